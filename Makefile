@@ -1,0 +1,60 @@
+# `make demo` and `make test` are all a newcomer needs: each sets up what it uses, in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.stamp
+REQUIREMENTS := requirements.txt requirements-dev.txt training_job/requirements.txt constraints.txt
+PIP := $(RUN) -m pip --quiet --disable-pip-version-check --no-input install --root-user-action=ignore
+UV := $(RUN) -m uv pip install --quiet --python $(RUN)
+PYTEST := $(RUN) -m pytest -n 2 --dist loadfile
+RECIPE ?= manufacturing
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down test test-all check bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## install everything into .venv; does nothing if it is up to date
+
+$(STAMP): $(REQUIREMENTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is older than Python 3.11; name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "setting up $(VENV) (once)"
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@$(PIP) uv
+	@echo "installing torch, the largest part"
+	@$(PIP) $$(grep '^torch==' training_job/requirements.txt)
+	@echo "installing the rest"
+	@$(UV) -r requirements-dev.txt -c constraints.txt
+	@touch $@
+
+demo: setup ## drop a dataset, watch it become an answering endpoint (RECIPE=manufacturing)
+	@$(RUN) -m local_stack.demo --recipe $(RECIPE)
+
+up: setup ## start the local stack and leave it running
+	@$(RUN) -m local_stack.stack up --root .droptune
+
+down: ## stop the local stack and the demo's
+	@if [ -x $(RUN) ]; then for root in .droptune .droptune/demo; do \
+		$(RUN) -m local_stack.stack down --root $$root || exit 1; done; fi
+
+test: setup ## the tests that take less than a minute each
+	@$(PYTEST) -m "not slow"
+
+test-all: setup ## every test
+	@$(PYTEST)
+
+check: setup ## lint, format, types and import contracts, as CI runs them
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy
+	@$(VENV)/bin/lint-imports
+
+bench: setup ## the benchmarks
+	@$(RUN) -m benchmarks
+
+clean: down ## delete what was built and stored here, .venv excepted
+	@rm -rf .droptune .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,5 @@
+"""`python -m cli` is `droptune`."""
+
+from cli.main import main
+
+main()

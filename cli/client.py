@@ -1,0 +1,197 @@
+"""The HTTP API as Python methods, and where to find it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote, urlsplit
+
+import httpx
+from pydantic import BaseModel, ConfigDict
+
+from shared.domain.dataset import Report
+from shared.domain.errors import Problem
+from shared.domain.evaluation import EvaluationResult, SampleAnswer, Verdict
+from shared.domain.run import Run
+
+# The stack a user starts, then the demo's.
+STACK_FILES = (Path(".droptune/stack.json"), Path(".droptune/demo/stack.json"))
+ANSWER_WITHIN_S = 30.0
+
+
+class Unreachable(Exception):
+    """Nothing answers at the URL."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(f"Droptune does not answer at {where}; start it with `make up`, or set DROPTUNE_URL")
+
+
+class Refused(Exception):
+    """The API answered with an error."""
+
+    def __init__(self, status_code: int, problem: Problem) -> None:
+        where = f" ({problem.param})" if problem.param else ""
+        super().__init__(f"{problem.code}: {problem.message}{where}")
+        self.status_code = status_code
+        self.problem = problem
+
+
+class Lenient(BaseModel):
+    """An answer of the API; fields of a newer server are left out, not refused."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Progress(Lenient):
+    step: int
+    total_steps: int
+    eta_s: float | None = None
+
+
+class Metrics(Lenient):
+    """Curves of the run's training job: name -> points of (step, value)."""
+
+    job: str | None = None
+    series: dict[str, list[tuple[int, float]]] = {}
+    progress: Progress | None = None
+
+
+class Evaluation(Lenient):
+    """Each part is None or empty until the run has got that far."""
+
+    result: EvaluationResult | None = None
+    verdict: Verdict | None = None
+    samples: tuple[SampleAnswer, ...] = ()
+
+
+@dataclass(slots=True)
+class Api:
+    """A client of one Droptune.
+
+    Every method raises Unreachable if nothing answers and Refused if the answer is an error.
+    """
+
+    url: str
+    transport: httpx.BaseTransport | None = None
+    _http: httpx.Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        loopback = urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
+        self._http = httpx.Client(
+            base_url=self.url,
+            transport=self.transport,
+            timeout=ANSWER_WITHIN_S,
+            trust_env=not loopback,  # a company's proxy cannot reach this machine's loopback
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def health(self) -> dict[str, Any]:
+        answer: dict[str, Any] = self._ask("GET", "/api/health").json()
+        return answer
+
+    def runs(self, project: str | None = None, *, limit: int = 50) -> list[Run]:
+        """The newest runs first."""
+        query: dict[str, str | int] = {"limit": limit}
+        if project is not None:
+            query["project"] = project
+        return [_run(body) for body in self._ask("GET", "/api/runs", params=query).json()["data"]]
+
+    def run(self, run_id: str) -> tuple[Run, str]:
+        """The run and its etag."""
+        answer = self._ask("GET", _path(run_id))
+        return _run(answer.json()), answer.headers.get("etag", "")
+
+    def changed_run(self, run_id: str, etag: str, *, wait_s: float) -> tuple[Run, str] | None:
+        """The run once it differs from `etag`, None if it does not within `wait_s`."""
+        answer = self._ask(
+            "GET", _path(run_id), params={"wait_s": f"{wait_s:g}"}, headers={"If-None-Match": etag}
+        )
+        if answer.status_code == httpx.codes.NOT_MODIFIED:
+            return None
+        return _run(answer.json()), answer.headers.get("etag", "")
+
+    def metrics(self, run_id: str) -> Metrics:
+        return Metrics.model_validate(self._ask("GET", _path(run_id, "metrics")).json())
+
+    def report(self, run_id: str) -> Report:
+        return Report.model_validate(self._ask("GET", _path(run_id, "report")).json())
+
+    def evaluation(self, run_id: str) -> Evaluation:
+        return Evaluation.model_validate(self._ask("GET", _path(run_id, "evaluation")).json())
+
+    def cancel(self, run_id: str) -> None:
+        self._ask("POST", _path(run_id, "cancel"))
+
+    def put_dataset(self, project: str, name: str, chunks: Iterator[bytes], size_bytes: int) -> None:
+        """Put a file into the project's drop zone."""
+        path = f"/api/datasets/{quote(project, safe='')}/{quote(name, safe='')}"
+        self._ask("PUT", path, content=chunks, headers={"Content-Length": str(size_bytes)}, timeout=None)
+
+    def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+        try:
+            answer = self._http.request(method, path, **request)
+        except httpx.TransportError as error:
+            raise Unreachable(self.url) from error
+        if answer.is_error:
+            raise Refused(answer.status_code, _problem(answer))
+        return answer
+
+
+def _path(run_id: str, *rest: str) -> str:
+    return "/".join(("/api/runs", quote(run_id, safe=""), *rest))
+
+
+def _run(body: Mapping[str, Any]) -> Run:
+    return Run.model_validate({key: value for key, value in body.items() if key in Run.model_fields})
+
+
+def _problem(answer: httpx.Response) -> Problem:
+    try:
+        return Problem.model_validate(answer.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        return Problem(code=f"http_{answer.status_code}", message=answer.text[:200] or answer.reason_phrase)
+
+
+def find_url(given: str | None, folder: Path = Path()) -> str:
+    """The API's URL: the one given, DROPTUNE_URL, or that of the stack started in `folder`.
+
+    Raises Unreachable if no stack runs there.
+    """
+    if url := given or os.environ.get("DROPTUNE_URL"):
+        return url.rstrip("/")
+    for file in STACK_FILES:
+        url = _stack_url(folder / file)
+        if url and _answers(url):
+            return url
+    raise Unreachable("any URL of ./.droptune/stack.json")
+
+
+def _stack_url(file: Path) -> str | None:
+    try:
+        url = json.loads(file.read_text(encoding="utf-8"))["api_url"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return str(url) if url else None
+
+
+def _answers(url: str) -> bool:
+    try:
+        with Api(url) as api:
+            api.health()
+    except Unreachable:
+        return False
+    except Refused:
+        return True  # it runs, and the command itself will say what is wrong
+    return True

@@ -1,0 +1,101 @@
+"""Show updates of a run: live on a terminal, one line per change elsewhere, or as JSON lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.live import Live
+
+from cli.follow import Update
+from cli.plot import sparkline
+from cli.view import live, progress_text, seconds, stage_detail
+from shared.domain.run import Run
+
+PROGRESS_EVERY_S = 2.0
+
+
+def show(console: Console, updates: Iterable[Update]) -> Run:
+    """Show every update and return the run as it ended."""
+    return _show_live(console, updates) if console.is_terminal else _show_plain(console, updates)
+
+
+def _show_live(console: Console, updates: Iterable[Update]) -> Run:
+    last: Update | None = None
+    with Live(console=console, auto_refresh=False, vertical_overflow="visible") as screen:
+        for last in updates:
+            screen.update(live(last), refresh=True)
+    return _ended(last)
+
+
+def _show_plain(console: Console, updates: Iterable[Update]) -> Run:
+    last: Update | None = None
+    shown, said, reachable = 0, 0.0, True
+    for last in updates:
+        for index in range(shown, len(last.run.history)):
+            _plain(console, _history_line(last.run, index))
+        if len(last.run.history) > shown:
+            shown, said = len(last.run.history), time.monotonic()
+        elif last.progress and time.monotonic() - said >= PROGRESS_EVERY_S:
+            said = time.monotonic()
+            _plain(console, f"{'':>10}  {_progress_line(last)}")
+        if reachable and not last.reachable:
+            _plain(console, f"{'':>10}  no answer from the API, asking again...")
+        reachable = last.reachable
+    return _ended(last)
+
+
+def _history_line(run: Run, index: int) -> str:
+    """`  +12.4 s  evaluating   after 11.2 s of training: 24 steps, 9,120 tokens trained`."""
+    line = run.history[index]
+    since = seconds((line.at - run.created_at).total_seconds())
+    said = line.note
+    if index > 0 and not said:
+        before = run.history[index - 1]
+        said = f"after {seconds((line.at - before.at).total_seconds())} of {before.status}"
+        if detail := stage_detail(run, before.status):
+            said += f": {detail}"
+    return f"{'+' + since:>10}  {line.status:<12} {said}".rstrip()
+
+
+def _plain(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _progress_line(update: Update) -> str:
+    assert update.progress is not None
+    loss = f"  loss {update.loss[-1][1]:.3f}  {sparkline(update.loss)}" if update.loss else ""
+    return f"{progress_text(update.progress)}{loss}"
+
+
+def show_json(updates: Iterable[Update]) -> Run:
+    """One JSON object per line: `{"run": ..., "progress": ..., "loss": ...}`, only when something changed."""
+    last: Update | None = None
+    before = ""
+    for last in updates:
+        line = json.dumps(
+            {
+                "run": last.run.model_dump(mode="json"),
+                "progress": last.progress.model_dump() if last.progress else None,
+                "loss": last.loss[-1][1] if last.loss else None,
+            }
+        )
+        if line != before:
+            print(line, flush=True)
+        before = line
+    return _ended(last)
+
+
+def _ended(last: Update | None) -> Run:
+    assert last is not None, "follow() yields at least once"
+    return last.run
+
+
+def utf8_output() -> None:
+    """Keep a terminal or log of another encoding from ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")

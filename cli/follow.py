@@ -1,0 +1,78 @@
+"""Follow one run until it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from cli.client import Api, Metrics, Progress, Refused, Unreachable
+from cli.plot import Point
+from shared.domain.run import Run, Status
+
+# A host that restarts is back within seconds; one that is gone should not hold a script for ever.
+PATIENCE_S = 60.0
+_WITH_JOB = (Status.TRAINING, Status.EVALUATING)
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """The run as seen now. `loss` is the training loss so far; `progress` that of the job under way."""
+
+    run: Run
+    loss: tuple[Point, ...] = ()
+    progress: Progress | None = None
+    reachable: bool = True
+
+
+def follow(
+    api: Api, run_id: str, *, tick_s: float = 1.0, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Update]:
+    """Yield at once, at every change and at least every `tick_s`; the last update is of a terminal run.
+
+    Raises Unreachable once nothing has answered for PATIENCE_S, Refused if there is no such run.
+    """
+    run, etag = api.run(run_id)
+    update = _with_metrics(api, Update(run))
+    yield update
+    answered = clock()
+    while not update.run.terminal:
+        asked = clock()
+        try:
+            changed = api.changed_run(run_id, etag, wait_s=tick_s)
+            if changed is not None:
+                before, (run, etag) = update.run, changed
+                update = replace(update, run=run, progress=None)
+                # Once more after training: the end of the curve is logged after the last look.
+                update = _with_metrics(api, update, also=before.status)
+            else:
+                update = _with_metrics(api, update)
+            update, answered = replace(update, reachable=True), clock()
+        except Unreachable:
+            if clock() - answered > PATIENCE_S:
+                raise
+            changed, update = None, replace(update, reachable=False)
+        yield update
+        if changed is None:
+            time.sleep(max(0.0, tick_s - (clock() - asked)))
+
+
+def _with_metrics(api: Api, update: Update, also: Status | None = None) -> Update:
+    if update.run.status not in _WITH_JOB and also not in _WITH_JOB:
+        return update
+    try:
+        metrics = api.metrics(update.run.id)
+    except Refused:  # the job has not logged yet; the curve is an extra, the run is what counts
+        return update
+    return replace(update, loss=_loss(metrics) or update.loss, progress=_progress(update.run, metrics))
+
+
+def _loss(metrics: Metrics) -> tuple[Point, ...]:
+    return tuple(metrics.series.get("train_loss", ()))
+
+
+def _progress(run: Run, metrics: Metrics) -> Progress | None:
+    """None if the job that reports is not the one under way."""
+    if run.status not in _WITH_JOB or (run.job is not None and metrics.job not in (None, run.job.name)):
+        return None
+    return metrics.progress

@@ -1,0 +1,151 @@
+"""`droptune`, a client of the HTTP API: runs, watch, drop, report, cancel."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from cli.client import Api, Refused, Unreachable, find_url
+from cli.display import show, show_json, utf8_output
+from cli.exit_codes import EXIT_BY_STATUS, EXIT_HELP, Exit
+from cli.follow import follow
+from cli.verdict import verdict_view
+from cli.view import report_view, runs_table
+
+CHUNK_BYTES = 1 << 20
+NEW_RUN_WITHIN_S = 60.0
+
+app = typer.Typer(
+    help=f"Ask a Droptune how its runs stand.\n\n{EXIT_HELP}",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Url = Annotated[
+    str | None,
+    typer.Option("--url", help="URL of the API; else DROPTUNE_URL, else that of ./.droptune/stack.json"),
+]
+Project = Annotated[str | None, typer.Option("--project", help="only this project")]
+AsJson = Annotated[bool, typer.Option("--json", help="for scripts")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="run id")]
+
+
+@app.command()
+def runs(project: Project = None, as_json: AsJson = False, url: Url = None) -> None:
+    """List runs, the newest first."""
+    with Api(find_url(url)) as api:
+        found = api.runs(project)
+    if as_json:
+        _print_json([run.model_dump(mode="json") for run in found])
+    elif found:
+        Console().print(runs_table(found))
+    else:
+        print("no runs yet")
+
+
+@app.command(epilog=EXIT_HELP)
+def watch(
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="run id")] = None,
+    project: Annotated[str | None, typer.Option("--project", help="its newest run instead")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object per change")] = False,
+    url: Url = None,
+) -> None:
+    """Follow a run until it ends; the exit code says how it did."""
+    if (run is None) == (project is None):
+        raise typer.BadParameter("give either RUN or --project")
+    with Api(find_url(url)) as api:
+        run_id = run or _next_run(api, str(project), lambda _: True)
+        _watch(api, run_id, as_json)
+
+
+@app.command(epilog=EXIT_HELP)
+def drop(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)],
+    project: Annotated[str, typer.Option("--project", help="whose drop zone")],
+    then_watch: Annotated[bool, typer.Option("--watch", help="follow the run it starts")] = False,
+    url: Url = None,
+) -> None:
+    """Put FILE into a project's drop zone; `train*.jsonl` starts a run, `eval*` and `recipe.yaml` do not."""
+    with Api(find_url(url)) as api:
+        before = {run.id for run in api.runs(project)} if then_watch else set()
+        api.put_dataset(project, file.name, _chunks(file), file.stat().st_size)
+        print(f"{file.name} is in the drop zone of {project}", file=sys.stderr)
+        if then_watch:
+            _watch(api, _next_run(api, project, lambda run_id: run_id not in before), as_json=False)
+
+
+@app.command()
+def report(run: RunId, as_json: AsJson = False, url: Url = None) -> None:
+    """Show what validation found in a run's data and recipe."""
+    with Api(find_url(url)) as api:
+        found = api.report(run)
+    if as_json:
+        _print_json(found.model_dump(mode="json"))
+    else:
+        Console().print(report_view(found))
+
+
+@app.command()
+def cancel(run: RunId, url: Url = None) -> None:
+    """Ask for a run to stop; its job is stopped and its endpoint left as it is."""
+    with Api(find_url(url)) as api:
+        api.cancel(run)
+    print(f"asked run {run} to stop; see it end with: droptune watch {run}")
+
+
+def _watch(api: Api, run_id: str, as_json: bool) -> None:
+    if as_json:
+        ended = show_json(follow(api, run_id))
+    else:
+        console = Console()
+        ended = show(console, follow(api, run_id))
+        console.print(verdict_view(api, ended))
+    raise typer.Exit(EXIT_BY_STATUS.get(ended.status, Exit.REFUSED))
+
+
+def _next_run(api: Api, project: str, wanted: Callable[[str], bool]) -> str:
+    """The newest run that is wanted; one may appear a little after its data was dropped."""
+    until = time.monotonic() + NEW_RUN_WITHIN_S
+    while True:
+        for run in api.runs(project, limit=10):
+            if wanted(run.id):
+                return run.id
+        if time.monotonic() > until:
+            print(f"no run of project {project} appeared in {NEW_RUN_WITHIN_S:.0f} s", file=sys.stderr)
+            raise typer.Exit(Exit.REFUSED)
+        time.sleep(0.5)
+
+
+def _chunks(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            yield chunk
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def main() -> None:
+    """Run the command line; an error that has an explanation is one line on stderr."""
+    utf8_output()
+    try:
+        app()
+    except Unreachable as error:
+        print(error, file=sys.stderr)
+        sys.exit(Exit.UNREACHABLE)
+    except Refused as error:
+        print(error, file=sys.stderr)
+        sys.exit(Exit.REFUSED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""How a run ended: scores, gate, sample answers, cost, endpoint; or why there are none."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cli.client import Api, Evaluation, Refused
+from shared.domain.evaluation import EvaluationResult, SampleAnswer, Verdict
+from shared.domain.run import Run, Status
+
+SAMPLES_SHOWN = 4
+SAMPLE_CHARACTERS = 200
+
+
+def verdict_view(api: Api, run: Run) -> Group:
+    """The end of a run, as far as it got; asks the API for the sample answers."""
+    parts: list[RenderableType] = [_headline(run)]
+    if run.error:
+        problem = run.error.problem
+        where = f" ({problem.param})" if problem.param else ""
+        parts.append(Text(f"{run.error.failure_class}: {problem.code}: {problem.message}{where}"))
+    if run.status == Status.REJECTED:
+        parts.append(Text(f"what is wrong and how to mend it: droptune report {run.id}"))
+    if run.duplicate_of:
+        parts.append(Text(f"the same data and recipe as run {run.duplicate_of}"))
+    if run.evaluation:
+        parts += _evaluation_parts(run, _evaluation(api, run.id), run.evaluation)
+    if run.cost:
+        parts.append(Text(cost_line(run)))
+    return Group(*parts)
+
+
+def _headline(run: Run) -> Text:
+    good = run.status == Status.DEPLOYED
+    return Text(f"{run.project}: {run.status}", style="bold green" if good else "bold red")
+
+
+def _evaluation(api: Api, run_id: str) -> Evaluation:
+    try:
+        return api.evaluation(run_id)
+    except Refused:
+        return Evaluation()
+
+
+def _evaluation_parts(run: Run, extra: Evaluation, result: EvaluationResult) -> list[RenderableType]:
+    parts: list[RenderableType] = [score_table(run, result)]
+    parts += [Text(gain_line(run, result))]
+    if result.slices:
+        parts.append(slice_table(result))
+    verdict = run.verdict or extra.verdict
+    if verdict and not verdict.passed:
+        parts.append(failed_checks(verdict))
+    if extra.samples:
+        parts.append(sample_view(extra.samples))
+    return parts
+
+
+def score_table(run: Run, result: EvaluationResult) -> Table:
+    """Each model's mean score with its interval."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("model", "score", "interval", "tokens/answer", "s/answer"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    base = run.recipe.recipe.base_model if run.recipe else "base"
+    named = (("base", base), ("champion", run.champion or "champion"), ("candidate", "tuned"))
+    for key, label in named:
+        score = getattr(result, key)
+        if score is None:
+            continue
+        tokens, spent = result.tokens_per_answer.get(key), result.seconds_per_answer.get(key)
+        table.add_row(
+            label,
+            Text(f"{score.mean:.3f}", style="bold" if key == "candidate" else ""),
+            f"{score.low:.3f} to {score.high:.3f}",
+            "" if tokens is None else f"{tokens:.1f}",
+            "" if spent is None else f"{spent:.3f}",
+        )
+    return table
+
+
+def gain_line(run: Run, result: EvaluationResult) -> str:
+    """`gain +0.506 [+0.430, +0.580] over base (95 % interval, 120 held-out rows)`."""
+    confidence = run.recipe.recipe.evaluation.gate.confidence if run.recipe else 0.95
+    gains = "; ".join(f"{g.mean:+.3f} [{g.low:+.3f}, {g.high:+.3f}] over {g.over}" for g in result.gains)
+    return f"gain {gains} ({confidence * 100:g} % interval, {result.candidate.rows} held-out rows)"
+
+
+def slice_table(result: EvaluationResult) -> Table:
+    """Scores per slice of the held-out rows."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    with_champion = any(part.champion is not None for part in result.slices)
+    for column in ("slice", "rows", "base", *(["champion"] if with_champion else []), "tuned"):
+        table.add_column(column, justify="left" if column == "slice" else "right")
+    for part in result.slices:
+        champion = [] if not with_champion else ["" if part.champion is None else f"{part.champion:.3f}"]
+        style = "red" if part.candidate < part.base else ""
+        table.add_row(
+            f"{part.field} = {part.value}",
+            str(part.rows),
+            f"{part.base:.3f}",
+            *champion,
+            Text(f"{part.candidate:.3f}", style=style),
+        )
+    return table
+
+
+def failed_checks(verdict: Verdict) -> Text:
+    """The gate's reasons against the candidate."""
+    lines = [f"✘ {check.name}: {check.detail}" for check in verdict.checks if not check.passed]
+    return Text("\n".join(lines), style="red")
+
+
+def sample_view(samples: tuple[SampleAnswer, ...]) -> Group:
+    """A few held-out rows with both answers; those that differ first, for they show what was learnt."""
+    chosen = sorted(samples, key=lambda sample: sample.base == sample.candidate)[:SAMPLES_SHOWN]
+    table = Table.grid(padding=(0, 2))
+    for sample in chosen:
+        table.add_row(Text(f"row {sample.row}", style="bold"), Text(_short(sample.prompt), style="bold"))
+        table.add_row(Text("base", style="dim"), Text(_short(sample.base), style="dim"))
+        table.add_row("tuned", Text(_short(sample.candidate), style="green"))
+        table.add_row(Text("wanted", style="dim"), Text(_short(sample.reference), style="dim"))
+        table.add_row("", "")
+    return Group(Text("held-out rows, before and after", style="bold"), table)
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= SAMPLE_CHARACTERS else f"{line[: SAMPLE_CHARACTERS - 3]}..."
+
+
+def cost_line(run: Run) -> str:
+    assert run.cost is not None
+    cost = run.cost
+    actual = "" if cost.actual_usd is None else f", counted {cost.actual_usd:.4f} USD"
+    estimate = f"{cost.low_usd:.4f} to {cost.high_usd:.4f} USD"
+    return f"cost in Azure: estimated {estimate}{actual}, at {cost.hourly_usd:.2f} USD/h"

@@ -1,0 +1,196 @@
+"""A run as rich renderables: its stages, its loss curve, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from cli.client import Progress
+from cli.follow import Update
+from cli.plot import plot
+from shared.domain.dataset import Report
+from shared.domain.run import Run, Status, Transition
+
+HAPPY_PATH = (
+    Status.RECEIVED,
+    Status.VALIDATED,
+    Status.TRAINING,
+    Status.EVALUATING,
+    Status.APPROVED,
+    Status.DEPLOYING,
+    Status.DEPLOYED,
+)
+GOOD_END = frozenset({Status.DEPLOYED, Status.DUPLICATE})
+
+
+def seconds(value: float) -> str:
+    """`0.8 s`, `42 s`, `3 min 05 s`, `2 h 07 min`."""
+    if value < 10:
+        return f"{value:.1f} s"
+    if value < 120:
+        return f"{value:.0f} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 120:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def stages(run: Run) -> list[Transition]:
+    """History with what stays in one status folded into its first line, the newest note kept."""
+    folded: list[Transition] = []
+    for line in run.history:
+        if folded and folded[-1].status == line.status:
+            folded[-1] = folded[-1].model_copy(update={"note": line.note or folded[-1].note})
+        else:
+            folded.append(line)
+    return folded
+
+
+def stage_seconds(run: Run, now: datetime | None = None) -> list[tuple[Transition, float]]:
+    """Each stage with the seconds spent in it; the last one's run until `now`, or are 0 at the end."""
+    lines = stages(run)
+    end = run.updated_at if run.terminal else now or datetime.now(UTC)
+    ends = [*(line.at for line in lines[1:]), end]
+    spent = [(after - line.at).total_seconds() for line, after in zip(lines, ends, strict=True)]
+    return [(line, max(0.0, each)) for line, each in zip(lines, spent, strict=True)]
+
+
+def stage_detail(run: Run, status: Status) -> str:
+    """What is known about a stage in a few words; empty if nothing yet."""
+    match status:
+        case Status.RECEIVED:
+            return f"{run.dataset.path.rsplit('/', 1)[-1]}, {size(run.dataset.size_bytes)}"
+        case Status.VALIDATED if run.curated:
+            return f"{run.curated.train_rows} rows to train on, {run.curated.eval_rows} held out"
+        case Status.TRAINING if run.training:
+            return f"{run.training.steps} steps, {run.training.trained_tokens:,} tokens trained"
+        case Status.EVALUATING if run.evaluation:
+            result = run.evaluation
+            return f"base {result.base.mean:.3f}, tuned {result.candidate.mean:.3f}"
+        case Status.DEPLOYING if run.rollout:
+            return f"{run.rollout.endpoint}/{run.rollout.deployment}, traffic {traffic(run.rollout.traffic)}"
+        case Status.REJECTED if run.validation:
+            return ", ".join(run.validation.codes)
+        case Status.FAILED if run.error:
+            return run.error.problem.code
+        case _:
+            return ""
+
+
+def size(size_bytes: int) -> str:
+    """`812 B`, `1.2 MB`."""
+    value = float(size_bytes)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def traffic(split: dict[str, int]) -> str:
+    """`a 90 %, b 10 %`."""
+    return ", ".join(f"{name} {share} %" for name, share in split.items()) or "none"
+
+
+def live(update: Update, now: datetime | None = None) -> Group:
+    """The whole picture of a run under way."""
+    run = update.run
+    heading = Text.assemble((f"{run.project}  ", "bold"), f"run {run.id}")
+    parts: list[RenderableType] = [heading, _table(update, now)]
+    if curve := plot(update.loss):
+        parts += [Text("training loss", style="bold"), Text("\n".join(curve), style="cyan")]
+    if not update.reachable:
+        parts.append(Text("no answer from the API, asking again...", style="yellow"))
+    return Group(*parts)
+
+
+def _table(update: Update, now: datetime | None) -> Table:
+    run = update.run
+    table = Table.grid(padding=(0, 2))
+    timed = stage_seconds(run, now)
+    for index, (line, spent) in enumerate(timed):
+        current = index == len(timed) - 1
+        mark, style = _mark(run, line.status, current=current)
+        detail: RenderableType = Text(stage_detail(run, line.status) or line.note)
+        if current and update.progress:
+            detail = _progress_bar(update.progress)
+        ended = current and run.terminal
+        table.add_row(mark, Text(line.status, style=style), "" if ended else seconds(spent), detail)
+    for status in _ahead(run):
+        table.add_row("", Text(status, style="dim"), "", "")
+    return table
+
+
+def _mark(run: Run, status: Status, *, current: bool) -> tuple[Text, str]:
+    if not current:
+        return Text("✔", style="green"), ""
+    if not run.terminal:
+        return Text("●", style="yellow"), "bold yellow"
+    good = status in GOOD_END
+    return Text("✔" if good else "✘", style="green" if good else "red"), "bold green" if good else "bold red"
+
+
+def _ahead(run: Run) -> tuple[Status, ...]:
+    if run.status not in HAPPY_PATH:
+        return ()
+    return HAPPY_PATH[HAPPY_PATH.index(run.status) + 1 :]
+
+
+def _progress_bar(progress: Progress) -> Table:
+    row = Table.grid(padding=(0, 1))
+    bar = ProgressBar(total=max(1, progress.total_steps), completed=progress.step, width=30)
+    row.add_row(bar, Text(progress_text(progress)))
+    return row
+
+
+def progress_text(progress: Progress) -> str:
+    """`step 120/400, 21 s left`."""
+    left = f", {seconds(progress.eta_s)} left" if progress.eta_s is not None else ""
+    return f"step {progress.step}/{progress.total_steps}{left}"
+
+
+def runs_table(runs: Iterable[Run]) -> Table:
+    """One line per run."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("run", "project", "status", "created", "dataset", "gain over base"):
+        table.add_column(column, no_wrap=column == "run")
+    for run in runs:
+        gain = next((g for g in run.evaluation.gains if g.over == "base"), None) if run.evaluation else None
+        table.add_row(
+            run.id,
+            run.project,
+            run.status,
+            f"{run.created_at.astimezone():%Y-%m-%d %H:%M:%S}",
+            run.dataset.path.rsplit("/", 1)[-1],
+            f"{gain.mean:+.3f}" if gain else "",
+        )
+    return table
+
+
+def report_view(report: Report) -> Group:
+    """The validation report: the verdict, the counts, and each problem with its fix."""
+    verdict = Text("passed", style="bold green") if report.passed else Text("rejected", style="bold red")
+    counts = report.statistics
+    summary = Text(
+        f"format {report.format}; {counts.train_rows} training rows, {counts.eval_rows} held out "
+        f"({'from eval*.jsonl' if report.eval_source == 'file' else 'carved out of the training rows'}); "
+        f"{counts.messages_mean:.1f} messages and {counts.characters_mean:.0f} characters a row, "
+        f"longest {counts.characters_max}"
+    )
+    if not report.problems:
+        return Group(verdict, summary, Text("no problems found"))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("", "problem", "count", "file", "rows", "what to do"):
+        table.add_column(column)
+    for group in report.problems:
+        style = "red" if group.severity == "error" else "yellow"
+        rows = ", ".join(map(str, group.rows)) + (" ..." if 0 < len(group.rows) < group.count else "")
+        what = Text.assemble((group.code, style), f"\n{group.message}")
+        severity = Text(group.severity, style=style)
+        table.add_row(severity, what, str(group.count), group.file, rows, Text(group.fix))
+    return Group(verdict, summary, table)

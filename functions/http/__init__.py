@@ -1,0 +1,17 @@
+"""The HTTP side of the app, as FastAPI; Azure Functions passes every request through."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from functions.http import datasets, errors, runs
+
+api = FastAPI(title="Droptune", version="0.1.0", docs_url="/api/docs", openapi_url="/api/openapi.json")
+errors.install(api)
+api.include_router(runs.router)
+api.include_router(datasets.router)
+
+
+@api.get("/api/health")
+def health() -> dict[str, str]:
+    return {"status": "ok", "version": api.version}

@@ -1,0 +1,105 @@
+"""Who is asking: Entra bearer tokens checked in code, or loopback only where none is configured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Protocol
+from urllib.parse import parse_qs, urlsplit
+
+import jwt
+from fastapi import Depends, Request
+
+from functions.http.errors import ApiError
+from shared.domain.errors import InvalidInput
+from shared.settings import load_settings
+
+READER, OPERATOR = "reader", "operator"
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Name for the audit trail, and the app roles of the token."""
+
+    name: str
+    roles: frozenset[str]
+
+
+class Authenticator(Protocol):
+    def __call__(self, request: Request) -> Caller:
+        """Raises ApiError 401 or 403."""
+
+
+class LoopbackAuth:
+    """Lets in whoever reaches us under a loopback name; a page in a browser cannot forge that name."""
+
+    def __call__(self, request: Request) -> Caller:
+        if request.url.hostname not in LOOPBACK_HOSTS:
+            raise ApiError(403, "not_loopback", "without API_AUTH_URL only this machine may ask", "host")
+        if request.headers.get("origin") and urlsplit(request.headers["origin"]).hostname not in LOOPBACK_HOSTS:
+            raise ApiError(403, "foreign_origin", "this origin may not use the API", "origin")
+        return Caller("local", frozenset({READER, OPERATOR}))
+
+
+class EntraAuth:
+    """Checks signature, issuer, audience, expiry and tenant of a bearer token."""
+
+    def __init__(self, issuer: str, audience: str, key_of: Callable[[str], Any]) -> None:
+        self._issuer, self._audience, self._key_of = issuer, audience, key_of
+        self._tenant = urlsplit(issuer).path.strip("/").split("/")[0]
+
+    def __call__(self, request: Request) -> Caller:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise ApiError(401, "no_token", "send an Entra access token as a bearer token", "authorization")
+        try:
+            claims = jwt.decode(
+                token,
+                self._key_of(token),
+                algorithms=["RS256"],
+                audience=self._audience,
+                issuer=self._issuer,
+                options={"require": ["exp", "iss", "aud", "tid"]},
+            )
+        except jwt.PyJWTError as error:
+            raise ApiError(401, "bad_token", str(error), "authorization") from error
+        if claims["tid"] != self._tenant:
+            raise ApiError(401, "foreign_tenant", "the token is of another tenant", "authorization")
+        name = claims.get("preferred_username") or claims.get("appid") or claims.get("sub", "unknown")
+        return Caller(str(name), frozenset(claims.get("roles", ())))
+
+
+def make_authenticator(url: str) -> Authenticator:
+    """`loopback:`, or the issuer with `?audience=`. Raises InvalidInput `bad_auth_url`."""
+    if url == "loopback:":
+        return LoopbackAuth()
+    parts = urlsplit(url)
+    audience = parse_qs(parts.query).get("audience", [""])[0]
+    if parts.scheme != "https" or not audience:
+        raise InvalidInput("bad_auth_url", "API_AUTH_URL must be an https issuer with ?audience=", "API_AUTH_URL")
+    issuer = f"https://{parts.netloc}{parts.path}"
+    tenant = parts.path.strip("/").split("/")[0]
+    keys = jwt.PyJWKClient(f"https://{parts.netloc}/{tenant}/discovery/v2.0/keys")
+    return EntraAuth(issuer, audience, lambda token: keys.get_signing_key_from_jwt(token).key)
+
+
+@cache
+def _authenticator() -> Authenticator:
+    return make_authenticator(load_settings().api_auth_url)
+
+
+def authenticate(request: Request) -> Caller:
+    return _authenticator()(request)
+
+
+def may(role: str) -> Callable[..., Caller]:
+    """Dependency: the caller, who holds the role."""
+
+    def check(caller: Caller = Depends(authenticate)) -> Caller:
+        if role not in caller.roles:
+            raise ApiError(403, "role_needed", f"this needs the app role {role}", "authorization")
+        return caller
+
+    return check

@@ -1,0 +1,50 @@
+"""Every error answer is `{"error": {code, message, param}}`."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from shared.domain.errors import DroptuneError, InvalidInput, Problem, Transient
+
+log = logging.getLogger(__name__)
+
+
+class ApiError(Exception):
+    """An answer other than success."""
+
+    def __init__(self, status: int, code: str, message: str, param: str | None = None) -> None:
+        super().__init__(f"{status} {code}")
+        self.status = status
+        self.problem = Problem(code=code, message=message, param=param)
+
+
+def answer(status: int, problem: Problem) -> JSONResponse:
+    return JSONResponse({"error": problem.model_dump()}, status_code=status)
+
+
+def install(api: FastAPI) -> None:
+    @api.exception_handler(ApiError)
+    def on_api_error(request: Request, error: ApiError) -> JSONResponse:
+        return answer(error.status, error.problem)
+
+    @api.exception_handler(DroptuneError)
+    def on_droptune_error(request: Request, error: DroptuneError) -> JSONResponse:
+        status = 400 if isinstance(error, InvalidInput) else 503 if isinstance(error, Transient) else 500
+        log.error("%s %s: %s", request.method, request.url.path, error)
+        return answer(status, error.problem)
+
+    @api.exception_handler(HTTPException)
+    def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+        return answer(error.status_code, Problem(code=code, message=str(error.detail), param=request.url.path))
+
+    @api.exception_handler(RequestValidationError)
+    def on_bad_request(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        param = ".".join(str(part) for part in first["loc"][1:])
+        return answer(400, Problem(code="bad_request", message=str(first["msg"]), param=param or None))

@@ -1,0 +1,60 @@
+"""`python -m local_stack.azure_ml`: prints `ready PORT` once it answers; binds loopback only."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from local_stack.azure_ml.app import listen, serve
+from local_stack.azure_ml.config import Config, load_environments
+from local_stack.azure_ml.events import Emit
+
+
+def bus_emitter(url: str) -> Emit:
+    """Sends each event to the queue Event Grid would deliver to."""
+    from shared.ports import Message
+    from shared.services import build_event_bus
+
+    bus = build_event_bus(url)
+
+    def emit(event: dict[str, Any]) -> None:
+        body = json.dumps(event).encode()
+        bus.send("job-events", [Message(id=event["id"], subject=event["type"], body=body)])
+
+    return emit
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m local_stack.azure_ml", description=__doc__)
+    parser.add_argument("--root", type=Path, required=True, help="state, job folders and logs")
+    parser.add_argument("--blob-root", type=Path, required=True, help="each datastore is a folder in it")
+    parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
+    parser.add_argument("--event-bus", metavar="URL", help="events go to its queue job-events")
+    parser.add_argument("--strict", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--slots", type=int, default=1, help="jobs that run at once")
+    parser.add_argument("--environments", type=Path, metavar="FILE.json", help="more environments")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    options = parse()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    listener = listen(options.port)
+    config = Config(
+        root=options.root.resolve(),
+        blob_root=options.blob_root.resolve(),
+        port=listener.getsockname()[1],
+        strict=options.strict,
+        slots=options.slots,
+        environments=load_environments(options.environments),
+    )
+    emit: Emit = bus_emitter(options.event_bus) if options.event_bus else (lambda _: None)
+    serve(config, listener, emit, lambda: print(f"ready {config.port}", flush=True))
+
+
+if __name__ == "__main__":
+    main()

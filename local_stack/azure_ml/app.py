@@ -1,0 +1,337 @@
+"""The emulator's HTTP surface: Azure Resource Manager, run history, MLflow, scoring, and its own test API."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from local_stack.azure_ml import events, processes
+from local_stack.azure_ml.config import LOCATION, Config, operation_url
+from local_stack.azure_ml.endpoints import Endpoints, shown
+from local_stack.azure_ml.faults import Faults
+from local_stack.azure_ml.jobs import JobRunner, Jobs
+from local_stack.azure_ml.mlflow import Mlflow, MlflowError
+from local_stack.azure_ml.models import Models
+from local_stack.azure_ml.serving import Proxy, ServingRunner
+from local_stack.azure_ml.store import Document, Store
+from local_stack.azure_ml.strict import ArmError, user_error
+from local_stack.azure_ml.tokens import ARM_AUDIENCE, check_bearer
+
+log = logging.getLogger(__name__)
+
+_WORKSPACE = (
+    r"(?P<workspace>/subscriptions/[^/]+/resourceGroups/[^/]+/providers/"
+    r"Microsoft\.MachineLearningServices/workspaces/[^/]+)"
+)
+_ALL_METHODS = ["GET", "PUT", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS"]
+# The SDK waits five to thirty seconds between two looks at an operation unless told otherwise.
+_POLL_SOON = {"x-ms-retry-after-ms": "100"}
+
+Handler = Callable[[dict[str, str], Document], Response]
+
+
+class Emulator:
+    """All parts of one emulator and the two threads that move jobs, servers and events on."""
+
+    def __init__(self, config: Config, emit: events.Emit) -> None:
+        config.root.mkdir(parents=True, exist_ok=True)
+        self.config = config
+        self.store = Store(config.root / "azure_ml.db")
+        self.faults = Faults(self.store)
+        self.jobs = Jobs(config, self.store, self.faults)
+        self.models = Models(config, self.store)
+        self.endpoints = Endpoints(config, self.store, self.models)
+        self.mlflow = Mlflow(self.store)
+        self.serving = ServingRunner(config, self.store, self.endpoints, self.models)
+        self.proxy = Proxy(config, self.endpoints)
+        self.requests: deque[Document] = deque(maxlen=10_000)
+        self._runner = JobRunner(config, self.store, self.faults)
+        self._sender = events.Sender(self.store, emit, self.faults.take)
+        self._stop_asked = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, name="azure-ml-runner", daemon=True)
+        self._routes = self._arm_routes()
+
+    def start(self) -> None:
+        self._ticker.start()
+        self._sender.start()
+
+    async def stop(self) -> None:
+        """Orderly end: no process stays behind. Jobs run again, servers start again with the next start."""
+        self._stop_asked.set()
+        await run_in_threadpool(self._ticker.join)
+        await run_in_threadpool(self._runner.stop)
+        await run_in_threadpool(self.serving.stop)
+        await run_in_threadpool(self._sender.stop)
+        await self.proxy.close()
+        processes.reap()
+        self.store.close()
+
+    def _tick(self) -> None:
+        while not self._stop_asked.wait(self.config.tick_s):
+            try:
+                processes.reap()
+                self._runner.tick()
+                self.serving.tick()
+            except Exception:
+                log.exception("a tick of the emulator failed")
+
+    def arm(self, method: str, path: str, body: Document) -> Response:
+        """One call of the control plane."""
+        for route_method, pattern, handler in self._routes:
+            match = pattern.fullmatch(path)
+            if match and route_method == method:
+                if method != "GET" and (fault := self.faults.take("refuse")):
+                    raise ArmError(int(fault["status"]), fault["code"], fault["message"])
+                return handler(match.groupdict(), body)
+        log.error("NOT EMULATED: %s %s", method, path)
+        raise ArmError(501, "NotImplemented", f"{method} {path} is not emulated")
+
+    def _arm_routes(self) -> list[tuple[str, re.Pattern[str], Handler]]:
+        def route(method: str, path: str, handler: Handler) -> tuple[str, re.Pattern[str], Handler]:
+            named = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)
+            return method, re.compile(named.replace("WS", _WORKSPACE)), handler
+
+        endpoint = "WS/onlineEndpoints/{endpoint}"
+        deployment = endpoint + "/deployments/{name}"
+        return [
+            route("GET", "WS", self._workspace),
+            route("PUT", "WS/jobs/{name}", self._put_job),
+            route("GET", "WS/jobs/{name}", lambda p, _: _ok(self.jobs.view(self.jobs.get(p["name"])))),
+            route("POST", "WS/jobs/{name}/cancel", self._cancel_job),
+            route("PUT", "WS/models/{name}/versions/{version}", self._put_model),
+            route("GET", "WS/models/{name}/versions/{version}", self._get_model),
+            route("GET", "WS/models/{name}/versions", lambda p, _: _page(self.models.versions(p["name"]))),
+            route("PUT", endpoint, self._put_endpoint),
+            route("GET", endpoint, lambda p, _: _ok(shown(self.endpoints.get(p["endpoint"])))),
+            route("DELETE", endpoint, lambda p, _: _accepted(self.endpoints.delete(p["endpoint"]))),
+            route("GET", endpoint + "/deployments", self._list_deployments),
+            route("PUT", deployment, self._put_deployment),
+            route("GET", deployment, self._get_deployment),
+            route("DELETE", deployment, self._delete_deployment),
+            route("POST", deployment + "/getLogs", self._deployment_logs),
+            route("GET", r".*/locations/[^/]+/mfeOperationsStatus/{id}", self._operation),
+            route("GET", "/history/v1.0WS/runs/{name}/details", self._run_details),
+        ]
+
+    def _workspace(self, p: dict[str, str], _: Document) -> Response:
+        properties = {"discoveryUrl": f"{self.config.url}/discovery", "provisioningState": "Succeeded"}
+        name = p["workspace"].rsplit("/", 1)[1]
+        return _ok({"id": p["workspace"], "name": name, "location": LOCATION, "properties": properties})
+
+    def _put_job(self, p: dict[str, str], body: Document) -> Response:
+        status, job = self.jobs.put(p["workspace"], p["name"], body)
+        return JSONResponse(job, status)
+
+    def _cancel_job(self, p: dict[str, str], _: Document) -> Response:
+        if not self.jobs.cancel(p["name"]):
+            return Response(status_code=200)
+        return _accepted(f"job-{p['name']}")
+
+    def _put_model(self, p: dict[str, str], body: Document) -> Response:
+        status, model = self.models.put(p["workspace"], p["name"], p["version"], body)
+        return JSONResponse(model, status)
+
+    def _get_model(self, p: dict[str, str], _: Document) -> Response:
+        return _ok(self.models.get(p["name"], p["version"]))
+
+    def _put_endpoint(self, p: dict[str, str], body: Document) -> Response:
+        status, endpoint = self.endpoints.put(p["workspace"], p["endpoint"], body)
+        return _started(status, endpoint)
+
+    def _list_deployments(self, p: dict[str, str], _: Document) -> Response:
+        self.endpoints.get(p["endpoint"])
+        return _page([shown(item) for item in self.endpoints.deployments(p["endpoint"])])
+
+    def _put_deployment(self, p: dict[str, str], body: Document) -> Response:
+        status, deployment = self.endpoints.put_deployment(p["workspace"], p["endpoint"], p["name"], body)
+        return _started(status, deployment)
+
+    def _get_deployment(self, p: dict[str, str], _: Document) -> Response:
+        return _ok(shown(self.endpoints.get_deployment(p["endpoint"], p["name"])))
+
+    def _delete_deployment(self, p: dict[str, str], _: Document) -> Response:
+        return _accepted(self.endpoints.delete_deployment(p["endpoint"], p["name"]))
+
+    def _deployment_logs(self, p: dict[str, str], body: Document) -> Response:
+        return _ok({"content": self.serving.logs(p["endpoint"], p["name"], int(body.get("tail") or 100))})
+
+    def _operation(self, p: dict[str, str], _: Document) -> Response:
+        """Serves both kinds of polling: the status in the body, and 202 until it has ended."""
+        if p["id"].startswith("job-"):
+            ended = self.jobs.get(p["id"].removeprefix("job-"))["status"] != "CancelRequested"
+            operation: Document = {"status": "Succeeded" if ended else "InProgress", "error": None}
+        else:
+            found = self.endpoints.operation(p["id"])
+            if found is None:
+                raise ArmError(404, "ResourceNotFound", f"operation '{p['id']}' was not found")
+            operation = found
+        body: Document = {"id": p["id"], "name": p["id"], "status": operation["status"]}
+        if operation["error"]:
+            body["error"] = operation["error"]
+        if operation["status"] != "InProgress":
+            return _ok(body)
+        return JSONResponse(body, 202, {"Location": operation_url(p["id"]), **_POLL_SOON})
+
+    def _run_details(self, p: dict[str, str], _: Document) -> Response:
+        job = self.jobs.get(p["name"])
+        error = {"error": {"severity": None, **job["error"]}} if job["error"] else None
+        return _ok({"runId": job["name"], "status": job["status"], "error": error, "logFiles": {}})
+
+
+def _ok(body: Any) -> Response:
+    return JSONResponse(body)
+
+
+def _page(items: list[Document]) -> Response:
+    return JSONResponse({"value": items, "nextLink": None})
+
+
+def _accepted(operation: str) -> Response:
+    return Response(status_code=202, headers={"Location": operation_url(operation), **_POLL_SOON})
+
+
+def _started(status: int, resource: Document) -> Response:
+    headers = {"Azure-AsyncOperation": operation_url(resource["emulator"]["operation"]), **_POLL_SOON}
+    return JSONResponse(shown(resource), status, headers)
+
+
+def build_app(config: Config, emit: events.Emit, on_ready: Callable[[], None] = lambda: None) -> Starlette:
+    """The emulator as an ASGI app. `emit` takes one CloudEvent and raises if it was not accepted."""
+    emulator = Emulator(config, emit)
+
+    async def control_plane(request: Request) -> Response:
+        check_bearer(request.headers.get("authorization"), ARM_AUDIENCE)
+        body = await _json(request)
+        _record(emulator, request, body)
+        return await run_in_threadpool(emulator.arm, request.method, request.url.path, body)
+
+    async def mlflow(request: Request) -> Response:
+        check_bearer(request.headers.get("authorization"), ARM_AUDIENCE)
+        arguments = await _json(request) if request.method == "POST" else dict(request.query_params)
+        path = request.url.path.split("/api/2.0/mlflow/")[-1]
+        return JSONResponse(await run_in_threadpool(emulator.mlflow.call, request.method, path, arguments))
+
+    async def discovery(_: Request) -> Response:
+        return JSONResponse({"api": config.url, "history": config.url})
+
+    async def own(request: Request) -> Response:
+        return await _own_api(emulator, request)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        emulator.start()
+        on_ready()
+        try:
+            yield
+        finally:
+            await emulator.stop()
+
+    routes = [
+        Route("/discovery", discovery),
+        Route("/_emulator/{what}", own, methods=["GET", "POST"]),
+        Route("/endpoints/{endpoint}/{path:path}", emulator.proxy.score, methods=_ALL_METHODS),
+        Route("/mlflow/{rest:path}", mlflow, methods=_ALL_METHODS),
+        Route("/{rest:path}", control_plane, methods=_ALL_METHODS),
+    ]
+    handlers: dict[Any, Any] = {ArmError: _arm_error, MlflowError: _mlflow_error}
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
+    app.state.emulator = emulator
+    return app
+
+
+async def _own_api(emulator: Emulator, request: Request) -> Response:
+    """For tests: GET jobs, GET requests, POST faults, GET health."""
+    what = request.path_params["what"]
+    if (request.method, what) == ("POST", "faults"):
+        await run_in_threadpool(emulator.faults.order, await _json(request))
+        return Response(status_code=204)
+    if (request.method, what) == ("GET", "jobs"):
+        return JSONResponse({"jobs": await run_in_threadpool(emulator.store.all, "job")})
+    if (request.method, what) == ("GET", "requests"):
+        return JSONResponse({"requests": list(emulator.requests)})
+    if (request.method, what) == ("GET", "health"):
+        return JSONResponse({"status": "ok"})
+    raise ArmError(501, "NotImplemented", f"{request.method} /_emulator/{what} does not exist")
+
+
+def _record(emulator: Emulator, request: Request, body: Document) -> None:
+    version = request.query_params.get("api-version")
+    entry = {"method": request.method, "path": request.url.path, "api_version": version, "body": body}
+    emulator.requests.append({**entry, "at": time.time()})
+
+
+async def _json(request: Request) -> Document:
+    text = await request.body()
+    if not text:
+        return {}
+    try:
+        body = json.loads(text)
+    except ValueError as error:
+        raise user_error(f"the body is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise user_error("the body must be an object")
+    return body
+
+
+async def _arm_error(_: Request, error: ArmError) -> Response:
+    body: Document = {"code": error.code, "message": error.message, "target": None, "details": []}
+    return JSONResponse({"error": body}, error.status)
+
+
+async def _mlflow_error(_: Request, error: MlflowError) -> Response:
+    return JSONResponse({"error_code": error.code, "message": error.message}, error.status)
+
+
+def listen(port: int) -> socket.socket:
+    """A socket on loopback only; port 0 picks a free one."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(128)
+    return listener
+
+
+def serve(config: Config, listener: socket.socket, emit: events.Emit, on_ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    app = build_app(config, emit, on_ready)
+    uvicorn.Server(_uvicorn_config(app)).run(sockets=[listener])
+
+
+def _uvicorn_config(app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+
+
+@contextmanager
+def running(config: Config, emit: events.Emit) -> Iterator[Emulator]:
+    """The emulator in a thread of this process, on a free port; for tests."""
+    listener = listen(0)
+    config = replace(config, port=listener.getsockname()[1])
+    ready = threading.Event()
+    app = build_app(config, emit, ready.set)
+    server = uvicorn.Server(_uvicorn_config(app))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    if not ready.wait(10):
+        raise RuntimeError("the emulator did not start")
+    try:
+        yield app.state.emulator
+    finally:
+        server.should_exit = True
+        thread.join(15)
+        listener.close()

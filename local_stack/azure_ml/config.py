@@ -1,0 +1,97 @@
+"""How one emulator is set up."""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+LOCATION = "local"
+ARM = "https://management.azure.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What a registered environment, NAME:VERSION, stands for on this machine.
+
+    `python` is the interpreter of jobs. `serve` is the command of a deployment, with `{python}`, `{model}`
+    and `{port}` to fill in; it is ready once `readiness` answers 200. `any_model_name`: a server that
+    insists on its own model name is not told the caller's, so that any OpenAI client works.
+    """
+
+    python: str = sys.executable
+    serve: tuple[str, ...] = ()
+    readiness: str = "/health"
+    any_model_name: bool = False
+
+
+# float32 because a CPU has no fast bfloat16, and the evaluation job computes in float32 there too.
+_TRANSFORMERS = (
+    "{python}", "-m", "transformers.cli.transformers", "serve", "{model}",
+    "--host", "127.0.0.1", "--port", "{port}", "--device", "cpu", "--dtype", "float32",
+)  # fmt: skip
+
+ENVIRONMENTS = {
+    "droptune-training:1": Environment(),
+    "droptune-serving:1": Environment(serve=_TRANSFORMERS, any_model_name=True),
+}
+
+
+def load_environments(path: Path | None) -> dict[str, Environment]:
+    """The built-in table, extended by a JSON file: {"NAME:VERSION": {fields of Environment}}."""
+    table = dict(ENVIRONMENTS)
+    if path is not None:
+        for name, fields in json.loads(path.read_text()).items():
+            table[name] = Environment(**{**fields, "serve": tuple(fields.get("serve", ()))})
+    return table
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Folders, limits and the public address of one emulator. Times in seconds."""
+
+    root: Path
+    blob_root: Path
+    port: int
+    strict: bool = True
+    slots: int = 1
+    tick_s: float = 0.05
+    stop_grace_s: float = 5.0
+    environments: dict[str, Environment] = field(default_factory=lambda: dict(ENVIRONMENTS))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def environment_of(self, arm_id: str | None) -> Environment | None:
+        """By ARM id (.../environments/NAME/versions/VERSION); None if it is not in the table."""
+        parts = (arm_id or "").split("/")
+        if len(parts) < 4 or parts[-4] != "environments":
+            return None
+        return self.environments.get(f"{parts[-3]}:{parts[-1]}")
+
+
+def experiment_id(name: str) -> str:
+    """The experiment's GUID; events and MLflow name an experiment by it."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"experiment:{name}"))
+
+
+def operation_url(id: str) -> str:
+    """Where a long-running operation is polled."""
+    return (
+        f"{ARM}/subscriptions/local/providers/Microsoft.MachineLearningServices/locations/{LOCATION}"
+        f"/mfeOperationsStatus/{id}?api-version=2022-02-01-preview"
+    )
+
+
+def arm_id(workspace: str, *segments: str) -> str:
+    return "/".join([workspace, *segments])
+
+
+def system_data(created: str) -> dict[str, Any]:
+    who = {"createdBy": "local", "createdByType": "User", "lastModifiedBy": "local"}
+    return {**who, "lastModifiedByType": "User", "createdAt": created, "lastModifiedAt": created}

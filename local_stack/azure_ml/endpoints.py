@@ -1,0 +1,187 @@
+"""Online endpoints and their deployments, as resources. What runs behind them: `serving`."""
+
+from __future__ import annotations
+
+import uuid
+
+from local_stack.azure_ml import events
+from local_stack.azure_ml.config import LOCATION, Config, arm_id, operation_url, system_data
+from local_stack.azure_ml.models import Models
+from local_stack.azure_ml.store import Document, Store
+from local_stack.azure_ml.strict import (
+    ENDPOINT_NAME,
+    ArmError,
+    check_keys,
+    check_name,
+    check_traffic,
+    user_error,
+)
+
+IN_PROGRESS = ("Creating", "Updating", "Deleting")
+_TYPE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints"
+
+
+def not_found(kind: str, name: str) -> ArmError:
+    return ArmError(404, "ResourceNotFound", f"{kind} '{name}' was not found")
+
+
+class Endpoints:
+    """A write starts a long-running operation; `serving.ServingRunner` ends it."""
+
+    def __init__(self, config: Config, store: Store, models: Models) -> None:
+        self._config, self._store, self._models = config, store, models
+
+    def put(self, workspace: str, name: str, body: Document) -> tuple[int, Document]:
+        check_name("endpoint", name, ENDPOINT_NAME)
+        if self._config.strict:
+            check_keys("endpoint", body)
+        wanted = body.get("properties") or {}
+        with self._store.transaction():
+            known = self._store.get("endpoint", name)
+            if known is not None:
+                _refuse_if_busy("endpoint", name, known)
+                if known["properties"]["authMode"] != wanted.get("authMode"):
+                    raise user_error(f"endpoint '{name}': field 'authMode' is immutable")
+            elif wanted.get("traffic"):
+                raise user_error("traffic cannot be set when an endpoint is created")
+            deployments = {item["name"] for item in self.deployments(name)}
+            check_traffic(wanted.get("traffic") or {}, deployments)
+            endpoint = self._document(workspace, name, body, known)
+            self._store.put("endpoint", name, endpoint)
+        return (200 if known else 201), endpoint
+
+    def get(self, name: str) -> Document:
+        endpoint = self._store.get("endpoint", name)
+        if endpoint is None:
+            raise not_found("endpoint", name)
+        return endpoint
+
+    def delete(self, name: str) -> str:
+        """Starts the deletion, deployments included; returns the operation's id."""
+        with self._store.transaction():
+            endpoint = self.get(name)
+            for deployment in self.deployments(name):
+                deployment["properties"]["provisioningState"] = "Deleting"
+                self._store.put("deployment", f"{name}/{deployment['name']}", deployment)
+            return self._start_deletion("endpoint", name, endpoint)
+
+    def deployments(self, endpoint: str) -> list[Document]:
+        return self._store.all("deployment", f"{endpoint}/")
+
+    def put_deployment(
+        self, workspace: str, endpoint: str, name: str, body: Document
+    ) -> tuple[int, Document]:
+        check_name("deployment", name, ENDPOINT_NAME)
+        if self._config.strict:
+            check_keys("deployment", body)
+        with self._store.transaction():
+            self.get(endpoint)
+            known = self._store.get("deployment", f"{endpoint}/{name}")
+            if known is not None:
+                _refuse_if_busy("deployment", name, known)
+                return 200, self._update_deployment(endpoint, known, body)
+            properties = body.get("properties") or {}
+            environment = self._config.environment_of(properties.get("environmentId"))
+            if environment is None or not environment.serve:
+                raise user_error(f"environment '{properties.get('environmentId')}' is not one that serves")
+            self._models.folder(properties.get("model"))
+            if not properties.get("instanceType"):
+                raise user_error("a deployment needs an instanceType")
+            operation = self._operation("deployment")
+            deployment: Document = {
+                "id": arm_id(workspace, "onlineEndpoints", endpoint, "deployments", name),
+                "name": name,
+                "type": f"{_TYPE}/deployments",
+                "location": LOCATION,
+                "tags": body.get("tags") or {},
+                "sku": {"name": "Default", "capacity": 1, **(body.get("sku") or {})},
+                "properties": {
+                    "scaleSettings": {"scaleType": "Default"},
+                    **properties,
+                    "provisioningState": "Creating",
+                    "properties": {"AzureAsyncOperationUri": operation_url(operation)},
+                },
+                "systemData": system_data(events.now_iso()),
+                "emulator": {"endpoint": endpoint, "attempt": 1, "operation": operation},
+            }
+            self._store.put("deployment", f"{endpoint}/{name}", deployment)
+        return 201, deployment
+
+    def get_deployment(self, endpoint: str, name: str) -> Document:
+        self.get(endpoint)
+        deployment = self._store.get("deployment", f"{endpoint}/{name}")
+        if deployment is None:
+            raise not_found("deployment", name)
+        return deployment
+
+    def delete_deployment(self, endpoint: str, name: str) -> str:
+        with self._store.transaction():
+            deployment = self.get_deployment(endpoint, name)
+            if self.get(endpoint)["properties"]["traffic"].get(name):
+                raise user_error(f"deployment '{name}' carries traffic and cannot be deleted")
+            return self._start_deletion("deployment", f"{endpoint}/{name}", deployment)
+
+    def operation(self, id: str) -> Document | None:
+        return self._store.get("operation", id)
+
+    def _document(self, workspace: str, name: str, body: Document, known: Document | None) -> Document:
+        wanted = body.get("properties") or {}
+        operation = self._operation("endpoint")
+        identity = {"principalId": str(uuid.uuid5(uuid.NAMESPACE_URL, name)), **(body.get("identity") or {})}
+        return {
+            "id": arm_id(workspace, "onlineEndpoints", name),
+            "name": name,
+            "type": _TYPE,
+            "location": LOCATION,
+            "kind": "Managed",
+            "tags": body.get("tags") or {},
+            "identity": identity,
+            "properties": {
+                "authMode": wanted.get("authMode"),
+                "description": wanted.get("description"),
+                "mirrorTraffic": wanted.get("mirrorTraffic") or {},
+                # The split asked for holds only once the operation has ended.
+                "traffic": known["properties"]["traffic"] if known else {},
+                "scoringUri": f"{self._config.url}/endpoints/{name}/",
+                "swaggerUri": f"{self._config.url}/endpoints/{name}/swagger.json",
+                "publicNetworkAccess": "Enabled",
+                "provisioningState": "Updating" if known else "Creating",
+                "properties": {"AzureAsyncOperationUri": operation_url(operation)},
+            },
+            "systemData": known["systemData"] if known else system_data(events.now_iso()),
+            "emulator": {"operation": operation, "wanted_traffic": wanted.get("traffic") or {}},
+        }
+
+    def _update_deployment(self, endpoint: str, known: Document, body: Document) -> Document:
+        """Tags and instance count may change in place; the rest would be a rolling update, not emulated."""
+        for field in ("model", "environmentId", "instanceType", "environmentVariables"):
+            new = (body.get("properties") or {}).get(field)
+            if (new or None) != (known["properties"].get(field) or None):
+                raise user_error(f"deployment '{known['name']}': changing '{field}' is not emulated")
+        known["tags"] = body.get("tags") or {}
+        known["sku"] |= body.get("sku") or {}
+        self._store.put("deployment", f"{endpoint}/{known['name']}", known)
+        return known
+
+    def _start_deletion(self, kind: str, key: str, resource: Document) -> str:
+        operation = self._operation(kind)
+        resource["properties"]["provisioningState"] = "Deleting"
+        resource["emulator"]["operation"] = operation
+        self._store.put(kind, key, resource)
+        return operation
+
+    def _operation(self, kind: str) -> str:
+        id = f"{kind}-{uuid.uuid4()}"
+        self._store.put("operation", id, {"id": id, "status": "InProgress", "error": None})
+        return id
+
+
+def _refuse_if_busy(kind: str, name: str, resource: Document) -> None:
+    state = resource["properties"]["provisioningState"]
+    if state in IN_PROGRESS:
+        raise ArmError(409, "Conflict", f"{kind} '{name}' has another operation in progress ({state})")
+
+
+def shown(resource: Document) -> Document:
+    """The resource without the emulator's own notes."""
+    return {key: value for key, value in resource.items() if key != "emulator"}

@@ -1,0 +1,90 @@
+"""The events Event Grid would deliver: written with the change they tell of, sent in order, at least once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from local_stack.azure_ml.config import experiment_id
+from local_stack.azure_ml.store import Document, Store
+
+Emit = Callable[[dict[str, Any]], None]
+log = logging.getLogger(__name__)
+_TYPE = "Microsoft.MachineLearningServices."
+
+
+def now_iso() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def job_changed(store: Store, job: Document) -> None:
+    """RunStatusChanged at every change, RunCompleted as well if it succeeded (Azure docs: only then)."""
+    properties = job["properties"]
+    experiment = experiment_id(properties["experimentName"])
+    data = {
+        "experimentId": experiment,
+        "experimentName": properties["experimentName"],
+        "runId": job["name"],
+        "runType": "azureml.scriptrun",
+        "runTags": properties.get("tags") or {},
+        "runProperties": properties.get("properties") or {},
+    }
+    subject = f"experiments/{experiment}/runs/{job['name']}"
+    if job["status"] == "Completed":
+        _add(store, job["workspace"], "RunCompleted", subject, data)
+    _add(store, job["workspace"], "RunStatusChanged", subject, {**data, "runStatus": job["status"]})
+
+
+def model_registered(store: Store, workspace: str, name: str, version: str, properties: Document) -> None:
+    data = {
+        "ModelName": name,
+        "ModelVersion": version,
+        "ModelTags": properties.get("tags") or {},
+        "ModelProperties": properties.get("properties") or {},
+    }
+    _add(store, workspace, "ModelRegistered", f"models/{name}:{version}", data)
+
+
+def _add(store: Store, workspace: str, type: str, subject: str, data: Document) -> None:
+    store.add_event(
+        {
+            "specversion": "1.0",
+            "id": str(uuid.uuid4()),
+            "source": workspace,
+            "type": _TYPE + type,
+            "subject": subject,
+            "time": now_iso(),
+            "data": data,
+        }
+    )
+
+
+class Sender(threading.Thread):
+    """Sends the outbox in order; an event leaves it only after `emit` returned."""
+
+    def __init__(self, store: Store, emit: Emit, take_fault: Callable[[str], Document | None]) -> None:
+        super().__init__(name="azure-ml-events", daemon=True)
+        self._store, self._emit, self._take_fault = store, emit, take_fault
+        self._stop_asked = threading.Event()
+
+    def run(self) -> None:
+        pause_s = 0.05
+        while not self._stop_asked.wait(pause_s):
+            try:
+                while not self._stop_asked.is_set() and (entry := self._store.next_event()):
+                    id, event = entry
+                    if self._take_fault("drop_events") is None:
+                        self._emit(event)
+                    self._store.remove_event(id)
+                pause_s = 0.05
+            except Exception:
+                log.exception("an event could not be sent; it will be sent again")
+                pause_s = min(5.0, pause_s * 2)
+
+    def stop(self) -> None:
+        self._stop_asked.set()
+        self.join()

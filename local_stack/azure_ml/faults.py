@@ -1,0 +1,57 @@
+"""Faults a test may order: they strike the next time the emulator comes by."""
+
+from __future__ import annotations
+
+from local_stack.azure_ml.store import Document, Store
+from local_stack.azure_ml.strict import user_error
+
+# Azure docs: what a job or a deployment says when the subscription or the region has no machine for it.
+_PRESETS: dict[str, Document] = {
+    "quota": {
+        "kind": "job_failure",
+        "code": "OutOfQuota",
+        "message": "Not enough quota available for the requested instance type.",
+    },
+    "capacity": {
+        "kind": "job_failure",
+        "code": "AllocationFailed",
+        "message": "The region has no capacity for the requested instance type.",
+    },
+    "job_failure": {"kind": "job_failure", "code": "UserError", "message": "A fault was ordered."},
+    "drop_events": {"kind": "drop_events"},
+    "refuse": {
+        "kind": "refuse",
+        "status": 503,
+        "code": "ServiceUnavailable",
+        "message": "A fault was ordered.",
+    },
+}
+
+
+class Faults:
+    """Kept in the store, so an order outlives a restart."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def order(self, body: Document) -> None:
+        """`kind`: job_failure, quota, capacity (the next jobs fail with `code` and `message`), refuse (the
+        next writes are answered `status`, `code`, `message`), drop_events. `count`: how many times."""
+        preset = _PRESETS.get(str(body.get("kind")))
+        if preset is None:
+            raise user_error(f"fault kind must be one of {sorted(_PRESETS)}")
+        fault: Document = {"count": 1, **preset, **{k: v for k, v in body.items() if k != "kind"}}
+        self._store.put("fault", str(fault["kind"]), fault)
+
+    def take(self, kind: str) -> Document | None:
+        """The ordered fault, one time fewer; None if none is left."""
+        with self._store.transaction():
+            fault = self._store.get("fault", kind)
+            if fault is None:
+                return None
+            fault["count"] -= 1
+            if fault["count"] > 0:
+                self._store.put("fault", kind, fault)
+            else:
+                self._store.delete("fault", kind)
+            return fault

@@ -1,0 +1,347 @@
+"""Command jobs: submitted, queued for a slot, run as a process group, ended."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from local_stack.azure_ml import events, processes
+from local_stack.azure_ml.config import REPOSITORY, Config, Environment, arm_id, system_data
+from local_stack.azure_ml.faults import Faults
+from local_stack.azure_ml.store import Document, Store
+from local_stack.azure_ml.strict import (
+    JOB_NAME,
+    MUTABLE_JOB_FIELDS,
+    ArmError,
+    changed_field,
+    check_keys,
+    check_name,
+    local_path,
+    seconds,
+    user_error,
+)
+from local_stack.azure_ml.tokens import ARM_AUDIENCE, local_token
+
+FINAL = ("Completed", "Failed", "Canceled")
+_PLACEHOLDER = re.compile(r"\$\{\{\s*(inputs|outputs)\.([A-Za-z0-9_]+)\s*\}\}")
+_LAUNCH_WITHIN_S = 5.0
+
+
+class Jobs:
+    """The jobs resource. Every change of status is one transaction with its event."""
+
+    def __init__(self, config: Config, store: Store, faults: Faults) -> None:
+        self._config, self._store, self._faults = config, store, faults
+
+    def put(self, workspace: str, name: str, body: Document) -> tuple[int, Document]:
+        """Create once: the same body again is 200 and runs nothing, a changed immutable field is refused."""
+        check_name("job", name, JOB_NAME)
+        if self._config.strict:
+            check_keys("job", body)
+        properties = body.get("properties") or {}
+        with self._store.transaction():
+            job = self._store.get("job", name)
+            if job is None:
+                self._check(properties)
+                job = self._create(workspace, name, properties)
+                return 201, self.view(job)
+            if field := changed_field(job["properties"], properties):
+                raise user_error(
+                    f"job '{name}' exists and its field '{field}' is immutable; only"
+                    f" {', '.join(sorted(MUTABLE_JOB_FIELDS))} may change"
+                )
+            job["properties"].update({k: v for k, v in properties.items() if k in MUTABLE_JOB_FIELDS})
+            self._store.put("job", name, job)
+        return 200, self.view(job)
+
+    def get(self, name: str) -> Document:
+        job = self._store.get("job", name)
+        if job is None:
+            raise ArmError(404, "UserError", f"job '{name}' was not found")
+        return job
+
+    def cancel(self, name: str) -> bool:
+        """False if it had ended already, which is fine."""
+        with self._store.transaction():
+            job = self.get(name)
+            if job["status"] in FINAL:
+                return False
+            if job["status"] != "CancelRequested":
+                move(self._store, job, "CancelRequested")
+            return True
+
+    def view(self, job: Document) -> Document:
+        """The job as Azure Resource Manager shows it, with the output every job has."""
+        properties = dict(job["properties"])
+        default = {
+            "jobOutputType": "uri_folder",
+            "mode": "ReadWriteMount",
+            "uri": f"azureml://datastores/workspaceartifactstore/ExperimentRun/dcid.{job['name']}",
+        }
+        studio = f"https://ml.azure.com/runs/{job['name']}?wsid={job['workspace']}"
+        services = {
+            "Studio": {"jobServiceType": "Studio", "endpoint": studio},
+            "Tracking": {"jobServiceType": "Tracking", "endpoint": f"{self._config.url}/mlflow"},
+        }
+        properties |= {
+            "status": job["status"],
+            "services": services,
+            "outputs": {"default": default, **(properties.get("outputs") or {})},
+        }
+        return {
+            "id": arm_id(job["workspace"], "jobs", job["name"]),
+            "name": job["name"],
+            "type": "Microsoft.MachineLearningServices/workspaces/jobs",
+            "properties": properties,
+            "systemData": system_data(job["created"]),
+        }
+
+    def _check(self, properties: Document) -> None:
+        if properties.get("jobType") != "Command":
+            raise user_error(f"only Command jobs are emulated, got {properties.get('jobType')!r}")
+        if self._config.environment_of(properties.get("environmentId")) is None:
+            raise user_error(f"environment '{properties.get('environmentId')}' was not found")
+        if properties.get("computeId") is None and not (properties.get("resources") or {}).get(
+            "instanceType"
+        ):
+            raise user_error("a job needs an instanceType or a compute")
+        if (properties.get("identity") or {}).get("identityType", "Managed") == "Managed" and (
+            properties.get("identity") is not None and not properties["identity"].get("clientId")
+        ):
+            raise user_error("serverless compute takes a user-assigned identity only")
+        for kind, name in _PLACEHOLDER.findall(properties.get("command") or ""):
+            if name not in (properties.get(kind) or {}):
+                raise user_error(f"the command names {kind}.{name}, which the job does not have")
+        for entry in _entries(properties):
+            if entry.get("uri"):
+                local_path(entry["uri"], self._config.blob_root)
+        for name, entry in (properties.get("outputs") or {}).items():
+            if not entry.get("uri"):
+                raise user_error(f"output '{name}' has no uri; the emulator has no default place for it")
+        timeout_of(properties)
+
+    def _create(self, workspace: str, name: str, properties: Document) -> Document:
+        job: Document = {
+            "name": name,
+            "workspace": workspace,
+            "properties": {"experimentName": "Default", **properties},
+            "created": events.now_iso(),
+            "attempt": 1,
+            "error": None,
+            "history": [],
+        }
+        move(self._store, job, "NotStarted")
+        return job
+
+
+def move(store: Store, job: Document, status: str, error: Document | None = None) -> None:
+    """Change the status: document, history and event in one transaction."""
+    job["status"] = status
+    job["error"] = error or job["error"]
+    job["history"].append({"status": status, "at": time.time(), "attempt": job["attempt"]})
+    with store.transaction():
+        store.put("job", job["name"], job)
+        events.job_changed(store, job)
+
+
+def timeout_of(properties: Document) -> float | None:
+    """limits.timeout in seconds."""
+    text = (properties.get("limits") or {}).get("timeout")
+    return None if text is None else seconds(text)
+
+
+def _entries(properties: Document) -> list[Document]:
+    return [*(properties.get("inputs") or {}).values(), *(properties.get("outputs") or {}).values()]
+
+
+class JobRunner:
+    """Moves jobs on, one state a tick; what it needs to know is in the store, so it may die at any time."""
+
+    def __init__(self, config: Config, store: Store, faults: Faults) -> None:
+        self._config, self._store, self._faults = config, store, faults
+        self._launched: set[Path] = set()
+
+    def tick(self) -> None:
+        for job in self._store.all("job"):
+            if job["status"] in FINAL:
+                continue
+            with self._store.transaction():
+                current = self._store.get("job", job["name"])
+                if current is not None and current["status"] not in FINAL:
+                    self._step(current)
+
+    def stop(self) -> None:
+        """End every process group; the jobs stay as they are and run again at the next start."""
+        for job in self._store.all("job"):
+            if job["status"] not in FINAL:
+                processes.send_signal(self._claim(job), signal.SIGKILL)
+
+    def _step(self, job: Document) -> None:
+        steps = {
+            "NotStarted": self._queue,
+            "Queued": self._take_slot,
+            "Preparing": self._start,
+            "Running": self._watch,
+            "Finalizing": self._finish,
+            "CancelRequested": self._stop_job,
+        }
+        steps[job["status"]](job)
+
+    def _queue(self, job: Document) -> None:
+        move(self._store, job, "Queued")
+
+    def _take_slot(self, job: Document) -> None:
+        busy = [
+            other
+            for other in self._store.all("job")
+            if other["name"] != job["name"]
+            and (other["status"] in ("Preparing", "Running", "Finalizing") or self._stopping(other))
+        ]
+        if len(busy) < self._config.slots:
+            move(self._store, job, "Preparing")
+
+    def _stopping(self, job: Document) -> bool:
+        return job["status"] == "CancelRequested" and processes.leader(self._claim(job)) is not None
+
+    def _start(self, job: Document) -> None:
+        if fault := self._faults.take("job_failure"):
+            move(self._store, job, "Failed", {"code": fault["code"], "message": fault["message"]})
+            return
+        claim = self._claim(job)
+        if processes.leader(claim) is not None:
+            job["started"] = time.time()
+            move(self._store, job, "Running")
+        elif claim not in self._launched:
+            try:
+                self._launch(job, claim)
+            except ArmError as error:
+                move(self._store, job, "Failed", {"code": error.code, "message": error.message})
+        elif time.time() - job["history"][-1]["at"] > _LAUNCH_WITHIN_S:
+            self._requeue(job)
+
+    def _launch(self, job: Document, claim: Path) -> None:
+        environment = self._config.environment_of(job["properties"]["environmentId"])
+        if environment is None:  # the table changed between two starts
+            raise user_error(f"environment '{job['properties']['environmentId']}' is gone")
+        paths = self._mount(job["properties"])
+        command = resolve_command(job["properties"], paths)
+        folder = self._folder(job)
+        processes.launch(
+            claim,
+            ["bash", "-c", command],
+            cwd=folder / "wd",
+            env=self._variables(job, environment, paths),
+            log=folder / "user_logs" / "std_log.txt",
+        )
+        self._launched.add(claim)
+
+    def _mount(self, properties: Document) -> dict[str, Path]:
+        """Local path by `inputs.NAME` and `outputs.NAME`: inputs must exist, output folders are made."""
+        paths = {}
+        for name, entry in (properties.get("inputs") or {}).items():
+            if entry.get("uri"):
+                path = paths[f"inputs.{name}"] = local_path(entry["uri"], self._config.blob_root)
+                if not path.exists():
+                    raise user_error(f"input '{name}' was not found at {entry['uri']}")
+        for name, entry in (properties.get("outputs") or {}).items():
+            path = paths[f"outputs.{name}"] = local_path(entry["uri"], self._config.blob_root)
+            path.mkdir(parents=True, exist_ok=True)
+        return paths
+
+    def _variables(self, job: Document, environment: Environment, paths: dict[str, Path]) -> dict[str, str]:
+        tracking = f"{self._config.url}/mlflow/v2.0{job['workspace']}"
+        mounts = {
+            f"AZURE_ML_{key.split('s.')[0].upper()}_{key.split('.')[1]}": str(p) for key, p in paths.items()
+        }
+        return {
+            **os.environ,
+            "PATH": f"{self._interpreter(environment)}:{os.environ.get('PATH', '/usr/bin:/bin')}",
+            "PYTHONPATH": str(REPOSITORY),
+            "PYTHONUNBUFFERED": "1",
+            "AZUREML_RUN_ID": job["name"],
+            "MLFLOW_RUN_ID": job["name"],
+            "MLFLOW_EXPERIMENT_NAME": job["properties"]["experimentName"],
+            "MLFLOW_TRACKING_URI": tracking,
+            "MLFLOW_TRACKING_TOKEN": local_token(ARM_AUDIENCE),
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "HF_HUB_OFFLINE": "1",
+            **mounts,
+            **(job["properties"].get("environmentVariables") or {}),
+        }
+
+    def _interpreter(self, environment: Environment) -> Path:
+        """A folder whose `python` is the environment's: a link would lose its virtual environment."""
+        folder = self._config.root / "interpreters" / environment.python.strip("/").replace("/", "-")
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("python", "python3"):
+            script = folder / name
+            if not script.exists():
+                partial = folder / f".{name}.{os.getpid()}"
+                partial.write_text(f'#!/bin/sh\nexec {shlex.quote(environment.python)} "$@"\n')
+                partial.chmod(0o755)
+                partial.replace(script)
+        return folder
+
+    def _watch(self, job: Document) -> None:
+        claim = self._claim(job)
+        timeout_s = timeout_of(job["properties"])
+        if (code := processes.exit_code(claim)) is not None:
+            job["exit_code"] = code
+            move(self._store, job, "Finalizing")
+        elif not processes.alive(claim):
+            self._requeue(job)
+        elif timeout_s is not None and time.time() - job["started"] > timeout_s:
+            message = f"the job ran longer than its limit of {timeout_s:g} s"
+            move(self._store, job, "CancelRequested", {"code": "JobTimeout", "message": message})
+
+    def _requeue(self, job: Document) -> None:
+        """The machine is gone, as on a spot preemption: the same job runs again from its beginning."""
+        processes.send_signal(self._claim(job), signal.SIGKILL)
+        job["attempt"] += 1
+        move(self._store, job, "Queued")
+
+    def _finish(self, job: Document) -> None:
+        processes.send_signal(self._claim(job), signal.SIGKILL)  # what it left running in the background
+        if job["exit_code"] == 0:
+            move(self._store, job, "Completed")
+            return
+        message = f"Execution failed. User process exited with status code {job['exit_code']}."
+        move(self._store, job, "Failed", {"code": "UserError", "message": message})
+
+    def _stop_job(self, job: Document) -> None:
+        """SIGTERM once, SIGKILL after the grace period, Canceled when the group is gone."""
+        claim = self._claim(job)
+        waited_s = time.time() - job["history"][-1]["at"]
+        launching = claim in self._launched and processes.leader(claim) is None
+        if launching and waited_s < _LAUNCH_WITHIN_S:
+            return
+        if not processes.members(claim):
+            move(self._store, job, "Canceled")
+        elif not job.get("terminated"):
+            processes.send_signal(claim, signal.SIGTERM)
+            job["terminated"] = True
+            self._store.put("job", job["name"], job)
+        elif waited_s > self._config.stop_grace_s:
+            processes.send_signal(claim, signal.SIGKILL)
+
+    def _folder(self, job: Document) -> Path:
+        return self._config.root / "jobs" / str(job["name"])
+
+    def _claim(self, job: Document) -> Path:
+        return self._folder(job) / "attempts" / str(job["attempt"])
+
+
+def resolve_command(properties: Document, paths: dict[str, Path]) -> str:
+    """The command with every placeholder replaced by a quoted local path or literal."""
+
+    def value(match: re.Match[str]) -> str:
+        key = f"{match[1]}.{match[2]}"
+        literal: Any = paths.get(key) or properties[match[1]][match[2]].get("value", "")
+        return shlex.quote(str(literal))
+
+    return _PLACEHOLDER.sub(value, properties["command"])

@@ -1,0 +1,112 @@
+"""Process groups that outlive the emulator and are found again by a restarted one.
+
+A claim is a folder that exactly one process may create, so that an attempt never runs twice. In it
+lie the process id of the group's leader and, once the command has ended, its exit code.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+# Every process of a group carries it: a recycled process id is never taken for one of ours.
+_CLAIM = "DROPTUNE_EMULATOR_CLAIM"
+
+# mkdir is atomic. The trap keeps the leader alive until the command has ended and its code is written;
+# a trapped signal is back to its default in the children, so they do receive it.
+_LEADER = """
+mkdir "$DROPTUNE_EMULATOR_CLAIM" 2>/dev/null || exit 0
+trap : TERM
+claim=$DROPTUNE_EMULATOR_CLAIM
+echo $$ > "$claim/pid.new" && mv "$claim/pid.new" "$claim/pid"
+"$@"
+echo $? > "$claim/exit.new" && mv "$claim/exit.new" "$claim/exit"
+"""
+
+_children: list[subprocess.Popen[bytes]] = []
+
+
+def launch(claim: Path, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> None:
+    """Start a command as its own process group; does nothing if the claim is taken."""
+    cwd.mkdir(parents=True, exist_ok=True)
+    claim.parent.mkdir(parents=True, exist_ok=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        _children.append(
+            subprocess.Popen(
+                ["/bin/sh", "-c", _LEADER, "leader", *argv],
+                cwd=cwd,
+                env={**env, _CLAIM: str(claim)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        )
+
+
+def reap() -> None:
+    """Collect ended children, or they stay zombies for as long as the emulator lives."""
+    _children[:] = [child for child in _children if child.poll() is None]
+
+
+def leader(claim: Path) -> int | None:
+    """Process id of the group's leader (also the group's id); None before it has started."""
+    return _number(claim / "pid")
+
+
+def exit_code(claim: Path) -> int | None:
+    """Exit code of the command; None while it runs, or if it was killed together with its leader."""
+    return _number(claim / "exit")
+
+
+def alive(claim: Path) -> bool:
+    """Whether the leader still runs."""
+    pid = leader(claim)
+    return pid is not None and _belongs(pid, claim)
+
+
+def members(claim: Path) -> list[int]:
+    """Process ids of the group that still run, the leader's among them."""
+    group = leader(claim)
+    if group is None:
+        return []
+    return [pid for pid in psutil.pids() if _group_of(pid) == group and _belongs(pid, claim)]
+
+
+def send_signal(claim: Path, number: signal.Signals) -> bool:
+    """Signal every process of the group; False once none is left."""
+    pids = members(claim)
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+    return bool(pids)
+
+
+def _belongs(pid: int, claim: Path) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(_CLAIM) == str(claim)
+    except (psutil.Error, OSError):
+        return False
+
+
+def _group_of(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except (ProcessLookupError, PermissionError):
+        return None
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None

@@ -1,0 +1,282 @@
+"""What runs behind the endpoints: one server process per deployment, and the proxy that splits traffic."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from local_stack.azure_ml import processes
+from local_stack.azure_ml.config import REPOSITORY, Config, Environment
+from local_stack.azure_ml.endpoints import Endpoints
+from local_stack.azure_ml.models import Models
+from local_stack.azure_ml.store import Document, Store
+from local_stack.azure_ml.strict import ArmError, seconds
+from local_stack.azure_ml.tokens import SCORING_AUDIENCE, check_bearer
+
+DEPLOYMENT_HEADER = "azureml-model-deployment"
+# Azure docs: defaults of a readiness probe, in seconds and tries.
+_PROBE_DEFAULTS = {"initialDelay": "PT10S", "period": "PT10S", "failureThreshold": 30}
+_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "host", "content-length", "authorization"}
+
+
+class ServingRunner:
+    """Ends the operations on endpoints and keeps the deployments' servers running."""
+
+    def __init__(self, config: Config, store: Store, endpoints: Endpoints, models: Models) -> None:
+        self._config, self._store = config, store
+        self._endpoints, self._models = endpoints, models
+        self._http = httpx.Client(timeout=1.0, trust_env=False)
+
+    def tick(self) -> None:
+        for endpoint in self._store.all("endpoint"):
+            self._step_endpoint(endpoint["name"])
+        for deployment in self._store.all("deployment"):
+            # Outside the transaction: the probe of a busy server may take a second.
+            ready = deployment["properties"]["provisioningState"] == "Creating" and self._ready(deployment)
+            with self._store.transaction():
+                current = self._store.get("deployment", _key(deployment))
+                if current is not None:
+                    self._step(current, ready)
+
+    def stop(self) -> None:
+        """End every server; they start again with the emulator."""
+        for deployment in self._store.all("deployment"):
+            processes.send_signal(self._claim(deployment), signal.SIGKILL)
+        self._http.close()
+
+    def _step_endpoint(self, name: str) -> None:
+        with self._store.transaction():
+            endpoint = self._store.get("endpoint", name)
+            if endpoint is None:
+                return
+            state = endpoint["properties"]["provisioningState"]
+            if state in ("Creating", "Updating"):
+                endpoint["properties"]["provisioningState"] = "Succeeded"
+                endpoint["properties"]["traffic"] = endpoint["emulator"]["wanted_traffic"]
+                self._store.put("endpoint", name, endpoint)
+                self._end(endpoint, "Succeeded")
+            elif state == "Deleting" and not self._endpoints.deployments(name):
+                self._store.delete("endpoint", name)
+                self._end(endpoint, "Succeeded")
+
+    def _step(self, deployment: Document, ready: bool) -> None:
+        state = deployment["properties"]["provisioningState"]
+        if state == "Creating":
+            self._create(deployment, ready)
+        elif state == "Succeeded" and not self._running(deployment):
+            self._restart(deployment)
+        elif state == "Deleting" and not processes.send_signal(self._claim(deployment), signal.SIGKILL):
+            self._store.delete("deployment", _key(deployment))
+            self._end(deployment, "Succeeded")
+
+    def _create(self, deployment: Document, ready: bool) -> None:
+        notes = deployment["emulator"]
+        if ready:
+            self._set_state(deployment, "Succeeded")
+        elif "port" not in notes:
+            self._launch(deployment)
+        elif processes.exit_code(self._claim(deployment)) is not None:
+            self._fail(deployment, "the container exited before it was ready")
+        elif time.time() - notes["launched"] > _readiness_limit_s(deployment):
+            self._fail(deployment, "the readiness probe failed too often")
+        elif not self._running(deployment):
+            self._restart(deployment)
+
+    def _fail(self, deployment: Document, why: str) -> None:
+        processes.send_signal(self._claim(deployment), signal.SIGKILL)
+        message = f"User container has crashed or terminated: {why}. See the deployment's logs."
+        self._set_state(deployment, "Failed", {"code": "ResourceNotReady", "message": message})
+
+    def _set_state(self, deployment: Document, state: str, error: Document | None = None) -> None:
+        deployment["properties"]["provisioningState"] = state
+        self._store.put("deployment", _key(deployment), deployment)
+        self._end(deployment, state, error)
+
+    def _end(self, resource: Document, status: str, error: Document | None = None) -> None:
+        id = resource["emulator"]["operation"]
+        self._store.put("operation", id, {"id": id, "status": status, "error": error})
+
+    def _launch(self, deployment: Document) -> None:
+        environment = self._config.environment_of(deployment["properties"]["environmentId"])
+        if environment is None:
+            self._fail(deployment, "its environment is gone")
+            return
+        notes = deployment["emulator"]
+        notes |= {"port": _free_port(), "launched": time.time()}
+        model = self._models.folder(deployment["properties"]["model"])
+        fill = {"python": environment.python or sys.executable, "model": str(model), "port": notes["port"]}
+        processes.launch(
+            self._claim(deployment),
+            [part.format_map(fill) for part in environment.serve],
+            cwd=self._folder(deployment),
+            env={
+                **os.environ,
+                "PYTHONPATH": str(REPOSITORY),
+                "PYTHONUNBUFFERED": "1",
+                "HF_HUB_OFFLINE": "1",
+                "AZUREML_MODEL_DIR": str(model),
+                **(deployment["properties"].get("environmentVariables") or {}),
+            },
+            log=self.log(deployment),
+        )
+        self._store.put("deployment", _key(deployment), deployment)
+
+    def _restart(self, deployment: Document) -> None:
+        processes.send_signal(self._claim(deployment), signal.SIGKILL)
+        deployment["emulator"]["attempt"] += 1
+        self._launch(deployment)
+
+    def _running(self, deployment: Document) -> bool:
+        """A server that was only just launched counts, so that a restart happens at most once a second."""
+        just_launched = time.time() - deployment["emulator"].get("launched", 0.0) < 1.0
+        return just_launched or processes.alive(self._claim(deployment))
+
+    def _ready(self, deployment: Document) -> bool:
+        environment = self._config.environment_of(deployment["properties"]["environmentId"])
+        port = deployment["emulator"].get("port")
+        if environment is None or port is None or not processes.alive(self._claim(deployment)):
+            return False
+        try:
+            return self._http.get(f"http://127.0.0.1:{port}{environment.readiness}").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def log(self, deployment: Document) -> Path:
+        return self._folder(deployment) / "container.log"
+
+    def logs(self, endpoint: str, name: str, tail: int) -> str:
+        log = self.log(self._endpoints.get_deployment(endpoint, name))
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        return "\n".join(lines[-tail:])
+
+    def _folder(self, deployment: Document) -> Path:
+        # The operation's id keeps the files of a deleted deployment apart from its successor's.
+        first = deployment["properties"]["properties"]["AzureAsyncOperationUri"].split("deployment-")[1][:8]
+        folder = f"{deployment['name']}-{first}"
+        return self._config.root / "deployments" / str(deployment["emulator"]["endpoint"]) / folder
+
+    def _claim(self, deployment: Document) -> Path:
+        return self._folder(deployment) / "attempts" / str(deployment["emulator"]["attempt"])
+
+
+class Proxy:
+    """Scoring requests: authorised, split by traffic or pinned by a header, passed on."""
+
+    def __init__(self, config: Config, endpoints: Endpoints) -> None:
+        self._config, self._endpoints = config, endpoints
+        self._http = httpx.AsyncClient(timeout=None, trust_env=False)  # noqa: S113 - the request's own limit
+        self._busy: Counter[str] = Counter()
+        self._credit: dict[str, Counter[str]] = defaultdict(Counter)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def score(self, request: Request) -> Response:
+        check_bearer(request.headers.get("authorization"), SCORING_AUDIENCE)
+        deployment = self._choose(request.path_params["endpoint"], request.headers.get(DEPLOYMENT_HEADER))
+        properties, key = deployment["properties"], _key(deployment)
+        settings = properties.get("requestSettings") or {}
+        allowed = settings.get("maxConcurrentRequestsPerInstance") or 1
+        # Azure docs: at most twice the configured concurrency is queued per instance.
+        if self._busy[key] >= 2 * allowed * deployment["sku"]["capacity"]:
+            raise ArmError(429, "TooManyRequests", f"deployment '{deployment['name']}' is busy")
+        body = await request.body()
+        environment = self._config.environment_of(properties["environmentId"])
+        outgoing = self._http.build_request(
+            request.method,
+            f"http://127.0.0.1:{deployment['emulator']['port']}/{request.path_params['path']}",
+            params=request.query_params,
+            headers={k: v for k, v in request.headers.items() if k.lower() not in _HOP_BY_HOP},
+            content=_for_server(body, environment),
+            timeout=seconds(settings.get("requestTimeout") or "PT5S"),
+        )
+        return await self._forward(outgoing, key, deployment["name"])
+
+    async def _forward(self, outgoing: httpx.Request, key: str, name: str) -> Response:
+        self._busy[key] += 1
+        try:
+            answer = await self._http.send(outgoing, stream=True)
+        except httpx.TimeoutException:
+            self._busy[key] -= 1
+            raise ArmError(408, "RequestTimeout", "the container did not answer in time") from None
+        except httpx.HTTPError as error:
+            self._busy[key] -= 1
+            raise ArmError(503, "ServiceUnavailable", f"the container does not answer: {error}") from None
+        headers = {k: v for k, v in answer.headers.items() if k.lower() not in _HOP_BY_HOP}
+        headers[DEPLOYMENT_HEADER] = name
+        status = answer.status_code
+        if status >= 400:  # Azure docs: an error of the container is 424, its own status is in a header
+            headers["ms-azureml-model-error-statuscode"] = str(status)
+            status = 424
+
+        async def body() -> AsyncIterator[bytes]:
+            try:
+                async for chunk in answer.aiter_raw():
+                    yield chunk
+            finally:
+                self._busy[key] -= 1
+                await answer.aclose()
+
+        return StreamingResponse(body(), status_code=status, headers=headers)
+
+    def _choose(self, endpoint: str, pinned: str | None) -> Document:
+        if pinned is not None:
+            return self._usable(endpoint, pinned)
+        traffic = {k: v for k, v in self._endpoints.get(endpoint)["properties"]["traffic"].items() if v}
+        if not traffic:
+            raise ArmError(404, "NoTraffic", f"endpoint '{endpoint}' has no traffic")
+        # Smooth weighted round robin (as in nginx): exact shares over every hundred requests.
+        credit = self._credit[endpoint]
+        for name in [name for name in credit if name not in traffic]:
+            del credit[name]
+        for name, share in traffic.items():
+            credit[name] += share
+        chosen = max(traffic, key=lambda name: (credit[name], name))
+        credit[chosen] -= sum(traffic.values())
+        return self._usable(endpoint, chosen)
+
+    def _usable(self, endpoint: str, name: str) -> Document:
+        deployment = self._endpoints.get_deployment(endpoint, name)
+        if deployment["properties"]["provisioningState"] != "Succeeded":
+            raise ArmError(503, "ServiceUnavailable", f"deployment '{name}' is not ready")
+        return deployment
+
+
+def _for_server(body: bytes, environment: Environment | None) -> bytes:
+    if environment is None or not environment.any_model_name:
+        return body
+    try:
+        fields = json.loads(body)
+    except ValueError:
+        return body
+    if not isinstance(fields, dict) or "model" not in fields:
+        return body
+    return json.dumps({key: value for key, value in fields.items() if key != "model"}).encode()
+
+
+def _key(deployment: Document) -> str:
+    return f"{deployment['emulator']['endpoint']}/{deployment['name']}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _readiness_limit_s(deployment: Document) -> float:
+    probe = {**_PROBE_DEFAULTS, **(deployment["properties"].get("readinessProbe") or {})}
+    return seconds(str(probe["initialDelay"])) + seconds(str(probe["period"])) * int(
+        probe["failureThreshold"]
+    )

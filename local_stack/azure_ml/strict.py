@@ -1,0 +1,151 @@
+"""What the service would refuse: unknown keys, bad names, changed immutable fields, bad traffic."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+Document = dict[str, Any]
+
+ENDPOINT_NAME = re.compile(r"[a-zA-Z](?:[a-zA-Z0-9-]{1,30})[a-zA-Z0-9]")
+JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
+# Azure docs: the only fields of a job that may change after it was created.
+MUTABLE_JOB_FIELDS = frozenset({"tags", "displayName", "description", "properties", "isArchived"})
+
+# Body keys per resource as the SDK sends them and the REST reference lists them. _FREE: any key below.
+_FREE = True
+_JOB_INPUT = {"*": {"uri": 1, "mode": 1, "jobInputType": 1, "value": 1, "description": 1}}
+_JOB_OUTPUT = {
+    "*": {"uri": 1, "mode": 1, "jobOutputType": 1, "assetName": 1, "assetVersion": 1, "description": 1}
+}
+_PROBE = {"failureThreshold": 1, "successThreshold": 1, "timeout": 1, "period": 1, "initialDelay": 1}
+KEYS: Mapping[str, Any] = {
+    "job": {
+        "properties": {
+            "jobType": 1, "command": 1, "environmentId": 1, "experimentName": 1, "displayName": 1,
+            "description": 1, "isArchived": 1, "properties": _FREE, "tags": _FREE,
+            "environmentVariables": _FREE, "inputs": _JOB_INPUT, "outputs": _JOB_OUTPUT,
+            "identity": {"identityType": 1, "clientId": 1},
+            "resources": {"instanceCount": 1, "instanceType": 1, "shmSize": 1, "properties": _FREE},
+            "limits": {"timeout": 1, "jobLimitsType": 1},
+            "queueSettings": {"jobTier": 1},
+        }
+    },
+    "model": {
+        "properties": {
+            "modelUri": 1, "modelType": 1, "tags": _FREE, "properties": _FREE, "description": 1,
+            "isAnonymous": 1, "isArchived": 1, "flavors": _FREE,
+        }
+    },
+    "endpoint": {
+        "location": 1, "tags": _FREE, "kind": 1,
+        "identity": {"type": 1, "userAssignedIdentities": _FREE},
+        "properties": {
+            "authMode": 1, "description": 1, "properties": _FREE, "traffic": _FREE, "mirrorTraffic": _FREE,
+            "publicNetworkAccess": 1,
+        },
+    },
+    "deployment": {
+        "location": 1, "tags": _FREE, "sku": {"name": 1, "capacity": 1},
+        "properties": {
+            "endpointComputeType": 1, "environmentId": 1, "model": 1, "modelMountPath": 1,
+            "properties": _FREE, "description": 1, "environmentVariables": _FREE,
+            "appInsightsEnabled": 1, "instanceType": 1,
+            "requestSettings": {"maxConcurrentRequestsPerInstance": 1, "requestTimeout": 1},
+            "readinessProbe": _PROBE, "livenessProbe": _PROBE, "scaleSettings": {"scaleType": 1},
+        },
+    },
+}  # fmt: skip
+
+
+class ArmError(Exception):
+    """An error answer of the Azure Resource Manager."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message = status, code, message
+
+
+def user_error(message: str) -> ArmError:
+    return ArmError(400, "UserError", message)
+
+
+def check_keys(kind: str, body: Document) -> None:
+    """Refuse a key the service does not know: it would ignore it, and what was asked for would not happen."""
+    _check_keys(body, KEYS[kind], kind)
+
+
+def _check_keys(value: Any, known: Any, where: str) -> None:
+    if not isinstance(known, Mapping) or value is None:
+        return
+    if not isinstance(value, Mapping):
+        raise user_error(f"{where} must be an object")
+    for key, child in value.items():
+        if key not in known and "*" not in known:
+            raise user_error(f"unknown field '{where}.{key}'")
+        _check_keys(child, known.get(key, known.get("*")), f"{where}.{key}")
+
+
+def check_name(kind: str, name: str, pattern: re.Pattern[str]) -> None:
+    if not pattern.fullmatch(name):
+        raise user_error(f"{kind} name '{name}' must match {pattern.pattern}")
+
+
+_DURATION = TypeAdapter(timedelta)
+
+
+def seconds(duration: str) -> float:
+    """An ISO 8601 duration, as the REST API has them all."""
+    try:
+        return _DURATION.validate_python(duration).total_seconds()
+    except ValidationError:
+        raise user_error(f"'{duration}' is not an ISO 8601 duration") from None
+
+
+def changed_field(old: Document, new: Document) -> str | None:
+    """The first immutable field of a job that differs; an absent field equals an empty one."""
+    for field in sorted((old.keys() | new.keys()) - MUTABLE_JOB_FIELDS):
+        if (old.get(field) or None) != (new.get(field) or None):
+            return field
+    return None
+
+
+def check_traffic(traffic: Mapping[str, Any], deployments: set[str]) -> None:
+    """Azure docs: whole percentages that sum to 0 or 100, each of an existing deployment."""
+    for name, share in traffic.items():
+        if name not in deployments:
+            raise user_error(f"traffic names the deployment '{name}', which does not exist")
+        if not isinstance(share, int) or isinstance(share, bool) or not 0 <= share <= 100:
+            raise user_error(f"traffic of '{name}' must be a whole number from 0 to 100, got {share!r}")
+    if sum(traffic.values()) not in (0, 100):
+        raise user_error(f"traffic must sum to 0 or 100, got {sum(traffic.values())}")
+
+
+_DATASTORE_URI = re.compile(
+    r"azureml://(?:subscriptions/[^/]+/resource[gG]roups/[^/]+/(?:providers/[^/]+/)?workspaces/[^/]+/)?"
+    r"datastores/(?P<store>[^/]+)/paths/(?P<path>.*)"
+)
+_REGISTRY_URI = re.compile(
+    r"azureml://registries/(?P<registry>[^/]+)/models/(?P<name>[^/]+)/versions/(?P<version>[^/]+)"
+)
+
+
+def local_path(uri: str, blob_root: Path) -> Path:
+    """The folder or file a URI stands for: a datastore is a folder of the blob root, mounted live.
+
+    Models of a registry lie under `registries/REGISTRY/models/NAME/versions/VERSION` of the blob root.
+    """
+    if match := _DATASTORE_URI.fullmatch(uri):
+        path = blob_root / match["store"] / match["path"]
+    elif match := _REGISTRY_URI.fullmatch(uri):
+        path = blob_root / uri.removeprefix("azureml://").rstrip("/")
+    else:
+        raise user_error(f"'{uri}' is neither a datastore path nor a registry model")
+    if not path.resolve().is_relative_to(blob_root.resolve()):
+        raise user_error(f"'{uri}' leaves its datastore")
+    return path

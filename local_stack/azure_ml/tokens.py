@@ -1,0 +1,42 @@
+"""Bearer tokens for the emulator: unsigned, but one for the wrong service is refused."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+
+from local_stack.azure_ml.strict import ArmError
+
+ARM_AUDIENCE = "https://management.azure.com"
+SCORING_AUDIENCE = "https://ml.azure.com"
+
+
+def local_token(audience: str, lifetime_s: int = 30 * 24 * 3600) -> str:
+    """A JWT as azureml-mlflow wants one (it reads `exp`)."""
+    claims = {"aud": audience, "tid": "local", "exp": int(time.time()) + lifetime_s}
+    parts = ({"alg": "none", "typ": "JWT"}, claims)
+    encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts]
+    return ".".join([*encoded, "local"])
+
+
+def check_bearer(header: str | None, audience: str) -> None:
+    """Raises ArmError 401 without a bearer token, or with one whose audience is another service."""
+    scheme, _, token = (header or "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise ArmError(401, "AuthenticationFailed", "a bearer token is needed")
+    claimed = _audience(token)
+    if claimed is not None and claimed.rstrip("/") != audience:
+        raise ArmError(
+            401, "InvalidAuthenticationTokenAudience", f"the token is for {claimed}, not {audience}"
+        )
+
+
+def _audience(token: str) -> str | None:
+    """None for a token that is no JWT: a person with curl may send any."""
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return str(claims["aud"])
+    except (IndexError, ValueError, KeyError, TypeError):
+        return None

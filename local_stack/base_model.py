@@ -1,0 +1,83 @@
+"""The tiny base model, built once on this machine and placed where a stack's jobs look for it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from local_stack.say import Say
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CACHE = REPOSITORY / ".droptune" / "cache"
+PLACE = Path("models") / "tiny-llama"
+_SOURCES = ("tiny_base.py", "tiny_catalogue.py", "chat_template.jinja")
+_PROGRESS = re.compile(r"step (\d+)/(\d+) .*eta (\d+) s")
+
+
+class BuildFailed(Exception):
+    """The tiny base model could not be built."""
+
+
+def cached_base(say: Say) -> Path:
+    """The folder of the tiny base model, built first if this version of its recipe is new here."""
+    folder = CACHE / f"tiny-llama-{_recipe_hash()}"
+    if not folder.exists():
+        _build(folder, say)
+    return folder
+
+
+def place_base(blobs: Path, say: Say) -> None:
+    """Make the tiny base model a blob folder of a stack; what is there stays."""
+    target = blobs / PLACE
+    if target.exists():
+        return
+    source = cached_base(say)
+    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(source, partial, copy_function=_link_or_copy)
+    partial.rename(target)
+
+
+def _recipe_hash() -> str:
+    digest = hashlib.sha256()
+    for name in _SOURCES:
+        digest.update((REPOSITORY / "training_job" / name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _build(folder: Path, say: Say) -> None:
+    command = [sys.executable, "-m", "training_job.tiny_base", "--output", str(folder)]
+    started = time.monotonic()
+    say("building the tiny base model, once for this clone")
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        assert process.stdout is not None
+        output = []
+        try:
+            for line in process.stdout:
+                output.append(line)
+                if match := _PROGRESS.search(line):
+                    say.passing(f"  step {match[1]}/{match[2]}, {match[3]} s left")
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode != 0:
+        raise BuildFailed(f"the tiny base model could not be built:\n{''.join(output[-20:])}")
+    say(f"built the tiny base model in {time.monotonic() - started:.0f} s")
+
+
+def _link_or_copy(source: str, target: str) -> str:
+    """A hard link costs nothing; another file system needs a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+    return target

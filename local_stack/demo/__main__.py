@@ -1,0 +1,166 @@
+"""Run the demo: `python -m local_stack.demo [--recipe manufacturing] [--root .droptune/demo]`.
+
+Exit code 0: the model was promoted, beats its base beyond doubt, and answers. 1: it did not, and why.
+130: stopped by Ctrl-C, with the stack. The stack of a finished demo keeps running.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from cli.client import Api, Refused, Unreachable
+from cli.display import show, utf8_output
+from cli.follow import follow
+from cli.verdict import verdict_view
+from cli.view import seconds as as_time
+from local_stack import stack
+from local_stack.base_model import BuildFailed, cached_base
+from local_stack.demo.endpoint import Asked, ask
+from local_stack.demo.prepare import DemoFailed, drop, recipe_folder, wipe
+from local_stack.demo.report import demo_report, shortfall, write_report
+from local_stack.say import Say
+
+RUN_WITHIN_S = 60.0
+DEFAULT_ROOT = Path(".droptune/demo")
+LOGS_SHOWN = 4
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    root: Path = arguments.root
+    utf8_output()
+    say = Say()
+    try:
+        with _hard_timeout(arguments.timeout_s):
+            _demo(arguments.recipe, root, arguments.port, say)
+    except (DemoFailed, stack.StartFailed, BuildFailed, Refused, Unreachable) as error:
+        say(f"\nthe demo failed: {error}")
+        _tell_logs(root, say)
+        return 1
+    except KeyboardInterrupt:
+        say("\nstopping")
+        stack.down(root, say)
+        return 130
+    return 0
+
+
+def _demo(recipe: str, root: Path, port: int | None, say: Say) -> None:
+    started = time.monotonic()
+    spent: dict[str, float] = {}
+    folder = recipe_folder(recipe)
+    wipe(root, say)
+    with _timed(spent, "base_model"):
+        cached_base(say)
+    with _timed(spent, "start"):
+        running = stack.up(root, port, say)
+    zone = root / "blobs" / "datasets" / recipe
+    with Api(running.api_url) as api:
+        with _timed(spent, "drop_to_run"):
+            drop(folder, zone, say)
+            run_id = _await_run(api, recipe)
+        console = Console()
+        run = show(console, follow(api, run_id))
+        console.print(verdict_view(api, run))
+    asked, problem = None, shortfall(run)
+    try:
+        if problem is None and run.rollout and run.rollout.scoring_uri:
+            asked = ask(run.rollout.scoring_uri, folder / "eval.jsonl")
+    except DemoFailed as error:
+        problem = str(error)
+    spent["total"] = time.monotonic() - started
+    write_report(root / "report.json", demo_report(run, asked, spent))
+    if asked is None:
+        raise DemoFailed(problem or "the run says nothing about its endpoint")
+    _tell_end(asked, running, root, spent["total"], say)
+
+
+def _await_run(api: Api, project: str) -> str:
+    until = time.monotonic() + RUN_WITHIN_S
+    while time.monotonic() < until:
+        if found := api.runs(project, limit=1):
+            return found[0].id
+        time.sleep(0.2)
+    raise DemoFailed(f"the drop started no run within {RUN_WITHIN_S:.0f} s")
+
+
+def _tell_end(asked: Asked, running: stack.Stack, root: Path, total_s: float, say: Say) -> None:
+    command = f"{_shown(Path(sys.executable))} -m cli"
+    stop = "make down" if root == DEFAULT_ROOT else f"python -m local_stack.stack down --root {root}"
+    say(
+        f"""
+the tuned model answers at its endpoint; this request was just made:
+
+{asked.curl()}
+
+  asked     {asked.question}
+  answered  {asked.answer}
+  wanted    {asked.wanted}
+
+API          {running.api_url}/api/runs   (list them: {command} runs)
+your data    cp train.jsonl {root / "blobs/datasets/YOUR-PROJECT"}/   (the folder is yours to make;
+             recipe.yaml and eval.jsonl beside it are optional), then: {command} watch --project YOUR-PROJECT
+report       {root / "report.json"}
+stop         {stop}
+
+done in {as_time(total_s)}"""
+    )
+
+
+def _shown(path: Path) -> str:
+    """Relative to here where that is shorter."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def _tell_logs(root: Path, say: Say) -> None:
+    """The ends of the logs written last: parts, jobs and deployments."""
+    logs = sorted(root.rglob("*.log"), key=lambda log: log.stat().st_mtime, reverse=True)
+    for log in logs[:LOGS_SHOWN]:
+        say(f"\n{log} ends with:\n{stack.tail(log, 15)}")
+
+
+@contextmanager
+def _timed(spent: dict[str, float], name: str) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    spent[name] = time.monotonic() - started
+
+
+@contextmanager
+def _hard_timeout(limit_s: float) -> Iterator[None]:
+    """End whatever the demo waits for, a hanging request too."""
+
+    def expire(number: int, frame: FrameType | None) -> None:
+        raise DemoFailed(f"not done after {limit_s:.0f} s, the limit (--timeout-s)")
+
+    signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m local_stack.demo", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("--recipe", default="manufacturing", help="folder under recipes/, also the project")
+    parser.add_argument("--root", type=Path, default=DEFAULT_ROOT, help="wiped at the start")
+    parser.add_argument("--port", type=int, help="of the API; 7071 by default, another if that is taken")
+    parser.add_argument("--timeout-s", type=float, default=900.0, help="give up after this long")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

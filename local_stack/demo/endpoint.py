@@ -1,0 +1,48 @@
+"""The endpoint the run promoted: one question of the held-out set over plain HTTP, and the same as `curl`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from local_stack.demo.prepare import DemoFailed
+
+ANSWER_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request to the endpoint and what it answered."""
+
+    url: str
+    body: dict[str, Any]
+    question: str
+    wanted: str
+    answer: str
+
+    def curl(self) -> str:
+        """The same request for a shell."""
+        body = shlex.quote(json.dumps(self.body, ensure_ascii=False))
+        return f"curl -s {shlex.quote(self.url)} -H 'Content-Type: application/json' \\\n  -d {body}"
+
+
+def ask(url: str, held_out: Path) -> Asked:
+    """Ask the first held-out question.
+
+    Raises DemoFailed if the endpoint does not answer, or not as a chat completion.
+    """
+    with held_out.open(encoding="utf-8") as rows:
+        *messages, reference = json.loads(next(rows))["messages"]
+    body = {"messages": messages, "max_tokens": 64, "temperature": 0}
+    try:
+        answer = httpx.post(url, json=body, timeout=ANSWER_WITHIN_S, trust_env=False)
+        answer.raise_for_status()
+        text = str(answer.json()["choices"][0]["message"]["content"])
+    except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
+        raise DemoFailed(f"the endpoint {url} does not answer as it should: {error!r}") from error
+    return Asked(url, body, messages[-1]["content"], reference["content"], text)

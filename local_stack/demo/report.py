@@ -1,0 +1,63 @@
+"""`report.json` of a demo: what happened, how long it took, and whether it counts as a success."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cli.view import stage_seconds
+from local_stack.demo.endpoint import Asked
+from shared.domain.evaluation import Gain
+from shared.domain.run import Run, Status
+
+
+def gain_over_base(run: Run) -> Gain | None:
+    """The measured gain; None if the run was not evaluated."""
+    gains = run.evaluation.gains if run.evaluation else ()
+    return next((gain for gain in gains if gain.over == "base"), None)
+
+
+def shortfall(run: Run) -> str | None:
+    """Why the run is not what the demo promises; None if it is."""
+    if run.status != Status.DEPLOYED:
+        return f"the run ended as {run.status}, not deployed"
+    gain = gain_over_base(run)
+    if gain is None:
+        return "the run was deployed without a measured gain"
+    if gain.low <= 0:
+        return f"the gain's interval [{gain.low:+.3f}, {gain.high:+.3f}] does not lie above 0"
+    return None
+
+
+def demo_report(run: Run, asked: Asked | None, seconds: dict[str, float]) -> dict[str, Any]:
+    """The report as JSON; `seconds` holds what came before the run, and `total`."""
+    gain, evaluation = gain_over_base(run), run.evaluation
+    timed = [(line, spent) for line, spent in stage_seconds(run)]
+    return {
+        "passed": asked is not None and shortfall(run) is None,
+        "run": run.id,
+        "project": run.project,
+        "status": run.status,
+        "statuses": [{"status": line.status, "at": line.at.isoformat()} for line in run.history],
+        "scores": {
+            "base": evaluation.base.model_dump() if evaluation else None,
+            "tuned": evaluation.candidate.model_dump() if evaluation else None,
+        },
+        "gain": gain.model_dump() if gain else None,
+        "endpoint": asdict(asked) if asked else None,
+        "cost": run.cost.model_dump() if run.cost else None,
+        "error": run.error.model_dump(mode="json") if run.error else None,
+        "seconds": {
+            **{name: round(value, 3) for name, value in seconds.items()},
+            "stages": {line.status: round(spent, 3) for line, spent in timed[:-1]},
+        },
+    }
+
+
+def write_report(file: Path, body: dict[str, Any]) -> None:
+    """Write it whole or not at all."""
+    partial = file.with_name(f".{file.name}.partial")
+    partial.write_text(json.dumps(body, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(file)

@@ -1,0 +1,116 @@
+"""Event Grid's place: posts a Microsoft.Storage.BlobCreated event for each dropped dataset."""
+
+from __future__ import annotations
+
+import json
+import logging
+import mimetypes
+import sqlite3
+import threading
+import time
+import uuid
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from shared.ports import BlobInfo, BlobStore, EventBus, Message
+
+logger = logging.getLogger("local_stack.drop_watcher")
+
+CONTAINER = "datasets"
+QUEUE = "storage-events"
+_EVENT_TYPE = "Microsoft.Storage.BlobCreated"
+_ACCOUNT = "/subscriptions/local/resourceGroups/local/providers/Microsoft.Storage/storageAccounts/local"
+_ACCOUNT_URL = "https://local.blob.core.windows.net"
+
+
+class DropWatcher:
+    """Polls the container and posts to `storage-events` each blob that is new or changed, and then still.
+
+    Still means unchanged for `quiet_s`: a plain `cp` may be in progress.
+
+    What was posted is remembered in the SQLite file `memory`, written after the send: a crash in between
+    repeats an event, with the same id, and loses none.
+    """
+
+    def __init__(
+        self, blobs: BlobStore, bus: EventBus, memory: Path, *, quiet_s: float = 1.0, poll_s: float = 0.3
+    ) -> None:
+        self._blobs, self._bus, self._memory = blobs, bus, memory
+        self._quiet_s, self._poll_s = quiet_s, poll_s
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="drop-watcher", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        self._memory.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(self._memory, isolation_level=None)) as memory:
+            memory.execute("CREATE TABLE IF NOT EXISTS posted (path TEXT PRIMARY KEY, etag TEXT NOT NULL)")
+            posted: dict[str, str] = dict(memory.execute("SELECT path, etag FROM posted"))
+            settling: dict[str, tuple[str, float]] = {}  # path -> etag, when first seen
+            while not self._stopping.wait(self._poll_s):
+                try:
+                    self._look(memory, posted, settling)
+                except Exception:  # a store or bus that is away: what was not posted is seen again
+                    logger.exception("the drop zone was not looked at, trying again")
+
+    def _look(
+        self, memory: sqlite3.Connection, posted: dict[str, str], settling: dict[str, tuple[str, float]]
+    ) -> None:
+        found = {blob.path: blob for blob in self._blobs.list(f"{CONTAINER}/") if not _hidden(blob.path)}
+        # A blob that is gone may come back with the same bytes, and that is a new drop.
+        for path in posted.keys() - found.keys():
+            memory.execute("DELETE FROM posted WHERE path = ?", (path,))
+            del posted[path]
+        for path in settling.keys() - found.keys():
+            del settling[path]
+        for path, blob in found.items():
+            if posted.get(path) == blob.etag:
+                settling.pop(path, None)
+                continue
+            etag, since = settling.get(path, ("", 0.0))
+            if etag != blob.etag:
+                settling[path] = (blob.etag, time.monotonic())  # new, or a copy still in progress
+            elif time.monotonic() - since >= self._quiet_s:
+                self._bus.send(QUEUE, [blob_created(blob)])
+                memory.execute("INSERT OR REPLACE INTO posted VALUES (?, ?)", (path, blob.etag))
+                posted[path] = blob.etag
+                del settling[path]
+                logger.info("posted path=%s bytes=%d", path, blob.size_bytes)
+
+
+def blob_created(blob: BlobInfo) -> Message:
+    """The CloudEvent 1.0 that Event Grid sends for a blob; the same version of a blob has the same id."""
+    container, _, name = blob.path.partition("/")
+    version = f"{blob.path}\n{blob.etag}\n{blob.modified_at.isoformat()}"
+    event_id = str(uuid.uuid5(uuid.NAMESPACE_URL, version))
+    event = {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": _ACCOUNT,
+        "type": _EVENT_TYPE,
+        "subject": f"/blobServices/default/containers/{container}/blobs/{name}",
+        "time": datetime.now(UTC).isoformat(),
+        "data": {
+            "api": "PutBlob",
+            "requestId": event_id,
+            "eTag": blob.etag,
+            "contentType": mimetypes.guess_type(name)[0] or "application/octet-stream",
+            "contentLength": blob.size_bytes,
+            "blobType": "BlockBlob",
+            "url": f"{_ACCOUNT_URL}/{quote(blob.path)}",
+            "sequencer": f"{time.time_ns():032x}",  # compared as text, grows with each event of a blob
+        },
+    }
+    return Message(id=event_id, subject=_EVENT_TYPE, body=json.dumps(event).encode())
+
+
+def _hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))

@@ -1,0 +1,144 @@
+"""The host: starts what the app's triggers need, stops it without cutting off what runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import azure.functions as func
+import uvicorn
+
+from local_stack.functions_host.invocation import Invoker
+from local_stack.functions_host.loading import (
+    BusTrigger,
+    HttpTrigger,
+    StartRefused,
+    TimerTrigger,
+    read_app,
+)
+from local_stack.functions_host.messages import BusReceiver, LockKeeper
+from local_stack.functions_host.timers import TimerRunner
+from local_stack.functions_host.web import HttpFront
+from shared.ports import EventBus
+
+logger = logging.getLogger("local_stack.host")
+
+STOP_GRACE_S = 10.0
+
+
+class Host:
+    """Serves one azure-functions app in this process: messages, timers and HTTP on 127.0.0.1.
+
+    `environment` fills in `%SETTING%` values; `state_folder` is shared by all hosts of the app.
+    Raises StartRefused with everything that is wrong with the app.
+    """
+
+    def __init__(
+        self,
+        app: func.FunctionApp,
+        bus: EventBus,
+        *,
+        host_json: Path,
+        environment: Mapping[str, str],
+        state_folder: Path,
+        port: int = 0,
+    ) -> None:
+        self._app = app
+        functions, config = read_app(app, host_json, environment)
+        timers_folder = state_folder / "timers"
+        timers_folder.mkdir(parents=True, exist_ok=True)
+
+        self._loop = asyncio.new_event_loop()
+        invoker = Invoker(self._loop)
+        self._locks = LockKeeper(bus, config.max_lock_renewal_s)
+        self._listeners: list[BusReceiver | TimerRunner] = []
+        http = None
+        for function in functions:
+            match function.trigger:
+                case BusTrigger():
+                    self._listeners.append(BusReceiver(function, bus, self._locks, invoker.call, config))
+                case TimerTrigger():
+                    self._listeners.append(TimerRunner(function, timers_folder, invoker.call))
+                case HttpTrigger():
+                    http = function
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                HttpFront(http, invoker, config.route_prefix),
+                lifespan="off",  # the app behind the function has its own, run below
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=int(STOP_GRACE_S),
+            )
+        )
+        self._port = port
+        self._drained = asyncio.Event()
+        self._stopped_idle: bool | None = None
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run_loop, name="host-loop", daemon=True)
+
+    def start(self) -> int:
+        """Listen, then receive; returns the port. StartRefused if the port is taken or the app fails."""
+        try:
+            self._socket = socket.create_server(("127.0.0.1", self._port))
+        except OSError as error:
+            self._loop.close()
+            raise StartRefused([f"port {self._port} cannot be opened: {error.strerror}"]) from error
+        self._thread.start()
+        while not self._server.started:
+            if not self._thread.is_alive():
+                raise StartRefused([f"the app's HTTP part does not start: {self._failure!r}"])
+            time.sleep(0.005)
+        self._locks.start()
+        for listener in self._listeners:
+            listener.start()
+        return int(self._socket.getsockname()[1])
+
+    def stop(self, grace_s: float = STOP_GRACE_S) -> bool:
+        """Receive nothing more and wait for what runs; False if something still ran after `grace_s`.
+
+        What was cut off is not lost: its lock runs out and the message is delivered again.
+        """
+        if self._stopped_idle is not None:
+            return self._stopped_idle
+        deadline = time.monotonic() + grace_s
+        self._server.should_exit = True
+        for listener in self._listeners:
+            listener.stop_receiving()
+        idle = all([listener.wait_until_idle(deadline) for listener in self._listeners])
+        self._locks.stop()
+        # Functions that are `async def` run on the loop: it ends last.
+        self._loop.call_soon_threadsafe(self._drained.set)
+        self._thread.join(max(1.0, deadline - time.monotonic()))
+        self._stopped_idle = idle and not self._thread.is_alive()
+        return self._stopped_idle
+
+    def _run_loop(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._serve())
+        except BaseException as error:
+            self._failure = error
+        finally:
+            self._socket.close()
+
+    async def _serve(self) -> None:
+        # AsgiFunctionApp starts its app on the first request, twice if two come at once, and shuts it down
+        # from __del__ on another loop. Doing both here leaves it nothing to do.
+        asgi = self._app if isinstance(self._app, func.AsgiFunctionApp) else None
+        if asgi:
+            if not await asgi.middleware.notify_startup():
+                raise RuntimeError("its ASGI start-up failed")
+            asgi.startup_task_done = True
+        try:
+            await self._server.serve(sockets=[self._socket])
+            await self._drained.wait()
+        finally:
+            if asgi:
+                await asgi.middleware.notify_shutdown()
+                asgi.startup_task_done = False

@@ -1,0 +1,201 @@
+"""Reads an azure-functions app and its host.json; reports everything that cannot be served at once."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import azure.functions as func
+from croniter import croniter
+
+# Spelling of a .NET TimeSpan: [days.]hh:mm:ss[.fraction]
+_TIME_SPAN = re.compile(r"(?:(\d+)\.)?(\d\d?):(\d\d):(\d\d(?:\.\d+)?)")
+_SETTING = re.compile(r"%([^%]+)%")
+
+
+class StartRefused(Exception):
+    """The app cannot be served as it is; `problems` has one line for each thing wrong."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class BusTrigger:
+    """A queue, or `topic/subscription`."""
+
+    entity: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimerTrigger:
+    """An NCRONTAB expression of six fields, seconds first, in UTC."""
+
+    schedule: str
+    run_on_startup: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTrigger:
+    """The catch-all route of an AsgiFunctionApp."""
+
+    methods: frozenset[str]
+
+
+Trigger = BusTrigger | TimerTrigger | HttpTrigger
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFunction:
+    """A function of the app; `argument` is the parameter that takes the trigger's value."""
+
+    name: str
+    call: Callable[..., Any]
+    argument: str
+    takes_context: bool
+    trigger: Trigger
+
+
+@dataclass(frozen=True, slots=True)
+class HostConfig:
+    """The parts of host.json that the local host honours; the defaults are Azure's."""
+
+    max_concurrent_calls: int = 16
+    max_lock_renewal_s: float = 300.0
+    route_prefix: str = "api"
+
+
+def load_app(module_name: str) -> tuple[func.FunctionApp, Path]:
+    """Import the module and return its `app` and the path of the host.json beside it. Raises StartRefused."""
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # whatever the app's code raises, for example a second trigger on one function
+        raise StartRefused([f"{module_name} cannot be imported: {error!r}"]) from error
+    app = getattr(module, "app", None)
+    if app is None or not hasattr(app, "get_functions"):
+        raise StartRefused([f"{module_name} has no attribute `app` that is an azure.functions app"])
+    return app, Path(str(module.__file__)).resolve().parent / "host.json"
+
+
+def read_app(
+    app: func.FunctionApp, host_json: Path, environment: Mapping[str, str]
+) -> tuple[list[LocalFunction], HostConfig]:
+    """The app's functions, with `%SETTING%` values from `environment`, and its host.json.
+
+    An app can be read only once: azure-functions 1.26 remembers the names of the first `get_functions()` and
+    takes those of a second for duplicates. Raises StartRefused with every problem found.
+    """
+    problems: list[str] = []
+    config = _read_host_json(host_json, problems)
+    functions = _read_functions(app, environment, problems)
+    if problems:
+        raise StartRefused(problems)
+    return functions, config
+
+
+def _read_host_json(path: Path, problems: list[str]) -> HostConfig:
+    defaults = HostConfig()
+    try:
+        extensions = json.loads(path.read_text("utf-8")).get("extensions", {})
+    except (OSError, ValueError) as error:
+        problems.append(f"{path.name} cannot be read: {error}")
+        return defaults
+    bus, http = extensions.get("serviceBus", {}), extensions.get("http", {})
+    calls = bus.get("maxConcurrentCalls", defaults.max_concurrent_calls)
+    if not isinstance(calls, int) or calls < 1:
+        problems.append("host.json: maxConcurrentCalls must be a number of at least 1")
+    if bus.get("autoCompleteMessages", True) is not True:
+        problems.append("host.json: autoCompleteMessages must stay true, Python has no other way to settle")
+    span = _TIME_SPAN.fullmatch(bus.get("maxAutoLockRenewalDuration", "00:05:00"))
+    if span is None:
+        problems.append("host.json: maxAutoLockRenewalDuration must be hh:mm:ss")
+        return defaults
+    days, hours, minutes, seconds = (float(part or 0) for part in span.groups())
+    renewal = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    prefix = http.get("routePrefix", defaults.route_prefix)
+    return HostConfig(calls, renewal.total_seconds(), prefix.strip("/"))
+
+
+def _read_functions(
+    app: func.FunctionApp, environment: Mapping[str, str], problems: list[str]
+) -> list[LocalFunction]:
+    try:
+        functions = app.get_functions()
+    except ValueError as error:  # no trigger, or a name twice; the library stops at the first
+        problems.append(str(error))
+        return []
+    found = [_read_function(function, environment, problems) for function in functions]
+    if sum(isinstance(function.trigger, HttpTrigger) for function in found if function) > 1:
+        problems.append("more than one httpTrigger: HTTP is one ASGI app behind one catch-all route")
+    return [function for function in found if function]
+
+
+def _read_function(
+    function: Any, environment: Mapping[str, str], problems: list[str]
+) -> LocalFunction | None:
+    name = function.get_function_name()
+    before = len(problems)
+
+    def refuse(text: str) -> None:
+        problems.append(f"function {name}: {text}")
+
+    def resolve(binding: dict[str, Any], key: str) -> str:
+        def value(match: re.Match[str]) -> str:
+            if match[1] not in environment:
+                refuse(f"the setting {match[1]} (used by {key}) is not in the environment")
+            return environment.get(match[1], "")
+
+        text = binding.get(key)
+        if not text:
+            refuse(f"binding {binding['name']} has no {key}")
+        return _SETTING.sub(value, text or "")
+
+    bindings = function.get_dict_repr()["bindings"]
+    triggers = [binding for binding in bindings if binding["type"].endswith("Trigger")]
+    if len(triggers) != 1:
+        refuse(f"has {len(triggers)} triggers instead of one: {', '.join(b['type'] for b in triggers)}")
+    for binding in bindings:
+        if binding not in triggers and (binding["type"], binding["name"]) != ("http", "$return"):
+            refuse(f"binding {binding['name']} of unknown type {binding['type']}")
+
+    trigger: Trigger | None = None
+    for binding in triggers if len(triggers) == 1 else ():
+        match binding["type"]:
+            case "serviceBusTrigger":
+                # Sessions and batches change how a message is locked and settled; nothing here needs them.
+                if binding.get("isSessionsEnabled"):
+                    refuse("sessions are not supported")
+                if str(binding.get("cardinality") or "one").lower() != "one":
+                    refuse("batches (cardinality many) are not supported")
+                keys = ("queueName",) if "queueName" in binding else ("topicName", "subscriptionName")
+                trigger = BusTrigger("/".join([resolve(binding, key) for key in keys]))
+            case "timerTrigger":
+                schedule = resolve(binding, "schedule")
+                known = len(problems) > before
+                if not known and (len(schedule.split()) != 6 or not is_schedule(schedule)):
+                    refuse(f"schedule {schedule!r} is not NCRONTAB with six fields")
+                trigger = TimerTrigger(schedule, bool(binding.get("runOnStartup")))
+            case "httpTrigger":
+                if not str(binding.get("route")).startswith("/{*"):
+                    refuse(f"route {binding.get('route')!r} is not the catch-all of an AsgiFunctionApp")
+                trigger = HttpTrigger(frozenset(str(method) for method in binding.get("methods") or ()))
+            case other:
+                refuse(f"trigger of unknown type {other}")
+    if trigger is None or len(problems) > before:
+        return None
+    call = function.get_user_function()
+    takes_context = "context" in inspect.signature(call).parameters
+    return LocalFunction(name, call, triggers[0]["name"], takes_context, trigger)
+
+
+def is_schedule(schedule: str) -> bool:
+    """Whether croniter can read the expression with seconds first."""
+    return bool(croniter.is_valid(schedule, second_at_beginning=True))

@@ -1,0 +1,197 @@
+"""Service Bus triggers: receive, keep the lock, call, settle. Counting and dead-lettering is the bus's."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import azure.functions as func
+from azure.functions.meta import Datum
+
+from local_stack.functions_host.invocation import decode, log_invocation
+from local_stack.functions_host.loading import BusTrigger, HostConfig, LocalFunction
+from shared.domain.errors import LockLost
+from shared.ports import EventBus, ReceivedMessage
+
+logger = logging.getLogger("local_stack.host")
+
+_RECEIVE_WAIT_S = 0.5  # how late a stop may be seen
+_AFTER_AN_ERROR_S = 1.0
+_RENEWAL_TICK_S = 0.1
+
+
+def to_function_message(received: ReceivedMessage) -> func.ServiceBusMessage:
+    """What the function sees in Azure, named as version 5 of the Service Bus extension names it."""
+    message = received.message
+    properties = Datum(json.dumps(message.properties), "json")
+    metadata = {
+        "MessageId": Datum(message.id, "string"),
+        "Subject": Datum(message.subject, "string"),
+        "Label": Datum(message.subject, "string"),
+        "LockToken": Datum(received.lock_token, "string"),
+        "LockedUntil": Datum(_utc(received.locked_until), "string"),
+        "EnqueuedTimeUtc": Datum(_utc(received.enqueued_at), "string"),
+        "DeliveryCount": Datum(received.delivery_count, "int"),
+        "SequenceNumber": Datum(received.sequence_number, "int"),
+        "ApplicationProperties": properties,
+        "UserProperties": properties,  # tells the converter that this is one message, not a batch
+    }
+    if received.dead_letter_reason is not None:
+        metadata["DeadLetterReason"] = Datum(received.dead_letter_reason, "string")
+    decoded: func.ServiceBusMessage = decode("serviceBusTrigger", Datum(message.body, "bytes"), metadata)
+    return decoded
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@dataclass(slots=True)
+class _Held:
+    received: ReceivedMessage
+    renew_at: float
+    give_up_at: float
+
+
+class LockKeeper:
+    """Renews the locks of the messages that functions are working on, each at half of its length."""
+
+    def __init__(self, bus: EventBus, max_renewal_s: float) -> None:
+        self._bus = bus
+        self._max_renewal_s = max_renewal_s
+        self._held: dict[str, _Held] = {}
+        self._guard = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lock-keeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def hold(self, received: ReceivedMessage) -> None:
+        give_up_at = time.monotonic() + self._max_renewal_s
+        with self._guard:
+            self._held[received.lock_token] = _Held(received, _half_of_lock(received), give_up_at)
+
+    def release(self, received: ReceivedMessage) -> ReceivedMessage:
+        """Stop renewing; returns the message as last renewed, which is the one to settle."""
+        with self._guard:
+            held = self._held.pop(received.lock_token, None)
+        return held.received if held else received
+
+    def _run(self) -> None:
+        while not self._stop.wait(_RENEWAL_TICK_S):
+            now = time.monotonic()
+            with self._guard:
+                due = [held for held in self._held.values() if held.renew_at <= now < held.give_up_at]
+            for held in due:
+                self._renew(held)
+
+    def _renew(self, held: _Held) -> None:
+        try:
+            held.received = self._bus.renew_lock(held.received)
+            held.renew_at = _half_of_lock(held.received)
+        except LockLost:
+            # Settled a moment ago, or truly lost: then settling says so. Either way nothing to renew.
+            held.give_up_at = 0.0
+        except Exception:
+            held.renew_at = time.monotonic() + _AFTER_AN_ERROR_S
+            logger.exception("the lock of message %s was not renewed, trying again", held.received.message.id)
+
+
+def _half_of_lock(received: ReceivedMessage) -> float:
+    return time.monotonic() + (received.locked_until - datetime.now(UTC)).total_seconds() / 2
+
+
+class BusReceiver:
+    """Feeds one function from its queue or subscription, `max_concurrent_calls` messages at a time."""
+
+    def __init__(
+        self,
+        function: LocalFunction,
+        bus: EventBus,
+        locks: LockKeeper,
+        call: Callable[[LocalFunction, Any], Any],
+        config: HostConfig,
+    ) -> None:
+        assert isinstance(function.trigger, BusTrigger)
+        self._function, self._bus, self._locks, self._call = function, bus, locks, call
+        self._entity = function.trigger.entity
+        self._calls = config.max_concurrent_calls
+        self._free = threading.Semaphore(self._calls)
+        self._workers = ThreadPoolExecutor(self._calls, thread_name_prefix=function.name)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._receive, name=f"receive-{function.name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop_receiving(self) -> None:
+        """Returns at once; what is running goes on."""
+        self._stopping.set()
+
+    def wait_until_idle(self, deadline: float) -> bool:
+        """Wait for the running calls until `deadline` (monotonic); False if some still run."""
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        idle = not self._thread.is_alive() and all(
+            self._free.acquire(timeout=max(0.0, deadline - time.monotonic())) for _ in range(self._calls)
+        )
+        self._workers.shutdown(wait=idle)
+        return idle
+
+    def _receive(self) -> None:
+        while not self._stopping.is_set():
+            if not self._free.acquire(timeout=_RECEIVE_WAIT_S):
+                continue
+            free = 1
+            while free < self._calls and self._free.acquire(blocking=False):
+                free += 1
+            batch: list[ReceivedMessage] = []
+            try:
+                batch = self._bus.receive(self._entity, max_messages=free, wait_s=_RECEIVE_WAIT_S)
+            except Exception:
+                logger.exception("function=%s cannot receive from %s", self._function.name, self._entity)
+                self._stopping.wait(_AFTER_AN_ERROR_S)
+            for received in batch:
+                self._locks.hold(received)
+                self._workers.submit(self._handle, received)
+            if free > len(batch):
+                self._free.release(free - len(batch))
+
+    def _handle(self, received: ReceivedMessage) -> None:
+        started = time.perf_counter()
+        failure: BaseException | None = None
+        try:
+            try:
+                self._call(self._function, to_function_message(received))
+            except BaseException as error:  # a function that calls sys.exit() has failed too
+                failure = error
+            held = self._locks.release(received)
+            outcome = self._settle(held, failure)
+            log_invocation(self._function.name, received.message.id, outcome, started, error=failure)
+        finally:
+            self._free.release()
+
+    def _settle(self, received: ReceivedMessage, failure: BaseException | None) -> str:
+        """Returning completes, raising abandons; if the bus refuses, the message comes again by itself."""
+        try:
+            if failure is None:
+                self._bus.complete(received)
+                return "completed"
+            self._bus.abandon(received)
+            return "abandoned"
+        except LockLost:
+            return "lock_lost"
+        except Exception:
+            logger.exception("message %s was not settled, its lock will run out", received.message.id)
+            return "unsettled"

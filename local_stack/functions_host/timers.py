@@ -1,0 +1,104 @@
+"""Timer triggers: NCRONTAB in UTC, never two at once, one process at a time."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from azure.functions.meta import Datum
+from croniter import croniter
+
+from local_stack.functions_host.invocation import decode, log_invocation
+from local_stack.functions_host.loading import LocalFunction, TimerTrigger
+
+logger = logging.getLogger("local_stack.host")
+
+_LEASE_RETRY_S = 0.5
+_LONGEST_SLEEP_S = 5.0  # a laptop that slept, or whose clock was set, is noticed within this time
+_PAST_DUE_S = 1.0
+
+
+def next_occurrence(schedule: str, after: datetime) -> datetime:
+    """The first moment after `after`; unlike in cron, a day must match both day fields of NCRONTAB."""
+    moment = croniter(schedule, after, second_at_beginning=True, day_or=False).get_next(datetime)
+    assert isinstance(moment, datetime)
+    return moment
+
+
+class TimerRunner:
+    """Fires one function while it holds the function's lease, a file in `folder` shared by all hosts."""
+
+    def __init__(
+        self, function: LocalFunction, folder: Path, call: Callable[[LocalFunction, Any], Any]
+    ) -> None:
+        assert isinstance(function.trigger, TimerTrigger)
+        self._function, self._trigger, self._call = function, function.trigger, call
+        self._lease = folder / f"{function.name}.lease"
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"timer-{function.name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop_receiving(self) -> None:
+        """No further tick; a running one goes on."""
+        self._stopping.set()
+
+    def wait_until_idle(self, deadline: float) -> bool:
+        """Wait for a running tick until `deadline` (monotonic); False if it still runs."""
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        # SQLite's exclusive lock is a file lock that works on every system and ends with its process.
+        with closing(sqlite3.connect(self._lease, timeout=0, isolation_level=None)) as lease:
+            while not self._take(lease):
+                if self._stopping.wait(_LEASE_RETRY_S):
+                    return
+            if self._trigger.run_on_startup:
+                self._fire(datetime.now(UTC))
+            while True:
+                due = next_occurrence(self._trigger.schedule, datetime.now(UTC))
+                if not self._sleep_until(due):
+                    return
+                self._fire(due)
+
+    @staticmethod
+    def _take(lease: sqlite3.Connection) -> bool:
+        try:
+            lease.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            return False
+        return True
+
+    def _sleep_until(self, due: datetime) -> bool:
+        """False if the host stops meanwhile."""
+        while (left_s := (due - datetime.now(UTC)).total_seconds()) > 0:
+            if self._stopping.wait(min(left_s, _LONGEST_SLEEP_S)):
+                return False
+        return not self._stopping.is_set()
+
+    def _fire(self, due: datetime) -> None:
+        started = time.perf_counter()
+        now = datetime.now(UTC)
+        following = next_occurrence(self._trigger.schedule, now)
+        info = {
+            "IsPastDue": (now - due).total_seconds() > _PAST_DUE_S,
+            "Schedule": {"AdjustForDST": True},
+            "ScheduleStatus": {"Last": due.isoformat(), "Next": following.isoformat()},
+        }
+        failure: BaseException | None = None
+        try:
+            self._call(self._function, decode("timerTrigger", Datum(json.dumps(info), "json")))
+        except BaseException as error:  # the next tick comes whatever this one did
+            failure = error
+        outcome = "failed" if failure else "succeeded"
+        log_invocation(self._function.name, due.isoformat(), outcome, started, error=failure)

@@ -1,0 +1,258 @@
+"""Start and stop the local stack: the Azure ML emulator and the functions host, as detached processes.
+
+    python -m local_stack.stack up|down|status --root DIR [--port PORT]
+
+`DIR/stack.json` holds what runs where. It outlives a crash, so `up` comes back on the same ports with the
+same state. Exit code 0: done; 1: a part did not start, or (status) does not run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import psutil
+
+from local_stack.base_model import REPOSITORY, BuildFailed, place_base
+from local_stack.processes import MARK, Part, free_port, marked, stop
+from local_stack.say import Say
+
+API_PORT = 7071
+READY_WITHIN_S = 90.0
+LOG_LINES_SHOWN = 30
+PARTS = ("azure_ml", "host")
+
+
+class StartFailed(Exception):
+    """A part of the stack did not become ready; the message ends with its last log lines."""
+
+
+@dataclass(slots=True)
+class Stack:
+    """What `stack.json` says. Only meaningful while `locked(root)` is held, or to read a URL."""
+
+    root: Path
+    parts: dict[str, Part] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, root: Path) -> Stack:
+        """The stack of a folder; one that was never started has no parts."""
+        root = root.resolve()
+        try:
+            body = json.loads((root / "stack.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return cls(root)
+        return cls(root, {name: Part(**part) for name, part in body["parts"].items()})
+
+    def save(self) -> None:
+        """Write `stack.json` so that a reader sees the old or the new content."""
+        running = all(name in self.parts and self.parts[name].pid for name in PARTS)
+        body = {
+            "api_url": self.api_url if running else None,
+            "azure_ml_url": self.azure_ml_url if running else None,
+            "parts": {name: asdict(part) for name, part in self.parts.items()},
+        }
+        partial = self.root / f".stack.json.{os.getpid()}"
+        partial.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
+        partial.replace(self.root / "stack.json")
+
+    @property
+    def api_url(self) -> str:
+        return f"http://127.0.0.1:{self.parts['host'].port}"
+
+    @property
+    def azure_ml_url(self) -> str:
+        workspace = "subscriptions/local/resourceGroups/local/workspaces/local"
+        return f"azureml+http://127.0.0.1:{self.parts['azure_ml'].port}/{workspace}"
+
+    @property
+    def event_bus_url(self) -> str:
+        return f"sqlite:///{self.root / 'bus.db'}"
+
+    def running(self) -> bool:
+        return all(name in self.parts and self.parts[name].process() for name in PARTS)
+
+    def log(self, name: str) -> Path:
+        return self.root / "logs" / f"{name}.log"
+
+    def command(self, name: str) -> list[str]:
+        """How a part is started."""
+        if name == "host":
+            options = ["--watch", "--state", f"{self.root / 'host'}"]
+        else:
+            options = ["--root", f"{self.root / 'azure_ml'}", "--blob-root", f"{self.root / 'blobs'}"]
+            options += ["--event-bus", self.event_bus_url]
+        return [sys.executable, "-m", f"local_stack.{name}", "--port", f"{self.parts[name].port}", *options]
+
+    def environment(self) -> dict[str, str]:
+        """Settings of the parts. Small models are fastest on one thread each, and nothing is downloaded."""
+        loopback = "127.0.0.1,localhost"
+        return {
+            **os.environ,
+            "RUN_STORE_URL": f"sqlite:///{self.root / 'state.db'}",
+            "EVENT_BUS_URL": self.event_bus_url,
+            "BLOB_STORE_URL": f"file:{self.root / 'blobs'}",
+            "AZURE_ML_URL": self.azure_ml_url,
+            "RECONCILE_SCHEDULE": "* * * * * *",
+            "PROBE_SCHEDULE": "* * * * * *",
+            "DEFAULT_BASE_MODEL": "droptune/tiny-llama",
+            "API_AUTH_URL": "loopback:",
+            "OMP_NUM_THREADS": "1",
+            "OMP_WAIT_POLICY": "passive",
+            "TOKENIZERS_PARALLELISM": "false",
+            "HF_HUB_OFFLINE": "1",
+            "PYTHONUNBUFFERED": "1",
+            "NO_PROXY": loopback,
+            "no_proxy": loopback,
+            MARK: str(self.root),
+        }
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """One `up` or `down` at a time in a folder."""
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / "stack.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def up(root: Path, port: int | None, say: Say) -> Stack:
+    """Start what does not run yet and wait until it is ready.
+
+    Raises StartFailed; what was started before stays for a look at it, `down` stops it.
+    """
+    with locked(root):
+        stack = Stack.load(root)
+        if not stack.running():
+            place_base(stack.root / "blobs", say)
+            _start_parts(stack, port, say)
+        say(f"API and dashboard: {stack.api_url}   logs: {stack.log('host').parent}")
+        return stack
+
+
+def _start_parts(stack: Stack, port: int | None, say: Say) -> None:
+    stack.log("host").parent.mkdir(parents=True, exist_ok=True)
+    known_emulator = stack.parts["azure_ml"].port if "azure_ml" in stack.parts else None
+    _start(stack, "azure_ml", known_emulator, say)
+    if stack.parts["azure_ml"].port != known_emulator and "host" in stack.parts:
+        stop(_running(stack.parts["host"]))  # it was told another URL
+    known_api = stack.parts["host"].port if "host" in stack.parts else None
+    _start(stack, "host", port if port is not None else known_api or API_PORT, say)
+
+
+def _start(stack: Stack, name: str, port: int | None, say: Say) -> None:
+    if name in stack.parts and stack.parts[name].process():
+        return
+    stack.parts[name] = part = Part(free_port(port))
+    started, log = time.monotonic(), stack.log(name)
+    offset = log.stat().st_size if log.exists() else 0
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            stack.command(name),
+            cwd=REPOSITORY,
+            env=stack.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    part.pid, part.started_at = process.pid, psutil.Process(process.pid).create_time()
+    stack.save()
+    say(f"waiting for {name} on port {part.port}")
+    _wait_until_ready(name, process, log, offset)
+    say(f"{name} is ready after {time.monotonic() - started:.1f} s")
+
+
+def _wait_until_ready(name: str, process: subprocess.Popen[bytes], log: Path, offset: int) -> None:
+    """A part says `ready PORT` in its log."""
+    until = time.monotonic() + READY_WITHIN_S
+    while time.monotonic() < until:
+        ended = process.poll() is not None
+        with log.open("rb") as file:
+            file.seek(offset)
+            if any(line.startswith(b"ready ") for line in file):
+                return
+        if ended:
+            raise StartFailed(f"{name} ended with code {process.returncode}; {log} ends with:\n{tail(log)}")
+        time.sleep(0.05)
+    raise StartFailed(f"{name} is not ready after {READY_WITHIN_S:.0f} s; {log} ends with:\n{tail(log)}")
+
+
+def tail(log: Path, lines: int = LOG_LINES_SHOWN) -> str:
+    """The last lines of a log, indented; a word instead if there is none."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return "  (no log)"
+    return "\n".join(f"  {line}" for line in text[-lines:]) or "  (empty)"
+
+
+def down(root: Path, say: Say) -> None:
+    """Stop the stack with every job and deployment it started; ports and state stay for the next `up`."""
+    if not root.exists():
+        return
+    with locked(root):
+        stack = Stack.load(root)
+        # The host first: it would take the emulator's going for a fault.
+        for name in reversed(PARTS):
+            if name in stack.parts:
+                stop(_running(stack.parts[name]))
+                stack.parts[name].pid = None
+        while left := marked(stack.root):  # one that was starting may start another
+            stop(left)
+        if stack.parts:
+            stack.save()
+            say(f"stopped the stack in {root}")
+
+
+def _running(part: Part) -> list[psutil.Process]:
+    process = part.process()
+    return [process] if process else []
+
+
+def status(root: Path, say: Say) -> bool:
+    """Say what runs; True if all of it does."""
+    stack = Stack.load(root)
+    for name in PARTS:
+        part = stack.parts.get(name)
+        runs = part is not None and part.process()
+        say(f"{name:<10} {f'running, pid {part.pid}, port {part.port}' if part and runs else 'stopped'}")
+    if stack.running():
+        say(f"API and dashboard: {stack.api_url}")
+    return stack.running()
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m local_stack.stack", description="Run Droptune here.")
+    parser.add_argument("action", choices=("up", "down", "status"))
+    parser.add_argument("--root", type=Path, default=Path(".droptune"), help="folder of the stack's state")
+    parser.add_argument("--port", type=int, help=f"of the API, 0 for any; else the last one, else {API_PORT}")
+    arguments = parser.parse_args(argv)
+    say = Say()
+    try:
+        if arguments.action == "up":
+            up(arguments.root, arguments.port, say)
+        elif arguments.action == "down":
+            down(arguments.root, say)
+        elif not status(arguments.root, say):
+            return 1
+    except (StartFailed, BuildFailed) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

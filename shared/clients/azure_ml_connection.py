@@ -1,0 +1,175 @@
+"""How Azure ML is reached: the same `MLClient` in Azure and against the emulator on this machine."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+from shared.domain.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
+
+ARM_HOST = "management.azure.com"
+ARM_SCOPE = f"https://{ARM_HOST}/.default"
+SCORING_SCOPE = "https://ml.azure.com/.default"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_URL = re.compile(
+    r"(?P<scheme>azureml|azureml\+http)://(?:(?P<host>[^/]+)/)?subscriptions/(?P<subscription>[^/]+)"
+    r"/resourceGroups/(?P<group>[^/]+)/workspaces/(?P<workspace>[^/]+)/?"
+)
+
+
+class Credential(Protocol):
+    """What azure-identity's credentials offer."""
+
+    def get_token(self, *scopes: str, **options: Any) -> Any:
+        """An object with `token` and `expires_on` (Unix time in seconds)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A workspace, and the emulator's `http://127.0.0.1:PORT` if it is a local one."""
+
+    subscription: str
+    resource_group: str
+    name: str
+    emulator: str | None = None
+
+    @property
+    def arm_id(self) -> str:
+        return (
+            f"/subscriptions/{self.subscription}/resourceGroups/{self.resource_group}"
+            f"/providers/Microsoft.MachineLearningServices/workspaces/{self.name}"
+        )
+
+    def reachable(self, url: str) -> str:
+        """The URL to really call: Azure's own host, or its twin on this machine.
+
+        Raises InvalidInput `untrusted_host`: a bearer token never goes to a host that is neither.
+        """
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if self.emulator is not None:
+            if host == ARM_HOST or host in _LOOPBACK:
+                here = urlsplit(self.emulator)
+                target = parts.netloc if host in _LOOPBACK else here.netloc
+                return urlunsplit(("http", target, parts.path, parts.query, ""))
+        elif parts.scheme == "https" and (
+            host == ARM_HOST or host.endswith((".azureml.ms", ".ml.azure.com", ".azureml.net"))
+        ):
+            return url
+        raise InvalidInput("untrusted_host", f"refusing to send a token to {parts.scheme}://{host}")
+
+
+def parse_url(url: str) -> Workspace:
+    """`azureml://subscriptions/S/resourceGroups/R/workspaces/W`, or `azureml+http://127.0.0.1:PORT/...`.
+
+    Raises InvalidInput `bad_azure_ml_url` for anything else, also for a plain-http host that is not loopback.
+    """
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise InvalidInput("bad_azure_ml_url", f"not a workspace URL: {url}", "AZURE_ML_URL")
+    emulator = None
+    if match["scheme"] == "azureml+http":
+        emulator = f"http://{match['host']}"
+        if match["host"] is None or urlsplit(emulator).hostname not in _LOOPBACK:
+            raise InvalidInput("bad_azure_ml_url", "azureml+http is for 127.0.0.1 only", "AZURE_ML_URL")
+    elif match["host"] is not None:
+        raise InvalidInput("bad_azure_ml_url", "azureml:// takes no host", "AZURE_ML_URL")
+    return Workspace(match["subscription"], match["group"], match["workspace"], emulator)
+
+
+class LocalCredential:
+    """Unsigned tokens with the right audience: the emulator checks that each service gets its own."""
+
+    def get_token(self, *scopes: str, **_: Any) -> Any:
+        from azure.core.credentials import AccessToken
+
+        expires = int(time.time()) + 3600
+        claims = {"aud": scopes[0].removesuffix("/.default"), "tid": "local", "exp": expires}
+        return AccessToken(f"{_encoded({'alg': 'none'})}.{_encoded(claims)}.local", expires)
+
+
+def _encoded(part: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
+
+
+def default_credential(workspace: Workspace, client_id: str | None) -> Credential:
+    """The identity of this process; a static one for the emulator."""
+    if workspace.emulator is not None:
+        return LocalCredential()
+    from azure.identity import DefaultAzureCredential
+
+    credential: Credential = DefaultAzureCredential(managed_identity_client_id=client_id)
+    return credential
+
+
+def make_ml_client(url: str, credential: Credential) -> MLClient:
+    """The SDK's client for a workspace URL. The only code that knows of the emulator.
+
+    SDK source: keyword arguments of MLClient reach every generated client, so `transport` and the retry
+    settings hold for all calls. Retries end well inside the minute a function may take.
+    """
+    _tame_sdk()
+    from azure.ai.ml import MLClient
+
+    workspace = parse_url(url)
+    options: dict[str, Any] = {"retry_total": 3, "retry_backoff_max": 5, "read_timeout": 60}
+    if workspace.emulator is not None:
+        options["transport"] = _loopback_transport(workspace)
+    return MLClient(
+        credential,
+        workspace.subscription,
+        workspace.resource_group,
+        workspace.name,
+        show_progress=False,
+        enable_telemetry=False,
+        connection_timeout=10,
+        **options,
+    )
+
+
+def _loopback_transport(workspace: Workspace) -> Any:
+    from azure.core.pipeline.transport import RequestsTransport
+
+    class LoopbackTransport(RequestsTransport):  # type: ignore[misc, unused-ignore]
+        """Sends what is meant for management.azure.com to the emulator.
+
+        The URL is put back afterwards: the policies refuse bearer tokens on plain http, and a poller asks
+        the original URL again.
+        """
+
+        def send(self, request: Any, **options: Any) -> Any:
+            url = request.url
+            request.url = workspace.reachable(url)
+            try:
+                return super().send(request, **options)
+            finally:
+                request.url = url
+
+    return LoopbackTransport(use_env_settings=False)
+
+
+def _tame_sdk() -> None:
+    """Switch off what the SDK does beside the call (SDK source, azure-ai-ml 1.35.2): it runs git in the
+    working directory for every job, prints a dot per poll, polls from a thread of its own until a
+    deployment has ended, and logs warnings about its own experimental classes."""
+    logging.getLogger("azure.ai.ml._utils._experimental").setLevel(logging.ERROR)
+    from azure.ai.ml.operations import _job_operations, _online_deployment_operations
+    from azure.mgmt.core.polling.arm_polling import ARMPolling
+
+    class StartOnly(ARMPolling):
+        def finished(self) -> bool:
+            return True
+
+    jobs: Any = _job_operations
+    deployments: Any = _online_deployment_operations
+    jobs.get_git_properties = dict
+    deployments.AzureMLPolling = StartOnly

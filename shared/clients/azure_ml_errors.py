@@ -1,0 +1,90 @@
+"""What an exception of the Azure SDK means: try again, give up and why, or simply not there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+
+from shared.domain.errors import DroptuneError, FailureClass, PermanentFailure, Transient
+
+_TRANSIENT_STATUS = frozenset({408, 425, 429})
+
+# First match wins; tried on "CODE MESSAGE" without regard to case. Azure docs: "Troubleshoot online
+# endpoints" (deployment failures) and "Manage quotas"; the compute error codes are those of Azure VMs.
+CLASS_BY_TEXT: tuple[tuple[str, FailureClass], ...] = (
+    (r"AllocationFailed|OutOfCapacity|OverconstrainedAllocation|SkuNotAvailable", FailureClass.CAPACITY),
+    (r"(no|insufficient|not enough|lack of) (available )?capacity", FailureClass.CAPACITY),
+    (r"OutOfQuota|QuotaExceeded|InsufficientQuota|OutOfVmQuota|\bquota\b", FailureClass.QUOTA),
+    (r"ResourceNotReady|ExecutionFailed|exited with|ScriptExecution", FailureClass.CODE),
+    (r"Authorization|AccessDenied|Forbidden|ImageBuildFailure|BadArgument", FailureClass.PLATFORM),
+)
+
+
+def failure_class(code: str | None, message: str | None) -> FailureClass:
+    """The class of a failure Azure ML reports for a job, a deployment or a request; `platform` if unknown."""
+    text = f"{code or ''} {message or ''}"
+    for pattern, found in CLASS_BY_TEXT:
+        if re.search(pattern, text, re.IGNORECASE):
+            return found
+    return FailureClass.PLATFORM
+
+
+def translate(error: Exception) -> DroptuneError | None:
+    """Transient, PermanentFailure with its class, or None for "there is no such thing" (404)."""
+    if isinstance(error, DroptuneError):
+        return error
+    if isinstance(error, (ServiceRequestError, ServiceResponseError)):
+        return Transient("azure_ml_unreachable", _first_line(error))
+    if isinstance(error, HttpResponseError):
+        return _of_answer(error)
+    # What is left are the SDK's own refusals: it was asked for something that can never be sent.
+    return PermanentFailure(FailureClass.CODE, "azure_ml_invalid_request", _first_line(error))
+
+
+def _of_answer(error: HttpResponseError) -> DroptuneError | None:
+    status = error.status_code
+    code, message = _code_of(error), _first_line(error)
+    if status == 404:
+        return None
+    known = failure_class(code, message)
+    if known in (FailureClass.QUOTA, FailureClass.CAPACITY) and status is not None and status < 500:
+        return PermanentFailure(known, f"azure_ml_{known.value}", message)
+    if status is None:  # a token could not be had, or an answer could not be read
+        return Transient("azure_ml_unreachable", message)
+    if status in _TRANSIENT_STATUS or status >= 500 or (status == 409 and "progress" in message):
+        return Transient("azure_ml_busy", f"{status} {code}: {message}")
+    if status in (401, 403) or isinstance(error, ClientAuthenticationError):
+        return PermanentFailure(FailureClass.PLATFORM, "azure_ml_access_denied", message)
+    return PermanentFailure(FailureClass.PLATFORM, "azure_ml_refused", f"{code}: {message}")
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Raises failures of the SDK as ours; `what` names the thing whose absence is a failure here."""
+    try:
+        yield
+    except (AzureError, ValueError, TypeError) as error:
+        found = translate(error)
+        if found is None:
+            found = PermanentFailure(FailureClass.PLATFORM, "azure_ml_not_found", f"{what} does not exist")
+        raise found from error
+
+
+def _code_of(error: HttpResponseError) -> str:
+    return str(getattr(error.error, "code", None) or error.status_code)
+
+
+def _first_line(error: Exception) -> str:
+    """The service's own sentence, without the SDK's framing and its echo of the content."""
+    detail = getattr(error, "error", None)
+    text = str(getattr(detail, "message", None) or getattr(error, "message", None) or error)
+    return text.strip().split("\n", 1)[0][:1000] or type(error).__name__

@@ -1,0 +1,162 @@
+"""Our specs as the SDK's entities, and back: is what the service has what was asked for?"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from shared.domain.jobs import DeploymentSpec, JobSpec, JobStatus
+from shared.domain.recipe import Tier
+
+log = logging.getLogger(__name__)
+
+# Azure docs: dedicated capacity is the `standard` tier, preemptible capacity the `spot` tier.
+_JOB_TIER = {Tier.SPOT: "spot", Tier.DEDICATED: "standard"}
+# SDK source (RunHistoryConstants): the fourteen states. Paused and NotResponding may still go on.
+_STATUS = {
+    "notstarted": JobStatus.QUEUED,
+    "queued": JobStatus.QUEUED,
+    "starting": JobStatus.QUEUED,
+    "provisioning": JobStatus.QUEUED,
+    "preparing": JobStatus.QUEUED,
+    "running": JobStatus.RUNNING,
+    "finalizing": JobStatus.RUNNING,
+    "notresponding": JobStatus.RUNNING,
+    "paused": JobStatus.RUNNING,
+    "cancelrequested": JobStatus.CANCELLING,
+    "completed": JobStatus.COMPLETED,
+    "failed": JobStatus.FAILED,
+    "canceled": JobStatus.CANCELLED,
+}
+# A chat answer may take as long as a caller waits; vLLM batches, so many requests may be under way.
+# Azure docs: request timeout at most 180 s, default 5 s; concurrency defaults to 1.
+REQUEST_TIMEOUT_MS = 120_000
+CONCURRENT_REQUESTS = 32
+# Loading tens of gigabytes of weights takes minutes: 60 s + 60 x 30 s.
+_READINESS = {"initial_delay": 60, "period": 30, "timeout": 10, "failure_threshold": 60}
+
+_LONG_PREFIX = re.compile(r"^azureml://subscriptions/.*?/workspaces/[^/]+/", re.IGNORECASE)
+
+
+def folded_status(name: str | None) -> JobStatus:
+    """One of ours for one of Azure ML's; a name not known counts as running, for the platform has the job."""
+    status = _STATUS.get((name or "").lower())
+    if status is None:
+        log.warning("unknown Azure ML job status %r is treated as running", name)
+        return JobStatus.RUNNING
+    return status
+
+
+def short_uri(uri: str | None) -> str:
+    """Two URIs that mean the same are equal in this form: the service may expand the workspace in."""
+    return _LONG_PREFIX.sub("azureml://", uri or "").rstrip("/")
+
+
+def input_type(uri: str) -> str:
+    """A registry's model, a file (its URI ends in a suffix such as .json), or a folder."""
+    if uri.startswith("azureml://registries/"):
+        return "custom_model"
+    return "uri_file" if not uri.endswith("/") and PurePosixPath(uri).suffix == ".json" else "uri_folder"
+
+
+def job_of(spec: JobSpec, experiment: str, identity_client_id: str | None) -> Any:
+    """A command job on serverless compute. No code snapshot: the image carries the code. Short datastore
+    URIs stay short: the service resolves them in its own workspace (Azure docs, "Access data in a job")."""
+    from azure.ai.ml import Input, Output, command
+    from azure.ai.ml.entities import ManagedIdentityConfiguration
+
+    return command(
+        name=spec.name,
+        display_name=spec.name,
+        experiment_name=experiment,
+        command=spec.command,
+        environment=spec.environment,
+        inputs={
+            name: Input(type=input_type(uri), path=uri, mode="ro_mount") for name, uri in spec.inputs.items()
+        },
+        outputs={
+            name: Output(type="uri_folder", path=uri, mode="rw_mount") for name, uri in spec.outputs.items()
+        },
+        instance_type=spec.instance_type,
+        instance_count=1,
+        job_tier=_JOB_TIER[spec.tier],
+        timeout=spec.timeout_s,
+        tags=dict(spec.tags),
+        identity=ManagedIdentityConfiguration(client_id=identity_client_id) if identity_client_id else None,
+    )
+
+
+def job_difference(spec: JobSpec, job: Any, identity_client_id: str | None) -> str | None:
+    """The first field of the job that is not what the spec says; None if it is the same job."""
+    queue, limits, resources, identity = job.queue_settings, job.limits, job.resources, job.identity
+    pairs = {
+        "command": (spec.command, job.command),
+        "environment": (spec.environment, _name_version(job.environment)),
+        "inputs": (_wanted_uris(spec.inputs), _uris(job.inputs, spec.inputs)),
+        "outputs": (_wanted_uris(spec.outputs), _uris(job.outputs, spec.outputs)),
+        "instance_type": (spec.instance_type.lower(), str(resources and resources.instance_type).lower()),
+        "tier": (_JOB_TIER[spec.tier], str(queue and queue.job_tier).lower()),
+        "timeout_s": (spec.timeout_s, limits and limits.timeout),
+        "identity_client_id": (identity_client_id, getattr(identity, "client_id", None)),
+    }
+    return _first_difference(pairs)
+
+
+def managed_deployment(spec: DeploymentSpec) -> Any:
+    """A deployment of a custom container; port and routes are those of its registered environment."""
+    from azure.ai.ml.entities import ManagedOnlineDeployment, OnlineRequestSettings, ProbeSettings
+
+    return ManagedOnlineDeployment(
+        name=spec.name,
+        endpoint_name=spec.endpoint,
+        model=spec.model,
+        environment=spec.environment,
+        instance_type=spec.instance_type,
+        instance_count=spec.instance_count,
+        environment_variables=dict(spec.environment_variables),
+        tags=dict(spec.tags),
+        request_settings=OnlineRequestSettings(
+            request_timeout_ms=REQUEST_TIMEOUT_MS, max_concurrent_requests_per_instance=CONCURRENT_REQUESTS
+        ),
+        readiness_probe=ProbeSettings(**_READINESS),
+    )
+
+
+def deployment_difference(spec: DeploymentSpec, deployment: Any) -> str | None:
+    """The first field of the deployment that is not what the spec says; None if it is the same."""
+    variables: Mapping[str, str] = deployment.environment_variables or {}
+    pairs = {
+        "model": (spec.model, _name_version(deployment.model)),
+        "environment": (spec.environment, _name_version(deployment.environment)),
+        "instance_type": (spec.instance_type.lower(), str(deployment.instance_type).lower()),
+        # The service adds variables of its own; those asked for must be there.
+        "environment_variables": (
+            spec.environment_variables,
+            {key: variables.get(key) for key in spec.environment_variables},
+        ),
+    }
+    return _first_difference(pairs)
+
+
+def _first_difference(pairs: Mapping[str, tuple[Any, Any]]) -> str | None:
+    return next((field for field, (wanted, found) in pairs.items() if wanted != found), None)
+
+
+def _wanted_uris(uris: Mapping[str, str]) -> dict[str, str]:
+    return {name: short_uri(uri) for name, uri in uris.items()}
+
+
+def _uris(entries: Mapping[str, Any] | None, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Of the wanted names only: the service adds an output `default` to every job."""
+    entries = entries or {}
+    return {name: short_uri(entries[name].path) for name in wanted if name in entries}
+
+
+def _name_version(reference: Any) -> str:
+    """NAME:VERSION of an ARM id, of `azureml:NAME:VERSION`, or of itself."""
+    text = str(reference or "").removeprefix("azureml:")
+    parts = text.split("/")
+    return f"{parts[-3]}:{parts[-1]}" if len(parts) > 3 and parts[-2] == "versions" else text

@@ -1,0 +1,18 @@
+"""What a run costs: estimated before it is submitted, counted as it goes."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class CostEstimate(BaseModel):
+    """Range in USD for the training and evaluation jobs, from list prices in the catalogue."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    low_usd: float
+    high_usd: float
+    hourly_usd: float = Field(description="list price of the training SKU at the chosen tier")
+    hours_low: float
+    hours_high: float
+    actual_usd: float | None = Field(default=None, description="job seconds so far x hourly_usd")

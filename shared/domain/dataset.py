@@ -1,0 +1,64 @@
+"""What validation found in a dataset, and the immutable version a run trains on."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatasetRef(Frozen):
+    """The blob that was dropped, pinned. `path` is `datasets/<project>/<name>`."""
+
+    path: str
+    etag: str
+    size_bytes: int
+    sha256: str
+
+
+class ProblemGroup(Frozen):
+    """One kind of problem: how often, in which rows (1-based, a sample), and what to do."""
+
+    code: str
+    severity: str = Field(description="error or warning; one error rejects the dataset")
+    count: int
+    file: str = Field(description="train, eval or recipe")
+    rows: tuple[int, ...] = Field(description="first rows affected, at most 20; empty if not about a row")
+    message: str
+    fix: str
+
+
+class Statistics(Frozen):
+    """Counts over the rows that are kept. Characters, not tokens: the trainer counts tokens."""
+
+    train_rows: int = 0
+    eval_rows: int = 0
+    messages_mean: float = 0.0
+    characters_mean: float = 0.0
+    characters_max: int = 0
+
+
+class Report(Frozen):
+    """`report.json` of a run: everything wrong with data and recipe, in one pass."""
+
+    passed: bool
+    format: str = Field(description="chat, or unknown")
+    problems: tuple[ProblemGroup, ...] = ()
+    statistics: Statistics = Statistics()
+    eval_source: str = Field(description="file (the project's eval*.jsonl) or carved (seeded share of train)")
+
+
+class CuratedVersion(Frozen):
+    """`curated/<project>/<version>/`: train.jsonl, eval.jsonl, manifest.json (this), report.json.
+
+    `version` is the SHA-256 over the canonical rows of both files.
+    """
+
+    project: str
+    version: str
+    source: DatasetRef
+    train_rows: int
+    eval_rows: int
+    characters_max: int

@@ -1,0 +1,89 @@
+"""Failures and what may be done about them.
+
+DroptuneError
+├── InvalidInput      the caller's fault; becomes an answer or an outcome, never a retry
+├── Transient         may work later; the runner schedules the event again
+├── PermanentFailure  will not work; the runner states `stage.refused` with its class
+└── StoreConflict     somebody else wrote first; read again
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+
+class FailureClass(StrEnum):
+    """Why a run cannot go on; each class has one retry rule (`RETRY_RULES`)."""
+
+    DATA = "data"
+    RECIPE = "recipe"
+    LICENCE = "licence"
+    BUDGET = "budget"
+    QUOTA = "quota"
+    CAPACITY = "capacity"
+    PLATFORM = "platform"
+    CODE = "code"
+    GATE = "gate"
+
+
+class Problem(BaseModel):
+    """The error object of every surface: API, events, the run and the job's result file."""
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str
+    message: str
+    param: str | None = None
+
+
+class DroptuneError(Exception):
+    """Base of every failure this project raises on purpose."""
+
+    retryable = False
+
+    def __init__(self, code: str, message: str, param: str | None = None) -> None:
+        super().__init__(f"{code}: {message}")
+        self.problem = Problem(code=code, message=message, param=param)
+
+
+class InvalidInput(DroptuneError):
+    """The input is wrong; trying again cannot help."""
+
+
+class Transient(DroptuneError):
+    """A service did not answer as it should; the same call may work later."""
+
+    retryable = True
+
+
+class PermanentFailure(DroptuneError):
+    """A step cannot do its work; carries the failure class that decides about another attempt."""
+
+    def __init__(
+        self, failure_class: FailureClass, code: str, message: str, param: str | None = None
+    ) -> None:
+        super().__init__(code, message, param)
+        self.failure_class = failure_class
+
+
+class StoreConflict(DroptuneError):
+    """A conditional write lost against another writer."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__("store_conflict", f"{what} was changed by another writer")
+
+
+class LockLost(DroptuneError):
+    """A message's lock expired before it was settled; it will be delivered again."""
+
+    def __init__(self, message_id: str) -> None:
+        super().__init__("lock_lost", f"the lock of message {message_id} is gone")
+
+
+class BlobNotFound(DroptuneError):
+    """There is no blob at the path."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("blob_not_found", f"no blob at {path}", path)

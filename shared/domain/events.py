@@ -1,0 +1,257 @@
+"""The facts the pipeline states. One class per fact; the wire type is written once, on the class.
+
+Envelope: CloudEvents 1.0 structured JSON with the extensions `runid`, `attempt`, `revision`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.domain.cost import CostEstimate
+from shared.domain.errors import FailureClass, InvalidInput, Problem
+from shared.domain.evaluation import Gain, Score, Verdict
+
+
+class Event(BaseModel):
+    """A fact about a run. `key` tells apart events of one fact at one revision (attempts of a poll)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    wire_type: ClassVar[str]
+    # A wish or an order stays valid whatever the run did meanwhile; a fact is about one revision.
+    about_any_revision: ClassVar[bool] = False
+
+    run_id: str
+    project: str
+    attempt: int
+    revision: int = Field(description="the run's revision this fact belongs to")
+    time: datetime
+    key: str = ""
+
+    @classmethod
+    def fact(cls) -> str:
+        """`validation.passed` of `droptune.validation.passed.v1`."""
+        return cls.wire_type.removeprefix("droptune.").rsplit(".", 1)[0]
+
+    @property
+    def id(self) -> str:
+        """Deterministic, so that a repeat is recognisable."""
+        suffix = f".{self.key}" if self.key else ""
+        return f"{self.run_id}.{self.fact()}.{self.revision}{suffix}"
+
+    def to_cloudevent(self) -> dict[str, Any]:
+        data = self.model_dump(mode="json", exclude=_ENVELOPE)
+        return {
+            "specversion": "1.0",
+            "id": self.id,
+            "type": self.wire_type,
+            "source": f"/projects/{self.project}",
+            "subject": self.run_id,
+            "time": self.time.isoformat(),
+            "datacontenttype": "application/json",
+            "runid": self.run_id,
+            "attempt": self.attempt,
+            "revision": self.revision,
+            "data": {**data, "key": self.key} if self.key else data,
+        }
+
+
+_ENVELOPE = {"run_id", "project", "attempt", "revision", "time", "key"}
+
+
+class DatasetUploaded(Event):
+    """A dataset was received and pinned."""
+
+    wire_type = "droptune.dataset.uploaded.v1"
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+class ValidationPassed(Event):
+    wire_type = "droptune.validation.passed.v1"
+    version: str
+    train_rows: int
+    eval_rows: int
+
+
+class ValidationFailed(Event):
+    wire_type = "droptune.validation.failed.v1"
+    codes: tuple[str, ...]
+    errors: int
+    report: str = Field(description="path of the report in the API")
+
+
+class TrainingStarted(Event):
+    wire_type = "droptune.training.started.v1"
+    job: str
+    estimate: CostEstimate
+
+
+class TrainingCompleted(Event):
+    wire_type = "droptune.training.completed.v1"
+    job: str
+    train_loss: float | None
+    eval_loss: float | None
+    trained_tokens: int
+    seconds: float
+
+
+class EvaluationStarted(Event):
+    wire_type = "droptune.evaluation.started.v1"
+    job: str
+
+
+class EvaluationCompleted(Event):
+    wire_type = "droptune.evaluation.completed.v1"
+    job: str
+
+
+class EvaluationPassed(Event):
+    """The gate's decision with its numbers."""
+
+    wire_type = "droptune.evaluation.passed.v1"
+    base: Score
+    candidate: Score
+    champion: Score | None
+    gains: tuple[Gain, ...]
+    verdict: Verdict
+
+
+class EvaluationFailed(Event):
+    """The gate's decision with its numbers: what runs today stays."""
+
+    wire_type = "droptune.evaluation.failed.v1"
+    base: Score
+    candidate: Score
+    champion: Score | None
+    gains: tuple[Gain, ...]
+    verdict: Verdict
+
+
+class DeploymentStarted(Event):
+    wire_type = "droptune.deployment.started.v1"
+    endpoint: str
+    deployment: str
+    model: str
+
+
+class DeploymentProbed(Event):
+    """What a look at a rollout saw. `traffic` is what the platform reports now."""
+
+    wire_type = "droptune.deployment.probed.v1"
+    endpoint: str
+    deployment: str
+    state: str = Field(description="creating, succeeded or failed")
+    traffic: dict[str, int]
+    answers_asked: int = 0
+    answers_as_evaluated: int = 0
+    answers_unlike_base: int = 0
+    latency_s: float | None = None
+    problem: Problem | None = None
+    scoring_uri: str | None = None
+
+
+class TrafficShifted(Event):
+    wire_type = "droptune.traffic.shifted.v1"
+    endpoint: str
+    traffic: dict[str, int]
+
+
+class ModelPromoted(Event):
+    wire_type = "droptune.model.promoted.v1"
+    endpoint: str
+    deployment: str
+    model: str
+    scoring_uri: str
+
+
+class RollbackStarted(Event):
+    wire_type = "droptune.rollback.started.v1"
+    endpoint: str
+    reason: Problem
+
+
+class ModelRolledBack(Event):
+    wire_type = "droptune.model.rolled_back.v1"
+    endpoint: str
+    traffic: dict[str, int]
+
+
+class JobFailed(Event):
+    """A job ended without its result: by its own word, or because the platform says so."""
+
+    wire_type = "droptune.job.failed.v1"
+    job: str
+    failure_class: FailureClass
+    problem: Problem
+
+
+class JobStopped(Event):
+    """A job that we asked to stop has stopped."""
+
+    wire_type = "droptune.job.stopped.v1"
+    job: str
+
+
+class StageRefused(Event):
+    """A step found that it cannot do its work."""
+
+    wire_type = "droptune.stage.refused.v1"
+    stage: str
+    failure_class: FailureClass
+    problem: Problem
+
+
+class RunOverdue(Event):
+    wire_type = "droptune.run.overdue.v1"
+    status: str
+    deadline_at: datetime
+
+
+class RunFailed(Event):
+    wire_type = "droptune.run.failed.v1"
+    failure_class: FailureClass
+    problem: Problem
+
+
+class CancelRequested(Event):
+    wire_type = "droptune.run.cancel_requested.v1"
+    about_any_revision = True
+    by: str
+
+
+class RunCancelled(Event):
+    wire_type = "droptune.run.cancelled.v1"
+    by: str
+
+
+EVENT_TYPES: dict[str, type[Event]] = {
+    cls.wire_type: cls for cls in Event.__subclasses__()
+}
+
+
+def parse_event(body: dict[str, Any]) -> Event:
+    """The event in a CloudEvents envelope.
+
+    Raises InvalidInput: `unknown_event_type`, `malformed_event`.
+    """
+    cls = EVENT_TYPES.get(str(body.get("type")))
+    if cls is None:
+        raise InvalidInput("unknown_event_type", f"no event of type {body.get('type')!r}", "type")
+    try:
+        return cls.model_validate(
+            {
+                **body.get("data", {}),
+                "run_id": body.get("runid"),
+                "project": str(body.get("source", "")).removeprefix("/projects/"),
+                "attempt": body.get("attempt"),
+                "revision": body.get("revision"),
+                "time": body.get("time"),
+            }
+        )
+    except (ValidationError, TypeError) as error:
+        raise InvalidInput("malformed_event", str(error), "data") from error

@@ -1,0 +1,112 @@
+"""What is asked of the machine-learning platform, and what it answers. Free of any SDK."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.domain.recipe import Tier
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class JobStatus(StrEnum):
+    """Folded from Azure ML's fourteen states; only the last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        return self in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+class JobSpec(Frozen):
+    """One command job. `inputs` and `outputs` map a name to a URI; the command says `${{inputs.NAME}}`."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,254}$", description="idempotency key")
+    command: str
+    environment: str = Field(description="registered environment, NAME:VERSION")
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    instance_type: str
+    tier: Tier
+    timeout_s: int
+    tags: dict[str, str] = Field(default_factory=dict)
+
+
+class JobView(Frozen):
+    """A job as the platform reports it."""
+
+    name: str
+    status: JobStatus
+    error_code: str | None = None
+    error_message: str | None = None
+    studio_url: str | None = None
+
+
+class MetricPoint(Frozen):
+    """One point of a curve; `at` is Unix time in milliseconds."""
+
+    step: int
+    value: float
+    at: int
+
+
+class ModelSpec(Frozen):
+    """A model version to register; the same name and version with another URI is a conflict."""
+
+    name: str
+    version: str
+    uri: str
+    tags: dict[str, str] = Field(default_factory=dict)
+
+
+class DeploymentState(StrEnum):
+    CREATING = "creating"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class DeploymentSpec(Frozen):
+    """One deployment of a registered model behind an endpoint; created with no traffic."""
+
+    endpoint: str
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{1,30}[a-z0-9]$")
+    model: str = Field(description="registered model, NAME:VERSION")
+    environment: str
+    instance_type: str
+    instance_count: int = 1
+    environment_variables: dict[str, str] = Field(default_factory=dict)
+    tags: dict[str, str] = Field(default_factory=dict)
+
+
+class DeploymentView(Frozen):
+    name: str
+    state: DeploymentState
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+class EndpointView(Frozen):
+    """An endpoint, its scoring URI and the percentage of traffic per deployment (those with 0 left out)."""
+
+    name: str
+    scoring_uri: str
+    traffic: dict[str, int]
+    deployments: tuple[str, ...]
+
+
+class ChatAnswer(Frozen):
+    """What an endpoint answered to one chat request."""
+
+    text: str
+    deployment: str | None = Field(description="which deployment answered, where the endpoint says so")
+    latency_s: float

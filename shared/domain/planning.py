@@ -1,0 +1,376 @@
+"""From a recipe and counted rows to a plan: every `auto` resolved with its reason, memory, machine, cost.
+
+Memory and time are estimates by the formulas below, from public sources; none of it was measured on the
+machines of the catalogue. The trainer logs its measured peak beside the estimate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.domain.catalogue import SKUS, Architecture, BaseModelEntry, Sku, find_entry, find_sku
+from shared.domain.cost import CostEstimate
+from shared.domain.errors import FailureClass, PermanentFailure, Problem
+from shared.domain.recipe import Recipe, ResolvedHyperparameters, ResolvedRecipe, Tier
+
+T = TypeVar("T", int, float)
+
+# Epoch heuristic of OpenAI's public dataset checker.
+TARGET_EPOCHS = 3
+SEEN_ROWS_MIN, SEEN_ROWS_MAX = 100, 25_000
+EPOCHS_MAX = 25
+
+# NF4 keeps 4 bit a weight plus 0.127 bit of doubly quantised constants (QLoRA, arXiv 2305.14314).
+NF4_BYTES = 0.516
+ADAPTER_BYTES = 16  # float32: weight 4, gradient 4, two Adam moments 8
+RUNTIME_BYTES = 1_500_000_000  # CUDA context, allocator, kernels' workspaces
+LOGITS_CHUNK_TOKENS = 1024  # the trainer's loss never holds more logits than this many tokens'
+HEADROOM = 0.25
+SERVING_HEADROOM = 0.10
+SERVING_REQUESTS = 8  # answered at once, each with its own keys and values
+
+TEMPLATE_TOKENS = 128  # what a chat template adds around a row's text
+MIN_STEPS = 50
+
+# Share of the data sheet's operations a QLoRA run reaches: 25 to 40 % is reported for tuned set-ups
+# (NVIDIA NeMo, Answer.AI); the low end allows for short rows.
+UTILISATION_LOW, UTILISATION_HIGH = 0.10, 0.35
+CHARACTERS_PER_TOKEN_LOW, CHARACTERS_PER_TOKEN_HIGH = 2.0, 4.5
+ANSWER_TOKENS_PER_S_LOW, ANSWER_TOKENS_PER_S_HIGH = 100.0, 4000.0  # high: short answers, batched
+JOB_START_HOURS_LOW, JOB_START_HOURS_HIGH = 0.1, 0.5  # machine, image and weights, for each of two jobs
+SPOT_REPEAT = 1.3  # work done again after an eviction
+
+
+class MemoryPlan(BaseModel):
+    """Bytes on the training GPU by part: an estimate from formulas, not a measurement."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base_weights_bytes: int
+    embeddings_bytes: int
+    adapters_bytes: int
+    activations_bytes: int
+    logits_bytes: int
+    runtime_bytes: int = RUNTIME_BYTES
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(self.model_dump().values())
+
+
+def lora_targets(entry: BaseModelEntry) -> dict[str, tuple[int, int]]:
+    """All linear modules of one layer, each of which gets an adapter (QLoRA): name -> (in, out) features."""
+    dims = entry.dims
+    query, key_value = dims.heads * dims.head_dim, dims.kv_heads * dims.head_dim
+    hidden, inner = dims.hidden, dims.intermediate
+    if dims.model_type == "phi3":  # Phi fuses what Llama and Mistral keep apart
+        return {
+            "qkv_proj": (hidden, query + 2 * key_value),
+            "o_proj": (query, hidden),
+            "gate_up_proj": (hidden, 2 * inner),
+            "down_proj": (inner, hidden),
+        }
+    return {
+        "q_proj": (hidden, query),
+        "k_proj": (hidden, key_value),
+        "v_proj": (hidden, key_value),
+        "o_proj": (query, hidden),
+        "gate_proj": (hidden, inner),
+        "up_proj": (hidden, inner),
+        "down_proj": (inner, hidden),
+    }
+
+
+def lora_parameters(entry: BaseModelEntry, rank: int) -> int:
+    """Trainable parameters of an adapter of this rank on all linear modules, exact."""
+    return entry.dims.layers * rank * sum(sum(shape) for shape in lora_targets(entry).values())
+
+
+def memory_plan(entry: BaseModelEntry, hyperparameters: ResolvedHyperparameters) -> MemoryPlan:
+    """Bytes QLoRA training needs: linear weights in NF4, embeddings and head unquantised, float32 adapters.
+
+    An estimate by formula. It assumes attention that never stores the score matrix, and a loss that
+    computes logits in chunks.
+    """
+    dims = entry.dims
+    width = 4 if hyperparameters.compute_dtype == "float32" else 2
+    tokens = hyperparameters.micro_batch_size * hyperparameters.max_length_tokens
+    linear = dims.layers * sum(inside * outside for inside, outside in lora_targets(entry).values())
+    return MemoryPlan(
+        base_weights_bytes=math.ceil(linear * NF4_BYTES),
+        embeddings_bytes=(entry.parameters - linear) * width,
+        adapters_bytes=lora_parameters(entry, hyperparameters.lora_rank) * ADAPTER_BYTES,
+        activations_bytes=tokens
+        * _activation_bytes(entry, width, checkpointing=hyperparameters.gradient_checkpointing),
+        logits_bytes=min(tokens, LOGITS_CHUNK_TOKENS) * dims.vocab * 8,  # value and gradient in float32
+    )
+
+
+def _activation_bytes(entry: BaseModelEntry, width: int, *, checkpointing: bool) -> int:
+    """Bytes kept per token for the backward pass.
+
+    A layer keeps the input and output of each linear module, and a float32 copy of the input for the adapter;
+    with checkpointing only each layer's input is kept, and one layer at a time is computed again.
+    """
+    dims = entry.dims
+    layer = sum(inside * (width + 4) + outside * width for inside, outside in lora_targets(entry).values())
+    return dims.layers * dims.hidden * width + layer if checkpointing else dims.layers * layer
+
+
+def serving_bytes(entry: BaseModelEntry, tokens: int) -> int:
+    """Bytes to serve the merged 16-bit model: weights, keys and values of `SERVING_REQUESTS`, runtime."""
+    return entry.parameters * 2 + _kv_bytes(entry.dims) * tokens * SERVING_REQUESTS + RUNTIME_BYTES
+
+
+def _kv_bytes(dims: Architecture) -> int:
+    return 2 * dims.layers * dims.kv_heads * dims.head_dim * 2
+
+
+def resolve(
+    recipe: Recipe,
+    project: str,
+    *,
+    train_rows: int,
+    characters_max: int,
+    skus: tuple[Sku, ...] = SKUS,
+) -> ResolvedRecipe:
+    """Decide every `auto`, each with its reason in plain words.
+
+    `characters_max` is the text of the longest kept row. Raises PermanentFailure: licence
+    (`unknown_base_model`, `licence_denied`) or recipe (`beyond_context`, `does_not_fit`,
+    `unknown_instance_type`).
+    """
+    entry = find_entry(recipe.base_model)
+    reasons: dict[str, str] = {}
+    wanted = _hyperparameters(recipe, entry, train_rows, characters_max, reasons)
+    sku, hyperparameters = _fit(entry, wanted, skus, reasons)
+    tokens = min(entry.context_tokens, hyperparameters.max_length_tokens + recipe.evaluation.max_new_tokens)
+    serving = _serving_sku(recipe, entry, tokens, skus, reasons)
+    return ResolvedRecipe(
+        recipe=recipe,
+        project=project,
+        endpoint=recipe.deployment.endpoint or project,
+        hyperparameters=hyperparameters,
+        training_instance_type=sku.name,
+        serving_instance_type=serving.name,
+        reasons=reasons,
+    )
+
+
+def _pick(reasons: dict[str, str], name: str, given: T | Literal["auto"], automatic: T, why: str) -> T:
+    """The recipe's value where it gives one, else the rule's; the reason is noted either way."""
+    if given == "auto":
+        reasons[name] = why
+        return automatic
+    reasons[name] = "set in the recipe"
+    return given
+
+
+def _hyperparameters(
+    recipe: Recipe, entry: BaseModelEntry, train_rows: int, characters_max: int, reasons: dict[str, str]
+) -> ResolvedHyperparameters:
+    """Everything but what depends on the machine: micro batch and checkpointing are `_fit`'s."""
+    given, defaults = recipe.method.hyperparameters, entry.defaults
+    rows = max(1, train_rows)
+    epochs = _pick(reasons, "n_epochs", given.n_epochs, *_epochs(rows))
+    batch = _pick(reasons, "batch_size", given.batch_size, *_batch_size(rows * epochs, defaults.batch_size))
+    learning_rate = _pick(
+        reasons, "learning_rate", given.learning_rate, defaults.learning_rate, f"default of {entry.id}"
+    )
+    rank = _pick(reasons, "lora_rank", given.lora_rank, defaults.lora_rank, f"default of {entry.id}")
+    length = _pick(reasons, "max_length_tokens", given.max_length_tokens, *_max_length(entry, characters_max))
+    if length > entry.context_tokens:
+        message = f"max_length_tokens {length} is beyond the context of {entry.id}, {entry.context_tokens}"
+        raise PermanentFailure(FailureClass.RECIPE, "beyond_context", message, "max_length_tokens")
+    reasons["lora_alpha"] = "twice the rank"
+    reasons["compute_dtype"] = f"default of {entry.id}"
+    return ResolvedHyperparameters(
+        n_epochs=epochs,
+        batch_size=batch,
+        micro_batch_size=1,
+        learning_rate=learning_rate,
+        lora_rank=rank,
+        lora_alpha=2 * rank,
+        max_length_tokens=length,
+        total_steps=math.ceil(rows / batch) * epochs,
+        gradient_checkpointing=True,
+        compute_dtype=defaults.compute_dtype,
+        seed=given.seed,
+    )
+
+
+def _epochs(rows: int) -> tuple[int, str]:
+    if rows * TARGET_EPOCHS < SEEN_ROWS_MIN:
+        epochs = min(EPOCHS_MAX, SEEN_ROWS_MIN // rows)
+        return epochs, f"{rows} rows are few: about {SEEN_ROWS_MIN} are to be seen in all"
+    if rows * TARGET_EPOCHS > SEEN_ROWS_MAX:
+        epochs = max(1, SEEN_ROWS_MAX // rows)
+        return epochs, f"{rows} rows are many: about {SEEN_ROWS_MAX} are to be seen in all"
+    return TARGET_EPOCHS, f"{TARGET_EPOCHS} passes are the rule for {rows} rows"
+
+
+def _batch_size(seen_rows: int, default: int) -> tuple[int, str]:
+    """A power of two, so that it splits into equal micro batches."""
+    limit = max(1, min(default, seen_rows // MIN_STEPS))
+    size = 2 ** (limit.bit_length() - 1)
+    if size < default:
+        return size, f"{seen_rows} rows seen in all have to give about {MIN_STEPS} steps"
+    return size, "default of the base model"
+
+
+def _max_length(entry: BaseModelEntry, characters_max: int) -> tuple[int, str]:
+    """An upper bound of the longest row's tokens, rounded up to 64.
+
+    `tokens_per_character` is 4 for the byte-level tiny base (a character has at most four UTF-8 bytes), which
+    no text exceeds. It is 1 for the others: safe for prose in any large script, not for rows made of rare
+    symbols; such rows are found by the trainer's count and follow `data.over_length`.
+    """
+    tokens = math.ceil(characters_max * entry.tokens_per_character) + TEMPLATE_TOKENS
+    tokens = -(-tokens // 64) * 64
+    if tokens > entry.context_tokens:
+        return entry.context_tokens, "the model's context: the longest row may need more"
+    return tokens, (
+        f"longest row has {characters_max} characters, at most {entry.tokens_per_character:g} token each, "
+        f"and {TEMPLATE_TOKENS} for the template"
+    )
+
+
+def _fit(
+    entry: BaseModelEntry,
+    wanted: ResolvedHyperparameters,
+    skus: tuple[Sku, ...],
+    reasons: dict[str, str],
+) -> tuple[Sku, ResolvedHyperparameters]:
+    """The cheapest machine that holds the run, then the fastest setting it allows."""
+    usable = [sku for sku in skus if _can_train(entry, sku)]
+    for sku in sorted(usable, key=lambda sku: sku.usd_per_hour):
+        for candidate in _settings(wanted):
+            needed = memory_plan(entry, candidate).total_bytes
+            if needed <= sku.memory_bytes * (1 - HEADROOM):
+                _explain_fit(sku, candidate, needed, reasons)
+                return sku, candidate
+    least = memory_plan(entry, wanted).total_bytes
+    most = max((sku.memory_bytes for sku in usable), default=0)
+    message = (
+        f"training {entry.id} with rows of {wanted.max_length_tokens} tokens needs about {_gb(least)} on one "
+        f"GPU; the largest in the catalogue has {_gb(most)}, of which {HEADROOM:.0%} stay free. "
+        "Lower max_length_tokens or lora_rank, or choose a smaller base model"
+    )
+    raise PermanentFailure(FailureClass.RECIPE, "does_not_fit", message, "method.hyperparameters")
+
+
+def _can_train(entry: BaseModelEntry, sku: Sku) -> bool:
+    if entry.accelerator == "cpu":
+        return sku.gpus == 0
+    return sku.gpus > 0 and (sku.bfloat16 or entry.defaults.compute_dtype == "float32")
+
+
+def _settings(wanted: ResolvedHyperparameters) -> Iterator[ResolvedHyperparameters]:
+    """Best first: no recomputation before recomputation, large micro batches before small ones."""
+    divisors = [size for size in range(wanted.batch_size, 0, -1) if wanted.batch_size % size == 0]
+    for checkpointing in (False, True):
+        for size in divisors:
+            yield wanted.model_copy(
+                update={"micro_batch_size": size, "gradient_checkpointing": checkpointing}
+            )
+
+
+def _explain_fit(sku: Sku, chosen: ResolvedHyperparameters, needed: int, reasons: dict[str, str]) -> None:
+    reasons["training_instance_type"] = (
+        f"cheapest that holds about {_gb(needed)} with {HEADROOM:.0%} to spare ({_gb(sku.memory_bytes)})"
+    )
+    reasons["micro_batch_size"] = f"largest part of the batch that fits on {sku.name}"
+    reasons["gradient_checkpointing"] = (
+        "activations do not fit otherwise; costs about half as much time again"
+        if chosen.gradient_checkpointing
+        else "activations fit, so nothing is computed twice"
+    )
+
+
+def _serving_sku(
+    recipe: Recipe,
+    entry: BaseModelEntry,
+    tokens: int,
+    skus: tuple[Sku, ...],
+    reasons: dict[str, str],
+) -> Sku:
+    needed = serving_bytes(entry, tokens)
+    wanted = recipe.deployment.instance_type
+    if wanted != "auto":
+        usable = [find_sku(wanted, skus)]
+        reasons["serving_instance_type"] = "set in the recipe"
+    else:
+        usable = sorted(
+            (sku for sku in skus if sku.online_endpoint and _can_train(entry, sku)),
+            key=lambda sku: sku.usd_per_hour,
+        )
+        reasons["serving_instance_type"] = (
+            f"cheapest that holds the 16-bit model and {SERVING_REQUESTS} requests of {tokens} tokens, "
+            f"about {_gb(needed)}"
+        )
+    for sku in usable:
+        if sku.online_endpoint and needed <= sku.memory_bytes * (1 - SERVING_HEADROOM):
+            return sku
+    message = f"serving {entry.id} needs about {_gb(needed)} on one GPU of an endpoint machine"
+    raise PermanentFailure(FailureClass.RECIPE, "does_not_fit", message, "deployment.instance_type")
+
+
+def _gb(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.1f} GB"
+
+
+def estimate_cost(
+    resolved: ResolvedRecipe,
+    *,
+    train_rows: int,
+    eval_rows: int,
+    characters_mean: float,
+    skus: tuple[Sku, ...] = SKUS,
+) -> CostEstimate:
+    """Range for the training and the evaluation job; 0 USD on the laptop.
+
+    Low and high differ in characters per token, share of the data sheet's speed, start-up time, answers per
+    second, and (spot) work done again after an eviction. Operations per token: 4 per parameter for LoRA,
+    6 where gradient checkpointing computes the forward pass again.
+    """
+    recipe, sku = resolved.recipe, find_sku(resolved.training_instance_type, skus)
+    entry, hyperparameters = find_entry(recipe.base_model), resolved.hyperparameters
+    characters = train_rows * hyperparameters.n_epochs * characters_mean
+    operations = entry.parameters * (6 if hyperparameters.gradient_checkpointing else 4)
+    answers = eval_rows * recipe.evaluation.max_new_tokens
+    spot = recipe.budget.tier == Tier.SPOT
+
+    def hours(start: float, per_token: float, utilisation: float, answer_rate: float, models: int) -> float:
+        train_s = characters / per_token * operations / (sku.peak_flops * utilisation)
+        return (2 * start if sku.gpus else 0.0) + (train_s + models * answers / answer_rate) / 3600
+
+    low = hours(JOB_START_HOURS_LOW, CHARACTERS_PER_TOKEN_HIGH, UTILISATION_HIGH, ANSWER_TOKENS_PER_S_HIGH, 2)
+    high = hours(
+        JOB_START_HOURS_HIGH, CHARACTERS_PER_TOKEN_LOW, UTILISATION_LOW, ANSWER_TOKENS_PER_S_LOW, 3
+    ) * (SPOT_REPEAT if spot else 1.0)
+    hourly = sku.price(spot=spot)
+    return CostEstimate(
+        low_usd=round(low * hourly, 2),
+        high_usd=round(high * hourly, 2),
+        hourly_usd=hourly,
+        hours_low=round(low, 2),
+        hours_high=round(high, 2),
+    )
+
+
+def check_budget(recipe: Recipe, estimate: CostEstimate) -> list[Problem]:
+    """What the estimate already rules out: even its low end is beyond the budget or the deadline."""
+    budget, problems = recipe.budget, []
+    if estimate.low_usd > budget.max_usd:
+        message = f"the run costs at least {estimate.low_usd:.2f} USD, the budget is {budget.max_usd:.2f} USD"
+        problems.append(Problem(code="over_budget", message=message, param="budget.max_usd"))
+    if estimate.hours_low > budget.deadline_hours:
+        message = (
+            f"the run takes at least {estimate.hours_low:.1f} h, allowed are {budget.deadline_hours:g} h"
+        )
+        problems.append(Problem(code="over_deadline", message=message, param="budget.deadline_hours"))
+    return problems

@@ -1,0 +1,177 @@
+"""The recipe: what a project wants done with its data, and the same with every `auto` resolved."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from shared.domain.graders import Grader
+
+AUTO = "auto"
+Auto = Literal["auto"]
+
+# Azure ML allows 3 to 32 characters for an endpoint; the project names its endpoint by default.
+NAME_PATTERN = r"^[a-z][a-z0-9-]{1,30}[a-z0-9]$"
+
+
+class Part(BaseModel):
+    """A frozen piece of the recipe that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Tier(StrEnum):
+    SPOT = "spot"
+    DEDICATED = "dedicated"
+
+
+class Hyperparameters(Part):
+    """Supervised QLoRA settings; `auto` is resolved from the data and the base model."""
+
+    n_epochs: Annotated[int, Field(ge=1, le=25)] | Auto = AUTO
+    batch_size: Annotated[int, Field(ge=1, le=1024)] | Auto = Field(
+        default=AUTO, description="rows per optimiser step"
+    )
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] | Auto = AUTO
+    lora_rank: Annotated[int, Field(ge=1, le=256)] | Auto = AUTO
+    max_length_tokens: Annotated[int, Field(ge=16, le=131_072)] | Auto = Field(
+        default=AUTO, description="longest row; longer ones follow data.over_length"
+    )
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
+
+
+class Method(Part):
+    """The tuning method. Preference (dpo) and reinforcement methods are not built yet."""
+
+    type: Literal["supervised"] = "supervised"
+    hyperparameters: Hyperparameters = Hyperparameters()
+
+
+class Data(Part):
+    """How rows are read."""
+
+    over_length: Literal["reject", "drop"] = "reject"
+    holdout: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        default=0.1, description="share carved out, seeded, when the project has no eval*.jsonl"
+    )
+
+
+class Gate(Part):
+    """When a candidate counts as better than the model it would replace."""
+
+    min_score: Annotated[float, Field(ge=0, le=1)] = Field(default=0.0, description="absolute floor")
+    min_gain: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0, description="the interval of the gain must lie above this"
+    )
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    max_regression: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.05, description="largest drop tolerated in any slice"
+    )
+    min_rows: Annotated[int, Field(ge=2)] = Field(
+        default=20, description="fewer held-out rows than this prove nothing"
+    )
+
+
+class Evaluation(Part):
+    """How answers are judged."""
+
+    graders: tuple[Grader, ...] = Field(
+        default=(Grader(name="exact", type="string_check", operation="eq"),), min_length=1
+    )
+    slices: tuple[str, ...] = Field(
+        default=(), description="row fields whose values form slices, for example `fault_class`"
+    )
+    max_new_tokens: Annotated[int, Field(ge=1, le=4096)] = 256
+    gate: Gate = Gate()
+
+    @model_validator(mode="after")
+    def _grader_names_are_unique(self) -> Evaluation:
+        names = [grader.name for grader in self.graders]
+        if len(set(names)) != len(names):
+            raise ValueError(f"grader names must be unique, got {names}")
+        return self
+
+
+class Deployment(Part):
+    """Where a better model goes. A person's approval is not built yet: a passed gate promotes."""
+
+    endpoint: Annotated[str, Field(pattern=NAME_PATTERN)] | None = Field(
+        default=None, description="defaults to the project's name"
+    )
+    instance_type: str = AUTO
+    approval: Literal["automatic"] = "automatic"
+    rollout: tuple[Annotated[int, Field(ge=1, le=100)], ...] = (100,)
+
+    @model_validator(mode="after")
+    def _rollout_rises_to_100(self) -> Deployment:
+        if not self.rollout or self.rollout[-1] != 100 or list(self.rollout) != sorted(set(self.rollout)):
+            raise ValueError("rollout must rise strictly and end at 100")
+        return self
+
+
+class Budget(Part):
+    """What the run may cost at most."""
+
+    max_usd: Annotated[float, Field(gt=0)] = 50.0
+    deadline_hours: Annotated[float, Field(gt=0, le=168)] = 12.0
+    tier: Tier = Tier.SPOT
+
+
+DEFAULT_NOTIFY_EVENTS = (
+    "validation.failed",
+    "evaluation.passed",
+    "evaluation.failed",
+    "model.promoted",
+    "model.rolled_back",
+    "run.failed",
+)
+
+
+class Notify(Part):
+    """One channel: a webhook and the facts it wants, as shell patterns (`*`, `run.*`)."""
+
+    url: Annotated[str, Field(pattern=r"^https?://")]
+    events: tuple[str, ...] = DEFAULT_NOTIFY_EVENTS
+
+
+class Recipe(Part):
+    """`recipe.yaml` of a project. Every field but `base_model` has a default."""
+
+    base_model: str = Field(description="catalogue id")
+    method: Method = Method()
+    data: Data = Data()
+    evaluation: Evaluation = Evaluation()
+    deployment: Deployment = Deployment()
+    budget: Budget = Budget()
+    use_case: str = Field(default="", description="what the model is for; the licence gate reads it")
+    notify: tuple[Notify, ...] = ()
+
+
+class ResolvedHyperparameters(Part):
+    """Hyperparameters with nothing left to decide. Lengths in tokens."""
+
+    n_epochs: int
+    batch_size: int
+    micro_batch_size: int
+    learning_rate: float
+    lora_rank: int
+    lora_alpha: int
+    max_length_tokens: int
+    total_steps: int
+    gradient_checkpointing: bool
+    compute_dtype: Literal["float32", "bfloat16"]
+    seed: int
+
+
+class ResolvedRecipe(Part):
+    """What a job gets: the recipe, the resolved values, and why each was chosen."""
+
+    recipe: Recipe
+    project: str
+    endpoint: str
+    hyperparameters: ResolvedHyperparameters
+    training_instance_type: str
+    serving_instance_type: str
+    reasons: dict[str, str] = Field(description="hyperparameter or SKU -> plain words")

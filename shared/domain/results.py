@@ -1,0 +1,40 @@
+"""`result.json`: what a job says about itself when it ends. Written by jobs, read by the pipeline."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from shared.domain.errors import FailureClass, Problem
+
+
+class JobResult(BaseModel):
+    """The end of one job. A killed job leaves none; an interrupted one is `failed`, never `completed`.
+
+    Losses are in nats per trained token. `trained_tokens` counts all tokens the model was fed over all
+    epochs, prompts included and padding not. `dropped_rows` were longer than the recipe allows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    job: str
+    status: Literal["completed", "failed"]
+    failure_class: FailureClass | None = None
+    problem: Problem | None = None
+    last_step: int = 0
+    total_steps: int = 0
+    trained_tokens: int = 0
+    dropped_rows: int = 0
+    train_loss: float | None = None
+    eval_loss: float | None = None
+    seconds: float
+    finished_at: datetime
+
+    @model_validator(mode="after")
+    def _a_failure_says_why(self) -> Self:
+        failed = self.status == "failed"
+        if failed != (self.failure_class is not None) or failed != (self.problem is not None):
+            raise ValueError("a failed job, and no other, has a failure_class and a problem")
+        return self

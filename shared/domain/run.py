@@ -1,0 +1,155 @@
+"""A run: one dataset's way through the pipeline. Frozen; only the runner makes a new revision."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.domain.cost import CostEstimate
+from shared.domain.dataset import CuratedVersion, DatasetRef
+from shared.domain.errors import FailureClass, Problem
+from shared.domain.evaluation import EvaluationResult, Verdict
+from shared.domain.recipe import ResolvedRecipe
+
+
+class Status(StrEnum):
+    RECEIVED = "received"
+    VALIDATED = "validated"
+    APPROVED = "approved"
+    TRAINING = "training"
+    EVALUATING = "evaluating"
+    DEPLOYING = "deploying"
+    ROLLING_BACK = "rolling_back"
+    CANCELLING = "cancelling"
+    DEPLOYED = "deployed"
+    REJECTED = "rejected"
+    DUPLICATE = "duplicate"
+    DECLINED = "declined"
+    ROLLED_BACK = "rolled_back"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+TERMINAL = frozenset(
+    {
+        Status.DEPLOYED,
+        Status.REJECTED,
+        Status.DUPLICATE,
+        Status.DECLINED,
+        Status.ROLLED_BACK,
+        Status.FAILED,
+        Status.CANCELLED,
+    }
+)
+NON_TERMINAL = frozenset(Status) - TERMINAL
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Transition(Frozen):
+    """One line of history."""
+
+    status: Status
+    at: datetime
+    event_id: str = Field(description="the event that caused it")
+    event_type: str
+    note: str = ""
+
+
+class JobRef(Frozen):
+    """An Azure ML job of this run."""
+
+    name: str
+    stage: str
+    attempt: int
+    submitted_at: datetime
+    studio_url: str | None = None
+
+
+class TrainingSummary(Frozen):
+    """From the training job's result file."""
+
+    trained_tokens: int
+    steps: int
+    train_loss: float | None
+    eval_loss: float | None
+    seconds: float
+    dropped_rows: int
+
+
+class RolloutRef(Frozen):
+    """The deployment being rolled out or that went live; `traffic` is what was last asked for."""
+
+    endpoint: str
+    deployment: str
+    model: str
+    previous: dict[str, int] = Field(description="traffic before the rollout began")
+    traffic: dict[str, int]
+    step: int = Field(description="index of the next entry of recipe.deployment.rollout")
+    scoring_uri: str | None = None
+    probes: int = Field(default=0, description="failed probes in a row")
+
+
+class ValidationSummary(Frozen):
+    passed: bool
+    errors: int
+    warnings: int
+    codes: tuple[str, ...]
+
+
+class RunError(Frozen):
+    """Why the run failed: the class decides about retries, the problem carries the root cause."""
+
+    failure_class: FailureClass
+    problem: Problem
+
+
+class Run(Frozen):
+    """State of one run. Times are aware UTC; `revision` counts transitions; `deadline_at` is None at the end."""
+
+    id: str
+    project: str
+    status: Status
+    revision: int
+    attempt: int
+    created_at: datetime
+    updated_at: datetime
+    deadline_at: datetime | None
+    dataset: DatasetRef
+    fingerprint: str = Field(description="hash of recipe and held-out set as they were at receipt")
+    duplicate_of: str | None = None
+    parent_run: str | None = None
+    recipe: ResolvedRecipe | None = None
+    curated: CuratedVersion | None = None
+    validation: ValidationSummary | None = None
+    jobs: tuple[JobRef, ...] = ()
+    training: TrainingSummary | None = None
+    evaluation: EvaluationResult | None = None
+    verdict: Verdict | None = None
+    champion: str | None = Field(default=None, description="run in production when evaluation began")
+    rollout: RolloutRef | None = None
+    cost: CostEstimate | None = None
+    error: RunError | None = None
+    cancel_requested_by: str | None = None
+    history: tuple[Transition, ...] = ()
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL
+
+    @property
+    def job(self) -> JobRef | None:
+        """The newest job."""
+        return self.jobs[-1] if self.jobs else None
+
+    def evolve(self, **changes: Any) -> Self:
+        """A copy with fields replaced, validated again."""
+        return type(self).model_validate({**dict(self), **changes})
+
+    def log_context(self) -> dict[str, Any]:
+        return {"run_id": self.id, "status": self.status.value, "revision": self.revision}

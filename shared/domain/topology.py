@@ -1,0 +1,32 @@
+"""The queues, topics and subscriptions the product uses, as data that every bus and Bicep can be held to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A subscription receives the messages whose subject is listed; None means every message."""
+
+    name: str
+    subjects: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Queues by name, and each topic's subscriptions."""
+
+    queues: tuple[str, ...]
+    topics: dict[str, tuple[Subscription, ...]] = field(default_factory=dict)
+    lock_duration_s: float = 60.0
+    max_delivery_count: int = 10
+
+    def entities(self) -> tuple[str, ...]:
+        """Every entity a receiver can open, dead-letter queues left out."""
+        subscriptions = tuple(
+            f"{topic}/{subscription.name}"
+            for topic, many in self.topics.items()
+            for subscription in many
+        )
+        return self.queues + subscriptions

@@ -1,0 +1,178 @@
+"""BlobStore on plain files."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from shared.domain.errors import BlobNotFound, InvalidInput, StoreConflict
+from shared.ports import BlobInfo
+
+CHUNK_BYTES = 1024 * 1024
+
+_TMP = ".tmp"
+_TMP_LIFETIME_S = 24 * 3600
+# One part of a path: not hidden (so neither "." nor ".."), no separator of any system, no control character.
+_PART = re.compile(r"[^./\\\x00-\x1f\x7f\ud800-\udfff][^/\\\x00-\x1f\x7f\ud800-\udfff]*")
+
+
+class FileBlobStore:
+    """A container is a folder and a blob is a plain file, so people and jobs may use `cp` and `open`.
+
+    Hidden files are not blobs and links are not followed: nothing outside `root` can be reached. Unlike in
+    Azure a blob `a` and a blob `a/b` cannot both exist.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self._root = Path(root).resolve()
+        (self._root / _TMP).mkdir(parents=True, exist_ok=True)
+        self._remove_leftovers()
+
+    def info(self, path: str) -> BlobInfo | None:
+        """Metadata, or None if absent."""
+        file = self._file(path)
+        try:
+            return _info(path, file.stat())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def read(self, path: str, *, etag: str | None = None) -> Iterator[bytes]:
+        """Stream the content in chunks of 1 MiB.
+
+        Raises BlobNotFound if absent; StoreConflict if `etag` is given and the blob has another, or if
+        somebody writes into the file while it is read.
+        """
+        found = self.info(path)
+        if found is None:
+            raise BlobNotFound(path)
+        if etag not in (None, found.etag):
+            raise StoreConflict(f"blob {path}")
+        return self._stream(path, etag)
+
+    def write(self, path: str, chunks: Iterable[bytes], *, if_absent: bool = False) -> BlobInfo:
+        """Replace the blob atomically.
+
+        Raises StoreConflict if `if_absent` and the blob exists, InvalidInput if the name is that of a
+        folder or lies below another blob.
+        """
+        file = self._file(path)
+        tmp = self._root / _TMP / uuid.uuid4().hex
+        try:
+            with tmp.open("xb") as stream:
+                for chunk in chunks:
+                    stream.write(chunk)
+                stream.flush()
+                os.fsync(stream.fileno())
+                # A file system stamps with the timer tick of its kernel, milliseconds apart. Without this, of
+                # two writes within a tick the second may have the etag of a blob just replaced.
+                os.utime(stream.fileno(), ns=(time.time_ns(),) * 2)
+                status = os.fstat(stream.fileno())
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                if if_absent:
+                    os.link(tmp, file)  # unlike a rename it fails if the name is taken
+                else:
+                    tmp.replace(file)
+            except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+                if if_absent and file.is_file():
+                    raise StoreConflict(f"blob {path}") from error
+                raise InvalidInput(
+                    "blob_name_taken", f"{path} is a folder or lies below another blob", path
+                ) from error
+        finally:
+            tmp.unlink(missing_ok=True)
+        info = _info(path, status)
+        assert info is not None  # a file we wrote is a regular file
+        return info
+
+    def list(self, prefix: str) -> Iterator[BlobInfo]:
+        """Blobs whose path starts with `prefix`, ordered by path; hidden files and links are left out."""
+        folder, _, start = prefix.rpartition("/")
+        if folder and not all(map(_PART.fullmatch, folder.split("/"))):
+            raise _bad_path(prefix)
+        return self._walk(folder, start)
+
+    def delete(self, path: str) -> None:
+        """Remove the blob; absence is fine."""
+        file = self._file(path)
+        if self.info(path) is not None:
+            file.unlink(missing_ok=True)
+
+    def _file(self, path: str) -> Path:
+        parts = path.split("/")
+        if len(parts) < 2 or not all(map(_PART.fullmatch, parts)):
+            raise _bad_path(path)
+        file = self._root.joinpath(*parts)
+        if os.path.realpath(file) != str(file):
+            raise _bad_path(path)
+        return file
+
+    def _stream(self, path: str, etag: str | None) -> Iterator[bytes]:
+        try:
+            stream = self._file(path).open("rb", buffering=0)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise BlobNotFound(path) from error
+        with stream:
+            pinned = etag or _etag(os.fstat(stream.fileno()))
+            while True:
+                chunk = stream.read(CHUNK_BYTES)
+                # A blob replaced meanwhile is no matter: this is still the old file. But somebody may `cp`
+                # over it, and half of the old with half of the new must not pass for a blob.
+                if _etag(os.fstat(stream.fileno())) != pinned:
+                    raise StoreConflict(f"blob {path}")
+                if not chunk:
+                    return
+                yield chunk
+
+    def _walk(self, folder: str, start: str) -> Iterator[BlobInfo]:
+        """Blobs below `folder` ("" is the root) in the order of their whole paths."""
+        try:
+            with os.scandir(self._root / folder) as entries:
+                found = [one for one in entries if one.name.startswith(start) and _PART.fullmatch(one.name)]
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        # A folder sorts as the paths below it do: after `a-b` and `a.b`, before `a0`.
+        found.sort(key=lambda one: one.name + "/" if one.is_dir(follow_symlinks=False) else one.name)
+        for entry in found:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._walk(path, "")
+            elif folder and entry.is_file(follow_symlinks=False):
+                info = self.info(path)  # None: deleted since the folder was read
+                if info is not None:
+                    yield info
+
+    def _remove_leftovers(self) -> None:
+        """Remove what killed writers left, as long as no living writer can still be at it."""
+        for file in (self._root / _TMP).iterdir():
+            try:
+                if file.stat().st_mtime < time.time() - _TMP_LIFETIME_S:
+                    file.unlink()
+            except FileNotFoundError:
+                pass  # its writer finished, or another process was quicker
+
+
+def _bad_path(path: str) -> InvalidInput:
+    message = f"{path!r} is not <container>/<name>; no part may be empty, hidden or a link"
+    return InvalidInput("bad_blob_path", message, path)
+
+
+def _etag(status: os.stat_result) -> str:
+    return f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
+
+
+def _info(path: str, status: os.stat_result) -> BlobInfo | None:
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return BlobInfo(
+        path=path,
+        etag=_etag(status),
+        size_bytes=status.st_size,
+        modified_at=datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC),
+    )

@@ -1,0 +1,341 @@
+"""EventBus on SQLite, with the rules of Service Bus."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from shared.domain.errors import FailureClass, InvalidInput, LockLost, PermanentFailure
+from shared.domain.topology import Topology
+from shared.embedded.clock import from_microseconds, to_microseconds
+from shared.embedded.sqlite import Database
+from shared.ports import Clock, Message, ReceivedMessage
+
+DEAD_LETTERS = "/$deadletterqueue"
+MAX_DELIVERY_COUNT_EXCEEDED = "MaxDeliveryCountExceeded"
+
+# Limits of Service Bus (Standard); here so that a laptop refuses what Azure would.
+MAX_MESSAGE_BYTES = 256 * 1024
+MAX_ID_CHARACTERS = 128
+
+# A waiting receiver hears of messages sent through its own bus object at once. For those of other
+# processes, and for locks and schedules that fall due, it looks again, ever more seldom.
+_FIRST_LOOK_S = 0.02
+_LAST_LOOK_S = 0.1
+
+# One order for all entities, given by AUTOINCREMENT, which never reuses a number.
+# due_at is NULL while a message can be received; otherwise the moment its lock ends (lock_token is set) or
+# its schedule comes (lock_token is NULL). So one index answers both "what is next" and "what fell due".
+_SCHEMA = """
+CREATE TABLE messages (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    entity TEXT NOT NULL,
+    due_at INTEGER,
+    lock_token TEXT,
+    delivery_count INTEGER NOT NULL DEFAULT 0,
+    enqueued_at INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    properties TEXT NOT NULL,
+    scheduled_at INTEGER,
+    dead_letter_reason TEXT,
+    dead_letter_description TEXT,
+    body BLOB NOT NULL
+);
+CREATE INDEX messages_by_entity ON messages (entity, due_at, sequence)
+"""
+
+
+class SqliteEventBus:
+    """Queues and topics in one SQLite file; any number of threads and processes may share it.
+
+    As in Service Bus a lock belongs to its token, not to a connection: closing the bus releases none, and
+    another process may settle with the token. There is no duplicate detection.
+    """
+
+    def __init__(self, path: str | Path, topology: Topology, clock: Clock) -> None:
+        self._database = Database(path, schema=_SCHEMA, version=1)
+        self._topology = topology
+        self._clock = clock
+        entities = topology.entities()
+        self._arrived = {
+            entity: threading.Condition(self._database.lock)
+            for entity in (*entities, *(entity + DEAD_LETTERS for entity in entities))
+        }
+
+    def close(self) -> None:
+        """Release the file; a waiting `receive` returns nothing. Locks stay until they expire."""
+        with self._database.lock:
+            self._database.close()
+            for arrived in self._arrived.values():
+                arrived.notify_all()
+
+    def send(self, destination: str, messages: Sequence[Message]) -> None:
+        """Store all messages or none; on return they survive the death of this process.
+
+        A topic's message is copied to each subscription that wants its subject, and dropped if none does.
+        Raises PermanentFailure if there is no such queue or topic, InvalidInput for a message that
+        Service Bus would refuse, Transient if the file cannot be written.
+        """
+        routes = self._routes(destination)
+        now = self._now()
+        rows = [
+            (entity, *columns)
+            for message, columns in [(message, _row(message, now)) for message in messages]
+            for entity, subjects in routes.items()
+            if subjects is None or message.subject in subjects
+        ]
+        with self._database.write() as connection:
+            connection.executemany(
+                "INSERT INTO messages"
+                " (entity, due_at, enqueued_at, id, subject, properties, scheduled_at, body)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+            for entity in routes:
+                self._arrived[entity].notify_all()
+
+    def receive(self, entity: str, *, max_messages: int, wait_s: float) -> list[ReceivedMessage]:
+        """Lock up to `max_messages` in the order of their sequence numbers.
+
+        Waits up to `wait_s` (real seconds, whatever the clock) for the first one; an empty list if none
+        came. Raises PermanentFailure if there is no such entity.
+        """
+        self._require(entity)
+        arrived = self._arrived[entity]
+        deadline = time.monotonic() + wait_s
+        pause_s = _FIRST_LOOK_S
+        # Looking and waiting under one lock: nothing can be sent unnoticed in between.
+        with self._database.lock:
+            while True:
+                received = self._lock_messages(entity, max_messages)
+                remaining_s = deadline - time.monotonic()
+                if received or remaining_s <= 0:
+                    return received
+                arrived.wait(min(pause_s, remaining_s))
+                pause_s = min(pause_s * 1.5, _LAST_LOOK_S)
+                if self._database.closed:
+                    return []
+
+    def complete(self, received: ReceivedMessage) -> None:
+        """Remove the message. Raises LockLost if the lock has expired."""
+        with self._database.write() as connection:
+            self._require_lock(connection, received)
+            connection.execute("DELETE FROM messages WHERE sequence = ?", (received.sequence_number,))
+
+    def abandon(self, received: ReceivedMessage) -> None:
+        """Unlock at once; at the maximum delivery count the message is dead-lettered. Raises LockLost."""
+        with self._database.write() as connection:
+            self._require_lock(connection, received)
+            self._unlock(connection, received.entity, received.sequence_number, received.delivery_count)
+
+    def dead_letter(self, received: ReceivedMessage, reason: str, description: str) -> None:
+        """Move the message to the dead-letter queue. Raises LockLost.
+
+        Raises InvalidInput if it comes from a dead-letter queue: those have none of their own.
+        """
+        if received.entity.endswith(DEAD_LETTERS):
+            raise InvalidInput("already_dead_lettered", f"message {received.message.id} is a dead letter")
+        with self._database.write() as connection:
+            self._require_lock(connection, received)
+            self._bury(connection, received.entity, received.sequence_number, reason, description)
+
+    def renew_lock(self, received: ReceivedMessage) -> ReceivedMessage:
+        """Lock for the full duration from now; returns the message with its new `locked_until`.
+
+        Raises LockLost.
+        """
+        with self._database.write() as connection:
+            self._require_lock(connection, received)
+            locked_until = self._lock_end()
+            connection.execute(
+                "UPDATE messages SET due_at = ? WHERE sequence = ?", (locked_until, received.sequence_number)
+            )
+        return replace(received, locked_until=from_microseconds(locked_until))
+
+    def depth(self, entity: str) -> int:
+        """Messages at rest in an entity: active, locked and scheduled. PermanentFailure if there is none."""
+        self._require(entity)
+        with self._database.lock:
+            self._bring_up_to_date(entity)
+            with self._database.read() as connection:
+                sql = "SELECT count(*) FROM messages WHERE entity = ?"
+                count: int = connection.execute(sql, (entity,)).fetchone()[0]
+        return count
+
+    def _now(self) -> int:
+        return to_microseconds(self._clock.now())
+
+    def _lock_end(self) -> int:
+        return self._now() + round(self._topology.lock_duration_s * 1_000_000)
+
+    def _routes(self, destination: str) -> dict[str, frozenset[str] | None]:
+        if destination in self._topology.queues:
+            return {destination: None}
+        if destination in self._topology.topics:
+            return {f"{destination}/{one.name}": one.subjects for one in self._topology.topics[destination]}
+        raise _unknown(destination)
+
+    def _require(self, entity: str) -> None:
+        if entity not in self._arrived:
+            raise _unknown(entity)
+
+    def _lock_messages(self, entity: str, max_messages: int) -> list[ReceivedMessage]:
+        self._bring_up_to_date(entity)
+        # An idle receiver only reads: it must not take the file's write lock from those who have work.
+        with self._database.read() as connection:
+            if not _next(connection, entity, 1):
+                return []
+        with self._database.write() as connection:
+            locked_until = self._lock_end()
+            rows = _next(connection, entity, max_messages)
+            tokens = [uuid.uuid4().hex for _ in rows]
+            connection.executemany(
+                "UPDATE messages SET due_at = ?, lock_token = ?, delivery_count = delivery_count + 1"
+                " WHERE sequence = ?",
+                [(locked_until, token, row[0]) for token, row in zip(tokens, rows, strict=True)],
+            )
+        return [_received(entity, token, locked_until, *row) for token, row in zip(tokens, rows, strict=True)]
+
+    def _bring_up_to_date(self, entity: str) -> None:
+        """Do what time alone has caused: end locks, deliver schedules, bury what failed too often."""
+        # A dead-letter queue is also filled by the locks that end in its own entity.
+        for name in {entity, entity.removesuffix(DEAD_LETTERS)}:
+            now = self._now()
+            with self._database.read() as connection:
+                if not _due(connection, name, now):
+                    continue
+            with self._database.write() as connection:
+                for sequence, lock_token, delivery_count in _due(connection, name, now):
+                    if lock_token is None:
+                        _deliver_schedule(connection, sequence)
+                    else:
+                        self._unlock(connection, name, sequence, delivery_count)
+
+    def _unlock(
+        self, connection: sqlite3.Connection, entity: str, sequence: int, delivery_count: int
+    ) -> None:
+        limit = self._topology.max_delivery_count
+        if delivery_count >= limit and not entity.endswith(DEAD_LETTERS):
+            description = f"the message was delivered {delivery_count} times, the maximum is {limit}"
+            self._bury(connection, entity, sequence, MAX_DELIVERY_COUNT_EXCEEDED, description)
+            return
+        connection.execute(
+            "UPDATE messages SET due_at = NULL, lock_token = NULL WHERE sequence = ?", (sequence,)
+        )
+        self._arrived[entity].notify_all()
+
+    def _bury(
+        self, connection: sqlite3.Connection, entity: str, sequence: int, reason: str, description: str
+    ) -> None:
+        connection.execute(
+            "UPDATE messages SET entity = ?, due_at = NULL, lock_token = NULL,"
+            " dead_letter_reason = ?, dead_letter_description = ? WHERE sequence = ?",
+            (entity + DEAD_LETTERS, reason, description, sequence),
+        )
+        self._arrived[entity + DEAD_LETTERS].notify_all()
+
+    def _require_lock(self, connection: sqlite3.Connection, received: ReceivedMessage) -> None:
+        held = connection.execute(
+            "SELECT 1 FROM messages WHERE sequence = ? AND entity = ? AND lock_token = ? AND due_at > ?",
+            (received.sequence_number, received.entity, received.lock_token, self._now()),
+        ).fetchone()
+        if held is None:
+            raise LockLost(received.message.id)
+
+
+def _unknown(entity: str) -> PermanentFailure:
+    # A platform that was not set up as the program expects; no fault of whoever brought the data.
+    return PermanentFailure(
+        FailureClass.PLATFORM, "unknown_entity", f"the bus has no entity {entity}", entity
+    )
+
+
+def _row(message: Message, now: int) -> tuple[Any, ...]:
+    """The columns from due_at to body; raises InvalidInput for what Service Bus would refuse."""
+    if not 1 <= len(message.id) <= MAX_ID_CHARACTERS:
+        raise InvalidInput(
+            "bad_message_id", f"a message id has 1 to {MAX_ID_CHARACTERS} characters: {message.id!r}", "id"
+        )
+    properties = json.dumps(message.properties)
+    size = len(message.body) + len(properties) + len(message.subject.encode()) + len(message.id.encode())
+    if size > MAX_MESSAGE_BYTES:
+        raise InvalidInput(
+            "message_too_large", f"message {message.id} has {size} bytes, the maximum is {MAX_MESSAGE_BYTES}"
+        )
+    scheduled_at = None
+    if message.scheduled_at is not None:
+        if message.scheduled_at.tzinfo is None:
+            raise InvalidInput(
+                "naive_time", f"message {message.id} is scheduled without a time zone", "scheduled_at"
+            )
+        scheduled_at = to_microseconds(message.scheduled_at)
+    due_at = scheduled_at if scheduled_at is not None and scheduled_at > now else None
+    return due_at, now, message.id, message.subject, properties, scheduled_at, message.body
+
+
+def _next(connection: sqlite3.Connection, entity: str, limit: int) -> list[tuple[Any, ...]]:
+    return connection.execute(
+        "SELECT sequence, delivery_count, enqueued_at, dead_letter_reason,"
+        " id, subject, properties, scheduled_at, body"
+        " FROM messages WHERE entity = ? AND due_at IS NULL ORDER BY sequence LIMIT ?",
+        (entity, limit),
+    ).fetchall()
+
+
+def _due(connection: sqlite3.Connection, entity: str, now: int) -> list[tuple[Any, ...]]:
+    return connection.execute(
+        "SELECT sequence, lock_token, delivery_count FROM messages WHERE entity = ? AND due_at <= ?"
+        " ORDER BY due_at, sequence",
+        (entity, now),
+    ).fetchall()
+
+
+def _deliver_schedule(connection: sqlite3.Connection, sequence: int) -> None:
+    """Enqueue a scheduled message: as in the service it gets its sequence number and time only now."""
+    connection.execute(
+        "INSERT INTO messages (entity, enqueued_at, id, subject, properties, scheduled_at, body)"
+        " SELECT entity, due_at, id, subject, properties, scheduled_at, body"
+        " FROM messages WHERE sequence = ?",
+        (sequence,),
+    )
+    connection.execute("DELETE FROM messages WHERE sequence = ?", (sequence,))
+
+
+def _received(
+    entity: str,
+    lock_token: str,
+    locked_until: int,
+    sequence: int,
+    delivery_count: int,
+    enqueued_at: int,
+    dead_letter_reason: str | None,
+    id: str,
+    subject: str,
+    properties: str,
+    scheduled_at: int | None,
+    body: bytes,
+) -> ReceivedMessage:
+    return ReceivedMessage(
+        message=Message(
+            id=id,
+            subject=subject,
+            body=body,
+            properties=json.loads(properties),
+            scheduled_at=None if scheduled_at is None else from_microseconds(scheduled_at),
+        ),
+        entity=entity,
+        lock_token=lock_token,
+        locked_until=from_microseconds(locked_until),
+        delivery_count=delivery_count + 1,
+        sequence_number=sequence,
+        enqueued_at=from_microseconds(enqueued_at),
+        dead_letter_reason=dead_letter_reason,
+    )

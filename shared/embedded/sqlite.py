@@ -1,0 +1,175 @@
+"""One SQLite file, shared by threads and processes, that survives kill -9."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from weakref import WeakSet
+
+from shared.domain.errors import FailureClass, PermanentFailure, Transient
+
+# How long a transaction waits for another process before it is refused as Transient.
+BUSY_TIMEOUT_S = 10.0
+
+# Primary result codes that speak of the moment (somebody else writes, the disk is full), not of our SQL.
+_PASSING_CODES = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+}
+
+
+class Database:
+    """A connection behind a lock.
+
+    One connection for all threads, not one per thread: SQLite has one writer anyway, our transactions
+    take well under a millisecond, and a single connection can be closed for certain, by whichever
+    thread closes the owner. `lock` is reentrant and public so that the owner can build conditions on it.
+
+    WAL with synchronous=NORMAL: what is committed survives the death of the process; only a power cut
+    may lose the last commits (the file stays sound).
+    """
+
+    def __init__(self, path: str | Path, *, schema: str, version: int) -> None:
+        """Open the file, creating it and its folders; `version` is that of `schema`.
+
+        Raises PermanentFailure if another version of Droptune wrote the file.
+        """
+        self.path = Path(path)
+        self.lock = threading.RLock()
+        self.closed = False
+        self._schema = schema
+        self._version = version
+        self._connection: sqlite3.Connection | None = None
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.read():
+            _databases.add(self)
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for single statements whose rows are fetched at once."""
+        with self.lock, self._refusals():
+            yield self._connected()
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that is committed at the end, or rolled back by any exception.
+
+        It takes the write lock at its start: a transaction that reads first and writes later could be
+        refused in the middle, without the busy timeout.
+        """
+        with self.read() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Release the file; whatever comes later is an error. Closing twice is fine."""
+        with self.lock:
+            self.closed = True
+            self._disconnect()
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _PASSING_CODES:
+                raise
+            raise Transient("database_unavailable", f"{self.path.name}: {error}") from error
+
+    def _connected(self) -> sqlite3.Connection:
+        if self.closed:
+            raise RuntimeError(f"{self.path.name} is closed")
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        try:
+            _enter_wal_mode(connection)
+            connection.execute("PRAGMA synchronous = NORMAL")
+            self._apply_schema(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _apply_schema(self, connection: sqlite3.Connection) -> None:
+        if _version(connection) == 0:
+            # Two processes may get here together: look again once we are the only writer.
+            connection.execute("BEGIN IMMEDIATE")
+            if _version(connection) == 0:
+                for statement in self._schema.split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {self._version}")
+            connection.execute("COMMIT")
+        found = _version(connection)
+        if found != self._version:
+            raise PermanentFailure(
+                FailureClass.PLATFORM,
+                "database_version",
+                f"{self.path.name} has schema version {found}, this program needs {self._version}",
+            )
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _enter_wal_mode(connection: sqlite3.Connection) -> None:
+    # The change of mode does not honour the busy timeout when two processes create the file together.
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+# SQLite keeps its file locks in process memory, so a child that inherits an open connection believes it
+# holds locks it does not have, and may corrupt the file even through a connection of its own. Therefore
+# every connection is closed around a fork; parent and child open theirs again at the next use.
+_databases: WeakSet[Database] = WeakSet()
+_forking = threading.local()
+
+
+def _before_fork() -> None:
+    _forking.held = list(_databases)
+    for database in _forking.held:
+        database.lock.acquire()
+        database._disconnect()
+
+
+def _after_fork() -> None:
+    for database in _forking.held:
+        database.lock.release()
+    _forking.held = []
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

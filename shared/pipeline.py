@@ -1,0 +1,170 @@
+"""The pipeline as data: which event wakes which function, what it may do to a run, what it publishes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from shared.domain import events as e
+from shared.domain.run import NON_TERMINAL, Run, Status
+from shared.domain.topology import Subscription, Topology
+from shared.steps.advance_rollout import advance_rollout
+from shared.steps.cancel_run import cancel_run
+from shared.steps.deploy_model import deploy_model
+from shared.steps.fail_run import fail_run
+from shared.steps.judge_evaluation import judge_evaluation
+from shared.steps.notify import DELIVERIES, notify
+from shared.steps.outcome import Step
+from shared.steps.reconcile import JOB_EVENTS, STORAGE_EVENTS
+from shared.steps.submit_evaluation import submit_evaluation
+from shared.steps.submit_training import submit_training
+from shared.steps.validate_dataset import validate_dataset
+
+TOPIC = "pipeline"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One row of the table in docs/events.md.
+
+    `wakes` empty means a queue or a timer wakes it. `step` is None where no single run is moved: those
+    functions call their step themselves.
+    """
+
+    name: str
+    wakes: tuple[type[e.Event], ...]
+    before: frozenset[Status]
+    after: frozenset[Status]
+    publishes: tuple[type[e.Event], ...]
+    step: Step | None = None
+    queue: str | None = None
+    timer: str | None = None
+
+
+def _stage(
+    step: Step,
+    wakes: tuple[type[e.Event], ...],
+    before: set[Status] | frozenset[Status],
+    after: set[Status],
+    publishes: tuple[type[e.Event], ...],
+) -> Stage:
+    return Stage(step.__name__, wakes, frozenset(before), frozenset(after), publishes, step)
+
+
+_NOTHING: frozenset[Status] = frozenset()
+
+STAGES: tuple[Stage, ...] = (
+    Stage(
+        "receive_dataset",
+        (),
+        _NOTHING,
+        frozenset({Status.RECEIVED, Status.DUPLICATE}),
+        (e.DatasetUploaded,),
+        queue=STORAGE_EVENTS,
+    ),
+    _stage(
+        validate_dataset,
+        (e.DatasetUploaded,),
+        {Status.RECEIVED},
+        {Status.VALIDATED, Status.REJECTED},
+        (e.ValidationPassed, e.ValidationFailed),
+    ),
+    _stage(
+        submit_training,
+        (e.ValidationPassed,),
+        {Status.VALIDATED},
+        {Status.TRAINING},
+        (e.TrainingStarted,),
+    ),
+    Stage(
+        "inspect_job",
+        (),
+        _NOTHING,
+        _NOTHING,
+        (e.TrainingCompleted, e.EvaluationCompleted, e.JobFailed, e.JobStopped),
+        queue=JOB_EVENTS,
+    ),
+    _stage(
+        submit_evaluation,
+        (e.TrainingCompleted,),
+        {Status.TRAINING},
+        {Status.EVALUATING},
+        (e.EvaluationStarted,),
+    ),
+    _stage(
+        judge_evaluation,
+        (e.EvaluationCompleted,),
+        {Status.EVALUATING},
+        {Status.APPROVED, Status.DECLINED},
+        (e.EvaluationPassed, e.EvaluationFailed),
+    ),
+    _stage(
+        deploy_model,
+        (e.EvaluationPassed,),
+        {Status.APPROVED},
+        {Status.DEPLOYING},
+        (e.DeploymentStarted,),
+    ),
+    Stage("probe_deployments", (), _NOTHING, _NOTHING, (e.DeploymentProbed,), timer="PROBE_SCHEDULE"),
+    _stage(
+        advance_rollout,
+        (e.DeploymentProbed,),
+        {Status.DEPLOYING, Status.ROLLING_BACK},
+        {Status.DEPLOYING, Status.DEPLOYED, Status.ROLLING_BACK, Status.ROLLED_BACK},
+        (e.TrafficShifted, e.ModelPromoted, e.RollbackStarted, e.ModelRolledBack),
+    ),
+    _stage(
+        fail_run,
+        (e.JobFailed, e.StageRefused, e.RunOverdue),
+        NON_TERMINAL,
+        {Status.FAILED},
+        (e.RunFailed,),
+    ),
+    _stage(
+        cancel_run,
+        (e.CancelRequested, e.JobStopped),
+        NON_TERMINAL,
+        {Status.CANCELLING, Status.CANCELLED, Status.ROLLING_BACK},
+        (e.RunCancelled, e.RollbackStarted),
+    ),
+    Stage("notify", tuple(e.EVENT_TYPES.values()), frozenset(Status), _NOTHING, (), notify),
+    Stage("deliver_notification", (), _NOTHING, _NOTHING, (), queue=DELIVERIES),
+    Stage("reconcile", (), _NOTHING, _NOTHING, (e.RunOverdue,), timer="RECONCILE_SCHEDULE"),
+)
+
+BY_NAME = {stage.name: stage for stage in STAGES}
+
+TOPOLOGY = Topology(
+    queues=tuple(stage.queue for stage in STAGES if stage.queue),
+    topics={
+        TOPIC: tuple(
+            Subscription(
+                stage.name,
+                None if stage.name == "notify" else frozenset(cls.wire_type for cls in stage.wakes),
+            )
+            for stage in STAGES
+            if stage.wakes
+        )
+    },
+)
+
+# Every non-terminal status ends by itself: in a move, or here.
+DEADLINES = {
+    Status.RECEIVED: timedelta(hours=1),
+    Status.VALIDATED: timedelta(hours=2),
+    Status.EVALUATING: timedelta(hours=12),
+    Status.APPROVED: timedelta(hours=6),
+    Status.DEPLOYING: timedelta(hours=2),
+    Status.ROLLING_BACK: timedelta(hours=2),
+    Status.CANCELLING: timedelta(hours=1),
+}
+# A spot job may wait for capacity this long before its own time limit starts to run.
+QUEUE_ALLOWANCE = timedelta(hours=24)
+
+
+def deadline(run: Run, status: Status) -> timedelta:
+    """How long a run may stay in a non-terminal status."""
+    if status is Status.TRAINING:
+        assert run.recipe is not None
+        return timedelta(hours=run.recipe.recipe.budget.deadline_hours) + QUEUE_ALLOWANCE
+    return DEADLINES[status]

@@ -1,0 +1,87 @@
+"""Builds Services from settings: each port's implementation by the scheme of its URL, each port on its own."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from shared.domain.errors import InvalidInput
+from shared.domain.recipe import DEFAULT_NOTIFY_EVENTS
+from shared.embedded.blobs import FileBlobStore
+from shared.embedded.bus import SqliteEventBus
+from shared.embedded.clock import SystemClock
+from shared.embedded.store import SqliteRunStore
+from shared.pipeline import TOPOLOGY
+from shared.ports import BlobStore, Channel, Config, EventBus, RunStore, Services
+from shared.settings import Settings, load_settings, path_of
+
+
+def build_run_store(url: str) -> RunStore:
+    """Raises InvalidInput `unsupported_url` for a scheme no client is built for."""
+    if url.startswith("sqlite:"):
+        return SqliteRunStore(path_of(url, "sqlite"), SystemClock())
+    raise _unsupported("RUN_STORE_URL", url)
+
+
+def build_event_bus(url: str) -> EventBus:
+    """Raises InvalidInput `unsupported_url` for a scheme no client is built for."""
+    if url.startswith("sqlite:"):
+        return SqliteEventBus(path_of(url, "sqlite"), TOPOLOGY, SystemClock())
+    raise _unsupported("EVENT_BUS_URL", url)
+
+
+def build_blob_store(url: str) -> BlobStore:
+    """Raises InvalidInput `unsupported_url` for a scheme no client is built for."""
+    if url.startswith("file:"):
+        return FileBlobStore(path_of(url, "file"))
+    raise _unsupported("BLOB_STORE_URL", url)
+
+
+def _unsupported(setting: str, url: str) -> InvalidInput:
+    return InvalidInput("unsupported_url", f"{setting}: no client for {url.split(':', 1)[0]}:", setting)
+
+
+def build_services(settings: Settings) -> Services:
+    """All ports of one process."""
+    # Imported here because it pulls in httpx and the Azure ML client, which a validation never needs.
+    from shared.clients.azure_ml import AzureMLClient
+    from shared.clients.webhook import WebhookNotifier
+
+    azure_ml = AzureMLClient(settings.azure_ml_url, identity_client_id=settings.azure_client_id)
+    return Services(
+        clock=SystemClock(),
+        store=build_run_store(settings.run_store_url),
+        bus=build_event_bus(settings.event_bus_url),
+        blobs=build_blob_store(settings.blob_store_url),
+        launcher=azure_ml,
+        models=azure_ml,
+        notifier=WebhookNotifier(
+            secret=settings.webhook_secret, private_hosts=_split(settings.notify_private_hosts)
+        ),
+        config=build_config(settings),
+    )
+
+
+def build_config(settings: Settings) -> Config:
+    channels = (
+        (Channel(settings.notify_webhook_url, _split(settings.notify_events) or DEFAULT_NOTIFY_EVENTS),)
+        if settings.notify_webhook_url
+        else ()
+    )
+    return Config(
+        default_base_model=settings.default_base_model,
+        inline_validation_max_bytes=settings.inline_validation_max_bytes,
+        training_environment=settings.training_environment,
+        serving_environment=settings.serving_environment,
+        job_poll_s=settings.job_poll_s,
+        channels=channels,
+    )
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+@cache
+def services() -> Services:
+    """The process's services, built on first use: importing the app must work with nothing configured."""
+    return build_services(load_settings())

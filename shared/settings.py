@@ -1,0 +1,72 @@
+"""The only reader of the environment. Every problem is reported at once, by the setting's name."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.domain.errors import InvalidInput
+
+
+class Settings(BaseSettings):
+    """The defaults are the embedded ones: a laptop with nothing configured."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    run_store_url: str = "sqlite:///.droptune/state.db"
+    event_bus_url: str = "sqlite:///.droptune/bus.db"
+    blob_store_url: str = "file:.droptune/blobs"
+    azure_ml_url: str = (
+        "azureml+http://127.0.0.1:8765/subscriptions/local/resourceGroups/local/workspaces/local"
+    )
+    api_auth_url: str = Field(
+        default="loopback:",
+        description="`loopback:`, or https://login.microsoftonline.com/TENANT/v2.0?audience=AUDIENCE",
+    )
+    azure_client_id: str | None = Field(default=None, description="managed identity of app and jobs")
+    default_base_model: str = "droptune/tiny-llama"
+    inline_validation_max_bytes: int = Field(default=20_000_000, gt=0)
+    training_environment: str = "droptune-training:1"
+    serving_environment: str = "droptune-serving:1"
+    job_poll_s: float = Field(default=60.0, gt=0, description="a job without an event is looked at this often")
+    reconcile_schedule: str = Field(default="* * * * * *", description="NCRONTAB")
+    probe_schedule: str = Field(default="* * * * * *", description="NCRONTAB")
+    notify_webhook_url: str | None = None
+    notify_events: str = Field(default="", description="comma-separated facts; empty means the default")
+    notify_private_hosts: str = Field(
+        default="", description="comma-separated hosts that webhooks may reach though not public https"
+    )
+    webhook_secret: str | None = Field(default=None, repr=False, description="whsec_...; signs webhooks")
+    website_site_name: str | None = Field(default=None, description="set by Azure in a function app")
+
+    @model_validator(mode="after")
+    def _azure_needs_real_authentication(self) -> Settings:
+        if self.website_site_name and self.api_auth_url.startswith("loopback:"):
+            raise ValueError("API_AUTH_URL: must name an Entra issuer and audience in Azure")
+        return self
+
+
+@cache
+def load_settings() -> Settings:
+    """Settings of this process, read once on first use.
+
+    Raises InvalidInput `bad_settings` listing every setting that is wrong.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{str(item['loc'][0]).upper() if item['loc'] else 'settings'}: {item['msg']}"
+            for item in error.errors()
+        )
+        raise InvalidInput("bad_settings", wrong) from error
+
+
+def path_of(url: str, scheme: str) -> Path:
+    """The path in `scheme:relative`, `scheme:/absolute` or `scheme:///path` (SQLAlchemy's form: three
+    slashes relative, four absolute; `sqlite:////abs`)."""
+    rest = url.removeprefix(f"{scheme}:")
+    return Path(rest.removeprefix("///") if rest.startswith("///") else rest)

@@ -1,0 +1,38 @@
+"""Small JSON documents in the blob store."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure
+from shared.ports import BlobStore
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_model(blobs: BlobStore, path: str, model: type[Model]) -> Model | None:
+    """The document at `path`; None if absent.
+
+    Raises PermanentFailure `unreadable_document` (class code) if it does not fit the model.
+    """
+    try:
+        text = b"".join(blobs.read(path))
+    except BlobNotFound:
+        return None
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        # The error count only: a message may quote the document, and documents may quote rows.
+        raise PermanentFailure(
+            FailureClass.CODE,
+            "unreadable_document",
+            f"{PurePosixPath(path).name} has {error.error_count()} fields that do not fit {model.__name__}",
+            path,
+        ) from error
+
+
+def write_model(blobs: BlobStore, path: str, document: BaseModel) -> None:
+    blobs.write(path, [document.model_dump_json(indent=1).encode()])

@@ -1,0 +1,42 @@
+"""Stop a run: any non-terminal -> cancelling -> cancelled once its job is seen stopped."""
+
+from __future__ import annotations
+
+from shared.domain.errors import Problem
+from shared.domain.events import CancelRequested, JobStopped, RunCancelled
+from shared.domain.run import Run, Status
+from shared.ports import Services
+from shared.steps.advance_rollout import roll_back
+from shared.steps.outcome import Fact, Outcome
+
+WITH_JOB = frozenset({Status.TRAINING, Status.EVALUATING})
+
+
+def cancel_run(event: CancelRequested | JobStopped, run: Run, services: Services) -> Outcome | None:
+    if isinstance(event, JobStopped):
+        if run.status is not Status.CANCELLING:
+            return None
+        return _cancelled(run.cancel_requested_by or "unknown")
+    match run.status:
+        case Status.CANCELLING | Status.ROLLING_BACK:
+            return None  # already on its way
+        case Status.DEPLOYING:
+            assert run.rollout is not None
+            reason = Problem(code="cancelled", message=f"cancelled by {event.by}")
+            outcome = roll_back(run.rollout, reason, services)
+            outcome.changes["cancel_requested_by"] = event.by
+            return outcome
+        case status if status in WITH_JOB:
+            assert run.job is not None
+            services.launcher.begin_cancel(run.job.name)
+            return Outcome(status=Status.CANCELLING, changes={"cancel_requested_by": event.by})
+        case _:
+            return _cancelled(event.by)
+
+
+def _cancelled(by: str) -> Outcome:
+    return Outcome(
+        status=Status.CANCELLED,
+        changes={"cancel_requested_by": by},
+        facts=(Fact(RunCancelled, by=by),),
+    )

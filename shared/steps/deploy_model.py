@@ -1,0 +1,79 @@
+"""approved -> deploying: register the merged model and create its deployment with no traffic."""
+
+from __future__ import annotations
+
+from shared.domain import catalogue
+from shared.domain.errors import Transient
+from shared.domain.events import DeploymentStarted, EvaluationPassed
+from shared.domain.jobs import DeploymentSpec, ModelSpec
+from shared.domain.run import RolloutRef, Run, Status
+from shared.ports import Config, Services
+from shared.steps import claims, paths
+from shared.steps.outcome import Fact, Outcome
+from shared.steps.submit_training import job_tags
+
+
+def model_spec(run: Run) -> ModelSpec:
+    """The registered model of a run: its merged folder, named after the project, versioned by the run."""
+    assert run.recipe is not None
+    return ModelSpec(
+        name=run.project,
+        version=run.id.removeprefix("run-"),
+        uri=paths.datastore_uri(paths.merged_model(run.id)),
+        tags={**job_tags(run), "base_model": run.recipe.recipe.base_model},
+    )
+
+
+def deployment_spec(run: Run, config: Config) -> DeploymentSpec:
+    assert run.recipe is not None
+    model = model_spec(run)
+    base = catalogue.find_entry(run.recipe.recipe.base_model)
+    return DeploymentSpec(
+        endpoint=run.recipe.endpoint,
+        name=deployment_name(run),
+        model=f"{model.name}:{model.version}",
+        environment=config.serving_environment,
+        instance_type=run.recipe.serving_instance_type,
+        environment_variables={
+            "SERVED_MODEL_NAME": run.project,
+            "MAX_MODEL_LEN": str(min(base.context_tokens, MAX_SERVED_TOKENS)),
+        },
+        tags=job_tags(run),
+    )
+
+
+# The KV cache of longer contexts would not leave room beside the weights on the SKUs the plan picks.
+MAX_SERVED_TOKENS = 8192
+
+
+def deployment_name(run: Run) -> str:
+    return f"d-{run.id.removeprefix('run-')}"
+
+
+def deploy_model(event: EvaluationPassed, run: Run, services: Services) -> Outcome:
+    assert run.recipe is not None
+    endpoint = run.recipe.endpoint
+    owner = claims.take(services.store, claims.endpoint_claim(endpoint), run.id, services.clock.now())
+    if owner != run.id:
+        raise Transient("endpoint_busy", f"run {owner} is rolling out on {endpoint}", endpoint)
+    model, spec = model_spec(run), deployment_spec(run, services.config)
+    services.models.register_model(model)
+    view = services.models.get_endpoint(endpoint)
+    if view is None and not services.models.begin_endpoint(endpoint, {"project": run.project}):
+        raise Transient("endpoint_provisioning", f"{endpoint} is being created", endpoint)
+    services.models.begin_deployment(spec)
+    previous = {} if view is None else {k: v for k, v in view.traffic.items() if k != spec.name}
+    return Outcome(
+        status=Status.DEPLOYING,
+        changes={
+            "rollout": RolloutRef(
+                endpoint=endpoint,
+                deployment=spec.name,
+                model=spec.model,
+                previous=previous,
+                traffic=previous,
+                step=0,
+            )
+        },
+        facts=(Fact(DeploymentStarted, endpoint=endpoint, deployment=spec.name, model=spec.model),),
+    )

@@ -1,0 +1,69 @@
+"""A job may have ended: read it, and state the fact. Changes no run."""
+
+from __future__ import annotations
+
+from shared.domain.errors import FailureClass, Problem
+from shared.domain.events import EvaluationCompleted, JobFailed, JobStopped, TrainingCompleted
+from shared.domain.jobs import JobStatus, JobView
+from shared.domain.results import JobResult
+from shared.domain.run import JobRef, Run, Status
+from shared.ports import Services
+from shared.steps import paths, submit_evaluation, submit_training
+from shared.steps.blobs import read_model
+from shared.steps.outcome import Fact
+
+IN_FLIGHT = frozenset({Status.TRAINING, Status.EVALUATING, Status.CANCELLING})
+
+
+def inspect_job(job_name: str, run: Run, services: Services) -> Fact | None:
+    """The fact to state, or None: not this run's present job, or still running."""
+    job = run.job
+    if job is None or job.name != job_name or run.status not in IN_FLIGHT:
+        return None
+    view = services.launcher.get_job(job_name)
+    if run.status is Status.CANCELLING:
+        return Fact(JobStopped, job=job_name) if view is None or view.status.final else None
+    if view is None:
+        return _failed(job_name, FailureClass.PLATFORM, "job_vanished", "the platform has no such job")
+    if not view.status.final:
+        return None
+    return _ended(job, view, run, services)
+
+
+def _ended(job: JobRef, view: JobView, run: Run, services: Services) -> Fact:
+    result = read_model(services.blobs, _result_path(job, run), JobResult)
+    if result is not None and result.job != job.name:
+        result = None  # an earlier attempt's
+    if result is not None and result.status == "failed" and view.status is not JobStatus.CANCELLED:
+        assert result.failure_class is not None
+        assert result.problem is not None
+        return Fact(JobFailed, job=job.name, failure_class=result.failure_class, problem=result.problem)
+    if view.status is JobStatus.CANCELLED:
+        return _failed(job.name, FailureClass.PLATFORM, "job_cancelled", "somebody else cancelled the job")
+    if view.status is JobStatus.FAILED:
+        code = view.error_code or "job_failed"
+        return _failed(job.name, FailureClass.PLATFORM, code, view.error_message or "no reason was given")
+    if result is None:
+        message = "the job says Completed but wrote no result"
+        return _failed(job.name, FailureClass.CODE, "no_result", message)
+    if job.stage == submit_evaluation.STAGE:
+        return Fact(EvaluationCompleted, job=job.name)
+    return Fact(
+        TrainingCompleted,
+        job=job.name,
+        train_loss=result.train_loss,
+        eval_loss=result.eval_loss,
+        trained_tokens=result.trained_tokens,
+        seconds=result.seconds,
+    )
+
+
+def _result_path(job: JobRef, run: Run) -> str:
+    folder = "evaluation/" if job.stage == submit_evaluation.STAGE else ""
+    assert job.stage in (submit_training.STAGE, submit_evaluation.STAGE)
+    return paths.run(run.id, f"{folder}result.json")
+
+
+def _failed(job: str, failure_class: FailureClass, code: str, message: str) -> Fact:
+    problem = Problem(code=code, message=message, param=job)
+    return Fact(JobFailed, job=job, failure_class=failure_class, problem=problem)

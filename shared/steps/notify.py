@@ -1,0 +1,35 @@
+"""Every event: one delivery per channel that wants it. Changes no run."""
+
+from __future__ import annotations
+
+import hashlib
+from fnmatch import fnmatch
+
+import orjson
+
+from shared.domain.events import Event
+from shared.domain.run import Run
+from shared.ports import Channel, Message, Services
+from shared.steps.outcome import Outcome
+
+DELIVERIES = "deliveries"
+
+
+def notify(event: Event, run: Run, services: Services) -> Outcome | None:
+    wanted = [c for c in channels(run, services) if any(fnmatch(event.fact(), p) for p in c.events)]
+    if not wanted:
+        return None
+    return Outcome(messages=tuple((DELIVERIES, delivery(event, channel.url)) for channel in wanted))
+
+
+def channels(run: Run, services: Services) -> tuple[Channel, ...]:
+    """The recipe's channels, then the platform's; one per URL."""
+    own = run.recipe.recipe.notify if run.recipe else ()
+    both = (*(Channel(n.url, n.events) for n in own), *services.config.channels)
+    return tuple({channel.url: channel for channel in reversed(both)}.values())
+
+
+def delivery(event: Event, url: str) -> Message:
+    body = {"url": url, "attempt": 1, "event": event.to_cloudevent()}
+    channel = hashlib.sha256(url.encode()).hexdigest()[:8]
+    return Message(id=f"{event.id}@{channel}", subject=event.wire_type, body=orjson.dumps(body))

@@ -1,0 +1,49 @@
+"""Where things lie in the four containers, as blob paths and as the URIs jobs use for the same places."""
+
+from __future__ import annotations
+
+from shared.domain.dataset import CuratedVersion
+from shared.domain.run import Run
+
+DATASETS, CURATED, RUNS, MODELS = "datasets", "curated", "runs", "models"
+
+
+def curated(version: CuratedVersion, name: str = "") -> str:
+    return _join(f"{CURATED}/{version.project}/{version.version}", name)
+
+
+def run(run_id: str, name: str = "") -> str:
+    return _join(f"{RUNS}/{run_id}", name)
+
+
+def report(run_id: str) -> str:
+    return run(run_id, "report.json")
+
+
+def recipe(run_id: str) -> str:
+    return run(run_id, "recipe.json")
+
+
+def merged_model(run_id: str) -> str:
+    return run(run_id, "model/merged")
+
+
+def datastore_uri(path: str) -> str:
+    """Each container is an Azure ML datastore of the same name."""
+    container, _, rest = path.partition("/")
+    return f"azureml://datastores/{container}/paths/{rest}"
+
+
+def job_name(state: Run, stage: str) -> str:
+    """Idempotency key of a job; `run_id_of_job` reads it back."""
+    return f"{state.id}-{stage}-{state.attempt}"
+
+
+def run_id_of_job(job: str) -> str | None:
+    """`run-0123456789ab-training-1` -> `run-0123456789ab`; None if the job is not ours."""
+    parts = job.rsplit("-", 2)
+    return parts[0] if len(parts) == 3 and parts[0].startswith("run-") and parts[2].isdigit() else None
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if name else folder

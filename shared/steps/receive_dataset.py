@@ -1,0 +1,108 @@
+"""A blob was created in the drop zone: pin it, hash it, see whether it is new."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from shared.domain.dataset import DatasetRef
+from shared.domain.errors import BlobNotFound, InvalidInput
+from shared.domain.events import DatasetUploaded
+from shared.domain.run import Run, Status
+from shared.ports import BlobInfo, Services
+from shared.steps import claims, paths
+from shared.steps.outcome import Fact
+
+BLOB_CREATED = "Microsoft.Storage.BlobCreated"
+RECIPE_NAME = "recipe.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """A run to create (history and deadline are the runner's), with what to publish."""
+
+    run: Run
+    facts: tuple[Fact, ...]
+
+
+def blob_path(event: dict[str, Any]) -> str:
+    """`datasets/<project>/<name>` from a BlobCreated event of Event Grid.
+
+    Raises InvalidInput `not_a_blob_event`.
+    """
+    subject = str(event.get("subject", ""))
+    container, separator, name = subject.removeprefix("/blobServices/default/containers/").partition("/blobs/")
+    if event.get("type") != BLOB_CREATED or not separator or container != paths.DATASETS:
+        raise InvalidInput("not_a_blob_event", f"type {event.get('type')!r}, subject {subject!r}", "subject")
+    return f"{container}/{name}"
+
+
+def starts_a_run(path: str) -> bool:
+    """A project's recipe and held-out set start none."""
+    name = path.rsplit("/", 1)[-1]
+    return path.count("/") >= 2 and name != RECIPE_NAME and not name.startswith("eval")
+
+
+def receive_dataset(event: dict[str, Any], services: Services) -> Reception | None:
+    """None if the blob starts no run, or is gone or replaced by now (its own event follows)."""
+    path = blob_path(event)
+    info = services.blobs.info(path)
+    if not starts_a_run(path) or info is None:
+        return None
+    project = path.split("/")[1]
+    try:
+        dataset = _pin(info, services)
+        fingerprint = _fingerprint(project, services)
+    except BlobNotFound:
+        return None
+    run_id = run_id_of_blob(path, info.etag, str(event.get("idempotency_key", "")))
+    now = services.clock.now()
+    run = Run(
+        id=run_id,
+        project=project,
+        status=Status.RECEIVED,
+        revision=1,
+        attempt=1,
+        created_at=now,
+        updated_at=now,
+        deadline_at=None,
+        dataset=dataset,
+        fingerprint=fingerprint,
+    )
+    claim = claims.dataset_claim(project, dataset.sha256, fingerprint)
+    owner = claims.take(services.store, claim, run_id, now)
+    if owner != run_id:
+        return Reception(run.evolve(status=Status.DUPLICATE, duplicate_of=owner), ())
+    fact = Fact(DatasetUploaded, path=path, sha256=dataset.sha256, size_bytes=dataset.size_bytes)
+    return Reception(run, (fact,))
+
+
+def held_out_file(project: str, services: Services) -> BlobInfo | None:
+    """The project's held-out set: its first `eval*` blob by name."""
+    return next(services.blobs.list(f"{paths.DATASETS}/{project}/eval"), None)
+
+
+def run_id_of_blob(path: str, etag: str, idempotency_key: str = "") -> str:
+    """The same blob version gives the same run, however often its event arrives."""
+    text = "\n".join((path, etag, idempotency_key))
+    return f"run-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _pin(info: BlobInfo, services: Services) -> DatasetRef:
+    digest = hashlib.sha256()
+    for chunk in services.blobs.read(info.path):
+        digest.update(chunk)
+    return DatasetRef(path=info.path, etag=info.etag, size_bytes=info.size_bytes, sha256=digest.hexdigest())
+
+
+def _fingerprint(project: str, services: Services) -> str:
+    """Hash of what else decides the outcome: another recipe or held-out set makes the same data new."""
+    digest = hashlib.sha256()
+    held_out = held_out_file(project, services)
+    recipe = services.blobs.info(f"{paths.DATASETS}/{project}/{RECIPE_NAME}")
+    for part in (recipe, held_out):
+        for chunk in services.blobs.read(part.path) if part else ():
+            digest.update(chunk)
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]

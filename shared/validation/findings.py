@@ -1,0 +1,51 @@
+"""Collects problems: grouped by code and file, counted, with a few row numbers, in bounded memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from shared.domain.dataset import ProblemGroup
+from shared.validation.codes import CODES
+
+ROWS_SHOWN = 20
+
+
+@dataclass(slots=True)
+class _Group:
+    count: int = 0
+    rows: list[int] = field(default_factory=list)
+
+
+class Findings:
+    """`file` is train, eval or recipe; `detail` fills the code's message and splits the group."""
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[str, str, str], _Group] = {}
+
+    def add(self, code: str, file: str, row: int | None = None, detail: str = "") -> None:
+        """Count one occurrence of a code of `CODES`. `row` is the line number, from 1."""
+        assert code in CODES, code
+        group = self._groups.setdefault((code, file, detail), _Group())
+        group.count += 1
+        if row is not None and len(group.rows) < ROWS_SHOWN:
+            group.rows.append(row)
+
+    @property
+    def failed(self) -> bool:
+        return any(CODES[code].severity == "error" for code, _, _ in self._groups)
+
+    def problems(self) -> tuple[ProblemGroup, ...]:
+        """Errors before warnings, each in order of first appearance."""
+        groups = [
+            ProblemGroup(
+                code=code,
+                severity=CODES[code].severity,
+                count=group.count,
+                file=file,
+                rows=tuple(group.rows),
+                message=CODES[code].message.replace("{detail}", detail),
+                fix=CODES[code].fix,
+            )
+            for (code, file, detail), group in self._groups.items()
+        ]
+        return tuple(sorted(groups, key=lambda group: group.severity != "error"))

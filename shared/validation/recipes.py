@@ -1,0 +1,110 @@
+"""`recipe.yaml` to a Recipe, with every problem in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from shared.domain.catalogue import check_licence
+from shared.domain.recipe import Recipe
+from shared.validation.codes import MAX_RECIPE_BYTES
+from shared.validation.findings import Findings
+
+
+class _Unreadable(Exception):
+    pass
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML that refuses a key given twice and aliases (a small file could grow without end)."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise _Unreadable("aliases are not allowed")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise _Unreadable(f"line {node.start_mark.line + 1}: the key {twice} is given twice")
+        return super().construct_mapping(node, deep)
+
+
+def read_recipe(text: bytes | None, default_base_model: str, findings: Findings) -> Recipe | None:
+    """The recipe, or None with its problems in `findings` under the file `recipe`.
+
+    No text means a recipe of defaults. The licence gate is part of it.
+    """
+    try:
+        raw = _load(text or b"")
+    except _Unreadable as error:
+        findings.add("recipe_yaml", "recipe", detail=str(error))
+        return None
+    raw = {"base_model": default_base_model, **raw}
+    recipe = None
+    try:
+        recipe = Recipe.model_validate(raw)
+    except ValidationError as error:
+        _report(error, raw, findings)
+    _check_licence(raw, findings)
+    return recipe
+
+
+def _load(text: bytes) -> dict[str, Any]:
+    if len(text) > MAX_RECIPE_BYTES:
+        raise _Unreadable(f"it is larger than {MAX_RECIPE_BYTES // 2**10} KiB")
+    try:
+        # The loader is a SafeLoader: it builds plain values only.
+        raw = yaml.load(text.decode("utf-8-sig"), Loader=_Loader)  # noqa: S506
+    except UnicodeDecodeError as error:
+        raise _Unreadable("it is not UTF-8") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise _Unreadable(f"line {line}: {error.problem or 'not valid YAML'}") from error
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
+        raise _Unreadable("it is not valid YAML") from error
+    if raw is None:
+        return {}
+    if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
+        raise _Unreadable("it is not a mapping of settings")
+    return raw
+
+
+def _report(error: ValidationError, raw: dict[str, Any], findings: Findings) -> None:
+    """One problem per setting; the alternatives of a setting (`auto` or a number) are joined."""
+    reasons: dict[str, list[str]] = {}
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        path = _path(problem["loc"], raw, missing=problem["type"] == "missing")
+        if problem["type"] == "extra_forbidden":
+            findings.add("recipe_unknown_key", "recipe", detail=path)
+        else:
+            reasons.setdefault(path, []).append(_plain(problem["msg"]))
+    for path, many in reasons.items():
+        findings.add("recipe_value", "recipe", detail=f"{path}: {', or '.join(dict.fromkeys(many))}")
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ").rstrip(".")
+
+
+def _path(location: tuple[int | str, ...], raw: Any, *, missing: bool) -> str:
+    """Dotted path of a setting, without the tags pydantic adds for the branches of a union."""
+    path = ""
+    for part in location:
+        inside = (isinstance(raw, dict) and part in raw) or (isinstance(raw, list) and isinstance(part, int))
+        if not inside and not (missing and part == location[-1]):
+            break
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+        raw = raw[part] if inside else None
+    return path or "recipe"
+
+
+def _check_licence(raw: dict[str, Any], findings: Findings) -> None:
+    base_model, use_case = raw["base_model"], raw.get("use_case", "")
+    if isinstance(base_model, str) and isinstance(use_case, str):
+        for problem in check_licence(base_model, use_case):
+            findings.add(problem.code, "recipe", detail=problem.message)

@@ -1,0 +1,268 @@
+"""The dataset validator: everything wrong with data and recipe in one pass, and the rows a run trains on.
+
+Streams: it holds one chunk, one row, and about 120 bytes for each row seen (to find copies).
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import BinaryIO
+
+from shared.domain.dataset import Report, Statistics
+from shared.domain.errors import PermanentFailure
+from shared.domain.graders import _TEMPLATE as GRADER_TEMPLATE
+from shared.domain.graders import Grader
+from shared.domain.planning import check_budget, estimate_cost, resolve
+from shared.domain.recipe import NAME_PATTERN, Recipe
+from shared.validation.codes import FEW_ROWS, MIN_ROWS
+from shared.validation.findings import Findings
+from shared.validation.lines import Unreadable, read_lines
+from shared.validation.recipes import read_recipe
+from shared.validation.rows import Row, read_row
+from shared.validation.split import Carver
+
+_SPOOL_BYTES = 8 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """Where canonical rows go: two binary files open for writing and reading, at position 0."""
+
+    train: BinaryIO
+    eval: BinaryIO
+
+
+@contextmanager
+def spooled_sink() -> Iterator[Sink]:
+    """A sink in memory up to a few MB a file, beyond that in temporary files that vanish at the end."""
+    with _scratch() as train, _scratch() as held_out:
+        yield Sink(train, held_out)
+
+
+@contextmanager
+def _scratch() -> Iterator[BinaryIO]:
+    with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as file:
+        yield file  # type: ignore[misc]  # has all of BinaryIO that is used
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """`recipe` is None if it has problems; `version` is None if the report did not pass."""
+
+    report: Report
+    recipe: Recipe | None
+    version: str | None
+
+
+def validate(
+    train: Iterable[bytes],
+    evaluation: Iterable[bytes] | None,
+    recipe_text: bytes | None,
+    *,
+    project: str,
+    file_name: str,
+    default_base_model: str,
+    sink: Sink,
+) -> Validated:
+    """Check a dataset and its recipe, and write the canonical rows to `sink`, both files rewound.
+
+    `train` and `evaluation` are the files in chunks of any size. Without `evaluation` a share of the training
+    rows is held out. Row numbers in the report are line numbers from 1. Never raises for what is in the
+    files; what `sink` holds is of use only if the report passed.
+    """
+    findings = Findings()
+    _check_names(project, file_name, findings)
+    recipe = read_recipe(recipe_text, default_base_model, findings)
+    assumed = recipe or Recipe(base_model=default_base_model)
+    check = _Check(findings, assumed, sink)
+    if evaluation is None:
+        check.carve(train)
+    else:
+        check.both(train, evaluation)
+    statistics = check.tally.statistics()
+    _check_sizes(check, assumed, findings)
+    if recipe is not None and not findings.failed:
+        _check_plan(recipe, project, statistics, findings)
+    report = Report(
+        passed=not findings.failed,
+        format="chat" if statistics.train_rows else "unknown",
+        problems=findings.problems(),
+        statistics=statistics,
+        eval_source="carved" if evaluation is None else "file",
+    )
+    return Validated(report, recipe, check.tally.version() if report.passed else None)
+
+
+def _check_names(project: str, file_name: str, findings: Findings) -> None:
+    if not re.fullmatch(NAME_PATTERN, project):
+        findings.add("project_name", "train")
+    if not file_name.endswith((".jsonl", ".jsonl.gz")):
+        findings.add("unsupported_file_type", "train")
+
+
+class _Tally:
+    """Counts and hashes what is written."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._files = {"train": sink.train, "eval": sink.eval}
+        self._hashes = {"train": sha256(), "eval": sha256()}
+        self.rows = {"train": 0, "eval": 0}
+        self._messages = self._characters = self._characters_max = 0
+
+    def measure(self, row: Row) -> None:
+        self._messages += row.messages
+        self._characters += row.characters
+        self._characters_max = max(self._characters_max, row.characters)
+
+    def write(self, file: str, canonical: bytes) -> None:
+        self._files[file].write(canonical)
+        self._hashes[file].update(canonical)
+        self.rows[file] += 1
+
+    def rewind(self) -> None:
+        for file in self._files.values():
+            file.seek(0)
+
+    def version(self) -> str:
+        """SHA-256 over the SHA-256 of the training file and that of the held-out file, as hexadecimal."""
+        both = self._hashes["train"].digest() + self._hashes["eval"].digest()
+        return sha256(both).hexdigest()
+
+    def statistics(self) -> Statistics:
+        kept = max(1, self.rows["train"] + self.rows["eval"])
+        return Statistics(
+            train_rows=self.rows["train"],
+            eval_rows=self.rows["eval"],
+            messages_mean=round(self._messages / kept, 3),
+            characters_mean=round(self._characters / kept, 3),
+            characters_max=self._characters_max,
+        )
+
+
+class _Check:
+    """One pass over the files."""
+
+    def __init__(self, findings: Findings, recipe: Recipe, sink: Sink) -> None:
+        self.tally = _Tally(sink)
+        self.rows_seen = {"train": 0, "eval": 0}
+        self._findings = findings
+        self._recipe = recipe
+        self._fields = _needed_fields(recipe)
+
+    def both(self, train: Iterable[bytes], evaluation: Iterable[bytes]) -> None:
+        """The held-out file first: it is small, and training rows are compared with it."""
+        held_out: set[bytes] = set()
+        for number, row in self._rows(evaluation, "eval"):
+            self._check_fields(row, "eval", number)
+            held_out.add(row.question_key)
+            self.tally.write("eval", row.canonical)
+        for number, row in self._rows(train, "train"):
+            if row.question_key in held_out:
+                self._findings.add("holdout_overlap", "train", number)
+            self.tally.write("train", row.canonical)
+        self.tally.rewind()
+
+    def carve(self, train: Iterable[bytes]) -> None:
+        """Any row may be held out, so each has to have what graders and slices read."""
+        carver = Carver(self._recipe.method.hyperparameters.seed)
+        with _scratch() as scratch:
+            for number, row in self._rows(train, "train"):
+                self._check_fields(row, "train", number)
+                carver.note(row.question_key)
+                scratch.write(row.canonical)
+            scratch.seek(0)
+            for held_out, canonical in zip(carver.held_out(self._recipe.data.holdout), scratch, strict=True):
+                self.tally.write("eval" if held_out else "train", canonical)
+        self.tally.rewind()
+
+    def _rows(self, chunks: Iterable[bytes], file: str) -> Iterator[tuple[int, Row]]:
+        """Line number and row of each row without errors; every problem is noted."""
+        add, seen = self._findings.add, set[bytes]()
+        for number, line in self._lines(chunks, file):
+            row, codes = read_row(line)
+            for code in sorted(codes):
+                add(code, file, number)
+            if row is None:
+                continue
+            key = row.row_key
+            if key in seen:
+                add("duplicate_row", file, number)
+            seen.add(key)
+            self.tally.measure(row)
+            yield number, row
+        if not self.rows_seen[file]:
+            add("empty_dataset", file)
+
+    def _lines(self, chunks: Iterable[bytes], file: str) -> Iterator[tuple[int, bytes]]:
+        try:
+            for number, line in enumerate(read_lines(chunks), start=1):
+                if line is None:
+                    self._findings.add("row_too_long", file, number)
+                elif not line or line.isspace():
+                    self._findings.add("blank_line", file, number)
+                    continue
+                else:
+                    yield number, line
+                self.rows_seen[file] += 1
+        except Unreadable as error:
+            self._findings.add(error.code, file)
+            self.rows_seen[file] += 1  # unreadable is not empty
+
+    def _check_fields(self, row: Row, file: str, number: int) -> None:
+        for code, name in self._fields:
+            if name not in row.item:
+                self._findings.add(code, file, number, name)
+
+
+def _needed_fields(recipe: Recipe) -> list[tuple[str, str]]:
+    """(code if missing, field) for what graders and slices read; `answer` is the row's own last message."""
+    evaluation = recipe.evaluation
+    graded = {name for grader in evaluation.graders for name in _grader_fields(grader)} - {"answer"}
+    needed = [("grader_field_missing", name) for name in sorted(graded)]
+    return needed + [("slice_field_missing", name) for name in dict.fromkeys(evaluation.slices)]
+
+
+def _grader_fields(grader: Grader) -> list[str]:
+    template = grader.pattern if grader.type == "regex" else grader.reference
+    return GRADER_TEMPLATE.findall(template or "")
+
+
+def _check_sizes(check: _Check, recipe: Recipe, findings: Findings) -> None:
+    rows = check.rows_seen["train"]
+    if 0 < rows < MIN_ROWS:
+        findings.add("too_few_rows", "train", detail=str(rows))
+    elif 0 < rows < FEW_ROWS:
+        findings.add("few_rows", "train", detail=str(rows))
+    held_out, needed = check.tally.rows["eval"], recipe.evaluation.gate.min_rows
+    if not held_out and not findings.failed:
+        findings.add("no_holdout", "eval")
+    elif held_out < needed and not findings.failed:
+        detail = f"{held_out} held-out rows, and evaluation.gate.min_rows asks for {needed}"
+        findings.add("few_holdout_rows", "eval", detail=detail)
+
+
+def _check_plan(recipe: Recipe, project: str, statistics: Statistics, findings: Findings) -> None:
+    """What a plan would refuse is said here, with everything else."""
+    try:
+        resolved = resolve(
+            recipe,
+            project,
+            train_rows=statistics.train_rows,
+            characters_max=statistics.characters_max,
+        )
+    except PermanentFailure as error:
+        findings.add(error.problem.code, "recipe", detail=error.problem.message)
+        return
+    estimate = estimate_cost(
+        resolved,
+        train_rows=statistics.train_rows,
+        eval_rows=statistics.eval_rows,
+        characters_mean=statistics.characters_mean,
+    )
+    for problem in check_budget(recipe, estimate):
+        findings.add(problem.code, "recipe", detail=problem.message)

@@ -1,0 +1,150 @@
+"""A Droptune of one run, whose life is a list of states: each long poll moves it one state on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+
+from shared.domain.cost import CostEstimate
+from shared.domain.dataset import DatasetRef, ProblemGroup, Report, Statistics
+from shared.domain.errors import FailureClass, Problem
+from shared.domain.evaluation import EvaluationResult, Gain, SampleAnswer, Score, SliceScore
+from shared.domain.run import TERMINAL, Run, RunError, Status, Transition
+
+START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+RUN_ID = "r-1"
+
+RESULT = EvaluationResult(
+    base=Score(mean=0.1, low=0.05, high=0.15, rows=120),
+    candidate=Score(mean=0.9, low=0.85, high=0.95, rows=120),
+    gains=(Gain(over="base", mean=0.8, low=0.7, high=0.9),),
+    slices=(SliceScore(field="family", value="hex nut", rows=12, base=0.2, candidate=1.0),),
+    answers_differ=0.95,
+    template_sha256="0" * 64,
+)
+SAMPLE = SampleAnswer(row=7, prompt="Expand HN.", reference="hex nut", base="HN HN", candidate="hex nut M3")
+COST = CostEstimate(low_usd=0.01, high_usd=0.02, hourly_usd=6.98, hours_low=0.001, hours_high=0.003)
+BROKEN = RunError(
+    failure_class=FailureClass.QUOTA,
+    problem=Problem(code="no_quota", message="no cores left", param="instance_type"),
+)
+REPORT = Report(
+    passed=False,
+    format="chat",
+    problems=(
+        ProblemGroup(
+            code="empty_answer",
+            severity="error",
+            count=3,
+            file="train",
+            rows=(2, 5),
+            message="the assistant says nothing",
+            fix="fill the answers or delete the rows",
+        ),
+    ),
+    statistics=Statistics(train_rows=10),
+    eval_source="file",
+)
+
+
+def make_run(*statuses: Status, **changes: Any) -> Run:
+    """A run that went through these statuses, one every two seconds."""
+    history = tuple(
+        Transition(status=status, at=START + timedelta(seconds=2 * i), event_id=f"e{i}", event_type="t")
+        for i, status in enumerate(statuses)
+    )
+    run = Run(
+        id=RUN_ID,
+        project="plant",
+        status=statuses[-1],
+        revision=len(statuses),
+        attempt=1,
+        created_at=START,
+        updated_at=history[-1].at,
+        deadline_at=None if statuses[-1] in TERMINAL else START + timedelta(hours=1),
+        dataset=DatasetRef(path="datasets/plant/train.jsonl", etag="1", size_bytes=1234, sha256="ab"),
+        fingerprint="f",
+        history=history,
+    )
+    return run.evolve(**changes)
+
+
+def life(*statuses: Status, **changes: Any) -> list[Run]:
+    """One state per status; the changes hold for the last."""
+    states = [make_run(*statuses[: i + 1]) for i in range(len(statuses) - 1)]
+    return [*states, make_run(*statuses, **changes)]
+
+
+@dataclass
+class FakeDroptune:
+    """What the API answers, and what it was asked for."""
+
+    states: list[Run] = field(default_factory=list)
+    dropped: dict[str, bytes] = field(default_factory=dict)
+    cancelled: list[str] = field(default_factory=list)
+
+    @property
+    def run(self) -> Run | None:
+        return self.states[0] if self.states else None
+
+    def get_run(self, run_id: str, if_none_match: str | None) -> Response:
+        run = self.run
+        if run is None or run.id != run_id:
+            problem = {"code": "run_not_found", "message": f"no run {run_id}", "param": "run_id"}
+            return JSONResponse({"error": problem}, 404)
+        if if_none_match == f'"{run.revision}"':
+            if len(self.states) == 1:
+                return Response(status_code=304)
+            self.states.pop(0)
+            run = self.states[0]
+        body = {**run.model_dump(mode="json"), "a_field_of_a_newer_server": 1}
+        return JSONResponse(body, headers={"ETag": f'"{run.revision}"'})
+
+
+def make_app(fake: FakeDroptune) -> FastAPI:
+    app = FastAPI()
+
+    @app.get("/api/health")
+    def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/api/runs")
+    def runs(project: str | None = None) -> dict[str, Any]:
+        run = fake.run
+        wanted = [run] if run and project in (None, run.project) else []
+        return {"data": [each.model_dump(mode="json") for each in wanted], "next": None}
+
+    @app.get("/api/runs/{run_id}")
+    def run(run_id: str, request: Request) -> Response:
+        return fake.get_run(run_id, request.headers.get("if-none-match"))
+
+    @app.get("/api/runs/{run_id}/metrics")
+    def metrics(run_id: str) -> dict[str, Any]:
+        series = {"train_loss": [[1, 4.0], [2, 3.0], [3, 1.0]]}
+        return {"job": None, "series": series, "progress": {"step": 3, "total_steps": 9, "eta_s": 6.0}}
+
+    @app.get("/api/runs/{run_id}/report")
+    def report(run_id: str) -> Report:
+        return REPORT
+
+    @app.get("/api/runs/{run_id}/evaluation")
+    def evaluation(run_id: str) -> dict[str, Any]:
+        return {"result": RESULT.model_dump(), "verdict": None, "samples": [SAMPLE.model_dump()]}
+
+    @app.post("/api/runs/{run_id}/cancel")
+    def cancel(run_id: str) -> dict[str, str]:
+        fake.cancelled.append(run_id)
+        return {}
+
+    @app.put("/api/datasets/{project}/{name}")
+    async def put(project: str, name: str, request: Request) -> dict[str, str]:
+        fake.dropped[f"{project}/{name}"] = await request.body()
+        if name.startswith("train"):
+            fake.states = life(Status.RECEIVED, Status.REJECTED)
+        return {}
+
+    return app

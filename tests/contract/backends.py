@@ -1,0 +1,97 @@
+"""The implementations every contract suite runs against; to add one, add its opener to a dictionary.
+
+An opener is a context manager. Tests name their partitions, types and blobs uniquely, so a store or a
+container may be shared by all tests; the queues of a bus must be empty when it is opened.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from shared.domain.topology import Subscription, Topology
+from shared.embedded.blobs import FileBlobStore
+from shared.embedded.bus import SqliteEventBus
+from shared.embedded.store import SqliteRunStore
+from shared.ports import BlobStore, EventBus, ReceivedMessage, RunStore
+from tests.clock import ManualClock
+
+# Five seconds is the shortest lock Service Bus grants.
+TOPOLOGY = Topology(
+    queues=("orders",),
+    topics={
+        "facts": (
+            Subscription("all", None),
+            Subscription("passed", frozenset({"passed", "approved"})),
+            Subscription("failed", frozenset({"failed"})),
+        )
+    },
+    lock_duration_s=5.0,
+    max_delivery_count=3,
+)
+
+
+@dataclass
+class StoreBackend:
+    """`wait` lets time pass for the store: a clock moved, or a real sleep."""
+
+    store: RunStore
+    wait: Callable[[float], None]
+
+
+@dataclass
+class BusBackend:
+    """`now` and `wait` are the bus's time; `patience_s` is how long a message at hand may take to arrive."""
+
+    bus: EventBus
+    now: Callable[[], datetime]
+    wait: Callable[[float], None]
+    patience_s: float
+    max_message_bytes: int
+
+    def take(self, entity: str, at_most: int = 100) -> list[ReceivedMessage]:
+        """What can be received now."""
+        return self.bus.receive(entity, max_messages=at_most, wait_s=self.patience_s)
+
+
+@dataclass
+class BlobBackend:
+    blobs: BlobStore
+    container: str
+
+
+@contextmanager
+def embedded_store() -> Iterator[StoreBackend]:
+    clock = ManualClock()
+    with tempfile.TemporaryDirectory() as folder:
+        store = SqliteRunStore(Path(folder, "state.db"), clock)
+        yield StoreBackend(store, clock.advance)
+        store.close()
+
+
+@contextmanager
+def embedded_bus() -> Iterator[BusBackend]:
+    clock = ManualClock()
+    with tempfile.TemporaryDirectory() as folder:
+        bus = SqliteEventBus(Path(folder, "bus.db"), TOPOLOGY, clock)
+        yield BusBackend(bus, clock.now, clock.advance, patience_s=0, max_message_bytes=256 * 1024)
+        bus.close()
+
+
+@contextmanager
+def embedded_blobs() -> Iterator[BlobBackend]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield BlobBackend(FileBlobStore(folder), "contract")
+
+
+OpenStore = Callable[[], AbstractContextManager[StoreBackend]]
+OpenBus = Callable[[], AbstractContextManager[BusBackend]]
+OpenBlobs = Callable[[], AbstractContextManager[BlobBackend]]
+
+STORES: dict[str, OpenStore] = {"embedded": embedded_store}
+BUSES: dict[str, OpenBus] = {"embedded": embedded_bus}
+BLOB_STORES: dict[str, OpenBlobs] = {"embedded": embedded_blobs}

@@ -1,0 +1,37 @@
+"""What the host's tests share besides fixtures."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from shared.domain.topology import Subscription, Topology
+from shared.ports import Message
+
+TOPOLOGY = Topology(
+    queues=("work", "storage-events"),
+    topics={"pipeline": (Subscription("first", frozenset({"a"})), Subscription("all", None))},
+    lock_duration_s=1.0,
+    max_delivery_count=3,
+)
+
+
+def host_json(folder: Path, **service_bus: Any) -> Path:
+    path = folder / "host.json"
+    extensions = {"serviceBus": {"maxConcurrentCalls": 4, **service_bus}, "http": {"routePrefix": ""}}
+    path.write_text(json.dumps({"version": "2.0", "extensions": extensions}))
+    return path
+
+
+def message(id: str, subject: str = "a", **properties: str) -> Message:
+    return Message(id=id, subject=subject, body=b'{"id": "' + id.encode() + b'"}', properties=properties)
+
+
+def eventually(condition: Callable[[], Any], within_s: float = 5.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.01)

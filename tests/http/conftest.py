@@ -1,0 +1,41 @@
+"""The API over real embedded services in a temporary folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from functions import dispatch
+from functions.http import api, auth
+from shared import services as composition
+from shared import settings
+from shared.ports import Services
+
+
+@pytest.fixture
+def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
+    for name in ("state.db", "bus.db"):
+        setting = {"state.db": "RUN_STORE_URL", "bus.db": "EVENT_BUS_URL"}[name]
+        monkeypatch.setenv(setting, f"sqlite:///{tmp_path / name}")
+    monkeypatch.setenv("BLOB_STORE_URL", f"file:{tmp_path / 'blobs'}")
+    _forget()
+    found = composition.services()
+    yield found
+    found.store.close()  # type: ignore[attr-defined]
+    found.bus.close()  # type: ignore[attr-defined]
+    found.notifier.close()  # type: ignore[attr-defined]
+    _forget()
+
+
+def _forget() -> None:
+    """Each process reads settings and builds services once; a test is a process of its own."""
+    for cached in (settings.load_settings, composition.services, dispatch.runner, auth._authenticator):
+        cached.cache_clear()
+
+
+@pytest.fixture
+def client(services: Services) -> Iterator[TestClient]:
+    with TestClient(api, base_url="http://127.0.0.1") as http:
+        yield http

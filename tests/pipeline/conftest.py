@@ -1,0 +1,52 @@
+"""Services on embedded ports in a temporary folder. No test here submits a job: Azure ML is never reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from shared.clients.azure_ml import AzureMLClient
+from shared.clients.webhook import WebhookNotifier
+from shared.embedded.blobs import FileBlobStore
+from shared.embedded.bus import SqliteEventBus
+from shared.embedded.store import SqliteRunStore
+from shared.pipeline import TOPOLOGY
+from shared.ports import Services
+from shared.runner import Runner
+from shared.services import build_config
+from shared.settings import Settings
+from tests.clock import ManualClock
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def services(tmp_path: Path, clock: ManualClock) -> Iterator[Services]:
+    settings = Settings()
+    azure_ml = AzureMLClient(settings.azure_ml_url)
+    store = SqliteRunStore(tmp_path / "state.db", clock)
+    bus = SqliteEventBus(tmp_path / "bus.db", TOPOLOGY, clock)
+    notifier = WebhookNotifier(private_hosts=("127.0.0.1",))
+    yield Services(
+        clock=clock,
+        store=store,
+        bus=bus,
+        blobs=FileBlobStore(tmp_path / "blobs"),
+        launcher=azure_ml,
+        models=azure_ml,
+        notifier=notifier,
+        config=replace(build_config(settings), job_poll_s=60.0),
+    )
+    notifier.close()
+    store.close()
+    bus.close()
+
+
+@pytest.fixture
+def runner(services: Services) -> Runner:
+    return Runner(services)

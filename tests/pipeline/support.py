@@ -1,0 +1,54 @@
+"""Drops, received messages and stages for tests of the runner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from shared.domain.events import DatasetUploaded, Event, ValidationPassed, parse_event
+from shared.domain.run import Run, Status
+from shared.pipeline import Stage
+from shared.ports import ReceivedMessage, Services
+from shared.runner import Runner
+from shared.steps.outcome import Fact, Outcome
+from shared.steps.receive_dataset import receive_dataset
+from shared.steps.reconcile import blob_hint
+
+ROW = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
+
+
+def drop(services: Services, runner: Runner, path: str = "datasets/shop/train.jsonl", text: bytes = ROW) -> Run | None:
+    """Write a blob and receive its event, as Event Grid and the host would bring it."""
+    info = services.blobs.write(path, [text])
+    reception = receive_dataset(orjson.loads(blob_hint(path, info.etag).body), services)
+    return runner.create(reception, "event-1", "Microsoft.Storage.BlobCreated") if reception else None
+
+
+def take(services: Services, entity: str) -> list[ReceivedMessage]:
+    """Everything that waits at an entity, completed."""
+    received = services.bus.receive(entity, max_messages=100, wait_s=0)
+    for message in received:
+        services.bus.complete(message)
+    return received
+
+
+def events_at(services: Services, subscription: str) -> list[Event]:
+    return [parse_event(orjson.loads(r.message.body)) for r in take(services, f"pipeline/{subscription}")]
+
+
+def validating(step: Callable[[Any, Run, Services], Outcome | None]) -> Stage:
+    """The row of validate_dataset with another step."""
+    return Stage(
+        "validate_dataset",
+        (DatasetUploaded,),
+        frozenset({Status.RECEIVED}),
+        frozenset({Status.VALIDATED, Status.REJECTED}),
+        (ValidationPassed,),
+        step,
+    )
+
+
+def passes(event: Event, run: Run, services: Services) -> Outcome:
+    fact = Fact(ValidationPassed, version="v1", train_rows=1, eval_rows=1)
+    return Outcome(status=Status.VALIDATED, facts=(fact,))

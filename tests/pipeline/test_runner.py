@@ -1,0 +1,255 @@
+"""The runner: one conditional batch per transition, publishing after it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from shared.domain.errors import FailureClass, PermanentFailure, Transient
+from shared.domain.events import Event, RunFailed, StageRefused, ValidationPassed
+from shared.domain.run import NON_TERMINAL, Run, Status
+from shared.pipeline import BY_NAME, deadline
+from shared.ports import EventBus, Message, Services
+from shared.runner import RETRY, Handled, Runner, RunMissing
+from shared.steps.outcome import Outcome
+
+from tests.clock import ManualClock
+from tests.pipeline.support import drop, events_at, passes, take, validating
+
+
+@pytest.fixture
+def run(services: Services, runner: Runner) -> Run:
+    created = drop(services, runner)
+    assert created is not None
+    return created
+
+
+@pytest.fixture
+def uploaded(run: Run, services: Services) -> Event:
+    (event,) = events_at(services, "validate_dataset")
+    return event
+
+
+def now(runner: Runner, run: Run) -> Run:
+    found = runner.load(run.id)
+    assert found is not None
+    return found
+
+
+class UnreachableBus:
+    """The real bus behind a cable that can be pulled."""
+
+    def __init__(self, bus: EventBus) -> None:
+        self._bus = bus
+        self.cut = False
+
+    def send(self, destination: str, messages: Sequence[Message]) -> None:
+        if self.cut:
+            raise Transient("bus_down", "no answer")
+        self._bus.send(destination, messages)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bus, name)
+
+
+def test_a_transition_writes_status_history_and_the_next_event(
+    services: Services, runner: Runner, run: Run, uploaded: Event
+) -> None:
+    assert runner.handle(validating(passes), uploaded) is Handled.APPLIED
+    moved = now(runner, run)
+    assert (moved.status, moved.revision) == (Status.VALIDATED, 2)
+    assert [line.status for line in moved.history] == [Status.RECEIVED, Status.VALIDATED]
+    assert moved.history[-1].event_id == uploaded.id
+    (event,) = events_at(services, "submit_training")
+    assert isinstance(event, ValidationPassed)
+    assert event.id == f"{run.id}.validation.passed.2"
+
+
+def test_a_repeated_event_changes_nothing(
+    services: Services, runner: Runner, run: Run, uploaded: Event
+) -> None:
+    runner.handle(validating(passes), uploaded)
+    take(services, "pipeline/submit_training")
+    assert runner.handle(validating(passes), uploaded) is Handled.REPEATED
+    assert now(runner, run).revision == 2
+    assert take(services, "pipeline/submit_training") == []
+
+
+def test_what_a_crash_left_unsent_is_sent_by_the_redelivery(
+    services: Services, run: Run, uploaded: Event
+) -> None:
+    bus = UnreachableBus(services.bus)
+    cut_off = Runner(replace(services, bus=bus))
+    bus.cut = True
+    with pytest.raises(Transient):
+        cut_off.handle(validating(passes), uploaded)
+    assert now(cut_off, run).status is Status.VALIDATED
+    assert take(services, "pipeline/submit_training") == []
+    bus.cut = False
+    assert cut_off.handle(validating(passes), uploaded) is Handled.REPEATED
+    assert [event.fact() for event in events_at(services, "submit_training")] == ["validation.passed"]
+
+
+def test_what_a_crash_left_unsent_is_sent_by_reconcile_once_it_is_old_enough(
+    services: Services, clock: ManualClock, run: Run, uploaded: Event
+) -> None:
+    bus = UnreachableBus(services.bus)
+    cut_off = Runner(replace(services, bus=bus))
+    bus.cut = True
+    with pytest.raises(Transient):
+        cut_off.handle(validating(passes), uploaded)
+    bus.cut = False
+    assert cut_off.publish_all_unsent() == 0
+    clock.advance(6)
+    assert cut_off.publish_all_unsent() == 1
+    assert cut_off.publish_all_unsent() == 0
+
+
+def test_an_event_of_another_revision_attempt_or_status_is_ignored(
+    services: Services, runner: Runner, run: Run, uploaded: Event
+) -> None:
+    for stale in ({"revision": 0}, {"attempt": 2}):
+        assert runner.handle(validating(passes), uploaded.model_copy(update=stale)) is Handled.IGNORED
+    runner.handle(validating(passes), uploaded)
+    late = uploaded.model_copy(update={"key": "late", "revision": 2})
+    assert runner.handle(validating(passes), late) is Handled.IGNORED
+    assert now(runner, run).revision == 2
+
+
+def test_an_event_before_its_run_is_raised_so_that_it_comes_again(runner: Runner, uploaded: Event) -> None:
+    with pytest.raises(RunMissing):
+        runner.handle(validating(passes), uploaded.model_copy(update={"run_id": "run-000000000000"}))
+
+
+def test_of_two_handlers_of_one_event_one_applies_it(
+    services: Services, runner: Runner, run: Run, uploaded: Event
+) -> None:
+    together = threading.Barrier(2)
+    results: list[Handled] = []
+
+    def slow(event: Event, state: Run, ports: Services) -> Outcome:
+        together.wait(timeout=5)
+        return passes(event, state, ports)
+
+    threads = [
+        threading.Thread(target=lambda: results.append(runner.handle(validating(slow), uploaded)))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == [Handled.APPLIED, Handled.REPEATED]
+    assert now(runner, run).revision == 2
+    assert len(events_at(services, "submit_training")) == 1
+
+
+def test_a_transient_failure_schedules_the_same_event_later_and_moves_nothing(
+    services: Services, clock: ManualClock, runner: Runner, run: Run, uploaded: Event
+) -> None:
+    def down(event: Event, state: Run, ports: Services) -> Outcome:
+        raise Transient("azure_ml_down", "503")
+
+    assert runner.handle(validating(down), uploaded) is Handled.RETRIED
+    assert runner.handle(validating(down), uploaded) is Handled.RETRIED  # the redelivery
+    assert now(runner, run).revision == 1
+    assert take(services, "pipeline/validate_dataset") == []
+    clock.advance(1.1)
+    (copy,) = take(services, "pipeline/validate_dataset")
+    assert copy.message.properties[RETRY] == "1"
+    assert runner.handle(validating(passes), uploaded, retry=1) is Handled.APPLIED
+
+
+def test_retries_wait_longer_each_time_up_to_a_minute(
+    services: Services, clock: ManualClock, runner: Runner, uploaded: Event
+) -> None:
+    def down(event: Event, state: Run, ports: Services) -> Outcome:
+        raise Transient("azure_ml_down", "503")
+
+    waits = []
+    for retry in (0, 1, 2, 3, 20):
+        runner.handle(validating(down), uploaded, retry=retry)
+        waited = 0
+        while not take(services, "pipeline/validate_dataset"):
+            clock.advance(1)
+            waited += 1
+        waits.append(waited)
+    assert waits == [1, 2, 4, 8, 60]
+
+
+def test_a_permanent_failure_is_stated_and_fails_the_run(
+    services: Services, runner: Runner, run: Run, uploaded: Event
+) -> None:
+    def refuse(event: Event, state: Run, ports: Services) -> Outcome:
+        raise PermanentFailure(FailureClass.QUOTA, "no_quota", "0 of 24 cores", "NC24ads")
+
+    assert runner.handle(validating(refuse), uploaded) is Handled.REFUSED
+    assert now(runner, run).revision == 1
+    (refused,) = events_at(services, "fail_run")
+    assert isinstance(refused, StageRefused)
+    assert runner.handle(BY_NAME["fail_run"], refused) is Handled.APPLIED
+    failed = now(runner, run)
+    assert failed.status is Status.FAILED
+    assert failed.deadline_at is None
+    assert failed.error is not None
+    assert failed.error.problem.model_dump() == {"code": "no_quota", "message": "0 of 24 cores", "param": "NC24ads"}
+    told = [event for event in events_at(services, "notify") if isinstance(event, RunFailed)]
+    assert [event.failure_class for event in told] == [FailureClass.QUOTA]
+
+
+def test_whoever_loses_the_race_after_an_effect_undoes_it(
+    services: Services, runner: Runner, run: Run, uploaded: Event
+) -> None:
+    undone: list[str] = []
+
+    def overtaken(event: Event, state: Run, ports: Services) -> Outcome:
+        if state.revision == 1 and not undone:
+            runner.handle(validating(passes), uploaded.model_copy(update={"key": "other"}))
+        return Outcome(status=Status.VALIDATED, undo=lambda: undone.append("job"))
+
+    assert runner.handle(validating(overtaken), uploaded) is Handled.IGNORED
+    assert undone == ["job"]
+    assert now(runner, run).revision == 2
+
+
+def test_a_step_cannot_write_a_status_its_row_does_not_name(runner: Runner, uploaded: Event) -> None:
+    def jump(event: Event, state: Run, ports: Services) -> Outcome:
+        return Outcome(status=Status.DEPLOYED)
+
+    with pytest.raises(PermanentFailure, match="illegal_transition"):
+        runner.handle(validating(jump), uploaded)
+
+
+def test_every_non_terminal_status_has_a_deadline(run: Run) -> None:
+    # Training's depends on the recipe's budget; it is asserted where a recipe exists.
+    lasting = {status: deadline(run, status) for status in NON_TERMINAL - {Status.TRAINING}}
+    assert all(limit.total_seconds() > 0 for limit in lasting.values())
+
+
+def test_a_failed_run_gives_its_dataset_back_and_a_rejected_one_does_not(
+    services: Services, runner: Runner, run: Run, uploaded: Event
+) -> None:
+    def refuse(event: Event, state: Run, ports: Services) -> Outcome:
+        raise PermanentFailure(FailureClass.PLATFORM, "down", "down")
+
+    again = drop(services, runner, "datasets/shop/again.jsonl")
+    assert again is not None
+    assert (again.status, again.duplicate_of) == (Status.DUPLICATE, run.id)
+    runner.handle(validating(refuse), uploaded)
+    (refused,) = events_at(services, "fail_run")
+    runner.handle(BY_NAME["fail_run"], refused)
+    third = drop(services, runner, "datasets/shop/third.jsonl")
+    assert third is not None
+    assert third.status is Status.RECEIVED
+
+    def reject(event: Event, state: Run, ports: Services) -> Outcome:
+        return Outcome(status=Status.REJECTED)
+
+    third_uploaded = next(e for e in events_at(services, "validate_dataset") if e.run_id == third.id)
+    runner.handle(validating(reject), third_uploaded)
+    fourth = drop(services, runner, "datasets/shop/fourth.jsonl")
+    assert fourth is not None
+    assert (fourth.status, fourth.duplicate_of) == (Status.DUPLICATE, third.id)

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.domain.errors import FailureClass, PermanentFailure
+
+
+@pytest.fixture
+def quantised_base(random_base: Path) -> Any:
+    import torch
+
+    from training_job.quantised import load_model
+
+    return load_model(random_base, torch.float32, quantise=True)
+
+
+def trainer_of(run: Any, tokenizer: Any) -> Any:
+    from training_job.chat_rows import encode_file
+    from training_job.job import read_recipe
+    from training_job.train import build_trainer
+
+    rows = encode_file(run.data / "train.jsonl", tokenizer, 256, "reject")
+    return build_trainer(run.base, run.output, read_recipe(run.recipe), tokenizer, rows, rows, 20)
+
+
+def adapter_types(model: Any) -> set[Any]:
+    return {parameter.dtype for parameter in model.parameters() if parameter.requires_grad}
+
+
+def test_the_base_is_really_in_four_bits(quantised_base: Any) -> None:
+    import bitsandbytes as bnb
+    import torch
+
+    layers = [module for module in quantised_base.modules() if isinstance(module, bnb.nn.Linear4bit)]
+    assert len(layers) == 14
+    assert {layer.weight.dtype for layer in layers} == {torch.uint8}
+    assert all(layer.weight.quant_state.quant_type == "nf4" for layer in layers)
+    assert all(layer.weight.quant_state.nested for layer in layers)
+
+
+def test_a_base_that_came_in_full_precision_is_refused(random_base: Path) -> None:
+    import torch
+
+    from training_job.quantised import load_model, require_quantised
+
+    with pytest.raises(PermanentFailure, match="not_quantised"):
+        require_quantised(load_model(random_base, torch.float32))
+
+
+def test_no_layer_may_be_repacked_for_inference(quantised_base: Any) -> None:
+    import bitsandbytes as bnb
+
+    flags = {
+        module.support_avx512bf16_for_cpu
+        for module in quantised_base.modules()
+        if isinstance(module, bnb.nn.Linear4bit)
+    }
+    assert flags == {False}
+
+
+def test_an_evaluation_in_between_does_not_change_gradients(quantised_base: Any) -> None:
+    import torch
+
+    embedding = quantised_base.get_input_embeddings().weight
+    batch = torch.arange(3, 43).view(2, 20)
+
+    def gradient() -> Any:
+        quantised_base.train()
+        quantised_base.zero_grad()
+        quantised_base(input_ids=batch, labels=batch).loss.backward()
+        return embedding.grad.clone()
+
+    before = gradient()
+    quantised_base.eval()
+    with torch.no_grad():
+        quantised_base(input_ids=batch)
+    assert (gradient() - before).abs().max().item() == 0.0
+    assert before.abs().max().item() > 0
+
+
+def test_adapters_are_float32_after_building(finished: Any, tokenizer: Any) -> None:
+    import torch
+
+    model = trainer_of(finished, tokenizer).model
+    assert adapter_types(model) == {torch.float32}
+
+
+def test_adapters_are_float32_after_resuming_even_if_they_were_not(
+    finished: Any, tokenizer: Any, bench: Callable[..., Any], tmp_path: Path
+) -> None:
+    import torch
+
+    from training_job.checkpoints import Identity
+    from training_job.curve import Curve
+    from training_job.job import Tally
+    from training_job.watch import Watch
+
+    trainer = trainer_of(bench(tmp_path), tokenizer)
+    for parameter in trainer.model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.bfloat16)
+    trainer.add_callback(Watch(Curve(tmp_path), Tally(), Identity("j", "d", "r")))
+    trainer.train(resume_from_checkpoint=str(finished.output / "checkpoints" / "checkpoint-18"))
+    assert adapter_types(trainer.model) == {torch.float32}
+    moments = {state["exp_avg"].dtype for state in trainer.optimizer.state.values()}
+    assert moments == {torch.float32}
+
+
+def test_a_tiny_model_on_a_cpu_uses_one_thread(random_base: Path) -> None:
+    import torch
+
+    from training_job.quantised import load_model
+
+    torch.set_num_threads(2)
+    load_model(random_base, torch.float32)
+    assert torch.get_num_threads() == 1 or torch.cuda.is_available()
+
+
+def test_the_merged_model_answers_as_the_adapter_on_the_dequantised_base(
+    finished: Any, random_base: Path
+) -> None:
+    import torch
+    from peft import PeftModel
+
+    from training_job.quantised import load_model, merge_adapter
+
+    adapter = finished.output / "model" / "adapter"
+    batch = torch.arange(3, 43).view(2, 20)
+    base = load_model(random_base, torch.float32, quantise=True).dequantize()
+    with torch.no_grad():
+        plain = base(input_ids=batch).logits
+        wanted = PeftModel.from_pretrained(base, adapter).eval()(input_ids=batch).logits
+        got = merge_adapter(random_base, adapter, torch.float32).eval()(input_ids=batch).logits
+    torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-4)
+    assert (wanted - plain).abs().max().item() > 0.1
+
+
+def test_the_merged_folder_is_plain_sixteen_bit_and_complete(finished: Any, random_base: Path) -> None:
+    import json
+
+    import torch
+    from safetensors.torch import load_file
+
+    from training_job.quantised import merge_adapter
+
+    folder = finished.output / "model" / "merged"
+    config = json.loads((folder / "config.json").read_text())
+    assert "quantization_config" not in config
+    assert (folder / "chat_template.jinja").read_text() == (random_base / "chat_template.jinja").read_text()
+    saved = load_file(folder / "model.safetensors")
+    assert {weight.dtype for weight in saved.values()} == {torch.bfloat16}
+    merged = merge_adapter(random_base, finished.output / "model" / "adapter", torch.float32).state_dict()
+    name = "model.layers.0.mlp.down_proj.weight"
+    assert torch.equal(saved[name], merged[name].to(torch.bfloat16))
+
+
+@pytest.mark.parametrize(
+    ("step", "loss", "code", "failure_class"),
+    [
+        (500, float("nan"), "loss_not_finite", FailureClass.RECIPE),
+        (1, float("inf"), "loss_not_finite", FailureClass.RECIPE),
+        (1, 0.0, "loss_is_zero", FailureClass.CODE),
+    ],
+)
+def test_a_lost_run_is_stopped(step: int, loss: float, code: str, failure_class: FailureClass) -> None:
+    from training_job.watch import refuse_lost_run
+
+    with pytest.raises(PermanentFailure) as caught:
+        refuse_lost_run(step, loss)
+    assert (caught.value.problem.code, caught.value.failure_class) == (code, failure_class)
+
+
+def test_a_loss_that_has_fallen_to_zero_late_is_no_fault() -> None:
+    from training_job.watch import refuse_lost_run
+
+    refuse_lost_run(500, 0.0)
+
+
+def test_training_needs_no_network(monkeypatch: pytest.MonkeyPatch, bench: Any, tmp_path: Path) -> None:
+    import socket
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a job must not open connections")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    assert bench(tmp_path).train() == 0
+
+
+def test_a_stopped_job_is_no_success(bench: Callable[..., Any], tmp_path: Path, resolved: Any) -> None:
+    import os
+    import signal
+
+    run = bench(tmp_path, recipe=resolved(n_epochs=25, total_steps=250))
+
+    def stop_once_it_trains() -> None:
+        metrics = run.output / "metrics.jsonl"
+        while not metrics.exists() or b'"loss"' not in metrics.read_bytes():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop_once_it_trains, daemon=True).start()
+    assert run.train() == 143
+    result = run.result()
+    assert (result.status, result.failure_class, result.problem.code) == ("failed", "platform", "interrupted")
+    assert 0 < result.last_step < 250
+    assert not (run.output / "model" / "manifest.json").exists()

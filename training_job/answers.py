@@ -1,0 +1,115 @@
+"""Greedy answers of a model to held-out prompts, in batches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from training_job.chat_rows import IGNORED, Row, encode_row, normalised, render
+from training_job.quantised import load_model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+BATCH_ROWS = 32
+
+
+@dataclass(frozen=True)
+class Question:
+    """A held-out row as it is asked: the rendered prompt, its token ids `[length]`, and what should come back."""
+
+    number: int
+    asked: str
+    ids: list[int]
+    reference: str
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One model's answers, in the order of the questions."""
+
+    texts: list[str]
+    tokens: list[int]
+    seconds: float
+
+
+def last_assistant(row: Row) -> int | None:
+    """Index of the message a row is judged by."""
+    indices = [i for i, message in enumerate(row["messages"]) if message["role"] == "assistant"]
+    return indices[-1] if indices else None
+
+
+def question(tokenizer: PreTrainedTokenizerBase, row: Row, number: int) -> Question:
+    """The row up to its last assistant message. A tool call's reference is the text the template makes of it."""
+    index = last_assistant(row)
+    assert index is not None
+    before = row["messages"][:index]
+    prompt = render(tokenizer, normalised(before), row.get("tools"), ask=True)
+    ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    reference = row["messages"][index].get("content")
+    if not reference:
+        only_last = [{**m, "weight": 0} if m["role"] == "assistant" else m for m in before]
+        labels = encode_row(tokenizer, {**row, "messages": [*only_last, row["messages"][index]]}).labels
+        trained = [label for label in labels if label != IGNORED]
+        reference = tokenizer.decode(trained, skip_special_tokens=True)
+    spoken = [message.get("content") or "" for message in before if message["role"] == "user"]
+    return Question(number, spoken[-1] if spoken else "", list(ids), str(reference))
+
+
+def answer_all(
+    folder: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    questions: list[Question],
+    dtype: torch.dtype,
+    max_new_tokens: int,
+    progress: Callable[[int], None],
+) -> Answers:
+    """Load one model folder and answer every question greedily; `progress` gets the number answered."""
+    model = load_model(folder, dtype).eval()
+    order = sorted(range(len(questions)), key=lambda i: len(questions[i].ids))
+    texts, tokens = [""] * len(questions), [0] * len(questions)
+    started = time.monotonic()
+    for start in range(0, len(order), BATCH_ROWS):
+        batch = order[start : start + BATCH_ROWS]
+        generated = generate(model, tokenizer, [questions[i].ids for i in batch], max_new_tokens)
+        for i, ids in zip(batch, generated, strict=True):
+            texts[i] = tokenizer.decode(ids, skip_special_tokens=True)
+            tokens[i] = len(ids)
+        progress(start + len(batch))
+    return Answers(texts, tokens, time.monotonic() - started)
+
+
+@torch.inference_mode()
+def generate(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: list[list[int]], max_new_tokens: int
+) -> list[list[int]]:
+    """Greedy continuations of a batch of prompts, padded on the left; padding cut from the answers."""
+    padded = tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(model.device)
+    output = model.generate(
+        **padded,
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        temperature=None,
+        top_p=None,
+        top_k=None,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    ends = _end_ids(model, tokenizer)
+    width = padded["input_ids"].shape[1]
+    return [_until_end(row[width:].tolist(), ends) for row in output]
+
+
+def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    configured = model.generation_config.eos_token_id
+    ends = configured if isinstance(configured, list) else [configured]
+    return {end for end in [*ends, tokenizer.eos_token_id] if end is not None}
+
+
+def _until_end(ids: list[int], ends: set[int]) -> list[int]:
+    first = next((i for i, token in enumerate(ids) if token in ends), len(ids))
+    return ids[: first + 1]

@@ -1,0 +1,63 @@
+"""Checkpoints that count only when whole, and only for the job they belong to.
+
+The trainer writes many files; `complete.json` is written last and lists them with their sizes. What a kill
+or a torn upload left is removed, never resumed from.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from training_job.files import write_json
+
+MARK = "complete.json"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a checkpoint must agree on to be continued."""
+
+    job: str
+    data_sha256: str
+    recipe_sha256: str
+
+
+def mark_complete(checkpoint: Path, identity: Identity) -> None:
+    """Declare a checkpoint whole."""
+    mark = {"identity": identity.__dict__, "sizes": _sizes(checkpoint)}
+    write_json(checkpoint / MARK, mark)
+
+
+def newest_complete(folder: Path, identity: Identity) -> Path | None:
+    """The newest whole checkpoint of this very job; every other one is deleted."""
+    found = sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True)
+    good = [checkpoint for checkpoint in found if _is_complete(checkpoint, identity)]
+    for checkpoint in set(found) - set(good):
+        shutil.rmtree(checkpoint)
+    return good[0] if good else None
+
+
+def step_of(checkpoint: Path) -> int:
+    """Optimiser step at which a checkpoint was taken."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _is_complete(checkpoint: Path, identity: Identity) -> bool:
+    try:
+        mark = orjson.loads((checkpoint / MARK).read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return False
+    return bool(mark == {"identity": identity.__dict__, "sizes": _sizes(checkpoint)})
+
+
+def _sizes(checkpoint: Path) -> dict[str, int]:
+    files = (path for path in sorted(checkpoint.rglob("*")) if path.is_file())
+    return {
+        path.relative_to(checkpoint).as_posix(): path.stat().st_size
+        for path in files
+        if MARK not in path.name
+    }

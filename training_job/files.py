@@ -1,0 +1,56 @@
+"""Small file helpers: writes that are whole or absent."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON so that a reader sees the old file, the new one, or none; never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with partial.open("wb") as file:
+        file.write(orjson.dumps(content, option=orjson.OPT_INDENT_2))
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def append_line(path: Path, content: dict[str, Any]) -> None:
+    """Append one line of JSON in one write."""
+    with path.open("ab") as file:
+        file.write(orjson.dumps(content) + b"\n")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """All whole lines of a JSONL file; a line torn by a kill is left out. No file, no lines."""
+    if not path.exists():
+        return []
+    lines = []
+    for raw in path.read_bytes().splitlines():
+        try:
+            lines.append(orjson.loads(raw))
+        except orjson.JSONDecodeError:
+            continue
+    return lines
+
+
+def sha256_of(*paths: Path) -> str:
+    """Hash over the contents of several files, in order."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
+    """Replace a JSONL file at once."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    partial.replace(path)

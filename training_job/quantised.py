@@ -1,0 +1,136 @@
+"""The 4-bit base and its adapters, with a guard against each fault that makes no noise.
+
+Import only where torch may be loaded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import bitsandbytes as bnb
+import torch
+from peft import LoraConfig, PeftModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.recipe import ResolvedHyperparameters
+
+TINY_PARAMETERS = 50_000_000
+
+
+def nf4(compute_dtype: torch.dtype) -> BitsAndBytesConfig:
+    """NF4 with double quantisation (QLoRA, arXiv 2305.14314); the library's defaults are neither."""
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute_dtype,
+    )
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Tokenizer of a local folder.
+
+    Raises PermanentFailure of class recipe when the base model has no chat template.
+    """
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
+    if not tokenizer.chat_template:
+        raise PermanentFailure(FailureClass.RECIPE, "no_chat_template", "the base model has no chat template")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def context_tokens(folder: Path) -> int | None:
+    """The longest row a model takes, where its configuration says so."""
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    length = getattr(config, "max_position_embeddings", None)
+    return int(length) if length else None
+
+
+def load_model(folder: Path, dtype: torch.dtype, *, quantise: bool = False) -> PreTrainedModel:
+    """Load a local folder in `dtype`, on the GPU where there is one; `quantise` loads linear layers in 4 bit."""
+    options: dict[str, Any] = {"quantization_config": nf4(dtype)} if quantise else {}
+    if torch.cuda.is_available():
+        options["device_map"] = {"": 0}
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=dtype,
+        attn_implementation="sdpa",
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        **options,
+    )
+    use_one_thread_if_tiny(model)
+    if quantise:
+        require_quantised(model)
+        keep_training_kernel(model)
+    return model
+
+
+def use_one_thread_if_tiny(model: PreTrainedModel) -> None:
+    """One thread is as fast as several for a tiny model on a CPU, and immune to busy neighbours."""
+    if not torch.cuda.is_available() and model.num_parameters() < TINY_PARAMETERS:
+        torch.set_num_threads(1)
+
+
+def require_quantised(model: PreTrainedModel) -> None:
+    """Refuse a model that was asked for in 4 bit and came in full."""
+    if not any(isinstance(module, bnb.nn.Linear4bit) for module in model.modules()):
+        raise PermanentFailure(FailureClass.CODE, "not_quantised", "the base has no 4-bit layer")
+
+
+def keep_training_kernel(model: torch.nn.Module) -> None:
+    """Stop bitsandbytes 0.50 from repacking 4-bit weights for inference.
+
+    On CPUs with AVX512_BF16 the first forward in eval mode repacks each weight in place for a kernel that has
+    no backward; training goes on with gradients some 20 times too small and a merge gives garbage, without an
+    error. Due after every load. See bitsandbytes issue 2078.
+    """
+    for module in model.modules():
+        if isinstance(module, bnb.nn.Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
+def adapters_to_float32(model: torch.nn.Module) -> None:
+    """Undo trl's cast of QLoRA adapters to bfloat16.
+
+    AdamW keeps its moments in the adapters' dtype, and beta2 = 0.999 cannot decay in bfloat16; PEFT resumes
+    in float32, so a resumed run would also change its precision. Due after building the trainer and after resume.
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+
+
+def lora(hyperparameters: ResolvedHyperparameters) -> LoraConfig:
+    """rsLoRA on all linear layers; dropout off."""
+    return LoraConfig(
+        r=hyperparameters.lora_rank,
+        lora_alpha=hyperparameters.lora_alpha,
+        use_rslora=True,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+
+
+def merge_adapter(base: Path, adapter: Path, dtype: torch.dtype) -> PreTrainedModel:
+    """The adapter folded into the DEQUANTISED 4-bit base: the weights it was trained on, not the originals."""
+    model = load_model(base, dtype, quantise=True).dequantize()
+    merged: PreTrainedModel = PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
+    return merged
+
+
+def save_merged(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Save as 16-bit safetensors with tokenizer and chat template, loadable by anything that reads HF folders."""
+    model.to(torch.bfloat16)  # type: ignore[arg-type]
+    if getattr(model.config, "quantization_config", None) is not None:
+        raise PermanentFailure(FailureClass.CODE, "still_quantised", "the merged model is still quantised")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

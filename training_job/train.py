@@ -1,0 +1,326 @@
+"""Tune a base model on a curated dataset with QLoRA.
+
+    python -m training_job.train --job-name NAME --data DIR --base-model DIR --recipe FILE --output DIR
+
+DATA holds train.jsonl, eval.jsonl and manifest.json; BASE-MODEL is a Hugging Face folder; RECIPE a resolved
+recipe. Writes OUTPUT/model/{adapter,merged,manifest.json}, metrics.jsonl, checkpoints/ and, always,
+result.json. The same command continues where a killed one stood. Exit codes: training_job/exit_codes.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import hashlib
+import importlib.metadata
+import math
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.recipe import ResolvedHyperparameters, ResolvedRecipe
+from training_job import checkpoints
+from training_job.curve import Curve
+from training_job.files import sha256_of, write_json
+from training_job.job import Tally, read_recipe, require, run_job, work_offline
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+    from trl import SFTConfig, SFTTrainer
+
+    from training_job.chat_rows import EncodedRows
+
+LOG_LINES, CHECKPOINTS, EVALUATIONS = 60, 10, 6
+LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "tokenizers", "datasets")
+
+
+@dataclass(frozen=True)
+class Task:
+    """The command line."""
+
+    job_name: str
+    data: Path
+    base_model: Path
+    recipe: Path
+    output: Path
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Steps between two log lines, evaluations and checkpoints; the latter are multiples of the first.
+
+    A checkpoint between two log lines would cut a resumed run's next average short.
+    """
+
+    log: int
+    evaluate: int
+    save: int
+
+    @classmethod
+    def of(cls, total_steps: int) -> Intervals:
+        log = max(1, total_steps // LOG_LINES)
+
+        def multiple(times: int) -> int:
+            return log * max(1, math.ceil(total_steps / times / log))
+
+        return cls(log, multiple(EVALUATIONS), multiple(CHECKPOINTS))
+
+
+def parse(argv: list[str] | None) -> Task:
+    parser = argparse.ArgumentParser(prog="training_job.train", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--job-name", required=True, help="named in the result and in checkpoints")
+    parser.add_argument("--data", type=Path, required=True, help="curated version: train, eval, manifest")
+    parser.add_argument("--base-model", type=Path, required=True, help="Hugging Face folder")
+    parser.add_argument("--recipe", type=Path, required=True, help="resolved recipe, JSON")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the run")
+    return Task(**vars(parser.parse_args(argv)))
+
+
+def main(argv: list[str] | None = None) -> int:
+    task = parse(argv)
+    work_offline()
+    return run_job(task.job_name, task.output, lambda tally: train(task, tally))
+
+
+def train(task: Task, tally: Tally) -> None:
+    """Train, merge and write the model folder; see the module's text for the files.
+
+    Raises PermanentFailure with the class of what is wrong.
+    """
+    files = [task.data / name for name in ("train.jsonl", "eval.jsonl", "manifest.json")]
+    require(*files, task.base_model, task.recipe)
+    recipe = read_recipe(task.recipe)
+    data_manifest = orjson.loads(files[2].read_bytes())
+    print(f"{task.job_name}: recipe {recipe.model_dump_json()}", flush=True)
+
+    from training_job import quantised
+    from training_job.chat_rows import encode_file, template_sha256
+
+    tokenizer = quantised.load_tokenizer(task.base_model)
+    refuse_other_template(data_manifest, template_sha256(tokenizer))
+    limit = length_limit(recipe.hyperparameters, quantised.context_tokens(task.base_model))
+    over_length = recipe.recipe.data.over_length
+    rows = encode_file(files[0], tokenizer, limit, over_length)
+    held_out = encode_file(files[1], tokenizer, limit, over_length)
+    tally.dropped_rows = len(rows.dropped) + len(held_out.dropped)
+    tally.total_steps = total_steps(recipe.hyperparameters, len(rows.rows))
+
+    identity = checkpoints.Identity(task.job_name, sha256_of(*files[:2]), recipe_sha256(recipe))
+    resume = checkpoints.newest_complete(task.output / "checkpoints", identity)
+    curve = Curve(task.output)
+    try:
+        curve.rewind(checkpoints.step_of(resume) if resume else 0)
+        fit(task, recipe, tokenizer, rows, held_out, tally, curve, identity, resume)
+    finally:
+        curve.close()
+    merge(task, recipe, tokenizer)
+    manifest = model_manifest(task, recipe, data_manifest, identity, template_sha256(tokenizer), tally, curve)
+    write_json(task.output / "model" / "manifest.json", manifest)
+
+
+def refuse_other_template(data_manifest: dict[str, Any], template: str) -> None:
+    """Data checked against one chat template must not be trained with another."""
+    expected = data_manifest.get("template_sha256")
+    if expected is not None and expected != template:
+        raise PermanentFailure(
+            FailureClass.PLATFORM,
+            "template_differs",
+            "the base model's chat template is not the one the data was validated with",
+        )
+
+
+def length_limit(hyperparameters: ResolvedHyperparameters, context: int | None) -> int:
+    """Longest row in tokens, which must fit the model."""
+    limit = hyperparameters.max_length_tokens
+    if context is not None and limit > context:
+        raise PermanentFailure(
+            FailureClass.RECIPE,
+            "max_length_beyond_context",
+            f"max_length_tokens is {limit}, the model reads {context}",
+            "method.hyperparameters.max_length_tokens",
+        )
+    return limit
+
+
+def total_steps(hyperparameters: ResolvedHyperparameters, rows: int) -> int:
+    """Optimiser steps; never more than the recipe promised, fewer when rows were dropped."""
+    if hyperparameters.batch_size % hyperparameters.micro_batch_size:
+        raise PermanentFailure(
+            FailureClass.RECIPE,
+            "batch_not_divisible",
+            "batch_size must be a multiple of micro_batch_size",
+            "method.hyperparameters.batch_size",
+        )
+    steps = math.ceil(rows / hyperparameters.batch_size) * hyperparameters.n_epochs
+    return min(steps, hyperparameters.total_steps)
+
+
+def recipe_sha256(recipe: ResolvedRecipe) -> str:
+    return hashlib.sha256(recipe.model_dump_json().encode()).hexdigest()
+
+
+def fit(
+    task: Task,
+    recipe: ResolvedRecipe,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: EncodedRows,
+    held_out: EncodedRows,
+    tally: Tally,
+    curve: Curve,
+    identity: checkpoints.Identity,
+    resume: Path | None,
+) -> None:
+    """Train the adapter and save it under OUTPUT/model/adapter."""
+    from training_job.watch import Watch
+
+    trainer = build_trainer(task.base_model, task.output, recipe, tokenizer, rows, held_out, tally.total_steps)
+    trainer.add_callback(Watch(curve, tally, identity))
+    if resume:
+        print(f"resuming from step {checkpoints.step_of(resume)}", flush=True)
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    if curve.last_step_with("eval_loss") != tally.total_steps:
+        trainer.evaluate()
+    restore_tally(tally, curve)
+    folder = task.output / "model" / "adapter"
+    shutil.rmtree(task.output / "model", ignore_errors=True)
+    trainer.model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def restore_tally(tally: Tally, curve: Curve) -> None:
+    """A run resumed at its very end trains no step; the curve still knows what it measured."""
+    tally.last_step = tally.total_steps
+    tally.train_loss = curve.values("loss")[-1]
+    tally.eval_loss = curve.values("eval_loss")[-1]
+    tally.trained_tokens = max(tally.trained_tokens, int(curve.values("tokens")[-1]))
+
+
+def build_trainer(
+    base_model: Path,
+    output: Path,
+    recipe: ResolvedRecipe,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: EncodedRows,
+    held_out: EncodedRows,
+    steps: int,
+) -> SFTTrainer:
+    """A trainer over a 4-bit base with float32 adapters."""
+    import torch
+    from transformers import PrinterCallback, set_seed
+    from trl import SFTTrainer
+
+    from training_job import quantised
+
+    set_seed(recipe.hyperparameters.seed)
+    dtype = getattr(torch, recipe.hyperparameters.compute_dtype)
+    trainer = SFTTrainer(
+        model=quantised.load_model(base_model, dtype, quantise=True),
+        args=trainer_config(recipe.hyperparameters, output, steps),
+        train_dataset=as_dataset(rows),
+        eval_dataset=as_dataset(held_out),
+        processing_class=tokenizer,
+        peft_config=quantised.lora(recipe.hyperparameters),
+    )
+    trainer.remove_callback(PrinterCallback)
+    quantised.keep_training_kernel(trainer.model)
+    quantised.adapters_to_float32(trainer.model)
+    return trainer
+
+
+def trainer_config(hyperparameters: ResolvedHyperparameters, output: Path, steps: int) -> SFTConfig:
+    """Settings of trl 1.16; those that differ from its defaults on purpose say why."""
+    import torch
+    from trl import SFTConfig
+
+    intervals = Intervals.of(steps)
+    return SFTConfig(
+        output_dir=str(output / "checkpoints"),
+        max_steps=steps,
+        per_device_train_batch_size=hyperparameters.micro_batch_size,
+        gradient_accumulation_steps=hyperparameters.batch_size // hyperparameters.micro_batch_size,
+        per_device_eval_batch_size=max(8, hyperparameters.micro_batch_size),
+        learning_rate=hyperparameters.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=0.05,
+        max_length=None,  # rows were counted and refused or dropped before; nothing is cut in silence
+        dataset_kwargs={"skip_prepare_dataset": True},
+        train_sampling_strategy="group_by_length",  # half the time of random batches, which are mostly padding
+        activation_checkpointing=hyperparameters.gradient_checkpointing,
+        bf16=hyperparameters.compute_dtype == "bfloat16",
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=torch.cuda.is_available(),
+        logging_steps=intervals.log,
+        logging_first_step=True,
+        logging_nan_inf_filter=False,  # the default hides a loss that is not a number
+        include_num_input_tokens_seen="non_padding",
+        eval_strategy="steps",
+        eval_steps=intervals.evaluate,
+        save_steps=intervals.save,
+        save_total_limit=2,
+        report_to="none",
+        disable_tqdm=True,
+        seed=hyperparameters.seed,
+    )
+
+
+def as_dataset(rows: EncodedRows) -> Any:
+    """A `datasets.Dataset` of input_ids and labels, which trl takes as they are."""
+    from datasets import Dataset
+
+    return Dataset.from_dict(
+        {"input_ids": [row.input_ids for row in rows.rows], "labels": [row.labels for row in rows.rows]}
+    )
+
+
+def merge(task: Task, recipe: ResolvedRecipe, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Write OUTPUT/model/merged."""
+    import torch
+
+    from training_job import quantised
+
+    gc.collect()  # the trainer's model must leave before its twin comes
+    torch.cuda.empty_cache()
+    model = task.output / "model"
+    dtype = getattr(torch, recipe.hyperparameters.compute_dtype)
+    merged = quantised.merge_adapter(task.base_model, model / "adapter", dtype)
+    quantised.save_merged(merged, tokenizer, model / "merged")
+
+
+def model_manifest(
+    task: Task,
+    recipe: ResolvedRecipe,
+    data_manifest: dict[str, Any],
+    identity: checkpoints.Identity,
+    template: str,
+    tally: Tally,
+    curve: Curve,
+) -> dict[str, Any]:
+    """Lineage of a model; written last, so its presence says that the folder is whole."""
+    losses = curve.values("loss")
+    return {
+        "job": task.job_name,
+        "base_model": recipe.recipe.base_model,
+        "data_sha256": data_manifest.get("sha256"),
+        "files_sha256": identity.data_sha256,
+        "recipe": recipe.model_dump(mode="json"),
+        "recipe_sha256": identity.recipe_sha256,
+        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "template_sha256": template,
+        "metrics": {
+            "steps": tally.last_step,
+            "trained_tokens": tally.trained_tokens,
+            "dropped_rows": tally.dropped_rows,
+            "loss_first": losses[0],
+            "loss_last": losses[-1],
+            "eval_loss": tally.eval_loss,
+        },
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""The trainer's callback: it keeps the curve, marks checkpoints, guards precision and stops lost runs."""
+
+from __future__ import annotations
+
+import math
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from shared.domain.errors import FailureClass, PermanentFailure
+from training_job import checkpoints
+from training_job.curve import Curve
+from training_job.job import Tally
+from training_job.quantised import adapters_to_float32, keep_training_kernel
+
+FIRST_STEPS = 10
+
+
+class Watch(TrainerCallback):
+    """Sees every step of one training run."""
+
+    def __init__(self, curve: Curve, tally: Tally, identity: checkpoints.Identity) -> None:
+        self._curve, self._tally, self._identity = curve, tally, identity
+        self._session = _Speed(0, 0)
+        self._window = _Speed(0, 0)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        # A checkpoint, if any, has been loaded by now.
+        adapters_to_float32(kwargs["model"])
+        keep_training_kernel(kwargs["model"])
+        self._session = _Speed(state.global_step, int(state.num_input_tokens_seen))
+        self._window = self._session
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._tally.last_step = state.global_step
+        self._tally.trained_tokens = int(state.num_input_tokens_seen)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        logs = logs or {}
+        if "eval_loss" in logs:
+            self._tally.eval_loss = logs["eval_loss"]
+            self._curve.add({"step": state.global_step, "eval_loss": logs["eval_loss"]})
+        elif "loss" in logs:
+            self._tally.train_loss = logs["loss"]
+            point = self._point(state, logs)
+            self._curve.add(point)
+            print(
+                f"step {point['step']}/{point['total_steps']} loss {point['loss']:.4f} eta {point['eta_s']:.0f} s",
+                flush=True,
+            )
+            refuse_lost_run(state.global_step, logs["loss"])
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        assert args.output_dir is not None
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        checkpoints.mark_complete(checkpoint, self._identity)
+
+    def _point(self, state: TrainerState, logs: dict[str, Any]) -> dict[str, Any]:
+        step, tokens = state.global_step, int(state.num_input_tokens_seen)
+        tokens_per_s = self._window.tokens_per_s(tokens)
+        self._window = _Speed(step, tokens)
+        return {
+            "step": step,
+            "total_steps": state.max_steps,
+            "epoch": round(logs.get("epoch", 0.0), 4),
+            "loss": logs["loss"],
+            "learning_rate": logs.get("learning_rate"),
+            "grad_norm": logs.get("grad_norm"),
+            "tokens": tokens,
+            "tokens_per_s": tokens_per_s,
+            "eta_s": self._session.eta_s(step, state.max_steps),
+            "peak_memory_bytes": peak_memory_bytes(),
+        }
+
+
+class _Speed:
+    """Steps and tokens since a moment."""
+
+    def __init__(self, step: int, tokens: int) -> None:
+        self._step, self._tokens, self._since = step, tokens, time.monotonic()
+
+    def tokens_per_s(self, tokens: int) -> float:
+        return round((tokens - self._tokens) / max(time.monotonic() - self._since, 1e-9), 1)
+
+    def eta_s(self, step: int, total_steps: int) -> float:
+        per_step = (time.monotonic() - self._since) / max(step - self._step, 1)
+        return round(per_step * (total_steps - step), 1)
+
+
+def refuse_lost_run(step: int, loss: float) -> None:
+    """Stop a run that learns nothing: a loss that is no number, or exactly 0 from the start.
+
+    Raises PermanentFailure: `loss_not_finite` (class recipe) or `loss_is_zero` (class code).
+    """
+    if not math.isfinite(loss):
+        raise PermanentFailure(
+            FailureClass.RECIPE,
+            "loss_not_finite",
+            f"the loss is {loss} at step {step}; lower the learning rate",
+            "method.hyperparameters.learning_rate",
+        )
+    if loss == 0 and step <= FIRST_STEPS:
+        raise PermanentFailure(
+            FailureClass.CODE, "loss_is_zero", f"the loss is exactly 0 at step {step}: no token is learned from"
+        )
+
+
+def peak_memory_bytes() -> int:
+    """Most memory held so far: of the GPU where there is one, else of this process."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
