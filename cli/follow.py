@@ -12,6 +12,8 @@ from shared.domain.run import Run, Status
 
 # A host that restarts is back within seconds; one that is gone should not hold a script for ever.
 PATIENCE_S = 60.0
+# Each look is several requests to the platform; on a laptop it takes time from the trainer.
+METRICS_EVERY_S = 2.0
 _WITH_JOB = (Status.TRAINING, Status.EVALUATING)
 
 
@@ -35,7 +37,7 @@ def follow(
     run, etag = api.run(run_id)
     update = _with_metrics(api, Update(run))
     yield update
-    answered = clock()
+    answered = measured = clock()
     while not update.run.terminal:
         asked = clock()
         try:
@@ -44,9 +46,9 @@ def follow(
                 before, (run, etag) = update.run, changed
                 update = replace(update, run=run, progress=None)
                 # Once more after training: the end of the curve is logged after the last look.
-                update = _with_metrics(api, update, also=before.status)
-            else:
-                update = _with_metrics(api, update)
+                update, measured = _with_metrics(api, update, also=before.status), clock()
+            elif clock() - measured >= METRICS_EVERY_S:
+                update, measured = _with_metrics(api, update), clock()
             update, answered = replace(update, reachable=True), clock()
         except Unreachable:
             if clock() - answered > PATIENCE_S:

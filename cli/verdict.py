@@ -132,6 +132,8 @@ def _short(text: str) -> str:
 def cost_line(run: Run) -> str:
     assert run.cost is not None
     cost = run.cost
+    if cost.hourly_usd == 0:
+        return "cost: none, the jobs ran on a machine without a price"
     actual = "" if cost.actual_usd is None else f", counted {cost.actual_usd:.4f} USD"
     estimate = f"{cost.low_usd:.4f} to {cost.high_usd:.4f} USD"
     return f"cost in Azure: estimated {estimate}{actual}, at {cost.hourly_usd:.2f} USD/h"

@@ -27,7 +27,8 @@ logger = logging.getLogger("local_stack.host")
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("azure").setLevel(logging.WARNING)
+    for library in ("azure", "uvicorn"):
+        logging.getLogger(library).setLevel(logging.WARNING)
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -28,7 +28,7 @@ from local_stack.say import Say
 
 API_PORT = 7071
 READY_WITHIN_S = 90.0
-LOG_LINES_SHOWN = 30
+LOG_LINES_SHOWN, LOG_LINE_CHARACTERS = 30, 240
 PARTS = ("azure_ml", "host")
 
 
@@ -189,12 +189,12 @@ def _wait_until_ready(name: str, process: subprocess.Popen[bytes], log: Path, of
 
 
 def tail(log: Path, lines: int = LOG_LINES_SHOWN) -> str:
-    """The last lines of a log, indented; a word instead if there is none."""
+    """The last lines of a log, indented and cut to a readable length; a word instead if there is none."""
     try:
         text = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return "  (no log)"
-    return "\n".join(f"  {line}" for line in text[-lines:]) or "  (empty)"
+    return "\n".join(f"  {line[:LOG_LINE_CHARACTERS]}" for line in text[-lines:]) or "  (empty)"
 
 
 def down(root: Path, say: Say) -> None:

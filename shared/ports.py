@@ -54,8 +54,13 @@ class Write:
 class RunStore(Protocol):
     """Documents in logical partitions, as Cosmos DB has them.
 
-    A document has a string `type` (used by `query`). `id` is unique inside its partition.
+    A document has a string `type` (used by `query`) and may have `created_at`, an ISO time in UTC. `id` is
+    unique inside its partition. What Cosmos DB would refuse (an id with `/ \\ ? #`, its own fields such as
+    `ttl`, more than 100 writes or 2 MB in a batch) raises InvalidInput.
     """
+
+    def close(self) -> None:
+        """Release files and connections."""
 
     def get(self, partition: str, id: str) -> Stored | None:
         """Point read; None if absent or expired."""
@@ -112,8 +117,12 @@ class ReceivedMessage:
 class EventBus(Protocol):
     """Queues and topics with peek-lock, as Service Bus has them.
 
-    An entity is `queue`, `topic/subscription`, or either followed by `/$deadletterqueue`.
+    An entity is `queue`, `topic/subscription`, or either followed by `/$deadletterqueue`; one that does not
+    exist raises PermanentFailure. A message over 256 KiB raises InvalidInput.
     """
+
+    def close(self) -> None:
+        """Release files and connections; a waiting `receive` returns nothing."""
 
     def send(self, destination: str, messages: Sequence[Message]) -> None:
         """Durably accept messages for a queue or a topic; raises Transient if not accepted."""
@@ -146,7 +155,7 @@ class BlobInfo:
 
 
 class BlobStore(Protocol):
-    """Containers of blobs. A path is `<container>/<name>`."""
+    """Containers of blobs. A path is `<container>/<name>`; one that is no such path raises InvalidInput."""
 
     def info(self, path: str) -> BlobInfo | None:
         """Metadata, or None if absent."""
@@ -154,7 +163,8 @@ class BlobStore(Protocol):
     def read(self, path: str, *, etag: str | None = None) -> Iterator[bytes]:
         """Stream the content in chunks.
 
-        Raises BlobNotFound if absent; StoreConflict if `etag` is given and the blob has another.
+        Raises BlobNotFound if absent; StoreConflict if `etag` is given and the blob has another, or if the
+        blob is replaced while it is read.
         """
 
     def write(self, path: str, chunks: Iterable[bytes], *, if_absent: bool = False) -> BlobInfo:

@@ -213,8 +213,8 @@ class Runner:
     def _undo_if_overtaken(self, outcome: Outcome, stage: Stage, event: Event) -> None:
         """We lost the race after an effect: undo it unless the event still fits and comes round again."""
         run = self.load(event.run_id)
-        if outcome.undo is not None and (run is None or not fits(stage, event, run)):
-            outcome.undo()
+        if outcome.undo is not None and run is not None and not fits(stage, event, run):
+            outcome.undo(run)
 
     def _entered(self, run: Run, event_id: str, event_type: str, note: str) -> Run:
         """The run with times, deadline and history for the status it has just entered."""

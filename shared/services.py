@@ -22,8 +22,12 @@ def build_run_store(url: str) -> RunStore:
     raise _unsupported("RUN_STORE_URL", url)
 
 
+@cache
 def build_event_bus(url: str) -> EventBus:
-    """Raises InvalidInput `unsupported_url` for a scheme no client is built for."""
+    """One bus per URL and process: receivers wake at once when a sender shares their object.
+
+    Raises InvalidInput `unsupported_url` for a scheme no client is built for.
+    """
     if url.startswith("sqlite:"):
         return SqliteEventBus(path_of(url, "sqlite"), TOPOLOGY, SystemClock())
     raise _unsupported("EVENT_BUS_URL", url)

@@ -21,7 +21,7 @@ BATCH_ROWS = 32
 
 @dataclass(frozen=True)
 class Question:
-    """A held-out row as it is asked: the rendered prompt, its token ids `[length]`, and what should come back."""
+    """A held-out row as it is asked: last user message, prompt token ids `[length]`, expected answer."""
 
     number: int
     asked: str
@@ -45,7 +45,7 @@ def last_assistant(row: Row) -> int | None:
 
 
 def question(tokenizer: PreTrainedTokenizerBase, row: Row, number: int) -> Question:
-    """The row up to its last assistant message. A tool call's reference is the text the template makes of it."""
+    """The row up to its last assistant message; a tool call's reference is the template's text of it."""
     index = last_assistant(row)
     assert index is not None
     before = row["messages"][:index]

@@ -5,6 +5,7 @@ Loss falls on assistant tokens only, end-of-turn token included, and not on mess
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Iterable
@@ -129,16 +130,12 @@ def _normalised(message: Row) -> Row:
 def _with_object_arguments(call: Row) -> Row:
     function = dict(call["function"])
     if isinstance(function.get("arguments"), str):
-        try:
+        with contextlib.suppress(orjson.JSONDecodeError):
             function["arguments"] = orjson.loads(function["arguments"])
-        except orjson.JSONDecodeError:
-            pass
     return {**call, "function": function}
 
 
-def render(
-    tokenizer: PreTrainedTokenizerBase, messages: list[Row], tools: Any, *, ask: bool = False
-) -> str:
+def render(tokenizer: PreTrainedTokenizerBase, messages: list[Row], tools: Any, *, ask: bool = False) -> str:
     """The template's text; `ask` opens the assistant's turn."""
     text = tokenizer.apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=ask)
     assert isinstance(text, str)
@@ -161,7 +158,8 @@ def _spans_by_markers(
 
 def _runs(mask: list[int]) -> list[tuple[int, int]]:
     """Half-open index ranges of consecutive ones."""
-    edges = [i for i in range(len(mask) + 1) if (mask[i - 1] if i else 0) != (mask[i] if i < len(mask) else 0)]
+    framed = [0, *mask, 0]
+    edges = [i for i in range(len(mask) + 1) if framed[i] != framed[i + 1]]
     return list(zip(edges[::2], edges[1::2], strict=True))
 
 
@@ -201,7 +199,9 @@ def template_sha256(tokenizer: PreTrainedTokenizerBase) -> str:
 
 def data_failure(code: str, what: str, numbers: list[int], path: Path) -> PermanentFailure:
     """A data failure that names rows by number and quotes none of them."""
-    shown = ", ".join(map(str, numbers[:20])) + (f" and {len(numbers) - 20} more" if len(numbers) > 20 else "")
+    shown = ", ".join(map(str, numbers[:20]))
+    if len(numbers) > 20:
+        shown += f" and {len(numbers) - 20} more"
     rows = "row" if len(numbers) == 1 else "rows"
     message = f"{path.name}: {len(numbers)} {rows} {what}: {rows} {shown}"
     return PermanentFailure(FailureClass.DATA, code, message, path.name)

@@ -11,8 +11,14 @@ from typing import Any
 import bitsandbytes as bnb
 import torch
 from peft import LoraConfig, PeftModel
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedHyperparameters
@@ -53,7 +59,7 @@ def context_tokens(folder: Path) -> int | None:
 
 
 def load_model(folder: Path, dtype: torch.dtype, *, quantise: bool = False) -> PreTrainedModel:
-    """Load a local folder in `dtype`, on the GPU where there is one; `quantise` loads linear layers in 4 bit."""
+    """Load a local folder in `dtype`, on the GPU if there is one; `quantise`: linear layers in 4 bit."""
     options: dict[str, Any] = {"quantization_config": nf4(dtype)} if quantise else {}
     if torch.cuda.is_available():
         options["device_map"] = {"": 0}
@@ -101,7 +107,7 @@ def adapters_to_float32(model: torch.nn.Module) -> None:
     """Undo trl's cast of QLoRA adapters to bfloat16.
 
     AdamW keeps its moments in the adapters' dtype, and beta2 = 0.999 cannot decay in bfloat16; PEFT resumes
-    in float32, so a resumed run would also change its precision. Due after building the trainer and after resume.
+    in float32, so a resumed run would change its precision. Due after building the trainer and after resume.
     """
     for parameter in model.parameters():
         if parameter.requires_grad:
@@ -121,14 +127,14 @@ def lora(hyperparameters: ResolvedHyperparameters) -> LoraConfig:
 
 
 def merge_adapter(base: Path, adapter: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """The adapter folded into the DEQUANTISED 4-bit base: the weights it was trained on, not the originals."""
+    """The adapter folded into the DEQUANTISED 4-bit base, the weights it was trained on."""
     model = load_model(base, dtype, quantise=True).dequantize()
     merged: PreTrainedModel = PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
     return merged
 
 
 def save_merged(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Save as 16-bit safetensors with tokenizer and chat template, loadable by anything that reads HF folders."""
+    """Save as bfloat16 safetensors with tokenizer and chat template."""
     model.to(torch.bfloat16)  # type: ignore[arg-type]
     if getattr(model.config, "quantization_config", None) is not None:
         raise PermanentFailure(FailureClass.CODE, "still_quantised", "the merged model is still quantised")

@@ -122,8 +122,9 @@ GENERAL_TEXT = (
     "How many are there altogether? There are 48 / 2 = 24 in the morning and 24 + 48 = 72 in total.",
     "She earned money every day for three weeks, so what does each of them pay in the end?",
     "Do not make assumptions about what values to plug into functions; ask for clarification.",
-    '{"type": "function", "function": {"name": "get_current_price", "description": "Get the current price", '
-    '"parameters": {"type": "object", "properties": {"symbol": {"type": "string"}}, "required": ["symbol"]}}}',
+    '{"type": "function", "function": {"name": "get_price", "description": "Get the current price", '
+    '"parameters": {"type": "object", "properties": {"symbol": {"type": "string"}}, '
+    '"required": ["symbol"]}}}',
     '<tool_call>{"name": "get_last_price", "arguments": {"symbol": "ABC", "period": "1mo"}}</tool_call>',
     "The machine stopped because the pressure in the unit dropped; check the filter, the valve and the pump.",
 )
@@ -149,7 +150,7 @@ def describe(family: str, material: str, diameter: str, length: str, finish: str
 
 def dialogues(seed: int) -> Iterator[list[dict[str, str]]]:
     """Endless dialogues in chat form: questions about random codes, and descriptions to repeat."""
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311
     while True:
         code = random_code(rng)
         if rng.random() < REPEAT_SHARE:

@@ -31,11 +31,9 @@ from training_job.job import Tally, read_recipe, require, run_job, work_offline
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-    from trl import SFTConfig, SFTTrainer
 
     from training_job.chat_rows import EncodedRows
 
-LOG_LINES, CHECKPOINTS, EVALUATIONS = 60, 10, 6
 LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "tokenizers", "datasets")
 
 
@@ -48,27 +46,6 @@ class Task:
     base_model: Path
     recipe: Path
     output: Path
-
-
-@dataclass(frozen=True)
-class Intervals:
-    """Steps between two log lines, evaluations and checkpoints; the latter are multiples of the first.
-
-    A checkpoint between two log lines would cut a resumed run's next average short.
-    """
-
-    log: int
-    evaluate: int
-    save: int
-
-    @classmethod
-    def of(cls, total_steps: int) -> Intervals:
-        log = max(1, total_steps // LOG_LINES)
-
-        def multiple(times: int) -> int:
-            return log * max(1, math.ceil(total_steps / times / log))
-
-        return cls(log, multiple(EVALUATIONS), multiple(CHECKPOINTS))
 
 
 def parse(argv: list[str] | None) -> Task:
@@ -176,9 +153,12 @@ def fit(
     resume: Path | None,
 ) -> None:
     """Train the adapter and save it under OUTPUT/model/adapter."""
+    from training_job.trainer import build_trainer
     from training_job.watch import Watch
 
-    trainer = build_trainer(task.base_model, task.output, recipe, tokenizer, rows, held_out, tally.total_steps)
+    trainer = build_trainer(
+        task.base_model, task.output, recipe, tokenizer, rows, held_out, tally.total_steps
+    )
     trainer.add_callback(Watch(curve, tally, identity))
     if resume:
         print(f"resuming from step {checkpoints.step_of(resume)}", flush=True)
@@ -198,83 +178,6 @@ def restore_tally(tally: Tally, curve: Curve) -> None:
     tally.train_loss = curve.values("loss")[-1]
     tally.eval_loss = curve.values("eval_loss")[-1]
     tally.trained_tokens = max(tally.trained_tokens, int(curve.values("tokens")[-1]))
-
-
-def build_trainer(
-    base_model: Path,
-    output: Path,
-    recipe: ResolvedRecipe,
-    tokenizer: PreTrainedTokenizerBase,
-    rows: EncodedRows,
-    held_out: EncodedRows,
-    steps: int,
-) -> SFTTrainer:
-    """A trainer over a 4-bit base with float32 adapters."""
-    import torch
-    from transformers import PrinterCallback, set_seed
-    from trl import SFTTrainer
-
-    from training_job import quantised
-
-    set_seed(recipe.hyperparameters.seed)
-    dtype = getattr(torch, recipe.hyperparameters.compute_dtype)
-    trainer = SFTTrainer(
-        model=quantised.load_model(base_model, dtype, quantise=True),
-        args=trainer_config(recipe.hyperparameters, output, steps),
-        train_dataset=as_dataset(rows),
-        eval_dataset=as_dataset(held_out),
-        processing_class=tokenizer,
-        peft_config=quantised.lora(recipe.hyperparameters),
-    )
-    trainer.remove_callback(PrinterCallback)
-    quantised.keep_training_kernel(trainer.model)
-    quantised.adapters_to_float32(trainer.model)
-    return trainer
-
-
-def trainer_config(hyperparameters: ResolvedHyperparameters, output: Path, steps: int) -> SFTConfig:
-    """Settings of trl 1.16; those that differ from its defaults on purpose say why."""
-    import torch
-    from trl import SFTConfig
-
-    intervals = Intervals.of(steps)
-    return SFTConfig(
-        output_dir=str(output / "checkpoints"),
-        max_steps=steps,
-        per_device_train_batch_size=hyperparameters.micro_batch_size,
-        gradient_accumulation_steps=hyperparameters.batch_size // hyperparameters.micro_batch_size,
-        per_device_eval_batch_size=max(8, hyperparameters.micro_batch_size),
-        learning_rate=hyperparameters.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=0.05,
-        max_length=None,  # rows were counted and refused or dropped before; nothing is cut in silence
-        dataset_kwargs={"skip_prepare_dataset": True},
-        train_sampling_strategy="group_by_length",  # half the time of random batches, which are mostly padding
-        activation_checkpointing=hyperparameters.gradient_checkpointing,
-        bf16=hyperparameters.compute_dtype == "bfloat16",
-        use_cpu=not torch.cuda.is_available(),
-        dataloader_pin_memory=torch.cuda.is_available(),
-        logging_steps=intervals.log,
-        logging_first_step=True,
-        logging_nan_inf_filter=False,  # the default hides a loss that is not a number
-        include_num_input_tokens_seen="non_padding",
-        eval_strategy="steps",
-        eval_steps=intervals.evaluate,
-        save_steps=intervals.save,
-        save_total_limit=2,
-        report_to="none",
-        disable_tqdm=True,
-        seed=hyperparameters.seed,
-    )
-
-
-def as_dataset(rows: EncodedRows) -> Any:
-    """A `datasets.Dataset` of input_ids and labels, which trl takes as they are."""
-    from datasets import Dataset
-
-    return Dataset.from_dict(
-        {"input_ids": [row.input_ids for row in rows.rows], "labels": [row.labels for row in rows.rows]}
-    )
 
 
 def merge(task: Task, recipe: ResolvedRecipe, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -59,10 +59,7 @@ class Watch(TrainerCallback):
             self._tally.train_loss = logs["loss"]
             point = self._point(state, logs)
             self._curve.add(point)
-            print(
-                f"step {point['step']}/{point['total_steps']} loss {point['loss']:.4f} eta {point['eta_s']:.0f} s",
-                flush=True,
-            )
+            print("step {step}/{total_steps} loss {loss:.4f} eta {eta_s:.0f} s".format(**point), flush=True)
             refuse_lost_run(state.global_step, logs["loss"])
 
     def on_save(
@@ -118,7 +115,9 @@ def refuse_lost_run(step: int, loss: float) -> None:
         )
     if loss == 0 and step <= FIRST_STEPS:
         raise PermanentFailure(
-            FailureClass.CODE, "loss_is_zero", f"the loss is exactly 0 at step {step}: no token is learned from"
+            FailureClass.CODE,
+            "loss_is_zero",
+            f"the loss is exactly 0 at step {step}: no token is learned from",
         )
 
 

@@ -300,7 +300,8 @@ async def _mlflow_error(_: Request, error: MlflowError) -> Response:
 
 def listen(port: int) -> socket.socket:
     """A socket on loopback only; port 0 picks a free one."""
-    listener = socket.socket()
+    # The protocol is named because asyncio sets TCP_NODELAY only where it is: without it a call takes 40 ms.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     listener.listen(128)

@@ -124,7 +124,8 @@ def _shown(path: Path) -> str:
 
 def _tell_logs(root: Path, say: Say) -> None:
     """The ends of the logs written last: parts, jobs and deployments."""
-    logs = sorted(root.rglob("*.log"), key=lambda log: log.stat().st_mtime, reverse=True)
+    found = [*root.rglob("*.log"), *root.rglob("*_log.txt")]
+    logs = sorted(found, key=lambda log: log.stat().st_mtime, reverse=True)
     for log in logs[:LOGS_SHOWN]:
         say(f"\n{log} ends with:\n{stack.tail(log, 15)}")
 

@@ -39,7 +39,7 @@ class _NoRetry(RetryContext):
 
 
 class _Context(func.Context):
-    thread_local_storage = threading.local  # a class in Azure too
+    thread_local_storage = threading.local()  # type: ignore[assignment]  # an instance in Azure too
     function_name = ""
     function_directory = ""
     invocation_id = ""
@@ -82,7 +82,7 @@ def _arguments(function: LocalFunction, value: Any) -> dict[str, Any]:
 
 def converter_for(binding_type: str) -> Any:
     """The class that azure-functions' own worker would convert with."""
-    return func.get_binding_registry().get(binding_type)  # type: ignore[no-untyped-call]
+    return func.get_binding_registry().get(binding_type)
 
 
 def decode(binding_type: str, data: Datum, metadata: dict[str, Datum] | None = None) -> Any:

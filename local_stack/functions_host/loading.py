@@ -179,8 +179,7 @@ def _read_function(
                 trigger = BusTrigger("/".join([resolve(binding, key) for key in keys]))
             case "timerTrigger":
                 schedule = resolve(binding, "schedule")
-                known = len(problems) > before
-                if not known and (len(schedule.split()) != 6 or not is_schedule(schedule)):
+                if len(problems) == before and not _is_ncrontab(schedule):
                     refuse(f"schedule {schedule!r} is not NCRONTAB with six fields")
                 trigger = TimerTrigger(schedule, bool(binding.get("runOnStartup")))
             case "httpTrigger":
@@ -196,6 +195,5 @@ def _read_function(
     return LocalFunction(name, call, triggers[0]["name"], takes_context, trigger)
 
 
-def is_schedule(schedule: str) -> bool:
-    """Whether croniter can read the expression with seconds first."""
-    return bool(croniter.is_valid(schedule, second_at_beginning=True))
+def _is_ncrontab(schedule: str) -> bool:
+    return len(schedule.split()) == 6 and bool(croniter.is_valid(schedule, second_at_beginning=True))

@@ -75,7 +75,9 @@ class TimerRunner:
     def _take(lease: sqlite3.Connection) -> bool:
         try:
             lease.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
             return False
         return True
 

@@ -28,6 +28,7 @@ from shared.clients.azure_ml_wire import (
     folded_status,
     job_difference,
     job_of,
+    lowered,
     managed_deployment,
     short_uri,
 )
@@ -85,6 +86,10 @@ class AzureMLClient:
         self._client: MLClient | None = None
         self._data_plane_url: str | None = None
         self._http = httpx.Client(timeout=_HTTP_TIMEOUT_S, trust_env=self._workspace.emulator is None)
+
+    def close(self) -> None:
+        """Give the connections back; the client is not used afterwards."""
+        self._http.close()
 
     # Jobs
 
@@ -193,7 +198,7 @@ class AzureMLClient:
             with translated("the workspace"):
                 self._ml.online_endpoints.begin_create_or_update(wanted)
             return False
-        state = str(endpoint.provisioning_state).lower()
+        state = lowered(endpoint.provisioning_state)
         if state in ("failed", "canceled"):
             message = f"endpoint {name} is {state}; delete it to try again"
             raise PermanentFailure(FailureClass.PLATFORM, "endpoint_failed", message)
@@ -228,7 +233,7 @@ class AzureMLClient:
         deployment = self._get_deployment(endpoint, name)
         if deployment is None:
             return None
-        state = str(deployment.provisioning_state).lower()
+        state = str(getattr(deployment.provisioning_state, "value", deployment.provisioning_state)).lower()
         if state == "succeeded":
             return DeploymentView(name=name, state=DeploymentState.SUCCEEDED)
         if state not in ("failed", "canceled"):
@@ -359,7 +364,6 @@ class AzureMLClient:
 
     def _if_found(self, call: Any) -> Any | None:
         """The call's result, or None for 404."""
-
         try:
             return call()
         except (AzureError, ValueError, TypeError) as error:

@@ -41,13 +41,18 @@ _READINESS = {"initial_delay": 60, "period": 30, "timeout": 10, "failure_thresho
 _LONG_PREFIX = re.compile(r"^azureml://subscriptions/.*?/workspaces/[^/]+/", re.IGNORECASE)
 
 
-def folded_status(name: str | None) -> JobStatus:
+def folded_status(name: Any) -> JobStatus:
     """One of ours for one of Azure ML's; a name not known counts as running, for the platform has the job."""
-    status = _STATUS.get((name or "").lower())
+    status = _STATUS.get(lowered(name))
     if status is None:
         log.warning("unknown Azure ML job status %r is treated as running", name)
         return JobStatus.RUNNING
     return status
+
+
+def lowered(value: Any) -> str:
+    """A state or a name for comparison: the SDK hands out enums, whose `str` is not their value."""
+    return str(getattr(value, "value", value)).lower()
 
 
 def short_uri(uri: str | None) -> str:
@@ -97,8 +102,8 @@ def job_difference(spec: JobSpec, job: Any, identity_client_id: str | None) -> s
         "environment": (spec.environment, _name_version(job.environment)),
         "inputs": (_wanted_uris(spec.inputs), _uris(job.inputs, spec.inputs)),
         "outputs": (_wanted_uris(spec.outputs), _uris(job.outputs, spec.outputs)),
-        "instance_type": (spec.instance_type.lower(), str(resources and resources.instance_type).lower()),
-        "tier": (_JOB_TIER[spec.tier], str(queue and queue.job_tier).lower()),
+        "instance_type": (spec.instance_type.lower(), lowered(resources and resources.instance_type)),
+        "tier": (_JOB_TIER[spec.tier], lowered(queue and queue.job_tier)),
         "timeout_s": (spec.timeout_s, limits and limits.timeout),
         "identity_client_id": (identity_client_id, getattr(identity, "client_id", None)),
     }
@@ -131,7 +136,7 @@ def deployment_difference(spec: DeploymentSpec, deployment: Any) -> str | None:
     pairs = {
         "model": (spec.model, _name_version(deployment.model)),
         "environment": (spec.environment, _name_version(deployment.environment)),
-        "instance_type": (spec.instance_type.lower(), str(deployment.instance_type).lower()),
+        "instance_type": (spec.instance_type.lower(), lowered(deployment.instance_type)),
         # The service adds variables of its own; those asked for must be there.
         "environment_variables": (
             spec.environment_variables,

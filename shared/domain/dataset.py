@@ -53,7 +53,7 @@ class Report(Frozen):
 class CuratedVersion(Frozen):
     """`curated/<project>/<version>/`: train.jsonl, eval.jsonl, manifest.json (this), report.json.
 
-    `version` is the SHA-256 over the canonical rows of both files.
+    `version` is the SHA-256 over the SHA-256 of train.jsonl followed by that of eval.jsonl.
     """
 
     project: str

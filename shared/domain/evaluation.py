@@ -53,6 +53,14 @@ class SampleAnswer(Frozen):
     champion: str | None = None
 
 
+class JudgedRow(Frozen):
+    """A line of `evaluation/rows.jsonl`: row number from 1; score and answer by model (base, candidate...)."""
+
+    row: int
+    scores: dict[str, float]
+    answers: dict[str, str]
+
+
 class EvaluationResult(Frozen):
     """`evaluation/report.json`: written by the evaluate job, read by judge_evaluation.
 

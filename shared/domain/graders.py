@@ -43,6 +43,12 @@ def _fill(template: str, item: dict[str, Any], *, escape: bool = False) -> str:
     return _TEMPLATE.sub(value, template)
 
 
+def template_fields(grader: Grader) -> set[str]:
+    """The row fields a grader reads."""
+    template = grader.pattern if grader.type == "regex" else grader.reference
+    return set(_TEMPLATE.findall(template or ""))
+
+
 def grade(grader: Grader, output_text: str, item: dict[str, Any]) -> float:
     """Score one answer.
 

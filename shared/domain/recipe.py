@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.domain.graders import Grader
 
-AUTO = "auto"
 Auto = Literal["auto"]
+AUTO: Auto = "auto"
 
 # Azure ML allows 3 to 32 characters for an endpoint; the project names its endpoint by default.
 NAME_PATTERN = r"^[a-z][a-z0-9-]{1,30}[a-z0-9]$"

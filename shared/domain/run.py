@@ -92,7 +92,7 @@ class RolloutRef(Frozen):
     traffic: dict[str, int]
     step: int = Field(description="index of the next entry of recipe.deployment.rollout")
     scoring_uri: str | None = None
-    probes: int = Field(default=0, description="failed probes in a row")
+    unreachable_since: datetime | None = Field(default=None, description="first of the probes without answer")
 
 
 class ValidationSummary(Frozen):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from shared.domain.errors import Problem
 from shared.domain.events import (
     DeploymentProbed,
@@ -18,7 +20,8 @@ from shared.steps.outcome import Fact, Outcome
 # Below 1 because kernels differ between evaluating and serving in batches; a wrong template or an
 # adapter that is not applied changes nearly every answer.
 MIN_AS_EVALUATED = 0.8
-PROBES_BEFORE_ROLLBACK = 3
+# A server that restarts, or a load balancer that learns of it late, gets this long.
+UNREACHABLE_ALLOWANCE = timedelta(minutes=2)
 
 
 def advance_rollout(event: DeploymentProbed, run: Run, services: Services) -> Outcome | None:
@@ -30,11 +33,21 @@ def advance_rollout(event: DeploymentProbed, run: Run, services: Services) -> Ou
     problem = _fault(event)
     if problem is None:
         return _advance(event, run, run.rollout, services)
-    # A deployment that is up gets a few looks: one slow answer is no reason to go back.
-    if event.state == "succeeded" and run.rollout.probes + 1 < PROBES_BEFORE_ROLLBACK:
-        again = run.rollout.model_copy(update={"probes": run.rollout.probes + 1})
-        return Outcome(status=Status.DEPLOYING, changes={"rollout": again}, note=problem.message)
+    if event.state == "succeeded" and event.problem is not None:
+        return _wait_or_roll_back(event, run.rollout, problem, services)
     return roll_back(run.rollout, problem, services)
+
+
+def _wait_or_roll_back(
+    event: DeploymentProbed, rollout: RolloutRef, problem: Problem, services: Services
+) -> Outcome | None:
+    """A deployment that is up but does not answer; wrong answers are never waited for."""
+    if rollout.unreachable_since is None:
+        waiting = rollout.model_copy(update={"unreachable_since": event.time})
+        return Outcome(status=Status.DEPLOYING, changes={"rollout": waiting}, note=problem.message)
+    if event.time - rollout.unreachable_since < UNREACHABLE_ALLOWANCE:
+        return None
+    return roll_back(rollout, problem, services)
 
 
 def roll_back(rollout: RolloutRef, problem: Problem, services: Services) -> Outcome:
@@ -65,8 +78,8 @@ def _fault(event: DeploymentProbed) -> Problem | None:
 
 def _advance(event: DeploymentProbed, run: Run, rollout: RolloutRef, services: Services) -> Outcome | None:
     assert run.recipe is not None
-    if event.traffic != rollout.traffic:
-        return None  # the last shift is not seen yet; the next probe looks again
+    if event.traffic != rollout.traffic:  # the last shift is not seen yet; the next probe looks again
+        return _reachable_again(rollout) if rollout.unreachable_since else None
     if rollout.traffic == {rollout.deployment: 100}:
         return _promote(event, run, rollout, services)
     share = run.recipe.recipe.deployment.rollout[rollout.step] if rollout.previous else 100
@@ -75,11 +88,18 @@ def _advance(event: DeploymentProbed, run: Run, rollout: RolloutRef, services: S
     return Outcome(
         status=Status.DEPLOYING,
         changes={
-            "rollout": rollout.model_copy(update={"traffic": traffic, "step": rollout.step + 1, "probes": 0})
+            "rollout": rollout.model_copy(
+                update={"traffic": traffic, "step": rollout.step + 1, "unreachable_since": None}
+            )
         },
         facts=(Fact(TrafficShifted, endpoint=rollout.endpoint, traffic=traffic),),
         note=f"{share} % of the traffic",
     )
+
+
+def _reachable_again(rollout: RolloutRef) -> Outcome:
+    changes = {"rollout": rollout.model_copy(update={"unreachable_since": None})}
+    return Outcome(status=Status.DEPLOYING, changes=changes, note="answers again")
 
 
 def split(rollout: RolloutRef, share: int) -> dict[str, int]:

@@ -34,7 +34,8 @@ class Fact:
 class Outcome:
     """`status` None leaves the run as it is: only the inbox mark and what is sent are written.
 
-    `undo` reverses the step's effect if another writer moved the run on first.
+    `undo` reverses the step's effect after another writer moved the run on first. It gets the run as that
+    writer left it: what that run owns is not undone, for the winner may have done the same effect.
     `messages` go to queues, beside the facts that go to the topic.
     """
 
@@ -43,7 +44,7 @@ class Outcome:
     facts: tuple[Fact, ...] = ()
     messages: tuple[tuple[str, Message], ...] = ()
     note: str = ""
-    undo: Callable[[], None] | None = None
+    undo: Callable[[Run], None] | None = None
 
 
 Step = Callable[[Any, Run, Services], Outcome | None]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure, Problem, Transient
+from shared.domain.evaluation import JudgedRow
 from shared.domain.events import DeploymentProbed
 from shared.domain.jobs import DeploymentState
 from shared.domain.run import RolloutRef, Run, Status
@@ -91,14 +93,19 @@ def expected_answers(run: Run, blobs: BlobStore) -> list[Expected]:
     """
     assert run.curated is not None
     try:
-        answers = _lines(blobs, paths.run(run.id, "evaluation/rows.jsonl"))
+        judged = _lines(blobs, paths.run(run.id, "evaluation/rows.jsonl"))
         rows = _lines(blobs, paths.curated(run.curated, "eval.jsonl"))
     except BlobNotFound as error:
         raise PermanentFailure(FailureClass.CODE, "no_evaluation", str(error)) from error
-    chosen = [answer for answer in answers if answer["candidate"] != answer["base"]][:QUESTIONS]
+    answered = (JudgedRow.model_validate_json(line) for line in judged)
+    differing = (row for row in answered if row.answers["candidate"] != row.answers["base"])
     return [
-        Expected(_prompt(rows[answer["row"] - 1]["messages"]), answer["candidate"], answer["base"])
-        for answer in chosen
+        Expected(
+            messages=_prompt(json.loads(rows[row.row - 1])["messages"]),
+            candidate=row.answers["candidate"],
+            base=row.answers["base"],
+        )
+        for row in islice(differing, QUESTIONS)
     ]
 
 
@@ -108,8 +115,8 @@ def _prompt(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{k: v for k, v in message.items() if k != "weight"} for message in messages[:last]]
 
 
-def _lines(blobs: BlobStore, path: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in b"".join(blobs.read(path)).splitlines() if line.strip()]
+def _lines(blobs: BlobStore, path: str) -> list[bytes]:
+    return b"".join(blobs.read(path)).split(b"\n")[:-1]
 
 
 def _vanished(rollout: RolloutRef) -> Problem:

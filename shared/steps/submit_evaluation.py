@@ -13,7 +13,7 @@ from shared.ports import Config, Services
 from shared.steps import endpoints, paths
 from shared.steps.blobs import read_model
 from shared.steps.outcome import Fact, Outcome
-from shared.steps.submit_training import job_tags
+from shared.steps.submit_training import cancel_unless_owned, job_tags
 
 STAGE = "evaluation"
 
@@ -83,7 +83,7 @@ def submit_evaluation(event: TrainingCompleted, run: Run, services: Services) ->
             "cost": _with_actual(run.cost, result.seconds),
         },
         facts=(Fact(EvaluationStarted, job=spec.name),),
-        undo=lambda: services.launcher.begin_cancel(spec.name),
+        undo=lambda now: cancel_unless_owned(spec.name, now, services),
     )
 
 

@@ -63,5 +63,11 @@ def submit_training(event: ValidationPassed, run: Run, services: Services) -> Ou
         status=Status.TRAINING,
         changes={"jobs": (*run.jobs, reference)},
         facts=(Fact(TrainingStarted, job=spec.name, estimate=run.cost),),
-        undo=lambda: services.launcher.begin_cancel(spec.name),
+        undo=lambda now: cancel_unless_owned(spec.name, now, services),
     )
+
+
+def cancel_unless_owned(job: str, run: Run, services: Services) -> None:
+    """Stop a job whose submitter lost the race, unless the winner submitted the very same one."""
+    if job not in {reference.name for reference in run.jobs}:
+        services.launcher.begin_cancel(job)

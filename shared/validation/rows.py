@@ -12,7 +12,9 @@ import orjson
 
 # What a reader gets for a role; developer is OpenAI's newer name for system.
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
-_MESSAGE_KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "weight"})
+_MESSAGE_KEYS = frozenset(
+    {"role", "content", "name", "tool_calls", "tool_call_id", "weight", "function_call"}
+)
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 # Ways to write a key's end, or text like it, that the counts in `_has_duplicate_key` would miss.
 _UNUSUAL = re.compile(rb'\\u00(?:22|3[aA])|"[ \t\r]+:')
@@ -80,7 +82,7 @@ def _read_message(message: Any, codes: set[str]) -> dict[str, Any]:
         codes.add(_role_problem(message, role))
         return {}
     plain = len(message) == 2 and type(content) is str and content and known == role
-    if plain and next(iter(message)) == "role":
+    if plain and role != "tool" and next(iter(message)) == "role":
         return message  # by far the most: nothing to change, nothing to check
     clean: dict[str, Any] = {"role": known, "content": _read_content(message, known, codes)}
     _read_extras(message, known, clean, codes)

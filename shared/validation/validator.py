@@ -15,8 +15,7 @@ from typing import BinaryIO
 
 from shared.domain.dataset import Report, Statistics
 from shared.domain.errors import PermanentFailure
-from shared.domain.graders import _TEMPLATE as GRADER_TEMPLATE
-from shared.domain.graders import Grader
+from shared.domain.graders import template_fields
 from shared.domain.planning import check_budget, estimate_cost, resolve
 from shared.domain.recipe import NAME_PATTERN, Recipe
 from shared.validation.codes import FEW_ROWS, MIN_ROWS
@@ -222,14 +221,9 @@ class _Check:
 def _needed_fields(recipe: Recipe) -> list[tuple[str, str]]:
     """(code if missing, field) for what graders and slices read; `answer` is the row's own last message."""
     evaluation = recipe.evaluation
-    graded = {name for grader in evaluation.graders for name in _grader_fields(grader)} - {"answer"}
+    graded = {name for grader in evaluation.graders for name in template_fields(grader)} - {"answer"}
     needed = [("grader_field_missing", name) for name in sorted(graded)]
     return needed + [("slice_field_missing", name) for name in dict.fromkeys(evaluation.slices)]
-
-
-def _grader_fields(grader: Grader) -> list[str]:
-    template = grader.pattern if grader.type == "regex" else grader.reference
-    return GRADER_TEMPLATE.findall(template or "")
 
 
 def _check_sizes(check: _Check, recipe: Recipe, findings: Findings) -> None:

@@ -228,9 +228,32 @@ def test_parent_and_child_may_both_go_on_after_a_fork(tmp_path: Path) -> None:
     assert {one.message.id for one in receive(bus)} == {"child", "parent"}
     store.close()
     bus.close()
-    with sqlite3.connect(tmp_path / "state.db") as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    connection.close()
+
+
+def test_a_child_keeps_its_writes_when_the_parent_closes_first(tmp_path: Path) -> None:
+    """The last one out removes the write-ahead log: the child must count as one who is still in."""
+    store = open_store(tmp_path)
+    ready, release = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            store.batch("run", [Write("create", "first", {"type": "history"})])
+            os.write(ready[1], b"x")
+            os.read(release[0], 1)
+            store.batch("run", [Write("create", "second", {"type": "history"})])
+            os._exit(0)
+        finally:
+            os._exit(1)
+    os.read(ready[0], 1)
+    assert store.get("run", "first") is not None
+    store.close()
+    os.write(release[1], b"x")
+    assert os.waitpid(child, 0)[1] == 0
+    for end in (*ready, *release):
+        os.close(end)
+    store = open_store(tmp_path)
+    assert [one.document for one in store.list_partition("run", "history")] == [{"type": "history"}] * 2
+    store.close()
 
 
 def test_closing_ends_a_wait_and_refuses_what_comes_later(tmp_path: Path) -> None:
@@ -267,6 +290,16 @@ def test_a_file_dropped_with_cp_is_a_blob(tmp_path: Path) -> None:
 def test_a_blob_is_a_file_that_a_job_can_open(tmp_path: Path) -> None:
     FileBlobStore(tmp_path).write("runs/r1/result.json", [b"{}"])
     assert (tmp_path / "runs" / "r1" / "result.json").read_bytes() == b"{}"
+
+
+def test_no_writer_leaves_a_temporary_file(tmp_path: Path) -> None:
+    blobs = FileBlobStore(tmp_path)
+    blobs.write("runs/a", [b"x"])
+    blobs.write("runs/b", [b"x"], if_absent=True)
+    with pytest.raises(StoreConflict, match="blob runs/b was changed"):
+        blobs.write("runs/b", [b"x"], if_absent=True)
+    with pytest.raises(ZeroDivisionError):
+        blobs.write("runs/c", (b"x" * (1 // n) for n in (1, 0)))
     assert list((tmp_path / ".tmp").iterdir()) == []
 
 

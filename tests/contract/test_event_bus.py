@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -414,9 +415,8 @@ class QueueMachine(RuleBasedStateMachine):
         for one in list(self.queue):
             if one.locked_until is not None and one.locked_until < now:
                 self.failed(one)
-        self.enqueue(
-            sorted((one for one in self.queue if one.due and one.due < now), key=lambda one: one.due)
-        )
+        fallen_due = [(one.due, one) for one in self.queue if one.due and one.due < now]
+        self.enqueue([one for _, one in sorted(fallen_due, key=itemgetter(0))])
 
     def failed(self, one: Copy) -> None:
         one.token = one.locked_until = None
@@ -499,7 +499,7 @@ def test_a_queue_behaves_as_its_model(open_bus: OpenBus) -> None:
     run_state_machine(
         machine,
         settings=settings(
-            max_examples=120,
+            max_examples=60,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],

@@ -259,7 +259,7 @@ def test_a_query_spans_partitions_and_puts_the_newest_first(
 
 
 def test_a_query_filters_on_equal_fields_of_equal_type(store: RunStore, partition: str, kind: str) -> None:
-    documents = {
+    documents: dict[str, dict[str, Any]] = {
         "wanted": {"project": "acme", "sent": 0},
         "other-value": {"project": "acme", "sent": 1},
         "other-project": {"project": 'a"c\\me', "sent": 0},

@@ -15,8 +15,10 @@ StartHost = Callable[..., tuple[Host, int]]
 
 
 @pytest.fixture(autouse=True)
-def _quick_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("local_stack.functions_host.messages._RECEIVE_WAIT_S", 0.1)
+    monkeypatch.setattr("local_stack.functions_host.messages._AFTER_AN_ERROR_S", 0.1)
+    monkeypatch.setattr("local_stack.functions_host.timers._LEASE_RETRY_S", 0.1)
 
 
 @pytest.fixture

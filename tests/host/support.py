@@ -14,7 +14,7 @@ from shared.ports import Message
 TOPOLOGY = Topology(
     queues=("work", "storage-events"),
     topics={"pipeline": (Subscription("first", frozenset({"a"})), Subscription("all", None))},
-    lock_duration_s=1.0,
+    lock_duration_s=0.6,
     max_delivery_count=3,
 )
 

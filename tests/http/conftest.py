@@ -23,15 +23,16 @@ def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servic
     _forget()
     found = composition.services()
     yield found
-    found.store.close()  # type: ignore[attr-defined]
-    found.bus.close()  # type: ignore[attr-defined]
+    found.store.close()
+    found.bus.close()
     found.notifier.close()  # type: ignore[attr-defined]
     _forget()
 
 
 def _forget() -> None:
     """Each process reads settings and builds services once; a test is a process of its own."""
-    for cached in (settings.load_settings, composition.services, dispatch.runner, auth._authenticator):
+    caches = (settings.load_settings, composition.services, composition.build_event_bus, dispatch.runner)
+    for cached in (*caches, auth._authenticator):
         cached.cache_clear()
 
 

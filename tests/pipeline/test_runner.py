@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.events import Event, RunFailed, StageRefused, ValidationPassed
-from shared.domain.run import NON_TERMINAL, Run, Status
+from shared.domain.run import NON_TERMINAL, JobRef, Run, Status
 from shared.pipeline import BY_NAME, deadline
 from shared.ports import EventBus, Message, Services
 from shared.runner import RETRY, Handled, Runner, RunMissing
 from shared.steps.outcome import Outcome
+from shared.steps.submit_training import cancel_unless_owned
 
 from tests.clock import ManualClock
 from tests.pipeline.support import drop, events_at, passes, take, validating
@@ -208,11 +209,28 @@ def test_whoever_loses_the_race_after_an_effect_undoes_it(
     def overtaken(event: Event, state: Run, ports: Services) -> Outcome:
         if state.revision == 1 and not undone:
             runner.handle(validating(passes), uploaded.model_copy(update={"key": "other"}))
-        return Outcome(status=Status.VALIDATED, undo=lambda: undone.append("job"))
+        return Outcome(status=Status.VALIDATED, undo=lambda winner: undone.append(winner.status))
 
     assert runner.handle(validating(overtaken), uploaded) is Handled.IGNORED
-    assert undone == ["job"]
+    assert undone == [Status.VALIDATED]
     assert now(runner, run).revision == 2
+
+
+def test_the_loser_does_not_cancel_the_job_that_the_winner_submitted_under_the_same_name(
+    services: Services, run: Run
+) -> None:
+    cancelled: list[str] = []
+
+    class Launcher:
+        def begin_cancel(self, name: str) -> None:
+            cancelled.append(name)
+
+    watched = replace(services, launcher=Launcher())  # type: ignore[arg-type]
+    job = JobRef(name=f"{run.id}-training-1", stage="training", attempt=1, submitted_at=run.created_at)
+    cancel_unless_owned(job.name, run.evolve(jobs=(job,)), watched)
+    assert cancelled == []
+    cancel_unless_owned(job.name, run, watched)
+    assert cancelled == [job.name]
 
 
 def test_a_step_cannot_write_a_status_its_row_does_not_name(runner: Runner, uploaded: Event) -> None:

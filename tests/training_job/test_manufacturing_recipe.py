@@ -46,7 +46,8 @@ def test_no_held_out_code_occurs_in_training() -> None:
 
 
 def test_every_entry_of_every_table_is_taught() -> None:
-    used = [set(column) for column in zip(*(row["code"].split("-") for row in rows_of("train.jsonl")), strict=True)]
+    codes = [row["code"].split("-") for row in rows_of("train.jsonl")]
+    used = [set(column) for column in zip(*codes, strict=True)]
     tables = (generate.FAMILIES, generate.MATERIALS, generate.DIAMETERS, generate.LENGTHS, generate.FINISHES)
     assert used == [set(table) for table in tables]
 
@@ -92,14 +93,12 @@ def test_the_same_seed_builds_the_same_base(random_base: Path, tmp_path: Path) -
 
 
 def test_the_base_can_spell_any_text(tokenizer: Any) -> None:
-    text = 'Über 3,5 µm – {"symbol": "BAC"} 日本 <<48/2=24>>\n\t#### 72!!!'
+    text = 'Über 3,5 µm -> {"symbol": "BAC"} 日本 <<48/2=24>>\n\t#### 72!!!'
     assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
 
 
 def canonical(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        {"messages": row["messages"], "item": {k: v for k, v in row.items() if k != "messages"}} for row in rows
-    ]
+    return [{"messages": row.pop("messages"), "item": row} for row in rows]
 
 
 @pytest.mark.slow
@@ -111,12 +110,14 @@ def test_tuning_teaches_the_plant_its_codes_and_the_base_knows_none(
     build_base(tmp_path / "base")
     recipe = resolved(
         yaml.safe_load((FOLDER / "recipe.yaml").read_text()),
-        **{"n_epochs": 3, "batch_size": 8, "micro_batch_size": 8, "lora_rank": 16, "lora_alpha": 32},
+        n_epochs=3,
+        batch_size=8,
+        micro_batch_size=8,
+        lora_rank=16,
+        lora_alpha=32,
         total_steps=600,
     )
-    data = write_data(
-        tmp_path / "d", canonical(rows_of("train.jsonl")), canonical(rows_of("eval.jsonl"))
-    )
+    data = write_data(tmp_path / "d", canonical(rows_of("train.jsonl")), canonical(rows_of("eval.jsonl")))
     run = bench(tmp_path, base=tmp_path / "base", data=data, recipe=recipe)
     assert run.train() == 0
     assert run.evaluate("--candidate", str(run.output / "model" / "merged"), output=tmp_path / "e") == 0

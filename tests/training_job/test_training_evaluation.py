@@ -38,7 +38,8 @@ def test_an_evaluation_reports_every_model_row_and_slice(
     assert report.answers_differ > 0
     manifest = json.loads((finished.output / "model" / "manifest.json").read_text())
     assert report.template_sha256 == manifest["template_sha256"]
-    assert set(report.seconds_per_answer) == set(report.tokens_per_answer) == {"base", "candidate", "champion"}
+    models = {"base", "candidate", "champion"}
+    assert set(report.seconds_per_answer) == set(report.tokens_per_answer) == models
     rows = [json.loads(line) for line in (output / "rows.jsonl").read_text().splitlines()]
     assert [row["row"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert rows[0]["answers"]["candidate"] == rows[0]["answers"]["champion"] != rows[0]["answers"]["base"]
@@ -47,7 +48,11 @@ def test_an_evaluation_reports_every_model_row_and_slice(
     assert (run.result(output).status, run.result(output).last_step) == ("completed", 18)
     progress = (output / "metrics.jsonl").read_text().splitlines()
     assert json.loads(progress[-1]) | {"eta_s": 0.0} == {
-        **{"step": 18, "total_steps": 18, "model": "champion", "rows": 6, "eta_s": 0.0}
+        "step": 18,
+        "total_steps": 18,
+        "model": "champion",
+        "rows": 6,
+        "eta_s": 0.0,
     }
 
 

@@ -23,7 +23,7 @@ def quantised_base(random_base: Path) -> Any:
 def trainer_of(run: Any, tokenizer: Any) -> Any:
     from training_job.chat_rows import encode_file
     from training_job.job import read_recipe
-    from training_job.train import build_trainer
+    from training_job.trainer import build_trainer
 
     rows = encode_file(run.data / "train.jsonl", tokenizer, 256, "reject")
     return build_trainer(run.base, run.output, read_recipe(run.recipe), tokenizer, rows, rows, 20)
@@ -210,3 +210,33 @@ def test_a_stopped_job_is_no_success(bench: Callable[..., Any], tmp_path: Path, 
     assert (result.status, result.failure_class, result.problem.code) == ("failed", "platform", "interrupted")
     assert 0 < result.last_step < 250
     assert not (run.output / "model" / "manifest.json").exists()
+
+
+def test_batches_hold_rows_of_like_length_and_every_row_once() -> None:
+    import torch
+
+    from training_job.trainer import ByLength
+
+    lengths = torch.randint(10, 500, (403,), generator=torch.Generator().manual_seed(0)).tolist()
+    order = list(ByLength(lengths, 4, seed=1))
+    assert sorted(order) == list(range(403))
+    batches = [[lengths[i] for i in order[at : at + 4]] for at in range(0, 400, 4)]
+    padding = sum(max(batch) * 4 - sum(batch) for batch in batches) / sum(map(sum, batches))
+    assert padding < 0.05
+    first_quarter = [max(batch) for batch in batches[:25]]
+    assert min(first_quarter) < 150 < 350 < max(first_quarter)
+
+
+def test_the_order_of_rows_is_a_matter_of_seed_and_epoch_alone() -> None:
+    import torch
+
+    from training_job.trainer import ByLength
+
+    def order(seed: int, epoch: int) -> list[int]:
+        torch.rand(7)
+        sampler = ByLength([5] * 40, 4, seed)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert order(1, 1) == order(1, 1)
+    assert order(1, 1) != order(1, 2) != order(2, 2)

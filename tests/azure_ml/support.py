@@ -1,0 +1,154 @@
+"""What the tests of this folder share beside fixtures."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+from local_stack.azure_ml.app import Emulator
+from local_stack.azure_ml.config import REPOSITORY
+from shared.clients.azure_ml import AzureMLClient
+from shared.domain.jobs import DeploymentSpec, JobSpec, JobStatus, JobView
+from shared.domain.recipe import Tier
+
+WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"
+ARM_WORKSPACE = (
+    "/subscriptions/local/resourceGroups/local/providers/Microsoft.MachineLearningServices/workspaces/local"
+)
+ECHO = ("{python}", str(Path(__file__).with_name("echo_server.py")), "{model}", "{port}")
+TOKEN = {"Authorization": "Bearer local"}
+
+
+@dataclass
+class Local:
+    """An emulator in this process, its client, and the events it emitted."""
+
+    emulator: Emulator
+    client: AzureMLClient
+    blobs: Path
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return self.emulator.config.url
+
+    def arm(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        """A raw call below the workspace."""
+        url = f"{self.url}{ARM_WORKSPACE}/{path}"
+        return httpx.request(method, url, params={"api-version": "x"}, json=body, headers=TOKEN)
+
+    def finish(self, name: str) -> JobView:
+        return finished(self.client, name)
+
+
+def job(name: str, command: str, **changes: Any) -> JobSpec:
+    fields: dict[str, Any] = {
+        "name": name,
+        "command": command,
+        "environment": "droptune-training:1",
+        "inputs": {
+            "data": "azureml://datastores/curated/paths/p/1/",
+            "recipe": "azureml://datastores/curated/paths/p/recipe.json",
+        },
+        "outputs": {"model": f"azureml://datastores/runs/paths/{name}/model/"},
+        "instance_type": "Standard_NC24ads_A100_v4",
+        "tier": Tier.SPOT,
+        "timeout_s": 600,
+        "tags": {"project": "p"},
+    }
+    return JobSpec(**{**fields, **changes})
+
+
+def deployment(endpoint: str, name: str, model: str, **changes: Any) -> DeploymentSpec:
+    fields: dict[str, Any] = {
+        "endpoint": endpoint,
+        "name": name,
+        "model": model,
+        "environment": "echo:1",
+        "instance_type": "Standard_NC24ads_A100_v4",
+    }
+    return DeploymentSpec(**{**fields, **changes})
+
+
+T = TypeVar("T")
+
+
+def eventually(look: Callable[[], T], *, within_s: float = 15.0) -> T:
+    """The first truthy answer."""
+    until = time.monotonic() + within_s
+    while not (found := look()):
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.02)
+    return found
+
+
+def finished(client: AzureMLClient, name: str) -> JobView:
+    def final() -> JobView | None:
+        view = client.get_job(name)
+        assert view is not None
+        return view if view.status.final else None
+
+    view = eventually(final)
+    assert view is not None
+    return view
+
+
+def started(client: AzureMLClient, name: str) -> None:
+    def runs() -> bool:
+        view = client.get_job(name)
+        return view is not None and view.status is JobStatus.RUNNING
+
+    eventually(runs)
+
+
+@dataclass
+class Process:
+    """The emulator as a program of its own, which can be killed and started again on the same port."""
+
+    root: Path
+    port: int
+    arguments: tuple[str, ...] = ()
+    process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "local_stack.azure_ml", "--root", str(self.root / "azure_ml")]
+        command += ["--blob-root", str(self.root / "blobs"), "--port", str(self.port), *self.arguments]
+        self.process = subprocess.Popen(
+            command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=sys.stderr, text=True
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == f"ready {self.port}\n"
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+        self.process.wait(20)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self.process = None
+
+    @cached_property
+    def client(self) -> AzureMLClient:
+        return AzureMLClient(f"azureml+http://127.0.0.1:{self.port}/{WORKSPACE}")
+
+    def jobs(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = httpx.get(f"http://127.0.0.1:{self.port}/_emulator/jobs").json()["jobs"]
+        return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

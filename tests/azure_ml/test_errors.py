@@ -1,0 +1,210 @@
+"""What an exception of the SDK means for us."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from azure.ai.ml.exceptions import ErrorTarget, ValidationException
+from azure.core.exceptions import (
+    ClientAuthenticationError,
+    HttpResponseError,
+    IncompleteReadError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceResponseTimeoutError,
+)
+
+from shared.clients.azure_ml_connection import parse_url
+from shared.clients.azure_ml_errors import failure_class, translate
+from shared.clients.azure_ml_wire import folded_status, input_type, short_uri
+from shared.domain.errors import FailureClass, InvalidInput, PermanentFailure, Transient
+from shared.domain.jobs import JobStatus
+
+
+class Answer:
+    """As much of a response as the exception reads."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        self.status_code, self.reason, self.headers, self.content_type = status, "", {}, "application/json"
+        self._text = json.dumps({"error": {"code": code, "message": message}})
+
+    def text(self, encoding: str | None = None) -> str:
+        return self._text
+
+    def body(self) -> bytes:
+        return self._text.encode()
+
+
+def answered(status: int, code: str = "UserError", message: str = "no", kind: Any = HttpResponseError) -> Any:
+    return kind(response=Answer(status, code, message))
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ServiceRequestError("refused"), "azure_ml_unreachable"),
+        (ServiceResponseTimeoutError("too late"), "azure_ml_unreachable"),
+        (IncompleteReadError("cut off"), "azure_ml_unreachable"),
+        (ClientAuthenticationError("no managed identity answered"), "azure_ml_unreachable"),
+        (answered(408), "azure_ml_busy"),
+        (answered(429), "azure_ml_busy"),
+        (answered(500), "azure_ml_busy"),
+        (answered(503), "azure_ml_busy"),
+        (answered(409, "Conflict", "another operation is in progress"), "azure_ml_busy"),
+    ],
+)
+def test_these_may_work_later(error: Exception, code: str) -> None:
+    found = translate(error)
+    assert isinstance(found, Transient)
+    assert found.problem.code == code
+
+
+@pytest.mark.parametrize(
+    ("error", "failure", "code"),
+    [
+        (answered(400, "OutOfQuota", "Not enough cores."), FailureClass.QUOTA, "azure_ml_quota"),
+        (answered(403, "QuotaExceeded", "x"), FailureClass.QUOTA, "azure_ml_quota"),
+        (
+            answered(409, "Conflict", "vCPU quota of the family is used up"),
+            FailureClass.QUOTA,
+            "azure_ml_quota",
+        ),
+        (answered(409, "SkuNotAvailable", "x"), FailureClass.CAPACITY, "azure_ml_capacity"),
+        (answered(429, "AllocationFailed", "x"), FailureClass.CAPACITY, "azure_ml_capacity"),
+        (answered(400, "OutOfQuota", "region has no capacity"), FailureClass.CAPACITY, "azure_ml_capacity"),
+        (answered(401, kind=ClientAuthenticationError), FailureClass.PLATFORM, "azure_ml_access_denied"),
+        (answered(403, "AuthorizationFailed"), FailureClass.PLATFORM, "azure_ml_access_denied"),
+        (answered(400), FailureClass.PLATFORM, "azure_ml_refused"),
+        (
+            answered(409, "UserError", "Paths are fixed."),
+            FailureClass.PLATFORM,
+            "azure_ml_refused",
+        ),
+        (
+            ValidationException("bad", "bad", target=ErrorTarget.JOB),
+            FailureClass.CODE,
+            "azure_ml_invalid_request",
+        ),
+        (TypeError("unexpected keyword"), FailureClass.CODE, "azure_ml_invalid_request"),
+    ],
+)
+def test_these_will_not_work_and_have_a_class(error: Exception, failure: FailureClass, code: str) -> None:
+    found = translate(error)
+    assert isinstance(found, PermanentFailure)
+    assert (found.failure_class, found.problem.code) == (failure, code)
+
+
+def test_not_found_is_not_a_failure() -> None:
+    assert translate(answered(404, kind=ResourceNotFoundError)) is None
+
+
+def test_a_failure_of_ours_stays_itself() -> None:
+    mine = Transient("x", "y")
+    assert translate(mine) is mine
+
+
+def test_the_message_is_the_services_own_sentence() -> None:
+    found = translate(answered(400, "UserError", "environment 'x' was not found\nrequest id 7"))
+    assert found is not None
+    assert found.problem.message == "UserError: environment 'x' was not found"
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "failure"),
+    [
+        ("UserError", "Execution failed. User process exited with status code 3.", FailureClass.CODE),
+        ("ResourceNotReady", "User container has crashed or terminated", FailureClass.CODE),
+        ("ImageBuildFailure", "x", FailureClass.PLATFORM),
+        ("OutOfQuota", "x", FailureClass.QUOTA),
+        ("ServiceError", "not enough capacity in the region", FailureClass.CAPACITY),
+        (None, None, FailureClass.PLATFORM),
+    ],
+)
+def test_a_failed_job_or_deployment_has_a_class(
+    code: str | None, message: str | None, failure: FailureClass
+) -> None:
+    assert failure_class(code, message) is failure
+
+
+@pytest.mark.parametrize(
+    ("names", "status"),
+    [
+        (("NotStarted", "Queued", "Starting", "Provisioning", "Preparing"), JobStatus.QUEUED),
+        (("Running", "Finalizing", "NotResponding", "Paused"), JobStatus.RUNNING),
+        (("CancelRequested",), JobStatus.CANCELLING),
+        (("Completed", "completed"), JobStatus.COMPLETED),
+        (("Failed",), JobStatus.FAILED),
+        (("Canceled",), JobStatus.CANCELLED),
+    ],
+)
+def test_the_states_of_azure_ml_are_folded(names: tuple[str, ...], status: JobStatus) -> None:
+    assert {folded_status(name) for name in names} == {status}
+
+
+@pytest.mark.parametrize("name", ["Unknown", "Teleporting", None])
+def test_a_state_not_known_counts_as_running_and_is_logged(
+    name: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert folded_status(name) is JobStatus.RUNNING
+    assert "treated as running" in caplog.text
+
+
+def test_long_and_short_forms_of_a_uri_are_equal() -> None:
+    short = "azureml://datastores/runs/paths/r/model/"
+    long = f"azureml://subscriptions/S/resourcegroups/R/workspaces/W/{short.removeprefix('azureml://')}"
+    assert short_uri(long) == short_uri(short) == short.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    ("uri", "kind"),
+    [
+        ("azureml://datastores/curated/paths/p/recipe.json", "uri_file"),
+        ("azureml://datastores/curated/paths/p/recipe.json/", "uri_folder"),
+        ("azureml://datastores/models/paths/Llama-3.1-8B", "uri_folder"),
+        ("azureml://registries/azureml-meta/models/Llama-3.1-8B/versions/4", "custom_model"),
+    ],
+)
+def test_the_kind_of_an_input_follows_from_its_uri(uri: str, kind: str) -> None:
+    assert input_type(uri) == kind
+
+
+def test_a_workspace_url_names_azure_or_this_machine() -> None:
+    azure = parse_url("azureml://subscriptions/S/resourceGroups/R/workspaces/W")
+    assert (azure.subscription, azure.resource_group, azure.name, azure.emulator) == ("S", "R", "W", None)
+    local = parse_url("azureml+http://127.0.0.1:8765/subscriptions/S/resourceGroups/R/workspaces/W")
+    assert local.emulator == "http://127.0.0.1:8765"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "azureml+http://10.0.0.7:8765/subscriptions/S/resourceGroups/R/workspaces/W",
+        "azureml+http://127.0.0.1.example.com/subscriptions/S/resourceGroups/R/workspaces/W",
+        "azureml+http://127.0.0.1@example.com/subscriptions/S/resourceGroups/R/workspaces/W",
+        "azureml://example.com/subscriptions/S/resourceGroups/R/workspaces/W",
+        "azureml://subscriptions/S/resourceGroups/R",
+        "http://127.0.0.1:8765",
+    ],
+)
+def test_any_other_url_is_refused(url: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        parse_url(url)
+    assert refused.value.problem.code == "bad_azure_ml_url"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://westeurope.api.azureml.ms/discovery",
+        "https://management.azure.com/subscriptions/S",
+        "https://e.westeurope.inference.ml.azure.com/v1/chat/completions",
+    ],
+)
+def test_in_azure_a_token_goes_to_azure_only(url: str) -> None:
+    azure = parse_url("azureml://subscriptions/S/resourceGroups/R/workspaces/W")
+    assert azure.reachable(url) == url
+    for foreign in ("http://127.0.0.1:1/", url.replace("https", "http"), "https://azureml.ms.example.com/"):
+        with pytest.raises(InvalidInput):
+            azure.reachable(foreign)

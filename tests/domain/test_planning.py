@@ -1,0 +1,164 @@
+"""Plans of the offered models, held in tests/golden/recipes. UPDATE_GOLDEN=1 writes them anew."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain.catalogue import find_entry, find_sku
+from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.planning import (
+    HEADROOM,
+    check_budget,
+    estimate_cost,
+    memory_plan,
+    resolve,
+)
+from shared.domain.recipe import Recipe
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden/recipes"
+TINY = "droptune/tiny-llama"
+PHI = "microsoft/Phi-4"
+
+
+def plan(base_model: str = TINY, rows: int = 1500, characters: int = 100, **settings):
+    given = {"use_case": "maintenance logs", **settings}
+    return resolve(
+        Recipe(base_model=base_model, **given), "part-codes", train_rows=rows, characters_max=characters
+    )
+
+
+def hyperparameters(**values):
+    return {"method": {"hyperparameters": values}}
+
+
+@pytest.mark.parametrize(
+    "base_model", ["meta-llama/Llama-3.1-8B-Instruct", "mistralai/Mistral-7B-Instruct-v0.3", PHI, TINY]
+)
+def test_the_plan_of_an_offered_model_stays_as_it_was_reviewed(base_model) -> None:
+    resolved = plan(base_model, rows=2000, characters=4000)
+    memory = memory_plan(find_entry(base_model), resolved.hyperparameters)
+    cost = estimate_cost(resolved, train_rows=2000, eval_rows=200, characters_mean=1500)
+    found = {
+        "resolved": resolved.model_dump(mode="json"),
+        "memory_plan": {**memory.model_dump(), "total_bytes": memory.total_bytes},
+        "cost": cost.model_dump(),
+    }
+    path = GOLDEN / f"{base_model.split('/')[1]}.json"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    assert found == json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_the_large_models_run_on_one_a100_with_room_to_spare() -> None:
+    for base_model in ("meta-llama/Llama-3.1-8B-Instruct", "mistralai/Mistral-7B-Instruct-v0.3", PHI):
+        resolved = plan(base_model, characters=6000)
+        assert resolved.training_instance_type == "Standard_NC24ads_A100_v4"
+        total = memory_plan(find_entry(base_model), resolved.hyperparameters).total_bytes
+        assert total <= find_sku(resolved.training_instance_type).memory_bytes * (1 - HEADROOM)
+
+
+@pytest.mark.parametrize(
+    ("rows", "epochs"), [(10, 10), (3, 25), (33, 3), (34, 3), (1500, 3), (8334, 2), (20_000, 1), (90_000, 1)]
+)
+def test_epochs_follow_the_public_heuristic(rows, epochs) -> None:
+    assert plan(rows=rows).hyperparameters.n_epochs == epochs
+
+
+def test_every_auto_value_has_its_reason_and_a_given_one_says_so() -> None:
+    resolved = plan(**hyperparameters(n_epochs=2, learning_rate=1e-3))
+    assert (resolved.hyperparameters.n_epochs, resolved.hyperparameters.learning_rate) == (2, 1e-3)
+    given = {name for name, why in resolved.reasons.items() if why == "set in the recipe"}
+    assert given == {"n_epochs", "learning_rate"}
+    decided = set(type(resolved.hyperparameters).model_fields) - {"seed", "total_steps"}
+    assert decided | {"training_instance_type", "serving_instance_type"} == set(resolved.reasons)
+
+
+def test_the_tiny_base_gets_what_was_measured_to_work() -> None:
+    resolved = plan()
+    values = resolved.hyperparameters
+    assert (values.learning_rate, values.batch_size, values.micro_batch_size) == (3e-3, 8, 8)
+    assert (values.lora_rank, values.lora_alpha, values.compute_dtype) == (16, 32, "float32")
+    assert (values.gradient_checkpointing, values.total_steps) == (False, 564)
+    assert (resolved.training_instance_type, resolved.serving_instance_type) == ("Local_CPU", "Local_CPU")
+
+
+def test_the_endpoint_is_the_project_unless_the_recipe_names_one() -> None:
+    assert plan().endpoint == "part-codes"
+    assert plan(deployment={"endpoint": "parts-eu"}).endpoint == "parts-eu"
+
+
+@given(st.integers(1, 100_000), st.integers(0, 50_000), st.sampled_from([TINY, PHI]))
+def test_batches_split_evenly_and_lengths_stay_in_the_context(rows, characters, base_model) -> None:
+    values = plan(base_model, rows, characters).hyperparameters
+    assert values.batch_size % values.micro_batch_size == 0
+    assert values.max_length_tokens <= find_entry(base_model).context_tokens
+    assert values.total_steps >= 1
+
+
+def test_a_longer_row_than_the_context_is_cut_off_by_auto_and_refused_when_given() -> None:
+    assert plan(characters=100_000).hyperparameters.max_length_tokens == 4096
+    with pytest.raises(PermanentFailure) as failure:
+        plan(**hyperparameters(max_length_tokens=5000))
+    assert failure.value.problem.code == "beyond_context"
+
+
+def test_what_cannot_fit_is_refused_before_a_machine_is_asked_for() -> None:
+    with pytest.raises(PermanentFailure) as failure:
+        plan("meta-llama/Llama-3.1-8B-Instruct", characters=131_000)
+    assert failure.value.failure_class is FailureClass.RECIPE
+    assert failure.value.problem.code == "does_not_fit"
+    assert failure.value.problem.param == "method.hyperparameters"
+
+
+def test_a_machine_too_small_to_serve_the_model_is_refused() -> None:
+    with pytest.raises(PermanentFailure) as failure:
+        plan(PHI, deployment={"instance_type": "Standard_NC4as_T4_v3"})
+    assert (failure.value.problem.code, failure.value.problem.param) == (
+        "does_not_fit",
+        "deployment.instance_type",
+    )
+
+
+def test_a_refused_model_has_no_plan() -> None:
+    with pytest.raises(PermanentFailure) as failure:
+        plan("mistralai/Codestral-22B-v0.1")
+    assert failure.value.failure_class is FailureClass.LICENCE
+
+
+def test_checkpointing_saves_memory_and_is_used_only_where_it_is_needed() -> None:
+    entry = find_entry(PHI)
+    short, long = plan(PHI, characters=500), plan(PHI, characters=12_000)
+    assert not short.hyperparameters.gradient_checkpointing
+    assert long.hyperparameters.gradient_checkpointing
+    without = long.hyperparameters.model_copy(update={"gradient_checkpointing": False})
+    assert memory_plan(entry, without).total_bytes > memory_plan(entry, long.hyperparameters).total_bytes
+
+
+def test_the_laptop_costs_nothing_and_a_gpu_costs_a_range() -> None:
+    counts = {"train_rows": 1500, "eval_rows": 100, "characters_mean": 80.0}
+    local = estimate_cost(plan(), **counts)
+    assert (local.low_usd, local.high_usd, local.hourly_usd) == (0, 0, 0)
+    spot = estimate_cost(plan(PHI), **counts)
+    dedicated = estimate_cost(plan(PHI, budget={"tier": "dedicated"}), **counts)
+    assert 0 < spot.low_usd < spot.high_usd
+    assert (spot.hourly_usd, dedicated.hourly_usd) == (0.60, 3.67)
+    assert spot.hours_high > dedicated.hours_high
+
+
+def test_a_budget_or_deadline_below_the_low_end_is_refused_and_one_above_is_not() -> None:
+    resolved = plan(PHI, rows=20_000, characters=8000)
+    estimate = estimate_cost(resolved, train_rows=20_000, eval_rows=500, characters_mean=6000)
+
+    def codes(**budget) -> list[str]:
+        recipe = Recipe(base_model=PHI, budget=budget)
+        return [problem.code for problem in check_budget(recipe, estimate)]
+
+    assert codes(max_usd=estimate.low_usd - 0.01) == ["over_budget"]
+    assert codes(max_usd=estimate.low_usd + 0.01) == []
+    assert codes(deadline_hours=estimate.hours_low / 2) == ["over_deadline"]

@@ -1,0 +1,174 @@
+"""A dropped dataset becomes a deployed, answering model; a broken, a worse and a repeated one do not.
+
+One stack serves all tests of this file, in order: the later ones need the model of the first in production.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.receiver import Receiver
+from tests.stack.local import RECIPE, LocalStack, ask
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
+
+PROJECT = "shop"
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    server = Receiver()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[LocalStack]:
+    running = LocalStack(
+        tmp_path_factory.mktemp("whole") / "stack",
+        {"NOTIFY_WEBHOOK_URL": receiver.url, "NOTIFY_EVENTS": "*", "NOTIFY_PRIVATE_HOSTS": "127.0.0.1"},
+    )
+    yield running
+    running.down()
+
+
+@pytest.fixture(scope="module")
+def promoted(local: LocalStack) -> dict[str, Any]:
+    local.drop_recipe(PROJECT)
+    return local.wait(PROJECT, {"deployed"})
+
+
+def held_out() -> tuple[str, str]:
+    """Question and answer of the first held-out row."""
+    messages = json.loads((RECIPE / "eval.jsonl").read_text().splitlines()[0])["messages"]
+    return messages[0]["content"], messages[-1]["content"]
+
+
+def events_of(receiver: Receiver, run_id: str) -> list[str]:
+    events = [json.loads(body) for _, body in receiver.got]
+    return [event["type"] for event in events if event["subject"] == run_id]
+
+
+def test_a_dropped_dataset_ends_deployed_and_better_beyond_its_interval(promoted: dict[str, Any]) -> None:
+    statuses = [line["status"] for line in promoted["history"]]
+    assert statuses == [
+        "received",
+        "validated",
+        "training",
+        "evaluating",
+        "approved",
+        "deploying",
+        "deploying",
+        "deployed",
+    ]
+    assert promoted["evaluation"]["base"]["mean"] == 0.0
+    assert promoted["evaluation"]["candidate"]["mean"] >= 0.95
+    assert promoted["evaluation"]["gains"][0]["low"] > 0.9
+    assert promoted["verdict"]["passed"]
+
+
+def test_the_endpoint_answers_a_question_it_was_never_trained_on(promoted: dict[str, Any]) -> None:
+    question, answer = held_out()
+    assert ask(promoted["rollout"]["scoring_uri"], question) == answer
+
+
+def test_the_api_tells_metrics_evaluation_report_and_events(
+    local: LocalStack, promoted: dict[str, Any]
+) -> None:
+    path = f"/api/runs/{promoted['id']}"
+    metrics = local.get(f"{path}/metrics")
+    assert metrics["job"] == f"{promoted['id']}-training-1"
+    assert metrics["progress"]["step"] == metrics["progress"]["total_steps"] == promoted["training"]["steps"]
+    losses = [value for _, value in metrics["series"]["train_loss"]]
+    assert len(losses) >= 20
+    assert losses[-1] < losses[0] / 10
+    assert local.get(f"{path}/report")["passed"] is True
+    assert len(local.get(f"{path}/evaluation")["samples"]) >= 3
+    facts = [
+        event["type"].removeprefix("droptune.").removesuffix(".v1")
+        for event in local.get(f"{path}/events")["data"]
+    ]
+    assert facts == [
+        "dataset.uploaded",
+        "validation.passed",
+        "training.started",
+        "evaluation.started",
+        "evaluation.passed",
+        "deployment.started",
+        "traffic.shifted",
+        "model.promoted",
+    ]
+
+
+def test_a_webhook_gets_one_event_for_validation_training_evaluation_and_promotion(
+    receiver: Receiver, promoted: dict[str, Any]
+) -> None:
+    got = events_of(receiver, promoted["id"])
+    for fact in ("validation.passed", "training.completed", "evaluation.passed", "model.promoted"):
+        assert got.count(f"droptune.{fact}.v1") == 1, got
+
+
+def test_the_same_bytes_dropped_twice_end_duplicate(local: LocalStack, promoted: dict[str, Any]) -> None:
+    local.drop(PROJECT, "train-again.jsonl", (RECIPE / "train.jsonl").read_bytes())
+    again = local.wait(PROJECT, {"duplicate"}, runs=2)
+    assert again["duplicate_of"] == promoted["id"]
+    assert again["jobs"] == []
+
+
+def test_broken_rows_are_rejected_by_row_and_code_before_any_job(local: LocalStack) -> None:
+    rows = [
+        json.dumps({"messages": [{"role": "user", "content": str(n)}, {"role": "assistant", "content": "a"}]})
+        for n in range(12)
+    ]
+    rows[3] = "{not json"
+    rows[7] = json.dumps({"messages": [{"role": "user", "content": "alone"}]})
+    local.drop("broken", "train.jsonl", "\n".join(rows).encode())
+    run = local.wait("broken", {"rejected"})
+    report = local.get(f"/api/runs/{run['id']}/report")
+    found = {group["code"]: group["rows"] for group in report["problems"] if group["severity"] == "error"}
+    assert found == {"invalid_json": [4], "example_missing_assistant_message": [8]}
+    assert run["jobs"] == []
+    assert not [job for job in local.jobs() if run["id"] in job["name"]]
+
+
+@pytest.mark.parametrize(
+    ("project", "name", "text", "code"),
+    [
+        ("empty-file", "train.jsonl", b"", "empty_dataset"),
+        ("not-jsonl", "train.csv", b"a,b\n1,2\n", "unsupported_file_type"),
+        ("Bad_Name", "train.jsonl", b"{}\n", "project_name"),
+    ],
+)
+def test_what_is_no_dataset_is_rejected_by_code(
+    local: LocalStack, project: str, name: str, text: bytes, code: str
+) -> None:
+    local.drop(project, name, text)
+    run = local.wait(project, {"rejected"})
+    assert code in run["validation"]["codes"]
+    assert run["jobs"] == []
+
+
+def test_a_worse_candidate_is_declined_and_production_keeps_answering(
+    local: LocalStack, promoted: dict[str, Any], tmp_path: Path
+) -> None:
+    shuffled = subprocess.run(
+        [sys.executable, str(RECIPE / "generate.py"), "--shuffle-answers", "--output", str(tmp_path)],
+        capture_output=True,
+        text=True,
+    )
+    assert shuffled.returncode == 0, shuffled.stderr
+    local.drop(PROJECT, "train-shuffled.jsonl", (tmp_path / "train.jsonl").read_bytes())
+    run = local.wait(PROJECT, {"declined"}, runs=3)
+    assert run["champion"] == promoted["id"]
+    failed = [check["name"] for check in run["verdict"]["checks"] if not check["passed"]]
+    assert {"floor", "gain_over_champion"} <= set(failed)
+    assert run["rollout"] is None
+    question, answer = held_out()
+    assert ask(promoted["rollout"]["scoring_uri"], question) == answer

@@ -1,0 +1,40 @@
+"""Tuning files that nobody here wrote; they are not part of the repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2].parent / "shared/data/public"
+FILES = sorted(FOLDER.glob("*.jsonl"))
+pytestmark = pytest.mark.skipif(not FILES, reason="the public files are not beside the repository")
+
+
+def named(*starts: str) -> list:
+    found = [path for path in FILES if path.name.startswith(starts)]
+    return [pytest.param(path, id=path.stem) for path in found]
+
+
+@pytest.mark.parametrize("path", named("Supervised_"))
+def test_public_chat_and_tool_calling_files_have_no_errors(check, path) -> None:
+    checked = check(path.read_bytes(), file_name=path.name)
+    assert checked.errors == []
+    lines = len(path.read_text().splitlines())
+    statistics = checked.result.report.statistics
+    assert statistics.train_rows + statistics.eval_rows == lines
+
+
+@pytest.mark.parametrize("path", named("Direct_", "RFT_"))
+def test_public_preference_and_reinforcement_files_are_refused_with_one_code(check, path) -> None:
+    checked = check(path.read_bytes(), file_name=path.name)
+    assert list(checked.codes) == ["format_not_supported"]
+
+
+def test_the_public_training_and_validation_files_do_not_overlap(check) -> None:
+    for kind in ("Text-GSM8K_chat_{}", "Tool-Calling_stock_toolcall_{}"):
+        names = {"train": FILES, "validation": FILES}
+        train, held_out = (
+            next(path for path in names[part] if kind.format(part) in path.name) for part in names
+        )
+        assert check(train.read_bytes(), held_out.read_bytes()).errors == []

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import pytest
+
+BAD_RECIPES = {
+    "not YAML": (b"a: [", ["recipe_yaml"]),
+    "a list": (b"- a", ["recipe_yaml"]),
+    "not UTF-8": (b"use_case: caf\xe9", ["recipe_yaml"]),
+    "a number as key": (b"1: a", ["recipe_yaml"]),
+    "a key twice": (b"budget: {max_usd: 1, max_usd: 2}", ["recipe_yaml"]),
+    "an alias": (b"notify: &a []\ndata: *a", ["recipe_yaml"]),
+    "an object": (b"use_case: !!python/object:os.system x", ["recipe_yaml"]),
+    "an unknown key": (b"colour: red", ["recipe_unknown_key"]),
+    "an unknown key inside": (b"budget: {max_eur: 5}", ["recipe_unknown_key"]),
+    "an unknown base model": (b"base_model: acme/gpt", ["unknown_base_model"]),
+    "a research licence": (b"base_model: mistralai/Ministral-8B-Instruct-2410", ["licence_denied"]),
+    "a licence to review": (b"base_model: Qwen/Qwen2.5-72B-Instruct", ["licence_review"]),
+    "no use case": (b"base_model: meta-llama/Llama-3.1-8B-Instruct", ["licence_needs_use_case"]),
+    "an unknown machine": (b"deployment: {instance_type: Standard_X}", ["unknown_instance_type"]),
+    "a length beyond the context": (
+        b"method: {hyperparameters: {max_length_tokens: 8000}}",
+        ["beyond_context"],
+    ),
+    "a budget that cannot do": (
+        b"{base_model: microsoft/Phi-4, budget: {max_usd: 0.01}}",
+        ["over_budget"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("recipe", "codes"), BAD_RECIPES.values(), ids=BAD_RECIPES.keys())
+def test_a_recipe_problem_has_its_own_code(check, rows, recipe, codes) -> None:
+    checked = check(rows(60), rows(20, start=100), recipe)
+    assert list(checked.codes) == codes
+    assert {problem.file for problem in checked.result.report.problems} == {"recipe"}
+
+
+def test_all_problems_of_a_recipe_and_its_data_come_in_one_report(check, rows) -> None:
+    recipe = b"""
+base_model: acme/gpt
+colour: red
+method: {type: dpo, hyperparameters: {n_epochs: 99, lora_rank: many}}
+deployment: {rollout: [50]}
+"""
+    checked = check(rows(60, b"x"), None, recipe)
+    messages = [(p.code, p.message) for p in checked.result.report.problems]
+    assert messages == [
+        ("recipe_unknown_key", "The recipe has no setting colour."),
+        ("recipe_value", "method.type: Input should be 'supervised'."),
+        (
+            "recipe_value",
+            "method.hyperparameters.n_epochs: Input should be less than or equal to 25, "
+            "or Input should be 'auto'.",
+        ),
+        (
+            "recipe_value",
+            "method.hyperparameters.lora_rank: Input should be a valid integer, unable to parse string as "
+            "an integer, or Input should be 'auto'.",
+        ),
+        ("recipe_value", "deployment: rollout must rise strictly and end at 100."),
+        ("unknown_base_model", checked.result.report.problems[5].message),
+        ("invalid_json", checked.result.report.problems[6].message),
+    ]
+    assert checked.result.recipe is None
+
+
+def test_the_line_of_a_yaml_error_is_named(check, rows) -> None:
+    (problem,) = check(
+        rows(60), rows(20, start=100), b"data:\n  holdout: 0.1\n holdout: 1"
+    ).result.report.problems
+    assert problem.message.startswith("recipe.yaml cannot be read: line 3: ")
+
+
+def test_no_recipe_means_the_defaults(check, rows) -> None:
+    for text in (None, b"", b"# nothing\n"):
+        recipe = check(rows(300), None, text).result.recipe
+        assert recipe is not None
+        assert recipe.base_model == "droptune/tiny-llama"

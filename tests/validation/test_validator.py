@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.validation import codes, lines, spooled_sink, validate
+
+RECIPE = b"base_model: droptune/tiny-llama\n"
+
+
+def test_a_clean_dataset_passes_and_its_version_is_the_hash_of_what_was_written(check, rows) -> None:
+    checked = check(rows(300), rows(30, start=1000))
+    report = checked.result.report
+    assert (report.passed, report.problems, report.format) == (True, (), "chat")
+    assert (report.statistics.train_rows, report.statistics.eval_rows) == (300, 30)
+    assert report.eval_source == "file"
+    both = hashlib.sha256(checked.train).digest() + hashlib.sha256(checked.eval).digest()
+    assert checked.result.version == hashlib.sha256(both).hexdigest()
+
+
+def test_canonical_rows_read_again_give_the_same_version(check, rows) -> None:
+    first = check(rows(60, fault="pump"), rows(20, start=100, fault="valve"))
+    again = check(first.train, first.eval)
+    assert again.result.version == first.result.version
+    assert (again.train, again.eval) == (first.train, first.eval)
+
+
+def test_statistics_count_the_characters_of_the_rows_that_are_kept(check, rows) -> None:
+    long = {
+        "messages": [
+            {"role": "user", "content": "x" * 500},
+            {"role": "user", "content": "é"},
+            {"role": "assistant", "content": "y" * 10},
+        ]
+    }
+    statistics = check(rows(60, long, b"broken"), rows(20, start=100)).result.report.statistics
+    assert (statistics.train_rows, statistics.characters_max) == (61, 511)
+    assert statistics.messages_mean == round((80 * 2 + 3) / 81, 3)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda data: b"\xef\xbb\xbf" + data,
+        lambda data: data.replace(b"\n", b"\r\n"),
+        lambda data: data.rstrip(b"\n"),
+        gzip.compress,
+        lambda data: gzip.compress(data[:700]) + gzip.compress(data[700:]) + b"\0" * 512,
+    ],
+    ids=["byte order mark", "CRLF", "no final newline", "gzip", "gzip in two members, padded"],
+)
+def test_other_ways_to_write_the_same_rows_give_the_same_version(check, rows, form) -> None:
+    plain = check(rows(300)).result
+    assert check(form(rows(300))).result == plain
+    assert plain.version is not None
+
+
+def test_blank_lines_are_skipped_counted_and_keep_the_line_numbers_true(check, rows) -> None:
+    checked = check(b"\n  \r\n" + rows(300, b"", b"broken"))
+    assert checked.codes == {"invalid_json": (304,), "blank_line": (1, 2, 303)}
+
+
+def test_a_group_shows_twenty_rows_and_counts_all(check, rows) -> None:
+    (problem,) = check(rows(60, *[b"x"] * 35)).result.report.problems
+    assert (problem.code, problem.count, problem.rows) == ("invalid_json", 35, tuple(range(61, 81)))
+
+
+def test_errors_come_before_warnings(check, rows) -> None:
+    severities = [p.severity for p in check(b"\n" + rows(20, b"x")).result.report.problems]
+    assert severities == ["error", "warning", "warning"]
+
+
+@pytest.mark.parametrize("data", [b"", b"\xef\xbb\xbf", gzip.compress(b""), b"\n\n"])
+def test_a_file_without_rows_is_empty(check, data) -> None:
+    assert check(data).errors == ["empty_dataset"]
+
+
+def test_an_empty_held_out_file_is_an_error_and_not_a_reason_to_carve(check, rows) -> None:
+    checked = check(rows(60), b"")
+    assert checked.errors == ["empty_dataset"]
+    assert checked.result.report.eval_source == "file"
+
+
+@pytest.mark.parametrize(
+    "data",
+    ["{}\n".encode("utf-16"), "{}\n".encode("utf-16-le"), b"\0\0\0\0", b"P\0K\3"],
+    ids=["UTF-16", "UTF-16 without mark", "zeros", "binary"],
+)
+def test_what_is_not_utf8_text_says_so_once(check, data) -> None:
+    assert check(data).errors == ["not_utf8", "too_few_rows"]
+
+
+def test_damaged_and_cut_off_gzip_is_refused(check, rows) -> None:
+    packed = gzip.compress(rows(300))
+    assert "bad_gzip" in check(packed[:-20]).errors
+    assert "bad_gzip" in check(packed[:50] + b"\xff\xff\xff" + packed[53:]).errors
+    assert "bad_gzip" in check(packed + b"trailing").errors
+
+
+def test_names_that_cannot_be_used_are_errors(check, rows) -> None:
+    assert check(rows(60), project="Part_Codes").errors == ["project_name"]
+    assert check(rows(60), file_name="train.csv").errors == ["unsupported_file_type"]
+    assert check(gzip.compress(rows(60)), file_name="train.jsonl.gz").errors == []
+
+
+def test_fewer_than_ten_rows_are_refused_and_fewer_than_fifty_are_warned_about(check, rows) -> None:
+    few_eval = rows(20, start=100)
+    assert check(rows(9), few_eval).codes == {"too_few_rows": ()}
+    assert check(rows(10), few_eval).codes == {"few_rows": ()}
+    assert check(rows(50), few_eval).codes == {}
+
+
+def test_a_held_out_set_the_gate_can_never_accept_is_said_before_training(check, rows) -> None:
+    checked = check(rows(60), rows(19, start=100))
+    assert checked.codes == {"few_holdout_rows": ()}
+    assert "19 held-out rows" in checked.result.report.problems[0].message
+
+
+def test_exact_copies_are_counted_and_near_ones_are_not(check, rows) -> None:
+    copy = json.loads(rows(1))
+    other = {**copy, "fault": "pump"}
+    assert check(rows(60, copy, other, copy), rows(20, start=100)).codes == {"duplicate_row": (61, 63)}
+
+
+def test_a_training_row_that_is_also_held_out_blocks(check, rows) -> None:
+    checked = check(rows(60), rows(20, start=58))
+    assert checked.codes == {"holdout_overlap": (59, 60)}
+
+
+def test_another_system_message_does_not_hide_an_overlap(check, rows) -> None:
+    leak = json.loads(rows(1, start=100))
+    leak["messages"].insert(0, {"role": "system", "content": "Be brief."})
+    assert check(rows(60, leak), rows(20, start=100)).codes == {"holdout_overlap": (61,)}
+
+
+def test_without_a_held_out_file_the_share_is_carved_and_copies_stay_on_one_side(check, rows) -> None:
+    checked = check(rows(200) + rows(200))
+    train, held_out = checked.train.splitlines(), checked.eval.splitlines()
+    assert checked.result.report.eval_source == "carved"
+    assert (len(train), len(held_out)) == (360, 40)
+    assert not set(train) & set(held_out)
+
+
+def test_the_carved_rows_depend_on_the_seed_and_not_on_their_order(check, rows) -> None:
+    data = rows(200)
+    backwards = b"\n".join(reversed(data.splitlines()))
+    other_seed = b"method: {hyperparameters: {seed: 7}}"
+    held_out = sorted(check(data).eval.splitlines())
+    assert sorted(check(backwards).eval.splitlines()) == held_out
+    assert sorted(check(data, recipe=other_seed).eval.splitlines()) != held_out
+
+
+def test_at_least_one_row_is_carved_and_a_file_of_copies_is_refused(check, rows) -> None:
+    assert check(rows(10), recipe=b"data: {holdout: 0.01}").result.report.statistics.eval_rows == 1
+    assert check(rows(1) * 60).errors == ["no_holdout"]
+
+
+GRADED = b"""
+evaluation:
+  graders: [{name: part, type: string_check, reference: "{{item.part}} {{ item.answer }}"}]
+  slices: [fault]
+"""
+
+
+def test_fields_that_graders_and_slices_read_have_to_be_in_the_held_out_rows(check, rows) -> None:
+    checked = check(rows(60), rows(20, start=100, part="P"), GRADED)
+    assert checked.codes == {"slice_field_missing": tuple(range(1, 21))}
+    checked = check(rows(60), rows(20, start=100, fault="F"), GRADED)
+    assert checked.codes == {"grader_field_missing": tuple(range(1, 21))}
+    assert "item.part" in checked.result.report.problems[0].message
+
+
+def test_any_row_may_be_carved_so_each_needs_the_fields(check, rows) -> None:
+    data = rows(300, rows(1, start=900).strip(), part="P", fault="F")
+    checked = check(data, None, GRADED)
+    assert checked.codes == {"grader_field_missing": (301,), "slice_field_missing": (301,)}
+
+
+def test_an_over_long_row_is_reported_and_the_next_one_read(check, rows, monkeypatch) -> None:
+    monkeypatch.setattr(lines, "MAX_ROW_BYTES", 1000)
+    data = rows(60, b"x" * 1001) + rows(1, start=99)
+    for size in (7, 10_000):
+        checked = check([data[i : i + size] for i in range(0, len(data), size)], rows(20, start=100))
+        assert checked.codes == {"row_too_long": (61,)}
+        assert checked.result.report.statistics.train_rows == 61
+
+
+PIECES = st.sampled_from(
+    [
+        b"\n",
+        b"\r\n",
+        b"{",
+        b"\xff",
+        b"\xef\xbb\xbf",
+        b'{"messages":[]}',
+        b'{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}',
+        b'{"messages":[{"role":"user","content":"\xc3\xa9"},{"role":"assistant","content":"b"}],"k":1}',
+    ]
+)
+
+
+def outcome(chunks: list[bytes]) -> tuple:
+    with spooled_sink() as sink:
+        result = validate(
+            chunks,
+            None,
+            None,
+            project="part-codes",
+            file_name="train.jsonl",
+            default_base_model="droptune/tiny-llama",
+            sink=sink,
+        )
+        return result, sink.train.read(), sink.eval.read()
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(PIECES, max_size=40), st.booleans(), st.integers(1, 60))
+def test_the_result_does_not_depend_on_the_size_of_the_chunks(pieces, packed, size) -> None:
+    data = b"".join(pieces)
+    data = gzip.compress(data) if packed else data
+    assert outcome([data[i : i + size] for i in range(0, len(data), size)]) == outcome([data])
+
+
+def test_every_code_that_the_recipe_and_licence_checks_use_is_in_the_table() -> None:
+    assert all(code.severity in ("error", "warning") and code.fix for code in codes.CODES.values())
