@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
-REQUIREMENTS := requirements.txt requirements-dev.txt training_job/requirements.txt constraints.txt
-PIP := $(RUN) -m pip --quiet --disable-pip-version-check --no-input install --root-user-action=ignore
+REQUIREMENTS := pyproject.toml requirements.txt requirements-dev.txt training_job/requirements.txt constraints.txt
+PIP := $(RUN) -m pip -qq --disable-pip-version-check --no-input install --root-user-action=ignore
 UV := $(RUN) -m uv pip install --quiet --python $(RUN)
 PYTEST := $(RUN) -m pytest -n 2 --dist loadfile
 RECIPE ?= manufacturing
@@ -28,6 +28,7 @@ $(STAMP): $(REQUIREMENTS)
 	@$(PIP) $$(grep '^torch==' training_job/requirements.txt)
 	@echo "installing the rest"
 	@$(UV) -r requirements-dev.txt -c constraints.txt
+	@$(UV) --no-deps --editable .
 	@touch $@
 
 demo: setup ## drop a dataset, watch it become an answering endpoint (RECIPE=manufacturing)

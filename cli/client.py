@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.domain.dataset import Report
 from shared.domain.errors import Problem
@@ -22,6 +22,8 @@ from shared.domain.run import Run
 # The stack a user starts, then the demo's.
 STACK_FILES = (Path(".droptune/stack.json"), Path(".droptune/demo/stack.json"))
 ANSWER_WITHIN_S = 30.0
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Unreachable(Exception):
@@ -106,30 +108,29 @@ class Api:
         query: dict[str, str | int] = {"limit": limit}
         if project is not None:
             query["project"] = project
-        return [_run(body) for body in self._ask("GET", "/api/runs", params=query).json()["data"]]
+        page = self._ask("GET", "/api/runs", params=query).json()
+        return [_parse(Run, body) for body in page["data"]]
 
     def run(self, run_id: str) -> tuple[Run, str]:
         """The run and its etag."""
         answer = self._ask("GET", _path(run_id))
-        return _run(answer.json()), answer.headers.get("etag", "")
+        return _read(Run, answer), answer.headers.get("etag", "")
 
     def changed_run(self, run_id: str, etag: str, *, wait_s: float) -> tuple[Run, str] | None:
         """The run once it differs from `etag`, None if it does not within `wait_s`."""
-        answer = self._ask(
-            "GET", _path(run_id), params={"wait_s": f"{wait_s:g}"}, headers={"If-None-Match": etag}
-        )
+        answer = self._ask("GET", _path(run_id), params={"wait_s": f"{wait_s:g}"}, headers={"If-None-Match": etag})
         if answer.status_code == httpx.codes.NOT_MODIFIED:
             return None
-        return _run(answer.json()), answer.headers.get("etag", "")
+        return _read(Run, answer), answer.headers.get("etag", "")
 
     def metrics(self, run_id: str) -> Metrics:
-        return Metrics.model_validate(self._ask("GET", _path(run_id, "metrics")).json())
+        return _read(Metrics, self._ask("GET", _path(run_id, "metrics")))
 
     def report(self, run_id: str) -> Report:
-        return Report.model_validate(self._ask("GET", _path(run_id, "report")).json())
+        return _read(Report, self._ask("GET", _path(run_id, "report")))
 
     def evaluation(self, run_id: str) -> Evaluation:
-        return Evaluation.model_validate(self._ask("GET", _path(run_id, "evaluation")).json())
+        return _read(Evaluation, self._ask("GET", _path(run_id, "evaluation")))
 
     def cancel(self, run_id: str) -> None:
         self._ask("POST", _path(run_id, "cancel"))
@@ -153,8 +154,27 @@ def _path(run_id: str, *rest: str) -> str:
     return "/".join(("/api/runs", quote(run_id, safe=""), *rest))
 
 
-def _run(body: Mapping[str, Any]) -> Run:
-    return Run.model_validate({key: value for key, value in body.items() if key in Run.model_fields})
+def _read(model: type[Model], answer: httpx.Response) -> Model:
+    return _parse(model, answer.json())
+
+
+def _parse(model: type[Model], body: Any) -> Model:
+    """The domain models forbid fields they do not know; those of a newer server are dropped here instead."""
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        unknown = [each["loc"] for each in error.errors() if each["type"] == "extra_forbidden"]
+        first = error
+    try:
+        for *path, name in unknown:
+            holder = body
+            for key in path:
+                holder = holder[key]
+            del holder[name]
+        return model.model_validate(body)
+    except (LookupError, TypeError, ValidationError):
+        problem = Problem(code="answer_not_understood", message=f"is the server older or newer? {first}")
+        raise Refused(httpx.codes.OK, problem) from first
 
 
 def _problem(answer: httpx.Response) -> Problem:

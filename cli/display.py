@@ -18,6 +18,11 @@ from shared.domain.run import Run
 PROGRESS_EVERY_S = 2.0
 
 
+def make_console() -> Console:
+    """As wide as the terminal; a pipe or a log has no width that a table should be squeezed into."""
+    return Console() if sys.stdout.isatty() else Console(width=160)
+
+
 def show(console: Console, updates: Iterable[Update]) -> Run:
     """Show every update and return the run as it ended."""
     return _show_live(console, updates) if console.is_terminal else _show_plain(console, updates)
@@ -33,14 +38,14 @@ def _show_live(console: Console, updates: Iterable[Update]) -> Run:
 
 def _show_plain(console: Console, updates: Iterable[Update]) -> Run:
     last: Update | None = None
-    shown, said, reachable = 0, 0.0, True
+    shown, said, reachable, step = 0, 0.0, True, -1
     for last in updates:
         for index in range(shown, len(last.run.history)):
             _plain(console, _history_line(last.run, index))
         if len(last.run.history) > shown:
             shown, said = len(last.run.history), time.monotonic()
-        elif last.progress and time.monotonic() - said >= PROGRESS_EVERY_S:
-            said = time.monotonic()
+        elif last.progress and last.progress.step != step and time.monotonic() - said >= PROGRESS_EVERY_S:
+            said, step = time.monotonic(), last.progress.step
             _plain(console, f"{'':>10}  {_progress_line(last)}")
         if reachable and not last.reachable:
             _plain(console, f"{'':>10}  no answer from the API, asking again...")

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from cli.client import Api, Refused, Unreachable, find_url
-from cli.display import show, show_json, utf8_output
+from cli.display import make_console, show, show_json, utf8_output
 from cli.exit_codes import EXIT_BY_STATUS, EXIT_HELP, Exit
 from cli.follow import follow
 from cli.verdict import verdict_view
@@ -46,7 +45,7 @@ def runs(project: Project = None, as_json: AsJson = False, url: Url = None) -> N
     if as_json:
         _print_json([run.model_dump(mode="json") for run in found])
     elif found:
-        Console().print(runs_table(found))
+        make_console().print(runs_table(found))
     else:
         print("no runs yet")
 
@@ -90,7 +89,7 @@ def report(run: RunId, as_json: AsJson = False, url: Url = None) -> None:
     if as_json:
         _print_json(found.model_dump(mode="json"))
     else:
-        Console().print(report_view(found))
+        make_console().print(report_view(found))
 
 
 @app.command()
@@ -105,7 +104,7 @@ def _watch(api: Api, run_id: str, as_json: bool) -> None:
     if as_json:
         ended = show_json(follow(api, run_id))
     else:
-        console = Console()
+        console = make_console()
         ended = show(console, follow(api, run_id))
         console.print(verdict_view(api, ended))
     raise typer.Exit(EXIT_BY_STATUS.get(ended.status, Exit.REFUSED))

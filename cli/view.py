@@ -157,8 +157,8 @@ def progress_text(progress: Progress) -> str:
 def runs_table(runs: Iterable[Run]) -> Table:
     """One line per run."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("run", "project", "status", "created", "dataset", "gain over base"):
-        table.add_column(column, no_wrap=column == "run")
+    for column in ("run", "project", "status", "created", "dataset", "gain"):
+        table.add_column(column, no_wrap=True, overflow="fold")
     for run in runs:
         gain = next((g for g in run.evaluation.gains if g.over == "base"), None) if run.evaluation else None
         table.add_row(

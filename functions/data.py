@@ -14,9 +14,7 @@ from shared.steps.receive_dataset import receive_dataset as receive
 blueprint = func.Blueprint()
 
 
-@blueprint.service_bus_queue_trigger(
-    arg_name="message", queue_name="storage-events", connection=CONNECTION
-)
+@blueprint.service_bus_queue_trigger(arg_name="message", queue_name="storage-events", connection=CONNECTION)
 def receive_dataset(message: func.ServiceBusMessage) -> None:
     """none -> received or duplicate."""
     try:

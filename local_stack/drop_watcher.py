@@ -61,9 +61,7 @@ class DropWatcher:
                 except Exception:  # a store or bus that is away: what was not posted is seen again
                     logger.exception("the drop zone was not looked at, trying again")
 
-    def _look(
-        self, memory: sqlite3.Connection, posted: dict[str, str], settling: dict[str, tuple[str, float]]
-    ) -> None:
+    def _look(self, memory: sqlite3.Connection, posted: dict[str, str], settling: dict[str, tuple[str, float]]) -> None:
         found = {blob.path: blob for blob in self._blobs.list(f"{CONTAINER}/") if not _hidden(blob.path)}
         # A blob that is gone may come back with the same bytes, and that is a new drop.
         for path in posted.keys() - found.keys():

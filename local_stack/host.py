@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections import ChainMap
+from importlib import import_module
 from pathlib import Path
 
 from local_stack.drop_watcher import DropWatcher
@@ -27,7 +28,7 @@ logger = logging.getLogger("local_stack.host")
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for library in ("azure", "uvicorn"):
+    for library in ("azure", "httpx", "uvicorn"):
         logging.getLogger(library).setLevel(logging.WARNING)
 
     stop = threading.Event()
@@ -58,6 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
     if watcher:
         watcher.start()
     print(f"ready {port}", flush=True)
+    # The SDK takes seconds to import. An instance in Azure is warm by the time a dataset is validated.
+    threading.Thread(target=import_module, args=("azure.ai.ml",), daemon=True).start()
 
     stop.wait()
     if watcher:
@@ -73,9 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local_stack.host", description=__doc__)
     parser.add_argument("--port", type=int, default=7071, help="port on 127.0.0.1; 0 picks a free one")
     parser.add_argument("--app", default="function_app", help="module with `app`, beside its host.json")
-    parser.add_argument(
-        "--state", type=Path, default=Path(".droptune/host"), help="folder for leases and memory"
-    )
+    parser.add_argument("--state", type=Path, default=Path(".droptune/host"), help="folder for leases and memory")
     parser.add_argument("--watch", action="store_true", help="post an event for each blob put into datasets/")
     return parser
 

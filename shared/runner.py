@@ -138,23 +138,21 @@ class Runner:
     def publish_unsent(self, run_id: str) -> int:
         """Send what a crash left in a run's outbox."""
         entries = self.services.store.list_partition(run_id, OUTBOX)
-        unsent = [_outgoing_of(stored) for stored in entries if not stored.document["sent"]]
+        unsent = [_outgoing_of(stored) for stored in entries if self._left_unsent(stored)]
         self._publish(run_id, unsent)
         return len(unsent)
 
     def publish_all_unsent(self) -> int:
         """Send what crashes left in any outbox."""
-        limit = (self.services.clock.now() - UNSENT_AGE).isoformat()
-        stale = {
-            str(stored.document["run_id"])
-            for stored in pages(self.services.store, OUTBOX, {"sent": 0})
-            if stored.document["created_at"] < limit
-        }
-        return sum(self.publish_unsent(run_id) for run_id in sorted(stale))
+        entries = pages(self.services.store, OUTBOX, {"sent": 0})
+        runs = {str(stored.document["run_id"]) for stored in entries if self._left_unsent(stored)}
+        return sum(self.publish_unsent(run_id) for run_id in sorted(runs))
 
-    def _run_step(
-        self, stage: Stage, event: Event, run: Run, retry: int
-    ) -> tuple[Outcome | None, Handled]:
+    def _left_unsent(self, stored: Stored) -> bool:
+        limit = (self.services.clock.now() - UNSENT_AGE).isoformat()
+        return not stored.document["sent"] and stored.document["created_at"] < limit
+
+    def _run_step(self, stage: Stage, event: Event, run: Run, retry: int) -> tuple[Outcome | None, Handled]:
         assert stage.step is not None
         try:
             outcome = stage.step(event, run, self.services)
@@ -186,14 +184,10 @@ class Runner:
         message = _topic_message(event).message
         return Message(f"{event.id}~{retry}", message.subject, message.body, {RETRY: str(retry)}, due)
 
-    def _apply(
-        self, outcome: Outcome, stored: Stored, run: Run, event: Event, mark: str | None
-    ) -> None:
+    def _apply(self, outcome: Outcome, stored: Stored, run: Run, event: Event, mark: str | None) -> None:
         moved = run
         if outcome.status is not None:
-            changed = run.evolve(
-                **outcome.changes, status=outcome.status, revision=run.revision + 1
-            )
+            changed = run.evolve(**outcome.changes, status=outcome.status, revision=run.revision + 1)
             moved = self._entered(changed, event.id, event.wire_type, outcome.note)
         outgoing = [_topic_message(fact.at(moved, time=self.services.clock.now())) for fact in outcome.facts]
         outgoing += [Outgoing(destination, message) for destination, message in outcome.messages]

@@ -58,9 +58,7 @@ def build_services(settings: Settings) -> Services:
         blobs=build_blob_store(settings.blob_store_url),
         launcher=azure_ml,
         models=azure_ml,
-        notifier=WebhookNotifier(
-            secret=settings.webhook_secret, private_hosts=_split(settings.notify_private_hosts)
-        ),
+        notifier=WebhookNotifier(secret=settings.webhook_secret, private_hosts=_split(settings.notify_private_hosts)),
         config=build_config(settings),
     )
 

@@ -19,9 +19,7 @@ class Settings(BaseSettings):
     run_store_url: str = "sqlite:///.droptune/state.db"
     event_bus_url: str = "sqlite:///.droptune/bus.db"
     blob_store_url: str = "file:.droptune/blobs"
-    azure_ml_url: str = (
-        "azureml+http://127.0.0.1:8765/subscriptions/local/resourceGroups/local/workspaces/local"
-    )
+    azure_ml_url: str = "azureml+http://127.0.0.1:8765/subscriptions/local/resourceGroups/local/workspaces/local"
     api_auth_url: str = Field(
         default="loopback:",
         description="`loopback:`, or https://login.microsoftonline.com/TENANT/v2.0?audience=AUDIENCE",
@@ -59,8 +57,7 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         wrong = "; ".join(
-            f"{str(item['loc'][0]).upper() if item['loc'] else 'settings'}: {item['msg']}"
-            for item in error.errors()
+            f"{str(item['loc'][0]).upper() if item['loc'] else 'settings'}: {item['msg']}" for item in error.errors()
         )
         raise InvalidInput("bad_settings", wrong) from error
 

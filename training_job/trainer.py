@@ -51,7 +51,7 @@ class Intervals:
 
 
 class ByLength(Sampler[int]):
-    """Row indices such that each batch holds rows of like length; batches come in random order.
+    """Row indices such that each batch holds rows of like length, longest first within a group of batches.
 
     Random batches of mixed lengths are mostly padding and take twice the time. The order depends on seed and
     epoch alone: transformers' own sampler draws from the global generator, so a run resumed in a later epoch
@@ -75,12 +75,9 @@ class ByLength(Sampler[int]):
         group = self._batch_size * GROUP_BATCHES
         grouped: list[int] = []
         for start in range(0, len(order), group):
-            grouped += sorted(order[start : start + group], key=self._lengths.__getitem__)
-        batches = [grouped[i : i + self._batch_size] for i in range(0, len(grouped), self._batch_size)]
-        # A short batch stays last: in between it would shift the bounds of all that follow.
-        full = sum(len(batch) == self._batch_size for batch in batches)
-        shuffled = [*torch.randperm(full, generator=generator).tolist(), *range(full, len(batches))]
-        return iter([index for i in shuffled for index in batches[i]])
+            longest_first = sorted(order[start : start + group], key=self._lengths.__getitem__, reverse=True)
+            grouped += longest_first
+        return iter(grouped)
 
 
 class ByLengthTrainer(SFTTrainer):

@@ -15,8 +15,8 @@ from functions.http.auth import OPERATOR, READER, Caller, may
 from functions.http.errors import ApiError
 from shared.domain.dataset import Report
 from shared.domain.errors import BlobNotFound
-from shared.domain.events import CancelRequested
 from shared.domain.evaluation import SampleAnswer
+from shared.domain.events import CancelRequested
 from shared.domain.run import JobRef, Run, Status
 from shared.runner import OUTBOX
 from shared.services import services
@@ -95,7 +95,8 @@ def get_events(run_id: str, _: Reader) -> dict[str, Any]:
     _run(run_id)
     entries = [stored.document for stored in services().store.list_partition(run_id, OUTBOX)]
     entries.sort(key=lambda entry: (entry["revision"], entry["created_at"]))
-    return {"data": [entry["body"] for entry in entries if entry["destination"] == "pipeline"]}
+    # A copy sent for another try has an id of its own; the fact was stated once.
+    return {"data": [entry["body"] for entry in entries if entry["message_id"] == entry["body"].get("id")]}
 
 
 @router.get("/{run_id}/metrics")

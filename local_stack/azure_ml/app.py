@@ -79,7 +79,7 @@ class Emulator:
         await run_in_threadpool(self.serving.stop)
         await run_in_threadpool(self._sender.stop)
         await self.proxy.close()
-        processes.reap()
+        processes.kill_children()
         self.store.close()
 
     def _tick(self) -> None:

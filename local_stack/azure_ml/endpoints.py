@@ -68,9 +68,7 @@ class Endpoints:
     def deployments(self, endpoint: str) -> list[Document]:
         return self._store.all("deployment", f"{endpoint}/")
 
-    def put_deployment(
-        self, workspace: str, endpoint: str, name: str, body: Document
-    ) -> tuple[int, Document]:
+    def put_deployment(self, workspace: str, endpoint: str, name: str, body: Document) -> tuple[int, Document]:
         check_name("deployment", name, ENDPOINT_NAME)
         if self._config.strict:
             check_keys("deployment", body)

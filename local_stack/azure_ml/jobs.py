@@ -29,7 +29,6 @@ from local_stack.azure_ml.tokens import ARM_AUDIENCE, local_token
 
 FINAL = ("Completed", "Failed", "Canceled")
 _PLACEHOLDER = re.compile(r"\$\{\{\s*(inputs|outputs)\.([A-Za-z0-9_]+)\s*\}\}")
-_LAUNCH_WITHIN_S = 5.0
 
 
 class Jobs:
@@ -106,9 +105,7 @@ class Jobs:
             raise user_error(f"only Command jobs are emulated, got {properties.get('jobType')!r}")
         if self._config.environment_of(properties.get("environmentId")) is None:
             raise user_error(f"environment '{properties.get('environmentId')}' was not found")
-        if properties.get("computeId") is None and not (properties.get("resources") or {}).get(
-            "instanceType"
-        ):
+        if properties.get("computeId") is None and not (properties.get("resources") or {}).get("instanceType"):
             raise user_error("a job needs an instanceType or a compute")
         if (properties.get("identity") or {}).get("identityType", "Managed") == "Managed" and (
             properties.get("identity") is not None and not properties["identity"].get("clientId")
@@ -165,21 +162,32 @@ class JobRunner:
     def __init__(self, config: Config, store: Store, faults: Faults) -> None:
         self._config, self._store, self._faults = config, store, faults
         self._launched: set[Path] = set()
+        self._ended: set[str] = set()
 
     def tick(self) -> None:
-        for job in self._store.all("job"):
-            if job["status"] in FINAL:
-                continue
+        for job in self._open():
             with self._store.transaction():
                 current = self._store.get("job", job["name"])
                 if current is not None and current["status"] not in FINAL:
                     self._step(current)
 
+    def _open(self) -> list[Document]:
+        """Jobs that have not ended, oldest first; those that have are never read again."""
+        found = []
+        for name in self._store.names("job"):
+            if name in self._ended:
+                continue
+            job = self._store.get("job", name)
+            if job is not None and job["status"] not in FINAL:
+                found.append(job)
+            else:
+                self._ended.add(name)
+        return found
+
     def stop(self) -> None:
         """End every process group; the jobs stay as they are and run again at the next start."""
-        for job in self._store.all("job"):
-            if job["status"] not in FINAL:
-                processes.send_signal(self._claim(job), signal.SIGKILL)
+        for job in self._open():
+            processes.send_signal(self._claim(job), signal.SIGKILL)
 
     def _step(self, job: Document) -> None:
         steps = {
@@ -198,7 +206,7 @@ class JobRunner:
     def _take_slot(self, job: Document) -> None:
         busy = [
             other
-            for other in self._store.all("job")
+            for other in self._open()
             if other["name"] != job["name"]
             and (other["status"] in ("Preparing", "Running", "Finalizing") or self._stopping(other))
         ]
@@ -221,7 +229,7 @@ class JobRunner:
                 self._launch(job, claim)
             except ArmError as error:
                 move(self._store, job, "Failed", {"code": error.code, "message": error.message})
-        elif time.time() - job["history"][-1]["at"] > _LAUNCH_WITHIN_S:
+        elif not processes.starting(claim, job["history"][-1]["at"]):
             self._requeue(job)
 
     def _launch(self, job: Document, claim: Path) -> None:
@@ -255,9 +263,7 @@ class JobRunner:
 
     def _variables(self, job: Document, environment: Environment, paths: dict[str, Path]) -> dict[str, str]:
         tracking = f"{self._config.url}/mlflow/v2.0{job['workspace']}"
-        mounts = {
-            f"AZURE_ML_{key.split('s.')[0].upper()}_{key.split('.')[1]}": str(p) for key, p in paths.items()
-        }
+        mounts = {f"AZURE_ML_{key.split('s.')[0].upper()}_{key.split('.')[1]}": str(p) for key, p in paths.items()}
         return {
             **os.environ,
             "PATH": f"{self._interpreter(environment)}:{os.environ.get('PATH', '/usr/bin:/bin')}",
@@ -317,8 +323,7 @@ class JobRunner:
         """SIGTERM once, SIGKILL after the grace period, Canceled when the group is gone."""
         claim = self._claim(job)
         waited_s = time.time() - job["history"][-1]["at"]
-        launching = claim in self._launched and processes.leader(claim) is None
-        if launching and waited_s < _LAUNCH_WITHIN_S:
+        if claim in self._launched and processes.starting(claim, job["history"][-1]["at"]):
             return
         if not processes.members(claim):
             move(self._store, job, "Canceled")

@@ -26,9 +26,7 @@ class Models:
         with self._store.transaction():
             known = self._store.get("model", key)
             if known and known["properties"]["modelUri"] != properties["modelUri"]:
-                raise ArmError(
-                    409, "UserError", f"Asset paths cannot be updated: model '{key}' has another modelUri"
-                )
+                raise ArmError(409, "UserError", f"Asset paths cannot be updated: model '{key}' has another modelUri")
             model = {
                 "id": arm_id(workspace, "models", name, "versions", version),
                 "name": version,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -28,6 +29,8 @@ echo $$ > "$claim/pid.new" && mv "$claim/pid.new" "$claim/pid"
 echo $? > "$claim/exit.new" && mv "$claim/exit.new" "$claim/exit"
 """
 
+LAUNCH_WITHIN_S = 5.0
+
 _children: list[subprocess.Popen[bytes]] = []
 
 
@@ -39,7 +42,7 @@ def launch(claim: Path, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str
     with log.open("ab") as output:
         _children.append(
             subprocess.Popen(
-                ["/bin/sh", "-c", _LEADER, "leader", *argv],
+                ["/bin/sh", "-c", _LEADER, str(claim), *argv],
                 cwd=cwd,
                 env={**env, _CLAIM: str(claim)},
                 stdin=subprocess.DEVNULL,
@@ -53,6 +56,23 @@ def launch(claim: Path, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str
 def reap() -> None:
     """Collect ended children, or they stay zombies for as long as the emulator lives."""
     _children[:] = [child for child in _children if child.poll() is None]
+
+
+def kill_children() -> None:
+    """End every group this process has started; adopted ones are ended by their claim."""
+    for child in _children:
+        try:
+            os.killpg(child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    for child in _children:
+        child.wait()
+    _children.clear()
+
+
+def starting(claim: Path, launched_at: float) -> bool:
+    """Whether a leader that was launched (Unix time) has had no time yet to say so."""
+    return leader(claim) is None and time.time() - launched_at < LAUNCH_WITHIN_S
 
 
 def leader(claim: Path) -> int | None:
@@ -76,7 +96,8 @@ def members(claim: Path) -> list[int]:
     group = leader(claim)
     if group is None:
         return []
-    return [pid for pid in psutil.pids() if _group_of(pid) == group and _belongs(pid, claim)]
+    ours = _belongs(group, claim)  # then the group is ours, even where an environment cannot be read
+    return [pid for pid in psutil.pids() if _group_of(pid) == group and (_runs(pid) if ours else _belongs(pid, claim))]
 
 
 def send_signal(claim: Path, number: signal.Signals) -> bool:
@@ -91,10 +112,18 @@ def send_signal(claim: Path, number: signal.Signals) -> bool:
 
 
 def _belongs(pid: int, claim: Path) -> bool:
+    """By its command line (the leader) or its environment; macOS hides that of its own programs."""
     try:
         process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(_CLAIM) == str(claim)
+        return _runs(pid) and (str(claim) in process.cmdline() or process.environ().get(_CLAIM) == str(claim))
     except (psutil.Error, OSError):
+        return False
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
         return False
 
 

@@ -76,9 +76,8 @@ class ServingRunner:
             self._create(deployment, ready)
         elif state == "Succeeded" and not self._running(deployment):
             self._restart(deployment)
-        elif state == "Deleting" and not processes.send_signal(self._claim(deployment), signal.SIGKILL):
-            self._store.delete("deployment", _key(deployment))
-            self._end(deployment, "Succeeded")
+        elif state == "Deleting":
+            self._delete(deployment)
 
     def _create(self, deployment: Document, ready: bool) -> None:
         notes = deployment["emulator"]
@@ -92,6 +91,14 @@ class ServingRunner:
             self._fail(deployment, "the readiness probe failed too often")
         elif not self._running(deployment):
             self._restart(deployment)
+
+    def _delete(self, deployment: Document) -> None:
+        claim = self._claim(deployment)
+        if processes.starting(claim, deployment["emulator"].get("launched", 0.0)):
+            return
+        if not processes.send_signal(claim, signal.SIGKILL):
+            self._store.delete("deployment", _key(deployment))
+            self._end(deployment, "Succeeded")
 
     def _fail(self, deployment: Document, why: str) -> None:
         processes.send_signal(self._claim(deployment), signal.SIGKILL)
@@ -277,6 +284,4 @@ def _free_port() -> int:
 
 def _readiness_limit_s(deployment: Document) -> float:
     probe = {**_PROBE_DEFAULTS, **(deployment["properties"].get("readinessProbe") or {})}
-    return seconds(str(probe["initialDelay"])) + seconds(str(probe["period"])) * int(
-        probe["failureThreshold"]
-    )
+    return seconds(str(probe["initialDelay"])) + seconds(str(probe["period"])) * int(probe["failureThreshold"])

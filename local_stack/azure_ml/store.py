@@ -61,9 +61,7 @@ class Store:
 
     def get(self, kind: str, name: str) -> Document | None:
         with self._lock:
-            row = self._db.execute(
-                "select body from documents where kind = ? and name = ?", (kind, name)
-            ).fetchone()
+            row = self._db.execute("select body from documents where kind = ? and name = ?", (kind, name)).fetchone()
         return None if row is None else json.loads(row[0])
 
     def put(self, kind: str, name: str, body: Document) -> None:
@@ -87,6 +85,12 @@ class Store:
             ).fetchall()
         return [json.loads(row[0]) for row in rows]
 
+    def names(self, kind: str) -> list[str]:
+        """Names of a kind, oldest first."""
+        with self._lock:
+            rows = self._db.execute("select name from documents where kind = ? order by seq", (kind,))
+            return [row[0] for row in rows]
+
     def add_metric(self, run: str, key: str, value: float, step: int, at: int) -> None:
         with self._lock:
             self._db.execute(
@@ -98,8 +102,7 @@ class Store:
         """Points of one curve in the order logged, each with its row id (`after` continues there)."""
         with self._lock:
             rows = self._db.execute(
-                "select id, value, step, at from metrics where run = ? and key = ? and id > ?"
-                " order by id limit ?",
+                "select id, value, step, at from metrics where run = ? and key = ? and id > ? order by id limit ?",
                 (run, key, after, limit),
             ).fetchall()
         return [(row[0], {"key": key, "value": row[1], "step": row[2], "timestamp": row[3]}) for row in rows]

@@ -20,9 +20,7 @@ MUTABLE_JOB_FIELDS = frozenset({"tags", "displayName", "description", "propertie
 # Body keys per resource as the SDK sends them and the REST reference lists them. _FREE: any key below.
 _FREE = True
 _JOB_INPUT = {"*": {"uri": 1, "mode": 1, "jobInputType": 1, "value": 1, "description": 1}}
-_JOB_OUTPUT = {
-    "*": {"uri": 1, "mode": 1, "jobOutputType": 1, "assetName": 1, "assetVersion": 1, "description": 1}
-}
+_JOB_OUTPUT = {"*": {"uri": 1, "mode": 1, "jobOutputType": 1, "assetName": 1, "assetVersion": 1, "description": 1}}
 _PROBE = {"failureThreshold": 1, "successThreshold": 1, "timeout": 1, "period": 1, "initialDelay": 1}
 KEYS: Mapping[str, Any] = {
     "job": {

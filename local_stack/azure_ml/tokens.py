@@ -17,7 +17,7 @@ def local_token(audience: str, lifetime_s: int = 30 * 24 * 3600) -> str:
     claims = {"aud": audience, "tid": "local", "exp": int(time.time()) + lifetime_s}
     parts = ({"alg": "none", "typ": "JWT"}, claims)
     encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts]
-    return ".".join([*encoded, "local"])
+    return ".".join([*encoded, base64.urlsafe_b64encode(b"unsigned").rstrip(b"=").decode()])
 
 
 def check_bearer(header: str | None, audience: str) -> None:
@@ -27,9 +27,7 @@ def check_bearer(header: str | None, audience: str) -> None:
         raise ArmError(401, "AuthenticationFailed", "a bearer token is needed")
     claimed = _audience(token)
     if claimed is not None and claimed.rstrip("/") != audience:
-        raise ArmError(
-            401, "InvalidAuthenticationTokenAudience", f"the token is for {claimed}, not {audience}"
-        )
+        raise ArmError(401, "InvalidAuthenticationTokenAudience", f"the token is for {claimed}, not {audience}")
 
 
 def _audience(token: str) -> str | None:

@@ -16,17 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from rich.console import Console
-
 from cli.client import Api, Refused, Unreachable
-from cli.display import show, utf8_output
+from cli.display import make_console, show, utf8_output
 from cli.follow import follow
 from cli.verdict import verdict_view
 from cli.view import seconds as as_time
 from local_stack import stack
 from local_stack.base_model import BuildFailed, cached_base
 from local_stack.demo.endpoint import Asked, ask
-from local_stack.demo.prepare import DemoFailed, drop, recipe_folder, wipe
+from local_stack.demo.prepare import DemoFailed, drop, fresh, recipe_folder
 from local_stack.demo.report import demo_report, shortfall, write_report
 from local_stack.say import Say
 
@@ -58,7 +56,7 @@ def _demo(recipe: str, root: Path, port: int | None, say: Say) -> None:
     started = time.monotonic()
     spent: dict[str, float] = {}
     folder = recipe_folder(recipe)
-    wipe(root, say)
+    fresh(root, say)
     with _timed(spent, "base_model"):
         cached_base(say)
     with _timed(spent, "start"):
@@ -68,7 +66,7 @@ def _demo(recipe: str, root: Path, port: int | None, say: Say) -> None:
         with _timed(spent, "drop_to_run"):
             drop(folder, zone, say)
             run_id = _await_run(api, recipe)
-        console = Console()
+        console = make_console()
         run = show(console, follow(api, run_id))
         console.print(verdict_view(api, run))
     asked, problem = None, shortfall(run)
@@ -153,9 +151,7 @@ def _hard_timeout(limit_s: float) -> Iterator[None]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m local_stack.demo", description=(__doc__ or "").split("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m local_stack.demo", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--recipe", default="manufacturing", help="folder under recipes/, also the project")
     parser.add_argument("--root", type=Path, default=DEFAULT_ROOT, help="wiped at the start")
     parser.add_argument("--port", type=int, help="of the API; 7071 by default, another if that is taken")

@@ -14,7 +14,7 @@ from local_stack.demo.prepare import DemoFailed
 
 ANSWER_WITHIN_S = 60.0
 # In Azure: az account get-access-token --resource https://ml.azure.com. The emulator takes any word.
-TOKEN = "local"
+BEARER = "Bearer local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Asked:
     def curl(self) -> str:
         """The same request for a shell."""
         body = shlex.quote(json.dumps(self.body, ensure_ascii=False))
-        headers = f"-H 'Authorization: Bearer {TOKEN}' -H 'Content-Type: application/json'"
+        headers = f"-H 'Authorization: {BEARER}' -H 'Content-Type: application/json'"
         return f"curl -s {shlex.quote(self.url)} \\\n  {headers} \\\n  -d {body}"
 
 
@@ -42,7 +42,7 @@ def ask(scoring_uri: str, held_out: Path) -> Asked:
     with held_out.open(encoding="utf-8") as rows:
         *messages, reference = json.loads(next(rows))["messages"]
     url = f"{scoring_uri.rstrip('/').removesuffix('/score')}/v1/chat/completions"
-    headers = {"Authorization": f"Bearer {TOKEN}"}
+    headers = {"Authorization": BEARER}
     body = {"messages": messages, "max_tokens": 64, "temperature": 0}
     try:
         answer = httpx.post(url, json=body, headers=headers, timeout=ANSWER_WITHIN_S, trust_env=False)

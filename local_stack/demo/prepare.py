@@ -12,6 +12,8 @@ from local_stack.say import Say
 
 # train.jsonl starts the run, so what it needs lies there before it.
 DROP_ORDER = ("recipe.yaml", "eval.jsonl", "train.jsonl")
+# Only a folder that a demo made is ever wiped; a stack of the user's own does not have it.
+MARK = ".demo"
 
 
 class DemoFailed(Exception):
@@ -26,17 +28,18 @@ def recipe_folder(name: str) -> Path:
     return REPOSITORY / "recipes" / name
 
 
-def wipe(root: Path, say: Say) -> None:
-    """Stop what an earlier demo left running and delete its folder.
+def fresh(root: Path, say: Say) -> None:
+    """Make the demo's folder; stop what an earlier demo left running there and delete its state first.
 
-    Raises DemoFailed if the folder holds anything that is not a stack's.
+    Raises DemoFailed if the folder holds anything else.
     """
-    if not root.exists():
-        return
-    if any(root.iterdir()) and not (root / "stack.lock").exists():
-        raise DemoFailed(f"{root} is not the folder of an earlier demo; it is left alone")
-    stack.down(root, say)
-    shutil.rmtree(root)
+    if root.exists() and any(root.iterdir()):
+        if not (root / MARK).exists():
+            raise DemoFailed(f"{root} is not the folder of an earlier demo; it is left alone")
+        stack.down(root, say)
+        shutil.rmtree(root)
+    root.mkdir(parents=True, exist_ok=True)
+    (root / MARK).touch()
 
 
 def drop(folder: Path, zone: Path, say: Say) -> None:

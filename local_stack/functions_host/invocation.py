@@ -90,9 +90,7 @@ def decode(binding_type: str, data: Datum, metadata: dict[str, Datum] | None = N
     return converter_for(binding_type).decode(data, trigger_metadata=metadata or {})
 
 
-def log_invocation(
-    function: str, id: str, outcome: str, started: float, *, error: BaseException | None = None
-) -> None:
+def log_invocation(function: str, id: str, outcome: str, started: float, *, error: BaseException | None = None) -> None:
     """One line; `started` is from `time.perf_counter`. An error adds its traceback, never a message body."""
     elapsed_ms = (time.perf_counter() - started) * 1000
     logger.log(

@@ -124,9 +124,7 @@ def _read_host_json(path: Path, problems: list[str]) -> HostConfig:
     return HostConfig(calls, renewal.total_seconds(), prefix.strip("/"))
 
 
-def _read_functions(
-    app: func.FunctionApp, environment: Mapping[str, str], problems: list[str]
-) -> list[LocalFunction]:
+def _read_functions(app: func.FunctionApp, environment: Mapping[str, str], problems: list[str]) -> list[LocalFunction]:
     try:
         functions = app.get_functions()
     except ValueError as error:  # no trigger, or a name twice; the library stops at the first
@@ -138,9 +136,7 @@ def _read_functions(
     return [function for function in found if function]
 
 
-def _read_function(
-    function: Any, environment: Mapping[str, str], problems: list[str]
-) -> LocalFunction | None:
+def _read_function(function: Any, environment: Mapping[str, str], problems: list[str]) -> LocalFunction | None:
     name = function.get_function_name()
     before = len(problems)
 

@@ -36,9 +36,7 @@ def next_occurrence(schedule: str, after: datetime) -> datetime:
 class TimerRunner:
     """Fires one function while it holds the function's lease, a file in `folder` shared by all hosts."""
 
-    def __init__(
-        self, function: LocalFunction, folder: Path, call: Callable[[LocalFunction, Any], Any]
-    ) -> None:
+    def __init__(self, function: LocalFunction, folder: Path, call: Callable[[LocalFunction, Any], Any]) -> None:
         assert isinstance(function.trigger, TimerTrigger)
         self._function, self._trigger, self._call = function, function.trigger, call
         self._lease = folder / f"{function.name}.lease"

@@ -59,9 +59,7 @@ class HttpFront:
         return answer
 
     def _to_request(self, scope: Scope, body: bytes) -> func.HttpRequest:
-        headers = _joined(
-            (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
-        )
+        headers = _joined((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
         query = scope["query_string"].decode("latin-1")
         host = headers.get("host") or ":".join(map(str, scope["server"]))
         url = f"{scope['scheme']}://{host}{scope['raw_path'].decode('latin-1')}"

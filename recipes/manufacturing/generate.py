@@ -145,9 +145,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--train-rows", type=int, default=TRAIN_ROWS)
     parser.add_argument("--shuffle-answers", action="store_true")
     arguments = parser.parse_args(argv)
-    train, held_out = generate(
-        arguments.seed, arguments.train_rows, shuffle_answers=arguments.shuffle_answers
-    )
+    train, held_out = generate(arguments.seed, arguments.train_rows, shuffle_answers=arguments.shuffle_answers)
     write(arguments.output, train, held_out)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
 import threading
 import time
@@ -22,8 +20,10 @@ from shared.clients.azure_ml_connection import (
     make_ml_client,
     parse_url,
 )
-from shared.clients.azure_ml_errors import translate, translated
+from shared.clients.azure_ml_errors import failure_class, translate, translated
 from shared.clients.azure_ml_wire import (
+    chat_text,
+    chat_url,
     deployment_difference,
     folded_status,
     job_difference,
@@ -54,8 +54,6 @@ log = logging.getLogger(__name__)
 _METRICS_PER_PAGE = 1000
 _HTTP_TIMEOUT_S = 30.0
 _DEPLOYMENT_HEADER = "azureml-model-deployment"
-# Azure docs: 408 took too long, 424 the container failed, 429 too busy; 502 to 504 come from the gateway.
-_TRANSIENT_ANSWERS = frozenset({408, 424, 429, 500, 502, 503, 504})
 
 
 class AzureMLClient:
@@ -85,6 +83,7 @@ class AzureMLClient:
         self._credential: Credential | None = None
         self._client: MLClient | None = None
         self._data_plane_url: str | None = None
+        self._scoring_uris: dict[str, str] = {}
         self._http = httpx.Client(timeout=_HTTP_TIMEOUT_S, trust_env=self._workspace.emulator is None)
 
     def close(self) -> None:
@@ -120,7 +119,12 @@ class AzureMLClient:
 
     def begin_cancel(self, name: str) -> None:
         """See JobLauncher."""
-        self._if_found(lambda: self._ml.jobs.begin_cancel(name, polling=False))
+        try:
+            self._if_found(lambda: self._ml.jobs.begin_cancel(name, polling=False))
+        except PermanentFailure:
+            job = self._get_job(name)
+            if job is None or not folded_status(job.status).final:
+                raise
 
     def metric_history(self, job_name: str, key: str) -> list[MetricPoint]:
         """See JobLauncher. Azure docs: MLflow REST `metrics/get-history`; the run id is the job's name."""
@@ -145,13 +149,16 @@ class AzureMLClient:
 
     def _job_view(self, job: Any) -> JobView:
         status = folded_status(job.status)
-        code, message = self._run_error(job.name) if status is JobStatus.FAILED else (None, None)
+        # A job stopped by its own time limit ends cancelled too; only its error tells it from a person's cancel.
+        ended_badly = status in (JobStatus.FAILED, JobStatus.CANCELLED)
+        code, message = self._run_error(job.name) if ended_badly else (None, None)
         studio = (job.services or {}).get("Studio")
         return JobView(
             name=job.name,
             status=status,
             error_code=code,
             error_message=message,
+            failure_class=failure_class(code, message or "") if code else None,
             studio_url=studio.endpoint if studio else None,
         )
 
@@ -160,9 +167,7 @@ class AzureMLClient:
 
         The code is the innermost one: Azure ML wraps the cause in `UserError` or `ServiceError`.
         """
-        details = self._get_json(
-            f"{self._data_plane()}/history/v1.0{self._workspace.arm_id}/runs/{name}/details", {}
-        )
+        details = self._get_json(f"{self._data_plane()}/history/v1.0{self._workspace.arm_id}/runs/{name}/details", {})
         error = ((details or {}).get("error") or {}).get("error") or {}
         code, inner = error.get("code"), error.get("innerError")
         while inner:
@@ -177,9 +182,7 @@ class AzureMLClient:
 
         known = self._if_found(lambda: self._ml.models.get(spec.name, spec.version))
         if known is None:
-            model = Model(
-                name=spec.name, version=spec.version, path=spec.uri, type="custom_model", tags=spec.tags
-            )
+            model = Model(name=spec.name, version=spec.version, path=spec.uri, type="custom_model", tags=spec.tags)
             with translated(f"the folder of model {spec.name}"):
                 known = self._ml.models.create_or_update(model)
         if short_uri(known.path) != short_uri(spec.uri):
@@ -233,7 +236,7 @@ class AzureMLClient:
         deployment = self._get_deployment(endpoint, name)
         if deployment is None:
             return None
-        state = str(getattr(deployment.provisioning_state, "value", deployment.provisioning_state)).lower()
+        state = lowered(deployment.provisioning_state)
         if state == "succeeded":
             return DeploymentView(name=name, state=DeploymentState.SUCCEEDED)
         if state not in ("failed", "canceled"):
@@ -278,25 +281,31 @@ class AzureMLClient:
 
         A plain request, because the SDK's `invoke` keeps a deployment's header for every later call.
         """
-        known = self._get_endpoint(endpoint)
-        if known is None:
-            message = f"endpoint {endpoint} does not exist"
-            raise PermanentFailure(FailureClass.PLATFORM, "azure_ml_not_found", message)
         headers = {"Authorization": f"Bearer {self._token(SCORING_SCOPE)}"}
         if deployment is not None:
             headers[_DEPLOYMENT_HEADER] = deployment
         body = {"messages": messages, "temperature": 0, "max_tokens": max_tokens}
-        url = self._workspace.reachable(_chat_url(known.scoring_uri or ""))
+        url = self._workspace.reachable(chat_url(self._scoring_uri(endpoint)))
         started = time.monotonic()
         try:
             answer = self._http.post(url, json=body, headers=headers, timeout=timeout_s)
         except httpx.HTTPError as error:
             raise Transient("endpoint_unreachable", f"{endpoint}: {type(error).__name__}") from error
         return ChatAnswer(
-            text=_text_of(endpoint, answer),
+            text=chat_text(endpoint, answer),
             deployment=answer.headers.get(_DEPLOYMENT_HEADER) or deployment,
             latency_s=time.monotonic() - started,
         )
+
+    def _scoring_uri(self, endpoint: str) -> str:
+        """Asked for once: it is made of the endpoint's name and the region."""
+        if endpoint not in self._scoring_uris:
+            known = self._get_endpoint(endpoint)
+            if known is None or not known.scoring_uri:
+                message = f"endpoint {endpoint} does not exist"
+                raise PermanentFailure(FailureClass.PLATFORM, "azure_ml_not_found", message)
+            self._scoring_uris[endpoint] = known.scoring_uri
+        return self._scoring_uris[endpoint]
 
     def _get_endpoint(self, name: str) -> Any | None:
         return self._if_found(lambda: self._ml.online_endpoints.get(name))
@@ -371,23 +380,3 @@ class AzureMLClient:
             if found is None:
                 return None
             raise found from error
-
-
-def _chat_url(scoring_uri: str) -> str:
-    """Azure docs: an endpoint forwards any path to the container; its scoring URI may end in `/score`."""
-    return scoring_uri.rstrip("/").removesuffix("/score") + "/v1/chat/completions"
-
-
-def _text_of(endpoint: str, answer: httpx.Response) -> str:
-    if answer.status_code in _TRANSIENT_ANSWERS:
-        inner = answer.headers.get("ms-azureml-model-error-statuscode")
-        message = f"{endpoint} answered {answer.status_code}" + (f" (container: {inner})" if inner else "")
-        raise Transient("endpoint_busy", message)
-    if answer.status_code != 200:
-        message = f"{endpoint} answered {answer.status_code}: {answer.text[:300]}"
-        raise PermanentFailure(FailureClass.PLATFORM, "endpoint_refused", message)
-    with contextlib.suppress(json.JSONDecodeError, KeyError, IndexError, TypeError):
-        return str(answer.json()["choices"][0]["message"]["content"] or "")
-    raise PermanentFailure(
-        FailureClass.PLATFORM, "endpoint_answer_unreadable", f"{endpoint}: no chat completion"
-    )

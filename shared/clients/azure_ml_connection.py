@@ -94,7 +94,11 @@ class LocalCredential:
 
         expires = int(time.time()) + 3600
         claims = {"aud": scopes[0].removesuffix("/.default"), "tid": "local", "exp": expires}
-        return AccessToken(f"{_encoded({'alg': 'none'})}.{_encoded(claims)}.local", expires)
+        return AccessToken(f"{_encoded({'alg': 'none'})}.{_encoded(claims)}.{_UNSIGNED}", expires)
+
+
+# The SDK reads the tenant from the token and logs a line per call if the third part is not base64.
+_UNSIGNED = base64.urlsafe_b64encode(b"unsigned").rstrip(b"=").decode()
 
 
 def _encoded(part: dict[str, Any]) -> str:
@@ -124,7 +128,7 @@ def make_ml_client(url: str, credential: Credential) -> MLClient:
     options: dict[str, Any] = {"retry_total": 3, "retry_backoff_max": 5, "read_timeout": 60}
     if workspace.emulator is not None:
         options["transport"] = _loopback_transport(workspace)
-    return MLClient(
+    client = MLClient(
         credential,
         workspace.subscription,
         workspace.resource_group,
@@ -134,6 +138,8 @@ def make_ml_client(url: str, credential: Credential) -> MLClient:
         connection_timeout=10,
         **options,
     )
+    _hush_sdk()
+    return client
 
 
 def _loopback_transport(workspace: Workspace) -> Any:
@@ -160,7 +166,7 @@ def _loopback_transport(workspace: Workspace) -> Any:
 def _tame_sdk() -> None:
     """Switch off what the SDK does beside the call (SDK source, azure-ai-ml 1.35.2): it runs git in the
     working directory for every job, prints a dot per poll, polls from a thread of its own until a
-    deployment has ended, and logs warnings about its own experimental classes."""
+    deployment has ended, warns of its own experimental classes, and logs two lines per call."""
     logging.getLogger("azure.ai.ml._utils._experimental").setLevel(logging.ERROR)
     from azure.ai.ml.operations import _job_operations, _online_deployment_operations
     from azure.mgmt.core.polling.arm_polling import ARMPolling
@@ -173,3 +179,13 @@ def _tame_sdk() -> None:
     deployments: Any = _online_deployment_operations
     jobs.get_git_properties = dict
     deployments.AzureMLPolling = StartOnly
+
+
+def _hush_sdk() -> None:
+    """After the client is made, for the SDK sets levels of its own while it is. Its telemetry logger
+    reports every 404 as an error; what matters of a failure is in the exception."""
+    telemetry = "azure.ai.ml._telemetry"
+    for name in ("azure.ai.ml", telemetry, *list(logging.root.manager.loggerDict)):
+        if name.startswith("azure.ai.ml"):
+            least = logging.CRITICAL if name.startswith(telemetry) else logging.WARNING
+            logging.getLogger(name).setLevel(max(least, logging.getLogger(name).level))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+import httpx
+
+from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.jobs import DeploymentSpec, JobSpec, JobStatus
 from shared.domain.recipe import Tier
 
@@ -35,6 +40,8 @@ _STATUS = {
 # Azure docs: request timeout at most 180 s, default 5 s; concurrency defaults to 1.
 REQUEST_TIMEOUT_MS = 120_000
 CONCURRENT_REQUESTS = 32
+# Azure docs: 408 took too long, 424 the container failed, 429 too busy; 502 to 504 come from the gateway.
+_TRANSIENT_ANSWERS = frozenset({408, 424, 429, 500, 502, 503, 504})
 # Loading tens of gigabytes of weights takes minutes: 60 s + 60 x 30 s.
 _READINESS = {"initial_delay": 60, "period": 30, "timeout": 10, "failure_threshold": 60}
 
@@ -79,12 +86,8 @@ def job_of(spec: JobSpec, experiment: str, identity_client_id: str | None) -> An
         experiment_name=experiment,
         command=spec.command,
         environment=spec.environment,
-        inputs={
-            name: Input(type=input_type(uri), path=uri, mode="ro_mount") for name, uri in spec.inputs.items()
-        },
-        outputs={
-            name: Output(type="uri_folder", path=uri, mode="rw_mount") for name, uri in spec.outputs.items()
-        },
+        inputs={name: Input(type=input_type(uri), path=uri, mode="ro_mount") for name, uri in spec.inputs.items()},
+        outputs={name: Output(type="uri_folder", path=uri, mode="rw_mount") for name, uri in spec.outputs.items()},
         instance_type=spec.instance_type,
         instance_count=1,
         job_tier=_JOB_TIER[spec.tier],
@@ -165,3 +168,22 @@ def _name_version(reference: Any) -> str:
     text = str(reference or "").removeprefix("azureml:")
     parts = text.split("/")
     return f"{parts[-3]}:{parts[-1]}" if len(parts) > 3 and parts[-2] == "versions" else text
+
+
+def chat_url(scoring_uri: str) -> str:
+    """Azure docs: an endpoint forwards any path to the container; its scoring URI may end in `/score`."""
+    return scoring_uri.rstrip("/").removesuffix("/score") + "/v1/chat/completions"
+
+
+def chat_text(endpoint: str, answer: httpx.Response) -> str:
+    """The answer's text. Raises Transient if the endpoint is busy or its container failed."""
+    if answer.status_code in _TRANSIENT_ANSWERS:
+        inner = answer.headers.get("ms-azureml-model-error-statuscode")
+        message = f"{endpoint} answered {answer.status_code}" + (f" (container: {inner})" if inner else "")
+        raise Transient("endpoint_busy", message)
+    if answer.status_code != 200:
+        message = f"{endpoint} answered {answer.status_code}: {answer.text[:300]}"
+        raise PermanentFailure(FailureClass.PLATFORM, "endpoint_refused", message)
+    with contextlib.suppress(json.JSONDecodeError, KeyError, IndexError, TypeError):
+        return str(answer.json()["choices"][0]["message"]["content"] or "")
+    raise PermanentFailure(FailureClass.PLATFORM, "endpoint_answer_unreadable", f"{endpoint}: no chat completion")

@@ -52,9 +52,7 @@ class BaseModelEntry(Frozen):
     id: str
     licence: str = Field(description="SPDX id, or LicenseRef-...")
     licence_policy: Literal["allow", "review", "deny"]
-    duties: tuple[str, ...] = Field(
-        default=(), description="what the licence asks of its user, or why it refuses"
-    )
+    duties: tuple[str, ...] = Field(default=(), description="what the licence asks of its user, or why it refuses")
     needs_use_case: bool = False
     excluded_uses: tuple[str, ...] = Field(
         default=(), description="words of a use case that the acceptable use policy rules out"
@@ -74,9 +72,7 @@ class BaseModelEntry(Frozen):
     def dims(self) -> Architecture:
         """The architecture. Raises PermanentFailure (licence) for an entry that is listed to be refused."""
         if self.architecture is None:
-            raise PermanentFailure(
-                FailureClass.LICENCE, "licence_denied", f"{self.id} is not offered", "base_model"
-            )
+            raise PermanentFailure(FailureClass.LICENCE, "licence_denied", f"{self.id} is not offered", "base_model")
         return self.architecture
 
 
@@ -191,9 +187,7 @@ _ENTRIES = (
         id="mistralai/Ministral-8B-Instruct-2410",
         licence="LicenseRef-mistral-research-0.1",
         licence_policy="deny",
-        duties=(
-            "The Mistral Research licence bars commercial use, internal use included, without a contract.",
-        ),
+        duties=("The Mistral Research licence bars commercial use, internal use included, without a contract.",),
     ),
     BaseModelEntry(
         id="mistralai/Codestral-22B-v0.1",
@@ -210,9 +204,7 @@ def find_entry(base_model: str) -> BaseModelEntry:
     """The entry of a base model. Raises PermanentFailure (licence, `unknown_base_model`)."""
     entry = CATALOGUE.get(base_model)
     if entry is None:
-        raise PermanentFailure(
-            FailureClass.LICENCE, "unknown_base_model", _unknown_message(base_model), "base_model"
-        )
+        raise PermanentFailure(FailureClass.LICENCE, "unknown_base_model", _unknown_message(base_model), "base_model")
     return entry
 
 

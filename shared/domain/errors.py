@@ -61,9 +61,7 @@ class Transient(DroptuneError):
 class PermanentFailure(DroptuneError):
     """A step cannot do its work; carries the failure class that decides about another attempt."""
 
-    def __init__(
-        self, failure_class: FailureClass, code: str, message: str, param: str | None = None
-    ) -> None:
+    def __init__(self, failure_class: FailureClass, code: str, message: str, param: str | None = None) -> None:
         super().__init__(code, message, param)
         self.failure_class = failure_class
 

@@ -229,9 +229,7 @@ class RunCancelled(Event):
     by: str
 
 
-EVENT_TYPES: dict[str, type[Event]] = {
-    cls.wire_type: cls for cls in Event.__subclasses__()
-}
+EVENT_TYPES: dict[str, type[Event]] = {cls.wire_type: cls for cls in Event.__subclasses__()}
 
 
 def parse_event(body: dict[str, Any]) -> Event:

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.domain.errors import FailureClass
 from shared.domain.recipe import Tier
 
 
@@ -49,6 +50,7 @@ class JobView(Frozen):
     status: JobStatus
     error_code: str | None = None
     error_message: str | None = None
+    failure_class: FailureClass | None = Field(default=None, description="of the error, where it is known")
     studio_url: str | None = None
 
 

@@ -274,9 +274,7 @@ def _settings(wanted: ResolvedHyperparameters) -> Iterator[ResolvedHyperparamete
     divisors = [size for size in range(wanted.batch_size, 0, -1) if wanted.batch_size % size == 0]
     for checkpointing in (False, True):
         for size in divisors:
-            yield wanted.model_copy(
-                update={"micro_batch_size": size, "gradient_checkpointing": checkpointing}
-            )
+            yield wanted.model_copy(update={"micro_batch_size": size, "gradient_checkpointing": checkpointing})
 
 
 def _explain_fit(sku: Sku, chosen: ResolvedHyperparameters, needed: int, reasons: dict[str, str]) -> None:
@@ -349,9 +347,9 @@ def estimate_cost(
         return (2 * start if sku.gpus else 0.0) + (train_s + models * answers / answer_rate) / 3600
 
     low = hours(JOB_START_HOURS_LOW, CHARACTERS_PER_TOKEN_HIGH, UTILISATION_HIGH, ANSWER_TOKENS_PER_S_HIGH, 2)
-    high = hours(
-        JOB_START_HOURS_HIGH, CHARACTERS_PER_TOKEN_LOW, UTILISATION_LOW, ANSWER_TOKENS_PER_S_LOW, 3
-    ) * (SPOT_REPEAT if spot else 1.0)
+    high = hours(JOB_START_HOURS_HIGH, CHARACTERS_PER_TOKEN_LOW, UTILISATION_LOW, ANSWER_TOKENS_PER_S_LOW, 3) * (
+        SPOT_REPEAT if spot else 1.0
+    )
     hourly = sku.price(spot=spot)
     return CostEstimate(
         low_usd=round(low * hourly, 2),
@@ -369,8 +367,6 @@ def check_budget(recipe: Recipe, estimate: CostEstimate) -> list[Problem]:
         message = f"the run costs at least {estimate.low_usd:.2f} USD, the budget is {budget.max_usd:.2f} USD"
         problems.append(Problem(code="over_budget", message=message, param="budget.max_usd"))
     if estimate.hours_low > budget.deadline_hours:
-        message = (
-            f"the run takes at least {estimate.hours_low:.1f} h, allowed are {budget.deadline_hours:g} h"
-        )
+        message = f"the run takes at least {estimate.hours_low:.1f} h, allowed are {budget.deadline_hours:g} h"
         problems.append(Problem(code="over_deadline", message=message, param="budget.deadline_hours"))
     return problems

@@ -31,9 +31,7 @@ class Hyperparameters(Part):
     """Supervised QLoRA settings; `auto` is resolved from the data and the base model."""
 
     n_epochs: Annotated[int, Field(ge=1, le=25)] | Auto = AUTO
-    batch_size: Annotated[int, Field(ge=1, le=1024)] | Auto = Field(
-        default=AUTO, description="rows per optimiser step"
-    )
+    batch_size: Annotated[int, Field(ge=1, le=1024)] | Auto = Field(default=AUTO, description="rows per optimiser step")
     learning_rate: Annotated[float, Field(gt=0, lt=1)] | Auto = AUTO
     lora_rank: Annotated[int, Field(ge=1, le=256)] | Auto = AUTO
     max_length_tokens: Annotated[int, Field(ge=16, le=131_072)] | Auto = Field(
@@ -69,9 +67,7 @@ class Gate(Part):
     max_regression: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.05, description="largest drop tolerated in any slice"
     )
-    min_rows: Annotated[int, Field(ge=2)] = Field(
-        default=20, description="fewer held-out rows than this prove nothing"
-    )
+    min_rows: Annotated[int, Field(ge=2)] = Field(default=20, description="fewer held-out rows than this prove nothing")
 
 
 class Evaluation(Part):

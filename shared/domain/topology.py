@@ -25,8 +25,6 @@ class Topology:
     def entities(self) -> tuple[str, ...]:
         """Every entity a receiver can open, dead-letter queues left out."""
         subscriptions = tuple(
-            f"{topic}/{subscription.name}"
-            for topic, many in self.topics.items()
-            for subscription in many
+            f"{topic}/{subscription.name}" for topic, many in self.topics.items() for subscription in many
         )
         return self.queues + subscriptions

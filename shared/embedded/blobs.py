@@ -82,9 +82,7 @@ class FileBlobStore:
             except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
                 if if_absent and file.is_file():
                     raise StoreConflict(f"blob {path}") from error
-                raise InvalidInput(
-                    "blob_name_taken", f"{path} is a folder or lies below another blob", path
-                ) from error
+                raise InvalidInput("blob_name_taken", f"{path} is a folder or lies below another blob", path) from error
         finally:
             tmp.unlink(missing_ok=True)
         info = _info(path, status)

@@ -219,22 +219,16 @@ class SqliteEventBus:
                     else:
                         self._unlock(connection, name, sequence, delivery_count)
 
-    def _unlock(
-        self, connection: sqlite3.Connection, entity: str, sequence: int, delivery_count: int
-    ) -> None:
+    def _unlock(self, connection: sqlite3.Connection, entity: str, sequence: int, delivery_count: int) -> None:
         limit = self._topology.max_delivery_count
         if delivery_count >= limit and not entity.endswith(DEAD_LETTERS):
             description = f"the message was delivered {delivery_count} times, the maximum is {limit}"
             self._bury(connection, entity, sequence, MAX_DELIVERY_COUNT_EXCEEDED, description)
             return
-        connection.execute(
-            "UPDATE messages SET due_at = NULL, lock_token = NULL WHERE sequence = ?", (sequence,)
-        )
+        connection.execute("UPDATE messages SET due_at = NULL, lock_token = NULL WHERE sequence = ?", (sequence,))
         self._arrived[entity].notify_all()
 
-    def _bury(
-        self, connection: sqlite3.Connection, entity: str, sequence: int, reason: str, description: str
-    ) -> None:
+    def _bury(self, connection: sqlite3.Connection, entity: str, sequence: int, reason: str, description: str) -> None:
         connection.execute(
             "UPDATE messages SET entity = ?, due_at = NULL, lock_token = NULL,"
             " dead_letter_reason = ?, dead_letter_description = ? WHERE sequence = ?",
@@ -253,9 +247,7 @@ class SqliteEventBus:
 
 def _unknown(entity: str) -> PermanentFailure:
     # A platform that was not set up as the program expects; no fault of whoever brought the data.
-    return PermanentFailure(
-        FailureClass.PLATFORM, "unknown_entity", f"the bus has no entity {entity}", entity
-    )
+    return PermanentFailure(FailureClass.PLATFORM, "unknown_entity", f"the bus has no entity {entity}", entity)
 
 
 def _row(message: Message, now: int) -> tuple[Any, ...]:
@@ -273,9 +265,7 @@ def _row(message: Message, now: int) -> tuple[Any, ...]:
     scheduled_at = None
     if message.scheduled_at is not None:
         if message.scheduled_at.tzinfo is None:
-            raise InvalidInput(
-                "naive_time", f"message {message.id} is scheduled without a time zone", "scheduled_at"
-            )
+            raise InvalidInput("naive_time", f"message {message.id} is scheduled without a time zone", "scheduled_at")
         scheduled_at = to_microseconds(message.scheduled_at)
     due_at = scheduled_at if scheduled_at is not None and scheduled_at > now else None
     return due_at, now, message.id, message.subject, properties, scheduled_at, message.body

@@ -92,9 +92,7 @@ class SqliteRunStore:
         refuse: more than 100 writes, more than 2 MB, an id with one of `/ \\ ? #`, a reserved field.
         """
         if len(writes) > MAX_BATCH_WRITES:
-            raise InvalidInput(
-                "batch_too_large", f"a batch has at most {MAX_BATCH_WRITES} writes, not {len(writes)}"
-            )
+            raise InvalidInput("batch_too_large", f"a batch has at most {MAX_BATCH_WRITES} writes, not {len(writes)}")
         bodies = [_checked_body(write) for write in writes]
         size = sum(len(body.encode()) for body in bodies)
         if size > MAX_BATCH_BYTES:

@@ -38,11 +38,11 @@ def _ended(job: JobRef, view: JobView, run: Run, services: Services) -> Fact:
         assert result.failure_class is not None
         assert result.problem is not None
         return Fact(JobFailed, job=job.name, failure_class=result.failure_class, problem=result.problem)
-    if view.status is JobStatus.CANCELLED:
+    if view.status is JobStatus.CANCELLED and view.error_code is None:
         return _failed(job.name, FailureClass.PLATFORM, "job_cancelled", "somebody else cancelled the job")
-    if view.status is JobStatus.FAILED:
-        code = view.error_code or "job_failed"
-        return _failed(job.name, FailureClass.PLATFORM, code, view.error_message or "no reason was given")
+    if view.status is not JobStatus.COMPLETED:  # by itself, or cancelled by its time limit
+        known, code = view.failure_class or FailureClass.PLATFORM, view.error_code or "job_failed"
+        return _failed(job.name, known, code, view.error_message or "no reason was given")
     if result is None:
         message = "the job says Completed but wrote no result"
         return _failed(job.name, FailureClass.CODE, "no_result", message)

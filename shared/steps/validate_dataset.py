@@ -109,9 +109,7 @@ def _passed(run: Run, validated: Validated, curated: CuratedVersion, services: S
 def _rejected(run: Run, report: Report, services: Services) -> Outcome:
     write_model(services.blobs, paths.report(run.id), report)
     found = summary(report)
-    fact = Fact(
-        ValidationFailed, codes=found.codes, errors=found.errors, report=f"/api/runs/{run.id}/report"
-    )
+    fact = Fact(ValidationFailed, codes=found.codes, errors=found.errors, report=f"/api/runs/{run.id}/report")
     return Outcome(
         status=Status.REJECTED,
         changes={"validation": found},

@@ -104,9 +104,7 @@ CODES: dict[str, Code] = {
         "A message has a key that is not used, or a weight where it has no meaning; it was left out.",
         "Keep role, content, name, tool_calls, tool_call_id; weight on assistant messages only.",
     ),
-    "unrecognized_role": _error(
-        "A message has an unknown role.", "Use system, developer, user, assistant or tool."
-    ),
+    "unrecognized_role": _error("A message has an unknown role.", "Use system, developer, user, assistant or tool."),
     "legacy_function_call": _error(
         "A message uses `function_call` or the role function, which are not read yet.",
         "Write it as tool_calls and the role tool.",

@@ -12,9 +12,7 @@ import orjson
 
 # What a reader gets for a role; developer is OpenAI's newer name for system.
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
-_MESSAGE_KEYS = frozenset(
-    {"role", "content", "name", "tool_calls", "tool_call_id", "weight", "function_call"}
-)
+_MESSAGE_KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "weight", "function_call"})
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 # Ways to write a key's end, or text like it, that the counts in `_has_duplicate_key` would miss.
 _UNUSUAL = re.compile(rb'\\u00(?:22|3[aA])|"[ \t\r]+:')

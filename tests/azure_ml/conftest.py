@@ -27,9 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == Path(__file__).parent:
             # The SDK builds schemas in a way that marshmallow 4 will no longer have.
-            item.add_marker(
-                pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning")
-            )
+            item.add_marker(pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning"))
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +40,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     (blobs / "curated" / "p" / "1" / "train.jsonl").write_text("{}\n")
     (blobs / "curated" / "p" / "recipe.json").write_text('{"a": 1}')
     environments = {**load_environments(None), "echo:1": Environment(serve=ECHO)}
-    config = Config(
-        root / "azure_ml", blobs, 0, slots=2, tick_s=0.02, stop_grace_s=0.5, environments=environments
-    )
+    config = Config(root / "azure_ml", blobs, 0, slots=2, tick_s=0.02, stop_grace_s=0.5, environments=environments)
     events: list[dict[str, Any]] = []
     with running(config, events.append) as emulator:
         client = AzureMLClient(f"azureml+http://127.0.0.1:{emulator.config.port}/{WORKSPACE}")

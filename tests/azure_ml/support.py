@@ -22,9 +22,7 @@ from shared.domain.jobs import DeploymentSpec, JobSpec, JobStatus, JobView
 from shared.domain.recipe import Tier
 
 WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"
-ARM_WORKSPACE = (
-    "/subscriptions/local/resourceGroups/local/providers/Microsoft.MachineLearningServices/workspaces/local"
-)
+ARM_WORKSPACE = "/subscriptions/local/resourceGroups/local/providers/Microsoft.MachineLearningServices/workspaces/local"
 ECHO = ("{python}", str(Path(__file__).with_name("echo_server.py")), "{model}", "{port}")
 TOKEN = {"Authorization": "Bearer local"}
 
@@ -123,9 +121,7 @@ class Process:
     def start(self) -> None:
         command = [sys.executable, "-m", "local_stack.azure_ml", "--root", str(self.root / "azure_ml")]
         command += ["--blob-root", str(self.root / "blobs"), "--port", str(self.port), *self.arguments]
-        self.process = subprocess.Popen(
-            command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=sys.stderr, text=True
-        )
+        self.process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=sys.stderr, text=True)
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == f"ready {self.port}\n"
 

@@ -122,9 +122,7 @@ def test_the_message_is_the_services_own_sentence() -> None:
         (None, None, FailureClass.PLATFORM),
     ],
 )
-def test_a_failed_job_or_deployment_has_a_class(
-    code: str | None, message: str | None, failure: FailureClass
-) -> None:
+def test_a_failed_job_or_deployment_has_a_class(code: str | None, message: str | None, failure: FailureClass) -> None:
     assert failure_class(code, message) is failure
 
 
@@ -144,9 +142,7 @@ def test_the_states_of_azure_ml_are_folded(names: tuple[str, ...], status: JobSt
 
 
 @pytest.mark.parametrize("name", ["Unknown", "Teleporting", None])
-def test_a_state_not_known_counts_as_running_and_is_logged(
-    name: str | None, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_state_not_known_counts_as_running_and_is_logged(name: str | None, caplog: pytest.LogCaptureFixture) -> None:
     assert folded_status(name) is JobStatus.RUNNING
     assert "treated as running" in caplog.text
 

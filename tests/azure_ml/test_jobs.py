@@ -146,10 +146,7 @@ def test_a_queued_job_can_be_cancelled(local: Local) -> None:
 
 
 def test_a_running_job_is_asked_to_stop_before_it_is_killed(local: Local) -> None:
-    script = (
-        "trap 'echo asked > ${{outputs.model}}/asked; exit 0' TERM;"
-        " echo > ${{outputs.model}}/up; sleep 60 & wait"
-    )
+    script = "trap 'echo asked > ${{outputs.model}}/asked; exit 0' TERM; echo > ${{outputs.model}}/up; sleep 60 & wait"
     local.client.submit(job("stops", script))
     eventually((local.blobs / "runs/stops/model/up").exists)
     local.client.begin_cancel("stops")
@@ -160,9 +157,7 @@ def test_a_running_job_is_asked_to_stop_before_it_is_killed(local: Local) -> Non
 
 
 def test_a_job_that_ignores_the_request_is_killed(local: Local) -> None:
-    local.client.submit(
-        job("stubborn", "trap '' TERM; echo > ${{outputs.model}}/up; while :; do sleep 0.1; done")
-    )
+    local.client.submit(job("stubborn", "trap '' TERM; echo > ${{outputs.model}}/up; while :; do sleep 0.1; done"))
     eventually((local.blobs / "runs/stubborn/model/up").exists)
     local.client.begin_cancel("stubborn")
     assert local.finish("stubborn").status is JobStatus.CANCELLED

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections import Counter
 from typing import Any
 
@@ -18,9 +20,7 @@ CANDIDATE = ModelSpec(name="candidate", version="1", uri="azureml://datastores/m
 HELLO = [{"role": "user", "content": "hello"}]
 
 
-def created(
-    local: Local, endpoint: str, name: str, model: str = "champion:1", **changes: Any
-) -> DeploymentView:
+def created(local: Local, endpoint: str, name: str, model: str = "champion:1", **changes: Any) -> DeploymentView:
     local.client.begin_deployment(deployment(endpoint, name, model, **changes))
 
     def over() -> DeploymentView | None:
@@ -113,9 +113,7 @@ def test_a_chat_is_greedy_and_names_no_model(local: Local) -> None:
     headers = {**TOKEN, "azureml-model-deployment": "blue"}
     asked = local.client.chat(name, HELLO, deployment="blue", max_tokens=7)
     assert asked.text == "champion: hello"
-    answer = httpx.post(
-        f"{local.url}/endpoints/greedy/v1/chat/completions", json={"messages": HELLO}, headers=headers
-    )
+    answer = httpx.post(f"{local.url}/endpoints/greedy/v1/chat/completions", json={"messages": HELLO}, headers=headers)
     assert answer.json()["asked"] == {"messages": HELLO}
     assert answer.headers["azureml-model-deployment"] == "blue"
 
@@ -171,14 +169,21 @@ def test_a_deployment_that_never_gets_ready_fails(local: Local) -> None:
     view = created(local, name, "green")
     assert view.state is DeploymentState.SUCCEEDED
     failed = eventually(
-        lambda: (
-            (found := local.client.get_deployment(name, "blue"))
-            and found.state is DeploymentState.FAILED
-            and found
-        )
+        lambda: (found := local.client.get_deployment(name, "blue")) and found.state is DeploymentState.FAILED and found
     )
     assert failed
     assert failed.error_code == "ResourceNotReady"
+
+
+def test_nothing_is_printed_and_no_thread_keeps_polling(
+    local: Local, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        name = endpoint_with(local, "silent", "blue")
+        set_traffic(local, name, {"blue": 100})
+    assert capfd.readouterr() == ("", "")
+    assert [record.name for record in caplog.records if record.name.startswith("azure.ai.ml")] == []
+    eventually(lambda: not [t for t in threading.enumerate() if t.name.startswith("LROPoller")])
 
 
 def test_the_same_deployment_again_is_fine_and_another_one_of_that_name_is_refused(local: Local) -> None:

@@ -18,10 +18,7 @@ def group_of(process: Process, name: str, attempt: int = 1) -> int:
 
 
 def test_a_running_job_outlives_the_emulator_and_is_taken_over_by_the_next_one(process: Process) -> None:
-    script = (
-        "echo run >> ${{outputs.model}}/runs;"
-        " while [ ! -e ${{outputs.model}}/go ]; do sleep 0.05; done; exit 7"
-    )
+    script = "echo run >> ${{outputs.model}}/runs; while [ ! -e ${{outputs.model}}/go ]; do sleep 0.05; done; exit 7"
     process.client.submit(job("outlives", script))
     started(process.client, "outlives")
     group = group_of(process, "outlives")
@@ -50,10 +47,7 @@ def test_a_job_that_ended_while_the_emulator_was_down_keeps_its_exit_code(proces
 
 
 def test_a_job_killed_with_its_machine_is_queued_again_as_the_same_job(process: Process) -> None:
-    script = (
-        "echo run >> ${{outputs.model}}/runs;"
-        " if [ $(wc -l < ${{outputs.model}}/runs) = 1 ]; then sleep 60; fi"
-    )
+    script = "echo run >> ${{outputs.model}}/runs; if [ $(wc -l < ${{outputs.model}}/runs) = 1 ]; then sleep 60; fi"
     process.client.submit(job("preempted", script))
     started(process.client, "preempted")
     eventually((process.root / "blobs/runs/preempted/model/runs").exists)
@@ -91,9 +85,7 @@ def test_a_deployment_outlives_the_emulator_and_is_started_again_if_it_died(proc
     question = [{"role": "user", "content": "hello"}]
     assert client.chat("restarts", question, deployment="blue").text == "champion: hello"
     os.killpg(first, signal.SIGKILL)
-    second = eventually(
-        lambda: (folder / "attempts/2/pid").exists() and (folder / "attempts/2/pid").read_text()
-    )
+    second = eventually(lambda: (folder / "attempts/2/pid").exists() and (folder / "attempts/2/pid").read_text())
     assert int(str(second)) != first
     eventually(lambda: _answers(process))
 

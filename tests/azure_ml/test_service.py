@@ -143,9 +143,7 @@ def test_registering_a_model_is_an_event_once(local: Local) -> None:
     for _ in range(2):
         local.arm("PUT", "models/announced/versions/3", body)
     mine = eventually(lambda: [e for e in local.events if e["data"].get("ModelName") == "announced"])
-    assert [(event["subject"], event["data"]["ModelVersion"]) for event in mine] == [
-        ("models/announced:3", "3")
-    ]
+    assert [(event["subject"], event["data"]["ModelVersion"]) for event in mine] == [("models/announced:3", "3")]
 
 
 def test_events_can_be_lost_on_purpose(local: Local) -> None:

@@ -102,6 +102,7 @@ class FakeDroptune:
             self.states.pop(0)
             run = self.states[0]
         body = {**run.model_dump(mode="json"), "a_field_of_a_newer_server": 1}
+        body["dataset"]["another"] = [2]
         return JSONResponse(body, headers={"ETag": f'"{run.revision}"'})
 
 

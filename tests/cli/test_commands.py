@@ -61,9 +61,7 @@ def test_watch_says_each_change_once_and_ends_with_the_verdict(
     assert "estimated 0.0100 to 0.0200 USD" in said
 
 
-def test_watch_says_why_a_run_failed(
-    fake: FakeDroptune, droptune: Cli, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_watch_says_why_a_run_failed(fake: FakeDroptune, droptune: Cli, capsys: pytest.CaptureFixture[str]) -> None:
     fake.states = life(Status.RECEIVED, Status.FAILED, error=BROKEN)
     assert droptune("watch", RUN_ID) == 12
     assert "quota: no_quota: no cores left (instance_type)" in capsys.readouterr().out
@@ -133,9 +131,7 @@ def test_cancel_asks_for_that_run(fake: FakeDroptune, droptune: Cli) -> None:
     assert fake.cancelled == [RUN_ID]
 
 
-def test_an_error_of_the_api_is_one_line(
-    fake: FakeDroptune, droptune: Cli, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_error_of_the_api_is_one_line(fake: FakeDroptune, droptune: Cli, capsys: pytest.CaptureFixture[str]) -> None:
     assert droptune("watch", "r-2") == Exit.REFUSED
     assert capsys.readouterr().err == "run_not_found: no run r-2 (run_id)\n"
 

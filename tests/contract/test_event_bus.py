@@ -102,9 +102,7 @@ def test_a_message_is_settled_once(bused: BusBackend) -> None:
     bused.bus.dead_letter(third, "Broken", "no JSON")
     for settled in (first, second, third):
         for settle in settlements(bused.bus):
-            with pytest.raises(
-                LockLost, match=f"lock_lost: the lock of message {settled.message.id} is gone"
-            ):
+            with pytest.raises(LockLost, match=f"lock_lost: the lock of message {settled.message.id} is gone"):
                 settle(settled)
     assert (bused.bus.depth(QUEUE), bused.bus.depth(DEAD)) == (1, 1)
 
@@ -427,9 +425,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(target=held, at_most=st.integers(1, 4))
     def receive(self, at_most: int) -> Any:
         self.catch_up()
-        ready = sorted(
-            (one for one in self.queue if not one.due and not one.token), key=lambda one: one.order
-        )
+        ready = sorted((one for one in self.queue if not one.due and not one.token), key=lambda one: one.order)
         received = self.backend.take(QUEUE, at_most)
         assert ids(received) == [one.id for one in ready[: len(received)]]
         assert len(received) <= at_most

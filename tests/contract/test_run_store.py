@@ -247,9 +247,7 @@ def test_a_partition_is_listed_by_type_and_ordered_by_id(store: RunStore, partit
     assert store.list_partition(partition, "run")[0] == store.get(partition, "a")
 
 
-def test_a_query_spans_partitions_and_puts_the_newest_first(
-    store: RunStore, partition: str, kind: str
-) -> None:
+def test_a_query_spans_partitions_and_puts_the_newest_first(store: RunStore, partition: str, kind: str) -> None:
     for id, day in (("old", 1), ("tie-b", 2), ("tie-a", 2), ("new", 3)):
         store.batch(f"{partition}-{id}", [create(id, type=kind, created_at=f"2026-01-0{day}T00:00:00Z")])
     found, cursor = store.query(kind)
@@ -303,9 +301,7 @@ def test_pages_hold_every_document_once_though_others_are_written_meanwhile(
     assert seen == expected
 
 
-def test_equal_ids_of_two_partitions_are_both_in_the_pages(
-    store: RunStore, partition: str, kind: str
-) -> None:
+def test_equal_ids_of_two_partitions_are_both_in_the_pages(store: RunStore, partition: str, kind: str) -> None:
     for n in range(3):
         store.batch(f"{partition}-{n}", [create("run", type=kind, n=n)])
     seen = []
@@ -360,9 +356,7 @@ def test_of_eight_writers_one_gets_the_claim(store: RunStore, partition: str) ->
 
 _IDS = st.sampled_from("abc")
 _WRITES = st.lists(
-    st.tuples(
-        st.sampled_from(["create", "replace", "delete"]), _IDS, st.sampled_from([None, "current", "stale"])
-    ),
+    st.tuples(st.sampled_from(["create", "replace", "delete"]), _IDS, st.sampled_from([None, "current", "stale"])),
     min_size=1,
     max_size=5,
 )

@@ -28,9 +28,7 @@ PHI = "microsoft/Phi-4"
 
 def plan(base_model: str = TINY, rows: int = 1500, characters: int = 100, **settings):
     given = {"use_case": "maintenance logs", **settings}
-    return resolve(
-        Recipe(base_model=base_model, **given), "part-codes", train_rows=rows, characters_max=characters
-    )
+    return resolve(Recipe(base_model=base_model, **given), "part-codes", train_rows=rows, characters_max=characters)
 
 
 def hyperparameters(**values):

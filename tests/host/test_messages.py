@@ -18,9 +18,7 @@ from tests.host.support import eventually, host_json, message
 
 def queue_app(handler: Any) -> func.FunctionApp:
     app = func.FunctionApp()
-    app.service_bus_queue_trigger(arg_name="msg", queue_name="%QUEUE%", connection="ServiceBusConnection")(
-        handler
-    )
+    app.service_bus_queue_trigger(arg_name="msg", queue_name="%QUEUE%", connection="ServiceBusConnection")(handler)
     return app
 
 
@@ -123,9 +121,7 @@ def test_a_lock_is_not_renewed_for_ever(bus, tmp_path, caplog):
             time.sleep(1.0)
 
     config = host_json(tmp_path, maxAutoLockRenewalDuration="00:00:00")
-    host = Host(
-        queue_app(handle), bus, host_json=config, environment={"QUEUE": "work"}, state_folder=tmp_path
-    )
+    host = Host(queue_app(handle), bus, host_json=config, environment={"QUEUE": "work"}, state_folder=tmp_path)
     host.start()
     with caplog.at_level(logging.INFO, "local_stack.host"):
         bus.send("work", [message("m")])

@@ -34,9 +34,7 @@ def codes(found: Report) -> set[str]:
 
 
 @settings(deadline=None, max_examples=150)
-@given(
-    st.lists(st.binary(max_size=60), max_size=8), st.none() | st.binary(max_size=60), st.binary(max_size=80)
-)
+@given(st.lists(st.binary(max_size=60), max_size=8), st.none() | st.binary(max_size=60), st.binary(max_size=80))
 def test_no_bytes_at_all_make_it_raise(train, evaluation, recipe) -> None:
     found = report(train, None if evaluation is None else [evaluation], recipe)
     assert not found.passed
@@ -47,9 +45,7 @@ JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                ["messages", "role", "content", "tool_calls", "function", "weight", "item", "tools"]
-            ),
+            st.sampled_from(["messages", "role", "content", "tool_calls", "function", "weight", "item", "tools"]),
             inner,
             max_size=4,
         )

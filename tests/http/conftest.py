@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+
 from functions import dispatch
 from functions.http import api, auth
 from shared import services as composition

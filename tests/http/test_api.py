@@ -7,13 +7,13 @@ import time
 
 import pytest
 from fastapi.testclient import TestClient
+
 from functions.dispatch import runner
 from shared.domain.events import CancelRequested
 from shared.domain.run import Run, Status
 from shared.pipeline import BY_NAME
 from shared.ports import Services
 from shared.runner import Handled
-
 from tests.pipeline.support import drop, events_at, take
 
 
@@ -88,12 +88,8 @@ def test_a_long_poll_answers_304_when_nothing_changes(client: TestClient, run: R
     assert answer.status_code == 304
 
 
-def test_a_long_poll_answers_as_soon_as_the_run_changes(
-    client: TestClient, services: Services, run: Run
-) -> None:
-    event = CancelRequested(
-        run_id=run.id, project="shop", attempt=1, revision=1, time=run.updated_at, by="someone"
-    )
+def test_a_long_poll_answers_as_soon_as_the_run_changes(client: TestClient, services: Services, run: Run) -> None:
+    event = CancelRequested(run_id=run.id, project="shop", attempt=1, revision=1, time=run.updated_at, by="someone")
     move = threading.Timer(0.3, lambda: runner().handle(BY_NAME["cancel_run"], event))
     move.start()
     answer = client.get(f"/api/runs/{run.id}", params={"wait_s": 30}, headers={"if-none-match": '"1"'})
@@ -101,9 +97,7 @@ def test_a_long_poll_answers_as_soon_as_the_run_changes(
     assert answer.json()["status"] == "cancelled"
 
 
-def test_cancel_asks_and_a_finished_run_cannot_be_cancelled(
-    client: TestClient, services: Services, run: Run
-) -> None:
+def test_cancel_asks_and_a_finished_run_cannot_be_cancelled(client: TestClient, services: Services, run: Run) -> None:
     assert client.post(f"/api/runs/{run.id}/cancel").status_code == 202
     (event,) = events_at(services, "cancel_run")
     assert isinstance(event, CancelRequested)
@@ -113,9 +107,7 @@ def test_cancel_asks_and_a_finished_run_cannot_be_cancelled(
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "run_finished")
 
 
-def test_a_run_can_be_asked_for_by_name_and_the_id_is_known_at_once(
-    client: TestClient, services: Services
-) -> None:
+def test_a_run_can_be_asked_for_by_name_and_the_id_is_known_at_once(client: TestClient, services: Services) -> None:
     services.blobs.write("datasets/shop/train.jsonl", [b"{}\n"])
     answer = client.post("/api/runs", json={"dataset": "shop/train.jsonl"})
     assert answer.status_code == 202

@@ -8,10 +8,11 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from starlette.requests import Request
+
 from functions.http.auth import OPERATOR, READER, Caller, EntraAuth, make_authenticator, may
 from functions.http.errors import ApiError
 from shared.domain.errors import InvalidInput
-from starlette.requests import Request
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 TENANT = "11111111-2222-3333-4444-555555555555"

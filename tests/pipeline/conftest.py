@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from shared.clients.azure_ml import AzureMLClient
 from shared.clients.webhook import WebhookNotifier
 from shared.embedded.blobs import FileBlobStore

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
+
 from shared.domain.events import DatasetUploaded, Event, ValidationPassed, parse_event
 from shared.domain.run import Run, Status
 from shared.pipeline import Stage

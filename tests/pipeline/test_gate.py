@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from shared.domain.evaluation import EvaluationResult, Gain, Score, SliceScore, judge
 from shared.domain.recipe import Gate
 
@@ -35,7 +36,11 @@ def test_a_gain_beyond_its_interval_passes() -> None:
     ("changes", "gate", "check"),
     [
         ({"gains": (Gain(over="base", mean=0.1, low=0.0, high=0.2),)}, Gate(), "gain_over_base"),
-        ({"gains": (Gain(over="base", mean=0.1, low=0.04, high=0.2),)}, Gate(min_gain=0.05), "gain_over_base"),
+        (
+            {"gains": (Gain(over="base", mean=0.1, low=0.04, high=0.2),)},
+            Gate(min_gain=0.05),
+            "gain_over_base",
+        ),
         ({"gains": (Gain(over="champion", mean=0.0, low=-0.1, high=0.1),)}, Gate(), "gain_over_champion"),
         ({"candidate": score(0.9, rows=19)}, Gate(), "enough_rows"),
         ({}, Gate(min_score=0.95), "floor"),

@@ -9,24 +9,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from standardwebhooks import Webhook
+
 from shared.clients.webhook import WebhookNotifier
+from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, InvalidInput, PermanentFailure, Problem, Transient
 from shared.domain.events import Event, RunFailed, TrainingStarted
-from shared.domain.cost import CostEstimate
 from shared.domain.recipe import DEFAULT_NOTIFY_EVENTS
 from shared.pipeline import BY_NAME
 from shared.ports import Channel, Message, Services
 from shared.runner import Handled, Runner
 from shared.steps.deliver_notification import WAITS_S, deliver_notification
-from standardwebhooks import Webhook
-
 from tests.clock import ManualClock
 from tests.pipeline.support import drop, take
 from tests.receiver import Receiver
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-
-
 
 
 @pytest.fixture
@@ -129,7 +127,12 @@ def test_a_receiver_that_refuses_for_good_is_asked_once(told: Services, receiver
 def test_a_private_address_is_refused_before_anything_is_sent(receiver: Receiver) -> None:
     notifier = WebhookNotifier()
     port = receiver.server.server_port
-    for url in (receiver.url, f"https://127.0.0.1:{port}/", f"https://localhost:{port}/", f"https://[::1]:{port}/"):
+    for url in (
+        receiver.url,
+        f"https://127.0.0.1:{port}/",
+        f"https://localhost:{port}/",
+        f"https://[::1]:{port}/",
+    ):
         with pytest.raises(PermanentFailure, match="webhook_not_allowed"):
             notifier.deliver(url, "id", b"{}")
     notifier.close()

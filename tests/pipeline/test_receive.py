@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import orjson
 import pytest
+
 from shared.domain.errors import InvalidInput
 from shared.domain.run import Status
 from shared.ports import Services
 from shared.runner import Runner
 from shared.steps.receive_dataset import blob_path, receive_dataset
 from shared.steps.reconcile import blob_hint, hint_missed_blobs
-
 from tests.clock import ManualClock
 from tests.pipeline.support import ROW, drop, events_at, take
 
@@ -61,8 +61,14 @@ def test_a_blob_gone_by_now_starts_no_run(services: Services) -> None:
     "event",
     [
         {},
-        {"type": "Microsoft.Storage.BlobDeleted", "subject": "/blobServices/default/containers/datasets/blobs/p/a"},
-        {"type": "Microsoft.Storage.BlobCreated", "subject": "/blobServices/default/containers/runs/blobs/p/a"},
+        {
+            "type": "Microsoft.Storage.BlobDeleted",
+            "subject": "/blobServices/default/containers/datasets/blobs/p/a",
+        },
+        {
+            "type": "Microsoft.Storage.BlobCreated",
+            "subject": "/blobServices/default/containers/runs/blobs/p/a",
+        },
         {"type": "Microsoft.Storage.BlobCreated", "subject": "nonsense"},
     ],
 )

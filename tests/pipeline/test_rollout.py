@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+
 from shared.domain.errors import Problem
 from shared.domain.events import DeploymentProbed
 from shared.domain.planning import resolve
@@ -17,7 +18,6 @@ from shared.runner import Runner
 from shared.steps import endpoints
 from shared.steps.advance_rollout import UNREACHABLE_ALLOWANCE, advance_rollout
 from shared.steps.outcome import Outcome
-
 from tests.pipeline.support import drop
 
 NEW, OLD = "d-new", "d-old"
@@ -91,9 +91,7 @@ def facts(outcome: Outcome | None) -> list[str]:
     return [fact.event.fact() for fact in outcome.facts]
 
 
-def test_a_good_rollout_goes_by_its_steps_and_ends_promoted(
-    run: Run, ports: Services, platform: Traffic
-) -> None:
+def test_a_good_rollout_goes_by_its_steps_and_ends_promoted(run: Run, ports: Services, platform: Traffic) -> None:
     for share in ({OLD: 90, NEW: 10}, {OLD: 50, NEW: 50}, {NEW: 100}):
         outcome = advance_rollout(probe(run), run, ports)
         assert facts(outcome) == ["traffic.shifted"]
@@ -113,9 +111,7 @@ def test_a_shift_that_is_not_seen_yet_is_waited_for(run: Run, ports: Services, p
     assert platform.asked == [{OLD: 90, NEW: 10}]
 
 
-def test_the_first_model_of_an_endpoint_gets_all_traffic_at_once(
-    run: Run, ports: Services, platform: Traffic
-) -> None:
+def test_the_first_model_of_an_endpoint_gets_all_traffic_at_once(run: Run, ports: Services, platform: Traffic) -> None:
     assert run.rollout is not None
     first = run.evolve(rollout=run.rollout.model_copy(update={"previous": {}, "traffic": {}}))
     advance_rollout(probe(first), first, ports)
@@ -128,7 +124,10 @@ def test_the_first_model_of_an_endpoint_gets_all_traffic_at_once(
         ({"answers_unlike_base": 0}, "adapter_does_not_act"),
         ({"answers_asked": 0}, "adapter_does_not_act"),
         ({"answers_as_evaluated": 3}, "answers_changed"),
-        ({"state": "failed", "problem": Problem(code="ResourceNotReady", message="crashed")}, "ResourceNotReady"),
+        (
+            {"state": "failed", "problem": Problem(code="ResourceNotReady", message="crashed")},
+            "ResourceNotReady",
+        ),
     ],
 )
 def test_a_bad_candidate_is_taken_back_at_once(
@@ -149,9 +148,7 @@ def test_a_bad_candidate_is_taken_back_at_once(
     assert platform.asked[-1] == f"delete {NEW}"
 
 
-def test_a_deployment_that_does_not_answer_gets_two_minutes(
-    run: Run, ports: Services, platform: Traffic
-) -> None:
+def test_a_deployment_that_does_not_answer_gets_two_minutes(run: Run, ports: Services, platform: Traffic) -> None:
     silent = {"problem": Problem(code="endpoint_busy", message="503")}
     run = after(run, advance_rollout(probe(run, **silent), run, ports))
     assert platform.asked == []

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import httpx
+
 from local_stack import stack
 from local_stack.base_model import REPOSITORY
 from local_stack.processes import marked
-from local_stack.say import Say
 
 RECIPE = REPOSITORY / "recipes" / "manufacturing"
 TERMINAL = {"deployed", "rejected", "duplicate", "declined", "rolled_back", "failed", "cancelled"}
@@ -27,20 +30,22 @@ class LocalStack:
         self.up()
 
     def up(self) -> None:
-        before = dict(os.environ)
-        os.environ.update(self._environment)
-        try:
-            self.url = stack.up(
-                self.root, 0 if not (self.root / "stack.json").exists() else None, Say()
-            ).api_url
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+        """A port of its own at first; after a kill the same one again."""
+        fresh = not (self.root / "stack.json").exists()
+        self._command("up", *(("--port", "0") if fresh else ()))
+        self.url = json.loads((self.root / "stack.json").read_text())["api_url"]
 
     def down(self) -> None:
-        stack.down(self.root, Say())
+        self._command("down")
         assert marked(self.root) == []
         shutil.rmtree(self.root)
+
+    def _command(self, action: str, *options: str) -> None:
+        command = [sys.executable, "-m", "local_stack.stack", action, "--root", str(self.root), *options]
+        ended = subprocess.run(
+            command, cwd=REPOSITORY, env={**os.environ, **self._environment}, text=True, capture_output=True
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
 
     def kill_everything(self) -> int:
         """`kill -9` for every process of the stack, jobs and deployments included."""
@@ -87,12 +92,8 @@ class LocalStack:
 
     def jobs(self) -> list[dict[str, Any]]:
         """Every job the emulator ever knew."""
-        azure_ml = (
-            stack.Stack.load(self.root).azure_ml_url.removeprefix("azureml+").split("/subscriptions")[0]
-        )
-        answer = (
-            httpx.get(f"{azure_ml}/_emulator/jobs", timeout=30, trust_env=False).raise_for_status().json()
-        )
+        azure_ml = stack.Stack.load(self.root).azure_ml_url.removeprefix("azureml+").split("/subscriptions")[0]
+        answer = httpx.get(f"{azure_ml}/_emulator/jobs", timeout=30, trust_env=False).raise_for_status().json()
         return list(answer["jobs"])
 
 

@@ -79,9 +79,7 @@ def test_the_endpoint_answers_a_question_it_was_never_trained_on(promoted: dict[
     assert ask(promoted["rollout"]["scoring_uri"], question) == answer
 
 
-def test_the_api_tells_metrics_evaluation_report_and_events(
-    local: LocalStack, promoted: dict[str, Any]
-) -> None:
+def test_the_api_tells_metrics_evaluation_report_and_events(local: LocalStack, promoted: dict[str, Any]) -> None:
     path = f"/api/runs/{promoted['id']}"
     metrics = local.get(f"{path}/metrics")
     assert metrics["job"] == f"{promoted['id']}-training-1"
@@ -92,8 +90,7 @@ def test_the_api_tells_metrics_evaluation_report_and_events(
     assert local.get(f"{path}/report")["passed"] is True
     assert len(local.get(f"{path}/evaluation")["samples"]) >= 3
     facts = [
-        event["type"].removeprefix("droptune.").removesuffix(".v1")
-        for event in local.get(f"{path}/events")["data"]
+        event["type"].removeprefix("droptune.").removesuffix(".v1") for event in local.get(f"{path}/events")["data"]
     ]
     assert facts == [
         "dataset.uploaded",

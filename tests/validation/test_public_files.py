@@ -34,7 +34,5 @@ def test_public_preference_and_reinforcement_files_are_refused_with_one_code(che
 def test_the_public_training_and_validation_files_do_not_overlap(check) -> None:
     for kind in ("Text-GSM8K_chat_{}", "Tool-Calling_stock_toolcall_{}"):
         names = {"train": FILES, "validation": FILES}
-        train, held_out = (
-            next(path for path in names[part] if kind.format(part) in path.name) for part in names
-        )
+        train, held_out = (next(path for path in names[part] if kind.format(part) in path.name) for part in names)
         assert check(train.read_bytes(), held_out.read_bytes()).errors == []

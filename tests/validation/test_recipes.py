@@ -49,8 +49,7 @@ deployment: {rollout: [50]}
         ("recipe_value", "method.type: Input should be 'supervised'."),
         (
             "recipe_value",
-            "method.hyperparameters.n_epochs: Input should be less than or equal to 25, "
-            "or Input should be 'auto'.",
+            "method.hyperparameters.n_epochs: Input should be less than or equal to 25, or Input should be 'auto'.",
         ),
         (
             "recipe_value",
@@ -65,9 +64,7 @@ deployment: {rollout: [50]}
 
 
 def test_the_line_of_a_yaml_error_is_named(check, rows) -> None:
-    (problem,) = check(
-        rows(60), rows(20, start=100), b"data:\n  holdout: 0.1\n holdout: 1"
-    ).result.report.problems
+    (problem,) = check(rows(60), rows(20, start=100), b"data:\n  holdout: 0.1\n holdout: 1").result.report.problems
     assert problem.message.startswith("recipe.yaml cannot be read: line 3: ")
 
 

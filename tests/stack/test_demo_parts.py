@@ -1,0 +1,106 @@
+"""What the demo promises and refuses, without running it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from local_stack.base_model import REPOSITORY
+from local_stack.demo.__main__ import main
+from local_stack.demo.endpoint import ask
+from local_stack.demo.prepare import DROP_ORDER, DemoFailed, drop, fresh, recipe_folder
+from local_stack.demo.report import demo_report, shortfall
+from local_stack.say import Say
+from shared.domain.evaluation import Gain
+from shared.domain.run import Status
+from tests.cli.fake_api import BROKEN, RESULT, make_run
+
+HELD_OUT = REPOSITORY / "recipes" / "manufacturing" / "eval.jsonl"
+
+
+def test_only_a_deployed_model_that_beats_its_base_beyond_doubt_counts() -> None:
+    won = make_run(Status.DEPLOYING, Status.DEPLOYED, evaluation=RESULT)
+    assert shortfall(won) is None
+    doubtful = RESULT.model_copy(update={"gains": (Gain(over="base", mean=0.1, low=-0.01, high=0.2),)})
+    assert "does not lie above 0" in str(shortfall(won.evolve(evaluation=doubtful)))
+    assert "without a measured gain" in str(shortfall(make_run(Status.DEPLOYED)))
+    assert "failed, not deployed" in str(shortfall(make_run(Status.TRAINING, Status.FAILED)))
+
+
+def test_the_report_of_a_failed_run_says_so_and_is_json() -> None:
+    run = make_run(Status.RECEIVED, Status.FAILED, error=BROKEN)
+    report = json.loads(json.dumps(demo_report(run, None, {"total": 3.0})))
+    assert report["passed"] is False
+    assert report["error"]["problem"]["code"] == "no_quota"
+    assert report["seconds"] == {"total": 3.0, "stages": {"received": 2.0}}
+
+
+def test_a_folder_that_no_demo_made_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    precious = tmp_path / "thesis.txt"
+    precious.touch()
+    assert main(["--root", str(tmp_path)]) == 1
+    assert "left alone" in capsys.readouterr().out
+    assert precious.exists()
+
+
+def test_the_folder_of_an_earlier_demo_is_wiped(tmp_path: Path) -> None:
+    fresh(tmp_path / "demo", Say())
+    (tmp_path / "demo" / "state.db").touch()
+    fresh(tmp_path / "demo", Say())
+    assert not (tmp_path / "demo" / "state.db").exists()
+
+
+def test_an_unknown_recipe_is_refused_by_name() -> None:
+    with pytest.raises(DemoFailed, match=r"ready recipes: .*manufacturing"):
+        recipe_folder("no-such")
+
+
+def test_a_drop_leaves_the_recipes_files_and_nothing_else(tmp_path: Path) -> None:
+    drop(recipe_folder("manufacturing"), tmp_path / "zone", Say())
+    assert {path.name for path in (tmp_path / "zone").iterdir()} == set(DROP_ORDER)
+
+
+@pytest.fixture
+def endpoint() -> Iterator[tuple[str, list[str]]]:
+    """A server that answers as a model does, and notes who asked and where."""
+    seen: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            seen.append(f"{self.path} {self.headers['Authorization']}")
+            body = json.dumps({"choices": [{"message": {"content": "hex nut"}}]}).encode()
+            self.send_response(200 if self.path.startswith("/endpoints/") else 503)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", seen
+        server.shutdown()
+        thread.join()
+
+
+def test_the_endpoint_is_asked_with_the_request_that_is_shown(endpoint: tuple[str, list[str]]) -> None:
+    url, seen = endpoint
+    asked = ask(f"{url}/endpoints/plant/", HELD_OUT)
+    assert asked.answer == "hex nut"
+    assert seen == ["/endpoints/plant/v1/chat/completions Bearer local"]
+    assert asked.url in asked.curl()
+    assert "Authorization: Bearer local" in asked.curl()
+    assert asked.question in asked.curl()
+
+
+def test_an_endpoint_that_does_not_answer_fails_the_demo(endpoint: tuple[str, list[str]]) -> None:
+    with pytest.raises(DemoFailed, match="503"):
+        ask(f"{endpoint[0]}/gone", HELD_OUT)
