@@ -1,67 +1,88 @@
-"""What goes over the wire for the base models of the catalogue."""
+"""What goes over the wire for the base models of the catalogue, from the pipeline's own specs."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
-from shared.domain.jobs import JobSpec, ModelSpec
-from shared.domain.recipe import Tier
+from shared.clients.azure_ml import AzureMLClient
+from shared.domain.dataset import CuratedVersion, DatasetRef
+from shared.domain.planning import resolve
+from shared.domain.recipe import Recipe
+from shared.domain.run import Run, Status
+from shared.services import build_config
+from shared.settings import Settings
+from shared.steps.deploy_model import deployment_spec, model_spec
+from shared.steps.submit_evaluation import evaluation_job
+from shared.steps.submit_training import training_job
 from tests.azure_ml.golden import check_golden, wire_body_of
-from tests.azure_ml.support import Local, deployment, eventually
+from tests.azure_ml.support import WORKSPACE, Local, eventually
 
+# Short name -> catalogue id, and a run id of its own for each: job names are unique in a workspace.
 BASES = {
-    "llama-3.1-8b": "azureml://registries/azureml-meta/models/Meta-Llama-3.1-8B-Instruct/versions/4",
-    "mistral-7b": "azureml://registries/azureml/models/mistralai-Mistral-7B-Instruct-v0-3/versions/3",
-    "phi-4": "azureml://registries/azureml/models/Phi-4/versions/8",
+    "llama-3.1-8b": ("meta-llama/Llama-3.1-8B-Instruct", "run-00000000000a"),
+    "mistral-7b": ("mistralai/Mistral-7B-Instruct-v0.3", "run-00000000000b"),
+    "phi-4": ("microsoft/Phi-4", "run-00000000000c"),
 }
+CONFIG = build_config(Settings())
 
 
-def training(base: str) -> JobSpec:
-    run = f"runs/paths/run-{base.replace('.', '-')}"
-    return JobSpec(
-        name=f"run-{base.replace('.', '-')}-training-1",
-        command="python -m training_job.train --data ${{inputs.data}} --base-model ${{inputs.base_model}}"
-        " --recipe ${{inputs.recipe}} --output ${{outputs.run}}",
-        environment="droptune-training:1",
-        inputs={
-            "data": "azureml://datastores/curated/paths/plant/0123abcd/",
-            "base_model": BASES[base],
-            "recipe": f"azureml://datastores/{run}/recipe.json",
-        },
-        outputs={"run": f"azureml://datastores/{run}/"},
-        instance_type="Standard_NC24ads_A100_v4",
-        tier=Tier.SPOT,
-        timeout_s=12 * 3600,
-        tags={"droptune.base_model": base},
+def run_of(base: str) -> Run:
+    """A run of 1,500 rows that was validated, as the functions would have it."""
+    base_model, run_id = BASES[base]
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    source = DatasetRef(path="datasets/plant/train.jsonl", etag="1", size_bytes=1, sha256="0" * 64)
+    curated = CuratedVersion(
+        project="plant", version="c" * 64, source=source, train_rows=1500, eval_rows=120, characters_max=4000
+    )
+    recipe = Recipe(base_model=base_model, use_case="Answers questions of maintenance staff.")
+    return Run(
+        id=run_id,
+        project="plant",
+        status=Status.VALIDATED,
+        revision=2,
+        attempt=1,
+        created_at=now,
+        updated_at=now,
+        deadline_at=None,
+        dataset=source,
+        fingerprint="0" * 16,
+        curated=curated,
+        recipe=resolve(recipe, f"plant-{base.replace('.', '-')}", train_rows=1500, characters_max=4000),
     )
 
 
 @pytest.mark.parametrize("base", BASES)
-def test_the_job_body_is_the_one_on_file(local: Local, base: str) -> None:
-    check_golden(f"job-{base}", wire_body_of(local, training(base)))
+def test_the_training_job_is_the_one_on_file(local: Local, base: str) -> None:
+    check_golden(f"training-{base}", wire_body_of(local, training_job(run_of(base), CONFIG)))
 
 
 @pytest.mark.parametrize("base", BASES)
-def test_the_endpoint_and_deployment_bodies_are_the_ones_on_file(local: Local, base: str) -> None:
-    endpoint = f"plant-{base.replace('.', '-')}"
+def test_the_evaluation_job_is_the_one_on_file(local: Local, base: str) -> None:
+    job = evaluation_job(run_of(base), "run-00000000000d", CONFIG)
+    check_golden(f"evaluation-{base}", wire_body_of(local, job))
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_the_endpoint_and_deployment_are_the_ones_on_file(local: Local, base: str) -> None:
+    run = run_of(base)
+    assert run.recipe is not None
+    endpoint = run.recipe.endpoint
     check_golden(f"endpoint-{base}", wire_body_of(local, endpoint))
     eventually(lambda: local.client.begin_endpoint(endpoint, {}))
-    local.client.register_model(
-        ModelSpec(name=endpoint, version="1", uri="azureml://datastores/models/paths/candidate/")
-    )
-    spec = deployment(endpoint, "r0123abcd", f"{endpoint}:1", environment="droptune-serving:1")
+    (local.blobs / "runs" / run.id / "model" / "merged").mkdir(parents=True)
+    local.client.register_model(model_spec(run))
+    spec = deployment_spec(run, CONFIG)
     check_golden(f"deployment-{base}", wire_body_of(local, spec))
-    local.client.begin_delete_deployment(endpoint, "r0123abcd")
+    local.client.begin_delete_deployment(endpoint, spec.name)
 
 
 def test_a_user_assigned_identity_goes_into_the_job(local: Local) -> None:
-    from shared.clients.azure_ml import AzureMLClient
-    from tests.azure_ml.support import WORKSPACE
-
     url = f"azureml+http://127.0.0.1:{local.emulator.config.port}/{WORKSPACE}"
     client = AzureMLClient(url, identity_client_id="11111111-2222-3333-4444-555555555555")
     local_with_identity = Local(local.emulator, client, local.blobs)
-    spec = training("phi-4").model_copy(update={"name": "with-identity-training-1"})
+    spec = training_job(run_of("phi-4"), CONFIG).model_copy(update={"name": "with-identity-training-1"})
     body = wire_body_of(local_with_identity, spec)["body"]
     assert body["properties"]["identity"] == {
         "identityType": "Managed",
