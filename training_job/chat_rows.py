@@ -176,9 +176,7 @@ def _spans_by_prefixes(
         before = render(tokenizer, messages[:index], tools, ask=True)
         after = render(tokenizer, messages[: index + 1], tools)
         if not (text.startswith(before) and text.startswith(after)):
-            raise TemplateNotTrainable(
-                "the chat template has no generation markers and rewrites earlier messages"
-            )
+            raise TemplateNotTrainable("the chat template has no generation markers and rewrites earlier messages")
         end = _without_space_after_end_token(tokenizer, after)
         inside = [i for i, (a, b) in enumerate(offsets) if a >= len(before) and b <= end and a < b]
         spans.append((inside[0], inside[-1] + 1) if inside else (0, 0))

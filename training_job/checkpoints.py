@@ -56,8 +56,4 @@ def _is_complete(checkpoint: Path, identity: Identity) -> bool:
 
 def _sizes(checkpoint: Path) -> dict[str, int]:
     files = (path for path in sorted(checkpoint.rglob("*")) if path.is_file())
-    return {
-        path.relative_to(checkpoint).as_posix(): path.stat().st_size
-        for path in files
-        if MARK not in path.name
-    }
+    return {path.relative_to(checkpoint).as_posix(): path.stat().st_size for path in files if MARK not in path.name}

@@ -23,7 +23,7 @@ from shared.domain.evaluation import EvaluationResult
 from shared.domain.recipe import ResolvedRecipe
 from training_job import scoring
 from training_job.curve import METRICS_FILE
-from training_job.files import append_line, write_json, write_lines
+from training_job.files import append_line, model_folder, write_json, write_lines
 from training_job.job import Tally, read_recipe, require, run_job, work_offline
 
 if TYPE_CHECKING:
@@ -46,14 +46,12 @@ class Task:
 
     def models(self) -> dict[str, Path]:
         """Model folders by the name they have in the report."""
-        folders = {"base": self.base_model, "candidate": self.candidate}
+        folders = {"base": model_folder(self.base_model), "candidate": self.candidate}
         return folders | ({"champion": self.champion} if self.champion else {})
 
 
 def parse(argv: list[str] | None) -> Task:
-    parser = argparse.ArgumentParser(
-        prog="training_job.evaluate", description=(__doc__ or "").splitlines()[0]
-    )
+    parser = argparse.ArgumentParser(prog="training_job.evaluate", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--job-name", required=True, help="named in the result")
     parser.add_argument("--data", type=Path, required=True, help="curated version with eval.jsonl")
     parser.add_argument("--base-model", type=Path, required=True, help="Hugging Face folder")
@@ -89,7 +87,7 @@ def evaluate(task: Task, tally: Tally) -> None:
         raise chat_rows.data_failure("no_reference", "without an assistant message", mute, held_out)
     tokenizer = quantised.load_tokenizer(task.candidate)
     questions = [answers.question(tokenizer, row, n) for n, row in enumerate(rows, start=1)]
-    items = [row.get("item", {}) | {"answer": q.reference} for row, q in zip(rows, questions, strict=True)]
+    items = [{"answer": q.reference} | row.get("item", {}) for row, q in zip(rows, questions, strict=True)]
     tally.total_steps = len(questions) * len(task.models())
     said = Progress(task.output, tally)
     dtype = getattr(torch, recipe.hyperparameters.compute_dtype)
@@ -117,9 +115,7 @@ class Progress:
             done, total = before + rows, self._tally.total_steps
             eta = round((time.monotonic() - self._since) / done * (total - done), 1)
             self._tally.last_step = done
-            append_line(
-                self._path, {"step": done, "total_steps": total, "model": model, "rows": rows, "eta_s": eta}
-            )
+            append_line(self._path, {"step": done, "total_steps": total, "model": model, "rows": rows, "eta_s": eta})
             print(f"answers {done}/{total} ({model}) eta {eta:.0f} s", flush=True)
 
         return said
@@ -135,9 +131,7 @@ def write_report(
 ) -> None:
     """Write report.json last, after the rows and samples it sums up."""
     wanted = recipe.recipe.evaluation
-    models = {
-        name: scoring.judge_answers(wanted.graders, answers.texts, items) for name, answers in given.items()
-    }
+    models = {name: scoring.judge_answers(wanted.graders, answers.texts, items) for name, answers in given.items()}
     write_lines(output / "rows.jsonl", row_lines(questions, models))
     samples = scoring.pick_samples(
         [q.number for q in questions], [q.asked for q in questions], [q.reference for q in questions], models

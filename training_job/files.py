@@ -9,6 +9,8 @@ from typing import Any
 
 import orjson
 
+from shared.domain.errors import FailureClass, PermanentFailure
+
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON so that a reader sees the old file, the new one, or none; never half of one."""
@@ -54,3 +56,14 @@ def write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
     partial.replace(path)
+
+
+def model_folder(asset: Path) -> Path:
+    """Where a model asset keeps its weights: at the top, or below it as MLflow lays registry models out.
+
+    Raises PermanentFailure `no_model_config` if there is no model in it.
+    """
+    found = sorted(asset.rglob("config.json"), key=lambda path: len(path.parts))
+    if not found:
+        raise PermanentFailure(FailureClass.PLATFORM, "no_model_config", f"no config.json in {asset.name}")
+    return found[0].parent

@@ -84,7 +84,7 @@ def classify(error: Exception) -> PermanentFailure:
     """Give any exception its failure class; only what nobody foresaw is `code`."""
     if isinstance(error, PermanentFailure):
         return error
-    traceback.print_tb(error.__traceback__)
+    traceback.print_tb(error.__traceback__)  # without the message: a library may quote the data it was given
     kind, text = type(error).__name__, str(error)[:500]
     if kind == "OutOfMemoryError" or isinstance(error, MemoryError):
         return PermanentFailure(FailureClass.CAPACITY, "out_of_memory", text or kind)
@@ -92,7 +92,9 @@ def classify(error: Exception) -> PermanentFailure:
         return PermanentFailure(FailureClass.CAPACITY, "disk_full", text)
     if isinstance(error, OSError):
         return PermanentFailure(FailureClass.PLATFORM, "input_output", f"{kind}: {text}")
-    return PermanentFailure(FailureClass.CODE, "unexpected", f"{kind}: {text}")
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    place = "".join(f" at {Path(frame.filename).name}:{frame.lineno}" for frame in last)
+    return PermanentFailure(FailureClass.CODE, "unexpected", f"{kind}{place}")
 
 
 def read_recipe(path: Path) -> ResolvedRecipe:

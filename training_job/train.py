@@ -16,17 +16,18 @@ import importlib.metadata
 import math
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from shared.domain.catalogue import find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedHyperparameters, ResolvedRecipe
 from training_job import checkpoints
 from training_job.curve import Curve
-from training_job.files import sha256_of, write_json
+from training_job.files import model_folder, sha256_of, write_json
 from training_job.job import Tally, read_recipe, require, run_job, work_offline
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def train(task: Task, tally: Tally) -> None:
     """
     files = [task.data / name for name in ("train.jsonl", "eval.jsonl", "manifest.json")]
     require(*files, task.base_model, task.recipe)
+    task = replace(task, base_model=model_folder(task.base_model))
     recipe = read_recipe(task.recipe)
     data_manifest = orjson.loads(files[2].read_bytes())
     print(f"{task.job_name}: recipe {recipe.model_dump_json()}", flush=True)
@@ -79,7 +81,6 @@ def train(task: Task, tally: Tally) -> None:
     from training_job.chat_rows import encode_file, template_sha256
 
     tokenizer = quantised.load_tokenizer(task.base_model)
-    refuse_other_template(data_manifest, template_sha256(tokenizer))
     limit = length_limit(recipe.hyperparameters, quantised.context_tokens(task.base_model))
     over_length = recipe.recipe.data.over_length
     rows = encode_file(files[0], tokenizer, limit, over_length)
@@ -98,17 +99,6 @@ def train(task: Task, tally: Tally) -> None:
     merge(task, recipe, tokenizer)
     manifest = model_manifest(task, recipe, data_manifest, identity, template_sha256(tokenizer), tally, curve)
     write_json(task.output / "model" / "manifest.json", manifest)
-
-
-def refuse_other_template(data_manifest: dict[str, Any], template: str) -> None:
-    """Data checked against one chat template must not be trained with another."""
-    expected = data_manifest.get("template_sha256")
-    if expected is not None and expected != template:
-        raise PermanentFailure(
-            FailureClass.PLATFORM,
-            "template_differs",
-            "the base model's chat template is not the one the data was validated with",
-        )
 
 
 def length_limit(hyperparameters: ResolvedHyperparameters, context: int | None) -> int:
@@ -156,9 +146,7 @@ def fit(
     from training_job.trainer import build_trainer
     from training_job.watch import Watch
 
-    trainer = build_trainer(
-        task.base_model, task.output, recipe, tokenizer, rows, held_out, tally.total_steps
-    )
+    trainer = build_trainer(task.base_model, task.output, recipe, tokenizer, rows, held_out, tally.total_steps)
     trainer.add_callback(Watch(curve, tally, identity))
     if resume:
         print(f"resuming from step {checkpoints.step_of(resume)}", flush=True)
@@ -208,7 +196,8 @@ def model_manifest(
     return {
         "job": task.job_name,
         "base_model": recipe.recipe.base_model,
-        "data_sha256": data_manifest.get("sha256"),
+        "licence": find_entry(recipe.recipe.base_model).licence,
+        "data_version": data_manifest["version"],
         "files_sha256": identity.data_sha256,
         "recipe": recipe.model_dump(mode="json"),
         "recipe_sha256": identity.recipe_sha256,

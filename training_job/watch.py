@@ -37,9 +37,7 @@ class Watch(TrainerCallback):
         self._session = _Speed(state.global_step, int(state.num_input_tokens_seen))
         self._window = self._session
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._tally.last_step = state.global_step
         self._tally.trained_tokens = int(state.num_input_tokens_seen)
 
@@ -62,9 +60,7 @@ class Watch(TrainerCallback):
             print("step {step}/{total_steps} loss {loss:.4f} eta {eta_s:.0f} s".format(**point), flush=True)
             refuse_lost_run(state.global_step, logs["loss"])
 
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         assert args.output_dir is not None
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         checkpoints.mark_complete(checkpoint, self._identity)

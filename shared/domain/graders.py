@@ -52,7 +52,8 @@ def template_fields(grader: Grader) -> set[str]:
 def grade(grader: Grader, output_text: str, item: dict[str, Any]) -> float:
     """Score one answer.
 
-    `item` holds the row's extra fields and `answer`, the reference answer of the held-out row.
+    `item` holds the row's extra fields, and `answer`: the held-out row's last assistant message unless the
+    row has a field of that name itself.
     Operations are those of OpenAI's string_check: eq, ne, like (contains), ilike (contains, any case).
 
     Raises KeyError when a template names a field the row does not have.

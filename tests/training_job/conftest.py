@@ -52,9 +52,7 @@ def chat(question: str, answer: str, **fields: Any) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def some_rows() -> list[dict[str, Any]]:
     """Forty short rows in two slices."""
-    return [
-        chat(f"What is part {n}?", f"a bolt of {n} mm", kind="odd" if n % 2 else "even") for n in range(40)
-    ]
+    return [chat(f"What is part {n}?", f"a bolt of {n} mm", kind="odd" if n % 2 else "even") for n in range(40)]
 
 
 WriteData = Callable[..., Path]
@@ -69,7 +67,7 @@ def write_data() -> WriteData:
         for name, rows in (("train", train), ("eval", held_out)):
             lines = "".join(json.dumps(row) + "\n" for row in rows)
             (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
-        (folder / "manifest.json").write_text(json.dumps({"sha256": "data-1", **manifest}))
+        (folder / "manifest.json").write_text(json.dumps({"version": "data-1", **manifest}))
         return folder
 
     return write

@@ -56,9 +56,7 @@ def test_an_evaluation_reports_every_model_row_and_slice(
     }
 
 
-def test_an_adapter_that_does_not_act_is_seen(
-    bench: Callable[..., Any], tmp_path: Path, resolved: Any
-) -> None:
+def test_an_adapter_that_does_not_act_is_seen(bench: Callable[..., Any], tmp_path: Path, resolved: Any) -> None:
     run = bench(tmp_path, recipe=resolved(RECIPE))
     assert run.evaluate("--candidate", str(run.base), output=tmp_path / "e") == 0
     assert report_of(tmp_path / "e").answers_differ == 0
@@ -156,8 +154,7 @@ def test_samples_show_what_got_worse_before_what_was_fixed() -> None:
     base = ["x"] * 3 + ["y"] * 27
     candidate = ["y"] * 3 + ["x"] * 20 + ["y"] * 7
     models = {
-        name: scoring.judge_answers(EXACT, texts, items)
-        for name, texts in (("base", base), ("candidate", candidate))
+        name: scoring.judge_answers(EXACT, texts, items) for name, texts in (("base", base), ("candidate", candidate))
     }
     numbers = list(range(1, 31))
     samples = scoring.pick_samples(numbers, ["?"] * 30, ["x"] * 30, models)

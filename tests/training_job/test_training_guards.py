@@ -122,9 +122,7 @@ def test_a_tiny_model_on_a_cpu_uses_one_thread(random_base: Path) -> None:
     assert torch.get_num_threads() == 1 or torch.cuda.is_available()
 
 
-def test_the_merged_model_answers_as_the_adapter_on_the_dequantised_base(
-    finished: Any, random_base: Path
-) -> None:
+def test_the_merged_model_answers_as_the_adapter_on_the_dequantised_base(finished: Any, random_base: Path) -> None:
     import torch
     from peft import PeftModel
 

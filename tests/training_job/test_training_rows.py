@@ -144,9 +144,7 @@ def test_long_rows_are_refused_by_number_or_dropped_and_counted(
     assert kept.dropped == [2]
 
 
-def test_nothing_left_after_dropping_is_a_failure(
-    tmp_path: Path, tokenizer: Any, some_rows: list[Any]
-) -> None:
+def test_nothing_left_after_dropping_is_a_failure(tmp_path: Path, tokenizer: Any, some_rows: list[Any]) -> None:
     failure = refused(tmp_path, tokenizer, some_rows, max_tokens=3, over_length="drop")
     assert failure.problem.code == "no_rows"
 

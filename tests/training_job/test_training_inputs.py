@@ -1,0 +1,34 @@
+"""What a job makes of its inputs before anything heavy is imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shared.domain.errors import FailureClass, PermanentFailure
+from training_job.files import model_folder
+from training_job.job import classify
+
+
+@pytest.mark.parametrize("place", ["", "model", "data/model"])
+def test_weights_are_found_where_a_registry_model_keeps_them(tmp_path: Path, place: str) -> None:
+    folder = tmp_path / place
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text("{}")
+    assert model_folder(tmp_path) == folder
+
+
+def test_a_base_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PermanentFailure, match="no_model_config"):
+        model_folder(tmp_path)
+
+
+def test_an_unforeseen_failure_says_where_but_quotes_no_data() -> None:
+    try:
+        raise ValueError("patient Jane Doe")
+    except ValueError as error:
+        failure = classify(error)
+    assert failure.failure_class is FailureClass.CODE
+    assert failure.problem.message.startswith("ValueError at test_training_inputs.py:")
+    assert "Jane" not in failure.problem.message
