@@ -6,13 +6,14 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.domain.dataset import Report
 from shared.domain.errors import Problem
@@ -69,6 +70,53 @@ class Evaluation(Lenient):
     result: EvaluationResult | None = None
     verdict: Verdict | None = None
     samples: tuple[SampleAnswer, ...] = ()
+
+
+class Previous(Lenient):
+    """The deployment before the present one, kept warm until `keep_until`."""
+
+    champion: str
+    deployment: str
+    model: str
+    keep_until: datetime
+
+
+class Endpoint(Lenient):
+    """`champion` is the run in production; `deployment` and `model` are its names on the platform."""
+
+    endpoint: str
+    project: str
+    champion: str
+    deployment: str
+    model: str
+    scoring_uri: str
+    promoted_at: datetime
+    previous: Previous | None = None
+
+
+class RollbackOrder(Lenient):
+    """The deployment that is to lose the traffic and the one that is to get it."""
+
+    endpoint: str
+    left: str = Field(alias="from")
+    to: str
+
+
+class DeadLetter(Lenient):
+    id: str
+    subject: str
+    reason: str | None = None
+    description: str | None = None
+    enqueued_at: datetime
+    delivery_count: int
+
+
+class DeadLetters(Lenient):
+    """Those of one entity: how many, and the oldest."""
+
+    entity: str
+    count: int
+    messages: tuple[DeadLetter, ...] = ()
 
 
 @dataclass(slots=True)
@@ -134,6 +182,29 @@ class Api:
 
     def cancel(self, run_id: str) -> None:
         self._ask("POST", _path(run_id, "cancel"))
+
+    def decide(self, run_id: str, *, granted: bool, comment: str = "") -> None:
+        """Approve or deny a run that awaits a person's word."""
+        self._ask("POST", _path(run_id, "approve" if granted else "deny"), json={"comment": comment})
+
+    def retry(self, run_id: str) -> str:
+        """The id of the new run."""
+        return str(self._ask("POST", _path(run_id, "retry")).json()["id"])
+
+    def endpoints(self) -> list[Endpoint]:
+        return [_parse(Endpoint, body) for body in self._ask("GET", "/api/endpoints").json()["data"]]
+
+    def roll_back(self, endpoint: str) -> RollbackOrder:
+        return _read(RollbackOrder, self._ask("POST", f"/api/endpoints/{quote(endpoint, safe='')}/rollback"))
+
+    def dead_letters(self) -> list[DeadLetters]:
+        """Of the entities that have any."""
+        return [_parse(DeadLetters, body) for body in self._ask("GET", "/api/dead-letters").json()["data"]]
+
+    def replay(self, entity: str, message_id: str | None = None) -> int:
+        """How many were sent again."""
+        order = {"entity": entity, "message_id": message_id}
+        return int(self._ask("POST", "/api/dead-letters/replay", json=order, timeout=None).json()["replayed"])
 
     def put_dataset(self, project: str, name: str, chunks: Iterator[bytes], size_bytes: int) -> None:
         """Put a file into the project's drop zone."""

@@ -12,8 +12,8 @@ from rich.live import Live
 
 from cli.follow import Update
 from cli.plot import sparkline
-from cli.view import live, progress_text, seconds, stage_detail
-from shared.domain.run import Run
+from cli.view import decision_view, live, progress_text, seconds, stage_detail
+from shared.domain.run import Run, Status
 
 PROGRESS_EVERY_S = 2.0
 
@@ -42,6 +42,8 @@ def _show_plain(console: Console, updates: Iterable[Update]) -> Run:
     for last in updates:
         for index in range(shown, len(last.run.history)):
             _plain(console, _history_line(last.run, index))
+        if len(last.run.history) > shown and last.run.status == Status.AWAITING_APPROVAL:
+            console.print(decision_view(last.run), soft_wrap=True)
         if len(last.run.history) > shown:
             shown, said = len(last.run.history), time.monotonic()
         elif last.progress and last.progress.step != step and time.monotonic() - said >= PROGRESS_EVERY_S:
@@ -54,7 +56,7 @@ def _show_plain(console: Console, updates: Iterable[Update]) -> Run:
 
 
 def _history_line(run: Run, index: int) -> str:
-    """`  +12.4 s  evaluating   after 11.2 s of training: 24 steps, 9,120 tokens trained`."""
+    """`  +12.4 s  evaluating        after 11.2 s of training: 24 steps, 9,120 tokens trained`."""
     line = run.history[index]
     since = seconds((line.at - run.created_at).total_seconds())
     said = line.note
@@ -63,7 +65,7 @@ def _history_line(run: Run, index: int) -> str:
         said = f"after {seconds((line.at - before.at).total_seconds())} of {before.status}"
         if detail := stage_detail(run, before.status):
             said += f": {detail}"
-    return f"{'+' + since:>10}  {line.status:<12} {said}".rstrip()
+    return f"{'+' + since:>10}  {line.status:<17} {said}".rstrip()
 
 
 def _plain(console: Console, line: str) -> None:

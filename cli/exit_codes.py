@@ -33,6 +33,6 @@ EXIT_BY_STATUS = {
 }
 
 EXIT_HELP = (
-    "Exit codes: 0 deployed, 10 rejected (the data), 11 declined (the evaluation), 12 failed, 13 cancelled, "
+    "Exit codes: 0 deployed, 10 rejected (the data), 11 declined (the gate or a person), 12 failed, 13 cancelled, "
     "14 rolled back, 15 duplicate, 1 the API refused, 2 not reachable or wrong usage, 130 interrupted."
 )

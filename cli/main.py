@@ -1,20 +1,23 @@
-"""`droptune`, a client of the HTTP API: runs, watch, drop, report, cancel."""
+"""`droptune`, a client of the HTTP API: runs and endpoints, what happens to them, and orders for them."""
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from cli.client import Api, Refused, Unreachable, find_url
+from cli.dead_letters import dlq
+from cli.decisions import approve, deny, retry
 from cli.display import make_console, show, show_json, utf8_output
+from cli.endpoints import endpoints, rollback
 from cli.exit_codes import EXIT_BY_STATUS, EXIT_HELP, Exit
 from cli.follow import follow
+from cli.options import AsJson, RunId, Url, print_json
 from cli.verdict import verdict_view
 from cli.view import report_view, runs_table
 
@@ -28,13 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Url = Annotated[
-    str | None,
-    typer.Option("--url", help="URL of the API; else DROPTUNE_URL, else that of ./.droptune/stack.json"),
-]
 Project = Annotated[str | None, typer.Option("--project", help="only this project")]
-AsJson = Annotated[bool, typer.Option("--json", help="for scripts")]
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="run id")]
 
 
 @app.command()
@@ -43,7 +40,7 @@ def runs(project: Project = None, as_json: AsJson = False, url: Url = None) -> N
     with Api(find_url(url)) as api:
         found = api.runs(project)
     if as_json:
-        _print_json([run.model_dump(mode="json") for run in found])
+        print_json([run.model_dump(mode="json") for run in found])
     elif found:
         make_console().print(runs_table(found))
     else:
@@ -87,7 +84,7 @@ def report(run: RunId, as_json: AsJson = False, url: Url = None) -> None:
     with Api(find_url(url)) as api:
         found = api.report(run)
     if as_json:
-        _print_json(found.model_dump(mode="json"))
+        print_json(found.model_dump(mode="json"))
     else:
         make_console().print(report_view(found))
 
@@ -98,6 +95,11 @@ def cancel(run: RunId, url: Url = None) -> None:
     with Api(find_url(url)) as api:
         api.cancel(run)
     print(f"asked run {run} to stop; see it end with: droptune watch {run}")
+
+
+for command in (approve, deny, retry, endpoints, rollback):
+    app.command()(command)
+app.add_typer(dlq, name="dlq")
 
 
 def _watch(api: Api, run_id: str, as_json: bool) -> None:
@@ -127,10 +129,6 @@ def _chunks(file: Path) -> Iterator[bytes]:
     with file.open("rb") as stream:
         while chunk := stream.read(CHUNK_BYTES):
             yield chunk
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2))
 
 
 def main() -> None:

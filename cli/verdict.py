@@ -8,7 +8,7 @@ from rich.text import Text
 
 from cli.client import Api, Evaluation, Refused
 from shared.domain.evaluation import EvaluationResult, SampleAnswer, Verdict
-from shared.domain.run import Run, Status
+from shared.domain.run import Decision, Run, Status
 
 SAMPLES_SHOWN = 4
 SAMPLE_CHARACTERS = 200
@@ -25,6 +25,8 @@ def verdict_view(api: Api, run: Run) -> Group:
         parts.append(Text(f"what is wrong and how to mend it: droptune report {run.id}"))
     if run.duplicate_of:
         parts.append(Text(f"the same data and recipe as run {run.duplicate_of}"))
+    if run.decision:
+        parts.append(Text(_decision_line(run.decision)))
     if run.evaluation:
         parts += _evaluation_parts(run, _evaluation(api, run.id), run.evaluation)
     if run.cost:
@@ -35,6 +37,11 @@ def verdict_view(api: Api, run: Run) -> Group:
 def _headline(run: Run) -> Text:
     good = run.status == Status.DEPLOYED
     return Text(f"{run.project}: {run.status}", style="bold green" if good else "bold red")
+
+
+def _decision_line(decision: Decision) -> str:
+    comment = f": {decision.comment}" if decision.comment else ""
+    return f"{'approved' if decision.granted else 'denied'} by {decision.by}{comment}"
 
 
 def _evaluation(api: Api, run_id: str) -> Evaluation:

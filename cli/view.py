@@ -13,6 +13,7 @@ from rich.text import Text
 from cli.client import Progress
 from cli.follow import Update
 from cli.plot import plot
+from cli.verdict import gain_line, score_table
 from shared.domain.dataset import Report
 from shared.domain.run import Run, Status, Transition
 
@@ -25,6 +26,8 @@ HAPPY_PATH = (
     Status.DEPLOYING,
     Status.DEPLOYED,
 )
+# Statuses beside the happy path, by the one they stand for on it.
+DETOURS = {Status.VALIDATING: Status.RECEIVED, Status.AWAITING_APPROVAL: Status.EVALUATING}
 GOOD_END = frozenset({Status.DEPLOYED, Status.DUPLICATE})
 
 
@@ -104,8 +107,21 @@ def live(update: Update, now: datetime | None = None) -> Group:
     parts: list[RenderableType] = [heading, _table(update, now)]
     if curve := plot(update.loss):
         parts += [Text("training loss", style="bold"), Text("\n".join(curve), style="cyan")]
+    if run.status == Status.AWAITING_APPROVAL:
+        parts.append(decision_view(run))
     if not update.reachable:
         parts.append(Text("no answer from the API, asking again...", style="yellow"))
+    return Group(*parts)
+
+
+def decision_view(run: Run) -> Group:
+    """What a person needs to decide: the numbers, how to say it, and until when."""
+    parts: list[RenderableType] = []
+    if run.evaluation:
+        parts += [score_table(run, run.evaluation), Text(gain_line(run, run.evaluation))]
+    until = f"; declined if nobody does by {run.deadline_at.astimezone():%Y-%m-%d %H:%M}" if run.deadline_at else ""
+    parts.append(Text(f"it waits for a decision{until}", style="bold yellow"))
+    parts.append(Text(f"droptune approve {run.id}    or    droptune deny {run.id} -m WHY"))
     return Group(*parts)
 
 
@@ -136,9 +152,10 @@ def _mark(run: Run, status: Status, *, current: bool) -> tuple[Text, str]:
 
 
 def _ahead(run: Run) -> tuple[Status, ...]:
-    if run.status not in HAPPY_PATH:
+    status = DETOURS.get(run.status, run.status)
+    if status not in HAPPY_PATH:
         return ()
-    return HAPPY_PATH[HAPPY_PATH.index(run.status) + 1 :]
+    return HAPPY_PATH[HAPPY_PATH.index(status) + 1 :]
 
 
 def _progress_bar(progress: Progress) -> Table:

@@ -7,12 +7,14 @@ import logging
 import azure.functions as func
 
 from functions.dispatch import CONNECTION, handle, runner
-from shared.domain.errors import PermanentFailure, Transient
+from shared.domain.errors import DroptuneError, PermanentFailure, Transient
 from shared.domain.run import Run, Status
 from shared.pipeline import TOPIC
 from shared.services import services
+from shared.steps.endpoints import all_records
 from shared.steps.probe_deployments import probe_deployment
 from shared.steps.reconcile import runs_in
+from shared.steps.retire_deployments import retire_deployments as retire
 
 log = logging.getLogger(__name__)
 
@@ -52,3 +54,25 @@ def _probe(run: Run) -> None:
 def advance_rollout(message: func.ServiceBusMessage) -> None:
     """deploying -> deploying, deployed or rolling_back -> rolled_back."""
     handle("advance_rollout", message)
+
+
+@blueprint.service_bus_topic_trigger(
+    arg_name="message", topic_name=TOPIC, subscription_name="roll_back", connection=CONNECTION
+)
+def roll_back(message: func.ServiceBusMessage) -> None:
+    """The endpoint's previous deployment takes the traffic back."""
+    handle("roll_back", message)
+
+
+@blueprint.timer_trigger(arg_name="timer", schedule="%RETIRE_SCHEDULE%", use_monitor=False)
+def retire_deployments(timer: func.TimerRequest) -> None:
+    """Deletes deployments nobody needs any more."""
+    for record in all_records(services().store):
+        champion = runner().load(record.champion)
+        if champion is None:
+            continue
+        try:
+            for fact in retire(record, services()):
+                runner().state(champion, fact)
+        except DroptuneError as error:
+            log.warning("retiring at %s: %s", record.endpoint, error)

@@ -13,7 +13,7 @@ from shared.domain.errors import InvalidInput
 from shared.domain.events import parse_event
 from shared.pipeline import BY_NAME
 from shared.ports import Message
-from shared.runner import RETRY, Handled, Runner
+from shared.runner import EARLY, RETRY, Handled, Runner
 from shared.services import services
 
 log = logging.getLogger(__name__)
@@ -34,8 +34,8 @@ def handle(stage_name: str, message: func.ServiceBusMessage) -> Handled | None:
     except InvalidInput as error:
         quarantine(message, error)
         return None
-    retry = int((message.application_properties or {}).get(RETRY, 0))
-    return runner().handle(BY_NAME[stage_name], event, retry)
+    copies = {str(key): int(value) for key, value in (message.application_properties or {}).items()}
+    return runner().handle(BY_NAME[stage_name], event, copies.get(RETRY, 0), copies.get(EARLY, 0))
 
 
 def read_json(message: func.ServiceBusMessage) -> dict[str, Any]:

@@ -53,3 +53,11 @@ def submit_evaluation(message: func.ServiceBusMessage) -> None:
 def judge_evaluation(message: func.ServiceBusMessage) -> None:
     """evaluating -> approved or declined."""
     handle("judge_evaluation", message)
+
+
+@blueprint.service_bus_topic_trigger(
+    arg_name="message", topic_name=TOPIC, subscription_name="record_decision", connection=CONNECTION
+)
+def record_decision(message: func.ServiceBusMessage) -> None:
+    """awaiting_approval -> approved or declined."""
+    handle("record_decision", message)

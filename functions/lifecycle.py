@@ -9,7 +9,15 @@ import azure.functions as func
 from functions.dispatch import CONNECTION, handle, runner
 from shared.pipeline import TOPIC
 from shared.services import services
-from shared.steps.reconcile import hint_missed_blobs, hint_silent_jobs, live_runs, overdue, sweep_claims
+from shared.steps.reconcile import (
+    hint_missed_blobs,
+    hint_silent_jobs,
+    live_runs,
+    overdue,
+    previous_tick,
+    record_tick,
+    sweep_claims,
+)
 
 log = logging.getLogger(__name__)
 
@@ -35,13 +43,15 @@ def cancel_run(message: func.ServiceBusMessage) -> None:
 @blueprint.timer_trigger(arg_name="timer", schedule="%RECONCILE_SCHEDULE%", use_monitor=False)
 def reconcile(timer: func.TimerRequest) -> None:
     """Finds unsent events, silent jobs, missed blobs, overdue runs and claims of finished runs."""
+    last, now = previous_tick(services()), services().clock.now()
     found = {
         "unsent": runner().publish_all_unsent(),
-        "silent_jobs": hint_silent_jobs(services()),
-        "missed_blobs": hint_missed_blobs(services()),
+        "silent_jobs": hint_silent_jobs(services(), last),
+        "missed_blobs": hint_missed_blobs(services(), last),
         "overdue": _state_overdue(),
         "claims": sweep_claims(services()),
     }
+    record_tick(services(), now)
     if any(found.values()):
         log.info("reconcile found %s", found)
 

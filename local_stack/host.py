@@ -13,11 +13,11 @@ import signal
 import sys
 import threading
 from collections import ChainMap
-from importlib import import_module
 from pathlib import Path
 
 from local_stack.drop_watcher import DropWatcher
 from local_stack.functions_host import Host, StartRefused, load_app
+from shared.clients.azure_ml_connection import load_sdk
 from shared.domain.errors import DroptuneError
 from shared.services import build_blob_store, build_event_bus
 from shared.settings import load_settings
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         watcher.start()
     print(f"ready {port}", flush=True)
     # The SDK takes seconds to import. An instance in Azure is warm by the time a dataset is validated.
-    threading.Thread(target=import_module, args=("azure.ai.ml",), daemon=True).start()
+    threading.Thread(target=load_sdk, daemon=True).start()
 
     stop.wait()
     if watcher:

@@ -13,9 +13,12 @@ from shared.steps.cancel_run import cancel_run
 from shared.steps.deploy_model import deploy_model
 from shared.steps.fail_run import fail_run
 from shared.steps.judge_evaluation import judge_evaluation
+from shared.steps.judge_validation import judge_validation
 from shared.steps.notify import DELIVERIES, notify
 from shared.steps.outcome import Step
 from shared.steps.reconcile import JOB_EVENTS, STORAGE_EVENTS
+from shared.steps.record_decision import record_decision
+from shared.steps.roll_back import roll_back
 from shared.steps.submit_evaluation import submit_evaluation
 from shared.steps.submit_training import submit_training
 from shared.steps.validate_dataset import validate_dataset
@@ -64,15 +67,22 @@ STAGES: tuple[Stage, ...] = (
     ),
     _stage(
         validate_dataset,
-        (e.DatasetUploaded,),
-        {Status.RECEIVED},
+        (e.DatasetUploaded, e.ValidationRetryDue),
+        {Status.RECEIVED, Status.VALIDATING},
+        {Status.VALIDATED, Status.REJECTED, Status.VALIDATING},
+        (e.ValidationPassed, e.ValidationFailed, e.ValidationStarted),
+    ),
+    _stage(
+        judge_validation,
+        (e.ValidationCompleted,),
+        {Status.VALIDATING},
         {Status.VALIDATED, Status.REJECTED},
         (e.ValidationPassed, e.ValidationFailed),
     ),
     _stage(
         submit_training,
-        (e.ValidationPassed,),
-        {Status.VALIDATED},
+        (e.ValidationPassed, e.TrainingRetryDue),
+        {Status.VALIDATED, Status.TRAINING},
         {Status.TRAINING},
         (e.TrainingStarted,),
     ),
@@ -81,13 +91,13 @@ STAGES: tuple[Stage, ...] = (
         (),
         _NOTHING,
         _NOTHING,
-        (e.TrainingCompleted, e.EvaluationCompleted, e.JobFailed, e.JobStopped),
+        (e.ValidationCompleted, e.TrainingCompleted, e.EvaluationCompleted, e.JobFailed, e.JobStopped),
         queue=JOB_EVENTS,
     ),
     _stage(
         submit_evaluation,
-        (e.TrainingCompleted,),
-        {Status.TRAINING},
+        (e.TrainingCompleted, e.EvaluationRetryDue),
+        {Status.TRAINING, Status.EVALUATING},
         {Status.EVALUATING},
         (e.EvaluationStarted,),
     ),
@@ -95,15 +105,22 @@ STAGES: tuple[Stage, ...] = (
         judge_evaluation,
         (e.EvaluationCompleted,),
         {Status.EVALUATING},
+        {Status.APPROVED, Status.AWAITING_APPROVAL, Status.DECLINED},
+        (e.EvaluationPassed, e.ApprovalRequested, e.EvaluationFailed),
+    ),
+    _stage(
+        record_decision,
+        (e.ApprovalGranted, e.ApprovalDenied, e.ApprovalExpired),
+        {Status.AWAITING_APPROVAL},
         {Status.APPROVED, Status.DECLINED},
-        (e.EvaluationPassed, e.EvaluationFailed),
+        (e.EvaluationPassed, e.ModelDeclined),
     ),
     _stage(
         deploy_model,
-        (e.EvaluationPassed,),
+        (e.EvaluationPassed, e.DeploymentRetryDue),
         {Status.APPROVED},
-        {Status.DEPLOYING},
-        (e.DeploymentStarted,),
+        {Status.DEPLOYING, Status.EVALUATING},
+        (e.DeploymentStarted, e.EvaluationStarted),
     ),
     Stage("probe_deployments", (), _NOTHING, _NOTHING, (e.DeploymentProbed,), timer="PROBE_SCHEDULE"),
     _stage(
@@ -117,8 +134,22 @@ STAGES: tuple[Stage, ...] = (
         fail_run,
         (e.JobFailed, e.StageRefused, e.RunOverdue),
         NON_TERMINAL,
-        {Status.FAILED},
-        (e.RunFailed,),
+        {
+            Status.FAILED,
+            Status.RECEIVED,
+            Status.VALIDATING,
+            Status.VALIDATED,
+            Status.TRAINING,
+            Status.EVALUATING,
+            Status.APPROVED,
+        },
+        (
+            e.RunFailed,
+            e.ValidationRetryDue,
+            e.TrainingRetryDue,
+            e.EvaluationRetryDue,
+            e.DeploymentRetryDue,
+        ),
     ),
     _stage(
         cancel_run,
@@ -127,9 +158,19 @@ STAGES: tuple[Stage, ...] = (
         {Status.CANCELLING, Status.CANCELLED, Status.ROLLING_BACK},
         (e.RunCancelled, e.RollbackStarted),
     ),
+    _stage(roll_back, (e.RollbackRequested,), frozenset(Status), set(), (e.ModelRolledBack,)),
+    Stage("retire_deployments", (), _NOTHING, _NOTHING, (e.DeploymentRetired,), timer="RETIRE_SCHEDULE"),
     Stage("notify", tuple(e.EVENT_TYPES.values()), frozenset(Status), _NOTHING, (), notify),
     Stage("deliver_notification", (), _NOTHING, _NOTHING, (), queue=DELIVERIES),
-    Stage("reconcile", (), _NOTHING, _NOTHING, (e.RunOverdue,), timer="RECONCILE_SCHEDULE"),
+    Stage(
+        "reconcile",
+        (),
+        _NOTHING,
+        _NOTHING,
+        (e.RunOverdue, e.ApprovalExpired),
+        timer="RECONCILE_SCHEDULE",
+    ),
+    Stage("retrain", (), _NOTHING, _NOTHING, (), timer="RETRAIN_SCHEDULE"),
 )
 
 BY_NAME = {stage.name: stage for stage in STAGES}
@@ -151,9 +192,11 @@ TOPOLOGY = Topology(
 # Every non-terminal status ends by itself: in a move, or here.
 DEADLINES = {
     Status.RECEIVED: timedelta(hours=1),
-    Status.VALIDATED: timedelta(hours=2),
-    Status.EVALUATING: timedelta(hours=12),
-    Status.APPROVED: timedelta(hours=6),
+    Status.VALIDATING: timedelta(hours=12),
+    Status.VALIDATED: timedelta(hours=24),
+    Status.EVALUATING: timedelta(hours=36),
+    Status.AWAITING_APPROVAL: timedelta(days=7),
+    Status.APPROVED: timedelta(hours=24),
     Status.DEPLOYING: timedelta(hours=2),
     Status.ROLLING_BACK: timedelta(hours=2),
     Status.CANCELLING: timedelta(hours=1),

@@ -112,6 +112,10 @@ class ReceivedMessage:
     sequence_number: int
     enqueued_at: datetime
     dead_letter_reason: str | None = None
+    dead_letter_description: str | None = None
+
+
+DEAD_LETTERS = "/$deadletterqueue"
 
 
 class EventBus(Protocol):
@@ -129,6 +133,13 @@ class EventBus(Protocol):
 
     def receive(self, entity: str, *, max_messages: int, wait_s: float) -> list[ReceivedMessage]:
         """Lock up to `max_messages`; waits up to `wait_s` for the first one."""
+
+    def peek(self, entity: str, *, limit: int) -> list[ReceivedMessage]:
+        """Up to `limit` messages from the oldest on, locked and scheduled ones too, without locking any.
+
+        `delivery_count` is what it is by now, 0 if nobody received the message. `lock_token` is empty, so
+        that what was only seen cannot be settled (LockLost); `locked_until` is the moment of looking.
+        """
 
     def complete(self, received: ReceivedMessage) -> None:
         """Remove the message. Raises LockLost if the lock has expired."""
@@ -262,7 +273,11 @@ class Config:
     inline_validation_max_bytes: int
     training_environment: str
     serving_environment: str
+    cpu_instance_type: str
     job_poll_s: float
+    retry_wait_s: float
+    debounce_s: float
+    project_monthly_usd: float | None
     channels: tuple[Channel, ...]
 
 

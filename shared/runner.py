@@ -21,9 +21,10 @@ from shared.domain.run import TERMINAL, Run, Status, Transition
 from shared.pipeline import TOPIC, Stage, deadline
 from shared.ports import Message, Services, Stored, Write
 from shared.steps import claims
+from shared.steps.endpoints import pages
 from shared.steps.outcome import Fact, Outcome
 from shared.steps.receive_dataset import Reception
-from shared.steps.reconcile import RELEASING, pages
+from shared.steps.reconcile import give_back_dataset
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,9 @@ INBOX_TTL_S = 14 * 24 * 3600
 SENT_TTL_S = 30 * 24 * 3600
 MAX_CONFLICTS = 8
 RETRY = "retry"
+EARLY = "early"
+# An event from the future: the store it was written to is ahead of the one read here. Then `reconcile`'s turn.
+EARLY_WAITS_S = (1.0, 5.0, 25.0)
 FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 60.0
 # A younger entry is about to be sent by the handler that wrote it.
 UNSENT_AGE = timedelta(seconds=5)
@@ -45,10 +49,7 @@ class Handled(StrEnum):
     IGNORED = "ignored"
     REFUSED = "refused"
     RETRIED = "retried"
-
-
-class RunMissing(Transient):
-    """An event came before its run; raised, so that delivery tries again."""
+    EARLY = "early"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Runner:
     def create(self, reception: Reception, event_id: str, event_type: str) -> Run:
         """Store a new run with its first line of history; the same run again is republished."""
         run = self._entered(reception.run, event_id, event_type, "")
-        outgoing = [_topic_message(fact.at(run)) for fact in reception.facts]
+        outgoing = [self._stated(fact, run) for fact in reception.facts]
         writes = [Write("create", RUN, _document(run)), *self._outbox(run, outgoing)]
         try:
             self.services.store.batch(run.id, writes)
@@ -98,15 +99,15 @@ class Runner:
         self._publish(run.id, outgoing)
         return run
 
-    def handle(self, stage: Stage, event: Event, retry: int = 0) -> Handled:
-        """Apply one event to its run, once.
+    def handle(self, stage: Stage, event: Event, retry: int = 0, early: int = 0) -> Handled:
+        """Apply one event to its run, once. `retry` and `early` count the copies this one is the last of.
 
-        Raises RunMissing, and whatever a step raises that is neither Transient nor PermanentFailure.
+        Raises whatever a step raises that is neither Transient nor PermanentFailure.
         """
         for _ in range(MAX_CONFLICTS):
             stored = self.services.store.get(event.run_id, RUN)
-            if stored is None:
-                raise RunMissing("run_missing", f"no run {event.run_id}", event.id)
+            if stored is None or stored.document["revision"] < event.revision:
+                return self._postpone(event, early)
             run = _run_of(stored)
             mark = f"{INBOX}.{stage.name}.{event.id}"
             if self.services.store.get(run.id, mark) is not None:
@@ -177,6 +178,17 @@ class Runner:
             )
         return outcome, Handled.APPLIED
 
+    def _postpone(self, event: Event, early: int) -> Handled:
+        """Send an event from the future again, later. It has no run whose outbox could hold it."""
+        if early == len(EARLY_WAITS_S):
+            log.error("%s came %d times before its run's revision; reconcile will look", event.id, early + 1)
+            return Handled.IGNORED
+        due = self.services.clock.now() + timedelta(seconds=EARLY_WAITS_S[early])
+        message = _topic_message(event).message
+        copy = Message(f"{event.id}^{early + 1}", message.subject, message.body, {EARLY: str(early + 1)}, due)
+        self.services.bus.send(TOPIC, [copy])
+        return Handled.EARLY
+
     def _retry_message(self, event: Event, retry: int) -> Message:
         """The same event again, later. Every subscriber sees the copy; inbox marks make it harmless."""
         wait_s = min(FIRST_RETRY_S * 2 ** (retry - 1), LONGEST_RETRY_S)
@@ -189,7 +201,7 @@ class Runner:
         if outcome.status is not None:
             changed = run.evolve(**outcome.changes, status=outcome.status, revision=run.revision + 1)
             moved = self._entered(changed, event.id, event.wire_type, outcome.note)
-        outgoing = [_topic_message(fact.at(moved, time=self.services.clock.now())) for fact in outcome.facts]
+        outgoing = [self._stated(fact, moved) for fact in outcome.facts]
         outgoing += [Outgoing(destination, message) for destination, message in outcome.messages]
         writes = self._outbox(moved, outgoing)
         if outcome.status is not None or outcome.facts:
@@ -203,6 +215,11 @@ class Runner:
         self._publish(run.id, outgoing)
         if moved.terminal and not run.terminal:
             self._release(moved)
+
+    def _stated(self, fact: Fact, run: Run) -> Outgoing:
+        now = self.services.clock.now()
+        due = now + fact.delay if fact.delay else None
+        return _topic_message(fact.at(run, time=now), due)
 
     def _undo_if_overtaken(self, outcome: Outcome, stage: Stage, event: Event) -> None:
         """We lost the race after an effect: undo it unless the event still fits and comes round again."""
@@ -240,21 +257,22 @@ class Runner:
             log.info("another handler published the outbox of %s too", run_id)
 
     def _release(self, run: Run) -> None:
-        """Claims of a finished run; what a crash leaves here, `reconcile` sweeps."""
-        if run.status in RELEASING:
-            name = claims.dataset_claim(run.project, run.dataset.sha256, run.fingerprint)
-            claims.release(self.services.store, name, run.id)
-        if run.rollout is not None and run.status in (Status.DEPLOYED, Status.ROLLED_BACK):
-            claims.release(self.services.store, claims.endpoint_claim(run.rollout.endpoint), run.id)
+        """Claims of a finished run; what a crash leaves here, `reconcile` sweeps.
+
+        A failed or cancelled run may have left a deployment: its endpoint is given back once that is gone.
+        """
+        give_back_dataset(run, self.services)
+        if run.recipe is not None and run.status not in (Status.FAILED, Status.CANCELLED):
+            claims.release(self.services.store, claims.endpoint_claim(run.recipe.endpoint), run.id)
 
 
 def fits(stage: Stage, event: Event, run: Run) -> bool:
     """Whether the event is about the run as it stands: status, attempt, revision and job agree."""
     if not stage.after:
         return True  # it only tells others; the fact was true when it was stated
-    if run.status not in stage.before or event.attempt != run.attempt:
+    if run.status not in stage.before:
         return False
-    if not event.about_any_revision and event.revision != run.revision:
+    if not event.about_any_revision and (event.attempt, event.revision) != (run.attempt, run.revision):
         return False
     job = getattr(event, "job", None)
     return job is None or (run.job is not None and run.job.name == job)
@@ -271,6 +289,7 @@ def _document(run: Run) -> dict[str, Any]:
         "type": RUN,
         "run_id": run.id,
         "project": run.project,
+        "revision": run.revision,
         "status": run.status.value,
         "finished": int(run.status in TERMINAL),
         "created_at": run.created_at.isoformat(),
@@ -278,9 +297,9 @@ def _document(run: Run) -> dict[str, Any]:
     }
 
 
-def _topic_message(event: Event) -> Outgoing:
-    message = Message(id=event.id, subject=event.wire_type, body=orjson.dumps(event.to_cloudevent()))
-    return Outgoing(TOPIC, message)
+def _topic_message(event: Event, due: datetime | None = None) -> Outgoing:
+    body = orjson.dumps(event.to_cloudevent())
+    return Outgoing(TOPIC, Message(event.id, event.wire_type, body, scheduled_at=due))
 
 
 def _outgoing_of(stored: Stored) -> Outgoing:

@@ -74,7 +74,11 @@ def build_config(settings: Settings) -> Config:
         inline_validation_max_bytes=settings.inline_validation_max_bytes,
         training_environment=settings.training_environment,
         serving_environment=settings.serving_environment,
+        cpu_instance_type=settings.cpu_instance_type,
         job_poll_s=settings.job_poll_s,
+        retry_wait_s=settings.retry_wait_s,
+        debounce_s=settings.debounce_s,
+        project_monthly_usd=settings.project_monthly_usd,
         channels=channels,
     )
 

@@ -29,9 +29,15 @@ class Settings(BaseSettings):
     inline_validation_max_bytes: int = Field(default=20_000_000, gt=0)
     training_environment: str = "droptune-training:1"
     serving_environment: str = "droptune-serving:1"
+    cpu_instance_type: str = Field(default="Standard_E4ds_v4", description="of validation jobs")
     job_poll_s: float = Field(default=60.0, gt=0, description="a job without an event is looked at this often")
+    retry_wait_s: float = Field(default=60.0, gt=0, description="base wait before another attempt of a stage")
+    debounce_s: float = Field(default=0.0, ge=0, description="a dropped blob must be this old to start a run")
+    project_monthly_usd: float | None = Field(default=None, gt=0, description="what a project may spend a month")
     reconcile_schedule: str = Field(default="* * * * * *", description="NCRONTAB")
     probe_schedule: str = Field(default="* * * * * *", description="NCRONTAB")
+    retire_schedule: str = Field(default="*/10 * * * * *", description="NCRONTAB")
+    retrain_schedule: str = Field(default="*/30 * * * * *", description="NCRONTAB")
     notify_webhook_url: str | None = None
     notify_events: str = Field(default="", description="comma-separated facts; empty means the default")
     notify_private_hosts: str = Field(

@@ -162,6 +162,7 @@ def row_lines(questions: list[Question], models: dict[str, scoring.Judged]) -> l
     return [
         {
             "row": q.number,
+            "prompt_tokens": len(q.ids),
             "scores": {name: float(judged.scores[i]) for name, judged in models.items()},
             "answers": {name: judged.texts[i] for name, judged in models.items()},
         }

@@ -15,16 +15,24 @@ from functions.http.errors import ApiError
 from shared.domain.errors import InvalidInput
 from shared.settings import load_settings
 
-READER, OPERATOR = "reader", "operator"
+READER, OPERATOR, APPROVER = "reader", "operator", "approver"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Name for the audit trail, and the app roles of the token."""
+    """Name for the audit trail, and the app roles of the token.
+
+    `authenticated`: the name was proved. On loopback it is not: everyone there is `local`.
+    """
 
     name: str
     roles: frozenset[str]
+    authenticated: bool = True
+
+    def is_surely(self, name: str | None) -> bool:
+        """Whether this is proved to be who goes by that name; Entra's user names know no case."""
+        return self.authenticated and name is not None and self.name.casefold() == name.casefold()
 
 
 class Authenticator(Protocol):
@@ -40,7 +48,7 @@ class LoopbackAuth:
             raise ApiError(403, "not_loopback", "without API_AUTH_URL only this machine may ask", "host")
         if request.headers.get("origin") and urlsplit(request.headers["origin"]).hostname not in LOOPBACK_HOSTS:
             raise ApiError(403, "foreign_origin", "this origin may not use the API", "origin")
-        return Caller("local", frozenset({READER, OPERATOR}))
+        return Caller("local", frozenset({READER, OPERATOR, APPROVER}), authenticated=False)
 
 
 class EntraAuth:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated, Any
 
 import orjson
@@ -11,17 +12,19 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
 from functions.dispatch import runner
-from functions.http.auth import OPERATOR, READER, Caller, may
+from functions.http.auth import APPROVER, OPERATOR, READER, Caller, may
 from functions.http.errors import ApiError
 from shared.domain.dataset import Report
 from shared.domain.errors import BlobNotFound
 from shared.domain.evaluation import SampleAnswer
-from shared.domain.events import CancelRequested
+from shared.domain.events import ApprovalDenied, ApprovalGranted, CancelRequested
 from shared.domain.run import JobRef, Run, Status
+from shared.ports import BlobInfo
 from shared.runner import OUTBOX
 from shared.services import services
 from shared.steps import paths, submit_training
 from shared.steps.blobs import read_model
+from shared.steps.endpoints import pages
 from shared.steps.outcome import Fact
 from shared.steps.receive_dataset import run_id_of_blob, starts_a_run
 from shared.steps.reconcile import STORAGE_EVENTS, blob_hint
@@ -30,6 +33,7 @@ router = APIRouter(prefix="/api/runs", tags=["runs"])
 
 Reader = Annotated[Caller, Depends(may(READER))]
 Operator = Annotated[Caller, Depends(may(OPERATOR))]
+Approver = Annotated[Caller, Depends(may(APPROVER))]
 
 POLL_S = 0.25
 CURVES = ("train_loss", "eval_loss", "learning_rate", "tokens_per_s")
@@ -41,6 +45,12 @@ class RunRequest(BaseModel):
 
     dataset: str = Field(description="`<project>/<name>` in the drop zone")
     idempotency_key: str = Field(default="", description="another key for the same blob is another run")
+
+
+class DecisionRequest(BaseModel):
+    """A person's word on a candidate."""
+
+    comment: str = Field(default="", max_length=2000)
 
 
 @router.get("")
@@ -59,13 +69,12 @@ def list_runs(
 
 
 @router.post("", status_code=202)
-def start_run(request: RunRequest, _: Operator) -> dict[str, str]:
+def start_run(request: RunRequest, caller: Operator) -> dict[str, str]:
     path = f"{paths.DATASETS}/{request.dataset}"
     info = services().blobs.info(path)
     if not starts_a_run(path) or info is None:
         raise ApiError(404, "dataset_not_found", f"no dataset {request.dataset} in the drop zone", "dataset")
-    services().bus.send(STORAGE_EVENTS, [blob_hint(path, info.etag, request.idempotency_key)])
-    return {"id": run_id_of_blob(path, info.etag, request.idempotency_key)}
+    return {"id": _post(info, request.idempotency_key, caller)}
 
 
 @router.get("/{run_id}", response_model=None)
@@ -154,6 +163,71 @@ def cancel(run_id: str, caller: Operator) -> dict[str, str]:
         raise ApiError(409, "run_finished", f"the run is {run.status.value}", run_id)
     runner().state(run, Fact(CancelRequested, by=caller.name))
     return {"id": run_id}
+
+
+@router.post("/{run_id}/approve", status_code=202)
+def approve(run_id: str, caller: Approver, request: DecisionRequest | None = None) -> dict[str, str]:
+    """Let a candidate that passed the gate go live. Whoever asked for the run may not be the one."""
+    run = _awaiting_approval(run_id)
+    if caller.is_surely(run.requested_by):
+        raise ApiError(403, "self_approval", f"{caller.name} asked for this run, somebody else decides", run_id)
+    runner().state(run, Fact(ApprovalGranted, by=caller.name, comment=_comment(request)))
+    return {"id": run_id}
+
+
+@router.post("/{run_id}/deny", status_code=202)
+def deny(run_id: str, caller: Approver, request: DecisionRequest | None = None) -> dict[str, str]:
+    """Decline a candidate that passed the gate; what runs today stays."""
+    run = _awaiting_approval(run_id)
+    runner().state(run, Fact(ApprovalDenied, by=caller.name, comment=_comment(request)))
+    return {"id": run_id}
+
+
+def _awaiting_approval(run_id: str) -> Run:
+    run = _run(run_id)
+    if run.status is not Status.AWAITING_APPROVAL:
+        raise ApiError(409, "not_awaiting_approval", f"the run is {run.status.value}", run_id)
+    return run
+
+
+def _comment(request: DecisionRequest | None) -> str:
+    return request.comment if request else ""
+
+
+@router.post("/{run_id}/retry", status_code=202)
+def retry(run_id: str, caller: Operator) -> dict[str, str]:
+    """Start another run with the file's present content. Asked twice before it exists, it is one run."""
+    run = _run(run_id)
+    if not run.terminal:
+        raise ApiError(409, "run_not_finished", f"the run is {run.status.value}", run_id)
+    if run.status is Status.DEPLOYED:
+        raise ApiError(409, "run_deployed", "the run reached its end, there is nothing to try again", run_id)
+    path = run.dataset.path
+    info = services().blobs.info(path)
+    if info is None:
+        raise ApiError(404, "dataset_gone", f"{path} is no longer in the drop zone", "dataset")
+    earlier = _children(run)
+    key = f"retry-{run_id}-{earlier + 1}" if earlier else f"retry-{run_id}"
+    return {"id": _post(info, key, caller, parent_run=run_id)}
+
+
+def _post(info: BlobInfo, key: str, caller: Caller, parent_run: str | None = None) -> str:
+    """Post a hint for the blob; the id of the run it will be."""
+    run_id = run_id_of_blob(info.path, info.etag, key)
+    hint = blob_hint(info.path, info.etag, key, requested_by=caller.name, parent_run=parent_run)
+    # The hint's own id holds the path, and a bus takes no id of more than 128 characters.
+    services().bus.send(STORAGE_EVENTS, [replace(hint, id=run_id)])
+    return run_id
+
+
+def _children(run: Run) -> int:
+    """How many runs were made of this one. Newest first, so those older than the run need no look."""
+    count = 0
+    for stored in pages(services().store, "run", {"project": run.project}):
+        if stored.document["created_at"] < run.created_at.isoformat():
+            break
+        count += stored.document["run"].get("parent_run") == run.id
+    return count
 
 
 def _run(run_id: str) -> Run:

@@ -19,6 +19,7 @@ _PRESETS: dict[str, Document] = {
     },
     "job_failure": {"kind": "job_failure", "code": "UserError", "message": "A fault was ordered."},
     "drop_events": {"kind": "drop_events"},
+    "vanish": {"kind": "vanish"},
     "refuse": {
         "kind": "refuse",
         "status": 503,
@@ -35,8 +36,11 @@ class Faults:
         self._store = store
 
     def order(self, body: Document) -> None:
-        """`kind`: job_failure, quota, capacity (the next jobs fail with `code` and `message`), refuse (the
-        next writes are answered `status`, `code`, `message`), drop_events. `count`: how many times."""
+        """Order a fault to strike `count` times.
+
+        `kind`: job_failure, quota, capacity (the next jobs fail with `code` and `message`), refuse (the next
+        writes are answered `status`, `code`, `message`), drop_events, vanish (a running job leaves no trace).
+        """
         preset = _PRESETS.get(str(body.get("kind")))
         if preset is None:
             raise user_error(f"fault kind must be one of {sorted(_PRESETS)}")

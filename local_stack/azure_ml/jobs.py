@@ -296,7 +296,10 @@ class JobRunner:
     def _watch(self, job: Document) -> None:
         claim = self._claim(job)
         timeout_s = timeout_of(job["properties"])
-        if (code := processes.exit_code(claim)) is not None:
+        if self._faults.take("vanish"):
+            processes.send_signal(claim, signal.SIGKILL)
+            self._store.delete("job", job["name"])
+        elif (code := processes.exit_code(claim)) is not None:
             job["exit_code"] = code
             move(self._store, job, "Finalizing")
         elif not processes.alive(claim):

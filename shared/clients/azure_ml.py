@@ -17,6 +17,7 @@ from shared.clients.azure_ml_connection import (
     Credential,
     Workspace,
     default_credential,
+    load_sdk,
     make_ml_client,
     parse_url,
 )
@@ -178,6 +179,7 @@ class AzureMLClient:
 
     def register_model(self, spec: ModelSpec) -> None:
         """See ModelHost. PermanentFailure `model_version_taken` if the version has another URI."""
+        load_sdk()
         from azure.ai.ml.entities import Model
 
         known = self._if_found(lambda: self._ml.models.get(spec.name, spec.version))
@@ -191,6 +193,7 @@ class AzureMLClient:
 
     def begin_endpoint(self, name: str, tags: dict[str, str]) -> bool:
         """See ModelHost. PermanentFailure `endpoint_failed` if its creation failed."""
+        load_sdk()
         from azure.ai.ml.entities import ManagedOnlineEndpoint
 
         endpoint = self._get_endpoint(name)
@@ -291,10 +294,12 @@ class AzureMLClient:
             answer = self._http.post(url, json=body, headers=headers, timeout=timeout_s)
         except httpx.HTTPError as error:
             raise Transient("endpoint_unreachable", f"{endpoint}: {type(error).__name__}") from error
+        text, prompt_tokens = chat_text(endpoint, answer)
         return ChatAnswer(
-            text=chat_text(endpoint, answer),
+            text=text,
             deployment=answer.headers.get(_DEPLOYMENT_HEADER) or deployment,
             latency_s=time.monotonic() - started,
+            prompt_tokens=prompt_tokens,
         )
 
     def _scoring_uri(self, endpoint: str) -> str:
@@ -316,6 +321,7 @@ class AzureMLClient:
     def _endpoint_identity(self) -> Any | None:
         if self._endpoint_identity_id is None:
             return None
+        load_sdk()
         from azure.ai.ml.entities import IdentityConfiguration, ManagedIdentityConfiguration
 
         identity = ManagedIdentityConfiguration(resource_id=self._endpoint_identity_id)

@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import re
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -115,12 +116,22 @@ def default_credential(workspace: Workspace, client_id: str | None) -> Credentia
     return credential
 
 
+_IMPORTING = threading.Lock()
+
+
+def load_sdk() -> None:
+    """Import the SDK, one thread at a time: it has circular imports that two threads at once run into."""
+    with _IMPORTING:
+        import azure.ai.ml.entities  # noqa: F401
+
+
 def make_ml_client(url: str, credential: Credential) -> MLClient:
     """The SDK's client for a workspace URL. The only code that knows of the emulator.
 
     SDK source: keyword arguments of MLClient reach every generated client, so `transport` and the retry
     settings hold for all calls. Retries end well inside the minute a function may take.
     """
+    load_sdk()
     _tame_sdk()
     from azure.ai.ml import MLClient
 

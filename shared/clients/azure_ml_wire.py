@@ -7,7 +7,6 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Any
 
 import httpx
@@ -68,10 +67,11 @@ def short_uri(uri: str | None) -> str:
 
 
 def input_type(uri: str) -> str:
-    """A registry's model, a file (its URI ends in a suffix such as .json), or a folder."""
+    """A registry's model, a file (its URI ends in a suffix of small letters, such as .json), or a folder."""
     if uri.startswith("azureml://registries/"):
         return "custom_model"
-    return "uri_file" if not uri.endswith("/") and PurePosixPath(uri).suffix == ".json" else "uri_folder"
+    is_file = re.search(r"\.[a-z]+$", uri) is not None
+    return "uri_file" if is_file else "uri_folder"
 
 
 def job_of(spec: JobSpec, experiment: str, identity_client_id: str | None) -> Any:
@@ -175,8 +175,11 @@ def chat_url(scoring_uri: str) -> str:
     return scoring_uri.rstrip("/").removesuffix("/score") + "/v1/chat/completions"
 
 
-def chat_text(endpoint: str, answer: httpx.Response) -> str:
-    """The answer's text. Raises Transient if the endpoint is busy or its container failed."""
+def chat_text(endpoint: str, answer: httpx.Response) -> tuple[str, int | None]:
+    """The answer's text, and how many tokens the server counted in the prompt.
+
+    Raises Transient if the endpoint is busy or its container failed.
+    """
     if answer.status_code in _TRANSIENT_ANSWERS:
         inner = answer.headers.get("ms-azureml-model-error-statuscode")
         message = f"{endpoint} answered {answer.status_code}" + (f" (container: {inner})" if inner else "")
@@ -184,6 +187,8 @@ def chat_text(endpoint: str, answer: httpx.Response) -> str:
     if answer.status_code != 200:
         message = f"{endpoint} answered {answer.status_code}: {answer.text[:300]}"
         raise PermanentFailure(FailureClass.PLATFORM, "endpoint_refused", message)
-    with contextlib.suppress(json.JSONDecodeError, KeyError, IndexError, TypeError):
-        return str(answer.json()["choices"][0]["message"]["content"] or "")
+    with contextlib.suppress(json.JSONDecodeError, AttributeError, KeyError, IndexError, TypeError):
+        body = answer.json()
+        counted = (body.get("usage") or {}).get("prompt_tokens")
+        return str(body["choices"][0]["message"]["content"] or ""), int(counted) if counted else None
     raise PermanentFailure(FailureClass.PLATFORM, "endpoint_answer_unreadable", f"{endpoint}: no chat completion")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.domain.recipe import Recipe
+
 
 class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,3 +64,11 @@ class CuratedVersion(Frozen):
     train_rows: int
     eval_rows: int
     characters_max: int
+
+
+class ValidationOutcome(Frozen):
+    """`validation/outcome.json` of a run: what the validation job found. The last two only if it passed."""
+
+    report: Report
+    recipe: Recipe | None = None
+    curated: CuratedVersion | None = None

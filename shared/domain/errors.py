@@ -10,6 +10,7 @@ DroptuneError
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -26,6 +27,30 @@ class FailureClass(StrEnum):
     PLATFORM = "platform"
     CODE = "code"
     GATE = "gate"
+
+
+class RetryRule(NamedTuple):
+    """How often a stage is tried in all, and the wait before the second try in units of the base wait.
+
+    Later waits double.
+    """
+
+    attempts: int
+    first_wait: float
+
+
+# A failure that is in what was asked for stays: only what others may repair meanwhile is tried again.
+RETRY_RULES = {
+    FailureClass.DATA: RetryRule(1, 0),
+    FailureClass.RECIPE: RetryRule(1, 0),
+    FailureClass.LICENCE: RetryRule(1, 0),
+    FailureClass.BUDGET: RetryRule(1, 0),
+    FailureClass.GATE: RetryRule(1, 0),
+    FailureClass.CODE: RetryRule(1, 0),
+    FailureClass.QUOTA: RetryRule(3, 15),  # somebody may raise it
+    FailureClass.CAPACITY: RetryRule(6, 2),
+    FailureClass.PLATFORM: RetryRule(3, 1),
+}
 
 
 class Problem(BaseModel):

@@ -54,9 +54,13 @@ class SampleAnswer(Frozen):
 
 
 class JudgedRow(Frozen):
-    """A line of `evaluation/rows.jsonl`: row number from 1; score and answer by model (base, candidate...)."""
+    """A line of `evaluation/rows.jsonl`: row number from 1; score and answer by model (base, candidate...).
+
+    `prompt_tokens` is the length of the rendered prompt: a server with another template counts another one.
+    """
 
     row: int
+    prompt_tokens: int | None = None
     scores: dict[str, float]
     answers: dict[str, str]
 

@@ -5,6 +5,7 @@ Envelope: CloudEvents 1.0 structured JSON with the extensions `runid`, `attempt`
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -71,6 +72,20 @@ class DatasetUploaded(Event):
     size_bytes: int
 
 
+class ValidationStarted(Event):
+    """The data is too large for a function; a job runs the same validator."""
+
+    wire_type = "droptune.validation.started.v1"
+    job: str
+
+
+class ValidationCompleted(Event):
+    """The validation job ended with a report, good or bad."""
+
+    wire_type = "droptune.validation.completed.v1"
+    job: str
+
+
 class ValidationPassed(Event):
     wire_type = "droptune.validation.passed.v1"
     version: str
@@ -132,6 +147,44 @@ class EvaluationFailed(Event):
     verdict: Verdict
 
 
+class ApprovalRequested(Event):
+    """The gate passed; a person decides. The numbers they need are here."""
+
+    wire_type = "droptune.approval.requested.v1"
+    base: Score
+    candidate: Score
+    champion: Score | None
+    gains: tuple[Gain, ...]
+    verdict: Verdict
+
+
+class ApprovalGranted(Event):
+    wire_type = "droptune.approval.granted.v1"
+    by: str
+    comment: str = ""
+
+
+class ApprovalDenied(Event):
+    wire_type = "droptune.approval.denied.v1"
+    by: str
+    comment: str = ""
+
+
+class ApprovalExpired(Event):
+    """Nobody decided in time."""
+
+    wire_type = "droptune.approval.expired.v1"
+    deadline_at: datetime
+
+
+class ModelDeclined(Event):
+    """A person, or nobody in time, declined what the gate had passed."""
+
+    wire_type = "droptune.model.declined.v1"
+    by: str
+    comment: str
+
+
 class DeploymentStarted(Event):
     wire_type = "droptune.deployment.started.v1"
     endpoint: str
@@ -150,7 +203,9 @@ class DeploymentProbed(Event):
     answers_asked: int = 0
     answers_as_evaluated: int = 0
     answers_unlike_base: int = 0
-    latency_s: float | None = None
+    prompts_unlike_evaluated: int = Field(default=0, description="rendered to another number of tokens")
+    latency_s: float | None = Field(default=None, description="median over the questions asked")
+    previous_latency_s: float | None = Field(default=None, description="of the old deployment, same questions")
     problem: Problem | None = None
     scoring_uri: str | None = None
 
@@ -181,6 +236,25 @@ class ModelRolledBack(Event):
     traffic: dict[str, int]
 
 
+class RollbackRequested(Event):
+    """A person wants the previous deployment of an endpoint back; the run is the one in production."""
+
+    wire_type = "droptune.rollback.requested.v1"
+    about_any_revision = True
+    endpoint: str
+    deployment: str = Field(description="the one to leave; a repeat finds it left")
+    by: str
+
+
+class DeploymentRetired(Event):
+    """A deployment that nobody needs any more was deleted."""
+
+    wire_type = "droptune.deployment.retired.v1"
+    endpoint: str
+    deployment: str
+    reason: str
+
+
 class JobFailed(Event):
     """A job ended without its result: by its own word, or because the platform says so."""
 
@@ -206,6 +280,30 @@ class StageRefused(Event):
     problem: Problem
 
 
+class RetryDue(Event):
+    """A stage is worth another attempt; scheduled, so it comes when the wait is over. `attempt` is the new one."""
+
+    wire_type = ""
+    failure_class: FailureClass
+    problem: Problem
+
+
+class ValidationRetryDue(RetryDue):
+    wire_type = "droptune.validation.retry_due.v1"
+
+
+class TrainingRetryDue(RetryDue):
+    wire_type = "droptune.training.retry_due.v1"
+
+
+class EvaluationRetryDue(RetryDue):
+    wire_type = "droptune.evaluation.retry_due.v1"
+
+
+class DeploymentRetryDue(RetryDue):
+    wire_type = "droptune.deployment.retry_due.v1"
+
+
 class RunOverdue(Event):
     wire_type = "droptune.run.overdue.v1"
     status: str
@@ -229,7 +327,14 @@ class RunCancelled(Event):
     by: str
 
 
-EVENT_TYPES: dict[str, type[Event]] = {cls.wire_type: cls for cls in Event.__subclasses__()}
+def _concrete(cls: type[Event]) -> Iterator[type[Event]]:
+    for child in cls.__subclasses__():
+        if child.wire_type:
+            yield child
+        yield from _concrete(child)
+
+
+EVENT_TYPES: dict[str, type[Event]] = {cls.wire_type: cls for cls in _concrete(Event)}
 
 
 def parse_event(body: dict[str, Any]) -> Event:

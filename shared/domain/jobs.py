@@ -112,3 +112,4 @@ class ChatAnswer(Frozen):
     text: str
     deployment: str | None = Field(description="which deployment answered, where the endpoint says so")
     latency_s: float
+    prompt_tokens: int | None = Field(default=None, description="as the server counted them, where it says so")

@@ -91,14 +91,21 @@ class Evaluation(Part):
 
 
 class Deployment(Part):
-    """Where a better model goes. A person's approval is not built yet: a passed gate promotes."""
+    """Where a better model goes, and how fast."""
 
     endpoint: Annotated[str, Field(pattern=NAME_PATTERN)] | None = Field(
         default=None, description="defaults to the project's name"
     )
     instance_type: str = AUTO
-    approval: Literal["automatic"] = "automatic"
-    rollout: tuple[Annotated[int, Field(ge=1, le=100)], ...] = (100,)
+    approval: Literal["required", "automatic"] = Field(
+        default="automatic", description="required: a person decides after the gate has passed"
+    )
+    rollout: tuple[Annotated[int, Field(ge=1, le=100)], ...] = Field(
+        default=(10, 50, 100), description="percent of the traffic, step by step"
+    )
+    keep_previous_hours: Annotated[float, Field(ge=0, le=720)] = Field(
+        default=24.0, description="how long the previous deployment stays warm for a rollback"
+    )
 
     @model_validator(mode="after")
     def _rollout_rises_to_100(self) -> Deployment:
@@ -119,10 +126,18 @@ DEFAULT_NOTIFY_EVENTS = (
     "validation.failed",
     "evaluation.passed",
     "evaluation.failed",
+    "approval.requested",
+    "model.declined",
     "model.promoted",
     "model.rolled_back",
     "run.failed",
 )
+
+
+class Retrain(Part):
+    """When the project's newest data is trained on again without a drop."""
+
+    every_days: Annotated[float, Field(gt=0, le=365)] | None = None
 
 
 class Notify(Part):
@@ -143,6 +158,7 @@ class Recipe(Part):
     budget: Budget = Budget()
     use_case: str = Field(default="", description="what the model is for; the licence gate reads it")
     notify: tuple[Notify, ...] = ()
+    retrain: Retrain = Retrain()
 
 
 class ResolvedHyperparameters(Part):

@@ -17,10 +17,12 @@ from shared.domain.recipe import ResolvedRecipe
 
 class Status(StrEnum):
     RECEIVED = "received"
+    VALIDATING = "validating"
     VALIDATED = "validated"
     APPROVED = "approved"
     TRAINING = "training"
     EVALUATING = "evaluating"
+    AWAITING_APPROVAL = "awaiting_approval"
     DEPLOYING = "deploying"
     ROLLING_BACK = "rolling_back"
     CANCELLING = "cancelling"
@@ -102,6 +104,15 @@ class ValidationSummary(Frozen):
     codes: tuple[str, ...]
 
 
+class Decision(Frozen):
+    """A person's word on a candidate that passed the gate."""
+
+    granted: bool
+    by: str
+    at: datetime
+    comment: str = ""
+
+
 class RunError(Frozen):
     """Why the run failed: the class decides about retries, the problem carries the root cause."""
 
@@ -116,7 +127,7 @@ class Run(Frozen):
     project: str
     status: Status
     revision: int
-    attempt: int
+    attempt: int = Field(description="of the present stage, from 1")
     created_at: datetime
     updated_at: datetime
     deadline_at: datetime | None
@@ -131,10 +142,12 @@ class Run(Frozen):
     training: TrainingSummary | None = None
     evaluation: EvaluationResult | None = None
     verdict: Verdict | None = None
+    decision: Decision | None = None
     champion: str | None = Field(default=None, description="run in production when evaluation began")
     rollout: RolloutRef | None = None
     cost: CostEstimate | None = None
     error: RunError | None = None
+    requested_by: str | None = Field(default=None, description="who asked over the API; None for a dropped blob")
     cancel_requested_by: str | None = None
     history: tuple[Transition, ...] = ()
 

@@ -16,9 +16,8 @@ from shared.domain.errors import FailureClass, InvalidInput, LockLost, Permanent
 from shared.domain.topology import Topology
 from shared.embedded.clock import from_microseconds, to_microseconds
 from shared.embedded.sqlite import Database
-from shared.ports import Clock, Message, ReceivedMessage
+from shared.ports import DEAD_LETTERS, Clock, Message, ReceivedMessage
 
-DEAD_LETTERS = "/$deadletterqueue"
 MAX_DELIVERY_COUNT_EXCEEDED = "MaxDeliveryCountExceeded"
 
 # Limits of Service Bus (Standard); here so that a laptop refuses what Azure would.
@@ -51,6 +50,11 @@ CREATE TABLE messages (
 );
 CREATE INDEX messages_by_entity ON messages (entity, due_at, sequence)
 """
+# In the order of `_message_of`.
+_COLUMNS = (
+    "sequence, delivery_count, enqueued_at, dead_letter_reason, dead_letter_description,"
+    " id, subject, properties, scheduled_at, body"
+)
 
 
 class SqliteEventBus:
@@ -123,6 +127,22 @@ class SqliteEventBus:
                 pause_s = min(pause_s * 1.5, _LAST_LOOK_S)
                 if self._database.closed:
                     return []
+
+    def peek(self, entity: str, *, limit: int) -> list[ReceivedMessage]:
+        """Up to `limit` messages in the order of their sequence numbers, whoever holds them; locks none.
+
+        Raises PermanentFailure if there is no such entity.
+        """
+        self._require(entity)
+        with self._database.lock:
+            self._bring_up_to_date(entity)
+            with self._database.read() as connection:
+                rows = connection.execute(
+                    f"SELECT {_COLUMNS} FROM messages WHERE entity = ? ORDER BY sequence LIMIT ?",  # noqa: S608
+                    (entity, limit),
+                ).fetchall()
+        now = self._now()
+        return [_message_of(entity, "", now, *row) for row in rows]
 
     def complete(self, received: ReceivedMessage) -> None:
         """Remove the message. Raises LockLost if the lock has expired."""
@@ -202,7 +222,8 @@ class SqliteEventBus:
                 " WHERE sequence = ?",
                 [(locked_until, token, row[0]) for token, row in zip(tokens, rows, strict=True)],
             )
-        return [_received(entity, token, locked_until, *row) for token, row in zip(tokens, rows, strict=True)]
+        received = [_message_of(entity, token, locked_until, *row) for token, row in zip(tokens, rows, strict=True)]
+        return [replace(one, delivery_count=one.delivery_count + 1) for one in received]
 
     def _bring_up_to_date(self, entity: str) -> None:
         """Do what time alone has caused: end locks, deliver schedules, bury what failed too often."""
@@ -273,9 +294,7 @@ def _row(message: Message, now: int) -> tuple[Any, ...]:
 
 def _next(connection: sqlite3.Connection, entity: str, limit: int) -> list[tuple[Any, ...]]:
     return connection.execute(
-        "SELECT sequence, delivery_count, enqueued_at, dead_letter_reason,"
-        " id, subject, properties, scheduled_at, body"
-        " FROM messages WHERE entity = ? AND due_at IS NULL ORDER BY sequence LIMIT ?",
+        f"SELECT {_COLUMNS} FROM messages WHERE entity = ? AND due_at IS NULL ORDER BY sequence LIMIT ?",  # noqa: S608
         (entity, limit),
     ).fetchall()
 
@@ -299,7 +318,7 @@ def _deliver_schedule(connection: sqlite3.Connection, sequence: int) -> None:
     connection.execute("DELETE FROM messages WHERE sequence = ?", (sequence,))
 
 
-def _received(
+def _message_of(
     entity: str,
     lock_token: str,
     locked_until: int,
@@ -307,6 +326,7 @@ def _received(
     delivery_count: int,
     enqueued_at: int,
     dead_letter_reason: str | None,
+    dead_letter_description: str | None,
     id: str,
     subject: str,
     properties: str,
@@ -324,8 +344,9 @@ def _received(
         entity=entity,
         lock_token=lock_token,
         locked_until=from_microseconds(locked_until),
-        delivery_count=delivery_count + 1,
+        delivery_count=delivery_count,
         sequence_number=sequence,
         enqueued_at=from_microseconds(enqueued_at),
         dead_letter_reason=dead_letter_reason,
+        dead_letter_description=dead_letter_description,
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
-from shared.domain.errors import Problem
+from shared.domain.errors import PermanentFailure, Problem, Transient
 from shared.domain.events import (
     DeploymentProbed,
     ModelPromoted,
@@ -20,6 +21,9 @@ from shared.steps.outcome import Fact, Outcome
 # Below 1 because kernels differ between evaluating and serving in batches; a wrong template or an
 # adapter that is not applied changes nearly every answer.
 MIN_AS_EVALUATED = 0.8
+# Slower by this factor and by more than a person would overlook.
+MAX_SLOWDOWN = 3.0
+NOTICEABLE_S = 1.0
 # A server that restarts, or a load balancer that learns of it late, gets this long.
 UNREACHABLE_ALLOWANCE = timedelta(minutes=2)
 
@@ -29,33 +33,32 @@ def advance_rollout(event: DeploymentProbed, run: Run, services: Services) -> Ou
     if event.deployment != run.rollout.deployment:
         return None
     if run.status is Status.ROLLING_BACK:
-        return _finish_rollback(event, run.rollout, services)
+        return _finish_rollback(event, run, run.rollout, services)
     problem = _fault(event)
     if problem is None:
         return _advance(event, run, run.rollout, services)
     if event.state == "succeeded" and event.problem is not None:
-        return _wait_or_roll_back(event, run.rollout, problem, services)
-    return roll_back(run.rollout, problem, services)
+        return _wait_or_take_back(event, run, problem)
+    return take_back(run, problem)
 
 
-def _wait_or_roll_back(
-    event: DeploymentProbed, rollout: RolloutRef, problem: Problem, services: Services
-) -> Outcome | None:
+def _wait_or_take_back(event: DeploymentProbed, run: Run, problem: Problem) -> Outcome | None:
     """A deployment that is up but does not answer; wrong answers are never waited for."""
-    if rollout.unreachable_since is None:
-        waiting = rollout.model_copy(update={"unreachable_since": event.time})
+    assert run.rollout is not None
+    since = run.rollout.unreachable_since
+    if since is None:
+        waiting = run.rollout.model_copy(update={"unreachable_since": event.time})
         return Outcome(status=Status.DEPLOYING, changes={"rollout": waiting}, note=problem.message)
-    if event.time - rollout.unreachable_since < UNREACHABLE_ALLOWANCE:
-        return None
-    return roll_back(rollout, problem, services)
+    return take_back(run, problem) if event.time - since >= UNREACHABLE_ALLOWANCE else None
 
 
-def roll_back(rollout: RolloutRef, problem: Problem, services: Services) -> Outcome:
-    services.models.begin_traffic(rollout.endpoint, rollout.previous)
+def take_back(run: Run, problem: Problem) -> Outcome:
+    """Decide to go back. The next probes do it: nothing is undone before it is certain that nobody was faster."""
+    assert run.rollout is not None
     return Outcome(
         status=Status.ROLLING_BACK,
-        changes={"rollout": rollout.model_copy(update={"traffic": rollout.previous})},
-        facts=(Fact(RollbackStarted, endpoint=rollout.endpoint, reason=problem),),
+        changes={"rollout": run.rollout.model_copy(update={"traffic": run.rollout.previous})},
+        facts=(Fact(RollbackStarted, endpoint=run.rollout.endpoint, reason=problem),),
         note=f"{problem.code}: {problem.message}",
     )
 
@@ -73,7 +76,19 @@ def _fault(event: DeploymentProbed) -> Problem | None:
             code="answers_changed",
             message=f"{event.answers_as_evaluated} of {event.answers_asked} answers are those of the evaluation",
         )
-    return None
+    if event.prompts_unlike_evaluated:
+        return Problem(
+            code="template_differs",
+            message=f"{event.prompts_unlike_evaluated} of {event.answers_asked} prompts are rendered to another length",
+        )
+    return _slowness(event)
+
+
+def _slowness(event: DeploymentProbed) -> Problem | None:
+    new, old = event.latency_s, event.previous_latency_s
+    if new is None or old is None or new <= MAX_SLOWDOWN * old or new - old <= NOTICEABLE_S:
+        return None
+    return Problem(code="too_slow", message=f"answers take {new:.2f} s, those of the old deployment {old:.2f} s")
 
 
 def _advance(event: DeploymentProbed, run: Run, rollout: RolloutRef, services: Services) -> Outcome | None:
@@ -112,16 +127,26 @@ def split(rollout: RolloutRef, share: int) -> dict[str, int]:
 
 def _promote(event: DeploymentProbed, run: Run, rollout: RolloutRef, services: Services) -> Outcome:
     assert event.scoring_uri is not None
+    assert run.recipe is not None
+    before = endpoints.read(services.store, rollout.endpoint)
+    if before is not None and before.champion == run.id:
+        previous = before.previous  # written by an earlier delivery of this very event
+    else:
+        keep = timedelta(hours=run.recipe.recipe.deployment.keep_previous_hours)
+        previous = before.as_previous(run.updated_at + keep) if before else None
     endpoints.write(
         services.store,
         endpoints.EndpointRecord(
             endpoint=rollout.endpoint,
+            project=run.project,
             champion=run.id,
             deployment=rollout.deployment,
             model=rollout.model,
             scoring_uri=event.scoring_uri,
             promoted_at=run.updated_at,
+            previous=previous,
         ),
+        replacing=before,
     )
     return Outcome(
         status=Status.DEPLOYED,
@@ -135,15 +160,33 @@ def _promote(event: DeploymentProbed, run: Run, rollout: RolloutRef, services: S
                 scoring_uri=event.scoring_uri,
             ),
         ),
+        undo=lambda now: _withdraw_unless_deployed(now, rollout.endpoint, services),
     )
 
 
-def _finish_rollback(event: DeploymentProbed, rollout: RolloutRef, services: Services) -> Outcome | None:
+def _withdraw_unless_deployed(run: Run, endpoint: str, services: Services) -> None:
+    """A cancel was faster than the promotion: the record goes back to what it said."""
+    if run.status is not Status.DEPLOYED:
+        endpoints.withdraw(services.store, endpoint, run.id)
+
+
+def _finish_rollback(event: DeploymentProbed, run: Run, rollout: RolloutRef, services: Services) -> Outcome | None:
+    """Traffic, then record, then the deployment itself; at each probe whatever is not seen yet, again."""
+    endpoints.withdraw(services.store, rollout.endpoint, run.id)
     if event.traffic != rollout.previous:
-        services.models.begin_traffic(rollout.endpoint, rollout.previous)
+        _ask_for_previous(rollout, services)
         return None
-    services.models.begin_delete_deployment(rollout.endpoint, rollout.deployment)
+    try:
+        services.models.begin_delete_deployment(rollout.endpoint, rollout.deployment)
+    except (Transient, PermanentFailure):  # a shift asked for earlier came through only now
+        _ask_for_previous(rollout, services)
+        return None
     return Outcome(
         status=Status.ROLLED_BACK,
         facts=(Fact(ModelRolledBack, endpoint=rollout.endpoint, traffic=rollout.previous),),
     )
+
+
+def _ask_for_previous(rollout: RolloutRef, services: Services) -> None:
+    with suppress(Transient):  # another change is in progress; the next probe asks again
+        services.models.begin_traffic(rollout.endpoint, rollout.previous)

@@ -6,10 +6,11 @@ from shared.domain.errors import Problem
 from shared.domain.events import CancelRequested, JobStopped, RunCancelled
 from shared.domain.run import Run, Status
 from shared.ports import Services
-from shared.steps.advance_rollout import roll_back
+from shared.steps.advance_rollout import take_back
+from shared.steps.fail_run import stop_jobs
 from shared.steps.outcome import Fact, Outcome
 
-WITH_JOB = frozenset({Status.TRAINING, Status.EVALUATING})
+WITH_JOB = frozenset({Status.VALIDATING, Status.TRAINING, Status.EVALUATING})
 
 
 def cancel_run(event: CancelRequested | JobStopped, run: Run, services: Services) -> Outcome | None:
@@ -21,16 +22,15 @@ def cancel_run(event: CancelRequested | JobStopped, run: Run, services: Services
         case Status.CANCELLING | Status.ROLLING_BACK:
             return None  # already on its way
         case Status.DEPLOYING:
-            assert run.rollout is not None
             reason = Problem(code="cancelled", message=f"cancelled by {event.by}")
-            outcome = roll_back(run.rollout, reason, services)
+            outcome = take_back(run, reason)
             outcome.changes["cancel_requested_by"] = event.by
             return outcome
         case status if status in WITH_JOB:
-            assert run.job is not None
-            services.launcher.begin_cancel(run.job.name)
+            stop_jobs(run, services)
             return Outcome(status=Status.CANCELLING, changes={"cancel_requested_by": event.by})
         case _:
+            stop_jobs(run, services)
             return _cancelled(event.by)
 
 

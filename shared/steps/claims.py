@@ -26,6 +26,7 @@ def take(store: RunStore, name: str, run_id: str, now: datetime) -> str:
         "name": name,
         "kind": name.split(":", 1)[0],
         "owner": run_id,
+        "settled": 0,
         "created_at": now.isoformat(),
     }
     try:
@@ -41,9 +42,19 @@ def take(store: RunStore, name: str, run_id: str, now: datetime) -> str:
 def release(store: RunStore, name: str, run_id: str) -> None:
     """Give the claim back if this run holds it."""
     held = store.get(name, CLAIM)
-    if held is None or held.document["owner"] != run_id:
-        return
+    if held is not None and held.document["owner"] == run_id:
+        _write(store, name, Write("delete", CLAIM, etag=held.etag))
+
+
+def settle(store: RunStore, name: str, run_id: str) -> None:
+    """Keep the claim for good if this run holds it: nobody has to look at it again."""
+    held = store.get(name, CLAIM)
+    if held is not None and held.document["owner"] == run_id and not held.document["settled"]:
+        _write(store, name, Write("replace", CLAIM, {**held.document, "settled": 1}, held.etag))
+
+
+def _write(store: RunStore, name: str, write: Write) -> None:
     try:
-        store.batch(name, [Write("delete", CLAIM, etag=held.etag)])
+        store.batch(name, [write])
     except StoreConflict:
         return  # somebody else swept it meanwhile

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from shared.domain import catalogue
 from shared.domain.errors import Transient
-from shared.domain.events import DeploymentStarted, EvaluationPassed
+from shared.domain.events import DeploymentRetryDue, DeploymentStarted, EvaluationPassed
 from shared.domain.jobs import DeploymentSpec, ModelSpec
 from shared.domain.run import RolloutRef, Run, Status
 from shared.ports import Config, Services
-from shared.steps import claims, paths
+from shared.steps import claims, endpoints, paths
 from shared.steps.outcome import Fact, Outcome
+from shared.steps.submit_evaluation import evaluate_against
 from shared.steps.submit_training import job_tags
 
 
@@ -30,7 +33,7 @@ def deployment_spec(run: Run, config: Config) -> DeploymentSpec:
     base = catalogue.find_entry(run.recipe.recipe.base_model)
     return DeploymentSpec(
         endpoint=run.recipe.endpoint,
-        name=deployment_name(run),
+        name=paths.deployment_name(run),
         model=f"{model.name}:{model.version}",
         environment=config.serving_environment,
         instance_type=run.recipe.serving_instance_type,
@@ -46,16 +49,20 @@ def deployment_spec(run: Run, config: Config) -> DeploymentSpec:
 MAX_SERVED_TOKENS = 8192
 
 
-def deployment_name(run: Run) -> str:
-    return f"d-{run.id.removeprefix('run-')}"
-
-
-def deploy_model(event: EvaluationPassed, run: Run, services: Services) -> Outcome:
+def deploy_model(event: EvaluationPassed | DeploymentRetryDue, run: Run, services: Services) -> Outcome:
     assert run.recipe is not None
     endpoint = run.recipe.endpoint
     owner = claims.take(services.store, claims.endpoint_claim(endpoint), run.id, services.clock.now())
     if owner != run.id:
         raise Transient("endpoint_busy", f"run {owner} is rolling out on {endpoint}", endpoint)
+    record = endpoints.read(services.store, endpoint)
+    champion = record.champion if record else None
+    if champion != run.champion:
+        # The verdict was about another rival. The endpoint is free for others while this one is measured.
+        claims.release(services.store, claims.endpoint_claim(endpoint), run.id)
+        outcome = evaluate_against(champion, event, run, services)
+        outcome.changes["decision"] = None  # it was about other numbers
+        return replace(outcome, note=f"{champion} went into production meanwhile")
     model, spec = model_spec(run), deployment_spec(run, services.config)
     services.models.register_model(model)
     view = services.models.get_endpoint(endpoint)
@@ -76,4 +83,11 @@ def deploy_model(event: EvaluationPassed, run: Run, services: Services) -> Outco
             )
         },
         facts=(Fact(DeploymentStarted, endpoint=endpoint, deployment=spec.name, model=spec.model),),
+        undo=lambda now: _delete_unless_owned(spec, now, services),
     )
+
+
+def _delete_unless_owned(spec: DeploymentSpec, run: Run, services: Services) -> None:
+    """A deployment that no run document names would be found by nobody."""
+    if run.rollout is None or run.rollout.deployment != spec.name:
+        services.models.begin_delete_deployment(spec.endpoint, spec.name)

@@ -1,4 +1,4 @@
-"""A run cannot go on: undo what is in flight and say why. Another attempt by class is not built yet."""
+"""A stage failed: undo what is in flight, then try again where the failure's class allows, or fail the run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.events import JobFailed, RunFailed, RunOverdue, StageRefused
 from shared.domain.run import Run, RunError, Status
 from shared.ports import Services
+from shared.steps import endpoints, paths
+from shared.steps.attempts import retry_after
 from shared.steps.outcome import Fact, Outcome
 
 log = logging.getLogger(__name__)
@@ -16,10 +18,18 @@ log = logging.getLogger(__name__)
 def fail_run(event: JobFailed | StageRefused | RunOverdue, run: Run, services: Services) -> Outcome:
     failure_class, problem = _reason(event)
     try:
-        undo_work(run, services)
+        stop_jobs(run, services)
     except PermanentFailure as error:
-        # The run has failed all the same; its endpoint claim stays until `reconcile` has undone it.
-        log.error("could not undo the work of %s: %s", run.id, error)
+        log.error("could not stop the jobs of %s: %s", run.id, error)
+    retry = retry_after(event, run, services.config.retry_wait_s)
+    if retry is not None:
+        retry_due, delay = retry
+        return Outcome(
+            status=run.status,
+            changes={"attempt": run.attempt + 1},
+            facts=(Fact(retry_due, delay=delay, failure_class=failure_class, problem=problem),),
+            note=f"{failure_class.value}: {problem.code}, again in {delay.total_seconds():g} s",
+        )
     return Outcome(
         status=Status.FAILED,
         changes={"error": RunError(failure_class=failure_class, problem=problem)},
@@ -28,18 +38,44 @@ def fail_run(event: JobFailed | StageRefused | RunOverdue, run: Run, services: S
     )
 
 
+# Which job may have been submitted by a handler that died before it could write so.
+NEXT_JOB = {
+    Status.RECEIVED: ("validation",),
+    Status.VALIDATING: ("validation",),
+    Status.VALIDATED: ("training",),
+    Status.TRAINING: ("training", "evaluation"),
+    Status.EVALUATING: ("evaluation",),
+    Status.APPROVED: ("evaluation",),
+}
+
+
 def undo_work(run: Run, services: Services) -> None:
-    """Stop the run's job and take its deployment out of the endpoint. Repeating it is harmless."""
+    """Stop a finished run's jobs and take its deployment out of the endpoint. Repeating it is harmless.
+
+    Done by `reconcile` while the run still holds its claims, after its end is written: before that, somebody
+    else may yet decide otherwise. Names are made of the run, so what a crash left unrecorded is found too.
+    """
+    stop_jobs(run, services)
+    if run.recipe is None or run.verdict is None or not run.verdict.passed:
+        return
+    name, previous = paths.deployment_name(run), run.rollout.previous if run.rollout else {}
+    endpoint = services.models.get_endpoint(run.recipe.endpoint)
+    if endpoint is None or name not in endpoint.deployments:
+        return
+    if name in endpoint.traffic:
+        services.models.begin_traffic(run.recipe.endpoint, previous)
+    endpoints.withdraw(services.store, run.recipe.endpoint, run.id)
+    services.models.begin_delete_deployment(run.recipe.endpoint, name)
+
+
+def stop_jobs(run: Run, services: Services) -> None:
     if run.job is not None:
         services.launcher.begin_cancel(run.job.name)
-    if run.rollout is None:
-        return
-    endpoint = services.models.get_endpoint(run.rollout.endpoint)
-    if endpoint is None or run.rollout.deployment not in endpoint.deployments:
-        return
-    if run.rollout.deployment in endpoint.traffic:
-        services.models.begin_traffic(run.rollout.endpoint, run.rollout.previous)
-    services.models.begin_delete_deployment(run.rollout.endpoint, run.rollout.deployment)
+    for stage in NEXT_JOB.get(run.status, ()):
+        if stage == "validation" and run.dataset.size_bytes <= services.config.inline_validation_max_bytes:
+            continue  # no job validates it
+        attempt = 1 + max((job.attempt for job in run.jobs if job.stage == stage), default=0)
+        services.launcher.begin_cancel(paths.job_name(run.evolve(attempt=max(attempt, run.attempt)), stage))
 
 
 def _reason(event: JobFailed | StageRefused | RunOverdue) -> tuple[FailureClass, Problem]:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from shared.domain.errors import FailureClass, Problem
-from shared.domain.events import EvaluationCompleted, JobFailed, JobStopped, TrainingCompleted
+from shared.domain.events import (
+    EvaluationCompleted,
+    JobFailed,
+    JobStopped,
+    TrainingCompleted,
+    ValidationCompleted,
+)
 from shared.domain.jobs import JobStatus, JobView
 from shared.domain.results import JobResult
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import Services
-from shared.steps import paths, submit_evaluation, submit_training
+from shared.steps import paths, submit_evaluation, submit_training, validate_dataset
 from shared.steps.blobs import read_model
 from shared.steps.outcome import Fact
 
-IN_FLIGHT = frozenset({Status.TRAINING, Status.EVALUATING, Status.CANCELLING})
+IN_FLIGHT = frozenset({Status.VALIDATING, Status.TRAINING, Status.EVALUATING, Status.CANCELLING})
 
 
 def inspect_job(job_name: str, run: Run, services: Services) -> Fact | None:
@@ -20,6 +26,8 @@ def inspect_job(job_name: str, run: Run, services: Services) -> Fact | None:
     job = run.job
     if job is None or job.name != job_name or run.status not in IN_FLIGHT:
         return None
+    if job.attempt != run.attempt and run.status is not Status.CANCELLING:
+        return None  # its failure is known; the next attempt waits to be submitted
     view = services.launcher.get_job(job_name)
     if run.status is Status.CANCELLING:
         return Fact(JobStopped, job=job_name) if view is None or view.status.final else None
@@ -31,7 +39,7 @@ def inspect_job(job_name: str, run: Run, services: Services) -> Fact | None:
 
 
 def _ended(job: JobRef, view: JobView, run: Run, services: Services) -> Fact:
-    result = read_model(services.blobs, _result_path(job, run), JobResult)
+    result = read_model(services.blobs, paths.run(run.id, RESULTS[job.stage]), JobResult)
     if result is not None and result.job != job.name:
         result = None  # an earlier attempt's
     if result is not None and result.status == "failed" and view.status is not JobStatus.CANCELLED:
@@ -48,6 +56,8 @@ def _ended(job: JobRef, view: JobView, run: Run, services: Services) -> Fact:
         return _failed(job.name, FailureClass.CODE, "no_result", message)
     if job.stage == submit_evaluation.STAGE:
         return Fact(EvaluationCompleted, job=job.name)
+    if job.stage == validate_dataset.STAGE:
+        return Fact(ValidationCompleted, job=job.name)
     return Fact(
         TrainingCompleted,
         job=job.name,
@@ -58,10 +68,12 @@ def _ended(job: JobRef, view: JobView, run: Run, services: Services) -> Fact:
     )
 
 
-def _result_path(job: JobRef, run: Run) -> str:
-    folder = "evaluation/" if job.stage == submit_evaluation.STAGE else ""
-    assert job.stage in (submit_training.STAGE, submit_evaluation.STAGE)
-    return paths.run(run.id, f"{folder}result.json")
+# Beside what the job wrote.
+RESULTS = {
+    validate_dataset.STAGE: "validation/result.json",
+    submit_training.STAGE: "result.json",
+    submit_evaluation.STAGE: "evaluation/result.json",
+}
 
 
 def _failed(job: str, failure_class: FailureClass, code: str, message: str) -> Fact:

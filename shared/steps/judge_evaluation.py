@@ -1,10 +1,16 @@
-"""evaluating -> approved or declined: the gate."""
+"""evaluating -> approved, awaiting_approval or declined: the gate."""
 
 from __future__ import annotations
 
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.evaluation import EvaluationResult, judge
-from shared.domain.events import EvaluationCompleted, EvaluationFailed, EvaluationPassed
+from shared.domain.evaluation import EvaluationResult, Verdict, judge
+from shared.domain.events import (
+    ApprovalRequested,
+    EvaluationCompleted,
+    EvaluationFailed,
+    EvaluationPassed,
+    Event,
+)
 from shared.domain.run import Run, Status
 from shared.ports import Services
 from shared.steps import paths
@@ -18,19 +24,26 @@ def judge_evaluation(event: EvaluationCompleted, run: Run, services: Services) -
     if result is None:
         raise PermanentFailure(FailureClass.CODE, "no_evaluation", "the evaluation job wrote no report")
     verdict = judge(result, run.recipe.recipe.evaluation.gate)
-    failed = [check.name for check in verdict.checks if not check.passed]
-    return Outcome(
-        status=Status.APPROVED if verdict.passed else Status.DECLINED,
-        changes={"evaluation": result, "verdict": verdict},
-        facts=(
-            Fact(
-                EvaluationPassed if verdict.passed else EvaluationFailed,
-                base=result.base,
-                candidate=result.candidate,
-                champion=result.champion,
-                gains=result.gains,
-                verdict=verdict,
-            ),
-        ),
-        note="" if verdict.passed else f"gate: {', '.join(failed)}",
+    changes = {"evaluation": result, "verdict": verdict}
+    if not verdict.passed:
+        failed = [check.name for check in verdict.checks if not check.passed]
+        fact = verdict_fact(EvaluationFailed, result, verdict)
+        return Outcome(Status.DECLINED, changes, (fact,), note=f"gate: {', '.join(failed)}")
+    if run.recipe.recipe.deployment.approval == "required":
+        fact = verdict_fact(ApprovalRequested, result, verdict)
+        return Outcome(Status.AWAITING_APPROVAL, changes, (fact,))
+    # A new stage begins with its first attempt.
+    fact = verdict_fact(EvaluationPassed, result, verdict)
+    return Outcome(Status.APPROVED, {**changes, "attempt": 1}, (fact,))
+
+
+def verdict_fact(event: type[Event], result: EvaluationResult, verdict: Verdict) -> Fact:
+    """The gate's decision with its numbers."""
+    return Fact(
+        event,
+        base=result.base,
+        candidate=result.candidate,
+        champion=result.champion,
+        gains=result.gains,
+        verdict=verdict,
     )

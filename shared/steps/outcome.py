@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from shared.domain.events import Event
@@ -12,10 +13,14 @@ from shared.ports import Message, Services
 
 
 class Fact:
-    """An event to state, still without its envelope: the runner knows revision, attempt and time."""
+    """An event to state, still without its envelope: the runner knows revision, attempt and time.
 
-    def __init__(self, event: type[Event], **payload: Any) -> None:
+    `delay` holds it back on the bus.
+    """
+
+    def __init__(self, event: type[Event], *, delay: timedelta = timedelta(0), **payload: Any) -> None:
         self.event = event
+        self.delay = delay
         self.payload = payload
 
     def at(self, run: Run, **envelope: Any) -> Event:
@@ -25,8 +30,7 @@ class Fact:
             project=run.project,
             attempt=run.attempt,
             revision=run.revision,
-            **{"time": run.updated_at, **envelope},
-            **self.payload,
+            **{"time": run.updated_at, **envelope, **self.payload},
         )
 
 

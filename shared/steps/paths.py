@@ -39,6 +39,11 @@ def job_name(state: Run, stage: str) -> str:
     return f"{state.id}-{stage}-{state.attempt}"
 
 
+def deployment_name(state: Run) -> str:
+    """A run has one deployment at most, whose name anyone can work out."""
+    return f"d-{state.id.removeprefix('run-')}"
+
+
 def run_id_of_job(job: str) -> str | None:
     """`run-0123456789ab-training-1` -> `run-0123456789ab`; None if the job is not ours."""
     parts = job.rsplit("-", 2)

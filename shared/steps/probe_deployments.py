@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from itertools import islice
+from statistics import median
 from typing import Any
 
 from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure, Problem, Transient
 from shared.domain.evaluation import JudgedRow
 from shared.domain.events import DeploymentProbed
-from shared.domain.jobs import DeploymentState
+from shared.domain.jobs import ChatAnswer, DeploymentState
 from shared.domain.run import RolloutRef, Run, Status
 from shared.ports import BlobStore, Services
 from shared.steps import paths
@@ -26,6 +27,7 @@ class Expected:
     messages: list[dict[str, Any]]
     candidate: str
     base: str
+    prompt_tokens: int | None
 
 
 def probe_deployment(run: Run, services: Services) -> Fact | None:
@@ -57,33 +59,55 @@ def probe_deployment(run: Run, services: Services) -> Fact | None:
 
 def _ask(run: Run, rollout: RolloutRef, traffic: dict[str, int], scoring_uri: str, services: Services) -> Fact:
     """Real questions, past the traffic split: the platform's word that it is up is not believed."""
-    assert run.recipe is not None
     expected = expected_answers(run, services.blobs)
-    as_evaluated = unlike_base = 0
-    latency = 0.0
     try:
-        for question in expected:
-            answer = services.models.chat(
-                rollout.endpoint,
-                question.messages,
-                deployment=rollout.deployment,
-                max_tokens=run.recipe.recipe.evaluation.max_new_tokens,
-            )
-            as_evaluated += answer.text.strip() == question.candidate.strip()
-            unlike_base += answer.text.strip() != question.base.strip()
-            latency = max(latency, answer.latency_s)
+        answers = _answers(run, rollout, rollout.deployment, expected, services)
     except (Transient, PermanentFailure) as error:
         return _probed(rollout, "succeeded", traffic, problem=error.problem, answers_asked=len(expected))
+    pairs = list(zip(expected, answers, strict=True))
     return _probed(
         rollout,
         "succeeded",
         traffic,
         answers_asked=len(expected),
-        answers_as_evaluated=as_evaluated,
-        answers_unlike_base=unlike_base,
-        latency_s=latency,
+        answers_as_evaluated=sum(a.text.strip() == q.candidate.strip() for q, a in pairs),
+        answers_unlike_base=sum(a.text.strip() != q.base.strip() for q, a in pairs),
+        prompts_unlike_evaluated=sum(_other_prompt(q, a) for q, a in pairs),
+        latency_s=_median_latency(answers),
+        previous_latency_s=_previous_latency(run, rollout, expected, services),
         scoring_uri=scoring_uri,
     )
+
+
+def _answers(
+    run: Run, rollout: RolloutRef, deployment: str, expected: list[Expected], services: Services
+) -> list[ChatAnswer]:
+    assert run.recipe is not None
+    limit = run.recipe.recipe.evaluation.max_new_tokens
+    return [
+        services.models.chat(rollout.endpoint, question.messages, deployment=deployment, max_tokens=limit)
+        for question in expected
+    ]
+
+
+def _other_prompt(question: Expected, answer: ChatAnswer) -> bool:
+    known = question.prompt_tokens is not None and answer.prompt_tokens is not None
+    return known and question.prompt_tokens != answer.prompt_tokens
+
+
+def _median_latency(answers: list[ChatAnswer]) -> float | None:
+    return median(answer.latency_s for answer in answers) if answers else None
+
+
+def _previous_latency(run: Run, rollout: RolloutRef, expected: list[Expected], services: Services) -> float | None:
+    """None if there is nothing to compare with; the old one's troubles are not the candidate's."""
+    if not rollout.previous:
+        return None
+    champion = max(rollout.previous, key=lambda name: rollout.previous[name])
+    try:
+        return _median_latency(_answers(run, rollout, champion, expected, services))
+    except (Transient, PermanentFailure):
+        return None
 
 
 def expected_answers(run: Run, blobs: BlobStore) -> list[Expected]:
@@ -104,6 +128,7 @@ def expected_answers(run: Run, blobs: BlobStore) -> list[Expected]:
             messages=_prompt(json.loads(rows[row.row - 1])["messages"]),
             candidate=row.answers["candidate"],
             base=row.answers["base"],
+            prompt_tokens=row.prompt_tokens,
         )
         for row in islice(differing, QUESTIONS)
     ]

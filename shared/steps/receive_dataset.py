@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from shared.domain.dataset import DatasetRef
-from shared.domain.errors import BlobNotFound, InvalidInput
+from shared.domain.errors import BlobNotFound, InvalidInput, Transient
 from shared.domain.events import DatasetUploaded
 from shared.domain.run import Run, Status
 from shared.ports import BlobInfo, Services
@@ -45,18 +46,21 @@ def starts_a_run(path: str) -> bool:
 
 
 def receive_dataset(event: dict[str, Any], services: Services) -> Reception | None:
-    """None if the blob starts no run, or is gone or replaced by now (its own event follows)."""
+    """None if the blob starts no run, or is gone by now.
+
+    Raises InvalidInput `not_a_blob_event`, Transient `claim_without_run`.
+    """
     path = blob_path(event)
     info = services.blobs.info(path)
     if not starts_a_run(path) or info is None:
         return None
-    project = path.split("/")[1]
+    project, key = path.split("/")[1], str(event.get("idempotency_key") or "")
     try:
         dataset = _pin(info, services)
-        fingerprint = _fingerprint(project, services)
+        fingerprint = _fingerprint(project, key, services)
     except BlobNotFound:
         return None
-    run_id = run_id_of_blob(path, info.etag, str(event.get("idempotency_key", "")))
+    run_id = run_id_of_blob(path, info.etag, key)
     now = services.clock.now()
     run = Run(
         id=run_id,
@@ -69,13 +73,27 @@ def receive_dataset(event: dict[str, Any], services: Services) -> Reception | No
         deadline_at=None,
         dataset=dataset,
         fingerprint=fingerprint,
+        requested_by=event.get("requested_by"),
+        parent_run=event.get("parent_run"),
     )
     claim = claims.dataset_claim(project, dataset.sha256, fingerprint)
     owner = claims.take(services.store, claim, run_id, now)
+    if owner != run_id and services.store.get(owner, "run") is None:
+        # Its creator died, or is about to write it; `reconcile` sweeps a claim that nobody follows up.
+        raise Transient("claim_without_run", f"{owner} claims the same data and does not exist yet", claim)
     if owner != run_id:
         return Reception(run.evolve(status=Status.DUPLICATE, duplicate_of=owner), ())
     fact = Fact(DatasetUploaded, path=path, sha256=dataset.sha256, size_bytes=dataset.size_bytes)
     return Reception(run, (fact,))
+
+
+def settles_at(event: dict[str, Any], services: Services) -> datetime | None:
+    """When a blob that was changed just now may be read; None if it is old enough or gone."""
+    info = services.blobs.info(blob_path(event))
+    if info is None:
+        return None
+    due = info.modified_at + timedelta(seconds=services.config.debounce_s)
+    return due if services.clock.now() < due else None
 
 
 def held_out_file(project: str, services: Services) -> BlobInfo | None:
@@ -96,9 +114,12 @@ def _pin(info: BlobInfo, services: Services) -> DatasetRef:
     return DatasetRef(path=info.path, etag=info.etag, size_bytes=info.size_bytes, sha256=digest.hexdigest())
 
 
-def _fingerprint(project: str, services: Services) -> str:
-    """Hash of what else decides the outcome: another recipe or held-out set makes the same data new."""
-    digest = hashlib.sha256()
+def _fingerprint(project: str, key: str, services: Services) -> str:
+    """Hash of what else decides the outcome: another recipe or held-out set makes the same data new.
+
+    So does a key: whoever sends one asks for another run.
+    """
+    digest = hashlib.sha256(key.encode())
     held_out = held_out_file(project, services)
     recipe = services.blobs.info(f"{paths.DATASETS}/{project}/{RECIPE_NAME}")
     for part in (recipe, held_out):

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
 import orjson
 
-from shared.domain.errors import StoreConflict
-from shared.domain.events import RunOverdue
+from shared.domain.errors import PermanentFailure, StoreConflict, Transient
+from shared.domain.events import ApprovalExpired, RunOverdue
 from shared.domain.run import Run, Status
-from shared.ports import Message, RunStore, Services, Stored, Write
-from shared.steps import claims, paths
+from shared.ports import Message, RunStore, Services, Write
+from shared.steps import claims, ledger, paths
+from shared.steps.endpoints import pages
 from shared.steps.fail_run import undo_work
 from shared.steps.inspect_job import IN_FLIGHT
 from shared.steps.outcome import Fact
 from shared.steps.receive_dataset import BLOB_CREATED, run_id_of_blob, starts_a_run
 
+log = logging.getLogger(__name__)
+
 JOB_EVENTS = "job-events"
 STORAGE_EVENTS = "storage-events"
-PAGE = 100
-WATERMARK = "drop-zone-watermark"
+TICK = "reconcile-tick"
 WATERMARK_LAG = timedelta(minutes=10)
 # Event Grid gets this long to deliver before a blob counts as missed.
 EVENT_ALLOWANCE = timedelta(minutes=2)
+OWNERLESS_CLAIM_AGE = timedelta(minutes=15)
 # Ends after which the same data may be dropped again and starts a new run: they say nothing about it.
 RELEASING = frozenset({Status.FAILED, Status.CANCELLED, Status.ROLLED_BACK})
 
@@ -38,34 +43,34 @@ def live_runs(store: RunStore) -> Iterator[Run]:
         yield Run.model_validate(stored.document["run"])
 
 
-def pages(store: RunStore, type: str, equals: dict[str, str | int]) -> Iterator[Stored]:
-    cursor: str | None = None
-    while True:
-        page, cursor = store.query(type, equals, limit=PAGE, after=cursor)
-        yield from page
-        if cursor is None:
-            return
+def previous_tick(services: Services) -> datetime | None:
+    """When the last tick looked; None before the first."""
+    stored = services.store.get(TICK, TICK)
+    return datetime.fromisoformat(stored.document["at"]) if stored else None
 
 
-def hint_silent_jobs(services: Services) -> int:
-    """Ask `inspect_job` to look at jobs of which nothing was heard for `job_poll_s`."""
-    now = services.clock.now()
-    silent = [
-        run
-        for run in live_runs(services.store)
-        if run.job and run.status in IN_FLIGHT and _poll_is_due(run, now, services.config.job_poll_s)
-    ]
-    for run in silent:
-        assert run.job is not None
-        poll = int((now - run.updated_at).total_seconds() // services.config.job_poll_s)
-        services.bus.send(JOB_EVENTS, [job_hint(run.job.name, f"{run.revision}.{poll}")])
-    return len(silent)
+def record_tick(services: Services, now: datetime) -> None:
+    stored = services.store.get(TICK, TICK)
+    document = {"id": TICK, "type": TICK, "at": now.isoformat()}
+    try:
+        kind = "replace" if stored else "create"
+        services.store.batch(TICK, [Write(kind, TICK, document, stored.etag if stored else None)])
+    except StoreConflict:
+        return  # another host's tick was first; both looked
 
 
-def _poll_is_due(run: Run, now: datetime, poll_s: float) -> bool:
-    """True in the first seconds of each period, so that a tick a second does not flood the queue."""
-    silent_s = (now - run.updated_at).total_seconds()
-    return silent_s >= poll_s and silent_s % poll_s < max(1.5, poll_s / 30)
+def hint_silent_jobs(services: Services, last: datetime | None) -> int:
+    """Ask `inspect_job` to look at jobs of which nothing was heard for `job_poll_s`, once in each such period."""
+    now, poll_s = services.clock.now(), services.config.job_poll_s
+    silent = 0
+    for run in live_runs(services.store):
+        period = (now - run.updated_at).total_seconds() // poll_s
+        looked = (last - run.updated_at).total_seconds() // poll_s if last else 0
+        if run.job and run.status in IN_FLIGHT and period >= 1 and period > looked:
+            hint = job_hint(run.job.name, f"{run.revision}.{int(period)}")
+            services.bus.send(JOB_EVENTS, [hint])
+            silent += 1
+    return silent
 
 
 def job_hint(job_name: str, poll: str) -> Message:
@@ -81,67 +86,103 @@ def job_hint(job_name: str, poll: str) -> Message:
     return Message(id=str(body["id"]), subject=str(body["type"]), body=orjson.dumps(body))
 
 
-def blob_hint(path: str, etag: str, idempotency_key: str = "") -> Message:
-    """The shape of Event Grid's BlobCreated event."""
+def blob_hint(
+    path: str,
+    etag: str,
+    idempotency_key: str = "",
+    *,
+    requested_by: str | None = None,
+    parent_run: str | None = None,
+    due: datetime | None = None,
+) -> Message:
+    """The shape of Event Grid's BlobCreated event, with what only we add to it."""
     container, _, name = path.partition("/")
     body = {
         "specversion": "1.0",
-        "id": f"{path}.{etag}.{idempotency_key}",
+        "id": run_id_of_blob(path, etag, idempotency_key),
         "type": BLOB_CREATED,
         "source": "/droptune/reconcile",
         "subject": f"/blobServices/default/containers/{container}/blobs/{name}",
         "data": {"eTag": etag},
         "idempotency_key": idempotency_key,
+        "requested_by": requested_by,
+        "parent_run": parent_run,
     }
-    return Message(id=str(body["id"]), subject=BLOB_CREATED, body=orjson.dumps(body))
+    return Message(str(body["id"]), BLOB_CREATED, orjson.dumps(body), scheduled_at=due)
 
 
-def hint_missed_blobs(services: Services) -> int:
+def hint_missed_blobs(services: Services, last: datetime | None) -> int:
     """Post an event for each blob of the drop zone that should have a run by now and has none.
 
-    The watermark bounds how far back a tick looks; it lags so that clocks may differ.
+    The last tick bounds how far back this one looks, with a lag so that clocks may differ.
     """
     now = services.clock.now()
-    stored = services.store.get(WATERMARK, WATERMARK)
-    since = datetime.fromisoformat(stored.document["seen_until"]) - WATERMARK_LAG if stored else None
     missed = [
         info
         for info in services.blobs.list(f"{paths.DATASETS}/")
         if starts_a_run(info.path)
-        and (since is None or info.modified_at >= since)
+        and (last is None or info.modified_at >= last - WATERMARK_LAG)
         and info.modified_at < now - EVENT_ALLOWANCE
         and services.store.get(run_id_of_blob(info.path, info.etag), "run") is None
     ]
     for info in missed:
         services.bus.send(STORAGE_EVENTS, [blob_hint(info.path, info.etag)])
-    document = {"id": WATERMARK, "type": WATERMARK, "seen_until": now.isoformat()}
-    try:
-        kind = "replace" if stored else "create"
-        services.store.batch(WATERMARK, [Write(kind, WATERMARK, document, stored.etag if stored else None)])
-    except StoreConflict:
-        return len(missed)  # another host's tick moved it; both looked
     return len(missed)
 
 
 def overdue(run: Run, now: datetime) -> Fact | None:
+    """A status may not last; nobody's decision is a decision too."""
     if run.deadline_at is None or now < run.deadline_at:
         return None
+    if run.status is Status.AWAITING_APPROVAL:
+        return Fact(ApprovalExpired, deadline_at=run.deadline_at)
     return Fact(RunOverdue, status=run.status.value, deadline_at=run.deadline_at)
 
 
 def sweep_claims(services: Services) -> int:
     """Undo what finished runs left behind, then give their claims back."""
     swept = 0
-    for stored in pages(services.store, claims.CLAIM, {}):
-        claim = stored.document
-        owner = services.store.get(claim["owner"], "run")
-        if owner is None:
-            continue  # the run is being created; its claim comes first
-        run = Run.model_validate(owner.document["run"])
-        if not run.terminal or (claim["kind"] == "dataset" and run.status not in RELEASING):
-            continue
-        if run.status is not Status.DEPLOYED:
-            undo_work(run, services)
-        claims.release(services.store, claim["name"], run.id)
-        swept += 1
+    for stored in pages(services.store, claims.CLAIM, {"settled": 0}):
+        try:
+            swept += _sweep(stored.document, services)
+        except (Transient, PermanentFailure) as error:
+            log.warning("claim %s stays: %s", stored.document["name"], error)  # the next tick tries again
     return swept
+
+
+def _sweep(claim: dict[str, Any], services: Services) -> bool:
+    owner = services.store.get(claim["owner"], "run")
+    if owner is None:
+        # A run whose creation follows its claim, or a rollback by order: both are done in minutes.
+        age = services.clock.now() - datetime.fromisoformat(claim["created_at"])
+        if age > OWNERLESS_CLAIM_AGE:
+            claims.release(services.store, claim["name"], claim["owner"])
+        return age > OWNERLESS_CLAIM_AGE
+    run = Run.model_validate(owner.document["run"])
+    if not run.terminal:
+        return False
+    if run.status is not Status.DEPLOYED:
+        undo_work(run, services)
+    if claim["kind"] == "dataset":
+        give_back_dataset(run, services)
+    elif run.status is Status.DEPLOYED or not _still_there(run, services):
+        claims.release(services.store, claim["name"], run.id)
+    else:
+        return False  # the deletion takes a while; the claim keeps others away until it is gone
+    return True
+
+
+def give_back_dataset(run: Run, services: Services) -> None:
+    """What is left of a finished run's budget, then its claim on the data: the claim is what is swept."""
+    ledger.settle(services.store, run)
+    name = claims.dataset_claim(run.project, run.dataset.sha256, run.fingerprint)
+    if run.status in RELEASING:
+        claims.release(services.store, name, run.id)
+    else:
+        claims.settle(services.store, name, run.id)
+
+
+def _still_there(run: Run, services: Services) -> bool:
+    if run.recipe is None:
+        return False
+    return services.models.get_deployment(run.recipe.endpoint, paths.deployment_name(run)) is not None

@@ -1,19 +1,20 @@
-"""training -> evaluating: base, candidate and the model in production answer the held-out set."""
+"""training, or evaluating with the next attempt -> evaluating: all models answer the held-out set."""
 
 from __future__ import annotations
 
 from shared.domain import catalogue
 from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.events import EvaluationStarted, TrainingCompleted
+from shared.domain.events import EvaluationRetryDue, EvaluationStarted, Event, TrainingCompleted
 from shared.domain.jobs import JobSpec
 from shared.domain.results import JobResult
-from shared.domain.run import JobRef, Run, Status, TrainingSummary
+from shared.domain.run import Run, Status, TrainingSummary
 from shared.ports import Config, Services
 from shared.steps import endpoints, paths
+from shared.steps.attempts import next_attempt
 from shared.steps.blobs import read_model
 from shared.steps.outcome import Fact, Outcome
-from shared.steps.submit_training import cancel_unless_owned, job_tags
+from shared.steps.submit_training import cancel_unless_owned, job_tags, submitted
 
 STAGE = "evaluation"
 
@@ -51,39 +52,40 @@ def evaluation_job(run: Run, champion: str | None, config: Config) -> JobSpec:
     )
 
 
-def submit_evaluation(event: TrainingCompleted, run: Run, services: Services) -> Outcome:
+def submit_evaluation(event: TrainingCompleted | EvaluationRetryDue, run: Run, services: Services) -> Outcome:
     assert run.recipe is not None
     result = read_model(services.blobs, paths.run(run.id, "result.json"), JobResult)
     if result is None:
         raise PermanentFailure(FailureClass.CODE, "no_result", "the training job's result file is gone")
     record = endpoints.read(services.store, run.recipe.endpoint)
-    champion = record.champion if record else None
+    outcome = evaluate_against(record.champion if record else None, event, run, services)
+    if run.training is None:
+        outcome.changes["training"] = _summary(result)
+        outcome.changes["cost"] = _with_actual(run.cost, result.seconds)
+    return outcome
+
+
+def evaluate_against(champion: str | None, event: Event, run: Run, services: Services) -> Outcome:
+    """Submit the next attempt of the evaluation, beside the given model in production."""
+    run = run.evolve(attempt=next_attempt(event, run, STAGE))
     spec = evaluation_job(run, champion, services.config)
-    job = services.launcher.submit(spec)
-    reference = JobRef(
-        name=spec.name,
-        stage=STAGE,
-        attempt=run.attempt,
-        submitted_at=services.clock.now(),
-        studio_url=job.studio_url,
-    )
+    reference = submitted(services.launcher.submit(spec), STAGE, run, services)
     return Outcome(
         status=Status.EVALUATING,
-        changes={
-            "jobs": (*run.jobs, reference),
-            "champion": champion,
-            "training": TrainingSummary(
-                trained_tokens=result.trained_tokens,
-                steps=result.last_step,
-                train_loss=result.train_loss,
-                eval_loss=result.eval_loss,
-                seconds=result.seconds,
-                dropped_rows=result.dropped_rows,
-            ),
-            "cost": _with_actual(run.cost, result.seconds),
-        },
+        changes={"attempt": run.attempt, "jobs": (*run.jobs, reference), "champion": champion},
         facts=(Fact(EvaluationStarted, job=spec.name),),
         undo=lambda now: cancel_unless_owned(spec.name, now, services),
+    )
+
+
+def _summary(result: JobResult) -> TrainingSummary:
+    return TrainingSummary(
+        trained_tokens=result.trained_tokens,
+        steps=result.last_step,
+        train_loss=result.train_loss,
+        eval_loss=result.eval_loss,
+        seconds=result.seconds,
+        dropped_rows=result.dropped_rows,
     )
 
 

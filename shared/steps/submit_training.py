@@ -1,13 +1,14 @@
-"""validated -> training: submit the QLoRA job."""
+"""validated, or training with the next attempt -> training: submit the QLoRA job."""
 
 from __future__ import annotations
 
 from shared.domain import catalogue
-from shared.domain.events import TrainingStarted, ValidationPassed
-from shared.domain.jobs import JobSpec
+from shared.domain.events import TrainingRetryDue, TrainingStarted, ValidationPassed
+from shared.domain.jobs import JobSpec, JobView
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import Config, Services
-from shared.steps import paths
+from shared.steps import ledger, paths
+from shared.steps.attempts import next_attempt
 from shared.steps.blobs import write_model
 from shared.steps.outcome import Fact, Outcome
 
@@ -46,24 +47,36 @@ def job_tags(run: Run) -> dict[str, str]:
     return {"droptune_run": run.id, "project": run.project, "data_version": run.curated.version}
 
 
-def submit_training(event: ValidationPassed, run: Run, services: Services) -> Outcome:
+def submit_training(event: ValidationPassed | TrainingRetryDue, run: Run, services: Services) -> Outcome:
+    run = run.evolve(attempt=next_attempt(event, run, STAGE))
     assert run.recipe is not None
     assert run.cost is not None
+    ledger.reserve(services.store, run, services.config.project_monthly_usd)
     write_model(services.blobs, paths.recipe(run.id), run.recipe)
     spec = training_job(run, services.config)
-    job = services.launcher.submit(spec)
-    reference = JobRef(
-        name=spec.name,
-        stage=STAGE,
-        attempt=run.attempt,
-        submitted_at=services.clock.now(),
-        studio_url=job.studio_url,
-    )
+    reference = submitted(services.launcher.submit(spec), STAGE, run, services)
     return Outcome(
         status=Status.TRAINING,
-        changes={"jobs": (*run.jobs, reference)},
+        changes={"attempt": run.attempt, "jobs": (*run.jobs, reference)},
         facts=(Fact(TrainingStarted, job=spec.name, estimate=run.cost),),
-        undo=lambda now: cancel_unless_owned(spec.name, now, services),
+        undo=lambda now: _undo(spec.name, now, services),
+    )
+
+
+def _undo(job: str, run: Run, services: Services) -> None:
+    cancel_unless_owned(job, run, services)
+    if run.terminal:  # it settled before we reserved
+        ledger.settle(services.store, run)
+
+
+def submitted(view: JobView, stage: str, run: Run, services: Services) -> JobRef:
+    """The run's reference to a job it has just submitted."""
+    return JobRef(
+        name=view.name,
+        stage=stage,
+        attempt=run.attempt,
+        submitted_at=services.clock.now(),
+        studio_url=view.studio_url,
     )
 
 

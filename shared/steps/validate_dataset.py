@@ -1,34 +1,95 @@
-"""received -> validated or rejected: everything wrong with data and recipe, before anything is spent."""
+"""received -> validated, rejected or validating: all that is wrong with data and recipe, before anything is spent."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from shared.domain.dataset import CuratedVersion, ProblemGroup, Report, Statistics
+from shared.domain.dataset import CuratedVersion, Report
 from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure, StoreConflict
-from shared.domain.events import DatasetUploaded, ValidationFailed, ValidationPassed
+from shared.domain.events import (
+    DatasetUploaded,
+    Event,
+    ValidationFailed,
+    ValidationPassed,
+    ValidationRetryDue,
+    ValidationStarted,
+)
+from shared.domain.jobs import JobSpec
 from shared.domain.planning import estimate_cost, resolve
+from shared.domain.recipe import Recipe, Tier
 from shared.domain.run import Run, Status, ValidationSummary
 from shared.ports import Services
 from shared.steps import paths
+from shared.steps.attempts import next_attempt
 from shared.steps.blobs import write_model
 from shared.steps.outcome import Fact, Outcome
 from shared.steps.receive_dataset import RECIPE_NAME, held_out_file
-from shared.validation import Sink, Validated, spooled_sink, validate
+from shared.steps.submit_training import cancel_unless_owned, submitted
+from shared.validation import Sink, Validated, curated_version, spooled_sink, validate
 
 CHUNK_BYTES = 1024 * 1024
+VALIDATION_TIMEOUT_S = 4 * 3600
 
 
-def validate_dataset(event: DatasetUploaded, run: Run, services: Services) -> Outcome:
+STAGE = "validation"
+
+
+def validate_dataset(event: DatasetUploaded | ValidationRetryDue, run: Run, services: Services) -> Outcome:
     if run.dataset.size_bytes > services.config.inline_validation_max_bytes:
-        return _rejected(run, _too_large(run, services.config.inline_validation_max_bytes), services)
+        return _submit(event, run, services)
     with spooled_sink() as sink:
         validated = _validate(run, services, sink)
         if validated.version is None:
-            return _rejected(run, validated.report, services)
-        curated = _curate(run, validated.version, validated.report, sink, services)
-    return _passed(run, validated, curated, services)
+            return rejected(run, validated.report, services)
+        curated = _curate(run, validated, sink, services)
+    assert validated.recipe is not None
+    return accepted(run, validated.recipe, validated.report, curated, services)
+
+
+def _submit(event: Event, run: Run, services: Services) -> Outcome:
+    run = run.evolve(attempt=next_attempt(event, run, STAGE))
+    spec = validation_job(run, services)
+    reference = submitted(services.launcher.submit(spec), STAGE, run, services)
+    return Outcome(
+        status=Status.VALIDATING,
+        changes={"attempt": run.attempt, "jobs": (*run.jobs, reference)},
+        facts=(Fact(ValidationStarted, job=spec.name),),
+        undo=lambda now: cancel_unless_owned(spec.name, now, services),
+    )
+
+
+def validation_job(run: Run, services: Services) -> JobSpec:
+    """The same validator as a CPU job: it writes the curated version itself and says so in its outcome."""
+    name = paths.job_name(run, STAGE)
+    held_out = held_out_file(run.project, services)
+    recipe = services.blobs.info(f"{paths.DATASETS}/{run.project}/{RECIPE_NAME}")
+    command = (
+        f"python -m training_job.validate --job-name {name} --project {shlex.quote(run.project)} "
+        f"--dataset ${{{{inputs.dataset}}}} --name {shlex.quote(file_name(run))} --sha256 {run.dataset.sha256} "
+        f"--default-base-model {shlex.quote(services.config.default_base_model)} "
+        "--curated ${{outputs.curated}} --output ${{outputs.run}}"
+    )
+    inputs = {"dataset": paths.datastore_uri(run.dataset.path)}
+    for option, blob in (("held_out", held_out), ("recipe", recipe)):
+        if blob is not None:
+            command += f" --{option.replace('_', '-')} ${{{{inputs.{option}}}}}"
+            inputs[option] = paths.datastore_uri(blob.path)
+    return JobSpec(
+        name=name,
+        command=command,
+        environment=services.config.training_environment,
+        inputs=inputs,
+        outputs={
+            "curated": paths.datastore_uri(f"{paths.CURATED}/{run.project}"),
+            "run": paths.datastore_uri(paths.run(run.id, "validation")),
+        },
+        instance_type=services.config.cpu_instance_type,
+        tier=Tier.DEDICATED,
+        timeout_s=VALIDATION_TIMEOUT_S,
+        tags={"droptune_run": run.id, "project": run.project},
+    )
 
 
 def _validate(run: Run, services: Services, sink: Sink) -> Validated:
@@ -41,7 +102,7 @@ def _validate(run: Run, services: Services, sink: Sink) -> Validated:
             services.blobs.read(held_out.path) if held_out else None,
             b"".join(services.blobs.read(recipe.path)) if recipe else None,
             project=run.project,
-            file_name=run.dataset.path.rsplit("/", 1)[-1],
+            file_name=file_name(run),
             default_base_model=services.config.default_base_model,
             sink=sink,
         )
@@ -50,19 +111,16 @@ def _validate(run: Run, services: Services, sink: Sink) -> Validated:
         raise PermanentFailure(FailureClass.DATA, "dataset_replaced", message, run.dataset.path) from error
 
 
-def _curate(run: Run, version: str, report: Report, sink: Sink, services: Services) -> CuratedVersion:
+def file_name(run: Run) -> str:
+    return run.dataset.path.rsplit("/", 1)[-1]
+
+
+def _curate(run: Run, validated: Validated, sink: Sink, services: Services) -> CuratedVersion:
     """Write the immutable version; the manifest comes last and marks it complete."""
-    curated = CuratedVersion(
-        project=run.project,
-        version=version,
-        source=run.dataset,
-        train_rows=report.statistics.train_rows,
-        eval_rows=report.statistics.eval_rows,
-        characters_max=report.statistics.characters_max,
-    )
+    curated = curated_version(validated, run.project, run.dataset)
     services.blobs.write(paths.curated(curated, "train.jsonl"), _chunks(sink.train))
     services.blobs.write(paths.curated(curated, "eval.jsonl"), _chunks(sink.eval))
-    write_model(services.blobs, paths.curated(curated, "report.json"), report)
+    write_model(services.blobs, paths.curated(curated, "report.json"), validated.report)
     write_model(services.blobs, paths.curated(curated, "manifest.json"), curated)
     return curated
 
@@ -72,50 +130,33 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
         yield chunk
 
 
-def _passed(run: Run, validated: Validated, curated: CuratedVersion, services: Services) -> Outcome:
-    assert validated.recipe is not None
-    statistics = validated.report.statistics
-    resolved = resolve(
-        validated.recipe,
-        run.project,
-        train_rows=statistics.train_rows,
-        characters_max=statistics.characters_max,
-    )
+def accepted(run: Run, recipe: Recipe, report: Report, curated: CuratedVersion, services: Services) -> Outcome:
+    """-> validated, with the recipe resolved and the cost estimated."""
+    statistics = report.statistics
+    resolved = resolve(recipe, run.project, train_rows=statistics.train_rows, characters_max=statistics.characters_max)
     cost = estimate_cost(
         resolved,
         train_rows=statistics.train_rows,
         eval_rows=statistics.eval_rows,
         characters_mean=statistics.characters_mean,
     )
-    write_model(services.blobs, paths.report(run.id), validated.report)
+    write_model(services.blobs, paths.report(run.id), report)
     fact = Fact(
         ValidationPassed,
         version=curated.version,
         train_rows=curated.train_rows,
         eval_rows=curated.eval_rows,
     )
-    return Outcome(
-        status=Status.VALIDATED,
-        changes={
-            "validation": summary(validated.report),
-            "curated": curated,
-            "recipe": resolved,
-            "cost": cost,
-        },
-        facts=(fact,),
-    )
+    found = {"validation": summary(report), "curated": curated, "recipe": resolved, "cost": cost}
+    return Outcome(Status.VALIDATED, {**found, "attempt": 1}, (fact,))
 
 
-def _rejected(run: Run, report: Report, services: Services) -> Outcome:
+def rejected(run: Run, report: Report, services: Services) -> Outcome:
+    """-> rejected, with the report where the API reads it."""
     write_model(services.blobs, paths.report(run.id), report)
     found = summary(report)
     fact = Fact(ValidationFailed, codes=found.codes, errors=found.errors, report=f"/api/runs/{run.id}/report")
-    return Outcome(
-        status=Status.REJECTED,
-        changes={"validation": found},
-        facts=(fact,),
-        note=", ".join(found.codes),
-    )
+    return Outcome(Status.REJECTED, {"validation": found}, (fact,), note=", ".join(found.codes))
 
 
 def summary(report: Report) -> ValidationSummary:
@@ -126,17 +167,3 @@ def summary(report: Report) -> ValidationSummary:
         warnings=sum(group.count for group in report.problems if group.severity != "error"),
         codes=tuple(dict.fromkeys(group.code for group in errors)),
     )
-
-
-def _too_large(run: Run, limit_bytes: int) -> Report:
-    """Larger data is for a validation job, which is not built yet; nothing of it is read here."""
-    group = ProblemGroup(
-        code="dataset_too_large",
-        severity="error",
-        count=1,
-        file="train",
-        rows=(),
-        message=f"{run.dataset.size_bytes} bytes; this release validates up to {limit_bytes} bytes",
-        fix="drop a smaller file, or raise INLINE_VALIDATION_MAX_BYTES on a host with no time limit",
-    )
-    return Report(passed=False, format="unknown", problems=(group,), statistics=Statistics(), eval_source="file")

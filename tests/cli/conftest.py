@@ -34,7 +34,7 @@ def served() -> Iterator[tuple[FakeDroptune, str]]:
 def fake(served: tuple[FakeDroptune, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeDroptune:
     """The fake without a run; the command line finds it by DROPTUNE_URL."""
     fake, url = served
-    fake.states, fake.dropped, fake.cancelled = [], {}, []
+    vars(fake).update(vars(FakeDroptune()))
     monkeypatch.setenv("DROPTUNE_URL", url)
     monkeypatch.chdir(tmp_path)
     return fake

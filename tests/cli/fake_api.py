@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -86,6 +87,10 @@ class FakeDroptune:
     states: list[Run] = field(default_factory=list)
     dropped: dict[str, bytes] = field(default_factory=dict)
     cancelled: list[str] = field(default_factory=list)
+    orders: list[tuple[str, Any]] = field(default_factory=list)
+    refusal: tuple[int, str] | None = None
+    endpoints: list[dict[str, Any]] = field(default_factory=list)
+    dead: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def run(self) -> Run | None:
@@ -104,6 +109,14 @@ class FakeDroptune:
         body = {**run.model_dump(mode="json"), "a_field_of_a_newer_server": 1}
         body["dataset"]["another"] = [2]
         return JSONResponse(body, headers={"ETag": f'"{run.revision}"'})
+
+    def ordered(self, order: str, body: Any, answer: dict[str, Any]) -> Response:
+        """Note an order, and answer it or refuse it as the test wants."""
+        self.orders.append((order, body))
+        if self.refusal is None:
+            return JSONResponse(answer, 202)
+        status, code = self.refusal
+        return JSONResponse({"error": {"code": code, "message": "so it is", "param": RUN_ID}}, status)
 
 
 def make_app(fake: FakeDroptune) -> FastAPI:
@@ -140,6 +153,29 @@ def make_app(fake: FakeDroptune) -> FastAPI:
     def cancel(run_id: str) -> dict[str, str]:
         fake.cancelled.append(run_id)
         return {}
+
+    @app.post("/api/runs/{run_id}/{order}")
+    async def order(run_id: str, order: str, request: Request) -> Response:
+        body = await request.body()
+        child = {"id": "r-2" if order == "retry" else run_id}
+        return fake.ordered(f"{order} {run_id}", json.loads(body) if body else None, child)
+
+    @app.get("/api/endpoints")
+    def endpoints() -> dict[str, Any]:
+        return {"data": fake.endpoints}
+
+    @app.post("/api/endpoints/{name}/rollback")
+    def rollback(name: str) -> Response:
+        return fake.ordered(f"rollback {name}", None, {"endpoint": name, "from": "d-new", "to": "d-old"})
+
+    @app.get("/api/dead-letters")
+    def dead_letters() -> dict[str, Any]:
+        return {"data": fake.dead}
+
+    @app.post("/api/dead-letters/replay")
+    async def replay(request: Request) -> Response:
+        body = await request.json()
+        return fake.ordered("replay", body, {"entity": body["entity"], "replayed": 3})
 
     @app.put("/api/datasets/{project}/{name}")
     async def put(project: str, name: str, request: Request) -> dict[str, str]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cli.exit_codes import EXIT_BY_STATUS, Exit
-from shared.domain.run import TERMINAL, Status
-from tests.cli.fake_api import BROKEN, COST, RESULT, RUN_ID, FakeDroptune, life, make_run
+from shared.domain.run import TERMINAL, Decision, Status
+from tests.cli.fake_api import BROKEN, COST, RESULT, RUN_ID, START, FakeDroptune, life, make_run
 
 Cli = Callable[..., int]
 DEPLOYED = (
@@ -65,6 +65,25 @@ def test_watch_says_why_a_run_failed(fake: FakeDroptune, droptune: Cli, capsys: 
     fake.states = life(Status.RECEIVED, Status.FAILED, error=BROKEN)
     assert droptune("watch", RUN_ID) == 12
     assert "quota: no_quota: no cores left (instance_type)" in capsys.readouterr().out
+
+
+def test_watch_shows_the_numbers_of_a_run_that_waits_and_how_to_decide(
+    fake: FakeDroptune, droptune: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers = {"evaluation": RESULT}
+    waiting = make_run(*DEPLOYED[:4], Status.AWAITING_APPROVAL, **numbers)
+    decision = Decision(granted=False, by="ada", at=START, comment="it is too curt")
+    denied = make_run(*DEPLOYED[:4], Status.AWAITING_APPROVAL, Status.DECLINED, **numbers, decision=decision)
+    fake.states = [*life(*DEPLOYED[:4]), waiting, denied]
+    assert droptune("watch", RUN_ID) == 11
+    said = capsys.readouterr().out
+    before, after = said.split("it waits for a decision; declined if nobody does by 20")
+    assert "awaiting_approval" in before
+    assert "0.850 to 0.950" in before
+    assert "gain +0.800 [+0.700, +0.900] over base" in before
+    assert f"droptune approve {RUN_ID}    or    droptune deny {RUN_ID} -m WHY" in after
+    assert said.count("it waits for a decision") == 1
+    assert "denied by ada: it is too curt" in after
 
 
 def test_watch_json_prints_one_object_per_change(

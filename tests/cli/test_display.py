@@ -13,7 +13,7 @@ from cli.display import show
 from cli.follow import Update, follow
 from cli.view import live, seconds, stage_seconds, stages
 from shared.domain.run import Status
-from tests.cli.fake_api import RUN_ID, START, life, make_run
+from tests.cli.fake_api import RESULT, RUN_ID, START, life, make_run
 
 TRAINING = make_run(Status.RECEIVED, Status.VALIDATED, Status.TRAINING)
 
@@ -33,6 +33,16 @@ def test_the_live_picture_has_stages_progress_and_curve() -> None:
     assert "step 3/9, 6.0 s left" in picture
     assert "4 ┤" in picture, "the curve"
     assert "deployed" in picture, "what lies ahead"
+
+
+def test_the_live_picture_of_a_run_that_waits_says_how_to_decide() -> None:
+    waiting = make_run(Status.EVALUATING, Status.AWAITING_APPROVAL, evaluation=RESULT)
+    picture = rendered(Update(waiting))
+    assert "●  awaiting_approval" in picture
+    assert "gain +0.800" in picture
+    assert f"droptune approve {RUN_ID}" in picture
+    assert "deployed" in picture, "what lies ahead"
+    assert "evaluating" not in picture.split("awaiting_approval")[1], "that is over"
 
 
 def test_the_live_picture_says_that_the_api_is_away() -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from datetime import datetime, timedelta
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -92,6 +93,55 @@ def test_a_completed_message_is_gone_for_good(bused: BusBackend) -> None:
     bused.wait(LOCK_S + 1)
     assert bused.take(QUEUE) == []
     assert bused.bus.depth(QUEUE) == 0
+
+
+def test_peeking_shows_the_oldest_first_and_locks_nothing(bused: BusBackend) -> None:
+    bused.bus.send(QUEUE, [message(f"m{n}") for n in range(3)])
+    for _ in range(2):
+        seen = bused.bus.peek(QUEUE, limit=2)
+        assert ids(seen) == ["m0", "m1"]
+        assert seen[0].message == message("m0")
+        assert (seen[0].entity, seen[0].delivery_count) == (QUEUE, 0)
+    received = bused.take(QUEUE)
+    assert ids(received) == ["m0", "m1", "m2"]
+    assert {one.delivery_count for one in received} == {1}
+    assert [one.sequence_number for one in received[:2]] == [one.sequence_number for one in seen]
+
+
+def test_peeking_shows_what_is_locked_and_what_is_scheduled(bused: BusBackend) -> None:
+    due = bused.now() + timedelta(seconds=60)
+    bused.bus.send(QUEUE, [message("held"), message("later", scheduled_at=due)])
+    held = take_one(bused)
+    seen = {one.message.id: one for one in bused.bus.peek(QUEUE, limit=10)}
+    assert set(seen) == {"held", "later"}
+    assert (seen["held"].delivery_count, seen["later"].delivery_count) == (1, 0)
+    bused.bus.complete(held)
+    assert ids(bused.bus.peek(QUEUE, limit=10)) == ["later"]
+
+
+def test_what_was_only_seen_cannot_be_settled(bused: BusBackend) -> None:
+    bused.bus.send(QUEUE, [message("m1"), message("m2")])
+    [held] = bused.take(QUEUE, 1)
+    for seen in bused.bus.peek(QUEUE, limit=2):
+        assert seen.lock_token == ""
+        for settle in settlements(bused.bus):
+            with pytest.raises(LockLost):
+                settle(seen)
+    bused.bus.complete(held)
+    assert bused.bus.depth(QUEUE) == 1
+
+
+def test_peeking_at_dead_letters_shows_why_they_died(bused: BusBackend) -> None:
+    bused.bus.send(QUEUE, [message("m1"), message("m2")])
+    bused.bus.dead_letter(bused.take(QUEUE, 1)[0], "Malformed", "the body is no JSON")
+    for _ in range(MAX_DELIVERIES):
+        take_one(bused)
+        bused.wait(LOCK_S + 1)  # nobody looks at the queue any more, and still it shows
+    first, second = sorted(bused.bus.peek(DEAD, limit=10), key=lambda one: one.message.id)
+    assert (first.dead_letter_reason, first.dead_letter_description) == ("Malformed", "the body is no JSON")
+    assert second.dead_letter_reason == "MaxDeliveryCountExceeded"
+    assert second.delivery_count == MAX_DELIVERIES
+    assert bused.bus.peek(QUEUE, limit=10) == []
 
 
 def test_a_message_is_settled_once(bused: BusBackend) -> None:
@@ -198,7 +248,8 @@ def test_a_dead_letter_keeps_the_reason_given(bused: BusBackend) -> None:
     bused.bus.send(QUEUE, [message("m1")])
     bused.bus.dead_letter(take_one(bused), "Malformed", "the body is no JSON")
     assert bused.bus.depth(QUEUE) == 0
-    assert take_one(bused, DEAD).dead_letter_reason == "Malformed"
+    dead = take_one(bused, DEAD)
+    assert (dead.dead_letter_reason, dead.dead_letter_description) == ("Malformed", "the body is no JSON")
 
 
 def test_dead_letters_are_locked_and_settled_but_never_dead_lettered(bused: BusBackend) -> None:
@@ -282,7 +333,8 @@ def test_sending_to_what_is_no_queue_and_no_topic_is_refused(bus: EventBus, dest
 
 @pytest.mark.parametrize("entity", ["nowhere", "facts", "facts/nobody", f"{DEAD}/$deadletterqueue", ""])
 def test_receiving_from_an_unknown_entity_is_refused(bus: EventBus, entity: str) -> None:
-    for use in (lambda: bus.receive(entity, max_messages=1, wait_s=0), lambda: bus.depth(entity)):
+    receive, peek = partial(bus.receive, entity, max_messages=1, wait_s=0), partial(bus.peek, entity, limit=1)
+    for use in (receive, peek, partial(bus.depth, entity)):
         with pytest.raises(PermanentFailure, match="unknown_entity: the bus has no entity"):
             use()
 

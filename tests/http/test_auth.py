@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from starlette.requests import Request
 
-from functions.http.auth import OPERATOR, READER, Caller, EntraAuth, make_authenticator, may
+from functions.http.auth import APPROVER, OPERATOR, READER, Caller, EntraAuth, LoopbackAuth, make_authenticator, may
 from functions.http.errors import ApiError
 from shared.domain.errors import InvalidInput
 
@@ -38,6 +38,16 @@ def request(authorization: str) -> Request:
 
 def test_a_good_token_names_the_caller_and_its_roles() -> None:
     assert ask(GOOD) == Caller("ada@contoso.example", frozenset({READER}))
+
+
+def test_a_token_proves_a_name_whatever_its_case_and_loopback_proves_none() -> None:
+    ada = ask(GOOD)
+    assert ada.is_surely("Ada@contoso.example")
+    assert not ada.is_surely("grace@contoso.example")
+    assert not ada.is_surely(None), "a dropped file was asked for by nobody"
+    local = LoopbackAuth()(Request({"type": "http", "headers": [(b"host", b"127.0.0.1")], "path": "/"}))
+    assert local == Caller("local", frozenset({READER, OPERATOR, APPROVER}), authenticated=False)
+    assert not local.is_surely("local")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from shared.domain.events import DatasetUploaded, Event, ValidationPassed, parse_event
+from shared.domain.events import DatasetUploaded, Event, ValidationPassed, ValidationRetryDue, parse_event
 from shared.domain.run import Run, Status
 from shared.pipeline import Stage
 from shared.ports import ReceivedMessage, Services
@@ -42,7 +42,7 @@ def validating(step: Callable[[Any, Run, Services], Outcome | None]) -> Stage:
     """The row of validate_dataset with another step."""
     return Stage(
         "validate_dataset",
-        (DatasetUploaded,),
+        (DatasetUploaded, ValidationRetryDue),
         frozenset({Status.RECEIVED}),
         frozenset({Status.VALIDATED, Status.REJECTED}),
         (ValidationPassed,),

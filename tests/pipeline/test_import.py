@@ -30,7 +30,7 @@ def test_importing_the_app_with_an_empty_environment_registers_every_function_an
     )
     assert ended.returncode == 0, ended.stderr
     functions, heavy = ended.stdout.split("\n")[:2]
-    assert functions.startswith("15 ")
+    assert functions.startswith("20 ")
     assert "validate_dataset" in functions
     assert heavy == ""
     assert os.listdir(tmp_path) == []

@@ -47,7 +47,7 @@ def failed(run_id: str) -> Event:
         run_id=run_id,
         project="shop",
         attempt=1,
-        revision=2,
+        revision=1,
         time=datetime(2026, 1, 1, tzinfo=UTC),
         failure_class=FailureClass.CODE,
         problem=problem,

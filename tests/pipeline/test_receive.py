@@ -82,11 +82,11 @@ def test_a_blob_whose_event_was_lost_is_found_later_and_only_once_it_has_a_run(
 ) -> None:
     info = services.blobs.write("datasets/shop/train.jsonl", [ROW])
     clock.advance((info.modified_at - clock.now()).total_seconds())
-    assert hint_missed_blobs(services) == 0  # Event Grid has time to deliver
+    assert hint_missed_blobs(services, None) == 0  # Event Grid has time to deliver
     clock.advance(150)
-    assert hint_missed_blobs(services) == 1
+    assert hint_missed_blobs(services, None) == 1
     (hint,) = take(services, "storage-events")
     reception = receive_dataset(orjson.loads(hint.message.body), services)
     assert reception is not None
     runner.create(reception, "e", "t")
-    assert hint_missed_blobs(services) == 0
+    assert hint_missed_blobs(services, None) == 0

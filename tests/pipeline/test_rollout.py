@@ -124,6 +124,8 @@ def test_the_first_model_of_an_endpoint_gets_all_traffic_at_once(run: Run, ports
         ({"answers_unlike_base": 0}, "adapter_does_not_act"),
         ({"answers_asked": 0}, "adapter_does_not_act"),
         ({"answers_as_evaluated": 3}, "answers_changed"),
+        ({"prompts_unlike_evaluated": 1}, "template_differs"),
+        ({"latency_s": 4.0, "previous_latency_s": 1.0}, "too_slow"),
         (
             {"state": "failed", "problem": Problem(code="ResourceNotReady", message="crashed")},
             "ResourceNotReady",
@@ -138,14 +140,23 @@ def test_a_bad_candidate_is_taken_back_at_once(
     assert facts(outcome) == ["rollback.started"]
     assert outcome is not None
     assert outcome.facts[0].payload["reason"].code == code
-    assert platform.asked[-1] == {OLD: 100}
+    assert platform.asked == [{OLD: 90, NEW: 10}], "nothing is undone before it is decided"
     run = after(run, outcome)
     waiting = advance_rollout(probe(run, state="failed", traffic={OLD: 90, NEW: 10}), run, ports)
     assert waiting is None
+    assert platform.asked[-1] == {OLD: 100}
     outcome = advance_rollout(probe(run, state="failed", traffic={OLD: 100}), run, ports)
     assert facts(outcome) == ["model.rolled_back"]
     assert after(run, outcome).status is Status.ROLLED_BACK
     assert platform.asked[-1] == f"delete {NEW}"
+
+
+@pytest.mark.parametrize(("latency_s", "previous_latency_s"), [(3.0, 1.0), (0.9, 0.1), (9.0, None)])
+def test_a_candidate_a_little_slower_or_beyond_compare_goes_on(
+    run: Run, ports: Services, latency_s: float, previous_latency_s: float | None
+) -> None:
+    seen = probe(run, latency_s=latency_s, previous_latency_s=previous_latency_s)
+    assert facts(advance_rollout(seen, run, ports)) == ["traffic.shifted"]
 
 
 def test_a_deployment_that_does_not_answer_gets_two_minutes(run: Run, ports: Services, platform: Traffic) -> None:

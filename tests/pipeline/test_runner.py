@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from shared.domain.errors import FailureClass, PermanentFailure, Transient
-from shared.domain.events import Event, RunFailed, StageRefused, ValidationPassed
+from shared.domain.errors import RETRY_RULES, FailureClass, PermanentFailure, Transient
+from shared.domain.events import CancelRequested, Event, RetryDue, RunFailed, StageRefused, ValidationPassed
 from shared.domain.run import NON_TERMINAL, JobRef, Run, Status
-from shared.pipeline import BY_NAME, deadline
+from shared.pipeline import BY_NAME, Stage, deadline
 from shared.ports import EventBus, Message, Services
-from shared.runner import RETRY, Handled, RunMissing, Runner
+from shared.runner import EARLY, EARLY_WAITS_S, RETRY, Handled, Runner
 from shared.steps.outcome import Outcome
 from shared.steps.submit_training import cancel_unless_owned
 from tests.clock import ManualClock
@@ -121,9 +121,30 @@ def test_an_event_of_another_revision_attempt_or_status_is_ignored(
     assert now(runner, run).revision == 2
 
 
-def test_an_event_before_its_run_is_raised_so_that_it_comes_again(runner: Runner, uploaded: Event) -> None:
-    with pytest.raises(RunMissing):
-        runner.handle(validating(passes), uploaded.model_copy(update={"run_id": "run-000000000000"}))
+def test_a_persons_cancel_holds_though_the_run_began_another_attempt_meanwhile(
+    services: Services, runner: Runner, run: Run, uploaded: Event
+) -> None:
+    cancel = CancelRequested(run_id=run.id, project="shop", attempt=1, revision=1, time=run.created_at, by="ada")
+    runner.handle(refusing(FailureClass.PLATFORM), uploaded)
+    (refused,) = events_at(services, "fail_run")
+    runner.handle(BY_NAME["fail_run"], refused)
+    assert now(runner, run).attempt == 2
+    assert runner.handle(BY_NAME["cancel_run"], cancel) is Handled.APPLIED
+    assert now(runner, run).status is Status.CANCELLED
+
+
+@pytest.mark.parametrize("future", [{"run_id": "run-000000000000"}, {"revision": 9}])
+def test_an_event_from_the_future_comes_again_three_times_and_is_then_left_to_reconcile(
+    services: Services, clock: ManualClock, runner: Runner, uploaded: Event, future: dict[str, Any]
+) -> None:
+    early = uploaded.model_copy(update=future)
+    for count, wait_s in enumerate(EARLY_WAITS_S):
+        assert runner.handle(validating(passes), early, early=count) is Handled.EARLY
+        assert take(services, "pipeline/validate_dataset") == []
+        clock.advance(wait_s + 0.1)
+        (copy,) = take(services, "pipeline/validate_dataset")
+        assert copy.message.properties[EARLY] == str(count + 1)
+    assert runner.handle(validating(passes), early, early=len(EARLY_WAITS_S)) is Handled.IGNORED
 
 
 def test_of_two_handlers_of_one_event_one_applies_it(
@@ -181,13 +202,17 @@ def test_retries_wait_longer_each_time_up_to_a_minute(
     assert waits == [1, 2, 4, 8, 60]
 
 
-def test_a_permanent_failure_is_stated_and_fails_the_run(
+def refusing(failure_class: FailureClass) -> Stage:
+    def refuse(event: Event, state: Run, ports: Services) -> Outcome:
+        raise PermanentFailure(failure_class, "refused", "0 of 24 cores", "NC24ads")
+
+    return validating(refuse)
+
+
+def test_a_final_failure_is_stated_and_fails_the_run(
     services: Services, runner: Runner, run: Run, uploaded: Event
 ) -> None:
-    def refuse(event: Event, state: Run, ports: Services) -> Outcome:
-        raise PermanentFailure(FailureClass.QUOTA, "no_quota", "0 of 24 cores", "NC24ads")
-
-    assert runner.handle(validating(refuse), uploaded) is Handled.REFUSED
+    assert runner.handle(refusing(FailureClass.RECIPE), uploaded) is Handled.REFUSED
     assert now(runner, run).revision == 1
     (refused,) = events_at(services, "fail_run")
     assert isinstance(refused, StageRefused)
@@ -196,13 +221,35 @@ def test_a_permanent_failure_is_stated_and_fails_the_run(
     assert failed.status is Status.FAILED
     assert failed.deadline_at is None
     assert failed.error is not None
-    assert failed.error.problem.model_dump() == {
-        "code": "no_quota",
-        "message": "0 of 24 cores",
-        "param": "NC24ads",
-    }
+    assert failed.error.problem.model_dump() == {"code": "refused", "message": "0 of 24 cores", "param": "NC24ads"}
     told = [event for event in events_at(services, "notify") if isinstance(event, RunFailed)]
-    assert [event.failure_class for event in told] == [FailureClass.QUOTA]
+    assert [event.failure_class for event in told] == [FailureClass.RECIPE]
+
+
+def test_a_failure_that_others_may_repair_is_tried_again_later_as_often_as_its_class_allows(
+    services: Services, clock: ManualClock, runner: Runner, run: Run, uploaded: Event
+) -> None:
+    rule, waits, event = RETRY_RULES[FailureClass.QUOTA], [], uploaded
+    while True:
+        runner.handle(refusing(FailureClass.QUOTA), event)
+        (refused,) = events_at(services, "fail_run")
+        runner.handle(BY_NAME["fail_run"], refused)
+        if now(runner, run).status is Status.FAILED:
+            break
+        waited = 0
+        while not (due := [e for e in events_at(services, "validate_dataset") if isinstance(e, RetryDue)]):
+            clock.advance(60)
+            waited += 60
+        waits.append(waited)
+        (event,) = due
+        assert event.attempt == now(runner, run).attempt == len(waits) + 1
+    assert waits == [60 * rule.first_wait, 120 * rule.first_wait]
+    assert len(waits) + 1 == rule.attempts
+    assert "again in 900 s" in now(runner, run).history[1].note
+
+
+def test_every_failure_class_has_a_retry_rule() -> None:
+    assert set(RETRY_RULES) == set(FailureClass)
 
 
 def test_whoever_loses_the_race_after_an_effect_undoes_it(
@@ -254,13 +301,10 @@ def test_every_non_terminal_status_has_a_deadline(run: Run) -> None:
 def test_a_failed_run_gives_its_dataset_back_and_a_rejected_one_does_not(
     services: Services, runner: Runner, run: Run, uploaded: Event
 ) -> None:
-    def refuse(event: Event, state: Run, ports: Services) -> Outcome:
-        raise PermanentFailure(FailureClass.PLATFORM, "down", "down")
-
     again = drop(services, runner, "datasets/shop/again.jsonl")
     assert again is not None
     assert (again.status, again.duplicate_of) == (Status.DUPLICATE, run.id)
-    runner.handle(validating(refuse), uploaded)
+    runner.handle(refusing(FailureClass.CODE), uploaded)
     (refused,) = events_at(services, "fail_run")
     runner.handle(BY_NAME["fail_run"], refused)
     third = drop(services, runner, "datasets/shop/third.jsonl")

@@ -37,8 +37,12 @@ def test_every_event_a_stage_publishes_wakes_somebody_besides_notify_or_ends_the
     published = {cls for stage in STAGES for cls in stage.publishes}
     told_only = {cls.fact() for cls in published - woken}
     assert told_only == {
+        "validation.started",
         "validation.failed",
         "training.started",
+        "approval.requested",
+        "model.declined",
+        "deployment.retired",
         "evaluation.started",
         "evaluation.failed",
         "deployment.started",
@@ -53,7 +57,10 @@ def test_every_event_a_stage_publishes_wakes_somebody_besides_notify_or_ends_the
 
 def test_every_non_terminal_status_can_be_left_and_every_status_entered() -> None:
     left = {
-        status for stage in STAGES if stage.name not in ("fail_run", "cancel_run", "notify") for status in stage.before
+        status
+        for stage in STAGES
+        if stage.after and stage.name not in ("fail_run", "cancel_run")
+        for status in stage.before
     }
     assert left == NON_TERMINAL - {Status.CANCELLING}  # only a stopped job ends that one
     assert {status for stage in STAGES for status in stage.after} == set(Status)
@@ -62,7 +69,7 @@ def test_every_non_terminal_status_can_be_left_and_every_status_entered() -> Non
 def test_a_subscription_gets_the_wire_types_of_its_stage_and_notify_gets_all() -> None:
     subjects = {subscription.name: subscription.subjects for subscription in TOPOLOGY.topics[TOPIC]}
     assert subjects["notify"] is None
-    assert subjects["submit_training"] == {"droptune.validation.passed.v1"}
+    assert subjects["submit_training"] == {"droptune.validation.passed.v1", "droptune.training.retry_due.v1"}
     assert all(name in subjects for name in (stage.name for stage in STAGES if stage.wakes))
 
 

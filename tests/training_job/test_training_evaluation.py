@@ -42,6 +42,7 @@ def test_an_evaluation_reports_every_model_row_and_slice(
     assert set(report.seconds_per_answer) == set(report.tokens_per_answer) == models
     rows = [json.loads(line) for line in (output / "rows.jsonl").read_text().splitlines()]
     assert [row["row"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert all(row["prompt_tokens"] > 3 for row in rows)
     assert rows[0]["answers"]["candidate"] == rows[0]["answers"]["champion"] != rows[0]["answers"]["base"]
     samples = json.loads((output / "samples.json").read_text())
     assert samples[0]["reference"] == "a bolt of 0 mm"

@@ -1,0 +1,155 @@
+"""The validator beside a bare parser, and beside `datasets` with a checker of the OpenAI cookbook's kind.
+
+    python -m benchmarks.validation droptune|datasets FILE
+
+validates one file and prints the most memory it took, in MB.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from benchmarks.measure import MB, Row, peak_memory_mb, run_child
+from shared.validation.validator import spooled_sink, validate
+
+ROWS, LARGE_MB, MEMORY_MB = 5000, 50, (10, 200)
+ROUNDS = 3
+CHUNK_BYTES = 2**20  # what the embedded blob store hands out
+PARSER = "orjson.loads of each line"
+CHECKER = "datasets + cookbook checker"
+
+
+def run(rows: int = ROWS, large_mb: float = LARGE_MB, memory_mb: tuple[float, ...] = MEMORY_MB) -> list[Row]:
+    """Speed on a small and a large file, then the memory of processes that validate one file each."""
+    found: list[Row] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        small, large = folder / "small.jsonl", folder / "large.jsonl"
+        write_chat(small, rows=rows)
+        write_chat(large, size_bytes=int(large_mb * MB))
+        for file, label in ((small, f"{rows:,} rows"), (large, f"{large_mb:g} MB")):
+            found += _speed(file, label)
+        for size in memory_mb:
+            file = folder / f"{size:g}.jsonl"
+            write_chat(file, size_bytes=int(size * MB))
+            ours, theirs = (
+                float(run_child("benchmarks.validation", kind, str(file))) for kind in ("droptune", "datasets")
+            )
+            found.append(Row(f"validate, {size:g} MB, peak memory", ours, "MB", "lower", CHECKER, theirs))
+    return found
+
+
+def _speed(file: Path, label: str) -> list[Row]:
+    size_mb, count = file.stat().st_size / MB, file.read_bytes().count(b"\n")
+    works = (validate_file, parse_file, check_file)
+    # In turns, and the best of each: the neighbours on this machine come and go.
+    rounds = [[_seconds(work, file) for work in works] for _ in range(ROUNDS)]
+    ours, bare, checked = map(min, zip(*rounds, strict=True))
+    return [
+        Row(f"validate, {label}", size_mb / ours, "MB/s", "higher", PARSER, size_mb / bare, "target: ratio 0.5"),
+        Row(f"validate, {label}", size_mb / ours, "MB/s", "higher", CHECKER, size_mb / checked),
+        Row(f"validate, {label}", count / ours, "rows/s", "higher", CHECKER, count / checked),
+    ]
+
+
+def _seconds(work: Callable[[Path], None], file: Path) -> float:
+    started = time.perf_counter()
+    work(file)
+    return time.perf_counter() - started
+
+
+def validate_file(file: Path) -> None:
+    """Everything our validator does, the held-out share and the canonical files included."""
+    with file.open("rb") as source, spooled_sink() as sink:
+        done = validate(
+            iter(lambda: source.read(CHUNK_BYTES), b""),
+            None,
+            None,
+            project="project",
+            file_name="train.jsonl",
+            default_base_model="droptune/tiny-llama",
+            sink=sink,
+        )
+    assert done.report.statistics.train_rows, done.report
+
+
+def parse_file(file: Path) -> None:
+    with file.open("rb") as source:
+        for line in source:
+            orjson.loads(line)
+
+
+def check_file(file: Path) -> None:
+    """Load with `datasets` and check row by row. Its cache is new each time, as for a new file."""
+    from datasets import disable_progress_bars, load_dataset  # type: ignore[import-untyped]
+
+    disable_progress_bars()
+    with tempfile.TemporaryDirectory() as cache:
+        rows = load_dataset("json", data_files=str(file), split="train", cache_dir=cache)
+        problems = cookbook_problems(rows)
+        del rows  # or its mapped files outlive their folder
+    assert not problems, problems
+
+
+def cookbook_problems(rows: Any) -> Counter[str]:
+    """Format errors by the names the OpenAI cookbook gives them; written anew from its description."""
+    found: Counter[str] = Counter()
+    for row in rows:
+        if not isinstance(row, dict):
+            found["data_type"] += 1
+            continue
+        messages = row.get("messages")
+        if not messages:
+            found["missing_messages_list"] += 1
+            continue
+        for message in messages:
+            if "role" not in message or "content" not in message:
+                found["message_missing_key"] += 1
+            if message.get("role") not in ("system", "user", "assistant", "function"):
+                found["unrecognized_role"] += 1
+            content = message.get("content")
+            if not isinstance(content, str) or not content:
+                found["missing_content"] += 1
+        if not any(message.get("role") == "assistant" for message in messages):
+            found["example_missing_assistant_message"] += 1
+    return found
+
+
+def write_chat(file: Path, *, rows: int | None = None, size_bytes: int | None = None) -> None:
+    """Chat rows of mixed length, some with a system message or several turns, until either limit is reached."""
+    written = 0
+    with file.open("wb") as output:
+        for number, line in enumerate(_chat_lines()):
+            if number == rows or (size_bytes is not None and written >= size_bytes):
+                return
+            written += output.write(line)
+
+
+def _chat_lines() -> Iterator[bytes]:
+    chance = random.Random(11)
+    syllables = ("ka", "lo", "mi", "tur", "sen", "ba", "ré", "gon", "pi", "stel", "wo", "übe", "dra", "nix")
+    words = ["".join(chance.choices(syllables, k=chance.randint(1, 4))) for _ in range(5000)]
+
+    def text(least: int, most: int) -> str:
+        return " ".join(chance.choices(words, k=chance.randint(least, most)))
+
+    while True:
+        messages = [{"role": "system", "content": text(10, 30)}] if chance.random() < 0.5 else []
+        for _ in range(chance.choice((1, 1, 1, 2, 4))):
+            messages.append({"role": "user", "content": text(5, 40)})
+            messages.append({"role": "assistant", "content": text(5, 80)})
+        yield orjson.dumps({"messages": messages}, option=orjson.OPT_APPEND_NEWLINE)
+
+
+if __name__ == "__main__":
+    {"droptune": validate_file, "datasets": check_file}[sys.argv[1]](Path(sys.argv[2]))
+    print(round(peak_memory_mb(), 1))

@@ -1,0 +1,65 @@
+"""`dlq list`, `dlq replay`: messages that failed too often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from cli.client import Api, DeadLetters, find_url
+from cli.display import make_console
+from cli.options import AsJson, Url, print_json
+
+dlq = typer.Typer(help="Messages that failed too often, and another try for them.", no_args_is_help=True)
+
+Entity = Annotated[str | None, typer.Argument(metavar="ENTITY", help="a queue or topic/subscription; else all of them")]
+MessageId = Annotated[str | None, typer.Option("--id", help="only this message of ENTITY")]
+
+
+@dlq.command("list")
+def list_(as_json: AsJson = False, url: Url = None) -> None:
+    """List dead letters: where they lie and why, never what is in them."""
+    with Api(find_url(url)) as api:
+        found = api.dead_letters()
+    if as_json:
+        print_json([each.model_dump(mode="json") for each in found])
+    elif found:
+        make_console().print(dead_letters_table(found))
+    else:
+        print("no dead letters")
+
+
+@dlq.command()
+def replay(entity: Entity = None, message_id: MessageId = None, as_json: AsJson = False, url: Url = None) -> None:
+    """Send dead letters again; whoever handled them already ignores the repeat."""
+    if message_id is not None and entity is None:
+        raise typer.BadParameter("--id needs an ENTITY")
+    with Api(find_url(url)) as api:
+        entities = [entity] if entity else [each.entity for each in api.dead_letters()]
+        replayed = {name: api.replay(name, message_id) for name in entities}
+    if as_json:
+        print_json(replayed)
+        return
+    for name, count in replayed.items():
+        print(f"{name}: {count} sent again")
+    if not replayed:
+        print("no dead letters")
+
+
+def dead_letters_table(found: Iterable[DeadLetters]) -> Table:
+    """One line per message; where there are more than the API shows, a line says how many."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("entity", "id", "subject", "deliveries", "enqueued", "why"):
+        table.add_column(column, overflow="fold")
+    for each in found:
+        for message in each.messages:
+            why = ": ".join(part for part in (message.reason, message.description) if part)
+            enqueued = f"{message.enqueued_at.astimezone():%Y-%m-%d %H:%M:%S}"
+            cells = (each.entity, message.id, message.subject, str(message.delivery_count), enqueued, why)
+            table.add_row(*map(Text, cells))  # text of messages is no markup
+        if each.count > len(each.messages):
+            table.add_row(each.entity, f"and {each.count - len(each.messages)} more")
+    return table

@@ -1,0 +1,40 @@
+"""`approve`, `deny`, `retry`: a person's word on a run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.client import Api, find_url
+from cli.options import AsJson, RunId, Url, print_json
+
+Comment = Annotated[str, typer.Option("-m", "--comment", help="why; kept with the run")]
+
+
+def approve(run: RunId, comment: Comment = "", as_json: AsJson = False, url: Url = None) -> None:
+    """Let a candidate that passed the gate go live."""
+    with Api(find_url(url)) as api:
+        api.decide(run, granted=True, comment=comment)
+    _said(as_json, {"id": run, "decision": "approved"}, f"approved run {run}; see it go live: droptune watch {run}")
+
+
+def deny(run: RunId, comment: Comment = "", as_json: AsJson = False, url: Url = None) -> None:
+    """Decline a candidate that passed the gate; what runs today stays."""
+    with Api(find_url(url)) as api:
+        api.decide(run, granted=False, comment=comment)
+    _said(as_json, {"id": run, "decision": "denied"}, f"denied run {run}; what runs today stays")
+
+
+def retry(run: RunId, as_json: AsJson = False, url: Url = None) -> None:
+    """Start another run with the data of one that ended without being deployed."""
+    with Api(find_url(url)) as api:
+        child = api.retry(run)
+    _said(as_json, {"id": child, "parent_run": run}, f"started run {child}; follow it with: droptune watch {child}")
+
+
+def _said(as_json: bool, value: dict[str, str], line: str) -> None:
+    if as_json:
+        print_json(value)
+    else:
+        print(line)

@@ -1,0 +1,57 @@
+"""`endpoints`, `rollback`: what is in production, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from cli.client import Api, Endpoint, Previous, find_url
+from cli.display import make_console
+from cli.options import AsJson, Url, print_json
+
+Name = Annotated[str, typer.Argument(metavar="ENDPOINT", help="its name, as `droptune endpoints` lists it")]
+
+
+def endpoints(as_json: AsJson = False, url: Url = None) -> None:
+    """List the endpoints and whose model is in production at each."""
+    with Api(find_url(url)) as api:
+        found = api.endpoints()
+    if as_json:
+        print_json([endpoint.model_dump(mode="json") for endpoint in found])
+    elif found:
+        make_console().print(endpoints_table(found))
+    else:
+        print("nothing is in production yet")
+
+
+def rollback(endpoint: Name, as_json: AsJson = False, url: Url = None) -> None:
+    """Give the traffic of ENDPOINT back to its previous deployment; the same again reverses it."""
+    with Api(find_url(url)) as api:
+        order = api.roll_back(endpoint)
+    if as_json:
+        print_json(order.model_dump(mode="json", by_alias=True))
+    else:
+        print(f"ordered {endpoint} back from {order.left} to {order.to}; see it with: droptune endpoints")
+
+
+def endpoints_table(found: Iterable[Endpoint], now: datetime | None = None) -> Table:
+    """One line per endpoint."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("endpoint", "run", "deployment", "since", "previous"):
+        table.add_column(column, no_wrap=True, overflow="fold")
+    for one in found:
+        since = f"{one.promoted_at.astimezone():%Y-%m-%d %H:%M:%S}"
+        previous = _way_back(one.previous, now or datetime.now(UTC))
+        table.add_row(one.endpoint, one.champion, one.deployment, since, previous)
+    return table
+
+
+def _way_back(previous: Previous | None, now: datetime) -> str:
+    """Empty if there is none any more, whether or not it was deleted yet."""
+    if previous is None or now >= previous.keep_until:
+        return ""
+    return f"{previous.deployment} until {previous.keep_until.astimezone():%Y-%m-%d %H:%M}"

@@ -1,0 +1,112 @@
+"""`/api/dead-letters`: messages that failed too often, and another try for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field
+
+from functions.http.auth import OPERATOR, READER, Caller, may
+from functions.http.errors import ApiError
+from shared.domain.errors import LockLost
+from shared.pipeline import TOPOLOGY
+from shared.ports import DEAD_LETTERS, ReceivedMessage
+from shared.services import services
+
+router = APIRouter(prefix="/api/dead-letters", tags=["dead letters"])
+
+Reader = Annotated[Caller, Depends(may(READER))]
+Operator = Annotated[Caller, Depends(may(OPERATOR))]
+
+SHOWN = 20
+BATCH = 50
+WAIT_S = 1.0
+
+
+class ReplayRequest(BaseModel):
+    """Which dead letters: all of an entity, or one."""
+
+    entity: str = Field(description="`queue` or `topic/subscription`")
+    message_id: str | None = None
+
+
+@router.get("")
+def list_dead_letters(_: Reader) -> dict[str, Any]:
+    """The entities that have any, each with its count and the oldest; bodies stay on the bus."""
+    bus = services().bus
+    counts = {entity: bus.depth(entity + DEAD_LETTERS) for entity in TOPOLOGY.entities()}
+    return {
+        "data": [
+            {
+                "entity": entity,
+                "count": count,
+                "messages": [_shown(dead) for dead in bus.peek(entity + DEAD_LETTERS, limit=SHOWN)],
+            }
+            for entity, count in counts.items()
+            if count
+        ]
+    }
+
+
+def _shown(dead: ReceivedMessage) -> dict[str, Any]:
+    return {
+        "id": dead.message.id,
+        "subject": dead.message.subject,
+        "reason": dead.dead_letter_reason,
+        "description": dead.dead_letter_description,
+        "enqueued_at": dead.enqueued_at.isoformat(),
+        "delivery_count": dead.delivery_count,
+    }
+
+
+@router.post("/replay")
+def replay(request: ReplayRequest, _: Operator) -> dict[str, Any]:
+    """Send dead letters again under their own ids, then remove them.
+
+    Inboxes know repeats, so whoever handled such an event already does nothing, and a replay cut short may be
+    done again. A dead letter of a subscription goes to its topic and so reaches every subscription that wants
+    it: to all but the one it failed at, it is such a repeat.
+    """
+    entity = request.entity
+    if entity not in TOPOLOGY.entities():
+        raise ApiError(404, "entity_not_found", f"the bus has no entity {entity}", "entity")
+    replayed, others = 0, []
+    for dead in _locked(entity + DEAD_LETTERS):
+        if request.message_id in (None, dead.message.id):
+            _send_again(entity, dead)
+            replayed += 1
+        else:
+            others.append(dead)  # held until the end, or the next batch would be the same one
+    for dead in others:
+        _give_back(dead)
+    if request.message_id is not None and not replayed:
+        raise ApiError(404, "dead_letter_not_found", f"no dead letter {request.message_id} at {entity}", "message_id")
+    return {"entity": entity, "replayed": replayed}
+
+
+def _locked(dead_letters: str) -> Iterator[ReceivedMessage]:
+    """What lies there now. What comes while we work is left: a message that fails at once would never end it."""
+    left = services().bus.depth(dead_letters)
+    while left > 0:
+        batch = services().bus.receive(dead_letters, max_messages=min(left, BATCH), wait_s=WAIT_S)
+        if not batch:
+            return  # somebody else holds the rest
+        left -= len(batch)
+        yield from batch
+
+
+def _send_again(entity: str, dead: ReceivedMessage) -> None:
+    # A queue's name has no slash; of `topic/subscription` only the topic can be sent to.
+    destination = entity.split("/")[0]
+    services().bus.send(destination, [replace(dead.message, scheduled_at=None)])
+    with suppress(LockLost):  # it was sent; a dead letter that stays is a repeat
+        services().bus.complete(dead)
+
+
+def _give_back(dead: ReceivedMessage) -> None:
+    with suppress(LockLost):  # its time was over: it is free already
+        services().bus.abandon(dead)

@@ -1,0 +1,52 @@
+"""`/api/endpoints`: what is in production, and the way back."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+
+from functions.dispatch import runner
+from functions.http.auth import OPERATOR, READER, Caller, may
+from functions.http.errors import ApiError
+from shared.domain.events import RollbackRequested
+from shared.services import services
+from shared.steps.endpoints import EndpointRecord, all_records, read
+from shared.steps.outcome import Fact
+
+router = APIRouter(prefix="/api/endpoints", tags=["endpoints"])
+
+Reader = Annotated[Caller, Depends(may(READER))]
+Operator = Annotated[Caller, Depends(may(OPERATOR))]
+
+
+@router.get("")
+def list_endpoints(_: Reader) -> dict[str, Any]:
+    """By name."""
+    records = sorted(all_records(services().store), key=lambda record: record.endpoint)
+    return {"data": [record.model_dump(mode="json") for record in records]}
+
+
+@router.get("/{name}")
+def get_endpoint(name: str, _: Reader) -> EndpointRecord:
+    """The deployment in production, and the previous one while it is kept warm."""
+    record = read(services().store, name)
+    if record is None:
+        raise ApiError(404, "endpoint_not_found", f"no model was ever in production at {name}", "name")
+    return record
+
+
+@router.post("/{name}/rollback", status_code=202)
+def roll_back(name: str, caller: Operator) -> dict[str, str]:
+    """Order the previous deployment back. It stays reversible: what is left now becomes the previous one."""
+    record = get_endpoint(name, caller)
+    now = services().clock.now()
+    if record.previous is None or now >= record.previous.keep_until:
+        raise ApiError(409, "nothing_to_roll_back_to", f"{name} keeps no previous deployment", name)
+    champion = runner().load(record.champion)
+    if champion is None:
+        raise ApiError(404, "run_not_found", f"no run {record.champion}, whose model is in production", name)
+    fact = Fact(RollbackRequested, endpoint=name, deployment=record.deployment, by=caller.name)
+    # Back and forth and back again are three orders; a double click is one.
+    runner().state(champion, fact, key=f"{record.deployment}.{int(now.timestamp())}")
+    return {"endpoint": name, "from": record.deployment, "to": record.previous.deployment}

@@ -1,0 +1,477 @@
+// Which page is shown, and the loops that keep it fresh. What is shown is in the address, so it survives a reload.
+
+import { Refused, Unreachable, backoff, call, sleep, token, visible } from "./api.js";
+import { STATUSES, badge, ended, h, running, seconds, since, tick, words } from "./dom.js";
+import { RunPage } from "./run.js";
+
+const LIST_EVERY_MS = 5000;
+const METRICS_EVERY_MS = 2000;
+const METRICS_AGAIN_MS = 10_000;
+const WAIT_S = 20;
+// Between two long polls, should one be answered at once again and again.
+const AT_LEAST_MS = 250;
+const PAGE = 20;
+const LONGEST_PAGE = 100;
+
+const at = (id) => document.getElementById(id);
+const list = { runs: [], next: null, loaded: false, drawn: null, stop: null };
+let page = { id: null, stop: null };
+
+// Address: #/ or #/runs/ID, then ?project=...&status=...
+
+function address() {
+  const [path, query] = location.hash.slice(1).split("?");
+  const [, kind, id] = (path || "/").split("/");
+  const filters = new URLSearchParams(query ?? "");
+  let run = null;
+  try {
+    run = kind === "runs" && id ? decodeURIComponent(id) : null;
+  } catch {
+    /* a broken escape names no run */
+  }
+  return { run, project: filters.get("project") ?? "", status: filters.get("status") ?? "" };
+}
+
+function addressOf(run, { project, status }) {
+  const filters = new URLSearchParams(Object.entries({ project, status }).filter(([, value]) => value));
+  return `#/${run ? `runs/${encodeURIComponent(run)}` : ""}${filters.size ? `?${filters}` : ""}`;
+}
+
+// One loop's life: asks again and again while the page is shown, says so when nobody answers.
+
+const troubled = new Map();
+
+function say(loop, message) {
+  if (message) troubled.set(loop, message);
+  else troubled.delete(loop);
+  const line = [...troubled.values()][0] ?? "";
+  if (at("connection").textContent !== line) at("connection").textContent = line;
+}
+
+async function loop(name, signal, once) {
+  let failures = 0;
+  while (!signal.aborted) {
+    await visible(signal);
+    let pause;
+    try {
+      pause = await once();
+      if (signal.aborted) break;
+      failures = 0;
+      say(name, null);
+      if (pause === null) return;
+    } catch (error) {
+      if (signal.aborted) break;
+      if (error instanceof Refused && (error.status === 401 || (error.status === 403 && token.get()))) {
+        say(name, null);
+        askForToken(error);
+        return;
+      }
+      if (error instanceof Refused && error.status < 500) {
+        say(name, null);
+        refuse(name, error);
+        return;
+      }
+      failures += 1;
+      pause = backoff(failures);
+      const seen =
+        error instanceof Unreachable
+          ? "The API does not answer"
+          : error instanceof Refused
+            ? `The API failed (${error.problem.code})`
+            : `This page failed (${error.message})`;
+      say(name, `${seen}; asking again in ${Math.round(pause / 1000)} s. What you see may be old.`);
+    }
+    await sleep(pause, signal);
+  }
+  say(name, null);
+}
+
+function refuse(name, error) {
+  const where = error.problem.param ? ` (${error.problem.param})` : "";
+  const text = `${error.problem.code}: ${error.problem.message}${where}`;
+  if (name === "list") {
+    list.drawn = null;
+    emptyList(text);
+  } else
+    at("main").replaceChildren(
+      h(
+        "div",
+        { class: "empty" },
+        h("a", { class: "back", href: "#/" }, "\u2190 Runs"),
+        h("h1", {}, "No such page"),
+        h("p", {}, text),
+      ),
+    );
+}
+
+// The token
+
+function askForToken(error) {
+  const box = at("token");
+  if (!box.hidden && box.contains(document.activeElement)) return;
+  const given = Boolean(token.get());
+  const field = h("input", {
+    type: "password",
+    name: "token",
+    id: "token-field",
+    autocomplete: "off",
+    spellcheck: "false",
+    required: true,
+  });
+  const form = h(
+    "form",
+    {
+      onsubmit: (event) => {
+        event.preventDefault();
+        const value = field.value.trim().replace(/^bearer\s+/i, "");
+        if (!value) return;
+        token.set(value);
+        box.hidden = true;
+        start();
+      },
+    },
+    h("label", { for: "token-field" }, "Access token"),
+    field,
+    h("button", { type: "submit" }, "Use it"),
+  );
+  box.replaceChildren(
+    h("h2", {}, "This API needs an Entra access token"),
+    h(
+      "p",
+      {},
+      given
+        ? ["The token was refused: ", h("code", {}, error.problem.code), ", ", error.problem.message, "."]
+        : "Paste a bearer token of the API\u2019s audience, with the app role reader (operator to cancel runs).",
+    ),
+    h(
+      "p",
+      { class: "quiet" },
+      "For example from ",
+      h("code", {}, "az account get-access-token --resource AUDIENCE --query accessToken -o tsv"),
+      ". It is kept in this tab only and gone when the tab is closed.",
+    ),
+    form,
+  );
+  box.hidden = false;
+  at("forget").hidden = !given;
+  at("main").replaceChildren();
+  list.drawn = null;
+  emptyList("");
+}
+
+at("forget").addEventListener("click", () => {
+  token.forget();
+  // Nothing of what the token opened stays on the page.
+  location.reload();
+});
+
+// The list
+
+function drawList() {
+  const { run: chosen, project, status } = address();
+  // A list drawn anew under the pointer would swallow the click.
+  const now = JSON.stringify([
+    chosen,
+    project,
+    status,
+    list.loaded,
+    list.next,
+    list.runs.map((run) => [run.id, run.revision]),
+  ]);
+  if (now === list.drawn) return;
+  list.drawn = now;
+  const nodes = list.runs.map((run) => {
+    const gain = run.evaluation?.gains.find((each) => each.over === "base");
+    const spent = ended(run) ? seconds(since(run.created_at, run.updated_at)) : running("duration", run.created_at);
+    return h(
+      "li",
+      {},
+      h(
+        "a",
+        {
+          href: addressOf(run.id, { project, status }),
+          "data-id": run.id,
+          "aria-current": run.id === chosen ? "page" : null,
+        },
+        h("span", { class: "row" }, h("b", {}, run.project), badge(run.status)),
+        h(
+          "span",
+          { class: "row quiet" },
+          h("span", {}, running("age", run.created_at), " \u00b7 ", spent),
+          h(
+            "span",
+            {},
+            gain
+              ? `gain ${gain.mean < 0 ? "\u2212" : "+"}${Math.abs(gain.mean).toFixed(3)}`
+              : run.dataset.path.split("/").at(-1),
+          ),
+        ),
+      ),
+    );
+  });
+  const focused = document.activeElement?.dataset?.id;
+  at("runs").replaceChildren(...nodes);
+  if (focused)
+    at("runs")
+      .querySelector(`[data-id="${CSS.escape(focused)}"]`)
+      ?.focus();
+  at("older").hidden = !list.next;
+  at("projects").replaceChildren(
+    ...[...new Set(list.runs.map((run) => run.project))].sort().map((name) => h("option", { value: name })),
+  );
+  const filtered = project || status;
+  emptyList(
+    list.runs.length || !list.loaded ? "" : filtered ? "No run matches the filter." : "No runs yet.",
+    Boolean(list.runs.length),
+  );
+}
+
+function emptyList(text, keep = false) {
+  if (!keep) at("runs").replaceChildren();
+  at("no-runs").textContent = text;
+  at("no-runs").hidden = !text;
+}
+
+async function ask(limit, after, signal) {
+  const { project, status } = address();
+  const query = new URLSearchParams({
+    limit,
+    ...(project && { project }),
+    ...(status && { status }),
+    ...(after && { after }),
+  });
+  return (await call(`/api/runs?${query}`, { signal })).body;
+}
+
+// The newest page again; what was loaded beyond it stays below.
+async function refresh(signal) {
+  const limit = Math.min(LONGEST_PAGE, Math.max(PAGE, list.runs.length));
+  const { data, next } = await ask(limit, null, signal);
+  if (signal.aborted) return LIST_EVERY_MS;
+  const fresh = new Set(data.map((run) => run.id));
+  const oldest = data.at(-1)?.created_at;
+  const beyond = next ? list.runs.filter((run) => !fresh.has(run.id) && run.created_at <= oldest) : [];
+  list.runs = [...data, ...beyond];
+  if (!beyond.length) list.next = next;
+  list.loaded = true;
+  drawList();
+  if (!page.id) drawHome();
+  return LIST_EVERY_MS;
+}
+
+at("older").addEventListener("click", async () => {
+  const { signal } = list.stop;
+  at("older").disabled = true;
+  try {
+    const { data, next } = await ask(PAGE, list.next, signal);
+    if (signal.aborted) return;
+    const known = new Set(list.runs.map((run) => run.id));
+    list.runs = [...list.runs, ...data.filter((run) => !known.has(run.id))];
+    list.next = next;
+    drawList();
+  } catch (error) {
+    if (!signal.aborted) say("list", `Older runs could not be read: ${error.message}`);
+  } finally {
+    at("older").disabled = false;
+  }
+});
+
+function startList() {
+  list.stop?.abort();
+  list.stop = new AbortController();
+  Object.assign(list, { runs: [], next: null, loaded: false, drawn: null });
+  loop("list", list.stop.signal, () => refresh(list.stop.signal));
+}
+
+for (const id of ["project", "status"]) {
+  at(id).addEventListener("change", () => {
+    location.hash = addressOf(address().run, { project: at("project").value.trim(), status: at("status").value });
+  });
+}
+at("filters").addEventListener("submit", (event) => {
+  event.preventDefault();
+  at("project").blur();
+});
+at("status").append(
+  h("option", { value: "" }, "all"),
+  ...STATUSES.map((status) => h("option", { value: status }, words(status))),
+);
+
+// No run chosen
+
+function drawHome() {
+  const filtered = address().project || address().status;
+  const empty = list.loaded && !list.runs.length && !filtered;
+  if (at("main").dataset.home === String(empty)) return;
+  at("main").dataset.home = String(empty);
+  document.title = "Droptune";
+  at("main").replaceChildren(
+    h(
+      "div",
+      { class: "empty" },
+      h("h1", {}, empty ? "Drop a dataset to start a run" : "Choose a run"),
+      h(
+        "p",
+        {},
+        empty ? "A file put into the container " : "Or drop another dataset: a file put into the container ",
+        h("code", {}, "datasets/PROJECT/"),
+        " starts a run. A ",
+        h("code", {}, "recipe.yaml"),
+        " and an ",
+        h("code", {}, "eval.jsonl"),
+        " beside it are optional and come first.",
+      ),
+      h("pre", {}, "droptune drop train.jsonl --project my-project"),
+      h("p", {}, "or"),
+      h("pre", {}, `curl -T train.jsonl ${location.origin}/api/datasets/my-project/train.jsonl`),
+      h(
+        "p",
+        { class: "quiet" },
+        "One chat per line: ",
+        h(
+          "code",
+          {},
+          '{"messages": [{"role": "user", "content": "\u2026"}, {"role": "assistant", "content": "\u2026"}]}',
+        ),
+      ),
+    ),
+  );
+}
+
+// A run
+
+function startRun(id) {
+  page.stop?.abort();
+  page = { id, stop: new AbortController() };
+  delete at("main").dataset.home;
+  for (const name of ["run", "metrics"]) say(name, null);
+  if (!id) {
+    drawHome();
+    return;
+  }
+  const { signal } = page.stop;
+  const state = { run: null, metrics: null, report: null, samples: null };
+  const path = `/api/runs/${encodeURIComponent(id)}`;
+  let view = null;
+  let etag = null;
+  let measured = false;
+  at("main").replaceChildren(h("p", { class: "empty quiet" }, "Asking for the run\u2026"));
+
+  const show = () => {
+    view ??= new RunPage(at("main"), {
+      onCancel: () => confirmCancel(state, show),
+      tokenInUse: () => Boolean(token.get()),
+    });
+    view.show(state);
+    document.title = `${state.run.project}: ${words(state.run.status)} \u2013 Droptune`;
+  };
+
+  // Each is asked for once, when the run says that it is there. False: the platform did not give it, ask again.
+  const extras = async (run) => {
+    try {
+      if (run.validation && !state.report) state.report = (await call(`${path}/report`, { signal })).body;
+      if (run.evaluation && !state.samples) state.samples = (await call(`${path}/evaluation`, { signal })).body.samples;
+    } catch (error) {
+      if (!(error instanceof Refused) || error.status === 401) throw error;
+      return error.status < 500;
+    }
+    return true;
+  };
+
+  const metrics = async () => {
+    const last = !["training", "evaluating"].includes(state.run.status);
+    let again = last ? null : METRICS_EVERY_MS;
+    try {
+      const { body } = await call(`${path}/metrics`, { signal });
+      state.metrics = body;
+      state.metricsProblem = null;
+    } catch (error) {
+      if (!(error instanceof Refused) || error.status === 401 || signal.aborted) throw error;
+      // The platform that holds the curve does not answer; that is no fault of this API.
+      state.metricsProblem = `${error.problem.code}: ${error.problem.message}`;
+      if (error.status >= 500) again = METRICS_AGAIN_MS;
+    }
+    if (signal.aborted) return null;
+    show();
+    return again;
+  };
+
+  loop("run", signal, async () => {
+    // The first look after a fault does not wait, so that recovery shows at once.
+    const answer = await call(path, { etag, waitS: etag && !troubled.has("run") ? WAIT_S : 0, signal });
+    if (signal.aborted) return null;
+    if (answer.body) {
+      state.run = answer.body;
+      etag = answer.etag;
+      show();
+      list.runs = list.runs.map((run) => (run.id === id ? state.run : run));
+      drawList();
+      if (!measured && state.run.jobs.some((job) => job.stage === "training")) {
+        measured = true;
+        loop("metrics", signal, metrics);
+      }
+    }
+    const complete = await extras(state.run);
+    if (signal.aborted) return null;
+    show();
+    return ended(state.run) && complete ? null : AT_LEAST_MS;
+  });
+}
+
+function confirmCancel(state, show) {
+  const dialog = at("confirm");
+  at("confirm-text").textContent =
+    `${state.run.project}, ${state.run.id}, is ${words(state.run.status)}. Its job is stopped and what it has trained is not used.`;
+  at("confirm-no").onclick = () => dialog.close();
+  at("confirm-yes").onclick = async () => {
+    dialog.close();
+    try {
+      await call(`/api/runs/${encodeURIComponent(state.run.id)}/cancel`, { method: "POST" });
+      Object.assign(state, { cancelAsked: true, cancelProblem: null });
+    } catch (error) {
+      state.cancelProblem =
+        error instanceof Refused ? `${error.problem.code}: ${error.problem.message}` : "the API does not answer";
+    }
+    if (page.id === state.run.id) show();
+  };
+  dialog.showModal();
+}
+
+// Start
+
+let filters = null;
+
+function route() {
+  const { run, project, status } = address();
+  document.body.classList.toggle("one", Boolean(run));
+  at("project").value = project;
+  at("status").value = STATUSES.includes(status) ? status : "";
+  if (filters !== `${project}\n${status}`) {
+    filters = `${project}\n${status}`;
+    startList();
+  }
+  if (page.stop === null || page.id !== run) {
+    startRun(run);
+    if (run) scrollTo(0, 0);
+  }
+  drawList();
+}
+
+function start() {
+  filters = null;
+  page.stop?.abort();
+  page = { id: null, stop: null };
+  at("forget").hidden = !token.get();
+  route();
+}
+
+// The address names the run, so the jump past the list is no link of its own.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  at("main").focus();
+});
+addEventListener("hashchange", route);
+setInterval(() => {
+  if (!document.hidden) document.querySelectorAll("[data-from]").forEach(tick);
+}, 1000);
+start();

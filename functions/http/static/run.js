@@ -1,0 +1,812 @@
+// The parts of a run's page. Each picks what it shows out of the state and is built anew only when that changes.
+
+import { LossChart, progressBar } from "./chart.js";
+import { marked } from "./diff.js";
+import {
+  badge,
+  bytes,
+  clock,
+  count,
+  ended,
+  h,
+  mark,
+  running,
+  seconds,
+  signed,
+  since,
+  statusMark,
+  svg,
+  tone,
+  words,
+} from "./dom.js";
+
+const HAPPY_PATH = ["received", "validated", "training", "evaluating", "approved", "deploying", "deployed"];
+const BESIDE_IT = { validating: "received", awaiting_approval: "evaluating" };
+const MODELS = { base: "base", champion: "in production", candidate: "tuned" };
+
+// State: {run, metrics, metricsProblem, report, samples, cancelAsked, cancelProblem}
+export class RunPage {
+  constructor(main, { onCancel, tokenInUse }) {
+    this.main = main;
+    this.chart = new LossChart();
+    this.parts = [
+      part(
+        "head",
+        null,
+        (s) => [s.run.id, s.run.status, s.run.updated_at, s.cancelAsked, s.cancelProblem],
+        (s) => head(s, onCancel),
+      ),
+      part(
+        "error",
+        "What went wrong",
+        (s) => s.run.error,
+        (s) => problem(s.run.error),
+      ),
+      part(
+        "way",
+        "Way through the stages",
+        (s) => [s.run.history, s.run.status],
+        (s) => timeline(s.run),
+      ),
+      part(
+        "curve",
+        "Training",
+        (s) => trainingShown(s) && [s.metrics, s.metricsProblem, s.run.training, s.run.status],
+        (s) => training(s, this.chart),
+      ),
+      part(
+        "verdict",
+        "Evaluation",
+        (s) => s.run.evaluation && [s.run.evaluation, s.run.verdict, s.run.decision],
+        (s) => evaluation(s.run),
+      ),
+      part(
+        "slices",
+        "Slices",
+        (s) => s.run.evaluation?.slices.length && s.run.evaluation.slices,
+        (s) => slices(s.run),
+      ),
+      part(
+        "samples",
+        "Held-out rows, before and after",
+        (s) => s.samples?.length && s.samples,
+        (s) => samples(s.samples),
+      ),
+      part(
+        "deployment",
+        "Deployment",
+        (s) => s.run.rollout && [s.run.rollout, s.run.status],
+        (s) => deployment(s.run),
+      ),
+      part(
+        "cost",
+        "Cost",
+        (s) => s.run.cost,
+        (s) => cost(s.run.cost),
+      ),
+      part(
+        "report",
+        "Validation report",
+        (s) => s.report,
+        (s) => report(s.report),
+      ),
+      part(
+        "settings",
+        "Hyperparameters",
+        (s) => s.run.recipe && s.run.recipe,
+        (s) => settings(s.run.recipe),
+      ),
+      part(
+        "source",
+        "Data and jobs",
+        (s) => [s.run.dataset, s.run.curated, s.run.jobs, s.run.champion],
+        (s) => source(s.run),
+      ),
+      part(
+        "raw",
+        null,
+        (s) => s.run,
+        (s) => raw(s.run, tokenInUse()),
+      ),
+    ];
+    main.replaceChildren(
+      h(
+        "article",
+        { class: "run" },
+        this.parts.map((each) => each.node),
+      ),
+    );
+  }
+
+  show(state) {
+    for (const each of this.parts) each.show(state);
+  }
+}
+
+function part(id, title, pick, build) {
+  const body = h("div", { class: "body" });
+  const node = h("section", { id: `part-${id}`, hidden: true }, title && h("h2", {}, title), body);
+  let last;
+  return {
+    node,
+    show(state) {
+      const picked = pick(state);
+      const now = JSON.stringify(picked ?? null);
+      if (now === last) return;
+      last = now;
+      node.hidden = !picked;
+      const open = body.querySelector("details")?.open;
+      const nodes = picked ? build(state) : [];
+      // A node that stays, the chart, is never moved: it would lose its focus.
+      for (const old of [...body.children]) if (!nodes.includes(old)) old.remove();
+      nodes.forEach((each, i) => {
+        if (body.children[i] !== each) body.insertBefore(each, body.children[i] ?? null);
+      });
+      if (open && body.querySelector("details")) body.querySelector("details").open = true;
+    },
+  };
+}
+
+function head({ run, cancelAsked, cancelProblem }, onCancel) {
+  const gain = run.evaluation?.gains.find((each) => each.over === "base");
+  const stoppable = !ended(run) && run.status !== "cancelling";
+  return [
+    h(
+      "div",
+      { class: "title" },
+      h("a", { class: "back", href: "#/" }, "\u2190 Runs"),
+      h("h1", {}, run.project),
+      badge(run.status),
+      h(
+        "div",
+        { class: "actions" },
+        stoppable && !cancelAsked && h("button", { type: "button", id: "cancel", onclick: onCancel }, "Cancel\u2026"),
+      ),
+    ),
+    h(
+      "p",
+      { class: "facts" },
+      h("code", {}, run.id),
+      h("span", {}, run.dataset.path.split("/").at(-1), ", ", bytes(run.dataset.size_bytes)),
+      h("span", {}, "started ", running("age", run.created_at)),
+      h(
+        "span",
+        {},
+        ended(run)
+          ? ["took ", seconds(since(run.created_at, run.updated_at))]
+          : ["for ", running("duration", run.created_at)],
+      ),
+      gain && h("span", {}, "gain ", h("b", {}, signed(gain.mean))),
+      run.attempt > 1 && h("span", {}, `attempt ${run.attempt}`),
+    ),
+    ...[
+      run.duplicate_of &&
+        h(
+          "p",
+          {},
+          "The same data, recipe and held-out set as ",
+          h("a", { href: `#/runs/${encodeURIComponent(run.duplicate_of)}` }, run.duplicate_of),
+          ".",
+        ),
+      cancelAsked &&
+        stoppable &&
+        h("p", { class: "quiet", role: "status" }, "Cancel asked for; the run ends once its job is seen stopped."),
+      cancelProblem && h("p", { class: "bad-text", role: "alert" }, "Not cancelled: ", cancelProblem),
+    ].filter(Boolean),
+  ];
+}
+
+function problem({ failure_class: kind, problem: { code, message, param } }) {
+  return [
+    h(
+      "dl",
+      { class: "pairs" },
+      pair("Class", kind),
+      pair("Code", h("code", {}, code)),
+      pair("Message", h("span", { class: "prose" }, message)),
+      param && pair("Parameter", h("code", {}, param)),
+    ),
+  ];
+}
+
+const pair = (name, value) => [h("dt", {}, name), h("dd", {}, value)];
+
+// History with what stays in one status as lines of one stage.
+function stages(run) {
+  const found = [];
+  for (const line of run.history) {
+    if (found.at(-1)?.status === line.status) found.at(-1).lines.push(line);
+    else found.push({ status: line.status, lines: [line] });
+  }
+  return found;
+}
+
+function timeline(run) {
+  const found = stages(run);
+  const items = found.map((stage, index) => {
+    const from = stage.lines[0].at;
+    const next = found[index + 1]?.lines[0].at;
+    const last = !next;
+    const spent = next ? seconds(since(from, next)) : ended(run) ? "" : running("duration", from);
+    const notes = stage.lines.filter((line) => line.note || stage.lines.length > 1);
+    return h(
+      "li",
+      { class: last ? `now ${tone(stage.status)}` : "", "aria-current": last ? "step" : null },
+      last ? statusMark(stage.status) : mark.good(),
+      h(
+        "div",
+        {},
+        h("p", { class: "stage" }, h("b", {}, words(stage.status)), h("span", { class: "spent" }, spent), clock(from)),
+        h("p", { class: "detail" }, detail(run, stage.status)),
+        notes.length
+          ? h(
+              "ul",
+              { class: "notes" },
+              notes.map((line) =>
+                h("li", {}, clock(line.at), " ", line.note || words(line.event_type.split(".").slice(1, -1).join(" "))),
+              ),
+            )
+          : null,
+      ),
+    );
+  });
+  const here = HAPPY_PATH.indexOf(BESIDE_IT[run.status] ?? run.status);
+  const ahead = here < 0 ? [] : HAPPY_PATH.slice(here + 1);
+  return [
+    h(
+      "ol",
+      { class: "timeline" },
+      items,
+      ahead.map((status) =>
+        h("li", { class: "ahead" }, mark.ahead(), h("div", {}, h("p", { class: "stage" }, words(status)))),
+      ),
+    ),
+  ];
+}
+
+function detail(run, status) {
+  if (status === "validated" && run.curated)
+    return `${count(run.curated.train_rows)} rows to train on, ${count(run.curated.eval_rows)} held out`;
+  if (status === "training" && run.training)
+    return `${count(run.training.steps)} steps, ${count(run.training.trained_tokens)} tokens trained`;
+  if (status === "evaluating" && run.evaluation)
+    return `base ${run.evaluation.base.mean.toFixed(3)}, tuned ${run.evaluation.candidate.mean.toFixed(3)}`;
+  if (status === "deploying" && run.rollout) return `${run.rollout.endpoint} / ${run.rollout.deployment}`;
+  return null;
+}
+
+const trainingShown = ({ run }) => run.jobs.some((job) => job.stage === "training");
+
+function training({ run, metrics, metricsProblem }, chart) {
+  chart.update(metrics?.series ?? {});
+  const facts = run.training;
+  const lines = [];
+  if (metrics?.progress && run.status === "training") lines.push(progressBar(metrics.progress));
+  // The node is always the same, so a redraw keeps focus and cursor.
+  lines.push(chart.node);
+  chart.node.hidden = chart.empty;
+  if (chart.empty)
+    lines.push(
+      h(
+        "p",
+        { class: "quiet" },
+        metrics || metricsProblem ? "No curve has been logged yet." : "Asking for the curve\u2026",
+      ),
+    );
+  if (metricsProblem) lines.push(h("p", { class: "warn-text" }, "The curve cannot be read now: ", metricsProblem));
+  if (facts) {
+    const loss = (value) => (value === null ? "\u2013" : value.toPrecision(3));
+    lines.push(
+      h(
+        "dl",
+        { class: "figures" },
+        figure("trained tokens", count(facts.trained_tokens)),
+        figure("steps", count(facts.steps)),
+        figure("in", seconds(facts.seconds)),
+        figure("train loss", loss(facts.train_loss)),
+        figure("held-out loss", loss(facts.eval_loss)),
+        facts.dropped_rows > 0 && figure("rows dropped", count(facts.dropped_rows)),
+      ),
+    );
+  }
+  return lines;
+}
+
+const figure = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
+
+// Percentages, so that the drawing grows with its cell.
+function interval({ mean, low, high }, kind, from, to, tickAt = []) {
+  const x = (value) => `${(100 * (Math.min(to, Math.max(from, value)) - from)) / (to - from)}%`;
+  return svg(
+    "svg",
+    { class: `interval ${kind}`, height: 18, width: "100%", "aria-hidden": "true" },
+    svg("line", { class: "axis", x1: 0, x2: "100%", y1: 9, y2: 9 }),
+    tickAt.map((value) => svg("line", { class: "zero", x1: x(value), x2: x(value), y1: 1, y2: 17 })),
+    svg("line", { class: "range", x1: x(low), x2: x(high), y1: 9, y2: 9 }),
+    [low, high].map((value) => svg("line", { class: "range end", x1: x(value), x2: x(value), y1: 5, y2: 13 })),
+    svg("circle", { cx: x(mean), cy: 9, r: 4.5 }),
+  );
+}
+
+const CHECKS = {
+  enough_rows: "Enough held-out rows",
+  floor: "Score above the floor",
+  adapter_acts: "The tuning changes the answers",
+  gain_over_base: "Better than the base model",
+  gain_over_champion: "Better than the model in production",
+};
+const checkName = (name) =>
+  CHECKS[name] ?? (name.startsWith("slice:") ? `No worse where ${name.slice(6).replace("=", " = ")}` : words(name));
+
+function evaluation(run) {
+  const result = run.evaluation;
+  const gate = run.recipe?.recipe.evaluation.gate;
+  const shown = ["base", "champion", "candidate"].filter((key) => result[key]);
+  const numbers = shown.flatMap((key) => [result[key].low, result[key].high]);
+  const [from, to] = [Math.min(0, ...numbers), Math.max(1, ...numbers)];
+  const which = { base: run.recipe?.recipe.base_model, champion: run.champion };
+  const cell = (value, digits) => (value === undefined ? "" : value.toFixed(digits));
+  const scores = h(
+    "table",
+    { class: "scores" },
+    h("caption", {}, `mean score of ${count(result.candidate.rows)} held-out rows, with its interval`),
+    h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        ["model", "score", "interval", "", "tokens / answer", "s / answer"].map((name, i) =>
+          h("th", { scope: "col", class: [1, 2, 4, 5].includes(i) ? "number" : "" }, name),
+        ),
+      ),
+    ),
+    h(
+      "tbody",
+      {},
+      shown.map((key) =>
+        h(
+          "tr",
+          { class: key },
+          h("th", { scope: "row" }, MODELS[key], which[key] && h("span", { class: "which" }, which[key])),
+          h("td", { class: "number score" }, result[key].mean.toFixed(3)),
+          h("td", { class: "number" }, `${result[key].low.toFixed(3)} to ${result[key].high.toFixed(3)}`),
+          h("td", { class: "drawn" }, interval(result[key], key, from, to)),
+          h("td", { class: "number" }, cell(result.tokens_per_answer[key], 1)),
+          h("td", { class: "number" }, cell(result.seconds_per_answer[key], 3)),
+        ),
+      ),
+    ),
+  );
+  return [
+    ...(run.verdict ? [verdictLine(run.verdict)] : []),
+    ...(run.decision ? [decision(run.decision)] : []),
+    scores,
+    gains(result.gains, gate),
+    ...(run.verdict ? [checks(run.verdict)] : []),
+  ];
+}
+
+function verdictLine(verdict) {
+  const failed = verdict.checks.filter((check) => !check.passed).length;
+  return h(
+    "p",
+    { class: `verdict ${verdict.passed ? "good" : "bad"}` },
+    verdict.passed ? mark.good() : mark.bad(),
+    verdict.passed
+      ? "The gate is passed: better beyond its interval."
+      : `The gate is not passed: ${failed} of ${verdict.checks.length} checks failed. What runs today stays.`,
+  );
+}
+
+function decision({ granted, by, at, comment }) {
+  return h(
+    "p",
+    {},
+    h("b", {}, granted ? "Approved" : "Denied"),
+    " by ",
+    by,
+    " at ",
+    clock(at),
+    comment && [": ", h("span", { class: "prose" }, comment)],
+  );
+}
+
+function gains(list, gate) {
+  const least = gate?.min_gain ?? 0;
+  const ends = list.flatMap((gain) => [gain.low, gain.high, 0, least]);
+  const room = Math.max(0.02, (Math.max(...ends) - Math.min(...ends)) * 0.08);
+  const [from, to] = [Math.min(...ends) - room, Math.max(...ends) + room];
+  return h(
+    "table",
+    { class: "scores" },
+    h(
+      "caption",
+      {},
+      `gain of the tuned model, row by row, with its ${gate ? `${(gate.confidence * 100).toPrecision(3).replace(/\.0$/, "")} % ` : ""}interval; the lines are 0${least ? ` and ${least}, which it must exceed` : ", which it must exceed"}`,
+    ),
+    h(
+      "tbody",
+      {},
+      list.map((gain) =>
+        h(
+          "tr",
+          { class: "candidate" },
+          h("th", { scope: "row" }, `over ${gain.over === "base" ? "base" : "production"}`),
+          h("td", { class: "number score" }, signed(gain.mean)),
+          h("td", { class: "number" }, `${signed(gain.low)} to ${signed(gain.high)}`),
+          h(
+            "td",
+            { class: "drawn" },
+            interval(gain, gain.low > least ? "candidate" : "worse", from, to, least ? [0, least] : [0]),
+          ),
+        ),
+      ),
+    ),
+  );
+}
+
+function checks(verdict) {
+  const line = (check) =>
+    h(
+      "li",
+      {},
+      check.passed ? mark.good() : mark.bad(),
+      h(
+        "span",
+        {},
+        h("b", {}, checkName(check.name)),
+        h("span", { class: "sr" }, check.passed ? " passed" : " failed"),
+        h("span", { class: "quiet" }, " ", check.detail),
+      ),
+    );
+  const folded = verdict.checks.filter((check) => check.passed && check.name.startsWith("slice:"));
+  const open = verdict.checks.filter((check) => !folded.includes(check)).sort((a, b) => a.passed - b.passed);
+  return h(
+    "div",
+    {},
+    h("ul", { class: "checks" }, open.map(line)),
+    folded.length
+      ? h(
+          "details",
+          {},
+          h("summary", {}, `${folded.length} slice ${folded.length === 1 ? "check" : "checks"} passed`),
+          h("ul", { class: "checks" }, folded.map(line)),
+        )
+      : null,
+  );
+}
+
+function slices(run) {
+  const parts = run.evaluation.slices;
+  const most = Math.max(1, ...parts.flatMap((each) => [each.base, each.candidate, each.champion ?? 0]));
+  const failed = new Set((run.verdict?.checks ?? []).filter((check) => !check.passed).map((check) => check.name));
+  const models = ["base", "champion", "candidate"].filter((key) =>
+    parts.some((each) => each[key] !== null && each[key] !== undefined),
+  );
+  const bar = (each, key, row) =>
+    svg("rect", {
+      class: key,
+      x: 0,
+      y: row * 7,
+      height: 5,
+      width: `${(100 * Math.max(0, each[key] ?? 0)) / most}%`,
+      rx: 1,
+    });
+  const item = (each) => {
+    const bad = failed.has(`slice:${each.field}=${each.value}`);
+    return h(
+      "li",
+      { class: bad ? "worse" : "" },
+      h(
+        "span",
+        { class: "slice-name" },
+        bad && mark.bad(),
+        each.value,
+        h("span", { class: "sr" }, bad ? " worse than allowed" : ""),
+      ),
+      svg(
+        "svg",
+        { height: models.length * 7 - 2, width: "100%", "aria-hidden": "true" },
+        models.map((key, row) => bar(each, key, row)),
+      ),
+      h("span", { class: "number" }, models.map((key) => (each[key] ?? 0).toFixed(3)).join(" \u2192 ")),
+      h("span", { class: "number quiet" }, `${count(each.rows)} rows`),
+    );
+  };
+  const fields = [...new Set(parts.map((each) => each.field))];
+  return [
+    h(
+      "p",
+      { class: "legend" },
+      models.map((key) => h("span", { class: `key ${key}` }, MODELS[key])),
+    ),
+    ...fields.flatMap((field) => [
+      h("h3", {}, field),
+      h("ul", { class: "slices" }, parts.filter((each) => each.field === field).map(item)),
+    ]),
+  ];
+}
+
+const SAMPLES_SHOWN = 6;
+
+function samples(list) {
+  // Those that differ first: they show what was learnt.
+  const sorted = [...list].sort((a, b) => (a.base === a.candidate) - (b.base === b.candidate));
+  const answer = (sample, key) =>
+    h(
+      "div",
+      { class: `answer ${key}` },
+      h("h4", {}, MODELS[key]),
+      h(
+        "p",
+        { class: "prose", dir: "auto" },
+        sample[key] === "" ? h("i", {}, "no text") : marked(sample[key], sample.reference || sample.base),
+      ),
+    );
+  const card = (sample) =>
+    h(
+      "li",
+      {},
+      h(
+        "p",
+        { class: "prompt" },
+        h("span", { class: "quiet" }, `row ${sample.row}`),
+        h("span", { class: "prose", dir: "auto" }, sample.prompt),
+      ),
+      h(
+        "div",
+        { class: "answers" },
+        sample.reference &&
+          h(
+            "div",
+            { class: "answer" },
+            h("h4", {}, "wanted"),
+            h("p", { class: "prose", dir: "auto" }, sample.reference),
+          ),
+        answer(sample, "base"),
+        typeof sample.champion === "string" && answer(sample, "champion"),
+        answer(sample, "candidate"),
+      ),
+    );
+  const rest = sorted.slice(SAMPLES_SHOWN);
+  return [
+    h("p", { class: "quiet" }, "Marked: words that are not in the wanted answer."),
+    h("ol", { class: "samples" }, sorted.slice(0, SAMPLES_SHOWN).map(card)),
+    ...(rest.length
+      ? [h("details", {}, h("summary", {}, `${rest.length} more`), h("ol", { class: "samples" }, rest.map(card)))]
+      : []),
+  ];
+}
+
+function deployment(run) {
+  const { endpoint, deployment: name, model, previous, traffic, scoring_uri: uri } = run.rollout;
+  const share = (split) =>
+    Object.keys(split).length
+      ? h(
+          "ul",
+          { class: "traffic" },
+          Object.entries(split).map(([each, percent]) =>
+            h(
+              "li",
+              {},
+              h("span", {}, each === name ? h("b", {}, each) : each),
+              svg(
+                "svg",
+                { height: 8, width: "100%", "aria-hidden": "true" },
+                svg("rect", { class: "back", width: "100%", height: 8, rx: 2 }),
+                svg("rect", {
+                  class: each === name ? "candidate" : "champion",
+                  width: `${percent}%`,
+                  height: 8,
+                  rx: 2,
+                }),
+              ),
+              h("span", { class: "number" }, `${percent} %`),
+            ),
+          ),
+        )
+      : "none";
+  const parts = [
+    h(
+      "dl",
+      { class: "pairs" },
+      pair("Endpoint", h("code", {}, endpoint)),
+      pair("Deployment", h("code", {}, name)),
+      pair("Model", h("code", {}, model)),
+      pair("Traffic", share(traffic)),
+      Object.keys(previous).length ? pair("Before", share(previous)) : null,
+    ),
+  ];
+  if (uri) parts.push(...curl(uri, run.project));
+  return parts;
+}
+
+const quoted = (value) => `'${value.replaceAll("'", "'\\''")}'`;
+
+function curl(uri, model) {
+  // An endpoint forwards any path to its container; the scoring URI itself may end in /score.
+  const url = `${uri.replace(/\/+$/, "").replace(/\/score$/, "")}/v1/chat/completions`;
+  const body = JSON.stringify({ model, messages: [{ role: "user", content: "Your question" }] });
+  const command = [
+    `curl ${quoted(url)}`,
+    '-H "Authorization: Bearer $TOKEN"',
+    "-H 'Content-Type: application/json'",
+    `-d ${quoted(body)}`,
+  ].join(" \\\n  ");
+  const copy = h(
+    "button",
+    {
+      type: "button",
+      onclick: async () => {
+        try {
+          await navigator.clipboard.writeText(command);
+          copy.textContent = "Copied";
+        } catch {
+          copy.textContent = "Select the text";
+        }
+        setTimeout(() => {
+          copy.textContent = "Copy";
+        }, 2000);
+      },
+    },
+    "Copy",
+  );
+  return [
+    h("pre", { class: "command", tabindex: "0", "aria-label": "Command that asks the endpoint" }, command),
+    h(
+      "p",
+      { class: "quiet" },
+      copy,
+      " TOKEN in Azure: ",
+      h("code", {}, "az account get-access-token --resource https://ml.azure.com --query accessToken -o tsv"),
+    ),
+  ];
+}
+
+function cost(estimate) {
+  if (estimate.hourly_usd === 0)
+    return [h("p", { class: "quiet" }, "None: the jobs run on a machine without a price.")];
+  const usd = (value) => `${value.toFixed(estimate.high_usd < 1 ? 4 : 2)} USD`;
+  const actual = estimate.actual_usd;
+  return [
+    h(
+      "dl",
+      { class: "figures" },
+      figure("counted so far", typeof actual === "number" ? usd(actual) : "\u2013"),
+      figure("estimated", `${usd(estimate.low_usd).replace(" USD", "")} to ${usd(estimate.high_usd)}`),
+      figure("list price", `${estimate.hourly_usd.toFixed(2)} USD / h`),
+      figure("hours estimated", `${estimate.hours_low.toFixed(2)} to ${estimate.hours_high.toFixed(2)}`),
+    ),
+  ];
+}
+
+function report({ passed, format, statistics: s, eval_source: from, problems }) {
+  const summary = h(
+    "p",
+    {},
+    h("b", {}, passed ? "Passed. " : "Rejected. "),
+    `Format ${format}; ${count(s.train_rows)} training rows, ${count(s.eval_rows)} held out (${from === "file" ? "from the project\u2019s eval file" : "carved out of the training rows"}); `,
+    `${s.messages_mean.toFixed(1)} messages and ${s.characters_mean.toFixed(0)} characters a row, longest ${count(s.characters_max)}.`,
+  );
+  if (!problems.length) return [summary, h("p", { class: "quiet" }, "No problems found.")];
+  const sorted = [...problems].sort((a, b) => (a.severity !== "error") - (b.severity !== "error") || b.count - a.count);
+  const rows = (group) =>
+    group.rows.join(", ") + (group.rows.length && group.rows.length < group.count ? " \u2026" : "");
+  return [
+    summary,
+    h(
+      "ul",
+      { class: "problems" },
+      sorted.map((group) =>
+        h(
+          "li",
+          { class: group.severity === "error" ? "bad" : "warn" },
+          h(
+            "p",
+            {},
+            h("span", { class: "severity" }, group.severity),
+            " ",
+            h("code", {}, group.code),
+            h("span", { class: "quiet" }, ` ${count(group.count)} \u00d7 in ${group.file}`),
+          ),
+          h("p", { class: "prose" }, group.message),
+          group.rows.length ? h("p", { class: "quiet" }, `rows ${rows(group)}`) : null,
+          h("p", { class: "prose" }, h("b", {}, "Fix: "), group.fix),
+        ),
+      ),
+    ),
+  ];
+}
+
+function settings(resolved) {
+  const values = {
+    ...resolved.hyperparameters,
+    training_instance_type: resolved.training_instance_type,
+    serving_instance_type: resolved.serving_instance_type,
+  };
+  const rows = [
+    ["base_model", resolved.recipe.base_model, "set in the recipe or the platform\u2019s default"],
+    ...Object.entries(values).map(([name, value]) => [name, value, resolved.reasons[name] ?? ""]),
+  ];
+  return [
+    h(
+      "table",
+      { class: "settings" },
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          ["setting", "value", "why"].map((name) => h("th", { scope: "col" }, name)),
+        ),
+      ),
+      h(
+        "tbody",
+        {},
+        rows.map(([name, value, why]) =>
+          h(
+            "tr",
+            {},
+            h("th", { scope: "row" }, words(name)),
+            h("td", {}, h("code", {}, String(value))),
+            h("td", {}, why),
+          ),
+        ),
+      ),
+    ),
+  ];
+}
+
+function source(run) {
+  const { dataset, curated } = run;
+  return [
+    h(
+      "dl",
+      { class: "pairs" },
+      pair("Dataset", h("code", {}, dataset.path)),
+      pair("SHA-256", h("code", {}, dataset.sha256)),
+      curated && pair("Curated version", h("code", {}, curated.version)),
+      run.jobs.length
+        ? pair(
+            "Jobs",
+            run.jobs.map((job) =>
+              h(
+                "p",
+                {},
+                job.studio_url?.startsWith("https://")
+                  ? h("a", { href: job.studio_url, rel: "noreferrer noopener", target: "_blank" }, job.name)
+                  : h("code", {}, job.name),
+                h("span", { class: "quiet" }, " submitted "),
+                clock(job.submitted_at),
+              ),
+            ),
+          )
+        : null,
+      run.champion &&
+        pair("In production before", h("a", { href: `#/runs/${encodeURIComponent(run.champion)}` }, run.champion)),
+    ),
+  ];
+}
+
+function raw(run, tokenInUse) {
+  const text = h("pre", { tabindex: "0", "aria-label": "The run as JSON" });
+  const details = h(
+    "details",
+    {
+      ontoggle: () => {
+        text.textContent = details.open ? JSON.stringify(run, null, 2) : "";
+      },
+    },
+    h("summary", {}, "Raw JSON"),
+    text,
+  );
+  // A link sends no token; with one in use the text above is the way.
+  return [
+    details,
+    ...(tokenInUse
+      ? []
+      : [h("p", {}, h("a", { href: `/api/runs/${encodeURIComponent(run.id)}` }, `/api/runs/${run.id}`))]),
+  ];
+}

@@ -1,0 +1,24 @@
+"""validating -> validated or rejected: what the validation job found."""
+
+from __future__ import annotations
+
+from shared.domain.dataset import ValidationOutcome
+from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.events import ValidationCompleted
+from shared.domain.run import Run
+from shared.ports import Services
+from shared.steps import paths
+from shared.steps.blobs import read_model
+from shared.steps.outcome import Outcome
+from shared.steps.validate_dataset import accepted, rejected
+
+
+def judge_validation(event: ValidationCompleted, run: Run, services: Services) -> Outcome:
+    found = read_model(services.blobs, paths.run(run.id, "validation/outcome.json"), ValidationOutcome)
+    if found is None:
+        raise PermanentFailure(FailureClass.CODE, "no_outcome", "the validation job wrote no outcome")
+    if found.curated is None or found.recipe is None:
+        return rejected(run, found.report, services)
+    # The job knows the bytes it read; the run knows where they lay and holds the pinned etag.
+    curated = found.curated.model_copy(update={"source": run.dataset})
+    return accepted(run, found.recipe, found.report, curated, services)

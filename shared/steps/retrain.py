@@ -1,0 +1,33 @@
+"""The project's newest data again, when its recipe says so."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from shared.domain.run import Run
+from shared.ports import BlobInfo, Message, Services
+from shared.steps import paths
+from shared.steps.endpoints import EndpointRecord
+from shared.steps.receive_dataset import run_id_of_blob, starts_a_run
+from shared.steps.reconcile import blob_hint
+
+
+def retrain(record: EndpointRecord, champion: Run, services: Services) -> Message | None:
+    """The hint that starts a run, or None while it is not due or its run exists."""
+    assert champion.recipe is not None
+    days = champion.recipe.recipe.retrain.every_days
+    if days is None:
+        return None
+    periods = (services.clock.now() - record.promoted_at) // timedelta(days=days)
+    newest = newest_dataset(record.project, services)
+    if periods < 1 or newest is None:
+        return None
+    key = f"retrain-{record.champion}-{periods}"
+    if services.store.get(run_id_of_blob(newest.path, newest.etag, key), "run") is not None:
+        return None
+    return blob_hint(newest.path, newest.etag, key, parent_run=record.champion)
+
+
+def newest_dataset(project: str, services: Services) -> BlobInfo | None:
+    blobs = [b for b in services.blobs.list(f"{paths.DATASETS}/{project}/") if starts_a_run(b.path)]
+    return max(blobs, key=lambda blob: blob.modified_at, default=None)

@@ -1,0 +1,54 @@
+"""By a person's order: the previous deployment of an endpoint takes the traffic back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from shared.domain.errors import Transient
+from shared.domain.events import ModelRolledBack, RollbackRequested
+from shared.domain.run import Run
+from shared.ports import Services
+from shared.steps import claims, endpoints
+from shared.steps.outcome import Fact, Outcome
+
+
+def roll_back(event: RollbackRequested, run: Run, services: Services) -> Outcome | None:
+    """None if there is nothing to go back to. The record is changed once the traffic is seen."""
+    claim = claims.endpoint_claim(event.endpoint)
+    # The order holds the endpoint, not the run: that one is deployed and holds nothing any more.
+    owner = claims.take(services.store, claim, event.id, services.clock.now())
+    if owner != event.id:
+        raise Transient("endpoint_busy", f"run {owner} is rolling out on {event.endpoint}", event.endpoint)
+    record = endpoints.read(services.store, event.endpoint)
+    if record is not None and record.deployment == event.deployment and record.previous is not None:
+        record = _swap(record, record.previous, run, services)
+    claims.release(services.store, claim, event.id)
+    if record is None or record.previous is None or record.previous.deployment != event.deployment:
+        return None
+    traffic = {record.deployment: 100}
+    return Outcome(facts=(Fact(ModelRolledBack, key=event.key, endpoint=event.endpoint, traffic=traffic),))
+
+
+def _swap(
+    record: endpoints.EndpointRecord, previous: endpoints.Previous, run: Run, services: Services
+) -> endpoints.EndpointRecord:
+    """What was taken back stays warm in its turn, so that the order can be reversed."""
+    assert run.recipe is not None
+    wanted = {previous.deployment: 100}
+    view = services.models.get_endpoint(record.endpoint)
+    if view is None or view.traffic != wanted:
+        services.models.begin_traffic(record.endpoint, wanted)
+        raise Transient("traffic_shifting", f"{record.endpoint} is to answer with {previous.deployment}")
+    keep = timedelta(hours=run.recipe.recipe.deployment.keep_previous_hours)
+    swapped = record.model_copy(
+        update={
+            "champion": previous.champion,
+            "project": previous.project,
+            "deployment": previous.deployment,
+            "model": previous.model,
+            "promoted_at": services.clock.now(),
+            "previous": record.as_previous(services.clock.now() + keep),
+        }
+    )
+    endpoints.write(services.store, swapped, replacing=record)
+    return swapped

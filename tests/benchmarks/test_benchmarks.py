@@ -1,0 +1,92 @@
+"""The benchmarks run and say what they measured; how fast anything is, is not asserted."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from benchmarks import __main__ as command
+from benchmarks import latency, transitions, validation
+from benchmarks.measure import Row, percentile
+
+
+def assert_whole(rows: list[Row]) -> None:
+    assert rows
+    for row in rows:
+        assert row.name
+        assert row.unit
+        assert row.better in ("higher", "lower")
+        assert row.value > 0
+        assert row.rival
+        assert row.rival_value is not None
+        assert row.ratio == row.value / row.rival_value
+
+
+def test_transitions_are_measured_beside_glue_by_hand() -> None:
+    rows = transitions.run(runs=5)
+    assert_whole(rows)
+    assert [row.unit for row in rows] == ["1/s", "ms", "ms"]
+
+
+def test_latency_is_measured_in_one_process_and_across_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "PAUSES_S", (0.0, 0.01))
+    rows = latency.run(messages=3)
+    assert_whole(rows)
+    assert Counter(row.name.split(", ")[1] for row in rows) == {"one process": 4, "two processes": 2}
+
+
+def test_validation_is_measured_beside_a_parser_and_a_checker() -> None:
+    rows = validation.run(rows=20, large_mb=0.1, memory_mb=(0.1,))
+    assert_whole(rows)
+    assert {row.rival for row in rows} == {validation.PARSER, validation.CHECKER}
+
+
+@pytest.mark.parametrize(
+    ("row", "code"),
+    [
+        ("text", "data_type"),
+        ({"messages": []}, "missing_messages_list"),
+        ({"messages": [{"role": "assistant"}]}, "message_missing_key"),
+        ({"messages": [{"role": "robot", "content": "a"}]}, "unrecognized_role"),
+        ({"messages": [{"role": "assistant", "content": ""}]}, "missing_content"),
+        ({"messages": [{"role": "user", "content": "a"}]}, "example_missing_assistant_message"),
+    ],
+)
+def test_the_checker_beside_ours_finds_what_the_cookbook_names(row: object, code: str) -> None:
+    assert validation.cookbook_problems([row])[code] == 1
+
+
+def test_generated_rows_have_nothing_wrong(tmp_path: Path) -> None:
+    validation.write_chat(tmp_path / "chat.jsonl", rows=50)
+    lines = (tmp_path / "chat.jsonl").read_text().splitlines()
+    assert len(lines) == 50
+    assert not validation.cookbook_problems([json.loads(line) for line in lines])
+
+
+@pytest.mark.parametrize(("percent", "expected"), [(50, 50), (99, 99), (100, 100)])
+def test_a_percentile_is_one_of_the_values(percent: int, expected: int) -> None:
+    assert percentile(range(1, 101), percent) == expected
+
+
+def test_the_file_says_when_where_and_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = Row("alone", 2.0, "s", "lower")
+    beside = Row("beside", 1.0, "s", "lower", "other", 3.0)
+    monkeypatch.setattr(transitions, "run", lambda: [alone, beside])
+    file = tmp_path / "results" / "here.json"
+    assert command.main(["transitions", "--json", str(file)]) == 0
+    body = json.loads(file.read_text())
+    assert body["date"]
+    assert body["command"].startswith("python -m benchmarks transitions --json")
+    assert {"cpu", "cores", "python"} <= body["machine"].keys()
+    rows = body["benchmarks"]["transitions"]["rows"]
+    assert [row["ratio"] for row in rows] == [None, 0.3333]
+
+
+def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        command.main(["speed"])
+    assert refused.value.code == 2
+    assert "speed" in capsys.readouterr().err

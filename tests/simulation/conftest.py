@@ -1,0 +1,64 @@
+"""Worlds: each in its own folder, with time and disk that a seed alone decides."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import shared.embedded.blobs
+from functions import dispatch
+from shared.domain.catalogue import Sku
+from tests.simulation.world import PARTS, World, current_runner, current_services
+
+MakeWorld = Callable[..., World]
+
+
+@pytest.fixture(autouse=True)
+def _functions_of_the_simulated_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (dispatch, *PARTS):
+        for name, stand_in in (("services", current_services), ("runner", current_runner)):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, stand_in)
+
+
+@pytest.fixture
+def make_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeWorld]:
+    """`make_world(seed, **options)`: the same seed lives the same life, to the etag."""
+    worlds: list[World] = []
+    writes = itertools.count()
+
+    def time_ns() -> int:
+        return int(worlds[-1].clock.now().timestamp()) * 10**9 + next(writes) * 1000
+
+    def etag(status: os.stat_result) -> str:
+        return f"{status.st_mtime_ns:x}-{status.st_size:x}"
+
+    def make(seed: Any, **options: Any) -> World:
+        nonlocal writes
+        writes = itertools.count()
+        folder = tmp_path / str(len(worlds))
+        folder.mkdir()
+        world = World(folder, str(seed), **options)
+        worlds.append(world)
+        return world
+
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # nobody pulls the plug here
+    monkeypatch.setattr(shared.embedded.blobs, "time", SimpleNamespace(time_ns=time_ns, time=lambda: 0.0))
+    monkeypatch.setattr(shared.embedded.blobs, "_etag", etag)
+    monkeypatch.setattr(Sku, "price", lambda self, *, spot: 2.0)  # this machine is free of charge: the ledger is not
+    yield make
+    for world in worlds:
+        world.close()
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> random.Random:
+    seed = request.node.callspec.params["seed"] if hasattr(request.node, "callspec") else 0
+    return random.Random(seed)

@@ -1,0 +1,255 @@
+"""The whole product in one process on one folder: everything is real but the platform."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import functions.data
+import functions.deployment
+import functions.jobs
+import functions.lifecycle
+import functions.notifications
+from shared.domain.errors import LockLost, StoreConflict, Transient
+from shared.domain.run import Run
+from shared.embedded.blobs import FileBlobStore
+from shared.embedded.bus import DEAD_LETTERS, SqliteEventBus
+from shared.embedded.store import SqliteRunStore
+from shared.pipeline import STAGES, TOPIC, TOPOLOGY
+from shared.ports import Channel, Message, ReceivedMessage, Services
+from shared.runner import Runner
+from shared.services import build_config
+from shared.settings import Settings
+from shared.steps.reconcile import JOB_EVENTS
+from tests.clock import ManualClock
+from tests.simulation.platform import Platform
+
+PARTS = (functions.data, functions.jobs, functions.deployment, functions.lifecycle, functions.notifications)
+TIMERS = ("reconcile", "probe_deployments", "retire_deployments")
+# What a host may see a function raise: it abandons the message, and the message comes again.
+EXPECTED = (Transient, StoreConflict, LockLost)
+
+Call = Callable[[], Any]
+Io = Callable[[str, Call], Any]
+_process = threading.local()
+
+
+class Crash(BaseException):
+    """The process died here."""
+
+
+def current_services() -> Services:
+    services: Services = _process.services
+    return services
+
+
+def current_runner() -> Runner:
+    return Runner(_process.services)
+
+
+def undisturbed(name: str, call: Call) -> Any:
+    return call()
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What the blueprint's functions use of an azure.functions.ServiceBusMessage."""
+
+    message_id: str
+    label: str
+    application_properties: dict[str, str]
+    body: bytes
+
+    def get_body(self) -> bytes:
+        return self.body
+
+
+class Port:
+    """Every call of a port goes through `io`."""
+
+    def __init__(self, name: str, target: Any, io: Io) -> None:
+        self._name, self._target, self._io = name, target, io
+
+    def __getattr__(self, method: str) -> Any:
+        found = getattr(self._target, method)
+        return lambda *args, **kwargs: self._io(f"{self._name}.{method}", lambda: found(*args, **kwargs))
+
+
+class Recorder:
+    """Notifier that remembers."""
+
+    def __init__(self) -> None:
+        self.delivered: Counter[str] = Counter()
+
+    def deliver(self, url: str, message_id: str, body: bytes) -> None:
+        self.delivered[message_id] += 1
+
+
+@dataclass
+class Book:
+    """What went into outboxes and onto the bus, from the first second on."""
+
+    stated: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sent: Counter[str] = field(default_factory=Counter)
+    errors: list[str] = field(default_factory=list)
+    handled: int = 0
+
+
+class World:
+    """`seed` decides what the platform does; whoever drives decides the order of everything else."""
+
+    def __init__(self, folder: Path, seed: str, *, inline_bytes: int = 20_000_000, channel: bool = True) -> None:
+        self.folder, self.seed = folder, seed
+        self.clock = ManualClock()
+        self.book = Book()
+        self.notifier = Recorder()
+        channels = (Channel("https://example.com/hook", ("run.*", "model.*", "evaluation.*")),) if channel else ()
+        self.config = replace(
+            build_config(Settings()),
+            inline_validation_max_bytes=inline_bytes,
+            channels=channels,
+            project_monthly_usd=100_000.0,
+        )
+        self._open()
+        self.platform = Platform(
+            self.clock, seed, self.blobs, folder / "blobs", self.run, lambda m: self.bus.send(JOB_EVENTS, [m])
+        )
+
+    def _open(self) -> None:
+        self.store = SqliteRunStore(self.folder / "state.db", self.clock)
+        self.bus = SqliteEventBus(self.folder / "bus.db", TOPOLOGY, self.clock)
+        self.blobs = FileBlobStore(self.folder / "blobs")
+        self._record()
+
+    def _record(self) -> None:
+        """Under everything that may fail: what is noted here has happened."""
+        batch, send, book = self.store.batch, self.bus.send, self.book
+
+        def noted_batch(partition: str, writes: Any) -> None:
+            batch(partition, writes)
+            for write in writes:
+                if write.kind == "create" and write.document["type"] == "outbox":
+                    if write.document["message_id"] in book.stated:
+                        book.errors.append(f"{write.document['message_id']} is stated twice")
+                    book.stated[write.document["message_id"]] = write.document
+
+        def noted_send(destination: str, messages: Any) -> None:
+            send(destination, messages)
+            book.sent.update(message.id for message in messages)
+
+        self.store.batch = noted_batch  # type: ignore[method-assign]
+        self.bus.send = noted_send  # type: ignore[method-assign]
+
+    def close(self) -> None:
+        self.store.close()
+        self.bus.close()
+
+    def restart(self) -> None:
+        """The process is gone; another one opens the same files."""
+        self.close()
+        self._open()
+        self.platform.blobs = self.blobs
+
+    def services(self, io: Io = undisturbed) -> Services:
+        return Services(
+            clock=self.clock,
+            store=Port("store", self.store, io),
+            bus=Port("bus", self.bus, io),
+            blobs=Port("blobs", self.blobs, io),
+            launcher=Port("launcher", self.platform, io),
+            models=Port("models", self.platform, io),
+            notifier=Port("notifier", self.notifier, io),
+            config=self.config,
+        )
+
+    # What is there
+
+    def run(self, run_id: str) -> Run:
+        stored = self.store.get(run_id, "run")
+        assert stored is not None, f"there is no run {run_id}"
+        return Run.model_validate(stored.document["run"])
+
+    def documents(self, type: str) -> list[dict[str, Any]]:
+        page, cursor = self.store.query(type, limit=1000)
+        assert cursor is None
+        return [stored.document for stored in page]
+
+    def runs(self) -> list[Run]:
+        found = [Run.model_validate(document["run"]) for document in self.documents("run")]
+        return sorted(found, key=lambda run: (run.created_at, run.dataset.path, run.id))
+
+    @property
+    def entities(self) -> tuple[str, ...]:
+        return TOPOLOGY.entities()
+
+    def dead_letters(self) -> dict[str, int]:
+        depths = {entity: self.bus.depth(entity + DEAD_LETTERS) for entity in self.entities}
+        return {entity: depth for entity, depth in depths.items() if depth}
+
+    def waiting(self) -> dict[str, int]:
+        depths = {entity: self.bus.depth(entity) for entity in self.entities}
+        return {entity: depth for entity, depth in depths.items() if depth}
+
+    # What happens
+
+    def receive(self, entity: str, count: int = 1) -> list[ReceivedMessage]:
+        return self.bus.receive(entity, max_messages=count, wait_s=0)
+
+    def handle(self, received: ReceivedMessage, io: Io = undisturbed, *, settle: bool = True) -> None:
+        """As the host does: returning completes, raising abandons. Without `settle` the message comes again."""
+        self.book.handled += 1
+        message = received.message
+        delivered = Delivered(message.id, message.subject, dict(message.properties), message.body)
+        try:
+            self.call(BY_ENTITY[received.entity], delivered, io)
+            if settle:
+                io("bus.complete", lambda: self.bus.complete(received))
+                return
+        except LockLost:
+            return
+        except Exception as error:
+            if not isinstance(error, EXPECTED):
+                self.book.errors.append(f"{received.entity} raised {error!r} on {message.id}")
+        try:
+            self.bus.abandon(received)
+        except LockLost:
+            return
+
+    def tick(self, timer: str, io: Io = undisturbed) -> None:
+        try:
+            self.call(timer, None, io)
+        except Exception as error:
+            if not isinstance(error, EXPECTED):
+                self.book.errors.append(f"{timer} raised {error!r}")
+
+    def call(self, function: str, argument: Any, io: Io) -> None:
+        before = getattr(_process, "services", None)
+        _process.services = self.services(io)
+        try:
+            FUNCTIONS[function](argument)
+        finally:
+            _process.services = before
+
+    def state(self, run: Run, fact: Any, key: str = "") -> None:
+        """As the API does."""
+        Runner(self.services()).state(run, fact, key)
+
+    def send(self, destination: str, message: Message) -> None:
+        self.bus.send(destination, [message])
+
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.platform.advance()
+
+
+FUNCTIONS: dict[str, Callable[[Any], None]] = {
+    function.get_function_name(): function.get_user_function()
+    for part in PARTS
+    for function in (builder._function for builder in part.blueprint._function_builders)
+}
+BY_ENTITY = {stage.queue: stage.name for stage in STAGES if stage.queue}
+BY_ENTITY |= {f"{TOPIC}/{stage.name}": stage.name for stage in STAGES if stage.wakes}

@@ -1,0 +1,331 @@
+"""What goes wrong, and who changes their mind: failed, lost and cancelled jobs, decisions, cancels, repeated events.
+
+One stack plays every story at once, each in a project of its own; its one job slot makes their jobs queue.
+A test is about one story, and waits for it only.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from local_stack import stack
+from shared.pipeline import TOPOLOGY
+from tests.stack.local import Event, LocalStack, ask, notes, rows, statuses, until
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(500)]
+
+Run = dict[str, Any]
+Story = Callable[[LocalStack], Run]
+
+POLL_S = 3
+TO_EVALUATING = ["received", "validated", "training", "evaluating"]
+# Sixty-four rows teach the plant's words, not its tables; the gate of these stories asks for no more.
+QUICK = {
+    "method": {"hyperparameters": {"n_epochs": 2, "batch_size": 4}},
+    "evaluation": {
+        "graders": [{"name": "own_words", "type": "regex", "pattern": "nickel|zinc|electro|oxide|ptfe|loctite|plain"}],
+        "max_new_tokens": 32,
+        "gate": {"min_score": 0.0, "min_gain": 0.0, "max_regression": 1.0, "min_rows": 2},
+    },
+}
+
+
+def drop(local: LocalStack, project: str, approval: str = "required") -> None:
+    local.drop_project(
+        project, rows("train.jsonl")[:64], rows("eval.jsonl")[:16], **QUICK, deployment={"approval": approval}
+    )
+
+
+def seen(local: LocalStack, project: str, status: str) -> Run:
+    """The project's run as it passes through a status."""
+
+    def look() -> Run | None:
+        found = local.runs(project)
+        assert not found or status in statuses(found[0]) or found[0]["error"] is None, found[0]["error"]
+        return found[0] if found and status in statuses(found[0]) else None
+
+    return until(look, f"{project} is {status}", within_s=300)
+
+
+def ended(local: LocalStack, run: Run, *ends: str) -> Run:
+    def look() -> Run | None:
+        now = local.run(run["id"])
+        return now if now["status"] in ends else None
+
+    return until(look, f"{run['project']} ends {ends}", within_s=300)
+
+
+def cancelled(local: LocalStack, run: Run, end: str = "cancelled") -> Run:
+    local.post(f"/api/runs/{run['id']}/cancel")
+    return ended(local, run, end)
+
+
+def job_runs(local: LocalStack, run: Run, job: str) -> str:
+    name = f"{run['id']}-{job}"
+    return until(lambda: local.job_status(name) == "Running" and name, f"{name} runs", within_s=300)
+
+
+def jobs_of(local: LocalStack, run: Run) -> dict[str, str]:
+    """Stage and attempt -> how the platform says it ended."""
+    names = {job["name"]: job["status"] for job in local.jobs()}
+    return {name.removeprefix(f"{run['id']}-"): status for name, status in names.items() if run["id"] in name}
+
+
+def assert_nothing_is_left(local: LocalStack, run: Run) -> None:
+    """No job, deployment or claim of a run that was cancelled, and no job that began after it had ended."""
+    jobs = {job["name"] for job in local.jobs() if job["name"].startswith(run["id"])}
+    assert jobs <= {job["name"] for job in run["jobs"]}
+    until(lambda: not local.live_jobs(run["id"]), "its jobs have ended", within_s=20)
+    until(lambda: not local.claims(owner=run["id"]), "its claims are given back", within_s=20)
+    if run["rollout"] is not None:
+        until(lambda: not local.deployments(run["rollout"]["endpoint"]), "its deployment is gone", within_s=20)
+        assert local.traffic(run["rollout"]["endpoint"]) == {}
+
+
+# The stories. What they have done is asserted by the test of the same name.
+
+
+def short_of_quota(local: LocalStack) -> Run:
+    run = seen(local, "short-of-quota", "awaiting_approval")
+    local.post(f"/api/runs/{run['id']}/approve", comment="good enough")
+    return ended(local, run, "deployed")
+
+
+def late_wish(local: LocalStack) -> Run:
+    """The wish was uttered before the job failed, and is heard while the next attempt is waited for."""
+    run = until(lambda: [r for r in local.runs("late-wish") if r["attempt"] == 2], "the first attempt failed")[0]
+    wish = {
+        **local.events(run["id"])[0],
+        "id": f"{run['id']}.run.cancel_requested.3",
+        "type": "droptune.run.cancel_requested.v1",
+        "attempt": 1,
+        "revision": 3,
+        "data": {"by": "somebody"},
+    }
+    local.publish([wish])
+    return ended(local, run, "cancelled", "awaiting_approval")
+
+
+def cancelled_by_others(local: LocalStack) -> Run:
+    run = seen(local, "cancelled-by-others", "training")
+    local.cancel_job(job_runs(local, run, "training-1"))
+    run = seen(local, "cancelled-by-others", "evaluating")
+    job_runs(local, run, "evaluation-1")
+    return cancelled(local, run)
+
+
+def repeated(local: LocalStack) -> Run:
+    """Everything ever said about the run is said again, twice, in any order, all the time."""
+    rng, stale = random.Random(7), []
+    while not (found := local.runs("repeated")):
+        time.sleep(0.1)
+    while (run := local.run(found[0]["id"]))["status"] not in ("awaiting_approval", "failed"):
+        events = local.events(run["id"])
+        if run["status"] == "evaluating" and not stale:
+            stale = [_job_failed(next(e for e in events if e["type"] == "droptune.training.started.v1"))]
+        local.publish(_shuffled(rng, [*events, *events, *stale]))
+        time.sleep(0.5)
+    for _ in range(3):
+        local.publish(_shuffled(rng, [*local.events(run["id"]), *stale]))
+    _wait_until_quiet(local)
+    assert local.run(run["id"]) == run
+    after = cancelled(local, run)
+    local.publish(_shuffled(rng, [*local.events(run["id"]), *stale]))
+    _wait_until_quiet(local)
+    assert local.run(run["id"]) == after
+    return after
+
+
+def cancelled_in_training(local: LocalStack) -> Run:
+    run = seen(local, "cancelled-in-training", "training")
+    job_runs(local, run, "training-1")
+    return cancelled(local, run)
+
+
+def vanished(local: LocalStack) -> Run:
+    job_runs(local, seen(local, "vanished", "training"), "training-1")
+    local.order_fault("vanish")
+    return cancelled(local, seen(local, "vanished", "deploying"), "rolled_back")
+
+
+def unheard(local: LocalStack) -> Run:
+    run = seen(local, "unheard", "training")
+    job_runs(local, run, "training-1")
+    local.order_fault("drop_events", count=1000)
+    run = seen(local, "unheard", "evaluating")
+    local.order_fault("drop_events", count=1)
+    run = seen(local, "unheard", "awaiting_approval")
+    local.post(f"/api/runs/{run['id']}/deny", comment="not before the audit")
+    return ended(local, run, "declined")
+
+
+def cancelled_in_queue(local: LocalStack) -> Run:
+    return cancelled(local, seen(local, "cancelled-in-queue", "training"))
+
+
+FIRST: tuple[Story, ...] = (short_of_quota, late_wish)
+LATER: tuple[Story, ...] = (
+    cancelled_by_others,
+    repeated,
+    cancelled_in_training,
+    vanished,
+    unheard,
+    cancelled_in_queue,
+)
+
+
+def project_of(story: Story) -> str:
+    return story.__name__.replace("_", "-")
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    settings = {"RETRY_WAIT_S": "0.2", "JOB_POLL_S": str(POLL_S)}
+    running = LocalStack(tmp_path_factory.mktemp("unhappy") / "stack", settings)
+    yield running
+    running.down()
+
+
+@pytest.fixture(scope="module")
+def told(local: LocalStack) -> Iterator[dict[Story, Future[Run]]]:
+    """All stories begun. A fault strikes the next job, so those that need one are dropped before the others."""
+    local.order_fault("quota", count=len(FIRST))
+    for story in FIRST:
+        drop(local, project_of(story))
+    with ThreadPoolExecutor(len(FIRST) + len(LATER)) as pool:
+        futures = {story: pool.submit(story, local) for story in FIRST}
+        until(lambda: sum(job["status"] == "Failed" for job in local.jobs()) == len(FIRST), "the faults struck")
+        for story in LATER:
+            drop(local, project_of(story), "automatic" if story is vanished else "required")
+            until(lambda story=story: local.runs(project_of(story)), "its run exists")
+            futures[story] = pool.submit(story, local)
+        yield futures
+
+
+def _job_failed(started: Event) -> Event:
+    """What a late word about the training job's failure would look like."""
+    problem = {"code": "late", "message": "late", "param": None}
+    return {
+        **started,
+        "id": started["id"].replace("training.started", "job.failed"),
+        "type": "droptune.job.failed.v1",
+        "data": {"job": started["data"]["job"], "failure_class": "code", "problem": problem},
+    }
+
+
+def _shuffled(rng: random.Random, events: list[Event]) -> list[Event]:
+    return rng.sample(events, len(events))
+
+
+def _wait_until_quiet(local: LocalStack) -> None:
+    """Until every function has taken what was sent to it."""
+    with local.bus() as bus:
+        subscriptions = [f"pipeline/{subscription.name}" for subscription in TOPOLOGY.topics["pipeline"]]
+        until(lambda: not any(map(bus.depth, subscriptions)), "every subscription is empty", every_s=0.05)
+
+
+def test_a_job_without_quota_is_submitted_again_and_an_approved_model_goes_live(
+    local: LocalStack, told: dict[Story, Future[Run]]
+) -> None:
+    run = told[short_of_quota].result()
+    assert statuses(run)[:5] == [*TO_EVALUATING[:3], "training", "training"]
+    assert statuses(run)[5:8] == ["evaluating", "awaiting_approval", "approved"]
+    assert statuses(run)[-1] == "deployed"
+    assert jobs_of(local, run) == {"training-1": "Failed", "training-2": "Completed", "evaluation-1": "Completed"}
+    assert notes(run)[:2] == ["quota: OutOfQuota, again in 3 s", "approved by local"]
+    assert run["error"] is None
+    assert run["decision"]["granted"] is True
+    assert run["decision"]["comment"] == "good enough"
+    assert local.traffic("short-of-quota") == {run["rollout"]["deployment"]: 100}
+    assert ask(run["rollout"]["scoring_uri"], "What part is SC-A4-M05-040-PL?")
+    until(lambda: [c.split(":")[0] for c in local.claims(owner=run["id"])] == ["dataset"], "only its data is claimed")
+
+
+def test_a_wish_to_cancel_uttered_before_a_retry_is_not_forgotten(
+    local: LocalStack, told: dict[Story, Future[Run]]
+) -> None:
+    run = told[late_wish].result()
+    assert run["status"] == "cancelled"
+    assert run["cancel_requested_by"] == "somebody"
+    assert jobs_of(local, run) == {"training-1": "Failed"}
+    assert_nothing_is_left(local, run)
+
+
+def test_a_job_that_somebody_else_cancelled_is_submitted_again_and_a_cancel_stops_its_evaluation(
+    local: LocalStack, told: dict[Story, Future[Run]]
+) -> None:
+    run = told[cancelled_by_others].result()
+    assert statuses(run) == [*TO_EVALUATING[:3], "training", "training", "evaluating", "cancelling", "cancelled"]
+    assert jobs_of(local, run) == {"training-1": "Canceled", "training-2": "Completed", "evaluation-1": "Canceled"}
+    assert notes(run) == ["platform: job_cancelled, again in 0.2 s"]
+    assert run["cancel_requested_by"] == "local"
+    assert_nothing_is_left(local, run)
+
+
+def test_repeated_and_late_events_in_any_order_change_nothing_and_a_cancel_ends_the_wait_for_a_decision(
+    local: LocalStack, told: dict[Story, Future[Run]]
+) -> None:
+    run = told[repeated].result()
+    assert statuses(run) == [*TO_EVALUATING, "awaiting_approval", "cancelled"]
+    assert run["revision"] == 6
+    assert jobs_of(local, run) == {"training-1": "Completed", "evaluation-1": "Completed"}
+    assert_nothing_is_left(local, run)
+
+
+def test_a_cancel_stops_a_training_job(local: LocalStack, told: dict[Story, Future[Run]]) -> None:
+    run = told[cancelled_in_training].result()
+    assert statuses(run) == [*TO_EVALUATING[:3], "cancelling", "cancelled"]
+    assert jobs_of(local, run) == {"training-1": "Canceled"}
+    assert_nothing_is_left(local, run)
+
+
+def test_a_cancel_takes_a_job_out_of_the_queue(local: LocalStack, told: dict[Story, Future[Run]]) -> None:
+    run = told[cancelled_in_queue].result()
+    assert statuses(run) == [*TO_EVALUATING[:3], "cancelling", "cancelled"]
+    job = next(job for job in local.jobs() if job["name"] == f"{run['id']}-training-1")
+    assert [line["status"] for line in job["history"]] == ["NotStarted", "Queued", "CancelRequested", "Canceled"]
+    assert_nothing_is_left(local, run)
+
+
+def test_a_job_that_vanished_is_submitted_again_and_a_cancel_takes_the_rollout_back(
+    local: LocalStack, told: dict[Story, Future[Run]]
+) -> None:
+    run = told[vanished].result()
+    assert statuses(run)[2:8] == ["training", "training", "training", "evaluating", "approved", "deploying"]
+    assert statuses(run)[-2:] == ["rolling_back", "rolled_back"]
+    assert jobs_of(local, run) == {"training-2": "Completed", "evaluation-1": "Completed"}
+    assert notes(run)[0] == "platform: job_vanished, again in 0.2 s"
+    assert notes(run)[-1] == "cancelled: cancelled by local"
+    assert run["cancel_requested_by"] == "local"
+    assert_nothing_is_left(local, run)
+
+
+def test_a_job_whose_events_are_lost_is_found_by_a_poll_and_a_denied_model_is_declined(
+    local: LocalStack, told: dict[Story, Future[Run]]
+) -> None:
+    run = told[unheard].result()
+    assert statuses(run) == [*TO_EVALUATING, "awaiting_approval", "declined"]
+    assert jobs_of(local, run) == {"training-1": "Completed", "evaluation-1": "Completed"}
+    assert f"id={run['id']}-training-1.poll." in stack.Stack.load(local.root).log("host").read_text()
+    assert run["decision"]["granted"] is False
+    assert run["decision"]["comment"] == "not before the audit"
+    assert notes(run) == ["declined by local"]
+    until(lambda: [c.split(":")[0] for c in local.claims(owner=run["id"])] == ["dataset"], "only its data is claimed")
+
+
+def test_after_all_that_every_run_is_as_it_ended_and_no_message_was_given_up(
+    local: LocalStack, told: dict[Story, Future[Run]]
+) -> None:
+    for future in told.values():
+        run = future.result()
+        assert local.run(run["id"]) == run
+        assert local.live_jobs(run["id"]) == []
+    entities = [*TOPOLOGY.queues, *(f"pipeline/{subscription.name}" for subscription in TOPOLOGY.topics["pipeline"])]
+    with local.bus() as bus:
+        assert {entity: n for entity in entities if (n := bus.depth(f"{entity}/$deadletterqueue"))} == {}

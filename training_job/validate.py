@@ -1,0 +1,221 @@
+"""Validate a dataset that is too large for a function, and write the curated version it makes.
+
+    python -m training_job.validate --job-name NAME --project PROJECT --dataset FILE --name NAME --sha256 HEX
+        --default-base-model ID [--held-out FILE] [--recipe FILE] --curated DIR --output DIR
+
+A dataset that passes becomes CURATED/<version>/{train.jsonl,eval.jsonl,report.json,manifest.json}, each file
+whole or absent and the manifest last. Writes OUTPUT/outcome.json (ValidationOutcome) and, always, result.json:
+a dataset that is rejected is a completed job whose report did not pass. The manifest's source has no etag, for
+a job sees files and not blobs: the run holds the pinned one. Exit codes: training_job/exit_codes.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pydantic import BaseModel
+
+from shared.domain.dataset import CuratedVersion, DatasetRef, ValidationOutcome
+from shared.domain.errors import FailureClass, PermanentFailure
+from shared.validation import Sink, Validated, curated_version, validate
+from shared.validation.codes import MAX_RECIPE_BYTES
+from training_job.files import write_json
+from training_job.job import require, run_job
+
+OUTCOME_FILE = "outcome.json"
+CHUNK_BYTES = 2**20
+PROGRESS_EVERY_S = 2.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """The command line."""
+
+    job_name: str
+    project: str
+    dataset: Path
+    name: str
+    sha256: str
+    default_base_model: str
+    held_out: Path | None
+    recipe: Path | None
+    curated: Path
+    output: Path
+
+    def files(self) -> list[Path]:
+        """What is streamed."""
+        return [self.dataset, *([self.held_out] if self.held_out else [])]
+
+
+def parse(argv: list[str] | None) -> Task:
+    parser = argparse.ArgumentParser(prog="training_job.validate", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--job-name", required=True, help="named in the result")
+    parser.add_argument("--project", required=True, help="whose dataset it is")
+    parser.add_argument("--dataset", type=Path, required=True, help="file that was dropped")
+    parser.add_argument("--name", required=True, help="of that file; a mount may give it another")
+    parser.add_argument("--sha256", required=True, help="of that file, as received")
+    parser.add_argument("--default-base-model", required=True, help="catalogue id, if the recipe names none")
+    parser.add_argument("--held-out", type=Path, help="the project's eval*.jsonl; without it rows are carved out")
+    parser.add_argument("--recipe", type=Path, help="the project's recipe.yaml")
+    parser.add_argument("--curated", type=Path, required=True, help="folder of the project's versions")
+    parser.add_argument("--output", type=Path, required=True, help="folder for outcome and result")
+    return Task(**vars(parser.parse_args(argv)))
+
+
+def main(argv: list[str] | None = None) -> int:
+    task = parse(argv)
+    return run_job(task.job_name, task.output, lambda _tally: validate_files(task))
+
+
+def validate_files(task: Task) -> None:
+    """Check, curate, and say so in the outcome; see the module's text for the files.
+
+    Raises PermanentFailure `dataset_replaced` if the dataset is not the one received, `input_missing`.
+    """
+    require(*task.files(), *([task.recipe] if task.recipe else []))
+    outcome = task.output / OUTCOME_FILE
+    outcome.unlink(missing_ok=True)  # an earlier attempt's
+    with _workplace(task) as place, ExitStack() as opened:
+        sink = Sink(*(opened.enter_context((place / name).open("w+b")) for name in ("train.jsonl", "eval.jsonl")))
+        validated, source = _validated(task, sink, opened)
+        found = ValidationOutcome(report=validated.report)
+        if validated.version is not None:
+            for file in (sink.train, sink.eval):
+                _to_disk(file)
+            curated = curated_version(validated, task.project, source)
+            _publish(place, task.curated / curated.version, validated, curated)
+            found = ValidationOutcome(report=validated.report, recipe=validated.recipe, curated=curated)
+    _write(outcome, found)
+    _say(found)
+
+
+@contextmanager
+def _workplace(task: Task) -> Iterator[Path]:
+    """A hidden folder for rows in the making, beside the versions: a rename of a file moves it into one.
+
+    It has the job's name, so the platform's restart of a killed job clears what that left.
+    """
+    place = task.curated / f".{task.job_name}"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _validated(task: Task, sink: Sink, opened: ExitStack) -> tuple[Validated, DatasetRef]:
+    progress = Progress(sum(path.stat().st_size for path in task.files()))
+    dataset, *rest = (Reading(opened.enter_context(path.open("rb")), progress) for path in task.files())
+    validated = validate(
+        dataset,
+        rest[0] if rest else None,
+        _head(task.recipe, MAX_RECIPE_BYTES + 1) if task.recipe else None,
+        project=task.project,
+        file_name=task.name,
+        default_base_model=task.default_base_model,
+        sink=sink,
+    )
+    path = f"datasets/{task.project}/{task.name}"
+    sha256 = dataset.sha256()
+    progress.say()
+    if sha256 != task.sha256:
+        message = "the dropped file was replaced before it was read; its successor has its own run"
+        raise PermanentFailure(FailureClass.DATA, "dataset_replaced", message, path)
+    return validated, DatasetRef(path=path, etag="", size_bytes=dataset.size_bytes, sha256=sha256)
+
+
+class Progress:
+    """Says how far the reading is: at most one line in `PROGRESS_EVERY_S`, and one at the end."""
+
+    def __init__(self, total_bytes: int) -> None:
+        self._total, self._read = total_bytes, 0
+        self._since = self._said = time.monotonic()
+
+    def add(self, count: int) -> None:
+        self._read += count
+        if time.monotonic() - self._said >= PROGRESS_EVERY_S:
+            self.say()
+
+    def say(self) -> None:
+        self._said = time.monotonic()
+        per_s = self._read / max(self._said - self._since, 1e-3)
+        eta_s = max(0, self._total - self._read) / max(per_s, 1.0)
+        print(f"read {self._read}/{self._total} bytes {per_s / 1e6:.1f} MB/s eta {eta_s:.0f} s", flush=True)
+
+
+class Reading:
+    """The chunks of a file, counted and hashed on the way.
+
+    Not a generator: the validator closes what it reads of a file that it gives up, and the hash needs the rest.
+    """
+
+    def __init__(self, file: BinaryIO, progress: Progress) -> None:
+        self._file, self._progress = file, progress
+        self._digest = hashlib.sha256()
+        self.size_bytes = 0
+
+    def __iter__(self) -> Reading:
+        return self
+
+    def __next__(self) -> bytes:
+        chunk = self._file.read(CHUNK_BYTES)
+        if not chunk:
+            raise StopIteration
+        self._digest.update(chunk)
+        self.size_bytes += len(chunk)
+        self._progress.add(len(chunk))
+        return chunk
+
+    def sha256(self) -> str:
+        """Of the whole file: what the validator left is read first."""
+        for _ in self:
+            pass
+        return self._digest.hexdigest()
+
+
+def _head(path: Path, count: int) -> bytes:
+    """The validator refuses a longer recipe, so no more of it is read."""
+    with path.open("rb") as file:
+        return file.read(count)
+
+
+def _publish(place: Path, version: Path, validated: Validated, curated: CuratedVersion) -> None:
+    """Move the rows into the version; equal rows give an equal version, so one that exists stays what it is."""
+    version.mkdir(exist_ok=True)
+    for name in ("train.jsonl", "eval.jsonl"):
+        (place / name).replace(version / name)
+    _write(version / "report.json", validated.report)
+    _write(version / "manifest.json", curated)
+
+
+def _to_disk(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _write(path: Path, document: BaseModel) -> None:
+    write_json(path, document.model_dump(mode="json"))
+
+
+def _say(found: ValidationOutcome) -> None:
+    """Codes and counts; never a row's text."""
+    for group in found.report.problems:
+        print(f"{group.severity} {group.code} in {group.file}: {group.count}", flush=True)
+    rows = found.report.statistics
+    verdict = f"version {found.curated.version}" if found.curated else "rejected"
+    print(f"{verdict}, {rows.train_rows} training rows, {rows.eval_rows} held out", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
