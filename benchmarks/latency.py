@@ -52,7 +52,13 @@ def run(messages: int = MESSAGES) -> list[Row]:
     polls = "huey polls after 100 ms and then ever more seldom"
     return [
         *_rows("one process", taken["ours"], huey, taken["huey"], polls),
-        *_rows("one process", taken["ours"], waking, taken["persist-queue"], "wakes its reader as our bus does, but waits for the disk"),
+        *_rows(
+            "one process",
+            taken["ours"],
+            waking,
+            taken["persist-queue"],
+            "wakes its reader as our bus does, but waits for the disk",
+        ),
         *_rows("two processes", taken["ours across"], huey, taken["huey across"], "persist-queue looks every 10 s"),
     ]
 
