@@ -76,7 +76,8 @@ class Stack:
 
     @property
     def event_bus_url(self) -> str:
-        return f"sqlite:///{self.root / 'bus.db'}"
+        # After a crash here nobody wants to wait for the minute that a lock lasts in Azure.
+        return f"sqlite:///{self.root / 'bus.db'}?lock_s=10"
 
     def running(self) -> bool:
         return all(name in self.parts and self.parts[name].process() for name in PARTS)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
+from urllib.parse import parse_qsl
 
 from shared.domain.errors import InvalidInput
 from shared.domain.recipe import DEFAULT_NOTIFY_EVENTS
@@ -26,10 +28,14 @@ def build_run_store(url: str) -> RunStore:
 def build_event_bus(url: str) -> EventBus:
     """One bus per URL and process: receivers wake at once when a sender shares their object.
 
+    `sqlite:PATH?lock_s=SECONDS` sets how long a message stays locked to a host that died; 60 as in Azure if not given.
     Raises InvalidInput `unsupported_url` for a scheme no client is built for.
     """
     if url.startswith("sqlite:"):
-        return SqliteEventBus(path_of(url, "sqlite"), TOPOLOGY, SystemClock())
+        address, _, options = url.partition("?")
+        lock_s = float(dict(parse_qsl(options)).get("lock_s", TOPOLOGY.lock_duration_s))
+        topology = replace(TOPOLOGY, lock_duration_s=lock_s)
+        return SqliteEventBus(path_of(address, "sqlite"), topology, SystemClock())
     raise _unsupported("EVENT_BUS_URL", url)
 
 

@@ -88,7 +88,10 @@ def load_app(module_name: str) -> tuple[func.FunctionApp, Path]:
 def read_app(
     app: func.FunctionApp, host_json: Path, environment: Mapping[str, str]
 ) -> tuple[list[LocalFunction], HostConfig]:
-    """The app's functions, with `%SETTING%` values from `environment`, and its host.json.
+    """The app's enabled functions, with `%SETTING%` values from `environment`, and its host.json.
+
+    A function is disabled as in Azure: `AzureWebJobs.NAME.Disabled=true` (Microsoft Learn, "How to disable
+    functions in Azure Functions"). Its messages wait.
 
     An app can be read only once: azure-functions 1.26 remembers the names of the first `get_functions()` and
     takes those of a second for duplicates. Raises StartRefused with every problem found.
@@ -133,7 +136,11 @@ def _read_functions(app: func.FunctionApp, environment: Mapping[str, str], probl
     found = [_read_function(function, environment, problems) for function in functions]
     if sum(isinstance(function.trigger, HttpTrigger) for function in found if function) > 1:
         problems.append("more than one httpTrigger: HTTP is one ASGI app behind one catch-all route")
-    return [function for function in found if function]
+    return [function for function in found if function and not _is_disabled(function.name, environment)]
+
+
+def _is_disabled(name: str, environment: Mapping[str, str]) -> bool:
+    return environment.get(f"AzureWebJobs.{name}.Disabled", "").lower() in ("true", "1")
 
 
 def _read_function(function: Any, environment: Mapping[str, str], problems: list[str]) -> LocalFunction | None:

@@ -214,6 +214,26 @@ def test_a_stop_gives_up_in_the_end_and_says_so(start_host, bus):
     eventually(lambda: bus.depth("work") == 0)
 
 
+def test_a_disabled_function_is_not_called_and_its_messages_wait(start_host, bus):
+    seen: list[str] = []
+    app = func.FunctionApp()
+
+    @app.service_bus_queue_trigger(arg_name="msg", queue_name="work", connection="C")
+    def paused(msg: func.ServiceBusMessage) -> None:
+        seen.append(msg.message_id)
+
+    @app.service_bus_topic_trigger(arg_name="msg", topic_name="pipeline", subscription_name="first", connection="C")
+    def runs(msg: func.ServiceBusMessage) -> None:
+        seen.append(msg.message_id)
+
+    start_host(app, **{"AzureWebJobs.paused.Disabled": "true", "AzureWebJobs.runs.Disabled": "false"})
+    bus.send("work", [message("waits")])
+    bus.send("pipeline", [message("comes")])
+    eventually(lambda: bus.depth("pipeline/first") == 0)
+    assert seen == ["comes"]
+    assert bus.depth("work") == 1
+
+
 def test_no_body_is_logged(start_host, bus, caplog):
     def handle(msg: func.ServiceBusMessage) -> None:
         raise ValueError("refused")

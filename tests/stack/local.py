@@ -20,7 +20,7 @@ from local_stack import stack
 from local_stack.azure_ml.config import arm_id
 from local_stack.azure_ml.tokens import ARM_AUDIENCE, local_token
 from local_stack.base_model import REPOSITORY
-from local_stack.processes import marked
+from local_stack.processes import marked, stop
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from shared.embedded.store import SqliteRunStore
@@ -64,6 +64,14 @@ class LocalStack:
             command, cwd=REPOSITORY, env={**os.environ, **self._environment}, text=True, capture_output=True
         )
         assert ended.returncode == 0, ended.stdout + ended.stderr
+
+    def disable(self, *functions: str) -> None:
+        """Start the host again without these functions, as their app settings in Azure would: their messages wait."""
+        others = {name: value for name, value in self._environment.items() if not name.endswith(".Disabled")}
+        self._environment = {**others, **{f"AzureWebJobs.{name}.Disabled": "true" for name in functions}}
+        host = stack.Stack.load(self.root).parts["host"].process()
+        stop([host] if host else [])
+        self.up()
 
     def kill_everything(self) -> int:
         """`kill -9` for every process of the stack, jobs and deployments included."""
@@ -139,8 +147,13 @@ class LocalStack:
         with self.bus() as bus:
             bus.send(TOPIC, [Message(e["id"], e["type"], json.dumps(e).encode()) for e in events])
 
-    def claims(self, **equals: str) -> list[str]:
-        """What is claimed: `owner=`, `kind=`."""
+    def waiting(self, subscription: str) -> list[str]:
+        """Ids of the messages at a subscription, locked and scheduled ones too."""
+        with self.bus() as bus:
+            return [received.message.id for received in bus.peek(f"{TOPIC}/{subscription}", limit=100)]
+
+    def claims(self, **equals: str | int) -> list[str]:
+        """What is claimed: `owner=`, `kind=`, `settled=`."""
         with closing(SqliteRunStore(self.root / "state.db", SystemClock())) as store:
             found, _ = store.query("claim", dict(equals), limit=100)
         return [stored.document["name"] for stored in found]
