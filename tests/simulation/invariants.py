@@ -21,7 +21,7 @@ def problems(world: World) -> list[str]:
     runs = world.runs()
     found = [*world.book.errors, *world.platform.broken]
     for run in runs:
-        found += _history(run)
+        found += history_problems(run)
     found += _events(world, runs)
     found += _jobs(world, runs)
     found += _deployments(world, runs)
@@ -30,7 +30,8 @@ def problems(world: World) -> list[str]:
     return found
 
 
-def _history(run: Run) -> list[str]:
+def history_problems(run: Run) -> list[str]:
+    """Of a run at rest: moved once by each cause, along the pipeline, never on from its end."""
     found = []
     if not run.terminal:
         found.append(f"{run.id} is still {run.status}")

@@ -43,6 +43,7 @@ class LocalStack:
     def __init__(self, root: Path, environment: dict[str, str] | None = None) -> None:
         self.root = root
         self._environment = environment or {}
+        self._started: list[subprocess.Popen[bytes]] = []
         self._http = httpx.Client(timeout=30, trust_env=False)  # a client of its own per call costs 20 ms of CPU
         self.up()
 
@@ -55,6 +56,8 @@ class LocalStack:
     def down(self) -> None:
         self._http.close()
         self._command("down")
+        for process in self._started:
+            process.wait()
         assert marked(self.root) == []
         shutil.rmtree(self.root)
 
@@ -69,9 +72,30 @@ class LocalStack:
         """Start the host again without these functions, as their app settings in Azure would: their messages wait."""
         others = {name: value for name, value in self._environment.items() if not name.endswith(".Disabled")}
         self._environment = {**others, **{f"AzureWebJobs.{name}.Disabled": "true" for name in functions}}
-        host = stack.Stack.load(self.root).parts["host"].process()
-        stop([host] if host else [])
+        self.stop_part("host")
         self.up()
+
+    def stop_part(self, name: str) -> None:
+        process = stack.Stack.load(self.root).parts[name].process()
+        stop([process] if process else [])
+
+    def start_part(self, name: str, *options: str, module: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        """A part of the stack as the test wants it: a later option wins; `module` with its own arguments instead."""
+        found = stack.Stack.load(self.root)
+        python, minus_m, *command = found.command(name)
+        command = [*module, *command[1:]] if module else command
+        with found.log(name).open("ab") as log:
+            process = subprocess.Popen(
+                [python, minus_m, *command, *options],
+                cwd=REPOSITORY,
+                env={**found.environment(), **self._environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._started.append(process)
+        return process
 
     def kill_everything(self) -> int:
         """`kill -9` for every process of the stack, jobs and deployments included."""

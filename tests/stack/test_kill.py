@@ -1,4 +1,4 @@
-"""`kill -9` of the whole stack while a job trains: the run ends as if nothing had happened."""
+"""`kill -9` of the whole stack, jobs and servers included: runs end as if nothing had happened."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.stack.local import RECIPE, LocalStack, ask
+from shared.domain.run import TERMINAL, Run, Status
+from tests.stack import ledger
+from tests.stack.local import RECIPE, LocalStack, ask, rows, until
+from tests.stack.stories import QUICK
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(500)]
 
@@ -53,3 +56,54 @@ def test_a_run_killed_with_the_whole_stack_during_training_ends_deployed_with_on
     assert reached >= 150
     messages = json.loads((RECIPE / "eval.jsonl").read_text().splitlines()[0])["messages"]
     assert ask(ended["rollout"]["scoring_uri"], messages[0]["content"]) == messages[-1]["content"]
+
+
+# The first is cancelled while it trains, the second during its rollout, the third is let live.
+PROJECTS = {"stopped": Status.TRAINING, "taken-back": Status.DEPLOYING, "whole-way": None}
+ENDS = {"stopped": "cancelled", "taken-back": "rolled_back", "whole-way": "deployed"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_runs_killed_with_the_whole_stack_in_each_status_end_as_if_nothing_had_happened(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    settings = {"INLINE_VALIDATION_MAX_BYTES": "1000", "JOB_POLL_S": "5"}
+    local = LocalStack(tmp_path_factory.mktemp("kills") / "stack", settings)
+    killed: dict[str, int] = {}
+    for project, cancelled_in in PROJECTS.items():
+        approval = "required" if project == "whole-way" else "automatic"
+        local.drop_project(
+            project,
+            rows("train.jsonl")[:64],
+            rows("eval.jsonl")[:16],
+            **QUICK,
+            deployment={"approval": approval, "rollout": [50, 100]},
+        )
+        run = _kill_in_each_status(local, project, cancelled_in, killed)
+        assert run.status == ENDS[project]
+    until(lambda: ledger.at_rest(local), "all is at rest", within_s=120)
+    print(f"{len(killed)} kills of everything: {killed}")
+    assert killed.keys() == {status.value for status in Status if status not in TERMINAL}
+    assert ledger.problems(local) == []
+    local.down()
+
+
+def _kill_in_each_status(local: LocalStack, project: str, cancelled_in: Status | None, killed: dict[str, int]) -> Run:
+    """Look every few milliseconds, kill as soon as a status is new to us; the run once it has ended."""
+
+    def look() -> Run | None:
+        found = [run for run in ledger.all_runs(local) if run.project == project]
+        if not found:
+            return None
+        [run] = found
+        if run.status not in killed and not run.terminal:
+            killed[run.status.value] = local.kill_everything()
+            local.up()
+        elif run.status is cancelled_in and run.cancel_requested_by is None:
+            local.post(f"/api/runs/{run.id}/cancel")
+        elif run.status is Status.AWAITING_APPROVAL:
+            local.post(f"/api/runs/{run.id}/approve")
+        return run if run.terminal else None
+
+    return until(look, f"{project} ends", within_s=600, every_s=0.002)

@@ -1,0 +1,96 @@
+"""What must hold in a stack at rest, whatever happened before: read from its files and its Azure ML emulator."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import closing
+from typing import Any
+
+from shared.domain.run import Run
+from shared.embedded.clock import SystemClock
+from shared.embedded.store import SqliteRunStore
+from shared.pipeline import TOPIC, TOPOLOGY
+from shared.steps.endpoints import pages
+from tests.simulation.invariants import history_problems
+from tests.stack.local import FINAL_JOB, LocalStack
+
+PROMOTED = "droptune.model.promoted.v1"
+
+
+def documents(local: LocalStack, type: str, **equals: str | int) -> list[dict[str, Any]]:
+    """Straight from the store, so that no host need live."""
+    with closing(SqliteRunStore(local.root / "state.db", SystemClock())) as store:
+        return [stored.document for stored in pages(store, type, equals)]
+
+
+def all_runs(local: LocalStack) -> list[Run]:
+    return [Run.model_validate(document["run"]) for document in documents(local, "run")]
+
+
+def depths(local: LocalStack, suffix: str = "") -> dict[str, int]:
+    """Messages at rest in each entity that has some; `suffix` for its dead letters."""
+    entities = [*TOPOLOGY.queues, *(f"{TOPIC}/{subscription.name}" for subscription in TOPOLOGY.topics[TOPIC])]
+    with local.bus() as bus:
+        return {entity: count for entity in entities if (count := bus.depth(entity + suffix))}
+
+
+def at_rest(local: LocalStack) -> bool:
+    """Every run has ended, nothing is to be said or heard any more, and nothing is claimed for a run."""
+    return (
+        all(run.terminal for run in all_runs(local))
+        and not documents(local, "outbox", sent=0)
+        and not depths(local)
+        and not local.claims(settled=0)
+    )
+
+
+def problems(local: LocalStack) -> list[str]:
+    """Everything that is lost or doubled, in words."""
+    runs = all_runs(local)
+    found = [problem for run in runs for problem in history_problems(run)]
+    return found + _jobs(local, runs) + _events(local, runs) + _deployments(local, runs)
+
+
+def _jobs(local: LocalStack, runs: list[Run]) -> list[str]:
+    """One job per stage and attempt, each known to its run and ended."""
+    jobs = {job["name"]: job["status"] for job in local.jobs()}
+    known = Counter(reference.name for run in runs for reference in run.jobs)
+    places = Counter((run.id, reference.stage, reference.attempt) for run in runs for reference in run.jobs)
+    return [
+        *(f"{name} is noted {count} times" for name, count in known.items() if count > 1),
+        *(f"{place} has {count} jobs" for place, count in places.items() if count > 1),
+        *(f"no run knows {name}" for name in jobs.keys() - known.keys()),
+        *(f"{name} is still {status}" for name, status in jobs.items() if status not in FINAL_JOB),
+    ]
+
+
+def _events(local: LocalStack, runs: list[Run]) -> list[str]:
+    """Every fact in an outbox was published and heard, and a model is promoted once at most."""
+    outbox = documents(local, "outbox")
+    heard = {document["id"] for document in documents(local, "inbox")}
+    # Copies of an event for another try have the id of the event in their body, and a mark for that.
+    facts = [entry for entry in outbox if entry["destination"] == TOPIC and "~" not in entry["message_id"]]
+    promotions = Counter(entry["run_id"] for entry in facts if entry["subject"] == PROMOTED)
+    return [
+        *(f"{entry['message_id']} was never sent" for entry in outbox if not entry["sent"]),
+        *(
+            f"{entry['message_id']} was never heard"
+            for entry in facts
+            if f"inbox.notify.{entry['message_id']}" not in heard
+        ),
+        *(
+            f"{run.id} is {run.status} and was promoted {promotions[run.id]} times"
+            for run in runs
+            if promotions[run.id] != (run.status == "deployed")
+        ),
+        *(f"{count} messages are left at {entity}" for entity, count in depths(local).items()),
+        *(f"{count} dead letters at {entity}" for entity, count in depths(local, "/$deadletterqueue").items()),
+    ]
+
+
+def _deployments(local: LocalStack, runs: list[Run]) -> list[str]:
+    """What serves is what runs have deployed, with all the traffic on the newest of an endpoint."""
+    rolled_out = {run.rollout.endpoint for run in runs if run.rollout}
+    live = {(run.rollout.endpoint, run.rollout.deployment) for run in runs if run.rollout and run.status == "deployed"}
+    there = {(endpoint, name) for endpoint in rolled_out for name in local.deployments(endpoint)}
+    return [f"{name} is left at {endpoint}" for endpoint, name in there - live]

@@ -1,0 +1,122 @@
+"""The host is killed (`kill -9`) at every place where the runner writes or publishes, once each: see dying_host.
+
+Six runs at once take every way through the pipeline; each ends as if nobody had died.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from local_stack.stack import tail
+from shared.domain.events import ApprovalDenied, ApprovalGranted, CancelRequested, Event
+from shared.domain.run import Run
+from tests.stack import ledger
+from tests.stack.local import LocalStack, rows, until
+from tests.stack.stories import QUICK
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(1800)]
+
+SETTINGS = {"INLINE_VALIDATION_MAX_BYTES": "1000", "JOB_POLL_S": "5", "RETRY_WAIT_S": "0.2"}
+# Project -> in which status somebody wishes what, and how it ends.
+WISHES: dict[str, tuple[str, type[Event]]] = {
+    "granted": ("awaiting_approval", ApprovalGranted),
+    "denied": ("awaiting_approval", ApprovalDenied),
+    "stopped": ("training", CancelRequested),
+    "taken-back": ("deploying", CancelRequested),
+}
+ENDS = {
+    "without-quota": "declined",
+    "whole-way": "deployed",
+    "granted": "deployed",
+    "denied": "declined",
+    "stopped": "cancelled",
+    "taken-back": "rolled_back",
+}
+MOVERS = {
+    "validate_dataset",
+    "judge_validation",
+    "submit_training",
+    "submit_evaluation",
+    "judge_evaluation",
+    "record_decision",
+    "deploy_model",
+    "advance_rollout",
+    "fail_run",
+    "cancel_run",
+    "notify",
+}
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    running = LocalStack(tmp_path_factory.mktemp("dying") / "stack", SETTINGS)
+    yield running
+    running.down()
+
+
+@pytest.fixture(scope="module")
+def places(local: LocalStack) -> list[str]:
+    """Where the host died while six runs went their ways."""
+    local.stop_part("host")
+    file = local.root / "places.txt"
+    local.start_part("host", module=("tests.stack.dying_host", str(file)))
+    local.order_fault("quota")
+    for project, end in ENDS.items():
+        approval = "required" if project in ("granted", "denied") else "automatic"
+        gate = {"min_score": 1.0} if end == "declined" and approval == "automatic" else {}
+        recipe = {**QUICK, "evaluation": {**QUICK["evaluation"], "gate": {**QUICK["evaluation"]["gate"], **gate}}}
+        deployment = {"approval": approval, "rollout": [50, 100]}
+        local.drop_project(project, rows("train.jsonl")[:64], rows("eval.jsonl")[:16], **recipe, deployment=deployment)
+        if project == "without-quota":
+            until(lambda: any(job["status"] == "Failed" for job in local.jobs()), "the fault struck", within_s=120)
+
+    uttered: set[str] = set()
+
+    def look() -> bool:
+        for run in ledger.all_runs(local):
+            status, wish = WISHES.get(run.project, (None, None))
+            if wish and run.status == status and run.project not in uttered:
+                local.publish([wish_of(run, wish).to_cloudevent()])
+                uttered.add(run.project)
+        return len(ledger.all_runs(local)) == len(ENDS) and ledger.at_rest(local)
+
+    try:
+        until(look, "all is at rest", within_s=1500, every_s=0.5)
+    except AssertionError:
+        print([(run.project, run.status) for run in ledger.all_runs(local)], ledger.depths(local))
+        print(tail(local.root / "logs" / "host.log", 60))
+        raise
+    return file.read_text().splitlines()
+
+
+def wish_of(run: Run, kind: type[Event]) -> Event:
+    return kind(
+        run_id=run.id,
+        project=run.project,
+        attempt=run.attempt,
+        revision=run.revision,
+        time=datetime.now(UTC),
+        by="somebody",
+    )
+
+
+def test_every_run_ends_as_if_nobody_had_died_and_nothing_is_lost_or_doubled(
+    local: LocalStack, places: list[str]
+) -> None:
+    assert {run.project: run.status.value for run in ledger.all_runs(local)} == ENDS
+    assert ledger.problems(local) == []
+
+
+def test_the_host_died_before_and_after_every_write_of_every_function(places: list[str]) -> None:
+    print(f"{len(places)} deaths")
+    for (moment, function), count in sorted(Counter(tuple(place.split()[:2]) for place in places).items()):
+        print(f"  {count:>3} {moment} a call in {function}")
+    assert len(set(places)) == len(places)
+    for call in ("store.batch", "bus.send"):
+        for moment in ("before", "after"):
+            reached = {place.split()[1] for place in places if place.startswith(moment) and f" {call}" in place}
+            assert reached >= MOVERS | {"receive_dataset"} - ({"notify"} if call == "bus.send" else set())
