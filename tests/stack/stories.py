@@ -9,12 +9,22 @@ from tests.stack.local import LocalStack, rows, statuses, until
 Run = dict[str, Any]
 
 # Sixty-four rows teach the plant's words, not its tables; the gate of these stories asks for no more.
-QUICK = {
+QUICK: dict[str, Any] = {
     "method": {"hyperparameters": {"n_epochs": 2, "batch_size": 4}},
     "evaluation": {
         "graders": [{"name": "own_words", "type": "regex", "pattern": "nickel|zinc|electro|oxide|ptfe|loctite|plain"}],
         "max_new_tokens": 32,
         "gate": {"min_score": 0.0, "min_gain": 0.0, "max_regression": 1.0, "min_rows": 2},
+    },
+}
+
+# The same for a model that is never good enough.
+UNWORTHY = {
+    **QUICK,
+    "evaluation": {
+        **QUICK["evaluation"],
+        "graders": [{"name": "never", "type": "regex", "pattern": "words that no model was taught"}],
+        "gate": {"min_score": 0.5, "min_rows": 2},
     },
 }
 

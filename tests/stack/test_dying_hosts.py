@@ -14,9 +14,10 @@ import pytest
 from local_stack.stack import tail
 from shared.domain.events import ApprovalDenied, ApprovalGranted, CancelRequested, Event
 from shared.domain.run import Run
+from tests.receiver import Receiver
 from tests.stack import ledger
 from tests.stack.local import LocalStack, rows, until
-from tests.stack.stories import QUICK
+from tests.stack.stories import QUICK, UNWORTHY
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -52,8 +53,15 @@ MOVERS = {
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    running = LocalStack(tmp_path_factory.mktemp("dying") / "stack", SETTINGS)
+def receiver() -> Iterator[Receiver]:
+    server = Receiver()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[LocalStack]:
+    running = LocalStack(tmp_path_factory.mktemp("dying") / "stack", {**SETTINGS, **ledger.telling(receiver)})
     yield running
     running.down()
 
@@ -65,10 +73,9 @@ def places(local: LocalStack) -> list[str]:
     file = local.root / "places.txt"
     local.start_part("host", module=("tests.stack.dying_host", str(file)))
     local.order_fault("quota")
-    for project, end in ENDS.items():
+    for project in ENDS:
         approval = "required" if project in ("granted", "denied") else "automatic"
-        gate = {"min_score": 1.0} if end == "declined" and approval == "automatic" else {}
-        recipe = {**QUICK, "evaluation": {**QUICK["evaluation"], "gate": {**QUICK["evaluation"]["gate"], **gate}}}
+        recipe = UNWORTHY if project == "without-quota" else QUICK
         deployment = {"approval": approval, "rollout": [50, 100]}
         local.drop_project(project, rows("train.jsonl")[:64], rows("eval.jsonl")[:16], **recipe, deployment=deployment)
         if project == "without-quota":
@@ -105,10 +112,10 @@ def wish_of(run: Run, kind: type[Event]) -> Event:
 
 
 def test_every_run_ends_as_if_nobody_had_died_and_nothing_is_lost_or_doubled(
-    local: LocalStack, places: list[str]
+    local: LocalStack, receiver: Receiver, places: list[str]
 ) -> None:
     assert {run.project: run.status.value for run in ledger.all_runs(local)} == ENDS
-    assert ledger.problems(local) == []
+    assert ledger.problems(local, receiver) == []
 
 
 def test_the_host_died_before_and_after_every_write_of_every_function(places: list[str]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from shared.domain.run import TERMINAL, Run, Status
+from tests.receiver import Receiver
 from tests.stack import ledger
 from tests.stack.local import RECIPE, LocalStack, ask, rows, until
 from tests.stack.stories import QUICK
@@ -68,7 +69,8 @@ ENDS = {"stopped": "cancelled", "taken-back": "rolled_back", "whole-way": "deplo
 def test_runs_killed_with_the_whole_stack_in_each_status_end_as_if_nothing_had_happened(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    settings = {"INLINE_VALIDATION_MAX_BYTES": "1000", "JOB_POLL_S": "5"}
+    receiver = Receiver()
+    settings = {"INLINE_VALIDATION_MAX_BYTES": "1000", "JOB_POLL_S": "5", **ledger.telling(receiver)}
     local = LocalStack(tmp_path_factory.mktemp("kills") / "stack", settings)
     killed: dict[str, int] = {}
     for project, cancelled_in in PROJECTS.items():
@@ -85,14 +87,17 @@ def test_runs_killed_with_the_whole_stack_in_each_status_end_as_if_nothing_had_h
     until(lambda: ledger.at_rest(local), "all is at rest", within_s=120)
     print(f"{len(killed)} kills of everything: {killed}")
     assert killed.keys() == {status.value for status in Status if status not in TERMINAL}
-    assert ledger.problems(local) == []
+    assert ledger.problems(local, receiver) == []
     local.down()
+    receiver.close()
 
 
 def _kill_in_each_status(local: LocalStack, project: str, cancelled_in: Status | None, killed: dict[str, int]) -> Run:
     """Look every few milliseconds, kill as soon as a status is new to us; the run once it has ended."""
+    approved = False
 
     def look() -> Run | None:
+        nonlocal approved
         found = [run for run in ledger.all_runs(local) if run.project == project]
         if not found:
             return None
@@ -102,8 +107,9 @@ def _kill_in_each_status(local: LocalStack, project: str, cancelled_in: Status |
             local.up()
         elif run.status is cancelled_in and run.cancel_requested_by is None:
             local.post(f"/api/runs/{run.id}/cancel")
-        elif run.status is Status.AWAITING_APPROVAL:
+        elif run.status is Status.AWAITING_APPROVAL and not approved:
             local.post(f"/api/runs/{run.id}/approve")
+            approved = True
         return run if run.terminal else None
 
     return until(look, f"{project} ends", within_s=600, every_s=0.002)

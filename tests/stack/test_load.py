@@ -18,9 +18,10 @@ import pytest
 from local_stack.processes import free_port
 from local_stack.stack import Stack, tail
 from shared.domain.events import CancelRequested
+from tests.receiver import Receiver
 from tests.stack import ledger
 from tests.stack.local import LocalStack, rows, until
-from tests.stack.stories import QUICK
+from tests.stack.stories import QUICK, UNWORTHY
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -56,8 +57,18 @@ class Hosts:
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    running = LocalStack(tmp_path_factory.mktemp("load") / "stack", {"JOB_POLL_S": "30", "RETRY_WAIT_S": "0.2"})
+def receiver() -> Iterator[Receiver]:
+    server = Receiver()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[LocalStack]:
+    running = LocalStack(
+        tmp_path_factory.mktemp("load") / "stack",
+        {"JOB_POLL_S": "30", "RETRY_WAIT_S": "0.2", **ledger.telling(receiver)},
+    )
     running.stop_part("azure_ml")
     running.start_part("azure_ml", "--slots", "2")
     yield running
@@ -86,8 +97,6 @@ def kills(local: LocalStack) -> int:
 
 
 def _drop_all(local: LocalStack) -> None:
-    evaluation = {**QUICK["evaluation"], "max_new_tokens": 8}
-    unworthy = {**QUICK, "evaluation": {**evaluation, "gate": {**evaluation["gate"], "min_score": 1.0}}}
     training = rows("train.jsonl")
     for number in range(ENDS["deployed"]):
         project, train = f"deployed-{number}", training[number * 64 : number * 64 + 64]
@@ -98,7 +107,7 @@ def _drop_all(local: LocalStack) -> None:
         local.drop_project(f"rejected-{number}", [*training[:20], b"{not json\n"], HELD_OUT, **QUICK)
     for end in ("declined", "cancelled"):  # those that are cancelled have to wait long enough for it
         for number in range(ENDS[end]):
-            local.drop_project(f"{end}-{number}", training[number * 20 : number * 20 + 20], HELD_OUT, **unworthy)
+            local.drop_project(f"{end}-{number}", training[number * 20 : number * 20 + 20], HELD_OUT, **UNWORTHY)
 
 
 def _cancel(local: LocalStack) -> None:
@@ -131,8 +140,8 @@ def test_all_hundred_runs_end_as_they_should_though_hosts_die_all_the_time(local
         assert run.status in (run.project.split("-")[0], "duplicate")
 
 
-def test_nothing_is_lost_or_doubled(local: LocalStack, kills: int) -> None:
-    assert ledger.problems(local) == []
+def test_nothing_is_lost_or_doubled(local: LocalStack, receiver: Receiver, kills: int) -> None:
+    assert ledger.problems(local, receiver) == []
     jobs = Counter((job["name"].split("-")[2], job["status"]) for job in local.jobs())
     print(f"jobs: {dict(jobs)}")
     trained = ENDS["declined"] + ENDS["deployed"]
