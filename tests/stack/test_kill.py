@@ -64,14 +64,27 @@ PROJECTS = {"stopped": Status.TRAINING, "taken-back": Status.DEPLOYING, "whole-w
 ENDS = {"stopped": "cancelled", "taken-back": "rolled_back", "whole-way": "deployed"}
 
 
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    server = Receiver()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def telling(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[LocalStack]:
+    settings = {"INLINE_VALIDATION_MAX_BYTES": "1000", "JOB_POLL_S": "5", **ledger.telling(receiver)}
+    running = LocalStack(tmp_path_factory.mktemp("kills") / "stack", settings)
+    yield running
+    running.down()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_runs_killed_with_the_whole_stack_in_each_status_end_as_if_nothing_had_happened(
-    tmp_path_factory: pytest.TempPathFactory,
+    telling: LocalStack, receiver: Receiver
 ) -> None:
-    receiver = Receiver()
-    settings = {"INLINE_VALIDATION_MAX_BYTES": "1000", "JOB_POLL_S": "5", **ledger.telling(receiver)}
-    local = LocalStack(tmp_path_factory.mktemp("kills") / "stack", settings)
+    local = telling
     killed: dict[str, int] = {}
     for project, cancelled_in in PROJECTS.items():
         approval = "required" if project == "whole-way" else "automatic"
@@ -88,8 +101,6 @@ def test_runs_killed_with_the_whole_stack_in_each_status_end_as_if_nothing_had_h
     print(f"{len(killed)} kills of everything: {killed}")
     assert killed.keys() == {status.value for status in Status if status not in TERMINAL}
     assert ledger.problems(local, receiver) == []
-    local.down()
-    receiver.close()
 
 
 def _kill_in_each_status(local: LocalStack, project: str, cancelled_in: Status | None, killed: dict[str, int]) -> Run:
