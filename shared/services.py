@@ -23,13 +23,17 @@ def build_run_store(url: str) -> RunStore:
 
 
 @cache
-def build_event_bus(url: str) -> EventBus:
-    """One bus per URL and process: receivers wake at once when a sender shares their object.
+def build_event_bus(url: str, identity_client_id: str | None = None) -> EventBus:
+    """One bus per URL and process: receivers wake at once when a sender shares their object, and links stay open.
 
     Raises InvalidInput `unsupported_url` for a scheme no client is built for.
     """
     if url.startswith("sqlite:"):
         return SqliteEventBus(path_of(url, "sqlite"), TOPOLOGY, SystemClock())
+    if url.startswith(("sb:", "Endpoint=")):
+        from shared.clients.service_bus import ServiceBusEventBus
+
+        return ServiceBusEventBus(url, TOPOLOGY, identity_client_id=identity_client_id)
     raise _unsupported("EVENT_BUS_URL", url)
 
 
@@ -54,7 +58,7 @@ def build_services(settings: Settings) -> Services:
     return Services(
         clock=SystemClock(),
         store=build_run_store(settings.run_store_url),
-        bus=build_event_bus(settings.event_bus_url),
+        bus=build_event_bus(settings.event_bus_url, settings.azure_client_id),
         blobs=build_blob_store(settings.blob_store_url),
         launcher=azure_ml,
         models=azure_ml,
