@@ -23,7 +23,7 @@ from azure.servicebus.exceptions import MessageSizeExceededError
 
 from shared.clients.service_bus_errors import translated
 from shared.clients.service_bus_links import TIMEOUT_S, Link, connect
-from shared.domain.errors import LockLost
+from shared.domain.errors import LockLost, Transient
 from shared.domain.topology import Topology
 from shared.message_rules import already_dead_lettered, check, unknown_entity
 from shared.ports import DEAD_LETTERS, Message, ReceivedMessage
@@ -84,12 +84,20 @@ class ServiceBusEventBus:
         """Lock the next message, whatever `max_messages`; waits up to `wait_s` for it (0.2 s at least)."""
         link = self._known(self._receivers, entity)
         deadline = time.monotonic() + wait_s
+        broken = False
         while True:
             found: list[ServiceBusReceivedMessage] = []
-            with translated(entity), link.use_patiently(deadline) as receiver:
-                if receiver is not None and not self._closed.is_set():
-                    look_s = min(max(deadline - time.monotonic(), _SHORTEST_LOOK_S), _TURN_S)
-                    found = receiver.receive_messages(max_message_count=1, max_wait_time=look_s)
+            try:
+                with translated(entity), link.use_patiently(deadline) as receiver:
+                    if receiver is not None and not self._closed.is_set():
+                        look_s = min(max(deadline - time.monotonic(), _SHORTEST_LOOK_S), _TURN_S)
+                        found = receiver.receive_messages(max_message_count=1, max_wait_time=look_s)
+            except Transient:
+                # A turn leaves the SDK no time to connect again by itself; the next use does.
+                if broken:
+                    raise
+                broken = True
+                continue
             if found or self._closed.is_set() or time.monotonic() >= deadline:
                 return [self._hold(entity, one) for one in found]
 

@@ -60,8 +60,8 @@ class Running:
         self._do(lambda: None)
 
     def clear(self) -> None:
-        """Remove every message."""
-        self._do(self._emulator.broker.clear)
+        """Remove every message, and every failure that was asked for."""
+        self._do(self._emulator.service.clear)
 
     def fail_next(self, entity: str, condition: str, times: int = 1) -> None:
         self._do(lambda: self._emulator.service.fail_next(entity, condition, times))

@@ -62,6 +62,10 @@ class ServiceBus:
         """Answer the next sends to a queue or topic with an error condition."""
         self._failures[entity.lower()] = [condition] * times
 
+    def clear(self) -> None:
+        self._failures.clear()
+        self.broker.clear()
+
     def connected(self, connection: Connection) -> None:
         self.connections.add(connection)
 
