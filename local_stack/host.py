@@ -69,6 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
         logger.warning("some functions did not finish; their messages come again")
         logging.shutdown()
         os._exit(0)  # a worker thread cannot be ended, and a normal exit would wait for it
+    bus.close()  # gives back what Service Bus pushed to us since the last look
     return 0
 
 

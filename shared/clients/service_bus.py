@@ -13,6 +13,7 @@ from typing import Any
 
 from azure.servicebus import (
     ServiceBusMessage,
+    ServiceBusMessageBatch,
     ServiceBusReceivedMessage,
     ServiceBusReceiver,
     ServiceBusSender,
@@ -76,9 +77,11 @@ class ServiceBusEventBus:
             check(message)
         if not messages:
             return
-        with translated(destination, messages[0].id), link.use() as sender:
+        with translated(destination), link.use() as sender:
             for batch in _batches(sender, [_outgoing(message) for message in messages]):
-                sender.send_messages(batch, timeout=TIMEOUT_S)
+                alone = batch.message_id if isinstance(batch, ServiceBusMessage) else None
+                with translated(destination, alone or ""):
+                    sender.send_messages(batch, timeout=TIMEOUT_S)
 
     def receive(self, entity: str, *, max_messages: int, wait_s: float) -> list[ReceivedMessage]:
         """Lock the next message, whatever `max_messages`; waits up to `wait_s` for it (0.2 s at least)."""
@@ -147,11 +150,11 @@ class ServiceBusEventBus:
         return Link(lambda: self._client.get_queue_sender(name))
 
     def _receiver(self, entity: str) -> Link[ServiceBusReceiver]:
-        options = {"sub_queue": ServiceBusSubQueue.DEAD_LETTER} if entity.endswith(DEAD_LETTERS) else {}
+        sub_queue = ServiceBusSubQueue.DEAD_LETTER if entity.endswith(DEAD_LETTERS) else None
         topic, _, subscription = entity.removesuffix(DEAD_LETTERS).partition("/")
         if subscription:
-            return Link(lambda: self._client.get_subscription_receiver(topic, subscription, **options))
-        return Link(lambda: self._client.get_queue_receiver(topic, **options))
+            return Link(lambda: self._client.get_subscription_receiver(topic, subscription, sub_queue=sub_queue))
+        return Link(lambda: self._client.get_queue_receiver(topic, sub_queue=sub_queue))
 
     def _hold(self, entity: str, message: ServiceBusReceivedMessage) -> ReceivedMessage:
         assert message.locked_until_utc is not None
@@ -204,12 +207,14 @@ def _outgoing(message: Message) -> ServiceBusMessage:
         message.body,
         message_id=message.id,
         subject=message.subject,
-        application_properties=dict(message.properties),
+        application_properties={**message.properties},
         scheduled_enqueue_time_utc=message.scheduled_at,
     )
 
 
-def _batches(sender: ServiceBusSender, messages: list[ServiceBusMessage]) -> Iterator[Any]:
+def _batches(
+    sender: ServiceBusSender, messages: list[ServiceBusMessage]
+) -> Iterator[ServiceBusMessage | ServiceBusMessageBatch]:
     """As few batches as hold them all; a message alone is sent without one, for which it might be too large."""
     while messages:
         batch = sender.create_message_batch()

@@ -21,7 +21,7 @@ _EMULATOR_FIELDS = ("Endpoint", "SharedAccessKeyName", "SharedAccessKey", "UseDe
 TIMEOUT_S = 30.0
 _ATTEMPT_S = 10.0
 
-Handler = TypeVar("Handler", ServiceBusSender, ServiceBusReceiver)
+Handler = TypeVar("Handler", bound=ServiceBusSender | ServiceBusReceiver)
 
 
 def connect(url: str, identity_client_id: str | None) -> ServiceBusClient:
