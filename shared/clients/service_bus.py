@@ -41,7 +41,8 @@ class ServiceBusEventBus:
     """One sender and one receiver per entity, for all threads of the process.
 
     `receive` returns one message at a time: asked for more, the SDK would hold back the first for 0.2 s to see
-    whether others follow, and one that comes while nobody receives would be locked for nothing.
+    whether others follow. A look that finds nothing leaves the service free to push one message to us; if nobody
+    receives here by then, the SDK gives it back within five seconds, which counts as no delivery.
 
     A message can be settled by the process that received it, also after its connection broke. Another process gets
     LockLost: the SDK has no way to settle with a token alone.
@@ -61,7 +62,7 @@ class ServiceBusEventBus:
     def close(self) -> None:
         """Close all connections; a waiting `receive` returns nothing. Locks stay until they expire."""
         self._closed.set()
-        links = [*self._senders.values(), *self._receivers.values()]
+        links: list[Link[Any]] = [*self._senders.values(), *self._receivers.values()]
         with ThreadPoolExecutor(len(links)) as pool:  # the SDK sleeps up to a second for each
             for closing in [pool.submit(link.close) for link in links]:
                 closing.result()
@@ -69,8 +70,9 @@ class ServiceBusEventBus:
     def send(self, destination: str, messages: Sequence[Message]) -> None:
         """Durably accept messages for a queue or a topic, in one batch if they fit into one.
 
-        Of several batches the first may have been accepted when a later one fails. Raises PermanentFailure if
-        there is no such queue or topic, InvalidInput for a message that Service Bus refuses, Transient else.
+        Of several batches the first may have been accepted when a later one fails, and where an answer was lost
+        the SDK sends again: a message may be there twice, under its one id. Raises PermanentFailure if there is
+        no such queue or topic, InvalidInput for a message that Service Bus refuses, Transient else.
         """
         link = self._known(self._senders, destination)
         for message in messages:
@@ -92,7 +94,7 @@ class ServiceBusEventBus:
             found: list[ServiceBusReceivedMessage] = []
             try:
                 with translated(entity), link.use_patiently(deadline) as receiver:
-                    if receiver is not None and not self._closed.is_set():
+                    if receiver is not None:
                         look_s = min(max(deadline - time.monotonic(), _SHORTEST_LOOK_S), _TURN_S)
                         found = receiver.receive_messages(max_message_count=1, max_wait_time=look_s)
             except Transient:
@@ -203,11 +205,12 @@ class ServiceBusEventBus:
 
 
 def _outgoing(message: Message) -> ServiceBusMessage:
+    properties: dict[str | bytes, Any] = dict(message.properties.items())
     return ServiceBusMessage(
         message.body,
         message_id=message.id,
         subject=message.subject,
-        application_properties={**message.properties},
+        application_properties=properties,
         scheduled_enqueue_time_utc=message.scheduled_at,
     )
 

@@ -62,26 +62,28 @@ class Link(Generic[Handler]):
         self._create = create
         self._handler: Handler | None = None
         self._turn = threading.Condition()
-        self._busy = False
+        self._busy = self._closed = False
         self._urgent = 0
 
     @contextmanager
     def use(self) -> Iterator[Handler]:
-        """The open handler, before anybody who waits for messages."""
+        """The open handler, before anybody who waits for messages. Raises RuntimeError after `close`."""
         with self._turn:
             self._urgent += 1
             self._turn.wait_for(lambda: not self._busy)
             self._urgent -= 1
+            if self._closed:
+                raise RuntimeError("the bus is closed")
             self._busy = True
         with self._opened() as handler:
             yield handler
 
     @contextmanager
     def use_patiently(self, deadline: float) -> Iterator[Handler | None]:
-        """The open handler once nobody else needs it; None if that is after `deadline` (monotonic)."""
+        """The open handler once nobody else needs it; None if that is after `deadline` (monotonic) or `close`."""
         with self._turn:
             wait_s = max(0.0, deadline - time.monotonic())
-            free = self._turn.wait_for(lambda: not self._busy and not self._urgent, wait_s)
+            free = self._turn.wait_for(lambda: not self._busy and not self._urgent, wait_s) and not self._closed
             self._busy = self._busy or free
         if not free:
             yield None
@@ -90,9 +92,11 @@ class Link(Generic[Handler]):
             yield handler
 
     def close(self) -> None:
-        """After whoever uses it now; gives back what was received and not handed out."""
+        """After whoever uses it now; gives back what was pushed to us and not received."""
         with self._turn:
             self._turn.wait_for(lambda: not self._busy)
+            self._closed = True
+            self._turn.notify_all()
             if self._handler is not None:
                 self._handler.close()
 

@@ -132,6 +132,18 @@ def test_another_process_cannot_settle_with_the_token(bus: ServiceBusEventBus, e
     other.close()
 
 
+def test_what_was_pushed_to_a_receiver_that_went_idle_comes_free_and_counts_as_no_delivery(
+    bus: ServiceBusEventBus, emulator: Running
+) -> None:
+    assert bus.receive("orders", max_messages=1, wait_s=0) == []
+    bus.send("orders", [message("m1")])  # goes to the look that found nothing
+    other = ServiceBusEventBus(emulator.url, TOPOLOGY)
+    received = receive_one(other, wait_s=10)
+    assert (received.message.id, received.delivery_count) == ("m1", 1)
+    other.complete(received)
+    other.close()
+
+
 def test_settling_does_not_wait_for_a_receiver_that_waits(bus: ServiceBusEventBus) -> None:
     bus.send("orders", [message("m1")])
     received = receive_one(bus)

@@ -43,8 +43,7 @@ class Emulator:
 
     def close(self) -> None:
         self._server.close()
-        for connection in list(self.service.connections):
-            connection.transport.abort()
+        self.service.drop_connections()
         self._store.close()
 
 
@@ -68,7 +67,7 @@ class Running:
 
     def drop_connections(self) -> None:
         """As a network does: no frame says good-bye."""
-        self._do(lambda: [one.transport.abort() for one in list(self._emulator.service.connections)])
+        self._do(self._emulator.service.drop_connections)
 
     def _do(self, action: Callable[[], T]) -> T:
         async def on_loop() -> T:

@@ -66,6 +66,10 @@ class ServiceBus:
         self._failures.clear()
         self.broker.clear()
 
+    def drop_connections(self) -> None:
+        for connection in list(self.connections):
+            connection.transport.abort()
+
     def connected(self, connection: Connection) -> None:
         self.connections.add(connection)
 
