@@ -22,7 +22,7 @@ from local_stack.functions_host import Host
 from shared.domain.topology import Topology
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
-from shared.ports import Message
+from shared.ports import EventBus, Message
 
 MESSAGES, ROUNDS = 100, 2
 PAUSES_S = (0.05, 0.15)  # an event now and then, as in the pipeline; never a queue that is full
@@ -105,7 +105,7 @@ def send_all(sender: Any, path: Path, shared: Any, messages: int, seed: int) -> 
 
 
 @contextmanager
-def functions_host(path: Path, entered: Entered) -> Iterator[SqliteEventBus]:
+def hosted(bus: EventBus, state: Path, entered: Entered) -> Iterator[None]:
     """An azure-functions app in the local host, with the product's host.json."""
     app = func.FunctionApp()
 
@@ -113,18 +113,25 @@ def functions_host(path: Path, entered: Entered) -> Iterator[SqliteEventBus]:
         entered(int(msg.get_body()))
 
     app.service_bus_queue_trigger(arg_name="msg", queue_name="work", connection="ServiceBusConnection")(handle)
-    with closing(SqliteEventBus(path, TOPOLOGY, SystemClock())) as bus:
-        host_json, state = REPOSITORY / "host.json", path.with_suffix(".state")
-        host = Host(app, bus, host_json=host_json, environment={}, state_folder=state)
-        host.start()
-        try:
-            yield bus
-        finally:
-            host.stop()
+    host = Host(app, bus, host_json=REPOSITORY / "host.json", environment={}, state_folder=state)
+    host.start()
+    try:
+        yield
+    finally:
+        host.stop()
 
 
 @contextmanager
-def bus_sender(path: Path, shared: SqliteEventBus | None) -> Iterator[Send]:
+def functions_host(path: Path, entered: Entered) -> Iterator[EventBus]:
+    with (
+        closing(SqliteEventBus(path, TOPOLOGY, SystemClock())) as bus,
+        hosted(bus, path.with_suffix(".state"), entered),
+    ):
+        yield bus
+
+
+@contextmanager
+def bus_sender(path: Path, shared: EventBus | None) -> Iterator[Send]:
     bus = shared or SqliteEventBus(path, TOPOLOGY, SystemClock())
 
     def send(sent_ns: int) -> None:

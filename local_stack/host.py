@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings()
         app, host_json = load_app(options.app)
-        bus = build_event_bus(settings.event_bus_url)
+        bus = build_event_bus(settings.event_bus_url, settings.azure_client_id)
         # A setting nobody set has its default in Settings; in Azure every one is an app setting.
         defaults = {name.upper(): str(value) for name, value in settings if value is not None}
         host = Host(
@@ -69,6 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
         logger.warning("some functions did not finish; their messages come again")
         logging.shutdown()
         os._exit(0)  # a worker thread cannot be ended, and a normal exit would wait for it
+    bus.close()  # gives back what Service Bus pushed to us since the last look
     return 0
 
 

@@ -132,13 +132,13 @@ class EventBus(Protocol):
         """Durably accept messages for a queue or a topic; raises Transient if not accepted."""
 
     def receive(self, entity: str, *, max_messages: int, wait_s: float) -> list[ReceivedMessage]:
-        """Lock up to `max_messages`; waits up to `wait_s` for the first one."""
+        """Lock up to `max_messages`, perhaps fewer than there are; waits up to `wait_s` for the first one."""
 
     def peek(self, entity: str, *, limit: int) -> list[ReceivedMessage]:
         """Up to `limit` messages from the oldest on, locked and scheduled ones too, without locking any.
 
-        `delivery_count` is what it is by now, 0 if nobody received the message. `lock_token` is empty, so
-        that what was only seen cannot be settled (LockLost); `locked_until` is the moment of looking.
+        `delivery_count` is the number of deliveries that failed: abandoned, or their lock expired. `lock_token` is
+        empty, so that what was only seen cannot be settled (LockLost); `locked_until` is the moment of looking.
         """
 
     def complete(self, received: ReceivedMessage) -> None:

@@ -25,8 +25,8 @@ def build_run_store(url: str) -> RunStore:
 
 
 @cache
-def build_event_bus(url: str) -> EventBus:
-    """One bus per URL and process: receivers wake at once when a sender shares their object.
+def build_event_bus(url: str, identity_client_id: str | None = None) -> EventBus:
+    """One bus per URL and process: receivers wake at once when a sender shares their object, and links stay open.
 
     `sqlite:PATH?lock_s=SECONDS` sets how long a message stays locked to a host that died; 60 as in Azure if not given.
     Raises InvalidInput `unsupported_url` for a scheme no client is built for.
@@ -36,6 +36,10 @@ def build_event_bus(url: str) -> EventBus:
         lock_s = float(dict(parse_qsl(options)).get("lock_s", TOPOLOGY.lock_duration_s))
         topology = replace(TOPOLOGY, lock_duration_s=lock_s)
         return SqliteEventBus(path_of(address, "sqlite"), topology, SystemClock())
+    if url.startswith(("sb:", "Endpoint=")):
+        from shared.clients.service_bus import ServiceBusEventBus
+
+        return ServiceBusEventBus(url, TOPOLOGY, identity_client_id=identity_client_id)
     raise _unsupported("EVENT_BUS_URL", url)
 
 
@@ -60,7 +64,7 @@ def build_services(settings: Settings) -> Services:
     return Services(
         clock=SystemClock(),
         store=build_run_store(settings.run_store_url),
-        bus=build_event_bus(settings.event_bus_url),
+        bus=build_event_bus(settings.event_bus_url, settings.azure_client_id),
         blobs=build_blob_store(settings.blob_store_url),
         launcher=azure_ml,
         models=azure_ml,

@@ -12,17 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from shared.domain.errors import FailureClass, InvalidInput, LockLost, PermanentFailure
+from shared.domain.errors import LockLost
 from shared.domain.topology import Topology
 from shared.embedded.clock import from_microseconds, to_microseconds
 from shared.embedded.sqlite import Database
+from shared.message_rules import already_dead_lettered, check, unknown_entity
 from shared.ports import DEAD_LETTERS, Clock, Message, ReceivedMessage
 
 MAX_DELIVERY_COUNT_EXCEEDED = "MaxDeliveryCountExceeded"
-
-# Limits of Service Bus (Standard); here so that a laptop refuses what Azure would.
-MAX_MESSAGE_BYTES = 256 * 1024
-MAX_ID_CHARACTERS = 128
 
 # A waiting receiver hears of messages sent through its own bus object at once. For those of other
 # processes, and for locks and schedules that fall due, it looks again, ever more seldom.
@@ -162,7 +159,7 @@ class SqliteEventBus:
         Raises InvalidInput if it comes from a dead-letter queue: those have none of their own.
         """
         if received.entity.endswith(DEAD_LETTERS):
-            raise InvalidInput("already_dead_lettered", f"message {received.message.id} is a dead letter")
+            raise already_dead_lettered(received.message)
         with self._database.write() as connection:
             self._require_lock(connection, received)
             self._bury(connection, received.entity, received.sequence_number, reason, description)
@@ -201,11 +198,11 @@ class SqliteEventBus:
             return {destination: None}
         if destination in self._topology.topics:
             return {f"{destination}/{one.name}": one.subjects for one in self._topology.topics[destination]}
-        raise _unknown(destination)
+        raise unknown_entity(destination)
 
     def _require(self, entity: str) -> None:
         if entity not in self._arrived:
-            raise _unknown(entity)
+            raise unknown_entity(entity)
 
     def _lock_messages(self, entity: str, max_messages: int) -> list[ReceivedMessage]:
         self._bring_up_to_date(entity)
@@ -218,8 +215,7 @@ class SqliteEventBus:
             rows = _next(connection, entity, max_messages)
             tokens = [uuid.uuid4().hex for _ in rows]
             connection.executemany(
-                "UPDATE messages SET due_at = ?, lock_token = ?, delivery_count = delivery_count + 1"
-                " WHERE sequence = ?",
+                "UPDATE messages SET due_at = ?, lock_token = ? WHERE sequence = ?",
                 [(locked_until, token, row[0]) for token, row in zip(tokens, rows, strict=True)],
             )
         received = [_message_of(entity, token, locked_until, *row) for token, row in zip(tokens, rows, strict=True)]
@@ -238,15 +234,19 @@ class SqliteEventBus:
                     if lock_token is None:
                         _deliver_schedule(connection, sequence)
                     else:
-                        self._unlock(connection, name, sequence, delivery_count)
+                        self._unlock(connection, name, sequence, delivery_count + 1)
 
-    def _unlock(self, connection: sqlite3.Connection, entity: str, sequence: int, delivery_count: int) -> None:
+    def _unlock(self, connection: sqlite3.Connection, entity: str, sequence: int, attempts: int) -> None:
+        """After a delivery that failed, the `attempts`th: only now it counts, as in the service."""
+        connection.execute(
+            "UPDATE messages SET due_at = NULL, lock_token = NULL, delivery_count = ? WHERE sequence = ?",
+            (attempts, sequence),
+        )
         limit = self._topology.max_delivery_count
-        if delivery_count >= limit and not entity.endswith(DEAD_LETTERS):
-            description = f"the message was delivered {delivery_count} times, the maximum is {limit}"
+        if attempts >= limit and not entity.endswith(DEAD_LETTERS):
+            description = f"the message was delivered {attempts} times, the maximum is {limit}"
             self._bury(connection, entity, sequence, MAX_DELIVERY_COUNT_EXCEEDED, description)
             return
-        connection.execute("UPDATE messages SET due_at = NULL, lock_token = NULL WHERE sequence = ?", (sequence,))
         self._arrived[entity].notify_all()
 
     def _bury(self, connection: sqlite3.Connection, entity: str, sequence: int, reason: str, description: str) -> None:
@@ -266,28 +266,11 @@ class SqliteEventBus:
             raise LockLost(received.message.id)
 
 
-def _unknown(entity: str) -> PermanentFailure:
-    # A platform that was not set up as the program expects; no fault of whoever brought the data.
-    return PermanentFailure(FailureClass.PLATFORM, "unknown_entity", f"the bus has no entity {entity}", entity)
-
-
 def _row(message: Message, now: int) -> tuple[Any, ...]:
     """The columns from due_at to body; raises InvalidInput for what Service Bus would refuse."""
-    if not 1 <= len(message.id) <= MAX_ID_CHARACTERS:
-        raise InvalidInput(
-            "bad_message_id", f"a message id has 1 to {MAX_ID_CHARACTERS} characters: {message.id!r}", "id"
-        )
+    check(message)
     properties = json.dumps(message.properties)
-    size = len(message.body) + len(properties) + len(message.subject.encode()) + len(message.id.encode())
-    if size > MAX_MESSAGE_BYTES:
-        raise InvalidInput(
-            "message_too_large", f"message {message.id} has {size} bytes, the maximum is {MAX_MESSAGE_BYTES}"
-        )
-    scheduled_at = None
-    if message.scheduled_at is not None:
-        if message.scheduled_at.tzinfo is None:
-            raise InvalidInput("naive_time", f"message {message.id} is scheduled without a time zone", "scheduled_at")
-        scheduled_at = to_microseconds(message.scheduled_at)
+    scheduled_at = None if message.scheduled_at is None else to_microseconds(message.scheduled_at)
     due_at = scheduled_at if scheduled_at is not None and scheduled_at > now else None
     return due_at, now, message.id, message.subject, properties, scheduled_at, message.body
 

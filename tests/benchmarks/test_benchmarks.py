@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import latency, transitions, validation
+from benchmarks import latency, service_bus, transitions, validation
 from benchmarks.measure import Row, percentile
 
 
@@ -36,6 +36,13 @@ def test_latency_is_measured_in_one_process_and_across_two(monkeypatch: pytest.M
     rows = latency.run(messages=3)
     assert_whole(rows)
     assert Counter(row.name.split(", ")[1] for row in rows) == {"one process": 4, "two processes": 2}
+
+
+def test_service_bus_is_measured_beside_the_embedded_bus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "PAUSES_S", (0.0, 0.01))
+    rows = service_bus.run(messages=5, events=4)
+    assert_whole(rows)
+    assert [row.unit for row in rows] == ["1/s", "1/s", "1/s", "ms", "ms"]
 
 
 def test_validation_is_measured_beside_a_parser_and_a_checker() -> None:

@@ -54,8 +54,14 @@ class BusBackend:
     max_message_bytes: int
 
     def take(self, entity: str, at_most: int = 100) -> list[ReceivedMessage]:
-        """What can be received now."""
-        return self.bus.receive(entity, max_messages=at_most, wait_s=self.patience_s)
+        """What can be received now: a bus may hand it out in several portions."""
+        taken: list[ReceivedMessage] = []
+        while len(taken) < at_most:
+            more = self.bus.receive(entity, max_messages=at_most - len(taken), wait_s=self.patience_s)
+            if not more:
+                break
+            taken += more
+        return taken
 
 
 @dataclass

@@ -114,7 +114,9 @@ def test_peeking_shows_what_is_locked_and_what_is_scheduled(bused: BusBackend) -
     held = take_one(bused)
     seen = {one.message.id: one for one in bused.bus.peek(QUEUE, limit=10)}
     assert set(seen) == {"held", "later"}
-    assert (seen["held"].delivery_count, seen["later"].delivery_count) == (1, 0)
+    # Service Bus counts a delivery "when a message lock expires or the message is explicitly abandoned"
+    # (documentation of ServiceBusReceivedMessage.delivery_count), so the one under way does not show yet.
+    assert (seen["held"].delivery_count, seen["later"].delivery_count) == (0, 0)
     bused.bus.complete(held)
     assert ids(bused.bus.peek(QUEUE, limit=10)) == ["later"]
 
@@ -542,12 +544,12 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.bus.depth(DEAD) == len(self.dead)
 
 
-def test_a_queue_behaves_as_its_model(open_bus: OpenBus) -> None:
+def test_a_queue_behaves_as_its_model(open_bus: OpenBus, model_examples: int) -> None:
     machine = type("Machine", (QueueMachine,), {"open_bus": staticmethod(open_bus)})
     run_state_machine(
         machine,
         settings=settings(
-            max_examples=60,
+            max_examples=model_examples,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],

@@ -16,10 +16,14 @@ from shared.ports import Services
 
 
 @pytest.fixture
-def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
-    for name in ("state.db", "bus.db"):
-        setting = {"state.db": "RUN_STORE_URL", "bus.db": "EVENT_BUS_URL"}[name]
-        monkeypatch.setenv(setting, f"sqlite:///{tmp_path / name}")
+def bus_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'bus.db'}"
+
+
+@pytest.fixture
+def services(tmp_path: Path, bus_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
+    monkeypatch.setenv("RUN_STORE_URL", f"sqlite:///{tmp_path / 'state.db'}")
+    monkeypatch.setenv("EVENT_BUS_URL", bus_url)
     monkeypatch.setenv("BLOB_STORE_URL", f"file:{tmp_path / 'blobs'}")
     _forget()
     found = composition.services()
