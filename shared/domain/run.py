@@ -96,6 +96,7 @@ class RolloutRef(Frozen):
     scoring_uri: str | None = None
     unreachable_since: datetime | None = Field(default=None, description="first of the probes without answer")
     failing_since: datetime | None = Field(default=None, description="first of the probes with some answers only")
+    back_since: datetime | None = Field(default=None, description="when a rollback's traffic was first seen")
 
 
 class ValidationSummary(Frozen):

@@ -28,6 +28,8 @@ NOTICEABLE_S = 1.0
 UNREACHABLE_ALLOWANCE = timedelta(minutes=2)
 # and less while it is given requests that the old deployment would answer.
 UNREACHABLE_WITH_TRAFFIC_ALLOWANCE = timedelta(seconds=10)
+# What a candidate that is taken back is about to answer, it may, before it is deleted.
+LAST_ANSWERS = timedelta(seconds=10)
 NOT_ANSWERING, REQUESTS_FAIL = "not_answering", "requests_fail"
 _UNMARKED = {"unreachable_since": None, "failing_since": None}
 
@@ -199,6 +201,12 @@ def _finish_rollback(event: DeploymentProbed, run: Run, rollout: RolloutRef, ser
     if event.traffic != rollout.previous:
         _ask_for_previous(rollout, services)
         return None
+    if rollout.step > 0 and event.state == "succeeded":  # it had traffic and is up
+        if rollout.back_since is None:
+            changes = {"rollout": rollout.model_copy(update={"back_since": event.time})}
+            return Outcome(status=Status.ROLLING_BACK, changes=changes, note="the traffic is back")
+        if event.time - rollout.back_since < LAST_ANSWERS:
+            return None
     try:
         services.models.begin_delete_deployment(rollout.endpoint, rollout.deployment)
     except (Transient, PermanentFailure):  # a shift asked for earlier came through only now

@@ -155,6 +155,20 @@ def test_a_bad_candidate_is_taken_back_at_once(
     assert platform.asked[-1] == f"delete {NEW}"
 
 
+def test_a_candidate_may_finish_what_it_answers_before_it_is_deleted(
+    run: Run, ports: Services, platform: Traffic
+) -> None:
+    run = after(run, advance_rollout(probe(run), run, ports))
+    run = after(run, advance_rollout(probe(run, answers_as_evaluated=0), run, ports))
+    run = after(run, advance_rollout(probe(run, traffic={OLD: 100}), run, ports))
+    assert run.status is Status.ROLLING_BACK
+    soon, late = run.updated_at + timedelta(seconds=9), run.updated_at + timedelta(seconds=10)
+    assert advance_rollout(probe(run, time=soon, traffic={OLD: 100}), run, ports) is None
+    assert f"delete {NEW}" not in platform.asked
+    assert facts(advance_rollout(probe(run, time=late, traffic={OLD: 100}), run, ports)) == ["model.rolled_back"]
+    assert platform.asked[-1] == f"delete {NEW}"
+
+
 @pytest.mark.parametrize(("latency_s", "previous_latency_s"), [(3.0, 1.0), (0.9, 0.1), (9.0, None)])
 def test_a_candidate_a_little_slower_or_beyond_compare_goes_on(
     run: Run, ports: Services, latency_s: float, previous_latency_s: float | None
