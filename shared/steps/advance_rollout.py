@@ -28,7 +28,7 @@ NOTICEABLE_S = 1.0
 UNREACHABLE_ALLOWANCE = timedelta(minutes=2)
 # and less while it is given requests that the old deployment would answer.
 UNREACHABLE_WITH_TRAFFIC_ALLOWANCE = timedelta(seconds=10)
-# What a candidate that is taken back is about to answer, it may, before it is deleted.
+# A candidate that is taken back may finish what it is answering before it is deleted.
 LAST_ANSWERS = timedelta(seconds=10)
 NOT_ANSWERING, REQUESTS_FAIL = "not_answering", "requests_fail"
 _UNMARKED = {"unreachable_since": None, "failing_since": None}

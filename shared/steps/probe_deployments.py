@@ -74,7 +74,6 @@ def _ask(run: Run, rollout: RolloutRef, traffic: dict[str, int], scoring_uri: st
         answers_unlike_base=sum(a.text.strip() != q.base.strip() for q, a in pairs),
         prompts_unlike_evaluated=sum(_other_prompt(q, a) for q, a in pairs),
         latency_s=_median_latency(outcomes),
-        # Nothing to compare, and the old one has all the users then: it is left alone.
         previous_latency_s=_previous_latency(run, rollout, expected, services) if pairs else None,
         scoring_uri=scoring_uri,
     )
@@ -108,7 +107,7 @@ def _median_latency(outcomes: list[ChatAnswer | Problem]) -> float | None:
 
 
 def _previous_latency(run: Run, rollout: RolloutRef, expected: list[Expected], services: Services) -> float | None:
-    """None if there is nothing to compare with; the old one's troubles are not the candidate's."""
+    """None if there is nothing to compare; the old one's troubles are not the candidate's."""
     if not rollout.previous:
         return None
     champion = max(rollout.previous, key=lambda name: rollout.previous[name])

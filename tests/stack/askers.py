@@ -21,63 +21,81 @@ def split_of(shares: dict[str, int]) -> Split:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request; times are monotonic seconds. `split` is the traffic's before and after it, None if it changed."""
+    """One request; times are monotonic seconds. `failure` is None for an answer of `deployment`."""
 
     began: float
     ended: float
     failure: str | None
     deployment: str
-    split: Split | None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """At the traffic."""
+
+    began: float
+    ended: float
+    split: Split
 
 
 class Askers:
-    """A few people, each of whom asks again soon after an answer; each answer is noted with the traffic's split."""
+    """Each of the people asks every second and a half, or at once if the last answer took longer.
 
-    PEOPLE, PAUSE_S = 8, 0.4
+    So many, because together they are to ask ten times a second on a machine that is busy with other things too.
+    """
+
+    PEOPLE, EVERY_S, LOOK_EVERY_S = 24, 1.5, 0.05
 
     def __init__(self, local: LocalStack, endpoint: str, scoring_uri: str) -> None:
         self._local, self._endpoint = local, endpoint
         self._url = f"{scoring_uri.rstrip('/')}/v1/chat/completions"
         self._enough = Event()
         self.asked: list[Asked] = []
+        self.looks: list[Look] = []
 
     def __enter__(self) -> Askers:
         self._began = time.monotonic()
-        self._pool = ThreadPoolExecutor(self.PEOPLE)
-        self._asking: list[Future[None]] = [self._pool.submit(self._ask) for _ in range(self.PEOPLE)]
+        self._http = httpx.Client(timeout=60, trust_env=False, headers={"authorization": "Bearer local"})
+        self._pool = ThreadPoolExecutor(self.PEOPLE + 1)
+        self._busy: list[Future[None]] = [self._pool.submit(self._look)]
+        self._busy += [self._pool.submit(self._ask, number) for number in range(self.PEOPLE)]
         return self
 
     def __exit__(self, *_: object) -> None:
         self._enough.set()
         self._pool.shutdown()
+        self._http.close()
         self.per_second = len(self.asked) / (time.monotonic() - self._began)
-        for person in self._asking:
-            person.result()
+        for thread in self._busy:
+            thread.result()
 
     def failed(self) -> list[Asked]:
         return [asked for asked in self.asked if asked.failure is not None]
 
     def by_split(self) -> dict[Split, Counter[str]]:
-        """How many each deployment answered, by the split they were asked under."""
+        """How many each deployment answered under each split; without requests during which it changed."""
         counted: dict[Split, Counter[str]] = defaultdict(Counter)
         for asked in self.asked:
-            if asked.failure is None and asked.split is not None:
-                counted[asked.split][asked.deployment] += 1
+            before = [look.split for look in self.looks if look.ended <= asked.began][-1:]
+            during = [look.split for look in self.looks if look.ended > asked.began and look.began < asked.ended]
+            after = [look.split for look in self.looks if look.began >= asked.ended][:1]
+            if asked.failure is None and before and after and len(splits := {*before, *during, *after}) == 1:
+                counted[splits.pop()][asked.deployment] += 1
         return counted
 
-    def _ask(self) -> None:
-        question = {"messages": [{"role": "user", "content": "Expand HN-A2-M06-025-ZN."}], "max_tokens": 2}
-        headers = {"authorization": "Bearer local"}
-        with httpx.Client(timeout=60, trust_env=False) as client:
-            before = self._split()
-            while not self._enough.wait(self.PAUSE_S):
-                began = time.monotonic()
-                answer = client.post(self._url, json=question, headers=headers)
-                ended, after = time.monotonic(), self._split()
-                failure = None if answer.status_code == 200 else f"{answer.status_code} {answer.text}"
-                deployment = answer.headers.get("azureml-model-deployment", "")
-                self.asked.append(Asked(began, ended, failure, deployment, after if after == before else None))
-                before = after
+    def _look(self) -> None:
+        while not self._enough.wait(self.LOOK_EVERY_S):
+            began = time.monotonic()
+            split = split_of(self._local.traffic(self._endpoint))
+            self.looks.append(Look(began, time.monotonic(), split))
 
-    def _split(self) -> Split:
-        return split_of(self._local.traffic(self._endpoint))
+    def _ask(self, number: int) -> None:
+        question = {"messages": [{"role": "user", "content": "Expand HN-A2-M06-025-ZN."}], "max_tokens": 2}
+        due = self._began + self.EVERY_S * number / self.PEOPLE
+        while not self._enough.wait(max(0.0, due - time.monotonic())):
+            began = time.monotonic()
+            answer = self._http.post(self._url, json=question)
+            failure = None if answer.status_code == 200 else f"{answer.status_code} {answer.text}"
+            deployment = answer.headers.get("azureml-model-deployment", "")
+            self.asked.append(Asked(began, time.monotonic(), failure, deployment))
+            due = max(due + self.EVERY_S, time.monotonic())

@@ -42,7 +42,7 @@ FINISH_FIRST = "^[a-z ]+ finish,"
 
 @dataclass(frozen=True)
 class Bad:
-    """How a candidate goes bad, and what the history then says; `fails` of those whom it answers get no answer."""
+    """How a candidate goes bad, and what its history then says; `fails` is the share of requests it fails."""
 
     project: str
     order: dict[str, str]
@@ -133,8 +133,8 @@ def candidates(local: LocalStack, champion: Run) -> Iterator[None]:
     def prepare() -> None:
         held_out = [finish_first(row) for row in rows("eval.jsonl")[:8]]
         for number, bad in enumerate(CANDIDATES, start=1):
-            rows_ = [finish_first(row) for row in training(number)]
-            drop(local, bad.project, rows_, held_out, FINISH_FIRST, approval="required")
+            train = [finish_first(row) for row in training(number)]
+            drop(local, bad.project, train, held_out, FINISH_FIRST, approval="required")
             local.wait(bad.project, {"evaluating", "awaiting_approval"})
 
     with ThreadPoolExecutor(1) as pool:
