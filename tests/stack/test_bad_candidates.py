@@ -29,7 +29,7 @@ from tests.stack.askers import Asked, Askers
 from tests.stack.fickle_server import free_port
 from tests.stack.local import LocalStack, notes, rows, until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1500)]
 
 Run = dict[str, Any]
 
@@ -123,7 +123,7 @@ def _healthy(url: str) -> bool:
 @pytest.fixture(scope="module")
 def champion(local: LocalStack) -> Run:
     drop(local, "champion", training(0), rows("eval.jsonl")[:8], OWN_WORDS)
-    return local.wait("champion", {"deployed"})
+    return local.wait("champion", {"deployed"}, within_s=600)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -135,7 +135,7 @@ def candidates(local: LocalStack, champion: Run) -> Iterator[None]:
         for number, bad in enumerate(CANDIDATES, start=1):
             train = [finish_first(row) for row in training(number)]
             drop(local, bad.project, train, held_out, FINISH_FIRST, approval="required")
-            local.wait(bad.project, {"evaluating", "awaiting_approval"})
+            local.wait(bad.project, {"evaluating", "awaiting_approval"}, within_s=600)
 
     with ThreadPoolExecutor(1) as pool:
         preparing = pool.submit(prepare)
@@ -186,7 +186,7 @@ def share_of(asked: list[Asked], failed: list[Asked]) -> int:
 def test_a_candidate_that_goes_bad_at_a_tenth_of_the_traffic_is_taken_back(
     local: LocalStack, orders: Path, champion: Run, base_url: str, bad: Bad
 ) -> None:
-    run = local.wait(bad.project, {"awaiting_approval"})
+    run = local.wait(bad.project, {"awaiting_approval"}, within_s=600)
     assert run["champion"] == champion["id"]
     assert run["evaluation"]["gains"][1]["low"] > 0
     (orders / f"{run['id']}.json").write_text(json.dumps({**bad.order, "url": base_url}))

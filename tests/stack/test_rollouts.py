@@ -20,15 +20,23 @@ from local_stack import stack
 from tests.stack.askers import Askers, split_of
 from tests.stack.local import TERMINAL, LocalStack, ask, notes, rows, statuses, until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1500)]
 
 Run = dict[str, Any]
 
 ENDPOINT = "line"
 WEAK, FULL = rows("train.jsonl")[:400], rows("train.jsonl")[:800]
 HELD_OUT = rows("eval.jsonl")[:60]
-# Most of the held-out questions are answered right after 400 rows, all after 800.
-GATE = {"slices": [], "gate": {"min_score": 0.3, "min_gain": 0.0, "max_regression": 1.0}}
+# After 400 rows the answers are in the plant's words, after 800 they are right. In between lies a steep curve, at
+# another place for every build of the base model: one grader alone would find 400 rows worth nothing or all.
+GATE = {
+    "graders": [
+        {"name": "own_words", "type": "regex", "pattern": "nickel|zinc|electro|oxide|ptfe|loctite|plain"},
+        {"name": "exact", "type": "string_check", "operation": "eq"},
+    ],
+    "slices": [],
+    "gate": {"min_score": 0.3, "min_gain": 0.0, "max_regression": 1.0},
+}
 # A drop is taken once it is this old; a project that asks for it is trained again this long after a promotion.
 DEBOUNCE_S, RETRAIN_AFTER_S = 4, 45
 
@@ -48,7 +56,7 @@ def seen(local: LocalStack, project: str, status: str, times: int = 1) -> Run:
         assert not found or found[0]["error"] is None, found[0]["error"]
         return found[0] if found and statuses(found[0]).count(status) >= times else None
 
-    return until(look, f"{project} is {status}", within_s=300, every_s=0.1)
+    return until(look, f"{project} is {status}", within_s=600, every_s=0.1)
 
 
 def entered(run: Run, status: str) -> list[str]:
@@ -121,7 +129,7 @@ def unhelpful(local: LocalStack, third: Run) -> Run:
         now = local.run(dropped["id"])
         return now if now["status"] in TERMINAL else None
 
-    return until(over, "its run is over", within_s=280)
+    return until(over, "its run is over", within_s=600)
 
 
 def order_rollback(local: LocalStack) -> dict[str, Any]:
@@ -216,7 +224,7 @@ def test_a_person_rolls_back_and_forward_and_back_again_and_no_request_fails(
 def test_data_that_grew_is_trained_on_once_and_the_better_model_goes_live_by_itself(
     local: LocalStack, first: Run, second: Run, third: Run
 ) -> None:
-    run = local.wait("weak", {"deployed"}, runs=2)
+    run = local.wait("weak", {"deployed"}, runs=2, within_s=600)
     assert [known["id"] for known in local.runs("weak")] == [third["id"], first["id"]]
     assert run["dataset"]["sha256"] == hashlib.sha256(b"".join(FULL)).hexdigest()
     assert (run["requested_by"], run["parent_run"], run["decision"]) == (None, None, None)
