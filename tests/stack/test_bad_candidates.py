@@ -24,6 +24,7 @@ import pytest
 from local_stack.azure_ml.config import ENVIRONMENTS
 from local_stack.base_model import PLACE
 from local_stack.stack import ENVIRONMENTS as ENVIRONMENTS_FILE
+from shared.steps.advance_rollout import LAST_ANSWERS
 from tests.stack import fickle_server
 from tests.stack.askers import Asked, Askers
 from tests.stack.fickle_server import free_port
@@ -213,8 +214,9 @@ def test_a_candidate_that_goes_bad_at_a_tenth_of_the_traffic_is_taken_back(
     assert f"{reason['code']}: {reason['message']}" == told[-1]
     assert events["droptune.model.rolled_back.v1"]["traffic"] == {old: 100}
 
-    failed = askers.failed()
-    assert [one for one in failed if one.began > back] == []
+    assert [one for one in askers.failed() if one.began > back] == []
+    # One that is not answered within that time may be cut off by the candidate's deletion.
+    failed = [one for one in askers.failed() if one.ended - one.began < LAST_ANSWERS.total_seconds()]
     if bad.fails:
         assert 1 <= len(failed) <= math.ceil(share_of(askers.asked, failed) * bad.fails)
     else:
