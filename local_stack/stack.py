@@ -3,7 +3,9 @@
     python -m local_stack.stack up|down|status --root DIR [--port PORT]
 
 `DIR/stack.json` holds what runs where. It outlives a crash, so `up` comes back on the same ports with the
-same state. Exit code 0: done; 1: a part did not start, or (status) does not run.
+same state. `DIR/environments.json`, if there is one, adds to the environments of jobs and deployments, or
+replaces some (`local_stack.azure_ml.config.Environment`). Exit code 0: done; 1: a part did not start, or
+(status) does not run.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ API_PORT = 7071
 READY_WITHIN_S = 90.0
 LOG_LINES_SHOWN, LOG_LINE_CHARACTERS = 30, 240
 PARTS = ("azure_ml", "host")
+ENVIRONMENTS = "environments.json"
 
 
 class StartFailed(Exception):
@@ -92,6 +95,8 @@ class Stack:
         else:
             options = ["--root", f"{self.root / 'azure_ml'}", "--blob-root", f"{self.root / 'blobs'}"]
             options += ["--event-bus", self.event_bus_url]
+            if (environments := self.root / ENVIRONMENTS).exists():
+                options += ["--environments", f"{environments}"]
         return [sys.executable, "-m", f"local_stack.{name}", "--port", f"{self.parts[name].port}", *options]
 
     def environment(self) -> dict[str, str]:
@@ -103,8 +108,6 @@ class Stack:
             "EVENT_BUS_URL": self.event_bus_url,
             "BLOB_STORE_URL": f"file:{self.root / 'blobs'}",
             "AZURE_ML_URL": self.azure_ml_url,
-            "RECONCILE_SCHEDULE": "* * * * * *",
-            "PROBE_SCHEDULE": "* * * * * *",
             "DEFAULT_BASE_MODEL": "droptune/tiny-llama",
             "API_AUTH_URL": "loopback:",
             "OMP_NUM_THREADS": "1",

@@ -189,13 +189,12 @@ TOPOLOGY = Topology(
     },
 )
 
-# Every non-terminal status ends by itself: in a move, or here.
+# Every non-terminal status ends by itself: in a move, or here. Two are set by the recipe: see `deadline`.
 DEADLINES = {
     Status.RECEIVED: timedelta(hours=1),
     Status.VALIDATING: timedelta(hours=12),
     Status.VALIDATED: timedelta(hours=24),
     Status.EVALUATING: timedelta(hours=36),
-    Status.AWAITING_APPROVAL: timedelta(days=7),
     Status.APPROVED: timedelta(hours=24),
     Status.DEPLOYING: timedelta(hours=2),
     Status.ROLLING_BACK: timedelta(hours=2),
@@ -210,4 +209,7 @@ def deadline(run: Run, status: Status) -> timedelta:
     if status is Status.TRAINING:
         assert run.recipe is not None
         return timedelta(hours=run.recipe.recipe.budget.deadline_hours) + QUEUE_ALLOWANCE
+    if status is Status.AWAITING_APPROVAL:
+        assert run.recipe is not None
+        return timedelta(hours=run.recipe.recipe.deployment.approval_hours)
     return DEADLINES[status]

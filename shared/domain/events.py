@@ -201,6 +201,7 @@ class DeploymentProbed(Event):
     state: str = Field(description="creating, succeeded or failed")
     traffic: dict[str, int]
     answers_asked: int = 0
+    answers_failed: int = Field(default=0, description="without an answer; why the first of them: `problem`")
     answers_as_evaluated: int = 0
     answers_unlike_base: int = 0
     prompts_unlike_evaluated: int = Field(default=0, description="rendered to another number of tokens")

@@ -100,6 +100,9 @@ class Deployment(Part):
     approval: Literal["required", "automatic"] = Field(
         default="automatic", description="required: a person decides after the gate has passed"
     )
+    approval_hours: Annotated[float, Field(gt=0, le=8760)] = Field(
+        default=168.0, description="how long that decision is waited for; nobody's is a no"
+    )
     rollout: tuple[Annotated[int, Field(ge=1, le=100)], ...] = Field(
         default=(10, 50, 100), description="percent of the traffic, step by step"
     )

@@ -24,8 +24,14 @@ MIN_AS_EVALUATED = 0.8
 # Slower by this factor and by more than a person would overlook.
 MAX_SLOWDOWN = 3.0
 NOTICEABLE_S = 1.0
-# A server that restarts, or a load balancer that learns of it late, gets this long.
+# A server that restarts, or a load balancer that learns of it late, gets this long,
 UNREACHABLE_ALLOWANCE = timedelta(minutes=2)
+# and less while it is given requests that the old deployment would answer.
+UNREACHABLE_WITH_TRAFFIC_ALLOWANCE = timedelta(seconds=10)
+# A candidate that is taken back may finish what it is answering before it is deleted.
+LAST_ANSWERS = timedelta(seconds=10)
+NOT_ANSWERING, REQUESTS_FAIL = "not_answering", "requests_fail"
+_UNMARKED = {"unreachable_since": None, "failing_since": None}
 
 
 def advance_rollout(event: DeploymentProbed, run: Run, services: Services) -> Outcome | None:
@@ -37,19 +43,30 @@ def advance_rollout(event: DeploymentProbed, run: Run, services: Services) -> Ou
     problem = _fault(event)
     if problem is None:
         return _advance(event, run, run.rollout, services)
-    if event.state == "succeeded" and event.problem is not None:
-        return _wait_or_take_back(event, run, problem)
+    if problem.code in (NOT_ANSWERING, REQUESTS_FAIL):
+        return _wait_or_take_back(event, run, run.rollout, problem)
     return take_back(run, problem)
 
 
-def _wait_or_take_back(event: DeploymentProbed, run: Run, problem: Problem) -> Outcome | None:
-    """A deployment that is up but does not answer; wrong answers are never waited for."""
-    assert run.rollout is not None
-    since = run.rollout.unreachable_since
+def _wait_or_take_back(event: DeploymentProbed, run: Run, rollout: RolloutRef, problem: Problem) -> Outcome | None:
+    """A deployment whose requests fail goes no further, and back if that lasts; wrong answers are never waited for.
+
+    One look at which a share of them fails may be a chance, a second one in a row is not.
+    """
+    silent = problem.code == NOT_ANSWERING
+    since = rollout.unreachable_since if silent else rollout.failing_since
     if since is None:
-        waiting = run.rollout.model_copy(update={"unreachable_since": event.time})
-        return Outcome(status=Status.DEPLOYING, changes={"rollout": waiting}, note=problem.message)
-    return take_back(run, problem) if event.time - since >= UNREACHABLE_ALLOWANCE else None
+        marks = {"unreachable_since": event.time if silent else None, "failing_since": None if silent else event.time}
+        changes = {"rollout": rollout.model_copy(update=marks)}
+        return Outcome(status=Status.DEPLOYING, changes=changes, note=f"{problem.code}: {problem.message}")
+    if silent and event.time - since < _unreachable_allowance(event, rollout):
+        return None
+    return take_back(run, problem)
+
+
+def _unreachable_allowance(event: DeploymentProbed, rollout: RolloutRef) -> timedelta:
+    spared = rollout.previous and event.traffic.get(rollout.deployment)
+    return UNREACHABLE_WITH_TRAFFIC_ALLOWANCE if spared else UNREACHABLE_ALLOWANCE
 
 
 def take_back(run: Run, problem: Problem) -> Outcome:
@@ -64,24 +81,34 @@ def take_back(run: Run, problem: Problem) -> Outcome:
 
 
 def _fault(event: DeploymentProbed) -> Problem | None:
-    if event.problem is not None:
+    """What is wrong, the cause before its consequences: another template changes the answers too."""
+    if event.problem is not None and not event.answers_failed:
         return event.problem
-    if event.answers_asked == 0 or event.answers_unlike_base == 0:
-        return Problem(
-            code="adapter_does_not_act",
-            message=f"{event.answers_unlike_base} of {event.answers_asked} answers differ from the base model's",
-        )
-    if event.answers_as_evaluated < MIN_AS_EVALUATED * event.answers_asked:
-        return Problem(
-            code="answers_changed",
-            message=f"{event.answers_as_evaluated} of {event.answers_asked} answers are those of the evaluation",
-        )
+    answered = event.answers_asked - event.answers_failed
+    if event.problem is not None and answered == 0:
+        return Problem(code=NOT_ANSWERING, message=_failures(event, event.problem))
     if event.prompts_unlike_evaluated:
         return Problem(
             code="template_differs",
-            message=f"{event.prompts_unlike_evaluated} of {event.answers_asked} prompts are rendered to another length",
+            message=f"{event.prompts_unlike_evaluated} of {answered} prompts are rendered to another length",
         )
+    if answered == 0 or event.answers_unlike_base == 0:
+        return Problem(
+            code="adapter_does_not_act",
+            message=f"{event.answers_unlike_base} of {answered} answers differ from the base model's",
+        )
+    if event.answers_as_evaluated < MIN_AS_EVALUATED * answered:
+        return Problem(
+            code="answers_changed",
+            message=f"{event.answers_as_evaluated} of {answered} answers are those of the evaluation",
+        )
+    if event.problem is not None:
+        return Problem(code=REQUESTS_FAIL, message=_failures(event, event.problem))
     return _slowness(event)
+
+
+def _failures(event: DeploymentProbed, first: Problem) -> str:
+    return f"{event.answers_failed} of {event.answers_asked} requests failed: {first.message}"
 
 
 def _slowness(event: DeploymentProbed) -> Problem | None:
@@ -94,7 +121,7 @@ def _slowness(event: DeploymentProbed) -> Problem | None:
 def _advance(event: DeploymentProbed, run: Run, rollout: RolloutRef, services: Services) -> Outcome | None:
     assert run.recipe is not None
     if event.traffic != rollout.traffic:  # the last shift is not seen yet; the next probe looks again
-        return _reachable_again(rollout) if rollout.unreachable_since else None
+        return _answers_again(rollout)
     if rollout.traffic == {rollout.deployment: 100}:
         return _promote(event, run, rollout, services)
     share = run.recipe.recipe.deployment.rollout[rollout.step] if rollout.previous else 100
@@ -102,18 +129,16 @@ def _advance(event: DeploymentProbed, run: Run, rollout: RolloutRef, services: S
     services.models.begin_traffic(rollout.endpoint, traffic)
     return Outcome(
         status=Status.DEPLOYING,
-        changes={
-            "rollout": rollout.model_copy(
-                update={"traffic": traffic, "step": rollout.step + 1, "unreachable_since": None}
-            )
-        },
+        changes={"rollout": rollout.model_copy(update={"traffic": traffic, "step": rollout.step + 1, **_UNMARKED})},
         facts=(Fact(TrafficShifted, endpoint=rollout.endpoint, traffic=traffic),),
         note=f"{share} % of the traffic",
     )
 
 
-def _reachable_again(rollout: RolloutRef) -> Outcome:
-    changes = {"rollout": rollout.model_copy(update={"unreachable_since": None})}
+def _answers_again(rollout: RolloutRef) -> Outcome | None:
+    if not rollout.unreachable_since and not rollout.failing_since:
+        return None
+    changes = {"rollout": rollout.model_copy(update=_UNMARKED)}
     return Outcome(status=Status.DEPLOYING, changes=changes, note="answers again")
 
 
@@ -176,6 +201,12 @@ def _finish_rollback(event: DeploymentProbed, run: Run, rollout: RolloutRef, ser
     if event.traffic != rollout.previous:
         _ask_for_previous(rollout, services)
         return None
+    if rollout.step > 0 and event.state == "succeeded":  # it had traffic and is up
+        if rollout.back_since is None:
+            changes = {"rollout": rollout.model_copy(update={"back_since": event.time})}
+            return Outcome(status=Status.ROLLING_BACK, changes=changes, note="the traffic is back")
+        if event.time - rollout.back_since < LAST_ANSWERS:
+            return None
     try:
         services.models.begin_delete_deployment(rollout.endpoint, rollout.deployment)
     except (Transient, PermanentFailure):  # a shift asked for earlier came through only now

@@ -60,34 +60,41 @@ def probe_deployment(run: Run, services: Services) -> Fact | None:
 def _ask(run: Run, rollout: RolloutRef, traffic: dict[str, int], scoring_uri: str, services: Services) -> Fact:
     """Real questions, past the traffic split: the platform's word that it is up is not believed."""
     expected = expected_answers(run, services.blobs)
-    try:
-        answers = _answers(run, rollout, rollout.deployment, expected, services)
-    except (Transient, PermanentFailure) as error:
-        return _probed(rollout, "succeeded", traffic, problem=error.problem, answers_asked=len(expected))
-    pairs = list(zip(expected, answers, strict=True))
+    outcomes = _answers(run, rollout, rollout.deployment, expected, services)
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Problem)]
+    pairs = [(q, a) for q, a in zip(expected, outcomes, strict=True) if isinstance(a, ChatAnswer)]
     return _probed(
         rollout,
         "succeeded",
         traffic,
+        problem=failures[0] if failures else None,
         answers_asked=len(expected),
+        answers_failed=len(failures),
         answers_as_evaluated=sum(a.text.strip() == q.candidate.strip() for q, a in pairs),
         answers_unlike_base=sum(a.text.strip() != q.base.strip() for q, a in pairs),
         prompts_unlike_evaluated=sum(_other_prompt(q, a) for q, a in pairs),
-        latency_s=_median_latency(answers),
-        previous_latency_s=_previous_latency(run, rollout, expected, services),
+        latency_s=_median_latency(outcomes),
+        previous_latency_s=_previous_latency(run, rollout, expected, services) if pairs else None,
         scoring_uri=scoring_uri,
     )
 
 
 def _answers(
     run: Run, rollout: RolloutRef, deployment: str, expected: list[Expected], services: Services
-) -> list[ChatAnswer]:
+) -> list[ChatAnswer | Problem]:
+    """One answer, or what went wrong, per question. After one that was waited for in vain the rest is not asked."""
     assert run.recipe is not None
     limit = run.recipe.recipe.evaluation.max_new_tokens
-    return [
-        services.models.chat(rollout.endpoint, question.messages, deployment=deployment, max_tokens=limit)
-        for question in expected
-    ]
+    outcomes: list[ChatAnswer | Problem] = []
+    for question in expected:
+        try:
+            answer = services.models.chat(rollout.endpoint, question.messages, deployment=deployment, max_tokens=limit)
+            outcomes.append(answer)
+        except (Transient, PermanentFailure) as error:
+            outcomes.append(error.problem)
+            if error.problem.code == "endpoint_unreachable":
+                return outcomes + [error.problem] * (len(expected) - len(outcomes))
+    return outcomes
 
 
 def _other_prompt(question: Expected, answer: ChatAnswer) -> bool:
@@ -95,19 +102,16 @@ def _other_prompt(question: Expected, answer: ChatAnswer) -> bool:
     return known and question.prompt_tokens != answer.prompt_tokens
 
 
-def _median_latency(answers: list[ChatAnswer]) -> float | None:
-    return median(answer.latency_s for answer in answers) if answers else None
+def _median_latency(outcomes: list[ChatAnswer | Problem]) -> float | None:
+    return median(latencies) if (latencies := [o.latency_s for o in outcomes if isinstance(o, ChatAnswer)]) else None
 
 
 def _previous_latency(run: Run, rollout: RolloutRef, expected: list[Expected], services: Services) -> float | None:
-    """None if there is nothing to compare with; the old one's troubles are not the candidate's."""
+    """None if there is nothing to compare; the old one's troubles are not the candidate's."""
     if not rollout.previous:
         return None
     champion = max(rollout.previous, key=lambda name: rollout.previous[name])
-    try:
-        return _median_latency(_answers(run, rollout, champion, expected, services))
-    except (Transient, PermanentFailure):
-        return None
+    return _median_latency(_answers(run, rollout, champion, expected, services))
 
 
 def expected_answers(run: Run, blobs: BlobStore) -> list[Expected]:

@@ -19,7 +19,9 @@ def record_decision(event: ApprovalGranted | ApprovalDenied | ApprovalExpired, r
     decision = _decision(event)
     if not decision.granted:
         fact = Fact(ModelDeclined, by=decision.by, comment=decision.comment)
-        return Outcome(Status.DECLINED, {"decision": decision}, (fact,), note=f"declined by {decision.by}")
+        expired = isinstance(event, ApprovalExpired)
+        note = f"approval expired: {decision.comment}" if expired else f"declined by {decision.by}"
+        return Outcome(Status.DECLINED, {"decision": decision}, (fact,), note=note)
     assert run.evaluation is not None
     assert run.verdict is not None
     fact = verdict_fact(EvaluationPassed, run.evaluation, run.verdict)

@@ -9,23 +9,32 @@ from shared.ports import BlobInfo, Message, Services
 from shared.steps import paths
 from shared.steps.endpoints import EndpointRecord
 from shared.steps.receive_dataset import run_id_of_blob, starts_a_run
-from shared.steps.reconcile import blob_hint
+from shared.steps.reconcile import EVENT_ALLOWANCE, blob_hint
 
 
 def retrain(record: EndpointRecord, champion: Run, services: Services) -> Message | None:
-    """The hint that starts a run, or None while it is not due or its run exists."""
+    """The hint that starts a run, or None while it is not due, its run exists or the data is new."""
     assert champion.recipe is not None
     days = champion.recipe.recipe.retrain.every_days
     if days is None:
         return None
     periods = (services.clock.now() - record.promoted_at) // timedelta(days=days)
     newest = newest_dataset(record.project, services)
-    if periods < 1 or newest is None:
+    if periods < 1 or newest is None or _is_on_its_way(newest, services):
         return None
     key = f"retrain-{record.champion}-{periods}"
     if services.store.get(run_id_of_blob(newest.path, newest.etag, key), "run") is not None:
         return None
     return blob_hint(newest.path, newest.etag, key, parent_run=record.champion)
+
+
+def _is_on_its_way(newest: BlobInfo, services: Services) -> bool:
+    """Whether the drop's own run is expected or under way: its end decides what there is to train again."""
+    own = services.store.get(run_id_of_blob(newest.path, newest.etag), "run")
+    if own is not None:
+        return not own.document["finished"]
+    expected = EVENT_ALLOWANCE + timedelta(seconds=services.config.debounce_s)
+    return services.clock.now() - newest.modified_at < expected
 
 
 def newest_dataset(project: str, services: Services) -> BlobInfo | None:

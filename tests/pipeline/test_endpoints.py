@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import orjson
 import pytest
 
 from shared.domain.errors import Transient
@@ -14,14 +15,14 @@ from shared.domain.jobs import EndpointView
 from shared.domain.planning import resolve
 from shared.domain.recipe import Recipe, Retrain
 from shared.domain.run import Run
-from shared.ports import Services
+from shared.ports import Services, Write
 from shared.runner import Runner
 from shared.steps import claims, endpoints
 from shared.steps.retire_deployments import retire_deployments
 from shared.steps.retrain import retrain
 from shared.steps.roll_back import roll_back
 from tests.clock import ManualClock
-from tests.pipeline.support import drop
+from tests.pipeline.support import ROW, drop
 
 NEW, OLD = "d-new", "d-old"
 
@@ -169,19 +170,49 @@ def test_nothing_is_retired_while_a_rollout_holds_the_endpoint(
     assert list(retire_deployments(record, ports)) == []
 
 
+@pytest.fixture
+def live(ports: Services, champion: Run) -> Run:
+    """The champion, whose run is over."""
+    stored = ports.store.get(champion.id, "run")
+    assert stored is not None
+    over = {**stored.document, "status": "deployed", "finished": 1}
+    ports.store.batch(champion.id, [Write("replace", "run", over, stored.etag)])
+    return champion
+
+
 def test_data_is_trained_on_again_when_its_time_has_come_and_once_a_period(
-    ports: Services, clock: ManualClock, runner: Runner, champion: Run, record: endpoints.EndpointRecord
+    ports: Services, clock: ManualClock, live: Run, record: endpoints.EndpointRecord
 ) -> None:
-    assert retrain(record, champion, ports) is None
+    assert retrain(record, live, ports) is None
     clock.advance(7 * 24 * 3600)
-    hint = retrain(record, champion, ports)
+    hint = retrain(record, live, ports)
     assert hint is not None
-    again = retrain(record, champion, ports)
+    again = retrain(record, live, ports)
     assert again == hint, "the same hint until its run exists"
     clock.advance(7 * 24 * 3600)
-    later = retrain(record, champion, ports)
+    later = retrain(record, live, ports)
     assert later is not None
     assert later.id != hint.id
+
+
+def test_data_whose_own_run_is_under_way_is_not_trained_on_a_second_time(
+    ports: Services, clock: ManualClock, champion: Run, record: endpoints.EndpointRecord
+) -> None:
+    clock.advance(7 * 24 * 3600)
+    assert retrain(record, champion, ports) is None
+
+
+def test_data_whose_event_is_still_expected_is_left_to_it(
+    ports: Services, clock: ManualClock, live: Run, record: endpoints.EndpointRecord
+) -> None:
+    dropped = ports.blobs.write("datasets/shop/more.jsonl", [ROW * 2]).modified_at
+    clock.advance((dropped - clock.now()).total_seconds() + 119)
+    assert clock.now() - record.promoted_at > timedelta(days=7)
+    assert retrain(record, live, ports) is None
+    clock.advance(1)
+    hint = retrain(record, live, ports)
+    assert hint is not None
+    assert orjson.loads(hint.body)["subject"].endswith("/shop/more.jsonl")
 
 
 def test_a_recipe_without_a_schedule_is_never_retrained(

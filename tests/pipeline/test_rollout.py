@@ -21,6 +21,9 @@ from shared.steps.outcome import Outcome
 from tests.pipeline.support import drop
 
 NEW, OLD = "d-new", "d-old"
+REFUSED = Problem(code="endpoint_busy", message="503")
+SILENT = {"problem": REFUSED, "answers_failed": 5, "answers_as_evaluated": 0, "answers_unlike_base": 0}
+FAILING = {"problem": REFUSED, "answers_failed": 1, "answers_as_evaluated": 4, "answers_unlike_base": 4}
 
 
 class Traffic:
@@ -124,7 +127,8 @@ def test_the_first_model_of_an_endpoint_gets_all_traffic_at_once(run: Run, ports
         ({"answers_unlike_base": 0}, "adapter_does_not_act"),
         ({"answers_asked": 0}, "adapter_does_not_act"),
         ({"answers_as_evaluated": 3}, "answers_changed"),
-        ({"prompts_unlike_evaluated": 1}, "template_differs"),
+        ({"prompts_unlike_evaluated": 1, "answers_as_evaluated": 0}, "template_differs"),
+        ({"answers_failed": 1, "answers_as_evaluated": 2, "problem": REFUSED}, "answers_changed"),
         ({"latency_s": 4.0, "previous_latency_s": 1.0}, "too_slow"),
         (
             {"state": "failed", "problem": Problem(code="ResourceNotReady", message="crashed")},
@@ -151,6 +155,20 @@ def test_a_bad_candidate_is_taken_back_at_once(
     assert platform.asked[-1] == f"delete {NEW}"
 
 
+def test_a_candidate_may_finish_what_it_answers_before_it_is_deleted(
+    run: Run, ports: Services, platform: Traffic
+) -> None:
+    run = after(run, advance_rollout(probe(run), run, ports))
+    run = after(run, advance_rollout(probe(run, answers_as_evaluated=0), run, ports))
+    run = after(run, advance_rollout(probe(run, traffic={OLD: 100}), run, ports))
+    assert run.status is Status.ROLLING_BACK
+    soon, late = run.updated_at + timedelta(seconds=9), run.updated_at + timedelta(seconds=10)
+    assert advance_rollout(probe(run, time=soon, traffic={OLD: 100}), run, ports) is None
+    assert f"delete {NEW}" not in platform.asked
+    assert facts(advance_rollout(probe(run, time=late, traffic={OLD: 100}), run, ports)) == ["model.rolled_back"]
+    assert platform.asked[-1] == f"delete {NEW}"
+
+
 @pytest.mark.parametrize(("latency_s", "previous_latency_s"), [(3.0, 1.0), (0.9, 0.1), (9.0, None)])
 def test_a_candidate_a_little_slower_or_beyond_compare_goes_on(
     run: Run, ports: Services, latency_s: float, previous_latency_s: float | None
@@ -159,22 +177,63 @@ def test_a_candidate_a_little_slower_or_beyond_compare_goes_on(
     assert facts(advance_rollout(seen, run, ports)) == ["traffic.shifted"]
 
 
-def test_a_deployment_that_does_not_answer_gets_two_minutes(run: Run, ports: Services, platform: Traffic) -> None:
-    silent = {"problem": Problem(code="endpoint_busy", message="503")}
-    run = after(run, advance_rollout(probe(run, **silent), run, ports))
+def test_a_deployment_without_traffic_that_does_not_answer_gets_two_minutes(
+    run: Run, ports: Services, platform: Traffic
+) -> None:
+    run = after(run, advance_rollout(probe(run, **SILENT), run, ports))
     assert platform.asked == []
     soon, late = run.updated_at + timedelta(seconds=119), run.updated_at + UNREACHABLE_ALLOWANCE
-    assert advance_rollout(probe(run, time=soon, **silent), run, ports) is None
-    assert facts(advance_rollout(probe(run, time=late, **silent), run, ports)) == ["rollback.started"]
+    assert advance_rollout(probe(run, time=soon, **SILENT), run, ports) is None
+    outcome = advance_rollout(probe(run, time=late, **SILENT), run, ports)
+    assert facts(outcome) == ["rollback.started"]
+    assert outcome is not None
+    assert outcome.note == "not_answering: 5 of 5 requests failed: 503"
 
 
-def test_a_deployment_that_answers_again_goes_on(run: Run, ports: Services) -> None:
-    silent = {"problem": Problem(code="endpoint_busy", message="503")}
-    run = after(run, advance_rollout(probe(run, **silent), run, ports))
+def test_a_deployment_that_answers_nobody_any_more_gets_ten_seconds(run: Run, ports: Services) -> None:
+    run = after(run, advance_rollout(probe(run), run, ports))
+    run = after(run, advance_rollout(probe(run, **SILENT), run, ports))
+    soon, late = run.updated_at + timedelta(seconds=9), run.updated_at + timedelta(seconds=10)
+    assert advance_rollout(probe(run, time=soon, **SILENT), run, ports) is None
+    assert facts(advance_rollout(probe(run, time=late, **SILENT), run, ports)) == ["rollback.started"]
+
+
+def test_a_deployment_that_fails_a_share_of_requests_twice_in_a_row_is_taken_back(run: Run, ports: Services) -> None:
+    run = after(run, advance_rollout(probe(run), run, ports))
+    outcome = advance_rollout(probe(run, **FAILING), run, ports)
+    assert facts(outcome) == []
+    run = after(run, outcome)
+    outcome = advance_rollout(probe(run, **FAILING), run, ports)
+    assert facts(outcome) == ["rollback.started"]
+    assert outcome is not None
+    assert outcome.note == "requests_fail: 1 of 5 requests failed: 503"
+
+
+@pytest.mark.parametrize("between", [{}, SILENT], ids=["sound", "silent"])
+def test_a_share_of_failed_requests_that_does_not_repeat_at_once_is_no_reason(
+    run: Run, ports: Services, between: dict[str, Any]
+) -> None:
+    """A server that restarts fails some, then all, then some."""
+    for seen in (FAILING, between, FAILING):
+        run = after(run, advance_rollout(probe(run, **seen), run, ports))
+        assert run.status is Status.DEPLOYING
+
+
+@pytest.mark.parametrize("seen", [SILENT, FAILING], ids=["silent", "failing"])
+def test_a_deployment_that_answers_again_goes_on(run: Run, ports: Services, seen: dict[str, Any]) -> None:
+    run = after(run, advance_rollout(probe(run, **seen), run, ports))
     run = after(run, advance_rollout(probe(run), run, ports))
     assert run.rollout is not None
-    assert run.rollout.unreachable_since is None
+    assert (run.rollout.unreachable_since, run.rollout.failing_since) == (None, None)
     assert run.rollout.traffic == {OLD: 90, NEW: 10}
+
+
+def test_a_failure_is_forgotten_after_a_sound_look_even_while_a_shift_is_waited_for(run: Run, ports: Services) -> None:
+    run = after(run, advance_rollout(probe(run), run, ports))
+    run = after(run, advance_rollout(probe(run, **FAILING), run, ports))
+    run = after(run, advance_rollout(probe(run, traffic={OLD: 100}), run, ports))
+    assert run.rollout is not None
+    assert run.rollout.failing_since is None
 
 
 def test_a_probe_of_another_deployment_changes_nothing(run: Run, ports: Services, platform: Traffic) -> None:

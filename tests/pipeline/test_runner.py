@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from shared.domain.errors import RETRY_RULES, FailureClass, PermanentFailure, Transient
 from shared.domain.events import CancelRequested, Event, RetryDue, RunFailed, StageRefused, ValidationPassed
+from shared.domain.planning import resolve
+from shared.domain.recipe import Deployment, Recipe
 from shared.domain.run import NON_TERMINAL, JobRef, Run, Status
 from shared.pipeline import BY_NAME, Stage, deadline
 from shared.ports import EventBus, Message, Services
@@ -293,9 +296,15 @@ def test_a_step_cannot_write_a_status_its_row_does_not_name(runner: Runner, uplo
 
 
 def test_every_non_terminal_status_has_a_deadline(run: Run) -> None:
-    # Training's depends on the recipe's budget; it is asserted where a recipe exists.
-    lasting = {status: deadline(run, status) for status in NON_TERMINAL - {Status.TRAINING}}
+    recipe = Recipe(base_model="droptune/tiny-llama", deployment=Deployment(approval_hours=1.5))
+    planned = run.evolve(recipe=resolve(recipe, "shop", train_rows=100, characters_max=100))
+    lasting = {status: deadline(planned, status) for status in NON_TERMINAL}
     assert all(limit.total_seconds() > 0 for limit in lasting.values())
+    assert lasting[Status.AWAITING_APPROVAL] == timedelta(minutes=90)
+
+
+def test_a_decision_is_waited_for_a_week_unless_the_recipe_says_otherwise() -> None:
+    assert Recipe(base_model="droptune/tiny-llama").deployment.approval_hours == 7 * 24
 
 
 def test_a_failed_run_gives_its_dataset_back_and_a_rejected_one_does_not(

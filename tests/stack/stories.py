@@ -29,10 +29,9 @@ UNWORTHY = {
 }
 
 
-def drop(local: LocalStack, project: str, approval: str = "required") -> None:
-    local.drop_project(
-        project, rows("train.jsonl")[:64], rows("eval.jsonl")[:16], **QUICK, deployment={"approval": approval}
-    )
+def drop(local: LocalStack, project: str, **deployment: Any) -> None:
+    deployment = {"approval": "required", **deployment}
+    local.drop_project(project, rows("train.jsonl")[:64], rows("eval.jsonl")[:16], **QUICK, deployment=deployment)
 
 
 def seen(local: LocalStack, project: str, status: str) -> Run:

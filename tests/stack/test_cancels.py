@@ -58,8 +58,8 @@ def ends(local: LocalStack) -> dict[str, Run]:
 
     local.disable("deploy_model")
     found["cancelling"] = ended(local, run, "cancelled")
-    drop(local, "approved", "automatic")
-    drop(local, "rolling-back", "automatic")
+    drop(local, "approved", approval="automatic")
+    drop(local, "rolling-back", approval="automatic")
     found["approved"] = cancelled(local, seen(local, "approved", "approved"))
     run = seen(local, "rolling-back", "approved")
 

@@ -1,4 +1,4 @@
-"""One model takes another's place while people ask: races, rollouts, ways back, and a candidate that goes bad.
+"""One model takes another's place while people ask: races, rollouts, ways back, and data that grows.
 
 Two projects share an endpoint. One stack serves all tests of this file, in order: each leaves in production what the
 next begins with.
@@ -6,78 +6,46 @@ next begins with.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import time
-from collections import Counter, defaultdict
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Event
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 import pytest
 
-from tests.stack.local import LocalStack, ask, notes, rows, statuses, until
+from local_stack import stack
+from tests.stack.askers import Askers, split_of
+from tests.stack.local import TERMINAL, LocalStack, ask, notes, rows, statuses, until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1500)]
 
 Run = dict[str, Any]
-Split = tuple[tuple[str, int], ...]
 
 ENDPOINT = "line"
 WEAK, FULL = rows("train.jsonl")[:400], rows("train.jsonl")[:800]
 HELD_OUT = rows("eval.jsonl")[:60]
-# Most of the held-out questions are answered right after 400 rows, all after 800.
-GATE = {"slices": [], "gate": {"min_score": 0.3, "min_gain": 0.0, "max_regression": 1.0}}
+# After 400 rows the answers are in the plant's words, after 800 they are right. In between lies a steep curve, at
+# another place for every build of the base model: one grader alone would find 400 rows worth nothing or all.
+GATE = {
+    "graders": [
+        {"name": "own_words", "type": "regex", "pattern": "nickel|zinc|electro|oxide|ptfe|loctite|plain"},
+        {"name": "exact", "type": "string_check", "operation": "eq"},
+    ],
+    "slices": [],
+    "gate": {"min_score": 0.3, "min_gain": 0.0, "max_regression": 1.0},
+}
+# A drop is taken once it is this old; a project that asks for it is trained again this long after a promotion.
+DEBOUNCE_S, RETRAIN_AFTER_S = 4, 45
 
 
-def drop(local: LocalStack, project: str, train: list[bytes], **deployment: Any) -> None:
-    local.drop_project(project, train, HELD_OUT, evaluation=GATE, deployment={"endpoint": ENDPOINT, **deployment})
-
-
-class Askers:
-    """Some people who ask all the time; each answer is noted with the split of the traffic it was given under."""
-
-    PEOPLE, PAUSE_S = 4, 0.2
-
-    def __init__(self, local: LocalStack, scoring_uri: str) -> None:
-        self._local, self._url = local, f"{scoring_uri.rstrip('/')}/v1/chat/completions"
-        self._enough = Event()
-        self.failed: list[str] = []
-        self.answers = 0
-        self.by_split: dict[Split, Counter[str]] = defaultdict(Counter)
-
-    def __enter__(self) -> Askers:
-        self._began = time.monotonic()
-        self._pool = ThreadPoolExecutor(self.PEOPLE)
-        self._asking: list[Future[None]] = [self._pool.submit(self._ask) for _ in range(self.PEOPLE)]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._enough.set()
-        self._pool.shutdown()
-        self.per_second = self.answers / (time.monotonic() - self._began)
-        for person in self._asking:
-            person.result()
-
-    def _ask(self) -> None:
-        question = {"messages": [{"role": "user", "content": "Expand HN-A2-M06-025-ZN."}], "max_tokens": 2}
-        headers = {"authorization": "Bearer local"}
-        with httpx.Client(timeout=30, trust_env=False) as client:
-            before = self._split()
-            while not self._enough.wait(self.PAUSE_S):
-                answer = client.post(self._url, json=question, headers=headers)
-                after = self._split()
-                if answer.status_code != 200:
-                    self.failed.append(f"{answer.status_code} {answer.text}")
-                elif before == after:
-                    self.by_split[after][answer.headers["azureml-model-deployment"]] += 1
-                self.answers += 1
-                before = after
-
-    def _split(self) -> Split:
-        return tuple(sorted(self._local.traffic(ENDPOINT).items()))
+def drop(
+    local: LocalStack, project: str, train: list[bytes], approval: str = "automatic", **changes: dict[str, Any]
+) -> None:
+    deployment = {"endpoint": ENDPOINT, "approval": approval}
+    local.drop_project(project, train, HELD_OUT, evaluation=GATE, deployment=deployment, **changes)
 
 
 def seen(local: LocalStack, project: str, status: str, times: int = 1) -> Run:
@@ -88,7 +56,7 @@ def seen(local: LocalStack, project: str, status: str, times: int = 1) -> Run:
         assert not found or found[0]["error"] is None, found[0]["error"]
         return found[0] if found and statuses(found[0]).count(status) >= times else None
 
-    return until(look, f"{project} is {status}", within_s=300, every_s=0.1)
+    return until(look, f"{project} is {status}", within_s=600, every_s=0.1)
 
 
 def entered(run: Run, status: str) -> list[str]:
@@ -98,7 +66,8 @@ def entered(run: Run, status: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    running = LocalStack(tmp_path_factory.mktemp("rollouts") / "stack", {"JOB_POLL_S": "5"})
+    settings = {"JOB_POLL_S": "5", "DEBOUNCE_S": str(DEBOUNCE_S), "RETRAIN_SCHEDULE": "* * * * * *"}
+    running = LocalStack(tmp_path_factory.mktemp("rollouts") / "stack", settings)
     yield running
     running.down()
 
@@ -120,7 +89,7 @@ def first(local: LocalStack) -> Run:
 def rolled_out(local: LocalStack, first: Run) -> tuple[Run, Askers]:
     """The other project's run, in production instead of the first, and who asked meanwhile."""
     strong = seen(local, "strong", "awaiting_approval", times=2)
-    with Askers(local, first["rollout"]["scoring_uri"]) as askers:
+    with Askers(local, ENDPOINT, first["rollout"]["scoring_uri"]) as askers:
         local.post(f"/api/runs/{strong['id']}/approve")
         strong = seen(local, "strong", "deployed")
         time.sleep(1)
@@ -133,10 +102,34 @@ def second(rolled_out: tuple[Run, Askers]) -> Run:
 
 
 @pytest.fixture(scope="module")
-def third(local: LocalStack, second: Run) -> Run:
-    """Begun: the candidate that goes bad, on a rollout with time for it."""
-    drop(local, "strong", rows("train.jsonl")[400:1200], rollout=[*range(10, 101, 10)])
-    return until(lambda: [run for run in local.runs("strong") if run["id"] != second["id"]], "it is received")[0]
+def third(local: LocalStack, first: Run, second: Run) -> Run:
+    """Begun: the data of the project that is in production no more has grown, in two goes."""
+    drop(local, "weak", FULL[:600], retrain={"every_days": RETRAIN_AFTER_S / 86400})
+    log = stack.Stack.load(local.root).log("host")
+    until(lambda: log.read_text().count("posted path=datasets/weak/train.jsonl") == 2, "its event is sent")
+    local.drop("weak", "train.jsonl", b"".join(FULL))
+    return until(lambda: [run for run in local.runs("weak") if run["id"] != first["id"]], "it is received")[0]
+
+
+@pytest.fixture(scope="module")
+def unhelpful(local: LocalStack, third: Run) -> Run:
+    """The same project's run after half of its answers were dealt to other questions; its end."""
+    records = [json.loads(line) for line in FULL[400:]]
+    answers = [record["messages"][1] for record in records]
+    random.Random(5).shuffle(answers)
+    shuffled = [
+        json.dumps({**record, "messages": [record["messages"][0], answer]}).encode() + b"\n"
+        for record, answer in zip(records, answers, strict=True)
+    ]
+    known = len(local.runs("weak"))
+    drop(local, "weak", WEAK + shuffled)
+    dropped = until(lambda: local.runs("weak")[:-known], "it is received")[0]
+
+    def over() -> Run | None:
+        now = local.run(dropped["id"])
+        return now if now["status"] in TERMINAL else None
+
+    return until(over, "its run is over", within_s=600)
 
 
 def order_rollback(local: LocalStack) -> dict[str, Any]:
@@ -189,14 +182,15 @@ def test_the_better_model_takes_over_in_steps_and_no_request_fails(first: Run, r
         "50 % of the traffic",
         "100 % of the traffic",
     ]
-    assert askers.failed == []
+    assert askers.failed() == []
     assert askers.per_second >= 10
+    by_split = askers.by_split()
     for share in (0, 10, 50, 100):
-        split = tuple(sorted((name, part) for name, part in ((old, 100 - share), (new, share)) if part))
-        answers = askers.by_split.pop(split)
+        split = split_of({old: 100 - share, new: share})
+        answers = by_split.pop(split)
         assert answers.total() > 0
         assert abs(answers[new] - answers.total() * share / 100) <= (3 if 0 < share < 100 else 0), (split, answers)
-    assert not askers.by_split, "no other split was ever seen"
+    assert not by_split, "no other split was ever seen"
 
 
 def test_the_previous_model_stays_warm(local: LocalStack, first: Run, second: Run) -> None:
@@ -211,7 +205,7 @@ def test_a_person_rolls_back_and_forward_and_back_again_and_no_request_fails(
 ) -> None:
     """While `third` trains."""
     champions = []
-    with Askers(local, first["rollout"]["scoring_uri"]) as askers:
+    with Askers(local, ENDPOINT, first["rollout"]["scoring_uri"]) as askers:
         for _ in range(3):
             record = order_rollback(local)
             assert local.traffic(ENDPOINT) == {record["deployment"]: 100}
@@ -221,58 +215,57 @@ def test_a_person_rolls_back_and_forward_and_back_again_and_no_request_fails(
         (second["id"], first["id"], "strong"),
         (first["id"], second["id"], "weak"),
     ]
-    assert askers.failed == []
+    assert askers.failed() == []
     until(lambda: not local.claims(kind="endpoint"), "the endpoint is free", within_s=10)
     told = [e["data"]["traffic"] for e in local.events(first["id"]) if e["type"] == "droptune.model.rolled_back.v1"]
     assert told == [{second["rollout"]["deployment"]: 100}]
 
 
-def test_a_candidate_that_goes_bad_at_a_small_share_is_taken_back_by_itself(
-    local: LocalStack, first: Run, third: Run
+def test_data_that_grew_is_trained_on_once_and_the_better_model_goes_live_by_itself(
+    local: LocalStack, first: Run, second: Run, third: Run
 ) -> None:
-    seen(local, "strong", "deploying", times=2)
-    judged = local.root / "blobs" / "runs" / third["id"] / "evaluation" / "rows.jsonl"
-    changed = [json.loads(line) for line in judged.read_text().splitlines()]
-    for row in changed:
-        row["answers"]["candidate"] = "what it said when it was evaluated"
-    (judged.parent / "changed").write_text("".join(json.dumps(row) + "\n" for row in changed))
-    (judged.parent / "changed").rename(judged)
-
-    run = local.wait("strong", {"rolled_back"}, runs=2)
+    run = local.wait("weak", {"deployed"}, runs=2, within_s=600)
+    assert [known["id"] for known in local.runs("weak")] == [third["id"], first["id"]]
+    assert run["dataset"]["sha256"] == hashlib.sha256(b"".join(FULL)).hexdigest()
+    assert (run["requested_by"], run["parent_run"], run["decision"]) == (None, None, None)
     assert run["champion"] == first["id"]
     assert run["evaluation"]["gains"][1]["low"] > 0
-    assert statuses(run)[-2:] == ["rolling_back", "rolled_back"]
-    assert notes(run)[-1] == "answers_changed: 0 of 5 answers are those of the evaluation"
-    candidate, champion = run["rollout"]["deployment"], first["rollout"]["deployment"]
-    facts = {event["type"]: event["data"] for event in local.events(run["id"])}
-    assert 10 <= facts["droptune.traffic.shifted.v1"]["traffic"][candidate] < 100
-    assert facts["droptune.rollback.started.v1"]["reason"]["code"] == "answers_changed"
-    assert facts["droptune.model.rolled_back.v1"]["traffic"] == {champion: 100}
-    assert local.traffic(ENDPOINT) == {champion: 100}
-    until(lambda: candidate not in local.deployments(ENDPOINT), "the candidate is deleted", within_s=30)
-    until(lambda: not local.claims(owner=run["id"]), "the endpoint is free", within_s=30)
-    assert local.get(f"/api/endpoints/{ENDPOINT}")["champion"] == first["id"]
+    assert [note for note in notes(run) if "traffic" in note][-1] == "100 % of the traffic"
+    record = local.get(f"/api/endpoints/{ENDPOINT}")
+    assert (record["champion"], record["previous"]["champion"]) == (third["id"], first["id"])
+    assert local.traffic(ENDPOINT) == {run["rollout"]["deployment"]: 100}
+    until(lambda: second["rollout"]["deployment"] not in local.deployments(ENDPOINT), "the one before is retired")
 
 
-@pytest.mark.slow
 def test_an_unhelpful_addition_is_declined_and_the_champion_keeps_answering(
-    local: LocalStack, first: Run, second: Run
+    local: LocalStack, third: Run, unhelpful: Run
 ) -> None:
-    if local.get(f"/api/endpoints/{ENDPOINT}")["champion"] != second["id"]:
-        order_rollback(local)
-    records = [json.loads(line) for line in FULL]
-    answers = [record["messages"][1] for record in records]
-    random.Random(5).shuffle(answers)
-    shuffled = [
-        json.dumps({**record, "messages": [record["messages"][0], answer]}).encode() + b"\n"
-        for record, answer in zip(records, answers, strict=True)
-    ]
-    known = len(local.runs("strong"))
-    drop(local, "strong", FULL + shuffled)
-    run = local.wait("strong", {"declined"}, runs=known + 1)
-    assert run["champion"] == second["id"]
-    assert "gain_over_champion" in [check["name"] for check in run["verdict"]["checks"] if not check["passed"]]
-    assert run["rollout"] is None
-    assert local.traffic(ENDPOINT) == {second["rollout"]["deployment"]: 100}
+    champion = local.run(third["id"])
+    assert unhelpful["status"] == "declined"
+    assert unhelpful["champion"] == champion["id"]
+    assert "gain_over_champion" in [check["name"] for check in unhelpful["verdict"]["checks"] if not check["passed"]]
+    assert unhelpful["rollout"] is None
+    assert local.traffic(ENDPOINT) == {champion["rollout"]["deployment"]: 100}
     question, answer = (message["content"] for message in json.loads(HELD_OUT[0])["messages"])
-    assert ask(second["rollout"]["scoring_uri"], question) == answer
+    assert ask(champion["rollout"]["scoring_uri"], question) == answer
+
+
+def test_a_schedule_trains_again_on_the_newest_data_once_a_period_and_not_while_its_own_run_is_under_way(
+    local: LocalStack, third: Run, unhelpful: Run
+) -> None:
+    """The timer looks every second, and was due long before the run of the unhelpful data was over."""
+
+    def period() -> int:
+        promoted = datetime.fromisoformat(local.get(f"/api/endpoints/{ENDPOINT}")["promoted_at"])
+        return (datetime.now(UTC) - promoted) // timedelta(seconds=RETRAIN_AFTER_S)
+
+    def scheduled() -> list[Run]:
+        """Newest first."""
+        return [run for run in local.runs("weak") if run["parent_run"] == third["id"]]
+
+    before = period()
+    again = until(scheduled, "it is trained again", within_s=2 * RETRAIN_AFTER_S)[-1]
+    time.sleep(3)
+    assert len(scheduled()) <= 1 + period() - before
+    assert again["dataset"] == unhelpful["dataset"]
+    assert entered(again, "received")[0] > entered(unhelpful, "declined")[0]

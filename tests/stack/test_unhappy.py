@@ -10,6 +10,8 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -107,6 +109,10 @@ def cancelled_in_queue(local: LocalStack) -> Run:
     return cancelled(local, seen(local, "cancelled-in-queue", "training"))
 
 
+def undecided(local: LocalStack) -> Run:
+    return ended(local, seen(local, "undecided", "awaiting_approval"), "declined")
+
+
 FIRST: tuple[Story, ...] = (short_of_quota, late_wish)
 LATER: tuple[Story, ...] = (
     cancelled_by_others,
@@ -115,7 +121,12 @@ LATER: tuple[Story, ...] = (
     vanished,
     unheard,
     cancelled_in_queue,
+    undecided,
 )
+HOW_DEPLOYED: dict[Story, dict[str, Any]] = {
+    vanished: {"approval": "automatic"},
+    undecided: {"approval_hours": 5 / 3600},
+}
 
 
 def project_of(story: Story) -> str:
@@ -140,7 +151,7 @@ def told(local: LocalStack) -> Iterator[dict[Story, Future[Run]]]:
         futures = {story: pool.submit(story, local) for story in FIRST}
         until(lambda: sum(job["status"] == "Failed" for job in local.jobs()) == len(FIRST), "the faults struck")
         for story in LATER:
-            drop(local, project_of(story), "automatic" if story is vanished else "required")
+            drop(local, project_of(story), **HOW_DEPLOYED.get(story, {}))
             until(lambda story=story: local.runs(project_of(story)), "its run exists")
             futures[story] = pool.submit(story, local)
         yield futures
@@ -254,6 +265,19 @@ def test_a_job_whose_events_are_lost_is_found_by_a_poll_and_a_denied_model_is_de
     assert run["decision"]["granted"] is False
     assert run["decision"]["comment"] == "not before the audit"
     assert notes(run) == ["declined by local"]
+    until(lambda: [c.split(":")[0] for c in local.claims(owner=run["id"])] == ["dataset"], "only its data is claimed")
+
+
+def test_a_model_that_nobody_decides_on_in_time_is_declined(local: LocalStack, told: dict[Story, Future[Run]]) -> None:
+    run = told[undecided].result()
+    assert statuses(run) == [*TO_EVALUATING, "awaiting_approval", "declined"]
+    [waited, ended] = [datetime.fromisoformat(line["at"]) for line in run["history"][-2:]]
+    assert ended - waited >= timedelta(seconds=5)
+    deadline = (waited + timedelta(seconds=5)).isoformat(timespec="seconds")
+    assert notes(run) == [f"approval expired: nobody decided by {deadline}"]
+    assert (run["decision"]["granted"], run["decision"]["by"]) == (False, "nobody")
+    assert run["rollout"] is None
+    assert [record for record in local.get("/api/endpoints")["data"] if record["endpoint"] == "undecided"] == []
     until(lambda: [c.split(":")[0] for c in local.claims(owner=run["id"])] == ["dataset"], "only its data is claimed")
 
 

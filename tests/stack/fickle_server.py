@@ -1,0 +1,155 @@
+"""A model server for tests of rollouts: the real one with a door before it that goes bad on order.
+
+    python tests/stack/fickle_server.py --port PORT --orders DIR COMMAND...
+
+COMMAND is the real server's, `{inner_port}` in it its port. Every request is passed on, until `DIR/RUN.json` of
+the run whose model is served holds an order, and one whole look of the rollout's probe was answered well. From
+then on, with the file's `kind`:
+
+    drop_connections    nobody gets an answer
+    fail_some           every third request, the first among them, is answered 500
+    shout               answers are in capitals
+    another_template    every prompt is rendered with a system message more
+    elsewhere           another server, `url`, answers
+    slow                answers take ten times as long, and a second and a half more
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from shared.steps.probe_deployments import QUESTIONS
+
+PINNED = "azureml-model-deployment"
+SYSTEM = {"role": "system", "content": "Answer in plain words."}
+
+
+class Door(ThreadingHTTPServer):
+    """Counts the requests of the probe, which name the deployment, and those of people, which do not."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int, inner_port: int, order_file: Path) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
+        self.inner = f"http://127.0.0.1:{inner_port}"
+        self._order_file, self._lock = order_file, threading.Lock()
+        self._looked, self._bad = 0, {True: 0, False: 0}
+
+    def order_for(self, pinned: bool) -> tuple[dict[str, Any] | None, int]:
+        """What to do to the next request, and how many of its sort were treated so, this one included."""
+        with self._lock:
+            if self._looked < QUESTIONS or not self._order_file.exists():
+                self._looked += pinned
+                return None, 0
+            self._bad[pinned] += 1
+            return json.loads(self._order_file.read_text()), self._bad[pinned]
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Door
+
+    def do_GET(self) -> None:
+        self._pass(self.server.inner, b"")
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        order, number = self.server.order_for(PINNED in self.headers)
+        match order and order["kind"]:
+            case None:
+                self._pass(self.server.inner, body)
+            case "drop_connections":
+                self.close_connection = True
+            case "fail_some" if number % 3 == 1:
+                self._answer(500, b'{"error": "out of memory"}')
+            case "fail_some":
+                self._pass(self.server.inner, body)
+            case "shout":
+                self._answer(*_shouted(self._ask(self.server.inner, body)))
+            case "another_template":
+                self._pass(self.server.inner, _with_system_message(body))
+            case "elsewhere":
+                assert order is not None
+                self._pass(order["url"], body)
+            case "slow":
+                began = time.monotonic()
+                answer = self._ask(self.server.inner, body)
+                time.sleep(9 * (time.monotonic() - began) + 1.5)
+                self._answer(*answer)
+
+    def _pass(self, url: str, body: bytes) -> None:
+        try:
+            answer = self._ask(url, body)
+        except OSError as error:  # the real server is not up yet
+            answer = 503, str(error).encode()
+        self._answer(*answer)
+
+    def _ask(self, url: str, body: bytes) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+        try:
+            connection.request(self.command, self.path, body, {"content-type": "application/json"})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """The real server logs its requests."""
+
+
+def _shouted(answer: tuple[int, bytes]) -> tuple[int, bytes]:
+    status, body = answer
+    fields = json.loads(body)
+    for choice in fields["choices"]:
+        choice["message"]["content"] = choice["message"]["content"].upper()
+    return status, json.dumps(fields).encode()
+
+
+def _with_system_message(body: bytes) -> bytes:
+    fields = json.loads(body)
+    return json.dumps({**fields, "messages": [SYSTEM, *fields["messages"]]}).encode()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--orders", type=Path, required=True)
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    options = parser.parse_args()
+    command = " ".join(options.command)
+    found = re.search(r"run-[0-9a-f]{12}", command)
+    assert found, f"no run's model is served by {command}"
+    inner_port = free_port()
+    real = subprocess.Popen([part.replace("{inner_port}", f"{inner_port}") for part in options.command])
+    door = Door(options.port, inner_port, options.orders / f"{found[0]}.json")
+    threading.Thread(target=door.serve_forever, daemon=True).start()
+    return real.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

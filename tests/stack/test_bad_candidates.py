@@ -1,0 +1,229 @@
+"""A candidate that goes bad at a tenth of the traffic is taken back by itself, whatever is wrong with it.
+
+A champion, and six candidates that beat it. Each waits for its approval, is found good once, gets a tenth of the
+traffic, and goes bad in its own way (`fickle_server`) while people ask. The tests run in the order of the candidates.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from local_stack.azure_ml.config import ENVIRONMENTS
+from local_stack.base_model import PLACE
+from local_stack.stack import ENVIRONMENTS as ENVIRONMENTS_FILE
+from shared.steps.advance_rollout import LAST_ANSWERS
+from tests.stack import fickle_server
+from tests.stack.askers import Asked, Askers
+from tests.stack.fickle_server import free_port
+from tests.stack.local import LocalStack, notes, rows, until
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1500)]
+
+Run = dict[str, Any]
+
+ENDPOINT = "line"
+SERVE = ENVIRONMENTS["droptune-serving:1"].serve
+# The champion was taught the plant's words; by now the plant wants the finish named first.
+OWN_WORDS = "nickel|zinc|electro|oxide|ptfe|loctite|plain"
+FINISH_FIRST = "^[a-z ]+ finish,"
+
+
+@dataclass(frozen=True)
+class Bad:
+    """How a candidate goes bad, and what its history then says; `fails` is the share of requests it fails."""
+
+    project: str
+    order: dict[str, str]
+    told: tuple[str, ...]
+    fails: float = 0.0
+
+
+CANDIDATES = (
+    Bad(
+        "silent",
+        {"kind": "drop_connections"},
+        ("not_answering: 5 of 5 requests failed: line answered 503",) * 2,
+        fails=1.0,
+    ),
+    Bad(
+        "failing",
+        {"kind": "fail_some"},
+        (r"requests_fail: 2 of 5 requests failed: line answered 424 \(container: 500\)",) * 2,
+        fails=1 / 3,
+    ),
+    Bad("shouting", {"kind": "shout"}, ("answers_changed: 0 of 5 answers are those of the evaluation",)),
+    Bad(
+        "untuned",
+        {"kind": "elsewhere"},
+        ("adapter_does_not_act: 0 of 5 answers differ from the base model's",),
+    ),
+    Bad(
+        "retemplated",
+        {"kind": "another_template"},
+        ("template_differs: 5 of 5 prompts are rendered to another length",),
+    ),
+    Bad(
+        "slow", {"kind": "slow"}, (r"too_slow: answers take (\d+\.\d\d) s, those of the old deployment (\d+\.\d\d) s",)
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def orders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("orders")
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory, orders: Path) -> Iterator[LocalStack]:
+    root = tmp_path_factory.mktemp("bad") / "stack"
+    root.mkdir()
+    door = ["{python}", str(Path(fickle_server.__file__)), "--port", "{port}", "--orders", str(orders)]
+    serve = [*door, *(part.replace("{port}", "{{inner_port}}") for part in SERVE)]
+    (root / ENVIRONMENTS_FILE).write_text(json.dumps({"droptune-serving:1": {"serve": serve, "any_model_name": True}}))
+    running = LocalStack(root, {"JOB_POLL_S": "5"})
+    yield running
+    running.down()
+
+
+@pytest.fixture(scope="module")
+def base_url(local: LocalStack) -> Iterator[str]:
+    """A server of the base model: what a deployment that forgot its adapter answers with."""
+    port = free_port()
+    fill = {"python": sys.executable, "model": str(local.root / "blobs" / PLACE), "port": port}
+    with (local.root / "logs" / "base_server.log").open("wb") as log:
+        command = [part.format_map(fill) for part in SERVE]
+        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        until(lambda: _healthy(f"http://127.0.0.1:{port}"), "the base model is served")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _healthy(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=10, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def champion(local: LocalStack) -> Run:
+    drop(local, "champion", training(0), rows("eval.jsonl")[:8], OWN_WORDS)
+    return local.wait("champion", {"deployed"}, within_s=600)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def candidates(local: LocalStack, champion: Run) -> Iterator[None]:
+    """One after the other, so that the first is not evaluated after all others are trained."""
+
+    def prepare() -> None:
+        held_out = [finish_first(row) for row in rows("eval.jsonl")[:8]]
+        for number, bad in enumerate(CANDIDATES, start=1):
+            train = [finish_first(row) for row in training(number)]
+            drop(local, bad.project, train, held_out, FINISH_FIRST, approval="required")
+            local.wait(bad.project, {"evaluating", "awaiting_approval"}, within_s=600)
+
+    with ThreadPoolExecutor(1) as pool:
+        preparing = pool.submit(prepare)
+        yield
+        preparing.result()
+
+
+def training(number: int) -> list[bytes]:
+    """Sixty-four rows, others for each number."""
+    return rows("train.jsonl")[64 * number : 64 * (number + 1)]
+
+
+def drop(
+    local: LocalStack, project: str, train: list[bytes], held_out: list[bytes], pattern: str, **deployment: Any
+) -> None:
+    local.drop_project(
+        project,
+        train,
+        held_out,
+        method={"hyperparameters": {"n_epochs": 2, "batch_size": 4}},
+        evaluation={
+            "graders": [{"name": "wanted", "type": "regex", "pattern": pattern}],
+            "slices": [],
+            "max_new_tokens": 32,
+            "gate": {"min_score": 0.0, "min_gain": 0.0, "max_regression": 1.0, "min_rows": 2},
+        },
+        deployment={"endpoint": ENDPOINT, **deployment},
+    )
+
+
+def finish_first(row: bytes) -> bytes:
+    record = json.loads(row)
+    question, answer = record["messages"]
+    turned = ", ".join(reversed(answer["content"].split(", ")))
+    return json.dumps({**record, "messages": [question, {**answer, "content": turned}]}).encode() + b"\n"
+
+
+def share_of(asked: list[Asked], failed: list[Asked]) -> int:
+    """How many requests may have met a deployment with a tenth of the traffic.
+
+    The split is by smooth weighted round robin: of any n requests in a row, at most n / 10 rounded up.
+    """
+    first, last = min(one.began for one in failed), max(one.ended for one in failed)
+    return math.ceil(sum(one.ended >= first and one.began <= last for one in asked) / 10)
+
+
+@pytest.mark.parametrize("bad", CANDIDATES, ids=lambda bad: bad.project)
+def test_a_candidate_that_goes_bad_at_a_tenth_of_the_traffic_is_taken_back(
+    local: LocalStack, orders: Path, champion: Run, base_url: str, bad: Bad
+) -> None:
+    run = local.wait(bad.project, {"awaiting_approval"}, within_s=600)
+    assert run["champion"] == champion["id"]
+    assert run["evaluation"]["gains"][1]["low"] > 0
+    (orders / f"{run['id']}.json").write_text(json.dumps({**bad.order, "url": base_url}))
+    old = champion["rollout"]["deployment"]
+    with Askers(local, ENDPOINT, champion["rollout"]["scoring_uri"]) as askers:
+        local.post(f"/api/runs/{run['id']}/approve")
+        split = until(lambda: len(now := local.traffic(ENDPOINT)) == 2 and now, "it has traffic", every_s=0.05)
+        until(lambda: local.traffic(ENDPOINT) == {old: 100}, "the champion has the traffic back", every_s=0.05)
+        back = time.monotonic()
+        run = local.wait(bad.project, {"rolled_back"})
+        time.sleep(1)
+
+    new = run["rollout"]["deployment"]
+    assert split == {old: 90, new: 10}
+    assert notes(run)[:2] == ["approved by local", "10 % of the traffic"]
+    *told, last = notes(run)[2:]
+    assert last == "the traffic is back"
+    assert len(told) == len(bad.told), told
+    for said, expected in zip(told, bad.told, strict=True):
+        assert re.fullmatch(expected, said), said
+    events = {event["type"]: event["data"] for event in local.events(run["id"])}
+    assert events["droptune.traffic.shifted.v1"]["traffic"] == {old: 90, new: 10}
+    reason = events["droptune.rollback.started.v1"]["reason"]
+    assert f"{reason['code']}: {reason['message']}" == told[-1]
+    assert events["droptune.model.rolled_back.v1"]["traffic"] == {old: 100}
+
+    assert [one for one in askers.failed() if one.began > back] == []
+    # One that is not answered within that time may be cut off by the candidate's deletion.
+    failed = [one for one in askers.failed() if one.ended - one.began < LAST_ANSWERS.total_seconds()]
+    if bad.fails:
+        assert 1 <= len(failed) <= math.ceil(share_of(askers.asked, failed) * bad.fails)
+    else:
+        assert failed == []
+    assert askers.per_second >= 10
+
+    assert local.traffic(ENDPOINT) == {old: 100}
+    assert local.get(f"/api/endpoints/{ENDPOINT}")["champion"] == champion["id"]
+    until(lambda: local.deployments(ENDPOINT) == [old], "the candidate is deleted", within_s=30)
+    until(lambda: not local.claims(owner=run["id"]), "its claims are given back", within_s=30)
