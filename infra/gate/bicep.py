@@ -123,7 +123,7 @@ def literal(node: Node) -> Any:
         case "array":
             return [literal(child) for child in children]
         case "string" if not any(child.type == "interpolation" for child in walk(node)):
-            return "".join(text(child) for child in children)
+            return "".join(text(child).removeprefix("\\") for child in children)
         case "number":
             return int(text(node))
         case "boolean":

@@ -80,7 +80,7 @@ def test_the_endpoint_and_deployment_are_the_ones_on_file(local: Local, base: st
 
 def test_a_user_assigned_identity_goes_into_the_job(local: Local) -> None:
     url = f"azureml+http://127.0.0.1:{local.emulator.config.port}/{WORKSPACE}"
-    client = AzureMLClient(url, identity_client_id="11111111-2222-3333-4444-555555555555")
+    client = AzureMLClient(url, job_client_id="11111111-2222-3333-4444-555555555555")
     local_with_identity = Local(local.emulator, client, local.blobs)
     spec = training_job(run_of("phi-4"), CONFIG).model_copy(update={"name": "with-identity-training-1"})
     body = wire_body_of(local_with_identity, spec)["body"]

@@ -1,0 +1,34 @@
+"""`python -m infra.gate [--checkov PROGRAM]`: one line per finding, exit code 1 if there is one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from infra.gate import access, bicep, checkov, names, product, properties, shape
+from infra.gate.finding import RULES, check_all
+
+INFRA = Path(__file__).parents[1]
+assert all((access, names, product, properties, shape))  # importing them registers their rules
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m infra.gate", description="Checks infra/.")
+    parser.add_argument("--checkov", type=Path, metavar="PROGRAM", help="run checkov too")
+    options = parser.parse_args()
+    infra = bicep.read(INFRA)
+    found = check_all(infra)
+    if options.checkov is not None:
+        found += checkov.findings(options.checkov, INFRA)
+    for finding in found:
+        print(finding)
+    if not found:
+        count = sum(1 for _ in infra.resources)
+        said = "checkov has nothing new to say" if options.checkov else "checkov was not run"
+        print(f"infra: {len(infra.files)} files, {count} resource declarations, {len(RULES)} rules kept; {said}")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
