@@ -84,7 +84,8 @@ def outputs_exist(infra: Infra) -> Said:
         modules = {module.symbol: module for module in file.modules}
         for symbol, output in sorted(set(_OUTPUT.findall(text(file.root)))):
             module = modules.get(symbol)
-            if module is None or output not in infra.files[module.path].outputs:
+            target = infra.files.get(module.path) if module else None
+            if module is None or (target is not None and output not in target.outputs):
                 yield file.name, f"{symbol}.outputs.{output} does not exist"
 
 

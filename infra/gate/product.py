@@ -9,7 +9,6 @@ import yaml
 from infra.gate.bicep import Expr, Infra, Resource
 from infra.gate.finding import Said, at, rule
 from infra.gate.topology import rendered
-from shared.pipeline import TOPOLOGY
 from shared.settings import Settings
 from shared.steps import paths
 
@@ -31,8 +30,6 @@ HOST_SETTINGS = frozenset(
     }
 )
 SET_BY_AZURE = frozenset({"WEBSITE_SITE_NAME"})
-# Longest name of a queue, a subscription and a rule of Service Bus that this uses: a rule's and a subscription's.
-LONGEST_NAME = 50
 
 
 @rule("topology-is-the-pipelines")
@@ -49,14 +46,6 @@ def topology_is_the_pipelines(infra: Infra) -> Said:
     for kind, collection in loops.items():
         if [resource.loop for resource in infra.of_type(kind)] != [collection]:
             yield "modules/messaging.bicep", f"{kind} must be made once, for {collection}"
-
-
-@rule("names-fit-service-bus")
-def names_fit_service_bus(infra: Infra) -> Said:
-    for subscription in (s for many in TOPOLOGY.topics.values() for s in many):
-        for name in (subscription.name, *(subscription.subjects or ())):
-            if len(name) > LONGEST_NAME:
-                yield "topology.json", f"{name} is longer than {LONGEST_NAME}"
 
 
 @rule("app-settings-are-the-codes")

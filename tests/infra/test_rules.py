@@ -1,0 +1,55 @@
+"""Each rule against a copy of the real files with one thing changed: that rule speaks, and no other."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from infra.gate import bicep
+from infra.gate.every_rule import RULES, check_all
+
+REPOSITORY = Path(__file__).parents[2]
+FIXTURES = Path(__file__).parent / "fixtures"
+CHANGES = [
+    pytest.param(path.stem, change, id=f"{path.stem}-{number}")
+    for path in sorted(FIXTURES.glob("*.yaml"))
+    for number, change in enumerate(yaml.safe_load(path.read_text()), start=1)
+]
+
+
+@pytest.fixture(scope="module")
+def real() -> bicep.Infra:
+    return bicep.read(REPOSITORY / "infra")
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    shutil.copytree(REPOSITORY / "infra", tmp_path / "infra", ignore=shutil.ignore_patterns("__pycache__", "gate"))
+    shutil.copy(REPOSITORY / "azure.yaml", tmp_path)
+    return tmp_path / "infra"
+
+
+def test_the_infrastructure_breaks_no_rule(real: bicep.Infra) -> None:
+    assert check_all(real) == []
+
+
+def test_every_rule_has_a_change_that_breaks_it() -> None:
+    assert {path.stem for path in FIXTURES.glob("*.yaml")} == set(RULES)
+
+
+@pytest.mark.parametrize(("rule", "change"), CHANGES)
+def test_this_change_breaks_this_rule_and_no_other(
+    rule: str, change: dict[str, Any], copy: Path, real: bicep.Infra
+) -> None:
+    file = copy / change["file"]
+    before = file.read_text()
+    assert before.count(change["old"]) >= 1, "the fixture no longer fits the file"
+    file.write_text(before.replace(change["old"], change["new"], 1))
+    changed = {change["file"]: bicep.parse(file, change["file"])} if file.suffix == ".bicep" else {}
+    found = check_all(bicep.Infra(copy, real.files | changed))
+    assert {finding.rule for finding in found} == {rule}, found
+    assert all(finding.where and finding.message for finding in found)
