@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from infra.gate.bicep import Expr, File, Infra, Resource, line, text, walk
+from infra.gate.bicep import Expr, File, Infra, Resource, line, text
 from infra.gate.finding import Said, at, rule
 
 ASSIGNMENT = "Microsoft.Authorization/roleAssignments"
@@ -105,7 +105,7 @@ def no_secrets_in_the_template(infra: Infra) -> Said:
         for name, value in file.outputs.items():
             if _SECRET.search(name) or _SECRET.search(_text(value)):
                 yield file.name, f"output {name} would be kept in the deployment's history"
-        for node in walk(file.root):
+        for node in file.nodes:
             if node.type == "call_expression" and text(node.named_children[0]).startswith("list"):
                 yield f"{file.name}:{line(node)}", f"{text(node.named_children[0])}() reads a key"
             if node.type == "member_expression" and re.search(r"\.list\w+$", text(node)):

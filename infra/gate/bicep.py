@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ class Module:
     line: int
 
 
-@dataclass(slots=True)
+@dataclass
 class File:
     """One .bicep file; `name` is relative to the infra folder."""
 
@@ -72,9 +72,9 @@ class File:
     modules: list[Module] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
 
-    def value(self, value: Any) -> Any:
-        """A variable's literal in place of its name."""
-        return self.variables.get(value.text, value) if isinstance(value, Expr) else value
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        return tuple(walk(self.root))
 
 
 @cache
@@ -96,7 +96,7 @@ def parse(path: Path, name: str) -> File:
 
 
 def broken(file: File) -> Iterator[Node]:
-    return (node for node in walk(file.root) if node.is_error or node.is_missing)
+    return (node for node in file.nodes if node.is_error or node.is_missing)
 
 
 def walk(node: Node) -> Iterator[Node]:
@@ -126,6 +126,8 @@ def literal(node: Node) -> Any:
             return "".join(text(child).removeprefix("\\") for child in children)
         case "number":
             return int(text(node))
+        case "unary_expression" if text(node).removeprefix("-").isdigit():
+            return int(text(node))
         case "boolean":
             return text(node) == "true"
         case "null":
@@ -142,7 +144,7 @@ def _declare(file: File, node: Node, decorators: set[str]) -> None:
     children = node.named_children
     match node.type:
         case "parameter_declaration":
-            name, kind, *default = (child for child in children)
+            name, kind, *default = children
             file.params[text(name)] = Param(
                 text(name),
                 text(kind),
@@ -157,11 +159,11 @@ def _declare(file: File, node: Node, decorators: set[str]) -> None:
             file.outputs[text(children[0])] = literal(children[-1])
         case "resource_declaration":
             condition, loop, body = _body(children[-1])
-            kind, _, version = str(literal(children[1])).partition("@")
+            resource_type, _, version = str(literal(children[1])).partition("@")
             existing = any(child.type == "existing" or text(child) == "existing" for child in node.children)
             symbol = text(children[0])
             file.resources.append(
-                Resource(file.name, symbol, kind, version, existing, condition, loop, body, line(node))
+                Resource(file.name, symbol, resource_type, version, existing, condition, loop, body, line(node))
             )
         case "module_declaration":
             condition, _, body = _body(children[-1])

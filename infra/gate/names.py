@@ -39,7 +39,7 @@ def parses(infra: Infra) -> Said:
 @rule("only-what-both-parsers-read")
 def only_what_both_parsers_read(infra: Infra) -> Said:
     for file in infra.files.values():
-        for node in walk(file.root):
+        for node in file.nodes:
             if node.type in UNREADABLE:
                 yield f"{file.name}:{line(node)}", f"{node.type}: checkov would skip the file"
 
@@ -48,7 +48,7 @@ def only_what_both_parsers_read(infra: Infra) -> Said:
 def names_are_declared(infra: Infra) -> Said:
     for file in infra.files.values():
         known = _declared(file) | FUNCTIONS
-        for node in _used(file.root):
+        for node in _used(file):
             if text(node) not in known | _loop_variables(node):
                 yield f"{file.name}:{line(node)}", f"{text(node)} is neither declared nor a known function"
 
@@ -56,7 +56,7 @@ def names_are_declared(infra: Infra) -> Said:
 @rule("declarations-are-used")
 def declarations_are_used(infra: Infra) -> Said:
     for file in infra.files.values():
-        used = {text(node) for node in _used(file.root)}
+        used = {text(node) for node in _used(file)}
         for name in (*file.params, *file.variables):
             if name not in used:
                 yield file.name, f"{name} is declared and never used"
@@ -102,9 +102,9 @@ def _declared(file: File) -> set[str]:
     return symbols | file.params.keys() | file.variables.keys()
 
 
-def _used(root: Node) -> Iterator[Node]:
+def _used(file: File) -> Iterator[Node]:
     """Identifiers in expressions: no declared name, no loop's own variable, no key of a property."""
-    for node in walk(root):
+    for node in file.nodes:
         parent = node.parent
         if node.type != "identifier" or parent is None:
             continue

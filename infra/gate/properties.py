@@ -106,4 +106,4 @@ def _shown(value: Any) -> str:
 
 
 for _name, _wanted in REQUIRED.items():
-    RULES[_name] = lambda infra, wanted=_wanted: _required(infra, wanted)  # type: ignore[misc]
+    RULES[_name] = lambda infra, wanted=_wanted: _required(infra, wanted)
