@@ -31,6 +31,9 @@ param budgetStart string
 @description('What one project may spend on jobs a month, USD by the catalogue.')
 param projectMonthlyUsd string = '500'
 
+@description('Size of a GPU cluster for people to try things on, at no nodes; empty: none. Needs quota of its family.')
+param gpuVmSize string = ''
+
 @description('Base model of projects without a recipe.')
 param defaultBaseModel string = 'microsoft/Phi-4'
 
@@ -234,6 +237,7 @@ module workspace 'modules/workspace.bicep' = {
     jobId: identities.outputs.jobId
     jobPrincipalId: identities.outputs.jobPrincipalId
     controlPrincipalId: identities.outputs.controlPrincipalId
+    gpuVmSize: gpuVmSize
   }
 }
 
@@ -275,7 +279,7 @@ module app 'modules/app.bicep' = {
     logsId: monitoring.outputs.logsId
     insightsName: monitoring.outputs.insightsName
     hostStorageName: hostStorage.outputs.name
-    hostBlobEndpoint: hostStorage.outputs.blobEndpoint
+    hostBlobUrl: hostStorage.outputs.blobUrl
     packageContainer: packageContainer
     controlId: identities.outputs.controlId
     controlClientId: identities.outputs.controlClientId
@@ -283,7 +287,7 @@ module app 'modules/app.bicep' = {
     serveId: identities.outputs.serveId
     serviceBusHost: messaging.outputs.host
     cosmosUrl: state.outputs.url
-    dataBlobEndpoint: dataStorage.outputs.blobEndpoint
+    dataBlobUrl: dataStorage.outputs.blobUrl
     workspaceUrl: workspace.outputs.url
     trainingEnvironment: workspace.outputs.trainingEnvironment
     servingEnvironment: workspace.outputs.servingEnvironment

@@ -5,6 +5,10 @@ cd "$(dirname "$0")"
 
 ./register-app.sh
 
+# Flex Consumption runs on it, and no resource in the template would have it registered.
+az provider register --namespace Microsoft.App --wait
+echo "resource provider Microsoft.App is registered"
+
 # A budget's start cannot be changed afterwards, so it is chosen once.
 if [ -z "${BUDGET_START:-}" ]; then
     start=$(date -u +%Y-%m-01)

@@ -7,7 +7,7 @@ param subnetId string
 param logsId string
 param insightsName string
 param hostStorageName string
-param hostBlobEndpoint string
+param hostBlobUrl string
 param packageContainer string
 param controlId string
 param controlClientId string
@@ -15,7 +15,7 @@ param jobClientId string
 param serveId string
 param serviceBusHost string
 param cosmosUrl string
-param dataBlobEndpoint string
+param dataBlobUrl string
 param workspaceUrl string
 param trainingEnvironment string
 param servingEnvironment string
@@ -74,7 +74,7 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
       deployment: {
         storage: {
           type: 'blobContainer'
-          value: '${hostBlobEndpoint}${packageContainer}'
+          value: '${hostBlobUrl}/${packageContainer}'
           authentication: {
             type: 'UserAssignedIdentity'
             userAssignedIdentityResourceId: controlId
@@ -108,12 +108,13 @@ resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${controlClientId};Authorization=AAD'
     RUN_STORE_URL: cosmosUrl
     EVENT_BUS_URL: 'sb://${serviceBusHost}'
-    BLOB_STORE_URL: dataBlobEndpoint
+    BLOB_STORE_URL: dataBlobUrl
     AZURE_ML_URL: workspaceUrl
     API_AUTH_URL: '${issuer}?audience=${apiAudience}'
     AZURE_CLIENT_ID: controlClientId
     JOB_CLIENT_ID: jobClientId
     ENDPOINT_IDENTITY_ID: serveId
+    ENDPOINT_IS_PUBLIC: privateOnly ? 'false' : 'true'
     DEFAULT_BASE_MODEL: defaultBaseModel
     INLINE_VALIDATION_MAX_BYTES: '20000000'
     TRAINING_ENVIRONMENT: trainingEnvironment
@@ -163,6 +164,8 @@ resource auth 'Microsoft.Web/sites/config@2024-04-01' = {
       tokenStore: { enabled: false }
     }
   }
+  // Two changes of a site's configuration at once are refused.
+  dependsOn: [settings]
 }
 
 resource noFtpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01' = {

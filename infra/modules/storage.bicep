@@ -94,4 +94,4 @@ resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' 
 
 output id string = account.id
 output name string = account.name
-output blobEndpoint string = account.properties.primaryEndpoints.blob
+output blobUrl string = 'https://${account.name}.blob.${environment().suffixes.storage}'

@@ -14,21 +14,22 @@ param dataStorageName string
 param jobId string
 param jobPrincipalId string
 param controlPrincipalId string
+param gpuVmSize string
 
 var containers = ['datasets', 'curated', 'runs', 'models']
 var trainingEnvironment = 'droptune-training'
 var servingEnvironment = 'droptune-serving'
 var environmentVersion = '1'
-var clusters = [
-  {
-    name: 'cpu'
-    vmSize: 'Standard_E4ds_v4'
-  }
-  {
-    name: 'gpu'
-    vmSize: 'Standard_NC24ads_A100_v4'
-  }
-]
+// Jobs run on serverless compute. The CPU cluster builds images where the registry is private; the other is for people.
+var cpuCluster = {
+  name: 'cpu'
+  vmSize: 'Standard_E4ds_v4'
+}
+var gpuCluster = {
+  name: 'gpu'
+  vmSize: gpuVmSize
+}
+var clusters = empty(gpuVmSize) ? [cpuCluster] : [cpuCluster, gpuCluster]
 
 resource workspace 'Microsoft.MachineLearningServices/workspaces@2025-06-01' = {
   name: name
@@ -101,7 +102,7 @@ resource datastores 'Microsoft.MachineLearningServices/workspaces/datastores@202
     containerName: container
     endpoint: environment().suffixes.storage
     protocol: 'https'
-    serviceDataAccessAuthIdentity: 'WorkspaceSystemAssignedIdentity'
+    serviceDataAccessAuthIdentity: 'None'
     credentials: { credentialsType: 'None' }
   }
 }]

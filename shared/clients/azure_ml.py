@@ -62,7 +62,8 @@ class AzureMLClient:
 
     `url`: see `azure_ml_connection.parse_url`. `identity_client_id`: the user-assigned identity of this
     process. `job_client_id`: that of its jobs. `endpoint_identity_id`: resource id of the endpoints' identity; without
-    one an endpoint gets a system-assigned identity. The SDK (2 s, 110 MB) is loaded on first use. Thread-safe.
+    one an endpoint gets a system-assigned identity. `endpoint_is_public`: false makes endpoints that answer through a
+    private endpoint only. The SDK (2 s, 110 MB) is loaded on first use. Thread-safe.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class AzureMLClient:
         identity_client_id: str | None = None,
         job_client_id: str | None = None,
         endpoint_identity_id: str | None = None,
+        endpoint_is_public: bool = True,
         experiment: str = "droptune",
     ) -> None:
         self._url = url
@@ -81,6 +83,7 @@ class AzureMLClient:
         self._identity_client_id = identity_client_id
         self._job_client_id = job_client_id
         self._endpoint_identity_id = endpoint_identity_id
+        self._endpoint_is_public = endpoint_is_public
         self._experiment = experiment
         self._lock = threading.RLock()
         self._credential: Credential | None = None
@@ -201,7 +204,12 @@ class AzureMLClient:
         endpoint = self._get_endpoint(name)
         if endpoint is None:
             wanted = ManagedOnlineEndpoint(
-                name=name, auth_mode="aad_token", tags=tags, identity=self._endpoint_identity()
+                name=name,
+                auth_mode="aad_token",
+                tags=tags,
+                identity=self._endpoint_identity(),
+                # Unless it is told otherwise an endpoint of a private workspace is public all the same.
+                public_network_access=None if self._endpoint_is_public else "disabled",
             )
             with translated("the workspace"):
                 self._ml.online_endpoints.begin_create_or_update(wanted)
