@@ -230,7 +230,6 @@ module workspace 'modules/workspace.bicep' = {
     insightsId: monitoring.outputs.insightsId
     vaultId: vault.outputs.id
     registryId: registry.outputs.id
-    registryServer: registry.outputs.loginServer
     scratchStorageId: scratchStorage.outputs.id
     scratchStorageName: scratchStorage.outputs.name
     dataStorageName: dataStorage.outputs.name
@@ -289,8 +288,6 @@ module app 'modules/app.bicep' = {
     cosmosUrl: state.outputs.url
     dataBlobUrl: dataStorage.outputs.blobUrl
     workspaceUrl: workspace.outputs.url
-    trainingEnvironment: workspace.outputs.trainingEnvironment
-    servingEnvironment: workspace.outputs.servingEnvironment
     apiAudience: apiAudience
     defaultBaseModel: defaultBaseModel
     projectMonthlyUsd: projectMonthlyUsd

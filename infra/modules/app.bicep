@@ -17,8 +17,6 @@ param serviceBusHost string
 param cosmosUrl string
 param dataBlobUrl string
 param workspaceUrl string
-param trainingEnvironment string
-param servingEnvironment string
 param apiAudience string
 param defaultBaseModel string
 param projectMonthlyUsd string
@@ -117,8 +115,8 @@ resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
     ENDPOINT_IS_PUBLIC: privateOnly ? 'false' : 'true'
     DEFAULT_BASE_MODEL: defaultBaseModel
     INLINE_VALIDATION_MAX_BYTES: '20000000'
-    TRAINING_ENVIRONMENT: trainingEnvironment
-    SERVING_ENVIRONMENT: servingEnvironment
+    TRAINING_ENVIRONMENT: 'droptune-training:1'
+    SERVING_ENVIRONMENT: 'droptune-serving:1'
     CPU_INSTANCE_TYPE: 'Standard_E4ds_v4'
     JOB_POLL_S: '60'
     RETRY_WAIT_S: '60'

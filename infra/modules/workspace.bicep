@@ -1,4 +1,4 @@
-// Azure ML: workspace, datastores, environments, and clusters that cost nothing while nothing runs on them.
+// Azure ML: workspace, datastores, and clusters that cost nothing while nothing runs on them.
 param name string
 param location string
 param tags object
@@ -7,7 +7,6 @@ param logsId string
 param insightsId string
 param vaultId string
 param registryId string
-param registryServer string
 param scratchStorageId string
 param scratchStorageName string
 param dataStorageName string
@@ -17,9 +16,6 @@ param controlPrincipalId string
 param gpuVmSize string
 
 var containers = ['datasets', 'curated', 'runs', 'models']
-var trainingEnvironment = 'droptune-training'
-var servingEnvironment = 'droptune-serving'
-var environmentVersion = '1'
 // Jobs run on serverless compute. The CPU cluster builds images where the registry is private; the other is for people.
 var cpuCluster = {
   name: 'cpu'
@@ -107,50 +103,6 @@ resource datastores 'Microsoft.MachineLearningServices/workspaces/datastores@202
   }
 }]
 
-resource training 'Microsoft.MachineLearningServices/workspaces/environments@2025-06-01' = {
-  parent: workspace
-  name: trainingEnvironment
-  properties: {}
-}
-
-resource trainingVersion 'Microsoft.MachineLearningServices/workspaces/environments/versions@2025-06-01' = {
-  parent: training
-  name: environmentVersion
-  properties: {
-    image: '${registryServer}/${trainingEnvironment}:${environmentVersion}'
-    osType: 'Linux'
-  }
-}
-
-resource serving 'Microsoft.MachineLearningServices/workspaces/environments@2025-06-01' = {
-  parent: workspace
-  name: servingEnvironment
-  properties: {}
-}
-
-resource servingVersion 'Microsoft.MachineLearningServices/workspaces/environments/versions@2025-06-01' = {
-  parent: serving
-  name: environmentVersion
-  properties: {
-    image: '${registryServer}/${servingEnvironment}:${environmentVersion}'
-    osType: 'Linux'
-    inferenceConfig: {
-      livenessRoute: {
-        path: '/health'
-        port: 8000
-      }
-      readinessRoute: {
-        path: '/health'
-        port: 8000
-      }
-      scoringRoute: {
-        path: '/'
-        port: 8000
-      }
-    }
-  }
-}
-
 // AzureML Data Scientist may delete endpoints and list their keys. This role covers what shared/clients/azure_ml.py does,
 // no endpoint's deletion, no keys, no compute.
 resource orchestrator 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
@@ -222,5 +174,3 @@ output id string = workspace.id
 output name string = workspace.name
 output systemPrincipalId string = workspace.identity.principalId
 output url string = 'azureml://subscriptions/${subscription().subscriptionId}/resourceGroups/${resourceGroup().name}/workspaces/${name}'
-output trainingEnvironment string = '${trainingEnvironment}:${environmentVersion}'
-output servingEnvironment string = '${servingEnvironment}:${environmentVersion}'
