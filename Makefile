@@ -57,7 +57,7 @@ check: setup $(CHECKOV)/.stamp ## lint, format, types, import contracts and infr
 
 # Apart from .venv: checkov pins versions that ours does not go with.
 $(CHECKOV)/.stamp: infra/gate/requirements.txt $(STAMP)
-	@$(RUN) -m uv venv --quiet --allow-existing $(CHECKOV)
+	@$(RUN) -m uv venv --quiet --allow-existing --python $(RUN) $(CHECKOV)
 	@$(RUN) -m uv pip install --quiet --python $(CHECKOV)/bin/python -r $<
 	@touch $@
 

@@ -1,4 +1,4 @@
-"""`python -m infra.gate [--checkov PROGRAM]`: one line per finding, exit code 1 if there is one."""
+"""`python -m infra.gate [--checkov PROGRAM] [--types FOLDER]`: one line per finding, exit code 1 if there is one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from infra.gate import bicep, checkov
+from infra.gate import bicep, checkov, types
 from infra.gate.every_rule import RULES, check_all
 
 INFRA = Path(__file__).parents[1]
@@ -15,11 +15,16 @@ INFRA = Path(__file__).parents[1]
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.gate", description="Checks infra/.")
     parser.add_argument("--checkov", type=Path, metavar="PROGRAM", help="run checkov too")
+    parser.add_argument(
+        "--types", type=Path, metavar="FOLDER", help="a checkout of Azure/bicep-types-az to compare with"
+    )
     options = parser.parse_args()
     infra = bicep.read(INFRA)
     found = check_all(infra)
     if options.checkov is not None:
         found += checkov.findings(options.checkov, INFRA)
+    if options.types is not None:
+        found += types.findings(infra, options.types)
     for finding in found:
         print(finding)
     if not found:
