@@ -12,13 +12,13 @@ from infra.gate.every_rule import RULES, check_all
 INFRA = Path(__file__).parents[1]
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.gate", description="Checks infra/.")
     parser.add_argument("--checkov", type=Path, metavar="PROGRAM", help="run checkov too")
     parser.add_argument(
-        "--types", type=Path, metavar="FOLDER", help="a checkout of Azure/bicep-types-az to compare with"
+        "--types", type=Path, metavar="FOLDER", help="compare with a checkout of Azure/bicep-types-az"
     )
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     infra = bicep.read(INFRA)
     found = check_all(infra)
     if options.checkov is not None:
@@ -35,4 +35,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from infra.gate import __main__ as gate
 from infra.gate import bicep
 from infra.gate.every_rule import RULES, check_all
 
@@ -53,3 +54,20 @@ def test_this_change_breaks_this_rule_and_no_other(
     found = check_all(bicep.Infra(copy, real.files | changed))
     assert {finding.rule for finding in found} == {rule}, found
     assert all(finding.where and finding.message for finding in found)
+
+
+def test_the_gate_says_one_line_a_finding_and_exits_1(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = copy / "modules" / "storage.bicep"
+    file.write_text(file.read_text().replace("allowSharedKeyAccess: false", "allowSharedKeyAccess: true"))
+    monkeypatch.setattr(gate, "INFRA", copy)
+    assert gate.main([]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "modules/storage.bicep:9: no-storage-keys: account.allowSharedKeyAccess must be False, is True"
+    ]
+
+
+def test_the_gate_exits_0_and_says_what_it_did_not_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert gate.main([]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("rules kept; checkov was not run")
