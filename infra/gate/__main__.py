@@ -15,9 +15,7 @@ INFRA = Path(__file__).parents[1]
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.gate", description="Checks infra/.")
     parser.add_argument("--checkov", type=Path, metavar="PROGRAM", help="run checkov too")
-    parser.add_argument(
-        "--types", type=Path, metavar="FOLDER", help="compare with a checkout of Azure/bicep-types-az"
-    )
+    parser.add_argument("--types", type=Path, metavar="FOLDER", help="compare with a checkout of Azure/bicep-types-az")
     options = parser.parse_args(arguments)
     infra = bicep.read(INFRA)
     found = check_all(infra)
