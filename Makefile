@@ -7,6 +7,7 @@ STAMP := $(VENV)/.stamp
 REQUIREMENTS := pyproject.toml requirements.txt requirements-dev.txt training_job/requirements.txt constraints.txt
 PIP := $(RUN) -m pip -qq --disable-pip-version-check --no-input install --root-user-action=ignore
 UV := $(RUN) -m uv pip install --quiet --python $(RUN)
+CHECKOV := .venv-checkov
 PYTEST := $(RUN) -m pytest -n 2 --dist loadfile
 RECIPE ?= manufacturing
 
@@ -47,11 +48,18 @@ test: setup ## the tests that take less than a minute each
 test-all: setup ## every test
 	@$(PYTEST)
 
-check: setup ## lint, format, types and import contracts, as CI runs them
+check: setup $(CHECKOV)/.stamp ## lint, format, types, import contracts and infrastructure, as CI runs them
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
 	@$(VENV)/bin/lint-imports
+	@$(RUN) -m infra.gate --checkov $(CHECKOV)/bin/checkov
+
+# Apart from .venv: checkov pins versions that ours does not go with.
+$(CHECKOV)/.stamp: infra/gate/requirements.txt $(STAMP)
+	@$(RUN) -m uv venv --quiet --allow-existing --python $(RUN) $(CHECKOV)
+	@$(RUN) -m uv pip install --quiet --python $(CHECKOV)/bin/python -r $<
+	@touch $@
 
 bench: setup ## the benchmarks
 	@$(RUN) -m benchmarks

@@ -60,7 +60,13 @@ def build_services(settings: Settings) -> Services:
     from shared.clients.azure_ml import AzureMLClient
     from shared.clients.webhook import WebhookNotifier
 
-    azure_ml = AzureMLClient(settings.azure_ml_url, identity_client_id=settings.azure_client_id)
+    azure_ml = AzureMLClient(
+        settings.azure_ml_url,
+        identity_client_id=settings.azure_client_id,
+        job_client_id=settings.job_client_id,
+        endpoint_identity_id=settings.endpoint_identity_id,
+        endpoint_is_public=settings.endpoint_is_public,
+    )
     return Services(
         clock=SystemClock(),
         store=build_run_store(settings.run_store_url),

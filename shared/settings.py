@@ -24,7 +24,10 @@ class Settings(BaseSettings):
         default="loopback:",
         description="`loopback:`, or https://login.microsoftonline.com/TENANT/v2.0?audience=AUDIENCE",
     )
-    azure_client_id: str | None = Field(default=None, description="managed identity of app and jobs")
+    azure_client_id: str | None = Field(default=None, description="managed identity of the app")
+    job_client_id: str | None = Field(default=None, description="managed identity of jobs; the workspace has it too")
+    endpoint_identity_id: str | None = Field(default=None, description="resource id of the endpoints' managed identity")
+    endpoint_is_public: bool = Field(default=True, description="false: endpoints answer in the private network only")
     default_base_model: str = "droptune/tiny-llama"
     inline_validation_max_bytes: int = Field(default=20_000_000, gt=0)
     training_environment: str = "droptune-training:1"

@@ -80,7 +80,7 @@ def test_the_endpoint_and_deployment_are_the_ones_on_file(local: Local, base: st
 
 def test_a_user_assigned_identity_goes_into_the_job(local: Local) -> None:
     url = f"azureml+http://127.0.0.1:{local.emulator.config.port}/{WORKSPACE}"
-    client = AzureMLClient(url, identity_client_id="11111111-2222-3333-4444-555555555555")
+    client = AzureMLClient(url, job_client_id="11111111-2222-3333-4444-555555555555")
     local_with_identity = Local(local.emulator, client, local.blobs)
     spec = training_job(run_of("phi-4"), CONFIG).model_copy(update={"name": "with-identity-training-1"})
     body = wire_body_of(local_with_identity, spec)["body"]
@@ -88,4 +88,14 @@ def test_a_user_assigned_identity_goes_into_the_job(local: Local) -> None:
         "identityType": "Managed",
         "clientId": "11111111-2222-3333-4444-555555555555",
     }
+    client.close()
+
+
+def test_an_endpoint_of_a_private_workspace_is_closed_and_has_its_own_identity(local: Local) -> None:
+    url = f"azureml+http://127.0.0.1:{local.emulator.config.port}/{WORKSPACE}"
+    identity = "/subscriptions/s/resourceGroups/r/providers/Microsoft.ManagedIdentity/userAssignedIdentities/serve"
+    client = AzureMLClient(url, endpoint_identity_id=identity, endpoint_is_public=False)
+    body = wire_body_of(Local(local.emulator, client, local.blobs), "behind-a-door")["body"]
+    assert body["properties"]["publicNetworkAccess"] == "disabled"
+    assert body["identity"] == {"type": "UserAssigned", "userAssignedIdentities": {identity: {}}}
     client.close()

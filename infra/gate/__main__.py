@@ -1,0 +1,36 @@
+"""`python -m infra.gate [--checkov PROGRAM] [--types FOLDER]`: one line per finding, exit code 1 if there is one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from infra.gate import bicep, checkov, types
+from infra.gate.every_rule import RULES, check_all
+
+INFRA = Path(__file__).parents[1]
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m infra.gate", description="Checks infra/.")
+    parser.add_argument("--checkov", type=Path, metavar="PROGRAM", help="run checkov too")
+    parser.add_argument("--types", type=Path, metavar="FOLDER", help="compare with a checkout of Azure/bicep-types-az")
+    options = parser.parse_args(arguments)
+    infra = bicep.read(INFRA)
+    found = check_all(infra)
+    if options.checkov is not None:
+        found += checkov.findings(options.checkov, INFRA)
+    if options.types is not None:
+        found += types.findings(infra, options.types)
+    for finding in found:
+        print(finding)
+    if not found:
+        count = sum(1 for _ in infra.resources)
+        said = "checkov has nothing new to say" if options.checkov else "checkov was not run"
+        print(f"infra: {len(infra.files)} files, {count} resource declarations, {len(RULES)} rules kept; {said}")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

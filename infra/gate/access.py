@@ -1,0 +1,139 @@
+"""Who may do what: roles, scopes, principals; and no secret that could be read out of a template."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from infra.gate.bicep import Expr, File, Infra, Resource, line, text
+from infra.gate.finding import Said, at, rule
+
+ASSIGNMENT = "Microsoft.Authorization/roleAssignments"
+DEFINITION = "Microsoft.Authorization/roleDefinitions"
+# Built-in roles by their ids, and whom they may be given to: the beginning of the principal's parameter.
+ROLES = {
+    "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": ("Storage Blob Data Owner", {"control"}),
+    "974c5e8b-45b9-4653-ba55-5f855dd0fb88": ("Storage Queue Data Contributor", {"control"}),
+    "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": ("Storage Table Data Contributor", {"control"}),
+    "ba92f5b4-2d11-453d-a403-e96b0029c9fe": (
+        "Storage Blob Data Contributor",
+        {"control", "job", "events", "deployer"},
+    ),
+    "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1": ("Storage Blob Data Reader", {"control", "job", "serve"}),
+    "69a216fc-b8fb-44d8-bc22-1f3c2cd27a39": ("Azure Service Bus Data Sender", {"control", "events"}),
+    "4f6d3b9b-027b-4f4c-9142-0e5a2a2247e0": ("Azure Service Bus Data Receiver", {"control"}),
+    "7f951dda-4ed3-4680-a7ca-43fe172d538d": ("AcrPull", {"job", "serve"}),
+    "8311e382-0749-4cb8-b61a-304f252e45ec": ("AcrPush", {"deployer"}),
+    "4633458b-17de-408a-b874-0445c86b69e6": ("Key Vault Secrets User", {"control"}),
+    "3913510d-42f4-4e42-8a64-420c390055eb": ("Monitoring Metrics Publisher", {"control"}),
+    "f1a07417-d97a-45cb-824c-7a7467783830": ("Managed Identity Operator", {"control"}),
+    "b556d68e-0be0-4f35-a333-ad7ee1ce17ea": ("Azure AI Enterprise Network Connection Approver", {"workspace"}),
+}
+FORBIDDEN = {
+    "8e3af657-a8ff-443c-a75c-2fe8c4bcb635": "Owner",
+    "b24988ac-6180-42a0-ab88-20f7382dd24c": "Contributor",
+    "18d7d88d-d35e-4fb5-a5c3-7773c20a72d9": "User Access Administrator",
+}
+COSMOS_DATA_CONTRIBUTOR = "/sqlRoleDefinitions/00000000-0000-0000-0000-000000000002"
+_ROLE = re.compile(r"subscriptionResourceId\('Microsoft\.Authorization/roleDefinitions', (\w+)\)")
+_PRINCIPAL = re.compile(r"([a-z]+)(?:PrincipalId|\.properties\.principalId)")
+_SECRET = re.compile(r"secret|password|connectionString|accountKey|sasToken", re.IGNORECASE)
+
+
+@rule("roles-are-allowed")
+def roles_are_allowed(infra: Infra) -> Said:
+    for file, assignment in _assignments(infra):
+        for role in _roles(file, assignment):
+            if role in FORBIDDEN:
+                yield at(assignment), f"{assignment.symbol}: never {FORBIDDEN[role]}"
+            elif role not in ROLES:
+                yield at(assignment), f"{assignment.symbol}: role {role} is not in the allow-list"
+            elif (holder := _holder(assignment)) not in ROLES[role][1]:
+                yield at(assignment), f"{assignment.symbol}: {ROLES[role][0]} is not for {holder}"
+
+
+@rule("roles-end-at-a-resource")
+def roles_end_at_a_resource(infra: Infra) -> Said:
+    """Without a scope an assignment holds for the whole resource group."""
+    for file, assignment in _assignments(infra):
+        scope = assignment.body.get("scope")
+        symbol = scope.text.split("[")[0] if isinstance(scope, Expr) else None
+        if symbol not in {resource.symbol for resource in file.resources}:
+            yield at(assignment), f"{assignment.symbol}: scope must be a resource of this file"
+
+
+@rule("roles-go-to-services")
+def roles_go_to_services(infra: Infra) -> Said:
+    for _, assignment in _assignments(infra):
+        kind = assignment.get("properties.principalType")
+        if kind != "ServicePrincipal" and not (kind is None and _holder(assignment) == "deployer"):
+            yield at(assignment), f"{assignment.symbol}: principalType must be ServicePrincipal"
+
+
+@rule("own-roles-are-narrow")
+def own_roles_are_narrow(infra: Infra) -> Said:
+    for role in infra.of_type(DEFINITION):
+        for permission in role.get("properties.permissions") or []:
+            for action in permission.get("actions", []):
+                if not str(action).startswith("Microsoft.MachineLearningServices/workspaces/") or action.endswith(
+                    ("workspaces/*", "*/write", "*/delete", "*/action", "listKeys/action")
+                ):
+                    yield at(role), f"{role.symbol}: {action} is too wide"
+
+
+@rule("cosmos-role-ends-at-the-database")
+def cosmos_role_ends_at_the_database(infra: Infra) -> Said:
+    for assignment in infra.of_type("Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments"):
+        definition, scope = assignment.get("properties.roleDefinitionId"), assignment.get("properties.scope")
+        if not _text(definition).endswith(f"{COSMOS_DATA_CONTRIBUTOR}'"):
+            yield at(assignment), f"{assignment.symbol}: only Cosmos DB Built-in Data Contributor"
+        if "/dbs/" not in _text(scope):
+            yield at(assignment), f"{assignment.symbol}: scope must be a database"
+
+
+@rule("no-secrets-in-the-template")
+def no_secrets_in_the_template(infra: Infra) -> Said:
+    """Parameters that hold one, defaults, outputs, and functions that fetch a key."""
+    for file in infra.files.values():
+        for parameter in file.params.values():
+            named_so = _SECRET.search(parameter.name) and not parameter.name.endswith("Name")
+            if named_so and not parameter.secure:
+                yield f"{file.name}:{parameter.line}", f"{parameter.name} must be @secure()"
+            if parameter.secure and not parameter.required:
+                yield f"{file.name}:{parameter.line}", f"{parameter.name} is secure and has a default"
+        for name, value in file.outputs.items():
+            if _SECRET.search(name) or _SECRET.search(_text(value)):
+                yield file.name, f"output {name} would be kept in the deployment's history"
+        for node in file.nodes:
+            if node.type == "call_expression" and text(node.named_children[0]).startswith("list"):
+                yield f"{file.name}:{line(node)}", f"{text(node.named_children[0])}() reads a key"
+            if node.type == "member_expression" and re.search(r"\.list\w+$", text(node)):
+                yield f"{file.name}:{line(node)}", f"{text(node)}() reads a key"
+
+
+def _assignments(infra: Infra) -> Iterator[tuple[File, Resource]]:
+    for file in infra.files.values():
+        for resource in file.resources:
+            if resource.type == ASSIGNMENT and not resource.existing:
+                yield file, resource
+
+
+def _roles(file: File, assignment: Resource) -> list[str]:
+    """Ids of the roles given: one, or those the assignment loops over; none for a role of this file."""
+    definition = _text(assignment.get("properties.roleDefinitionId"))
+    if definition.removesuffix(".id") in {r.symbol for r in file.resources if r.type == DEFINITION}:
+        return []
+    found = _ROLE.fullmatch(definition)
+    name = found[1] if found else definition
+    value = file.variables.get(name, file.variables.get(assignment.loop or "", name))
+    return [str(role) for role in value] if isinstance(value, list) else [_text(value)]
+
+
+def _holder(assignment: Resource) -> str:
+    found = _PRINCIPAL.fullmatch(_text(assignment.get("properties.principalId")))
+    return found[1] if found else "unknown"
+
+
+def _text(value: Any) -> str:
+    return value.text if isinstance(value, Expr) else str(value)

@@ -1,0 +1,46 @@
+"""What a rule says, and the register of rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from infra.gate.bicep import Infra, Resource
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    rule: str
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.rule}: {self.message}"
+
+
+Said = Iterator[tuple[str, str]]
+
+
+class Rule(Protocol):
+    def __call__(self, infra: Infra) -> Said:
+        """Pairs of place and message; none if all is well."""
+
+
+RULES: dict[str, Rule] = {}
+
+
+def rule(name: str) -> Callable[[Rule], Rule]:
+    def register(check: Rule) -> Rule:
+        RULES[name] = check
+        return check
+
+    return register
+
+
+def at(resource: Resource) -> str:
+    return f"{resource.file}:{resource.line}"
+
+
+def check_all(infra: Infra) -> list[Finding]:
+    return [Finding(name, where, message) for name, check in RULES.items() for where, message in check(infra)]

@@ -1,0 +1,119 @@
+"""The infrastructure and the code say the same: queues, settings, containers, containers' watchers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from infra.gate.bicep import Expr, Infra, Resource
+from infra.gate.finding import Said, at, rule
+from infra.gate.topology import rendered
+from shared.settings import Settings
+from shared.steps import paths
+
+EVENT_SUBSCRIPTION = "Microsoft.EventGrid/systemTopics/eventSubscriptions"
+DATASTORES = "Microsoft.MachineLearningServices/workspaces/datastores"
+JOB_CONTAINERS = [paths.DATASETS, paths.CURATED, paths.RUNS, paths.MODELS]
+CONTAINERS = [*JOB_CONTAINERS, "quarantine", "deadletters"]
+# Read by the Functions host and its extensions; the prefix of the second three is functions.dispatch.CONNECTION.
+HOST_SETTINGS = frozenset(
+    {
+        "AzureWebJobsStorage__accountName",
+        "AzureWebJobsStorage__credential",
+        "AzureWebJobsStorage__clientId",
+        "ServiceBusConnection__fullyQualifiedNamespace",
+        "ServiceBusConnection__credential",
+        "ServiceBusConnection__clientId",
+        "APPLICATIONINSIGHTS_CONNECTION_STRING",
+        "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
+    }
+)
+SET_BY_AZURE = frozenset({"WEBSITE_SITE_NAME"})
+
+
+@rule("topology-is-the-pipelines")
+def topology_is_the_pipelines(infra: Infra) -> Said:
+    if (infra.folder / "topology.json").read_text() != rendered():
+        yield "topology.json", "differs from shared/pipeline.py; UPDATE_GOLDEN=1 make test rewrites it"
+    if infra.files["modules/messaging.bicep"].variables.get("topology") != Expr("loadJsonContent('../topology.json')"):
+        yield "modules/messaging.bicep", "topology must be topology.json"
+    loops = {
+        "Microsoft.ServiceBus/namespaces/queues": "topology.queues",
+        "Microsoft.ServiceBus/namespaces/topics/subscriptions": "topology.subscriptions",
+        "Microsoft.ServiceBus/namespaces/topics/subscriptions/rules": "topology.rules",
+    }
+    for kind, collection in loops.items():
+        if [resource.loop for resource in infra.of_type(kind)] != [collection]:
+            yield "modules/messaging.bicep", f"{kind} must be made once, for {collection}"
+
+
+@rule("app-settings-are-the-codes")
+def app_settings_are_the_codes(infra: Infra) -> Said:
+    wanted = {name.upper() for name in Settings.model_fields} - SET_BY_AZURE | HOST_SETTINGS
+    for resource in infra.of_type("Microsoft.Web/sites/config"):
+        if resource.body.get("name") == "appsettings":
+            given = resource.body["properties"]
+            for name in sorted(wanted - given.keys()):
+                yield at(resource), f"app setting {name} is missing"
+            for name in sorted(given.keys() - wanted):
+                yield at(resource), f"app setting {name} is read by nothing"
+            return
+    yield "modules/app.bicep", "no appsettings"
+
+
+@rule("containers-are-the-codes")
+def containers_are_the_codes(infra: Infra) -> Said:
+    main = infra.files["main.bicep"]
+    data = next((module for module in main.modules if module.symbol == "dataStorage"), None)
+    if data is None or data.params.get("containers") != CONTAINERS:
+        yield "main.bicep", f"the data account must have the containers {', '.join(CONTAINERS)}"
+    for resource in infra.of_type(DATASTORES):
+        if infra.files[resource.file].variables.get(resource.loop or "") != JOB_CONTAINERS:
+            yield at(resource), f"datastores must be {', '.join(JOB_CONTAINERS)}"
+        if resource.get("properties.credentials.credentialsType") != "None":
+            yield at(resource), "a datastore must hold no credentials"
+
+
+@rule("only-datasets-start-runs")
+def only_datasets_start_runs(infra: Infra) -> Said:
+    """Jobs write thousands of blobs: unfiltered, each would wake the app, and its own output would start a run."""
+    wanted = f"/blobServices/default/containers/{paths.DATASETS}/"
+    for subscription in _subscriptions(infra, "storage-events"):
+        if subscription.get("properties.filter.subjectBeginsWith") != wanted:
+            yield at(subscription), f"filter must be {wanted}"
+        if subscription.get("properties.filter.includedEventTypes") != ["Microsoft.Storage.BlobCreated"]:
+            yield at(subscription), "only Microsoft.Storage.BlobCreated"
+
+
+@rule("events-reach-their-queues")
+def events_reach_their_queues(infra: Infra) -> Said:
+    for queue in ("storage-events", "job-events"):
+        found = _subscriptions(infra, queue)
+        if len(found) != 1:
+            yield "modules/events.bicep", f"{len(found)} event subscriptions deliver to {queue}"
+        for subscription in found:
+            if subscription.get("properties.eventDeliverySchema") != "CloudEventSchemaV1_0":
+                yield at(subscription), "the app reads CloudEvents 1.0"
+
+
+@rule("azd-finds-the-app")
+def azd_finds_the_app(infra: Infra) -> Said:
+    services = yaml.safe_load((infra.folder.parent / "azure.yaml").read_text())["services"]
+    tagged = {
+        name
+        for site in infra.of_type("Microsoft.Web/sites")
+        for name in services
+        if f"'azd-service-name': '{name}'" in _text(site.body.get("tags"))
+    }
+    for name in sorted(services.keys() - tagged):
+        yield "modules/app.bicep", f"no site is tagged as service {name}"
+
+
+def _subscriptions(infra: Infra, queue: str) -> list[Resource]:
+    place = "properties.deliveryWithResourceIdentity.destination.properties.resourceId"
+    return [s for s in infra.of_type(EVENT_SUBSCRIPTION) if _text(s.get(place)).endswith(f"/queues/{queue}'")]
+
+
+def _text(value: Any) -> str:
+    return value.text if isinstance(value, Expr) else str(value)

@@ -1,0 +1,121 @@
+"""How the whole is put together: money, alarms, tags, logs, and which parts a shape may leave out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from infra.gate.bicep import Expr, Infra
+from infra.gate.finding import Said, at, rule
+
+# Left out of the dev shape. Nothing else may be conditional: checkov and this gate judge what is there.
+ONLY_IN_PROD = frozenset({"network", "messagingFirewall", "workspaceOutbound", "privateEndpoints"})
+# Still a preview at Microsoft, in use everywhere: there is no stable version with `categoryGroup`.
+PREVIEWS = frozenset({"Microsoft.Insights/diagnosticSettings"})
+WATCHED = (
+    "Microsoft.ServiceBus/namespaces",
+    "Microsoft.DocumentDB/databaseAccounts",
+    "Microsoft.KeyVault/vaults",
+    "Microsoft.ContainerRegistry/registries",
+    "Microsoft.MachineLearningServices/workspaces",
+    "Microsoft.Storage/storageAccounts/blobServices",
+    "Microsoft.Web/sites",
+)
+METRICS = {"DeadletteredMessages", "DeadLetteredCount"}
+# The only path below /api that anybody may ask: it holds nothing but a version.
+HEALTH = "/api/health"
+
+
+@rule("nothing-secure-is-conditional")
+def nothing_secure_is_conditional(infra: Infra) -> Said:
+    for resource in infra.resources:
+        if resource.condition is not None:
+            yield at(resource), f"{resource.symbol} has an `if`: make it a module or leave it out"
+    for file in infra.files.values():
+        for module in file.modules:
+            expected = "privateOnly" if module.symbol in ONLY_IN_PROD else None
+            if module.condition != expected:
+                yield f"{file.name}:{module.line}", f"module {module.symbol} must have the condition {expected}"
+
+
+@rule("private-endpoint-for-each")
+def private_endpoint_for_each(infra: Infra) -> Said:
+    """A module that closes its door in prod needs another one."""
+    main = infra.files["main.bicep"]
+    endpoints = next((m.params.get("endpoints") for m in main.modules if m.symbol == "privateEndpoints"), None)
+    reached = {endpoint["serviceId"].text for endpoint in endpoints or [] if isinstance(endpoint, dict)}
+    for module in main.modules:
+        if "privateOnly" in module.params and f"{module.symbol}.outputs.id" not in reached:
+            yield f"main.bicep:{module.line}", f"{module.symbol} has no private endpoint"
+
+
+@rule("tagged")
+def tagged(infra: Infra) -> Said:
+    for resource in infra.resources:
+        tags = resource.body.get("tags")
+        if "location" in resource.body and not (isinstance(tags, Expr) and "tags" in tags.text):
+            yield at(resource), f"{resource.symbol} has no tags: nobody could tell what it belongs to, or costs"
+
+
+@rule("budget")
+def budget(infra: Infra) -> Said:
+    budgets = infra.of_type("Microsoft.Consumption/budgets")
+    if not budgets:
+        yield "infra", "no budget"
+    for resource in budgets:
+        notices = (resource.get("properties.notifications") or {}).values()
+        told = [n for n in notices if n.get("enabled") is True and n.get("contactEmails")]
+        if not any(n["thresholdType"] == "Actual" and n["threshold"] <= 100 for n in told):
+            yield at(resource), "nobody is told before the budget is spent"
+        if not any(n["thresholdType"] == "Forecasted" for n in told):
+            yield at(resource), "nobody is told of a forecast"
+
+
+@rule("alarms")
+def alarms(infra: Infra) -> Said:
+    alerts = infra.of_type("Microsoft.Insights/metricAlerts")
+    watched = {
+        criterion["metricName"]
+        for alert in alerts
+        if alert.get("properties.enabled") is True and alert.get("properties.actions")
+        for criterion in alert.get("properties/criteria/allOf") or []
+    }
+    for metric in sorted(METRICS - watched):
+        yield "modules/alerts.bicep", f"no alert on {metric}"
+    for kind in ("Microsoft.Insights/scheduledQueryRules", "Microsoft.Insights/activityLogAlerts"):
+        if not [alert for alert in infra.of_type(kind) if alert.get("properties.enabled") is True]:
+            yield "modules/alerts.bicep", f"no {kind}"
+
+
+@rule("logged")
+def logged(infra: Infra) -> Said:
+    for file in infra.files.values():
+        logs = [r for r in file.resources if r.type == "Microsoft.Insights/diagnosticSettings"]
+        scopes = {_text(r.body.get("scope")) for r in logs if r.get("properties.workspaceId") == Expr("logsId")}
+        for resource in file.resources:
+            if resource.type in WATCHED and not resource.existing and resource.symbol not in scopes:
+                yield at(resource), f"{resource.symbol} sends no logs"
+
+
+@rule("stable-versions")
+def stable_versions(infra: Infra) -> Said:
+    for resource in infra.resources:
+        if resource.version.endswith("-preview") and resource.type not in PREVIEWS:
+            yield at(resource), f"{resource.type}@{resource.version} is a preview"
+
+
+@rule("callers-are-known")
+def callers_are_known(infra: Infra) -> Said:
+    """The app checks tokens itself; this is the second lock."""
+    found = [r for r in infra.of_type("Microsoft.Web/sites/config") if r.body.get("name") == "authsettingsV2"]
+    if not found:
+        yield "modules/app.bicep", "no authsettingsV2"
+    for resource in found:
+        checks = resource.get("properties.globalValidation") or {}
+        if checks.get("requireAuthentication") is not True or checks.get("unauthenticatedClientAction") != "Return401":
+            yield at(resource), "unauthenticated callers must get 401"
+        if [path for path in checks.get("excludedPaths", []) if path.startswith(("/api/", "/v1")) and path != HEALTH]:
+            yield at(resource), "no path with data may be excluded"
+
+
+def _text(value: Any) -> str:
+    return value.text if isinstance(value, Expr) else str(value)

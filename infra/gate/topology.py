@@ -1,0 +1,28 @@
+"""`infra/topology.json`: the Service Bus entities of `shared/pipeline.py`, in the form messaging.bicep reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from shared.pipeline import TOPIC, TOPOLOGY
+
+FILE = Path(__file__).parents[1] / "topology.json"
+
+
+def rendered() -> str:
+    """A subscription without rules keeps Service Bus's own `$Default`, which lets every message pass."""
+    many = TOPOLOGY.topics[TOPIC]
+    document = {
+        "topic": TOPIC,
+        "lockDuration": f"PT{TOPOLOGY.lock_duration_s:.0f}S",
+        "maxDeliveryCount": TOPOLOGY.max_delivery_count,
+        "queues": list(TOPOLOGY.queues),
+        "subscriptions": [subscription.name for subscription in many],
+        "rules": [
+            {"subscription": subscription.name, "name": "$Default" if index == 0 else subject, "subject": subject}
+            for subscription in many
+            for index, subject in enumerate(sorted(subscription.subjects or ()))
+        ],
+    }
+    return json.dumps(document, indent=2) + "\n"

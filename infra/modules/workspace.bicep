@@ -1,0 +1,176 @@
+// Azure ML: workspace, datastores, and clusters that cost nothing while nothing runs on them.
+param name string
+param location string
+param tags object
+param privateOnly bool
+param logsId string
+param insightsId string
+param vaultId string
+param registryId string
+param scratchStorageId string
+param scratchStorageName string
+param dataStorageName string
+param jobId string
+param jobPrincipalId string
+param controlPrincipalId string
+param gpuVmSize string
+
+var containers = ['datasets', 'curated', 'runs', 'models']
+// Jobs run on serverless compute. The CPU cluster builds images where the registry is private; the other is for people.
+var cpuCluster = {
+  name: 'cpu'
+  vmSize: 'Standard_E4ds_v4'
+}
+var gpuCluster = {
+  name: 'gpu'
+  vmSize: gpuVmSize
+}
+var clusters = empty(gpuVmSize) ? [cpuCluster] : [cpuCluster, gpuCluster]
+
+resource workspace 'Microsoft.MachineLearningServices/workspaces@2025-06-01' = {
+  name: name
+  location: location
+  tags: tags
+  kind: 'Default'
+  sku: {
+    name: 'Basic'
+    tier: 'Basic'
+  }
+  // Serverless jobs may only use an identity that the workspace has too.
+  identity: {
+    type: 'SystemAssigned,UserAssigned'
+    userAssignedIdentities: {
+      '${jobId}': {}
+    }
+  }
+  properties: {
+    applicationInsights: insightsId
+    containerRegistry: registryId
+    keyVault: vaultId
+    storageAccount: scratchStorageId
+    systemDatastoresAuthMode: 'Identity'
+    hbiWorkspace: true
+    imageBuildCompute: 'cpu'
+    publicNetworkAccess: privateOnly ? 'Disabled' : 'Enabled'
+    managedNetwork: {
+      // One way: a workspace that once was approved-only stays so.
+      isolationMode: privateOnly ? 'AllowOnlyApprovedOutbound' : 'AllowInternetOutbound'
+    }
+  }
+}
+
+resource computes 'Microsoft.MachineLearningServices/workspaces/computes@2025-06-01' = [for cluster in clusters: {
+  parent: workspace
+  name: cluster.name
+  location: location
+  tags: tags
+  identity: {
+    type: 'UserAssigned'
+    userAssignedIdentities: {
+      '${jobId}': {}
+    }
+  }
+  properties: {
+    computeType: 'AmlCompute'
+    disableLocalAuth: true
+    properties: {
+      osType: 'Linux'
+      vmSize: cluster.vmSize
+      vmPriority: 'Dedicated'
+      enableNodePublicIp: false
+      remoteLoginPortPublicAccess: 'Disabled'
+      scaleSettings: {
+        minNodeCount: 0
+        maxNodeCount: 1
+        nodeIdleTimeBeforeScaleDown: 'PT2M'
+      }
+    }
+  }
+}]
+
+// A job's URI and a blob's path name the same place: see shared/steps/paths.py.
+resource datastores 'Microsoft.MachineLearningServices/workspaces/datastores@2025-06-01' = [for container in containers: {
+  parent: workspace
+  name: container
+  properties: {
+    datastoreType: 'AzureBlob'
+    accountName: dataStorageName
+    containerName: container
+    endpoint: environment().suffixes.storage
+    protocol: 'https'
+    serviceDataAccessAuthIdentity: 'None'
+    credentials: { credentialsType: 'None' }
+  }
+}]
+
+// AzureML Data Scientist may delete endpoints and list their keys. This role covers what shared/clients/azure_ml.py does,
+// no endpoint's deletion, no keys, no compute.
+resource orchestrator 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
+  name: guid(resourceGroup().id, 'droptune-orchestrator')
+  properties: {
+    roleName: 'Droptune orchestrator (${name})'
+    description: 'Submits and cancels jobs, registers models, deploys them and shifts traffic.'
+    type: 'CustomRole'
+    assignableScopes: [resourceGroup().id]
+    permissions: [
+      {
+        actions: [
+          'Microsoft.MachineLearningServices/workspaces/read'
+          'Microsoft.MachineLearningServices/workspaces/*/read'
+          'Microsoft.MachineLearningServices/workspaces/experiments/*'
+          'Microsoft.MachineLearningServices/workspaces/jobs/*'
+          'Microsoft.MachineLearningServices/workspaces/models/*'
+          'Microsoft.MachineLearningServices/workspaces/onlineEndpoints/write'
+          'Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action'
+          'Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments/*'
+        ]
+      }
+    ]
+  }
+}
+
+resource controlOrchestrates 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(workspace.id, controlPrincipalId, orchestrator.id)
+  scope: workspace
+  properties: {
+    principalId: controlPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: orchestrator.id
+  }
+}
+
+resource scratch 'Microsoft.Storage/storageAccounts@2024-01-01' existing = {
+  name: scratchStorageName
+}
+
+// With identity-based system datastores a job's own logs and snapshots go there under its own name.
+var blobDataContributor = 'ba92f5b4-2d11-453d-a403-e96b0029c9fe'
+
+resource jobWritesScratch 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(scratch.id, jobPrincipalId, blobDataContributor)
+  scope: scratch
+  properties: {
+    principalId: jobPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataContributor)
+  }
+}
+
+resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  name: 'logs'
+  scope: workspace
+  properties: {
+    workspaceId: logsId
+    logs: [
+      {
+        categoryGroup: 'audit'
+        enabled: true
+      }
+    ]
+  }
+}
+
+output id string = workspace.id
+output name string = workspace.name
+output systemPrincipalId string = workspace.identity.principalId
+output url string = 'azureml://subscriptions/${subscription().subscriptionId}/resourceGroups/${resourceGroup().name}/workspaces/${name}'

@@ -1,0 +1,3 @@
+from tests.http.conftest import services
+
+__all__ = ["services"]

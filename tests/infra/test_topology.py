@@ -1,0 +1,37 @@
+"""infra/topology.json and the Cosmos DB container are what the code asks for. UPDATE_GOLDEN=1 writes the first anew."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from infra.gate import bicep
+from infra.gate.topology import FILE, rendered
+from shared.pipeline import TOPOLOGY
+
+INFRA = Path(__file__).parents[2] / "infra"
+# Service Bus documentation, quotas: a subscription's and a rule's name.
+LONGEST_NAME = 50
+
+
+def test_the_topology_is_the_pipelines() -> None:
+    if os.environ.get("UPDATE_GOLDEN"):
+        FILE.write_text(rendered())
+    assert FILE.read_text() == rendered()
+
+
+def test_names_of_subscriptions_and_rules_fit_service_bus() -> None:
+    for subscription in (s for many in TOPOLOGY.topics.values() for s in many):
+        assert len(subscription.name) <= LONGEST_NAME
+        assert all(len(subject) <= LONGEST_NAME for subject in subscription.subjects or ())
+
+
+def test_the_cosmos_container_is_as_its_client_asks_for_it() -> None:
+    cosmos = pytest.importorskip("shared.clients.cosmos", reason="the Cosmos DB client is not there yet")
+    (container,) = bicep.read(INFRA).of_type("Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers")
+    assert container.body["name"] == container.get("properties.resource.id") == cosmos.CONTAINER
+    assert container.get("properties.resource.partitionKey.paths") == [cosmos.PARTITION_KEY_PATH]
+    assert container.get("properties.resource.defaultTtl") == cosmos.DEFAULT_TTL_S
+    assert container.get("properties.resource.indexingPolicy") == cosmos.INDEXING_POLICY
