@@ -57,5 +57,5 @@ bench: setup ## the benchmarks
 	@$(RUN) -m benchmarks
 
 clean: down ## delete what was built and stored here, .venv excepted
-	@rm -rf .droptune .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
+	@rm -rf .droptune .venvs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
 	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
