@@ -47,11 +47,12 @@ test: setup ## the tests that take less than a minute each
 test-all: setup ## every test
 	@$(PYTEST)
 
-check: setup ## lint, format, types and import contracts, as CI runs them
+check: setup ## lint, format, types, import contracts and Dockerfiles, as CI runs them
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
 	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/hadolint training_job/Dockerfile infra/environments/serving/Dockerfile
 
 bench: setup ## the benchmarks
 	@$(RUN) -m benchmarks
