@@ -136,7 +136,8 @@ def test_the_environments_are_the_ones_that_jobs_and_deployments_name() -> None:
         golden = json.loads((GOLDEN / f"{kind}-phi-4.json").read_text())["body"]["properties"]
         assert golden["environmentId"].endswith(f"/environments/{environment.name}/versions/{environment.version}")
     for environment in (training, serving):
-        assert (ENVIRONMENTS / environment.build.path / environment.build.dockerfile_path).resolve() in (TRAINER, SERVER)
+        context = ENVIRONMENTS / environment.build.path
+        assert (context / environment.build.dockerfile_path).resolve() in (TRAINER, SERVER)
     assert training.inference_config is None
     assert serving.inference_config == {
         "livenessRoute": {"port": 8000, "path": "/health"},
