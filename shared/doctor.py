@@ -152,7 +152,8 @@ def _clock(settings: Settings, services: Services) -> Check:
     if there is None:
         return Check(name="clock", status=CheckStatus.SKIPPED, detail="not checked: the service tells no time")
     skew_s = (services.clock.now() - there).total_seconds()
-    detail = f"{abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} Azure ML's"
     if abs(skew_s) <= MAX_SKEW_S:
+        detail = f"within {MAX_SKEW_S:.0f} s of Azure ML's"
         return Check(name="clock", status=CheckStatus.OK, detail=detail)
+    detail = f"{abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} Azure ML's"
     return Check(name="clock", status=CheckStatus.FIX, detail=detail, fix="let the app's machine keep time by NTP")

@@ -164,7 +164,7 @@ def test_a_workspace_that_does_not_exist_is_found_out(app: Path, answering: Call
 
 
 @pytest.mark.parametrize(
-    ("ahead_s", "status", "said"), [(30, OK, "behind"), (600, FIX, "behind"), (-600, FIX, "ahead of")]
+    ("ahead_s", "status", "said"), [(30, OK, "within 60 s"), (600, FIX, "behind"), (-600, FIX, "ahead of")]
 )
 def test_a_clock_that_is_off_by_minutes_is_to_be_fixed(
     app: Path, answering: Callable[..., None], ahead_s: float, status: CheckStatus, said: str

@@ -133,6 +133,13 @@ def test_the_worker_reads_the_same_bindings_as_the_local_host(stand: Stand) -> N
     assert here == there
 
 
+def test_the_worker_takes_the_app_for_a_functions_app() -> None:
+    """Newer dispatchers (`reload_library_worker`) choose another runtime by these words in the script."""
+    script = (ROOT / "function_app.py").read_text()
+    assert "FastAPI()" not in script
+    assert "from fastapi import" not in script
+
+
 def test_the_worker_loads_every_function(stand: Stand) -> None:
     for name in stand.metadata:
         stand.worker.ask("load", function=name)
