@@ -48,12 +48,13 @@ test: setup ## the tests that take less than a minute each
 test-all: setup ## every test
 	@$(PYTEST)
 
-check: setup $(CHECKOV)/.stamp ## lint, format, types, import contracts and infrastructure, as CI runs them
+check: setup $(CHECKOV)/.stamp ## lint, format, types, import contracts, infrastructure and Dockerfiles, as CI runs them
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
 	@$(VENV)/bin/lint-imports
 	@$(RUN) -m infra.gate --checkov $(CHECKOV)/bin/checkov
+	@$(VENV)/bin/hadolint training_job/Dockerfile infra/environments/serving/Dockerfile
 
 # Apart from .venv: checkov pins versions that ours does not go with.
 $(CHECKOV)/.stamp: infra/gate/requirements.txt $(STAMP)
@@ -65,5 +66,5 @@ bench: setup ## the benchmarks
 	@$(RUN) -m benchmarks
 
 clean: down ## delete what was built and stored here, .venv excepted
-	@rm -rf .droptune .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
+	@rm -rf .droptune .venvs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
 	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

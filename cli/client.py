@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from shared.domain.checkup import Check
 from shared.domain.dataset import Report
 from shared.domain.errors import Problem
 from shared.domain.evaluation import EvaluationResult, SampleAnswer, Verdict
@@ -196,6 +197,10 @@ class Api:
 
     def roll_back(self, endpoint: str) -> RollbackOrder:
         return _read(RollbackOrder, self._ask("POST", f"/api/endpoints/{quote(endpoint, safe='')}/rollback"))
+
+    def doctor(self) -> list[Check]:
+        """Every service is asked for something, which takes its time."""
+        return [_parse(Check, body) for body in self._ask("GET", "/api/doctor", timeout=None).json()["data"]]
 
     def dead_letters(self) -> list[DeadLetters]:
         """Of the entities that have any."""

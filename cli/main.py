@@ -14,6 +14,7 @@ from cli.client import Api, Refused, Unreachable, find_url
 from cli.dead_letters import dlq
 from cli.decisions import approve, deny, retry
 from cli.display import make_console, show, show_json, utf8_output
+from cli.doctor import doctor
 from cli.endpoints import endpoints, rollback
 from cli.exit_codes import EXIT_BY_STATUS, EXIT_HELP, Exit
 from cli.follow import follow
@@ -97,7 +98,7 @@ def cancel(run: RunId, url: Url = None) -> None:
     print(f"asked run {run} to stop; see it end with: droptune watch {run}")
 
 
-for command in (approve, deny, retry, endpoints, rollback):
+for command in (approve, deny, retry, endpoints, rollback, doctor):
     app.command()(command)
 app.add_typer(dlq, name="dlq")
 

@@ -24,7 +24,7 @@ from shared.domain.recipe import ResolvedRecipe
 from training_job import scoring
 from training_job.curve import METRICS_FILE
 from training_job.files import append_line, model_folder, write_json, write_lines
-from training_job.job import Tally, read_recipe, require, run_job, work_offline
+from training_job.job import Tally, read_recipe, require, run_job, try_machine, work_offline
 
 if TYPE_CHECKING:
     from training_job.answers import Answers, Question
@@ -76,6 +76,7 @@ def evaluate(task: Task, tally: Tally) -> None:
     held_out = task.data / "eval.jsonl"
     require(held_out, task.recipe, *task.models().values())
     recipe = read_recipe(task.recipe)
+    try_machine(recipe)
 
     import torch
 

@@ -19,6 +19,7 @@ from types import FrameType
 
 from pydantic import ValidationError
 
+from shared.domain.catalogue import find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedRecipe
 from shared.domain.results import JobResult
@@ -107,6 +108,18 @@ def read_recipe(path: Path) -> ResolvedRecipe:
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
         raise PermanentFailure(FailureClass.RECIPE, "invalid_recipe", wrong) from error
+
+
+def try_machine(recipe: ResolvedRecipe) -> None:
+    """The start self-test, for the kind of machine that the recipe's base model needs; imports torch.
+
+    Raises PermanentFailure of class platform.
+    """
+    from training_job import selftest
+
+    needs_gpu = find_entry(recipe.recipe.base_model).accelerator == "gpu"
+    report = selftest.check(require_cuda=needs_gpu, compute_dtype=recipe.hyperparameters.compute_dtype)
+    print(f"self-test: {report}", flush=True)
 
 
 def require(*paths: Path) -> None:

@@ -2,7 +2,8 @@
 
     python -m training_job.selftest [--require-cuda]
 
-Prints one JSON line and exits with 0, or with the exit code of class platform and the reason.
+Prints one JSON line and exits with 0, or with the exit code of class platform and the reason. Training and
+evaluation do the same before they work.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import argparse
 import json
 import sys
 
-from shared.domain.errors import FailureClass
+from shared.domain.errors import FailureClass, PermanentFailure
 from training_job import exit_codes
-from training_job.job import classify, work_offline
+from training_job.job import work_offline
 
 MAX_ERROR = 0.15  # NF4 in blocks of 64 loses about a tenth of a normal weight's standard deviation
 
@@ -25,21 +26,35 @@ def main(argv: list[str] | None = None) -> int:
     work_offline()
     try:
         report = check(require_cuda=arguments.require_cuda)
-    except Exception as error:
-        print(f"self-test failed: {classify(error)}", file=sys.stderr, flush=True)
-        return exit_codes.BY_CLASS[FailureClass.PLATFORM]
+    except PermanentFailure as failure:
+        print(failure, file=sys.stderr, flush=True)
+        return exit_codes.BY_CLASS[failure.failure_class]
     print(json.dumps(report), flush=True)
     return exit_codes.COMPLETED
 
 
-def check(*, require_cuda: bool) -> dict[str, object]:
-    """Device, dtype and a 4-bit round trip. Raises RuntimeError that names what is missing."""
+def check(*, require_cuda: bool, compute_dtype: str = "float32") -> dict[str, object]:
+    """Device, dtype and a 4-bit round trip.
+
+    Raises PermanentFailure of class platform, `self_test_failed`, that names what is missing.
+    """
+    try:
+        return _report(require_cuda, compute_dtype)
+    except Exception as error:  # a driver, a kernel or a library fails in ways of its own
+        message = f"{type(error).__name__}: {error}"[:500]
+        raise PermanentFailure(FailureClass.PLATFORM, "self_test_failed", message) from error
+
+
+def _report(require_cuda: bool, compute_dtype: str) -> dict[str, object]:
     import bitsandbytes.functional as bnb
     import torch
 
     cuda = torch.cuda.is_available()
     if require_cuda and not cuda:
         raise RuntimeError("no CUDA device; is the driver older than the image's CUDA?")
+    bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else True
+    if compute_dtype == "bfloat16" and not bfloat16:
+        raise RuntimeError(f"{torch.cuda.get_device_name(0)} has no bfloat16, in which the recipe computes")
     device = "cuda" if cuda else "cpu"
     weights = torch.randn(256, 256, generator=torch.Generator().manual_seed(0)).to(device)
     packed, state = bnb.quantize_4bit(weights, quant_type="nf4", compress_statistics=True)
@@ -48,7 +63,7 @@ def check(*, require_cuda: bool) -> dict[str, object]:
         raise RuntimeError(f"a 4-bit round trip is off by {error:.3f} standard deviations")
     return {
         "device": torch.cuda.get_device_name(0) if cuda else "cpu",
-        "bfloat16": torch.cuda.is_bf16_supported() if cuda else True,
+        "bfloat16": bfloat16,
         "four_bit_error": round(error, 4),
         "torch": torch.__version__,
     }

@@ -28,7 +28,7 @@ from shared.domain.recipe import ResolvedHyperparameters, ResolvedRecipe
 from training_job import checkpoints
 from training_job.curve import Curve
 from training_job.files import model_folder, sha256_of, write_json
-from training_job.job import Tally, read_recipe, require, run_job, work_offline
+from training_job.job import Tally, read_recipe, require, run_job, try_machine, work_offline
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -76,6 +76,8 @@ def train(task: Task, tally: Tally) -> None:
     recipe = read_recipe(task.recipe)
     data_manifest = orjson.loads(files[2].read_bytes())
     print(f"{task.job_name}: recipe {recipe.model_dump_json()}", flush=True)
+
+    try_machine(recipe)
 
     from training_job import quantised
     from training_job.chat_rows import encode_file, template_sha256

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from functions.http import dashboard, datasets, dead_letters, endpoints, errors, runs
+from functions.http import dashboard, datasets, dead_letters, doctor, endpoints, errors, runs
 
 api = FastAPI(title="Droptune", version="0.1.0", docs_url="/api/docs", openapi_url="/api/openapi.json")
 errors.install(api)
@@ -12,6 +12,7 @@ api.include_router(runs.router)
 api.include_router(datasets.router)
 api.include_router(endpoints.router)
 api.include_router(dead_letters.router)
+api.include_router(doctor.router)
 api.include_router(dashboard.router)
 
 

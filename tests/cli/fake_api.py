@@ -91,6 +91,7 @@ class FakeDroptune:
     refusal: tuple[int, str] | None = None
     endpoints: list[dict[str, Any]] = field(default_factory=list)
     dead: list[dict[str, Any]] = field(default_factory=list)
+    checks: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def run(self) -> Run | None:
@@ -167,6 +168,13 @@ def make_app(fake: FakeDroptune) -> FastAPI:
     @app.post("/api/endpoints/{name}/rollback")
     def rollback(name: str) -> Response:
         return fake.ordered(f"rollback {name}", None, {"endpoint": name, "from": "d-new", "to": "d-old"})
+
+    @app.get("/api/doctor")
+    def doctor() -> Response:
+        if fake.refusal:
+            status, code = fake.refusal
+            return JSONResponse({"error": {"code": code, "message": "so it is", "param": None}}, status)
+        return JSONResponse({"data": fake.checks})
 
     @app.get("/api/dead-letters")
     def dead_letters() -> dict[str, Any]:

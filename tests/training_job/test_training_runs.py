@@ -271,6 +271,34 @@ def test_the_process_exits_with_the_class_of_its_failure(bench: Callable[..., An
     assert "input_missing" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_a_base_model_for_gpus_fails_with_class_platform_where_there_is_none(
+    bench: Callable[..., Any], resolved: Callable[..., Any], tmp_path: Path, command: str
+) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    run = bench(tmp_path, recipe=resolved(recipe={"base_model": "microsoft/Phi-4"}))
+    more = {"evaluate": ("--candidate", str(run.base))}.get(command, ())
+    code = run.train() if command == "train" else run.evaluate(*more, output=run.output)
+    assert code == exit_codes.BY_CLASS[FailureClass.PLATFORM]
+    result = run.result()
+    assert (result.failure_class, result.problem.code) == (FailureClass.PLATFORM, "self_test_failed")
+    assert "no CUDA device" in result.problem.message
+
+
+def test_the_self_test_refuses_a_library_that_computes_wrongly(monkeypatch: pytest.MonkeyPatch) -> None:
+    import bitsandbytes.functional as bnb
+
+    from training_job import selftest
+
+    assert selftest.main([]) == exit_codes.COMPLETED
+    right = bnb.dequantize_4bit
+    monkeypatch.setattr(bnb, "dequantize_4bit", lambda *given: right(*given) * 2)
+    assert selftest.main([]) == exit_codes.BY_CLASS[FailureClass.PLATFORM]
+
+
 class FakeMlflow(http.server.BaseHTTPRequestHandler):
     """Takes log-batch calls; `status` says how it answers, `delay_s` how late."""
 

@@ -1,0 +1,51 @@
+"""`droptune doctor`: what is there, what is not, and what to do about it."""
+
+from __future__ import annotations
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from cli.client import Api, Refused, find_url
+from cli.display import make_console
+from cli.exit_codes import Exit
+from cli.options import AsJson, Url, print_json
+from shared.domain.checkup import Check, CheckStatus
+
+_STYLE = {CheckStatus.OK: "green", CheckStatus.FIX: "bold red", CheckStatus.SKIPPED: "dim"}
+
+
+def doctor(as_json: AsJson = False, url: Url = None) -> None:
+    """Check what a run will need; exit code 1 if there is something to fix."""
+    with Api(find_url(url)) as api:
+        checks = _checks(api)
+    if as_json:
+        print_json([check.model_dump(mode="json") for check in checks])
+    else:
+        make_console().print(_table(checks))
+    if any(check.status is CheckStatus.FIX for check in checks):
+        raise typer.Exit(Exit.REFUSED)
+
+
+def _checks(api: Api) -> list[Check]:
+    try:
+        return api.doctor()
+    except Refused as error:
+        # Without its settings the app can let nobody in, so it refuses before it can look.
+        if error.problem.code not in ("bad_settings", "bad_auth_url"):
+            raise
+        fix = "correct the setting in the app's configuration and restart the app"
+        return [Check(name="settings", status=CheckStatus.FIX, detail=error.problem.message, fix=fix)]
+
+
+def _table(checks: list[Check]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
+    for check in checks:
+        said = Text(check.detail)
+        if check.fix:
+            said.append(f"\nfix: {check.fix}", style="bold")
+        table.add_row(Text(check.status.value, style=_STYLE[check.status]), Text(check.name), said)
+    return table

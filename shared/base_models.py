@@ -1,0 +1,94 @@
+"""Are the catalogue's base models where jobs will look for them, whole and of one template?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import orjson
+
+from shared.domain.catalogue import CATALOGUE, BaseModelEntry
+from shared.domain.checkup import Check, CheckStatus
+from shared.ports import BlobStore
+
+_DATASTORE, _PATHS = "azureml://datastores/", "/paths/"
+TOKENIZER, CONFIG, TEMPLATE = "tokenizer.json", "config.json", "chat_template.jinja"
+
+
+def base_model_checks(blobs: BlobStore, default: str) -> Iterator[Check]:
+    """One or two checks per model of the catalogue that may be tuned."""
+    for entry in CATALOGUE.values():
+        if entry.licence_policy == "allow" and entry.asset is not None:
+            folder = _folder(entry.asset)
+            yield _weights(entry, folder, blobs, needed=entry.id == default)
+            yield _parity(entry, folder, blobs)
+
+
+def _folder(asset: str) -> str | None:
+    """The blob folder of an asset in a datastore, which is a container of the same name; None for a registry's."""
+    if not asset.startswith(_DATASTORE):
+        return None
+    container, _, path = asset.removeprefix(_DATASTORE).partition(_PATHS)
+    return f"{container}/{path.rstrip('/')}/"
+
+
+def _weights(entry: BaseModelEntry, folder: str | None, blobs: BlobStore, *, needed: bool) -> Check:
+    name = f"base model {entry.id}"
+    if folder is None:
+        detail = f"not checked: a job mounts it from {entry.asset}"
+        return Check(name=name, status=CheckStatus.SKIPPED, detail=detail)
+    names = {info.path.removeprefix(folder) for info in blobs.list(folder)}
+    if not names and not needed:
+        detail = f"nothing at {folder}; only a recipe that names the model needs it"
+        return Check(name=name, status=CheckStatus.SKIPPED, detail=detail)
+    missing = [part for part in (CONFIG, TOKENIZER) if part not in names]
+    if not any(part.endswith(".safetensors") for part in names):
+        missing.append("*.safetensors")
+    if template_sha256(blobs, folder) is None:
+        missing.append("a chat template")
+    if missing:
+        detail = f"{folder} lacks {', '.join(missing)}"
+        fix = f"copy the whole model folder to {folder}; on a laptop `make up` does it"
+        return Check(name=name, status=CheckStatus.FIX, detail=detail, fix=fix)
+    return Check(name=name, status=CheckStatus.OK, detail=f"whole at {folder}")
+
+
+def _parity(entry: BaseModelEntry, folder: str | None, blobs: BlobStore) -> Check:
+    """What the function would read of a model against what the job reads."""
+    name, bundle = f"template {entry.id}", entry.tokenizer
+    if bundle is None or next(iter(blobs.list(bundle)), None) is None:
+        return Check(name=name, status=CheckStatus.SKIPPED, detail=f"no tokenizer bundle at {bundle}")
+    if folder is None or next(iter(blobs.list(folder)), None) is None:
+        return Check(name=name, status=CheckStatus.SKIPPED, detail="the base model is not here to compare with")
+    unlike = []
+    for what, digest in (("chat template", template_sha256), ("tokenizer", _tokenizer_sha256)):
+        here, there = digest(blobs, bundle), digest(blobs, folder)
+        if here is None or here != there:
+            unlike.append(f"{what} {_short(here)} in {bundle}, {_short(there)} in {folder}")
+    if unlike:
+        fix = f"export the tokenizer of {folder} to {bundle} again"
+        return Check(name=name, status=CheckStatus.FIX, detail="; ".join(unlike), fix=fix)
+    return Check(name=name, status=CheckStatus.OK, detail="tokenizer and chat template are the base model's")
+
+
+def template_sha256(blobs: BlobStore, folder: str) -> str | None:
+    """Of a model folder's chat template, in a file of its own or in the tokenizer's configuration."""
+    text = _read(blobs, f"{folder}{TEMPLATE}")
+    if text is None:
+        configuration = _read(blobs, f"{folder}tokenizer_config.json")
+        template = orjson.loads(configuration).get("chat_template") if configuration else None
+        text = template.encode() if isinstance(template, str) else None
+    return hashlib.sha256(text).hexdigest() if text else None
+
+
+def _tokenizer_sha256(blobs: BlobStore, folder: str) -> str | None:
+    text = _read(blobs, f"{folder}{TOKENIZER}")
+    return hashlib.sha256(text).hexdigest() if text else None
+
+
+def _read(blobs: BlobStore, path: str) -> bytes | None:
+    return b"".join(blobs.read(path)) if blobs.info(path) else None
+
+
+def _short(digest: str | None) -> str:
+    return digest[:12] if digest else "missing"

@@ -1,0 +1,28 @@
+"""The time by a service's clock."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from shared.clients.azure_ml_connection import ARM_HOST, parse_url
+from shared.domain.errors import Transient
+
+_TIMEOUT_S = 10.0
+
+
+def azure_ml_time(azure_ml_url: str) -> datetime | None:
+    """The Date header of the control plane, to the second; any answer has one, also a refusal (RFC 9110, 6.6.1).
+
+    None if the answer has none. Raises Transient if nothing answers.
+    """
+    emulator = parse_url(azure_ml_url).emulator
+    url = emulator or f"https://{ARM_HOST}"
+    try:
+        answer = httpx.head(url, timeout=_TIMEOUT_S, trust_env=emulator is None)
+    except httpx.HTTPError as error:
+        raise Transient("azure_ml_unreachable", f"{type(error).__name__} at {url}") from error
+    date = answer.headers.get("date")
+    return parsedate_to_datetime(date) if date else None

