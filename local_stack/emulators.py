@@ -62,7 +62,9 @@ def azurite_command(port: int, folder: Path | None, *, node_options: Iterable[st
         str(node()),
         *node_options,
         str(_MODULES / "azurite" / "dist" / "src" / "blob" / "main.js"),
-        *("--blobHost", "127.0.0.1", "--blobPort", str(port), "--silent", "--disableTelemetry", *kept),
+        *("--blobHost", "127.0.0.1", "--blobPort", str(port), "--silent", "--disableTelemetry"),
+        "--skipApiVersionCheck",  # the SDK speaks a newer version of the REST API than Azurite knows
+        *kept,
     ]
 
 
