@@ -35,8 +35,7 @@ def install() -> None:
     """Install the npm packages unless the very lock file is installed. Raises NotInstalled."""
     program = node()
     wanted = _LOCK.read_bytes()
-    _MODULES.mkdir(exist_ok=True)
-    with (FOLDER / ".install.lock").open("w") as lock:
+    with _LOCK.open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # test processes start together
         if _INSTALLED.exists() and _INSTALLED.read_bytes() == wanted:
             return

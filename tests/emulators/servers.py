@@ -42,12 +42,10 @@ _DIES_WITH_US = ("--require", str(FOLDER / "exit_with_parent.cjs"))
 
 
 def _start(command: Callable[[int], list[str]]) -> int:
+    if (reason := _why_not()) is not None:
+        pytest.skip(reason)
     port = free_port(None)
-    try:
-        emulators.install()
-        process = subprocess.Popen(command(port), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    except NotInstalled as error:
-        pytest.skip(str(error))
+    process = subprocess.Popen(command(port), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     atexit.register(_stop, process)
     until = time.monotonic() + START_WITHIN_S
     while time.monotonic() < until and process.poll() is None:
@@ -58,6 +56,16 @@ def _start(command: Callable[[int], list[str]]) -> int:
         else:
             return port
     raise RuntimeError(f"{command(port)} does not answer")
+
+
+@cache
+def _why_not() -> str | None:
+    """Installs what `make setup` could not, once; None if all is there."""
+    try:
+        emulators.install()
+    except NotInstalled as error:
+        return str(error)
+    return None
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
