@@ -1,4 +1,4 @@
-"""Cosmos DB and Blob Storage on this machine: the servers' command lines, their npm packages, what infrastructure creates.
+"""Cosmos DB and Blob Storage on this machine: command lines, npm packages, and what `infra/` creates in Azure.
 
 `python -m local_stack.emulators` installs the packages into `tests/emulators/node_modules`, once.
 """
