@@ -6,6 +6,9 @@
  */
 "use strict";
 
+const { createHash } = require("crypto");
+const { Readable } = require("stream");
+
 const PACKAGE = "@vercel/cosmosdb-server/lib";
 const readJson = require(`${PACKAGE}/json`).default;
 const operations = require(`${PACKAGE}/handler/_document-operations`);
@@ -78,18 +81,82 @@ function readDocument(original) {
 /**
  * A query with the header x-ms-documentdb-partitionkey sees that partition only (REST: Query Documents). The package
  * wants the partition in the WHERE clause instead.
+ *
+ * A cross-partition query with ORDER BY "cannot be served by the gateway" (REST: Querying resources): it is refused with
+ * 400/1004, the SDK asks for a plan, sends the rewritten query to every partition key range and merges the answers
+ * (azure.cosmos._execution_context: execution_dispatcher, query_execution_info, document_producer; form of the rewritten
+ * query: azure-cosmos-dotnet-v3, OrderByQueryResult). The package answers at once, as if there were one range.
  */
 function queryDocuments(original) {
-  return (account, request, response, params) => {
-    const header = request.headers["x-ms-documentdb-partitionkey"];
+  return async (account, request, response, params) => {
     const collection = account.database(params.dbId).collection(params.collId);
-    if (!header || !collection.read()) return original(account, request, response, params);
-    const [path] = collection.read().partitionKey.paths;
-    const [partition] = JSON.parse(header);
-    const inside = [...collection.documents._data].filter(([, item]) => item.read()[path.slice(1)] === partition);
-    const view = { read: () => null, documents: Object.create(collection.documents, { _data: { value: new Map(inside) } }) };
-    return original({ database: () => ({ collection: () => view }) }, request, response, params);
+    if (!collection.read()) return original(account, request, response, params);
+    const { headers } = request;
+    const body = await readJson(request);
+    const inside = partitionFilter(collection, headers);
+    if (!inside && ORDERED.test(body.query)) {
+      response.setHeader("x-ms-substatus", "1004");
+      return answer(response, 400, { code: "BadRequest", message: "The provided cross partition query can not be directly served by the gateway." });
+    }
+    const documents = Object.create(collection.documents, {
+      _data: { value: new Map([...collection.documents._data].filter(([, item]) => !inside || inside(item.read()))) },
+    });
+    const view = { read: () => null, documents };
+    return original({ database: () => ({ collection: () => view }) }, again(request, body), response, params);
   };
+}
+
+const ORDERED = /^\s*SELECT \* FROM c\s+WHERE\s+(?<where>.*?)\s+ORDER BY\s+(?<order>.*?)\s*$/is;
+
+/** The request for a plan says so in a header of its own; to the package it is one that creates a document. */
+function createDocument(original) {
+  return async (account, request, response, params) => {
+    if (request.headers["x-ms-cosmos-is-query-plan-request"] !== "True") return original(account, request, response, params);
+    return queryPlan((await readJson(request)).query);
+  };
+}
+
+function queryPlan(query) {
+  const { where, order } = ORDERED.exec(query).groups;
+  const terms = order.split(",").map((term) => term.trim().split(/\s+/));
+  const items = terms.map(([field]) => `{"item": ${field}}`).join(", ");
+  return {
+    partitionedQueryExecutionInfoVersion: 2,
+    queryInfo: {
+      distinctType: "None",
+      orderBy: terms.map(([, direction]) => (/^desc/i.test(direction || "") ? "Descending" : "Ascending")),
+      orderByExpressions: terms.map(([field]) => field),
+      aggregates: [],
+      rewrittenQuery: `SELECT c._rid, [${items}] AS orderByItems, c AS payload FROM c WHERE (${where}) AND ({documentdb-formattableorderbyquery-filter}) ORDER BY ${order}`,
+      hasSelectValue: false,
+    },
+    queryRanges: [{ min: "", max: "FF", isMinInclusive: true, isMaxInclusive: false }],
+  };
+}
+
+/** Two ranges, so that there is something to merge. Which partition lies in which is the service's affair (a hash). */
+const RANGES = [["0", "", "7F"], ["1", "7F", "FF"]];
+
+function partitionFilter(collection, headers) {
+  const field = collection.read().partitionKey.paths[0].slice(1);
+  if (headers["x-ms-documentdb-partitionkey"]) {
+    const [partition] = JSON.parse(headers["x-ms-documentdb-partitionkey"]);
+    return (item) => item[field] === partition;
+  }
+  const range = headers["x-ms-documentdb-partitionkeyrangeid"];
+  if (range === undefined) return null;
+  return (item) => String(createHash("md5").update(item[field]).digest()[0] % RANGES.length) === range.split(",").pop();
+}
+
+function readRanges(account, request, response, { dbId, collId }) {
+  if (!account.database(dbId).collection(collId).read()) return answer(response, 404, ABSENT);
+  const ranges = RANGES.map(([id, minInclusive, maxExclusive]) => ({ id, minInclusive, maxExclusive, status: "online", parents: [] }));
+  return { PartitionKeyRanges: ranges, _count: ranges.length };
+}
+
+/** The request with its body unread. */
+function again(request, body) {
+  return Object.assign(Readable.from([Buffer.from(JSON.stringify(body))]), { headers: request.headers, url: request.url, method: request.method });
 }
 
 /**
@@ -119,8 +186,10 @@ function answer(response, status, body) {
 }
 
 handlers["batch-documents"].default = batch;
+handlers["create-document"].default = createDocument(handlers["create-document"].default);
 handlers["read-document"].default = readDocument(handlers["read-document"].default);
 handlers["query-documents"].default = queryDocuments(handlers["query-documents"].default);
+require(`${PACKAGE}/handler/read-partition-key-ranges`).default = readRanges;
 for (const handler of Object.values(handlers)) handler.default = withExpiry(handler.default);
 
 // Only now: the package binds its handlers when it is loaded.
