@@ -18,7 +18,7 @@ from rich.table import Table
 
 from benchmarks.measure import Row, load, machine
 
-DEFAULT = ("transitions", "latency", "validation", "stack")
+DEFAULT = ("transitions", "stores", "latency", "validation", "stack")
 SLOW = ("training",)
 
 

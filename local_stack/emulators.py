@@ -9,14 +9,21 @@ import fcntl
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import httpx
+
+from local_stack.processes import free_port
 
 FOLDER = Path(__file__).parents[1] / "tests" / "emulators"
 _MODULES = FOLDER / "node_modules"
 _LOCK = FOLDER / "package-lock.json"
 _INSTALLED = _MODULES / ".installed"
-_INSTALL_WITHIN_S = 600
+_INSTALL_WITHIN_S = 600.0
+_START_WITHIN_S = 30.0
 
 
 class NotInstalled(Exception):
@@ -49,22 +56,54 @@ def install() -> None:
         _INSTALLED.write_bytes(wanted)
 
 
-def cosmos_command(port: int, *, node_options: Iterable[str] = ()) -> list[str]:
+def cosmos_command(port: int) -> list[str]:
     """Serves Cosmos DB on 127.0.0.1:`port`, in memory. Raises NotInstalled."""
-    return [str(node()), *node_options, str(FOLDER / "cosmos" / "server.cjs"), str(port)]
+    return [str(node()), str(FOLDER / "cosmos" / "server.cjs"), str(port)]
 
 
-def azurite_command(port: int, folder: Path | None, *, node_options: Iterable[str] = ()) -> list[str]:
+def azurite_command(port: int, folder: Path | None = None) -> list[str]:
     """Serves Blob Storage on 127.0.0.1:`port`, kept in `folder` or in memory. Raises NotInstalled."""
     kept = ["--inMemoryPersistence"] if folder is None else ["--location", str(folder)]
     return [
         str(node()),
-        *node_options,
         str(_MODULES / "azurite" / "dist" / "src" / "blob" / "main.js"),
         *("--blobHost", "127.0.0.1", "--blobPort", str(port), "--silent", "--disableTelemetry"),
         "--skipApiVersionCheck",  # the SDK speaks a newer version of the REST API than Azurite knows
         *kept,
     ]
+
+
+@contextmanager
+def serving(command: Callable[[int], list[str]]) -> Iterator[int]:
+    """Installs what is missing and runs a server on a free port, which it yields; the server dies with this process.
+
+    Raises NotInstalled; RuntimeError if it does not answer in time.
+    """
+    install()
+    port = free_port(None)
+    program, *arguments = command(port)
+    dies_with_us = ("--require", str(FOLDER / "exit_with_parent.cjs"))
+    # Its stdin is what tells it that we are gone.
+    with subprocess.Popen(
+        [program, *dies_with_us, *arguments], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as process:
+        try:
+            _wait_for(process, port)
+            yield port
+        finally:
+            process.kill()
+
+
+def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
+    until = time.monotonic() + _START_WITHIN_S
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            httpx.get(f"http://127.0.0.1:{port}/", trust_env=False)
+        except httpx.HTTPError:
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError(f"the server on port {port} does not answer")
 
 
 def create_run_container(url: str) -> None:
