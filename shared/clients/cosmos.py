@@ -65,7 +65,8 @@ ORDER BY c.type ASC, c.created_at DESC, c.id ASC, c.partition ASC
 """
 _AFTER = """ AND (
     c.created_at < @time
-    OR (c.created_at = @time AND (c.id > @id OR (c.id = @id AND c.partition > @partition)))
+    OR (c.created_at = @time AND c.id > @id)
+    OR (c.created_at = @time AND c.id = @id AND c.partition > @partition)
 )"""
 _LIST = "SELECT * FROM c WHERE c.partition = @partition AND c.type = @type ORDER BY c.id"
 

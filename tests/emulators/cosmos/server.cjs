@@ -127,7 +127,7 @@ function queryPlan(query) {
       orderBy: terms.map(([, direction]) => (/^desc/i.test(direction || "") ? "Descending" : "Ascending")),
       orderByExpressions: terms.map(([field]) => field),
       aggregates: [],
-      rewrittenQuery: `SELECT c._rid, [${items}] AS orderByItems, c AS payload FROM c WHERE (${where}) AND ({documentdb-formattableorderbyquery-filter}) ORDER BY ${order}`,
+      rewrittenQuery: `SELECT c._rid, [${items}] AS orderByItems, c AS payload FROM c WHERE ${where} AND ({documentdb-formattableorderbyquery-filter}) ORDER BY ${order}`,
       hasSelectValue: false,
     },
     queryRanges: [{ min: "", max: "FF", isMinInclusive: true, isMaxInclusive: false }],
