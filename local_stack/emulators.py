@@ -47,7 +47,7 @@ def install() -> None:
         if _INSTALLED.exists() and _INSTALLED.read_bytes() == wanted:
             return
         npm = _wheel() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-        command = [program, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+        command = [str(program), str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
         try:
             subprocess.run(command, cwd=FOLDER, check=True, capture_output=True, text=True, timeout=_INSTALL_WITHIN_S)
         except (subprocess.SubprocessError, OSError) as error:

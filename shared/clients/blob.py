@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
 from azure.core import MatchConditions
@@ -25,7 +25,7 @@ CHUNK_BYTES = 4 * 1024 * 1024
 BLOCK_BYTES = 8 * 1024 * 1024
 # The MD5 of every request's content goes along and the service refuses content that does not match it.
 # (The SDK's CRC64 needs a further package.)
-CHECKSUM = "md5"
+CHECKSUM: Literal["md5"] = "md5"
 
 # The key every Azurite has (documentation, "Use the Azurite emulator"); no secret, and never sent to a host that
 # is not this machine.
@@ -107,8 +107,8 @@ class AzureBlobStore:
         """
         blob = self._blob(path)
         condition: dict[str, Any] = {"match_condition": MatchConditions.IfMissing} if if_absent else {}
-        size, sent = 0, []
-        block = b""
+        size, block = 0, b""
+        sent: list[BlobBlock] = []
         for block in _blocks(chunks):
             size += len(block)
             if len(block) < BLOCK_BYTES and not sent:
@@ -122,7 +122,7 @@ class AzureBlobStore:
                 written = blob.commit_block_list(sent, validate_content=True, **condition)
             else:
                 written = blob.upload_blob(block, length=size, overwrite=not if_absent, validate_content=CHECKSUM)
-        return _info(path, str(written["etag"]), size, written["last_modified"])
+        return _info(path, str(written["etag"]), size, cast(datetime, written["last_modified"]))
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """Blobs whose path starts with `prefix`, ordered by path; what is no path of ours is left out."""
