@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import uuid
 from collections.abc import Iterable, Iterator
@@ -42,6 +43,8 @@ def make_client(url: str, identity_client_id: str | None = None) -> BlobServiceC
 
     Raises InvalidInput `bad_blob_store_url` for anything else, also for an emulator that is not on this machine.
     """
+    # It logs two records with all headers for every call.
+    logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
     options: dict[str, Any] = {
         "max_single_get_size": CHUNK_BYTES,
         "max_chunk_get_size": CHUNK_BYTES,

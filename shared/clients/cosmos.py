@@ -6,6 +6,7 @@ exactly as it was written whatever its field names are.
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Iterator, Sequence
@@ -31,7 +32,9 @@ from shared.ports import Stored, Write
 
 CONTAINER = "runs"
 PARTITION_KEY_PATH = "/partition"
-# The container as the infrastructure must create it. -1: documents live on unless they carry a `ttl` of their own.
+# Account and container as the infrastructure must create them. With weaker consistency another process may read a
+# run as it was before an event that it has already received. -1: documents without a `ttl` of their own live on.
+CONSISTENCY_LEVEL = "Strong"
 DEFAULT_TTL_S = -1
 # ORDER BY over several fields is served from a composite index of just these, in this order, or refused.
 INDEXING_POLICY: dict[str, Any] = {
@@ -94,6 +97,8 @@ def parse_url(url: str) -> Account:
 
 def make_client(account: Account, identity_client_id: str | None = None) -> CosmosClient:
     """The SDK's client; it asks the account for its regions at once. Retries end well inside a minute."""
+    # It logs two records with all headers for every call.
+    logging.getLogger("azure.cosmos").setLevel(logging.WARNING)
     credential = (
         EMULATOR_KEY if account.emulator else DefaultAzureCredential(managed_identity_client_id=identity_client_id)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import subprocess
 import sys
@@ -173,3 +174,9 @@ print([name for name in sys.modules if name.startswith("azure")])
         [sys.executable, "-c", code, str(tmp_path / "state.db")], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_a_call_leaves_nothing_in_the_log(blobs: AzureBlobStore, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        blobs.info(f"{BLOB_CONTAINER}/secret-name")
+    assert [record for record in caplog.records if record.name.startswith("azure")] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import uuid
 from collections.abc import Iterator
@@ -107,3 +108,9 @@ def test_the_index_of_the_infrastructure_is_the_one_the_query_needs() -> None:
         with pytest.raises(PermanentFailure, match="composite index") as caught:
             store.query("run")
     assert caught.value.problem.code == "cosmos_refused"
+
+
+def test_a_call_leaves_nothing_in_the_log(store: CosmosRunStore, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        store.get("run-1", "secret-name")
+    assert [record for record in caplog.records if record.name.startswith("azure")] == []
