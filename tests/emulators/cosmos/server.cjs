@@ -38,7 +38,7 @@ async function batch(account, request, response, { dbId, collId }) {
   const partitionKey = request.headers["x-ms-documentdb-partitionkey"];
   const wanted = await readJson(request);
   if (!collection.read()) return answer(response, 404, ABSENT);
-  if (wanted.length > MAX_OPERATIONS) return answer(response, 400, { code: "BadRequest", message: "too many operations" });
+  if (wanted.length > MAX_OPERATIONS) return answer(response, 400, badRequest("too many operations"));
   if (Number(request.headers["content-length"]) > MAX_BATCH_BYTES) {
     return answer(response, 413, { code: "RequestEntityTooLarge", message: "Request size is too large" });
   }
@@ -47,11 +47,13 @@ async function batch(account, request, response, { dbId, collId }) {
   const results = [];
   for (const operation of wanted) {
     const result = apply(collection, { ...operation, partitionKey });
-    results.push({ statusCode: result.statusCode, eTag: result.body?._etag, resourceBody: result.body, requestCharge: 1 });
+    const { statusCode, body } = result;
+    results.push({ statusCode, eTag: body?._etag, resourceBody: body, requestCharge: 1 });
     if (result.statusCode >= 400) {
       [documents._data, documents._index] = before;
       const failed = results.length - 1;
-      return answer(response, 207, wanted.map((_, n) => (n === failed ? results[n] : { statusCode: 424, requestCharge: 0 })));
+      const others = { statusCode: 424, requestCharge: 0 };
+      return answer(response, 207, wanted.map((_, n) => (n === failed ? results[n] : others)));
     }
   }
   return results;
@@ -62,10 +64,10 @@ function apply(collection, operation) {
   const [path] = collection.read().partitionKey.paths;
   const [partition] = JSON.parse(operation.partitionKey);
   if (operation.resourceBody && operation.resourceBody[path.slice(1)] !== partition) {
-    return { statusCode: 400, body: { code: "BadRequest", message: "not of the batch's partition" } };
+    return { statusCode: 400, body: badRequest("not of the batch's partition") };
   }
   const run = operations[`${operation.operationType.toLowerCase()}Operation`];
-  return run ? run(collection, operation) : { statusCode: 400, body: { code: "BadRequest" } };
+  return run ? run(collection, operation) : { statusCode: 400, body: badRequest("unknown operation") };
 }
 
 /** A point read of an absent document is a 404 (REST: Get a Document). The package fails with a TypeError and 500. */
@@ -82,10 +84,10 @@ function readDocument(original) {
  * A query with the header x-ms-documentdb-partitionkey sees that partition only (REST: Query Documents). The package
  * wants the partition in the WHERE clause instead.
  *
- * A cross-partition query with ORDER BY "cannot be served by the gateway" (REST: Querying resources): it is refused with
- * 400/1004, the SDK asks for a plan, sends the rewritten query to every partition key range and merges the answers
- * (azure.cosmos._execution_context: execution_dispatcher, query_execution_info, document_producer; form of the rewritten
- * query: azure-cosmos-dotnet-v3, OrderByQueryResult). The package answers at once, as if there were one range.
+ * A cross-partition query with ORDER BY "cannot be served by the gateway" (REST: Querying resources): it is refused
+ * with 400/1004, the SDK asks for a plan, sends the rewritten query to every partition key range and merges the
+ * answers (azure.cosmos._execution_context: execution_dispatcher, query_execution_info, document_producer; form of the
+ * rewritten query: azure-cosmos-dotnet-v3, OrderByQueryResult). The package answers at once, as one range.
  */
 function queryDocuments(original) {
   return async (account, request, response, params) => {
@@ -96,7 +98,7 @@ function queryDocuments(original) {
     const inside = partitionFilter(collection, headers);
     if (!inside && ORDERED.test(body.query)) {
       response.setHeader("x-ms-substatus", "1004");
-      return answer(response, 400, { code: "BadRequest", message: "The provided cross partition query can not be directly served by the gateway." });
+      return answer(response, 400, badRequest("the query can not be directly served by the gateway"));
     }
     const documents = Object.create(collection.documents, {
       _data: { value: new Map([...collection.documents._data].filter(([, item]) => !inside || inside(item.read()))) },
@@ -111,8 +113,8 @@ const ORDERED = /^\s*SELECT \* FROM c\s+WHERE\s+(?<where>.*?)\s+ORDER BY\s+(?<or
 /** The request for a plan says so in a header of its own; to the package it is one that creates a document. */
 function createDocument(original) {
   return async (account, request, response, params) => {
-    if (request.headers["x-ms-cosmos-is-query-plan-request"] !== "True") return original(account, request, response, params);
-    return queryPlan((await readJson(request)).query);
+    const isPlan = request.headers["x-ms-cosmos-is-query-plan-request"] === "True";
+    return isPlan ? queryPlan((await readJson(request)).query) : original(account, request, response, params);
   };
 }
 
@@ -120,6 +122,7 @@ function queryPlan(query) {
   const { where, order } = ORDERED.exec(query).groups;
   const terms = order.split(",").map((term) => term.trim().split(/\s+/));
   const items = terms.map(([field]) => `{"item": ${field}}`).join(", ");
+  const select = `SELECT c._rid, [${items}] AS orderByItems, c AS payload FROM c`;
   return {
     partitionedQueryExecutionInfoVersion: 2,
     queryInfo: {
@@ -127,7 +130,7 @@ function queryPlan(query) {
       orderBy: terms.map(([, direction]) => (/^desc/i.test(direction || "") ? "Descending" : "Ascending")),
       orderByExpressions: terms.map(([field]) => field),
       aggregates: [],
-      rewrittenQuery: `SELECT c._rid, [${items}] AS orderByItems, c AS payload FROM c WHERE ${where} AND ({documentdb-formattableorderbyquery-filter}) ORDER BY ${order}`,
+      rewrittenQuery: `${select} WHERE ${where} AND ({documentdb-formattableorderbyquery-filter}) ORDER BY ${order}`,
       hasSelectValue: false,
     },
     queryRanges: [{ min: "", max: "FF", isMinInclusive: true, isMaxInclusive: false }],
@@ -150,13 +153,13 @@ function partitionFilter(collection, headers) {
 
 function readRanges(account, request, response, { dbId, collId }) {
   if (!account.database(dbId).collection(collId).read()) return answer(response, 404, ABSENT);
-  const ranges = RANGES.map(([id, minInclusive, maxExclusive]) => ({ id, minInclusive, maxExclusive, status: "online", parents: [] }));
+  const ranges = RANGES.map(([id, minInclusive, maxExclusive]) => ({ id, minInclusive, maxExclusive, parents: [] }));
   return { PartitionKeyRanges: ranges, _count: ranges.length };
 }
 
 /** The request with its body unread. */
 function again(request, body) {
-  return Object.assign(Readable.from([Buffer.from(JSON.stringify(body))]), { headers: request.headers, url: request.url, method: request.method });
+  return Object.assign(Readable.from([Buffer.from(JSON.stringify(body))]), { headers: request.headers });
 }
 
 /**
@@ -168,16 +171,21 @@ function again(request, body) {
 function withExpiry(original) {
   return (account, request, response, params) => {
     const collection = account.database(params.dbId).collection(params.collId);
-    const { defaultTtl } = collection.read() || {};
+    const { defaultTtl, partitionKey } = collection.read() || {};
     if (defaultTtl) {
+      const field = partitionKey.paths[0].slice(1);
       const now = Math.floor(Date.now() / 1000);
       for (const item of [...collection.documents._data.values()].map((one) => one.read())) {
         const ttl = item.ttl ?? defaultTtl;
-        if (ttl > 0 && item._ts + ttl <= now) collection.documents.delete(item.id, item[collection.read().partitionKey.paths[0].slice(1)]);
+        if (ttl > 0 && item._ts + ttl <= now) collection.documents.delete(item.id, item[field]);
       }
     }
     return original(account, request, response, params);
   };
+}
+
+function badRequest(message) {
+  return { code: "BadRequest", message };
 }
 
 function answer(response, status, body) {
