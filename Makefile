@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
-REQUIREMENTS := pyproject.toml requirements.txt requirements-dev.txt training_job/requirements.txt constraints.txt
+REQUIREMENTS := pyproject.toml requirements.txt requirements-dev.txt training_job/requirements.txt constraints.txt \
+	tests/emulators/package-lock.json
 PIP := $(RUN) -m pip -qq --disable-pip-version-check --no-input install --root-user-action=ignore
 UV := $(RUN) -m uv pip install --quiet --python $(RUN)
 CHECKOV := .venv-checkov
@@ -30,6 +31,7 @@ $(STAMP): $(REQUIREMENTS)
 	@echo "installing the rest"
 	@$(UV) -r requirements-dev.txt -c constraints.txt
 	@$(UV) --no-deps --editable .
+	@$(RUN) -m local_stack.emulators
 	@touch $@
 
 demo: setup ## drop a dataset, watch it become an answering endpoint (RECIPE=manufacturing)

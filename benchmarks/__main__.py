@@ -18,7 +18,7 @@ from rich.table import Table
 
 from benchmarks.measure import Row, load, machine
 
-DEFAULT = ("transitions", "latency", "service_bus", "validation", "stack")
+DEFAULT = ("transitions", "stores", "latency", "service_bus", "validation", "stack")
 SLOW = ("training",)
 
 

@@ -181,7 +181,8 @@ class BlobStore(Protocol):
     def write(self, path: str, chunks: Iterable[bytes], *, if_absent: bool = False) -> BlobInfo:
         """Replace the blob atomically; a reader sees the old or the new content, never a part.
 
-        Raises StoreConflict if `if_absent` and the blob exists.
+        Raises StoreConflict if `if_absent` and the blob exists; a service may also raise it if another writer has
+        replaced the blob meanwhile.
         """
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:

@@ -17,10 +17,15 @@ from shared.ports import BlobStore, Channel, Config, EventBus, RunStore, Service
 from shared.settings import Settings, load_settings, path_of
 
 
-def build_run_store(url: str) -> RunStore:
+def build_run_store(url: str, *, identity_client_id: str | None = None) -> RunStore:
     """Raises InvalidInput `unsupported_url` for a scheme no client is built for."""
     if url.startswith("sqlite:"):
         return SqliteRunStore(path_of(url, "sqlite"), SystemClock())
+    if url.startswith(("https:", "cosmos+http:", "cosmos+https:")):
+        # The SDKs are imported where they are used: a validation with embedded stores needs none.
+        from shared.clients.cosmos import CosmosRunStore
+
+        return CosmosRunStore(url, identity_client_id=identity_client_id)
     raise _unsupported("RUN_STORE_URL", url)
 
 
@@ -43,10 +48,14 @@ def build_event_bus(url: str, identity_client_id: str | None = None) -> EventBus
     raise _unsupported("EVENT_BUS_URL", url)
 
 
-def build_blob_store(url: str) -> BlobStore:
+def build_blob_store(url: str, *, identity_client_id: str | None = None) -> BlobStore:
     """Raises InvalidInput `unsupported_url` for a scheme no client is built for."""
     if url.startswith("file:"):
         return FileBlobStore(path_of(url, "file"))
+    if url.startswith(("https:", "blob+http:")):
+        from shared.clients.blob import AzureBlobStore
+
+        return AzureBlobStore(url, identity_client_id=identity_client_id)
     raise _unsupported("BLOB_STORE_URL", url)
 
 
@@ -69,9 +78,9 @@ def build_services(settings: Settings) -> Services:
     )
     return Services(
         clock=SystemClock(),
-        store=build_run_store(settings.run_store_url),
+        store=build_run_store(settings.run_store_url, identity_client_id=settings.azure_client_id),
         bus=build_event_bus(settings.event_bus_url, settings.azure_client_id),
-        blobs=build_blob_store(settings.blob_store_url),
+        blobs=build_blob_store(settings.blob_store_url, identity_client_id=settings.azure_client_id),
         launcher=azure_ml,
         models=azure_ml,
         notifier=WebhookNotifier(secret=settings.webhook_secret, private_hosts=_split(settings.notify_private_hosts)),

@@ -31,6 +31,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local_stack.azure_ml", description=__doc__)
     parser.add_argument("--root", type=Path, required=True, help="state, job folders and logs")
     parser.add_argument("--blob-root", type=Path, required=True, help="each datastore is a folder in it")
+    parser.add_argument(
+        "--blob-store", metavar="URL", help="datastores are its containers, not folders: files are copied"
+    )
     parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
     parser.add_argument("--event-bus", metavar="URL", help="events go to its queue job-events")
     parser.add_argument("--strict", action=argparse.BooleanOptionalAction, default=True)
@@ -48,6 +51,7 @@ def main() -> None:
         root=options.root.resolve(),
         blob_root=options.blob_root.resolve(),
         port=listener.getsockname()[1],
+        blob_store=options.blob_store,
         strict=options.strict,
         slots=options.slots,
         environments=load_environments(options.environments),

@@ -28,6 +28,7 @@ from local_stack.azure_ml.faults import Faults
 from local_stack.azure_ml.jobs import JobRunner, Jobs
 from local_stack.azure_ml.mlflow import Mlflow, MlflowError
 from local_stack.azure_ml.models import Models
+from local_stack.azure_ml.mounts import make_mounts
 from local_stack.azure_ml.serving import Proxy, ServingRunner
 from local_stack.azure_ml.store import Document, Store
 from local_stack.azure_ml.strict import ArmError, user_error
@@ -55,13 +56,14 @@ class Emulator:
         self.store = Store(config.root / "azure_ml.db")
         self.faults = Faults(self.store)
         self.jobs = Jobs(config, self.store, self.faults)
-        self.models = Models(config, self.store)
+        mounts = make_mounts(config)
+        self.models = Models(config, self.store, mounts)
         self.endpoints = Endpoints(config, self.store, self.models)
         self.mlflow = Mlflow(self.store)
         self.serving = ServingRunner(config, self.store, self.endpoints, self.models)
         self.proxy = Proxy(config, self.endpoints)
         self.requests: deque[Document] = deque(maxlen=10_000)
-        self._runner = JobRunner(config, self.store, self.faults)
+        self._runner = JobRunner(config, self.store, self.faults, mounts)
         self._sender = events.Sender(self.store, emit, self.faults.take)
         self._stop_asked = threading.Event()
         self._ticker = threading.Thread(target=self._tick, name="azure-ml-runner", daemon=True)

@@ -52,11 +52,15 @@ def load_environments(path: Path | None) -> dict[str, Environment]:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Folders, limits and the public address of one emulator. Times in seconds."""
+    """Folders, limits and the public address of one emulator. Times in seconds.
+
+    Without `blob_store`, the URL of a BlobStore, the datastores are the folders of `blob_root`.
+    """
 
     root: Path
     blob_root: Path
     port: int
+    blob_store: str | None = None
     strict: bool = True
     slots: int = 1
     tick_s: float = 0.05

@@ -82,7 +82,7 @@ class Endpoints:
             environment = self._config.environment_of(properties.get("environmentId"))
             if environment is None or not environment.serve:
                 raise user_error(f"environment '{properties.get('environmentId')}' is not one that serves")
-            self._models.folder(properties.get("model"))
+            self._models.check(properties.get("model"))
             if not properties.get("instanceType"):
                 raise user_error("a deployment needs an instanceType")
             operation = self._operation("deployment")

@@ -13,6 +13,7 @@ from typing import Any
 from local_stack.azure_ml import events, processes
 from local_stack.azure_ml.config import REPOSITORY, Config, Environment, arm_id, system_data
 from local_stack.azure_ml.faults import Faults
+from local_stack.azure_ml.mounts import Mounts
 from local_stack.azure_ml.store import Document, Store
 from local_stack.azure_ml.strict import (
     JOB_NAME,
@@ -159,17 +160,23 @@ def _entries(properties: Document) -> list[Document]:
 class JobRunner:
     """Moves jobs on, one state a tick; what it needs to know is in the store, so it may die at any time."""
 
-    def __init__(self, config: Config, store: Store, faults: Faults) -> None:
-        self._config, self._store, self._faults = config, store, faults
+    def __init__(self, config: Config, store: Store, faults: Faults, mounts: Mounts) -> None:
+        self._config, self._store, self._faults, self._mounts = config, store, faults, mounts
         self._launched: set[Path] = set()
+        self._saved: set[Path] = set()
         self._ended: set[str] = set()
 
     def tick(self) -> None:
         for job in self._open():
+            problem = self._move_files(job)  # outside the transaction: it may take a while
             with self._store.transaction():
                 current = self._store.get("job", job["name"])
-                if current is not None and current["status"] not in FINAL:
+                if current is None or current["status"] in FINAL:
+                    continue
+                if problem is None:
                     self._step(current)
+                else:
+                    move(self._store, current, "Failed", {"code": problem.code, "message": problem.message})
 
     def _open(self) -> list[Document]:
         """Jobs that have not ended, oldest first; those that have are never read again."""
@@ -188,6 +195,28 @@ class JobRunner:
         """End every process group; the jobs stay as they are and run again at the next start."""
         for job in self._open():
             processes.send_signal(self._claim(job), signal.SIGKILL)
+
+    def _move_files(self, job: Document) -> ArmError | None:
+        """Inputs, and outputs of an earlier attempt, before the start; outputs while it runs and when it has ended.
+
+        Returns why the job cannot start.
+        """
+        claim, place = self._claim(job), self._place(job)
+        was_started = processes.leader(claim) is not None
+        if job["status"] == "Preparing" and not was_started and claim not in self._launched:
+            try:
+                for entry in _entries(job["properties"]):
+                    if entry.get("uri"):
+                        self._mounts.fetch(entry["uri"], place)
+            except ArmError as error:
+                return error
+        elif job["status"] in ("Running", "CancelRequested", "Finalizing"):
+            ended = processes.exit_code(claim) is not None or not processes.members(claim)
+            for entry in (job["properties"].get("outputs") or {}).values() if was_started else ():
+                self._mounts.push(entry["uri"], place, all=ended)
+            if ended:
+                self._saved.add(claim)
+        return None
 
     def _step(self, job: Document) -> None:
         steps = {
@@ -236,7 +265,7 @@ class JobRunner:
         environment = self._config.environment_of(job["properties"]["environmentId"])
         if environment is None:  # the table changed between two starts
             raise user_error(f"environment '{job['properties']['environmentId']}' is gone")
-        paths = self._mount(job["properties"])
+        paths = self._mount(job)
         command = resolve_command(job["properties"], paths)
         folder = self._folder(job)
         processes.launch(
@@ -248,16 +277,17 @@ class JobRunner:
         )
         self._launched.add(claim)
 
-    def _mount(self, properties: Document) -> dict[str, Path]:
+    def _mount(self, job: Document) -> dict[str, Path]:
         """Local path by `inputs.NAME` and `outputs.NAME`: inputs must exist, output folders are made."""
+        properties, place = job["properties"], self._place(job)
         paths = {}
         for name, entry in (properties.get("inputs") or {}).items():
             if entry.get("uri"):
-                path = paths[f"inputs.{name}"] = local_path(entry["uri"], self._config.blob_root)
+                path = paths[f"inputs.{name}"] = self._mounts.path(entry["uri"], place)
                 if not path.exists():
                     raise user_error(f"input '{name}' was not found at {entry['uri']}")
         for name, entry in (properties.get("outputs") or {}).items():
-            path = paths[f"outputs.{name}"] = local_path(entry["uri"], self._config.blob_root)
+            path = paths[f"outputs.{name}"] = self._mounts.path(entry["uri"], place)
             path.mkdir(parents=True, exist_ok=True)
         return paths
 
@@ -315,6 +345,8 @@ class JobRunner:
         move(self._store, job, "Queued")
 
     def _finish(self, job: Document) -> None:
+        if self._claim(job) not in self._saved:
+            return
         processes.send_signal(self._claim(job), signal.SIGKILL)  # what it left running in the background
         if job["exit_code"] == 0:
             move(self._store, job, "Completed")
@@ -329,7 +361,8 @@ class JobRunner:
         if claim in self._launched and processes.starting(claim, job["history"][-1]["at"]):
             return
         if not processes.members(claim):
-            move(self._store, job, "Canceled")
+            if claim in self._saved:
+                move(self._store, job, "Canceled")
         elif not job.get("terminated"):
             processes.send_signal(claim, signal.SIGTERM)
             job["terminated"] = True
@@ -342,6 +375,10 @@ class JobRunner:
 
     def _claim(self, job: Document) -> Path:
         return self._folder(job) / "attempts" / str(job["attempt"])
+
+    def _place(self, job: Document) -> Path:
+        """For copies of its files; every attempt runs on a machine of its own."""
+        return self._folder(job) / "files" / str(job["attempt"])
 
 
 def resolve_command(properties: Document, paths: dict[str, Path]) -> str:

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from local_stack.azure_ml import events
 from local_stack.azure_ml.config import Config, arm_id, system_data
+from local_stack.azure_ml.mounts import Mounts
 from local_stack.azure_ml.store import Document, Store
-from local_stack.azure_ml.strict import ArmError, check_keys, local_path, user_error
+from local_stack.azure_ml.strict import ArmError, check_keys, user_error
 
 
 class Models:
-    def __init__(self, config: Config, store: Store) -> None:
-        self._config, self._store = config, store
+    def __init__(self, config: Config, store: Store, mounts: Mounts) -> None:
+        self._config, self._store, self._mounts = config, store, mounts
 
     def put(self, workspace: str, name: str, version: str, body: Document) -> tuple[int, Document]:
         if self._config.strict:
@@ -20,7 +21,7 @@ class Models:
         properties = body.get("properties") or {}
         if not properties.get("modelUri"):
             raise user_error("a model needs a modelUri")
-        if not local_path(properties["modelUri"], self._config.blob_root).exists():
+        if not self._mounts.exists(properties["modelUri"]):
             raise user_error(f"no files at {properties['modelUri']}")
         key = f"{name}:{version}"
         with self._store.transaction():
@@ -49,11 +50,22 @@ class Models:
         """Newest first, as the SDK asks for them."""
         return self._store.all("model", f"{name}:")[::-1]
 
-    def folder(self, model: str | None) -> Path:
-        """Where the files of a model lie, by ARM id (.../models/NAME/versions/VERSION) or registry URI."""
+    def check(self, model: str | None) -> None:
+        """Raises ArmError if it is no model's id, or no model is registered by it."""
+        self._mounts.path(self._uri(model), self._config.root)
+
+    def fetch(self, model: str | None, place: Path) -> None:
+        """Have the files of a model, by ARM id (.../models/NAME/versions/VERSION) or registry URI, in its folder."""
+        self._mounts.fetch(self._uri(model), place)
+
+    def folder(self, model: str | None, place: Path) -> Path:
+        """Where the server that has `place` to itself finds the files of a model."""
+        return self._mounts.path(self._uri(model), place)
+
+    def _uri(self, model: str | None) -> str:
         if (model or "").startswith("azureml://registries/"):
-            return local_path(str(model), self._config.blob_root)
+            return str(model)
         parts = (model or "").split("/")
         if len(parts) < 4 or parts[-4] != "models":
             raise user_error(f"'{model}' is not a model")
-        return local_path(self.get(parts[-3], parts[-1])["properties"]["modelUri"], self._config.blob_root)
+        return str(self.get(parts[-3], parts[-1])["properties"]["modelUri"])

@@ -42,7 +42,9 @@ class ServingRunner:
         for endpoint in self._store.all("endpoint"):
             self._step_endpoint(endpoint["name"])
         for deployment in self._store.all("deployment"):
-            # Outside the transaction: the probe of a busy server may take a second.
+            # Outside the transaction: the model may be large, the probe of a busy server may take a second.
+            if "port" not in deployment["emulator"]:
+                self._models.fetch(deployment["properties"]["model"], self._place(deployment))
             ready = deployment["properties"]["provisioningState"] == "Creating" and self._ready(deployment)
             with self._store.transaction():
                 current = self._store.get("deployment", _key(deployment))
@@ -121,7 +123,7 @@ class ServingRunner:
             return
         notes = deployment["emulator"]
         notes |= {"port": _free_port(), "launched": time.time()}
-        model = self._models.folder(deployment["properties"]["model"])
+        model = self._models.folder(deployment["properties"]["model"], self._place(deployment))
         fill = {"python": environment.python or sys.executable, "model": str(model), "port": notes["port"]}
         processes.launch(
             self._claim(deployment),
@@ -172,6 +174,9 @@ class ServingRunner:
         first = deployment["properties"]["properties"]["AzureAsyncOperationUri"].split("deployment-")[1][:8]
         folder = f"{deployment['name']}-{first}"
         return self._config.root / "deployments" / str(deployment["emulator"]["endpoint"]) / folder
+
+    def _place(self, deployment: Document) -> Path:
+        return self._folder(deployment) / "files"
 
     def _claim(self, deployment: Document) -> Path:
         return self._folder(deployment) / "attempts" / str(deployment["emulator"]["attempt"])

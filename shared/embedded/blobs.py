@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 import time
 import uuid
@@ -11,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from shared.blob_paths import bad_path, check_path, check_prefix, is_part
 from shared.domain.errors import BlobNotFound, InvalidInput, StoreConflict
 from shared.ports import BlobInfo
 
@@ -18,8 +18,6 @@ CHUNK_BYTES = 1024 * 1024
 
 _TMP = ".tmp"
 _TMP_LIFETIME_S = 24 * 3600
-# One part of a path: not hidden (so neither "." nor ".."), no separator of any system, no control character.
-_PART = re.compile(r"[^./\\\x00-\x1f\x7f\ud800-\udfff][^/\\\x00-\x1f\x7f\ud800-\udfff]*")
 
 
 class FileBlobStore:
@@ -91,9 +89,8 @@ class FileBlobStore:
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """Blobs whose path starts with `prefix`, ordered by path; hidden files and links are left out."""
+        check_prefix(prefix)
         folder, _, start = prefix.rpartition("/")
-        if folder and not all(map(_PART.fullmatch, folder.split("/"))):
-            raise _bad_path(prefix)
         return self._walk(folder, start)
 
     def delete(self, path: str) -> None:
@@ -103,12 +100,10 @@ class FileBlobStore:
             file.unlink(missing_ok=True)
 
     def _file(self, path: str) -> Path:
-        parts = path.split("/")
-        if len(parts) < 2 or not all(map(_PART.fullmatch, parts)):
-            raise _bad_path(path)
-        file = self._root.joinpath(*parts)
+        check_path(path)
+        file = self._root.joinpath(*path.split("/"))
         if os.path.realpath(file) != str(file):
-            raise _bad_path(path)
+            raise bad_path(path)
         return file
 
     def _stream(self, path: str, etag: str | None) -> Iterator[bytes]:
@@ -132,7 +127,7 @@ class FileBlobStore:
         """Blobs below `folder` ("" is the root) in the order of their whole paths."""
         try:
             with os.scandir(self._root / folder) as entries:
-                found = [one for one in entries if one.name.startswith(start) and _PART.fullmatch(one.name)]
+                found = [one for one in entries if one.name.startswith(start) and is_part(one.name)]
         except (FileNotFoundError, NotADirectoryError):
             return
         # A folder sorts as the paths below it do: after `a-b` and `a.b`, before `a0`.
@@ -154,11 +149,6 @@ class FileBlobStore:
                     file.unlink()
             except FileNotFoundError:
                 pass  # its writer finished, or another process was quicker
-
-
-def _bad_path(path: str) -> InvalidInput:
-    message = f"{path!r} is not <container>/<name>; no part may be empty, hidden or a link"
-    return InvalidInput("bad_blob_path", message, path)
 
 
 def _etag(status: os.stat_result) -> str:

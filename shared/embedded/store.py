@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import re
 import sqlite3
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared.domain.errors import InvalidInput, StoreConflict
+from shared.document_rules import check_query, checked_bodies, cursor_of, read_cursor
+from shared.domain.errors import StoreConflict
 from shared.embedded.clock import to_microseconds
 from shared.embedded.sqlite import Database
-from shared.ports import Clock, Document, Stored, Write
-
-# Limits of Cosmos DB on a transactional batch, an id and a page: a laptop refuses what Azure would.
-MAX_BATCH_WRITES = 100
-MAX_BATCH_BYTES = 2 * 1024 * 1024
-MAX_ID_BYTES = 1023
-MAX_PAGE = 1000
-_ID_FORBIDS = re.compile(r"[/\\?#\x00-\x1f\x7f]")
-# Cosmos DB would overwrite these, or act on them.
-_RESERVED_FIELDS = frozenset({"ttl", "_attachments", "_etag", "_rid", "_self", "_ts"})
-
-_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+from shared.ports import Clock, Stored, Write
 
 _SCHEMA = """
 CREATE TABLE documents (
@@ -91,12 +79,7 @@ class SqliteRunStore:
         Raises StoreConflict if a precondition does not hold; InvalidInput for what Cosmos DB would
         refuse: more than 100 writes, more than 2 MB, an id with one of `/ \\ ? #`, a reserved field.
         """
-        if len(writes) > MAX_BATCH_WRITES:
-            raise InvalidInput("batch_too_large", f"a batch has at most {MAX_BATCH_WRITES} writes, not {len(writes)}")
-        bodies = [_checked_body(write) for write in writes]
-        size = sum(len(body.encode()) for body in bodies)
-        if size > MAX_BATCH_BYTES:
-            raise InvalidInput("batch_too_large", f"a batch has at most {MAX_BATCH_BYTES} bytes, not {size}")
+        bodies = checked_bodies(writes)
         now = self._now()
         with self._database.write() as connection:
             # From here on an expired document is simply not there.
@@ -129,12 +112,8 @@ class SqliteRunStore:
         documents written meanwhile neither repeat nor hide another. Raises InvalidInput for a cursor
         that is not ours, a `limit` outside 1..1000 or a field that is not a plain name.
         """
-        if not 1 <= limit <= MAX_PAGE:
-            raise InvalidInput("bad_limit", f"limit is {limit}, not within 1 and {MAX_PAGE}", "limit")
-        for name in equals or {}:
-            if not _FIELD.fullmatch(name):
-                raise InvalidInput("bad_field", f"{name!r} is not the name of a top-level field", name)
-        created_at, id, partition = (None, None, None) if after is None else _read_cursor(after)
+        check_query(equals or {}, limit)
+        created_at, id, partition = (None, None, None) if after is None else read_cursor(after)
         values = {
             "type": type,
             "now": self._now(),
@@ -146,7 +125,7 @@ class SqliteRunStore:
         }
         with self._database.read() as connection:
             rows = connection.execute(_QUERY, values).fetchall()
-        cursor = _cursor(*rows[limit - 1][2:]) if len(rows) > limit else None
+        cursor = cursor_of(*rows[limit - 1][2:]) if len(rows) > limit else None
         return [_stored(body, etag) for body, etag, *_ in rows[:limit]], cursor
 
     def _now(self) -> int:
@@ -159,7 +138,7 @@ def _apply(connection: sqlite3.Connection, partition: str, write: Write, body: s
     if write.kind == "delete":
         sql = "DELETE FROM documents WHERE partition = ? AND id = ? AND (? IS NULL OR etag = ?)"
         return connection.execute(sql, (*key, write.etag, write.etag)).rowcount == 1
-    assert write.document is not None  # _checked_body has seen to it
+    assert write.document is not None  # checked_bodies has seen to it
     values = (
         write.document["type"],
         write.document.get("created_at", ""),
@@ -180,53 +159,5 @@ def _apply(connection: sqlite3.Connection, partition: str, write: Write, body: s
     return connection.execute(sql, (*values, *key, write.etag, write.etag)).rowcount == 1
 
 
-def _checked_body(write: Write) -> str:
-    """The document as JSON ("" for a delete); raises InvalidInput if the write is not well formed."""
-    if write.kind not in ("create", "replace", "delete"):
-        raise InvalidInput("bad_write", f"there is no write of kind {write.kind!r}", "kind")
-    if not write.id or _ID_FORBIDS.search(write.id) or len(write.id.encode()) > MAX_ID_BYTES:
-        raise InvalidInput(
-            "bad_id", f"an id has 1 to {MAX_ID_BYTES} bytes and none of / \\ ? #, not {write.id!r}", "id"
-        )
-    if write.kind == "delete":
-        return ""
-    if write.kind == "create" and write.etag is not None:
-        raise InvalidInput("bad_write", f"the create of {write.id} has an etag; it requires absence", "etag")
-    if write.ttl_s is not None and write.ttl_s < 1:
-        raise InvalidInput("bad_write", f"ttl_s is {write.ttl_s}, not a positive number", "ttl_s")
-    if write.document is None:
-        raise InvalidInput("bad_write", f"the {write.kind} of {write.id} has no document", "document")
-    return _to_json(write.id, write.document)
-
-
-def _to_json(id: str, document: Document) -> str:
-    if not isinstance(document.get("type"), str):
-        raise InvalidInput("bad_document", f"document {id} has no string `type`", "type")
-    if not isinstance(document.get("created_at", ""), str):
-        raise InvalidInput("bad_document", f"`created_at` of document {id} is not a string", "created_at")
-    if document.get("id", id) != id:
-        raise InvalidInput("bad_document", f"document {id} calls itself {document['id']}", "id")
-    if reserved := sorted(_RESERVED_FIELDS & document.keys()):
-        raise InvalidInput("bad_document", f"document {id} has the reserved field {reserved[0]}", reserved[0])
-    try:
-        body = json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-        body.encode()  # a lone surrogate is no text
-    except (TypeError, ValueError) as error:
-        raise InvalidInput("bad_document", f"document {id} is not JSON: {error}") from error
-    return body
-
-
 def _stored(body: str, etag: str) -> Stored:
     return Stored(json.loads(body), etag)
-
-
-def _cursor(created_at: str, id: str, partition: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([created_at, id, partition]).encode()).decode()
-
-
-def _read_cursor(cursor: str) -> tuple[str, str, str]:
-    try:
-        created_at, id, partition = json.loads(base64.urlsafe_b64decode(cursor))
-    except (TypeError, ValueError) as error:
-        raise InvalidInput("bad_cursor", "the cursor is not one this store gave out", "after") from error
-    return str(created_at), str(id), str(partition)

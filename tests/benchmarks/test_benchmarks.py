@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import latency, service_bus, transitions, validation
+from benchmarks import latency, service_bus, stores, transitions, validation
 from benchmarks.measure import Row, percentile
+from tests.emulators.servers import cosmos_url
 
 
 def assert_whole(rows: list[Row]) -> None:
@@ -29,6 +30,13 @@ def test_transitions_are_measured_beside_glue_by_hand() -> None:
     rows = transitions.run(runs=5)
     assert_whole(rows)
     assert [row.unit for row in rows] == ["1/s", "ms", "ms"]
+
+
+def test_a_batch_is_measured_on_both_stores() -> None:
+    cosmos_url()  # skips the test where the server cannot be had
+    rows = stores.run(batches=5)
+    assert_whole(rows)
+    assert [row.name for row in rows] == ["batch, p50", "batch, p99"]
 
 
 def test_latency_is_measured_in_one_process_and_across_two(monkeypatch: pytest.MonkeyPatch) -> None:

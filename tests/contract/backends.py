@@ -6,19 +6,27 @@ container may be shared by all tests; the queues of a bus must be empty when it 
 
 from __future__ import annotations
 
+import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import httpx
+import pytest
+
+from shared.clients.cosmos import parse_url
 from shared.domain.topology import Subscription, Topology
 from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.store import SqliteRunStore
 from shared.ports import BlobStore, EventBus, ReceivedMessage, RunStore
+from shared.services import build_blob_store, build_run_store
 from tests.clock import ManualClock
+from tests.emulators.servers import BLOB_CONTAINER, azurite_url, cosmos_url
 
 # Five seconds is the shortest lock Service Bus grants.
 TOPOLOGY = Topology(
@@ -80,6 +88,25 @@ def embedded_store() -> Iterator[StoreBackend]:
 
 
 @contextmanager
+def cosmos_emulator() -> Iterator[StoreBackend]:
+    """The real SDK; the server's clock is moved, not waited for."""
+    url = cosmos_url()
+    endpoint = parse_url(url).endpoint
+
+    def advance(seconds: float) -> None:
+        httpx.post(f"{endpoint}_emulator/advance?s={seconds}", trust_env=False).raise_for_status()
+
+    with closing(build_run_store(url)) as store:
+        yield StoreBackend(store, advance)
+
+
+@contextmanager
+def live_cosmos() -> Iterator[StoreBackend]:
+    with closing(build_run_store(_live("LIVE_RUN_STORE_URL"))) as store:
+        yield StoreBackend(store, time.sleep)
+
+
+@contextmanager
 def embedded_bus() -> Iterator[BusBackend]:
     clock = ManualClock()
     with tempfile.TemporaryDirectory() as folder:
@@ -94,10 +121,34 @@ def embedded_blobs() -> Iterator[BlobBackend]:
         yield BlobBackend(FileBlobStore(folder), "contract")
 
 
+@contextmanager
+def azurite() -> Iterator[BlobBackend]:
+    with closing(build_blob_store(azurite_url())) as blobs:
+        yield BlobBackend(blobs, BLOB_CONTAINER)
+
+
+@contextmanager
+def live_blobs() -> Iterator[BlobBackend]:
+    """Live Blob Storage; its container `contract` must be there."""
+    with closing(build_blob_store(_live("LIVE_BLOB_STORE_URL"))) as blobs:
+        yield BlobBackend(blobs, BLOB_CONTAINER)
+
+
+def _live(setting: str) -> str:
+    url = os.environ.get(setting)
+    if not url:
+        pytest.skip(f"{setting} is not set: not run on live Azure")
+    return url
+
+
 OpenStore = Callable[[], AbstractContextManager[StoreBackend]]
 OpenBus = Callable[[], AbstractContextManager[BusBackend]]
 OpenBlobs = Callable[[], AbstractContextManager[BlobBackend]]
 
-STORES: dict[str, OpenStore] = {"embedded": embedded_store}
+STORES: dict[str, OpenStore] = {
+    "embedded": embedded_store,
+    "cosmos-emulator": cosmos_emulator,
+    "cosmos-live": live_cosmos,
+}
 BUSES: dict[str, OpenBus] = {"embedded": embedded_bus}
-BLOB_STORES: dict[str, OpenBlobs] = {"embedded": embedded_blobs}
+BLOB_STORES: dict[str, OpenBlobs] = {"embedded": embedded_blobs, "azurite": azurite, "blobs-live": live_blobs}

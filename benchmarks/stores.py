@@ -1,0 +1,79 @@
+"""What the batch of one transition takes on SQLite, beside the Azure SDK against a Cosmos DB server on this machine."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from benchmarks.measure import Row, percentile
+from local_stack import emulators
+from shared.embedded.clock import SystemClock
+from shared.embedded.store import SqliteRunStore
+from shared.ports import RunStore, Write
+from shared.services import build_run_store
+
+BATCHES = 500
+RIVAL = "azure-cosmos, local server"
+NOTE = "the server is an emulator in memory, without network: not what Azure takes"
+# A run with a history of a few transitions, and an event with a report in it.
+_RUN_BYTES, _EVENT_BYTES = 4000, 1000
+
+
+def run(batches: int = BATCHES) -> list[Row]:
+    """Both take turns, batch by batch: replace a run by its etag, create the inbox mark and two outbox entries."""
+    with _embedded() as ours, _cosmos() as theirs:
+        times: dict[str, list[float]] = {"ours": [], "theirs": []}
+        for store in (ours, theirs):
+            next(_transitions(store))  # opens files and connections
+        turns = zip(_transitions(ours), _transitions(theirs), strict=False)
+        for _, (our_s, their_s) in zip(range(batches), turns, strict=False):
+            times["ours"].append(our_s * 1000)
+            times["theirs"].append(their_s * 1000)
+    return [
+        Row(f"batch, p{percent}", percentile(times["ours"], percent), "ms", "lower", RIVAL,
+            percentile(times["theirs"], percent), NOTE)
+        for percent in (50, 99)
+    ]  # fmt: skip
+
+
+def _transitions(store: RunStore) -> Iterator[float]:
+    """Seconds of each batch of one run that moves on for ever."""
+    partition = f"run-{uuid.uuid4().hex}"
+    document = {"type": "run", "created_at": "2026-01-01T00:00:00Z", "history": "x" * _RUN_BYTES}
+    store.batch(partition, [Write("create", "run", document)])
+    revision = 0
+    while True:
+        revision += 1
+        stored = store.get(partition, "run")
+        assert stored is not None
+        entry = {"type": "outbox", "sent": 0, "event": "x" * _EVENT_BYTES}
+        writes = [
+            Write("replace", "run", {**document, "revision": revision}, etag=stored.etag),
+            Write("create", f"inbox-{revision}", {"type": "inbox"}, ttl_s=86_400),
+            *(Write("create", f"outbox-{revision}-{n}", entry) for n in range(2)),
+        ]
+        started = time.perf_counter()
+        store.batch(partition, writes)
+        yield time.perf_counter() - started
+
+
+@contextmanager
+def _embedded() -> Iterator[RunStore]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(SqliteRunStore(Path(folder, "state.db"), SystemClock())) as store,
+    ):
+        yield store
+
+
+@contextmanager
+def _cosmos() -> Iterator[RunStore]:
+    with emulators.serving(emulators.cosmos_command) as port:
+        url = f"cosmos+http://127.0.0.1:{port}/droptune"
+        emulators.create_run_container(url)
+        with closing(build_run_store(url)) as store:
+            yield store

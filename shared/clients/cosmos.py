@@ -1,0 +1,259 @@
+"""RunStore on Azure Cosmos DB for NoSQL, with the unmodified `azure-cosmos`.
+
+A document is kept whole under `document`, beside the fields Cosmos DB and the queries need, so it comes back
+exactly as it was written whatever its field names are.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+from urllib.parse import urlsplit
+
+from azure.core.exceptions import AzureError
+from azure.cosmos import ContainerProxy, CosmosClient
+from azure.cosmos.exceptions import (
+    CosmosBatchOperationError,
+    CosmosHttpResponseError,
+    CosmosResourceNotFoundError,
+)
+from azure.identity import DefaultAzureCredential
+
+from shared.clients.azure_errors import Meaning, failure, meaning
+from shared.document_rules import MAX_BATCH_BYTES, check_query, checked_bodies, cursor_of, is_id, read_cursor
+from shared.domain.errors import InvalidInput, StoreConflict
+from shared.ports import Stored, Write
+
+CONTAINER = "runs"
+PARTITION_KEY_PATH = "/partition"
+# Account and container as the infrastructure must create them. With weaker consistency another process may read a
+# run as it was before an event that it has already received. -1: documents without a `ttl` of their own live on.
+CONSISTENCY_LEVEL = "Strong"
+DEFAULT_TTL_S = -1
+# ORDER BY over several fields is served from a composite index of just these, in this order, or refused.
+INDEXING_POLICY: dict[str, Any] = {
+    "indexingMode": "consistent",
+    "automatic": True,
+    "includedPaths": [{"path": "/*"}],
+    "excludedPaths": [{"path": '/"_etag"/?'}],
+    "compositeIndexes": [
+        [
+            {"path": "/type", "order": "ascending"},
+            {"path": "/created_at", "order": "descending"},
+            {"path": "/id", "order": "ascending"},
+            {"path": "/partition", "order": "ascending"},
+        ]
+    ],
+}
+
+# The key every Cosmos DB emulator has (documentation, "Develop locally using the emulator"); no secret, and
+# never sent to a host that is not this machine.
+EMULATOR_KEY = "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw=="
+
+_URL = re.compile(r"https://[a-z0-9-]+\.documents\.azure\.(?:com|us|cn)(?::443)?/(?P<database>[A-Za-z0-9_-]+)/?")
+_EMULATOR_URL = re.compile(r"cosmos\+(?P<endpoint>https?://[^/]+)/(?P<database>[A-Za-z0-9_-]+)/?")
+_TOO_LARGE = 413
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+_PAGE = """
+SELECT * FROM c
+WHERE c.type = @type{filters}{after}
+ORDER BY c.type ASC, c.created_at DESC, c.id ASC, c.partition ASC
+"""
+_AFTER = """ AND (
+    c.created_at < @time
+    OR (c.created_at = @time AND c.id > @id)
+    OR (c.created_at = @time AND c.id = @id AND c.partition > @partition)
+)"""
+_LIST = "SELECT * FROM c WHERE c.partition = @partition AND c.type = @type ORDER BY c.id"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Where a run store is. `emulator`: on this machine, with the emulator's key."""
+
+    endpoint: str
+    database: str
+    emulator: bool
+
+
+def parse_url(url: str) -> Account:
+    """`https://ACCOUNT.documents.azure.com/DATABASE`, or `cosmos+http(s)://127.0.0.1:PORT/DATABASE`.
+
+    Raises InvalidInput `bad_run_store_url` for anything else, also for an emulator that is not on this machine.
+    """
+    if match := _URL.fullmatch(url):
+        return Account(url[: match.start("database")], match["database"], emulator=False)
+    if (match := _EMULATOR_URL.fullmatch(url)) and urlsplit(match["endpoint"]).hostname in _LOOPBACK:
+        return Account(match["endpoint"] + "/", match["database"], emulator=True)
+    raise InvalidInput("bad_run_store_url", f"not a Cosmos DB database, or not on this machine: {url}", "RUN_STORE_URL")
+
+
+def make_client(account: Account, identity_client_id: str | None = None) -> CosmosClient:
+    """The SDK's client; it asks the account for its regions at once. Retries end well inside a minute."""
+    # It logs two records with all headers for every call.
+    logging.getLogger("azure.cosmos").setLevel(logging.WARNING)
+    credential = (
+        EMULATOR_KEY if account.emulator else DefaultAzureCredential(managed_identity_client_id=identity_client_id)
+    )
+    return CosmosClient(
+        account.endpoint,
+        credential,
+        connection_timeout=5,
+        read_timeout=20,
+        retry_total=5,
+        retry_backoff_max=10,
+        # An emulator names itself by an address that need not be the one it is reached at.
+        enable_endpoint_discovery=not account.emulator,
+        # As sent as counted: the default writes six bytes for a character that has two.
+        enable_compact_utf8_item_writes=True,
+    )
+
+
+class CosmosRunStore:
+    """Documents in the container `runs` of one database. Connects on first use; threads may share it.
+
+    Every method may raise Transient (busy, unreachable, not answered) and PermanentFailure `platform` (no such
+    database or container, access denied). After a Transient a batch may have been applied: read again.
+    """
+
+    def __init__(self, url: str, *, identity_client_id: str | None = None) -> None:
+        self._account = parse_url(url)
+        self._identity_client_id = identity_client_id
+        self._opening = threading.Lock()
+        self._client: CosmosClient | None = None
+        self._opened: ContainerProxy | None = None
+
+    def close(self) -> None:
+        """Release connections; the next call opens new ones."""
+        with self._opening:
+            client, self._client, self._opened = self._client, None, None
+        if client is not None:
+            client.close()
+
+    def get(self, partition: str, id: str) -> Stored | None:
+        """Point read; None if absent or expired."""
+        if not is_id(id):
+            return None
+        with _translated(f"document {partition}/{id}"):
+            try:
+                return _stored(self._container().read_item(id, partition_key=partition))
+            except CosmosResourceNotFoundError as error:
+                if meaning(error) is Meaning.ABSENT:
+                    return None
+                raise
+
+    def batch(self, partition: str, writes: Sequence[Write]) -> None:
+        """Apply all writes in order, or none.
+
+        Raises StoreConflict if a precondition does not hold; InvalidInput for what Cosmos DB would refuse.
+        """
+        checked_bodies(writes)
+        if not writes:
+            return
+        operations = [_operation(partition, write) for write in writes]
+        with _translated(f"a batch of {partition}"):
+            try:
+                self._container().execute_item_batch(operations, partition_key=partition)
+            except CosmosBatchOperationError as error:
+                # A replace or delete of nothing is a lost race too: somebody deleted the document.
+                if meaning(error) in (Meaning.CONFLICT, Meaning.EXISTS, Meaning.ABSENT):
+                    raise StoreConflict(f"document {partition}/{writes[error.error_index].id}") from error
+                raise
+            except CosmosHttpResponseError as error:
+                if error.status_code == _TOO_LARGE:
+                    message = f"a batch has at most {MAX_BATCH_BYTES} bytes with all its fields"
+                    raise InvalidInput("batch_too_large", message) from error
+                raise
+
+    def list_partition(self, partition: str, type: str) -> list[Stored]:
+        """All documents of one type in a partition, ordered by id."""
+        values = {"partition": partition, "type": type}
+        with _translated(f"partition {partition}"):
+            found = self._container().query_items(_LIST, parameters=_parameters(values), partition_key=partition)
+            return [_stored(item) for item in found]
+
+    def query(
+        self,
+        type: str,
+        equals: dict[str, str | int] | None = None,
+        *,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> tuple[list[Stored], str | None]:
+        """A page of the documents of a type, newest `created_at` first, then by id.
+
+        A document without `created_at` comes last. Raises InvalidInput for a cursor that is not ours, a `limit`
+        outside 1..1000 or a field that is not a plain name.
+        """
+        equals = equals or {}
+        check_query(equals, limit)
+        values: dict[str, str | int] = {"type": type}
+        filters = ""
+        for n, (field, value) in enumerate(equals.items()):
+            filters += f' AND c.document["{field}"] = @equal{n}'
+            values[f"equal{n}"] = value
+        if after is not None:
+            values["time"], values["id"], values["partition"] = read_cursor(after)
+        sql = _PAGE.format(filters=filters, after="" if after is None else _AFTER)
+        with _translated(f"documents of type {type}"):
+            found = self._container().query_items(
+                sql, parameters=_parameters(values), enable_cross_partition_query=True, max_item_count=limit + 1
+            )
+            items = list(islice(found, limit + 1))
+        cursor = None
+        if len(items) > limit:
+            last = items[limit - 1]
+            cursor = cursor_of(last["created_at"], last["id"], last["partition"])
+        return [_stored(item) for item in items[:limit]], cursor
+
+    def _container(self) -> ContainerProxy:
+        with self._opening:
+            if self._opened is None:
+                self._client = self._client or make_client(self._account, self._identity_client_id)
+                container = self._client.get_database_client(self._account.database).get_container_client(CONTAINER)
+                with _translated(f"container {CONTAINER} of database {self._account.database}"):
+                    container.read()  # so that from here on "not found" is about a document
+                self._opened = container
+            return self._opened
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Raises failures of the SDK as ours, about `what`."""
+    try:
+        yield
+    except AzureError as error:
+        raise failure("cosmos", error, what) from error
+
+
+def _operation(partition: str, write: Write) -> tuple[Any, ...]:
+    condition = {} if write.etag is None else {"if_match_etag": write.etag}
+    if write.kind == "delete":
+        return ("delete", (write.id,), condition)
+    assert write.document is not None  # checked_bodies has seen to it
+    item = {
+        "id": write.id,
+        "partition": partition,
+        "type": write.document["type"],
+        # A document that lacks a field of the ORDER BY would be in no page.
+        "created_at": write.document.get("created_at", ""),
+        "document": write.document,
+    }
+    if write.ttl_s is not None:
+        item["ttl"] = write.ttl_s
+    return ("create", (item,)) if write.kind == "create" else ("replace", (write.id, item), condition)
+
+
+def _stored(item: dict[str, Any]) -> Stored:
+    return Stored(item["document"], item["_etag"])
+
+
+def _parameters(values: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"name": f"@{name}", "value": value} for name, value in values.items()]
