@@ -4,8 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
-REQUIREMENTS := pyproject.toml requirements.txt requirements-dev.txt training_job/requirements.txt constraints.txt \
-	tests/emulators/package-lock.json
+REQUIREMENTS := pyproject.toml requirements.txt requirements-dev.txt training_job/requirements.txt constraints.txt
 PIP := $(RUN) -m pip -qq --disable-pip-version-check --no-input install --root-user-action=ignore
 UV := $(RUN) -m uv pip install --quiet --python $(RUN)
 CHECKOV := .venv-checkov
@@ -13,7 +12,7 @@ PYTEST := $(RUN) -m pytest -n 2 --dist loadfile
 RECIPE ?= manufacturing
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-all check bench clean
+.PHONY: help setup emulators demo up down test test-all check bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +30,10 @@ $(STAMP): $(REQUIREMENTS)
 	@echo "installing the rest"
 	@$(UV) -r requirements-dev.txt -c constraints.txt
 	@$(UV) --no-deps --editable .
-	@$(RUN) -m local_stack.emulators
 	@touch $@
+
+emulators: setup # of Cosmos DB and Blob Storage, from npm; the demo needs none, and tests say if they are missing
+	@$(RUN) -m local_stack.emulators
 
 demo: setup ## drop a dataset, watch it become an answering endpoint (RECIPE=manufacturing)
 	@$(RUN) -m local_stack.demo --recipe $(RECIPE)
@@ -44,10 +45,10 @@ down: ## stop the local stack and the demo's
 	@if [ -x $(RUN) ]; then for root in .droptune .droptune/demo; do \
 		$(RUN) -m local_stack.stack down --root $$root || exit 1; done; fi
 
-test: setup ## the tests that take less than a minute each
+test: emulators ## the tests that take less than a minute each
 	@$(PYTEST) -m "not slow"
 
-test-all: setup ## every test
+test-all: emulators ## every test
 	@$(PYTEST)
 
 check: setup $(CHECKOV)/.stamp ## lint, format, types, import contracts, infrastructure and Dockerfiles, as CI runs them
@@ -64,7 +65,7 @@ $(CHECKOV)/.stamp: infra/gate/requirements.txt $(STAMP)
 	@$(RUN) -m uv pip install --quiet --python $(CHECKOV)/bin/python -r $<
 	@touch $@
 
-bench: setup ## the benchmarks
+bench: emulators ## the benchmarks
 	@$(RUN) -m benchmarks
 
 clean: down ## delete what was built and stored here, .venv excepted

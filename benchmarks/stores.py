@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 import uuid
@@ -24,7 +25,15 @@ _RUN_BYTES, _EVENT_BYTES = 4000, 1000
 
 
 def run(batches: int = BATCHES) -> list[Row]:
-    """Both take turns, batch by batch: replace a run by its etag, create the inbox mark and two outbox entries."""
+    """Both take turns, batch by batch: replace a run by its etag, create the inbox mark and two outbox entries.
+
+    No rows where the server cannot be had: a figure of ours alone compares nothing.
+    """
+    try:
+        emulators.install()
+    except emulators.NotInstalled as error:
+        print(f"stores: not measured, {error}", file=sys.stderr)
+        return []
     with _embedded() as ours, _cosmos() as theirs:
         times: dict[str, list[float]] = {"ours": [], "theirs": []}
         for store in (ours, theirs):
