@@ -1,4 +1,4 @@
-// Logs and telemetry. Both ends take Entra tokens only; the network is open, see docs/decisions/0012.
+// Logs and telemetry. Both ends take Entra tokens only; the network is open, see docs/decisions/0008.
 param token string
 param location string
 param tags object

@@ -19,9 +19,9 @@ _FOLDER = ROOT / ".venvs"
 _BUILD_S = 280
 
 
-def environment(python: Path, *packages: str) -> Path:
-    """The interpreter of an environment with requirements.txt and `packages`; skips where nothing can be installed."""
-    wanted = "\0".join([str(python), REQUIREMENTS.read_text(), CONSTRAINTS.read_text(), *packages])
+def environment(python: Path) -> Path:
+    """The interpreter of an environment with requirements.txt alone; skips where nothing can be installed."""
+    wanted = "\0".join([str(python), REQUIREMENTS.read_text(), CONSTRAINTS.read_text()])
     folder = _FOLDER / hashlib.sha256(wanted.encode()).hexdigest()[:16]
     interpreter, complete = folder / "bin" / "python", folder / ".complete"
     _FOLDER.mkdir(exist_ok=True)
@@ -29,7 +29,7 @@ def environment(python: Path, *packages: str) -> Path:
         if not complete.exists():
             shutil.rmtree(folder, ignore_errors=True)
             _uv("venv", "--quiet", "--no-python-downloads", "--python", str(python), str(folder))
-            _uv("pip", "install", "--quiet", "--python", str(interpreter), "-r", str(REQUIREMENTS), *packages)
+            _uv("pip", "install", "--quiet", "--python", str(interpreter), "-r", str(REQUIREMENTS))
             complete.touch()
     return interpreter
 
