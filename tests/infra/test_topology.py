@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
-
 from infra.gate import bicep
 from infra.gate.topology import FILE, rendered
+from shared.clients import cosmos
 from shared.pipeline import TOPOLOGY
 
 INFRA = Path(__file__).parents[2] / "infra"
@@ -29,8 +28,10 @@ def test_names_of_subscriptions_and_rules_fit_service_bus() -> None:
 
 
 def test_the_cosmos_container_is_as_its_client_asks_for_it() -> None:
-    cosmos = pytest.importorskip("shared.clients.cosmos", reason="the Cosmos DB client is not there yet")
-    (container,) = bicep.read(INFRA).of_type("Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers")
+    infra = bicep.read(INFRA)
+    (account,) = infra.of_type("Microsoft.DocumentDB/databaseAccounts")
+    assert account.get("properties.consistencyPolicy.defaultConsistencyLevel") == cosmos.CONSISTENCY_LEVEL
+    (container,) = infra.of_type("Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers")
     assert container.body["name"] == container.get("properties.resource.id") == cosmos.CONTAINER
     assert container.get("properties.resource.partitionKey.paths") == [cosmos.PARTITION_KEY_PATH]
     assert container.get("properties.resource.defaultTtl") == cosmos.DEFAULT_TTL_S
