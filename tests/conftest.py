@@ -1,0 +1,49 @@
+"""Says at the end how many tests ran against which backend, and why tests were skipped, a line for each reason."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+
+import pytest
+
+_SUITES = {
+    "test_run_store": "run store",
+    "test_event_bus": "event bus",
+    "test_blob_store": "blob store",
+}
+_BACKENDS = {
+    "embedded": "embedded",
+    "cosmos-emulator": "azure-cosmos on the Cosmos DB emulator",
+    "cosmos-live": "azure-cosmos on live Azure",
+    "emulated": "azure-servicebus on the AMQP emulator",
+    "live": "azure-servicebus on live Azure",
+    "azurite": "azure-storage-blob on Azurite",
+    "blobs-live": "azure-storage-blob on live Azure",
+}
+_CONTRACT = re.compile(r"tests/contract/(\w+)\.py::.*[\[-](" + "|".join(map(re.escape, _BACKENDS)) + r")[\]-]")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.stats.get(outcome, ()):
+            if backend := _backend(report.nodeid):
+                counts[backend][outcome] += 1
+    if counts:
+        terminalreporter.section("backends")
+    for backend, outcomes in sorted(counts.items()):
+        told = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+        terminalreporter.write_line(f"{backend}: {told}")
+    skipped = terminalreporter.stats.get("skipped", ())
+    if skipped:
+        terminalreporter.section("skipped")
+    for reason, count in sorted(Counter(report.longrepr[2] for report in skipped).items()):
+        terminalreporter.write_line(f"{count} {reason.removeprefix('Skipped: ')}")
+
+
+def _backend(nodeid: str) -> str | None:
+    if nodeid.startswith("tests/azure_ml/"):
+        return "Azure ML: azure-ai-ml on the emulator"
+    match = _CONTRACT.match(nodeid)
+    return f"{_SUITES[match[1]]}: {_BACKENDS[match[2]]}" if match and match[1] in _SUITES else None
