@@ -21,7 +21,7 @@ _BACKENDS = {
     "azurite": "azure-storage-blob on Azurite",
     "blobs-live": "azure-storage-blob on live Azure",
 }
-_CONTRACT = re.compile(r"tests/contract/(\w+)\.py::.*[\[-](" + "|".join(map(re.escape, _BACKENDS)) + r")[\]-]")
+_CONTRACT = re.compile(r"tests/contract/(\w+)\.py::\w+\[(" + "|".join(map(re.escape, _BACKENDS)) + r")[\]-]")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
