@@ -5,8 +5,10 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
+from cli.client import Api
 from cli.exit_codes import EXIT_BY_STATUS, Exit
 from shared.domain.run import TERMINAL, Decision, Status
 from tests.cli.fake_api import BROKEN, COST, RESULT, RUN_ID, START, FakeDroptune, life, make_run
@@ -178,3 +180,19 @@ def test_the_stack_of_this_folder_is_found(
     stopped.write_text('{"api_url": null}')
     running.write_text(json.dumps({"api_url": served[1]}))
     assert droptune("runs") == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"), [("https://droptune.example.org", "Bearer secret"), ("http://droptune.example.org", None)]
+)
+def test_the_token_is_sent_over_https_only(url: str, sent: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DROPTUNE_TOKEN", "secret")
+    seen: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers.get("authorization"))
+        return httpx.Response(200, json={})
+
+    with Api(url, httpx.MockTransport(answer)) as api:
+        api.health()
+    assert seen == [sent]
