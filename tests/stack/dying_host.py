@@ -79,10 +79,10 @@ def _place(frame: FrameType | None, name: str) -> str | None:
 
 
 def arm(places: Path) -> None:
-    build = services.build_services
+    build, switch = services.build_services, Switch(places)
 
     def armed(settings: Settings) -> Services:
-        built, switch = build(settings), Switch(places)
+        built = build(settings)
         names = ("store", "bus", "blobs", "launcher", "models", "notifier")
         return replace(built, **{name: world.Port(name, getattr(built, name), switch) for name in names})
 
