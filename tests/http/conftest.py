@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from functions import dispatch
-from functions.http import api, auth
-from shared import services as composition
-from shared import settings
+from functions.http import api
 from shared.ports import Services
+from tests.fresh_process import fresh_process
 
 
 @pytest.fixture
@@ -22,23 +20,8 @@ def bus_url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def services(tmp_path: Path, bus_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
-    monkeypatch.setenv("RUN_STORE_URL", f"sqlite:///{tmp_path / 'state.db'}")
-    monkeypatch.setenv("EVENT_BUS_URL", bus_url)
-    monkeypatch.setenv("BLOB_STORE_URL", f"file:{tmp_path / 'blobs'}")
-    _forget()
-    found = composition.services()
-    yield found
-    found.store.close()
-    found.bus.close()
-    found.notifier.close()  # type: ignore[attr-defined]
-    _forget()
-
-
-def _forget() -> None:
-    """Each process reads settings and builds services once; a test is a process of its own."""
-    caches = (settings.load_settings, composition.services, composition.build_event_bus, dispatch.runner)
-    for cached in (*caches, auth._authenticator):
-        cached.cache_clear()
+    with fresh_process(tmp_path, monkeypatch, bus_url) as found:
+        yield found
 
 
 @pytest.fixture

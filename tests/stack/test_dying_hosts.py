@@ -53,13 +53,6 @@ MOVERS = {
 
 
 @pytest.fixture(scope="module")
-def receiver() -> Iterator[Receiver]:
-    server = Receiver()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[LocalStack]:
     running = LocalStack(tmp_path_factory.mktemp("dying") / "stack", {**SETTINGS, **ledger.telling(receiver)})
     yield running

@@ -65,13 +65,6 @@ ENDS = {"stopped": "cancelled", "taken-back": "rolled_back", "whole-way": "deplo
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    server = Receiver()
-    yield server
-    server.close()
-
-
-@pytest.fixture
 def telling(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[LocalStack]:
     settings = {"INLINE_VALIDATION_MAX_BYTES": "1000", "JOB_POLL_S": "5", **ledger.telling(receiver)}
     running = LocalStack(tmp_path_factory.mktemp("kills") / "stack", settings)

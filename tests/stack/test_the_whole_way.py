@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.receiver import Receiver
+from tests.stack import ledger
 from tests.stack.local import RECIPE, LocalStack, ask
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
@@ -23,17 +24,10 @@ PROJECT = "shop"
 
 
 @pytest.fixture(scope="module")
-def receiver() -> Iterator[Receiver]:
-    server = Receiver()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[LocalStack]:
     running = LocalStack(
         tmp_path_factory.mktemp("whole") / "stack",
-        {"NOTIFY_WEBHOOK_URL": receiver.url, "NOTIFY_EVENTS": "*", "NOTIFY_PRIVATE_HOSTS": "127.0.0.1"},
+        ledger.telling(receiver),
     )
     yield running
     running.down()
