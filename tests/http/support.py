@@ -12,6 +12,8 @@ from functions.http import api, auth
 from functions.http.auth import Caller
 from shared.domain.evaluation import Check, EvaluationResult, Gain, Score, Verdict
 from shared.domain.events import CancelRequested
+from shared.domain.planning import resolve
+from shared.domain.recipe import Recipe
 from shared.domain.run import NON_TERMINAL, Run, Status
 from shared.pipeline import Stage
 from shared.ports import Services
@@ -47,7 +49,8 @@ def enter(run: Run, status: Status, **changes: Any) -> Run:
 def awaiting_approval(services: Services, requested_by: str | None = None) -> Run:
     run = drop(services, runner())
     assert run is not None
-    changes = {"evaluation": RESULT, "verdict": VERDICT, "requested_by": requested_by}
+    recipe = resolve(Recipe(base_model="droptune/tiny-llama"), run.project, train_rows=100, characters_max=100)
+    changes = {"recipe": recipe, "evaluation": RESULT, "verdict": VERDICT, "requested_by": requested_by}
     return enter(run, Status.AWAITING_APPROVAL, **changes)
 
 
