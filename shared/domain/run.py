@@ -95,7 +95,7 @@ class RolloutRef(Frozen):
     step: int = Field(description="index of the next entry of recipe.deployment.rollout")
     scoring_uri: str | None = None
     unreachable_since: datetime | None = Field(default=None, description="first of the probes without answer")
-    failing_since: datetime | None = Field(default=None, description="first of the probes with some answers only")
+    failing_since: datetime | None = Field(default=None, description="first of the probes that found it flaky or slow")
     back_since: datetime | None = Field(default=None, description="when a rollback's traffic was first seen")
 
 

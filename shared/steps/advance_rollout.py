@@ -30,7 +30,7 @@ UNREACHABLE_ALLOWANCE = timedelta(minutes=2)
 UNREACHABLE_WITH_TRAFFIC_ALLOWANCE = timedelta(seconds=10)
 # A candidate that is taken back may finish what it is answering before it is deleted.
 LAST_ANSWERS = timedelta(seconds=10)
-NOT_ANSWERING, REQUESTS_FAIL = "not_answering", "requests_fail"
+NOT_ANSWERING, REQUESTS_FAIL, TOO_SLOW = "not_answering", "requests_fail", "too_slow"
 _UNMARKED = {"unreachable_since": None, "failing_since": None}
 
 
@@ -43,15 +43,16 @@ def advance_rollout(event: DeploymentProbed, run: Run, services: Services) -> Ou
     problem = _fault(event)
     if problem is None:
         return _advance(event, run, run.rollout, services)
-    if problem.code in (NOT_ANSWERING, REQUESTS_FAIL):
+    if problem.code in (NOT_ANSWERING, REQUESTS_FAIL, TOO_SLOW):
         return _wait_or_take_back(event, run, run.rollout, problem)
     return take_back(run, problem)
 
 
 def _wait_or_take_back(event: DeploymentProbed, run: Run, rollout: RolloutRef, problem: Problem) -> Outcome | None:
-    """A deployment whose requests fail goes no further, and back if that lasts; wrong answers are never waited for.
+    """A deployment that fails requests or is slow goes no further, and back if that lasts.
 
-    One look at which a share of them fails may be a chance, a second one in a row is not.
+    One look at which some requests fail or take long may be a chance, a second one in a row is not. Wrong answers
+    are never waited for.
     """
     silent = problem.code == NOT_ANSWERING
     since = rollout.unreachable_since if silent else rollout.failing_since
@@ -115,7 +116,7 @@ def _slowness(event: DeploymentProbed) -> Problem | None:
     new, old = event.latency_s, event.previous_latency_s
     if new is None or old is None or new <= MAX_SLOWDOWN * old or new - old <= NOTICEABLE_S:
         return None
-    return Problem(code="too_slow", message=f"answers take {new:.2f} s, those of the old deployment {old:.2f} s")
+    return Problem(code=TOO_SLOW, message=f"answers take {new:.2f} s, those of the old deployment {old:.2f} s")
 
 
 def _advance(event: DeploymentProbed, run: Run, rollout: RolloutRef, services: Services) -> Outcome | None:

@@ -23,6 +23,7 @@ from tests.pipeline.support import drop
 NEW, OLD = "d-new", "d-old"
 REFUSED = Problem(code="endpoint_busy", message="503")
 SILENT = {"problem": REFUSED, "answers_failed": 5, "answers_as_evaluated": 0, "answers_unlike_base": 0}
+SLOW = {"latency_s": 4.0, "previous_latency_s": 1.0}
 FAILING = {"problem": REFUSED, "answers_failed": 1, "answers_as_evaluated": 4, "answers_unlike_base": 4}
 
 
@@ -129,7 +130,6 @@ def test_the_first_model_of_an_endpoint_gets_all_traffic_at_once(run: Run, ports
         ({"answers_as_evaluated": 3}, "answers_changed"),
         ({"prompts_unlike_evaluated": 1, "answers_as_evaluated": 0}, "template_differs"),
         ({"answers_failed": 1, "answers_as_evaluated": 2, "problem": REFUSED}, "answers_changed"),
-        ({"latency_s": 4.0, "previous_latency_s": 1.0}, "too_slow"),
         (
             {"state": "failed", "problem": Problem(code="ResourceNotReady", message="crashed")},
             "ResourceNotReady",
@@ -198,28 +198,39 @@ def test_a_deployment_that_answers_nobody_any_more_gets_ten_seconds(run: Run, po
     assert facts(advance_rollout(probe(run, time=late, **SILENT), run, ports)) == ["rollback.started"]
 
 
-def test_a_deployment_that_fails_a_share_of_requests_twice_in_a_row_is_taken_back(run: Run, ports: Services) -> None:
+@pytest.mark.parametrize(
+    ("seen", "note"),
+    [
+        (FAILING, "requests_fail: 1 of 5 requests failed: 503"),
+        (SLOW, "too_slow: answers take 4.00 s, those of the old deployment 1.00 s"),
+    ],
+    ids=["failing", "slow"],
+)
+def test_a_deployment_that_is_flaky_or_slow_twice_in_a_row_is_taken_back(
+    run: Run, ports: Services, seen: dict[str, Any], note: str
+) -> None:
     run = after(run, advance_rollout(probe(run), run, ports))
-    outcome = advance_rollout(probe(run, **FAILING), run, ports)
+    outcome = advance_rollout(probe(run, **seen), run, ports)
     assert facts(outcome) == []
     run = after(run, outcome)
-    outcome = advance_rollout(probe(run, **FAILING), run, ports)
+    outcome = advance_rollout(probe(run, **seen), run, ports)
     assert facts(outcome) == ["rollback.started"]
     assert outcome is not None
-    assert outcome.note == "requests_fail: 1 of 5 requests failed: 503"
+    assert outcome.note == note
 
 
+@pytest.mark.parametrize("seen", [FAILING, SLOW], ids=["failing", "slow"])
 @pytest.mark.parametrize("between", [{}, SILENT], ids=["sound", "silent"])
-def test_a_share_of_failed_requests_that_does_not_repeat_at_once_is_no_reason(
-    run: Run, ports: Services, between: dict[str, Any]
+def test_a_flaky_or_slow_look_that_does_not_repeat_at_once_is_no_reason(
+    run: Run, ports: Services, seen: dict[str, Any], between: dict[str, Any]
 ) -> None:
     """A server that restarts fails some, then all, then some."""
-    for seen in (FAILING, between, FAILING):
-        run = after(run, advance_rollout(probe(run, **seen), run, ports))
+    for looked in (seen, between, seen):
+        run = after(run, advance_rollout(probe(run, **looked), run, ports))
         assert run.status is Status.DEPLOYING
 
 
-@pytest.mark.parametrize("seen", [SILENT, FAILING], ids=["silent", "failing"])
+@pytest.mark.parametrize("seen", [SILENT, FAILING, SLOW], ids=["silent", "failing", "slow"])
 def test_a_deployment_that_answers_again_goes_on(run: Run, ports: Services, seen: dict[str, Any]) -> None:
     run = after(run, advance_rollout(probe(run, **seen), run, ports))
     run = after(run, advance_rollout(probe(run), run, ports))

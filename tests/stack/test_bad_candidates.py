@@ -76,7 +76,7 @@ CANDIDATES = (
         ("template_differs: 5 of 5 prompts are rendered to another length",),
     ),
     Bad(
-        "slow", {"kind": "slow"}, (r"too_slow: answers take (\d+\.\d\d) s, those of the old deployment (\d+\.\d\d) s",)
+        "slow", {"kind": "slow"}, (r"too_slow: answers take \d+\.\d\d s, those of the old deployment \d+\.\d\d s",) * 2
     ),
 )
 
