@@ -42,7 +42,7 @@ def seen(local: LocalStack, project: str, status: str) -> Run:
         assert not found or status in statuses(found[0]) or found[0]["error"] is None, found[0]["error"]
         return found[0] if found and status in statuses(found[0]) else None
 
-    return until(look, f"{project} is {status}", within_s=300)
+    return until(look, f"{project} is {status}", within_s=600)
 
 
 def ended(local: LocalStack, run: Run, *ends: str) -> Run:
@@ -50,7 +50,7 @@ def ended(local: LocalStack, run: Run, *ends: str) -> Run:
         now = local.run(run["id"])
         return now if now["status"] in ends else None
 
-    return until(look, f"{run['project']} ends {ends}", within_s=300)
+    return until(look, f"{run['project']} ends {ends}", within_s=600)
 
 
 def cancelled(local: LocalStack, run: Run, end: str = "cancelled") -> Run:
@@ -60,7 +60,7 @@ def cancelled(local: LocalStack, run: Run, end: str = "cancelled") -> Run:
 
 def job_runs(local: LocalStack, run: Run, job: str) -> str:
     name = f"{run['id']}-{job}"
-    return until(lambda: local.job_status(name) == "Running" and name, f"{name} runs", within_s=300)
+    return until(lambda: local.job_status(name) == "Running" and name, f"{name} runs", within_s=600)
 
 
 def jobs_of(local: LocalStack, run: Run) -> dict[str, str]:

@@ -20,7 +20,7 @@ from shared.pipeline import TOPOLOGY
 from tests.stack.local import Event, LocalStack, ask, notes, statuses, until
 from tests.stack.stories import Run, assert_nothing_is_left, cancelled, drop, ended, job_runs, jobs_of, seen
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
 
 Story = Callable[[LocalStack], Run]
 
