@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import sys
 import time
 from collections import Counter, defaultdict
@@ -23,6 +22,7 @@ from local_stack.azure_ml.models import Models
 from local_stack.azure_ml.store import Document, Store
 from local_stack.azure_ml.strict import ArmError, seconds
 from local_stack.azure_ml.tokens import SCORING_AUDIENCE, check_bearer
+from local_stack.processes import free_port
 
 DEPLOYMENT_HEADER = "azureml-model-deployment"
 # Azure docs: defaults of a readiness probe, in seconds and tries.
@@ -122,7 +122,7 @@ class ServingRunner:
             self._fail(deployment, "its environment is gone")
             return
         notes = deployment["emulator"]
-        notes |= {"port": _free_port(), "launched": time.time()}
+        notes |= {"port": free_port(None), "launched": time.time()}
         model = self._models.folder(deployment["properties"]["model"], self._place(deployment))
         fill = {"python": environment.python or sys.executable, "model": str(model), "port": notes["port"]}
         processes.launch(
@@ -279,12 +279,6 @@ def _for_server(body: bytes, environment: Environment | None) -> bytes:
 
 def _key(deployment: Document) -> str:
     return f"{deployment['emulator']['endpoint']}/{deployment['name']}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _readiness_limit_s(deployment: Document) -> float:

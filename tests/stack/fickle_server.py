@@ -20,7 +20,6 @@ import argparse
 import http.client
 import json
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -30,6 +29,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from local_stack.processes import free_port
 from shared.steps.probe_deployments import QUESTIONS
 
 PINNED = "azureml-model-deployment"
@@ -129,12 +129,6 @@ def _with_system_message(body: bytes) -> bytes:
     return json.dumps({**fields, "messages": [SYSTEM, *fields["messages"]]}).encode()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
@@ -144,7 +138,7 @@ def main() -> int:
     command = " ".join(options.command)
     found = re.search(r"run-[0-9a-f]{12}", command)
     assert found, f"no run's model is served by {command}"
-    inner_port = free_port()
+    inner_port = free_port(None)
     real = subprocess.Popen([part.replace("{inner_port}", f"{inner_port}") for part in options.command])
     door = Door(options.port, inner_port, options.orders / f"{found[0]}.json")
     threading.Thread(target=door.serve_forever, daemon=True).start()

@@ -23,11 +23,11 @@ import pytest
 
 from local_stack.azure_ml.config import ENVIRONMENTS
 from local_stack.base_model import PLACE
+from local_stack.processes import free_port
 from local_stack.stack import ENVIRONMENTS as ENVIRONMENTS_FILE
 from shared.steps.advance_rollout import LAST_ANSWERS
 from tests.stack import fickle_server
 from tests.stack.askers import Asked, Askers
-from tests.stack.fickle_server import free_port
 from tests.stack.local import LocalStack, notes, rows, until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1500)]
@@ -101,7 +101,7 @@ def local(tmp_path_factory: pytest.TempPathFactory, orders: Path) -> Iterator[Lo
 @pytest.fixture(scope="module")
 def base_url(local: LocalStack) -> Iterator[str]:
     """A server of the base model: what a deployment that forgot its adapter answers with."""
-    port = free_port()
+    port = free_port(None)
     fill = {"python": sys.executable, "model": str(local.root / "blobs" / PLACE), "port": port}
     with (local.root / "logs" / "base_server.log").open("wb") as log:
         command = [part.format_map(fill) for part in SERVE]
