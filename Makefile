@@ -32,7 +32,7 @@ $(STAMP): $(REQUIREMENTS)
 	@$(UV) --no-deps --editable .
 	@touch $@
 
-emulators: setup # of Cosmos DB and Blob Storage, from npm; the demo needs none, and tests say if they are missing
+emulators: setup # of Cosmos DB and Blob Storage, from npm; `make demo` needs none, and tests say if they are missing
 	@$(RUN) -m local_stack.emulators
 
 demo: setup ## drop a dataset, watch it become an answering endpoint (RECIPE=manufacturing)

@@ -28,6 +28,7 @@ from local_stack.demo.prepare import DemoFailed, drop, fresh, recipe_folder
 from local_stack.demo.report import demo_report, shortfall, write_report
 from local_stack.emulators import NotInstalled
 from local_stack.say import Say
+from shared.domain.errors import DroptuneError
 from shared.services import build_blob_store
 from shared.steps.paths import DATASETS
 
@@ -50,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     except NotInstalled as error:
         say(f"the demo cannot run on emulators: {error}")
         return 1
-    except (DemoFailed, stack.StartFailed, BuildFailed, Refused, Unreachable) as error:
+    except (DemoFailed, stack.StartFailed, BuildFailed, Refused, Unreachable, DroptuneError) as error:
         say(f"\nthe demo failed: {error}")
         _tell_logs(root, say)
         return 1
