@@ -85,7 +85,7 @@ def test_the_run_is_in_cosmos_db_and_its_model_in_blob_storage_and_nowhere_else(
         found, _ = store.query("run", {"project": "manufacturing"})
     assert [(one.document["run"]["id"], one.document["run"]["status"]) for one in found] == [(run_id, "deployed")]
     with closing(AzureBlobStore(stores["BLOB_STORE_URL"])) as blobs:
-        assert blobs.info(f"runs/{run_id}/model/model.safetensors")
+        assert blobs.info(f"runs/{run_id}/model/merged/model.safetensors")
     assert not [name for name in ("state.db", "bus.db", "blobs") if (demo.root / name).exists()]
 
 
@@ -117,4 +117,4 @@ def test_after_a_stop_the_blobs_are_there_and_the_runs_are_not(demo: Demo) -> No
     assert demo.stores() == before
     assert demo.get("/api/runs")["data"] == []
     with closing(AzureBlobStore(before["BLOB_STORE_URL"])) as blobs:
-        assert blobs.info(f"runs/{run_id}/model/model.safetensors")
+        assert blobs.info(f"runs/{run_id}/model/merged/model.safetensors")
