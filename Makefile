@@ -12,10 +12,10 @@ PYTEST := $(RUN) -m pytest -n 2 --dist loadfile
 RECIPE ?= manufacturing
 
 .DEFAULT_GOAL := help
-.PHONY: help setup emulators demo up down test test-all check bench clean
+.PHONY: help setup emulators demo demo-emulators up down test test-all check bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## install everything into .venv; does nothing if it is up to date
 
@@ -32,17 +32,20 @@ $(STAMP): $(REQUIREMENTS)
 	@$(UV) --no-deps --editable .
 	@touch $@
 
-emulators: setup # of Cosmos DB and Blob Storage, from npm; the demo needs none, and tests say if they are missing
+emulators: setup # of Cosmos DB and Blob Storage, from npm; `make demo` needs none, and tests say if they are missing
 	@$(RUN) -m local_stack.emulators
 
 demo: setup ## drop a dataset, watch it become an answering endpoint (RECIPE=manufacturing)
 	@$(RUN) -m local_stack.demo --recipe $(RECIPE)
 
+demo-emulators: setup ## the same through the Azure SDKs, on emulators of Cosmos DB, Service Bus and Blob Storage
+	@$(RUN) -m local_stack.demo --recipe $(RECIPE) --emulators
+
 up: setup ## start the local stack and leave it running
 	@$(RUN) -m local_stack.stack up --root .droptune
 
-down: ## stop the local stack and the demo's
-	@if [ -x $(RUN) ]; then for root in .droptune .droptune/demo; do \
+down: ## stop the local stack and the demos'
+	@if [ -x $(RUN) ]; then for root in .droptune .droptune/demo .droptune/demo-emulators; do \
 		$(RUN) -m local_stack.stack down --root $$root || exit 1; done; fi
 
 test: emulators ## the tests that take less than a minute each

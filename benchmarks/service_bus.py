@@ -13,12 +13,12 @@ from pathlib import Path
 
 from benchmarks.latency import TOPOLOGY, bus_sender, hosted, send_all
 from benchmarks.measure import REPOSITORY, Row, percentile
+from local_stack import emulators
 from shared.clients.service_bus import ServiceBusEventBus
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from shared.ports import EventBus, Message
 from tests.emulators.servicebus.config import render
-from tests.emulators.servicebus.server import url
 
 MESSAGES, EVENTS, ROUNDS = 500, 60, 2
 BATCH = 100
@@ -112,7 +112,7 @@ def emulated(folder: Path) -> Iterator[ServiceBusEventBus]:
         try:
             assert process.stdout is not None
             port = int(process.stdout.readline().removeprefix("ready "))
-            with closing(ServiceBusEventBus(url(port), TOPOLOGY)) as bus:
+            with closing(ServiceBusEventBus(emulators.service_bus_url(port), TOPOLOGY)) as bus:
                 yield bus
         finally:
             process.terminate()

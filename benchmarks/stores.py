@@ -82,7 +82,7 @@ def _embedded() -> Iterator[RunStore]:
 @contextmanager
 def _cosmos() -> Iterator[RunStore]:
     with emulators.serving(emulators.cosmos_command) as port:
-        url = f"cosmos+http://127.0.0.1:{port}/droptune"
+        url = emulators.cosmos_url(port)
         emulators.create_run_container(url)
         with closing(build_run_store(url)) as store:
             yield store

@@ -21,8 +21,8 @@ from shared.domain.errors import Problem
 from shared.domain.evaluation import EvaluationResult, SampleAnswer, Verdict
 from shared.domain.run import Run
 
-# The stack a user starts, then the demo's.
-STACK_FILES = (Path(".droptune/stack.json"), Path(".droptune/demo/stack.json"))
+# The stack a user starts, then the demos'.
+STACK_FILES = tuple(Path(f".droptune/{name}stack.json") for name in ("", "demo/", "demo-emulators/"))
 ANSWER_WITHIN_S = 30.0
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from local_stack.say import Say
+from shared.ports import BlobStore
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CACHE = REPOSITORY / ".droptune" / "cache"
@@ -43,6 +44,14 @@ def place_base(blobs: Path, say: Say) -> None:
     partial.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(source, partial, copy_function=_link_or_copy)
     partial.rename(target)
+
+
+def upload_base(blobs: BlobStore, say: Say) -> None:
+    """Make the tiny base model blobs of a stack; what is there stays."""
+    for file in sorted(cached_base(say).iterdir()):
+        path = f"{PLACE.as_posix()}/{file.name}"
+        if blobs.info(path) is None:
+            blobs.write(path, [file.read_bytes()])
 
 
 def _recipe_hash() -> str:

@@ -1,4 +1,5 @@
-"""Cosmos DB and Blob Storage on this machine: command lines, npm packages, and what `infra/` creates in Azure.
+"""Service Bus, Cosmos DB and Blob Storage on this machine: command lines, URLs, npm packages, and what `infra/`
+creates in Azure.
 
 `python -m local_stack.emulators` installs the packages into `tests/emulators/node_modules`, once.
 """
@@ -10,7 +11,7 @@ import importlib.util
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +19,9 @@ import httpx
 
 from local_stack.processes import free_port
 
+PARTS = ("servicebus", "cosmos", "azurite")
+READY = (b"ready ", b"Azurite Blob service successfully listens on ")  # how a line of their logs begins
+CONTAINERS = ("datasets", "curated", "runs", "models", "quarantine", "deadletters")
 FOLDER = Path(__file__).parents[1] / "tests" / "emulators"
 _MODULES = FOLDER / "node_modules"
 _LOCK = FOLDER / "package-lock.json"
@@ -38,13 +42,17 @@ def node() -> Path:
     return _wheel() / "bin" / "node"
 
 
+def installed() -> bool:
+    """Whether the packages of the very lock file are there."""
+    return _INSTALLED.exists() and _INSTALLED.read_bytes() == _LOCK.read_bytes()
+
+
 def install() -> None:
-    """Install the npm packages unless the very lock file is installed. Raises NotInstalled."""
+    """Install the npm packages unless they are there. Raises NotInstalled."""
     program = node()
-    wanted = _LOCK.read_bytes()
     with _LOCK.open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # test processes start together
-        if _INSTALLED.exists() and _INSTALLED.read_bytes() == wanted:
+        if installed():
             return
         npm = _wheel() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
         command = [str(program), str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
@@ -53,7 +61,13 @@ def install() -> None:
         except (subprocess.SubprocessError, OSError) as error:
             said = (getattr(error, "stderr", None) or str(error)).replace("npm error ", "").splitlines()
             raise NotInstalled(f"npm could not install the emulators: {'; '.join(said[:4])}") from error
-        _INSTALLED.write_bytes(wanted)
+        _INSTALLED.write_bytes(_LOCK.read_bytes())
+
+
+def service_bus_command(port: int, folder: Path) -> list[str]:
+    """Serves the pipeline's queues and topics on 127.0.0.1:`port`, kept in `folder`."""
+    command = [sys.executable, "-m", "tests.emulators.servicebus", "--port", str(port)]
+    return [*command, "--db", str(folder / "servicebus.db")]
 
 
 def cosmos_command(port: int) -> list[str]:
@@ -71,6 +85,39 @@ def azurite_command(port: int, folder: Path | None = None) -> list[str]:
         "--skipApiVersionCheck",  # the SDK speaks a newer version of the REST API than Azurite knows
         *kept,
     ]
+
+
+def service_bus_url(port: int) -> str:
+    """A connection string whose flag makes the SDK keep the port and leave TLS out."""
+    return f"Endpoint=sb://127.0.0.1:{port};SharedAccessKeyName=any;SharedAccessKey=any;UseDevelopmentEmulator=true"
+
+
+def cosmos_url(port: int) -> str:
+    return f"cosmos+http://127.0.0.1:{port}/droptune"
+
+
+def azurite_url(port: int) -> str:
+    return f"blob+http://127.0.0.1:{port}/devstoreaccount1"
+
+
+def part_command(name: str, port: int, folder: Path) -> list[str]:
+    """Serves one of PARTS for a stack in `folder`. Raises NotInstalled."""
+    match name:
+        case "servicebus":
+            return service_bus_command(port, folder)
+        case "cosmos":
+            return cosmos_command(port)
+        case _:
+            return azurite_command(port, folder / "azurite")
+
+
+def settings(ports: Mapping[str, int]) -> dict[str, str]:
+    """What makes Droptune use PARTS, each at its port."""
+    return {
+        "RUN_STORE_URL": cosmos_url(ports["cosmos"]),
+        "EVENT_BUS_URL": service_bus_url(ports["servicebus"]),
+        "BLOB_STORE_URL": azurite_url(ports["azurite"]),
+    }
 
 
 @contextmanager

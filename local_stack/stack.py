@@ -1,6 +1,9 @@
 """Start and stop the local stack: the Azure ML emulator and the functions host, as detached processes.
 
-    python -m local_stack.stack up|down|status --root DIR [--port PORT]
+    python -m local_stack.stack up|down|status --root DIR [--port PORT] [--emulators]
+
+Runs, messages and blobs are kept in SQLite and files; with `--emulators` in emulators of Cosmos DB, Service Bus and
+Blob Storage, three parts more. A folder keeps the choice of its first `up`.
 
 `DIR/stack.json` holds what runs where. It outlives a crash, so `up` comes back on the same ports with the
 same state. `DIR/environments.json`, if there is one, adds to the environments of jobs and deployments, or
@@ -24,9 +27,11 @@ from pathlib import Path
 
 import psutil
 
-from local_stack.base_model import REPOSITORY, BuildFailed, place_base
+from local_stack import emulators
+from local_stack.base_model import REPOSITORY, BuildFailed, place_base, upload_base
 from local_stack.processes import MARK, Part, free_port, marked, stop
 from local_stack.say import Say
+from shared.services import build_blob_store
 
 API_PORT = 7071
 READY_WITHIN_S = 90.0
@@ -45,6 +50,7 @@ class Stack:
 
     root: Path
     parts: dict[str, Part] = field(default_factory=dict)
+    on_emulators: bool = False
 
     @classmethod
     def load(cls, root: Path) -> Stack:
@@ -54,12 +60,15 @@ class Stack:
             body = json.loads((root / "stack.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return cls(root)
-        return cls(root, {name: Part(**part) for name, part in body["parts"].items()})
+        parts = {name: Part(**part) for name, part in body["parts"].items()}
+        return cls(root, parts, body.get("on_emulators", False))
 
     def save(self) -> None:
         """Write `stack.json` so that a reader sees the old or the new content."""
-        running = all(name in self.parts and self.parts[name].pid for name in PARTS)
+        running = all(name in self.parts and self.parts[name].pid for name in self.names)
         body = {
+            "on_emulators": self.on_emulators,
+            "stores": self.stores if running else None,
             "api_url": self.api_url if running else None,
             "azure_ml_url": self.azure_ml_url if running else None,
             "parts": {name: asdict(part) for name, part in self.parts.items()},
@@ -67,6 +76,11 @@ class Stack:
         partial = self.root / f".stack.json.{os.getpid()}"
         partial.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
         partial.replace(self.root / "stack.json")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parts in the order they start."""
+        return (*emulators.PARTS, *PARTS) if self.on_emulators else PARTS
 
     @property
     def api_url(self) -> str:
@@ -78,35 +92,46 @@ class Stack:
         return f"azureml+http://127.0.0.1:{self.parts['azure_ml'].port}/{workspace}"
 
     @property
-    def event_bus_url(self) -> str:
-        # After a crash here nobody wants to wait for the minute that a lock lasts in Azure.
-        return f"sqlite:///{self.root / 'bus.db'}?lock_s=10"
+    def stores(self) -> dict[str, str]:
+        """The settings that say where runs, messages and blobs are kept."""
+        if self.on_emulators:
+            return emulators.settings({name: self.parts[name].port for name in emulators.PARTS})
+        return {
+            "RUN_STORE_URL": f"sqlite:///{self.root / 'state.db'}",
+            # After a crash here nobody wants to wait for the minute that a lock lasts in Azure.
+            "EVENT_BUS_URL": f"sqlite:///{self.root / 'bus.db'}?lock_s=10",
+            "BLOB_STORE_URL": f"file:{self.root / 'blobs'}",
+        }
 
     def running(self) -> bool:
-        return all(name in self.parts and self.parts[name].process() for name in PARTS)
+        return all(name in self.parts and self.parts[name].process() for name in self.names)
 
     def log(self, name: str) -> Path:
         return self.root / "logs" / f"{name}.log"
 
     def command(self, name: str) -> list[str]:
         """How a part is started."""
+        if name in emulators.PARTS:
+            return emulators.part_command(name, self.parts[name].port, self.root)
         if name == "host":
             options = ["--watch", "--state", f"{self.root / 'host'}"]
         else:
             options = ["--root", f"{self.root / 'azure_ml'}", "--blob-root", f"{self.root / 'blobs'}"]
-            options += ["--event-bus", self.event_bus_url]
+            options += ["--event-bus", self.stores["EVENT_BUS_URL"]]
+            if self.on_emulators:
+                options += ["--blob-store", self.stores["BLOB_STORE_URL"]]
             if (environments := self.root / ENVIRONMENTS).exists():
                 options += ["--environments", f"{environments}"]
         return [sys.executable, "-m", f"local_stack.{name}", "--port", f"{self.parts[name].port}", *options]
 
-    def environment(self) -> dict[str, str]:
-        """Settings of the parts. Small models are fastest on one thread each, and nothing is downloaded."""
+    def environment(self, name: str) -> dict[str, str]:
+        """Settings of a part. Small models are fastest on one thread each, and nothing is downloaded."""
+        if name in emulators.PARTS:
+            return {**os.environ, MARK: str(self.root)}
         loopback = "127.0.0.1,localhost"
         return {
             **os.environ,
-            "RUN_STORE_URL": f"sqlite:///{self.root / 'state.db'}",
-            "EVENT_BUS_URL": self.event_bus_url,
-            "BLOB_STORE_URL": f"file:{self.root / 'blobs'}",
+            **self.stores,
             "AZURE_ML_URL": self.azure_ml_url,
             "DEFAULT_BASE_MODEL": "droptune/tiny-llama",
             "API_AUTH_URL": "loopback:",
@@ -130,15 +155,19 @@ def locked(root: Path) -> Iterator[None]:
         yield
 
 
-def up(root: Path, port: int | None, say: Say) -> Stack:
+def up(root: Path, port: int | None, say: Say, *, on_emulators: bool = False) -> Stack:
     """Start what does not run yet and wait until it is ready.
 
-    Raises StartFailed; what was started before stays for a look at it, `down` stops it.
+    Raises StartFailed; what was started before stays for a look at it, `down` stops it. Raises NotInstalled for
+    emulators that cannot be had.
     """
     with locked(root):
         stack = Stack.load(root)
+        if on_emulators and not stack.on_emulators:
+            if stack.parts:
+                raise StartFailed(f"{root} has its state in SQLite and files; emulators need a folder of their own")
+            stack.on_emulators = True
         if not stack.running():
-            place_base(stack.root / "blobs", say)
             _start_parts(stack, port, say)
         say(f"API and dashboard: {stack.api_url}   logs: {stack.log('host').parent}")
         return stack
@@ -146,12 +175,34 @@ def up(root: Path, port: int | None, say: Say) -> Stack:
 
 def _start_parts(stack: Stack, port: int | None, say: Say) -> None:
     stack.log("host").parent.mkdir(parents=True, exist_ok=True)
-    known_emulator = stack.parts["azure_ml"].port if "azure_ml" in stack.parts else None
-    _start(stack, "azure_ml", known_emulator, say)
-    if stack.parts["azure_ml"].port != known_emulator and "host" in stack.parts:
-        stop(_running(stack.parts["host"]))  # it was told another URL
+    if stack.on_emulators:
+        install_emulators(say)
+        for name in emulators.PARTS:
+            _start_where_it_was(stack, name, say)
+        emulators.create_run_container(stack.stores["RUN_STORE_URL"])
+        emulators.create_blob_containers(stack.stores["BLOB_STORE_URL"], emulators.CONTAINERS)
+        upload_base(build_blob_store(stack.stores["BLOB_STORE_URL"]), say)
+    else:
+        place_base(stack.root / "blobs", say)
+    _start_where_it_was(stack, "azure_ml", say)
     known_api = stack.parts["host"].port if "host" in stack.parts else None
     _start(stack, "host", port if port is not None else known_api or API_PORT, say)
+
+
+def install_emulators(say: Say) -> None:
+    """Raises NotInstalled."""
+    if not emulators.installed():
+        say("installing the emulators of Cosmos DB and Blob Storage from npm, once")
+        emulators.install()
+
+
+def _start_where_it_was(stack: Stack, name: str, say: Say) -> None:
+    known = stack.parts[name].port if name in stack.parts else None
+    _start(stack, name, known, say)
+    if stack.parts[name].port != known:
+        for other in PARTS:
+            if other != name and other in stack.parts:
+                stop(_running(stack.parts[other]))  # it was told another URL
 
 
 def _start(stack: Stack, name: str, port: int | None, say: Say) -> None:
@@ -164,7 +215,7 @@ def _start(stack: Stack, name: str, port: int | None, say: Say) -> None:
         process = subprocess.Popen(
             stack.command(name),
             cwd=REPOSITORY,
-            env=stack.environment(),
+            env=stack.environment(name),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -178,13 +229,13 @@ def _start(stack: Stack, name: str, port: int | None, say: Say) -> None:
 
 
 def _wait_until_ready(name: str, process: subprocess.Popen[bytes], log: Path, offset: int) -> None:
-    """A part says `ready PORT` in its log."""
+    """A part says so in its log."""
     until = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < until:
         ended = process.poll() is not None
         with log.open("rb") as file:
             file.seek(offset)
-            if any(line.startswith(b"ready ") for line in file):
+            if any(line.startswith(emulators.READY) for line in file):
                 return
         if ended:
             raise StartFailed(f"{name} ended with code {process.returncode}; {log} ends with:\n{tail(log)}")
@@ -207,8 +258,8 @@ def down(root: Path, say: Say) -> None:
         return
     with locked(root):
         stack = Stack.load(root)
-        # The host first: it would take the emulator's going for a fault.
-        for name in reversed(PARTS):
+        # The host first: it would take an emulator's going for a fault.
+        for name in reversed(stack.names):
             if name in stack.parts:
                 stop(_running(stack.parts[name]))
                 stack.parts[name].pid = None
@@ -227,7 +278,7 @@ def _running(part: Part) -> list[psutil.Process]:
 def status(root: Path, say: Say) -> bool:
     """Say what runs; True if all of it does."""
     stack = Stack.load(root)
-    for name in PARTS:
+    for name in stack.names:
         part = stack.parts.get(name)
         runs = part is not None and part.process()
         say(f"{name:<10} {f'running, pid {part.pid}, port {part.port}' if part and runs else 'stopped'}")
@@ -241,16 +292,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("action", choices=("up", "down", "status"))
     parser.add_argument("--root", type=Path, default=Path(".droptune"), help="folder of the stack's state")
     parser.add_argument("--port", type=int, help=f"of the API, 0 for any; else the last one, else {API_PORT}")
+    parser.add_argument("--emulators", action="store_true", help="in place of SQLite and files, when first started")
     arguments = parser.parse_args(argv)
     say = Say()
     try:
         if arguments.action == "up":
-            up(arguments.root, arguments.port, say)
+            up(arguments.root, arguments.port, say, on_emulators=arguments.emulators)
         elif arguments.action == "down":
             down(arguments.root, say)
         elif not status(arguments.root, say):
             return 1
-    except (StartFailed, BuildFailed) as error:
+    except (StartFailed, BuildFailed, emulators.NotInstalled) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -45,7 +45,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     options = parse()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for library in ("azure", "httpx"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     listener = listen(options.port)
     config = Config(
         root=options.root.resolve(),

@@ -1,4 +1,4 @@
-"""Run the demo: `python -m local_stack.demo [--recipe manufacturing] [--root .droptune/demo]`.
+"""Run the demo: `python -m local_stack.demo [--recipe manufacturing] [--root .droptune/demo] [--emulators]`.
 
 Exit code 0: the model was promoted, beats its base beyond doubt, and answers. 1: it did not, and why.
 130: stopped by Ctrl-C, with the stack. The stack of a finished demo keeps running.
@@ -26,22 +26,32 @@ from local_stack.base_model import BuildFailed, cached_base
 from local_stack.demo.endpoint import Asked, ask
 from local_stack.demo.prepare import DemoFailed, drop, fresh, recipe_folder
 from local_stack.demo.report import demo_report, shortfall, write_report
+from local_stack.emulators import NotInstalled
 from local_stack.say import Say
+from shared.domain.errors import DroptuneError
+from shared.services import build_blob_store
+from shared.steps.paths import DATASETS
 
 RUN_WITHIN_S = 60.0
-DEFAULT_ROOT = Path(".droptune/demo")
+DEFAULT_ROOT, EMULATORS_ROOT = Path(".droptune/demo"), Path(".droptune/demo-emulators")  # `make down` knows both
 LOGS_SHOWN = 4
 
 
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    root: Path = arguments.root
+    on_emulators: bool = arguments.emulators
+    root: Path = arguments.root or (EMULATORS_ROOT if on_emulators else DEFAULT_ROOT)
     utf8_output()
     say = Say()
     try:
         with _hard_timeout(arguments.timeout_s):
-            _demo(arguments.recipe, root, arguments.port, say)
-    except (DemoFailed, stack.StartFailed, BuildFailed, Refused, Unreachable) as error:
+            if on_emulators:
+                stack.install_emulators(say)
+            _demo(arguments.recipe, root, arguments.port, say, on_emulators=on_emulators)
+    except NotInstalled as error:
+        say(f"the demo cannot run on emulators: {error}")
+        return 1
+    except (DemoFailed, stack.StartFailed, BuildFailed, Refused, Unreachable, DroptuneError) as error:
         say(f"\nthe demo failed: {error}")
         _tell_logs(root, say)
         return 1
@@ -52,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _demo(recipe: str, root: Path, port: int | None, say: Say) -> None:
+def _demo(recipe: str, root: Path, port: int | None, say: Say, *, on_emulators: bool) -> None:
     started = time.monotonic()
     spent: dict[str, float] = {}
     folder = recipe_folder(recipe)
@@ -60,11 +70,11 @@ def _demo(recipe: str, root: Path, port: int | None, say: Say) -> None:
     with _timed(spent, "base_model"):
         cached_base(say)
     with _timed(spent, "start"):
-        running = stack.up(root, port, say)
-    zone = root / "blobs" / "datasets" / recipe
+        running = stack.up(root, port, say, on_emulators=on_emulators)
+    place = f"{running.stores['BLOB_STORE_URL'] if on_emulators else root / 'blobs'}/{DATASETS}"
     with Api(running.api_url) as api:
         with _timed(spent, "drop_to_run"):
-            drop(folder, zone, say)
+            drop(folder, build_blob_store(running.stores["BLOB_STORE_URL"]), recipe, place, say)
             run_id = _await_run(api, recipe)
         console = make_console()
         run = show(console, follow(api, run_id))
@@ -76,7 +86,7 @@ def _demo(recipe: str, root: Path, port: int | None, say: Say) -> None:
     except DemoFailed as error:
         problem = str(error)
     spent["total"] = time.monotonic() - started
-    write_report(root / "report.json", demo_report(run, asked, spent))
+    write_report(root / "report.json", demo_report(run, asked, spent, running.stores))
     if asked is None:
         raise DemoFailed(problem or "the run says nothing about its endpoint")
     _tell_end(asked, running, root, spent["total"], say)
@@ -93,7 +103,7 @@ def _await_run(api: Api, project: str) -> str:
 
 def _tell_end(asked: Asked, running: stack.Stack, root: Path, total_s: float, say: Say) -> None:
     command = f"{_shown(Path(sys.executable))} -m cli"
-    stop = "make down" if root == DEFAULT_ROOT else f"python -m local_stack.stack down --root {root}"
+    stop = "make down" if root in (DEFAULT_ROOT, EMULATORS_ROOT) else f"python -m local_stack.stack down --root {root}"
     say(
         f"""
 the tuned model answers at its endpoint; this request was just made:
@@ -105,13 +115,26 @@ the tuned model answers at its endpoint; this request was just made:
   wanted    {asked.wanted}
 
 API          {running.api_url}/api/runs   (list them: {command} runs)
-your data    cp train.jsonl {root / "blobs/datasets/YOUR-PROJECT"}/   (the folder is yours to make;
-             recipe.yaml and eval.jsonl beside it are optional), then: {command} watch --project YOUR-PROJECT
+your data    {_own_data(running, root, command)}
 report       {root / "report.json"}
 stop         {stop}
-
+{_stores(running)}
 done in {as_time(total_s)}"""
     )
+
+
+def _own_data(running: stack.Stack, root: Path, command: str) -> str:
+    if running.on_emulators:
+        return f"{command} drop train.jsonl --project YOUR-PROJECT --watch --url {running.api_url}"
+    return f"""cp train.jsonl {root / "blobs/datasets/YOUR-PROJECT"}/   (the folder is yours to make;
+             recipe.yaml and eval.jsonl beside it are optional), then: {command} watch --project YOUR-PROJECT"""
+
+
+def _stores(running: stack.Stack) -> str:
+    """What was used in place of SQLite and files."""
+    if not running.on_emulators:
+        return ""
+    return "on emulators " + "\n             ".join(f"{name}={url}" for name, url in running.stores.items()) + "\n"
 
 
 def _shown(path: Path) -> str:
@@ -153,7 +176,8 @@ def _hard_timeout(limit_s: float) -> Iterator[None]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local_stack.demo", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--recipe", default="manufacturing", help="folder under recipes/, also the project")
-    parser.add_argument("--root", type=Path, default=DEFAULT_ROOT, help="wiped at the start")
+    parser.add_argument("--root", type=Path, help=f"wiped at the start; {DEFAULT_ROOT} or {EMULATORS_ROOT}")
+    parser.add_argument("--emulators", action="store_true", help="of Cosmos DB, Service Bus and Blob Storage")
     parser.add_argument("--port", type=int, help="of the API; 7071 by default, another if that is taken")
     parser.add_argument("--timeout-s", type=float, default=900.0, help="give up after this long")
     return parser

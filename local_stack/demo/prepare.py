@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from local_stack import stack
 from local_stack.base_model import REPOSITORY
 from local_stack.say import Say
+from shared.ports import BlobStore
+from shared.steps.paths import DATASETS
 
 # train.jsonl starts the run, so what it needs lies there before it.
 DROP_ORDER = ("recipe.yaml", "eval.jsonl", "train.jsonl")
@@ -42,11 +43,8 @@ def fresh(root: Path, say: Say) -> None:
     (root / MARK).touch()
 
 
-def drop(folder: Path, zone: Path, say: Say) -> None:
-    """Copy a recipe's files into a project's drop zone, each appearing whole."""
-    zone.mkdir(parents=True, exist_ok=True)
+def drop(folder: Path, blobs: BlobStore, project: str, place: str, say: Say) -> None:
+    """Put a recipe's files into a project's drop zone; `place` is where a person finds the container of all."""
     for name in DROP_ORDER:
-        partial = zone / f".{name}.partial"
-        shutil.copyfile(folder / name, partial)
-        os.replace(partial, zone / name)
-        say(f"dropped {name} into {zone}")
+        blobs.write(f"{DATASETS}/{project}/{name}", [(folder / name).read_bytes()])
+        say(f"dropped {name} into {place}/{project}")

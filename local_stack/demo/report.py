@@ -31,14 +31,15 @@ def shortfall(run: Run) -> str | None:
     return None
 
 
-def demo_report(run: Run, asked: Asked | None, seconds: dict[str, float]) -> dict[str, Any]:
-    """The report as JSON; `seconds` holds what came before the run, and `total`."""
+def demo_report(run: Run, asked: Asked | None, seconds: dict[str, float], stores: dict[str, str]) -> dict[str, Any]:
+    """The report as JSON; `seconds` holds what came before the run, and `total`; `stores` is `Stack.stores`."""
     gain, evaluation = gain_over_base(run), run.evaluation
     timed = [(line, spent) for line, spent in stage_seconds(run)]
     return {
         "passed": asked is not None and shortfall(run) is None,
         "run": run.id,
         "project": run.project,
+        "stores": stores,
         "status": run.status,
         "statuses": [{"status": line.status, "at": line.at.isoformat()} for line in run.history],
         "scores": {

@@ -11,7 +11,6 @@ import pytest
 
 from local_stack import emulators
 
-DATABASE = "droptune"
 BLOB_CONTAINER = "contract"
 
 _SERVERS = ExitStack()
@@ -21,7 +20,7 @@ atexit.register(_SERVERS.close)
 @cache
 def cosmos_url() -> str:
     """A RUN_STORE_URL; the container is there. Skips the test if the server cannot be had."""
-    url = f"cosmos+http://127.0.0.1:{_start(emulators.cosmos_command)}/{DATABASE}"
+    url = emulators.cosmos_url(_start(emulators.cosmos_command))
     emulators.create_run_container(url)
     return url
 
@@ -29,7 +28,7 @@ def cosmos_url() -> str:
 @cache
 def azurite_url() -> str:
     """A BLOB_STORE_URL with the container `contract`. Skips the test if the server cannot be had."""
-    url = f"blob+http://127.0.0.1:{_start(emulators.azurite_command)}/devstoreaccount1"
+    url = emulators.azurite_url(_start(emulators.azurite_command))
     emulators.create_blob_containers(url, [BLOB_CONTAINER])
     return url
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
+from local_stack.emulators import service_bus_url
 from shared.clients.service_bus import ServiceBusEventBus
 from shared.domain.topology import Subscription, Topology
 from shared.pipeline import STAGES, TOPIC
 from shared.pipeline import TOPOLOGY as PIPELINE
 from shared.ports import Message
 from tests.emulators.servicebus.config import Unsupported, milliseconds, read, render
-from tests.emulators.servicebus.server import url
 
 ROOT = Path(__file__).parents[2]
 TOPOLOGY = Topology(
@@ -50,7 +50,7 @@ def bus_of(running: subprocess.Popen[str]) -> Iterator[ServiceBusEventBus]:
     assert running.stdout is not None
     ready = re.fullmatch(r"ready (\d+)\n", running.stdout.readline())
     assert ready
-    with closing(ServiceBusEventBus(url(int(ready[1])), TOPOLOGY)) as bus:
+    with closing(ServiceBusEventBus(service_bus_url(int(ready[1])), TOPOLOGY)) as bus:
         yield bus
 
 

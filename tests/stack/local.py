@@ -88,7 +88,7 @@ class LocalStack:
             process = subprocess.Popen(
                 [python, minus_m, *command, *options],
                 cwd=REPOSITORY,
-                env={**found.environment(), **self._environment},
+                env={**found.environment(name), **self._environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -10,6 +11,7 @@ from threading import Thread
 
 import pytest
 
+from local_stack import emulators
 from local_stack.base_model import REPOSITORY
 from local_stack.demo.__main__ import main
 from local_stack.demo.endpoint import ask
@@ -18,6 +20,7 @@ from local_stack.demo.report import demo_report, shortfall
 from local_stack.say import Say
 from shared.domain.evaluation import Gain
 from shared.domain.run import Status
+from shared.embedded.blobs import FileBlobStore
 from tests.cli.fake_api import BROKEN, RESULT, make_run
 
 HELD_OUT = REPOSITORY / "recipes" / "manufacturing" / "eval.jsonl"
@@ -34,7 +37,7 @@ def test_only_a_deployed_model_that_beats_its_base_beyond_doubt_counts() -> None
 
 def test_the_report_of_a_failed_run_says_so_and_is_json() -> None:
     run = make_run(Status.RECEIVED, Status.FAILED, error=BROKEN)
-    report = json.loads(json.dumps(demo_report(run, None, {"total": 3.0})))
+    report = json.loads(json.dumps(demo_report(run, None, {"total": 3.0}, {})))
     assert report["passed"] is False
     assert report["error"]["problem"]["code"] == "no_quota"
     assert report["seconds"] == {"total": 3.0, "stages": {"received": 2.0}}
@@ -46,6 +49,27 @@ def test_a_folder_that_no_demo_made_is_left_alone(tmp_path: Path, capsys: pytest
     assert main(["--root", str(tmp_path)]) == 1
     assert "left alone" in capsys.readouterr().out
     assert precious.exists()
+
+
+def test_without_npm_the_demo_on_emulators_says_so_in_one_line_and_touches_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(emulators.FOLDER / name, packages)
+    monkeypatch.setattr(emulators, "FOLDER", packages)
+    monkeypatch.setattr(emulators, "_LOCK", packages / "package-lock.json")
+    monkeypatch.setattr(emulators, "_INSTALLED", packages / "node_modules" / ".installed")
+    monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9")
+    monkeypatch.setenv("npm_config_fetch_retries", "0")
+    monkeypatch.setenv("npm_config_cache", str(tmp_path / "cache"))
+    assert main(["--emulators", "--root", str(tmp_path / "demo")]) == 1
+    installing, reason = capsys.readouterr().out.splitlines()
+    assert installing == "installing the emulators of Cosmos DB and Blob Storage from npm, once"
+    assert reason.startswith("the demo cannot run on emulators: npm could not install the emulators: ")
+    assert "127.0.0.1:9" in reason
+    assert not (tmp_path / "demo").exists()
 
 
 def test_the_folder_of_an_earlier_demo_is_wiped(tmp_path: Path) -> None:
@@ -61,8 +85,8 @@ def test_an_unknown_recipe_is_refused_by_name() -> None:
 
 
 def test_a_drop_leaves_the_recipes_files_and_nothing_else(tmp_path: Path) -> None:
-    drop(recipe_folder("manufacturing"), tmp_path / "zone", Say())
-    assert {path.name for path in (tmp_path / "zone").iterdir()} == set(DROP_ORDER)
+    drop(recipe_folder("manufacturing"), FileBlobStore(tmp_path), "plant", "here", Say())
+    assert {path.name for path in (tmp_path / "datasets" / "plant").iterdir()} == set(DROP_ORDER)
 
 
 @pytest.fixture

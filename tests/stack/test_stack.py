@@ -98,6 +98,13 @@ def test_up_down_and_a_kill_of_everything_in_between(root: Path) -> None:
     assert run_stack("down", root).returncode == 0, "down twice is fine"
 
 
+def test_a_stack_on_files_is_not_started_on_emulators(root: Path) -> None:
+    (root / "stack.json").write_text(json.dumps({"parts": {"host": {"port": 7071}}}))
+    refused = run_stack("up", root, "--emulators")
+    assert refused.returncode == 1
+    assert refused.stderr == f"{root} has its state in SQLite and files; emulators need a folder of their own\n"
+
+
 def test_a_part_that_does_not_start_is_told_with_its_log(root: Path) -> None:
     (root / "azure_ml").write_text("a file where a folder must be")
     failed = run_stack("up", root)

@@ -2,7 +2,7 @@
  * @vercel/cosmosdb-server with what it lacks or does differently from Cosmos DB, and nothing else of ours: databases,
  * containers, etags, resource ids and the SQL engine with its check of composite indexes are the package's.
  *
- *   node server.cjs PORT        POST /_emulator/advance?s=SECONDS moves its clock forward
+ *   node server.cjs PORT        prints `ready PORT`; POST /_emulator/advance?s=SECONDS moves its clock forward
  */
 "use strict";
 
@@ -210,4 +210,4 @@ server.on("request", (request, response) => {
   advancedMs += 1000 * Number(url.searchParams.get("s"));
   return response.end();
 });
-server.listen(Number(process.argv[2]), "127.0.0.1");
+server.listen(Number(process.argv[2]), "127.0.0.1", () => console.log(`ready ${server.address().port}`));

@@ -1,4 +1,4 @@
-"""`python -m tests.emulators.servicebus --config FILE.json --db FILE.db --port 0`; prints `ready PORT`."""
+"""`python -m tests.emulators.servicebus --db FILE.db --port 0 [--config FILE.json]`; prints `ready PORT`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import sys
 from pathlib import Path
 
 from shared.embedded.clock import SystemClock
-from tests.emulators.servicebus.config import Unsupported
+from shared.pipeline import TOPOLOGY
+from tests.emulators.servicebus.config import Unsupported, render
 from tests.emulators.servicebus.server import Emulator
 
 
 async def serve(options: argparse.Namespace) -> int:
     try:
-        emulator = Emulator(json.loads(options.config.read_text()), options.db, SystemClock())
+        config = json.loads(options.config.read_text()) if options.config else render(TOPOLOGY)
+        emulator = Emulator(config, options.db, SystemClock())
     except Unsupported as refusal:
         print(refusal, file=sys.stderr)
         return 1
@@ -31,7 +33,7 @@ async def serve(options: argparse.Namespace) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.emulators.servicebus", description=__doc__)
-    parser.add_argument("--config", type=Path, required=True, help="in the format of Microsoft's emulator")
+    parser.add_argument("--config", type=Path, help="in the format of Microsoft's emulator; else the product's")
     parser.add_argument("--db", type=Path, required=True, help="SQLite file that keeps the messages")
     parser.add_argument("--port", type=int, default=5672, help="on 127.0.0.1; 0 picks a free one")
     return asyncio.run(serve(parser.parse_args()))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from local_stack.emulators import service_bus_url
 from shared.domain.topology import Topology
 from shared.ports import Clock
 from tests.emulators.servicebus.amqp import Connection
@@ -18,11 +19,6 @@ from tests.emulators.servicebus.service import ServiceBus
 from tests.emulators.servicebus.store import Store
 
 T = TypeVar("T")
-
-
-def url(port: int) -> str:
-    """The connection string; the flag makes the SDK keep the port and leave TLS out."""
-    return f"Endpoint=sb://127.0.0.1:{port};SharedAccessKeyName=any;SharedAccessKey=any;UseDevelopmentEmulator=true"
 
 
 class Emulator:
@@ -52,7 +48,7 @@ class Running:
 
     def __init__(self, emulator: Emulator, loop: asyncio.AbstractEventLoop, port: int) -> None:
         self._emulator, self._loop = emulator, loop
-        self.url = url(port)
+        self.url = service_bus_url(port)
 
     def catch_up(self) -> None:
         """On return everything has happened that fell due since the test moved the clock."""
