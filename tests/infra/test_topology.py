@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from infra.gate import bicep
+from infra.gate import bicep, product
 from infra.gate.topology import FILE, rendered
+from local_stack import emulators
 from shared.clients import cosmos
 from shared.pipeline import TOPOLOGY
 
@@ -36,3 +37,7 @@ def test_the_cosmos_container_is_as_its_client_asks_for_it() -> None:
     assert container.get("properties.resource.partitionKey.paths") == [cosmos.PARTITION_KEY_PATH]
     assert container.get("properties.resource.defaultTtl") == cosmos.DEFAULT_TTL_S
     assert container.get("properties.resource.indexingPolicy") == cosmos.INDEXING_POLICY
+
+
+def test_a_stack_on_emulators_has_the_containers_of_the_infrastructure() -> None:
+    assert sorted(emulators.CONTAINERS) == sorted(product.CONTAINERS)
