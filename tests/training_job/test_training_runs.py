@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import FailureClass
+from shared.rendering.check import LengthPolicy
 from training_job import exit_codes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,9 +56,9 @@ def test_the_curve_says_what_the_dashboard_shows(finished: Any) -> None:
 
 
 def test_trained_tokens_are_counted_without_padding(finished: Any, tokenizer: Any) -> None:
-    from training_job.chat_rows import encode_file
+    from training_job.chat_rows import bundle_of, encode_file
 
-    rows = encode_file(finished.data / "train.jsonl", tokenizer, 256, "reject").rows
+    rows = encode_file(finished.data / "train.jsonl", bundle_of(tokenizer), LengthPolicy(256, "reject")).rows
     assert finished.result().trained_tokens == 2 * sum(len(row.input_ids) for row in rows)
 
 
@@ -209,6 +210,19 @@ def test_dropped_rows_are_counted_and_shorten_the_run(
     run = bench(tmp_path, data=data, recipe=recipe)
     assert run.train() == 0
     assert (run.result().dropped_rows, run.result().total_steps) == (2, 2)
+
+
+def test_truncated_rows_are_trained_on_and_counted_in_the_manifest(
+    tmp_path: Path, bench: Callable[..., Any], write_data: Any, resolved: Any, some_rows: list[Any]
+) -> None:
+    long = {"messages": [{"role": "assistant", "content": "bolt " * 200}]}
+    data = write_data(tmp_path / "d", [*some_rows[:6], long, long], some_rows[:4])
+    recipe = resolved({"data": {"over_length": "truncate"}}, max_length_tokens=100, n_epochs=1)
+    run = bench(tmp_path, data=data, recipe=recipe)
+    assert run.train() == 0
+    assert (run.result().dropped_rows, run.result().total_steps) == (0, 2)
+    manifest = json.loads((run.output / "model" / "manifest.json").read_text())
+    assert manifest["metrics"]["truncated_rows"] == 2
 
 
 @pytest.mark.parametrize(
