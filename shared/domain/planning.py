@@ -141,9 +141,9 @@ def resolve(
 ) -> ResolvedRecipe:
     """Decide every `auto`, each with its reason in plain words.
 
-    `characters_max` is the text of the longest kept row, `tokens_max` its tokens where they were counted. Raises PermanentFailure: licence
-    (`unknown_base_model`, `licence_denied`) or recipe (`beyond_context`, `does_not_fit`,
-    `unknown_instance_type`).
+    `characters_max` is the text of the longest kept row, `tokens_max` its tokens where they were counted.
+    Raises PermanentFailure: licence (`unknown_base_model`, `licence_denied`) or recipe (`beyond_context`,
+    `does_not_fit`, `unknown_instance_type`).
     """
     entry = find_entry(recipe.base_model)
     reasons: dict[str, str] = {}
@@ -335,9 +335,9 @@ def estimate_cost(
 ) -> CostEstimate:
     """Range for the training and the evaluation job; 0 USD on the laptop. Means are a row's.
 
-    Low and high differ in characters per token (unless tokens were counted), share of the data sheet's speed, start-up time, answers per
-    second, and (spot) work done again after an eviction. Operations per token: 4 per parameter for LoRA,
-    6 where gradient checkpointing computes the forward pass again.
+    Low and high differ in characters per token (where tokens were not counted), share of the data sheet's speed,
+    start-up time, answers per second, and (spot) work done again after an eviction. Operations per token: 4 per
+    parameter for LoRA, 6 where gradient checkpointing computes the forward pass again.
     """
     recipe, sku = resolved.recipe, find_sku(resolved.training_instance_type, skus)
     entry, hyperparameters = find_entry(recipe.base_model), resolved.hyperparameters

@@ -18,7 +18,7 @@ class TokenTally:
 
     def __init__(self, check: TokenCheck) -> None:
         self._check = check
-        self._lengths = array("L")
+        self._lengths = array("I")
         self._trained = self._too_long = self._truncated = 0
 
     def add(self, row: RowTokens) -> None:

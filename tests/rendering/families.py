@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -218,6 +219,15 @@ def template(family: str, *, marked: bool) -> str:
 @cache
 def bundle(family: str, *, marked: bool) -> Bundle:
     return Bundle.of(tokenizer(family).to_str(), template(family, marked=marked), NAMED[family])
+
+
+def write(family: str, folder: Path, *, marked: bool = True) -> Path:
+    """The three files of a tokenizer bundle."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tokenizer.json").write_text(tokenizer(family).to_str(), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps(NAMED[family]), encoding="utf-8")
+    (folder / "chat_template.jinja").write_text(template(family, marked=marked), encoding="utf-8")
+    return folder
 
 
 def said(role: str, content: str | None, **more: Any) -> dict[str, Any]:
