@@ -135,9 +135,10 @@ def _batches(rows: Sequence[Rendered]) -> Iterator[list[Rendered]]:
 def _token_span(encoding: Encoding, span: Span) -> Span:
     """Every token that holds a character of the span; a token may reach beyond it, a character be several."""
     start, end = span
-    first = encoding.char_to_token(start) if start < end else None
-    last = encoding.char_to_token(end - 1)
-    if first is None or last is None:  # an empty span, or one that begins or ends in text the tokenizer drops
+    if start == end:
+        return 0, 0
+    first, last = encoding.char_to_token(start), encoding.char_to_token(end - 1)
+    if first is None or last is None:  # the span begins or ends in text that the tokenizer drops
         return _token_span_by_search(encoding, span)
     following = last + 1
     while following < len(encoding) and encoding.token_to_chars(following)[0] < end:
@@ -149,6 +150,4 @@ def _token_span_by_search(encoding: Encoding, span: Span) -> Span:
     start, end = span
     indices, bounds = range(len(encoding)), encoding.token_to_chars
     first = bisect_right(indices, start, key=lambda index: bounds(index)[1])
-    if start == end:
-        return first, first
     return first, bisect_left(indices, end, lo=first, key=lambda index: bounds(index)[0])
