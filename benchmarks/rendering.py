@@ -99,7 +99,7 @@ def count(size_mb: float) -> None:
         write_chat(file, size_bytes=int(size_mb * MB))
         with file.open("rb") as source:
             check = TokenCheck(
-                make_bundle([orjson.loads(next(source)) for _ in range(2000)]), LengthPolicy(4096, "drop")
+                make_bundle([orjson.loads(line) for line in itertools.islice(source, 2000)]), LengthPolicy(4096, "drop")
             )
             for batch in _batches(map(orjson.loads, source)):
                 check.rows(batch)

@@ -141,13 +141,19 @@ def _token_span(encoding: Encoding, span: Span) -> Span:
     if first is None or last is None:  # the span begins or ends in text that the tokenizer drops
         return _token_span_by_search(encoding, span)
     following = last + 1
-    while following < len(encoding) and encoding.token_to_chars(following)[0] < end:
+    while following < len(encoding) and _bounds(encoding, following)[0] < end:
         following += 1
     return first, following
 
 
 def _token_span_by_search(encoding: Encoding, span: Span) -> Span:
     start, end = span
-    indices, bounds = range(len(encoding)), encoding.token_to_chars
-    first = bisect_right(indices, start, key=lambda index: bounds(index)[1])
-    return first, bisect_left(indices, end, lo=first, key=lambda index: bounds(index)[0])
+    indices = range(len(encoding))
+    first = bisect_right(indices, start, key=lambda index: _bounds(encoding, index)[1])
+    return first, bisect_left(indices, end, lo=first, key=lambda index: _bounds(encoding, index)[0])
+
+
+def _bounds(encoding: Encoding, index: int) -> Span:
+    bounds = encoding.token_to_chars(index)
+    assert bounds is not None, "every token is of the text, for none is added to it"
+    return bounds
