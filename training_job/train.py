@@ -87,6 +87,7 @@ def train(task: Task, tally: Tally) -> None:
     tokenizer = quantised.load_tokenizer(task.base_model)
     limit = length_limit(recipe.hyperparameters, quantised.context_tokens(task.base_model))
     bundle, policy = bundle_of(tokenizer), LengthPolicy(limit, recipe.recipe.data.over_length)
+    require_same_reading(data_manifest, bundle)
     rows, held_out = (encode_file(file, bundle, policy) for file in files[:2])
     truncated = len(rows.truncated) + len(held_out.truncated)
     print(f"{task.job_name}: {len(rows.dropped) + len(held_out.dropped)} rows left out, {truncated} cut", flush=True)
@@ -104,6 +105,19 @@ def train(task: Task, tally: Tally) -> None:
     merge(task, recipe, tokenizer)
     manifest = model_manifest(task, recipe, data_manifest, identity, bundle, truncated, tally, curve)
     write_json(task.output / "model" / "manifest.json", manifest)
+
+
+def require_same_reading(data_manifest: dict[str, Any], bundle: Bundle) -> None:
+    """Refuse a base model that reads rows otherwise than the one they were validated for."""
+    validated_for = data_manifest.get("bundle_sha256")
+    if validated_for not in (None, bundle.sha256):
+        raise PermanentFailure(
+            FailureClass.RECIPE,
+            "tokenizer_differs",
+            f"the data was validated with tokenizer and template {validated_for[:12]}, "
+            f"the base model has {bundle.sha256[:12]}",
+            "base_model",
+        )
 
 
 def length_limit(hyperparameters: ResolvedHyperparameters, context: int | None) -> int:

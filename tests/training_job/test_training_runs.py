@@ -212,6 +212,18 @@ def test_dropped_rows_are_counted_and_shorten_the_run(
     assert (run.result().dropped_rows, run.result().total_steps) == (2, 2)
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_a_base_model_that_reads_rows_otherwise_than_the_validator_did_is_refused(
+    tmp_path: Path, bench: Callable[..., Any], write_data: Any, bundle: Any, some_rows: list[Any], same: bool
+) -> None:
+    validated_for = bundle.sha256 if same else "0" * 64
+    data = write_data(tmp_path / "d", some_rows[:8], some_rows[:4], bundle_sha256=validated_for)
+    run = bench(tmp_path, data=data)
+    assert run.train() == (0 if same else exit_codes.BY_CLASS[FailureClass.RECIPE])
+    problem = run.result().problem
+    assert (problem and problem.code) == (None if same else "tokenizer_differs")
+
+
 def test_truncated_rows_are_trained_on_and_counted_in_the_manifest(
     tmp_path: Path, bench: Callable[..., Any], write_data: Any, resolved: Any, some_rows: list[Any]
 ) -> None:
