@@ -50,7 +50,10 @@ class Method(Part):
 class Data(Part):
     """How rows are read."""
 
-    over_length: Literal["reject", "drop"] = "reject"
+    over_length: Literal["reject", "drop", "truncate"] = Field(
+        default="reject",
+        description="rows beyond max_length_tokens: refuse the data, leave them out, or cut them",
+    )
     holdout: Annotated[float, Field(gt=0, lt=0.5)] = Field(
         default=0.1, description="share carved out, seeded, when the project has no eval*.jsonl"
     )

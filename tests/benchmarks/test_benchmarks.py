@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import latency, service_bus, stores, transitions, validation
+from benchmarks import latency, rendering, service_bus, stores, transitions, validation
 from benchmarks.measure import Row, percentile
 from tests.emulators.servers import cosmos_url
 
@@ -51,6 +51,13 @@ def test_service_bus_is_measured_beside_the_embedded_bus(monkeypatch: pytest.Mon
     rows = service_bus.run(messages=5, events=4)
     assert_whole(rows)
     assert [row.unit for row in rows] == ["1/s", "1/s", "1/s", "ms", "ms"]
+
+
+def test_rendering_is_measured_beside_the_bare_tokenizer() -> None:
+    rows = rendering.run(size_mb=0.1, memory_mb=(0.1,))
+    assert_whole(rows[:-1])
+    assert {row.rival for row in rows[:-1]} == {rendering.BARE}
+    assert (rows[-1].unit, rows[-1].value > 0) == ("MB", True)
 
 
 def test_validation_is_measured_beside_a_parser_and_a_checker() -> None:
