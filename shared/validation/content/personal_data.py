@@ -1,0 +1,81 @@
+"""Finds personal data in text and replaces it by placeholders. No model: names and postal addresses are not found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from hashlib import blake2b
+from typing import NamedTuple
+
+from shared.validation.content.personal_patterns import DETECTORS
+
+MAX_NUMBERED = 200_000  # different values of one kind that get a number of their own; about 100 bytes each
+_MAX_PASSES = 8
+_KINDS = frozenset(detector.kind for detector in DETECTORS)
+
+
+class Found(NamedTuple):
+    """`text[start:end]` is personal data of `kind`."""
+
+    kind: str
+    start: int
+    end: int
+
+
+def find(text: str, kinds: Collection[str] = _KINDS) -> list[Found]:
+    """What is there, in order of place; no two overlap. `kinds` narrows it to kinds of `DETECTORS`."""
+    found: list[Found] = []
+    for detector in DETECTORS:
+        if detector.kind in kinds:
+            for start, end in detector.find(text):
+                if not any(start < other.end and other.start < end for other in found):
+                    found.append(Found(detector.kind, start, end))
+    found.sort(key=lambda one: one.start)
+    return found
+
+
+class Redactor:
+    """Replaces values by placeholders such as `[EMAIL_3]`: the same value always by the same one.
+
+    Values are numbered in the order they are first seen, so the same file gives the same text. Only digests are kept;
+    beyond `MAX_NUMBERED` values of a kind a placeholder has no number (`[EMAIL]`). Redacted text stays as it is when
+    redacted again.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, dict[bytes, int]] = {}
+
+    def redact(self, text: str, kinds: Collection[str] = _KINDS) -> tuple[str, Counter[str]]:
+        """The text without personal data, and how much there was of each kind."""
+        counts: Counter[str] = Counter()
+        # What stands beside a value changes when it goes, and may show another: until nothing is found.
+        for _ in range(_MAX_PASSES):
+            found = find(text, kinds)
+            if not found:
+                break
+            counts.update(one.kind for one in found)
+            text = self._replace(text, found)
+        return text, counts
+
+    def _replace(self, text: str, found: list[Found]) -> str:
+        parts, done = [], 0
+        for kind, start, end in found:
+            parts += (text[done:start], self._placeholder(kind, text[start:end]))
+            done = end
+        return "".join(parts) + text[done:]
+
+    def _placeholder(self, kind: str, value: str) -> str:
+        name = _PLACEHOLDERS[kind]
+        numbers = self._numbers.setdefault(name, {})
+        # Spaces, dashes and capitals do not make another value.
+        plain = value.lower() if kind in ("email", "ipv6") else "".join(filter(str.isalnum, value)).lower()
+        key = blake2b(plain.encode("utf-8", "replace"), digest_size=8).digest()
+        number = numbers.get(key)
+        if number is None:
+            if len(numbers) >= MAX_NUMBERED:
+                return f"[{name}]"
+            number = numbers[key] = len(numbers) + 1
+        return f"[{name}_{number}]"
+
+
+_PLACEHOLDERS = {detector.kind: detector.placeholder for detector in DETECTORS}
