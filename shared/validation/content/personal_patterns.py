@@ -252,6 +252,9 @@ _CLINICAL_WORD = re.compile(
     r"mg|prescri\w+|dr|gp|pain|oedema|lungs|underwent|referr\w+|scan|mri|ct|x-?ray|therap\w+|medication)\b",
     re.I,
 )
+_BUSINESS_WORD = re.compile(
+    r"\b(?:invoice|contract|order(?:ed)?|inspection|maintenance|replaced|deliver(?:y|ed)|warranty|expires?|shipped|shutdown|commissioned)\b", re.I
+)
 _CLINICAL_WORDS = 4
 _SENTENCE = 160  # characters looked at on each side
 _SENTENCE_END = re.compile(r"[.!?](?=\s)|\n")
@@ -268,7 +271,8 @@ def _clinical_dates(text: str) -> Iterator[Span]:
         return
     everywhere = len({word.lower() for word in _CLINICAL_WORD.findall(text)}) >= _CLINICAL_WORDS
     for start, end in dates:
-        if everywhere or _CLINICAL_WORD.search(text, *_sentence(text, start, end)):
+        sentence = _sentence(text, start, end)
+        if _CLINICAL_WORD.search(text, *sentence) or (everywhere and not _BUSINESS_WORD.search(text, *sentence)):
             yield start, end
 
 

@@ -283,7 +283,7 @@ HARD: dict[Maker, tuple[str, ...]] = {
     code_like: ("Seen in the log: {}.", "Install {} first.", "Use {} here."),
     lambda chance: a_date(chance, 2015, 2025): ("Bearing replaced on {} during the shutdown.", "Next inspection due {}.", "Invoice dated {} is enclosed.", "The contract of {} ends."),
     lambda chance: digits(chance, chance.randint(3, 9)): ("Meter reading {}.", "Batch {} passed.", "Room {} is free.", "Asset {} decommissioned.", "Case {} was heard.", "Page {} of the manual."),
-    lambda chance: f"{digits(chance, 3)} {digits(chance, 3)} {digits(chance, 3)}": ("The plant made {} units.", "A population of {} was assumed."),
+    lambda chance: f"{chance.randint(1, 999)} {digits(chance, 3)} {digits(chance, 3)}": ("The plant made {} units.", "A population of {} was assumed."),
 }  # fmt: skip
 NEUTRAL = (
     "The pump was inspected and left running.", "She sleeps well and has no pain.", "We thank you for your patience.", "No leak was found.",
