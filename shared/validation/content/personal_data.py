@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection
 from hashlib import blake2b
 from typing import NamedTuple
@@ -11,7 +10,7 @@ from shared.validation.content.personal_patterns import DETECTORS
 
 MAX_NUMBERED = 200_000  # different values of one kind that get a number of their own; about 100 bytes each
 _MAX_PASSES = 8
-_KINDS = frozenset(detector.kind for detector in DETECTORS)
+KINDS = frozenset(detector.kind for detector in DETECTORS)
 
 
 class Found(NamedTuple):
@@ -22,7 +21,7 @@ class Found(NamedTuple):
     end: int
 
 
-def find(text: str, kinds: Collection[str] = _KINDS) -> list[Found]:
+def find(text: str, kinds: Collection[str] = KINDS) -> list[Found]:
     """What is there, in order of place; no two overlap. `kinds` narrows it to kinds of `DETECTORS`."""
     found: list[Found] = []
     for detector in DETECTORS:
@@ -45,24 +44,33 @@ class Redactor:
     def __init__(self) -> None:
         self._numbers: dict[str, dict[bytes, int]] = {}
 
-    def redact(self, text: str, kinds: Collection[str] = _KINDS) -> tuple[str, Counter[str]]:
-        """The text without personal data, and how much there was of each kind."""
-        counts: Counter[str] = Counter()
+    def redact(self, text: str, kinds: Collection[str] = KINDS) -> str:
+        """The text without personal data."""
+        return self.redact_all([text], kinds)[0]
+
+    def redact_all(self, texts: list[str], kinds: Collection[str] = KINDS) -> list[str]:
+        """The same for texts that stand together: the words of one tell what a date in another is."""
         # What stands beside a value changes when it goes, and may show another: until nothing is found.
         for _ in range(_MAX_PASSES):
-            found = find(text, kinds)
+            found = find("\n".join(texts), kinds)
             if not found:
                 break
-            counts.update(one.kind for one in found)
-            text = self._replace(text, found)
-        return text, counts
+            texts = self._replace(texts, found)
+        return texts
 
-    def _replace(self, text: str, found: list[Found]) -> str:
-        parts, done = [], 0
-        for kind, start, end in found:
-            parts += (text[done:start], self._placeholder(kind, text[start:end]))
-            done = end
-        return "".join(parts) + text[done:]
+    def _replace(self, texts: list[str], found: list[Found]) -> list[str]:
+        """`found` is in characters of the texts joined by line feeds; nothing found goes beyond one text."""
+        replaced, offset, left = [], 0, iter(found)
+        one = next(left, None)
+        for text in texts:
+            parts, done = [], 0
+            while one and one.start < offset + len(text):
+                start, end = one.start - offset, one.end - offset
+                parts += (text[done:start], self._placeholder(one.kind, text[start:end]))
+                done, one = end, next(left, None)
+            replaced.append("".join(parts) + text[done:])
+            offset += len(text) + 1
+        return replaced
 
     def _placeholder(self, kind: str, value: str) -> str:
         name = _PLACEHOLDERS[kind]

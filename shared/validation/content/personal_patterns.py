@@ -34,9 +34,10 @@ _END = r"(?![\w])(?!-\w)(?![.,:/]\d)"
 _SEPARATOR = r"[ \u00a0.-]"
 _LOOK_BACK = 48
 _OTHER_NUMBER = re.compile(
-    r"(?:\b(?:part|spare|order|invoice|ticket|serial|sku|p/?n|s/?n|po|wo|so|lot|batch|item|model|catalog(?:ue)?|article|asset|isbn|"
-    r"tracking|reference|ref|version|firmware|driver|build|release|revision|rev|software|section|table|figure|chapter|page|"
-    r"commit|barcode|ean|upc|imei|offset|latitude|longitude|case|docket|counter|meter|reading)\b(?: ?(?:no|nr|num)\b\.)?[^\n.!?]{0,12}"
+    r"(?:\b(?:part|spare|order|invoice|ticket|serial|sku|p/?n|s/?n|(?-i:PO|WO|SO)|lot|batch|item|model|catalog(?:ue)?"
+    r"|article|asset|isbn|tracking|reference|ref|version|firmware|driver|build|release|revision|rev|software|section"
+    r"|table|figure|chapter|page|commit|barcode|ean|upc|imei|offset|latitude|longitude|docket|counter|meter|reading)\b"
+    r"(?: ?(?:no|nr|num)\b\.)?[^\n.!?]{0,12}"
     r"|\bv)$",
     re.I,
 )
@@ -105,8 +106,8 @@ def _us_ssns(text: str) -> Iterator[Span]:
 _NHS = re.compile(rf"{_START}\d{{3}}([ -])\d{{3}}\1\d{{4}}{_END}", re.A)
 _LABELLED_NHS = re.compile(rf"\bnhs\b[^\d\n]{{0,16}}(\d{{3}}[ -]?\d{{3}}[ -]?\d{{4}}){_END}", re.I | re.A)
 _PHONE_LABEL = re.compile(
-    r"(?:\b(?:tel(?:ephone)?|(?:tele)?phoned?|ph|mobile|mob|cell|fax|call(?:ed)?|ring|rang|contact|whatsapp|sms)\b[^\w\n]{0,4}"
-    r"(?:(?:no|number|nr)\b)?[^\w\n]{0,3}(?:is )?"
+    r"(?:\b(?:tel(?:ephone)?|(?:tele)?phoned?|ph|mobile|mob|cell|fax|call(?:ed)?|ring|rang|contact|whatsapp|sms)\b"
+    r"[^\w\n]{0,4}(?:(?:no|number|nr)\b)?[^\w\n]{0,3}(?:is )?"
     r"|\b(?:call|ring|reach|contact|phone|text|dial)\b[^\n.!?]{0,28}\b(?:on|at)[: ]{1,2})\(?$",
     re.I,
 )
@@ -179,7 +180,8 @@ def _bare_phones(text: str) -> Iterator[Span]:
 
 
 _EMAIL = re.compile(
-    r"(?<![\w.+'%-])\w(?:[\w.+%'-]{0,62}[\w+-])?@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}([^\W\d_]{2,24})(?![\w-])(?!\.\w)(?!:\w)"
+    r"(?<![\w.+'%-])\w(?:[\w.+%'-]{0,62}[\w+-])?"
+    r"@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}([^\W\d_]{2,24})(?![\w-])(?!\.\w)(?!:\w)"
 )
 _FILE_ENDINGS = frozenset("png jpg jpeg gif svg webp css js json py html pdf txt zip".split())  # noqa: SIM905
 
@@ -218,7 +220,8 @@ def _ipv6s(text: str) -> Iterator[Span]:
 
 _NUMBER_WORD = r"(?:[ ]?(?:no|nr|num|number|id|#)\b\.?)?"
 _MRN = re.compile(
-    rf"\b(?:mrn|med(?:ical)?\.? rec(?:ord)?s?|hospital (?=no|nr|num|id)|hosp\.? (?=no|nr|num)|patient (?=id|no\b|number)|chart (?=no|num)){_NUMBER_WORD}"
+    r"\b(?:mrn|med(?:ical)?\.? rec(?:ord)?s?|hospital (?=no|nr|num|id)|hosp\.? (?=no|nr|num)"
+    rf"|patient (?=id|no\b|number)|chart (?=no|num)){_NUMBER_WORD}"
     r"[ :#=.]{1,4}(?:is )?([A-Za-z]{0,3}-?\d(?:[ -]?\d){4,11})(?!\w)",
     re.I | re.A,
 )
@@ -232,28 +235,35 @@ _LICENCE = re.compile(
 )
 
 # Dates.
-_MONTH = r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
+_MONTH = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?"
+    r"|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
+)
 _YEAR = r"(?:19|20)\d\d"
 _DAY = r"(?:0?[1-9]|[12]\d|3[01])"
+_TWO_DIGITS = r"(?:0[1-9]|[12]\d|3[01])"
 _DATE = (
     rf"(?:{_YEAR}(?P<a>[-/.])(?:0?[1-9]|1[0-2])(?P=a){_DAY}(?!\d)"
     rf"|{_DAY}(?P<b>[-/.]){_DAY}(?P=b){_YEAR}(?!\d)(?!(?P=b)\d)"
-    rf"|{_DAY}/{_DAY}/\d\d(?![\d/])|(?:0[1-9]|[12]\d|3[01])(?P<c>[-.])(?:0[1-9]|[12]\d|3[01])(?P=c)\d\d(?!\d)(?!(?P=c)\d)"
+    rf"|{_DAY}/{_DAY}/\d\d(?![\d/])|{_TWO_DIGITS}(?P<c>[-.]){_TWO_DIGITS}(?P=c)\d\d(?!\d)(?!(?P=c)\d)"
     rf"|{_DAY}(?:st|nd|rd|th)?(?: of)?[ -]{_MONTH}\.?,?[ -]{_YEAR}(?!\d)"
     rf"|{_MONTH}\.? {_DAY}(?:st|nd|rd|th)?,? {_YEAR}(?!\d))"
 )
 _ANY_DATE = re.compile(rf"(?<![\w.:/@-]){_DATE}(?![\w-])", re.I | re.A)
 _BIRTH_DATE = re.compile(
-    rf"\b(?:d\.?o\.?b\b\.?|(?:date of birth|birth ?date|birthday|born|geboren)(?: (?:is|was|on|the))?)[ :=(-]{{1,4}}(?P<date>{_DATE})(?!\w)",
+    r"\b(?:d\.?o\.?b\b\.?|(?:date of birth|birth ?date|birthday|born|geboren)(?: (?:is|was|on|the))?)"
+    rf"[ :=(-]{{1,4}}(?P<date>{_DATE})(?!\w)",
     re.I | re.A,
 )
 _CLINICAL_WORD = re.compile(
-    r"\b(?:patient|admi(?:tted|ssion)|discharged?|diagnos\w+|surg\w+|clinic\w*|ward|biopsy|carcinoma|chemo\w*|oncolog\w+|hospital|symptom\w*|"
-    r"mg|prescri\w+|dr|gp|pain|oedema|lungs|underwent|referr\w+|scan|mri|ct|x-?ray|therap\w+|medication)\b",
+    r"\b(?:patient|admi(?:tted|ssion)|discharged?|diagnos\w+|surg\w+|clinic\w*|ward|biopsy|carcinoma|chemo\w*"
+    r"|oncolog\w+|hospital|symptom\w*|mg|prescri\w+|dr|gp|pain|oedema|lungs|underwent|referr\w+|scan|mri|ct|x-?ray|therap\w+|medication)\b",
     re.I,
 )
 _BUSINESS_WORD = re.compile(
-    r"\b(?:invoice|contract|order(?:ed)?|inspection|maintenance|replaced|deliver(?:y|ed)|warranty|expires?|shipped|shutdown|commissioned)\b", re.I
+    r"\b(?:invoice|contract|order(?:ed)?|inspection|maintenance|replaced|deliver(?:y|ed)|warranty|expires?|shipped"
+    r"|shutdown|commissioned)\b",
+    re.I,
 )
 _CLINICAL_WORDS = 4
 _SENTENCE = 160  # characters looked at on each side
@@ -290,12 +300,24 @@ def _labelled(pattern: re.Pattern[str]) -> Callable[[str], Iterator[Span]]:
 DETECTORS = (
     Detector("email", "EMAIL", r"[\pL\pN_+-]@[\pL\pN]", _emails),
     Detector("iban", "IBAN", r"[A-Z][A-Z]\d\d[ -]?[A-Z0-9][A-Z0-9 -]{9}", _ibans),
-    Detector("payment_card", "CARD", r"\d{13}|\d{4}[^\d\n]\d{4}[^\d\n]\d{4}|\d{4}[^\d\n]\d{6}[^\d\n]\d{4}", _payment_cards),
+    Detector(
+        "payment_card", "CARD", r"\d{13}|\d{4}[^\d\n]\d{4}[^\d\n]\d{4}|\d{4}[^\d\n]\d{6}[^\d\n]\d{4}", _payment_cards
+    ),
     Detector("passport", "PASSPORT", r"(?i)passport", _labelled(_PASSPORT)),
     Detector("driving_licence", "LICENCE", r"(?i)driv(ing|er'?s?).licen", _labelled(_LICENCE)),
-    Detector("medical_record_number", "MRN", r"(?i)\bmrn\b|med[a-z]*\.? rec|hospital n|hosp\.? n|hospital id|patient (id|n)|chart n", _labelled(_MRN)),
+    Detector(
+        "medical_record_number",
+        "MRN",
+        r"(?i)\bmrn\b|med[a-z]*\.? rec|hospital n|hosp\.? n|hospital id|patient (id|n)|chart n",
+        _labelled(_MRN),
+    ),
     Detector("us_ssn", "SSN", r"\d{3}-\d\d-\d{4}|(?i:\bssn\b|social security)", _us_ssns),
-    Detector("phone", "PHONE", r"\+\d|00[1-9]|(?i:\b(tel|phone|ph\b|mob|cell|fax|call|ring|rang|reach|contact|whatsapp|sms|text|dial))", _clear_phones),
+    Detector(
+        "phone",
+        "PHONE",
+        r"\+\d|00[1-9]|(?i:\b(tel|phone|ph\b|mob|cell|fax|call|ring|rang|reach|contact|whatsapp|sms|text|dial))",
+        _clear_phones,
+    ),
     Detector("nhs_number", "NHS", r"\d{3}[ -]\d{3}[ -]\d{4}|(?i:\bnhs\b)", _nhs_numbers),
     Detector("date_of_birth", "DOB", r"(?i)d\.?o\.?b\b|birth|\bborn\b|geboren", _birth_dates),
     Detector(
@@ -307,4 +329,4 @@ DETECTORS = (
     Detector("ipv4", "IP", r"\d\.\d{1,3}\.\d{1,3}\.\d", _ipv4s),
     Detector("ipv6", "IP", r"[0-9a-fA-F]:([0-9a-fA-F]{0,4}:)[0-9a-fA-F:]", _ipv6s),
     Detector("phone", "PHONE", r"\d{3}\)? ?[ .-]?\d{3}[ .-]\d{4}|0\d{1,4}\)?[^\w\n]\d\d", _bare_phones),
-)  # fmt: skip
+)

@@ -47,7 +47,12 @@ class ConnectionStringDetector(RegexBasedDetector):  # type: ignore[misc]
     """A password between the semicolons of a database's connection string."""
 
     secret_type = "Connection string"  # noqa: S105
-    denylist = (re.compile(r"(?:Server|Data Source|Host|User Id|Uid|Database)=[^\n]{1,300}?;\s?(?:Password|Pwd)=([^;\s\"']{4,128})", re.I),)
+    denylist = (
+        re.compile(
+            r"(?:Server|Data Source|Host|User Id|Uid|Database)=[^\n]{1,300}?;\s?(?:Password|Pwd)=([^;\s\"']{4,128})",
+            re.I,
+        ),
+    )
 
 
 class VendorKeyDetector(RegexBasedDetector):  # type: ignore[misc]
