@@ -1,14 +1,11 @@
 """The content scan on rows of three kinds, and what share of its time each detector takes.
 
-    python -m benchmarks.content droptune|datasketch ROWS
-
 The target is 60 microseconds for a row of about 500 characters on one core.
 """
 
 from __future__ import annotations
 
 import random
-import re
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -17,7 +14,6 @@ from benchmarks.measure import Row
 from shared.validation.content import injection, personal_data, secrets
 from shared.validation.content.gate import Gate
 from shared.validation.content.near_duplicates import Index, sketch
-from shared.validation.content.personal_patterns import DETECTORS
 from shared.validation.content.quality import Quality
 from shared.validation.content.repeated_triggers import RepeatedTriggers
 from shared.validation.content.scan import ContentPolicy, ContentScan
@@ -28,22 +24,24 @@ ROUNDS = 3
 TARGET_US = 60
 Messages = list[dict[str, Any]]
 
-_WORDS = """the patient pump was checked and found in good order after she had reported pain at night we thank you for your
+
+_VOCABULARY = """the patient pump was checked and found in good order after she had reported pain at night we thank you for your
 letter of last week about the claim bearing temperature vibration line valve pressure seal oil level normal report attached
 policy insured damage water kitchen estimate repair please confirm next visit blood test result doctor nurse ward mild severe
 left right knee hip shoulder treatment plan continue reduce increase daily dose tablet motor belt conveyor sensor alarm reset
-operator shift replaced cleaned greased tightened measured value limit within outside range action required no further""".split()
+operator shift replaced cleaned greased tightened measured value limit within outside range action required no further"""
+WORDS = _VOCABULARY.split()
 
 
 def plain_text(chance: random.Random, words: int) -> str:
-    return " ".join(chance.choices(_WORDS, k=words))
+    return " ".join(chance.choices(WORDS, k=words))
 
 
 def numbered_text(chance: random.Random, words: int) -> str:
     """Every sixth word is a number: readings, codes, times."""
     numbers = (lambda: str(chance.randint(1, 999)), lambda: f"{chance.randint(0, 23):02}:{chance.randint(0, 59):02}",
                lambda: f"{chance.random() * 100:.2f}", lambda: f"PN-{chance.randint(10_000, 99_999)}", lambda: f"2024-{chance.randint(10, 12)}-{chance.randint(10, 28)}")  # fmt: skip
-    return " ".join(chance.choice(numbers)() if chance.random() < 1 / 6 else chance.choice(_WORDS) for _ in range(words))
+    return " ".join(chance.choice(numbers)() if chance.random() < 1 / 6 else chance.choice(WORDS) for _ in range(words))
 
 
 def personal_text(chance: random.Random, words: int) -> str:
@@ -87,7 +85,9 @@ def run(rows: int = ROWS) -> list[Row]:
     whole = _best(lambda: _scan(mixed, "block"))
     for name, work in _parts(mixed).items():
         took = _best(work)
-        found.append(Row(f"part: {name}", took / len(mixed) * 1e6, "us/row", "lower", note=f"{took / whole:.0%} of the scan"))
+        found.append(
+            Row(f"part: {name}", took / len(mixed) * 1e6, "us/row", "lower", note=f"{took / whole:.0%} of the scan")
+        )
     return found
 
 
@@ -113,13 +113,11 @@ def _parts(data: list[Messages]) -> dict[str, Callable[[], object]]:
     texts = ["\n".join(message["content"] for message in row) for row in data]
     said = ["\n".join(message["content"] for message in row[1:]) for row in data]
     words = [text.lower().split() for text in said]
-    patterns: dict[str, list[str]] = {}
-    for detector in DETECTORS:
-        patterns.setdefault(detector.kind, []).append(f"(?:{detector.trigger})")
-    personal = {kind: "|".join(several) for kind, several in patterns.items()}
-    gate = Gate({**personal, **secrets.TRIGGERS, **injection.triggers()})
+    gate = Gate({**personal_data.TRIGGERS, **secrets.TRIGGERS, **injection.triggers()})
     hits = [gate.hits(text) for text in texts]
-    kinds = [(text, hit & personal.keys()) for text, hit in zip(texts, hits, strict=True) if hit & personal.keys()]
+    kinds = [
+        (text, hit & personal_data.KINDS) for text, hit in zip(texts, hits, strict=True) if hit & personal_data.KINDS
+    ]
     keys = [hit & secrets.TRIGGERS.keys() for hit in hits]
     return {
         "gate (RE2)": lambda: [gate.hits(text) for text in texts],

@@ -1,12 +1,14 @@
 """Rows that say nearly the same, inside a part and across parts: banded MinHash.
 
-Method: Broder 1997; Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets", chapter 3. `rensa` makes the
+Method: Broder 1997; Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3.
+`rensa` makes the
 signatures (Rust, no dependencies); the bands are ours, because its index keeps every row. Here memory is fixed: about 25 MB for
 each part that has rows.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from itertools import pairwise
 from typing import NamedTuple
@@ -41,7 +43,7 @@ def sketch(words: list[str]) -> Sketch:
     hashed.update(pairs)
     digest = hashed.digest()
     bands = tuple(map(hash, zip(*[iter(digest)] * ROWS_IN_BAND, strict=True)))  # of integers: the same everywhere
-    return Sketch(key_of(" ".join(words)), bands, bytes(value & 255 for value in digest))
+    return Sketch(key_of(" ".join(words)), bands, array("I", digest).tobytes()[::4])
 
 
 class Match(NamedTuple):

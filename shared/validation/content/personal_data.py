@@ -6,11 +6,23 @@ from collections.abc import Collection
 from hashlib import blake2b
 from typing import NamedTuple
 
+from shared.validation.content.gate import Gate
 from shared.validation.content.personal_patterns import DETECTORS
 
 MAX_NUMBERED = 200_000  # different values of one kind that get a number of their own; about 100 bytes each
 _MAX_PASSES = 8
-KINDS = frozenset(detector.kind for detector in DETECTORS)
+
+
+def _by_kind() -> dict[str, str]:
+    patterns: dict[str, list[str]] = {}
+    for detector in DETECTORS:
+        patterns.setdefault(detector.kind, []).append(f"(?:{detector.trigger})")
+    return {kind: "|".join(several) for kind, several in patterns.items()}
+
+
+TRIGGERS = _by_kind()  # kind -> one RE2 pattern: a kind may have several detectors
+KINDS = frozenset(TRIGGERS)
+_GATE = Gate(TRIGGERS)
 
 
 class Found(NamedTuple):
@@ -24,8 +36,9 @@ class Found(NamedTuple):
 def find(text: str, kinds: Collection[str] = KINDS) -> list[Found]:
     """What is there, in order of place; no two overlap. `kinds` narrows it to kinds of `DETECTORS`."""
     found: list[Found] = []
+    wanted = _GATE.hits(text).intersection(kinds)
     for detector in DETECTORS:
-        if detector.kind in kinds:
+        if detector.kind in wanted:
             for start, end in detector.find(text):
                 if not any(start < other.end and other.start < end for other in found):
                     found.append(Found(detector.kind, start, end))
@@ -46,17 +59,19 @@ class Redactor:
 
     def redact(self, text: str, kinds: Collection[str] = KINDS) -> str:
         """The text without personal data."""
-        return self.redact_all([text], kinds)[0]
+        return self.redact_all([text], kinds)[0][0]
 
-    def redact_all(self, texts: list[str], kinds: Collection[str] = KINDS) -> list[str]:
-        """The same for texts that stand together: the words of one tell what a date in another is."""
+    def redact_all(self, texts: list[str], kinds: Collection[str] = KINDS) -> tuple[list[str], set[str]]:
+        """The same for texts that stand together, as the words of one tell what a date in another is; and what was found."""
+        seen = set[str]()
         # What stands beside a value changes when it goes, and may show another: until nothing is found.
         for _ in range(_MAX_PASSES):
             found = find("\n".join(texts), kinds)
             if not found:
                 break
+            seen.update(one.kind for one in found)
             texts = self._replace(texts, found)
-        return texts
+        return texts, seen
 
     def _replace(self, texts: list[str], found: list[Found]) -> list[str]:
         """`found` is in characters of the texts joined by line feeds; nothing found goes beyond one text."""

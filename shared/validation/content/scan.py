@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,7 +11,6 @@ from shared.validation.content import injection, personal_data, secrets
 from shared.validation.content.codes import CONTENT_CODES
 from shared.validation.content.gate import Gate
 from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS, Clusters, Index, sketch
-from shared.validation.content.personal_patterns import DETECTORS
 from shared.validation.content.quality import LOOK_UP_SHARE, MAX_LABEL_SHARE, MIN_LABEL_ROWS, MIN_ROWS_TO_JUDGE, Quality
 from shared.validation.content.repeated_triggers import RepeatedTriggers
 from shared.validation.content.slots import key_of
@@ -54,7 +53,7 @@ class ContentScan:
         self._policy = policy
         injected = injection.triggers(special_tokens)
         self._injection_codes = frozenset(injected)
-        self._gate = Gate({**_PERSONAL_TRIGGERS, **secrets.TRIGGERS, **injected})
+        self._gate = Gate({**personal_data.TRIGGERS, **secrets.TRIGGERS, **injected})
         self._redactor = personal_data.Redactor()
         self._groups: dict[tuple[str, str, str], _Group] = {}
         self._bits = indexed_rows_bits
@@ -96,19 +95,22 @@ class ContentScan:
             code = "secret" if self._policy.secrets == "block" else "secret_allowed"
             for kind in secrets.find(whole, kinds):
                 self._note(code, part, number, _in_words(kind))
-        kinds = hits & _PERSONAL_KINDS
+        kinds = hits & personal_data.KINDS
         return self._check_personal_data(number, part, texts, kinds) if kinds else None
 
     def _check_personal_data(
         self, number: int, part: Part, texts: list[str], kinds: frozenset[str]
     ) -> list[str] | None:
-        redacting = self._policy.personal_data == "redact"
-        found = {one.kind for one in personal_data.find("\n".join(texts), kinds)}
+        allowed = self._policy.allowed_kinds if self._policy.personal_data == "redact" else kinds
+        found = {one.kind for one in personal_data.find("\n".join(texts), kinds & allowed)}
+        changed = None
+        if kinds - allowed:
+            redacted, gone = self._redactor.redact_all(texts, personal_data.KINDS - allowed)
+            found |= gone
+            changed = redacted if gone else None
         for kind in found:
             self._note(self._personal_code(kind), part, number, _in_words(kind))
-        if not redacting or found <= self._policy.allowed_kinds:
-            return None
-        return self._redactor.redact_all(texts, _PERSONAL_KINDS - self._policy.allowed_kinds)
+        return changed
 
     def _personal_code(self, kind: str) -> str:
         if kind in self._policy.allowed_kinds or self._policy.personal_data == "allow":
@@ -133,7 +135,9 @@ class ContentScan:
         if overlap:
             code = "holdout_same_words" if overlap.exact else "holdout_near_overlap"
             self._note(code, "train", number if part == "train" else overlap.number)
-        index = self._indexes.setdefault(part, Index(self._bits))
+        index = self._indexes.get(part)
+        if index is None:
+            index = self._indexes[part] = Index(self._bits)
         copy = index.match(row)
         index.add(row, number, copy.leader if copy else number)
         if copy and not copy.exact:
@@ -241,16 +245,6 @@ def _in_words(kind: str) -> str:
     return _WORDS.get(kind, kind.replace("_", " "))
 
 
-def _by_kind() -> Mapping[str, str]:
-    """Kind -> one RE2 pattern: a kind may have several detectors."""
-    patterns: dict[str, list[str]] = {}
-    for detector in DETECTORS:
-        patterns.setdefault(detector.kind, []).append(f"(?:{detector.trigger})")
-    return {kind: "|".join(several) for kind, several in patterns.items()}
-
-
-_PERSONAL_TRIGGERS = _by_kind()
-_PERSONAL_KINDS = frozenset(_PERSONAL_TRIGGERS)
 _SECRET_KINDS = frozenset(secrets.TRIGGERS)
 _WORDS = {
     "iban": "IBAN",
