@@ -18,7 +18,7 @@ from rich.table import Table
 
 from benchmarks.measure import Row, load, machine
 
-DEFAULT = ("transitions", "stores", "latency", "service_bus", "validation", "stack")
+DEFAULT = ("transitions", "stores", "latency", "service_bus", "validation", "content", "stack")
 SLOW = ("training",)
 
 

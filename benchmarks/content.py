@@ -25,12 +25,12 @@ TARGET_US = 60
 Messages = list[dict[str, Any]]
 
 
-_VOCABULARY = """the patient pump was checked and found in good order after she had reported pain at night we thank you for your
-letter of last week about the claim bearing temperature vibration line valve pressure seal oil level normal report attached
-policy insured damage water kitchen estimate repair please confirm next visit blood test result doctor nurse ward mild severe
-left right knee hip shoulder treatment plan continue reduce increase daily dose tablet motor belt conveyor sensor alarm reset
-operator shift replaced cleaned greased tightened measured value limit within outside range action required no further"""
-WORDS = _VOCABULARY.split()
+WORDS = """the patient pump was checked and found in good order after she had reported pain at night we thank you for
+your letter of last week about the claim bearing temperature vibration line valve pressure seal oil level normal report
+policy insured damage water kitchen estimate repair please confirm next visit blood test result doctor nurse ward mild
+left right knee hip shoulder treatment plan continue reduce increase daily dose tablet motor belt conveyor sensor alarm
+operator shift replaced cleaned greased tightened measured value limit within outside range action required no further
+""".split()  # noqa: SIM905
 
 
 def plain_text(chance: random.Random, words: int) -> str:
@@ -39,15 +39,28 @@ def plain_text(chance: random.Random, words: int) -> str:
 
 def numbered_text(chance: random.Random, words: int) -> str:
     """Every sixth word is a number: readings, codes, times."""
-    numbers = (lambda: str(chance.randint(1, 999)), lambda: f"{chance.randint(0, 23):02}:{chance.randint(0, 59):02}",
-               lambda: f"{chance.random() * 100:.2f}", lambda: f"PN-{chance.randint(10_000, 99_999)}", lambda: f"2024-{chance.randint(10, 12)}-{chance.randint(10, 28)}")  # fmt: skip
-    return " ".join(chance.choice(numbers)() if chance.random() < 1 / 6 else chance.choice(WORDS) for _ in range(words))
+    return " ".join(_number(chance) if chance.random() < 1 / 6 else chance.choice(WORDS) for _ in range(words))
+
+
+def _number(chance: random.Random) -> str:
+    kind = chance.randrange(5)
+    if kind == 0:
+        return str(chance.randint(1, 999))
+    if kind == 1:
+        return f"{chance.randint(0, 23):02}:{chance.randint(0, 59):02}"
+    if kind == 2:
+        return f"{chance.random() * 100:.2f}"
+    return (
+        f"PN-{chance.randint(10_000, 99_999)}"
+        if kind == 3
+        else f"2024-{chance.randint(10, 12)}-{chance.randint(10, 28)}"
+    )
 
 
 def personal_text(chance: random.Random, words: int) -> str:
     """As above, with an address, a telephone number and a date of birth."""
-    person = f"name{chance.randint(1, 99_999)}@example.com, tel. +44 20 7946 {chance.randint(1000, 9999)}, DOB 12/03/{chance.randint(1930, 2005)}"
-    return f"{numbered_text(chance, words - 8)} {person}"
+    address, phone = f"name{chance.randint(1, 99_999)}@example.com", f"+44 20 7946 {chance.randint(1000, 9999)}"
+    return f"{numbered_text(chance, words - 8)} {address}, tel. {phone}, DOB 12/03/{chance.randint(1930, 2005)}"
 
 
 KINDS: dict[str, Callable[[random.Random, int], str]] = {

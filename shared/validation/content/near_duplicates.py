@@ -1,8 +1,7 @@
 """Rows that say nearly the same, inside a part and across parts: banded MinHash.
 
-Method: Broder 1997; Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3.
-`rensa` makes the
-signatures (Rust, no dependencies); the bands are ours, because its index keeps every row. Here memory is fixed: about 25 MB for
+Method: Broder 1997; Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3. `rensa` makes the signatures
+(Rust, no dependencies); the bands are ours, because its index keeps every row. Here memory is fixed: about 25 MB for
 each part that has rows.
 """
 

@@ -62,7 +62,7 @@ class Redactor:
         return self.redact_all([text], kinds)[0][0]
 
     def redact_all(self, texts: list[str], kinds: Collection[str] = KINDS) -> tuple[list[str], set[str]]:
-        """The same for texts that stand together, as the words of one tell what a date in another is; and what was found."""
+        """The same for texts of one row, where the words of one tell what a date in another is; and the kinds found."""
         seen = set[str]()
         # What stands beside a value changes when it goes, and may show another: until nothing is found.
         for _ in range(_MAX_PASSES):
@@ -78,7 +78,7 @@ class Redactor:
         replaced, offset, left = [], 0, iter(found)
         one = next(left, None)
         for text in texts:
-            parts, done = [], 0
+            parts, done = list[str](), 0
             while one and one.start < offset + len(text):
                 start, end = one.start - offset, one.end - offset
                 parts += (text[done:start], self._placeholder(one.kind, text[start:end]))

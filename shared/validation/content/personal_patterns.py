@@ -38,7 +38,7 @@ _LOOK_BACK = 48
 _OTHER_NUMBER = re.compile(
     r"(?:\b(?:part|spare|order|invoice|ticket|serial|sku|p/?n|s/?n|(?-i:PO|WO|SO)|lot|batch|item|model|catalog(?:ue)?"
     r"|article|asset|isbn|tracking|reference|ref|version|firmware|driver|build|release|revision|rev|software|section"
-    r"|table|figure|chapter|page|commit|barcode|ean|upc|imei|offset|latitude|longitude|docket|counter|meter|reading)\b"
+    r"|table|figure|chapter|page|commit|kernel|drawing|dwg|barcode|ean|upc|imei|offset|latitude|longitude|docket|counter|meter|reading)\b"
     r"(?: ?(?:no|nr|num)\b\.)?[^\n.!?]{0,12}"
     r"|\bv)$",
     re.I,
@@ -106,7 +106,7 @@ def _ibans(text: str) -> Iterator[Span]:
 
 _SSN = re.compile(rf"{_START}\d{{3}}-\d{{2}}-\d{{4}}{_END}", re.A)
 _LABELLED_SSN = re.compile(
-    rf"\b(?:ssn|social security)\b[^\d\n]{{0,16}}(\d{{3}}[ -]?\d{{2}}[ -]?\d{{4}}){_END}", re.I | re.A
+    rf"\b(?:ssn|social security|soc\.? sec)\b[^\d\n]{{0,16}}(\d{{3}}[ -]?\d{{2}}[ -]?\d{{4}}){_END}", re.I | re.A
 )
 
 
@@ -150,10 +150,10 @@ _INTERNATIONAL = re.compile(rf"(?<![\w+.])(?:\+|00(?=[1-9]))\d(?:[ \u00a0.()/-]{
 _NORTH_AMERICAN = re.compile(
     r"(?<![\w.+-])(?:1[ .-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])[2-9]\d\d[ .-]\d{4}(?![\w])(?![.-]\d)", re.A
 )
-_LEADING_ZERO = re.compile(rf"(?<![\w.+/:-])\(?0\d{{1,4}}\)?(?:[ \u00a0./-]\d{{2,8}}){{1,5}}{_END}", re.A)
+_LEADING_ZERO = re.compile(rf"(?<![\w.+/:-])\(?0\d{{1,4}}\)?(?:[ \u00a0./-]{{1,3}}\d{{2,8}}){{1,5}}{_END}", re.A)
 _INTERNATIONAL_START = re2.compile(r"(?:\+|00)\d")
 _NORTH_AMERICAN_START = re2.compile(r"(?:1[ .-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])[2-9]\d\d[ .-]\d{4}")
-_LEADING_ZERO_START = re2.compile(r"\(?\b0\d{1,4}\)?[ ?./-]\d\d")
+_LEADING_ZERO_START = re2.compile(r"\(?\b0\d{1,4}\)?[ ?./-]{1,3}\d\d")
 _PHONE_WORD = re2.compile(_PHONE_WORDS)
 _FIRST_DIGIT = re.compile(r"\(?\d", re.A)
 _PLAIN = re.compile(rf"{_START}\(?\d(?:[ \u00a0.()-]{{0,2}}\d){{6,13}}{_END}", re.A)
@@ -256,7 +256,8 @@ _MRN = re.compile(
     re.I | re.A,
 )
 _PASSPORT = re.compile(
-    rf"\b(?i:passport{_NUMBER_WORD})[ :#=.]{{1,4}}(?:is )?((?=(?:[A-Z]*\d){{3}})[A-Z0-9]{{6,10}})(?!\w)", re.A
+    rf"\b(?i:(?:passport|reisepass){_NUMBER_WORD})[ :#=.]{{1,4}}(?:is )?((?=(?:[A-Z]*\d){{3}})[A-Z0-9]{{6,10}})(?!\w)",
+    re.A,
 )
 _LICENCE = re.compile(
     rf"\b(?i:driv(?:er'?s?|ing) licen[cs]e{_NUMBER_WORD})[ :#=.]{{1,4}}(?:is )?"
@@ -276,19 +277,20 @@ _DATE = (
     rf"(?:{_YEAR}(?P<a>[-/.])(?:0?[1-9]|1[0-2])(?P=a){_DAY}(?!\d)"
     rf"|{_DAY}(?P<b>[-/.]){_DAY}(?P=b){_YEAR}(?!\d)(?!(?P=b)\d)"
     rf"|{_DAY}/{_DAY}/\d\d(?![\d/])|{_TWO_DIGITS}(?P<c>[-.]){_TWO_DIGITS}(?P=c)\d\d(?!\d)(?!(?P=c)\d)"
-    rf"|{_DAY}(?:st|nd|rd|th)?(?: of)?[ -]{_MONTH}\.?,?[ -]{_YEAR}(?!\d)"
+    rf"|{_DAY}-{_MONTH}-\d\d(?!\d)|{_DAY}(?:st|nd|rd|th)?(?: of)?[ -]{_MONTH}\.?,?[ -]{_YEAR}(?!\d)"
     rf"|{_MONTH}\.? {_DAY}(?:st|nd|rd|th)?,? {_YEAR}(?!\d))"
 )
 _MONTHS = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _DATE_TRIGGER = (
     r"\b(?:\d{1,4}[-/.]\d{1,2}[-/.]\d\d"
-    rf"|(?i:\d{{1,2}}(?:st|nd|rd|th)?(?: of)?[ -]{_MONTHS}\.?,?[ -](?:19|20)\d\d"
+    rf"|(?i:\d{{1,2}}(?:st|nd|rd|th)?(?: of)?[ -]{_MONTHS}(?:\.?,?[ -](?:19|20)|-)\d\d"
     rf"|{_MONTHS}\.? \d{{1,2}}[a-z]{{0,2}},? (?:19|20)\d\d))"
 )
 _ANY_DATE = re.compile(rf"(?<![\w.:/@-]){_DATE}(?![\w-])", re.I | re.A)
 _DATE_CANDIDATE = re2.compile(_DATE_TRIGGER)
+_BIRTH_WORD = re2.compile(r"(?i)\b(?:d\.?o\.?b|date of birth|birth|born|geb)")
 _BIRTH_DATE = re.compile(
-    r"\b(?:d\.?o\.?b\b\.?|(?:date of birth|birth ?date|birthday|born|geboren)(?: (?:is|was|on|the))?)"
+    r"\b(?:d\.?o\.?b\b\.?|(?:date of birth|birth ?date|birthday|born|geboren|geb\.)(?: (?:is|was|on|the))?)"
     rf"[ :=(-]{{1,4}}(?P<date>{_DATE})(?!\w)",
     re.I | re.A,
 )
@@ -334,7 +336,10 @@ _SENTENCE_ENDS = (". ", "! ", "? ", "\n")
 
 
 def _birth_dates(text: str) -> Iterator[Span]:
-    return (match.span("date") for match in _BIRTH_DATE.finditer(text))
+    for start in _starts(_BIRTH_WORD, text):
+        match = _BIRTH_DATE.match(text, start)
+        if match:
+            yield match.span("date")
 
 
 def _clinical_dates(text: str) -> Iterator[Span]:
@@ -377,7 +382,7 @@ DETECTORS = (
     Detector(
         "payment_card", "CARD", r"\d{13}|\d{4}[^\d\n]\d{4}[^\d\n]\d{4}|\d{4}[^\d\n]\d{6}[^\d\n]\d{4}", _payment_cards
     ),
-    Detector("passport", "PASSPORT", r"(?i)passport", _labelled(_PASSPORT)),
+    Detector("passport", "PASSPORT", r"(?i)passport|reisepass", _labelled(_PASSPORT)),
     Detector("driving_licence", "LICENCE", r"(?i)driv(ing|er'?s?).licen", _labelled(_LICENCE)),
     Detector(
         "medical_record_number",
@@ -385,12 +390,12 @@ DETECTORS = (
         r"(?i)\bmrn\b|med[a-z]*\.? rec|hospital n|hosp\.? n|hospital id|patient (id|n)|chart n",
         _labelled(_MRN),
     ),
-    Detector("us_ssn", "SSN", r"\d{3}-\d\d-\d{4}|(?i:\bssn\b|social security)", _us_ssns),
+    Detector("us_ssn", "SSN", r"\d{3}-\d\d-\d{4}|(?i:\bssn\b|social security|soc\.? sec)", _us_ssns),
     Detector("phone", "PHONE", rf"\+\d|00[1-9]|{_PHONE_WORDS}", _clear_phones),
     Detector("nhs_number", "NHS", r"\d{3}[ -]\d{3}[ -]\d{4}|(?i:\bnhs\b)", _nhs_numbers),
-    Detector("date_of_birth", "DOB", r"(?i)d\.?o\.?b\b|birth|\bborn\b|geboren", _birth_dates),
+    Detector("date_of_birth", "DOB", r"(?i)d\.?o\.?b\b|birth|\bborn\b|\bgeb", _birth_dates),
     Detector("clinical_date", "DATE", _DATE_TRIGGER, _clinical_dates),
     Detector("ipv4", "IP", r"\d\.\d{1,3}\.\d{1,3}\.\d", _ipv4s),
     Detector("ipv6", "IP", r"[0-9a-fA-F]:([0-9a-fA-F]{0,4}:)[0-9a-fA-F:]", _ipv6s),
-    Detector("phone", "PHONE", r"\d{3}\)? ?[ .-]?\d{3}[ .-]\d{4}|\b0\d{1,4}\)?[ \x{a0}./-]\d\d", _bare_phones),
+    Detector("phone", "PHONE", r"\d{3}\)? ?[ .-]?\d{3}[ .-]\d{4}|\b0\d{1,4}\)?[ \x{a0}./-]{1,3}\d\d", _bare_phones),
 )

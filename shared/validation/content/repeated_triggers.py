@@ -34,7 +34,7 @@ class _Followed:
 class Trigger(NamedTuple):
     """Rows that hold one token; `rows` are the first. The token itself is text of the data and is not reported."""
 
-    count: int
+    row_count: int
     rows: tuple[int, ...]
 
 

@@ -191,7 +191,7 @@ class ContentScan:
     def _about_triggers(self) -> list[ProblemGroup]:
         found = self._triggers.found()
         return [
-            _problem("repeated_trigger", "train", f"{one.count} rows", one.count, one.rows)
+            _problem("repeated_trigger", "train", f"{one.row_count} rows", one.row_count, one.rows)
             for one in found[:ROWS_SHOWN]
         ]
 

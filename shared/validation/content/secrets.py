@@ -32,7 +32,7 @@ _WINDOW = 4096
 _OVERLAP = 512
 
 
-class AzureCredentialDetector(RegexBasedDetector):  # type: ignore[misc]
+class AzureCredentialDetector(RegexBasedDetector):
     """Signatures of shared access, access keys of namespaces, client secrets of Entra ID."""
 
     secret_type = "Azure credential"  # noqa: S105
@@ -43,7 +43,7 @@ class AzureCredentialDetector(RegexBasedDetector):  # type: ignore[misc]
     )
 
 
-class ConnectionStringDetector(RegexBasedDetector):  # type: ignore[misc]
+class ConnectionStringDetector(RegexBasedDetector):
     """A password between the semicolons of a database's connection string."""
 
     secret_type = "Connection string"  # noqa: S105
@@ -55,7 +55,7 @@ class ConnectionStringDetector(RegexBasedDetector):  # type: ignore[misc]
     )
 
 
-class VendorKeyDetector(RegexBasedDetector):  # type: ignore[misc]
+class VendorKeyDetector(RegexBasedDetector):
     """Keys of Hugging Face, Google and Anthropic."""
 
     secret_type = "Vendor key"  # noqa: S105

@@ -35,8 +35,8 @@ def test_each_sign_is_found(text: str, code: str) -> None:
     [
         "A family \U0001f468\u200d\U0001f469\u200d\U0001f467 emoji",
         "The flag \U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f of England",
-        "می\u200cخواهم",  # Persian is written with a non-joiner
-        "TNFα rose to 4 µg, R = 5 kΩ",
+        "می\u200cخواهم",  # noqa: RUF001 - Persian is written with a non-joiner
+        "TNF\u03b1 rose to 4 \u00b5g, R = 5 k\u03a9",
         "Привет мир",
         "if a < s > b and c | d",
         "ACGT" * 60,
