@@ -158,6 +158,7 @@ _PHONE_WORD = re2.compile(_PHONE_WORDS)
 _FIRST_DIGIT = re.compile(r"\(?\d", re.A)
 _PLAIN = re.compile(rf"{_START}\(?\d(?:[ \u00a0.()-]{{0,2}}\d){{6,13}}{_END}", re.A)
 _DATE_START = re.compile(r"\d{1,2}([./-])\d{1,2}\1(?:19|20)?\d\d(?![\d./-])", re.A)
+_MAX_CHECKED = 100
 _LEADING_ZERO_REGIONS = ("GB", "DE", "FR", "AU", "NL", "BE", "CH", "AT", "IE", "SE", "IT", "NZ", "ZA", "JP", "IN")
 
 
@@ -177,13 +178,16 @@ def _is_phone(value: str, *regions: str | None) -> bool:
 
 def _clear_phones(text: str) -> Iterator[Span]:
     """With a plus or after a label: what the number may be is asked generously."""
+    checked = 0
     for start, end in _matches(_INTERNATIONAL_START, _INTERNATIONAL, text):
         value = text[start:end]
         if value[0] == "+":
             accepted = _has_country_code(_digits(value))
         else:
-            accepted = _is_phone("+" + value[2:], None)
-            accepted = accepted and not _names_something_else(text, start)
+            checked += 1
+            accepted = not _names_something_else(text, start) and (
+                checked > _MAX_CHECKED or _is_phone("+" + value[2:], None)
+            )
         if accepted:
             yield start, end
     for label in _starts(_PHONE_WORD, text):
@@ -194,18 +198,23 @@ def _clear_phones(text: str) -> Iterator[Span]:
 
 
 def _bare_phones(text: str) -> Iterator[Span]:
+    checked = 0
+    for start, end, regions in _bare_phone_forms(text):
+        if not _names_something_else(text, start):
+            checked += 1
+            # To ask the library takes long; a text with this many is a list of them.
+            if checked > _MAX_CHECKED or _is_phone(text[start:end], *regions):
+                yield start, end
+
+
+def _bare_phone_forms(text: str) -> Iterator[tuple[int, int, tuple[str, ...]]]:
+    """Place, and the regions whose numbers look like that."""
     for start, end in _matches(_NORTH_AMERICAN_START, _NORTH_AMERICAN, text):
-        if not _names_something_else(text, start) and _is_phone(text[start:end], "US"):
-            yield start, end
+        yield start, end, ("US",)
     for start, end in _matches(_LEADING_ZERO_START, _LEADING_ZERO, text):
         value = text[start:end]
-        if (
-            9 <= len(_digits(value)) <= 12
-            and not _DATE_START.match(value)
-            and not _names_something_else(text, start)
-            and _is_phone(value, *_LEADING_ZERO_REGIONS)
-        ):
-            yield start, end
+        if 9 <= len(_digits(value)) <= 12 and not _DATE_START.match(value):
+            yield start, end, _LEADING_ZERO_REGIONS
 
 
 _EMAIL = re.compile(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from typing import Any
 
 import pytest
@@ -200,6 +201,29 @@ def test_every_code_reads_as_a_sentence_with_a_fix() -> None:
     for code in CONTENT_CODES.values():
         assert code.message.endswith((".", ":")) or code.message.endswith("{detail}).")
         assert code.fix.endswith((".", "))"))
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "1 ",
+        "01 02 ",
+        "0044 20 71",
+        "a@b.",
+        "anna@example.com, ",
+        "call 12345678 ",
+        "4111 1111 1111 1111 ",
+        "sk-T3Blbk" + "FJ",
+        "aeiou",
+    ],
+)
+def test_a_hostile_row_takes_time_in_proportion_to_its_length(piece: str) -> None:
+    """Processor time, with room for a busy machine: what grows with the square takes ten times this."""
+    text = piece * (200_000 // len(piece))
+    scan = ContentScan(ContentPolicy(personal_data="redact"), indexed_rows_bits=8)
+    started = time.thread_time()
+    scan.row(1, "train", row(text, "ok"))
+    assert time.thread_time() - started < 5
 
 
 def test_what_a_number_of_rows_teaches_is_said_in_words() -> None:
