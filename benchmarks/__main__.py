@@ -18,7 +18,7 @@ from rich.table import Table
 
 from benchmarks.measure import Row, load, machine
 
-DEFAULT = ("transitions", "stores", "latency", "service_bus", "validation", "rendering", "stack")
+DEFAULT = ("transitions", "stores", "latency", "service_bus", "validation", "content", "rendering", "stack")
 SLOW = ("training",)
 
 
