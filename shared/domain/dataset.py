@@ -28,6 +28,7 @@ class ProblemGroup(Frozen):
     count: int
     file: str = Field(description="train, eval or recipe")
     rows: tuple[int, ...] = Field(description="first rows affected, at most 20; empty if not about a row")
+    offsets: tuple[int, ...] = Field(default=(), description="of those rows in the file, decompressed, from 0, in bytes")
     message: str
     fix: str
 
@@ -46,7 +47,13 @@ class Report(Frozen):
     """`report.json` of a run: everything wrong with data and recipe, in one pass."""
 
     passed: bool
-    format: str = Field(description="chat, or unknown")
+    format: str = Field(
+        description="chat, prompt_completion, alpaca, sharegpt, text, preference, reinforcement or unknown"
+    )
+    container: str = Field(default="jsonl", description="jsonl or csv")
+    mapping: dict[str, str] = Field(
+        default_factory=dict, description="field of the file -> what it was read as; the other fields went to `item`"
+    )
     problems: tuple[ProblemGroup, ...] = ()
     statistics: Statistics = Statistics()
     eval_source: str = Field(description="file (the project's eval*.jsonl) or carved (seeded share of train)")

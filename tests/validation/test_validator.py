@@ -109,7 +109,7 @@ def test_damaged_and_cut_off_gzip_is_refused(check, rows) -> None:
 
 def test_names_that_cannot_be_used_are_errors(check, rows) -> None:
     assert check(rows(60), project="Part_Codes").errors == ["project_name"]
-    assert check(rows(60), file_name="train.csv").errors == ["unsupported_file_type"]
+    assert check(rows(60), file_name="train.parquet").errors == ["unsupported_file_type"]
     assert check(gzip.compress(rows(60)), file_name="train.jsonl.gz").errors == []
 
 
