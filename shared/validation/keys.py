@@ -30,6 +30,7 @@ class Keys:
         self._database = sqlite3.connect("", isolation_level=None)  # "": a private file, in memory while small
         self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self._database.execute("PRAGMA temp_store = FILE")
+        self._database.execute("PRAGMA journal_mode = OFF")  # nothing is ever rolled back or read by another
         self._pending: dict[str, list[tuple[bytes, bytes, int, int, int]]] = {}
         for file in ("train", "eval"):
             self._database.execute(

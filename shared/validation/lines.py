@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 from shared.validation.codes import MAX_DECOMPRESSED_BYTES, MAX_RATIO, MAX_ROW_BYTES, RATIO_FROM_BYTES
 
@@ -128,15 +129,16 @@ def _split(chunks: Iterator[bytes]) -> Iterator[Block]:
     held: list[bytes] = []  # parts of the line that no chunk has ended yet
     size = 0
     for chunk in _chain(first[offset:], chunks):
-        lines: list[bytes | Refused] = list(chunk.split(b"\n"))
-        rest = lines.pop()
+        ended = chunk.split(b"\n")
+        rest = ended.pop()
+        lines = cast(list[bytes | Refused], ended)
         if lines and size:
             size += len(lines[0])
-            lines[0] = _joined([*held, lines[0]], size)
+            lines[0] = _joined([*held, ended[0]], size)
             held, size = [], 0
         if lines:
             if len(chunk) > MAX_ROW_BYTES:
-                lines = [_joined([line], len(line)) for line in lines]
+                lines = [_joined([line], len(line)) for line in ended]
             yield number, offset, lines
             number += len(lines)
             offset += sum(map(len, lines)) + len(lines)

@@ -29,15 +29,25 @@ def what_was_lost(line: bytes, written: bytes) -> str | None:
     """The code of what the parser dropped without a word: one of two equal keys, or digits of a long integer.
 
     `written` is what the encoder made of the document that `line` was parsed to. Where both are equal, nothing
-    was lost. Each key is followed by a colon, and every other colon stands inside a string, which comes out as
-    it went in; so fewer colons mean a lost key, and only a colon spelled as an escape can hide one. An integer
-    beyond 64 bits becomes a float so large that it is written with an exponent.
+    was lost. An integer beyond 64 bits becomes a float so large that it is written with an exponent.
     """
     if written == line:
         return None
-    if _holds(line, b"\\", b"\\u003") or _holds(written, b"+", b"e+"):
+    if _holds(written, b"+", b"e+"):
         return _slowly(line)
-    return None if line.count(b":") == written.count(b":") else "duplicate_key"
+    return lost_key(line, written.count(b":"))
+
+
+def lost_key(line: bytes, colons: int) -> str | None:
+    """`duplicate_key` if an object of the line names a key twice; the parser keeps the last.
+
+    Each key is followed by a colon, and every other colon stands inside a string. So a line with as many as the
+    document it was parsed to, keys and text together, lost no key. Only a colon spelled as an escape could hide
+    one, and is looked at slowly.
+    """
+    if _holds(line, b"\\", b"\\u003"):
+        return _slowly(line)
+    return None if line.count(b":") == colons else "duplicate_key"
 
 
 def _holds(text: bytes, rare: bytes, needle: bytes) -> bool:

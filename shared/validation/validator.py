@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import orjson
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
@@ -119,13 +119,38 @@ def _check_names(project: str, file_name: str, findings: Findings) -> None:
         findings.add("unsupported_file_type", "train")
 
 
+class _Writer:
+    """Rows to a file, many at a time."""
+
+    def __init__(self, file: BinaryIO, *hashes: Any) -> None:
+        self._file, self._hashes = file, hashes
+        self._pending = bytearray()
+
+    def write(self, canonical: bytes) -> None:
+        self._pending += canonical
+        if len(self._pending) >= _WRITE_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._file.write(self._pending)
+        for digest in self._hashes:
+            digest.update(self._pending)
+        self._pending.clear()
+
+    def rewind(self) -> None:
+        self._flush()
+        self._file.seek(0)
+
+
 class _Tally:
     """Counts and hashes what is written."""
 
     def __init__(self, sink: Sink) -> None:
-        self._files = {"train": sink.train, "eval": sink.eval}
-        self._pending = {"train": bytearray(), "eval": bytearray()}
         self._hashes = {"train": sha256(), "eval": sha256()}
+        self._writers = {
+            "train": _Writer(sink.train, self._hashes["train"]),
+            "eval": _Writer(sink.eval, self._hashes["eval"]),
+        }
         self.rows = {"train": 0, "eval": 0}
         self._messages = self._characters = self._characters_max = 0
 
@@ -137,22 +162,12 @@ class _Tally:
             self._characters_max = size
 
     def write(self, file: File, canonical: bytes) -> None:
-        pending = self._pending[file]
-        pending += canonical
         self.rows[file] += 1
-        if len(pending) >= _WRITE_BYTES:
-            self._flush(file)
-
-    def _flush(self, file: str) -> None:
-        self._files[file].write(self._pending[file])
-        self._hashes[file].update(self._pending[file])
-        self._pending[file].clear()
+        self._writers[file].write(canonical)
 
     def finish(self) -> None:
-        """Write what is pending, and rewind."""
-        for name, file in self._files.items():
-            self._flush(name)
-            file.seek(0)
+        for writer in self._writers.values():
+            writer.rewind()
 
     def version(self) -> str:
         """SHA-256 over the SHA-256 of the training file and that of the held-out file, as hexadecimal."""
@@ -186,11 +201,11 @@ class _Check:
 
     def both(self, train: Iterable[bytes], evaluation: Iterable[bytes]) -> None:
         """A training row may not be in the held-out file too."""
-        for number, offset, row in self._rows(evaluation, "eval"):
+        for number, offset, row, canonical in self._rows(evaluation, "eval"):
             self._check_fields(row, "eval", number, offset)
-            self.tally.write("eval", row.canonical)
-        for _, _, row in self._rows(train, "train"):
-            self.tally.write("train", row.canonical)
+            self.tally.write("eval", canonical)
+        for _, _, _, canonical in self._rows(train, "train"):
+            self.tally.write("train", canonical)
         self.tally.finish()
         self._note_copies("eval")
         self._note_copies("train")
@@ -200,11 +215,12 @@ class _Check:
     def carve(self, train: Iterable[bytes]) -> None:
         """Any row may be held out, so each has to have what graders and slices read."""
         with _scratch() as scratch:
-            for number, offset, row in self._rows(train, "train"):
+            rows = _Writer(scratch)
+            for number, offset, row, canonical in self._rows(train, "train"):
                 self._check_fields(row, "train", number, offset)
                 self._check_group(row, number, offset)
-                scratch.write(row.canonical)
-            scratch.seek(0)
+                rows.write(canonical)
+            rows.rewind()
             for held_out, canonical in zip(self._keys.held_out(self._recipe.data.holdout), scratch, strict=True):
                 self.tally.write("eval" if held_out else "train", canonical)
         self.tally.finish()
@@ -214,8 +230,8 @@ class _Check:
         for number, offset in self._keys.copies(file):
             self._findings.add("duplicate_row", file, number, offset)
 
-    def _rows(self, chunks: Iterable[bytes], file: File) -> Iterator[tuple[int, int, Row]]:
-        """Line number, offset and row of each row without errors; every problem is noted."""
+    def _rows(self, chunks: Iterable[bytes], file: File) -> Iterator[tuple[int, int, Row, bytes]]:
+        """Line number, offset, row and canonical line of each row without errors; every problem is noted."""
         intake = open_rows(chunks, self._recipe.data.format, named_csv=self._named_csv and file == "train")
         self._note_format(intake, file)
         try:
@@ -232,30 +248,34 @@ class _Check:
         if intake.form is not None and intake.form.kind != "chat":
             self._findings.add("method_not_built", file, detail=_NOT_BUILT[intake.form.kind])
 
-    def _read(self, intake: Intake, file: File) -> Iterator[tuple[int, int, Row]]:
+    def _read(self, intake: Intake, file: File) -> Iterator[tuple[int, int, Row, bytes]]:
         add, seed = self._findings.add, self._recipe.method.hyperparameters.seed
         form = intake.form or CHAT
         for number, offset, lines in intake.blocks:
+            self.rows_seen[file] += len(lines)
             for line in lines:
-                row, codes = None, ()
-                if isinstance(line, Refused):
-                    codes = (line.code,)
-                elif not line or line.isspace():
-                    add("blank_line", file, number, offset)
-                    self.rows_seen[file] -= 1
-                else:
-                    row, codes = read_row(line, form)
-                for code in sorted(codes):
+                row, codes = self._row(line, form)
+                for code in codes:
                     add(code, file, number, offset)
+                    self.rows_seen[file] -= code == "blank_line"
                 if row is not None:
+                    canonical = row.canonical
                     asked = xxh3_128_digest(question_and_answer(row))
                     draw = xxh3_64_intdigest(self._drawn_by(row, asked), seed)
-                    self._keys.add(file, xxh3_128_digest(row.canonical), asked, draw, number, offset)
+                    self._keys.add(file, xxh3_128_digest(canonical), asked, draw, number, offset)
                     self.tally.measure(row)
-                    yield number, offset, row
-                self.rows_seen[file] += 1
+                    yield number, offset, row, canonical
                 offset += len(line) + 1
                 number += 1
+
+    @staticmethod
+    def _row(line: bytes | Refused, form: Format) -> tuple[Row | None, Iterable[str]]:
+        if isinstance(line, Refused):
+            return None, (line.code,)
+        if not line or line.isspace():
+            return None, ("blank_line",)
+        row, codes = read_row(line, form)
+        return row, sorted(codes) if codes else ()
 
     def _drawn_by(self, row: Row, asked: bytes) -> bytes:
         group = self._recipe.data.group
