@@ -28,7 +28,9 @@ class ProblemGroup(Frozen):
     count: int
     file: str = Field(description="train, eval or recipe")
     rows: tuple[int, ...] = Field(description="first rows affected, at most 20; empty if not about a row")
-    offsets: tuple[int, ...] = Field(default=(), description="of those rows in the file, decompressed, from 0, in bytes")
+    offsets: tuple[int, ...] = Field(
+        default=(), description="of those rows in the file, decompressed, from 0, in bytes"
+    )
     message: str
     fix: str
 

@@ -41,7 +41,7 @@ CODES: dict[str, Code] = {
     ),
     "empty_dataset": _error("The file has no rows.", "Upload a file with at least 10 rows."),
     "not_utf8": _error(
-        "The file is not UTF-8 text; it looks like UTF-16 or binary data.",
+        "The file is not UTF-8 text; it looks like UTF-16, an archive or other binary data.",
         "Save it as UTF-8 (in Excel: CSV UTF-8; in PowerShell: -Encoding utf8).",
     ),
     "bad_gzip": _error(

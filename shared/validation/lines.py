@@ -27,7 +27,8 @@ Block = tuple[int, int, list[bytes | Refused]]
 
 _GZIP = b"\x1f\x8b"
 _UTF8_MARK = b"\xef\xbb\xbf"
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+# UTF-16, and what people upload by mistake: zip (Excel too), bzip2, xz, Zstandard, Parquet, PDF.
+_NO_TEXT = (b"\xff\xfe", b"\xfe\xff", b"PK\3\4", b"BZh", b"\xfd7zX", b"\x28\xb5\x2f\xfd", b"PAR1", b"%PDF")
 _PIECE_BYTES = 2**20
 _STEP_BYTES = 2**16
 
@@ -122,7 +123,7 @@ def _refuse_bomb(read: int, written: int) -> None:
 
 def _split(chunks: Iterator[bytes]) -> Iterator[Block]:
     first = next(chunks, b"")
-    if first.startswith(_UTF16_MARKS) or b"\0" in first[:4]:
+    if first.startswith(_NO_TEXT) or b"\0" in first[:4]:
         raise Unreadable("not_utf8")
     offset = len(_UTF8_MARK) if first.startswith(_UTF8_MARK) else 0
     number = 1
