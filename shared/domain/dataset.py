@@ -61,6 +61,15 @@ class Report(Frozen):
     eval_source: str = Field(description="file (the project's eval*.jsonl) or carved (seeded share of train)")
 
 
+class Policy(Frozen):
+    """What decided which row went where."""
+
+    eval_source: str = "file"
+    holdout: float | None = Field(default=None, description="share carved out; none with a held-out file")
+    group: str | None = Field(default=None, description="row field whose equal values stay on one side")
+    seed: int | None = None
+
+
 class CuratedVersion(Frozen):
     """`curated/<project>/<version>/`: train.jsonl, eval.jsonl, manifest.json (this), report.json.
 
@@ -73,6 +82,12 @@ class CuratedVersion(Frozen):
     train_rows: int
     eval_rows: int
     characters_max: int
+    rows_read: int = Field(default=0, description="of both files, blank lines not counted")
+    rows_dropped: int = Field(default=0, description="read and in neither file of the version")
+    format: str = "chat"
+    container: str = "jsonl"
+    policy: Policy = Policy()
+    validator: str = Field(default="", description="version of the code that read the rows")
 
 
 class ValidationOutcome(Frozen):

@@ -29,8 +29,8 @@ def detect(sources: Sequence[Source]) -> Format | None:
     shapes = [shape for source in sources if (shape := shape_of(source))]
     if not shapes:
         return None
-    most = Counter(shapes_name(shape) for shape in shapes).most_common(1)[0][0]
-    form = next(shape for shape in shapes if shapes_name(shape) == most)
+    most = Counter(_shape_key(shape) for shape in shapes).most_common(1)[0][0]
+    form = next(shape for shape in shapes if _shape_key(shape) == most)
     return _of_fields(form, sources)
 
 
@@ -40,7 +40,7 @@ def chosen(name: str, sources: Sequence[Source]) -> Format:
     return _of_fields(matching[0] if matching else FORMATS[name], sources)
 
 
-def shapes_name(form: Format) -> tuple[str, ...]:
+def _shape_key(form: Format) -> tuple[str, ...]:
     return (form.name, *form.mapping)
 
 
@@ -172,7 +172,8 @@ def _tool(tool: Any) -> Any:
 
 
 def _preference(source: Source) -> Source | str:
-    return _needs("preference", "input", "preferred_output", "non_preferred_output")(source) or source
+    why = _needs("preference", "input", "preferred_output", "non_preferred_output")(source)
+    return why or (source if type(source["input"]) is dict else "data_type")
 
 
 _PROMPTS = ("prompt", "question", "instruction")

@@ -86,11 +86,7 @@ def _read_reinforcement(source: dict[str, Any], codes: set[str]) -> Row:
 
 
 def _read_preference(source: dict[str, Any], codes: set[str]) -> Row:
-    question = source.pop("input")
-    if type(question) is not dict:
-        codes.add("data_type")
-        question = {"messages": [{}]}
-    asked, messages = _dialogue(question, codes, item=False)
+    asked, messages = _dialogue(source.pop("input"), codes, item=False)
     outputs = {}
     for name in ("preferred_output", "non_preferred_output"):
         outputs[name] = read_messages(source.pop(name), codes)

@@ -68,6 +68,7 @@ class Validated:
     report: Report
     recipe: Recipe | None
     version: str | None
+    rows_read: int  # of both files, blank lines not counted
 
 
 def validate(
@@ -109,7 +110,7 @@ def validate(
         statistics=statistics,
         eval_source="carved" if evaluation is None else "file",
     )
-    return Validated(report, recipe, check.tally.version() if report.passed else None)
+    return Validated(report, recipe, check.tally.version() if report.passed else None, sum(check.rows_seen.values()))
 
 
 def _check_names(project: str, file_name: str, findings: Findings) -> None:
