@@ -1,4 +1,4 @@
-"""Collects problems: grouped by code and file, counted, with a few row numbers, in bounded memory."""
+"""Collects problems: grouped by code and file, counted, with a few row numbers and offsets, in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ ROWS_SHOWN = 20
 class _Group:
     count: int = 0
     rows: list[int] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
 
 
 class Findings:
@@ -22,13 +23,14 @@ class Findings:
     def __init__(self) -> None:
         self._groups: dict[tuple[str, str, str], _Group] = {}
 
-    def add(self, code: str, file: str, row: int | None = None, detail: str = "") -> None:
-        """Count one occurrence of a code of `CODES`. `row` is the line number, from 1."""
+    def add(self, code: str, file: str, row: int | None = None, offset: int = 0, *, detail: str = "") -> None:
+        """Count one occurrence of a code of `CODES`. `row` is the line's number, from 1; `offset` that of its start."""
         assert code in CODES, code
         group = self._groups.setdefault((code, file, detail), _Group())
         group.count += 1
         if row is not None and len(group.rows) < ROWS_SHOWN:
             group.rows.append(row)
+            group.offsets.append(offset)
 
     @property
     def failed(self) -> bool:
@@ -43,6 +45,7 @@ class Findings:
                 count=group.count,
                 file=file,
                 rows=tuple(group.rows),
+                offsets=tuple(group.offsets),
                 message=CODES[code].message.replace("{detail}", detail),
                 fix=CODES[code].fix,
             )

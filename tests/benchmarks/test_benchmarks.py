@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import latency, rendering, service_bus, stores, transitions, validation
+from benchmarks import latency, rendering, service_bus, stores, transitions, validation, validation_large
 from benchmarks.measure import Row, percentile
 from tests.emulators.servers import cosmos_url
 
@@ -63,7 +63,11 @@ def test_rendering_is_measured_beside_the_bare_tokenizer() -> None:
 def test_validation_is_measured_beside_a_parser_and_a_checker() -> None:
     rows = validation.run(rows=20, large_mb=0.1, memory_mb=(0.1,))
     assert_whole(rows)
-    assert {row.rival for row in rows} == {validation.PARSER, validation.CHECKER}
+    assert {row.rival for row in rows} == {validation.PARSER, validation.PLAIN_CHECKER, validation.CHECKER}
+
+
+def test_large_validation_is_measured_alone() -> None:
+    assert [row.unit for row in validation_large.run(rows=20, memory_mb=0.1)] == ["s", "MB"]
 
 
 @pytest.mark.parametrize(
