@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import latency, rendering, service_bus, stores, transitions, validation, validation_large
+from benchmarks import content, latency, rendering, service_bus, stores, transitions, validation, validation_large
 from benchmarks.measure import Row, percentile
 from tests.emulators.servers import cosmos_url
 
@@ -83,6 +83,12 @@ def test_large_validation_is_measured_alone() -> None:
 )
 def test_the_checker_beside_ours_finds_what_the_cookbook_names(row: object, code: str) -> None:
     assert validation.cookbook_problems([row])[code] == 1
+
+
+def test_the_content_scan_is_measured_by_kind_of_row_and_by_part() -> None:
+    rows = content.run(rows=9)
+    assert len([row for row in rows if row.name.startswith("content scan")]) == 4
+    assert all(row.value > 0 for row in rows)
 
 
 def test_generated_rows_have_nothing_wrong(tmp_path: Path) -> None:

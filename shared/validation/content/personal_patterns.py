@@ -396,7 +396,7 @@ DETECTORS = (
     Detector(
         "medical_record_number",
         "MRN",
-        r"(?i)\bmrn\b|med[a-z]*\.? rec|hospital n|hosp\.? n|hospital id|patient (id|n)|chart n",
+        r"(?i)\bmrn\b|med[a-z]*\.? rec|(hospital|hosp\.?|patient|chart) (id|no\b|nr|num)",
         _labelled(_MRN),
     ),
     Detector("us_ssn", "SSN", r"\d{3}-\d\d-\d{4}|(?i:\bssn\b|social security|soc\.? sec)", _us_ssns),

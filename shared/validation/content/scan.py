@@ -39,7 +39,7 @@ class _Group:
 class ContentScan:
     """Give it every row, the held-out part first, then ask for `findings`.
 
-    Memory does not grow with the number of rows: about 25 MB for each part, 6 MB for prompts and answers, 15 MB for
+    Memory does not grow with the number of rows: about 16 MB for each part, 5 MB for prompts and answers, up to 35 MB for
     odd tokens, and 100 bytes for each different value that was redacted (at most 200,000 of a kind).
     `special_tokens` are those of the base model, `indexed_rows_bits` sets how many rows near copies are sought in.
     """

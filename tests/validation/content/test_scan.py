@@ -149,7 +149,7 @@ def test_an_index_forgets_the_oldest_rows_and_does_not_grow() -> None:
         index.add(one, number, number)
     assert index.match(rows[0]) is None
     assert index.match(rows[-1]) == near_duplicates.Match(200, 200, True)
-    assert len(index._low) == 60 * 64
+    assert len(index._low) == 40 * 64
 
 
 def test_two_answers_to_one_prompt_are_a_contradiction() -> None:
