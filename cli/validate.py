@@ -24,7 +24,6 @@ from shared.domain.dataset import Report
 from shared.domain.errors import PermanentFailure
 from shared.domain.planning import estimate_cost, resolve
 from shared.domain.recipe import AUTO, Recipe, ResolvedRecipe
-from shared.domain.tokens import TokenStatistics
 from shared.rendering import read_bundle_folder
 from shared.rendering.check import LengthPolicy
 from shared.rendering.facts import TokenFacts
@@ -65,8 +64,7 @@ def validate_file(
         if tokenizer is not None:
             facts = _counted(tokenizer, validated.recipe, files, preview, advance)
             report = _with_token_problems(report, facts)
-    tokens = facts.statistics() if facts else None
-    plan = _plan(validated.recipe, report, tokens)
+    plan = _plan(validated.recipe, report, facts)
     if as_json:
         print(json.dumps(_document(report, facts, plan), indent=2))
     else:
@@ -134,7 +132,7 @@ def _with_token_problems(report: Report, facts: TokenFacts) -> Report:
     return report.model_copy(update={"problems": tuple(problems), "passed": passed})
 
 
-def _plan(recipe: Recipe | None, report: Report, tokens: TokenStatistics | None) -> Plan | None:
+def _plan(recipe: Recipe | None, report: Report, facts: TokenFacts | None) -> Plan | None:
     """What the run would be; None for data that would be rejected."""
     if recipe is None or not report.passed:
         return None
@@ -144,14 +142,14 @@ def _plan(recipe: Recipe | None, report: Report, tokens: TokenStatistics | None)
         PROJECT,
         train_rows=rows.train_rows,
         characters_max=rows.characters_max,
-        tokens_max=tokens.tokens_max if tokens else None,
+        tokens_max=facts.longest() if facts else None,
     )
     estimate = estimate_cost(
         resolved,
         train_rows=rows.train_rows,
         eval_rows=rows.eval_rows,
         characters_mean=rows.characters_mean,
-        tokens_mean=tokens.tokens_mean if tokens else None,
+        tokens_mean=facts.statistics().tokens_mean if facts else None,
     )
     return resolved, estimate
 

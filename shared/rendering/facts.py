@@ -33,6 +33,7 @@ class TokenFacts:
         self._batch: list[tuple[str, int, Row]] = []
         self._characters = 0
         self._previews = previews
+        self._longest = 0
         self.preview: list[PreviewRow] = []
 
     def add(self, file: str, number: int, row: Row, characters: int) -> None:
@@ -63,6 +64,11 @@ class TokenFacts:
         self._flush()
         return self._tally.statistics()
 
+    def longest(self) -> int:
+        """Tokens of the longest kept row of either file: what a run's `max_length_tokens` must hold."""
+        self._flush()
+        return self._longest
+
     def _flush(self) -> None:
         batch, self._batch, self._characters = self._batch, [], 0
         judged = self._check.rows([row for _, _, row in batch])
@@ -72,6 +78,7 @@ class TokenFacts:
                 group.count += 1
                 if len(group.rows) < ROWS_SHOWN:
                     group.rows.append(number)
+            self._longest = max(self._longest, tokens.kept)
             if file == "train":
                 self._tally.add(tokens)
             if tokens.kept and len(self.preview) < self._previews:

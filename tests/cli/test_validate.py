@@ -95,6 +95,16 @@ def test_rows_are_counted_in_tokens_and_shown_with_what_is_learned(
     assert "\u27e6A bolt of 0 mm.<|im_end|>\u27e7" in capsys.readouterr().out
 
 
+def test_the_plan_holds_a_held_out_row_that_is_longer_than_any_training_row(
+    droptune: Cli, capsys: pytest.CaptureFixture[str], tmp_path: Path, good: Path, qwen: Path
+) -> None:
+    long = {"messages": [said("user", "Which?"), said("assistant", "A bolt. " * 200)]}
+    held_out = write(tmp_path / "eval.jsonl", [*(row(number) for number in range(100, 130)), long])
+    _, report = asked(droptune, capsys, str(good), "--eval", str(held_out), "--tokenizer", str(qwen))
+    assert report["tokens"]["tokens_max"] < 100
+    assert report["plan"]["recipe"]["hyperparameters"]["max_length_tokens"] >= 600
+
+
 def test_what_only_the_tokenizer_can_find_rejects_by_line_number(
     droptune: Cli, capsys: pytest.CaptureFixture[str], tmp_path: Path, good: Path, qwen: Path
 ) -> None:
