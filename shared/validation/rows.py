@@ -39,13 +39,14 @@ def read_row(line: bytes, form: Format = CHAT) -> tuple[Row | None, Collection[s
     if type(source) is not dict:
         return None, ("data_type",)
     if len(source) == 1 and form.name == "chat":  # most files: spared what other rows need
-        messages = source.get("messages")
+        messages: Any = source.get("messages")
         colons = colons_of_plain(messages)
         if colons and messages[-1]["role"] == "assistant":
             code = lost_key(line, colons + 1)
             if code:
                 return None, (code,)
-            source["item"] = item = {}
+            item: dict[str, Any] = {}
+            source["item"] = item
             return Row(source, item, messages), ()
     return _read_any(line, source, form)
 
@@ -60,7 +61,7 @@ def _read_any(line: bytes, source: dict[str, Any], form: Format) -> tuple[Row | 
         return None, (code,)
     codes: set[str] = set()
     found = form.convert(source)
-    if type(found) is str:
+    if isinstance(found, str):
         return None, (found,)
     row = _READERS[form.kind](found, codes)
     return (None if codes - _WARNINGS else row), codes
