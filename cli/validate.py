@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -29,8 +28,6 @@ from shared.rendering.check import LengthPolicy
 from shared.rendering.facts import TokenFacts
 from shared.validation import Validated, spooled_sink, validate
 from shared.validation.codes import MAX_RECIPE_BYTES
-from shared.validation.lines import Unreadable, read_lines
-from shared.validation.rows import read_row
 
 CHUNK_BYTES = 1 << 20
 PROJECT = "local"
@@ -58,12 +55,10 @@ def validate_file(
     if preview and tokenizer is None:
         raise typer.BadParameter("a preview needs --tokenizer")
     files = [file, *([held_out] if held_out else [])]
-    with _progress(files, passes=2 if tokenizer else 1) as advance:
-        validated = _validated(file, held_out, recipe, advance)
-        report, facts = validated.report, None
-        if tokenizer is not None:
-            facts = _counted(tokenizer, validated.recipe, files, preview, advance)
-            report = _with_token_problems(report, facts)
+    count_tokens = _counter(tokenizer, preview) if tokenizer else None
+    with _progress(files) as advance:
+        validated = _validated(file, held_out, recipe, count_tokens, advance)
+    report, facts = validated.report, validated.tokens
     plan = _plan(validated.recipe, report, facts)
     if as_json:
         print(json.dumps(_document(report, facts, plan), indent=2))
@@ -73,7 +68,13 @@ def validate_file(
         raise typer.Exit(Exit.REFUSED)
 
 
-def _validated(file: Path, held_out: Path | None, recipe: Path | None, advance: Advance) -> Validated:
+def _validated(
+    file: Path,
+    held_out: Path | None,
+    recipe: Path | None,
+    count_tokens: Callable[[Recipe], TokenFacts] | None,
+    advance: Advance,
+) -> Validated:
     with spooled_sink() as sink:
         return validate(
             _chunks(file, advance),
@@ -83,6 +84,7 @@ def _validated(file: Path, held_out: Path | None, recipe: Path | None, advance: 
             file_name=file.name,
             default_base_model=DEFAULT_BASE_MODEL,
             sink=sink,
+            count_tokens=count_tokens,
         )
 
 
@@ -99,37 +101,20 @@ def _head(path: Path, count: int) -> bytes:
         return file.read(count)
 
 
-def _counted(folder: Path, recipe: Recipe | None, files: list[Path], previews: int, advance: Advance) -> TokenFacts:
-    """The rows without errors, in tokens."""
+def _counter(folder: Path, previews: int) -> Callable[[Recipe], TokenFacts]:
+    """Counts rows in tokens of the bundle in a folder, up to the recipe's longest row."""
     try:
         bundle = read_bundle_folder(folder)
     except PermanentFailure as error:
         print(f"{folder}: {error.problem.message}", file=sys.stderr)
         raise typer.Exit(Exit.REFUSED) from error
-    assumed = recipe or Recipe(base_model=DEFAULT_BASE_MODEL)
-    wanted = assumed.method.hyperparameters.max_length_tokens
-    limit = find_entry(assumed.base_model).context_tokens if wanted == AUTO else wanted
-    facts = TokenFacts(bundle, LengthPolicy(limit, assumed.data.over_length), previews)
-    for name, path in zip(("train", "eval"), files, strict=False):
-        for number, line in _lines(_chunks(path, advance)):
-            row, _ = read_row(line)
-            if row is not None:
-                facts.add(name, number, orjson.loads(row.canonical), row.characters)
-    return facts
 
+    def count(recipe: Recipe) -> TokenFacts:
+        wanted = recipe.method.hyperparameters.max_length_tokens
+        limit = find_entry(recipe.base_model).context_tokens if wanted == AUTO else wanted
+        return TokenFacts(bundle, LengthPolicy(limit, recipe.data.over_length), previews)
 
-def _lines(chunks: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Until the file cannot be read on; the report says so already."""
-    try:
-        yield from ((number, line) for number, line in enumerate(read_lines(chunks), start=1) if line)
-    except Unreadable:
-        return
-
-
-def _with_token_problems(report: Report, facts: TokenFacts) -> Report:
-    problems = sorted((*report.problems, *facts.problems()), key=lambda group: group.severity != "error")
-    passed = report.passed and all(group.severity != "error" for group in problems)
-    return report.model_copy(update={"problems": tuple(problems), "passed": passed})
+    return count
 
 
 def _plan(recipe: Recipe | None, report: Report, facts: TokenFacts | None) -> Plan | None:
@@ -177,10 +162,10 @@ def _show(console: Console, report: Report, facts: TokenFacts | None, plan: Plan
 
 
 @contextmanager
-def _progress(files: list[Path], passes: int) -> Iterator[Advance]:
+def _progress(files: list[Path]) -> Iterator[Advance]:
     """A bar on stderr while bytes are read, gone at the end; none where nobody looks."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(files[0].name, total=passes * sum(path.stat().st_size for path in files))
+        task = progress.add_task(files[0].name, total=sum(path.stat().st_size for path in files))
         yield lambda count: progress.advance(task, count)

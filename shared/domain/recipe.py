@@ -57,6 +57,9 @@ class Data(Part):
         default="reject",
         description="rows beyond max_length_tokens: refuse the data, leave them out, or cut them",
     )
+    personal_data: Literal["block", "redact", "allow"] = Field(
+        default="block", description="what is done with personal data that is found: see docs/validation-content.md"
+    )
     holdout: Annotated[float, Field(gt=0, lt=0.5)] = Field(
         default=0.1, description="share carved out, seeded, when the project has no eval*.jsonl"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from shared.domain.dataset import ProblemGroup
@@ -22,6 +23,11 @@ class Findings:
 
     def __init__(self) -> None:
         self._groups: dict[tuple[str, str, str], _Group] = {}
+        self._of_others: list[ProblemGroup] = []
+
+    def take(self, groups: Iterable[ProblemGroup]) -> None:
+        """What another check of the same data counted."""
+        self._of_others += groups
 
     def add(self, code: str, file: str, row: int | None = None, offset: int = 0, *, detail: str = "") -> None:
         """Count one occurrence of a code of `CODES`. `row` is the line's number, from 1; `offset` that of its start."""
@@ -34,7 +40,9 @@ class Findings:
 
     @property
     def failed(self) -> bool:
-        return any(CODES[code].severity == "error" for code, _, _ in self._groups)
+        return any(CODES[code].severity == "error" for code, _, _ in self._groups) or any(
+            group.severity == "error" for group in self._of_others
+        )
 
     def problems(self) -> tuple[ProblemGroup, ...]:
         """Errors before warnings, each in order of first appearance."""
@@ -51,4 +59,4 @@ class Findings:
             )
             for (code, file, detail), group in self._groups.items()
         ]
-        return tuple(sorted(groups, key=lambda group: group.severity != "error"))
+        return tuple(sorted([*groups, *self._of_others], key=lambda group: group.severity != "error"))

@@ -150,6 +150,8 @@ def _sharegpt(source: Source) -> Source | str:
         return "data_type"
     tools = source.get("tools")
     if type(tools) is str:
+        if "\\u0000" in tools:
+            return "nul_character"
         try:
             tools = orjson.loads(tools or "[]")
         except orjson.JSONDecodeError:

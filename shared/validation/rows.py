@@ -64,7 +64,13 @@ def _read_any(line: bytes, source: dict[str, Any], form: Format) -> tuple[Row | 
     if isinstance(found, str):
         return None, (found,)
     row = _READERS[form.kind](found, codes)
-    return (None if codes - _WARNINGS else row), codes
+    if codes - _WARNINGS:
+        return None, codes
+    try:
+        row.canonical  # noqa: B018  # may nest deeper than the line did
+    except orjson.JSONEncodeError:
+        return None, ("invalid_json",)
+    return row, codes
 
 
 def _read_chat(source: dict[str, Any], codes: set[str]) -> Row:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -21,7 +21,9 @@ from shared.domain.errors import PermanentFailure
 from shared.domain.graders import template_fields
 from shared.domain.planning import check_budget, estimate_cost, resolve
 from shared.domain.recipe import NAME_PATTERN, Recipe
+from shared.rendering.facts import TokenFacts
 from shared.validation.codes import FEW_ROWS, MIN_ROWS
+from shared.validation.content.scan import ContentPolicy, ContentScan
 from shared.validation.findings import Findings
 from shared.validation.formats import CHAT, Format
 from shared.validation.intake import Intake, open_rows
@@ -69,6 +71,7 @@ class Validated:
     recipe: Recipe | None
     version: str | None
     rows_read: int  # of both files, blank lines not counted
+    tokens: TokenFacts | None = None
 
 
 def validate(
@@ -80,8 +83,11 @@ def validate(
     file_name: str,
     default_base_model: str,
     sink: Sink,
+    count_tokens: Callable[[Recipe], TokenFacts] | None = None,
 ) -> Validated:
     """Check a dataset and its recipe, and write the canonical rows to `sink`, both files rewound.
+
+    `count_tokens`: where the base model's tokenizer is at hand, the rows are counted in its tokens too.
 
     `train` and `evaluation` are the files in chunks of any size. Without `evaluation` a share of the training
     rows is held out. Row numbers in the report are line numbers from 1. Never raises for what is in the
@@ -91,12 +97,17 @@ def validate(
     _check_names(project, file_name, findings)
     recipe = read_recipe(recipe_text, default_base_model, findings)
     assumed = recipe or Recipe(base_model=default_base_model)
+    scan = ContentScan(ContentPolicy(personal_data=assumed.data.personal_data))
+    tokens = count_tokens(assumed) if count_tokens else None
     with Keys() as keys:
-        check = _Check(findings, assumed, sink, keys, named_csv=file_name.endswith(_CSV_ENDS))
+        check = _Check(findings, assumed, sink, keys, scan, tokens, named_csv=file_name.endswith(_CSV_ENDS))
         if evaluation is None:
             check.carve(train)
         else:
             check.both(train, evaluation)
+    findings.take(scan.findings())
+    if tokens:
+        findings.take(tokens.problems())
     statistics = check.tally.statistics()
     _check_sizes(check, assumed, findings)
     if recipe is not None and not findings.failed:
@@ -110,7 +121,10 @@ def validate(
         statistics=statistics,
         eval_source="carved" if evaluation is None else "file",
     )
-    return Validated(report, recipe, check.tally.version() if report.passed else None, sum(check.rows_seen.values()))
+    rows_read = sum(check.rows_seen.values())
+    return Validated(
+        report, recipe, check.tally.version() if report.passed else None, sum(check.rows_seen.values()), tokens
+    )
 
 
 def _check_names(project: str, file_name: str, findings: Findings) -> None:
@@ -189,8 +203,19 @@ class _Tally:
 class _Check:
     """One pass over the files."""
 
-    def __init__(self, findings: Findings, recipe: Recipe, sink: Sink, keys: Keys, *, named_csv: bool) -> None:
+    def __init__(
+        self,
+        findings: Findings,
+        recipe: Recipe,
+        sink: Sink,
+        keys: Keys,
+        scan: ContentScan,
+        tokens: TokenFacts | None,
+        *,
+        named_csv: bool,
+    ) -> None:
         self.tally = _Tally(sink)
+        self._scan, self._tokens = scan, tokens
         self.rows_seen = {"train": 0, "eval": 0}
         self.form: Format | None = None
         self.container = "jsonl"
@@ -260,6 +285,7 @@ class _Check:
                     add(code, file, number, offset)
                     self.rows_seen[file] -= code == "blank_line"
                 if row is not None:
+                    self._read_content(row, form, file, number)
                     canonical = row.canonical
                     asked = xxh3_128_digest(question_and_answer(row))
                     draw = xxh3_64_intdigest(self._drawn_by(row, asked), seed)
@@ -268,6 +294,18 @@ class _Check:
                     yield number, offset, row, canonical
                 offset += len(line) + 1
                 number += 1
+
+    def _read_content(self, row: Row, form: Format, file: File, number: int) -> None:
+        """What the row says, redacted if the recipe wants it so, then in tokens of what is left."""
+        if form.kind != "chat":
+            return  # refused anyway: no method for it is built
+        messages, item = self._scan.row(number, file, row.messages), self._scan.item(number, file, row.item)
+        if messages is not row.messages:
+            row.messages = row.document["messages"] = messages
+        if item is not row.item:
+            row.item = row.document["item"] = item
+        if self._tokens:
+            self._tokens.add(file, number, row.document, characters(row))
 
     @staticmethod
     def _row(line: bytes | Refused, form: Format) -> tuple[Row | None, Iterable[str]]:

@@ -67,6 +67,10 @@ LINES: dict[str, tuple[bytes, str]] = {
     "an unknown escape": (rb'{"messages": "\x41"}', "invalid_json"),
     "a short escape": (rb'{"messages": "\u12"}', "invalid_json"),
     "nested 255 deep": (b'{"messages": ' + b"[" * 255 + b"]" * 255 + b"}", "invalid_json"),
+    "a field nested so deep that it fits no more": (
+        chat(USER, ANSWER)[:-1] + b', "x": ' + b"[" * 253 + b"]" * 253 + b"}",
+        "invalid_json",
+    ),
     "nested 100,000 deep": (b"[" * 100_000, "invalid_json"),
     "objects nested 100,000 deep": (b'{"a":' * 100_000, "invalid_json"),
     "a vertical tab between tokens": (b'{"messages":\x0b[]}', "invalid_json"),

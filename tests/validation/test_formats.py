@@ -170,6 +170,12 @@ BAD = {
         "unrecognized_role",
     ),
     "tools that are no JSON": ("ShareGPT", {"conversations": TURNS, "tools": "{"}, "bad_tools"),
+    "tools nested too deep": (
+        "ShareGPT",
+        {"conversations": TURNS, "tools": json.dumps([{"name": "f", "x": json.loads("[" * 300 + "]" * 300)}])},
+        "invalid_json",
+    ),
+    "a NUL in tools": ("ShareGPT", {"conversations": TURNS, "tools": r'[{"name": "\u0000"}]'}, "nul_character"),
     "a question last": ("ShareGPT", {"conversations": TURNS[:1]}, "example_missing_assistant_message"),
     "an output that is a question": ("preference", {**PREFERENCE, "preferred_output": [ASKED]}, "bad_output"),
     "equal outputs": ("preference", {**PREFERENCE, "preferred_output": OTHER}, "equal_outputs"),

@@ -17,6 +17,8 @@ from shared.validation.content.slots import key_of
 from shared.validation.content.texts import MESSAGE_FORM, texts_of, with_texts
 
 ROWS_SHOWN = 20
+# Of a question and of an answer: the words of a row of megabytes would take a hundred of them.
+COMPARED_CHARACTERS = 100_000
 Part = Literal["train", "eval"]
 Messages = list[dict[str, Any]]
 
@@ -39,8 +41,8 @@ class _Group:
 class ContentScan:
     """Give it every row, the held-out part first, then ask for `findings`.
 
-    Memory does not grow with the number of rows: about 16 MB for each part, 5 MB for prompts and answers, up to 35 MB for
-    odd tokens, and 100 bytes for each different value that was redacted (at most 200,000 of a kind).
+    Memory does not grow with the number of rows: about 16 MB for each part, 5 MB for prompts and answers, up to 35 MB
+    for odd tokens, and 100 bytes for each different value that was redacted (at most 200,000 of a kind).
     `special_tokens` are those of the base model, `indexed_rows_bits` sets how many rows near copies are sought in.
     """
 
@@ -125,7 +127,7 @@ class ContentScan:
         asked = [message for message in messages[:-1] if message["role"] != "system"]
         prompt = "\n".join(message["content"] for message in asked)
         answer = messages[-1]["content"]
-        prompt_words, answer_words = prompt.lower().split(), answer.lower().split()
+        prompt_words, answer_words = (text[:COMPARED_CHARACTERS].lower().split() for text in (prompt, answer))
         if not prompt_words and not answer_words:
             return  # only tool calls
         prompt_key, answer_key = key_of(" ".join(prompt_words)), key_of(" ".join(answer_words))
