@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from functools import cache
 from typing import Any
 
 import azure.functions as func
@@ -11,6 +10,7 @@ import orjson
 
 from shared.domain.errors import InvalidInput
 from shared.domain.events import parse_event
+from shared.once import once
 from shared.pipeline import BY_NAME
 from shared.ports import Message
 from shared.runner import EARLY, RETRY, Handled, Runner
@@ -22,7 +22,7 @@ CONNECTION = "ServiceBusConnection"
 QUARANTINE = "quarantine"
 
 
-@cache
+@once
 def runner() -> Runner:
     return Runner(services())
 

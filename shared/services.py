@@ -12,6 +12,7 @@ from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from shared.embedded.store import SqliteRunStore
+from shared.once import once
 from shared.pipeline import TOPOLOGY
 from shared.ports import BlobStore, Channel, Config, EventBus, RunStore, Services
 from shared.settings import Settings, load_settings, path_of
@@ -112,7 +113,7 @@ def _split(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-@cache
+@once
 def services() -> Services:
     """The process's services, built on first use: importing the app must work with nothing configured."""
     return build_services(load_settings())

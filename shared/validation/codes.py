@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 MIN_ROWS = 10
 FEW_ROWS = 50
-MAX_ROW_BYTES = 4 * 2**20
+MAX_ROW_BYTES = 3 * 2**20
 MAX_DECOMPRESSED_BYTES = 16 * 2**30
 MAX_RATIO = 300
 RATIO_FROM_BYTES = 64 * 2**20

@@ -50,7 +50,7 @@ FILES: dict[str, Callable[[], Iterable[bytes]]] = {
     "empty objects up to the limit": lambda: [filled(b'{"x":[', b"{}", b"]}")],
     "keys up to the limit": lambda: [keys()],
     "messages up to the limit": lambda: [filled(b'{"messages":[', b"{}", b"]}")],
-    "twenty rows of 4 MB": lambda: repeat(filled(b'{"x":[', b"{}", b"]}") + b"\n", 20),
+    "twenty rows up to the limit": lambda: repeat(filled(b'{"x":[', b"{}", b"]}") + b"\n", 20),
     "two million blank lines": lambda: repeat(b"\n" * 10_000, 200),
     "a gzip bomb of 1 GB": bomb,
     "a bomb of many members": lambda: repeat(gzip.compress(b" " * 10_000_000, compresslevel=9), 2000),

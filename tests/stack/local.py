@@ -108,7 +108,9 @@ class LocalStack:
         return killed
 
     def get(self, path: str) -> Any:
-        return self._http.get(f"{self.url}{path}").raise_for_status().json()
+        answer = self._http.get(f"{self.url}{path}")
+        assert answer.status_code == 200, f"{answer.text}\n{stack.tail(self.root / 'logs' / 'host.log', 60)}"
+        return answer.json()
 
     def drop(self, project: str, name: str, text: bytes) -> None:
         """As a person would copy it; the name appears with the content complete."""
