@@ -122,9 +122,7 @@ def validate(
         eval_source="carved" if evaluation is None else "file",
     )
     rows_read = sum(check.rows_seen.values())
-    return Validated(
-        report, recipe, check.tally.version() if report.passed else None, sum(check.rows_seen.values()), tokens
-    )
+    return Validated(report, recipe, check.tally.version() if report.passed else None, rows_read, tokens)
 
 
 def _check_names(project: str, file_name: str, findings: Findings) -> None:
