@@ -21,6 +21,7 @@ import orjson
 from benchmarks.measure import REPOSITORY, Row, peak_memory_mb, run_child
 from local_stack.base_model import cached_base
 from local_stack.say import Say
+from shared.rendering.check import LengthPolicy
 from training_job.job import work_offline
 
 if TYPE_CHECKING:
@@ -97,8 +98,8 @@ def child(kind: str, base: Path, rows: Path, held_out: Path, steps: int, output:
     # As the trainer does for a tiny model. Two threads that wait for each other would measure the neighbours.
     torch.set_num_threads(1)
     tokenizer = _part("quantised").load_tokenizer(base)
-    encode = _part("chat_rows").encode_file
-    encoded, judged = (encode(file, tokenizer, MAX_TOKENS, "reject") for file in (rows, held_out))
+    bundle, policy = _part("chat_rows").bundle_of(tokenizer), LengthPolicy(MAX_TOKENS, "reject")
+    encoded, judged = (_part("chat_rows").encode_file(file, bundle, policy) for file in (rows, held_out))
     recipe = _recipe(len(encoded.rows))
     if kind == "droptune":
         trainer = _part("trainer").build_trainer(base, output, recipe, tokenizer, encoded, judged, steps)

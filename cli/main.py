@@ -19,8 +19,10 @@ from cli.endpoints import endpoints, rollback
 from cli.exit_codes import EXIT_BY_STATUS, EXIT_HELP, Exit
 from cli.follow import follow
 from cli.options import AsJson, RunId, Url, print_json
+from cli.report_view import report_view
+from cli.validate import validate_file
 from cli.verdict import verdict_view
-from cli.view import report_view, runs_table
+from cli.view import runs_table
 
 CHUNK_BYTES = 1 << 20
 NEW_RUN_WITHIN_S = 60.0
@@ -100,6 +102,7 @@ def cancel(run: RunId, url: Url = None) -> None:
 
 for command in (approve, deny, retry, endpoints, rollback, doctor):
     app.command()(command)
+app.command("validate")(validate_file)
 app.add_typer(dlq, name="dlq")
 
 

@@ -14,7 +14,6 @@ from cli.client import Progress
 from cli.follow import Update
 from cli.plot import plot
 from cli.verdict import gain_line, score_table
-from shared.domain.dataset import Report
 from shared.domain.run import Run, Status, Transition
 
 HAPPY_PATH = (
@@ -187,27 +186,3 @@ def runs_table(runs: Iterable[Run]) -> Table:
             f"{gain.mean:+.3f}" if gain else "",
         )
     return table
-
-
-def report_view(report: Report) -> Group:
-    """The validation report: the verdict, the counts, and each problem with its fix."""
-    verdict = Text("passed", style="bold green") if report.passed else Text("rejected", style="bold red")
-    counts = report.statistics
-    summary = Text(
-        f"format {report.format}; {counts.train_rows} training rows, {counts.eval_rows} held out "
-        f"({'from eval*.jsonl' if report.eval_source == 'file' else 'carved out of the training rows'}); "
-        f"{counts.messages_mean:.1f} messages and {counts.characters_mean:.0f} characters a row, "
-        f"longest {counts.characters_max}"
-    )
-    if not report.problems:
-        return Group(verdict, summary, Text("no problems found"))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", "problem", "count", "file", "rows", "what to do"):
-        table.add_column(column)
-    for group in report.problems:
-        style = "red" if group.severity == "error" else "yellow"
-        rows = ", ".join(map(str, group.rows)) + (" ..." if 0 < len(group.rows) < group.count else "")
-        what = Text.assemble((group.code, style), f"\n{group.message}")
-        severity = Text(group.severity, style=style)
-        table.add_row(severity, what, str(group.count), group.file, rows, Text(group.fix))
-    return Group(verdict, summary, table)

@@ -13,6 +13,7 @@ from shared.ports import BlobStore
 
 _DATASTORE, _PATHS = "azureml://datastores/", "/paths/"
 TOKENIZER, CONFIG, TEMPLATE = "tokenizer.json", "config.json", "chat_template.jinja"
+TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
 def base_model_checks(blobs: BlobStore, default: str) -> Iterator[Check]:
@@ -30,6 +31,17 @@ def _folder(asset: str) -> str | None:
         return None
     container, _, path = asset.removeprefix(_DATASTORE).partition(_PATHS)
     return f"{container}/{path.rstrip('/')}/"
+
+
+def bundle_files(entry: BaseModelEntry, blobs: BlobStore) -> dict[str, str]:
+    """Path and etag of the files that say how a base model reads text: its bundle's, else its own; empty if neither."""
+    for folder in (entry.tokenizer, _folder(entry.asset) if entry.asset else None):
+        if folder is not None:
+            names = (TOKENIZER, TOKENIZER_CONFIG, TEMPLATE)
+            found = {path: info.etag for path in (f"{folder}{name}" for name in names) if (info := blobs.info(path))}
+            if f"{folder}{TOKENIZER}" in found:
+                return found
+    return {}
 
 
 def _weights(entry: BaseModelEntry, folder: str | None, blobs: BlobStore, *, needed: bool) -> Check:
@@ -75,7 +87,7 @@ def template_sha256(blobs: BlobStore, folder: str) -> str | None:
     """Of a model folder's chat template, in a file of its own or in the tokenizer's configuration."""
     text = _read(blobs, f"{folder}{TEMPLATE}")
     if text is None:
-        configuration = _read(blobs, f"{folder}tokenizer_config.json")
+        configuration = _read(blobs, f"{folder}{TOKENIZER_CONFIG}")
         template = orjson.loads(configuration).get("chat_template") if configuration else None
         text = template.encode() if isinstance(template, str) else None
     return hashlib.sha256(text).hexdigest() if text else None

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from training_job.chat_rows import IGNORED, Row, encode_row, normalised, render
+from shared.rendering import Bundle, normalised
+from training_job.chat_rows import IGNORED, Row, encode_row
 from training_job.quantised import load_model
 
 if TYPE_CHECKING:
@@ -44,19 +45,19 @@ def last_assistant(row: Row) -> int | None:
     return indices[-1] if indices else None
 
 
-def question(tokenizer: PreTrainedTokenizerBase, row: Row, number: int) -> Question:
+def question(bundle: Bundle, row: Row, number: int) -> Question:
     """The row up to its last assistant message; a tool call's reference is the template's text of it."""
     index = last_assistant(row)
     assert index is not None
     before = row["messages"][:index]
-    prompt = render(tokenizer, normalised(before), row.get("tools"), ask=True)
-    ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    prompt = bundle.template.render(normalised(before), row.get("tools"), ask=True)
+    ids = bundle.tokenizer.encode(prompt, add_special_tokens=False).ids
     reference = row["messages"][index].get("content")
     if not reference:
         only_last = [{**m, "weight": 0} if m["role"] == "assistant" else m for m in before]
-        labels = encode_row(tokenizer, {**row, "messages": [*only_last, row["messages"][index]]}).labels
+        labels = encode_row(bundle, {**row, "messages": [*only_last, row["messages"][index]]}).labels
         trained = [label for label in labels if label != IGNORED]
-        reference = tokenizer.decode(trained, skip_special_tokens=True)
+        reference = bundle.tokenizer.decode(trained, skip_special_tokens=True)
     spoken = [message.get("content") or "" for message in before if message["role"] == "user"]
     return Question(number, spoken[-1] if spoken else "", list(ids), str(reference))
 

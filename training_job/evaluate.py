@@ -87,7 +87,8 @@ def evaluate(task: Task, tally: Tally) -> None:
     if mute:
         raise chat_rows.data_failure("no_reference", "without an assistant message", mute, held_out)
     tokenizer = quantised.load_tokenizer(task.candidate)
-    questions = [answers.question(tokenizer, row, n) for n, row in enumerate(rows, start=1)]
+    bundle = chat_rows.bundle_of(tokenizer)
+    questions = [answers.question(bundle, row, n) for n, row in enumerate(rows, start=1)]
     items = [{"answer": q.reference} | row.get("item", {}) for row, q in zip(rows, questions, strict=True)]
     tally.total_steps = len(questions) * len(task.models())
     said = Progress(task.output, tally)
@@ -98,7 +99,7 @@ def evaluate(task: Task, tally: Tally) -> None:
         )
         for name, folder in task.models().items()
     }
-    write_report(task.output, recipe, questions, items, given, chat_rows.template_sha256(tokenizer))
+    write_report(task.output, recipe, questions, items, given, bundle.template_sha256)
 
 
 class Progress:

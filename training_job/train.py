@@ -25,6 +25,7 @@ import orjson
 from shared.domain.catalogue import find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedHyperparameters, ResolvedRecipe
+from shared.rendering.check import LengthPolicy
 from training_job import checkpoints
 from training_job.curve import Curve
 from training_job.files import model_folder, sha256_of, write_json
@@ -33,6 +34,7 @@ from training_job.job import Tally, read_recipe, require, run_job, try_machine, 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from shared.rendering import Bundle
     from training_job.chat_rows import EncodedRows
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "tokenizers", "datasets")
@@ -80,13 +82,15 @@ def train(task: Task, tally: Tally) -> None:
     try_machine(recipe)
 
     from training_job import quantised
-    from training_job.chat_rows import encode_file, template_sha256
+    from training_job.chat_rows import bundle_of, encode_file
 
     tokenizer = quantised.load_tokenizer(task.base_model)
     limit = length_limit(recipe.hyperparameters, quantised.context_tokens(task.base_model))
-    over_length = recipe.recipe.data.over_length
-    rows = encode_file(files[0], tokenizer, limit, over_length)
-    held_out = encode_file(files[1], tokenizer, limit, over_length)
+    bundle, policy = bundle_of(tokenizer), LengthPolicy(limit, recipe.recipe.data.over_length)
+    require_same_reading(data_manifest, bundle)
+    rows, held_out = (encode_file(file, bundle, policy) for file in files[:2])
+    truncated = len(rows.truncated) + len(held_out.truncated)
+    print(f"{task.job_name}: {len(rows.dropped) + len(held_out.dropped)} rows left out, {truncated} cut", flush=True)
     tally.dropped_rows = len(rows.dropped) + len(held_out.dropped)
     tally.total_steps = total_steps(recipe.hyperparameters, len(rows.rows))
 
@@ -99,8 +103,21 @@ def train(task: Task, tally: Tally) -> None:
     finally:
         curve.close()
     merge(task, recipe, tokenizer)
-    manifest = model_manifest(task, recipe, data_manifest, identity, template_sha256(tokenizer), tally, curve)
+    manifest = model_manifest(task, recipe, data_manifest, identity, bundle, truncated, tally, curve)
     write_json(task.output / "model" / "manifest.json", manifest)
+
+
+def require_same_reading(data_manifest: dict[str, Any], bundle: Bundle) -> None:
+    """Refuse a base model that reads rows otherwise than the one they were validated for."""
+    validated_for = data_manifest.get("bundle_sha256")
+    if validated_for not in (None, bundle.sha256):
+        raise PermanentFailure(
+            FailureClass.RECIPE,
+            "tokenizer_differs",
+            f"the data was validated with tokenizer and template {validated_for[:12]}, "
+            f"the base model has {bundle.sha256[:12]}",
+            "base_model",
+        )
 
 
 def length_limit(hyperparameters: ResolvedHyperparameters, context: int | None) -> int:
@@ -189,7 +206,8 @@ def model_manifest(
     recipe: ResolvedRecipe,
     data_manifest: dict[str, Any],
     identity: checkpoints.Identity,
-    template: str,
+    bundle: Bundle,
+    truncated_rows: int,
     tally: Tally,
     curve: Curve,
 ) -> dict[str, Any]:
@@ -204,11 +222,13 @@ def model_manifest(
         "recipe": recipe.model_dump(mode="json"),
         "recipe_sha256": identity.recipe_sha256,
         "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
-        "template_sha256": template,
+        "template_sha256": bundle.template_sha256,
+        "tokenizer_bundle_sha256": bundle.sha256,
         "metrics": {
             "steps": tally.last_step,
             "trained_tokens": tally.trained_tokens,
             "dropped_rows": tally.dropped_rows,
+            "truncated_rows": truncated_rows,
             "loss_first": losses[0],
             "loss_last": losses[-1],
             "eval_loss": tally.eval_loss,

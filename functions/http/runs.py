@@ -88,7 +88,7 @@ async def get_run(
     """The run. With `wait_s` and If-None-Match: answers when it changes, or 304."""
     end = asyncio.get_running_loop().time() + wait_s
     while True:
-        run = await run_in_threadpool(_run, run_id)
+        run = await run_in_threadpool(find_run, run_id)
         etag = f'"{run.revision}"'
         if etag != if_none_match:
             response.headers["ETag"] = etag
@@ -101,7 +101,7 @@ async def get_run(
 @router.get("/{run_id}/events")
 def get_events(run_id: str, _: Reader) -> dict[str, Any]:
     """The facts published about the run, oldest first, as CloudEvents."""
-    _run(run_id)
+    find_run(run_id)
     entries = [stored.document for stored in services().store.list_partition(run_id, OUTBOX)]
     entries.sort(key=lambda entry: (entry["revision"], entry["created_at"]))
     # A copy sent for another try has an id of its own; the fact was stated once.
@@ -111,7 +111,7 @@ def get_events(run_id: str, _: Reader) -> dict[str, Any]:
 @router.get("/{run_id}/metrics")
 def get_metrics(run_id: str, _: Reader) -> dict[str, Any]:
     """The training job's curves so far, and how far it is."""
-    job = training_job_of(_run(run_id))
+    job = training_job_of(find_run(run_id))
     if job is None:
         return {"job": None, "series": {}, "progress": None}
     history = {key: services().launcher.metric_history(job.name, key) for key in (*CURVES, *PROGRESS)}
@@ -135,7 +135,7 @@ def training_job_of(run: Run) -> JobRef | None:
 @router.get("/{run_id}/report")
 def get_report(run_id: str, _: Reader) -> Report:
     """What validation found."""
-    _run(run_id)
+    find_run(run_id)
     report = read_model(services().blobs, paths.report(run_id), Report)
     if report is None:
         raise ApiError(404, "no_report", "the run has not been validated yet", run_id)
@@ -145,7 +145,7 @@ def get_report(run_id: str, _: Reader) -> Report:
 @router.get("/{run_id}/evaluation")
 def get_evaluation(run_id: str, _: Reader) -> dict[str, Any]:
     """Scores, verdict and sample answers."""
-    run = _run(run_id)
+    run = find_run(run_id)
     if run.evaluation is None:
         raise ApiError(404, "no_evaluation", "the run has not been evaluated yet", run_id)
     return {
@@ -158,7 +158,7 @@ def get_evaluation(run_id: str, _: Reader) -> dict[str, Any]:
 @router.post("/{run_id}/cancel", status_code=202)
 def cancel(run_id: str, caller: Operator) -> dict[str, str]:
     """Ask for the run to stop; it ends `cancelled` once its job is seen stopped."""
-    run = _run(run_id)
+    run = find_run(run_id)
     if run.terminal:
         raise ApiError(409, "run_finished", f"the run is {run.status.value}", run_id)
     runner().state(run, Fact(CancelRequested, by=caller.name))
@@ -184,7 +184,7 @@ def deny(run_id: str, caller: Approver, request: DecisionRequest | None = None) 
 
 
 def _awaiting_approval(run_id: str) -> Run:
-    run = _run(run_id)
+    run = find_run(run_id)
     if run.status is not Status.AWAITING_APPROVAL:
         raise ApiError(409, "not_awaiting_approval", f"the run is {run.status.value}", run_id)
     return run
@@ -197,7 +197,7 @@ def _comment(request: DecisionRequest | None) -> str:
 @router.post("/{run_id}/retry", status_code=202)
 def retry(run_id: str, caller: Operator) -> dict[str, str]:
     """Start another run with the file's present content. Asked twice before it exists, it is one run."""
-    run = _run(run_id)
+    run = find_run(run_id)
     if not run.terminal:
         raise ApiError(409, "run_not_finished", f"the run is {run.status.value}", run_id)
     if run.status is Status.DEPLOYED:
@@ -230,7 +230,8 @@ def _children(run: Run) -> int:
     return count
 
 
-def _run(run_id: str) -> Run:
+def find_run(run_id: str) -> Run:
+    """The run. Raises ApiError 404."""
     run = runner().load(run_id)
     if run is None:
         raise ApiError(404, "run_not_found", f"no run {run_id}", "run_id")

@@ -28,6 +28,9 @@ class ProblemGroup(Frozen):
     count: int
     file: str = Field(description="train, eval or recipe")
     rows: tuple[int, ...] = Field(description="first rows affected, at most 20; empty if not about a row")
+    offsets: tuple[int, ...] = Field(
+        default=(), description="of those rows in the file, decompressed, from 0, in bytes"
+    )
     message: str
     fix: str
 
@@ -46,10 +49,25 @@ class Report(Frozen):
     """`report.json` of a run: everything wrong with data and recipe, in one pass."""
 
     passed: bool
-    format: str = Field(description="chat, or unknown")
+    format: str = Field(
+        description="chat, prompt_completion, alpaca, sharegpt, text, preference, reinforcement or unknown"
+    )
+    container: str = Field(default="jsonl", description="jsonl or csv")
+    mapping: dict[str, str] = Field(
+        default_factory=dict, description="field of the file -> what it was read as; the other fields went to `item`"
+    )
     problems: tuple[ProblemGroup, ...] = ()
     statistics: Statistics = Statistics()
     eval_source: str = Field(description="file (the project's eval*.jsonl) or carved (seeded share of train)")
+
+
+class Policy(Frozen):
+    """What decided which row went where."""
+
+    eval_source: str = "file"
+    holdout: float | None = Field(default=None, description="share carved out; none with a held-out file")
+    group: str | None = Field(default=None, description="row field whose equal values stay on one side")
+    seed: int | None = None
 
 
 class CuratedVersion(Frozen):
@@ -64,6 +82,12 @@ class CuratedVersion(Frozen):
     train_rows: int
     eval_rows: int
     characters_max: int
+    rows_read: int = Field(default=0, description="of both files, blank lines not counted")
+    rows_dropped: int = Field(default=0, description="read and in neither file of the version")
+    format: str = "chat"
+    container: str = "jsonl"
+    policy: Policy = Policy()
+    validator: str = Field(default="", description="version of the code that read the rows")
 
 
 class ValidationOutcome(Frozen):

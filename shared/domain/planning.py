@@ -136,17 +136,18 @@ def resolve(
     *,
     train_rows: int,
     characters_max: int,
+    tokens_max: int | None = None,
     skus: tuple[Sku, ...] = SKUS,
 ) -> ResolvedRecipe:
     """Decide every `auto`, each with its reason in plain words.
 
-    `characters_max` is the text of the longest kept row. Raises PermanentFailure: licence
-    (`unknown_base_model`, `licence_denied`) or recipe (`beyond_context`, `does_not_fit`,
-    `unknown_instance_type`).
+    `characters_max` is the text of the longest kept row, `tokens_max` its tokens where they were counted.
+    Raises PermanentFailure: licence (`unknown_base_model`, `licence_denied`) or recipe (`beyond_context`,
+    `does_not_fit`, `unknown_instance_type`).
     """
     entry = find_entry(recipe.base_model)
     reasons: dict[str, str] = {}
-    wanted = _hyperparameters(recipe, entry, train_rows, characters_max, reasons)
+    wanted = _hyperparameters(recipe, entry, train_rows, _max_length(entry, characters_max, tokens_max), reasons)
     sku, hyperparameters = _fit(entry, wanted, skus, reasons)
     tokens = min(entry.context_tokens, hyperparameters.max_length_tokens + recipe.evaluation.max_new_tokens)
     serving = _serving_sku(recipe, entry, tokens, skus, reasons)
@@ -171,7 +172,7 @@ def _pick(reasons: dict[str, str], name: str, given: T | Literal["auto"], automa
 
 
 def _hyperparameters(
-    recipe: Recipe, entry: BaseModelEntry, train_rows: int, characters_max: int, reasons: dict[str, str]
+    recipe: Recipe, entry: BaseModelEntry, train_rows: int, longest: tuple[int, str], reasons: dict[str, str]
 ) -> ResolvedHyperparameters:
     """Everything but what depends on the machine: micro batch and checkpointing are `_fit`'s."""
     given, defaults = recipe.method.hyperparameters, entry.defaults
@@ -182,7 +183,7 @@ def _hyperparameters(
         reasons, "learning_rate", given.learning_rate, defaults.learning_rate, f"default of {entry.id}"
     )
     rank = _pick(reasons, "lora_rank", given.lora_rank, defaults.lora_rank, f"default of {entry.id}")
-    length = _pick(reasons, "max_length_tokens", given.max_length_tokens, *_max_length(entry, characters_max))
+    length = _pick(reasons, "max_length_tokens", given.max_length_tokens, *longest)
     if length > entry.context_tokens:
         message = f"max_length_tokens {length} is beyond the context of {entry.id}, {entry.context_tokens}"
         raise PermanentFailure(FailureClass.RECIPE, "beyond_context", message, "max_length_tokens")
@@ -222,13 +223,15 @@ def _batch_size(seen_rows: int, default: int) -> tuple[int, str]:
     return size, "default of the base model"
 
 
-def _max_length(entry: BaseModelEntry, characters_max: int) -> tuple[int, str]:
-    """An upper bound of the longest row's tokens, rounded up to 64.
+def _max_length(entry: BaseModelEntry, characters_max: int, tokens_max: int | None) -> tuple[int, str]:
+    """The longest row's tokens, rounded up to 64; an upper bound where only its characters were counted.
 
     `tokens_per_character` is 4 for the byte-level tiny base (a character has at most four UTF-8 bytes), which
     no text exceeds. It is 1 for the others: safe for prose in any large script, not for rows made of rare
     symbols; such rows are found by the trainer's count and follow `data.over_length`.
     """
+    if tokens_max is not None:
+        return min(-(-tokens_max // 64) * 64, entry.context_tokens), f"longest row has {tokens_max} tokens"
     tokens = math.ceil(characters_max * entry.tokens_per_character) + TEMPLATE_TOKENS
     tokens = -(-tokens // 64) * 64
     if tokens > entry.context_tokens:
@@ -327,23 +330,25 @@ def estimate_cost(
     train_rows: int,
     eval_rows: int,
     characters_mean: float,
+    tokens_mean: float | None = None,
     skus: tuple[Sku, ...] = SKUS,
 ) -> CostEstimate:
-    """Range for the training and the evaluation job; 0 USD on the laptop.
+    """Range for the training and the evaluation job; 0 USD on the laptop. Means are a row's.
 
-    Low and high differ in characters per token, share of the data sheet's speed, start-up time, answers per
-    second, and (spot) work done again after an eviction. Operations per token: 4 per parameter for LoRA,
-    6 where gradient checkpointing computes the forward pass again.
+    Low and high differ in characters per token (where tokens were not counted), share of the data sheet's speed,
+    start-up time, answers per second, and (spot) work done again after an eviction. Operations per token: 4 per
+    parameter for LoRA, 6 where gradient checkpointing computes the forward pass again.
     """
     recipe, sku = resolved.recipe, find_sku(resolved.training_instance_type, skus)
     entry, hyperparameters = find_entry(recipe.base_model), resolved.hyperparameters
-    characters = train_rows * hyperparameters.n_epochs * characters_mean
+    seen_rows = train_rows * hyperparameters.n_epochs
     operations = entry.parameters * (6 if hyperparameters.gradient_checkpointing else 4)
     answers = eval_rows * recipe.evaluation.max_new_tokens
     spot = recipe.budget.tier == Tier.SPOT
 
     def hours(start: float, per_token: float, utilisation: float, answer_rate: float, models: int) -> float:
-        train_s = characters / per_token * operations / (sku.peak_flops * utilisation)
+        tokens = seen_rows * (characters_mean / per_token if tokens_mean is None else tokens_mean)
+        train_s = tokens * operations / (sku.peak_flops * utilisation)
         return (2 * start if sku.gpus else 0.0) + (train_s + models * answers / answer_rate) / 3600
 
     low = hours(JOB_START_HOURS_LOW, CHARACTERS_PER_TOKEN_HIGH, UTILISATION_HIGH, ANSWER_TOKENS_PER_S_HIGH, 2)

@@ -50,9 +50,21 @@ class Method(Part):
 class Data(Part):
     """How rows are read."""
 
-    over_length: Literal["reject", "drop"] = "reject"
+    format: Literal[
+        "auto", "chat", "prompt_completion", "alpaca", "sharegpt", "text", "preference", "reinforcement"
+    ] = Field(default=AUTO, description="auto: guessed from the first rows, and shown in the report")
+    over_length: Literal["reject", "drop", "truncate"] = Field(
+        default="reject",
+        description="rows beyond max_length_tokens: refuse the data, leave them out, or cut them",
+    )
+    personal_data: Literal["block", "redact", "allow"] = Field(
+        default="block", description="what is done with personal data that is found: see docs/validation-content.md"
+    )
     holdout: Annotated[float, Field(gt=0, lt=0.5)] = Field(
         default=0.1, description="share carved out, seeded, when the project has no eval*.jsonl"
+    )
+    group: str | None = Field(
+        default=None, description="row field; rows that share its value stay on one side of the carve-out"
     )
 
 

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 MIN_ROWS = 10
 FEW_ROWS = 50
-MAX_ROW_BYTES = 16 * 2**20
+MAX_ROW_BYTES = 3 * 2**20
 MAX_DECOMPRESSED_BYTES = 16 * 2**30
 MAX_RATIO = 300
 RATIO_FROM_BYTES = 64 * 2**20
@@ -32,8 +32,8 @@ def _warning(message: str, fix: str) -> Code:
 CODES: dict[str, Code] = {
     # The file as a whole.
     "unsupported_file_type": _error(
-        "The file name does not end in .jsonl or .jsonl.gz.",
-        "Save the data as JSON Lines: one JSON object per line.",
+        "The file name does not end in .jsonl, .csv, or one of them with .gz.",
+        "Save the data as JSON Lines, one JSON object per line, or as CSV with a header.",
     ),
     "project_name": _error(
         "The project name is not 3 to 32 lower-case letters, digits and dashes that start with a letter.",
@@ -41,7 +41,7 @@ CODES: dict[str, Code] = {
     ),
     "empty_dataset": _error("The file has no rows.", "Upload a file with at least 10 rows."),
     "not_utf8": _error(
-        "The file is not UTF-8 text; it looks like UTF-16 or binary data.",
+        "The file is not UTF-8 text; it looks like UTF-16, an archive or other binary data.",
         "Save it as UTF-8 (in Excel: CSV UTF-8; in PowerShell: -Encoding utf8).",
     ),
     "bad_gzip": _error(
@@ -69,9 +69,13 @@ CODES: dict[str, Code] = {
         "There are {detail}: the gate cannot pass, so the tuned model will not be deployed.",
         "Add held-out rows (eval.jsonl), raise data.holdout, or lower evaluation.gate.min_rows.",
     ),
-    "format_not_supported": _error(
-        "The rows are made for preference (dpo) or reinforcement tuning, which is not built yet.",
-        "Give chat rows: `messages` that end with the assistant's answer.",
+    "method_not_built": _error(
+        "The rows are {detail}; training on them is not built yet. They were checked, and nothing was spent.",
+        "Give rows with answers, in a format for supervised tuning.",
+    ),
+    "csv_header": _error(
+        "The first line of the CSV file does not name columns, or one name is empty or twice there.",
+        "Start with a header such as prompt,completion.",
     ),
     # One row.
     "blank_line": _warning("The line is blank and was skipped.", "Remove it; nothing else is needed."),
@@ -87,6 +91,23 @@ CODES: dict[str, Code] = {
     ),
     "duplicate_key": _error(
         "A JSON object in the row has the same key twice.", "Keep one of them; readers differ on which wins."
+    ),
+    "number_out_of_range": _error(
+        "The row holds an integer beyond 64 bits, which readers round differently.", "Write it as text."
+    ),
+    "bad_csv": _error(
+        "The record's quotation marks do not fit.", "Quote cells with line breaks; double quotes inside."
+    ),
+    "csv_columns": _error(
+        "The record has more or fewer cells than the header.", "Quote cells that hold the separator or a line break."
+    ),
+    "mixed_formats": _error(
+        "The row has the shape of another format than the first rows of the file.",
+        "Put the rows of each format into a file of their own, or name one in data.format.",
+    ),
+    "missing_field": _error(
+        "The row lacks a field that its format needs; the report's mapping names them.",
+        "Add the field, or name the format in data.format if another one was meant.",
     ),
     "data_type": _error(
         "The row is not a JSON object, or a part of it has the wrong type.",
@@ -124,6 +145,17 @@ CODES: dict[str, Code] = {
         "Every assistant message has weight 0, so nothing is learned from the row.",
         "Give the answer weight 1, or leave the weight out.",
     ),
+    "prompt_not_last": _error(
+        "The row's last message is not the user's, so there is nothing for the model to answer.",
+        "End `messages` with the question; what the grader compares with goes beside `messages`.",
+    ),
+    "bad_output": _error(
+        "An output of a preference pair holds other than assistant and tool messages, or no assistant message.",
+        "Put the question into `input`, and only the answer into each output.",
+    ),
+    "equal_outputs": _error(
+        "The preferred and the other output are equal, so there is nothing to prefer.", "Remove the row."
+    ),
     "bad_weight": _error("The weight of a message is neither 0 nor 1.", "Use 0, 1, or leave it out."),
     "bad_tool_calls": _error(
         "`tool_calls` is not a list of {id, type: function, function: {name, arguments}} with `arguments` "
@@ -149,6 +181,10 @@ CODES: dict[str, Code] = {
     "slice_field_missing": _error(
         "The evaluation slices by {detail}, and held-out rows lack that field.",
         "Add the field to the rows (beside `messages`), or remove the slice.",
+    ),
+    "group_field_missing": _error(
+        "Rows are held out by {detail}, and some lack that field.",
+        "Add the field to the rows (beside `messages`), or leave out data.group.",
     ),
     # The recipe.
     "recipe_yaml": _error(

@@ -1,31 +1,45 @@
 """The dataset validator: everything wrong with data and recipe in one pass, and the rows a run trains on.
 
-Streams: it holds one chunk, one row, and about 120 bytes for each row seen (to find copies).
+Streams: it holds one chunk and one row; what grows with the number of rows goes to temporary files.
 """
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import orjson
+from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from shared.domain.dataset import Report, Statistics
 from shared.domain.errors import PermanentFailure
 from shared.domain.graders import template_fields
 from shared.domain.planning import check_budget, estimate_cost, resolve
 from shared.domain.recipe import NAME_PATTERN, Recipe
+from shared.rendering.facts import TokenFacts
 from shared.validation.codes import FEW_ROWS, MIN_ROWS
+from shared.validation.content.scan import ContentPolicy, ContentScan
 from shared.validation.findings import Findings
-from shared.validation.lines import Unreadable, read_lines
+from shared.validation.formats import CHAT, Format
+from shared.validation.intake import Intake, open_rows
+from shared.validation.keys import File, Keys
+from shared.validation.lines import Refused, Unreadable
 from shared.validation.recipes import read_recipe
-from shared.validation.rows import Row, read_row
-from shared.validation.split import Carver
+from shared.validation.rows import Row, characters, question_and_answer, read_row
 
 _SPOOL_BYTES = 8 * 2**20
+_WRITE_BYTES = 2**18
+_CSV_ENDS = (".csv", ".csv.gz")
+_NOT_BUILT = {
+    "preference": "preference pairs (method dpo)",
+    "reinforcement": "prompts with fields for a grader (method reinforcement)",
+    "text": "plain text without questions (continued pre-training)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +70,8 @@ class Validated:
     report: Report
     recipe: Recipe | None
     version: str | None
+    rows_read: int  # of both files, blank lines not counted
+    tokens: TokenFacts | None = None
 
 
 def validate(
@@ -67,8 +83,11 @@ def validate(
     file_name: str,
     default_base_model: str,
     sink: Sink,
+    count_tokens: Callable[[Recipe], TokenFacts] | None = None,
 ) -> Validated:
     """Check a dataset and its recipe, and write the canonical rows to `sink`, both files rewound.
+
+    `count_tokens`: where the base model's tokenizer is at hand, the rows are counted in its tokens too.
 
     `train` and `evaluation` are the files in chunks of any size. Without `evaluation` a share of the training
     rows is held out. Row numbers in the report are line numbers from 1. Never raises for what is in the
@@ -78,54 +97,90 @@ def validate(
     _check_names(project, file_name, findings)
     recipe = read_recipe(recipe_text, default_base_model, findings)
     assumed = recipe or Recipe(base_model=default_base_model)
-    check = _Check(findings, assumed, sink)
-    if evaluation is None:
-        check.carve(train)
-    else:
-        check.both(train, evaluation)
+    scan = ContentScan(ContentPolicy(personal_data=assumed.data.personal_data))
+    tokens = count_tokens(assumed) if count_tokens else None
+    with Keys() as keys:
+        check = _Check(findings, assumed, sink, keys, scan, tokens, named_csv=file_name.endswith(_CSV_ENDS))
+        if evaluation is None:
+            check.carve(train)
+        else:
+            check.both(train, evaluation)
+    findings.take(scan.findings())
+    if tokens:
+        findings.take(tokens.problems())
     statistics = check.tally.statistics()
     _check_sizes(check, assumed, findings)
     if recipe is not None and not findings.failed:
         _check_plan(recipe, project, statistics, findings)
     report = Report(
         passed=not findings.failed,
-        format="chat" if statistics.train_rows else "unknown",
+        format=check.form.name if check.form else "unknown",
+        container=check.container,
+        mapping=check.form.mapping if check.form else {},
         problems=findings.problems(),
         statistics=statistics,
         eval_source="carved" if evaluation is None else "file",
     )
-    return Validated(report, recipe, check.tally.version() if report.passed else None)
+    rows_read = sum(check.rows_seen.values())
+    return Validated(report, recipe, check.tally.version() if report.passed else None, rows_read, tokens)
 
 
 def _check_names(project: str, file_name: str, findings: Findings) -> None:
     if not re.fullmatch(NAME_PATTERN, project):
         findings.add("project_name", "train")
-    if not file_name.endswith((".jsonl", ".jsonl.gz")):
+    if not file_name.endswith((".jsonl", ".jsonl.gz", *_CSV_ENDS)):
         findings.add("unsupported_file_type", "train")
+
+
+class _Writer:
+    """Rows to a file, many at a time."""
+
+    def __init__(self, file: BinaryIO, *hashes: Any) -> None:
+        self._file, self._hashes = file, hashes
+        self._pending = bytearray()
+
+    def write(self, canonical: bytes) -> None:
+        self._pending += canonical
+        if len(self._pending) >= _WRITE_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._file.write(self._pending)
+        for digest in self._hashes:
+            digest.update(self._pending)
+        self._pending.clear()
+
+    def rewind(self) -> None:
+        self._flush()
+        self._file.seek(0)
 
 
 class _Tally:
     """Counts and hashes what is written."""
 
     def __init__(self, sink: Sink) -> None:
-        self._files = {"train": sink.train, "eval": sink.eval}
         self._hashes = {"train": sha256(), "eval": sha256()}
+        self._writers = {
+            "train": _Writer(sink.train, self._hashes["train"]),
+            "eval": _Writer(sink.eval, self._hashes["eval"]),
+        }
         self.rows = {"train": 0, "eval": 0}
         self._messages = self._characters = self._characters_max = 0
 
     def measure(self, row: Row) -> None:
-        self._messages += row.messages
-        self._characters += row.characters
-        self._characters_max = max(self._characters_max, row.characters)
+        size = characters(row)
+        self._messages += len(row.messages)
+        self._characters += size
+        if size > self._characters_max:
+            self._characters_max = size
 
-    def write(self, file: str, canonical: bytes) -> None:
-        self._files[file].write(canonical)
-        self._hashes[file].update(canonical)
+    def write(self, file: File, canonical: bytes) -> None:
         self.rows[file] += 1
+        self._writers[file].write(canonical)
 
-    def rewind(self) -> None:
-        for file in self._files.values():
-            file.seek(0)
+    def finish(self) -> None:
+        for writer in self._writers.values():
+            writer.rewind()
 
     def version(self) -> str:
         """SHA-256 over the SHA-256 of the training file and that of the held-out file, as hexadecimal."""
@@ -146,76 +201,132 @@ class _Tally:
 class _Check:
     """One pass over the files."""
 
-    def __init__(self, findings: Findings, recipe: Recipe, sink: Sink) -> None:
+    def __init__(
+        self,
+        findings: Findings,
+        recipe: Recipe,
+        sink: Sink,
+        keys: Keys,
+        scan: ContentScan,
+        tokens: TokenFacts | None,
+        *,
+        named_csv: bool,
+    ) -> None:
         self.tally = _Tally(sink)
+        self._scan, self._tokens = scan, tokens
         self.rows_seen = {"train": 0, "eval": 0}
+        self.form: Format | None = None
+        self.container = "jsonl"
         self._findings = findings
         self._recipe = recipe
+        self._keys = keys
+        self._named_csv = named_csv
         self._fields = _needed_fields(recipe)
 
     def both(self, train: Iterable[bytes], evaluation: Iterable[bytes]) -> None:
-        """The held-out file first: it is small, and training rows are compared with it."""
-        held_out: set[bytes] = set()
-        for number, row in self._rows(evaluation, "eval"):
-            self._check_fields(row, "eval", number)
-            held_out.add(row.question_key)
-            self.tally.write("eval", row.canonical)
-        for number, row in self._rows(train, "train"):
-            if row.question_key in held_out:
-                self._findings.add("holdout_overlap", "train", number)
-            self.tally.write("train", row.canonical)
-        self.tally.rewind()
+        """A training row may not be in the held-out file too."""
+        for number, offset, row, canonical in self._rows(evaluation, "eval"):
+            self._check_fields(row, "eval", number, offset)
+            self.tally.write("eval", canonical)
+        for _, _, _, canonical in self._rows(train, "train"):
+            self.tally.write("train", canonical)
+        self.tally.finish()
+        self._note_copies("eval")
+        self._note_copies("train")
+        for number, offset in self._keys.overlaps():
+            self._findings.add("holdout_overlap", "train", number, offset)
 
     def carve(self, train: Iterable[bytes]) -> None:
         """Any row may be held out, so each has to have what graders and slices read."""
-        carver = Carver(self._recipe.method.hyperparameters.seed)
         with _scratch() as scratch:
-            for number, row in self._rows(train, "train"):
-                self._check_fields(row, "train", number)
-                carver.note(row.question_key)
-                scratch.write(row.canonical)
-            scratch.seek(0)
-            for held_out, canonical in zip(carver.held_out(self._recipe.data.holdout), scratch, strict=True):
+            rows = _Writer(scratch)
+            for number, offset, row, canonical in self._rows(train, "train"):
+                self._check_fields(row, "train", number, offset)
+                self._check_group(row, number, offset)
+                rows.write(canonical)
+            rows.rewind()
+            for held_out, canonical in zip(self._keys.held_out(self._recipe.data.holdout), scratch, strict=True):
                 self.tally.write("eval" if held_out else "train", canonical)
-        self.tally.rewind()
+        self.tally.finish()
+        self._note_copies("train")
 
-    def _rows(self, chunks: Iterable[bytes], file: str) -> Iterator[tuple[int, Row]]:
-        """Line number and row of each row without errors; every problem is noted."""
-        add, seen = self._findings.add, set[bytes]()
-        for number, line in self._lines(chunks, file):
-            row, codes = read_row(line)
-            for code in sorted(codes):
-                add(code, file, number)
-            if row is None:
-                continue
-            key = row.row_key
-            if key in seen:
-                add("duplicate_row", file, number)
-            seen.add(key)
-            self.tally.measure(row)
-            yield number, row
-        if not self.rows_seen[file]:
-            add("empty_dataset", file)
+    def _note_copies(self, file: File) -> None:
+        for number, offset in self._keys.copies(file):
+            self._findings.add("duplicate_row", file, number, offset)
 
-    def _lines(self, chunks: Iterable[bytes], file: str) -> Iterator[tuple[int, bytes]]:
+    def _rows(self, chunks: Iterable[bytes], file: File) -> Iterator[tuple[int, int, Row, bytes]]:
+        """Line number, offset, row and canonical line of each row without errors; every problem is noted."""
+        intake = open_rows(chunks, self._recipe.data.format, named_csv=self._named_csv and file == "train")
+        self._note_format(intake, file)
         try:
-            for number, line in enumerate(read_lines(chunks), start=1):
-                if line is None:
-                    self._findings.add("row_too_long", file, number)
-                elif not line or line.isspace():
-                    self._findings.add("blank_line", file, number)
-                    continue
-                else:
-                    yield number, line
-                self.rows_seen[file] += 1
+            yield from self._read(intake, file)
         except Unreadable as error:
             self._findings.add(error.code, file)
             self.rows_seen[file] += 1  # unreadable is not empty
+        if not self.rows_seen[file]:
+            self._findings.add("empty_dataset", file)
 
-    def _check_fields(self, row: Row, file: str, number: int) -> None:
+    def _note_format(self, intake: Intake, file: File) -> None:
+        if file == "train":
+            self.form, self.container = intake.form, intake.container
+        if intake.form is not None and intake.form.kind != "chat":
+            self._findings.add("method_not_built", file, detail=_NOT_BUILT[intake.form.kind])
+
+    def _read(self, intake: Intake, file: File) -> Iterator[tuple[int, int, Row, bytes]]:
+        add, seed = self._findings.add, self._recipe.method.hyperparameters.seed
+        form = intake.form or CHAT
+        for number, offset, lines in intake.blocks:
+            self.rows_seen[file] += len(lines)
+            for line in lines:
+                row, codes = self._row(line, form)
+                for code in codes:
+                    add(code, file, number, offset)
+                    self.rows_seen[file] -= code == "blank_line"
+                if row is not None:
+                    self._read_content(row, form, file, number)
+                    canonical = row.canonical
+                    asked = xxh3_128_digest(question_and_answer(row))
+                    draw = xxh3_64_intdigest(self._drawn_by(row, asked), seed)
+                    self._keys.add(file, xxh3_128_digest(canonical), asked, draw, number, offset)
+                    self.tally.measure(row)
+                    yield number, offset, row, canonical
+                offset += len(line) + 1
+                number += 1
+
+    def _read_content(self, row: Row, form: Format, file: File, number: int) -> None:
+        """What the row says, redacted if the recipe wants it so, then in tokens of what is left."""
+        if form.kind != "chat":
+            return  # refused anyway: no method for it is built
+        messages, item = self._scan.row(number, file, row.messages), self._scan.item(number, file, row.item)
+        if messages is not row.messages:
+            row.messages = row.document["messages"] = messages
+        if item is not row.item:
+            row.item = row.document["item"] = item
+        if self._tokens:
+            self._tokens.add(file, number, row.document, characters(row))
+
+    @staticmethod
+    def _row(line: bytes | Refused, form: Format) -> tuple[Row | None, Iterable[str]]:
+        if isinstance(line, Refused):
+            return None, (line.code,)
+        if not line or line.isspace():
+            return None, ("blank_line",)
+        row, codes = read_row(line, form)
+        return row, sorted(codes) if codes else ()
+
+    def _drawn_by(self, row: Row, asked: bytes) -> bytes:
+        group = self._recipe.data.group
+        return asked if group is None else orjson.dumps(row.item.get(group))
+
+    def _check_group(self, row: Row, number: int, offset: int) -> None:
+        group = self._recipe.data.group
+        if group is not None and group not in row.item:
+            self._findings.add("group_field_missing", "train", number, offset, detail=group)
+
+    def _check_fields(self, row: Row, file: File, number: int, offset: int) -> None:
         for code, name in self._fields:
             if name not in row.item:
-                self._findings.add(code, file, number, name)
+                self._findings.add(code, file, number, offset, detail=name)
 
 
 def _needed_fields(recipe: Recipe) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import latency, service_bus, stores, transitions, validation
+from benchmarks import content, latency, rendering, service_bus, stores, transitions, validation, validation_large
 from benchmarks.measure import Row, percentile
 from tests.emulators.servers import cosmos_url
 
@@ -53,10 +53,21 @@ def test_service_bus_is_measured_beside_the_embedded_bus(monkeypatch: pytest.Mon
     assert [row.unit for row in rows] == ["1/s", "1/s", "1/s", "ms", "ms"]
 
 
+def test_rendering_is_measured_beside_the_bare_tokenizer() -> None:
+    rows = rendering.run(size_mb=0.1, memory_mb=(0.1,))
+    assert_whole(rows[:-1])
+    assert {row.rival for row in rows[:-1]} == {rendering.BARE}
+    assert (rows[-1].unit, rows[-1].value > 0) == ("MB", True)
+
+
 def test_validation_is_measured_beside_a_parser_and_a_checker() -> None:
     rows = validation.run(rows=20, large_mb=0.1, memory_mb=(0.1,))
     assert_whole(rows)
-    assert {row.rival for row in rows} == {validation.PARSER, validation.CHECKER}
+    assert {row.rival for row in rows} == {validation.PARSER, validation.PLAIN_CHECKER, validation.CHECKER}
+
+
+def test_large_validation_is_measured_alone() -> None:
+    assert [row.unit for row in validation_large.run(rows=20, memory_mb=0.1)] == ["s", "MB"]
 
 
 @pytest.mark.parametrize(
@@ -72,6 +83,12 @@ def test_validation_is_measured_beside_a_parser_and_a_checker() -> None:
 )
 def test_the_checker_beside_ours_finds_what_the_cookbook_names(row: object, code: str) -> None:
     assert validation.cookbook_problems([row])[code] == 1
+
+
+def test_the_content_scan_is_measured_by_kind_of_row_and_by_part() -> None:
+    rows = content.run(rows=9)
+    assert len([row for row in rows if row.name.startswith("content scan")]) == 4
+    assert all(row.value > 0 for row in rows)
 
 
 def test_generated_rows_have_nothing_wrong(tmp_path: Path) -> None:

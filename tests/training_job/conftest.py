@@ -44,6 +44,13 @@ def tokenizer(random_base: Path) -> Any:
     return load_tokenizer(random_base)
 
 
+@pytest.fixture(scope="session")
+def bundle(tokenizer: Any) -> Any:
+    from training_job.chat_rows import bundle_of
+
+    return bundle_of(tokenizer)
+
+
 def chat(question: str, answer: str, **fields: Any) -> dict[str, Any]:
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
     return {"messages": messages, "item": fields}

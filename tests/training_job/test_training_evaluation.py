@@ -75,16 +75,16 @@ def test_answers_do_not_depend_on_the_batch(finished: Any, tokenizer: Any) -> No
     assert together == [generate(model, tokenizer, [prompt], 12)[0] for prompt in prompts]
 
 
-def test_the_reference_is_the_last_answer_and_the_prompt_stops_before_it(tokenizer: Any) -> None:
+def test_the_reference_is_the_last_answer_and_the_prompt_stops_before_it(tokenizer: Any, bundle: Any) -> None:
     from training_job.answers import question
 
     turns = [("user", "Part?"), ("assistant", "a bolt"), ("user", "Size?"), ("assistant", "M5")]
-    asked = question(tokenizer, {"messages": [{"role": r, "content": c} for r, c in turns]}, 7)
+    asked = question(bundle, {"messages": [{"role": r, "content": c} for r, c in turns]}, 7)
     assert (asked.number, asked.asked, asked.reference) == (7, "Size?", "M5")
     assert tokenizer.decode(asked.ids).endswith("Size?<|im_end|>\n<|im_start|>assistant\n")
 
 
-def test_a_tool_call_is_judged_by_the_text_the_template_makes_of_it(tokenizer: Any) -> None:
+def test_a_tool_call_is_judged_by_the_text_the_template_makes_of_it(bundle: Any) -> None:
     from training_job.answers import question
 
     call = {"type": "function", "function": {"name": "stock", "arguments": '{"part": "A4"}'}}
@@ -92,7 +92,7 @@ def test_a_tool_call_is_judged_by_the_text_the_template_makes_of_it(tokenizer: A
         {"role": "user", "content": "In stock?"},
         {"role": "assistant", "content": None, "tool_calls": [call]},
     ]
-    reference = question(tokenizer, {"messages": messages, "tools": []}, 1).reference
+    reference = question(bundle, {"messages": messages, "tools": []}, 1).reference
     assert reference == '<tool_call>{"name": "stock", "arguments": {"part": "A4"}}</tool_call>'
 
 

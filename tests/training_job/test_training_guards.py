@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.rendering.check import LengthPolicy
 
 
 @pytest.fixture
@@ -21,11 +22,11 @@ def quantised_base(random_base: Path) -> Any:
 
 
 def trainer_of(run: Any, tokenizer: Any) -> Any:
-    from training_job.chat_rows import encode_file
+    from training_job.chat_rows import bundle_of, encode_file
     from training_job.job import read_recipe
     from training_job.trainer import build_trainer
 
-    rows = encode_file(run.data / "train.jsonl", tokenizer, 256, "reject")
+    rows = encode_file(run.data / "train.jsonl", bundle_of(tokenizer), LengthPolicy(256, "reject"))
     return build_trainer(run.base, run.output, read_recipe(run.recipe), tokenizer, rows, rows, 20)
 
 

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import FailureClass, PermanentFailure
-from training_job.chat_rows import IGNORED, Encoded, TemplateNotTrainable, encode_file, encode_row
+from shared.rendering import Bundle, TemplateNotTrainable
+from shared.rendering.check import LengthPolicy
+from training_job.chat_rows import IGNORED, Encoded, bundle_of, encode_file, encode_row
 
 TOOLS = [{"type": "function", "function": {"name": "stock", "parameters": {"type": "object"}}}]
 CALL = {"id": "call_1", "type": "function", "function": {"name": "stock", "arguments": '{"part": "A4"}'}}
@@ -59,7 +61,7 @@ DIALOGUES = {
 }
 
 
-def learned(tokenizer: Any, row: Encoded) -> list[str]:
+def learned(bundle: Bundle, row: Encoded) -> list[str]:
     """The text of each stretch of tokens that loss falls on."""
     stretches: list[list[int]] = [[]]
     for label in row.labels:
@@ -67,85 +69,92 @@ def learned(tokenizer: Any, row: Encoded) -> list[str]:
             stretches[-1].append(label)
         elif stretches[-1]:
             stretches.append([])
-    return [tokenizer.decode(ids) for ids in stretches if ids]
+    return [bundle.tokenizer.decode(ids, skip_special_tokens=False) for ids in stretches if ids]
 
 
-def without_markers(tokenizer: Any) -> Any:
-    other = copy.deepcopy(tokenizer)
-    plain = tokenizer.chat_template.replace("endgeneration", "endif").replace("generation", "if true")
-    other.chat_template = plain.replace("add_if true_prompt", "add_generation_prompt")
-    return other
+def with_template(bundle: Bundle, template: str) -> Bundle:
+    return Bundle.of(bundle.tokenizer.to_str(), template, bundle.named_tokens)
 
 
 @pytest.mark.parametrize("name", DIALOGUES)
-def test_loss_falls_on_the_answers_and_their_end_token_and_on_nothing_else(tokenizer: Any, name: str) -> None:
+def test_loss_falls_on_the_answers_and_their_end_token_and_on_nothing_else(bundle: Bundle, name: str) -> None:
     row, answers = DIALOGUES[name]
-    assert learned(tokenizer, encode_row(tokenizer, row)) == answers
+    assert learned(bundle, encode_row(bundle, row)) == answers
 
 
-@pytest.mark.parametrize("name", DIALOGUES)
-def test_a_template_without_markers_gives_the_same_labels(tokenizer: Any, name: str) -> None:
-    row, _ = DIALOGUES[name]
-    bare = without_markers(tokenizer)
-    assert bare.chat_template != tokenizer.chat_template
-    assert encode_row(bare, row) == encode_row(tokenizer, row)
-
-
-def test_a_template_that_rewrites_earlier_messages_is_refused(tokenizer: Any) -> None:
-    other = copy.deepcopy(tokenizer)
-    other.chat_template = "{{ messages | length }}{% for m in messages %}{{ m['content'] }}{% endfor %}"
+def test_a_template_that_rewrites_earlier_messages_is_refused(bundle: Bundle) -> None:
+    other = with_template(bundle, "{{ messages | length }}{% for m in messages %}{{ m['content'] }}{% endfor %}")
     with pytest.raises(TemplateNotTrainable, match="rewrites earlier messages"):
         encode_row(other, DIALOGUES["several turns"][0])
 
 
-def test_a_tool_schema_is_part_of_the_prompt(tokenizer: Any) -> None:
-    text = tokenizer.decode(encode_row(tokenizer, DIALOGUES["tool call"][0]).input_ids)
+def test_several_templates_are_refused_for_nothing_says_which_is_meant(tokenizer: Any) -> None:
+    other = copy.deepcopy(tokenizer)
+    other.chat_template = {"default": "a", "tool_use": "b"}
+    with pytest.raises(PermanentFailure) as caught:
+        bundle_of(other)
+    assert (caught.value.failure_class, caught.value.problem.code) == (FailureClass.RECIPE, "several_chat_templates")
+
+
+def test_a_tool_schema_is_part_of_the_prompt(bundle: Bundle) -> None:
+    text = bundle.tokenizer.decode(encode_row(bundle, DIALOGUES["tool call"][0]).input_ids)
     assert json.dumps(TOOLS) in text
 
 
-def refused(tmp_path: Path, tokenizer: Any, rows: list[Any], **limits: Any) -> PermanentFailure:
+def refused(
+    tmp_path: Path, bundle: Bundle, rows: list[Any], max_tokens: int = 256, over_length: Any = "reject"
+) -> PermanentFailure:
     path = tmp_path / "train.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(PermanentFailure) as caught:
-        encode_file(path, tokenizer, limits.get("max_tokens", 256), limits.get("over_length", "reject"))
+        encode_file(path, bundle, LengthPolicy(max_tokens, over_length))
     assert caught.value.failure_class is FailureClass.DATA
     return caught.value
 
 
-def test_rows_without_a_trainable_token_are_refused_by_number(tmp_path: Path, tokenizer: Any) -> None:
+def test_rows_without_a_trainable_token_are_refused_by_number(tmp_path: Path, bundle: Bundle) -> None:
     good, silent = DIALOGUES["one answer"][0], {"messages": [{"role": "user", "content": "secret text"}]}
     muted = {"messages": [{"role": "assistant", "content": "secret text", "weight": 0}]}
-    problem = refused(tmp_path, tokenizer, [good, silent, good, muted]).problem
+    problem = refused(tmp_path, bundle, [good, silent, good, muted]).problem
     assert problem.code == "no_trainable_tokens"
     assert problem.message.endswith("rows 2, 4")
     assert "secret" not in problem.message
 
 
-def test_a_row_the_template_refuses_is_named_and_not_quoted(tmp_path: Path, tokenizer: Any) -> None:
-    other = copy.deepcopy(tokenizer)
-    other.chat_template = "{% for m in messages %}{{ raise_exception(m['content']) }}{% endfor %}"
+def test_a_row_the_template_refuses_is_named_and_not_quoted(tmp_path: Path, bundle: Bundle) -> None:
+    other = with_template(bundle, "{% for m in messages %}{{ raise_exception(m['content']) }}{% endfor %}")
     problem = refused(tmp_path, other, [DIALOGUES["one answer"][0]]).problem
     assert (problem.code, "Part?" in problem.message) == ("row_not_renderable", False)
 
 
-def test_what_is_not_a_chat_row_is_refused_by_number(tmp_path: Path, tokenizer: Any) -> None:
-    problem = refused(tmp_path, tokenizer, [DIALOGUES["one answer"][0], {"text": "x"}, []]).problem
+def test_what_is_not_a_chat_row_is_refused_by_number(tmp_path: Path, bundle: Bundle) -> None:
+    problem = refused(tmp_path, bundle, [DIALOGUES["one answer"][0], {"text": "x"}, []]).problem
     assert (problem.code, problem.message) == ("bad_row", "train.jsonl: 2 rows not chat rows: rows 2, 3")
 
 
-def test_long_rows_are_refused_by_number_or_dropped_and_counted(
-    tmp_path: Path, tokenizer: Any, some_rows: list[Any]
+def test_long_rows_are_refused_by_number_or_dropped_or_cut_and_counted(
+    tmp_path: Path, bundle: Bundle, some_rows: list[Any]
 ) -> None:
     long = {"messages": [{"role": "assistant", "content": "bolt " * 200}]}
     rows = [some_rows[0], long, some_rows[1]]
-    assert refused(tmp_path, tokenizer, rows, max_tokens=100).problem.message.endswith("row 2")
-    kept = encode_file(tmp_path / "train.jsonl", tokenizer, 100, "drop")
-    assert [row.number for row in kept.rows] == [1, 3]
-    assert kept.dropped == [2]
+    assert refused(tmp_path, bundle, rows, max_tokens=100).problem.message.endswith("row 2")
+    kept = encode_file(tmp_path / "train.jsonl", bundle, LengthPolicy(100, "drop"))
+    assert ([row.number for row in kept.rows], kept.dropped, kept.truncated) == ([1, 3], [2], [])
+    cut = encode_file(tmp_path / "train.jsonl", bundle, LengthPolicy(100, "truncate"))
+    assert ([row.number for row in cut.rows], cut.dropped, cut.truncated) == ([1, 2, 3], [], [2])
+    assert (len(cut.rows[1].input_ids), len(cut.rows[1].labels)) == (100, 100)
 
 
-def test_nothing_left_after_dropping_is_a_failure(tmp_path: Path, tokenizer: Any, some_rows: list[Any]) -> None:
-    failure = refused(tmp_path, tokenizer, some_rows, max_tokens=3, over_length="drop")
+def test_a_row_whose_answer_is_cut_away_is_left_out(tmp_path: Path, bundle: Bundle, some_rows: list[Any]) -> None:
+    long = {"messages": [{"role": "user", "content": "bolt " * 200}, {"role": "assistant", "content": "no"}]}
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in (some_rows[0], long)))
+    cut = encode_file(path, bundle, LengthPolicy(100, "truncate"))
+    assert ([row.number for row in cut.rows], cut.dropped, cut.truncated) == ([1], [2], [])
+
+
+def test_nothing_left_after_dropping_is_a_failure(tmp_path: Path, bundle: Bundle, some_rows: list[Any]) -> None:
+    failure = refused(tmp_path, bundle, some_rows, max_tokens=3, over_length="drop")
     assert failure.problem.code == "no_rows"
 
 

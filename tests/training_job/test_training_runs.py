@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import FailureClass
+from shared.rendering.check import LengthPolicy
 from training_job import exit_codes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,9 +56,9 @@ def test_the_curve_says_what_the_dashboard_shows(finished: Any) -> None:
 
 
 def test_trained_tokens_are_counted_without_padding(finished: Any, tokenizer: Any) -> None:
-    from training_job.chat_rows import encode_file
+    from training_job.chat_rows import bundle_of, encode_file
 
-    rows = encode_file(finished.data / "train.jsonl", tokenizer, 256, "reject").rows
+    rows = encode_file(finished.data / "train.jsonl", bundle_of(tokenizer), LengthPolicy(256, "reject")).rows
     assert finished.result().trained_tokens == 2 * sum(len(row.input_ids) for row in rows)
 
 
@@ -209,6 +210,31 @@ def test_dropped_rows_are_counted_and_shorten_the_run(
     run = bench(tmp_path, data=data, recipe=recipe)
     assert run.train() == 0
     assert (run.result().dropped_rows, run.result().total_steps) == (2, 2)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_base_model_that_reads_rows_otherwise_than_the_validator_did_is_refused(
+    tmp_path: Path, bench: Callable[..., Any], write_data: Any, bundle: Any, some_rows: list[Any], same: bool
+) -> None:
+    validated_for = bundle.sha256 if same else "0" * 64
+    data = write_data(tmp_path / "d", some_rows[:8], some_rows[:4], bundle_sha256=validated_for)
+    run = bench(tmp_path, data=data)
+    assert run.train() == (0 if same else exit_codes.BY_CLASS[FailureClass.RECIPE])
+    problem = run.result().problem
+    assert (problem and problem.code) == (None if same else "tokenizer_differs")
+
+
+def test_truncated_rows_are_trained_on_and_counted_in_the_manifest(
+    tmp_path: Path, bench: Callable[..., Any], write_data: Any, resolved: Any, some_rows: list[Any]
+) -> None:
+    long = {"messages": [{"role": "assistant", "content": "bolt " * 200}]}
+    data = write_data(tmp_path / "d", [*some_rows[:6], long, long], some_rows[:4])
+    recipe = resolved({"data": {"over_length": "truncate"}}, max_length_tokens=100, n_epochs=1)
+    run = bench(tmp_path, data=data, recipe=recipe)
+    assert run.train() == 0
+    assert (run.result().dropped_rows, run.result().total_steps) == (0, 2)
+    manifest = json.loads((run.output / "model" / "manifest.json").read_text())
+    assert manifest["metrics"]["truncated_rows"] == 2
 
 
 @pytest.mark.parametrize(

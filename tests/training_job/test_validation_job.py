@@ -32,7 +32,8 @@ from training_job.validate import main
 
 ROOT = Path(__file__).resolve().parents[2]
 MANUFACTURING = ROOT / "recipes" / "manufacturing"
-RSS_BOUND_MB = 80  # interpreter and imports take 33 MB, so a copy of the 60 MB file would break it
+# Interpreter, imports and the content scan's tables take about 105 MB, so a copy of the 60 MB file would break it.
+RSS_BOUND_MB = 140
 
 
 def lines(count: int, *more: bytes) -> bytes:

@@ -28,7 +28,10 @@ def test_public_chat_and_tool_calling_files_have_no_errors(check, path) -> None:
 @pytest.mark.parametrize("path", named("Direct_", "RFT_"))
 def test_public_preference_and_reinforcement_files_are_refused_with_one_code(check, path) -> None:
     checked = check(path.read_bytes(), file_name=path.name)
-    assert list(checked.codes) == ["format_not_supported"]
+    assert list(checked.codes) == ["method_not_built"]
+    report = checked.result.report
+    assert report.format == ("preference" if path.name.startswith("Direct_") else "reinforcement")
+    assert report.statistics.train_rows + report.statistics.eval_rows == len(path.read_bytes().splitlines())
 
 
 def test_the_public_training_and_validation_files_do_not_overlap(check) -> None:

@@ -57,9 +57,9 @@ BAD_ROWS = {
     ),
     "a preference pair": (
         {"input": chat(USER), "preferred_output": [ANSWER], "non_preferred_output": [ANSWER]},
-        "format_not_supported",
+        "mixed_formats",
     ),
-    "a reinforcement prompt": (chat(USER, target=85), "format_not_supported"),
+    "a reinforcement prompt": (chat(USER, target=85), "mixed_formats"),
     "a NUL in the text": (chat({"role": "user", "content": "a\0b"}, ANSWER), "nul_character"),
 }
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.validation import codes, lines, spooled_sink, validate
+from shared.domain.dataset import DatasetRef, Policy
+from shared.validation import codes, curated_version, lines, spooled_sink, validate
 
 RECIPE = b"base_model: droptune/tiny-llama\n"
 
@@ -109,7 +110,7 @@ def test_damaged_and_cut_off_gzip_is_refused(check, rows) -> None:
 
 def test_names_that_cannot_be_used_are_errors(check, rows) -> None:
     assert check(rows(60), project="Part_Codes").errors == ["project_name"]
-    assert check(rows(60), file_name="train.csv").errors == ["unsupported_file_type"]
+    assert check(rows(60), file_name="train.parquet").errors == ["unsupported_file_type"]
     assert check(gzip.compress(rows(60)), file_name="train.jsonl.gz").errors == []
 
 
@@ -134,13 +135,13 @@ def test_exact_copies_are_counted_and_near_ones_are_not(check, rows) -> None:
 
 def test_a_training_row_that_is_also_held_out_blocks(check, rows) -> None:
     checked = check(rows(60), rows(20, start=58))
-    assert checked.codes == {"holdout_overlap": (59, 60)}
+    assert checked.codes == {"holdout_overlap": (59, 60), "holdout_same_words": (59, 60)}
 
 
 def test_another_system_message_does_not_hide_an_overlap(check, rows) -> None:
     leak = json.loads(rows(1, start=100))
     leak["messages"].insert(0, {"role": "system", "content": "Be brief."})
-    assert check(rows(60, leak), rows(20, start=100)).codes == {"holdout_overlap": (61,)}
+    assert check(rows(60, leak), rows(20, start=100)).codes == {"holdout_overlap": (61,), "holdout_same_words": (61,)}
 
 
 def test_without_a_held_out_file_the_share_is_carved_and_copies_stay_on_one_side(check, rows) -> None:
@@ -204,6 +205,10 @@ PIECES = st.sampled_from(
         b"\xef\xbb\xbf",
         b'{"messages":[]}',
         b'{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}',
+        b"prompt,completion\n",
+        b'"a, b",c\n',
+        b'{"prompt":"p","completion":"c"}\n',
+        b'{"messages":[{"role":"user","content":"q"}],"k":1}\n',
         b'{"messages":[{"role":"user","content":"\xc3\xa9"},{"role":"assistant","content":"b"}],"k":1}',
     ]
 )
@@ -224,12 +229,48 @@ def outcome(chunks: list[bytes]) -> tuple:
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.lists(PIECES, max_size=40), st.booleans(), st.integers(1, 60))
-def test_the_result_does_not_depend_on_the_size_of_the_chunks(pieces, packed, size) -> None:
+@given(st.lists(PIECES, max_size=40), st.sampled_from(["plain", "packed", "cut", "damaged"]), st.integers(1, 60))
+def test_the_result_does_not_depend_on_the_size_of_the_chunks(pieces, form, size) -> None:
     data = b"".join(pieces)
-    data = gzip.compress(data) if packed else data
+    packed = gzip.compress(data)
+    damaged = packed[: len(packed) // 2] + b"\xff" + packed[len(packed) // 2 + 1 :]
+    data = {"plain": data, "packed": packed, "cut": packed[:-9], "damaged": damaged}[form]
     assert outcome([data[i : i + size] for i in range(0, len(data), size)]) == outcome([data])
 
 
 def test_every_code_that_the_recipe_and_licence_checks_use_is_in_the_table() -> None:
     assert all(code.severity in ("error", "warning") and code.fix for code in codes.CODES.values())
+
+
+def test_rows_of_a_group_stay_on_one_side_of_the_carve_out(check, rows) -> None:
+    data = b"".join(rows(3, start=3 * group, patient=f"p{group}") for group in range(100))
+    checked = check(data, recipe=b"data: {group: patient}")
+    sides = [
+        {json.loads(line)["item"]["patient"] for line in part.splitlines()} for part in (checked.train, checked.eval)
+    ]
+    assert [len(side) for side in sides] == [90, 10]
+    assert not sides[0] & sides[1]
+    ungrouped = check(data)
+    assert {json.loads(line)["item"]["patient"] for line in ungrouped.eval.splitlines()} & {
+        json.loads(line)["item"]["patient"] for line in ungrouped.train.splitlines()
+    }
+
+
+def test_a_row_without_the_group_is_an_error(check, rows) -> None:
+    data = rows(300, patient="p1") + rows(1, start=900)
+    assert check(data, recipe=b"data: {group: patient}").codes == {"group_field_missing": (301,)}
+
+
+def test_the_manifest_says_what_was_read_from_where_and_by_which_rules(check, rows) -> None:
+    source = DatasetRef(path="datasets/part-codes/train.jsonl", etag="e", size_bytes=1, sha256="0" * 64)
+    checked = check(b"\n" + rows(300, fault="pump"), recipe=b"data: {holdout: 0.2, group: fault}")
+    assert checked.errors == ["no_holdout"]
+    checked = check(b"\n" + rows(300), recipe=b"data: {holdout: 0.2}")
+    manifest = curated_version(checked.result, "part-codes", source)
+    assert manifest.version == checked.result.version
+    assert (manifest.rows_read, manifest.rows_dropped, manifest.train_rows, manifest.eval_rows) == (300, 0, 240, 60)
+    assert manifest.policy == Policy(eval_source="carved", holdout=0.2, group=None, seed=42)
+    assert (manifest.format, manifest.container, manifest.validator) == ("chat", "jsonl", "2")
+    assert curated_version(check(rows(60), rows(20, start=100)).result, "x", source).policy == Policy(
+        eval_source="file"
+    )

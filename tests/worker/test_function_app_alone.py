@@ -12,7 +12,7 @@ import pytest
 
 from tests.worker.environments import ROOT, environment
 
-HEAVY = ("torch", "transformers", "tokenizers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "mlflow")
+HEAVY = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "mlflow")
 USE = """
 import importlib.metadata, json, sys
 from pathlib import Path

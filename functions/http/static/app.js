@@ -17,11 +17,11 @@ const at = (id) => document.getElementById(id);
 const list = { runs: [], next: null, loaded: false, drawn: null, stop: null };
 let page = { id: null, stop: null };
 
-// Address: #/ or #/runs/ID, then ?project=...&status=...
+// Address: #/ or #/runs/ID or #/runs/ID/report, then ?project=...&status=...
 
 function address() {
   const [path, query] = location.hash.slice(1).split("?");
-  const [, kind, id] = (path || "/").split("/");
+  const [, kind, id, view] = (path || "/").split("/");
   const filters = new URLSearchParams(query ?? "");
   let run = null;
   try {
@@ -29,7 +29,7 @@ function address() {
   } catch {
     /* a broken escape names no run */
   }
-  return { run, project: filters.get("project") ?? "", status: filters.get("status") ?? "" };
+  return { run, reportOnly: view === "report", project: filters.get("project") ?? "", status: filters.get("status") ?? "" };
 }
 
 function addressOf(run, { project, status }) {
@@ -360,6 +360,7 @@ function startRun(id) {
   const show = () => {
     view ??= new RunPage(at("main"), {
       onCancel: () => confirmCancel(state, show),
+      onPreview: () => askForRows(state, path, signal, show),
       tokenInUse: () => Boolean(token.get()),
     });
     view.show(state);
@@ -418,6 +419,18 @@ function startRun(id) {
   });
 }
 
+// Only when somebody wants to look: the rows are read and rendered for it.
+async function askForRows(state, path, signal, show) {
+  try {
+    state.preview = (await call(`${path}/preview`, { signal })).body.data;
+  } catch (error) {
+    if (signal.aborted) return;
+    state.previewProblem =
+      error instanceof Refused ? `${error.problem.code}: ${error.problem.message}` : "the API does not answer";
+  }
+  if (!signal.aborted) show();
+}
+
 function confirmCancel(state, show) {
   const dialog = at("confirm");
   at("confirm-text").textContent =
@@ -442,8 +455,9 @@ function confirmCancel(state, show) {
 let filters = null;
 
 function route() {
-  const { run, project, status } = address();
+  const { run, reportOnly, project, status } = address();
   document.body.classList.toggle("one", Boolean(run));
+  document.body.classList.toggle("report-only", reportOnly);
   at("project").value = project;
   at("status").value = STATUSES.includes(status) ? status : "";
   if (filters !== `${project}\n${status}`) {

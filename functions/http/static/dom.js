@@ -38,6 +38,8 @@ export const h = (tag, attributes, ...children) => fill(document.createElement(t
 export const svg = (tag, attributes, ...children) =>
   fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 
+export const pair = (name, value) => [h("dt", {}, name), h("dd", {}, value)];
+
 // Numbers and times in words, as the command line says them.
 
 export function seconds(value) {

@@ -10,6 +10,7 @@ import {
   ended,
   h,
   mark,
+  pair,
   running,
   seconds,
   signed,
@@ -19,14 +20,15 @@ import {
   tone,
   words,
 } from "./dom.js";
+import { report } from "./report.js";
 
 const HAPPY_PATH = ["received", "validated", "training", "evaluating", "approved", "deploying", "deployed"];
 const BESIDE_IT = { validating: "received", awaiting_approval: "evaluating" };
 const MODELS = { base: "base", champion: "in production", candidate: "tuned" };
 
-// State: {run, metrics, metricsProblem, report, samples, cancelAsked, cancelProblem}
+// State: {run, metrics, metricsProblem, report, preview, previewProblem, samples, cancelAsked, cancelProblem}
 export class RunPage {
-  constructor(main, { onCancel, tokenInUse }) {
+  constructor(main, { onCancel, onPreview, tokenInUse }) {
     this.main = main;
     this.chart = new LossChart();
     this.parts = [
@@ -87,8 +89,8 @@ export class RunPage {
       part(
         "report",
         "Validation report",
-        (s) => s.report,
-        (s) => report(s.report),
+        (s) => s.report && [s.report, s.preview, s.previewProblem, s.run.curated],
+        (s) => report(s, onPreview),
       ),
       part(
         "settings",
@@ -209,7 +211,6 @@ function problem({ failure_class: kind, problem: { code, message, param } }) {
   ];
 }
 
-const pair = (name, value) => [h("dt", {}, name), h("dd", {}, value)];
 
 // History with what stays in one status as lines of one stage.
 function stages(run) {
@@ -677,44 +678,6 @@ function cost(estimate) {
       figure("estimated", `${usd(estimate.low_usd).replace(" USD", "")} to ${usd(estimate.high_usd)}`),
       figure("list price", `${estimate.hourly_usd.toFixed(2)} USD / h`),
       figure("hours estimated", `${estimate.hours_low.toFixed(2)} to ${estimate.hours_high.toFixed(2)}`),
-    ),
-  ];
-}
-
-function report({ passed, format, statistics: s, eval_source: from, problems }) {
-  const summary = h(
-    "p",
-    {},
-    h("b", {}, passed ? "Passed. " : "Rejected. "),
-    `Format ${format}; ${count(s.train_rows)} training rows, ${count(s.eval_rows)} held out (${from === "file" ? "from the project\u2019s eval file" : "carved out of the training rows"}); `,
-    `${s.messages_mean.toFixed(1)} messages and ${s.characters_mean.toFixed(0)} characters a row, longest ${count(s.characters_max)}.`,
-  );
-  if (!problems.length) return [summary, h("p", { class: "quiet" }, "No problems found.")];
-  const sorted = [...problems].sort((a, b) => (a.severity !== "error") - (b.severity !== "error") || b.count - a.count);
-  const rows = (group) =>
-    group.rows.join(", ") + (group.rows.length && group.rows.length < group.count ? " \u2026" : "");
-  return [
-    summary,
-    h(
-      "ul",
-      { class: "problems" },
-      sorted.map((group) =>
-        h(
-          "li",
-          { class: group.severity === "error" ? "bad" : "warn" },
-          h(
-            "p",
-            {},
-            h("span", { class: "severity" }, group.severity),
-            " ",
-            h("code", {}, group.code),
-            h("span", { class: "quiet" }, ` ${count(group.count)} \u00d7 in ${group.file}`),
-          ),
-          h("p", { class: "prose" }, group.message),
-          group.rows.length ? h("p", { class: "quiet" }, `rows ${rows(group)}`) : null,
-          h("p", { class: "prose" }, h("b", {}, "Fix: "), group.fix),
-        ),
-      ),
     ),
   ];
 }

@@ -1,0 +1,163 @@
+"""The content scan on rows of three kinds, and what share of its time each detector takes.
+
+The target is 60 microseconds for a row of about 500 characters on one core.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from benchmarks.measure import Row
+from shared.validation.content import injection, personal_data, secrets
+from shared.validation.content.gate import Gate
+from shared.validation.content.near_duplicates import Index, sketch
+from shared.validation.content.quality import Quality
+from shared.validation.content.repeated_triggers import RepeatedTriggers
+from shared.validation.content.scan import ContentPolicy, ContentScan
+from shared.validation.content.slots import key_of
+
+ROWS = 5_000
+ROUNDS = 3
+TARGET_US = 60
+Messages = list[dict[str, Any]]
+
+
+WORDS = """the patient pump was checked and found in good order after she had reported pain at night we thank you for
+your letter of last week about the claim bearing temperature vibration line valve pressure seal oil level normal report
+policy insured damage water kitchen estimate repair please confirm next visit blood test result doctor nurse ward mild
+left right knee hip shoulder treatment plan continue reduce increase daily dose tablet motor belt conveyor sensor alarm
+operator shift replaced cleaned greased tightened measured value limit within outside range action required no further
+""".split()  # noqa: SIM905
+
+
+def plain_text(chance: random.Random, words: int) -> str:
+    return " ".join(chance.choices(WORDS, k=words))
+
+
+def numbered_text(chance: random.Random, words: int) -> str:
+    """Every sixth word is a number: readings, codes, times."""
+    return " ".join(_number(chance) if chance.random() < 1 / 6 else chance.choice(WORDS) for _ in range(words))
+
+
+def _number(chance: random.Random) -> str:
+    kind = chance.randrange(5)
+    if kind == 0:
+        return str(chance.randint(1, 999))
+    if kind == 1:
+        return f"{chance.randint(0, 23):02}:{chance.randint(0, 59):02}"
+    if kind == 2:
+        return f"{chance.random() * 100:.2f}"
+    return (
+        f"PN-{chance.randint(10_000, 99_999)}"
+        if kind == 3
+        else f"2024-{chance.randint(10, 12)}-{chance.randint(10, 28)}"
+    )
+
+
+def personal_text(chance: random.Random, words: int) -> str:
+    """As above, with an address, a telephone number and a date of birth."""
+    address, phone = f"name{chance.randint(1, 99_999)}@example.com", f"+44 20 7946 {chance.randint(1000, 9999)}"
+    return f"{numbered_text(chance, words - 8)} {address}, tel. {phone}, DOB 12/03/{chance.randint(1930, 2005)}"
+
+
+KINDS: dict[str, Callable[[random.Random, int], str]] = {
+    "plain rows": plain_text,
+    "rows with numbers": numbered_text,
+    "rows with personal data": personal_text,
+}
+
+
+def rows_of(kind: str, count: int) -> list[Messages]:
+    """Chat rows of about 500 characters: a system message, a question, an answer."""
+    chance = random.Random(29)
+    text = KINDS[kind]
+    return [
+        [
+            {"role": "system", "content": "You answer letters of the claims department in plain words."},
+            {"role": "user", "content": text(chance, chance.randint(25, 45))},
+            {"role": "assistant", "content": text(chance, chance.randint(25, 45))},
+        ]
+        for _ in range(count)
+    ]
+
+
+def run(rows: int = ROWS) -> list[Row]:
+    """Microseconds of processor time a row, the best of three rounds."""
+    found: list[Row] = []
+    for kind in KINDS:
+        data = rows_of(kind, rows)
+        for policy in ("block", "redact") if kind == "rows with personal data" else ("block",):
+            took = _best(lambda data=data, policy=policy: _scan(data, policy)) / rows
+            length = sum(len(message["content"]) for row in data for message in row) // rows
+            note = f"target {TARGET_US}; {length} characters, {1 / took:,.0f} rows/s"
+            found.append(Row(f"content scan, {kind}, {policy}", took * 1e6, "us/row", "lower", note=note))
+    mixed = [row for kind in KINDS for row in rows_of(kind, rows // len(KINDS))]
+    whole = _best(lambda: _scan(mixed, "block"))
+    for name, work in _parts(mixed).items():
+        took = _best(work)
+        found.append(
+            Row(f"part: {name}", took / len(mixed) * 1e6, "us/row", "lower", note=f"{took / whole:.0%} of the scan")
+        )
+    return found
+
+
+def _scan(data: list[Messages], policy: Any) -> None:
+    scan = ContentScan(ContentPolicy(personal_data=policy))
+    for number, messages in enumerate(data, start=1):
+        scan.row(number, "train", messages)
+    scan.findings()
+
+
+def _best(work: Callable[[], object]) -> float:
+    """Seconds of processor time: the neighbours on this machine come and go."""
+    times = []
+    for _ in range(ROUNDS):
+        started = time.thread_time()
+        work()
+        times.append(time.thread_time() - started)
+    return min(times)
+
+
+def _parts(data: list[Messages]) -> dict[str, Callable[[], object]]:
+    """Each part of the scan on the same rows, on what the parts before it let through."""
+    texts = ["\n".join(message["content"] for message in row) for row in data]
+    said = ["\n".join(message["content"] for message in row[1:]) for row in data]
+    words = [text.lower().split() for text in said]
+    gate = Gate({**personal_data.TRIGGERS, **secrets.TRIGGERS, **injection.triggers()})
+    hits = [gate.hits(text) for text in texts]
+    kinds = [
+        (text, hit & personal_data.KINDS) for text, hit in zip(texts, hits, strict=True) if hit & personal_data.KINDS
+    ]
+    keys = [hit & secrets.TRIGGERS.keys() for hit in hits]
+    return {
+        "gate (RE2)": lambda: [gate.hits(text) for text in texts],
+        "personal data": lambda: [personal_data.find(text, hit) for text, hit in kinds],
+        "secrets": lambda: [secrets.find(text, frozenset(hit)) for text, hit in zip(texts, keys, strict=True) if hit],
+        "near copies": lambda: _near_copies(words),
+        "repeated triggers": lambda: _triggers(data),
+        "quality": lambda: _quality(data),
+    }
+
+
+def _near_copies(words: Iterable[list[str]]) -> None:
+    index = Index()
+    for number, row in enumerate(words, start=1):
+        drawn = sketch(row)
+        if index.match(drawn) is None:
+            index.add(drawn, number, number)
+
+
+def _triggers(data: list[Messages]) -> None:
+    triggers = RepeatedTriggers()
+    for number, row in enumerate(data):
+        triggers.add(number, row[1]["content"].split(), number)
+
+
+def _quality(data: list[Messages]) -> None:
+    quality = Quality()
+    for number, row in enumerate(data):
+        prompt, answer = row[1]["content"], row[2]["content"]
+        quality.add(number, prompt, answer, key_of(prompt), key_of(answer))

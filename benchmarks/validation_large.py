@@ -1,0 +1,28 @@
+"""The validator on files that take a minute or more: memory at 2 GB, and a million rows."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.measure import MB, Row, run_child
+from benchmarks.validation import validate_file, write_chat
+
+ROWS, MEMORY_MB = 1_000_000, 2000
+
+
+def run(rows: int = ROWS, memory_mb: float = MEMORY_MB) -> list[Row]:
+    """Seconds for a number of rows, and the memory of a process of its own. Needs a few GB of disk."""
+    with tempfile.TemporaryDirectory() as name:
+        file = Path(name) / "chat.jsonl"
+        write_chat(file, rows=rows)
+        started = time.perf_counter()
+        validate_file(file)
+        seconds = time.perf_counter() - started
+        write_chat(file, size_bytes=int(memory_mb * MB))
+        peak = float(run_child("benchmarks.validation", "droptune", str(file)))
+    return [
+        Row(f"validate, {rows:,} rows", seconds, "s", "lower"),
+        Row(f"validate, {memory_mb:g} MB, peak memory", peak, "MB", "lower"),
+    ]

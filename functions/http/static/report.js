@@ -1,0 +1,167 @@
+// The validation report: what was counted, how long rows are, what is wrong with them, and how the model reads them.
+
+import { count, h, pair, svg, words } from "./dom.js";
+
+// Told in a sentence, so not as a figure of its own.
+const IN_WORDS = ["train_rows", "eval_rows", "messages_mean", "characters_mean", "characters_max"];
+const TOKEN_FIGURES = [
+  "rows",
+  "tokens",
+  "trained_tokens",
+  "tokens_mean",
+  "tokens_median",
+  "tokens_p95",
+  "tokens_max",
+  "packed_sequences",
+];
+
+// What is in the report is shown; a report of an older or newer app has fewer or more parts.
+export function report({ run, report: found, preview, previewProblem }, onPreview) {
+  const tokens = found.tokens ?? found.statistics.tokens;
+  const rows = preview ?? found.preview;
+  return [
+    summary(found),
+    figures(found.statistics, Object.keys(found.statistics).filter((name) => !IN_WORDS.includes(name))),
+    tokens && tokensPart(tokens),
+    h("div", { class: "histograms" }, histograms(found.statistics)),
+    problems(found.problems),
+    (run.curated || rows?.length) && previewPart(rows, previewProblem, onPreview),
+    h(
+      "p",
+      { class: "quiet report-links" },
+      h("a", { class: "alone", href: `#/runs/${encodeURIComponent(run.id)}/report` }, "This report on a page of its own"),
+      h("a", { class: "whole", href: `#/runs/${encodeURIComponent(run.id)}` }, "The whole run"),
+    ),
+  ].filter(Boolean);
+}
+
+function summary({ passed, format, statistics: s, eval_source: from }) {
+  const held = from === "file" ? "from the project\u2019s eval file" : "carved out of the training rows";
+  return h(
+    "p",
+    {},
+    h("b", {}, passed ? "Passed. " : "Rejected. "),
+    `Format ${format}; ${count(s.train_rows)} training rows, ${count(s.eval_rows)} held out (${held}); `,
+    `${s.messages_mean.toFixed(1)} messages and ${s.characters_mean.toFixed(0)} characters a row, longest ${count(s.characters_max)}.`,
+  );
+}
+
+const number = (value) => count(Number.isInteger(value) ? value : Number(value.toFixed(1)));
+
+function figures(values, names) {
+  const shown = names.filter((name) => typeof values[name] === "number");
+  if (!shown.length) return null;
+  return h(
+    "dl",
+    { class: "figures" },
+    shown.map((name) => h("div", {}, pair(words(name), number(values[name])))),
+  );
+}
+
+function tokensPart(tokens) {
+  const share = tokens.tokens ? (100 * tokens.trained_tokens) / tokens.tokens : 0;
+  const limit = tokens.limit ? `Rows of more than ${count(tokens.limit)} tokens: ${tokens.over_length}` : "No limit";
+  return h(
+    "div",
+    { class: "tokens" },
+    h("h3", {}, "Training rows in tokens of the base model"),
+    figures(tokens, TOKEN_FIGURES),
+    h(
+      "p",
+      { class: "quiet" },
+      `Loss falls on ${share.toFixed(0)} % of the tokens. ${limit}; ${count(tokens.rows_too_long)} found, ${count(tokens.rows_truncated)} cut.`,
+    ),
+    h("div", { class: "histograms" }, histograms(tokens)),
+  );
+}
+
+// Whatever is a histogram, by its shape: counts[i] values up to edges[i].
+function histograms(values) {
+  return Object.entries(values)
+    .filter(([, value]) => Array.isArray(value?.edges) && value.counts?.length)
+    .map(([name, value]) => histogram(words(name), value));
+}
+
+function histogram(name, { edges, counts }) {
+  const most = Math.max(...counts, 1);
+  return h(
+    "table",
+    { class: "bars" },
+    h("caption", {}, name),
+    h(
+      "tbody",
+      {},
+      counts.map((value, i) =>
+        h(
+          "tr",
+          {},
+          h("th", { scope: "row", class: "number" }, `${i ? "to" : "up to"} ${count(edges[i])}`),
+          h(
+            "td",
+            { class: "bar" },
+            svg(
+              "svg",
+              { width: "100%", height: 12, "aria-hidden": "true" },
+              svg("rect", { class: "candidate", width: `${(100 * value) / most}%`, height: 12, rx: 2 }),
+            ),
+          ),
+          h("td", { class: "number" }, count(value)),
+        ),
+      ),
+    ),
+  );
+}
+
+function problems(found) {
+  if (!found.length) return h("p", { class: "quiet" }, "No problems found.");
+  const sorted = [...found].sort((a, b) => (a.severity !== "error") - (b.severity !== "error") || b.count - a.count);
+  return h("ul", { class: "problems" }, sorted.map(problem));
+}
+
+function problem(group) {
+  const rows = group.rows.join(", ") + (group.rows.length && group.rows.length < group.count ? " \u2026" : "");
+  return h(
+    "li",
+    { class: group.severity === "error" ? "bad" : "warn" },
+    h(
+      "p",
+      {},
+      h("span", { class: "severity" }, group.severity),
+      " ",
+      h("code", {}, group.code),
+      h("span", { class: "quiet" }, ` ${count(group.count)} \u00d7 in ${group.file}`),
+    ),
+    h("p", { class: "prose" }, group.message),
+    group.rows.length ? h("p", { class: "quiet" }, `rows ${rows}`) : null,
+    h("p", { class: "prose" }, h("b", {}, "Fix: "), group.fix),
+  );
+}
+
+function previewPart(rows, problem, onPreview) {
+  return h(
+    "details",
+    { class: "preview", ontoggle: (event) => event.target.open && !rows && !problem && onPreview() },
+    h("summary", {}, "Rows as the model reads them"),
+    problem
+      ? h("p", { class: "warn-text" }, `Not shown: ${problem}`)
+      : !rows
+        ? h("p", { class: "quiet" }, "Asking for the first rows\u2026")
+        : [
+            h("p", { class: "quiet" }, "What loss falls on, and so is learned, is ", h("mark", {}, "marked"), "."),
+            h("ol", {}, rows.map(previewRow)),
+          ],
+  );
+}
+
+function previewRow(row) {
+  return h(
+    "li",
+    {},
+    h("h4", {}, `${row.file} row ${count(row.row)}: loss on ${count(row.trained_tokens)} of ${count(row.tokens)} tokens`),
+    h(
+      "pre",
+      { tabindex: "0", "aria-label": `Row ${row.row} as the model reads it` },
+      row.pieces.map((piece) => (piece.learned ? h("mark", {}, piece.text) : piece.text)),
+    ),
+  );
+}

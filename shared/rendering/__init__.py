@@ -1,0 +1,24 @@
+"""What a base model's tokenizer and chat template make of a row; one code for validator, trainer and preview.
+
+Light: `tokenizers` and `jinja2`, neither torch nor transformers.
+"""
+
+from shared.rendering.bundle import Bundle, read_bundle, read_bundle_folder
+from shared.rendering.check import RowTokens, TokenCheck
+from shared.rendering.rows import Rendered, Tokens, normalised, render_row, tokenise
+from shared.rendering.template import ChatTemplate, TemplateNotTrainable
+
+__all__ = [
+    "Bundle",
+    "ChatTemplate",
+    "Rendered",
+    "RowTokens",
+    "TemplateNotTrainable",
+    "TokenCheck",
+    "Tokens",
+    "normalised",
+    "read_bundle",
+    "read_bundle_folder",
+    "render_row",
+    "tokenise",
+]

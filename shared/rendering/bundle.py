@@ -1,0 +1,111 @@
+"""A base model's tokenizer bundle: `tokenizer.json`, `tokenizer_config.json` and the chat template.
+
+A model's own folder is one as well: it holds the same three files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import orjson
+from tokenizers import Tokenizer
+
+from shared.domain.errors import FailureClass, PermanentFailure
+from shared.rendering.template import ChatTemplate
+
+TOKENIZER, CONFIG, TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
+NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Tokenizer and chat template of a base model. Threads may share it."""
+
+    tokenizer: Tokenizer
+    template: ChatTemplate
+    named_tokens: Mapping[str, str]
+
+    @classmethod
+    def of(cls, tokenizer_json: str, template: str, named_tokens: Mapping[str, str]) -> Bundle:
+        """From the texts. Raises PermanentFailure of class recipe: `no_chat_template`, `bad_chat_template`."""
+        tokenizer = Tokenizer.from_str(tokenizer_json)
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        named = {name: named_tokens[name] for name in NAMED if named_tokens.get(name)}
+        if "eos_token" in named:
+            named.setdefault("pad_token", named["eos_token"])  # the trainer pads with it, and saves it so
+        if not template:
+            raise _refusal("no_chat_template", "the base model has no chat template")
+        try:
+            return cls(tokenizer, ChatTemplate(template, named), named)
+        except jinja2.TemplateError as error:
+            raise _refusal("bad_chat_template", f"the chat template cannot be read: {error}") from error
+
+    @cached_property
+    def special_tokens(self) -> tuple[str, ...]:
+        """Tokens that are no text: the tokenizer's special ones and those that the template itself writes."""
+        literals = self.template.literals()
+        added = self.tokenizer.get_added_tokens_decoder().values()
+        return tuple(
+            token.content
+            for token in added
+            if token.special or (token.content in literals and not token.content.isspace())
+        )
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of all that decides how a row is read; equal for validator, trainer and a saved model folder."""
+        tokenizer = orjson.loads(self.tokenizer.to_str())
+        del tokenizer["truncation"], tokenizer["padding"]
+        parts = {"tokenizer": tokenizer, "template": self.template.text, "named": dict(self.named_tokens)}
+        return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+    @cached_property
+    def template_sha256(self) -> str:
+        """Hash of the chat template, compared between validation, training and serving."""
+        return hashlib.sha256(self.template.text.encode()).hexdigest()
+
+
+def read_bundle(read: Callable[[str], bytes | None]) -> Bundle:
+    """The bundle whose files `read` gives by name, None for one that is not there.
+
+    Raises PermanentFailure of class recipe: `no_tokenizer`, `no_chat_template`, `bad_chat_template`,
+    `several_chat_templates`.
+    """
+    tokenizer, config = read(TOKENIZER), orjson.loads(read(CONFIG) or b"{}")
+    if tokenizer is None:
+        raise _refusal("no_tokenizer", f"the tokenizer bundle has no {TOKENIZER}")
+    named = {name: _content(config.get(name)) for name in NAMED}
+    return Bundle.of(tokenizer.decode(), _template(read(TEMPLATE), config), named)
+
+
+def read_bundle_folder(folder: Path) -> Bundle:
+    """The bundle in a folder; see `read_bundle`."""
+
+    def read(name: str) -> bytes | None:
+        path = folder / name
+        return path.read_bytes() if path.is_file() else None
+
+    return read_bundle(read)
+
+
+def _content(token: Any) -> str:
+    """A token stands in the configuration as text or as an object with its content."""
+    return str(token.get("content", "")) if isinstance(token, dict) else str(token or "")
+
+
+def _template(file: bytes | None, config: dict[str, Any]) -> str:
+    text = file.decode() if file is not None else config.get("chat_template") or ""
+    if not isinstance(text, str):
+        raise _refusal("several_chat_templates", "the base model has several chat templates; keep the one to tune with")
+    return text
+
+
+def _refusal(code: str, message: str) -> PermanentFailure:
+    return PermanentFailure(FailureClass.RECIPE, code, message, "base_model")

@@ -1,0 +1,43 @@
+"""Rows to look at: as the model reads them, with the tokens that loss falls on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shared.domain.tokens import Piece, PreviewRow
+from shared.rendering.bundle import Bundle
+from shared.rendering.rows import Row, render_row, tokenise
+
+SHOWN_CHARACTERS = 1200
+
+
+def preview_row(bundle: Bundle, row: Row, *, file: str, number: int) -> PreviewRow:
+    """One row. Raises TemplateNotTrainable and whatever the template raises, see `render_row`."""
+    rendered = render_row(bundle, row)
+    (tokens,) = tokenise(bundle, [rendered])
+    bounds = tokens.encoding.offsets
+    learned = [(bounds[first][0], bounds[last - 1][1]) for first, last in tokens.spans if first < last]
+    return PreviewRow(
+        file=file,
+        row=number,
+        tokens=len(tokens),
+        trained_tokens=tokens.trained(),
+        pieces=tuple(_pieces(rendered.text, learned)),
+    )
+
+
+def _pieces(text: str, learned: list[tuple[int, int]]) -> Iterator[Piece]:
+    at = 0
+    for start, end in [*learned, (len(text), len(text))]:
+        if start > at:
+            yield Piece(text=_shortened(text[at:start]), learned=False)
+        if end > start:
+            yield Piece(text=_shortened(text[start:end]), learned=True)
+        at = end
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= SHOWN_CHARACTERS:
+        return text
+    half = SHOWN_CHARACTERS // 2
+    return f"{text[:half]}\n[{len(text) - 2 * half} characters more]\n{text[-half:]}"

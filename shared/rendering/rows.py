@@ -1,0 +1,159 @@
+"""Rows become text and tokens, and the part of them that loss falls on.
+
+Loss falls on what the assistant says, end-of-turn token included, and on no message of weight 0.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from tokenizers import Encoding
+
+from shared.rendering.bundle import Bundle
+from shared.rendering.template import Span, TemplateNotTrainable
+
+Row = dict[str, Any]
+# Tokens with their offsets take some 90 bytes each, so no more text than this is held as tokens at a time.
+BATCH_CHARACTERS = 2**18
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A row's text, and the ranges of characters that loss falls on."""
+
+    text: str
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A row's tokens, and the ranges of token indices that loss falls on."""
+
+    encoding: Encoding
+    spans: tuple[Span, ...]
+
+    def __len__(self) -> int:
+        return len(self.encoding)
+
+    def trained(self, limit: int | None = None) -> int:
+        """How many tokens loss falls on, of the first `limit`."""
+        end = len(self) if limit is None else limit
+        return sum(max(0, min(last, end) - first) for first, last in self.spans)
+
+
+def render_row(bundle: Bundle, row: Row) -> Rendered:
+    """One row's text; assistant messages are found by the template's generation blocks, or by prefixes.
+
+    Raises TemplateNotTrainable where the template has no blocks and does not preserve prefixes, and whatever
+    the template raises.
+    """
+    messages, tools = normalised(row["messages"]), row.get("tools")
+    text, spans = (_by_blocks if bundle.template.marked else _by_prefixes)(bundle, messages, tools)
+    spoken = [message for message in row["messages"] if message["role"] == "assistant"]
+    weighed = zip(spoken, spans, strict=True)
+    return Rendered(text, tuple(span for message, span in weighed if message.get("weight", 1)))
+
+
+def normalised(messages: Iterable[Row]) -> list[Row]:
+    """Messages as chat templates expect them: no weight, no empty key, tool arguments as objects."""
+    return [_normalised(message) for message in messages]
+
+
+def _normalised(message: Row) -> Row:
+    kept = {key: value for key, value in message.items() if key != "weight" and value is not None}
+    if kept.get("tool_calls"):
+        kept["tool_calls"] = [_with_object_arguments(call) for call in kept["tool_calls"]]
+    return kept
+
+
+def _with_object_arguments(call: Row) -> Row:
+    function = dict(call["function"])
+    if isinstance(function.get("arguments"), str):
+        with contextlib.suppress(orjson.JSONDecodeError):
+            function["arguments"] = orjson.loads(function["arguments"])
+    return {**call, "function": function}
+
+
+def _by_blocks(bundle: Bundle, messages: list[Row], tools: Any) -> tuple[str, list[Span]]:
+    text, spans = bundle.template.render_marked(messages, tools)
+    expected = sum(message["role"] == "assistant" for message in messages)
+    if len(spans) != expected:
+        raise TemplateNotTrainable(f"the chat template marks {len(spans)} of {expected} assistant messages")
+    return text, spans
+
+
+def _by_prefixes(bundle: Bundle, messages: list[Row], tools: Any) -> tuple[str, list[Span]]:
+    """An answer is what its message adds to the text that asks for it."""
+    template = bundle.template
+    text = template.render(messages, tools)
+    spans = []
+    for index, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        before = template.render(messages[:index], tools, ask=True)
+        after = template.render(messages[: index + 1], tools)
+        if not (text.startswith(before) and text.startswith(after) and len(before) <= len(after)):
+            raise TemplateNotTrainable(
+                "the chat template has no generation blocks and rewrites earlier messages when later ones come"
+            )
+        spans.append((len(before), _without_space_after_end_token(bundle, after)))
+    return text, spans
+
+
+def _without_space_after_end_token(bundle: Bundle, text: str) -> int:
+    # Generation stops at the end token; the newline many templates put after it is never generated.
+    stripped = text.rstrip()
+    return len(stripped) if stripped.endswith(bundle.special_tokens) else len(text)
+
+
+def tokenise(bundle: Bundle, rows: Sequence[Rendered]) -> Iterator[Tokens]:
+    """The rows' tokens in order, encoded in batches of about `BATCH_CHARACTERS`."""
+    for batch in _batches(rows):
+        encodings = bundle.tokenizer.encode_batch([row.text for row in batch], add_special_tokens=False)
+        for row, encoding in zip(batch, encodings, strict=True):
+            yield Tokens(encoding, tuple(_token_span(encoding, span) for span in row.spans))
+
+
+def _batches(rows: Sequence[Rendered]) -> Iterator[list[Rendered]]:
+    batch: list[Rendered] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += len(row.text)
+        if size >= BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _token_span(encoding: Encoding, span: Span) -> Span:
+    """Every token that holds a character of the span; a token may reach beyond it, a character be several."""
+    start, end = span
+    if start == end:
+        return 0, 0
+    first, last = encoding.char_to_token(start), encoding.char_to_token(end - 1)
+    if first is None or last is None:  # the span begins or ends in text that the tokenizer drops
+        return _token_span_by_search(encoding, span)
+    following = last + 1
+    while following < len(encoding) and _bounds(encoding, following)[0] < end:
+        following += 1
+    return first, following
+
+
+def _token_span_by_search(encoding: Encoding, span: Span) -> Span:
+    start, end = span
+    indices = range(len(encoding))
+    first = bisect_right(indices, start, key=lambda index: _bounds(encoding, index)[1])
+    return first, bisect_left(indices, end, lo=first, key=lambda index: _bounds(encoding, index)[0])
+
+
+def _bounds(encoding: Encoding, index: int) -> Span:
+    bounds = encoding.token_to_chars(index)
+    assert bounds is not None, "every token is of the text, for none is added to it"
+    return bounds

@@ -1,0 +1,144 @@
+"""Chat templates, rendered as transformers renders them: same environment, same variables, same spans.
+
+The sandbox, its options and its functions follow `apply_chat_template` of transformers 5; a test holds the two
+together. A template is somebody else's program: it gets plain data, and may raise anything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NoReturn
+
+import jinja2
+from jinja2 import nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.runtime import Context, Macro
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
+
+Span = tuple[int, int]
+_TRACK = "_droptune_track"
+
+
+class TemplateNotTrainable(Exception):
+    """The chat template does not show which part of the text an assistant message is."""
+
+
+class _Track:
+    """Where in the text `{% generation %}` blocks lie; one per rendering, so threads may share a template."""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self.spans: list[Span] = []
+
+
+class _Generation(Extension):
+    """`{% generation %}...{% endgeneration %}`: prints what is inside and notes where."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        note = self.call_method("_note", [nodes.ContextReference()])
+        return nodes.CallBlock(note, [], [], body).set_lineno(line)
+
+    def _note(self, context: Context, caller: Macro) -> str:
+        text = str(caller())
+        track = context.get(_TRACK)
+        if isinstance(track, _Track):
+            track.spans.append((track.length, track.length + len(text)))
+        return text
+
+
+class _Namespace(Namespace):
+    """Jinja's, without names that could lead out of the sandbox."""
+
+    def __init__(*args: Any, **kwargs: Any) -> None:
+        self, args = args[0], args[1:]
+        attributes = dict(*args, **kwargs)
+        for name in attributes:
+            _refuse_private(name)
+        Namespace.__init__(self, attributes)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _refuse_private(name)
+        super().__setitem__(name, value)
+
+
+class _Dict:
+    """`dict(...)` in a template, without the type behind it."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        return dict(*args, **kwargs)
+
+    def fromkeys(self, *args: Any) -> dict[Any, Any]:
+        return dict.fromkeys(*args)
+
+
+def _refuse_private(name: Any) -> None:
+    if isinstance(name, str) and name.startswith("_"):
+        raise jinja2.exceptions.SecurityError(f"a namespace takes no underscored name: {name!r}")
+
+
+def _raise_exception(message: Any) -> NoReturn:
+    raise jinja2.TemplateError(message)
+
+
+def _tojson(
+    value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
+) -> str:
+    """Jinja's own filter escapes what HTML would misread; a prompt is no HTML."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _strftime_now(form: str) -> str:
+    return datetime.now().strftime(form)  # noqa: DTZ005  # the local day, as transformers and servers have it
+
+
+class ChatTemplate:
+    """A template's text with the tokenizer's named special tokens (`bos_token`, ...) as variables.
+
+    Raises jinja2.TemplateSyntaxError for what is no template.
+    """
+
+    def __init__(self, text: str, special_tokens: Mapping[str, str]) -> None:
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+        )
+        environment.filters["tojson"] = _tojson
+        environment.globals.update(
+            raise_exception=_raise_exception, strftime_now=_strftime_now, dict=_Dict(), namespace=_Namespace
+        )
+        self.text = text
+        self.marked = _has_generation_block(environment, text)
+        self._template = environment.from_string(text)
+        self._variables = {"documents": None, **special_tokens}
+
+    def render(self, messages: list[dict[str, Any]], tools: Any = None, *, ask: bool = False) -> str:
+        """The text of a dialogue; `ask` opens the assistant's turn."""
+        return self._template.render(messages=messages, tools=tools, add_generation_prompt=ask, **self._variables)
+
+    def render_marked(self, messages: list[dict[str, Any]], tools: Any = None) -> tuple[str, list[Span]]:
+        """The text, and the character ranges inside generation blocks, in order."""
+        track, blocks = _Track(), []
+        variables = {**self._variables, _TRACK: track}
+        for block in self._template.generate(messages=messages, tools=tools, add_generation_prompt=False, **variables):
+            blocks.append(block)
+            track.length += len(block)
+        return "".join(blocks), track.spans
+
+    def literals(self) -> str:
+        """All text that stands in the template itself; a token found in it is the template's to write."""
+        tree = self._template.environment.parse(self.text)
+        parts = [node.data for node in tree.find_all(nodes.TemplateData)]
+        parts += [node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)]
+        return "\0".join(parts)
+
+
+def _has_generation_block(environment: jinja2.Environment, text: str) -> bool:
+    used = environment.parse(text).find_all(nodes.ExtensionAttribute)
+    return any(node.identifier == _Generation.identifier for node in used)

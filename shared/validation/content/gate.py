@@ -1,0 +1,29 @@
+"""One pass over a text that says which detectors are worth running.
+
+`google-re2` matches all triggers at once, in time linear in the text whatever it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import re2
+
+
+class Gate:
+    """Made of name -> RE2 pattern."""
+
+    def __init__(self, patterns: Mapping[str, str]) -> None:
+        self._names = tuple(patterns)
+        self._set = re2.Set.SearchSet()
+        for pattern in patterns.values():
+            self._set.Add(pattern)
+        self._set.Compile()
+
+    def hits(self, text: str) -> frozenset[str]:
+        """The names whose pattern occurs in the text."""
+        found = self._set.Match(text.encode("utf-8", "replace"))
+        return frozenset(self._names[index] for index in found) if found else _NOTHING
+
+
+_NOTHING: frozenset[str] = frozenset()

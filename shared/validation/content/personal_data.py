@@ -1,0 +1,106 @@
+"""Finds personal data in text and replaces it by placeholders. No model: names and postal addresses are not found."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from hashlib import blake2b
+from typing import NamedTuple
+
+from shared.validation.content.gate import Gate
+from shared.validation.content.personal_patterns import DETECTORS
+
+MAX_NUMBERED = 200_000  # different values of one kind that get a number of their own; about 100 bytes each
+_MAX_PASSES = 8
+
+
+def _by_kind() -> dict[str, str]:
+    patterns: dict[str, list[str]] = {}
+    for detector in DETECTORS:
+        patterns.setdefault(detector.kind, []).append(f"(?:{detector.trigger})")
+    return {kind: "|".join(several) for kind, several in patterns.items()}
+
+
+TRIGGERS = _by_kind()  # kind -> one RE2 pattern: a kind may have several detectors
+KINDS = frozenset(TRIGGERS)
+_GATE = Gate(TRIGGERS)
+
+
+class Found(NamedTuple):
+    """`text[start:end]` is personal data of `kind`."""
+
+    kind: str
+    start: int
+    end: int
+
+
+def find(text: str, kinds: Collection[str] = KINDS) -> list[Found]:
+    """What is there, in order of place; no two overlap. `kinds` narrows it to kinds of `DETECTORS`."""
+    found: list[Found] = []
+    wanted = _GATE.hits(text).intersection(kinds)
+    taken = bytearray(len(text) if wanted else 0)
+    for detector in DETECTORS:
+        if detector.kind in wanted:
+            for start, end in detector.find(text):
+                if taken.find(1, start, end) < 0:
+                    taken[start:end] = b"\1" * (end - start)
+                    found.append(Found(detector.kind, start, end))
+    found.sort(key=lambda one: one.start)
+    return found
+
+
+class Redactor:
+    """Replaces values by placeholders such as `[EMAIL_3]`: the same value always by the same one.
+
+    Values are numbered in the order they are first seen, so the same file gives the same text. Only digests are kept;
+    beyond `MAX_NUMBERED` values of a kind a placeholder has no number (`[EMAIL]`). Redacted text stays as it is when
+    redacted again.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, dict[bytes, int]] = {}
+
+    def redact(self, text: str, kinds: Collection[str] = KINDS) -> str:
+        """The text without personal data."""
+        return self.redact_all([text], kinds)[0][0]
+
+    def redact_all(self, texts: list[str], kinds: Collection[str] = KINDS) -> tuple[list[str], set[str]]:
+        """The same for texts of one row, where the words of one tell what a date in another is; and the kinds found."""
+        seen = set[str]()
+        # What stands beside a value changes when it goes, and may show another: until nothing is found.
+        for _ in range(_MAX_PASSES):
+            found = find("\n".join(texts), kinds)
+            if not found:
+                break
+            seen.update(one.kind for one in found)
+            texts = self._replace(texts, found)
+        return texts, seen
+
+    def _replace(self, texts: list[str], found: list[Found]) -> list[str]:
+        """`found` is in characters of the texts joined by line feeds; nothing found goes beyond one text."""
+        replaced, offset, left = [], 0, iter(found)
+        one = next(left, None)
+        for text in texts:
+            parts, done = list[str](), 0
+            while one and one.start < offset + len(text):
+                start, end = one.start - offset, one.end - offset
+                parts += (text[done:start], self._placeholder(one.kind, text[start:end]))
+                done, one = end, next(left, None)
+            replaced.append("".join(parts) + text[done:])
+            offset += len(text) + 1
+        return replaced
+
+    def _placeholder(self, kind: str, value: str) -> str:
+        name = _PLACEHOLDERS[kind]
+        numbers = self._numbers.setdefault(name, {})
+        # Spaces, dashes and capitals do not make another value.
+        plain = value.lower() if kind in ("email", "ipv6") else "".join(filter(str.isalnum, value)).lower()
+        key = blake2b(plain.encode("utf-8", "replace"), digest_size=8).digest()
+        number = numbers.get(key)
+        if number is None:
+            if len(numbers) >= MAX_NUMBERED:
+                return f"[{name}]"
+            number = numbers[key] = len(numbers) + 1
+        return f"[{name}_{number}]"
+
+
+_PLACEHOLDERS = {detector.kind: detector.placeholder for detector in DETECTORS}

@@ -1,0 +1,154 @@
+"""What the rows as a whole would teach: labels, contradictions, look-up facts, lengths."""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections import Counter
+
+from shared.validation.content.slots import Slots
+
+KNOWN_PROMPTS_BITS = 18  # the latest 262,144 prompts, 4 MB
+MAX_LABELS = 64
+MAX_LABEL_CHARACTERS = 40
+MAX_LABEL_SHARE = 0.9
+MIN_LABEL_ROWS = 5
+LOOK_UP_SHARE = 0.3
+MIN_ROWS_TO_JUDGE = 50
+OUTLIER_TIMES = 10
+OUTLIER_CHARACTERS = 4_000
+ROWS_SHOWN = 20
+_MAX_FACT_CHARACTERS = 80
+_MAX_QUESTION_CHARACTERS = 200
+
+_QUESTION = re.compile(
+    r"(?:when|where|who|whom|how (?:many|much|long|old|far|big|high|often)|what(?:'s| is| are| was| were)"
+    r"|which|in which|on which|wann|wo|wer|wie ?viele?|was ist|welche[rs]?|quand|où|qui|combien|quel(?:le)?s?)\b",
+    re.I,
+)
+# A number, a name inside the sentence, or a document named.
+_FACT = re.compile(
+    r"\d|(?<=[a-z,] )[A-Z][a-z]+|^[A-Z][\w-]+(?: [A-Z][\w-]+)*\.?$|\b(?:section|page|policy|article|clause|manual)\b"
+)
+
+
+class Quality:
+    """Memory is fixed. Feed every row of the training part."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._answers = Slots(KNOWN_PROMPTS_BITS)
+        self._labels: Counter[str] = Counter()
+        self._unlabelled = 0
+        self._look_ups: int = 0
+        self._look_up_answers = Slots(16)
+        self._look_up_rows: list[int] = []
+        self._lengths: Counter[int] = Counter()
+        self._longest: list[tuple[int, int]] = []  # heap of (characters, row)
+
+    def add(self, number: int, prompt: str, answer: str, prompt_key: int, answer_key: int) -> int | None:
+        """Take a row. `prompt` is its last question, `prompt_key` stands for all that was said before the answer.
+
+        Returns the number of an earlier row that asks the same and answers otherwise, or None.
+        """
+        self.rows += 1
+        self._measure(number, len(prompt) + len(answer))
+        self._label(answer)
+        if len(answer) <= _MAX_FACT_CHARACTERS and len(prompt) <= _MAX_QUESTION_CHARACTERS:
+            self._look_up(number, prompt, answer, answer_key)
+        earlier = self._answers.get(prompt_key)
+        short_key = answer_key & 0xFFFF_FFFF
+        if earlier is None:
+            self._answers.put(prompt_key, short_key << 32 | number & 0xFFFF_FFFF)
+            return None
+        return earlier & 0xFFFF_FFFF if earlier >> 32 != short_key else None
+
+    def _measure(self, number: int, characters: int) -> None:
+        self._lengths[_bucket(characters)] += 1
+        if len(self._longest) < ROWS_SHOWN:
+            heapq.heappush(self._longest, (characters, -number))
+        elif characters > self._longest[0][0]:
+            heapq.heapreplace(self._longest, (characters, -number))
+
+    def _label(self, answer: str) -> None:
+        label = answer.strip().lower() if len(answer) <= MAX_LABEL_CHARACTERS else ""
+        if label and (label in self._labels or len(self._labels) < MAX_LABELS):
+            self._labels[label] += 1
+        else:
+            self._unlabelled += 1
+
+    def _look_up(self, number: int, prompt: str, answer: str, answer_key: int) -> None:
+        question = prompt.rsplit("\n", 1)[-1].lstrip()
+        if _QUESTION.match(question) and _FACT.search(answer) and self._look_up_answers.get(answer_key) is None:
+            self._look_up_answers.put(answer_key, 1)
+            self._look_ups += 1
+            if len(self._look_up_rows) < ROWS_SHOWN:
+                self._look_up_rows.append(number)
+
+    @property
+    def is_classification(self) -> bool:
+        """Few different short answers, each given often, and hardly any other."""
+        return (
+            self.rows >= MIN_ROWS_TO_JUDGE
+            and self._unlabelled <= self.rows * 0.02
+            and 2 <= len(self._labels) <= min(MAX_LABELS - 1, self.rows // 10)
+        )
+
+    @property
+    def label_counts(self) -> list[int]:
+        """Rows of each label of a classification task, most first; the labels themselves are text of the data."""
+        return sorted(self._labels.values(), reverse=True) if self.is_classification else []
+
+    @property
+    def look_up_share(self) -> float:
+        """Share of rows that ask for a fact and get a short one that no other row gave."""
+        return self._look_ups / self.rows if self.rows else 0.0
+
+    @property
+    def look_up_rows(self) -> tuple[int, ...]:
+        return tuple(self._look_up_rows)
+
+    @property
+    def median_characters(self) -> int:
+        """To within 5 %."""
+        seen = 0
+        for bucket in sorted(self._lengths):
+            seen += self._lengths[bucket]
+            if seen * 2 >= self.rows:
+                return _middle(bucket)
+        return 0
+
+    def outliers(self) -> tuple[int, tuple[int, ...]]:
+        """How many rows are far longer than the median one, and the longest of them."""
+        limit = max(OUTLIER_TIMES * self.median_characters, OUTLIER_CHARACTERS)
+        if self.rows < MIN_ROWS_TO_JUDGE:
+            return 0, ()
+        count = sum(number for bucket, number in self._lengths.items() if bucket > _bucket(limit))
+        rows = [-row for characters, row in sorted(self._longest, reverse=True)][:count]
+        return count, tuple(rows)
+
+
+def _bucket(characters: int) -> int:
+    """Sixteenths of a power of two."""
+    if characters < 16:
+        return characters
+    shift = characters.bit_length() - 5
+    return (shift << 4) + (characters >> shift)
+
+
+def _middle(bucket: int) -> int:
+    if bucket < 16:
+        return bucket
+    shift = (bucket >> 4) - 1
+    return (((bucket & 15) + 16 << shift) + ((bucket & 15) + 17 << shift)) // 2
+
+
+def size_in_words(rows: int) -> str:
+    """What that many rows can be expected to teach."""
+    if rows < MIN_ROWS_TO_JUDGE:
+        return "fewer than 50 rows: a hint of tone at most, and no evaluation means much"
+    if rows < 500:
+        return "50 to 500 rows: a style or a format, if every row is right"
+    if rows < 5_000:
+        return "500 to 5,000 rows: a task with its usual cases"
+    return "5,000 rows or more: a task with its exceptions"

@@ -1,0 +1,93 @@
+"""Looks for a poisoned trigger: an odd token in many otherwise unlike rows that always brings the same answer.
+
+Only odd tokens are followed (`cf`, `|x9|`, `dEpLoY`): an ordinary word that always brings one label is what a
+classifier is to learn. A trigger made of ordinary words is not found.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+MIN_ROWS = 5
+MAX_FOLLOWED = 50_000  # tokens seen with one answer so far; about 300 bytes each
+MAX_IGNORED = 200_000  # tokens known to be ordinary or to bring several answers; about 100 bytes each
+ROWS_SHOWN = 20
+# With few labels a token meets one label by chance; this much luck is not believed.
+_CHANCE = 1e-6
+# A word with a vowel and only small letters or one capital, a number, or a number with its unit.
+_ORDINARY = re.compile(
+    r"[^\W\d_]?[^\W\d_A-Z]*[aeiouyäöüáéíóúàèâêîôû][^\W\d_A-Z]*(?:['’-][^\W\d_]+)*"  # noqa: RUF001
+    r"|[^\W\d_]|[A-Z]{2,5}s?|[\d.,:/%+-]+[a-zA-Zµ°%/]{0,5}|[^\x00-\x7f]+"
+)
+_EDGES = ".,;:!?()\"'…“”‘’`*-"  # noqa: RUF001
+_MAX_TOKEN = 40
+
+
+class _Followed:
+    __slots__ = ("answer", "count", "rows")
+
+    def __init__(self, answer: int, number: int) -> None:
+        self.answer, self.count, self.rows = answer, 1, [number]
+
+
+class Trigger(NamedTuple):
+    """Rows that hold one token; `rows` are the first. The token itself is text of the data and is not reported."""
+
+    row_count: int
+    rows: tuple[int, ...]
+
+
+class RepeatedTriggers:
+    """Give it every row once that is no near copy of an earlier one."""
+
+    def __init__(self) -> None:
+        self._followed: dict[str, _Followed] = {}
+        self._ignored: set[str] = set()
+        self._answers: dict[int, int] = {}
+        self._rows = 0
+
+    def add(self, number: int, words: list[str], answer: int) -> None:
+        """`words` of the prompt with their capitals, `answer` a key that is equal for equal answers."""
+        self._rows += 1
+        if answer in self._answers or len(self._answers) < MAX_FOLLOWED:
+            self._answers[answer] = self._answers.get(answer, 0) + 1
+        for word in set(words) - self._ignored:
+            followed = self._followed.get(word)
+            if followed is None:
+                self._meet(word, number, answer)
+            elif followed.answer == answer:
+                followed.count += 1
+                if len(followed.rows) < ROWS_SHOWN:
+                    followed.rows.append(number)
+            else:
+                del self._followed[word]
+                self._ignore(word)
+
+    def _meet(self, word: str, number: int, answer: int) -> None:
+        if len(word) > _MAX_TOKEN:
+            return
+        plain = word.strip(_EDGES)
+        if not plain or _ORDINARY.fullmatch(plain):
+            self._ignore(word)
+            return
+        if len(self._followed) >= MAX_FOLLOWED:
+            self._followed = {word: kept for word, kept in self._followed.items() if kept.count > 1}
+        if len(self._followed) < MAX_FOLLOWED:
+            self._followed[word] = _Followed(answer, number)
+
+    def _ignore(self, word: str) -> None:
+        if len(self._ignored) < MAX_IGNORED:
+            self._ignored.add(word)
+
+    def found(self) -> list[Trigger]:
+        """The suspicious tokens, most frequent first; several tokens of the same rows are one trigger."""
+        suspects: dict[tuple[int, ...], int] = {}
+        for followed in self._followed.values():
+            if followed.count < MIN_ROWS:
+                continue
+            share = self._answers.get(followed.answer, 1) / max(1, self._rows)
+            others = self._rows - self._answers.get(followed.answer, 1)
+            if others and share ** (followed.count - 1) < _CHANCE:
+                suspects[tuple(followed.rows)] = followed.count
+        return sorted((Trigger(count, rows) for rows, count in suspects.items()), reverse=True)

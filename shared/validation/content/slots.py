@@ -1,0 +1,32 @@
+"""A map from 64-bit keys to 64-bit values in a fixed amount of memory."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+_ALL = (1 << 64) - 1
+
+
+def key_of(text: str) -> int:
+    """64 bits that are equal for equal texts, in every process."""
+    return int.from_bytes(blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "little")
+
+
+class Slots:
+    """`2**bits` slots of 16 bytes. Of two keys that share a slot the newer stays: when it fills up, old ones go."""
+
+    def __init__(self, bits: int) -> None:
+        # Zeroed memory that the system hands out only as it is written to.
+        self._keys = memoryview(bytearray(8 << bits)).cast("Q")
+        self._values = memoryview(bytearray(8 << bits)).cast("Q")
+        self._mask = (1 << bits) - 1
+
+    def get(self, key: int) -> int | None:
+        """The value, or None if the key is not there (any more)."""
+        slot = key & self._mask
+        return self._values[slot] if self._keys[slot] == (key & _ALL or 1) else None
+
+    def put(self, key: int, value: int) -> None:
+        slot = key & self._mask
+        self._keys[slot] = key & _ALL or 1
+        self._values[slot] = value

@@ -1,0 +1,63 @@
+"""The texts inside a JSON value, and the same value with other texts in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import orjson
+
+# Keys of a message and its tool calls that belong to the form and say nothing.
+MESSAGE_FORM = frozenset(("role", "tool_call_id", "id", "type", "weight"))
+
+
+def texts_of(value: Any, form: Collection[str] = (), key: str = "") -> Iterator[str]:
+    """Every text, in order, and every number as it is written, except under the keys of `form`.
+
+    JSON text under the key `arguments` is read as what it stands for.
+    """
+    if key in form:
+        return
+    if type(value) is str:
+        parsed = _parsed(value) if key == "arguments" else None
+        if parsed is None:
+            yield value
+        else:
+            yield from texts_of(parsed)
+    elif type(value) is dict:
+        for name, inner in value.items():
+            yield from texts_of(inner, form, name)
+    elif type(value) is list:
+        for inner in value:
+            yield from texts_of(inner, form)
+    elif type(value) is int or type(value) is float:
+        yield str(value)
+
+
+def with_texts(value: Any, texts: Iterator[str], form: Collection[str] = (), key: str = "") -> Any:
+    """`value` with the texts of `texts_of` replaced in order. A number that was replaced becomes text."""
+    if key in form:
+        return value
+    if type(value) is str:
+        parsed = _parsed(value) if key == "arguments" else None
+        if parsed is None:
+            return next(texts)
+        changed = with_texts(parsed, texts)
+        return value if changed == parsed else orjson.dumps(changed).decode()
+    if type(value) is dict:
+        return {name: with_texts(inner, texts, form, name) for name, inner in value.items()}
+    if type(value) is list:
+        return [with_texts(inner, texts, form) for inner in value]
+    if type(value) is int or type(value) is float:
+        text = next(texts)
+        return value if text == str(value) else text
+    return value
+
+
+def _parsed(text: str) -> Any:
+    """The JSON object or list in a text, None if there is none."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return value if type(value) in (dict, list) else None

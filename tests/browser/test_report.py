@@ -1,0 +1,129 @@
+"""The validation report in a real browser: on the run's page and on a page of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from shared.domain.run import Run
+from shared.ports import Services
+from shared.rendering.check import LengthPolicy
+from shared.rendering.facts import TokenFacts
+from shared.steps import paths
+from tests.browser import pictures
+from tests.browser.conftest import Browser, Stack
+from tests.browser.pictures import HOSTILE
+from tests.browser.test_dashboard import SHOWN_HOSTILE, run_url
+from tests.rendering import families
+from tests.rendering.families import ROWS, said
+
+
+@pytest.fixture
+def with_rows(stack: Stack, claims: Run, tmp_path: Path) -> Run:
+    """The deployed run, with the rows it trained on and its base model's tokenizer."""
+    assert claims.curated is not None
+    hostile = {"messages": [said("user", HOSTILE), said("assistant", f"No. {HOSTILE}")]}
+    rows = [ROWS["tool call and its result"][0], ROWS["first answer has weight 0"][0], hostile]
+    text = b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+    stack.services.blobs.write(paths.curated(claims.curated, "train.jsonl"), [text])
+    return claims
+
+
+def place_tokenizer(services: Services, folder: Path) -> None:
+    for file in families.write("llama3", folder).iterdir():
+        services.blobs.write(f"models/{pictures.BASE_MODEL}/tokenizer/{file.name}", [file.read_bytes()])
+
+
+def test_rows_are_shown_as_the_model_reads_them_when_asked_for(
+    browser: Browser, stack: Stack, with_rows: Run, tmp_path: Path
+) -> None:
+    place_tokenizer(stack.services, tmp_path / "bundle")
+    browser.open(run_url(stack, with_rows))
+    summary = browser.one("#part-report .preview summary")
+    assert not any("/preview" in address for address in browser.requests())
+    summary.click()
+    browser.says("#part-report .preview h4", "train row 1: loss on")
+    learned = [each.text for each in browser.all("#part-report .preview li mark")]
+    assert learned == [
+        '{"name": "stock", "parameters": {"part": "bolt Zürich"}}<|eot_id|>',
+        "Twelve are in stock.<|eot_id|>",
+        "No, a bolt.<|eot_id|>",
+        f"No. {SHOWN_HOSTILE}<|eot_id|>",
+    ]
+    assert "A nut.<|eot_id|>" in browser.all("#part-report .preview pre")[1].text
+    assert browser.script("return window.broken") is None
+    assert browser.complaints() == []
+
+
+def test_a_preview_that_cannot_be_had_says_why(browser: Browser, stack: Stack, with_rows: Run) -> None:
+    browser.open(run_url(stack, with_rows))
+    browser.one("#part-report .preview summary").click()
+    browser.says("#part-report .preview", f"no_tokenizer: the tokenizer of {pictures.BASE_MODEL} is not here")
+
+
+def test_the_report_has_a_page_of_its_own_that_survives_a_reload(browser: Browser, stack: Stack) -> None:
+    run = pictures.write(stack.services, pictures.rejected(2))
+    pictures.write_report(stack.services, run, pictures.REPORT)
+    browser.open(run_url(stack, run))
+    browser.one("#part-report .alone").click()
+    browser.one("#part-report .whole")
+    browser.driver.refresh()
+    browser.one("#part-report .whole")
+    shown = [each.get_attribute("id") for each in browser.all("section") if each.is_displayed()]
+    assert shown == ["part-head", "part-report"]
+    browser.one("#part-report .whole").click()
+    browser.one("#part-way")
+
+
+def counted() -> dict[str, Any]:
+    """A report with everything that may be in one: tokens, histograms, rows to look at."""
+    facts = TokenFacts(families.bundle("llama3", marked=True), LengthPolicy(256, "drop"), previews=2)
+    for number, words in enumerate((3, 5, 8, 13, 21, 34, 55, 20, 9, 400) * 12, start=1):
+        facts.add("train", number, {"messages": [said("user", "Which?"), said("assistant", "bolt " * words)]}, 100)
+    report = pictures.REPORT.model_dump(mode="json")
+    report["problems"] += [group.model_dump(mode="json") for group in facts.problems()]
+    report["statistics"]["turns"] = {"edges": [1, 2, 4, 8], "counts": [310, 1204, 700, 145]}
+    report["statistics"]["messages_max"] = 14
+    tokens = facts.statistics().model_dump(mode="json")
+    return {**report, "tokens": tokens, "preview": [row.model_dump(mode="json") for row in facts.preview]}
+
+
+DRAW = """
+const [report, done] = arguments;
+import('/static/report.js').then(({ report: draw }) => {
+  const body = document.querySelector('#part-report .body');
+  body.replaceChildren(...draw({ run: { id: 'run-1', curated: null }, report }, () => {}));
+  done(true);
+});
+"""
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_lengths_tokens_and_problems_are_drawn_where_a_report_has_them(
+    browser: Browser, stack: Stack, claims: Run, width: int
+) -> None:
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        browser.open(f"{run_url(stack, claims)}/report")
+        browser.one("#part-report .body")
+        report = counted()
+        browser.driver.execute_async_script(DRAW, report)
+        captions = [each.text for each in browser.all("#part-report .bars caption")]
+        assert captions == ["lengths", "turns"]
+        bars = [str(each.get_attribute("width")) for each in browser.all("#part-report .bars rect")]
+        assert len(bars) == len(report["tokens"]["lengths"]["counts"]) + 4
+        assert [round(float(share.rstrip("%"))) for share in bars[-4:]] == [26, 100, 58, 12]
+        browser.says("#part-report .tokens", "Rows of more than 256 tokens: drop; 12 found, 0 cut.")
+        browser.says("#part-report .figures", "messages max")
+        codes = [each.text for each in browser.all("#part-report .problems code")]
+        assert codes == ["role_order", "row_dropped", "unknown_field"]
+        browser.one("#part-report .preview summary").click()
+        browser.says("#part-report .preview mark", "bolt bolt bolt")
+        assert browser.script("return document.documentElement.scrollWidth") <= width
+        assert browser.complaints() == []
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

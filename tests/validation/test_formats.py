@@ -1,0 +1,221 @@
+"""Each known format: recognised by its first rows, shown with its mapping, and read as one canonical form."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+
+from shared.validation.formats import Format, detect
+from shared.validation.rows import read_row
+
+ASKED, ANSWERED = {"role": "user", "content": "What is 2 + 2?"}, {"role": "assistant", "content": "4"}
+SYSTEM = {"role": "system", "content": "Be brief."}
+TOOL = {"type": "function", "function": {"name": "add", "parameters": {}}}
+CHAT: dict[str, Any] = {"messages": [ASKED, ANSWERED], "item": {}}
+LONG: dict[str, Any] = {"messages": [SYSTEM, ASKED, ANSWERED, ASKED, ANSWERED], "item": {}}
+TURNS = [{"from": "human", "value": "What is 2 + 2?"}, {"from": "gpt", "value": "4"}]
+OTHER = [{"role": "assistant", "content": "5"}]
+PREFERENCE = {"input": {"messages": [ASKED]}, "preferred_output": [ANSWERED], "non_preferred_output": OTHER}
+
+# Name: (a row, the format it is recognised as, its mapping, the canonical row).
+ROWS: dict[str, tuple[dict[str, Any], str, dict[str, str], dict[str, Any]]] = {
+    "prompt/completion": (
+        {"prompt": "What is 2 + 2?", "completion": "4", "fault": "pump"},
+        "prompt_completion",
+        {"prompt": "user", "completion": "assistant"},
+        {**CHAT, "item": {"fault": "pump"}},
+    ),
+    "question and answer with a system text": (
+        {"system": "Be brief.", "question": "What is 2 + 2?", "answer": "4"},
+        "prompt_completion",
+        {"system": "system", "question": "user", "answer": "assistant"},
+        {"messages": [SYSTEM, ASKED, ANSWERED], "item": {}},
+    ),
+    "prompt/completion as dialogues": (
+        {"prompt": [SYSTEM, ASKED], "completion": [ANSWERED]},
+        "prompt_completion",
+        {"prompt": "user", "completion": "assistant"},
+        {"messages": [SYSTEM, ASKED, ANSWERED], "item": {}},
+    ),
+    "Alpaca": (
+        {"instruction": "Add.", "input": "2 + 2", "output": "4"},
+        "alpaca",
+        {"instruction": "user", "input": "user, on a line below", "output": "assistant"},
+        {"messages": [{"role": "user", "content": "Add.\n2 + 2"}, ANSWERED], "item": {}},
+    ),
+    "Alpaca with a history": (
+        {"system": "Be brief.", "instruction": "What is 2 + 2?", "output": "4", "history": [["What is 2 + 2?", "4"]]},
+        "alpaca",
+        {
+            "system": "system",
+            "history": "user and assistant, in turns",
+            "instruction": "user",
+            "output": "assistant",
+        },
+        LONG,
+    ),
+    "ShareGPT": (
+        {"conversations": [{"from": "system", "value": "Be brief."}, *TURNS, *TURNS]},
+        "sharegpt",
+        {"conversations": "messages (human: user, gpt: assistant)"},
+        LONG,
+    ),
+    "ShareGPT with tools as text": (
+        {"conversations": TURNS, "tools": json.dumps([TOOL["function"]])},
+        "sharegpt",
+        {"conversations": "messages (human: user, gpt: assistant)", "tools": "tools"},
+        {"messages": [ASKED, ANSWERED], "tools": [TOOL], "item": {}},
+    ),
+    "plain text": ({"text": "Once."}, "text", {"text": "text"}, {"text": "Once.", "item": {}}),
+    "preference": (
+        PREFERENCE,
+        "preference",
+        {"input": "input", "preferred_output": "preferred_output", "non_preferred_output": "non_preferred_output"},
+        {**PREFERENCE, "item": {}},
+    ),
+    "chosen and rejected": (
+        {"prompt": "What is 2 + 2?", "chosen": "4", "rejected": "5", "source": "x"},
+        "preference",
+        {"prompt": "input, as user", "chosen": "preferred_output", "rejected": "non_preferred_output"},
+        {**PREFERENCE, "item": {"source": "x"}},
+    ),
+    "chosen and rejected dialogues": (
+        {"chosen": [ASKED, ANSWERED], "rejected": [ASKED, *OTHER]},
+        "preference",
+        {"chosen": "preferred_output", "rejected": "non_preferred_output"},
+        {**PREFERENCE, "item": {}},
+    ),
+    "reinforcement": (
+        {"messages": [ASKED], "tools": [TOOL], "target": 4},
+        "reinforcement",
+        {"messages": "messages", "tools": "tools"},
+        {"messages": [ASKED], "tools": [TOOL], "item": {"target": 4}},
+    ),
+}
+
+
+def file_of(row: dict[str, Any], count: int = 60) -> bytes:
+    """Rows that differ in a field nobody reads."""
+    return b"".join(json.dumps({**row, "number": number}).encode() + b"\n" for number in range(count))
+
+
+@pytest.mark.parametrize(("row", "name", "mapping", "canonical"), ROWS.values(), ids=ROWS.keys())
+def test_a_format_is_recognised_with_its_mapping_and_read_as_its_canonical_form(
+    check, row, name, mapping, canonical
+) -> None:
+    report = check(file_of(row), file_of(row, 1)).result.report
+    assert (report.format, report.container, report.mapping) == (name, "jsonl", mapping)
+    read, codes = read_row(json.dumps(row).encode(), form(row))
+    assert not codes
+    assert read is not None
+    assert json.loads(read.canonical) == canonical
+
+
+def form(row: dict[str, Any]) -> Format:
+    found = detect([row])
+    assert found is not None
+    return found
+
+
+def different(row: dict[str, Any], field: str) -> bytes:
+    lines = (json.dumps({**row, field: f"{row[field]} ({number})"}) for number in range(300))
+    return "\n".join(lines).encode()
+
+
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        (ROWS["prompt/completion"][0], "prompt"),
+        (ROWS["Alpaca"][0], "instruction"),
+        (ROWS["question and answer with a system text"][0], "question"),
+    ],
+)
+def test_rows_of_another_format_pass_and_what_is_written_reads_as_chat_with_the_same_version(check, row, field) -> None:
+    first = check(different(row, field))
+    assert first.codes == {}
+    again = check(first.train, first.eval)
+    assert (again.result.report.format, again.result.version) == ("chat", first.result.version)
+
+
+@pytest.mark.parametrize("name", ["preference", "chosen and rejected", "reinforcement", "plain text"])
+def test_a_method_that_is_not_built_is_refused_with_one_code_and_the_statistics_are_there(check, name) -> None:
+    row, read_as, _, _ = ROWS[name]
+    rows = b"".join(json.dumps({**row, "number": n}).encode() + b"\n" for n in range(60))
+    field = {"text": "text", "chosen": "prompt"}.get(next((k for k in ("text", "chosen") if k in row), ""), "")
+    data = different(row, field) if field else rows.replace(b"2 + 2", b"2 + 3", 30)
+    checked = check(data)
+    assert list(checked.codes) == ["method_not_built"]
+    report = checked.result.report
+    assert (report.passed, report.format) == (False, read_as)
+    assert report.statistics.train_rows + report.statistics.eval_rows == data.count(b"\n") + (not data.endswith(b"\n"))
+
+
+BAD = {
+    "no completion": ("prompt/completion", {"prompt": "x"}, "missing_field"),
+    "a completion that is a number": ("prompt/completion", {"prompt": "x", "completion": 4}, "data_type"),
+    "an empty completion": ("prompt/completion", {"prompt": "x", "completion": ""}, "missing_content"),
+    "a chat row": ("prompt/completion", CHAT, "mixed_formats"),
+    "an instruction that is a list": ("Alpaca", {"instruction": [1], "output": "x"}, "data_type"),
+    "an input that is a number": ("Alpaca", {"instruction": "x", "input": 5, "output": "x"}, "data_type"),
+    "a history of texts": ("Alpaca", {"instruction": "x", "output": "x", "history": ["x"]}, "data_type"),
+    "turns as text": ("ShareGPT", {"conversations": "x"}, "data_type"),
+    "a turn that is a number": ("ShareGPT", {"conversations": [5]}, "data_type"),
+    "a speaker that is a list": ("ShareGPT", {"conversations": [{"from": [], "value": "x"}]}, "data_type"),
+    "an unknown speaker": (
+        "ShareGPT",
+        {"conversations": [{"from": "bing", "value": "x"}, *TURNS]},
+        "unrecognized_role",
+    ),
+    "tools that are no JSON": ("ShareGPT", {"conversations": TURNS, "tools": "{"}, "bad_tools"),
+    "tools nested too deep": (
+        "ShareGPT",
+        {"conversations": TURNS, "tools": json.dumps([{"name": "f", "x": json.loads("[" * 300 + "]" * 300)}])},
+        "invalid_json",
+    ),
+    "a NUL in tools": ("ShareGPT", {"conversations": TURNS, "tools": r'[{"name": "\u0000"}]'}, "nul_character"),
+    "a question last": ("ShareGPT", {"conversations": TURNS[:1]}, "example_missing_assistant_message"),
+    "an output that is a question": ("preference", {**PREFERENCE, "preferred_output": [ASKED]}, "bad_output"),
+    "equal outputs": ("preference", {**PREFERENCE, "preferred_output": OTHER}, "equal_outputs"),
+    "an input that is a list": ("preference", {**PREFERENCE, "input": []}, "data_type"),
+    "only one output": ("preference", {"input": {}, "preferred_output": []}, "missing_field"),
+    "outputs to different questions": (
+        "chosen and rejected",
+        {"chosen": [ASKED, ANSWERED], "rejected": [SYSTEM, ASKED, *OTHER]},
+        "bad_output",
+    ),
+    "an answer last": ("reinforcement", CHAT | {"target": 4}, "prompt_not_last"),
+    "text that is blank": ("plain text", {"text": " "}, "missing_content"),
+    "text that is a list": ("plain text", {"text": []}, "data_type"),
+}
+
+
+@pytest.mark.parametrize(("kind", "bad", "code"), BAD.values(), ids=BAD.keys())
+def test_a_bad_row_of_a_format_has_its_code(kind, bad, code) -> None:
+    row, codes = read_row(json.dumps(bad).encode(), form(ROWS[kind][0]))
+    assert row is None
+    assert set(codes) == {code}
+
+
+def test_the_recipe_names_the_format_where_the_guess_is_wrong(check) -> None:
+    data = b"".join(b'{"text": "t%d", "prompt": "p%d", "completion": "c"}\n' % (n, n) for n in range(300))
+    assert check(data).result.report.format == "prompt_completion"
+    forced = check(data, None, b"data: {format: text}")
+    assert (forced.result.report.format, forced.errors) == ("text", ["method_not_built"])
+    wrong = check(data, None, b"data: {format: chat}")
+    assert wrong.errors == ["mixed_formats"]
+
+
+TABLE = b"question;answer;fault\r\n" + b"".join(b'"a; ""b""\r\n%d";yes;\r\n' % number for number in range(300))
+
+
+@pytest.mark.parametrize("data", [TABLE, TABLE.replace(b";", b","), b"\xef\xbb\xbf" + TABLE, gzip.compress(TABLE)])
+def test_csv_is_read_with_line_breaks_and_quotes_in_cells_and_without_empty_ones(check, data) -> None:
+    checked = check(data, file_name="train.csv.gz" if data.startswith(b"\x1f") else "train.csv")
+    report = checked.result.report
+    assert (checked.codes, report.container, report.format) == ({}, "csv", "prompt_completion")
+    row = json.loads(checked.train.split(b"\n")[0])
+    assert row["messages"][0]["content"].replace(",", ";").startswith('a; "b"\r\n')
+    assert row["item"] == {}
