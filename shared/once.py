@@ -25,6 +25,10 @@ class once(Generic[Built]):  # a decorator, as functools.cache is
         with self._lock:
             return self._cached()
 
+    @property
+    def built(self) -> bool:
+        return self._cached.cache_info().currsize > 0
+
     def cache_clear(self) -> None:
         """The next call builds anew."""
         self._cached.cache_clear()

@@ -44,7 +44,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("AZURE_ML_URL", f"azureml+http://127.0.0.1:1/{WORKSPACE}")
     forget()
     yield tmp_path
-    if composition.services.cache_info().currsize:
+    if composition.services.built:
         built = composition.services()
         built.store.close()
         built.bus.close()

@@ -55,7 +55,13 @@ class Askers:
 
     def __enter__(self) -> Askers:
         self._began = time.monotonic()
-        self._http = httpx.Client(timeout=60, trust_env=False, headers={"authorization": "Bearer local"})
+        self._http = httpx.Client(
+            timeout=60,
+            trust_env=False,
+            headers={"authorization": "Bearer local"},
+            # The server closes an idle connection after five seconds; who uses one at that moment is cut off.
+            limits=httpx.Limits(keepalive_expiry=2),
+        )
         self._pool = ThreadPoolExecutor(self.PEOPLE + 1)
         self._busy: list[Future[None]] = [self._pool.submit(self._look)]
         self._busy += [self._pool.submit(self._ask, number) for number in range(self.PEOPLE)]
