@@ -21,187 +21,183 @@ class Code(NamedTuple):
     fix: str
 
 
-def _error(message: str, fix: str) -> Code:
+def error(message: str, fix: str) -> Code:
     return Code("error", message, fix)
 
 
-def _warning(message: str, fix: str) -> Code:
+def warning(message: str, fix: str) -> Code:
     return Code("warning", message, fix)
 
 
 CODES: dict[str, Code] = {
     # The file as a whole.
-    "unsupported_file_type": _error(
+    "unsupported_file_type": error(
         "The file name does not end in .jsonl, .csv, or one of them with .gz.",
         "Save the data as JSON Lines, one JSON object per line, or as CSV with a header.",
     ),
-    "project_name": _error(
+    "project_name": error(
         "The project name is not 3 to 32 lower-case letters, digits and dashes that start with a letter.",
         "Rename the folder, for example to claims-letters.",
     ),
-    "empty_dataset": _error("The file has no rows.", "Upload a file with at least 10 rows."),
-    "not_utf8": _error(
+    "empty_dataset": error("The file has no rows.", "Upload a file with at least 10 rows."),
+    "not_utf8": error(
         "The file is not UTF-8 text; it looks like UTF-16, an archive or other binary data.",
         "Save it as UTF-8 (in Excel: CSV UTF-8; in PowerShell: -Encoding utf8).",
     ),
-    "bad_gzip": _error(
+    "bad_gzip": error(
         "The file is compressed with gzip, and the compressed data is damaged or cut off.",
         "Compress and upload it again; compare the sizes.",
     ),
-    "decompression_bomb": _error(
+    "decompression_bomb": error(
         f"The file grows to more than {MAX_RATIO} times its size, or beyond "
         f"{MAX_DECOMPRESSED_BYTES // 2**30} GiB, when decompressed.",
         "Upload it uncompressed or in parts.",
     ),
-    "too_few_rows": _error(
+    "too_few_rows": error(
         f"There are {{detail}} rows; fewer than {MIN_ROWS} teach nothing.",
         "Add rows: 50 show a style, 500 teach a task, 5,000 cover its exceptions.",
     ),
-    "few_rows": _warning(
+    "few_rows": warning(
         f"There are {{detail}} rows, fewer than {FEW_ROWS}.",
         "Expect a change of tone at most: 50 show a style, 500 teach a task, 5,000 cover its exceptions.",
     ),
-    "no_holdout": _error(
+    "no_holdout": error(
         "No row could be held out: all rows ask and answer the same.",
         "Add rows that differ, or a held-out file (eval.jsonl).",
     ),
-    "few_holdout_rows": _warning(
+    "few_holdout_rows": warning(
         "There are {detail}: the gate cannot pass, so the tuned model will not be deployed.",
         "Add held-out rows (eval.jsonl), raise data.holdout, or lower evaluation.gate.min_rows.",
     ),
-    "method_not_built": _error(
+    "method_not_built": error(
         "The rows are {detail}; training on them is not built yet. They were checked, and nothing was spent.",
         "Give rows with answers, in a format for supervised tuning.",
     ),
-    "csv_header": _error(
+    "csv_header": error(
         "The first line of the CSV file does not name columns, or one name is empty or twice there.",
         "Start with a header such as prompt,completion.",
     ),
     # One row.
-    "blank_line": _warning("The line is blank and was skipped.", "Remove it; nothing else is needed."),
-    "row_too_long": _error(
+    "blank_line": warning("The line is blank and was skipped.", "Remove it; nothing else is needed."),
+    "row_too_long": error(
         f"The row is longer than {MAX_ROW_BYTES // 2**20} MiB.",
         "Split it, or check for a missing line break.",
     ),
-    "invalid_utf8": _error("The row is not valid UTF-8.", "Save the file as UTF-8."),
-    "nul_character": _error("The row holds a NUL character.", "Remove it; it is not text."),
-    "invalid_json": _error(
+    "invalid_utf8": error("The row is not valid UTF-8.", "Save the file as UTF-8."),
+    "nul_character": error("The row holds a NUL character.", "Remove it; it is not text."),
+    "invalid_json": error(
         "The row is not valid JSON (NaN, Infinity, half a surrogate pair and deep nesting count as invalid).",
         "Write one complete JSON object per line, with no line breaks inside.",
     ),
-    "duplicate_key": _error(
+    "duplicate_key": error(
         "A JSON object in the row has the same key twice.", "Keep one of them; readers differ on which wins."
     ),
-    "number_out_of_range": _error(
+    "number_out_of_range": error(
         "The row holds an integer beyond 64 bits, which readers round differently.", "Write it as text."
     ),
-    "bad_csv": _error(
-        "The record's quotation marks do not fit.", "Quote cells with line breaks; double quotes inside."
-    ),
-    "csv_columns": _error(
+    "bad_csv": error("The record's quotation marks do not fit.", "Quote cells with line breaks; double quotes inside."),
+    "csv_columns": error(
         "The record has more or fewer cells than the header.", "Quote cells that hold the separator or a line break."
     ),
-    "mixed_formats": _error(
+    "mixed_formats": error(
         "The row has the shape of another format than the first rows of the file.",
         "Put the rows of each format into a file of their own, or name one in data.format.",
     ),
-    "missing_field": _error(
+    "missing_field": error(
         "The row lacks a field that its format needs; the report's mapping names them.",
         "Add the field, or name the format in data.format if another one was meant.",
     ),
-    "data_type": _error(
+    "data_type": error(
         "The row is not a JSON object, or a part of it has the wrong type.",
         "`messages` is a list of objects, `content` and `name` are text, `tools` is a list.",
     ),
-    "missing_messages_list": _error(
+    "missing_messages_list": error(
         "The row has no `messages`, or it is empty.",
         "Write the dialogue as a list of {role, content} objects under `messages`.",
     ),
-    "message_missing_key": _error(
+    "message_missing_key": error(
         "A message lacks `role`, or a tool message lacks `tool_call_id`.",
         "Give each message a role, and each tool message the id of the call it answers.",
     ),
-    "message_unrecognized_key": _warning(
+    "message_unrecognized_key": warning(
         "A message has a key that is not used, or a weight where it has no meaning; it was left out.",
         "Keep role, content, name, tool_calls, tool_call_id; weight on assistant messages only.",
     ),
-    "unrecognized_role": _error("A message has an unknown role.", "Use system, developer, user, assistant or tool."),
-    "legacy_function_call": _error(
+    "unrecognized_role": error("A message has an unknown role.", "Use system, developer, user, assistant or tool."),
+    "legacy_function_call": error(
         "A message uses `function_call` or the role function, which are not read yet.",
         "Write it as tool_calls and the role tool.",
     ),
-    "missing_content": _error(
+    "missing_content": error(
         "A message has no content; only an assistant message with tool_calls may go without.",
         "Add the text or remove the message.",
     ),
-    "content_not_text": _error(
+    "content_not_text": error(
         "The content of a message is a list of parts; only text is read.", "Write the content as one text."
     ),
-    "example_missing_assistant_message": _error(
+    "example_missing_assistant_message": error(
         "The row does not end with an assistant message, so there is nothing to learn or to compare.",
         "End `messages` with the answer the assistant should give.",
     ),
-    "no_trainable_message": _error(
+    "no_trainable_message": error(
         "Every assistant message has weight 0, so nothing is learned from the row.",
         "Give the answer weight 1, or leave the weight out.",
     ),
-    "prompt_not_last": _error(
+    "prompt_not_last": error(
         "The row's last message is not the user's, so there is nothing for the model to answer.",
         "End `messages` with the question; what the grader compares with goes beside `messages`.",
     ),
-    "bad_output": _error(
+    "bad_output": error(
         "An output of a preference pair holds other than assistant and tool messages, or no assistant message.",
         "Put the question into `input`, and only the answer into each output.",
     ),
-    "equal_outputs": _error(
+    "equal_outputs": error(
         "The preferred and the other output are equal, so there is nothing to prefer.", "Remove the row."
     ),
-    "bad_weight": _error("The weight of a message is neither 0 nor 1.", "Use 0, 1, or leave it out."),
-    "bad_tool_calls": _error(
+    "bad_weight": error("The weight of a message is neither 0 nor 1.", "Use 0, 1, or leave it out."),
+    "bad_tool_calls": error(
         "`tool_calls` is not a list of {id, type: function, function: {name, arguments}} with `arguments` "
         "being JSON text of an object.",
         'Write arguments as a string, for example "{\\"unit\\": 4}".',
     ),
-    "bad_tools": _error(
+    "bad_tools": error(
         "`tools` is not a list of {type: function, function: {name, ...}}.",
         "Describe each tool as OpenAI's chat format does.",
     ),
-    "duplicate_row": _warning(
+    "duplicate_row": warning(
         "The row is an exact copy of an earlier one; it is kept and weighs double.",
         "Remove copies unless the weight is meant.",
     ),
-    "holdout_overlap": _error(
+    "holdout_overlap": error(
         "The row's question and answer are also in the held-out file, so the evaluation would prove nothing.",
         "Remove the row from one of the two files.",
     ),
-    "grader_field_missing": _error(
+    "grader_field_missing": error(
         "A grader reads item.{detail}, and held-out rows lack that field.",
         "Add the field to the rows (beside `messages`), or change the grader's template.",
     ),
-    "slice_field_missing": _error(
+    "slice_field_missing": error(
         "The evaluation slices by {detail}, and held-out rows lack that field.",
         "Add the field to the rows (beside `messages`), or remove the slice.",
     ),
-    "group_field_missing": _error(
+    "group_field_missing": error(
         "Rows are held out by {detail}, and some lack that field.",
         "Add the field to the rows (beside `messages`), or leave out data.group.",
     ),
     # The recipe.
-    "recipe_yaml": _error(
-        "recipe.yaml cannot be read: {detail}.", "Write one YAML mapping, UTF-8, with each key once."
-    ),
-    "recipe_unknown_key": _error(
+    "recipe_yaml": error("recipe.yaml cannot be read: {detail}.", "Write one YAML mapping, UTF-8, with each key once."),
+    "recipe_unknown_key": error(
         "The recipe has no setting {detail}.", "Check the spelling against the recipe's schema."
     ),
-    "recipe_value": _error("{detail}.", "Correct the value in recipe.yaml."),
-    "unknown_base_model": _error("{detail}.", "Choose a base model of the catalogue."),
-    "licence_denied": _error("{detail}", "Choose a base model whose licence allows the use."),
-    "licence_review": _error("{detail}", "Choose a base model whose licence was already reviewed."),
-    "licence_needs_use_case": _error("{detail}.", "Fill in use_case in recipe.yaml."),
-    "licence_excluded_use": _error("{detail}.", "Choose a base model whose licence allows the use."),
-    "beyond_context": _error("{detail}.", "Lower max_length_tokens or leave it out."),
-    "does_not_fit": _error("{detail}.", "Choose shorter rows, a smaller base model or another machine."),
-    "unknown_instance_type": _error("{detail}.", "Use auto or one of the machines listed."),
-    "over_budget": _error("{detail}.", "Raise budget.max_usd, or train on fewer rows or epochs."),
-    "over_deadline": _error("{detail}.", "Raise budget.deadline_hours, or train on fewer rows or epochs."),
+    "recipe_value": error("{detail}.", "Correct the value in recipe.yaml."),
+    "unknown_base_model": error("{detail}.", "Choose a base model of the catalogue."),
+    "licence_denied": error("{detail}", "Choose a base model whose licence allows the use."),
+    "licence_review": error("{detail}", "Choose a base model whose licence was already reviewed."),
+    "licence_needs_use_case": error("{detail}.", "Fill in use_case in recipe.yaml."),
+    "licence_excluded_use": error("{detail}.", "Choose a base model whose licence allows the use."),
+    "beyond_context": error("{detail}.", "Lower max_length_tokens or leave it out."),
+    "does_not_fit": error("{detail}.", "Choose shorter rows, a smaller base model or another machine."),
+    "unknown_instance_type": error("{detail}.", "Use auto or one of the machines listed."),
+    "over_budget": error("{detail}.", "Raise budget.max_usd, or train on fewer rows or epochs."),
+    "over_deadline": error("{detail}.", "Raise budget.deadline_hours, or train on fewer rows or epochs."),
 }
