@@ -116,9 +116,9 @@ def test_the_host_died_around_the_writes_of_every_function(places: list[str]) ->
     for (moment, function), count in sorted(Counter(tuple(place.split()[:2]) for place in places).items()):
         print(f"  {count:>3} {moment} a call in {function}")
     assert len(set(places)) == len(places)
-    # What a host did not publish before it died, another function's look may publish: so a death after publishing
-    # is not met in those that handle one event of a kind here.
-    for moment, call in (("before", "store.batch"), ("after", "store.batch"), ("before", "bus.send")):
-        reached = {place.split()[1] for place in places if place.startswith(moment) and f" {call}" in place}
-        assert reached >= MOVERS | {"receive_dataset"}, (moment, call)
-    assert any(place.startswith("after") and " bus.send" in place for place in places)
+    # A death after a write is one before its publishing. What is left unpublished, the look of `reconcile` may publish
+    # before the event comes again: so a death at the publishing itself is met in some functions only.
+    for moment in ("before", "after"):
+        reached = {place.split()[1] for place in places if place.startswith(moment) and " store.batch" in place}
+        assert reached >= MOVERS | {"receive_dataset"}, moment
+        assert any(place.startswith(moment) and " bus.send" in place for place in places), moment
