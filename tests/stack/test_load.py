@@ -135,8 +135,11 @@ def test_all_hundred_runs_end_as_they_should_though_hosts_die_all_the_time(local
 
 def test_nothing_is_lost_or_doubled(local: LocalStack, receiver: Receiver, kills: int) -> None:
     assert ledger.problems(local, receiver) == []
-    jobs = Counter((job["name"].split("-")[2], job["status"]) for job in local.jobs())
+    cancelled = {run.id for run in ledger.all_runs(local) if run.status == "cancelled"}
+    # A job may have completed before its run was cancelled.
+    of_others = [job for job in local.jobs() if job["name"].rsplit("-", 2)[0] not in cancelled]
+    jobs = Counter((job["name"].split("-")[2], job["status"]) for job in of_others)
     print(f"jobs: {dict(jobs)}")
     trained = ENDS["declined"] + ENDS["deployed"]
-    assert jobs["training", "Completed"] == jobs["evaluation", "Completed"] == trained
-    assert len([job for job in local.jobs() if job["attempt"] > 1]) == 0, "the platform lived all the time"
+    assert jobs == {("training", "Completed"): trained, ("evaluation", "Completed"): trained}
+    assert all(job["attempt"] == 1 for job in local.jobs()), "the platform lived all the time"
