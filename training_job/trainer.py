@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 AnyTrainer = TypeVar("AnyTrainer", bound=Trainer)
 LOG_LINES, CHECKPOINTS, EVALUATIONS = 60, 10, 6
+OPTIMISERS = {"adamw": "adamw_torch_fused", "paged_adamw_8bit": "paged_adamw_8bit"}
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,11 @@ class Intervals:
         return cls(log, multiple(EVALUATIONS), multiple(CHECKPOINTS))
 
 
-def load_base(setup: Setup) -> PreTrainedModel:
-    """The base model in 4 bit; seeds every generator first."""
+def load_base(setup: Setup, attention: str = "sdpa") -> PreTrainedModel:
+    """The base model, in 4 bit unless the recipe wants it as it is; seeds every generator first."""
     set_seed(setup.hyperparameters.seed)
-    return quantised.load_model(setup.base_model, setup.dtype, quantise=True)
+    quantise = setup.hyperparameters.quantisation == "nf4"
+    return quantised.load_model(setup.base_model, setup.dtype, quantise=quantise, attention=attention)
 
 
 def made_safe(trainer: AnyTrainer) -> AnyTrainer:
@@ -90,6 +92,7 @@ def common_settings(setup: Setup) -> dict[str, Any]:
         "learning_rate": hyperparameters.learning_rate,
         "lr_scheduler_type": "cosine",
         "warmup_steps": 0.05,
+        "optim": OPTIMISERS[hyperparameters.optimiser],
         "activation_checkpointing": hyperparameters.gradient_checkpointing,
         "bf16": hyperparameters.compute_dtype == "bfloat16",
         "use_cpu": not torch.cuda.is_available(),
