@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from shared.rendering import Bundle
-    from training_job.chat_rows import EncodedRows
+    from training_job.methods import Data, Method
+    from training_job.trainer import Setup
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "tokenizers", "datasets")
 
@@ -82,28 +83,32 @@ def train(task: Task, tally: Tally) -> None:
     try_machine(recipe)
 
     from training_job import quantised
-    from training_job.chat_rows import bundle_of, encode_file
+    from training_job.chat_rows import bundle_of
+    from training_job.methods import method_of
+    from training_job.trainer import Setup
 
     tokenizer = quantised.load_tokenizer(task.base_model)
     limit = length_limit(recipe.hyperparameters, quantised.context_tokens(task.base_model))
     bundle, policy = bundle_of(tokenizer), LengthPolicy(limit, recipe.recipe.data.over_length)
     require_same_reading(data_manifest, bundle)
-    rows, held_out = (encode_file(file, bundle, policy) for file in files[:2])
-    truncated = len(rows.truncated) + len(held_out.truncated)
-    print(f"{task.job_name}: {len(rows.dropped) + len(held_out.dropped)} rows left out, {truncated} cut", flush=True)
-    tally.dropped_rows = len(rows.dropped) + len(held_out.dropped)
-    tally.total_steps = total_steps(recipe.hyperparameters, len(rows.rows))
+    method = method_of(recipe)
+    data = method.read(*files[:2], bundle, policy, recipe)
+    print(f"{task.job_name}: {data.dropped_rows} rows left out, {data.truncated_rows} cut", flush=True)
+    tally.dropped_rows = data.dropped_rows
+    tally.total_steps = total_steps(recipe.hyperparameters, data.train_rows)
+    micro_batch_size = recipe.hyperparameters.micro_batch_size
+    setup = Setup(task.base_model, task.output, recipe, tokenizer, tally.total_steps, micro_batch_size)
 
     identity = checkpoints.Identity(task.job_name, sha256_of(*files[:2]), recipe_sha256(recipe))
     resume = checkpoints.newest_complete(task.output / "checkpoints", identity)
     curve = Curve(task.output)
     try:
         curve.rewind(checkpoints.step_of(resume) if resume else 0)
-        fit(task, recipe, tokenizer, rows, held_out, tally, curve, identity, resume)
+        fit(setup, method, data, tally, curve, identity, resume)
     finally:
         curve.close()
     merge(task, recipe, tokenizer)
-    manifest = model_manifest(task, recipe, data_manifest, identity, bundle, truncated, tally, curve)
+    manifest = model_manifest(task, recipe, data_manifest, identity, bundle, data.truncated_rows, tally, curve)
     write_json(task.output / "model" / "manifest.json", manifest)
 
 
@@ -151,21 +156,18 @@ def recipe_sha256(recipe: ResolvedRecipe) -> str:
 
 
 def fit(
-    task: Task,
-    recipe: ResolvedRecipe,
-    tokenizer: PreTrainedTokenizerBase,
-    rows: EncodedRows,
-    held_out: EncodedRows,
+    setup: Setup,
+    method: Method,
+    data: Data,
     tally: Tally,
     curve: Curve,
     identity: checkpoints.Identity,
     resume: Path | None,
 ) -> None:
     """Train the adapter and save it under OUTPUT/model/adapter."""
-    from training_job.trainer import build_trainer
     from training_job.watch import Watch
 
-    trainer = build_trainer(task.base_model, task.output, recipe, tokenizer, rows, held_out, tally.total_steps)
+    trainer = method.build(setup, data)
     trainer.add_callback(Watch(curve, tally, identity))
     if resume:
         print(f"resuming from step {checkpoints.step_of(resume)}", flush=True)
@@ -173,10 +175,10 @@ def fit(
     if curve.last_step_with("eval_loss") != tally.total_steps:
         trainer.evaluate()
     restore_tally(tally, curve)
-    folder = task.output / "model" / "adapter"
-    shutil.rmtree(task.output / "model", ignore_errors=True)
+    folder = setup.output / "model" / "adapter"
+    shutil.rmtree(setup.output / "model", ignore_errors=True)
     trainer.model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    setup.tokenizer.save_pretrained(folder)
 
 
 def restore_tally(tally: Tally, curve: Curve) -> None:
