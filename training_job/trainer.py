@@ -33,6 +33,7 @@ class Setup:
     tokenizer: PreTrainedTokenizerBase
     steps: int
     micro_batch_size: int
+    continue_from: Path | None = None
 
     @property
     def hyperparameters(self) -> ResolvedHyperparameters:
@@ -69,6 +70,14 @@ def load_base(setup: Setup) -> PreTrainedModel:
     """The base model in 4 bit; seeds every generator first."""
     set_seed(setup.hyperparameters.seed)
     return quantised.load_model(setup.base_model, setup.dtype, quantise=True)
+
+
+def adapted(setup: Setup) -> dict[str, Any]:
+    """`model` and `peft_config` for a trainer of trl: a new adapter on the base, or the one the run continues from."""
+    base = load_base(setup)
+    if setup.continue_from is None:
+        return {"model": base, "peft_config": quantised.lora(setup.hyperparameters)}
+    return {"model": quantised.load_adapter(base, setup.continue_from, setup.hyperparameters)}
 
 
 def made_safe(trainer: AnyTrainer) -> AnyTrainer:

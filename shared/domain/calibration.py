@@ -32,19 +32,23 @@ class Calibration(BaseModel):
     warnings: tuple[str, ...] = ()
 
 
-def calibrate(rewards: Sequence[Sequence[float]], exam: Sequence[Sequence[float]], pass_score: float) -> Calibration:
-    """Judge rewards and evaluation scores of the same answers, one inner sequence a prompt.
+Earned = Sequence[tuple[float, float]]  # reward and evaluation score of each answer to one prompt
+
+
+def calibrate(groups: Sequence[Earned], pass_score: float) -> Calibration:
+    """Judge what the answers to some prompts earned, a group a prompt.
 
     Raises PermanentFailure of class recipe: `nothing_to_learn`, `reward_too_hard`, `reward_too_easy`,
     `graders_disagree`.
     """
-    earned, scored = [r for group in rewards for r in group], [s for group in exam for s in group]
+    earned = [reward for group in groups for reward, _ in group]
+    scored = [score for group in groups for _, score in group]
     failing = sum(reward < pass_score for reward in earned) / len(earned)
-    equal = sum(len(set(group)) == 1 for group in rewards) / len(rewards)
+    equal = sum(len({reward for reward, _ in group}) == 1 for group in groups) / len(groups)
     if equal == 1:
         raise _refusal(
             "nothing_to_learn",
-            f"all answers to each of {len(rewards)} prompts earn the same reward, so none is preferred to another",
+            f"all answers to each of {len(groups)} prompts earn the same reward, so none is preferred to another",
         )
     if failing > SHARE_MAX:
         raise _refusal("reward_too_hard", f"{failing:.0%} of {len(earned)} answers fail: tune with examples first")
@@ -59,7 +63,7 @@ def calibrate(rewards: Sequence[Sequence[float]], exam: Sequence[Sequence[float]
             f"{AGREEMENT_MIN} is asked for, or the run would learn what the evaluation does not want",
         )
     return Calibration(
-        prompts=len(rewards),
+        prompts=len(groups),
         answers=len(earned),
         reward_mean=sum(earned) / len(earned),
         share_failing=failing,

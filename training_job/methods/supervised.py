@@ -16,12 +16,12 @@ from trl import SFTConfig, SFTTrainer
 from shared.domain.recipe import ResolvedRecipe
 from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
-from training_job import quantised
 from training_job.chat_rows import EncodedRows, encode_file
 from training_job.methods import Data
-from training_job.trainer import Setup, common_settings, load_base, made_safe
+from training_job.trainer import Setup, adapted, common_settings, made_safe
 
 GROUP_BATCHES = 50
+MEASURES: dict[str, str] = {}
 
 
 def read(train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe) -> Data:
@@ -39,12 +39,11 @@ def read(train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, reci
 def build(setup: Setup, data: Data) -> SFTTrainer:
     """trl's trainer over batches of rows of like length."""
     trainer = ByLengthTrainer(
-        model=load_base(setup),
+        **adapted(setup),
         args=config(setup),
         train_dataset=as_dataset(data.train),
         eval_dataset=as_dataset(data.held_out),
         processing_class=setup.tokenizer,
-        peft_config=quantised.lora(setup.hyperparameters),
     )
     return made_safe(trainer)
 
