@@ -27,6 +27,7 @@ from training_job import exit_codes
 from training_job.files import write_json
 
 RESULT_FILE = "result.json"
+CALIBRATION_FILE = "calibration.json"
 
 
 @dataclass

@@ -30,7 +30,7 @@ from shared.rendering.check import LengthPolicy
 from training_job import checkpoints
 from training_job.curve import Curve
 from training_job.files import model_folder, read_json, sha256_of, write_json
-from training_job.job import Tally, read_recipe, require, run_job, try_machine, work_offline
+from training_job.job import CALIBRATION_FILE, Tally, read_recipe, require, run_job, try_machine, work_offline
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
