@@ -6,13 +6,16 @@ memory and processes change the speed, never what is learned. Import only where 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from torch.utils.data import Sampler
 
 from training_job.chat_rows import IGNORED, Encoded
+
+GROUP_BATCHES = 50
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,38 @@ def steps_of_run(rows: int, batch_size: int, seed: int, steps: int) -> list[list
         plan += [order[at : at + batch_size] for at in range(0, rows, batch_size)]
         epoch += 1
     return plan[:steps]
+
+
+class ByLength(Sampler[int]):
+    """Row indices such that each batch holds rows of like length, for trainers of trl, which pad.
+
+    Rows are sorted within a group of batches, then the batches are shuffled: a run that saw its longest rows first
+    and its shortest last learned less (docs/decisions). The order depends on seed and epoch alone: transformers' own
+    sampler draws from the global generator, so a run resumed in a later epoch would see other rows.
+    """
+
+    def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
+        self._lengths, self._batch_size, self._seed = lengths, batch_size, seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer at the start of each epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
+        order = torch.randperm(len(self), generator=generator).tolist()
+        group, size = self._batch_size * GROUP_BATCHES, self._batch_size
+        batches: list[list[int]] = []
+        for start in range(0, len(order), group):
+            by_length = sorted(order[start : start + group], key=self._lengths.__getitem__)
+            batches += [by_length[at : at + size] for at in range(0, len(by_length), size)]
+        short = [batches.pop()] if len(batches[-1]) < size else []  # the epoch's last batch may be short, no other
+        shuffled = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+        return iter([row for batch in shuffled + short for row in batch])
 
 
 def share_of(rows: Sequence[Encoded], process: int, processes: int) -> list[Encoded]:

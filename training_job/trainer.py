@@ -34,6 +34,7 @@ class Setup:
     tokenizer: PreTrainedTokenizerBase
     steps: int
     micro_batch_size: int
+    continue_from: Path | None = None
 
     @property
     def hyperparameters(self) -> ResolvedHyperparameters:
@@ -66,11 +67,19 @@ class Intervals:
         return cls(log, multiple(EVALUATIONS), multiple(CHECKPOINTS))
 
 
-def load_base(setup: Setup, attention: str = "sdpa") -> PreTrainedModel:
+def load_base(setup: Setup, attention: str) -> PreTrainedModel:
     """The base model, in 4 bit unless the recipe wants it as it is; seeds every generator first."""
     set_seed(setup.hyperparameters.seed)
     quantise = setup.hyperparameters.quantisation == "nf4"
     return quantised.load_model(setup.base_model, setup.dtype, quantise=quantise, attention=attention)
+
+
+def adapted(setup: Setup, attention: str = "sdpa") -> dict[str, Any]:
+    """`model` and `peft_config` for a trainer of trl: a new adapter on the base, or the one the run continues from."""
+    base = load_base(setup, attention)
+    if setup.continue_from is None:
+        return {"model": base, "peft_config": quantised.lora(setup.hyperparameters)}
+    return {"model": quantised.load_adapter(base, setup.continue_from, setup.hyperparameters)}
 
 
 def made_safe(trainer: AnyTrainer) -> AnyTrainer:

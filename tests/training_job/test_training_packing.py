@@ -165,3 +165,32 @@ def test_every_epoch_shows_every_row_once_in_an_order_of_seed_and_epoch_alone() 
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(10))
     assert epochs[0] != epochs[1]
     assert steps[:3] != steps_of_run(10, 4, seed=8, steps=3)
+
+
+def test_padded_batches_hold_rows_of_like_length_in_no_order_of_length() -> None:
+    from training_job.packing import ByLength
+
+    chance = random.Random(0)
+    lengths = [chance.randrange(10, 500) for _ in range(403)]
+    order = list(ByLength(lengths, 4, seed=1))
+    assert sorted(order) == list(range(403))
+    batches = [[lengths[i] for i in order[at : at + 4]] for at in range(0, 400, 4)]
+    padding = sum(max(batch) * 4 - sum(batch) for batch in batches) / sum(map(sum, batches))
+    assert padding < 0.05
+    halves = [sum(map(sum, batches[at : at + 50])) for at in (0, 50)]
+    assert 0.8 < halves[0] / halves[1] < 1.25
+
+
+def test_the_order_of_padded_rows_is_a_matter_of_seed_and_epoch_alone() -> None:
+    import torch
+
+    from training_job.packing import ByLength
+
+    def order(seed: int, epoch: int) -> list[int]:
+        torch.rand(7)
+        sampler = ByLength([5] * 40, 4, seed)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert order(1, 1) == order(1, 1)
+    assert order(1, 1) != order(1, 2) != order(2, 2)

@@ -6,9 +6,11 @@ A method is a module with `read` and `build`; everything else a run needs is sha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -31,7 +33,9 @@ class Data:
 
 
 class Method(Protocol):
-    """One tuning method."""
+    """One tuning method. `MEASURES`: what of the trainer's log goes into the curve beside the loss, and as what."""
+
+    MEASURES: Mapping[str, str]
 
     def read(self, train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe) -> Data:
         """Read both files; PermanentFailure of class data lists the rows that are wrong."""
@@ -42,8 +46,5 @@ class Method(Protocol):
 
 def method_of(recipe: ResolvedRecipe) -> Method:
     """The module of the recipe's method; imports torch."""
-    kind = recipe.recipe.method.type
-    assert kind == "supervised"
-    from training_job.methods import supervised
-
-    return supervised
+    names = {"supervised": "supervised", "dpo": "preference", "reinforcement": "reinforcement"}
+    return cast(Method, import_module(f"training_job.methods.{names[recipe.recipe.method.type]}"))

@@ -18,14 +18,17 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 from shared.domain.recipe import ResolvedRecipe
 from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
-from training_job import attention, quantised
+from training_job import attention
 from training_job.chat_rows import Encoded, encode_file
 from training_job.methods import Data
 from training_job.packing import Layout, share_of, steps_of_run, trained_tokens
-from training_job.trainer import Setup, common_settings, load_base, made_safe
+from training_job.trainer import Setup, adapted, common_settings, made_safe
 
 # Logits of this many tokens exist at a time; the memory plan counts on it (LOGITS_CHUNK_TOKENS).
 CHUNKED = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=1024, chunking_method=None)
+
+
+MEASURES: dict[str, str] = {}
 
 
 def read(train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe) -> Data:
@@ -42,10 +45,12 @@ def read(train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, reci
 
 def build(setup: Setup, data: Data) -> SupervisedTrainer:
     """A trainer whose steps are planned ahead; see `training_job.packing`."""
-    model = load_base(setup, attention=attention.NAME)
-    tuned = get_peft_model(model, quantised.lora(setup.hyperparameters), autocast_adapter_dtype=False)
+    start = adapted(setup, attention=attention.NAME)
+    model = start["model"]
+    if "peft_config" in start:
+        model = get_peft_model(model, start["peft_config"], autocast_adapter_dtype=False)
     settings = common_settings(setup) | {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1}
-    trainer = SupervisedTrainer(setup, tuned, data, TrainingArguments(**settings))
+    trainer = SupervisedTrainer(setup, model, data, TrainingArguments(**settings))
     return made_safe(trainer)
 
 
