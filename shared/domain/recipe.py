@@ -140,6 +140,16 @@ class Data(Part):
     personal_data: Literal["block", "redact", "allow"] = Field(
         default="block", description="what is done with personal data that is found: see docs/validation-content.md"
     )
+    secrets: Literal["block", "redact", "allow"] = Field(
+        default="block", description="what is done with keys, tokens and passwords that are found"
+    )
+    mode: Literal["replace", "append"] = Field(
+        default="replace",
+        description="append: new rows are added to those of the project's last deployed run, copies left out",
+    )
+    near_duplicates: Literal["together", "ignore"] = Field(
+        default="together", description="together: rows that say nearly the same stay on one side of the carve-out"
+    )
     holdout: Annotated[float, Field(gt=0, lt=0.5)] = Field(
         default=0.1, description="share carved out, seeded, when the project has no eval*.jsonl"
     )
