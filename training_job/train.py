@@ -25,6 +25,7 @@ import orjson
 
 from shared.domain.catalogue import find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.method_planning import rows_a_step
 from shared.domain.recipe import ResolvedHyperparameters, ResolvedRecipe, ResolvedReinforcement
 from shared.rendering.check import LengthPolicy
 from training_job import checkpoints
@@ -154,9 +155,9 @@ def length_limit(hyperparameters: ResolvedHyperparameters, context: int | None) 
 
 def total_steps(hyperparameters: ResolvedHyperparameters, rows: int) -> int:
     """Optimiser steps; never more than the recipe promised, fewer when rows were dropped."""
-    answers, epoch = hyperparameters.batch_size, math.ceil(rows / hyperparameters.batch_size)
+    epoch = math.ceil(rows / hyperparameters.batch_size)
     if isinstance(hyperparameters, ResolvedReinforcement):  # batches of prompts are whole
-        answers, epoch = answers * hyperparameters.rollouts_per_prompt, rows // hyperparameters.batch_size
+        epoch = rows // hyperparameters.batch_size
     if not epoch:
         raise PermanentFailure(
             FailureClass.RECIPE,
@@ -164,7 +165,7 @@ def total_steps(hyperparameters: ResolvedHyperparameters, rows: int) -> int:
             f"a batch of {hyperparameters.batch_size} prompts cannot be made of {rows}",
             "method.hyperparameters.batch_size",
         )
-    if answers % hyperparameters.micro_batch_size:
+    if rows_a_step(hyperparameters) % hyperparameters.micro_batch_size:
         raise PermanentFailure(
             FailureClass.RECIPE,
             "batch_not_divisible",

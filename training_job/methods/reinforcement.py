@@ -14,6 +14,7 @@ from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
+from shared.domain.method_planning import rows_a_step
 from shared.domain.recipe import Reinforcement, ResolvedRecipe, ResolvedReinforcement
 from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
@@ -66,6 +67,8 @@ def build(setup: Setup, data: Data) -> GRPOTrainer:
         eval_dataset=as_dataset(watched, len(prompts)),
         processing_class=setup.tokenizer,
     )
+    assert isinstance(setup.hyperparameters, ResolvedReinforcement)
+    trainer.at_once = setup.hyperparameters.answers_at_once
     trainer.add_callback(Calibrator(trainer, rewards, prompts, setup))
     return made_safe(trainer)
 
@@ -74,10 +77,11 @@ def config(setup: Setup) -> GRPOConfig:
     """What GRPO sets beside the common settings; a micro batch is of answers."""
     hyperparameters = setup.hyperparameters
     assert isinstance(hyperparameters, ResolvedReinforcement)
-    answers = hyperparameters.batch_size * hyperparameters.rollouts_per_prompt
     common = common_settings(setup)
-    common["gradient_accumulation_steps"] = answers // setup.micro_batch_size
-    common["lr_scheduler_type"] = "constant"  # the task changes with the policy; a decay would end it by the calendar
+    common["gradient_accumulation_steps"] = rows_a_step(hyperparameters) // setup.micro_batch_size
+    # Warm-up, for Adam's first step is as large as its rate whatever the gradient, and one too large ends a policy;
+    # no decay, for the answers that are compared change with the policy.
+    common["lr_scheduler_type"], common["warmup_steps"] = "constant_with_warmup", 0.1
     return GRPOConfig(
         **common,
         per_device_eval_batch_size=max(8, setup.micro_batch_size),
@@ -93,6 +97,8 @@ def config(setup: Setup) -> GRPOConfig:
 class PromptTrainer(GRPOTrainer):
     """trl's trainer, fed with tokens of `shared.rendering` instead of making its own."""
 
+    at_once: int
+
     def _tokenize_prompts(self, prompts: list[list[int]]) -> tuple[list[list[int]], None, dict[str, Any]]:
         return prompts, None, {}
 
@@ -104,6 +110,16 @@ class PromptTrainer(GRPOTrainer):
             repeat_count=self.num_iterations * self.args.steps_per_generation,
             seed=self.args.seed,
         )
+
+    def _generate_single_turn(
+        self, prompt_ids: list[list[int]], images: Any, fields: Any, num_generations: int, **tools: Any
+    ) -> tuple[list[list[int]], None]:
+        """Answers to all prompts of a step, sampled in parts that fit the memory."""
+        answers: list[list[int]] = []
+        for start in range(0, len(prompt_ids), self.at_once):
+            part = prompt_ids[start : start + self.at_once]
+            answers += super()._generate_single_turn(part, images, fields, num_generations, **tools)[0]
+        return answers, None
 
     def answers(self, prompts: list[list[int]]) -> list[str]:
         """One sampled answer a prompt, drawn as in training."""
