@@ -78,6 +78,7 @@ def config(setup: Setup) -> GRPOConfig:
     common = common_settings(setup)
     common["gradient_accumulation_steps"] = answers // setup.micro_batch_size
     common["lr_scheduler_type"] = "constant"  # the task changes with the policy; a decay would end it by the calendar
+    common["load_best_model_at_end"] = False  # the loss of a policy says nothing about how good its answers are
     return GRPOConfig(
         **common,
         per_device_eval_batch_size=max(8, setup.micro_batch_size),

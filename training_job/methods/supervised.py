@@ -28,6 +28,7 @@ from training_job.trainer import Setup, adapted, common_settings, made_safe
 CHUNKED = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=1024, chunking_method=None)
 
 
+PROBED_ROWS = 8
 MEASURES: dict[str, str] = {}
 
 
@@ -40,6 +41,7 @@ def read(train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, reci
         train_rows=len(rows.rows),
         dropped_rows=len(rows.dropped) + len(judged.dropped),
         truncated_rows=len(rows.truncated) + len(judged.truncated),
+        probe=judged.rows[:PROBED_ROWS],
     )
 
 
