@@ -19,13 +19,16 @@ from shared.domain.recipe import Reinforcement, ResolvedRecipe, ResolvedReinforc
 from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
 from training_job.calibration import Calibrator
+from training_job.chat_rows import IGNORED, Encoded
 from training_job.methods import Data
 from training_job.prompts import Prompt, encode_prompts
+from training_job.reward_watch import RewardWatch, diagnose
 from training_job.rewards import Rewards
 from training_job.trainer import Setup, adapted, common_settings, made_safe
 
 MEASURES = {
     "reward": "reward",
+    "reward_gap": "reward_gap",
     "reward_std": "reward_spread",
     "frac_reward_zero_std": "share_equal_groups",
     "reward_errors": "reward_errors",
@@ -35,7 +38,8 @@ MEASURES = {
     "kl": "kl",
 }
 # Rewards on held-out prompts are watched during training, not judged: the evaluation job asks all of them.
-WATCHED_PROMPTS = 64
+WATCHED_PROMPTS, PROBED_PROMPTS = 64, 8
+__all__ = ["MEASURES", "build", "diagnose", "read"]
 
 
 def read(train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe) -> Data:
@@ -47,6 +51,7 @@ def read(train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, reci
         train_rows=len(prompts.prompts),
         dropped_rows=len(prompts.dropped) + len(judged.dropped),
         truncated_rows=0,
+        probe=[Encoded(one.number, one.ids, [IGNORED] * len(one.ids)) for one in judged.prompts[:PROBED_PROMPTS]],
     )
 
 
@@ -68,7 +73,11 @@ def build(setup: Setup, data: Data) -> GRPOTrainer:
         processing_class=setup.tokenizer,
     )
     assert isinstance(setup.hyperparameters, ResolvedReinforcement)
-    trainer.at_once = setup.hyperparameters.answers_at_once
+    answers = rows_a_step(setup.hyperparameters)
+    # After running out of memory a micro batch is smaller than planned; then fewer answers are sampled at once too.
+    less = setup.hyperparameters.micro_batch_size // setup.micro_batch_size
+    trainer.at_once = max(1, setup.hyperparameters.answers_at_once // less)
+    trainer.add_callback(RewardWatch(answers, len(watched)))
     trainer.add_callback(Calibrator(trainer, rewards, prompts, setup))
     return made_safe(trainer)
 
@@ -82,6 +91,7 @@ def config(setup: Setup) -> GRPOConfig:
     # Warm-up, for Adam's first step is as large as its rate whatever the gradient, and one too large ends a policy;
     # no decay, for the answers that are compared change with the policy.
     common["lr_scheduler_type"], common["warmup_steps"] = "constant_with_warmup", 0.1
+    common["metric_for_best_model"], common["greater_is_better"] = "eval_reward", True
     return GRPOConfig(
         **common,
         per_device_eval_batch_size=max(8, setup.micro_batch_size),
