@@ -17,10 +17,14 @@ _COPIES = """
 SELECT number, offset FROM {file} JOIN
     (SELECT whole, min(number) AS first FROM {file} GROUP BY whole HAVING count(*) > 1) USING (whole)
 WHERE number > first ORDER BY number"""
-_ROWS = """
-SELECT train.rowid AS place, number, offset, coalesce(root, train.draw) AS side
+# `side` is what a row is carved out by: its draw, or that of the group it was joined to.
+_CREATE_SIDES = """
+CREATE VIEW sides AS SELECT train.rowid AS place, number, offset, coalesce(root, train.draw) AS side
 FROM train LEFT JOIN joined ON joined.draw = train.draw"""
-_SIDES = f"SELECT number, offset, side IN (SELECT side FROM held_out) FROM ({_ROWS}) ORDER BY place"
+_SIDES = "SELECT number, offset, side IN (SELECT side FROM held_out) FROM sides ORDER BY place"
+_GROUPS = "SELECT side, count(*) FROM sides GROUP BY side ORDER BY side"
+_SMALLEST_GROUP = "INSERT INTO held_out SELECT side FROM sides GROUP BY side ORDER BY count(*), side LIMIT 1"
+_HELD_OUT = "SELECT count(*) FROM sides WHERE side IN (SELECT side FROM held_out)"
 _OVERLAPS = "SELECT number, offset FROM train WHERE asked IN (SELECT asked FROM eval) ORDER BY number"
 
 
@@ -46,6 +50,7 @@ class Keys:
             self._pending[file] = []
         self._database.execute("CREATE TABLE joined (draw INTEGER PRIMARY KEY, root INTEGER)")
         self._database.execute("CREATE TABLE held_out (side INTEGER PRIMARY KEY)")
+        self._database.execute(_CREATE_SIDES)
         if unique:
             self._database.execute("CREATE UNIQUE INDEX whole ON train (whole)")
         self._database.execute("BEGIN")
@@ -121,18 +126,18 @@ class Keys:
     def _hold_out(self, target: int) -> int:
         """How many rows, `target` at most unless the smallest group has more."""
         ask = self._database.execute
-        (groups,) = ask(f"SELECT count(DISTINCT side) FROM ({_ROWS})").fetchone()
+        (groups,) = ask("SELECT count(DISTINCT side) FROM sides").fetchone()
         if groups < 2:
             return 0
         self._database.executemany("INSERT INTO held_out VALUES (?)", self._fitting(target))
-        (held_out,) = ask("SELECT count(*) FROM held_out").fetchone()
-        if not held_out:
-            ask(f"INSERT INTO held_out SELECT side FROM ({_ROWS}) GROUP BY side ORDER BY count(*), side LIMIT 1")
-        return int(ask(f"SELECT count(*) FROM ({_ROWS}) WHERE side IN (SELECT side FROM held_out)").fetchone()[0])
+        (found,) = ask("SELECT count(*) FROM held_out").fetchone()
+        if not found:
+            ask(_SMALLEST_GROUP)
+        (held_out,) = ask(_HELD_OUT).fetchone()
+        return int(held_out)
 
     def _fitting(self, target: int) -> Iterator[tuple[int]]:
-        groups = self._database.execute(f"SELECT side, count(*) FROM ({_ROWS}) GROUP BY side ORDER BY side")
-        for side, count in groups:
+        for side, count in self._database.execute(_GROUPS):
             if count <= target:
                 target -= count
                 yield (side,)
