@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from shared.domain.graders import Grader
+from shared.domain.graders import Grader, StringCheck
 
 Auto = Literal["auto"]
 AUTO: Auto = "auto"
@@ -28,12 +28,23 @@ class Tier(StrEnum):
 
 
 class Hyperparameters(Part):
-    """QLoRA settings every method has; `auto` is resolved from the data and the base model."""
+    """LoRA and QLoRA settings every method has; `auto` is resolved from the data and the base model."""
 
     n_epochs: Annotated[int, Field(ge=1, le=25)] | Auto = AUTO
     batch_size: Annotated[int, Field(ge=1, le=1024)] | Auto = Field(default=AUTO, description="rows per optimiser step")
     learning_rate: Annotated[float, Field(gt=0, lt=1)] | Auto = AUTO
     lora_rank: Annotated[int, Field(ge=1, le=256)] | Auto = AUTO
+    lora_alpha: Annotated[int, Field(ge=1, le=1024)] | Auto = AUTO
+    rslora: bool | Auto = Field(default=AUTO, description="scale by alpha / sqrt(rank) instead of alpha / rank")
+    dora: bool | Auto = Field(default=AUTO, description="adapt magnitude and direction of each weight apart")
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] | Auto = AUTO
+    quantisation: Literal["nf4", "none"] | Auto = Field(
+        default=AUTO, description="nf4: QLoRA, the base in 4 bit; none: LoRA on the base as it is"
+    )
+    packing: Literal["packed", "padded"] | Auto = Field(
+        default=AUTO, description="packed: rows of a micro batch end to end; padded: filled up to the longest"
+    )
+    optimiser: Literal["adamw", "paged_adamw_8bit"] | Auto = AUTO
     max_length_tokens: Annotated[int, Field(ge=16, le=131_072)] | Auto = Field(
         default=AUTO, description="longest row; longer ones follow data.over_length"
     )
@@ -162,7 +173,7 @@ class Evaluation(Part):
     """How answers are judged."""
 
     graders: tuple[Grader, ...] = Field(
-        default=(Grader(name="exact", type="string_check", operation="eq"),), min_length=1
+        default=(StringCheck(name="exact"),), min_length=1, max_length=16, description="see docs/graders.md"
     )
     slices: tuple[str, ...] = Field(
         default=(), description="row fields whose values form slices, for example `fault_class`"
@@ -278,6 +289,12 @@ class ResolvedHyperparameters(Part):
     gradient_checkpointing: bool
     compute_dtype: Literal["float32", "bfloat16"]
     seed: int
+    rslora: bool = True
+    dora: bool = False
+    lora_dropout: float = 0.0
+    quantisation: Literal["nf4", "none"] = "nf4"
+    packing: Literal["packed", "padded"] = "packed"
+    optimiser: Literal["adamw", "paged_adamw_8bit"] = "adamw"
 
 
 class ResolvedPreference(ResolvedHyperparameters):

@@ -6,7 +6,7 @@ Streams: it holds one chunk and one row; what grows with the number of rows goes
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,10 +18,11 @@ from shared.domain.cost import CostEstimate
 from shared.domain.dataset import Report, Statistics
 from shared.domain.errors import PermanentFailure
 from shared.domain.findings import Code, Findings, Place
-from shared.domain.graders import Grader, template_fields
+from shared.domain.graders import Grader
 from shared.domain.planning import check_budget
 from shared.domain.recipe import NAME_PATTERN, Recipe, Reinforcement, ResolvedRecipe
 from shared.domain.tokens import PreviewRow, TokenStatistics
+from shared.grading import fields
 from shared.rendering.bundle import Bundle
 from shared.rendering.check import TOKEN_CODES
 from shared.rendering.facts import TokenFacts, length_policy
@@ -329,8 +330,8 @@ class _Check:
         return list(dict.fromkeys(needed))
 
 
-def _graded_fields(graders: Iterable[Grader]) -> list[tuple[str, str]]:
-    return [("grader_field_missing", name) for name in sorted({n for one in graders for n in template_fields(one)})]
+def _graded_fields(graders: Sequence[Grader]) -> list[tuple[str, str]]:
+    return [("grader_field_missing", name) for name in sorted(fields(graders))]
 
 
 def _place(number: int, offset: int) -> Place:
