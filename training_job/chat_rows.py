@@ -56,7 +56,11 @@ def bundle_of(tokenizer: PreTrainedTokenizerBase) -> Bundle:
     return Bundle.of(tokenizer.backend_tokenizer.to_str(), template or "", tokenizer.special_tokens_map)
 
 
-def read_rows(path: Path, probe: Callable[[Row], object] = lambda row: row["messages"][0]["role"]) -> list[Row]:
+def _probe(row: Row) -> object:
+    return row["text"] if "text" in row else row["messages"][0]["role"]
+
+
+def read_rows(path: Path, probe: Callable[[Row], object] = _probe) -> list[Row]:
     """Canonical rows of a curated file, in order; row n is line n. `probe` fails on a row of another kind."""
     rows, broken = [], []
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
