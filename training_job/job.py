@@ -12,10 +12,11 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -27,6 +28,7 @@ from training_job import exit_codes
 from training_job.files import write_json
 
 RESULT_FILE = "result.json"
+CALIBRATION_FILE = "calibration.json"
 
 
 @dataclass
@@ -39,6 +41,14 @@ class Tally:
     dropped_rows: int = 0
     train_loss: float | None = None
     eval_loss: float | None = None
+    measures: dict[str, float] = field(default_factory=dict)
+    best_step: int | None = None
+    stopped: Literal["early", "deadline", "budget"] | None = None
+    micro_batch_size: int | None = None
+    predicted_peak_bytes: int | None = None
+    measured_peak_bytes: int | None = None
+    merged_agreement: float | None = None
+    diagnosis: tuple[str, ...] = ()
 
 
 class Interrupted(BaseException):
@@ -52,8 +62,8 @@ class Interrupted(BaseException):
 def run_job(name: str, output: Path, work: Callable[[Tally], None]) -> int:
     """Do the work, write `output/result.json`, and return the exit code."""
     output.mkdir(parents=True, exist_ok=True)
-    # An earlier attempt's verdict must not outlive a kill of this one.
-    (output / RESULT_FILE).unlink(missing_ok=True)
+    if leads():  # an earlier attempt's verdict must not outlive a kill of this one
+        (output / RESULT_FILE).unlink(missing_ok=True)
     tally, started = Tally(), time.monotonic()
     failure: PermanentFailure | None = None
     code = exit_codes.COMPLETED
@@ -75,10 +85,16 @@ def run_job(name: str, output: Path, work: Callable[[Tally], None]) -> int:
         finished_at=datetime.now(UTC),
         **asdict(tally),
     )
-    write_json(output / RESULT_FILE, result.model_dump(mode="json"))
+    if leads():
+        write_json(output / RESULT_FILE, result.model_dump(mode="json"))
     if failure:
         print(f"{name} failed ({failure.failure_class}): {failure}", file=sys.stderr, flush=True)
     return code
+
+
+def leads() -> bool:
+    """Whether this process writes the files: the first of several that a launcher started, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def classify(error: Exception) -> PermanentFailure:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from shared.domain.graders import Grader
+from shared.domain.graders import Grader, StringCheck
 
 Auto = Literal["auto"]
 AUTO: Auto = "auto"
@@ -28,23 +28,108 @@ class Tier(StrEnum):
 
 
 class Hyperparameters(Part):
-    """Supervised QLoRA settings; `auto` is resolved from the data and the base model."""
+    """LoRA and QLoRA settings every method has; `auto` is resolved from the data and the base model."""
 
     n_epochs: Annotated[int, Field(ge=1, le=25)] | Auto = AUTO
     batch_size: Annotated[int, Field(ge=1, le=1024)] | Auto = Field(default=AUTO, description="rows per optimiser step")
     learning_rate: Annotated[float, Field(gt=0, lt=1)] | Auto = AUTO
     lora_rank: Annotated[int, Field(ge=1, le=256)] | Auto = AUTO
+    lora_alpha: Annotated[int, Field(ge=1, le=1024)] | Auto = AUTO
+    rslora: bool | Auto = Field(default=AUTO, description="scale by alpha / sqrt(rank) instead of alpha / rank")
+    dora: bool | Auto = Field(default=AUTO, description="adapt magnitude and direction of each weight apart")
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] | Auto = AUTO
+    quantisation: Literal["nf4", "none"] | Auto = Field(
+        default=AUTO, description="nf4: QLoRA, the base in 4 bit; none: LoRA on the base as it is"
+    )
+    packing: Literal["packed", "padded"] | Auto = Field(
+        default=AUTO, description="packed: rows of a micro batch end to end; padded: filled up to the longest"
+    )
+    optimiser: Literal["adamw", "paged_adamw_8bit"] | Auto = AUTO
     max_length_tokens: Annotated[int, Field(ge=16, le=131_072)] | Auto = Field(
         default=AUTO, description="longest row; longer ones follow data.over_length"
     )
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
 
 
-class Method(Part):
-    """The tuning method. Preference (dpo) and reinforcement methods are not built yet."""
+class PreferenceHyperparameters(Hyperparameters):
+    """Settings of DPO (arXiv 2305.18290)."""
+
+    packing: Literal["padded"] | Auto = Field(default=AUTO, description="pairs are padded")
+    beta: Annotated[float, Field(gt=0, le=10)] | Auto = Field(
+        default=AUTO, description="how dearly straying from the starting model is paid for"
+    )
+
+
+class ReinforcementHyperparameters(Hyperparameters):
+    """Settings of GRPO (arXiv 2402.03300). A batch is of prompts, each answered `rollouts_per_prompt` times."""
+
+    packing: Literal["padded"] | Auto = Field(default=AUTO, description="answers are padded")
+    lora_dropout: Annotated[float, Field(ge=0, le=0)] | Auto = Field(
+        default=AUTO, description="none: answers are sampled by the model that is trained"
+    )
+    rollouts_per_prompt: Annotated[int, Field(ge=2, le=64)] | Auto = Field(
+        default=AUTO, description="answers to one prompt, whose rewards are compared"
+    )
+    temperature: Annotated[float, Field(gt=0, le=2)] | Auto = AUTO
+    max_answer_tokens: Annotated[int, Field(ge=1, le=8192)] | Auto = AUTO
+    beta: Annotated[float, Field(ge=0, le=10)] | Auto = Field(
+        default=AUTO, description="weight of the divergence from the starting model; 0: none, and no second pass for it"
+    )
+
+
+class _Method(Part):
+    continue_from: Literal["base", "champion"] = Field(
+        default="base", description="champion: go on from the adapter of the model in production at the endpoint"
+    )
+
+
+class Supervised(_Method):
+    """The answers of the rows are learned."""
 
     type: Literal["supervised"] = "supervised"
     hyperparameters: Hyperparameters = Hyperparameters()
+
+
+class Preference(_Method):
+    """Direct preference optimisation: the preferred of two answers is made likelier than the other."""
+
+    type: Literal["dpo"]
+    hyperparameters: PreferenceHyperparameters = PreferenceHyperparameters()
+
+
+class Reinforcement(_Method):
+    """The model's own answers are rewarded by graders."""
+
+    type: Literal["reinforcement"]
+    graders: tuple[Grader, ...] = Field(min_length=1, description="their weighted mean is the reward")
+    hyperparameters: ReinforcementHyperparameters = ReinforcementHyperparameters()
+
+    @model_validator(mode="after")
+    def _grader_names_are_unique(self) -> Reinforcement:
+        _refuse_equal_names(self.graders)
+        return self
+
+
+def _refuse_equal_names(graders: tuple[Grader, ...]) -> None:
+    names = [grader.name for grader in graders]
+    if len(set(names)) != len(names):
+        raise ValueError(f"grader names must be unique, got {names}")
+
+
+def _method_type(given: Any) -> str:
+    return str(given.get("type", "supervised") if isinstance(given, dict) else getattr(given, "type", "supervised"))
+
+
+Method = Annotated[
+    Annotated[Supervised, Tag("supervised")]
+    | Annotated[Preference, Tag("dpo")]
+    | Annotated[Reinforcement, Tag("reinforcement")],
+    Discriminator(
+        _method_type,
+        custom_error_type="method_type",
+        custom_error_message="type must be supervised, dpo or reinforcement",
+    ),
+]
 
 
 class Data(Part):
@@ -59,6 +144,13 @@ class Data(Part):
     )
     personal_data: Literal["block", "redact", "allow"] = Field(
         default="block", description="what is done with personal data that is found: see docs/validation-content.md"
+    )
+    secrets: Literal["block", "redact", "allow"] = Field(
+        default="block", description="what is done with keys, tokens and passwords that are found"
+    )
+    mode: Literal["replace", "append"] = Field(
+        default="replace",
+        description="append: new rows are added to those of the project's last deployed run, copies left out",
     )
     holdout: Annotated[float, Field(gt=0, lt=0.5)] = Field(
         default=0.1, description="share carved out, seeded, when the project has no eval*.jsonl"
@@ -77,7 +169,11 @@ class Gate(Part):
     )
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
     max_regression: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.05, description="largest drop tolerated in any slice"
+        default=0.05, description="largest drop tolerated in any slice; one within its interval of 0 is noise"
+    )
+    general_suite: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=0.05,
+        description="largest drop tolerated in general ability and in refusals, likewise; null: the suite is not asked",
     )
     min_rows: Annotated[int, Field(ge=2)] = Field(default=20, description="fewer held-out rows than this prove nothing")
 
@@ -86,7 +182,7 @@ class Evaluation(Part):
     """How answers are judged."""
 
     graders: tuple[Grader, ...] = Field(
-        default=(Grader(name="exact", type="string_check", operation="eq"),), min_length=1
+        default=(StringCheck(name="exact"),), min_length=1, max_length=16, description="see docs/graders.md"
     )
     slices: tuple[str, ...] = Field(
         default=(), description="row fields whose values form slices, for example `fault_class`"
@@ -96,9 +192,7 @@ class Evaluation(Part):
 
     @model_validator(mode="after")
     def _grader_names_are_unique(self) -> Evaluation:
-        names = [grader.name for grader in self.graders]
-        if len(set(names)) != len(names):
-            raise ValueError(f"grader names must be unique, got {names}")
+        _refuse_equal_names(self.graders)
         return self
 
 
@@ -166,7 +260,7 @@ class Recipe(Part):
     """`recipe.yaml` of a project. Every field but `base_model` has a default."""
 
     base_model: str = Field(description="catalogue id")
-    method: Method = Method()
+    method: Method = Supervised()
     data: Data = Data()
     evaluation: Evaluation = Evaluation()
     deployment: Deployment = Deployment()
@@ -174,6 +268,20 @@ class Recipe(Part):
     use_case: str = Field(default="", description="what the model is for; the licence gate reads it")
     notify: tuple[Notify, ...] = ()
     retrain: Retrain = Retrain()
+
+    @model_validator(mode="after")
+    def _rewards_are_not_the_exam(self) -> Recipe:
+        if isinstance(self.method, Reinforcement) and _rubric(self.method.graders) == _rubric(self.evaluation.graders):
+            raise ValueError(
+                "evaluation.graders are those of method.graders: a model judged by what it was rewarded for "
+                "shows only that it was rewarded; grade the evaluation otherwise"
+            )
+        return self
+
+
+def _rubric(graders: tuple[Grader, ...]) -> list[str]:
+    """What graders do, whatever they are called."""
+    return sorted(grader.model_copy(update={"name": ""}).model_dump_json() for grader in graders)
 
 
 class ResolvedHyperparameters(Part):
@@ -190,6 +298,26 @@ class ResolvedHyperparameters(Part):
     gradient_checkpointing: bool
     compute_dtype: Literal["float32", "bfloat16"]
     seed: int
+    rslora: bool = True
+    dora: bool = False
+    lora_dropout: float = 0.0
+    quantisation: Literal["nf4", "none"] = "nf4"
+    packing: Literal["packed", "padded"] = "packed"
+    optimiser: Literal["adamw", "paged_adamw_8bit"] = "adamw"
+
+
+class ResolvedPreference(ResolvedHyperparameters):
+    beta: float
+
+
+class ResolvedReinforcement(ResolvedHyperparameters):
+    """`batch_size` counts prompts, `micro_batch_size` and `answers_at_once` (those sampled together) answers."""
+
+    rollouts_per_prompt: int
+    temperature: float
+    max_answer_tokens: int
+    answers_at_once: int
+    beta: float
 
 
 class ResolvedRecipe(Part):
@@ -198,7 +326,8 @@ class ResolvedRecipe(Part):
     recipe: Recipe
     project: str
     endpoint: str
-    hyperparameters: ResolvedHyperparameters
+    hyperparameters: ResolvedReinforcement | ResolvedPreference | ResolvedHyperparameters
     training_instance_type: str
     serving_instance_type: str
     reasons: dict[str, str] = Field(description="hyperparameter or SKU -> plain words")
+    continued_from: str | None = Field(default=None, description="run whose adapter training starts from")

@@ -9,9 +9,10 @@ import yaml
 from pydantic import ValidationError
 
 from shared.domain.catalogue import check_licence
-from shared.domain.recipe import Recipe
+from shared.domain.findings import Findings
+from shared.domain.recipe import Recipe, Reinforcement
+from shared.grading import problems
 from shared.validation.codes import MAX_RECIPE_BYTES
-from shared.validation.findings import Findings
 
 
 class _Unreadable(Exception):
@@ -47,7 +48,7 @@ def read_recipe(text: bytes | None, default_base_model: str, findings: Findings)
     raw = {"base_model": default_base_model, **raw}
     recipe = None
     try:
-        recipe = Recipe.model_validate(raw)
+        recipe = _with_working_graders(Recipe.model_validate(raw), findings)
     except ValidationError as error:
         _report(error, raw, findings)
     _check_licence(raw, findings)
@@ -74,6 +75,15 @@ def _load(text: bytes) -> dict[str, Any]:
     return raw
 
 
+def _with_working_graders(recipe: Recipe, findings: Findings) -> Recipe | None:
+    found = problems(recipe.evaluation.graders, "evaluation.graders")
+    if isinstance(recipe.method, Reinforcement):
+        found += problems(recipe.method.graders, "method.graders")
+    for setting, message in found:
+        findings.add("recipe_value", "recipe", detail=f"{setting}: {message}")
+    return None if found else recipe
+
+
 def _report(error: ValidationError, raw: dict[str, Any], findings: Findings) -> None:
     """One problem per setting; the alternatives of a setting (`auto` or a number) are joined."""
     reasons: dict[str, list[str]] = {}
@@ -97,7 +107,7 @@ def _path(location: tuple[int | str, ...], raw: Any, *, missing: bool) -> str:
     for part in location:
         inside = (isinstance(raw, dict) and part in raw) or (isinstance(raw, list) and isinstance(part, int))
         if not inside and not (missing and part == location[-1]):
-            break
+            continue
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
         raw = raw[part] if inside else None
     return path or "recipe"

@@ -22,12 +22,14 @@ def quantised_base(random_base: Path) -> Any:
 
 
 def trainer_of(run: Any, tokenizer: Any) -> Any:
-    from training_job.chat_rows import bundle_of, encode_file
+    from training_job.chat_rows import bundle_of
     from training_job.job import read_recipe
-    from training_job.trainer import build_trainer
+    from training_job.methods import supervised
+    from training_job.trainer import Setup
 
-    rows = encode_file(run.data / "train.jsonl", bundle_of(tokenizer), LengthPolicy(256, "reject"))
-    return build_trainer(run.base, run.output, read_recipe(run.recipe), tokenizer, rows, rows, 20)
+    recipe, rows = read_recipe(run.recipe), run.data / "train.jsonl"
+    data = supervised.read(rows, rows, bundle_of(tokenizer), LengthPolicy(256, "reject"), recipe)
+    return supervised.build(Setup(run.base, run.output, recipe, tokenizer, 20, 4), data)
 
 
 def adapter_types(model: Any) -> set[Any]:
@@ -100,13 +102,14 @@ def test_adapters_are_float32_after_resuming_even_if_they_were_not(
     from training_job.checkpoints import Identity
     from training_job.curve import Curve
     from training_job.job import Tally
+    from training_job.limits import Limit
     from training_job.watch import Watch
 
     trainer = trainer_of(bench(tmp_path), tokenizer)
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.to(torch.bfloat16)
-    trainer.add_callback(Watch(Curve(tmp_path), Tally(), Identity("j", "d", "r")))
+    trainer.add_callback(Watch(Curve(tmp_path), Tally(), Identity("j", "d", "r"), {}, Limit(60, "deadline")))
     trainer.train(resume_from_checkpoint=str(finished.output / "checkpoints" / "checkpoint-18"))
     assert adapter_types(trainer.model) == {torch.float32}
     moments = {state["exp_avg"].dtype for state in trainer.optimizer.state.values()}
@@ -135,7 +138,7 @@ def test_the_merged_model_answers_as_the_adapter_on_the_dequantised_base(finishe
     with torch.no_grad():
         plain = base(input_ids=batch).logits
         wanted = PeftModel.from_pretrained(base, adapter).eval()(input_ids=batch).logits
-        got = merge_adapter(random_base, adapter, torch.float32).eval()(input_ids=batch).logits
+        got = merge_adapter(random_base, adapter, torch.float32, quantise=True).eval()(input_ids=batch).logits
     torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-4)
     assert (wanted - plain).abs().max().item() > 0.1
 
@@ -154,7 +157,9 @@ def test_the_merged_folder_is_plain_sixteen_bit_and_complete(finished: Any, rand
     assert (folder / "chat_template.jinja").read_text() == (random_base / "chat_template.jinja").read_text()
     saved = load_file(folder / "model.safetensors")
     assert {weight.dtype for weight in saved.values()} == {torch.bfloat16}
-    merged = merge_adapter(random_base, finished.output / "model" / "adapter", torch.float32).state_dict()
+    merged = merge_adapter(
+        random_base, finished.output / "model" / "adapter", torch.float32, quantise=True
+    ).state_dict()
     name = "model.layers.0.mlp.down_proj.weight"
     assert torch.equal(saved[name], merged[name].to(torch.bfloat16))
 
@@ -209,31 +214,3 @@ def test_a_stopped_job_is_no_success(bench: Callable[..., Any], tmp_path: Path, 
     assert (result.status, result.failure_class, result.problem.code) == ("failed", "platform", "interrupted")
     assert 0 < result.last_step < 250
     assert not (run.output / "model" / "manifest.json").exists()
-
-
-def test_batches_hold_rows_of_like_length_and_every_row_once() -> None:
-    import torch
-
-    from training_job.trainer import ByLength
-
-    lengths = torch.randint(10, 500, (403,), generator=torch.Generator().manual_seed(0)).tolist()
-    order = list(ByLength(lengths, 4, seed=1))
-    assert sorted(order) == list(range(403))
-    batches = [[lengths[i] for i in order[at : at + 4]] for at in range(0, 400, 4)]
-    padding = sum(max(batch) * 4 - sum(batch) for batch in batches) / sum(map(sum, batches))
-    assert padding < 0.05
-
-
-def test_the_order_of_rows_is_a_matter_of_seed_and_epoch_alone() -> None:
-    import torch
-
-    from training_job.trainer import ByLength
-
-    def order(seed: int, epoch: int) -> list[int]:
-        torch.rand(7)
-        sampler = ByLength([5] * 40, 4, seed)
-        sampler.set_epoch(epoch)
-        return list(sampler)
-
-    assert order(1, 1) == order(1, 1)
-    assert order(1, 1) != order(1, 2) != order(2, 2)
