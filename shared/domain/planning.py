@@ -158,7 +158,10 @@ def resolve(
     reasons: dict[str, str] = {}
     wanted = _hyperparameters(recipe, entry, train_rows, _max_length(entry, characters_max, tokens_max), reasons)
     free_optimiser = recipe.method.hyperparameters.optimiser == AUTO
-    sku, hyperparameters = _fit(entry, wanted, skus, reasons, free_optimiser=free_optimiser)
+    machines = skus if recipe.budget.instance_type == AUTO else (find_sku(recipe.budget.instance_type, skus),)
+    sku, hyperparameters = _fit(entry, wanted, machines, reasons, free_optimiser=free_optimiser)
+    if recipe.budget.instance_type != AUTO:
+        reasons["training_instance_type"] = "set in the recipe"
     tokens = min(entry.context_tokens, hyperparameters.max_length_tokens + recipe.evaluation.max_new_tokens)
     serving = _serving_sku(recipe, entry, tokens, skus, reasons)
     return ResolvedRecipe(
@@ -372,7 +375,7 @@ def estimate_cost(
 
     def hours(start: float, per_token: float, utilisation: float, answer_rate: float, models: int) -> float:
         tokens = seen_rows * (characters_mean / per_token if tokens_mean is None else tokens_mean)
-        train_s = tokens * operations / (sku.peak_flops * utilisation)
+        train_s = tokens * operations / (sku.peak_flops * max(1, sku.gpus) * utilisation)
         return (2 * start if sku.gpus else 0.0) + (train_s + models * answers / answer_rate) / 3600
 
     low = hours(JOB_START_HOURS_LOW, CHARACTERS_PER_TOKEN_HIGH, UTILISATION_HIGH, ANSWER_TOKENS_PER_S_HIGH, 2)
