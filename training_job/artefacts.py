@@ -82,7 +82,7 @@ def _asked(model: PreTrainedModel, setup: Setup, probe: Sequence[Encoded]) -> tu
     total = tokens = 0.0
     with torch.inference_mode():
         for row in probe:
-            labels = torch.tensor([row.labels], device=model.device)
+            labels = torch.tensor([_learned(row)], device=model.device)
             counted = int((labels[:, 1:] != IGNORED).sum())
             loss = model(input_ids=torch.tensor([row.input_ids], device=model.device), labels=labels).loss
             total, tokens = total + float(loss) * counted, tokens + counted
@@ -90,8 +90,15 @@ def _asked(model: PreTrainedModel, setup: Setup, probe: Sequence[Encoded]) -> tu
     return total / max(tokens, 1), answers
 
 
+def _learned(row: Encoded) -> list[int]:
+    """The labels; of a prompt without an answer its own tokens."""
+    return row.labels if any(label != IGNORED for label in row.labels) else row.input_ids
+
+
 def prompt_of(row: Encoded) -> list[int]:
-    """The row up to its last answer."""
+    """The row up to its last answer; a prompt without one whole."""
+    if all(label == IGNORED for label in row.labels):
+        return row.input_ids
     end = max(i for i, label in enumerate(row.labels) if label != IGNORED)
     start = end
     while start > 0 and row.labels[start - 1] != IGNORED:

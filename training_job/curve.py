@@ -28,9 +28,9 @@ MLFLOW_NAMES = {
     **{
         name: name
         for kind in ("", "eval_")
-        for name in map(kind.__add__, ("reward", "reward_spread", "reward_accuracy", "reward_margin"))
+        for name in map(kind.__add__, ("reward", "reward_spread", "reward_gap", "reward_accuracy", "reward_margin"))
     },
-    **{name: name for name in ("share_equal_groups", "reward_errors", "reward_gap", "answer_tokens", "kl")},
+    **{name: name for name in ("share_equal_groups", "reward_errors", "answer_tokens", "kl")},
 }
 
 

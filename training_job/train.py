@@ -24,12 +24,12 @@ import orjson
 
 from shared.domain.catalogue import find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.method_planning import rows_a_step
 from shared.domain.planning import memory_plan
 from shared.domain.recipe import ResolvedHyperparameters, ResolvedRecipe, ResolvedReinforcement
 from shared.rendering.check import LengthPolicy
 from training_job import checkpoints
 from training_job.curve import Curve
-from training_job.diagnosis import diagnose
 from training_job.files import model_folder, read_json, sha256_of, write_json
 from training_job.job import CALIBRATION_FILE, Tally, leads, read_recipe, require, run_job, try_machine, work_offline
 from training_job.limits import Limit
@@ -159,9 +159,9 @@ def length_limit(hyperparameters: ResolvedHyperparameters, context: int | None) 
 
 def total_steps(hyperparameters: ResolvedHyperparameters, rows: int) -> int:
     """Optimiser steps; never more than the recipe promised, fewer when rows were dropped."""
-    answers, epoch = hyperparameters.batch_size, math.ceil(rows / hyperparameters.batch_size)
+    epoch = math.ceil(rows / hyperparameters.batch_size)
     if isinstance(hyperparameters, ResolvedReinforcement):  # batches of prompts are whole
-        answers, epoch = answers * hyperparameters.rollouts_per_prompt, rows // hyperparameters.batch_size
+        epoch = rows // hyperparameters.batch_size
     if not epoch:
         raise PermanentFailure(
             FailureClass.RECIPE,
@@ -169,7 +169,7 @@ def total_steps(hyperparameters: ResolvedHyperparameters, rows: int) -> int:
             f"a batch of {hyperparameters.batch_size} prompts cannot be made of {rows}",
             "method.hyperparameters.batch_size",
         )
-    if answers % hyperparameters.micro_batch_size:
+    if rows_a_step(hyperparameters) % hyperparameters.micro_batch_size:
         raise PermanentFailure(
             FailureClass.RECIPE,
             "batch_not_divisible",
@@ -202,14 +202,14 @@ def fit(setup: Setup, method: Method, data: Data, tally: Tally, curve: Curve, id
         except torch.OutOfMemoryError:
             if setup.micro_batch_size == 1 or torch.distributed.is_initialized():
                 raise
-        smaller = halved(setup.hyperparameters.batch_size, setup.micro_batch_size)
+        smaller = halved(rows_a_step(setup.hyperparameters), setup.micro_batch_size)
         print(f"out of memory: micro batches of {smaller} rows instead of {setup.micro_batch_size}", flush=True)
         setup = replace(setup, micro_batch_size=smaller)
         free_memory()
     if setup.micro_batch_size < planned:
         said = (
             f"Memory ran out: micro batches are of {setup.micro_batch_size} rows instead of {planned}; "
-            f"the batch is {setup.hyperparameters.batch_size} as planned."
+            f"the batch is {rows_a_step(setup.hyperparameters)} as planned."
         )
         tally.diagnosis = (*tally.diagnosis, said)
 
@@ -235,7 +235,7 @@ def run_once(
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     tally.measured_peak_bytes = measured_peak_bytes()
     tally.predicted_peak_bytes = predicted_peak_bytes(setup)
-    close_tally(tally, curve, trainer.state)
+    close_tally(tally, curve, trainer.state, method)
     if leads():
         folder = setup.output / "model" / "adapter"
         shutil.rmtree(setup.output / "model", ignore_errors=True)
@@ -250,7 +250,7 @@ def predicted_peak_bytes(setup: Setup) -> int:
     return plan.total_bytes - plan.runtime_bytes
 
 
-def close_tally(tally: Tally, curve: Curve, state: TrainerState) -> None:
+def close_tally(tally: Tally, curve: Curve, state: TrainerState, method: Method) -> None:
     """What the whole run came to; one resumed at its very end trains no step, but the curve knows what it measured."""
     tally.last_step = state.global_step
     tally.best_step = state.best_global_step
@@ -262,7 +262,7 @@ def close_tally(tally: Tally, curve: Curve, state: TrainerState) -> None:
         tally.train_loss = curve.values("loss")[-1]
         tally.eval_loss = judged.get(tally.best_step, curve.values("eval_loss")[-1])
         tally.trained_tokens = max(tally.trained_tokens, int(curve.values("tokens")[-1]))
-        tally.diagnosis = diagnose(points, tally.stopped, tally.best_step)
+        tally.diagnosis = method.diagnose(points, tally.stopped, tally.best_step)
 
 
 def model_manifest(

@@ -54,6 +54,7 @@ class Hyperparameters(Part):
 class PreferenceHyperparameters(Hyperparameters):
     """Settings of DPO (arXiv 2305.18290)."""
 
+    packing: Literal["padded"] | Auto = Field(default=AUTO, description="pairs are padded")
     beta: Annotated[float, Field(gt=0, le=10)] | Auto = Field(
         default=AUTO, description="how dearly straying from the starting model is paid for"
     )
@@ -62,6 +63,10 @@ class PreferenceHyperparameters(Hyperparameters):
 class ReinforcementHyperparameters(Hyperparameters):
     """Settings of GRPO (arXiv 2402.03300). A batch is of prompts, each answered `rollouts_per_prompt` times."""
 
+    packing: Literal["padded"] | Auto = Field(default=AUTO, description="answers are padded")
+    lora_dropout: Annotated[float, Field(ge=0, le=0)] | Auto = Field(
+        default=AUTO, description="none: answers are sampled by the model that is trained"
+    )
     rollouts_per_prompt: Annotated[int, Field(ge=2, le=64)] | Auto = Field(
         default=AUTO, description="answers to one prompt, whose rewards are compared"
     )
@@ -140,6 +145,13 @@ class Data(Part):
     personal_data: Literal["block", "redact", "allow"] = Field(
         default="block", description="what is done with personal data that is found: see docs/validation-content.md"
     )
+    secrets: Literal["block", "redact", "allow"] = Field(
+        default="block", description="what is done with keys, tokens and passwords that are found"
+    )
+    mode: Literal["replace", "append"] = Field(
+        default="replace",
+        description="append: new rows are added to those of the project's last deployed run, copies left out",
+    )
     holdout: Annotated[float, Field(gt=0, lt=0.5)] = Field(
         default=0.1, description="share carved out, seeded, when the project has no eval*.jsonl"
     )
@@ -157,7 +169,11 @@ class Gate(Part):
     )
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
     max_regression: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.05, description="largest drop tolerated in any slice"
+        default=0.05, description="largest drop tolerated in any slice; one within its interval of 0 is noise"
+    )
+    general_suite: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=0.05,
+        description="largest drop tolerated in general ability and in refusals, likewise; null: the suite is not asked",
     )
     min_rows: Annotated[int, Field(ge=2)] = Field(default=20, description="fewer held-out rows than this prove nothing")
 
@@ -298,11 +314,12 @@ class ResolvedPreference(ResolvedHyperparameters):
 
 
 class ResolvedReinforcement(ResolvedHyperparameters):
-    """`batch_size` counts prompts, `micro_batch_size` answers."""
+    """`batch_size` counts prompts, `micro_batch_size` and `answers_at_once` (those sampled together) answers."""
 
     rollouts_per_prompt: int
     temperature: float
     max_answer_tokens: int
+    answers_at_once: int
     beta: float
 
 

@@ -59,6 +59,13 @@ class Bundle:
         )
 
     @cached_property
+    def opening(self) -> str:
+        """What the tokenizer itself puts before plain text: its first token in most models, nothing in others."""
+        ids = self.tokenizer.encode("", add_special_tokens=True).ids
+        end = self.named_tokens.get("eos_token", "")
+        return str(self.tokenizer.decode(ids, skip_special_tokens=False)).removesuffix(end)
+
+    @cached_property
     def sha256(self) -> str:
         """Hash of all that decides how a row is read; equal for validator, trainer and a saved model folder."""
         tokenizer = orjson.loads(self.tokenizer.to_str())
@@ -87,12 +94,17 @@ def read_bundle(read: Callable[[str], bytes | None]) -> Bundle:
 
 def read_bundle_folder(folder: Path) -> Bundle:
     """The bundle in a folder; see `read_bundle`."""
+    return read_bundle(files_in(folder))
+
+
+def files_in(folder: Path) -> Callable[[str], bytes | None]:
+    """Reads a folder's files by name; None for one that is not there."""
 
     def read(name: str) -> bytes | None:
         path = folder / name
         return path.read_bytes() if path.is_file() else None
 
-    return read_bundle(read)
+    return read
 
 
 def _content(token: Any) -> str:

@@ -12,6 +12,11 @@ def curated(version: CuratedVersion, name: str = "") -> str:
     return _join(f"{CURATED}/{version.project}/{version.version}", name)
 
 
+def answers(project: str) -> str:
+    """What models said to the project's held-out rows, kept by content from one evaluation to the next."""
+    return f"{CURATED}/{project}/answers"
+
+
 def run(run_id: str, name: str = "") -> str:
     return _join(f"{RUNS}/{run_id}", name)
 
@@ -22,6 +27,10 @@ def report(run_id: str) -> str:
 
 def recipe(run_id: str) -> str:
     return run(run_id, "recipe.json")
+
+
+def adapter(run_id: str) -> str:
+    return run(run_id, "model/adapter")
 
 
 def merged_model(run_id: str) -> str:

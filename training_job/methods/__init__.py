@@ -42,6 +42,9 @@ class Method(Protocol):
 
     MEASURES: Mapping[str, str]
 
+    def diagnose(self, points: Sequence[dict[str, Any]], stopped: str | None, best_step: int | None) -> tuple[str, ...]:
+        """What the curve says, in plain words; see `training_job.diagnosis`."""
+
     def read(self, train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe) -> Data:
         """Read both files; PermanentFailure of class data lists the rows that are wrong."""
 

@@ -20,6 +20,7 @@ from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
 from training_job import attention
 from training_job.chat_rows import Encoded, encode_file
+from training_job.diagnosis import diagnose
 from training_job.methods import Data
 from training_job.packing import Layout, share_of, steps_of_run, trained_tokens
 from training_job.trainer import Setup, adapted, common_settings, made_safe
@@ -29,6 +30,7 @@ CHUNKED = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=1024, chunking_met
 
 
 PROBED_ROWS = 8
+__all__ = ["MEASURES", "build", "diagnose", "read"]
 MEASURES: dict[str, str] = {}
 
 
