@@ -96,3 +96,15 @@ def test_a_slice_that_fell_is_marked_with_its_interval(browser: Browser, stack: 
     assert len(worse) == 1
     assert "liability" in worse[0]
     assert "\u22120.147 [\u22120.247, \u22120.047] over production" in worse[0]
+
+
+def test_on_a_phone_the_page_is_no_wider_than_the_screen(browser: Browser, stack: Stack, claims: Run) -> None:
+    pictures.write_rows(stack.services, claims)
+    browser.driver.set_window_size(420, 900)
+    browser.open(f"{run_url(stack, claims)}/evaluation")
+    browser.one("#part-rows .samples li")
+    wider = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    inside, screen = browser.script(wider)
+    assert inside <= screen
+    numbers = [each.rect["y"] for each in browser.all("#part-graders tbody tr:first-child td.number")]
+    assert len(set(numbers)) == 1

@@ -209,7 +209,7 @@ function byModel(caption, first, parts, name, last = []) {
           "tr",
           {},
           h("th", { scope: "row" }, name(part)),
-          models.map((key) => h("td", { class: "number" }, part[key] ? part[key].mean.toFixed(3) : "")),
+          models.map((key) => h("td", { class: `number ${key}` }, part[key] ? part[key].mean.toFixed(3) : "")),
           h(
             "td",
             { class: "drawn" },
