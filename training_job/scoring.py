@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.evaluation import Gain, SampleAnswer, Score, SliceScore
-from shared.domain.graders import Grader, score
+from shared.domain.graders import Grader
+from shared.grading import Engine, Grade, fields
 
 DRAWS = 10_000
 MAX_SAMPLES = 10
@@ -19,10 +20,11 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Judged:
-    """One model's answers and scores `[rows]`, in the order of the rows."""
+    """One model's answers and scores `[rows]`, in the order of the rows; an answer that no grader could score has 0."""
 
     texts: list[str]
     scores: Scores
+    grades: list[Grade]
 
 
 def judge_answers(graders: tuple[Grader, ...], texts: list[str], items: list[dict[str, Any]]) -> Judged:
@@ -30,16 +32,18 @@ def judge_answers(graders: tuple[Grader, ...], texts: list[str], items: list[dic
 
     Raises PermanentFailure of class recipe when a grader names a field the rows do not have.
     """
-    try:
-        scores = [score(graders, text, item) for text, item in zip(texts, items, strict=True)]
-    except KeyError as error:
-        raise PermanentFailure(
-            FailureClass.RECIPE,
-            "grader_field_missing",
-            f"a grader names item.{error.args[0]}, which a held-out row does not have",
-            "evaluation.graders",
-        ) from error
-    return Judged(texts, np.array(scores, dtype=np.float64))
+    for number, item in enumerate(items, start=1):
+        missing = fields(graders) - item.keys()
+        if missing:
+            raise PermanentFailure(
+                FailureClass.RECIPE,
+                "grader_field_missing",
+                f"a grader names item.{min(missing)}, which held-out row {number} does not have",
+                "evaluation.graders",
+            )
+    with Engine(graders) as engine:
+        grades = engine.grade(texts, items)
+    return Judged(texts, np.array([grade.score or 0.0 for grade in grades]), grades)
 
 
 class Bootstrap:

@@ -1,80 +1,232 @@
-"""Graders: how one answer earns a score between 0 and 1. Pure; evaluation and the API use the same ones."""
+"""Grader specs: how one answer earns a score between 0 and 1. Shapes only; `shared.grading` does the scoring.
+
+Texts marked as templates may hold `{{item.FIELD}}` (a field of the row; `item.answer` is the held-out row's own last
+assistant message) and `{{sample.output_text}}` or `{{sample.output_json.FIELD}}` (the answer that is graded).
+"""
 
 from __future__ import annotations
 
-import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+ANSWER = "{{sample.output_text}}"
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+Template = Annotated[str, Field(max_length=4096)]
+Pattern = Annotated[str, Field(min_length=1, max_length=4096, description="RE2 syntax")]
+
+NOT_BUILT = {
+    "score_model": "no judge model is reachable from a job",
+    "label_model": "no judge model is reachable from a job; `label` takes the label out of the answer",
+    "endpoint": "a job calls no address",
+}
+METRICS_NOT_BUILT = {
+    "meteor": "it needs a word net that is downloaded at run time",
+    "cosine": "it needs an embedding model beside the graders",
+}
 
 
-class Grader(BaseModel):
-    """One grader. `reference` and `pattern` may use `{{item.FIELD}}`; see `grade`."""
+def _refuse(value: Any, refused: dict[str, str]) -> Any:
+    if isinstance(value, str) and value in refused:
+        raise ValueError(f"{value} is not built: {refused[value]}")
+    return value
+
+
+class Spec(BaseModel):
+    """What every grader has. `weight` is its share in the mean of a list of graders."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    type: Literal["string_check", "regex"]
-    operation: Literal["eq", "ne", "like", "ilike"] = "eq"
-    reference: str = "{{item.answer}}"
-    pattern: str | None = Field(default=None, description="regex only: searched in the answer")
+    name: Name
     weight: float = Field(default=1.0, gt=0)
 
+
+class StringCheck(Spec):
+    """1 if the answer equals (eq), differs from (ne) or contains (like; ilike in any case) the reference."""
+
+    type: Literal["string_check"] = "string_check"
+    input: Template = ANSWER
+    operation: Literal["eq", "ne", "like", "ilike"] = "eq"
+    reference: Template = "{{item.answer}}"
+
+
+SimilarityMetric = Literal[
+    "fuzzy_match", "bleu", "gleu", "rouge_1", "rouge_2", "rouge_3", "rouge_4", "rouge_5", "rouge_l"
+]
+
+
+class TextSimilarity(Spec):
+    """How much the answer has in common with the reference."""
+
+    type: Literal["text_similarity"] = "text_similarity"
+    input: Template = ANSWER
+    reference: Template = "{{item.answer}}"
+    evaluation_metric: Annotated[SimilarityMetric, BeforeValidator(lambda value: _refuse(value, METRICS_NOT_BUILT))]
+
+
+class Regex(Spec):
+    """1 if the pattern is found. Templates in it stand for the field's text, letter for letter."""
+
+    type: Literal["regex"] = "regex"
+    input: Template = ANSWER
+    pattern: Pattern
+
+
+class Citation(Spec):
+    """Whether the answer cites what the reference lists.
+
+    A citation is a match of `pattern` (its first group, if it has one), blanks and case not counted.
+    """
+
+    type: Literal["citation"] = "citation"
+    input: Template = ANSWER
+    pattern: Pattern
+    reference: Template = Field(description="a list of citations, or a text that is searched with the same pattern")
+    measure: Literal["precision", "recall", "f1"] = "f1"
+
+
+class JsonSchema(Spec):
+    """1 if the answer is JSON, nothing around it, that fits the schema (draft 2020-12, local `$ref` only)."""
+
+    type: Literal["json_schema"] = "json_schema"
+    input: Template = ANSWER
+    json_schema: dict[str, Any]
+
+
+class Label(Spec):
+    """1 if the answer names exactly one of the labels, and it is the reference's."""
+
+    type: Literal["label"] = "label"
+    input: Template = ANSWER
+    labels: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(min_length=2)
+    reference: Template = "{{item.answer}}"
+    pattern: Pattern | None = Field(
+        default=None, description="its first group holds the label; without it a label is looked for anywhere"
+    )
+
+
+class ReadingLevel(Spec):
+    """1 up to a Flesch-Kincaid grade of `max_grade` (English); a quarter less for every grade above."""
+
+    type: Literal["reading_level"] = "reading_level"
+    input: Template = ANSWER
+    max_grade: float = Field(ge=0, le=20)
+
+
+class StepOrder(Spec):
+    """Share of the reference's steps that the answer holds in the reference's order."""
+
+    type: Literal["step_order"] = "step_order"
+    input: Template = ANSWER
+    reference: Template = Field(description="a list of steps; each is looked for word for word, in any case")
+
+
+class AcronymExpansion(Spec):
+    """Share of the row's acronyms whose expansion stands in the answer."""
+
+    type: Literal["acronym_expansion"] = "acronym_expansion"
+    input: Template = ANSWER
+    reference: Template = Field(description="acronym -> expansion, or expansions")
+
+
+REFUSALS = (
+    "i can't",
+    "i cannot",
+    "i can not",
+    "i won't",
+    "i will not",
+    "i'm not able to",
+    "i am not able to",
+    "i'm unable to",
+    "i am unable to",
+    "unable to help",
+    "i must decline",
+    "i'm sorry, but",
+    "i am sorry, but",
+)
+
+
+class Refusal(Spec):
+    """1 if the answer refuses where it should and answers where it should. A refusal is known by its phrases."""
+
+    type: Literal["refusal"] = "refusal"
+    input: Template = ANSWER
+    reference: Template = Field(default="{{item.refuse}}", description="true or false")
+    phrases: tuple[Annotated[str, Field(min_length=2, max_length=200)], ...] = Field(
+        default=REFUSALS, min_length=1, description="looked for in the first 200 characters, in any case"
+    )
+
+
+class PythonGrader(Spec):
+    """`def grade(sample, item) -> float`, run in a confined process: see shared/grading/sandbox.py."""
+
+    type: Literal["python"] = "python"
+    source: str = Field(min_length=1, max_length=262_143)
+
+
+def _named_by_key(value: Any) -> Any:
+    """The map's keys name the graders; a name inside may be left out, and may not differ."""
+    if not isinstance(value, dict):
+        return value
+    for key, grader in value.items():
+        if isinstance(grader, dict) and grader.get("name", key) != key:
+            raise ValueError(f"the grader under {key} has another name")
+    return {key: {**grader, "name": key} if isinstance(grader, dict) else grader for key, grader in value.items()}
+
+
+def _known_type(value: Any) -> Any:
+    if isinstance(value, dict):
+        _refuse(value.get("type"), NOT_BUILT)
+    return value
+
+
+SimpleGrader = Annotated[
+    StringCheck
+    | TextSimilarity
+    | Regex
+    | Citation
+    | JsonSchema
+    | Label
+    | ReadingLevel
+    | StepOrder
+    | AcronymExpansion
+    | Refusal
+    | PythonGrader,
+    Field(discriminator="type"),
+]
+
+
+class Multi(Spec):
+    """Arithmetic over named graders: + - * / ^, min max abs floor ceil exp sqrt log."""
+
+    type: Literal["multi"] = "multi"
+    graders: Annotated[
+        dict[Name, Annotated[SimpleGrader, BeforeValidator(_known_type)]], BeforeValidator(_named_by_key)
+    ] = Field(min_length=1, max_length=8)
+    calculate_output: str = Field(min_length=1, max_length=1000, description="for example `0.8 * right + 0.2 * short`")
+
     @model_validator(mode="after")
-    def _regex_needs_a_valid_pattern(self) -> Self:
-        if self.type == "regex":
-            if self.pattern is None:
-                raise ValueError(f"grader {self.name}: a regex grader needs `pattern`")
-            try:
-                re.compile(_TEMPLATE.sub("x", self.pattern))
-            except re.error as error:
-                raise ValueError(f"grader {self.name}: {error}") from error
+    def _no_weights_inside(self) -> Multi:
+        if any("weight" in grader.model_fields_set for grader in self.graders.values()):
+            raise ValueError("weights inside a multi grader have no effect; write them in calculate_output")
         return self
 
 
-_TEMPLATE = re.compile(r"\{\{\s*item\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
-
-
-def _fill(template: str, item: dict[str, Any], *, escape: bool = False) -> str:
-    def value(match: re.Match[str]) -> str:
-        text = str(item[match[1]])
-        return re.escape(text) if escape else text
-
-    return _TEMPLATE.sub(value, template)
-
-
-def template_fields(grader: Grader) -> set[str]:
-    """The row fields a grader reads."""
-    template = grader.pattern if grader.type == "regex" else grader.reference
-    return set(_TEMPLATE.findall(template or ""))
-
-
-def grade(grader: Grader, output_text: str, item: dict[str, Any]) -> float:
-    """Score one answer.
-
-    `item` holds the row's extra fields, and `answer`: the held-out row's last assistant message unless the
-    row has a field of that name itself.
-    Operations are those of OpenAI's string_check: eq, ne, like (contains), ilike (contains, any case).
-
-    Raises KeyError when a template names a field the row does not have.
-    """
-    text = output_text.strip()
-    if grader.type == "regex":
-        assert grader.pattern is not None
-        return float(re.search(_fill(grader.pattern, item, escape=True), text) is not None)
-    reference = _fill(grader.reference, item).strip()
-    match grader.operation:
-        case "eq":
-            return float(text == reference)
-        case "ne":
-            return float(text != reference)
-        case "like":
-            return float(reference in text)
-        case "ilike":
-            return float(reference.casefold() in text.casefold())
-
-
-def score(graders: tuple[Grader, ...], output_text: str, item: dict[str, Any]) -> float:
-    """Weighted mean of all graders, 0 to 1."""
-    total = sum(grader.weight for grader in graders)
-    return sum(grader.weight * grade(grader, output_text, item) for grader in graders) / total
+Grader = Annotated[
+    Annotated[
+        StringCheck
+        | TextSimilarity
+        | Regex
+        | Citation
+        | JsonSchema
+        | Label
+        | ReadingLevel
+        | StepOrder
+        | AcronymExpansion
+        | Refusal
+        | PythonGrader
+        | Multi,
+        Field(discriminator="type"),
+    ],
+    BeforeValidator(_known_type),
+]

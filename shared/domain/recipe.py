@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from shared.domain.graders import Grader
+from shared.domain.graders import Grader, StringCheck
 
 Auto = Literal["auto"]
 AUTO: Auto = "auto"
@@ -86,7 +86,7 @@ class Evaluation(Part):
     """How answers are judged."""
 
     graders: tuple[Grader, ...] = Field(
-        default=(Grader(name="exact", type="string_check", operation="eq"),), min_length=1
+        default=(StringCheck(name="exact"),), min_length=1, max_length=16, description="see docs/graders.md"
     )
     slices: tuple[str, ...] = Field(
         default=(), description="row fields whose values form slices, for example `fault_class`"

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from shared.domain.catalogue import check_licence
 from shared.domain.recipe import Recipe
+from shared.grading import problems
 from shared.validation.codes import MAX_RECIPE_BYTES
 from shared.validation.findings import Findings
 
@@ -47,7 +48,7 @@ def read_recipe(text: bytes | None, default_base_model: str, findings: Findings)
     raw = {"base_model": default_base_model, **raw}
     recipe = None
     try:
-        recipe = Recipe.model_validate(raw)
+        recipe = _with_working_graders(Recipe.model_validate(raw), findings)
     except ValidationError as error:
         _report(error, raw, findings)
     _check_licence(raw, findings)
@@ -72,6 +73,13 @@ def _load(text: bytes) -> dict[str, Any]:
     if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
         raise _Unreadable("it is not a mapping of settings")
     return raw
+
+
+def _with_working_graders(recipe: Recipe, findings: Findings) -> Recipe | None:
+    found = problems(recipe.evaluation.graders, "evaluation.graders")
+    for setting, message in found:
+        findings.add("recipe_value", "recipe", detail=f"{setting}: {message}")
+    return None if found else recipe
 
 
 def _report(error: ValidationError, raw: dict[str, Any], findings: Findings) -> None:

@@ -18,9 +18,9 @@ from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from shared.domain.dataset import Report, Statistics
 from shared.domain.errors import PermanentFailure
-from shared.domain.graders import template_fields
 from shared.domain.planning import check_budget, estimate_cost, resolve
 from shared.domain.recipe import NAME_PATTERN, Recipe
+from shared.grading import fields
 from shared.rendering.facts import TokenFacts
 from shared.validation.codes import FEW_ROWS, MIN_ROWS
 from shared.validation.content.scan import ContentPolicy, ContentScan
@@ -332,7 +332,7 @@ class _Check:
 def _needed_fields(recipe: Recipe) -> list[tuple[str, str]]:
     """(code if missing, field) for what graders and slices read; `answer` is the row's own last message."""
     evaluation = recipe.evaluation
-    graded = {name for grader in evaluation.graders for name in template_fields(grader)} - {"answer"}
+    graded = fields(evaluation.graders) - {"answer"}
     needed = [("grader_field_missing", name) for name in sorted(graded)]
     return needed + [("slice_field_missing", name) for name in dict.fromkeys(evaluation.slices)]
 

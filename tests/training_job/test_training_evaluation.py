@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from shared.domain.evaluation import EvaluationResult
-from shared.domain.graders import Grader
+from shared.domain.graders import StringCheck
 from training_job import exit_codes, scoring
 
-EXACT = (Grader(name="exact", type="string_check"),)
+EXACT = (StringCheck(name="exact"),)
 RECIPE = {"evaluation": {"slices": ["kind"], "max_new_tokens": 12}}
 
 

@@ -274,3 +274,19 @@ def test_the_manifest_says_what_was_read_from_where_and_by_which_rules(check, ro
     assert curated_version(check(rows(60), rows(20, start=100)).result, "x", source).policy == Policy(
         eval_source="file"
     )
+
+
+def test_a_grader_that_can_never_work_is_reported_with_its_path_and_the_rows_are_still_read(check, rows) -> None:
+    recipe = b"""
+evaluation:
+  graders:
+    - {name: exact, type: string_check}
+    - {name: mix, type: multi, calculate_output: a * 2, graders: {a: {type: string_check}}}
+    - {name: form, type: regex, pattern: "("}
+    - {name: py, type: python, source: "def grade(sample): return 1"}
+"""
+    checked = check(rows(60, b"no json"), rows(20, start=100), recipe)
+    assert checked.errors == ["recipe_value", "recipe_value", "recipe_value", "invalid_json"]
+    messages = " ".join(problem.message for problem in checked.result.report.problems)
+    for path in ("graders[1].calculate_output:", "graders[2].pattern:", "graders[3].source:"):
+        assert f"evaluation.{path}" in messages

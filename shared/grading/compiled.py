@@ -1,0 +1,239 @@
+"""Specs made ready to grade: everything that can be wrong with one is said here, before any answer exists."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.domain.graders import (
+    AcronymExpansion,
+    Citation,
+    Grader,
+    JsonSchema,
+    Label,
+    Multi,
+    PythonGrader,
+    ReadingLevel,
+    Refusal,
+    Regex,
+    SimpleGrader,
+    StepOrder,
+    StringCheck,
+    TextSimilarity,
+)
+from shared.grading import ready
+from shared.grading.errors import AnswerUnreadable, BadGrader, Code, GradingFailed
+from shared.grading.formula import Formula
+from shared.grading.patterns import Pattern, first_group
+from shared.grading.sandbox import Sandbox
+from shared.grading.schema import Schema
+from shared.grading.similarity import similarity
+from shared.grading.templates import Item, Sample, Template
+
+At = tuple[Sample, Item]
+# The score of a text (the filled `input`), and the templates beside the input that it reads.
+Built = tuple[Callable[[str, At], float], Sequence[Template | Pattern]]
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """One simple grader: `score` gives 0 to 1 or raises GradingFailed; `fields` are the row fields it reads."""
+
+    score: Callable[[Sample, Item], float]
+    fields: frozenset[str]
+    close: Callable[[], None] = _nothing
+
+
+@dataclass(frozen=True)
+class CompiledMulti:
+    """A formula over named graders."""
+
+    formula: Formula
+    parts: dict[str, Compiled]
+
+    @property
+    def fields(self) -> frozenset[str]:
+        return frozenset[str]().union(*(part.fields for part in self.parts.values()))
+
+    def close(self) -> None:
+        for part in self.parts.values():
+            part.close()
+
+
+def compile_grader(spec: Grader) -> Compiled | CompiledMulti:
+    """Raises BadGrader with the setting that can never work."""
+    if not isinstance(spec, Multi):
+        return _compile_simple(spec)
+    parts = {}
+    for name, part in spec.graders.items():
+        try:
+            parts[name] = _compile_simple(part)
+        except BadGrader as error:
+            raise BadGrader(f"graders.{name}.{error.setting}", error.message) from error
+    try:
+        return CompiledMulti(Formula(spec.calculate_output, parts), parts)
+    except ValueError as error:
+        raise BadGrader("calculate_output", str(error)) from error
+
+
+def _compile_simple(spec: SimpleGrader) -> Compiled:
+    if isinstance(spec, PythonGrader):
+        return _python(spec)
+    how, reads = _BUILDERS[type(spec)](spec)
+    source = Template("input", spec.input)
+
+    def score(sample: Sample, item: Item) -> float:
+        return how(source.text(sample, item).strip(), (sample, item))
+
+    return Compiled(score, frozenset[str]().union(source.fields, *(part.fields for part in reads)))
+
+
+def _string_check(spec: StringCheck) -> Built:
+    reference = Template("reference", spec.reference)
+
+    def score(text: str, at: At) -> float:
+        wanted = reference.text(*at).strip()
+        match spec.operation:
+            case "eq":
+                return float(text == wanted)
+            case "ne":
+                return float(text != wanted)
+            case "like":
+                return float(wanted in text)
+            case "ilike":
+                return float(wanted.casefold() in text.casefold())
+
+    return score, [reference]
+
+
+def _text_similarity(spec: TextSimilarity) -> Built:
+    reference = Template("reference", spec.reference)
+    return lambda text, at: similarity(spec.evaluation_metric, text, reference.text(*at).strip()), [reference]
+
+
+def _regex(spec: Regex) -> Built:
+    pattern = Pattern("pattern", spec.pattern)
+    return lambda text, at: float(pattern.of(*at).search(text) is not None), [pattern]
+
+
+def _citation(spec: Citation) -> Built:
+    pattern, reference = Pattern("pattern", spec.pattern), Template("reference", spec.reference)
+
+    def score(text: str, at: At) -> float:
+        find = pattern.of(*at)
+        wanted = reference.value(*at)
+        if isinstance(wanted, str):
+            wanted = [first_group(match) for match in find.finditer(wanted)]
+        given = [first_group(match) for match in find.finditer(text)]
+        return ready.cited(given, ready.texts_of(wanted, "citations"), spec.measure)
+
+    return score, [pattern, reference]
+
+
+def _json_schema(spec: JsonSchema) -> Built:
+    try:
+        schema = Schema(spec.json_schema)
+    except ValueError as error:
+        raise BadGrader("json_schema", str(error)) from error
+    return lambda text, at: float(schema.holds(Sample(text).output_json)), []
+
+
+def _label(spec: Label) -> Built:
+    reference = Template("reference", spec.reference)
+    pattern = Pattern("pattern", spec.pattern, needs_group=True) if spec.pattern else None
+    labels = {ready.plain(label) for label in spec.labels}
+
+    def score(text: str, at: At) -> float:
+        wanted = ready.plain(reference.text(*at))
+        if wanted not in labels:
+            raise GradingFailed(Code.INVALID_VARIABLE, "the row's reference is none of the labels")
+        if pattern is None:
+            return float(ready.labels_named(text, spec.labels) == {wanted})
+        match = pattern.of(*at).search(text)
+        return float(match is not None and ready.plain(first_group(match)) == wanted)
+
+    return score, [reference] if pattern is None else [reference, pattern]
+
+
+def _reading_level(spec: ReadingLevel) -> Built:
+    return lambda text, at: ready.reading_level(text, spec.max_grade), []
+
+
+def _step_order(spec: StepOrder) -> Built:
+    reference = Template("reference", spec.reference)
+    return lambda text, at: ready.step_order(text, ready.texts_of(reference.value(*at), "steps")), [reference]
+
+
+def _acronym_expansion(spec: AcronymExpansion) -> Built:
+    reference = Template("reference", spec.reference)
+    return lambda text, at: ready.expanded(text, reference.value(*at)), [reference]
+
+
+def _refusal(spec: Refusal) -> Built:
+    reference = Template("reference", spec.reference)
+
+    def score(text: str, at: At) -> float:
+        wanted = str(reference.value(*at)).strip().casefold()
+        if wanted not in ("true", "false"):
+            raise GradingFailed(Code.INVALID_VARIABLE, "the row's reference is neither true nor false")
+        return float(ready.refuses(text, spec.phrases) == (wanted == "true"))
+
+    return score, [reference]
+
+
+_BUILDERS: dict[type, Callable[[Any], Built]] = {
+    StringCheck: _string_check,
+    TextSimilarity: _text_similarity,
+    Regex: _regex,
+    Citation: _citation,
+    JsonSchema: _json_schema,
+    Label: _label,
+    ReadingLevel: _reading_level,
+    StepOrder: _step_order,
+    AcronymExpansion: _acronym_expansion,
+    Refusal: _refusal,
+}
+
+
+def _python(spec: PythonGrader) -> Compiled:
+    try:
+        tree = ast.parse(spec.source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        where = f" on line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise BadGrader("source", f"not Python{where}") from error
+    grades = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "grade"]
+    if len(grades) != 1 or len(grades[0].args.posonlyargs + grades[0].args.args) != 2:
+        raise BadGrader("source", "it must define `def grade(sample, item)` once")
+    sandbox = Sandbox(spec.source)
+
+    def score(sample: Sample, item: Item) -> float:
+        try:
+            answer = sample.output_json
+        except AnswerUnreadable:
+            answer = None
+        value = sandbox.grade({"output_text": sample.output_text, "output_json": answer}, item)
+        if not 0 <= value <= 1:
+            raise GradingFailed(Code.PYTHON_RUNTIME, f"grade returned {value:g}, a score is 0 to 1")
+        return value
+
+    return Compiled(score, frozenset(_fields_named(tree)), sandbox.close)
+
+
+def _fields_named(tree: ast.Module) -> set[str]:
+    """Fields read as `item["field"]`; what is read in another way is not known beforehand."""
+    return {
+        node.slice.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "item"
+        and isinstance(node.slice, ast.Constant)
+        and isinstance(node.slice.value, str)
+        and isinstance(node.ctx, ast.Load)
+    }

@@ -1,0 +1,53 @@
+"""What goes wrong in grading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """Named after the error fields of OpenAI's grader run (openai-python, types/fine_tuning/alpha/grader_run_response).
+
+    Those about judge models and truncation have no cause here: nothing is truncated and there is no judge.
+    """
+
+    FORMULA = "formula_parse_error"
+    INVALID_VARIABLE = "invalid_variable_error"
+    PYTHON_RUNTIME = "python_grader_runtime_error"
+    PYTHON_SERVER = "python_grader_server_error"
+    SAMPLE_PARSE = "sample_parse_error"
+    UNRESPONSIVE = "unresponsive_reward_error"
+    OTHER = "other_error"
+
+
+@dataclass(frozen=True)
+class GradeError:
+    """Why one grader could not grade one answer. The message holds no text of row or answer."""
+
+    grader: str
+    code: Code
+    message: str
+
+
+class BadGrader(ValueError):
+    """A spec that can never work. `setting` is the dotted path inside the spec."""
+
+    def __init__(self, setting: str, message: str) -> None:
+        super().__init__(f"{setting}: {message}")
+        self.setting, self.message = setting, message
+
+
+class GradingFailed(Exception):
+    """Raised by a grader for one answer."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
+class AnswerUnreadable(GradingFailed):
+    """The answer lacks what the grader reads of it: the answer's own fault, so it scores 0."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Code.SAMPLE_PARSE, message)

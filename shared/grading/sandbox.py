@@ -1,0 +1,111 @@
+"""Python graders: foreign code in a process that the kernel confines (see confined.py).
+
+Enforced, by the kernel: no network, no file opened, no other process seen or started, 512 MB of address space, no file
+written, CPU time; by us: 5 s for an answer, an empty environment. Not enforced: it shares the CPU and its caches with
+the process that started it. Linux on x86-64 or ARM64 with seccomp; elsewhere nothing is graded and the error says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from shared.grading.errors import Code, GradingFailed
+from shared.grading.templates import Item
+
+LIMIT_S = 5.0
+MEMORY_BYTES = 512 * 2**20
+# A process is replaced before its CPU limit could end it in the middle of honest work.
+ANSWERS_A_PROCESS = 500
+_START_S = 20.0
+_WORKER = Path(__file__).with_name("confined.py")
+_MAX_REPLY_BYTES = 4096
+
+
+class Sandbox:
+    """One grader's process: started when first needed, replaced after a timeout or a crash."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._process: subprocess.Popen[bytes] | None = None
+        self._answered = 0
+
+    def grade(self, sample: dict[str, Any], item: Item) -> float:
+        """Raises GradingFailed: the grader's own error, its silence, or a machine that cannot confine it."""
+        if self._process is None or self._answered >= ANSWERS_A_PROCESS:
+            self.close()
+            self._process = self._start()
+        self._answered += 1
+        end = time.monotonic() + LIMIT_S
+        self._send(self._process, {"sample": sample, "item": item}, end)
+        reply = self._hear(self._process, end)
+        if "error" in reply:
+            raise GradingFailed(Code.PYTHON_RUNTIME, str(reply["error"])[:200])
+        return float(reply["score"])
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout):
+                assert pipe is not None
+                pipe.close()
+        self._process, self._answered = None, 0
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        cpu_s = int(ANSWERS_A_PROCESS * LIMIT_S)
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_WORKER), str(MEMORY_BYTES), str(cpu_s)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            env={},
+        )
+        self._process = process
+        try:
+            self._hear(process, time.monotonic() + _START_S)
+        except GradingFailed as error:
+            raise GradingFailed(Code.PYTHON_SERVER, "this machine cannot confine a python grader") from error
+        self._send(process, {"source": self._source}, time.monotonic() + LIMIT_S)
+        return process
+
+    def _send(self, process: subprocess.Popen[bytes], document: dict[str, Any], end: float) -> None:
+        assert process.stdin is not None
+        os.set_blocking(process.stdin.fileno(), False)
+        line = json.dumps(document).encode() + b"\n"
+        try:
+            while line:
+                self._wait([], [process.stdin], end)
+                line = line[os.write(process.stdin.fileno(), line) :]
+        except BrokenPipeError:
+            return  # what the end of its output says is read next
+
+    def _hear(self, process: subprocess.Popen[bytes], end: float) -> dict[str, Any]:
+        assert process.stdout is not None
+        reply = b""
+        while not reply.endswith(b"\n"):
+            self._wait([process.stdout], [], end)
+            part = os.read(process.stdout.fileno(), _MAX_REPLY_BYTES)
+            reply += part
+            if not part or len(reply) > _MAX_REPLY_BYTES:
+                self.close()
+                raise GradingFailed(Code.PYTHON_SERVER, "the grader's process ended (memory, CPU time or a crash)")
+        try:
+            document = json.loads(reply)
+        except ValueError as error:
+            self.close()
+            raise GradingFailed(Code.PYTHON_SERVER, "the grader wrote into its own reply") from error
+        return document if isinstance(document, dict) else {"error": "no reply"}
+
+    def _wait(self, readable: list[Any], writable: list[Any], end: float) -> None:
+        left = end - time.monotonic()
+        if left <= 0 or not any(select.select(readable, writable, [], left)):
+            self.close()
+            raise GradingFailed(Code.UNRESPONSIVE, f"no score within {LIMIT_S:.0f} s")

@@ -1,0 +1,71 @@
+"""Text similarity, 0 to 1. Words are those of ROUGE's reference package: runs of ASCII letters and digits, lower case.
+
+Fuzzy match and the longest common subsequence are rapidfuzz's. The n-gram counts are our own: the packages that have
+them (nltk, sacrebleu, rouge-score) are far heavier than the counting; the tests hold it to nltk and rouge-score.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+
+from rapidfuzz import fuzz
+from rapidfuzz.distance import LCSseq
+
+from shared.domain.graders import SimilarityMetric
+
+_WORD = re.compile(r"[a-z0-9]+")
+_MAX_ORDER = 4
+
+
+def similarity(metric: SimilarityMetric, answer: str, reference: str) -> float:
+    if metric == "fuzzy_match":
+        return fuzz.WRatio(answer, reference) / 100
+    said, wanted = _WORD.findall(answer.lower()), _WORD.findall(reference.lower())
+    if not said or not wanted:
+        return float(said == wanted)
+    if metric == "rouge_l":
+        return _f1(LCSseq.similarity(said, wanted), len(said), len(wanted))
+    if metric == "bleu":
+        return bleu(said, wanted)
+    if metric == "gleu":
+        return gleu(said, wanted)
+    order = int(metric.removeprefix("rouge_"))
+    return _f1(_matches(said, wanted, order), _count(said, order), _count(wanted, order))
+
+
+def bleu(said: list[str], wanted: list[str]) -> float:
+    """Papineni et al. 2002 for one sentence, orders 1 to 4, those without a match smoothed with 0.1
+    (Chen and Cherry 2014, method 1)."""
+    logarithms = 0.0
+    for order in range(1, _MAX_ORDER + 1):
+        matches = _matches(said, wanted, order)
+        if order == 1 and not matches:
+            return 0.0
+        logarithms += math.log((matches or 0.1) / max(1, _count(said, order)))
+    brevity = min(0.0, 1 - len(wanted) / len(said))
+    return math.exp(brevity + logarithms / _MAX_ORDER)
+
+
+def gleu(said: list[str], wanted: list[str]) -> float:
+    """Wu et al. 2016, section 8.1: the smaller of precision and recall over all n-grams of 1 to 4 words."""
+    orders = range(1, _MAX_ORDER + 1)
+    matches = sum(_matches(said, wanted, order) for order in orders)
+    return matches / max(sum(_count(words, order) for order in orders) for words in (said, wanted))
+
+
+def _grams(words: list[str], order: int) -> Counter[tuple[str, ...]]:
+    return Counter(zip(*(words[start:] for start in range(order)), strict=False))
+
+
+def _matches(said: list[str], wanted: list[str], order: int) -> int:
+    return (_grams(said, order) & _grams(wanted, order)).total()
+
+
+def _count(words: list[str], order: int) -> int:
+    return max(0, len(words) - order + 1)
+
+
+def _f1(matches: int, said: int, wanted: int) -> float:
+    return 2 * matches / (said + wanted) if said + wanted else 0.0

@@ -1,0 +1,83 @@
+"""Templates over a row and an answer: `{{item.FIELD}}`, `{{ sample.output_text }}`, `{{sample.output_json.FIELD}}`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from shared.grading.errors import AnswerUnreadable, BadGrader, Code, GradingFailed
+
+Item = dict[str, Any]
+REFERENCE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*)\s*\}\}")
+
+
+class Sample:
+    """One answer."""
+
+    def __init__(self, output_text: str) -> None:
+        self.output_text = output_text
+
+    @cached_property
+    def output_json(self) -> Any:
+        """The answer read as JSON. Raises AnswerUnreadable."""
+        try:
+            return json.loads(self.output_text)
+        except (ValueError, RecursionError) as error:
+            raise AnswerUnreadable("the answer is not JSON") from error
+
+
+class Template:
+    """A template whose references are all known. Raises BadGrader for one that is not."""
+
+    def __init__(self, setting: str, source: str) -> None:
+        self._source = source
+        self._paths = [path.split(".") for path in REFERENCE.findall(source)]
+        if "{{" in REFERENCE.sub("", source) or not all(map(_known, self._paths)):
+            known = "{{item.FIELD}}, {{sample.output_text}} and {{sample.output_json.FIELD}} are known"
+            raise BadGrader(setting, f"{known}, this is not: {source}")
+        self._alone = REFERENCE.fullmatch(source.strip()) is not None
+
+    @property
+    def fields(self) -> set[str]:
+        """The row's fields that it reads."""
+        return {path[1] for path in self._paths if path[0] == "item"}
+
+    @property
+    def varies(self) -> bool:
+        return bool(self._paths)
+
+    def value(self, sample: Sample, item: Item) -> Any:
+        """What the only reference stands for, of whatever type; else the filled text."""
+        return _look_up(self._paths[0], sample, item) if self._alone else self.text(sample, item)
+
+    def text(self, sample: Sample, item: Item, change: Callable[[str], str] = str) -> str:
+        """The filled text, each value put through `change`; values that are no text stand as JSON."""
+
+        def filled(match: re.Match[str]) -> str:
+            value = _look_up(match[1].split("."), sample, item)
+            return change(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+        return REFERENCE.sub(filled, self._source)
+
+
+def _known(path: list[str]) -> bool:
+    if path[0] == "item":
+        return len(path) > 1
+    return path == ["sample", "output_text"] or path[:2] == ["sample", "output_json"]
+
+
+def _look_up(path: list[str], sample: Sample, item: Item) -> Any:
+    if path == ["sample", "output_text"]:
+        return sample.output_text
+    of_answer = path[0] == "sample"
+    value: Any = sample.output_json if of_answer else item
+    for name in path[2:] if of_answer else path[1:]:
+        if not isinstance(value, dict) or name not in value:
+            if of_answer:
+                raise AnswerUnreadable(f"the answer has no {'.'.join(path[2:])}")
+            raise GradingFailed(Code.INVALID_VARIABLE, f"the row has no {'.'.join(path)}")
+        value = value[name]
+    return value
