@@ -102,7 +102,9 @@ def child(kind: str, base: Path, rows: Path, held_out: Path, steps: int, output:
     encoded, judged = (_part("chat_rows").encode_file(file, bundle, policy) for file in (rows, held_out))
     recipe = _recipe(len(encoded.rows))
     if kind == "droptune":
-        trainer = _part("trainer").build_trainer(base, output, recipe, tokenizer, encoded, judged, steps)
+        setup = _part("trainer").Setup(base, output, recipe, tokenizer, steps, recipe.hyperparameters.micro_batch_size)
+        data = _part("methods").Data(encoded, judged, len(encoded.rows), 0, 0)
+        trainer = _part("methods.supervised").build(setup, data)
     else:
         trainer = _trl(base, output, recipe, tokenizer, rows, steps, tuned=kind == "trl-float32")
     speed = _speedometer(trainer)

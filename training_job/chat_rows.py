@@ -5,6 +5,7 @@ How a row is rendered and which tokens loss falls on is `shared.rendering`'s, wh
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 IGNORED = -100
 Row = dict[str, Any]
+Codes = dict[str, list[int]]  # code of `shared.rendering.check` -> row numbers
 
 
 @dataclass(frozen=True)
@@ -54,19 +56,19 @@ def bundle_of(tokenizer: PreTrainedTokenizerBase) -> Bundle:
     return Bundle.of(tokenizer.backend_tokenizer.to_str(), template or "", tokenizer.special_tokens_map)
 
 
-def read_rows(path: Path) -> list[Row]:
-    """Canonical rows of a curated file, in order; row n is line n."""
+def read_rows(path: Path, probe: Callable[[Row], object] = lambda row: row["messages"][0]["role"]) -> list[Row]:
+    """Canonical rows of a curated file, in order; row n is line n. `probe` fails on a row of another kind."""
     rows, broken = [], []
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             row = orjson.loads(line)
-            row["messages"][0]["role"]
+            probe(row)
         except (orjson.JSONDecodeError, KeyError, IndexError, TypeError):
             broken.append(number)
         else:
             rows.append(row)
     if broken:
-        raise data_failure("bad_row", "not chat rows", broken, path)
+        raise data_failure("bad_row", "not rows of this method", broken, path)
     return rows
 
 
@@ -77,27 +79,35 @@ def encode_file(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedRows
     `no_trainable_tokens`, `row_too_long` (only where over_length is reject), `no_rows`; of class recipe:
     `template_not_trainable`.
     """
-    found: dict[str, list[int]] = {}
+    found: Codes = {}
     rows: list[Encoded] = []
-    for number, tokens in enumerate(tokenise(bundle, _rendered(path, bundle)), start=1):
+    texts = render_all(path, bundle, enumerate(read_rows(path), start=1))
+    for number, tokens in enumerate(tokenise(bundle, texts), start=1):
         judged = judge(tokens, policy)
         for code in judged.codes:
             found.setdefault(code, []).append(number)
         if judged.kept:
-            rows.append(_encoded(tokens, number, judged.kept))
+            rows.append(encoded(tokens, number, judged.kept))
+    dropped, truncated = settle(found, len(rows), policy, path)
+    return EncodedRows(rows, dropped, truncated)
+
+
+def settle(found: Codes, rows: int, policy: LengthPolicy, path: Path) -> tuple[list[int], list[int]]:
+    """Numbers of rows left out and of rows cut, from the codes of all rows; raises what forbids training."""
     if silent := found.get("no_trainable_tokens"):
         raise data_failure("no_trainable_tokens", "without a single token to learn from", silent, path)
     if long := found.get("too_many_tokens"):
         raise data_failure("row_too_long", f"longer than {policy.limit} tokens", long, path)
     if not rows:
         raise PermanentFailure(FailureClass.DATA, "no_rows", f"{path.name}: no row is left", path.name)
-    dropped = sorted(found.get("row_dropped", []) + found.get("truncated_to_nothing", []))
-    return EncodedRows(rows, dropped, found.get("row_truncated", []))
+    dropped = {*found.get("row_dropped", []), *found.get("truncated_to_nothing", [])}
+    return sorted(dropped), sorted(set(found.get("row_truncated", [])) - dropped)
 
 
-def _rendered(path: Path, bundle: Bundle) -> list[Rendered]:
+def render_all(path: Path, bundle: Bundle, rows: Iterable[tuple[int, Row]]) -> list[Rendered]:
+    """Texts of numbered chat rows; see `encode_file` for what is raised."""
     rendered, broken = [], []
-    for number, row in enumerate(read_rows(path), start=1):
+    for number, row in rows:
         try:
             rendered.append(render_row(bundle, row))
         except TemplateNotTrainable as error:
@@ -112,10 +122,11 @@ def _rendered(path: Path, bundle: Bundle) -> list[Rendered]:
 def encode_row(bundle: Bundle, row: Row, number: int = 1) -> Encoded:
     """Encode one row, whatever its length. Raises TemplateNotTrainable, see `render_row`."""
     (tokens,) = tokenise(bundle, [render_row(bundle, row)])
-    return _encoded(tokens, number, len(tokens))
+    return encoded(tokens, number, len(tokens))
 
 
-def _encoded(tokens: Tokens, number: int, kept: int) -> Encoded:
+def encoded(tokens: Tokens, number: int, kept: int) -> Encoded:
+    """The first `kept` tokens of a row, with its labels."""
     ids = list(tokens.encoding.ids)
     labels = [IGNORED] * len(ids)
     for start, end in tokens.spans:

@@ -23,6 +23,12 @@ MLFLOW_NAMES = {
     "eta_s": "eta_s",
     "grad_norm": "grad_norm",
     "total_steps": "step_total",
+    **{
+        name: name
+        for kind in ("", "eval_")
+        for name in map(kind.__add__, ("reward", "reward_spread", "reward_accuracy", "reward_margin"))
+    },
+    **{name: name for name in ("share_equal_groups", "reward_errors", "reward_gap", "answer_tokens", "kl")},
 }
 
 

@@ -23,6 +23,11 @@ def write_json(path: Path, content: Any) -> None:
     partial.replace(path)
 
 
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; None if it is not there."""
+    return orjson.loads(path.read_bytes()) if path.exists() else None
+
+
 def append_line(path: Path, content: dict[str, Any]) -> None:
     """Append one line of JSON in one write."""
     with path.open("ab") as file:

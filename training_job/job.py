@@ -12,7 +12,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -27,6 +27,7 @@ from training_job import exit_codes
 from training_job.files import write_json
 
 RESULT_FILE = "result.json"
+CALIBRATION_FILE = "calibration.json"
 
 
 @dataclass
@@ -39,6 +40,7 @@ class Tally:
     dropped_rows: int = 0
     train_loss: float | None = None
     eval_loss: float | None = None
+    measures: dict[str, float] = field(default_factory=dict)
 
 
 class Interrupted(BaseException):

@@ -126,6 +126,24 @@ def lora(hyperparameters: ResolvedHyperparameters) -> LoraConfig:
     )
 
 
+def load_adapter(base: PreTrainedModel, adapter: Path, hyperparameters: ResolvedHyperparameters) -> PeftModel:
+    """An adapter trained before, to be trained on.
+
+    Raises PermanentFailure `adapter_differs` of class recipe unless it has the shape the recipe asks for.
+    """
+    model = PeftModel.from_pretrained(base, adapter, is_trainable=True)
+    found, wanted = model.peft_config["default"], lora(hyperparameters)
+    differing = [
+        name for name in ("r", "lora_alpha", "use_rslora", "use_dora") if getattr(found, name) != getattr(wanted, name)
+    ]
+    if differing:
+        has = ", ".join(f"{name} {getattr(found, name)} and not {getattr(wanted, name)}" for name in differing)
+        raise PermanentFailure(
+            FailureClass.RECIPE, "adapter_differs", f"the adapter to continue from has {has}", "method.continue_from"
+        )
+    return model
+
+
 def merge_adapter(base: Path, adapter: Path, dtype: torch.dtype) -> PreTrainedModel:
     """The adapter folded into the DEQUANTISED 4-bit base, the weights it was trained on."""
     model = load_model(base, dtype, quantise=True).dequantize()

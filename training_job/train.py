@@ -1,6 +1,7 @@
 """Tune a base model on a curated dataset with QLoRA.
 
     python -m training_job.train --job-name NAME --data DIR --base-model DIR --recipe FILE --output DIR
+        [--continue-from DIR]
 
 DATA holds train.jsonl, eval.jsonl and manifest.json; BASE-MODEL is a Hugging Face folder; RECIPE a resolved
 recipe. Writes OUTPUT/model/{adapter,merged,manifest.json}, metrics.jsonl, checkpoints/ and, always,
@@ -24,19 +25,21 @@ import orjson
 
 from shared.domain.catalogue import find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.recipe import ResolvedHyperparameters, ResolvedRecipe
+from shared.domain.recipe import ResolvedHyperparameters, ResolvedRecipe, ResolvedReinforcement
 from shared.rendering.check import LengthPolicy
 from training_job import checkpoints
 from training_job.curve import Curve
-from training_job.files import model_folder, sha256_of, write_json
-from training_job.job import Tally, read_recipe, require, run_job, try_machine, work_offline
+from training_job.files import model_folder, read_json, sha256_of, write_json
+from training_job.job import CALIBRATION_FILE, Tally, read_recipe, require, run_job, try_machine, work_offline
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from shared.rendering import Bundle
-    from training_job.chat_rows import EncodedRows
+    from training_job.methods import Data, Method
+    from training_job.trainer import Setup
 
+ADAPTER_FILE = "adapter_model.safetensors"
 LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "tokenizers", "datasets")
 
 
@@ -49,6 +52,7 @@ class Task:
     base_model: Path
     recipe: Path
     output: Path
+    continue_from: Path | None = None
 
 
 def parse(argv: list[str] | None) -> Task:
@@ -58,6 +62,7 @@ def parse(argv: list[str] | None) -> Task:
     parser.add_argument("--base-model", type=Path, required=True, help="Hugging Face folder")
     parser.add_argument("--recipe", type=Path, required=True, help="resolved recipe, JSON")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--continue-from", type=Path, help="adapter to start from; the recipe names its run")
     return Task(**vars(parser.parse_args(argv)))
 
 
@@ -73,38 +78,52 @@ def train(task: Task, tally: Tally) -> None:
     Raises PermanentFailure with the class of what is wrong.
     """
     files = [task.data / name for name in ("train.jsonl", "eval.jsonl", "manifest.json")]
-    require(*files, task.base_model, task.recipe)
+    require(*files, task.base_model, task.recipe, *([task.continue_from] if task.continue_from else []))
     task = replace(task, base_model=model_folder(task.base_model))
     recipe = read_recipe(task.recipe)
+    require_start(recipe, task.continue_from)
     data_manifest = orjson.loads(files[2].read_bytes())
     print(f"{task.job_name}: recipe {recipe.model_dump_json()}", flush=True)
 
     try_machine(recipe)
 
     from training_job import quantised
-    from training_job.chat_rows import bundle_of, encode_file
+    from training_job.chat_rows import bundle_of
+    from training_job.methods import method_of
+    from training_job.trainer import Setup
 
     tokenizer = quantised.load_tokenizer(task.base_model)
     limit = length_limit(recipe.hyperparameters, quantised.context_tokens(task.base_model))
     bundle, policy = bundle_of(tokenizer), LengthPolicy(limit, recipe.recipe.data.over_length)
     require_same_reading(data_manifest, bundle)
-    rows, held_out = (encode_file(file, bundle, policy) for file in files[:2])
-    truncated = len(rows.truncated) + len(held_out.truncated)
-    print(f"{task.job_name}: {len(rows.dropped) + len(held_out.dropped)} rows left out, {truncated} cut", flush=True)
-    tally.dropped_rows = len(rows.dropped) + len(held_out.dropped)
-    tally.total_steps = total_steps(recipe.hyperparameters, len(rows.rows))
+    method = method_of(recipe)
+    data = method.read(*files[:2], bundle, policy, recipe)
+    print(f"{task.job_name}: {data.dropped_rows} rows left out, {data.truncated_rows} cut", flush=True)
+    tally.dropped_rows = data.dropped_rows
+    tally.total_steps = total_steps(recipe.hyperparameters, data.train_rows)
+    micro_batch_size = recipe.hyperparameters.micro_batch_size
+    setup = Setup(
+        task.base_model, task.output, recipe, tokenizer, tally.total_steps, micro_batch_size, task.continue_from
+    )
 
     identity = checkpoints.Identity(task.job_name, sha256_of(*files[:2]), recipe_sha256(recipe))
     resume = checkpoints.newest_complete(task.output / "checkpoints", identity)
     curve = Curve(task.output)
     try:
         curve.rewind(checkpoints.step_of(resume) if resume else 0)
-        fit(task, recipe, tokenizer, rows, held_out, tally, curve, identity, resume)
+        fit(setup, method, data, tally, curve, identity, resume)
     finally:
         curve.close()
     merge(task, recipe, tokenizer)
-    manifest = model_manifest(task, recipe, data_manifest, identity, bundle, truncated, tally, curve)
+    manifest = model_manifest(task, recipe, data_manifest, identity, bundle, data.truncated_rows, tally, curve)
     write_json(task.output / "model" / "manifest.json", manifest)
+
+
+def require_start(recipe: ResolvedRecipe, adapter: Path | None) -> None:
+    """A run that is to continue from another's adapter must have it, and no other run may."""
+    if (recipe.continued_from is None) != (adapter is None):
+        message = f"the recipe continues from {recipe.continued_from or 'the base'}, the adapter given is {adapter}"
+        raise PermanentFailure(FailureClass.CODE, "wrong_start", message, "method.continue_from")
 
 
 def require_same_reading(data_manifest: dict[str, Any], bundle: Bundle) -> None:
@@ -135,15 +154,24 @@ def length_limit(hyperparameters: ResolvedHyperparameters, context: int | None) 
 
 def total_steps(hyperparameters: ResolvedHyperparameters, rows: int) -> int:
     """Optimiser steps; never more than the recipe promised, fewer when rows were dropped."""
-    if hyperparameters.batch_size % hyperparameters.micro_batch_size:
+    answers, epoch = hyperparameters.batch_size, math.ceil(rows / hyperparameters.batch_size)
+    if isinstance(hyperparameters, ResolvedReinforcement):  # batches of prompts are whole
+        answers, epoch = answers * hyperparameters.rollouts_per_prompt, rows // hyperparameters.batch_size
+    if not epoch:
+        raise PermanentFailure(
+            FailureClass.RECIPE,
+            "batch_beyond_data",
+            f"a batch of {hyperparameters.batch_size} prompts cannot be made of {rows}",
+            "method.hyperparameters.batch_size",
+        )
+    if answers % hyperparameters.micro_batch_size:
         raise PermanentFailure(
             FailureClass.RECIPE,
             "batch_not_divisible",
             "batch_size must be a multiple of micro_batch_size",
             "method.hyperparameters.batch_size",
         )
-    steps = math.ceil(rows / hyperparameters.batch_size) * hyperparameters.n_epochs
-    return min(steps, hyperparameters.total_steps)
+    return min(epoch * hyperparameters.n_epochs, hyperparameters.total_steps)
 
 
 def recipe_sha256(recipe: ResolvedRecipe) -> str:
@@ -151,32 +179,29 @@ def recipe_sha256(recipe: ResolvedRecipe) -> str:
 
 
 def fit(
-    task: Task,
-    recipe: ResolvedRecipe,
-    tokenizer: PreTrainedTokenizerBase,
-    rows: EncodedRows,
-    held_out: EncodedRows,
+    setup: Setup,
+    method: Method,
+    data: Data,
     tally: Tally,
     curve: Curve,
     identity: checkpoints.Identity,
     resume: Path | None,
 ) -> None:
     """Train the adapter and save it under OUTPUT/model/adapter."""
-    from training_job.trainer import build_trainer
     from training_job.watch import Watch
 
-    trainer = build_trainer(task.base_model, task.output, recipe, tokenizer, rows, held_out, tally.total_steps)
-    trainer.add_callback(Watch(curve, tally, identity))
+    trainer = method.build(setup, data)
+    trainer.add_callback(Watch(curve, tally, identity, method.MEASURES))
     if resume:
         print(f"resuming from step {checkpoints.step_of(resume)}", flush=True)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     if curve.last_step_with("eval_loss") != tally.total_steps:
         trainer.evaluate()
     restore_tally(tally, curve)
-    folder = task.output / "model" / "adapter"
-    shutil.rmtree(task.output / "model", ignore_errors=True)
-    trainer.model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    folder = setup.output / "model" / "adapter"
+    shutil.rmtree(setup.output / "model", ignore_errors=True)
+    trainer.model.save_pretrained(folder, selected_adapters=["default"])  # not the frozen copy it was compared with
+    setup.tokenizer.save_pretrained(folder)
 
 
 def restore_tally(tally: Tally, curve: Curve) -> None:
@@ -217,6 +242,7 @@ def model_manifest(
         "job": task.job_name,
         "base_model": recipe.recipe.base_model,
         "licence": find_entry(recipe.recipe.base_model).licence,
+        "continued_from": lineage(recipe, task.continue_from),
         "data_version": data_manifest["version"],
         "files_sha256": identity.data_sha256,
         "recipe": recipe.model_dump(mode="json"),
@@ -232,8 +258,17 @@ def model_manifest(
             "loss_first": losses[0],
             "loss_last": losses[-1],
             "eval_loss": tally.eval_loss,
+            **tally.measures,
         },
+        "calibration": read_json(task.output / CALIBRATION_FILE),
     }
+
+
+def lineage(recipe: ResolvedRecipe, adapter: Path | None) -> dict[str, str] | None:
+    """Which run's adapter training started from, and which file that was."""
+    if recipe.continued_from is None or adapter is None:
+        return None
+    return {"run": recipe.continued_from, "adapter_sha256": sha256_of(adapter / ADAPTER_FILE)}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import resource
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ FIRST_STEPS = 10
 class Watch(TrainerCallback):
     """Sees every step of one training run."""
 
-    def __init__(self, curve: Curve, tally: Tally, identity: checkpoints.Identity) -> None:
-        self._curve, self._tally, self._identity = curve, tally, identity
+    def __init__(self, curve: Curve, tally: Tally, identity: checkpoints.Identity, measures: Mapping[str, str]) -> None:
+        self._curve, self._tally, self._identity, self._measures = curve, tally, identity, measures
         self._session = _Speed(0, 0)
         self._window = _Speed(0, 0)
 
@@ -52,18 +53,30 @@ class Watch(TrainerCallback):
         logs = logs or {}
         if "eval_loss" in logs:
             self._tally.eval_loss = logs["eval_loss"]
-            self._curve.add({"step": state.global_step, "eval_loss": logs["eval_loss"]})
+            measured = self._measured(logs, "eval_")
+            self._curve.add({"step": state.global_step, "eval_loss": logs["eval_loss"], **measured})
         elif "loss" in logs:
             self._tally.train_loss = logs["loss"]
-            point = self._point(state, logs)
+            point = self._point(state, logs) | self._measured(logs)
             self._curve.add(point)
             print("step {step}/{total_steps} loss {loss:.4f} eta {eta_s:.0f} s".format(**point), flush=True)
-            refuse_lost_run(state.global_step, logs["loss"])
+            if "reward" not in point:  # before its first update a policy equals the one that is compared with: loss 0
+                refuse_lost_run(state.global_step, logs["loss"])
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         assert args.output_dir is not None
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         checkpoints.mark_complete(checkpoint, self._identity)
+
+    def _measured(self, logs: dict[str, Any], prefix: str = "") -> dict[str, float]:
+        """What the method watches beside the loss; the last values go into the result."""
+        found = {
+            f"{prefix}{ours}": logs[f"{prefix}{theirs}"]
+            for theirs, ours in self._measures.items()
+            if logs.get(f"{prefix}{theirs}") is not None
+        }
+        self._tally.measures |= found
+        return found
 
     def _point(self, state: TrainerState, logs: dict[str, Any]) -> dict[str, Any]:
         step, tokens = state.global_step, int(state.num_input_tokens_seen)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from shared.domain.graders import Grader, StringCheck
 
@@ -28,7 +28,7 @@ class Tier(StrEnum):
 
 
 class Hyperparameters(Part):
-    """Supervised QLoRA settings; `auto` is resolved from the data and the base model."""
+    """QLoRA settings every method has; `auto` is resolved from the data and the base model."""
 
     n_epochs: Annotated[int, Field(ge=1, le=25)] | Auto = AUTO
     batch_size: Annotated[int, Field(ge=1, le=1024)] | Auto = Field(default=AUTO, description="rows per optimiser step")
@@ -40,11 +40,83 @@ class Hyperparameters(Part):
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
 
 
-class Method(Part):
-    """The tuning method. Preference (dpo) and reinforcement methods are not built yet."""
+class PreferenceHyperparameters(Hyperparameters):
+    """Settings of DPO (arXiv 2305.18290)."""
+
+    beta: Annotated[float, Field(gt=0, le=10)] | Auto = Field(
+        default=AUTO, description="how dearly straying from the starting model is paid for"
+    )
+
+
+class ReinforcementHyperparameters(Hyperparameters):
+    """Settings of GRPO (arXiv 2402.03300). A batch is of prompts, each answered `rollouts_per_prompt` times."""
+
+    rollouts_per_prompt: Annotated[int, Field(ge=2, le=64)] | Auto = Field(
+        default=AUTO, description="answers to one prompt, whose rewards are compared"
+    )
+    temperature: Annotated[float, Field(gt=0, le=2)] | Auto = AUTO
+    max_answer_tokens: Annotated[int, Field(ge=1, le=8192)] | Auto = AUTO
+    beta: Annotated[float, Field(ge=0, le=10)] | Auto = Field(
+        default=AUTO, description="weight of the divergence from the starting model; 0: none, and no second pass for it"
+    )
+
+
+class _Method(Part):
+    continue_from: Literal["base", "champion"] = Field(
+        default="base", description="champion: go on from the adapter of the model in production at the endpoint"
+    )
+
+
+class Supervised(_Method):
+    """The answers of the rows are learned."""
 
     type: Literal["supervised"] = "supervised"
     hyperparameters: Hyperparameters = Hyperparameters()
+
+
+class Preference(_Method):
+    """Direct preference optimisation: the preferred of two answers is made likelier than the other."""
+
+    type: Literal["dpo"]
+    hyperparameters: PreferenceHyperparameters = PreferenceHyperparameters()
+
+
+class Reinforcement(_Method):
+    """The model's own answers are rewarded by graders."""
+
+    type: Literal["reinforcement"]
+    graders: tuple[Grader, ...] = Field(min_length=1, description="their weighted mean is the reward")
+    pass_score: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.5, description="an answer with a reward below this fails; read by the calibration before training"
+    )
+    hyperparameters: ReinforcementHyperparameters = ReinforcementHyperparameters()
+
+    @model_validator(mode="after")
+    def _grader_names_are_unique(self) -> Reinforcement:
+        _refuse_equal_names(self.graders)
+        return self
+
+
+def _refuse_equal_names(graders: tuple[Grader, ...]) -> None:
+    names = [grader.name for grader in graders]
+    if len(set(names)) != len(names):
+        raise ValueError(f"grader names must be unique, got {names}")
+
+
+def _method_type(given: Any) -> str:
+    return str(given.get("type", "supervised") if isinstance(given, dict) else getattr(given, "type", "supervised"))
+
+
+Method = Annotated[
+    Annotated[Supervised, Tag("supervised")]
+    | Annotated[Preference, Tag("dpo")]
+    | Annotated[Reinforcement, Tag("reinforcement")],
+    Discriminator(
+        _method_type,
+        custom_error_type="method_type",
+        custom_error_message="type must be supervised, dpo or reinforcement",
+    ),
+]
 
 
 class Data(Part):
@@ -96,9 +168,7 @@ class Evaluation(Part):
 
     @model_validator(mode="after")
     def _grader_names_are_unique(self) -> Evaluation:
-        names = [grader.name for grader in self.graders]
-        if len(set(names)) != len(names):
-            raise ValueError(f"grader names must be unique, got {names}")
+        _refuse_equal_names(self.graders)
         return self
 
 
@@ -166,7 +236,7 @@ class Recipe(Part):
     """`recipe.yaml` of a project. Every field but `base_model` has a default."""
 
     base_model: str = Field(description="catalogue id")
-    method: Method = Method()
+    method: Method = Supervised()
     data: Data = Data()
     evaluation: Evaluation = Evaluation()
     deployment: Deployment = Deployment()
@@ -174,6 +244,20 @@ class Recipe(Part):
     use_case: str = Field(default="", description="what the model is for; the licence gate reads it")
     notify: tuple[Notify, ...] = ()
     retrain: Retrain = Retrain()
+
+    @model_validator(mode="after")
+    def _rewards_are_not_the_exam(self) -> Recipe:
+        if isinstance(self.method, Reinforcement) and _rubric(self.method.graders) == _rubric(self.evaluation.graders):
+            raise ValueError(
+                "evaluation.graders are those of method.graders: a model judged by what it was rewarded for "
+                "shows only that it was rewarded; grade the evaluation otherwise"
+            )
+        return self
+
+
+def _rubric(graders: tuple[Grader, ...]) -> list[str]:
+    """What graders do, whatever they are called."""
+    return sorted(grader.model_copy(update={"name": ""}).model_dump_json() for grader in graders)
 
 
 class ResolvedHyperparameters(Part):
@@ -192,13 +276,27 @@ class ResolvedHyperparameters(Part):
     seed: int
 
 
+class ResolvedPreference(ResolvedHyperparameters):
+    beta: float
+
+
+class ResolvedReinforcement(ResolvedHyperparameters):
+    """`batch_size` counts prompts, `micro_batch_size` answers."""
+
+    rollouts_per_prompt: int
+    temperature: float
+    max_answer_tokens: int
+    beta: float
+
+
 class ResolvedRecipe(Part):
     """What a job gets: the recipe, the resolved values, and why each was chosen."""
 
     recipe: Recipe
     project: str
     endpoint: str
-    hyperparameters: ResolvedHyperparameters
+    hyperparameters: ResolvedReinforcement | ResolvedPreference | ResolvedHyperparameters
     training_instance_type: str
     serving_instance_type: str
     reasons: dict[str, str] = Field(description="hyperparameter or SKU -> plain words")
+    continued_from: str | None = Field(default=None, description="run whose adapter training starts from")

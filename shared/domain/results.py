@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.domain.errors import FailureClass, Problem
 
@@ -14,7 +14,8 @@ class JobResult(BaseModel):
     """The end of one job. A killed job leaves none; an interrupted one is `failed`, never `completed`.
 
     Losses are in nats per trained token. `trained_tokens` counts all tokens the model was fed over all
-    epochs, prompts included and padding not. `dropped_rows` were longer than the recipe allows.
+    epochs, prompts included and padding not. `dropped_rows` were longer than the recipe allows. `measures`: last
+    values of what the method watches beside the loss, for example `reward` and `eval_reward`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,6 +30,7 @@ class JobResult(BaseModel):
     dropped_rows: int = 0
     train_loss: float | None = None
     eval_loss: float | None = None
+    measures: dict[str, float] = Field(default_factory=dict)
     seconds: float
     finished_at: datetime
 

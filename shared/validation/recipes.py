@@ -105,7 +105,7 @@ def _path(location: tuple[int | str, ...], raw: Any, *, missing: bool) -> str:
     for part in location:
         inside = (isinstance(raw, dict) and part in raw) or (isinstance(raw, list) and isinstance(part, int))
         if not inside and not (missing and part == location[-1]):
-            break
+            continue
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
         raw = raw[part] if inside else None
     return path or "recipe"

@@ -22,12 +22,14 @@ def quantised_base(random_base: Path) -> Any:
 
 
 def trainer_of(run: Any, tokenizer: Any) -> Any:
-    from training_job.chat_rows import bundle_of, encode_file
+    from training_job.chat_rows import bundle_of
     from training_job.job import read_recipe
-    from training_job.trainer import build_trainer
+    from training_job.methods import supervised
+    from training_job.trainer import Setup
 
-    rows = encode_file(run.data / "train.jsonl", bundle_of(tokenizer), LengthPolicy(256, "reject"))
-    return build_trainer(run.base, run.output, read_recipe(run.recipe), tokenizer, rows, rows, 20)
+    recipe, rows = read_recipe(run.recipe), run.data / "train.jsonl"
+    data = supervised.read(rows, rows, bundle_of(tokenizer), LengthPolicy(256, "reject"), recipe)
+    return supervised.build(Setup(run.base, run.output, recipe, tokenizer, 20, 4), data)
 
 
 def adapter_types(model: Any) -> set[Any]:
@@ -214,7 +216,7 @@ def test_a_stopped_job_is_no_success(bench: Callable[..., Any], tmp_path: Path, 
 def test_batches_hold_rows_of_like_length_and_every_row_once() -> None:
     import torch
 
-    from training_job.trainer import ByLength
+    from training_job.methods.supervised import ByLength
 
     lengths = torch.randint(10, 500, (403,), generator=torch.Generator().manual_seed(0)).tolist()
     order = list(ByLength(lengths, 4, seed=1))
@@ -227,7 +229,7 @@ def test_batches_hold_rows_of_like_length_and_every_row_once() -> None:
 def test_the_order_of_rows_is_a_matter_of_seed_and_epoch_alone() -> None:
     import torch
 
-    from training_job.trainer import ByLength
+    from training_job.methods.supervised import ByLength
 
     def order(seed: int, epoch: int) -> list[int]:
         torch.rand(7)

@@ -46,7 +46,6 @@ deployment: {rollout: [50]}
     messages = [(p.code, p.message) for p in checked.result.report.problems]
     assert messages == [
         ("recipe_unknown_key", "The recipe has no setting colour."),
-        ("recipe_value", "method.type: Input should be 'supervised'."),
         (
             "recipe_value",
             "method.hyperparameters.n_epochs: Input should be less than or equal to 25, or Input should be 'auto'.",
@@ -57,10 +56,28 @@ deployment: {rollout: [50]}
             "an integer, or Input should be 'auto'.",
         ),
         ("recipe_value", "deployment: rollout must rise strictly and end at 100."),
-        ("unknown_base_model", checked.result.report.problems[5].message),
-        ("invalid_json", checked.result.report.problems[6].message),
+        ("unknown_base_model", checked.result.report.problems[4].message),
+        ("invalid_json", checked.result.report.problems[5].message),
     ]
     assert checked.result.recipe is None
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("{type: ppo}", "method: type must be supervised, dpo or reinforcement."),
+        ("{type: reinforcement}", "method.graders: Field required."),
+        ("{type: dpo, hyperparameters: {beta: 0}}", "method.hyperparameters.beta: Input should be greater than 0, or"),
+        (
+            "{type: reinforcement, graders: [{name: right, type: string_check}]}",
+            "recipe: evaluation.graders are those of method.graders",
+        ),
+    ],
+)
+def test_a_method_is_one_of_three_with_its_own_settings(check, rows, method, message) -> None:
+    (problem,) = check(rows(60), rows(20, start=100), f"method: {method}".encode()).result.report.problems
+    assert problem.code == "recipe_value"
+    assert problem.message.startswith(message)
 
 
 def test_the_line_of_a_yaml_error_is_named(check, rows) -> None:

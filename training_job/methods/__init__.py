@@ -1,0 +1,50 @@
+"""What differs between the tuning methods: how rows are read, and which trainer learns from them.
+
+A method is a module with `read` and `build`; everything else a run needs is shared (`training_job.trainer`,
+`training_job.train`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+if TYPE_CHECKING:
+    from transformers import Trainer
+
+    from shared.domain.recipe import ResolvedRecipe
+    from shared.rendering import Bundle
+    from shared.rendering.check import LengthPolicy
+    from training_job.trainer import Setup
+
+
+@dataclass(frozen=True)
+class Data:
+    """The rows of a curated version, encoded as the method needs them; counts are of rows."""
+
+    train: Any
+    held_out: Any
+    train_rows: int
+    dropped_rows: int
+    truncated_rows: int
+
+
+class Method(Protocol):
+    """One tuning method. `MEASURES`: what of the trainer's log goes into the curve beside the loss, and as what."""
+
+    MEASURES: Mapping[str, str]
+
+    def read(self, train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe) -> Data:
+        """Read both files; PermanentFailure of class data lists the rows that are wrong."""
+
+    def build(self, setup: Setup, data: Data) -> Trainer:
+        """A trainer that is ready for `train`, its adapters in float32."""
+
+
+def method_of(recipe: ResolvedRecipe) -> Method:
+    """The module of the recipe's method; imports torch."""
+    names = {"supervised": "supervised", "dpo": "preference", "reinforcement": "reinforcement"}
+    return cast(Method, import_module(f"training_job.methods.{names[recipe.recipe.method.type]}"))

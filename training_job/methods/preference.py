@@ -1,0 +1,105 @@
+"""Direct preference optimisation (DPO, arXiv 2305.18290): the preferred of two answers becomes likelier.
+
+The reference is the model training starts from: the base without adapter, or the adapter it continues from.
+Import only where torch may be loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch.nn.utils.rnn import pad_sequence
+from trl import DPOConfig, DPOTrainer
+
+from shared.domain.recipe import ResolvedPreference, ResolvedRecipe
+from shared.rendering import Bundle
+from shared.rendering.check import LengthPolicy
+from training_job.chat_rows import IGNORED, Encoded
+from training_job.methods import Data
+from training_job.methods.supervised import ByLength
+from training_job.pairs import EncodedPairs, encode_pairs
+from training_job.trainer import Setup, adapted, common_settings, made_safe
+
+MEASURES = {"rewards/accuracies": "reward_accuracy", "rewards/margins": "reward_margin"}
+
+
+def read(train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe) -> Data:
+    """Pairs of both files; see `encode_pairs` for what is refused."""
+    pairs, judged = (encode_pairs(file, bundle, policy) for file in (train, held_out))
+    return Data(
+        train=pairs,
+        held_out=judged,
+        train_rows=len(pairs.pairs),
+        dropped_rows=len(pairs.dropped) + len(judged.dropped),
+        truncated_rows=len(pairs.truncated) + len(judged.truncated),
+    )
+
+
+def build(setup: Setup, data: Data) -> DPOTrainer:
+    """trl's trainer over pairs that were tokenised here."""
+    trainer = PairTrainer(
+        **adapted(setup),
+        args=config(setup),
+        train_dataset=as_dataset(data.train),
+        eval_dataset=as_dataset(data.held_out),
+        processing_class=setup.tokenizer,
+        data_collator=Collator(setup.tokenizer.pad_token_id),
+    )
+    return made_safe(trainer)
+
+
+def config(setup: Setup) -> DPOConfig:
+    """What DPO sets beside the common settings."""
+    assert isinstance(setup.hyperparameters, ResolvedPreference)
+    return DPOConfig(
+        **common_settings(setup),
+        per_device_eval_batch_size=max(4, setup.micro_batch_size),
+        beta=setup.hyperparameters.beta,
+        max_length=None,  # pairs were counted and refused or dropped before; nothing is cut in silence
+        remove_unused_columns=False,
+        include_num_input_tokens_seen="non_padding",
+    )
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Pairs to a padded batch `[2 * pairs, length]`, preferred answers first, as DPOTrainer's loss reads it."""
+
+    pad_token_id: int
+
+    def __call__(self, rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+        ids = [torch.tensor(row[f"{side}_ids"]) for side in ("chosen", "rejected") for row in rows]
+        labels = [torch.tensor(row[f"{side}_labels"]) for side in ("chosen", "rejected") for row in rows]
+        learned = pad_sequence(labels, batch_first=True, padding_value=IGNORED) != IGNORED
+        return {
+            "input_ids": pad_sequence(ids, batch_first=True, padding_value=self.pad_token_id),
+            "attention_mask": pad_sequence([torch.ones_like(row) for row in ids], batch_first=True),
+            "completion_mask": learned.long(),
+        }
+
+
+class PairTrainer(DPOTrainer):
+    """trl's trainer, fed with tokens of `shared.rendering` instead of making its own, pairs of like length together."""
+
+    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
+        return dataset
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> ByLength:
+        pairs = self.train_dataset if train_dataset is None else train_dataset
+        lengths = [max(map(len, both)) for both in zip(pairs["chosen_ids"], pairs["rejected_ids"], strict=True)]
+        return ByLength(lengths, self.args.train_batch_size * self.args.gradient_accumulation_steps, self.args.seed)
+
+
+def as_dataset(pairs: EncodedPairs) -> Dataset:
+    """A `datasets.Dataset` with ids and labels of both answers."""
+
+    def columns(side: str, rows: list[Encoded]) -> dict[str, list[list[int]]]:
+        return {f"{side}_ids": [row.input_ids for row in rows], f"{side}_labels": [row.labels for row in rows]}
+
+    chosen, rejected = ([getattr(pair, side) for pair in pairs.pairs] for side in ("chosen", "rejected"))
+    return Dataset.from_dict(columns("chosen", chosen) | columns("rejected", rejected))

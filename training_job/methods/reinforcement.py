@@ -1,0 +1,134 @@
+"""Reinforcement (GRPO, arXiv 2402.03300): the model's own answers to a prompt are rewarded and compared.
+
+Rewards come from the recipe's graders. Import only where torch may be loaded.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.utils import RepeatSampler
+
+from shared.domain.recipe import Reinforcement, ResolvedRecipe, ResolvedReinforcement
+from shared.rendering import Bundle
+from shared.rendering.check import LengthPolicy
+from training_job.calibration import Calibrator
+from training_job.methods import Data
+from training_job.prompts import Prompt, encode_prompts
+from training_job.rewards import Rewards
+from training_job.trainer import Setup, adapted, common_settings, made_safe
+
+MEASURES = {
+    "reward": "reward",
+    "reward_std": "reward_spread",
+    "frac_reward_zero_std": "share_equal_groups",
+    "reward_errors": "reward_errors",
+    "completions/mean_length": "answer_tokens",
+    "completions/clipped_ratio": "share_cut_answers",
+    "entropy": "entropy",
+    "kl": "kl",
+}
+# Rewards on held-out prompts are watched during training, not judged: the evaluation job asks all of them.
+WATCHED_PROMPTS = 64
+
+
+def read(train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe) -> Data:
+    """Prompts of both files; see `encode_prompts` for what is refused."""
+    prompts, judged = (encode_prompts(file, bundle, policy) for file in (train, held_out))
+    return Data(
+        train=prompts,
+        held_out=judged,
+        train_rows=len(prompts.prompts),
+        dropped_rows=len(prompts.dropped) + len(judged.dropped),
+        truncated_rows=0,
+    )
+
+
+def build(setup: Setup, data: Data) -> GRPOTrainer:
+    """trl's trainer, rewarded by the recipe's graders; it calibrates them before the first step."""
+    # At this level trl logs prompts and answers whose rewards are missing.
+    logging.getLogger("trl.trainer.grpo_trainer").setLevel(logging.ERROR)
+    method = setup.recipe.recipe.method
+    assert isinstance(method, Reinforcement)
+    prompts, watched = data.train.prompts, some(data.held_out.prompts, WATCHED_PROMPTS, setup.hyperparameters.seed)
+    items = [prompt.item for prompt in (*prompts, *watched)]
+    rewards = Rewards(method.graders, items)
+    trainer = PromptTrainer(
+        **adapted(setup),
+        reward_funcs=rewards,
+        args=config(setup),
+        train_dataset=as_dataset(prompts, 0),
+        eval_dataset=as_dataset(watched, len(prompts)),
+        processing_class=setup.tokenizer,
+    )
+    trainer.add_callback(Calibrator(trainer, rewards, prompts, setup))
+    return made_safe(trainer)
+
+
+def config(setup: Setup) -> GRPOConfig:
+    """What GRPO sets beside the common settings; a micro batch is of answers."""
+    hyperparameters = setup.hyperparameters
+    assert isinstance(hyperparameters, ResolvedReinforcement)
+    answers = hyperparameters.batch_size * hyperparameters.rollouts_per_prompt
+    common = common_settings(setup)
+    common["gradient_accumulation_steps"] = answers // setup.micro_batch_size
+    common["lr_scheduler_type"] = "constant"  # the task changes with the policy; a decay would end it by the calendar
+    return GRPOConfig(
+        **common,
+        per_device_eval_batch_size=max(8, setup.micro_batch_size),
+        num_generations=hyperparameters.rollouts_per_prompt,
+        num_generations_eval=1,
+        max_completion_length=hyperparameters.max_answer_tokens,
+        temperature=hyperparameters.temperature,
+        beta=hyperparameters.beta,
+        log_completions=False,
+    )
+
+
+class PromptTrainer(GRPOTrainer):
+    """trl's trainer, fed with tokens of `shared.rendering` instead of making its own."""
+
+    def _tokenize_prompts(self, prompts: list[list[int]]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        return prompts, None, {}
+
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> SeededRepeats:
+        return SeededRepeats(
+            data_source=self.train_dataset if dataset is None else dataset,
+            mini_repeat_count=self.num_generations,
+            batch_size=self.args.generation_batch_size // self.num_generations,
+            repeat_count=self.num_iterations * self.args.steps_per_generation,
+            seed=self.args.seed,
+        )
+
+    def answers(self, prompts: list[list[int]]) -> list[str]:
+        """One sampled answer a prompt, drawn as in training."""
+        ids, _ = self._generate_single_turn(prompts, None, {}, 1)
+        return self.processing_class.batch_decode(ids, skip_special_tokens=True)
+
+
+class SeededRepeats(RepeatSampler):
+    """An order that depends on seed and epoch alone, so that a run resumed in a later epoch sees the same prompts."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer at the start of each epoch."""
+        self.generator.manual_seed(self.seed * 1_000_003 + epoch)
+
+
+def some(prompts: list[Prompt], most: int, seed: int) -> list[Prompt]:
+    """A seeded sample, in the file's order."""
+    if len(prompts) <= most:
+        return prompts
+    chosen = sorted(random.Random(seed).sample(range(len(prompts)), most))  # noqa: S311  # not a secret
+    return [prompts[i] for i in chosen]
+
+
+def as_dataset(prompts: list[Prompt], first: int) -> Dataset:
+    """A `datasets.Dataset` of token ids and the index of the row's fields, counted from `first`."""
+    return Dataset.from_dict(
+        {"prompt": [prompt.ids for prompt in prompts], "row": list(range(first, first + len(prompts)))}
+    )

@@ -1,0 +1,57 @@
+"""Rewards of a reinforcement run: the recipe's graders, as trl asks for them. Free of torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from shared.grading import Engine
+
+from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.graders import Grader
+
+ERROR_SHARE_MAX = 0.1
+ERRORS_JUDGED_FROM = 50  # answers
+
+
+class Rewards:
+    """Scores answers by the fields of their rows, and counts what could not be scored.
+
+    An answer without a score is none: trl leaves it out of its group's mean and learns nothing from it.
+    """
+
+    def __init__(
+        self, graders: Sequence[Grader], items: Sequence[dict[str, Any]] = (), setting: str = "method"
+    ) -> None:
+        self._engine, self._items, self._setting = Engine(graders), items, f"{setting}.graders"
+        self._graded, self._failed = 0, Counter[str]()
+
+    def __call__(
+        self, completions: list[str], row: list[int], log_metric: Callable[[str, float], None], **_: Any
+    ) -> list[float | None]:
+        """What trl calls: answers and the indices of their rows' fields."""
+        scores = self.of(completions, [self._items[index] for index in row])
+        log_metric("reward_errors", scores.count(None) / len(scores))
+        return scores
+
+    def of(self, answers: list[str], items: list[dict[str, Any]]) -> list[float | None]:
+        """A score between 0 and 1 each, None where a grader failed.
+
+        Raises PermanentFailure `grader_errors` of class recipe once more than a tenth of all answers had none.
+        """
+        with self._engine:  # no process of a python grader outlives the batch it was started for
+            grades = self._engine.grade(answers, items)
+        failures = [grade for grade in grades if grade.score is None]
+        self._graded += len(grades)
+        self._failed.update(grade.errors[0].code for grade in failures)
+        failed = self._failed.total()
+        if self._graded >= ERRORS_JUDGED_FROM and failed > ERROR_SHARE_MAX * self._graded:
+            kinds = ", ".join(f"{code} {count} times" for code, count in self._failed.most_common())
+            raise PermanentFailure(
+                FailureClass.RECIPE,
+                "grader_errors",
+                f"{failed} of {self._graded} answers could not be graded: {kinds}",
+                self._setting,
+            )
+        return [grade.score for grade in grades]
