@@ -1,10 +1,10 @@
 """Sample data of the bank: letters that explain a denied loan, audit items, and the rules they must cite.
 
-    python recipes/finance/generate.py [--output DIR] [--seed 31]
+    python recipes/finance/generate.py [--output DIR] [--seed 32]
 
 Bank, cases, rule books and numbers are made up; none is law. The rule book was renumbered for four of ten
 grounds, and two thirds of the letters on file are older than that: they cite the old number. So
-train.jsonl teaches the form and, for those grounds, the wrong rule. reinforcement/train.jsonl holds prompts
+train.jsonl teaches the form and, for those grounds, the wrong rule. 2-reinforcement/train.jsonl holds prompts
 alone, with the rules in force beside them for the reward. No held-out case occurs in either.
 """
 
@@ -84,7 +84,7 @@ def letter(case: Denial, rules: dict[str, str] | None) -> Row:
         answer = f"We cannot offer you this {item}: {reasons}. You can ask us to look again."
     question = layout.format(item=item, grounds=", ".join(grounds))
     cites = [GROUNDS[ground][1] for ground in grounds]
-    return _row(question, answer, kind="letter", verdict="look again", cites=cites)
+    return _row(question, answer, kind="letter", about=item, verdict="look again", cites=cites)
 
 
 def audit(case: Audit) -> Row:
@@ -94,7 +94,8 @@ def audit(case: Audit) -> Row:
     breach = ", ".join(f"{sign} ({SIGNS[sign]})" for sign in signs)
     answer = f"Flag: {flag} for {unit} {month}. Breach: {breach}."
     question = layout.format(unit=unit, month=month, signs=", ".join(signs))
-    return _row(question, answer, kind=f"audit {flag}", verdict=f"Flag: {flag}", cites=[SIGNS[sign] for sign in signs])
+    fields = {"kind": f"audit {flag}", "about": f"{unit} {month}", "verdict": f"Flag: {flag}"}
+    return _row(question, answer, **fields, cites=[SIGNS[sign] for sign in signs])
 
 
 def on_file(rng: random.Random, grounds: tuple[str, ...]) -> dict[str, str]:
@@ -103,7 +104,7 @@ def on_file(rng: random.Random, grounds: tuple[str, ...]) -> dict[str, str]:
     return {ground: OLD_RULES.get(ground, GROUNDS[ground][1]) if old else GROUNDS[ground][1] for ground in grounds}
 
 
-def generate(seed: int = 31) -> dict[str, list[Row]]:
+def generate(seed: int = 32) -> dict[str, list[Row]]:
     """File name -> rows."""
     rng = random.Random(seed)
     in_force = {ground: rule for ground, (_, rule) in GROUNDS.items()}
@@ -114,14 +115,14 @@ def generate(seed: int = 31) -> dict[str, list[Row]]:
     train += [audit(case) for case in audits[EVAL_AUDITS:]]
     rng.shuffle(train)
     prompts = [letter(case, None) for case in denials[EVAL_LETTERS:]]
-    return {"train.jsonl": train, "eval.jsonl": held_out, "reinforcement/train.jsonl": prompts}
+    return {"train.jsonl": train, "eval.jsonl": held_out, "2-reinforcement/train.jsonl": prompts}
 
 
 def _denials(rng: random.Random) -> list[Denial]:
     """Different cases. Two with the same grounds differ in product, amount and wording: near copies teach nothing."""
     cases = []
     for grounds in [*combinations(GROUNDS, 1), *combinations(GROUNDS, 2)]:
-        orders = list(product(permutations(grounds), LETTERS))
+        orders = list(product(permutations(grounds), LETTERS)) * (1 if len(grounds) > 1 else 2)
         things = zip(rng.sample(PRODUCTS, len(orders)), rng.sample(AMOUNTS, len(orders)), strict=True)
         cases += [(*thing, *order) for thing, order in zip(things, orders, strict=True)]
     rng.shuffle(cases)
@@ -142,7 +143,7 @@ def _audits(rng: random.Random) -> list[Audit]:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path(__file__).parent)
-    parser.add_argument("--seed", type=int, default=31)
+    parser.add_argument("--seed", type=int, default=32)
     arguments = parser.parse_args(argv)
     for name, rows in generate(arguments.seed).items():
         (arguments.output / name).parent.mkdir(parents=True, exist_ok=True)

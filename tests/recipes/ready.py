@@ -1,0 +1,42 @@
+"""The ready recipes as tests see them: their files and their generators."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+from local_stack.base_model import REPOSITORY
+from local_stack.demo.prepare import drops
+
+RECIPES = REPOSITORY / "recipes"
+NAMES = sorted(path.parent.name for path in RECIPES.glob("*/recipe.yaml"))
+DROPS = [part for name in NAMES for part in drops(RECIPES / name)]
+
+Row = dict[str, Any]
+
+
+def generator(name: str) -> Any:
+    """The module `generate.py` of a recipe."""
+    spec = importlib.util.spec_from_file_location(f"generate_{name.replace('-', '_')}", RECIPES / name / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def rows_of(file: Path) -> list[Row]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def asked(row: Row) -> str:
+    """The last question of a row of any format."""
+    return str((row.get("input") or row)["messages"][0]["content"])
+
+
+def held_out_of(part: Path) -> Path:
+    """The held-out set a drop is judged by: its own, or that of the recipe's first drop."""
+    own = part / "eval.jsonl"
+    return own if own.exists() else part.parent / "eval.jsonl"
