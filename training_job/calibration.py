@@ -6,13 +6,15 @@ Import only where torch may be loaded.
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from shared.domain.calibration import calibrate
+from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import Reinforcement, ResolvedReinforcement
+from shared.grading.calibration import calibrate
 from training_job.files import write_json
 from training_job.job import CALIBRATION_FILE
 from training_job.prompts import Prompt
@@ -31,7 +33,7 @@ class Answering(Protocol):
 class Calibrator(TrainerCallback):
     """Lets the starting model answer some prompts as it will in training, and judges the rewards and the evaluation.
 
-    Writes `calibration.json`, or raises PermanentFailure: see `shared.domain.calibration.calibrate`.
+    Writes `calibration.json`; raises PermanentFailure `reward_not_fit` of class recipe if there are problems.
     """
 
     def __init__(self, trainer: Answering, rewards: Rewards, prompts: list[Prompt], setup: Setup) -> None:
@@ -54,9 +56,11 @@ class Calibrator(TrainerCallback):
         scores = Rewards(recipe.evaluation.graders, setting="evaluation.graders").of(answers, items)
         pairs = list(zip(rewards, scores, strict=True))
         groups = [pairs[start : start + rollouts] for start in range(0, len(pairs), rollouts)]
-        found = calibrate([graded for group in groups if (graded := _graded(group))], recipe.method.pass_score)
-        write_json(self._setup.output / CALIBRATION_FILE, found.model_dump(mode="json"))
-        print(f"calibration: {found.model_dump_json()}", flush=True)
+        found = calibrate([graded for group in groups if (graded := _graded(group))])
+        write_json(self._setup.output / CALIBRATION_FILE, asdict(found))
+        print(f"calibration: {found}", flush=True)
+        if found.problems:
+            raise PermanentFailure(FailureClass.RECIPE, "reward_not_fit", "; ".join(found.problems), "method.graders")
 
     def _sample(self, prompts: list[Prompt]) -> list[str]:
         step = self._setup.hyperparameters.batch_size * self._setup.hyperparameters.rollouts_per_prompt

@@ -86,9 +86,6 @@ class Reinforcement(_Method):
 
     type: Literal["reinforcement"]
     graders: tuple[Grader, ...] = Field(min_length=1, description="their weighted mean is the reward")
-    pass_score: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.5, description="an answer with a reward below this fails; read by the calibration before training"
-    )
     hyperparameters: ReinforcementHyperparameters = ReinforcementHyperparameters()
 
     @model_validator(mode="after")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import StatisticsError, correlation
@@ -37,45 +36,66 @@ def _ranks(values: Sequence[float]) -> list[float]:
     return ranks
 
 
+# Published for reinforcement tuning with graders (microsoft/azure-skills, finetuning): a quarter to a half of the
+# starting model's answers should fail; rank correlation with the evaluation below 0.6 stops a run, 0.8 is wanted.
+FAILING_LOW, FAILING_HIGH = 0.25, 0.5
+AGREEMENT_MIN, AGREEMENT_WANTED = 0.6, 0.8
+# Ours: beyond these nearly every group of answers earns equal rewards, and equal rewards teach nothing.
+FAILING_MIN, FAILING_MAX = 0.05, 0.95
+ANSWERS_MIN = 20
+Group = Sequence[tuple[float, float]]  # reward and evaluation score of each answer to one prompt
+
+
 @dataclass(frozen=True)
 class Calibration:
-    """`failing`: share of answers below `pass_threshold`. `agreement`: Spearman with the evaluation's graders."""
+    """What the starting model's answers earned. `problems` forbid a run, `warnings` do not.
+
+    `failing`: share of answers with a reward below `pass_score`, the reward that brings the share nearest to the
+    published bounds. `equal_groups`: share of prompts whose answers all earned the same. `agreement`: rank
+    correlation of reward and evaluation score, None where one of them does not vary.
+    """
 
     answers: int
-    pass_threshold: float
+    reward_mean: float
+    pass_score: float
     failing: float
+    equal_groups: float
     agreement: float | None
     problems: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
-# microsoft/azure-skills, finetuning: 25-50 % of the base model's answers should fail; below 0.6 stop, 0.8 is wanted.
-FAILING = (0.25, 0.5)
-MIN_AGREEMENT = 0.6
-MIN_ANSWERS = 20
-
-
-def calibrate(
-    rewards: Sequence[float], evaluation: Sequence[float], pass_threshold: float | None = None
-) -> Calibration:
-    """Judge a training grader by its rewards and the evaluation's scores of the same answers of the base model.
-
-    `pass_threshold`: a reward from which an answer passes; by default the reward that lets between a quarter and a half
-    fail, if any does. `problems` is empty if the grader may be used. Raises ValueError for different lengths.
-    """
-    agreement = spearman(rewards, evaluation)
-    ordered = sorted(rewards)
-    if pass_threshold is None:
-        pass_threshold = ordered[math.ceil(len(ordered) * sum(FAILING) / 2)] if ordered else 0.0
-    failing = sum(reward < pass_threshold for reward in rewards) / max(1, len(rewards))
-    found = []
-    if len(rewards) < MIN_ANSWERS:
-        found.append(f"{len(rewards)} answers, at least {MIN_ANSWERS} are needed to judge a grader")
-    elif len(set(rewards)) == 1:
-        found.append(f"every answer earns {rewards[0]:g}: the grader teaches nothing")
-    elif not FAILING[0] <= failing <= FAILING[1]:
-        found.append(f"{failing:.0%} of the base model's answers fail at {pass_threshold:g}, 25 % to 50 % should")
-    if agreement is not None and agreement < MIN_AGREEMENT:
-        found.append(
-            f"it ranks answers unlike the evaluation's graders (Spearman {agreement:.2f}, at least {MIN_AGREEMENT})"
+def calibrate(groups: Sequence[Group]) -> Calibration:
+    """Judge a training grader by what answers of the starting model earned, before it is trained on."""
+    rewards = [reward for group in groups for reward, _ in group]
+    agreement = spearman(rewards, [score for group in groups for _, score in group])
+    pass_score, failing = _pass_score(rewards)
+    equal = sum(len({reward for reward, _ in group}) == 1 for group in groups) / max(1, len(groups))
+    problems, warnings = [], []
+    if len(rewards) < ANSWERS_MIN:
+        problems.append(f"{len(rewards)} answers, at least {ANSWERS_MIN} are needed to judge a grader")
+    elif equal == 1:
+        problems.append(f"the answers to each of {len(groups)} prompts earn equal rewards: the grader teaches nothing")
+    elif not FAILING_MIN <= failing <= FAILING_MAX:
+        problems.append(f"{failing:.0%} of the answers fail at {pass_score:g}: hardly any two rewards differ")
+    elif agreement is None:
+        problems.append("the evaluation's graders give every answer the same score, so agreement cannot be told")
+    elif agreement < AGREEMENT_MIN:
+        problems.append(
+            f"it ranks answers unlike the evaluation's graders (Spearman {agreement:.2f}, at least {AGREEMENT_MIN})"
         )
-    return Calibration(len(rewards), pass_threshold, failing, agreement, tuple(found))
+    elif agreement < AGREEMENT_WANTED:
+        warnings.append(f"Spearman {agreement:.2f} with the evaluation's graders, {AGREEMENT_WANTED} is wanted")
+    if not FAILING_LOW <= failing <= FAILING_HIGH:
+        warnings.append(
+            f"{failing:.0%} of the answers fail at {pass_score:g}, {FAILING_LOW:.0%} to {FAILING_HIGH:.0%} should"
+        )
+    mean = sum(rewards) / max(1, len(rewards))
+    return Calibration(len(rewards), mean, pass_score, failing, equal, agreement, tuple(problems), tuple(warnings))
+
+
+def _pass_score(rewards: Sequence[float]) -> tuple[float, float]:
+    """The reward from which an answer passes, and the share that fails; below the lowest none does."""
+    shares = {value: sum(reward < value for reward in rewards) / len(rewards) for value in sorted(set(rewards))[1:]}
+    middle = (FAILING_LOW + FAILING_HIGH) / 2
+    return min(shares.items(), key=lambda found: abs(found[1] - middle), default=(0.0, 0.0))
