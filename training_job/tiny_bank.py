@@ -47,6 +47,7 @@ OTHER_GROUNDS = (
     "you moved home too often",
     "your down payment is too small",
 )
+CLOSINGS = ("You can ask us to look again.", "Any application for reconsideration must be in writing.")
 RULES = tuple(f"LD-{number}" for number in (*range(210, 310, 10), *range(610, 650, 10)))
 RED_SIGNS = ("new vendor", "split payment", "same approver", "weekend entry", "changed account")
 OTHER_SIGNS = ("late booking", "missing receipt", "wrong cost centre", "rounded sum", "old price list")
@@ -90,7 +91,7 @@ def _place(rng: random.Random) -> dict[str, str]:
 def _letter_to_repeat(rng: random.Random) -> str:
     reasons = rng.sample(OTHER_GROUNDS, rng.choice((1, 2)))
     cited = " and ".join(f"{reason} ({rng.choice(RULES)})" for reason in reasons)
-    return f"We cannot offer you this {_item(rng)}: {cited}. You can ask us to look again."
+    return f"We cannot offer you this {_item(rng)}: {cited}. {rng.choice(CLOSINGS)}"
 
 
 def _finding_to_repeat(rng: random.Random) -> str:

@@ -3,9 +3,10 @@
     python recipes/finance/generate.py [--output DIR] [--seed 32]
 
 Bank, cases, rule books and numbers are made up; none is law. The rule book was renumbered for four of ten
-grounds, and two thirds of the letters on file are older than that: they cite the old number. So
-train.jsonl teaches the form and, for those grounds, the wrong rule. 2-reinforcement/train.jsonl holds prompts
-alone, with the rules in force beside them for the reward. No held-out case occurs in either.
+grounds, and two thirds of the letters on file are older than that: they cite the old number. As many end in an
+old tone. So train.jsonl teaches the form and, for those grounds, the wrong rule. 2-reinforcement/train.jsonl
+holds prompts alone, with the rules in force beside them for the reward; 3-preference/train.jsonl letters in both
+tones, the plain one preferred. No held-out case occurs in any of them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from typing import Any
 
 EVAL_LETTERS, EVAL_AUDITS = 80, 80
 OLD_SHARE = 2 / 3
+PAIRS = 160
+PLAIN = "You can ask us to look again."
+FORMAL = "Any application for reconsideration must be in writing."
 
 LETTERS = (
     "Denial letter, {item}: {grounds}.",
@@ -70,21 +74,38 @@ Denial = tuple[str, str, tuple[str, ...], str]  # product, amount, grounds, layo
 Audit = tuple[str, str, tuple[str, ...], str]  # unit, month, signs, layout
 
 
-def _row(question: str, answer: str | None, **fields: Any) -> Row:
+def chat(question: str, answer: str | None = None) -> list[dict[str, str]]:
     said = [{"role": "user", "content": question}]
-    return {"messages": said + ([{"role": "assistant", "content": answer}] if answer else []), **fields}
+    return said if answer is None else [*said, {"role": "assistant", "content": answer}]
 
 
-def letter(case: Denial, rules: dict[str, str] | None) -> Row:
-    """A letter that cites `rules` (ground -> rule), or none yet; `cites` is what is in force."""
+def denial_question(case: Denial) -> str:
     thing, amount, grounds, layout = case
-    item, answer = f"{thing} of {amount}", None
-    if rules is not None:
-        reasons = " and ".join(f"{GROUNDS[ground][0]} ({rules[ground]})" for ground in grounds)
-        answer = f"We cannot offer you this {item}: {reasons}. You can ask us to look again."
-    question = layout.format(item=item, grounds=", ".join(grounds))
+    return layout.format(item=f"{thing} of {amount}", grounds=", ".join(grounds))
+
+
+def denial_fields(case: Denial) -> Row:
+    """What graders read beside a letter; `cites` is what is in force."""
+    thing, amount, grounds, _ = case
     cites = [GROUNDS[ground][1] for ground in grounds]
-    return _row(question, answer, kind="letter", about=item, verdict="look again", cites=cites)
+    return {"kind": "letter", "about": f"{thing} of {amount}", "verdict": "look again", "cites": cites}
+
+
+def letter(case: Denial, old_rules: dict[str, str], closing: str) -> str:
+    """A letter that cites the rules in force, or the old one of a ground in `old_rules`."""
+    thing, amount, grounds, _ = case
+    cited = ((GROUNDS[ground][0], old_rules.get(ground, GROUNDS[ground][1])) for ground in grounds)
+    reasons = " and ".join(f"{words} ({rule})" for words, rule in cited)
+    return f"We cannot offer you this {thing} of {amount}: {reasons}. {closing}"
+
+
+def on_file(rng: random.Random, case: Denial) -> str:
+    """A letter as it was sent: most are older than the renumbering, and most end in the old tone."""
+    return letter(
+        case,
+        OLD_RULES if rng.random() < OLD_SHARE else {},
+        FORMAL if rng.random() < OLD_SHARE else PLAIN,
+    )
 
 
 def audit(case: Audit) -> Row:
@@ -95,27 +116,40 @@ def audit(case: Audit) -> Row:
     answer = f"Flag: {flag} for {unit} {month}. Breach: {breach}."
     question = layout.format(unit=unit, month=month, signs=", ".join(signs))
     fields = {"kind": f"audit {flag}", "about": f"{unit} {month}", "verdict": f"Flag: {flag}"}
-    return _row(question, answer, **fields, cites=[SIGNS[sign] for sign in signs])
+    return {"messages": chat(question, answer), **fields, "cites": [SIGNS[sign] for sign in signs]}
 
 
-def on_file(rng: random.Random, grounds: tuple[str, ...]) -> dict[str, str]:
-    """The rules a letter on file cites: of the old book where it is older than the renumbering."""
-    old = rng.random() < OLD_SHARE
-    return {ground: OLD_RULES.get(ground, GROUNDS[ground][1]) if old else GROUNDS[ground][1] for ground in grounds}
+def pair(case: Denial) -> Row:
+    """The same letter in two tones, the plain one preferred."""
+    preferred, other = ([{"role": "assistant", "content": letter(case, {}, closing)}] for closing in (PLAIN, FORMAL))
+    return {
+        "input": {"messages": chat(denial_question(case))},
+        "preferred_output": preferred,
+        "non_preferred_output": other,
+        **denial_fields(case),
+    }
 
 
 def generate(seed: int = 32) -> dict[str, list[Row]]:
     """File name -> rows."""
     rng = random.Random(seed)
-    in_force = {ground: rule for ground, (_, rule) in GROUNDS.items()}
     denials, audits = _denials(rng), _audits(rng)
-    held_out = [letter(case, in_force) for case in denials[:EVAL_LETTERS]]
+    asked, filed = denials[:EVAL_LETTERS], denials[EVAL_LETTERS:]
+    held_out = [
+        {"messages": chat(denial_question(case), letter(case, {}, PLAIN)), **denial_fields(case)} for case in asked
+    ]
     held_out += [audit(case) for case in audits[:EVAL_AUDITS]]
-    train = [letter(case, on_file(rng, case[2])) for case in denials[EVAL_LETTERS:]]
+    train = [{"messages": chat(denial_question(case), on_file(rng, case)), **denial_fields(case)} for case in filed]
     train += [audit(case) for case in audits[EVAL_AUDITS:]]
     rng.shuffle(train)
-    prompts = [letter(case, None) for case in denials[EVAL_LETTERS:]]
-    return {"train.jsonl": train, "eval.jsonl": held_out, "2-reinforcement/train.jsonl": prompts}
+    return {
+        "train.jsonl": train,
+        "eval.jsonl": held_out,
+        "2-reinforcement/train.jsonl": [
+            {"messages": chat(denial_question(case)), **denial_fields(case)} for case in filed
+        ],
+        "3-preference/train.jsonl": [pair(case) for case in filed[:PAIRS]],
+    }
 
 
 def _denials(rng: random.Random) -> list[Denial]:

@@ -86,7 +86,7 @@ _ENTRIES = (
         licence="LicenseRef-droptune-project",
         licence_policy="allow",
         duties=("Built and trained on this machine from the project's own text; no duties.",),
-        parameters=475_776,
+        parameters=565_888,
         architecture=Architecture(
             model_type="llama",
             hidden=128,
@@ -95,7 +95,7 @@ _ENTRIES = (
             kv_heads=4,
             head_dim=32,
             intermediate=320,
-            vocab=768,
+            vocab=1472,
             tied=True,
         ),
         asset="azureml://datastores/models/paths/tiny-llama",
