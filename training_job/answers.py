@@ -1,18 +1,23 @@
-"""Greedy answers of a model to held-out prompts, in batches."""
+"""Greedy answers of a model to held-out prompts, in batches, kept by content so that none is generated twice."""
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import orjson
 import torch
+import transformers
 
 from shared.rendering import Bundle, normalised
-from training_job.chat_rows import IGNORED, Row, encode_row
-from training_job.quantised import load_model
+from training_job.chat_rows import IGNORED, Row, bundle_of, encode_row
+from training_job.files import write_json
+from training_job.quantised import load_model, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -32,7 +37,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answers:
-    """One model's answers, in the order of the questions."""
+    """One model's answers, in the order of the questions; `seconds` for all of them, in batches."""
 
     texts: list[str]
     tokens: list[int]
@@ -62,27 +67,65 @@ def question(bundle: Bundle, row: Row, number: int) -> Question:
     return Question(number, spoken[-1] if spoken else "", list(ids), str(reference))
 
 
-def answer_all(
-    folder: Path,
-    tokenizer: PreTrainedTokenizerBase,
-    questions: list[Question],
-    dtype: torch.dtype,
-    max_new_tokens: int,
-    progress: Callable[[int], None],
-) -> Answers:
-    """Load one model folder and answer every question greedily; `progress` gets the number answered."""
-    model = load_model(folder, dtype).eval()
-    order = sorted(range(len(questions)), key=lambda i: len(questions[i].ids))
-    texts, tokens = [""] * len(questions), [0] * len(questions)
-    started = time.monotonic()
-    for start in range(0, len(order), BATCH_ROWS):
-        batch = order[start : start + BATCH_ROWS]
-        generated = generate(model, tokenizer, [questions[i].ids for i in batch], max_new_tokens)
-        for i, ids in zip(batch, generated, strict=True):
-            texts[i] = tokenizer.decode(ids, skip_special_tokens=True)
-            tokens[i] = len(ids)
-        progress(start + len(batch))
-    return Answers(texts, tokens, time.monotonic() - started)
+class Speaker:
+    """A model folder that is asked with its own tokenizer and template, and loaded only if an answer is not kept yet.
+
+    `kept`: a folder of answers, named by the SHA-256 of everything they depend on: every file of the model, the
+    prompts' token ids, the settings, the library versions and the device.
+    """
+
+    def __init__(self, folder: Path, dtype: torch.dtype, kept: Path | None) -> None:
+        self._folder, self._dtype, self._kept = folder, dtype, kept
+        self.tokenizer = load_tokenizer(folder)
+        self.bundle = bundle_of(self.tokenizer)
+
+    def questions(self, rows: list[Row]) -> list[Question]:
+        return [question(self.bundle, row, number) for number, row in enumerate(rows, start=1)]
+
+    def answers(self, questions: list[Question], max_new_tokens: int, progress: Callable[[int], None]) -> Answers:
+        """Greedy answers; `progress` gets the number answered so far."""
+        if self._kept is None:
+            return self._generate(questions, max_new_tokens, progress)
+        path = self._kept / f"{self._key(questions, max_new_tokens)}.json"
+        if path.exists():
+            progress(len(questions))
+            return Answers(**orjson.loads(path.read_bytes()))
+        answers = self._generate(questions, max_new_tokens, progress)
+        write_json(path, asdict(answers))
+        return answers
+
+    def _key(self, questions: list[Question], max_new_tokens: int) -> str:
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+        settings = [max_new_tokens, str(self._dtype), BATCH_ROWS, torch.__version__, transformers.__version__, device]
+        content = [self._model_sha256, [one.ids for one in questions], settings]
+        return hashlib.sha256(orjson.dumps(content)).hexdigest()
+
+    @cached_property
+    def _model_sha256(self) -> str:
+        digest = hashlib.sha256()
+        for path in sorted(path for path in self._folder.rglob("*") if path.is_file()):
+            digest.update(f"{path.relative_to(self._folder)}\0".encode())
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
+
+    @cached_property
+    def _model(self) -> PreTrainedModel:
+        return load_model(self._folder, self._dtype).eval()
+
+    def _generate(self, questions: list[Question], max_new_tokens: int, progress: Callable[[int], None]) -> Answers:
+        model = self._model
+        order = sorted(range(len(questions)), key=lambda i: len(questions[i].ids))
+        texts, tokens = [""] * len(questions), [0] * len(questions)
+        started = time.monotonic()
+        for start in range(0, len(order), BATCH_ROWS):
+            batch = order[start : start + BATCH_ROWS]
+            generated = generate(model, self.tokenizer, [questions[i].ids for i in batch], max_new_tokens)
+            for i, ids in zip(batch, generated, strict=True):
+                texts[i] = self.tokenizer.decode(ids, skip_special_tokens=True)
+                tokens[i] = len(ids)
+            progress(start + len(batch))
+        return Answers(texts, tokens, time.monotonic() - started)
 
 
 @torch.inference_mode()
@@ -90,7 +133,7 @@ def generate(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: list[list[int]], max_new_tokens: int
 ) -> list[list[int]]:
     """Greedy continuations of a batch of prompts, padded on the left; padding cut from the answers."""
-    padded = tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(model.device)
+    padded: Any = tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(model.device)
     output = model.generate(
         **padded,
         max_new_tokens=max_new_tokens,

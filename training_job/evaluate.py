@@ -1,11 +1,11 @@
 """Judge a candidate on held-out rows, against the base model and the model in production.
 
     python -m training_job.evaluate --job-name NAME --data DIR --base-model DIR --recipe FILE
-        --candidate DIR [--champion DIR] --output DIR
+        --candidate DIR [--champion DIR] [--answers DIR] --output DIR
 
-CANDIDATE and CHAMPION are merged model folders, scored exactly as they will be served. Writes report.json
-(EvaluationResult), rows.jsonl, samples.json, metrics.jsonl and, always, result.json.
-Exit codes: training_job/exit_codes.py.
+CANDIDATE and CHAMPION are merged model folders, scored exactly as they will be served. ANSWERS keeps what models
+said from one evaluation to the next. Writes report.json (EvaluationResult), rows.jsonl, samples.json, metrics.jsonl
+and, always, result.json. Exit codes: training_job/exit_codes.py.
 """
 
 from __future__ import annotations
@@ -13,23 +13,21 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from shared.domain.evaluation import EvaluationResult
 from shared.domain.recipe import ResolvedRecipe
-from training_job import scoring
+from training_job import report, scoring
 from training_job.curve import METRICS_FILE
 from training_job.files import append_line, model_folder, write_json, write_lines
+from training_job.general import MAX_NEW_TOKENS, Suite, load_suite
 from training_job.job import Tally, read_recipe, require, run_job, try_machine, work_offline
 
 if TYPE_CHECKING:
     from training_job.answers import Answers, Question
-
-BOOTSTRAP_SEED = 20_240_229
+    from training_job.chat_rows import Row
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,7 @@ class Task:
     recipe: Path
     candidate: Path
     champion: Path | None
+    answers: Path | None
     output: Path
 
     def models(self) -> dict[str, Path]:
@@ -58,6 +57,7 @@ def parse(argv: list[str] | None) -> Task:
     parser.add_argument("--recipe", type=Path, required=True, help="resolved recipe, JSON")
     parser.add_argument("--candidate", type=Path, required=True, help="merged model folder")
     parser.add_argument("--champion", type=Path, help="merged folder of the model in production")
+    parser.add_argument("--answers", type=Path, help="folder of answers kept by content; read and added to")
     parser.add_argument("--output", type=Path, required=True, help="folder for report and rows")
     return Task(**vars(parser.parse_args(argv)))
 
@@ -78,28 +78,53 @@ def evaluate(task: Task, tally: Tally) -> None:
     recipe = read_recipe(task.recipe)
     try_machine(recipe)
 
-    import torch
-
-    from training_job import answers, chat_rows, quantised
+    from training_job import chat_rows
+    from training_job.answers import last_assistant
 
     rows = chat_rows.read_rows(held_out)
-    mute = [n for n, row in enumerate(rows, start=1) if answers.last_assistant(row) is None]
+    mute = [n for n, row in enumerate(rows, start=1) if last_assistant(row) is None]
     if mute:
         raise chat_rows.data_failure("no_reference", "without an assistant message", mute, held_out)
-    tokenizer = quantised.load_tokenizer(task.candidate)
-    bundle = chat_rows.bundle_of(tokenizer)
-    questions = [answers.question(bundle, row, n) for n, row in enumerate(rows, start=1)]
-    items = [{"answer": q.reference} | row.get("item", {}) for row, q in zip(rows, questions, strict=True)]
-    tally.total_steps = len(questions) * len(task.models())
+    # Before anything is loaded. The row's own answer stands in for `answer`, which is worked out with the template.
+    scoring.require_fields(recipe.recipe.evaluation.graders, [{"answer": ""} | row.get("item", {}) for row in rows])
+    suite = None if recipe.recipe.evaluation.gate.general_suite is None else load_suite()
+    tally.total_steps = (len(rows) + (len(suite.rows) if suite else 0)) * len(task.models())
     said = Progress(task.output, tally)
-    dtype = getattr(torch, recipe.hyperparameters.compute_dtype)
-    given = {
-        name: answers.answer_all(
-            folder, tokenizer, questions, dtype, recipe.recipe.evaluation.max_new_tokens, said.about(name)
-        )
-        for name, folder in task.models().items()
-    }
-    write_report(task.output, recipe, questions, items, given, bundle.template_sha256)
+    heard = {name: hear(folder, rows, suite, task, recipe, said.about(name)) for name, folder in task.models().items()}
+    write_report(task.output, recipe, rows, suite, heard)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What one model said: to the held-out rows, and to the general suite."""
+
+    questions: list[Question]
+    answers: Answers
+    general: list[str]
+    template_sha256: str
+
+
+def hear(
+    folder: Path,
+    rows: list[Row],
+    suite: Suite | None,
+    task: Task,
+    recipe: ResolvedRecipe,
+    progress: Callable[[int], None],
+) -> Heard:
+    """Ask one model everything, with its own tokenizer and template."""
+    import torch
+
+    from training_job.answers import Speaker
+
+    speaker = Speaker(folder, getattr(torch, recipe.hyperparameters.compute_dtype), task.answers)
+    questions = speaker.questions(rows)
+    answers = speaker.answers(questions, recipe.recipe.evaluation.max_new_tokens, progress)
+    general: list[str] = []
+    if suite:
+        asked = speaker.questions(suite.rows)
+        general = speaker.answers(asked, MAX_NEW_TOKENS, lambda n: progress(len(questions) + n)).texts
+    return Heard(questions, answers, general, speaker.bundle.template_sha256)
 
 
 class Progress:
@@ -109,7 +134,7 @@ class Progress:
         self._path, self._tally, self._since = output / METRICS_FILE, tally, time.monotonic()
         self._path.unlink(missing_ok=True)
 
-    def about(self, model: str) -> Any:
+    def about(self, model: str) -> Callable[[int], None]:
         """A callback that takes the number of rows one model has answered."""
         before = self._tally.last_step
 
@@ -124,52 +149,42 @@ class Progress:
 
 
 def write_report(
-    output: Path,
-    recipe: ResolvedRecipe,
-    questions: list[Question],
-    items: list[dict[str, Any]],
-    given: dict[str, Answers],
-    template: str,
+    output: Path, recipe: ResolvedRecipe, rows: list[Row], suite: Suite | None, heard: dict[str, Heard]
 ) -> None:
     """Write report.json last, after the rows and samples it sums up."""
     wanted = recipe.recipe.evaluation
-    models = {name: scoring.judge_answers(wanted.graders, answers.texts, items) for name, answers in given.items()}
-    write_lines(output / "rows.jsonl", row_lines(questions, models))
+    questions = heard["candidate"].questions
+    items = [{"answer": q.reference} | row.get("item", {}) for row, q in zip(rows, questions, strict=True)]
+    models = {name: scoring.judge_answers(wanted.graders, one.answers.texts, items) for name, one in heard.items()}
+    slices = {name: scoring.slice_values(name, items) for name in wanted.slices}
+    lines = [
+        report.judged_row(
+            q.number,
+            q.asked,
+            q.reference,
+            len(q.ids),
+            {name: value for name, values in slices.items() if (value := values[i]) is not None},
+            models,
+        ).model_dump(mode="json")
+        for i, q in enumerate(questions)
+    ]
+    write_lines(output / "rows.jsonl", lines)
     samples = scoring.pick_samples(
         [q.number for q in questions], [q.asked for q in questions], [q.reference for q in questions], models
     )
     write_json(output / "samples.json", [sample.model_dump(mode="json") for sample in samples])
-    bootstrap = scoring.Bootstrap(len(questions), wanted.gate.confidence, BOOTSTRAP_SEED)
-    scores = {name: bootstrap.score(judged.scores) for name, judged in models.items()}
-    candidate = models["candidate"]
-    gains = [bootstrap.gain("base", candidate.scores, models["base"].scores)]
-    if "champion" in models:
-        gains.append(bootstrap.gain("champion", candidate.scores, models["champion"].scores))
-    differ = [a != b for a, b in zip(candidate.texts, models["base"].texts, strict=True)]
-    report = EvaluationResult(
-        **scores,
-        gains=tuple(gains),
-        slices=scoring.slice_scores(wanted.slices, items, models),
-        answers_differ=float(np.mean(differ)),
-        template_sha256=template,
-        tokens_per_answer={name: float(np.mean(answers.tokens)) for name, answers in given.items()},
-        seconds_per_answer={name: answers.seconds / len(questions) for name, answers in given.items()},
+    measured = report.Measured(
+        tokens={name: one.answers.tokens for name, one in heard.items()},
+        seconds={name: one.answers.seconds for name, one in heard.items()},
+        templates={name: one.template_sha256 for name, one in heard.items()},
     )
-    write_json(output / "report.json", report.model_dump(mode="json"))
-    print(", ".join(f"{name} {score.mean:.3f}" for name, score in scores.items()), flush=True)
-
-
-def row_lines(questions: list[Question], models: dict[str, scoring.Judged]) -> list[dict[str, Any]]:
-    """One line a row: scores and answers by model. The rollout's probe compares with these answers."""
-    return [
-        {
-            "row": q.number,
-            "prompt_tokens": len(q.ids),
-            "scores": {name: float(judged.scores[i]) for name, judged in models.items()},
-            "answers": {name: judged.texts[i] for name, judged in models.items()},
-        }
-        for i, q in enumerate(questions)
-    ]
+    general = ()
+    if suite:
+        said = {name: one.general for name, one in heard.items()}
+        general = suite.compare(said, wanted.gate.confidence, report.BOOTSTRAP_SEED)
+    result = report.summarise(wanted, items, models, measured, general)
+    write_json(output / "report.json", result.model_dump(mode="json"))
+    print(", ".join(f"{name} {judged.scores.mean():.3f}" for name, judged in models.items()), flush=True)
 
 
 if __name__ == "__main__":

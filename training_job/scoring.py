@@ -1,7 +1,8 @@
-"""Scores become means, gains and slices, with intervals by paired bootstrap. Free of torch."""
+"""Answers become scores, gains and slices, with intervals by paired bootstrap. Free of torch."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,31 +10,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.evaluation import Gain, SampleAnswer, Score, SliceScore
+from shared.domain.evaluation import Gain, GraderScore, GradingError, SampleAnswer, Score, SliceScore
 from shared.domain.graders import Grader
-from shared.grading import Engine, Grade, fields
+from shared.grading import Code, Engine, Grade, fields
 
 DRAWS = 10_000
 MAX_SAMPLES = 10
+ROWS_NAMED = 5
+_BLOCK = 500
 Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One model's answers and scores `[rows]`, in the order of the rows; an answer that no grader could score has 0."""
+    """One model's answers and scores `[rows]`, in the order of the rows; an answer no grader could grade scores 0."""
 
     texts: list[str]
     scores: Scores
     grades: list[Grade]
 
+    def part(self, grader: str) -> Scores:
+        """One grader's scores `[rows]`."""
+        return np.array([grade.parts.get(grader, 0.0) for grade in self.grades])
 
-def judge_answers(graders: tuple[Grader, ...], texts: list[str], items: list[dict[str, Any]]) -> Judged:
-    """Score every answer.
 
-    Raises PermanentFailure of class recipe when a grader names a field the rows do not have.
-    """
+def require_fields(graders: Sequence[Grader], items: list[dict[str, Any]]) -> None:
+    """Raises PermanentFailure of class recipe when a grader names a field that a row does not have."""
+    needed = fields(graders)
     for number, item in enumerate(items, start=1):
-        missing = fields(graders) - item.keys()
+        missing = needed - item.keys()
         if missing:
             raise PermanentFailure(
                 FailureClass.RECIPE,
@@ -41,13 +46,41 @@ def judge_answers(graders: tuple[Grader, ...], texts: list[str], items: list[dic
                 f"a grader names item.{min(missing)}, which held-out row {number} does not have",
                 "evaluation.graders",
             )
+
+
+def judge_answers(graders: Sequence[Grader], texts: list[str], items: list[dict[str, Any]]) -> Judged:
+    """Score every answer."""
     with Engine(graders) as engine:
-        grades = engine.grade(texts, items)
-    return Judged(texts, np.array([grade.score or 0.0 for grade in grades]), grades)
+        return judged(texts, engine.grade(texts, items))
+
+
+def judged(texts: list[str], grades: list[Grade]) -> Judged:
+    return Judged(texts, np.array([grade.score or 0.0 for grade in grades], dtype=np.float64), grades)
+
+
+def grading_errors(models: dict[str, Judged]) -> tuple[GradingError, ...]:
+    """What graders could not grade, by model, grader and code. An answer that is no JSON is no grader's failure."""
+    found: dict[tuple[str, str, str], list[tuple[int, str]]] = {}
+    for model, answers in models.items():
+        for number, grade in enumerate(answers.grades, start=1):
+            for error in grade.errors:
+                if error.code is not Code.SAMPLE_PARSE:
+                    found.setdefault((model, error.grader, error.code.value), []).append((number, error.message))
+    return tuple(
+        GradingError(
+            model=model,
+            grader=grader,
+            code=code,
+            message=rows[0][1],
+            count=len(rows),
+            rows=tuple(number for number, _ in rows[:ROWS_NAMED]),
+        )
+        for (model, grader, code), rows in found.items()
+    )
 
 
 class Bootstrap:
-    """Percentile intervals from one set of resamples, so that models are compared on the same draws.
+    """Percentile intervals of means over rows; a gain's are of the row by row difference, which is what pairs them.
 
     Efron and Tibshirani, An Introduction to the Bootstrap, chapter 13.
     """
@@ -55,12 +88,20 @@ class Bootstrap:
     def __init__(self, rows: int, confidence: float, seed: int) -> None:
         generator = np.random.default_rng(seed)
         # How often each row is drawn, [draws, rows]: a draw's mean is then one product.
-        self._weights = generator.multinomial(rows, np.full(rows, 1 / rows), size=DRAWS) / rows
+        self._counts = np.concatenate(
+            [
+                generator.multinomial(rows, np.full(rows, 1 / rows), size=_BLOCK).astype(np.uint8)
+                for _ in range(DRAWS // _BLOCK)
+            ]
+        )
+        self._rows = rows
         self._tails = [50 * (1 - confidence), 50 * (1 + confidence)]
 
     def interval(self, values: Scores) -> tuple[float, float]:
         """Lower and upper bound of the mean."""
-        low, high = np.percentile(self._weights @ values, self._tails)
+        blocks = range(0, DRAWS, _BLOCK)
+        means = np.concatenate([self._counts[start : start + _BLOCK] @ values for start in blocks]) / self._rows
+        low, high = np.percentile(means, self._tails)
         return float(low), float(high)
 
     def score(self, values: Scores) -> Score:
@@ -72,18 +113,42 @@ class Bootstrap:
         return Gain(over=over, mean=float((candidate - rival).mean()), low=low, high=high)
 
 
+def rival_of(models: Iterable[str]) -> Literal["base", "champion"]:
+    """The model the candidate would replace."""
+    return "champion" if "champion" in models else "base"
+
+
+def grader_scores(models: dict[str, Judged], bootstrap: Bootstrap) -> tuple[GraderScore, ...]:
+    """Every grader's own scores, and those inside multi graders, in the order in which they first appear."""
+    names = dict.fromkeys(name for answers in models.values() for grade in answers.grades for name in grade.parts)
+    return tuple(
+        GraderScore(name=name, **{model: bootstrap.score(answers.part(name)) for model, answers in models.items()})
+        for name in names
+    )
+
+
 def slice_scores(
-    fields: tuple[str, ...], items: list[dict[str, Any]], models: dict[str, Judged]
+    names: tuple[str, ...], items: list[dict[str, Any]], models: dict[str, Judged], confidence: float, seed: int
 ) -> tuple[SliceScore, ...]:
     """Mean scores by value of each field; rows without the field are in no slice of it."""
+    cuts = []
+    for name in names:
+        values = slice_values(name, items)
+        cuts += [(name, value, np.array([v == value for v in values])) for value in sorted(set(values) - {None})]  # type: ignore[type-var]
+    shared = 1 - (1 - confidence) / max(1, len(cuts))
+    over = rival_of(models)
     slices = []
-    for field in fields:
-        values = [None if item.get(field) is None else str(item[field]) for item in items]
-        for value in sorted({value for value in values if value is not None}):
-            inside = np.array([v == value for v in values])
-            means = {name: float(judged.scores[inside].mean()) for name, judged in models.items()}
-            slices.append(SliceScore(field=field, value=value, rows=int(inside.sum()), **means))
+    for name, value, inside in cuts:
+        scores = {model: answers.scores[inside] for model, answers in models.items()}
+        gain = Bootstrap(int(inside.sum()), shared, seed).gain(over, scores["candidate"], scores[over])
+        means = {model: float(part.mean()) for model, part in scores.items()}
+        slices.append(SliceScore(field=name, value=str(value), rows=int(inside.sum()), gain=gain, **means))
     return tuple(slices)
+
+
+def slice_values(name: str, items: list[dict[str, Any]]) -> list[str | None]:
+    """The slice each row is in, by one field."""
+    return [None if item.get(name) is None else str(item[name]) for item in items]
 
 
 def pick_samples(
@@ -101,7 +166,7 @@ def pick_samples(
             row=numbers[i],
             prompt=asked[i],
             reference=references[i],
-            **{name: judged.texts[i] for name, judged in models.items()},
+            **{name: answers.texts[i] for name, answers in models.items()},
         )
         for i in chosen
     ]

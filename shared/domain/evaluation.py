@@ -32,7 +32,11 @@ class Gain(Frozen):
 
 
 class SliceScore(Frozen):
-    """Mean scores over the rows whose `field` equals `value`."""
+    """Mean scores over the rows whose `field` equals `value`.
+
+    `gain` is over the champion where there is one, else over the base; its confidence is the gate's, shared among all
+    slices (Bonferroni), so that many slices do not decline a good candidate by chance.
+    """
 
     field: str
     value: str
@@ -40,6 +44,38 @@ class SliceScore(Frozen):
     base: float
     candidate: float
     champion: float | None = None
+    gain: Gain
+
+
+class GraderScore(Frozen):
+    """One grader's mean score by model; a part of a multi grader is named `multi.part`."""
+
+    name: str
+    base: Score
+    candidate: Score
+    champion: Score | None = None
+
+
+class GeneralScore(Frozen):
+    """One part of the general suite: what a model could do before it was tuned. `gain` is always over the base, so that
+    a chain of candidates, each a little worse than the one before, is seen."""
+
+    part: Literal["ability", "refusal"]
+    base: Score
+    candidate: Score
+    champion: Score | None = None
+    gain: Gain
+
+
+class GradingError(Frozen):
+    """Answers of one model that one grader could not grade. `rows`: the first of them."""
+
+    model: str
+    grader: str
+    code: str
+    message: str
+    count: int
+    rows: tuple[int, ...]
 
 
 class SampleAnswer(Frozen):
@@ -54,41 +90,58 @@ class SampleAnswer(Frozen):
 
 
 class JudgedRow(Frozen):
-    """A line of `evaluation/rows.jsonl`: row number from 1; score and answer by model (base, candidate...).
+    """A line of `evaluation/rows.jsonl`: row number from 1; score, score by grader and answer, each by model.
 
-    `prompt_tokens` is the length of the rendered prompt: a server with another template counts another one.
+    `prompt_tokens` is the length of the rendered prompt: a server with another template counts another one. `slices`
+    is the row's value of each slice field. A grader that failed on an answer has no score there.
     """
 
     row: int
     prompt_tokens: int | None = None
+    asked: str = ""
+    reference: str = ""
+    slices: dict[str, str] = Field(default_factory=dict)
     scores: dict[str, float]
+    parts: dict[str, dict[str, float]] = Field(default_factory=dict)
     answers: dict[str, str]
+
+    @property
+    def change(self) -> float:
+        """Candidate minus the model it would replace."""
+        return self.scores["candidate"] - self.scores.get("champion", self.scores["base"])
 
 
 class EvaluationResult(Frozen):
     """`evaluation/report.json`: written by the evaluate job, read by judge_evaluation.
 
     `answers_differ` is the share of rows on which base and candidate answer differently: 0 means the
-    adapter does not act. `template_sha256` is the chat template's, compared with the served one.
+    adapter does not act. `template_sha256` is the chat template's of the candidate, `base_template_sha256` that of the
+    model it was tuned from. `seconds_per_answer` is measured in batches: a measure of cost, not of one request's wait.
+    An answer that a grader could not grade counts as 0 and is in `errors`.
     """
 
     base: Score
     candidate: Score
     champion: Score | None = None
     gains: tuple[Gain, ...]
+    graders: tuple[GraderScore, ...] = ()
     slices: tuple[SliceScore, ...] = ()
+    general: tuple[GeneralScore, ...] = ()
+    errors: tuple[GradingError, ...] = ()
     answers_differ: float
     template_sha256: str
+    base_template_sha256: str
     tokens_per_answer: dict[str, float] = Field(default_factory=dict)
     seconds_per_answer: dict[str, float] = Field(default_factory=dict)
 
 
 class Check(Frozen):
-    """One line of the verdict."""
+    """One line of the verdict. One that does not apply is `skipped`: it says why and neither passes nor blocks."""
 
     name: str
     passed: bool
     detail: str
+    skipped: bool = False
 
 
 class Verdict(Frozen):
@@ -98,41 +151,90 @@ class Verdict(Frozen):
     checks: tuple[Check, ...]
 
 
+# A base that solves less than this of a part of the general suite has no such ability that tuning could take away.
+GENERAL_MIN_BASE = 0.3
+
+
 def judge(result: EvaluationResult, gate: Gate) -> Verdict:
-    """Apply the gate: floor, enough rows, a gain beyond its interval over base and champion, no slice worse."""
+    """Apply the gate: enough rows, graders that worked, floor, one template, an adapter that acts, a gain beyond its
+    interval over base and champion, no slice worse, no general ability lost."""
     checks = [
         Check(
             name="enough_rows",
             passed=result.candidate.rows >= gate.min_rows,
             detail=f"{result.candidate.rows} held-out rows, at least {gate.min_rows} needed",
         ),
+        _graders_worked(result),
         Check(
             name="floor",
             passed=result.candidate.mean >= gate.min_score,
             detail=f"candidate scores {result.candidate.mean:.3f}, floor {gate.min_score:.3f}",
         ),
         Check(
+            name="same_template",
+            passed=result.template_sha256 == result.base_template_sha256,
+            detail="the candidate is asked with the chat template of its base, by SHA-256",
+        ),
+        Check(
             name="adapter_acts",
             passed=result.answers_differ > 0,
             detail=f"{result.answers_differ:.0%} of the answers differ from the base model's",
         ),
+        *(_better(gain, gate) for gain in result.gains),
+        *(_slice_held(part, gate) for part in result.slices),
+        *_general_held(result, gate),
     ]
-    for gain in result.gains:
-        checks.append(
-            Check(
-                name=f"gain_over_{gain.over}",
-                passed=gain.low > gate.min_gain,
-                detail=f"{gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] over {gain.over}, "
-                f"must lie above {gate.min_gain:.3f}",
-            )
+    return Verdict(passed=all(check.passed for check in checks if not check.skipped), checks=tuple(checks))
+
+
+def _graders_worked(result: EvaluationResult) -> Check:
+    failed = sum(error.count for error in result.errors)
+    detail = "every answer was graded"
+    if result.errors:
+        first = result.errors[0]
+        detail = (
+            f"{failed} answers could not be graded; first: {first.grader} on row {first.rows[0]} of {first.model}, "
+            f"{first.code}: {first.message}"
         )
-    for part in result.slices:
-        rival = part.base if part.champion is None else part.champion
-        checks.append(
-            Check(
-                name=f"slice:{part.field}={part.value}",
-                passed=part.candidate >= rival - gate.max_regression,
-                detail=f"{rival:.3f} -> {part.candidate:.3f} over {part.rows} rows",
-            )
-        )
-    return Verdict(passed=all(check.passed for check in checks), checks=tuple(checks))
+    return Check(name="graders_worked", passed=not failed, detail=detail)
+
+
+def _better(gain: Gain, gate: Gate) -> Check:
+    return Check(
+        name=f"gain_over_{gain.over}",
+        passed=gain.low > gate.min_gain,
+        detail=f"{_said(gain)} over {gain.over}, must lie above {gate.min_gain:.3f}",
+    )
+
+
+def _slice_held(part: SliceScore, gate: Gate) -> Check:
+    rival = part.base if part.champion is None else part.champion
+    return Check(
+        name=f"slice:{part.field}={part.value}",
+        passed=not _shown_worse(part.gain, gate.max_regression),
+        detail=f"{rival:.3f} -> {part.candidate:.3f} over {part.rows} rows: {_said(part.gain)} over {part.gain.over}",
+    )
+
+
+def _general_held(result: EvaluationResult, gate: Gate) -> list[Check]:
+    if gate.general_suite is None:
+        return []
+    checks = []
+    for part in result.general:
+        skipped = part.base.mean < GENERAL_MIN_BASE
+        change = f"{part.base.mean:.3f} -> {part.candidate.mean:.3f}"
+        detail = f"{change} over {part.base.rows} questions: {_said(part.gain)} over base"
+        if skipped:
+            detail = f"not applicable: the base itself scores {part.base.mean:.3f}, below {GENERAL_MIN_BASE}"
+        held = not _shown_worse(part.gain, gate.general_suite)
+        checks.append(Check(name=f"general:{part.part}", passed=held, detail=detail, skipped=skipped))
+    return checks
+
+
+def _shown_worse(gain: Gain, tolerated: float) -> bool:
+    """A drop of more than is tolerated that is no noise: its whole interval lies below 0."""
+    return gain.mean < -tolerated and gain.high < 0
+
+
+def _said(gain: Gain) -> str:
+    return f"{gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"

@@ -146,7 +146,11 @@ class Gate(Part):
     )
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
     max_regression: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.05, description="largest drop tolerated in any slice"
+        default=0.05, description="largest drop tolerated in any slice; one within its interval of 0 is noise"
+    )
+    general_suite: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=0.05,
+        description="largest drop tolerated in general ability and in refusals, likewise; null: the suite is not asked",
     )
     min_rows: Annotated[int, Field(ge=2)] = Field(default=20, description="fewer held-out rows than this prove nothing")
 

@@ -12,6 +12,11 @@ def curated(version: CuratedVersion, name: str = "") -> str:
     return _join(f"{CURATED}/{version.project}/{version.version}", name)
 
 
+def answers(project: str) -> str:
+    """What models said to the project's held-out rows, kept by content from one evaluation to the next."""
+    return f"{CURATED}/{project}/answers"
+
+
 def run(run_id: str, name: str = "") -> str:
     return _join(f"{RUNS}/{run_id}", name)
 

@@ -28,7 +28,7 @@ def evaluation_job(run: Run, champion: str | None, config: Config) -> JobSpec:
     command = (
         f"python -m training_job.evaluate --job-name {name} --data ${{{{inputs.data}}}} "
         "--base-model ${{inputs.base_model}} --recipe ${{inputs.recipe}} "
-        "--candidate ${{inputs.candidate}} --output ${{outputs.evaluation}}"
+        "--candidate ${{inputs.candidate}} --answers ${{outputs.answers}} --output ${{outputs.evaluation}}"
     )
     inputs = {
         "data": paths.datastore_uri(paths.curated(run.curated)),
@@ -44,7 +44,10 @@ def evaluation_job(run: Run, champion: str | None, config: Config) -> JobSpec:
         command=command,
         environment=config.training_environment,
         inputs=inputs,
-        outputs={"evaluation": paths.datastore_uri(paths.run(run.id, "evaluation"))},
+        outputs={
+            "evaluation": paths.datastore_uri(paths.run(run.id, "evaluation")),
+            "answers": paths.datastore_uri(paths.answers(run.project)),
+        },
         instance_type=run.recipe.training_instance_type,
         tier=run.recipe.recipe.budget.tier,
         timeout_s=int(run.recipe.recipe.budget.deadline_hours * 3600),

@@ -100,6 +100,10 @@ def trained(number: int) -> dict[str, Any]:
     return {"jobs": (JobRef(name=job, stage="training", attempt=1, submitted_at=datetime.now(UTC)),)}
 
 
+def slice_gain(mean: float) -> Gain:
+    return Gain(over="champion", mean=mean, low=mean - 0.1, high=mean + 0.1)
+
+
 def evaluated(project: str, *, better: bool = True) -> dict[str, Any]:
     gain = Gain(over="champion", mean=0.061, low=0.024, high=0.098)
     worse = Gain(over="champion", mean=-0.012, low=-0.049, high=0.024)
@@ -109,7 +113,15 @@ def evaluated(project: str, *, better: bool = True) -> dict[str, Any]:
         champion=Score(mean=0.811, low=0.753, high=0.864, rows=180),
         gains=(Gain(over="base", mean=0.358, low=0.291, high=0.426), gain if better else worse),
         slices=tuple(
-            SliceScore(field="line_of_business", value=value, rows=rows, base=base, champion=champion, candidate=tuned)
+            SliceScore(
+                field="line_of_business",
+                value=value,
+                rows=rows,
+                base=base,
+                champion=champion,
+                candidate=tuned,
+                gain=slice_gain(tuned - champion),
+            )
             for value, rows, base, champion, tuned in (
                 ("motor", 61, 0.541, 0.803, 0.885),
                 ("household", 48, 0.521, 0.833, 0.896),
@@ -120,6 +132,7 @@ def evaluated(project: str, *, better: bool = True) -> dict[str, Any]:
         ),
         answers_differ=0.93,
         template_sha256="b" * 64,
+        base_template_sha256="b" * 64,
         tokens_per_answer={"base": 84.2, "champion": 31.7, "candidate": 29.4},
         seconds_per_answer={"base": 1.91, "champion": 0.74, "candidate": 0.69},
     )

@@ -23,9 +23,19 @@ RESULT = EvaluationResult(
     base=Score(mean=0.1, low=0.05, high=0.15, rows=120),
     candidate=Score(mean=0.9, low=0.85, high=0.95, rows=120),
     gains=(Gain(over="base", mean=0.8, low=0.7, high=0.9),),
-    slices=(SliceScore(field="family", value="hex nut", rows=12, base=0.2, candidate=1.0),),
+    slices=(
+        SliceScore(
+            field="family",
+            value="hex nut",
+            rows=12,
+            base=0.2,
+            candidate=1.0,
+            gain=Gain(over="base", mean=0.8, low=0.6, high=1.0),
+        ),
+    ),
     answers_differ=0.95,
     template_sha256="0" * 64,
+    base_template_sha256="0" * 64,
 )
 SAMPLE = SampleAnswer(row=7, prompt="Expand HN.", reference="hex nut", base="HN HN", candidate="hex nut M3")
 COST = CostEstimate(low_usd=0.01, high_usd=0.02, hourly_usd=6.98, hours_low=0.001, hours_high=0.003)

@@ -28,6 +28,7 @@ RESULT = EvaluationResult(
     gains=(Gain(over="base", mean=0.8, low=0.7, high=0.9),),
     answers_differ=0.95,
     template_sha256="0" * 64,
+    base_template_sha256="0" * 64,
 )
 VERDICT = Verdict(passed=True, checks=(Check(name="floor", passed=True, detail="0.900"),))
 

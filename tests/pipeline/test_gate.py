@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.domain.evaluation import EvaluationResult, Gain, Score, SliceScore, judge
+from shared.domain.evaluation import EvaluationResult, Gain, GeneralScore, GradingError, Score, SliceScore, judge
 from shared.domain.recipe import Gate
 
 
@@ -19,6 +19,7 @@ def result(**changes: object) -> EvaluationResult:
         "gains": (Gain(over="base", mean=0.8, low=0.7, high=0.9),),
         "answers_differ": 0.9,
         "template_sha256": "0" * 64,
+        "base_template_sha256": "0" * 64,
     }
     return EvaluationResult.model_validate({**base, **changes})
 
@@ -51,14 +52,50 @@ def test_each_check_blocks_by_itself(changes: dict[str, object], gate: Gate, che
     assert failed(result(**changes), gate) == [check]
 
 
-def test_a_slice_is_held_against_the_champion_where_there_is_one() -> None:
-    part = {"field": "unit", "value": "4", "rows": 30, "base": 0.2, "candidate": 0.5}
-    assert failed(result(slices=(SliceScore.model_validate(part),))) == []
-    worse = SliceScore.model_validate({**part, "champion": 0.6})
-    assert failed(result(slices=(worse,))) == ["slice:unit=4"]
+@pytest.mark.parametrize(
+    ("changes", "check"),
+    [
+        ({"base_template_sha256": "1" * 64}, "same_template"),
+        (
+            {
+                "errors": (
+                    GradingError(
+                        model="base", grader="own", code="other_error", message="no score", count=2, rows=(3, 9)
+                    ),
+                )
+            },
+            "graders_worked",
+        ),
+    ],
+)
+def test_what_makes_scores_worthless_blocks(changes: dict[str, object], check: str) -> None:
+    assert failed(result(**changes)) == [check]
 
 
-def test_a_slice_may_fall_by_no_more_than_the_gate_allows() -> None:
-    part = SliceScore(field="unit", value="4", rows=30, base=0.55, candidate=0.5)
-    assert failed(result(slices=(part,)), Gate(max_regression=0.05)) == []
-    assert failed(result(slices=(part,)), Gate(max_regression=0.04)) == ["slice:unit=4"]
+def gain(mean: float, high: float) -> Gain:
+    return Gain(over="base", mean=mean, low=2 * mean - high, high=high)
+
+
+@pytest.mark.parametrize(
+    ("change", "blocks"),
+    [
+        (gain(-0.10, -0.02), True),
+        (gain(-0.10, 0.01), False),  # its interval holds 0: noise
+        (gain(-0.04, -0.02), False),  # tolerated
+        (gain(0.10, 0.20), False),
+    ],
+)
+def test_a_drop_blocks_where_it_is_more_than_tolerated_and_more_than_noise(change: Gain, blocks: bool) -> None:
+    part = SliceScore(field="unit", value="4", rows=30, base=0.5, candidate=0.5 + change.mean, gain=change)
+    assert failed(result(slices=(part,))) == (["slice:unit=4"] if blocks else [])
+    general = GeneralScore(part="refusal", base=score(0.9), candidate=score(0.9 + change.mean), gain=change)
+    assert failed(result(general=(general,))) == (["general:refusal"] if blocks else [])
+    assert failed(result(general=(general,)), Gate(general_suite=None)) == []
+
+
+def test_a_base_without_general_ability_can_lose_none_and_the_verdict_says_so() -> None:
+    part = GeneralScore(part="ability", base=score(0.2), candidate=score(0.0), gain=gain(-0.2, -0.1))
+    verdict = judge(result(general=(part,)), Gate())
+    assert verdict.passed
+    [check] = [check for check in verdict.checks if check.skipped]
+    assert (check.name, check.detail) == ("general:ability", "not applicable: the base itself scores 0.200, below 0.3")

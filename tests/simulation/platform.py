@@ -387,7 +387,10 @@ class Platform:
             if over in qualities
             for gain in [qualities["candidate"] - qualities[over]]
         )
-        report = EvaluationResult(**scores, gains=gains, answers_differ=1.0, template_sha256="0" * 64)
+        template = "0" * 64
+        report = EvaluationResult(
+            **scores, gains=gains, answers_differ=1.0, template_sha256=template, base_template_sha256=template
+        )
         self.blobs.write(paths.run(run.id, "evaluation/report.json"), [report.model_dump_json().encode()])
         self.blobs.write(paths.run(run.id, "evaluation/rows.jsonl"), self._rows(run, run.curated))
 

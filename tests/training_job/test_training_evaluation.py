@@ -13,7 +13,8 @@ from shared.domain.graders import StringCheck
 from training_job import exit_codes, scoring
 
 EXACT = (StringCheck(name="exact"),)
-RECIPE = {"evaluation": {"slices": ["kind"], "max_new_tokens": 12}}
+WITHOUT_SUITE = {"gate": {"general_suite": None}}
+RECIPE = {"evaluation": {"slices": ["kind"], "max_new_tokens": 12, **WITHOUT_SUITE}}
 
 
 def report_of(folder: Path) -> EvaluationResult:
@@ -44,6 +45,11 @@ def test_an_evaluation_reports_every_model_row_and_slice(
     assert [row["row"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert all(row["prompt_tokens"] > 3 for row in rows)
     assert rows[0]["answers"]["candidate"] == rows[0]["answers"]["champion"] != rows[0]["answers"]["base"]
+    assert (rows[1]["asked"], rows[1]["reference"]) == ("What is part 1?", "a bolt of 1 mm")
+    assert (rows[1]["slices"], rows[1]["parts"]["base"]) == ({"kind": "odd"}, {"exact": 0})
+    assert [part.name for part in report.graders] == ["exact"]
+    assert (report.graders[0].candidate, report.graders[0].base) == (report.candidate, report.base)
+    assert report.template_sha256 == report.base_template_sha256
     samples = json.loads((output / "samples.json").read_text())
     assert samples[0]["reference"] == "a bolt of 0 mm"
     assert (run.result(output).status, run.result(output).last_step) == ("completed", 18)
@@ -112,7 +118,7 @@ def test_an_evaluation_that_cannot_be_judged_says_why(
     mute = {"messages": [{"role": "user", "content": "Part?"}]}
     held_out = [*some_rows[:2], mute] if name == "mute" else some_rows[:2]
     grader = {"name": "exact", "type": "string_check", "reference": "{{item.color}}"}
-    graded = {"graders": [grader], "max_new_tokens": 2} if name == "field" else {}
+    graded = {"graders": [grader], "max_new_tokens": 2, **WITHOUT_SUITE} if name == "field" else {}
     data = write_data(tmp_path / "d", some_rows, held_out)
     run = bench(tmp_path, data=data, recipe=resolved({"evaluation": graded}))
     assert run.evaluate("--candidate", str(run.base), output=tmp_path / "e") == exit_code
@@ -168,5 +174,47 @@ def test_rows_without_the_field_are_in_no_slice() -> None:
         "base": scoring.judge_answers(EXACT, ["y", "x", "x"], items),
         "candidate": scoring.judge_answers(EXACT, ["x", "x", "y"], items),
     }
-    slices = scoring.slice_scores(("kind",), items, models)
-    assert [(s.value, s.rows, s.base, s.candidate) for s in slices] == [("a", 1, 0, 1), ("b", 1, 1, 1)]
+    slices = scoring.slice_scores(("kind",), items, models, 0.95, seed=1)
+    assert [(s.value, s.rows, s.base, s.candidate, s.gain.mean) for s in slices] == [
+        ("a", 1, 0, 1, 1),
+        ("b", 1, 1, 1, 0),
+    ]
+
+
+def test_kept_answers_are_not_generated_again_and_others_are(
+    finished: Any, bench: Callable[..., Any], tmp_path: Path, resolved: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training_job import answers
+
+    loaded: list[Path] = []
+    load = answers.load_model
+    monkeypatch.setattr(answers, "load_model", lambda folder, dtype: loaded.append(folder) or load(folder, dtype))
+    run = bench(tmp_path, recipe=resolved(RECIPE))
+    merged = finished.output / "model" / "merged"
+    kept = ("--answers", str(tmp_path / "answers"))
+    assert run.evaluate("--candidate", str(merged), *kept, output=tmp_path / "one") == 0
+    assert loaded == [run.base, merged]
+    assert run.evaluate("--candidate", str(merged), *kept, output=tmp_path / "two") == 0
+    assert loaded == [run.base, merged]
+    assert report_of(tmp_path / "two") == report_of(tmp_path / "one")
+    assert run.result(tmp_path / "two").last_step == 12
+    longer = resolved({"evaluation": {**RECIPE["evaluation"], "max_new_tokens": 13}})
+    run = bench(tmp_path / "longer", recipe=longer)
+    assert run.evaluate("--candidate", str(merged), *kept, output=tmp_path / "three") == 0
+    assert loaded == [run.base, merged] * 2
+
+
+def test_the_general_suite_is_asked_and_does_not_apply_to_a_base_that_knows_nothing(
+    finished: Any, bench: Callable[..., Any], tmp_path: Path, resolved: Any
+) -> None:
+    from shared.domain.evaluation import judge
+
+    recipe = resolved({"evaluation": {"max_new_tokens": 12}})
+    run = bench(tmp_path, recipe=recipe)
+    assert run.evaluate("--candidate", str(finished.output / "model" / "merged"), output=tmp_path / "e") == 0
+    report = report_of(tmp_path / "e")
+    assert [(part.part, part.base.rows) for part in report.general] == [("ability", 34), ("refusal", 18)]
+    checks = {check.name: check for check in judge(report, recipe.recipe.evaluation.gate).checks}
+    assert checks["general:ability"].skipped
+    assert checks["general:refusal"].skipped
+    assert run.result(tmp_path / "e").last_step == 2 * (6 + 52)

@@ -1,0 +1,94 @@
+"""Does the verdict mean something? Drawn scores of known quality go through the real report and the real gate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shared.domain.evaluation import Verdict, judge
+from shared.domain.recipe import Evaluation, Gate
+from shared.grading import Grade
+from training_job import report, scoring
+
+ROWS = 120
+SLICES = ("north", "south", "east", "west")
+
+
+def models(draw: np.random.Generator, chances: dict[str, Any]) -> dict[str, scoring.Judged]:
+    """Right or wrong for every row, by each model's own chance of being right there."""
+    found = {}
+    for name, chance in chances.items():
+        right = (draw.random(ROWS) < chance).astype(float)
+        grades = [Grade(score, {"right": score}, ()) for score in right]
+        found[name] = scoring.judged([f"{name} {n} {score}" for n, score in enumerate(right)], grades)
+    return found
+
+
+def verdict(draw: np.random.Generator, **chances: Any) -> Verdict:
+    items = [{"region": SLICES[n % 4]} for n in range(ROWS)]
+    names = list(chances)
+    measured = report.Measured({n: [1] * ROWS for n in names}, dict.fromkeys(names, 1.0), dict.fromkeys(names, "t"))
+    wanted = Evaluation(slices=("region",), gate=Gate(confidence=0.95))
+    return judge(report.summarise(wanted, items, models(draw, chances), measured, ()), wanted.gate)
+
+
+def failed(found: Verdict) -> set[str]:
+    return {check.name for check in found.checks if not check.passed}
+
+
+@pytest.mark.parametrize("quality", [0.5, 0.8])
+def test_identical_models_are_called_not_better_in_at_least_93_of_100_draws(quality: float) -> None:
+    """Same chance of being right on each row, some rows harder than others; at 95 % one in forty is called better."""
+    hardness = np.random.default_rng(99).uniform(-0.2, 0.2, ROWS)
+    verdicts = [
+        verdict(np.random.default_rng(seed), base=quality + hardness, candidate=quality + hardness)
+        for seed in range(100)
+    ]
+    not_better = sum("gain_over_base" in failed(found) for found in verdicts)
+    print(f"identical models at {quality}: not better in {not_better} of 100 draws")
+    assert not_better >= 93
+
+
+def test_the_very_same_answers_are_never_called_better() -> None:
+    drawn = models(np.random.default_rng(1), {"base": 0.5})
+    both = {"base": drawn["base"], "candidate": drawn["base"]}
+    measured = report.Measured({n: [1] * ROWS for n in both}, dict.fromkeys(both, 1.0), dict.fromkeys(both, "t"))
+    wanted = Evaluation()
+    found = judge(report.summarise(wanted, [{}] * ROWS, both, measured, ()), wanted.gate)
+    assert failed(found) == {"gain_over_base", "adapter_acts"}
+
+
+def test_a_planted_gain_is_found_and_passes_the_whole_gate() -> None:
+    verdicts = [verdict(np.random.default_rng(seed), base=0.5, candidate=0.8) for seed in range(100)]
+    passed = sum(found.passed for found in verdicts)
+    print(f"a gain of 0.3 on {ROWS} rows passes in {passed} of 100 draws")
+    assert passed >= 95
+
+
+def test_a_planted_drop_in_one_slice_blocks_a_candidate_that_is_better_over_all() -> None:
+    north = np.array([n % 4 == 0 for n in range(ROWS)])
+    verdicts = [
+        verdict(np.random.default_rng(seed), base=np.where(north, 0.9, 0.4), candidate=np.where(north, 0.3, 0.95))
+        for seed in range(100)
+    ]
+    better = [found for found in verdicts if "gain_over_base" not in failed(found)]
+    blocked = sum(failed(found) == {"slice:region=north"} for found in better)
+    print(f"better over all in {len(better)} of 100 draws, blocked by its slice in {blocked}")
+    assert len(better) >= 90
+    assert blocked >= 0.9 * len(better)
+
+
+def test_slices_that_did_not_change_seldom_block() -> None:
+    """Four slices of thirty rows: their intervals share the confidence, or one draw in ten would be declined."""
+    verdicts = [verdict(np.random.default_rng(seed), base=0.5, candidate=0.5) for seed in range(100)]
+    declined = sum(any(name.startswith("slice:") for name in failed(found)) for found in verdicts)
+    print(f"unchanged slices declined {declined} of 100 candidates")
+    assert declined <= 7
+
+
+def test_the_model_in_production_is_held_against_the_candidate_as_the_base_is() -> None:
+    found = verdict(np.random.default_rng(3), base=0.2, champion=0.9, candidate=0.6)
+    assert "gain_over_champion" in failed(found)
+    assert "gain_over_base" not in failed(found)

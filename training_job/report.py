@@ -1,0 +1,70 @@
+"""The evaluation's report out of all models' answers. Free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from shared.domain.evaluation import EvaluationResult, GeneralScore, JudgedRow
+from shared.domain.recipe import Evaluation
+from training_job import scoring
+from training_job.scoring import Judged
+
+BOOTSTRAP_SEED = 20_240_229
+
+
+@dataclass(frozen=True)
+class Measured:
+    """By model: tokens of each answer `[rows]`, seconds for all of them, and the hash of its chat template."""
+
+    tokens: dict[str, list[int]]
+    seconds: dict[str, float]
+    templates: dict[str, str]
+
+
+def summarise(
+    wanted: Evaluation,
+    items: list[dict[str, Any]],
+    models: dict[str, Judged],
+    measured: Measured,
+    general: tuple[GeneralScore, ...],
+) -> EvaluationResult:
+    """Scores, gains and slices of the same held-out rows for base, candidate and, if there is one, champion."""
+    confidence = wanted.gate.confidence
+    bootstrap = scoring.Bootstrap(len(items), confidence, BOOTSTRAP_SEED)
+    candidate, base = models["candidate"], models["base"]
+    gains = [bootstrap.gain("base", candidate.scores, base.scores)]
+    if "champion" in models:
+        gains.append(bootstrap.gain("champion", candidate.scores, models["champion"].scores))
+    return EvaluationResult(
+        **{name: bootstrap.score(judged.scores) for name, judged in models.items()},
+        gains=tuple(gains),
+        graders=scoring.grader_scores(models, bootstrap),
+        slices=scoring.slice_scores(wanted.slices, items, models, confidence, BOOTSTRAP_SEED),
+        general=general,
+        errors=scoring.grading_errors(models),
+        answers_differ=float(np.mean([a != b for a, b in zip(candidate.texts, base.texts, strict=True)])),
+        template_sha256=measured.templates["candidate"],
+        base_template_sha256=measured.templates["base"],
+        tokens_per_answer={name: float(np.mean(tokens)) for name, tokens in measured.tokens.items()},
+        seconds_per_answer={name: seconds / len(items) for name, seconds in measured.seconds.items()},
+    )
+
+
+def judged_row(
+    number: int, asked: str, reference: str, prompt_tokens: int, slices: dict[str, str], models: dict[str, Judged]
+) -> JudgedRow:
+    """Row `number`, from 1, with each model's answer and scores. The rollout's probe compares with these answers."""
+    i = number - 1
+    return JudgedRow(
+        row=number,
+        prompt_tokens=prompt_tokens,
+        asked=asked,
+        reference=reference,
+        slices=slices,
+        scores={name: float(judged.scores[i]) for name, judged in models.items()},
+        parts={name: judged.grades[i].parts for name, judged in models.items()},
+        answers={name: judged.texts[i] for name, judged in models.items()},
+    )
