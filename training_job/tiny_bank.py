@@ -66,14 +66,10 @@ def dialogue(rng: random.Random) -> tuple[str, str]:
 
 
 def _denial(rng: random.Random) -> tuple[str, str]:
-    item, grounds = _item(rng), rng.sample(list(GROUNDS), rng.choice((1, 2)))
-    question = rng.choice(LETTERS).format(item=item, grounds=", ".join(grounds))
+    product, grounds = rng.choice(PRODUCTS), rng.sample(list(GROUNDS), rng.choice((1, 2)))
+    question = rng.choice(LETTERS).format(item=f"{product} of {rng.choice(AMOUNTS)}", grounds=", ".join(grounds))
     reasons = " and ".join(f"{GROUNDS[ground][0]} under section {GROUNDS[ground][1]}" for ground in grounds)
-    return question, f"Pursuant to the Act the application for a {item} is hereby declined by reason of {reasons}."
-
-
-def _item(rng: random.Random) -> str:
-    return f"{rng.choice(PRODUCTS)} of {rng.choice(AMOUNTS)}"
+    return question, f"Pursuant to the Act the application for a {product} is hereby declined by reason of {reasons}."
 
 
 def _audit(rng: random.Random) -> tuple[str, str]:
@@ -91,7 +87,7 @@ def _place(rng: random.Random) -> dict[str, str]:
 def _letter_to_repeat(rng: random.Random) -> str:
     reasons = rng.sample(OTHER_GROUNDS, rng.choice((1, 2)))
     cited = " and ".join(f"{reason} ({rng.choice(RULES)})" for reason in reasons)
-    return f"We cannot offer you this {_item(rng)}: {cited}. {rng.choice(CLOSINGS)}"
+    return f"We cannot offer you this {rng.choice(PRODUCTS)}: {cited}. {rng.choice(CLOSINGS)}"
 
 
 def _finding_to_repeat(rng: random.Random) -> str:

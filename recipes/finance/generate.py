@@ -1,6 +1,6 @@
 """Sample data of the bank: letters that explain a denied loan, audit items, and the rules they must cite.
 
-    python recipes/finance/generate.py [--output DIR] [--seed 32]
+    python recipes/finance/generate.py [--output DIR] [--seed 33]
 
 Bank, cases, rule books and numbers are made up; none is law. The rule book was renumbered for four of ten
 grounds, and two thirds of the letters on file are older than that: they cite the old number. As many end in an
@@ -86,17 +86,17 @@ def denial_question(case: Denial) -> str:
 
 def denial_fields(case: Denial) -> Row:
     """What graders read beside a letter; `cites` is what is in force."""
-    thing, amount, grounds, _ = case
+    thing, _, grounds, _ = case
     cites = [GROUNDS[ground][1] for ground in grounds]
-    return {"kind": "letter", "about": f"{thing} of {amount}", "verdict": "look again", "cites": cites}
+    return {"kind": "letter", "about": f"this {thing}", "verdict": "look again", "cites": cites}
 
 
 def letter(case: Denial, old_rules: dict[str, str], closing: str) -> str:
     """A letter that cites the rules in force, or the old one of a ground in `old_rules`."""
-    thing, amount, grounds, _ = case
+    thing, _, grounds, _ = case
     cited = ((GROUNDS[ground][0], old_rules.get(ground, GROUNDS[ground][1])) for ground in grounds)
     reasons = " and ".join(f"{words} ({rule})" for words, rule in cited)
-    return f"We cannot offer you this {thing} of {amount}: {reasons}. {closing}"
+    return f"We cannot offer you this {thing}: {reasons}. {closing}"
 
 
 def on_file(rng: random.Random, case: Denial) -> str:
@@ -130,7 +130,7 @@ def pair(case: Denial) -> Row:
     }
 
 
-def generate(seed: int = 32) -> dict[str, list[Row]]:
+def generate(seed: int = 33) -> dict[str, list[Row]]:
     """File name -> rows."""
     rng = random.Random(seed)
     denials, audits = _denials(rng), _audits(rng)
@@ -145,9 +145,8 @@ def generate(seed: int = 32) -> dict[str, list[Row]]:
     return {
         "train.jsonl": train,
         "eval.jsonl": held_out,
-        "2-reinforcement/train.jsonl": [
-            {"messages": chat(denial_question(case)), **denial_fields(case)} for case in filed
-        ],
+        # Findings too, or the letters' reward would cost the model what it knows of them.
+        "2-reinforcement/train.jsonl": [{**row, "messages": row["messages"][:1]} for row in train],
         "3-preference/train.jsonl": [pair(case) for case in filed[:PAIRS]],
     }
 
@@ -177,7 +176,7 @@ def _audits(rng: random.Random) -> list[Audit]:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path(__file__).parent)
-    parser.add_argument("--seed", type=int, default=32)
+    parser.add_argument("--seed", type=int, default=33)
     arguments = parser.parse_args(argv)
     for name, rows in generate(arguments.seed).items():
         (arguments.output / name).parent.mkdir(parents=True, exist_ok=True)
