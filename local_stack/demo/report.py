@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -41,6 +43,12 @@ def demo_report(
     """
     *earlier, run = runs
     return {
+        "made": {
+            "at": run.updated_at.isoformat(timespec="seconds"),
+            "command": f"make demo RECIPE={run.project}",
+            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
+            "python": platform.python_version(),
+        },
         "passed": asked is not None and all(shortfall(each) is None for each in runs),
         **_told(run),
         "earlier": [_told(each) for each in earlier],
@@ -65,6 +73,8 @@ def _told(run: Run) -> dict[str, Any]:
         },
         "gain": gain.model_dump() if gain else None,
         "gains": [each.model_dump() for each in evaluation.gains] if evaluation else [],
+        "graders": [each.model_dump() for each in evaluation.graders] if evaluation else [],
+        "slices": [each.model_dump() for each in evaluation.slices] if evaluation else [],
         "cost": run.cost.model_dump() if run.cost else None,
         "error": run.error.model_dump(mode="json") if run.error else None,
     }

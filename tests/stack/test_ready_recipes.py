@@ -1,4 +1,4 @@
-"""Each ready recipe through the demo: dropped, tuned, judged, deployed, answering; a recipe of several drops gets better each time."""
+"""Each ready recipe through the demo: dropped, tuned, judged, deployed, answering; each further drop is better."""
 
 from __future__ import annotations
 
