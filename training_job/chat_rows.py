@@ -14,12 +14,11 @@ import orjson
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.rendering import Bundle, TemplateNotTrainable, Tokens, render_row, tokenise
-from shared.rendering.check import LengthPolicy, judge
+from shared.rendering.check import LengthPolicy, Readings, judge, readings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from shared.rendering import Rendered
 
 IGNORED = -100
 Row = dict[str, Any]
@@ -57,7 +56,7 @@ def bundle_of(tokenizer: PreTrainedTokenizerBase) -> Bundle:
 
 
 def read_rows(path: Path, probe: Callable[[Row], object] = lambda row: row["messages"][0]["role"]) -> list[Row]:
-    """Canonical rows of a curated file, in order; row n is line n. `probe` fails on a row of another kind."""
+    """Canonical rows of a curated file, in order; row n is line n. `probe` raises for a row of another method."""
     rows, broken = [], []
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
@@ -81,7 +80,7 @@ def encode_file(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedRows
     """
     found: Codes = {}
     rows: list[Encoded] = []
-    texts = render_all(path, bundle, enumerate(read_rows(path), start=1))
+    texts = [text for (text,) in read_all(path, bundle, read_rows(path, _is_answered))]
     for number, tokens in enumerate(tokenise(bundle, texts), start=1):
         judged = judge(tokens, policy)
         for code in judged.codes:
@@ -90,6 +89,10 @@ def encode_file(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedRows
             rows.append(encoded(tokens, number, judged.kept))
     dropped, truncated = settle(found, len(rows), policy, path)
     return EncodedRows(rows, dropped, truncated)
+
+
+def _is_answered(row: Row) -> object:
+    return "text" in row or row["messages"][0]["role"]
 
 
 def settle(found: Codes, rows: int, policy: LengthPolicy, path: Path) -> tuple[list[int], list[int]]:
@@ -104,19 +107,19 @@ def settle(found: Codes, rows: int, policy: LengthPolicy, path: Path) -> tuple[l
     return sorted(dropped), sorted(set(found.get("row_truncated", [])) - dropped)
 
 
-def render_all(path: Path, bundle: Bundle, rows: Iterable[tuple[int, Row]]) -> list[Rendered]:
-    """Texts of numbered chat rows; see `encode_file` for what is raised."""
-    rendered, broken = [], []
-    for number, row in rows:
+def read_all(path: Path, bundle: Bundle, rows: Iterable[Row]) -> list[Readings]:
+    """What is read of each canonical row of a file; see `encode_file` for what is raised."""
+    read, broken = [], []
+    for number, row in enumerate(rows, start=1):
         try:
-            rendered.append(render_row(bundle, row))
+            read.append(readings(bundle, row))
         except TemplateNotTrainable as error:
             raise PermanentFailure(FailureClass.RECIPE, "template_not_trainable", str(error)) from error
         except Exception:  # a template may raise anything, and may quote the row while doing so
             broken.append(number)
     if broken:
         raise data_failure("row_not_renderable", "refused by the chat template", broken, path)
-    return rendered
+    return read
 
 
 def encode_row(bundle: Bundle, row: Row, number: int = 1) -> Encoded:

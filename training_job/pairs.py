@@ -7,9 +7,8 @@ from pathlib import Path
 
 from shared.rendering import Bundle, tokenise
 from shared.rendering.check import LengthPolicy, judge
-from training_job.chat_rows import Codes, Encoded, Row, encoded, read_rows, render_all, settle
-
-SIDES = ("preferred_output", "non_preferred_output")
+from shared.rendering.rows import SIDES
+from training_job.chat_rows import Codes, Encoded, Row, encoded, read_all, read_rows, settle
 
 
 @dataclass(frozen=True)
@@ -29,20 +28,13 @@ class EncodedPairs:
     truncated: list[int]
 
 
-def dialogue(row: Row, side: str) -> Row:
-    """A pair's prompt and one of its answers as a chat row; loss falls on that answer alone."""
-    asked = [{**m, "weight": 0} if m["role"] == "assistant" else m for m in row["input"]["messages"]]
-    return {"messages": [*asked, *row[side]], "tools": row["input"].get("tools")}
-
-
 def encode_pairs(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedPairs:
     """Encode every pair of a curated file; what befalls one answer for its length befalls the pair.
 
     Raises PermanentFailure as `chat_rows.encode_file` does; `bad_row` where a line is no preference row.
     """
-    rows = read_rows(path, lambda row: (row["input"]["messages"][0]["role"], *(row[side][0]["role"] for side in SIDES)))
-    dialogues = ((number, dialogue(row, side)) for number, row in enumerate(rows, start=1) for side in SIDES)
-    tokens = list(tokenise(bundle, render_all(path, bundle, dialogues)))
+    texts = [text for pair in read_all(path, bundle, read_rows(path, _is_pair)) for text in pair]
+    tokens = list(tokenise(bundle, texts))
     found: Codes = {}
     pairs = []
     for number, sides in enumerate(zip(tokens[::2], tokens[1::2], strict=True), start=1):
@@ -53,3 +45,7 @@ def encode_pairs(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedPai
             pairs.append(Pair(*(encoded(side, number, v.kept) for side, v in zip(sides, judged, strict=True))))
     dropped, truncated = settle(found, len(pairs), policy, path)
     return EncodedPairs(pairs, dropped, truncated)
+
+
+def _is_pair(row: Row) -> object:
+    return row["input"]["messages"][0]["role"], [row[side][0]["role"] for side in SIDES]

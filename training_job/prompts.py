@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.domain.errors import FailureClass, PermanentFailure
-from shared.rendering import Bundle, normalised
-from shared.rendering.check import LengthPolicy
-from training_job.chat_rows import Row, data_failure, read_rows
+from shared.rendering import Bundle, tokenise
+from shared.rendering.check import LengthPolicy, judge_prompt
+from training_job.chat_rows import Codes, read_all, read_rows, settle
 
 
 @dataclass(frozen=True)
@@ -29,32 +28,20 @@ class EncodedPrompts:
     dropped: list[int]
 
 
-def asked(bundle: Bundle, row: Row) -> list[int]:
-    """Token ids of the text that asks for the next answer."""
-    text = bundle.template.render(normalised(row["messages"]), row.get("tools"), ask=True)
-    return list(bundle.tokenizer.encode(text, add_special_tokens=False).ids)
-
-
 def encode_prompts(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedPrompts:
     """Encode every prompt of a curated file. One that is too long is left out or refused: cut, it asks for less.
 
     Raises PermanentFailure of class data: `bad_row`, `row_not_renderable`, `row_too_long`, `no_rows`.
     """
-    prompts, broken, long = [], [], []
-    for number, row in enumerate(read_rows(path), start=1):
-        try:
-            ids = asked(bundle, row)
-        except Exception:  # a template may raise anything, and may quote the row while doing so
-            broken.append(number)
-            continue
-        if policy.limit is not None and len(ids) > policy.limit:
-            long.append(number)
-        else:
-            prompts.append(Prompt(number, ids, row.get("item", {})))
-    if broken:
-        raise data_failure("row_not_renderable", "refused by the chat template", broken, path)
-    if long and policy.over_length != "drop":
-        raise data_failure("row_too_long", f"longer than {policy.limit} tokens", long, path)
-    if not prompts:
-        raise PermanentFailure(FailureClass.DATA, "no_rows", f"{path.name}: no row is left", path.name)
-    return EncodedPrompts(prompts, long)
+    rows = read_rows(path)
+    texts = [text for (text,) in read_all(path, bundle, rows)]
+    found: Codes = {}
+    prompts = []
+    for number, (row, tokens) in enumerate(zip(rows, tokenise(bundle, texts), strict=True), start=1):
+        judged = judge_prompt(tokens, policy)
+        for code in judged.codes:
+            found.setdefault(code, []).append(number)
+        if judged.kept:
+            prompts.append(Prompt(number, list(tokens.encoding.ids), row.get("item", {})))
+    dropped, _ = settle(found, len(prompts), policy, path)
+    return EncodedPrompts(prompts, dropped)

@@ -10,6 +10,7 @@ from typing import Any
 
 import bitsandbytes as bnb
 import torch
+from accelerate import PartialState
 from peft import LoraConfig, PeftModel
 from transformers import (
     AutoConfig,
@@ -58,15 +59,15 @@ def context_tokens(folder: Path) -> int | None:
     return int(length) if length else None
 
 
-def load_model(folder: Path, dtype: torch.dtype, *, quantise: bool = False) -> PreTrainedModel:
-    """Load a local folder in `dtype`, on the GPU if there is one; `quantise`: linear layers in 4 bit."""
+def load_model(folder: Path, dtype: torch.dtype, *, quantise: bool = False, attention: str = "sdpa") -> PreTrainedModel:
+    """Load a local folder in `dtype`, on this process's GPU if there is one; `quantise`: linear layers in 4 bit."""
     options: dict[str, Any] = {"quantization_config": nf4(dtype)} if quantise else {}
     if torch.cuda.is_available():
-        options["device_map"] = {"": 0}
+        options["device_map"] = {"": PartialState().local_process_index}
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=dtype,
-        attn_implementation="sdpa",
+        attn_implementation=attention,
         local_files_only=True,
         trust_remote_code=False,
         use_safetensors=True,
@@ -115,12 +116,13 @@ def adapters_to_float32(model: torch.nn.Module) -> None:
 
 
 def lora(hyperparameters: ResolvedHyperparameters) -> LoraConfig:
-    """rsLoRA on all linear layers; dropout off."""
+    """An adapter on every linear layer."""
     return LoraConfig(
         r=hyperparameters.lora_rank,
         lora_alpha=hyperparameters.lora_alpha,
-        use_rslora=True,
-        lora_dropout=0.0,
+        use_rslora=hyperparameters.rslora,
+        use_dora=hyperparameters.dora,
+        lora_dropout=hyperparameters.lora_dropout,
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
@@ -144,9 +146,15 @@ def load_adapter(base: PreTrainedModel, adapter: Path, hyperparameters: Resolved
     return model
 
 
-def merge_adapter(base: Path, adapter: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """The adapter folded into the DEQUANTISED 4-bit base, the weights it was trained on."""
-    model = load_model(base, dtype, quantise=True).dequantize()
+def trained_base(base: Path, dtype: torch.dtype, *, quantise: bool) -> PreTrainedModel:
+    """The weights an adapter was trained on, ready to be merged with: DEQUANTISED where they were in 4 bit."""
+    model = load_model(base, dtype, quantise=quantise)
+    return model.dequantize() if quantise else model
+
+
+def merge_adapter(base: Path, adapter: Path, dtype: torch.dtype, *, quantise: bool) -> PreTrainedModel:
+    """The adapter folded into the base it was trained on."""
+    model = trained_base(base, dtype, quantise=quantise)
     merged: PreTrainedModel = PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
     return merged
 

@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from shared.grading import Engine
-
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.graders import Grader
+from shared.grading import Engine
 
 ERROR_SHARE_MAX = 0.1
 ERRORS_JUDGED_FROM = 50  # answers

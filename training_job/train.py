@@ -222,7 +222,8 @@ def merge(task: Task, recipe: ResolvedRecipe, tokenizer: PreTrainedTokenizerBase
     torch.cuda.empty_cache()
     model = task.output / "model"
     dtype = getattr(torch, recipe.hyperparameters.compute_dtype)
-    merged = quantised.merge_adapter(task.base_model, model / "adapter", dtype)
+    quantise = recipe.hyperparameters.quantisation == "nf4"
+    merged = quantised.merge_adapter(task.base_model, model / "adapter", dtype, quantise=quantise)
     quantised.save_merged(merged, tokenizer, model / "merged")
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 AnyTrainer = TypeVar("AnyTrainer", bound=Trainer)
 LOG_LINES, CHECKPOINTS, EVALUATIONS = 60, 10, 6
+OPTIMISERS = {"adamw": "adamw_torch_fused", "paged_adamw_8bit": "paged_adamw_8bit"}
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,16 @@ class Intervals:
         return cls(log, multiple(EVALUATIONS), multiple(CHECKPOINTS))
 
 
-def load_base(setup: Setup) -> PreTrainedModel:
-    """The base model in 4 bit; seeds every generator first."""
+def load_base(setup: Setup, attention: str) -> PreTrainedModel:
+    """The base model, in 4 bit unless the recipe wants it as it is; seeds every generator first."""
     set_seed(setup.hyperparameters.seed)
-    return quantised.load_model(setup.base_model, setup.dtype, quantise=True)
+    quantise = setup.hyperparameters.quantisation == "nf4"
+    return quantised.load_model(setup.base_model, setup.dtype, quantise=quantise, attention=attention)
 
 
-def adapted(setup: Setup) -> dict[str, Any]:
+def adapted(setup: Setup, attention: str = "sdpa") -> dict[str, Any]:
     """`model` and `peft_config` for a trainer of trl: a new adapter on the base, or the one the run continues from."""
-    base = load_base(setup)
+    base = load_base(setup, attention)
     if setup.continue_from is None:
         return {"model": base, "peft_config": quantised.lora(setup.hyperparameters)}
     return {"model": quantised.load_adapter(base, setup.continue_from, setup.hyperparameters)}
@@ -99,6 +101,7 @@ def common_settings(setup: Setup) -> dict[str, Any]:
         "learning_rate": hyperparameters.learning_rate,
         "lr_scheduler_type": "cosine",
         "warmup_steps": 0.05,
+        "optim": OPTIMISERS[hyperparameters.optimiser],
         "activation_checkpointing": hyperparameters.gradient_checkpointing,
         "bf16": hyperparameters.compute_dtype == "bfloat16",
         "use_cpu": not torch.cuda.is_available(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.domain.recipe import Recipe
+from shared.domain.tokens import Histogram, TokenStatistics
 
 
 class Frozen(BaseModel):
@@ -26,7 +27,9 @@ class ProblemGroup(Frozen):
     code: str
     severity: str = Field(description="error or warning; one error rejects the dataset")
     count: int
-    file: str = Field(description="train, eval or recipe")
+    file: str = Field(
+        description="train, eval, recipe, or previous (rows of the version that new ones are appended to)"
+    )
     rows: tuple[int, ...] = Field(description="first rows affected, at most 20; empty if not about a row")
     offsets: tuple[int, ...] = Field(
         default=(), description="of those rows in the file, decompressed, from 0, in bytes"
@@ -36,13 +39,31 @@ class ProblemGroup(Frozen):
 
 
 class Statistics(Frozen):
-    """Counts over the rows that are kept. Characters, not tokens: the trainer counts tokens."""
+    """Counts over the rows that are kept, of both files."""
 
     train_rows: int = 0
     eval_rows: int = 0
     messages_mean: float = 0.0
     characters_mean: float = 0.0
     characters_max: int = 0
+    messages_a_row: Histogram = Histogram()
+    characters_a_row: Histogram = Histogram()
+
+
+class Plan(Frozen):
+    """What a run with this data would be, in short."""
+
+    n_epochs: int
+    total_steps: int
+    rows_a_step: int
+    tokens_a_step: int = Field(
+        description="of the mean row where tokens were counted, else estimated: 4 characters each"
+    )
+    training_instance_type: str
+    low_usd: float
+    high_usd: float
+    hours_low: float
+    hours_high: float
 
 
 class Report(Frozen):
@@ -58,16 +79,22 @@ class Report(Frozen):
     )
     problems: tuple[ProblemGroup, ...] = ()
     statistics: Statistics = Statistics()
+    tokens: TokenStatistics | None = Field(default=None, description="where the base model's tokenizer was at hand")
+    plan: Plan | None = Field(default=None, description="where data and recipe allow a run")
     eval_source: str = Field(description="file (the project's eval*.jsonl) or carved (seeded share of train)")
 
 
 class Policy(Frozen):
-    """What decided which row went where."""
+    """What decided which row went where, and what was done to its text."""
 
     eval_source: str = "file"
     holdout: float | None = Field(default=None, description="share carved out; none with a held-out file")
     group: str | None = Field(default=None, description="row field whose equal values stay on one side")
     seed: int | None = None
+    near_duplicates: str | None = Field(default=None, description="together: near copies were kept on one side")
+    over_length: str = "reject"
+    personal_data: str = "block"
+    secrets: str = "block"
 
 
 class CuratedVersion(Frozen):
@@ -82,11 +109,15 @@ class CuratedVersion(Frozen):
     train_rows: int
     eval_rows: int
     characters_max: int
+    bundle_sha256: str | None = Field(default=None, description="tokenizer and chat template that counted")
+    tokens_max: int | None = Field(default=None, description="of the longest kept row of either file")
     rows_read: int = Field(default=0, description="of both files, blank lines not counted")
     rows_dropped: int = Field(default=0, description="read and in neither file of the version")
     format: str = "chat"
     container: str = "jsonl"
     policy: Policy = Policy()
+    appended_to: str | None = Field(default=None, description="version whose rows come first (data.mode: append)")
+    rows_appended_to: int = Field(default=0, description="rows read of that version; part of rows_read")
     validator: str = Field(default="", description="version of the code that read the rows")
 
 

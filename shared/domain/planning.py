@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict
 from shared.domain.catalogue import SKUS, Architecture, BaseModelEntry, Sku, find_entry, find_sku
 from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
-from shared.domain.recipe import Recipe, ResolvedHyperparameters, ResolvedRecipe, Tier
+from shared.domain.recipe import AUTO, Recipe, ResolvedHyperparameters, ResolvedRecipe, Tier
 
-T = TypeVar("T", int, float)
+T = TypeVar("T", int, float, bool, str)
 
 # Epoch heuristic of OpenAI's public dataset checker.
 TARGET_EPOCHS = 3
@@ -26,7 +26,8 @@ EPOCHS_MAX = 25
 
 # NF4 keeps 4 bit a weight plus 0.127 bit of doubly quantised constants (QLoRA, arXiv 2305.14314).
 NF4_BYTES = 0.516
-ADAPTER_BYTES = 16  # float32: weight 4, gradient 4, two Adam moments 8
+# Float32 weight 4 and gradient 4; two Adam moments 8, or 2 in 8 bit.
+ADAPTER_BYTES = {"adamw": 16, "paged_adamw_8bit": 10}
 RUNTIME_BYTES = 1_500_000_000  # CUDA context, allocator, kernels' workspaces
 LOGITS_CHUNK_TOKENS = 1024  # the trainer's loss never holds more logits than this many tokens'
 HEADROOM = 0.25
@@ -35,6 +36,7 @@ SERVING_REQUESTS = 8  # answered at once, each with its own keys and values
 
 TEMPLATE_TOKENS = 128  # what a chat template adds around a row's text
 MIN_STEPS = 50
+PACKED = ("packed", "no padding is computed; each row attends to itself alone, so the loss is that of padded rows")
 
 # Share of the data sheet's operations a QLoRA run reaches: 25 to 40 % is reported for tuned set-ups
 # (NVIDIA NeMo, Answer.AI); the low end allows for short rows.
@@ -55,6 +57,7 @@ class MemoryPlan(BaseModel):
     adapters_bytes: int
     activations_bytes: int
     logits_bytes: int
+    workspace_bytes: int
     runtime_bytes: int = RUNTIME_BYTES
 
     @property
@@ -91,22 +94,28 @@ def lora_parameters(entry: BaseModelEntry, rank: int) -> int:
 
 
 def memory_plan(entry: BaseModelEntry, hyperparameters: ResolvedHyperparameters) -> MemoryPlan:
-    """Bytes QLoRA training needs: linear weights in NF4, embeddings and head unquantised, float32 adapters.
+    """Bytes training needs: linear weights in NF4 or as they are, embeddings and head unquantised, float32 adapters.
 
     An estimate by formula. It assumes attention that never stores the score matrix, and a loss that
-    computes logits in chunks.
+    computes logits in chunks. A micro batch holds at most `micro_batch_size` rows of full length, packed or padded.
     """
-    dims = entry.dims
+    dims, targets = entry.dims, lora_targets(entry)
     width = 4 if hyperparameters.compute_dtype == "float32" else 2
     tokens = hyperparameters.micro_batch_size * hyperparameters.max_length_tokens
-    linear = dims.layers * sum(inside * outside for inside, outside in lora_targets(entry).values())
+    linear = dims.layers * sum(inside * outside for inside, outside in targets.values())
+    largest = max(inside * outside for inside, outside in targets.values())
+    quantised, trained = hyperparameters.quantisation == "nf4", lora_parameters(entry, hyperparameters.lora_rank)
+    if hyperparameters.dora:  # one magnitude per output
+        trained += dims.layers * sum(outside for _, outside in targets.values())
     return MemoryPlan(
-        base_weights_bytes=math.ceil(linear * NF4_BYTES),
+        base_weights_bytes=math.ceil(linear * (NF4_BYTES if quantised else width)),
         embeddings_bytes=(entry.parameters - linear) * width,
-        adapters_bytes=lora_parameters(entry, hyperparameters.lora_rank) * ADAPTER_BYTES,
+        adapters_bytes=trained * ADAPTER_BYTES[hyperparameters.optimiser],
         activations_bytes=tokens
         * _activation_bytes(entry, width, checkpointing=hyperparameters.gradient_checkpointing),
         logits_bytes=min(tokens, LOGITS_CHUNK_TOKENS) * dims.vocab * 8,  # value and gradient in float32
+        # One weight at a time: out of 4 bit, and for DoRA with its adapter folded in, in float32.
+        workspace_bytes=largest * (width * quantised + 2 * 4 * hyperparameters.dora),
     )
 
 
@@ -148,7 +157,8 @@ def resolve(
     entry = find_entry(recipe.base_model)
     reasons: dict[str, str] = {}
     wanted = _hyperparameters(recipe, entry, train_rows, _max_length(entry, characters_max, tokens_max), reasons)
-    sku, hyperparameters = _fit(entry, wanted, skus, reasons)
+    free_optimiser = recipe.method.hyperparameters.optimiser == AUTO
+    sku, hyperparameters = _fit(entry, wanted, skus, reasons, free_optimiser=free_optimiser)
     tokens = min(entry.context_tokens, hyperparameters.max_length_tokens + recipe.evaluation.max_new_tokens)
     serving = _serving_sku(recipe, entry, tokens, skus, reasons)
     return ResolvedRecipe(
@@ -187,15 +197,23 @@ def _hyperparameters(
     if length > entry.context_tokens:
         message = f"max_length_tokens {length} is beyond the context of {entry.id}, {entry.context_tokens}"
         raise PermanentFailure(FailureClass.RECIPE, "beyond_context", message, "max_length_tokens")
-    reasons["lora_alpha"] = "twice the rank"
     reasons["compute_dtype"] = f"default of {entry.id}"
+    reasons["optimiser"] = "set in the recipe" if given.optimiser != AUTO else "the moments of a small adapter fit"
     return ResolvedHyperparameters(
         n_epochs=epochs,
         batch_size=batch,
         micro_batch_size=1,
         learning_rate=learning_rate,
         lora_rank=rank,
-        lora_alpha=2 * rank,
+        lora_alpha=_pick(reasons, "lora_alpha", given.lora_alpha, 2 * rank, "twice the rank"),
+        rslora=_pick(reasons, "rslora", given.rslora, True, "the adapter's scale does not shrink with its rank"),
+        dora=_pick(reasons, "dora", given.dora, False, "a quarter more time for no gain in PEFT's public benchmark"),
+        lora_dropout=_pick(reasons, "lora_dropout", given.lora_dropout, 0.0, "early stopping guards against overfit"),
+        quantisation=_pick(
+            reasons, "quantisation", given.quantisation, "nf4", "the base takes a quarter of its 16-bit memory"
+        ),
+        packing=_pick(reasons, "packing", given.packing, *PACKED),
+        optimiser="adamw" if given.optimiser == AUTO else given.optimiser,
         max_length_tokens=length,
         total_steps=math.ceil(rows / batch) * epochs,
         gradient_checkpointing=True,
@@ -247,11 +265,13 @@ def _fit(
     wanted: ResolvedHyperparameters,
     skus: tuple[Sku, ...],
     reasons: dict[str, str],
+    *,
+    free_optimiser: bool,
 ) -> tuple[Sku, ResolvedHyperparameters]:
     """The cheapest machine that holds the run, then the fastest setting it allows."""
     usable = [sku for sku in skus if _can_train(entry, sku)]
     for sku in sorted(usable, key=lambda sku: sku.usd_per_hour):
-        for candidate in _settings(wanted):
+        for candidate in _settings(wanted, free_optimiser=free_optimiser):
             needed = memory_plan(entry, candidate).total_bytes
             if needed <= sku.memory_bytes * (1 - HEADROOM):
                 _explain_fit(sku, candidate, needed, reasons)
@@ -272,18 +292,22 @@ def _can_train(entry: BaseModelEntry, sku: Sku) -> bool:
     return sku.gpus > 0 and (sku.bfloat16 or entry.defaults.compute_dtype == "float32")
 
 
-def _settings(wanted: ResolvedHyperparameters) -> Iterator[ResolvedHyperparameters]:
-    """Best first: no recomputation before recomputation, large micro batches before small ones."""
+def _settings(wanted: ResolvedHyperparameters, *, free_optimiser: bool) -> Iterator[ResolvedHyperparameters]:
+    """Best first: no recomputation before recomputation, large micro batches before small ones, 8-bit moments last."""
     divisors = [size for size in range(wanted.batch_size, 0, -1) if wanted.batch_size % size == 0]
-    for checkpointing in (False, True):
-        for size in divisors:
-            yield wanted.model_copy(update={"micro_batch_size": size, "gradient_checkpointing": checkpointing})
+    for optimiser in ("adamw", "paged_adamw_8bit") if free_optimiser else (wanted.optimiser,):
+        for checkpointing in (False, True):
+            for size in divisors:
+                changes = {"micro_batch_size": size, "gradient_checkpointing": checkpointing, "optimiser": optimiser}
+                yield wanted.model_copy(update=changes)
 
 
 def _explain_fit(sku: Sku, chosen: ResolvedHyperparameters, needed: int, reasons: dict[str, str]) -> None:
     reasons["training_instance_type"] = (
         f"cheapest that holds about {_gb(needed)} with {HEADROOM:.0%} to spare ({_gb(sku.memory_bytes)})"
     )
+    if chosen.optimiser == "paged_adamw_8bit" and reasons["optimiser"] != "set in the recipe":
+        reasons["optimiser"] = "the run fits only with the optimiser's moments in 8 bit"
     reasons["micro_batch_size"] = f"largest part of the batch that fits on {sku.name}"
     reasons["gradient_checkpointing"] = (
         "activations do not fit otherwise; costs about half as much time again"

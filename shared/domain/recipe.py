@@ -28,12 +28,23 @@ class Tier(StrEnum):
 
 
 class Hyperparameters(Part):
-    """QLoRA settings every method has; `auto` is resolved from the data and the base model."""
+    """LoRA and QLoRA settings every method has; `auto` is resolved from the data and the base model."""
 
     n_epochs: Annotated[int, Field(ge=1, le=25)] | Auto = AUTO
     batch_size: Annotated[int, Field(ge=1, le=1024)] | Auto = Field(default=AUTO, description="rows per optimiser step")
     learning_rate: Annotated[float, Field(gt=0, lt=1)] | Auto = AUTO
     lora_rank: Annotated[int, Field(ge=1, le=256)] | Auto = AUTO
+    lora_alpha: Annotated[int, Field(ge=1, le=1024)] | Auto = AUTO
+    rslora: bool | Auto = Field(default=AUTO, description="scale by alpha / sqrt(rank) instead of alpha / rank")
+    dora: bool | Auto = Field(default=AUTO, description="adapt magnitude and direction of each weight apart")
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] | Auto = AUTO
+    quantisation: Literal["nf4", "none"] | Auto = Field(
+        default=AUTO, description="nf4: QLoRA, the base in 4 bit; none: LoRA on the base as it is"
+    )
+    packing: Literal["packed", "padded"] | Auto = Field(
+        default=AUTO, description="packed: rows of a micro batch end to end; padded: filled up to the longest"
+    )
+    optimiser: Literal["adamw", "paged_adamw_8bit"] | Auto = AUTO
     max_length_tokens: Annotated[int, Field(ge=16, le=131_072)] | Auto = Field(
         default=AUTO, description="longest row; longer ones follow data.over_length"
     )
@@ -128,6 +139,16 @@ class Data(Part):
     )
     personal_data: Literal["block", "redact", "allow"] = Field(
         default="block", description="what is done with personal data that is found: see docs/validation-content.md"
+    )
+    secrets: Literal["block", "redact", "allow"] = Field(
+        default="block", description="what is done with keys, tokens and passwords that are found"
+    )
+    mode: Literal["replace", "append"] = Field(
+        default="replace",
+        description="append: new rows are added to those of the project's last deployed run, copies left out",
+    )
+    near_duplicates: Literal["together", "ignore"] = Field(
+        default="together", description="together: rows that say nearly the same stay on one side of the carve-out"
     )
     holdout: Annotated[float, Field(gt=0, lt=0.5)] = Field(
         default=0.1, description="share carved out, seeded, when the project has no eval*.jsonl"
@@ -275,6 +296,12 @@ class ResolvedHyperparameters(Part):
     gradient_checkpointing: bool
     compute_dtype: Literal["float32", "bfloat16"]
     seed: int
+    rslora: bool = True
+    dora: bool = False
+    lora_dropout: float = 0.0
+    quantisation: Literal["nf4", "none"] = "nf4"
+    packing: Literal["packed", "padded"] = "packed"
+    optimiser: Literal["adamw", "paged_adamw_8bit"] = "adamw"
 
 
 class ResolvedPreference(ResolvedHyperparameters):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -12,12 +14,23 @@ class Frozen(BaseModel):
 class Histogram(Frozen):
     """`counts[i]` values lie above `edges[i - 1]` and at or below `edges[i]`."""
 
-    edges: tuple[int, ...]
-    counts: tuple[int, ...]
+    edges: tuple[int, ...] = ()
+    counts: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, edges: Sequence[int], counts: Sequence[int], longest: int) -> Histogram:
+        """From the first to the last bar that holds anything. `counts` has one bar more, for values above all edges."""
+        used = [index for index, count in enumerate(counts) if count]
+        shown = slice(used[0], used[-1] + 1) if used else slice(0)
+        return cls(edges=(*edges, longest)[shown], counts=tuple(counts[shown]))
 
 
 class TokenStatistics(Frozen):
-    """Over the rows of the training file that are kept, after any cut, unless said otherwise."""
+    """Over the rows of the training file that are kept, after any cut, unless said otherwise.
+
+    A preference pair counts as its longer side; `trained_tokens` are those of both answers. Of a prompt for
+    reinforcement nothing is trained on, for the answers are the model's.
+    """
 
     bundle_sha256: str = Field(description="tokenizer and chat template that counted")
     limit: int | None = Field(description="most tokens a row may have")
@@ -31,6 +44,7 @@ class TokenStatistics(Frozen):
     tokens_median: int
     tokens_p95: int
     tokens_max: int
+    eval_tokens_max: int = Field(default=0, description="of the longest kept row of the held-out file")
     lengths: Histogram
     packed_sequences: int = Field(description="sequences of `limit` tokens (or of the longest row) that hold all rows")
 

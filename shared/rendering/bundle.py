@@ -59,6 +59,13 @@ class Bundle:
         )
 
     @cached_property
+    def opening(self) -> str:
+        """What the tokenizer itself puts before plain text: its first token in most models, nothing in others."""
+        ids = self.tokenizer.encode("", add_special_tokens=True).ids
+        end = self.named_tokens.get("eos_token", "")
+        return str(self.tokenizer.decode(ids, skip_special_tokens=False)).removesuffix(end)
+
+    @cached_property
     def sha256(self) -> str:
         """Hash of all that decides how a row is read; equal for validator, trainer and a saved model folder."""
         tokenizer = orjson.loads(self.tokenizer.to_str())

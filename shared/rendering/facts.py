@@ -2,84 +2,70 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-from shared.domain.dataset import ProblemGroup
+from shared.domain.catalogue import find_entry
+from shared.domain.findings import Findings, Place
+from shared.domain.recipe import AUTO, Recipe
 from shared.domain.tokens import PreviewRow, TokenStatistics
 from shared.rendering.bundle import Bundle
-from shared.rendering.check import TOKEN_CODES, LengthPolicy, TokenCheck
+from shared.rendering.check import LengthPolicy, TokenCheck
 from shared.rendering.preview import preview_row
 from shared.rendering.rows import Row
 from shared.rendering.tally import TokenTally
 
 BATCH_ROWS = 256
 BATCH_CHARACTERS = 2**20
-ROWS_SHOWN = 20
+_LEFT_OUT = {"row_dropped", "truncated_to_nothing"}
 
 
-@dataclass(slots=True)
-class _Group:
-    count: int = 0
-    rows: list[int] = field(default_factory=list)
+def length_policy(recipe: Recipe) -> LengthPolicy:
+    """The longest row a recipe allows: what it says, else what the base model reads."""
+    wanted = recipe.method.hyperparameters.max_length_tokens
+    limit = find_entry(recipe.base_model).context_tokens if wanted == AUTO else wanted
+    return LengthPolicy(limit, recipe.data.over_length)
 
 
 class TokenFacts:
-    """Takes canonical rows one by one, counts them in batches. The statistics are of the training file."""
+    """Takes canonical rows one by one, counts them in batches; what is wrong goes to `findings`."""
 
-    def __init__(self, bundle: Bundle, policy: LengthPolicy, previews: int = 0) -> None:
+    def __init__(self, findings: Findings, bundle: Bundle, policy: LengthPolicy, previews: int = 0) -> None:
+        self._findings = findings
         self._check = TokenCheck(bundle, policy)
         self._tally = TokenTally(self._check)
-        self._groups: dict[tuple[str, str], _Group] = {}
-        self._batch: list[tuple[str, int, Row]] = []
+        self._batch: list[tuple[Place, Row, bool]] = []
         self._characters = 0
         self._previews = previews
-        self._longest = 0
+        self._left_out, self._kept = set[str](), set[str]()
+        self._eval_longest = 0
         self.preview: list[PreviewRow] = []
 
-    def add(self, file: str, number: int, row: Row, characters: int) -> None:
-        """Take the next row: `file` is train or eval, `number` its line, `characters` about its size."""
-        self._batch.append((file, number, row))
+    def add(self, place: Place, row: Row, characters: int, *, held_out: bool) -> None:
+        """Take the next row, of about so many characters."""
+        self._batch.append((place, row, held_out))
         self._characters += characters
         if len(self._batch) >= BATCH_ROWS or self._characters >= BATCH_CHARACTERS:
             self._flush()
 
-    def problems(self) -> tuple[ProblemGroup, ...]:
-        """Of all rows so far, in order of first appearance."""
+    def finish(self) -> TokenStatistics:
+        """Count what is left. Of the training rows, with the longest held-out row beside them."""
         self._flush()
-        return tuple(
-            ProblemGroup(
-                code=code,
-                severity=TOKEN_CODES[code][0],
-                count=group.count,
-                file=file,
-                rows=tuple(group.rows),
-                message=TOKEN_CODES[code][1],
-                fix=TOKEN_CODES[code][2],
-            )
-            for (code, file), group in self._groups.items()
-        )
-
-    def statistics(self) -> TokenStatistics:
-        """Of the training rows so far."""
-        self._flush()
-        return self._tally.statistics()
-
-    def longest(self) -> int:
-        """Tokens of the longest kept row of either file: what a run's `max_length_tokens` must hold."""
-        self._flush()
-        return self._longest
+        for side in sorted(self._left_out - self._kept):
+            self._findings.add("no_row_left", side)
+        return self._tally.statistics().model_copy(update={"eval_tokens_max": self._eval_longest})
 
     def _flush(self) -> None:
         batch, self._batch, self._characters = self._batch, [], 0
-        judged = self._check.rows([row for _, _, row in batch])
-        for (file, number, row), tokens in zip(batch, judged, strict=True):
+        judged = self._check.rows([row for _, row, _ in batch])
+        for (place, row, held_out), tokens in zip(batch, judged, strict=True):
             for code in tokens.codes:
-                group = self._groups.setdefault((code, file), _Group())
-                group.count += 1
-                if len(group.rows) < ROWS_SHOWN:
-                    group.rows.append(number)
-            self._longest = max(self._longest, tokens.kept)
-            if file == "train":
+                self._findings.add(code, *place)
+            side = "eval" if held_out else "train"
+            if tokens.kept:
+                self._kept.add(side)
+            elif not _LEFT_OUT.isdisjoint(tokens.codes):
+                self._left_out.add(side)
+            if held_out:
+                self._eval_longest = max(self._eval_longest, tokens.kept)
+            else:
                 self._tally.add(tokens)
             if tokens.kept and len(self.preview) < self._previews:
-                self.preview.append(preview_row(self._check.bundle, row, file=file, number=number))
+                self.preview.append(preview_row(self._check.bundle, row, file=place.file, number=place.row))

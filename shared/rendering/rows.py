@@ -20,6 +20,7 @@ from shared.rendering.template import Span, TemplateNotTrainable
 Row = dict[str, Any]
 # Tokens with their offsets take some 90 bytes each, so no more text than this is held as tokens at a time.
 BATCH_CHARACTERS = 2**18
+SIDES = ("preferred_output", "non_preferred_output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +50,28 @@ class Tokens:
 def render_row(bundle: Bundle, row: Row) -> Rendered:
     """One row's text; assistant messages are found by the template's generation blocks, or by prefixes.
 
-    Raises TemplateNotTrainable where the template has no blocks and does not preserve prefixes, and whatever
-    the template raises.
+    Of plain text everything is learned, its end token too. Raises TemplateNotTrainable where the template has no
+    blocks and does not preserve prefixes, and whatever the template raises.
     """
+    if "text" in row:
+        text = f"{bundle.opening}{row['text']}{bundle.named_tokens.get('eos_token', '')}"
+        return Rendered(text, ((len(bundle.opening), len(text)),))
     messages, tools = normalised(row["messages"]), row.get("tools")
     text, spans = (_by_blocks if bundle.template.marked else _by_prefixes)(bundle, messages, tools)
     spoken = [message for message in row["messages"] if message["role"] == "assistant"]
     weighed = zip(spoken, spans, strict=True)
     return Rendered(text, tuple(span for message, span in weighed if message.get("weight", 1)))
+
+
+def render_prompt(bundle: Bundle, row: Row) -> Rendered:
+    """The text that asks for the next answer; raises whatever the template raises."""
+    return Rendered(bundle.template.render(normalised(row["messages"]), row.get("tools"), ask=True), ())
+
+
+def answered(pair: Row, side: str) -> Row:
+    """The prompt of a preference pair with one of its outputs as a chat row; loss falls on that output alone."""
+    asked = [{**one, "weight": 0} if one["role"] == "assistant" else one for one in pair["input"]["messages"]]
+    return {"messages": [*asked, *pair[side]], "tools": pair["input"].get("tools")}
 
 
 def normalised(messages: Iterable[Row]) -> list[Row]:

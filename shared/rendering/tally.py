@@ -55,14 +55,10 @@ def _percentile(ordered: list[int], percent: int) -> int:
 
 
 def _histogram(lengths: list[int]) -> Histogram:
-    """From the first to the last bar that holds anything."""
-    edges = [*EDGES, lengths[-1]] if lengths and lengths[-1] > EDGES[-1] else [*EDGES]
-    counts = [0] * len(edges)
+    counts = [0] * (len(EDGES) + 1)
     for length in lengths:
-        counts[bisect_left(edges, length)] += 1
-    used = [index for index, count in enumerate(counts) if count]
-    shown = slice(used[0], used[-1] + 1) if used else slice(0)
-    return Histogram(edges=tuple(edges[shown]), counts=tuple(counts[shown]))
+        counts[bisect_left(EDGES, length)] += 1
+    return Histogram.of(EDGES, counts, lengths[-1] if lengths else 0)
 
 
 def packed_sequences(ordered: list[int], size: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from shared.domain.findings import Code, error, warning
 
 MIN_ROWS = 10
 FEW_ROWS = 50
@@ -11,22 +11,6 @@ MAX_DECOMPRESSED_BYTES = 16 * 2**30
 MAX_RATIO = 300
 RATIO_FROM_BYTES = 64 * 2**20
 MAX_RECIPE_BYTES = 64 * 2**10
-
-
-class Code(NamedTuple):
-    """`message` may hold `{detail}`: words from the recipe or a number, never text of a row."""
-
-    severity: Literal["error", "warning"]
-    message: str
-    fix: str
-
-
-def error(message: str, fix: str) -> Code:
-    return Code("error", message, fix)
-
-
-def warning(message: str, fix: str) -> Code:
-    return Code("warning", message, fix)
 
 
 CODES: dict[str, Code] = {
@@ -62,16 +46,21 @@ CODES: dict[str, Code] = {
         "Expect a change of tone at most: 50 show a style, 500 teach a task, 5,000 cover its exceptions.",
     ),
     "no_holdout": error(
-        "No row could be held out: all rows ask and answer the same.",
-        "Add rows that differ, or a held-out file (eval.jsonl).",
+        "No row could be held out: all rows ask and answer the same, or nearly so.",
+        "Add rows that differ, or a held-out file (eval.jsonl); data.near_duplicates: ignore splits near copies.",
     ),
     "few_holdout_rows": warning(
         "There are {detail}: the gate cannot pass, so the tuned model will not be deployed.",
         "Add held-out rows (eval.jsonl), raise data.holdout, or lower evaluation.gate.min_rows.",
     ),
-    "method_not_built": error(
-        "The rows are {detail}; training on them is not built yet. They were checked, and nothing was spent.",
-        "Give rows with answers, in a format for supervised tuning.",
+    "method_data_mismatch": error(
+        "The rows are {detail}.",
+        "Set method.type: supervised for answers and plain text, dpo for preference pairs, reinforcement for prompts "
+        "with fields for a grader.",
+    ),
+    "no_held_out_questions": error(
+        "Plain text asks nothing, so held-out plain text cannot be evaluated.",
+        "Add a held-out file (eval.jsonl) of questions and answers, which the tuned model is judged by.",
     ),
     "csv_header": error(
         "The first line of the CSV file does not name columns, or one name is empty or twice there.",
@@ -144,12 +133,21 @@ CODES: dict[str, Code] = {
         "Give the answer weight 1, or leave the weight out.",
     ),
     "prompt_not_last": error(
-        "The row's last message is not the user's, so there is nothing for the model to answer.",
-        "End `messages` with the question; what the grader compares with goes beside `messages`.",
+        "The prompt's last message is neither the user's nor a tool's, so there is nothing for the model to answer.",
+        "End it with the question; answers go into the outputs of a pair, what graders read goes beside `messages`.",
+    ),
+    "missing_output": error(
+        "One of the two outputs of a preference pair is not there or empty.",
+        "Give both answers, the better one as preferred_output (or chosen).",
     ),
     "bad_output": error(
-        "An output of a preference pair holds other than assistant and tool messages, or no assistant message.",
+        "An output of a preference pair holds other than assistant and tool messages, or does not end with the "
+        "assistant's.",
         "Put the question into `input`, and only the answer into each output.",
+    ),
+    "outputs_differ_in_question": error(
+        "The two dialogues of a preference pair differ before their answers, so they answer different questions.",
+        "Make them equal up to the last message of the user.",
     ),
     "equal_outputs": error(
         "The preferred and the other output are equal, so there is nothing to prefer.", "Remove the row."
@@ -167,6 +165,10 @@ CODES: dict[str, Code] = {
     "duplicate_row": warning(
         "The row is an exact copy of an earlier one; it is kept and weighs double.",
         "Remove copies unless the weight is meant.",
+    ),
+    "copy_left_out": warning(
+        "The row is an exact copy of one that is there already, and was left out (data.mode: append).",
+        "Nothing is needed.",
     ),
     "holdout_overlap": error(
         "The row's question and answer are also in the held-out file, so the evaluation would prove nothing.",

@@ -7,14 +7,14 @@ from shared.domain.recipe import Recipe
 from shared.validation.validator import Validated
 
 # Raised with every change that makes other rows, another split or another canonical form of the same file.
-VALIDATOR_VERSION = "2"
+VALIDATOR_VERSION = "3"
 
 
 def curated_version(validated: Validated, project: str, source: DatasetRef) -> CuratedVersion:
     """The version made of a dataset that passed."""
     assert validated.version is not None
     assert validated.recipe is not None
-    report = validated.report
+    report, tokens = validated.report, validated.report.tokens
     statistics = report.statistics
     return CuratedVersion(
         project=project,
@@ -23,21 +23,29 @@ def curated_version(validated: Validated, project: str, source: DatasetRef) -> C
         train_rows=statistics.train_rows,
         eval_rows=statistics.eval_rows,
         characters_max=statistics.characters_max,
+        bundle_sha256=tokens.bundle_sha256 if tokens else None,
+        tokens_max=max(tokens.tokens_max, tokens.eval_tokens_max) if tokens else None,
         rows_read=validated.rows_read,
         rows_dropped=validated.rows_read - statistics.train_rows - statistics.eval_rows,
         format=report.format,
         container=report.container,
         policy=_policy(report, validated.recipe),
+        appended_to=validated.appended_to,
+        rows_appended_to=validated.rows_appended_to,
         validator=VALIDATOR_VERSION,
     )
 
 
 def _policy(report: Report, recipe: Recipe) -> Policy:
+    data = recipe.data
+    always = {"over_length": data.over_length, "personal_data": data.personal_data, "secrets": data.secrets}
     if report.eval_source == "file":
-        return Policy(eval_source="file")
+        return Policy(eval_source="file", **always)
     return Policy(
         eval_source=report.eval_source,
-        holdout=recipe.data.holdout,
-        group=recipe.data.group,
+        holdout=data.holdout,
+        group=data.group,
         seed=recipe.method.hyperparameters.seed,
+        near_duplicates=data.near_duplicates,
+        **always,
     )

@@ -191,7 +191,7 @@ def _chosen_rejected(source: Source) -> Source | str:
         _asked_and_answered(_turns("assistant", source.pop(name))) for name in ("chosen", "rejected")
     )
     if before != before_other:
-        return "bad_output"
+        return "outputs_differ_in_question"
     if not before and not prompt:
         return "missing_field"
     question = _with_system({"system": source.pop("system", None)}, before or prompt)

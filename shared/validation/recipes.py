@@ -9,10 +9,10 @@ import yaml
 from pydantic import ValidationError
 
 from shared.domain.catalogue import check_licence
+from shared.domain.findings import Findings
 from shared.domain.recipe import Recipe
 from shared.grading import problems
 from shared.validation.codes import MAX_RECIPE_BYTES
-from shared.validation.findings import Findings
 
 
 class _Unreadable(Exception):

@@ -81,29 +81,40 @@ def _read_chat(source: dict[str, Any], codes: set[str]) -> Row:
         codes.add("example_missing_assistant_message")
     elif answers and all(message.get("weight") == 0 for message in answers):
         codes.add("no_trainable_message")
-    return _row(document, messages)
+    return row_of(document)
 
 
 def _read_reinforcement(source: dict[str, Any], codes: set[str]) -> Row:
     document, messages = _dialogue(source, codes)
-    last = messages[-1].get("role") if messages else None
-    if last is not None and last != "user":
-        codes.add("prompt_not_last")
-    return _row(document, messages)
+    _check_question(messages, codes)
+    return row_of(document)
 
 
 def _read_preference(source: dict[str, Any], codes: set[str]) -> Row:
     asked, messages = _dialogue(source.pop("input"), codes, item=False)
-    outputs = {}
-    for name in ("preferred_output", "non_preferred_output"):
-        outputs[name] = read_messages(source.pop(name), codes)
-        roles = {message.get("role") for message in outputs[name]}
-        if "assistant" not in roles or not roles <= {"assistant", "tool"}:
-            codes.add("bad_output")
+    _check_question(messages, codes)
+    outputs = {name: _read_output(source.pop(name), codes) for name in ("preferred_output", "non_preferred_output")}
     preferred, other = outputs.values()
-    if preferred == other:
+    if preferred == other and preferred:
         codes.add("equal_outputs")
-    return _row({"input": asked, **outputs, "item": _item(source)}, messages + preferred, other)
+    return row_of({"input": asked, **outputs, "item": _item(source)})
+
+
+def _check_question(messages: list[Message], codes: set[str]) -> None:
+    if messages and messages[-1].get("role") not in ("user", "tool"):
+        codes.add("prompt_not_last")
+
+
+def _read_output(output: Any, codes: set[str]) -> list[Message]:
+    """The answer of a preference pair: what the assistant says after the question, with calls of tools on the way."""
+    if not output:
+        codes.add("missing_output")
+        return []
+    messages = read_messages(output, codes)
+    roles = [message.get("role") for message in messages]
+    if messages and (roles[-1] != "assistant" or not {"assistant", "tool"}.issuperset(roles)):
+        codes.add("bad_output")
+    return messages
 
 
 def _read_text(source: dict[str, Any], codes: set[str]) -> Row:
@@ -113,7 +124,7 @@ def _read_text(source: dict[str, Any], codes: set[str]) -> Row:
         text = ""
     elif not text.strip():
         codes.add("missing_content")
-    return _row({"text": text, "item": _item(source)}, [{"role": "assistant", "content": text}])
+    return row_of({"text": text, "item": _item(source)})
 
 
 _READERS = {
@@ -145,9 +156,19 @@ def _item(source: dict[str, Any]) -> dict[str, Any]:
     return {"item": item, **source}
 
 
-def _row(document: dict[str, Any], messages: list[Message], *more: Any) -> Row:
-    tools = document.get("tools") or document.get("input", {}).get("tools")
-    return Row(document, document["item"], messages, (*more, tools) if tools else more)
+def row_of(document: dict[str, Any]) -> Row:
+    """A canonical document with what the rest reads of it."""
+    item = document["item"]
+    if "text" in document:
+        return Row(document, item, [{"role": "assistant", "content": document["text"]}])
+    if "input" in document:
+        asked, other = document["input"], document["non_preferred_output"]
+        return Row(document, item, asked["messages"] + document["preferred_output"], (other, *_tools(asked)))
+    return Row(document, item, document["messages"], _tools(document))
+
+
+def _tools(document: dict[str, Any]) -> tuple[Any, ...]:
+    return (document["tools"],) if "tools" in document else ()
 
 
 def characters(row: Row) -> int:

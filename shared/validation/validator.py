@@ -6,72 +6,70 @@ Streams: it holds one chunk and one row; what grows with the number of rows goes
 from __future__ import annotations
 
 import re
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
-from typing import Any, BinaryIO
+from typing import Any, Literal
 
 import orjson
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
+from shared.domain.catalogue import CATALOGUE
+from shared.domain.cost import CostEstimate
 from shared.domain.dataset import Report, Statistics
 from shared.domain.errors import PermanentFailure
-from shared.domain.planning import check_budget, estimate_cost, resolve
-from shared.domain.recipe import NAME_PATTERN, Recipe
+from shared.domain.findings import Code, Findings, Place
+from shared.domain.graders import Grader
+from shared.domain.planning import check_budget
+from shared.domain.recipe import NAME_PATTERN, Recipe, Reinforcement, ResolvedRecipe
+from shared.domain.tokens import PreviewRow, TokenStatistics
 from shared.grading import fields
-from shared.rendering.facts import TokenFacts
-from shared.validation.codes import FEW_ROWS, MIN_ROWS
+from shared.rendering.bundle import Bundle
+from shared.rendering.check import TOKEN_CODES
+from shared.rendering.facts import TokenFacts, length_policy
+from shared.validation.codes import CODES, FEW_ROWS, MIN_ROWS
+from shared.validation.content.codes import CONTENT_CODES
 from shared.validation.content.scan import ContentPolicy, ContentScan
-from shared.validation.findings import Findings
 from shared.validation.formats import CHAT, Format
 from shared.validation.intake import Intake, open_rows
-from shared.validation.keys import File, Keys
+from shared.validation.keys import Keys
 from shared.validation.lines import Refused, Unreadable
+from shared.validation.plan import in_short, plan_run
 from shared.validation.recipes import read_recipe
-from shared.validation.rows import Row, characters, question_and_answer, read_row
+from shared.validation.rows import Row, characters, question_and_answer, read_row, row_of
+from shared.validation.sink import Sink, Tally, Writer, scratch
 
-_SPOOL_BYTES = 8 * 2**20
-_WRITE_BYTES = 2**18
+ALL_CODES: Mapping[str, Code] = {**CODES, **CONTENT_CODES, **TOKEN_CODES}
 _CSV_ENDS = (".csv", ".csv.gz")
-_NOT_BUILT = {
-    "preference": "preference pairs (method dpo)",
-    "reinforcement": "prompts with fields for a grader (method reinforcement)",
-    "text": "plain text without questions (continued pre-training)",
+_ROWS_OF_KIND = {
+    "chat": "questions with answers",
+    "text": "plain text",
+    "preference": "preference pairs",
+    "reinforcement": "prompts with fields for a grader",
 }
+_KINDS_OF_METHOD = {"supervised": ("chat", "text"), "dpo": ("preference",), "reinforcement": ("reinforcement",)}
 
 
 @dataclass(frozen=True, slots=True)
-class Sink:
-    """Where canonical rows go: two binary files open for writing and reading, at position 0."""
+class Earlier:
+    """The version that new rows are appended to: its hash, and its rows in chunks."""
 
-    train: BinaryIO
-    eval: BinaryIO
-
-
-@contextmanager
-def spooled_sink() -> Iterator[Sink]:
-    """A sink in memory up to a few MB a file, beyond that in temporary files that vanish at the end."""
-    with _scratch() as train, _scratch() as held_out:
-        yield Sink(train, held_out)
-
-
-@contextmanager
-def _scratch() -> Iterator[BinaryIO]:
-    with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as file:
-        yield file  # type: ignore[misc]  # has all of BinaryIO that is used
+    version: str
+    chunks: Iterable[bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """`recipe` is None if it has problems; `version` is None if the report did not pass."""
+    """`recipe` is None if it has problems; `version`, `resolved` and `cost` are None if the report did not pass."""
 
     report: Report
     recipe: Recipe | None
     version: str | None
-    rows_read: int  # of both files, blank lines not counted
-    tokens: TokenFacts | None = None
+    rows_read: int  # of all files, blank lines not counted
+    resolved: ResolvedRecipe | None = None
+    cost: CostEstimate | None = None
+    appended_to: str | None = None
+    rows_appended_to: int = 0
+    preview: tuple[PreviewRow, ...] = ()
 
 
 def validate(
@@ -83,35 +81,39 @@ def validate(
     file_name: str,
     default_base_model: str,
     sink: Sink,
-    count_tokens: Callable[[Recipe], TokenFacts] | None = None,
+    bundle_of: Callable[[str], Bundle | None] | None = None,
+    earlier: Callable[[], Earlier | None] = lambda: None,
+    previews: int = 0,
 ) -> Validated:
     """Check a dataset and its recipe, and write the canonical rows to `sink`, both files rewound.
-
-    `count_tokens`: where the base model's tokenizer is at hand, the rows are counted in its tokens too.
 
     `train` and `evaluation` are the files in chunks of any size. Without `evaluation` a share of the training
     rows is held out. Row numbers in the report are line numbers from 1. Never raises for what is in the
     files; what `sink` holds is of use only if the report passed.
+
+    `bundle_of` gives the tokenizer of a base model, None if it is not at hand; without it nothing is counted in
+    tokens and nothing is said of it. `earlier` is asked for only where the recipe appends. `previews` rows are
+    shown as the model reads them.
     """
-    findings = Findings()
+    findings = Findings(ALL_CODES)
     _check_names(project, file_name, findings)
     recipe = read_recipe(recipe_text, default_base_model, findings)
     assumed = recipe or Recipe(base_model=default_base_model)
-    scan = ContentScan(ContentPolicy(personal_data=assumed.data.personal_data))
-    tokens = count_tokens(assumed) if count_tokens else None
-    with Keys() as keys:
-        check = _Check(findings, assumed, sink, keys, scan, tokens, named_csv=file_name.endswith(_CSV_ENDS))
-        if evaluation is None:
-            check.carve(train)
-        else:
-            check.both(train, evaluation)
-    findings.take(scan.findings())
-    if tokens:
-        findings.take(tokens.problems())
+    policy = ContentPolicy(personal_data=assumed.data.personal_data, secrets=assumed.data.secrets)
+    scan = ContentScan(findings, policy)
+    bundle = _bundle(assumed.base_model, bundle_of, findings)
+    facts = TokenFacts(findings, bundle, length_policy(assumed), previews) if bundle else None
+    before = earlier() if assumed.data.mode == "append" else None
+    with Keys(unique=before is not None) as keys:
+        check = _Check(findings, assumed, sink, keys, scan, facts, named_csv=file_name.endswith(_CSV_ENDS))
+        check.read(train, evaluation, before)
+    scan.finish()
+    tokens = facts.finish() if facts else None
     statistics = check.tally.statistics()
     _check_sizes(check, assumed, findings)
+    plan = None
     if recipe is not None and not findings.failed:
-        _check_plan(recipe, project, statistics, findings)
+        plan = _plan(recipe, project, statistics, tokens, findings)
     report = Report(
         passed=not findings.failed,
         format=check.form.name if check.form else "unknown",
@@ -119,10 +121,21 @@ def validate(
         mapping=check.form.mapping if check.form else {},
         problems=findings.problems(),
         statistics=statistics,
+        tokens=tokens,
+        plan=in_short(*plan, statistics, tokens) if plan else None,
         eval_source="carved" if evaluation is None else "file",
     )
-    rows_read = sum(check.rows_seen.values())
-    return Validated(report, recipe, check.tally.version() if report.passed else None, rows_read, tokens)
+    passed = plan if report.passed else None
+    return Validated(
+        report,
+        recipe,
+        check.tally.version() if report.passed else None,
+        sum(check.rows_seen.values()),
+        *(passed or (None, None)),
+        before.version if before else None,
+        check.rows_seen["previous"],
+        tuple(facts.preview) if facts else (),
+    )
 
 
 def _check_names(project: str, file_name: str, findings: Findings) -> None:
@@ -132,70 +145,17 @@ def _check_names(project: str, file_name: str, findings: Findings) -> None:
         findings.add("unsupported_file_type", "train")
 
 
-class _Writer:
-    """Rows to a file, many at a time."""
-
-    def __init__(self, file: BinaryIO, *hashes: Any) -> None:
-        self._file, self._hashes = file, hashes
-        self._pending = bytearray()
-
-    def write(self, canonical: bytes) -> None:
-        self._pending += canonical
-        if len(self._pending) >= _WRITE_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        self._file.write(self._pending)
-        for digest in self._hashes:
-            digest.update(self._pending)
-        self._pending.clear()
-
-    def rewind(self) -> None:
-        self._flush()
-        self._file.seek(0)
-
-
-class _Tally:
-    """Counts and hashes what is written."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._hashes = {"train": sha256(), "eval": sha256()}
-        self._writers = {
-            "train": _Writer(sink.train, self._hashes["train"]),
-            "eval": _Writer(sink.eval, self._hashes["eval"]),
-        }
-        self.rows = {"train": 0, "eval": 0}
-        self._messages = self._characters = self._characters_max = 0
-
-    def measure(self, row: Row) -> None:
-        size = characters(row)
-        self._messages += len(row.messages)
-        self._characters += size
-        if size > self._characters_max:
-            self._characters_max = size
-
-    def write(self, file: File, canonical: bytes) -> None:
-        self.rows[file] += 1
-        self._writers[file].write(canonical)
-
-    def finish(self) -> None:
-        for writer in self._writers.values():
-            writer.rewind()
-
-    def version(self) -> str:
-        """SHA-256 over the SHA-256 of the training file and that of the held-out file, as hexadecimal."""
-        both = self._hashes["train"].digest() + self._hashes["eval"].digest()
-        return sha256(both).hexdigest()
-
-    def statistics(self) -> Statistics:
-        kept = max(1, self.rows["train"] + self.rows["eval"])
-        return Statistics(
-            train_rows=self.rows["train"],
-            eval_rows=self.rows["eval"],
-            messages_mean=round(self._messages / kept, 3),
-            characters_mean=round(self._characters / kept, 3),
-            characters_max=self._characters_max,
-        )
+def _bundle(base_model: str, bundle_of: Callable[[str], Bundle | None] | None, findings: Findings) -> Bundle | None:
+    if bundle_of is None or base_model not in CATALOGUE:  # that it is unknown, the recipe's check says
+        return None
+    try:
+        bundle = bundle_of(base_model)
+    except PermanentFailure as error:
+        findings.add(error.problem.code, "recipe", detail=error.problem.message)
+        return None
+    if bundle is None:
+        findings.add("tokenizer_missing", "recipe", detail=base_model)
+    return bundle
 
 
 class _Check:
@@ -212,51 +172,69 @@ class _Check:
         *,
         named_csv: bool,
     ) -> None:
-        self.tally = _Tally(sink)
+        self.tally = Tally(sink)
         self._scan, self._tokens = scan, tokens
-        self.rows_seen = {"train": 0, "eval": 0}
+        self.rows_seen = {"train": 0, "eval": 0, "previous": 0}
         self.form: Format | None = None
         self.container = "jsonl"
         self._findings = findings
         self._recipe = recipe
         self._keys = keys
         self._named_csv = named_csv
-        self._fields = _needed_fields(recipe)
+        self._carves = False
 
-    def both(self, train: Iterable[bytes], evaluation: Iterable[bytes]) -> None:
+    def read(self, train: Iterable[bytes], evaluation: Iterable[bytes] | None, before: Earlier | None) -> None:
+        """All files, held-out rows first and rows of an earlier version before new ones."""
+        self._carves = evaluation is None
+        files = [(train, "train")] if before is None else [(before.chunks, "previous"), (train, "train")]
+        rows = (row for chunks, file in files for row in self._rows(chunks, file))
+        if evaluation is None:
+            self._carve(rows)
+        else:
+            self._both(rows, self._rows(evaluation, "eval"))
+        self._note_copies("train")
+
+    def _both(self, train: Iterator[tuple[Place, Row, bytes]], evaluation: Iterator[tuple[Place, Row, bytes]]) -> None:
         """A training row may not be in the held-out file too."""
-        for number, offset, row, canonical in self._rows(evaluation, "eval"):
-            self._check_fields(row, "eval", number, offset)
+        for place, row, canonical in evaluation:
+            self._count_tokens(place, row.document, characters(row), held_out=True)
             self.tally.write("eval", canonical)
-        for _, _, _, canonical in self._rows(train, "train"):
+        for place, row, canonical in train:
+            self._count_tokens(place, row.document, characters(row), held_out=False)
             self.tally.write("train", canonical)
         self.tally.finish()
         self._note_copies("eval")
-        self._note_copies("train")
         for number, offset in self._keys.overlaps():
-            self._findings.add("holdout_overlap", "train", number, offset)
+            self._findings.add("holdout_overlap", *_place(number, offset))
 
-    def carve(self, train: Iterable[bytes]) -> None:
-        """Any row may be held out, so each has to have what graders and slices read."""
-        with _scratch() as scratch:
-            rows = _Writer(scratch)
-            for number, offset, row, canonical in self._rows(train, "train"):
-                self._check_fields(row, "train", number, offset)
-                self._check_group(row, number, offset)
+    def _carve(self, train: Iterator[tuple[Place, Row, bytes]]) -> None:
+        """Which rows are held out is known once all were read."""
+        with scratch() as file:
+            rows = Writer(file)
+            for _, _, canonical in train:
                 rows.write(canonical)
             rows.rewind()
-            for held_out, canonical in zip(self._keys.held_out(self._recipe.data.holdout), scratch, strict=True):
+            for (number, offset, held_out), canonical in zip(
+                self._keys.carved(self._recipe.data.holdout), file, strict=True
+            ):
+                if self._tokens:
+                    place = _place(number, offset)
+                    self._count_tokens(place, orjson.loads(canonical), len(canonical), held_out=bool(held_out))
                 self.tally.write("eval" if held_out else "train", canonical)
         self.tally.finish()
-        self._note_copies("train")
 
-    def _note_copies(self, file: File) -> None:
+    def _count_tokens(self, place: Place, document: dict[str, Any], size: int, *, held_out: bool) -> None:
+        if self._tokens:
+            self._tokens.add(place, document, size, held_out=held_out)
+
+    def _note_copies(self, file: Literal["train", "eval"]) -> None:
         for number, offset in self._keys.copies(file):
             self._findings.add("duplicate_row", file, number, offset)
 
-    def _rows(self, chunks: Iterable[bytes], file: File) -> Iterator[tuple[int, int, Row, bytes]]:
-        """Line number, offset, row and canonical line of each row without errors; every problem is noted."""
-        intake = open_rows(chunks, self._recipe.data.format, named_csv=self._named_csv and file == "train")
+    def _rows(self, chunks: Iterable[bytes], file: str) -> Iterator[tuple[Place, Row, bytes]]:
+        """Place, row and canonical line of each row without errors; every problem is noted."""
+        wanted = "auto" if file == "previous" else self._recipe.data.format
+        intake = open_rows(chunks, wanted, named_csv=self._named_csv and file == "train")
         self._note_format(intake, file)
         try:
             yield from self._read(intake, file)
@@ -266,15 +244,22 @@ class _Check:
         if not self.rows_seen[file]:
             self._findings.add("empty_dataset", file)
 
-    def _note_format(self, intake: Intake, file: File) -> None:
+    def _note_format(self, intake: Intake, file: str) -> None:
         if file == "train":
             self.form, self.container = intake.form, intake.container
-        if intake.form is not None and intake.form.kind != "chat":
-            self._findings.add("method_not_built", file, detail=_NOT_BUILT[intake.form.kind])
+        if intake.form is None:
+            return
+        kind, method = intake.form.kind, self._recipe.method.type
+        if kind not in _KINDS_OF_METHOD[method]:
+            detail = f"{_ROWS_OF_KIND[kind]}, and method.type is {method}"
+            self._findings.add("method_data_mismatch", file, detail=detail)
+        elif kind == "text" and (self._carves or file == "eval"):
+            self._findings.add("no_held_out_questions", file)
 
-    def _read(self, intake: Intake, file: File) -> Iterator[tuple[int, int, Row, bytes]]:
-        add, seed = self._findings.add, self._recipe.method.hyperparameters.seed
+    def _read(self, intake: Intake, file: str) -> Iterator[tuple[Place, Row, bytes]]:
+        add = self._findings.add
         form = intake.form or CHAT
+        needed = self._needed_fields(file)
         for number, offset, lines in intake.blocks:
             self.rows_seen[file] += len(lines)
             for line in lines:
@@ -283,27 +268,17 @@ class _Check:
                     add(code, file, number, offset)
                     self.rows_seen[file] -= code == "blank_line"
                 if row is not None:
-                    self._read_content(row, form, file, number)
-                    canonical = row.canonical
-                    asked = xxh3_128_digest(question_and_answer(row))
-                    draw = xxh3_64_intdigest(self._drawn_by(row, asked), seed)
-                    self._keys.add(file, xxh3_128_digest(canonical), asked, draw, number, offset)
-                    self.tally.measure(row)
-                    yield number, offset, row, canonical
+                    place = Place(file, number, offset)
+                    for code, name in needed:
+                        if name not in row.item:
+                            add(code, file, number, offset, detail=name)
+                    row, canonical, new = self._take(place, row, judged=form.kind == "chat")
+                    if new:
+                        yield place, row, canonical
+                    elif file == "train":
+                        add("copy_left_out", file, number, offset)
                 offset += len(line) + 1
                 number += 1
-
-    def _read_content(self, row: Row, form: Format, file: File, number: int) -> None:
-        """What the row says, redacted if the recipe wants it so, then in tokens of what is left."""
-        if form.kind != "chat":
-            return  # refused anyway: no method for it is built
-        messages, item = self._scan.row(number, file, row.messages), self._scan.item(number, file, row.item)
-        if messages is not row.messages:
-            row.messages = row.document["messages"] = messages
-        if item is not row.item:
-            row.item = row.document["item"] = item
-        if self._tokens:
-            self._tokens.add(file, number, row.document, characters(row))
 
     @staticmethod
     def _row(line: bytes | Refused, form: Format) -> tuple[Row | None, Iterable[str]]:
@@ -314,27 +289,55 @@ class _Check:
         row, codes = read_row(line, form)
         return row, sorted(codes) if codes else ()
 
+    def _take(self, place: Place, row: Row, *, judged: bool) -> tuple[Row, bytes, bool]:
+        """What the row says, redacted if the recipe wants it so; its keys; whether it was not there before."""
+        document = self._scan.read(place, row.document)
+        if document is not row.document:
+            row = row_of(document)
+        canonical = row.canonical
+        asked = xxh3_128_digest(question_and_answer(row))
+        draw = xxh3_64_intdigest(self._drawn_by(row, asked), self._recipe.method.hyperparameters.seed)
+        file: Literal["train", "eval"] = "eval" if place.file == "eval" else "train"
+        number = -place.row if place.file == "previous" else place.row
+        if not self._keys.add(file, xxh3_128_digest(canonical), asked, draw, number, place.offset):
+            return row, canonical, False
+        tag = draw if self._carves else int.from_bytes(asked[:8])
+        copies = self._scan.compare(place, row.messages, tag, judged=judged)
+        if self._carves and self._recipe.data.near_duplicates == "together":
+            for other in copies:
+                if other != draw:
+                    self._keys.join(draw, other)
+        self.tally.measure(row, characters(row))
+        return row, canonical, True
+
     def _drawn_by(self, row: Row, asked: bytes) -> bytes:
         group = self._recipe.data.group
         return asked if group is None else orjson.dumps(row.item.get(group))
 
-    def _check_group(self, row: Row, number: int, offset: int) -> None:
-        group = self._recipe.data.group
-        if group is not None and group not in row.item:
-            self._findings.add("group_field_missing", "train", number, offset, detail=group)
+    def _needed_fields(self, file: str) -> list[tuple[str, str]]:
+        """(code if missing, field) for what is read of the rows of a file; any row may be carved out."""
+        method, data = self._recipe.method, self._recipe.data
+        needed: list[tuple[str, str]] = []
+        if isinstance(method, Reinforcement):
+            needed += _graded_fields(method.graders)
+        if file == "eval" or self._carves:
+            evaluation = self._recipe.evaluation
+            # A prompt has no answer; of another row `answer` is its own last message.
+            given = set() if isinstance(method, Reinforcement) else {"answer"}
+            needed += [one for one in _graded_fields(evaluation.graders) if one[1] not in given]
+            needed += [("slice_field_missing", name) for name in evaluation.slices]
+        if self._carves and data.group is not None:
+            needed.append(("group_field_missing", data.group))
+        return list(dict.fromkeys(needed))
 
-    def _check_fields(self, row: Row, file: File, number: int, offset: int) -> None:
-        for code, name in self._fields:
-            if name not in row.item:
-                self._findings.add(code, file, number, offset, detail=name)
+
+def _graded_fields(graders: Sequence[Grader]) -> list[tuple[str, str]]:
+    return [("grader_field_missing", name) for name in sorted(fields(graders))]
 
 
-def _needed_fields(recipe: Recipe) -> list[tuple[str, str]]:
-    """(code if missing, field) for what graders and slices read; `answer` is the row's own last message."""
-    evaluation = recipe.evaluation
-    graded = fields(evaluation.graders) - {"answer"}
-    needed = [("grader_field_missing", name) for name in sorted(graded)]
-    return needed + [("slice_field_missing", name) for name in dict.fromkeys(evaluation.slices)]
+def _place(number: int, offset: int) -> Place:
+    """Negative numbers are of rows of the earlier version."""
+    return Place("train", number, offset) if number > 0 else Place("previous", -number, offset)
 
 
 def _check_sizes(check: _Check, recipe: Recipe, findings: Findings) -> None:
@@ -351,23 +354,15 @@ def _check_sizes(check: _Check, recipe: Recipe, findings: Findings) -> None:
         findings.add("few_holdout_rows", "eval", detail=detail)
 
 
-def _check_plan(recipe: Recipe, project: str, statistics: Statistics, findings: Findings) -> None:
+def _plan(
+    recipe: Recipe, project: str, rows: Statistics, tokens: TokenStatistics | None, findings: Findings
+) -> tuple[ResolvedRecipe, CostEstimate] | None:
     """What a plan would refuse is said here, with everything else."""
     try:
-        resolved = resolve(
-            recipe,
-            project,
-            train_rows=statistics.train_rows,
-            characters_max=statistics.characters_max,
-        )
+        resolved, estimate = plan_run(recipe, project, rows, tokens)
     except PermanentFailure as error:
         findings.add(error.problem.code, "recipe", detail=error.problem.message)
-        return
-    estimate = estimate_cost(
-        resolved,
-        train_rows=statistics.train_rows,
-        eval_rows=statistics.eval_rows,
-        characters_mean=statistics.characters_mean,
-    )
+        return None
     for problem in check_budget(recipe, estimate):
         findings.add(problem.code, "recipe", detail=problem.message)
+    return resolved, estimate

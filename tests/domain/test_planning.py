@@ -138,6 +138,50 @@ def test_checkpointing_saves_memory_and_is_used_only_where_it_is_needed() -> Non
     assert memory_plan(entry, without).total_bytes > memory_plan(entry, long.hyperparameters).total_bytes
 
 
+def test_the_options_of_lora_come_from_the_recipe_or_from_their_rules() -> None:
+    wanted = {"lora_rank": 8, "lora_alpha": 24, "rslora": False, "dora": True, "lora_dropout": 0.1}
+    wanted |= {"quantisation": "none", "packing": "padded", "optimiser": "paged_adamw_8bit"}
+    given, automatic = plan(**hyperparameters(**wanted)), plan()
+    assert given.hyperparameters.model_dump(include=set(wanted)) == wanted
+    assert {given.reasons[name] for name in wanted} == {"set in the recipe"}
+    values = automatic.hyperparameters
+    assert (values.rslora, values.dora, values.lora_dropout) == (True, False, 0.0)
+    assert (values.quantisation, values.packing, values.optimiser) == ("nf4", "packed", "adamw")
+
+
+def test_the_memory_model_follows_quantisation_rank_and_optimiser() -> None:
+    entry, chosen = find_entry(PHI), plan(PHI, characters=4000).hyperparameters
+
+    def part(name: str, **changes) -> int:
+        return getattr(memory_plan(entry, chosen.model_copy(update=changes)), name)
+
+    assert part("base_weights_bytes", quantisation="none") == pytest.approx(part("base_weights_bytes") * 2 / 0.516)
+    assert part("workspace_bytes") > part("workspace_bytes", quantisation="none") == 0
+    assert part("adapters_bytes", lora_rank=32) == 2 * part("adapters_bytes")
+    assert part("adapters_bytes", optimiser="paged_adamw_8bit") == part("adapters_bytes") * 10 / 16
+    assert part("adapters_bytes", dora=True) > part("adapters_bytes")
+
+
+def test_moments_go_to_eight_bit_only_where_nothing_else_makes_the_run_fit() -> None:
+    entry, a100 = find_entry(PHI), find_sku("Standard_NC24ads_A100_v4")
+    least = plan(PHI, characters=4000, **hyperparameters(lora_rank=128)).hyperparameters.model_copy(
+        update={"micro_batch_size": 1, "gradient_checkpointing": True}
+    )
+    eight_bit = least.model_copy(update={"optimiser": "paged_adamw_8bit"})
+    between = (memory_plan(entry, least).total_bytes + memory_plan(entry, eight_bit).total_bytes) / 2
+    tight = {"name": "tight", "usd_per_hour": 1.0, "memory_bytes": int(between / (1 - HEADROOM))}
+
+    def chosen(**values):
+        recipe = Recipe(base_model=PHI, **hyperparameters(lora_rank=128, **values))
+        skus = (a100.model_copy(update=tight), a100)
+        return resolve(recipe, "part-codes", train_rows=1500, characters_max=4000, skus=skus)
+
+    automatic = chosen()
+    assert (automatic.training_instance_type, automatic.hyperparameters.optimiser) == ("tight", "paged_adamw_8bit")
+    assert "only with" in automatic.reasons["optimiser"]
+    assert chosen(optimiser="adamw").training_instance_type == a100.name
+
+
 def test_the_laptop_costs_nothing_and_a_gpu_costs_a_range() -> None:
     counts = {"train_rows": 1500, "eval_rows": 100, "characters_mean": 80.0}
     local = estimate_cost(plan(), **counts)

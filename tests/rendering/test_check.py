@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.findings import Findings, Place
 from shared.rendering import Bundle, Rendered, TokenCheck, read_bundle_folder, render_row, rows, tokenise
 from shared.rendering.check import TOKEN_CODES, LengthPolicy, RowTokens
 from shared.rendering.facts import TokenFacts
@@ -205,19 +206,98 @@ def test_packing_needs_no_more_sequences_than_its_bound_says() -> None:
 
 def test_facts_add_up_over_files_and_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.rendering.facts.BATCH_ROWS", 7)
-    facts = TokenFacts(families.bundle("qwen", marked=True), LengthPolicy(60, "drop"), previews=2)
+    findings = Findings(TOKEN_CODES)
+    facts = TokenFacts(findings, families.bundle("qwen", marked=True), LengthPolicy(60, "drop"), previews=2)
     for number in range(1, 41):
-        facts.add("train", number, answer("a bolt " * (100 if number % 2 else 1)), 100)
-    facts.add("eval", 3, answer("see <|im_end|>"), 100)
-    problems = {(group.code, group.file): group for group in facts.problems()}
+        row = answer("a bolt " * (100 if number % 2 else 1))
+        facts.add(Place("train", number, 7 * number), row, 100, held_out=False)
+    facts.add(Place("eval", 3), answer("see <|im_end|>"), 100, held_out=True)
+    found = facts.finish()
+    problems = {(group.code, group.file): group for group in findings.problems()}
     assert set(problems) == {("row_dropped", "train"), ("special_token_in_text", "eval")}
     dropped = problems["row_dropped", "train"]
     assert (dropped.count, dropped.rows, dropped.severity) == (20, tuple(range(1, 40, 2)), "warning")
-    found = facts.statistics()
+    assert dropped.offsets[:2] == (7, 21)
     assert (found.rows, found.rows_too_long, sum(found.lengths.counts)) == (20, 20, 20)
     assert found.tokens == 20 * judged(answer("a bolt ")).tokens
+    assert found.eval_tokens_max == judged(answer("see <|im_end|>")).tokens
     assert [row.row for row in facts.preview] == [2, 4]
-    assert set(TOKEN_CODES) >= {group.code for group in facts.problems()}
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+def test_a_file_of_which_no_row_is_left_is_an_error(held_out: bool) -> None:
+    findings = Findings(TOKEN_CODES)
+    facts = TokenFacts(findings, families.bundle("qwen", marked=True), LengthPolicy(20, "drop"))
+    facts.add(Place("train", 1), answer("a bolt " * 100), 100, held_out=held_out)
+    facts.add(Place("train", 2), answer("a bolt " * 100), 100, held_out=held_out)
+    facts.finish()
+    side = "eval" if held_out else "train"
+    assert [(one.code, one.file, one.count) for one in findings.problems()] == [
+        ("no_row_left", side, 1),
+        ("row_dropped", "train", 2),
+    ]
+
+
+# Rows of other methods
+
+
+def pair(preferred: str, other: str) -> dict[str, Any]:
+    asked = {"messages": [said("user", "Which?"), said("assistant", "This?"), said("user", "No.")]}
+    return {
+        "input": asked,
+        "preferred_output": [said("assistant", preferred)],
+        "non_preferred_output": [said("assistant", other)],
+    }
+
+
+def counted(text: str) -> int:
+    return len(families.bundle("qwen", marked=True).tokenizer.encode(text, add_special_tokens=False))
+
+
+def test_a_preference_pair_has_the_tokens_of_its_longer_side_and_learns_from_both_answers() -> None:
+    found = judged(pair("A bolt.", "A nut of some size."))
+    longer = {"messages": [*pair("", "")["input"]["messages"], said("assistant", "A nut of some size.")]}
+    assert found.tokens == judged(longer).tokens
+    assert found.trained == counted("A bolt.<|im_end|>") + counted("A nut of some size.<|im_end|>")
+
+
+def test_a_pair_goes_where_its_longer_side_goes() -> None:
+    long = pair("A bolt.", "a nut " * 100)
+    assert judged(long, LengthPolicy(60, "drop")).codes == ("row_dropped",)
+    assert judged(long, LengthPolicy(60, "reject")).codes == ("too_many_tokens",)
+    cut = judged(long, LengthPolicy(60, "truncate"))
+    assert (cut.codes, cut.kept) == (("row_truncated",), 60)
+
+
+def test_a_prompt_is_counted_up_to_the_answer_and_is_not_cut() -> None:
+    row = {"messages": [said("user", "Which part?")], "item": {"target": "<|im_end|>"}}
+    bundle = families.bundle("qwen", marked=True)
+    text = bundle.template.render(row["messages"], None, ask=True)
+    assert judged(row) == RowTokens(counted(text), counted(text), 0)
+    assert judged(row, LengthPolicy(4, "truncate")).codes == ("too_many_tokens",)
+    assert judged(row, LengthPolicy(4, "drop")).codes == ("row_dropped",)
+
+
+@pytest.mark.parametrize("family", TEMPLATES)
+def test_all_of_a_plain_text_is_learned_with_its_end(family: str) -> None:
+    bundle = families.bundle(family, marked=True)
+    rendered = render_row(bundle, {"text": "Pumps hold oil.", "item": {}})
+    assert rendered.text == bundle.opening + "Pumps hold oil." + bundle.named_tokens["eos_token"]
+    found = judged({"text": "Pumps hold oil.", "item": {}}, family=family)
+    opened = len(bundle.tokenizer.encode(bundle.opening, add_special_tokens=False)) if bundle.opening else 0
+    assert found.trained == found.tokens - opened > 3
+
+
+def test_plain_text_begins_with_what_the_tokenizer_puts_there() -> None:
+    core = Tokenizer.from_str(families.tokenizer("llama3").to_str())
+    begin = families.NAMED["llama3"]["bos_token"]
+    core.post_processor = processors.TemplateProcessing(
+        single=f"{begin} $A", special_tokens=[(begin, core.token_to_id(begin))]
+    )
+    bundle = Bundle.of(core.to_str(), "{{ messages }}", families.NAMED["llama3"])
+    (tokens,) = tokenise(bundle, [render_row(bundle, {"text": "Oil."})])
+    assert tokens.encoding.ids[:-1] == bundle.tokenizer.encode("Oil.", add_special_tokens=True).ids
+    assert tokens.trained() == len(tokens) - 1
 
 
 def test_a_preview_is_the_rendered_row_with_long_stretches_shortened() -> None:

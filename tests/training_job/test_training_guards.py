@@ -108,7 +108,7 @@ def test_adapters_are_float32_after_resuming_even_if_they_were_not(
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.to(torch.bfloat16)
-    trainer.add_callback(Watch(Curve(tmp_path), Tally(), Identity("j", "d", "r")))
+    trainer.add_callback(Watch(Curve(tmp_path), Tally(), Identity("j", "d", "r"), {}))
     trainer.train(resume_from_checkpoint=str(finished.output / "checkpoints" / "checkpoint-18"))
     assert adapter_types(trainer.model) == {torch.float32}
     moments = {state["exp_avg"].dtype for state in trainer.optimizer.state.values()}
@@ -137,7 +137,7 @@ def test_the_merged_model_answers_as_the_adapter_on_the_dequantised_base(finishe
     with torch.no_grad():
         plain = base(input_ids=batch).logits
         wanted = PeftModel.from_pretrained(base, adapter).eval()(input_ids=batch).logits
-        got = merge_adapter(random_base, adapter, torch.float32).eval()(input_ids=batch).logits
+        got = merge_adapter(random_base, adapter, torch.float32, quantise=True).eval()(input_ids=batch).logits
     torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-4)
     assert (wanted - plain).abs().max().item() > 0.1
 
@@ -156,7 +156,9 @@ def test_the_merged_folder_is_plain_sixteen_bit_and_complete(finished: Any, rand
     assert (folder / "chat_template.jinja").read_text() == (random_base / "chat_template.jinja").read_text()
     saved = load_file(folder / "model.safetensors")
     assert {weight.dtype for weight in saved.values()} == {torch.bfloat16}
-    merged = merge_adapter(random_base, finished.output / "model" / "adapter", torch.float32).state_dict()
+    merged = merge_adapter(
+        random_base, finished.output / "model" / "adapter", torch.float32, quantise=True
+    ).state_dict()
     name = "model.layers.0.mlp.down_proj.weight"
     assert torch.equal(saved[name], merged[name].to(torch.bfloat16))
 
@@ -211,31 +213,3 @@ def test_a_stopped_job_is_no_success(bench: Callable[..., Any], tmp_path: Path, 
     assert (result.status, result.failure_class, result.problem.code) == ("failed", "platform", "interrupted")
     assert 0 < result.last_step < 250
     assert not (run.output / "model" / "manifest.json").exists()
-
-
-def test_batches_hold_rows_of_like_length_and_every_row_once() -> None:
-    import torch
-
-    from training_job.methods.supervised import ByLength
-
-    lengths = torch.randint(10, 500, (403,), generator=torch.Generator().manual_seed(0)).tolist()
-    order = list(ByLength(lengths, 4, seed=1))
-    assert sorted(order) == list(range(403))
-    batches = [[lengths[i] for i in order[at : at + 4]] for at in range(0, 400, 4)]
-    padding = sum(max(batch) * 4 - sum(batch) for batch in batches) / sum(map(sum, batches))
-    assert padding < 0.05
-
-
-def test_the_order_of_rows_is_a_matter_of_seed_and_epoch_alone() -> None:
-    import torch
-
-    from training_job.methods.supervised import ByLength
-
-    def order(seed: int, epoch: int) -> list[int]:
-        torch.rand(7)
-        sampler = ByLength([5] * 40, 4, seed)
-        sampler.set_epoch(epoch)
-        return list(sampler)
-
-    assert order(1, 1) == order(1, 1)
-    assert order(1, 1) != order(1, 2) != order(2, 2)

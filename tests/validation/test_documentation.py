@@ -1,25 +1,36 @@
-"""docs/validation.md lists exactly the codes there are. UPDATE_GOLDEN=1 writes the table anew."""
+"""The documents list exactly the codes there are. UPDATE_GOLDEN=1 writes the tables anew."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+import pytest
+
+from shared.domain.findings import Code
+from shared.rendering.check import TOKEN_CODES
 from shared.validation.codes import CODES
+from shared.validation.content.codes import CONTENT_CODES
 
-DOC = Path(__file__).resolve().parents[2] / "docs/validation.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 START = "| code | severity | what it means | what to do |\n|---|---|---|---|\n"
+TABLES = {"validation.md": CODES, "validation-content.md": CONTENT_CODES, "tokens.md": TOKEN_CODES}
 
 
-def test_the_documented_codes_are_the_codes_with_their_severity_and_words() -> None:
-    lines = [
-        f"| `{name}` | {code.severity} | {code.message.replace('{detail}', '…')} | {code.fix} |\n"
-        for name, code in CODES.items()
-    ]
-    table = START + "".join(lines)
-    text = DOC.read_text(encoding="utf-8")
-    head, _, rest = text.partition(START)
-    tail = rest[rest.index("\n\n") :] if "\n\n" in rest else ""
+@pytest.mark.parametrize("name", TABLES)
+def test_the_documented_codes_are_the_codes_with_their_severity_and_words(name: str) -> None:
+    document, codes = DOCS / name, TABLES[name]
+    table = START + "".join(line(code, known) for code, known in codes.items()) + "\n"
     if os.environ.get("UPDATE_GOLDEN"):
-        DOC.write_text(head + table.rstrip("\n") + tail, encoding="utf-8")
-    assert table.rstrip("\n") in DOC.read_text(encoding="utf-8")
+        head, _, rest = document.read_text(encoding="utf-8").partition(START)
+        document.write_text(head + table + rest.partition("\n\n")[2], encoding="utf-8")
+    assert table in document.read_text(encoding="utf-8")
+
+
+def line(code: str, known: Code) -> str:
+    return f"| `{code}` | {known.severity} | {known.message.replace('{detail}', '…')} | {known.fix} |\n"
+
+
+def test_no_code_is_in_two_tables() -> None:
+    names = [name for codes in TABLES.values() for name in codes]
+    assert len(names) == len(set(names))

@@ -140,17 +140,62 @@ def test_rows_of_another_format_pass_and_what_is_written_reads_as_chat_with_the_
     assert (again.result.report.format, again.result.version) == ("chat", first.result.version)
 
 
-@pytest.mark.parametrize("name", ["preference", "chosen and rejected", "reinforcement", "plain text"])
-def test_a_method_that_is_not_built_is_refused_with_one_code_and_the_statistics_are_there(check, name) -> None:
+def method(name: str) -> bytes:
+    reward = b"{name: target, type: string_check, reference: '{{item.target}}'}"
+    judge = b"{name: like, type: string_check, operation: like, reference: '{{item.target}}'}"
+    graded = {"reinforcement": b"graders: [" + reward + b"],"}.get(name, b"")
+    evaluation = b"evaluation: {graders: [" + judge + b"]}\n" if name == "reinforcement" else b""
+    return b"method: {" + graded + b"type: " + name.encode() + b"}\n" + evaluation
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "right"),
+    [
+        ("preference", "source", "dpo"),
+        ("chosen and rejected", "prompt", "dpo"),
+        ("reinforcement", "target", "reinforcement"),
+    ],
+)
+def test_rows_of_a_method_pass_with_it_and_are_refused_with_one_code_by_the_others(check, name, field, right) -> None:
     row, read_as, _, _ = ROWS[name]
-    rows = b"".join(json.dumps({**row, "number": n}).encode() + b"\n" for n in range(60))
-    field = {"text": "text", "chosen": "prompt"}.get(next((k for k in ("text", "chosen") if k in row), ""), "")
-    data = different(row, field) if field else rows.replace(b"2 + 2", b"2 + 3", 30)
-    checked = check(data)
-    assert list(checked.codes) == ["method_not_built"]
-    report = checked.result.report
-    assert (report.passed, report.format) == (False, read_as)
-    assert report.statistics.train_rows + report.statistics.eval_rows == data.count(b"\n") + (not data.endswith(b"\n"))
+    if field == "prompt":
+        data = different(row, field)
+    else:
+        data = "\n".join(json.dumps(row).replace("2 + 2", f"2 + {n}") for n in range(300)).encode()
+    checked = check(data, None, method(right) + b"data: {near_duplicates: ignore}")
+    assert checked.errors == []
+    statistics = checked.result.report.statistics
+    assert (checked.result.report.format, statistics.train_rows, statistics.eval_rows) == (read_as, 270, 30)
+    again = check(checked.train, checked.eval, method(right))
+    assert (again.result.version, again.train) == (checked.result.version, checked.train)
+    assert "method_data_mismatch" in check(data, None, None).errors
+    (mismatch,) = [p for p in check(data).result.report.problems if p.code == "method_data_mismatch"]
+    assert mismatch.message.endswith("and method.type is supervised.")
+
+
+def test_rows_with_answers_are_refused_by_the_methods_that_need_others(check, rows) -> None:
+    for name in ("dpo", "reinforcement"):
+        assert "method_data_mismatch" in check(rows(60, target=4), rows(20, start=100, target=4), method(name)).errors
+
+
+def test_prompts_need_what_their_rewards_read_and_have_no_answer_to_be_compared_with(check) -> None:
+    asked = [{"messages": [{"role": "user", "content": f"What is {n} * 7?"}], "note": "x"} for n in range(300)]
+    data = "\n".join(map(json.dumps, asked)).encode()
+    assert check(data, None, method("reinforcement")).errors == ["grader_field_missing"]
+    rewarded = b"method: {type: reinforcement, graders: [{name: n, type: string_check, reference: '{{item.note}}'}]}"
+    checked = check(data, None, rewarded)
+    assert checked.errors == ["grader_field_missing"]
+    assert "item.answer" in checked.result.report.problems[0].message
+
+
+def test_plain_text_is_trained_on_and_judged_by_questions(check, rows) -> None:
+    data = "\n".join(json.dumps({"text": f"Chapter {n}. Pump {n} holds oil."}) for n in range(60)).encode()
+    checked = check(data, rows(20, start=100))
+    assert checked.errors == []
+    assert (checked.result.report.format, checked.result.report.statistics.train_rows) == ("text", 60)
+    assert json.loads(checked.train.splitlines()[0]) == {"text": "Chapter 0. Pump 0 holds oil.", "item": {}}
+    assert check(data).errors == ["no_held_out_questions"]
+    assert check(data, data).errors[0] == "no_held_out_questions"
 
 
 BAD = {
@@ -181,10 +226,22 @@ BAD = {
     "equal outputs": ("preference", {**PREFERENCE, "preferred_output": OTHER}, "equal_outputs"),
     "an input that is a list": ("preference", {**PREFERENCE, "input": []}, "data_type"),
     "only one output": ("preference", {"input": {}, "preferred_output": []}, "missing_field"),
+    "an empty output": ("preference", {**PREFERENCE, "preferred_output": []}, "missing_output"),
+    "an output of null": ("preference", {**PREFERENCE, "non_preferred_output": None}, "missing_output"),
+    "an output that ends with a tool": (
+        "preference",
+        {**PREFERENCE, "preferred_output": [ANSWERED, {"role": "tool", "tool_call_id": "1", "content": "4"}]},
+        "bad_output",
+    ),
+    "a prompt that ends with an answer": (
+        "preference",
+        {**PREFERENCE, "input": {"messages": [ASKED, ANSWERED]}},
+        "prompt_not_last",
+    ),
     "outputs to different questions": (
         "chosen and rejected",
         {"chosen": [ASKED, ANSWERED], "rejected": [SYSTEM, ASKED, *OTHER]},
-        "bad_output",
+        "outputs_differ_in_question",
     ),
     "an answer last": ("reinforcement", CHAT | {"target": 4}, "prompt_not_last"),
     "text that is blank": ("plain text", {"text": " "}, "missing_content"),
@@ -203,7 +260,7 @@ def test_the_recipe_names_the_format_where_the_guess_is_wrong(check) -> None:
     data = b"".join(b'{"text": "t%d", "prompt": "p%d", "completion": "c"}\n' % (n, n) for n in range(300))
     assert check(data).result.report.format == "prompt_completion"
     forced = check(data, None, b"data: {format: text}")
-    assert (forced.result.report.format, forced.errors) == ("text", ["method_not_built"])
+    assert (forced.result.report.format, forced.errors) == ("text", ["no_held_out_questions"])
     wrong = check(data, None, b"data: {format: chat}")
     assert wrong.errors == ["mixed_formats"]
 

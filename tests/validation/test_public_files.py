@@ -25,12 +25,22 @@ def test_public_chat_and_tool_calling_files_have_no_errors(check, path) -> None:
     assert statistics.train_rows + statistics.eval_rows == lines
 
 
+RECIPES = {
+    "preference": b"method: {type: dpo}",
+    "reinforcement": b"""
+method: {type: reinforcement, graders: [{name: hit, type: string_check, reference: "{{item.target}}"}]}
+evaluation: {graders: [{name: has, type: string_check, operation: like, reference: "{{item.target}}"}]}
+""",
+}
+
+
 @pytest.mark.parametrize("path", named("Direct_", "RFT_"))
-def test_public_preference_and_reinforcement_files_are_refused_with_one_code(check, path) -> None:
-    checked = check(path.read_bytes(), file_name=path.name)
-    assert list(checked.codes) == ["method_not_built"]
+def test_public_preference_and_reinforcement_files_have_no_errors_with_their_method(check, path) -> None:
+    kind = "preference" if path.name.startswith("Direct_") else "reinforcement"
+    checked = check(path.read_bytes(), recipe=RECIPES[kind], file_name=path.name)
+    assert checked.errors == []
     report = checked.result.report
-    assert report.format == ("preference" if path.name.startswith("Direct_") else "reinforcement")
+    assert report.format == kind
     assert report.statistics.train_rows + report.statistics.eval_rows == len(path.read_bytes().splitlines())
 
 

@@ -135,13 +135,13 @@ def test_exact_copies_are_counted_and_near_ones_are_not(check, rows) -> None:
 
 def test_a_training_row_that_is_also_held_out_blocks(check, rows) -> None:
     checked = check(rows(60), rows(20, start=58))
-    assert checked.codes == {"holdout_overlap": (59, 60), "holdout_same_words": (59, 60)}
+    assert checked.codes == {"holdout_overlap": (59, 60)}
 
 
 def test_another_system_message_does_not_hide_an_overlap(check, rows) -> None:
     leak = json.loads(rows(1, start=100))
     leak["messages"].insert(0, {"role": "system", "content": "Be brief."})
-    assert check(rows(60, leak), rows(20, start=100)).codes == {"holdout_overlap": (61,), "holdout_same_words": (61,)}
+    assert check(rows(60, leak), rows(20, start=100)).codes == {"holdout_overlap": (61,)}
 
 
 def test_without_a_held_out_file_the_share_is_carved_and_copies_stay_on_one_side(check, rows) -> None:
@@ -269,8 +269,8 @@ def test_the_manifest_says_what_was_read_from_where_and_by_which_rules(check, ro
     manifest = curated_version(checked.result, "part-codes", source)
     assert manifest.version == checked.result.version
     assert (manifest.rows_read, manifest.rows_dropped, manifest.train_rows, manifest.eval_rows) == (300, 0, 240, 60)
-    assert manifest.policy == Policy(eval_source="carved", holdout=0.2, group=None, seed=42)
-    assert (manifest.format, manifest.container, manifest.validator) == ("chat", "jsonl", "2")
+    assert manifest.policy == Policy(eval_source="carved", holdout=0.2, group=None, seed=42, near_duplicates="together")
+    assert (manifest.format, manifest.container, manifest.validator) == ("chat", "jsonl", "3")
     assert curated_version(check(rows(60), rows(20, start=100)).result, "x", source).policy == Policy(
         eval_source="file"
     )

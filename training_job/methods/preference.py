@@ -21,7 +21,7 @@ from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
 from training_job.chat_rows import IGNORED, Encoded
 from training_job.methods import Data
-from training_job.methods.supervised import ByLength
+from training_job.packing import ByLength
 from training_job.pairs import EncodedPairs, encode_pairs
 from training_job.trainer import Setup, adapted, common_settings, made_safe
 

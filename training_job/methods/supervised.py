@@ -5,22 +5,29 @@ Import only where torch may be loaded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
 from pathlib import Path
+from typing import Any
 
 import torch
-from datasets import Dataset
-from torch.utils.data import Sampler
-from trl import SFTConfig, SFTTrainer
+from peft import get_peft_model
+from torch.nn.functional import linear_cross_entropy
+from torch.utils.data import DataLoader
+from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from shared.domain.recipe import ResolvedRecipe
 from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
-from training_job.chat_rows import EncodedRows, encode_file
+from training_job import attention
+from training_job.chat_rows import Encoded, encode_file
 from training_job.methods import Data
+from training_job.packing import Layout, share_of, steps_of_run, trained_tokens
 from training_job.trainer import Setup, adapted, common_settings, made_safe
 
-GROUP_BATCHES = 50
+# Logits of this many tokens exist at a time; the memory plan counts on it (LOGITS_CHUNK_TOKENS).
+CHUNKED = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=1024, chunking_method=None)
+
+
 MEASURES: dict[str, str] = {}
 
 
@@ -36,70 +43,105 @@ def read(train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, reci
     )
 
 
-def build(setup: Setup, data: Data) -> SFTTrainer:
-    """trl's trainer over batches of rows of like length."""
-    trainer = ByLengthTrainer(
-        **adapted(setup),
-        args=config(setup),
-        train_dataset=as_dataset(data.train),
-        eval_dataset=as_dataset(data.held_out),
-        processing_class=setup.tokenizer,
-    )
+def build(setup: Setup, data: Data) -> SupervisedTrainer:
+    """A trainer whose steps are planned ahead; see `training_job.packing`."""
+    start = adapted(setup, attention=attention.NAME)
+    model = start["model"]
+    if "peft_config" in start:
+        model = get_peft_model(model, start["peft_config"], autocast_adapter_dtype=False)
+    settings = common_settings(setup) | {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1}
+    trainer = SupervisedTrainer(setup, model, data, TrainingArguments(**settings))
     return made_safe(trainer)
 
 
-def config(setup: Setup) -> SFTConfig:
-    """What supervised training sets beside the common settings."""
-    return SFTConfig(
-        **common_settings(setup),
-        per_device_eval_batch_size=max(8, setup.micro_batch_size),
-        max_length=None,  # rows were counted and refused or dropped before; nothing is cut in silence
-        dataset_kwargs={"skip_prepare_dataset": True},
-        include_num_input_tokens_seen="non_padding",
-    )
+class SupervisedTrainer(Trainer):
+    """transformers' loop, with a step of ours: all micro batches of a step, their loss over all its tokens.
 
-
-class ByLength(Sampler[int]):
-    """Row indices such that each batch holds rows of like length, longest first within a group of batches.
-
-    Random batches of mixed lengths are mostly padding and take twice the time. The order depends on seed and
-    epoch alone: transformers' own sampler draws from the global generator, so a run resumed in a later epoch
-    would see other rows.
+    The dataset's items are steps, so the whole run is one pass over it, and a resumed run skips to its place.
     """
 
-    def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
-        self._lengths, self._batch_size, self._seed = lengths, batch_size, seed
-        self._epoch = 0
+    def __init__(self, setup: Setup, model: PreTrainedModel, data: Data, args: TrainingArguments) -> None:
+        chosen = setup.hyperparameters
+        self._layout = Layout(chosen.packing, setup.micro_batch_size, chosen.max_length_tokens)
+        self._held_out: list[Encoded] = data.held_out.rows
+        plan = steps_of_run(data.train_rows, chosen.batch_size, chosen.seed, setup.steps)
+        self._steps_per_epoch = -(-data.train_rows // chosen.batch_size)
+        steps = [[data.train.rows[i] for i in step] for step in plan]
+        self._head = take_head(model)
+        super().__init__(
+            model=model, args=args, train_dataset=steps, eval_dataset=self._held_out, processing_class=setup.tokenizer
+        )
 
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer at the start of each epoch."""
-        self._epoch = epoch
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Every process reads every step and takes its share; accelerate's sharding would repeat rows to fill up."""
+        return DataLoader(self.train_dataset, batch_size=1, collate_fn=self._step)
 
-    def __len__(self) -> int:
-        return len(self._lengths)
+    def _step(self, items: list[list[Encoded]]) -> dict[str, Any]:
+        (rows,) = items
+        own = share_of(rows, self.args.process_index, self.args.world_size)
+        return {
+            "micro_batches": [self._layout.tensors(batch) for batch in self._layout.micro_batches(own)],
+            "tokens": sum(len(row.input_ids) for row in rows),
+            "trained_tokens": trained_tokens(rows),
+        }
 
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
-        order = torch.randperm(len(self), generator=generator).tolist()
-        group = self._batch_size * GROUP_BATCHES
-        grouped: list[int] = []
-        for start in range(0, len(order), group):
-            longest_first = sorted(order[start : start + group], key=self._lengths.__getitem__, reverse=True)
-            grouped += longest_first
-        return iter(grouped)
+    def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
+        """Forward and backward of every micro batch; returns the step's loss per trained token, of this process."""
+        model.train()
+        total = torch.zeros((), device=self.args.device)
+        # Processes average their gradients; each has divided by the tokens of all.
+        weight = self.args.world_size / max(1, inputs["trained_tokens"])
+        last = len(inputs["micro_batches"]) - 1
+        for i, batch in enumerate(inputs["micro_batches"]):
+            with contextlib.nullcontext() if i == last else self.accelerator.no_sync(model):
+                loss = self._loss(model, batch) * weight
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        self.state.num_input_tokens_seen += inputs["tokens"]
+        self.state.epoch = (self.state.global_step + 1) / self._steps_per_epoch
+        return total
+
+    def _loss(self, model: torch.nn.Module, batch: dict[str, Any]) -> torch.Tensor:
+        """Summed over the micro batch's trained tokens."""
+        batch = self._prepare_inputs(batch)
+        with self.compute_loss_context_manager():
+            hidden = model(**batch["reading"], use_cache=False).logits.flatten(0, 1)[batch["kept"]]
+            loss: torch.Tensor = linear_cross_entropy(
+                hidden.to(self._head.dtype), self._head, batch["targets"], reduction="sum", options=CHUNKED
+            )
+        return loss
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Held-out loss per trained token; transformers' own is a mean over batches, whatever they hold."""
+        self.model.eval()
+        own = share_of(self._held_out, self.args.process_index, self.args.world_size)
+        total = torch.zeros(1, device=self.args.device)
+        with torch.no_grad():
+            for rows in self._layout.micro_batches(own):
+                total += self._loss(self.model, self._layout.tensors(rows))
+        summed = float(self.accelerator.gather(total).sum())
+        metrics = {f"{metric_key_prefix}_loss": summed / max(1, trained_tokens(self._held_out))}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """transformers counts the whole run as one epoch."""
+        self.state.epoch = self.state.global_step / self._steps_per_epoch
+        super().log(logs, start_time)
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Not counted: transformers looks for one batch, and its rule is not LoRA's."""
+        return 0
 
 
-class ByLengthTrainer(SFTTrainer):
-    """trl's trainer with the sampler above."""
+def take_head(model: PreTrainedModel) -> torch.Tensor:
+    """Replace the output layer by nothing, and return its weight `[vocabulary, hidden]`.
 
-    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> ByLength:
-        rows = self.train_dataset if train_dataset is None else train_dataset
-        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return ByLength([len(ids) for ids in rows["input_ids"]], batch_size, self.args.seed)
-
-
-def as_dataset(rows: EncodedRows) -> Dataset:
-    """A `datasets.Dataset` of input_ids and labels, which trl takes as they are."""
-    return Dataset.from_dict(
-        {"input_ids": [row.input_ids for row in rows.rows], "labels": [row.labels for row in rows.rows]}
-    )
+    The model then ends in hidden states, and the loss projects those of trained tokens alone, in chunks.
+    """
+    head: torch.Tensor = model.get_output_embeddings().weight
+    model.get_base_model().set_output_embeddings(torch.nn.Identity())
+    return head

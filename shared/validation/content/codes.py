@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.validation.codes import Code, error, warning
+from shared.domain.findings import Code, error, warning
 
 # `{detail}` is a kind of data or a number, never text of a row. `count` counts rows unless the message says otherwise.
 CONTENT_CODES: dict[str, Code] = {
@@ -25,7 +25,11 @@ CONTENT_CODES: dict[str, Code] = {
     ),
     "secret": error(
         "Rows hold what looks like a key, a token or a password: {detail}.",
-        "Remove it from the data and renew it where it is used: it has left its place.",
+        "Remove it or let it be replaced (data.secrets: redact), and renew it where it is used: it has left its place.",
+    ),
+    "secret_redacted": warning(
+        "Rows held what looks like a key, a token or a password, which was replaced by a placeholder: {detail}.",
+        "Renew it where it is used: it has left its place.",
     ),
     "secret_allowed": warning(
         "Rows hold what looks like a key, a token or a password, and the recipe allows it: {detail}.",
@@ -62,7 +66,7 @@ CONTENT_CODES: dict[str, Code] = {
         "Keep one or two of each group, or make sure that the repetition is meant.",
     ),
     "holdout_same_words": error(
-        "Rows have the same words as a held-out row, so the evaluation would prove nothing.",
+        "Rows have the words of a held-out row in other capitals or spacing, so the evaluation would prove nothing.",
         "Remove them from one of the two files.",
     ),
     "holdout_near_overlap": warning(

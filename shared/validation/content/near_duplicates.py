@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -46,10 +47,11 @@ def sketch(words: list[str]) -> Sketch:
 
 
 class Match(NamedTuple):
-    """An earlier row: its number and the first row of its cluster. `exact`: the same words."""
+    """An earlier row: its number, the first row of its cluster, and its tag. `exact`: the same words."""
 
     number: int
     leader: int
+    tag: int
     exact: bool
 
 
@@ -62,30 +64,38 @@ class Index:
         self._count = 0
         self._bands = [memoryview(bytearray(8 * size)).cast("Q") for _ in range(BANDS)]
         self._low = bytearray(_PERMUTATIONS * size)
-        self._keys, self._numbers, self._leaders = (memoryview(bytearray(8 * size)).cast("Q") for _ in range(3))
+        self._keys, self._tags = (memoryview(bytearray(8 * size)).cast("Q") for _ in range(2))
+        self._numbers, self._leaders = (memoryview(bytearray(8 * size)).cast("q") for _ in range(2))
 
     def match(self, row: Sketch) -> Match | None:
-        """The first indexed row found that says nearly the same."""
+        """The first of `matches`."""
+        return next(self.matches(row), None)
+
+    def matches(self, row: Sketch) -> Iterator[Match]:
+        """Indexed rows that say nearly the same: of each band the latest one, so not all of a large cluster."""
         tried = set[int]()
         for band, value in zip(self._bands, row.bands, strict=True):
             entry = band[value & self._mask]
-            if entry and (entry ^ value) & 0xFFFF_FFFF_0000_0000 == 0 and entry not in tried:
-                place = (entry & 0xFFFF_FFFF) - 1 & self._mask
-                tried.add(entry)
+            if not entry or (entry ^ value) & 0xFFFF_FFFF_0000_0000:
+                continue
+            place = (entry & 0xFFFF_FFFF) - 1 & self._mask
+            if place not in tried:
+                tried.add(place)
                 if self._similar(place, row.low):
-                    number, leader = self._numbers[place], self._leaders[place]
-                    return Match(number, leader, self._keys[place] == row.key)
-        return None
+                    exact = self._keys[place] == row.key
+                    yield Match(self._numbers[place], self._leaders[place], self._tags[place], exact)
 
     def _similar(self, place: int, low: bytes) -> bool:
         kept = self._low[place * _PERMUTATIONS : (place + 1) * _PERMUTATIONS]
         return sum(map(int.__eq__, kept, low)) >= _AGREE
 
-    def add(self, row: Sketch, number: int, leader: int) -> None:
+    def add(self, row: Sketch, number: int, leader: int, tag: int = 0) -> None:
+        """`number` and `leader` are signed, `tag` is any 64 bits that go with the row."""
         place = self._count & self._mask
         self._count += 1
         self._low[place * _PERMUTATIONS : (place + 1) * _PERMUTATIONS] = row.low
-        self._keys[place], self._numbers[place], self._leaders[place] = row.key, number, leader
+        self._keys[place], self._tags[place] = row.key, tag
+        self._numbers[place], self._leaders[place] = number, leader
         for band, value in zip(self._bands, row.bands, strict=True):
             band[value & self._mask] = value & 0xFFFF_FFFF_0000_0000 | (place + 1)
 

@@ -30,6 +30,7 @@ from detect_secrets.plugins.twilio import TwilioKeyDetector
 # Some patterns of the plugins take quadratic time on a long line, so they never see one.
 _WINDOW = 4096
 _OVERLAP = 512
+_PLACEHOLDER = "[SECRET]"
 
 
 class AzureCredentialDetector(RegexBasedDetector):
@@ -117,10 +118,36 @@ def find(text: str, kinds: frozenset[str] = frozenset(TRIGGERS)) -> Counter[str]
     found: dict[str, set[str]] = {}
     for window in _windows(text):
         for kind in kinds:
-            values = set(_PLUGINS[kind].analyze_string(window))
+            values = _values(kind, window)
             if values:
                 found.setdefault(kind, set()).update(values)
     return Counter({kind: len(values) for kind, values in found.items()})
+
+
+# A plugin names only the first line of a private key.
+_PRIVATE_KEY = re.compile(
+    r"-{4,5} ?BEGIN[^\n-]{0,40}PRIVATE KEY[^\n-]{0,10}-{4,5}.*?(?:-{4,5} ?END[^\n]{0,60}-{4,5}|\Z)"
+    r"|PuTTY-User-Key-File-\d.*\Z",
+    re.S,
+)
+
+
+def redacted(texts: list[str], kinds: frozenset[str] = frozenset(TRIGGERS)) -> list[str]:
+    """The texts with a placeholder for each secret of these kinds."""
+    return [_redacted(text, kinds) for text in texts]
+
+
+def _redacted(text: str, kinds: frozenset[str]) -> str:
+    if "private_key" in kinds:
+        text = _PRIVATE_KEY.sub(_PLACEHOLDER, text)
+    values = {value for window in _windows(text) for kind in kinds for value in _values(kind, window)}
+    for value in sorted(values, key=len, reverse=True):
+        text = text.replace(value, _PLACEHOLDER)
+    return text
+
+
+def _values(kind: str, window: str) -> set[str]:
+    return {value for value in _PLUGINS[kind].analyze_string(window) if value and value != _PLACEHOLDER}
 
 
 def _windows(text: str) -> Iterator[str]:

@@ -54,6 +54,22 @@ def with_texts(value: Any, texts: Iterator[str], form: Collection[str] = (), key
     return value
 
 
+def texts_of_row(document: dict[str, Any]) -> Iterator[str]:
+    """Every text of a canonical row, its other fields included."""
+    for name, part in document.items():
+        yield from texts_of(part, _form_of(name), name)
+
+
+def with_texts_of_row(document: dict[str, Any], texts: Iterator[str]) -> dict[str, Any]:
+    """The row with the texts of `texts_of_row` replaced in order."""
+    return {name: with_texts(part, texts, _form_of(name), name) for name, part in document.items()}
+
+
+def _form_of(name: str) -> Collection[str]:
+    """A field of `item` says what it likes, whatever it is called."""
+    return () if name == "item" else MESSAGE_FORM
+
+
 def _parsed(text: str) -> Any:
     """The JSON object or list in a text, None if there is none."""
     try:

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.domain.dataset import ProblemGroup
+from shared.domain.findings import Findings, Place
 from shared.validation.content import near_duplicates
 from shared.validation.content.codes import CONTENT_CODES
-from shared.validation.content.near_duplicates import Index, sketch
+from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS, Index, sketch
 from shared.validation.content.quality import size_in_words
 from shared.validation.content.scan import ContentPolicy, ContentScan
 from tests.validation.content import labelled
@@ -30,17 +31,34 @@ def prose(chance: random.Random, words: int = 30) -> str:
     return " ".join(chance.choices(WORDS, k=words))
 
 
-def found(scan: ContentScan) -> dict[str, ProblemGroup]:
-    return {problem.code: problem for problem in scan.findings()}
+class Scan:
+    """A content scan with what it found."""
+
+    def __init__(self, policy: ContentPolicy = ContentPolicy(), bits: int = INDEXED_ROWS_BITS) -> None:
+        self._findings = Findings(CONTENT_CODES)
+        self._scan = ContentScan(self._findings, policy, indexed_rows_bits=bits)
+
+    def row(self, number: int, file: str, messages: list[dict[str, Any]], tag: int = 0, **item: Any) -> dict[str, Any]:
+        place = Place(file, number)
+        document = self._scan.read(place, {"messages": messages, "item": item})
+        self.joined = self._scan.compare(place, document["messages"], tag or number)
+        return document
+
+    def found(self) -> dict[str, ProblemGroup]:
+        self._scan.finish()
+        return {problem.code: problem for problem in self.groups()}
+
+    def groups(self) -> tuple[ProblemGroup, ...]:
+        return self._findings.problems()
 
 
 def scanned(
-    rows: list[list[dict[str, Any]]], policy: ContentPolicy = ContentPolicy(), part: Any = "train"
+    rows: list[list[dict[str, Any]]], policy: ContentPolicy = ContentPolicy(), part: str = "train"
 ) -> dict[str, ProblemGroup]:
-    scan = ContentScan(policy)
+    scan = Scan(policy)
     for number, messages in enumerate(rows, start=1):
         scan.row(number, part, messages)
-    return found(scan)
+    return scan.found()
 
 
 def test_personal_data_blocks_by_default_and_no_value_is_reported() -> None:
@@ -52,26 +70,28 @@ def test_personal_data_blocks_by_default_and_no_value_is_reported() -> None:
 
 
 def test_personal_data_is_replaced_in_every_message_and_in_tool_calls() -> None:
-    scan = ContentScan(ContentPolicy(personal_data="redact"))
+    scan = Scan(ContentPolicy(personal_data="redact"))
     call = {
         "id": "a",
         "type": "function",
         "function": {"name": "send", "arguments": '{"to": "anna@example.com", "card": 4111111111111111}'},
     }
     messages = row("I am anna@example.com", "Sent.", tool_calls=[call])
-    redacted = scan.row(1, "train", messages)
+    document = scan.row(1, "train", messages, id="078-05-1120", n=4)
+    redacted = document["messages"]
     assert redacted[0]["content"] == "I am [EMAIL_1]"
     arguments = json.loads(redacted[1]["tool_calls"][0]["function"]["arguments"])
     assert arguments == {"to": "[EMAIL_1]", "card": "[CARD_1]"}
     assert messages[0]["content"] == "I am anna@example.com"
-    assert scan.item(1, "train", {"id": "078-05-1120", "n": 4}) == {"id": "[SSN_1]", "n": 4}
-    assert {problem.code for problem in scan.findings()} == {"personal_data_redacted"}
+    assert document["item"] == {"id": "[SSN_1]", "n": 4}
+    assert set(scan.found()) == {"personal_data_redacted"}
 
 
 def test_a_reviewed_kind_stays_and_the_others_go() -> None:
-    scan = ContentScan(ContentPolicy(personal_data="redact", allowed_kinds=frozenset({"email"})))
-    assert scan.row(1, "train", row("a@b.com, SSN 078-05-1120", "ok"))[0]["content"] == "a@b.com, SSN [SSN_1]"
-    assert set(found(scan)) == {"personal_data_allowed", "personal_data_redacted"}
+    scan = Scan(ContentPolicy(personal_data="redact", allowed_kinds=frozenset({"email"})))
+    read = scan.row(1, "train", row("a@b.com, SSN 078-05-1120", "ok"))
+    assert read["messages"][0]["content"] == "a@b.com, SSN [SSN_1]"
+    assert set(scan.found()) == {"personal_data_allowed", "personal_data_redacted"}
 
 
 def test_a_date_in_clinical_text_warns_only() -> None:
@@ -85,11 +105,24 @@ def test_a_secret_blocks_unless_allowed() -> None:
     assert scanned(rows, ContentPolicy(secrets="allow"))["secret_allowed"].severity == "warning"
 
 
+def test_secrets_are_replaced_by_a_placeholder_that_is_no_secret() -> None:
+    scan = Scan(ContentPolicy(secrets="redact"))
+    asked = "key AKIA" + "ABCDEFGHIJKLMNOP, Server=x;Database=d;Password=" + "hunter22; postgres://a:" + "hunter22@h/d"
+    key = "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIE\nabc\n-----END RSA PRIVATE KEY-----\nbye"
+    read = scan.row(1, "train", row(asked, key))["messages"]
+    assert read[0]["content"] == "key [SECRET], Server=x;Database=d;Password=[SECRET]; postgres://a:[SECRET]@h/d"
+    assert read[1]["content"] == "[SECRET]\nbye"
+    assert set(scan.found()) == {"secret_redacted"}
+    again = Scan()
+    again.row(1, "train", read)
+    assert again.found() == {}
+
+
 def test_a_row_without_anything_comes_back_as_it_is() -> None:
-    scan = ContentScan(ContentPolicy(personal_data="redact"))
+    scan = Scan(ContentPolicy(personal_data="redact"))
     messages = row("How is the pump?", "Fine.")
-    assert scan.row(1, "train", messages) is messages
-    assert scan.findings() == []
+    assert scan.row(1, "train", messages)["messages"] is messages
+    assert scan.found() == {}
 
 
 def test_near_copies_are_counted_in_groups() -> None:
@@ -106,21 +139,30 @@ def test_near_copies_are_counted_in_groups() -> None:
     assert "1 group, the largest of 3 rows" in problem.message
 
 
-@pytest.mark.parametrize("held_out_first", [True, False])
-def test_overlap_with_the_held_out_part_is_found_in_either_order(held_out_first: bool) -> None:
+def test_overlap_with_the_held_out_part_is_found_and_an_equal_row_left_to_the_exact_search() -> None:
     chance = random.Random(4)
     same, near = prose(chance, 50), prose(chance, 50)
-    train = [row(prose(chance, 50), "a b c"), row(same.upper(), "Fine  then"), row(near + " today", "Fine then")]
-    held_out = [row(same, "fine then"), row(near, "Fine then")]
-    scan = ContentScan()
-    for part, rows in (
-        (("eval", held_out), ("train", train)) if held_out_first else (("train", train), ("eval", held_out))
-    ):
-        for number, messages in enumerate(rows, start=1):
-            scan.row(number, part, messages)
-    problems = found(scan)
+    scan = Scan()
+    scan.row(1, "eval", row(same, "fine then"), tag=77)
+    scan.row(2, "eval", row(near, "Fine then"), tag=78)
+    scan.row(1, "train", row(prose(chance, 50), "a b c"))
+    scan.row(2, "train", row(same.upper(), "Fine  then"))
+    scan.row(3, "train", row(near + " today", "Fine then"))
+    scan.row(4, "train", row(same, "fine then"), tag=77)
+    problems = scan.found()
     assert (problems["holdout_same_words"].severity, problems["holdout_same_words"].rows) == ("error", (2,))
     assert (problems["holdout_near_overlap"].severity, problems["holdout_near_overlap"].rows) == ("warning", (3,))
+
+
+def test_a_near_copy_comes_back_with_the_tags_of_the_rows_it_is_like() -> None:
+    chance, scan = random.Random(4), Scan()
+    text = prose(chance, 50)
+    scan.row(1, "train", row(text, "fine then"), tag=501)
+    assert scan.joined == []
+    scan.row(2, "train", row(prose(chance, 50), "fine then"), tag=502)
+    assert scan.joined == []
+    scan.row(3, "train", row(text + " now", "fine then"), tag=503)
+    assert scan.joined == [501]
 
 
 def test_most_pairs_above_the_threshold_are_found_and_few_far_below() -> None:
@@ -148,7 +190,7 @@ def test_an_index_forgets_the_oldest_rows_and_does_not_grow() -> None:
     for number, one in enumerate(rows, start=1):
         index.add(one, number, number)
     assert index.match(rows[0]) is None
-    assert index.match(rows[-1]) == near_duplicates.Match(200, 200, True)
+    assert index.match(rows[-1]) == near_duplicates.Match(200, 200, 0, True)
     assert len(index._low) == 40 * 64
 
 
@@ -220,7 +262,7 @@ def test_every_code_reads_as_a_sentence_with_a_fix() -> None:
 def test_a_hostile_row_takes_time_in_proportion_to_its_length(piece: str) -> None:
     """Processor time, with room for a busy machine: what grows with the square takes ten times this."""
     text = piece * (200_000 // len(piece))
-    scan = ContentScan(ContentPolicy(personal_data="redact"), indexed_rows_bits=8)
+    scan = Scan(ContentPolicy(personal_data="redact"), bits=8)
     started = time.thread_time()
     scan.row(1, "train", row(text, "ok"))
     assert time.thread_time() - started < 5
@@ -238,10 +280,10 @@ def test_counts_of_content_do_not_depend_on_the_order_of_rows(seeds: list[int], 
     chance.shuffle(shuffled)
 
     def counts(ordered: list[list[dict[str, Any]]]) -> dict[tuple[str, str], int]:
-        scan = ContentScan(indexed_rows_bits=8)
+        scan = Scan(bits=8)
         for number, messages in enumerate(ordered, start=1):
             scan.row(number, "train", messages)
         kinds = ("personal_data", "clinical_date", "secret", "control_tokens")
-        return {(one.code, one.message): one.count for one in scan.findings() if one.code in kinds}
+        return {(one.code, one.message): one.count for one in scan.groups() if one.code in kinds}
 
     assert counts(rows) == counts(shuffled)

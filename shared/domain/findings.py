@@ -1,0 +1,91 @@
+"""What checks of a dataset find: grouped by code and file, counted, with a few row numbers, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from shared.domain.dataset import ProblemGroup
+
+ROWS_SHOWN = 20
+
+
+class Code(NamedTuple):
+    """A kind of problem. `message` may hold `{detail}`: words from the recipe or a number, never text of a row."""
+
+    severity: Literal["error", "warning"]
+    message: str
+    fix: str
+
+
+def error(message: str, fix: str) -> Code:
+    return Code("error", message, fix)
+
+
+def warning(message: str, fix: str) -> Code:
+    return Code("warning", message, fix)
+
+
+class Place(NamedTuple):
+    """Where a row is: `file` as in ProblemGroup, the line's number from 1, and the offset of its start in bytes."""
+
+    file: str
+    row: int
+    offset: int = 0
+
+
+@dataclass(slots=True)
+class _Group:
+    count: int = 0
+    rows: list[int] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+
+
+class Findings:
+    """Made of the codes that may occur. `detail` fills the code's message and splits the group."""
+
+    def __init__(self, codes: Mapping[str, Code]) -> None:
+        self._codes = codes
+        self._groups: dict[tuple[str, str, str], _Group] = {}
+
+    def add(self, code: str, file: str, row: int | None = None, offset: int = 0, *, detail: str = "") -> None:
+        """Count one occurrence. `row` is the line's number, from 1; `offset` that of its start."""
+        assert code in self._codes, code
+        group = self._groups.setdefault((code, file, detail), _Group())
+        group.count += 1
+        if row is not None and len(group.rows) < ROWS_SHOWN:
+            group.rows.append(row)
+            group.offsets.append(offset)
+
+    def add_many(self, code: str, file: str, detail: str, count: int, rows: Iterable[int] = ()) -> None:
+        """A group that was counted elsewhere, with its first rows, whose offsets nobody kept."""
+        assert code in self._codes, code
+        self._groups[code, file, detail] = _Group(count, list(rows)[:ROWS_SHOWN])
+
+    def explain(self, code: str, file: str, detail: str) -> None:
+        """Give a group, if there is one, the detail that is known only at the end."""
+        group = self._groups.pop((code, file, ""), None)
+        if group:
+            self._groups[code, file, detail] = group
+
+    @property
+    def failed(self) -> bool:
+        return any(self._codes[code].severity == "error" for code, _, _ in self._groups)
+
+    def problems(self) -> tuple[ProblemGroup, ...]:
+        """Errors before warnings, each in order of first appearance."""
+        groups = [
+            ProblemGroup(
+                code=code,
+                severity=self._codes[code].severity,
+                count=group.count,
+                file=file,
+                rows=tuple(group.rows),
+                offsets=tuple(group.offsets),
+                message=self._codes[code].message.replace("{detail}", detail),
+                fix=self._codes[code].fix,
+            )
+            for (code, file, detail), group in self._groups.items()
+        ]
+        return tuple(sorted(groups, key=lambda group: group.severity != "error"))

@@ -1,0 +1,50 @@
+"""What a run with a validated dataset would be: the recipe resolved and the cost, from what the report counted."""
+
+from __future__ import annotations
+
+from shared.domain.cost import CostEstimate
+from shared.domain.dataset import Plan, Statistics
+from shared.domain.planning import estimate_cost, resolve
+from shared.domain.recipe import Recipe, ResolvedRecipe
+from shared.domain.tokens import TokenStatistics
+
+_CHARACTERS_A_TOKEN = 4
+
+
+def plan_run(
+    recipe: Recipe, project: str, rows: Statistics, tokens: TokenStatistics | None
+) -> tuple[ResolvedRecipe, CostEstimate]:
+    """Raises PermanentFailure as `resolve` does."""
+    train_rows = tokens.rows if tokens else rows.train_rows
+    resolved = resolve(
+        recipe,
+        project,
+        train_rows=train_rows,
+        characters_max=rows.characters_max,
+        tokens_max=max(tokens.tokens_max, tokens.eval_tokens_max) if tokens else None,
+    )
+    estimate = estimate_cost(
+        resolved,
+        train_rows=train_rows,
+        eval_rows=rows.eval_rows,
+        characters_mean=rows.characters_mean,
+        tokens_mean=tokens.tokens_mean if tokens else None,
+    )
+    return resolved, estimate
+
+
+def in_short(resolved: ResolvedRecipe, cost: CostEstimate, rows: Statistics, tokens: TokenStatistics | None) -> Plan:
+    """The same for the report."""
+    chosen = resolved.hyperparameters
+    mean = tokens.tokens_mean if tokens else rows.characters_mean / _CHARACTERS_A_TOKEN
+    return Plan(
+        n_epochs=chosen.n_epochs,
+        total_steps=chosen.total_steps,
+        rows_a_step=chosen.batch_size,
+        tokens_a_step=round(chosen.batch_size * mean),
+        training_instance_type=resolved.training_instance_type,
+        low_usd=cost.low_usd,
+        high_usd=cost.high_usd,
+        hours_low=cost.hours_low,
+        hours_high=cost.hours_high,
+    )

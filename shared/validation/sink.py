@@ -1,0 +1,116 @@
+"""Where canonical rows go: two files, counted and hashed on the way."""
+
+from __future__ import annotations
+
+import tempfile
+from bisect import bisect_left
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, BinaryIO
+
+from shared.domain.dataset import Statistics
+from shared.domain.tokens import Histogram
+from shared.validation.keys import File
+from shared.validation.rows import Row
+
+_SPOOL_BYTES = 8 * 2**20
+_WRITE_BYTES = 2**18
+_MESSAGES = (1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 64)
+_CHARACTERS = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """Where canonical rows go: two binary files open for writing and reading, at position 0."""
+
+    train: BinaryIO
+    eval: BinaryIO
+
+
+@contextmanager
+def spooled_sink() -> Iterator[Sink]:
+    """A sink in memory up to a few MB a file, beyond that in temporary files that vanish at the end."""
+    with scratch() as train, scratch() as held_out:
+        yield Sink(train, held_out)
+
+
+@contextmanager
+def scratch() -> Iterator[BinaryIO]:
+    with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as file:
+        yield file  # type: ignore[misc]  # has all of BinaryIO that is used
+
+
+class Writer:
+    """Rows to a file, many at a time."""
+
+    def __init__(self, file: BinaryIO, *hashes: Any) -> None:
+        self._file, self._hashes = file, hashes
+        self._pending = bytearray()
+
+    def write(self, canonical: bytes) -> None:
+        self._pending += canonical
+        if len(self._pending) >= _WRITE_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._file.write(self._pending)
+        for digest in self._hashes:
+            digest.update(self._pending)
+        self._pending.clear()
+
+    def rewind(self) -> None:
+        self._flush()
+        self._file.seek(0)
+
+
+class Tally:
+    """Counts and hashes what is written."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._hashes = {"train": sha256(), "eval": sha256()}
+        self._writers = {
+            "train": Writer(sink.train, self._hashes["train"]),
+            "eval": Writer(sink.eval, self._hashes["eval"]),
+        }
+        self.rows = {"train": 0, "eval": 0}
+        self._messages = self._messages_max = self._characters = self._characters_max = 0
+        self._messages_bars = [0] * (len(_MESSAGES) + 1)
+        self._characters_bars = [0] * (len(_CHARACTERS) + 1)
+
+    def measure(self, row: Row, characters: int) -> None:
+        messages = len(row.messages)
+        self._messages += messages
+        self._messages_bars[bisect_left(_MESSAGES, messages)] += 1
+        self._characters += characters
+        self._characters_bars[bisect_left(_CHARACTERS, characters)] += 1
+        if characters > self._characters_max:
+            self._characters_max = characters
+        if messages > self._messages_max:
+            self._messages_max = messages
+
+    def write(self, file: File, canonical: bytes) -> None:
+        self.rows[file] += 1
+        self._writers[file].write(canonical)
+
+    def finish(self) -> None:
+        for writer in self._writers.values():
+            writer.rewind()
+
+    def version(self) -> str:
+        """SHA-256 over the SHA-256 of the training file and that of the held-out file, as hexadecimal."""
+        both = self._hashes["train"].digest() + self._hashes["eval"].digest()
+        return sha256(both).hexdigest()
+
+    def statistics(self) -> Statistics:
+        kept = max(1, self.rows["train"] + self.rows["eval"])
+        return Statistics(
+            train_rows=self.rows["train"],
+            eval_rows=self.rows["eval"],
+            messages_mean=round(self._messages / kept, 3),
+            characters_mean=round(self._characters / kept, 3),
+            characters_max=self._characters_max,
+            messages_a_row=Histogram.of(_MESSAGES, self._messages_bars, self._messages_max),
+            characters_a_row=Histogram.of(_CHARACTERS, self._characters_bars, self._characters_max),
+        )
