@@ -19,6 +19,7 @@ from shared.domain.checkup import Check
 from shared.domain.dataset import Report
 from shared.domain.errors import Problem
 from shared.domain.evaluation import EvaluationResult, SampleAnswer, Verdict
+from shared.domain.jobs import JobStatus
 from shared.domain.run import Run
 
 # The stack a user starts, then the demos'.
@@ -101,6 +102,23 @@ class RollbackOrder(Lenient):
     endpoint: str
     left: str = Field(alias="from")
     to: str
+
+
+class LastImport(Lenient):
+    job: str
+    status: JobStatus
+    problem: Problem | None = None
+
+
+class BaseModelState(Lenient):
+    """An entry of the catalogue; `bundle_sha256` is None until it is imported. A list says nothing of `last_import`."""
+
+    id: str
+    licence: str
+    licence_policy: str
+    duties: tuple[str, ...]
+    bundle_sha256: str | None = None
+    last_import: LastImport | None = Field(default=None, alias="import")
 
 
 class DeadLetter(Lenient):
@@ -198,6 +216,16 @@ class Api:
 
     def roll_back(self, endpoint: str) -> RollbackOrder:
         return _read(RollbackOrder, self._ask("POST", f"/api/endpoints/{quote(endpoint, safe='')}/rollback"))
+
+    def base_models(self) -> list[BaseModelState]:
+        return [_parse(BaseModelState, body) for body in self._ask("GET", "/api/base-models").json()["data"]]
+
+    def base_model(self, id: str) -> BaseModelState:
+        return _read(BaseModelState, self._ask("GET", f"/api/base-models/{quote(id)}"))
+
+    def import_base_model(self, id: str) -> str:
+        """The name of the job."""
+        return str(self._ask("POST", f"/api/base-models/{quote(id)}/import").json()["job"])
 
     def doctor(self) -> list[Check]:
         """Every service is asked for something, which takes its time."""

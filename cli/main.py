@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from cli.base_models import base_models
 from cli.client import Api, Refused, Unreachable, find_url
 from cli.dead_letters import dlq
 from cli.decisions import approve, deny, retry
@@ -103,6 +104,7 @@ def cancel(run: RunId, url: Url = None) -> None:
 for command in (approve, deny, retry, endpoints, rollback, doctor):
     app.command()(command)
 app.command("validate")(validate_file)
+app.add_typer(base_models, name="base-models")
 app.add_typer(dlq, name="dlq")
 
 

@@ -1,4 +1,4 @@
-"""The tiny base model, built once on this machine and placed where a stack's jobs look for it."""
+"""The tiny base model, built once on this machine and placed where a stack's jobs look for it, with its bundle."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ import time
 from pathlib import Path
 
 from local_stack.say import Say
+from shared.base_models import bundle_manifest
+from shared.domain.catalogue import find_entry
+from shared.embedded.blobs import FileBlobStore
 from shared.ports import BlobStore
+from shared.rendering import export_bundle
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CACHE = REPOSITORY / ".droptune" / "cache"
+ENTRY = find_entry("droptune/tiny-llama")
 PLACE = Path("models") / "tiny-llama"
 _SOURCES = (
     "tiny_base.py",
@@ -50,15 +55,25 @@ def place_base(blobs: Path, say: Say) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(source, partial, copy_function=_link_or_copy)
+    _write_bundle(source, FileBlobStore(blobs))
     partial.rename(target)
 
 
 def upload_base(blobs: BlobStore, say: Say) -> None:
     """Make the tiny base model blobs of a stack; what is there stays."""
-    for file in sorted(cached_base(say).iterdir()):
+    source = cached_base(say)
+    for file in sorted(source.iterdir()):
         path = f"{PLACE.as_posix()}/{file.name}"
         if blobs.info(path) is None:
             blobs.write(path, [file.read_bytes()])
+    if bundle_manifest(ENTRY, blobs) is None:
+        _write_bundle(source, blobs)
+
+
+def _write_bundle(source: Path, blobs: BlobStore) -> None:
+    """What an import of the model (`training_job.import_base`) leaves."""
+    for name, content in export_bundle(ENTRY, source).items():
+        blobs.write(f"{ENTRY.tokenizer}{name}", [content])
 
 
 def _recipe_hash() -> str:

@@ -10,6 +10,8 @@ import orjson
 from shared.domain.catalogue import CATALOGUE, BaseModelEntry
 from shared.domain.checkup import Check, CheckStatus
 from shared.ports import BlobStore
+from shared.rendering import Bundle, read_exported
+from shared.rendering.export import MANIFEST, BundleManifest, read_manifest
 
 _DATASTORE, _PATHS = "azureml://datastores/", "/paths/"
 TOKENIZER, CONFIG, TEMPLATE = "tokenizer.json", "config.json", "chat_template.jinja"
@@ -33,15 +35,31 @@ def _folder(asset: str) -> str | None:
     return f"{container}/{path.rstrip('/')}/"
 
 
+def exported_bundle(entry: BaseModelEntry, blobs: BlobStore) -> Bundle | None:
+    """What was exported of a base model when it was imported; None if it was not.
+
+    Raises PermanentFailure of class recipe `bundle_damaged`.
+    """
+    return read_exported(lambda name: _read(blobs, f"{entry.tokenizer}{name}")) if entry.tokenizer else None
+
+
+def bundle_manifest(entry: BaseModelEntry, blobs: BlobStore) -> BundleManifest | None:
+    """Of the exported bundle; None if there is none."""
+    return read_manifest(_read(blobs, f"{entry.tokenizer}{MANIFEST}")) if entry.tokenizer else None
+
+
 def bundle_files(entry: BaseModelEntry, blobs: BlobStore) -> dict[str, str]:
     """Path and etag of the files that say how a base model reads text: its bundle's, else its own; empty if neither."""
-    for folder in (entry.tokenizer, _folder(entry.asset) if entry.asset else None):
-        if folder is not None:
-            names = (TOKENIZER, TOKENIZER_CONFIG, TEMPLATE)
-            found = {path: info.etag for path in (f"{folder}{name}" for name in names) if (info := blobs.info(path))}
-            if f"{folder}{TOKENIZER}" in found:
-                return found
-    return {}
+    if (manifest := bundle_manifest(entry, blobs)) is not None:
+        return _etags(blobs, [f"{entry.tokenizer}{name}" for name in manifest.files])
+    folder = _folder(entry.asset) if entry.asset else None
+    if folder is None or blobs.info(f"{folder}{TOKENIZER}") is None:
+        return {}
+    return _etags(blobs, [f"{folder}{name}" for name in (TOKENIZER, TOKENIZER_CONFIG, TEMPLATE)])
+
+
+def _etags(blobs: BlobStore, paths: list[str]) -> dict[str, str]:
+    return {path: info.etag for path in paths if (info := blobs.info(path))}
 
 
 def _weights(entry: BaseModelEntry, folder: str | None, blobs: BlobStore, *, needed: bool) -> Check:

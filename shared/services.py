@@ -74,6 +74,7 @@ def build_services(settings: Settings) -> Services:
         settings.azure_ml_url,
         identity_client_id=settings.azure_client_id,
         job_client_id=settings.job_client_id,
+        import_client_id=settings.import_client_id,
         endpoint_identity_id=settings.endpoint_identity_id,
         endpoint_is_public=settings.endpoint_is_public,
     )

@@ -26,11 +26,12 @@ class Settings(BaseSettings):
     )
     azure_client_id: str | None = Field(default=None, description="managed identity of the app")
     job_client_id: str | None = Field(default=None, description="managed identity of jobs; the workspace has it too")
+    import_client_id: str | None = Field(default=None, description="of the jobs that import base models; likewise")
     endpoint_identity_id: str | None = Field(default=None, description="resource id of the endpoints' managed identity")
     endpoint_is_public: bool = Field(default=True, description="false: endpoints answer in the private network only")
     default_base_model: str = "droptune/tiny-llama"
     inline_validation_max_bytes: int = Field(default=20_000_000, gt=0)
-    training_environment: str = "droptune-training:1"
+    training_environment: str = "droptune-training:2"
     serving_environment: str = "droptune-serving:1"
     cpu_instance_type: str = Field(default="Standard_E4ds_v4", description="of validation jobs")
     job_poll_s: float = Field(default=60.0, gt=0, description="a job without an event is looked at this often")

@@ -14,6 +14,7 @@ BY_CLASS = {
     FailureClass.CODE: 12,
     FailureClass.PLATFORM: 13,
     FailureClass.CAPACITY: 14,
+    FailureClass.LICENCE: 15,
 }
 
 

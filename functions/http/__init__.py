@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from functions.http import dashboard, datasets, dead_letters, doctor, endpoints, errors, preview, runs
+from functions.http import base_models, dashboard, datasets, dead_letters, doctor, endpoints, errors, preview, runs
 
 api = FastAPI(title="Droptune", version="0.1.0", docs_url="/api/docs", openapi_url="/api/openapi.json")
 errors.install(api)
@@ -12,6 +12,7 @@ api.include_router(runs.router)
 api.include_router(preview.router)
 api.include_router(datasets.router)
 api.include_router(endpoints.router)
+api.include_router(base_models.router)
 api.include_router(dead_letters.router)
 api.include_router(doctor.router)
 api.include_router(dashboard.router)

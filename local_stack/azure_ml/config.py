@@ -36,7 +36,7 @@ _TRANSFORMERS = (
 )  # fmt: skip
 
 ENVIRONMENTS = {
-    "droptune-training:1": Environment(),
+    "droptune-training:2": Environment(),
     "droptune-serving:1": Environment(serve=_TRANSFORMERS, any_model_name=True),
 }
 

@@ -40,6 +40,7 @@ from shared.domain.jobs import (
     DeploymentState,
     DeploymentView,
     EndpointView,
+    JobRole,
     JobSpec,
     JobStatus,
     JobView,
@@ -61,9 +62,9 @@ class AzureMLClient:
     """JobLauncher and ModelHost over the unmodified `MLClient`, in Azure and against the emulator alike.
 
     `url`: see `azure_ml_connection.parse_url`. `identity_client_id`: the user-assigned identity of this
-    process. `job_client_id`: that of its jobs. `endpoint_identity_id`: resource id of the endpoints' identity; without
-    one an endpoint gets a system-assigned identity. `endpoint_is_public`: false makes endpoints that answer through a
-    private endpoint only. The SDK (2 s, 110 MB) is loaded on first use. Thread-safe.
+    process. `job_client_id`, `import_client_id`: those of its jobs, by role. `endpoint_identity_id`: resource id of
+    the endpoints' identity; without one an endpoint gets a system-assigned identity. `endpoint_is_public`: false makes
+    endpoints that answer through a private endpoint only. The SDK (2 s, 110 MB) is loaded on first use. Thread-safe.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class AzureMLClient:
         *,
         identity_client_id: str | None = None,
         job_client_id: str | None = None,
+        import_client_id: str | None = None,
         endpoint_identity_id: str | None = None,
         endpoint_is_public: bool = True,
         experiment: str = "droptune",
@@ -81,7 +83,7 @@ class AzureMLClient:
         self._workspace: Workspace = parse_url(url)
         self._given_credential = credential
         self._identity_client_id = identity_client_id
-        self._job_client_id = job_client_id
+        self._client_ids = {JobRole.RUN: job_client_id, JobRole.IMPORT: import_client_id}
         self._endpoint_identity_id = endpoint_identity_id
         self._endpoint_is_public = endpoint_is_public
         self._experiment = experiment
@@ -103,16 +105,16 @@ class AzureMLClient:
         known = self._get_job(spec.name)
         if known is None:
             known = self._create_job(spec)
-        elif field := job_difference(spec, known, self._job_client_id):
+        elif field := job_difference(spec, known, self._client_ids[spec.role]):
             message = f"job {spec.name} exists with another {field}"
             raise PermanentFailure(FailureClass.PLATFORM, "job_name_taken", message, field)
         return self._job_view(known)
 
     def _create_job(self, spec: JobSpec) -> Any:
         with translated("the workspace"):
-            created = self._ml.jobs.create_or_update(job_of(spec, self._experiment, self._job_client_id))
+            created = self._ml.jobs.create_or_update(job_of(spec, self._experiment, self._client_ids[spec.role]))
         # The service has been seen to accept without a word what it then did not do.
-        if field := job_difference(spec, created, self._job_client_id):
+        if field := job_difference(spec, created, self._client_ids[spec.role]):
             self.begin_cancel(spec.name)
             message = f"job {spec.name} was accepted with another {field} than asked for"
             raise PermanentFailure(FailureClass.PLATFORM, "job_echo_differs", message, field)

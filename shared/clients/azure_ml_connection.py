@@ -177,8 +177,9 @@ def _loopback_transport(workspace: Workspace) -> Any:
 def _tame_sdk() -> None:
     """Switch off what the SDK does beside the call (SDK source, azure-ai-ml 1.35.2): it runs git in the
     working directory for every job, prints a dot per poll, polls from a thread of its own until a
-    deployment has ended, warns of its own experimental classes, and logs two lines per call."""
-    logging.getLogger("azure.ai.ml._utils._experimental").setLevel(logging.ERROR)
+    deployment has ended, warns of its own experimental classes and fields, and logs two lines per call."""
+    for name in ("_utils._experimental", "_schema.core.fields"):
+        logging.getLogger(f"azure.ai.ml.{name}").setLevel(logging.ERROR)
     from azure.ai.ml.operations import _job_operations, _online_deployment_operations
     from azure.mgmt.core.polling.arm_polling import ARMPolling
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.domain.recipe import Recipe
@@ -91,7 +93,9 @@ class Policy(Frozen):
     holdout: float | None = Field(default=None, description="share carved out; none with a held-out file")
     group: str | None = Field(default=None, description="row field whose equal values stay on one side")
     seed: int | None = None
-    near_duplicates: str | None = Field(default=None, description="together: near copies were kept on one side")
+    near_copies: Literal["together", "split"] | None = Field(
+        default=None, description="whether rows that say nearly the same were kept on one side of the carve-out"
+    )
     over_length: str = "reject"
     personal_data: str = "block"
     secrets: str = "block"

@@ -29,6 +29,13 @@ class JobStatus(StrEnum):
         return self in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
+class JobRole(StrEnum):
+    """Whose identity a job has, and so what it may write."""
+
+    RUN = "run"
+    IMPORT = "import"
+
+
 class JobSpec(Frozen):
     """One command job. `inputs` and `outputs` map a name to a URI; the command says `${{inputs.NAME}}`."""
 
@@ -40,6 +47,7 @@ class JobSpec(Frozen):
     instance_type: str
     tier: Tier
     timeout_s: int
+    role: JobRole = JobRole.RUN
     tags: dict[str, str] = Field(default_factory=dict)
 
 

@@ -147,9 +147,6 @@ class Data(Part):
         default="replace",
         description="append: new rows are added to those of the project's last deployed run, copies left out",
     )
-    near_duplicates: Literal["together", "ignore"] = Field(
-        default="together", description="together: rows that say nearly the same stay on one side of the carve-out"
-    )
     holdout: Annotated[float, Field(gt=0, lt=0.5)] = Field(
         default=0.1, description="share carved out, seeded, when the project has no eval*.jsonl"
     )

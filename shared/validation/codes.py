@@ -46,8 +46,12 @@ CODES: dict[str, Code] = {
         "Expect a change of tone at most: 50 show a style, 500 teach a task, 5,000 cover its exceptions.",
     ),
     "no_holdout": error(
-        "No row could be held out: all rows ask and answer the same, or nearly so.",
-        "Add rows that differ, or a held-out file (eval.jsonl); data.near_duplicates: ignore splits near copies.",
+        "No row could be held out: all rows ask and answer the same.",
+        "Add rows that differ, or a held-out file (eval.jsonl).",
+    ),
+    "near_copies_split": warning(
+        "The rows are so much alike that too few could be held out without parting near copies, so they were parted.",
+        "Expect a score that flatters; a held-out file (eval.jsonl) of rows of another time or source tells more.",
     ),
     "few_holdout_rows": warning(
         "There are {detail}: the gate cannot pass, so the tuned model will not be deployed.",

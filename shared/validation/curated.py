@@ -46,6 +46,6 @@ def _policy(report: Report, recipe: Recipe) -> Policy:
         holdout=data.holdout,
         group=data.group,
         seed=recipe.method.hyperparameters.seed,
-        near_duplicates=data.near_duplicates,
+        near_copies="split" if any(group.code == "near_copies_split" for group in report.problems) else "together",
         **always,
     )

@@ -17,9 +17,14 @@ _COPIES = """
 SELECT number, offset FROM {file} JOIN
     (SELECT whole, min(number) AS first FROM {file} GROUP BY whole HAVING count(*) > 1) USING (whole)
 WHERE number > first ORDER BY number"""
-_GROUPS = "SELECT draw, count(*) FROM train GROUP BY draw ORDER BY draw"
-_SMALLEST_GROUP = "SELECT draw FROM train GROUP BY draw ORDER BY count(*), draw LIMIT 1"
-_SIDES = "SELECT number, offset, draw IN (SELECT draw FROM held_out) FROM train ORDER BY rowid"
+# `side` is what a row is carved out by: its draw, or that of the group it was joined to.
+_CREATE_SIDES = """
+CREATE VIEW sides AS SELECT train.rowid AS place, number, offset, coalesce(root, train.draw) AS side
+FROM train LEFT JOIN joined ON joined.draw = train.draw"""
+_SIDES = "SELECT number, offset, side IN (SELECT side FROM held_out) FROM sides ORDER BY place"
+_GROUPS = "SELECT side, count(*) FROM sides GROUP BY side ORDER BY side"
+_SMALLEST_GROUP = "INSERT INTO held_out SELECT side FROM sides GROUP BY side ORDER BY count(*), side LIMIT 1"
+_HELD_OUT = "SELECT count(*) FROM sides WHERE side IN (SELECT side FROM held_out)"
 _OVERLAPS = "SELECT number, offset FROM train WHERE asked IN (SELECT asked FROM eval) ORDER BY number"
 
 
@@ -44,6 +49,8 @@ class Keys:
             )
             self._pending[file] = []
         self._database.execute("CREATE TABLE joined (draw INTEGER PRIMARY KEY, root INTEGER)")
+        self._database.execute("CREATE TABLE held_out (side INTEGER PRIMARY KEY)")
+        self._database.execute(_CREATE_SIDES)
         if unique:
             self._database.execute("CREATE UNIQUE INDEX whole ON train (whole)")
         self._database.execute("BEGIN")
@@ -94,34 +101,43 @@ class Keys:
             (draw,) = found
         return draw
 
-    def carved(self, share: float) -> Iterator[tuple[int, int, bool]]:
+    def carved(self, share: float) -> tuple[bool, Iterator[tuple[int, int, bool]]]:
         """Line number, offset, and whether it is held out, of each training row in order.
 
         Rows are held out by groups of equal or joined draws, smallest draw first, as long as the share of all rows
-        is not exceeded; at least one group is held out and at least one is left, where there are two.
+        is not exceeded; at least one group is held out and at least one is left, where there are two. Where so many
+        are joined that not half the share would be held out, the joins are undone, and the first value is False.
         """
         self._write("train")
-        self._unite()
-        self._database.execute("CREATE TABLE held_out (draw INTEGER PRIMARY KEY)")
-        self._database.executemany("INSERT INTO held_out VALUES (?)", self._chosen(share))
-        return self._database.execute(_SIDES)
-
-    def _unite(self) -> None:
         ask = self._database.execute
         ask("CREATE INDEX draws ON train (draw)")
-        joined = [draw for (draw,) in ask("SELECT draw FROM joined WHERE draw IN (SELECT draw FROM train)")]
-        for draw in joined:
-            ask("UPDATE train SET draw = ? WHERE draw = ?", (self._root(draw), draw))
+        for (draw,) in ask("SELECT draw FROM joined").fetchall():
+            ask("UPDATE joined SET root = ? WHERE draw = ?", (self._root(draw), draw))
+        (rows,) = ask("SELECT count(*) FROM train").fetchone()
+        target = max(1, round(share * rows))
+        (joined,) = ask("SELECT count(*) FROM joined").fetchone()
+        together = self._hold_out(target) * 2 >= target or not joined
+        if not together:
+            ask("DELETE FROM joined")
+            ask("DELETE FROM held_out")
+            self._hold_out(target)
+        return together, ask(_SIDES)
 
-    def _chosen(self, share: float) -> Iterator[tuple[int]]:
+    def _hold_out(self, target: int) -> int:
+        """How many rows, `target` at most unless the smallest group has more."""
         ask = self._database.execute
-        (rows, groups) = ask("SELECT count(*), count(DISTINCT draw) FROM train").fetchone()
+        (groups,) = ask("SELECT count(DISTINCT side) FROM sides").fetchone()
         if groups < 2:
-            return
-        target, taken = max(1, round(share * rows)), 0
-        for draw, count in ask(_GROUPS):
-            if taken + count <= target:
-                taken += count
-                yield (draw,)
-        if not taken:
-            yield ask(_SMALLEST_GROUP).fetchone()
+            return 0
+        self._database.executemany("INSERT INTO held_out VALUES (?)", self._fitting(target))
+        (found,) = ask("SELECT count(*) FROM held_out").fetchone()
+        if not found:
+            ask(_SMALLEST_GROUP)
+        (held_out,) = ask(_HELD_OUT).fetchone()
+        return int(held_out)
+
+    def _fitting(self, target: int) -> Iterator[tuple[int]]:
+        for side, count in self._database.execute(_GROUPS):
+            if count <= target:
+                target -= count
+                yield (side,)

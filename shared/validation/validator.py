@@ -214,9 +214,10 @@ class _Check:
             for _, _, canonical in train:
                 rows.write(canonical)
             rows.rewind()
-            for (number, offset, held_out), canonical in zip(
-                self._keys.carved(self._recipe.data.holdout), file, strict=True
-            ):
+            together, sides = self._keys.carved(self._recipe.data.holdout)
+            if not together:
+                self._findings.add("near_copies_split", "train")
+            for (number, offset, held_out), canonical in zip(sides, file, strict=True):
                 if self._tokens:
                     place = _place(number, offset)
                     self._count_tokens(place, orjson.loads(canonical), len(canonical), held_out=bool(held_out))
@@ -303,10 +304,8 @@ class _Check:
             return row, canonical, False
         tag = draw if self._carves else int.from_bytes(asked[:8])
         copies = self._scan.compare(place, row.messages, tag, judged=judged)
-        if self._carves and self._recipe.data.near_duplicates == "together":
-            for other in copies:
-                if other != draw:
-                    self._keys.join(draw, other)
+        for other in copies if self._carves else ():
+            self._keys.join(draw, other)
         self.tally.measure(row, characters(row))
         return row, canonical, True
 

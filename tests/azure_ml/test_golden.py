@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from shared.base_model_import import import_job
 from shared.clients.azure_ml import AzureMLClient
+from shared.domain.catalogue import find_entry
 from shared.domain.dataset import CuratedVersion, DatasetRef
 from shared.domain.planning import resolve
 from shared.domain.recipe import Recipe
@@ -98,4 +100,14 @@ def test_an_endpoint_of_a_private_workspace_is_closed_and_has_its_own_identity(l
     body = wire_body_of(Local(local.emulator, client, local.blobs), "behind-a-door")["body"]
     assert body["properties"]["publicNetworkAccess"] == "disabled"
     assert body["identity"] == {"type": "UserAssigned", "userAssignedIdentities": {identity: {}}}
+    client.close()
+
+
+def test_the_job_that_imports_a_base_model_is_the_one_on_file_and_has_an_identity_of_its_own(local: Local) -> None:
+    url = f"azureml+http://127.0.0.1:{local.emulator.config.port}/{WORKSPACE}"
+    client = AzureMLClient(url, job_client_id="of-runs", import_client_id="of-imports")
+    spec = import_job(find_entry("microsoft/Phi-4"), 1, CONFIG)
+    body = wire_body_of(Local(local.emulator, client, local.blobs), spec)
+    assert body["body"]["properties"]["identity"]["clientId"] == "of-imports"
+    check_golden("import-phi-4", body)
     client.close()

@@ -9,11 +9,13 @@ import pytest
 from fastapi.testclient import TestClient
 
 from functions.http import preview
+from shared.domain.catalogue import find_entry
 from shared.domain.dataset import CuratedVersion, DatasetRef
 from shared.domain.planning import resolve
 from shared.domain.recipe import Recipe
 from shared.domain.run import Run, Status
 from shared.ports import Services
+from shared.rendering import export_bundle
 from shared.steps import paths
 from tests.http.support import drop, enter, runner
 from tests.rendering import families
@@ -42,6 +44,11 @@ def place(services: Services, folder: str, source: Path) -> None:
         services.blobs.write(f"{folder}{file.name}", [file.read_bytes()])
 
 
+def export(services: Services, source: Path) -> None:
+    for name, content in export_bundle(find_entry(BASE_MODEL), source).items():
+        services.blobs.write(f"models/{BASE_MODEL}/tokenizer/{name}", [content])
+
+
 def test_rows_are_shown_as_the_model_reads_them(client: TestClient, services: Services, tmp_path: Path) -> None:
     run = curated(services, [row for row, _ in ROWS.values()])
     place(services, "models/tiny-llama/", families.write("qwen", tmp_path / "base"))
@@ -66,13 +73,13 @@ def test_the_exported_bundle_comes_before_the_model_and_a_new_one_is_noticed(
 ) -> None:
     run = curated(services, [ROWS["several turns"][0]])
     place(services, "models/tiny-llama/", families.write("qwen", tmp_path / "base"))
-    place(services, f"models/{BASE_MODEL}/tokenizer/", families.write("phi", tmp_path / "bundle"))
+    export(services, families.write("phi", tmp_path / "bundle"))
 
     def starts() -> str:
         return str(client.get(f"/api/runs/{run.id}/preview").json()["data"][0]["pieces"][0]["text"][:12])
 
     assert starts() == "<|user|>Whic"
-    place(services, f"models/{BASE_MODEL}/tokenizer/", families.write("llama3", tmp_path / "newer"))
+    export(services, families.write("llama3", tmp_path / "newer"))
     assert starts() == "<|begin_of_t"
     assert preview._bundle.cache_info().maxsize == 2
 

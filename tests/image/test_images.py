@@ -26,7 +26,7 @@ TRAINER = ROOT / "training_job" / "Dockerfile"
 ENVIRONMENTS = ROOT / "infra" / "environments"
 SERVER = ENVIRONMENTS / "serving" / "Dockerfile"
 GOLDEN = ROOT / "tests" / "golden" / "azure_ml"
-ENTRY_POINTS = ("train", "evaluate", "validate", "selftest")
+ENTRY_POINTS = ("train", "evaluate", "validate", "import_base", "selftest")
 
 
 def instructions(dockerfile: Path) -> list[list[str]]:

@@ -53,7 +53,7 @@ class Drop:
         config = SimpleNamespace(
             inline_validation_max_bytes=2**30,
             default_base_model="droptune/tiny-llama",
-            training_environment="droptune-training:1",
+            training_environment="droptune-training:2",
             cpu_instance_type="cpu",
         )
         self.services: Any = SimpleNamespace(blobs=self.blobs, config=config, clock=clock)

@@ -162,7 +162,7 @@ def test_rows_of_a_method_pass_with_it_and_are_refused_with_one_code_by_the_othe
         data = different(row, field)
     else:
         data = "\n".join(json.dumps(row).replace("2 + 2", f"2 + {n}") for n in range(300)).encode()
-    checked = check(data, None, method(right) + b"data: {near_duplicates: ignore}")
+    checked = check(data, None, method(right))
     assert checked.errors == []
     statistics = checked.result.report.statistics
     assert (checked.result.report.format, statistics.train_rows, statistics.eval_rows) == (read_as, 270, 30)

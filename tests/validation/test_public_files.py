@@ -26,7 +26,8 @@ def test_public_chat_and_tool_calling_files_have_no_errors(check, path) -> None:
 
 
 RECIPES = {
-    "preference": b"method: {type: dpo}",
+    # Its rows hold birthdays of public figures, which block as long as nobody allows them.
+    "preference": b"method: {type: dpo}\ndata: {personal_data: allow}",
     "reinforcement": b"""
 method: {type: reinforcement, graders: [{name: hit, type: string_check, reference: "{{item.target}}"}]}
 evaluation: {graders: [{name: has, type: string_check, operation: like, reference: "{{item.target}}"}]}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from shared.domain.dataset import DatasetRef, Policy
 from shared.validation import codes, curated_version, lines, spooled_sink, validate
+from shared.validation.keys import Keys
 
 RECIPE = b"base_model: droptune/tiny-llama\n"
 
@@ -161,6 +162,60 @@ def test_the_carved_rows_depend_on_the_seed_and_not_on_their_order(check, rows) 
     assert sorted(check(data, recipe=other_seed).eval.splitlines()) != held_out
 
 
+def alike(group: int, number: int) -> dict:
+    """Rows of a group differ in one word of eighty."""
+    words = " ".join(f"w{group}x{place}" for place in range(79))
+    return {"messages": [{"role": "user", "content": f"{words} {number}"}, {"role": "assistant", "content": "yes"}]}
+
+
+def groups_of(part: bytes) -> set[str]:
+    return {json.loads(line)["messages"][0]["content"].split("x")[0] for line in part.splitlines()}
+
+
+def test_near_copies_stay_on_one_side_of_the_carve_out(check) -> None:
+    data = "\n".join(json.dumps(alike(group, number)) for number in range(3) for group in range(100)).encode()
+    checked = check(data)
+    assert checked.codes == {"near_duplicate": tuple(range(101, 121))}
+    assert (len(checked.train.splitlines()), len(checked.eval.splitlines())) == (270, 30)
+    assert not groups_of(checked.train) & groups_of(checked.eval)
+
+
+def test_a_row_that_is_like_two_others_brings_them_to_one_side() -> None:
+    with Keys() as keys:
+        for number in range(1, 301):
+            keys.add("train", number.to_bytes(16), number.to_bytes(16), number * 2**50, number, 0)
+        for number in range(1, 101):  # n and n + 100 are joined by n + 200, which comes last
+            keys.join((number + 200) * 2**50, number * 2**50)
+            keys.join((number + 200) * 2**50, (number + 100) * 2**50)
+        together, sides = keys.carved(0.1)
+        held_out = [number for number, _, is_held_out in sides if is_held_out]
+    assert together
+    assert sorted(held_out) == sorted(n + more for n in range(1, 11) for more in (0, 100, 200))
+
+
+def test_near_copies_are_parted_where_nothing_else_could_be_held_out_and_it_is_said(check) -> None:
+    data = "\n".join(json.dumps(alike(1, number)) for number in range(300)).encode()
+    checked = check(data)
+    assert checked.errors == []
+    assert "near_copies_split" in checked.codes
+    assert len(checked.eval.splitlines()) == 30
+
+
+def test_a_group_and_its_near_copies_stay_on_one_side_together(check) -> None:
+    """Group p<n> has a near copy in group q<n>: neither may be apart from the other."""
+    first = [{**alike(n, 0), "patient": f"p{n}"} for n in range(100)]
+    copies = [{**alike(n, 1), "patient": f"q{n}"} for n in range(100)]
+    others = [{**alike(1000 + n, 0), "patient": f"q{n}"} for n in range(100)]
+    rows_ = first + copies + others
+    checked = check("\n".join(map(json.dumps, rows_)).encode(), recipe=b"data: {group: patient}")
+
+    def numbers(part: bytes) -> set[str]:
+        return {json.loads(line)["item"]["patient"][1:] for line in part.splitlines()}
+
+    assert len(numbers(checked.eval)) == 10
+    assert not numbers(checked.train) & numbers(checked.eval)
+
+
 def test_at_least_one_row_is_carved_and_a_file_of_copies_is_refused(check, rows) -> None:
     assert check(rows(10), recipe=b"data: {holdout: 0.01}").result.report.statistics.eval_rows == 1
     assert check(rows(1) * 60).errors == ["no_holdout"]
@@ -269,7 +324,7 @@ def test_the_manifest_says_what_was_read_from_where_and_by_which_rules(check, ro
     manifest = curated_version(checked.result, "part-codes", source)
     assert manifest.version == checked.result.version
     assert (manifest.rows_read, manifest.rows_dropped, manifest.train_rows, manifest.eval_rows) == (300, 0, 240, 60)
-    assert manifest.policy == Policy(eval_source="carved", holdout=0.2, group=None, seed=42, near_duplicates="together")
+    assert manifest.policy == Policy(eval_source="carved", holdout=0.2, group=None, seed=42, near_copies="together")
     assert (manifest.format, manifest.container, manifest.validator) == ("chat", "jsonl", "3")
     assert curated_version(check(rows(60), rows(20, start=100)).result, "x", source).policy == Policy(
         eval_source="file"

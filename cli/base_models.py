@@ -1,0 +1,70 @@
+"""`base-models list`, `base-models import`: what may be tuned, and the import before the first run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from cli.client import Api, BaseModelState, find_url
+from cli.display import make_console
+from cli.exit_codes import Exit
+from cli.options import AsJson, Url, print_json
+
+base_models = typer.Typer(help="What may be tuned, and the import before the first run.", no_args_is_help=True)
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="catalogue id, as `droptune base-models list` shows it")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="until the job has ended")]
+
+LOOK_EVERY_S = 1.0
+
+
+@base_models.command("list")
+def list_(as_json: AsJson = False, url: Url = None) -> None:
+    """List the catalogue: licences, and whose tokenizer has been imported."""
+    with Api(find_url(url)) as api:
+        found = api.base_models()
+    if as_json:
+        print_json([each.model_dump(mode="json", by_alias=True) for each in found])
+    else:
+        make_console().print(base_models_table(found))
+
+
+@base_models.command("import")
+def import_(id: Id, wait: Wait = True, as_json: AsJson = False, url: Url = None) -> None:
+    """Check a base model's folder and export its tokenizer. Exit code 1 if the job did not complete."""
+    with Api(find_url(url)) as api:
+        job = api.import_base_model(id)
+        if not as_json:
+            print(f"job {job} checks {id}")
+        state = _ended(api, id) if wait else api.base_model(id)
+    last = state.last_import
+    if as_json:
+        print_json(state.model_dump(mode="json", by_alias=True))
+    elif last and last.problem:
+        print(f"{last.status}: {last.problem.code}: {last.problem.message}")
+    elif wait:
+        print(f"imported, licence {state.licence}: {' '.join(state.duties)}\ntokenizer bundle {state.bundle_sha256}")
+    if last and last.problem:
+        raise typer.Exit(Exit.REFUSED)
+
+
+def _ended(api: Api, id: str) -> BaseModelState:
+    while (state := api.base_model(id)).last_import is None or not state.last_import.status.final:
+        time.sleep(LOOK_EVERY_S)
+    return state
+
+
+def base_models_table(found: Iterable[BaseModelState]) -> Table:
+    """One line per model."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("id", "licence", "may be tuned", "tokenizer"):
+        table.add_column(column, overflow="fold")
+    for each in found:
+        allowed = {"allow": "yes", "review": "after a review", "deny": "no"}[each.licence_policy]
+        table.add_row(*map(Text, (each.id, each.licence, allowed, (each.bundle_sha256 or "not imported")[:12])))
+    return table

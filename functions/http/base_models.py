@@ -1,0 +1,76 @@
+"""`/api/base-models`: what may be tuned, and the import of a model before its first run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+
+from functions.http.auth import OPERATOR, READER, Caller, may
+from functions.http.errors import ApiError
+from shared.base_model_import import import_problem, last_import, start_import
+from shared.base_models import bundle_manifest
+from shared.domain.catalogue import CATALOGUE, BaseModelEntry
+from shared.domain.errors import FailureClass, PermanentFailure
+from shared.services import services
+
+router = APIRouter(prefix="/api/base-models", tags=["base models"])
+
+Reader = Annotated[Caller, Depends(may(READER))]
+Operator = Annotated[Caller, Depends(may(OPERATOR))]
+
+
+@router.get("")
+def list_base_models(_: Reader) -> dict[str, Any]:
+    """In the catalogue's order."""
+    return {"data": [_shown(entry) for entry in CATALOGUE.values()]}
+
+
+@router.get("/{base_model:path}")
+def get_base_model(base_model: str, _: Reader) -> dict[str, Any]:
+    """With the newest import job, and why it failed if it did."""
+    entry = _entry(base_model)
+    job = last_import(entry, services().launcher)
+    problem = import_problem(entry, job, services().blobs) if job else None
+    return {
+        **_shown(entry),
+        "import": {
+            "job": job.name,
+            "status": job.status.value,
+            "studio_url": job.studio_url,
+            "problem": problem.model_dump() if problem else None,
+        }
+        if job
+        else None,
+    }
+
+
+@router.post("/{base_model:path}/import", status_code=202)
+def import_base_model(base_model: str, _: Operator) -> dict[str, str]:
+    """Start the job that checks the model and exports its tokenizer. Asked again while it runs, it is one job."""
+    entry = _entry(base_model)
+    try:
+        job = start_import(entry, services())
+    except PermanentFailure as error:
+        if error.failure_class is FailureClass.LICENCE:
+            raise ApiError(409, error.problem.code, error.problem.message, base_model) from error
+        raise
+    return {"id": entry.id, "job": job.name}
+
+
+def _entry(base_model: str) -> BaseModelEntry:
+    if base_model not in CATALOGUE:
+        raise ApiError(404, "unknown_base_model", f"{base_model} is not in the catalogue", "base_model")
+    return CATALOGUE[base_model]
+
+
+def _shown(entry: BaseModelEntry) -> dict[str, Any]:
+    manifest = bundle_manifest(entry, services().blobs)
+    return {
+        "id": entry.id,
+        "licence": entry.licence,
+        "licence_policy": entry.licence_policy,
+        "duties": list(entry.duties),
+        "asset": entry.asset,
+        "bundle_sha256": manifest.sha256 if manifest else None,
+    }

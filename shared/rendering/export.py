@@ -1,0 +1,77 @@
+"""A base model's tokenizer bundle as it is kept apart from the model: for those who never see its weights.
+
+`models/<base>/tokenizer/` holds the model's own files, unchanged, and `bundle.json`, which is written last: a bundle
+without it is not whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.domain.catalogue import BaseModelEntry
+from shared.domain.errors import FailureClass, PermanentFailure
+from shared.rendering.bundle import CONFIG, TEMPLATE, TOKENIZER, Bundle, read_bundle
+
+MANIFEST = "bundle.json"
+
+
+class BundleManifest(BaseModel):
+    """What the bundle is and of which model. The hashes are `Bundle.sha256` and `Bundle.template_sha256`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    base_model: str = Field(description="catalogue id")
+    asset: str | None = Field(description="URI it was exported from")
+    licence: str
+    duties: tuple[str, ...] = Field(description="what the licence asks of the model's user")
+    sha256: str
+    template_sha256: str
+    special_tokens: tuple[str, ...]
+    files: dict[str, str] = Field(description="SHA-256 of each file by its name")
+
+
+def export_bundle(entry: BaseModelEntry, folder: Path) -> dict[str, bytes]:
+    """The bundle's files by name, of a model's folder, in the order to write them: the manifest comes last.
+
+    Raises as `read_bundle` does.
+    """
+    names = (TOKENIZER, CONFIG, TEMPLATE)
+    files = {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
+    bundle = read_bundle(files.get)
+    manifest = BundleManifest(
+        base_model=entry.id,
+        asset=entry.asset,
+        licence=entry.licence,
+        duties=entry.duties,
+        sha256=bundle.sha256,
+        template_sha256=bundle.template_sha256,
+        special_tokens=bundle.special_tokens,
+        files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+    )
+    return {**files, MANIFEST: manifest.model_dump_json(indent=2).encode()}
+
+
+def read_exported(read: Callable[[str], bytes | None]) -> Bundle | None:
+    """The exported bundle whose files `read` gives by name; None if there is none, or it is not whole yet.
+
+    Raises PermanentFailure of class recipe: `bundle_damaged` if its files are not those of its manifest.
+    """
+    manifest = read_manifest(read(MANIFEST))
+    if manifest is None:
+        return None
+    files = {name: read(name) for name in manifest.files}
+    for name, sha256 in manifest.files.items():
+        if hashlib.sha256(files[name] or b"").hexdigest() != sha256:
+            again = f"import {manifest.base_model} again"
+            message = f"{name} of the tokenizer bundle is not the one that was exported: {again}"
+            raise PermanentFailure(FailureClass.RECIPE, "bundle_damaged", message, "base_model")
+    return read_bundle(files.get)
+
+
+def read_manifest(content: bytes | None) -> BundleManifest | None:
+    """Of `bundle.json`; None if there is none."""
+    return BundleManifest.model_validate_json(content) if content is not None else None

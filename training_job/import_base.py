@@ -1,0 +1,97 @@
+"""Import a base model: check the folder that jobs will mount, and export what the function needs of it.
+
+    python -m training_job.import_base --job-name NAME --base-model ID --folder DIR --bundle DIR --output DIR
+
+FOLDER is the mounted asset of the catalogue's entry ID. It must hold safetensors and no pickle, no code, and be the
+model that the catalogue describes; all that is wrong is said at once. BUNDLE then gets the tokenizer bundle
+(`shared/rendering/export.py`); it has no manifest while it is being changed, and an equal one is left alone.
+Always writes OUTPUT/result.json. Exit codes: training_job/exit_codes.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.domain.catalogue import BaseModelEntry, find_entry
+from shared.domain.errors import FailureClass, PermanentFailure
+from shared.rendering import export_bundle, read_exported
+from shared.rendering.export import MANIFEST
+from training_job.base_folder import objections
+from training_job.files import model_folder
+from training_job.job import require, run_job
+
+
+@dataclass(frozen=True)
+class Task:
+    """The command line."""
+
+    job_name: str
+    base_model: str
+    folder: Path
+    bundle: Path
+    output: Path
+
+
+def parse(argv: list[str] | None) -> Task:
+    parser = argparse.ArgumentParser(prog="training_job.import_base", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--job-name", required=True, help="named in the result")
+    parser.add_argument("--base-model", required=True, help="catalogue id")
+    parser.add_argument("--folder", type=Path, required=True, help="the mounted model")
+    parser.add_argument("--bundle", type=Path, required=True, help="folder of its tokenizer bundle")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the result")
+    return Task(**vars(parser.parse_args(argv)))
+
+
+def main(argv: list[str] | None = None) -> int:
+    task = parse(argv)
+    return run_job(task.job_name, task.output, lambda _tally: import_base(task))
+
+
+def import_base(task: Task) -> None:
+    """Raises PermanentFailure of class recipe, `base_model_unfit` or as `export_bundle` does; `input_missing`."""
+    require(task.folder)
+    entry, folder = find_entry(task.base_model), model_folder(task.folder)
+    print(f"{entry.id}, licence {entry.licence}: {' '.join(entry.duties)}", flush=True)
+    wrong = list(objections(entry, folder))
+    if wrong:
+        raise PermanentFailure(FailureClass.RECIPE, "base_model_unfit", "; ".join(wrong), entry.id)
+    files = export_bundle(entry, folder)
+    _check_vocabulary(entry, files)
+    changed = write_bundle(files, task.bundle)
+    print(f"{'exported' if changed else 'unchanged'}: {', '.join(files)}", flush=True)
+
+
+def _check_vocabulary(entry: BaseModelEntry, files: dict[str, bytes]) -> None:
+    bundle = read_exported(files.get)
+    assert bundle is not None
+    highest = max(bundle.tokenizer.get_vocab(with_added_tokens=True).values())
+    if highest >= entry.dims.vocab:
+        message = f"the tokenizer has the token {highest}, the model only {entry.dims.vocab}"
+        raise PermanentFailure(FailureClass.RECIPE, "base_model_unfit", message, entry.id)
+
+
+def write_bundle(files: dict[str, bytes], folder: Path) -> bool:
+    """Make the folder hold these files; False if it did.
+
+    A reader in between finds no manifest, and so no bundle.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    before = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+    if before == files:
+        return False
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for name in before.keys() - files.keys():
+        (folder / name).unlink()
+    for name, content in files.items():  # the manifest is the last
+        partial = folder / f".{name}.{os.getpid()}"
+        partial.write_bytes(content)
+        partial.replace(folder / name)
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())
