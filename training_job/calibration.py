@@ -13,6 +13,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.method_planning import rows_a_step
 from shared.domain.recipe import Reinforcement, ResolvedReinforcement
 from shared.grading.calibration import calibrate
 from training_job.files import write_json
@@ -63,7 +64,7 @@ class Calibrator(TrainerCallback):
             raise PermanentFailure(FailureClass.RECIPE, "reward_not_fit", "; ".join(found.problems), "method.graders")
 
     def _sample(self, prompts: list[Prompt]) -> list[str]:
-        step = self._setup.hyperparameters.batch_size * self._setup.hyperparameters.rollouts_per_prompt
+        step = rows_a_step(self._setup.hyperparameters)
         batches = [prompts[start : start + step] for start in range(0, len(prompts), step)]
         return [text for batch in batches for text in self._trainer.answers([prompt.ids for prompt in batch])]
 

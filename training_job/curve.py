@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from training_job.files import append_line, read_lines, write_lines
+from training_job.job import leads
 
 METRICS_FILE = "metrics.jsonl"
 MLFLOW_NAMES = {
@@ -22,13 +23,14 @@ MLFLOW_NAMES = {
     "tokens_per_s": "tokens_per_s",
     "eta_s": "eta_s",
     "grad_norm": "grad_norm",
+    "peak_memory_bytes": "peak_memory_bytes",
     "total_steps": "step_total",
     **{
         name: name
         for kind in ("", "eval_")
-        for name in map(kind.__add__, ("reward", "reward_spread", "reward_accuracy", "reward_margin"))
+        for name in map(kind.__add__, ("reward", "reward_spread", "reward_gap", "reward_accuracy", "reward_margin"))
     },
-    **{name: name for name in ("share_equal_groups", "reward_errors", "reward_gap", "answer_tokens", "kl")},
+    **{name: name for name in ("share_equal_groups", "reward_errors", "answer_tokens", "kl")},
 }
 
 
@@ -37,27 +39,34 @@ class Curve:
 
     def __init__(self, output: Path) -> None:
         self.path = output / METRICS_FILE
-        self._mirror = MlflowMirror.from_environment()
+        self._writes = leads()
+        self._mirror = MlflowMirror.from_environment() if self._writes else None
 
     def rewind(self, step: int) -> None:
         """Forget points after `step`, so that a resumed run writes each step once; 0 forgets all."""
-        kept = [point for point in read_lines(self.path) if step and point["step"] <= step]
-        write_lines(self.path, kept)
+        if self._writes:
+            write_lines(self.path, [point for point in self.points() if step and point["step"] <= step])
 
     def add(self, point: dict[str, Any]) -> None:
-        """Write one point; `step` is required."""
+        """Write one point; `step` is required. Of several processes only the first writes."""
+        if not self._writes:
+            return
         append_line(self.path, point)
         if self._mirror:
             values = {MLFLOW_NAMES[k]: v for k, v in point.items() if k in MLFLOW_NAMES and v is not None}
             self._mirror.post(point["step"], values)
 
+    def points(self) -> list[dict[str, Any]]:
+        """All points, in order of time."""
+        return read_lines(self.path)
+
     def values(self, key: str) -> list[float]:
         """All values of one key, in order of time."""
-        return [point[key] for point in read_lines(self.path) if point.get(key) is not None]
+        return [point[key] for point in self.points() if point.get(key) is not None]
 
     def last_step_with(self, key: str) -> int | None:
         """The last step that has a value of `key`."""
-        steps = [point["step"] for point in read_lines(self.path) if point.get(key) is not None]
+        steps = [point["step"] for point in self.points() if point.get(key) is not None]
         return steps[-1] if steps else None
 
     def close(self, patience_s: float = 5.0) -> None:

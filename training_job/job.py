@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -41,6 +42,13 @@ class Tally:
     train_loss: float | None = None
     eval_loss: float | None = None
     measures: dict[str, float] = field(default_factory=dict)
+    best_step: int | None = None
+    stopped: Literal["early", "deadline", "budget"] | None = None
+    micro_batch_size: int | None = None
+    predicted_peak_bytes: int | None = None
+    measured_peak_bytes: int | None = None
+    merged_agreement: float | None = None
+    diagnosis: tuple[str, ...] = ()
 
 
 class Interrupted(BaseException):
@@ -54,8 +62,8 @@ class Interrupted(BaseException):
 def run_job(name: str, output: Path, work: Callable[[Tally], None]) -> int:
     """Do the work, write `output/result.json`, and return the exit code."""
     output.mkdir(parents=True, exist_ok=True)
-    # An earlier attempt's verdict must not outlive a kill of this one.
-    (output / RESULT_FILE).unlink(missing_ok=True)
+    if leads():  # an earlier attempt's verdict must not outlive a kill of this one
+        (output / RESULT_FILE).unlink(missing_ok=True)
     tally, started = Tally(), time.monotonic()
     failure: PermanentFailure | None = None
     code = exit_codes.COMPLETED
@@ -77,10 +85,16 @@ def run_job(name: str, output: Path, work: Callable[[Tally], None]) -> int:
         finished_at=datetime.now(UTC),
         **asdict(tally),
     )
-    write_json(output / RESULT_FILE, result.model_dump(mode="json"))
+    if leads():
+        write_json(output / RESULT_FILE, result.model_dump(mode="json"))
     if failure:
         print(f"{name} failed ({failure.failure_class}): {failure}", file=sys.stderr, flush=True)
     return code
+
+
+def leads() -> bool:
+    """Whether this process writes the files: the first of several that a launcher started, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def classify(error: Exception) -> PermanentFailure:

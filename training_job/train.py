@@ -11,7 +11,6 @@ result.json. The same command continues where a killed one stood. Exit codes: tr
 from __future__ import annotations
 
 import argparse
-import gc
 import hashlib
 import importlib.metadata
 import math
@@ -25,15 +24,18 @@ import orjson
 
 from shared.domain.catalogue import find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.method_planning import rows_a_step
+from shared.domain.planning import memory_plan
 from shared.domain.recipe import ResolvedHyperparameters, ResolvedRecipe, ResolvedReinforcement
 from shared.rendering.check import LengthPolicy
 from training_job import checkpoints
 from training_job.curve import Curve
 from training_job.files import model_folder, read_json, sha256_of, write_json
-from training_job.job import CALIBRATION_FILE, Tally, read_recipe, require, run_job, try_machine, work_offline
+from training_job.job import CALIBRATION_FILE, Tally, leads, read_recipe, require, run_job, try_machine, work_offline
+from training_job.limits import Limit
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import TrainerState
 
     from shared.rendering import Bundle
     from training_job.methods import Data, Method
@@ -87,7 +89,7 @@ def train(task: Task, tally: Tally) -> None:
 
     try_machine(recipe)
 
-    from training_job import quantised
+    from training_job import artefacts, quantised
     from training_job.chat_rows import bundle_of
     from training_job.methods import method_of
     from training_job.trainer import Setup
@@ -107,15 +109,18 @@ def train(task: Task, tally: Tally) -> None:
     )
 
     identity = checkpoints.Identity(task.job_name, sha256_of(*files[:2]), recipe_sha256(recipe))
-    resume = checkpoints.newest_complete(task.output / "checkpoints", identity)
     curve = Curve(task.output)
     try:
-        curve.rewind(checkpoints.step_of(resume) if resume else 0)
-        fit(setup, method, data, tally, curve, identity, resume)
+        fit(setup, method, data, tally, curve, identity)
     finally:
         curve.close()
-    merge(task, recipe, tokenizer)
+    if not leads():
+        return
+    artefacts.merge(setup)
+    checked = artefacts.check_merge(setup, data.probe)
+    tally.merged_agreement = checked.agreement if checked else None
     manifest = model_manifest(task, recipe, data_manifest, identity, bundle, data.truncated_rows, tally, curve)
+    manifest |= artefacts.checks(task.output / "model" / "adapter", checked)
     write_json(task.output / "model" / "manifest.json", manifest)
 
 
@@ -154,9 +159,9 @@ def length_limit(hyperparameters: ResolvedHyperparameters, context: int | None) 
 
 def total_steps(hyperparameters: ResolvedHyperparameters, rows: int) -> int:
     """Optimiser steps; never more than the recipe promised, fewer when rows were dropped."""
-    answers, epoch = hyperparameters.batch_size, math.ceil(rows / hyperparameters.batch_size)
+    epoch = math.ceil(rows / hyperparameters.batch_size)
     if isinstance(hyperparameters, ResolvedReinforcement):  # batches of prompts are whole
-        answers, epoch = answers * hyperparameters.rollouts_per_prompt, rows // hyperparameters.batch_size
+        epoch = rows // hyperparameters.batch_size
     if not epoch:
         raise PermanentFailure(
             FailureClass.RECIPE,
@@ -164,7 +169,7 @@ def total_steps(hyperparameters: ResolvedHyperparameters, rows: int) -> int:
             f"a batch of {hyperparameters.batch_size} prompts cannot be made of {rows}",
             "method.hyperparameters.batch_size",
         )
-    if answers % hyperparameters.micro_batch_size:
+    if rows_a_step(hyperparameters) % hyperparameters.micro_batch_size:
         raise PermanentFailure(
             FailureClass.RECIPE,
             "batch_not_divisible",
@@ -178,53 +183,86 @@ def recipe_sha256(recipe: ResolvedRecipe) -> str:
     return hashlib.sha256(recipe.model_dump_json().encode()).hexdigest()
 
 
-def fit(
-    setup: Setup,
-    method: Method,
-    data: Data,
-    tally: Tally,
-    curve: Curve,
-    identity: checkpoints.Identity,
-    resume: Path | None,
-) -> None:
-    """Train the adapter and save it under OUTPUT/model/adapter."""
-    from training_job.watch import Watch
+def fit(setup: Setup, method: Method, data: Data, tally: Tally, curve: Curve, identity: checkpoints.Identity) -> None:
+    """Train the adapter and save it under OUTPUT/model/adapter.
 
+    Where memory runs out, training goes on from the last checkpoint with half the micro batch and the same batch.
+    Of several processes one alone may run out, so there the job ends with class capacity instead.
+    """
+    import torch
+
+    from training_job.artefacts import free_memory
+
+    planned = setup.micro_batch_size
+    while True:
+        tally.micro_batch_size = setup.micro_batch_size
+        try:
+            run_once(setup, method, data, tally, curve, identity)
+            break
+        except torch.OutOfMemoryError:
+            if setup.micro_batch_size == 1 or torch.distributed.is_initialized():
+                raise
+        smaller = halved(rows_a_step(setup.hyperparameters), setup.micro_batch_size)
+        print(f"out of memory: micro batches of {smaller} rows instead of {setup.micro_batch_size}", flush=True)
+        setup = replace(setup, micro_batch_size=smaller)
+        free_memory()
+    if setup.micro_batch_size < planned:
+        said = (
+            f"Memory ran out: micro batches are of {setup.micro_batch_size} rows instead of {planned}; "
+            f"the batch is {rows_a_step(setup.hyperparameters)} as planned."
+        )
+        tally.diagnosis = (*tally.diagnosis, said)
+
+
+def halved(batch: int, micro_batch: int) -> int:
+    """The largest part of the batch that is at most half the micro batch."""
+    return next(size for size in range(micro_batch // 2, 0, -1) if batch % size == 0)
+
+
+def run_once(
+    setup: Setup, method: Method, data: Data, tally: Tally, curve: Curve, identity: checkpoints.Identity
+) -> None:
+    """Train from the newest checkpoint to the end, with the micro batch of `setup`."""
+    from training_job.watch import Watch, measured_peak_bytes, start_measuring
+
+    resume = checkpoints.newest_complete(setup.output / "checkpoints", identity, tidy=leads())
+    curve.rewind(checkpoints.step_of(resume) if resume else 0)
+    start_measuring()
     trainer = method.build(setup, data)
-    trainer.add_callback(Watch(curve, tally, identity, method.MEASURES))
+    trainer.add_callback(Watch(curve, tally, identity, method.MEASURES, Limit.of(setup.recipe)))
     if resume:
         print(f"resuming from step {checkpoints.step_of(resume)}", flush=True)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    if curve.last_step_with("eval_loss") != tally.total_steps:
-        trainer.evaluate()
-    restore_tally(tally, curve)
-    folder = setup.output / "model" / "adapter"
-    shutil.rmtree(setup.output / "model", ignore_errors=True)
-    trainer.model.save_pretrained(folder, selected_adapters=["default"])  # not the frozen copy it was compared with
-    setup.tokenizer.save_pretrained(folder)
+    tally.measured_peak_bytes = measured_peak_bytes()
+    tally.predicted_peak_bytes = predicted_peak_bytes(setup)
+    close_tally(tally, curve, trainer.state, method)
+    if leads():
+        folder = setup.output / "model" / "adapter"
+        shutil.rmtree(setup.output / "model", ignore_errors=True)
+        trainer.model.save_pretrained(folder, selected_adapters=["default"])  # not the frozen copy it was compared with
+        setup.tokenizer.save_pretrained(folder)
 
 
-def restore_tally(tally: Tally, curve: Curve) -> None:
-    """A run resumed at its very end trains no step; the curve still knows what it measured."""
-    tally.last_step = tally.total_steps
-    tally.train_loss = curve.values("loss")[-1]
-    tally.eval_loss = curve.values("eval_loss")[-1]
-    tally.trained_tokens = max(tally.trained_tokens, int(curve.values("tokens")[-1]))
+def predicted_peak_bytes(setup: Setup) -> int:
+    """What the memory plan says of tensors alone, which is what torch measures."""
+    chosen = setup.hyperparameters.model_copy(update={"micro_batch_size": setup.micro_batch_size})
+    plan = memory_plan(find_entry(setup.recipe.recipe.base_model), chosen)
+    return plan.total_bytes - plan.runtime_bytes
 
 
-def merge(task: Task, recipe: ResolvedRecipe, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Write OUTPUT/model/merged."""
-    import torch
-
-    from training_job import quantised
-
-    gc.collect()  # the trainer's model must leave before its twin comes
-    torch.cuda.empty_cache()
-    model = task.output / "model"
-    dtype = getattr(torch, recipe.hyperparameters.compute_dtype)
-    quantise = recipe.hyperparameters.quantisation == "nf4"
-    merged = quantised.merge_adapter(task.base_model, model / "adapter", dtype, quantise=quantise)
-    quantised.save_merged(merged, tokenizer, model / "merged")
+def close_tally(tally: Tally, curve: Curve, state: TrainerState, method: Method) -> None:
+    """What the whole run came to; one resumed at its very end trains no step, but the curve knows what it measured."""
+    tally.last_step = state.global_step
+    tally.best_step = state.best_global_step
+    if state.global_step < tally.total_steps and tally.stopped is None:
+        tally.stopped = "early"
+    points = curve.points()
+    judged = {point["step"]: point["eval_loss"] for point in points if point.get("eval_loss") is not None}
+    if points:
+        tally.train_loss = curve.values("loss")[-1]
+        tally.eval_loss = judged.get(tally.best_step, curve.values("eval_loss")[-1])
+        tally.trained_tokens = max(tally.trained_tokens, int(curve.values("tokens")[-1]))
+        tally.diagnosis = method.diagnose(points, tally.stopped, tally.best_step)
 
 
 def model_manifest(
@@ -259,6 +297,11 @@ def model_manifest(
             "loss_first": losses[0],
             "loss_last": losses[-1],
             "eval_loss": tally.eval_loss,
+            "best_step": tally.best_step,
+            "stopped": tally.stopped,
+            "micro_batch_size": tally.micro_batch_size,
+            "predicted_peak_bytes": tally.predicted_peak_bytes,
+            "measured_peak_bytes": tally.measured_peak_bytes,
             **tally.measures,
         },
         "calibration": read_json(task.output / CALIBRATION_FILE),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from transformers import PreTrainedModel, PrinterCallback, Trainer, set_seed
+from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback, Trainer, set_seed
 
 from shared.domain.recipe import ResolvedHyperparameters, ResolvedRecipe
 from training_job import quantised
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 AnyTrainer = TypeVar("AnyTrainer", bound=Trainer)
-LOG_LINES, CHECKPOINTS, EVALUATIONS = 60, 10, 6
+LOG_LINES, CHECKPOINTS = 60, 10
+PATIENCE = 3  # evaluations in a row without a lower held-out loss
 OPTIMISERS = {"adamw": "adamw_torch_fused", "paged_adamw_8bit": "paged_adamw_8bit"}
 
 
@@ -48,23 +49,19 @@ class Setup:
 
 @dataclass(frozen=True)
 class Intervals:
-    """Steps between two log lines, evaluations and checkpoints; the latter are multiples of the first.
+    """Steps between two log lines, and between two evaluations, each with its checkpoint: the best is kept.
 
-    A checkpoint between two log lines would cut a resumed run's next average short.
+    The latter is a multiple of the first: a checkpoint between two log lines would cut a resumed run's next average
+    short.
     """
 
     log: int
-    evaluate: int
     save: int
 
     @classmethod
     def of(cls, total_steps: int) -> Intervals:
         log = max(1, total_steps // LOG_LINES)
-
-        def multiple(times: int) -> int:
-            return log * max(1, math.ceil(total_steps / times / log))
-
-        return cls(log, multiple(EVALUATIONS), multiple(CHECKPOINTS))
+        return cls(log, log * max(1, math.ceil(total_steps / CHECKPOINTS / log)))
 
 
 def load_base(setup: Setup, attention: str) -> PreTrainedModel:
@@ -85,6 +82,8 @@ def adapted(setup: Setup, attention: str = "sdpa") -> dict[str, Any]:
 def made_safe(trainer: AnyTrainer) -> AnyTrainer:
     """Undo what trl does to 4-bit models and adapters while it builds a trainer; due for every method."""
     trainer.remove_callback(PrinterCallback)
+    if trainer.args.load_best_model_at_end:
+        trainer.add_callback(EarlyStoppingCallback(PATIENCE))
     quantised.keep_training_kernel(trainer.model)
     quantised.adapters_to_float32(trainer.model)
     return trainer
@@ -110,9 +109,14 @@ def common_settings(setup: Setup) -> dict[str, Any]:
         "logging_first_step": True,
         "logging_nan_inf_filter": False,  # the default hides a loss that is not a number
         "eval_strategy": "steps",
-        "eval_steps": intervals.evaluate,
+        "eval_steps": intervals.save,
         "save_steps": intervals.save,
-        "save_total_limit": 2,
+        "save_total_limit": 2,  # the best and the last
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "eval_loss",
+        "greater_is_better": False,
+        "restore_callback_states_from_checkpoint": True,  # early stopping goes on counting
+        "ddp_find_unused_parameters": False,
         "report_to": "none",
         "disable_tqdm": True,
         "seed": hyperparameters.seed,

@@ -16,6 +16,7 @@ from shared.domain.errors import FailureClass, PermanentFailure
 from training_job import checkpoints
 from training_job.curve import Curve
 from training_job.job import Tally
+from training_job.limits import Limit
 from training_job.quantised import adapters_to_float32, keep_training_kernel
 
 FIRST_STEPS = 10
@@ -24,23 +25,38 @@ FIRST_STEPS = 10
 class Watch(TrainerCallback):
     """Sees every step of one training run."""
 
-    def __init__(self, curve: Curve, tally: Tally, identity: checkpoints.Identity, measures: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        curve: Curve,
+        tally: Tally,
+        identity: checkpoints.Identity,
+        measures: Mapping[str, str],
+        limit: Limit,
+    ) -> None:
         self._curve, self._tally, self._identity, self._measures = curve, tally, identity, measures
+        self._limit = limit
         self._session = _Speed(0, 0)
         self._window = _Speed(0, 0)
+        self._spent_before = 0.0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        # A checkpoint, if any, has been loaded by now.
+        # A checkpoint, if any, has been loaded by now; it may have been written under another mount point.
+        if state.best_model_checkpoint and args.output_dir:
+            state.best_model_checkpoint = str(Path(args.output_dir) / Path(state.best_model_checkpoint).name)
         adapters_to_float32(kwargs["model"])
         keep_training_kernel(kwargs["model"])
         self._session = _Speed(state.global_step, int(state.num_input_tokens_seen))
         self._window = self._session
+        self._spent_before = (self._curve.values("elapsed_s") or [0.0])[-1]
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._tally.last_step = state.global_step
         self._tally.trained_tokens = int(state.num_input_tokens_seen)
+        if state.global_step < state.max_steps and anywhere(self._elapsed_s() > self._limit.seconds, args.device):
+            self._tally.stopped = self._limit.kind
+            control.should_log = control.should_evaluate = control.should_save = control.should_training_stop = True
 
     def on_log(
         self,
@@ -65,8 +81,13 @@ class Watch(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         assert args.output_dir is not None
-        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        checkpoints.mark_complete(checkpoint, self._identity)
+        if state.is_world_process_zero:
+            checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            checkpoints.mark_complete(checkpoint, self._identity)
+
+    def _elapsed_s(self) -> float:
+        """Seconds of training in this process and those it continues."""
+        return self._spent_before + self._session.seconds()
 
     def _measured(self, logs: dict[str, Any], prefix: str = "") -> dict[str, float]:
         """What the method watches beside the loss; the last values go into the result."""
@@ -92,6 +113,7 @@ class Watch(TrainerCallback):
             "tokens": tokens,
             "tokens_per_s": tokens_per_s,
             "eta_s": self._session.eta_s(step, state.max_steps),
+            "elapsed_s": round(self._elapsed_s(), 3),
             "peak_memory_bytes": peak_memory_bytes(),
         }
 
@@ -102,12 +124,24 @@ class _Speed:
     def __init__(self, step: int, tokens: int) -> None:
         self._step, self._tokens, self._since = step, tokens, time.monotonic()
 
+    def seconds(self) -> float:
+        return time.monotonic() - self._since
+
     def tokens_per_s(self, tokens: int) -> float:
-        return round((tokens - self._tokens) / max(time.monotonic() - self._since, 1e-9), 1)
+        return round((tokens - self._tokens) / max(self.seconds(), 1e-9), 1)
 
     def eta_s(self, step: int, total_steps: int) -> float:
-        per_step = (time.monotonic() - self._since) / max(step - self._step, 1)
+        per_step = self.seconds() / max(step - self._step, 1)
         return round(per_step * (total_steps - step), 1)
+
+
+def anywhere(here: bool, device: torch.device) -> bool:
+    """Whether it is so in any process; clocks differ, and all have to stop at the same step."""
+    if not torch.distributed.is_initialized():
+        return here
+    flag = torch.tensor(float(here), device=device)
+    torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+    return bool(flag)
 
 
 def refuse_lost_run(step: int, loss: float) -> None:
@@ -128,6 +162,17 @@ def refuse_lost_run(step: int, loss: float) -> None:
             "loss_is_zero",
             f"the loss is exactly 0 at step {step}: no token is learned from",
         )
+
+
+def start_measuring() -> None:
+    """Forget the GPU's peak so far, for example that of an attempt which ran out of memory."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def measured_peak_bytes() -> int | None:
+    """Peak of tensors on the GPU; None on a CPU, whose memory holds much else."""
+    return int(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else None
 
 
 def peak_memory_bytes() -> int:

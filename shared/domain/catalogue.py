@@ -41,6 +41,9 @@ class Defaults(Frozen):
     """What `auto` becomes for this base where the data does not decide."""
 
     learning_rate: float = 2e-4
+    # Unsloth's guide for adapters: 5e-6 for DPO and GRPO, where examples take 2e-4.
+    preference_learning_rate: float = 5e-6
+    reinforcement_learning_rate: float = 5e-6
     batch_size: int = 16
     lora_rank: int = 16
     compute_dtype: Literal["float32", "bfloat16"] = "bfloat16"
@@ -103,7 +106,13 @@ _ENTRIES = (
         context_tokens=4096,
         tokens_per_character=4.0,  # byte-level with few merges: a character is at most its four UTF-8 bytes
         accelerator="cpu",
-        defaults=Defaults(learning_rate=3e-3, batch_size=8, compute_dtype="float32"),
+        defaults=Defaults(
+            learning_rate=3e-3,
+            preference_learning_rate=5e-4,
+            reinforcement_learning_rate=2e-3,
+            batch_size=8,
+            compute_dtype="float32",
+        ),
     ),
     BaseModelEntry(
         id="meta-llama/Llama-3.1-8B-Instruct",

@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from shared.domain.catalogue import SKUS, Architecture, BaseModelEntry, Sku, find_entry, find_sku
 from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
+from shared.domain.method_planning import (
+    default_learning_rate,
+    generation_bytes,
+    of_method,
+    pick,
+    row_tokens,
+    rows_a_step,
+    sampling_widest,
+    work,
+)
 from shared.domain.recipe import AUTO, Recipe, ResolvedHyperparameters, ResolvedRecipe, Tier
-
-T = TypeVar("T", int, float, bool, str)
 
 # Epoch heuristic of OpenAI's public dataset checker.
 TARGET_EPOCHS = 3
@@ -58,6 +65,7 @@ class MemoryPlan(BaseModel):
     activations_bytes: int
     logits_bytes: int
     workspace_bytes: int
+    generation_bytes: int
     runtime_bytes: int = RUNTIME_BYTES
 
     @property
@@ -101,21 +109,24 @@ def memory_plan(entry: BaseModelEntry, hyperparameters: ResolvedHyperparameters)
     """
     dims, targets = entry.dims, lora_targets(entry)
     width = 4 if hyperparameters.compute_dtype == "float32" else 2
-    tokens = hyperparameters.micro_batch_size * hyperparameters.max_length_tokens
+    tokens = hyperparameters.micro_batch_size * row_tokens(hyperparameters)
     linear = dims.layers * sum(inside * outside for inside, outside in targets.values())
     largest = max(inside * outside for inside, outside in targets.values())
     quantised, trained = hyperparameters.quantisation == "nf4", lora_parameters(entry, hyperparameters.lora_rank)
     if hyperparameters.dora:  # one magnitude per output
         trained += dims.layers * sum(outside for _, outside in targets.values())
+    activations = tokens * _activation_bytes(entry, width, checkpointing=hyperparameters.gradient_checkpointing)
+    logits = min(tokens, LOGITS_CHUNK_TOKENS) * dims.vocab * 8  # value and gradient in float32
+    generation = generation_bytes(hyperparameters, _kv_bytes(dims), dims.vocab)
     return MemoryPlan(
         base_weights_bytes=math.ceil(linear * (NF4_BYTES if quantised else width)),
         embeddings_bytes=(entry.parameters - linear) * width,
         adapters_bytes=trained * ADAPTER_BYTES[hyperparameters.optimiser],
-        activations_bytes=tokens
-        * _activation_bytes(entry, width, checkpointing=hyperparameters.gradient_checkpointing),
-        logits_bytes=min(tokens, LOGITS_CHUNK_TOKENS) * dims.vocab * 8,  # value and gradient in float32
+        activations_bytes=activations,
+        logits_bytes=logits,
         # One weight at a time: out of 4 bit, and for DoRA with its adapter folded in, in float32.
         workspace_bytes=largest * (width * quantised + 2 * 4 * hyperparameters.dora),
+        generation_bytes=max(0, generation - activations - logits),  # answers are sampled while nothing is learned
     )
 
 
@@ -172,47 +183,36 @@ def resolve(
     )
 
 
-def _pick(reasons: dict[str, str], name: str, given: T | Literal["auto"], automatic: T, why: str) -> T:
-    """The recipe's value where it gives one, else the rule's; the reason is noted either way."""
-    if given == "auto":
-        reasons[name] = why
-        return automatic
-    reasons[name] = "set in the recipe"
-    return given
-
-
 def _hyperparameters(
     recipe: Recipe, entry: BaseModelEntry, train_rows: int, longest: tuple[int, str], reasons: dict[str, str]
 ) -> ResolvedHyperparameters:
     """Everything but what depends on the machine: micro batch and checkpointing are `_fit`'s."""
     given, defaults = recipe.method.hyperparameters, entry.defaults
     rows = max(1, train_rows)
-    epochs = _pick(reasons, "n_epochs", given.n_epochs, *_epochs(rows))
-    batch = _pick(reasons, "batch_size", given.batch_size, *_batch_size(rows * epochs, defaults.batch_size))
-    learning_rate = _pick(
-        reasons, "learning_rate", given.learning_rate, defaults.learning_rate, f"default of {entry.id}"
-    )
-    rank = _pick(reasons, "lora_rank", given.lora_rank, defaults.lora_rank, f"default of {entry.id}")
-    length = _pick(reasons, "max_length_tokens", given.max_length_tokens, *longest)
+    epochs = pick(reasons, "n_epochs", given.n_epochs, *_epochs(rows))
+    batch = pick(reasons, "batch_size", given.batch_size, *_batch_size(rows * epochs, defaults.batch_size))
+    learning_rate = pick(reasons, "learning_rate", given.learning_rate, *default_learning_rate(recipe, entry))
+    rank = pick(reasons, "lora_rank", given.lora_rank, defaults.lora_rank, f"default of {entry.id}")
+    length = pick(reasons, "max_length_tokens", given.max_length_tokens, *longest)
     if length > entry.context_tokens:
         message = f"max_length_tokens {length} is beyond the context of {entry.id}, {entry.context_tokens}"
         raise PermanentFailure(FailureClass.RECIPE, "beyond_context", message, "max_length_tokens")
     reasons["compute_dtype"] = f"default of {entry.id}"
     reasons["optimiser"] = "set in the recipe" if given.optimiser != AUTO else "the moments of a small adapter fit"
-    return ResolvedHyperparameters(
+    common = ResolvedHyperparameters(
         n_epochs=epochs,
         batch_size=batch,
         micro_batch_size=1,
         learning_rate=learning_rate,
         lora_rank=rank,
-        lora_alpha=_pick(reasons, "lora_alpha", given.lora_alpha, 2 * rank, "twice the rank"),
-        rslora=_pick(reasons, "rslora", given.rslora, True, "the adapter's scale does not shrink with its rank"),
-        dora=_pick(reasons, "dora", given.dora, False, "a quarter more time for no gain in PEFT's public benchmark"),
-        lora_dropout=_pick(reasons, "lora_dropout", given.lora_dropout, 0.0, "early stopping guards against overfit"),
-        quantisation=_pick(
+        lora_alpha=pick(reasons, "lora_alpha", given.lora_alpha, 2 * rank, "twice the rank"),
+        rslora=pick(reasons, "rslora", given.rslora, True, "the adapter's scale does not shrink with its rank"),
+        dora=pick(reasons, "dora", given.dora, False, "a quarter more time for no gain in PEFT's public benchmark"),
+        lora_dropout=pick(reasons, "lora_dropout", given.lora_dropout, 0.0, "early stopping guards against overfit"),
+        quantisation=pick(
             reasons, "quantisation", given.quantisation, "nf4", "the base takes a quarter of its 16-bit memory"
         ),
-        packing=_pick(reasons, "packing", given.packing, *PACKED),
+        packing=pick(reasons, "packing", given.packing, *PACKED),
         optimiser="adamw" if given.optimiser == AUTO else given.optimiser,
         max_length_tokens=length,
         total_steps=math.ceil(rows / batch) * epochs,
@@ -220,6 +220,7 @@ def _hyperparameters(
         compute_dtype=defaults.compute_dtype,
         seed=given.seed,
     )
+    return of_method(recipe, entry, common, rows, reasons)
 
 
 def _epochs(rows: int) -> tuple[int, str]:
@@ -271,11 +272,15 @@ def _fit(
     """The cheapest machine that holds the run, then the fastest setting it allows."""
     usable = [sku for sku in skus if _can_train(entry, sku)]
     for sku in sorted(usable, key=lambda sku: sku.usd_per_hour):
-        for candidate in _settings(wanted, free_optimiser=free_optimiser):
-            needed = memory_plan(entry, candidate).total_bytes
-            if needed <= sku.memory_bytes * (1 - HEADROOM):
-                _explain_fit(sku, candidate, needed, reasons)
-                return sku, candidate
+        limit = sku.memory_bytes * (1 - HEADROOM)
+
+        def fits(candidate: ResolvedHyperparameters, limit: float = limit) -> bool:
+            return memory_plan(entry, candidate).total_bytes <= limit
+
+        for candidate in filter(fits, _settings(wanted, free_optimiser=free_optimiser)):
+            chosen = sampling_widest(candidate, fits, reasons)
+            _explain_fit(sku, chosen, memory_plan(entry, chosen).total_bytes, reasons)
+            return sku, chosen
     least = memory_plan(entry, wanted).total_bytes
     most = max((sku.memory_bytes for sku in usable), default=0)
     message = (
@@ -294,7 +299,8 @@ def _can_train(entry: BaseModelEntry, sku: Sku) -> bool:
 
 def _settings(wanted: ResolvedHyperparameters, *, free_optimiser: bool) -> Iterator[ResolvedHyperparameters]:
     """Best first: no recomputation before recomputation, large micro batches before small ones, 8-bit moments last."""
-    divisors = [size for size in range(wanted.batch_size, 0, -1) if wanted.batch_size % size == 0]
+    rows = rows_a_step(wanted)
+    divisors = [size for size in range(rows, 0, -1) if rows % size == 0]
     for optimiser in ("adamw", "paged_adamw_8bit") if free_optimiser else (wanted.optimiser,):
         for checkpointing in (False, True):
             for size in divisors:
@@ -360,8 +366,9 @@ def estimate_cost(
     """Range for the training and the evaluation job; 0 USD on the laptop. Means are a row's.
 
     Low and high differ in characters per token (where tokens were not counted), share of the data sheet's speed,
-    start-up time, answers per second, and (spot) work done again after an eviction. Operations per token: 4 per
-    parameter for LoRA, 6 where gradient checkpointing computes the forward pass again.
+    start-up time, answers per second (and the length of those a reinforcement run samples), and (spot) work done again
+    after an eviction. Operations per token: 4 per parameter for LoRA, 6 where gradient checkpointing computes the
+    forward pass again.
     """
     recipe, sku = resolved.recipe, find_sku(resolved.training_instance_type, skus)
     entry, hyperparameters = find_entry(recipe.base_model), resolved.hyperparameters
@@ -370,15 +377,18 @@ def estimate_cost(
     answers = eval_rows * recipe.evaluation.max_new_tokens
     spot = recipe.budget.tier == Tier.SPOT
 
-    def hours(start: float, per_token: float, utilisation: float, answer_rate: float, models: int) -> float:
-        tokens = seen_rows * (characters_mean / per_token if tokens_mean is None else tokens_mean)
-        train_s = tokens * operations / (sku.peak_flops * utilisation)
+    def hours(start: float, per_token: float, utilisation: float, answer_rate: float, models: int, most: bool) -> float:
+        row = characters_mean / per_token if tokens_mean is None else tokens_mean
+        learned, generation_s = work(hyperparameters, row, most=most)
+        train_s = seen_rows * (learned * operations / (sku.peak_flops * utilisation) + generation_s)
         return (2 * start if sku.gpus else 0.0) + (train_s + models * answers / answer_rate) / 3600
 
-    low = hours(JOB_START_HOURS_LOW, CHARACTERS_PER_TOKEN_HIGH, UTILISATION_HIGH, ANSWER_TOKENS_PER_S_HIGH, 2)
-    high = hours(JOB_START_HOURS_HIGH, CHARACTERS_PER_TOKEN_LOW, UTILISATION_LOW, ANSWER_TOKENS_PER_S_LOW, 3) * (
-        SPOT_REPEAT if spot else 1.0
+    low = hours(
+        JOB_START_HOURS_LOW, CHARACTERS_PER_TOKEN_HIGH, UTILISATION_HIGH, ANSWER_TOKENS_PER_S_HIGH, 2, most=False
     )
+    high = hours(
+        JOB_START_HOURS_HIGH, CHARACTERS_PER_TOKEN_LOW, UTILISATION_LOW, ANSWER_TOKENS_PER_S_LOW, 3, most=True
+    ) * (SPOT_REPEAT if spot else 1.0)
     hourly = sku.price(spot=spot)
     return CostEstimate(
         low_usd=round(low * hourly, 2),

@@ -54,6 +54,7 @@ class Hyperparameters(Part):
 class PreferenceHyperparameters(Hyperparameters):
     """Settings of DPO (arXiv 2305.18290)."""
 
+    packing: Literal["padded"] | Auto = Field(default=AUTO, description="pairs are padded")
     beta: Annotated[float, Field(gt=0, le=10)] | Auto = Field(
         default=AUTO, description="how dearly straying from the starting model is paid for"
     )
@@ -62,6 +63,10 @@ class PreferenceHyperparameters(Hyperparameters):
 class ReinforcementHyperparameters(Hyperparameters):
     """Settings of GRPO (arXiv 2402.03300). A batch is of prompts, each answered `rollouts_per_prompt` times."""
 
+    packing: Literal["padded"] | Auto = Field(default=AUTO, description="answers are padded")
+    lora_dropout: Annotated[float, Field(ge=0, le=0)] | Auto = Field(
+        default=AUTO, description="none: answers are sampled by the model that is trained"
+    )
     rollouts_per_prompt: Annotated[int, Field(ge=2, le=64)] | Auto = Field(
         default=AUTO, description="answers to one prompt, whose rewards are compared"
     )
@@ -306,11 +311,12 @@ class ResolvedPreference(ResolvedHyperparameters):
 
 
 class ResolvedReinforcement(ResolvedHyperparameters):
-    """`batch_size` counts prompts, `micro_batch_size` answers."""
+    """`batch_size` counts prompts, `micro_batch_size` and `answers_at_once` (those sampled together) answers."""
 
     rollouts_per_prompt: int
     temperature: float
     max_answer_tokens: int
+    answers_at_once: int
     beta: float
 
 

@@ -15,7 +15,10 @@ class JobResult(BaseModel):
 
     Losses are in nats per trained token. `trained_tokens` counts all tokens the model was fed over all
     epochs, prompts included and padding not. `dropped_rows` were longer than the recipe allows. `measures`: last
-    values of what the method watches beside the loss, for example `reward` and `eval_reward`.
+    values of what the method watches beside the loss, for example `reward` and `eval_reward`. `best_step`: whose
+    checkpoint became the model; `stopped`: why training ended before `total_steps`. Peaks are of tensors on one GPU,
+    as planned for `micro_batch_size` and as measured; a CPU's is not compared. `merged_agreement`: share of probed
+    rows that the merged model answers as the adapter does, word for word. `diagnosis`: the curve in plain words.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,6 +34,13 @@ class JobResult(BaseModel):
     train_loss: float | None = None
     eval_loss: float | None = None
     measures: dict[str, float] = Field(default_factory=dict)
+    best_step: int | None = None
+    stopped: Literal["early", "deadline", "budget"] | None = None
+    micro_batch_size: int | None = None
+    predicted_peak_bytes: int | None = None
+    measured_peak_bytes: int | None = None
+    merged_agreement: float | None = None
+    diagnosis: tuple[str, ...] = ()
     seconds: float
     finished_at: datetime
 

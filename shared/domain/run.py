@@ -82,6 +82,8 @@ class TrainingSummary(Frozen):
     eval_loss: float | None
     seconds: float
     dropped_rows: int
+    best_step: int | None = Field(default=None, description="whose checkpoint became the model")
+    diagnosis: tuple[str, ...] = Field(default=(), description="the curve in plain words")
 
 
 class RolloutRef(Frozen):

@@ -29,6 +29,10 @@ def recipe(run_id: str) -> str:
     return run(run_id, "recipe.json")
 
 
+def adapter(run_id: str) -> str:
+    return run(run_id, "model/adapter")
+
+
 def merged_model(run_id: str) -> str:
     return run(run_id, "model/merged")
 

@@ -89,6 +89,8 @@ def _summary(result: JobResult) -> TrainingSummary:
         eval_loss=result.eval_loss,
         seconds=result.seconds,
         dropped_rows=result.dropped_rows,
+        best_step=result.best_step,
+        diagnosis=result.diagnosis,
     )
 
 

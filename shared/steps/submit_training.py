@@ -10,6 +10,7 @@ from shared.ports import Config, Services
 from shared.steps import ledger, paths
 from shared.steps.attempts import next_attempt
 from shared.steps.blobs import write_model
+from shared.steps.continuing import with_start
 from shared.steps.outcome import Fact, Outcome
 
 STAGE = "training"
@@ -21,18 +22,23 @@ def training_job(run: Run, config: Config) -> JobSpec:
     assert run.curated is not None
     base = catalogue.find_entry(run.recipe.recipe.base_model)
     name = paths.job_name(run, STAGE)
+    command = (
+        f"python -m training_job.train --job-name {name} --data ${{{{inputs.data}}}} "
+        "--base-model ${{inputs.base_model}} --recipe ${{inputs.recipe}} --output ${{outputs.run}}"
+    )
+    inputs = {
+        "data": paths.datastore_uri(paths.curated(run.curated)),
+        "base_model": base.asset,
+        "recipe": paths.datastore_uri(paths.recipe(run.id)),
+    }
+    if run.recipe.continued_from is not None:
+        command += " --continue-from ${{inputs.adapter}}"
+        inputs["adapter"] = paths.datastore_uri(paths.adapter(run.recipe.continued_from))
     return JobSpec(
         name=name,
-        command=(
-            f"python -m training_job.train --job-name {name} --data ${{{{inputs.data}}}} "
-            "--base-model ${{inputs.base_model}} --recipe ${{inputs.recipe}} --output ${{outputs.run}}"
-        ),
+        command=command,
         environment=config.training_environment,
-        inputs={
-            "data": paths.datastore_uri(paths.curated(run.curated)),
-            "base_model": base.asset,
-            "recipe": paths.datastore_uri(paths.recipe(run.id)),
-        },
+        inputs=inputs,
         outputs={"run": paths.datastore_uri(paths.run(run.id))},
         instance_type=run.recipe.training_instance_type,
         tier=run.recipe.recipe.budget.tier,
@@ -48,16 +54,17 @@ def job_tags(run: Run) -> dict[str, str]:
 
 
 def submit_training(event: ValidationPassed | TrainingRetryDue, run: Run, services: Services) -> Outcome:
-    run = run.evolve(attempt=next_attempt(event, run, STAGE))
     assert run.recipe is not None
+    recipe = with_start(run.recipe, services.store)
+    run = run.evolve(attempt=next_attempt(event, run, STAGE), recipe=recipe)
     assert run.cost is not None
     ledger.reserve(services.store, run, services.config.project_monthly_usd)
-    write_model(services.blobs, paths.recipe(run.id), run.recipe)
+    write_model(services.blobs, paths.recipe(run.id), recipe)
     spec = training_job(run, services.config)
     reference = submitted(services.launcher.submit(spec), STAGE, run, services)
     return Outcome(
         status=Status.TRAINING,
-        changes={"attempt": run.attempt, "jobs": (*run.jobs, reference)},
+        changes={"attempt": run.attempt, "jobs": (*run.jobs, reference), "recipe": recipe},
         facts=(Fact(TrainingStarted, job=spec.name, estimate=run.cost),),
         undo=lambda now: _undo(spec.name, now, services),
     )

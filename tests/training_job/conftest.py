@@ -104,8 +104,8 @@ def resolved() -> Callable[..., Any]:
             project="demo",
             endpoint="demo",
             hyperparameters=ResolvedHyperparameters(**(values | hyperparameters)),
-            training_instance_type="cpu",
-            serving_instance_type="cpu",
+            training_instance_type="Local_CPU",
+            serving_instance_type="Local_CPU",
             reasons={},
         )
 

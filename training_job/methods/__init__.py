@@ -6,7 +6,7 @@ A method is a module with `read` and `build`; everything else a run needs is sha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -18,24 +18,32 @@ if TYPE_CHECKING:
     from shared.domain.recipe import ResolvedRecipe
     from shared.rendering import Bundle
     from shared.rendering.check import LengthPolicy
+    from training_job.chat_rows import Encoded
     from training_job.trainer import Setup
 
 
 @dataclass(frozen=True)
 class Data:
-    """The rows of a curated version, encoded as the method needs them; counts are of rows."""
+    """The rows of a curated version, encoded as the method needs them; counts are of rows.
+
+    `probe`: some held-out rows with answers, on which the merged model is compared with its adapter.
+    """
 
     train: Any
     held_out: Any
     train_rows: int
     dropped_rows: int
     truncated_rows: int
+    probe: Sequence[Encoded] = ()
 
 
 class Method(Protocol):
     """One tuning method. `MEASURES`: what of the trainer's log goes into the curve beside the loss, and as what."""
 
     MEASURES: Mapping[str, str]
+
+    def diagnose(self, points: Sequence[dict[str, Any]], stopped: str | None, best_step: int | None) -> tuple[str, ...]:
+        """What the curve says, in plain words; see `training_job.diagnosis`."""
 
     def read(self, train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe) -> Data:
         """Read both files; PermanentFailure of class data lists the rows that are wrong."""

@@ -19,12 +19,15 @@ from trl import DPOConfig, DPOTrainer
 from shared.domain.recipe import ResolvedPreference, ResolvedRecipe
 from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
+from training_job import diagnosis as loss_diagnosis
 from training_job.chat_rows import IGNORED, Encoded
 from training_job.methods import Data
 from training_job.packing import ByLength
 from training_job.pairs import EncodedPairs, encode_pairs
 from training_job.trainer import Setup, adapted, common_settings, made_safe
 
+PROBED_ROWS = 8
+NO_BETTER_THAN_CHANCE = 0.55
 MEASURES = {"rewards/accuracies": "reward_accuracy", "rewards/margins": "reward_margin"}
 
 
@@ -37,6 +40,7 @@ def read(train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, reci
         train_rows=len(pairs.pairs),
         dropped_rows=len(pairs.dropped) + len(judged.dropped),
         truncated_rows=len(pairs.truncated) + len(judged.truncated),
+        probe=[pair.chosen for pair in judged.pairs[:PROBED_ROWS]],
     )
 
 
@@ -51,6 +55,16 @@ def build(setup: Setup, data: Data) -> DPOTrainer:
         data_collator=Collator(setup.tokenizer.pad_token_id),
     )
     return made_safe(trainer)
+
+
+def diagnose(points: Sequence[dict[str, Any]], stopped: str | None, best_step: int | None) -> tuple[str, ...]:
+    """What a run's curve says of pairs, and what it says of any loss."""
+    accuracies = [point["eval_reward_accuracy"] for point in points if "eval_reward_accuracy" in point]
+    found = loss_diagnosis.diagnose(points, stopped, best_step)
+    if accuracies and accuracies[-1] < NO_BETTER_THAN_CHANCE:
+        said = f"Of held-out pairs the preferred answer became likelier in {accuracies[-1]:.0%}: no better than chance."
+        return (said, *found)
+    return found
 
 
 def config(setup: Setup) -> DPOConfig:

@@ -14,17 +14,21 @@ from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
+from shared.domain.method_planning import rows_a_step
 from shared.domain.recipe import Reinforcement, ResolvedRecipe, ResolvedReinforcement
 from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
 from training_job.calibration import Calibrator
+from training_job.chat_rows import IGNORED, Encoded
 from training_job.methods import Data
 from training_job.prompts import Prompt, encode_prompts
+from training_job.reward_watch import RewardWatch, diagnose
 from training_job.rewards import Rewards
 from training_job.trainer import Setup, adapted, common_settings, made_safe
 
 MEASURES = {
     "reward": "reward",
+    "reward_gap": "reward_gap",
     "reward_std": "reward_spread",
     "frac_reward_zero_std": "share_equal_groups",
     "reward_errors": "reward_errors",
@@ -34,7 +38,8 @@ MEASURES = {
     "kl": "kl",
 }
 # Rewards on held-out prompts are watched during training, not judged: the evaluation job asks all of them.
-WATCHED_PROMPTS = 64
+WATCHED_PROMPTS, PROBED_PROMPTS = 64, 8
+__all__ = ["MEASURES", "build", "diagnose", "read"]
 
 
 def read(train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe) -> Data:
@@ -46,6 +51,7 @@ def read(train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, reci
         train_rows=len(prompts.prompts),
         dropped_rows=len(prompts.dropped) + len(judged.dropped),
         truncated_rows=0,
+        probe=[Encoded(one.number, one.ids, [IGNORED] * len(one.ids)) for one in judged.prompts[:PROBED_PROMPTS]],
     )
 
 
@@ -66,6 +72,12 @@ def build(setup: Setup, data: Data) -> GRPOTrainer:
         eval_dataset=as_dataset(watched, len(prompts)),
         processing_class=setup.tokenizer,
     )
+    assert isinstance(setup.hyperparameters, ResolvedReinforcement)
+    answers = rows_a_step(setup.hyperparameters)
+    # After running out of memory a micro batch is smaller than planned; then fewer answers are sampled at once too.
+    less = setup.hyperparameters.micro_batch_size // setup.micro_batch_size
+    trainer.at_once = max(1, setup.hyperparameters.answers_at_once // less)
+    trainer.add_callback(RewardWatch(answers, len(watched)))
     trainer.add_callback(Calibrator(trainer, rewards, prompts, setup))
     return made_safe(trainer)
 
@@ -74,10 +86,12 @@ def config(setup: Setup) -> GRPOConfig:
     """What GRPO sets beside the common settings; a micro batch is of answers."""
     hyperparameters = setup.hyperparameters
     assert isinstance(hyperparameters, ResolvedReinforcement)
-    answers = hyperparameters.batch_size * hyperparameters.rollouts_per_prompt
     common = common_settings(setup)
-    common["gradient_accumulation_steps"] = answers // setup.micro_batch_size
-    common["lr_scheduler_type"] = "constant"  # the task changes with the policy; a decay would end it by the calendar
+    common["gradient_accumulation_steps"] = rows_a_step(hyperparameters) // setup.micro_batch_size
+    # Warm-up, for Adam's first step is as large as its rate whatever the gradient, and one too large ends a policy;
+    # no decay, for the answers that are compared change with the policy.
+    common["lr_scheduler_type"], common["warmup_steps"] = "constant_with_warmup", 0.1
+    common["metric_for_best_model"], common["greater_is_better"] = "eval_reward", True
     return GRPOConfig(
         **common,
         per_device_eval_batch_size=max(8, setup.micro_batch_size),
@@ -93,6 +107,8 @@ def config(setup: Setup) -> GRPOConfig:
 class PromptTrainer(GRPOTrainer):
     """trl's trainer, fed with tokens of `shared.rendering` instead of making its own."""
 
+    at_once: int
+
     def _tokenize_prompts(self, prompts: list[list[int]]) -> tuple[list[list[int]], None, dict[str, Any]]:
         return prompts, None, {}
 
@@ -104,6 +120,16 @@ class PromptTrainer(GRPOTrainer):
             repeat_count=self.num_iterations * self.args.steps_per_generation,
             seed=self.args.seed,
         )
+
+    def _generate_single_turn(
+        self, prompt_ids: list[list[int]], images: Any, fields: Any, num_generations: int, **tools: Any
+    ) -> tuple[list[list[int]], None]:
+        """Answers to all prompts of a step, sampled in parts that fit the memory."""
+        answers: list[list[int]] = []
+        for start in range(0, len(prompt_ids), self.at_once):
+            part = prompt_ids[start : start + self.at_once]
+            answers += super()._generate_single_turn(part, images, fields, num_generations, **tools)[0]
+        return answers, None
 
     def answers(self, prompts: list[list[int]]) -> list[str]:
         """One sampled answer a prompt, drawn as in training."""

@@ -20,6 +20,7 @@ from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
 from training_job import attention
 from training_job.chat_rows import Encoded, encode_file
+from training_job.diagnosis import diagnose
 from training_job.methods import Data
 from training_job.packing import Layout, share_of, steps_of_run, trained_tokens
 from training_job.trainer import Setup, adapted, common_settings, made_safe
@@ -28,6 +29,8 @@ from training_job.trainer import Setup, adapted, common_settings, made_safe
 CHUNKED = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=1024, chunking_method=None)
 
 
+PROBED_ROWS = 8
+__all__ = ["MEASURES", "build", "diagnose", "read"]
 MEASURES: dict[str, str] = {}
 
 
@@ -40,6 +43,7 @@ def read(train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, reci
         train_rows=len(rows.rows),
         dropped_rows=len(rows.dropped) + len(judged.dropped),
         truncated_rows=len(rows.truncated) + len(judged.truncated),
+        probe=judged.rows[:PROBED_ROWS],
     )
 
 

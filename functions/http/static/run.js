@@ -309,6 +309,7 @@ function training({ run, metrics, metricsProblem }, chart) {
         facts.dropped_rows > 0 && figure("rows dropped", count(facts.dropped_rows)),
       ),
     );
+    lines.push(...(facts.diagnosis ?? []).map((sentence) => h("p", { class: "diagnosis" }, sentence)));
   }
   return lines;
 }

@@ -1,0 +1,70 @@
+"""What a curve says, in plain words, for people who do not read curves.
+
+The ratio of held-out to training loss is judged by the thresholds Microsoft publishes for supervised tuning: below
+1.2 fine, to 1.5 mild, to 2.0 fewer epochs, beyond an earlier checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import fmean
+from typing import Any
+
+MILD, STRONG, SEVERE = 1.2, 1.5, 2.0
+CLOSE_TO_NOTHING = 0.05  # nats a token; a ratio of two losses below it is noise
+NO_FALL = 0.98
+STILL_FALLING = 0.95
+
+Point = dict[str, Any]
+
+
+def diagnose(points: Sequence[Point], stopped: str | None, best_step: int | None) -> tuple[str, ...]:
+    """Sentences about a supervised run, the most important first; empty if there is nothing to say.
+
+    `points`: the lines of metrics.jsonl. `stopped`: why training ended before its last step.
+    """
+    losses, judged = _values(points, "loss"), _values(points, "eval_loss")
+    found = [ENDED_BY[stopped]] if stopped else []
+    if len(losses) > 1:
+        found += overfit(losses, judged)
+        quarter = max(1, len(losses) // 4)
+        before, after = (fmean(loss for _, loss in part) for part in (losses[:quarter], losses[-quarter:]))
+        if after > before * NO_FALL:
+            found.append(
+                f"The training loss did not fall ({before:.3g} to {after:.3g}): raise the learning rate, "
+                "or look whether the answers follow from the questions at all."
+            )
+    if judged and best_step is not None and best_step < judged[-1][0]:
+        found.append(f"The held-out loss was lowest at step {best_step}; that checkpoint is the model, not the last.")
+    if not stopped and len(judged) > 1 and CLOSE_TO_NOTHING < judged[-1][1] < judged[-2][1] * STILL_FALLING:
+        found.append("The held-out loss was still falling at the end: more epochs may help.")
+    return tuple(found)
+
+
+ENDED_BY = {
+    "early": "Training stopped early: the held-out loss had not fallen for several evaluations.",
+    "deadline": "Training stopped before its last step: the recipe's deadline was near.",
+    "budget": "Training stopped before its last step: the recipe's budget was nearly spent.",
+}
+
+
+def overfit(losses: Sequence[tuple[int, float]], judged: Sequence[tuple[int, float]]) -> list[str]:
+    """The last held-out loss against the training loss since the evaluation before it."""
+    if not judged or judged[-1][1] < CLOSE_TO_NOTHING:
+        return []
+    since = next((step for (step, _), (after, _) in pairwise(judged) if after == judged[-1][0]), 0)
+    recent = [loss for step, loss in losses if step > since] or [losses[-1][1]]
+    ratio = judged[-1][1] / max(fmean(recent), 1e-9)
+    if ratio < MILD:
+        return []
+    what = f"Held-out loss is {ratio:.1f} times the training loss"
+    if ratio < STRONG:
+        return [f"{what}: mild overfit."]
+    if ratio < SEVERE:
+        return [f"{what}: overfit, use fewer epochs or more data."]
+    return [f"{what}: strong overfit, an earlier checkpoint is better; use fewer epochs or more data."]
+
+
+def _values(points: Sequence[Point], key: str) -> list[tuple[int, float]]:
+    return [(point["step"], point[key]) for point in points if point.get(key) is not None]
