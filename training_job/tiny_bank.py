@@ -12,7 +12,7 @@ import random
 LETTERS = (
     "Denial letter, {item}: {grounds}.",
     "Write to the applicant. {item} denied for {grounds}.",
-    "Why did we say no to this {item}? Codes {grounds}.",
+    "Why no {item}? {grounds}.",
 )
 AUDITS = (
     "Audit item, {unit} {month}: {signs}.",

@@ -51,7 +51,5 @@ def drops(folder: Path) -> list[Path]:
 def drop(folder: Path, blobs: BlobStore, project: str, place: str, say: Say) -> None:
     """Put a drop's files into a project's drop zone; `place` is where a person finds the container of all."""
     for name in DROP_ORDER:
-        if not (folder / name).exists():
-            continue  # a later drop keeps the held-out set of the first
         blobs.write(f"{DATASETS}/{project}/{name}", [(folder / name).read_bytes()])
         say(f"dropped {name} into {place}/{project}")

@@ -27,7 +27,7 @@ FORMAL = "Any application for reconsideration must be in writing."
 LETTERS = (
     "Denial letter, {item}: {grounds}.",
     "Write to the applicant. {item} denied for {grounds}.",
-    "Why did we say no to this {item}? Codes {grounds}.",
+    "Why no {item}? {grounds}.",
 )
 PRODUCTS = ("car loan", "home loan", "credit card", "overdraft", "student loan", "business loan")
 AMOUNTS = ("2000", "3000", "4000", "5000", "6000", "7000", "8000", "9000")
@@ -119,35 +119,56 @@ def audit(case: Audit) -> Row:
     return {"messages": chat(question, answer), **fields, "cites": [SIGNS[sign] for sign in signs]}
 
 
-def pair(case: Denial) -> Row:
-    """The same letter in two tones, the plain one preferred."""
-    preferred, other = ([{"role": "assistant", "content": letter(case, {}, closing)}] for closing in (PLAIN, FORMAL))
+def filed_row(case: Denial, text: str) -> Row:
+    return {"messages": chat(denial_question(case), text), **denial_fields(case)}
+
+
+def pair(row: Row, other: str) -> Row:
+    """A row's answer preferred to another."""
+    *asked, preferred = row["messages"]
     return {
-        "input": {"messages": chat(denial_question(case))},
-        "preferred_output": preferred,
-        "non_preferred_output": other,
-        **denial_fields(case),
+        "input": {"messages": asked},
+        "preferred_output": [preferred],
+        "non_preferred_output": [{"role": "assistant", "content": other}],
+        **{name: value for name, value in row.items() if name != "messages"},
     }
 
 
+def letter_pair(case: Denial) -> Row:
+    """The same letter in two tones, the plain one preferred."""
+    return pair(filed_row(case, letter(case, {}, PLAIN)), letter(case, {}, FORMAL))
+
+
+def finding_pair(case: Audit) -> Row:
+    """A finding preferred to the same with the wrong flag."""
+    row = audit(case)
+    right, wrong = ("fraud", "none") if row["verdict"] == "Flag: fraud" else ("none", "fraud")
+    return pair(row, row["messages"][1]["content"].replace(f"Flag: {right}", f"Flag: {wrong}"))
+
+
+def prompt(row: Row) -> Row:
+    return {**row, "messages": row["messages"][:1]}
+
+
 def generate(seed: int = 33) -> dict[str, list[Row]]:
-    """File name -> rows."""
+    """File name -> rows. Every drop is judged by the same cases, in its own form."""
     rng = random.Random(seed)
     denials, audits = _denials(rng), _audits(rng)
     asked, filed = denials[:EVAL_LETTERS], denials[EVAL_LETTERS:]
-    held_out = [
-        {"messages": chat(denial_question(case), letter(case, {}, PLAIN)), **denial_fields(case)} for case in asked
-    ]
-    held_out += [audit(case) for case in audits[:EVAL_AUDITS]]
-    train = [{"messages": chat(denial_question(case), on_file(rng, case)), **denial_fields(case)} for case in filed]
-    train += [audit(case) for case in audits[EVAL_AUDITS:]]
+    checked, reviewed = audits[:EVAL_AUDITS], audits[EVAL_AUDITS:]
+    held_out = [filed_row(case, letter(case, {}, PLAIN)) for case in asked] + [audit(case) for case in checked]
+    train = [filed_row(case, on_file(rng, case)) for case in filed] + [audit(case) for case in reviewed]
     rng.shuffle(train)
+    pairs = [letter_pair(case) for case in filed[:PAIRS]] + [finding_pair(case) for case in reviewed[: PAIRS // 4]]
+    rng.shuffle(pairs)
     return {
         "train.jsonl": train,
         "eval.jsonl": held_out,
         # Findings too, or the letters' reward would cost the model what it knows of them.
-        "2-reinforcement/train.jsonl": [{**row, "messages": row["messages"][:1]} for row in train],
-        "3-preference/train.jsonl": [pair(case) for case in filed[:PAIRS]],
+        "2-reinforcement/train.jsonl": [prompt(row) for row in train],
+        "2-reinforcement/eval.jsonl": [prompt(row) for row in held_out],
+        "3-preference/train.jsonl": pairs,
+        "3-preference/eval.jsonl": [letter_pair(case) for case in asked] + [finding_pair(case) for case in checked],
     }
 
 

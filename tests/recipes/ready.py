@@ -34,9 +34,3 @@ def rows_of(file: Path) -> list[Row]:
 def asked(row: Row) -> str:
     """The last question of a row of any format."""
     return str((row.get("input") or row)["messages"][0]["content"])
-
-
-def held_out_of(part: Path) -> Path:
-    """The held-out set a drop is judged by: its own, or that of the recipe's first drop."""
-    own = part / "eval.jsonl"
-    return own if own.exists() else part.parent / "eval.jsonl"

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from cli.main import app
 from local_stack.base_model import REPOSITORY
 from shared.domain.recipe import Recipe
-from tests.recipes.ready import DROPS, NAMES, RECIPES, Row, asked, generator, held_out_of, rows_of
+from tests.recipes.ready import DROPS, NAMES, RECIPES, Row, asked, generator, rows_of
 from training_job import tiny_bank, tiny_clinic, tiny_plant
 
 EACH_DROP = pytest.mark.parametrize("part", DROPS, ids=lambda part: str(part.relative_to(RECIPES)))
@@ -35,7 +35,7 @@ def test_the_committed_files_are_what_the_generator_writes(name: str, tmp_path: 
 @EACH_DROP
 def test_the_data_passes_the_validator_without_a_problem(part: Path) -> None:
     files = ["train.jsonl", "recipe.yaml"]
-    command = ["validate", str(part / files[0]), "--recipe", str(part / files[1]), "--eval", str(held_out_of(part))]
+    command = ["validate", str(part / files[0]), "--recipe", str(part / files[1]), "--eval", str(part / "eval.jsonl")]
     ended = CliRunner().invoke(app, [*command, "--json"])
     assert ended.exit_code == 0, ended.output
     report = json.loads(ended.stdout)
@@ -47,7 +47,7 @@ def test_the_data_passes_the_validator_without_a_problem(part: Path) -> None:
 
 @EACH_DROP
 def test_no_held_out_question_occurs_in_training(part: Path) -> None:
-    held_out = {asked(row) for row in rows_of(held_out_of(part))}
+    held_out = {asked(row) for row in rows_of(part / "eval.jsonl")}
     assert len(held_out) >= 100
     assert not held_out & {asked(row) for row in rows_of(part / "train.jsonl")}
 
@@ -75,7 +75,7 @@ def test_no_held_out_case_occurs_in_training_and_all_its_parts_do(name: str, fie
 def test_the_recipe_is_valid_and_reads_fields_the_rows_have(part: Path) -> None:
     recipe = Recipe.model_validate(yaml.safe_load((part / "recipe.yaml").read_text(encoding="utf-8")))
     assert recipe.base_model == "droptune/tiny-llama"
-    rows = rows_of(held_out_of(part))
+    rows = rows_of(part / "eval.jsonl")
     assert all(row[field] for row in rows for field in recipe.evaluation.slices)
     assert len(rows) >= recipe.evaluation.gate.min_rows
 
