@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from benchmarks.measure import Row
+from shared.domain.findings import Findings, Place
 from shared.validation.content import injection, personal_data, secrets
+from shared.validation.content.codes import CONTENT_CODES
 from shared.validation.content.gate import Gate
 from shared.validation.content.near_duplicates import Index, sketch
 from shared.validation.content.quality import Quality
@@ -105,10 +107,12 @@ def run(rows: int = ROWS) -> list[Row]:
 
 
 def _scan(data: list[Messages], policy: Any) -> None:
-    scan = ContentScan(ContentPolicy(personal_data=policy))
+    scan = ContentScan(Findings(CONTENT_CODES), ContentPolicy(personal_data=policy))
     for number, messages in enumerate(data, start=1):
-        scan.row(number, "train", messages)
-    scan.findings()
+        place = Place("train", number)
+        document = scan.read(place, {"messages": messages, "item": {}})
+        scan.compare(place, document["messages"], number)
+    scan.finish()
 
 
 def _best(work: Callable[[], object]) -> float:

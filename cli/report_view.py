@@ -2,43 +2,57 @@
 
 from __future__ import annotations
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from shared.domain.cost import CostEstimate
-from shared.domain.dataset import Report
-from shared.domain.recipe import ResolvedRecipe
-from shared.domain.tokens import PreviewRow, TokenStatistics
+from shared.domain.dataset import Plan, ProblemGroup, Report
+from shared.domain.tokens import Histogram, PreviewRow, TokenStatistics
 
 
 def report_view(report: Report) -> Group:
-    """The validation report: the verdict, the counts, and each problem with its fix."""
+    """The whole report: verdict, counts, what fields were read as, each problem with its fix, tokens, and the plan."""
     verdict = Text("passed", style="bold green") if report.passed else Text("rejected", style="bold red")
     counts = report.statistics
     summary = Text(
-        f"format {report.format}; {counts.train_rows} training rows, {counts.eval_rows} held out "
+        f"format {report.format} in {report.container}; {counts.train_rows} training rows, {counts.eval_rows} held out "
         f"({'from eval*.jsonl' if report.eval_source == 'file' else 'carved out of the training rows'}); "
         f"{counts.messages_mean:.1f} messages and {counts.characters_mean:.0f} characters a row, "
         f"longest {counts.characters_max}"
     )
-    if not report.problems:
-        return Group(verdict, summary, Text("no problems found"))
+    parts: list[RenderableType] = [verdict, summary]
+    if report.mapping:
+        parts.append(Text("fields: " + "; ".join(f"{name} -> {part}" for name, part in report.mapping.items())))
+    parts.append(_problems(report.problems) if report.problems else Text("no problems found"))
+    parts.append(_tokens(report.tokens) if report.tokens else _bars("characters a row", counts.characters_a_row))
+    if report.plan:
+        parts.append(_plan(report.plan))
+    return Group(*parts)
+
+
+def _problems(problems: tuple[ProblemGroup, ...]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", "problem", "count", "file", "rows", "what to do"):
+    for column in ("", "problem", "count", "file", "rows (at byte)", "what to do"):
         table.add_column(column)
-    for group in report.problems:
+    for group in problems:
         style = "red" if group.severity == "error" else "yellow"
-        rows = ", ".join(map(str, group.rows)) + (" ..." if 0 < len(group.rows) < group.count else "")
         what = Text.assemble((group.code, style), f"\n{group.message}")
         severity = Text(group.severity, style=style)
-        table.add_row(severity, what, str(group.count), group.file, rows, Text(group.fix))
-    return Group(verdict, summary, table)
+        table.add_row(severity, what, str(group.count), group.file, _places(group), Text(group.fix))
+    return table
 
 
-def tokens_view(tokens: TokenStatistics) -> Group:
+def _places(group: ProblemGroup) -> str:
+    """Row numbers; the first with its offset, from which an editor or `tail -c` finds it."""
+    rows = [str(row) for row in group.rows]
+    if group.offsets:
+        rows[0] += f" ({group.offsets[0]})"
+    return ", ".join(rows) + (" ..." if 0 < len(rows) < group.count else "")
+
+
+def _tokens(tokens: TokenStatistics) -> Group:
     """The training rows in tokens, with a bar for each range of lengths."""
     share = tokens.trained_tokens / max(1, tokens.tokens)
     lines = [
@@ -47,26 +61,27 @@ def tokens_view(tokens: TokenStatistics) -> Group:
         f"limit {tokens.limit} ({tokens.over_length}): {tokens.rows_too_long} rows longer, {tokens.rows_truncated} cut",
         f"packed, the rows would fill {tokens.packed_sequences} sequences",
     ]
+    return Group(Text("\n".join(lines)), _bars("tokens a row", tokens.lengths))
+
+
+def _bars(title: str, histogram: Histogram) -> Table:
     table = Table.grid(padding=(0, 2))
-    most = max(tokens.lengths.counts, default=1)
-    for edge, count in zip(tokens.lengths.edges, tokens.lengths.counts, strict=True):
+    most = max(histogram.counts, default=1)
+    table.add_row(Text(title, style="bold"))
+    for edge, count in zip(histogram.edges, histogram.counts, strict=True):
         table.add_row(
             Text(f"to {edge}", justify="right"), ProgressBar(total=most, completed=count, width=40), str(count)
         )
-    return Group(Text("\n".join(lines)), table)
+    return table
 
 
-def plan_view(resolved: ResolvedRecipe, cost: CostEstimate, tokens: TokenStatistics | None) -> Text:
+def _plan(plan: Plan) -> Text:
     """Steps, tokens a step and the estimated cost of the run that this data would start."""
-    chosen = resolved.hyperparameters
-    said = f"a run: {chosen.n_epochs} epochs, {chosen.total_steps} steps of {chosen.batch_size} rows"
-    if tokens:
-        said += f" (about {chosen.batch_size * tokens.tokens_mean:.0f} tokens)"
-    said += (
-        f" on {resolved.training_instance_type}, {cost.low_usd:.2f} to {cost.high_usd:.2f} USD estimated"
-        f" ({cost.hours_low:.2f} to {cost.hours_high:.2f} h)"
+    return Text(
+        f"a run: {plan.n_epochs} epochs, {plan.total_steps} steps of {plan.rows_a_step} rows "
+        f"(about {plan.tokens_a_step} tokens) on {plan.training_instance_type}, "
+        f"{plan.low_usd:.2f} to {plan.high_usd:.2f} USD estimated ({plan.hours_low:.2f} to {plan.hours_high:.2f} h)"
     )
-    return Text(said)
 
 
 def preview_view(row: PreviewRow) -> Panel:

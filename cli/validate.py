@@ -16,16 +16,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from cli.display import make_console
 from cli.exit_codes import Exit
 from cli.options import AsJson
-from cli.report_view import plan_view, preview_view, report_view, tokens_view
-from shared.domain.catalogue import find_entry
-from shared.domain.cost import CostEstimate
-from shared.domain.dataset import Report
+from cli.report_view import preview_view, report_view
 from shared.domain.errors import PermanentFailure
-from shared.domain.planning import estimate_cost, resolve
-from shared.domain.recipe import AUTO, Recipe, ResolvedRecipe
-from shared.rendering import read_bundle_folder
-from shared.rendering.check import LengthPolicy
-from shared.rendering.facts import TokenFacts
+from shared.rendering import Bundle, read_bundle_folder
 from shared.validation import Validated, spooled_sink, validate
 from shared.validation.codes import MAX_RECIPE_BYTES
 
@@ -34,7 +27,6 @@ PROJECT = "local"
 DEFAULT_BASE_MODEL = "droptune/tiny-llama"
 
 Advance = Callable[[int], None]
-Plan = tuple[ResolvedRecipe, CostEstimate]
 
 
 def validate_file(
@@ -55,25 +47,19 @@ def validate_file(
     if preview and tokenizer is None:
         raise typer.BadParameter("a preview needs --tokenizer")
     files = [file, *([held_out] if held_out else [])]
-    count_tokens = _counter(tokenizer, preview) if tokenizer else None
+    bundle = _bundle(tokenizer) if tokenizer else None
     with _progress(files) as advance:
-        validated = _validated(file, held_out, recipe, count_tokens, advance)
-    report, facts = validated.report, validated.tokens
-    plan = _plan(validated.recipe, report, facts)
+        validated = _validated(file, held_out, recipe, bundle, preview, advance)
     if as_json:
-        print(json.dumps(_document(report, facts, plan), indent=2))
+        print(json.dumps(_document(validated), indent=2))
     else:
-        _show(make_console(), report, facts, plan)
-    if not report.passed:
+        _show(make_console(), validated)
+    if not validated.report.passed:
         raise typer.Exit(Exit.REFUSED)
 
 
 def _validated(
-    file: Path,
-    held_out: Path | None,
-    recipe: Path | None,
-    count_tokens: Callable[[Recipe], TokenFacts] | None,
-    advance: Advance,
+    file: Path, held_out: Path | None, recipe: Path | None, bundle: Bundle | None, previews: int, advance: Advance
 ) -> Validated:
     with spooled_sink() as sink:
         return validate(
@@ -84,7 +70,8 @@ def _validated(
             file_name=file.name,
             default_base_model=DEFAULT_BASE_MODEL,
             sink=sink,
-            count_tokens=count_tokens,
+            bundle_of=(lambda _: bundle) if bundle else None,
+            previews=previews,
         )
 
 
@@ -101,64 +88,26 @@ def _head(path: Path, count: int) -> bytes:
         return file.read(count)
 
 
-def _counter(folder: Path, previews: int) -> Callable[[Recipe], TokenFacts]:
-    """Counts rows in tokens of the bundle in a folder, up to the recipe's longest row."""
+def _bundle(folder: Path) -> Bundle:
     try:
-        bundle = read_bundle_folder(folder)
+        return read_bundle_folder(folder)
     except PermanentFailure as error:
         print(f"{folder}: {error.problem.message}", file=sys.stderr)
         raise typer.Exit(Exit.REFUSED) from error
 
-    def count(recipe: Recipe) -> TokenFacts:
-        wanted = recipe.method.hyperparameters.max_length_tokens
-        limit = find_entry(recipe.base_model).context_tokens if wanted == AUTO else wanted
-        return TokenFacts(bundle, LengthPolicy(limit, recipe.data.over_length), previews)
 
-    return count
-
-
-def _plan(recipe: Recipe | None, report: Report, facts: TokenFacts | None) -> Plan | None:
-    """What the run would be; None for data that would be rejected."""
-    if recipe is None or not report.passed:
-        return None
-    rows = report.statistics
-    resolved = resolve(
-        recipe,
-        PROJECT,
-        train_rows=rows.train_rows,
-        characters_max=rows.characters_max,
-        tokens_max=facts.longest() if facts else None,
-    )
-    estimate = estimate_cost(
-        resolved,
-        train_rows=rows.train_rows,
-        eval_rows=rows.eval_rows,
-        characters_mean=rows.characters_mean,
-        tokens_mean=facts.statistics().tokens_mean if facts else None,
-    )
-    return resolved, estimate
-
-
-def _document(report: Report, facts: TokenFacts | None, plan: Plan | None) -> dict[str, Any]:
-    """The API's report, and beside it what only this command knows."""
-    document = report.model_dump(mode="json")
-    if facts:
-        document["tokens"] = facts.statistics().model_dump(mode="json")
-        document["preview"] = [row.model_dump(mode="json") for row in facts.preview]
-    if plan:
-        document["plan"] = {"recipe": plan[0].model_dump(mode="json"), "cost": plan[1].model_dump(mode="json")}
+def _document(validated: Validated) -> dict[str, Any]:
+    """The API's report, and beside it the rows asked for."""
+    document = validated.report.model_dump(mode="json")
+    if validated.preview:
+        document["preview"] = [row.model_dump(mode="json") for row in validated.preview]
     return document
 
 
-def _show(console: Console, report: Report, facts: TokenFacts | None, plan: Plan | None) -> None:
-    console.print(report_view(report))
-    if facts:
-        console.print(tokens_view(facts.statistics()))
-    if plan:
-        console.print(plan_view(*plan, facts.statistics() if facts else None))
-    if facts:
-        for row in facts.preview:
-            console.print(preview_view(row))
+def _show(console: Console, validated: Validated) -> None:
+    console.print(report_view(validated.report))
+    for row in validated.preview:
+        console.print(preview_view(row))
 
 
 @contextmanager

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from functools import lru_cache
 
 import orjson
 
-from shared.domain.catalogue import CATALOGUE, BaseModelEntry
+from shared.domain.catalogue import CATALOGUE, BaseModelEntry, find_entry
 from shared.domain.checkup import Check, CheckStatus
 from shared.ports import BlobStore
 from shared.rendering import Bundle, read_exported
-from shared.rendering.export import MANIFEST, BundleManifest, read_manifest
+from shared.rendering.export import MANIFEST, BundleManifest, read_kept, read_manifest
 
 _DATASTORE, _PATHS = "azureml://datastores/", "/paths/"
 TOKENIZER, CONFIG, TEMPLATE = "tokenizer.json", "config.json", "chat_template.jinja"
@@ -56,6 +57,26 @@ def bundle_files(entry: BaseModelEntry, blobs: BlobStore) -> dict[str, str]:
     if folder is None or blobs.info(f"{folder}{TOKENIZER}") is None:
         return {}
     return _etags(blobs, [f"{folder}{name}" for name in (TOKENIZER, TOKENIZER_CONFIG, TEMPLATE)])
+
+
+def bundle_folder(entry: BaseModelEntry, blobs: BlobStore) -> str | None:
+    """The blob folder those files are in, with its slash."""
+    return next((path.removesuffix(TOKENIZER) for path in bundle_files(entry, blobs) if path.endswith(TOKENIZER)), None)
+
+
+def base_bundle(base_model: str, blobs: BlobStore) -> Bundle | None:
+    """How a base model of the catalogue reads text; None if neither its bundle nor its folder is there.
+
+    Raises PermanentFailure of class recipe: `bundle_damaged`, and as `read_bundle` does.
+    """
+    folder = bundle_folder(find_entry(base_model), blobs)
+    return _bundle(blobs, tuple(bundle_files(find_entry(base_model), blobs).items()), folder) if folder else None
+
+
+@lru_cache(maxsize=2)
+def _bundle(blobs: BlobStore, files: tuple[tuple[str, str], ...], folder: str) -> Bundle:
+    """By path and etag of its files: a tokenizer of a hundred thousand words takes a second to load."""
+    return read_kept(lambda name: _read(blobs, f"{folder}{name}"))
 
 
 def _etags(blobs: BlobStore, paths: list[str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ import torch
 import transformers
 
 from shared.rendering import Bundle, normalised
+from shared.rendering.rows import SIDES, answered
 from training_job.chat_rows import IGNORED, Row, bundle_of, encode_row
 from training_job.files import write_json
 from training_job.quantised import load_model, load_tokenizer
@@ -27,12 +28,12 @@ BATCH_ROWS = 32
 
 @dataclass(frozen=True)
 class Question:
-    """A held-out row as it is asked: last user message, prompt token ids `[length]`, expected answer."""
+    """A held-out row as it is asked: last user message, prompt token ids `[length]`, expected answer if it has one."""
 
     number: int
     asked: str
     ids: list[int]
-    reference: str
+    reference: str | None
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,17 @@ class Answers:
     seconds: float
 
 
+def as_dialogue(row: Row) -> Row:
+    """A canonical row as a dialogue to go on with; a preference pair as its prompt and the preferred answer.
+
+    Raises KeyError for plain text, to which nothing can be answered.
+    """
+    if "input" in row:
+        return {**answered(row, SIDES[0]), "item": row.get("item", {})}
+    row["messages"][0]["role"]
+    return row
+
+
 def last_assistant(row: Row) -> int | None:
     """Index of the message a row is judged by."""
     indices = [i for i, message in enumerate(row["messages"]) if message["role"] == "assistant"]
@@ -53,18 +65,17 @@ def last_assistant(row: Row) -> int | None:
 def question(bundle: Bundle, row: Row, number: int) -> Question:
     """The row up to its last assistant message; a tool call's reference is the template's text of it."""
     index = last_assistant(row)
-    assert index is not None
     before = row["messages"][:index]
     prompt = bundle.template.render(normalised(before), row.get("tools"), ask=True)
     ids = bundle.tokenizer.encode(prompt, add_special_tokens=False).ids
-    reference = row["messages"][index].get("content")
-    if not reference:
+    reference = None if index is None else row["messages"][index].get("content")
+    if index is not None and not reference:
         only_last = [{**m, "weight": 0} if m["role"] == "assistant" else m for m in before]
         labels = encode_row(bundle, {**row, "messages": [*only_last, row["messages"][index]]}).labels
         trained = [label for label in labels if label != IGNORED]
         reference = bundle.tokenizer.decode(trained, skip_special_tokens=True)
     spoken = [message.get("content") or "" for message in before if message["role"] == "user"]
-    return Question(number, spoken[-1] if spoken else "", list(ids), str(reference))
+    return Question(number, spoken[-1] if spoken else "", list(ids), None if reference is None else str(reference))
 
 
 class Speaker:

@@ -55,8 +55,12 @@ def bundle_of(tokenizer: PreTrainedTokenizerBase) -> Bundle:
     return Bundle.of(tokenizer.backend_tokenizer.to_str(), template or "", tokenizer.special_tokens_map)
 
 
-def read_rows(path: Path, probe: Callable[[Row], object] = lambda row: row["messages"][0]["role"]) -> list[Row]:
-    """Canonical rows of a curated file, in order; row n is line n. `probe` raises for a row of another method."""
+def _probe(row: Row) -> object:
+    return row["text"] if "text" in row else row["messages"][0]["role"]
+
+
+def read_rows(path: Path, probe: Callable[[Row], object] = _probe) -> list[Row]:
+    """Canonical rows of a curated file, in order; row n is line n. `probe` fails on a row of another kind."""
     rows, broken = [], []
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
@@ -80,7 +84,7 @@ def encode_file(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedRows
     """
     found: Codes = {}
     rows: list[Encoded] = []
-    texts = [text for (text,) in read_all(path, bundle, read_rows(path, _is_answered))]
+    texts = [text for (text,) in read_all(path, bundle, read_rows(path))]
     for number, tokens in enumerate(tokenise(bundle, texts), start=1):
         judged = judge(tokens, policy)
         for code in judged.codes:
@@ -89,10 +93,6 @@ def encode_file(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedRows
             rows.append(encoded(tokens, number, judged.kept))
     dropped, truncated = settle(found, len(rows), policy, path)
     return EncodedRows(rows, dropped, truncated)
-
-
-def _is_answered(row: Row) -> object:
-    return "text" in row or row["messages"][0]["role"]
 
 
 def settle(found: Codes, rows: int, policy: LengthPolicy, path: Path) -> tuple[list[int], list[int]]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shared.domain.recipe import ResolvedRecipe
+from shared.domain.recipe import Reinforcement, ResolvedRecipe
 from training_job import report, scoring
 from training_job.curve import METRICS_FILE
 from training_job.files import append_line, model_folder, write_json, write_lines
@@ -79,14 +79,15 @@ def evaluate(task: Task, tally: Tally) -> None:
     try_machine(recipe)
 
     from training_job import chat_rows
-    from training_job.answers import last_assistant
+    from training_job.answers import as_dialogue, last_assistant
 
-    rows = chat_rows.read_rows(held_out)
+    rows = [as_dialogue(row) for row in chat_rows.read_rows(held_out, as_dialogue)]
     mute = [n for n, row in enumerate(rows, start=1) if last_assistant(row) is None]
-    if mute:
+    if mute and not isinstance(recipe.recipe.method, Reinforcement):
         raise chat_rows.data_failure("no_reference", "without an assistant message", mute, held_out)
     # Before anything is loaded. The row's own answer stands in for `answer`, which is worked out with the template.
-    scoring.require_fields(recipe.recipe.evaluation.graders, [{"answer": ""} | row.get("item", {}) for row in rows])
+    fields = [({} if n in mute else {"answer": ""}) | row.get("item", {}) for n, row in enumerate(rows, start=1)]
+    scoring.require_fields(recipe.recipe.evaluation.graders, fields)
     suite = None if recipe.recipe.evaluation.gate.general_suite is None else load_suite()
     tally.total_steps = (len(rows) + (len(suite.rows) if suite else 0)) * len(task.models())
     said = Progress(task.output, tally)
@@ -154,14 +155,17 @@ def write_report(
     """Write report.json last, after the rows and samples it sums up."""
     wanted = recipe.recipe.evaluation
     questions = heard["candidate"].questions
-    items = [{"answer": q.reference} | row.get("item", {}) for row, q in zip(rows, questions, strict=True)]
+    items = [
+        ({} if q.reference is None else {"answer": q.reference}) | row.get("item", {})
+        for row, q in zip(rows, questions, strict=True)
+    ]
     models = {name: scoring.judge_answers(wanted.graders, one.answers.texts, items) for name, one in heard.items()}
     slices = {name: scoring.slice_values(name, items) for name in wanted.slices}
     lines = [
         report.judged_row(
             q.number,
             q.asked,
-            q.reference,
+            q.reference or "",
             len(q.ids),
             {name: value for name, values in slices.items() if (value := values[i]) is not None},
             models,
@@ -170,7 +174,7 @@ def write_report(
     ]
     write_lines(output / "rows.jsonl", lines)
     samples = scoring.pick_samples(
-        [q.number for q in questions], [q.asked for q in questions], [q.reference for q in questions], models
+        [q.number for q in questions], [q.asked for q in questions], [q.reference or "" for q in questions], models
     )
     write_json(output / "samples.json", [sample.model_dump(mode="json") for sample in samples])
     measured = report.Measured(

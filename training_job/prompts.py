@@ -33,7 +33,7 @@ def encode_prompts(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedP
 
     Raises PermanentFailure of class data: `bad_row`, `row_not_renderable`, `row_too_long`, `no_rows`.
     """
-    rows = read_rows(path)
+    rows = read_rows(path, lambda row: row["messages"][0]["role"])
     texts = [text for (text,) in read_all(path, bundle, rows)]
     found: Codes = {}
     prompts = []

@@ -14,6 +14,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from shared.domain.errors import FailureClass, PermanentFailure
+from training_job.diagnosis import ENDED_BY
 
 GAP_FINE, GAP_MAX = 0.05, 0.10
 FLAT_LINES = 10  # log lines without a single group of differing rewards
@@ -80,9 +81,7 @@ def has_learned_all(lines: Sequence[Logs]) -> bool:
 
 def diagnose(points: Sequence[Logs], stopped: str | None, best_step: int | None) -> tuple[str, ...]:
     """Sentences about a reinforcement run, the most important first; see `training_job.diagnosis`."""
-    found = (
-        [f"Training stopped before its last step: the recipe's {stopped}."] if stopped in ("deadline", "budget") else []
-    )
+    found = [ENDED_BY[stopped]] if stopped in ("deadline", "budget") else []
     rewards = [point["reward"] for point in points if point.get("reward") is not None]
     gaps = [point["eval_reward_gap"] for point in points if point.get("eval_reward_gap") is not None]
     equal = [point["share_equal_groups"] for point in points if point.get("share_equal_groups") is not None]
@@ -93,13 +92,9 @@ def diagnose(points: Sequence[Logs], stopped: str | None, best_step: int | None)
         quarter = max(1, len(rewards) // 4)
         before, after = fmean(rewards[:quarter]), fmean(rewards[-quarter:])
         if after <= before:
-            found.append(
-                f"The mean reward did not rise ({before:.2f} to {after:.2f}): raise the learning rate or look at the graders."
-            )
+            found.append(f"The mean reward did not rise ({before:.2f} to {after:.2f}): raise the learning rate.")
     if equal and fmean(equal) > 0.5:
         found.append(f"{fmean(equal):.0%} of the prompts had answers of equal reward, from which nothing is learned.")
     if best_step is not None and points and best_step < points[-1]["step"]:
-        found.append(
-            f"The held-out reward was highest at step {best_step}; that checkpoint is the model, not the last."
-        )
+        found.append(f"The held-out reward was highest at step {best_step}; the model is of that checkpoint.")
     return tuple(found)

@@ -1,7 +1,8 @@
 """Validate a dataset that is too large for a function, and write the curated version it makes.
 
     python -m training_job.validate --job-name NAME --project PROJECT --dataset FILE --name NAME --sha256 HEX
-        --default-base-model ID [--held-out FILE] [--recipe FILE] --curated DIR --output DIR
+        --default-base-model ID [--held-out FILE] [--recipe FILE] [--tokenizer DIR] [--earlier DIR]
+        --curated DIR --output DIR
 
 A dataset that passes becomes CURATED/<version>/{train.jsonl,eval.jsonl,report.json,manifest.json}, each file
 whole or absent and the manifest last. Writes OUTPUT/outcome.json (ValidationOutcome) and, always, result.json:
@@ -27,7 +28,9 @@ from pydantic import BaseModel
 
 from shared.domain.dataset import CuratedVersion, DatasetRef, ValidationOutcome
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.validation import Sink, Validated, curated_version, validate
+from shared.rendering.bundle import files_in
+from shared.rendering.export import read_kept
+from shared.validation import Earlier, Sink, Validated, curated_version, validate
 from shared.validation.codes import MAX_RECIPE_BYTES
 from training_job.files import write_json
 from training_job.job import require, run_job
@@ -49,6 +52,8 @@ class Task:
     default_base_model: str
     held_out: Path | None
     recipe: Path | None
+    tokenizer: Path | None
+    earlier: Path | None
     curated: Path
     output: Path
 
@@ -67,6 +72,8 @@ def parse(argv: list[str] | None) -> Task:
     parser.add_argument("--default-base-model", required=True, help="catalogue id, if the recipe names none")
     parser.add_argument("--held-out", type=Path, help="the project's eval*.jsonl; without it rows are carved out")
     parser.add_argument("--recipe", type=Path, help="the project's recipe.yaml")
+    parser.add_argument("--tokenizer", type=Path, help="folder of the base model's tokenizer bundle")
+    parser.add_argument("--earlier", type=Path, help="folder of the version that rows are appended to")
     parser.add_argument("--curated", type=Path, required=True, help="folder of the project's versions")
     parser.add_argument("--output", type=Path, required=True, help="folder for outcome and result")
     return Task(**vars(parser.parse_args(argv)))
@@ -82,7 +89,7 @@ def validate_files(task: Task) -> None:
 
     Raises PermanentFailure `dataset_replaced` if the dataset is not the one received, `input_missing`.
     """
-    require(*task.files(), *([task.recipe] if task.recipe else []))
+    require(*task.files(), *(path for path in (task.recipe, task.tokenizer, task.earlier) if path))
     outcome = task.output / OUTCOME_FILE
     outcome.unlink(missing_ok=True)  # an earlier attempt's
     with _workplace(task) as place, ExitStack() as opened:
@@ -125,6 +132,8 @@ def _validated(task: Task, sink: Sink, opened: ExitStack) -> tuple[Validated, Da
         file_name=task.name,
         default_base_model=task.default_base_model,
         sink=sink,
+        bundle_of=lambda _: read_kept(files_in(task.tokenizer)) if task.tokenizer else None,
+        earlier=lambda: _earlier(task.earlier) if task.earlier else None,
     )
     path = f"datasets/{task.project}/{task.name}"
     sha256 = dataset.sha256()
@@ -133,6 +142,18 @@ def _validated(task: Task, sink: Sink, opened: ExitStack) -> tuple[Validated, Da
         message = "the dropped file was replaced before it was read; its successor has its own run"
         raise PermanentFailure(FailureClass.DATA, "dataset_replaced", message, path)
     return validated, DatasetRef(path=path, etag="", size_bytes=dataset.size_bytes, sha256=sha256)
+
+
+def _earlier(folder: Path) -> Earlier:
+    manifest = CuratedVersion.model_validate_json((folder / "manifest.json").read_bytes())
+    return Earlier(manifest.version, _chunks([folder / name for name in manifest.files_of_rows]))
+
+
+def _chunks(files: list[Path]) -> Iterator[bytes]:
+    for path in files:
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
 
 
 class Progress:

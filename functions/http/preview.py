@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import Annotated, Any
 
 import orjson
@@ -15,19 +14,16 @@ from fastapi import APIRouter, Query
 
 from functions.http.errors import ApiError
 from functions.http.runs import Reader, find_run
-from shared.base_models import bundle_files
-from shared.domain.catalogue import find_entry
+from shared.base_models import base_bundle
 from shared.domain.dataset import CuratedVersion
 from shared.domain.errors import BlobNotFound
 from shared.domain.tokens import PreviewRow
-from shared.rendering import Bundle, read_bundle
+from shared.rendering import Bundle
 from shared.rendering.preview import preview_row
 from shared.services import services
 from shared.steps import paths
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
-
-Files = tuple[tuple[str, str], ...]
 
 
 @router.get("/{run_id}/preview")
@@ -37,10 +33,9 @@ def get_preview(run_id: str, _: Reader, rows: Annotated[int, Query(ge=1, le=50)]
     if run.curated is None or run.recipe is None:
         raise ApiError(404, "no_preview", "the run has no curated data", run_id)
     base_model = run.recipe.recipe.base_model
-    files = bundle_files(find_entry(base_model), services().blobs)
-    if not files:
+    bundle = base_bundle(base_model, services().blobs)
+    if bundle is None:
         raise ApiError(404, "no_tokenizer", f"the tokenizer of {base_model} is not here", base_model)
-    bundle = _bundle(tuple(sorted(files.items())))
     try:
         read = list(itertools.islice(_rows(run.curated), rows))
     except BlobNotFound as error:
@@ -54,18 +49,6 @@ def _shown(bundle: Bundle, row: dict[str, Any], number: int) -> PreviewRow:
     except Exception as error:  # a template may raise anything, and may quote the row while doing so
         message = f"the base model's chat template does not take row {number}"
         raise ApiError(409, "row_not_renderable", message, str(number)) from error
-
-
-@lru_cache(maxsize=2)
-def _bundle(files: Files) -> Bundle:
-    """By path and etag of its files: a tokenizer of a hundred thousand words takes a second to load."""
-    blobs, found = services().blobs, dict(files)
-
-    def read(name: str) -> bytes | None:
-        path = next((path for path in found if path.endswith(f"/{name}")), None)
-        return b"".join(blobs.read(path, etag=found[path])) if path else None
-
-    return read_bundle(read)
 
 
 def _rows(version: CuratedVersion) -> Iterator[dict[str, Any]]:

@@ -58,6 +58,7 @@ class Plan(Frozen):
     n_epochs: int
     total_steps: int
     rows_a_step: int
+    max_length_tokens: int
     tokens_a_step: int = Field(
         description="of the mean row where tokens were counted, else estimated: 4 characters each"
     )
@@ -123,6 +124,11 @@ class CuratedVersion(Frozen):
     appended_to: str | None = Field(default=None, description="version whose rows come first (data.mode: append)")
     rows_appended_to: int = Field(default=0, description="rows read of that version; part of rows_read")
     validator: str = Field(default="", description="version of the code that read the rows")
+
+    @property
+    def files_of_rows(self) -> tuple[str, ...]:
+        """The files whose rows were dropped to be trained on: held-out ones too, if they were carved out of them."""
+        return ("train.jsonl", "eval.jsonl") if self.policy.eval_source == "carved" else ("train.jsonl",)
 
 
 class ValidationOutcome(Frozen):

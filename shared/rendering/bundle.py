@@ -94,12 +94,17 @@ def read_bundle(read: Callable[[str], bytes | None]) -> Bundle:
 
 def read_bundle_folder(folder: Path) -> Bundle:
     """The bundle in a folder; see `read_bundle`."""
+    return read_bundle(files_in(folder))
+
+
+def files_in(folder: Path) -> Callable[[str], bytes | None]:
+    """Reads a folder's files by name; None for one that is not there."""
 
     def read(name: str) -> bytes | None:
         path = folder / name
         return path.read_bytes() if path.is_file() else None
 
-    return read_bundle(read)
+    return read
 
 
 def _content(token: Any) -> str:

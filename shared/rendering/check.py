@@ -24,6 +24,8 @@ TOKEN_CODES: dict[str, Code] = {
         "teaches nothing, is found only when the training job runs.",
         "Import the base model, which puts its tokenizer there.",
     ),
+    "no_tokenizer": error("{detail}.", "Import the base model again."),
+    "bundle_damaged": error("{detail}.", "Import the base model again."),
     "no_chat_template": error("{detail}.", "Take another base model, or give this one a chat template."),
     "bad_chat_template": error("{detail}.", "Mend the base model's chat template."),
     "several_chat_templates": error("{detail}.", "Keep one chat template in the base model's folder."),

@@ -72,6 +72,11 @@ def read_exported(read: Callable[[str], bytes | None]) -> Bundle | None:
     return read_bundle(files.get)
 
 
+def read_kept(read: Callable[[str], bytes | None]) -> Bundle:
+    """An exported bundle, or the model's own folder where nothing was exported. Raises as both readers do."""
+    return read_exported(read) or read_bundle(read)
+
+
 def read_manifest(content: bytes | None) -> BundleManifest | None:
     """Of `bundle.json`; None if there is none."""
     return BundleManifest.model_validate_json(content) if content is not None else None

@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from shared.base_models import base_bundle, bundle_folder
+from shared.domain.catalogue import CATALOGUE, find_entry
 from shared.domain.dataset import CuratedVersion, Report
 from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure, StoreConflict
 from shared.domain.events import (
@@ -16,8 +18,8 @@ from shared.domain.events import (
     ValidationRetryDue,
     ValidationStarted,
 )
+from shared.domain.findings import Findings
 from shared.domain.jobs import JobSpec
-from shared.domain.planning import estimate_cost, resolve
 from shared.domain.recipe import Recipe, Tier
 from shared.domain.run import Run, Status, ValidationSummary
 from shared.ports import Services
@@ -27,7 +29,10 @@ from shared.steps.blobs import write_model
 from shared.steps.outcome import Fact, Outcome
 from shared.steps.receive_dataset import RECIPE_NAME, held_out_file
 from shared.steps.submit_training import cancel_unless_owned, submitted
-from shared.validation import Sink, Validated, curated_version, spooled_sink, validate
+from shared.validation import Earlier, Sink, Validated, curated_version, spooled_sink, validate
+from shared.validation.plan import plan_run
+from shared.validation.recipes import read_recipe
+from shared.validation.validator import ALL_CODES
 
 CHUNK_BYTES = 1024 * 1024
 VALIDATION_TIMEOUT_S = 4 * 3600
@@ -72,10 +77,15 @@ def validation_job(run: Run, services: Services) -> JobSpec:
         "--curated ${{outputs.curated}} --output ${{outputs.run}}"
     )
     inputs = {"dataset": paths.datastore_uri(run.dataset.path)}
-    for option, blob in (("held_out", held_out), ("recipe", recipe)):
-        if blob is not None:
+    others = {
+        "held_out": held_out.path if held_out else None,
+        "recipe": recipe.path if recipe else None,
+        **_inputs_of_recipe(run, b"".join(services.blobs.read(recipe.path)) if recipe else None, services),
+    }
+    for option, path in others.items():
+        if path is not None:
             command += f" --{option.replace('_', '-')} ${{{{inputs.{option}}}}}"
-            inputs[option] = paths.datastore_uri(blob.path)
+            inputs[option] = paths.datastore_uri(path)
     return JobSpec(
         name=name,
         command=command,
@@ -92,6 +102,39 @@ def validation_job(run: Run, services: Services) -> JobSpec:
     )
 
 
+def _inputs_of_recipe(run: Run, text: bytes | None, services: Services) -> dict[str, str | None]:
+    """Folders the recipe sends the job to: the base model's tokenizer, and the version that rows are appended to."""
+    recipe = read_recipe(text, services.config.default_base_model, Findings(ALL_CODES))
+    if recipe is None or recipe.base_model not in CATALOGUE:
+        return {}  # the job rejects the data, whatever it counts
+    earlier = _earlier_version(run, services) if recipe.data.mode == "append" else None
+    return {
+        "tokenizer": bundle_folder(find_entry(recipe.base_model), services.blobs),
+        "earlier": paths.curated(earlier) if earlier else None,
+    }
+
+
+def _earlier_version(run: Run, services: Services) -> CuratedVersion | None:
+    """What the project's last deployed run trained on; None if there is no such run.
+
+    Raises PermanentFailure `earlier_version_gone`.
+    """
+    found, _ = services.store.query("run", {"project": run.project, "status": Status.DEPLOYED}, limit=1)
+    curated = Run.model_validate(found[0].document["run"]).curated if found else None
+    if curated is not None and services.blobs.info(paths.curated(curated, "manifest.json")) is None:
+        message = f"version {curated.version[:12]}, which data.mode: append adds to, was deleted"
+        raise PermanentFailure(FailureClass.DATA, "earlier_version_gone", message, "data.mode")
+    return curated
+
+
+def _earlier(run: Run, services: Services) -> Earlier | None:
+    curated = _earlier_version(run, services)
+    if curated is None:
+        return None
+    chunks = (chunk for name in curated.files_of_rows for chunk in services.blobs.read(paths.curated(curated, name)))
+    return Earlier(curated.version, chunks)
+
+
 def _validate(run: Run, services: Services, sink: Sink) -> Validated:
     """Raises PermanentFailure `dataset_replaced` if the pinned blob is no longer the one received."""
     held_out = held_out_file(run.project, services)
@@ -105,6 +148,8 @@ def _validate(run: Run, services: Services, sink: Sink) -> Validated:
             file_name=file_name(run),
             default_base_model=services.config.default_base_model,
             sink=sink,
+            bundle_of=lambda base_model: base_bundle(base_model, services.blobs),
+            earlier=lambda: _earlier(run, services),
         )
     except (BlobNotFound, StoreConflict) as error:
         message = "the dropped file was deleted or replaced before it was read; its successor has its own run"
@@ -132,14 +177,7 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
 
 def accepted(run: Run, recipe: Recipe, report: Report, curated: CuratedVersion, services: Services) -> Outcome:
     """-> validated, with the recipe resolved and the cost estimated."""
-    statistics = report.statistics
-    resolved = resolve(recipe, run.project, train_rows=statistics.train_rows, characters_max=statistics.characters_max)
-    cost = estimate_cost(
-        resolved,
-        train_rows=statistics.train_rows,
-        eval_rows=statistics.eval_rows,
-        characters_mean=statistics.characters_mean,
-    )
+    resolved, cost = plan_run(recipe, run.project, report.statistics, report.tokens)
     write_model(services.blobs, paths.report(run.id), report)
     fact = Fact(
         ValidationPassed,

@@ -41,6 +41,7 @@ def in_short(resolved: ResolvedRecipe, cost: CostEstimate, rows: Statistics, tok
         n_epochs=chosen.n_epochs,
         total_steps=chosen.total_steps,
         rows_a_step=chosen.batch_size,
+        max_length_tokens=chosen.max_length_tokens,
         tokens_a_step=round(chosen.batch_size * mean),
         training_instance_type=resolved.training_instance_type,
         low_usd=cost.low_usd,

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from shared.domain.catalogue import check_licence
 from shared.domain.findings import Findings
-from shared.domain.recipe import Recipe
+from shared.domain.recipe import Recipe, Reinforcement
 from shared.grading import problems
 from shared.validation.codes import MAX_RECIPE_BYTES
 
@@ -77,6 +77,8 @@ def _load(text: bytes) -> dict[str, Any]:
 
 def _with_working_graders(recipe: Recipe, findings: Findings) -> Recipe | None:
     found = problems(recipe.evaluation.graders, "evaluation.graders")
+    if isinstance(recipe.method, Reinforcement):
+        found += problems(recipe.method.graders, "method.graders")
     for setting, message in found:
         findings.add("recipe_value", "recipe", detail=f"{setting}: {message}")
     return None if found else recipe

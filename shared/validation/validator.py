@@ -14,13 +14,12 @@ import orjson
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from shared.domain.catalogue import CATALOGUE
-from shared.domain.cost import CostEstimate
-from shared.domain.dataset import Report, Statistics
+from shared.domain.dataset import Plan, Report, Statistics
 from shared.domain.errors import PermanentFailure
 from shared.domain.findings import Code, Findings, Place
 from shared.domain.graders import Grader
 from shared.domain.planning import check_budget
-from shared.domain.recipe import NAME_PATTERN, Recipe, Reinforcement, ResolvedRecipe
+from shared.domain.recipe import NAME_PATTERN, Recipe, Reinforcement
 from shared.domain.tokens import PreviewRow, TokenStatistics
 from shared.grading import fields
 from shared.rendering.bundle import Bundle
@@ -59,14 +58,12 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """`recipe` is None if it has problems; `version`, `resolved` and `cost` are None if the report did not pass."""
+    """`recipe` is None if it has problems; `version` is None if the report did not pass."""
 
     report: Report
     recipe: Recipe | None
     version: str | None
     rows_read: int  # of all files, blank lines not counted
-    resolved: ResolvedRecipe | None = None
-    cost: CostEstimate | None = None
     appended_to: str | None = None
     rows_appended_to: int = 0
     preview: tuple[PreviewRow, ...] = ()
@@ -122,16 +119,14 @@ def validate(
         problems=findings.problems(),
         statistics=statistics,
         tokens=tokens,
-        plan=in_short(*plan, statistics, tokens) if plan else None,
+        plan=plan,
         eval_source="carved" if evaluation is None else "file",
     )
-    passed = plan if report.passed else None
     return Validated(
         report,
         recipe,
         check.tally.version() if report.passed else None,
         sum(check.rows_seen.values()),
-        *(passed or (None, None)),
         before.version if before else None,
         check.rows_seen["previous"],
         tuple(facts.preview) if facts else (),
@@ -355,13 +350,13 @@ def _check_sizes(check: _Check, recipe: Recipe, findings: Findings) -> None:
 
 def _plan(
     recipe: Recipe, project: str, rows: Statistics, tokens: TokenStatistics | None, findings: Findings
-) -> tuple[ResolvedRecipe, CostEstimate] | None:
+) -> Plan | None:
     """What a plan would refuse is said here, with everything else."""
     try:
-        resolved, estimate = plan_run(recipe, project, rows, tokens)
+        resolved, cost = plan_run(recipe, project, rows, tokens)
     except PermanentFailure as error:
         findings.add(error.problem.code, "recipe", detail=error.problem.message)
         return None
-    for problem in check_budget(recipe, estimate):
+    for problem in check_budget(recipe, cost):
         findings.add(problem.code, "recipe", detail=problem.message)
-    return resolved, estimate
+    return in_short(resolved, cost, rows, tokens)

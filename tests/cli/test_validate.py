@@ -84,13 +84,13 @@ def test_rows_are_counted_in_tokens_and_shown_with_what_is_learned(
 ) -> None:
     code, report = asked(droptune, capsys, str(good), "--tokenizer", str(qwen), "--preview", "3")
     tokens = report["tokens"]
-    assert (code, tokens["rows"], sum(tokens["lengths"]["counts"])) == (0, 60, 60)
+    assert (code, tokens["rows"], sum(tokens["lengths"]["counts"])) == (0, 54, 54)
     assert 0 < tokens["trained_tokens"] < tokens["tokens"]
     assert [shown["row"] for shown in report["preview"]] == [1, 2, 3]
     learned = [piece["text"] for shown in report["preview"] for piece in shown["pieces"] if piece["learned"]]
     assert learned == [f"A bolt of {number} mm.<|im_end|>" for number in range(3)]
-    longest = report["plan"]["recipe"]["hyperparameters"]["max_length_tokens"]
-    assert longest == -(-tokens["tokens_max"] // 64) * 64
+    longest = max(tokens["tokens_max"], tokens["eval_tokens_max"])
+    assert report["plan"]["max_length_tokens"] == -(-longest // 64) * 64
     assert droptune("validate", str(good), "--tokenizer", str(qwen), "--preview", "1") == 0
     assert "\u27e6A bolt of 0 mm.<|im_end|>\u27e7" in capsys.readouterr().out
 
@@ -102,7 +102,7 @@ def test_the_plan_holds_a_held_out_row_that_is_longer_than_any_training_row(
     held_out = write(tmp_path / "eval.jsonl", [*(row(number) for number in range(100, 130)), long])
     _, report = asked(droptune, capsys, str(good), "--eval", str(held_out), "--tokenizer", str(qwen))
     assert report["tokens"]["tokens_max"] < 100
-    assert report["plan"]["recipe"]["hyperparameters"]["max_length_tokens"] >= 600
+    assert report["plan"]["max_length_tokens"] >= 600
 
 
 def test_what_only_the_tokenizer_can_find_rejects_by_line_number(
@@ -134,7 +134,9 @@ def test_rows_over_the_limit_follow_the_recipe(
     file.write_bytes(gzip.compress("\n".join(lines).encode()))
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"method: {{hyperparameters: {{max_length_tokens: 128}}}}\ndata: {{over_length: {policy}}}\n")
-    code, report = asked(droptune, capsys, str(file), "--recipe", str(recipe), "--tokenizer", str(qwen))
+    held_out = write(tmp_path / "eval.jsonl", [row(number) for number in range(100, 130)])
+    options = ("--eval", str(held_out), "--recipe", str(recipe), "--tokenizer", str(qwen))
+    code, report = asked(droptune, capsys, str(file), *options)
     assert code == exit_code
     codes = {"reject": "too_many_tokens", "drop": "row_dropped", "truncate": "row_truncated"}
     found = next(group for group in report["problems"] if group["code"] == codes[policy])

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from fastapi.testclient import TestClient
 
-from functions.http import preview
+from shared import base_models
 from shared.domain.catalogue import find_entry
 from shared.domain.dataset import CuratedVersion, DatasetRef
 from shared.domain.planning import resolve
@@ -81,7 +81,7 @@ def test_the_exported_bundle_comes_before_the_model_and_a_new_one_is_noticed(
     assert starts() == "<|user|>Whic"
     export(services, families.write("llama3", tmp_path / "newer"))
     assert starts() == "<|begin_of_t"
-    assert preview._bundle.cache_info().maxsize == 2
+    assert base_models._bundle.cache_info().maxsize == 2
 
 
 def test_without_curated_data_there_is_no_preview(client: TestClient, services: Services) -> None:
