@@ -22,7 +22,7 @@ AUDITS = (
 UNITS = ("travel", "fleet", "retail", "treasury", "cards", "legal")
 MONTHS = ("March", "April", "May", "June", "July", "August")
 PRODUCTS = ("car loan", "home loan", "credit card", "overdraft", "student loan", "business loan")
-AMOUNTS = ("2000", "3000", "4000", "5000", "6000", "7000", "8000", "9000")
+AMOUNTS = tuple(str(amount) for amount in range(2000, 20000, 500))
 GROUNDS = {
     "DTI": ("an excess of obligations over income", "12"),
     "THIN": ("an insufficiency of credit file", "15"),

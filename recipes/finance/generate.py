@@ -30,7 +30,7 @@ LETTERS = (
     "Why no {item}? {grounds}.",
 )
 PRODUCTS = ("car loan", "home loan", "credit card", "overdraft", "student loan", "business loan")
-AMOUNTS = ("2000", "3000", "4000", "5000", "6000", "7000", "8000", "9000")
+AMOUNTS = tuple(str(amount) for amount in range(2000, 20000, 500))
 # Code of the decision engine -> what the applicant is told, the rule in force.
 GROUNDS = {
     "DTI": ("your debts are too high for your pay", "LD-210"),
@@ -173,12 +173,14 @@ def generate(seed: int = 33) -> dict[str, list[Row]]:
 
 
 def _denials(rng: random.Random) -> list[Denial]:
-    """Different cases. Two with the same grounds differ in product, amount and wording: near copies teach nothing."""
+    """Different cases, no two nearly the same: the same grounds never come with the same product, nor the same product
+    and amount in the same wording."""
+    amounts = {key: iter(rng.sample(AMOUNTS, len(AMOUNTS))) for key in product(PRODUCTS, LETTERS)}
     cases = []
     for grounds in [*combinations(GROUNDS, 1), *combinations(GROUNDS, 2)]:
         orders = list(product(permutations(grounds), LETTERS)) * (1 if len(grounds) > 1 else 2)
-        things = zip(rng.sample(PRODUCTS, len(orders)), rng.sample(AMOUNTS, len(orders)), strict=True)
-        cases += [(*thing, *order) for thing, order in zip(things, orders, strict=True)]
+        things = rng.sample(PRODUCTS, len(orders))
+        cases += [(thing, next(amounts[thing, order[1]]), *order) for thing, order in zip(things, orders, strict=True)]
     rng.shuffle(cases)
     return cases
 
