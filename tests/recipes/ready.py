@@ -7,8 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from local_stack.base_model import REPOSITORY
 from local_stack.demo.prepare import drops
+from shared.domain.recipe import Recipe
 
 RECIPES = REPOSITORY / "recipes"
 NAMES = sorted(path.parent.name for path in RECIPES.glob("*/recipe.yaml"))
@@ -25,6 +28,10 @@ def generator(name: str) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def recipe_of(part: Path) -> Recipe:
+    return Recipe.model_validate(yaml.safe_load((part / "recipe.yaml").read_text(encoding="utf-8")))
 
 
 def rows_of(file: Path) -> list[Row]:

@@ -7,13 +7,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from cli.main import app
 from local_stack.base_model import REPOSITORY
-from shared.domain.recipe import Recipe
-from tests.recipes.ready import DROPS, NAMES, RECIPES, Row, asked, generator, rows_of
+from shared.domain.recipe import Reinforcement
+from shared.grading import Engine
+from tests.recipes.ready import DROPS, NAMES, RECIPES, Row, asked, generator, recipe_of, rows_of
 from training_job import tiny_bank, tiny_clinic, tiny_plant
 
 EACH_DROP = pytest.mark.parametrize("part", DROPS, ids=lambda part: str(part.relative_to(RECIPES)))
@@ -71,9 +71,38 @@ def test_no_held_out_case_occurs_in_training_and_all_its_parts_do(name: str, fie
     assert parts[1] <= parts[0]
 
 
+def item_of(row: Row, answer: str) -> Row:
+    """The fields graders read."""
+    return {"answer": answer, **{name: value for name, value in row.items() if name != "messages"}}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_reference_answer_earns_full_marks_and_another_rows_answer_does_not(name: str) -> None:
+    rows = rows_of(RECIPES / name / "eval.jsonl")
+    answers = [row["messages"][-1]["content"] for row in rows]
+    items = [item_of(row, answer) for row, answer in zip(rows, answers, strict=True)]
+    with Engine(recipe_of(RECIPES / name).evaluation.graders) as engine:
+        assert {grade.score for grade in engine.grade(answers, items)} == {1.0}
+        others = [grade.score for grade in engine.grade(answers[7:] + answers[:7], items)]
+    assert all(score is not None for score in others)
+    assert sum(score == 1.0 for score in others) < 0.1 * len(others)
+
+
+def test_a_citation_earns_nothing_outside_a_whole_letter() -> None:
+    bank = generator("finance")
+    method = recipe_of(RECIPES / "finance" / "2-reinforcement").method
+    assert isinstance(method, Reinforcement)
+    case = ("car loan", "3000", ("THIN", "DTI"), bank.LETTERS[0])
+    right, filed = bank.letter(case, {}, bank.PLAIN), bank.letter(case, bank.OLD_RULES, bank.FORMAL)
+    with Engine(method.graders) as engine:
+        answers = [right, filed, right + " LD-220", "LD-220 LD-210", right.replace("car", "home")]
+        earned = [grade.score for grade in engine.grade(answers, [bank.denial_fields(case)] * len(answers))]
+    assert earned == pytest.approx([1.0, 0.6, 0.0, 0.0, 0.0])
+
+
 @EACH_DROP
 def test_the_recipe_is_valid_and_reads_fields_the_rows_have(part: Path) -> None:
-    recipe = Recipe.model_validate(yaml.safe_load((part / "recipe.yaml").read_text(encoding="utf-8")))
+    recipe = recipe_of(part)
     assert recipe.base_model == "droptune/tiny-llama"
     rows = rows_of(part / "eval.jsonl")
     assert all(row[field] for row in rows for field in recipe.evaluation.slices)
