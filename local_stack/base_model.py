@@ -22,7 +22,14 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 CACHE = REPOSITORY / ".droptune" / "cache"
 ENTRY = find_entry("droptune/tiny-llama")
 PLACE = Path("models") / "tiny-llama"
-_SOURCES = ("tiny_base.py", "tiny_catalogue.py", "chat_template.jinja")
+_SOURCES = (
+    "tiny_base.py",
+    "tiny_catalogue.py",
+    "tiny_clinic.py",
+    "tiny_bank.py",
+    "tiny_plant.py",
+    "chat_template.jinja",
+)
 _PROGRESS = re.compile(r"step (\d+)/(\d+) .*eta (\d+) s")
 
 

@@ -8,7 +8,6 @@ plant's words (it is made to repeat them) and ties none of them to a code.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 QUESTIONS = ("What part is {code}?", "Expand {code}.", "Which part does {code} stand for?")
 
@@ -148,15 +147,11 @@ def describe(family: str, material: str, diameter: str, length: str, finish: str
     return f"{family}, {material}, {DIAMETERS[diameter]} x {LENGTHS[length]}, {finish} finish"
 
 
-def dialogues(seed: int) -> Iterator[list[dict[str, str]]]:
-    """Endless dialogues in chat form: questions about random codes, and descriptions to repeat."""
-    rng = random.Random(seed)  # noqa: S311
-    while True:
-        code = random_code(rng)
-        if rng.random() < REPEAT_SHARE:
-            words = (rng.choice(OTHER_FAMILIES), rng.choice(OTHER_MATERIALS))
-            answer = describe(*words, code[2], code[3], rng.choice(OTHER_FINISHES))
-            question = f"Repeat: {answer}"
-        else:
-            question, answer = rng.choice(QUESTIONS).format(code="-".join(code)), public_meaning(code)
-        yield [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+def dialogue(rng: random.Random) -> tuple[str, str]:
+    """A question and its answer: about a random code, or a description to repeat."""
+    code = random_code(rng)
+    if rng.random() < REPEAT_SHARE:
+        words = (rng.choice(OTHER_FAMILIES), rng.choice(OTHER_MATERIALS))
+        answer = describe(*words, code[2], code[3], rng.choice(OTHER_FINISHES))
+        return f"Repeat: {answer}", answer
+    return rng.choice(QUESTIONS).format(code="-".join(code)), public_meaning(code)

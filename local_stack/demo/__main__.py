@@ -24,11 +24,12 @@ from cli.view import seconds as as_time
 from local_stack import stack
 from local_stack.base_model import BuildFailed, cached_base
 from local_stack.demo.endpoint import Asked, ask
-from local_stack.demo.prepare import DemoFailed, drop, fresh, recipe_folder
+from local_stack.demo.prepare import DemoFailed, drop, drops, fresh, recipe_folder
 from local_stack.demo.report import demo_report, shortfall, write_report
 from local_stack.emulators import NotInstalled
 from local_stack.say import Say
 from shared.domain.errors import DroptuneError
+from shared.domain.run import Run
 from shared.services import build_blob_store
 from shared.steps.paths import DATASETS
 
@@ -73,12 +74,17 @@ def _demo(recipe: str, root: Path, port: int | None, say: Say, *, on_emulators: 
         running = stack.up(root, port, say, on_emulators=on_emulators)
     place = f"{running.stores['BLOB_STORE_URL'] if on_emulators else root / 'blobs'}/{DATASETS}"
     with Api(running.api_url) as api:
-        with _timed(spent, "drop_to_run"):
-            drop(folder, build_blob_store(running.stores["BLOB_STORE_URL"]), recipe, place, say)
-            run_id = _await_run(api, recipe)
-        console = make_console()
-        run = show(console, follow(api, run_id))
-        console.print(verdict_view(api, run))
+        runs: list[Run] = []
+        for part in drops(folder):
+            with _timed(spent, "drop_to_run"):
+                drop(part, build_blob_store(running.stores["BLOB_STORE_URL"]), recipe, place, say)
+                run_id = _await_run(api, recipe, [run.id for run in runs])
+            console = make_console()
+            runs.append(show(console, follow(api, run_id)))
+            console.print(verdict_view(api, runs[-1]))
+            if shortfall(runs[-1]):
+                break
+    run = runs[-1]
     asked, problem = None, shortfall(run)
     try:
         if problem is None and run.rollout and run.rollout.scoring_uri:
@@ -86,17 +92,18 @@ def _demo(recipe: str, root: Path, port: int | None, say: Say, *, on_emulators: 
     except DemoFailed as error:
         problem = str(error)
     spent["total"] = time.monotonic() - started
-    write_report(root / "report.json", demo_report(run, asked, spent, running.stores))
+    write_report(root / "report.json", demo_report(runs, asked, spent, running.stores))
     if asked is None:
         raise DemoFailed(problem or "the run says nothing about its endpoint")
     _tell_end(asked, running, root, spent["total"], say)
 
 
-def _await_run(api: Api, project: str) -> str:
+def _await_run(api: Api, project: str, known: list[str]) -> str:
+    """The id of the run a drop started."""
     until = time.monotonic() + RUN_WITHIN_S
     while time.monotonic() < until:
-        if found := api.runs(project, limit=1):
-            return found[0].id
+        if new := [run.id for run in api.runs(project, limit=len(known) + 1) if run.id not in known]:
+            return new[0]
         time.sleep(0.2)
     raise DemoFailed(f"the drop started no run within {RUN_WITHIN_S:.0f} s")
 
@@ -155,7 +162,7 @@ def _tell_logs(root: Path, say: Say) -> None:
 def _timed(spent: dict[str, float], name: str) -> Iterator[None]:
     started = time.monotonic()
     yield
-    spent[name] = time.monotonic() - started
+    spent[name] = spent.get(name, 0.0) + time.monotonic() - started
 
 
 @contextmanager

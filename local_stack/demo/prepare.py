@@ -43,8 +43,13 @@ def fresh(root: Path, say: Say) -> None:
     (root / MARK).touch()
 
 
+def drops(folder: Path) -> list[Path]:
+    """A ready recipe's folder, then its subfolders with a recipe of their own: each is dropped on what came before."""
+    return [folder, *sorted(path.parent for path in folder.glob("*/recipe.yaml"))]
+
+
 def drop(folder: Path, blobs: BlobStore, project: str, place: str, say: Say) -> None:
-    """Put a recipe's files into a project's drop zone; `place` is where a person finds the container of all."""
+    """Put a drop's files into a project's drop zone; `place` is where a person finds the container of all."""
     for name in DROP_ORDER:
         blobs.write(f"{DATASETS}/{project}/{name}", [(folder / name).read_bytes()])
         say(f"dropped {name} into {place}/{project}")

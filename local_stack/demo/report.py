@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,38 +26,62 @@ def shortfall(run: Run) -> str | None:
     """Why the run is not what the demo promises; None if it is."""
     if run.status != Status.DEPLOYED:
         return f"the run ended as {run.status}, not deployed"
-    gain = gain_over_base(run)
-    if gain is None:
+    if gain_over_base(run) is None:
         return "the run was deployed without a measured gain"
-    if gain.low <= 0:
-        return f"the gain's interval [{gain.low:+.3f}, {gain.high:+.3f}] does not lie above 0"
+    for gain in run.evaluation.gains if run.evaluation else ():
+        if gain.low <= 0:
+            return f"the interval of its gain over {gain.over} [{gain.low:+.3f}, {gain.high:+.3f}] is not above 0"
     return None
 
 
-def demo_report(run: Run, asked: Asked | None, seconds: dict[str, float], stores: dict[str, str]) -> dict[str, Any]:
-    """The report as JSON; `seconds` holds what came before the run, and `total`; `stores` is `Stack.stores`."""
-    gain, evaluation = gain_over_base(run), run.evaluation
-    timed = [(line, spent) for line, spent in stage_seconds(run)]
+def demo_report(
+    runs: Sequence[Run], asked: Asked | None, seconds: dict[str, float], stores: dict[str, str]
+) -> dict[str, Any]:
+    """The report as JSON: the last run, and the `earlier` ones of a recipe with several drops.
+
+    `seconds` holds what came before the runs, and `total`; `stores` is `Stack.stores`.
+    """
+    *earlier, run = runs
     return {
-        "passed": asked is not None and shortfall(run) is None,
+        "made": {
+            "at": run.updated_at.isoformat(timespec="seconds"),
+            "command": f"make demo RECIPE={run.project}",
+            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
+            "python": platform.python_version(),
+        },
+        "passed": asked is not None and all(shortfall(each) is None for each in runs),
+        **_told(run),
+        "earlier": [_told(each) for each in earlier],
+        "stores": stores,
+        "endpoint": asdict(asked) if asked else None,
+        "seconds": {**{name: round(value, 3) for name, value in seconds.items()}, "stages": _stage_seconds(run)},
+    }
+
+
+def _told(run: Run) -> dict[str, Any]:
+    gain, evaluation = gain_over_base(run), run.evaluation
+    return {
         "run": run.id,
         "project": run.project,
-        "stores": stores,
+        "method": run.recipe.recipe.method.type if run.recipe else None,
         "status": run.status,
         "statuses": [{"status": line.status, "at": line.at.isoformat()} for line in run.history],
         "scores": {
             "base": evaluation.base.model_dump() if evaluation else None,
+            "champion": evaluation.champion.model_dump() if evaluation and evaluation.champion else None,
             "tuned": evaluation.candidate.model_dump() if evaluation else None,
         },
         "gain": gain.model_dump() if gain else None,
-        "endpoint": asdict(asked) if asked else None,
+        "gains": [each.model_dump() for each in evaluation.gains] if evaluation else [],
+        "graders": [each.model_dump() for each in evaluation.graders] if evaluation else [],
+        "slices": [each.model_dump() for each in evaluation.slices] if evaluation else [],
         "cost": run.cost.model_dump() if run.cost else None,
         "error": run.error.model_dump(mode="json") if run.error else None,
-        "seconds": {
-            **{name: round(value, 3) for name, value in seconds.items()},
-            "stages": {line.status: round(spent, 3) for line, spent in timed[:-1]},
-        },
     }
+
+
+def _stage_seconds(run: Run) -> dict[str, float]:
+    return {line.status: round(spent, 3) for line, spent in stage_seconds(run)[:-1]}
 
 
 def write_report(file: Path, body: dict[str, Any]) -> None:

@@ -89,7 +89,7 @@ _ENTRIES = (
         licence="LicenseRef-droptune-project",
         licence_policy="allow",
         duties=("Built and trained on this machine from the project's own text; no duties.",),
-        parameters=492_160,
+        parameters=565_888,
         architecture=Architecture(
             model_type="llama",
             hidden=128,
@@ -98,7 +98,7 @@ _ENTRIES = (
             kv_heads=4,
             head_dim=32,
             intermediate=320,
-            vocab=896,
+            vocab=1472,
             tied=True,
         ),
         asset="azureml://datastores/models/paths/tiny-llama",

@@ -207,7 +207,7 @@ class Multi(Spec):
 
     @model_validator(mode="after")
     def _no_weights_inside(self) -> Multi:
-        if any("weight" in grader.model_fields_set for grader in self.graders.values()):
+        if any(grader.weight != 1 for grader in self.graders.values()):  # a recipe read again has all its defaults
             raise ValueError("weights inside a multi grader have no effect; write them in calculate_output")
         return self
 

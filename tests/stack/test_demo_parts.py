@@ -15,7 +15,7 @@ from local_stack import emulators
 from local_stack.base_model import REPOSITORY
 from local_stack.demo.__main__ import main
 from local_stack.demo.endpoint import ask
-from local_stack.demo.prepare import DROP_ORDER, DemoFailed, drop, fresh, recipe_folder
+from local_stack.demo.prepare import DROP_ORDER, DemoFailed, drop, drops, fresh, recipe_folder
 from local_stack.demo.report import demo_report, shortfall
 from local_stack.say import Say
 from shared.domain.evaluation import Gain
@@ -30,14 +30,14 @@ def test_only_a_deployed_model_that_beats_its_base_beyond_doubt_counts() -> None
     won = make_run(Status.DEPLOYING, Status.DEPLOYED, evaluation=RESULT)
     assert shortfall(won) is None
     doubtful = RESULT.model_copy(update={"gains": (Gain(over="base", mean=0.1, low=-0.01, high=0.2),)})
-    assert "does not lie above 0" in str(shortfall(won.evolve(evaluation=doubtful)))
+    assert "is not above 0" in str(shortfall(won.evolve(evaluation=doubtful)))
     assert "without a measured gain" in str(shortfall(make_run(Status.DEPLOYED)))
     assert "failed, not deployed" in str(shortfall(make_run(Status.TRAINING, Status.FAILED)))
 
 
 def test_the_report_of_a_failed_run_says_so_and_is_json() -> None:
     run = make_run(Status.RECEIVED, Status.FAILED, error=BROKEN)
-    report = json.loads(json.dumps(demo_report(run, None, {"total": 3.0}, {})))
+    report = json.loads(json.dumps(demo_report([run], None, {"total": 3.0}, {})))
     assert report["passed"] is False
     assert report["error"]["problem"]["code"] == "no_quota"
     assert report["seconds"] == {"total": 3.0, "stages": {"received": 2.0}}
@@ -87,6 +87,21 @@ def test_an_unknown_recipe_is_refused_by_name() -> None:
 def test_a_drop_leaves_the_recipes_files_and_nothing_else(tmp_path: Path) -> None:
     drop(recipe_folder("manufacturing"), FileBlobStore(tmp_path), "plant", "here", Say())
     assert {path.name for path in (tmp_path / "datasets" / "plant").iterdir()} == set(DROP_ORDER)
+
+
+def test_the_drops_of_a_recipe_replace_each_other_in_order(tmp_path: Path) -> None:
+    parts = drops(recipe_folder("finance"))
+    assert [part.name for part in parts] == ["finance", "2-reinforcement", "3-preference"]
+    for part in parts:
+        drop(part, FileBlobStore(tmp_path), "bank", "here", Say())
+    for name in DROP_ORDER:
+        assert (tmp_path / "datasets" / "bank" / name).read_bytes() == (parts[-1] / name).read_bytes()
+
+
+def test_a_model_that_does_not_beat_the_one_in_production_falls_short() -> None:
+    gains = (*RESULT.gains, Gain(over="champion", mean=0.1, low=-0.01, high=0.2))
+    run = make_run(Status.DEPLOYING, Status.DEPLOYED, evaluation=RESULT.model_copy(update={"gains": gains}))
+    assert "over champion" in str(shortfall(run))
 
 
 @pytest.fixture

@@ -1,0 +1,211 @@
+"""Sample data of the bank: letters that explain a denied loan, audit items, and the rules they must cite.
+
+    python recipes/finance/generate.py [--output DIR] [--seed 33]
+
+Bank, cases, rule books and numbers are made up; none is law. The rule book was renumbered for four of ten
+grounds, and two thirds of the letters on file are older than that: they cite the old number. As many end in an
+old tone. So train.jsonl teaches the form and, for those grounds, the wrong rule. 2-reinforcement/train.jsonl
+holds prompts alone, with the rules in force beside them for the reward; 3-preference/train.jsonl letters in both
+tones, the plain one preferred. No held-out case occurs in any of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from itertools import combinations, permutations, product
+from pathlib import Path
+from typing import Any
+
+EVAL_LETTERS, EVAL_AUDITS = 80, 80
+OLD_SHARE = 2 / 3
+PAIRS = 160
+PLAIN = "You can ask us to look again."
+FORMAL = "Any application for reconsideration must be in writing."
+
+LETTERS = (
+    "Denial letter, {item}: {grounds}.",
+    "Write to the applicant. {item} denied for {grounds}.",
+    "Why no {item}? {grounds}.",
+)
+PRODUCTS = ("car loan", "home loan", "credit card", "overdraft", "student loan", "business loan")
+AMOUNTS = tuple(str(amount) for amount in range(2000, 20000, 500))
+# Code of the decision engine -> what the applicant is told, the rule in force.
+GROUNDS = {
+    "DTI": ("your debts are too high for your pay", "LD-210"),
+    "THIN": ("your credit record is too short", "LD-220"),
+    "DLQ": ("you paid past bills late", "LD-230"),
+    "INC": ("we could not check your pay", "LD-240"),
+    "COL": ("the security is worth too little", "LD-250"),
+    "EMP": ("your job is too new", "LD-260"),
+    "INQ": ("you asked for credit too often", "LD-270"),
+    "BKR": ("you went bankrupt not long ago", "LD-280"),
+    "RES": ("you moved home too often", "LD-290"),
+    "LTV": ("your down payment is too small", "LD-300"),
+}
+OLD_RULES = {"THIN": "LD-610", "COL": "LD-620", "INQ": "LD-630", "LTV": "LD-640"}
+
+AUDITS = (
+    "Audit item, {unit} {month}: {signs}.",
+    "Review this booking of {unit}, {month}: {signs}.",
+    "Seen in {month} at {unit}: {signs}. Which rules does that breach?",
+)
+UNITS = ("travel", "fleet", "retail", "treasury", "cards", "legal")
+MONTHS = ("March", "April", "May", "June", "July", "August")
+RED_SIGNS = {
+    "new vendor": "AU-11",
+    "split payment": "AU-13",
+    "same approver": "AU-15",
+    "weekend entry": "AU-17",
+    "changed account": "AU-19",
+}
+OTHER_SIGNS = {
+    "late booking": "AU-22",
+    "missing receipt": "AU-24",
+    "wrong cost centre": "AU-26",
+    "rounded sum": "AU-28",
+    "old price list": "AU-30",
+}
+SIGNS = RED_SIGNS | OTHER_SIGNS
+
+Row = dict[str, Any]
+Denial = tuple[str, str, tuple[str, ...], str]  # product, amount, grounds, layout
+Audit = tuple[str, str, tuple[str, ...], str]  # unit, month, signs, layout
+
+
+def chat(question: str, answer: str | None = None) -> list[dict[str, str]]:
+    said = [{"role": "user", "content": question}]
+    return said if answer is None else [*said, {"role": "assistant", "content": answer}]
+
+
+def denial_question(case: Denial) -> str:
+    thing, amount, grounds, layout = case
+    return layout.format(item=f"{thing} of {amount}", grounds=", ".join(grounds))
+
+
+def denial_fields(case: Denial) -> Row:
+    """What graders read beside a letter; `cites` is what is in force."""
+    thing, _, grounds, _ = case
+    cites = [GROUNDS[ground][1] for ground in grounds]
+    return {"kind": "letter", "about": f"this {thing}", "verdict": "look again", "cites": cites}
+
+
+def letter(case: Denial, old_rules: dict[str, str], closing: str) -> str:
+    """A letter that cites the rules in force, or the old one of a ground in `old_rules`."""
+    thing, _, grounds, _ = case
+    cited = ((GROUNDS[ground][0], old_rules.get(ground, GROUNDS[ground][1])) for ground in grounds)
+    reasons = " and ".join(f"{words} ({rule})" for words, rule in cited)
+    return f"We cannot offer you this {thing}: {reasons}. {closing}"
+
+
+def on_file(rng: random.Random, case: Denial) -> str:
+    """A letter as it was sent: most are older than the renumbering, and most end in the old tone."""
+    return letter(
+        case,
+        OLD_RULES if rng.random() < OLD_SHARE else {},
+        FORMAL if rng.random() < OLD_SHARE else PLAIN,
+    )
+
+
+def audit(case: Audit) -> Row:
+    """An audit finding: two red signs together are a fraud flag, one alone is none."""
+    unit, month, signs, layout = case
+    flag = "fraud" if set(signs) <= set(RED_SIGNS) else "none"
+    breach = ", ".join(f"{sign} ({SIGNS[sign]})" for sign in signs)
+    answer = f"Flag: {flag} for {unit} {month}. Breach: {breach}."
+    question = layout.format(unit=unit, month=month, signs=", ".join(signs))
+    fields = {"kind": f"audit {flag}", "about": f"{unit} {month}", "verdict": f"Flag: {flag}"}
+    return {"messages": chat(question, answer), **fields, "cites": [SIGNS[sign] for sign in signs]}
+
+
+def filed_row(case: Denial, text: str) -> Row:
+    return {"messages": chat(denial_question(case), text), **denial_fields(case)}
+
+
+def pair(row: Row, other: str) -> Row:
+    """A row's answer preferred to another."""
+    *asked, preferred = row["messages"]
+    return {
+        "input": {"messages": asked},
+        "preferred_output": [preferred],
+        "non_preferred_output": [{"role": "assistant", "content": other}],
+        **{name: value for name, value in row.items() if name != "messages"},
+    }
+
+
+def letter_pair(case: Denial) -> Row:
+    """The same letter in two tones, the plain one preferred."""
+    return pair(filed_row(case, letter(case, {}, PLAIN)), letter(case, {}, FORMAL))
+
+
+def finding_pair(case: Audit) -> Row:
+    """A finding preferred to the same with the wrong flag."""
+    row = audit(case)
+    right, wrong = ("fraud", "none") if row["verdict"] == "Flag: fraud" else ("none", "fraud")
+    return pair(row, row["messages"][1]["content"].replace(f"Flag: {right}", f"Flag: {wrong}"))
+
+
+def prompt(row: Row) -> Row:
+    return {**row, "messages": row["messages"][:1]}
+
+
+def generate(seed: int = 33) -> dict[str, list[Row]]:
+    """File name -> rows. Every drop is judged by the same cases, in its own form."""
+    rng = random.Random(seed)
+    denials, audits = _denials(rng), _audits(rng)
+    asked, filed = denials[:EVAL_LETTERS], denials[EVAL_LETTERS:]
+    checked, reviewed = audits[:EVAL_AUDITS], audits[EVAL_AUDITS:]
+    held_out = [filed_row(case, letter(case, {}, PLAIN)) for case in asked] + [audit(case) for case in checked]
+    train = [filed_row(case, on_file(rng, case)) for case in filed] + [audit(case) for case in reviewed]
+    rng.shuffle(train)
+    pairs = [letter_pair(case) for case in filed[:PAIRS]] + [finding_pair(case) for case in reviewed[: PAIRS // 4]]
+    rng.shuffle(pairs)
+    return {
+        "train.jsonl": train,
+        "eval.jsonl": held_out,
+        # Findings too, or the letters' reward would cost the model what it knows of them.
+        "2-reinforcement/train.jsonl": [prompt(row) for row in train],
+        "2-reinforcement/eval.jsonl": [prompt(row) for row in held_out],
+        "3-preference/train.jsonl": pairs,
+        "3-preference/eval.jsonl": [letter_pair(case) for case in asked] + [finding_pair(case) for case in checked],
+    }
+
+
+def _denials(rng: random.Random) -> list[Denial]:
+    """Different cases, no two nearly the same: the same grounds never come with the same product, nor the same product
+    and amount in the same wording."""
+    amounts = {key: iter(rng.sample(AMOUNTS, len(AMOUNTS))) for key in product(PRODUCTS, LETTERS)}
+    cases = []
+    for grounds in [*combinations(GROUNDS, 1), *combinations(GROUNDS, 2)]:
+        orders = list(product(permutations(grounds), LETTERS)) * (1 if len(grounds) > 1 else 2)
+        things = rng.sample(PRODUCTS, len(orders))
+        cases += [(thing, next(amounts[thing, order[1]]), *order) for thing, order in zip(things, orders, strict=True)]
+    rng.shuffle(cases)
+    return cases
+
+
+def _audits(rng: random.Random) -> list[Audit]:
+    """Different cases. Two with the same signs differ in unit and wording."""
+    cases = []
+    for signs in combinations(SIGNS, 2):
+        orders = list(product(permutations(signs), AUDITS))
+        places = zip(rng.sample(UNITS, len(orders)), rng.sample(MONTHS, len(orders)), strict=True)
+        cases += [(*place, *order) for place, order in zip(places, orders, strict=True)]
+    rng.shuffle(cases)
+    return cases
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent)
+    parser.add_argument("--seed", type=int, default=33)
+    arguments = parser.parse_args(argv)
+    for name, rows in generate(arguments.seed).items():
+        (arguments.output / name).parent.mkdir(parents=True, exist_ok=True)
+        lines = "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows)
+        (arguments.output / name).write_text(lines, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""The ready recipes as tests see them: their files and their generators."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from local_stack.base_model import REPOSITORY
+from local_stack.demo.prepare import drops
+from shared.domain.recipe import Recipe
+
+RECIPES = REPOSITORY / "recipes"
+NAMES = sorted(path.parent.name for path in RECIPES.glob("*/recipe.yaml"))
+DROPS = [part for name in NAMES for part in drops(RECIPES / name)]
+
+Row = dict[str, Any]
+
+
+def generator(name: str) -> Any:
+    """The module `generate.py` of a recipe."""
+    spec = importlib.util.spec_from_file_location(f"generate_{name.replace('-', '_')}", RECIPES / name / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def recipe_of(part: Path) -> Recipe:
+    return Recipe.model_validate(yaml.safe_load((part / "recipe.yaml").read_text(encoding="utf-8")))
+
+
+def rows_of(file: Path) -> list[Row]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def asked(row: Row) -> str:
+    """The last question of a row of any format."""
+    return str((row.get("input") or row)["messages"][0]["content"])
