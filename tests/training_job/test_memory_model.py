@@ -1,18 +1,22 @@
-"""The memory model against what autograd really keeps, counted on a CPU: shapes and types are those of a GPU."""
+"""The memory model against the allocations of a real step, counted on a CPU: shapes and types are those of a GPU."""
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from shared.domain.catalogue import Architecture, BaseModelEntry, find_entry
 from shared.domain.planning import lora_parameters, memory_plan
 from shared.domain.recipe import ResolvedHyperparameters
 
-TOKENS, RANK = 256, 16
-SMALL = {"hidden": 512, "layers": 3, "heads": 4, "kv_heads": 1, "head_dim": 128, "intermediate": 1792, "vocab": 320}
+TOKENS, RANK = 512, 16
+SMALL = {"hidden": 512, "layers": 4, "heads": 4, "kv_heads": 1, "head_dim": 128, "intermediate": 1792, "vocab": 320}
 BASES = {"llama": "meta-llama/Llama-3.1-8B-Instruct", "phi3": "microsoft/Phi-4"}
 
 
@@ -22,7 +26,6 @@ def small_entry(kind: str) -> BaseModelEntry:
 
 
 def small_model(folder: Path, kind: str, dtype: Any, quantise: bool) -> Any:
-    import torch
     import transformers
     from peft import LoraConfig, get_peft_model
 
@@ -50,34 +53,57 @@ def small_model(folder: Path, kind: str, dtype: Any, quantise: bool) -> Any:
     return model.train()
 
 
-def kept_bytes(model: Any, dtype: Any) -> int:
-    """Bytes of all tensors that one forward pass saves, each storage once, the model's own left out."""
-    import torch
+class PeakMemory(TorchDispatchMode):
+    """Counts the bytes of storages as operators make and drop them; tensors that exist before are left out."""
 
-    own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
-    kept: dict[int, Any] = {}
+    def __init__(self, *before: Any) -> None:
+        super().__init__()
+        self.peak = self._now = 0
+        self._known: dict[int, Any] = {tensor.untyped_storage()._cdata: None for tensor in before}
 
-    def keep(tensor: Any) -> Any:
-        kept.setdefault(tensor.untyped_storage().data_ptr(), tensor)
-        return tensor
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage()._cdata not in self._known:
+                self._add(tensor.untyped_storage())
+        return made
 
-    reading = {"input_ids": torch.arange(3, 3 + TOKENS).view(1, -1) % 320, "row_lengths": [TOKENS]}
+    def _add(self, storage: Any) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        self._now += size
+        self.peak = max(self.peak, self._now)
+
+        def dropped(_: Any) -> None:
+            self._now -= size
+            self._known.pop(key, None)
+
+        self._known[key] = weakref.ref(storage, dropped)
+
+
+def peak_of_a_step(model: Any, dtype: Any) -> int:
+    """Forward pass, loss over all tokens, backward pass."""
+    from torch.nn.functional import linear_cross_entropy
+
+    from training_job.methods.supervised import CHUNKED, take_head
+
+    head, ids = take_head(model), torch.arange(3, 3 + TOKENS) % SMALL["vocab"]
     mixed = torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), mixed:
-        alive = model(**reading, use_cache=False)
-    assert alive.logits.requires_grad
-    return sum(tensor.untyped_storage().nbytes() for at, tensor in kept.items() if at not in own)
+    with PeakMemory(*model.parameters(), *model.buffers()) as memory:
+        with mixed:
+            hidden = model(input_ids=ids.view(1, -1), row_lengths=[TOKENS], use_cache=False).logits[0].to(head.dtype)
+            loss = linear_cross_entropy(hidden, head, ids, reduction="sum", options=CHUNKED)
+        del hidden
+        loss.backward()
+    return memory.peak
 
 
 @pytest.mark.parametrize("kind", ["llama", "phi3"])
 @pytest.mark.parametrize("dtype_name", ["bfloat16", "float32"])
 @pytest.mark.parametrize("quantisation", ["nf4", "none"])
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_the_plan_counts_the_activations_that_are_kept(
+def test_the_planned_peak_is_that_of_a_real_step(
     kind: str, dtype_name: str, quantisation: str, checkpointing: bool, tmp_path: Path
 ) -> None:
-    import torch
-
     dtype = getattr(torch, dtype_name)
     entry, model = small_entry(kind), small_model(tmp_path, kind, dtype, quantisation == "nf4")
     if checkpointing:
@@ -96,11 +122,9 @@ def test_the_plan_counts_the_activations_that_are_kept(
         seed=1,
         quantisation=quantisation,
     )
-    planned = memory_plan(entry, hyperparameters).activations_bytes
-    if checkpointing:  # the layer that is computed again lives only in the backward pass
-        planned = TOKENS * SMALL["layers"] * SMALL["hidden"] * (2 if dtype_name == "bfloat16" else 4)
-    else:  # the plan counts these copies with the adapters
-        planned += lora_parameters(entry, RANK) * 2 * (dtype_name == "bfloat16")
-    ends = 4 * SMALL["hidden"] * TOKENS  # around the layers: embeddings and last norm, at most
-    assert planned <= kept_bytes(model, dtype) * 1.02
-    assert kept_bytes(model, dtype) <= planned * 1.02 + ends
+    plan = memory_plan(entry, hyperparameters)
+    # Gradients and 16-bit copies of the adapters, which the plan counts apart; one layer's where the rest comes later.
+    layers = 1 if checkpointing else SMALL["layers"]
+    adapters = lora_parameters(entry, RANK) // SMALL["layers"] * layers * (6 if dtype_name == "bfloat16" else 4)
+    planned = plan.activations_bytes + plan.workspace_bytes + adapters
+    assert 0.98 <= planned / peak_of_a_step(model, dtype) <= 1.10
