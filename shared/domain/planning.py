@@ -176,13 +176,13 @@ def resolve(
 
     `characters_max` is the text of the longest kept row, `tokens_max` its tokens where they were counted.
     Raises PermanentFailure: licence (`unknown_base_model`, `licence_denied`) or recipe (`beyond_context`,
-    `does_not_fit`, `unknown_instance_type`).
+    `does_not_fit`, `unknown_instance_type`, `several_gpus`).
     """
     entry = find_entry(recipe.base_model)
     reasons: dict[str, str] = {}
     wanted = _hyperparameters(recipe, entry, train_rows, _max_length(entry, characters_max, tokens_max), reasons)
     free_optimiser = recipe.method.hyperparameters.optimiser == AUTO
-    machines = skus if recipe.budget.instance_type == AUTO else (find_sku(recipe.budget.instance_type, skus),)
+    machines = skus if recipe.budget.instance_type == AUTO else (_named_machine(recipe, skus),)
     sku, hyperparameters = _fit(entry, wanted, machines, reasons, free_optimiser=free_optimiser)
     if recipe.budget.instance_type != AUTO:
         reasons["training_instance_type"] = "set in the recipe"
@@ -197,6 +197,15 @@ def resolve(
         serving_instance_type=serving.name,
         reasons=reasons,
     )
+
+
+def _named_machine(recipe: Recipe, skus: tuple[Sku, ...]) -> Sku:
+    """The machine the recipe asks for; several GPUs share a batch of the supervised trainer alone."""
+    sku = find_sku(recipe.budget.instance_type, skus)
+    if sku.gpus > 1 and recipe.method.type != "supervised":
+        message = f"{recipe.method.type} trains on one GPU, {sku.name} has {sku.gpus}"
+        raise PermanentFailure(FailureClass.RECIPE, "several_gpus", message, "budget.instance_type")
+    return sku
 
 
 def _hyperparameters(

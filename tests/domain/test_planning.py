@@ -203,6 +203,8 @@ def test_a_machine_the_recipe_names_is_taken_and_its_gpus_share_the_work() -> No
     assert low == pytest.approx(alone / 4, abs=0.01)
     with pytest.raises(PermanentFailure, match="unknown_instance_type"):
         plan(budget={"instance_type": "Standard_Nothing"})
+    with pytest.raises(PermanentFailure, match="several_gpus"):
+        plan(PHI, budget={"instance_type": "Standard_NC96ads_A100_v4"}, method={"type": "dpo"})
 
 
 def test_the_laptop_costs_nothing_and_a_gpu_costs_a_range() -> None:
