@@ -126,5 +126,6 @@ def test_the_planned_peak_is_that_of_a_real_step(
     # Gradients and 16-bit copies of the adapters, which the plan counts apart; one layer's where the rest comes later.
     layers = 1 if checkpointing else SMALL["layers"]
     adapters = lora_parameters(entry, RANK) // SMALL["layers"] * layers * (6 if dtype_name == "bfloat16" else 4)
-    planned = plan.activations_bytes + plan.workspace_bytes + adapters
+    # A weight out of 4 bit is planned for as well, but on a CPU it is there at other moments than the peak.
+    planned = plan.activations_bytes + adapters
     assert 0.98 <= planned / peak_of_a_step(model, dtype) <= 1.10
