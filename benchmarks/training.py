@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from shared.domain.recipe import ResolvedRecipe
 
 RECIPE = REPOSITORY / "recipes" / "manufacturing"
-ROWS, MIXED_ROWS, STEP_ROWS = 640, 400, 8
+ROWS, MIXED_ROWS, STEP_ROWS = 640, 200, 8
 MAX_TOKENS = 1024  # where trl's default cuts a row; no row of ours is longer
 MARKS = 4  # held-out losses along the way, at equal shares of the tokens
 DEFAULT = "trl SFTTrainer, defaults"

@@ -70,7 +70,8 @@ def stage_detail(run: Run, status: Status) -> str:
         case Status.VALIDATED if run.curated:
             return f"{run.curated.train_rows} rows to train on, {run.curated.eval_rows} held out"
         case Status.TRAINING if run.training:
-            return f"{run.training.steps} steps, {run.training.trained_tokens:,} tokens trained"
+            counted = f"{run.training.steps} steps, {run.training.trained_tokens:,} tokens trained"
+            return ". ".join((counted, " ".join(run.training.diagnosis))) if run.training.diagnosis else counted
         case Status.EVALUATING if run.evaluation:
             result = run.evaluation
             return f"base {result.base.mean:.3f}, tuned {result.candidate.mean:.3f}"
