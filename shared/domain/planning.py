@@ -169,7 +169,10 @@ def resolve(
     reasons: dict[str, str] = {}
     wanted = _hyperparameters(recipe, entry, train_rows, _max_length(entry, characters_max, tokens_max), reasons)
     free_optimiser = recipe.method.hyperparameters.optimiser == AUTO
-    sku, hyperparameters = _fit(entry, wanted, skus, reasons, free_optimiser=free_optimiser)
+    machines = skus if recipe.budget.instance_type == AUTO else (find_sku(recipe.budget.instance_type, skus),)
+    sku, hyperparameters = _fit(entry, wanted, machines, reasons, free_optimiser=free_optimiser)
+    if recipe.budget.instance_type != AUTO:
+        reasons["training_instance_type"] = "set in the recipe"
     tokens = min(entry.context_tokens, hyperparameters.max_length_tokens + recipe.evaluation.max_new_tokens)
     serving = _serving_sku(recipe, entry, tokens, skus, reasons)
     return ResolvedRecipe(
@@ -375,12 +378,12 @@ def estimate_cost(
     seen_rows = train_rows * hyperparameters.n_epochs
     operations = entry.parameters * (6 if hyperparameters.gradient_checkpointing else 4)
     answers = eval_rows * recipe.evaluation.max_new_tokens
-    spot = recipe.budget.tier == Tier.SPOT
+    spot, gpus = recipe.budget.tier == Tier.SPOT, max(1, sku.gpus)
 
     def hours(start: float, per_token: float, utilisation: float, answer_rate: float, models: int, most: bool) -> float:
         row = characters_mean / per_token if tokens_mean is None else tokens_mean
         learned, generation_s = work(hyperparameters, row, most=most)
-        train_s = seen_rows * (learned * operations / (sku.peak_flops * utilisation) + generation_s)
+        train_s = seen_rows * (learned * operations / (sku.peak_flops * gpus * utilisation) + generation_s)
         return (2 * start if sku.gpus else 0.0) + (train_s + models * answers / answer_rate) / 3600
 
     low = hours(

@@ -194,6 +194,17 @@ def test_moments_go_to_eight_bit_only_where_nothing_else_makes_the_run_fit() -> 
     assert chosen(optimiser="adamw").training_instance_type == a100.name
 
 
+def test_a_machine_the_recipe_names_is_taken_and_its_gpus_share_the_work() -> None:
+    several, one = plan(PHI, budget={"instance_type": "Standard_NC96ads_A100_v4"}), plan(PHI)
+    assert several.training_instance_type == "Standard_NC96ads_A100_v4"
+    assert several.reasons["training_instance_type"] == "set in the recipe"
+    counts = {"train_rows": 20_000, "eval_rows": 0, "characters_mean": 80.0}
+    low, alone = (estimate_cost(each, **counts).hours_low - 0.2 for each in (several, one))
+    assert low == pytest.approx(alone / 4, abs=0.01)
+    with pytest.raises(PermanentFailure, match="unknown_instance_type"):
+        plan(budget={"instance_type": "Standard_Nothing"})
+
+
 def test_the_laptop_costs_nothing_and_a_gpu_costs_a_range() -> None:
     counts = {"train_rows": 1500, "eval_rows": 100, "characters_mean": 80.0}
     local = estimate_cost(plan(), **counts)
