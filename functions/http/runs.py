@@ -6,7 +6,6 @@ import asyncio
 from dataclasses import replace
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
@@ -15,8 +14,6 @@ from functions.dispatch import runner
 from functions.http.auth import APPROVER, OPERATOR, READER, Caller, may
 from functions.http.errors import ApiError
 from shared.domain.dataset import Report
-from shared.domain.errors import BlobNotFound
-from shared.domain.evaluation import SampleAnswer
 from shared.domain.events import ApprovalDenied, ApprovalGranted, CancelRequested
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import BlobInfo
@@ -142,19 +139,6 @@ def get_report(run_id: str, _: Reader) -> Report:
     return report
 
 
-@router.get("/{run_id}/evaluation")
-def get_evaluation(run_id: str, _: Reader) -> dict[str, Any]:
-    """Scores, verdict and sample answers."""
-    run = find_run(run_id)
-    if run.evaluation is None:
-        raise ApiError(404, "no_evaluation", "the run has not been evaluated yet", run_id)
-    return {
-        "result": run.evaluation.model_dump(mode="json"),
-        "verdict": run.verdict.model_dump(mode="json") if run.verdict else None,
-        "samples": [sample.model_dump(mode="json") for sample in _samples(run_id)],
-    }
-
-
 @router.post("/{run_id}/cancel", status_code=202)
 def cancel(run_id: str, caller: Operator) -> dict[str, str]:
     """Ask for the run to stop; it ends `cancelled` once its job is seen stopped."""
@@ -236,11 +220,3 @@ def find_run(run_id: str) -> Run:
     if run is None:
         raise ApiError(404, "run_not_found", f"no run {run_id}", "run_id")
     return run
-
-
-def _samples(run_id: str) -> list[SampleAnswer]:
-    try:
-        text = b"".join(services().blobs.read(paths.run(run_id, "evaluation/samples.json")))
-    except BlobNotFound:
-        return []
-    return [SampleAnswer.model_validate(sample) for sample in orjson.loads(text)]
