@@ -172,6 +172,23 @@ class Bench:
         process.kill()
         assert process.wait() == -9
 
+    def trainer(self) -> Any:
+        """The trainer that a run would train with."""
+        from shared.domain.recipe import ResolvedRecipe
+        from shared.rendering.check import LengthPolicy
+        from training_job.chat_rows import bundle_of
+        from training_job.methods import method_of
+        from training_job.quantised import load_tokenizer
+        from training_job.trainer import Setup
+
+        recipe = ResolvedRecipe.model_validate_json(self.recipe.read_bytes())
+        tokenizer, method = load_tokenizer(self.base), method_of(recipe)
+        files = (self.data / "train.jsonl", self.data / "eval.jsonl")
+        data = method.read(*files, bundle_of(tokenizer), LengthPolicy(256, "reject"), recipe)
+        chosen = recipe.hyperparameters
+        setup = Setup(self.base, self.output, recipe, tokenizer, chosen.total_steps, chosen.micro_batch_size)
+        return method.build(setup, data)
+
     def adapter(self) -> dict[str, Any]:
         from safetensors.torch import load_file
 

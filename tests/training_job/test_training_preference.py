@@ -33,13 +33,7 @@ def pairs() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def dpo(
-    bench: Callable[..., Any],
-    write_data: Any,
-    pairs: list[Any],
-    resolved: Any,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Callable[..., Any]:
+def dpo(bench: Callable[..., Any], write_data: Any, pairs: list[Any], resolved: Any) -> Callable[..., Any]:
     """Make a bench for a DPO run of ten steps."""
 
     def make(folder: Path, **recipe: Any) -> Any:
@@ -119,9 +113,9 @@ def test_pairs_have_the_tokens_trl_would_make_up_to_the_end_of_the_answer(
         {"prompt": one["input"]["messages"], "chosen": one["preferred_output"], "rejected": one["non_preferred_output"]}
         for one in (*pairs[:3], talk)
     ]
-    made = DPOTrainer._prepare_dataset(
-        DPOTrainer.__new__(DPOTrainer), Dataset.from_list(rows), tokenizer, DPOConfig(tmp_path, use_cpu=True), "train"
-    )
+    settings = DPOConfig(tmp_path, use_cpu=True, activation_checkpointing=False, max_length=None)
+    untrained = DPOTrainer.__new__(DPOTrainer)
+    made = DPOTrainer._prepare_dataset(untrained, Dataset.from_list(rows), tokenizer, settings, "train")
     newline = tokenizer("\n")["input_ids"]
     for ours, theirs in zip(read, made, strict=True):
         for side, name in ((ours.chosen, "chosen_ids"), (ours.rejected, "rejected_ids")):
@@ -159,30 +153,12 @@ def test_adapters_are_in_float32_and_the_base_keeps_its_training_kernel(
     import bitsandbytes as bnb
     import torch
 
-    from training_job.methods import preference
-    from training_job.trainer import Setup
-
-    run = dpo(tmp_path)
-    trainer, _ = built(run, preference, Setup)
+    trainer = dpo(tmp_path).trainer()
     adapters = [p for p in trainer.model.parameters() if p.requires_grad]
     assert {p.dtype for p in adapters} == {torch.float32}
     quantised = [m for m in trainer.model.modules() if isinstance(m, bnb.nn.Linear4bit)]
     assert quantised
     assert not any(m.support_avx512bf16_for_cpu for m in quantised)
-
-
-def built(run: Any, method: Any, setup: Any, continue_from: Path | None = None) -> tuple[Any, Any]:
-    """The trainer of a bench's run, and its data."""
-    from shared.domain.recipe import ResolvedRecipe
-    from training_job.chat_rows import bundle_of
-    from training_job.quantised import load_tokenizer
-
-    recipe = ResolvedRecipe.model_validate_json(run.recipe.read_bytes())
-    tokenizer = load_tokenizer(run.base)
-    files = (run.data / "train.jsonl", run.data / "eval.jsonl")
-    data = method.read(*files, bundle_of(tokenizer), LengthPolicy(256, "reject"), recipe)
-    made = setup(run.base, run.output, recipe, tokenizer, 10, recipe.hyperparameters.micro_batch_size, continue_from)
-    return method.build(made, data), data
 
 
 def test_a_run_that_continues_is_compared_with_the_adapter_it_started_from(
