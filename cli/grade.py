@@ -10,13 +10,14 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel, ValidationError
 from rich.table import Table
-from shared.validation.findings import Findings
 
 from cli.display import make_console
 from cli.exit_codes import Exit
 from cli.options import AsJson
 from cli.validate import DEFAULT_BASE_MODEL
+from shared.domain.findings import Findings
 from shared.grading import Engine, Grade
+from shared.validation.codes import CODES
 from shared.validation.recipes import read_recipe
 
 
@@ -38,7 +39,7 @@ def grade_file(
     as_json: AsJson = False,
 ) -> None:
     """Grade answers as an evaluation would; exit code 1 if the recipe has a problem or a grader fails."""
-    findings = Findings()
+    findings = Findings(CODES)
     read = read_recipe(recipe.read_bytes(), DEFAULT_BASE_MODEL, findings)
     given = _read_answers(answers)
     if read is None:
