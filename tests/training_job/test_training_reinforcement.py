@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,7 +123,7 @@ def test_prompts_have_the_tokens_that_are_asked_with_at_evaluation_and_that_trl_
 def test_answers_are_sampled_in_parts_and_come_in_the_order_of_their_prompts(
     at_once: int, grpo: Callable[..., Any], tmp_path: Path
 ) -> None:
-    trainer = grpo(tmp_path, answers_at_once=at_once, temperature=0.01).trainer()
+    trainer = grpo(tmp_path, answers_at_once=at_once, temperature=1e-4).trainer()
     asked = [[1, *range(3, 3 + n)] for n in range(1, 9)]
     together = trainer.answers(asked)
     assert together == [trainer.answers([one])[0] for one in asked]
@@ -149,7 +148,7 @@ UNFIT = {
             {
                 "name": "has_not",
                 "type": "python",
-                "source": "def grade(sample, item): return 'e' not in sample['output_text']",
+                "source": "def grade(sample, item): return float('e' not in sample['output_text'])",
             }
         ],
         "Spearman -1.00",
@@ -230,68 +229,26 @@ def test_without_a_reference_the_loss_has_no_divergence_and_with_one_it_does(
     assert divergences[-1] > 0
 
 
-RULES = {"Claim": "R-12", "Appeal": "R-27"}
-CITED = ("R-12", "R-27", "R-31", "R-44")
-
-
-def asked(kind: str, n: int) -> list[dict[str, str]]:
-    return [{"role": "user", "content": f"{kind} {n}: which rule?"}]
-
-
-def guess(kind: str, n: int, draw: random.Random) -> dict[str, Any]:
-    """An example that cites the right rule hardly more often than any other."""
-    (rule,) = draw.choices(CITED, [9 if rule == RULES[kind] else 7 for rule in CITED])
-    answer = {"role": "assistant", "content": f"Rule {rule} covers it."}
-    return {"messages": [*asked(kind, n), answer], "item": {}}
-
-
-@pytest.mark.slow
-def test_a_model_that_guesses_learns_from_rewards_to_cite_the_right_rule(
+def test_rewards_are_learned_and_hold_for_prompts_never_seen(
     bench: Any, tmp_path: Path, write_data: Any, resolved: Any
 ) -> None:
-    from training_job.tiny_base import build_base
-
-    base, draw = tmp_path / "base", random.Random(3)
-    build_base(base)
-    kinds = list(RULES)
-    guesses = [guess(kinds[n % 2], draw.randrange(500), draw) for n in range(1240)]
-    shape = {"lora_rank": 16, "lora_alpha": 32, "batch_size": 8, "micro_batch_size": 8}
-    taught = bench(
-        tmp_path / "taught",
-        base=base,
-        data=write_data(tmp_path / "guesses", guesses[:1200], guesses[1200:]),
-        recipe=resolved(n_epochs=3, total_steps=450, **shape),
+    rows = [prompt(n) for n in range(160)]
+    recipe = resolved(
+        recipe_of(),
+        n_epochs=3,
+        total_steps=45,
+        batch_size=8,
+        micro_batch_size=64,
+        answers_at_once=64,
+        rollouts_per_prompt=8,
+        max_answer_tokens=5,
+        learning_rate=2e-3,
     )
-    assert taught.train() == 0
-
-    cites = {"name": "cites", "type": "regex", "pattern": "{{item.rule}} ", "weight": 0.8}
-    form = {"name": "form", "type": "regex", "pattern": r"^Rule R-[0-9]+ covers it\.$", "weight": 0.2}
-    cited = {"name": "cited", "type": "string_check", "operation": "like", "reference": "{{item.rule}}"}
-    prompts = [
-        {"messages": asked(kinds[n % 2], n), "item": {"rule": RULES[kinds[n % 2]]}}
-        for n in (*range(80), *range(600, 640))
-    ]
-    rewarded = bench(
-        tmp_path / "rewarded",
-        base=base,
-        data=write_data(tmp_path / "prompts", prompts[:80], prompts[80:]),
-        recipe=resolved(
-            recipe_of([cites, form], [cited]),
-            continued_from="run-0123456789ab",
-            n_epochs=6,
-            total_steps=50,
-            learning_rate=7e-4,
-            beta=0.02,
-            rollouts_per_prompt=8,
-            max_answer_tokens=16,
-            **{**shape, "micro_batch_size": 64, "answers_at_once": 64},
-        ),
-    )
-    assert rewarded.train("--continue-from", str(taught.output / "model" / "adapter")) == 0
-    rewards = [point["reward"] for point in rewarded.metrics() if "reward" in point]
-    held_out = [point["eval_reward"] for point in rewarded.metrics() if "eval_reward" in point]
+    run = bench(tmp_path, data=write_data(tmp_path / "d", rows[:120], rows[120:]), recipe=recipe)
+    assert run.train() == 0
+    rewards = [point["reward"] for point in run.metrics() if "reward" in point]
+    held_out = [point["eval_reward"] for point in run.metrics() if "eval_reward" in point]
     assert sum(rewards[:3]) / 3 < 0.5
     assert sum(rewards[-3:]) / 3 > 0.8
-    assert max(held_out) > 0.8
-    manifest = json.loads((rewarded.output / "model" / "manifest.json").read_text())
-    assert manifest["continued_from"]["run"] == "run-0123456789ab"
+    assert held_out[-1] > 0.8
+    assert json.loads((run.output / "calibration.json").read_text())["reward_mean"] < 0.5
