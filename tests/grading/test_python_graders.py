@@ -38,6 +38,12 @@ def test_an_answer_that_is_not_json_is_none_to_a_python_grader(score: Any) -> No
         ("x = [0] * 10**9; return 1", Code.PYTHON_RUNTIME, "MemoryError on line 2"),
         ("import os; os._exit(0)", Code.PYTHON_SERVER, "the grader's process ended (memory, CPU time or a crash)"),
         ("import os; os.write(3, b'{\\n')", Code.PYTHON_SERVER, "the grader wrote into its own reply"),
+        ("import os; os.write(3, b'[1]\\n')", Code.PYTHON_SERVER, "the grader wrote into its own reply"),
+        (
+            """import os; os.write(3, b'{"score": "1"}\\n')""",
+            Code.PYTHON_SERVER,
+            "the grader wrote into its own reply",
+        ),
     ],
 )
 def test_a_grader_that_fails_says_how_and_nothing_of_the_row(body: str, code: Code, message: str, grade: Any) -> None:
