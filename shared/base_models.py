@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 import orjson
 
@@ -74,8 +75,8 @@ def base_bundle(base_model: str, blobs: BlobStore) -> Bundle | None:
 
 
 @lru_cache(maxsize=2)
-def _bundle(blobs: BlobStore, files: tuple[tuple[str, str], ...], folder: str) -> Bundle:
-    """By path and etag of its files: a tokenizer of a hundred thousand words takes a second to load."""
+def _bundle(blobs: Any, files: tuple[tuple[str, str], ...], folder: str) -> Bundle:
+    """By store, path and etag of its files: a tokenizer of a hundred thousand words takes a second to load."""
     return read_kept(lambda name: _read(blobs, f"{folder}{name}"))
 
 
