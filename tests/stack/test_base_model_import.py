@@ -1,4 +1,4 @@
-"""The tiny base model on a running stack: its bundle is there from the start, and an import makes the same one again."""
+"""The tiny base model on a running stack: its bundle is there from the start, and an import makes the same again."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def said(local: LocalStack) -> tuple[str, str]:
 
 def test_an_import_leaves_the_bundle_that_the_stack_placed(local: LocalStack) -> None:
     placed = bundle(local)
-    assert list(sorted(placed)) == ["bundle.json", "chat_template.jinja", "tokenizer.json", "tokenizer_config.json"]
+    assert sorted(placed) == ["bundle.json", "chat_template.jinja", "tokenizer.json", "tokenizer_config.json"]
     assert said(local) == ("ok", "")
 
     shutil.rmtree(local.root / "blobs" / "models" / TINY)
