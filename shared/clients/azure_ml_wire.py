@@ -72,7 +72,7 @@ def short_uri(uri: str | None) -> str:
 def input_type(uri: str) -> str:
     """A registry's model, a file (its URI ends in a suffix of small letters, such as .json), or a folder."""
     if uri.startswith("azureml://registries/"):
-        return "custom_model"
+        return "mlflow_model"  # the type those models are published with (Azure/azureml-assets)
     is_file = re.search(r"\.[a-z]+$", uri) is not None
     return "uri_file" if is_file else "uri_folder"
 

@@ -152,6 +152,19 @@ def test_what_is_wrong_with_a_folder_is_said_and_nothing_is_exported(base: Path,
     assert refusal(base) == said
 
 
+def test_a_model_that_its_registry_keeps_in_parts_is_imported_as_one(base: Path) -> None:
+    whole = export_bundle(TINY, base)
+    asset = base.parent
+    parts = {"model": ["model.safetensors", "config.json"], "tokenizer": list(whole)[:-1]}
+    for part, names in parts.items():
+        (asset / "data" / part).mkdir(parents=True)
+        for name in names:
+            (base / name).rename(asset / "data" / part / name)
+    base.rmdir()
+    assert run(base)[0] == 0
+    assert left(base) == whole
+
+
 def test_all_that_is_wrong_is_said_at_once(base: Path) -> None:
     message = refusal(base, "microsoft/Phi-4")
     assert message.count("the catalogue says") == 11
