@@ -173,7 +173,8 @@ def core_quota(usage: Any) -> CoreQuota | None:
 
 def _fields(entity: Any) -> dict[str, Any]:
     """By the service's names: what azure-ai-ml 1.35.2 offers under its own (`current_value`, `v_cp_us`) stays None."""
-    return vars(entity)
+    fields: dict[str, Any] = vars(entity)
+    return fields
 
 
 def _family(name: str) -> str:
