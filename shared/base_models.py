@@ -24,7 +24,7 @@ def base_model_checks(blobs: BlobStore, default: str) -> Iterator[Check]:
         if entry.licence_policy == "allow" and entry.asset is not None:
             folder = _folder(entry.asset)
             yield _weights(entry, folder, blobs, needed=entry.id == default)
-            yield _bundle(entry, folder, blobs, needed=entry.id == default)
+            yield _imported(entry, folder, blobs, needed=entry.id == default)
 
 
 def _folder(asset: str) -> str | None:
@@ -83,7 +83,7 @@ def _weights(entry: BaseModelEntry, folder: str | None, blobs: BlobStore, *, nee
     return Check(name=name, status=CheckStatus.OK, detail=f"whole at {folder}")
 
 
-def _bundle(entry: BaseModelEntry, folder: str | None, blobs: BlobStore, *, needed: bool) -> Check:
+def _imported(entry: BaseModelEntry, folder: str | None, blobs: BlobStore, *, needed: bool) -> Check:
     """What the function reads of a model, against what the job reads where that can be seen."""
     name, fix = f"template {entry.id}", f"droptune base-models import {entry.id}"
     try:
