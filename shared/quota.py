@@ -37,7 +37,7 @@ def quota_checks(config: Config, launcher: JobLauncher) -> Iterator[Check]:
     def needs(name: str, cores: int, *, every: bool) -> Iterator[Need]:
         """Of the defaults, or all that a recipe may ask of this size."""
         if name == config.cpu_instance_type:
-            yield Need("CPU jobs", cores)
+            yield Need("a CPU job", cores)
         if every or name == training:
             yield Need("training", cores, spot=spot)
         if every or name == serving:

@@ -71,7 +71,7 @@ def with_limits(**limits: int) -> dict[str, Machine]:
 
 def test_enough_cores_for_the_defaults_are_ok_and_said(ask: Ask) -> None:
     checks = ask(with_limits(EDS=4, A100=24, H100=0, T4=0))
-    assert (checks[CPU].status, checks[CPU].detail) == (OK, "free 4 dedicated, 4 spot; CPU jobs takes 4 dedicated")
+    assert (checks[CPU].status, checks[CPU].detail) == (OK, "free 4 dedicated, 4 spot; a CPU job takes 4 dedicated")
     assert checks[A100].status is OK
     assert checks[A100].detail == "free 24 dedicated, 24 spot; training takes 24 spot, an endpoint takes 24 dedicated"
 
@@ -90,7 +90,7 @@ def test_a_new_subscription_has_none_and_is_told_what_to_ask_for(ask: Ask) -> No
 def test_cores_in_use_are_not_free(ask: Ask) -> None:
     busy = {name: replace(machine, used=2) for name, machine in with_limits(EDS=4, A100=25, H100=0, T4=0).items()}
     checks = ask(busy)
-    assert checks[CPU].fix == "ask for quota of standardEDSv4Family: 4 dedicated cores for CPU jobs"
+    assert checks[CPU].fix == "ask for quota of standardEDSv4Family: 4 dedicated cores for a CPU job"
     assert checks[A100].status is FIX
 
 
