@@ -59,11 +59,12 @@ for role in reader operator; do
         --query "value[?principalId=='$me' && appRoleId=='$role_id'].id" --output tsv)
     if [ -n "$held" ]; then
         echo "you are $role"
-    else
-        az rest --method POST --url "$graph/servicePrincipals/$application/appRoleAssignedTo" --output none \
-            --headers Content-Type=application/json \
-            --body '{"principalId": "'"$me"'", "resourceId": "'"$application"'", "appRoleId": "'"$role_id"'"}'
+    elif az rest --method POST --url "$graph/servicePrincipals/$application/appRoleAssignedTo" --output none \
+        --headers Content-Type=application/json \
+        --body '{"principalId": "'"$me"'", "resourceId": "'"$application"'", "appRoleId": "'"$role_id"'"}'; then
         echo "made you $role"
+    else
+        echo "you may not make yourself $role; an administrator can, in the place said below"
     fi
 done
 echo "roles of others: Entra admin centre > Enterprise applications > $name > Users and groups"

@@ -23,6 +23,9 @@ case "$*" in
     "ad signed-in-user show"*) [ -n "$ME" ] && echo "$ME" ;;
     "rest --method GET"*"id-of-reader"*) cat "$PLACE/id-of-reader" 2>/dev/null || : ;;
     "rest --method GET"*"id-of-operator"*) cat "$PLACE/id-of-operator" 2>/dev/null || : ;;
+    "rest --method POST"*) [ -e "$PLACE/forbidden" ] && exit 1 ;;
+esac
+case "$*" in
     "rest --method POST"*"id-of-reader"*) echo assignment > "$PLACE/id-of-reader" ;;
     "rest --method POST"*"id-of-operator"*) echo assignment > "$PLACE/id-of-operator" ;;
 esac
@@ -68,6 +71,14 @@ def test_the_second_time_nothing_is_assigned(tenant: Tenant) -> None:
     said = tenant.run()
     assert tenant.assigned() == []
     assert "you are reader\nyou are operator\n" in said
+
+
+def test_who_may_assign_no_role_is_told_and_the_deployment_goes_on(tenant: Tenant) -> None:
+    (tenant.place / "forbidden").touch()
+    said = tenant.run()
+    assert "you may not make yourself reader" in said
+    assert "you may not make yourself operator" in said
+    assert "API_AUDIENCE=client-1" in said
 
 
 def test_a_pipeline_that_deploys_gets_no_role(tenant: Tenant) -> None:
