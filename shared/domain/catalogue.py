@@ -269,6 +269,11 @@ class Sku(Frozen):
     bfloat16: bool = True
     online_endpoint: bool = True
 
+    @property
+    def endpoint_reserve(self) -> bool:
+        """Whether Azure keeps a fifth of an endpoint's quota for upgrades; its docs exempt A100 v4 and H100 v5."""
+        return not self.name.endswith(("_A100_v4", "_H100_v5"))
+
     def price(self, *, spot: bool) -> float:
         """USD per hour; the dedicated price where no spot price is known, which errs on the high side."""
         return self.usd_per_hour_spot if spot and self.usd_per_hour_spot is not None else self.usd_per_hour
