@@ -78,6 +78,8 @@ def measure(kind: str, base: str, folder: Path, case: Case) -> dict[str, Any]:
 
 
 def _ours(_kind: str, folder: Path, output: Path, recipe: Any, rows: list[list[int]], case: Case) -> Any:
+    from transformers import EarlyStoppingCallback
+
     from training_job import quantised
     from training_job.chat_rows import Encoded, EncodedRows
     from training_job.methods import Data, supervised
@@ -90,6 +92,7 @@ def _ours(_kind: str, folder: Path, output: Path, recipe: Any, rows: list[list[i
     trainer = supervised.build(setup, Data(encoded, held_out, len(rows), 0, 0))
     trainer.args.eval_strategy = trainer.args.save_strategy = "no"
     trainer.args.load_best_model_at_end = False
+    trainer.remove_callback(EarlyStoppingCallback)
     return trainer
 
 
@@ -108,6 +111,7 @@ def _settings(kind: str, output: Path, recipe: Any, case: Case) -> dict[str, Any
         "report_to": "none",
         "disable_tqdm": True,
         "use_cpu": not torch.cuda.is_available(),
+        "activation_checkpointing": True,  # trl's default, under the name that does not warn
     }
     if kind != "trl defaults":
         settings |= {

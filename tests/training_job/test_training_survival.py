@@ -142,6 +142,14 @@ def test_an_overfit_run_says_so_in_plain_words(overfitted: Any) -> None:
     assert f"lowest at step {overfitted.result().best_step}" in said[2]
 
 
+def test_best_step_and_diagnosis_reach_the_run(overfitted: Any) -> None:
+    from shared.steps.submit_evaluation import training_summary
+
+    result = overfitted.result()
+    summary = training_summary(result)
+    assert (summary.best_step, summary.diagnosis) == (result.best_step, result.diagnosis)
+
+
 def test_an_early_stopped_run_that_was_killed_afterwards_keeps_its_best_checkpoint(
     overfitted: Any, bench: Callable[..., Any], tmp_path: Path
 ) -> None:
