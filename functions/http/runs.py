@@ -112,7 +112,8 @@ def get_events(run_id: str, _: Reader) -> dict[str, Any]:
 @router.get("/{run_id}/metrics")
 def get_metrics(run_id: str, _: Reader) -> dict[str, Any]:
     """The training job's curves so far, and how far it is."""
-    job = training_job_of(find_run(run_id))
+    run = find_run(run_id)
+    job = training_job_of(run)
     if job is None:
         return {"job": None, "series": {}, "progress": None}
     curves = CURVES + (CURVES_OF_METHOD.get(run.recipe.recipe.method.type, ()) if run.recipe else ())
