@@ -17,8 +17,8 @@ from cli.options import AsJson
 from cli.validate import DEFAULT_BASE_MODEL
 from shared.domain.findings import Findings
 from shared.grading import Engine, Grade
+from shared.validation.codes import CODES
 from shared.validation.recipes import read_recipe
-from shared.validation.validator import ALL_CODES
 
 
 class Answer(BaseModel):
@@ -39,7 +39,7 @@ def grade_file(
     as_json: AsJson = False,
 ) -> None:
     """Grade answers as an evaluation would; exit code 1 if the recipe has a problem or a grader fails."""
-    findings = Findings(ALL_CODES)
+    findings = Findings(CODES)
     read = read_recipe(recipe.read_bytes(), DEFAULT_BASE_MODEL, findings)
     given = _read_answers(answers)
     if read is None:

@@ -34,6 +34,10 @@ Approver = Annotated[Caller, Depends(may(APPROVER))]
 
 POLL_S = 0.25
 CURVES = ("train_loss", "eval_loss", "learning_rate", "tokens_per_s")
+CURVES_OF_METHOD = {
+    "dpo": ("reward_accuracy", "eval_reward_accuracy", "reward_margin", "eval_reward_margin"),
+    "reinforcement": ("reward", "reward_spread", "share_equal_groups", "eval_reward", "eval_reward_gap"),
+}
 PROGRESS = ("step_total", "eta_s")
 
 
@@ -108,11 +112,13 @@ def get_events(run_id: str, _: Reader) -> dict[str, Any]:
 @router.get("/{run_id}/metrics")
 def get_metrics(run_id: str, _: Reader) -> dict[str, Any]:
     """The training job's curves so far, and how far it is."""
-    job = training_job_of(find_run(run_id))
+    run = find_run(run_id)
+    job = training_job_of(run)
     if job is None:
         return {"job": None, "series": {}, "progress": None}
-    history = {key: services().launcher.metric_history(job.name, key) for key in (*CURVES, *PROGRESS)}
-    series = {key: [[point.step, point.value] for point in history[key]] for key in CURVES}
+    curves = CURVES + (CURVES_OF_METHOD.get(run.recipe.recipe.method.type, ()) if run.recipe else ())
+    history = {key: services().launcher.metric_history(job.name, key) for key in (*curves, *PROGRESS)}
+    series = {key: [[point.step, point.value] for point in history[key]] for key in curves}
     progress = None
     if history["step_total"] and history["eta_s"]:
         last = history["eta_s"][-1]
