@@ -159,7 +159,7 @@ def generate(seed: int = 33) -> dict[str, list[Row]]:
     held_out = [filed_row(case, letter(case, {}, PLAIN)) for case in asked] + [audit(case) for case in checked]
     train = [filed_row(case, on_file(rng, case)) for case in filed] + [audit(case) for case in reviewed]
     rng.shuffle(train)
-    pairs = [letter_pair(case) for case in filed[:PAIRS]] + [finding_pair(case) for case in reviewed[: PAIRS // 4]]
+    pairs = [letter_pair(case) for case in filed[:PAIRS]] + [finding_pair(case) for case in reviewed[: PAIRS // 2]]
     rng.shuffle(pairs)
     return {
         "train.jsonl": train,
