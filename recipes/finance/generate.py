@@ -4,8 +4,8 @@
 
 Bank, cases, rule books and numbers are made up; none is law. The rule book was renumbered for four of ten
 grounds, and two thirds of the letters on file are older than that: they cite the old number. As many end in an
-old tone. So train.jsonl teaches the form and, for those grounds, the wrong rule. 2-reinforcement/train.jsonl
-holds prompts alone, with the rules in force beside them for the reward; 3-preference/train.jsonl letters in both
+old tone. So train.jsonl teaches the form and, for those grounds, the wrong rule. 3-reinforcement/train.jsonl
+holds prompts alone, with the rules in force beside them for the reward; 2-preference/train.jsonl letters in both
 tones, the plain one preferred. No held-out case occurs in any of them.
 """
 
@@ -159,16 +159,16 @@ def generate(seed: int = 33) -> dict[str, list[Row]]:
     held_out = [filed_row(case, letter(case, {}, PLAIN)) for case in asked] + [audit(case) for case in checked]
     train = [filed_row(case, on_file(rng, case)) for case in filed] + [audit(case) for case in reviewed]
     rng.shuffle(train)
-    pairs = [letter_pair(case) for case in filed[:PAIRS]] + [finding_pair(case) for case in reviewed[: PAIRS // 4]]
+    pairs = [letter_pair(case) for case in filed[:PAIRS]] + [finding_pair(case) for case in reviewed[: PAIRS // 2]]
     rng.shuffle(pairs)
     return {
         "train.jsonl": train,
         "eval.jsonl": held_out,
         # Findings too, or the letters' reward would cost the model what it knows of them.
-        "2-reinforcement/train.jsonl": [prompt(row) for row in train],
-        "2-reinforcement/eval.jsonl": [prompt(row) for row in held_out],
-        "3-preference/train.jsonl": pairs,
-        "3-preference/eval.jsonl": [letter_pair(case) for case in asked] + [finding_pair(case) for case in checked],
+        "3-reinforcement/train.jsonl": [prompt(row) for row in train],
+        "3-reinforcement/eval.jsonl": [prompt(row) for row in held_out],
+        "2-preference/train.jsonl": pairs,
+        "2-preference/eval.jsonl": [letter_pair(case) for case in asked] + [finding_pair(case) for case in checked],
     }
 
 

@@ -129,7 +129,7 @@ def expected_answers(run: Run, blobs: BlobStore) -> list[Expected]:
     differing = (row for row in answered if row.answers["candidate"] != row.answers["base"])
     return [
         Expected(
-            messages=_prompt(json.loads(rows[row.row - 1])["messages"]),
+            messages=_prompt(json.loads(rows[row.row - 1])),
             candidate=row.answers["candidate"],
             base=row.answers["base"],
             prompt_tokens=row.prompt_tokens,
@@ -138,10 +138,11 @@ def expected_answers(run: Run, blobs: BlobStore) -> list[Expected]:
     ]
 
 
-def _prompt(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Everything before the last assistant message."""
-    last = max(i for i, message in enumerate(messages) if message["role"] == "assistant")
-    return [{k: v for k, v in message.items() if k != "weight"} for message in messages[:last]]
+def _prompt(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was asked: a dialogue up to its last answer, all of a prompt without one, the input of a preference pair."""
+    messages = row["input"]["messages"] if "input" in row else row["messages"]
+    asked = messages[:-1] if messages[-1]["role"] == "assistant" else messages
+    return [{k: v for k, v in message.items() if k != "weight"} for message in asked]
 
 
 def _lines(blobs: BlobStore, path: str) -> list[bytes]:

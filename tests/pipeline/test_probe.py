@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -134,3 +135,24 @@ def test_after_a_request_that_was_waited_for_in_vain_no_other_is_asked(
     assert fact.payload["problem"] == UNREACHABLE.problem
     assert (fact.payload["latency_s"], fact.payload["previous_latency_s"]) == (None, None)
     assert models.asked == [(NEW, "q1")]
+
+
+def pair(question: str) -> dict[str, Any]:
+    outputs = {side: [{"role": "assistant", "content": side}] for side in ("preferred_output", "non_preferred_output")}
+    return {"input": {"messages": [{"role": "user", "content": question}]}, **outputs}
+
+
+def prompt(question: str) -> dict[str, Any]:
+    """Of reinforcement: it goes on from an answer that is part of it."""
+    said = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "yes?"}]
+    return {"messages": [*said, {"role": "user", "content": question}]}
+
+
+@pytest.mark.parametrize("row_of", [pair, prompt])
+def test_pairs_and_prompts_are_asked_up_to_the_answer_that_is_wanted(
+    row_of: Callable[[str], dict[str, Any]], run: Run, ports: Services, models: Models
+) -> None:
+    assert run.curated is not None
+    ports.blobs.write(paths.curated(run.curated, "eval.jsonl"), [_lines([row_of(f"q{n}") for n in range(1, 8)])])
+    assert seen(probe_deployment(run, ports)) == {"asked": 5, "failed": 0, "as_evaluated": 5, "unlike_base": 5}
+    assert models.asked == [(name, f"q{n}") for name in (NEW, OLD) for n in range(1, 6)]
