@@ -12,7 +12,7 @@ PYTEST := $(RUN) -m pytest -n 2 --dist loadfile
 RECIPE ?= manufacturing
 
 .DEFAULT_GOAL := help
-.PHONY: help setup emulators demo demo-emulators up down test test-all check bench clean
+.PHONY: help setup emulators demo demo-emulators up down test test-all check bench bench-gpu clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ $(CHECKOV)/.stamp: infra/gate/requirements.txt $(STAMP)
 
 bench: emulators ## the benchmarks
 	@$(RUN) -m benchmarks
+
+bench-gpu: setup ## training on a CUDA device, beside TRL and Unsloth; exit code 3 without one
+	@$(RUN) -m benchmarks.gpu --json benchmarks/results/gpu.json
 
 clean: down ## delete what was built and stored here, .venv excepted
 	@rm -rf .droptune .venvs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info

@@ -115,13 +115,16 @@ def memory_plan(entry: BaseModelEntry, hyperparameters: ResolvedHyperparameters)
     quantised, trained = hyperparameters.quantisation == "nf4", lora_parameters(entry, hyperparameters.lora_rank)
     if hyperparameters.dora:  # one magnitude per output
         trained += dims.layers * sum(outside for _, outside in targets.values())
-    activations = tokens * _activation_bytes(entry, width, checkpointing=hyperparameters.gradient_checkpointing)
+    activations = tokens * _activation_bytes(
+        entry, width, hyperparameters.lora_rank, checkpointing=hyperparameters.gradient_checkpointing
+    )
     logits = min(tokens, LOGITS_CHUNK_TOKENS) * dims.vocab * 8  # value and gradient in float32
     generation = generation_bytes(hyperparameters, _kv_bytes(dims), dims.vocab)
     return MemoryPlan(
         base_weights_bytes=math.ceil(linear * (NF4_BYTES if quantised else width)),
         embeddings_bytes=(entry.parameters - linear) * width,
-        adapters_bytes=trained * ADAPTER_BYTES[hyperparameters.optimiser],
+        # In 16 bit a copy of each adapter weight is kept for the backward pass.
+        adapters_bytes=trained * (ADAPTER_BYTES[hyperparameters.optimiser] + 2 * (width == 2)),
         activations_bytes=activations,
         logits_bytes=logits,
         # One weight at a time: out of 4 bit, and for DoRA with its adapter folded in, in float32.
@@ -130,15 +133,25 @@ def memory_plan(entry: BaseModelEntry, hyperparameters: ResolvedHyperparameters)
     )
 
 
-def _activation_bytes(entry: BaseModelEntry, width: int, *, checkpointing: bool) -> int:
-    """Bytes kept per token for the backward pass.
+def _activation_bytes(entry: BaseModelEntry, width: int, rank: int, *, checkpointing: bool) -> int:
+    """Bytes per token at the peak of a step, term by term what autograd saves; a test counts a real step's.
 
-    A layer keeps the input and output of each linear module, and a float32 copy of the input for the adapter;
-    with checkpointing only each layer's input is kept, and one layer at a time is computed again.
+    Frozen layers keep nothing. In 16 bit each adapter keeps its own copy of its layer's input; in float32 those with
+    the same input share it. With checkpointing each layer keeps its input, and one layer at a time is computed again.
+    On top come the gradients inside the layer that is on its way back.
     """
-    dims = entry.dims
-    layer = sum(inside * (width + 4) + outside * width for inside, outside in lora_targets(entry).values())
-    return dims.layers * dims.hidden * width + layer if checkpointing else dims.layers * layer
+    dims, targets = entry.dims, lora_targets(entry)
+    query, key_value = dims.heads * dims.head_dim, dims.kv_heads * dims.head_dim
+    shared = 2 * dims.hidden + query + dims.intermediate
+    inputs = 2 * sum(inside for inside, _ in targets.values()) if width == 2 else 4 * shared
+    norms = 2 * (dims.hidden + 1) * 4
+    attention = 2 * (query + key_value) * width + dims.heads * 4  # queries, keys, values, output; sums in float32
+    if "qkv_proj" in targets:  # values are a view of all three, which stays whole
+        attention += (query + key_value) * width
+    layer = inputs + norms + attention + 3 * dims.intermediate * width + rank * width * len(targets)
+    gradients = 8 * (dims.intermediate + dims.hidden)
+    kept = dims.layers * dims.hidden * width + layer if checkpointing else dims.layers * layer
+    return kept + gradients
 
 
 def serving_bytes(entry: BaseModelEntry, tokens: int) -> int:
@@ -163,13 +176,16 @@ def resolve(
 
     `characters_max` is the text of the longest kept row, `tokens_max` its tokens where they were counted.
     Raises PermanentFailure: licence (`unknown_base_model`, `licence_denied`) or recipe (`beyond_context`,
-    `does_not_fit`, `unknown_instance_type`).
+    `does_not_fit`, `unknown_instance_type`, `several_gpus`).
     """
     entry = find_entry(recipe.base_model)
     reasons: dict[str, str] = {}
     wanted = _hyperparameters(recipe, entry, train_rows, _max_length(entry, characters_max, tokens_max), reasons)
     free_optimiser = recipe.method.hyperparameters.optimiser == AUTO
-    sku, hyperparameters = _fit(entry, wanted, skus, reasons, free_optimiser=free_optimiser)
+    machines = skus if recipe.budget.instance_type == AUTO else (_named_machine(recipe, skus),)
+    sku, hyperparameters = _fit(entry, wanted, machines, reasons, free_optimiser=free_optimiser)
+    if recipe.budget.instance_type != AUTO:
+        reasons["training_instance_type"] = "set in the recipe"
     tokens = min(entry.context_tokens, hyperparameters.max_length_tokens + recipe.evaluation.max_new_tokens)
     serving = _serving_sku(recipe, entry, tokens, skus, reasons)
     return ResolvedRecipe(
@@ -181,6 +197,15 @@ def resolve(
         serving_instance_type=serving.name,
         reasons=reasons,
     )
+
+
+def _named_machine(recipe: Recipe, skus: tuple[Sku, ...]) -> Sku:
+    """The machine the recipe asks for; several GPUs share a batch of the supervised trainer alone."""
+    sku = find_sku(recipe.budget.instance_type, skus)
+    if sku.gpus > 1 and recipe.method.type != "supervised":
+        message = f"{recipe.method.type} trains on one GPU, {sku.name} has {sku.gpus}"
+        raise PermanentFailure(FailureClass.RECIPE, "several_gpus", message, "budget.instance_type")
+    return sku
 
 
 def _hyperparameters(
@@ -375,12 +400,12 @@ def estimate_cost(
     seen_rows = train_rows * hyperparameters.n_epochs
     operations = entry.parameters * (6 if hyperparameters.gradient_checkpointing else 4)
     answers = eval_rows * recipe.evaluation.max_new_tokens
-    spot = recipe.budget.tier == Tier.SPOT
+    spot, gpus = recipe.budget.tier == Tier.SPOT, max(1, sku.gpus)
 
     def hours(start: float, per_token: float, utilisation: float, answer_rate: float, models: int, most: bool) -> float:
         row = characters_mean / per_token if tokens_mean is None else tokens_mean
         learned, generation_s = work(hyperparameters, row, most=most)
-        train_s = seen_rows * (learned * operations / (sku.peak_flops * utilisation) + generation_s)
+        train_s = seen_rows * (learned * operations / (sku.peak_flops * gpus * utilisation) + generation_s)
         return (2 * start if sku.gpus else 0.0) + (train_s + models * answers / answer_rate) / 3600
 
     low = hours(

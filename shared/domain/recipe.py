@@ -229,6 +229,9 @@ class Budget(Part):
     max_usd: Annotated[float, Field(gt=0)] = 50.0
     deadline_hours: Annotated[float, Field(gt=0, le=168)] = 12.0
     tier: Tier = Tier.SPOT
+    instance_type: str = Field(
+        default=AUTO, description="machine of the training job; auto: the cheapest whose one GPU holds the run"
+    )
 
 
 DEFAULT_NOTIFY_EVENTS = (

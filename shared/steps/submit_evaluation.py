@@ -63,7 +63,7 @@ def submit_evaluation(event: TrainingCompleted | EvaluationRetryDue, run: Run, s
     record = endpoints.read(services.store, run.recipe.endpoint)
     outcome = evaluate_against(record.champion if record else None, event, run, services)
     if run.training is None:
-        outcome.changes["training"] = _summary(result)
+        outcome.changes["training"] = training_summary(result)
         outcome.changes["cost"] = _with_actual(run.cost, result.seconds)
     return outcome
 
@@ -81,7 +81,8 @@ def evaluate_against(champion: str | None, event: Event, run: Run, services: Ser
     )
 
 
-def _summary(result: JobResult) -> TrainingSummary:
+def training_summary(result: JobResult) -> TrainingSummary:
+    """What the run keeps of its training job's result."""
     return TrainingSummary(
         trained_tokens=result.trained_tokens,
         steps=result.last_step,

@@ -60,6 +60,14 @@ def test_the_training_job_is_the_one_on_file(local: Local, base: str) -> None:
     check_golden(f"training-{base}", wire_body_of(local, training_job(run_of(base), CONFIG)))
 
 
+def test_a_training_job_on_several_gpus_is_the_one_on_file(local: Local) -> None:
+    run = run_of("phi-4")
+    assert run.recipe is not None
+    several = run.recipe.model_copy(update={"training_instance_type": "Standard_NC96ads_A100_v4"})
+    spec = training_job(run.evolve(recipe=several), CONFIG).model_copy(update={"name": "several-gpus-training-1"})
+    check_golden("training-phi-4-four-gpus", wire_body_of(local, spec))
+
+
 @pytest.mark.parametrize("base", BASES)
 def test_the_evaluation_job_is_the_one_on_file(local: Local, base: str) -> None:
     job = evaluation_job(run_of(base), "run-00000000000d", CONFIG)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from shared.domain.errors import FailureClass, PermanentFailure
 from training_job import exit_codes
 from training_job.diagnosis import diagnose
 from training_job.limits import Limit
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def adapter_in(folder: Path) -> dict[str, Any]:
@@ -88,6 +92,21 @@ def test_micro_batches_shrink_to_a_part_of_the_batch() -> None:
     assert [halved(16, 16), halved(12, 6), halved(12, 3), halved(7, 7)] == [8, 3, 1, 1]
 
 
+def test_two_processes_learn_what_one_does(finished: Any, bench: Callable[..., Any], tmp_path: Path) -> None:
+    """Gloo on the CPU, started as a job with several GPUs is. Rows are dealt out anew, so sums round otherwise."""
+    run = bench(tmp_path)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [sys.executable, *launcher, "-m", "training_job.train", *run.arguments()]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    result, alone = run.result(), finished.result()
+    assert (result.last_step, result.trained_tokens) == (20, alone.trained_tokens)
+    both = [[(p["step"], p.get("loss", p.get("eval_loss"))) for p in each.metrics()] for each in (run, finished)]
+    assert [step for step, _ in both[0]] == [step for step, _ in both[1]]
+    assert [loss for _, loss in both[0]] == pytest.approx([loss for _, loss in both[1]], rel=1e-4)
+    assert largest_difference(run.output / "model/adapter", finished.output / "model/adapter") < 1e-3
+
+
 @pytest.fixture(scope="module")
 def overfitted(bench: Callable[..., Any], write_data: Any, resolved: Any, tmp_path_factory: Any) -> Any:
     """A run on four rows for many epochs, judged on rows of another kind."""
@@ -121,6 +140,14 @@ def test_an_overfit_run_says_so_in_plain_words(overfitted: Any) -> None:
     assert said[0].startswith("Training stopped early")
     assert "strong overfit, an earlier checkpoint is better" in said[1]
     assert f"lowest at step {overfitted.result().best_step}" in said[2]
+
+
+def test_best_step_and_diagnosis_reach_the_run(overfitted: Any) -> None:
+    from shared.steps.submit_evaluation import training_summary
+
+    result = overfitted.result()
+    summary = training_summary(result)
+    assert (summary.best_step, summary.diagnosis) == (result.best_step, result.diagnosis)
 
 
 def test_an_early_stopped_run_that_was_killed_afterwards_keeps_its_best_checkpoint(

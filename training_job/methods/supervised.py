@@ -118,7 +118,14 @@ class SupervisedTrainer(Trainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Held-out loss per trained token; transformers' own is a mean over batches, whatever they hold."""
+        """Judge the held-out rows; transformers' own loss is a mean over batches, whatever they hold."""
+        metrics = {f"{metric_key_prefix}_loss": self.held_out_loss()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def held_out_loss(self) -> float:
+        """Per trained token, of all processes."""
         self.model.eval()
         own = share_of(self._held_out, self.args.process_index, self.args.world_size)
         total = torch.zeros(1, device=self.args.device)
@@ -126,10 +133,7 @@ class SupervisedTrainer(Trainer):
             for rows in self._layout.micro_batches(own):
                 total += self._loss(self.model, self._layout.tensors(rows))
         summed = float(self.accelerator.gather(total).sum())
-        metrics = {f"{metric_key_prefix}_loss": summed / max(1, trained_tokens(self._held_out))}
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
+        return summed / max(1, trained_tokens(self._held_out))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """transformers counts the whole run as one epoch."""

@@ -1,0 +1,177 @@
+"""Training on a CUDA device, beside TRL and Unsloth: `make bench-gpu`, or
+
+    python -m benchmarks.gpu [--quantisation nf4|none] [--json FILE]
+
+An 8B Llama-shaped model with random weights. Each kind of trainer takes the same rows in a process of its own.
+Model FLOPs utilisation counts 4 operations per parameter and token: LoRA's forward pass and the gradients of its
+inputs; attention and recomputation are not counted. Exit code 3 without a CUDA device: nothing is measured then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import random
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.measure import machine, run_child
+from shared.domain.catalogue import find_entry
+from shared.domain.planning import memory_plan
+from shared.domain.recipe import Recipe, ResolvedHyperparameters, ResolvedRecipe
+
+NO_DEVICE = 3
+BASE = "meta-llama/Llama-3.1-8B-Instruct"
+KINDS = ("droptune", "trl defaults", "trl best", "unsloth")
+WARM_UP_STEPS, STEPS = 2, 8
+# Dense 16-bit operations per second, data sheets; a card that is not listed gets no utilisation.
+PEAK_FLOPS = {"H200": 989e12, "H100 NVL": 835e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12}
+Quantisation = Literal["nf4", "none"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained: rows of at most `row_tokens`, `step_rows` a step, in micro batches of `micro_rows` full rows."""
+
+    name: str
+    quantisation: Quantisation
+    row_tokens: int
+    step_rows: int
+    micro_rows: int
+    mixed: bool = False
+
+    def lengths(self) -> list[int]:
+        """Of the rows of all steps: full ones, or lognormal with a median of an eighth of the longest."""
+        chance, count = random.Random(11), self.step_rows * (WARM_UP_STEPS + STEPS)
+        if not self.mixed:
+            return [self.row_tokens] * count
+        drawn = (int(chance.lognormvariate(0, 1.0) * self.row_tokens / 8) for _ in range(count))
+        return [min(self.row_tokens, max(16, length)) for length in drawn]
+
+
+def cases(quantisations: tuple[Quantisation, ...] = ("nf4", "none")) -> list[Case]:
+    """Six by default, which the memory model is held to as well."""
+    return [
+        case
+        for kind in quantisations
+        for case in (
+            Case(f"4,096 tokens, {kind}", kind, 4096, 4, 1),
+            Case(f"8,192 tokens, {kind}", kind, 8192, 2, 1),
+            Case(f"mixed to 4,096 tokens, {kind}", kind, 4096, 32, 2, mixed=True),
+        )
+    ]
+
+
+def utilisation(tokens_per_s: float, parameters: int, device: str) -> float | None:
+    """Share of the data sheet's operations, by the 4N convention; None for a card without a listed figure."""
+    peak = next((flops for name, flops in PEAK_FLOPS.items() if name in device), None)
+    return tokens_per_s * 4 * parameters / peak if peak else None
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quantisation", choices=("nf4", "none"), help="one of the two; default: both")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    options = parser.parse_args(argv)
+    import torch
+
+    if not torch.cuda.is_available():
+        print("bench-gpu: there is no CUDA device here; nothing was measured", file=sys.stderr)
+        return NO_DEVICE
+    device = torch.cuda.get_device_name(0)
+    chosen = cases((options.quantisation,)) if options.quantisation else cases()
+    with tempfile.TemporaryDirectory() as name:
+        model = Path(name) / "model"
+        run_child("benchmarks.gpu_child", "build", BASE, str(model))
+        rows = [_measured(kind, case, model, device) for case in chosen for kind in KINDS]
+    Console(width=150).print(table(device, rows))
+    if options.json:
+        body = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "device": device, "machine": machine()}
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(body | {"rows": rows}, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _measured(kind: str, case: Case, model: Path, device: str) -> dict[str, Any]:
+    """One row of the table; a trainer that is not installed or fails says so instead of figures."""
+    row: dict[str, Any] = {"case": case.name, "kind": kind}
+    if kind == "unsloth" and importlib.util.find_spec("unsloth") is None:
+        return row | {"failed": "not installed"}
+    try:
+        found = json.loads(run_child("benchmarks.gpu_child", kind, BASE, str(model), json.dumps(asdict(case))))
+    except subprocess.CalledProcessError as error:
+        return row | {"failed": (error.stderr or "no message").strip().splitlines()[-1][:200]}
+    return row | found | {"utilisation": utilisation(found["tokens_per_s"], find_entry(BASE).parameters, device)}
+
+
+def table(device: str, rows: list[dict[str, Any]]) -> Table:
+    """The rows for a reader."""
+    shown = Table(title=f"training on {device}; MFU by 4N", title_justify="left")
+    for column in ("rows", "trainer", "tokens/s", "MFU", "peak GB", "predicted GB", "prediction off by"):
+        shown.add_column(column)
+    for row in rows:
+        if "failed" in row:
+            shown.add_row(row["case"], row["kind"], f"not measured: {row['failed']}")
+            continue
+        peak, predicted, share = row["peak_bytes"], row["predicted_bytes"], row["utilisation"]
+        shown.add_row(
+            row["case"],
+            row["kind"],
+            f"{row['tokens_per_s']:,.0f}",
+            f"{share:.1%}" if share is not None else "card not listed",
+            f"{peak / 1e9:.1f}",
+            f"{predicted / 1e9:.1f}" if predicted else "",
+            f"{predicted / peak - 1:+.1%}" if predicted else "",
+        )
+    return shown
+
+
+def recipe_of(base: str, case: Case, *, checkpointing: bool) -> ResolvedRecipe:
+    """The case as a resolved recipe; rank 16 on all linear layers, as the catalogue's default."""
+    entry = find_entry(base)
+    hyperparameters = ResolvedHyperparameters(
+        n_epochs=1,
+        batch_size=case.step_rows,
+        micro_batch_size=case.micro_rows,
+        learning_rate=entry.defaults.learning_rate,
+        lora_rank=16,
+        lora_alpha=32,
+        max_length_tokens=case.row_tokens,
+        total_steps=WARM_UP_STEPS + STEPS,
+        gradient_checkpointing=checkpointing,
+        compute_dtype=entry.defaults.compute_dtype,
+        seed=1,
+        quantisation=case.quantisation,
+    )
+    return ResolvedRecipe(
+        recipe=Recipe(base_model=base),
+        project="benchmark",
+        endpoint="benchmark",
+        hyperparameters=hyperparameters,
+        training_instance_type="Local_CPU",
+        serving_instance_type="Local_CPU",
+        reasons={},
+    )
+
+
+def planned(base: str, case: Case, memory_bytes: int) -> tuple[ResolvedRecipe, int]:
+    """The recipe with checkpointing only where the plan needs it, and the peak of tensors it predicts."""
+    for checkpointing in (False, True):
+        recipe = recipe_of(base, case, checkpointing=checkpointing)
+        plan = memory_plan(find_entry(base), recipe.hyperparameters)
+        if plan.total_bytes <= memory_bytes:
+            break
+    return recipe, plan.total_bytes - plan.runtime_bytes
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""The parts of the GPU benchmark that need no GPU."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import gpu
+from shared.domain.catalogue import find_entry
+
+torch = pytest.importorskip("torch", reason="the trainer's packages are not installed")
+
+
+def test_without_a_cuda_device_nothing_is_measured_and_the_exit_code_says_so(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    assert gpu.main(["--json", str(tmp_path / "figures.json")]) == gpu.NO_DEVICE == 3
+    assert "no CUDA device" in capsys.readouterr().err
+    assert not (tmp_path / "figures.json").exists()
+
+
+def test_six_cases_cover_both_lengths_mixed_rows_and_both_quantisations() -> None:
+    every = gpu.cases()
+    assert len(every) == 6
+    assert {case.quantisation for case in every} == {"nf4", "none"}
+    assert {case.row_tokens for case in every} == {4096, 8192}
+    mixed = next(case for case in every if case.mixed).lengths()
+    assert max(mixed) <= 4096
+    assert 0.1 < sum(mixed) / len(mixed) / 4096 < 0.3
+
+
+def test_utilisation_counts_four_operations_per_parameter_and_token() -> None:
+    assert gpu.utilisation(12_473, 8_030_261_248, "NVIDIA H100 80GB HBM3") == pytest.approx(0.405, abs=0.001)
+    assert gpu.utilisation(1000, 8_030_261_248, "an unknown card") is None
+
+
+def test_recomputation_is_planned_only_where_memory_asks_for_it() -> None:
+    case = gpu.cases(("none",))[1]
+    roomy, predicted = gpu.planned(gpu.BASE, case, 200 * 10**9)
+    tight, less = gpu.planned(gpu.BASE, case, 40 * 10**9)
+    assert (roomy.hyperparameters.gradient_checkpointing, tight.hyperparameters.gradient_checkpointing) == (False, True)
+    assert less < 40 * 10**9 < predicted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["droptune", "trl defaults", "trl best"])
+def test_every_trainer_measures_tokens_on_a_tiny_model(kind: str, tmp_path: Path) -> None:
+    from benchmarks.gpu_child import build, measure
+
+    base = "droptune/tiny-llama"
+    build(base, tmp_path / "model")
+    torch.set_default_dtype(torch.float32)
+    tiny: Any = replace(gpu.cases(("nf4",))[2], row_tokens=64, step_rows=8)
+    found = measure(kind, base, tmp_path / "model", tiny)
+    assert found["tokens_per_s"] > 0
+    assert (found["peak_bytes"] is None) == (not torch.cuda.is_available())
+    assert (found["predicted_bytes"] is None) == (kind != "droptune")
+    assert find_entry(base).parameters > 0

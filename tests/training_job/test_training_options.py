@@ -1,0 +1,49 @@
+"""Each option of the recipe through a whole run: trained, merged, compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain LoRA": {"quantisation": "none"},
+    "DoRA": {"dora": True},
+    "LoRA scaling": {"rslora": False, "lora_alpha": 16},
+    "dropout": {"lora_dropout": 0.1},
+    "padded": {"packing": "padded", "micro_batch_size": 2},
+    "recomputed": {"gradient_checkpointing": True},
+    "8-bit moments": {"optimiser": "paged_adamw_8bit"},
+    "bfloat16": {"compute_dtype": "bfloat16"},
+}
+
+
+@pytest.mark.filterwarnings("ignore:Paged optimizers are not supported on CPU:UserWarning")
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_run_with_the_option_ends_with_a_model(
+    name: str, bench: Callable[..., Any], resolved: Callable[..., Any], tmp_path: Path
+) -> None:
+    run = bench(tmp_path, recipe=resolved(n_epochs=1, total_steps=10, **OPTIONS[name]))
+    assert run.train() == 0
+    losses = [point["loss"] for point in run.metrics() if "loss" in point]
+    assert losses[-1] < losses[0] - 0.3
+    manifest = json.loads((run.output / "model/manifest.json").read_text())
+    assert manifest["merge"]["merged_loss"] == pytest.approx(manifest["merge"]["adapter_loss"], abs=0.05)
+    assert manifest["adapter"]["served_by_vllm"] == (name != "DoRA")
+    config = json.loads((run.output / "model/adapter/adapter_config.json").read_text())
+    chosen = resolved(**OPTIONS[name]).hyperparameters
+    found = (config["use_rslora"], config["use_dora"], config["lora_dropout"], config["lora_alpha"])
+    assert found == (chosen.rslora, chosen.dora, chosen.lora_dropout, chosen.lora_alpha)
+
+
+def test_plain_lora_leaves_the_base_as_it_is(random_base: Path, resolved: Any, tokenizer: Any, tmp_path: Path) -> None:
+    import bitsandbytes as bnb
+
+    from training_job.trainer import Setup, load_base
+
+    setup = Setup(random_base, tmp_path, resolved(quantisation="none"), tokenizer, 1, 1)
+    layers = [type(module) for module in load_base(setup, "sdpa").modules()]
+    assert bnb.nn.Linear4bit not in layers
