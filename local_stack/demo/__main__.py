@@ -25,7 +25,7 @@ from local_stack import stack
 from local_stack.base_model import BuildFailed, cached_base
 from local_stack.demo.endpoint import Asked, ask
 from local_stack.demo.prepare import DemoFailed, drop, drops, fresh, recipe_folder
-from local_stack.demo.report import demo_report, shortfall, write_report
+from local_stack.demo.report import demo_report, figures, shortfall, write_report
 from local_stack.emulators import NotInstalled
 from local_stack.say import Say
 from shared.domain.errors import DroptuneError
@@ -92,7 +92,9 @@ def _demo(recipe: str, root: Path, port: int | None, say: Say, *, on_emulators: 
     except DemoFailed as error:
         problem = str(error)
     spent["total"] = time.monotonic() - started
-    write_report(root / "report.json", demo_report(runs, asked, spent, running.stores))
+    report = demo_report(runs, asked, spent, running.stores)
+    write_report(root / "report.json", report)
+    write_report(root / "figures.json", figures(report))
     if asked is None:
         raise DemoFailed(problem or "the run says nothing about its endpoint")
     _tell_end(asked, running, root, spent["total"], say)

@@ -84,6 +84,36 @@ def _stage_seconds(run: Run) -> dict[str, float]:
     return {line.status: round(spent, 3) for line, spent in stage_seconds(run)[:-1]}
 
 
+def figures(report: dict[str, Any]) -> dict[str, Any]:
+    """The report without what names this machine's addresses, folders and runs, rounded: what docs/results keeps."""
+    endpoint = report["endpoint"]
+    return {
+        "made": report["made"],
+        "passed": report["passed"],
+        "runs": [_figures(run) for run in (*report["earlier"], report)],
+        "endpoint": endpoint and {name: endpoint[name] for name in ("question", "answer", "wanted")},
+        "seconds": report["seconds"],
+    }
+
+
+def _figures(run: dict[str, Any]) -> dict[str, Any]:
+    statuses = [line["status"] for line in run["statuses"]]
+    slices = [{name: value for name, value in part.items() if name != "gain"} for part in run["slices"]]
+    kept = {name: run[name] for name in ("method", "scores", "gains", "graders")}
+    return dict(_rounded({**kept, "statuses": statuses, "slices": slices}))
+
+
+def _rounded(value: Any) -> Any:
+    match value:
+        case float():
+            return round(value, 4)
+        case dict():
+            return {name: _rounded(inside) for name, inside in value.items()}
+        case list():
+            return [_rounded(inside) for inside in value]
+    return value
+
+
 def write_report(file: Path, body: dict[str, Any]) -> None:
     """Write it whole or not at all."""
     partial = file.with_name(f".{file.name}.partial")

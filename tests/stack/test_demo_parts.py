@@ -14,9 +14,9 @@ import pytest
 from local_stack import emulators
 from local_stack.base_model import REPOSITORY
 from local_stack.demo.__main__ import main
-from local_stack.demo.endpoint import ask
+from local_stack.demo.endpoint import Asked, ask
 from local_stack.demo.prepare import DROP_ORDER, DemoFailed, drop, drops, fresh, recipe_folder
-from local_stack.demo.report import demo_report, shortfall
+from local_stack.demo.report import demo_report, figures, shortfall
 from local_stack.say import Say
 from shared.domain.evaluation import Gain
 from shared.domain.run import Status
@@ -41,6 +41,17 @@ def test_the_report_of_a_failed_run_says_so_and_is_json() -> None:
     assert report["passed"] is False
     assert report["error"]["problem"]["code"] == "no_quota"
     assert report["seconds"] == {"total": 3.0, "stages": {"received": 2.0}}
+
+
+def test_the_figures_name_no_address_no_folder_and_no_run() -> None:
+    won = make_run(Status.DEPLOYING, Status.DEPLOYED, evaluation=RESULT)
+    asked = Asked("http://127.0.0.1:7071/x", {}, "hex nut?", "yes", "yes")
+    report = demo_report([won, won], asked, {"total": 3.0}, {"BLOB_STORE_URL": "file:/home/somebody"})
+    kept = figures(report)
+    assert kept["endpoint"] == {"question": "hex nut?", "answer": "yes", "wanted": "yes"}
+    assert [run["statuses"] for run in kept["runs"]] == [["deploying", "deployed"]] * 2
+    assert kept["runs"][0]["scores"]["tuned"]["mean"] == round(RESULT.candidate.mean, 4)
+    assert not [word for word in ("127.0.0.1", "somebody", won.id) if word in json.dumps(kept)]
 
 
 def test_a_folder_that_no_demo_made_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -232,17 +232,17 @@ def test_without_a_reference_the_loss_has_no_divergence_and_with_one_it_does(
 def test_rewards_are_learned_and_hold_for_prompts_never_seen(
     bench: Any, tmp_path: Path, write_data: Any, resolved: Any
 ) -> None:
-    rows = [prompt(n) for n in range(160)]
+    rows = [prompt(n, letter="h") for n in range(160)]
     recipe = resolved(
         recipe_of(),
-        n_epochs=3,
-        total_steps=45,
+        n_epochs=4,
+        total_steps=60,
         batch_size=8,
         micro_batch_size=64,
         answers_at_once=64,
         rollouts_per_prompt=8,
         max_answer_tokens=5,
-        learning_rate=2e-3,
+        learning_rate=1e-2,
     )
     run = bench(tmp_path, data=write_data(tmp_path / "d", rows[:120], rows[120:]), recipe=recipe)
     assert run.train() == 0
