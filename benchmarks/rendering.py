@@ -20,8 +20,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from benchmarks.measure import MB, REPOSITORY, Row, peak_memory_mb, run_child
 from benchmarks.validation import write_chat
-from shared.rendering import Bundle, TokenCheck, render_row
-from shared.rendering.check import LengthPolicy
+from shared.rendering import Bundle, TokenCheck
+from shared.rendering.check import LengthPolicy, readings
 
 SIZE_MB, MEMORY_MB = 20.0, (5.0, 50.0)
 ROUNDS = 5
@@ -39,8 +39,8 @@ def run(size_mb: float = SIZE_MB, memory_mb: tuple[float, ...] = MEMORY_MB) -> l
         rows = [orjson.loads(line) for line in file.read_bytes().splitlines()]
     bundle = make_bundle(rows[:2000])
     check = TokenCheck(bundle, LengthPolicy(4096, "drop"))
-    rendered = [render_row(bundle, row) for row in rows]
-    texts = [row.text for row in rendered]
+    rendered = [readings(bundle, row) for row in rows]
+    texts = [reading.text for row in rendered for reading in row]
     text_mb = sum(len(text.encode()) for text in texts) / MB
 
     works: tuple[Callable[[], object], ...] = (

@@ -20,9 +20,9 @@ from typing import Any
 import orjson
 
 from benchmarks.measure import MB, Row, peak_memory_mb, run_child
+from shared.validation import spooled_sink, validate
 from shared.validation.lines import read_blocks
 from shared.validation.rows import read_row
-from shared.validation.validator import spooled_sink, validate
 
 ROWS, LARGE_MB, MEMORY_MB = 5000, 50, (10, 200)
 ROUNDS = 3
@@ -42,9 +42,12 @@ def run(rows: int = ROWS, large_mb: float = LARGE_MB, memory_mb: tuple[float, ..
         write_chat(large, size_bytes=int(large_mb * MB))
         spaced = folder / "spaced.jsonl"
         write_spaced(small, spaced)
+        fielded = folder / "fielded.jsonl"
+        write_fielded(small, fielded)
         for file, label in ((small, f"{rows:,} rows"), (large, f"{large_mb:g} MB")):
             found += _structure(file, label) + _speed(file, label)
         found += _structure(spaced, f"{rows:,} rows as json.dumps writes them")
+        found += _structure(fielded, f"{rows:,} rows with three fields of their own")
         for size in memory_mb:
             file = folder / f"{size:g}.jsonl"
             write_chat(file, size_bytes=int(size * MB))
@@ -166,6 +169,14 @@ def write_chat(file: Path, *, rows: int | None = None, size_bytes: int | None = 
             if number == rows or (size_bytes is not None and written >= size_bytes):
                 return
             written += output.write(line)
+
+
+def write_fielded(file: Path, target: Path) -> None:
+    """The same rows with what graders and slices read beside the messages."""
+    with file.open("rb") as rows, target.open("wb") as out:
+        for number, line in enumerate(rows):
+            row = {**orjson.loads(line), "fault": "bearing", "site": "plant: north", "number": number}
+            out.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def write_spaced(file: Path, other: Path) -> None:

@@ -114,7 +114,7 @@ def slice_table(result: EvaluationResult) -> Table:
 
 def failed_checks(verdict: Verdict) -> Text:
     """The gate's reasons against the candidate."""
-    lines = [f"✘ {check.name}: {check.detail}" for check in verdict.checks if not check.passed]
+    lines = [f"✘ {check.name}: {check.detail}" for check in verdict.checks if check.blocks]
     return Text("\n".join(lines), style="red")
 
 

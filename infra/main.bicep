@@ -82,6 +82,14 @@ module monitoring 'modules/monitoring.bicep' = {
   }
 }
 
+module quotaAccess 'modules/quota-access.bicep' = {
+  name: 'quota-access'
+  params: {
+    token: token
+    controlPrincipalId: identities.outputs.controlPrincipalId
+  }
+}
+
 module network 'modules/network.bicep' = if (privateOnly) {
   name: 'network'
   scope: group
@@ -112,6 +120,7 @@ module dataAccess 'modules/data-access.bicep' = {
     accountName: dataStorage.outputs.name
     controlPrincipalId: identities.outputs.controlPrincipalId
     jobPrincipalId: identities.outputs.jobPrincipalId
+    importerPrincipalId: identities.outputs.importerPrincipalId
     servePrincipalId: identities.outputs.servePrincipalId
     eventsPrincipalId: identities.outputs.eventsPrincipalId
     deployerPrincipalId: principalId
@@ -178,6 +187,7 @@ module registry 'modules/registry.bicep' = {
     privateOnly: privateOnly
     logsId: monitoring.outputs.logsId
     jobPrincipalId: identities.outputs.jobPrincipalId
+    importerPrincipalId: identities.outputs.importerPrincipalId
     servePrincipalId: identities.outputs.servePrincipalId
     deployerPrincipalId: principalId
   }
@@ -235,6 +245,8 @@ module workspace 'modules/workspace.bicep' = {
     dataStorageName: dataStorage.outputs.name
     jobId: identities.outputs.jobId
     jobPrincipalId: identities.outputs.jobPrincipalId
+    importerId: identities.outputs.importerId
+    importerPrincipalId: identities.outputs.importerPrincipalId
     controlPrincipalId: identities.outputs.controlPrincipalId
     gpuVmSize: gpuVmSize
   }
@@ -283,6 +295,7 @@ module app 'modules/app.bicep' = {
     controlId: identities.outputs.controlId
     controlClientId: identities.outputs.controlClientId
     jobClientId: identities.outputs.jobClientId
+    importerClientId: identities.outputs.importerClientId
     serveId: identities.outputs.serveId
     serviceBusHost: messaging.outputs.host
     cosmosUrl: state.outputs.url

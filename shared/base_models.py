@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 import orjson
 
 from shared.domain.catalogue import CATALOGUE, BaseModelEntry, find_entry
 from shared.domain.checkup import Check, CheckStatus
+from shared.domain.errors import PermanentFailure
 from shared.ports import BlobStore
-from shared.rendering import Bundle, read_exported
+from shared.rendering import Bundle, read_bundle, read_exported
 from shared.rendering.export import MANIFEST, BundleManifest, read_kept, read_manifest
 
 _DATASTORE, _PATHS = "azureml://datastores/", "/paths/"
@@ -25,7 +26,7 @@ def base_model_checks(blobs: BlobStore, default: str) -> Iterator[Check]:
         if entry.licence_policy == "allow" and entry.asset is not None:
             folder = _folder(entry.asset)
             yield _weights(entry, folder, blobs, needed=entry.id == default)
-            yield _parity(entry, folder, blobs)
+            yield _imported(entry, folder, blobs, needed=entry.id == default)
 
 
 def _folder(asset: str) -> str | None:
@@ -61,7 +62,11 @@ def bundle_files(entry: BaseModelEntry, blobs: BlobStore) -> dict[str, str]:
 
 def bundle_folder(entry: BaseModelEntry, blobs: BlobStore) -> str | None:
     """The blob folder those files are in, with its slash."""
-    return next((path.removesuffix(TOKENIZER) for path in bundle_files(entry, blobs) if path.endswith(TOKENIZER)), None)
+    return _folder_of(bundle_files(entry, blobs))
+
+
+def _folder_of(files: dict[str, str]) -> str | None:
+    return next((path.removesuffix(TOKENIZER) for path in files if path.endswith(TOKENIZER)), None)
 
 
 def base_bundle(base_model: str, blobs: BlobStore) -> Bundle | None:
@@ -69,13 +74,14 @@ def base_bundle(base_model: str, blobs: BlobStore) -> Bundle | None:
 
     Raises PermanentFailure of class recipe: `bundle_damaged`, and as `read_bundle` does.
     """
-    folder = bundle_folder(find_entry(base_model), blobs)
-    return _bundle(blobs, tuple(bundle_files(find_entry(base_model), blobs).items()), folder) if folder else None
+    files = bundle_files(find_entry(base_model), blobs)
+    folder = _folder_of(files)
+    return _bundle(blobs, tuple(files.items()), folder) if folder else None
 
 
 @lru_cache(maxsize=2)
-def _bundle(blobs: BlobStore, files: tuple[tuple[str, str], ...], folder: str) -> Bundle:
-    """By path and etag of its files: a tokenizer of a hundred thousand words takes a second to load."""
+def _bundle(blobs: Any, files: tuple[tuple[str, str], ...], folder: str) -> Bundle:
+    """By store, path and etag of its files: a tokenizer of a hundred thousand words takes a second to load."""
     return read_kept(lambda name: _read(blobs, f"{folder}{name}"))
 
 
@@ -95,7 +101,7 @@ def _weights(entry: BaseModelEntry, folder: str | None, blobs: BlobStore, *, nee
     missing = [part for part in (CONFIG, TOKENIZER) if part not in names]
     if not any(part.endswith(".safetensors") for part in names):
         missing.append("*.safetensors")
-    if template_sha256(blobs, folder) is None:
+    if not _has_template(blobs, folder):
         missing.append("a chat template")
     if missing:
         detail = f"{folder} lacks {', '.join(missing)}"
@@ -104,42 +110,41 @@ def _weights(entry: BaseModelEntry, folder: str | None, blobs: BlobStore, *, nee
     return Check(name=name, status=CheckStatus.OK, detail=f"whole at {folder}")
 
 
-def _parity(entry: BaseModelEntry, folder: str | None, blobs: BlobStore) -> Check:
-    """What the function would read of a model against what the job reads."""
-    name, bundle = f"template {entry.id}", entry.tokenizer
-    if bundle is None or next(iter(blobs.list(bundle)), None) is None:
-        return Check(name=name, status=CheckStatus.SKIPPED, detail=f"no tokenizer bundle at {bundle}")
-    if folder is None or next(iter(blobs.list(folder)), None) is None:
+def _imported(entry: BaseModelEntry, folder: str | None, blobs: BlobStore, *, needed: bool) -> Check:
+    """What the function reads of a model, against what the job reads where that can be seen."""
+    name, fix = f"template {entry.id}", f"droptune base-models import {entry.id}"
+    try:
+        bundle = exported_bundle(entry, blobs)
+    except PermanentFailure as error:
+        return Check(name=name, status=CheckStatus.FIX, detail=error.problem.message, fix=fix)
+    if bundle is None and needed:
+        detail = f"no tokenizer bundle at {entry.tokenizer}: the model was not imported"
+        return Check(name=name, status=CheckStatus.FIX, detail=detail, fix=fix)
+    if bundle is None:
+        detail = f"no tokenizer bundle at {entry.tokenizer}; only a recipe that names the model needs it"
+        return Check(name=name, status=CheckStatus.SKIPPED, detail=detail)
+    if folder is None:
+        return Check(name=name, status=CheckStatus.OK, detail=f"imported from {entry.asset}")
+    try:
+        own = read_bundle(lambda file: _read(blobs, f"{folder}{file}"))
+    except PermanentFailure:
         return Check(name=name, status=CheckStatus.SKIPPED, detail="the base model is not here to compare with")
-    unlike = []
-    for what, digest in (("chat template", template_sha256), ("tokenizer", _tokenizer_sha256)):
-        here, there = digest(blobs, bundle), digest(blobs, folder)
-        if here is None or here != there:
-            unlike.append(f"{what} {_short(here)} in {bundle}, {_short(there)} in {folder}")
-    if unlike:
-        fix = f"export the tokenizer of {folder} to {bundle} again"
-        return Check(name=name, status=CheckStatus.FIX, detail="; ".join(unlike), fix=fix)
+    if own.sha256 != bundle.sha256:
+        detail = f"{_short(bundle.sha256)} in {entry.tokenizer}, {_short(own.sha256)} in {folder}"
+        return Check(name=name, status=CheckStatus.FIX, detail=f"tokenizer or chat template differ: {detail}", fix=fix)
     return Check(name=name, status=CheckStatus.OK, detail="tokenizer and chat template are the base model's")
 
 
-def template_sha256(blobs: BlobStore, folder: str) -> str | None:
-    """Of a model folder's chat template, in a file of its own or in the tokenizer's configuration."""
-    text = _read(blobs, f"{folder}{TEMPLATE}")
-    if text is None:
-        configuration = _read(blobs, f"{folder}{TOKENIZER_CONFIG}")
-        template = orjson.loads(configuration).get("chat_template") if configuration else None
-        text = template.encode() if isinstance(template, str) else None
-    return hashlib.sha256(text).hexdigest() if text else None
-
-
-def _tokenizer_sha256(blobs: BlobStore, folder: str) -> str | None:
-    text = _read(blobs, f"{folder}{TOKENIZER}")
-    return hashlib.sha256(text).hexdigest() if text else None
+def _has_template(blobs: BlobStore, folder: str) -> bool:
+    """In a file of its own, or in the tokenizer's configuration."""
+    if _read(blobs, f"{folder}{TEMPLATE}"):
+        return True
+    return bool(orjson.loads(_read(blobs, f"{folder}{TOKENIZER_CONFIG}") or b"{}").get("chat_template"))
 
 
 def _read(blobs: BlobStore, path: str) -> bytes | None:
     return b"".join(blobs.read(path)) if blobs.info(path) else None
 
 
-def _short(digest: str | None) -> str:
-    return digest[:12] if digest else "missing"
+def _short(digest: str) -> str:
+    return digest[:12]

@@ -11,6 +11,7 @@ from shared.domain.checkup import Check, CheckStatus
 from shared.domain.errors import DroptuneError, InvalidInput, PermanentFailure, Transient
 from shared.pipeline import TOPOLOGY
 from shared.ports import Services
+from shared.quota import quota_checks
 from shared.services import services as build
 from shared.settings import Settings, load_settings
 from shared.steps import paths
@@ -29,6 +30,7 @@ ROLES = {
     "BLOB_STORE_URL": "Storage Blob Data Contributor on the account",
     "AZURE_ML_URL": "AzureML Data Scientist on the workspace",
 }
+QUOTA_ROLE = "the app's identity the role of infra/modules/quota-access.bicep on the subscription"
 
 
 def examine() -> list[Check]:
@@ -56,12 +58,10 @@ def _look(settings: Settings, services: Services) -> Iterator[Check]:
         yield from base_model_checks(services.blobs, settings.default_base_model)
     else:
         yield Check(name="base models", status=CheckStatus.SKIPPED, detail="the blobs cannot be read")
+    for environment in (settings.training_environment, settings.serving_environment):
+        yield _environment(environment, services)
+    yield from _quotas(services)
     yield _clock(settings, services)
-    yield Check(
-        name="quota",
-        status=CheckStatus.SKIPPED,
-        detail="not read: look up the cores of the catalogue's machine sizes under Quota in Azure ML studio",
-    )
 
 
 def attempt(name: str, setting: str, look: Callable[[], str]) -> Check:
@@ -141,6 +141,27 @@ def _ask_for_endpoint(services: Services) -> str:
 def _ask_for_curve(services: Services) -> str:
     services.launcher.metric_history(NOBODY, "train_loss")
     return "the workspace exists and its metrics can be asked for"
+
+
+def _environment(environment: str, services: Services) -> Check:
+    name = f"environment {environment}"
+    try:
+        registered = services.launcher.has_environment(environment)
+    except Exception as error:  # as in `attempt`
+        return Check(name=name, status=CheckStatus.FIX, detail=_said(error), fix=_remedy(error, "AZURE_ML_URL"))
+    if registered:
+        return Check(name=name, status=CheckStatus.OK, detail="is registered in the workspace")
+    fix = "register it: `azd provision` does, unless the setting names a version that is not this release's"
+    return Check(name=name, status=CheckStatus.FIX, detail="is not registered in the workspace", fix=fix)
+
+
+def _quotas(services: Services) -> list[Check]:
+    try:
+        return list(quota_checks(services.config, services.launcher))
+    except Exception as error:  # as in `attempt`
+        if any(map(_denied, _causes(error))):
+            return [Check(name="quota", status=CheckStatus.FIX, detail=_said(error), fix=f"grant {QUOTA_ROLE}")]
+        return [Check(name="quota", status=CheckStatus.SKIPPED, detail=f"not read: {_said(error)}")]
 
 
 def _clock(settings: Settings, services: Services) -> Check:

@@ -9,11 +9,13 @@ from typing import Any, Protocol
 
 from shared.domain.jobs import (
     ChatAnswer,
+    CoreQuota,
     DeploymentSpec,
     DeploymentView,
     EndpointView,
     JobSpec,
     JobView,
+    MachineSize,
     MetricPoint,
     ModelSpec,
 )
@@ -209,6 +211,15 @@ class JobLauncher(Protocol):
 
     def metric_history(self, job_name: str, key: str) -> list[MetricPoint]:
         """The curve a job logged so far, ordered by step; empty if none."""
+
+    def has_environment(self, environment: str) -> bool:
+        """Whether NAME:VERSION is registered."""
+
+    def machine_sizes(self) -> list[MachineSize]:
+        """What the workspace's region offers."""
+
+    def core_quotas(self) -> list[CoreQuota]:
+        """The subscription's in that region."""
 
 
 class ModelHost(Protocol):

@@ -10,6 +10,8 @@ import pytest
 _SUITES = {
     "test_run_store": "run store",
     "test_event_bus": "event bus",
+    "test_event_bus_locks": "event bus",
+    "test_event_bus_model": "event bus",
     "test_blob_store": "blob store",
 }
 _BACKENDS = {

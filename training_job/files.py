@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +65,28 @@ def write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
 
 
 def model_folder(asset: Path) -> Path:
-    """Where a model asset keeps its weights: at the top, or below it as MLflow lays registry models out.
+    """Where a model asset keeps configuration, weights and tokenizer.
 
-    Raises PermanentFailure `no_model_config` if there is no model in it.
+    Azure's registries hold MLflow folders that part them: `data/{config,model,tokenizer}`, or `model` and
+    `components/tokenizer` (Azure/azureml-assets, the server of these models). Loaders want one folder, so such parts
+    are brought together as links. Raises PermanentFailure `no_model_config` if there is no model in it.
     """
-    found = sorted(asset.rglob("config.json"), key=lambda path: len(path.parts))
-    if not found:
+    config = _folder_of(asset, "config.json")
+    if config is None:
         raise PermanentFailure(FailureClass.PLATFORM, "no_model_config", f"no config.json in {asset.name}")
-    return found[0].parent
+    weights = _folder_of(asset, "*.safetensors") or config
+    config = weights if (weights / "config.json").is_file() else config
+    tokenizer = _folder_of(weights, "tokenizer.json") or _folder_of(asset, "tokenizer.json") or weights
+    if config == tokenizer == weights:
+        return weights
+    together = Path(tempfile.mkdtemp(prefix="base-model-"))
+    parts = [*tokenizer.iterdir(), config / "config.json", *weights.iterdir()]
+    for name, file in {file.name: file for file in parts if file.is_file()}.items():
+        (together / name).symlink_to(file.resolve())
+    return together
+
+
+def _folder_of(place: Path, pattern: str) -> Path | None:
+    """The folder of the file that lies least deep; None if there is no such file."""
+    found = min(place.rglob(pattern), key=lambda path: len(path.parts), default=None)
+    return found.parent if found else None

@@ -134,7 +134,10 @@ def slice_scores(
     cuts = []
     for name in names:
         values = slice_values(name, items)
-        cuts += [(name, value, np.array([v == value for v in values])) for value in sorted(set(values) - {None})]  # type: ignore[type-var]
+        cuts += [
+            (name, value, np.array([v == value for v in values]))
+            for value in sorted({v for v in values if v is not None})
+        ]
     shared = 1 - (1 - confidence) / max(1, len(cuts))
     over = rival_of(models)
     slices = []
@@ -142,7 +145,7 @@ def slice_scores(
         scores = {model: answers.scores[inside] for model, answers in models.items()}
         gain = Bootstrap(int(inside.sum()), shared, seed).gain(over, scores["candidate"], scores[over])
         means = {model: float(part.mean()) for model, part in scores.items()}
-        slices.append(SliceScore(field=name, value=str(value), rows=int(inside.sum()), gain=gain, **means))
+        slices.append(SliceScore(field=name, value=value, rows=int(inside.sum()), gain=gain, **means))
     return tuple(slices)
 
 

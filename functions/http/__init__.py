@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from functions.http import base_models, dashboard, datasets, dead_letters, doctor, endpoints, errors, preview, runs
+from functions.http import (
+    base_models,
+    dashboard,
+    datasets,
+    dead_letters,
+    doctor,
+    endpoints,
+    errors,
+    evaluation,
+    graders,
+    preview,
+    runs,
+)
 
 api = FastAPI(title="Droptune", version="0.1.0", docs_url="/api/docs", openapi_url="/api/openapi.json")
 errors.install(api)
 api.include_router(runs.router)
 api.include_router(preview.router)
+api.include_router(evaluation.router)
+api.include_router(graders.router)
 api.include_router(datasets.router)
 api.include_router(endpoints.router)
 api.include_router(base_models.router)

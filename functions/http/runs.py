@@ -6,7 +6,6 @@ import asyncio
 from dataclasses import replace
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
@@ -15,8 +14,6 @@ from functions.dispatch import runner
 from functions.http.auth import APPROVER, OPERATOR, READER, Caller, may
 from functions.http.errors import ApiError
 from shared.domain.dataset import Report
-from shared.domain.errors import BlobNotFound
-from shared.domain.evaluation import SampleAnswer
 from shared.domain.events import ApprovalDenied, ApprovalGranted, CancelRequested
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import BlobInfo
@@ -37,6 +34,10 @@ Approver = Annotated[Caller, Depends(may(APPROVER))]
 
 POLL_S = 0.25
 CURVES = ("train_loss", "eval_loss", "learning_rate", "tokens_per_s")
+CURVES_OF_METHOD = {
+    "dpo": ("reward_accuracy", "eval_reward_accuracy", "reward_margin", "eval_reward_margin"),
+    "reinforcement": ("reward", "reward_spread", "share_equal_groups", "eval_reward", "eval_reward_gap"),
+}
 PROGRESS = ("step_total", "eta_s")
 
 
@@ -111,11 +112,13 @@ def get_events(run_id: str, _: Reader) -> dict[str, Any]:
 @router.get("/{run_id}/metrics")
 def get_metrics(run_id: str, _: Reader) -> dict[str, Any]:
     """The training job's curves so far, and how far it is."""
-    job = training_job_of(find_run(run_id))
+    run = find_run(run_id)
+    job = training_job_of(run)
     if job is None:
         return {"job": None, "series": {}, "progress": None}
-    history = {key: services().launcher.metric_history(job.name, key) for key in (*CURVES, *PROGRESS)}
-    series = {key: [[point.step, point.value] for point in history[key]] for key in CURVES}
+    curves = CURVES + (CURVES_OF_METHOD.get(run.recipe.recipe.method.type, ()) if run.recipe else ())
+    history = {key: services().launcher.metric_history(job.name, key) for key in (*curves, *PROGRESS)}
+    series = {key: [[point.step, point.value] for point in history[key]] for key in curves}
     progress = None
     if history["step_total"] and history["eta_s"]:
         last = history["eta_s"][-1]
@@ -140,19 +143,6 @@ def get_report(run_id: str, _: Reader) -> Report:
     if report is None:
         raise ApiError(404, "no_report", "the run has not been validated yet", run_id)
     return report
-
-
-@router.get("/{run_id}/evaluation")
-def get_evaluation(run_id: str, _: Reader) -> dict[str, Any]:
-    """Scores, verdict and sample answers."""
-    run = find_run(run_id)
-    if run.evaluation is None:
-        raise ApiError(404, "no_evaluation", "the run has not been evaluated yet", run_id)
-    return {
-        "result": run.evaluation.model_dump(mode="json"),
-        "verdict": run.verdict.model_dump(mode="json") if run.verdict else None,
-        "samples": [sample.model_dump(mode="json") for sample in _samples(run_id)],
-    }
 
 
 @router.post("/{run_id}/cancel", status_code=202)
@@ -236,11 +226,3 @@ def find_run(run_id: str) -> Run:
     if run is None:
         raise ApiError(404, "run_not_found", f"no run {run_id}", "run_id")
     return run
-
-
-def _samples(run_id: str) -> list[SampleAnswer]:
-    try:
-        text = b"".join(services().blobs.read(paths.run(run_id, "evaluation/samples.json")))
-    except BlobNotFound:
-        return []
-    return [SampleAnswer.model_validate(sample) for sample in orjson.loads(text)]

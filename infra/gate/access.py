@@ -11,19 +11,20 @@ from infra.gate.finding import Said, at, rule
 
 ASSIGNMENT = "Microsoft.Authorization/roleAssignments"
 DEFINITION = "Microsoft.Authorization/roleDefinitions"
+BLOB_DATA_CONTRIBUTOR = "ba92f5b4-2d11-453d-a403-e96b0029c9fe"
 # Built-in roles by their ids, and whom they may be given to: the beginning of the principal's parameter.
 ROLES = {
     "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": ("Storage Blob Data Owner", {"control"}),
     "974c5e8b-45b9-4653-ba55-5f855dd0fb88": ("Storage Queue Data Contributor", {"control"}),
     "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": ("Storage Table Data Contributor", {"control"}),
-    "ba92f5b4-2d11-453d-a403-e96b0029c9fe": (
+    BLOB_DATA_CONTRIBUTOR: (
         "Storage Blob Data Contributor",
-        {"control", "job", "events", "deployer"},
+        {"control", "job", "importer", "events", "deployer"},
     ),
     "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1": ("Storage Blob Data Reader", {"control", "job", "serve"}),
     "69a216fc-b8fb-44d8-bc22-1f3c2cd27a39": ("Azure Service Bus Data Sender", {"control", "events"}),
     "4f6d3b9b-027b-4f4c-9142-0e5a2a2247e0": ("Azure Service Bus Data Receiver", {"control"}),
-    "7f951dda-4ed3-4680-a7ca-43fe172d538d": ("AcrPull", {"job", "serve"}),
+    "7f951dda-4ed3-4680-a7ca-43fe172d538d": ("AcrPull", {"job", "importer", "serve"}),
     "8311e382-0749-4cb8-b61a-304f252e45ec": ("AcrPush", {"deployer"}),
     "4633458b-17de-408a-b874-0445c86b69e6": ("Key Vault Secrets User", {"control"}),
     "3913510d-42f4-4e42-8a64-420c390055eb": ("Monitoring Metrics Publisher", {"control"}),
@@ -38,6 +39,7 @@ FORBIDDEN = {
 COSMOS_DATA_CONTRIBUTOR = "/sqlRoleDefinitions/00000000-0000-0000-0000-000000000002"
 _ROLE = re.compile(r"subscriptionResourceId\('Microsoft\.Authorization/roleDefinitions', (\w+)\)")
 _PRINCIPAL = re.compile(r"([a-z]+)(?:PrincipalId|\.properties\.principalId)")
+_QUOTA_READ = re.compile(r"Microsoft\.MachineLearningServices/locations/(usages|vmSizes)/read")
 _SECRET = re.compile(r"secret|password|connectionString|accountKey|sasToken", re.IGNORECASE)
 
 
@@ -55,11 +57,11 @@ def roles_are_allowed(infra: Infra) -> Said:
 
 @rule("roles-end-at-a-resource")
 def roles_end_at_a_resource(infra: Infra) -> Said:
-    """Without a scope an assignment holds for the whole resource group."""
+    """Without a scope an assignment holds for the whole resource group, or the subscription: only to read quotas."""
     for file, assignment in _assignments(infra):
         scope = assignment.body.get("scope")
         symbol = scope.text.split("[")[0] if isinstance(scope, Expr) else None
-        if symbol not in {resource.symbol for resource in file.resources}:
+        if symbol not in {resource.symbol for resource in file.resources} and not _reads_quotas(file, assignment):
             yield at(assignment), f"{assignment.symbol}: scope must be a resource of this file"
 
 
@@ -76,10 +78,25 @@ def own_roles_are_narrow(infra: Infra) -> Said:
     for role in infra.of_type(DEFINITION):
         for permission in role.get("properties.permissions") or []:
             for action in permission.get("actions", []):
-                if not str(action).startswith("Microsoft.MachineLearningServices/workspaces/") or action.endswith(
-                    ("workspaces/*", "*/write", "*/delete", "*/action", "listKeys/action")
-                ):
+                narrow = str(action).startswith(
+                    "Microsoft.MachineLearningServices/workspaces/"
+                ) and not action.endswith(("workspaces/*", "*/write", "*/delete", "*/action", "listKeys/action"))
+                if not narrow and not _QUOTA_READ.fullmatch(str(action)):
                     yield at(role), f"{role.symbol}: {action} is too wide"
+
+
+@rule("models-are-the-importers")
+def models_are_the_importers(infra: Infra) -> Said:
+    """Who writes a base model or its tokenizer decides how every project's data is read."""
+    file = infra.files["modules/data-access.bicep"]
+    for name, containers in file.variables.items():
+        if name.endswith("Writes") and name != "deployerWrites" and "models" in containers:
+            yield file.name, f"{name}: only the importer and who deploys may write models"
+    for _, assignment in _assignments(infra):
+        on_models = assignment.file == file.name and assignment.body.get("scope") == Expr("models")
+        writes = on_models and BLOB_DATA_CONTRIBUTOR in _roles(file, assignment)
+        if writes and _holder(assignment) != "importer":
+            yield at(assignment), f"{assignment.symbol}: only the importer and who deploys may write models"
 
 
 @rule("cosmos-role-ends-at-the-database")
@@ -117,6 +134,19 @@ def _assignments(infra: Infra) -> Iterator[tuple[File, Resource]]:
         for resource in file.resources:
             if resource.type == ASSIGNMENT and not resource.existing:
                 yield file, resource
+
+
+def _reads_quotas(file: File, assignment: Resource) -> bool:
+    """Whether the role given is one of this file that reads quotas and nothing else."""
+    definition = _text(assignment.get("properties.roleDefinitionId")).removesuffix(".id")
+    actions = [
+        str(action)
+        for role in file.resources
+        if role.type == DEFINITION and role.symbol == definition
+        for permission in role.get("properties.permissions") or []
+        for action in permission.get("actions", [])
+    ]
+    return bool(actions) and all(map(_QUOTA_READ.fullmatch, actions))
 
 
 def _roles(file: File, assignment: Resource) -> list[str]:

@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 
 name="droptune-${AZURE_ENV_NAME:?run this through azd, or set AZURE_ENV_NAME}"
 azure_cli=04b07795-8ddb-461a-bbee-02f9e1bf7b46 # public client id of `az`, the same in every tenant
-graph=https://graph.microsoft.com/v1.0/applications
+graph=https://graph.microsoft.com/v1.0
 
 client_id=$(az ad app list --filter "displayName eq '$name'" --query "[0].appId" --output tsv)
 if [ -z "$client_id" ]; then
@@ -20,7 +20,7 @@ fi
 object_id=$(az ad app show --id "$client_id" --query id --output tsv)
 
 # Version 2 tokens: their audience is the client id and their issuer ends in /v2.0, which is what the app checks.
-az rest --method PATCH --url "$graph/$object_id" --headers Content-Type=application/json --body '{
+az rest --method PATCH --url "$graph/applications/$object_id" --headers Content-Type=application/json --body '{
     "identifierUris": ["api://'"$client_id"'"],
     "optionalClaims": {"accessToken": [{"name": "preferred_username", "essential": false}]},
     "api": {
@@ -32,7 +32,7 @@ az rest --method PATCH --url "$graph/$object_id" --headers Content-Type=applicat
         }]
     }
 }'
-az rest --method PATCH --url "$graph/$object_id" --headers Content-Type=application/json --body '{
+az rest --method PATCH --url "$graph/applications/$object_id" --headers Content-Type=application/json --body '{
     "api": {"preAuthorizedApplications": [{
         "appId": "'"$azure_cli"'", "delegatedPermissionIds": ["6f1d5a0e-0a1c-4f57-9f0e-2f3f0d5b7c11"]
     }]}
@@ -48,5 +48,24 @@ az ad sp update --id "$client_id" --set appRoleAssignmentRequired=true
 
 azd env set API_AUDIENCE "$client_id"
 echo "API_AUDIENCE=$client_id"
-echo "nobody has a role yet: Entra admin centre > Enterprise applications > $name > Users and groups"
+
+# Whoever deploys is the first who has to look and to operate; who may approve is for people to decide.
+application=$(az ad sp show --id "$client_id" --query id --output tsv)
+me=$(az ad signed-in-user show --query id --output tsv 2>/dev/null) || me=
+for role in reader operator; do
+    [ -n "$me" ] || break # a pipeline deploys
+    role_id=$(az ad app show --id "$client_id" --query "appRoles[?value=='$role'].id" --output tsv)
+    held=$(az rest --method GET --url "$graph/servicePrincipals/$application/appRoleAssignedTo" \
+        --query "value[?principalId=='$me' && appRoleId=='$role_id'].id" --output tsv)
+    if [ -n "$held" ]; then
+        echo "you are $role"
+    elif az rest --method POST --url "$graph/servicePrincipals/$application/appRoleAssignedTo" --output none \
+        --headers Content-Type=application/json \
+        --body '{"principalId": "'"$me"'", "resourceId": "'"$application"'", "appRoleId": "'"$role_id"'"}'; then
+        echo "made you $role"
+    else
+        echo "you may not make yourself $role; an administrator can, in the place said below"
+    fi
+done
+echo "roles of others: Entra admin centre > Enterprise applications > $name > Users and groups"
 echo "then: az account get-access-token --resource api://$client_id --query accessToken --output tsv"

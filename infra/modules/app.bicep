@@ -12,6 +12,7 @@ param packageContainer string
 param controlId string
 param controlClientId string
 param jobClientId string
+param importerClientId string
 param serveId string
 param serviceBusHost string
 param cosmosUrl string
@@ -111,6 +112,7 @@ resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
     API_AUTH_URL: '${issuer}?audience=${apiAudience}'
     AZURE_CLIENT_ID: controlClientId
     JOB_CLIENT_ID: jobClientId
+    IMPORT_CLIENT_ID: importerClientId
     ENDPOINT_IDENTITY_ID: serveId
     ENDPOINT_IS_PUBLIC: privateOnly ? 'false' : 'true'
     DEFAULT_BASE_MODEL: defaultBaseModel

@@ -2,6 +2,7 @@
 param accountName string
 param controlPrincipalId string
 param jobPrincipalId string
+param importerPrincipalId string
 param servePrincipalId string
 param eventsPrincipalId string
 param deployerPrincipalId string
@@ -100,6 +101,16 @@ resource jobRead 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (co
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataReader)
   }
 }]
+
+resource importerWrite 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(models.id, importerPrincipalId, blobDataContributor)
+  scope: models
+  properties: {
+    principalId: importerPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataContributor)
+  }
+}
 
 resource serveRead 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(runs.id, servePrincipalId, blobDataReader)

@@ -5,6 +5,7 @@ param tags object
 param privateOnly bool
 param logsId string
 param jobPrincipalId string
+param importerPrincipalId string
 param servePrincipalId string
 param deployerPrincipalId string
 
@@ -32,6 +33,16 @@ resource jobPulls 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: registry
   properties: {
     principalId: jobPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', acrPull)
+  }
+}
+
+resource importerPulls 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(registry.id, importerPrincipalId, acrPull)
+  scope: registry
+  properties: {
+    principalId: importerPrincipalId
     principalType: 'ServicePrincipal'
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', acrPull)
   }

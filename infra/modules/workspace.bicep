@@ -12,6 +12,8 @@ param scratchStorageName string
 param dataStorageName string
 param jobId string
 param jobPrincipalId string
+param importerId string
+param importerPrincipalId string
 param controlPrincipalId string
 param gpuVmSize string
 
@@ -41,6 +43,7 @@ resource workspace 'Microsoft.MachineLearningServices/workspaces@2025-06-01' = {
     type: 'SystemAssigned,UserAssigned'
     userAssignedIdentities: {
       '${jobId}': {}
+      '${importerId}': {}
     }
   }
   properties: {
@@ -151,6 +154,16 @@ resource jobWritesScratch 'Microsoft.Authorization/roleAssignments@2022-04-01' =
   scope: scratch
   properties: {
     principalId: jobPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataContributor)
+  }
+}
+
+resource importerWritesScratch 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(scratch.id, importerPrincipalId, blobDataContributor)
+  scope: scratch
+  properties: {
+    principalId: importerPrincipalId
     principalType: 'ServicePrincipal'
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataContributor)
   }

@@ -21,8 +21,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from local_stack.azure_ml import events, processes
-from local_stack.azure_ml.config import LOCATION, Config, operation_url
+from local_stack.azure_ml import capacity, events, processes
+from local_stack.azure_ml.config import LOCATION, Config, arm_id, operation_url
 from local_stack.azure_ml.endpoints import Endpoints, shown
 from local_stack.azure_ml.faults import Faults
 from local_stack.azure_ml.jobs import JobRunner, Jobs
@@ -40,6 +40,7 @@ _WORKSPACE = (
     r"(?P<workspace>/subscriptions/[^/]+/resourceGroups/[^/]+/providers/"
     r"Microsoft\.MachineLearningServices/workspaces/[^/]+)"
 )
+LOCAL = rf"/providers/Microsoft\.MachineLearningServices/locations/{LOCATION}"
 _ALL_METHODS = ["GET", "PUT", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 # The SDK waits five to thirty seconds between two looks at an operation unless told otherwise.
 _POLL_SOON = {"x-ms-retry-after-ms": "100"}
@@ -119,6 +120,9 @@ class Emulator:
             route("PUT", "WS/models/{name}/versions/{version}", self._put_model),
             route("GET", "WS/models/{name}/versions/{version}", self._get_model),
             route("GET", "WS/models/{name}/versions", lambda p, _: _page(self.models.versions(p["name"]))),
+            route("GET", "WS/environments/{name}/versions/{version}", self._get_environment),
+            route("GET", "/subscriptions/{id}" + LOCAL + "/vmSizes", lambda p, _: _ok(capacity.sizes(self.config))),
+            route("GET", "/subscriptions/{id}" + LOCAL + "/usages", lambda p, _: _ok(capacity.usages(self.config))),
             route("PUT", endpoint, self._put_endpoint),
             route("GET", endpoint, lambda p, _: _ok(shown(self.endpoints.get(p["endpoint"])))),
             route("DELETE", endpoint, lambda p, _: _accepted(self.endpoints.delete(p["endpoint"]))),
@@ -151,6 +155,13 @@ class Emulator:
 
     def _get_model(self, p: dict[str, str], _: Document) -> Response:
         return _ok(self.models.get(p["name"], p["version"]))
+
+    def _get_environment(self, p: dict[str, str], _: Document) -> Response:
+        id = arm_id(p["workspace"], "environments", p["name"], "versions", p["version"])
+        if self.config.environment_of(id) is None:
+            raise ArmError(404, "UserError", f"environment '{p['name']}:{p['version']}' was not found")
+        properties = {"image": f"local/{p['name']}:{p['version']}", "osType": "Linux", "environmentType": "UserCreated"}
+        return _ok({"id": id, "name": p["version"], "properties": properties})
 
     def _put_endpoint(self, p: dict[str, str], body: Document) -> Response:
         status, endpoint = self.endpoints.put(p["workspace"], p["endpoint"], body)

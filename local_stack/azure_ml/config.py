@@ -41,6 +41,25 @@ ENVIRONMENTS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A size this emulator offers; `used` and `limit` are cores of its family, dedicated and spot alike."""
+
+    family: str
+    cores: int
+    gpus: int = 0
+    memory_gb: float = 8.0
+    used: int = 0
+    limit: int = 100
+
+
+# What the defaults of the settings and of the tiny base model ask for.
+MACHINES = {
+    "Local_CPU": Machine("localFamily", 2),
+    "Standard_E4ds_v4": Machine("standardEDSv4Family", 4, memory_gb=32.0),
+}
+
+
 def load_environments(path: Path | None) -> dict[str, Environment]:
     """The built-in table, extended by a JSON file: {"NAME:VERSION": {fields of Environment}}."""
     table = dict(ENVIRONMENTS)
@@ -66,6 +85,7 @@ class Config:
     tick_s: float = 0.05
     stop_grace_s: float = 5.0
     environments: dict[str, Environment] = field(default_factory=lambda: dict(ENVIRONMENTS))
+    machines: dict[str, Machine] = field(default_factory=lambda: dict(MACHINES))
 
     @property
     def url(self) -> str:

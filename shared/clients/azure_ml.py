@@ -25,17 +25,20 @@ from shared.clients.azure_ml_errors import failure_class, translate, translated
 from shared.clients.azure_ml_wire import (
     chat_text,
     chat_url,
+    core_quota,
     deployment_difference,
     folded_status,
     job_difference,
     job_of,
     lowered,
+    machine_size,
     managed_deployment,
     short_uri,
 )
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.jobs import (
     ChatAnswer,
+    CoreQuota,
     DeploymentSpec,
     DeploymentState,
     DeploymentView,
@@ -44,6 +47,7 @@ from shared.domain.jobs import (
     JobSpec,
     JobStatus,
     JobView,
+    MachineSize,
     MetricPoint,
     ModelSpec,
 )
@@ -151,6 +155,22 @@ class AzureMLClient:
             if not token:
                 return sorted(points, key=lambda point: (point.step, point.at))
             arguments["page_token"] = token
+
+    def has_environment(self, environment: str) -> bool:
+        """See JobLauncher."""
+        name, version = environment.split(":")
+        return self._if_found(lambda: self._ml.environments.get(name, version)) is not None
+
+    def machine_sizes(self) -> list[MachineSize]:
+        """See JobLauncher."""
+        with translated("the workspace"):
+            return [machine_size(size) for size in self._ml.compute.list_sizes()]
+
+    def core_quotas(self) -> list[CoreQuota]:
+        """See JobLauncher."""
+        with translated("the workspace"):
+            quotas = [core_quota(usage) for usage in self._ml.compute.list_usage()]
+        return [quota for quota in quotas if quota is not None]
 
     def _get_job(self, name: str) -> Any | None:
         return self._if_found(lambda: self._ml.jobs.get(name))

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
-from shared.domain.jobs import DeploymentSpec, JobSpec, JobStatus
+from shared.domain.jobs import CoreQuota, DeploymentSpec, JobSpec, JobStatus, MachineSize
 from shared.domain.recipe import Tier
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,9 @@ _TRANSIENT_ANSWERS = frozenset({408, 424, 429, 500, 502, 503, 504})
 # Loading tens of gigabytes of weights takes minutes: 60 s + 60 x 30 s.
 _READINESS = {"initial_delay": 60, "period": 30, "timeout": 10, "failure_threshold": 60}
 
+# REST reference, Usages - List: the cores of all families, or of one, dedicated or low-priority.
+_QUOTA_KIND = re.compile(r"/(?P<family>vmFamily/)?(?P<kind>dedicated|lowPriority)Cores/usages$")
+_QUOTA_SUFFIX = re.compile(r" cluster (dedicated|lowpriority) vcpus$")
 _LONG_PREFIX = re.compile(r"^azureml://subscriptions/.*?/workspaces/[^/]+/", re.IGNORECASE)
 
 
@@ -69,7 +72,7 @@ def short_uri(uri: str | None) -> str:
 def input_type(uri: str) -> str:
     """A registry's model, a file (its URI ends in a suffix of small letters, such as .json), or a folder."""
     if uri.startswith("azureml://registries/"):
-        return "custom_model"
+        return "mlflow_model"  # the type those models are published with (Azure/azureml-assets)
     is_file = re.search(r"\.[a-z]+$", uri) is not None
     return "uri_file" if is_file else "uri_folder"
 
@@ -147,6 +150,36 @@ def deployment_difference(spec: DeploymentSpec, deployment: Any) -> str | None:
         ),
     }
     return _first_difference(pairs)
+
+
+def machine_size(size: Any) -> MachineSize:
+    """One size; see `_fields`."""
+    return MachineSize(name=size.name, family=size.family, cores=_fields(size)["vCPUs"])
+
+
+def core_quota(usage: Any) -> CoreQuota | None:
+    """None for what counts no cores, and for a share that a workspace was given of the subscription's quota."""
+    fields = _fields(usage)
+    kind = _QUOTA_KIND.search(usage.type or "")
+    if kind is None or "/workspaces/" in (usage.id or "").lower():
+        return None
+    return CoreQuota(
+        family=_family(fields["name"]["value"]) if kind["family"] else None,
+        spot=kind["kind"] == "lowPriority",
+        used=fields["currentValue"],
+        limit=None if fields["limit"] < 0 else fields["limit"],
+    )
+
+
+def _fields(entity: Any) -> dict[str, Any]:
+    """By the service's names: what azure-ai-ml 1.35.2 offers under its own (`current_value`, `v_cp_us`) stays None."""
+    fields: dict[str, Any] = vars(entity)
+    return fields
+
+
+def _family(name: str) -> str:
+    """`standarddfamily`, of `standardDFamily` as sizes have it or of `Standard D Family Cluster Dedicated vCPUs`."""
+    return _QUOTA_SUFFIX.sub("", name.lower()).replace(" ", "")
 
 
 def _first_difference(pairs: Mapping[str, tuple[Any, Any]]) -> str | None:

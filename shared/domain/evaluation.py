@@ -143,6 +143,10 @@ class Check(Frozen):
     detail: str
     skipped: bool = False
 
+    @property
+    def blocks(self) -> bool:
+        return not self.passed and not self.skipped
+
 
 class Verdict(Frozen):
     """Whether the candidate may replace what runs today, and every reason."""
@@ -184,7 +188,7 @@ def judge(result: EvaluationResult, gate: Gate) -> Verdict:
         *(_slice_held(part, gate) for part in result.slices),
         *_general_held(result, gate),
     ]
-    return Verdict(passed=all(check.passed for check in checks if not check.skipped), checks=tuple(checks))
+    return Verdict(passed=not any(check.blocks for check in checks), checks=tuple(checks))
 
 
 def _graders_worked(result: EvaluationResult) -> Check:

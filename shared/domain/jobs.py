@@ -62,6 +62,27 @@ class JobView(Frozen):
     studio_url: str | None = None
 
 
+class MachineSize(Frozen):
+    """A machine size that the workspace's region offers."""
+
+    name: str
+    family: str
+    cores: int
+
+
+class CoreQuota(Frozen):
+    """Cores of one family, by its name in small letters, or of all where it is None; `limit` None: there is none."""
+
+    family: str | None
+    spot: bool
+    used: int
+    limit: int | None
+
+    @property
+    def free(self) -> float:
+        return float("inf") if self.limit is None else self.limit - self.used
+
+
 class MetricPoint(Frozen):
     """One point of a curve; `at` is Unix time in milliseconds."""
 

@@ -9,7 +9,7 @@ from typing import Self
 
 from shared.domain.graders import Grader
 from shared.grading.compiled import Compiled, CompiledMulti, compile_grader
-from shared.grading.errors import AnswerUnreadable, BadGrader, GradeError, GradingFailed
+from shared.grading.errors import AnswerUnreadable, BadGrader, Code, GradeError, GradingFailed
 from shared.grading.templates import Item, Sample
 
 
@@ -87,6 +87,9 @@ def _score(
         parts[name] = 0.0
     except GradingFailed as error:
         errors.append(GradeError(name, error.code, error.message))
+        return None
+    except RecursionError:
+        errors.append(GradeError(name, Code.OTHER, "row or answer is nested too deeply"))
         return None
     return parts[name]
 

@@ -18,7 +18,14 @@ _BINARY: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Pow: math.pow,
 }
 _UNARY: dict[type[ast.unaryop], Callable[[float], float]] = {ast.UAdd: operator.pos, ast.USub: operator.neg}
-_ONE = {"abs": abs, "floor": math.floor, "ceil": math.ceil, "exp": math.exp, "sqrt": math.sqrt, "log": math.log}
+_ONE: dict[str, Callable[[float], float]] = {
+    "abs": abs,
+    "floor": math.floor,
+    "ceil": math.ceil,
+    "exp": math.exp,
+    "sqrt": math.sqrt,
+    "log": math.log,
+}
 _MANY: dict[str, Callable[..., float]] = {"min": min, "max": max}
 FUNCTIONS = frozenset(_ONE) | frozenset(_MANY)
 

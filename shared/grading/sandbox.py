@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from shared.grading.errors import Code, GradingFailed
 from shared.grading.templates import Item
@@ -47,7 +47,10 @@ class Sandbox:
         reply = self._hear(self._process, end)
         if "error" in reply:
             raise GradingFailed(Code.PYTHON_RUNTIME, str(reply["error"])[:200])
-        return float(reply["score"])
+        score = reply.get("score")
+        if not isinstance(score, float):
+            raise self._forged()
+        return score
 
     def close(self) -> None:
         if self._process is not None:
@@ -82,7 +85,7 @@ class Sandbox:
         line = json.dumps(document).encode() + b"\n"
         try:
             while line:
-                self._wait([], [process.stdin], end)
+                self._wait(process.stdin, select.POLLOUT, end)
                 line = line[os.write(process.stdin.fileno(), line) :]
         except BrokenPipeError:
             return  # what the end of its output says is read next
@@ -91,7 +94,7 @@ class Sandbox:
         assert process.stdout is not None
         reply = b""
         while not reply.endswith(b"\n"):
-            self._wait([process.stdout], [], end)
+            self._wait(process.stdout, select.POLLIN, end)
             part = os.read(process.stdout.fileno(), _MAX_REPLY_BYTES)
             reply += part
             if not part or len(reply) > _MAX_REPLY_BYTES:
@@ -100,12 +103,20 @@ class Sandbox:
         try:
             document = json.loads(reply)
         except ValueError as error:
-            self.close()
-            raise GradingFailed(Code.PYTHON_SERVER, "the grader wrote into its own reply") from error
-        return document if isinstance(document, dict) else {"error": "no reply"}
+            raise self._forged() from error
+        if not isinstance(document, dict):
+            raise self._forged()
+        return document
 
-    def _wait(self, readable: list[Any], writable: list[Any], end: float) -> None:
+    def _forged(self) -> GradingFailed:
+        self.close()
+        return GradingFailed(Code.PYTHON_SERVER, "the grader wrote into its own reply")
+
+    def _wait(self, pipe: IO[bytes], event: int, end: float) -> None:
+        """Until the pipe can be read or written. Raises GradingFailed once `end` is over."""
+        poll = select.poll()  # select.select knows no descriptor above 1023
+        poll.register(pipe, event)
         left = end - time.monotonic()
-        if left <= 0 or not any(select.select(readable, writable, [], left)):
+        if left <= 0 or not poll.poll(left * 1000):
             self.close()
             raise GradingFailed(Code.UNRESPONSIVE, f"no score within {LIMIT_S:.0f} s")

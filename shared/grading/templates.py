@@ -18,13 +18,13 @@ class Sample:
     """One answer."""
 
     def __init__(self, output_text: str) -> None:
-        self.output_text = output_text
+        self.output_text = _whole(output_text)
 
     @cached_property
     def output_json(self) -> Any:
         """The answer read as JSON. Raises AnswerUnreadable."""
         try:
-            return json.loads(self.output_text)
+            return json.loads(self.output_text, parse_constant=_refuse)
         except (ValueError, RecursionError) as error:
             raise AnswerUnreadable("the answer is not JSON") from error
 
@@ -51,16 +51,26 @@ class Template:
 
     def value(self, sample: Sample, item: Item) -> Any:
         """What the only reference stands for, of whatever type; else the filled text."""
-        return _look_up(self._paths[0], sample, item) if self._alone else self.text(sample, item)
+        value = _look_up(self._paths[0], sample, item) if self._alone else self.text(sample, item)
+        return _whole(value) if isinstance(value, str) else value
 
     def text(self, sample: Sample, item: Item, change: Callable[[str], str] = str) -> str:
         """The filled text, each value put through `change`; values that are no text stand as JSON."""
 
         def filled(match: re.Match[str]) -> str:
             value = _look_up(match[1].split("."), sample, item)
-            return change(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+            return change(_whole(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
 
         return REFERENCE.sub(filled, self._source)
+
+
+def _whole(text: str) -> str:
+    """Half a surrogate pair, which JSON can smuggle in, is no text to a pattern or a file."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _known(path: list[str]) -> bool:

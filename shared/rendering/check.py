@@ -22,7 +22,7 @@ TOKEN_CODES: dict[str, Code] = {
     "tokenizer_missing": warning(
         "The tokenizer of {detail} is not in the store, so rows are counted in characters: what is too long, and what "
         "teaches nothing, is found only when the training job runs.",
-        "Import the base model, which puts its tokenizer there.",
+        "Import the base model (droptune base-models import), which puts its tokenizer there.",
     ),
     "no_tokenizer": error("{detail}.", "Import the base model again."),
     "bundle_damaged": error("{detail}.", "Import the base model again."),

@@ -26,7 +26,7 @@ def judge_evaluation(event: EvaluationCompleted, run: Run, services: Services) -
     verdict = judge(result, run.recipe.recipe.evaluation.gate)
     changes = {"evaluation": result, "verdict": verdict}
     if not verdict.passed:
-        failed = [check.name for check in verdict.checks if not check.passed]
+        failed = [check.name for check in verdict.checks if check.blocks]
         fact = verdict_fact(EvaluationFailed, result, verdict)
         return Outcome(Status.DECLINED, changes, (fact,), note=f"gate: {', '.join(failed)}")
     if run.recipe.recipe.deployment.approval == "required":

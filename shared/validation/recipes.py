@@ -85,16 +85,25 @@ def _with_working_graders(recipe: Recipe, findings: Findings) -> Recipe | None:
 
 
 def _report(error: ValidationError, raw: dict[str, Any], findings: Findings) -> None:
-    """One problem per setting; the alternatives of a setting (`auto` or a number) are joined."""
+    unknown, wrong = settings_at_fault(error, raw)
+    for path in unknown:
+        findings.add("recipe_unknown_key", "recipe", detail=path)
+    for path, reason in wrong.items():
+        findings.add("recipe_value", "recipe", detail=f"{path}: {reason}")
+
+
+def settings_at_fault(error: ValidationError, raw: Any) -> tuple[list[str], dict[str, str]]:
+    """Paths of settings that nobody knows, and what is wrong by path; the alternatives of one (`auto` or a number)
+    are joined."""
+    unknown: list[str] = []
     reasons: dict[str, list[str]] = {}
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
         path = _path(problem["loc"], raw, missing=problem["type"] == "missing")
         if problem["type"] == "extra_forbidden":
-            findings.add("recipe_unknown_key", "recipe", detail=path)
+            unknown.append(path)
         else:
             reasons.setdefault(path, []).append(_plain(problem["msg"]))
-    for path, many in reasons.items():
-        findings.add("recipe_value", "recipe", detail=f"{path}: {', or '.join(dict.fromkeys(many))}")
+    return unknown, {path: ", or ".join(dict.fromkeys(many)) for path, many in reasons.items()}
 
 
 def _plain(message: str) -> str:
@@ -103,13 +112,17 @@ def _plain(message: str) -> str:
 
 def _path(location: tuple[int | str, ...], raw: Any, *, missing: bool) -> str:
     """Dotted path of a setting, without the tags pydantic adds for the branches of a union."""
-    path = ""
+    path, tagged = "", False
     for part in location:
+        # What kind of a grader it is stands in the path too, once, and may be the name of a setting as well.
+        if isinstance(raw, dict) and not tagged and part == raw.get("type"):
+            tagged = True
+            continue
         inside = (isinstance(raw, dict) and part in raw) or (isinstance(raw, list) and isinstance(part, int))
         if not inside and not (missing and part == location[-1]):
             continue
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
-        raw = raw[part] if inside else None
+        raw, tagged = raw[part] if inside else None, False
     return path or "recipe"
 
 

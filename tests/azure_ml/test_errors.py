@@ -159,7 +159,7 @@ def test_long_and_short_forms_of_a_uri_are_equal() -> None:
         ("azureml://datastores/curated/paths/p/recipe.json", "uri_file"),
         ("azureml://datastores/curated/paths/p/recipe.json/", "uri_folder"),
         ("azureml://datastores/models/paths/Llama-3.1-8B", "uri_folder"),
-        ("azureml://registries/azureml-meta/models/Llama-3.1-8B/versions/4", "custom_model"),
+        ("azureml://registries/azureml-meta/models/Llama-3.1-8B/versions/4", "mlflow_model"),
     ],
 )
 def test_the_kind_of_an_input_follows_from_its_uri(uri: str, kind: str) -> None:

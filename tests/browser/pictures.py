@@ -11,7 +11,17 @@ import orjson
 
 from shared.domain.dataset import CuratedVersion, DatasetRef, ProblemGroup, Report, Statistics
 from shared.domain.errors import FailureClass, Problem
-from shared.domain.evaluation import EvaluationResult, Gain, SampleAnswer, Score, SliceScore, judge
+from shared.domain.evaluation import (
+    EvaluationResult,
+    Gain,
+    GeneralScore,
+    GraderScore,
+    JudgedRow,
+    SampleAnswer,
+    Score,
+    SliceScore,
+    judge,
+)
 from shared.domain.planning import estimate_cost, resolve
 from shared.domain.recipe import Evaluation, Gate, Recipe
 from shared.domain.run import (
@@ -100,6 +110,14 @@ def trained(number: int) -> dict[str, Any]:
     return {"jobs": (JobRef(name=job, stage="training", attempt=1, submitted_at=datetime.now(UTC)),)}
 
 
+def near(mean: float, rows: int = 180) -> Score:
+    return Score(mean=mean, low=max(0, mean - 0.07), high=min(1, mean + 0.07), rows=rows)
+
+
+def graded(name: str, base: float, champion: float, candidate: float) -> GraderScore:
+    return GraderScore(name=name, base=near(base), champion=near(champion), candidate=near(candidate))
+
+
 def slice_gain(mean: float) -> Gain:
     return Gain(over="champion", mean=mean, low=mean - 0.1, high=mean + 0.1)
 
@@ -129,6 +147,27 @@ def evaluated(project: str, *, better: bool = True) -> dict[str, Any]:
                 ("travel", 22, 0.545, 0.818, 0.864),
                 ("legal protection", 15, 0.467, 0.800, 0.800),
             )
+        ),
+        graders=(
+            graded("section", 0.61, 0.88, 0.93),
+            graded("tone", 0.40, 0.70, 0.78),
+            graded("tone.short", 0.31, 0.92, 0.95),
+        ),
+        general=(
+            GeneralScore(
+                part="ability",
+                base=near(0.82, 34),
+                champion=near(0.79, 34),
+                candidate=near(0.79, 34),
+                gain=Gain(over="base", mean=-0.03, low=-0.12, high=0.06),
+            ),
+            GeneralScore(
+                part="refusal",
+                base=near(0.89, 18),
+                champion=near(0.89, 18),
+                candidate=near(0.83, 18),
+                gain=Gain(over="base", mean=-0.06, low=-0.17, high=0.0),
+            ),
         ),
         answers_differ=0.93,
         template_sha256="b" * 64,
@@ -259,6 +298,29 @@ def write_report(services: Services, run: Run, report: Report) -> None:
 def write_samples(services: Services, run: Run) -> None:
     text = orjson.dumps([sample.model_dump() for sample in SAMPLES])
     services.blobs.write(paths.run(run.id, "evaluation/samples.json"), [text])
+
+
+def write_rows(services: Services, run: Run, worse: int = 25) -> None:
+    """Held-out rows as the evaluation job writes them: some got worse, two got better, three stayed."""
+    rows = []
+    for number in range(1, worse + 6):
+        sample = SAMPLES[(number - 1) % len(SAMPLES)]
+        champion, candidate = (1.0, 0.5) if number <= worse else (0.0, 1.0) if number <= worse + 2 else (1.0, 1.0)
+        scores = {"base": 0.0, "champion": champion, "candidate": candidate}
+        rows.append(
+            JudgedRow(
+                row=number,
+                prompt_tokens=40,
+                asked=sample.prompt,
+                reference=sample.reference,
+                slices={"line_of_business": "household"},
+                scores=scores,
+                parts={model: {"section": score, "tone": score} for model, score in scores.items()},
+                answers={"base": sample.base, "champion": sample.champion or "", "candidate": sample.candidate},
+            )
+        )
+    lines = b"".join(orjson.dumps(row.model_dump(), option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+    services.blobs.write(paths.run(run.id, "evaluation/rows.jsonl"), [lines])
 
 
 def curve(steps: int, total: int = 450) -> list[dict[str, Any]]:

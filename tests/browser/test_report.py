@@ -8,11 +8,12 @@ from typing import Any
 import orjson
 import pytest
 
+from shared.domain.catalogue import find_entry
 from shared.domain.run import Run
 from shared.ports import Services
-from shared.rendering.check import LengthPolicy
-from shared.rendering.facts import TokenFacts
+from shared.rendering import export_bundle
 from shared.steps import paths
+from shared.validation import spooled_sink, validate
 from tests.browser import pictures
 from tests.browser.conftest import Browser, Stack
 from tests.browser.pictures import HOSTILE
@@ -33,8 +34,9 @@ def with_rows(stack: Stack, claims: Run, tmp_path: Path) -> Run:
 
 
 def place_tokenizer(services: Services, folder: Path) -> None:
-    for file in families.write("llama3", folder).iterdir():
-        services.blobs.write(f"models/{pictures.BASE_MODEL}/tokenizer/{file.name}", [file.read_bytes()])
+    entry = find_entry(pictures.BASE_MODEL)
+    for name, content in export_bundle(entry, families.write("llama3", folder)).items():
+        services.blobs.write(f"{entry.tokenizer}{name}", [content])
 
 
 def test_rows_are_shown_as_the_model_reads_them_when_asked_for(
@@ -79,16 +81,29 @@ def test_the_report_has_a_page_of_its_own_that_survives_a_reload(browser: Browse
 
 
 def counted() -> dict[str, Any]:
-    """A report with everything that may be in one: tokens, histograms, rows to look at."""
-    facts = TokenFacts(families.bundle("llama3", marked=True), LengthPolicy(256, "drop"), previews=2)
-    for number, words in enumerate((3, 5, 8, 13, 21, 34, 55, 20, 9, 400) * 12, start=1):
-        facts.add("train", number, {"messages": [said("user", "Which?"), said("assistant", "bolt " * words)]}, 100)
-    report = pictures.REPORT.model_dump(mode="json")
-    report["problems"] += [group.model_dump(mode="json") for group in facts.problems()]
-    report["statistics"]["turns"] = {"edges": [1, 2, 4, 8], "counts": [310, 1204, 700, 145]}
-    report["statistics"]["messages_max"] = 14
-    tokens = facts.statistics().model_dump(mode="json")
-    return {**report, "tokens": tokens, "preview": [row.model_dump(mode="json") for row in facts.preview]}
+    """What the validator says of a file in which ten kinds of things are wrong, tokens and rows to look at included."""
+    words = (3, 5, 8, 13, 21, 34, 55, 20, 9, 400) * 12
+    good = [{"question": f"Which part is {n}?", "answer": "bolt " * many} for n, many in enumerate(words)]
+    bad = [{"question": "x"}, {"question": "y", "answer": 4}, {"question": "z", "answer": "a <|eot_id|> b"}]
+    lines = b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in [*good, *bad])
+    with spooled_sink() as sink:
+        found = validate(
+            [b"\n", lines, b"{\n"],
+            None,
+            b"method: {hyperparameters: {max_length_tokens: 256}}\ndata: {over_length: drop}",
+            project="claims",
+            file_name="train.jsonl",
+            default_base_model=pictures.BASE_MODEL,
+            sink=sink,
+            bundle_of=lambda _: families.bundle("llama3", marked=True),
+            previews=2,
+        )
+    preview = [row.model_dump(mode="json") for row in found.preview]
+    return {**found.report.model_dump(mode="json"), "preview": preview}
+
+
+def by_severity(problems: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(problems, key=lambda one: (one["severity"] != "error", -one["count"]))
 
 
 DRAW = """
@@ -113,14 +128,22 @@ def test_lengths_tokens_and_problems_are_drawn_where_a_report_has_them(
         report = counted()
         browser.driver.execute_async_script(DRAW, report)
         captions = [each.text for each in browser.all("#part-report .bars caption")]
-        assert captions == ["lengths", "turns"]
+        assert captions == ["lengths", "characters a row", "messages a row"]
         bars = [str(each.get_attribute("width")) for each in browser.all("#part-report .bars rect")]
-        assert len(bars) == len(report["tokens"]["lengths"]["counts"]) + 4
-        assert [round(float(share.rstrip("%"))) for share in bars[-4:]] == [26, 100, 58, 12]
-        browser.says("#part-report .tokens", "Rows of more than 256 tokens: drop; 12 found, 0 cut.")
-        browser.says("#part-report .figures", "messages max")
+        drawn = (
+            report["tokens"]["lengths"],
+            *(report["statistics"][f"{name}_a_row"] for name in ("messages", "characters")),
+        )
+        assert [round(float(share.rstrip("%"))) for share in bars] == [
+            round(100 * value / max(one["counts"])) for one in drawn for value in one["counts"]
+        ]
+        browser.says("#part-report .tokens", "Rows of more than 256 tokens: drop;")
+        browser.says("#part-report .mapping", "question user")
         codes = [each.text for each in browser.all("#part-report .problems code")]
-        assert codes == ["role_order", "row_dropped", "unknown_field"]
+        assert codes == [problem["code"] for problem in by_severity(report["problems"])]
+        assert {"row_dropped", "special_token_in_text", "missing_field", "invalid_json", "blank_line"} <= set(codes)
+        broken = next(one for one in report["problems"] if one["code"] == "invalid_json")
+        browser.says("#part-report .problems", f"rows {broken['rows'][0]} (byte {broken['offsets'][0]:,})")
         browser.one("#part-report .preview summary").click()
         browser.says("#part-report .preview mark", "bolt bolt bolt")
         assert browser.script("return document.documentElement.scrollWidth") <= width

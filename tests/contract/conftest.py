@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from shared.ports import EventBus
 from tests.contract import service_bus
 from tests.contract.backends import (
     BLOB_STORES,
@@ -64,6 +65,12 @@ def model_examples(request: pytest.FixtureRequest) -> int:
 def bused(open_bus: OpenBus) -> Iterator[BusBackend]:
     with open_bus() as backend:
         yield backend
+
+
+@pytest.fixture
+def bus(bused: BusBackend) -> EventBus:
+    """For tests that let no time pass."""
+    return bused.bus
 
 
 @pytest.fixture(params=BLOB_STORES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import json
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -15,21 +15,21 @@ from fastapi.testclient import TestClient
 
 from functions.http import api
 from shared.doctor import ROLES, attempt, examine
-from shared.domain.catalogue import CATALOGUE
+from shared.domain.catalogue import CATALOGUE, SKUS, find_entry
 from shared.domain.checkup import Check, CheckStatus
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.embedded.blobs import FileBlobStore
+from shared.rendering import export_bundle
 from shared.services import services
 from tests.http.support import asking_as
+from tests.rendering import families
+from tests.training_job.tiny_folder import write_folder
+from training_job.import_base import write_bundle
 
 OK, FIX, SKIPPED = CheckStatus.OK, CheckStatus.FIX, CheckStatus.SKIPPED
 TINY = "droptune/tiny-llama"
-WHOLE = {
-    "config.json": "{}",
-    "tokenizer.json": '{"version": "1.0"}',
-    "model.safetensors": "w",
-    "chat_template.jinja": "t",
-}
+PHI = "microsoft/Phi-4"
+IMPORT = "droptune base-models import {}"
 
 pytestmark = pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning")
 
@@ -40,19 +40,26 @@ def found() -> dict[str, Check]:
     return {check.name: check for check in checks}
 
 
-def put(app: Path, folder: str, files: dict[str, str]) -> None:
-    place = app / "blobs" / "models" / folder
-    place.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        (place / name).write_text(text)
+def base_model(app: Path) -> Path:
+    """The tiny base where jobs look for it."""
+    return write_folder(app / "blobs" / "models" / "tiny-llama")
+
+
+def bundle(app: Path, base: Path, id: str = TINY) -> Path:
+    """The tokenizer bundle of a model as an import leaves it."""
+    place = app / "blobs" / "models" / id / "tokenizer"
+    write_bundle(export_bundle(find_entry(id), base), place)
+    return place
 
 
 @pytest.mark.usefixtures("azure_ml")
 def test_the_embedded_default_with_its_base_model_has_nothing_to_fix(app: Path) -> None:
-    put(app, "tiny-llama", WHOLE)
+    bundle(app, base_model(app))
     checks = found()
     registry = [model for model, entry in CATALOGUE.items() if "registries" in (entry.asset or "")]
-    skipped = {"quota", f"template {TINY}"} | {f"{what} {id}" for id in registry for what in ("base model", "template")}
+    machines = [sku.name for sku in SKUS if sku.gpus]
+    skipped = {f"quota {name}" for name in machines}
+    skipped |= {f"{what} {id}" for id in registry for what in ("base model", "template")}
     assert {name for name, check in checks.items() if check.status is SKIPPED} == skipped
     assert {name for name, check in checks.items() if check.status is OK} == {
         "settings",
@@ -63,6 +70,11 @@ def test_the_embedded_default_with_its_base_model_has_nothing_to_fix(app: Path) 
         "Azure ML endpoints",
         "Azure ML workspace",
         f"base model {TINY}",
+        f"template {TINY}",
+        "environment droptune-training:2",
+        "environment droptune-serving:1",
+        "quota Standard_E4ds_v4",
+        "quota Local_CPU",
         "clock",
     }
     assert set(checks) == skipped | {name for name, check in checks.items() if check.status is OK}
@@ -139,11 +151,13 @@ def test_without_blobs_nothing_is_said_about_base_models(app: Path, monkeypatch:
     assert not any(TINY in name for name in checks)
 
 
-def test_an_azure_ml_that_does_not_answer_is_three_things_to_fix_and_no_clock(app: Path) -> None:
+def test_an_azure_ml_that_does_not_answer_is_said_of_all_that_it_has_and_no_clock(app: Path) -> None:
     checks = found()
-    for name in ("Azure ML jobs", "Azure ML endpoints", "Azure ML workspace"):
+    environments = ("environment droptune-training:2", "environment droptune-serving:1")
+    for name in ("Azure ML jobs", "Azure ML endpoints", "Azure ML workspace", *environments):
         assert checks[name].status is FIX
         assert checks[name].fix == "see that what AZURE_ML_URL names runs and can be reached from the app"
+    assert checks["quota"].status is SKIPPED
     assert checks["clock"].status is SKIPPED
 
 
@@ -153,6 +167,8 @@ def test_an_azure_ml_that_denies_access_names_the_missing_role(app: Path, answer
     for name in ("Azure ML jobs", "Azure ML endpoints", "Azure ML workspace"):
         assert checks[name].status is FIX
         assert "AzureML Data Scientist on the workspace" in checks[name].fix
+    assert checks["quota"].status is FIX
+    assert "infra/modules/quota-access.bicep" in checks["quota"].fix
 
 
 def test_a_workspace_that_does_not_exist_is_found_out(app: Path, answering: Callable[..., None]) -> None:
@@ -217,28 +233,58 @@ def test_another_base_model_that_is_not_there_is_nothing_to_fix(app: Path, monke
     assert found()[f"base model {TINY}"].status is SKIPPED
 
 
-@pytest.mark.parametrize("missing", WHOLE)
+@pytest.mark.parametrize("missing", ["config.json", "tokenizer.json", "model.safetensors", "chat_template.jinja"])
 @pytest.mark.usefixtures("azure_ml")
 def test_half_a_base_model_is_to_be_fixed(app: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    monkeypatch.setenv("DEFAULT_BASE_MODEL", "microsoft/Phi-4")
-    put(app, "tiny-llama", {name: text for name, text in WHOLE.items() if name != missing})
+    monkeypatch.setenv("DEFAULT_BASE_MODEL", PHI)
+    (base_model(app) / missing).unlink()
     assert found()[f"base model {TINY}"].status is FIX
 
 
-@pytest.mark.parametrize(
-    ("changed", "status"),
-    [
-        ({}, OK),
-        ({"chat_template.jinja": "another"}, FIX),
-        ({"tokenizer.json": "{}"}, FIX),
-        ({"chat_template.jinja": "", "tokenizer_config.json": json.dumps({"chat_template": "t"})}, FIX),
-    ],
-)
 @pytest.mark.usefixtures("azure_ml")
-def test_a_tokenizer_bundle_must_be_the_base_models(app: Path, changed: dict[str, str], status: CheckStatus) -> None:
-    put(app, "tiny-llama", WHOLE)
-    put(app, f"{TINY}/tokenizer", WHOLE | changed)
-    assert found()[f"template {TINY}"].status is status
+def test_a_default_base_model_that_was_not_imported_is_to_be_imported(app: Path) -> None:
+    base_model(app)
+    checks = found()
+    assert (checks[f"template {TINY}"].status, checks[f"template {TINY}"].fix) == (FIX, IMPORT.format(TINY))
+    assert checks[f"template {PHI}"].status is SKIPPED
+
+
+@pytest.mark.usefixtures("azure_ml")
+def test_an_imported_model_of_a_registry_is_ready(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEFAULT_BASE_MODEL", PHI)
+    assert found()[f"template {PHI}"].fix == IMPORT.format(PHI)
+    bundle(app, base_model(app), PHI)
+    check = found()[f"template {PHI}"]
+    assert (check.status, check.detail) == (OK, f"imported from {CATALOGUE[PHI].asset}")
+
+
+@pytest.mark.usefixtures("azure_ml")
+def test_a_tokenizer_bundle_must_be_the_base_models(app: Path) -> None:
+    base = base_model(app)
+    bundle(app, base)
+    assert found()[f"template {TINY}"].status is OK
+    (base / "chat_template.jinja").write_text(families.template("phi", marked=True))
+    check = found()[f"template {TINY}"]
+    assert check.status is FIX
+    assert check.detail.startswith("tokenizer or chat template differ: ")
+    shutil.rmtree(base)
+    assert found()[f"template {TINY}"].status is SKIPPED
+
+
+@pytest.mark.usefixtures("azure_ml")
+def test_a_damaged_tokenizer_bundle_is_to_be_imported_again(app: Path) -> None:
+    place = bundle(app, base_model(app))
+    (place / "chat_template.jinja").write_text("another")
+    check = found()[f"template {TINY}"]
+    assert (check.status, check.fix) == (FIX, IMPORT.format(TINY))
+    assert "chat_template.jinja" in check.detail
+
+
+@pytest.mark.usefixtures("azure_ml")
+def test_an_environment_that_is_not_registered_is_named(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRAINING_ENVIRONMENT", "droptune-training:99")
+    check = found()["environment droptune-training:99"]
+    assert (check.status, check.detail) == (FIX, "is not registered in the workspace")
 
 
 @pytest.mark.usefixtures("azure_ml")

@@ -237,7 +237,7 @@ REWARDS = METHODS["-reinforcement"]["method"]
 def test_a_method_has_its_own_learning_rate_and_settings_each_with_a_reason() -> None:
     supervised, pairs, rewards = (plan(rows=400, **METHODS[name]) for name in METHODS)
     rates = [one.hyperparameters.learning_rate for one in (supervised, pairs, rewards)]
-    assert rates == [3e-3, 5e-4, 2e-3]
+    assert rates == [3e-3, 5e-4, 7e-4]
     assert pairs.hyperparameters.beta == 0.1
     chosen = rewards.hyperparameters
     assert (chosen.rollouts_per_prompt, chosen.temperature, chosen.max_answer_tokens, chosen.beta) == (8, 1.0, 256, 0.0)

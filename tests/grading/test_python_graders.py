@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from shared.grading import Code, Engine, Grade, fields, problems, sandbox
+from shared.grading.confined import MODULES
 
 
 def python(source: str) -> dict[str, str]:
@@ -38,6 +39,12 @@ def test_an_answer_that_is_not_json_is_none_to_a_python_grader(score: Any) -> No
         ("x = [0] * 10**9; return 1", Code.PYTHON_RUNTIME, "MemoryError on line 2"),
         ("import os; os._exit(0)", Code.PYTHON_SERVER, "the grader's process ended (memory, CPU time or a crash)"),
         ("import os; os.write(3, b'{\\n')", Code.PYTHON_SERVER, "the grader wrote into its own reply"),
+        ("import os; os.write(3, b'[1]\\n')", Code.PYTHON_SERVER, "the grader wrote into its own reply"),
+        (
+            """import os; os.write(3, b'{"score": "1"}\\n')""",
+            Code.PYTHON_SERVER,
+            "the grader wrote into its own reply",
+        ),
     ],
 )
 def test_a_grader_that_fails_says_how_and_nothing_of_the_row(body: str, code: Code, message: str, grade: Any) -> None:
@@ -75,6 +82,22 @@ def test_a_grader_reaches_no_network_even_by_system_call(grade: Any) -> None:
     assert grade(python(f"def grade(sample, item):{body}"), "x").score == 0.5
     with socket.socket():  # which this process may
         pass
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_documented_module_can_be_imported(module: str, score: Any) -> None:
+    assert module in (Path(__file__).parents[2] / "docs" / "graders.md").read_text(encoding="utf-8")
+    use = {
+        "datetime": "datetime.datetime.now()",
+        "decimal": "decimal.Decimal('0.1') + 1",
+        "difflib": "difflib.SequenceMatcher(None, 'ab', 'ac').ratio()",
+        "random": "random.Random(1).random()",
+        "re": "re.compile('(a+)b').search('aab')",
+        "statistics": "statistics.median([1, 2])",
+        "textwrap": "textwrap.fill('a b', 1)",
+        "unicodedata": "unicodedata.normalize('NFKD', 'x')",
+    }.get(module, module)
+    assert score(python(f"def grade(sample, item):\n    import {module}\n    {use}\n    return 1"), "x") == 1
 
 
 def test_a_grader_finds_no_environment(grade: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import threading
 import time
@@ -40,8 +39,11 @@ WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"
 
 
 @pytest.fixture
-def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
-    with running(Config(tmp_path / "azure_ml", tmp_path / "blobs", 0, tick_s=0.02), lambda event: None) as emulator:
+def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Services]:
+    """The parameter: how many jobs may run at once."""
+    slots = getattr(request, "param", 1)
+    config = Config(tmp_path / "azure_ml", tmp_path / "blobs", 0, tick_s=0.02, slots=slots)
+    with running(config, lambda event: None) as emulator:
         monkeypatch.setenv("AZURE_ML_URL", f"azureml+http://127.0.0.1:{emulator.config.port}/{WORKSPACE}")
         with fresh_process(tmp_path, monkeypatch) as found:
             yield found
@@ -123,11 +125,14 @@ def test_a_base_model_whose_folder_is_not_there_says_so(droptune: Callable[..., 
     assert f"input 'base_model' was not found at {CATALOGUE[PHI].asset}" in said
 
 
-def test_asked_twice_it_is_one_job(services: Services, base: Path, droptune: Callable[..., tuple[int, str]]) -> None:
-    shutil.rmtree(base)
-    first, second = start_import(TINY, services), start_import(TINY, services)
-    assert first.name == second.name == import_job(TINY, 1, services.config).name
-    assert droptune("import", TINY.id, "--no-wait")[0] in (0, 1)
+@pytest.mark.parametrize("services", [0], indirect=True)
+def test_asked_again_while_it_is_under_way_it_is_one_job(
+    services: Services, droptune: Callable[..., tuple[int, str]]
+) -> None:
+    first = start_import(TINY, services).name
+    assert first == import_job(TINY, 1, services.config).name
+    assert droptune("import", TINY.id, "--no-wait") == (0, f"job {first} checks {TINY.id}\n")
+    assert services.launcher.get_job(import_job(TINY, 2, services.config).name) is None
 
 
 @pytest.mark.usefixtures("services")

@@ -41,7 +41,8 @@ def test_everything_of_the_function_app_goes_up() -> None:
 def test_azd_deploys_the_repository_as_a_python_function_app() -> None:
     azure = yaml.safe_load((REPOSITORY / "azure.yaml").read_text())
     assert azure["services"] == {"api": {"host": "function", "language": "python", "project": "."}}
-    assert (REPOSITORY / azure["hooks"]["preprovision"]["posix"]["run"]).is_file()
+    assert azure["hooks"].keys() == {"preprovision", "postprovision"}
+    assert all((REPOSITORY / hook["posix"]["run"]).is_file() for hook in azure["hooks"].values())
 
 
 def test_the_registered_app_roles_are_those_the_api_asks_for() -> None:

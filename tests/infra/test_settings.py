@@ -28,6 +28,7 @@ KNOWN = {
     "apiAudience": "audience",
     "controlClientId": "control",
     "jobClientId": "job",
+    "importerClientId": "importer",
     "serveId": "/subscriptions/sub/serve",
     "hostStorageName": "sthostabc",
     "defaultBaseModel": "microsoft/Phi-4",
@@ -87,7 +88,11 @@ def test_the_app_starts_with_the_settings_of_the_template(
     assert settings.blob_store_url == "https://stdataabc.blob.core.windows.net"
     workspace = parse_url(settings.azure_ml_url)
     assert (workspace.subscription, workspace.resource_group, workspace.name) == ("sub", "rg-test", "mlw-abc")
-    assert (settings.azure_client_id, settings.job_client_id) == ("control", "job")
+    assert (settings.azure_client_id, settings.job_client_id, settings.import_client_id) == (
+        "control",
+        "job",
+        "importer",
+    )
     assert settings.project_monthly_usd == 500
     assert settings.endpoint_is_public is True
     authenticator = make_authenticator(settings.api_auth_url)

@@ -25,7 +25,7 @@ def result(**changes: object) -> EvaluationResult:
 
 
 def failed(evaluation: EvaluationResult, gate: Gate | None = None) -> list[str]:
-    return [check.name for check in judge(evaluation, gate or Gate()).checks if not check.passed]
+    return [check.name for check in judge(evaluation, gate or Gate()).checks if check.blocks]
 
 
 def test_a_gain_beyond_its_interval_passes() -> None:

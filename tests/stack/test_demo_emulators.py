@@ -103,6 +103,21 @@ def test_the_doctor_finds_nothing_to_repair(demo: Demo) -> None:
     assert {"run store", "event bus", "blobs"} <= {check["name"] for check in checks if check["status"] == "ok"}
 
 
+def test_the_base_model_can_be_imported_from_and_into_blob_storage(demo: Demo) -> None:
+    place = "models/droptune/tiny-llama/tokenizer/"
+    with closing(AzureBlobStore(demo.stores()["BLOB_STORE_URL"])) as blobs:
+        placed = {info.path: b"".join(blobs.read(info.path)) for info in blobs.list(place)}
+        for path in placed:
+            blobs.delete(path)
+        imported = run(
+            "cli", "base-models", "import", "droptune/tiny-llama", "--url", demo.read("stack.json")["api_url"]
+        )
+        assert imported.returncode == 0, imported.stdout + imported.stderr
+        found = {info.path: b"".join(blobs.read(info.path)) for info in blobs.list(place)}
+    assert found == placed
+    assert f"{place}bundle.json" in found
+
+
 def test_the_deployed_model_answers_a_question_it_was_never_trained_on(demo: Demo) -> None:
     rollout = demo.get(f"/api/runs/{demo.read('report.json')['run']}")["rollout"]
     question, answer = json.loads(rows("eval.jsonl")[1])["messages"]

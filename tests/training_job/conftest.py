@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 THIRD_PARTY = (
     "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning",
     "ignore:builtin type (swigvarlink|SwigPyPacked|SwigPyObject) has no:DeprecationWarning",
@@ -83,9 +87,35 @@ def write_data() -> WriteData:
 @pytest.fixture(scope="session")
 def resolved() -> Callable[..., Any]:
     """A resolved recipe for the tiny base; hyperparameters by keyword, parts of the recipe as `recipe`."""
-    from shared.domain.recipe import Recipe, ResolvedHyperparameters, ResolvedRecipe
+    from shared.domain.recipe import (
+        Recipe,
+        ResolvedHyperparameters,
+        ResolvedPreference,
+        ResolvedRecipe,
+        ResolvedReinforcement,
+    )
 
-    def make(recipe: dict[str, Any] | None = None, **hyperparameters: Any) -> ResolvedRecipe:
+    of_method: dict[str, tuple[type[ResolvedHyperparameters], dict[str, Any]]] = {
+        "supervised": (ResolvedHyperparameters, {}),
+        "dpo": (ResolvedPreference, {"beta": 0.1}),
+        "reinforcement": (
+            ResolvedReinforcement,
+            {
+                "rollouts_per_prompt": 4,
+                "micro_batch_size": 16,
+                "answers_at_once": 16,
+                "max_answer_tokens": 8,
+                "temperature": 1.0,
+                "beta": 0.0,
+            },
+        ),
+    }
+
+    def make(
+        recipe: dict[str, Any] | None = None, *, continued_from: str | None = None, **hyperparameters: Any
+    ) -> ResolvedRecipe:
+        found = Recipe.model_validate({"base_model": "droptune/tiny-llama", **(recipe or {})})
+        kind, settings = of_method[found.method.type]
         values: dict[str, Any] = {
             "n_epochs": 2,
             "batch_size": 4,
@@ -100,13 +130,14 @@ def resolved() -> Callable[..., Any]:
             "seed": 42,
         }
         return ResolvedRecipe(
-            recipe=Recipe.model_validate({"base_model": "droptune/tiny-llama", **(recipe or {})}),
+            recipe=found,
             project="demo",
             endpoint="demo",
-            hyperparameters=ResolvedHyperparameters(**(values | hyperparameters)),
+            hyperparameters=kind(**(values | settings | hyperparameters)),
             training_instance_type="Local_CPU",
             serving_instance_type="Local_CPU",
             reasons={},
+            continued_from=continued_from,
         )
 
     return make
@@ -126,10 +157,46 @@ class Bench:
             *("--recipe", str(self.recipe), "--output", str(output or self.output)),
         ]
 
-    def train(self, **names: Any) -> int:
+    def train(self, *more: str, **names: Any) -> int:
         from training_job import train
 
-        return train.main(self.arguments(**names))
+        return train.main([*self.arguments(**names), *more])
+
+    def train_and_kill(self, *more: str) -> None:
+        """Train in a process of its own, and end it with SIGKILL once it has a whole checkpoint."""
+        command = [sys.executable, "-m", "training_job.train", *self.arguments(), *more]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not list((self.output / "checkpoints").glob("checkpoint-*/complete.json")):
+            assert process.poll() is None, "the run ended before it could be killed"
+            time.sleep(0.005)
+        process.kill()
+        assert process.wait() == -9
+
+    def trainer(self) -> Any:
+        """The trainer that a run would train with."""
+        from shared.domain.recipe import ResolvedRecipe
+        from shared.rendering.check import LengthPolicy
+        from training_job.chat_rows import bundle_of
+        from training_job.methods import method_of
+        from training_job.quantised import load_tokenizer
+        from training_job.trainer import Setup
+
+        recipe = ResolvedRecipe.model_validate_json(self.recipe.read_bytes())
+        tokenizer, method = load_tokenizer(self.base), method_of(recipe)
+        files = (self.data / "train.jsonl", self.data / "eval.jsonl")
+        data = method.read(*files, bundle_of(tokenizer), LengthPolicy(256, "reject"), recipe)
+        chosen = recipe.hyperparameters
+        setup = Setup(self.base, self.output, recipe, tokenizer, chosen.total_steps, chosen.micro_batch_size)
+        return method.build(setup, data)
+
+    def adapter(self) -> dict[str, Any]:
+        from safetensors.torch import load_file
+
+        return load_file(self.output / "model" / "adapter" / "adapter_model.safetensors")
+
+    def curve(self, *keys: str) -> list[tuple[Any, ...]]:
+        """Step and the values of `keys` of every line, without what depends on the clock."""
+        return [(point["step"], *(point.get(key) for key in keys)) for point in self.metrics()]
 
     def evaluate(self, *more: str, output: Path) -> int:
         from training_job import evaluate

@@ -19,6 +19,30 @@ def test_weights_are_found_where_a_registry_model_keeps_them(tmp_path: Path, pla
     assert model_folder(tmp_path) == folder
 
 
+@pytest.mark.parametrize(
+    ("weights", "tokenizer", "config"),
+    [
+        ("data/model", "data/tokenizer", "data/config"),
+        ("mlflow_model_folder/data/model", "mlflow_model_folder/data/tokenizer", "mlflow_model_folder/data/model"),
+        ("model", "components/tokenizer", "model"),
+    ],
+)
+def test_parts_that_a_registry_model_keeps_apart_are_brought_together(
+    tmp_path: Path, weights: str, tokenizer: str, config: str
+) -> None:
+    for place, name in ((weights, "model.safetensors"), (tokenizer, "tokenizer.json"), (config, "config.json")):
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        (tmp_path / place / name).write_text(place)
+    # As MLflow leaves one beside the weights: those of the model win.
+    (tmp_path / tokenizer / "config.json").write_text("of the tokenizer")
+    folder = model_folder(tmp_path)
+    assert {file.name: file.read_text() for file in folder.iterdir()} == {
+        "model.safetensors": weights,
+        "tokenizer.json": tokenizer,
+        "config.json": config,
+    }
+
+
 def test_a_base_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(PermanentFailure, match="no_model_config"):
         model_folder(tmp_path)

@@ -127,9 +127,9 @@ def test_a_row_the_template_refuses_is_named_and_not_quoted(tmp_path: Path, bund
     assert (problem.code, "Part?" in problem.message) == ("row_not_renderable", False)
 
 
-def test_what_is_not_a_chat_row_is_refused_by_number(tmp_path: Path, bundle: Bundle) -> None:
-    problem = refused(tmp_path, bundle, [DIALOGUES["one answer"][0], {"text": "x"}, []]).problem
-    assert (problem.code, problem.message) == ("bad_row", "train.jsonl: 2 rows not chat rows: rows 2, 3")
+def test_what_is_not_a_row_of_the_method_is_refused_by_number(tmp_path: Path, bundle: Bundle) -> None:
+    problem = refused(tmp_path, bundle, [DIALOGUES["one answer"][0], {"prompt": "x"}, []]).problem
+    assert (problem.code, problem.message) == ("bad_row", "train.jsonl: 2 rows not rows of this method: rows 2, 3")
 
 
 def test_long_rows_are_refused_by_number_or_dropped_or_cut_and_counted(
@@ -177,3 +177,15 @@ def test_public_files_train(
     assert run.train() == 0
     losses = [point["loss"] for point in run.metrics() if "loss" in point]
     assert losses[-1] < losses[0]
+
+
+def test_of_plain_text_every_token_is_learned(bundle: Any, tmp_path: Path) -> None:
+    file = tmp_path / "train.jsonl"
+    texts = ["Pumps hold oil.", "Valves do not."]
+    file.write_text("".join(json.dumps({"text": text, "item": {}}) + "\n" for text in texts))
+    rows = encode_file(file, bundle, LengthPolicy(64, "reject")).rows
+    opening = len(bundle.tokenizer.encode(bundle.opening, add_special_tokens=False)) if bundle.opening else 0
+    for row, text in zip(rows, texts, strict=True):
+        assert row.labels[opening:] == row.input_ids[opening:]
+        read = bundle.tokenizer.decode(row.input_ids, skip_special_tokens=False)
+        assert read == bundle.opening + text + bundle.named_tokens["eos_token"]

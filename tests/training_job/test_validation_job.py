@@ -12,22 +12,29 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from shared.domain.catalogue import find_entry
 from shared.domain.dataset import CuratedVersion, DatasetRef, Report, ValidationOutcome
+from shared.domain.errors import PermanentFailure
 from shared.domain.results import JobResult
 from shared.domain.run import Run, Status
 from shared.embedded.blobs import FileBlobStore
+from shared.embedded.store import SqliteRunStore
+from shared.ports import Write
+from shared.rendering import export_bundle
 from shared.steps import paths
 from shared.steps.validate_dataset import validate_dataset, validation_job
 from tests.clock import ManualClock
+from tests.rendering import families
 from training_job import exit_codes, validate
 from training_job.files import write_json
+from training_job.train import require_same_reading
 from training_job.validate import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +63,8 @@ class Drop:
             training_environment="droptune-training:2",
             cpu_instance_type="cpu",
         )
-        self.services: Any = SimpleNamespace(blobs=self.blobs, config=config, clock=clock)
+        self.store = SqliteRunStore(folder / "state.db", clock)
+        self.services: Any = SimpleNamespace(blobs=self.blobs, config=config, clock=clock, store=self.store)
         for other, text in others.items():
             self.blobs.write(f"datasets/shop/{other.replace('_', '.')}", [text])
         self.run = Run(
@@ -77,6 +85,19 @@ class Drop:
         info = self.blobs.write(path, [text])
         digest = hashlib.sha256(text).hexdigest()
         return DatasetRef(path=path, etag=info.etag, size_bytes=info.size_bytes, sha256=digest)
+
+    def export_tokenizer(self, family: str) -> None:
+        """Leave what the import of the default base model leaves."""
+        source = families.write(family, self.folder / "base")
+        for name, content in export_bundle(find_entry("droptune/tiny-llama"), source).items():
+            self.blobs.write(f"models/droptune/tiny-llama/tokenizer/{name}", [content])
+
+    def deployed(self, curated: CuratedVersion, run_id: str = "run-aaaaaaaaaaaa") -> None:
+        """A run of the project that is in production with that version."""
+        run = self.run.evolve(id=run_id, status=Status.DEPLOYED, curated=curated)
+        document = {"id": "run", "type": "run", "project": "shop", "status": "deployed", "finished": 1}
+        document |= {"created_at": run.created_at.isoformat(), "run": run.model_dump(mode="json")}
+        self.store.batch(run_id, [Write("create", "run", document)])
 
     def arguments(self) -> list[str]:
         """What the job's command says, its inputs and outputs mounted."""
@@ -105,6 +126,11 @@ class Drop:
     def outcome(self) -> ValidationOutcome:
         return ValidationOutcome.model_validate_json((self.output / "outcome.json").read_bytes())
 
+    @property
+    def report(self) -> Report:
+        """What the function said."""
+        return Report.model_validate_json(b"".join(self.blobs.read(paths.report(self.run.id))))
+
     def failure(self) -> tuple[Any, str]:
         assert self.result.problem is not None
         return self.result.failure_class, self.result.problem.code
@@ -114,11 +140,16 @@ MakeDrop = Callable[..., Drop]
 
 
 @pytest.fixture
-def drop(tmp_path: Path) -> MakeDrop:
-    def make(train: bytes, name: str = "train.jsonl", **others: bytes) -> Drop:
-        return Drop(tmp_path, train, name, **others)
+def drop(tmp_path: Path) -> Iterator[MakeDrop]:
+    made: list[Drop] = []
 
-    return make
+    def make(train: bytes, name: str = "train.jsonl", **others: bytes) -> Drop:
+        made.append(Drop(tmp_path, train, name, **others))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.store.close()
 
 
 def whole_project() -> dict[str, bytes]:
@@ -126,15 +157,31 @@ def whole_project() -> dict[str, bytes]:
     return {"eval_jsonl": held_out, "recipe_yaml": recipe}
 
 
-@pytest.mark.parametrize("case", ["carved", "held out", "gzip"])
+APPEND = b"data: {mode: append}\n"
+
+
+def appended(drop: MakeDrop, recipe: bytes = APPEND) -> tuple[Drop, CuratedVersion]:
+    """A drop of 250 rows, 50 of them new, to a project whose model in production was trained on 200."""
+    first = drop(lines(200)).validate_in_function().changes["curated"]
+    dropped = drop(b"".join(lines(250).splitlines(keepends=True)[100:]), recipe_yaml=recipe)
+    dropped.deployed(first)
+    return dropped, first
+
+
+@pytest.mark.parametrize("case", ["carved", "held out", "gzip", "counted in tokens", "appended"])
 def test_the_job_makes_the_version_that_the_function_makes_of_the_same_bytes(case: str, drop: MakeDrop) -> None:
     match case:
         case "carved":
             dropped = drop(lines(300))
         case "held out":
             dropped = drop((MANUFACTURING / "train.jsonl").read_bytes(), **whole_project())
-        case _:
+        case "gzip":
             dropped = drop(gzip.compress(lines(300)), "train.jsonl.gz")
+        case "counted in tokens":
+            dropped = drop(lines(300))
+            dropped.export_tokenizer("qwen")
+        case _:
+            dropped, _ = appended(drop)
     inline = dropped.validate_in_function()
     assert inline.status is Status.VALIDATED
     assert dropped.validate() == exit_codes.COMPLETED
@@ -155,6 +202,111 @@ def test_the_job_makes_the_version_that_the_function_makes_of_the_same_bytes(cas
     assert (dropped.result.job, dropped.result.status) == ("run-0123456789ab-validation-1", "completed")
 
 
+def test_rows_are_counted_in_tokens_of_the_base_model_and_the_manifest_says_whose(drop: MakeDrop) -> None:
+    dropped = drop(lines(300))
+    dropped.export_tokenizer("qwen")
+    changes = dropped.validate_in_function().changes
+    report = dropped.report
+    assert report.problems == ()
+    assert report.tokens is not None
+    curated, bundle = changes["curated"], families.bundle("qwen", marked=True)
+    longest = max(report.tokens.tokens_max, report.tokens.eval_tokens_max)
+    assert (curated.bundle_sha256, curated.tokens_max) == (bundle.sha256, longest)
+    assert (report.tokens.rows, 0 < report.tokens.trained_tokens < report.tokens.tokens) == (270, True)
+    assert changes["recipe"].hyperparameters.max_length_tokens == -(-longest // 64) * 64
+    assert changes["recipe"].reasons["max_length_tokens"] == f"longest row has {longest} tokens"
+    require_same_reading(curated.model_dump(), bundle)
+    with pytest.raises(PermanentFailure, match="validated with tokenizer"):
+        require_same_reading(curated.model_dump(), families.bundle("phi", marked=True))
+
+
+@pytest.mark.parametrize(
+    ("policy", "status", "code", "rows"),
+    [
+        ("reject", Status.REJECTED, "too_many_tokens", 300),
+        ("drop", Status.VALIDATED, "row_dropped", 300),
+        ("truncate", Status.VALIDATED, "row_truncated", 301),
+    ],
+)
+def test_a_row_over_the_limit_follows_the_recipe_before_a_job_is_asked_for(
+    policy: str, status: Status, code: str, rows: int, drop: MakeDrop
+) -> None:
+    long = {"messages": [{"role": "user", "content": "all?"}, {"role": "assistant", "content": "bolt " * 400}]}
+    recipe = f"method: {{hyperparameters: {{max_length_tokens: 128}}}}\ndata: {{over_length: {policy}}}".encode()
+    held_out = b"".join(lines(330).splitlines(keepends=True)[300:])
+    dropped = drop(lines(300, json.dumps(long).encode()), recipe_yaml=recipe, eval_jsonl=held_out)
+    dropped.export_tokenizer("llama3")
+    outcome = dropped.validate_in_function()
+    assert outcome.status is status
+    report = dropped.report
+    assert [(group.code, group.rows) for group in report.problems] == [(code, (301,))]
+    assert report.tokens is not None
+    assert (report.tokens.rows, report.tokens.rows_too_long) == (rows, 1)
+    if status is Status.VALIDATED:
+        chosen = outcome.changes["recipe"].hyperparameters
+        assert chosen.total_steps == -(-rows // chosen.batch_size) * chosen.n_epochs
+
+
+def test_without_the_tokenizer_rows_are_counted_in_characters_and_it_is_said(drop: MakeDrop) -> None:
+    dropped = drop(lines(300))
+    curated = dropped.validate_in_function().changes["curated"]
+    assert (curated.bundle_sha256, curated.tokens_max) == (None, None)
+    report = dropped.report
+    assert [(one.code, one.severity, one.file) for one in report.problems] == [
+        ("tokenizer_missing", "warning", "recipe")
+    ]
+    assert report.tokens is None
+
+
+def test_a_damaged_bundle_rejects_before_the_trainer_finds_it(drop: MakeDrop) -> None:
+    dropped = drop(lines(300))
+    dropped.export_tokenizer("qwen")
+    dropped.blobs.write("models/droptune/tiny-llama/tokenizer/chat_template.jinja", [b"{{ messages }}"])
+    assert dropped.validate_in_function().status is Status.REJECTED
+    report = dropped.report
+    assert [group.code for group in report.problems] == ["bundle_damaged"]
+
+
+def test_new_rows_are_appended_to_what_is_in_production_without_copies(drop: MakeDrop) -> None:
+    dropped, first = appended(drop)
+    curated = dropped.validate_in_function().changes["curated"]
+    assert (curated.appended_to, curated.rows_appended_to) == (first.version, 200)
+    assert (curated.rows_read, curated.rows_dropped) == (350, 100)
+    assert curated.train_rows + curated.eval_rows == 250
+    report = dropped.report
+    whole = drop(lines(250), recipe_yaml=b"data: {mode: replace}").validate_in_function().changes["curated"]
+    both = {name: set(b"".join(dropped.blobs.read(paths.curated(curated, name))).splitlines()) for name in FILES}
+    wanted = {name: set(b"".join(dropped.blobs.read(paths.curated(whole, name))).splitlines()) for name in FILES}
+    assert both == wanted
+    (copies,) = [group for group in report.problems if group.code == "copy_left_out"]
+    assert (copies.count, copies.file, copies.rows) == (100, "train", tuple(range(1, 21)))
+
+
+FILES = ("train.jsonl", "eval.jsonl")
+
+
+def test_without_a_run_in_production_append_begins_a_dataset(drop: MakeDrop) -> None:
+    curated = drop(lines(300), recipe_yaml=APPEND).validate_in_function().changes["curated"]
+    assert (curated.appended_to, curated.rows_appended_to, curated.rows_read) == (None, 0, 300)
+
+
+def test_earlier_rows_are_checked_again_under_the_present_recipe(drop: MakeDrop) -> None:
+    held_out = b"".join(lines(150).splitlines(keepends=True)[120:])
+    dropped, _ = appended(drop)
+    dropped.blobs.write("datasets/shop/eval.jsonl", [held_out])
+    assert dropped.validate_in_function().status is Status.REJECTED
+    report = dropped.report
+    overlaps = {group.file: group.count for group in report.problems if group.code == "holdout_overlap"}
+    assert overlaps == {"previous": 30}
+
+
+def test_an_earlier_version_that_was_deleted_is_said(drop: MakeDrop) -> None:
+    dropped, first = appended(drop)
+    dropped.blobs.delete(paths.curated(first, "manifest.json"))
+    with pytest.raises(PermanentFailure, match="was deleted"):
+        dropped.validate_in_function()
+
+
 def test_a_rejected_dataset_is_a_completed_job_that_quotes_nothing(
     drop: MakeDrop, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,17 +318,12 @@ def test_a_rejected_dataset_is_a_completed_job_that_quotes_nothing(
     errors = {group.code: group.rows for group in outcome.report.problems if group.severity == "error"}
     assert errors == {"invalid_json": (31,), "example_missing_assistant_message": (32,)}
     assert (outcome.report.passed, outcome.recipe, outcome.curated) == (False, None, None)
-    assert outcome.report == Report.model_validate_json(report_of(dropped))
+    assert dropped.validate_in_function().status is Status.REJECTED
+    assert outcome.report == dropped.report
     assert list(dropped.curated.iterdir()) == []
     said = "".join(capfd.readouterr())
     assert "error invalid_json in train: 1\n" in said
     assert "hunter2" not in said + (dropped.output / "outcome.json").read_text()
-
-
-def report_of(dropped: Drop) -> bytes:
-    """What the function says of the same bytes."""
-    assert dropped.validate_in_function().status is Status.REJECTED
-    return b"".join(dropped.blobs.read(paths.report(dropped.run.id)))
 
 
 def test_a_file_given_up_early_is_rejected_and_not_taken_for_a_replaced_one(drop: MakeDrop) -> None:

@@ -20,7 +20,7 @@ CONFIG = {
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "intermediate_size": 320,
-    "vocab_size": 896,
+    "vocab_size": TINY.dims.vocab,
     "tie_word_embeddings": True,
     "max_position_embeddings": 4096,
 }

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from shared.validation.rows import read_row
+from shared.validation.formats import CHAT
+from shared.validation.rows import _read_any, read_row
 
 USER = {"role": "user", "content": "Which part?"}
 ANSWER = {"role": "assistant", "content": "a bolt"}
@@ -149,3 +153,34 @@ def test_a_key_nobody_reads_is_a_warning_and_left_out(check, rows) -> None:
     assert checked.codes == {"message_unrecognized_key": (61,)}
     assert b"mood" not in checked.train
     assert checked.result.report.passed
+
+
+FIELDS = st.dictionaries(
+    st.text(st.sampled_from('ab:"\\\0é'), max_size=3).filter(lambda name: name not in ("tools", "item", "messages")),
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(2**63), 2**64 - 1),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.text(st.sampled_from('ab:"\\\0é'), max_size=6),
+        st.lists(st.integers(0, 3), max_size=2),
+    ),
+    max_size=4,
+)
+
+
+@given(FIELDS, st.booleans())
+def test_rows_with_fields_of_their_own_read_the_same_on_the_short_way_and_the_long_one(fields, twice) -> None:
+    said = [{"role": "user", "content": "a: b"}, {"role": "assistant", "content": "c"}]
+    line = json.dumps({"messages": said, **fields}).encode()
+    if twice and fields:
+        line = line[:-1] + b"," + json.dumps({next(iter(fields)): 1}).encode()[1:]
+    short, long = read_row(line), _read_any(line, orjson.loads(line), CHAT)
+    assert (short[0] and short[0].canonical, set(short[1])) == (long[0] and long[0].canonical, set(long[1]))
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 2**70])
+def test_a_number_beyond_64_bits_in_a_field_is_refused(number) -> None:
+    line = json.dumps({"messages": [{"role": "assistant", "content": "c"}], "size": number}).encode()
+    row, codes = read_row(line)
+    assert (row, set(codes)) == (None, {"number_out_of_range"})

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
+from transformers import EarlyStoppingCallback
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
@@ -79,7 +80,9 @@ def build(setup: Setup, data: Data) -> GRPOTrainer:
     trainer.at_once = max(1, setup.hyperparameters.answers_at_once // less)
     trainer.add_callback(RewardWatch(answers, len(watched)))
     trainer.add_callback(Calibrator(trainer, rewards, prompts, setup))
-    return made_safe(trainer)
+    made_safe(trainer)
+    trainer.remove_callback(EarlyStoppingCallback)  # rewards of a few dozen answers go up and down
+    return trainer
 
 
 def config(setup: Setup) -> GRPOConfig:

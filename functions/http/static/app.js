@@ -17,7 +17,7 @@ const at = (id) => document.getElementById(id);
 const list = { runs: [], next: null, loaded: false, drawn: null, stop: null };
 let page = { id: null, stop: null };
 
-// Address: #/ or #/runs/ID or #/runs/ID/report, then ?project=...&status=...
+// Address: #/ or #/runs/ID or #/runs/ID/report or #/runs/ID/evaluation, then ?project=...&status=...
 
 function address() {
   const [path, query] = location.hash.slice(1).split("?");
@@ -29,7 +29,7 @@ function address() {
   } catch {
     /* a broken escape names no run */
   }
-  return { run, reportOnly: view === "report", project: filters.get("project") ?? "", status: filters.get("status") ?? "" };
+  return { run, view: view ?? "", project: filters.get("project") ?? "", status: filters.get("status") ?? "" };
 }
 
 function addressOf(run, { project, status }) {
@@ -360,11 +360,17 @@ function startRun(id) {
   const show = () => {
     view ??= new RunPage(at("main"), {
       onCancel: () => confirmCancel(state, show),
-      onPreview: () => askForRows(state, path, signal, show),
+      onPreview: () => askForPreview(state, path, signal, show),
+      onRows: (change, after) => askForRows(state, path, signal, show, change, after),
       tokenInUse: () => Boolean(token.get()),
     });
     view.show(state);
     document.title = `${state.run.project}: ${words(state.run.status)} \u2013 Droptune`;
+    page.look();
+  };
+  page.look = () => {
+    if (address().view === "evaluation" && state.run?.evaluation && !state.rows)
+      askForRows(state, path, signal, show, "worse", 0);
   };
 
   // Each is asked for once, when the run says that it is there. False: the platform did not give it, ask again.
@@ -420,13 +426,33 @@ function startRun(id) {
 }
 
 // Only when somebody wants to look: the rows are read and rendered for it.
-async function askForRows(state, path, signal, show) {
+async function askForPreview(state, path, signal, show) {
   try {
     state.preview = (await call(`${path}/preview`, { signal })).body.data;
   } catch (error) {
     if (signal.aborted) return;
     state.previewProblem =
       error instanceof Refused ? `${error.problem.code}: ${error.problem.message}` : "the API does not answer";
+  }
+  if (!signal.aborted) show();
+}
+
+// Held-out rows of one kind; a further page is put behind those that are shown.
+async function askForRows(state, path, signal, show, change, after) {
+  const before = after && state.rows.change === change ? state.rows.data : [];
+  state.rows = { ...state.rows, change, data: after ? before : undefined, next: null, problem: null };
+  show();
+  const query = new URLSearchParams({ change, after });
+  try {
+    const { body } = await call(`${path}/evaluation/rows?${query}`, { signal });
+    if (state.rows.change !== change) return;
+    state.rows = { change, counts: body.counts, data: [...before, ...body.data], next: body.next, problem: null };
+  } catch (error) {
+    if (signal.aborted) return;
+    state.rows = {
+      ...state.rows,
+      problem: error instanceof Refused ? `${error.problem.code}: ${error.problem.message}` : "the API does not answer",
+    };
   }
   if (!signal.aborted) show();
 }
@@ -455,9 +481,9 @@ function confirmCancel(state, show) {
 let filters = null;
 
 function route() {
-  const { run, reportOnly, project, status } = address();
+  const { run, view, project, status } = address();
   document.body.classList.toggle("one", Boolean(run));
-  document.body.classList.toggle("report-only", reportOnly);
+  for (const each of ["report", "evaluation"]) document.body.classList.toggle(`${each}-only`, view === each);
   at("project").value = project;
   at("status").value = STATUSES.includes(status) ? status : "";
   if (filters !== `${project}\n${status}`) {
@@ -467,7 +493,7 @@ function route() {
   if (page.stop === null || page.id !== run) {
     startRun(run);
     if (run) scrollTo(0, 0);
-  }
+  } else page.look?.();
   drawList();
 }
 

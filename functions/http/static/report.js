@@ -12,6 +12,7 @@ const TOKEN_FIGURES = [
   "tokens_median",
   "tokens_p95",
   "tokens_max",
+  "eval_tokens_max",
   "packed_sequences",
 ];
 
@@ -21,6 +22,8 @@ export function report({ run, report: found, preview, previewProblem }, onPrevie
   const rows = preview ?? found.preview;
   return [
     summary(found),
+    mapping(found.mapping ?? {}),
+    found.plan && plan(found.plan),
     figures(found.statistics, Object.keys(found.statistics).filter((name) => !IN_WORDS.includes(name))),
     tokens && tokensPart(tokens),
     h("div", { class: "histograms" }, histograms(found.statistics)),
@@ -35,14 +38,36 @@ export function report({ run, report: found, preview, previewProblem }, onPrevie
   ].filter(Boolean);
 }
 
-function summary({ passed, format, statistics: s, eval_source: from }) {
+function summary({ passed, format, container, statistics: s, eval_source: from }) {
   const held = from === "file" ? "from the project\u2019s eval file" : "carved out of the training rows";
   return h(
     "p",
     {},
     h("b", {}, passed ? "Passed. " : "Rejected. "),
-    `Format ${format}; ${count(s.train_rows)} training rows, ${count(s.eval_rows)} held out (${held}); `,
+    `Format ${format}${container ? ` in ${container}` : ""}; ${count(s.train_rows)} training rows, ${count(s.eval_rows)} held out (${held}); `,
     `${s.messages_mean.toFixed(1)} messages and ${s.characters_mean.toFixed(0)} characters a row, longest ${count(s.characters_max)}.`,
+  );
+}
+
+// Which field of the file was read as what.
+function mapping(fields) {
+  const names = Object.entries(fields);
+  if (!names.length) return null;
+  return h(
+    "dl",
+    { class: "mapping" },
+    h("dt", {}, "Fields read as"),
+    names.map(([name, part]) => h("dd", {}, h("code", {}, name), ` ${part}`)),
+  );
+}
+
+function plan(p) {
+  const cost = `${p.low_usd.toFixed(2)} to ${p.high_usd.toFixed(2)} USD, ${p.hours_low.toFixed(2)} to ${p.hours_high.toFixed(2)} h`;
+  return h(
+    "p",
+    { class: "plan" },
+    `A run: ${count(p.n_epochs)} epochs, ${count(p.total_steps)} steps of ${count(p.rows_a_step)} rows `,
+    `(about ${count(p.tokens_a_step)} tokens) on ${p.training_instance_type}; estimated ${cost}.`,
   );
 }
 
@@ -119,7 +144,8 @@ function problems(found) {
 }
 
 function problem(group) {
-  const rows = group.rows.join(", ") + (group.rows.length && group.rows.length < group.count ? " \u2026" : "");
+  const at = (row, i) => (group.offsets?.[i] === undefined ? `${row}` : `${row} (byte ${count(group.offsets[i])})`);
+  const rows = group.rows.map(at).join(", ") + (group.rows.length && group.rows.length < group.count ? " \u2026" : "");
   return h(
     "li",
     { class: group.severity === "error" ? "bad" : "warn" },

@@ -1,7 +1,6 @@
 // The parts of a run's page. Each picks what it shows out of the state and is built anew only when that changes.
 
 import { LossChart, progressBar } from "./chart.js";
-import { marked } from "./diff.js";
 import {
   badge,
   bytes,
@@ -20,15 +19,16 @@ import {
   tone,
   words,
 } from "./dom.js";
+import { evaluation, general, graders, slices } from "./evaluation.js";
 import { report } from "./report.js";
+import { rows, samples } from "./rows.js";
 
 const HAPPY_PATH = ["received", "validated", "training", "evaluating", "approved", "deploying", "deployed"];
 const BESIDE_IT = { validating: "received", awaiting_approval: "evaluating" };
-const MODELS = { base: "base", champion: "in production", candidate: "tuned" };
 
-// State: {run, metrics, metricsProblem, report, preview, previewProblem, samples, cancelAsked, cancelProblem}
+// State: {run, metrics, metricsProblem, report, preview, previewProblem, samples, rows, cancelAsked, cancelProblem}
 export class RunPage {
-  constructor(main, { onCancel, onPreview, tokenInUse }) {
+  constructor(main, { onCancel, onPreview, onRows, tokenInUse }) {
     this.main = main;
     this.chart = new LossChart();
     this.parts = [
@@ -63,16 +63,34 @@ export class RunPage {
         (s) => evaluation(s.run),
       ),
       part(
+        "graders",
+        "Graders",
+        (s) => s.run.evaluation?.graders?.length && s.run.evaluation.graders,
+        (s) => graders(s.run.evaluation),
+      ),
+      part(
         "slices",
         "Slices",
         (s) => s.run.evaluation?.slices.length && s.run.evaluation.slices,
         (s) => slices(s.run),
       ),
       part(
+        "general",
+        "General ability",
+        (s) => s.run.evaluation?.general?.length && [s.run.evaluation.general, s.run.verdict],
+        (s) => general(s.run),
+      ),
+      part(
         "samples",
         "Held-out rows, before and after",
         (s) => s.samples?.length && s.samples,
         (s) => samples(s.samples),
+      ),
+      part(
+        "rows",
+        "Row by row",
+        (s) => s.run.evaluation && s.rows,
+        (s) => rows(s.rows, onRows),
       ),
       part(
         "deployment",
@@ -315,271 +333,6 @@ function training({ run, metrics, metricsProblem }, chart) {
 }
 
 const figure = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
-
-// Percentages, so that the drawing grows with its cell.
-function interval({ mean, low, high }, kind, from, to, tickAt = []) {
-  const x = (value) => `${(100 * (Math.min(to, Math.max(from, value)) - from)) / (to - from)}%`;
-  return svg(
-    "svg",
-    { class: `interval ${kind}`, height: 18, width: "100%", "aria-hidden": "true" },
-    svg("line", { class: "axis", x1: 0, x2: "100%", y1: 9, y2: 9 }),
-    tickAt.map((value) => svg("line", { class: "zero", x1: x(value), x2: x(value), y1: 1, y2: 17 })),
-    svg("line", { class: "range", x1: x(low), x2: x(high), y1: 9, y2: 9 }),
-    [low, high].map((value) => svg("line", { class: "range end", x1: x(value), x2: x(value), y1: 5, y2: 13 })),
-    svg("circle", { cx: x(mean), cy: 9, r: 4.5 }),
-  );
-}
-
-const CHECKS = {
-  enough_rows: "Enough held-out rows",
-  floor: "Score above the floor",
-  adapter_acts: "The tuning changes the answers",
-  gain_over_base: "Better than the base model",
-  gain_over_champion: "Better than the model in production",
-};
-const checkName = (name) =>
-  CHECKS[name] ?? (name.startsWith("slice:") ? `No worse where ${name.slice(6).replace("=", " = ")}` : words(name));
-
-function evaluation(run) {
-  const result = run.evaluation;
-  const gate = run.recipe?.recipe.evaluation.gate;
-  const shown = ["base", "champion", "candidate"].filter((key) => result[key]);
-  const numbers = shown.flatMap((key) => [result[key].low, result[key].high]);
-  const [from, to] = [Math.min(0, ...numbers), Math.max(1, ...numbers)];
-  const which = { base: run.recipe?.recipe.base_model, champion: run.champion };
-  const cell = (value, digits) => (value === undefined ? "" : value.toFixed(digits));
-  const scores = h(
-    "table",
-    { class: "scores" },
-    h("caption", {}, `mean score of ${count(result.candidate.rows)} held-out rows, with its interval`),
-    h(
-      "thead",
-      {},
-      h(
-        "tr",
-        {},
-        ["model", "score", "interval", "", "tokens / answer", "s / answer"].map((name, i) =>
-          h("th", { scope: "col", class: [1, 2, 4, 5].includes(i) ? "number" : "" }, name),
-        ),
-      ),
-    ),
-    h(
-      "tbody",
-      {},
-      shown.map((key) =>
-        h(
-          "tr",
-          { class: key },
-          h("th", { scope: "row" }, MODELS[key], which[key] && h("span", { class: "which" }, which[key])),
-          h("td", { class: "number score" }, result[key].mean.toFixed(3)),
-          h("td", { class: "number" }, `${result[key].low.toFixed(3)} to ${result[key].high.toFixed(3)}`),
-          h("td", { class: "drawn" }, interval(result[key], key, from, to)),
-          h("td", { class: "number" }, cell(result.tokens_per_answer[key], 1)),
-          h("td", { class: "number" }, cell(result.seconds_per_answer[key], 3)),
-        ),
-      ),
-    ),
-  );
-  return [
-    ...(run.verdict ? [verdictLine(run.verdict)] : []),
-    ...(run.decision ? [decision(run.decision)] : []),
-    scores,
-    gains(result.gains, gate),
-    ...(run.verdict ? [checks(run.verdict)] : []),
-  ];
-}
-
-function verdictLine(verdict) {
-  const failed = verdict.checks.filter((check) => !check.passed).length;
-  return h(
-    "p",
-    { class: `verdict ${verdict.passed ? "good" : "bad"}` },
-    verdict.passed ? mark.good() : mark.bad(),
-    verdict.passed
-      ? "The gate is passed: better beyond its interval."
-      : `The gate is not passed: ${failed} of ${verdict.checks.length} checks failed. What runs today stays.`,
-  );
-}
-
-function decision({ granted, by, at, comment }) {
-  return h(
-    "p",
-    {},
-    h("b", {}, granted ? "Approved" : "Denied"),
-    " by ",
-    by,
-    " at ",
-    clock(at),
-    comment && [": ", h("span", { class: "prose" }, comment)],
-  );
-}
-
-function gains(list, gate) {
-  const least = gate?.min_gain ?? 0;
-  const ends = list.flatMap((gain) => [gain.low, gain.high, 0, least]);
-  const room = Math.max(0.02, (Math.max(...ends) - Math.min(...ends)) * 0.08);
-  const [from, to] = [Math.min(...ends) - room, Math.max(...ends) + room];
-  return h(
-    "table",
-    { class: "scores" },
-    h(
-      "caption",
-      {},
-      `gain of the tuned model, row by row, with its ${gate ? `${(gate.confidence * 100).toPrecision(3).replace(/\.0$/, "")} % ` : ""}interval; the lines are 0${least ? ` and ${least}, which it must exceed` : ", which it must exceed"}`,
-    ),
-    h(
-      "tbody",
-      {},
-      list.map((gain) =>
-        h(
-          "tr",
-          { class: "candidate" },
-          h("th", { scope: "row" }, `over ${gain.over === "base" ? "base" : "production"}`),
-          h("td", { class: "number score" }, signed(gain.mean)),
-          h("td", { class: "number" }, `${signed(gain.low)} to ${signed(gain.high)}`),
-          h(
-            "td",
-            { class: "drawn" },
-            interval(gain, gain.low > least ? "candidate" : "worse", from, to, least ? [0, least] : [0]),
-          ),
-        ),
-      ),
-    ),
-  );
-}
-
-function checks(verdict) {
-  const line = (check) =>
-    h(
-      "li",
-      {},
-      check.passed ? mark.good() : mark.bad(),
-      h(
-        "span",
-        {},
-        h("b", {}, checkName(check.name)),
-        h("span", { class: "sr" }, check.passed ? " passed" : " failed"),
-        h("span", { class: "quiet" }, " ", check.detail),
-      ),
-    );
-  const folded = verdict.checks.filter((check) => check.passed && check.name.startsWith("slice:"));
-  const open = verdict.checks.filter((check) => !folded.includes(check)).sort((a, b) => a.passed - b.passed);
-  return h(
-    "div",
-    {},
-    h("ul", { class: "checks" }, open.map(line)),
-    folded.length
-      ? h(
-          "details",
-          {},
-          h("summary", {}, `${folded.length} slice ${folded.length === 1 ? "check" : "checks"} passed`),
-          h("ul", { class: "checks" }, folded.map(line)),
-        )
-      : null,
-  );
-}
-
-function slices(run) {
-  const parts = run.evaluation.slices;
-  const most = Math.max(1, ...parts.flatMap((each) => [each.base, each.candidate, each.champion ?? 0]));
-  const failed = new Set((run.verdict?.checks ?? []).filter((check) => !check.passed).map((check) => check.name));
-  const models = ["base", "champion", "candidate"].filter((key) =>
-    parts.some((each) => each[key] !== null && each[key] !== undefined),
-  );
-  const bar = (each, key, row) =>
-    svg("rect", {
-      class: key,
-      x: 0,
-      y: row * 7,
-      height: 5,
-      width: `${(100 * Math.max(0, each[key] ?? 0)) / most}%`,
-      rx: 1,
-    });
-  const item = (each) => {
-    const bad = failed.has(`slice:${each.field}=${each.value}`);
-    return h(
-      "li",
-      { class: bad ? "worse" : "" },
-      h(
-        "span",
-        { class: "slice-name" },
-        bad && mark.bad(),
-        each.value,
-        h("span", { class: "sr" }, bad ? " worse than allowed" : ""),
-      ),
-      svg(
-        "svg",
-        { height: models.length * 7 - 2, width: "100%", "aria-hidden": "true" },
-        models.map((key, row) => bar(each, key, row)),
-      ),
-      h("span", { class: "number" }, models.map((key) => (each[key] ?? 0).toFixed(3)).join(" \u2192 ")),
-      h("span", { class: "number quiet" }, `${count(each.rows)} rows`),
-    );
-  };
-  const fields = [...new Set(parts.map((each) => each.field))];
-  return [
-    h(
-      "p",
-      { class: "legend" },
-      models.map((key) => h("span", { class: `key ${key}` }, MODELS[key])),
-    ),
-    ...fields.flatMap((field) => [
-      h("h3", {}, field),
-      h("ul", { class: "slices" }, parts.filter((each) => each.field === field).map(item)),
-    ]),
-  ];
-}
-
-const SAMPLES_SHOWN = 6;
-
-function samples(list) {
-  // Those that differ first: they show what was learnt.
-  const sorted = [...list].sort((a, b) => (a.base === a.candidate) - (b.base === b.candidate));
-  const answer = (sample, key) =>
-    h(
-      "div",
-      { class: `answer ${key}` },
-      h("h4", {}, MODELS[key]),
-      h(
-        "p",
-        { class: "prose", dir: "auto" },
-        sample[key] === "" ? h("i", {}, "no text") : marked(sample[key], sample.reference || sample.base),
-      ),
-    );
-  const card = (sample) =>
-    h(
-      "li",
-      {},
-      h(
-        "p",
-        { class: "prompt" },
-        h("span", { class: "quiet" }, `row ${sample.row}`),
-        h("span", { class: "prose", dir: "auto" }, sample.prompt),
-      ),
-      h(
-        "div",
-        { class: "answers" },
-        sample.reference &&
-          h(
-            "div",
-            { class: "answer" },
-            h("h4", {}, "wanted"),
-            h("p", { class: "prose", dir: "auto" }, sample.reference),
-          ),
-        answer(sample, "base"),
-        typeof sample.champion === "string" && answer(sample, "champion"),
-        answer(sample, "candidate"),
-      ),
-    );
-  const rest = sorted.slice(SAMPLES_SHOWN);
-  return [
-    h("p", { class: "quiet" }, "Marked: words that are not in the wanted answer."),
-    h("ol", { class: "samples" }, sorted.slice(0, SAMPLES_SHOWN).map(card)),
-    ...(rest.length
-      ? [h("details", {}, h("summary", {}, `${rest.length} more`), h("ol", { class: "samples" }, rest.map(card)))]
-      : []),
-  ];
-}
 
 function deployment(run) {
   const { endpoint, deployment: name, model, previous, traffic, scoring_uri: uri } = run.rollout;

@@ -1,0 +1,112 @@
+// Held-out rows with every model's answer: a few samples, and all of them page by page.
+
+import { marked } from "./diff.js";
+import { count, h, svg } from "./dom.js";
+import { MODELS } from "./evaluation.js";
+
+const SAMPLES_SHOWN = 6;
+const KEYS = ["base", "champion", "candidate"];
+
+function answer(key, said, wanted, facts) {
+  return h(
+    "div",
+    { class: `answer ${key}` },
+    h("h4", {}, MODELS[key], facts),
+    h("p", { class: "prose", dir: "auto" }, said === "" ? h("i", {}, "no text") : marked(said, wanted)),
+  );
+}
+
+// One held-out row: what was asked, what was wanted, what each model said.
+function card(number, { asked, wanted, answers, facts, more }) {
+  return h(
+    "li",
+    {},
+    h(
+      "p",
+      { class: "prompt" },
+      h("span", { class: "quiet" }, `row ${number}`),
+      h("span", { class: "prose", dir: "auto" }, asked),
+      more,
+    ),
+    h(
+      "div",
+      { class: "answers" },
+      wanted &&
+        h("div", { class: "answer" }, h("h4", {}, "wanted"), h("p", { class: "prose", dir: "auto" }, wanted)),
+      KEYS.filter((key) => typeof answers[key] === "string").map((key) =>
+        answer(key, answers[key], wanted || answers.base, facts?.(key)),
+      ),
+    ),
+  );
+}
+
+export function samples(list) {
+  // Those that differ first: they show what was learnt.
+  const sorted = [...list].sort((a, b) => (a.base === a.candidate) - (b.base === b.candidate));
+  const shown = (sample) => card(sample.row, { asked: sample.prompt, wanted: sample.reference, answers: sample });
+  const rest = sorted.slice(SAMPLES_SHOWN);
+  return [
+    h("p", { class: "quiet" }, "Marked: words that are not in the wanted answer."),
+    h("ol", { class: "samples" }, sorted.slice(0, SAMPLES_SHOWN).map(shown)),
+    ...(rest.length
+      ? [h("details", {}, h("summary", {}, `${rest.length} more`), h("ol", { class: "samples" }, rest.map(shown)))]
+      : []),
+  ];
+}
+
+const CHANGES = { worse: "Got worse", better: "Got better", same: "Stayed" };
+
+// `found`: {change, counts, data, next, problem}; `onRows(change, after)` asks for a first or a further page.
+export function rows(found, onRows) {
+  const total = Object.values(found.counts ?? {}).reduce((sum, each) => sum + each, 0);
+  return [
+    ...(total ? [share(found.counts, total)] : []),
+    h(
+      "p",
+      { class: "filters", role: "group", "aria-label": "Which rows" },
+      Object.entries(CHANGES).map(([change, name]) =>
+        h(
+          "button",
+          { type: "button", "aria-pressed": String(change === found.change), onclick: () => onRows(change, 0) },
+          name,
+          found.counts && h("span", { class: "quiet" }, ` ${count(found.counts[change])}`),
+        ),
+      ),
+    ),
+    ...(found.problem ? [h("p", { class: "bad-text", role: "alert" }, found.problem)] : []),
+    ...(found.data && !found.data.length ? [h("p", { class: "quiet" }, "No such row.")] : []),
+    h("ol", { class: "samples" }, (found.data ?? []).map(judged)),
+    ...(found.next
+      ? [h("button", { type: "button", class: "more", onclick: () => onRows(found.change, found.next) }, "More rows")]
+      : []),
+  ];
+}
+
+function judged(row) {
+  const facts = (key) => {
+    const parts = Object.entries(row.parts[key] ?? {});
+    return [
+      h("b", { class: "row-score" }, ` ${row.scores[key].toFixed(3)}`),
+      parts.length > 1 &&
+        h("span", { class: "row-parts" }, parts.map(([name, score]) => `${name} ${score.toFixed(2)}`).join(", ")),
+    ];
+  };
+  const sliced = Object.entries(row.slices).map(([name, value]) => `${name} = ${value}`);
+  const more = sliced.length > 0 && h("span", { class: "quiet row-slices" }, sliced.join(", "));
+  return card(row.row, { asked: row.asked, wanted: row.reference, answers: row.answers, facts, more });
+}
+
+function share(counts, total) {
+  let from = 0;
+  const piece = (change) => {
+    const width = (100 * counts[change]) / total;
+    const drawn = svg("rect", { class: `change-${change}`, x: `${from}%`, width: `${width}%`, height: 8 });
+    from += width;
+    return drawn;
+  };
+  return svg(
+    "svg",
+    { class: "share", width: "100%", height: 8, "aria-hidden": "true" },
+    Object.keys(CHANGES).map(piece),
+  );
+}

@@ -1,0 +1,32 @@
+// Quotas and machine sizes belong to the subscription, not to the workspace. `droptune doctor` reads them, nothing else.
+targetScope = 'subscription'
+
+param token string
+param controlPrincipalId string
+
+resource quotaReader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
+  name: guid(subscription().id, token, 'droptune-quota-reader')
+  properties: {
+    roleName: 'Droptune quota reader (${token})'
+    description: 'Reads quotas and machine sizes of Azure Machine Learning.'
+    type: 'CustomRole'
+    assignableScopes: [subscription().id]
+    permissions: [
+      {
+        actions: [
+          'Microsoft.MachineLearningServices/locations/usages/read'
+          'Microsoft.MachineLearningServices/locations/vmSizes/read'
+        ]
+      }
+    ]
+  }
+}
+
+resource controlReadsQuota 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(subscription().id, controlPrincipalId, quotaReader.id)
+  properties: {
+    principalId: controlPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: quotaReader.id
+  }
+}

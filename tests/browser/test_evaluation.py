@@ -1,0 +1,110 @@
+"""An evaluation in a real browser: graders, slices, general ability, and the held-out rows one by one."""
+
+from __future__ import annotations
+
+from shared.domain.run import Run, Status
+from tests.browser import pictures
+from tests.browser.conftest import Browser, Stack
+from tests.browser.test_dashboard import SHOWN_HOSTILE, run_url
+
+
+def test_graders_slices_and_general_ability_stand_with_their_intervals(
+    browser: Browser, stack: Stack, claims: Run
+) -> None:
+    browser.open(run_url(stack, claims))
+    browser.one("#part-graders table")
+    assert [each.text for each in browser.all("#part-graders tbody th")] == ["section", "tone", "tone.short"]
+    assert [each.text for each in browser.all("#part-graders tbody tr:first-child td.number")] == [
+        "0.610",
+        "0.880",
+        "0.930",
+    ]
+    assert len(browser.all("#part-graders tbody tr:first-child svg.interval")) == 3
+    motor = browser.all("#part-slices li")[0].text
+    assert "+0.082 [\u22120.018, +0.182] over production" in motor
+    assert "\u22120.030 [\u22120.120, +0.060] over base" in browser.text("#part-general tbody tr:first-child")
+    assert browser.complaints() == []
+
+
+def test_what_does_not_apply_is_shown_as_neither_passed_nor_failed(browser: Browser, stack: Stack) -> None:
+    from shared.domain.evaluation import judge
+
+    run = pictures.deployed(0xC2)
+    assert run.evaluation is not None
+    assert run.recipe is not None
+    ability, refusal = run.evaluation.general
+    weak = ability.model_copy(update={"base": pictures.near(0.1, 34)})
+    result = run.evaluation.model_copy(update={"general": (weak, refusal)})
+    verdict = judge(result, run.recipe.recipe.evaluation.gate)
+    pictures.write(stack.services, run.model_copy(update={"evaluation": result, "verdict": verdict}))
+    browser.open(run_url(stack, run))
+    browser.says("#part-general tbody tr:first-child", "does not apply")
+    [check] = [each for each in browser.all("#part-verdict .checks li") if "General ability kept" in each.text]
+    assert "not applicable: the base itself scores 0.100" in check.text
+    assert check.find_elements("css selector", ".icon.ahead")
+    browser.says("#part-verdict .verdict", "The gate is passed")
+
+
+def test_an_evaluation_has_a_page_of_its_own_with_its_rows(browser: Browser, stack: Stack, claims: Run) -> None:
+    pictures.write_rows(stack.services, claims)
+    browser.open(run_url(stack, claims))
+    browser.one("#part-verdict .alone").click()
+    browser.one("#part-rows .samples li")
+    shown = [each.get_attribute("id") for each in browser.all("section") if each.is_displayed()]
+    assert shown == ["part-head", "part-verdict", "part-graders", "part-slices", "part-general", "part-rows"]
+    browser.driver.refresh()
+    browser.one("#part-rows .samples li")
+    assert [each.text for each in browser.all("#part-rows .filters button")] == [
+        "Got worse 25",
+        "Got better 2",
+        "Stayed 3",
+    ]
+    assert len(browser.all("#part-rows .samples > li")) == 20
+    browser.one("#part-rows .more").click()
+    browser.until(lambda: len(browser.all("#part-rows .samples > li")) == 25 or None)
+    assert browser.all("#part-rows .more") == []
+    first = browser.all("#part-rows .samples > li")[0]
+    assert "line_of_business = household" in first.text
+    assert [each.text for each in first.find_elements("css selector", "h4")] == [
+        "wanted",
+        "base 0.000\nsection 0.00, tone 0.00",
+        "in production 1.000\nsection 1.00, tone 1.00",
+        "tuned 0.500\nsection 0.50, tone 0.50",
+    ]
+    assert SHOWN_HOSTILE in browser.all("#part-rows .samples > li")[2].text
+    assert browser.script("return window.broken") is None
+    browser.all("#part-rows .filters button")[1].click()
+    browser.until(lambda: len(browser.all("#part-rows .samples > li")) == 2 or None)
+    browser.one("#part-verdict .whole").click()
+    browser.one("#part-way")
+    assert not browser.all("#part-rows")[0].is_displayed()
+    assert browser.complaints() == []
+
+
+def test_rows_that_are_gone_are_said_to_be(browser: Browser, stack: Stack, claims: Run) -> None:
+    browser.open(f"{run_url(stack, claims)}/evaluation")
+    browser.says("#part-rows", "no_evaluation: the rows of this evaluation are not there")
+
+
+def test_a_slice_that_fell_is_marked_with_its_interval(browser: Browser, stack: Stack) -> None:
+    parts = {**pictures.planned("claims"), **pictures.trained(3), **pictures.evaluated("claims", better=False)}
+    run = pictures.new_run(3, "claims", Status.DECLINED, minutes_ago=9, **parts)
+    pictures.write(stack.services, run)
+    browser.open(run_url(stack, run))
+    browser.one("#part-slices")
+    worse = [each.text for each in browser.all("#part-slices li.worse")]
+    assert len(worse) == 1
+    assert "liability" in worse[0]
+    assert "\u22120.147 [\u22120.247, \u22120.047] over production" in worse[0]
+
+
+def test_on_a_phone_the_page_is_no_wider_than_the_screen(browser: Browser, stack: Stack, claims: Run) -> None:
+    pictures.write_rows(stack.services, claims)
+    browser.driver.set_window_size(420, 900)
+    browser.open(f"{run_url(stack, claims)}/evaluation")
+    browser.one("#part-rows .samples li")
+    wider = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    inside, screen = browser.script(wider)
+    assert inside <= screen
+    numbers = [each.rect["y"] for each in browser.all("#part-graders tbody tr:first-child td.number")]
+    assert len(set(numbers)) == 1

@@ -1,0 +1,118 @@
+"""Rewards of a reinforcement run: watched, judged, and never silently nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from transformers import TrainerControl, TrainerState, TrainingArguments
+
+from shared.domain.errors import FailureClass, PermanentFailure
+from training_job.reward_watch import FLAT_LINES, RewardWatch, diagnose, has_learned_all
+from training_job.rewards import Rewards
+
+
+def train(reward: float, *, equal: float = 0.2, spread: float = 0.3) -> dict[str, Any]:
+    return {"loss": 0.1, "reward": reward, "reward_std": spread, "frac_reward_zero_std": equal}
+
+
+def judged(reward: float, spread: float = 0.3) -> dict[str, Any]:
+    return {"eval_loss": 0.0, "eval_reward": reward, "eval_reward_std": spread}
+
+
+def watched(tmp_path: Any, *lines: dict[str, Any], held_out: int = 64) -> TrainerControl:
+    """What the trainer is told after each of the lines was logged."""
+    watch, state, control = RewardWatch(64, held_out), TrainerState(), TrainerControl()
+    for line in lines:
+        state.log_history.append(dict(line))
+        watch.on_log(TrainingArguments(output_dir=str(tmp_path)), state, control, logs=line)
+    return control
+
+
+def test_the_gap_is_between_rewards_since_the_last_evaluation_and_held_out_ones(tmp_path: Any) -> None:
+    first, second = judged(0.2), judged(0.5)
+    watched(tmp_path, train(0.1), train(0.3), first, train(0.5), train(0.6), second)
+    assert first["eval_reward_gap"] == pytest.approx(0.0)
+    assert second["eval_reward_gap"] == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(
+    ("gap", "held_out", "stops"),
+    [(0.04, 64, False), (0.09, 64, False), (0.25, 64, True), (0.25, 6, False)],
+    ids=["fine", "a warning", "too much", "too few answers to tell"],
+)
+def test_a_gap_beyond_the_limit_and_beyond_chance_ends_the_run(
+    gap: float, held_out: int, stops: bool, tmp_path: Any
+) -> None:
+    control = watched(tmp_path, train(0.5 + gap), train(0.5 + gap), judged(0.5), held_out=held_out)
+    assert control.should_training_stop is stops
+
+
+def test_a_run_whose_answers_all_earn_the_most_ends_early() -> None:
+    flat = [train(0.3)] + [train(1.0, equal=1.0, spread=0.0)] * FLAT_LINES
+    assert has_learned_all(flat)
+    assert not has_learned_all(flat[:-1])
+    assert not has_learned_all([*flat[:-1], train(1.0, equal=0.9)])
+
+
+def test_a_policy_that_fell_to_pieces_fails_the_run(tmp_path: Any) -> None:
+    lines = [train(0.3), *[train(0.0, equal=1.0, spread=0.0)] * FLAT_LINES]
+    with pytest.raises(PermanentFailure) as failure:
+        watched(tmp_path, *lines)
+    assert failure.value.failure_class is FailureClass.RECIPE
+    assert failure.value.problem.code == "rewards_went_flat"
+    assert failure.value.problem.param == "method.hyperparameters.learning_rate"
+
+
+def test_the_diagnosis_says_what_the_rewards_did() -> None:
+    points = [
+        *({"step": step, "reward": 0.4, "share_equal_groups": 0.6} for step in range(1, 9)),
+        {"step": 8, "eval_reward": 0.2, "eval_reward_gap": 0.2},
+    ]
+    assert diagnose(points, "deadline", 4) == (
+        "Training stopped before its last step: the recipe's deadline was near.",
+        "Answers to training prompts earn 0.20 more than those to held-out ones: more prompts are needed.",
+        "The mean reward did not rise (0.40 to 0.40): raise the learning rate.",
+        "60% of the prompts had answers of equal reward, from which nothing is learned.",
+        "The held-out reward was highest at step 4; the model is of that checkpoint.",
+    )
+    rising = [{"step": step, "reward": step / 10, "share_equal_groups": 0.1} for step in range(1, 9)]
+    assert diagnose(rising, None, 8) == ()
+
+
+def graders(*specs: dict[str, Any]) -> Any:
+    from shared.domain.recipe import Reinforcement
+
+    return Reinforcement.model_validate({"type": "reinforcement", "graders": specs}).graders
+
+
+def test_a_reward_is_the_weighted_mean_of_the_graders() -> None:
+    cites = {"name": "cites", "type": "regex", "pattern": "{{item.rule}}", "weight": 3}
+    short = {"name": "short", "type": "regex", "pattern": "^.{0,20}$"}
+    logged: dict[str, float] = {}
+    rewards = Rewards(graders(cites, short), [{"rule": "R-1"}, {"rule": "R-2"}])
+    found = rewards(["see R-1", "see R-1", "see R-2, as so often before"], [0, 1, 1], logged.__setitem__)
+    assert found == [1.0, 0.25, 0.75]
+    assert logged == {"reward_errors": 0.0}
+
+
+BREAKS = "def grade(sample, item):\n    return 1 / (len(sample['output_text']) - 3)"
+
+
+def test_an_answer_that_cannot_be_graded_has_no_reward_and_is_counted() -> None:
+    logged: dict[str, float] = {}
+    rewards = Rewards(graders({"name": "odd", "type": "python", "source": BREAKS}), [{}])
+    found = rewards(["four", "abc", "four"], [0, 0, 0], logged.__setitem__)
+    assert found == [1.0, None, 1.0]
+    assert logged["reward_errors"] == pytest.approx(1 / 3)
+
+
+def test_too_many_grader_errors_fail_the_run_and_quote_no_answer() -> None:
+    rewards = Rewards(graders({"name": "odd", "type": "python", "source": BREAKS}), [{}])
+    with pytest.raises(PermanentFailure) as failure:
+        rewards.of(["abc"] * 6 + ["four"] * 44, [{}] * 50)
+    assert failure.value.failure_class is FailureClass.RECIPE
+    assert failure.value.problem.code == "grader_errors"
+    assert failure.value.problem.param == "method.graders"
+    assert "6 of 50 answers could not be graded: python_grader_runtime_error 6 times" in failure.value.problem.message
+    assert "abc" not in failure.value.problem.message
