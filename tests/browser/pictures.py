@@ -178,7 +178,14 @@ def evaluated(project: str, *, better: bool = True) -> dict[str, Any]:
     recipe = planned(project)["recipe"]
     return {
         "training": TrainingSummary(
-            trained_tokens=1_204_113, steps=450, train_loss=0.3121, eval_loss=0.3874, seconds=2093.0, dropped_rows=0
+            trained_tokens=1_204_113,
+            steps=450,
+            train_loss=0.3121,
+            eval_loss=0.3874,
+            seconds=2093.0,
+            dropped_rows=0,
+            best_step=450,
+            diagnosis=("Held-out loss is 1.2 times the training loss: mild overfit.",),
         ),
         "evaluation": result,
         "verdict": judge(result, recipe.recipe.evaluation.gate),

@@ -164,6 +164,7 @@ def test_a_deployed_run_shows_way_verdict_curve_and_endpoint(browser: Browser, s
     browser.says("#part-verdict .checks", "Better than the model in production")
     assert len(browser.all("#part-slices svg rect")) == 15
     assert browser.all(".curve.eval_loss path")
+    browser.says("#part-curve .diagnosis", "mild overfit")
     command = browser.text("#part-deployment pre")
     assert "'https://claims.westeurope.inference.ml.azure.com/v1/chat/completions'" in command
     assert '"Authorization: Bearer $TOKEN"' in command
