@@ -132,7 +132,7 @@ def test_lengths_tokens_and_problems_are_drawn_where_a_report_has_them(
         bars = [str(each.get_attribute("width")) for each in browser.all("#part-report .bars rect")]
         drawn = (
             report["tokens"]["lengths"],
-            *(report["statistics"][f"{name}_a_row"] for name in ("messages", "characters")),
+            *(report["statistics"][f"{name}_a_row"] for name in ("characters", "messages")),
         )
         assert [round(float(share.rstrip("%"))) for share in bars] == [
             round(100 * value / max(one["counts"])) for one in drawn for value in one["counts"]
