@@ -81,7 +81,7 @@ def test_the_report_has_a_page_of_its_own_that_survives_a_reload(browser: Browse
 
 
 def counted() -> dict[str, Any]:
-    """What the validator says of a file in which ten kinds of things are wrong, tokens and rows to look at included."""
+    """What the validator says of a file in which several things are wrong, tokens and rows to look at included."""
     words = (3, 5, 8, 13, 21, 34, 55, 20, 9, 400) * 12
     good = [{"question": f"Which part is {n}?", "answer": "bolt " * many} for n, many in enumerate(words)]
     bad = [{"question": "x"}, {"question": "y", "answer": 4}, {"question": "z", "answer": "a <|eot_id|> b"}]
