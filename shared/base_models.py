@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -76,7 +76,7 @@ def base_bundle(base_model: str, blobs: BlobStore) -> Bundle | None:
     """
     files = bundle_files(find_entry(base_model), blobs)
     folder = _folder_of(files)
-    return _bundle(blobs, tuple(files.items()), folder) if folder else None
+    return _bundle(cast(Hashable, blobs), tuple(files.items()), folder) if folder else None
 
 
 @lru_cache(maxsize=2)

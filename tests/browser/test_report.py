@@ -81,7 +81,7 @@ def test_the_report_has_a_page_of_its_own_that_survives_a_reload(browser: Browse
 
 
 def counted() -> dict[str, Any]:
-    """What the validator says of a file in which ten kinds of things are wrong, tokens and rows to look at included."""
+    """What the validator says of a file in which several things are wrong, tokens and rows to look at included."""
     words = (3, 5, 8, 13, 21, 34, 55, 20, 9, 400) * 12
     good = [{"question": f"Which part is {n}?", "answer": "bolt " * many} for n, many in enumerate(words)]
     bad = [{"question": "x"}, {"question": "y", "answer": 4}, {"question": "z", "answer": "a <|eot_id|> b"}]
@@ -132,7 +132,7 @@ def test_lengths_tokens_and_problems_are_drawn_where_a_report_has_them(
         bars = [str(each.get_attribute("width")) for each in browser.all("#part-report .bars rect")]
         drawn = (
             report["tokens"]["lengths"],
-            *(report["statistics"][f"{name}_a_row"] for name in ("messages", "characters")),
+            *(report["statistics"][f"{name}_a_row"] for name in ("characters", "messages")),
         )
         assert [round(float(share.rstrip("%"))) for share in bars] == [
             round(100 * value / max(one["counts"])) for one in drawn for value in one["counts"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.rendering import Bundle, TemplateNotTrainable
+from shared.rendering import Bundle, TemplateNotTrainable, read_bundle_folder
 from shared.rendering.check import LengthPolicy
 from training_job.chat_rows import IGNORED, Encoded, bundle_of, encode_file, encode_row
 
@@ -189,3 +189,7 @@ def test_of_plain_text_every_token_is_learned(bundle: Any, tmp_path: Path) -> No
         assert row.labels[opening:] == row.input_ids[opening:]
         read = bundle.tokenizer.decode(row.input_ids, skip_special_tokens=False)
         assert read == bundle.opening + text + bundle.named_tokens["eos_token"]
+
+
+def test_what_the_validator_reads_of_the_tiny_base_is_what_the_trainer_loads(random_base: Path, bundle: Any) -> None:
+    assert read_bundle_folder(random_base).sha256 == bundle.sha256
