@@ -1,9 +1,10 @@
 """The tiny base model that stands for an open-weight one on a laptop and in tests.
 
-    python -m training_job.tiny_base --output DIR [--seed 7] [--steps 400]
+    python -m training_job.tiny_base --output DIR [--seed 7] [--steps 480]
 
 A Llama of half a million parameters with its own byte-level tokenizer and chat template, raised for three
-quarters of a minute on four small domains, one for each ready recipe. The folder appears only when complete, so a cached one can be trusted.
+quarters of a minute on four small domains, one for each ready recipe. The folder appears only when complete, so a
+cached one can be trusted.
 """
 
 from __future__ import annotations
