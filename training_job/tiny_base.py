@@ -1,9 +1,10 @@
 """The tiny base model that stands for an open-weight one on a laptop and in tests.
 
-    python -m training_job.tiny_base --output DIR [--seed 7] [--steps 400]
+    python -m training_job.tiny_base --output DIR [--seed 7] [--steps 480]
 
-A Llama of half a million parameters with its own byte-level tokenizer and chat template, raised for half a
-minute on a public parts catalogue. The folder appears only when complete, so a cached one can be trusted.
+A Llama of half a million parameters with its own byte-level tokenizer and chat template, raised for three
+quarters of a minute on four small domains, one for each ready recipe. The folder appears only when complete, so a
+cached one can be trusted.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ TEMPLATE_FILE = Path(__file__).with_name("chat_template.jinja")
 
 
 def build_base(folder: Path, seed: int = 7, steps: int = PRETRAIN_STEPS) -> None:
-    """Build the pre-trained base into `folder`, all or nothing; about 35 s on one core."""
+    """Build the pre-trained base into `folder`, all or nothing; about 45 s on one core."""
     _build(folder, seed, steps)
 
 
@@ -65,7 +66,7 @@ def _build(folder: Path, seed: int, steps: int) -> None:
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level BPE over the catalogue; any text can be encoded."""
+    """Byte-level BPE over the domains; any text can be encoded."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -129,7 +130,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 
 def pretrain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int, steps: int) -> None:
-    """Teach the public catalogue: Muon on the matrices, AdamW on the rest, packed rows of 128 tokens."""
+    """Teach the public domains: Muon on the matrices, AdamW on the rest, packed rows of 128 tokens."""
     import torch
 
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
