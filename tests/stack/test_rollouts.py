@@ -25,10 +25,10 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(1500)]
 Run = dict[str, Any]
 
 ENDPOINT = "line"
-WEAK, FULL = rows("train.jsonl")[:400], rows("train.jsonl")[:800]
+WEAK, FULL = rows("train.jsonl")[:100], rows("train.jsonl")[:800]
 HELD_OUT = rows("eval.jsonl")[:60]
-# After 400 rows the answers are in the plant's words, after 800 they are right. In between lies a steep curve, at
-# another place for every build of the base model: one grader alone would find 400 rows worth nothing or all.
+# After 100 rows the answers are in the plant's words, after 800 they are right. In between lies a steep curve, at
+# another place for every build of the base model: one grader alone would find 100 rows worth nothing or all.
 GATE = {
     "graders": [
         {"name": "own_words", "type": "regex", "pattern": "nickel|zinc|electro|oxide|ptfe|loctite|plain"},
