@@ -30,7 +30,7 @@ from tests.stack import fickle_server
 from tests.stack.askers import Asked, Askers
 from tests.stack.local import LocalStack, notes, rows, until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 Run = dict[str, Any]
 
@@ -61,7 +61,7 @@ CANDIDATES = (
     Bad(
         "failing",
         {"kind": "fail_some"},
-        (r"requests_fail: 2 of 5 requests failed: line answered 424 \(container: 500\)",) * 2,
+        (r"requests_fail: [12] of 5 requests failed: line answered 424 \(container: 500\)",) * 2,
         fails=1 / 3,
     ),
     Bad("shouting", {"kind": "shout"}, ("answers_changed: 0 of 5 answers are those of the evaluation",)),

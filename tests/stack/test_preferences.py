@@ -10,7 +10,7 @@ import pytest
 from tests.stack.local import LocalStack, rows, statuses
 from tests.stack.stories import QUICK
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(900)]
 
 PROJECT = "workshop"
 PAIRS = {

@@ -117,7 +117,7 @@ def overfitted(bench: Callable[..., Any], write_data: Any, resolved: Any, tmp_pa
 
     train = [row(f"part {n}", f"bolt {n} mm") for n in range(4)]
     held_out = [row(f"who is {n}", f"washer number {n * 7}, zinc") for n in range(4)]
-    recipe = resolved(n_epochs=60, total_steps=60, learning_rate=0.02, quantisation="none")
+    recipe = resolved(n_epochs=100, total_steps=100, learning_rate=0.02, quantisation="none")
     run = bench(folder, data=write_data(folder / "d", train, held_out), recipe=recipe)
     assert run.train() == 0
     return run
