@@ -23,7 +23,7 @@ from shared.domain.evaluation import (
     judge,
 )
 from shared.domain.planning import estimate_cost, resolve
-from shared.domain.recipe import Evaluation, Gate, Recipe
+from shared.domain.recipe import Evaluation, Gate, Recipe, Reinforcement, Supervised
 from shared.domain.run import (
     JobRef,
     RolloutRef,
@@ -88,10 +88,11 @@ def new_run(number: int, project: str, status: Status, *, minutes_ago: float, wa
     return Run(**{**fields, **changes})
 
 
-def planned(project: str) -> dict[str, Any]:
+def planned(project: str, method: Supervised | Reinforcement = Supervised()) -> dict[str, Any]:
     """What a validated run knows."""
     gate = Gate(min_score=0.6, min_gain=0.02, min_rows=50)
-    recipe = Recipe(base_model=BASE_MODEL, evaluation=Evaluation(slices=("line_of_business",), gate=gate))
+    evaluation = Evaluation(slices=("line_of_business",), gate=gate)
+    recipe = Recipe(base_model=BASE_MODEL, method=method, evaluation=evaluation)
     resolved = resolve(recipe, project, train_rows=2400, characters_max=3100)
     ref = DatasetRef(path=f"datasets/{project}/train.jsonl", etag="e-1", size_bytes=4_812_330, sha256="1" * 64)
     cost = estimate_cost(resolved, train_rows=2400, eval_rows=180, characters_mean=1400)

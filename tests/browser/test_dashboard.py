@@ -15,6 +15,8 @@ from selenium.webdriver.support.select import Select
 
 from functions.http import auth, dashboard
 from shared.domain.errors import Transient
+from shared.domain.graders import Citation
+from shared.domain.recipe import Reinforcement, Supervised
 from shared.domain.run import Run, Status
 from tests.browser import pictures
 from tests.browser.conftest import Browser, Stack
@@ -28,8 +30,10 @@ def run_url(stack: Stack, run: Run) -> str:
     return f"{stack.server.url}/#/runs/{run.id}"
 
 
-def training_run(stack: Stack, number: int = 0xF1, steps: int = 181) -> Run:
-    parts = {**pictures.planned("claims"), **pictures.trained(number)}
+def training_run(
+    stack: Stack, number: int = 0xF1, steps: int = 181, method: Supervised | Reinforcement = Supervised()
+) -> Run:
+    parts = {**pictures.planned("claims", method), **pictures.trained(number)}
     run = pictures.write(stack.services, pictures.new_run(number, "claims", Status.TRAINING, minutes_ago=14, **parts))
     pictures.write_report(stack.services, run, pictures.REPORT.model_copy(update={"passed": True, "problems": ()}))
     stack.log_curve(run, pictures.curve(steps))
@@ -44,7 +48,7 @@ def settled(browser: Browser) -> None:
     """Everything a finished run's page asks for has come."""
     for part in ("way", "verdict", "samples", "report", "deployment"):
         browser.one(f"#part-{part}")
-    browser.one("#part-curve .curve.train_loss")
+    browser.one("#part-curve .curve.train")
 
 
 # The files
@@ -163,7 +167,7 @@ def test_a_deployed_run_shows_way_verdict_curve_and_endpoint(browser: Browser, s
     assert len(browser.all("#part-verdict svg.interval")) == 5
     browser.says("#part-verdict .checks", "Better than the model in production")
     assert len(browser.all("#part-slices svg rect")) == 15
-    assert browser.all(".curve.eval_loss path")
+    assert browser.all(".curve.held_out path")
     browser.says("#part-curve .diagnosis", "mild overfit")
     command = browser.text("#part-deployment pre")
     assert "'https://claims.westeurope.inference.ml.azure.com/v1/chat/completions'" in command
@@ -217,7 +221,7 @@ def test_a_training_run_moves_as_it_is_watched(browser: Browser, stack: Stack) -
     run = training_run(stack)
     browser.open(run_url(stack, run))
     browser.says("#part-curve .progress", "step 181 of 450 (40 %), 20 min 51 s left")
-    browser.one(".curve.train_loss")
+    browser.one(".curve.train")
     stack.log_curve(run, [{"key": "eta_s", "value": 90, "step": 430, "timestamp": 1_800_000_000_000}])
     browser.says("#part-curve .progress", "step 430 of 450 (96 %), 90 s left")
     parts = {**pictures.planned("claims"), **pictures.trained(0xF1)}
@@ -231,26 +235,43 @@ def test_a_training_run_moves_as_it_is_watched(browser: Browser, stack: Stack) -
 
 def test_the_curve_is_read_with_mouse_and_keyboard_on_either_axis(browser: Browser, stack: Stack) -> None:
     browser.open(run_url(stack, training_run(stack)))
-    browser.one(".curve.train_loss")
+    browser.one(".curve.train")
     browser.says(".readout", "step 181")
     plot = browser.one(".plot")
     browser.script("arguments[0].scrollIntoView({block: 'center'})", plot)
     ActionChains(browser.driver).move_to_element(plot).perform()
-    browser.until(lambda: browser.all(".cursor circle.train_loss") or None)
+    browser.until(lambda: browser.all(".cursor circle.train") or None)
     assert browser.text(".readout .at") != "step 181"
     plot.send_keys(Keys.HOME)
     browser.says(".readout .at", "step 1")
     plot.send_keys(Keys.ARROW_RIGHT)
     browser.says(".readout .at", "step 3")
-    linear = browser.one(".curve.train_loss path").get_attribute("d")
+    linear = browser.one(".curve.train path").get_attribute("d")
     log = next(each for each in browser.all(".toggle button") if each.text == "log")
     log.click()
     assert log.get_attribute("aria-pressed") == "true"
-    assert browser.one(".curve.train_loss path").get_attribute("d") != linear
+    assert browser.one(".curve.train path").get_attribute("d") != linear
     plot.send_keys(Keys.HOME)
     time.sleep(2.5)  # a poll later focus and cursor are where they were
     assert browser.script("return document.activeElement.className") == "plot"
     browser.says(".readout .at", "step 1")
+
+
+def test_a_reinforcement_run_shows_its_rewards_above_the_loss(browser: Browser, stack: Stack) -> None:
+    cites = Citation(name="cites", type="citation", pattern=r"§ (\d+)", reference="{{item.rules}}")
+    run = training_run(stack, method=Reinforcement(type="reinforcement", graders=(cites,)))
+    for key, start in (("reward", 0.2), ("eval_reward", 0.25)):
+        points = [{"key": key, "value": start + step / 300, "step": step, "timestamp": step} for step in range(1, 181)]
+        stack.log_curve(run, points)
+    browser.open(run_url(stack, run))
+    browser.one(".curve.train")
+    browser.until(lambda: len(browser.all("#part-curve .readout")) == 2 or None)
+    rewards, losses = (each.text.replace("\n", " ") for each in browser.all("#part-curve .readout"))
+    assert rewards.startswith("step 180 train 0.8 held out 0.85 rate")
+    assert losses.startswith("step 181 train")
+    pictured = [each.get_attribute("aria-label") for each in browser.all("#part-curve svg[role=img]")]
+    assert pictured[0] == "train reward from 0.203 to 0.8; held out reward from 0.253 to 0.85"
+    assert pictured[1].startswith("train loss from ")
 
 
 def test_what_is_no_number_is_left_out_of_the_curve(browser: Browser, stack: Stack) -> None:

@@ -1,13 +1,9 @@
-// The loss curve: training and held-out loss over steps, with axes and a read-out for mouse and keyboard.
+// One measure of training and held-out rows over steps, with axes and a read-out for mouse and keyboard.
 
 import { h, seconds, svg } from "./dom.js";
 
 const HEIGHT = 260;
-const MARGIN = { top: 10, right: 14, bottom: 36, left: 52 };
-const CURVES = [
-  ["train_loss", "train"],
-  ["eval_loss", "held out"],
-];
+const MARGIN = { top: 24, right: 14, bottom: 36, left: 52 };
 const compact = (value) => (value === 0 ? "0" : String(Number(value.toPrecision(3))));
 
 // Sorted, the last value of a step wins: a resumed job logs a step again. What is no number is left out.
@@ -43,8 +39,14 @@ function logTicks(low, high) {
   return ticks.length > 1 ? ticks : linearTicks(low, high, 4);
 }
 
-export class LossChart {
-  constructor() {
+// `train` and `heldOut` are the keys of the two curves among the series.
+export class CurveChart {
+  constructor(name, train, heldOut) {
+    this.name = name;
+    this.sources = [
+      { key: train, kind: "train", label: "train" },
+      { key: heldOut, kind: "held_out", label: "held out" },
+    ];
     this.curves = [];
     this.extra = {};
     this.log = false;
@@ -54,7 +56,7 @@ export class LossChart {
       class: "plot",
       tabindex: "0",
       role: "group",
-      "aria-label": "Loss curve; the arrow keys read it step by step",
+      "aria-label": `Curve of ${name}; the arrow keys read it step by step`,
       onpointermove: (event) => this.#point(event),
       onpointerleave: () => this.#show(null),
       onkeydown: (event) => this.#key(event),
@@ -77,7 +79,7 @@ export class LossChart {
     this.node = h(
       "div",
       { class: "chart" },
-      h("div", { class: "toggle", role: "group", "aria-label": "Loss axis" }, this.buttons),
+      h("div", { class: "toggle", role: "group", "aria-label": `Axis of ${name}` }, this.buttons),
       this.readout,
       this.plot,
     );
@@ -85,7 +87,7 @@ export class LossChart {
   }
 
   update(series) {
-    this.curves = CURVES.map(([key, label]) => ({ key, label, points: points(series[key]) }));
+    this.curves = this.sources.map((source) => ({ ...source, points: points(series[source.key]) }));
     this.extra = { learning_rate: points(series.learning_rate), tokens_per_s: points(series.tokens_per_s) };
     this.draw();
   }
@@ -143,7 +145,7 @@ export class LossChart {
           height: HEIGHT,
           role: "img",
           "aria-label": drawn
-            .map((c) => `${c.label} loss from ${compact(c.points[0][1])} to ${compact(c.points.at(-1)[1])}`)
+            .map((c) => `${c.label} ${this.name} from ${compact(c.points[0][1])} to ${compact(c.points.at(-1)[1])}`)
             .join("; "),
         },
         grid,
@@ -152,8 +154,8 @@ export class LossChart {
         svg("text", { class: "tick", x: right, y: HEIGHT - 4, "text-anchor": "end" }, "step"),
         svg(
           "text",
-          { class: "tick", x: right, y: MARGIN.top + 4, "text-anchor": "end" },
-          this.log ? "loss (log)" : "loss",
+          { class: "tick", x: right, y: 12, "text-anchor": "end" },
+          this.log ? `${this.name} (log)` : this.name,
         ),
         drawn.map((curve) => this.#curve(curve)),
         this.cursor,
@@ -170,7 +172,7 @@ export class LossChart {
       curve.points.length < 30
         ? curve.points.map(([step, value]) => svg("circle", { cx: this.x(step), cy: this.y(value), r: 3 }))
         : [];
-    return svg("g", { class: `curve ${curve.key}` }, svg("path", { d: path.join("") }), dots);
+    return svg("g", { class: `curve ${curve.kind}` }, svg("path", { d: path.join("") }), dots);
   }
 
   #scale(log) {
@@ -206,7 +208,7 @@ export class LossChart {
     this.cursor.append(svg("line", { x1: x, x2: x, y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom }));
     for (const curve of this.drawn) {
       const value = curve.points.find(([at]) => at === this.at)?.[1];
-      if (value !== undefined) this.cursor.append(svg("circle", { class: curve.key, cx: x, cy: this.y(value), r: 4 }));
+      if (value !== undefined) this.cursor.append(svg("circle", { class: curve.kind, cx: x, cy: this.y(value), r: 4 }));
     }
   }
 
@@ -222,7 +224,7 @@ export class LossChart {
     const parts = [h("span", { class: "at" }, `step ${this.at ?? last}`)];
     for (const curve of shown) {
       const found = nearest(curve.points);
-      if (found) parts.push(h("span", { class: `key ${curve.key}` }, `${curve.label} `, h("b", {}, compact(found[1]))));
+      if (found) parts.push(h("span", { class: `key ${curve.kind}` }, `${curve.label} `, h("b", {}, compact(found[1]))));
     }
     const rate = nearest(this.extra.learning_rate ?? []);
     if (rate) parts.push(h("span", { class: "quiet" }, `rate ${rate[1].toExponential(1)}`));

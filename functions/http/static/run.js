@@ -1,6 +1,6 @@
 // The parts of a run's page. Each picks what it shows out of the state and is built anew only when that changes.
 
-import { LossChart, progressBar } from "./chart.js";
+import { CurveChart, progressBar } from "./chart.js";
 import {
   badge,
   bytes,
@@ -30,7 +30,11 @@ const BESIDE_IT = { validating: "received", awaiting_approval: "evaluating" };
 export class RunPage {
   constructor(main, { onCancel, onPreview, onRows, tokenInUse }) {
     this.main = main;
-    this.chart = new LossChart();
+    this.charts = [
+      new CurveChart("reward", "reward", "eval_reward"),
+      new CurveChart("pairs told apart", "reward_accuracy", "eval_reward_accuracy"),
+      new CurveChart("loss", "train_loss", "eval_loss"),
+    ];
     this.parts = [
       part(
         "head",
@@ -54,7 +58,7 @@ export class RunPage {
         "curve",
         "Training",
         (s) => trainingShown(s) && [s.metrics, s.metricsProblem, s.run.training, s.run.status],
-        (s) => training(s, this.chart),
+        (s) => training(s, this.charts),
       ),
       part(
         "verdict",
@@ -157,7 +161,7 @@ function part(id, title, pick, build) {
       node.hidden = !picked;
       const open = body.querySelector("details")?.open;
       const nodes = picked ? build(state) : [];
-      // A node that stays, the chart, is never moved: it would lose its focus.
+      // A node that stays, a chart, is never moved: it would lose its focus.
       for (const old of [...body.children]) if (!nodes.includes(old)) old.remove();
       nodes.forEach((each, i) => {
         if (body.children[i] !== each) body.insertBefore(each, body.children[i] ?? null);
@@ -296,15 +300,15 @@ function detail(run, status) {
 
 const trainingShown = ({ run }) => run.jobs.some((job) => job.stage === "training");
 
-function training({ run, metrics, metricsProblem }, chart) {
-  chart.update(metrics?.series ?? {});
+function training({ run, metrics, metricsProblem }, charts) {
+  charts.forEach((chart) => chart.update(metrics?.series ?? {}));
   const facts = run.training;
   const lines = [];
   if (metrics?.progress && run.status === "training") lines.push(progressBar(metrics.progress));
-  // The node is always the same, so a redraw keeps focus and cursor.
-  lines.push(chart.node);
-  chart.node.hidden = chart.empty;
-  if (chart.empty)
+  const drawn = charts.filter((chart) => !chart.empty);
+  // A chart's node is always the same, so a redraw keeps focus and cursor.
+  lines.push(...drawn.map((chart) => chart.node));
+  if (!drawn.length)
     lines.push(
       h(
         "p",
