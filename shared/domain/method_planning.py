@@ -50,6 +50,16 @@ def default_learning_rate(recipe: Recipe, entry: BaseModelEntry) -> tuple[float,
     return entry.defaults.learning_rate, f"default of {entry.id}"
 
 
+def answer_tokens(recipe: Recipe) -> tuple[int, str]:
+    """Tokens an answer may take while training samples them, and why; none are sampled by the other methods."""
+    if not isinstance(recipe.method, Reinforcement):
+        return 0, "nothing is sampled"
+    given = recipe.method.hyperparameters.max_answer_tokens
+    if given == AUTO:
+        return recipe.evaluation.max_new_tokens, "what the evaluation allows an answer"
+    return given, "set in the recipe"
+
+
 def of_method(
     recipe: Recipe, entry: BaseModelEntry, common: ResolvedHyperparameters, rows: int, reasons: dict[str, str]
 ) -> ResolvedHyperparameters:
@@ -62,8 +72,8 @@ def of_method(
     if not isinstance(method, Reinforcement):
         return common
     given = method.hyperparameters
-    answer = recipe.evaluation.max_new_tokens
     reasons["packing"], reasons["lora_dropout"] = PADDED, "answers are sampled by the model that is trained"
+    answer, reasons["max_answer_tokens"] = answer_tokens(recipe)
     settings = {
         "packing": "padded",
         "lora_dropout": 0.0,
@@ -71,9 +81,7 @@ def of_method(
             reasons, "rollouts_per_prompt", given.rollouts_per_prompt, ROLLOUTS, "enough answers to a prompt to compare"
         ),
         "temperature": pick(reasons, "temperature", given.temperature, 1.0, "answers are drawn as likely as they are"),
-        "max_answer_tokens": pick(
-            reasons, "max_answer_tokens", given.max_answer_tokens, answer, "what the evaluation allows an answer"
-        ),
+        "max_answer_tokens": answer,
         "answers_at_once": 1,  # more where they fit
         "beta": pick(reasons, "beta", given.beta, 0.0, "rewards by graders need no reference model"),
     }

@@ -15,6 +15,7 @@ from shared.domain.catalogue import SKUS, Architecture, BaseModelEntry, Sku, fin
 from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.method_planning import (
+    answer_tokens,
     default_learning_rate,
     generation_bytes,
     of_method,
@@ -180,7 +181,10 @@ def resolve(
     """
     entry = find_entry(recipe.base_model)
     reasons: dict[str, str] = {}
-    wanted = _hyperparameters(recipe, entry, train_rows, _max_length(entry, characters_max, tokens_max), reasons)
+    context = entry.context_tokens
+    room = max(min(64, context), context - answer_tokens(recipe)[0])  # where an answer takes all, `of_method` refuses
+    longest = _max_length(entry, room, characters_max, tokens_max)
+    wanted = _hyperparameters(recipe, entry, train_rows, longest, reasons)
     free_optimiser = recipe.method.hyperparameters.optimiser == AUTO
     machines = skus if recipe.budget.instance_type == AUTO else (_named_machine(recipe, skus),)
     sku, hyperparameters = _fit(entry, wanted, machines, reasons, free_optimiser=free_optimiser)
@@ -267,19 +271,20 @@ def _batch_size(seen_rows: int, default: int) -> tuple[int, str]:
     return size, "default of the base model"
 
 
-def _max_length(entry: BaseModelEntry, characters_max: int, tokens_max: int | None) -> tuple[int, str]:
+def _max_length(entry: BaseModelEntry, room: int, characters_max: int, tokens_max: int | None) -> tuple[int, str]:
     """The longest row's tokens, rounded up to 64; an upper bound where only its characters were counted.
 
+    `room` is what the context leaves to a row.
     `tokens_per_character` is 4 for the byte-level tiny base (a character has at most four UTF-8 bytes), which
     no text exceeds. It is 1 for the others: safe for prose in any large script, not for rows made of rare
     symbols; such rows are found by the trainer's count and follow `data.over_length`.
     """
     if tokens_max is not None:
-        return min(-(-tokens_max // 64) * 64, entry.context_tokens), f"longest row has {tokens_max} tokens"
+        return min(-(-tokens_max // 64) * 64, room), f"longest row has {tokens_max} tokens"
     tokens = math.ceil(characters_max * entry.tokens_per_character) + TEMPLATE_TOKENS
     tokens = -(-tokens // 64) * 64
-    if tokens > entry.context_tokens:
-        return entry.context_tokens, "the model's context: the longest row may need more"
+    if tokens > room:
+        return room, "what the model's context leaves: the longest row may need more"
     return tokens, (
         f"longest row has {characters_max} characters, at most {entry.tokens_per_character:g} token each, "
         f"and {TEMPLATE_TOKENS} for the template"

@@ -263,8 +263,10 @@ def test_answers_split_evenly_and_batches_of_prompts_are_never_more_than_there_a
 
 
 def test_a_prompt_and_its_answer_fit_the_context_together() -> None:
+    roomy = plan(characters=900, method={**REWARDS, "hyperparameters": {"max_answer_tokens": 1024}})
+    assert roomy.hyperparameters.max_length_tokens == 4096 - 1024
     with pytest.raises(PermanentFailure) as failure:
-        plan(characters=900, method={**REWARDS, "hyperparameters": {"max_answer_tokens": 1024}})
+        plan(characters=900, method={**REWARDS, "hyperparameters": {"max_answer_tokens": 4090}})
     assert (failure.value.problem.code, failure.value.problem.param) == ("beyond_context", "max_answer_tokens")
 
 
