@@ -18,7 +18,17 @@ from rich.table import Table
 
 from benchmarks.measure import Row, load, machine
 
-DEFAULT = ("transitions", "stores", "latency", "service_bus", "validation", "content", "rendering", "stack")
+DEFAULT = (
+    "transitions",
+    "stores",
+    "latency",
+    "service_bus",
+    "validation",
+    "content",
+    "rendering",
+    "vocabulary",
+    "stack",
+)
 SLOW = ("training", "validation_large")
 
 

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import content, latency, rendering, service_bus, stores, transitions, validation, validation_large
+from benchmarks import (
+    content,
+    latency,
+    rendering,
+    service_bus,
+    stores,
+    transitions,
+    validation,
+    validation_large,
+    vocabulary,
+)
 from benchmarks.measure import Row, percentile
 from tests.emulators.servers import cosmos_url
 
@@ -68,6 +78,13 @@ def test_validation_is_measured_beside_a_parser_and_a_checker() -> None:
 
 def test_large_validation_is_measured_alone() -> None:
     assert [row.unit for row in validation_large.run(rows=20, memory_mb=0.1)] == ["s", "MB"]
+
+
+def test_a_large_vocabulary_is_measured_beside_none() -> None:
+    rows = vocabulary.run(rows=20, entries=400)
+    assert_whole(rows[1:])
+    assert [row.unit for row in rows] == ["s", "s", "MB", "MB"]
+    assert {row.rival for row in rows[1:]} == {vocabulary.PLAIN}
 
 
 @pytest.mark.parametrize(
