@@ -57,7 +57,7 @@ def receive_dataset(event: dict[str, Any], services: Services) -> Reception | No
     project, key = path.split("/")[1], str(event.get("idempotency_key") or "")
     try:
         dataset = _pin(info, services)
-        fingerprint = _fingerprint(project, key, services)
+        fingerprint = _fingerprint(project, services)
     except BlobNotFound:
         return None
     run_id = run_id_of_blob(path, info.etag, key)
@@ -78,10 +78,11 @@ def receive_dataset(event: dict[str, Any], services: Services) -> Reception | No
     )
     claim = claims.dataset_claim(project, dataset.sha256, fingerprint)
     owner = claims.take(services.store, claim, run_id, now)
-    if owner != run_id and services.store.get(owner, "run") is None:
-        # Its creator died, or is about to write it; `reconcile` sweeps a claim that nobody follows up.
-        raise Transient("claim_without_run", f"{owner} claims the same data and does not exist yet", claim)
-    if owner != run_id:
+    # Whoever sends a key asks for another run. The key of a schedule only names its run.
+    if owner != run_id and not (key and run.requested_by):
+        if services.store.get(owner, "run") is None:
+            # Its creator died, or is about to write it; `reconcile` sweeps a claim that nobody follows up.
+            raise Transient("claim_without_run", f"{owner} claims the same data and does not exist yet", claim)
         return Reception(run.evolve(status=Status.DUPLICATE, duplicate_of=owner), ())
     fact = Fact(DatasetUploaded, path=path, sha256=dataset.sha256, size_bytes=dataset.size_bytes)
     return Reception(run, (fact,))
@@ -114,14 +115,11 @@ def _pin(info: BlobInfo, services: Services) -> DatasetRef:
     return DatasetRef(path=info.path, etag=info.etag, size_bytes=info.size_bytes, sha256=digest.hexdigest())
 
 
-def _fingerprint(project: str, key: str, services: Services) -> str:
-    """Hash of what else decides the outcome: another recipe or held-out set makes the same data new.
-
-    So does a key: whoever sends one asks for another run.
-    """
-    digest = hashlib.sha256(key.encode())
+def _fingerprint(project: str, services: Services) -> str:
+    """Hash of what else decides the outcome: another recipe, base model or held-out set makes the same data new."""
     held_out = held_out_file(project, services)
     recipe = services.blobs.info(f"{paths.DATASETS}/{project}/{RECIPE_NAME}")
+    digest = hashlib.sha256(b"" if recipe else services.config.default_base_model.encode())
     for part in (recipe, held_out):
         for chunk in services.blobs.read(part.path) if part else ():
             digest.update(chunk)
