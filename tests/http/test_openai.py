@@ -19,13 +19,14 @@ from functions.dispatch import runner
 from functions.http.openai.shapes import STATUS
 from shared.domain.catalogue import find_entry
 from shared.domain.dataset import Report
-from shared.domain.errors import FailureClass, Problem
+from shared.domain.errors import FailureClass, Problem, Transient
 from shared.domain.evaluation import Check, Verdict
 from shared.domain.events import CancelRequested, ValidationFailed
 from shared.domain.findings import Findings
+from shared.domain.jobs import MetricPoint
 from shared.domain.planning import resolve
 from shared.domain.recipe import Recipe
-from shared.domain.run import TERMINAL, Decision, Run, RunError, Status, TrainingSummary
+from shared.domain.run import TERMINAL, Decision, JobRef, Run, RunError, Status, TrainingSummary
 from shared.ports import Services
 from shared.steps import paths
 from shared.steps.blobs import write_model
@@ -318,6 +319,27 @@ def test_what_goes_on_is_validating_queued_or_running(
         Status.VALIDATING,
         Status.VALIDATED,
     }
+
+
+def test_the_end_of_a_training_is_told_by_its_own_estimate_and_left_out_when_nobody_answers(
+    ai: OpenAI, training: str, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created = create(ai, training)
+    run = receive(services)
+    job = JobRef(name=f"{run.id}-training-1", stage="training", attempt=1, submitted_at=services.clock.now())
+    enter(run, Status.TRAINING, recipe=RESOLVED, jobs=(job,))
+    logged = {"step_total": MetricPoint(step=1, value=40, at=1), "eta_s": MetricPoint(step=9, value=120, at=1)}
+    monkeypatch.setattr(services.launcher, "metric_history", lambda name, key: [logged[key]])
+    finish = ai.fine_tuning.jobs.retrieve(created.id).estimated_finish
+    assert finish is not None
+    assert 115 <= finish - services.clock.now().timestamp() <= 121
+
+    def away(name: str, key: str) -> list[MetricPoint]:
+        raise Transient("away", "nobody answers")
+
+    monkeypatch.setattr(services.launcher, "metric_history", away)
+    job_now = ai.fine_tuning.jobs.retrieve(created.id)
+    assert (job_now.status, job_now.estimated_finish) == ("running", None)
 
 
 def test_a_person_who_declines_is_named_with_the_reason(ai: OpenAI, training: str, services: Services) -> None:
