@@ -12,7 +12,7 @@ from openai.types.fine_tuning import FineTuningJob
 
 from tests.stack.local import RECIPE, LocalStack, rows, until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")

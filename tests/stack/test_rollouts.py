@@ -269,4 +269,4 @@ def test_a_schedule_looks_at_the_newest_data_once_a_period_and_trains_on_what_wa
     assert len(scheduled()) <= 1 + period() - before
     assert again["dataset"] == unhelpful["dataset"]
     assert (again["status"], again["duplicate_of"], again["jobs"]) == ("duplicate", unhelpful["id"], [])
-    assert entered(again, "received")[0] > entered(unhelpful, "declined")[0]
+    assert entered(again, "duplicate")[0] > entered(unhelpful, "declined")[0]
