@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-import httpx2
 import openai
 import orjson
 import pytest
@@ -39,21 +37,9 @@ from tests.pipeline.support import ROW, events_at, take
 BASE = "droptune/tiny-llama"
 
 
-class ThroughTestClient(httpx2.BaseTransport):
-    def __init__(self, client: TestClient) -> None:
-        self.client = client
-
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        headers = dict(request.headers)
-        answer = self.client.request(request.method, str(request.url), content=request.read(), headers=headers)
-        return httpx2.Response(answer.status_code, headers=dict(answer.headers), content=answer.content)
-
-
 @pytest.fixture
-def ai(client: TestClient) -> Iterator[OpenAI]:
-    http = httpx2.Client(transport=ThroughTestClient(client))
-    with OpenAI(api_key="a token", base_url="http://127.0.0.1/v1", http_client=http, max_retries=0) as found:
-        yield found
+def ai(client: TestClient) -> OpenAI:
+    return OpenAI(api_key="a token", base_url="http://127.0.0.1/v1", http_client=client, max_retries=0)
 
 
 @pytest.fixture
