@@ -174,7 +174,7 @@ def test_the_projects_recipe_decides_what_a_job_cannot_say(ai: OpenAI, training:
 
 def test_a_projects_recipe_that_cannot_be_read_is_said(ai: OpenAI, training: str, services: Services) -> None:
     services.blobs.write("datasets/claims/recipe.yaml", [b"colour: red\n"])
-    with pytest.raises(openai.ConflictError) as refused:
+    with pytest.raises(openai.BadRequestError) as refused:
         create(ai, training, suffix="claims")
     assert (refused.value.code, refused.value.param) == ("project_recipe", "suffix")
 
@@ -392,9 +392,9 @@ def test_a_cancel_asks_and_an_end_stays_an_end(ai: OpenAI, training: str, servic
     (event,) = events_at(services, "cancel_run")
     assert isinstance(event, CancelRequested)
     enter(run, Status.CANCELLED)
-    with pytest.raises(openai.ConflictError) as late:
+    with pytest.raises(openai.BadRequestError) as late:
         ai.fine_tuning.jobs.cancel(job.id)
-    assert late.value.code == "run_finished"
+    assert late.value.code == "job_finished"
 
 
 @pytest.mark.parametrize("job_id", ["ftjob-1", "run-000000000000"])

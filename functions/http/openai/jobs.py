@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 import yaml
@@ -65,7 +64,7 @@ def create_job(request: JobRequest, caller: Operator) -> dict[str, Any]:
 
 
 def _project_recipe(folder: str) -> Recipe | None:
-    """What the project's recipe says beside model and method. Raises ApiError 409 if it cannot be read."""
+    """What the project's recipe says beside model and method. Raises ApiError 400 if it cannot be read."""
     found = recipe_file(f"{folder}/train", services())
     if found is None:
         return None
@@ -73,7 +72,7 @@ def _project_recipe(folder: str) -> Recipe | None:
     recipe = read_recipe(b"".join(services().blobs.read(found.path)), services().config.default_base_model, findings)
     if recipe is None:
         message = " ".join(group.message for group in findings.problems())
-        raise ApiError(409, "project_recipe", f"{found.path}: {message}", "suffix")
+        raise ApiError(400, "project_recipe", f"{found.path}: {message}", "suffix")
     return recipe
 
 
@@ -85,14 +84,10 @@ def list_jobs(request: Request, _: Reader, limit: Limit = 20, after: str | None 
         for name, value in request.query_params.items()
         if name.startswith("metadata[")
     }
-    return page(_shown(wanted), limit, after)
-
-
-def _shown(wanted: dict[str, str]) -> Iterator[dict[str, Any]]:
-    for stored in pages(services().store, JOB, {}):
-        job = Job.model_validate(stored.document["job"])
-        if wanted.items() <= (job.metadata or {}).items():
-            yield job_object(job, runner().load(job.id))
+    asked = (stored.document["job"] for stored in pages(services().store, JOB, {}))
+    found = page((job for job in asked if wanted.items() <= (job["metadata"] or {}).items()), limit, after)
+    jobs = [Job.model_validate(job) for job in found["data"]]
+    return {**found, "data": [job_object(job, runner().load(job.id)) for job in jobs]}
 
 
 @router.get("/{job_id}")
@@ -103,11 +98,14 @@ def get_job(job_id: str, _: Reader) -> dict[str, Any]:
 @router.post("/{job_id}/cancel")
 def cancel_job(job_id: str, caller: Operator) -> dict[str, Any]:
     """Ask for the job to stop; it is `cancelled` once it is seen stopped."""
-    job = _find(job_id)
-    if runner().load(job_id) is None:
+    job, run = _find(job_id), runner().load(job_id)
+    if run is None:
+        # The client itself asks again after a 409.
         raise ApiError(409, "job_not_received", "the job has not begun yet; ask again in a moment", "job_id")
+    if run.terminal:
+        raise ApiError(400, "job_finished", f"the job's run is {run.status.value}", "job_id")
     stop_run(job_id, caller)
-    return job_object(job, runner().load(job_id))
+    return job_object(job, run)
 
 
 @router.get("/{job_id}/events")
