@@ -43,11 +43,14 @@ def run(rows: int = ROWS, large_mb: float = LARGE_MB, memory_mb: tuple[float, ..
         write_chat(large, size_bytes=int(large_mb * MB))
         spaced = folder / "spaced.jsonl"
         write_spaced(small, spaced)
+        timed = folder / "timed.jsonl"
+        write_spaced(small, timed, before="at 13:30: ")
         fielded = folder / "fielded.jsonl"
         write_fielded(small, fielded)
         for file, label in ((small, f"{rows:,} rows"), (large, f"{large_mb:g} MB")):
             found += _structure(file, label) + _speed(file, label)
         found += _structure(spaced, f"{rows:,} rows as json.dumps writes them")
+        found += _structure(timed, f"{rows:,} such rows with a time and a colon in each text")
         found += _structure(fielded, f"{rows:,} rows with three fields of their own")
         for size in memory_mb:
             file = folder / f"{size:g}.jsonl"
@@ -181,11 +184,17 @@ def write_fielded(file: Path, target: Path) -> None:
             out.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 
 
-def write_spaced(file: Path, other: Path) -> None:
-    """The same rows as Python's `json` writes them by default: blanks, and escapes for all beyond ASCII."""
+def write_spaced(file: Path, other: Path, before: str = "") -> None:
+    """The same rows as Python's `json` writes them by default: blanks, and escapes for all beyond ASCII.
+
+    `before` is put before each text.
+    """
     with file.open("rb") as source, other.open("w", encoding="ascii") as output:
         for line in source:
-            output.write(json.dumps(orjson.loads(line)) + "\n")
+            row = orjson.loads(line)
+            for message in row["messages"]:
+                message["content"] = before + message["content"]
+            output.write(json.dumps(row) + "\n")
 
 
 def _chat_lines() -> Iterator[bytes]:
