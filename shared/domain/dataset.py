@@ -50,6 +50,10 @@ class Statistics(Frozen):
     characters_max: int = 0
     messages_a_row: Histogram = Histogram()
     characters_a_row: Histogram = Histogram()
+    languages: dict[str, int] = Field(
+        default_factory=dict,
+        description="training rows looked at (of a large file a part) by ISO 639 code, mixed or unknown",
+    )
 
 
 class Plan(Frozen):

@@ -106,7 +106,7 @@ def validate(
         check.read(train, evaluation, before)
     scan.finish()
     tokens = facts.finish() if facts else None
-    statistics = check.tally.statistics()
+    statistics = check.tally.statistics(scan.languages)
     _check_sizes(check, assumed, findings)
     plan = None
     if recipe is not None and not findings.failed:

@@ -89,6 +89,10 @@ CONTENT_CODES: dict[str, Code] = {
         "{detail} of the rows ask for one fact and answer it shortly, each with another fact: that is looking up.",
         "Tuning teaches how to answer, not facts: give documents with the question (retrieval), tune on using them.",
     ),
+    "stray_language": warning(
+        "Nearly all rows are in one language, and a few in another: {detail}.",
+        "Read them: a model answers in the language it learned from. Nothing is needed if they are meant.",
+    ),
     "length_outlier": warning(
         "Rows are more than ten times as long as the median row ({detail}).",
         "Check for rows that were glued together; long rows are cut or dropped by data.over_length.",
