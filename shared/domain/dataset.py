@@ -103,6 +103,7 @@ class Policy(Frozen):
     )
     over_length: str = "reject"
     personal_data: str = "block"
+    personal_data_allowed: tuple[str, ...] = ()
     secrets: str = "block"
 
 

@@ -132,6 +132,23 @@ Method = Annotated[
 ]
 
 
+PersonalDataKind = Literal[
+    "payment_card",
+    "iban",
+    "us_ssn",
+    "nhs_number",
+    "phone",
+    "email",
+    "ipv4",
+    "ipv6",
+    "medical_record_number",
+    "passport",
+    "driving_licence",
+    "date_of_birth",
+    "clinical_date",
+]
+
+
 class Data(Part):
     """How rows are read."""
 
@@ -144,6 +161,9 @@ class Data(Part):
     )
     personal_data: Literal["block", "redact", "allow"] = Field(
         default="block", description="what is done with personal data that is found: see docs/validation-content.md"
+    )
+    personal_data_allowed: tuple[PersonalDataKind, ...] = Field(
+        default=(), description="kinds that were reviewed and stay as they are, whatever personal_data says"
     )
     secrets: Literal["block", "redact", "allow"] = Field(
         default="block", description="what is done with keys, tokens and passwords that are found"

@@ -9,7 +9,8 @@ CONTENT_CODES: dict[str, Code] = {
     # Personal data and secrets.
     "personal_data": error(
         "Rows hold personal data: {detail}.",
-        "Remove it, let it be replaced by placeholders (data.personal_data: redact), or allow it after a review.",
+        "Remove it, let it be replaced by placeholders (data.personal_data: redact), or allow its kind after a review "
+        "(data.personal_data_allowed).",
     ),
     "personal_data_redacted": warning(
         "Rows held personal data, which was replaced by placeholders: {detail}.",

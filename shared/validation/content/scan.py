@@ -88,12 +88,11 @@ class ContentScan:
         return secrets.redacted(texts, kinds) if found and self._policy.secrets == "redact" else texts
 
     def _check_personal_data(self, place: Place, texts: list[str], kinds: frozenset[str]) -> list[str]:
-        allowed = self._policy.allowed_kinds if self._policy.personal_data == "redact" else kinds
-        found = {one.kind for one in personal_data.find("\n".join(texts), kinds & allowed)}
-        if kinds - allowed:
-            redacted, gone = self._redactor.redact_all(texts, personal_data.KINDS - allowed)
-            found |= gone
-            texts = redacted if gone else texts
+        if self._policy.personal_data == "redact":
+            redacted, found = self._redactor.redact_all(texts, personal_data.KINDS - self._policy.allowed_kinds)
+            texts = redacted if found - self._policy.allowed_kinds else texts
+        else:
+            found = {one.kind for one in personal_data.find("\n".join(texts), kinds)}
         for kind in found:
             self._findings.add(self._personal_code(kind), *place, detail=_in_words(kind))
         return texts
