@@ -26,7 +26,7 @@ def report_view(report: Report) -> Group:
     if report.mapping:
         parts.append(Text("fields: " + "; ".join(f"{name} -> {part}" for name, part in report.mapping.items())))
     if counts.languages:
-        parts.append(Text(f"languages of {sum(counts.languages.values())} rows looked at: {_shares(counts.languages)}"))
+        parts.append(Text(f"languages: {_shares(counts.languages)}"))
     parts.append(_problems(report.problems) if report.problems else Text("no problems found"))
     parts.append(_tokens(report.tokens) if report.tokens else _bars("characters a row", counts.characters_a_row))
     if report.plan:

@@ -52,7 +52,7 @@ class Statistics(Frozen):
     characters_a_row: Histogram = Histogram()
     languages: dict[str, int] = Field(
         default_factory=dict,
-        description="training rows looked at (of a large file a part) by ISO 639 code, mixed or unknown",
+        description="training rows by ISO 639 code, mixed or unknown",
     )
 
 

@@ -142,7 +142,7 @@ def test_lengths_tokens_and_problems_are_drawn_where_a_report_has_them(
         languages = report["statistics"]["languages"]
         assert list(languages) == ["unknown"]
         looked = languages["unknown"]
-        browser.says("#part-report .languages", f"Languages of {looked} rows looked at: unknown {looked}.")
+        browser.says("#part-report .languages", f"Languages: unknown {looked}.")
         codes = [each.text for each in browser.all("#part-report .problems code")]
         assert codes == [problem["code"] for problem in by_severity(report["problems"])]
         assert {"row_dropped", "special_token_in_text", "missing_field", "invalid_json", "blank_line"} <= set(codes)

@@ -86,9 +86,8 @@ function figures(values, names) {
 
 function languages(counts) {
   if (!counts.length) return null;
-  const looked = counts.reduce((sum, [, rows]) => sum + rows, 0);
   const shares = counts.map(([language, rows]) => `${language} ${count(rows)}`);
-  return h("p", { class: "languages quiet" }, `Languages of ${count(looked)} rows looked at: ${shares.join(", ")}.`);
+  return h("p", { class: "languages quiet" }, `Languages: ${shares.join(", ")}.`);
 }
 
 function tokensPart(tokens) {
