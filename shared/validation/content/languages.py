@@ -94,6 +94,7 @@ def language_of(text: str) -> str:
         text = "".join(character if character.isprintable() else " " for character in text)
         sure, size_bytes, languages = pycld2.detect(text, isPlainText=True)
     _, code, percent, _ = languages[0]
-    if not sure or size_bytes < _MIN_BYTES or percent < _MIN_PERCENT:
+    only_a_script = code.startswith("xx-")
+    if not sure or only_a_script or size_bytes < _MIN_BYTES or percent < _MIN_PERCENT:
         return UNKNOWN
     return str(_NEW_CODES.get(code, code))
