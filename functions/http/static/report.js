@@ -25,7 +25,7 @@ export function report({ run, report: found, preview, previewProblem }, onPrevie
     mapping(found.mapping ?? {}),
     found.plan && plan(found.plan),
     figures(found.statistics, Object.keys(found.statistics).filter((name) => !IN_WORDS.includes(name))),
-    languages(Object.entries(found.statistics.languages ?? {})),
+    languages(Object.entries(found.statistics.languages ?? {}).sort(([, one], [, other]) => other - one)),
     tokens && tokensPart(tokens),
     h("div", { class: "histograms" }, histograms(found.statistics)),
     problems(found.problems),
