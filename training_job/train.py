@@ -31,8 +31,9 @@ from shared.rendering.check import LengthPolicy
 from training_job import checkpoints
 from training_job.curve import Curve
 from training_job.files import model_folder, read_json, sha256_of, write_json
-from training_job.job import CALIBRATION_FILE, Tally, leads, read_recipe, require, run_job, try_machine, work_offline
+from training_job.job import CALIBRATION_FILE, Tally, read_recipe, require, run_job, try_machine, work_offline
 from training_job.limits import Limit
+from training_job.processes import join, leads
 
 if TYPE_CHECKING:
     from transformers import TrainerState
@@ -79,6 +80,7 @@ def train(task: Task, tally: Tally) -> None:
 
     Raises PermanentFailure with the class of what is wrong.
     """
+    join()
     files = [task.data / name for name in ("train.jsonl", "eval.jsonl", "manifest.json")]
     require(*files, task.base_model, task.recipe, *([task.continue_from] if task.continue_from else []))
     task = replace(task, base_model=model_folder(task.base_model))
