@@ -177,7 +177,7 @@ def resolve(
 
     `characters_max` is the text of the longest kept row, `tokens_max` its tokens where they were counted.
     Raises PermanentFailure: licence (`unknown_base_model`, `licence_denied`) or recipe (`beyond_context`,
-    `does_not_fit`, `unknown_instance_type`, `several_gpus`).
+    `does_not_fit`, `unknown_instance_type`, `several_gpus`, `several_nodes`, `batch_below_processes`).
     """
     entry = find_entry(recipe.base_model)
     reasons: dict[str, str] = {}
@@ -190,6 +190,7 @@ def resolve(
     sku, hyperparameters = _fit(entry, wanted, machines, reasons, free_optimiser=free_optimiser)
     if recipe.budget.instance_type != AUTO:
         reasons["training_instance_type"] = "set in the recipe"
+    _require_rows_for_all(recipe, sku, hyperparameters.batch_size)
     tokens = min(entry.context_tokens, hyperparameters.max_length_tokens + recipe.evaluation.max_new_tokens)
     serving = _serving_sku(recipe, entry, tokens, skus, reasons)
     return ResolvedRecipe(
@@ -210,6 +211,17 @@ def _named_machine(recipe: Recipe, skus: tuple[Sku, ...]) -> Sku:
         message = f"{recipe.method.type} trains on one GPU, {sku.name} has {sku.gpus}"
         raise PermanentFailure(FailureClass.RECIPE, "several_gpus", message, "budget.instance_type")
     return sku
+
+
+def _require_rows_for_all(recipe: Recipe, sku: Sku, batch_size: int) -> None:
+    """Several machines share a batch of the supervised trainer alone, and each process needs a row of it."""
+    processes = recipe.budget.nodes * max(1, sku.gpus)
+    if recipe.budget.nodes > 1 and recipe.method.type != "supervised":
+        message = f"{recipe.method.type} trains on one machine, budget.nodes is {recipe.budget.nodes}"
+        raise PermanentFailure(FailureClass.RECIPE, "several_nodes", message, "budget.nodes")
+    if processes > batch_size:
+        message = f"a batch of {batch_size} rows does not reach {processes} processes"
+        raise PermanentFailure(FailureClass.RECIPE, "batch_below_processes", message, "budget.nodes")
 
 
 def _hyperparameters(
@@ -300,7 +312,7 @@ def _fit(
     free_optimiser: bool,
 ) -> tuple[Sku, ResolvedHyperparameters]:
     """The cheapest machine that holds the run, then the fastest setting it allows."""
-    usable = [sku for sku in skus if _can_train(entry, sku)]
+    usable = [sku for sku in skus if can_train(entry, sku)]
     for sku in sorted(usable, key=lambda sku: sku.usd_per_hour):
         limit = sku.memory_bytes * (1 - HEADROOM)
 
@@ -321,7 +333,8 @@ def _fit(
     raise PermanentFailure(FailureClass.RECIPE, "does_not_fit", message, "method.hyperparameters")
 
 
-def _can_train(entry: BaseModelEntry, sku: Sku) -> bool:
+def can_train(entry: BaseModelEntry, sku: Sku) -> bool:
+    """Whether the machine has what the base model computes on, whatever its memory."""
     if entry.accelerator == "cpu":
         return sku.gpus == 0
     return sku.gpus > 0 and (sku.bfloat16 or entry.defaults.compute_dtype == "float32")
@@ -366,7 +379,7 @@ def _serving_sku(
         reasons["serving_instance_type"] = "set in the recipe"
     else:
         usable = sorted(
-            (sku for sku in skus if sku.online_endpoint and _can_train(entry, sku)),
+            (sku for sku in skus if sku.online_endpoint and can_train(entry, sku)),
             key=lambda sku: sku.usd_per_hour,
         )
         reasons["serving_instance_type"] = (
@@ -405,27 +418,33 @@ def estimate_cost(
     seen_rows = train_rows * hyperparameters.n_epochs
     operations = entry.parameters * (6 if hyperparameters.gradient_checkpointing else 4)
     answers = eval_rows * recipe.evaluation.max_new_tokens
-    spot, gpus = recipe.budget.tier == Tier.SPOT, max(1, sku.gpus)
+    spot, nodes = recipe.budget.tier == Tier.SPOT, recipe.budget.nodes
+    processes = nodes * max(1, sku.gpus)
 
-    def hours(start: float, per_token: float, utilisation: float, answer_rate: float, models: int, most: bool) -> float:
+    def hours(
+        start: float, per_token: float, utilisation: float, answer_rate: float, models: int, most: bool
+    ) -> tuple[float, float]:
         row = characters_mean / per_token if tokens_mean is None else tokens_mean
         learned, generation_s = work(hyperparameters, row, most=most)
-        train_s = seen_rows * (learned * operations / (sku.peak_flops * gpus * utilisation) + generation_s)
-        return (2 * start if sku.gpus else 0.0) + (train_s + models * answers / answer_rate) / 3600
+        train_s = seen_rows * (learned * operations / (sku.peak_flops * processes * utilisation) + generation_s)
+        start *= sku.gpus > 0
+        return start + train_s / 3600, start + models * answers / answer_rate / 3600
 
     low = hours(
         JOB_START_HOURS_LOW, CHARACTERS_PER_TOKEN_HIGH, UTILISATION_HIGH, ANSWER_TOKENS_PER_S_HIGH, 2, most=False
     )
-    high = hours(
-        JOB_START_HOURS_HIGH, CHARACTERS_PER_TOKEN_LOW, UTILISATION_LOW, ANSWER_TOKENS_PER_S_LOW, 3, most=True
-    ) * (SPOT_REPEAT if spot else 1.0)
-    hourly = sku.price(spot=spot)
+    high = hours(JOB_START_HOURS_HIGH, CHARACTERS_PER_TOKEN_LOW, UTILISATION_LOW, ANSWER_TOKENS_PER_S_LOW, 3, most=True)
+    again, hourly = SPOT_REPEAT if spot else 1.0, sku.price(spot=spot)
+
+    def usd(training: float, evaluation: float) -> float:
+        return (training * nodes + evaluation) * hourly
+
     return CostEstimate(
-        low_usd=round(low * hourly, 2),
-        high_usd=round(high * hourly, 2),
+        low_usd=round(usd(*low), 2),
+        high_usd=round(usd(*high) * again, 2),
         hourly_usd=hourly,
-        hours_low=round(low, 2),
-        hours_high=round(high, 2),
+        hours_low=round(sum(low), 2),
+        hours_high=round(sum(high) * again, 2),
     )
 
 

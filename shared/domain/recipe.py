@@ -230,7 +230,12 @@ class Budget(Part):
     deadline_hours: Annotated[float, Field(gt=0, le=168)] = 12.0
     tier: Tier = Tier.SPOT
     instance_type: str = Field(
-        default=AUTO, description="machine of the training job; auto: the cheapest whose one GPU holds the run"
+        default=AUTO,
+        description="machine of the training job; auto: the cheapest that holds the run, or a faster one, with several "
+        "GPUs for supervised training, where that cannot keep the deadline",
+    )
+    nodes: Annotated[int, Field(ge=1, le=8)] = Field(
+        default=1, description="machines of the training job, which share each batch; supervised training only"
     )
 
 

@@ -41,6 +41,7 @@ def training_job(run: Run, config: Config) -> JobSpec:
         inputs=inputs,
         outputs={"run": paths.datastore_uri(paths.run(run.id))},
         instance_type=run.recipe.training_instance_type,
+        instances=run.recipe.recipe.budget.nodes,
         processes=max(1, catalogue.find_sku(run.recipe.training_instance_type).gpus),
         tier=run.recipe.recipe.budget.tier,
         timeout_s=int(run.recipe.recipe.budget.deadline_hours * 3600),

@@ -24,6 +24,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import azure.ai.ml  # noqa: F401
 
+STEPS = 22
 # The SDK builds schemas in a way that marshmallow 4 will no longer have.
 pytestmark = pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning")
 
@@ -39,13 +40,32 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
 
 @pytest.fixture
 def train(local: Local) -> Callable[..., Any]:
-    """Submit a run as a job of two processes; `arguments` are the command's, where they are not the run's own."""
+    """Submit a run as a job of several processes; `arguments` are the command's, where they are not the run's own."""
 
-    def submit(name: str, run: Any, arguments: list[str] | None = None) -> None:
+    def submit(name: str, run: Any, arguments: list[str] | None = None, **several: int) -> None:
         command = f"python -m training_job.train {' '.join(arguments or run.arguments())}"
-        local.client.submit(job(name, command, inputs={}, processes=2))
+        local.client.submit(job(name, command, inputs={}, **several))
 
     return submit
+
+
+@pytest.fixture(scope="module")
+def uneven(bench: Callable[..., Any], write_data: Any, some_rows: list[Any], resolved: Any) -> Callable[..., Any]:
+    """A run whose last step of an epoch has one row, which only one of two processes can have."""
+
+    def make(folder: Path, **hyperparameters: Any) -> Any:
+        data = write_data(folder / "data", some_rows + some_rows[:1], some_rows[:7])
+        return bench(folder, data=data, recipe=resolved(total_steps=STEPS, **hyperparameters))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def alone(uneven: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """That run by one process."""
+    run = uneven(tmp_path_factory.mktemp("alone"))
+    assert run.train() == 0
+    return run
 
 
 def ended(local: Local, name: str) -> JobView:
@@ -70,8 +90,8 @@ def largest_difference(left: Any, right: Any) -> float:
 
 def assert_learned_alike(run: Any, other: Any) -> None:
     """Rows are dealt out anew among processes, so sums round otherwise."""
-    result, alone = run.result(), other.result()
-    assert (result.status, result.last_step, result.trained_tokens) == ("completed", 20, alone.trained_tokens)
+    result, expected = run.result(), other.result()
+    assert (result.status, result.last_step, result.trained_tokens) == ("completed", STEPS, expected.trained_tokens)
     mine, theirs = losses(run), losses(other)
     assert [step for step, _ in mine] == [step for step, _ in theirs]
     assert [loss for _, loss in mine] == pytest.approx([loss for _, loss in theirs], rel=1e-4)
@@ -79,25 +99,25 @@ def assert_learned_alike(run: Any, other: Any) -> None:
 
 
 def test_two_processes_learn_what_one_does(
-    finished: Any, bench: Callable[..., Any], train: Callable[..., Any], local: Local, tmp_path: Path
+    alone: Any, uneven: Callable[..., Any], train: Callable[..., Any], local: Local, tmp_path: Path
 ) -> None:
-    run = bench(tmp_path)
-    train("two-processes", run)
+    run = uneven(tmp_path)
+    train("two-processes", run, processes=2)
     assert ended(local, "two-processes").status is JobStatus.COMPLETED
-    assert_learned_alike(run, finished)
+    assert_learned_alike(run, alone)
 
 
-def test_two_processes_on_a_lost_machine_go_on_from_their_checkpoint(
-    finished: Any, bench: Callable[..., Any], train: Callable[..., Any], local: Local, tmp_path: Path
+def test_two_machines_that_are_lost_go_on_from_their_checkpoint(
+    alone: Any, uneven: Callable[..., Any], train: Callable[..., Any], local: Local, tmp_path: Path
 ) -> None:
-    run = bench(tmp_path)
-    train("lost-machine", run)
+    run = uneven(tmp_path)
+    train("lost-machine", run, instances=2)
     eventually(lambda: list((run.output / "checkpoints").glob("checkpoint-*/complete.json")), within_s=120)
     assert processes.send_signal(local.emulator.config.root / "jobs/lost-machine/attempts/1", signal.SIGKILL)
     assert ended(local, "lost-machine").status is JobStatus.COMPLETED
     log = (local.emulator.config.root / "jobs/lost-machine/user_logs/std_log.txt").read_text()
     assert log.count("resuming from step") == 2
-    assert_learned_alike(run, finished)
+    assert_learned_alike(run, alone)
 
 
 def test_what_stops_another_than_the_first_process_is_the_result_of_the_job(
@@ -105,7 +125,7 @@ def test_what_stops_another_than_the_first_process_is_the_result_of_the_job(
 ) -> None:
     run = bench(tmp_path)
     elsewhere = f"$( [ $RANK = 1 ] && echo {tmp_path}/nowhere || echo {run.base} )"
-    train("no-base-at-1", run, [elsewhere if word == str(run.base) else word for word in run.arguments()])
+    train("no-base-at-1", run, [elsewhere if word == str(run.base) else word for word in run.arguments()], processes=2)
     code = exit_codes.BY_CLASS[FailureClass.PLATFORM]
     view = ended(local, "no-base-at-1")
     assert view.error_message == f"Execution failed. User process exited with status code {code}."

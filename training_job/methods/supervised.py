@@ -6,6 +6,7 @@ Import only where torch may be loaded.
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ from shared.domain.recipe import ResolvedRecipe
 from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
 from training_job import attention
-from training_job.chat_rows import Encoded, encode_file
+from training_job.chat_rows import IGNORED, Encoded, encode_file
 from training_job.diagnosis import diagnose
 from training_job.methods import Data
-from training_job.packing import Layout, share_of, steps_of_run, trained_tokens
+from training_job.packing import Layout, shared_out, steps_of_run, trained_tokens
 from training_job.trainer import Setup, adapted, common_settings, made_safe
 
 # Logits of this many tokens exist at a time; the memory plan counts on it (LOGITS_CHUNK_TOKENS).
@@ -82,12 +83,15 @@ class SupervisedTrainer(Trainer):
 
     def _step(self, items: list[list[Encoded]]) -> dict[str, Any]:
         (rows,) = items
-        own = share_of(rows, self.args.process_index, self.args.world_size)
         return {
-            "micro_batches": [self._layout.tensors(batch) for batch in self._layout.micro_batches(own)],
+            "micro_batches": self._micro_batches(rows),
             "tokens": sum(len(row.input_ids) for row in rows),
             "trained_tokens": trained_tokens(rows),
         }
+
+    def _micro_batches(self, rows: list[Encoded]) -> list[dict[str, Any]]:
+        shares = shared_out(self._layout, rows, self.args.process_index, self.args.world_size)
+        return [self._layout.tensors(share or [filler(rows)]) for share in shares]
 
     def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
         """Forward and backward of every micro batch; returns the step's loss per trained token, of this process."""
@@ -127,11 +131,10 @@ class SupervisedTrainer(Trainer):
     def held_out_loss(self) -> float:
         """Per trained token, of all processes."""
         self.model.eval()
-        own = share_of(self._held_out, self.args.process_index, self.args.world_size)
         total = torch.zeros(1, device=self.args.device)
         with torch.no_grad():
-            for rows in self._layout.micro_batches(own):
-                total += self._loss(self.model, self._layout.tensors(rows))
+            for batch in self._micro_batches(self._held_out):
+                total += self._loss(self.model, batch)
         summed = float(self.accelerator.gather(total).sum())
         return summed / max(1, trained_tokens(self._held_out))
 
@@ -143,6 +146,12 @@ class SupervisedTrainer(Trainer):
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not counted: transformers looks for one batch, and its rule is not LoRA's."""
         return 0
+
+
+def filler(rows: list[Encoded]) -> Encoded:
+    """A row to read, and to learn nothing from, where others still have rows to learn from."""
+    shortest = min(rows, key=lambda row: len(row.input_ids))
+    return replace(shortest, labels=[IGNORED] * len(shortest.labels))
 
 
 def take_head(model: PreTrainedModel) -> torch.Tensor:
