@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from shared.domain.catalogue import find_entry
+from shared.domain.catalogue import find_entry, find_sku
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.memory import memory_plan
 from shared.domain.method_planning import rows_a_step
-from shared.domain.planning import memory_plan
 from shared.domain.recipe import ResolvedHyperparameters, ResolvedRecipe, ResolvedReinforcement
 from shared.rendering.check import LengthPolicy
 from training_job import checkpoints
@@ -248,7 +248,12 @@ def run_once(
 def predicted_peak_bytes(setup: Setup) -> int:
     """What the memory plan says of tensors alone, which is what torch measures."""
     chosen = setup.hyperparameters.model_copy(update={"micro_batch_size": setup.micro_batch_size})
-    plan = memory_plan(find_entry(setup.recipe.recipe.base_model), chosen)
+    plan = memory_plan(
+        find_entry(setup.recipe.recipe.base_model),
+        chosen,
+        gpus=max(1, find_sku(setup.recipe.training_instance_type).gpus),
+        continued=setup.continue_from is not None,
+    )
     return plan.total_bytes - plan.runtime_bytes
 
 

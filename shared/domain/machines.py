@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from shared.domain.catalogue import SKUS, Sku, find_entry, find_sku
 from shared.domain.cost import CostEstimate
-from shared.domain.planning import can_train, estimate_cost, resolve
+from shared.domain.planning import can_train, estimate_cost, holds_merged, resolve
 from shared.domain.recipe import AUTO, Recipe, ResolvedRecipe
 
 
@@ -68,13 +68,16 @@ def _faster(
 def _others(resolved: ResolvedRecipe, skus: tuple[Sku, ...]) -> list[Sku]:
     """Machines whose every GPU holds the run as it was planned, and has rows of a batch to work on."""
     one, nodes = find_sku(resolved.training_instance_type, skus), resolved.recipe.budget.nodes
+    entry = find_entry(resolved.recipe.base_model)
     most = resolved.hyperparameters.batch_size // nodes if resolved.recipe.method.type == "supervised" else 1
     return [
         sku
         for sku in skus
         if sku.gpus <= most
+        and (sku.gpus >= one.gpus or resolved.hyperparameters.sharding == "none")
         and sku.memory_bytes >= one.memory_bytes
-        and can_train(find_entry(resolved.recipe.base_model), sku)
+        and can_train(entry, sku)
+        and holds_merged(entry, sku)
     ]
 
 

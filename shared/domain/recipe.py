@@ -312,6 +312,9 @@ class ResolvedHyperparameters(Part):
     quantisation: Literal["nf4", "none"] = "nf4"
     packing: Literal["packed", "padded"] = "packed"
     optimiser: Literal["adamw", "paged_adamw_8bit"] = "adamw"
+    sharding: Literal["none", "full"] = Field(
+        default="none", description="full: each GPU of a machine keeps a part of the base (FSDP)"
+    )
 
 
 class ResolvedPreference(ResolvedHyperparameters):

@@ -72,7 +72,7 @@ def test_the_embedded_default_with_its_base_model_has_nothing_to_fix(app: Path) 
         f"base model {TINY}",
         f"template {TINY}",
         "environment droptune-training:2",
-        "environment droptune-serving:1",
+        "environment droptune-serving:2",
         "quota Standard_E4ds_v4",
         "quota Local_CPU",
         "clock",
@@ -153,7 +153,7 @@ def test_without_blobs_nothing_is_said_about_base_models(app: Path, monkeypatch:
 
 def test_an_azure_ml_that_does_not_answer_is_said_of_all_that_it_has_and_no_clock(app: Path) -> None:
     checks = found()
-    environments = ("environment droptune-training:2", "environment droptune-serving:1")
+    environments = ("environment droptune-training:2", "environment droptune-serving:2")
     for name in ("Azure ML jobs", "Azure ML endpoints", "Azure ML workspace", *environments):
         assert checks[name].status is FIX
         assert checks[name].fix == "see that what AZURE_ML_URL names runs and can be reached from the app"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import warnings
 from collections.abc import Callable, Iterator
@@ -132,3 +133,19 @@ def test_what_stops_another_than_the_first_process_is_the_result_of_the_job(
     result = run.result()
     assert (result.status, result.failure_class) == ("failed", FailureClass.PLATFORM)
     assert (result.problem.code, result.problem.message) == ("input_missing", "not found: nowhere")
+
+
+def test_two_processes_that_each_keep_a_part_of_the_base_learn_what_one_does(
+    alone: Any, uneven: Callable[..., Any], train: Callable[..., Any], local: Local, tmp_path: Path
+) -> None:
+    run = uneven(tmp_path, sharding="full", gradient_checkpointing=True)
+    train("in-parts", run, processes=2)
+    eventually(lambda: list((run.output / "checkpoints").glob("checkpoint-*/complete.json")), within_s=120)
+    assert processes.send_signal(local.emulator.config.root / "jobs/in-parts/attempts/1", signal.SIGKILL)
+    assert ended(local, "in-parts").status is JobStatus.COMPLETED
+    assert_learned_alike(run, alone)
+    assert run.result().merged_agreement == 1.0
+    log = (local.emulator.config.root / "jobs/in-parts/user_logs/std_log.txt").read_text()
+    told = re.findall(r"this process keeps (\d+) of (\d+) bytes of the frozen layers", log)
+    assert len(told) == 4  # two processes, started twice
+    assert {int(kept) * 2 for kept, _ in told} == {int(whole) for _, whole in told}

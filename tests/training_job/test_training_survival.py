@@ -209,7 +209,7 @@ def test_the_run_records_planned_memory_and_compares_it_on_a_gpu_alone(finished:
     import torch
 
     from shared.domain.catalogue import find_entry
-    from shared.domain.planning import memory_plan
+    from shared.domain.memory import memory_plan
 
     plan = memory_plan(find_entry("droptune/tiny-llama"), resolved().hyperparameters)
     result = finished.result()

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 from shared.domain.recipe import ResolvedRecipe
 from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
-from training_job import attention
+from training_job import attention, sharding
 from training_job.chat_rows import IGNORED, Encoded, encode_file
 from training_job.diagnosis import diagnose
 from training_job.methods import Data
@@ -54,6 +54,8 @@ def build(setup: Setup, data: Data) -> SupervisedTrainer:
     model = start["model"]
     if "peft_config" in start:
         model = get_peft_model(model, start["peft_config"], autocast_adapter_dtype=False)
+    if setup.hyperparameters.sharding == "full":
+        sharding.shard(model)
     settings = common_settings(setup) | {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1}
     trainer = SupervisedTrainer(setup, model, data, TrainingArguments(**settings))
     return made_safe(trainer)
@@ -76,6 +78,10 @@ class SupervisedTrainer(Trainer):
         super().__init__(
             model=model, args=args, train_dataset=steps, eval_dataset=self._held_out, processing_class=setup.tokenizer
         )
+        self._sharded = chosen.sharding == "full"
+        if self._sharded:  # accelerate would put it into DDP, which takes no parts, but passes over what is prepared
+            self.accelerator.prepare_model(model, device_placement=False, evaluation_mode=True)
+            model._is_accelerate_prepared = True
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Every process reads every step and takes its share; accelerate's sharding would repeat rows to fill up."""
@@ -105,6 +111,8 @@ class SupervisedTrainer(Trainer):
                 loss = self._loss(model, batch) * weight
                 self.accelerator.backward(loss)
             total += loss.detach()
+        if self._sharded:
+            sharding.average_gradients(model)
         self.state.num_input_tokens_seen += inputs["tokens"]
         self.state.epoch = (self.state.global_step + 1) / self._steps_per_epoch
         return total
