@@ -8,7 +8,8 @@ REQUIREMENTS := pyproject.toml requirements.txt requirements-dev.txt training_jo
 PIP := $(RUN) -m pip -qq --disable-pip-version-check --no-input install --root-user-action=ignore
 UV := $(RUN) -m uv pip install --quiet --python $(RUN)
 CHECKOV := .venv-checkov
-PYTEST := $(RUN) -m pytest -n 2 --dist loadfile
+# Three workers on two cores: the tests of the whole stack wait more than they compute. In the order of the files, the long ones are not last.
+PYTEST := $(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 RECIPE ?= manufacturing
 
 .DEFAULT_GOAL := help
