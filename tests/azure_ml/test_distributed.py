@@ -33,12 +33,14 @@ def test_a_job_of_one_process_has_no_distribution_and_no_rank(local: Local) -> N
 
 
 def test_the_first_process_that_fails_gives_the_exit_code_and_the_others_are_stopped(local: Local) -> None:
-    script = "[ $RANK = 1 ] && exit 14; trap 'echo asked > ${{outputs.model}}/$RANK; exit 15' TERM; sleep 60 & wait"
+    up = "until [ -e ${{outputs.model}}/0 ] && [ -e ${{outputs.model}}/2 ]; do sleep 0.05; done"
+    wait = "trap 'rm ${{outputs.model}}/$RANK; exit 15' TERM; touch ${{outputs.model}}/$RANK; sleep 60 & wait"
+    script = f"if [ $RANK = 1 ]; then {up}; exit 14; else {wait}; fi"
     local.client.submit(job("one-fails", script, processes=3))
     view = local.finish("one-fails")
     assert view.status is JobStatus.FAILED
     assert view.error_message == "Execution failed. User process exited with status code 14."
-    assert sorted(file.name for file in (local.blobs / "runs/one-fails/model").iterdir()) == ["0", "2"]
+    assert list((local.blobs / "runs/one-fails/model").iterdir()) == []
 
 
 def test_a_process_killed_by_a_signal_fails_the_job_as_in_a_shell(local: Local) -> None:

@@ -108,6 +108,7 @@ def test_two_processes_learn_what_one_does(
     assert_learned_alike(run, alone)
 
 
+@pytest.mark.slow
 def test_two_machines_that_are_lost_go_on_from_their_checkpoint(
     alone: Any, uneven: Callable[..., Any], train: Callable[..., Any], local: Local, tmp_path: Path
 ) -> None:
