@@ -69,6 +69,19 @@ def test_a_training_job_on_several_gpus_is_the_one_on_file(local: Local) -> None
     check_golden("training-phi-4-four-gpus", wire_body_of(local, spec))
 
 
+def test_the_nodes_of_a_recipe_are_the_instances_of_its_training_job_and_of_no_other(local: Local) -> None:
+    run = run_of("phi-4")
+    assert run.recipe is not None
+    budget = run.recipe.recipe.budget.model_copy(update={"nodes": 3})
+    recipe = run.recipe.model_copy(update={"recipe": run.recipe.recipe.model_copy(update={"budget": budget})})
+    run = run.evolve(recipe=recipe)
+    training = training_job(run, CONFIG).model_copy(update={"name": "three-nodes-training-1"})
+    properties = wire_body_of(local, training)["body"]["properties"]
+    assert properties["resources"]["instanceCount"] == 3
+    assert properties["distribution"] == {"distributionType": "PyTorch", "processCountPerInstance": 1}
+    assert evaluation_job(run, None, CONFIG).instances == 1
+
+
 def test_the_job_of_a_base_that_two_gpus_keep_in_parts_is_the_one_on_file(local: Local) -> None:
     run = run_of(LARGEST, 16_000)
     assert run.recipe is not None
