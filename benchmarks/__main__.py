@@ -18,18 +18,8 @@ from rich.table import Table
 
 from benchmarks.measure import Row, load, machine
 
-DEFAULT = (
-    "transitions",
-    "stores",
-    "latency",
-    "service_bus",
-    "validation",
-    "content",
-    "rendering",
-    "vocabulary",
-    "stack",
-)
-SLOW = ("training", "validation_large")
+DEFAULT = ("transitions", "stores", "latency", "service_bus", "validation", "content", "rendering", "stack")
+SLOW = ("training", "validation_large", "large_vocabulary")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -20,7 +20,6 @@ from typing import Any
 import orjson
 
 from benchmarks.measure import MB, Row, peak_memory_mb, run_child
-from shared.rendering.bundle import Bundle
 from shared.validation import spooled_sink, validate
 from shared.validation.lines import read_blocks
 from shared.validation.rows import read_row
@@ -91,7 +90,7 @@ def _seconds(work: Callable[[Path], None], file: Path) -> float:
     return time.perf_counter() - started
 
 
-def validate_file(file: Path, bundle_of: Callable[[str], Bundle | None] | None = None) -> None:
+def validate_file(file: Path) -> None:
     """Everything our validator does, the held-out share and the canonical files included."""
     with file.open("rb") as source, spooled_sink() as sink:
         done = validate(
@@ -102,7 +101,6 @@ def validate_file(file: Path, bundle_of: Callable[[str], Bundle | None] | None =
             file_name="train.jsonl",
             default_base_model="droptune/tiny-llama",
             sink=sink,
-            bundle_of=bundle_of,
         )
     assert done.report.statistics.train_rows, done.report
 

@@ -37,21 +37,20 @@ def likely(hits: frozenset[str]) -> list[Detector]:
     return [one for name, one in _BY_NAME.items() if name in hits and (digit or one.kind == "email")]
 
 
-def find(text: str, kinds: Collection[str] = KINDS) -> list[Found]:
-    """What is there, in order of place; no two overlap. `kinds` narrows it to kinds of `DETECTORS`."""
-    return find_by(likely(_GATE.hits(text)), text, kinds)
+def find(text: str) -> list[Found]:
+    """What is there, in order of place; no two overlap."""
+    return find_by(likely(_GATE.hits(text)), text)
 
 
-def find_by(detectors: Iterable[Detector], text: str, kinds: Collection[str] = KINDS) -> list[Found]:
+def find_by(detectors: Iterable[Detector], text: str) -> list[Found]:
     """The same where it is known already which are `likely`."""
     found: list[Found] = []
     taken = bytearray(len(text))
     for detector in detectors:
-        if detector.kind in kinds:
-            for start, end in detector.find(text):
-                if taken.find(1, start, end) < 0:
-                    taken[start:end] = b"\1" * (end - start)
-                    found.append(Found(detector.kind, start, end))
+        for start, end in detector.find(text):
+            if taken.find(1, start, end) < 0:
+                taken[start:end] = b"\1" * (end - start)
+                found.append(Found(detector.kind, start, end))
     found.sort(key=lambda one: one.start)
     return found
 
@@ -72,15 +71,17 @@ class Redactor:
         return self.redact_all([text], kinds)[0][0]
 
     def redact_all(self, texts: list[str], kinds: Collection[str] = KINDS) -> tuple[list[str], set[str]]:
-        """The same for texts of one row, where the words of one tell what a date in another is; and the kinds found."""
+        """The same for texts of one row, where the words of one tell what a date in another is; and the kinds found,
+        those that stay among them: what is of a kind that stays is not taken for another."""
         seen = set[str]()
         # What stands beside a value changes when it goes, and may show another: until nothing is found.
         for _ in range(_MAX_PASSES):
-            found = find("\n".join(texts), kinds)
-            if not found:
-                break
+            found = find("\n".join(texts))
             seen.update(one.kind for one in found)
-            texts = self._replace(texts, found)
+            replaced = [one for one in found if one.kind in kinds]
+            if not replaced:
+                break
+            texts = self._replace(texts, replaced)
         return texts, seen
 
     def _replace(self, texts: list[str], found: list[Found]) -> list[str]:
