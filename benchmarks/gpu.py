@@ -5,17 +5,21 @@
 An 8B Llama-shaped model with random weights. Each kind of trainer takes the same rows in a process of its own.
 Model FLOPs utilisation counts 4 operations per parameter and token: LoRA's forward pass and the gradients of its
 inputs; attention and recomputation are not counted. Exit code 3 without a CUDA device: nothing is measured then.
+Figures are written after each measurement; a run that was cut goes on with what the file lacks.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import importlib.util
 import json
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +37,8 @@ NO_DEVICE = 3
 BASE = "meta-llama/Llama-3.1-8B-Instruct"
 KINDS = ("droptune", "trl defaults", "trl best", "unsloth")
 WARM_UP_STEPS, STEPS = 2, 8
+LIMIT_S = 420  # for one trainer on one case: a slow one must not keep the others from being measured
+LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
 # Dense 16-bit operations per second, data sheets; a card that is not listed gets no utilisation.
 PEAK_FLOPS = {"H200": 989e12, "H100 NVL": 835e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12}
 Quantisation = Literal["nf4", "none"]
@@ -89,28 +95,70 @@ def main(argv: list[str] | None = None) -> int:
         return NO_DEVICE
     device = torch.cuda.get_device_name(0)
     chosen = cases((options.quantisation,)) if options.quantisation else cases()
-    with tempfile.TemporaryDirectory() as name:
-        model = Path(name) / "model"
-        run_child("benchmarks.gpu_child", "build", BASE, str(model))
-        rows = [_measured(kind, case, model, device) for case in chosen for kind in KINDS]
+    rows = measure_all(BASE, chosen, device, options.json)
     Console(width=150).print(table(device, rows))
-    if options.json:
-        body = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "device": device, "machine": machine()}
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(body | {"rows": rows}, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
-def _measured(kind: str, case: Case, model: Path, device: str) -> dict[str, Any]:
+def measure_all(base: str, chosen: list[Case], device: str, file: Path | None) -> list[dict[str, Any]]:
+    """Each trainer on each case. What `file` holds of the same set-up is kept; it is written after each measurement."""
+    setup = {"device": device, "driver": driver(), "libraries": versions(), "machine": machine()}
+    kept = measured_before(file, setup)
+    todo = [(case, kind) for case in chosen for kind in KINDS if (case.name, kind) not in kept]
+    with tempfile.TemporaryDirectory() as name:
+        model, began = Path(name) / "model", time.monotonic()
+        if todo:
+            _say(f"building {base} with random weights; {len(todo)} measurements, {len(kept)} are there already")
+            run_child("benchmarks.gpu_child", "build", base, str(model))
+        for number, (case, kind) in enumerate(todo):
+            left = f", about {(time.monotonic() - began) / number * (len(todo) - number):.0f} s left" if number else ""
+            _say(f"{number + 1}/{len(todo)}: {kind}, {case.name}{left}")
+            kept[case.name, kind] = _measured(kind, base, case, model, device)
+            if file:
+                body = {"date": datetime.now(UTC).isoformat(timespec="seconds"), **setup, "rows": list(kept.values())}
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
+    return list(kept.values())
+
+
+def measured_before(file: Path | None, setup: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Rows by case and trainer that need no second measurement; none where the file is of another set-up."""
+    found = json.loads(file.read_text(encoding="utf-8")) if file and file.exists() else {}
+    if any(found.get(name) != value for name, value in setup.items()):
+        return {}
+    return {(row["case"], row["kind"]): row for row in found["rows"] if "failed" not in row}
+
+
+def driver() -> str | None:
+    """Version of the card's driver; None where there is no card."""
+    tool = shutil.which("nvidia-smi")
+    asked = [tool, "--query-gpu=driver_version", "--format=csv,noheader"] if tool else None
+    return subprocess.run(asked, capture_output=True, text=True).stdout.strip() or None if asked else None
+
+
+def versions() -> dict[str, str | None]:
+    """Of what decides speed; None for what is not installed."""
+    wanted = (*LIBRARIES, "unsloth", "flash_attn")
+    return {name: importlib.metadata.version(name) if importlib.util.find_spec(name) else None for name in wanted}
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _measured(kind: str, base: str, case: Case, model: Path, device: str) -> dict[str, Any]:
     """One row of the table; a trainer that is not installed or fails says so instead of figures."""
     row: dict[str, Any] = {"case": case.name, "kind": kind}
     if kind == "unsloth" and importlib.util.find_spec("unsloth") is None:
         return row | {"failed": "not installed"}
+    arguments = (kind, base, str(model), json.dumps(asdict(case)))
     try:
-        found = json.loads(run_child("benchmarks.gpu_child", kind, BASE, str(model), json.dumps(asdict(case))))
+        found = json.loads(run_child("benchmarks.gpu_child", *arguments, limit_s=LIMIT_S))
     except subprocess.CalledProcessError as error:
-        return row | {"failed": (error.stderr or "no message").strip().splitlines()[-1][:200]}
-    return row | found | {"utilisation": utilisation(found["tokens_per_s"], find_entry(BASE).parameters, device)}
+        return row | {"failed": (error.stderr.strip() or "no message").splitlines()[-1][:200]}
+    except subprocess.TimeoutExpired:
+        return row | {"failed": f"no result within {LIMIT_S} s"}
+    return row | found | {"utilisation": utilisation(found["tokens_per_s"], find_entry(base).parameters, device)}
 
 
 def table(device: str, rows: list[dict[str, Any]]) -> Table:
@@ -128,9 +176,9 @@ def table(device: str, rows: list[dict[str, Any]]) -> Table:
             row["kind"],
             f"{row['tokens_per_s']:,.0f}",
             f"{share:.1%}" if share is not None else "card not listed",
-            f"{peak / 1e9:.1f}",
+            f"{peak / 1e9:.1f}" if peak else "",
             f"{predicted / 1e9:.1f}" if predicted else "",
-            f"{predicted / peak - 1:+.1%}" if predicted else "",
+            f"{predicted / peak - 1:+.1%}" if predicted and peak else "",
         )
     return shown
 

@@ -72,11 +72,11 @@ def peak_memory_mb() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MB
 
 
-def run_child(module: str, *arguments: str) -> str:
-    """The last line a module prints when run in a process of its own. Raises CalledProcessError."""
+def run_child(module: str, *arguments: str, limit_s: float | None = None) -> str:
+    """The last line a module prints when run in a process of its own. Raises CalledProcessError or TimeoutExpired."""
     command = [sys.executable, "-m", module, *arguments]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    ended = subprocess.run(command, cwd=REPOSITORY, env=environment, text=True, capture_output=True)
+    ended = subprocess.run(command, cwd=REPOSITORY, env=environment, text=True, capture_output=True, timeout=limit_s)
     if ended.returncode:
         print(ended.stdout + ended.stderr, file=sys.stderr)
     ended.check_returncode()

@@ -42,8 +42,12 @@ def receive_dataset(message: func.ServiceBusMessage) -> None:
         log.warning("%s", error)
         _again(message, services().clock.now() + RECEIVE_AGAIN)
         return
-    if reception is not None:
-        runner().create(reception, str(event.get("id", message.message_id)), BLOB_CREATED)
+    if reception is None:
+        return
+    run = runner().create(reception, str(event.get("id", message.message_id)), BLOB_CREATED)
+    if run.duplicate_of:
+        asked = f"the schedule of {run.parent_run}" if run.parent_run else run.dataset.path
+        log.info("%s: %s asks for what %s judges; nothing is trained", run.id, asked, run.duplicate_of)
 
 
 def _again(message: func.ServiceBusMessage, due: datetime) -> None:
@@ -68,7 +72,7 @@ def judge_validation(message: func.ServiceBusMessage) -> None:
 
 @blueprint.timer_trigger(arg_name="timer", schedule="%RETRAIN_SCHEDULE%", use_monitor=False)
 def retrain(timer: func.TimerRequest) -> None:
-    """Posts the newest data of projects whose recipe asks for it."""
+    """Posts the newest data of projects whose recipe asks for it; `receive_dataset` sees whether anything is new."""
     for record in all_records(services().store):
         champion = runner().load(record.champion)
         hint = again(record, champion, services()) if champion else None

@@ -30,6 +30,7 @@ ROLES = {
     "BLOB_STORE_URL": "Storage Blob Data Contributor on the account",
     "AZURE_ML_URL": "AzureML Data Scientist on the workspace",
 }
+REGISTRY_SUFFIX = ".azurecr.io"
 QUOTA_ROLE = "the app's identity the role of infra/modules/quota-access.bicep on the subscription"
 
 
@@ -59,7 +60,7 @@ def _look(settings: Settings, services: Services) -> Iterator[Check]:
     else:
         yield Check(name="base models", status=CheckStatus.SKIPPED, detail="the blobs cannot be read")
     for environment in (settings.training_environment, settings.serving_environment):
-        yield _environment(environment, services)
+        yield from _environment(environment, services)
     yield from _quotas(services)
     yield _clock(settings, services)
 
@@ -143,16 +144,29 @@ def _ask_for_curve(services: Services) -> str:
     return "the workspace exists and its metrics can be asked for"
 
 
-def _environment(environment: str, services: Services) -> Check:
+def _environment(environment: str, services: Services) -> Iterator[Check]:
     name = f"environment {environment}"
     try:
-        registered = services.launcher.has_environment(environment)
+        image = services.launcher.environment_image(environment)
     except Exception as error:  # as in `attempt`
-        return Check(name=name, status=CheckStatus.FIX, detail=_said(error), fix=_remedy(error, "AZURE_ML_URL"))
-    if registered:
-        return Check(name=name, status=CheckStatus.OK, detail="is registered in the workspace")
-    fix = "register it: `azd provision` does, unless the setting names a version that is not this release's"
-    return Check(name=name, status=CheckStatus.FIX, detail="is not registered in the workspace", fix=fix)
+        yield Check(name=name, status=CheckStatus.FIX, detail=_said(error), fix=_remedy(error, "AZURE_ML_URL"))
+        return
+    if image is None:
+        fix = "register it: `azd provision` does, unless the setting names a version that is not this release's"
+        yield Check(name=name, status=CheckStatus.FIX, detail="is not registered in the workspace", fix=fix)
+        return
+    yield Check(name=name, status=CheckStatus.OK, detail="is registered in the workspace")
+    yield Check(name=f"image of {environment}", status=CheckStatus.SKIPPED, detail=f"not looked for: {_unseen(image)}")
+
+
+def _unseen(image: str) -> str:
+    """Why: registering an environment does not look for its image, and the app has no role on the registry."""
+    registry, dot, path = image.partition(REGISTRY_SUFFIX + "/")
+    if not image:
+        return "it is built by Azure ML at its first job"
+    if not dot:
+        return f"{image} names no Azure container registry"
+    return f"the app may not read the registry; `az acr repository show --name {registry} --image {path}` says"
 
 
 def _quotas(services: Services) -> list[Check]:

@@ -212,8 +212,8 @@ class JobLauncher(Protocol):
     def metric_history(self, job_name: str, key: str) -> list[MetricPoint]:
         """The curve a job logged so far, ordered by step; empty if none."""
 
-    def has_environment(self, environment: str) -> bool:
-        """Whether NAME:VERSION is registered."""
+    def environment_image(self, environment: str) -> str | None:
+        """The image of NAME:VERSION, empty if it is one that Azure ML builds; None if it is not registered."""
 
     def machine_sizes(self) -> list[MachineSize]:
         """What the workspace's region offers."""

@@ -26,9 +26,9 @@ class Identity:
     recipe_sha256: str
 
 
-def mark_complete(checkpoint: Path, identity: Identity) -> None:
-    """Declare a checkpoint whole."""
-    mark = {"identity": identity.__dict__, "sizes": _sizes(checkpoint)}
+def mark_complete(checkpoint: Path, identity: Identity, micro_batch_size: int) -> None:
+    """Declare a checkpoint whole, written with micro batches of so many rows."""
+    mark = {"identity": identity.__dict__, "micro_batch_size": micro_batch_size, "sizes": _sizes(checkpoint)}
     write_json(checkpoint / MARK, mark)
 
 
@@ -41,6 +41,11 @@ def newest_complete(folder: Path, identity: Identity, *, tidy: bool = True) -> P
     return good[0] if good else None
 
 
+def micro_batch_size_of(checkpoint: Path) -> int:
+    """Rows of its micro batches: less than planned where memory had run out."""
+    return int(orjson.loads((checkpoint / MARK).read_bytes())["micro_batch_size"])
+
+
 def step_of(checkpoint: Path) -> int:
     """Optimiser step at which a checkpoint was taken."""
     return int(checkpoint.name.rpartition("-")[2])
@@ -51,7 +56,7 @@ def _is_complete(checkpoint: Path, identity: Identity) -> bool:
         mark = orjson.loads((checkpoint / MARK).read_bytes())
     except (OSError, orjson.JSONDecodeError):
         return False
-    return bool(mark == {"identity": identity.__dict__, "sizes": _sizes(checkpoint)})
+    return bool((mark["identity"], mark["sizes"]) == (identity.__dict__, _sizes(checkpoint)))
 
 
 def _sizes(checkpoint: Path) -> dict[str, int]:

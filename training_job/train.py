@@ -203,7 +203,8 @@ def recipe_sha256(recipe: ResolvedRecipe) -> str:
 def fit(setup: Setup, method: Method, data: Data, tally: Tally, curve: Curve, identity: checkpoints.Identity) -> None:
     """Train the adapter and save it under OUTPUT/model/adapter.
 
-    Where memory runs out, training goes on from the last checkpoint with half the micro batch and the same batch.
+    Where memory runs out, training goes on from the last checkpoint with half the micro batch and the same batch;
+    a job that is started again begins with what the checkpoint was written with.
     Of several processes one alone may run out, so there the job ends with class capacity instead.
     """
     import torch
@@ -211,6 +212,9 @@ def fit(setup: Setup, method: Method, data: Data, tally: Tally, curve: Curve, id
     from training_job.artefacts import free_memory
 
     planned = setup.micro_batch_size
+    resume = checkpoints.newest_complete(setup.output / "checkpoints", identity, tidy=leads())
+    if resume:
+        setup = replace(setup, micro_batch_size=checkpoints.micro_batch_size_of(resume))
     while True:
         tally.micro_batch_size = setup.micro_batch_size
         try:

@@ -81,9 +81,10 @@ class Watch(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         assert args.output_dir is not None
+        assert self._tally.micro_batch_size is not None
         if state.is_world_process_zero:
             checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            checkpoints.mark_complete(checkpoint, self._identity)
+            checkpoints.mark_complete(checkpoint, self._identity, self._tally.micro_batch_size)
 
     def _elapsed_s(self) -> float:
         """Seconds of training in this process and those it continues."""

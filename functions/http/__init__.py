@@ -14,6 +14,7 @@ from functions.http import (
     errors,
     evaluation,
     graders,
+    openai,
     preview,
     runs,
 )
@@ -29,6 +30,7 @@ api.include_router(endpoints.router)
 api.include_router(base_models.router)
 api.include_router(dead_letters.router)
 api.include_router(doctor.router)
+api.include_router(openai.router)
 api.include_router(dashboard.router)
 
 

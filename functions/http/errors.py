@@ -1,4 +1,4 @@
-"""Every error answer is `{"error": {code, message, param}}`."""
+"""Every error answer is `{"error": {code, message, param}}`; under `/v1` with OpenAI's `type`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from shared.domain.errors import DroptuneError, InvalidInput, Problem, Transient
+from shared.validation.recipes import dotted_path
 
 log = logging.getLogger(__name__)
 
@@ -23,28 +24,36 @@ class ApiError(Exception):
         self.problem = Problem(code=code, message=message, param=param)
 
 
-def answer(status: int, problem: Problem) -> JSONResponse:
-    return JSONResponse({"error": problem.model_dump()}, status_code=status)
+TYPES = {401: "authentication_error", 403: "permission_error"}
+
+
+def answer(request: Request, status: int, problem: Problem) -> JSONResponse:
+    error = problem.model_dump()
+    if request.url.path.startswith("/v1/"):
+        error["type"] = "server_error" if status >= 500 else TYPES.get(status, "invalid_request_error")
+    return JSONResponse({"error": error}, status_code=status)
 
 
 def install(api: FastAPI) -> None:
     @api.exception_handler(ApiError)
     def on_api_error(request: Request, error: ApiError) -> JSONResponse:
-        return answer(error.status, error.problem)
+        return answer(request, error.status, error.problem)
 
     @api.exception_handler(DroptuneError)
     def on_droptune_error(request: Request, error: DroptuneError) -> JSONResponse:
         status = 400 if isinstance(error, InvalidInput) else 503 if isinstance(error, Transient) else 500
         log.error("%s %s: %s", request.method, request.url.path, error)
-        return answer(status, error.problem)
+        return answer(request, status, error.problem)
 
     @api.exception_handler(HTTPException)
     def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
-        return answer(error.status_code, Problem(code=code, message=str(error.detail), param=request.url.path))
+        return answer(request, error.status_code, Problem(code=code, message=str(error.detail), param=request.url.path))
 
     @api.exception_handler(RequestValidationError)
     def on_bad_request(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        param = ".".join(str(part) for part in first["loc"][1:])
-        return answer(400, Problem(code="bad_request", message=str(first["msg"]), param=param or None))
+        place, *location = first["loc"]
+        given = error.body if place == "body" else dict.fromkeys(location)
+        param = dotted_path(tuple(location), given, missing=first["type"] == "missing")
+        return answer(request, 400, Problem(code="bad_request", message=str(first["msg"]), param=param or None))

@@ -75,7 +75,7 @@ def start_run(request: RunRequest, caller: Operator) -> dict[str, str]:
     info = services().blobs.info(path)
     if not starts_a_run(path) or info is None:
         raise ApiError(404, "dataset_not_found", f"no dataset {request.dataset} in the drop zone", "dataset")
-    return {"id": _post(info, request.idempotency_key, caller)}
+    return {"id": post_run(info, request.idempotency_key, caller)}
 
 
 @router.get("/{run_id}", response_model=None)
@@ -103,10 +103,14 @@ async def get_run(
 def get_events(run_id: str, _: Reader) -> dict[str, Any]:
     """The facts published about the run, oldest first, as CloudEvents."""
     find_run(run_id)
+    return {"data": facts_of(run_id)}
+
+
+def facts_of(run_id: str) -> list[dict[str, Any]]:
     entries = [stored.document for stored in services().store.list_partition(run_id, OUTBOX)]
     entries.sort(key=lambda entry: (entry["revision"], entry["created_at"]))
     # A copy sent for another try has an id of its own; the fact was stated once.
-    return {"data": [entry["body"] for entry in entries if entry["message_id"] == entry["body"].get("id")]}
+    return [entry["body"] for entry in entries if entry["message_id"] == entry["body"].get("id")]
 
 
 @router.get("/{run_id}/metrics")
@@ -117,17 +121,20 @@ def get_metrics(run_id: str, _: Reader) -> dict[str, Any]:
     if job is None:
         return {"job": None, "series": {}, "progress": None}
     curves = CURVES + (CURVES_OF_METHOD.get(run.recipe.recipe.method.type, ()) if run.recipe else ())
-    history = {key: services().launcher.metric_history(job.name, key) for key in (*curves, *PROGRESS)}
+    history = {key: services().launcher.metric_history(job.name, key) for key in curves}
     series = {key: [[point.step, point.value] for point in history[key]] for key in curves}
-    progress = None
-    if history["step_total"] and history["eta_s"]:
-        last = history["eta_s"][-1]
-        progress = {
-            "step": last.step,
-            "total_steps": int(history["step_total"][-1].value),
-            "eta_s": last.value,
-        }
-    return {"job": job.name, "series": series, "progress": progress}
+    return {"job": job.name, "series": series, "progress": progress_of(run)}
+
+
+def progress_of(run: Run) -> dict[str, float] | None:
+    """Step, steps in all and seconds left of the training job, once it has logged them."""
+    job = training_job_of(run)
+    if job is None:
+        return None
+    totals, left = (services().launcher.metric_history(job.name, key) for key in PROGRESS)
+    if not totals or not left:
+        return None
+    return {"step": left[-1].step, "total_steps": int(totals[-1].value), "eta_s": left[-1].value}
 
 
 def training_job_of(run: Run) -> JobRef | None:
@@ -148,11 +155,16 @@ def get_report(run_id: str, _: Reader) -> Report:
 @router.post("/{run_id}/cancel", status_code=202)
 def cancel(run_id: str, caller: Operator) -> dict[str, str]:
     """Ask for the run to stop; it ends `cancelled` once its job is seen stopped."""
+    stop_run(run_id, caller)
+    return {"id": run_id}
+
+
+def stop_run(run_id: str, caller: Caller) -> None:
+    """Raises ApiError 404, or 409 if the run is over."""
     run = find_run(run_id)
     if run.terminal:
         raise ApiError(409, "run_finished", f"the run is {run.status.value}", run_id)
     runner().state(run, Fact(CancelRequested, by=caller.name))
-    return {"id": run_id}
 
 
 @router.post("/{run_id}/approve", status_code=202)
@@ -198,10 +210,10 @@ def retry(run_id: str, caller: Operator) -> dict[str, str]:
         raise ApiError(404, "dataset_gone", f"{path} is no longer in the drop zone", "dataset")
     earlier = _children(run)
     key = f"retry-{run_id}-{earlier + 1}" if earlier else f"retry-{run_id}"
-    return {"id": _post(info, key, caller, parent_run=run_id)}
+    return {"id": post_run(info, key, caller, parent_run=run_id)}
 
 
-def _post(info: BlobInfo, key: str, caller: Caller, parent_run: str | None = None) -> str:
+def post_run(info: BlobInfo, key: str, caller: Caller, parent_run: str | None = None) -> str:
     """Post a hint for the blob; the id of the run it will be."""
     run_id = run_id_of_blob(info.path, info.etag, key)
     hint = blob_hint(info.path, info.etag, key, requested_by=caller.name, parent_run=parent_run)

@@ -157,10 +157,11 @@ class AzureMLClient:
                 return sorted(points, key=lambda point: (point.step, point.at))
             arguments["page_token"] = token
 
-    def has_environment(self, environment: str) -> bool:
+    def environment_image(self, environment: str) -> str | None:
         """See JobLauncher."""
         name, version = environment.split(":")
-        return self._if_found(lambda: self._ml.environments.get(name, version)) is not None
+        registered = self._if_found(lambda: self._ml.environments.get(name, version))
+        return (registered.image or "") if registered is not None else None
 
     def machine_sizes(self) -> list[MachineSize]:
         """See JobLauncher."""

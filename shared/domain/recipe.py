@@ -247,7 +247,10 @@ DEFAULT_NOTIFY_EVENTS = (
 
 
 class Retrain(Part):
-    """When the project's newest data is trained on again without a drop."""
+    """When the project's newest data is looked at again without a drop.
+
+    It is trained on if the recipe or the held-out set changed, or if its run failed; else that run ends `duplicate`.
+    """
 
     every_days: Annotated[float, Field(gt=0, le=365)] | None = None
 

@@ -136,7 +136,7 @@ class Run(Frozen):
     updated_at: datetime
     deadline_at: datetime | None
     dataset: DatasetRef
-    fingerprint: str = Field(description="hash of recipe and held-out set as they were at receipt")
+    fingerprint: str = Field(description="hash of recipe (or default base model) and held-out set at receipt")
     duplicate_of: str | None = None
     parent_run: str | None = None
     recipe: ResolvedRecipe | None = None

@@ -21,7 +21,7 @@ def model_spec(run: Run) -> ModelSpec:
     assert run.recipe is not None
     return ModelSpec(
         name=run.project,
-        version=run.id.removeprefix("run-"),
+        version=paths.model_version(run),
         uri=paths.datastore_uri(paths.merged_model(run.id)),
         tags={**job_tags(run), "base_model": run.recipe.recipe.base_model},
     )

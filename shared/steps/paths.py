@@ -58,6 +58,11 @@ def deployment_name(state: Run) -> str:
     return f"d-{state.id.removeprefix('run-')}"
 
 
+def model_version(state: Run) -> str:
+    """Of the registered model, whose name is the project's."""
+    return state.id.removeprefix("run-")
+
+
 def run_id_of_job(job: str) -> str | None:
     """`run-0123456789ab-training-1` -> `run-0123456789ab`; None if the job is not ours."""
     parts = job.rsplit("-", 2)

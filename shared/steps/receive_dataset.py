@@ -40,9 +40,13 @@ def blob_path(event: dict[str, Any]) -> str:
 
 
 def starts_a_run(path: str) -> bool:
-    """A project's recipe and held-out set start none."""
-    name = path.rsplit("/", 1)[-1]
-    return path.count("/") >= 2 and name != RECIPE_NAME and not name.startswith("eval")
+    """Whether a blob starts a run by being there. A recipe and a held-out set start none.
+
+    Nor does what lies in a folder that begins with `_`: the API keeps its uploads there and asks for their runs.
+    """
+    _, *folders, name = path.split("/")
+    asked_for = any(folder.startswith("_") for folder in folders)
+    return bool(folders) and not asked_for and name != RECIPE_NAME and not name.startswith("eval")
 
 
 def receive_dataset(event: dict[str, Any], services: Services) -> Reception | None:
@@ -52,12 +56,12 @@ def receive_dataset(event: dict[str, Any], services: Services) -> Reception | No
     """
     path = blob_path(event)
     info = services.blobs.info(path)
-    if not starts_a_run(path) or info is None:
+    if info is None or not (starts_a_run(path) or event.get("requested_by")):
         return None
     project, key = path.split("/")[1], str(event.get("idempotency_key") or "")
     try:
         dataset = _pin(info, services)
-        fingerprint = _fingerprint(project, key, services)
+        fingerprint = _fingerprint(path, services)
     except BlobNotFound:
         return None
     run_id = run_id_of_blob(path, info.etag, key)
@@ -78,10 +82,11 @@ def receive_dataset(event: dict[str, Any], services: Services) -> Reception | No
     )
     claim = claims.dataset_claim(project, dataset.sha256, fingerprint)
     owner = claims.take(services.store, claim, run_id, now)
-    if owner != run_id and services.store.get(owner, "run") is None:
-        # Its creator died, or is about to write it; `reconcile` sweeps a claim that nobody follows up.
-        raise Transient("claim_without_run", f"{owner} claims the same data and does not exist yet", claim)
-    if owner != run_id:
+    # Whoever sends a key asks for another run. The key of a schedule only names its run.
+    if owner != run_id and not (key and run.requested_by):
+        if services.store.get(owner, "run") is None:
+            # Its creator died, or is about to write it; `reconcile` sweeps a claim that nobody follows up.
+            raise Transient("claim_without_run", f"{owner} claims the same data and does not exist yet", claim)
         return Reception(run.evolve(status=Status.DUPLICATE, duplicate_of=owner), ())
     fact = Fact(DatasetUploaded, path=path, sha256=dataset.sha256, size_bytes=dataset.size_bytes)
     return Reception(run, (fact,))
@@ -96,9 +101,21 @@ def settles_at(event: dict[str, Any], services: Services) -> datetime | None:
     return due if services.clock.now() < due else None
 
 
-def held_out_file(project: str, services: Services) -> BlobInfo | None:
-    """The project's held-out set: its first `eval*` blob by name."""
-    return next(services.blobs.list(f"{paths.DATASETS}/{project}/eval"), None)
+def recipe_file(dataset: str, services: Services) -> BlobInfo | None:
+    """`recipe.yaml` beside the dataset at this path, else the project's."""
+    return next(filter(None, (services.blobs.info(f"{folder}/{RECIPE_NAME}") for folder in _folders(dataset))), None)
+
+
+def held_out_file(dataset: str, services: Services) -> BlobInfo | None:
+    """The held-out set beside the dataset, else the project's: the folder's first `eval*` blob by name."""
+    found = (next(services.blobs.list(f"{folder}/eval"), None) for folder in _folders(dataset))
+    return next(filter(None, found), None)
+
+
+def _folders(dataset: str) -> dict[str, None]:
+    """The dataset's own and its project's, which mostly are one."""
+    project = "/".join(dataset.split("/")[:2])
+    return dict.fromkeys((dataset.rsplit("/", 1)[0], project))
 
 
 def run_id_of_blob(path: str, etag: str, idempotency_key: str = "") -> str:
@@ -114,14 +131,11 @@ def _pin(info: BlobInfo, services: Services) -> DatasetRef:
     return DatasetRef(path=info.path, etag=info.etag, size_bytes=info.size_bytes, sha256=digest.hexdigest())
 
 
-def _fingerprint(project: str, key: str, services: Services) -> str:
-    """Hash of what else decides the outcome: another recipe or held-out set makes the same data new.
-
-    So does a key: whoever sends one asks for another run.
-    """
-    digest = hashlib.sha256(key.encode())
-    held_out = held_out_file(project, services)
-    recipe = services.blobs.info(f"{paths.DATASETS}/{project}/{RECIPE_NAME}")
+def _fingerprint(dataset: str, services: Services) -> str:
+    """Hash of what else decides the outcome: another recipe, base model or held-out set makes the same data new."""
+    held_out = held_out_file(dataset, services)
+    recipe = recipe_file(dataset, services)
+    digest = hashlib.sha256(b"" if recipe else services.config.default_base_model.encode())
     for part in (recipe, held_out):
         for chunk in services.blobs.read(part.path) if part else ():
             digest.update(chunk)

@@ -179,6 +179,7 @@ def give_back_dataset(run: Run, services: Services) -> None:
     if run.status in RELEASING:
         claims.release(services.store, name, run.id)
     else:
+        claims.take(services.store, name, run.id, services.clock.now())  # free if the run that held it failed
         claims.settle(services.store, name, run.id)
 
 

@@ -13,7 +13,10 @@ from shared.steps.reconcile import EVENT_ALLOWANCE, blob_hint
 
 
 def retrain(record: EndpointRecord, champion: Run, services: Services) -> Message | None:
-    """The hint that starts a run, or None while it is not due, its run exists or the data is new."""
+    """The hint that starts a run, or None while it is not due, its run exists or the data is new.
+
+    `receive_dataset` ends that run `duplicate` where nothing it would learn from has changed.
+    """
     assert champion.recipe is not None
     days = champion.recipe.recipe.retrain.every_days
     if days is None:

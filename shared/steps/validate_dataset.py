@@ -28,7 +28,7 @@ from shared.steps.attempts import next_attempt
 from shared.steps.blobs import write_model
 from shared.steps.judges import require_judges
 from shared.steps.outcome import Fact, Outcome
-from shared.steps.receive_dataset import RECIPE_NAME, held_out_file
+from shared.steps.receive_dataset import held_out_file, recipe_file
 from shared.steps.submit_training import cancel_unless_owned, submitted
 from shared.validation import Earlier, Sink, Validated, curated_version, spooled_sink, validate
 from shared.validation.plan import plan_run
@@ -69,8 +69,8 @@ def _submit(event: Event, run: Run, services: Services) -> Outcome:
 def validation_job(run: Run, services: Services) -> JobSpec:
     """The same validator as a CPU job: it writes the curated version itself and says so in its outcome."""
     name = paths.job_name(run, STAGE)
-    held_out = held_out_file(run.project, services)
-    recipe = services.blobs.info(f"{paths.DATASETS}/{run.project}/{RECIPE_NAME}")
+    held_out = held_out_file(run.dataset.path, services)
+    recipe = recipe_file(run.dataset.path, services)
     command = (
         f"python -m training_job.validate --job-name {name} --project {shlex.quote(run.project)} "
         f"--dataset ${{{{inputs.dataset}}}} --name {shlex.quote(file_name(run))} --sha256 {run.dataset.sha256} "
@@ -138,8 +138,8 @@ def _earlier(run: Run, services: Services) -> Earlier | None:
 
 def _validate(run: Run, services: Services, sink: Sink) -> Validated:
     """Raises PermanentFailure `dataset_replaced` if the pinned blob is no longer the one received."""
-    held_out = held_out_file(run.project, services)
-    recipe = services.blobs.info(f"{paths.DATASETS}/{run.project}/{RECIPE_NAME}")
+    held_out = held_out_file(run.dataset.path, services)
+    recipe = recipe_file(run.dataset.path, services)
     try:
         return validate(
             services.blobs.read(run.dataset.path, etag=run.dataset.etag),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable
 from typing import Any
 
@@ -98,7 +99,7 @@ def settings_at_fault(error: ValidationError, raw: Any) -> tuple[list[str], dict
     unknown: list[str] = []
     reasons: dict[str, list[str]] = {}
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
-        path = _path(problem["loc"], raw, missing=problem["type"] == "missing")
+        path = dotted_path(problem["loc"], raw, missing=problem["type"] == "missing") or "recipe"
         if problem["type"] == "extra_forbidden":
             unknown.append(path)
         else:
@@ -110,12 +111,14 @@ def _plain(message: str) -> str:
     return message.removeprefix("Value error, ").rstrip(".")
 
 
-def _path(location: tuple[int | str, ...], raw: Any, *, missing: bool) -> str:
-    """Dotted path of a setting, without the tags pydantic adds for the branches of a union."""
+def dotted_path(location: tuple[int | str, ...], raw: Any, *, missing: bool) -> str:
+    """Path of a setting, without the tags pydantic adds for the branches of a union; empty for the whole."""
     path, tagged = "", False
-    for part in location:
+    for part, following in itertools.zip_longest(location, location[1:]):
         # What kind of a grader it is stands in the path too, once, and may be the name of a setting as well.
-        if isinstance(raw, dict) and not tagged and part == raw.get("type"):
+        is_kind = isinstance(raw, dict) and not tagged and part == raw.get("type")
+        block = raw.get(part) if is_kind else None
+        if is_kind and not (isinstance(block, dict) and following in block):
             tagged = True
             continue
         inside = (isinstance(raw, dict) and part in raw) or (isinstance(raw, list) and isinstance(part, int))
@@ -123,7 +126,7 @@ def _path(location: tuple[int | str, ...], raw: Any, *, missing: bool) -> str:
             continue
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
         raw, tagged = raw[part] if inside else None, False
-    return path or "recipe"
+    return path
 
 
 def _check_licence(raw: dict[str, Any], findings: Findings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,3 +62,35 @@ def test_every_trainer_measures_tokens_on_a_tiny_model(kind: str, tmp_path: Path
     assert (found["peak_bytes"] is None) == (not torch.cuda.is_available())
     assert (found["predicted_bytes"] is None) == (kind != "droptune")
     assert find_entry(base).parameters > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_measurement_that_was_cut_goes_on_with_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each trainer in a process of its own, on the CPU; rows of a tiny shape."""
+    file, base = tmp_path / "figures.json", "droptune/tiny-llama"
+    tiny = [replace(gpu.cases(("nf4",))[2], name="tiny", row_tokens=64, step_rows=8)]
+    rows = gpu.measure_all(base, tiny, "a CPU", file)
+    assert [row["kind"] for row in rows] == list(gpu.KINDS)
+    assert rows[3] == {"case": "tiny", "kind": "unsloth", "failed": "not installed"}
+    assert all(row["tokens_per_s"] > 0 for row in rows[:3])
+    assert gpu.table("a CPU", rows).row_count == 4
+    found = json.loads(file.read_text())
+    assert found["rows"] == rows
+    assert found["libraries"]["torch"] == torch.__version__
+    file.write_text(json.dumps(found | {"rows": rows[:2]}))
+    capsys.readouterr()
+    again = gpu.measure_all(base, tiny, "a CPU", file)
+    assert again[:2] == rows[:2]
+    assert "2 measurements, 2 are there already" in capsys.readouterr().err
+    assert gpu.measured_before(file, {"device": "another card"}) == {}
+
+
+@pytest.mark.slow
+def test_a_trainer_that_fails_says_why_and_keeps_none_of_the_others_from_being_measured(tmp_path: Path) -> None:
+    tiny = [replace(gpu.cases(("nf4",))[2], name="tiny", row_tokens=64, step_rows=8, micro_rows=0)]
+    rows = gpu.measure_all("droptune/tiny-llama", tiny, "a CPU", None)
+    assert rows[0]["failed"] == "ZeroDivisionError: integer division or modulo by zero"
+    assert all("failed" in row for row in rows)

@@ -76,6 +76,13 @@ def test_every_part_has_its_type_an_etag_and_a_strict_policy(stack: Stack) -> No
             assert (gone.status_code, gone.json()["error"]["code"]) == (404, "not_found")
 
 
+def test_the_page_loads_every_file_there_is(browser: Browser, stack: Stack) -> None:
+    browser.open(stack.server.url)
+    browser.one("#main h1")
+    loaded = {address.rsplit("/", 1)[-1] for address in browser.requests() if "/static/" in address}
+    assert loaded == {file.name for file in dashboard.FOLDER.iterdir()} - {"index.html"}
+
+
 def test_no_file_names_another_host_or_makes_markup_of_text() -> None:
     for file in dashboard.FOLDER.iterdir():
         text = file.read_text()

@@ -59,6 +59,7 @@ def test_the_embedded_default_with_its_base_model_has_nothing_to_fix(app: Path) 
     registry = [model for model, entry in CATALOGUE.items() if "registries" in (entry.asset or "")]
     machines = [sku.name for sku in SKUS if sku.gpus]
     skipped = {f"quota {name}" for name in machines}
+    skipped |= {f"image of {name}" for name in ("droptune-training:2", "droptune-serving:1")}
     skipped |= {f"{what} {id}" for id in registry for what in ("base model", "template")}
     assert {name for name, check in checks.items() if check.status is SKIPPED} == skipped
     assert {name for name, check in checks.items() if check.status is OK} == {
@@ -285,6 +286,35 @@ def test_an_environment_that_is_not_registered_is_named(app: Path, monkeypatch: 
     monkeypatch.setenv("TRAINING_ENVIRONMENT", "droptune-training:99")
     check = found()["environment droptune-training:99"]
     assert (check.status, check.detail) == (FIX, "is not registered in the workspace")
+    assert "image of droptune-training:99" not in found()
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (
+            "shop.azurecr.io/droptune-training:2",
+            "show --name shop --image droptune-training:2` says",
+        ),
+        ("local/droptune-training:2", "local/droptune-training:2 names no Azure container registry"),
+        ("", "it is built by Azure ML at its first job"),
+    ],
+)
+@pytest.mark.usefixtures("azure_ml")
+def test_an_image_that_nobody_looked_for_is_said_to_be_skipped_and_how_to_look(
+    app: Path, monkeypatch: pytest.MonkeyPatch, image: str, said: str
+) -> None:
+    monkeypatch.setattr(services().launcher, "environment_image", lambda environment: image)
+    check = found()["image of droptune-training:2"]
+    assert check.status is SKIPPED
+    assert said in check.detail
+
+
+@pytest.mark.usefixtures("azure_ml")
+def test_the_image_of_an_environment_is_the_one_it_was_registered_with(app: Path) -> None:
+    launcher = services().launcher
+    assert launcher.environment_image("droptune-training:2") == "local/droptune-training:2"
+    assert launcher.environment_image("droptune-training:99") is None
 
 
 @pytest.mark.usefixtures("azure_ml")

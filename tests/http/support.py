@@ -19,7 +19,7 @@ from shared.pipeline import Stage
 from shared.ports import Services
 from shared.runner import Handled
 from shared.steps import endpoints
-from shared.steps.outcome import Outcome
+from shared.steps.outcome import Fact, Outcome
 from tests.pipeline.support import drop
 
 RESULT = EvaluationResult(
@@ -33,11 +33,10 @@ RESULT = EvaluationResult(
 VERDICT = Verdict(passed=True, checks=(Check(name="floor", passed=True, detail="0.900"),))
 
 
-def enter(run: Run, status: Status, **changes: Any) -> Run:
+def enter(run: Run, status: Status, facts: tuple[Fact, ...] = (), **changes: Any) -> Run:
     """The run moved to a status by the real runner, as a stage that may do anything would."""
-    stage = Stage(
-        "anything", (), NON_TERMINAL, frozenset(Status), (), lambda event, run, services: Outcome(status, changes)
-    )
+    outcome = Outcome(status, changes, facts)
+    stage = Stage("anything", (), NON_TERMINAL, frozenset(Status), (), lambda event, run, services: outcome)
     event = CancelRequested(
         run_id=run.id, project=run.project, attempt=run.attempt, revision=run.revision, time=run.updated_at, by="test"
     )

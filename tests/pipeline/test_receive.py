@@ -9,7 +9,7 @@ from shared.domain.errors import InvalidInput
 from shared.domain.run import Status
 from shared.ports import Services
 from shared.runner import Runner
-from shared.steps.receive_dataset import blob_path, receive_dataset
+from shared.steps.receive_dataset import blob_path, held_out_file, receive_dataset, recipe_file
 from shared.steps.reconcile import blob_hint, hint_missed_blobs
 from tests.clock import ManualClock
 from tests.pipeline.support import ROW, drop, events_at, take
@@ -50,6 +50,31 @@ def test_the_same_bytes_with_another_held_out_set_are_no_duplicate(services: Ser
     again = drop(services, runner, "datasets/shop/again.jsonl")
     assert again is not None
     assert again.status is Status.RECEIVED
+
+
+def test_what_lies_beside_a_dataset_in_its_folder_comes_before_what_is_the_projects(services: Services) -> None:
+    for name in ("recipe.yaml", "eval.jsonl", "march/recipe.yaml"):
+        services.blobs.write(f"datasets/shop/{name}", [b"x"])
+    beside, elsewhere = "datasets/shop/march/train.jsonl", "datasets/shop/april/train.jsonl"
+    for dataset, recipe in ((beside, "datasets/shop/march/recipe.yaml"), (elsewhere, "datasets/shop/recipe.yaml")):
+        found, held_out = recipe_file(dataset, services), held_out_file(dataset, services)
+        assert found is not None
+        assert held_out is not None
+        assert (found.path, held_out.path) == (recipe, "datasets/shop/eval.jsonl")
+    assert recipe_file("datasets/other/march/train.jsonl", services) is None
+
+
+def test_what_the_api_keeps_for_itself_starts_a_run_only_when_somebody_asks(
+    services: Services, runner: Runner, clock: ManualClock
+) -> None:
+    path = "datasets/shop/_jobs/1/train.jsonl"
+    info = services.blobs.write(path, [ROW])
+    clock.advance((info.modified_at - clock.now()).total_seconds() + 150)
+    assert receive_dataset(orjson.loads(blob_hint(path, info.etag).body), services) is None
+    assert hint_missed_blobs(services, None) == 0
+    asked = receive_dataset(orjson.loads(blob_hint(path, info.etag, "1", requested_by="ada").body), services)
+    assert asked is not None
+    assert asked.run.project == "shop"
 
 
 def test_a_blob_gone_by_now_starts_no_run(services: Services) -> None:

@@ -250,7 +250,7 @@ def test_an_unhelpful_addition_is_declined_and_the_champion_keeps_answering(
     assert ask(champion["rollout"]["scoring_uri"], question) == answer
 
 
-def test_a_schedule_trains_again_on_the_newest_data_once_a_period_and_not_while_its_own_run_is_under_way(
+def test_a_schedule_looks_at_the_newest_data_once_a_period_and_trains_on_what_was_declined_no_second_time(
     local: LocalStack, third: Run, unhelpful: Run
 ) -> None:
     """The timer looks every second, and was due long before the run of the unhelpful data was over."""
@@ -264,8 +264,9 @@ def test_a_schedule_trains_again_on_the_newest_data_once_a_period_and_not_while_
         return [run for run in local.runs("weak") if run["parent_run"] == third["id"]]
 
     before = period()
-    again = until(scheduled, "it is trained again", within_s=2 * RETRAIN_AFTER_S)[-1]
+    again = until(scheduled, "it is looked at again", within_s=2 * RETRAIN_AFTER_S)[-1]
     time.sleep(3)
     assert len(scheduled()) <= 1 + period() - before
     assert again["dataset"] == unhelpful["dataset"]
-    assert entered(again, "received")[0] > entered(unhelpful, "declined")[0]
+    assert (again["status"], again["duplicate_of"], again["jobs"]) == ("duplicate", unhelpful["id"], [])
+    assert entered(again, "duplicate")[0] > entered(unhelpful, "declined")[0]

@@ -77,6 +77,30 @@ def test_a_run_out_of_memory_goes_on_with_smaller_micro_batches_and_the_same_bat
     assert result.predicted_peak_bytes < straight.predicted_peak_bytes
 
 
+def test_a_job_started_again_remembers_that_memory_ran_out(
+    run_out_of_memory: Callable[..., None],
+    bench: Callable[..., Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run_out_of_memory(step=7, rows=1)
+    run = bench(tmp_path)
+    assert run.train() == 0
+    expected = adapter_in(run.output / "model/adapter")
+    shutil.rmtree(run.output / "model")
+    shutil.rmtree(run.output / "checkpoints/checkpoint-20")
+    capsys.readouterr()
+    assert run.train() == 0
+    said = capsys.readouterr().out
+    assert "resuming from step 18" in said
+    assert "out of memory" not in said
+    result = run.result()
+    assert (result.last_step, result.micro_batch_size) == (20, 1)
+    assert result.diagnosis[-1].startswith("Memory ran out: micro batches are of 1 rows instead of 4")
+    again = adapter_in(run.output / "model/adapter")
+    assert all((again[name] == expected[name]).all() for name in expected)
+
+
 def test_memory_that_holds_no_single_row_is_a_matter_of_capacity(
     run_out_of_memory: Callable[..., None], bench: Callable[..., Any], tmp_path: Path
 ) -> None:

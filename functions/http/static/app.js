@@ -1,8 +1,11 @@
-// Which page is shown, and the loops that keep it fresh. What is shown is in the address, so it survives a reload.
+// Which page is shown, and the loops that keep it fresh.
 
 import { Refused, Unreachable, backoff, call, sleep, token, visible } from "./api.js";
+import { address, addressOf } from "./address.js";
 import { STATUSES, badge, ended, h, running, seconds, since, tick, words } from "./dom.js";
+import { home } from "./home.js";
 import { RunPage } from "./run.js";
+import { tokenForm } from "./token.js";
 
 const LIST_EVERY_MS = 5000;
 const METRICS_EVERY_MS = 2000;
@@ -16,26 +19,6 @@ const LONGEST_PAGE = 100;
 const at = (id) => document.getElementById(id);
 const list = { runs: [], next: null, loaded: false, drawn: null, stop: null };
 let page = { id: null, stop: null };
-
-// Address: #/ or #/runs/ID or #/runs/ID/report or #/runs/ID/evaluation, then ?project=...&status=...
-
-function address() {
-  const [path, query] = location.hash.slice(1).split("?");
-  const [, kind, id, view] = (path || "/").split("/");
-  const filters = new URLSearchParams(query ?? "");
-  let run = null;
-  try {
-    run = kind === "runs" && id ? decodeURIComponent(id) : null;
-  } catch {
-    /* a broken escape names no run */
-  }
-  return { run, view: view ?? "", project: filters.get("project") ?? "", status: filters.get("status") ?? "" };
-}
-
-function addressOf(run, { project, status }) {
-  const filters = new URLSearchParams(Object.entries({ project, status }).filter(([, value]) => value));
-  return `#/${run ? `runs/${encodeURIComponent(run)}` : ""}${filters.size ? `?${filters}` : ""}`;
-}
 
 // One loop's life: asks again and again while the page is shown, says so when nobody answers.
 
@@ -109,51 +92,14 @@ function refuse(name, error) {
 function askForToken(error) {
   const box = at("token");
   if (!box.hidden && box.contains(document.activeElement)) return;
-  const given = Boolean(token.get());
-  const field = h("input", {
-    type: "password",
-    name: "token",
-    id: "token-field",
-    autocomplete: "off",
-    spellcheck: "false",
-    required: true,
-  });
-  const form = h(
-    "form",
-    {
-      onsubmit: (event) => {
-        event.preventDefault();
-        const value = field.value.trim().replace(/^bearer\s+/i, "");
-        if (!value) return;
-        token.set(value);
-        box.hidden = true;
-        start();
-      },
-    },
-    h("label", { for: "token-field" }, "Access token"),
-    field,
-    h("button", { type: "submit" }, "Use it"),
-  );
   box.replaceChildren(
-    h("h2", {}, "This API needs an Entra access token"),
-    h(
-      "p",
-      {},
-      given
-        ? ["The token was refused: ", h("code", {}, error.problem.code), ", ", error.problem.message, "."]
-        : "Paste a bearer token of the API\u2019s audience, with the app role reader (operator to cancel runs).",
-    ),
-    h(
-      "p",
-      { class: "quiet" },
-      "For example from ",
-      h("code", {}, "az account get-access-token --resource AUDIENCE --query accessToken -o tsv"),
-      ". It is kept in this tab only and gone when the tab is closed.",
-    ),
-    form,
+    ...tokenForm(error, () => {
+      box.hidden = true;
+      start();
+    }),
   );
   box.hidden = false;
-  at("forget").hidden = !given;
+  at("forget").hidden = !token.get();
   at("main").replaceChildren();
   list.drawn = null;
   emptyList("");
@@ -305,37 +251,7 @@ function drawHome() {
   if (at("main").dataset.home === String(empty)) return;
   at("main").dataset.home = String(empty);
   document.title = "Droptune";
-  at("main").replaceChildren(
-    h(
-      "div",
-      { class: "empty" },
-      h("h1", {}, empty ? "Drop a dataset to start a run" : "Choose a run"),
-      h(
-        "p",
-        {},
-        empty ? "A file put into the container " : "Or drop another dataset: a file put into the container ",
-        h("code", {}, "datasets/PROJECT/"),
-        " starts a run. A ",
-        h("code", {}, "recipe.yaml"),
-        " and an ",
-        h("code", {}, "eval.jsonl"),
-        " beside it are optional and come first.",
-      ),
-      h("pre", {}, "droptune drop train.jsonl --project my-project"),
-      h("p", {}, "or"),
-      h("pre", {}, `curl -T train.jsonl ${location.origin}/api/datasets/my-project/train.jsonl`),
-      h(
-        "p",
-        { class: "quiet" },
-        "One chat per line: ",
-        h(
-          "code",
-          {},
-          '{"messages": [{"role": "user", "content": "\u2026"}, {"role": "assistant", "content": "\u2026"}]}',
-        ),
-      ),
-    ),
-  );
+  at("main").replaceChildren(home(empty));
 }
 
 // A run

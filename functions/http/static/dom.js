@@ -39,6 +39,7 @@ export const svg = (tag, attributes, ...children) =>
   fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 
 export const pair = (name, value) => [h("dt", {}, name), h("dd", {}, value)];
+export const figure = (name, value) => h("div", {}, pair(name, value));
 
 // Numbers and times in words, as the command line says them.
 

@@ -1,0 +1,131 @@
+"""`/v1/fine_tuning/jobs`: a job is a run of the project its suffix names."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated, Any
+
+import yaml
+from fastapi import APIRouter, Query, Request
+
+from functions.dispatch import runner
+from functions.http.errors import ApiError
+from functions.http.openai import files
+from functions.http.openai.pages import page
+from functions.http.openai.requests import JobRequest, recipe_of
+from functions.http.openai.shapes import Job, checkpoints_of, events_of, job_object
+from functions.http.runs import Operator, Reader, post_run, stop_run
+from shared.domain.findings import Findings
+from shared.domain.recipe import Recipe
+from shared.ports import Write
+from shared.services import services
+from shared.steps import paths
+from shared.steps.endpoints import pages
+from shared.steps.receive_dataset import RECIPE_NAME, recipe_file, run_id_of_blob
+from shared.validation.recipes import read_recipe
+from shared.validation.validator import ALL_CODES
+
+router = APIRouter(prefix="/fine_tuning/jobs")
+
+JOB = "fine_tuning_job"
+
+Limit = Annotated[int, Query(ge=1, le=100)]
+
+
+@router.post("")
+def create_job(request: JobRequest, caller: Operator) -> dict[str, Any]:
+    """Every job is another run, also of the same file: whoever creates one asks for it."""
+    training = files.find_file(request.training_file, "training_file")
+    held_out = files.find_file(request.validation_file, "validation_file") if request.validation_file else None
+    key = uuid.uuid4().hex[:16]
+    folder = f"{paths.DATASETS}/{request.project}/_jobs/{key}"
+    recipe = recipe_of(request, _project_recipe(folder))
+    blobs = services().blobs
+    said = yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=True), sort_keys=False)
+    blobs.write(f"{folder}/{RECIPE_NAME}", [said.encode()])
+    if held_out:
+        blobs.write(f"{folder}/eval{files.form_of(held_out)}", files.content(held_out["id"]))
+    info = blobs.write(f"{folder}/train{files.form_of(training)}", files.content(training["id"]))
+    job = Job(
+        id=run_id_of_blob(info.path, info.etag, key),
+        created_at=services().clock.now(),
+        model=request.model,
+        training_file=training["id"],
+        validation_file=held_out["id"] if held_out else None,
+        project=request.project,
+        method=request.chosen.model_dump(exclude_none=True),
+        seed=recipe.method.hyperparameters.seed,
+        metadata=request.metadata,
+    )
+    document = {"id": JOB, "type": JOB, "created_at": job.created_at.isoformat(), "job": job.model_dump(mode="json")}
+    services().store.batch(job.id, [Write("create", JOB, document)])
+    post_run(info, key, caller)
+    return job_object(job, None)
+
+
+def _project_recipe(folder: str) -> Recipe | None:
+    """What the project's recipe says beside model and method. Raises ApiError 400 if it cannot be read."""
+    found = recipe_file(f"{folder}/train", services())
+    if found is None:
+        return None
+    findings = Findings(ALL_CODES)
+    recipe = read_recipe(b"".join(services().blobs.read(found.path)), services().config.default_base_model, findings)
+    if recipe is None:
+        message = " ".join(group.message for group in findings.problems())
+        raise ApiError(400, "project_recipe", f"{found.path}: {message}", "suffix")
+    return recipe
+
+
+@router.get("")
+def list_jobs(request: Request, _: Reader, limit: Limit = 20, after: str | None = None) -> dict[str, Any]:
+    """Newest first. `metadata[KEY]=VALUE` keeps those that carry it."""
+    wanted = {
+        name.removeprefix("metadata[").removesuffix("]"): value
+        for name, value in request.query_params.items()
+        if name.startswith("metadata[")
+    }
+    asked = (stored.document["job"] for stored in pages(services().store, JOB, {}))
+    found = page((job for job in asked if wanted.items() <= (job["metadata"] or {}).items()), limit, after)
+    jobs = [Job.model_validate(job) for job in found["data"]]
+    return {**found, "data": [job_object(job, runner().load(job.id)) for job in jobs]}
+
+
+@router.get("/{job_id}")
+def get_job(job_id: str, _: Reader) -> dict[str, Any]:
+    return job_object(_find(job_id), runner().load(job_id))
+
+
+@router.post("/{job_id}/cancel")
+def cancel_job(job_id: str, caller: Operator) -> dict[str, Any]:
+    """Ask for the job to stop; it is `cancelled` once it is seen stopped."""
+    job, run = _find(job_id), runner().load(job_id)
+    if run is None:
+        # The client itself asks again after a 409.
+        raise ApiError(409, "job_not_received", "the job has not begun yet; ask again in a moment", "job_id")
+    if run.terminal:
+        raise ApiError(400, "job_finished", f"the job's run is {run.status.value}", "job_id")
+    stop_run(job_id, caller)
+    return job_object(job, run)
+
+
+@router.get("/{job_id}/events")
+def list_events(job_id: str, _: Reader, limit: Limit = 20, after: str | None = None) -> dict[str, Any]:
+    """Newest first; empty until the job's files are received."""
+    _find(job_id)
+    run = runner().load(job_id)
+    return page(events_of(run) if run else (), limit, after)
+
+
+@router.get("/{job_id}/checkpoints")
+def list_checkpoints(job_id: str, _: Reader, limit: Limit = 10, after: str | None = None) -> dict[str, Any]:
+    _find(job_id)
+    run = runner().load(job_id)
+    return page(checkpoints_of(run) if run else (), limit, after)
+
+
+def _find(job_id: str) -> Job:
+    """Raises ApiError 404."""
+    stored = services().store.get(job_id, JOB) if job_id.startswith("run-") else None
+    if stored is None:
+        raise ApiError(404, "job_not_found", f"no fine-tuning job {job_id}", "job_id")
+    return Job.model_validate(stored.document["job"])

@@ -1,0 +1,166 @@
+"""What a fine-tuning job may ask for, and the recipe that says the same."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from functions.http.errors import ApiError
+from shared.domain.catalogue import CATALOGUE, check_licence
+from shared.domain.method_planning import default_learning_rate
+from shared.domain.recipe import AUTO, NAME_PATTERN, Auto, Recipe
+from shared.grading import problems
+from shared.validation.recipes import settings_at_fault
+
+DEFAULT_PROJECT = "fine-tuning"
+USE_CASE = "use_case"
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Hyperparameters(Part):
+    n_epochs: int | Auto = AUTO
+    batch_size: int | Auto = AUTO
+    learning_rate_multiplier: Annotated[float, Field(gt=0)] | Auto = AUTO
+
+
+class DpoHyperparameters(Hyperparameters):
+    beta: float | Auto = AUTO
+
+
+class ReinforcementHyperparameters(Hyperparameters):
+    """The last four have no counterpart here: only what leaves them to the service is taken."""
+
+    compute_multiplier: Auto = AUTO
+    eval_interval: Auto = AUTO
+    eval_samples: Auto = AUTO
+    reasoning_effort: Literal["default"] = "default"
+
+
+class Supervised(Part):
+    hyperparameters: Hyperparameters = Hyperparameters()
+
+
+class Dpo(Part):
+    hyperparameters: DpoHyperparameters = DpoHyperparameters()
+
+
+class Reinforcement(Part):
+    grader: dict[str, Any]
+    hyperparameters: ReinforcementHyperparameters = ReinforcementHyperparameters()
+
+
+class Method(Part):
+    """`type`, and a block of the same name."""
+
+    type: Literal["supervised", "dpo", "reinforcement"]
+    supervised: Supervised | None = None
+    dpo: Dpo | None = None
+    reinforcement: Reinforcement | None = None
+
+    @model_validator(mode="after")
+    def _only_its_own_block(self) -> Method:
+        others = {"supervised", "dpo", "reinforcement"} - {self.type}
+        given = sorted(name for name in others if getattr(self, name) is not None)
+        if given:
+            raise ValueError(f"the method is {self.type}, and {given[0]} is given")
+        if self.type == "reinforcement" and self.reinforcement is None:
+            raise ValueError("a reinforcement method needs reinforcement.grader")
+        return self
+
+
+class JobRequest(Part):
+    """OpenAI's `fine_tuning.jobs.create`. `hyperparameters` is its older place for those of a supervised job."""
+
+    model: str
+    training_file: str
+    validation_file: str | None = None
+    method: Method | None = None
+    hyperparameters: Hyperparameters | None = None
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    suffix: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None
+    metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] | None = Field(
+        default=None, max_length=16
+    )
+    integrations: Annotated[list[Any], Field(max_length=0)] | None = None
+
+    @model_validator(mode="after")
+    def _hyperparameters_once(self) -> JobRequest:
+        if self.hyperparameters is not None and self.method is not None:
+            raise ValueError("hyperparameters belong into method, and only there")
+        return self
+
+    @property
+    def project(self) -> str:
+        return self.suffix or DEFAULT_PROJECT
+
+    @property
+    def chosen(self) -> Method:
+        """The method with its block, whichever way it was asked for."""
+        if self.method is None:
+            block = Supervised(hyperparameters=self.hyperparameters or Hyperparameters())
+            return Method(type="supervised", supervised=block)
+        blocks = {"supervised": Supervised, "dpo": Dpo}
+        if getattr(self.method, self.method.type) is None:
+            return self.method.model_copy(update={self.method.type: blocks[self.method.type]()})
+        return self.method
+
+
+def recipe_of(request: JobRequest, project_recipe: Recipe | None) -> Recipe:
+    """The project's recipe with what the job asks for: model, method and seed.
+
+    Gate, approval, deployment and budget stay the project's: a client of this API changes none of them.
+    Raises ApiError 400.
+    """
+    entry = CATALOGUE.get(request.model)
+    if entry is None:
+        raise ApiError(400, "model_not_found", f"{request.model} is not in the catalogue of base models", "model")
+    method = request.chosen
+    block = getattr(method, method.type)
+    chosen = block.hyperparameters.model_dump(include={"n_epochs", "batch_size", "beta"})
+    given = {name: value for name, value in chosen.items() if value != AUTO}
+    if request.seed is not None:
+        given["seed"] = request.seed
+    asked: dict[str, Any] = {"type": method.type, "hyperparameters": given}
+    if isinstance(block, Reinforcement):
+        asked["graders"] = [block.grader]
+    own = project_recipe.model_dump(mode="json", exclude_unset=True) if project_recipe else {}
+    raw = {**own, "base_model": request.model, "method": asked}
+    if request.metadata and USE_CASE in request.metadata:
+        raw[USE_CASE] = request.metadata[USE_CASE]
+    recipe = _checked(raw)
+    multiplier = block.hyperparameters.learning_rate_multiplier
+    if multiplier != AUTO:
+        given["learning_rate"] = multiplier * default_learning_rate(recipe, entry)[0]
+        recipe = _checked(raw)
+    objections = check_licence(entry, recipe.use_case)
+    if objections:
+        param = "metadata" if objections[0].param == USE_CASE else "model"
+        raise ApiError(400, objections[0].code, objections[0].message, param)
+    return recipe
+
+
+def _checked(raw: dict[str, Any]) -> Recipe:
+    try:
+        recipe = Recipe.model_validate(raw)
+    except ValidationError as error:
+        unknown, wrong = settings_at_fault(error, raw)
+        path, reason = next(iter((dict.fromkeys(unknown, "nobody knows this setting") | wrong).items()))
+        raise ApiError(400, "invalid_value", f"{path}: {reason}", _asked_as(path, raw)) from error
+    rewards = recipe.method.graders if recipe.method.type == "reinforcement" else ()
+    found = problems(rewards, "method.graders")
+    if found:
+        setting, message = found[0]
+        raise ApiError(400, "invalid_grader", f"{setting}: {message}", _asked_as(setting, raw))
+    return recipe
+
+
+def _asked_as(path: str, raw: dict[str, Any]) -> str:
+    """A path of our recipe as the path of the request that led there."""
+    kind = raw["method"]["type"]
+    if path.startswith("method.graders"):
+        return path.replace("method.graders[0]", "method.reinforcement.grader", 1)
+    return path.replace("method.hyperparameters", f"method.{kind}.hyperparameters", 1)

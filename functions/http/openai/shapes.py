@@ -1,0 +1,168 @@
+"""A run as OpenAI's fine-tuning job, its events and its checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from functions.http.runs import facts_of, progress_of
+from shared.domain.dataset import Report
+from shared.domain.errors import Problem, Transient
+from shared.domain.run import Run, Status
+from shared.services import services
+from shared.steps import paths
+from shared.steps.blobs import read_model
+
+JOB = "fine_tuning.job"
+# A run's order waits on the bus for seconds; one that was lost is not found again, for its files start nothing.
+RECEIVED_WITHIN = timedelta(hours=1)
+
+VALIDATING = "validating_files"
+STATUS = {
+    Status.RECEIVED: VALIDATING,
+    Status.VALIDATING: VALIDATING,
+    Status.VALIDATED: "queued",
+    Status.DEPLOYED: "succeeded",
+    Status.CANCELLED: "cancelled",
+    Status.REJECTED: "failed",
+    Status.DECLINED: "failed",
+    Status.ROLLED_BACK: "failed",
+    Status.FAILED: "failed",
+    Status.DUPLICATE: "failed",
+}
+WRONG_FILE = {
+    "train": ("invalid_training_file", "training_file"),
+    "eval": ("invalid_validation_file", "validation_file"),
+}
+ERRORS = frozenset({"validation.failed", "evaluation.failed", "model.declined", "run.failed", "stage.refused"})
+WARNINGS = frozenset({"run.overdue", "run.cancelled", "rollback.started", "model.rolled_back", "job.failed"})
+
+
+class Job(BaseModel):
+    """What was asked for; how it stands is the run's to say. `id` is that of the run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    created_at: datetime
+    model: str
+    training_file: str
+    validation_file: str | None
+    project: str
+    method: dict[str, Any]
+    seed: int
+    metadata: dict[str, str] | None
+
+
+def job_object(job: Job, run: Run | None) -> dict[str, Any]:
+    """`trained_tokens`, `finished_at` and `fine_tuned_model` are null until the end."""
+    problem = _problem(run) if run else _lost(job)
+    status = STATUS.get(run.status, "running") if run else "failed" if problem else VALIDATING
+    ended = run is not None and run.terminal
+    return {
+        "id": job.id,
+        "object": JOB,
+        "created_at": int(job.created_at.timestamp()),
+        "finished_at": int(run.updated_at.timestamp()) if run and ended else None,
+        "estimated_finish": _estimated_finish(run) if run else None,
+        "model": job.model,
+        # What an endpoint calls the model it serves, whichever run's it is.
+        "fine_tuned_model": job.project if status == "succeeded" else None,
+        "organization_id": job.project,
+        "status": status,
+        "training_file": job.training_file,
+        "validation_file": job.validation_file,
+        "result_files": [],
+        "trained_tokens": run.training.trained_tokens if run and ended and run.training else None,
+        "seed": job.seed,
+        "method": job.method,
+        "hyperparameters": job.method[job.method["type"]]["hyperparameters"],
+        "integrations": [],
+        "metadata": job.metadata,
+        "error": problem.model_dump() if problem else None,
+    }
+
+
+def _lost(job: Job) -> Problem | None:
+    if services().clock.now() - job.created_at < RECEIVED_WITHIN:
+        return None
+    return Problem(code="not_received", message="the order for this job was lost; create it again", param=None)
+
+
+def _problem(run: Run) -> Problem | None:
+    """Why there is no model."""
+    match run.status:
+        case Status.FAILED if run.error:
+            return run.error.problem
+        case Status.REJECTED:
+            return _rejection(run)
+        case Status.DECLINED if run.decision and not run.decision.granted:
+            why = f": {run.decision.comment}" if run.decision.comment else ""
+            return Problem(code="declined", message=f"declined by {run.decision.by}{why}", param=None)
+        case Status.DECLINED:
+            checks = run.verdict.checks if run.verdict else ()
+            failed = ", ".join(f"{check.name} ({check.detail})" for check in checks if check.blocks)
+            message = f"the model is not better than the one it would replace: {failed}"
+            return Problem(code="declined", message=message, param=None)
+        case Status.ROLLED_BACK:
+            notes = [line.note for line in run.history if line.note]
+            return Problem(code="rolled_back", message=notes[-1] if notes else "it was rolled back", param=None)
+        case Status.DUPLICATE:
+            return Problem(code="duplicate", message=f"the same as {run.duplicate_of}", param="training_file")
+    return None
+
+
+def _rejection(run: Run) -> Problem:
+    report = read_model(services().blobs, paths.report(run.id), Report)
+    wrong = [group for group in report.problems if group.severity == "error"] if report else []
+    code, param = WRONG_FILE.get(wrong[0].file, ("invalid_request", None)) if wrong else WRONG_FILE["train"]
+    said = " ".join(f"{group.message} ({group.count}x)" for group in wrong)
+    return Problem(code=code, message=f"{said} Everything: /api/runs/{run.id}/report".strip(), param=param)
+
+
+def _estimated_finish(run: Run) -> int | None:
+    """When the training will be over; what comes after it takes minutes more."""
+    if run.status is not Status.TRAINING:
+        return None
+    try:
+        progress = progress_of(run)
+    except Transient:
+        return None  # whoever asks how a job stands shall hear the rest
+    return int(services().clock.now().timestamp() + progress["eta_s"]) if progress else None
+
+
+def events_of(run: Run) -> Iterator[dict[str, Any]]:
+    """Newest first. `data` is that of our own event."""
+    for fact in reversed(facts_of(run.id)):
+        name = str(fact["type"]).removeprefix("droptune.").rsplit(".", 1)[0]
+        yield {
+            "id": fact["id"],
+            "object": "fine_tuning.job.event",
+            "created_at": int(datetime.fromisoformat(fact["time"]).timestamp()),
+            "level": "error" if name in ERRORS else "warn" if name in WARNINGS or name.endswith("_due") else "info",
+            "message": name.replace(".", " ").replace("_", " ").capitalize(),
+            "type": "message",
+            "data": {"type": fact["type"], **fact["data"]},
+        }
+
+
+def checkpoints_of(run: Run) -> list[dict[str, Any]]:
+    """The one whose weights became the model, under the name it is registered by; others are not kept."""
+    trained = run.training
+    if trained is None:
+        return []
+    step = trained.best_step or trained.steps
+    return [
+        {
+            "id": f"{run.id}-step-{step}",
+            "object": "fine_tuning.job.checkpoint",
+            "created_at": int(run.updated_at.timestamp()),
+            "fine_tuning_job_id": run.id,
+            "fine_tuned_model_checkpoint": f"{run.project}:{paths.model_version(run)}",
+            "step_number": step,
+            "metrics": {"step": step, "train_loss": trained.train_loss, "valid_loss": trained.eval_loss},
+        }
+    ]

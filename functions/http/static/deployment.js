@@ -1,0 +1,88 @@
+// Where a model answers, and how to ask it.
+
+import { h, pair, svg } from "./dom.js";
+
+export function deployment(run) {
+  const { endpoint, deployment: name, model, previous, traffic, scoring_uri: uri } = run.rollout;
+  const share = (split) =>
+    Object.keys(split).length
+      ? h(
+          "ul",
+          { class: "traffic" },
+          Object.entries(split).map(([each, percent]) =>
+            h(
+              "li",
+              {},
+              h("span", {}, each === name ? h("b", {}, each) : each),
+              svg(
+                "svg",
+                { height: 8, width: "100%", "aria-hidden": "true" },
+                svg("rect", { class: "back", width: "100%", height: 8, rx: 2 }),
+                svg("rect", {
+                  class: each === name ? "candidate" : "champion",
+                  width: `${percent}%`,
+                  height: 8,
+                  rx: 2,
+                }),
+              ),
+              h("span", { class: "number" }, `${percent} %`),
+            ),
+          ),
+        )
+      : "none";
+  const parts = [
+    h(
+      "dl",
+      { class: "pairs" },
+      pair("Endpoint", h("code", {}, endpoint)),
+      pair("Deployment", h("code", {}, name)),
+      pair("Model", h("code", {}, model)),
+      pair("Traffic", share(traffic)),
+      Object.keys(previous).length ? pair("Before", share(previous)) : null,
+    ),
+  ];
+  if (uri) parts.push(...curl(uri, run.project));
+  return parts;
+}
+
+const quoted = (value) => `'${value.replaceAll("'", "'\\''")}'`;
+
+function curl(uri, model) {
+  // An endpoint forwards any path to its container; the scoring URI itself may end in /score.
+  const url = `${uri.replace(/\/+$/, "").replace(/\/score$/, "")}/v1/chat/completions`;
+  const body = JSON.stringify({ model, messages: [{ role: "user", content: "Your question" }] });
+  const command = [
+    `curl ${quoted(url)}`,
+    '-H "Authorization: Bearer $TOKEN"',
+    "-H 'Content-Type: application/json'",
+    `-d ${quoted(body)}`,
+  ].join(" \\\n  ");
+  const copy = h(
+    "button",
+    {
+      type: "button",
+      onclick: async () => {
+        try {
+          await navigator.clipboard.writeText(command);
+          copy.textContent = "Copied";
+        } catch {
+          copy.textContent = "Select the text";
+        }
+        setTimeout(() => {
+          copy.textContent = "Copy";
+        }, 2000);
+      },
+    },
+    "Copy",
+  );
+  return [
+    h("pre", { class: "command", tabindex: "0", "aria-label": "Command that asks the endpoint" }, command),
+    h(
+      "p",
+      { class: "quiet" },
+      copy,
+      " TOKEN in Azure: ",
+      h("code", {}, "az account get-access-token --resource https://ml.azure.com --query accessToken -o tsv"),
+    ),
+  ];
+}
