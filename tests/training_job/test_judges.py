@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from shared.domain.graders import Grader
 from shared.domain.judges import JudgeEndpoint, Judges
 from shared.grading import Code, Engine, Grade
 from tests.judge_server import JudgeServer, Reply, judging
-from training_job import exit_codes, identity, judges
+from training_job import exit_codes, judges
 from training_job.judges import Panel, read_judges
 from training_job.rewards import Rewards
 
@@ -149,19 +149,6 @@ def test_a_reward_is_the_judges_and_its_silence_ends_the_run_as_the_platforms_fa
 
 
 # The evaluation job
-
-
-@pytest.fixture
-def as_job(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[JudgeServer], None]]:
-    """The variables Azure ML gives a job, for the server's token route."""
-
-    def use(server: JudgeServer) -> None:
-        identity._credential.cache_clear()
-        monkeypatch.setenv("MSI_ENDPOINT", f"{server.url}/msi/token")
-        monkeypatch.setenv("MSI_SECRET", "s")
-
-    yield use
-    identity._credential.cache_clear()
 
 
 def rows(count: int) -> list[dict[str, Any]]:
