@@ -64,15 +64,17 @@ class Redactor:
         return self.redact_all([text], kinds)[0][0]
 
     def redact_all(self, texts: list[str], kinds: Collection[str] = KINDS) -> tuple[list[str], set[str]]:
-        """The same for texts of one row, where the words of one tell what a date in another is; and the kinds found."""
+        """The same for texts of one row, where the words of one tell what a date in another is; and the kinds found,
+        those that stay among them: what is of a kind that stays is not taken for another."""
         seen = set[str]()
         # What stands beside a value changes when it goes, and may show another: until nothing is found.
         for _ in range(_MAX_PASSES):
-            found = find("\n".join(texts), kinds)
-            if not found:
-                break
+            found = find("\n".join(texts))
             seen.update(one.kind for one in found)
-            texts = self._replace(texts, found)
+            replaced = [one for one in found if one.kind in kinds]
+            if not replaced:
+                break
+            texts = self._replace(texts, replaced)
         return texts, seen
 
     def _replace(self, texts: list[str], found: list[Found]) -> list[str]:
