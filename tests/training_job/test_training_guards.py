@@ -109,7 +109,9 @@ def test_adapters_are_float32_after_resuming_even_if_they_were_not(
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.to(torch.bfloat16)
-    trainer.add_callback(Watch(Curve(tmp_path), Tally(micro_batch_size=4), Identity("j", "d", "r"), {}, Limit(60, "deadline")))
+    trainer.add_callback(
+        Watch(Curve(tmp_path), Tally(micro_batch_size=4), Identity("j", "d", "r"), {}, Limit(60, "deadline"))
+    )
     trainer.train(resume_from_checkpoint=str(finished.output / "checkpoints" / "checkpoint-18"))
     assert adapter_types(trainer.model) == {torch.float32}
     moments = {state["exp_avg"].dtype for state in trainer.optimizer.state.values()}

@@ -11,6 +11,7 @@ from shared.validation.content import injection, personal_data, secrets
 from shared.validation.content.gate import Gate
 from shared.validation.content.languages import Languages
 from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS, Clusters, Index, sketch
+from shared.validation.content.personal_patterns import Detector
 from shared.validation.content.quality import LOOK_UP_SHARE, MAX_LABEL_SHARE, MIN_LABEL_ROWS, MIN_ROWS_TO_JUDGE, Quality
 from shared.validation.content.repeated_triggers import RepeatedTriggers
 from shared.validation.content.slots import key_of
@@ -76,9 +77,9 @@ class ContentScan:
         kinds = hits & _SECRET_KINDS
         if kinds:
             changed = self._check_secrets(place, changed, kinds)
-        kinds = hits & personal_data.KINDS
-        if kinds:
-            changed = self._check_personal_data(place, changed, kinds)
+        detectors = personal_data.likely(hits)
+        if detectors:
+            changed = self._check_personal_data(place, changed, detectors)
         return document if changed is texts else with_texts_of_row(document, iter(changed))
 
     def _check_secrets(self, place: Place, texts: list[str], kinds: frozenset[str]) -> list[str]:
@@ -87,12 +88,13 @@ class ContentScan:
             self._findings.add(_SECRET_CODES[self._policy.secrets], *place, detail=_in_words(kind))
         return secrets.redacted(texts, kinds) if found and self._policy.secrets == "redact" else texts
 
-    def _check_personal_data(self, place: Place, texts: list[str], kinds: frozenset[str]) -> list[str]:
+    def _check_personal_data(self, place: Place, texts: list[str], detectors: list[Detector]) -> list[str]:
+        allowed = self._policy.allowed_kinds
         if self._policy.personal_data == "redact":
-            redacted, found = self._redactor.redact_all(texts, personal_data.KINDS - self._policy.allowed_kinds)
-            texts = redacted if found - self._policy.allowed_kinds else texts
+            redacted, found = self._redactor.redact_all(texts, personal_data.KINDS - allowed)
+            texts = redacted if found - allowed else texts
         else:
-            found = {one.kind for one in personal_data.find("\n".join(texts), kinds)}
+            found = {one.kind for one in personal_data.find_by(detectors, "\n".join(texts))}
         for kind in found:
             self._findings.add(self._personal_code(kind), *place, detail=_in_words(kind))
         return texts
