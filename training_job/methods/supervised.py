@@ -23,6 +23,7 @@ from training_job.chat_rows import Encoded, encode_file
 from training_job.diagnosis import diagnose
 from training_job.methods import Data
 from training_job.packing import Layout, share_of, steps_of_run, trained_tokens
+from training_job.quantised import share_adapter_inputs
 from training_job.trainer import Setup, adapted, common_settings, made_safe
 
 # Logits of this many tokens exist at a time; the memory plan counts on it (LOGITS_CHUNK_TOKENS).
@@ -53,6 +54,7 @@ def build(setup: Setup, data: Data) -> SupervisedTrainer:
     model = start["model"]
     if "peft_config" in start:
         model = get_peft_model(model, start["peft_config"], autocast_adapter_dtype=False)
+    share_adapter_inputs(model)
     settings = common_settings(setup) | {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1}
     trainer = SupervisedTrainer(setup, model, data, TrainingArguments(**settings))
     return made_safe(trainer)
