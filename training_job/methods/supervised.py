@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import send_to_device
 from peft import get_peft_model
 from torch.nn.functional import linear_cross_entropy
 from torch.utils.data import DataLoader
@@ -80,7 +81,8 @@ class SupervisedTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Every process reads every step and takes its share; accelerate's sharding would repeat rows to fill up."""
-        return DataLoader(self.train_dataset, batch_size=1, collate_fn=self._step)
+        pinned = self.args.dataloader_pin_memory
+        return DataLoader(self.train_dataset, batch_size=1, collate_fn=self._step, pin_memory=pinned)
 
     def _step(self, items: list[list[Encoded]]) -> dict[str, Any]:
         (rows,) = items
@@ -109,7 +111,8 @@ class SupervisedTrainer(Trainer):
 
     def _loss(self, model: torch.nn.Module, batch: dict[str, Any]) -> torch.Tensor:
         """Summed over the micro batch's trained tokens."""
-        batch = self._prepare_inputs(batch)
+        # transformers' own copy would wait for all that the GPU still has to do.
+        batch = send_to_device(batch, self.args.device, non_blocking=True)
         with self.compute_loss_context_manager():
             hidden = model(**batch["reading"], use_cache=False).logits.flatten(0, 1)[batch["kept"]]
             loss: torch.Tensor = linear_cross_entropy(
