@@ -19,7 +19,7 @@ from rich.table import Table
 from benchmarks.measure import Row, load, machine
 
 DEFAULT = ("transitions", "stores", "latency", "service_bus", "validation", "content", "rendering", "stack")
-SLOW = ("training", "validation_large")
+SLOW = ("training", "validation_large", "large_vocabulary")
 
 
 def main(argv: list[str] | None = None) -> int:

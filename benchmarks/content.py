@@ -132,13 +132,11 @@ def _parts(data: list[Messages]) -> dict[str, Callable[[], object]]:
     words = [text.lower().split() for text in said]
     gate = Gate({**personal_data.TRIGGERS, **secrets.TRIGGERS, **injection.triggers()})
     hits = [gate.hits(text) for text in texts]
-    kinds = [
-        (text, hit & personal_data.KINDS) for text, hit in zip(texts, hits, strict=True) if hit & personal_data.KINDS
-    ]
+    likely = [(personal_data.likely(hit), text) for text, hit in zip(texts, hits, strict=True)]
     keys = [hit & secrets.TRIGGERS.keys() for hit in hits]
     return {
         "gate (RE2)": lambda: [gate.hits(text) for text in texts],
-        "personal data": lambda: [personal_data.find(text, hit) for text, hit in kinds],
+        "personal data": lambda: [personal_data.find_by(some, text) for some, text in likely if some],
         "secrets": lambda: [secrets.find(text, frozenset(hit)) for text, hit in zip(texts, keys, strict=True) if hit],
         "near copies": lambda: _near_copies(words),
         "repeated triggers": lambda: _triggers(data),

@@ -30,7 +30,7 @@ from rich.table import Table
 
 from benchmarks.measure import machine, run_child
 from shared.domain.catalogue import find_entry
-from shared.domain.planning import memory_plan
+from shared.domain.memory import memory_plan
 from shared.domain.recipe import Recipe, ResolvedHyperparameters, ResolvedRecipe
 
 NO_DEVICE = 3

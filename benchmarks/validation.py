@@ -20,6 +20,7 @@ from typing import Any
 import orjson
 
 from benchmarks.measure import MB, Row, peak_memory_mb, run_child
+from shared.rendering.bundle import Bundle
 from shared.validation import spooled_sink, validate
 from shared.validation.lines import read_blocks
 from shared.validation.rows import read_row
@@ -42,11 +43,14 @@ def run(rows: int = ROWS, large_mb: float = LARGE_MB, memory_mb: tuple[float, ..
         write_chat(large, size_bytes=int(large_mb * MB))
         spaced = folder / "spaced.jsonl"
         write_spaced(small, spaced)
+        timed = folder / "timed.jsonl"
+        write_spaced(small, timed, before="at 13:30: ")
         fielded = folder / "fielded.jsonl"
         write_fielded(small, fielded)
         for file, label in ((small, f"{rows:,} rows"), (large, f"{large_mb:g} MB")):
             found += _structure(file, label) + _speed(file, label)
         found += _structure(spaced, f"{rows:,} rows as json.dumps writes them")
+        found += _structure(timed, f"{rows:,} such rows with a time and a colon in each text")
         found += _structure(fielded, f"{rows:,} rows with three fields of their own")
         for size in memory_mb:
             file = folder / f"{size:g}.jsonl"
@@ -87,7 +91,7 @@ def _seconds(work: Callable[[Path], None], file: Path) -> float:
     return time.perf_counter() - started
 
 
-def validate_file(file: Path) -> None:
+def validate_file(file: Path, bundle_of: Callable[[str], Bundle | None] | None = None) -> None:
     """Everything our validator does, the held-out share and the canonical files included."""
     with file.open("rb") as source, spooled_sink() as sink:
         done = validate(
@@ -98,6 +102,7 @@ def validate_file(file: Path) -> None:
             file_name="train.jsonl",
             default_base_model="droptune/tiny-llama",
             sink=sink,
+            bundle_of=bundle_of,
         )
     assert done.report.statistics.train_rows, done.report
 
@@ -179,11 +184,17 @@ def write_fielded(file: Path, target: Path) -> None:
             out.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 
 
-def write_spaced(file: Path, other: Path) -> None:
-    """The same rows as Python's `json` writes them by default: blanks, and escapes for all beyond ASCII."""
+def write_spaced(file: Path, other: Path, before: str = "") -> None:
+    """The same rows as Python's `json` writes them by default: blanks, and escapes for all beyond ASCII.
+
+    `before` is put before each text.
+    """
     with file.open("rb") as source, other.open("w", encoding="ascii") as output:
         for line in source:
-            output.write(json.dumps(orjson.loads(line)) + "\n")
+            row = orjson.loads(line)
+            for message in row["messages"]:
+                message["content"] = before + message["content"]
+            output.write(json.dumps(row) + "\n")
 
 
 def _chat_lines() -> Iterator[bytes]:

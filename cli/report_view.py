@@ -25,11 +25,17 @@ def report_view(report: Report) -> Group:
     parts: list[RenderableType] = [verdict, summary]
     if report.mapping:
         parts.append(Text("fields: " + "; ".join(f"{name} -> {part}" for name, part in report.mapping.items())))
+    if counts.languages:
+        parts.append(Text(f"languages: {_shares(counts.languages)}"))
     parts.append(_problems(report.problems) if report.problems else Text("no problems found"))
     parts.append(_tokens(report.tokens) if report.tokens else _bars("characters a row", counts.characters_a_row))
     if report.plan:
         parts.append(_plan(report.plan))
     return Group(*parts)
+
+
+def _shares(languages: dict[str, int]) -> str:
+    return ", ".join(f"{language} {count}" for language, count in languages.items())
 
 
 def _problems(problems: tuple[ProblemGroup, ...]) -> Table:

@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     default_base_model: str = "droptune/tiny-llama"
     inline_validation_max_bytes: int = Field(default=20_000_000, gt=0)
     training_environment: str = "droptune-training:2"
-    serving_environment: str = "droptune-serving:1"
+    serving_environment: str = "droptune-serving:2"
     cpu_instance_type: str = Field(default="Standard_E4ds_v4", description="of validation jobs")
     job_poll_s: float = Field(default=60.0, gt=0, description="a job without an event is looked at this often")
     retry_wait_s: float = Field(default=60.0, gt=0, description="base wait before another attempt of a stage")

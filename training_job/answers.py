@@ -122,7 +122,7 @@ class Speaker:
 
     @cached_property
     def _model(self) -> PreTrainedModel:
-        return load_model(self._folder, self._dtype).eval()
+        return load_model(self._folder, self._dtype, spread=True).eval()
 
     def _generate(self, questions: list[Question], max_new_tokens: int, progress: Callable[[int], None]) -> Answers:
         model = self._model

@@ -63,12 +63,13 @@ def check_merge(setup: Setup, probe: Sequence[Encoded]) -> MergeCheck | None:
         return None
     free_memory()
     quantise = setup.hyperparameters.quantisation == "nf4"
-    base = quantised.load_model(setup.base_model, setup.dtype, quantise=quantise)
+    base = quantised.load_model(setup.base_model, setup.dtype, quantise=quantise, spread=True)
     adapter = PeftModel.from_pretrained(base, setup.output / "model" / "adapter")
     adapter_loss, said = _asked(adapter, setup, probe)
     del adapter, base
     free_memory()
-    merged_loss, repeated = _asked(quantised.load_model(setup.output / "model" / "merged", setup.dtype), setup, probe)
+    merged = quantised.load_model(setup.output / "model" / "merged", setup.dtype, spread=True)
+    merged_loss, repeated = _asked(merged, setup, probe)
     same = sum(a == b for a, b in zip(said, repeated, strict=True)) / len(probe)
     check = MergeCheck(len(probe), adapter_loss, merged_loss, same)
     if not merged_loss <= adapter_loss + LOSS_TOLERANCE * max(1.0, adapter_loss):

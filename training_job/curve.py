@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from training_job.files import append_line, read_lines, write_lines
-from training_job.job import leads
+from training_job.processes import leads
 
 METRICS_FILE = "metrics.jsonl"
 MLFLOW_NAMES = {

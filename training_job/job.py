@@ -26,6 +26,7 @@ from shared.domain.recipe import ResolvedRecipe
 from shared.domain.results import JobResult
 from training_job import exit_codes
 from training_job.files import write_json
+from training_job.processes import leads, several
 
 RESULT_FILE = "result.json"
 CALIBRATION_FILE = "calibration.json"
@@ -60,7 +61,10 @@ class Interrupted(BaseException):
 
 
 def run_job(name: str, output: Path, work: Callable[[Tally], None]) -> int:
-    """Do the work, write `output/result.json`, and return the exit code."""
+    """Do the work, write `output/result.json`, and return the exit code.
+
+    Of several processes the first to fail writes it, whichever it is: what the others then run into follows from that.
+    """
     output.mkdir(parents=True, exist_ok=True)
     if leads():  # an earlier attempt's verdict must not outlive a kill of this one
         (output / RESULT_FILE).unlink(missing_ok=True)
@@ -85,16 +89,12 @@ def run_job(name: str, output: Path, work: Callable[[Tally], None]) -> int:
         finished_at=datetime.now(UTC),
         **asdict(tally),
     )
-    if leads():
+    said_already = several() and (output / RESULT_FILE).exists()
+    if (leads() or failure) and not said_already:
         write_json(output / RESULT_FILE, result.model_dump(mode="json"))
     if failure:
         print(f"{name} failed ({failure.failure_class}): {failure}", file=sys.stderr, flush=True)
     return code
-
-
-def leads() -> bool:
-    """Whether this process writes the files: the first of several that a launcher started, or the only one."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def classify(error: Exception) -> PermanentFailure:

@@ -26,4 +26,5 @@ class Limit:
         deadline = cls(budget.deadline_hours * 3600 * share, "deadline")
         if not price:
             return deadline
-        return min(deadline, cls(budget.max_usd / price * 3600 * share, "budget"), key=lambda limit: limit.seconds)
+        affordable = budget.max_usd / (price * budget.nodes) * 3600 * share
+        return min(deadline, cls(affordable, "budget"), key=lambda limit: limit.seconds)

@@ -98,6 +98,17 @@ def share_of(rows: Sequence[Encoded], process: int, processes: int) -> list[Enco
     return sorted(rows, key=lambda row: len(row.input_ids), reverse=True)[process::processes]
 
 
+def shared_out(layout: Layout, rows: Sequence[Encoded], process: int, processes: int) -> list[list[Encoded]]:
+    """The micro batches of one process, as many as of any other: fillers, at the end, are empty.
+
+    Processes exchange what a step computes, so one without rows must take part: the last step of an epoch may have
+    fewer rows than there are processes.
+    """
+    of_each = [layout.micro_batches(share_of(rows, each, processes)) for each in range(processes)]
+    own = of_each[process]
+    return own + [[] for _ in range(max(map(len, of_each)) - len(own))]
+
+
 def trained_tokens(rows: Iterable[Encoded]) -> int:
     """Tokens that loss falls on. The first of a row has nothing before it to be predicted from."""
     return sum(label != IGNORED for row in rows for label in row.labels[1:])

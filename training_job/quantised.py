@@ -60,10 +60,17 @@ def context_tokens(folder: Path) -> int | None:
     return int(length) if length else None
 
 
-def load_model(folder: Path, dtype: torch.dtype, *, quantise: bool = False, attention: str = "sdpa") -> PreTrainedModel:
-    """Load a local folder in `dtype`, on this process's GPU if there is one; `quantise`: linear layers in 4 bit."""
+def load_model(
+    folder: Path, dtype: torch.dtype, *, quantise: bool = False, attention: str = "sdpa", spread: bool = False
+) -> PreTrainedModel:
+    """Load a local folder in `dtype`, on this process's GPU if there is one.
+
+    `quantise`: linear layers in 4 bit. `spread`: over all GPUs of the machine, for a process that has them to itself.
+    """
     options: dict[str, Any] = {"quantization_config": nf4(dtype)} if quantise else {}
-    if torch.cuda.is_available():
+    if torch.cuda.device_count() > 1 and spread:
+        options["device_map"] = "auto"
+    elif torch.cuda.is_available():
         options["device_map"] = {"": PartialState().local_process_index}
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         folder,
@@ -161,7 +168,7 @@ def load_adapter(base: PreTrainedModel, adapter: Path, hyperparameters: Resolved
 
 def trained_base(base: Path, dtype: torch.dtype, *, quantise: bool) -> PreTrainedModel:
     """The weights an adapter was trained on, ready to be merged with: DEQUANTISED where they were in 4 bit."""
-    model = load_model(base, dtype, quantise=quantise)
+    model = load_model(base, dtype, quantise=quantise, spread=True)
     return model.dequantize() if quantise else model
 
 

@@ -22,18 +22,19 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from shared.domain.catalogue import find_entry
+from shared.domain.catalogue import find_entry, find_sku
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.memory import memory_plan
 from shared.domain.method_planning import rows_a_step
-from shared.domain.planning import memory_plan
 from shared.domain.recipe import ResolvedHyperparameters, ResolvedRecipe, ResolvedReinforcement
 from shared.rendering.check import LengthPolicy
 from training_job import checkpoints
 from training_job.curve import Curve
 from training_job.diagnosis import memory
 from training_job.files import model_folder, read_json, sha256_of, write_json
-from training_job.job import CALIBRATION_FILE, Tally, leads, read_recipe, require, run_job, try_machine, work_offline
+from training_job.job import CALIBRATION_FILE, Tally, read_recipe, require, run_job, try_machine, work_offline
 from training_job.limits import Limit
+from training_job.processes import join, leads
 
 if TYPE_CHECKING:
     from transformers import TrainerState
@@ -80,6 +81,7 @@ def train(task: Task, tally: Tally) -> None:
 
     Raises PermanentFailure with the class of what is wrong.
     """
+    join()
     files = [task.data / name for name in ("train.jsonl", "eval.jsonl", "manifest.json")]
     require(*files, task.base_model, task.recipe, *([task.continue_from] if task.continue_from else []))
     task = replace(task, base_model=model_folder(task.base_model))
@@ -251,7 +253,12 @@ def run_once(
 def predicted_peak_bytes(setup: Setup) -> int:
     """What the memory plan says of tensors alone, which is what torch measures."""
     chosen = setup.hyperparameters.model_copy(update={"micro_batch_size": setup.micro_batch_size})
-    plan = memory_plan(find_entry(setup.recipe.recipe.base_model), chosen)
+    plan = memory_plan(
+        find_entry(setup.recipe.recipe.base_model),
+        chosen,
+        gpus=max(1, find_sku(setup.recipe.training_instance_type).gpus),
+        continued=setup.continue_from is not None,
+    )
     return plan.total_bytes - plan.runtime_bytes
 
 

@@ -81,6 +81,8 @@ class Watch(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         assert args.output_dir is not None
+        if torch.distributed.is_initialized():  # each process writes its generators' state into the checkpoint
+            torch.distributed.barrier()
         assert self._tally.micro_batch_size is not None
         if state.is_world_process_zero:
             checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"

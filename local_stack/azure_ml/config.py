@@ -37,7 +37,7 @@ _TRANSFORMERS = (
 
 ENVIRONMENTS = {
     "droptune-training:2": Environment(),
-    "droptune-serving:1": Environment(serve=_TRANSFORMERS, any_model_name=True),
+    "droptune-serving:2": Environment(serve=_TRANSFORMERS, any_model_name=True),
 }
 
 

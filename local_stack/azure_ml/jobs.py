@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,7 @@ class Jobs:
             properties.get("identity") is not None and not properties["identity"].get("clientId")
         ):
             raise user_error("serverless compute takes a user-assigned identity only")
+        _check_distribution(properties)
         for kind, name in _PLACEHOLDER.findall(properties.get("command") or ""):
             if name not in (properties.get(kind) or {}):
                 raise user_error(f"the command names {kind}.{name}, which the job does not have")
@@ -151,6 +153,15 @@ def timeout_of(properties: Document) -> float | None:
     """limits.timeout in seconds."""
     text = (properties.get("limits") or {}).get("timeout")
     return None if text is None else seconds(text)
+
+
+def _check_distribution(properties: Document) -> None:
+    distribution, instances = properties.get("distribution"), (properties.get("resources") or {}).get("instanceCount")
+    kind = (distribution or {}).get("distributionType")
+    if distribution is not None and kind != "PyTorch":
+        raise user_error(f"only the PyTorch distribution is emulated, got {kind!r}")
+    if distribution is None and (instances or 1) > 1:
+        raise user_error("several instances are emulated with a PyTorch distribution only")
 
 
 def _entries(properties: Document) -> list[Document]:
@@ -270,12 +281,24 @@ class JobRunner:
         folder = self._folder(job)
         processes.launch(
             claim,
-            ["bash", "-c", command],
+            [*self._launcher(job["properties"]), "bash", "-c", command],
             cwd=folder / "wd",
             env=self._variables(job, environment, paths),
             log=folder / "user_logs" / "std_log.txt",
         )
         self._launched.add(claim)
+
+    def _launcher(self, properties: Document) -> list[str]:
+        """What starts the command once a process, where the job is to have several."""
+        if (distribution := properties.get("distribution")) is None:
+            return []
+        counts = {
+            "--instances": (properties.get("resources") or {}).get("instanceCount") or 1,
+            "--processes": distribution.get("processCountPerInstance") or 1,
+            "--grace-s": self._config.stop_grace_s,
+        }
+        arguments = [str(word) for pair in counts.items() for word in pair]
+        return [sys.executable, "-m", "local_stack.azure_ml.distributed", *arguments, "--"]
 
     def _mount(self, job: Document) -> dict[str, Path]:
         """Local path by `inputs.NAME` and `outputs.NAME`: inputs must exist, output folders are made."""

@@ -30,6 +30,7 @@ KEYS: Mapping[str, Any] = {
             "environmentVariables": _FREE, "inputs": _JOB_INPUT, "outputs": _JOB_OUTPUT,
             "identity": {"identityType": 1, "clientId": 1},
             "resources": {"instanceCount": 1, "instanceType": 1, "shmSize": 1, "properties": _FREE},
+            "distribution": {"distributionType": 1, "processCountPerInstance": 1},
             "limits": {"timeout": 1, "jobLimitsType": 1},
             "queueSettings": {"jobTier": 1},
         }

@@ -80,9 +80,10 @@ def input_type(uri: str) -> str:
 def job_of(spec: JobSpec, experiment: str, identity_client_id: str | None) -> Any:
     """A command job on serverless compute. No code snapshot: the image carries the code. Short datastore
     URIs stay short: the service resolves them in its own workspace (Azure docs, "Access data in a job")."""
-    from azure.ai.ml import Input, Output, command
+    from azure.ai.ml import Input, Output, PyTorchDistribution, command
     from azure.ai.ml.entities import ManagedIdentityConfiguration
 
+    alone = spec.instances == spec.processes == 1
     return command(
         name=spec.name,
         display_name=spec.name,
@@ -92,7 +93,8 @@ def job_of(spec: JobSpec, experiment: str, identity_client_id: str | None) -> An
         inputs={name: Input(type=input_type(uri), path=uri, mode="ro_mount") for name, uri in spec.inputs.items()},
         outputs={name: Output(type="uri_folder", path=uri, mode="rw_mount") for name, uri in spec.outputs.items()},
         instance_type=spec.instance_type,
-        instance_count=1,
+        instance_count=spec.instances,
+        distribution=None if alone else PyTorchDistribution(process_count_per_instance=spec.processes),
         job_tier=_JOB_TIER[spec.tier],
         timeout=spec.timeout_s,
         tags=dict(spec.tags),
@@ -109,6 +111,8 @@ def job_difference(spec: JobSpec, job: Any, identity_client_id: str | None) -> s
         "inputs": (_wanted_uris(spec.inputs), _uris(job.inputs, spec.inputs)),
         "outputs": (_wanted_uris(spec.outputs), _uris(job.outputs, spec.outputs)),
         "instance_type": (spec.instance_type.lower(), lowered(resources and resources.instance_type)),
+        "instances": (spec.instances, resources and resources.instance_count),
+        "processes": (spec.processes, getattr(job.distribution, "process_count_per_instance", 1)),
         "tier": (_JOB_TIER[spec.tier], lowered(queue and queue.job_tier)),
         "timeout_s": (spec.timeout_s, limits and limits.timeout),
         "identity_client_id": (identity_client_id, getattr(identity, "client_id", None)),

@@ -83,6 +83,13 @@ def _bundle(id: str) -> str:
     return f"models/{id}/tokenizer/"
 
 
+_LLAMA_DUTIES = (
+    "More than 700 million monthly active users on the release date: ask Meta first.",
+    'Ship the agreement and the NOTICE text, and show "Built with Llama".',
+    'The name of a distributed fine-tuned model starts with "Llama".',
+    "The acceptable use policy applies to whoever uses the model.",
+)
+
 _ENTRIES = (
     BaseModelEntry(
         id="droptune/tiny-llama",
@@ -118,12 +125,7 @@ _ENTRIES = (
         id="meta-llama/Llama-3.1-8B-Instruct",
         licence="LicenseRef-scancode-llama-3.1-license-2024",
         licence_policy="allow",
-        duties=(
-            "More than 700 million monthly active users on the release date: ask Meta first.",
-            'Ship the agreement and the NOTICE text, and show "Built with Llama".',
-            'The name of a distributed fine-tuned model starts with "Llama".',
-            "The acceptable use policy applies to whoever uses the model.",
-        ),
+        duties=_LLAMA_DUTIES,
         needs_use_case=True,
         parameters=8_030_261_248,
         architecture=Architecture(
@@ -138,6 +140,27 @@ _ENTRIES = (
         ),
         asset="azureml://registries/azureml-meta/models/Meta-Llama-3.1-8B-Instruct/versions/1",
         tokenizer=_bundle("meta-llama/Llama-3.1-8B-Instruct"),
+        context_tokens=131_072,
+    ),
+    BaseModelEntry(
+        id="meta-llama/Llama-3.3-70B-Instruct",
+        licence="LicenseRef-llama-3.3",
+        licence_policy="allow",
+        duties=_LLAMA_DUTIES,
+        needs_use_case=True,
+        parameters=70_553_706_496,
+        architecture=Architecture(
+            model_type="llama",
+            hidden=8192,
+            layers=80,
+            heads=64,
+            kv_heads=8,
+            head_dim=128,
+            intermediate=28_672,
+            vocab=128_256,
+        ),
+        asset="azureml://registries/azureml-meta/models/Llama-3.3-70B-Instruct/versions/9",
+        tokenizer=_bundle("meta-llama/Llama-3.3-70B-Instruct"),
         context_tokens=131_072,
     ),
     BaseModelEntry(

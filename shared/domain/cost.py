@@ -12,7 +12,7 @@ class CostEstimate(BaseModel):
 
     low_usd: float
     high_usd: float
-    hourly_usd: float = Field(description="list price of the training SKU at the chosen tier")
+    hourly_usd: float = Field(description="list price of one training machine at the chosen tier")
     hours_low: float
     hours_high: float
-    actual_usd: float | None = Field(default=None, description="job seconds so far x hourly_usd")
+    actual_usd: float | None = Field(default=None, description="machine hours so far x hourly_usd")

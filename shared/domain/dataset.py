@@ -50,6 +50,10 @@ class Statistics(Frozen):
     characters_max: int = 0
     messages_a_row: Histogram = Histogram()
     characters_a_row: Histogram = Histogram()
+    languages: dict[str, int] = Field(
+        default_factory=dict,
+        description="training rows by ISO 639 code, mixed or unknown",
+    )
 
 
 class Plan(Frozen):
@@ -99,6 +103,7 @@ class Policy(Frozen):
     )
     over_length: str = "reject"
     personal_data: str = "block"
+    personal_data_allowed: tuple[str, ...] = ()
     secrets: str = "block"
 
 

@@ -45,6 +45,8 @@ class JobSpec(Frozen):
     inputs: dict[str, str]
     outputs: dict[str, str]
     instance_type: str
+    instances: int = Field(default=1, ge=1, description="machines that run the command together")
+    processes: int = Field(default=1, ge=1, description="per machine; several find each other as PyTorch's do")
     tier: Tier
     timeout_s: int
     role: JobRole = JobRole.RUN

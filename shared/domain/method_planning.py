@@ -110,6 +110,11 @@ def row_tokens(hyperparameters: ResolvedHyperparameters) -> int:
     return hyperparameters.max_length_tokens * (2 if isinstance(hyperparameters, ResolvedPreference) else 1)
 
 
+def needs_reference(hyperparameters: ResolvedHyperparameters) -> bool:
+    """Whether what is learned is compared with the model training starts from."""
+    return isinstance(hyperparameters, ResolvedPreference | ResolvedReinforcement) and hyperparameters.beta > 0
+
+
 def generation_bytes(hyperparameters: ResolvedHyperparameters, kv_bytes: int, vocab: int) -> int:
     """Keys and values of the answers that are sampled at once, and the sampler's float32 copies of logits."""
     if not isinstance(hyperparameters, ResolvedReinforcement):

@@ -1,6 +1,6 @@
 """From a recipe and counted rows to a plan: every `auto` resolved with its reason, memory, machine, cost.
 
-Memory and time are estimates by the formulas below, from public sources; none of it was measured on the
+Memory (`shared.domain.memory`) and time are estimates by formula, from public sources; none of it was measured on the
 machines of the catalogue. The trainer logs its measured peak beside the estimate.
 """
 
@@ -9,18 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from pydantic import BaseModel, ConfigDict
-
-from shared.domain.catalogue import SKUS, Architecture, BaseModelEntry, Sku, find_entry, find_sku
+from shared.domain.catalogue import SKUS, BaseModelEntry, Sku, find_entry, find_sku
 from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
+from shared.domain.memory import SERVING_REQUESTS, memory_plan, serving_bytes
 from shared.domain.method_planning import (
     answer_tokens,
     default_learning_rate,
-    generation_bytes,
     of_method,
     pick,
-    row_tokens,
     rows_a_step,
     sampling_widest,
     work,
@@ -32,15 +29,8 @@ TARGET_EPOCHS = 3
 SEEN_ROWS_MIN, SEEN_ROWS_MAX = 100, 25_000
 EPOCHS_MAX = 25
 
-# NF4 keeps 4 bit a weight plus 0.127 bit of doubly quantised constants (QLoRA, arXiv 2305.14314).
-NF4_BYTES = 0.516
-# Float32 weight 4 and gradient 4; two Adam moments 8, or 2 in 8 bit.
-ADAPTER_BYTES = {"adamw": 16, "paged_adamw_8bit": 10}
-RUNTIME_BYTES = 1_500_000_000  # CUDA context, allocator, kernels' workspaces
-LOGITS_CHUNK_TOKENS = 1024  # the trainer's loss never holds more logits than this many tokens'
 HEADROOM = 0.25
 SERVING_HEADROOM = 0.10
-SERVING_REQUESTS = 8  # answered at once, each with its own keys and values
 
 TEMPLATE_TOKENS = 128  # what a chat template adds around a row's text
 MIN_STEPS = 50
@@ -53,113 +43,6 @@ CHARACTERS_PER_TOKEN_LOW, CHARACTERS_PER_TOKEN_HIGH = 2.0, 4.5
 ANSWER_TOKENS_PER_S_LOW, ANSWER_TOKENS_PER_S_HIGH = 100.0, 4000.0  # high: short answers, batched
 JOB_START_HOURS_LOW, JOB_START_HOURS_HIGH = 0.1, 0.5  # machine, image and weights, for each of two jobs
 SPOT_REPEAT = 1.3  # work done again after an eviction
-
-
-class MemoryPlan(BaseModel):
-    """Bytes on the training GPU by part: an estimate from formulas, not a measurement."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    base_weights_bytes: int
-    embeddings_bytes: int
-    adapters_bytes: int
-    activations_bytes: int
-    logits_bytes: int
-    workspace_bytes: int
-    generation_bytes: int
-    runtime_bytes: int = RUNTIME_BYTES
-
-    @property
-    def total_bytes(self) -> int:
-        return sum(self.model_dump().values())
-
-
-def lora_targets(entry: BaseModelEntry) -> dict[str, tuple[int, int]]:
-    """All linear modules of one layer, each of which gets an adapter (QLoRA): name -> (in, out) features."""
-    dims = entry.dims
-    query, key_value = dims.heads * dims.head_dim, dims.kv_heads * dims.head_dim
-    hidden, inner = dims.hidden, dims.intermediate
-    if dims.model_type == "phi3":  # Phi fuses what Llama and Mistral keep apart
-        return {
-            "qkv_proj": (hidden, query + 2 * key_value),
-            "o_proj": (query, hidden),
-            "gate_up_proj": (hidden, 2 * inner),
-            "down_proj": (inner, hidden),
-        }
-    return {
-        "q_proj": (hidden, query),
-        "k_proj": (hidden, key_value),
-        "v_proj": (hidden, key_value),
-        "o_proj": (query, hidden),
-        "gate_proj": (hidden, inner),
-        "up_proj": (hidden, inner),
-        "down_proj": (inner, hidden),
-    }
-
-
-def lora_parameters(entry: BaseModelEntry, rank: int) -> int:
-    """Trainable parameters of an adapter of this rank on all linear modules, exact."""
-    return entry.dims.layers * rank * sum(sum(shape) for shape in lora_targets(entry).values())
-
-
-def memory_plan(entry: BaseModelEntry, hyperparameters: ResolvedHyperparameters) -> MemoryPlan:
-    """Bytes training needs: linear weights in NF4 or as they are, embeddings and head unquantised, float32 adapters.
-
-    An estimate by formula. It assumes attention that never stores the score matrix, and a loss that
-    computes logits in chunks. A micro batch holds at most `micro_batch_size` rows of full length, packed or padded.
-    """
-    dims, targets = entry.dims, lora_targets(entry)
-    width = 4 if hyperparameters.compute_dtype == "float32" else 2
-    tokens = hyperparameters.micro_batch_size * row_tokens(hyperparameters)
-    linear = dims.layers * sum(inside * outside for inside, outside in targets.values())
-    largest = max(inside * outside for inside, outside in targets.values())
-    quantised, trained = hyperparameters.quantisation == "nf4", lora_parameters(entry, hyperparameters.lora_rank)
-    if hyperparameters.dora:  # one magnitude per output
-        trained += dims.layers * sum(outside for _, outside in targets.values())
-    activations = tokens * _activation_bytes(
-        entry, width, hyperparameters.lora_rank, checkpointing=hyperparameters.gradient_checkpointing
-    )
-    logits = min(tokens, LOGITS_CHUNK_TOKENS) * dims.vocab * 8  # value and gradient in float32
-    generation = generation_bytes(hyperparameters, _kv_bytes(dims), dims.vocab)
-    return MemoryPlan(
-        base_weights_bytes=math.ceil(linear * (NF4_BYTES if quantised else width)),
-        embeddings_bytes=(entry.parameters - linear) * width,
-        # In 16 bit a copy of each adapter weight is kept for the backward pass.
-        adapters_bytes=trained * (ADAPTER_BYTES[hyperparameters.optimiser] + 2 * (width == 2)),
-        activations_bytes=activations,
-        logits_bytes=logits,
-        # One weight at a time: out of 4 bit, and for DoRA with its adapter folded in, in float32.
-        workspace_bytes=largest * (width * quantised + 2 * 4 * hyperparameters.dora),
-        generation_bytes=max(0, generation - activations - logits),  # answers are sampled while nothing is learned
-    )
-
-
-def _activation_bytes(entry: BaseModelEntry, width: int, rank: int, *, checkpointing: bool) -> int:
-    """Bytes per token at the peak of a step, term by term what autograd saves; a test counts a real step's.
-
-    Frozen layers keep nothing; adapters with the same input share it. With checkpointing each layer keeps its input,
-    and one layer at a time is computed again. On top come the gradients inside the layer that is on its way back.
-    """
-    dims, targets = entry.dims, lora_targets(entry)
-    query, key_value = dims.heads * dims.head_dim, dims.kv_heads * dims.head_dim
-    inputs = (2 * dims.hidden + query + dims.intermediate) * width
-    norms = 2 * (dims.hidden + 1) * 4
-    attention = 2 * (query + key_value) * width + dims.heads * 4  # queries, keys, values, output; sums in float32
-    if "qkv_proj" in targets:  # values are a view of all three, which stays whole
-        attention += (query + key_value) * width
-    layer = inputs + norms + attention + 3 * dims.intermediate * width + rank * width * len(targets)
-    gradients = 2 * width * (dims.intermediate + dims.hidden)
-    kept = dims.layers * dims.hidden * width + layer if checkpointing else dims.layers * layer
-    return kept + gradients
-
-
-def serving_bytes(entry: BaseModelEntry, tokens: int) -> int:
-    """Bytes to serve the merged 16-bit model: weights, keys and values of `SERVING_REQUESTS`, runtime."""
-    return entry.parameters * 2 + _kv_bytes(entry.dims) * tokens * SERVING_REQUESTS + RUNTIME_BYTES
-
-
-def _kv_bytes(dims: Architecture) -> int:
-    return 2 * dims.layers * dims.kv_heads * dims.head_dim * 2
 
 
 def resolve(
@@ -175,7 +58,7 @@ def resolve(
 
     `characters_max` is the text of the longest kept row, `tokens_max` its tokens where they were counted.
     Raises PermanentFailure: licence (`unknown_base_model`, `licence_denied`) or recipe (`beyond_context`,
-    `does_not_fit`, `unknown_instance_type`, `several_gpus`).
+    `does_not_fit`, `unknown_instance_type`, `several_gpus`, `several_nodes`, `batch_below_processes`).
     """
     entry = find_entry(recipe.base_model)
     reasons: dict[str, str] = {}
@@ -185,9 +68,17 @@ def resolve(
     wanted = _hyperparameters(recipe, entry, train_rows, longest, reasons)
     free_optimiser = recipe.method.hyperparameters.optimiser == AUTO
     machines = skus if recipe.budget.instance_type == AUTO else (_named_machine(recipe, skus),)
-    sku, hyperparameters = _fit(entry, wanted, machines, reasons, free_optimiser=free_optimiser)
+    sku, hyperparameters = _fit(
+        entry,
+        wanted,
+        machines,
+        reasons,
+        free_optimiser=free_optimiser,
+        continued=recipe.method.continue_from == "champion",
+    )
     if recipe.budget.instance_type != AUTO:
         reasons["training_instance_type"] = "set in the recipe"
+    _require_rows_for_all(recipe, sku, hyperparameters.batch_size)
     tokens = min(entry.context_tokens, hyperparameters.max_length_tokens + recipe.evaluation.max_new_tokens)
     serving = _serving_sku(recipe, entry, tokens, skus, reasons)
     return ResolvedRecipe(
@@ -208,6 +99,17 @@ def _named_machine(recipe: Recipe, skus: tuple[Sku, ...]) -> Sku:
         message = f"{recipe.method.type} trains on one GPU, {sku.name} has {sku.gpus}"
         raise PermanentFailure(FailureClass.RECIPE, "several_gpus", message, "budget.instance_type")
     return sku
+
+
+def _require_rows_for_all(recipe: Recipe, sku: Sku, batch_size: int) -> None:
+    """Several machines share a batch of the supervised trainer alone, and each process needs a row of it."""
+    processes = recipe.budget.nodes * max(1, sku.gpus)
+    if recipe.budget.nodes > 1 and recipe.method.type != "supervised":
+        message = f"{recipe.method.type} trains on one machine, budget.nodes is {recipe.budget.nodes}"
+        raise PermanentFailure(FailureClass.RECIPE, "several_nodes", message, "budget.nodes")
+    if processes > batch_size:
+        message = f"a batch of {batch_size} rows does not reach {processes} processes"
+        raise PermanentFailure(FailureClass.RECIPE, "batch_below_processes", message, "budget.nodes")
 
 
 def _hyperparameters(
@@ -296,21 +198,32 @@ def _fit(
     reasons: dict[str, str],
     *,
     free_optimiser: bool,
+    continued: bool,
 ) -> tuple[Sku, ResolvedHyperparameters]:
-    """The cheapest machine that holds the run, then the fastest setting it allows."""
-    usable = [sku for sku in skus if _can_train(entry, sku)]
-    for sku in sorted(usable, key=lambda sku: sku.usd_per_hour):
-        limit = sku.memory_bytes * (1 - HEADROOM)
+    """The cheapest machine that holds the run, then the fastest setting it allows; in parts only if none holds it."""
 
-        def fits(candidate: ResolvedHyperparameters, limit: float = limit) -> bool:
-            return memory_plan(entry, candidate).total_bytes <= limit
+    def needed(candidate: ResolvedHyperparameters, sku: Sku) -> int:
+        return memory_plan(entry, candidate, gpus=sku.gpus, continued=continued).total_bytes
 
-        for candidate in filter(fits, _settings(wanted, free_optimiser=free_optimiser)):
+    supervised = type(wanted) is ResolvedHyperparameters
+    able = (sku for sku in skus if can_train(entry, sku) and holds_merged(entry, sku) and (supervised or sku.gpus <= 1))
+    usable = sorted(able, key=lambda sku: sku.usd_per_hour)
+    in_parts = [sku for sku in usable if supervised and _can_shard(entry, wanted, sku)]
+    sharded = wanted.model_copy(update={"sharding": "full"})
+    for sku, asked in [*((sku, wanted) for sku in usable), *((sku, sharded) for sku in in_parts)]:
+
+        def fits(candidate: ResolvedHyperparameters, sku: Sku = sku) -> bool:
+            return needed(candidate, sku) <= sku.memory_bytes * (1 - HEADROOM)
+
+        for candidate in filter(fits, _settings(asked, free_optimiser=free_optimiser)):
             chosen = sampling_widest(candidate, fits, reasons)
-            _explain_fit(sku, chosen, memory_plan(entry, chosen).total_bytes, reasons)
+            _explain_fit(sku, chosen, needed(chosen, sku), reasons)
             return sku, chosen
-    least = memory_plan(entry, wanted).total_bytes
+    least = memory_plan(entry, wanted, continued=continued).total_bytes
     most = max((sku.memory_bytes for sku in usable), default=0)
+    if not usable:
+        message = f"no machine for this method holds the merged 16-bit model, {_gb(entry.parameters * 2)}"
+        raise PermanentFailure(FailureClass.RECIPE, "does_not_fit", message, "base_model")
     message = (
         f"training {entry.id} with rows of {wanted.max_length_tokens} tokens needs about {_gb(least)} on one "
         f"GPU; the largest in the catalogue has {_gb(most)}, of which {HEADROOM:.0%} stay free. "
@@ -319,10 +232,24 @@ def _fit(
     raise PermanentFailure(FailureClass.RECIPE, "does_not_fit", message, "method.hyperparameters")
 
 
-def _can_train(entry: BaseModelEntry, sku: Sku) -> bool:
+def can_train(entry: BaseModelEntry, sku: Sku) -> bool:
+    """Whether the machine has what the base model computes on, whatever its memory."""
     if entry.accelerator == "cpu":
         return sku.gpus == 0
     return sku.gpus > 0 and (sku.bfloat16 or entry.defaults.compute_dtype == "float32")
+
+
+def holds_merged(entry: BaseModelEntry, sku: Sku) -> bool:
+    """Whether all GPUs together hold the merged 16-bit model, which the training job makes and the evaluation asks."""
+    return entry.parameters * 2 <= max(1, sku.gpus) * sku.memory_bytes * (1 - SERVING_HEADROOM)
+
+
+def _can_shard(entry: BaseModelEntry, wanted: ResolvedHyperparameters, sku: Sku) -> bool:
+    """Runs in 4 bit of a base that each GPU holds whole while it is loaded, before it keeps its part."""
+    whole = memory_plan(entry, wanted)
+    loaded = whole.base_weights_bytes + whole.embeddings_bytes + whole.runtime_bytes
+    fits = loaded <= sku.memory_bytes * (1 - HEADROOM)
+    return wanted.quantisation == "nf4" and 1 < sku.gpus <= wanted.batch_size and fits
 
 
 def _settings(wanted: ResolvedHyperparameters, *, free_optimiser: bool) -> Iterator[ResolvedHyperparameters]:
@@ -337,8 +264,14 @@ def _settings(wanted: ResolvedHyperparameters, *, free_optimiser: bool) -> Itera
 
 
 def _explain_fit(sku: Sku, chosen: ResolvedHyperparameters, needed: int, reasons: dict[str, str]) -> None:
+    on_each = "" if sku.gpus <= 1 else f" on each of {sku.gpus} GPUs, and the merged model on all,"
     reasons["training_instance_type"] = (
-        f"cheapest that holds about {_gb(needed)} with {HEADROOM:.0%} to spare ({_gb(sku.memory_bytes)})"
+        f"cheapest that holds about {_gb(needed)}{on_each} with {HEADROOM:.0%} to spare ({_gb(sku.memory_bytes)})"
+    )
+    reasons["sharding"] = (
+        f"no single GPU holds the run: each of {sku.gpus} keeps a part of the base"
+        if chosen.sharding == "full"
+        else "one GPU holds the run"
     )
     if chosen.optimiser == "paged_adamw_8bit" and reasons["optimiser"] != "set in the recipe":
         reasons["optimiser"] = "the run fits only with the optimiser's moments in 8 bit"
@@ -364,7 +297,7 @@ def _serving_sku(
         reasons["serving_instance_type"] = "set in the recipe"
     else:
         usable = sorted(
-            (sku for sku in skus if sku.online_endpoint and _can_train(entry, sku)),
+            (sku for sku in skus if sku.online_endpoint and can_train(entry, sku)),
             key=lambda sku: sku.usd_per_hour,
         )
         reasons["serving_instance_type"] = (
@@ -372,9 +305,12 @@ def _serving_sku(
             f"about {_gb(needed)}"
         )
     for sku in usable:
-        if sku.online_endpoint and needed <= sku.memory_bytes * (1 - SERVING_HEADROOM):
+        gpus = max(1, sku.gpus)
+        on_each = serving_bytes(entry, tokens, gpus=gpus)
+        even = entry.dims.kv_heads % gpus == 0  # the server parts each layer by its heads
+        if sku.online_endpoint and even and on_each <= sku.memory_bytes * (1 - SERVING_HEADROOM):
             return sku
-    message = f"serving {entry.id} needs about {_gb(needed)} on one GPU of an endpoint machine"
+    message = f"serving {entry.id} needs about {_gb(needed)}, more than an endpoint machine has"
     raise PermanentFailure(FailureClass.RECIPE, "does_not_fit", message, "deployment.instance_type")
 
 
@@ -403,27 +339,33 @@ def estimate_cost(
     seen_rows = train_rows * hyperparameters.n_epochs
     operations = entry.parameters * (6 if hyperparameters.gradient_checkpointing else 4)
     answers = eval_rows * recipe.evaluation.max_new_tokens
-    spot, gpus = recipe.budget.tier == Tier.SPOT, max(1, sku.gpus)
+    spot, nodes = recipe.budget.tier == Tier.SPOT, recipe.budget.nodes
+    processes = nodes * max(1, sku.gpus)
 
-    def hours(start: float, per_token: float, utilisation: float, answer_rate: float, models: int, most: bool) -> float:
+    def hours(
+        start: float, per_token: float, utilisation: float, answer_rate: float, models: int, most: bool
+    ) -> tuple[float, float]:
         row = characters_mean / per_token if tokens_mean is None else tokens_mean
         learned, generation_s = work(hyperparameters, row, most=most)
-        train_s = seen_rows * (learned * operations / (sku.peak_flops * gpus * utilisation) + generation_s)
-        return (2 * start if sku.gpus else 0.0) + (train_s + models * answers / answer_rate) / 3600
+        train_s = seen_rows * (learned * operations / (sku.peak_flops * processes * utilisation) + generation_s)
+        start *= sku.gpus > 0
+        return start + train_s / 3600, start + models * answers / answer_rate / 3600
 
     low = hours(
         JOB_START_HOURS_LOW, CHARACTERS_PER_TOKEN_HIGH, UTILISATION_HIGH, ANSWER_TOKENS_PER_S_HIGH, 2, most=False
     )
-    high = hours(
-        JOB_START_HOURS_HIGH, CHARACTERS_PER_TOKEN_LOW, UTILISATION_LOW, ANSWER_TOKENS_PER_S_LOW, 3, most=True
-    ) * (SPOT_REPEAT if spot else 1.0)
-    hourly = sku.price(spot=spot)
+    high = hours(JOB_START_HOURS_HIGH, CHARACTERS_PER_TOKEN_LOW, UTILISATION_LOW, ANSWER_TOKENS_PER_S_LOW, 3, most=True)
+    again, hourly = SPOT_REPEAT if spot else 1.0, sku.price(spot=spot)
+
+    def usd(training: float, evaluation: float) -> float:
+        return (training * nodes + evaluation) * hourly
+
     return CostEstimate(
-        low_usd=round(low * hourly, 2),
-        high_usd=round(high * hourly, 2),
+        low_usd=round(usd(*low), 2),
+        high_usd=round(usd(*high) * again, 2),
         hourly_usd=hourly,
-        hours_low=round(low, 2),
-        hours_high=round(high, 2),
+        hours_low=round(sum(low), 2),
+        hours_high=round(sum(high) * again, 2),
     )
 
 

@@ -132,6 +132,23 @@ Method = Annotated[
 ]
 
 
+PersonalDataKind = Literal[
+    "payment_card",
+    "iban",
+    "us_ssn",
+    "nhs_number",
+    "phone",
+    "email",
+    "ipv4",
+    "ipv6",
+    "medical_record_number",
+    "passport",
+    "driving_licence",
+    "date_of_birth",
+    "clinical_date",
+]
+
+
 class Data(Part):
     """How rows are read."""
 
@@ -144,6 +161,9 @@ class Data(Part):
     )
     personal_data: Literal["block", "redact", "allow"] = Field(
         default="block", description="what is done with personal data that is found: see docs/validation-content.md"
+    )
+    personal_data_allowed: tuple[PersonalDataKind, ...] = Field(
+        default=(), description="kinds that were reviewed and stay as they are, whatever personal_data says"
     )
     secrets: Literal["block", "redact", "allow"] = Field(
         default="block", description="what is done with keys, tokens and passwords that are found"
@@ -230,7 +250,12 @@ class Budget(Part):
     deadline_hours: Annotated[float, Field(gt=0, le=168)] = 12.0
     tier: Tier = Tier.SPOT
     instance_type: str = Field(
-        default=AUTO, description="machine of the training job; auto: the cheapest whose one GPU holds the run"
+        default=AUTO,
+        description="machine of the training job; auto: the cheapest that holds the run, or a faster one, with several "
+        "GPUs for supervised training, where that cannot keep the deadline",
+    )
+    nodes: Annotated[int, Field(ge=1, le=8)] = Field(
+        default=1, description="machines of the training job, which share each batch; supervised training only"
     )
 
 
@@ -310,6 +335,9 @@ class ResolvedHyperparameters(Part):
     quantisation: Literal["nf4", "none"] = "nf4"
     packing: Literal["packed", "padded"] = "packed"
     optimiser: Literal["adamw", "paged_adamw_8bit"] = "adamw"
+    sharding: Literal["none", "full"] = Field(
+        default="none", description="full: each GPU of a machine keeps a part of the base (FSDP)"
+    )
 
 
 class ResolvedPreference(ResolvedHyperparameters):

@@ -31,6 +31,8 @@ def deployment_spec(run: Run, config: Config) -> DeploymentSpec:
     assert run.recipe is not None
     model = model_spec(run)
     base = catalogue.find_entry(run.recipe.recipe.base_model)
+    gpus = catalogue.find_sku(run.recipe.serving_instance_type).gpus
+    parts = {"TENSOR_PARALLEL_SIZE": str(gpus)} if gpus > 1 else {}
     return DeploymentSpec(
         endpoint=run.recipe.endpoint,
         name=paths.deployment_name(run),
@@ -40,6 +42,7 @@ def deployment_spec(run: Run, config: Config) -> DeploymentSpec:
         environment_variables={
             "SERVED_MODEL_NAME": run.project,
             "MAX_MODEL_LEN": str(min(base.context_tokens, MAX_SERVED_TOKENS)),
+            **parts,
         },
         tags=job_tags(run),
     )

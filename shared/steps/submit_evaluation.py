@@ -64,7 +64,7 @@ def submit_evaluation(event: TrainingCompleted | EvaluationRetryDue, run: Run, s
     outcome = evaluate_against(record.champion if record else None, event, run, services)
     if run.training is None:
         outcome.changes["training"] = training_summary(result)
-        outcome.changes["cost"] = _with_actual(run.cost, result.seconds)
+        outcome.changes["cost"] = _with_actual(run.cost, result.seconds * run.recipe.recipe.budget.nodes)
     return outcome
 
 
@@ -95,8 +95,8 @@ def training_summary(result: JobResult) -> TrainingSummary:
     )
 
 
-def _with_actual(cost: CostEstimate | None, seconds: float) -> CostEstimate | None:
+def _with_actual(cost: CostEstimate | None, machine_seconds: float) -> CostEstimate | None:
     if cost is None:
         return None
-    spent = (cost.actual_usd or 0.0) + seconds / 3600 * cost.hourly_usd
+    spent = (cost.actual_usd or 0.0) + machine_seconds / 3600 * cost.hourly_usd
     return cost.model_copy(update={"actual_usd": round(spent, 4)})

@@ -5,7 +5,6 @@ from __future__ import annotations
 from shared.domain import catalogue
 from shared.domain.events import TrainingRetryDue, TrainingStarted, ValidationPassed
 from shared.domain.jobs import JobSpec, JobView
-from shared.domain.recipe import ResolvedRecipe
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import Config, Services
 from shared.steps import ledger, paths
@@ -24,7 +23,7 @@ def training_job(run: Run, config: Config) -> JobSpec:
     base = catalogue.find_entry(run.recipe.recipe.base_model)
     name = paths.job_name(run, STAGE)
     command = (
-        f"python {launcher(run.recipe)}-m training_job.train --job-name {name} --data ${{{{inputs.data}}}} "
+        f"python -m training_job.train --job-name {name} --data ${{{{inputs.data}}}} "
         "--base-model ${{inputs.base_model}} --recipe ${{inputs.recipe}} --output ${{outputs.run}}"
     )
     inputs = {
@@ -42,16 +41,12 @@ def training_job(run: Run, config: Config) -> JobSpec:
         inputs=inputs,
         outputs={"run": paths.datastore_uri(paths.run(run.id))},
         instance_type=run.recipe.training_instance_type,
+        instances=run.recipe.recipe.budget.nodes,
+        processes=max(1, catalogue.find_sku(run.recipe.training_instance_type).gpus),
         tier=run.recipe.recipe.budget.tier,
         timeout_s=int(run.recipe.recipe.budget.deadline_hours * 3600),
         tags=job_tags(run),
     )
-
-
-def launcher(recipe: ResolvedRecipe) -> str:
-    """One process a GPU where the machine has several; they share each batch."""
-    gpus = catalogue.find_sku(recipe.training_instance_type).gpus
-    return f"-m torch.distributed.run --standalone --nproc-per-node {gpus} " if gpus > 1 else ""
 
 
 def job_tags(run: Run) -> dict[str, str]:

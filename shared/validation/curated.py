@@ -38,14 +38,21 @@ def curated_version(validated: Validated, project: str, source: DatasetRef) -> C
 
 def _policy(report: Report, recipe: Recipe) -> Policy:
     data = recipe.data
-    always = {"over_length": data.over_length, "personal_data": data.personal_data, "secrets": data.secrets}
-    if report.eval_source == "file":
-        return Policy(eval_source="file", **always)
-    return Policy(
+    always = Policy(
         eval_source=report.eval_source,
-        holdout=data.holdout,
-        group=data.group,
-        seed=recipe.method.hyperparameters.seed,
-        near_copies="split" if any(group.code == "near_copies_split" for group in report.problems) else "together",
-        **always,
+        over_length=data.over_length,
+        personal_data=data.personal_data,
+        personal_data_allowed=data.personal_data_allowed,
+        secrets=data.secrets,
+    )
+    if report.eval_source == "file":
+        return always
+    parted = any(group.code == "near_copies_split" for group in report.problems)
+    return always.model_copy(
+        update={
+            "holdout": data.holdout,
+            "group": data.group,
+            "seed": recipe.method.hyperparameters.seed,
+            "near_copies": "split" if parted else "together",
+        }
     )

@@ -14,27 +14,26 @@ _PLAIN_ROLES = ("user", "assistant", "system")
 _KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "weight", "function_call"})
 
 
-def colons_of_plain(messages: Any) -> int:
-    """Colons in the JSON of a list of {role, content} with text, as by far the most are; 0 if it is none.
+def colons_of_plain(messages: Any) -> int | None:
+    """Colons in the texts of a list of {role, content} with text, as by far the most are; None if it is none.
 
     In such a list there is nothing to change or to check, but for who speaks last.
     """
-    if type(messages) is not list:
-        return 0
+    if type(messages) is not list or not messages:
+        return None
     colons = 0
     try:
         for message in messages:
             first, second = message  # its keys, if it is an object
             if first != "role" or second != "content" or message["role"] not in _PLAIN_ROLES:
-                return 0
+                return None
             content = message["content"]
             if type(content) is not str or not content or "\0" in content:
-                return 0
-            colons += 2
+                return None
             if ":" in content:  # most have none, and finding that out is faster than counting
                 colons += content.count(":")
     except (TypeError, ValueError):
-        return 0
+        return None
     return colons
 
 
@@ -46,7 +45,7 @@ def read_messages(messages: Any, codes: set[str]) -> list[Message]:
     if type(messages) is not list:
         codes.add("data_type")
         return []
-    if colons_of_plain(messages):
+    if colons_of_plain(messages) is not None:
         return messages
     return [_read_message(message, codes) for message in messages]
 

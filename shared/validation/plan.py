@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.domain.cost import CostEstimate
 from shared.domain.dataset import Plan, Statistics
-from shared.domain.planning import estimate_cost, resolve
+from shared.domain.machines import Counts, plan
 from shared.domain.recipe import Recipe, ResolvedRecipe
 from shared.domain.tokens import TokenStatistics
 
@@ -14,23 +14,16 @@ _CHARACTERS_A_TOKEN = 4
 def plan_run(
     recipe: Recipe, project: str, rows: Statistics, tokens: TokenStatistics | None
 ) -> tuple[ResolvedRecipe, CostEstimate]:
-    """Raises PermanentFailure as `resolve` does."""
-    train_rows = tokens.rows if tokens else rows.train_rows
-    resolved = resolve(
-        recipe,
-        project,
-        train_rows=train_rows,
-        characters_max=rows.characters_max,
-        tokens_max=max(tokens.tokens_max, tokens.eval_tokens_max) if tokens else None,
-    )
-    estimate = estimate_cost(
-        resolved,
-        train_rows=train_rows,
+    """Raises PermanentFailure as `plan` does."""
+    counts = Counts(
+        train_rows=tokens.rows if tokens else rows.train_rows,
         eval_rows=rows.eval_rows,
+        characters_max=rows.characters_max,
         characters_mean=rows.characters_mean,
+        tokens_max=max(tokens.tokens_max, tokens.eval_tokens_max) if tokens else None,
         tokens_mean=tokens.tokens_mean if tokens else None,
     )
-    return resolved, estimate
+    return plan(recipe, project, counts)
 
 
 def in_short(resolved: ResolvedRecipe, cost: CostEstimate, rows: Statistics, tokens: TokenStatistics | None) -> Plan:

@@ -12,9 +12,9 @@ from shared.validation.formats import CHAT, Format
 from shared.validation.messages import Message, colons_of_plain, read_messages, read_tools
 from shared.validation.strict import holds_nul, lost_key, what_was_lost, why_unreadable
 
-_SCALARS = (int, float, bool, type(None))
+_SCALARS = (int, bool, type(None))
 _EXACT = 2.0**63  # a larger float may have been an integer whose digits are lost
-_MEANT = ("tools", "item")
+_MEANT = frozenset({"tools", "item"})
 _WARNINGS = {"message_unrecognized_key"}
 
 
@@ -44,10 +44,10 @@ def read_row(line: bytes, form: Format = CHAT) -> tuple[Row | None, Collection[s
     if form.name == "chat":  # most files: spared what other rows need
         messages: Any = source.get("messages")
         colons = colons_of_plain(messages)
-        if colons and messages[-1]["role"] == "assistant":
-            more = _colons_of_fields(source) if len(source) > 1 else 0
+        if colons is not None and messages[-1]["role"] == "assistant":
+            more = _colons_of_fields(source, messages) if len(source) > 1 else 0
             if more is not None:
-                code = lost_key(line, colons + more + 1)
+                code = lost_key(line, 2 * len(messages) + len(source), colons + more)
                 if code:
                     return None, (code,)
                 del source["messages"]
@@ -55,23 +55,22 @@ def read_row(line: bytes, form: Format = CHAT) -> tuple[Row | None, Collection[s
     return _read_any(line, source, form)
 
 
-def _colons_of_fields(source: dict[str, Any]) -> int | None:
-    """Colons in the JSON of all fields but `messages`; None unless they are plain texts and numbers."""
-    colons = 0
-    for name, value in source.items():
-        if name == "messages":
-            continue
+def _colons_of_fields(source: dict[str, Any], messages: Any) -> int | None:
+    """Colons in names and texts of all fields but `messages`; None unless they are plain texts and numbers."""
+    if not _MEANT.isdisjoint(source):
+        return None
+    texts = [*source]
+    for value in source.values():
         kind = type(value)
         if kind is str:
-            if "\0" in value:
+            texts.append(value)
+        elif kind is float:
+            if not -_EXACT < value < _EXACT:
                 return None
-            colons += value.count(":")
-        elif kind not in _SCALARS or (kind is float and not -_EXACT < value < _EXACT):
+        elif kind not in _SCALARS and value is not messages:
             return None
-        if name in _MEANT or "\0" in name:
-            return None
-        colons += 1 + name.count(":")
-    return colons
+    text = "".join(texts)
+    return None if "\0" in text else text.count(":")
 
 
 def _read_any(line: bytes, source: dict[str, Any], form: Format) -> tuple[Row | None, Collection[str]]:

@@ -103,7 +103,7 @@ class Tally:
         both = self._hashes["train"].digest() + self._hashes["eval"].digest()
         return sha256(both).hexdigest()
 
-    def statistics(self) -> Statistics:
+    def statistics(self, languages: dict[str, int]) -> Statistics:
         kept = max(1, self.rows["train"] + self.rows["eval"])
         return Statistics(
             train_rows=self.rows["train"],
@@ -112,5 +112,6 @@ class Tally:
             characters_mean=round(self._characters / kept, 3),
             characters_max=self._characters_max,
             messages_a_row=Histogram.of(_MESSAGES, self._messages_bars, self._messages_max),
+            languages=languages,
             characters_a_row=Histogram.of(_CHARACTERS, self._characters_bars, self._characters_max),
         )

@@ -96,8 +96,7 @@ def validate(
     _check_names(project, file_name, findings)
     recipe = read_recipe(recipe_text, default_base_model, findings)
     assumed = recipe or Recipe(base_model=default_base_model)
-    policy = ContentPolicy(personal_data=assumed.data.personal_data, secrets=assumed.data.secrets)
-    scan = ContentScan(findings, policy)
+    scan = ContentScan(findings, _content_policy(assumed))
     bundle = _bundle(assumed.base_model, bundle_of, findings)
     facts = TokenFacts(findings, bundle, length_policy(assumed), previews) if bundle else None
     before = earlier() if assumed.data.mode == "append" else None
@@ -106,7 +105,7 @@ def validate(
         check.read(train, evaluation, before)
     scan.finish()
     tokens = facts.finish() if facts else None
-    statistics = check.tally.statistics()
+    statistics = check.tally.statistics(scan.languages)
     _check_sizes(check, assumed, findings)
     plan = None
     if recipe is not None and not findings.failed:
@@ -138,6 +137,11 @@ def _check_names(project: str, file_name: str, findings: Findings) -> None:
         findings.add("project_name", "train")
     if not file_name.endswith((".jsonl", ".jsonl.gz", *_CSV_ENDS)):
         findings.add("unsupported_file_type", "train")
+
+
+def _content_policy(recipe: Recipe) -> ContentPolicy:
+    data = recipe.data
+    return ContentPolicy(data.personal_data, frozenset(data.personal_data_allowed), data.secrets)
 
 
 def _bundle(base_model: str, bundle_of: Callable[[str], Bundle | None] | None, findings: Findings) -> Bundle | None:

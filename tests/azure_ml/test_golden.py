@@ -27,16 +27,17 @@ BASES = {
     "mistral-7b": ("mistralai/Mistral-7B-Instruct-v0.3", "run-00000000000b"),
     "phi-4": ("microsoft/Phi-4", "run-00000000000c"),
 }
+LARGEST = "llama-3.3-70b"
 CONFIG = build_config(Settings())
 
 
-def run_of(base: str) -> Run:
+def run_of(base: str, characters: int = 4000) -> Run:
     """A run of 1,500 rows that was validated, as the functions would have it."""
-    base_model, run_id = BASES[base]
+    base_model, run_id = {**BASES, LARGEST: ("meta-llama/Llama-3.3-70B-Instruct", "run-00000000000e")}[base]
     now = datetime(2026, 1, 1, tzinfo=UTC)
     source = DatasetRef(path="datasets/plant/train.jsonl", etag="1", size_bytes=1, sha256="0" * 64)
     curated = CuratedVersion(
-        project="plant", version="c" * 64, source=source, train_rows=1500, eval_rows=120, characters_max=4000
+        project="plant", version="c" * 64, source=source, train_rows=1500, eval_rows=120, characters_max=characters
     )
     recipe = Recipe(base_model=base_model, use_case="Answers questions of maintenance staff.")
     return Run(
@@ -51,7 +52,7 @@ def run_of(base: str) -> Run:
         dataset=source,
         fingerprint="0" * 16,
         curated=curated,
-        recipe=resolve(recipe, f"plant-{base.replace('.', '-')}", train_rows=1500, characters_max=4000),
+        recipe=resolve(recipe, f"plant-{base.replace('.', '-')}", train_rows=1500, characters_max=characters),
     )
 
 
@@ -68,13 +69,33 @@ def test_a_training_job_on_several_gpus_is_the_one_on_file(local: Local) -> None
     check_golden("training-phi-4-four-gpus", wire_body_of(local, spec))
 
 
+def test_the_nodes_of_a_recipe_are_the_instances_of_its_training_job_and_of_no_other(local: Local) -> None:
+    run = run_of("phi-4")
+    assert run.recipe is not None
+    budget = run.recipe.recipe.budget.model_copy(update={"nodes": 3})
+    recipe = run.recipe.model_copy(update={"recipe": run.recipe.recipe.model_copy(update={"budget": budget})})
+    run = run.evolve(recipe=recipe)
+    training = training_job(run, CONFIG).model_copy(update={"name": "three-nodes-training-1"})
+    properties = wire_body_of(local, training)["body"]["properties"]
+    assert properties["resources"]["instanceCount"] == 3
+    assert properties["distribution"] == {"distributionType": "PyTorch", "processCountPerInstance": 1}
+    assert evaluation_job(run, None, CONFIG).instances == 1
+
+
+def test_the_job_of_a_base_that_two_gpus_keep_in_parts_is_the_one_on_file(local: Local) -> None:
+    run = run_of(LARGEST, 17_000)
+    assert run.recipe is not None
+    assert run.recipe.hyperparameters.sharding == "full"
+    check_golden(f"training-{LARGEST}-in-parts", wire_body_of(local, training_job(run, CONFIG)))
+
+
 @pytest.mark.parametrize("base", BASES)
 def test_the_evaluation_job_is_the_one_on_file(local: Local, base: str) -> None:
     job = evaluation_job(run_of(base), "run-00000000000d", CONFIG)
     check_golden(f"evaluation-{base}", wire_body_of(local, job))
 
 
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("base", [*BASES, LARGEST])
 def test_the_endpoint_and_deployment_are_the_ones_on_file(local: Local, base: str) -> None:
     run = run_of(base)
     assert run.recipe is not None

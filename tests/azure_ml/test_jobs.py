@@ -79,10 +79,12 @@ def test_the_service_too_takes_the_same_body_again_without_running_it(local: Loc
     ("changes", "field"),
     [
         ({"command": "false"}, "command"),
-        ({"environment": "droptune-serving:1"}, "environment"),
+        ({"environment": "droptune-serving:2"}, "environment"),
         ({"inputs": {"data": "azureml://datastores/curated/paths/p/2/"}}, "inputs"),
         ({"outputs": {"model": "azureml://datastores/runs/paths/elsewhere/"}}, "outputs"),
         ({"instance_type": "Standard_NC40ads_H100_v5"}, "instance_type"),
+        ({"instances": 2}, "instances"),
+        ({"processes": 2}, "processes"),
         ({"tier": Tier.DEDICATED}, "tier"),
         ({"timeout_s": 601}, "timeout_s"),
     ],

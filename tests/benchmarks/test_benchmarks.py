@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import content, latency, rendering, service_bus, stores, transitions, validation, validation_large
+from benchmarks import (
+    content,
+    large_vocabulary,
+    latency,
+    rendering,
+    service_bus,
+    stores,
+    transitions,
+    validation,
+    validation_large,
+)
 from benchmarks.measure import Row, percentile
 from tests.emulators.servers import cosmos_url
 
@@ -68,6 +78,13 @@ def test_validation_is_measured_beside_a_parser_and_a_checker() -> None:
 
 def test_large_validation_is_measured_alone() -> None:
     assert [row.unit for row in validation_large.run(rows=20, memory_mb=0.1)] == ["s", "MB"]
+
+
+def test_a_large_vocabulary_is_measured_in_a_process_of_its_own() -> None:
+    rows = large_vocabulary.run(vocabulary=400, rows=20, words=200)
+    assert [row.unit for row in rows] == ["s", "s", "MB", "MB"]
+    assert rows[0].name == "vocabulary of 400, load"
+    assert 0 < rows[2].value < rows[3].value
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,10 @@ def test_lengths_tokens_and_problems_are_drawn_where_a_report_has_them(
         ]
         browser.says("#part-report .tokens", "Rows of more than 256 tokens: drop;")
         browser.says("#part-report .mapping", "question user")
+        languages = report["statistics"]["languages"]
+        assert set(languages) == {"unknown", "en"}
+        said = ", ".join(f"{language} {rows}" for language, rows in languages.items())
+        browser.says("#part-report .languages", f"Languages: {said}.")
         codes = [each.text for each in browser.all("#part-report .problems code")]
         assert codes == [problem["code"] for problem in by_severity(report["problems"])]
         assert {"row_dropped", "special_token_in_text", "missing_field", "invalid_json", "blank_line"} <= set(codes)

@@ -59,7 +59,7 @@ def test_the_embedded_default_with_its_base_model_has_nothing_to_fix(app: Path) 
     registry = [model for model, entry in CATALOGUE.items() if "registries" in (entry.asset or "")]
     machines = [sku.name for sku in SKUS if sku.gpus]
     skipped = {f"quota {name}" for name in machines}
-    skipped |= {f"image of {name}" for name in ("droptune-training:2", "droptune-serving:1")}
+    skipped |= {f"image of {name}" for name in ("droptune-training:2", "droptune-serving:2")}
     skipped |= {f"{what} {id}" for id in registry for what in ("base model", "template")}
     assert {name for name, check in checks.items() if check.status is SKIPPED} == skipped
     assert {name for name, check in checks.items() if check.status is OK} == {
@@ -73,7 +73,7 @@ def test_the_embedded_default_with_its_base_model_has_nothing_to_fix(app: Path) 
         f"base model {TINY}",
         f"template {TINY}",
         "environment droptune-training:2",
-        "environment droptune-serving:1",
+        "environment droptune-serving:2",
         "quota Standard_E4ds_v4",
         "quota Local_CPU",
         "clock",
@@ -154,7 +154,7 @@ def test_without_blobs_nothing_is_said_about_base_models(app: Path, monkeypatch:
 
 def test_an_azure_ml_that_does_not_answer_is_said_of_all_that_it_has_and_no_clock(app: Path) -> None:
     checks = found()
-    environments = ("environment droptune-training:2", "environment droptune-serving:1")
+    environments = ("environment droptune-training:2", "environment droptune-serving:2")
     for name in ("Azure ML jobs", "Azure ML endpoints", "Azure ML workspace", *environments):
         assert checks[name].status is FIX
         assert checks[name].fix == "see that what AZURE_ML_URL names runs and can be reached from the app"

@@ -16,6 +16,7 @@ def test_only_models_whose_licence_was_read_and_fits_get_through() -> None:
     assert {id: refusal(id) for id in CATALOGUE} == {
         "droptune/tiny-llama": [],
         "meta-llama/Llama-3.1-8B-Instruct": ["licence_needs_use_case"],
+        "meta-llama/Llama-3.3-70B-Instruct": ["licence_needs_use_case"],
         "mistralai/Mistral-7B-Instruct-v0.3": [],
         "microsoft/Phi-4": [],
         "Qwen/Qwen2.5-72B-Instruct": ["licence_review"],

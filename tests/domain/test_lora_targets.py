@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared.domain.catalogue import CATALOGUE, BaseModelEntry
-from shared.domain.planning import lora_parameters, lora_targets
+from shared.domain.memory import lora_parameters, lora_targets
 
 torch = pytest.importorskip("torch", reason="the trainer's packages are not installed")
 peft = pytest.importorskip("peft", reason="the trainer's packages are not installed")

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from shared.domain.catalogue import find_entry, find_sku
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.memory import lora_parameters, memory_plan
 from shared.domain.planning import (
     HEADROOM,
     check_budget,
     estimate_cost,
-    memory_plan,
     resolve,
 )
 from shared.domain.recipe import Recipe
@@ -35,6 +35,7 @@ def hyperparameters(**values):
     return {"method": {"hyperparameters": values}}
 
 
+LARGEST = "meta-llama/Llama-3.3-70B-Instruct"
 LARGE = ["meta-llama/Llama-3.1-8B-Instruct", "mistralai/Mistral-7B-Instruct-v0.3", PHI]
 METHODS = {
     "": {},
@@ -51,15 +52,27 @@ METHODS = {
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("base_model", [*LARGE, TINY])
 def test_the_plan_of_an_offered_model_stays_as_it_was_reviewed(base_model, method) -> None:
-    resolved = plan(base_model, rows=2000, characters=4000 if base_model != TINY else 900, **METHODS[method])
-    memory = memory_plan(find_entry(base_model), resolved.hyperparameters)
+    check_golden(
+        f"{base_model.split('/')[1]}{method}", base_model, 4000 if base_model != TINY else 900, METHODS[method]
+    )
+
+
+@pytest.mark.parametrize(("name", "characters"), [("Llama-3.3-70B-Instruct", 4000), ("Llama-3.3-70B-in-parts", 17_000)])
+def test_the_plan_of_a_model_beyond_one_gpu_stays_as_it_was_reviewed(name, characters) -> None:
+    check_golden(name, LARGEST, characters, {})
+
+
+def check_golden(name: str, base_model: str, characters: int, settings: dict) -> None:
+    resolved = plan(base_model, rows=2000, characters=characters, **settings)
+    gpus = max(1, find_sku(resolved.training_instance_type).gpus)
+    memory = memory_plan(find_entry(base_model), resolved.hyperparameters, gpus=gpus)
     cost = estimate_cost(resolved, train_rows=2000, eval_rows=200, characters_mean=1500)
     found = {
         "resolved": resolved.model_dump(mode="json"),
         "memory_plan": {**memory.model_dump(), "total_bytes": memory.total_bytes},
         "cost": cost.model_dump(),
     }
-    path = GOLDEN / f"{base_model.split('/')[1]}{method}.json"
+    path = GOLDEN / f"{name}.json"
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     assert found == json.loads(path.read_text(encoding="utf-8"))
@@ -181,7 +194,7 @@ def test_moments_go_to_eight_bit_only_where_nothing_else_makes_the_run_fit() -> 
     )
     eight_bit = least.model_copy(update={"optimiser": "paged_adamw_8bit"})
     between = (memory_plan(entry, least).total_bytes + memory_plan(entry, eight_bit).total_bytes) / 2
-    tight = {"name": "tight", "usd_per_hour": 1.0, "memory_bytes": int(between / (1 - HEADROOM))}
+    tight = {"name": "tight", "gpus": 2, "usd_per_hour": 1.0, "memory_bytes": int(between / (1 - HEADROOM))}
 
     def chosen(**values):
         recipe = Recipe(base_model=PHI, **hyperparameters(lora_rank=128, **values))
@@ -205,6 +218,53 @@ def test_a_machine_the_recipe_names_is_taken_and_its_gpus_share_the_work() -> No
         plan(budget={"instance_type": "Standard_Nothing"})
     with pytest.raises(PermanentFailure, match="several_gpus"):
         plan(PHI, budget={"instance_type": "Standard_NC96ads_A100_v4"}, method={"type": "dpo"})
+
+
+def test_a_base_is_kept_in_parts_only_where_no_single_gpu_holds_the_run() -> None:
+    short, long = plan(LARGEST, characters=4000), plan(LARGEST, characters=17_000)
+    assert (short.training_instance_type, short.hyperparameters.sharding) == ("Standard_NC48ads_A100_v4", "none")
+    assert (long.training_instance_type, long.hyperparameters.sharding) == ("Standard_NC48ads_A100_v4", "full")
+    assert long.reasons["sharding"] == "no single GPU holds the run: each of 2 keeps a part of the base"
+    entry, chosen = find_entry(LARGEST), long.hyperparameters
+    two, eight = (memory_plan(entry, chosen, gpus=gpus).base_weights_bytes for gpus in (2, 8))
+    whole = memory_plan(entry, chosen.model_copy(update={"sharding": "none"})).base_weights_bytes
+    constants = whole * 0.016 / 0.516
+    assert [two - constants, eight - constants] == pytest.approx([(whole - constants) / 2, (whole - constants) / 8])
+
+
+def test_a_base_whose_merged_model_no_machine_holds_for_the_method_is_refused() -> None:
+    assert plan(LARGEST, characters=1000).training_instance_type == "Standard_NC48ads_A100_v4"
+    with pytest.raises(PermanentFailure) as failure:
+        plan(LARGEST, characters=1000, method={"type": "dpo"})
+    assert (failure.value.problem.code, failure.value.problem.param) == ("does_not_fit", "base_model")
+    assert "141.1 GB" in failure.value.problem.message
+
+
+def test_a_run_that_is_compared_with_the_adapter_it_continues_from_keeps_a_frozen_copy() -> None:
+    entry = find_entry(PHI)
+    rewards = {**REWARDS, "hyperparameters": {"beta": 0.1}}
+    for method, copies in (({"type": "dpo"}, 1), (rewards, 1), (REWARDS, 0), ({"type": "supervised"}, 0)):
+        chosen = plan(PHI, characters=4000, method=method).hyperparameters
+        alone, continued = (memory_plan(entry, chosen, continued=each) for each in (False, True))
+        assert alone.reference_bytes == 0
+        assert continued.reference_bytes == copies * 4 * lora_parameters(entry, chosen.lora_rank)
+        assert continued.total_bytes - alone.total_bytes == continued.reference_bytes
+
+
+def test_the_frozen_copy_counts_when_a_machine_is_chosen() -> None:
+    a100 = find_sku("Standard_NC24ads_A100_v4")
+    given = {"type": "dpo", "hyperparameters": {"lora_rank": 256, "batch_size": 1}}
+    alone = memory_plan(find_entry(PHI), plan(PHI, method=given).hyperparameters).total_bytes
+    just = {"name": "just", "usd_per_hour": 1.0, "memory_bytes": int(alone / (1 - HEADROOM)) + 1}
+
+    def without_recomputation(start: str) -> bool:
+        recipe = Recipe(base_model=PHI, method={**given, "continue_from": start})
+        skus = (a100.model_copy(update=just),)
+        resolved = resolve(recipe, "part-codes", train_rows=1500, characters_max=100, skus=(*skus, a100))
+        return resolved.training_instance_type == "just" and not resolved.hyperparameters.gradient_checkpointing
+
+    assert without_recomputation("base")
+    assert not without_recomputation("champion")
 
 
 def test_the_laptop_costs_nothing_and_a_gpu_costs_a_range() -> None:

@@ -169,6 +169,7 @@ def test_the_server_takes_model_name_and_length_from_the_deployment(tmp_path: Pa
         "--port": "8000",
         "--served-model-name": "plant",
         "--max-model-len": "8192",
+        "--tensor-parallel-size": "1",
     }
 
 

@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(1500)]
 Run = dict[str, Any]
 
 ENDPOINT = "line"
-SERVE = ENVIRONMENTS["droptune-serving:1"].serve
+SERVE = ENVIRONMENTS["droptune-serving:2"].serve
 # The champion was taught the plant's words; by now the plant wants the finish named first.
 OWN_WORDS = "nickel|zinc|electro|oxide|ptfe|loctite|plain"
 FINISH_FIRST = "^[a-z ]+ finish,"
@@ -92,7 +92,7 @@ def local(tmp_path_factory: pytest.TempPathFactory, orders: Path) -> Iterator[Lo
     root.mkdir()
     door = ["{python}", str(Path(fickle_server.__file__)), "--port", "{port}", "--orders", str(orders)]
     serve = [*door, *(part.replace("{port}", "{{inner_port}}") for part in SERVE)]
-    (root / ENVIRONMENTS_FILE).write_text(json.dumps({"droptune-serving:1": {"serve": serve, "any_model_name": True}}))
+    (root / ENVIRONMENTS_FILE).write_text(json.dumps({"droptune-serving:2": {"serve": serve, "any_model_name": True}}))
     running = LocalStack(root, {"JOB_POLL_S": "5"})
     yield running
     running.down()

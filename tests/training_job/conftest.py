@@ -172,7 +172,7 @@ class Bench:
         process.kill()
         assert process.wait() == -9
 
-    def trainer(self) -> Any:
+    def trainer(self, continue_from: Path | None = None) -> Any:
         """The trainer that a run would train with."""
         from shared.domain.recipe import ResolvedRecipe
         from shared.rendering.check import LengthPolicy
@@ -186,7 +186,8 @@ class Bench:
         files = (self.data / "train.jsonl", self.data / "eval.jsonl")
         data = method.read(*files, bundle_of(tokenizer), LengthPolicy(256, "reject"), recipe)
         chosen = recipe.hyperparameters
-        setup = Setup(self.base, self.output, recipe, tokenizer, chosen.total_steps, chosen.micro_batch_size)
+        sizes = (chosen.total_steps, chosen.micro_batch_size)
+        setup = Setup(self.base, self.output, recipe, tokenizer, *sizes, continue_from)
         return method.build(setup, data)
 
     def adapter(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from shared.domain.catalogue import Architecture, BaseModelEntry, find_entry
-from shared.domain.planning import lora_parameters, memory_plan
+from shared.domain.memory import lora_parameters, memory_plan
 from shared.domain.recipe import ResolvedHyperparameters
 
 TOKENS, RANK = 512, 16

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from shared.domain.catalogue import find_entry
 from shared.domain.errors import FailureClass
+from shared.domain.memory import memory_plan
+from shared.domain.recipe import ResolvedRecipe
 from shared.rendering.check import LengthPolicy
 from training_job import exit_codes
 
@@ -176,6 +179,18 @@ def test_a_run_that_continues_is_compared_with_the_adapter_it_started_from(
     manifest = json.loads((run.output / "model" / "manifest.json").read_text())
     assert manifest["continued_from"]["run"] == "run-0123456789ab"
     assert len(manifest["continued_from"]["adapter_sha256"]) == 64
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_frozen_copy_takes_what_the_memory_plan_counts(
+    dtype: str, compared: Any, dpo: Callable[..., Any], tmp_path: Path
+) -> None:
+    run = dpo(tmp_path, continued_from="run-0123456789ab", compute_dtype=dtype)
+    trainer = run.trainer(compared.output / "model" / "adapter")
+    copies = [tensor for name, tensor in trainer.model.named_parameters() if ".ref." in name]
+    chosen = ResolvedRecipe.model_validate_json(run.recipe.read_bytes()).hyperparameters
+    plan = memory_plan(find_entry("droptune/tiny-llama"), chosen, continued=True)
+    assert sum(tensor.nbytes for tensor in copies) == plan.reference_bytes > 0
 
 
 def test_a_run_that_continues_is_resumed_to_the_same_weights(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,6 @@ from shared.domain.errors import FailureClass, PermanentFailure
 from training_job import exit_codes
 from training_job.diagnosis import diagnose
 from training_job.limits import Limit
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def adapter_in(folder: Path) -> dict[str, Any]:
@@ -114,21 +110,6 @@ def test_micro_batches_shrink_to_a_part_of_the_batch() -> None:
     from training_job.train import halved
 
     assert [halved(16, 16), halved(12, 6), halved(12, 3), halved(7, 7)] == [8, 3, 1, 1]
-
-
-def test_two_processes_learn_what_one_does(finished: Any, bench: Callable[..., Any], tmp_path: Path) -> None:
-    """Gloo on the CPU, started as a job with several GPUs is. Rows are dealt out anew, so sums round otherwise."""
-    run = bench(tmp_path)
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [sys.executable, *launcher, "-m", "training_job.train", *run.arguments()]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-2000:]
-    result, alone = run.result(), finished.result()
-    assert (result.last_step, result.trained_tokens) == (20, alone.trained_tokens)
-    both = [[(p["step"], p.get("loss", p.get("eval_loss"))) for p in each.metrics()] for each in (run, finished)]
-    assert [step for step, _ in both[0]] == [step for step, _ in both[1]]
-    assert [loss for _, loss in both[0]] == pytest.approx([loss for _, loss in both[1]], rel=1e-4)
-    assert largest_difference(run.output / "model/adapter", finished.output / "model/adapter") < 1e-3
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +233,7 @@ def test_the_run_records_planned_memory_and_compares_it_on_a_gpu_alone(finished:
     import torch
 
     from shared.domain.catalogue import find_entry
-    from shared.domain.planning import memory_plan
+    from shared.domain.memory import memory_plan
 
     plan = memory_plan(find_entry("droptune/tiny-llama"), resolved().hyperparameters)
     result = finished.result()

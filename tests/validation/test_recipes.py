@@ -9,6 +9,7 @@ BAD_RECIPES = {
     "a number as key": (b"1: a", ["recipe_yaml"]),
     "a key twice": (b"budget: {max_usd: 1, max_usd: 2}", ["recipe_yaml"]),
     "an alias": (b"notify: &a []\ndata: *a", ["recipe_yaml"]),
+    "an unknown kind of personal data": (b"data: {personal_data_allowed: [ip]}", ["recipe_value"]),
     "an object": (b"use_case: !!python/object:os.system x", ["recipe_yaml"]),
     "an unknown key": (b"colour: red", ["recipe_unknown_key"]),
     "an unknown key inside": (b"budget: {max_eur: 5}", ["recipe_unknown_key"]),

@@ -69,6 +69,7 @@ def found(line: bytes) -> set[str]:
 @example([('"messages"', "[]", "", "")], [], False)
 @example([], [('"role"', '"user"', "", "")], False)
 @example([('"a"', r'"\u003a"', "", ""), ('"a"', '"x"', "", "")], [], False)
+@example([('"a"', '"x"', "", ""), ('"a"', r'"\u003a"', "", "")], [], False)
 @example([('"a"', "9" * 5000, "", "")], [], True)
 def test_no_lost_key_and_no_lost_digit_goes_unseen_and_none_is_made_up(row, message, spaced) -> None:
     """The row's own fields beside plain messages, and fields inside a message, may each repeat a key."""

@@ -6,6 +6,7 @@ Import only where torch may be loaded.
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,11 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 from shared.domain.recipe import ResolvedRecipe
 from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
-from training_job import attention
-from training_job.chat_rows import Encoded, encode_file
+from training_job import attention, sharding
+from training_job.chat_rows import IGNORED, Encoded, encode_file
 from training_job.diagnosis import diagnose
 from training_job.methods import Data
-from training_job.packing import Layout, share_of, steps_of_run, trained_tokens
+from training_job.packing import Layout, shared_out, steps_of_run, trained_tokens
 from training_job.quantised import share_adapter_inputs
 from training_job.trainer import Setup, adapted, common_settings, made_safe
 
@@ -56,6 +57,8 @@ def build(setup: Setup, data: Data) -> SupervisedTrainer:
     if "peft_config" in start:
         model = get_peft_model(model, start["peft_config"], autocast_adapter_dtype=False)
     share_adapter_inputs(model)
+    if setup.hyperparameters.sharding == "full":
+        sharding.shard(model)
     settings = common_settings(setup) | {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1}
     trainer = SupervisedTrainer(setup, model, data, TrainingArguments(**settings))
     return made_safe(trainer)
@@ -78,6 +81,10 @@ class SupervisedTrainer(Trainer):
         super().__init__(
             model=model, args=args, train_dataset=steps, eval_dataset=self._held_out, processing_class=setup.tokenizer
         )
+        self._sharded = chosen.sharding == "full"
+        if self._sharded:  # accelerate would put it into DDP, which takes no parts, but passes over what is prepared
+            self.accelerator.prepare_model(model, device_placement=False, evaluation_mode=True)
+            model._is_accelerate_prepared = True
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Every process reads every step and takes its share; accelerate's sharding would repeat rows to fill up."""
@@ -86,12 +93,15 @@ class SupervisedTrainer(Trainer):
 
     def _step(self, items: list[list[Encoded]]) -> dict[str, Any]:
         (rows,) = items
-        own = share_of(rows, self.args.process_index, self.args.world_size)
         return {
-            "micro_batches": [self._layout.tensors(batch) for batch in self._layout.micro_batches(own)],
+            "micro_batches": self._micro_batches(rows),
             "tokens": sum(len(row.input_ids) for row in rows),
             "trained_tokens": trained_tokens(rows),
         }
+
+    def _micro_batches(self, rows: list[Encoded]) -> list[dict[str, Any]]:
+        shares = shared_out(self._layout, rows, self.args.process_index, self.args.world_size)
+        return [self._layout.tensors(share or [filler(rows)]) for share in shares]
 
     def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
         """Forward and backward of every micro batch; returns the step's loss per trained token, of this process."""
@@ -105,6 +115,8 @@ class SupervisedTrainer(Trainer):
                 loss = self._loss(model, batch) * weight
                 self.accelerator.backward(loss)
             total += loss.detach()
+        if self._sharded:
+            sharding.average_gradients(model)
         self.state.num_input_tokens_seen += inputs["tokens"]
         self.state.epoch = (self.state.global_step + 1) / self._steps_per_epoch
         return total
@@ -132,11 +144,10 @@ class SupervisedTrainer(Trainer):
     def held_out_loss(self) -> float:
         """Per trained token, of all processes."""
         self.model.eval()
-        own = share_of(self._held_out, self.args.process_index, self.args.world_size)
         total = torch.zeros(1, device=self.args.device)
         with torch.no_grad():
-            for rows in self._layout.micro_batches(own):
-                total += self._loss(self.model, self._layout.tensors(rows))
+            for batch in self._micro_batches(self._held_out):
+                total += self._loss(self.model, batch)
         summed = float(self.accelerator.gather(total).sum())
         return summed / max(1, trained_tokens(self._held_out))
 
@@ -148,6 +159,12 @@ class SupervisedTrainer(Trainer):
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not counted: transformers looks for one batch, and its rule is not LoRA's."""
         return 0
+
+
+def filler(rows: list[Encoded]) -> Encoded:
+    """A row to read, and to learn nothing from, where others still have rows to learn from."""
+    shortest = min(rows, key=lambda row: len(row.input_ids))
+    return replace(shortest, labels=[IGNORED] * len(shortest.labels))
 
 
 def take_head(model: PreTrainedModel) -> torch.Tensor:

@@ -25,6 +25,7 @@ export function report({ run, report: found, preview, previewProblem }, onPrevie
     mapping(found.mapping ?? {}),
     found.plan && plan(found.plan),
     figures(found.statistics, Object.keys(found.statistics).filter((name) => !IN_WORDS.includes(name))),
+    languages(Object.entries(found.statistics.languages ?? {}).sort(([, one], [, other]) => other - one)),
     tokens && tokensPart(tokens),
     h("div", { class: "histograms" }, histograms(found.statistics)),
     problems(found.problems),
@@ -81,6 +82,12 @@ function figures(values, names) {
     { class: "figures" },
     shown.map((name) => h("div", {}, pair(words(name), number(values[name])))),
   );
+}
+
+function languages(counts) {
+  if (!counts.length) return null;
+  const shares = counts.map(([language, rows]) => `${language} ${count(rows)}`);
+  return h("p", { class: "languages quiet" }, `Languages: ${shares.join(", ")}.`);
 }
 
 function tokensPart(tokens) {

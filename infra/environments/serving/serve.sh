@@ -12,4 +12,5 @@ fi
 exec vllm serve "$(dirname "$config")" \
     --host 0.0.0.0 --port 8000 \
     --served-model-name "$SERVED_MODEL_NAME" \
-    --max-model-len "$MAX_MODEL_LEN"
+    --max-model-len "$MAX_MODEL_LEN" \
+    --tensor-parallel-size "${TENSOR_PARALLEL_SIZE:-1}"

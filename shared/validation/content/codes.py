@@ -9,7 +9,8 @@ CONTENT_CODES: dict[str, Code] = {
     # Personal data and secrets.
     "personal_data": error(
         "Rows hold personal data: {detail}.",
-        "Remove it, let it be replaced by placeholders (data.personal_data: redact), or allow it after a review.",
+        "Remove it, let it be replaced by placeholders (data.personal_data: redact), or allow its kind after a review "
+        "(data.personal_data_allowed).",
     ),
     "personal_data_redacted": warning(
         "Rows held personal data, which was replaced by placeholders: {detail}.",
@@ -88,6 +89,10 @@ CONTENT_CODES: dict[str, Code] = {
     "look_up_facts": warning(
         "{detail} of the rows ask for one fact and answer it shortly, each with another fact: that is looking up.",
         "Tuning teaches how to answer, not facts: give documents with the question (retrieval), tune on using them.",
+    ),
+    "stray_language": warning(
+        "Nearly all rows are in one language, and a few in another: {detail}.",
+        "Read them: a model answers in the language it learned from. Nothing is needed if they are meant.",
     ),
     "length_outlier": warning(
         "Rows are more than ten times as long as the median row ({detail}).",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
+from operator import add
 from typing import NamedTuple
 
 from rensa import RMinHash
@@ -38,7 +38,7 @@ class Sketch(NamedTuple):
 
 def sketch(words: list[str]) -> Sketch:
     """`words` in lower case. Pairs of neighbours are compared, so order counts."""
-    pairs = [first + second for first, second in pairwise(words)] or words
+    pairs = list(map(add, words, words[1:])) or words
     hashed = RMinHash(_PERMUTATIONS, _SEED)
     hashed.update(pairs)
     digest = hashed.digest()

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from hashlib import blake2b
 from typing import NamedTuple
 
 from shared.validation.content.gate import Gate
-from shared.validation.content.personal_patterns import DETECTORS
+from shared.validation.content.personal_patterns import DETECTORS, Detector
 
 MAX_NUMBERED = 200_000  # different values of one kind that get a number of their own; about 100 bytes each
 _MAX_PASSES = 8
 
 
-def _by_kind() -> dict[str, str]:
-    patterns: dict[str, list[str]] = {}
-    for detector in DETECTORS:
-        patterns.setdefault(detector.kind, []).append(f"(?:{detector.trigger})")
-    return {kind: "|".join(several) for kind, several in patterns.items()}
-
-
-TRIGGERS = _by_kind()  # kind -> one RE2 pattern: a kind may have several detectors
-KINDS = frozenset(TRIGGERS)
+_BY_NAME = {f"{detector.kind}_{place}": detector for place, detector in enumerate(DETECTORS)}  # in order of precedence
+_DIGIT = "digit"
+TRIGGERS = {name: detector.trigger for name, detector in _BY_NAME.items()} | {_DIGIT: "[0-9]"}  # RE2 patterns
+KINDS = frozenset(detector.kind for detector in DETECTORS)
 _GATE = Gate(TRIGGERS)
 
 
@@ -33,13 +28,26 @@ class Found(NamedTuple):
     end: int
 
 
+def likely(hits: frozenset[str]) -> list[Detector]:
+    """The detectors that may find something in a text, by what a gate that holds `TRIGGERS` saw in it."""
+    if hits.isdisjoint(_BY_NAME):
+        return []
+    # A word like "contact" starts some, but all that needs no digit is an e-mail address.
+    digit = _DIGIT in hits
+    return [one for name, one in _BY_NAME.items() if name in hits and (digit or one.kind == "email")]
+
+
 def find(text: str, kinds: Collection[str] = KINDS) -> list[Found]:
     """What is there, in order of place; no two overlap. `kinds` narrows it to kinds of `DETECTORS`."""
+    return find_by(likely(_GATE.hits(text)), text, kinds)
+
+
+def find_by(detectors: Iterable[Detector], text: str, kinds: Collection[str] = KINDS) -> list[Found]:
+    """The same where it is known already which are `likely`."""
     found: list[Found] = []
-    wanted = _GATE.hits(text).intersection(kinds)
-    taken = bytearray(len(text) if wanted else 0)
-    for detector in DETECTORS:
-        if detector.kind in wanted:
+    taken = bytearray(len(text))
+    for detector in detectors:
+        if detector.kind in kinds:
             for start, end in detector.find(text):
                 if taken.find(1, start, end) < 0:
                     taken[start:end] = b"\1" * (end - start)
@@ -64,15 +72,17 @@ class Redactor:
         return self.redact_all([text], kinds)[0][0]
 
     def redact_all(self, texts: list[str], kinds: Collection[str] = KINDS) -> tuple[list[str], set[str]]:
-        """The same for texts of one row, where the words of one tell what a date in another is; and the kinds found."""
+        """The same for texts of one row, where the words of one tell what a date in another is; and the kinds found,
+        those that stay among them: what is of a kind that stays is not taken for another."""
         seen = set[str]()
         # What stands beside a value changes when it goes, and may show another: until nothing is found.
         for _ in range(_MAX_PASSES):
-            found = find("\n".join(texts), kinds)
-            if not found:
-                break
+            found = find("\n".join(texts))
             seen.update(one.kind for one in found)
-            texts = self._replace(texts, found)
+            replaced = [one for one in found if one.kind in kinds]
+            if not replaced:
+                break
+            texts = self._replace(texts, replaced)
         return texts, seen
 
     def _replace(self, texts: list[str], found: list[Found]) -> list[str]:

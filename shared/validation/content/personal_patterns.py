@@ -151,7 +151,8 @@ _NORTH_AMERICAN = re.compile(
     r"(?<![\w.+-])(?:1[ .-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])[2-9]\d\d[ .-]\d{4}(?![\w])(?![.-]\d)", re.A
 )
 _LEADING_ZERO = re.compile(rf"(?<![\w.+/:-])\(?0\d{{1,4}}\)?(?:[ \u00a0./-]{{1,3}}\d{{2,8}}){{1,5}}{_END}", re.A)
-_INTERNATIONAL_START = re2.compile(r"(?:\+|00)\d")
+_PREFIX = r"\+\d|\b00[1-9]"
+_INTERNATIONAL_START = re2.compile(_PREFIX)
 _NORTH_AMERICAN_START = re2.compile(r"(?:1[ .-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])[2-9]\d\d[ .-]\d{4}")
 _LEADING_ZERO_START = re2.compile(r"\(?\b0\d{1,4}\)?[ ?./-]{1,3}\d\d")
 _PHONE_WORD = re2.compile(_PHONE_WORDS)
@@ -353,31 +354,23 @@ def _birth_dates(text: str) -> Iterator[Span]:
 
 def _clinical_dates(text: str) -> Iterator[Span]:
     """Full dates in a sentence with a word of the clinic, and those of a text with several such words."""
-    everywhere: bool | None = None
+    words = len(_CLINICAL_WORDS.hits(text))
+    if not words:
+        return
     for start, end in _matches(_DATE_CANDIDATE, _ANY_DATE, text):
         sentence = _sentence(text, start, end)
-        if _CLINICAL_WORDS.hits(sentence):
-            yield start, end
-            continue
-        if everywhere is None:
-            everywhere = len(_CLINICAL_WORDS.hits(text)) >= _MANY_CLINICAL_WORDS
-        if everywhere and not _BUSINESS_WORD.search(sentence):
+        if _CLINICAL_WORDS.hits(sentence) or (words >= _MANY_CLINICAL_WORDS and not _BUSINESS_WORD.search(sentence)):
             yield start, end
 
 
 def _sentence(text: str, start: int, end: int) -> str:
-    first = max(0, start - _SENTENCE)
-    first = max(first, *(text.rfind(stop, first, start) for stop in _SENTENCE_ENDS))
-    return text[first : min(_stops(text, end))]
-
-
-def _stops(text: str, end: int) -> Iterator[int]:
-    last = end + _SENTENCE
-    yield last
+    first, last = max(0, start - _SENTENCE), end + _SENTENCE
     for stop in _SENTENCE_ENDS:
+        first = max(first, text.rfind(stop, first, start))
         found = text.find(stop, end, last)
         if found >= 0:
-            yield found
+            last = found
+    return text[first:last]
 
 
 def _labelled(pattern: re.Pattern[str]) -> Callable[[str], Iterator[Span]]:
@@ -400,7 +393,7 @@ DETECTORS = (
         _labelled(_MRN),
     ),
     Detector("us_ssn", "SSN", r"\d{3}-\d\d-\d{4}|(?i:\bssn\b|social security|soc\.? sec)", _us_ssns),
-    Detector("phone", "PHONE", rf"\+\d|00[1-9]|{_PHONE_WORDS}", _clear_phones),
+    Detector("phone", "PHONE", rf"{_PREFIX}|{_PHONE_WORDS}", _clear_phones),
     Detector("nhs_number", "NHS", r"\d{3}[ -]\d{3}[ -]\d{4}|(?i:\bnhs\b)", _nhs_numbers),
     Detector("date_of_birth", "DOB", r"(?i)d\.?o\.?b\b|birth|\bborn\b|\bgeb", _birth_dates),
     Detector("clinical_date", "DATE", _DATE_TRIGGER, _clinical_dates),

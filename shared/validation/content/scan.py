@@ -9,7 +9,9 @@ from typing import Any, Literal
 from shared.domain.findings import Findings, Place
 from shared.validation.content import injection, personal_data, secrets
 from shared.validation.content.gate import Gate
+from shared.validation.content.languages import Languages
 from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS, Clusters, Index, sketch
+from shared.validation.content.personal_patterns import Detector
 from shared.validation.content.quality import LOOK_UP_SHARE, MAX_LABEL_SHARE, MIN_LABEL_ROWS, MIN_ROWS_TO_JUDGE, Quality
 from shared.validation.content.repeated_triggers import RepeatedTriggers
 from shared.validation.content.slots import key_of
@@ -57,6 +59,7 @@ class ContentScan:
         self._clusters: dict[str, Clusters] = {}
         self._triggers = RepeatedTriggers()
         self._quality = Quality()
+        self._languages = Languages()
 
     # Text by text.
 
@@ -74,9 +77,9 @@ class ContentScan:
         kinds = hits & _SECRET_KINDS
         if kinds:
             changed = self._check_secrets(place, changed, kinds)
-        kinds = hits & personal_data.KINDS
-        if kinds:
-            changed = self._check_personal_data(place, changed, kinds)
+        detectors = personal_data.likely(hits)
+        if detectors:
+            changed = self._check_personal_data(place, changed, detectors)
         return document if changed is texts else with_texts_of_row(document, iter(changed))
 
     def _check_secrets(self, place: Place, texts: list[str], kinds: frozenset[str]) -> list[str]:
@@ -85,13 +88,13 @@ class ContentScan:
             self._findings.add(_SECRET_CODES[self._policy.secrets], *place, detail=_in_words(kind))
         return secrets.redacted(texts, kinds) if found and self._policy.secrets == "redact" else texts
 
-    def _check_personal_data(self, place: Place, texts: list[str], kinds: frozenset[str]) -> list[str]:
-        allowed = self._policy.allowed_kinds if self._policy.personal_data == "redact" else kinds
-        found = {one.kind for one in personal_data.find("\n".join(texts), kinds & allowed)}
-        if kinds - allowed:
-            redacted, gone = self._redactor.redact_all(texts, personal_data.KINDS - allowed)
-            found |= gone
-            texts = redacted if gone else texts
+    def _check_personal_data(self, place: Place, texts: list[str], detectors: list[Detector]) -> list[str]:
+        allowed = self._policy.allowed_kinds
+        if self._policy.personal_data == "redact":
+            redacted, found = self._redactor.redact_all(texts, personal_data.KINDS - allowed)
+            texts = redacted if found - allowed else texts
+        else:
+            found = {one.kind for one in personal_data.find_by(detectors, "\n".join(texts))}
         for kind in found:
             self._findings.add(self._personal_code(kind), *place, detail=_in_words(kind))
         return texts
@@ -131,6 +134,8 @@ class ContentScan:
         if copies and not copies[0].exact:
             self._clusters.setdefault(place.file, Clusters()).add(copies[0].leader)
             self._findings.add("near_duplicate", *place)
+        if not held_out:
+            self._languages.add(number, asked[-1]["content"] if asked else "", answer)
         if judged and not held_out:
             prompt_key, answer_key = key_of(" ".join(prompt_words)), key_of(" ".join(answer_words))
             if not copies:
@@ -156,8 +161,16 @@ class ContentScan:
             self._findings.explain("near_duplicate", file, detail)
         for one in self._triggers.found()[:TRIGGERS_SHOWN]:
             self._note("repeated_trigger", f"{one.row_count} rows", one.row_count, one.rows)
+        for stray in self._languages.strays():
+            detail = f"{_counted(stray.row_count, 'row')} in {stray.language}"
+            self._note("stray_language", detail, stray.row_count, stray.rows)
         self._judge_labels()
         self._judge_whole()
+
+    @property
+    def languages(self) -> dict[str, int]:
+        """Training rows looked at by language."""
+        return self._languages.counts
 
     def _note(self, code: str, detail: str, count: int, rows: Iterable[int] = ()) -> None:
         self._findings.add_many(code, "train", detail, count, (row for row in rows if row > 0))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
+from xxhash import xxh3_64_intdigest
 
 _ALL = (1 << 64) - 1
 
 
 def key_of(text: str) -> int:
     """64 bits that are equal for equal texts, in every process."""
-    return int.from_bytes(blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "little")
+    return xxh3_64_intdigest(text.encode("utf-8", "replace"))
 
 
 class Slots:

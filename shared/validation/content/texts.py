@@ -57,7 +57,14 @@ def with_texts(value: Any, texts: Iterator[str], form: Collection[str] = (), key
 def texts_of_row(document: dict[str, Any]) -> Iterator[str]:
     """Every text of a canonical row, its other fields included."""
     for name, part in document.items():
-        yield from texts_of(part, _form_of(name), name)
+        if name == "messages":
+            for message in part:
+                if len(message) == 2:  # by far the most: a role and a text
+                    yield message["content"]
+                else:
+                    yield from texts_of(message, MESSAGE_FORM)
+        else:
+            yield from texts_of(part, _form_of(name), name)
 
 
 def with_texts_of_row(document: dict[str, Any], texts: Iterator[str]) -> dict[str, Any]:

@@ -94,6 +94,14 @@ def test_a_reviewed_kind_stays_and_the_others_go() -> None:
     assert set(scan.found()) == {"personal_data_allowed", "personal_data_redacted"}
 
 
+def test_what_is_of_a_reviewed_kind_is_not_taken_for_another_and_replaced() -> None:
+    scan = Scan(ContentPolicy(personal_data="redact", allowed_kinds=frozenset({"date_of_birth"})))
+    text = "The patient (DOB 12/03/1958) was admitted on 3 March 2021."
+    read = scan.row(1, "train", row(text, "ok"))
+    assert read["messages"][0]["content"] == "The patient (DOB 12/03/1958) was admitted on [DATE_1]."
+    assert set(scan.found()) == {"personal_data_allowed", "personal_data_redacted"}
+
+
 def test_a_date_in_clinical_text_warns_only() -> None:
     problems = scanned([row("The patient was admitted on 3 March 2021.", "Noted.")])
     assert {code: one.severity for code, one in problems.items()} == {"clinical_date": "warning"}

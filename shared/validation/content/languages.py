@@ -1,0 +1,100 @@
+"""Which language rows are in, guessed by Compact Language Detector 2, whose tables are part of `pycld2`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+import pycld2
+
+UNKNOWN, MIXED = "unknown", "mixed"
+MIN_ROWS_TO_JUDGE = 100
+# Where more of the rows are in other languages, several are meant.
+MAIN_SHARE = 0.97
+ROWS_SHOWN = 20
+_LOOK_CHARACTERS = 200
+# Of a shorter text, or one with more of other languages in it, the guess is too often wrong.
+_MIN_BYTES, _MIN_PERCENT = 50, 90
+# Taken for each other even in plain prose.
+_CLOSE = (
+    {"da", "nn", "no", "sv"},
+    {"bg", "bs", "hr", "mk", "sl", "sr", "sr-ME"},
+    {"ca", "es", "gl", "oc", "pt"},
+    {"af", "fy", "nl"},
+    {"hi", "mr", "ne"},
+    {"cs", "sk"},
+    {"en", "sco"},
+    {"id", "ms"},
+    {"zh", "zh-Hant"},
+)
+_NEW_CODES = {"un": UNKNOWN, "iw": "he", "jw": "jv"}
+
+
+class Stray(NamedTuple):
+    """A language that hardly any row is in; `rows` are the first of them."""
+
+    language: str
+    row_count: int
+    rows: tuple[int, ...]
+
+
+class Languages:
+    """Give it every row of the training part. Memory: 20 row numbers for each language."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, list[int]] = {}
+        self._counts: Counter[str] = Counter()
+
+    def add(self, number: int, question: str, answer: str) -> None:
+        language = language_of_row(question, answer)
+        self._counts[language] += 1
+        first = self._first.setdefault(language, [])
+        if len(first) < ROWS_SHOWN:
+            first.append(number)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows by ISO 639 code, `mixed` or `unknown`, most first."""
+        return dict(self._counts.most_common())
+
+    def strays(self) -> list[Stray]:
+        """Languages of a few rows where nearly all others are in one. Rows in two languages may be translations."""
+        known = self._counts.total() - self._counts[UNKNOWN]
+        languages = [one for one in self.counts if one not in (UNKNOWN, MIXED)]
+        if known < MIN_ROWS_TO_JUDGE or not languages:
+            return []
+        main, *others = languages
+        if self._counts[main] < MAIN_SHARE * known:
+            return []
+        return [Stray(one, self._counts[one], tuple(self._first[one])) for one in others if not close(main, one)]
+
+
+def close(one: str, other: str) -> bool:
+    """Whether a guess may well mean the other language."""
+    return any({one, other} <= group for group in _CLOSE)
+
+
+def language_of_row(question: str, answer: str) -> str:
+    """The code of the language of both, of one if the other says too little, `mixed` if they differ, or `unknown`."""
+    question, answer = question[:_LOOK_CHARACTERS], answer[:_LOOK_CHARACTERS]
+    of_question, of_answer = language_of(question), language_of(answer)
+    if UNKNOWN in (of_question, of_answer):
+        found = of_answer if of_question == UNKNOWN else of_question
+        return language_of(f"{question}\n{answer}") if found == UNKNOWN else found
+    return of_answer if of_question == of_answer or close(of_question, of_answer) else MIXED
+
+
+def language_of(text: str) -> str:
+    """ISO 639 code, or `unknown` of a short text or one in which no language prevails."""
+    if len(text.encode()) < _MIN_BYTES:
+        return UNKNOWN
+    try:
+        sure, size_bytes, languages = pycld2.detect(text, isPlainText=True)
+    except pycld2.error:  # control characters, and code points that stand for none
+        text = "".join(character if character.isprintable() else " " for character in text)
+        sure, size_bytes, languages = pycld2.detect(text, isPlainText=True)
+    _, code, percent, _ = languages[0]
+    only_a_script = code.startswith("xx-")
+    if not sure or only_a_script or size_bytes < _MIN_BYTES or percent < _MIN_PERCENT:
+        return UNKNOWN
+    return str(_NEW_CODES.get(code, code))

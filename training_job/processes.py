@@ -1,0 +1,31 @@
+"""The processes of one job: alone, or several that the platform started and that share each batch.
+
+Azure ML sets RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT in each process of a PyTorch distribution
+(Azure docs, "Distributed GPU training guide"); torch and accelerate read the same names.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+def leads() -> bool:
+    """Whether this process writes the files: the first of several, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def several() -> bool:
+    """Whether there are others."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def join() -> None:
+    """Wait until all processes are there; imports torch where there are several.
+
+    Due before any work: the first has then put away what an earlier attempt left, so whichever fails may leave the
+    result.
+    """
+    if several():
+        import torch
+
+        torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
