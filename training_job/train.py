@@ -30,6 +30,7 @@ from shared.domain.recipe import Reinforcement, ResolvedHyperparameters, Resolve
 from shared.rendering.check import LengthPolicy
 from training_job import checkpoints
 from training_job.curve import Curve
+from training_job.diagnosis import memory
 from training_job.files import model_folder, read_json, sha256_of, write_json
 from training_job.job import CALIBRATION_FILE, Tally, read_recipe, require, run_job, try_machine, work_offline
 from training_job.judges import Panel, read_judges
@@ -290,7 +291,8 @@ def close_tally(tally: Tally, curve: Curve, state: TrainerState, method: Method)
         tally.train_loss = curve.values("loss")[-1]
         tally.eval_loss = judged.get(tally.best_step, curve.values("eval_loss")[-1])
         tally.trained_tokens = max(tally.trained_tokens, int(curve.values("tokens")[-1]))
-        tally.diagnosis = method.diagnose(points, tally.stopped, tally.best_step)
+        said = method.diagnose(points, tally.stopped, tally.best_step)
+        tally.diagnosis = (*said, *memory(tally.predicted_peak_bytes, tally.measured_peak_bytes))
 
 
 def model_manifest(

@@ -259,6 +259,12 @@ def test_without_a_reference_the_loss_has_no_divergence_and_with_one_it_does(
     assert divergences[-1] > 0
 
 
+def test_answers_are_sampled_and_learned_from_in_bfloat16_as_on_a_gpu(grpo: Callable[..., Any], tmp_path: Path) -> None:
+    run = grpo(tmp_path, compute_dtype="bfloat16", total_steps=3)
+    assert run.train() == 0
+    assert [point["step"] for point in run.metrics() if "reward" in point] == [1, 2, 3]
+
+
 @pytest.mark.slow
 def test_rewards_are_learned_and_hold_for_prompts_never_seen(
     bench: Any, tmp_path: Path, write_data: Any, resolved: Any
