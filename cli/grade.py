@@ -16,6 +16,7 @@ from cli.exit_codes import Exit
 from cli.options import AsJson
 from cli.validate import DEFAULT_BASE_MODEL
 from shared.domain.findings import Findings
+from shared.domain.graders import judges_named
 from shared.grading import Engine, Grade
 from shared.validation.codes import CODES
 from shared.validation.recipes import read_recipe
@@ -45,6 +46,9 @@ def grade_file(
     if read is None:
         for problem in findings.problems():
             print(problem.message, file=sys.stderr)
+        raise typer.Exit(Exit.REFUSED)
+    if judges := judges_named(read.evaluation.graders):
+        print(f"judge_needs_api: {', '.join(judges)} is asked by POST /api/graders/run, not from here", file=sys.stderr)
         raise typer.Exit(Exit.REFUSED)
     with Engine(read.evaluation.graders) as engine:
         grades = engine.grade([one.output_text for one in given], [one.item for one in given])

@@ -54,7 +54,8 @@ class Calibrator(TrainerCallback):
             answers = self._sample([prompt for prompt in asked for _ in range(rollouts)])
         items = [prompt.item for prompt in asked for _ in range(rollouts)]
         rewards = self._rewards.of(answers, items)
-        scores = Rewards(recipe.evaluation.graders, setting="evaluation.graders").of(answers, items)
+        exam = Rewards(recipe.evaluation.graders, setting="evaluation", ask=self._setup.ask)
+        scores = exam.of(answers, items)
         pairs = list(zip(rewards, scores, strict=True))
         groups = [pairs[start : start + rollouts] for start in range(0, len(pairs), rollouts)]
         found = calibrate([graded for group in groups if (graded := _graded(group))])

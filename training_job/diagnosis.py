@@ -15,6 +15,7 @@ MILD, STRONG, SEVERE = 1.2, 1.5, 2.0
 CLOSE_TO_NOTHING = 0.05  # nats a token; a ratio of two losses below it is noise
 NO_FALL = 0.98
 STILL_FALLING = 0.95
+MEMORY_TOLERANCE = 0.1
 
 Point = dict[str, Any]
 
@@ -64,6 +65,15 @@ def overfit(losses: Sequence[tuple[int, float]], judged: Sequence[tuple[int, flo
     if ratio < SEVERE:
         return [f"{what}: overfit, use fewer epochs or more data."]
     return [f"{what}: strong overfit, an earlier checkpoint is better; use fewer epochs or more data."]
+
+
+def memory(predicted_bytes: int | None, measured_bytes: int | None) -> tuple[str, ...]:
+    """A sentence where the peak of tensors on the GPU is not what was planned; a CPU's is not measured."""
+    if not predicted_bytes or measured_bytes is None or abs(measured_bytes / predicted_bytes - 1) <= MEMORY_TOLERANCE:
+        return ()
+    off = measured_bytes / predicted_bytes - 1
+    found = f"The GPU held {measured_bytes / 1e9:.1f} GB, {off:+.0%} of the {predicted_bytes / 1e9:.1f} GB planned: "
+    return (found + ("the plan is too small." if off > 0 else "the plan is too large, or no micro batch was full."),)
 
 
 def _values(points: Sequence[Point], key: str) -> list[tuple[int, float]]:

@@ -1,11 +1,12 @@
 """Judge a candidate on held-out rows, against the base model and the model in production.
 
     python -m training_job.evaluate --job-name NAME --data DIR --base-model DIR --recipe FILE
-        --candidate DIR [--champion DIR] [--answers DIR] --output DIR
+        --candidate DIR [--champion DIR] [--answers DIR] [--judges FILE] --output DIR
 
 CANDIDATE and CHAMPION are merged model folders, scored exactly as they will be served. ANSWERS keeps what models
-said from one evaluation to the next. Writes report.json (EvaluationResult), rows.jsonl, samples.json, metrics.jsonl
-and, always, result.json. Exit codes: training_job/exit_codes.py.
+said from one evaluation to the next, and judges of them. JUDGES says where score_model graders find theirs. Writes
+report.json (EvaluationResult), rows.jsonl, samples.json, metrics.jsonl and, always, result.json. Exit codes:
+training_job/exit_codes.py.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from training_job.curve import METRICS_FILE
 from training_job.files import append_line, model_folder, write_json, write_lines
 from training_job.general import MAX_NEW_TOKENS, Suite, load_suite
 from training_job.job import Tally, read_recipe, require, run_job, try_machine, work_offline
+from training_job.judges import Panel, read_judges
 
 if TYPE_CHECKING:
     from training_job.answers import Answers, Question
@@ -41,6 +43,7 @@ class Task:
     candidate: Path
     champion: Path | None
     answers: Path | None
+    judges: Path | None
     output: Path
 
     def models(self) -> dict[str, Path]:
@@ -58,6 +61,7 @@ def parse(argv: list[str] | None) -> Task:
     parser.add_argument("--candidate", type=Path, required=True, help="merged model folder")
     parser.add_argument("--champion", type=Path, help="merged folder of the model in production")
     parser.add_argument("--answers", type=Path, help="folder of answers kept by content; read and added to")
+    parser.add_argument("--judges", type=Path, help="where the judges of score_model graders are, JSON")
     parser.add_argument("--output", type=Path, required=True, help="folder for report and rows")
     return Task(**vars(parser.parse_args(argv)))
 
@@ -88,11 +92,12 @@ def evaluate(task: Task, tally: Tally) -> None:
     # Before anything is loaded. The row's own answer stands in for `answer`, which is worked out with the template.
     fields = [({} if n in mute else {"answer": ""}) | row.get("item", {}) for n, row in enumerate(rows, start=1)]
     scoring.require_fields(recipe.recipe.evaluation.graders, fields)
+    panel = read_judges(task.judges, recipe.recipe.evaluation.graders, task.answers)
     suite = None if recipe.recipe.evaluation.gate.general_suite is None else load_suite()
     tally.total_steps = (len(rows) + (len(suite.rows) if suite else 0)) * len(task.models())
     said = Progress(task.output, tally)
     heard = {name: hear(folder, rows, suite, task, recipe, said.about(name)) for name, folder in task.models().items()}
-    write_report(task.output, recipe, rows, suite, heard)
+    write_report(task.output, recipe, rows, suite, heard, panel)
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,7 @@ class Progress:
 
 
 def write_report(
-    output: Path, recipe: ResolvedRecipe, rows: list[Row], suite: Suite | None, heard: dict[str, Heard]
+    output: Path, recipe: ResolvedRecipe, rows: list[Row], suite: Suite | None, heard: dict[str, Heard], panel: Panel
 ) -> None:
     """Write report.json last, after the rows and samples it sums up."""
     wanted = recipe.recipe.evaluation
@@ -159,7 +164,10 @@ def write_report(
         ({} if q.reference is None else {"answer": q.reference}) | row.get("item", {})
         for row, q in zip(rows, questions, strict=True)
     ]
-    models = {name: scoring.judge_answers(wanted.graders, one.answers.texts, items) for name, one in heard.items()}
+    models = {
+        name: scoring.judge_answers(wanted.graders, one.answers.texts, items, panel) for name, one in heard.items()
+    }
+    unscored = scoring.unscored_rows(models)
     slices = {name: scoring.slice_values(name, items) for name in wanted.slices}
     lines = [
         report.judged_row(
@@ -169,12 +177,17 @@ def write_report(
             len(q.ids),
             {name: value for name, values in slices.items() if (value := values[i]) is not None},
             models,
+            unscored=i in unscored,
         ).model_dump(mode="json")
         for i, q in enumerate(questions)
     ]
     write_lines(output / "rows.jsonl", lines)
     samples = scoring.pick_samples(
-        [q.number for q in questions], [q.asked for q in questions], [q.reference or "" for q in questions], models
+        [q.number for q in questions],
+        [q.asked for q in questions],
+        [q.reference or "" for q in questions],
+        models,
+        leave_out=unscored,
     )
     write_json(output / "samples.json", [sample.model_dump(mode="json") for sample in samples])
     measured = report.Measured(
@@ -186,7 +199,8 @@ def write_report(
     if suite:
         said = {name: one.general for name, one in heard.items()}
         general = suite.compare(said, wanted.gate.confidence, report.BOOTSTRAP_SEED)
-    result = report.summarise(wanted, items, models, measured, general)
+    judging = report.Judging(panel.uses(), unscored)
+    result = report.summarise(wanted, items, models, measured, general, judging)
     write_json(output / "report.json", result.model_dump(mode="json"))
     print(", ".join(f"{name} {judged.scores.mean():.3f}" for name, judged in models.items()), flush=True)
 

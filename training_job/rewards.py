@@ -8,7 +8,8 @@ from typing import Any
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.graders import Grader
-from shared.grading import Engine
+from shared.grading import Ask, Code, Engine
+from shared.grading.judging import nobody
 
 ERROR_SHARE_MAX = 0.1
 ERRORS_JUDGED_FROM = 50  # answers
@@ -21,9 +22,13 @@ class Rewards:
     """
 
     def __init__(
-        self, graders: Sequence[Grader], items: Sequence[dict[str, Any]] = (), setting: str = "method"
+        self,
+        graders: Sequence[Grader],
+        items: Sequence[dict[str, Any]] = (),
+        setting: str = "method",
+        ask: Ask = nobody,
     ) -> None:
-        self._engine, self._items, self._setting = Engine(graders), items, f"{setting}.graders"
+        self._engine, self._items, self._setting = Engine(graders, ask), items, f"{setting}.graders"
         self._graded, self._failed = 0, Counter[str]()
 
     def __call__(
@@ -37,7 +42,8 @@ class Rewards:
     def of(self, answers: list[str], items: list[dict[str, Any]]) -> list[float | None]:
         """A score between 0 and 1 each, None where a grader failed.
 
-        Raises PermanentFailure `grader_errors` of class recipe once more than a tenth of all answers had none.
+        Once more than a tenth of all answers had none, raises PermanentFailure: `judge_unreachable` of class platform
+        where a judge's silence is the commonest reason, else `grader_errors` of class recipe.
         """
         with self._engine:  # no process of a python grader outlives the batch it was started for
             grades = self._engine.grade(answers, items)
@@ -47,10 +53,8 @@ class Rewards:
         failed = self._failed.total()
         if self._graded >= ERRORS_JUDGED_FROM and failed > ERROR_SHARE_MAX * self._graded:
             kinds = ", ".join(f"{code} {count} times" for code, count in self._failed.most_common())
-            raise PermanentFailure(
-                FailureClass.RECIPE,
-                "grader_errors",
-                f"{failed} of {self._graded} answers could not be graded: {kinds}",
-                self._setting,
-            )
+            message = f"{failed} of {self._graded} answers could not be graded: {kinds}"
+            if self._failed.most_common(1)[0][0] == Code.JUDGE_SERVER:
+                raise PermanentFailure(FailureClass.PLATFORM, "judge_unreachable", message, self._setting)
+            raise PermanentFailure(FailureClass.RECIPE, "grader_errors", message, self._setting)
         return [grade.score for grade in grades]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.evaluation import Gain, GraderScore, GradingError, SampleAnswer, Score, SliceScore
 from shared.domain.graders import Grader
-from shared.grading import Code, Engine, Grade, fields
+from shared.grading import JUDGE_CODES, Ask, Code, Engine, Grade, fields
+from shared.grading.judging import nobody
 
 DRAWS = 10_000
 MAX_SAMPLES = 10
 ROWS_NAMED = 5
+UNSCORED_MAX = 0.02  # of the held-out rows
 _BLOCK = 500
 Scores = NDArray[np.float64]
 
@@ -28,6 +31,10 @@ class Judged:
     texts: list[str]
     scores: Scores
     grades: list[Grade]
+
+    def only(self, rows: Sequence[int]) -> Judged:
+        """The same of some rows, by index."""
+        return Judged([self.texts[i] for i in rows], self.scores[list(rows)], [self.grades[i] for i in rows])
 
     def part(self, grader: str) -> Scores:
         """One grader's scores `[rows]`."""
@@ -48,9 +55,11 @@ def require_fields(graders: Sequence[Grader], items: list[dict[str, Any]]) -> No
             )
 
 
-def judge_answers(graders: Sequence[Grader], texts: list[str], items: list[dict[str, Any]]) -> Judged:
-    """Score every answer."""
-    with Engine(graders) as engine:
+def judge_answers(
+    graders: Sequence[Grader], texts: list[str], items: list[dict[str, Any]], ask: Ask = nobody
+) -> Judged:
+    """Score every answer; `ask` reaches the judges."""
+    with Engine(graders, ask) as engine:
         return judged(texts, engine.grade(texts, items))
 
 
@@ -58,13 +67,46 @@ def judged(texts: list[str], grades: list[Grade]) -> Judged:
     return Judged(texts, np.array([grade.score or 0.0 for grade in grades], dtype=np.float64), grades)
 
 
+def unscored_rows(models: dict[str, Judged]) -> frozenset[int]:
+    """Indices of rows that a judge left without a score for any model; they count for none, or the pairs would differ.
+
+    Raises PermanentFailure if they are more than `UNSCORED_MAX` of all: `judge_unreachable` of class platform where
+    most of the judge's failures are silence, else `judge_unreadable` of class recipe.
+    """
+    rows = len(next(iter(models.values())).grades)
+    found = frozenset(i for judged in models.values() for i, grade in enumerate(judged.grades) if grade.unscored)
+    if len(found) > UNSCORED_MAX * rows:
+        raise _judge_failed(found, rows, models)
+    return found
+
+
+def _judge_failed(found: frozenset[int], rows: int, models: dict[str, Judged]) -> PermanentFailure:
+    errors = [
+        error
+        for judged in models.values()
+        for grade in judged.grades
+        for error in grade.errors
+        if error.code in JUDGE_CODES
+    ]
+    code, _ = Counter(error.code for error in errors).most_common(1)[0]
+    first = next(error for error in errors if error.code is code)
+    message = (
+        f"{len(found)} of {rows} held-out rows have no score from the judge, at most {UNSCORED_MAX:.0%} may; "
+        f"row {min(found) + 1} is the first; for example {first.grader}: {first.message}"
+    )
+    if code is Code.JUDGE_SERVER:
+        return PermanentFailure(FailureClass.PLATFORM, "judge_unreachable", message, first.grader)
+    return PermanentFailure(FailureClass.RECIPE, "judge_unreadable", message, first.grader)
+
+
 def grading_errors(models: dict[str, Judged]) -> tuple[GradingError, ...]:
-    """What graders could not grade, by model, grader and code. An answer that is no JSON is no grader's failure."""
+    """What graders could not grade, by model, grader and code. An answer that is no JSON is no grader's failure, and a
+    row without a judge's score is left out."""
     found: dict[tuple[str, str, str], list[tuple[int, str]]] = {}
     for model, answers in models.items():
         for number, grade in enumerate(answers.grades, start=1):
             for error in grade.errors:
-                if error.code is not Code.SAMPLE_PARSE:
+                if error.code is not Code.SAMPLE_PARSE and error.code not in JUDGE_CODES:
                     found.setdefault((model, error.grader, error.code.value), []).append((number, error.message))
     return tuple(
         GradingError(
@@ -155,13 +197,18 @@ def slice_values(name: str, items: list[dict[str, Any]]) -> list[str | None]:
 
 
 def pick_samples(
-    numbers: list[int], asked: list[str], references: list[str], models: dict[str, Judged]
+    numbers: list[int],
+    asked: list[str],
+    references: list[str],
+    models: dict[str, Judged],
+    leave_out: frozenset[int] = frozenset(),
 ) -> list[SampleAnswer]:
     """Up to ten rows: what got worse first, then what was fixed, then the rest."""
     change = models["candidate"].scores - models["base"].scores
-    worse = [i for i in range(len(numbers)) if change[i] < 0]
-    fixed = [i for i in range(len(numbers)) if change[i] > 0]
-    same = [i for i in range(len(numbers)) if change[i] == 0]
+    rows = [i for i in range(len(numbers)) if i not in leave_out]
+    worse = [i for i in rows if change[i] < 0]
+    fixed = [i for i in rows if change[i] > 0]
+    same = [i for i in rows if change[i] == 0]
     half = MAX_SAMPLES // 2
     chosen = (worse[:half] + fixed[:half] + same + worse[half:] + fixed[half:])[:MAX_SAMPLES]
     return [

@@ -1,7 +1,7 @@
 """Tune a base model on a curated dataset with QLoRA.
 
     python -m training_job.train --job-name NAME --data DIR --base-model DIR --recipe FILE --output DIR
-        [--continue-from DIR]
+        [--continue-from DIR] [--judges FILE]
 
 DATA holds train.jsonl, eval.jsonl and manifest.json; BASE-MODEL is a Hugging Face folder; RECIPE a resolved
 recipe. Writes OUTPUT/model/{adapter,merged,manifest.json}, metrics.jsonl, checkpoints/ and, always,
@@ -26,12 +26,14 @@ from shared.domain.catalogue import find_entry, find_sku
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.memory import memory_plan
 from shared.domain.method_planning import rows_a_step
-from shared.domain.recipe import ResolvedHyperparameters, ResolvedRecipe, ResolvedReinforcement
+from shared.domain.recipe import Reinforcement, ResolvedHyperparameters, ResolvedRecipe, ResolvedReinforcement
 from shared.rendering.check import LengthPolicy
 from training_job import checkpoints
 from training_job.curve import Curve
+from training_job.diagnosis import memory
 from training_job.files import model_folder, read_json, sha256_of, write_json
 from training_job.job import CALIBRATION_FILE, Tally, read_recipe, require, run_job, try_machine, work_offline
+from training_job.judges import Panel, read_judges
 from training_job.limits import Limit
 from training_job.processes import join, leads
 
@@ -56,6 +58,7 @@ class Task:
     recipe: Path
     output: Path
     continue_from: Path | None = None
+    judges: Path | None = None
 
 
 def parse(argv: list[str] | None) -> Task:
@@ -66,6 +69,7 @@ def parse(argv: list[str] | None) -> Task:
     parser.add_argument("--recipe", type=Path, required=True, help="resolved recipe, JSON")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
     parser.add_argument("--continue-from", type=Path, help="adapter to start from; the recipe names its run")
+    parser.add_argument("--judges", type=Path, help="where the judges of score_model graders are, JSON")
     return Task(**vars(parser.parse_args(argv)))
 
 
@@ -107,7 +111,14 @@ def train(task: Task, tally: Tally) -> None:
     tally.total_steps = total_steps(recipe.hyperparameters, data.train_rows)
     micro_batch_size = recipe.hyperparameters.micro_batch_size
     setup = Setup(
-        task.base_model, task.output, recipe, tokenizer, tally.total_steps, micro_batch_size, task.continue_from
+        task.base_model,
+        task.output,
+        recipe,
+        tokenizer,
+        tally.total_steps,
+        micro_batch_size,
+        task.continue_from,
+        panel_of(recipe, task.judges),
     )
 
     identity = checkpoints.Identity(task.job_name, sha256_of(*files[:2]), recipe_sha256(recipe))
@@ -124,6 +135,13 @@ def train(task: Task, tally: Tally) -> None:
     manifest = model_manifest(task, recipe, data_manifest, identity, bundle, data.truncated_rows, tally, curve)
     manifest |= artefacts.checks(task.output / "model" / "adapter", checked)
     write_json(task.output / "model" / "manifest.json", manifest)
+
+
+def panel_of(recipe: ResolvedRecipe, judges: Path | None) -> Panel:
+    """The judges of rewards and of their calibration; sampled answers hardly repeat, so no reply is kept."""
+    method = recipe.recipe.method
+    asked = (*method.graders, *recipe.recipe.evaluation.graders) if isinstance(method, Reinforcement) else ()
+    return read_judges(judges, asked, None)
 
 
 def require_start(recipe: ResolvedRecipe, adapter: Path | None) -> None:
@@ -273,7 +291,8 @@ def close_tally(tally: Tally, curve: Curve, state: TrainerState, method: Method)
         tally.train_loss = curve.values("loss")[-1]
         tally.eval_loss = judged.get(tally.best_step, curve.values("eval_loss")[-1])
         tally.trained_tokens = max(tally.trained_tokens, int(curve.values("tokens")[-1]))
-        tally.diagnosis = method.diagnose(points, tally.stopped, tally.best_step)
+        said = method.diagnose(points, tally.stopped, tally.best_step)
+        tally.diagnosis = (*said, *memory(tally.predicted_peak_bytes, tally.measured_peak_bytes))
 
 
 def model_manifest(

@@ -14,6 +14,8 @@ import torch
 from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback, Trainer, set_seed
 
 from shared.domain.recipe import ResolvedHyperparameters, ResolvedRecipe
+from shared.grading import Ask
+from shared.grading.judging import nobody
 from training_job import quantised
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ OPTIMISERS = {"adamw": "adamw_torch_fused", "paged_adamw_8bit": "paged_adamw_8bi
 
 @dataclass(frozen=True)
 class Setup:
-    """What a trainer is built from. `micro_batch_size` in rows: the recipe's, or less after running out of memory."""
+    """What a trainer is built from. `micro_batch_size` in rows: the recipe's, or less after running out of memory.
+    `ask` reaches the judges of a reinforcement run."""
 
     base_model: Path
     output: Path
@@ -36,6 +39,7 @@ class Setup:
     steps: int
     micro_batch_size: int
     continue_from: Path | None = None
+    ask: Ask = nobody
 
     @property
     def hyperparameters(self) -> ResolvedHyperparameters:

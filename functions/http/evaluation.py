@@ -17,7 +17,7 @@ from shared.steps import paths
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
 
-Change = Literal["worse", "better", "same"]
+Change = Literal["worse", "better", "same", "unscored"]
 
 
 @router.get("/{run_id}/evaluation")
@@ -41,7 +41,8 @@ def get_rows(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: Annotated[int, Query(ge=0)] = 0,
 ) -> dict[str, Any]:
-    """Judged rows in order, with every model's answer; `change`: from the model it would replace to the candidate.
+    """Judged rows in order, with every model's answer; `change`: from the model it would replace to the candidate, or
+    `unscored` where a judge left the row without a score.
 
     `counts`: rows by change. `after` is the number of the last row seen; `next` is what to give there for the
     following page, null at the end.
@@ -60,6 +61,8 @@ def get_rows(
 
 
 def _change(row: JudgedRow) -> Change:
+    if row.unscored:
+        return "unscored"
     return "worse" if row.change < 0 else "better" if row.change > 0 else "same"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter
@@ -9,8 +10,12 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from functions.http.errors import ApiError
 from functions.http.runs import Operator, Reader
-from shared.domain.graders import Grader, Multi, PythonGrader
-from shared.grading import Engine, fields, problems
+from shared.domain.errors import FailureClass, PermanentFailure, Transient
+from shared.domain.graders import Grader, PythonGrader, ScoreModel, judges_named, simple_graders
+from shared.grading import Code, Engine, GradingFailed, Message, Opinion, fields, problems
+from shared.grading.judging import AT_ONCE, MAX_REPLY_TOKENS
+from shared.services import services
+from shared.steps.judges import find_judge
 from shared.validation.recipes import settings_at_fault
 
 router = APIRouter(prefix="/api/graders", tags=["graders"])
@@ -20,8 +25,10 @@ class _Graders(BaseModel):
     graders: tuple[Grader, ...]
 
 
-# Each may take its five seconds, and an answer is due within a minute.
+# A Python grader may take its five seconds, and an answer is due within a minute.
 MAX_PYTHON_GRADERS = 8
+MAX_JUDGES = AT_ONCE
+JUDGE_TIMEOUT_S = 30.0
 
 
 class GradersRequest(BaseModel):
@@ -66,10 +73,12 @@ def run_graders(request: RunRequest, _: Operator) -> dict[str, Any]:
     graders, found = _read(request)
     if found:
         raise ApiError(400, "invalid_grader", found[0].message, found[0].param)
-    if _python_graders(graders) > MAX_PYTHON_GRADERS:
+    if _number_of(PythonGrader, graders) > MAX_PYTHON_GRADERS:
         message = f"at most {MAX_PYTHON_GRADERS} python graders are run at once"
         raise ApiError(400, "too_many_graders", message, "graders")
-    with Engine(graders) as engine:
+    if _number_of(ScoreModel, graders) > MAX_JUDGES:
+        raise ApiError(400, "too_many_graders", f"at most {MAX_JUDGES} judges are asked at once", "graders")
+    with Engine(graders, _ask) as engine:
         [grade] = engine.grade([request.output_text], [request.item])
     return {
         "score": grade.score,
@@ -77,6 +86,7 @@ def run_graders(request: RunRequest, _: Operator) -> dict[str, Any]:
         "errors": [
             {"grader": error.grader, "code": error.code.value, "message": error.message} for error in grade.errors
         ],
+        "reasons": grade.reasons,
     }
 
 
@@ -89,9 +99,33 @@ def _read(request: GradersRequest) -> tuple[tuple[Grader, ...], list[SettingProb
         found = [SettingProblem(param=path, message="unknown setting") for path in unknown]
         return (), found + [SettingProblem(param=path, message=reason) for path, reason in wrong.items()]
     found = [SettingProblem(param=path, message=message) for path, message in problems(graders, "graders")]
-    return graders, found
+    return graders, found or [SettingProblem(param="graders", message=said) for said in _judges_missing(graders)]
 
 
-def _python_graders(graders: tuple[Grader, ...]) -> int:
-    each = [part for grader in graders for part in (grader.graders.values() if isinstance(grader, Multi) else [grader])]
-    return sum(isinstance(part, PythonGrader) for part in each)
+def _judges_missing(graders: tuple[Grader, ...]) -> Iterator[str]:
+    for name in judges_named(graders):
+        try:
+            find_judge(name, services().models, FailureClass.RECIPE)
+        except PermanentFailure as error:
+            yield f"{error.problem.code}: {error.problem.message}"
+
+
+def _ask(endpoint: str, messages: list[Message], read: Callable[[str], Opinion]) -> Opinion:
+    """One try each: whoever waits for a dry run rather hears that the judge is busy."""
+    models = services().models
+    try:
+        judge = find_judge(endpoint, models, FailureClass.RECIPE)
+        said = models.chat(
+            endpoint,
+            [dict(message) for message in messages],
+            deployment=judge.deployment,
+            max_tokens=MAX_REPLY_TOKENS,
+            timeout_s=JUDGE_TIMEOUT_S,
+        )
+    except (Transient, PermanentFailure) as error:
+        raise GradingFailed(Code.JUDGE_SERVER, f"{error.problem.code}: judge {endpoint} gave no reply") from error
+    return read(said.text)
+
+
+def _number_of(kind: type[Grader], graders: tuple[Grader, ...]) -> int:
+    return sum(isinstance(part, kind) for part in simple_graders(graders))

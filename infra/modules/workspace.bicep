@@ -142,6 +142,28 @@ resource controlOrchestrates 'Microsoft.Authorization/roleAssignments@2022-04-01
   }
 }
 
+// A job whose grader is a judge asks it at its endpoint, under its own name. It may do nothing else there.
+resource judgeCaller 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
+  name: guid(resourceGroup().id, 'droptune-judge-caller')
+  properties: {
+    roleName: 'Droptune judge caller (${name})'
+    description: 'Asks the models behind online endpoints.'
+    type: 'CustomRole'
+    assignableScopes: [resourceGroup().id]
+    permissions: [{ actions: ['Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action'] }]
+  }
+}
+
+resource jobAsksJudges 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(workspace.id, jobPrincipalId, judgeCaller.id)
+  scope: workspace
+  properties: {
+    principalId: jobPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: judgeCaller.id
+  }
+}
+
 resource scratch 'Microsoft.Storage/storageAccounts@2024-01-01' existing = {
   name: scratchStorageName
 }

@@ -32,7 +32,7 @@ from local_stack.azure_ml.mounts import make_mounts
 from local_stack.azure_ml.serving import Proxy, ServingRunner
 from local_stack.azure_ml.store import Document, Store
 from local_stack.azure_ml.strict import ArmError, user_error
-from local_stack.azure_ml.tokens import ARM_AUDIENCE, check_bearer
+from local_stack.azure_ml.tokens import ARM_AUDIENCE, check_bearer, identity_token
 
 log = logging.getLogger(__name__)
 
@@ -240,6 +240,9 @@ def build_app(config: Config, emit: events.Emit, on_ready: Callable[[], None] = 
         path = request.url.path.split("/api/2.0/mlflow/")[-1]
         return JSONResponse(await run_in_threadpool(emulator.mlflow.call, request.method, path, arguments))
 
+    async def identity(request: Request) -> Response:
+        return JSONResponse(identity_token(request.query_params, request.headers.get("secret")))
+
     async def discovery(_: Request) -> Response:
         return JSONResponse({"api": config.url, "history": config.url})
 
@@ -257,6 +260,7 @@ def build_app(config: Config, emit: events.Emit, on_ready: Callable[[], None] = 
 
     routes = [
         Route("/discovery", discovery),
+        Route("/msi/token", identity),
         Route("/_emulator/{what}", own, methods=["GET", "POST"]),
         Route("/endpoints/{endpoint}/{path:path}", emulator.proxy.score, methods=_ALL_METHODS),
         Route("/mlflow/{rest:path}", mlflow, methods=_ALL_METHODS),

@@ -27,7 +27,7 @@ from local_stack.azure_ml.strict import (
     seconds,
     user_error,
 )
-from local_stack.azure_ml.tokens import ARM_AUDIENCE, local_token
+from local_stack.azure_ml.tokens import ARM_AUDIENCE, local_token, managed_identity
 
 FINAL = ("Completed", "Failed", "Canceled")
 _PLACEHOLDER = re.compile(r"\$\{\{\s*(inputs|outputs)\.([A-Za-z0-9_]+)\s*\}\}")
@@ -328,6 +328,7 @@ class JobRunner:
             "MLFLOW_TRACKING_URI": tracking,
             "MLFLOW_TRACKING_TOKEN": local_token(ARM_AUDIENCE),
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            **managed_identity(self._config.url, job["properties"].get("identity")),
             "HF_HUB_OFFLINE": "1",
             **mounts,
             **(job["properties"].get("environmentVariables") or {}),

@@ -24,7 +24,6 @@ from shared.clients.azure_ml_connection import (
 from shared.clients.azure_ml_errors import failure_class, translate, translated
 from shared.clients.azure_ml_wire import (
     chat_text,
-    chat_url,
     core_quota,
     deployment_difference,
     folded_status,
@@ -33,6 +32,7 @@ from shared.clients.azure_ml_wire import (
     lowered,
     machine_size,
     managed_deployment,
+    name_version,
     short_uri,
 )
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
@@ -50,6 +50,7 @@ from shared.domain.jobs import (
     MachineSize,
     MetricPoint,
     ModelSpec,
+    chat_url,
 )
 
 if TYPE_CHECKING:
@@ -274,7 +275,7 @@ class AzureMLClient:
             return None
         state = lowered(deployment.provisioning_state)
         if state == "succeeded":
-            return DeploymentView(name=name, state=DeploymentState.SUCCEEDED)
+            return DeploymentView(name=name, state=DeploymentState.SUCCEEDED, model=name_version(deployment.model))
         if state not in ("failed", "canceled"):
             return DeploymentView(name=name, state=DeploymentState.CREATING)
         operation = (deployment.properties or {}).get("AzureAsyncOperationUri")

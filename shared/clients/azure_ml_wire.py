@@ -107,7 +107,7 @@ def job_difference(spec: JobSpec, job: Any, identity_client_id: str | None) -> s
     queue, limits, resources, identity = job.queue_settings, job.limits, job.resources, job.identity
     pairs = {
         "command": (spec.command, job.command),
-        "environment": (spec.environment, _name_version(job.environment)),
+        "environment": (spec.environment, name_version(job.environment)),
         "inputs": (_wanted_uris(spec.inputs), _uris(job.inputs, spec.inputs)),
         "outputs": (_wanted_uris(spec.outputs), _uris(job.outputs, spec.outputs)),
         "instance_type": (spec.instance_type.lower(), lowered(resources and resources.instance_type)),
@@ -144,8 +144,8 @@ def deployment_difference(spec: DeploymentSpec, deployment: Any) -> str | None:
     """The first field of the deployment that is not what the spec says; None if it is the same."""
     variables: Mapping[str, str] = deployment.environment_variables or {}
     pairs = {
-        "model": (spec.model, _name_version(deployment.model)),
-        "environment": (spec.environment, _name_version(deployment.environment)),
+        "model": (spec.model, name_version(deployment.model)),
+        "environment": (spec.environment, name_version(deployment.environment)),
         "instance_type": (spec.instance_type.lower(), lowered(deployment.instance_type)),
         # The service adds variables of its own; those asked for must be there.
         "environment_variables": (
@@ -200,16 +200,11 @@ def _uris(entries: Mapping[str, Any] | None, wanted: Mapping[str, str]) -> dict[
     return {name: short_uri(entries[name].path) for name in wanted if name in entries}
 
 
-def _name_version(reference: Any) -> str:
+def name_version(reference: Any) -> str:
     """NAME:VERSION of an ARM id, of `azureml:NAME:VERSION`, or of itself."""
     text = str(reference or "").removeprefix("azureml:")
     parts = text.split("/")
     return f"{parts[-3]}:{parts[-1]}" if len(parts) > 3 and parts[-2] == "versions" else text
-
-
-def chat_url(scoring_uri: str) -> str:
-    """Azure docs: an endpoint forwards any path to the container; its scoring URI may end in `/score`."""
-    return scoring_uri.rstrip("/").removesuffix("/score") + "/v1/chat/completions"
 
 
 def chat_text(endpoint: str, answer: httpx.Response) -> tuple[str, int | None]:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.domain.judges import JudgeUse
 from shared.domain.recipe import Gate
 
 
@@ -93,7 +94,8 @@ class JudgedRow(Frozen):
     """A line of `evaluation/rows.jsonl`: row number from 1; score, score by grader and answer, each by model.
 
     `prompt_tokens` is the length of the rendered prompt: a server with another template counts another one. `slices`
-    is the row's value of each slice field. A grader that failed on an answer has no score there.
+    is the row's value of each slice field. A grader that failed on an answer has no score there. `reasons`: a judge's
+    own words, by model and grader. `unscored`: a judge gave no score for some model, so the row has none for any.
     """
 
     row: int
@@ -104,10 +106,14 @@ class JudgedRow(Frozen):
     scores: dict[str, float]
     parts: dict[str, dict[str, float]] = Field(default_factory=dict)
     answers: dict[str, str]
+    reasons: dict[str, dict[str, str]] = Field(default_factory=dict)
+    unscored: bool = False
 
     @property
     def change(self) -> float:
-        """Candidate minus the model it would replace."""
+        """Candidate minus the model it would replace; 0 for an unscored row."""
+        if self.unscored:
+            return 0.0
         return self.scores["candidate"] - self.scores.get("champion", self.scores["base"])
 
 
@@ -117,7 +123,8 @@ class EvaluationResult(Frozen):
     `answers_differ` is the share of rows on which base and candidate answer differently: 0 means the
     adapter does not act. `template_sha256` is the chat template's of the candidate, `base_template_sha256` that of the
     model it was tuned from. `seconds_per_answer` is measured in batches: a measure of cost, not of one request's wait.
-    An answer that a grader could not grade counts as 0 and is in `errors`.
+    An answer that a grader could not grade counts as 0 and is in `errors`; `unscored` rows, for which a judge gave no
+    score for some model, are left out of everything here, for all models.
     """
 
     base: Score
@@ -128,6 +135,8 @@ class EvaluationResult(Frozen):
     slices: tuple[SliceScore, ...] = ()
     general: tuple[GeneralScore, ...] = ()
     errors: tuple[GradingError, ...] = ()
+    judges: tuple[JudgeUse, ...] = ()
+    unscored: int = 0
     answers_differ: float
     template_sha256: str
     base_template_sha256: str

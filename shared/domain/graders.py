@@ -6,6 +6,8 @@ assistant message) and `{{sample.output_text}}` or `{{sample.output_json.FIELD}}
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from math import isfinite
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -16,8 +18,7 @@ Template = Annotated[str, Field(max_length=4096)]
 Pattern = Annotated[str, Field(min_length=1, max_length=4096, description="RE2 syntax")]
 
 NOT_BUILT = {
-    "score_model": "no judge model is reachable from a job",
-    "label_model": "no judge model is reachable from a job; `label` takes the label out of the answer",
+    "label_model": "`label` takes the label out of the answer, `score_model` lets a judge give a number",
     "endpoint": "a job calls no address",
 }
 METRICS_NOT_BUILT = {
@@ -164,6 +165,42 @@ class PythonGrader(Spec):
     source: str = Field(min_length=1, max_length=262_143)
 
 
+class JudgeMessage(BaseModel):
+    """One message to the judge; `content` is a template."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    role: Literal["system", "user", "assistant"]
+    content: Template
+
+
+class ScoreModel(Spec):
+    """What a judge gives the answer: a model behind a managed online endpoint of the same workspace."""
+
+    type: Literal["score_model"] = "score_model"
+    endpoint: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,30}[a-z0-9]$")] = Field(
+        description="name of the judge's endpoint, which is not the run's own"
+    )
+    input: tuple[JudgeMessage, ...] = Field(
+        min_length=1, max_length=16, description="the last is the user's; the form of the reply is added to it"
+    )
+    range: tuple[float, float] = Field(default=(0.0, 1.0), description="worst and best score the judge may give")
+    pass_threshold: float | None = Field(
+        default=None, description="the score is 1 from this number on and 0 below; without it, the place in the range"
+    )
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> ScoreModel:
+        low, high = self.range
+        if not (isfinite(low) and isfinite(high) and low < high):
+            raise ValueError("range must be two finite numbers, the lower one first")
+        if self.pass_threshold is not None and not low < self.pass_threshold <= high:
+            raise ValueError(f"pass_threshold must lie above {low:g} and at most at {high:g}, or it decides nothing")
+        if self.input[-1].role != "user":
+            raise ValueError("the last message of input must be the user's")
+        return self
+
+
 def _named_by_key(value: Any) -> Any:
     """The map's keys name the graders; a name inside may be left out, and may not differ."""
     if not isinstance(value, dict):
@@ -191,7 +228,8 @@ SimpleGrader = Annotated[
     | StepOrder
     | AcronymExpansion
     | Refusal
-    | PythonGrader,
+    | PythonGrader
+    | ScoreModel,
     Field(discriminator="type"),
 ]
 
@@ -225,8 +263,23 @@ Grader = Annotated[
         | AcronymExpansion
         | Refusal
         | PythonGrader
+        | ScoreModel
         | Multi,
         Field(discriminator="type"),
     ],
     BeforeValidator(_known_type),
 ]
+
+
+def simple_graders(graders: Iterable[Grader]) -> list[SimpleGrader]:
+    """All of them, those inside multi graders too."""
+    found: list[SimpleGrader] = []
+    for grader in graders:
+        found += grader.graders.values() if isinstance(grader, Multi) else [grader]
+    return found
+
+
+def judges_named(graders: Iterable[Grader]) -> list[str]:
+    """Endpoints of the judges that graders ask, each once, in order."""
+    asking = (grader for grader in simple_graders(graders) if isinstance(grader, ScoreModel))
+    return list(dict.fromkeys(grader.endpoint for grader in asking))

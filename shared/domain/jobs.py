@@ -124,6 +124,7 @@ class DeploymentSpec(Frozen):
 class DeploymentView(Frozen):
     name: str
     state: DeploymentState
+    model: str | None = Field(default=None, description="registered model, NAME:VERSION")
     error_code: str | None = None
     error_message: str | None = None
 
@@ -135,6 +136,11 @@ class EndpointView(Frozen):
     scoring_uri: str
     traffic: dict[str, int]
     deployments: tuple[str, ...]
+
+
+def chat_url(scoring_uri: str) -> str:
+    """Azure docs: an endpoint forwards any path to the container; its scoring URI may end in `/score`."""
+    return scoring_uri.rstrip("/").removesuffix("/score") + "/v1/chat/completions"
 
 
 class ChatAnswer(Frozen):

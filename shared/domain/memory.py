@@ -113,20 +113,18 @@ def memory_plan(
 def _activation_bytes(entry: BaseModelEntry, width: int, rank: int, *, checkpointing: bool) -> int:
     """Bytes per token at the peak of a step, term by term what autograd saves; a test counts a real step's.
 
-    Frozen layers keep nothing. In 16 bit each adapter keeps its own copy of its layer's input; in float32 those with
-    the same input share it. With checkpointing each layer keeps its input, and one layer at a time is computed again.
-    On top come the gradients inside the layer that is on its way back.
+    Frozen layers keep nothing; adapters with the same input share it. With checkpointing each layer keeps its input,
+    and one layer at a time is computed again. On top come the gradients inside the layer that is on its way back.
     """
     dims, targets = entry.dims, lora_targets(entry)
     query, key_value = dims.heads * dims.head_dim, dims.kv_heads * dims.head_dim
-    shared = 2 * dims.hidden + query + dims.intermediate
-    inputs = 2 * sum(inside for inside, _ in targets.values()) if width == 2 else 4 * shared
+    inputs = (2 * dims.hidden + query + dims.intermediate) * width
     norms = 2 * (dims.hidden + 1) * 4
     attention = 2 * (query + key_value) * width + dims.heads * 4  # queries, keys, values, output; sums in float32
     if "qkv_proj" in targets:  # values are a view of all three, which stays whole
         attention += (query + key_value) * width
     layer = inputs + norms + attention + 3 * dims.intermediate * width + rank * width * len(targets)
-    gradients = 8 * (dims.intermediate + dims.hidden)
+    gradients = 2 * width * (dims.intermediate + dims.hidden)
     kept = dims.layers * dims.hidden * width + layer if checkpointing else dims.layers * layer
     return kept + gradients
 

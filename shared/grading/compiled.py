@@ -18,6 +18,7 @@ from shared.domain.graders import (
     ReadingLevel,
     Refusal,
     Regex,
+    ScoreModel,
     SimpleGrader,
     StepOrder,
     StringCheck,
@@ -26,6 +27,7 @@ from shared.domain.graders import (
 from shared.grading import ready
 from shared.grading.errors import AnswerUnreadable, BadGrader, Code, GradingFailed
 from shared.grading.formula import Formula
+from shared.grading.judging import Ask, Judge, nobody
 from shared.grading.patterns import Pattern, first_group
 from shared.grading.sandbox import Sandbox
 from shared.grading.schema import Schema
@@ -43,11 +45,19 @@ def _nothing() -> None:
 
 @dataclass(frozen=True)
 class Compiled:
-    """One simple grader: `score` gives 0 to 1 or raises GradingFailed; `fields` are the row fields it reads."""
+    """One simple grader: `score` gives 0 to 1 or raises GradingFailed; `fields` are the row fields it reads.
+
+    A `judge` has to be consulted before it scores.
+    """
 
     score: Callable[[Sample, Item], float]
     fields: frozenset[str]
     close: Callable[[], None] = _nothing
+    judge: Judge | None = None
+
+    @property
+    def judges(self) -> list[Judge]:
+        return [] if self.judge is None else [self.judge]
 
 
 @dataclass(frozen=True)
@@ -61,19 +71,23 @@ class CompiledMulti:
     def fields(self) -> frozenset[str]:
         return frozenset[str]().union(*(part.fields for part in self.parts.values()))
 
+    @property
+    def judges(self) -> list[Judge]:
+        return [judge for part in self.parts.values() for judge in part.judges]
+
     def close(self) -> None:
         for part in self.parts.values():
             part.close()
 
 
-def compile_grader(spec: Grader) -> Compiled | CompiledMulti:
-    """Raises BadGrader with the setting that can never work."""
+def compile_grader(spec: Grader, ask: Ask = nobody) -> Compiled | CompiledMulti:
+    """`ask` reaches the judges. Raises BadGrader with the setting that can never work."""
     if not isinstance(spec, Multi):
-        return _compile_simple(spec)
+        return _compile_simple(spec, ask)
     parts = {}
     for name, part in spec.graders.items():
         try:
-            parts[name] = _compile_simple(part)
+            parts[name] = _compile_simple(part, ask)
         except BadGrader as error:
             raise BadGrader(f"graders.{name}.{error.setting}", error.message) from error
     try:
@@ -82,9 +96,12 @@ def compile_grader(spec: Grader) -> Compiled | CompiledMulti:
         raise BadGrader("calculate_output", str(error)) from error
 
 
-def _compile_simple(spec: SimpleGrader) -> Compiled:
+def _compile_simple(spec: SimpleGrader, ask: Ask) -> Compiled:
     if isinstance(spec, PythonGrader):
         return _python(spec)
+    if isinstance(spec, ScoreModel):
+        judge = Judge(spec, ask)
+        return Compiled(judge.score, judge.fields, judge=judge)
     how, reads = _BUILDERS[type(spec)](spec)
     source = Template("input", spec.input)
 

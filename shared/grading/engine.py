@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from shared.domain.graders import Grader
 from shared.grading.compiled import Compiled, CompiledMulti, compile_grader
-from shared.grading.errors import AnswerUnreadable, BadGrader, Code, GradeError, GradingFailed
+from shared.grading.errors import JUDGE_CODES, AnswerUnreadable, BadGrader, Code, GradeError, GradingFailed
+from shared.grading.judging import Ask, nobody
 from shared.grading.templates import Item, Sample
 
 
@@ -19,22 +20,37 @@ class Grade:
 
     `score`: 0 to 1, the weighted mean of the graders; None if a grader failed, which is no 0. `parts`: score by grader,
     those inside a multi as `multi.part`; one that failed has none. `errors`: what failed, and where the answer itself
-    could not be read (`sample_parse_error`), which is a score of 0.
+    could not be read (`sample_parse_error`), which is a score of 0. `reasons`: a judge's words, by grader.
     """
 
     score: float | None
     parts: dict[str, float]
     errors: tuple[GradeError, ...]
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def unscored(self) -> bool:
+        """Whether a judge did not answer, or not as it should."""
+        return any(error.code in JUDGE_CODES for error in self.errors)
+
+
+@dataclass
+class _Notes:
+    """A grade in the making."""
+
+    parts: dict[str, float] = field(default_factory=dict)
+    errors: list[GradeError] = field(default_factory=list)
+    reasons: dict[str, str] = field(default_factory=dict)
 
 
 class Engine:
-    """Graders, ready. A context manager: leaving it ends the processes of python graders.
+    """Graders, ready. A context manager: leaving it ends the processes of python graders. `ask` reaches the judges.
 
     Raises BadGrader for a spec that can never work; `problems` says the same without raising.
     """
 
-    def __init__(self, graders: Sequence[Grader]) -> None:
-        self._graders = [(grader, compile_grader(grader)) for grader in graders]
+    def __init__(self, graders: Sequence[Grader], ask: Ask = nobody) -> None:
+        self._graders = [(grader, compile_grader(grader, ask)) for grader in graders]
 
     def __enter__(self) -> Self:
         return self
@@ -47,51 +63,48 @@ class Engine:
 
     def grade(self, texts: Sequence[str], items: Sequence[Item]) -> list[Grade]:
         """One grade for each answer and its row's fields, in order. Never raises for what is in them."""
-        return [self._one(text, item) for text, item in zip(texts, items, strict=True)]
+        answers = [(Sample(text), item) for text, item in zip(texts, items, strict=True)]
+        for _, compiled in self._graders:
+            for judge in compiled.judges:
+                judge.consult(answers)
+        return [self._one(sample, item) for sample, item in answers]
 
-    def _one(self, text: str, item: Item) -> Grade:
-        sample, parts, errors = Sample(text), dict[str, float](), list[GradeError]()
+    def _one(self, sample: Sample, item: Item) -> Grade:
+        notes = _Notes()
         total = weights = 0.0
         failed = False
         for grader, compiled in self._graders:
-            score = _score(grader.name, compiled, sample, item, parts, errors)
+            score = _score(grader.name, compiled, sample, item, notes)
             if score is None:
                 failed = True
             else:
                 total, weights = total + grader.weight * score, weights + grader.weight
-        return Grade(None if failed else total / weights, parts, tuple(errors))
+        return Grade(None if failed else total / weights, notes.parts, tuple(notes.errors), notes.reasons)
 
 
-def _score(
-    name: str,
-    compiled: Compiled | CompiledMulti,
-    sample: Sample,
-    item: Item,
-    parts: dict[str, float],
-    errors: list[GradeError],
-) -> float | None:
+def _score(name: str, compiled: Compiled | CompiledMulti, sample: Sample, item: Item, notes: _Notes) -> float | None:
     """The score, also noted in `parts`; None if the grader failed, noted in `errors`."""
     try:
         if isinstance(compiled, Compiled):
-            parts[name] = compiled.score(sample, item)
+            notes.parts[name] = compiled.score(sample, item)
+            for judge in compiled.judges:
+                notes.reasons[name] = judge.reason(sample, item)
         else:
-            inner = {
-                key: _score(f"{name}.{key}", part, sample, item, parts, errors) for key, part in compiled.parts.items()
-            }
+            inner = {key: _score(f"{name}.{key}", part, sample, item, notes) for key, part in compiled.parts.items()}
             scores = {key: score for key, score in inner.items() if score is not None}
             if len(scores) < len(inner):
                 return None
-            parts[name] = compiled.formula(scores)
+            notes.parts[name] = compiled.formula(scores)
     except AnswerUnreadable as error:
-        errors.append(GradeError(name, error.code, error.message))
-        parts[name] = 0.0
+        notes.errors.append(GradeError(name, error.code, error.message))
+        notes.parts[name] = 0.0
     except GradingFailed as error:
-        errors.append(GradeError(name, error.code, error.message))
+        notes.errors.append(GradeError(name, error.code, error.message))
         return None
     except RecursionError:
-        errors.append(GradeError(name, Code.OTHER, "row or answer is nested too deeply"))
+        notes.errors.append(GradeError(name, Code.OTHER, "row or answer is nested too deeply"))
         return None
-    return parts[name]
+    return notes.parts[name]
 
 
 def fields(graders: Sequence[Grader]) -> set[str]:

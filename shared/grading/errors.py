@@ -9,16 +9,22 @@ from enum import StrEnum
 class Code(StrEnum):
     """Named after the error fields of OpenAI's grader run (openai-python, types/fine_tuning/alpha/grader_run_response).
 
-    Those about judge models and truncation have no cause here: nothing is truncated and there is no judge.
+    Those about truncation have no cause here: nothing is truncated.
     """
 
     FORMULA = "formula_parse_error"
     INVALID_VARIABLE = "invalid_variable_error"
+    JUDGE_PARSE = "model_grader_parse_error"
+    JUDGE_SERVER = "model_grader_server_error"
     PYTHON_RUNTIME = "python_grader_runtime_error"
     PYTHON_SERVER = "python_grader_server_error"
     SAMPLE_PARSE = "sample_parse_error"
     UNRESPONSIVE = "unresponsive_reward_error"
     OTHER = "other_error"
+
+
+# No answer of a judge: nobody's fault in answer or row, so the row counts for nobody.
+JUDGE_CODES = frozenset({Code.JUDGE_PARSE, Code.JUDGE_SERVER})
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,10 @@ class Template:
         return {path[1] for path in self._paths if path[0] == "item"}
 
     @property
+    def reads_answer(self) -> bool:
+        return any(path[0] == "sample" for path in self._paths)
+
+    @property
     def varies(self) -> bool:
         return bool(self._paths)
 

@@ -29,6 +29,11 @@ def recipe(run_id: str) -> str:
     return run(run_id, "recipe.json")
 
 
+def judges(run_id: str, job: str) -> str:
+    """Where one job finds the judges of its graders."""
+    return run(run_id, f"judges/{job}.json")
+
+
 def adapter(run_id: str) -> str:
     return run(run_id, "model/adapter")
 

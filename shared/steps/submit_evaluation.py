@@ -13,6 +13,7 @@ from shared.ports import Config, Services
 from shared.steps import endpoints, paths
 from shared.steps.attempts import next_attempt
 from shared.steps.blobs import read_model
+from shared.steps.judges import as_input, judges_of, tell_job
 from shared.steps.outcome import Fact, Outcome
 from shared.steps.submit_training import cancel_unless_owned, job_tags, submitted
 
@@ -39,11 +40,12 @@ def evaluation_job(run: Run, champion: str | None, config: Config) -> JobSpec:
     if champion is not None:
         command += " --champion ${{inputs.champion}}"
         inputs["champion"] = paths.datastore_uri(paths.merged_model(champion))
+    option, judges = as_input(judges_of(run.recipe.recipe, rewards=False), name, run)
     return JobSpec(
         name=name,
-        command=command,
+        command=command + option,
         environment=config.training_environment,
-        inputs=inputs,
+        inputs=inputs | judges,
         outputs={
             "evaluation": paths.datastore_uri(paths.run(run.id, "evaluation")),
             "answers": paths.datastore_uri(paths.answers(run.project)),
@@ -71,7 +73,9 @@ def submit_evaluation(event: TrainingCompleted | EvaluationRetryDue, run: Run, s
 def evaluate_against(champion: str | None, event: Event, run: Run, services: Services) -> Outcome:
     """Submit the next attempt of the evaluation, beside the given model in production."""
     run = run.evolve(attempt=next_attempt(event, run, STAGE))
+    assert run.recipe is not None
     spec = evaluation_job(run, champion, services.config)
+    tell_job(judges_of(run.recipe.recipe, rewards=False), spec.name, run, services)
     reference = submitted(services.launcher.submit(spec), STAGE, run, services)
     return Outcome(
         status=Status.EVALUATING,

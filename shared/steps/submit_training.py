@@ -11,6 +11,7 @@ from shared.steps import ledger, paths
 from shared.steps.attempts import next_attempt
 from shared.steps.blobs import write_model
 from shared.steps.continuing import with_start
+from shared.steps.judges import as_input, judges_of, tell_job
 from shared.steps.outcome import Fact, Outcome
 
 STAGE = "training"
@@ -34,11 +35,12 @@ def training_job(run: Run, config: Config) -> JobSpec:
     if run.recipe.continued_from is not None:
         command += " --continue-from ${{inputs.adapter}}"
         inputs["adapter"] = paths.datastore_uri(paths.adapter(run.recipe.continued_from))
+    option, judges = as_input(judges_of(run.recipe.recipe, rewards=True), name, run)
     return JobSpec(
         name=name,
-        command=command,
+        command=command + option,
         environment=config.training_environment,
-        inputs=inputs,
+        inputs=inputs | judges,
         outputs={"run": paths.datastore_uri(paths.run(run.id))},
         instance_type=run.recipe.training_instance_type,
         instances=run.recipe.recipe.budget.nodes,
@@ -63,6 +65,7 @@ def submit_training(event: ValidationPassed | TrainingRetryDue, run: Run, servic
     ledger.reserve(services.store, run, services.config.project_monthly_usd)
     write_model(services.blobs, paths.recipe(run.id), recipe)
     spec = training_job(run, services.config)
+    tell_job(judges_of(recipe.recipe, rewards=True), spec.name, run, services)
     reference = submitted(services.launcher.submit(spec), STAGE, run, services)
     return Outcome(
         status=Status.TRAINING,

@@ -26,6 +26,7 @@ from shared.ports import Services
 from shared.steps import paths
 from shared.steps.attempts import next_attempt
 from shared.steps.blobs import write_model
+from shared.steps.judges import require_judges
 from shared.steps.outcome import Fact, Outcome
 from shared.steps.receive_dataset import held_out_file, recipe_file
 from shared.steps.submit_training import cancel_unless_owned, submitted
@@ -178,6 +179,7 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
 def accepted(run: Run, recipe: Recipe, report: Report, curated: CuratedVersion, services: Services) -> Outcome:
     """-> validated, with the recipe resolved and the cost estimated."""
     resolved, cost = plan_run(recipe, run.project, report.statistics, report.tokens)
+    require_judges(resolved, services.models)
     write_model(services.blobs, paths.report(run.id), report)
     fact = Fact(
         ValidationPassed,

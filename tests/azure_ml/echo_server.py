@@ -1,7 +1,7 @@
 """The smallest server a deployment can run: `echo_server.py MODEL_FOLDER PORT`; answers with its name.
 
 Environment variables: EXIT_AT_START crashes it, NEVER_READY keeps its probe failing, ANSWER_STATUS is what
-it answers to chats, ANSWER_AFTER_S how late.
+it answers to chats, ANSWER_AFTER_S how late, ANSWER with what words.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         time.sleep(float(os.environ.get("ANSWER_AFTER_S", "0")))
-        content = f"{MODEL}: {body['messages'][-1]['content']}"
+        content = os.environ.get("ANSWER") or f"{MODEL}: {body['messages'][-1]['content']}"
         self._answer(
             int(os.environ.get("ANSWER_STATUS", "200")),
             {"choices": [{"message": {"role": "assistant", "content": content}}], "asked": body},

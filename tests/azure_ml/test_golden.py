@@ -83,7 +83,7 @@ def test_the_nodes_of_a_recipe_are_the_instances_of_its_training_job_and_of_no_o
 
 
 def test_the_job_of_a_base_that_two_gpus_keep_in_parts_is_the_one_on_file(local: Local) -> None:
-    run = run_of(LARGEST, 16_000)
+    run = run_of(LARGEST, 17_000)
     assert run.recipe is not None
     assert run.recipe.hyperparameters.sharding == "full"
     check_golden(f"training-{LARGEST}-in-parts", wire_body_of(local, training_job(run, CONFIG)))

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import orjson
+
+from shared.domain.evaluation import JudgedRow
+from shared.domain.judges import JudgeUse
 from shared.domain.run import Run, Status
+from shared.steps import paths
 from tests.browser import pictures
 from tests.browser.conftest import Browser, Stack
 from tests.browser.test_dashboard import SHOWN_HOSTILE, run_url
@@ -108,3 +113,35 @@ def test_on_a_phone_the_page_is_no_wider_than_the_screen(browser: Browser, stack
     assert inside <= screen
     numbers = [each.rect["y"] for each in browser.all("#part-graders tbody tr:first-child td.number")]
     assert len(set(numbers)) == 1
+
+
+def test_a_judge_is_named_and_its_reasons_and_the_rows_it_left_out_are_shown(browser: Browser, stack: Stack) -> None:
+    run = pictures.deployed(0xC7)
+    assert run.evaluation is not None
+    use = JudgeUse(endpoint="judge-70b", deployment="blue", model="big:7", requests=241, kept=120)
+    result = run.evaluation.model_copy(update={"judges": (use,), "unscored": 1})
+    pictures.write(stack.services, run.model_copy(update={"evaluation": result}))
+    answers = {"base": "no", "candidate": "yes"}
+    worse = JudgedRow(
+        row=1,
+        scores={"base": 1.0, "candidate": 0.5},
+        answers=answers,
+        reasons={"candidate": {"tone": "curt, <b>but</b> right"}},
+    )
+    left_out = JudgedRow(row=2, scores={}, answers=answers, unscored=True)
+    lines = b"".join(orjson.dumps(row.model_dump(), option=orjson.OPT_APPEND_NEWLINE) for row in (worse, left_out))
+    stack.services.blobs.write(paths.run(run.id, "evaluation/rows.jsonl"), [lines])
+    browser.open(run_url(stack, run))
+    browser.says("#part-graders .judge", "Judge judge-70b/blue of big:7: 241 requests, 120 opinions")
+    browser.says("#part-verdict caption", "; 1 more have no score from the judge and count for no model")
+    browser.one("#part-verdict .alone").click()
+    browser.says("#part-rows .samples li", "tone: curt, <b>but</b> right")
+    buttons = browser.all("#part-rows .filters button")
+    assert [each.text for each in buttons] == [
+        "Got worse 1",
+        "Got better 0",
+        "Stayed 0",
+        "Not scored by the judge 1",
+    ]
+    buttons[3].click()
+    browser.says("#part-rows .samples li", "row 2")

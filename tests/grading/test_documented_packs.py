@@ -11,9 +11,10 @@ import yaml
 from pydantic import TypeAdapter
 
 from shared.domain.graders import NOT_BUILT, Grader
-from shared.grading import Engine, problems
+from shared.grading import Code, Engine, Opinion, problems
 
-TEXT = (Path(__file__).parents[2] / "docs" / "graders.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "graders.md").read_text(encoding="utf-8")
 READ = TypeAdapter(list[Grader]).validate_python
 
 
@@ -54,7 +55,14 @@ def test_a_documented_pack_grades_a_right_answer_1_and_a_wrong_one_0(
 
 
 def test_every_documented_pack_is_tried_here() -> None:
-    assert set(packs()) == {"exact", "citations", "structure", "plain_words", "refusal", "acronyms", "order"}
+    assert set(packs()) == {"exact", "citations", "structure", "plain_words", "refusal", "acronyms", "order", "helpful"}
+
+
+def test_the_documented_judge_grades_by_the_place_in_its_range() -> None:
+    graders = packs()["helpful"]
+    assert problems(graders, "graders") == []
+    with Engine(graders, lambda endpoint, messages, read: Opinion(4.0, "")) as engine:
+        assert engine.grade(["x"], [{"question": "?", "answer": "y"}])[0].score == 0.75
 
 
 def test_the_table_names_every_type_and_what_is_not_built() -> None:
@@ -63,3 +71,18 @@ def test_the_table_names_every_type_and_what_is_not_built() -> None:
         assert f"| `{kind}` |" in TEXT
     for kind in NOT_BUILT:
         assert f"`{kind}`" in TEXT
+
+
+def test_every_code_of_a_grader_and_of_a_judge_is_documented_and_no_other() -> None:
+    for code in Code:
+        assert f"| `{code.value}` |" in TEXT
+    sources = (
+        "shared/steps/judges",
+        "training_job/judges",
+        "training_job/scoring",
+        "training_job/rewards",
+        "cli/grade",
+    )
+    said = "".join((ROOT / f"{name}.py").read_text() for name in (*sources, "training_job/identity"))
+    raised = set(re.findall(r"\bjudge_(?:not|without|is|un|needs)_?\w+|\bno_judges\b|\bno_identity\b", said))
+    assert raised == set(re.findall(r"^\| `(judge_\w+|no_\w+)` \|", TEXT, re.MULTILINE))

@@ -88,7 +88,7 @@ def test_arithmetic_that_fails_for_one_answer_is_an_error_and_no_zero(grade: Any
         ({"a": {**EXACT, "name": "other"}}, "has another name"),
         ({"A": EXACT}, "String should match pattern"),
         ({"a": {"type": "multi", "graders": {"b": EXACT}, "calculate_output": "b"}}, "expected tags"),
-        ({"a": {"type": "score_model"}}, "score_model is not built"),
+        ({"a": {"type": "label_model"}}, "label_model is not built"),
     ],
 )
 def test_a_multi_holds_simple_graders_by_name(graders: dict[str, Any], reason: str, read: Any) -> None:

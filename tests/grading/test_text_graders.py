@@ -94,7 +94,6 @@ def test_a_pattern_that_hangs_other_engines_takes_no_time(score: Any) -> None:
 @pytest.mark.parametrize(
     ("spec", "reason"),
     [
-        ({"type": "score_model"}, "score_model is not built"),
         ({"type": "label_model"}, "label_model is not built"),
         ({"type": "endpoint"}, "endpoint is not built"),
         ({"type": "text_similarity", "evaluation_metric": "meteor"}, "meteor is not built"),

@@ -53,7 +53,7 @@ def test_rows_are_chosen_by_what_became_of_them_against_the_model_in_production(
         "better": [4, 5],
         "same": [6, 7, 8, 9, 10],
     }
-    assert found["worse"]["counts"] == {"worse": 3, "better": 2, "same": 5}
+    assert found["worse"]["counts"] == {"worse": 3, "better": 2, "same": 5, "unscored": 0}
     assert client.get(path, params={"change": "other"}).status_code == 400
 
 

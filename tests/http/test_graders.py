@@ -24,7 +24,7 @@ def test_the_published_schema_takes_the_map_form_and_refuses_another_type(client
     assert check.is_valid(EXACT)
     named = {key: {"name": key, **spec} for key, spec in MIX["graders"].items()}  # type: ignore[attr-defined]
     assert check.is_valid({**MIX, "graders": named})
-    assert not check.is_valid({"name": "x", "type": "score_model"})
+    assert not check.is_valid({"name": "x", "type": "label_model"})
 
 
 def test_graders_that_can_work_are_valid_and_name_their_fields(client: TestClient) -> None:
@@ -40,7 +40,7 @@ def test_graders_that_can_work_are_valid_and_name_their_fields(client: TestClien
     [
         ({**EXACT, "operation": "neq"}, "graders[0].operation", "Input should be 'eq', 'ne', 'like' or 'ilike'"),
         ({**EXACT, "cutoff": 1}, "graders[0].cutoff", "unknown setting"),
-        ({"name": "x", "type": "score_model"}, "graders[0]", "score_model is not built: no judge model is reachable"),
+        ({"name": "x", "type": "label_model"}, "graders[0]", "label_model is not built: `label` takes"),
         ({"name": "x", "type": "regex", "pattern": "("}, "graders[0].pattern", "missing )"),
         ({"name": "x", "type": "json_schema"}, "graders[0].json_schema", "Field required"),
         (
@@ -76,6 +76,7 @@ def test_a_dry_run_gives_score_sub_scores_and_typed_errors(client: TestClient) -
             "score": 0.25,
             "sub_scores": {"exact": 0, "mix.exact": 0, "mix.code": 1, "mix": 0.5},
             "errors": [],
+            "reasons": {},
         },
     )
     answer = client.post("/api/graders/run", json={**body, "item": {"answer": "SC-40"}})
@@ -85,6 +86,7 @@ def test_a_dry_run_gives_score_sub_scores_and_typed_errors(client: TestClient) -
         "errors": [
             {"grader": "mix.code", "code": "invalid_variable_error", "message": "the row has no item.size"},
         ],
+        "reasons": {},
     }
 
 

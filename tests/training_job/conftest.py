@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.judge_server import JudgeServer
 
 # Read by libraries when they are imported, so set before any test does.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -236,3 +238,18 @@ def finished(bench: Callable[..., Bench], tmp_path_factory: pytest.TempPathFacto
     run = bench(tmp_path_factory.mktemp("finished"))
     assert run.train() == 0
     return run
+
+
+@pytest.fixture
+def as_job(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[JudgeServer], None]]:
+    """The variables Azure ML gives a job, for the server's token route."""
+
+    from training_job import identity
+
+    def use(server: JudgeServer) -> None:
+        identity._credential.cache_clear()
+        monkeypatch.setenv("MSI_ENDPOINT", f"{server.url}/msi/token")
+        monkeypatch.setenv("MSI_SECRET", "s")
+
+    yield use
+    identity._credential.cache_clear()

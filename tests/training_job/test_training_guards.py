@@ -87,15 +87,19 @@ def test_an_evaluation_in_between_does_not_change_gradients(quantised_base: Any)
     assert before.abs().max().item() > 0
 
 
-def test_adapters_are_float32_after_building(finished: Any, tokenizer: Any) -> None:
+@pytest.mark.parametrize("quantisation", ["nf4", "none"])
+def test_adapters_are_float32_after_building(
+    quantisation: str, bench: Callable[..., Any], resolved: Any, tmp_path: Path, tokenizer: Any
+) -> None:
     import torch
 
-    model = trainer_of(finished, tokenizer).model
-    assert adapter_types(model) == {torch.float32}
+    run = bench(tmp_path, recipe=resolved(compute_dtype="bfloat16", quantisation=quantisation))
+    assert adapter_types(trainer_of(run, tokenizer).model) == {torch.float32}
 
 
-def test_adapters_are_float32_after_resuming_even_if_they_were_not(
-    finished: Any, tokenizer: Any, bench: Callable[..., Any], tmp_path: Path
+@pytest.mark.parametrize("resumed", [True, False])
+def test_adapters_are_trained_in_float32_even_if_they_were_not(
+    resumed: bool, finished: Any, tokenizer: Any, bench: Callable[..., Any], tmp_path: Path
 ) -> None:
     import torch
 
@@ -109,11 +113,47 @@ def test_adapters_are_float32_after_resuming_even_if_they_were_not(
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.to(torch.bfloat16)
-    trainer.add_callback(Watch(Curve(tmp_path), Tally(), Identity("j", "d", "r"), {}, Limit(60, "deadline")))
-    trainer.train(resume_from_checkpoint=str(finished.output / "checkpoints" / "checkpoint-18"))
+    trainer.add_callback(
+        Watch(Curve(tmp_path), Tally(micro_batch_size=4), Identity("j", "d", "r"), {}, Limit(60, "deadline"))
+    )
+    trainer.train(resume_from_checkpoint=str(finished.output / "checkpoints" / "checkpoint-18") if resumed else None)
     assert adapter_types(trainer.model) == {torch.float32}
     moments = {state["exp_avg"].dtype for state in trainer.optimizer.state.values()}
     assert moments == {torch.float32}
+
+
+def test_adapters_of_a_supervised_run_share_their_input(finished: Any, tokenizer: Any) -> None:
+    from peft.tuners.lora import LoraLayer
+
+    layers = [module for module in trainer_of(finished, tokenizer).model.modules() if isinstance(module, LoraLayer)]
+    assert len(layers) == 14
+    assert not any(layer.cast_input_dtype_enabled for layer in layers)
+
+
+def test_only_a_log_line_waits_for_what_the_device_computes(
+    bench: Callable[..., Any], resolved: Any, tmp_path: Path
+) -> None:
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from transformers import EarlyStoppingCallback
+
+    class Reads(TorchDispatchMode):
+        """Counts tensors whose value the host asks for."""
+
+        count = 0
+
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            self.count += "_local_scalar_dense" in str(function)
+            return function(*args, **(kwargs or {}))
+
+    trainer = bench(tmp_path, recipe=resolved(total_steps=20, micro_batch_size=2)).trainer()
+    settings = trainer.args
+    settings.logging_steps, settings.eval_strategy, settings.save_strategy = 10, "no", "no"
+    settings.load_best_model_at_end = False
+    trainer.pop_callback(EarlyStoppingCallback)
+    with Reads() as reads:
+        trainer.train()
+    assert [line["step"] for line in trainer.state.log_history if "loss" in line] == [1, 10, 20]
+    assert reads.count == 2 * 3 + 2  # loss and gradient norm of each line; the data's order, and the run's mean loss
 
 
 def test_a_tiny_model_on_a_cpu_uses_one_thread(random_base: Path) -> None:

@@ -272,6 +272,17 @@ def test_the_held_out_pairs_are_asked_and_their_preferred_answer_is_the_referenc
     assert rows[2]["reference"] == "a bolt of 2 mm"
 
 
+@pytest.mark.parametrize("quantisation", ["nf4", "none"])
+def test_pairs_are_learned_from_in_bfloat16_as_on_a_gpu(
+    quantisation: str, dpo: Callable[..., Any], tmp_path: Path
+) -> None:
+    run = dpo(tmp_path, compute_dtype="bfloat16", quantisation=quantisation)
+    assert run.train() == 0
+    losses = [point["loss"] for point in run.metrics() if "loss" in point]
+    assert losses[0] == pytest.approx(math.log(2), abs=1e-4)
+    assert losses[-1] < 0.3
+
+
 @pytest.mark.slow
 def test_preferences_are_learned_and_hold_for_pairs_never_seen(
     bench: Any, tmp_path: Path, write_data: Any, resolved: Any

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import FailureClass
+from shared.domain.judges import Judges
 from shared.rendering.check import LengthPolicy
+from tests.judge_server import Reply, judging
 from training_job import exit_codes
 
 # Of the answers of random weights some hold a letter and some do not; the evaluation looks for it in its own way.
@@ -76,6 +78,33 @@ def test_the_calibration_is_kept_with_the_model(rewarded: Any) -> None:
     assert 0.05 < found["failing"] < 0.95
     assert found["problems"] == []
     assert manifest["merge"]["rows"] == 6
+
+
+JUDGE = {
+    "name": "liked",
+    "type": "score_model",
+    "endpoint": "judge",
+    "input": [{"role": "user", "content": "Answer: {{sample.output_text}}"}],
+}
+
+
+@pytest.mark.parametrize(("graders", "exam"), [([JUDGE], EXAM), (GRADERS, [JUDGE])])
+def test_a_judge_rewards_or_examines_and_is_calibrated_like_any_other_grader(
+    graders: Any, exam: Any, grpo: Callable[..., Any], as_job: Any, tmp_path: Path
+) -> None:
+    def likes_an_e(asked: str) -> Reply:
+        return Reply(json.dumps({"score": float("e" in asked.split("\n")[1]), "reason": "it has an e, or not"}))
+
+    run, file = grpo(tmp_path, recipe_of(graders, exam), total_steps=2), tmp_path / "judges.json"
+    with judging(likes_an_e) as server:
+        as_job(server)
+        file.write_text(Judges(judges=(server.endpoint(),)).model_dump_json())
+        assert run.train("--judges", str(file)) == 0
+        assert run.train() == exit_codes.BY_CLASS[FailureClass.CODE]
+    assert run.result().problem.code == "no_judges"
+    manifest = json.loads((run.output / "model" / "manifest.json").read_text())
+    assert (manifest["calibration"]["answers"], manifest["calibration"]["agreement"]) == (128, pytest.approx(1.0))
+    assert all(point["reward_errors"] == 0 for point in run.metrics() if "loss" in point)
 
 
 @pytest.mark.slow
@@ -228,6 +257,12 @@ def test_without_a_reference_the_loss_has_no_divergence_and_with_one_it_does(
     divergences = [point["kl"] for point in run.metrics() if "kl" in point]
     assert divergences[0] == pytest.approx(0, abs=1e-6)
     assert divergences[-1] > 0
+
+
+def test_answers_are_sampled_and_learned_from_in_bfloat16_as_on_a_gpu(grpo: Callable[..., Any], tmp_path: Path) -> None:
+    run = grpo(tmp_path, compute_dtype="bfloat16", total_steps=3)
+    assert run.train() == 0
+    assert [point["step"] for point in run.metrics() if "reward" in point] == [1, 2, 3]
 
 
 @pytest.mark.slow

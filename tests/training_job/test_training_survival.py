@@ -244,6 +244,36 @@ def test_the_run_records_planned_memory_and_compares_it_on_a_gpu_alone(finished:
     assert metrics["measured_peak_bytes"] == result.measured_peak_bytes
 
 
+@pytest.mark.parametrize(
+    ("measured", "said"),
+    [
+        (None, ()),
+        (21_900_000_000, ()),
+        (18_100_000_000, ()),
+        (23_000_000_000, ("The GPU held 23.0 GB, +15% of the 20.0 GB planned: the plan is too small.",)),
+        (
+            15_000_000_000,
+            ("The GPU held 15.0 GB, -25% of the 20.0 GB planned: the plan is too large, or no micro batch was full.",),
+        ),
+    ],
+)
+def test_a_peak_more_than_a_tenth_off_the_plan_is_said(
+    finished: Any, tmp_path: Path, measured: int | None, said: tuple[str, ...]
+) -> None:
+    from types import SimpleNamespace
+
+    from training_job.curve import Curve
+    from training_job.job import Tally
+    from training_job.methods import supervised
+    from training_job.train import close_tally
+
+    shutil.copy(finished.output / "metrics.jsonl", tmp_path)
+    ended = SimpleNamespace(global_step=20, best_global_step=20)
+    tally = Tally(total_steps=20, predicted_peak_bytes=20_000_000_000, measured_peak_bytes=measured)
+    close_tally(tally, Curve(tmp_path), ended, supervised)  # type: ignore[arg-type]
+    assert tuple(line for line in tally.diagnosis if "GPU" in line) == said
+
+
 def test_merged_and_adapter_answers_are_compared_and_recorded(finished: Any) -> None:
     manifest = json.loads((finished.output / "model/manifest.json").read_text())
     check = manifest["merge"]

@@ -24,6 +24,7 @@ from training_job.chat_rows import IGNORED, Encoded
 from training_job.methods import Data
 from training_job.packing import ByLength
 from training_job.pairs import EncodedPairs, encode_pairs
+from training_job.quantised import share_adapter_inputs
 from training_job.trainer import Setup, adapted, common_settings, made_safe
 
 PROBED_ROWS = 8
@@ -54,6 +55,7 @@ def build(setup: Setup, data: Data) -> DPOTrainer:
         processing_class=setup.tokenizer,
         data_collator=Collator(setup.tokenizer.pad_token_id),
     )
+    share_adapter_inputs(trainer.model)
     return made_safe(trainer)
 
 

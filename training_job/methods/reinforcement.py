@@ -64,7 +64,7 @@ def build(setup: Setup, data: Data) -> GRPOTrainer:
     assert isinstance(method, Reinforcement)
     prompts, watched = data.train.prompts, some(data.held_out.prompts, WATCHED_PROMPTS, setup.hyperparameters.seed)
     items = [prompt.item for prompt in (*prompts, *watched)]
-    rewards = Rewards(method.graders, items)
+    rewards = Rewards(method.graders, items, ask=setup.ask)
     trainer = PromptTrainer(
         **adapted(setup),
         reward_funcs=rewards,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import send_to_device
 from peft import get_peft_model
 from torch.nn.functional import linear_cross_entropy
 from torch.utils.data import DataLoader
@@ -24,6 +25,7 @@ from training_job.chat_rows import IGNORED, Encoded, encode_file
 from training_job.diagnosis import diagnose
 from training_job.methods import Data
 from training_job.packing import Layout, shared_out, steps_of_run, trained_tokens
+from training_job.quantised import share_adapter_inputs
 from training_job.trainer import Setup, adapted, common_settings, made_safe
 
 # Logits of this many tokens exist at a time; the memory plan counts on it (LOGITS_CHUNK_TOKENS).
@@ -54,6 +56,7 @@ def build(setup: Setup, data: Data) -> SupervisedTrainer:
     model = start["model"]
     if "peft_config" in start:
         model = get_peft_model(model, start["peft_config"], autocast_adapter_dtype=False)
+    share_adapter_inputs(model)
     if setup.hyperparameters.sharding == "full":
         sharding.shard(model)
     settings = common_settings(setup) | {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1}
@@ -85,7 +88,8 @@ class SupervisedTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Every process reads every step and takes its share; accelerate's sharding would repeat rows to fill up."""
-        return DataLoader(self.train_dataset, batch_size=1, collate_fn=self._step)
+        pinned = self.args.dataloader_pin_memory
+        return DataLoader(self.train_dataset, batch_size=1, collate_fn=self._step, pin_memory=pinned)
 
     def _step(self, items: list[list[Encoded]]) -> dict[str, Any]:
         (rows,) = items
@@ -119,7 +123,8 @@ class SupervisedTrainer(Trainer):
 
     def _loss(self, model: torch.nn.Module, batch: dict[str, Any]) -> torch.Tensor:
         """Summed over the micro batch's trained tokens."""
-        batch = self._prepare_inputs(batch)
+        # transformers' own copy would wait for all that the GPU still has to do.
+        batch = send_to_device(batch, self.args.device, non_blocking=True)
         with self.compute_loss_context_manager():
             hidden = model(**batch["reading"], use_cache=False).logits.flatten(0, 1)[batch["kept"]]
             loss: torch.Tensor = linear_cross_entropy(

@@ -43,7 +43,12 @@ export function evaluation(run) {
   const scores = h(
     "table",
     { class: "scores" },
-    h("caption", {}, `mean score of ${count(result.candidate.rows)} held-out rows, with its interval`),
+    h(
+      "caption",
+      {},
+      `mean score of ${count(result.candidate.rows)} held-out rows, with its interval`,
+      result.unscored ? `; ${count(result.unscored)} more have no score from the judge and count for no model` : "",
+    ),
     h(
       "thead",
       {},
@@ -224,7 +229,20 @@ function byModel(caption, first, parts, name, last = []) {
 
 export const graders = (result) => [
   byModel("mean score by grader, with its interval", "grader", result.graders, (part) => h("code", {}, part.name)),
+  ...(result.judges ?? []).map(judge),
 ];
+
+// Which model judged, and what was asked of it.
+function judge({ endpoint, deployment, model, requests, kept }) {
+  return h(
+    "p",
+    { class: "quiet judge" },
+    "Judge ",
+    h("code", {}, `${endpoint}/${deployment}`),
+    model && [" of ", h("code", {}, model)],
+    `: ${count(requests)} requests, ${count(kept)} opinions of earlier evaluations.`,
+  );
+}
 
 const PARTS = {
   ability: "arithmetic, knowledge, reasoning, languages, formats",

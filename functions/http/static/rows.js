@@ -7,17 +7,20 @@ import { MODELS } from "./evaluation.js";
 const SAMPLES_SHOWN = 6;
 const KEYS = ["base", "champion", "candidate"];
 
-function answer(key, said, wanted, facts) {
+function answer(key, said, wanted, facts, reasons) {
   return h(
     "div",
     { class: `answer ${key}` },
     h("h4", {}, MODELS[key], facts),
     h("p", { class: "prose", dir: "auto" }, said === "" ? h("i", {}, "no text") : marked(said, wanted)),
+    Object.entries(reasons ?? {}).map(([grader, reason]) =>
+      h("p", { class: "quiet", dir: "auto" }, h("b", {}, `${grader}: `), reason),
+    ),
   );
 }
 
 // One held-out row: what was asked, what was wanted, what each model said.
-function card(number, { asked, wanted, answers, facts, more }) {
+function card(number, { asked, wanted, answers, facts, said, more }) {
   return h(
     "li",
     {},
@@ -34,7 +37,7 @@ function card(number, { asked, wanted, answers, facts, more }) {
       wanted &&
         h("div", { class: "answer" }, h("h4", {}, "wanted"), h("p", { class: "prose", dir: "auto" }, wanted)),
       KEYS.filter((key) => typeof answers[key] === "string").map((key) =>
-        answer(key, answers[key], wanted || answers.base, facts?.(key)),
+        answer(key, answers[key], wanted || answers.base, facts?.(key), said?.(key)),
       ),
     ),
   );
@@ -54,7 +57,7 @@ export function samples(list) {
   ];
 }
 
-const CHANGES = { worse: "Got worse", better: "Got better", same: "Stayed" };
+const CHANGES = { worse: "Got worse", better: "Got better", same: "Stayed", unscored: "Not scored by the judge" };
 
 // `found`: {change, counts, data, next, problem}; `onRows(change, after)` asks for a first or a further page.
 export function rows(found, onRows) {
@@ -64,7 +67,7 @@ export function rows(found, onRows) {
     h(
       "p",
       { class: "filters", role: "group", "aria-label": "Which rows" },
-      Object.entries(CHANGES).map(([change, name]) =>
+      Object.entries(CHANGES).filter(([change]) => change !== "unscored" || found.counts?.unscored).map(([change, name]) =>
         h(
           "button",
           { type: "button", "aria-pressed": String(change === found.change), onclick: () => onRows(change, 0) },
@@ -86,14 +89,15 @@ function judged(row) {
   const facts = (key) => {
     const parts = Object.entries(row.parts[key] ?? {});
     return [
-      h("b", { class: "row-score" }, ` ${row.scores[key].toFixed(3)}`),
+      key in row.scores && h("b", { class: "row-score" }, ` ${row.scores[key].toFixed(3)}`),
       parts.length > 1 &&
         h("span", { class: "row-parts" }, parts.map(([name, score]) => `${name} ${score.toFixed(2)}`).join(", ")),
     ];
   };
   const sliced = Object.entries(row.slices).map(([name, value]) => `${name} = ${value}`);
   const more = sliced.length > 0 && h("span", { class: "quiet row-slices" }, sliced.join(", "));
-  return card(row.row, { asked: row.asked, wanted: row.reference, answers: row.answers, facts, more });
+  const said = (key) => row.reasons[key] ?? {};
+  return card(row.row, { asked: row.asked, wanted: row.reference, answers: row.answers, facts, said, more });
 }
 
 function share(counts, total) {

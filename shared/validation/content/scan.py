@@ -89,9 +89,10 @@ class ContentScan:
         return secrets.redacted(texts, kinds) if found and self._policy.secrets == "redact" else texts
 
     def _check_personal_data(self, place: Place, texts: list[str], detectors: list[Detector]) -> list[str]:
+        allowed = self._policy.allowed_kinds
         if self._policy.personal_data == "redact":
-            redacted, found = self._redactor.redact_all(texts, personal_data.KINDS - self._policy.allowed_kinds)
-            texts = redacted if found - self._policy.allowed_kinds else texts
+            redacted, found = self._redactor.redact_all(texts, personal_data.KINDS - allowed)
+            texts = redacted if found - allowed else texts
         else:
             found = {one.kind for one in personal_data.find_by(detectors, "\n".join(texts))}
         for kind in found:
