@@ -14,6 +14,7 @@ import argparse
 import importlib.metadata
 import importlib.util
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -40,7 +41,15 @@ WARM_UP_STEPS, STEPS = 2, 8
 LIMIT_S = 420  # for one trainer on one case: a slow one must not keep the others from being measured
 LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
 # Dense 16-bit operations per second, data sheets; a card that is not listed gets no utilisation.
-PEAK_FLOPS = {"H200": 989e12, "H100 NVL": 835e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12}
+PEAK_FLOPS = {
+    "H200 NVL": 835e12,
+    "H200": 989e12,
+    "H100 NVL": 835e12,
+    "H100 PCIe": 756e12,
+    "H100": 989e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+}
 Quantisation = Literal["nf4", "none"]
 
 
@@ -78,8 +87,8 @@ def cases(quantisations: tuple[Quantisation, ...] = ("nf4", "none")) -> list[Cas
 
 
 def utilisation(tokens_per_s: float, parameters: int, device: str) -> float | None:
-    """Share of the data sheet's operations, by the 4N convention; None for a card without a listed figure."""
-    peak = next((flops for name, flops in PEAK_FLOPS.items() if name in device), None)
+    """Share of the data sheet's operations, by the 4N convention; None for a part of a card or one not listed."""
+    peak = next((flops for name, flops in PEAK_FLOPS.items() if name in device and "MIG" not in device), None)
     return tokens_per_s * 4 * parameters / peak if peak else None
 
 
@@ -88,6 +97,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--quantisation", choices=("nf4", "none"), help="one of the two; default: both")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = parser.parse_args(argv)
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # with several cards transformers would spread TRL's batches
     import torch
 
     if not torch.cuda.is_available():

@@ -37,7 +37,9 @@ def test_six_cases_cover_both_lengths_mixed_rows_and_both_quantisations() -> Non
 
 def test_utilisation_counts_four_operations_per_parameter_and_token() -> None:
     assert gpu.utilisation(12_473, 8_030_261_248, "NVIDIA H100 80GB HBM3") == pytest.approx(0.405, abs=0.001)
-    assert gpu.utilisation(1000, 8_030_261_248, "an unknown card") is None
+    assert gpu.utilisation(12_473, 8_030_261_248, "NVIDIA H100 PCIe") == pytest.approx(0.530, abs=0.001)
+    for device in ("an unknown card", "NVIDIA H100 80GB HBM3 MIG 1g.10gb"):
+        assert gpu.utilisation(1000, 8_030_261_248, device) is None
 
 
 def test_recomputation_is_planned_only_where_memory_asks_for_it() -> None:
