@@ -276,7 +276,7 @@ def write_report(services: Services, run: Run) -> None:
     write_model(services.blobs, paths.report(run.id), report)
 
 
-@pytest.mark.parametrize("status", list(TERMINAL))
+@pytest.mark.parametrize("status", sorted(TERMINAL))
 def test_every_end_is_an_end_there(ai: OpenAI, training: str, services: Services, status: Status) -> None:
     changes, expected, code, param = ENDS[status]
     created = create(ai, training, suffix="claims")
