@@ -224,7 +224,7 @@ def test_preferences_and_rewards_are_methods_too(ai: OpenAI, training: str, serv
          "method.dpo.hyperparameters.beta"),
         ({"hyperparameters": {"n_epochs": "many"}}, 400, "bad_request", "hyperparameters.n_epochs"),
         ({"method": {"type": "dpo", "supervised": {}}}, 400, "bad_request", "method"),
-        ({"method": {"type": "reinforcement", "reinforcement": {"grader": {"type": "score_model", "name": "j"}}}}, 400,
+        ({"method": {"type": "reinforcement", "reinforcement": {"grader": {"type": "label_model", "name": "j"}}}}, 400,
          "invalid_value", "method.reinforcement.grader"),
         ({"method": {"type": "reinforcement", "reinforcement": {"grader": {"name": "exact"}, "hyperparameters":
          {"eval_samples": 3}}}}, 400, "bad_request", "method.reinforcement.hyperparameters.eval_samples"),

@@ -188,7 +188,9 @@ def test_kept_answers_are_not_generated_again_and_others_are(
 
     loaded: list[Path] = []
     load = answers.load_model
-    monkeypatch.setattr(answers, "load_model", lambda folder, dtype: loaded.append(folder) or load(folder, dtype))
+    monkeypatch.setattr(
+        answers, "load_model", lambda folder, *how, **more: loaded.append(folder) or load(folder, *how, **more)
+    )
     run = bench(tmp_path, recipe=resolved(RECIPE))
     merged = finished.output / "model" / "merged"
     kept = ("--answers", str(tmp_path / "answers"))
