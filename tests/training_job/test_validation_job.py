@@ -64,7 +64,9 @@ class Drop:
             cpu_instance_type="cpu",
         )
         self.store = SqliteRunStore(folder / "state.db", clock)
-        self.services: Any = SimpleNamespace(blobs=self.blobs, config=config, clock=clock, store=self.store, models=None)
+        self.services: Any = SimpleNamespace(
+            blobs=self.blobs, config=config, clock=clock, store=self.store, models=None
+        )
         for other, text in others.items():
             self.blobs.write(f"datasets/shop/{other.replace('_', '.')}", [text])
         self.run = Run(
