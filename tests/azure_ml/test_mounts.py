@@ -86,7 +86,7 @@ def test_what_a_running_job_writes_and_deletes_is_seen_while_it_runs(local: Loca
     )
     path = f"runs/{name}/model/metrics.jsonl"
     eventually(lambda: content(blobs, path) == b"1\n")
-    assert names(blobs, name) == ["checkpoint-1", "metrics.jsonl"]
+    eventually(lambda: names(blobs, name) == ["checkpoint-1", "metrics.jsonl"])
     claim = local.emulator.config.root / "jobs" / name / "files" / "1"
     (claim / f"runs/{name}/model/go").touch()
     eventually(lambda: content(blobs, path) == b"1\n2\n" and names(blobs, name) == ["go", "metrics.jsonl"])
