@@ -143,6 +143,7 @@ def order_rollback(local: LocalStack) -> dict[str, Any]:
     return until(look, f"{ordered['to']} is in production", within_s=30)
 
 
+@pytest.mark.slow
 def test_of_two_runs_approved_for_one_endpoint_the_later_is_evaluated_again_against_the_earlier(
     first: Run, second: Run
 ) -> None:

@@ -179,6 +179,7 @@ def _wait_until_quiet(local: LocalStack) -> None:
         until(lambda: not any(map(bus.depth, subscriptions)), "every subscription is empty", every_s=0.05)
 
 
+@pytest.mark.slow
 def test_a_job_without_quota_is_submitted_again_and_an_approved_model_goes_live(
     local: LocalStack, told: dict[Story, Future[Run]]
 ) -> None:
