@@ -17,13 +17,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
 from benchmarks.measure import MB, REPOSITORY, Row, peak_memory_mb, run_child
-from benchmarks.rendering import CONTROL
-from benchmarks.validation import CHUNK_BYTES, write_chat
+from benchmarks.rendering import byte_level_bpe
+from benchmarks.validation import report_of, write_chat
 from shared.rendering import read_bundle_folder
-from shared.validation import spooled_sink, validate
 
 VOCABULARY, ROWS = 128_000, 5_000
 WORDS, LETTERS = 300_000, "eeettaaooiinnsshhrrddllccuummwwffggyyppbbvvkkjxqz"
@@ -47,16 +44,7 @@ def run(vocabulary: int = VOCABULARY, rows: int = ROWS, words: int = WORDS) -> l
 
 def write_tokenizer(folder: Path, vocabulary: int, words: int) -> tuple[int, float]:
     """A byte-level BPE as `tokenizer.json` with its config and template: entries, and MB of the first."""
-    core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=list(CONTROL),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    core.train_from_iterator(_words(words), trainer)
+    core = byte_level_bpe(_words(words), vocabulary)
     core.save(str(folder / "tokenizer.json"), pretty=False)
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|im_end|>"}))
     shutil.copy(REPOSITORY / "training_job" / "chat_template.jinja", folder)
@@ -73,17 +61,7 @@ def measure(folder: Path, file: Path) -> dict[str, float]:
     before, started = peak_memory_mb(), time.perf_counter()
     bundle = read_bundle_folder(folder)
     loaded = time.perf_counter()
-    with file.open("rb") as source, spooled_sink() as sink:
-        report = validate(
-            iter(lambda: source.read(CHUNK_BYTES), b""),
-            None,
-            None,
-            project="project",
-            file_name="train.jsonl",
-            default_base_model="droptune/tiny-llama",
-            sink=sink,
-            bundle_of=lambda _: bundle,
-        ).report
+    report = report_of(file, lambda _: bundle)
     assert report.tokens is not None, report
     return {
         "load_s": loaded - started,

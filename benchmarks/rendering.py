@@ -11,7 +11,7 @@ import itertools
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,18 +76,24 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def make_bundle(rows: list[dict[str, Any]]) -> Bundle:
-    """A byte-level BPE trained on the rows' own text, with the tiny base model's template."""
+def byte_level_bpe(texts: Iterable[str], vocabulary: int) -> Tokenizer:
+    """Trained on the texts, with the tiny base model's control tokens."""
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         special_tokens=list(CONTROL),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    core.train_from_iterator((message["content"] for row in rows for message in row["messages"]), trainer)
+    core.train_from_iterator(texts, trainer)
+    return core
+
+
+def make_bundle(rows: list[dict[str, Any]]) -> Bundle:
+    """A byte-level BPE trained on the rows' own text, with the tiny base model's template."""
+    core = byte_level_bpe((message["content"] for row in rows for message in row["messages"]), VOCABULARY)
     template = (REPOSITORY / "training_job" / "chat_template.jinja").read_text(encoding="utf-8")
     return Bundle.of(core.to_str(), template, {"eos_token": "<|im_end|>"})
 

@@ -20,6 +20,8 @@ from typing import Any
 import orjson
 
 from benchmarks.measure import MB, Row, peak_memory_mb, run_child
+from shared.domain.dataset import Report
+from shared.rendering import Bundle
 from shared.validation import spooled_sink, validate
 from shared.validation.lines import read_blocks
 from shared.validation.rows import read_row
@@ -92,8 +94,14 @@ def _seconds(work: Callable[[Path], None], file: Path) -> float:
 
 def validate_file(file: Path) -> None:
     """Everything our validator does, the held-out share and the canonical files included."""
+    done = report_of(file)
+    assert done.statistics.train_rows, done
+
+
+def report_of(file: Path, bundle_of: Callable[[str], Bundle] | None = None) -> Report:
+    """What the validator says; tokens are counted where there is a tokenizer to count them with."""
     with file.open("rb") as source, spooled_sink() as sink:
-        done = validate(
+        return validate(
             iter(lambda: source.read(CHUNK_BYTES), b""),
             None,
             None,
@@ -101,8 +109,8 @@ def validate_file(file: Path) -> None:
             file_name="train.jsonl",
             default_base_model="droptune/tiny-llama",
             sink=sink,
-        )
-    assert done.report.statistics.train_rows, done.report
+            bundle_of=bundle_of,
+        ).report
 
 
 def check_structure(file: Path) -> None:

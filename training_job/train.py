@@ -215,13 +215,14 @@ def fit(setup: Setup, method: Method, data: Data, tally: Tally, curve: Curve, id
     from training_job.artefacts import free_memory
 
     planned = setup.micro_batch_size
-    resume = checkpoints.newest_complete(setup.output / "checkpoints", identity, tidy=leads())
-    if resume:
-        setup = replace(setup, micro_batch_size=checkpoints.micro_batch_size_of(resume))
     while True:
+        resume = checkpoints.newest_complete(setup.output / "checkpoints", identity, tidy=leads())
+        if resume:
+            smallest = min(setup.micro_batch_size, checkpoints.micro_batch_size_of(resume))
+            setup = replace(setup, micro_batch_size=smallest)
         tally.micro_batch_size = setup.micro_batch_size
         try:
-            run_once(setup, method, data, tally, curve, identity)
+            run_once(setup, method, data, tally, curve, identity, resume)
             break
         except torch.OutOfMemoryError:
             if setup.micro_batch_size == 1 or torch.distributed.is_initialized():
@@ -244,12 +245,17 @@ def halved(batch: int, micro_batch: int) -> int:
 
 
 def run_once(
-    setup: Setup, method: Method, data: Data, tally: Tally, curve: Curve, identity: checkpoints.Identity
+    setup: Setup,
+    method: Method,
+    data: Data,
+    tally: Tally,
+    curve: Curve,
+    identity: checkpoints.Identity,
+    resume: Path | None,
 ) -> None:
-    """Train from the newest checkpoint to the end, with the micro batch of `setup`."""
+    """Train from the checkpoint `resume`, or the start, to the end, with the micro batch of `setup`."""
     from training_job.watch import Watch, measured_peak_bytes, start_measuring
 
-    resume = checkpoints.newest_complete(setup.output / "checkpoints", identity, tidy=leads())
     curve.rewind(checkpoints.step_of(resume) if resume else 0)
     start_measuring()
     trainer = method.build(setup, data)
