@@ -116,7 +116,7 @@ def _scan(data: list[Messages], policy: Any) -> None:
 
 
 def _best(work: Callable[[], object]) -> float:
-    """Seconds of processor time: the neighbours on this machine come and go."""
+    """Seconds of processor time: the neighbors on this machine come and go."""
     times = []
     for _ in range(ROUNDS):
         started = time.thread_time()

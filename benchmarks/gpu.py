@@ -1,9 +1,9 @@
 """Training on a CUDA device, beside TRL and Unsloth: `make bench-gpu`, or
 
-    python -m benchmarks.gpu [--quantisation nf4|none] [--json FILE]
+    python -m benchmarks.gpu [--quantization nf4|none] [--json FILE]
 
 An 8B Llama-shaped model with random weights. Each kind of trainer takes the same rows in a process of its own.
-Model FLOPs utilisation counts 4 operations per parameter and token: LoRA's forward pass and the gradients of its
+Model FLOPs utilization counts 4 operations per parameter and token: LoRA's forward pass and the gradients of its
 inputs; attention and recomputation are not counted. Exit code 3 without a CUDA device: nothing is measured then.
 Figures are written after each measurement; a run that was cut goes on with what the file lacks.
 """
@@ -30,8 +30,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import machine, run_child
-from shared.domain.catalogue import find_entry
-from shared.domain.memory import memory_plan
+from shared.domain.catalog import find_entry
+from shared.domain.planning.memory import memory_plan
 from shared.domain.recipe import Recipe, ResolvedHyperparameters, ResolvedRecipe
 
 NO_DEVICE = 3
@@ -40,7 +40,7 @@ KINDS = ("droptune", "trl defaults", "trl best", "unsloth")
 WARM_UP_STEPS, STEPS = 2, 8
 LIMIT_S = 420  # for one trainer on one case: a slow one must not keep the others from being measured
 LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
-# Dense 16-bit operations per second, data sheets; a card that is not listed gets no utilisation.
+# Dense 16-bit operations per second, data sheets; a card that is not listed gets no utilization.
 PEAK_FLOPS = {
     "H200 NVL": 835e12,
     "H200": 989e12,
@@ -50,7 +50,7 @@ PEAK_FLOPS = {
     "A100": 312e12,
     "L40S": 362e12,
 }
-Quantisation = Literal["nf4", "none"]
+Quantization = Literal["nf4", "none"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Case:
     """What is trained: rows of at most `row_tokens`, `step_rows` a step, in micro batches of `micro_rows` full rows."""
 
     name: str
-    quantisation: Quantisation
+    quantization: Quantization
     row_tokens: int
     step_rows: int
     micro_rows: int
@@ -73,11 +73,11 @@ class Case:
         return [min(self.row_tokens, max(16, length)) for length in drawn]
 
 
-def cases(quantisations: tuple[Quantisation, ...] = ("nf4", "none")) -> list[Case]:
+def cases(quantizations: tuple[Quantization, ...] = ("nf4", "none")) -> list[Case]:
     """Six by default, which the memory model is held to as well."""
     return [
         case
-        for kind in quantisations
+        for kind in quantizations
         for case in (
             Case(f"4,096 tokens, {kind}", kind, 4096, 4, 1),
             Case(f"8,192 tokens, {kind}", kind, 8192, 2, 1),
@@ -86,7 +86,7 @@ def cases(quantisations: tuple[Quantisation, ...] = ("nf4", "none")) -> list[Cas
     ]
 
 
-def utilisation(tokens_per_s: float, parameters: int, device: str) -> float | None:
+def utilization(tokens_per_s: float, parameters: int, device: str) -> float | None:
     """Share of the data sheet's operations, by the 4N convention; None for a part of a card or one not listed."""
     peak = next((flops for name, flops in PEAK_FLOPS.items() if name in device and "MIG" not in device), None)
     return tokens_per_s * 4 * parameters / peak if peak else None
@@ -94,7 +94,7 @@ def utilisation(tokens_per_s: float, parameters: int, device: str) -> float | No
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quantisation", choices=("nf4", "none"), help="one of the two; default: both")
+    parser.add_argument("--quantization", choices=("nf4", "none"), help="one of the two; default: both")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = parser.parse_args(argv)
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # with several cards transformers would spread TRL's batches
@@ -104,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
         print("bench-gpu: there is no CUDA device here; nothing was measured", file=sys.stderr)
         return NO_DEVICE
     device = torch.cuda.get_device_name(0)
-    chosen = cases((options.quantisation,)) if options.quantisation else cases()
+    chosen = cases((options.quantization,)) if options.quantization else cases()
     rows = measure_all(BASE, chosen, device, options.json)
     Console(width=150).print(table(device, rows))
     return 0
@@ -168,7 +168,7 @@ def _measured(kind: str, base: str, case: Case, model: Path, device: str) -> dic
         return row | {"failed": (error.stderr.strip() or "no message").splitlines()[-1][:200]}
     except subprocess.TimeoutExpired:
         return row | {"failed": f"no result within {LIMIT_S} s"}
-    return row | found | {"utilisation": utilisation(found["tokens_per_s"], find_entry(base).parameters, device)}
+    return row | found | {"utilization": utilization(found["tokens_per_s"], find_entry(base).parameters, device)}
 
 
 def table(device: str, rows: list[dict[str, Any]]) -> Table:
@@ -180,7 +180,7 @@ def table(device: str, rows: list[dict[str, Any]]) -> Table:
         if "failed" in row:
             shown.add_row(row["case"], row["kind"], f"not measured: {row['failed']}")
             continue
-        peak, predicted, share = row["peak_bytes"], row["predicted_bytes"], row["utilisation"]
+        peak, predicted, share = row["peak_bytes"], row["predicted_bytes"], row["utilization"]
         shown.add_row(
             row["case"],
             row["kind"],
@@ -194,7 +194,7 @@ def table(device: str, rows: list[dict[str, Any]]) -> Table:
 
 
 def recipe_of(base: str, case: Case, *, checkpointing: bool) -> ResolvedRecipe:
-    """The case as a resolved recipe; rank 16 on all linear layers, as the catalogue's default."""
+    """The case as a resolved recipe; rank 16 on all linear layers, as the catalog's default."""
     entry = find_entry(base)
     hyperparameters = ResolvedHyperparameters(
         n_epochs=1,
@@ -208,7 +208,7 @@ def recipe_of(base: str, case: Case, *, checkpointing: bool) -> ResolvedRecipe:
         gradient_checkpointing=checkpointing,
         compute_dtype=entry.defaults.compute_dtype,
         seed=1,
-        quantisation=case.quantisation,
+        quantization=case.quantization,
     )
     return ResolvedRecipe(
         recipe=Recipe(base_model=base),

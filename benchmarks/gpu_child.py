@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu import STEPS, WARM_UP_STEPS, Case, planned
-from shared.domain.catalogue import find_entry
-from training_job.job import work_offline
+from shared.domain.catalog import find_entry
+from training_job.job.runtime import work_offline
 
 FIRST_TOKEN = 3  # below are the tokenizer's special ones
 
@@ -30,7 +30,7 @@ def build(base: str, folder: Path) -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from training_job.tiny_base import build_random_base
+    from local_stack.tiny_base.build import build_random_base
 
     dims = find_entry(base).dims
     config = LlamaConfig(
@@ -80,14 +80,14 @@ def measure(kind: str, base: str, folder: Path, case: Case) -> dict[str, Any]:
 def _ours(_kind: str, folder: Path, output: Path, recipe: Any, rows: list[list[int]], case: Case) -> Any:
     from transformers import EarlyStoppingCallback
 
-    from training_job import quantised
-    from training_job.chat_rows import Encoded, EncodedRows
+    from training_job.data.chat_rows import Encoded, EncodedRows
     from training_job.methods import Data, supervised
-    from training_job.trainer import Setup
+    from training_job.methods.trainer import Setup
+    from training_job.model import quantized as quantized
 
     encoded = EncodedRows([Encoded(n, ids, ids) for n, ids in enumerate(rows)], [], [])
     held_out = EncodedRows(encoded.rows[:1], [], [])
-    tokenizer = quantised.load_tokenizer(folder)
+    tokenizer = quantized.load_tokenizer(folder)
     setup = Setup(folder, output, recipe, tokenizer, WARM_UP_STEPS + STEPS, case.micro_rows)
     trainer = supervised.build(setup, Data(encoded, held_out, len(rows), 0, 0))
     trainer.args.eval_strategy = trainer.args.save_strategy = "no"
@@ -135,21 +135,21 @@ def _trl(kind: str, folder: Path, output: Path, recipe: Any, rows: list[list[int
     import torch
     from transformers import AutoModelForCausalLM
 
-    from training_job import quantised
+    from training_job.model import quantized as quantized
 
     trl = import_module("trl")
     flash = torch.cuda.is_available() and importlib.util.find_spec("flash_attn") is not None
     options: dict[str, Any] = {"attn_implementation": "flash_attention_2" if flash else "sdpa"}
-    if case.quantisation == "nf4":
-        options["quantization_config"] = quantised.nf4(torch.bfloat16)
+    if case.quantization == "nf4":
+        options["quantization_config"] = quantized.nf4(torch.bfloat16)
     if torch.cuda.is_available():
         options["device_map"] = {"": 0}
     return trl.SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, **options),
         args=trl.SFTConfig(**_settings(kind, output, recipe, case)),
         train_dataset=_dataset(rows),
-        processing_class=quantised.load_tokenizer(folder),
-        peft_config=quantised.lora(recipe.hyperparameters),
+        processing_class=quantized.load_tokenizer(folder),
+        peft_config=quantized.lora(recipe.hyperparameters),
     )
 
 
@@ -157,12 +157,12 @@ def _unsloth(kind: str, folder: Path, output: Path, recipe: Any, rows: list[list
     """After Unsloth's documentation; not run where this was written, which had neither it nor a GPU."""
     unsloth = import_module("unsloth")  # must come before trl, which it patches
     trl = import_module("trl")
-    from training_job import quantised
+    from training_job.model import quantized as quantized
 
     model, _ = unsloth.FastLanguageModel.from_pretrained(
-        str(folder), max_seq_length=case.row_tokens, load_in_4bit=case.quantisation == "nf4"
+        str(folder), max_seq_length=case.row_tokens, load_in_4bit=case.quantization == "nf4"
     )
-    adapter = quantised.lora(recipe.hyperparameters)
+    adapter = quantized.lora(recipe.hyperparameters)
     model = unsloth.FastLanguageModel.get_peft_model(
         model,
         r=adapter.r,
@@ -178,7 +178,7 @@ def _unsloth(kind: str, folder: Path, output: Path, recipe: Any, rows: list[list
         model=model,
         args=trl.SFTConfig(**settings),
         train_dataset=_dataset(rows),
-        processing_class=quantised.load_tokenizer(folder),
+        processing_class=quantized.load_tokenizer(folder),
     )
 
 

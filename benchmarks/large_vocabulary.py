@@ -47,7 +47,7 @@ def write_tokenizer(folder: Path, vocabulary: int, words: int) -> tuple[int, flo
     core = byte_level_bpe(_words(words), vocabulary)
     core.save(str(folder / "tokenizer.json"), pretty=False)
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|im_end|>"}))
-    shutil.copy(REPOSITORY / "training_job" / "chat_template.jinja", folder)
+    shutil.copy(REPOSITORY / "local_stack" / "tiny_base" / "chat_template.jinja", folder)
     return core.get_vocab_size(), (folder / "tokenizer.json").stat().st_size / MB
 
 

@@ -34,7 +34,7 @@ Entered = Callable[[int], None]
 
 
 def run(messages: int = MESSAGES) -> list[Row]:
-    """One message every 100 ms on average, at random moments; in rounds, so that all see the same neighbours."""
+    """One message every 100 ms on average, at random moments; in rounds, so that all see the same neighbors."""
     queues: dict[str, tuple[Any, Any, bool]] = {
         "ours": (functions_host, bus_sender, False),
         "huey": (huey_consumer, huey_sender, False),

@@ -1,4 +1,4 @@
-"""Rows to tokens: the tokenising pass beside the bare tokenizer on the same texts, and what rendering costs.
+"""Rows to tokens: the tokenizing pass beside the bare tokenizer on the same texts, and what rendering costs.
 
     python -m benchmarks.rendering MB
 
@@ -48,21 +48,21 @@ def run(size_mb: float = SIZE_MB, memory_mb: tuple[float, ...] = MEMORY_MB) -> l
         lambda: [bundle.tokenizer.encode_batch(texts[at : at + BATCH_ROWS]) and None for at in _starts(rows)],
         lambda: [check.rendered(rows[at : at + BATCH_ROWS]) for at in _starts(rows)],
     )
-    # In turns, and the best of each: the neighbours on this machine come and go.
+    # In turns, and the best of each: the neighbors on this machine come and go.
     rounds = [[_seconds(work) for work in works] for _ in range(ROUNDS)]
     counted, bare, drawn = map(min, zip(*rounds, strict=True))
     tokens = sum(row.tokens for row in check.judged(rows, rendered))
     label = f"{size_mb:g} MB, {len(rows):,} rows"
     note = "target: ratio 0.85"
     found = [
-        Row(f"tokenise and judge, {label}", text_mb / counted, "MB/s", "higher", BARE, text_mb / bare, note),
-        Row(f"tokenise and judge, {label}", tokens / counted / 1e6, "M tokens/s", "higher", BARE, tokens / bare / 1e6),
+        Row(f"tokenize and judge, {label}", text_mb / counted, "MB/s", "higher", BARE, text_mb / bare, note),
+        Row(f"tokenize and judge, {label}", tokens / counted / 1e6, "M tokens/s", "higher", BARE, tokens / bare / 1e6),
         Row(f"render with template, {label}", text_mb / drawn, "MB/s", "higher", BARE, text_mb / bare),
-        Row(f"render, tokenise, judge, {label}", text_mb / (counted + drawn), "MB/s", "higher", BARE, text_mb / bare),
+        Row(f"render, tokenize, judge, {label}", text_mb / (counted + drawn), "MB/s", "higher", BARE, text_mb / bare),
     ]
     for size in memory_mb:
         peak = float(run_child("benchmarks.rendering", str(size)))
-        found.append(Row(f"render, tokenise, judge, {size:g} MB, peak memory", peak, "MB", "lower"))
+        found.append(Row(f"render, tokenize, judge, {size:g} MB, peak memory", peak, "MB", "lower"))
     return found
 
 
@@ -94,7 +94,7 @@ def byte_level_bpe(texts: Iterable[str], vocabulary: int) -> Tokenizer:
 def make_bundle(rows: list[dict[str, Any]]) -> Bundle:
     """A byte-level BPE trained on the rows' own text, with the tiny base model's template."""
     core = byte_level_bpe((message["content"] for row in rows for message in row["messages"]), VOCABULARY)
-    template = (REPOSITORY / "training_job" / "chat_template.jinja").read_text(encoding="utf-8")
+    template = (REPOSITORY / "local_stack" / "tiny_base" / "chat_template.jinja").read_text(encoding="utf-8")
     return Bundle.of(core.to_str(), template, {"eos_token": "<|im_end|>"})
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from benchmarks.latency import TOPOLOGY, bus_sender, hosted, send_all
 from benchmarks.measure import REPOSITORY, Row, percentile
 from local_stack import emulators
-from shared.clients.service_bus import ServiceBusEventBus
+from local_stack.service_bus.config import render
+from shared.clients.service_bus.client import ServiceBusEventBus
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from shared.ports import EventBus, Message
-from tests.emulators.servicebus.config import render
 
 MESSAGES, EVENTS, ROUNDS = 500, 60, 2
 BATCH = 100
@@ -29,7 +29,7 @@ Measured = dict[str, list[float]]  # by what was measured; one value for each ro
 
 
 def run(messages: int = MESSAGES, events: int = EVENTS) -> list[Row]:
-    """In rounds, so that both see the same neighbours; one thread sends, one receives."""
+    """In rounds, so that both see the same neighbors; one thread sends, one receives."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         ours: EventBus = stack.enter_context(emulated(Path(folder)))
         embedded = stack.enter_context(closing(SqliteEventBus(Path(folder) / "own.db", TOPOLOGY, SystemClock())))
@@ -106,7 +106,7 @@ def emulated(folder: Path) -> Iterator[ServiceBusEventBus]:
     """The client of an emulator in a process of its own."""
     config = folder / "config.json"
     config.write_text(json.dumps(render(TOPOLOGY)))
-    command = [sys.executable, "-m", "tests.emulators.servicebus", "--config", str(config), "--port", "0"]
+    command = [sys.executable, "-m", "local_stack.service_bus", "--config", str(config), "--port", "0"]
     command += ["--db", str(folder / "emulator.db")]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -17,8 +17,8 @@ import httpx
 import psutil
 
 from benchmarks.measure import MB, REPOSITORY, Row
-from local_stack.base_model import PLACE
 from local_stack.processes import marked
+from local_stack.tiny_base.cache import PLACE
 
 SETTLE_S, IDLE_S, DROPS = 10.0, 10.0, 5
 WITHIN_S = 60.0

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from benchmarks.measure import REPOSITORY, Row, peak_memory_mb, run_child
-from local_stack.base_model import cached_base
 from local_stack.say import Say
+from local_stack.tiny_base.cache import cached_base
 from shared.rendering.check import LengthPolicy
-from training_job.job import work_offline
+from training_job.job.runtime import work_offline
 
 if TYPE_CHECKING:
     from shared.domain.recipe import ResolvedRecipe
@@ -110,7 +110,7 @@ def write_mixed(file: Path, rows: int) -> None:
 def _recipe(rows: int) -> ResolvedRecipe:
     import yaml
 
-    from shared.domain.planning import resolve
+    from shared.domain.planning.plan import resolve
     from shared.domain.recipe import Recipe
 
     recipe = Recipe.model_validate(yaml.safe_load((RECIPE / "recipe.yaml").read_text(encoding="utf-8")))
@@ -122,9 +122,9 @@ def child(kind: str, base: Path, rows: Path, held_out: Path, output: Path) -> di
     import torch
 
     work_offline()
-    # As the trainer does for a tiny model. Two threads that wait for each other would measure the neighbours.
+    # As the trainer does for a tiny model. Two threads that wait for each other would measure the neighbors.
     torch.set_num_threads(1)
-    tokenizer = _part("quantised").load_tokenizer(base)
+    tokenizer = _part("quantized").load_tokenizer(base)
     bundle, policy = _part("chat_rows").bundle_of(tokenizer), LengthPolicy(MAX_TOKENS, "reject")
     encoded, judged = (_part("chat_rows").encode_file(file, bundle, policy) for file in (rows, held_out))
     recipe = _recipe(len(encoded.rows))
@@ -162,7 +162,7 @@ def _trl(kind: str, base: Path, output: Path, recipe: ResolvedRecipe, tokenizer:
     from datasets import Dataset  # type: ignore[import-untyped]
     from transformers import AutoModelForCausalLM
 
-    trl, quantised, hyperparameters = import_module("trl"), _part("quantised"), recipe.hyperparameters
+    trl, quantized, hyperparameters = import_module("trl"), _part("quantized"), recipe.hyperparameters
     tuned = kind in TUNED
     dtype = torch.float32 if tuned else torch.bfloat16
     settings = {
@@ -180,21 +180,21 @@ def _trl(kind: str, base: Path, output: Path, recipe: ResolvedRecipe, tokenizer:
     if tuned:
         settings |= {"bf16": False, "activation_checkpointing": False, "max_length": pack} | TUNED[kind]
     options = {"dtype": dtype} if tuned else {}
-    model = AutoModelForCausalLM.from_pretrained(base, quantization_config=quantised.nf4(dtype), **options)
+    model = AutoModelForCausalLM.from_pretrained(base, quantization_config=quantized.nf4(dtype), **options)
     lines = rows.read_bytes().splitlines()
     return trl.SFTTrainer(
         model=model,
         args=trl.SFTConfig(**settings),
         train_dataset=Dataset.from_list([{"messages": orjson.loads(line)["messages"]} for line in lines]),
         processing_class=tokenizer,
-        peft_config=quantised.lora(hyperparameters),
+        peft_config=quantized.lora(hyperparameters),
     )
 
 
 def _meter(trainer: Any, judged: Any, all_tokens: int) -> Any:
     """Processor time and tokens from step to step, without the first one and those with an evaluation or a checkpoint.
 
-    On one thread that is the time on an idle machine; a clock on the wall would measure the neighbours. `losses` are
+    On one thread that is the time on an idle machine; a clock on the wall would measure the neighbors. `losses` are
     on the held-out rows, each time another share of the tokens has been seen.
     """
     from transformers import TrainerCallback

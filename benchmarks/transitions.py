@@ -27,7 +27,7 @@ from shared.ports import Services
 from shared.runner import Handled, Runner
 from shared.services import build_config
 from shared.settings import Settings
-from shared.steps.outcome import Fact, Outcome
+from shared.step_support.outcome import Fact, Outcome
 from shared.steps.receive_dataset import Reception
 
 RUNS = 2000

@@ -81,7 +81,7 @@ def _speed(file: Path, label: str) -> list[Row]:
 
 
 def _best(file: Path, *works: Callable[[Path], None]) -> list[float]:
-    """Seconds of each. In turns, and the best counts: the neighbours on this machine come and go."""
+    """Seconds of each. In turns, and the best counts: the neighbors on this machine come and go."""
     rounds = [[_seconds(work, file) for work in works] for _ in range(ROUNDS)]
     return [min(times) for times in zip(*rounds, strict=True)]
 

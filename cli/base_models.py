@@ -17,7 +17,7 @@ from cli.options import AsJson, Url, print_json
 
 base_models = typer.Typer(help="What may be tuned, and the import before the first run.", no_args_is_help=True)
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="catalogue id, as `droptune base-models list` shows it")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="catalog id, as `droptune base-models list` shows it")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="until the job has ended")]
 
 LOOK_EVERY_S = 1.0
@@ -25,7 +25,7 @@ LOOK_EVERY_S = 1.0
 
 @base_models.command("list")
 def list_(as_json: AsJson = False, url: Url = None) -> None:
-    """List the catalogue: licences, and whose tokenizer has been imported."""
+    """List the catalog: licenses, and whose tokenizer has been imported."""
     with Api(find_url(url)) as api:
         found = api.base_models()
     if as_json:
@@ -48,7 +48,7 @@ def import_(id: Id, wait: Wait = True, as_json: AsJson = False, url: Url = None)
     elif last and last.problem:
         print(f"{last.status}: {last.problem.code}: {last.problem.message}")
     elif wait:
-        print(f"imported, licence {state.licence}: {' '.join(state.duties)}\ntokenizer bundle {state.bundle_sha256}")
+        print(f"imported, license {state.license}: {' '.join(state.duties)}\ntokenizer bundle {state.bundle_sha256}")
     if last and last.problem:
         raise typer.Exit(Exit.REFUSED)
 
@@ -62,9 +62,9 @@ def _ended(api: Api, id: str) -> BaseModelState:
 def base_models_table(found: Iterable[BaseModelState]) -> Table:
     """One line per model."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("id", "licence", "may be tuned", "tokenizer"):
+    for column in ("id", "license", "may be tuned", "tokenizer"):
         table.add_column(column, overflow="fold")
     for each in found:
-        allowed = {"allow": "yes", "review": "after a review", "deny": "no"}[each.licence_policy]
-        table.add_row(*map(Text, (each.id, each.licence, allowed, (each.bundle_sha256 or "not imported")[:12])))
+        allowed = {"allow": "yes", "review": "after a review", "deny": "no"}[each.license_policy]
+        table.add_row(*map(Text, (each.id, each.license, allowed, (each.bundle_sha256 or "not imported")[:12])))
     return table

@@ -15,12 +15,12 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.domain.checkup import Check
 from shared.domain.dataset import Report
 from shared.domain.errors import Problem
 from shared.domain.evaluation import EvaluationResult, SampleAnswer, Verdict
 from shared.domain.jobs import JobStatus
 from shared.domain.run import Run
+from shared.health.checks import Check
 
 # The stack a user starts, then the demos'.
 STACK_FILES = tuple(Path(f".droptune/{name}stack.json") for name in ("", "demo/", "demo-emulators/"))
@@ -111,11 +111,11 @@ class LastImport(Lenient):
 
 
 class BaseModelState(Lenient):
-    """An entry of the catalogue; `bundle_sha256` is None until it is imported. A list says nothing of `last_import`."""
+    """An entry of the catalog; `bundle_sha256` is None until it is imported. A list says nothing of `last_import`."""
 
     id: str
-    licence: str
-    licence_policy: str
+    license: str
+    license_policy: str
     duties: tuple[str, ...]
     bundle_sha256: str | None = None
     last_import: LastImport | None = Field(default=None, alias="import")

@@ -10,7 +10,7 @@ from cli.client import Api, Refused, find_url
 from cli.display import make_console
 from cli.exit_codes import Exit
 from cli.options import AsJson, Url, print_json
-from shared.domain.checkup import Check, CheckStatus
+from shared.health.checks import Check, CheckStatus
 
 _STYLE = {CheckStatus.OK: "green", CheckStatus.FIX: "bold red", CheckStatus.SKIPPED: "dim"}
 

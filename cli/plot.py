@@ -13,7 +13,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 def plot(points: Sequence[Point], *, width: int = 60, height: int = 8) -> list[str]:
-    """Draw a curve as `height` lines of `width` braille cells, labelled with its largest and smallest value.
+    """Draw a curve as `height` lines of `width` braille cells, labeled with its largest and smallest value.
 
     Points that are not finite are left out; nothing is drawn for fewer than two.
     """

@@ -28,7 +28,7 @@ def report_view(report: Report) -> Group:
     if counts.languages:
         parts.append(Text(f"languages: {_shares(counts.languages)}"))
     parts.append(_problems(report.problems) if report.problems else Text("no problems found"))
-    parts.append(_tokens(report.tokens) if report.tokens else _bars("characters a row", counts.characters_a_row))
+    parts.append(_tokens(report.tokens) if report.tokens else _bars("characters a row", counts.characters_per_row))
     if report.plan:
         parts.append(_plan(report.plan))
     return Group(*parts)
@@ -84,14 +84,14 @@ def _bars(title: str, histogram: Histogram) -> Table:
 def _plan(plan: Plan) -> Text:
     """Steps, tokens a step and the estimated cost of the run that this data would start."""
     return Text(
-        f"a run: {plan.n_epochs} epochs, {plan.total_steps} steps of {plan.rows_a_step} rows "
-        f"(about {plan.tokens_a_step} tokens) on {plan.training_instance_type}, "
+        f"a run: {plan.n_epochs} epochs, {plan.total_steps} steps of {plan.rows_per_step} rows "
+        f"(about {plan.tokens_per_step} tokens) on {plan.training_instance_type}, "
         f"{plan.low_usd:.2f} to {plan.high_usd:.2f} USD estimated ({plan.hours_low:.2f} to {plan.hours_high:.2f} h)"
     )
 
 
 def preview_view(row: PreviewRow) -> Panel:
-    """A row as the model reads it; what it learns is in double brackets, for a log without colours."""
+    """A row as the model reads it; what it learns is in double brackets, for a log without colors."""
     text = Text()
     for piece in row.pieces:
         if piece.learned:

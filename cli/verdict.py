@@ -119,7 +119,7 @@ def failed_checks(verdict: Verdict) -> Text:
 
 
 def sample_view(samples: tuple[SampleAnswer, ...]) -> Group:
-    """A few held-out rows with both answers; those that differ first, for they show what was learnt."""
+    """A few held-out rows with both answers; those that differ first, for they show what was learned."""
     chosen = sorted(samples, key=lambda sample: sample.base == sample.candidate)[:SAMPLES_SHOWN]
     table = Table.grid(padding=(0, 2))
     for sample in chosen:

@@ -11,8 +11,8 @@ import azure.functions as func
 from functions.dispatch import CONNECTION, as_message, handle, quarantine, read_json, runner
 from shared.domain.errors import InvalidInput, Transient
 from shared.pipeline import TOPIC
+from shared.records.endpoints import all_records
 from shared.services import services
-from shared.steps.endpoints import all_records
 from shared.steps.receive_dataset import BLOB_CREATED, settles_at
 from shared.steps.receive_dataset import receive_dataset as receive
 from shared.steps.reconcile import STORAGE_EVENTS

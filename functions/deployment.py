@@ -10,8 +10,8 @@ from functions.dispatch import CONNECTION, handle, runner
 from shared.domain.errors import DroptuneError, PermanentFailure, Transient
 from shared.domain.run import Run, Status
 from shared.pipeline import TOPIC
+from shared.records.endpoints import all_records
 from shared.services import services
-from shared.steps.endpoints import all_records
 from shared.steps.probe_deployments import probe_deployment
 from shared.steps.reconcile import runs_in
 from shared.steps.retire_deployments import retire_deployments as retire

@@ -10,7 +10,7 @@ import orjson
 
 from shared.domain.errors import InvalidInput
 from shared.domain.events import parse_event
-from shared.once import once
+from shared.lazy import lazy
 from shared.pipeline import BY_NAME
 from shared.ports import Message
 from shared.runner import EARLY, RETRY, Handled, Runner
@@ -22,7 +22,7 @@ CONNECTION = "ServiceBusConnection"
 QUARANTINE = "quarantine"
 
 
-@once
+@lazy
 def runner() -> Runner:
     return Runner(services())
 

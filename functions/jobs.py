@@ -6,10 +6,10 @@ import azure.functions as func
 
 from functions.dispatch import CONNECTION, handle, quarantine, read_json, runner
 from shared.domain.errors import InvalidInput
+from shared.domain.paths import run_id_of_job
 from shared.pipeline import TOPIC
 from shared.services import services
 from shared.steps.inspect_job import inspect_job as inspect
-from shared.steps.paths import run_id_of_job
 
 blueprint = func.Blueprint()
 

@@ -28,7 +28,7 @@ param budgetAmount string
 @description('First day of a month, 2026-12-01; a budget cannot change it later.')
 param budgetStart string
 
-@description('What one project may spend on jobs a month, USD by the catalogue.')
+@description('What one project may spend on jobs a month, USD by the catalog.')
 param projectMonthlyUsd string = '500'
 
 @description('Size of a GPU cluster for people to try things on, at no nodes; empty: none. Needs quota of its family.')

@@ -1,7 +1,7 @@
 """Service Bus, Cosmos DB and Blob Storage on this machine: command lines, URLs, npm packages, and what `infra/`
 creates in Azure.
 
-`python -m local_stack.emulators` installs the packages into `tests/emulators/node_modules`, once.
+`python -m local_stack.emulators` installs the packages into `local_stack/npm/node_modules`, once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from local_stack.processes import free_port
 PARTS = ("servicebus", "cosmos", "azurite")
 READY = (b"ready ", b"Azurite Blob service successfully listens on ")  # how a line of their logs begins
 CONTAINERS = ("datasets", "curated", "runs", "models", "quarantine", "deadletters")
-FOLDER = Path(__file__).parents[1] / "tests" / "emulators"
+FOLDER = Path(__file__).parent / "npm"
 _MODULES = FOLDER / "node_modules"
 _LOCK = FOLDER / "package-lock.json"
 _INSTALLED = _MODULES / ".installed"
@@ -66,7 +66,7 @@ def install() -> None:
 
 def service_bus_command(port: int, folder: Path) -> list[str]:
     """Serves the pipeline's queues and topics on 127.0.0.1:`port`, kept in `folder`."""
-    command = [sys.executable, "-m", "tests.emulators.servicebus", "--port", str(port)]
+    command = [sys.executable, "-m", "local_stack.service_bus", "--port", str(port)]
     return [*command, "--db", str(folder / "servicebus.db")]
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from local_stack.drop_watcher import DropWatcher
 from local_stack.functions_host import Host, StartRefused, load_app
-from shared.clients.azure_ml_connection import load_sdk
+from shared.clients.azure_ml.connection import load_sdk
 from shared.domain.errors import DroptuneError
 from shared.services import build_blob_store, build_event_bus
 from shared.settings import load_settings

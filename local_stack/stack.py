@@ -28,9 +28,9 @@ from pathlib import Path
 import psutil
 
 from local_stack import emulators
-from local_stack.base_model import REPOSITORY, BuildFailed, place_base, upload_base
 from local_stack.processes import MARK, Part, free_port, marked, stop
 from local_stack.say import Say
+from local_stack.tiny_base.cache import REPOSITORY, BuildFailed, place_base, upload_base
 from shared.services import build_blob_store
 
 API_PORT = 7071

@@ -20,9 +20,9 @@ from shared.domain.events import Event, StageRefused
 from shared.domain.run import TERMINAL, Run, Status, Transition
 from shared.pipeline import TOPIC, Stage, deadline
 from shared.ports import Message, Services, Stored, Write
-from shared.steps import claims
-from shared.steps.endpoints import pages
-from shared.steps.outcome import Fact, Outcome
+from shared.records import claims
+from shared.records.endpoints import pages
+from shared.step_support.outcome import Fact, Outcome
 from shared.steps.receive_dataset import Reception
 from shared.steps.reconcile import give_back_dataset
 

@@ -12,7 +12,7 @@ from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from shared.embedded.store import SqliteRunStore
-from shared.once import once
+from shared.lazy import lazy
 from shared.pipeline import TOPOLOGY
 from shared.ports import BlobStore, Channel, Config, EventBus, RunStore, Services
 from shared.settings import Settings, load_settings, path_of
@@ -43,7 +43,7 @@ def build_event_bus(url: str, identity_client_id: str | None = None) -> EventBus
         topology = replace(TOPOLOGY, lock_duration_s=lock_s)
         return SqliteEventBus(path_of(address, "sqlite"), topology, SystemClock())
     if url.startswith(("sb:", "Endpoint=")):
-        from shared.clients.service_bus import ServiceBusEventBus
+        from shared.clients.service_bus.client import ServiceBusEventBus
 
         return ServiceBusEventBus(url, TOPOLOGY, identity_client_id=identity_client_id)
     raise _unsupported("EVENT_BUS_URL", url)
@@ -67,7 +67,7 @@ def _unsupported(setting: str, url: str) -> InvalidInput:
 def build_services(settings: Settings) -> Services:
     """All ports of one process."""
     # Imported here because it pulls in httpx and the Azure ML client, which a validation never needs.
-    from shared.clients.azure_ml import AzureMLClient
+    from shared.clients.azure_ml.client import AzureMLClient
     from shared.clients.webhook import WebhookNotifier
 
     azure_ml = AzureMLClient(
@@ -114,7 +114,7 @@ def _split(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-@once
+@lazy
 def services() -> Services:
     """The process's services, built on first use: importing the app must work with nothing configured."""
     return build_services(load_settings())

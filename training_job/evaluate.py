@@ -6,7 +6,7 @@
 CANDIDATE and CHAMPION are merged model folders, scored exactly as they will be served. ANSWERS keeps what models
 said from one evaluation to the next, and judges of them. JUDGES says where score_model graders find theirs. Writes
 report.json (EvaluationResult), rows.jsonl, samples.json, metrics.jsonl and, always, result.json. Exit codes:
-training_job/exit_codes.py.
+training_job/job/exit_codes.py.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.domain.recipe import Reinforcement, ResolvedRecipe
-from training_job import report, scoring
-from training_job.curve import METRICS_FILE
-from training_job.files import append_line, model_folder, write_json, write_lines
-from training_job.general import MAX_NEW_TOKENS, Suite, load_suite
-from training_job.job import Tally, read_recipe, require, run_job, try_machine, work_offline
-from training_job.judges import Panel, read_judges
+from training_job.evaluation import report, scoring
+from training_job.evaluation.general import MAX_NEW_TOKENS, Suite, load_suite
+from training_job.evaluation.judges import Panel, read_judges
+from training_job.job.curve import METRICS_FILE
+from training_job.job.files import append_line, model_folder, write_json, write_lines
+from training_job.job.runtime import Tally, read_recipe, require, run_job, try_machine, work_offline
 
 if TYPE_CHECKING:
-    from training_job.answers import Answers, Question
-    from training_job.chat_rows import Row
+    from training_job.data.chat_rows import Row
+    from training_job.evaluation.answers import Answers, Question
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ def evaluate(task: Task, tally: Tally) -> None:
     recipe = read_recipe(task.recipe)
     try_machine(recipe)
 
-    from training_job import chat_rows
-    from training_job.answers import as_dialogue, last_assistant
+    from training_job.data import chat_rows
+    from training_job.evaluation.answers import as_dialogue, last_assistant
 
     rows = [as_dialogue(row) for row in chat_rows.read_rows(held_out, as_dialogue)]
     mute = [n for n, row in enumerate(rows, start=1) if last_assistant(row) is None]
@@ -121,7 +121,7 @@ def hear(
     """Ask one model everything, with its own tokenizer and template."""
     import torch
 
-    from training_job.answers import Speaker
+    from training_job.evaluation.answers import Speaker
 
     speaker = Speaker(folder, getattr(torch, recipe.hyperparameters.compute_dtype), task.answers)
     questions = speaker.questions(rows)
@@ -200,7 +200,7 @@ def write_report(
         said = {name: one.general for name, one in heard.items()}
         general = suite.compare(said, wanted.gate.confidence, report.BOOTSTRAP_SEED)
     judging = report.Judging(panel.uses(), unscored)
-    result = report.summarise(wanted, items, models, measured, general, judging)
+    result = report.summarize(wanted, items, models, measured, general, judging)
     write_json(output / "report.json", result.model_dump(mode="json"))
     print(", ".join(f"{name} {judged.scores.mean():.3f}" for name, judged in models.items()), flush=True)
 

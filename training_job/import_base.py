@@ -2,10 +2,10 @@
 
     python -m training_job.import_base --job-name NAME --base-model ID --folder DIR --bundle DIR --output DIR
 
-FOLDER is the mounted asset of the catalogue's entry ID. It must hold safetensors and no pickle, no code, and be the
-model that the catalogue describes; all that is wrong is said at once. BUNDLE then gets the tokenizer bundle
+FOLDER is the mounted asset of the catalog's entry ID. It must hold safetensors and no pickle, no code, and be the
+model that the catalog describes; all that is wrong is said at once. BUNDLE then gets the tokenizer bundle
 (`shared/rendering/export.py`); it has no manifest while it is being changed, and an equal one is left alone.
-Always writes OUTPUT/result.json. Exit codes: training_job/exit_codes.py.
+Always writes OUTPUT/result.json. Exit codes: training_job/job/exit_codes.py.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.domain.catalogue import BaseModelEntry, find_entry
+from shared.domain.catalog import BaseModelEntry, find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.rendering import export_bundle, read_exported
 from shared.rendering.export import MANIFEST
-from training_job.base_folder import objections
-from training_job.files import model_folder
-from training_job.job import require, run_job
+from training_job.job.files import model_folder
+from training_job.job.runtime import require, run_job
+from training_job.model.base_folder import objections
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Task:
 def parse(argv: list[str] | None) -> Task:
     parser = argparse.ArgumentParser(prog="training_job.import_base", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--job-name", required=True, help="named in the result")
-    parser.add_argument("--base-model", required=True, help="catalogue id")
+    parser.add_argument("--base-model", required=True, help="catalog id")
     parser.add_argument("--folder", type=Path, required=True, help="the mounted model")
     parser.add_argument("--bundle", type=Path, required=True, help="folder of its tokenizer bundle")
     parser.add_argument("--output", type=Path, required=True, help="folder for the result")
@@ -55,7 +55,7 @@ def import_base(task: Task) -> None:
     """Raises PermanentFailure of class recipe, `base_model_unfit` or as `export_bundle` does; `input_missing`."""
     require(task.folder)
     entry, folder = find_entry(task.base_model), model_folder(task.folder)
-    print(f"{entry.id}, licence {entry.licence}: {' '.join(entry.duties)}", flush=True)
+    print(f"{entry.id}, license {entry.license}: {' '.join(entry.duties)}", flush=True)
     wrong = list(objections(entry, folder))
     if wrong:
         raise PermanentFailure(FailureClass.RECIPE, "base_model_unfit", "; ".join(wrong), entry.id)

@@ -5,7 +5,7 @@
 
 DATA holds train.jsonl, eval.jsonl and manifest.json; BASE-MODEL is a Hugging Face folder; RECIPE a resolved
 recipe. Writes OUTPUT/model/{adapter,merged,manifest.json}, metrics.jsonl, checkpoints/ and, always,
-result.json. The same command continues where a killed one stood. Exit codes: training_job/exit_codes.py.
+result.json. The same command continues where a killed one stood. Exit codes: training_job/job/exit_codes.py.
 """
 
 from __future__ import annotations
@@ -22,27 +22,35 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from shared.domain.catalogue import find_entry, find_sku
+from shared.domain.catalog import find_entry, find_sku
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.memory import memory_plan
-from shared.domain.method_planning import rows_a_step
+from shared.domain.planning.memory import memory_plan
+from shared.domain.planning.methods import rows_per_step
 from shared.domain.recipe import Reinforcement, ResolvedHyperparameters, ResolvedRecipe, ResolvedReinforcement
 from shared.rendering.check import LengthPolicy
-from training_job import checkpoints
-from training_job.curve import Curve
-from training_job.diagnosis import memory
-from training_job.files import model_folder, read_json, sha256_of, write_json
-from training_job.job import CALIBRATION_FILE, Tally, read_recipe, require, run_job, try_machine, work_offline
-from training_job.judges import Panel, read_judges
-from training_job.limits import Limit
-from training_job.processes import join, leads
+from training_job.evaluation.judges import Panel, read_judges
+from training_job.job.curve import Curve
+from training_job.job.diagnosis import memory
+from training_job.job.files import model_folder, read_json, sha256_of, write_json
+from training_job.job.limits import Limit
+from training_job.job.processes import join, leads
+from training_job.job.runtime import (
+    CALIBRATION_FILE,
+    Tally,
+    checkpoints,
+    read_recipe,
+    require,
+    run_job,
+    try_machine,
+    work_offline,
+)
 
 if TYPE_CHECKING:
     from transformers import TrainerState
 
     from shared.rendering import Bundle
     from training_job.methods import Data, Method
-    from training_job.trainer import Setup
+    from training_job.methods.trainer import Setup
 
 ADAPTER_FILE = "adapter_model.safetensors"
 LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "tokenizers", "datasets")
@@ -95,13 +103,14 @@ def train(task: Task, tally: Tally) -> None:
 
     try_machine(recipe)
 
-    from training_job import artefacts, quantised
-    from training_job.chat_rows import bundle_of
+    from training_job.data.chat_rows import bundle_of
     from training_job.methods import method_of
-    from training_job.trainer import Setup
+    from training_job.methods.trainer import Setup
+    from training_job.model import artifacts as artifacts
+    from training_job.model import quantized as quantized
 
-    tokenizer = quantised.load_tokenizer(task.base_model)
-    limit = length_limit(recipe.hyperparameters, quantised.context_tokens(task.base_model))
+    tokenizer = quantized.load_tokenizer(task.base_model)
+    limit = length_limit(recipe.hyperparameters, quantized.context_tokens(task.base_model))
     bundle, policy = bundle_of(tokenizer), LengthPolicy(limit, recipe.recipe.data.over_length)
     require_same_reading(data_manifest, bundle)
     method = method_of(recipe)
@@ -129,11 +138,11 @@ def train(task: Task, tally: Tally) -> None:
         curve.close()
     if not leads():
         return
-    artefacts.merge(setup)
-    checked = artefacts.check_merge(setup, data.probe)
+    artifacts.merge(setup)
+    checked = artifacts.check_merge(setup, data.probe)
     tally.merged_agreement = checked.agreement if checked else None
     manifest = model_manifest(task, recipe, data_manifest, identity, bundle, data.truncated_rows, tally, curve)
-    manifest |= artefacts.checks(task.output / "model" / "adapter", checked)
+    manifest |= artifacts.checks(task.output / "model" / "adapter", checked)
     write_json(task.output / "model" / "manifest.json", manifest)
 
 
@@ -178,7 +187,7 @@ def length_limit(hyperparameters: ResolvedHyperparameters, context: int | None) 
 
 
 def total_steps(hyperparameters: ResolvedHyperparameters, rows: int) -> int:
-    """Optimiser steps; never more than the recipe promised, fewer when rows were dropped."""
+    """Optimizer steps; never more than the recipe promised, fewer when rows were dropped."""
     epoch = math.ceil(rows / hyperparameters.batch_size)
     if isinstance(hyperparameters, ResolvedReinforcement):  # batches of prompts are whole
         epoch = rows // hyperparameters.batch_size
@@ -189,7 +198,7 @@ def total_steps(hyperparameters: ResolvedHyperparameters, rows: int) -> int:
             f"a batch of {hyperparameters.batch_size} prompts cannot be made of {rows}",
             "method.hyperparameters.batch_size",
         )
-    if rows_a_step(hyperparameters) % hyperparameters.micro_batch_size:
+    if rows_per_step(hyperparameters) % hyperparameters.micro_batch_size:
         raise PermanentFailure(
             FailureClass.RECIPE,
             "batch_not_divisible",
@@ -212,7 +221,7 @@ def fit(setup: Setup, method: Method, data: Data, tally: Tally, curve: Curve, id
     """
     import torch
 
-    from training_job.artefacts import free_memory
+    from training_job.model.artifacts import free_memory
 
     planned = setup.micro_batch_size
     while True:
@@ -227,14 +236,14 @@ def fit(setup: Setup, method: Method, data: Data, tally: Tally, curve: Curve, id
         except torch.OutOfMemoryError:
             if setup.micro_batch_size == 1 or torch.distributed.is_initialized():
                 raise
-        smaller = halved(rows_a_step(setup.hyperparameters), setup.micro_batch_size)
+        smaller = halved(rows_per_step(setup.hyperparameters), setup.micro_batch_size)
         print(f"out of memory: micro batches of {smaller} rows instead of {setup.micro_batch_size}", flush=True)
         setup = replace(setup, micro_batch_size=smaller)
         free_memory()
     if setup.micro_batch_size < planned:
         said = (
             f"Memory ran out: micro batches are of {setup.micro_batch_size} rows instead of {planned}; "
-            f"the batch is {rows_a_step(setup.hyperparameters)} as planned."
+            f"the batch is {rows_per_step(setup.hyperparameters)} as planned."
         )
         tally.diagnosis = (*tally.diagnosis, said)
 
@@ -254,7 +263,7 @@ def run_once(
     resume: Path | None,
 ) -> None:
     """Train from the checkpoint `resume`, or the start, to the end, with the micro batch of `setup`."""
-    from training_job.watch import Watch, measured_peak_bytes, start_measuring
+    from training_job.methods.watch import Watch, measured_peak_bytes, start_measuring
 
     curve.rewind(checkpoints.step_of(resume) if resume else 0)
     start_measuring()
@@ -316,7 +325,7 @@ def model_manifest(
     return {
         "job": task.job_name,
         "base_model": recipe.recipe.base_model,
-        "licence": find_entry(recipe.recipe.base_model).licence,
+        "license": find_entry(recipe.recipe.base_model).license,
         "continued_from": lineage(recipe, task.continue_from),
         "data_version": data_manifest["version"],
         "files_sha256": identity.data_sha256,

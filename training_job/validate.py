@@ -7,7 +7,7 @@
 A dataset that passes becomes CURATED/<version>/{train.jsonl,eval.jsonl,report.json,manifest.json}, each file
 whole or absent and the manifest last. Writes OUTPUT/outcome.json (ValidationOutcome) and, always, result.json:
 a dataset that is rejected is a completed job whose report did not pass. The manifest's source has no etag, for
-a job sees files and not blobs: the run holds the pinned one. Exit codes: training_job/exit_codes.py.
+a job sees files and not blobs: the run holds the pinned one. Exit codes: training_job/job/exit_codes.py.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from shared.rendering.bundle import files_in
 from shared.rendering.export import read_kept
 from shared.validation import Earlier, Sink, Validated, curated_version, validate
 from shared.validation.codes import MAX_RECIPE_BYTES
-from training_job.files import write_json
-from training_job.job import require, run_job
+from training_job.job.files import write_json
+from training_job.job.runtime import require, run_job
 
 OUTCOME_FILE = "outcome.json"
 CHUNK_BYTES = 2**20
@@ -69,7 +69,7 @@ def parse(argv: list[str] | None) -> Task:
     parser.add_argument("--dataset", type=Path, required=True, help="file that was dropped")
     parser.add_argument("--name", required=True, help="of that file; a mount may give it another")
     parser.add_argument("--sha256", required=True, help="of that file, as received")
-    parser.add_argument("--default-base-model", required=True, help="catalogue id, if the recipe names none")
+    parser.add_argument("--default-base-model", required=True, help="catalog id, if the recipe names none")
     parser.add_argument("--held-out", type=Path, help="the project's eval*.jsonl; without it rows are carved out")
     parser.add_argument("--recipe", type=Path, help="the project's recipe.yaml")
     parser.add_argument("--tokenizer", type=Path, help="folder of the base model's tokenizer bundle")

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Depends
 
 from functions.http.auth import OPERATOR, READER, Caller, may
 from functions.http.errors import ApiError
-from shared.base_model_import import import_problem, last_import, start_import
-from shared.base_models import bundle_manifest
-from shared.domain.catalogue import CATALOGUE, BaseModelEntry
+from shared.base_models.bundles import bundle_manifest
+from shared.base_models.import_job import import_problem, last_import, start_import
+from shared.domain.catalog import CATALOG, BaseModelEntry
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.services import services
 
@@ -22,8 +22,8 @@ Operator = Annotated[Caller, Depends(may(OPERATOR))]
 
 @router.get("")
 def list_base_models(_: Reader) -> dict[str, Any]:
-    """In the catalogue's order."""
-    return {"data": [_shown(entry) for entry in CATALOGUE.values()]}
+    """In the catalog's order."""
+    return {"data": [_shown(entry) for entry in CATALOG.values()]}
 
 
 @router.get("/{base_model:path}")
@@ -52,24 +52,24 @@ def import_base_model(base_model: str, _: Operator) -> dict[str, str]:
     try:
         job = start_import(entry, services())
     except PermanentFailure as error:
-        if error.failure_class is FailureClass.LICENCE:
+        if error.failure_class is FailureClass.LICENSE:
             raise ApiError(409, error.problem.code, error.problem.message, base_model) from error
         raise
     return {"id": entry.id, "job": job.name}
 
 
 def _entry(base_model: str) -> BaseModelEntry:
-    if base_model not in CATALOGUE:
-        raise ApiError(404, "unknown_base_model", f"{base_model} is not in the catalogue", "base_model")
-    return CATALOGUE[base_model]
+    if base_model not in CATALOG:
+        raise ApiError(404, "unknown_base_model", f"{base_model} is not in the catalog", "base_model")
+    return CATALOG[base_model]
 
 
 def _shown(entry: BaseModelEntry) -> dict[str, Any]:
     manifest = bundle_manifest(entry, services().blobs)
     return {
         "id": entry.id,
-        "licence": entry.licence,
-        "licence_policy": entry.licence_policy,
+        "license": entry.license,
+        "license_policy": entry.license_policy,
         "duties": list(entry.duties),
         "asset": entry.asset,
         "bundle_sha256": manifest.sha256 if manifest else None,

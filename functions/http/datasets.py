@@ -9,9 +9,9 @@ from fastapi import APIRouter, Depends, Request
 
 from functions.http.auth import OPERATOR, READER, Caller, may
 from functions.http.errors import ApiError
+from shared.domain import paths
 from shared.domain.recipe import NAME_PATTERN, Recipe
 from shared.services import services
-from shared.steps import paths
 
 router = APIRouter(prefix="/api", tags=["datasets"])
 

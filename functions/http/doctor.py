@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends
 
 from functions.http.auth import OPERATOR, Caller, may
-from shared.doctor import examine
+from shared.health.doctor import examine
 
 router = APIRouter(prefix="/api/doctor", tags=["doctor"])
 

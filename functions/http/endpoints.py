@@ -10,9 +10,9 @@ from functions.dispatch import runner
 from functions.http.auth import OPERATOR, READER, Caller, may
 from functions.http.errors import ApiError
 from shared.domain.events import RollbackRequested
+from shared.records.endpoints import EndpointRecord, all_records, read
 from shared.services import services
-from shared.steps.endpoints import EndpointRecord, all_records, read
-from shared.steps.outcome import Fact
+from shared.step_support.outcome import Fact
 
 router = APIRouter(prefix="/api/endpoints", tags=["endpoints"])
 

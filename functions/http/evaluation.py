@@ -10,10 +10,10 @@ from fastapi import APIRouter, Query
 
 from functions.http.errors import ApiError
 from functions.http.runs import Reader, find_run
+from shared.domain import paths
 from shared.domain.errors import BlobNotFound
 from shared.domain.evaluation import JudgedRow, SampleAnswer
 from shared.services import services
-from shared.steps import paths
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
 

@@ -15,7 +15,7 @@ from shared.domain.graders import Grader, PythonGrader, ScoreModel, judges_named
 from shared.grading import Code, Engine, GradingFailed, Message, Opinion, fields, problems
 from shared.grading.judging import AT_ONCE, MAX_REPLY_TOKENS
 from shared.services import services
-from shared.steps.judges import find_judge
+from shared.step_support.llm_judges import find_judge
 from shared.validation.recipes import settings_at_fault
 
 router = APIRouter(prefix="/api/graders", tags=["graders"])

@@ -14,14 +14,14 @@ from fastapi import APIRouter, Query
 
 from functions.http.errors import ApiError
 from functions.http.runs import Reader, find_run
-from shared.base_models import base_bundle
+from shared.base_models.bundles import base_bundle
+from shared.domain import paths
 from shared.domain.dataset import CuratedVersion
 from shared.domain.errors import BlobNotFound
 from shared.domain.tokens import PreviewRow
 from shared.rendering import Bundle
 from shared.rendering.preview import preview_row
 from shared.services import services
-from shared.steps import paths
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
 

@@ -13,16 +13,17 @@ from pydantic import BaseModel, Field
 from functions.dispatch import runner
 from functions.http.auth import APPROVER, OPERATOR, READER, Caller, may
 from functions.http.errors import ApiError
+from shared.domain import paths
 from shared.domain.dataset import Report
 from shared.domain.events import ApprovalDenied, ApprovalGranted, CancelRequested
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import BlobInfo
+from shared.records.blob_documents import read_model
+from shared.records.endpoints import pages
 from shared.runner import OUTBOX
 from shared.services import services
-from shared.steps import paths, submit_training
-from shared.steps.blobs import read_model
-from shared.steps.endpoints import pages
-from shared.steps.outcome import Fact
+from shared.step_support.outcome import Fact
+from shared.steps import submit_training
 from shared.steps.receive_dataset import run_id_of_blob, starts_a_run
 from shared.steps.reconcile import STORAGE_EVENTS, blob_hint
 

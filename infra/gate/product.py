@@ -9,8 +9,8 @@ import yaml
 from infra.gate.bicep import Expr, Infra, Resource
 from infra.gate.finding import Said, at, rule
 from infra.gate.topology import rendered
+from shared.domain import paths
 from shared.settings import Settings
-from shared.steps import paths
 
 EVENT_SUBSCRIPTION = "Microsoft.EventGrid/systemTopics/eventSubscriptions"
 DATASTORES = "Microsoft.MachineLearningServices/workspaces/datastores"

@@ -67,5 +67,5 @@ for role in reader operator; do
         echo "you may not make yourself $role; an administrator can, in the place said below"
     fi
 done
-echo "roles of others: Entra admin centre > Enterprise applications > $name > Users and groups"
+echo "roles of others: Entra admin center > Enterprise applications > $name > Users and groups"
 echo "then: az account get-access-token --resource api://$client_id --query accessToken --output tsv"

@@ -91,7 +91,7 @@ resource computes 'Microsoft.MachineLearningServices/workspaces/computes@2025-06
   }
 }]
 
-// A job's URI and a blob's path name the same place: see shared/steps/paths.py.
+// A job's URI and a blob's path name the same place: see shared/domain/paths.py.
 resource datastores 'Microsoft.MachineLearningServices/workspaces/datastores@2025-06-01' = [for container in containers: {
   parent: workspace
   name: container
@@ -106,7 +106,7 @@ resource datastores 'Microsoft.MachineLearningServices/workspaces/datastores@202
   }
 }]
 
-// AzureML Data Scientist may delete endpoints and list their keys. This role covers what shared/clients/azure_ml.py does,
+// AzureML Data Scientist may delete endpoints and list their keys. This role covers what shared/clients/azure_ml/client.py does,
 // no endpoint's deletion, no keys, no compute.
 resource orchestrator 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   name: guid(resourceGroup().id, 'droptune-orchestrator')

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from local_stack.azure_ml.config import Config
 from local_stack.azure_ml.strict import local_path, user_error
-from shared.blob_paths import is_part
 from shared.domain.errors import BlobNotFound, PermanentFailure
 from shared.ports import BlobStore
+from shared.ports.blob_paths import is_part
 from shared.services import build_blob_store
 
 PUSH_EVERY_S = 1.0

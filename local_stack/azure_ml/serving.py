@@ -183,7 +183,7 @@ class ServingRunner:
 
 
 class Proxy:
-    """Scoring requests: authorised, split by traffic or pinned by a header, passed on."""
+    """Scoring requests: authorized, split by traffic or pinned by a header, passed on."""
 
     def __init__(self, config: Config, endpoints: Endpoints) -> None:
         self._config, self._endpoints = config, endpoints

@@ -22,16 +22,16 @@ from cli.follow import follow
 from cli.verdict import verdict_view
 from cli.view import seconds as as_time
 from local_stack import stack
-from local_stack.base_model import BuildFailed, cached_base
 from local_stack.demo.endpoint import Asked, ask
 from local_stack.demo.prepare import DemoFailed, drop, drops, fresh, recipe_folder
 from local_stack.demo.report import demo_report, figures, shortfall, write_report
 from local_stack.emulators import NotInstalled
 from local_stack.say import Say
+from local_stack.tiny_base.cache import BuildFailed, cached_base
 from shared.domain.errors import DroptuneError
+from shared.domain.paths import DATASETS
 from shared.domain.run import Run
 from shared.services import build_blob_store
-from shared.steps.paths import DATASETS
 
 RUN_WITHIN_S = 60.0
 DEFAULT_ROOT, EMULATORS_ROOT = Path(".droptune/demo"), Path(".droptune/demo-emulators")  # `make down` knows both

@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 
 from local_stack import stack
-from local_stack.base_model import REPOSITORY
 from local_stack.say import Say
+from local_stack.tiny_base.cache import REPOSITORY
+from shared.domain.paths import DATASETS
 from shared.ports import BlobStore
-from shared.steps.paths import DATASETS
 
 # train.jsonl starts the run, so what it needs lies there before it.
 DROP_ORDER = ("recipe.yaml", "eval.jsonl", "train.jsonl")

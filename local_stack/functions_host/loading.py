@@ -66,7 +66,7 @@ class LocalFunction:
 
 @dataclass(frozen=True, slots=True)
 class HostConfig:
-    """The parts of host.json that the local host honours; the defaults are Azure's."""
+    """The parts of host.json that the local host honors; the defaults are Azure's."""
 
     max_concurrent_calls: int = 16
     max_lock_renewal_s: float = 300.0

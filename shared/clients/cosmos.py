@@ -26,9 +26,9 @@ from azure.cosmos.exceptions import (
 from azure.identity import DefaultAzureCredential
 
 from shared.clients.azure_errors import Meaning, failure, meaning
-from shared.document_rules import MAX_BATCH_BYTES, check_query, checked_bodies, cursor_of, is_id, read_cursor
 from shared.domain.errors import InvalidInput, StoreConflict
 from shared.ports import Stored, Write
+from shared.ports.document_rules import MAX_BATCH_BYTES, check_query, checked_bodies, cursor_of, is_id, read_cursor
 
 CONTAINER = "runs"
 PARTITION_KEY_PATH = "/partition"

@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from shared.clients.azure_ml_connection import ARM_HOST, parse_url
+from shared.clients.azure_ml.connection import ARM_HOST, parse_url
 from shared.domain.errors import Transient
 
 _TIMEOUT_S = 10.0

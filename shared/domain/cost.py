@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class CostEstimate(BaseModel):
-    """Range in USD for the training and evaluation jobs, from list prices in the catalogue."""
+    """Range in USD for the training and evaluation jobs, from list prices in the catalog."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

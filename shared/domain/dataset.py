@@ -48,8 +48,8 @@ class Statistics(Frozen):
     messages_mean: float = 0.0
     characters_mean: float = 0.0
     characters_max: int = 0
-    messages_a_row: Histogram = Histogram()
-    characters_a_row: Histogram = Histogram()
+    messages_per_row: Histogram = Histogram()
+    characters_per_row: Histogram = Histogram()
     languages: dict[str, int] = Field(
         default_factory=dict,
         description="training rows by ISO 639 code, mixed or unknown",
@@ -61,9 +61,9 @@ class Plan(Frozen):
 
     n_epochs: int
     total_steps: int
-    rows_a_step: int
+    rows_per_step: int
     max_length_tokens: int
-    tokens_a_step: int = Field(
+    tokens_per_step: int = Field(
         description="of the mean row where tokens were counted, else estimated: 4 characters each"
     )
     training_instance_type: str

@@ -20,7 +20,7 @@ class FailureClass(StrEnum):
 
     DATA = "data"
     RECIPE = "recipe"
-    LICENCE = "licence"
+    LICENSE = "license"
     BUDGET = "budget"
     QUOTA = "quota"
     CAPACITY = "capacity"
@@ -43,7 +43,7 @@ class RetryRule(NamedTuple):
 RETRY_RULES = {
     FailureClass.DATA: RetryRule(1, 0),
     FailureClass.RECIPE: RetryRule(1, 0),
-    FailureClass.LICENCE: RetryRule(1, 0),
+    FailureClass.LICENSE: RetryRule(1, 0),
     FailureClass.BUDGET: RetryRule(1, 0),
     FailureClass.GATE: RetryRule(1, 0),
     FailureClass.CODE: RetryRule(1, 0),

@@ -39,7 +39,7 @@ class Event(BaseModel):
 
     @property
     def id(self) -> str:
-        """Deterministic, so that a repeat is recognisable."""
+        """Deterministic, so that a repeat is recognizable."""
         suffix = f".{self.key}" if self.key else ""
         return f"{self.run_id}.{self.fact()}.{self.revision}{suffix}"
 

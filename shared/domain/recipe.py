@@ -31,20 +31,20 @@ class Hyperparameters(Part):
     """LoRA and QLoRA settings every method has; `auto` is resolved from the data and the base model."""
 
     n_epochs: Annotated[int, Field(ge=1, le=25)] | Auto = AUTO
-    batch_size: Annotated[int, Field(ge=1, le=1024)] | Auto = Field(default=AUTO, description="rows per optimiser step")
+    batch_size: Annotated[int, Field(ge=1, le=1024)] | Auto = Field(default=AUTO, description="rows per optimizer step")
     learning_rate: Annotated[float, Field(gt=0, lt=1)] | Auto = AUTO
     lora_rank: Annotated[int, Field(ge=1, le=256)] | Auto = AUTO
     lora_alpha: Annotated[int, Field(ge=1, le=1024)] | Auto = AUTO
     rslora: bool | Auto = Field(default=AUTO, description="scale by alpha / sqrt(rank) instead of alpha / rank")
     dora: bool | Auto = Field(default=AUTO, description="adapt magnitude and direction of each weight apart")
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] | Auto = AUTO
-    quantisation: Literal["nf4", "none"] | Auto = Field(
+    quantization: Literal["nf4", "none"] | Auto = Field(
         default=AUTO, description="nf4: QLoRA, the base in 4 bit; none: LoRA on the base as it is"
     )
     packing: Literal["packed", "padded"] | Auto = Field(
         default=AUTO, description="packed: rows of a micro batch end to end; padded: filled up to the longest"
     )
-    optimiser: Literal["adamw", "paged_adamw_8bit"] | Auto = AUTO
+    optimizer: Literal["adamw", "paged_adamw_8bit"] | Auto = AUTO
     max_length_tokens: Annotated[int, Field(ge=16, le=131_072)] | Auto = Field(
         default=AUTO, description="longest row; longer ones follow data.over_length"
     )
@@ -91,7 +91,7 @@ class Supervised(_Method):
 
 
 class Preference(_Method):
-    """Direct preference optimisation: the preferred of two answers is made likelier than the other."""
+    """Direct preference optimization: the preferred of two answers is made likelier than the other."""
 
     type: Literal["dpo"]
     hyperparameters: PreferenceHyperparameters = PreferenceHyperparameters()
@@ -143,7 +143,7 @@ PersonalDataKind = Literal[
     "ipv6",
     "medical_record_number",
     "passport",
-    "driving_licence",
+    "driving_license",
     "date_of_birth",
     "clinical_date",
 ]
@@ -290,13 +290,13 @@ class Notify(Part):
 class Recipe(Part):
     """`recipe.yaml` of a project. Every field but `base_model` has a default."""
 
-    base_model: str = Field(description="catalogue id")
+    base_model: str = Field(description="catalog id")
     method: Method = Supervised()
     data: Data = Data()
     evaluation: Evaluation = Evaluation()
     deployment: Deployment = Deployment()
     budget: Budget = Budget()
-    use_case: str = Field(default="", description="what the model is for; the licence gate reads it")
+    use_case: str = Field(default="", description="what the model is for; the license gate reads it")
     notify: tuple[Notify, ...] = ()
     retrain: Retrain = Retrain()
 
@@ -332,9 +332,9 @@ class ResolvedHyperparameters(Part):
     rslora: bool = True
     dora: bool = False
     lora_dropout: float = 0.0
-    quantisation: Literal["nf4", "none"] = "nf4"
+    quantization: Literal["nf4", "none"] = "nf4"
     packing: Literal["packed", "padded"] = "packed"
-    optimiser: Literal["adamw", "paged_adamw_8bit"] = "adamw"
+    optimizer: Literal["adamw", "paged_adamw_8bit"] = "adamw"
     sharding: Literal["none", "full"] = Field(
         default="none", description="full: each GPU of a machine keeps a part of the base (FSDP)"
     )

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from shared.blob_paths import bad_path, check_path, check_prefix, is_part
 from shared.domain.errors import BlobNotFound, InvalidInput, StoreConflict
 from shared.ports import BlobInfo
+from shared.ports.blob_paths import bad_path, check_path, check_prefix, is_part
 
 CHUNK_BYTES = 1024 * 1024
 

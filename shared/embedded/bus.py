@@ -16,8 +16,8 @@ from shared.domain.errors import LockLost
 from shared.domain.topology import Topology
 from shared.embedded.clock import from_microseconds, to_microseconds
 from shared.embedded.sqlite import Database
-from shared.message_rules import already_dead_lettered, check, unknown_entity
 from shared.ports import DEAD_LETTERS, Clock, Message, ReceivedMessage
+from shared.ports.message_rules import already_dead_lettered, check, unknown_entity
 
 MAX_DELIVERY_COUNT_EXCEEDED = "MaxDeliveryCountExceeded"
 

@@ -138,7 +138,7 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _enter_wal_mode(connection: sqlite3.Connection) -> None:
-    # The change of mode does not honour the busy timeout when two processes create the file together.
+    # The change of mode does not honor the busy timeout when two processes create the file together.
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:

@@ -8,11 +8,11 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared.document_rules import check_query, checked_bodies, cursor_of, read_cursor
 from shared.domain.errors import StoreConflict
 from shared.embedded.clock import to_microseconds
 from shared.embedded.sqlite import Database
 from shared.ports import Clock, Stored, Write
+from shared.ports.document_rules import check_query, checked_bodies, cursor_of, read_cursor
 
 _SCHEMA = """
 CREATE TABLE documents (

@@ -6,7 +6,7 @@ Light: `tokenizers` and `jinja2`, neither torch nor transformers.
 from shared.rendering.bundle import Bundle, read_bundle, read_bundle_folder
 from shared.rendering.check import RowTokens, TokenCheck
 from shared.rendering.export import BundleManifest, export_bundle, read_exported
-from shared.rendering.rows import Rendered, Tokens, normalised, render_row, tokenise
+from shared.rendering.rows import Rendered, Tokens, normalized, render_row, tokenize
 from shared.rendering.template import ChatTemplate, TemplateNotTrainable
 
 __all__ = [
@@ -19,10 +19,10 @@ __all__ = [
     "TokenCheck",
     "Tokens",
     "export_bundle",
-    "normalised",
+    "normalized",
     "read_bundle",
     "read_bundle_folder",
     "read_exported",
     "render_row",
-    "tokenise",
+    "tokenize",
 ]

@@ -12,7 +12,7 @@ import orjson
 
 from shared.domain.findings import Code, error, warning
 from shared.rendering.bundle import Bundle
-from shared.rendering.rows import SIDES, Rendered, Row, Tokens, answered, render_prompt, render_row, tokenise
+from shared.rendering.rows import SIDES, Rendered, Row, Tokens, answered, render_prompt, render_row, tokenize
 from shared.rendering.template import TemplateNotTrainable
 
 OverLength = Literal["reject", "drop", "truncate"]
@@ -134,7 +134,7 @@ class TokenCheck:
 
     def judged(self, batch: Sequence[Row], rendered: Sequence[Readings | str]) -> list[RowTokens]:
         """The second half of `rows`."""
-        counted = tokenise(self.bundle, [one for row in rendered if not isinstance(row, str) for one in row])
+        counted = tokenize(self.bundle, [one for row in rendered if not isinstance(row, str) for one in row])
         return [
             RowTokens(codes=(texts,)) if isinstance(texts, str) else self._judged(row, [next(counted) for _ in texts])
             for row, texts in zip(batch, rendered, strict=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.domain.catalogue import BaseModelEntry
+from shared.domain.catalog import BaseModelEntry
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.rendering.bundle import CONFIG, TEMPLATE, TOKENIZER, Bundle, read_bundle
 
@@ -24,10 +24,10 @@ class BundleManifest(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    base_model: str = Field(description="catalogue id")
+    base_model: str = Field(description="catalog id")
     asset: str | None = Field(description="URI it was exported from")
-    licence: str
-    duties: tuple[str, ...] = Field(description="what the licence asks of the model's user")
+    license: str
+    duties: tuple[str, ...] = Field(description="what the license asks of the model's user")
     sha256: str
     template_sha256: str
     special_tokens: tuple[str, ...]
@@ -45,7 +45,7 @@ def export_bundle(entry: BaseModelEntry, folder: Path) -> dict[str, bytes]:
     manifest = BundleManifest(
         base_model=entry.id,
         asset=entry.asset,
-        licence=entry.licence,
+        license=entry.license,
         duties=entry.duties,
         sha256=bundle.sha256,
         template_sha256=bundle.template_sha256,

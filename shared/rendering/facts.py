@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.domain.catalogue import find_entry
+from shared.domain.catalog import find_entry
 from shared.domain.findings import Findings, Place
 from shared.domain.recipe import AUTO, Recipe
 from shared.domain.tokens import PreviewRow, TokenStatistics

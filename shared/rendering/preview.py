@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from shared.domain.tokens import Piece, PreviewRow
 from shared.rendering.bundle import Bundle
 from shared.rendering.check import readings
-from shared.rendering.rows import Row, tokenise
+from shared.rendering.rows import Row, tokenize
 
 SHOWN_CHARACTERS = 1200
 
@@ -15,7 +15,7 @@ SHOWN_CHARACTERS = 1200
 def preview_row(bundle: Bundle, row: Row, *, file: str, number: int) -> PreviewRow:
     """One row, of a preference pair the preferred side. Raises as `render_row` does."""
     rendered = readings(bundle, row)[0]
-    (tokens,) = tokenise(bundle, [rendered])
+    (tokens,) = tokenize(bundle, [rendered])
     bounds = tokens.encoding.offsets
     learned = [(bounds[first][0], bounds[last - 1][1]) for first, last in tokens.spans if first < last]
     return PreviewRow(

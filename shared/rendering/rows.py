@@ -56,7 +56,7 @@ def render_row(bundle: Bundle, row: Row) -> Rendered:
     if "text" in row:
         text = f"{bundle.opening}{row['text']}{bundle.named_tokens.get('eos_token', '')}"
         return Rendered(text, ((len(bundle.opening), len(text)),))
-    messages, tools = normalised(row["messages"]), row.get("tools")
+    messages, tools = normalized(row["messages"]), row.get("tools")
     text, spans = (_by_blocks if bundle.template.marked else _by_prefixes)(bundle, messages, tools)
     spoken = [message for message in row["messages"] if message["role"] == "assistant"]
     weighed = zip(spoken, spans, strict=True)
@@ -65,7 +65,7 @@ def render_row(bundle: Bundle, row: Row) -> Rendered:
 
 def render_prompt(bundle: Bundle, row: Row) -> Rendered:
     """The text that asks for the next answer; raises whatever the template raises."""
-    return Rendered(bundle.template.render(normalised(row["messages"]), row.get("tools"), ask=True), ())
+    return Rendered(bundle.template.render(normalized(row["messages"]), row.get("tools"), ask=True), ())
 
 
 def answered(pair: Row, side: str) -> Row:
@@ -74,12 +74,12 @@ def answered(pair: Row, side: str) -> Row:
     return {"messages": [*asked, *pair[side]], "tools": pair["input"].get("tools")}
 
 
-def normalised(messages: Iterable[Row]) -> list[Row]:
+def normalized(messages: Iterable[Row]) -> list[Row]:
     """Messages as chat templates expect them: no weight, no empty key, tool arguments as objects."""
-    return [_normalised(message) for message in messages]
+    return [_normalized(message) for message in messages]
 
 
-def _normalised(message: Row) -> Row:
+def _normalized(message: Row) -> Row:
     kept = {key: value for key, value in message.items() if key != "weight" and value is not None}
     if kept.get("tool_calls"):
         kept["tool_calls"] = [_with_object_arguments(call) for call in kept["tool_calls"]]
@@ -126,7 +126,7 @@ def _without_space_after_end_token(bundle: Bundle, text: str) -> int:
     return len(stripped) if stripped.endswith(bundle.special_tokens) else len(text)
 
 
-def tokenise(bundle: Bundle, rows: Sequence[Rendered]) -> Iterator[Tokens]:
+def tokenize(bundle: Bundle, rows: Sequence[Rendered]) -> Iterator[Tokens]:
     """The rows' tokens in order, encoded in batches of about `BATCH_CHARACTERS`."""
     for batch in _batches(rows):
         encodings = bundle.tokenizer.encode_batch([row.text for row in batch], add_special_tokens=False)

@@ -15,8 +15,8 @@ from shared.domain.events import (
 )
 from shared.domain.run import RolloutRef, Run, Status
 from shared.ports import Services
-from shared.steps import endpoints
-from shared.steps.outcome import Fact, Outcome
+from shared.records import endpoints
+from shared.step_support.outcome import Fact, Outcome
 
 # Below 1 because kernels differ between evaluating and serving in batches; a wrong template or an
 # adapter that is not applied changes nearly every answer.

@@ -6,9 +6,9 @@ from shared.domain.errors import Problem
 from shared.domain.events import CancelRequested, JobStopped, RunCancelled
 from shared.domain.run import Run, Status
 from shared.ports import Services
+from shared.step_support.outcome import Fact, Outcome
 from shared.steps.advance_rollout import take_back
 from shared.steps.fail_run import stop_jobs
-from shared.steps.outcome import Fact, Outcome
 
 WITH_JOB = frozenset({Status.VALIDATING, Status.TRAINING, Status.EVALUATING})
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from shared.domain import catalogue
+from shared.domain import catalog as catalog
+from shared.domain import paths
 from shared.domain.errors import Transient
 from shared.domain.events import DeploymentRetryDue, DeploymentStarted, EvaluationPassed
 from shared.domain.jobs import DeploymentSpec, ModelSpec
 from shared.domain.run import RolloutRef, Run, Status
 from shared.ports import Config, Services
-from shared.steps import claims, endpoints, paths
-from shared.steps.outcome import Fact, Outcome
+from shared.records import claims, endpoints
+from shared.step_support.outcome import Fact, Outcome
 from shared.steps.submit_evaluation import evaluate_against
 from shared.steps.submit_training import job_tags
 
@@ -30,8 +31,8 @@ def model_spec(run: Run) -> ModelSpec:
 def deployment_spec(run: Run, config: Config) -> DeploymentSpec:
     assert run.recipe is not None
     model = model_spec(run)
-    base = catalogue.find_entry(run.recipe.recipe.base_model)
-    gpus = catalogue.find_sku(run.recipe.serving_instance_type).gpus
+    base = catalog.find_entry(run.recipe.recipe.base_model)
+    gpus = catalog.find_sku(run.recipe.serving_instance_type).gpus
     parts = {"TENSOR_PARALLEL_SIZE": str(gpus)} if gpus > 1 else {}
     return DeploymentSpec(
         endpoint=run.recipe.endpoint,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 
+from shared.domain import paths
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.events import JobFailed, RunFailed, RunOverdue, StageRefused
 from shared.domain.run import Run, RunError, Status
 from shared.ports import Services
-from shared.steps import endpoints, paths
-from shared.steps.attempts import retry_after
-from shared.steps.outcome import Fact, Outcome
+from shared.records import endpoints
+from shared.step_support.attempts import retry_after
+from shared.step_support.outcome import Fact, Outcome
 
 log = logging.getLogger(__name__)
 

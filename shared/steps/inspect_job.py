@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.domain import paths
 from shared.domain.errors import FailureClass, Problem
 from shared.domain.events import (
     EvaluationCompleted,
@@ -14,9 +15,9 @@ from shared.domain.jobs import JobStatus, JobView
 from shared.domain.results import JobResult
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import Services
-from shared.steps import paths, submit_evaluation, submit_training, validate_dataset
-from shared.steps.blobs import read_model
-from shared.steps.outcome import Fact
+from shared.records.blob_documents import read_model
+from shared.step_support.outcome import Fact
+from shared.steps import submit_evaluation, submit_training, validate_dataset
 
 IN_FLIGHT = frozenset({Status.VALIDATING, Status.TRAINING, Status.EVALUATING, Status.CANCELLING})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.domain import paths
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.evaluation import EvaluationResult, Verdict, judge
 from shared.domain.events import (
@@ -13,9 +14,8 @@ from shared.domain.events import (
 )
 from shared.domain.run import Run, Status
 from shared.ports import Services
-from shared.steps import paths
-from shared.steps.blobs import read_model
-from shared.steps.outcome import Fact, Outcome
+from shared.records.blob_documents import read_model
+from shared.step_support.outcome import Fact, Outcome
 
 
 def judge_evaluation(event: EvaluationCompleted, run: Run, services: Services) -> Outcome:

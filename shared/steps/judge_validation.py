@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from shared.domain import paths
 from shared.domain.dataset import ValidationOutcome
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.events import ValidationCompleted
 from shared.domain.run import Run
 from shared.ports import Services
-from shared.steps import paths
-from shared.steps.blobs import read_model
-from shared.steps.outcome import Outcome
+from shared.records.blob_documents import read_model
+from shared.step_support.outcome import Outcome
 from shared.steps.validate_dataset import accepted, rejected
 
 

@@ -10,7 +10,7 @@ import orjson
 from shared.domain.events import Event
 from shared.domain.run import Run
 from shared.ports import Channel, Message, Services
-from shared.steps.outcome import Outcome
+from shared.step_support.outcome import Outcome
 
 DELIVERIES = "deliveries"
 

@@ -8,14 +8,14 @@ from itertools import islice
 from statistics import median
 from typing import Any
 
+from shared.domain import paths
 from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure, Problem, Transient
 from shared.domain.evaluation import JudgedRow
 from shared.domain.events import DeploymentProbed
 from shared.domain.jobs import ChatAnswer, DeploymentState
 from shared.domain.run import RolloutRef, Run, Status
 from shared.ports import BlobStore, Services
-from shared.steps import paths
-from shared.steps.outcome import Fact
+from shared.step_support.outcome import Fact
 
 QUESTIONS = 5
 

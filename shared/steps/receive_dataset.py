@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from shared.domain import paths
 from shared.domain.dataset import DatasetRef
 from shared.domain.errors import BlobNotFound, InvalidInput, Transient
 from shared.domain.events import DatasetUploaded
 from shared.domain.run import Run, Status
 from shared.ports import BlobInfo, Services
-from shared.steps import claims, paths
-from shared.steps.outcome import Fact
+from shared.records import claims
+from shared.step_support.outcome import Fact
 
 BLOB_CREATED = "Microsoft.Storage.BlobCreated"
 RECIPE_NAME = "recipe.yaml"

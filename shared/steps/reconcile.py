@@ -9,15 +9,17 @@ from typing import Any
 
 import orjson
 
+from shared.domain import paths
 from shared.domain.errors import PermanentFailure, StoreConflict, Transient
 from shared.domain.events import ApprovalExpired, RunOverdue
 from shared.domain.run import Run, Status
 from shared.ports import Message, RunStore, Services, Write
-from shared.steps import claims, ledger, paths
-from shared.steps.endpoints import pages
+from shared.records import budget as ledger
+from shared.records import claims
+from shared.records.endpoints import pages
+from shared.step_support.outcome import Fact
 from shared.steps.fail_run import undo_work
 from shared.steps.inspect_job import IN_FLIGHT
-from shared.steps.outcome import Fact
 from shared.steps.receive_dataset import BLOB_CREATED, run_id_of_blob, starts_a_run
 
 log = logging.getLogger(__name__)

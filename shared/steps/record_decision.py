@@ -11,8 +11,8 @@ from shared.domain.events import (
 )
 from shared.domain.run import Decision, Run, Status
 from shared.ports import Services
+from shared.step_support.outcome import Fact, Outcome
 from shared.steps.judge_evaluation import verdict_fact
-from shared.steps.outcome import Fact, Outcome
 
 
 def record_decision(event: ApprovalGranted | ApprovalDenied | ApprovalExpired, run: Run, services: Services) -> Outcome:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from shared.domain.events import DeploymentRetired
 from shared.ports import Services
-from shared.steps import claims, endpoints
-from shared.steps.outcome import Fact
+from shared.records import claims, endpoints
+from shared.step_support.outcome import Fact
 
 
 def retire_deployments(record: endpoints.EndpointRecord, services: Services) -> Iterator[Fact]:

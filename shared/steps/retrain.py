@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from shared.domain import paths
 from shared.domain.run import Run
 from shared.ports import BlobInfo, Message, Services
-from shared.steps import paths
-from shared.steps.endpoints import EndpointRecord
+from shared.records.endpoints import EndpointRecord
 from shared.steps.receive_dataset import run_id_of_blob, starts_a_run
 from shared.steps.reconcile import EVENT_ALLOWANCE, blob_hint
 

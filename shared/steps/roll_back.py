@@ -8,8 +8,8 @@ from shared.domain.errors import Transient
 from shared.domain.events import ModelRolledBack, RollbackRequested
 from shared.domain.run import Run
 from shared.ports import Services
-from shared.steps import claims, endpoints
-from shared.steps.outcome import Fact, Outcome
+from shared.records import claims, endpoints
+from shared.step_support.outcome import Fact, Outcome
 
 
 def roll_back(event: RollbackRequested, run: Run, services: Services) -> Outcome | None:

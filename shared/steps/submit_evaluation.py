@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from shared.domain import catalogue
+from shared.domain import catalog as catalog
+from shared.domain import paths
 from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.events import EvaluationRetryDue, EvaluationStarted, Event, TrainingCompleted
@@ -10,11 +11,11 @@ from shared.domain.jobs import JobSpec
 from shared.domain.results import JobResult
 from shared.domain.run import Run, Status, TrainingSummary
 from shared.ports import Config, Services
-from shared.steps import endpoints, paths
-from shared.steps.attempts import next_attempt
-from shared.steps.blobs import read_model
-from shared.steps.judges import as_input, judges_of, tell_job
-from shared.steps.outcome import Fact, Outcome
+from shared.records import endpoints
+from shared.records.blob_documents import read_model
+from shared.step_support.attempts import next_attempt
+from shared.step_support.llm_judges import as_input, judges_of, tell_job
+from shared.step_support.outcome import Fact, Outcome
 from shared.steps.submit_training import cancel_unless_owned, job_tags, submitted
 
 STAGE = "evaluation"
@@ -24,7 +25,7 @@ def evaluation_job(run: Run, champion: str | None, config: Config) -> JobSpec:
     """`champion` is the run whose model is in production, if any."""
     assert run.recipe is not None
     assert run.curated is not None
-    base = catalogue.find_entry(run.recipe.recipe.base_model)
+    base = catalog.find_entry(run.recipe.recipe.base_model)
     name = paths.job_name(run, STAGE)
     command = (
         f"python -m training_job.evaluate --job-name {name} --data ${{{{inputs.data}}}} "

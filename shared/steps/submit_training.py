@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from shared.domain import catalogue
+from shared.domain import catalog as catalog
+from shared.domain import paths
 from shared.domain.events import TrainingRetryDue, TrainingStarted, ValidationPassed
 from shared.domain.jobs import JobSpec, JobView
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import Config, Services
-from shared.steps import ledger, paths
-from shared.steps.attempts import next_attempt
-from shared.steps.blobs import write_model
-from shared.steps.continuing import with_start
-from shared.steps.judges import as_input, judges_of, tell_job
-from shared.steps.outcome import Fact, Outcome
+from shared.records import budget as ledger
+from shared.records.blob_documents import write_model
+from shared.step_support.attempts import next_attempt
+from shared.step_support.continue_from import with_start
+from shared.step_support.llm_judges import as_input, judges_of, tell_job
+from shared.step_support.outcome import Fact, Outcome
 
 STAGE = "training"
 
@@ -21,7 +22,7 @@ def training_job(run: Run, config: Config) -> JobSpec:
     """The job of this run's present attempt; equal runs give equal specs."""
     assert run.recipe is not None
     assert run.curated is not None
-    base = catalogue.find_entry(run.recipe.recipe.base_model)
+    base = catalog.find_entry(run.recipe.recipe.base_model)
     name = paths.job_name(run, STAGE)
     command = (
         f"python -m training_job.train --job-name {name} --data ${{{{inputs.data}}}} "
@@ -44,7 +45,7 @@ def training_job(run: Run, config: Config) -> JobSpec:
         outputs={"run": paths.datastore_uri(paths.run(run.id))},
         instance_type=run.recipe.training_instance_type,
         instances=run.recipe.recipe.budget.nodes,
-        processes=max(1, catalogue.find_sku(run.recipe.training_instance_type).gpus),
+        processes=max(1, catalog.find_sku(run.recipe.training_instance_type).gpus),
         tier=run.recipe.recipe.budget.tier,
         timeout_s=int(run.recipe.recipe.budget.deadline_hours * 3600),
         tags=job_tags(run),

@@ -6,8 +6,9 @@ import shlex
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from shared.base_models import base_bundle, bundle_folder
-from shared.domain.catalogue import CATALOGUE, find_entry
+from shared.base_models.bundles import base_bundle, bundle_folder
+from shared.domain import paths
+from shared.domain.catalog import CATALOG, find_entry
 from shared.domain.dataset import CuratedVersion, Report
 from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure, StoreConflict
 from shared.domain.events import (
@@ -23,11 +24,10 @@ from shared.domain.jobs import JobSpec
 from shared.domain.recipe import Recipe, Tier
 from shared.domain.run import Run, Status, ValidationSummary
 from shared.ports import Services
-from shared.steps import paths
-from shared.steps.attempts import next_attempt
-from shared.steps.blobs import write_model
-from shared.steps.judges import require_judges
-from shared.steps.outcome import Fact, Outcome
+from shared.records.blob_documents import write_model
+from shared.step_support.attempts import next_attempt
+from shared.step_support.llm_judges import require_judges
+from shared.step_support.outcome import Fact, Outcome
 from shared.steps.receive_dataset import held_out_file, recipe_file
 from shared.steps.submit_training import cancel_unless_owned, submitted
 from shared.validation import Earlier, Sink, Validated, curated_version, spooled_sink, validate
@@ -106,7 +106,7 @@ def validation_job(run: Run, services: Services) -> JobSpec:
 def _inputs_of_recipe(run: Run, text: bytes | None, services: Services) -> dict[str, str | None]:
     """Folders the recipe sends the job to: the base model's tokenizer, and the version that rows are appended to."""
     recipe = read_recipe(text, services.config.default_base_model, Findings(ALL_CODES))
-    if recipe is None or recipe.base_model not in CATALOGUE:
+    if recipe is None or recipe.base_model not in CATALOG:
         return {}  # the job rejects the data, whatever it counts
     earlier = _earlier_version(run, services) if recipe.data.mode == "append" else None
     return {

@@ -1,4 +1,4 @@
-"""The shapes tuning data comes in: recognised by their keys, and converted to one.
+"""The shapes tuning data comes in: recognized by their keys, and converted to one.
 
 Sources of the shapes: OpenAI's chat, preference and reinforcement rows, Stanford Alpaca, ShareGPT as LLaMA-Factory
 describes it (`data/README.md`), and the prompt/completion and prompt/chosen/rejected rows of TRL.

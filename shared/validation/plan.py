@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.domain.cost import CostEstimate
 from shared.domain.dataset import Plan, Statistics
-from shared.domain.machines import Counts, plan
+from shared.domain.planning.machines import Counts, plan
 from shared.domain.recipe import Recipe, ResolvedRecipe
 from shared.domain.tokens import TokenStatistics
 
@@ -33,9 +33,9 @@ def in_short(resolved: ResolvedRecipe, cost: CostEstimate, rows: Statistics, tok
     return Plan(
         n_epochs=chosen.n_epochs,
         total_steps=chosen.total_steps,
-        rows_a_step=chosen.batch_size,
+        rows_per_step=chosen.batch_size,
         max_length_tokens=chosen.max_length_tokens,
-        tokens_a_step=round(chosen.batch_size * mean),
+        tokens_per_step=round(chosen.batch_size * mean),
         training_instance_type=resolved.training_instance_type,
         low_usd=cost.low_usd,
         high_usd=cost.high_usd,

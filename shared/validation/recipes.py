@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from shared.domain.catalogue import check_licence
+from shared.domain.catalog import check_license
 from shared.domain.findings import Findings
 from shared.domain.recipe import Recipe, Reinforcement
 from shared.grading import problems
@@ -39,7 +39,7 @@ class _Loader(yaml.SafeLoader):
 def read_recipe(text: bytes | None, default_base_model: str, findings: Findings) -> Recipe | None:
     """The recipe, or None with its problems in `findings` under the file `recipe`.
 
-    No text means a recipe of defaults. The licence gate is part of it.
+    No text means a recipe of defaults. The license gate is part of it.
     """
     try:
         raw = _load(text or b"")
@@ -52,7 +52,7 @@ def read_recipe(text: bytes | None, default_base_model: str, findings: Findings)
         recipe = _with_working_graders(Recipe.model_validate(raw), findings)
     except ValidationError as error:
         _report(error, raw, findings)
-    _check_licence(raw, findings)
+    _check_license(raw, findings)
     return recipe
 
 
@@ -129,8 +129,8 @@ def dotted_path(location: tuple[int | str, ...], raw: Any, *, missing: bool) -> 
     return path
 
 
-def _check_licence(raw: dict[str, Any], findings: Findings) -> None:
+def _check_license(raw: dict[str, Any], findings: Findings) -> None:
     base_model, use_case = raw["base_model"], raw.get("use_case", "")
     if isinstance(base_model, str) and isinstance(use_case, str):
-        for problem in check_licence(base_model, use_case):
+        for problem in check_license(base_model, use_case):
             findings.add(problem.code, "recipe", detail=problem.message)

@@ -111,7 +111,7 @@ class Tally:
             messages_mean=round(self._messages / kept, 3),
             characters_mean=round(self._characters / kept, 3),
             characters_max=self._characters_max,
-            messages_a_row=Histogram.of(_MESSAGES, self._messages_bars, self._messages_max),
+            messages_per_row=Histogram.of(_MESSAGES, self._messages_bars, self._messages_max),
             languages=languages,
-            characters_a_row=Histogram.of(_CHARACTERS, self._characters_bars, self._characters_max),
+            characters_per_row=Histogram.of(_CHARACTERS, self._characters_bars, self._characters_max),
         )

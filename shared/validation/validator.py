@@ -13,12 +13,12 @@ from typing import Any, Literal
 import orjson
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
-from shared.domain.catalogue import CATALOGUE
+from shared.domain.catalog import CATALOG
 from shared.domain.dataset import Plan, Report, Statistics
 from shared.domain.errors import PermanentFailure
 from shared.domain.findings import Code, Findings, Place
 from shared.domain.graders import Grader
-from shared.domain.planning import check_budget
+from shared.domain.planning.plan import check_budget
 from shared.domain.recipe import NAME_PATTERN, Recipe, Reinforcement
 from shared.domain.tokens import PreviewRow, TokenStatistics
 from shared.grading import fields
@@ -145,7 +145,7 @@ def _content_policy(recipe: Recipe) -> ContentPolicy:
 
 
 def _bundle(base_model: str, bundle_of: Callable[[str], Bundle | None] | None, findings: Findings) -> Bundle | None:
-    if bundle_of is None or base_model not in CATALOGUE:  # that it is unknown, the recipe's check says
+    if bundle_of is None or base_model not in CATALOG:  # that it is unknown, the recipe's check says
         return None
     try:
         bundle = bundle_of(base_model)

@@ -14,7 +14,7 @@ import pytest
 
 from local_stack.azure_ml.app import running
 from local_stack.azure_ml.config import Config, Environment, load_environments
-from shared.clients.azure_ml import AzureMLClient
+from shared.clients.azure_ml.client import AzureMLClient
 from tests.azure_ml.support import ECHO, WORKSPACE, Local, Process
 
 with warnings.catch_warnings():

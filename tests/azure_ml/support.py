@@ -17,7 +17,7 @@ import httpx
 
 from local_stack.azure_ml.app import Emulator
 from local_stack.azure_ml.config import REPOSITORY
-from shared.clients.azure_ml import AzureMLClient
+from shared.clients.azure_ml.client import AzureMLClient
 from shared.domain.jobs import DeploymentSpec, JobSpec, JobStatus, JobView
 from shared.domain.recipe import Tier
 

@@ -16,9 +16,9 @@ from azure.core.exceptions import (
     ServiceResponseTimeoutError,
 )
 
-from shared.clients.azure_ml_connection import parse_url
-from shared.clients.azure_ml_errors import failure_class, translate
-from shared.clients.azure_ml_wire import folded_status, input_type, short_uri
+from shared.clients.azure_ml.connection import parse_url
+from shared.clients.azure_ml.errors import failure_class, translate
+from shared.clients.azure_ml.wire import folded_status, input_type, short_uri
 from shared.domain.errors import FailureClass, InvalidInput, PermanentFailure, Transient
 from shared.domain.jobs import JobStatus
 

@@ -1,4 +1,4 @@
-"""What goes over the wire for the base models of the catalogue, from the pipeline's own specs."""
+"""What goes over the wire for the base models of the catalog, from the pipeline's own specs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.base_model_import import import_job
-from shared.clients.azure_ml import AzureMLClient
-from shared.domain.catalogue import find_entry
+from shared.base_models.import_job import import_job
+from shared.clients.azure_ml.client import AzureMLClient
+from shared.domain.catalog import find_entry
 from shared.domain.dataset import CuratedVersion, DatasetRef
-from shared.domain.planning import resolve
+from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
 from shared.domain.run import Run, Status
 from shared.services import build_config
@@ -21,7 +21,7 @@ from shared.steps.submit_training import training_job
 from tests.azure_ml.golden import check_golden, wire_body_of
 from tests.azure_ml.support import WORKSPACE, Local, eventually
 
-# Short name -> catalogue id, and a run id of its own for each: job names are unique in a workspace.
+# Short name -> catalog id, and a run id of its own for each: job names are unique in a workspace.
 BASES = {
     "llama-3.1-8b": ("meta-llama/Llama-3.1-8B-Instruct", "run-00000000000a"),
     "mistral-7b": ("mistralai/Mistral-7B-Instruct-v0.3", "run-00000000000b"),

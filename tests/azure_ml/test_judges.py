@@ -18,7 +18,7 @@ from functions.http import api as http_api
 from shared.domain.errors import FailureClass
 from shared.domain.jobs import DeploymentState, JobStatus, ModelSpec
 from shared.domain.judges import JudgeEndpoint, Judges
-from shared.steps.judges import find_judge
+from shared.step_support.llm_judges import find_judge
 from tests.azure_ml.support import WORKSPACE, Local, deployment, eventually, finished, job
 from tests.fresh_process import fresh_process
 
@@ -34,7 +34,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 from shared.domain.graders import Grader
 from shared.grading import Engine
-from training_job.judges import read_judges
+from training_job.evaluation.judges import read_judges
 grader = TypeAdapter(Grader).validate_python({SPEC})
 with Engine([grader], read_judges(Path("JUDGES"), (grader,), None)) as engine:
     [grade] = engine.grade(["yes"], [{{}}])

@@ -15,13 +15,13 @@ from local_stack.azure_ml import processes
 from local_stack.azure_ml.app import running
 from local_stack.azure_ml.config import Config, Environment, load_environments
 from local_stack.azure_ml.mounts import BlobCopies
-from shared.clients.azure_ml import AzureMLClient
+from shared.clients.azure_ml.client import AzureMLClient
 from shared.clients.blob import AzureBlobStore
 from shared.domain.errors import BlobNotFound, PermanentFailure
 from shared.domain.jobs import DeploymentState, JobStatus, ModelSpec
 from shared.embedded.blobs import FileBlobStore
 from tests.azure_ml.support import ECHO, WORKSPACE, Local, deployment, eventually, job, started
-from tests.emulators.servers import azurite_url
+from tests.emulator_servers import azurite_url
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from benchmarks import (
     validation_large,
 )
 from benchmarks.measure import Row, percentile
-from tests.emulators.servers import cosmos_url
+from tests.emulator_servers import cosmos_url
 
 
 def assert_whole(rows: list[Row]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks import gpu
-from shared.domain.catalogue import find_entry
+from shared.domain.catalog import find_entry
 
 torch = pytest.importorskip("torch", reason="the trainer's packages are not installed")
 
@@ -25,21 +25,21 @@ def test_without_a_cuda_device_nothing_is_measured_and_the_exit_code_says_so(
     assert not (tmp_path / "figures.json").exists()
 
 
-def test_six_cases_cover_both_lengths_mixed_rows_and_both_quantisations() -> None:
+def test_six_cases_cover_both_lengths_mixed_rows_and_both_quantizations() -> None:
     every = gpu.cases()
     assert len(every) == 6
-    assert {case.quantisation for case in every} == {"nf4", "none"}
+    assert {case.quantization for case in every} == {"nf4", "none"}
     assert {case.row_tokens for case in every} == {4096, 8192}
     mixed = next(case for case in every if case.mixed).lengths()
     assert max(mixed) <= 4096
     assert 0.1 < sum(mixed) / len(mixed) / 4096 < 0.3
 
 
-def test_utilisation_counts_four_operations_per_parameter_and_token() -> None:
-    assert gpu.utilisation(12_473, 8_030_261_248, "NVIDIA H100 80GB HBM3") == pytest.approx(0.405, abs=0.001)
-    assert gpu.utilisation(12_473, 8_030_261_248, "NVIDIA H100 PCIe") == pytest.approx(0.530, abs=0.001)
+def test_utilization_counts_four_operations_per_parameter_and_token() -> None:
+    assert gpu.utilization(12_473, 8_030_261_248, "NVIDIA H100 80GB HBM3") == pytest.approx(0.405, abs=0.001)
+    assert gpu.utilization(12_473, 8_030_261_248, "NVIDIA H100 PCIe") == pytest.approx(0.530, abs=0.001)
     for device in ("an unknown card", "NVIDIA H100 80GB HBM3 MIG 1g.10gb"):
-        assert gpu.utilisation(1000, 8_030_261_248, device) is None
+        assert gpu.utilization(1000, 8_030_261_248, device) is None
 
 
 def test_recomputation_is_planned_only_where_memory_asks_for_it() -> None:

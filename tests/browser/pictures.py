@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from shared.domain import paths
 from shared.domain.dataset import CuratedVersion, DatasetRef, ProblemGroup, Report, Statistics
 from shared.domain.errors import FailureClass, Problem
 from shared.domain.evaluation import (
@@ -22,7 +23,7 @@ from shared.domain.evaluation import (
     SliceScore,
     judge,
 )
-from shared.domain.planning import estimate_cost, resolve
+from shared.domain.planning.plan import estimate_cost, resolve
 from shared.domain.recipe import Evaluation, Gate, Recipe, Reinforcement, Supervised
 from shared.domain.run import (
     JobRef,
@@ -36,7 +37,6 @@ from shared.domain.run import (
 )
 from shared.ports import Services, Write
 from shared.runner import RUN, _document
-from shared.steps import paths
 
 BASE_MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 HOSTILE = '<img src=x onerror="window.broken=1"><script>window.broken=2</script> \u202egnp.exe</td>'

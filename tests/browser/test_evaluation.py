@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import orjson
 
+from shared.domain import paths
 from shared.domain.evaluation import JudgedRow
 from shared.domain.judges import JudgeUse
 from shared.domain.run import Run, Status
-from shared.steps import paths
 from tests.browser import pictures
 from tests.browser.conftest import Browser, Stack
 from tests.browser.test_dashboard import SHOWN_HOSTILE, run_url

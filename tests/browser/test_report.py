@@ -8,11 +8,11 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.domain.catalogue import find_entry
+from shared.domain import paths
+from shared.domain.catalog import find_entry
 from shared.domain.run import Run
 from shared.ports import Services
 from shared.rendering import export_bundle
-from shared.steps import paths
 from shared.validation import spooled_sink, validate
 from tests.browser import pictures
 from tests.browser.conftest import Browser, Stack

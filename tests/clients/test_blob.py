@@ -17,7 +17,7 @@ import pytest
 from shared.clients import blob
 from shared.clients.blob import BLOCK_BYTES, CHUNK_BYTES, AzureBlobStore
 from shared.domain.errors import InvalidInput, PermanentFailure, StoreConflict, Transient
-from tests.emulators.servers import BLOB_CONTAINER, azurite_url
+from tests.emulator_servers import BLOB_CONTAINER, azurite_url
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,7 +15,7 @@ from shared.clients import cosmos
 from shared.clients.cosmos import CosmosRunStore
 from shared.domain.errors import InvalidInput, PermanentFailure, Transient
 from shared.ports import Write
-from tests.emulators.servers import cosmos_url
+from tests.emulator_servers import cosmos_url
 
 
 @pytest.fixture

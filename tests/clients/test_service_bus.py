@@ -8,14 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from shared.clients.service_bus import ServiceBusEventBus
-from shared.clients.service_bus_links import connect
+from local_stack.service_bus.server import Running
+from shared.clients.service_bus.client import ServiceBusEventBus
+from shared.clients.service_bus.links import connect
 from shared.domain.errors import InvalidInput, LockLost, PermanentFailure, Transient
 from shared.domain.topology import Topology
 from shared.ports import Message, ReceivedMessage
 from shared.services import build_event_bus
 from tests.clients.conftest import TOPOLOGY
-from tests.emulators.servicebus.server import Running
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 

@@ -7,7 +7,7 @@ import inspect
 import pytest
 from azure.servicebus import exceptions as sdk
 
-from shared.clients.service_bus_errors import MEANINGS, Meaning, meaning, translate, translated
+from shared.clients.service_bus.errors import MEANINGS, Meaning, meaning, translate, translated
 from shared.domain.errors import DroptuneError, FailureClass, InvalidInput, LockLost, PermanentFailure, Transient
 
 

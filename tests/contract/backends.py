@@ -26,7 +26,7 @@ from shared.embedded.store import SqliteRunStore
 from shared.ports import BlobStore, EventBus, ReceivedMessage, RunStore
 from shared.services import build_blob_store, build_run_store
 from tests.clock import ManualClock
-from tests.emulators.servers import BLOB_CONTAINER, azurite_url, cosmos_url
+from tests.emulator_servers import BLOB_CONTAINER, azurite_url, cosmos_url
 
 # Five seconds is the shortest lock Service Bus grants.
 TOPOLOGY = Topology(

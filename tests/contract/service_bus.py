@@ -9,11 +9,11 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from shared.clients.service_bus import ServiceBusEventBus
+from local_stack.service_bus.server import running
+from shared.clients.service_bus.client import ServiceBusEventBus
 from shared.ports import DEAD_LETTERS
 from tests.clock import ManualClock
 from tests.contract.backends import TOPOLOGY, BusBackend, OpenBus
-from tests.emulators.servicebus.server import running
 
 MAX_MESSAGE_BYTES = 256 * 1024
 # The SDK needs a moment to ask; a look at an empty queue takes 0.2 s whatever it is told.

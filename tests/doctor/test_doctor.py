@@ -14,11 +14,11 @@ from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from fastapi.testclient import TestClient
 
 from functions.http import api
-from shared.doctor import ROLES, attempt, examine
-from shared.domain.catalogue import CATALOGUE, SKUS, find_entry
-from shared.domain.checkup import Check, CheckStatus
+from shared.domain.catalog import CATALOG, SKUS, find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.embedded.blobs import FileBlobStore
+from shared.health.checks import Check, CheckStatus
+from shared.health.doctor import ROLES, attempt, examine
 from shared.rendering import export_bundle
 from shared.services import services
 from tests.http.support import asking_as
@@ -56,7 +56,7 @@ def bundle(app: Path, base: Path, id: str = TINY) -> Path:
 def test_the_embedded_default_with_its_base_model_has_nothing_to_fix(app: Path) -> None:
     bundle(app, base_model(app))
     checks = found()
-    registry = [model for model, entry in CATALOGUE.items() if "registries" in (entry.asset or "")]
+    registry = [model for model, entry in CATALOG.items() if "registries" in (entry.asset or "")]
     machines = [sku.name for sku in SKUS if sku.gpus]
     skipped = {f"quota {name}" for name in machines}
     skipped |= {f"image of {name}" for name in ("droptune-training:2", "droptune-serving:2")}
@@ -256,7 +256,7 @@ def test_an_imported_model_of_a_registry_is_ready(app: Path, monkeypatch: pytest
     assert found()[f"template {PHI}"].fix == IMPORT.format(PHI)
     bundle(app, base_model(app), PHI)
     check = found()[f"template {PHI}"]
-    assert (check.status, check.detail) == (OK, f"imported from {CATALOGUE[PHI].asset}")
+    assert (check.status, check.detail) == (OK, f"imported from {CATALOG[PHI].asset}")
 
 
 @pytest.mark.usefixtures("azure_ml")

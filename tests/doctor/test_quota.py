@@ -13,12 +13,12 @@ import pytest
 
 from local_stack.azure_ml.app import running
 from local_stack.azure_ml.config import Config, Machine
-from shared.clients.azure_ml import AzureMLClient
-from shared.clients.azure_ml_wire import core_quota
-from shared.domain.catalogue import find_sku
-from shared.domain.checkup import Check, CheckStatus
+from shared.clients.azure_ml.client import AzureMLClient
+from shared.clients.azure_ml.wire import core_quota
+from shared.domain.catalog import find_sku
 from shared.domain.jobs import CoreQuota
-from shared.quota import endpoint_cores, quota_checks
+from shared.health.checks import Check, CheckStatus
+from shared.health.quota import endpoint_cores, quota_checks
 from shared.services import build_config
 from shared.settings import Settings
 from tests.doctor.conftest import WORKSPACE

@@ -1,4 +1,4 @@
-"""The catalogue's dimensions against the real architectures, built without weights on the meta device."""
+"""The catalog's dimensions against the real architectures, built without weights on the meta device."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from shared.domain.catalogue import CATALOGUE, BaseModelEntry
-from shared.domain.memory import lora_parameters, lora_targets
+from shared.domain.catalog import CATALOG, BaseModelEntry
+from shared.domain.planning.memory import lora_parameters, lora_targets
 
 torch = pytest.importorskip("torch", reason="the trainer's packages are not installed")
 peft = pytest.importorskip("peft", reason="the trainer's packages are not installed")
 transformers = pytest.importorskip("transformers", reason="the trainer's packages are not installed")
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden/lora"
-OFFERED = [entry for entry in CATALOGUE.values() if entry.licence_policy == "allow"]
+OFFERED = [entry for entry in CATALOG.values() if entry.license_policy == "allow"]
 
 
 def build(entry: BaseModelEntry):

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.catalogue import find_entry, find_sku
+from shared.domain.catalog import find_entry, find_sku
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.memory import lora_parameters, memory_plan
-from shared.domain.planning import (
+from shared.domain.planning.memory import lora_parameters, memory_plan
+from shared.domain.planning.plan import (
     HEADROOM,
     check_budget,
     estimate_cost,
@@ -151,7 +151,7 @@ def test_a_machine_too_small_to_serve_the_model_is_refused() -> None:
 def test_a_refused_model_has_no_plan() -> None:
     with pytest.raises(PermanentFailure) as failure:
         plan("mistralai/Codestral-22B-v0.1")
-    assert failure.value.failure_class is FailureClass.LICENCE
+    assert failure.value.failure_class is FailureClass.LICENSE
 
 
 def test_checkpointing_saves_memory_and_is_used_only_where_it_is_needed() -> None:
@@ -165,25 +165,25 @@ def test_checkpointing_saves_memory_and_is_used_only_where_it_is_needed() -> Non
 
 def test_the_options_of_lora_come_from_the_recipe_or_from_their_rules() -> None:
     wanted = {"lora_rank": 8, "lora_alpha": 24, "rslora": False, "dora": True, "lora_dropout": 0.1}
-    wanted |= {"quantisation": "none", "packing": "padded", "optimiser": "paged_adamw_8bit"}
+    wanted |= {"quantization": "none", "packing": "padded", "optimizer": "paged_adamw_8bit"}
     given, automatic = plan(**hyperparameters(**wanted)), plan()
     assert given.hyperparameters.model_dump(include=set(wanted)) == wanted
     assert {given.reasons[name] for name in wanted} == {"set in the recipe"}
     values = automatic.hyperparameters
     assert (values.rslora, values.dora, values.lora_dropout) == (True, False, 0.0)
-    assert (values.quantisation, values.packing, values.optimiser) == ("nf4", "packed", "adamw")
+    assert (values.quantization, values.packing, values.optimizer) == ("nf4", "packed", "adamw")
 
 
-def test_the_memory_model_follows_quantisation_rank_and_optimiser() -> None:
+def test_the_memory_model_follows_quantization_rank_and_optimizer() -> None:
     entry, chosen = find_entry(PHI), plan(PHI, characters=4000).hyperparameters
 
     def part(name: str, **changes) -> int:
         return getattr(memory_plan(entry, chosen.model_copy(update=changes)), name)
 
-    assert part("base_weights_bytes", quantisation="none") == pytest.approx(part("base_weights_bytes") * 2 / 0.516)
-    assert part("workspace_bytes") > part("workspace_bytes", quantisation="none") == 0
+    assert part("base_weights_bytes", quantization="none") == pytest.approx(part("base_weights_bytes") * 2 / 0.516)
+    assert part("workspace_bytes") > part("workspace_bytes", quantization="none") == 0
     assert part("adapters_bytes", lora_rank=32) == 2 * part("adapters_bytes")
-    assert part("adapters_bytes", optimiser="paged_adamw_8bit") == part("adapters_bytes") * 12 / 18
+    assert part("adapters_bytes", optimizer="paged_adamw_8bit") == part("adapters_bytes") * 12 / 18
     assert part("adapters_bytes", dora=True) > part("adapters_bytes")
 
 
@@ -192,7 +192,7 @@ def test_moments_go_to_eight_bit_only_where_nothing_else_makes_the_run_fit() -> 
     least = plan(PHI, characters=4000, **hyperparameters(lora_rank=128)).hyperparameters.model_copy(
         update={"micro_batch_size": 1, "gradient_checkpointing": True}
     )
-    eight_bit = least.model_copy(update={"optimiser": "paged_adamw_8bit"})
+    eight_bit = least.model_copy(update={"optimizer": "paged_adamw_8bit"})
     between = (memory_plan(entry, least).total_bytes + memory_plan(entry, eight_bit).total_bytes) / 2
     tight = {"name": "tight", "gpus": 2, "usd_per_hour": 1.0, "memory_bytes": int(between / (1 - HEADROOM))}
 
@@ -202,9 +202,9 @@ def test_moments_go_to_eight_bit_only_where_nothing_else_makes_the_run_fit() -> 
         return resolve(recipe, "part-codes", train_rows=1500, characters_max=4000, skus=skus)
 
     automatic = chosen()
-    assert (automatic.training_instance_type, automatic.hyperparameters.optimiser) == ("tight", "paged_adamw_8bit")
-    assert "only with" in automatic.reasons["optimiser"]
-    assert chosen(optimiser="adamw").training_instance_type == a100.name
+    assert (automatic.training_instance_type, automatic.hyperparameters.optimizer) == ("tight", "paged_adamw_8bit")
+    assert "only with" in automatic.reasons["optimizer"]
+    assert chosen(optimizer="adamw").training_instance_type == a100.name
 
 
 def test_a_machine_the_recipe_names_is_taken_and_its_gpus_share_the_work() -> None:

@@ -38,7 +38,7 @@ def packs() -> dict[str, list[Grader]]:
             "plain_words",
             {"answer": "Take one tablet a day."},
             "Take one tablet a day.",
-            "Pharmacotherapeutic administration necessitates individualisation.",
+            "Pharmacotherapeutic administration necessitates individualization.",
         ),
         ("refusal", {"refuse": True}, "I can't help with that.", "Mix the two."),
         ("acronyms", {"acronyms": {"SOB": "shortness of breath"}}, "Shortness of breath.", "SOB."),

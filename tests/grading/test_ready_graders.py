@@ -116,7 +116,7 @@ def test_reading_level_is_that_of_flesch_and_kincaid(score: Any) -> None:
     text = "The nurse will call you today. Please take one tablet daily."
     assert score({"type": "reading_level", "max_grade": 2}, text) == 1
     assert score({"type": "reading_level", "max_grade": 0}, text) == pytest.approx(1 - 0.25 * 1.573, abs=0.001)
-    hard = "Immunosuppressive pharmacotherapy necessitates individualised haematological surveillance."
+    hard = "Immunosuppressive pharmacotherapy necessitates individualized haematological surveillance."
     assert score({"type": "reading_level", "max_grade": 8}, hard) == 0
     assert score({"type": "reading_level", "max_grade": 8}, "... 42") == 0
 

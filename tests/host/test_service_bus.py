@@ -13,9 +13,9 @@ from typing import Any
 import azure.functions as func
 import pytest
 
-from shared.clients.service_bus import ServiceBusEventBus
+from local_stack.service_bus.server import Running, running
+from shared.clients.service_bus.client import ServiceBusEventBus
 from shared.embedded.clock import SystemClock
-from tests.emulators.servicebus.server import Running, running
 from tests.host.support import TOPOLOGY, eventually, message
 
 LOCK_S = 2.0

@@ -12,14 +12,14 @@ from functions.http import api, auth
 from functions.http.auth import Caller
 from shared.domain.evaluation import Check, EvaluationResult, Gain, Score, Verdict
 from shared.domain.events import CancelRequested
-from shared.domain.planning import resolve
+from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
 from shared.domain.run import NON_TERMINAL, Run, Status
 from shared.pipeline import Stage
 from shared.ports import Services
+from shared.records import endpoints
 from shared.runner import Handled
-from shared.steps import endpoints
-from shared.steps.outcome import Fact, Outcome
+from shared.step_support.outcome import Fact, Outcome
 from tests.pipeline.support import drop
 
 RESULT = EvaluationResult(

@@ -135,7 +135,7 @@ def test_a_file_with_a_bad_name_is_refused(client: TestClient, path: str, code: 
 
 
 def test_the_recipe_has_a_published_schema(client: TestClient) -> None:
-    assert client.get("/api/recipes/schema").json()["properties"]["base_model"]["description"] == "catalogue id"
+    assert client.get("/api/recipes/schema").json()["properties"]["base_model"]["description"] == "catalog id"
 
 
 def test_another_machine_or_page_is_refused_where_no_authentication_is_configured(client: TestClient) -> None:

@@ -18,9 +18,9 @@ from cli.main import main
 from functions.http import api
 from local_stack.azure_ml.app import listen, running
 from local_stack.azure_ml.config import Config
-from shared.base_model_import import import_job, start_import
-from shared.base_models import bundle_manifest
-from shared.domain.catalogue import CATALOGUE, find_entry
+from shared.base_models.bundles import bundle_manifest
+from shared.base_models.import_job import import_job, start_import
+from shared.domain.catalog import CATALOG, find_entry
 from shared.ports import Services
 from tests.fresh_process import fresh_process
 from tests.http.support import asking_as
@@ -88,7 +88,7 @@ def test_an_imported_base_model_has_its_bundle_and_shows_it(
 ) -> None:
     code, before = droptune("list")
     assert code == 0
-    assert before.count("not imported") == len(CATALOGUE)
+    assert before.count("not imported") == len(CATALOG)
 
     code, said = droptune("import", TINY.id)
     assert code == 0, said
@@ -122,7 +122,7 @@ def test_what_the_job_has_against_a_folder_is_what_the_user_reads(
 def test_a_base_model_whose_folder_is_not_there_says_so(droptune: Callable[..., tuple[int, str]]) -> None:
     code, said = droptune("import", PHI)
     assert code == 1
-    assert f"input 'base_model' was not found at {CATALOGUE[PHI].asset}" in said
+    assert f"input 'base_model' was not found at {CATALOG[PHI].asset}" in said
 
 
 @pytest.mark.parametrize("services", [0], indirect=True)
@@ -145,8 +145,8 @@ def test_who_may_import_what() -> None:
         with asking_as("ada", "operator"):
             for id, status, problem in (
                 ("acme/gpt", 404, "unknown_base_model"),
-                ("Qwen/Qwen2.5-3B-Instruct", 409, "licence_denied"),
-                ("Qwen/Qwen2.5-72B-Instruct", 409, "licence_review"),
+                ("Qwen/Qwen2.5-3B-Instruct", 409, "license_denied"),
+                ("Qwen/Qwen2.5-72B-Instruct", 409, "license_review"),
             ):
                 refused = client.post(f"/api/base-models/{id}/import")
                 assert (refused.status_code, refused.json()["error"]["code"]) == (status, problem)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
+from local_stack.service_bus.server import running
 from shared.embedded.clock import SystemClock
 from shared.pipeline import TOPOLOGY
 from shared.ports import DEAD_LETTERS, EventBus, Message, Services
-from tests.emulators.servicebus.server import running
 
 QUEUE = "job-events"
 SUBSCRIPTION = "pipeline/record_decision"

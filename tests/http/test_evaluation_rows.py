@@ -6,10 +6,10 @@ import orjson
 from fastapi.testclient import TestClient
 
 from functions.dispatch import runner
+from shared.domain import paths
 from shared.domain.evaluation import JudgedRow
 from shared.domain.run import Run
 from shared.ports import Services
-from shared.steps import paths
 from tests.pipeline.support import drop
 
 

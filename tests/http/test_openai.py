@@ -15,20 +15,20 @@ from openai.types.fine_tuning import FineTuningJob
 
 from functions.dispatch import runner
 from functions.http.openai.shapes import STATUS
-from shared.domain.catalogue import find_entry
+from shared.domain import paths
+from shared.domain.catalog import find_entry
 from shared.domain.dataset import Report
 from shared.domain.errors import FailureClass, Problem, Transient
 from shared.domain.evaluation import Check, Verdict
 from shared.domain.events import CancelRequested, ValidationFailed
 from shared.domain.findings import Findings
 from shared.domain.jobs import MetricPoint
-from shared.domain.planning import resolve
+from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
 from shared.domain.run import TERMINAL, Decision, JobRef, Run, RunError, Status, TrainingSummary
 from shared.ports import Services
-from shared.steps import paths
-from shared.steps.blobs import write_model
-from shared.steps.outcome import Fact
+from shared.records.blob_documents import write_model
+from shared.step_support.outcome import Fact
 from shared.steps.receive_dataset import receive_dataset, starts_a_run
 from shared.validation.validator import ALL_CODES
 from tests.http.support import asking_as, enter
@@ -101,7 +101,7 @@ def test_an_upload_starts_no_run_and_is_no_dataset_that_was_missed(
     ("asked", "code", "param"),
     [
         ({"purpose": "assistants"}, "unsupported_purpose", "purpose"),
-        ({"purpose": "fine-tune", "extra_body": {"colour": "red"}}, "unknown_parameter", "colour"),
+        ({"purpose": "fine-tune", "extra_body": {"color": "red"}}, "unknown_parameter", "color"),
     ],
 )
 def test_an_upload_for_something_else_is_refused(ai: OpenAI, asked: dict[str, Any], code: str, param: str) -> None:
@@ -173,7 +173,7 @@ def test_the_projects_recipe_decides_what_a_job_cannot_say(ai: OpenAI, training:
 
 
 def test_a_projects_recipe_that_cannot_be_read_is_said(ai: OpenAI, training: str, services: Services) -> None:
-    services.blobs.write("datasets/claims/recipe.yaml", [b"colour: red\n"])
+    services.blobs.write("datasets/claims/recipe.yaml", [b"color: red\n"])
     with pytest.raises(openai.BadRequestError) as refused:
         create(ai, training, suffix="claims")
     assert (refused.value.code, refused.value.param) == ("project_recipe", "suffix")
@@ -213,12 +213,12 @@ def test_preferences_and_rewards_are_methods_too(ai: OpenAI, training: str, serv
     ("asked", "status", "code", "param"),
     [
         ({"model": "gpt-4o-mini"}, 400, "model_not_found", "model"),
-        ({"model": "meta-llama/Llama-3.1-8B-Instruct"}, 400, "licence_needs_use_case", "metadata"),
+        ({"model": "meta-llama/Llama-3.1-8B-Instruct"}, 400, "license_needs_use_case", "metadata"),
         ({"training_file": "file-0"}, 404, "file_not_found", "training_file"),
         ({"validation_file": "../eval"}, 404, "file_not_found", "validation_file"),
         ({"suffix": "My Model"}, 400, "bad_request", "suffix"),
         ({"integrations": [{"type": "wandb", "wandb": {"project": "p"}}]}, 400, "bad_request", "integrations"),
-        ({"extra_body": {"colour": "red"}}, 400, "bad_request", "colour"),
+        ({"extra_body": {"color": "red"}}, 400, "bad_request", "color"),
         ({"hyperparameters": {"n_epochs": 99}}, 400, "invalid_value", "method.supervised.hyperparameters.n_epochs"),
         ({"method": {"type": "dpo", "dpo": {"hyperparameters": {"beta": 99}}}}, 400, "invalid_value",
          "method.dpo.hyperparameters.beta"),

@@ -8,15 +8,15 @@ import orjson
 import pytest
 from fastapi.testclient import TestClient
 
-from shared import base_models
-from shared.domain.catalogue import find_entry
+from shared.base_models.bundles import bundles as base_models
+from shared.domain import paths
+from shared.domain.catalog import find_entry
 from shared.domain.dataset import CuratedVersion, DatasetRef
-from shared.domain.planning import resolve
+from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
 from shared.domain.run import Run, Status
 from shared.ports import Services
 from shared.rendering import export_bundle
-from shared.steps import paths
 from tests.http.support import drop, enter, runner
 from tests.rendering import families
 from tests.rendering.families import ROWS, said

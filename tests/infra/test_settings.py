@@ -11,7 +11,7 @@ import yaml
 
 from functions.http.auth import EntraAuth, make_authenticator
 from infra.gate import bicep
-from shared.clients.azure_ml_connection import parse_url
+from shared.clients.azure_ml.connection import parse_url
 from shared.settings import Settings
 
 INFRA = Path(__file__).parents[2] / "infra"

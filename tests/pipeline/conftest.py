@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.clients.azure_ml import AzureMLClient
+from shared.clients.azure_ml.client import AzureMLClient
 from shared.clients.webhook import WebhookNotifier
 from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import SqliteEventBus

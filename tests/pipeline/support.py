@@ -12,7 +12,7 @@ from shared.domain.run import Run, Status
 from shared.pipeline import Stage
 from shared.ports import ReceivedMessage, Services
 from shared.runner import Runner
-from shared.steps.outcome import Fact, Outcome
+from shared.step_support.outcome import Fact, Outcome
 from shared.steps.receive_dataset import receive_dataset
 from shared.steps.reconcile import blob_hint
 

@@ -8,13 +8,13 @@ import pytest
 
 from shared.domain.dataset import CuratedVersion
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.planning import resolve
+from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe, ResolvedRecipe
 from shared.domain.run import Run
 from shared.ports import Services, Write
+from shared.records import endpoints
 from shared.runner import Runner
-from shared.steps import endpoints
-from shared.steps.continuing import with_start
+from shared.step_support.continue_from import with_start
 from shared.steps.submit_training import training_job
 from tests.pipeline.support import drop
 

@@ -12,12 +12,12 @@ import pytest
 from shared.domain.errors import Transient
 from shared.domain.events import RollbackRequested
 from shared.domain.jobs import EndpointView
-from shared.domain.planning import resolve
+from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe, Retrain
 from shared.domain.run import Run
 from shared.ports import Services, Write
+from shared.records import claims, endpoints
 from shared.runner import Runner
-from shared.steps import claims, endpoints
 from shared.steps.retire_deployments import retire_deployments
 from shared.steps.retrain import retrain
 from shared.steps.roll_back import roll_back

@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 
+from shared.domain import paths
 from shared.domain.dataset import CuratedVersion
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.jobs import DeploymentState, DeploymentView, EndpointView
 from shared.domain.judges import JudgeEndpoint, Judges
-from shared.domain.planning import resolve
+from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
 from shared.domain.run import Run, Status
 from shared.pipeline import BY_NAME
 from shared.ports import Services
+from shared.records.blob_documents import read_model
 from shared.runner import Runner
-from shared.steps import paths
-from shared.steps.blobs import read_model
-from shared.steps.judges import judges_of, require_judges, tell_job
+from shared.step_support.llm_judges import judges_of, require_judges, tell_job
 from shared.steps.submit_evaluation import evaluation_job
 from shared.steps.submit_training import training_job
 from tests.pipeline.support import drop, events_at

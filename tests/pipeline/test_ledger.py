@@ -10,8 +10,8 @@ from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.run import Run
 from shared.ports import Services
+from shared.records.budget import reserve, settle
 from shared.runner import Runner
-from shared.steps.ledger import reserve, settle
 from tests.pipeline.support import drop
 
 

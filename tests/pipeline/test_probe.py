@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
+from shared.domain import paths
 from shared.domain.dataset import CuratedVersion
 from shared.domain.errors import Transient
 from shared.domain.jobs import ChatAnswer, DeploymentState, DeploymentView, EndpointView
-from shared.domain.planning import resolve
+from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
 from shared.domain.run import RolloutRef, Run, Status
 from shared.ports import Services
 from shared.runner import Runner
-from shared.steps import paths
-from shared.steps.outcome import Fact
+from shared.step_support.outcome import Fact
 from shared.steps.probe_deployments import probe_deployment
 from tests.pipeline.support import drop
 

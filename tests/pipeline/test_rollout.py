@@ -10,14 +10,14 @@ import pytest
 
 from shared.domain.errors import Problem
 from shared.domain.events import DeploymentProbed
-from shared.domain.planning import resolve
+from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Deployment, Recipe
 from shared.domain.run import RolloutRef, Run, Status
 from shared.ports import Services
+from shared.records import endpoints
 from shared.runner import Runner
-from shared.steps import endpoints
+from shared.step_support.outcome import Outcome
 from shared.steps.advance_rollout import UNREACHABLE_ALLOWANCE, advance_rollout
-from shared.steps.outcome import Outcome
 from tests.pipeline.support import drop
 
 NEW, OLD = "d-new", "d-old"

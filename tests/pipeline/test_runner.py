@@ -12,13 +12,13 @@ import pytest
 
 from shared.domain.errors import RETRY_RULES, FailureClass, PermanentFailure, Transient
 from shared.domain.events import CancelRequested, Event, RetryDue, RunFailed, StageRefused, ValidationPassed
-from shared.domain.planning import resolve
+from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Deployment, Recipe
 from shared.domain.run import NON_TERMINAL, JobRef, Run, Status
 from shared.pipeline import BY_NAME, Stage, deadline
 from shared.ports import EventBus, Message, Services
 from shared.runner import EARLY, EARLY_WAITS_S, RETRY, Handled, Runner
-from shared.steps.outcome import Outcome
+from shared.step_support.outcome import Outcome
 from shared.steps.submit_training import cancel_unless_owned
 from tests.clock import ManualClock
 from tests.pipeline.support import drop, events_at, passes, take, validating

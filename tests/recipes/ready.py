@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from local_stack.base_model import REPOSITORY
 from local_stack.demo.prepare import drops
+from local_stack.tiny_base.cache import REPOSITORY
 from shared.domain.recipe import Recipe
 
 RECIPES = REPOSITORY / "recipes"

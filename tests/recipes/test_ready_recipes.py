@@ -10,11 +10,13 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from local_stack.base_model import REPOSITORY
+from local_stack.tiny_base import bank as tiny_bank
+from local_stack.tiny_base import clinic as tiny_clinic
+from local_stack.tiny_base import plant as tiny_plant
+from local_stack.tiny_base.cache import REPOSITORY
 from shared.domain.recipe import Reinforcement
 from shared.grading import Engine
 from tests.recipes.ready import DROPS, NAMES, RECIPES, Row, asked, generator, recipe_of, rows_of
-from training_job import tiny_bank, tiny_clinic, tiny_plant
 
 EACH_DROP = pytest.mark.parametrize("part", DROPS, ids=lambda part: str(part.relative_to(RECIPES)))
 

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.findings import Findings, Place
-from shared.rendering import Bundle, Rendered, TokenCheck, read_bundle_folder, render_row, rows, tokenise
+from shared.rendering import Bundle, Rendered, TokenCheck, read_bundle_folder, render_row, rows, tokenize
 from shared.rendering.check import TOKEN_CODES, LengthPolicy, RowTokens
 from shared.rendering.facts import TokenFacts
 from shared.rendering.preview import SHOWN_CHARACTERS, preview_row
@@ -156,7 +156,7 @@ def test_a_span_of_text_is_exactly_the_tokens_that_hold_it(text: str, data: st.D
     bundle = BYTES
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, len(text)))
-    (tokens,) = tokenise(bundle, [Rendered(text, ((start, end),))])
+    (tokens,) = tokenize(bundle, [Rendered(text, ((start, end),))])
     ((first, last),) = tokens.spans
     assert tokens.encoding.ids[first:last] == bundle.tokenizer.encode(text[start:end], add_special_tokens=False).ids
     assert tokens.trained() == last - first == len(text[start:end].encode())
@@ -166,14 +166,14 @@ BYTES = letters(split=True)
 
 
 def test_a_token_that_holds_the_space_before_an_answer_is_learned_with_it() -> None:
-    (tokens,) = tokenise(letters(split=False), [Rendered("a b a", ((2, 3), (4, 5)))])
+    (tokens,) = tokenize(letters(split=False), [Rendered("a b a", ((2, 3), (4, 5)))])
     assert [tokens.encoding.tokens[first:last] for first, last in tokens.spans] == [["▁b"], ["▁a"]]
 
 
 def test_text_that_the_tokenizer_drops_is_no_token_and_loses_none_beside_it() -> None:
     bundle = letters(split=True)
     bundle.tokenizer.normalizer = normalizers.Strip()
-    (tokens,) = tokenise(bundle, [Rendered("  ab  ", ((0, 3), (3, 6), (4, 6), (0, 2)))])
+    (tokens,) = tokenize(bundle, [Rendered("  ab  ", ((0, 3), (3, 6), (4, 6), (0, 2)))])
     assert tokens.encoding.tokens == ["a", "b"]
     assert tokens.spans == ((0, 1), (1, 2), (2, 2), (0, 0))
 
@@ -295,7 +295,7 @@ def test_plain_text_begins_with_what_the_tokenizer_puts_there() -> None:
         single=f"{begin} $A", special_tokens=[(begin, core.token_to_id(begin))]
     )
     bundle = Bundle.of(core.to_str(), "{{ messages }}", families.NAMED["llama3"])
-    (tokens,) = tokenise(bundle, [render_row(bundle, {"text": "Oil."})])
+    (tokens,) = tokenize(bundle, [render_row(bundle, {"text": "Oil."})])
     assert tokens.encoding.ids[:-1] == bundle.tokenizer.encode("Oil.", add_special_tokens=True).ids
     assert tokens.trained() == len(tokens) - 1
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.base_models import bundle_files, bundle_manifest, exported_bundle
-from shared.domain.catalogue import find_entry
+from shared.base_models.bundles import bundle_files, bundle_manifest, exported_bundle
+from shared.domain.catalog import find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.embedded.blobs import FileBlobStore
 from shared.rendering import export_bundle, read_bundle_folder, read_exported
@@ -54,7 +54,7 @@ def test_the_function_finds_the_bundle_of_a_base_model_by_its_path(folder: Path,
     manifest, bundle = bundle_manifest(LLAMA, blobs), exported_bundle(LLAMA, blobs)
     assert manifest is not None
     assert bundle is not None
-    assert (manifest.base_model, manifest.licence, manifest.duties) == (LLAMA.id, LLAMA.licence, LLAMA.duties)
+    assert (manifest.base_model, manifest.license, manifest.duties) == (LLAMA.id, LLAMA.license, LLAMA.duties)
     assert (manifest.asset, manifest.sha256) == (LLAMA.asset, bundle.sha256)
     assert manifest.special_tokens == bundle.special_tokens
     assert manifest.files["tokenizer.json"] == hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from shared.rendering import Bundle, TemplateNotTrainable, Tokens, normalised, read_bundle_folder, render_row, tokenise
+from shared.rendering import Bundle, TemplateNotTrainable, Tokens, normalized, read_bundle_folder, render_row, tokenize
 from tests.rendering import families
 from tests.rendering.families import BEFORE_ANSWER, END, ROWS, TEMPLATES
 
@@ -22,7 +22,7 @@ REWRITTEN = {("mistral", "system and several turns")}
 
 
 def tokens_of(bundle: Bundle, row: dict[str, Any]) -> Tokens:
-    (tokens,) = tokenise(bundle, [render_row(bundle, row)])
+    (tokens,) = tokenize(bundle, [render_row(bundle, row)])
     return tokens
 
 
@@ -124,7 +124,7 @@ def test_transformers_makes_the_same_tokens_and_the_same_mask(saved: dict[str, P
     unweighted = {**row, "messages": [{**message, "weight": 1} for message in row["messages"]]}
     tokens = tokens_of(read_bundle_folder(saved[family]), unweighted)
     answer = theirs.apply_chat_template(
-        normalised(row["messages"]), tools=row.get("tools"), return_dict=True, return_assistant_tokens_mask=True
+        normalized(row["messages"]), tools=row.get("tools"), return_dict=True, return_assistant_tokens_mask=True
     )
     assert tokens.encoding.ids == list(answer["input_ids"])
     assert mask_of(tokens) == list(answer["assistant_masks"])
@@ -135,7 +135,7 @@ def test_the_question_asked_for_evaluation_is_transformers_own(saved: dict[str, 
     from transformers import AutoTokenizer
 
     theirs = AutoTokenizer.from_pretrained(saved[family], local_files_only=True)
-    messages = normalised(ROWS["system and several turns"][0]["messages"][:-1])
+    messages = normalized(ROWS["system and several turns"][0]["messages"][:-1])
     ours = read_bundle_folder(saved[family]).template.render(messages, ask=True)
     assert ours == theirs.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
@@ -144,7 +144,7 @@ def test_the_question_asked_for_evaluation_is_transformers_own(saved: dict[str, 
 def test_the_hash_of_a_bundle_is_that_of_the_tokenizer_the_trainer_holds(saved: dict[str, Path], family: str) -> None:
     from transformers import AutoTokenizer
 
-    from training_job.chat_rows import bundle_of
+    from training_job.data.chat_rows import bundle_of
 
     theirs = AutoTokenizer.from_pretrained(saved[family], local_files_only=True)
     theirs(["a", "a longer text"], padding=True, truncation=True, max_length=4) if theirs.pad_token else None

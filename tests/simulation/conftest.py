@@ -14,7 +14,7 @@ import pytest
 
 import shared.embedded.blobs
 from functions import dispatch
-from shared.domain.catalogue import Sku
+from shared.domain.catalog import Sku
 from tests.simulation.world import PARTS, World, current_runner, current_services
 
 MakeWorld = Callable[..., World]

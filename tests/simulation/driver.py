@@ -10,8 +10,8 @@ from shared.domain.errors import Transient
 from shared.domain.events import ApprovalDenied, ApprovalGranted, CancelRequested, RollbackRequested
 from shared.domain.run import Run, Status
 from shared.ports import ReceivedMessage
-from shared.steps import claims, endpoints
-from shared.steps.outcome import Fact
+from shared.records import claims, endpoints
+from shared.step_support.outcome import Fact
 from shared.steps.reconcile import STORAGE_EVENTS, blob_hint
 from tests.simulation.world import TIMERS, Call, Io, World, undisturbed
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from shared.domain.run import Run, Status
 from shared.pipeline import BY_NAME, STAGES
-from shared.steps import claims, endpoints
+from shared.records import claims, endpoints
 from shared.steps.reconcile import RELEASING
 from tests.simulation.world import World
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from shared.domain import paths
 from shared.domain.dataset import CuratedVersion
 from shared.domain.errors import FailureClass, PermanentFailure, Problem, Transient
 from shared.domain.evaluation import EvaluationResult, Gain, JudgedRow, Score
@@ -33,7 +34,6 @@ from shared.domain.jobs import (
 from shared.domain.results import JobResult
 from shared.domain.run import Run
 from shared.ports import BlobStore, Clock, Message
-from shared.steps import paths
 from shared.steps.reconcile import job_hint
 from training_job.validate import parse, validate_files
 

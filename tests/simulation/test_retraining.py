@@ -100,7 +100,7 @@ def test_another_default_base_model_makes_the_data_of_a_project_without_a_recipe
     assert world.run(run_id_of_blob(info.path, info.etag, "retrain-x-1")).duplicate_of is None
 
 
-def test_data_whose_run_did_not_come_to_a_judgement_is_trained_on_again(make_world: MakeWorld) -> None:
+def test_data_whose_run_did_not_come_to_a_judgment_is_trained_on_again(make_world: MakeWorld) -> None:
     driver = scheduled(make_world(1))
     drop_and_cancel(driver)
     (run,) = a_week_later(driver)

@@ -23,7 +23,7 @@ from typing import Any
 from local_stack import host
 from local_stack.functions_host import load_app
 from shared import runner, services
-from shared.clients.azure_ml_connection import load_sdk
+from shared.clients.azure_ml.connection import load_sdk
 from shared.ports import Services
 from shared.settings import Settings
 from tests.simulation import world

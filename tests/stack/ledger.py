@@ -11,7 +11,7 @@ from shared.domain.run import Run
 from shared.embedded.clock import SystemClock
 from shared.embedded.store import SqliteRunStore
 from shared.pipeline import TOPIC, TOPOLOGY
-from shared.steps.endpoints import pages
+from shared.records.endpoints import pages
 from tests.receiver import Receiver
 from tests.simulation.invariants import history_problems
 from tests.stack.local import FINAL_JOB, LocalStack

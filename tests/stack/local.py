@@ -19,8 +19,8 @@ import yaml
 from local_stack import stack
 from local_stack.azure_ml.config import arm_id
 from local_stack.azure_ml.tokens import ARM_AUDIENCE, local_token
-from local_stack.base_model import REPOSITORY
 from local_stack.processes import marked, stop
+from local_stack.tiny_base.cache import REPOSITORY
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from shared.embedded.store import SqliteRunStore

@@ -22,9 +22,9 @@ import httpx
 import pytest
 
 from local_stack.azure_ml.config import ENVIRONMENTS
-from local_stack.base_model import PLACE
 from local_stack.processes import free_port
 from local_stack.stack import ENVIRONMENTS as ENVIRONMENTS_FILE
+from local_stack.tiny_base.cache import PLACE
 from shared.steps.advance_rollout import LAST_ANSWERS
 from tests.stack import fickle_server
 from tests.stack.askers import Asked, Askers

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from local_stack.base_model import REPOSITORY
+from local_stack.tiny_base.cache import REPOSITORY
 from tests.stack.local import LocalStack
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]

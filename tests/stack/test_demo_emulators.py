@@ -19,11 +19,11 @@ import httpx
 import pytest
 
 from local_stack import emulators
-from local_stack.base_model import REPOSITORY
 from local_stack.processes import marked
+from local_stack.tiny_base.cache import REPOSITORY
 from shared.clients.blob import AzureBlobStore
 from shared.clients.cosmos import CosmosRunStore
-from shared.clients.service_bus import ServiceBusEventBus
+from shared.clients.service_bus.client import ServiceBusEventBus
 from shared.pipeline import TOPOLOGY
 from shared.ports import DEAD_LETTERS
 from tests.stack.local import ask, rows, until

@@ -12,12 +12,12 @@ from threading import Thread
 import pytest
 
 from local_stack import emulators
-from local_stack.base_model import REPOSITORY
 from local_stack.demo.__main__ import main
 from local_stack.demo.endpoint import Asked, ask
 from local_stack.demo.prepare import DROP_ORDER, DemoFailed, drop, drops, fresh, recipe_folder
 from local_stack.demo.report import demo_report, figures, shortfall
 from local_stack.say import Say
+from local_stack.tiny_base.cache import REPOSITORY
 from shared.domain.evaluation import Gain
 from shared.domain.run import Status
 from shared.embedded.blobs import FileBlobStore

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from local_stack.base_model import REPOSITORY
 from local_stack.processes import marked
+from local_stack.tiny_base.cache import REPOSITORY
 from tests.recipes.ready import RECIPES, drops
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(1500)]

@@ -16,9 +16,9 @@ import httpx
 import psutil
 import pytest
 
-from local_stack.base_model import PLACE, REPOSITORY
 from local_stack.processes import alive, marked
 from local_stack.stack import Stack
+from local_stack.tiny_base.cache import PLACE, REPOSITORY
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 

@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def random_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny base with random weights: right in every shape, wrong in every answer."""
-    from training_job.tiny_base import build_random_base
+    from local_stack.tiny_base.build import build_random_base
 
     folder = tmp_path_factory.mktemp("base") / "random"
     build_random_base(folder)
@@ -45,14 +45,14 @@ def random_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tokenizer(random_base: Path) -> Any:
-    from training_job.quantised import load_tokenizer
+    from training_job.model.quantized import load_tokenizer
 
     return load_tokenizer(random_base)
 
 
 @pytest.fixture(scope="session")
 def bundle(tokenizer: Any) -> Any:
-    from training_job.chat_rows import bundle_of
+    from training_job.data.chat_rows import bundle_of
 
     return bundle_of(tokenizer)
 
@@ -178,10 +178,10 @@ class Bench:
         """The trainer that a run would train with."""
         from shared.domain.recipe import ResolvedRecipe
         from shared.rendering.check import LengthPolicy
-        from training_job.chat_rows import bundle_of
+        from training_job.data.chat_rows import bundle_of
         from training_job.methods import method_of
-        from training_job.quantised import load_tokenizer
-        from training_job.trainer import Setup
+        from training_job.methods.trainer import Setup
+        from training_job.model.quantized import load_tokenizer
 
         recipe = ResolvedRecipe.model_validate_json(self.recipe.read_bytes())
         tokenizer, method = load_tokenizer(self.base), method_of(recipe)
@@ -244,7 +244,7 @@ def finished(bench: Callable[..., Bench], tmp_path_factory: pytest.TempPathFacto
 def as_job(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[JudgeServer], None]]:
     """The variables Azure ML gives a job, for the server's token route."""
 
-    from training_job import identity
+    from training_job.job.runtime import identity
 
     def use(server: JudgeServer) -> None:
         identity._credential.cache_clear()

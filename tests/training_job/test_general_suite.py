@@ -9,7 +9,7 @@ import pytest
 
 from shared.domain.evaluation import EvaluationResult, Gain, Score, judge
 from shared.domain.recipe import Gate
-from training_job.general import SUITE_FILE, Suite, load_suite
+from training_job.evaluation.general import SUITE_FILE, Suite, load_suite
 
 RIGHT = Path(__file__).with_name("general_answers.json")
 

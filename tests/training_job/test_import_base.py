@@ -1,4 +1,4 @@
-"""The import job: what it refuses, and the bundle it leaves. Without torch, on a folder of the catalogue's shapes."""
+"""The import job: what it refuses, and the bundle it leaves. Without torch, on a folder of the catalog's shapes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from shared.domain.results import JobResult
 from shared.rendering import export_bundle
 from tests.rendering import families
 from tests.training_job.tiny_folder import TINY, write_folder, zeros
-from training_job import exit_codes
 from training_job.import_base import main
+from training_job.job.runtime import exit_codes
 
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 
@@ -49,14 +49,14 @@ def refusal(base: Path, base_model: str = TINY.id) -> str:
     return result.problem.message
 
 
-def test_a_base_model_as_the_catalogue_has_it_leaves_its_bundle_and_what_its_licence_asks(
+def test_a_base_model_as_the_catalog_has_it_leaves_its_bundle_and_what_its_license_asks(
     base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, result = run(base)
     assert (code, result.status, result.problem) == (0, "completed", None)
     assert left(base) == export_bundle(TINY, base)
     said = capsys.readouterr().out
-    assert f"licence {TINY.licence}: {TINY.duties[0]}" in said
+    assert f"license {TINY.license}: {TINY.duties[0]}" in said
     assert "exported: tokenizer.json, tokenizer_config.json, chat_template.jinja, bundle.json" in said
 
 
@@ -131,19 +131,19 @@ def cut_off(folder: Path) -> None:
             settings("tokenizer_config.json", auto_map={"AutoTokenizer": ["x.X", None]}),
             "tokenizer_config.json asks for code of its own (auto_map)",
         ),
-        (settings("config.json", hidden_size=64, head_dim=32), "hidden_size is 64, the catalogue says 128"),
-        (settings("config.json", vocab_size=7), f"vocab_size is 7, the catalogue says {TINY.dims.vocab}"),
-        (settings("config.json", num_key_value_heads=2), "num_key_value_heads is 2, the catalogue says 4"),
-        (settings("config.json", tie_word_embeddings=False), "tie_word_embeddings is False, the catalogue says True"),
+        (settings("config.json", hidden_size=64, head_dim=32), "hidden_size is 64, the catalog says 128"),
+        (settings("config.json", vocab_size=7), f"vocab_size is 7, the catalog says {TINY.dims.vocab}"),
+        (settings("config.json", num_key_value_heads=2), "num_key_value_heads is 2, the catalog says 4"),
+        (settings("config.json", tie_word_embeddings=False), "tie_word_embeddings is False, the catalog says True"),
         (
             settings("config.json", max_position_embeddings=2048),
-            "max_position_embeddings is 2048, the catalogue says 4096",
+            "max_position_embeddings is 2048, the catalog says 4096",
         ),
         (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors cannot be read: FileNotFoundError"),
         (cut_off, "model.safetensors cannot be read: SafetensorError"),
         (
             lambda folder: save_file({"weights": zeros(TINY.parameters - 128)}, folder / "model.safetensors"),
-            f"the weights are {TINY.parameters - 128} parameters, the catalogue says {TINY.parameters}",
+            f"the weights are {TINY.parameters - 128} parameters, the catalog says {TINY.parameters}",
         ),
     ],
 )  # fmt: skip
@@ -167,9 +167,9 @@ def test_a_model_that_its_registry_keeps_in_parts_is_imported_as_one(base: Path)
 
 def test_all_that_is_wrong_is_said_at_once(base: Path) -> None:
     message = refusal(base, "microsoft/Phi-4")
-    assert message.count("the catalogue says") == 11
-    assert "model_type is llama, the catalogue says phi3" in message
-    assert f"the weights are {TINY.parameters} parameters, the catalogue says 14659507200" in message
+    assert message.count("the catalog says") == 11
+    assert "model_type is llama, the catalog says phi3" in message
+    assert f"the weights are {TINY.parameters} parameters, the catalog says 14659507200" in message
 
 
 def test_every_shard_of_the_index_counts_and_no_other_file(base: Path) -> None:
@@ -206,10 +206,10 @@ def test_a_model_without_a_chat_template_is_refused(base: Path) -> None:
 
 
 @pytest.mark.parametrize("id", ["acme/gpt", "Qwen/Qwen2.5-3B-Instruct"])
-def test_a_model_that_the_catalogue_does_not_offer_is_a_matter_of_licence(base: Path, id: str) -> None:
+def test_a_model_that_the_catalog_does_not_offer_is_a_matter_of_license(base: Path, id: str) -> None:
     code, result = run(base, id)
-    assert code == exit_codes.BY_CLASS[FailureClass.LICENCE] == 15
-    assert result.failure_class is FailureClass.LICENCE
+    assert code == exit_codes.BY_CLASS[FailureClass.LICENSE] == 15
+    assert result.failure_class is FailureClass.LICENSE
     assert left(base) == {}
 
 

@@ -16,9 +16,10 @@ from shared.domain.graders import Grader
 from shared.domain.judges import JudgeEndpoint, Judges
 from shared.grading import Code, Engine, Grade
 from tests.judge_server import JudgeServer, Reply, judging
-from training_job import exit_codes, judges
-from training_job.judges import Panel, read_judges
-from training_job.rewards import Rewards
+from training_job.evaluation import judges
+from training_job.evaluation.judges import Panel, read_judges
+from training_job.job.runtime import exit_codes
+from training_job.methods.rewards import Rewards
 
 SPEC = {
     "name": "tone",

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from local_stack.tiny_base import part_codes as tiny_catalog
 from shared.domain.evaluation import EvaluationResult
 from shared.domain.recipe import Recipe
-from training_job import tiny_catalogue
 
 FOLDER = Path(__file__).resolve().parents[2] / "recipes" / "manufacturing"
 
@@ -72,18 +72,18 @@ def test_the_recipe_is_valid() -> None:
     assert all(field in rows_of("eval.jsonl")[0] for field in recipe.evaluation.slices)
 
 
-def test_the_public_catalogue_reads_the_same_codes_and_means_other_things() -> None:
+def test_the_public_catalog_reads_the_same_codes_and_means_other_things() -> None:
     for name in ("FAMILIES", "MATERIALS", "FINISHES"):
-        plant, public = getattr(generate, name), getattr(tiny_catalogue, name)
+        plant, public = getattr(generate, name), getattr(tiny_catalog, name)
         assert plant.keys() == public.keys()
         assert not set(plant.values()) & set(public.values())
-        assert set(plant.values()) == set(getattr(tiny_catalogue, f"OTHER_{name}"))
-    assert generate.DIAMETERS == tiny_catalogue.DIAMETERS
-    assert generate.LENGTHS == tiny_catalogue.LENGTHS
+        assert set(plant.values()) == set(getattr(tiny_catalog, f"OTHER_{name}"))
+    assert generate.DIAMETERS == tiny_catalog.DIAMETERS
+    assert generate.LENGTHS == tiny_catalog.LENGTHS
 
 
 def test_the_same_seed_builds_the_same_base(random_base: Path, tmp_path: Path) -> None:
-    from training_job.tiny_base import build_random_base
+    from local_stack.tiny_base.build import build_random_base
 
     build_random_base(tmp_path / "again")
     names = sorted(path.name for path in random_base.iterdir())
@@ -105,7 +105,7 @@ def canonical(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_tuning_teaches_the_plant_its_codes_and_the_base_knows_none(
     bench: Callable[..., Any], tmp_path: Path, write_data: Any, resolved: Any
 ) -> None:
-    from training_job.tiny_base import build_base
+    from local_stack.tiny_base.build import build_base
 
     build_base(tmp_path / "base")
     recipe = resolved(

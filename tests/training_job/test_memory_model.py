@@ -11,8 +11,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from shared.domain.catalogue import Architecture, BaseModelEntry, find_entry
-from shared.domain.memory import lora_parameters, memory_plan
+from shared.domain.catalog import Architecture, BaseModelEntry, find_entry
+from shared.domain.planning.memory import lora_parameters, memory_plan
 from shared.domain.recipe import ResolvedHyperparameters
 
 TOKENS, RANK = 512, 16
@@ -25,12 +25,12 @@ def small_entry(kind: str) -> BaseModelEntry:
     return find_entry(BASES[kind]).model_copy(update={"architecture": architecture, "parameters": 10**9})
 
 
-def small_model(folder: Path, kind: str, dtype: Any, quantise: bool) -> Any:
+def small_model(folder: Path, kind: str, dtype: Any, quantize: bool) -> Any:
     import transformers
     from peft import LoraConfig, get_peft_model
 
-    from training_job import attention
-    from training_job.quantised import adapters_to_float32, load_model, share_adapter_inputs
+    from training_job.model import attention
+    from training_job.model.quantized import adapters_to_float32, load_model, share_adapter_inputs
 
     name = {"llama": "Llama", "phi3": "Phi3"}[kind]
     config = getattr(transformers, f"{name}Config")(
@@ -46,7 +46,7 @@ def small_model(folder: Path, kind: str, dtype: Any, quantise: bool) -> Any:
     )
     torch.manual_seed(0)
     getattr(transformers, f"{name}ForCausalLM")(config).save_pretrained(folder)
-    base = load_model(folder, dtype, quantise=quantise, attention=attention.NAME)
+    base = load_model(folder, dtype, quantize=quantize, attention=attention.NAME)
     adapter = LoraConfig(r=RANK, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
     model = get_peft_model(base, adapter, autocast_adapter_dtype=False)
     adapters_to_float32(model)
@@ -81,7 +81,7 @@ class PeakMemory(TorchDispatchMode):
         self._known[key] = weakref.ref(storage, dropped)
 
 
-def peak_of_a_step(model: Any, dtype: Any) -> int:
+def peak_per_step(model: Any, dtype: Any) -> int:
     """Forward pass, loss over all tokens, backward pass."""
     from torch.nn.functional import linear_cross_entropy
 
@@ -100,13 +100,13 @@ def peak_of_a_step(model: Any, dtype: Any) -> int:
 
 @pytest.mark.parametrize("kind", ["llama", "phi3"])
 @pytest.mark.parametrize("dtype_name", ["bfloat16", "float32"])
-@pytest.mark.parametrize("quantisation", ["nf4", "none"])
+@pytest.mark.parametrize("quantization", ["nf4", "none"])
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_the_planned_peak_is_that_of_a_real_step(
-    kind: str, dtype_name: str, quantisation: str, checkpointing: bool, tmp_path: Path
+    kind: str, dtype_name: str, quantization: str, checkpointing: bool, tmp_path: Path
 ) -> None:
     dtype = getattr(torch, dtype_name)
-    entry, model = small_entry(kind), small_model(tmp_path, kind, dtype, quantisation == "nf4")
+    entry, model = small_entry(kind), small_model(tmp_path, kind, dtype, quantization == "nf4")
     if checkpointing:
         model.get_base_model().activation_checkpointing_enable()
     hyperparameters = ResolvedHyperparameters(
@@ -121,7 +121,7 @@ def test_the_planned_peak_is_that_of_a_real_step(
         gradient_checkpointing=checkpointing,
         compute_dtype=dtype_name,
         seed=1,
-        quantisation=quantisation,
+        quantization=quantization,
     )
     plan = memory_plan(entry, hyperparameters)
     # Gradients and 16-bit copies of the adapters, which the plan counts apart; one layer's where the rest comes later.
@@ -129,22 +129,22 @@ def test_the_planned_peak_is_that_of_a_real_step(
     adapters = lora_parameters(entry, RANK) // SMALL["layers"] * layers * (6 if dtype_name == "bfloat16" else 4)
     # A weight out of 4 bit is planned for as well, but on a CPU it is there at other moments than the peak.
     planned = plan.activations_bytes + adapters
-    assert 0.98 <= planned / peak_of_a_step(model, dtype) <= 1.10
+    assert 0.98 <= planned / peak_per_step(model, dtype) <= 1.10
 
 
-@pytest.mark.parametrize("quantise", [True, False])
+@pytest.mark.parametrize("quantize", [True, False])
 def test_adapters_that_share_their_input_get_the_same_gradients_to_the_bit_in_less_memory(
-    quantise: bool, tmp_path: Path
+    quantize: bool, tmp_path: Path
 ) -> None:
     from peft.tuners.lora import LoraLayer
 
     def step(*, shared: bool) -> tuple[int, list[Any]]:
-        model = small_model(tmp_path, "llama", torch.bfloat16, quantise)
+        model = small_model(tmp_path, "llama", torch.bfloat16, quantize)
         layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
         assert not any(layer.cast_input_dtype_enabled for layer in layers)
         for layer in layers:
             layer.cast_input_dtype_enabled = not shared
-        peak = peak_of_a_step(model, torch.bfloat16)
+        peak = peak_per_step(model, torch.bfloat16)
         return peak, [parameter.grad for parameter in model.parameters() if parameter.requires_grad]
 
     (less, gradients), (more, as_peft_does) = step(shared=True), step(shared=False)

@@ -8,8 +8,8 @@ import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from shared.domain.errors import FailureClass, PermanentFailure
-from training_job.reward_watch import FLAT_LINES, RewardWatch, diagnose, has_learned_all
-from training_job.rewards import Rewards
+from training_job.methods.reward_watch import FLAT_LINES, RewardWatch, diagnose, has_learned_all
+from training_job.methods.rewards import Rewards
 
 
 def train(reward: float, *, equal: float = 0.2, spread: float = 0.3) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import pytest
 
 from shared.domain.evaluation import EvaluationResult
 from shared.domain.graders import StringCheck
-from training_job import exit_codes, scoring
+from training_job.evaluation import scoring
+from training_job.job.runtime import exit_codes
 
 EXACT = (StringCheck(name="exact"),)
 WITHOUT_SUITE = {"gate": {"general_suite": None}}
@@ -72,8 +73,8 @@ def test_an_adapter_that_does_not_act_is_seen(bench: Callable[..., Any], tmp_pat
 def test_answers_do_not_depend_on_the_batch(finished: Any, tokenizer: Any) -> None:
     import torch
 
-    from training_job.answers import generate
-    from training_job.quantised import load_model
+    from training_job.evaluation.answers import generate
+    from training_job.model.quantized import load_model
 
     model = load_model(finished.output / "model" / "merged", torch.float32).eval()
     prompts = [tokenizer("a bolt" * n)["input_ids"] for n in (1, 4, 9)]
@@ -82,7 +83,7 @@ def test_answers_do_not_depend_on_the_batch(finished: Any, tokenizer: Any) -> No
 
 
 def test_the_reference_is_the_last_answer_and_the_prompt_stops_before_it(tokenizer: Any, bundle: Any) -> None:
-    from training_job.answers import question
+    from training_job.evaluation.answers import question
 
     turns = [("user", "Part?"), ("assistant", "a bolt"), ("user", "Size?"), ("assistant", "M5")]
     asked = question(bundle, {"messages": [{"role": r, "content": c} for r, c in turns]}, 7)
@@ -91,7 +92,7 @@ def test_the_reference_is_the_last_answer_and_the_prompt_stops_before_it(tokeniz
 
 
 def test_a_tool_call_is_judged_by_the_text_the_template_makes_of_it(bundle: Any) -> None:
-    from training_job.answers import question
+    from training_job.evaluation.answers import question
 
     call = {"type": "function", "function": {"name": "stock", "arguments": '{"part": "A4"}'}}
     messages = [
@@ -184,7 +185,7 @@ def test_rows_without_the_field_are_in_no_slice() -> None:
 def test_kept_answers_are_not_generated_again_and_others_are(
     finished: Any, bench: Callable[..., Any], tmp_path: Path, resolved: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from training_job import answers
+    from training_job.evaluation import answers
 
     loaded: list[Path] = []
     load = answers.load_model

@@ -13,19 +13,19 @@ from shared.rendering.check import LengthPolicy
 
 
 @pytest.fixture
-def quantised_base(random_base: Path) -> Any:
+def quantized_base(random_base: Path) -> Any:
     import torch
 
-    from training_job.quantised import load_model
+    from training_job.model.quantized import load_model
 
-    return load_model(random_base, torch.float32, quantise=True)
+    return load_model(random_base, torch.float32, quantize=True)
 
 
 def trainer_of(run: Any, tokenizer: Any) -> Any:
-    from training_job.chat_rows import bundle_of
-    from training_job.job import read_recipe
+    from training_job.data.chat_rows import bundle_of
+    from training_job.job.runtime import read_recipe
     from training_job.methods import supervised
-    from training_job.trainer import Setup
+    from training_job.methods.trainer import Setup
 
     recipe, rows = read_recipe(run.recipe), run.data / "train.jsonl"
     data = supervised.read(rows, rows, bundle_of(tokenizer), LengthPolicy(256, "reject"), recipe)
@@ -36,11 +36,11 @@ def adapter_types(model: Any) -> set[Any]:
     return {parameter.dtype for parameter in model.parameters() if parameter.requires_grad}
 
 
-def test_the_base_is_really_in_four_bits(quantised_base: Any) -> None:
+def test_the_base_is_really_in_four_bits(quantized_base: Any) -> None:
     import bitsandbytes as bnb
     import torch
 
-    layers = [module for module in quantised_base.modules() if isinstance(module, bnb.nn.Linear4bit)]
+    layers = [module for module in quantized_base.modules() if isinstance(module, bnb.nn.Linear4bit)]
     assert len(layers) == 14
     assert {layer.weight.dtype for layer in layers} == {torch.uint8}
     assert all(layer.weight.quant_state.quant_type == "nf4" for layer in layers)
@@ -50,50 +50,50 @@ def test_the_base_is_really_in_four_bits(quantised_base: Any) -> None:
 def test_a_base_that_came_in_full_precision_is_refused(random_base: Path) -> None:
     import torch
 
-    from training_job.quantised import load_model, require_quantised
+    from training_job.model.quantized import load_model, require_quantized
 
-    with pytest.raises(PermanentFailure, match="not_quantised"):
-        require_quantised(load_model(random_base, torch.float32))
+    with pytest.raises(PermanentFailure, match="not_quantized"):
+        require_quantized(load_model(random_base, torch.float32))
 
 
-def test_no_layer_may_be_repacked_for_inference(quantised_base: Any) -> None:
+def test_no_layer_may_be_repacked_for_inference(quantized_base: Any) -> None:
     import bitsandbytes as bnb
 
     flags = {
         module.support_avx512bf16_for_cpu
-        for module in quantised_base.modules()
+        for module in quantized_base.modules()
         if isinstance(module, bnb.nn.Linear4bit)
     }
     assert flags == {False}
 
 
-def test_an_evaluation_in_between_does_not_change_gradients(quantised_base: Any) -> None:
+def test_an_evaluation_in_between_does_not_change_gradients(quantized_base: Any) -> None:
     import torch
 
-    embedding = quantised_base.get_input_embeddings().weight
+    embedding = quantized_base.get_input_embeddings().weight
     batch = torch.arange(3, 43).view(2, 20)
 
     def gradient() -> Any:
-        quantised_base.train()
-        quantised_base.zero_grad()
-        quantised_base(input_ids=batch, labels=batch).loss.backward()
+        quantized_base.train()
+        quantized_base.zero_grad()
+        quantized_base(input_ids=batch, labels=batch).loss.backward()
         return embedding.grad.clone()
 
     before = gradient()
-    quantised_base.eval()
+    quantized_base.eval()
     with torch.no_grad():
-        quantised_base(input_ids=batch)
+        quantized_base(input_ids=batch)
     assert (gradient() - before).abs().max().item() == 0.0
     assert before.abs().max().item() > 0
 
 
-@pytest.mark.parametrize("quantisation", ["nf4", "none"])
+@pytest.mark.parametrize("quantization", ["nf4", "none"])
 def test_adapters_are_float32_after_building(
-    quantisation: str, bench: Callable[..., Any], resolved: Any, tmp_path: Path, tokenizer: Any
+    quantization: str, bench: Callable[..., Any], resolved: Any, tmp_path: Path, tokenizer: Any
 ) -> None:
     import torch
 
-    run = bench(tmp_path, recipe=resolved(compute_dtype="bfloat16", quantisation=quantisation))
+    run = bench(tmp_path, recipe=resolved(compute_dtype="bfloat16", quantization=quantization))
     assert adapter_types(trainer_of(run, tokenizer).model) == {torch.float32}
 
 
@@ -103,11 +103,11 @@ def test_adapters_are_trained_in_float32_even_if_they_were_not(
 ) -> None:
     import torch
 
-    from training_job.checkpoints import Identity
-    from training_job.curve import Curve
-    from training_job.job import Tally
-    from training_job.limits import Limit
-    from training_job.watch import Watch
+    from training_job.job.checkpoints import Identity
+    from training_job.job.curve import Curve
+    from training_job.job.limits import Limit
+    from training_job.job.runtime import Tally
+    from training_job.methods.watch import Watch
 
     trainer = trainer_of(bench(tmp_path), tokenizer)
     for parameter in trainer.model.parameters():
@@ -159,26 +159,26 @@ def test_only_a_log_line_waits_for_what_the_device_computes(
 def test_a_tiny_model_on_a_cpu_uses_one_thread(random_base: Path) -> None:
     import torch
 
-    from training_job.quantised import load_model
+    from training_job.model.quantized import load_model
 
     torch.set_num_threads(2)
     load_model(random_base, torch.float32)
     assert torch.get_num_threads() == 1 or torch.cuda.is_available()
 
 
-def test_the_merged_model_answers_as_the_adapter_on_the_dequantised_base(finished: Any, random_base: Path) -> None:
+def test_the_merged_model_answers_as_the_adapter_on_the_dequantized_base(finished: Any, random_base: Path) -> None:
     import torch
     from peft import PeftModel
 
-    from training_job.quantised import load_model, merge_adapter
+    from training_job.model.quantized import load_model, merge_adapter
 
     adapter = finished.output / "model" / "adapter"
     batch = torch.arange(3, 43).view(2, 20)
-    base = load_model(random_base, torch.float32, quantise=True).dequantize()
+    base = load_model(random_base, torch.float32, quantize=True).dequantize()
     with torch.no_grad():
         plain = base(input_ids=batch).logits
         wanted = PeftModel.from_pretrained(base, adapter).eval()(input_ids=batch).logits
-        got = merge_adapter(random_base, adapter, torch.float32, quantise=True).eval()(input_ids=batch).logits
+        got = merge_adapter(random_base, adapter, torch.float32, quantize=True).eval()(input_ids=batch).logits
     torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-4)
     assert (wanted - plain).abs().max().item() > 0.1
 
@@ -189,7 +189,7 @@ def test_the_merged_folder_is_plain_sixteen_bit_and_complete(finished: Any, rand
     import torch
     from safetensors.torch import load_file
 
-    from training_job.quantised import merge_adapter
+    from training_job.model.quantized import merge_adapter
 
     folder = finished.output / "model" / "merged"
     config = json.loads((folder / "config.json").read_text())
@@ -198,7 +198,7 @@ def test_the_merged_folder_is_plain_sixteen_bit_and_complete(finished: Any, rand
     saved = load_file(folder / "model.safetensors")
     assert {weight.dtype for weight in saved.values()} == {torch.bfloat16}
     merged = merge_adapter(
-        random_base, finished.output / "model" / "adapter", torch.float32, quantise=True
+        random_base, finished.output / "model" / "adapter", torch.float32, quantize=True
     ).state_dict()
     name = "model.layers.0.mlp.down_proj.weight"
     assert torch.equal(saved[name], merged[name].to(torch.bfloat16))
@@ -213,7 +213,7 @@ def test_the_merged_folder_is_plain_sixteen_bit_and_complete(finished: Any, rand
     ],
 )
 def test_a_lost_run_is_stopped(step: int, loss: float, code: str, failure_class: FailureClass) -> None:
-    from training_job.watch import refuse_lost_run
+    from training_job.methods.watch import refuse_lost_run
 
     with pytest.raises(PermanentFailure) as caught:
         refuse_lost_run(step, loss)
@@ -221,7 +221,7 @@ def test_a_lost_run_is_stopped(step: int, loss: float, code: str, failure_class:
 
 
 def test_a_loss_that_has_fallen_to_zero_late_is_no_fault() -> None:
-    from training_job.watch import refuse_lost_run
+    from training_job.methods.watch import refuse_lost_run
 
     refuse_lost_run(500, 0.0)
 

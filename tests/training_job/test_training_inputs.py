@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from shared.domain.errors import FailureClass, PermanentFailure
-from training_job.files import model_folder
-from training_job.job import classify
+from training_job.job.files import model_folder
+from training_job.job.runtime import classify
 
 
 @pytest.mark.parametrize("place", ["", "model", "data/model"])

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "plain LoRA": {"quantisation": "none"},
+    "plain LoRA": {"quantization": "none"},
     "DoRA": {"dora": True},
     "LoRA scaling": {"rslora": False, "lora_alpha": 16},
     "dropout": {"lora_dropout": 0.1},
     "padded": {"packing": "padded", "micro_batch_size": 2},
     "recomputed": {"gradient_checkpointing": True},
-    "8-bit moments": {"optimiser": "paged_adamw_8bit"},
+    "8-bit moments": {"optimizer": "paged_adamw_8bit"},
     "bfloat16": {"compute_dtype": "bfloat16"},
 }
 
@@ -42,8 +42,8 @@ def test_a_run_with_the_option_ends_with_a_model(
 def test_plain_lora_leaves_the_base_as_it_is(random_base: Path, resolved: Any, tokenizer: Any, tmp_path: Path) -> None:
     import bitsandbytes as bnb
 
-    from training_job.trainer import Setup, load_base
+    from training_job.methods.trainer import Setup, load_base
 
-    setup = Setup(random_base, tmp_path, resolved(quantisation="none"), tokenizer, 1, 1)
+    setup = Setup(random_base, tmp_path, resolved(quantization="none"), tokenizer, 1, 1)
     layers = [type(module) for module in load_base(setup, "sdpa").modules()]
     assert bnb.nn.Linear4bit not in layers

@@ -15,7 +15,7 @@ TOLERANCE = 1e-5  # float32: sums in another order
 @pytest.fixture(scope="module")
 def rows() -> list[Any]:
     """Rows of 6 to 60 tokens; about a third of each is trained on."""
-    from training_job.chat_rows import IGNORED, Encoded
+    from training_job.data.chat_rows import IGNORED, Encoded
 
     chance = random.Random(5)
     made = []
@@ -31,9 +31,9 @@ def trainer_for(
     random_base: Path, tokenizer: Any, resolved: Callable[..., Any], rows: list[Any], tmp_path_factory: Any
 ) -> Callable[..., Any]:
     """A trainer over the rows; hyperparameters by keyword."""
-    from training_job.chat_rows import EncodedRows
+    from training_job.data.chat_rows import EncodedRows
     from training_job.methods import Data, supervised
-    from training_job.trainer import Setup
+    from training_job.methods.trainer import Setup
 
     def make(micro_batch_size: int = 4, **changes: Any) -> Any:
         recipe = resolved(batch_size=len(rows), max_length_tokens=64, **changes)
@@ -61,13 +61,13 @@ def difference(left: dict[str, Any], right: dict[str, Any]) -> float:
     return max(float((left[n] - right[n]).abs().max() / right[n].abs().max()) for n in right)
 
 
-@pytest.mark.parametrize("quantisation", ["nf4", "none"])
+@pytest.mark.parametrize("quantization", ["nf4", "none"])
 @pytest.mark.parametrize("micro_batch_size", [2, 11])
 def test_packed_rows_have_the_loss_and_gradients_of_padded_ones(
-    trainer_for: Any, quantisation: str, micro_batch_size: int
+    trainer_for: Any, quantization: str, micro_batch_size: int
 ) -> None:
-    padded = one_step(trainer_for(1, packing="padded", quantisation=quantisation))
-    packed = one_step(trainer_for(micro_batch_size, packing="packed", quantisation=quantisation))
+    padded = one_step(trainer_for(1, packing="padded", quantization=quantization))
+    packed = one_step(trainer_for(micro_batch_size, packing="packed", quantization=quantization))
     assert packed[0] == pytest.approx(padded[0], rel=TOLERANCE)
     assert difference(packed[1], padded[1]) < TOLERANCE
 
@@ -78,8 +78,8 @@ def test_the_loss_is_the_mean_over_all_trained_tokens_of_the_step(
     """Against transformers' own loss of each row apart, summed by tokens."""
     import torch
 
-    from training_job.packing import trained_tokens
-    from training_job.quantised import load_model
+    from training_job.data.packing import trained_tokens
+    from training_job.model.quantized import load_model
 
     plain = load_model(random_base, torch.float32)
     total = 0.0
@@ -87,17 +87,17 @@ def test_the_loss_is_the_mean_over_all_trained_tokens_of_the_step(
         for row in rows:
             mean = plain(input_ids=torch.tensor([row.input_ids]), labels=torch.tensor([row.labels])).loss
             total += float(mean) * trained_tokens([row])
-    trainer = trainer_for(3, quantisation="none")
+    trainer = trainer_for(3, quantization="none")
     loss = trainer.training_step(trainer.model, next(iter(trainer.get_train_dataloader())))
     assert float(loss) == pytest.approx(total / trained_tokens(rows), rel=TOLERANCE)
     assert trainer.evaluate()["eval_loss"] == pytest.approx(total / trained_tokens(rows), rel=TOLERANCE)
 
 
 def test_attention_never_crosses_rows(trainer_for: Any, rows: list[Any]) -> None:
-    """Other tokens in one row leave each hidden state of its neighbours as it is, to the bit."""
+    """Other tokens in one row leave each hidden state of its neighbors as it is, to the bit."""
     import torch
 
-    from training_job.packing import packed
+    from training_job.data.packing import packed
 
     trainer = trainer_for()
     trainer.model.eval()
@@ -129,7 +129,7 @@ def test_recomputed_activations_give_the_same_gradients(trainer_for: Any) -> Non
 
 
 def test_a_micro_batch_never_holds_more_than_was_planned_for(rows: list[Any]) -> None:
-    from training_job.packing import Layout
+    from training_job.data.packing import Layout
 
     for size in (1, 2, 5):
         packed = Layout("packed", size, 64).micro_batches(rows)
@@ -141,8 +141,8 @@ def test_a_micro_batch_never_holds_more_than_was_planned_for(rows: list[Any]) ->
 
 
 def test_packs_are_nearly_full() -> None:
-    from training_job.chat_rows import Encoded
-    from training_job.packing import Layout
+    from training_job.data.chat_rows import Encoded
+    from training_job.data.packing import Layout
 
     chance = random.Random(1)
     rows = [Encoded(n, [5] * min(512, int(chance.lognormvariate(4.2, 0.8)) + 10), []) for n in range(128)]
@@ -155,7 +155,7 @@ def test_packs_are_nearly_full() -> None:
 def test_every_epoch_shows_every_row_once_in_an_order_of_seed_and_epoch_alone() -> None:
     import torch
 
-    from training_job.packing import steps_of_run
+    from training_job.data.packing import steps_of_run
 
     steps = steps_of_run(rows=10, batch_size=4, seed=7, steps=6)
     torch.rand(3)
@@ -168,7 +168,7 @@ def test_every_epoch_shows_every_row_once_in_an_order_of_seed_and_epoch_alone() 
 
 
 def test_padded_batches_hold_rows_of_like_length_in_no_order_of_length() -> None:
-    from training_job.packing import ByLength
+    from training_job.data.packing import ByLength
 
     chance = random.Random(0)
     lengths = [chance.randrange(10, 500) for _ in range(403)]
@@ -184,7 +184,7 @@ def test_padded_batches_hold_rows_of_like_length_in_no_order_of_length() -> None
 def test_the_order_of_padded_rows_is_a_matter_of_seed_and_epoch_alone() -> None:
     import torch
 
-    from training_job.packing import ByLength
+    from training_job.data.packing import ByLength
 
     def order(seed: int, epoch: int) -> list[int]:
         torch.rand(7)

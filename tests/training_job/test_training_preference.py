@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from shared.domain.catalogue import find_entry
+from shared.domain.catalog import find_entry
 from shared.domain.errors import FailureClass
-from shared.domain.memory import memory_plan
+from shared.domain.planning.memory import memory_plan
 from shared.domain.recipe import ResolvedRecipe
 from shared.rendering.check import LengthPolicy
-from training_job import exit_codes
+from training_job.job.runtime import exit_codes
 
 DPO = {"method": {"type": "dpo"}}
 MEASURED = ("loss", "reward_accuracy", "reward_margin", "eval_loss", "eval_reward_accuracy", "tokens")
@@ -72,7 +72,7 @@ def test_a_dpo_run_leaves_a_whole_model_and_what_it_watched(compared: Any) -> No
 
 
 def test_both_answers_are_counted_in_the_tokens(compared: Any, bundle: Any) -> None:
-    from training_job.pairs import encode_pairs
+    from training_job.data.pairs import encode_pairs
 
     read = encode_pairs(compared.data / "train.jsonl", bundle, LengthPolicy(256, "reject")).pairs
     total = sum(len(one.chosen.input_ids) + len(one.rejected.input_ids) for one in read)
@@ -96,8 +96,8 @@ def test_pairs_have_the_tokens_trl_would_make_up_to_the_end_of_the_answer(
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
 
-    from training_job.chat_rows import IGNORED
-    from training_job.pairs import encode_pairs
+    from training_job.data.chat_rows import IGNORED
+    from training_job.data.pairs import encode_pairs
 
     talk = {
         **pairs[0],
@@ -159,9 +159,9 @@ def test_adapters_are_in_float32_and_the_base_keeps_its_training_kernel(
     trainer = dpo(tmp_path).trainer()
     adapters = [p for p in trainer.model.parameters() if p.requires_grad]
     assert {p.dtype for p in adapters} == {torch.float32}
-    quantised = [m for m in trainer.model.modules() if isinstance(m, bnb.nn.Linear4bit)]
-    assert quantised
-    assert not any(m.support_avx512bf16_for_cpu for m in quantised)
+    quantized = [m for m in trainer.model.modules() if isinstance(m, bnb.nn.Linear4bit)]
+    assert quantized
+    assert not any(m.support_avx512bf16_for_cpu for m in quantized)
 
 
 def test_a_run_that_continues_is_compared_with_the_adapter_it_started_from(
@@ -225,7 +225,7 @@ def test_an_adapter_of_another_shape_is_refused(compared: Any, dpo: Callable[...
 
 
 def test_a_pair_goes_with_either_of_its_answers(tmp_path: Path, bundle: Any, write_data: Any, pairs: list[Any]) -> None:
-    from training_job.pairs import encode_pairs
+    from training_job.data.pairs import encode_pairs
 
     long = pair(7, rejected="ask a dealer " * 60)
     data = write_data(tmp_path / "d", [pairs[0], long, pairs[1]], pairs[:1])
@@ -272,11 +272,11 @@ def test_the_held_out_pairs_are_asked_and_their_preferred_answer_is_the_referenc
     assert rows[2]["reference"] == "a bolt of 2 mm"
 
 
-@pytest.mark.parametrize("quantisation", ["nf4", "none"])
+@pytest.mark.parametrize("quantization", ["nf4", "none"])
 def test_pairs_are_learned_from_in_bfloat16_as_on_a_gpu(
-    quantisation: str, dpo: Callable[..., Any], tmp_path: Path
+    quantization: str, dpo: Callable[..., Any], tmp_path: Path
 ) -> None:
-    run = dpo(tmp_path, compute_dtype="bfloat16", quantisation=quantisation)
+    run = dpo(tmp_path, compute_dtype="bfloat16", quantization=quantization)
     assert run.train() == 0
     losses = [point["loss"] for point in run.metrics() if "loss" in point]
     assert losses[0] == pytest.approx(math.log(2), abs=1e-4)

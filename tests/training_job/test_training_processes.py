@@ -14,11 +14,11 @@ import pytest
 from local_stack.azure_ml import processes
 from local_stack.azure_ml.app import running
 from local_stack.azure_ml.config import Config
-from shared.clients.azure_ml import AzureMLClient
+from shared.clients.azure_ml.client import AzureMLClient
 from shared.domain.errors import FailureClass
 from shared.domain.jobs import JobStatus, JobView
 from tests.azure_ml.support import WORKSPACE, Local, eventually, job
-from training_job import exit_codes
+from training_job.job.runtime import exit_codes
 
 with warnings.catch_warnings():
     # marshmallow, msrest and opentelemetry warn about each other while the SDK is imported.

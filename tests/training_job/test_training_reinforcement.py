@@ -13,7 +13,7 @@ from shared.domain.errors import FailureClass
 from shared.domain.judges import Judges
 from shared.rendering.check import LengthPolicy
 from tests.judge_server import Reply, judging
-from training_job import exit_codes
+from training_job.job.runtime import exit_codes
 
 # Of the answers of random weights some hold a letter and some do not; the evaluation looks for it in its own way.
 GRADERS = [{"name": "letter", "type": "regex", "pattern": "{{item.letter}}"}]
@@ -138,8 +138,8 @@ def test_the_order_of_prompts_is_a_matter_of_seed_and_epoch_alone() -> None:
 def test_prompts_have_the_tokens_that_are_asked_with_at_evaluation_and_that_trl_would_make(
     tmp_path: Path, tokenizer: Any, bundle: Any, write_data: Any, prompts: list[Any]
 ) -> None:
-    from training_job.answers import question
-    from training_job.prompts import encode_prompts
+    from training_job.data.prompts import encode_prompts
+    from training_job.evaluation.answers import question
 
     talk = {"messages": [{"role": "system", "content": "Be short."}, *prompts[3]["messages"]], "item": {}}
     data = write_data(tmp_path / "d", [prompts[0], talk], prompts[:1])
@@ -165,9 +165,9 @@ def test_adapters_are_in_float32_and_the_base_keeps_its_kernel(grpo: Callable[..
 
     trainer = grpo(tmp_path).trainer()
     assert {p.dtype for p in trainer.model.parameters() if p.requires_grad} == {torch.float32}
-    quantised = [m for m in trainer.model.modules() if isinstance(m, bnb.nn.Linear4bit)]
-    assert quantised
-    assert not any(m.support_avx512bf16_for_cpu for m in quantised)
+    quantized = [m for m in trainer.model.modules() if isinstance(m, bnb.nn.Linear4bit)]
+    assert quantized
+    assert not any(m.support_avx512bf16_for_cpu for m in quantized)
 
 
 UNFIT = {
@@ -227,7 +227,7 @@ def test_a_prompt_that_is_too_long_is_never_cut(
     tmp_path: Path, bundle: Any, write_data: Any, prompts: list[Any]
 ) -> None:
     from shared.domain.errors import PermanentFailure
-    from training_job.prompts import encode_prompts
+    from training_job.data.prompts import encode_prompts
 
     long = {"messages": [{"role": "user", "content": "bolt " * 200}], "item": {}}
     file = write_data(tmp_path / "d", [*prompts[:2], long], prompts[:1]) / "train.jsonl"

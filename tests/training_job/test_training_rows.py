@@ -11,7 +11,7 @@ import pytest
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.rendering import Bundle, TemplateNotTrainable, read_bundle_folder
 from shared.rendering.check import LengthPolicy
-from training_job.chat_rows import IGNORED, Encoded, bundle_of, encode_file, encode_row
+from training_job.data.chat_rows import IGNORED, Encoded, bundle_of, encode_file, encode_row
 
 TOOLS = [{"type": "function", "function": {"name": "stock", "parameters": {"type": "object"}}}]
 CALL = {"id": "call_1", "type": "function", "function": {"name": "stock", "arguments": '{"part": "A4"}'}}

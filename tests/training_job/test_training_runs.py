@@ -16,7 +16,7 @@ import pytest
 
 from shared.domain.errors import FailureClass
 from shared.rendering.check import LengthPolicy
-from training_job import exit_codes
+from training_job.job.runtime import exit_codes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,7 +37,7 @@ def test_a_run_leaves_a_whole_model_folder_and_a_result(finished: Any) -> None:
     manifest = json.loads((model / "manifest.json").read_text())
     assert manifest["base_model"] == "droptune/tiny-llama"
     assert manifest["data_version"] == "data-1"
-    assert manifest["licence"]
+    assert manifest["license"]
     assert manifest["libraries"]["torch"].startswith("2.13.0")
     assert manifest["metrics"]["loss_last"] == result.train_loss < manifest["metrics"]["loss_first"]
 
@@ -56,7 +56,7 @@ def test_the_curve_says_what_the_dashboard_shows(finished: Any) -> None:
 
 
 def test_trained_tokens_are_counted_without_padding(finished: Any, tokenizer: Any) -> None:
-    from training_job.chat_rows import bundle_of, encode_file
+    from training_job.data.chat_rows import bundle_of, encode_file
 
     rows = encode_file(finished.data / "train.jsonl", bundle_of(tokenizer), LengthPolicy(256, "reject")).rows
     assert finished.result().trained_tokens == 2 * sum(len(row.input_ids) for row in rows)
@@ -70,7 +70,7 @@ def test_only_the_best_and_the_last_checkpoints_are_kept(finished: Any) -> None:
 
 @pytest.mark.parametrize("steps", [1, 7, 20, 600, 12_345])
 def test_checkpoints_and_evaluations_fall_on_log_lines(steps: int) -> None:
-    from training_job.trainer import Intervals
+    from training_job.methods.trainer import Intervals
 
     every = Intervals.of(steps)
     assert every.save % every.log == 0
@@ -126,7 +126,7 @@ def test_a_run_killed_late_ends_as_if_it_had_not_been(
 def test_a_checkpoint_that_is_not_whole_or_not_ours_is_never_resumed(
     difference: str, finished: Any, tmp_path: Path
 ) -> None:
-    from training_job.checkpoints import MARK, Identity, newest_complete
+    from training_job.job.checkpoints import MARK, Identity, newest_complete
 
     folder = tmp_path / "checkpoints"
     shutil.copytree(finished.output / "checkpoints", folder)
@@ -250,7 +250,7 @@ def test_truncated_rows_are_trained_on_and_counted_in_the_manifest(
 def test_whatever_is_raised_becomes_a_class(
     error: Exception, failure_class: FailureClass, code: str, tmp_path: Path
 ) -> None:
-    from training_job.job import run_job
+    from training_job.job.runtime import run_job
 
     def work(_tally: Any) -> None:
         raise error
@@ -263,13 +263,13 @@ def test_whatever_is_raised_becomes_a_class(
 def test_a_gpu_out_of_memory_is_a_matter_of_capacity() -> None:
     import torch
 
-    from training_job.job import classify
+    from training_job.job.runtime import classify
 
     assert classify(torch.cuda.OutOfMemoryError("CUDA out of memory")).failure_class is FailureClass.CAPACITY
 
 
 def test_an_old_result_does_not_outlive_the_start_of_the_next_attempt(tmp_path: Path) -> None:
-    from training_job.job import run_job
+    from training_job.job.runtime import run_job
 
     (tmp_path / "result.json").write_text("{}")
     seen = []
@@ -380,7 +380,7 @@ def test_mlflow_gets_the_whole_curve(
 def test_a_broken_mlflow_neither_stops_nor_slows_training(
     mlflow_server: type[FakeMlflow], status: int, delay_s: float, tmp_path: Path
 ) -> None:
-    from training_job.curve import Curve
+    from training_job.job.curve import Curve
 
     mlflow_server.status, mlflow_server.delay_s = status, delay_s
     curve = Curve(tmp_path)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import FailureClass, PermanentFailure
-from training_job import exit_codes
-from training_job.diagnosis import diagnose
-from training_job.limits import Limit
+from training_job.job.diagnosis import diagnose
+from training_job.job.limits import Limit
+from training_job.job.runtime import exit_codes
 
 
 def adapter_in(folder: Path) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def overfitted(bench: Callable[..., Any], write_data: Any, resolved: Any, tmp_pa
 
     train = [row(f"part {n}", f"bolt {n} mm") for n in range(4)]
     held_out = [row(f"who is {n}", f"washer number {n * 7}, zinc") for n in range(4)]
-    recipe = resolved(n_epochs=100, total_steps=100, learning_rate=0.02, quantisation="none")
+    recipe = resolved(n_epochs=100, total_steps=100, learning_rate=0.02, quantization="none")
     run = bench(folder, data=write_data(folder / "d", train, held_out), recipe=recipe)
     assert run.train() == 0
     return run
@@ -232,8 +232,8 @@ def test_a_loss_that_does_not_fall_and_one_that_still_does_are_told_apart() -> N
 def test_the_run_records_planned_memory_and_compares_it_on_a_gpu_alone(finished: Any, resolved: Any) -> None:
     import torch
 
-    from shared.domain.catalogue import find_entry
-    from shared.domain.memory import memory_plan
+    from shared.domain.catalog import find_entry
+    from shared.domain.planning.memory import memory_plan
 
     plan = memory_plan(find_entry("droptune/tiny-llama"), resolved().hyperparameters)
     result = finished.result()
@@ -262,8 +262,8 @@ def test_a_peak_more_than_a_tenth_off_the_plan_is_said(
 ) -> None:
     from types import SimpleNamespace
 
-    from training_job.curve import Curve
-    from training_job.job import Tally
+    from training_job.job.curve import Curve
+    from training_job.job.runtime import Tally
     from training_job.methods import supervised
     from training_job.train import close_tally
 
@@ -288,9 +288,9 @@ def test_a_merged_model_that_is_not_the_trained_one_fails_the_job(
 ) -> None:
     """The base in the merged model's place: it loads, answers, and never saw the adapter."""
     from shared.rendering.check import LengthPolicy
-    from training_job import artefacts
-    from training_job.chat_rows import bundle_of, encode_file
-    from training_job.trainer import Setup
+    from training_job.data.chat_rows import bundle_of, encode_file
+    from training_job.methods.trainer import Setup
+    from training_job.model import artifacts as artifacts
 
     shutil.copytree(finished.output / "model", tmp_path / "model")
     shutil.rmtree(tmp_path / "model/merged")
@@ -298,7 +298,7 @@ def test_a_merged_model_that_is_not_the_trained_one_fails_the_job(
     setup = Setup(finished.base, tmp_path, resolved(), tokenizer, 20, 4)
     rows = encode_file(finished.data / "eval.jsonl", bundle_of(tokenizer), LengthPolicy(256, "reject")).rows
     with pytest.raises(PermanentFailure) as caught:
-        artefacts.check_merge(setup, rows)
+        artifacts.check_merge(setup, rows)
     assert (caught.value.failure_class, caught.value.problem.code) == (FailureClass.CODE, "merge_differs")
 
 
@@ -315,7 +315,7 @@ def test_a_merged_model_that_is_not_the_trained_one_fails_the_job(
 def test_an_adapter_that_vllm_would_refuse_is_named(
     finished: Any, tmp_path: Path, changes: dict[str, Any], problem: str
 ) -> None:
-    from training_job.artefacts import serving_problems
+    from training_job.model.artifacts import serving_problems
 
     config = json.loads((finished.output / "model/adapter/adapter_config.json").read_text())
     (tmp_path / "adapter_config.json").write_text(json.dumps(config | changes))

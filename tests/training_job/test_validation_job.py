@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from shared.domain.catalogue import find_entry
+from shared.domain import paths
+from shared.domain.catalog import find_entry
 from shared.domain.dataset import CuratedVersion, DatasetRef, Report, ValidationOutcome
 from shared.domain.errors import PermanentFailure
 from shared.domain.results import JobResult
@@ -28,12 +29,12 @@ from shared.embedded.blobs import FileBlobStore
 from shared.embedded.store import SqliteRunStore
 from shared.ports import Write
 from shared.rendering import export_bundle
-from shared.steps import paths
 from shared.steps.validate_dataset import validate_dataset, validation_job
 from tests.clock import ManualClock
 from tests.rendering import families
-from training_job import exit_codes, validate
-from training_job.files import write_json
+from training_job import validate
+from training_job.job.files import write_json
+from training_job.job.runtime import exit_codes
 from training_job.train import require_same_reading
 from training_job.validate import main
 

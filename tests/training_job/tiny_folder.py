@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from shared.domain.catalogue import find_entry
+from shared.domain.catalog import find_entry
 from tests.rendering import families
 
 TINY = find_entry("droptune/tiny-llama")

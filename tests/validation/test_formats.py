@@ -1,4 +1,4 @@
-"""Each known format: recognised by its first rows, shown with its mapping, and read as one canonical form."""
+"""Each known format: recognized by its first rows, shown with its mapping, and read as one canonical form."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TURNS = [{"from": "human", "value": "What is 2 + 2?"}, {"from": "gpt", "value": 
 OTHER = [{"role": "assistant", "content": "5"}]
 PREFERENCE = {"input": {"messages": [ASKED]}, "preferred_output": [ANSWERED], "non_preferred_output": OTHER}
 
-# Name: (a row, the format it is recognised as, its mapping, the canonical row).
+# Name: (a row, the format it is recognized as, its mapping, the canonical row).
 ROWS: dict[str, tuple[dict[str, Any], str, dict[str, str], dict[str, Any]]] = {
     "prompt/completion": (
         {"prompt": "What is 2 + 2?", "completion": "4", "fault": "pump"},
@@ -103,7 +103,7 @@ def file_of(row: dict[str, Any], count: int = 60) -> bytes:
 
 
 @pytest.mark.parametrize(("row", "name", "mapping", "canonical"), ROWS.values(), ids=ROWS.keys())
-def test_a_format_is_recognised_with_its_mapping_and_read_as_its_canonical_form(
+def test_a_format_is_recognized_with_its_mapping_and_read_as_its_canonical_form(
     check, row, name, mapping, canonical
 ) -> None:
     report = check(file_of(row), file_of(row, 1)).result.report

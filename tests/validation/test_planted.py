@@ -81,7 +81,7 @@ def test_the_37_problems_of_20_kinds_are_found_and_nothing_else(check, rows) -> 
     assert {problem.code: problem.count for problem in problems} == {
         kind: len(places) for kind, places in expected.items()
     }
-    assert report.statistics.train_rows == ROWS - 37 + 2  # the unrecognised keys are warnings
+    assert report.statistics.train_rows == ROWS - 37 + 2  # the unrecognized keys are warnings
     for problem in problems:
         for number, offset in zip(problem.rows, problem.offsets, strict=True):
             assert data[offset:].split(b"\n", 1)[0] == data.split(b"\n")[number - 1]

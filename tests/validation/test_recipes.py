@@ -11,12 +11,12 @@ BAD_RECIPES = {
     "an alias": (b"notify: &a []\ndata: *a", ["recipe_yaml"]),
     "an unknown kind of personal data": (b"data: {personal_data_allowed: [ip]}", ["recipe_value"]),
     "an object": (b"use_case: !!python/object:os.system x", ["recipe_yaml"]),
-    "an unknown key": (b"colour: red", ["recipe_unknown_key"]),
+    "an unknown key": (b"color: red", ["recipe_unknown_key"]),
     "an unknown key inside": (b"budget: {max_eur: 5}", ["recipe_unknown_key"]),
     "an unknown base model": (b"base_model: acme/gpt", ["unknown_base_model"]),
-    "a research licence": (b"base_model: mistralai/Ministral-8B-Instruct-2410", ["licence_denied"]),
-    "a licence to review": (b"base_model: Qwen/Qwen2.5-72B-Instruct", ["licence_review"]),
-    "no use case": (b"base_model: meta-llama/Llama-3.1-8B-Instruct", ["licence_needs_use_case"]),
+    "a research license": (b"base_model: mistralai/Ministral-8B-Instruct-2410", ["license_denied"]),
+    "a license to review": (b"base_model: Qwen/Qwen2.5-72B-Instruct", ["license_review"]),
+    "no use case": (b"base_model: meta-llama/Llama-3.1-8B-Instruct", ["license_needs_use_case"]),
     "an unknown machine": (b"deployment: {instance_type: Standard_X}", ["unknown_instance_type"]),
     "a length beyond the context": (
         b"method: {hyperparameters: {max_length_tokens: 8000}}",
@@ -39,14 +39,14 @@ def test_a_recipe_problem_has_its_own_code(check, rows, recipe, codes) -> None:
 def test_all_problems_of_a_recipe_and_its_data_come_in_one_report(check, rows) -> None:
     recipe = b"""
 base_model: acme/gpt
-colour: red
+color: red
 method: {type: dpo, hyperparameters: {n_epochs: 99, lora_rank: many}}
 deployment: {rollout: [50]}
 """
     checked = check(rows(60, b"x"), None, recipe)
     messages = [(p.code, p.message) for p in checked.result.report.problems]
     assert messages == [
-        ("recipe_unknown_key", "The recipe has no setting colour."),
+        ("recipe_unknown_key", "The recipe has no setting color."),
         (
             "recipe_value",
             "method.hyperparameters.n_epochs: Input should be less than or equal to 25, or Input should be 'auto'.",

@@ -293,7 +293,7 @@ def test_the_result_does_not_depend_on_the_size_of_the_chunks(pieces, form, size
     assert outcome([data[i : i + size] for i in range(0, len(data), size)]) == outcome([data])
 
 
-def test_every_code_that_the_recipe_and_licence_checks_use_is_in_the_table() -> None:
+def test_every_code_that_the_recipe_and_license_checks_use_is_in_the_table() -> None:
     assert all(code.severity in ("error", "warning") and code.fix for code in codes.CODES.values())
 
 

@@ -1,6 +1,6 @@
 """What differs between the tuning methods: how rows are read, and which trainer learns from them.
 
-A method is a module with `read` and `build`; everything else a run needs is shared (`training_job.trainer`,
+A method is a module with `read` and `build`; everything else a run needs is shared (`training_job.methods.trainer`,
 `training_job.train`).
 """
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from shared.domain.recipe import ResolvedRecipe
     from shared.rendering import Bundle
     from shared.rendering.check import LengthPolicy
-    from training_job.chat_rows import Encoded
-    from training_job.trainer import Setup
+    from training_job.data.chat_rows import Encoded
+    from training_job.methods.trainer import Setup
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Method(Protocol):
     MEASURES: Mapping[str, str]
 
     def diagnose(self, points: Sequence[dict[str, Any]], stopped: str | None, best_step: int | None) -> tuple[str, ...]:
-        """What the curve says, in plain words; see `training_job.diagnosis`."""
+        """What the curve says, in plain words; see `training_job.job.diagnosis`."""
 
     def read(self, train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe) -> Data:
         """Read both files; PermanentFailure of class data lists the rows that are wrong."""

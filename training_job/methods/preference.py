@@ -1,4 +1,4 @@
-"""Direct preference optimisation (DPO, arXiv 2305.18290): the preferred of two answers becomes likelier.
+"""Direct preference optimization (DPO, arXiv 2305.18290): the preferred of two answers becomes likelier.
 
 The reference is the model training starts from: the base without adapter, or the adapter it continues from.
 Import only where torch may be loaded.
@@ -19,13 +19,13 @@ from trl import DPOConfig, DPOTrainer
 from shared.domain.recipe import ResolvedPreference, ResolvedRecipe
 from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
-from training_job import diagnosis as loss_diagnosis
-from training_job.chat_rows import IGNORED, Encoded
+from training_job.data.chat_rows import IGNORED, Encoded
+from training_job.data.packing import ByLength
+from training_job.data.pairs import EncodedPairs, encode_pairs
+from training_job.job.runtime import diagnosis as loss_diagnosis
 from training_job.methods import Data
-from training_job.packing import ByLength
-from training_job.pairs import EncodedPairs, encode_pairs
-from training_job.quantised import share_adapter_inputs
-from training_job.trainer import Setup, adapted, common_settings, made_safe
+from training_job.methods.trainer import Setup, adapted, common_settings, made_safe
+from training_job.model.quantized import share_adapter_inputs
 
 PROBED_ROWS = 8
 NO_BETTER_THAN_CHANCE = 0.55
@@ -46,7 +46,7 @@ def read(train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, reci
 
 
 def build(setup: Setup, data: Data) -> DPOTrainer:
-    """trl's trainer over pairs that were tokenised here."""
+    """trl's trainer over pairs that were tokenized here."""
     trainer = PairTrainer(
         **adapted(setup),
         args=config(setup),

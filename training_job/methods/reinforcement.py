@@ -15,17 +15,17 @@ from transformers import EarlyStoppingCallback
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
-from shared.domain.method_planning import rows_a_step
+from shared.domain.planning.methods import rows_per_step
 from shared.domain.recipe import Reinforcement, ResolvedRecipe, ResolvedReinforcement
 from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
-from training_job.calibration import Calibrator
-from training_job.chat_rows import IGNORED, Encoded
+from training_job.data.chat_rows import IGNORED, Encoded
+from training_job.data.prompts import Prompt, encode_prompts
+from training_job.evaluation.calibration import Calibrator
 from training_job.methods import Data
-from training_job.prompts import Prompt, encode_prompts
-from training_job.reward_watch import RewardWatch, diagnose
-from training_job.rewards import Rewards
-from training_job.trainer import Setup, adapted, common_settings, made_safe
+from training_job.methods.reward_watch import RewardWatch, diagnose
+from training_job.methods.rewards import Rewards
+from training_job.methods.trainer import Setup, adapted, common_settings, made_safe
 
 MEASURES = {
     "reward": "reward",
@@ -74,7 +74,7 @@ def build(setup: Setup, data: Data) -> GRPOTrainer:
         processing_class=setup.tokenizer,
     )
     assert isinstance(setup.hyperparameters, ResolvedReinforcement)
-    answers = rows_a_step(setup.hyperparameters)
+    answers = rows_per_step(setup.hyperparameters)
     # After running out of memory a micro batch is smaller than planned; then fewer answers are sampled at once too.
     less = setup.hyperparameters.micro_batch_size // setup.micro_batch_size
     trainer.at_once = max(1, setup.hyperparameters.answers_at_once // less)
@@ -90,7 +90,7 @@ def config(setup: Setup) -> GRPOConfig:
     hyperparameters = setup.hyperparameters
     assert isinstance(hyperparameters, ResolvedReinforcement)
     common = common_settings(setup)
-    common["gradient_accumulation_steps"] = rows_a_step(hyperparameters) // setup.micro_batch_size
+    common["gradient_accumulation_steps"] = rows_per_step(hyperparameters) // setup.micro_batch_size
     # Warm-up, for Adam's first step is as large as its rate whatever the gradient, and one too large ends a policy;
     # no decay, for the answers that are compared change with the policy.
     common["lr_scheduler_type"], common["warmup_steps"] = "constant_with_warmup", 0.1

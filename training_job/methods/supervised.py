@@ -20,13 +20,13 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 from shared.domain.recipe import ResolvedRecipe
 from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
-from training_job import attention, sharding
-from training_job.chat_rows import IGNORED, Encoded, encode_file
-from training_job.diagnosis import diagnose
+from training_job.data.chat_rows import IGNORED, Encoded, encode_file
+from training_job.data.packing import Layout, shared_out, steps_of_run, trained_tokens
+from training_job.job.diagnosis import diagnose
 from training_job.methods import Data
-from training_job.packing import Layout, shared_out, steps_of_run, trained_tokens
-from training_job.quantised import share_adapter_inputs
-from training_job.trainer import Setup, adapted, common_settings, made_safe
+from training_job.methods.trainer import Setup, adapted, common_settings, made_safe
+from training_job.model import attention, sharding
+from training_job.model.quantized import share_adapter_inputs
 
 # Logits of this many tokens exist at a time; the memory plan counts on it (LOGITS_CHUNK_TOKENS).
 CHUNKED = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=1024, chunking_method=None)
@@ -51,7 +51,7 @@ def read(train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, reci
 
 
 def build(setup: Setup, data: Data) -> SupervisedTrainer:
-    """A trainer whose steps are planned ahead; see `training_job.packing`."""
+    """A trainer whose steps are planned ahead; see `training_job.data.packing`."""
     start = adapted(setup, attention=attention.NAME)
     model = start["model"]
     if "peft_config" in start:

@@ -16,11 +16,11 @@ from starlette.datastructures import UploadFile
 from functions.http.errors import ApiError
 from functions.http.openai.pages import page
 from functions.http.runs import Operator, Reader
+from shared.domain import paths
 from shared.domain.errors import StoreConflict
 from shared.ports import Write
+from shared.records.endpoints import pages
 from shared.services import services
-from shared.steps import paths
-from shared.steps.endpoints import pages
 
 router = APIRouter(prefix="/files")
 

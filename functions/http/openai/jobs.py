@@ -15,12 +15,12 @@ from functions.http.openai.pages import page
 from functions.http.openai.requests import JobRequest, recipe_of
 from functions.http.openai.shapes import Job, checkpoints_of, events_of, job_object
 from functions.http.runs import Operator, Reader, post_run, stop_run
+from shared.domain import paths
 from shared.domain.findings import Findings
 from shared.domain.recipe import Recipe
 from shared.ports import Write
+from shared.records.endpoints import pages
 from shared.services import services
-from shared.steps import paths
-from shared.steps.endpoints import pages
 from shared.steps.receive_dataset import RECIPE_NAME, recipe_file, run_id_of_blob
 from shared.validation.recipes import read_recipe
 from shared.validation.validator import ALL_CODES

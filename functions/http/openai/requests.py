@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from functions.http.errors import ApiError
-from shared.domain.catalogue import CATALOGUE, check_licence
-from shared.domain.method_planning import default_learning_rate
+from shared.domain.catalog import CATALOG, check_license
+from shared.domain.planning.methods import default_learning_rate
 from shared.domain.recipe import AUTO, NAME_PATTERN, Auto, Recipe
 from shared.grading import problems
 from shared.validation.recipes import settings_at_fault
@@ -115,9 +115,9 @@ def recipe_of(request: JobRequest, project_recipe: Recipe | None) -> Recipe:
     Gate, approval, deployment and budget stay the project's: a client of this API changes none of them.
     Raises ApiError 400.
     """
-    entry = CATALOGUE.get(request.model)
+    entry = CATALOG.get(request.model)
     if entry is None:
-        raise ApiError(400, "model_not_found", f"{request.model} is not in the catalogue of base models", "model")
+        raise ApiError(400, "model_not_found", f"{request.model} is not in the catalog of base models", "model")
     method = request.chosen
     block = getattr(method, method.type)
     chosen = block.hyperparameters.model_dump(include={"n_epochs", "batch_size", "beta"})
@@ -136,7 +136,7 @@ def recipe_of(request: JobRequest, project_recipe: Recipe | None) -> Recipe:
     if multiplier != AUTO:
         given["learning_rate"] = multiplier * default_learning_rate(recipe, entry)[0]
         recipe = _checked(raw)
-    objections = check_licence(entry, recipe.use_case)
+    objections = check_license(entry, recipe.use_case)
     if objections:
         param = "metadata" if objections[0].param == USE_CASE else "model"
         raise ApiError(400, objections[0].code, objections[0].message, param)

@@ -9,12 +9,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from functions.http.runs import facts_of, progress_of
+from shared.domain import paths
 from shared.domain.dataset import Report
 from shared.domain.errors import Problem, Transient
 from shared.domain.run import Run, Status
+from shared.records.blob_documents import read_model
 from shared.services import services
-from shared.steps import paths
-from shared.steps.blobs import read_model
 
 JOB = "fine_tuning.job"
 # A run's order waits on the bus for seconds; one that was lost is not found again, for its files start nothing.

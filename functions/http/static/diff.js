@@ -27,7 +27,7 @@ export function common(left, right) {
   return kept;
 }
 
-// `answer` as nodes, with what `reference` does not say marked; neighbours share one mark.
+// `answer` as nodes, with what `reference` does not say marked; neighbors share one mark.
 export function marked(answer, reference) {
   const parts = split(answer);
   const words = parts.filter((part) => !blank(part));

@@ -88,7 +88,7 @@ export function clock(at) {
   return h("time", { datetime: at, title: date.toLocaleString() }, date.toLocaleTimeString("en-GB"));
 }
 
-// A status is a word and a shape; colour only repeats it.
+// A status is a word and a shape; color only repeats it.
 
 const CHECK = "M3 8.5l3.5 3.5L13 4.5";
 const CROSS = "M4 4l8 8M12 4l-8 8";

@@ -67,8 +67,8 @@ function plan(p) {
   return h(
     "p",
     { class: "plan" },
-    `A run: ${count(p.n_epochs)} epochs, ${count(p.total_steps)} steps of ${count(p.rows_a_step)} rows `,
-    `(about ${count(p.tokens_a_step)} tokens) on ${p.training_instance_type}; estimated ${cost}.`,
+    `A run: ${count(p.n_epochs)} epochs, ${count(p.total_steps)} steps of ${count(p.rows_per_step)} rows `,
+    `(about ${count(p.tokens_per_step)} tokens) on ${p.training_instance_type}; estimated ${cost}.`,
   );
 }
 

@@ -44,7 +44,7 @@ function card(number, { asked, wanted, answers, facts, said, more }) {
 }
 
 export function samples(list) {
-  // Those that differ first: they show what was learnt.
+  // Those that differ first: they show what was learned.
   const sorted = [...list].sort((a, b) => (a.base === a.candidate) - (b.base === b.candidate));
   const shown = (sample) => card(sample.row, { asked: sample.prompt, wanted: sample.reference, answers: sample });
   const rest = sorted.slice(SAMPLES_SHOWN);

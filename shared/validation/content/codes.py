@@ -14,7 +14,7 @@ CONTENT_CODES: dict[str, Code] = {
     ),
     "personal_data_redacted": warning(
         "Rows held personal data, which was replaced by placeholders: {detail}.",
-        "Read a few of the rows: names and postal addresses are not recognised and are still there.",
+        "Read a few of the rows: names and postal addresses are not recognized and are still there.",
     ),
     "personal_data_allowed": warning(
         "Rows hold personal data, and the recipe allows it: {detail}.",

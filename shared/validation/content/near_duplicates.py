@@ -37,7 +37,7 @@ class Sketch(NamedTuple):
 
 
 def sketch(words: list[str]) -> Sketch:
-    """`words` in lower case. Pairs of neighbours are compared, so order counts."""
+    """`words` in lower case. Pairs of neighbors are compared, so order counts."""
     pairs = list(map(add, words, words[1:])) or words
     hashed = RMinHash(_PERMUTATIONS, _SEED)
     hashed.update(pairs)

@@ -105,7 +105,7 @@ def _ibans(text: str) -> Iterator[Span]:
 
 
 _SSN = re.compile(rf"{_START}\d{{3}}-\d{{2}}-\d{{4}}{_END}", re.A)
-_LABELLED_SSN = re.compile(
+_LABELED_SSN = re.compile(
     rf"\b(?:ssn|social security|soc\.? sec)\b[^\d\n]{{0,16}}(\d{{3}}[ -]?\d{{2}}[ -]?\d{{4}}){_END}", re.I | re.A
 )
 
@@ -114,14 +114,14 @@ def _us_ssns(text: str) -> Iterator[Span]:
     def accept(value: str) -> bool:
         return checksums.us_ssn(_digits(value))
 
-    yield from _spans(_LABELLED_SSN, text, accept, 1)
+    yield from _spans(_LABELED_SSN, text, accept, 1)
     for start, end in _spans(_SSN, text, accept):
         if not _names_something_else(text, start):
             yield start, end
 
 
 _NHS = re.compile(rf"{_START}\d{{3}}([ -])\d{{3}}\1\d{{4}}{_END}", re.A)
-_LABELLED_NHS = re.compile(rf"\bnhs\b[^\d\n]{{0,16}}(\d{{3}}[ -]?\d{{3}}[ -]?\d{{4}}){_END}", re.I | re.A)
+_LABELED_NHS = re.compile(rf"\bnhs\b[^\d\n]{{0,16}}(\d{{3}}[ -]?\d{{3}}[ -]?\d{{4}}){_END}", re.I | re.A)
 _PHONE_WORDS = r"(?i)\b(?:tel|phone|ph\b|mob|cell|fax|call|ring|rang|reach|contact|whatsapp|sms|text|dial)|telephone"
 _PHONE_LABEL = re.compile(
     r"(?:\b(?:tel(?:ephone)?|(?:tele)?phoned?|ph|mobile|mob|cell|fax|call(?:ed)?|ring|rang|contact|whatsapp|sms)\b"
@@ -139,7 +139,7 @@ def _nhs_numbers(text: str) -> Iterator[Span]:
     def accept(value: str) -> bool:
         return checksums.nhs_number(_digits(value))
 
-    yield from _spans(_LABELLED_NHS, text, accept, 1)
+    yield from _spans(_LABELED_NHS, text, accept, 1)
     for start, end in _spans(_NHS, text, accept):
         if not _names_something_else(text, start) and not _phone_is_named(text, start):
             yield start, end
@@ -373,7 +373,7 @@ def _sentence(text: str, start: int, end: int) -> str:
     return text[first:last]
 
 
-def _labelled(pattern: re.Pattern[str]) -> Callable[[str], Iterator[Span]]:
+def _labeled(pattern: re.Pattern[str]) -> Callable[[str], Iterator[Span]]:
     return lambda text: _spans(pattern, text, group=1)
 
 
@@ -384,13 +384,13 @@ DETECTORS = (
     Detector(
         "payment_card", "CARD", r"\d{13}|\d{4}[^\d\n]\d{4}[^\d\n]\d{4}|\d{4}[^\d\n]\d{6}[^\d\n]\d{4}", _payment_cards
     ),
-    Detector("passport", "PASSPORT", r"(?i)passport|reisepass", _labelled(_PASSPORT)),
-    Detector("driving_licence", "LICENCE", r"(?i)driv(ing|er'?s?).licen", _labelled(_LICENCE)),
+    Detector("passport", "PASSPORT", r"(?i)passport|reisepass", _labeled(_PASSPORT)),
+    Detector("driving_license", "LICENCE", r"(?i)driv(ing|er'?s?).licen", _labeled(_LICENCE)),
     Detector(
         "medical_record_number",
         "MRN",
         r"(?i)\bmrn\b|med[a-z]*\.? rec|(hospital|hosp\.?|patient|chart) (id|no\b|nr|num)",
-        _labelled(_MRN),
+        _labeled(_MRN),
     ),
     Detector("us_ssn", "SSN", r"\d{3}-\d\d-\d{4}|(?i:\bssn\b|social security|soc\.? sec)", _us_ssns),
     Detector("phone", "PHONE", rf"{_PREFIX}|{_PHONE_WORDS}", _clear_phones),

@@ -39,7 +39,7 @@ class Quality:
         self.rows = 0
         self._answers = Slots(KNOWN_PROMPTS_BITS)
         self._labels: Counter[str] = Counter()
-        self._unlabelled = 0
+        self._unlabeled = 0
         self._look_ups: int = 0
         self._look_up_answers = Slots(16)
         self._look_up_rows: list[int] = []
@@ -75,7 +75,7 @@ class Quality:
         if label and (label in self._labels or len(self._labels) < MAX_LABELS):
             self._labels[label] += 1
         else:
-            self._unlabelled += 1
+            self._unlabeled += 1
 
     def _look_up(self, number: int, prompt: str, answer: str, answer_key: int) -> None:
         question = prompt.rsplit("\n", 1)[-1].lstrip()
@@ -90,7 +90,7 @@ class Quality:
         """Few different short answers, each given often, and hardly any other."""
         return (
             self.rows >= MIN_ROWS_TO_JUDGE
-            and self._unlabelled <= self.rows * 0.02
+            and self._unlabeled <= self.rows * 0.02
             and 2 <= len(self._labels) <= min(MAX_LABELS - 1, self.rows // 10)
         )
 

@@ -14,7 +14,7 @@ from stdnum.iso7064 import mod_97_10
 from shared.validation.content import checksums, personal_data
 from shared.validation.content.personal_data import Redactor, find, find_by
 from shared.validation.content.personal_patterns import DETECTORS
-from tests.validation.content import labelled
+from tests.validation.content import labeled
 
 SEED, SAMPLES = 20_261_125, 6_000
 MIN_RECALL, MIN_PRECISION = 0.98, 0.95
@@ -24,7 +24,7 @@ MIN_RECALL, MIN_PRECISION = 0.98, 0.95
 def score() -> dict[str, tuple[int, float, float]]:
     """Kind -> (values in the set, recall, precision); a value counts as found with its exact place and kind."""
     right, wanted, given_ = Counter[str](), Counter[str](), Counter[str]()
-    for sample in labelled.samples(SEED, SAMPLES):
+    for sample in labeled.samples(SEED, SAMPLES):
         expected, found = set(sample.spans), {tuple(one) for one in find(sample.text)}
         wanted.update(kind for kind, _, _ in expected)
         given_.update(kind for kind, _, _ in found)
@@ -85,7 +85,7 @@ def test_check_digits_agree_with_an_independent_library(ten: str, card: str) -> 
 def test_ibans_agree_with_an_independent_library() -> None:
     chance = random.Random(7)
     for _ in range(2_000):
-        number = labelled.iban_number(chance).replace(" ", "")
+        number = labeled.iban_number(chance).replace(" ", "")
         at = chance.randrange(4, len(number))
         broken = number[:at] + chance.choice("0123456789") + number[at + 1 :]
         assert checksums.iban(number)
@@ -94,7 +94,7 @@ def test_ibans_agree_with_an_independent_library() -> None:
 
 _PIECES = st.lists(
     st.one_of(
-        st.integers(0, 5_000).map(lambda seed: labelled.samples(seed, 1)[0].text),
+        st.integers(0, 5_000).map(lambda seed: labeled.samples(seed, 1)[0].text),
         st.text("0123456789 -+.()@/:", max_size=24),
         st.text(max_size=8),
         st.sampled_from(
@@ -146,7 +146,7 @@ def test_no_detector_finds_what_its_trigger_does_not_let_through(text: str) -> N
 
 
 def test_the_detectors_that_are_likely_find_what_all_of_them_would() -> None:
-    texts = [sample.text for sample in labelled.samples(SEED, SAMPLES)]
+    texts = [sample.text for sample in labeled.samples(SEED, SAMPLES)]
     assert [find(text) for text in texts] == [find_by(DETECTORS, text) for text in texts]
 
 

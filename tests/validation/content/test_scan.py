@@ -16,7 +16,7 @@ from shared.validation.content.codes import CONTENT_CODES
 from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS, Index, sketch
 from shared.validation.content.quality import size_in_words
 from shared.validation.content.scan import ContentPolicy, ContentScan
-from tests.validation.content import labelled
+from tests.validation.content import labeled
 
 WORDS = [
     f"{a}{b}" for a in ("pump", "valve", "claim", "ward", "letter", "seal") for b in ("", "s", "ing", "ed", "er", "age")
@@ -283,7 +283,7 @@ def test_what_a_number_of_rows_teaches_is_said_in_words() -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 400), min_size=2, max_size=12, unique=True), st.randoms())
 def test_counts_of_content_do_not_depend_on_the_order_of_rows(seeds: list[int], chance: random.Random) -> None:
-    rows = [row(labelled.samples(seed, 1)[0].text, f"Noted {seed}.") for seed in seeds]
+    rows = [row(labeled.samples(seed, 1)[0].text, f"Noted {seed}.") for seed in seeds]
     shuffled = rows.copy()
     chance.shuffle(shuffled)
 

@@ -199,7 +199,7 @@ def passport_number(chance: random.Random) -> str:
     )
 
 
-def licence_number(chance: random.Random) -> str:
+def license_number(chance: random.Random) -> str:
     letter = chance.choice(string.ascii_uppercase)
     return chance.choice(
         [

@@ -1,0 +1,245 @@
+"""Service Bus on top of the broker: addresses, `$cbs`, outcomes, `$management`."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import uuid
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from local_stack.service_bus.amqp import AmqpError, Connection, Link
+from local_stack.service_bus.broker import DEAD_LETTERS, Broker, Entity, Queue, Topic
+from local_stack.service_bus.codec import Array, Described, Int, Symbol, Timestamp, ULong
+from local_stack.service_bus.messages import Stored, answer, parse, request, unbatched, wire
+
+MANAGEMENT = "/$management"
+# Documented quota of the Standard tier: a message, and a batch, of 256 KB with its headers.
+MAX_MESSAGE_BYTES = 256 * 1024
+SESSION_FILTER = Symbol("com.microsoft:session-filter")
+
+Body = dict[str, Any]
+
+
+class Outcome(IntEnum):
+    """The descriptor of a delivery's outcome."""
+
+    ACCEPTED = 0x24
+    REJECTED = 0x25
+    RELEASED = 0x26
+    MODIFIED = 0x27
+
+
+class _Receiver:
+    """A link to a client as the broker sees it."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+
+    @property
+    def ready(self) -> bool:
+        return self.link.ready
+
+    def deliver(self, queue: Queue, message: Stored) -> None:
+        # The client derives the lock token from the tag, so it is the token's 16 bytes.
+        assert message.token is not None
+        self.link.send(wire(message), message.token, context=(queue, message.token))
+
+
+class ServiceBus:
+    """What happens on links, by their address. `fail_next` makes the error paths testable."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self.connections: set[Connection] = set()
+        self._to_flush: set[Connection] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._failures: dict[str, list[str]] = {}
+
+    def fail_next(self, entity: str, condition: str, times: int) -> None:
+        """Answer the next sends to a queue or topic with an error condition."""
+        self._failures[entity.lower()] = [condition] * times
+
+    def clear(self) -> None:
+        self._failures.clear()
+        self.broker.clear()
+
+    def drop_connections(self) -> None:
+        for connection in list(self.connections):
+            connection.transport.abort()
+
+    def connected(self, connection: Connection) -> None:
+        self.connections.add(connection)
+
+    def disconnected(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+
+    def to_flush(self, connection: Connection) -> None:
+        self._to_flush.add(connection)
+
+    def commit(self) -> None:
+        """Deliver, store, and only then say so: what a client was told survives a kill."""
+        self.broker.pump()
+        self.broker.store.commit()
+        while self._to_flush:
+            self._to_flush.pop().flush()
+        if self._timer:
+            self._timer.cancel()
+        if self.broker.timers:
+            wait_s = max(0, self.broker.timers[0][0] - self.broker.now()) / 1000 + 0.001
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self.tick)
+
+    def tick(self) -> None:
+        self.broker.run_timers()
+        self.commit()
+
+    def attach(self, link: Link) -> list[Any]:
+        path = _path(link.address)
+        if path == "$cbs":
+            link.node = self._authorize
+        elif path.endswith(MANAGEMENT):
+            entity = self._entity(path.removesuffix(MANAGEMENT), (Queue, Topic))
+            link.node = lambda link, payload: self._manage(link, payload, entity)
+        elif link.server_sends:
+            if SESSION_FILTER in ((link.source.value + [None] * 8)[7] or {}):
+                raise AmqpError("amqp:not-allowed", "sessions are not emulated")
+            link.node = self._entity(path, (Queue,))
+        else:
+            if "/subscriptions/" in path or path.endswith(DEAD_LETTERS):
+                raise AmqpError("amqp:not-allowed", f"nobody can send to {path}")
+            link.node = self._entity(path, (Queue, Topic))
+            size = ULong(MAX_MESSAGE_BYTES)
+            return [size, {Symbol("com.microsoft:max-message-batch-size"): size}]
+        return [None, None]
+
+    def _entity(self, path: str, kinds: tuple[type[Entity], ...]) -> Entity:
+        entity = self.broker.entities.get(path)
+        if not isinstance(entity, kinds):
+            raise AmqpError("amqp:not-found", f"The messaging entity '{path}' could not be found.", 404)
+        return entity
+
+    def attached(self, link: Link) -> None:
+        if isinstance(link.node, Queue) and link.server_sends:
+            link.node.consumers.append(_Receiver(link))
+
+    def detached(self, link: Link) -> None:
+        """Locks stay: they are the token's, and run out by themselves."""
+        if isinstance(link.node, Queue):
+            link.node.consumers = [one for one in link.node.consumers if getattr(one, "link", None) is not link]
+
+    def credited(self, link: Link) -> None:
+        if isinstance(link.node, Queue):
+            link.node.pump()
+
+    def arrived(self, link: Link, payload: bytes, message_format: int) -> None:
+        if isinstance(link.node, Entity):
+            self._send(link.node, payload, message_format)
+        else:
+            link.node(link, payload)
+
+    def _send(self, entity: Entity, payload: bytes, message_format: int) -> None:
+        if self._failures.get(entity.key):
+            raise AmqpError(self._failures[entity.key].pop(), "injected by a test")
+        if len(payload) > MAX_MESSAGE_BYTES:
+            raise AmqpError("amqp:link:message-size-exceeded", f"{len(payload)} > {MAX_MESSAGE_BYTES}")
+        for message in [parse(one) for one in unbatched(payload, message_format)]:
+            entity.submit(message)
+
+    def settled(self, context: Any, state: Described | None) -> Described | None:
+        queue, token = context
+        fields = (state.value if state else []) + [None] * 3
+        match state.descriptor if state else Outcome.ACCEPTED:
+            case Outcome.ACCEPTED:
+                queue.complete(token)
+            case Outcome.REJECTED:
+                error = fields[0].value + [None] * 3 if fields[0] else [None] * 3
+                info = {str(key): value for key, value in (error[2] or {}).items()}
+                reason, description = info.pop("DeadLetterReason", None), info.pop("DeadLetterErrorDescription", None)
+                queue.dead_letter(token, reason, description, info)
+                return Described(ULong(Outcome.REJECTED), [])  # with the client's error in it, the client would raise
+            case Outcome.RELEASED:
+                queue.release(token)
+            case Outcome.MODIFIED:
+                if fields[1]:
+                    raise AmqpError("amqp:not-implemented", "deferral is not emulated", 501)
+                queue.abandon(token, {str(key): value for key, value in (fields[2] or {}).items()})
+        return state
+
+    def _authorize(self, link: Link, payload: bytes) -> None:
+        """Any token is good: who may do what is not what this emulates."""
+        _, _, id = request(payload)
+        _reply(link, answer(id, {"status-code": Int(202), "status-description": "Accepted"}, None))
+
+    def _manage(self, link: Link, payload: bytes, entity: Entity) -> None:
+        properties, body, id = request(payload)
+        operation = str(properties.get("operation")).removeprefix("com.microsoft:")
+        said: dict[str, Any] = {"statusCode": Int(200), "statusDescription": "OK"}
+        value: Body = {}
+        try:
+            found = _operation(operation)(entity, body or {})
+            if found is None:
+                said = {"statusCode": Int(204), "statusDescription": "No content"}
+            value = found or {}
+        except AmqpError as error:
+            said = {
+                "statusCode": Int(error.code),
+                "statusDescription": error.description,
+                "errorCondition": Symbol(error.condition),
+            }
+        _reply(link, answer(id, said, value))
+
+
+def _path(address: str | None) -> str:
+    """Clients write `amqps://HOST:PORT/entity` or the bare path; the case of a path does not matter."""
+    if address is None:
+        raise AmqpError("amqp:invalid-field", "no address")
+    return unquote(urlparse(address).path if "://" in address else address).strip("/").lower()
+
+
+def _reply(link: Link, payload: bytes) -> None:
+    """On the link of the same session that reads from the node the request was written to."""
+    address = _path(link.address)
+    for other in link.session.links.values():
+        if other.server_sends and _path(other.address) == address:
+            other.send(payload, struct.pack(">I", other.delivery_count))
+            return
+    raise AmqpError("amqp:not-found", "no response link")
+
+
+def _operation(name: str) -> Callable[[Any, Body], Body | None]:
+    operations = {"renew-lock": _renew, "peek-message": _peek, "update-disposition": _settle}
+    if name not in operations:
+        raise AmqpError("amqp:not-implemented", f"operation {name} is not emulated", 501)
+    return operations[name]
+
+
+def _renew(queue: Queue, body: Body) -> Body | None:
+    until = [Timestamp(queue.renew(_token(one))) for one in body["lock-tokens"]]
+    return {"expirations": Array("timestamp", until)}
+
+
+def _peek(queue: Queue, body: Body) -> Body | None:
+    found = queue.peek(body["from-sequence-number"], body["message-count"])
+    return {"messages": [{"message": wire(one)} for one in found]} if found else None
+
+
+def _settle(queue: Queue, body: Body) -> Body | None:
+    properties = body.get("properties-to-modify") or {}
+    for one in body["lock-tokens"]:
+        token = _token(one)
+        match body["disposition-status"]:
+            case "completed":
+                queue.complete(token)
+            case "abandoned":
+                queue.abandon(token, properties)
+            case "suspended":
+                queue.dead_letter(token, body.get("deadletter-reason"), body.get("deadletter-description"), properties)
+            case other:
+                raise AmqpError("amqp:not-implemented", f"disposition {other} is not emulated", 501)
+    return {}
+
+
+def _token(value: Any) -> bytes:
+    return (value if isinstance(value, uuid.UUID) else uuid.UUID(str(value))).bytes_le

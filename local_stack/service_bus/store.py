@@ -1,0 +1,100 @@
+"""What survives the emulator's death: messages and sequence numbers, in one SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from local_stack.service_bus.messages import Stored
+
+_COLUMNS = (
+    "sequence",
+    "state",
+    "annotations_count",
+    "annotations",
+    "bare",
+    "scheduled_at",
+    "enqueued_sequence",
+    "enqueued_at",
+    "delivery_count",
+    "token",
+    "locked_until",
+)
+
+
+class Store:
+    """One open transaction at a time; `commit` before anything is said to a client.
+
+    WAL with synchronous=NORMAL: what was committed survives the death of the process, not of the machine.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._database.executescript(f"""
+            PRAGMA journal_mode = WAL;
+            PRAGMA synchronous = NORMAL;
+            CREATE TABLE IF NOT EXISTS messages (entity, {", ".join(_COLUMNS)}, PRIMARY KEY (entity, sequence));
+            CREATE TABLE IF NOT EXISTS counters (entity PRIMARY KEY, sequence);
+        """)
+        self._open = False
+
+    def close(self) -> None:
+        self.commit()
+        self._database.close()
+
+    def commit(self) -> None:
+        if self._open:
+            self._database.execute("COMMIT")
+            self._open = False
+
+    def put(self, entity: str, message: Stored) -> None:
+        """Insert or replace; the entity's numbers never fall behind the message's."""
+        count, annotations = message.annotations
+        values = (
+            message.sequence,
+            message.state,
+            count,
+            annotations,
+            message.bare,
+            message.scheduled_at,
+            message.enqueued_sequence,
+            message.enqueued_at,
+            message.delivery_count,
+            message.token,
+            message.locked_until,
+        )
+        marks = ", ".join("?" * (len(values) + 1))
+        self._run(f"INSERT OR REPLACE INTO messages VALUES ({marks})", entity, *values)
+        self.count(entity, message.sequence)
+
+    def count(self, entity: str, sequence: int) -> None:
+        self._run(
+            "INSERT INTO counters VALUES (?, ?)"
+            " ON CONFLICT (entity) DO UPDATE SET sequence = max(sequence, excluded.sequence)",
+            entity,
+            sequence,
+        )
+
+    def drop(self, entity: str, message: Stored) -> None:
+        self._run("DELETE FROM messages WHERE entity = ? AND sequence = ?", entity, message.sequence)
+
+    def load(self, entity: str) -> Iterator[Stored]:
+        rows = self._database.execute(
+            f"SELECT {', '.join(_COLUMNS)} FROM messages WHERE entity = ? ORDER BY sequence", (entity,)
+        )
+        for row in rows:
+            values = dict(zip(_COLUMNS, row, strict=True))
+            annotations = (values.pop("annotations_count"), values.pop("annotations"))
+            yield Stored(annotations, **values)
+
+    def last_sequence(self, entity: str) -> int:
+        row = self._database.execute("SELECT sequence FROM counters WHERE entity = ?", (entity,)).fetchone()
+        return row[0] if row else 0
+
+    def _run(self, sql: str, *values: Any) -> None:
+        if not self._open:
+            self._database.execute("BEGIN")
+            self._open = True
+        self._database.execute(sql, values)

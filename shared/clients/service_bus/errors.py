@@ -1,0 +1,75 @@
+"""What an exception of the Service Bus SDK means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum, auto
+
+from azure.servicebus import exceptions as sdk
+
+from shared.domain.errors import DroptuneError, FailureClass, InvalidInput, LockLost, PermanentFailure, Transient
+from shared.ports.message_rules import unknown_entity
+
+
+class Meaning(Enum):
+    RETRY = auto()  # not done, may work later
+    CONFLICT = auto()  # somebody else holds or has settled it
+    EXISTS = auto()
+    PERMANENT = auto()  # the same call will never work
+    UNKNOWN = auto()  # perhaps done: all we send carries an id by which a repeat is known, so it is tried again
+
+
+# Every class of `azure.servicebus.exceptions`; a test fails when an upgrade of the SDK adds one.
+MEANINGS: dict[type[Exception], Meaning] = {
+    sdk.ServiceBusError: Meaning.UNKNOWN,
+    sdk.ServiceBusConnectionError: Meaning.RETRY,
+    sdk.ServiceBusCommunicationError: Meaning.RETRY,
+    sdk.ServiceBusServerBusyError: Meaning.RETRY,
+    sdk.OperationTimeoutError: Meaning.UNKNOWN,
+    sdk.MessagingEntityDisabledError: Meaning.RETRY,  # somebody disabled it, for maintenance most likely
+    sdk.ServiceBusQuotaExceededError: Meaning.RETRY,  # full until its receivers have caught up
+    sdk.ServiceBusAuthenticationError: Meaning.PERMANENT,
+    sdk.ServiceBusAuthorizationError: Meaning.PERMANENT,
+    sdk.MessagingEntityNotFoundError: Meaning.PERMANENT,
+    sdk.MessageSizeExceededError: Meaning.PERMANENT,
+    sdk.MessagingEntityAlreadyExistsError: Meaning.EXISTS,
+    sdk.MessageAlreadySettled: Meaning.CONFLICT,
+    sdk.MessageLockLostError: Meaning.CONFLICT,
+    sdk.MessageNotFoundError: Meaning.CONFLICT,
+    sdk.AutoLockRenewFailed: Meaning.CONFLICT,
+    sdk.AutoLockRenewTimeout: Meaning.CONFLICT,
+    sdk.SessionLockLostError: Meaning.CONFLICT,
+    sdk.SessionCannotBeLockedError: Meaning.CONFLICT,
+}
+
+
+def meaning(error: Exception) -> Meaning:
+    """Of the error's class, or of the nearest base that has one."""
+    return next((MEANINGS[cls] for cls in type(error).__mro__ if cls in MEANINGS), Meaning.UNKNOWN)
+
+
+def translate(error: Exception, entity: str, message_id: str) -> DroptuneError:
+    """Ours for an exception of the SDK at an entity, while it dealt with a message (empty if with none)."""
+    text = str(error).strip().split("\n", 1)[0][:1000]
+    match error:
+        case sdk.MessagingEntityNotFoundError():
+            return unknown_entity(entity)
+        case sdk.MessageSizeExceededError():
+            return InvalidInput("message_too_large", f"{entity} takes no message as large as {message_id}: {text}")
+    match meaning(error):
+        case Meaning.CONFLICT:
+            return LockLost(message_id)
+        case Meaning.PERMANENT | Meaning.EXISTS:
+            return PermanentFailure(FailureClass.PLATFORM, "service_bus_refused", f"{entity}: {text}", entity)
+        case _:
+            return Transient("service_bus_unavailable", f"{entity}: {text}")
+
+
+@contextmanager
+def translated(entity: str, message_id: str = "") -> Iterator[None]:
+    """Raises failures of the SDK as ours."""
+    try:
+        yield
+    except (sdk.ServiceBusError, sdk.MessageAlreadySettled) as error:
+        raise translate(error, entity, message_id) from error

@@ -1,0 +1,332 @@
+"""The vetted base models and the machines they run on: what is allowed, what it needs, what it costs.
+
+License facts come from the license texts named per entry, architecture from the models' public configuration
+files, asset ids from the Azure ML registries. Prices are indicative: see `PRICES_SOURCE`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.domain.errors import FailureClass, PermanentFailure, Problem
+
+PRICES_SOURCE = (
+    "List prices in USD per hour, East US, from an undated public mirror of the retail catalog, "
+    "read in 2026; spot prices are the upper end of the range seen. Indicative: the invoice decides."
+)
+GIB = 2**30
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Architecture(Frozen):
+    """Dimensions of a decoder, as the model's `config.json` has them."""
+
+    model_type: Literal["llama", "mistral", "phi3"]
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate: int
+    vocab: int
+    tied: bool = Field(default=False, description="input and output embeddings are one matrix")
+
+
+class Defaults(Frozen):
+    """What `auto` becomes for this base where the data does not decide."""
+
+    learning_rate: float = 2e-4
+    # Unsloth's guide for adapters: 5e-6 for DPO and GRPO, where examples take 2e-4.
+    preference_learning_rate: float = 5e-6
+    reinforcement_learning_rate: float = 5e-6
+    batch_size: int = 16
+    lora_rank: int = 16
+    compute_dtype: Literal["float32", "bfloat16"] = "bfloat16"
+
+
+class BaseModelEntry(Frozen):
+    """One base model. `architecture` and `asset` are None where the license refuses the model anyway."""
+
+    id: str
+    license: str = Field(description="SPDX id, or LicenseRef-...")
+    license_policy: Literal["allow", "review", "deny"]
+    duties: tuple[str, ...] = Field(default=(), description="what the license asks of its user, or why it refuses")
+    needs_use_case: bool = False
+    excluded_uses: tuple[str, ...] = Field(
+        default=(), description="words of a use case that the acceptable use policy rules out"
+    )
+    parameters: int = 0
+    architecture: Architecture | None = None
+    asset: str | None = Field(default=None, description="URI of the job input with weights and tokenizer")
+    tokenizer: str | None = Field(default=None, description="blob folder of the exported tokenizer bundle")
+    context_tokens: int = 0
+    tokens_per_character: float = Field(
+        default=1.0, description="upper bound assumed when `max_length_tokens` is derived from characters"
+    )
+    accelerator: Literal["cpu", "gpu"] = "gpu"
+    defaults: Defaults = Defaults()
+
+    @property
+    def dims(self) -> Architecture:
+        """The architecture. Raises PermanentFailure (license) for an entry that is listed to be refused."""
+        if self.architecture is None:
+            raise PermanentFailure(FailureClass.LICENSE, "license_denied", f"{self.id} is not offered", "base_model")
+        return self.architecture
+
+
+def _bundle(id: str) -> str:
+    return f"models/{id}/tokenizer/"
+
+
+_LLAMA_DUTIES = (
+    "More than 700 million monthly active users on the release date: ask Meta first.",
+    'Ship the agreement and the NOTICE text, and show "Built with Llama".',
+    'The name of a distributed fine-tuned model starts with "Llama".',
+    "The acceptable use policy applies to whoever uses the model.",
+)
+
+_ENTRIES = (
+    BaseModelEntry(
+        id="droptune/tiny-llama",
+        license="LicenseRef-droptune-project",
+        license_policy="allow",
+        duties=("Built and trained on this machine from the project's own text; no duties.",),
+        parameters=565_888,
+        architecture=Architecture(
+            model_type="llama",
+            hidden=128,
+            layers=2,
+            heads=4,
+            kv_heads=4,
+            head_dim=32,
+            intermediate=320,
+            vocab=1472,
+            tied=True,
+        ),
+        asset="azureml://datastores/models/paths/tiny-llama",
+        tokenizer=_bundle("droptune/tiny-llama"),
+        context_tokens=4096,
+        tokens_per_character=4.0,  # byte-level with few merges: a character is at most its four UTF-8 bytes
+        accelerator="cpu",
+        defaults=Defaults(
+            learning_rate=3e-3,
+            preference_learning_rate=5e-4,
+            reinforcement_learning_rate=7e-4,  # 2e-3 breaks its policy within two steps
+            batch_size=8,
+            compute_dtype="float32",
+        ),
+    ),
+    BaseModelEntry(
+        id="meta-llama/Llama-3.1-8B-Instruct",
+        license="LicenseRef-scancode-llama-3.1-license-2024",
+        license_policy="allow",
+        duties=_LLAMA_DUTIES,
+        needs_use_case=True,
+        parameters=8_030_261_248,
+        architecture=Architecture(
+            model_type="llama",
+            hidden=4096,
+            layers=32,
+            heads=32,
+            kv_heads=8,
+            head_dim=128,
+            intermediate=14336,
+            vocab=128_256,
+        ),
+        asset="azureml://registries/azureml-meta/models/Meta-Llama-3.1-8B-Instruct/versions/1",
+        tokenizer=_bundle("meta-llama/Llama-3.1-8B-Instruct"),
+        context_tokens=131_072,
+    ),
+    BaseModelEntry(
+        id="meta-llama/Llama-3.3-70B-Instruct",
+        license="LicenseRef-llama-3.3",
+        license_policy="allow",
+        duties=_LLAMA_DUTIES,
+        needs_use_case=True,
+        parameters=70_553_706_496,
+        architecture=Architecture(
+            model_type="llama",
+            hidden=8192,
+            layers=80,
+            heads=64,
+            kv_heads=8,
+            head_dim=128,
+            intermediate=28_672,
+            vocab=128_256,
+        ),
+        asset="azureml://registries/azureml-meta/models/Llama-3.3-70B-Instruct/versions/9",
+        tokenizer=_bundle("meta-llama/Llama-3.3-70B-Instruct"),
+        context_tokens=131_072,
+    ),
+    BaseModelEntry(
+        id="mistralai/Mistral-7B-Instruct-v0.3",
+        license="Apache-2.0",
+        license_policy="allow",
+        duties=("Keep the license and its notices with copies; say what was changed.",),
+        parameters=7_248_023_552,
+        architecture=Architecture(
+            model_type="mistral",
+            hidden=4096,
+            layers=32,
+            heads=32,
+            kv_heads=8,
+            head_dim=128,
+            intermediate=14336,
+            vocab=32_768,
+        ),
+        asset="azureml://registries/azureml/models/mistralai-Mistral-7B-Instruct-v0-3/versions/2",
+        tokenizer=_bundle("mistralai/Mistral-7B-Instruct-v0.3"),
+        context_tokens=32_768,
+    ),
+    BaseModelEntry(
+        id="microsoft/Phi-4",
+        license="MIT",
+        license_policy="allow",
+        duties=("Keep the copyright and license text with copies.",),
+        parameters=14_659_507_200,
+        architecture=Architecture(
+            model_type="phi3",
+            hidden=5120,
+            layers=40,
+            heads=40,
+            kv_heads=10,
+            head_dim=128,
+            intermediate=17_920,
+            vocab=100_352,
+        ),
+        asset="azureml://registries/azureml/models/Phi-4/versions/8",
+        tokenizer=_bundle("microsoft/Phi-4"),
+        context_tokens=16_384,
+    ),
+    BaseModelEntry(
+        id="Qwen/Qwen2.5-72B-Instruct",
+        license="LicenseRef-qwen",
+        license_policy="review",
+        duties=("The Qwen license limits services with very many users; a person has to read it first.",),
+    ),
+    BaseModelEntry(
+        id="Qwen/Qwen2.5-3B-Instruct",
+        license="LicenseRef-qwen-research",
+        license_policy="deny",
+        duties=("The Qwen Research license covers research only, no commercial use.",),
+    ),
+    BaseModelEntry(
+        id="mistralai/Ministral-8B-Instruct-2410",
+        license="LicenseRef-mistral-research-0.1",
+        license_policy="deny",
+        duties=("The Mistral Research license bars commercial use, internal use included, without a contract.",),
+    ),
+    BaseModelEntry(
+        id="mistralai/Codestral-22B-v0.1",
+        license="LicenseRef-mistral-non-production-0.1",
+        license_policy="deny",
+        duties=("The Mistral Non-Production license bars production use.",),
+    ),
+)
+
+CATALOG: dict[str, BaseModelEntry] = {entry.id: entry for entry in _ENTRIES}
+
+
+def find_entry(base_model: str) -> BaseModelEntry:
+    """The entry of a base model. Raises PermanentFailure (license, `unknown_base_model`)."""
+    entry = CATALOG.get(base_model)
+    if entry is None:
+        raise PermanentFailure(FailureClass.LICENSE, "unknown_base_model", _unknown_message(base_model), "base_model")
+    return entry
+
+
+def _unknown_message(base_model: str) -> str:
+    offered = ", ".join(entry.id for entry in _ENTRIES if entry.license_policy == "allow")
+    return f"{base_model} is not in the catalog; offered are {offered}"
+
+
+def check_license(base_model: str | BaseModelEntry, use_case: str) -> list[Problem]:
+    """Everything the license gate has against this model for this use; an empty list lets it through.
+
+    Takes a catalog id or an entry. An unknown id is refused: nobody read its license.
+    `excluded_uses` is a plain search for words, so it catches an honest description, not a dishonest one.
+    """
+    if isinstance(base_model, str):
+        if base_model not in CATALOG:
+            return [_problem("unknown_base_model", _unknown_message(base_model), "base_model")]
+        base_model = CATALOG[base_model]
+    return list(_objections(base_model, use_case.strip()))
+
+
+def _objections(entry: BaseModelEntry, use_case: str) -> list[Problem]:
+    duties = " ".join(entry.duties)
+    if entry.license_policy == "deny":
+        return [_problem("license_denied", f"{entry.id} ({entry.license}): {duties}", "base_model")]
+    if entry.license_policy == "review":
+        message = f"{entry.id} ({entry.license}) needs a person's review, which is not built yet: {duties}"
+        return [_problem("license_review", message, "base_model")]
+    if entry.needs_use_case and not use_case:
+        message = f"{entry.id} ({entry.license}) has an acceptable use policy: say what the model is for"
+        return [_problem("license_needs_use_case", message, "use_case")]
+    words = [word for word in entry.excluded_uses if word.casefold() in use_case.casefold()]
+    if words:
+        message = f"the acceptable use policy of {entry.id} rules out: {', '.join(words)}"
+        return [_problem("license_excluded_use", message, "use_case")]
+    return []
+
+
+def _problem(code: str, message: str, param: str) -> Problem:
+    return Problem(code=code, message=message, param=param)
+
+
+class Sku(Frozen):
+    """A machine size. Memory is that of one GPU (of the machine where there is none)."""
+
+    name: str
+    gpu: str
+    gpus: int
+    memory_bytes: int
+    usd_per_hour: float
+    usd_per_hour_spot: float | None = Field(default=None, description="None where no price is known")
+    peak_flops: float = Field(description="dense 16-bit operations per second of one GPU, data sheet")
+    bfloat16: bool = True
+    online_endpoint: bool = True
+
+    @property
+    def endpoint_reserve(self) -> bool:
+        """Whether Azure keeps a fifth of an endpoint's quota for upgrades; its docs exempt A100 v4 and H100 v5."""
+        return not self.name.endswith(("_A100_v4", "_H100_v5"))
+
+    def price(self, *, spot: bool) -> float:
+        """USD per hour; the dedicated price where no spot price is known, which errs on the high side."""
+        return self.usd_per_hour_spot if spot and self.usd_per_hour_spot is not None else self.usd_per_hour
+
+
+def _sku(name: str, gpu: str, gpus: int, memory_gib: int, usd: float, flops: float, **rest: object) -> Sku:
+    fields = {"name": name, "gpu": gpu, "gpus": gpus, "memory_bytes": memory_gib * GIB}
+    return Sku.model_validate({**fields, "usd_per_hour": usd, "peak_flops": flops, **rest})
+
+
+# The T4 has no bfloat16, so it neither trains nor serves what was evaluated in bfloat16; listed to say so.
+SKUS: tuple[Sku, ...] = (
+    _sku("Local_CPU", "none", 0, 8, 0.0, 1e11, usd_per_hour_spot=0.0),
+    _sku("Standard_NC4as_T4_v3", "T4", 1, 16, 0.53, 65e12, bfloat16=False),
+    _sku("Standard_NC16as_T4_v3", "T4", 1, 16, 1.20, 65e12, bfloat16=False),
+    _sku("Standard_NC24ads_A100_v4", "A100", 1, 80, 3.67, 312e12, usd_per_hour_spot=0.60),
+    _sku("Standard_NC48ads_A100_v4", "A100", 2, 80, 7.35, 312e12),
+    _sku("Standard_NC96ads_A100_v4", "A100", 4, 80, 14.69, 312e12),
+    _sku("Standard_NC40ads_H100_v5", "H100 NVL", 1, 94, 6.98, 835e12, usd_per_hour_spot=1.60),
+    _sku("Standard_NC80adis_H100_v5", "H100 NVL", 2, 94, 13.96, 835e12),
+    _sku("Standard_ND96amsr_A100_v4", "A100", 8, 80, 32.77, 312e12),
+    _sku("Standard_ND96isr_H100_v5", "H100", 8, 80, 98.32, 989e12),
+)
+
+
+def find_sku(name: str, skus: tuple[Sku, ...] = SKUS) -> Sku:
+    """The machine size by name. Raises PermanentFailure (recipe, `unknown_instance_type`)."""
+    for sku in skus:
+        if sku.name == name:
+            return sku
+    known = ", ".join(sku.name for sku in skus)
+    message = f"instance type {name} is not known; known are {known}"
+    raise PermanentFailure(FailureClass.RECIPE, "unknown_instance_type", message, "deployment.instance_type")

@@ -1,0 +1,92 @@
+"""The whole plan of a run: recipe and cost, on a faster machine where the cheapest cannot keep the deadline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.domain.catalog import SKUS, Sku, find_entry, find_sku
+from shared.domain.cost import CostEstimate
+from shared.domain.planning.plan import can_train, estimate_cost, holds_merged, resolve
+from shared.domain.recipe import AUTO, Recipe, ResolvedRecipe
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was counted of the data. Means and maxima are a row's; tokens are None where they were not counted."""
+
+    train_rows: int
+    eval_rows: int
+    characters_max: int
+    characters_mean: float
+    tokens_max: int | None = None
+    tokens_mean: float | None = None
+
+
+def plan(
+    recipe: Recipe, project: str, counts: Counts, skus: tuple[Sku, ...] = SKUS
+) -> tuple[ResolvedRecipe, CostEstimate]:
+    """Raises PermanentFailure as `resolve` does."""
+    resolved = resolve(
+        recipe,
+        project,
+        train_rows=counts.train_rows,
+        characters_max=counts.characters_max,
+        tokens_max=counts.tokens_max,
+        skus=skus,
+    )
+    estimate = _estimate(resolved, counts, skus)
+    if estimate.hours_low <= recipe.budget.deadline_hours or recipe.budget.instance_type != AUTO:
+        return resolved, estimate
+    return _faster(resolved, estimate, counts, skus) or (resolved, estimate)
+
+
+def _faster(
+    resolved: ResolvedRecipe, alone: CostEstimate, counts: Counts, skus: tuple[Sku, ...]
+) -> tuple[ResolvedRecipe, CostEstimate] | None:
+    """The same run where it is cheapest of the machines that may keep deadline and budget, if there is one.
+
+    May, for it is judged by the low end of the estimate, as the refusal of what no machine can keep is.
+    """
+    budget, keeping = resolved.recipe.budget, []
+    for sku in _others(resolved, skus):
+        candidate = resolved.model_copy(update={"training_instance_type": sku.name})
+        estimate = _estimate(candidate, counts, skus)
+        if estimate.hours_low <= budget.deadline_hours and estimate.low_usd <= budget.max_usd:
+            keeping.append((candidate, estimate))
+    if not keeping:
+        return None
+    chosen, estimate = min(keeping, key=lambda pair: pair[1].low_usd)
+    machines = (find_sku(each.training_instance_type, skus) for each in (resolved, chosen))
+    slow, fast = (f"{sku.gpus} {sku.gpu}" for sku in machines)
+    reason = (
+        f"{slow} takes at least {alone.hours_low:.1f} h, allowed are {budget.deadline_hours:g} h; {fast} takes at "
+        f"least {estimate.hours_low:.1f} h: the cheapest that may keep the deadline and {budget.max_usd:g} USD"
+    )
+    return chosen.model_copy(update={"reasons": {**chosen.reasons, "training_instance_type": reason}}), estimate
+
+
+def _others(resolved: ResolvedRecipe, skus: tuple[Sku, ...]) -> list[Sku]:
+    """Machines whose every GPU holds the run as it was planned, and has rows of a batch to work on."""
+    one, nodes = find_sku(resolved.training_instance_type, skus), resolved.recipe.budget.nodes
+    entry = find_entry(resolved.recipe.base_model)
+    most = resolved.hyperparameters.batch_size // nodes if resolved.recipe.method.type == "supervised" else 1
+    return [
+        sku
+        for sku in skus
+        if sku.gpus <= most
+        and (sku.gpus >= one.gpus or resolved.hyperparameters.sharding == "none")
+        and sku.memory_bytes >= one.memory_bytes
+        and can_train(entry, sku)
+        and holds_merged(entry, sku)
+    ]
+
+
+def _estimate(resolved: ResolvedRecipe, counts: Counts, skus: tuple[Sku, ...]) -> CostEstimate:
+    return estimate_cost(
+        resolved,
+        train_rows=counts.train_rows,
+        eval_rows=counts.eval_rows,
+        characters_mean=counts.characters_mean,
+        tokens_mean=counts.tokens_mean,
+        skus=skus,
+    )

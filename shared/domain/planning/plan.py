@@ -1,0 +1,381 @@
+"""From a recipe and counted rows to a plan: every `auto` resolved with its reason, memory, machine, cost.
+
+Memory (`shared.domain.planning.memory`) and time are estimates by formula, from public sources; none was measured on
+the machines of the catalog. The trainer logs its measured peak beside the estimate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from shared.domain.catalog import SKUS, BaseModelEntry, Sku, find_entry, find_sku
+from shared.domain.cost import CostEstimate
+from shared.domain.errors import FailureClass, PermanentFailure, Problem
+from shared.domain.planning.memory import SERVING_REQUESTS, memory_plan, serving_bytes
+from shared.domain.planning.methods import (
+    answer_tokens,
+    default_learning_rate,
+    of_method,
+    pick,
+    rows_per_step,
+    sampling_widest,
+    work,
+)
+from shared.domain.recipe import AUTO, Recipe, ResolvedHyperparameters, ResolvedRecipe, Tier
+
+# Epoch heuristic of OpenAI's public dataset checker.
+TARGET_EPOCHS = 3
+SEEN_ROWS_MIN, SEEN_ROWS_MAX = 100, 25_000
+EPOCHS_MAX = 25
+
+HEADROOM = 0.25
+SERVING_HEADROOM = 0.10
+
+TEMPLATE_TOKENS = 128  # what a chat template adds around a row's text
+MIN_STEPS = 50
+PACKED = ("packed", "no padding is computed; each row attends to itself alone, so the loss is that of padded rows")
+
+# Share of the data sheet's operations a QLoRA run reaches: 25 to 40 % is reported for tuned set-ups
+# (NVIDIA NeMo, Answer.AI); the low end allows for short rows.
+UTILIZATION_LOW, UTILIZATION_HIGH = 0.10, 0.35
+CHARACTERS_PER_TOKEN_LOW, CHARACTERS_PER_TOKEN_HIGH = 2.0, 4.5
+ANSWER_TOKENS_PER_S_LOW, ANSWER_TOKENS_PER_S_HIGH = 100.0, 4000.0  # high: short answers, batched
+JOB_START_HOURS_LOW, JOB_START_HOURS_HIGH = 0.1, 0.5  # machine, image and weights, for each of two jobs
+SPOT_REPEAT = 1.3  # work done again after an eviction
+
+
+def resolve(
+    recipe: Recipe,
+    project: str,
+    *,
+    train_rows: int,
+    characters_max: int,
+    tokens_max: int | None = None,
+    skus: tuple[Sku, ...] = SKUS,
+) -> ResolvedRecipe:
+    """Decide every `auto`, each with its reason in plain words.
+
+    `characters_max` is the text of the longest kept row, `tokens_max` its tokens where they were counted.
+    Raises PermanentFailure: license (`unknown_base_model`, `license_denied`) or recipe (`beyond_context`,
+    `does_not_fit`, `unknown_instance_type`, `several_gpus`, `several_nodes`, `batch_below_processes`).
+    """
+    entry = find_entry(recipe.base_model)
+    reasons: dict[str, str] = {}
+    context = entry.context_tokens
+    room = max(min(64, context), context - answer_tokens(recipe)[0])  # where an answer takes all, `of_method` refuses
+    longest = _max_length(entry, room, characters_max, tokens_max)
+    wanted = _hyperparameters(recipe, entry, train_rows, longest, reasons)
+    free_optimizer = recipe.method.hyperparameters.optimizer == AUTO
+    machines = skus if recipe.budget.instance_type == AUTO else (_named_machine(recipe, skus),)
+    sku, hyperparameters = _fit(
+        entry,
+        wanted,
+        machines,
+        reasons,
+        free_optimizer=free_optimizer,
+        continued=recipe.method.continue_from == "champion",
+    )
+    if recipe.budget.instance_type != AUTO:
+        reasons["training_instance_type"] = "set in the recipe"
+    _require_rows_for_all(recipe, sku, hyperparameters.batch_size)
+    tokens = min(entry.context_tokens, hyperparameters.max_length_tokens + recipe.evaluation.max_new_tokens)
+    serving = _serving_sku(recipe, entry, tokens, skus, reasons)
+    return ResolvedRecipe(
+        recipe=recipe,
+        project=project,
+        endpoint=recipe.deployment.endpoint or project,
+        hyperparameters=hyperparameters,
+        training_instance_type=sku.name,
+        serving_instance_type=serving.name,
+        reasons=reasons,
+    )
+
+
+def _named_machine(recipe: Recipe, skus: tuple[Sku, ...]) -> Sku:
+    """The machine the recipe asks for; several GPUs share a batch of the supervised trainer alone."""
+    sku = find_sku(recipe.budget.instance_type, skus)
+    if sku.gpus > 1 and recipe.method.type != "supervised":
+        message = f"{recipe.method.type} trains on one GPU, {sku.name} has {sku.gpus}"
+        raise PermanentFailure(FailureClass.RECIPE, "several_gpus", message, "budget.instance_type")
+    return sku
+
+
+def _require_rows_for_all(recipe: Recipe, sku: Sku, batch_size: int) -> None:
+    """Several machines share a batch of the supervised trainer alone, and each process needs a row of it."""
+    processes = recipe.budget.nodes * max(1, sku.gpus)
+    if recipe.budget.nodes > 1 and recipe.method.type != "supervised":
+        message = f"{recipe.method.type} trains on one machine, budget.nodes is {recipe.budget.nodes}"
+        raise PermanentFailure(FailureClass.RECIPE, "several_nodes", message, "budget.nodes")
+    if processes > batch_size:
+        message = f"a batch of {batch_size} rows does not reach {processes} processes"
+        raise PermanentFailure(FailureClass.RECIPE, "batch_below_processes", message, "budget.nodes")
+
+
+def _hyperparameters(
+    recipe: Recipe, entry: BaseModelEntry, train_rows: int, longest: tuple[int, str], reasons: dict[str, str]
+) -> ResolvedHyperparameters:
+    """Everything but what depends on the machine: micro batch and checkpointing are `_fit`'s."""
+    given, defaults = recipe.method.hyperparameters, entry.defaults
+    rows = max(1, train_rows)
+    epochs = pick(reasons, "n_epochs", given.n_epochs, *_epochs(rows))
+    batch = pick(reasons, "batch_size", given.batch_size, *_batch_size(rows * epochs, defaults.batch_size))
+    learning_rate = pick(reasons, "learning_rate", given.learning_rate, *default_learning_rate(recipe, entry))
+    rank = pick(reasons, "lora_rank", given.lora_rank, defaults.lora_rank, f"default of {entry.id}")
+    length = pick(reasons, "max_length_tokens", given.max_length_tokens, *longest)
+    if length > entry.context_tokens:
+        message = f"max_length_tokens {length} is beyond the context of {entry.id}, {entry.context_tokens}"
+        raise PermanentFailure(FailureClass.RECIPE, "beyond_context", message, "max_length_tokens")
+    reasons["compute_dtype"] = f"default of {entry.id}"
+    reasons["optimizer"] = "set in the recipe" if given.optimizer != AUTO else "the moments of a small adapter fit"
+    common = ResolvedHyperparameters(
+        n_epochs=epochs,
+        batch_size=batch,
+        micro_batch_size=1,
+        learning_rate=learning_rate,
+        lora_rank=rank,
+        lora_alpha=pick(reasons, "lora_alpha", given.lora_alpha, 2 * rank, "twice the rank"),
+        rslora=pick(reasons, "rslora", given.rslora, True, "the adapter's scale does not shrink with its rank"),
+        dora=pick(reasons, "dora", given.dora, False, "a quarter more time for no gain in PEFT's public benchmark"),
+        lora_dropout=pick(reasons, "lora_dropout", given.lora_dropout, 0.0, "early stopping guards against overfit"),
+        quantization=pick(
+            reasons, "quantization", given.quantization, "nf4", "the base takes a quarter of its 16-bit memory"
+        ),
+        packing=pick(reasons, "packing", given.packing, *PACKED),
+        optimizer="adamw" if given.optimizer == AUTO else given.optimizer,
+        max_length_tokens=length,
+        total_steps=math.ceil(rows / batch) * epochs,
+        gradient_checkpointing=True,
+        compute_dtype=defaults.compute_dtype,
+        seed=given.seed,
+    )
+    return of_method(recipe, entry, common, rows, reasons)
+
+
+def _epochs(rows: int) -> tuple[int, str]:
+    if rows * TARGET_EPOCHS < SEEN_ROWS_MIN:
+        epochs = min(EPOCHS_MAX, SEEN_ROWS_MIN // rows)
+        return epochs, f"{rows} rows are few: about {SEEN_ROWS_MIN} are to be seen in all"
+    if rows * TARGET_EPOCHS > SEEN_ROWS_MAX:
+        epochs = max(1, SEEN_ROWS_MAX // rows)
+        return epochs, f"{rows} rows are many: about {SEEN_ROWS_MAX} are to be seen in all"
+    return TARGET_EPOCHS, f"{TARGET_EPOCHS} passes are the rule for {rows} rows"
+
+
+def _batch_size(seen_rows: int, default: int) -> tuple[int, str]:
+    """A power of two, so that it splits into equal micro batches."""
+    limit = max(1, min(default, seen_rows // MIN_STEPS))
+    size = 2 ** (limit.bit_length() - 1)
+    if size < default:
+        return size, f"{seen_rows} rows seen in all have to give about {MIN_STEPS} steps"
+    return size, "default of the base model"
+
+
+def _max_length(entry: BaseModelEntry, room: int, characters_max: int, tokens_max: int | None) -> tuple[int, str]:
+    """The longest row's tokens, rounded up to 64; an upper bound where only its characters were counted.
+
+    `room` is what the context leaves to a row.
+    `tokens_per_character` is 4 for the byte-level tiny base (a character has at most four UTF-8 bytes), which
+    no text exceeds. It is 1 for the others: safe for prose in any large script, not for rows made of rare
+    symbols; such rows are found by the trainer's count and follow `data.over_length`.
+    """
+    if tokens_max is not None:
+        return min(-(-tokens_max // 64) * 64, room), f"longest row has {tokens_max} tokens"
+    tokens = math.ceil(characters_max * entry.tokens_per_character) + TEMPLATE_TOKENS
+    tokens = -(-tokens // 64) * 64
+    if tokens > room:
+        return room, "what the model's context leaves: the longest row may need more"
+    return tokens, (
+        f"longest row has {characters_max} characters, at most {entry.tokens_per_character:g} token each, "
+        f"and {TEMPLATE_TOKENS} for the template"
+    )
+
+
+def _fit(
+    entry: BaseModelEntry,
+    wanted: ResolvedHyperparameters,
+    skus: tuple[Sku, ...],
+    reasons: dict[str, str],
+    *,
+    free_optimizer: bool,
+    continued: bool,
+) -> tuple[Sku, ResolvedHyperparameters]:
+    """The cheapest machine that holds the run, then the fastest setting it allows; in parts only if none holds it."""
+
+    def needed(candidate: ResolvedHyperparameters, sku: Sku) -> int:
+        return memory_plan(entry, candidate, gpus=sku.gpus, continued=continued).total_bytes
+
+    supervised = type(wanted) is ResolvedHyperparameters
+    able = (sku for sku in skus if can_train(entry, sku) and holds_merged(entry, sku) and (supervised or sku.gpus <= 1))
+    usable = sorted(able, key=lambda sku: sku.usd_per_hour)
+    in_parts = [sku for sku in usable if supervised and _can_shard(entry, wanted, sku)]
+    sharded = wanted.model_copy(update={"sharding": "full"})
+    for sku, asked in [*((sku, wanted) for sku in usable), *((sku, sharded) for sku in in_parts)]:
+
+        def fits(candidate: ResolvedHyperparameters, sku: Sku = sku) -> bool:
+            return needed(candidate, sku) <= sku.memory_bytes * (1 - HEADROOM)
+
+        for candidate in filter(fits, _settings(asked, free_optimizer=free_optimizer)):
+            chosen = sampling_widest(candidate, fits, reasons)
+            _explain_fit(sku, chosen, needed(chosen, sku), reasons)
+            return sku, chosen
+    least = memory_plan(entry, wanted, continued=continued).total_bytes
+    most = max((sku.memory_bytes for sku in usable), default=0)
+    if not usable:
+        message = f"no machine for this method holds the merged 16-bit model, {_gb(entry.parameters * 2)}"
+        raise PermanentFailure(FailureClass.RECIPE, "does_not_fit", message, "base_model")
+    message = (
+        f"training {entry.id} with rows of {wanted.max_length_tokens} tokens needs about {_gb(least)} on one "
+        f"GPU; the largest in the catalog has {_gb(most)}, of which {HEADROOM:.0%} stay free. "
+        "Lower max_length_tokens or lora_rank, or choose a smaller base model"
+    )
+    raise PermanentFailure(FailureClass.RECIPE, "does_not_fit", message, "method.hyperparameters")
+
+
+def can_train(entry: BaseModelEntry, sku: Sku) -> bool:
+    """Whether the machine has what the base model computes on, whatever its memory."""
+    if entry.accelerator == "cpu":
+        return sku.gpus == 0
+    return sku.gpus > 0 and (sku.bfloat16 or entry.defaults.compute_dtype == "float32")
+
+
+def holds_merged(entry: BaseModelEntry, sku: Sku) -> bool:
+    """Whether all GPUs together hold the merged 16-bit model, which the training job makes and the evaluation asks."""
+    return entry.parameters * 2 <= max(1, sku.gpus) * sku.memory_bytes * (1 - SERVING_HEADROOM)
+
+
+def _can_shard(entry: BaseModelEntry, wanted: ResolvedHyperparameters, sku: Sku) -> bool:
+    """Runs in 4 bit of a base that each GPU holds whole while it is loaded, before it keeps its part."""
+    whole = memory_plan(entry, wanted)
+    loaded = whole.base_weights_bytes + whole.embeddings_bytes + whole.runtime_bytes
+    fits = loaded <= sku.memory_bytes * (1 - HEADROOM)
+    return wanted.quantization == "nf4" and 1 < sku.gpus <= wanted.batch_size and fits
+
+
+def _settings(wanted: ResolvedHyperparameters, *, free_optimizer: bool) -> Iterator[ResolvedHyperparameters]:
+    """Best first: no recomputation before recomputation, large micro batches before small ones, 8-bit moments last."""
+    rows = rows_per_step(wanted)
+    divisors = [size for size in range(rows, 0, -1) if rows % size == 0]
+    for optimizer in ("adamw", "paged_adamw_8bit") if free_optimizer else (wanted.optimizer,):
+        for checkpointing in (False, True):
+            for size in divisors:
+                changes = {"micro_batch_size": size, "gradient_checkpointing": checkpointing, "optimizer": optimizer}
+                yield wanted.model_copy(update=changes)
+
+
+def _explain_fit(sku: Sku, chosen: ResolvedHyperparameters, needed: int, reasons: dict[str, str]) -> None:
+    on_each = "" if sku.gpus <= 1 else f" on each of {sku.gpus} GPUs, and the merged model on all,"
+    reasons["training_instance_type"] = (
+        f"cheapest that holds about {_gb(needed)}{on_each} with {HEADROOM:.0%} to spare ({_gb(sku.memory_bytes)})"
+    )
+    reasons["sharding"] = (
+        f"no single GPU holds the run: each of {sku.gpus} keeps a part of the base"
+        if chosen.sharding == "full"
+        else "one GPU holds the run"
+    )
+    if chosen.optimizer == "paged_adamw_8bit" and reasons["optimizer"] != "set in the recipe":
+        reasons["optimizer"] = "the run fits only with the optimizer's moments in 8 bit"
+    reasons["micro_batch_size"] = f"largest part of the batch that fits on {sku.name}"
+    reasons["gradient_checkpointing"] = (
+        "activations do not fit otherwise; costs about half as much time again"
+        if chosen.gradient_checkpointing
+        else "activations fit, so nothing is computed twice"
+    )
+
+
+def _serving_sku(
+    recipe: Recipe,
+    entry: BaseModelEntry,
+    tokens: int,
+    skus: tuple[Sku, ...],
+    reasons: dict[str, str],
+) -> Sku:
+    needed = serving_bytes(entry, tokens)
+    wanted = recipe.deployment.instance_type
+    if wanted != "auto":
+        usable = [find_sku(wanted, skus)]
+        reasons["serving_instance_type"] = "set in the recipe"
+    else:
+        usable = sorted(
+            (sku for sku in skus if sku.online_endpoint and can_train(entry, sku)),
+            key=lambda sku: sku.usd_per_hour,
+        )
+        reasons["serving_instance_type"] = (
+            f"cheapest that holds the 16-bit model and {SERVING_REQUESTS} requests of {tokens} tokens, "
+            f"about {_gb(needed)}"
+        )
+    for sku in usable:
+        gpus = max(1, sku.gpus)
+        on_each = serving_bytes(entry, tokens, gpus=gpus)
+        even = entry.dims.kv_heads % gpus == 0  # the server parts each layer by its heads
+        if sku.online_endpoint and even and on_each <= sku.memory_bytes * (1 - SERVING_HEADROOM):
+            return sku
+    message = f"serving {entry.id} needs about {_gb(needed)}, more than an endpoint machine has"
+    raise PermanentFailure(FailureClass.RECIPE, "does_not_fit", message, "deployment.instance_type")
+
+
+def _gb(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.1f} GB"
+
+
+def estimate_cost(
+    resolved: ResolvedRecipe,
+    *,
+    train_rows: int,
+    eval_rows: int,
+    characters_mean: float,
+    tokens_mean: float | None = None,
+    skus: tuple[Sku, ...] = SKUS,
+) -> CostEstimate:
+    """Range for the training and the evaluation job; 0 USD on the laptop. Means are a row's.
+
+    Low and high differ in characters per token (where tokens were not counted), share of the data sheet's speed,
+    start-up time, answers per second (and the length of those a reinforcement run samples), and (spot) work done again
+    after an eviction. Operations per token: 4 per parameter for LoRA, 6 where gradient checkpointing computes the
+    forward pass again.
+    """
+    recipe, sku = resolved.recipe, find_sku(resolved.training_instance_type, skus)
+    entry, hyperparameters = find_entry(recipe.base_model), resolved.hyperparameters
+    seen_rows = train_rows * hyperparameters.n_epochs
+    operations = entry.parameters * (6 if hyperparameters.gradient_checkpointing else 4)
+    answers = eval_rows * recipe.evaluation.max_new_tokens
+    spot, nodes = recipe.budget.tier == Tier.SPOT, recipe.budget.nodes
+    processes = nodes * max(1, sku.gpus)
+
+    def hours(
+        start: float, per_token: float, utilization: float, answer_rate: float, models: int, most: bool
+    ) -> tuple[float, float]:
+        row = characters_mean / per_token if tokens_mean is None else tokens_mean
+        learned, generation_s = work(hyperparameters, row, most=most)
+        train_s = seen_rows * (learned * operations / (sku.peak_flops * processes * utilization) + generation_s)
+        start *= sku.gpus > 0
+        return start + train_s / 3600, start + models * answers / answer_rate / 3600
+
+    low = hours(
+        JOB_START_HOURS_LOW, CHARACTERS_PER_TOKEN_HIGH, UTILIZATION_HIGH, ANSWER_TOKENS_PER_S_HIGH, 2, most=False
+    )
+    high = hours(JOB_START_HOURS_HIGH, CHARACTERS_PER_TOKEN_LOW, UTILIZATION_LOW, ANSWER_TOKENS_PER_S_LOW, 3, most=True)
+    again, hourly = SPOT_REPEAT if spot else 1.0, sku.price(spot=spot)
+
+    def usd(training: float, evaluation: float) -> float:
+        return (training * nodes + evaluation) * hourly
+
+    return CostEstimate(
+        low_usd=round(usd(*low), 2),
+        high_usd=round(usd(*high) * again, 2),
+        hourly_usd=hourly,
+        hours_low=round(sum(low), 2),
+        hours_high=round(sum(high) * again, 2),
+    )
+
+
+def check_budget(recipe: Recipe, estimate: CostEstimate) -> list[Problem]:
+    """What the estimate already rules out: even its low end is beyond the budget or the deadline."""
+    budget, problems = recipe.budget, []
+    if estimate.low_usd > budget.max_usd:
+        message = f"the run costs at least {estimate.low_usd:.2f} USD, the budget is {budget.max_usd:.2f} USD"
+        problems.append(Problem(code="over_budget", message=message, param="budget.max_usd"))
+    if estimate.hours_low > budget.deadline_hours:
+        message = f"the run takes at least {estimate.hours_low:.1f} h, allowed are {budget.deadline_hours:g} h"
+        problems.append(Problem(code="over_deadline", message=message, param="budget.deadline_hours"))
+    return problems

@@ -1,0 +1,194 @@
+"""Is everything there that a run will need? Looks without changing anything, and says what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from shared.base_models.bundles import base_model_checks
+from shared.clients.service_time import azure_ml_time
+from shared.domain import paths
+from shared.domain.errors import DroptuneError, InvalidInput, PermanentFailure, Transient
+from shared.health.checks import Check, CheckStatus
+from shared.health.quota import quota_checks
+from shared.pipeline import TOPOLOGY
+from shared.ports import Services
+from shared.services import services as build
+from shared.settings import Settings, load_settings
+
+NOBODY = "run-000000000000-doctor-1"
+NO_ENDPOINT = "droptune-doctor"
+# The API refuses a token issued in the future, and deadlines are compared across machines.
+MAX_SKEW_S = 60.0
+
+CORRECT_SETTING = "correct the setting in the app's configuration and restart the app"
+
+# Built-in roles that the app's identity needs, by the setting that names the service.
+ROLES = {
+    "RUN_STORE_URL": "the SQL role Cosmos DB Built-in Data Contributor on the account",
+    "EVENT_BUS_URL": "Azure Service Bus Data Sender and Azure Service Bus Data Receiver on the namespace",
+    "BLOB_STORE_URL": "Storage Blob Data Contributor on the account",
+    "AZURE_ML_URL": "AzureML Data Scientist on the workspace",
+}
+REGISTRY_SUFFIX = ".azurecr.io"
+QUOTA_ROLE = "the app's identity the role of infra/modules/quota-access.bicep on the subscription"
+
+
+def examine() -> list[Check]:
+    """Every check, in the order a person would repair in. Never raises for what is wrong."""
+    try:
+        settings, services = load_settings(), build()
+    except Exception as error:  # also what an embedded service says of a folder it cannot open
+        return [Check(name="settings", status=CheckStatus.FIX, detail=_said(error), fix=CORRECT_SETTING)]
+    return [
+        Check(name="settings", status=CheckStatus.OK, detail="every setting can be read"),
+        *_look(settings, services),
+    ]
+
+
+def _look(settings: Settings, services: Services) -> Iterator[Check]:
+    yield attempt("run store", "RUN_STORE_URL", lambda: _read_store(services))
+    yield attempt("event bus", "EVENT_BUS_URL", lambda: _peek_all(services))
+    blobs = attempt("blobs", "BLOB_STORE_URL", lambda: _list_blobs(services))
+    yield blobs
+    yield attempt("Azure ML jobs", "AZURE_ML_URL", lambda: _ask_for_job(services))
+    yield attempt("Azure ML endpoints", "AZURE_ML_URL", lambda: _ask_for_endpoint(services))
+    # The only call that fails if the workspace itself is missing: for the others that is one 404 more.
+    yield attempt("Azure ML workspace", "AZURE_ML_URL", lambda: _ask_for_curve(services))
+    if blobs.status is CheckStatus.OK:
+        yield from base_model_checks(services.blobs, settings.default_base_model)
+    else:
+        yield Check(name="base models", status=CheckStatus.SKIPPED, detail="the blobs cannot be read")
+    for environment in (settings.training_environment, settings.serving_environment):
+        yield from _environment(environment, services)
+    yield from _quotas(services)
+    yield _clock(settings, services)
+
+
+def attempt(name: str, setting: str, look: Callable[[], str]) -> Check:
+    """The call's own words if it succeeds, else what is wrong with the service behind the setting."""
+    try:
+        return Check(name=name, status=CheckStatus.OK, detail=look())
+    except Exception as error:  # a check that dies of the illness would be no check
+        return Check(name=name, status=CheckStatus.FIX, detail=_said(error), fix=_remedy(error, setting))
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, DroptuneError):
+        return error.problem.message
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
+
+
+def _remedy(error: Exception, setting: str) -> str:
+    causes = list(_causes(error))
+    if any(map(_denied, causes)):
+        return f"grant the app's identity {ROLES[setting]}; a new grant may take minutes to hold"
+    if any(isinstance(cause, Transient) for cause in causes):
+        return f"see that what {setting} names runs and can be reached from the app"
+    return f"see that {setting} names the right service and that it is set up"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _denied(error: BaseException) -> bool:
+    """401 or 403, however the SDK of the service says it."""
+    if getattr(error, "status_code", None) in (401, 403) or re.search("Authenti|Authori", type(error).__name__):
+        return True
+    if isinstance(error, DroptuneError):
+        return error.problem.code.endswith("access_denied") or error.problem.message[:4] in ("401 ", "403 ")
+    return False
+
+
+def _read_store(services: Services) -> str:
+    services.store.get("doctor", "doctor")
+    return "a point read is answered"
+
+
+def _peek_all(services: Services) -> str:
+    """Stops where nothing answers; goes on where an entity is missing, so that all are named at once."""
+    entities, wrong = TOPOLOGY.entities(), {}
+    for entity in entities:
+        try:
+            services.bus.peek(entity, limit=1)
+        except (InvalidInput, PermanentFailure) as error:
+            wrong[entity] = error
+    if wrong:
+        first = next(iter(wrong.values()))
+        raise InvalidInput("entities_unreadable", f"{', '.join(wrong)}: {first.problem.message}") from first
+    return f"all {len(entities)} queues and subscriptions can be peeked at"
+
+
+def _list_blobs(services: Services) -> str:
+    containers = (paths.DATASETS, paths.CURATED, paths.RUNS, paths.MODELS)
+    for container in containers:
+        next(iter(services.blobs.list(f"{container}/")), None)
+    return f"{', '.join(containers)} can be listed"
+
+
+def _ask_for_job(services: Services) -> str:
+    services.launcher.get_job(NOBODY)
+    return "jobs can be asked for"
+
+
+def _ask_for_endpoint(services: Services) -> str:
+    services.models.get_endpoint(NO_ENDPOINT)
+    return "endpoints can be asked for"
+
+
+def _ask_for_curve(services: Services) -> str:
+    services.launcher.metric_history(NOBODY, "train_loss")
+    return "the workspace exists and its metrics can be asked for"
+
+
+def _environment(environment: str, services: Services) -> Iterator[Check]:
+    name = f"environment {environment}"
+    try:
+        image = services.launcher.environment_image(environment)
+    except Exception as error:  # as in `attempt`
+        yield Check(name=name, status=CheckStatus.FIX, detail=_said(error), fix=_remedy(error, "AZURE_ML_URL"))
+        return
+    if image is None:
+        fix = "register it: `azd provision` does, unless the setting names a version that is not this release's"
+        yield Check(name=name, status=CheckStatus.FIX, detail="is not registered in the workspace", fix=fix)
+        return
+    yield Check(name=name, status=CheckStatus.OK, detail="is registered in the workspace")
+    yield Check(name=f"image of {environment}", status=CheckStatus.SKIPPED, detail=f"not looked for: {_unseen(image)}")
+
+
+def _unseen(image: str) -> str:
+    """Why: registering an environment does not look for its image, and the app has no role on the registry."""
+    registry, dot, path = image.partition(REGISTRY_SUFFIX + "/")
+    if not image:
+        return "it is built by Azure ML at its first job"
+    if not dot:
+        return f"{image} names no Azure container registry"
+    return f"the app may not read the registry; `az acr repository show --name {registry} --image {path}` says"
+
+
+def _quotas(services: Services) -> list[Check]:
+    try:
+        return list(quota_checks(services.config, services.launcher))
+    except Exception as error:  # as in `attempt`
+        if any(map(_denied, _causes(error))):
+            return [Check(name="quota", status=CheckStatus.FIX, detail=_said(error), fix=f"grant {QUOTA_ROLE}")]
+        return [Check(name="quota", status=CheckStatus.SKIPPED, detail=f"not read: {_said(error)}")]
+
+
+def _clock(settings: Settings, services: Services) -> Check:
+    """Against the only service that answers without a token of its own."""
+    try:
+        there = azure_ml_time(settings.azure_ml_url)
+    except Transient as error:
+        return Check(name="clock", status=CheckStatus.SKIPPED, detail=f"not checked: {error.problem.message}")
+    if there is None:
+        return Check(name="clock", status=CheckStatus.SKIPPED, detail="not checked: the service tells no time")
+    skew_s = (services.clock.now() - there).total_seconds()
+    if abs(skew_s) <= MAX_SKEW_S:
+        detail = f"within {MAX_SKEW_S:.0f} s of Azure ML's"
+        return Check(name="clock", status=CheckStatus.OK, detail=detail)
+    detail = f"{abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} Azure ML's"
+    return Check(name="clock", status=CheckStatus.FIX, detail=detail, fix="let the app's machine keep time by NTP")

@@ -1,0 +1,95 @@
+"""Has the subscription the cores that runs will ask for? Read, and said for each machine size of the catalog."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from shared.domain.catalog import SKUS, Sku, find_sku
+from shared.domain.jobs import CoreQuota, MachineSize
+from shared.domain.planning.plan import resolve
+from shared.domain.recipe import Recipe, Tier
+from shared.health.checks import Check, CheckStatus
+from shared.ports import Config, JobLauncher
+
+# Of a project that says nothing: the machine is chosen by the base model, hardly by the rows.
+ROWS, CHARACTERS = 1000, 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Cores wanted at once, for one purpose."""
+
+    purpose: str
+    cores: int
+    spot: bool = False
+
+
+def quota_checks(config: Config, launcher: JobLauncher) -> Iterator[Check]:
+    """One check per size: the one of CPU jobs, then the catalog's. Raises as JobLauncher does."""
+    offered = {size.name.lower(): size for size in launcher.machine_sizes()}
+    quotas = launcher.core_quotas()
+    chosen = resolve(Recipe(base_model=config.default_base_model), "doctor", train_rows=ROWS, characters_max=CHARACTERS)
+    spot = chosen.recipe.budget.tier is Tier.SPOT
+    training, serving = chosen.training_instance_type, chosen.serving_instance_type
+
+    def needs(name: str, cores: int, *, every: bool) -> Iterator[Need]:
+        """Of the defaults, or all that a recipe may ask of this size."""
+        if name == config.cpu_instance_type:
+            yield Need("a CPU job", cores)
+        if every or name == training:
+            yield Need("training", cores, spot=spot)
+        if every or name == serving:
+            yield Need("an endpoint", endpoint_cores(find_sku(name), cores))
+
+    names = [sku.name for sku in SKUS if sku.gpus or sku.name in (training, serving)]
+    for name in dict.fromkeys([config.cpu_instance_type, *names]):
+        size, wanted = offered.get(name.lower()), name in (config.cpu_instance_type, training, serving)
+        every = name in names and not wanted
+        yield _check(name, size, list(needs(name, size.cores, every=every)) if size else [], quotas, wanted=wanted)
+
+
+def endpoint_cores(sku: Sku, cores: int) -> int:
+    """Of one instance. Azure docs, "Virtual machine quota allocation for deployment": ceil(1.2 x instances) x cores."""
+    return (math.ceil(1.2) if sku.endpoint_reserve else 1) * cores
+
+
+def _check(name: str, size: MachineSize | None, needs: list[Need], quotas: list[CoreQuota], *, wanted: bool) -> Check:
+    title = f"quota {name}"
+    if size is None:
+        fix = "name another size in the recipe or the settings, or use another region" if wanted else ""
+        return Check(name=title, status=_status(wanted), detail="the region does not offer it", fix=fix)
+    free = {spot: _free(size, quotas, spot=spot) for spot in (False, True)}
+    detail = f"free {_cores(free[False])} dedicated, {_cores(free[True])} spot; " + ", ".join(map(_said, needs))
+    short = [need for need in needs if need.cores > free[need.spot]]
+    if not short:
+        return Check(name=title, status=CheckStatus.OK, detail=detail)
+    if not wanted:
+        return Check(name=title, status=CheckStatus.SKIPPED, detail=f"{detail}; only a recipe that names it needs it")
+    ask = ", ".join(f"{need.cores} {_kind(need)} cores for {need.purpose}" for need in short)
+    return Check(name=title, status=CheckStatus.FIX, detail=detail, fix=f"ask for quota of {size.family}: {ask}")
+
+
+def _free(size: MachineSize, quotas: list[CoreQuota], *, spot: bool) -> float:
+    """The family's, within all families'. Spot quota is one number; a family's own limit is there for some only."""
+    kind = [quota for quota in quotas if quota.spot is spot]
+    family = [quota.free for quota in kind if quota.family == size.family.lower()] or ([math.inf] if spot else [0])
+    total = [quota.free for quota in kind if quota.family is None] or [0 if spot else math.inf]
+    return max(0, min(*family, *total))
+
+
+def _status(wanted: bool) -> CheckStatus:
+    return CheckStatus.FIX if wanted else CheckStatus.SKIPPED
+
+
+def _cores(count: float) -> str:
+    return "any number" if math.isinf(count) else f"{count:.0f}"
+
+
+def _kind(need: Need) -> str:
+    return "spot" if need.spot else "dedicated"
+
+
+def _said(need: Need) -> str:
+    return f"{need.purpose} takes {need.cores} {_kind(need)}"

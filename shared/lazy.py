@@ -1,0 +1,34 @@
+"""Built on first use, by one thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import cache
+from typing import Generic, TypeVar
+
+Built = TypeVar("Built")
+
+
+class lazy(Generic[Built]):  # a decorator, as functools.cache is
+    """`functools.cache` for a function without arguments whose first callers may come together, as a host's do.
+
+    Without the lock each of them builds one, and imports half-imported modules while at it.
+    """
+
+    def __init__(self, build: Callable[[], Built]) -> None:
+        self.__doc__ = build.__doc__
+        self._lock = threading.RLock()
+        self._cached = cache(build)
+
+    def __call__(self) -> Built:
+        with self._lock:
+            return self._cached()
+
+    @property
+    def built(self) -> bool:
+        return self._cached.cache_info().currsize > 0
+
+    def cache_clear(self) -> None:
+        """The next call builds anew."""
+        self._cached.cache_clear()

@@ -1,0 +1,103 @@
+"""The record of an endpoint: which run's model is in production. Written by whoever holds its claim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.domain.errors import StoreConflict
+from shared.ports import RunStore, Stored, Write
+from shared.records.claims import endpoint_claim
+
+RECORD = "endpoint"
+PAGE = 100
+
+
+class Previous(BaseModel):
+    """The deployment before the present one, kept warm until `keep_until`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    champion: str
+    project: str
+    deployment: str
+    model: str
+    keep_until: datetime
+
+
+class EndpointRecord(BaseModel):
+    """`champion` is the run in production; `deployment` and `model` are its names on the platform."""
+
+    model_config = ConfigDict(frozen=True)
+
+    endpoint: str
+    project: str
+    champion: str
+    deployment: str
+    model: str
+    scoring_uri: str
+    promoted_at: datetime
+    previous: Previous | None = None
+
+    def as_previous(self, keep_until: datetime) -> Previous:
+        return Previous(
+            champion=self.champion,
+            project=self.project,
+            deployment=self.deployment,
+            model=self.model,
+            keep_until=keep_until,
+        )
+
+
+def read(store: RunStore, endpoint: str) -> EndpointRecord | None:
+    stored = store.get(endpoint_claim(endpoint), RECORD)
+    return EndpointRecord.model_validate(stored.document["record"]) if stored else None
+
+
+def write(store: RunStore, record: EndpointRecord, *, replacing: EndpointRecord | None) -> None:
+    """Put a record in the place of the one that was read. Raises StoreConflict if that is another by now."""
+    partition = endpoint_claim(record.endpoint)
+    stored = store.get(partition, RECORD)
+    found = EndpointRecord.model_validate(stored.document["record"]) if stored else None
+    if found == record:
+        return
+    if found != replacing:
+        raise StoreConflict(f"the record of {record.endpoint}")
+    document = {
+        "id": RECORD,
+        "type": RECORD,
+        "created_at": record.promoted_at.isoformat(),
+        "project": record.project,
+        "record": record.model_dump(mode="json"),
+    }
+    kind = "replace" if stored else "create"
+    store.batch(partition, [Write(kind, RECORD, document, stored.etag if stored else None)])
+
+
+def withdraw(store: RunStore, endpoint: str, run_id: str) -> None:
+    """A run whose promotion was recorded, but which is not to be promoted, leaves the record as it found it."""
+    record = read(store, endpoint)
+    if record is None or record.champion != run_id:
+        return
+    if record.previous is None:
+        store.batch(endpoint_claim(endpoint), [Write("delete", RECORD)])
+        return
+    before = record.previous.model_dump(exclude={"keep_until"})
+    write(store, record.model_copy(update={**before, "previous": None}), replacing=record)
+
+
+def all_records(store: RunStore) -> Iterator[EndpointRecord]:
+    for stored in pages(store, RECORD, {}):
+        yield EndpointRecord.model_validate(stored.document["record"])
+
+
+def pages(store: RunStore, type: str, equals: dict[str, str | int]) -> Iterator[Stored]:
+    """Every document of a query."""
+    cursor: str | None = None
+    while True:
+        page, cursor = store.query(type, equals, limit=PAGE, after=cursor)
+        yield from page
+        if cursor is None:
+            return

@@ -1,0 +1,68 @@
+"""Judges that a recipe names: they must be there before anything is spent, and a job is told where they are."""
+
+from __future__ import annotations
+
+from shared.domain import paths
+from shared.domain.errors import FailureClass, PermanentFailure, StoreConflict
+from shared.domain.graders import judges_named
+from shared.domain.jobs import chat_url
+from shared.domain.judges import JudgeEndpoint, Judges
+from shared.domain.recipe import Recipe, Reinforcement, ResolvedRecipe
+from shared.domain.run import Run
+from shared.ports import ModelHost, Services
+
+
+def judges_of(recipe: Recipe, *, rewards: bool) -> list[str]:
+    """Endpoints that an evaluation asks or, with `rewards`, a training, whose calibration asks the evaluation's too."""
+    if not rewards:
+        return judges_named(recipe.evaluation.graders)
+    if not isinstance(recipe.method, Reinforcement):
+        return []
+    return judges_named((*recipe.method.graders, *recipe.evaluation.graders))
+
+
+def require_judges(recipe: ResolvedRecipe, models: ModelHost) -> None:
+    """Raises PermanentFailure of class recipe, as `find_judge`, and `judge_is_own_endpoint`: no model judges itself."""
+    named = dict.fromkeys((*judges_of(recipe.recipe, rewards=True), *judges_of(recipe.recipe, rewards=False)))
+    for name in named:
+        if name == recipe.endpoint:
+            message = f"{name} is where this run's own model goes; a judge has an endpoint of its own"
+            raise PermanentFailure(FailureClass.RECIPE, "judge_is_own_endpoint", message, name)
+        find_judge(name, models, FailureClass.RECIPE)
+
+
+def find_judge(name: str, models: ModelHost, failure_class: FailureClass) -> JudgeEndpoint:
+    """The deployment that most of the traffic goes to.
+
+    Raises PermanentFailure `judge_not_found`, or `judge_without_traffic`, of the class given.
+    """
+    view = models.get_endpoint(name)
+    if view is None:
+        message = f"the workspace has no online endpoint {name}, which a score_model grader names"
+        raise PermanentFailure(failure_class, "judge_not_found", message, name)
+    busiest = max(sorted(view.traffic), key=lambda one: view.traffic[one], default=None)
+    deployment = None if busiest is None else models.get_deployment(name, busiest)
+    if busiest is None or deployment is None:
+        message = f"endpoint {name}, which a score_model grader names, sends its traffic to no deployment"
+        raise PermanentFailure(failure_class, "judge_without_traffic", message, name)
+    return JudgeEndpoint(
+        endpoint=name, deployment=busiest, model=deployment.model or "", url=chat_url(view.scoring_uri)
+    )
+
+
+def tell_job(names: list[str], job: str, run: Run, services: Services) -> None:
+    """Write where a job's judges are; a repeated submission leaves what the job may have read already."""
+    if not names:
+        return
+    found = Judges(judges=tuple(find_judge(name, services.models, FailureClass.PLATFORM) for name in names))
+    try:
+        services.blobs.write(paths.judges(run.id, job), [found.model_dump_json().encode()], if_absent=True)
+    except StoreConflict:
+        return
+
+
+def as_input(names: list[str], job: str, run: Run) -> tuple[str, dict[str, str]]:
+    """What the judges add to a job's command and to its inputs."""
+    if not names:
+        return "", {}
+    return " --judges ${{inputs.judges}}", {"judges": paths.datastore_uri(paths.judges(run.id, job))}

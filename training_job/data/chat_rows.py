@@ -1,0 +1,147 @@
+"""Curated files become token ids and labels. Free of torch.
+
+How a row is rendered and which tokens loss falls on is `shared.rendering`'s, which the validator uses as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from shared.domain.errors import FailureClass, PermanentFailure
+from shared.rendering import Bundle, TemplateNotTrainable, Tokens, render_row, tokenize
+from shared.rendering.check import LengthPolicy, Readings, judge, readings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+IGNORED = -100
+Row = dict[str, Any]
+Codes = dict[str, list[int]]  # code of `shared.rendering.check` -> row numbers
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One row: token ids `[length]` and labels `[length]`, IGNORED where no loss falls."""
+
+    number: int
+    input_ids: list[int]
+    labels: list[int]
+
+
+@dataclass(frozen=True)
+class EncodedRows:
+    """The rows of one file that are used, and the numbers of those left out or cut for their length."""
+
+    rows: list[Encoded]
+    dropped: list[int]
+    truncated: list[int]
+
+
+def bundle_of(tokenizer: PreTrainedTokenizerBase) -> Bundle:
+    """What the validator reads from files, of the tokenizer that is trained and saved with.
+
+    Raises PermanentFailure of class recipe, see `Bundle.of`.
+    """
+    template = tokenizer.chat_template
+    if template is not None and not isinstance(template, str):
+        message = "the base model has several chat templates; keep the one to tune with"
+        raise PermanentFailure(FailureClass.RECIPE, "several_chat_templates", message, "base_model")
+    return Bundle.of(tokenizer.backend_tokenizer.to_str(), template or "", tokenizer.special_tokens_map)
+
+
+def _probe(row: Row) -> object:
+    return row["text"] if "text" in row else row["messages"][0]["role"]
+
+
+def read_rows(path: Path, probe: Callable[[Row], object] = _probe) -> list[Row]:
+    """Canonical rows of a curated file, in order; row n is line n. `probe` fails on a row of another kind."""
+    rows, broken = [], []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            row = orjson.loads(line)
+            probe(row)
+        except (orjson.JSONDecodeError, KeyError, IndexError, TypeError):
+            broken.append(number)
+        else:
+            rows.append(row)
+    if broken:
+        raise data_failure("bad_row", "not rows of this method", broken, path)
+    return rows
+
+
+def encode_file(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedRows:
+    """Encode every row of a curated file.
+
+    Raises PermanentFailure of class data, listing all rows concerned: `row_not_renderable`,
+    `no_trainable_tokens`, `row_too_long` (only where over_length is reject), `no_rows`; of class recipe:
+    `template_not_trainable`.
+    """
+    found: Codes = {}
+    rows: list[Encoded] = []
+    texts = [text for (text,) in read_all(path, bundle, read_rows(path))]
+    for number, tokens in enumerate(tokenize(bundle, texts), start=1):
+        judged = judge(tokens, policy)
+        for code in judged.codes:
+            found.setdefault(code, []).append(number)
+        if judged.kept:
+            rows.append(encoded(tokens, number, judged.kept))
+    dropped, truncated = settle(found, len(rows), policy, path)
+    return EncodedRows(rows, dropped, truncated)
+
+
+def settle(found: Codes, rows: int, policy: LengthPolicy, path: Path) -> tuple[list[int], list[int]]:
+    """Numbers of rows left out and of rows cut, from the codes of all rows; raises what forbids training."""
+    if silent := found.get("no_trainable_tokens"):
+        raise data_failure("no_trainable_tokens", "without a single token to learn from", silent, path)
+    if long := found.get("too_many_tokens"):
+        raise data_failure("row_too_long", f"longer than {policy.limit} tokens", long, path)
+    if not rows:
+        raise PermanentFailure(FailureClass.DATA, "no_rows", f"{path.name}: no row is left", path.name)
+    dropped = {*found.get("row_dropped", []), *found.get("truncated_to_nothing", [])}
+    return sorted(dropped), sorted(set(found.get("row_truncated", [])) - dropped)
+
+
+def read_all(path: Path, bundle: Bundle, rows: Iterable[Row]) -> list[Readings]:
+    """What is read of each canonical row of a file; see `encode_file` for what is raised."""
+    read, broken = [], []
+    for number, row in enumerate(rows, start=1):
+        try:
+            read.append(readings(bundle, row))
+        except TemplateNotTrainable as error:
+            raise PermanentFailure(FailureClass.RECIPE, "template_not_trainable", str(error)) from error
+        except Exception:  # a template may raise anything, and may quote the row while doing so
+            broken.append(number)
+    if broken:
+        raise data_failure("row_not_renderable", "refused by the chat template", broken, path)
+    return read
+
+
+def encode_row(bundle: Bundle, row: Row, number: int = 1) -> Encoded:
+    """Encode one row, whatever its length. Raises TemplateNotTrainable, see `render_row`."""
+    (tokens,) = tokenize(bundle, [render_row(bundle, row)])
+    return encoded(tokens, number, len(tokens))
+
+
+def encoded(tokens: Tokens, number: int, kept: int) -> Encoded:
+    """The first `kept` tokens of a row, with its labels."""
+    ids = list(tokens.encoding.ids)
+    labels = [IGNORED] * len(ids)
+    for start, end in tokens.spans:
+        labels[start:end] = ids[start:end]
+    return Encoded(number, ids[:kept], labels[:kept])
+
+
+def data_failure(code: str, what: str, numbers: list[int], path: Path) -> PermanentFailure:
+    """A data failure that names rows by number and quotes none of them."""
+    shown = ", ".join(map(str, numbers[:20]))
+    if len(numbers) > 20:
+        shown += f" and {len(numbers) - 20} more"
+    rows = "row" if len(numbers) == 1 else "rows"
+    message = f"{path.name}: {len(numbers)} {rows} {what}: {rows} {shown}"
+    return PermanentFailure(FailureClass.DATA, code, message, path.name)

@@ -1,0 +1,141 @@
+"""Which rows an optimizer step sees, and how they lie in micro batches.
+
+A step sees `batch_size` rows whichever way they are laid out and however many processes share them: packing,
+memory and processes change the speed, never what is learned. Import only where torch may be loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch.utils.data import Sampler
+
+from training_job.data.chat_rows import IGNORED, Encoded
+
+GROUP_BATCHES = 50
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a micro batch is laid out; it holds at most `rows` rows of `row_tokens` tokens, or as many tokens packed."""
+
+    kind: Literal["packed", "padded"]
+    rows: int
+    row_tokens: int
+
+    def micro_batches(self, rows: Sequence[Encoded]) -> list[list[Encoded]]:
+        """The rows in micro batches: packed by first fit, longest first; padded with rows of like length."""
+        longest_first = sorted(rows, key=lambda row: len(row.input_ids), reverse=True)
+        if self.kind == "padded":
+            return [longest_first[at : at + self.rows] for at in range(0, len(longest_first), self.rows)]
+        batches: list[list[Encoded]] = []
+        room: list[int] = []
+        for row in longest_first:
+            length = len(row.input_ids)
+            fits = next((i for i, left in enumerate(room) if left >= length), None)
+            if fits is None:
+                batches.append([row])
+                room.append(self.rows * self.row_tokens - length)
+            else:
+                batches[fits].append(row)
+                room[fits] -= length
+        return batches
+
+    def tensors(self, rows: Sequence[Encoded]) -> dict[str, Any]:
+        """One micro batch: what the model reads, the flat positions loss falls after, and the tokens it falls on."""
+        return packed(rows) if self.kind == "packed" else padded(rows)
+
+
+def steps_of_run(rows: int, batch_size: int, seed: int, steps: int) -> list[list[int]]:
+    """Row indices of each optimizer step. Each epoch is a permutation that depends on seed and epoch alone."""
+    plan: list[list[int]] = []
+    epoch = 0
+    while len(plan) < steps:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        order = torch.randperm(rows, generator=generator).tolist()
+        plan += [order[at : at + batch_size] for at in range(0, rows, batch_size)]
+        epoch += 1
+    return plan[:steps]
+
+
+class ByLength(Sampler[int]):
+    """Row indices such that each batch holds rows of like length, for trainers of trl, which pad.
+
+    Rows are sorted within a group of batches, then the batches are shuffled: a run that saw its longest rows first
+    and its shortest last learned less (docs/decisions). The order depends on seed and epoch alone: transformers' own
+    sampler draws from the global generator, so a run resumed in a later epoch would see other rows.
+    """
+
+    def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
+        self._lengths, self._batch_size, self._seed = lengths, batch_size, seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer at the start of each epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
+        order = torch.randperm(len(self), generator=generator).tolist()
+        group, size = self._batch_size * GROUP_BATCHES, self._batch_size
+        batches: list[list[int]] = []
+        for start in range(0, len(order), group):
+            by_length = sorted(order[start : start + group], key=self._lengths.__getitem__)
+            batches += [by_length[at : at + size] for at in range(0, len(by_length), size)]
+        short = [batches.pop()] if len(batches[-1]) < size else []  # the epoch's last batch may be short, no other
+        shuffled = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+        return iter([row for batch in shuffled + short for row in batch])
+
+
+def share_of(rows: Sequence[Encoded], process: int, processes: int) -> list[Encoded]:
+    """The rows of a step that one process trains on: dealt out by length, so that all are busy about as long."""
+    return sorted(rows, key=lambda row: len(row.input_ids), reverse=True)[process::processes]
+
+
+def shared_out(layout: Layout, rows: Sequence[Encoded], process: int, processes: int) -> list[list[Encoded]]:
+    """The micro batches of one process, as many as of any other: fillers, at the end, are empty.
+
+    Processes exchange what a step computes, so one without rows must take part: the last step of an epoch may have
+    fewer rows than there are processes.
+    """
+    of_each = [layout.micro_batches(share_of(rows, each, processes)) for each in range(processes)]
+    own = of_each[process]
+    return own + [[] for _ in range(max(map(len, of_each)) - len(own))]
+
+
+def trained_tokens(rows: Iterable[Encoded]) -> int:
+    """Tokens that loss falls on. The first of a row has nothing before it to be predicted from."""
+    return sum(label != IGNORED for row in rows for label in row.labels[1:])
+
+
+def packed(rows: Sequence[Encoded]) -> dict[str, Any]:
+    """Rows end to end: ids and positions `[1, tokens]`, positions from 0 in each row."""
+    ids = [token for row in rows for token in row.input_ids]
+    positions = [position for row in rows for position in range(len(row.input_ids))]
+    following = [label for row in rows for label in (*row.labels[1:], IGNORED)]
+    reading = {
+        "input_ids": torch.tensor([ids]),
+        "position_ids": torch.tensor([positions]),
+        "row_lengths": [len(row.input_ids) for row in rows],
+    }
+    return {"reading": reading, **_predicted(following)}
+
+
+def padded(rows: Sequence[Encoded]) -> dict[str, Any]:
+    """One row a line, filled up on the right: ids `[rows, longest]`."""
+    width = max(len(row.input_ids) for row in rows)
+    ids = [row.input_ids + [0] * (width - len(row.input_ids)) for row in rows]
+    following = [label for row in rows for label in (*row.labels[1:], *[IGNORED] * (width - len(row.labels) + 1))]
+    return {"reading": {"input_ids": torch.tensor(ids), "row_lengths": None}, **_predicted(following)}
+
+
+def _predicted(following: list[int]) -> dict[str, torch.Tensor]:
+    after = torch.tensor(following)
+    kept = (after != IGNORED).nonzero().squeeze(1)
+    return {"kept": kept, "targets": after[kept]}

@@ -1,0 +1,51 @@
+"""Preference rows become pairs of answers in tokens. Free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.rendering import Bundle, tokenize
+from shared.rendering.check import LengthPolicy, judge
+from shared.rendering.rows import SIDES
+from training_job.data.chat_rows import Codes, Encoded, Row, encoded, read_all, read_rows, settle
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two answers to one prompt, each with the prompt before it; loss falls on the answers."""
+
+    chosen: Encoded
+    rejected: Encoded
+
+
+@dataclass(frozen=True)
+class EncodedPairs:
+    """The pairs of one file that are used, and the numbers of those left out or cut for their length."""
+
+    pairs: list[Pair]
+    dropped: list[int]
+    truncated: list[int]
+
+
+def encode_pairs(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedPairs:
+    """Encode every pair of a curated file; what befalls one answer for its length befalls the pair.
+
+    Raises PermanentFailure as `chat_rows.encode_file` does; `bad_row` where a line is no preference row.
+    """
+    texts = [text for pair in read_all(path, bundle, read_rows(path, _is_pair)) for text in pair]
+    tokens = list(tokenize(bundle, texts))
+    found: Codes = {}
+    pairs = []
+    for number, sides in enumerate(zip(tokens[::2], tokens[1::2], strict=True), start=1):
+        judged = [judge(side, policy) for side in sides]
+        for code in {code for verdict in judged for code in verdict.codes}:
+            found.setdefault(code, []).append(number)
+        if all(verdict.kept for verdict in judged):
+            pairs.append(Pair(*(encoded(side, number, v.kept) for side, v in zip(sides, judged, strict=True))))
+    dropped, truncated = settle(found, len(pairs), policy, path)
+    return EncodedPairs(pairs, dropped, truncated)
+
+
+def _is_pair(row: Row) -> object:
+    return row["input"]["messages"][0]["role"], [row[side][0]["role"] for side in SIDES]

@@ -1,0 +1,47 @@
+"""Reinforcement rows become prompts for the model and fields for the graders. Free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared.rendering import Bundle, tokenize
+from shared.rendering.check import LengthPolicy, judge_prompt
+from training_job.data.chat_rows import Codes, read_all, read_rows, settle
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A row as it is asked: token ids `[length]`, up to the assistant's turn, and the fields graders read."""
+
+    number: int
+    ids: list[int]
+    item: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EncodedPrompts:
+    """The prompts of one file that are used, and the numbers of those left out for their length."""
+
+    prompts: list[Prompt]
+    dropped: list[int]
+
+
+def encode_prompts(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedPrompts:
+    """Encode every prompt of a curated file. One that is too long is left out or refused: cut, it asks for less.
+
+    Raises PermanentFailure of class data: `bad_row`, `row_not_renderable`, `row_too_long`, `no_rows`.
+    """
+    rows = read_rows(path, lambda row: row["messages"][0]["role"])
+    texts = [text for (text,) in read_all(path, bundle, rows)]
+    found: Codes = {}
+    prompts = []
+    for number, (row, tokens) in enumerate(zip(rows, tokenize(bundle, texts), strict=True), start=1):
+        judged = judge_prompt(tokens, policy)
+        for code in judged.codes:
+            found.setdefault(code, []).append(number)
+        if judged.kept:
+            prompts.append(Prompt(number, list(tokens.encoding.ids), row.get("item", {})))
+    dropped, _ = settle(found, len(prompts), policy, path)
+    return EncodedPrompts(prompts, dropped)

@@ -1,0 +1,170 @@
+"""Greedy answers of a model to held-out prompts, in batches, kept by content so that none is generated twice."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import torch
+import transformers
+
+from shared.rendering import Bundle, normalized
+from shared.rendering.rows import SIDES, answered
+from training_job.data.chat_rows import IGNORED, Row, bundle_of, encode_row
+from training_job.job.files import write_json
+from training_job.model.quantized import load_model, load_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+BATCH_ROWS = 32
+
+
+@dataclass(frozen=True)
+class Question:
+    """A held-out row as it is asked: last user message, prompt token ids `[length]`, expected answer if it has one."""
+
+    number: int
+    asked: str
+    ids: list[int]
+    reference: str | None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One model's answers, in the order of the questions; `seconds` for all of them, in batches."""
+
+    texts: list[str]
+    tokens: list[int]
+    seconds: float
+
+
+def as_dialogue(row: Row) -> Row:
+    """A canonical row as a dialogue to go on with; a preference pair as its prompt and the preferred answer.
+
+    Raises KeyError for plain text, to which nothing can be answered.
+    """
+    if "input" in row:
+        return {**answered(row, SIDES[0]), "item": row.get("item", {})}
+    row["messages"][0]["role"]
+    return row
+
+
+def last_assistant(row: Row) -> int | None:
+    """Index of the message a row is judged by."""
+    indices = [i for i, message in enumerate(row["messages"]) if message["role"] == "assistant"]
+    return indices[-1] if indices else None
+
+
+def question(bundle: Bundle, row: Row, number: int) -> Question:
+    """The row up to its last assistant message; a tool call's reference is the template's text of it."""
+    index = last_assistant(row)
+    before = row["messages"][:index]
+    prompt = bundle.template.render(normalized(before), row.get("tools"), ask=True)
+    ids = bundle.tokenizer.encode(prompt, add_special_tokens=False).ids
+    reference = None if index is None else row["messages"][index].get("content")
+    if index is not None and not reference:
+        only_last = [{**m, "weight": 0} if m["role"] == "assistant" else m for m in before]
+        labels = encode_row(bundle, {**row, "messages": [*only_last, row["messages"][index]]}).labels
+        trained = [label for label in labels if label != IGNORED]
+        reference = bundle.tokenizer.decode(trained, skip_special_tokens=True)
+    spoken = [message.get("content") or "" for message in before if message["role"] == "user"]
+    return Question(number, spoken[-1] if spoken else "", list(ids), None if reference is None else str(reference))
+
+
+class Speaker:
+    """A model folder that is asked with its own tokenizer and template, and loaded only if an answer is not kept yet.
+
+    `kept`: a folder of answers, named by the SHA-256 of everything they depend on: every file of the model, the
+    prompts' token ids, the settings, the library versions and the device.
+    """
+
+    def __init__(self, folder: Path, dtype: torch.dtype, kept: Path | None) -> None:
+        self._folder, self._dtype, self._kept = folder, dtype, kept
+        self.tokenizer = load_tokenizer(folder)
+        self.bundle = bundle_of(self.tokenizer)
+
+    def questions(self, rows: list[Row]) -> list[Question]:
+        return [question(self.bundle, row, number) for number, row in enumerate(rows, start=1)]
+
+    def answers(self, questions: list[Question], max_new_tokens: int, progress: Callable[[int], None]) -> Answers:
+        """Greedy answers; `progress` gets the number answered so far."""
+        if self._kept is None:
+            return self._generate(questions, max_new_tokens, progress)
+        path = self._kept / f"{self._key(questions, max_new_tokens)}.json"
+        if path.exists():
+            progress(len(questions))
+            return Answers(**orjson.loads(path.read_bytes()))
+        answers = self._generate(questions, max_new_tokens, progress)
+        write_json(path, asdict(answers))
+        return answers
+
+    def _key(self, questions: list[Question], max_new_tokens: int) -> str:
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+        settings = [max_new_tokens, str(self._dtype), BATCH_ROWS, torch.__version__, transformers.__version__, device]
+        content = [self._model_sha256, [one.ids for one in questions], settings]
+        return hashlib.sha256(orjson.dumps(content)).hexdigest()
+
+    @cached_property
+    def _model_sha256(self) -> str:
+        digest = hashlib.sha256()
+        for path in sorted(path for path in self._folder.rglob("*") if path.is_file()):
+            digest.update(f"{path.relative_to(self._folder)}\0".encode())
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
+
+    @cached_property
+    def _model(self) -> PreTrainedModel:
+        return load_model(self._folder, self._dtype, spread=True).eval()
+
+    def _generate(self, questions: list[Question], max_new_tokens: int, progress: Callable[[int], None]) -> Answers:
+        model = self._model
+        order = sorted(range(len(questions)), key=lambda i: len(questions[i].ids))
+        texts, tokens = [""] * len(questions), [0] * len(questions)
+        started = time.monotonic()
+        for start in range(0, len(order), BATCH_ROWS):
+            batch = order[start : start + BATCH_ROWS]
+            generated = generate(model, self.tokenizer, [questions[i].ids for i in batch], max_new_tokens)
+            for i, ids in zip(batch, generated, strict=True):
+                texts[i] = self.tokenizer.decode(ids, skip_special_tokens=True)
+                tokens[i] = len(ids)
+            progress(start + len(batch))
+        return Answers(texts, tokens, time.monotonic() - started)
+
+
+@torch.inference_mode()
+def generate(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: list[list[int]], max_new_tokens: int
+) -> list[list[int]]:
+    """Greedy continuations of a batch of prompts, padded on the left; padding cut from the answers."""
+    padded: Any = tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(model.device)
+    output = model.generate(
+        **padded,
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        temperature=None,
+        top_p=None,
+        top_k=None,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    ends = _end_ids(model, tokenizer)
+    width = padded["input_ids"].shape[1]
+    return [_until_end(row[width:].tolist(), ends) for row in output]
+
+
+def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    configured = model.generation_config.eos_token_id
+    ends = configured if isinstance(configured, list) else [configured]
+    return {end for end in [*ends, tokenizer.eos_token_id] if end is not None}
+
+
+def _until_end(ids: list[int], ends: set[int]) -> list[int]:
+    first = next((i for i, token in enumerate(ids) if token in ends), len(ids))
+    return ids[: first + 1]

@@ -1,0 +1,74 @@
+"""Before the first step of a reinforcement run: is the reward worth training on?
+
+Import only where torch may be loaded.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any, Protocol
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.planning.methods import rows_per_step
+from shared.domain.recipe import Reinforcement, ResolvedReinforcement
+from shared.grading.calibration import calibrate
+from training_job.data.prompts import Prompt
+from training_job.job.files import write_json
+from training_job.job.runtime import CALIBRATION_FILE
+from training_job.methods.rewards import Rewards
+from training_job.methods.trainer import Setup
+
+ANSWERS = 128
+
+
+class Answering(Protocol):
+    """What samples answers to prompts of token ids, one each."""
+
+    def answers(self, prompts: list[list[int]]) -> list[str]: ...
+
+
+class Calibrator(TrainerCallback):
+    """Lets the starting model answer some prompts as it will in training, and judges the rewards and the evaluation.
+
+    Writes `calibration.json`; raises PermanentFailure `reward_not_fit` of class recipe if there are problems.
+    """
+
+    def __init__(self, trainer: Answering, rewards: Rewards, prompts: list[Prompt], setup: Setup) -> None:
+        self._trainer, self._rewards, self._prompts, self._setup = trainer, rewards, prompts, setup
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if state.global_step:
+            return
+        hyperparameters, recipe = self._setup.hyperparameters, self._setup.recipe.recipe
+        assert isinstance(hyperparameters, ResolvedReinforcement)
+        assert isinstance(recipe.method, Reinforcement)
+        rollouts = hyperparameters.rollouts_per_prompt
+        asked = self._prompts[: math.ceil(ANSWERS / rollouts)]
+        with torch.random.fork_rng():  # the run draws the same numbers, calibrated or resumed
+            answers = self._sample([prompt for prompt in asked for _ in range(rollouts)])
+        items = [prompt.item for prompt in asked for _ in range(rollouts)]
+        rewards = self._rewards.of(answers, items)
+        exam = Rewards(recipe.evaluation.graders, setting="evaluation", ask=self._setup.ask)
+        scores = exam.of(answers, items)
+        pairs = list(zip(rewards, scores, strict=True))
+        groups = [pairs[start : start + rollouts] for start in range(0, len(pairs), rollouts)]
+        found = calibrate([graded for group in groups if (graded := _graded(group))])
+        write_json(self._setup.output / CALIBRATION_FILE, asdict(found))
+        print(f"calibration: {found}", flush=True)
+        if found.problems:
+            raise PermanentFailure(FailureClass.RECIPE, "reward_not_fit", "; ".join(found.problems), "method.graders")
+
+    def _sample(self, prompts: list[Prompt]) -> list[str]:
+        step = rows_per_step(self._setup.hyperparameters)
+        batches = [prompts[start : start + step] for start in range(0, len(prompts), step)]
+        return [text for batch in batches for text in self._trainer.answers([prompt.ids for prompt in batch])]
+
+
+def _graded(pairs: list[tuple[float | None, float | None]]) -> list[tuple[float, float]]:
+    return [(reward, score) for reward, score in pairs if reward is not None and score is not None]

@@ -1,0 +1,148 @@
+"""Judges as a job asks them: over HTTP with its managed identity, a few at a time, good replies kept by content."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import orjson
+from pydantic import ValidationError
+
+from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.graders import Grader, judges_named
+from shared.domain.judges import JudgeEndpoint, Judges, JudgeUse
+from shared.grading import Ask, Code, GradingFailed, Message, Opinion
+from shared.grading.judging import body_of
+from training_job.job.files import read_json, write_json
+from training_job.job.identity import scoring_token
+
+DEPLOYMENT_HEADER = "azureml-model-deployment"
+CONTAINER_STATUS_HEADER = "ms-azureml-model-error-statuscode"
+TIMEOUT_S = 120.0  # as long as our own deployments may take for a request
+TRIES = 5
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
+# A judge that is silent this often in a row is down: waiting out every row would burn the job's hours.
+SILENT_IN_A_ROW = 16
+# Azure docs: 408 took too long, 424 the container failed, 429 too busy; 502 to 504 come from the gateway.
+_BUSY = frozenset({408, 429, 500, 502, 503, 504})
+
+
+def read_judges(path: Path | None, graders: tuple[Grader, ...], kept: Path | None) -> Panel:
+    """The judges that graders name, as the file `path` says. `kept`: a folder of replies, read and added to.
+
+    Raises PermanentFailure `no_judges` if the file lacks one, `judge_untrusted` for an address outside the tenant.
+    """
+    try:
+        given = Judges.model_validate_json(path.read_bytes()).judges if path else ()
+    except (OSError, ValidationError) as error:
+        raise PermanentFailure(FailureClass.CODE, "no_judges", f"{path} cannot be read") from error
+    known = {judge.endpoint: judge for judge in given}
+    if missing := [name for name in judges_named(graders) if name not in known]:
+        raise PermanentFailure(FailureClass.CODE, "no_judges", f"nothing says where {', '.join(missing)} is")
+    for judge in given:
+        if not _trusted(judge.url):
+            message = f"refusing to send text and a token to {urlsplit(judge.url).hostname}"
+            raise PermanentFailure(FailureClass.PLATFORM, "judge_untrusted", message, judge.endpoint)
+    return Panel(given, kept, scoring_token)
+
+
+def _trusted(url: str) -> bool:
+    """An endpoint of Azure ML, or one of this machine."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "http":
+        return host in ("127.0.0.1", "localhost", "::1")
+    return parts.scheme == "https" and host.endswith(".inference.ml.azure.com")
+
+
+class Panel(Ask):
+    """All judges of a job. Thread-safe."""
+
+    def __init__(self, judges: tuple[JudgeEndpoint, ...], kept: Path | None, token: Callable[[], str]) -> None:
+        self._judges = {judge.endpoint: judge for judge in judges}
+        self._kept, self._token = kept, token
+        self._http = httpx.Client(timeout=TIMEOUT_S, trust_env=False)  # a proxy would see the text
+        self._lock = threading.Lock()
+        self._requests, self._found, self._silent = Counter[str](), Counter[str](), Counter[str]()
+
+    def __call__(self, endpoint: str, messages: list[Message], read: Callable[[str], Opinion]) -> Opinion:
+        """See Ask. A reply that cannot be read is not kept, so a later evaluation asks again."""
+        judge = self._judges[endpoint]
+        place = self._place(judge, messages)
+        if place and (found := read_json(place)):
+            with self._lock:
+                self._found[endpoint] += 1
+            return Opinion(**found)
+        opinion = read(self._reply(judge, messages))
+        if place:
+            write_json(place, asdict(opinion))
+        return opinion
+
+    def uses(self) -> tuple[JudgeUse, ...]:
+        """What was asked so far."""
+        return tuple(
+            JudgeUse(requests=self._requests[name], kept=self._found[name], **judge.model_dump(exclude={"url"}))
+            for name, judge in self._judges.items()
+        )
+
+    def _place(self, judge: JudgeEndpoint, messages: list[Message]) -> Path | None:
+        """The messages hold answer, row and template; the score's range is in them too."""
+        if self._kept is None:
+            return None
+        content = [judge.endpoint, judge.deployment, judge.model, body_of(messages)]
+        return self._kept / "judged" / f"{hashlib.sha256(orjson.dumps(content)).hexdigest()}.json"
+
+    def _reply(self, judge: JudgeEndpoint, messages: list[Message]) -> str:
+        """The judge's text; tried again with a growing wait while it is busy or away."""
+        what, wait_s = "", FIRST_WAIT_S
+        for last in [False] * (TRIES - 1) + [True]:
+            if self._silent[judge.endpoint] >= SILENT_IN_A_ROW:
+                raise GradingFailed(Code.JUDGE_SERVER, f"judge {judge.endpoint} does not answer any more")
+            what, asked_wait_s = self._try(judge, messages)
+            if asked_wait_s is None:
+                return what
+            if not last:
+                time.sleep(min(LONGEST_WAIT_S, max(wait_s, asked_wait_s)) * random.uniform(0.8, 1.2))  # noqa: S311
+                wait_s *= 2
+        with self._lock:
+            self._silent[judge.endpoint] += 1
+        raise GradingFailed(Code.JUDGE_SERVER, f"judge {judge.endpoint}: {what}, {TRIES} times")
+
+    def _try(self, judge: JudgeEndpoint, messages: list[Message]) -> tuple[str, float | None]:
+        """The reply and None, or what is wrong and the seconds that the server wants to be left alone.
+
+        Raises GradingFailed where another try cannot help.
+        """
+        headers = {"Authorization": f"Bearer {self._token()}", DEPLOYMENT_HEADER: judge.deployment}
+        with self._lock:
+            self._requests[judge.endpoint] += 1
+        try:
+            answer = self._http.post(judge.url, json=body_of(messages), headers=headers)
+        except httpx.HTTPError as error:
+            return type(error).__name__, 0.0
+        status = answer.status_code
+        if status == 424:  # the container's own status says whether it was busy or refused
+            status = int(answer.headers.get(CONTAINER_STATUS_HEADER) or 500)
+        if status in _BUSY:
+            return f"status {status}", _seconds(answer.headers.get("retry-after"))
+        with self._lock:
+            self._silent[judge.endpoint] = 0
+        if status != 200:
+            raise GradingFailed(Code.JUDGE_SERVER, f"judge {judge.endpoint} refused with status {status}")
+        try:
+            return str(answer.json()["choices"][0]["message"]["content"] or ""), None
+        except (ValueError, LookupError, TypeError) as error:
+            raise GradingFailed(Code.JUDGE_PARSE, f"judge {judge.endpoint} sent no chat completion") from error
+
+
+def _seconds(retry_after: str | None) -> float:
+    """RFC 9110 allows a date too, which is not worth reading here."""
+    return float(retry_after) if retry_after and retry_after.isdecimal() else 0.0

@@ -1,0 +1,130 @@
+"""Where a job's measurements go: one line a step in `metrics.jsonl`, and MLflow where the platform has one.
+
+The file is the record; MLflow is a courtesy that may be slow, wrong or away without the job noticing.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from training_job.job.files import append_line, read_lines, write_lines
+from training_job.job.processes import leads
+
+METRICS_FILE = "metrics.jsonl"
+MLFLOW_NAMES = {
+    "loss": "train_loss",
+    "eval_loss": "eval_loss",
+    "learning_rate": "learning_rate",
+    "tokens_per_s": "tokens_per_s",
+    "eta_s": "eta_s",
+    "grad_norm": "grad_norm",
+    "peak_memory_bytes": "peak_memory_bytes",
+    "total_steps": "step_total",
+    **{
+        name: name
+        for kind in ("", "eval_")
+        for name in map(kind.__add__, ("reward", "reward_spread", "reward_gap", "reward_accuracy", "reward_margin"))
+    },
+    **{name: name for name in ("share_equal_groups", "reward_errors", "answer_tokens", "kl")},
+}
+
+
+class Curve:
+    """Appends points to the file and passes them on to MLflow."""
+
+    def __init__(self, output: Path) -> None:
+        self.path = output / METRICS_FILE
+        self._writes = leads()
+        self._mirror = MlflowMirror.from_environment() if self._writes else None
+
+    def rewind(self, step: int) -> None:
+        """Forget points after `step`, so that a resumed run writes each step once; 0 forgets all."""
+        if self._writes:
+            write_lines(self.path, [point for point in self.points() if step and point["step"] <= step])
+
+    def add(self, point: dict[str, Any]) -> None:
+        """Write one point; `step` is required. Of several processes only the first writes."""
+        if not self._writes:
+            return
+        append_line(self.path, point)
+        if self._mirror:
+            values = {MLFLOW_NAMES[k]: v for k, v in point.items() if k in MLFLOW_NAMES and v is not None}
+            self._mirror.post(point["step"], values)
+
+    def points(self) -> list[dict[str, Any]]:
+        """All points, in order of time."""
+        return read_lines(self.path)
+
+    def values(self, key: str) -> list[float]:
+        """All values of one key, in order of time."""
+        return [point[key] for point in self.points() if point.get(key) is not None]
+
+    def last_step_with(self, key: str) -> int | None:
+        """The last step that has a value of `key`."""
+        steps = [point["step"] for point in self.points() if point.get(key) is not None]
+        return steps[-1] if steps else None
+
+    def close(self, patience_s: float = 5.0) -> None:
+        """Give MLflow a moment to take the last points."""
+        if self._mirror:
+            self._mirror.close(patience_s)
+
+
+class MlflowMirror:
+    """Posts points to an MLflow run from a thread of its own; whatever fails there is counted and dropped."""
+
+    def __init__(self, uri: str, run_id: str) -> None:
+        self.failures = 0
+        self._uri, self._run_id = uri, run_id
+        self._points: queue.Queue[tuple[int, int, dict[str, float]] | None] = queue.Queue(maxsize=1000)
+        self._thread = threading.Thread(target=self._work, name="mlflow-mirror", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def from_environment(cls) -> MlflowMirror | None:
+        """The mirror a platform asked for with MLFLOW_TRACKING_URI and MLFLOW_RUN_ID, if it did."""
+        uri, run_id = os.environ.get("MLFLOW_TRACKING_URI"), os.environ.get("MLFLOW_RUN_ID")
+        return cls(uri, run_id) if uri and run_id else None
+
+    def post(self, step: int, values: dict[str, float]) -> None:
+        """Queue values for a step; never waits."""
+        try:
+            self._points.put_nowait((step, int(time.time() * 1000), values))
+        except queue.Full:
+            self.failures += 1
+
+    def close(self, patience_s: float) -> None:
+        """Wait for the queue to empty, but no longer than asked."""
+        try:
+            self._points.put_nowait(None)
+        except queue.Full:
+            return
+        self._thread.join(patience_s)
+        if self._thread.is_alive() or self.failures:
+            print(f"mlflow: {self.failures} posts failed; the curve is whole in {METRICS_FILE}", flush=True)
+
+    def _work(self) -> None:
+        # Read by mlflow: fail within seconds instead of its default of minutes.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        client: Any = None
+        while (point := self._points.get()) is not None:
+            try:
+                if client is None:
+                    from mlflow import MlflowClient
+
+                    client = MlflowClient(tracking_uri=self._uri)
+                self._send(client, *point)
+            except Exception:
+                self.failures += 1
+
+    def _send(self, client: Any, step: int, at_ms: int, values: dict[str, float]) -> None:
+        from mlflow.entities import Metric
+
+        metrics = [Metric(name, value, at_ms, step) for name, value in values.items()]
+        client.log_batch(self._run_id, metrics=metrics)

@@ -1,0 +1,23 @@
+"""Exit codes of every job: one per failure class, so that a log without a result still says what happened.
+
+0 completed; 2 bad command line; 130 and 143 interrupted by SIGINT and SIGTERM.
+"""
+
+from __future__ import annotations
+
+from shared.domain.errors import FailureClass
+
+COMPLETED = 0
+BY_CLASS = {
+    FailureClass.DATA: 10,
+    FailureClass.RECIPE: 11,
+    FailureClass.CODE: 12,
+    FailureClass.PLATFORM: 13,
+    FailureClass.CAPACITY: 14,
+    FailureClass.LICENSE: 15,
+}
+
+
+def interrupted_by(signal_number: int) -> int:
+    """The shell's convention for a process ended by a signal."""
+    return 128 + signal_number

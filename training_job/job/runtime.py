@@ -1,0 +1,170 @@
+"""What every job shares: it ends with `result.json` and an exit code that tells its failure class."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Literal
+
+from pydantic import ValidationError
+
+from shared.domain.catalog import find_entry
+from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.recipe import ResolvedRecipe
+from shared.domain.results import JobResult
+from training_job.job.files import write_json
+from training_job.job.processes import leads, several
+from training_job.job.runtime import exit_codes
+
+RESULT_FILE = "result.json"
+CALIBRATION_FILE = "calibration.json"
+
+
+@dataclass
+class Tally:
+    """What a job counted so far; it becomes part of its result, whichever way the job ends."""
+
+    last_step: int = 0
+    total_steps: int = 0
+    trained_tokens: int = 0
+    dropped_rows: int = 0
+    train_loss: float | None = None
+    eval_loss: float | None = None
+    measures: dict[str, float] = field(default_factory=dict)
+    best_step: int | None = None
+    stopped: Literal["early", "deadline", "budget"] | None = None
+    micro_batch_size: int | None = None
+    predicted_peak_bytes: int | None = None
+    measured_peak_bytes: int | None = None
+    merged_agreement: float | None = None
+    diagnosis: tuple[str, ...] = ()
+
+
+class Interrupted(BaseException):
+    """The process was told to stop."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal.Signals(signal_number).name)
+        self.signal_number = signal_number
+
+
+def run_job(name: str, output: Path, work: Callable[[Tally], None]) -> int:
+    """Do the work, write `output/result.json`, and return the exit code.
+
+    Of several processes the first to fail writes it, whichever it is: what the others then run into follows from that.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    if leads():  # an earlier attempt's verdict must not outlive a kill of this one
+        (output / RESULT_FILE).unlink(missing_ok=True)
+    tally, started = Tally(), time.monotonic()
+    failure: PermanentFailure | None = None
+    code = exit_codes.COMPLETED
+    try:
+        with _signals_raise():
+            work(tally)
+    except Interrupted as stop:
+        failure = PermanentFailure(FailureClass.PLATFORM, "interrupted", f"stopped by {stop}")
+        code = exit_codes.interrupted_by(stop.signal_number)
+    except Exception as error:
+        failure = classify(error)
+        code = exit_codes.BY_CLASS[failure.failure_class]
+    result = JobResult(
+        job=name,
+        status="failed" if failure else "completed",
+        failure_class=failure.failure_class if failure else None,
+        problem=failure.problem if failure else None,
+        seconds=round(time.monotonic() - started, 3),
+        finished_at=datetime.now(UTC),
+        **asdict(tally),
+    )
+    said_already = several() and (output / RESULT_FILE).exists()
+    if (leads() or failure) and not said_already:
+        write_json(output / RESULT_FILE, result.model_dump(mode="json"))
+    if failure:
+        print(f"{name} failed ({failure.failure_class}): {failure}", file=sys.stderr, flush=True)
+    return code
+
+
+def classify(error: Exception) -> PermanentFailure:
+    """Give any exception its failure class; only what nobody foresaw is `code`."""
+    if isinstance(error, PermanentFailure):
+        return error
+    traceback.print_tb(error.__traceback__)  # without the message: a library may quote the data it was given
+    kind, text = type(error).__name__, str(error)[:500]
+    if kind == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return PermanentFailure(FailureClass.CAPACITY, "out_of_memory", text or kind)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return PermanentFailure(FailureClass.CAPACITY, "disk_full", text)
+    if isinstance(error, OSError):
+        return PermanentFailure(FailureClass.PLATFORM, "input_output", f"{kind}: {text}")
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    place = "".join(f" at {Path(frame.filename).name}:{frame.lineno}" for frame in last)
+    return PermanentFailure(FailureClass.CODE, "unexpected", f"{kind}{place}")
+
+
+def read_recipe(path: Path) -> ResolvedRecipe:
+    """Read the resolved recipe.
+
+    Raises PermanentFailure of class recipe that names every wrong field, without quoting its value.
+    """
+    try:
+        return ResolvedRecipe.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+        raise PermanentFailure(FailureClass.RECIPE, "invalid_recipe", wrong) from error
+
+
+def try_machine(recipe: ResolvedRecipe) -> None:
+    """The start self-test, for the kind of machine that the recipe's base model needs; imports torch.
+
+    Raises PermanentFailure of class platform.
+    """
+    from training_job import selftest
+
+    needs_gpu = find_entry(recipe.recipe.base_model).accelerator == "gpu"
+    report = selftest.check(require_cuda=needs_gpu, compute_dtype=recipe.hyperparameters.compute_dtype)
+    print(f"self-test: {report}", flush=True)
+
+
+def require(*paths: Path) -> None:
+    """Fail before anything expensive when an input is not there."""
+    missing = [path.name for path in paths if not path.exists()]
+    if missing:
+        raise PermanentFailure(FailureClass.PLATFORM, "input_missing", f"not found: {', '.join(missing)}")
+
+
+def work_offline() -> None:
+    """Environment of a job: no hub, no telemetry, no progress bars; call before heavy imports."""
+    for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY"):
+        os.environ[name] = "1"
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    # Says that an optional inference kernel is missing, which training must not use anyway.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    def stop(signal_number: int, _frame: FrameType | None) -> None:
+        raise Interrupted(signal_number)
+
+    watched = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, stop) for number in watched]
+    try:
+        yield
+    finally:
+        for number, handler in zip(watched, before, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,100 @@
+"""Watches the rewards of a reinforcement run: the gap between training and held-out prompts, and rewards gone flat.
+
+Microsoft publishes the limits of the gap for tuning with graders: up to 0.05 fine, to 0.10 a warning, beyond stop.
+Import only where torch may be loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+from statistics import fmean
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from shared.domain.errors import FailureClass, PermanentFailure
+from training_job.job.diagnosis import ENDED_BY
+
+GAP_FINE, GAP_MAX = 0.05, 0.10
+FLAT_LINES = 10  # log lines without a single group of differing rewards
+Logs = dict[str, Any]
+
+
+class RewardWatch(TrainerCallback):
+    """Adds `eval_reward_gap` to the log of an evaluation, and ends runs that no longer learn.
+
+    Reads only the trainer's history, which checkpoints keep, so a resumed run judges as one that was not.
+    """
+
+    def __init__(self, answers_per_step: int, held_out_answers: int) -> None:
+        self._answers_per_step, self._held_out_answers = answers_per_step, held_out_answers
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Logs | None = None,
+        **kwargs: Any,
+    ) -> None:
+        logs = logs if logs is not None else {}
+        if "eval_reward" in logs:
+            since = _since_last_evaluation(state.log_history[:-1])
+            if since:
+                logs["eval_reward_gap"] = fmean(line["reward"] for line in since) - logs["eval_reward"]
+                control.should_training_stop |= logs["eval_reward_gap"] - 2 * self._error(since, logs) > GAP_MAX
+        elif "reward" in logs:
+            control.should_training_stop |= has_learned_all([line for line in state.log_history if "reward" in line])
+
+    def _error(self, since: Sequence[Logs], logs: Logs) -> float:
+        """Standard error of the gap, so that chance does not end a run whose held-out set is small."""
+        answers = self._answers_per_step * len(since)
+        spread = fmean(line["reward_std"] for line in since)
+        return sqrt(spread**2 / answers + logs["eval_reward_std"] ** 2 / self._held_out_answers)
+
+
+def _since_last_evaluation(history: Sequence[Logs]) -> list[Logs]:
+    last = max((i for i, line in enumerate(history) if "eval_reward" in line), default=-1)
+    return [line for line in history[last + 1 :] if "reward" in line]
+
+
+def has_learned_all(lines: Sequence[Logs]) -> bool:
+    """Whether every answer to a prompt earns the same by now, and more than at the start.
+
+    Raises PermanentFailure `rewards_went_flat` of class recipe where they earn no more: the policy is broken.
+    """
+    recent = lines[-FLAT_LINES:]
+    if len(recent) < FLAT_LINES or any(line["frac_reward_zero_std"] < 1 for line in recent):
+        return False
+    before, now = lines[0]["reward"], fmean(line["reward"] for line in recent)
+    if now > before:
+        return True
+    raise PermanentFailure(
+        FailureClass.RECIPE,
+        "rewards_went_flat",
+        f"all answers to a prompt earn the same for {FLAT_LINES} log lines, {now:.2f} on average after {before:.2f} "
+        "at the start: nothing is learned any more; lower the learning rate",
+        "method.hyperparameters.learning_rate",
+    )
+
+
+def diagnose(points: Sequence[Logs], stopped: str | None, best_step: int | None) -> tuple[str, ...]:
+    """Sentences about a reinforcement run, the most important first; see `training_job.job.diagnosis`."""
+    found = [ENDED_BY[stopped]] if stopped in ("deadline", "budget") else []
+    rewards = [point["reward"] for point in points if point.get("reward") is not None]
+    gaps = [point["eval_reward_gap"] for point in points if point.get("eval_reward_gap") is not None]
+    equal = [point["share_equal_groups"] for point in points if point.get("share_equal_groups") is not None]
+    if gaps and gaps[-1] > GAP_FINE:
+        what = f"Answers to training prompts earn {gaps[-1]:.2f} more than those to held-out ones"
+        found.append(f"{what}: {'more prompts are needed' if gaps[-1] > GAP_MAX else 'watch it, 0.10 is too much'}.")
+    if len(rewards) > 1:
+        quarter = max(1, len(rewards) // 4)
+        before, after = fmean(rewards[:quarter]), fmean(rewards[-quarter:])
+        if after <= before:
+            found.append(f"The mean reward did not rise ({before:.2f} to {after:.2f}): raise the learning rate.")
+    if equal and fmean(equal) > 0.5:
+        found.append(f"{fmean(equal):.0%} of the prompts had answers of equal reward, from which nothing is learned.")
+    if best_step is not None and points and best_step < points[-1]["step"]:
+        found.append(f"The held-out reward was highest at step {best_step}; the model is of that checkpoint.")
+    return tuple(found)

@@ -1,0 +1,127 @@
+"""What the trainers of all methods share: the guarded base model, common settings, intervals.
+
+Import only where torch may be loaded.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback, Trainer, set_seed
+
+from shared.domain.recipe import ResolvedHyperparameters, ResolvedRecipe
+from shared.grading import Ask
+from shared.grading.judging import nobody
+from training_job.model import quantized as quantized
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+AnyTrainer = TypeVar("AnyTrainer", bound=Trainer)
+LOG_LINES, CHECKPOINTS = 60, 10
+PATIENCE = 3  # evaluations in a row without a lower held-out loss
+OPTIMIZERS = {"adamw": "adamw_torch_fused", "paged_adamw_8bit": "paged_adamw_8bit"}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a trainer is built from. `micro_batch_size` in rows: the recipe's, or less after running out of memory.
+    `ask` reaches the judges of a reinforcement run."""
+
+    base_model: Path
+    output: Path
+    recipe: ResolvedRecipe
+    tokenizer: PreTrainedTokenizerBase
+    steps: int
+    micro_batch_size: int
+    continue_from: Path | None = None
+    ask: Ask = nobody
+
+    @property
+    def hyperparameters(self) -> ResolvedHyperparameters:
+        return self.recipe.hyperparameters
+
+    @property
+    def dtype(self) -> torch.dtype:
+        dtype: torch.dtype = getattr(torch, self.hyperparameters.compute_dtype)
+        return dtype
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Steps between two log lines, and between two evaluations, each with its checkpoint: the best is kept.
+
+    The latter is a multiple of the first: a checkpoint between two log lines would cut a resumed run's next average
+    short.
+    """
+
+    log: int
+    save: int
+
+    @classmethod
+    def of(cls, total_steps: int) -> Intervals:
+        log = max(1, total_steps // LOG_LINES)
+        return cls(log, log * max(1, math.ceil(total_steps / CHECKPOINTS / log)))
+
+
+def load_base(setup: Setup, attention: str) -> PreTrainedModel:
+    """The base model, in 4 bit unless the recipe wants it as it is; seeds every generator first."""
+    set_seed(setup.hyperparameters.seed)
+    quantize = setup.hyperparameters.quantization == "nf4"
+    return quantized.load_model(setup.base_model, setup.dtype, quantize=quantize, attention=attention)
+
+
+def adapted(setup: Setup, attention: str = "sdpa") -> dict[str, Any]:
+    """`model` and `peft_config` for a trainer of trl: a new adapter on the base, or the one the run continues from."""
+    base = load_base(setup, attention)
+    if setup.continue_from is None:
+        return {"model": base, "peft_config": quantized.lora(setup.hyperparameters)}
+    return {"model": quantized.load_adapter(base, setup.continue_from, setup.hyperparameters)}
+
+
+def made_safe(trainer: AnyTrainer) -> AnyTrainer:
+    """Undo what trl does to 4-bit models and adapters while it builds a trainer; due for every method."""
+    trainer.remove_callback(PrinterCallback)
+    if trainer.args.load_best_model_at_end:
+        trainer.add_callback(EarlyStoppingCallback(PATIENCE))
+    quantized.keep_training_kernel(trainer.model)
+    quantized.adapters_to_float32(trainer.model)
+    return trainer
+
+
+def common_settings(setup: Setup) -> dict[str, Any]:
+    """Settings of transformers 5.23 that every method's config takes; those that differ on purpose say why."""
+    intervals, hyperparameters = Intervals.of(setup.steps), setup.hyperparameters
+    return {
+        "output_dir": str(setup.output / "checkpoints"),
+        "max_steps": setup.steps,
+        "per_device_train_batch_size": setup.micro_batch_size,
+        "gradient_accumulation_steps": hyperparameters.batch_size // setup.micro_batch_size,
+        "learning_rate": hyperparameters.learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": 0.05,
+        "optim": OPTIMIZERS[hyperparameters.optimizer],
+        "activation_checkpointing": hyperparameters.gradient_checkpointing,
+        "bf16": hyperparameters.compute_dtype == "bfloat16",
+        "use_cpu": not torch.cuda.is_available(),
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "logging_steps": intervals.log,
+        "logging_first_step": True,
+        "logging_nan_inf_filter": False,  # the default hides a loss that is not a number
+        "eval_strategy": "steps",
+        "eval_steps": intervals.save,
+        "save_steps": intervals.save,
+        "save_total_limit": 2,  # the best and the last
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "eval_loss",
+        "greater_is_better": False,
+        "restore_callback_states_from_checkpoint": True,  # early stopping goes on counting
+        "ddp_find_unused_parameters": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "seed": hyperparameters.seed,
+    }

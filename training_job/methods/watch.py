@@ -1,0 +1,184 @@
+"""The trainer's callback: it keeps the curve, marks checkpoints, guards precision and stops lost runs."""
+
+from __future__ import annotations
+
+import math
+import resource
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from shared.domain.errors import FailureClass, PermanentFailure
+from training_job.job.curve import Curve
+from training_job.job.limits import Limit
+from training_job.job.runtime import Tally, checkpoints
+from training_job.model.quantized import adapters_to_float32, keep_training_kernel
+
+FIRST_STEPS = 10
+
+
+class Watch(TrainerCallback):
+    """Sees every step of one training run."""
+
+    def __init__(
+        self,
+        curve: Curve,
+        tally: Tally,
+        identity: checkpoints.Identity,
+        measures: Mapping[str, str],
+        limit: Limit,
+    ) -> None:
+        self._curve, self._tally, self._identity, self._measures = curve, tally, identity, measures
+        self._limit = limit
+        self._session = _Speed(0, 0)
+        self._window = _Speed(0, 0)
+        self._spent_before = 0.0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        # A checkpoint, if any, has been loaded by now; it may have been written under another mount point.
+        if state.best_model_checkpoint and args.output_dir:
+            state.best_model_checkpoint = str(Path(args.output_dir) / Path(state.best_model_checkpoint).name)
+        adapters_to_float32(kwargs["model"])
+        keep_training_kernel(kwargs["model"])
+        self._session = _Speed(state.global_step, int(state.num_input_tokens_seen))
+        self._window = self._session
+        self._spent_before = (self._curve.values("elapsed_s") or [0.0])[-1]
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._tally.last_step = state.global_step
+        self._tally.trained_tokens = int(state.num_input_tokens_seen)
+        if state.global_step < state.max_steps and anywhere(self._elapsed_s() > self._limit.seconds, args.device):
+            self._tally.stopped = self._limit.kind
+            control.should_log = control.should_evaluate = control.should_save = control.should_training_stop = True
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        logs = logs or {}
+        if "eval_loss" in logs:
+            self._tally.eval_loss = logs["eval_loss"]
+            measured = self._measured(logs, "eval_")
+            self._curve.add({"step": state.global_step, "eval_loss": logs["eval_loss"], **measured})
+        elif "loss" in logs:
+            self._tally.train_loss = logs["loss"]
+            point = self._point(state, logs) | self._measured(logs)
+            self._curve.add(point)
+            print("step {step}/{total_steps} loss {loss:.4f} eta {eta_s:.0f} s".format(**point), flush=True)
+            if "reward" not in point:  # before its first update a policy equals the one that is compared with: loss 0
+                refuse_lost_run(state.global_step, logs["loss"])
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        assert args.output_dir is not None
+        if torch.distributed.is_initialized():  # each process writes its generators' state into the checkpoint
+            torch.distributed.barrier()
+        assert self._tally.micro_batch_size is not None
+        if state.is_world_process_zero:
+            checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            checkpoints.mark_complete(checkpoint, self._identity, self._tally.micro_batch_size)
+
+    def _elapsed_s(self) -> float:
+        """Seconds of training in this process and those it continues."""
+        return self._spent_before + self._session.seconds()
+
+    def _measured(self, logs: dict[str, Any], prefix: str = "") -> dict[str, float]:
+        """What the method watches beside the loss; the last values go into the result."""
+        found = {
+            f"{prefix}{ours}": logs[f"{prefix}{theirs}"]
+            for theirs, ours in self._measures.items()
+            if logs.get(f"{prefix}{theirs}") is not None
+        }
+        self._tally.measures |= found
+        return found
+
+    def _point(self, state: TrainerState, logs: dict[str, Any]) -> dict[str, Any]:
+        step, tokens = state.global_step, int(state.num_input_tokens_seen)
+        tokens_per_s = self._window.tokens_per_s(tokens)
+        self._window = _Speed(step, tokens)
+        return {
+            "step": step,
+            "total_steps": state.max_steps,
+            "epoch": round(logs.get("epoch", 0.0), 4),
+            "loss": logs["loss"],
+            "learning_rate": logs.get("learning_rate"),
+            "grad_norm": logs.get("grad_norm"),
+            "tokens": tokens,
+            "tokens_per_s": tokens_per_s,
+            "eta_s": self._session.eta_s(step, state.max_steps),
+            "elapsed_s": round(self._elapsed_s(), 3),
+            "peak_memory_bytes": peak_memory_bytes(),
+        }
+
+
+class _Speed:
+    """Steps and tokens since a moment."""
+
+    def __init__(self, step: int, tokens: int) -> None:
+        self._step, self._tokens, self._since = step, tokens, time.monotonic()
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._since
+
+    def tokens_per_s(self, tokens: int) -> float:
+        return round((tokens - self._tokens) / max(self.seconds(), 1e-9), 1)
+
+    def eta_s(self, step: int, total_steps: int) -> float:
+        per_step = self.seconds() / max(step - self._step, 1)
+        return round(per_step * (total_steps - step), 1)
+
+
+def anywhere(here: bool, device: torch.device) -> bool:
+    """Whether it is so in any process; clocks differ, and all have to stop at the same step."""
+    if not torch.distributed.is_initialized():
+        return here
+    flag = torch.tensor(float(here), device=device)
+    torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+    return bool(flag)
+
+
+def refuse_lost_run(step: int, loss: float) -> None:
+    """Stop a run that learns nothing: a loss that is no number, or exactly 0 from the start.
+
+    Raises PermanentFailure: `loss_not_finite` (class recipe) or `loss_is_zero` (class code).
+    """
+    if not math.isfinite(loss):
+        raise PermanentFailure(
+            FailureClass.RECIPE,
+            "loss_not_finite",
+            f"the loss is {loss} at step {step}; lower the learning rate",
+            "method.hyperparameters.learning_rate",
+        )
+    if loss == 0 and step <= FIRST_STEPS:
+        raise PermanentFailure(
+            FailureClass.CODE,
+            "loss_is_zero",
+            f"the loss is exactly 0 at step {step}: no token is learned from",
+        )
+
+
+def start_measuring() -> None:
+    """Forget the GPU's peak so far, for example that of an attempt which ran out of memory."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def measured_peak_bytes() -> int | None:
+    """Peak of tensors on the GPU; None on a CPU, whose memory holds much else."""
+    return int(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else None
+
+
+def peak_memory_bytes() -> int:
+    """Most memory held so far: of the GPU where there is one, else of this process."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,136 @@
+"""What a run leaves: adapter, merged model, and the checks that both say the same and can be served.
+
+Import only where torch may be loaded.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import PreTrainedModel
+
+from shared.domain.errors import FailureClass, PermanentFailure
+from training_job.data.chat_rows import IGNORED, Encoded
+from training_job.evaluation.answers import generate
+from training_job.job.files import read_json
+from training_job.methods.trainer import Setup
+from training_job.model import quantized as quantized
+
+PROBE_TOKENS = 64
+# Rounding to 16 bit moves the loss by thousandths; a merge into the wrong weights by whole nats.
+LOSS_TOLERANCE = 0.1
+VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+
+
+@dataclass(frozen=True)
+class MergeCheck:
+    """Merged model against adapter on the rows probed: loss per answer token in nats, share of equal answers."""
+
+    rows: int
+    adapter_loss: float
+    merged_loss: float
+    agreement: float
+
+
+def free_memory() -> None:
+    """A model must leave before its twin comes."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def merge(setup: Setup) -> None:
+    """Write OUTPUT/model/merged from OUTPUT/model/adapter."""
+    free_memory()
+    model = setup.output / "model"
+    quantize = setup.hyperparameters.quantization == "nf4"
+    merged = quantized.merge_adapter(setup.base_model, model / "adapter", setup.dtype, quantize=quantize)
+    quantized.save_merged(merged, setup.tokenizer, model / "merged")
+
+
+def check_merge(setup: Setup, probe: Sequence[Encoded]) -> MergeCheck | None:
+    """Ask the adapter on its base and the merged folder the same; None where there is nothing to ask.
+
+    Raises PermanentFailure `merge_differs` of class code.
+    """
+    if not probe:
+        return None
+    free_memory()
+    quantize = setup.hyperparameters.quantization == "nf4"
+    base = quantized.load_model(setup.base_model, setup.dtype, quantize=quantize, spread=True)
+    adapter = PeftModel.from_pretrained(base, setup.output / "model" / "adapter")
+    adapter_loss, said = _asked(adapter, setup, probe)
+    del adapter, base
+    free_memory()
+    merged = quantized.load_model(setup.output / "model" / "merged", setup.dtype, spread=True)
+    merged_loss, repeated = _asked(merged, setup, probe)
+    same = sum(a == b for a, b in zip(said, repeated, strict=True)) / len(probe)
+    check = MergeCheck(len(probe), adapter_loss, merged_loss, same)
+    if not merged_loss <= adapter_loss + LOSS_TOLERANCE * max(1.0, adapter_loss):
+        raise PermanentFailure(FailureClass.CODE, "merge_differs", f"the merged model is not the trained one: {check}")
+    return check
+
+
+def _asked(model: PreTrainedModel, setup: Setup, probe: Sequence[Encoded]) -> tuple[float, list[list[int]]]:
+    """Loss over the rows' answers, and greedy answers to what comes before the last one."""
+    model.eval()
+    total = tokens = 0.0
+    with torch.inference_mode():
+        for row in probe:
+            labels = torch.tensor([_learned(row)], device=model.device)
+            counted = int((labels[:, 1:] != IGNORED).sum())
+            loss = model(input_ids=torch.tensor([row.input_ids], device=model.device), labels=labels).loss
+            total, tokens = total + float(loss) * counted, tokens + counted
+    answers = [generate(model, setup.tokenizer, [prompt_of(row)], PROBE_TOKENS)[0] for row in probe]
+    return total / max(tokens, 1), answers
+
+
+def _learned(row: Encoded) -> list[int]:
+    """The labels; of a prompt without an answer its own tokens."""
+    return row.labels if any(label != IGNORED for label in row.labels) else row.input_ids
+
+
+def prompt_of(row: Encoded) -> list[int]:
+    """The row up to its last answer; a prompt without one whole."""
+    if all(label == IGNORED for label in row.labels):
+        return row.input_ids
+    end = max(i for i, label in enumerate(row.labels) if label != IGNORED)
+    start = end
+    while start > 0 and row.labels[start - 1] != IGNORED:
+        start -= 1
+    return row.input_ids[:start]
+
+
+def serving_problems(adapter: Path) -> list[str]:
+    """Why vLLM would not load the adapter by itself; the merged folder is served, so these are no failure.
+
+    After `vllm/lora/peft_helper.py` and the choices of `--max-lora-rank`.
+    """
+    config: dict[str, Any] = read_json(adapter / "adapter_config.json") or {}
+    found = []
+    if not 0 < config["r"] <= VLLM_RANKS[-1]:
+        found.append(f"rank {config['r']} is beyond {VLLM_RANKS[-1]}")
+    if config.get("use_dora"):
+        found.append("DoRA is not supported")
+    if config.get("modules_to_save"):
+        found.append("modules_to_save must be empty")
+    if config.get("bias", "none") != "none":
+        found.append("a bias is not supported")
+    if not isinstance(config.get("target_modules"), list) or not config["target_modules"]:
+        found.append("target_modules must be a list of module names")
+    return found
+
+
+def checks(adapter: Path, merge_check: MergeCheck | None) -> dict[str, Any]:
+    """What the model's manifest says about them."""
+    problems = serving_problems(adapter)
+    return {
+        "adapter": {"served_by_vllm": not problems, "problems": problems},
+        "merge": asdict(merge_check) if merge_check else None,
+    }

@@ -1,0 +1,188 @@
+"""The 4-bit base and its adapters, with a guard against each fault that makes no noise.
+
+Import only where torch may be loaded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import bitsandbytes as bnb
+import torch
+from accelerate import PartialState
+from peft import LoraConfig, PeftModel
+from peft.tuners.lora import LoraLayer
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.recipe import ResolvedHyperparameters
+
+TINY_PARAMETERS = 50_000_000
+
+
+def nf4(compute_dtype: torch.dtype) -> BitsAndBytesConfig:
+    """NF4 with double quantization (QLoRA, arXiv 2305.14314); the library's defaults are neither."""
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute_dtype,
+    )
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Tokenizer of a local folder.
+
+    Raises PermanentFailure of class recipe when the base model has no chat template.
+    """
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
+    if not tokenizer.chat_template:
+        raise PermanentFailure(FailureClass.RECIPE, "no_chat_template", "the base model has no chat template")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def context_tokens(folder: Path) -> int | None:
+    """The longest row a model takes, where its configuration says so."""
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    length = getattr(config, "max_position_embeddings", None)
+    return int(length) if length else None
+
+
+def load_model(
+    folder: Path, dtype: torch.dtype, *, quantize: bool = False, attention: str = "sdpa", spread: bool = False
+) -> PreTrainedModel:
+    """Load a local folder in `dtype`, on this process's GPU if there is one.
+
+    `quantize`: linear layers in 4 bit. `spread`: over all GPUs of the machine, for a process that has them to itself.
+    """
+    options: dict[str, Any] = {"quantization_config": nf4(dtype)} if quantize else {}
+    if torch.cuda.device_count() > 1 and spread:
+        options["device_map"] = "auto"
+    elif torch.cuda.is_available():
+        options["device_map"] = {"": PartialState().local_process_index}
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=dtype,
+        attn_implementation=attention,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        **options,
+    )
+    use_one_thread_if_tiny(model)
+    if quantize:
+        require_quantized(model)
+        keep_training_kernel(model)
+    return model
+
+
+def use_one_thread_if_tiny(model: PreTrainedModel) -> None:
+    """One thread is as fast as several for a tiny model on a CPU, and immune to busy neighbors."""
+    if not torch.cuda.is_available() and model.num_parameters() < TINY_PARAMETERS:
+        torch.set_num_threads(1)
+
+
+def require_quantized(model: PreTrainedModel) -> None:
+    """Refuse a model that was asked for in 4 bit and came in full."""
+    if not any(isinstance(module, bnb.nn.Linear4bit) for module in model.modules()):
+        raise PermanentFailure(FailureClass.CODE, "not_quantized", "the base has no 4-bit layer")
+
+
+def keep_training_kernel(model: torch.nn.Module) -> None:
+    """Stop bitsandbytes 0.50 from repacking 4-bit weights for inference.
+
+    On CPUs with AVX512_BF16 the first forward in eval mode repacks each weight in place for a kernel that has
+    no backward; training goes on with gradients some 20 times too small and a merge gives garbage, without an
+    error. Due after every load. See bitsandbytes issue 2078.
+    """
+    for module in model.modules():
+        if isinstance(module, bnb.nn.Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
+def adapters_to_float32(model: torch.nn.Module) -> None:
+    """Undo trl's cast of QLoRA adapters to bfloat16.
+
+    AdamW keeps its moments in the adapters' dtype, and beta2 = 0.999 cannot decay in bfloat16; PEFT resumes
+    in float32, so a resumed run would change its precision. Due after building the trainer and after resume.
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+
+
+def share_adapter_inputs(model: torch.nn.Module) -> None:
+    """Let adapters with the same input share it, in a model that is called during training alone, under autocast.
+
+    PEFT casts the input to the adapter's float32, autocast casts it back, and autograd keeps a copy for each adapter:
+    the same bits in more memory and time. With 4 bit on a GPU, and only there, PEFT leaves the input as it is, so
+    without this a CPU would not show what a GPU keeps. DoRA keeps the cast: its norms are computed in the input's type.
+    """
+    for module in model.modules():
+        if isinstance(module, LoraLayer) and not module.lora_variant:
+            module.cast_input_dtype_enabled = False
+
+
+def lora(hyperparameters: ResolvedHyperparameters) -> LoraConfig:
+    """An adapter on every linear layer."""
+    return LoraConfig(
+        r=hyperparameters.lora_rank,
+        lora_alpha=hyperparameters.lora_alpha,
+        use_rslora=hyperparameters.rslora,
+        use_dora=hyperparameters.dora,
+        lora_dropout=hyperparameters.lora_dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+
+
+def load_adapter(base: PreTrainedModel, adapter: Path, hyperparameters: ResolvedHyperparameters) -> PeftModel:
+    """An adapter trained before, to be trained on.
+
+    Raises PermanentFailure `adapter_differs` of class recipe unless it has the shape the recipe asks for.
+    """
+    model = PeftModel.from_pretrained(base, adapter, is_trainable=True)
+    found, wanted = model.peft_config["default"], lora(hyperparameters)
+    differing = [
+        name for name in ("r", "lora_alpha", "use_rslora", "use_dora") if getattr(found, name) != getattr(wanted, name)
+    ]
+    if differing:
+        has = ", ".join(f"{name} {getattr(found, name)} and not {getattr(wanted, name)}" for name in differing)
+        raise PermanentFailure(
+            FailureClass.RECIPE, "adapter_differs", f"the adapter to continue from has {has}", "method.continue_from"
+        )
+    return model
+
+
+def trained_base(base: Path, dtype: torch.dtype, *, quantize: bool) -> PreTrainedModel:
+    """The weights an adapter was trained on, ready to be merged with: DEQUANTIZED where they were in 4 bit."""
+    model = load_model(base, dtype, quantize=quantize, spread=True)
+    return model.dequantize() if quantize else model
+
+
+def merge_adapter(base: Path, adapter: Path, dtype: torch.dtype, *, quantize: bool) -> PreTrainedModel:
+    """The adapter folded into the base it was trained on."""
+    model = trained_base(base, dtype, quantize=quantize)
+    merged: PreTrainedModel = PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
+    return merged
+
+
+def save_merged(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Save as bfloat16 safetensors with tokenizer and chat template."""
+    model.to(torch.bfloat16)  # type: ignore[arg-type]
+    if getattr(model.config, "quantization_config", None) is not None:
+        raise PermanentFailure(FailureClass.CODE, "still_quantized", "the merged model is still quantized")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
