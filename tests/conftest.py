@@ -45,7 +45,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def _backend(nodeid: str) -> str | None:
-    if nodeid.startswith("tests/azure_ml/"):
+    if nodeid.startswith("tests/unit/local_stack/azure_ml/"):
         return "Azure ML: azure-ai-ml on the emulator"
     match = _CONTRACT.match(nodeid)
     return f"{_SUITES[match[1]]}: {_BACKENDS[match[2]]}" if match and match[1] in _SUITES else None

@@ -13,7 +13,8 @@ import json
 import sys
 
 from shared.domain.errors import FailureClass, PermanentFailure
-from training_job.job.runtime import exit_codes, work_offline
+from training_job.job import exit_codes
+from training_job.job.runtime import work_offline
 
 MAX_ERROR = 0.15  # NF4 in blocks of 64 loses about a tenth of a normal weight's standard deviation
 

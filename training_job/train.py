@@ -29,6 +29,7 @@ from shared.domain.planning.methods import rows_per_step
 from shared.domain.recipe import Reinforcement, ResolvedHyperparameters, ResolvedRecipe, ResolvedReinforcement
 from shared.rendering.check import LengthPolicy
 from training_job.evaluation.judges import Panel, read_judges
+from training_job.job import checkpoints
 from training_job.job.curve import Curve
 from training_job.job.diagnosis import memory
 from training_job.job.files import model_folder, read_json, sha256_of, write_json
@@ -37,7 +38,6 @@ from training_job.job.processes import join, leads
 from training_job.job.runtime import (
     CALIBRATION_FILE,
     Tally,
-    checkpoints,
     read_recipe,
     require,
     run_job,

@@ -21,7 +21,7 @@ from shared.domain.run import Run, Status
 from tests.browser import pictures
 from tests.browser.conftest import Browser, Stack
 from tests.browser.pictures import HOSTILE
-from tests.pipeline.support import events_at
+from tests.unit.shared.pipeline.support import events_at
 
 SHOWN_HOSTILE = HOSTILE.replace("\u202e", "U+202E")
 

@@ -18,8 +18,8 @@ from tests.browser import pictures
 from tests.browser.conftest import Browser, Stack
 from tests.browser.pictures import HOSTILE
 from tests.browser.test_dashboard import SHOWN_HOSTILE, run_url
-from tests.rendering import families
-from tests.rendering.families import ROWS, said
+from tests.unit.shared.rendering import families
+from tests.unit.shared.rendering.families import ROWS, said
 
 
 @pytest.fixture

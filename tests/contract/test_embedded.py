@@ -24,8 +24,7 @@ from shared.embedded.store import SqliteRunStore
 from shared.ports import Message, ReceivedMessage, Write
 from tests.clock import ManualClock
 from tests.contract.backends import TOPOLOGY
-
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
 
 OPEN = """
 import sys

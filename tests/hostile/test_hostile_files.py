@@ -10,15 +10,14 @@ import lzma
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import pytest
 
 from shared.domain.dataset import Report
 from shared.validation import spooled_sink, validate
 from tests.hostile.lines import LINES
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 RSS_LIMIT_MB = 256
 MARK = b"\xef\xbb\xbf"
 

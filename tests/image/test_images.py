@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from shared.settings import Settings
+from tests.paths import ROOT
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the SDK's schemas use what marshmallow is about to drop
     from azure.ai.ml import load_environment
     from azure.ai.ml._utils._asset_utils import get_ignore_file, get_upload_files_from_folder
 
-ROOT = Path(__file__).parents[2]
 TRAINER = ROOT / "training_job" / "Dockerfile"
 ENVIRONMENTS = ROOT / "infra" / "environments"
 SERVER = ENVIRONMENTS / "serving" / "Dockerfile"

@@ -21,7 +21,7 @@ from local_stack.tiny_base.cache import REPOSITORY
 from shared.domain.evaluation import Gain
 from shared.domain.run import Status
 from shared.embedded.blobs import FileBlobStore
-from tests.cli.fake_api import BROKEN, RESULT, make_run
+from tests.unit.cli.fake_api import BROKEN, RESULT, make_run
 
 HELD_OUT = REPOSITORY / "recipes" / "manufacturing" / "eval.jsonl"
 

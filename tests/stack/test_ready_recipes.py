@@ -12,7 +12,7 @@ import pytest
 
 from local_stack.processes import marked
 from local_stack.tiny_base.cache import REPOSITORY
-from tests.recipes.ready import RECIPES, drops
+from tests.unit.recipes.ready import RECIPES, drops
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(1500)]
 

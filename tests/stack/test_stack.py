@@ -18,14 +18,15 @@ import pytest
 
 from local_stack.processes import alive, marked
 from local_stack.stack import Stack
-from local_stack.tiny_base.cache import PLACE, REPOSITORY
+from local_stack.tiny_base.cache import PLACE
+from tests.paths import ROOT
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
 
 def run_stack(action: str, root: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "local_stack.stack", action, "--root", str(root), *options]
-    return subprocess.run(command, cwd=REPOSITORY, text=True, capture_output=True, timeout=200)
+    return subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=200)
 
 
 @pytest.fixture

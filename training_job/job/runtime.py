@@ -24,9 +24,9 @@ from shared.domain.catalog import find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedRecipe
 from shared.domain.results import JobResult
+from training_job.job import exit_codes
 from training_job.job.files import write_json
 from training_job.job.processes import leads, several
-from training_job.job.runtime import exit_codes
 
 RESULT_FILE = "result.json"
 CALIBRATION_FILE = "calibration.json"

@@ -22,7 +22,7 @@ from shared.rendering.check import LengthPolicy
 from training_job.data.chat_rows import IGNORED, Encoded
 from training_job.data.packing import ByLength
 from training_job.data.pairs import EncodedPairs, encode_pairs
-from training_job.job.runtime import diagnosis as loss_diagnosis
+from training_job.job import diagnosis as loss_diagnosis
 from training_job.methods import Data
 from training_job.methods.trainer import Setup, adapted, common_settings, made_safe
 from training_job.model.quantized import share_adapter_inputs

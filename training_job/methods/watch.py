@@ -13,9 +13,10 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from shared.domain.errors import FailureClass, PermanentFailure
+from training_job.job import checkpoints
 from training_job.job.curve import Curve
 from training_job.job.limits import Limit
-from training_job.job.runtime import Tally, checkpoints
+from training_job.job.runtime import Tally
 from training_job.model.quantized import adapters_to_float32, keep_training_kernel
 
 FIRST_STEPS = 10

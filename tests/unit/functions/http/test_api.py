@@ -1,0 +1,150 @@
+"""The HTTP API: exact statuses and error codes."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from fastapi.testclient import TestClient
+
+from functions.dispatch import runner
+from shared.domain.events import CancelRequested
+from shared.domain.run import Run, Status
+from shared.pipeline import BY_NAME
+from shared.ports import Services
+from shared.runner import Handled
+from tests.unit.shared.pipeline.support import drop, events_at, take
+
+
+@pytest.fixture
+def run(services: Services) -> Run:
+    created = drop(services, runner())
+    assert created is not None
+    return created
+
+
+def test_health_answers_without_a_token(client: TestClient) -> None:
+    assert client.get("/api/health").json()["status"] == "ok"
+
+
+def test_a_run_is_shown_with_status_and_history(client: TestClient, run: Run) -> None:
+    answer = client.get(f"/api/runs/{run.id}")
+    assert answer.status_code == 200
+    assert answer.headers["etag"] == '"1"'
+    body = answer.json()
+    assert (body["id"], body["status"]) == (run.id, "received")
+    assert [line["status"] for line in body["history"]] == ["received"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/api/runs/run-000000000000", 404, "run_not_found"),
+        ("/api/runs/run-000000000000/report", 404, "run_not_found"),
+        ("/api/nothing", 404, "not_found"),
+        ("/api/runs?limit=0", 400, "bad_request"),
+        ("/api/runs?status=lost", 400, "bad_request"),
+    ],
+)
+def test_what_is_not_there_or_wrong_has_a_code(client: TestClient, path: str, status: int, code: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == status
+    assert answer.json()["error"]["code"] == code
+
+
+@pytest.mark.parametrize(("part", "code"), [("report", "no_report"), ("evaluation", "no_evaluation")])
+def test_what_a_run_has_not_reached_yet_is_404(client: TestClient, run: Run, part: str, code: str) -> None:
+    answer = client.get(f"/api/runs/{run.id}/{part}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, code)
+
+
+def test_metrics_of_a_run_without_a_job_are_empty(client: TestClient, run: Run) -> None:
+    assert client.get(f"/api/runs/{run.id}/metrics").json() == {"job": None, "series": {}, "progress": None}
+
+
+def test_events_are_cloudevents_in_order(client: TestClient, run: Run) -> None:
+    (event,) = client.get(f"/api/runs/{run.id}/events").json()["data"]
+    assert (event["type"], event["subject"]) == ("droptune.dataset.uploaded.v1", run.id)
+
+
+def test_runs_are_listed_newest_first_in_pages_and_by_filter(client: TestClient, services: Services) -> None:
+    ids = []
+    for number in range(3):
+        created = drop(services, runner(), f"datasets/shop/{number}.jsonl", b"%d\n" % number)
+        assert created is not None
+        ids.insert(0, created.id)
+        time.sleep(0.002)
+    first = client.get("/api/runs", params={"limit": 2}).json()
+    second = client.get("/api/runs", params={"limit": 2, "after": first["next"]}).json()
+    assert [r["id"] for r in first["data"] + second["data"]] == ids
+    assert second["next"] is None
+    assert client.get("/api/runs", params={"project": "other"}).json()["data"] == []
+    assert len(client.get("/api/runs", params={"status": "received"}).json()["data"]) == 3
+
+
+def test_a_long_poll_answers_304_when_nothing_changes(client: TestClient, run: Run) -> None:
+    answer = client.get(f"/api/runs/{run.id}", params={"wait_s": 0.3}, headers={"if-none-match": '"1"'})
+    assert answer.status_code == 304
+
+
+def test_a_long_poll_answers_as_soon_as_the_run_changes(client: TestClient, services: Services, run: Run) -> None:
+    event = CancelRequested(run_id=run.id, project="shop", attempt=1, revision=1, time=run.updated_at, by="someone")
+    move = threading.Timer(0.3, lambda: runner().handle(BY_NAME["cancel_run"], event))
+    move.start()
+    answer = client.get(f"/api/runs/{run.id}", params={"wait_s": 30}, headers={"if-none-match": '"1"'})
+    move.join()
+    assert answer.json()["status"] == "cancelled"
+
+
+def test_cancel_asks_and_a_finished_run_cannot_be_cancelled(client: TestClient, services: Services, run: Run) -> None:
+    assert client.post(f"/api/runs/{run.id}/cancel").status_code == 202
+    (event,) = events_at(services, "cancel_run")
+    assert isinstance(event, CancelRequested)
+    assert event.by == "local"
+    assert runner().handle(BY_NAME["cancel_run"], event) is Handled.APPLIED
+    answer = client.post(f"/api/runs/{run.id}/cancel")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "run_finished")
+
+
+def test_a_run_can_be_asked_for_by_name_and_the_id_is_known_at_once(client: TestClient, services: Services) -> None:
+    services.blobs.write("datasets/shop/train.jsonl", [b"{}\n"])
+    answer = client.post("/api/runs", json={"dataset": "shop/train.jsonl"})
+    assert answer.status_code == 202
+    assert answer.json()["id"].startswith("run-")
+    assert len(take(services, "storage-events")) == 1
+    gone = client.post("/api/runs", json={"dataset": "shop/gone.jsonl"})
+    assert (gone.status_code, gone.json()["error"]["code"]) == (404, "dataset_not_found")
+
+
+def test_a_file_is_put_into_the_drop_zone_whole(client: TestClient, services: Services) -> None:
+    answer = client.put("/api/datasets/shop/train.jsonl", content=b"x" * 100_000)
+    assert answer.status_code == 201
+    info = services.blobs.info("datasets/shop/train.jsonl")
+    assert info is not None
+    assert info.size_bytes == 100_000
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [("/api/datasets/Bad_Name/train.jsonl", "project_name"), ("/api/datasets/shop/.hidden", "file_name")],
+)
+def test_a_file_with_a_bad_name_is_refused(client: TestClient, path: str, code: str) -> None:
+    answer = client.put(path, content=b"x")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
+
+
+def test_the_recipe_has_a_published_schema(client: TestClient) -> None:
+    assert client.get("/api/recipes/schema").json()["properties"]["base_model"]["description"] == "catalog id"
+
+
+def test_another_machine_or_page_is_refused_where_no_authentication_is_configured(client: TestClient) -> None:
+    foreign_host = client.get("/api/runs", headers={"host": "droptune.example"})
+    assert (foreign_host.status_code, foreign_host.json()["error"]["code"]) == (403, "not_loopback")
+    foreign_page = client.post("/api/runs", json={"dataset": "a/b"}, headers={"origin": "https://evil.example"})
+    assert (foreign_page.status_code, foreign_page.json()["error"]["code"]) == (403, "foreign_origin")
+
+
+def test_a_cancelled_run_is_terminal(client: TestClient, run: Run) -> None:
+    assert not run.terminal
+    assert run.evolve(status=Status.CANCELLED).terminal

@@ -1,0 +1,152 @@
+"""Base models over the API and from the command line; the import job runs in the Azure ML emulator."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from fastapi.testclient import TestClient
+
+from cli.main import main
+from functions.http import api
+from local_stack.azure_ml.app import listen, running
+from local_stack.azure_ml.config import Config
+from shared.base_models.bundles import bundle_manifest
+from shared.base_models.import_job import import_job, start_import
+from shared.domain.catalog import CATALOG, find_entry
+from shared.ports import Services
+from tests.fresh_process import fresh_process
+from tests.unit.functions.http.support import asking_as
+from tests.unit.training_job.tiny_folder import write_folder
+
+with warnings.catch_warnings():
+    # marshmallow, msrest and opentelemetry warn about each other while the SDK is imported.
+    warnings.simplefilter("ignore")
+    import azure.ai.ml  # noqa: F401
+
+pytestmark = pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning")
+
+TINY = find_entry("droptune/tiny-llama")
+PHI = "microsoft/Phi-4"
+WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"
+
+
+@pytest.fixture
+def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Services]:
+    """The parameter: how many jobs may run at once."""
+    slots = getattr(request, "param", 1)
+    config = Config(tmp_path / "azure_ml", tmp_path / "blobs", 0, tick_s=0.02, slots=slots)
+    with running(config, lambda event: None) as emulator:
+        monkeypatch.setenv("AZURE_ML_URL", f"azureml+http://127.0.0.1:{emulator.config.port}/{WORKSPACE}")
+        with fresh_process(tmp_path, monkeypatch) as found:
+            yield found
+            found.launcher.close()  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def base(services: Services, tmp_path: Path) -> Path:
+    """The tiny base where its asset says."""
+    return write_folder(tmp_path / "blobs" / "models" / "tiny-llama")
+
+
+@pytest.fixture
+def droptune(
+    services: Services, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., tuple[int, str]]]:
+    """Run the command line against the app; its exit code and what it printed."""
+    listener = listen(0)
+    server = uvicorn.Server(uvicorn.Config(api, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    monkeypatch.setenv("DROPTUNE_URL", f"http://127.0.0.1:{listener.getsockname()[1]}")
+
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["droptune", "base-models", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out + said.err
+
+    yield run
+    server.should_exit = True
+    thread.join()
+    listener.close()
+
+
+@pytest.mark.usefixtures("base")
+def test_an_imported_base_model_has_its_bundle_and_shows_it(
+    services: Services, droptune: Callable[..., tuple[int, str]]
+) -> None:
+    code, before = droptune("list")
+    assert code == 0
+    assert before.count("not imported") == len(CATALOG)
+
+    code, said = droptune("import", TINY.id)
+    assert code == 0, said
+    manifest = bundle_manifest(TINY, services.blobs)
+    assert manifest is not None
+    assert TINY.duties[0] in said
+    assert said.endswith(f"tokenizer bundle {manifest.sha256}\n")
+
+    code, listed = droptune("list", "--json")
+    found = {each["id"]: each["bundle_sha256"] for each in json.loads(listed)}
+    assert {id for id, sha256 in found.items() if sha256} == {TINY.id}
+    assert found[TINY.id] == manifest.sha256
+
+
+def test_what_the_job_has_against_a_folder_is_what_the_user_reads(
+    services: Services, base: Path, droptune: Callable[..., tuple[int, str]]
+) -> None:
+    (base / "pytorch_model.bin").touch()
+    code, said = droptune("import", TINY.id)
+    assert code == 1
+    assert said.endswith("failed: base_model_unfit: pytorch_model.bin is no safetensors file\n")
+    assert bundle_manifest(TINY, services.blobs) is None
+
+    (base / "pytorch_model.bin").unlink()
+    code, said = droptune("import", TINY.id)
+    assert code == 0, "the next attempt is a job of its own"
+    assert bundle_manifest(TINY, services.blobs) is not None
+
+
+@pytest.mark.usefixtures("services")
+def test_a_base_model_whose_folder_is_not_there_says_so(droptune: Callable[..., tuple[int, str]]) -> None:
+    code, said = droptune("import", PHI)
+    assert code == 1
+    assert f"input 'base_model' was not found at {CATALOG[PHI].asset}" in said
+
+
+@pytest.mark.parametrize("services", [0], indirect=True)
+def test_asked_again_while_it_is_under_way_it_is_one_job(
+    services: Services, droptune: Callable[..., tuple[int, str]]
+) -> None:
+    first = start_import(TINY, services).name
+    assert first == import_job(TINY, 1, services.config).name
+    assert droptune("import", TINY.id, "--no-wait") == (0, f"job {first} checks {TINY.id}\n")
+    assert services.launcher.get_job(import_job(TINY, 2, services.config).name) is None
+
+
+@pytest.mark.usefixtures("services")
+def test_who_may_import_what() -> None:
+    with TestClient(api, base_url="http://127.0.0.1") as client:
+        with asking_as("ada", "reader"):
+            refused = client.post(f"/api/base-models/{TINY.id}/import")
+            assert (refused.status_code, refused.json()["error"]["code"]) == (403, "role_needed")
+            assert client.get(f"/api/base-models/{TINY.id}").json()["import"] is None
+        with asking_as("ada", "operator"):
+            for id, status, problem in (
+                ("acme/gpt", 404, "unknown_base_model"),
+                ("Qwen/Qwen2.5-3B-Instruct", 409, "license_denied"),
+                ("Qwen/Qwen2.5-72B-Instruct", 409, "license_review"),
+            ):
+                refused = client.post(f"/api/base-models/{id}/import")
+                assert (refused.status_code, refused.json()["error"]["code"]) == (status, problem)

@@ -1,0 +1,72 @@
+"""The command line's client against the real API: both agree on every order's path, body and answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from cli.client import Api, Refused
+from functions.dispatch import runner
+from shared.domain.run import Status
+from shared.ports import Message, Services
+from tests.unit.functions.http.support import awaiting_approval, enter, in_production
+from tests.unit.functions.http.test_dead_letters import QUEUE, fail_too_often
+from tests.unit.shared.pipeline.support import drop, events_at
+
+
+class ThroughTestClient(httpx.BaseTransport):
+    def __init__(self, client: TestClient) -> None:
+        self.client = client
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        headers = dict(request.headers)
+        answer = self.client.request(request.method, str(request.url), content=request.read(), headers=headers)
+        return httpx.Response(answer.status_code, headers=dict(answer.headers), content=answer.content)
+
+
+@pytest.fixture
+def droptune(client: TestClient) -> Iterator[Api]:
+    with Api("http://127.0.0.1", ThroughTestClient(client)) as api:
+        yield api
+
+
+def test_decisions(droptune: Api, services: Services) -> None:
+    run = awaiting_approval(services)
+    droptune.decide(run.id, granted=False, comment="no")
+    droptune.decide(run.id, granted=True)
+    assert [event.fact() for event in events_at(services, "record_decision")] == ["approval.denied", "approval.granted"]
+    with pytest.raises(Refused, match="run_not_found: no run r-1"):
+        droptune.decide("r-1", granted=True)
+
+
+def test_retry(droptune: Api, services: Services) -> None:
+    run = drop(services, runner())
+    assert run is not None
+    with pytest.raises(Refused, match="run_not_finished: the run is received"):
+        droptune.retry(run.id)
+    enter(run, Status.FAILED)
+    assert droptune.retry(run.id) not in ("", run.id)
+
+
+def test_endpoints_and_rollback(droptune: Api, services: Services) -> None:
+    record = in_production(services)
+    (shown,) = droptune.endpoints()
+    assert record.previous is not None
+    assert shown.previous is not None
+    assert (shown.champion, shown.previous.keep_until) == (record.champion, record.previous.keep_until)
+    order = droptune.roll_back("shop")
+    assert (order.left, order.to) == ("d-new", "d-old")
+
+
+def test_dead_letters_and_replay(droptune: Api, services: Services) -> None:
+    services.bus.send(QUEUE, [Message("m1", "Polled", b"{}")])
+    fail_too_often(services, QUEUE)
+    (found,) = droptune.dead_letters()
+    assert (found.entity, found.count, found.messages[0].id) == (QUEUE, 1, "m1")
+    with pytest.raises(Refused, match="dead_letter_not_found"):
+        droptune.replay(QUEUE, "m2")
+    assert droptune.replay(QUEUE, "m1") == 1
+    assert droptune.dead_letters() == []

@@ -1,0 +1,108 @@
+"""`/api/dead-letters`: seen without being taken, sent again without harm."""
+
+from __future__ import annotations
+
+from fastapi.testclient import TestClient
+
+from functions.dispatch import runner
+from functions.http.auth import APPROVER, READER
+from shared.domain.run import Status
+from shared.pipeline import BY_NAME, TOPOLOGY
+from shared.ports import DEAD_LETTERS, Message, Services
+from shared.runner import Handled
+from tests.unit.functions.http.support import asking_as, awaiting_approval
+from tests.unit.shared.pipeline.support import events_at, take
+
+ENTITY = "pipeline/record_decision"
+QUEUE = "job-events"
+
+
+def fail_too_often(services: Services, entity: str) -> None:
+    """What waits at the entity is abandoned until the bus gives it up."""
+    for _ in range(TOPOLOGY.max_delivery_count):
+        for received in services.bus.receive(entity, max_messages=100, wait_s=0):
+            services.bus.abandon(received)
+    assert services.bus.depth(entity) == 0
+
+
+def dead(services: Services, *ids: str) -> None:
+    services.bus.send(QUEUE, [Message(id, "Polled", b"{}", {"retry": "2"}) for id in ids])
+    fail_too_often(services, QUEUE)
+
+
+def test_without_dead_letters_the_list_is_empty(client: TestClient) -> None:
+    assert client.get("/api/dead-letters").json() == {"data": []}
+
+
+def test_a_dead_letter_is_seen_sent_again_and_then_handled_once(client: TestClient, services: Services) -> None:
+    run = awaiting_approval(services)
+    client.post(f"/api/runs/{run.id}/approve")
+    fail_too_often(services, ENTITY)
+    take(services, "pipeline/notify")
+
+    (found,) = client.get("/api/dead-letters").json()["data"]
+    (shown,) = found.pop("messages")
+    assert found == {"entity": ENTITY, "count": 1}
+    assert set(shown) == {"id", "subject", "reason", "description", "enqueued_at", "delivery_count"}
+    assert shown["id"] == f"{run.id}.approval.granted.{run.revision}"
+    assert shown["subject"] == "droptune.approval.granted.v1"
+    assert shown["reason"] == "MaxDeliveryCountExceeded"
+    assert shown["description"] == "the message was delivered 10 times, the maximum is 10"
+    assert shown["delivery_count"] == 10
+
+    answer = client.post("/api/dead-letters/replay", json={"entity": ENTITY})
+    assert (answer.status_code, answer.json()) == (200, {"entity": ENTITY, "replayed": 1})
+    assert client.get("/api/dead-letters").json() == {"data": []}
+    (event,) = events_at(services, "record_decision")
+    assert event.id == shown["id"]
+    assert len(take(services, "pipeline/notify")) == 1, "a topic's copy reaches every subscription"
+    assert runner().handle(BY_NAME["record_decision"], event) is Handled.APPLIED
+    assert runner().handle(BY_NAME["record_decision"], event) is Handled.REPEATED
+    moved = runner().load(run.id)
+    assert moved is not None
+    assert moved.status is Status.APPROVED
+
+
+def test_at_most_twenty_are_shown_and_all_are_counted_and_sent_again(client: TestClient, services: Services) -> None:
+    ids = [f"m{n:03}" for n in range(60)]
+    dead(services, *ids)
+    for _ in range(2):  # looking changes nothing
+        (found,) = client.get("/api/dead-letters").json()["data"]
+        assert found["count"] == 60
+        assert [message["id"] for message in found["messages"]] == ids[:20]
+    assert client.post("/api/dead-letters/replay", json={"entity": QUEUE}).json()["replayed"] == 60
+    again = take(services, QUEUE)
+    assert [received.message.id for received in again] == ids
+    assert {received.delivery_count for received in again} == {1}
+    assert again[0].message == Message("m000", "Polled", b"{}", {"retry": "2"})
+
+
+def test_one_message_is_sent_again_and_the_others_stay(client: TestClient, services: Services) -> None:
+    dead(services, *(f"m{n}" for n in range(55)))
+    order = {"entity": QUEUE, "message_id": "m53"}
+    assert client.post("/api/dead-letters/replay", json=order).json() == {"entity": QUEUE, "replayed": 1}
+    assert [received.message.id for received in take(services, QUEUE)] == ["m53"]
+    assert services.bus.depth(QUEUE + DEAD_LETTERS) == 54
+    assert len(services.bus.receive(QUEUE + DEAD_LETTERS, max_messages=99, wait_s=0)) == 54, "none stays locked"
+
+
+def test_what_is_not_there_cannot_be_sent_again(client: TestClient, services: Services) -> None:
+    dead(services, "m1")
+    for order, code in (
+        ({"entity": QUEUE, "message_id": "m2"}, "dead_letter_not_found"),
+        ({"entity": "nowhere"}, "entity_not_found"),
+        ({"entity": QUEUE + DEAD_LETTERS}, "entity_not_found"),
+        ({"entity": "pipeline"}, "entity_not_found"),
+    ):
+        answer = client.post("/api/dead-letters/replay", json=order)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, code)
+    empty = client.post("/api/dead-letters/replay", json={"entity": ENTITY})
+    assert (empty.status_code, empty.json()["replayed"]) == (200, 0)
+    assert services.bus.depth(QUEUE + DEAD_LETTERS) == 1
+
+
+def test_readers_see_and_operators_replay(client: TestClient, services: Services) -> None:
+    with asking_as("ada", READER, APPROVER):
+        assert client.get("/api/dead-letters").status_code == 200
+        answer = client.post("/api/dead-letters/replay", json={"entity": QUEUE})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "role_needed")

@@ -1,0 +1,217 @@
+"""approve, deny, retry: what a person may order, and who may."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+from fastapi.testclient import TestClient
+
+from functions.dispatch import runner
+from functions.http.auth import APPROVER, OPERATOR, READER
+from shared.domain.events import ApprovalDenied, ApprovalGranted, parse_event
+from shared.domain.run import Run, Status
+from shared.pipeline import BY_NAME
+from shared.ports import Services
+from shared.runner import Handled
+from shared.steps.receive_dataset import receive_dataset
+from tests.unit.functions.http.support import asking_as, awaiting_approval, enter
+from tests.unit.shared.pipeline.support import drop, events_at, take
+
+COMMENT = {"comment": "checked by hand"}
+
+
+def after_decision(services: Services, run: Run) -> Run:
+    """The run once its stage has handled what is on the topic."""
+    (event,) = events_at(services, "record_decision")
+    assert runner().handle(BY_NAME["record_decision"], event) is Handled.APPLIED
+    moved = runner().load(run.id)
+    assert moved is not None
+    return moved
+
+
+def code_of(answer: object) -> tuple[int, str]:
+    return answer.status_code, answer.json()["error"]["code"]  # type: ignore[attr-defined]
+
+
+def test_an_approval_moves_the_run_on_and_keeps_who_and_why(client: TestClient, services: Services) -> None:
+    run = awaiting_approval(services)
+    answer = client.post(f"/api/runs/{run.id}/approve", json=COMMENT)
+    assert (answer.status_code, answer.json()) == (202, {"id": run.id})
+    approved = after_decision(services, run)
+    assert approved.status is Status.APPROVED
+    assert approved.decision is not None
+    assert (approved.decision.granted, approved.decision.by, approved.decision.comment) == (
+        True,
+        "local",
+        "checked by hand",
+    )
+    (event,) = events_at(services, "deploy_model")
+    assert event.fact() == "evaluation.passed"
+    assert code_of(client.post(f"/api/runs/{run.id}/approve")) == (409, "not_awaiting_approval")
+
+
+def test_a_denial_ends_the_run_declined(client: TestClient, services: Services) -> None:
+    run = awaiting_approval(services)
+    assert client.post(f"/api/runs/{run.id}/deny", json=COMMENT).status_code == 202
+    denied = after_decision(services, run)
+    assert denied.status is Status.DECLINED
+    assert denied.decision is not None
+    assert (denied.decision.granted, denied.decision.comment) == (False, "checked by hand")
+    assert code_of(client.post(f"/api/runs/{run.id}/deny")) == (409, "not_awaiting_approval")
+
+
+def test_a_decision_needs_no_comment_and_a_double_click_is_one(client: TestClient, services: Services) -> None:
+    run = awaiting_approval(services)
+    for _ in range(2):
+        assert client.post(f"/api/runs/{run.id}/approve").status_code == 202
+    first, second = events_at(services, "record_decision")
+    assert first.id == second.id
+    assert isinstance(first, ApprovalGranted)
+    assert first.comment == ""
+    assert runner().handle(BY_NAME["record_decision"], first) is Handled.APPLIED
+    assert runner().handle(BY_NAME["record_decision"], second) is Handled.REPEATED
+
+
+def test_of_two_decisions_the_first_handled_holds(client: TestClient, services: Services) -> None:
+    run = awaiting_approval(services)
+    client.post(f"/api/runs/{run.id}/deny")
+    client.post(f"/api/runs/{run.id}/approve")
+    denied, granted = events_at(services, "record_decision")
+    assert isinstance(denied, ApprovalDenied)
+    assert runner().handle(BY_NAME["record_decision"], denied) is Handled.APPLIED
+    assert runner().handle(BY_NAME["record_decision"], granted) is Handled.IGNORED
+
+
+@pytest.mark.parametrize("order", ["approve", "deny"])
+def test_only_a_run_that_waits_can_be_decided(client: TestClient, services: Services, order: str) -> None:
+    run = drop(services, runner())
+    assert run is not None
+    assert code_of(client.post(f"/api/runs/{run.id}/{order}")) == (409, "not_awaiting_approval")
+    assert code_of(client.post(f"/api/runs/run-000000000000/{order}")) == (404, "run_not_found")
+    too_long = client.post(f"/api/runs/{run.id}/{order}", json={"comment": "x" * 2001})
+    assert code_of(too_long) == (400, "bad_request")
+    assert events_at(services, "record_decision") == []
+
+
+@pytest.mark.parametrize("name", ["ada@contoso.example", "Ada@Contoso.example"])
+def test_whoever_asked_for_a_run_may_not_approve_it(client: TestClient, services: Services, name: str) -> None:
+    run = awaiting_approval(services, requested_by="ada@contoso.example")
+    with asking_as(name, APPROVER):
+        assert code_of(client.post(f"/api/runs/{run.id}/approve")) == (403, "self_approval")
+        assert events_at(services, "record_decision") == []
+        assert client.post(f"/api/runs/{run.id}/deny").status_code == 202
+    with asking_as("grace@contoso.example", APPROVER):
+        assert client.post(f"/api/runs/{run.id}/approve").status_code == 202
+    granted = events_at(services, "record_decision")[-1]
+    assert isinstance(granted, ApprovalGranted)
+    assert granted.by == "grace@contoso.example"
+
+
+def test_on_loopback_nobody_has_proved_who_they_are_so_local_may_approve(
+    client: TestClient, services: Services
+) -> None:
+    run = awaiting_approval(services, requested_by="local")
+    assert client.post(f"/api/runs/{run.id}/approve").status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("order", "roles"),
+    [("approve", (READER, OPERATOR)), ("deny", (READER, OPERATOR)), ("retry", (READER, APPROVER))],
+)
+def test_each_order_has_its_role(client: TestClient, services: Services, order: str, roles: tuple[str, ...]) -> None:
+    run = awaiting_approval(services)
+    with asking_as("ada", *roles):
+        assert code_of(client.post(f"/api/runs/{run.id}/{order}")) == (403, "role_needed")
+
+
+def test_a_run_asked_for_keeps_who_asked(client: TestClient, services: Services) -> None:
+    services.blobs.write("datasets/shop/train.jsonl", [b"{}\n"])
+    with asking_as("ada", OPERATOR):
+        answer = client.post("/api/runs", json={"dataset": "shop/train.jsonl"})
+    run = received(services)
+    assert (run.id, run.requested_by, run.parent_run) == (answer.json()["id"], "ada", None)
+
+
+def received(services: Services) -> Run:
+    """The run of the one hint that waits."""
+    (hint,) = take(services, "storage-events")
+    reception = receive_dataset(orjson.loads(hint.message.body), services)
+    assert reception is not None
+    return runner().create(reception, hint.message.id, hint.message.subject)
+
+
+@pytest.mark.parametrize("ended", [Status.FAILED, Status.DECLINED, Status.REJECTED, Status.CANCELLED])
+def test_a_retry_is_a_new_run_of_the_same_file_and_so_is_the_next(
+    client: TestClient, services: Services, ended: Status
+) -> None:
+    run = drop(services, runner())
+    assert run is not None
+    enter(run, ended)
+    ids = [run.id]
+    for _ in range(3):
+        with asking_as("ada", OPERATOR):
+            answer = client.post(f"/api/runs/{run.id}/retry")
+        assert answer.status_code == 202
+        child = received(services)
+        assert child.id == answer.json()["id"]
+        assert (child.status, child.parent_run, child.requested_by) == (Status.RECEIVED, run.id, "ada")
+        assert child.dataset.path == run.dataset.path
+        ids.append(child.id)
+    assert len(set(ids)) == 4
+
+
+def test_a_retry_after_the_same_file_was_put_again_is_no_duplicate_of_the_first(
+    client: TestClient, services: Services
+) -> None:
+    run = drop(services, runner())
+    assert run is not None
+    enter(run, Status.FAILED)
+    client.post(f"/api/runs/{run.id}/retry")
+    received(services)
+    services.blobs.write(run.dataset.path, list(services.blobs.read(run.dataset.path)))
+    client.post(f"/api/runs/{run.id}/retry")
+    assert received(services).status is Status.RECEIVED
+
+
+def test_a_retry_asked_twice_before_it_exists_is_one_run(client: TestClient, services: Services) -> None:
+    run = drop(services, runner())
+    assert run is not None
+    enter(run, Status.FAILED)
+    first, second = (client.post(f"/api/runs/{run.id}/retry").json()["id"] for _ in range(2))
+    assert first == second
+
+
+def test_the_longest_file_name_can_be_tried_again(client: TestClient, services: Services) -> None:
+    name = "t" * 122 + ".jsonl"
+    assert client.put(f"/api/datasets/shop/{name}", content=b"{}").status_code == 201
+    assert client.post("/api/runs", json={"dataset": f"shop/{name}"}).status_code == 202
+    run = received(services)
+    enter(run, Status.FAILED)
+    assert client.post(f"/api/runs/{run.id}/retry").status_code == 202
+    assert received(services).parent_run == run.id
+
+
+def test_a_run_that_cannot_be_tried_again_says_why(client: TestClient, services: Services) -> None:
+    run = drop(services, runner())
+    assert run is not None
+    assert code_of(client.post(f"/api/runs/{run.id}/retry")) == (409, "run_not_finished")
+    enter(run, Status.DEPLOYED)
+    assert code_of(client.post(f"/api/runs/{run.id}/retry")) == (409, "run_deployed")
+    assert code_of(client.post("/api/runs/run-000000000000/retry")) == (404, "run_not_found")
+
+
+def test_a_retry_of_a_file_that_is_gone_is_404(client: TestClient, services: Services) -> None:
+    run = drop(services, runner())
+    assert run is not None
+    enter(run, Status.FAILED)
+    services.blobs.delete(run.dataset.path)
+    assert code_of(client.post(f"/api/runs/{run.id}/retry")) == (404, "dataset_gone")
+    assert take(services, "storage-events") == []
+
+
+def test_the_events_of_a_decision_read_back(client: TestClient, services: Services) -> None:
+    run = awaiting_approval(services)
+    client.post(f"/api/runs/{run.id}/approve", json=COMMENT)
+    (message,) = take(services, "pipeline/notify")[-1:]
+    assert message.message.subject == "droptune.approval.granted.v1"
+    assert parse_event(orjson.loads(message.message.body)).run_id == run.id

@@ -1,0 +1,73 @@
+"""`/api/endpoints`: what is in production, and the way back."""
+
+from __future__ import annotations
+
+import pytest
+from fastapi.testclient import TestClient
+
+from functions.http.auth import APPROVER, READER
+from shared.domain.events import RollbackRequested
+from shared.ports import Services
+from tests.unit.functions.http.support import asking_as, in_production
+from tests.unit.shared.pipeline.support import events_at
+
+
+def test_endpoints_are_listed_by_name(client: TestClient, services: Services) -> None:
+    assert client.get("/api/endpoints").json() == {"data": []}
+    for name in ("shop", "bank"):
+        in_production(services, name=name)
+    data = client.get("/api/endpoints").json()["data"]
+    assert [record["endpoint"] for record in data] == ["bank", "shop"]
+    assert data[1]["previous"]["deployment"] == "d-old"
+
+
+def test_an_endpoint_is_shown_with_its_previous_deployment(client: TestClient, services: Services) -> None:
+    record = in_production(services)
+    answer = client.get("/api/endpoints/shop")
+    assert (answer.status_code, answer.json()) == (200, record.model_dump(mode="json"))
+    missing = client.get("/api/endpoints/nothing")
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "endpoint_not_found")
+
+
+def test_a_rollback_orders_the_previous_deployment_back(client: TestClient, services: Services) -> None:
+    record = in_production(services)
+    with asking_as("ada", READER, "operator"):
+        answer = client.post("/api/endpoints/shop/rollback")
+    assert (answer.status_code, answer.json()) == (202, {"endpoint": "shop", "from": "d-new", "to": "d-old"})
+    (event,) = events_at(services, "roll_back")
+    assert isinstance(event, RollbackRequested)
+    assert (event.run_id, event.endpoint, event.deployment, event.by) == (record.champion, "shop", "d-new", "ada")
+
+
+def test_a_later_order_is_another_event(
+    client: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_production(services)
+    start = services.clock.now()
+    keys = []
+    for second in (0, 0, 2):
+        moment = start.replace(microsecond=0, second=second)
+        monkeypatch.setattr(type(services.clock), "now", lambda self, moment=moment: moment)
+        client.post("/api/endpoints/shop/rollback")
+        keys += [event.key for event in events_at(services, "roll_back")]
+    assert keys[0] == keys[1] == f"d-new.{int(start.replace(second=0).timestamp())}"
+    assert keys[2] != keys[0]
+
+
+@pytest.mark.parametrize("kept_h", [None, -0.01])
+def test_without_a_previous_deployment_that_is_kept_there_is_no_way_back(
+    client: TestClient, services: Services, kept_h: float | None
+) -> None:
+    in_production(services, kept_h=kept_h)
+    answer = client.post("/api/endpoints/shop/rollback")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "nothing_to_roll_back_to")
+    assert events_at(services, "roll_back") == []
+
+
+def test_a_rollback_is_an_operators_order(client: TestClient, services: Services) -> None:
+    in_production(services)
+    with asking_as("ada", READER, APPROVER):
+        answer = client.post("/api/endpoints/shop/rollback")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "role_needed")
+    unknown = client.post("/api/endpoints/nothing/rollback")
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "endpoint_not_found")

@@ -1,0 +1,65 @@
+"""The held-out rows of an evaluation, page by page."""
+
+from __future__ import annotations
+
+import orjson
+from fastapi.testclient import TestClient
+
+from functions.dispatch import runner
+from shared.domain import paths
+from shared.domain.evaluation import JudgedRow
+from shared.domain.run import Run
+from shared.ports import Services
+from tests.unit.shared.pipeline.support import drop
+
+
+def judged(services: Services) -> Run:
+    """Ten rows: 1 to 3 got worse, 4 and 5 better, the rest stayed."""
+    run = drop(services, runner())
+    assert run is not None
+    rows = [
+        JudgedRow(
+            row=n,
+            asked=f"part {n}?",
+            reference="a",
+            scores={"base": 0.0, "champion": float(n <= 3), "candidate": float(n in (4, 5))},
+            parts={"candidate": {"exact": float(n in (4, 5))}},
+            answers={"base": "b", "champion": "c", "candidate": "d"},
+        )
+        for n in range(1, 11)
+    ]
+    lines = b"".join(orjson.dumps(row.model_dump(), option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+    services.blobs.write(paths.run(run.id, "evaluation/rows.jsonl"), [lines])
+    return run
+
+
+def test_rows_come_in_pages_with_every_models_answer(client: TestClient, services: Services) -> None:
+    path = f"/api/runs/{judged(services).id}/evaluation/rows"
+    first = client.get(path, params={"limit": 6}).json()
+    assert ([row["row"] for row in first["data"]], first["next"]) == ([1, 2, 3, 4, 5, 6], 6)
+    assert first["data"][3]["answers"] == {"base": "b", "champion": "c", "candidate": "d"}
+    assert first["data"][3]["parts"] == {"candidate": {"exact": 1}}
+    last = client.get(path, params={"limit": 6, "after": first["next"]}).json()
+    assert ([row["row"] for row in last["data"]], last["next"]) == ([7, 8, 9, 10], None)
+
+
+def test_rows_are_chosen_by_what_became_of_them_against_the_model_in_production(
+    client: TestClient, services: Services
+) -> None:
+    path = f"/api/runs/{judged(services).id}/evaluation/rows"
+    found = {change: client.get(path, params={"change": change}).json() for change in ("worse", "better", "same")}
+    assert {change: [row["row"] for row in page["data"]] for change, page in found.items()} == {
+        "worse": [1, 2, 3],
+        "better": [4, 5],
+        "same": [6, 7, 8, 9, 10],
+    }
+    assert found["worse"]["counts"] == {"worse": 3, "better": 2, "same": 5, "unscored": 0}
+    assert client.get(path, params={"change": "other"}).status_code == 400
+
+
+def test_a_run_without_an_evaluation_has_no_rows(client: TestClient, services: Services) -> None:
+    run = drop(services, runner())
+    assert run is not None
+    answer = client.get(f"/api/runs/{run.id}/evaluation/rows")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "no_evaluation")
+    assert client.get("/api/runs/run-none/evaluation/rows").status_code == 404

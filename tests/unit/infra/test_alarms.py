@@ -1,0 +1,50 @@
+"""The alarm on overdue runs listens for the line that `reconcile` really logs."""
+
+from __future__ import annotations
+
+import logging
+import re
+from datetime import timedelta
+
+import pytest
+
+from functions import lifecycle
+from functions.dispatch import runner
+from infra.gate import bicep
+from shared import pipeline
+from shared.domain.run import Status
+from shared.ports import Services
+from tests.paths import ROOT
+from tests.unit.shared.pipeline.support import drop
+
+INFRA = ROOT / "infra"
+
+
+def rings(message: str) -> bool:
+    """The alert's query on one message: Kusto's `startswith` (no case) and `matches regex` (RE2)."""
+    (alert,) = bicep.read(INFRA).of_type("Microsoft.Insights/scheduledQueryRules")
+    query = alert.get("properties/criteria/allOf")[0]["query"]
+    prefix = re.search(r'Message startswith "([^"]+)"', query)
+    pattern = re.search(r'Message matches regex "([^"]+)"', query)
+    assert prefix is not None
+    assert pattern is not None
+    return message.lower().startswith(prefix[1]) and re.search(pattern[1], message) is not None
+
+
+def reconcile(caplog: pytest.LogCaptureFixture) -> list[str]:
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="functions.lifecycle"):
+        # azure-functions has no public way to the function behind its decorators but the whole app, once a process.
+        lifecycle.reconcile._function.get_user_function()(None)
+    return [record.getMessage() for record in caplog.records if record.name == "functions.lifecycle"]
+
+
+def test_an_overdue_run_rings_and_a_tick_that_finds_something_else_does_not(
+    services: Services, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(pipeline.DEADLINES, Status.RECEIVED, timedelta(0))
+    assert drop(services, runner()) is not None
+    said = reconcile(caplog)
+    assert len(said) == 1
+    assert rings(said[0])
+    assert not rings(said[0].replace("'overdue': 1", "'overdue': 0"))

@@ -1,0 +1,129 @@
+"""A judge of the workspace, asked by a job under the identity that the platform gives it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from functions.http import api as http_api
+from shared.domain.errors import FailureClass
+from shared.domain.jobs import DeploymentState, JobStatus, ModelSpec
+from shared.domain.judges import JudgeEndpoint, Judges
+from shared.step_support.llm_judges import find_judge
+from tests.fresh_process import fresh_process
+from tests.unit.local_stack.azure_ml.support import WORKSPACE, Local, deployment, eventually, finished, job
+
+SPEC = {
+    "name": "tone",
+    "type": "score_model",
+    "endpoint": "bench",
+    "range": [1, 5],
+    "input": [{"role": "user", "content": "{{sample.output_text}}"}],
+}
+ASKS = f"""
+from pathlib import Path
+from pydantic import TypeAdapter
+from shared.domain.graders import Grader
+from shared.grading import Engine
+from training_job.evaluation.judges import read_judges
+grader = TypeAdapter(Grader).validate_python({SPEC})
+with Engine([grader], read_judges(Path("JUDGES"), (grader,), None)) as engine:
+    [grade] = engine.grade(["yes"], [{{}}])
+assert (grade.score, grade.reasons) == (0.5, {{"tone": "plain"}}), grade
+"""
+
+
+@pytest.fixture(scope="module")
+def judge(local: Local) -> JudgeEndpoint:
+    """An endpoint whose server gives every answer 3 of 5."""
+    local.client.register_model(ModelSpec(name="judge", version="1", uri="azureml://datastores/models/paths/champion/"))
+    eventually(lambda: local.client.begin_endpoint("bench", {}))
+    answer = {"ANSWER": '{"score": 3, "reason": "plain"}'}
+    local.client.begin_deployment(deployment("bench", "blue", "judge:1", environment_variables=answer))
+
+    def ready() -> bool:
+        view = local.client.get_deployment("bench", "blue")
+        return view is not None and view.state is DeploymentState.SUCCEEDED
+
+    eventually(ready)
+    local.client.begin_traffic("bench", {"blue": 100})
+    eventually(lambda: (view := local.client.get_endpoint("bench")) and view.traffic)
+    return find_judge("bench", local.client, FailureClass.RECIPE)
+
+
+def test_a_job_asks_the_judge_that_was_found_for_it(judge: JudgeEndpoint, local: Local) -> None:
+    assert (judge.endpoint, judge.deployment, judge.model) == ("bench", "blue", "judge:1")
+    file = local.blobs / "runs" / "judges.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(Judges(judges=(judge,)).model_dump_json())
+    command = f"python -c {shlex.quote(ASKS.replace('JUDGES', str(file)))}"
+    local.client.submit(job("run-judged", command, outputs={}))
+    view = finished(local.client, "run-judged")
+    assert (view.status, view.error_message) == (JobStatus.COMPLETED, None)
+
+
+@pytest.fixture
+def api(local: Local, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """The HTTP API on this workspace."""
+    monkeypatch.setenv("AZURE_ML_URL", f"azureml+http://127.0.0.1:{local.emulator.config.port}/{WORKSPACE}")
+    with (
+        fresh_process(tmp_path, monkeypatch) as services,
+        TestClient(http_api, base_url="http://127.0.0.1") as client,
+        closing(services.models),  # type: ignore[type-var]
+    ):
+        yield client
+
+
+def test_a_dry_run_asks_the_judge_and_shows_its_reason(judge: JudgeEndpoint, api: TestClient) -> None:
+    answer = api.post("/api/graders/run", json={"graders": [SPEC], "output_text": "yes"})
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {"score": 0.5, "sub_scores": {"tone": 0.5}, "errors": [], "reasons": {"tone": "plain"}},
+    )
+    low = {**SPEC, "range": [0, 1]}
+    answer = api.post("/api/graders/run", json={"graders": [low], "output_text": "yes"})
+    [error] = answer.json()["errors"]
+    assert (answer.json()["score"], error["code"]) == (None, "model_grader_parse_error")
+
+
+@pytest.mark.parametrize(("endpoint", "code"), [("nowhere", "judge_not_found"), ("idle", "judge_without_traffic")])
+def test_a_judge_that_cannot_answer_is_refused_before_it_is_asked(
+    endpoint: str, code: str, local: Local, api: TestClient
+) -> None:
+    eventually(lambda: local.client.begin_endpoint("idle", {}))
+    body = {"graders": [{**SPEC, "endpoint": endpoint}]}
+    answer = api.post("/api/graders/validate", json=body).json()
+    assert (answer["valid"], answer["problems"][0]["param"]) == (False, "graders")
+    assert answer["problems"][0]["message"].startswith(f"{code}: ")
+    refused = api.post("/api/graders/run", json={**body, "output_text": ""})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_grader")
+
+
+def test_the_platform_hands_a_token_only_to_who_has_the_jobs_secret(local: Local) -> None:
+    def ask(secret: str, **arguments: str) -> httpx.Response:
+        return httpx.get(f"{local.url}/msi/token", params=arguments, headers={"secret": secret})
+
+    wanted = {"api-version": "2017-09-01", "resource": "https://ml.azure.com"}
+    answer: dict[str, Any] = ask("local", **wanted).json()
+    claims = answer["access_token"].split(".")[1]
+    assert json.loads(base64.urlsafe_b64decode(claims + "=="))["aud"] == "https://ml.azure.com"
+    assert ask("guessed", **wanted).status_code == 401
+    assert ask("local", resource="https://ml.azure.com").status_code == 400
+
+
+@pytest.mark.parametrize("client_id", [None, "11111111-2222-3333-4444-555555555555"])
+def test_a_job_finds_its_identity_in_its_environment(client_id: str | None) -> None:
+    from local_stack.azure_ml.tokens import managed_identity
+
+    found = managed_identity("http://127.0.0.1:1", {"identityType": "Managed", "clientId": client_id})
+    assert found.get("DEFAULT_IDENTITY_CLIENT_ID") == client_id
+    assert found["MSI_ENDPOINT"] == "http://127.0.0.1:1/msi/token"

@@ -1,0 +1,127 @@
+"""The host on Service Bus, by the real SDK: what it does on the embedded bus it does here."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import azure.functions as func
+import pytest
+
+from local_stack.service_bus.server import Running, running
+from shared.clients.service_bus.client import ServiceBusEventBus
+from shared.embedded.clock import SystemClock
+from tests.unit.local_stack.functions_host.support import TOPOLOGY, eventually, message
+
+LOCK_S = 2.0
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    topology = replace(TOPOLOGY, lock_duration_s=LOCK_S)
+    with running(topology, tmp_path_factory.mktemp("service-bus") / "bus.db", SystemClock()) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def bus(emulator: Running) -> Iterator[ServiceBusEventBus]:
+    emulator.clear()
+    with closing(ServiceBusEventBus(emulator.url, TOPOLOGY)) as bus:
+        yield bus
+
+
+def app(handler: Any) -> func.FunctionApp:
+    """One function on the queue `work`, one on the subscription `first` of the topic `pipeline`."""
+    app = func.FunctionApp()
+    app.service_bus_queue_trigger(arg_name="msg", queue_name="work", connection="C")(handler)
+
+    @app.service_bus_topic_trigger(arg_name="msg", topic_name="pipeline", subscription_name="first", connection="C")
+    def first(msg: func.ServiceBusMessage) -> None:
+        handler(msg)
+
+    return app
+
+
+def test_a_message_of_a_queue_and_one_of_a_topic_are_handled_once_and_completed(start_host, bus):
+    seen: list[func.ServiceBusMessage] = []
+
+    def handle(msg: func.ServiceBusMessage) -> None:
+        seen.append(msg)
+
+    start_host(app(handle))
+    bus.send("work", [message("m1", "droptune.dataset.uploaded.v1", tenant="härtig")])
+    bus.send("pipeline", [message("m2", "a"), message("m3", "b")])
+    eventually(lambda: len(seen) == 2)
+    eventually(lambda: bus.depth("work") + bus.depth("pipeline/first") == 0)
+    time.sleep(LOCK_S + 0.5)
+    first, second = sorted(seen, key=lambda msg: msg.message_id)
+    assert (first.message_id, second.message_id) == ("m1", "m2")
+    assert (first.delivery_count, first.label) == (1, "droptune.dataset.uploaded.v1")
+    assert first.application_properties == {"tenant": "härtig"}
+    assert first.get_body() == b'{"id": "m1"}'
+    assert bus.depth("pipeline/all") == 2
+
+
+def test_a_function_that_raises_gets_its_message_again_until_it_is_a_dead_letter(start_host, bus, caplog):
+    deliveries: list[int] = []
+
+    def handle(msg: func.ServiceBusMessage) -> None:
+        deliveries.append(msg.delivery_count)
+        raise ValueError("it does not work")
+
+    with caplog.at_level(logging.INFO, "local_stack.host"):
+        start_host(app(handle))
+        bus.send("work", [message("always")])
+        eventually(lambda: bus.depth("work/$deadletterqueue") == 1, within_s=10)
+    assert deliveries == [1, 2, 3]
+    assert bus.depth("work") == 0
+    [dead] = bus.peek("work/$deadletterqueue", limit=2)
+    assert (dead.message.id, dead.dead_letter_reason) == ("always", "MaxDeliveryCountExceeded")
+    assert caplog.text.count("outcome=abandoned") == 3
+
+
+def test_a_scheduled_message_arrives_when_it_is_due(start_host, bus):
+    arrived: list[datetime] = []
+
+    def handle(msg: func.ServiceBusMessage) -> None:
+        arrived.append(datetime.now(UTC))
+
+    start_host(app(handle))
+    due = datetime.now(UTC) + timedelta(seconds=2)
+    bus.send("work", [replace(message("later"), scheduled_at=due)])
+    eventually(lambda: arrived, within_s=10)
+    assert timedelta(0) <= arrived[0] - due < timedelta(seconds=2)
+
+
+def test_the_lock_of_a_slow_function_is_renewed(start_host, bus):
+    runs: list[int] = []
+
+    def handle(msg: func.ServiceBusMessage) -> None:
+        runs.append(msg.delivery_count)
+        time.sleep(1.5 * LOCK_S)
+
+    start_host(app(handle))
+    bus.send("work", [message("slow")])
+    eventually(lambda: runs)
+    eventually(lambda: bus.depth("work") == 0, within_s=10)
+    assert runs == [1]
+
+
+def test_a_stop_completes_what_runs_and_leaves_the_rest(start_host, bus):
+    runs: list[str] = []
+
+    def handle(msg: func.ServiceBusMessage) -> None:
+        runs.append(msg.message_id)
+        time.sleep(0.5)
+
+    host, _ = start_host(app(handle))
+    bus.send("work", [message("running")])
+    eventually(lambda: runs)
+    assert host.stop()
+    bus.send("work", [message("late")])
+    assert [one.message.id for one in bus.peek("work", limit=2)] == ["late"]

@@ -1,0 +1,121 @@
+"""Timer triggers: on schedule, never two at once, one host at a time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import azure.functions as func
+import pytest
+
+from local_stack.functions_host.timers import next_occurrence
+from tests.unit.local_stack.functions_host.support import eventually
+
+EVERY_SECOND = "* * * * * *"
+
+
+def timer_app(handler: Any, schedule: str = "%SCHEDULE%", **options: Any) -> func.FunctionApp:
+    app = func.FunctionApp()
+    app.timer_trigger(arg_name="timer", schedule=schedule, **options)(handler)
+    return app
+
+
+@pytest.fixture
+def five_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second is the shortest NCRONTAB schedule and a long time in a test."""
+
+    def soon(schedule: str, after: datetime) -> datetime:
+        return datetime.fromtimestamp((after.timestamp() * 5 // 1 + 1) / 5, UTC)
+
+    monkeypatch.setattr("local_stack.functions_host.timers.next_occurrence", soon)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("*/10 * * * * *", "2026-01-01T00:00:10"),
+        ("30 */5 * * * *", "2026-01-01T00:00:30"),
+        ("0 0 3 * * MON-FRI", "2026-01-01T03:00:00"),
+        # The 13th that is a Friday, not each 13th and each Friday.
+        ("0 0 0 13 * FRI", "2026-02-13T00:00:00"),
+    ],
+)
+def test_ncrontab(schedule, expected):
+    thursday = datetime(2026, 1, 1, 0, 0, 0, 500_000, UTC)
+    assert next_occurrence(schedule, thursday) == datetime.fromisoformat(expected + "+00:00")
+
+
+def test_a_timer_fires_on_its_schedule_whatever_it_raises(start_host):
+    fired: list[tuple[datetime, func.TimerRequest]] = []
+
+    def tick(timer: func.TimerRequest) -> None:
+        fired.append((datetime.now(UTC), timer))
+        raise ValueError("the next one comes all the same")
+
+    start_host(timer_app(tick), SCHEDULE=EVERY_SECOND)
+    eventually(lambda: len(fired) >= 2)
+    for at, request in fired:
+        assert isinstance(request, func.TimerRequest)
+        assert request.past_due is False
+        assert at.microsecond < 300_000
+    assert fired[0][0].replace(microsecond=0) != fired[1][0].replace(microsecond=0)
+
+
+def test_a_timer_never_overlaps_itself(start_host, five_a_second):
+    guard = threading.Lock()
+    runs: list[bool] = []
+
+    def tick(timer: func.TimerRequest) -> None:
+        runs.append(guard.acquire(blocking=False))
+        time.sleep(0.3)
+        guard.release()
+
+    start_host(timer_app(tick), SCHEDULE=EVERY_SECOND)
+    eventually(lambda: len(runs) >= 3)
+    assert all(runs)
+
+
+def test_two_hosts_fire_once_and_the_other_takes_over(start_host, five_a_second):
+    fired: list[tuple[str, int]] = []
+
+    def app_of(host: str) -> func.FunctionApp:
+        def tick(timer: func.TimerRequest) -> None:
+            fired.append((host, int(time.time() * 5)))
+
+        return timer_app(tick)
+
+    one, _ = start_host(app_of("one"), SCHEDULE=EVERY_SECOND)
+    start_host(app_of("two"), SCHEDULE=EVERY_SECOND)
+    eventually(lambda: len(fired) >= 4)
+    assert {host for host, _ in fired} == {"one"}
+    one.stop()
+    eventually(lambda: fired[-1][0] == "two")
+    moments = [moment for _, moment in fired]
+    assert len(moments) == len(set(moments))
+
+
+def test_run_on_startup(start_host):
+    fired = threading.Event()
+
+    async def tick(timer: func.TimerRequest) -> None:
+        fired.set()
+
+    start_host(timer_app(tick, "0 0 0 1 1 *", run_on_startup=True))
+    assert fired.wait(2)
+
+
+def test_a_stop_waits_for_the_running_tick(start_host, tmp_path: Path):
+    begun, ended = threading.Event(), []
+
+    def tick(timer: func.TimerRequest) -> None:
+        begun.set()
+        time.sleep(0.5)
+        ended.append(1)
+
+    host, _ = start_host(timer_app(tick, "0 0 0 1 1 *", run_on_startup=True))
+    assert begun.wait(2)
+    assert host.stop()
+    assert ended == [1]

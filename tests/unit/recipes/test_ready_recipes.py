@@ -1,0 +1,177 @@
+"""Every ready recipe: its files are what its generator writes, they pass, and they keep the held-out set apart."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.main import app
+from local_stack.tiny_base import bank as tiny_bank
+from local_stack.tiny_base import clinic as tiny_clinic
+from local_stack.tiny_base import plant as tiny_plant
+from local_stack.tiny_base.cache import REPOSITORY
+from shared.domain.recipe import Reinforcement
+from shared.grading import Engine
+from tests.unit.recipes.ready import DROPS, NAMES, RECIPES, Row, asked, generator, recipe_of, rows_of
+
+EACH_DROP = pytest.mark.parametrize("part", DROPS, ids=lambda part: str(part.relative_to(RECIPES)))
+
+
+def test_the_three_cases_and_the_part_codes_have_a_recipe() -> None:
+    assert NAMES == ["finance", "healthcare", "manufacturing", "manufacturing-repair"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_committed_files_are_what_the_generator_writes(name: str, tmp_path: Path) -> None:
+    generator(name).main(["--output", str(tmp_path)])
+    committed = sorted(path.relative_to(RECIPES / name) for path in (RECIPES / name).rglob("*.jsonl"))
+    assert committed == sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.jsonl"))
+    for file in committed:
+        assert (RECIPES / name / file).read_bytes() == (tmp_path / file).read_bytes(), file
+
+
+@EACH_DROP
+def test_the_data_passes_the_validator_without_a_problem(part: Path) -> None:
+    files = ["train.jsonl", "recipe.yaml"]
+    command = ["validate", str(part / files[0]), "--recipe", str(part / files[1]), "--eval", str(part / "eval.jsonl")]
+    ended = CliRunner().invoke(app, [*command, "--json"])
+    assert ended.exit_code == 0, ended.output
+    report = json.loads(ended.stdout)
+    assert report["passed"]
+    # Part codes are facts to look up, which the validator says; the demo tunes on them because they are quick to learn.
+    expected = ["look_up_facts"] if part.name == "manufacturing" else []
+    assert [problem["code"] for problem in report["problems"]] == expected
+
+
+@EACH_DROP
+def test_no_held_out_question_occurs_in_training(part: Path) -> None:
+    held_out = {asked(row) for row in rows_of(part / "eval.jsonl")}
+    assert len(held_out) >= 100
+    assert not held_out & {asked(row) for row in rows_of(part / "train.jsonl")}
+
+
+def parted_by(name: str) -> list[tuple[Row, ...]]:
+    """Training and held-out rows of a recipe's first drop."""
+    return [tuple(rows_of(RECIPES / name / f"{part}.jsonl")) for part in ("train", "eval")]
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"), [("healthcare", ["acronyms"]), ("manufacturing-repair", ["machine", "fault"])]
+)
+def test_no_held_out_case_occurs_in_training_and_all_its_parts_do(name: str, fields: list[str]) -> None:
+    train, held_out = parted_by(name)
+    cases = [{json.dumps([row[field] for field in fields]) for row in rows} for rows in (train, held_out)]
+    assert not cases[0] & cases[1]
+    parts = [
+        {part for row in rows for field in fields for part in (row[field] if field == "acronyms" else [row[field]])}
+        for rows in (train, held_out)
+    ]
+    assert parts[1] <= parts[0]
+
+
+def item_of(row: Row, answer: str) -> Row:
+    """The fields graders read."""
+    return {"answer": answer, **{name: value for name, value in row.items() if name != "messages"}}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_reference_answer_earns_full_marks_and_another_rows_answer_does_not(name: str) -> None:
+    rows = rows_of(RECIPES / name / "eval.jsonl")
+    answers = [row["messages"][-1]["content"] for row in rows]
+    items = [item_of(row, answer) for row, answer in zip(rows, answers, strict=True)]
+    with Engine(recipe_of(RECIPES / name).evaluation.graders) as engine:
+        assert {grade.score for grade in engine.grade(answers, items)} == {1.0}
+        others = [grade.score for grade in engine.grade(answers[7:] + answers[:7], items)]
+    assert all(score is not None for score in others)
+    assert sum(score == 1.0 for score in others) < 0.1 * len(others)
+
+
+def test_a_citation_earns_nothing_outside_a_whole_letter() -> None:
+    bank = generator("finance")
+    method = recipe_of(RECIPES / "finance" / "3-reinforcement").method
+    assert isinstance(method, Reinforcement)
+    case = ("car loan", "3000", ("THIN", "DTI"), bank.LETTERS[0])
+    right, filed = bank.letter(case, {}, bank.PLAIN), bank.letter(case, bank.OLD_RULES, bank.FORMAL)
+    with Engine(method.graders) as engine:
+        answers = [right, filed, right + " LD-220", "LD-220 LD-210", right.replace("car", "home")]
+        earned = [grade.score for grade in engine.grade(answers, [bank.denial_fields(case)] * len(answers))]
+    assert earned == pytest.approx([1.0, 0.6, 0.0, 0.0, 0.0])
+
+
+@EACH_DROP
+def test_the_recipe_is_valid_and_reads_fields_the_rows_have(part: Path) -> None:
+    recipe = recipe_of(part)
+    assert recipe.base_model == "droptune/tiny-llama"
+    rows = rows_of(part / "eval.jsonl")
+    assert all(row[field] for row in rows for field in recipe.evaluation.slices)
+    assert len(rows) >= recipe.evaluation.gate.min_rows
+
+
+def test_the_base_gives_the_clinics_acronyms_other_meanings_and_can_say_the_clinics_words() -> None:
+    clinic = generator("healthcare")
+    for name in ("COMPLAINTS", "FINDINGS", "HISTORIES"):
+        ours, public = getattr(clinic, name), getattr(tiny_clinic, name)
+        assert ours.keys() == public.keys()
+        assert not set(ours.values()) & set(public.values())
+        assert set(ours.values()) == set(getattr(tiny_clinic, f"OTHER_{name}"))
+    assert {f"Note: {layout}" for layout in tiny_clinic.LAYOUTS} == set(clinic.LAYOUTS)
+
+
+def test_the_base_reads_the_banks_cases_and_cites_none_of_its_rules() -> None:
+    bank = generator("finance")
+    assert bank.GROUNDS.keys() == tiny_bank.GROUNDS.keys()
+    assert {words for words, _ in bank.GROUNDS.values()} == set(tiny_bank.OTHER_GROUNDS)
+    assert {rule for _, rule in bank.GROUNDS.values()} | set(bank.OLD_RULES.values()) == set(tiny_bank.RULES)
+    assert (set(bank.RED_SIGNS), set(bank.OTHER_SIGNS)) == (set(tiny_bank.RED_SIGNS), set(tiny_bank.OTHER_SIGNS))
+    assert set(bank.SIGNS.values()) == set(tiny_bank.AUDIT_RULES)
+    assert (bank.LETTERS, bank.AUDITS) == (tiny_bank.LETTERS, tiny_bank.AUDITS)
+
+
+def test_most_letters_on_file_cite_the_old_rule_where_there_is_one() -> None:
+    bank = generator("finance")
+    letters = [row for row in rows_of(RECIPES / "finance" / "train.jsonl") if row["kind"] == "letter"]
+    texts = [row["messages"][1]["content"] for row in letters]
+    for ground, old in bank.OLD_RULES.items():
+        cited = [sum(rule in text for text in texts) for rule in (old, bank.GROUNDS[ground][1])]
+        assert 0.5 < cited[0] / sum(cited) < 0.85
+    assert all(set(row["cites"]).isdisjoint(bank.OLD_RULES.values()) for row in letters)
+
+
+def test_a_fraud_flag_needs_two_red_signs() -> None:
+    bank = generator("finance")
+    for row in rows_of(RECIPES / "finance" / "eval.jsonl"):
+        if row["kind"] != "letter":
+            red = [sign for sign in bank.RED_SIGNS if sign in row["messages"][0]["content"]]
+            assert row["verdict"] == ("Flag: fraud" if len(red) == 2 else "Flag: none")
+
+
+def test_the_base_knows_the_plants_faults_and_none_of_its_machines() -> None:
+    plant = generator("manufacturing-repair")
+    assert plant.FAULTS.keys() == tiny_plant.FAULTS.keys()
+    assert plant.QUESTIONS == tiny_plant.QUESTIONS
+    assert {machine for machine, _ in plant.MACHINES.values()} == set(tiny_plant.OTHER_MACHINES)
+    assert {number for _, number in plant.MACHINES.values()} == set(tiny_plant.NUMBERS)
+    assert {part for part, _ in plant.FAULTS.values()} == set(tiny_plant.OTHER_PARTS)
+
+
+def test_the_triage_follows_the_policy_and_a_grave_finding_outweighs_the_complaint() -> None:
+    clinic = generator("healthcare")
+    assert clinic.triage("UTI", "VSS") == "routine"
+    assert clinic.triage("UTI", "FUO") == "urgent"
+    assert clinic.triage("UTI", "AMS") == clinic.triage("CP", "VSS") == "emergency"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_readme_says_that_its_data_is_made_up(name: str) -> None:
+    text = (REPOSITORY / "recipes" / name / "README.md").read_text(encoding="utf-8")
+    assert "made up" in text or "synthetic" in text
+
+
+def test_two_rows_of_a_training_set_never_ask_the_same() -> None:
+    for part in DROPS:
+        questions = sorted(asked(row) for row in rows_of(part / "train.jsonl"))
+        assert not [one for one, next_one in pairwise(questions) if one == next_one], part

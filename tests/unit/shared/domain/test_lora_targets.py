@@ -1,0 +1,66 @@
+"""The catalog's dimensions against the real architectures, built without weights on the meta device."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from shared.domain.catalog import CATALOG, BaseModelEntry
+from shared.domain.planning.memory import lora_parameters, lora_targets
+from tests.paths import ROOT
+
+torch = pytest.importorskip("torch", reason="the trainer's packages are not installed")
+peft = pytest.importorskip("peft", reason="the trainer's packages are not installed")
+transformers = pytest.importorskip("transformers", reason="the trainer's packages are not installed")
+
+GOLDEN = ROOT / "tests" / "golden/lora"
+OFFERED = [entry for entry in CATALOG.values() if entry.license_policy == "allow"]
+
+
+def build(entry: BaseModelEntry):
+    dims = entry.dims
+    kind = {"llama": "Llama", "mistral": "Mistral", "phi3": "Phi3"}[dims.model_type]
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=dims.vocab,
+        hidden_size=dims.hidden,
+        intermediate_size=dims.intermediate,
+        num_hidden_layers=dims.layers,
+        num_attention_heads=dims.heads,
+        num_key_value_heads=dims.kv_heads,
+        head_dim=dims.head_dim,
+        tie_word_embeddings=dims.tied,
+        pad_token_id=0,
+    )
+    with torch.device("meta"):
+        return getattr(transformers, f"{kind}ForCausalLM")(config)
+
+
+def adapters(tuned) -> dict[str, tuple[int, int]]:
+    return {
+        name.rsplit(".", 1)[-1]: (module.lora_A["default"].in_features, module.lora_B["default"].out_features)
+        for name, module in tuned.named_modules()
+        if hasattr(module, "lora_A")
+    }
+
+
+# peft 0.21 asks transformers 5 for an attribute under its old name.
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+@pytest.mark.parametrize("entry", OFFERED, ids=lambda entry: entry.id)
+def test_adapters_land_on_the_modules_and_have_the_parameters_that_the_plan_counts(entry) -> None:
+    model = build(entry)
+    assert sum(parameter.numel() for parameter in model.parameters()) == entry.parameters
+    config = peft.LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
+    with torch.device("meta"):
+        tuned = peft.get_peft_model(model, config)
+    trainable = sum(parameter.numel() for parameter in tuned.parameters() if parameter.requires_grad)
+    assert adapters(tuned) == lora_targets(entry)
+    assert trainable == lora_parameters(entry, 16)
+
+    found = {"targets": lora_targets(entry), "rank": 16, "trainable_parameters": trainable}
+    found = json.loads(json.dumps(found))
+    path = GOLDEN / f"{entry.id.split('/')[1]}.json"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    assert found == json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,178 @@
+"""Python graders and what confines them."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.grading import Code, Engine, Grade, fields, problems, sandbox
+from shared.grading.confined import MODULES
+from tests.paths import ROOT
+
+
+def python(source: str) -> dict[str, str]:
+    return {"type": "python", "source": source}
+
+
+def test_a_python_grader_reads_the_answer_and_the_row(score: Any) -> None:
+    source = "def grade(sample, item):\n    return item['points'][sample['output_json']['level']]"
+    assert score(python(source), '{"level": "high"}', points={"high": 0.75}) == 0.75
+
+
+def test_an_answer_that_is_not_json_is_none_to_a_python_grader(score: Any) -> None:
+    source = "def grade(sample, item):\n    return sample['output_json'] is None and 1.0"
+    assert score(python(source), "text") == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "message"),
+    [
+        ("return {}[item['secret']]", Code.PYTHON_RUNTIME, "KeyError on line 2"),
+        ("return 'x'", Code.PYTHON_RUNTIME, "grade returned str, not a number"),
+        ("return 1.5", Code.PYTHON_RUNTIME, "grade returned 1.5, a score is 0 to 1"),
+        ("return float('nan')", Code.PYTHON_RUNTIME, "grade returned nan, a score is 0 to 1"),
+        ("raise SystemExit", Code.PYTHON_RUNTIME, "SystemExit on line 2"),
+        ("return grade(sample, item)", Code.PYTHON_RUNTIME, "RecursionError on line 2"),
+        ("x = [0] * 10**9; return 1", Code.PYTHON_RUNTIME, "MemoryError on line 2"),
+        ("import os; os._exit(0)", Code.PYTHON_SERVER, "the grader's process ended (memory, CPU time or a crash)"),
+        ("import os; os.write(3, b'{\\n')", Code.PYTHON_SERVER, "the grader wrote into its own reply"),
+        ("import os; os.write(3, b'[1]\\n')", Code.PYTHON_SERVER, "the grader wrote into its own reply"),
+        (
+            """import os; os.write(3, b'{"score": "1"}\\n')""",
+            Code.PYTHON_SERVER,
+            "the grader wrote into its own reply",
+        ),
+    ],
+)
+def test_a_grader_that_fails_says_how_and_nothing_of_the_row(body: str, code: Code, message: str, grade: Any) -> None:
+    graded: Grade = grade(python(f"def grade(sample, item):\n    {body}"), "x", secret="Jane Doe")
+    assert graded.score is None
+    assert [(error.code, error.message) for error in graded.errors] == [(code, message)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "open('/etc/hostname')",
+        "open('/proc/self/environ')",
+        "import io; io.open_code('/etc/hostname')",
+        "import os; os.listdir('/')",
+        "import os; os.stat('/etc')",
+        "import os; os.fork()",
+        "import os; os.execv('/bin/true', ['true'])",
+        "import os; os.kill(os.getpid(), 0)",
+        "import os; os.pipe()",
+    ],
+)
+def test_the_kernel_refuses_what_a_grader_has_no_need_of(body: str, grade: Any) -> None:
+    graded: Grade = grade(python(f"def grade(sample, item):\n    {body}\n    return 1"), "x")
+    assert [error.message for error in graded.errors] == ["PermissionError on line 2"]
+
+
+def test_a_grader_reaches_no_network_even_by_system_call(grade: Any) -> None:
+    """The socket module cannot be loaded any more, so the call itself is made."""
+    body = """
+    import ctypes
+    libc = ctypes.CDLL(None, use_errno=True)
+    return 0.5 if libc.socket(2, 1, 0) == -1 and ctypes.get_errno() == 1 else 1
+"""
+    assert grade(python(f"def grade(sample, item):{body}"), "x").score == 0.5
+    with socket.socket():  # which this process may
+        pass
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_documented_module_can_be_imported(module: str, score: Any) -> None:
+    assert module in (ROOT / "docs" / "graders.md").read_text(encoding="utf-8")
+    use = {
+        "datetime": "datetime.datetime.now()",
+        "decimal": "decimal.Decimal('0.1') + 1",
+        "difflib": "difflib.SequenceMatcher(None, 'ab', 'ac').ratio()",
+        "random": "random.Random(1).random()",
+        "re": "re.compile('(a+)b').search('aab')",
+        "statistics": "statistics.median([1, 2])",
+        "textwrap": "textwrap.fill('a b', 1)",
+        "unicodedata": "unicodedata.normalize('NFKD', 'x')",
+    }.get(module, module)
+    assert score(python(f"def grade(sample, item):\n    import {module}\n    {use}\n    return 1"), "x") == 1
+
+
+def test_a_grader_finds_no_environment(grade: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DROPTUNE_TEST_SECRET", "x")
+    source = "import os\ndef grade(sample, item):\n    return float(not any('SECRET' in name for name in os.environ))"
+    assert grade(python(source), "x").score == 1
+
+
+@pytest.mark.parametrize(
+    "source", ["while True: pass\ndef grade(sample, item): pass", "def grade(sample, item):\n  while True: pass"]
+)
+def test_a_grader_that_does_not_end_is_ended_and_the_next_answer_graded(
+    source: str, read: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "LIMIT_S", 1.0)
+    started = time.monotonic()
+    with Engine([read(python(source))]) as engine:
+        first, second = engine.grade(["x" * 200_000, "y"], [{}, {}])
+    assert [error.code for graded in (first, second) for error in graded.errors] == [Code.UNRESPONSIVE] * 2
+    assert time.monotonic() - started < 20
+
+
+def test_one_bad_answer_leaves_the_others_graded(read: Any) -> None:
+    source = (
+        "def grade(sample, item):\n    if sample['output_text'] == 'bad':\n        import os; os._exit(1)\n    return 1"
+    )
+    with Engine([read(python(source))]) as engine:
+        grades = engine.grade(["good", "bad", "good"], [{}] * 3)
+    assert [graded.score for graded in grades] == [1, None, 1]
+
+
+def test_a_process_is_replaced_before_its_cpu_limit(read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "ANSWERS_A_PROCESS", 2)
+    source = "seen = []\ndef grade(sample, item):\n    seen.append(1)\n    return len(seen) / 10"
+    with Engine([read(python(source))]) as engine:
+        assert [graded.score for graded in engine.grade(["x"] * 5, [{}] * 5)] == [0.1, 0.2, 0.1, 0.2, 0.1]
+
+
+def test_no_process_outlives_the_engine(read: Any) -> None:
+    with Engine([read(python("import os\ndef grade(sample, item):\n    return os.getpid() / 1e7"))]) as engine:
+        [graded] = engine.grade(["x"], [{}])
+    assert graded.score is not None
+    assert not Path(f"/proc/{round(graded.score * 1e7)}").exists()
+
+
+def test_where_nothing_can_be_confined_nothing_is_run(
+    grade: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A machine of another kind: the worker knows no call numbers for it, and ends before it reads any source."""
+    other = tmp_path / "confined.py"
+    source = sandbox._WORKER.read_text(encoding="utf-8").replace("platform.machine()", "'riscv64'")
+    other.write_text(source, encoding="utf-8")
+    monkeypatch.setattr(sandbox, "_WORKER", other)
+    graded: Grade = grade(python("def grade(sample, item):\n    return 1"), "x")
+    assert graded.score is None
+    assert [(e.code, e.message) for e in graded.errors] == [
+        (Code.PYTHON_SERVER, "this machine cannot confine a python grader")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("def grade(sample, item)\n    return 1", "not Python on line 1"),
+        ("def score(sample, item):\n    return 1", "it must define"),
+        ("def grade(sample):\n    return 1", "it must define"),
+    ],
+)
+def test_source_that_cannot_work_is_a_problem_of_the_recipe(source: str, reason: str, read: Any) -> None:
+    [(setting, message)] = problems([read(python(source))], "graders")
+    assert setting == "graders[0].source"
+    assert reason in message
+
+
+def test_fields_a_grader_reads_by_name_are_known_beforehand(read: Any) -> None:
+    source = "def grade(sample, item):\n    return len(item['part']) + len(item['size']['mm']) + sample['x']"
+    assert fields([read(python(source))]) == {"part", "size"}

@@ -1,0 +1,329 @@
+"""Every check is seen to pass and to fail."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
+from fastapi.testclient import TestClient
+
+from functions.http import api
+from shared.domain.catalog import CATALOG, SKUS, find_entry
+from shared.domain.errors import FailureClass, PermanentFailure
+from shared.embedded.blobs import FileBlobStore
+from shared.health.checks import Check, CheckStatus
+from shared.health.doctor import ROLES, attempt, examine
+from shared.rendering import export_bundle
+from shared.services import services
+from tests.unit.functions.http.support import asking_as
+from tests.unit.shared.rendering import families
+from tests.unit.training_job.tiny_folder import write_folder
+from training_job.import_base import write_bundle
+
+OK, FIX, SKIPPED = CheckStatus.OK, CheckStatus.FIX, CheckStatus.SKIPPED
+TINY = "droptune/tiny-llama"
+PHI = "microsoft/Phi-4"
+IMPORT = "droptune base-models import {}"
+
+pytestmark = pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning")
+
+
+def found() -> dict[str, Check]:
+    checks = examine()
+    assert all(bool(check.fix) == (check.status is FIX) for check in checks)
+    return {check.name: check for check in checks}
+
+
+def base_model(app: Path) -> Path:
+    """The tiny base where jobs look for it."""
+    return write_folder(app / "blobs" / "models" / "tiny-llama")
+
+
+def bundle(app: Path, base: Path, id: str = TINY) -> Path:
+    """The tokenizer bundle of a model as an import leaves it."""
+    place = app / "blobs" / "models" / id / "tokenizer"
+    write_bundle(export_bundle(find_entry(id), base), place)
+    return place
+
+
+@pytest.mark.usefixtures("azure_ml")
+def test_the_embedded_default_with_its_base_model_has_nothing_to_fix(app: Path) -> None:
+    bundle(app, base_model(app))
+    checks = found()
+    registry = [model for model, entry in CATALOG.items() if "registries" in (entry.asset or "")]
+    machines = [sku.name for sku in SKUS if sku.gpus]
+    skipped = {f"quota {name}" for name in machines}
+    skipped |= {f"image of {name}" for name in ("droptune-training:2", "droptune-serving:2")}
+    skipped |= {f"{what} {id}" for id in registry for what in ("base model", "template")}
+    assert {name for name, check in checks.items() if check.status is SKIPPED} == skipped
+    assert {name for name, check in checks.items() if check.status is OK} == {
+        "settings",
+        "run store",
+        "event bus",
+        "blobs",
+        "Azure ML jobs",
+        "Azure ML endpoints",
+        "Azure ML workspace",
+        f"base model {TINY}",
+        f"template {TINY}",
+        "environment droptune-training:2",
+        "environment droptune-serving:2",
+        "quota Standard_E4ds_v4",
+        "quota Local_CPU",
+        "clock",
+    }
+    assert set(checks) == skipped | {name for name, check in checks.items() if check.status is OK}
+
+
+@pytest.mark.usefixtures("azure_ml")
+def test_looking_changes_nothing(app: Path) -> None:
+    examine()
+    assert [path for path in (app / "blobs").rglob("*") if path.is_file()] == []
+    for file, table in (("state.db", "documents"), ("bus.db", "messages")):
+        with sqlite3.connect(app / file) as database:
+            assert database.execute(f"SELECT COUNT(*) FROM {table}").fetchone() == (0,)
+        database.close()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("RUN_STORE_URL", "mongodb://somewhere", "RUN_STORE_URL: no client for mongodb:"),
+        ("RUN_STORE_URL", "sqlite:////proc/none/state.db", "Error: "),
+        ("DEBOUNCE_S", "-1", "DEBOUNCE_S: Input should be greater than or equal to 0"),
+        ("AZURE_ML_URL", "azureml+http://example.com/nowhere", "not a workspace URL"),
+    ],
+)
+def test_a_wrong_setting_is_the_only_thing_said(
+    app: Path, monkeypatch: pytest.MonkeyPatch, setting: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(setting, value)
+    [check] = examine()
+    assert (check.name, check.status) == ("settings", FIX)
+    assert said in check.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "table", "setting"),
+    [("run store", "state.db", "documents", "RUN_STORE_URL"), ("event bus", "bus.db", "messages", "EVENT_BUS_URL")],
+)
+@pytest.mark.usefixtures("azure_ml")
+def test_a_broken_store_or_bus_is_named(app: Path, name: str, file: str, table: str, setting: str) -> None:
+    services()
+    with sqlite3.connect(app / file) as database:
+        database.execute(f"DROP TABLE {table}")
+    database.close()
+    checks = found()
+    assert checks[name].status is FIX
+    assert f"no such table: {table}" in checks[name].detail
+    assert setting in checks[name].fix
+    assert checks["blobs"].status is OK
+
+
+@pytest.mark.usefixtures("azure_ml")
+def test_a_missing_subscription_is_named(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bus = services().bus
+    peek = bus.peek
+
+    def without_notify(entity: str, *, limit: int) -> Any:
+        return peek(f"{entity}-gone" if entity.endswith("/notify") else entity, limit=limit)
+
+    monkeypatch.setattr(bus, "peek", without_notify)
+    check = found()["event bus"]
+    assert check.status is FIX
+    assert check.detail.startswith("pipeline/notify: ")
+
+
+@pytest.mark.usefixtures("azure_ml")
+def test_without_blobs_nothing_is_said_about_base_models(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(self: FileBlobStore, prefix: str) -> Any:
+        raise OSError(f"Input/output error: {prefix}")
+
+    monkeypatch.setattr(FileBlobStore, "list", gone)
+    checks = found()
+    assert (checks["blobs"].status, checks["blobs"].detail) == (FIX, "OSError: Input/output error: datasets/")
+    assert checks["base models"].status is SKIPPED
+    assert not any(TINY in name for name in checks)
+
+
+def test_an_azure_ml_that_does_not_answer_is_said_of_all_that_it_has_and_no_clock(app: Path) -> None:
+    checks = found()
+    environments = ("environment droptune-training:2", "environment droptune-serving:2")
+    for name in ("Azure ML jobs", "Azure ML endpoints", "Azure ML workspace", *environments):
+        assert checks[name].status is FIX
+        assert checks[name].fix == "see that what AZURE_ML_URL names runs and can be reached from the app"
+    assert checks["quota"].status is SKIPPED
+    assert checks["clock"].status is SKIPPED
+
+
+def test_an_azure_ml_that_denies_access_names_the_missing_role(app: Path, answering: Callable[..., None]) -> None:
+    answering(403, "AuthorizationFailed")
+    checks = found()
+    for name in ("Azure ML jobs", "Azure ML endpoints", "Azure ML workspace"):
+        assert checks[name].status is FIX
+        assert "AzureML Data Scientist on the workspace" in checks[name].fix
+    assert checks["quota"].status is FIX
+    assert "infra/modules/quota-access.bicep" in checks["quota"].fix
+
+
+def test_a_workspace_that_does_not_exist_is_found_out(app: Path, answering: Callable[..., None]) -> None:
+    answering(404, "ResourceNotFound")
+    checks = found()
+    assert checks["Azure ML jobs"].status is OK  # a missing job and a missing workspace are the same 404
+    workspace = checks["Azure ML workspace"]
+    assert (workspace.status, workspace.detail) == (FIX, "the workspace does not exist")
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "status", "said"), [(30, OK, "within 60 s"), (600, FIX, "behind"), (-600, FIX, "ahead of")]
+)
+def test_a_clock_that_is_off_by_minutes_is_to_be_fixed(
+    app: Path, answering: Callable[..., None], ahead_s: float, status: CheckStatus, said: str
+) -> None:
+    answering(404, "ResourceNotFound", clock_ahead_s=ahead_s)
+    clock = found()["clock"]
+    assert clock.status is status
+    assert said in clock.detail
+
+
+def denials() -> list[Exception]:
+    refused = HttpResponseError("denied")
+    refused.status_code = 403
+    denied = [refused, ClientAuthenticationError("no token")]
+    for module, name in (
+        ("azure.servicebus.exceptions", "ServiceBusAuthorizationError"),
+        ("azure.servicebus.exceptions", "ServiceBusAuthenticationError"),
+    ):
+        try:
+            denied.append(getattr(importlib.import_module(module), name)(message="denied"))
+        except ImportError:
+            continue
+    return denied
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("setting", ROLES)
+@pytest.mark.parametrize("denial", denials(), ids=lambda denial: type(denial).__name__)
+def test_a_denied_call_names_the_role_of_its_service(denial: Exception, setting: str, wrapped: bool) -> None:
+    def look() -> str:
+        if wrapped:
+            raise PermanentFailure(FailureClass.PLATFORM, "refused", "the service refused") from denial
+        raise denial
+
+    check = attempt("some service", setting, look)
+    assert check.status is FIX
+    assert ROLES[setting] in check.fix
+
+
+@pytest.mark.usefixtures("azure_ml")
+def test_the_default_base_model_must_be_there(app: Path) -> None:
+    check = found()[f"base model {TINY}"]
+    assert check.status is FIX
+    assert "models/tiny-llama/ lacks config.json, tokenizer.json, *.safetensors, a chat template" in check.detail
+
+
+@pytest.mark.usefixtures("azure_ml")
+def test_another_base_model_that_is_not_there_is_nothing_to_fix(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEFAULT_BASE_MODEL", "microsoft/Phi-4")
+    assert found()[f"base model {TINY}"].status is SKIPPED
+
+
+@pytest.mark.parametrize("missing", ["config.json", "tokenizer.json", "model.safetensors", "chat_template.jinja"])
+@pytest.mark.usefixtures("azure_ml")
+def test_half_a_base_model_is_to_be_fixed(app: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    monkeypatch.setenv("DEFAULT_BASE_MODEL", PHI)
+    (base_model(app) / missing).unlink()
+    assert found()[f"base model {TINY}"].status is FIX
+
+
+@pytest.mark.usefixtures("azure_ml")
+def test_a_default_base_model_that_was_not_imported_is_to_be_imported(app: Path) -> None:
+    base_model(app)
+    checks = found()
+    assert (checks[f"template {TINY}"].status, checks[f"template {TINY}"].fix) == (FIX, IMPORT.format(TINY))
+    assert checks[f"template {PHI}"].status is SKIPPED
+
+
+@pytest.mark.usefixtures("azure_ml")
+def test_an_imported_model_of_a_registry_is_ready(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEFAULT_BASE_MODEL", PHI)
+    assert found()[f"template {PHI}"].fix == IMPORT.format(PHI)
+    bundle(app, base_model(app), PHI)
+    check = found()[f"template {PHI}"]
+    assert (check.status, check.detail) == (OK, f"imported from {CATALOG[PHI].asset}")
+
+
+@pytest.mark.usefixtures("azure_ml")
+def test_a_tokenizer_bundle_must_be_the_base_models(app: Path) -> None:
+    base = base_model(app)
+    bundle(app, base)
+    assert found()[f"template {TINY}"].status is OK
+    (base / "chat_template.jinja").write_text(families.template("phi", marked=True))
+    check = found()[f"template {TINY}"]
+    assert check.status is FIX
+    assert check.detail.startswith("tokenizer or chat template differ: ")
+    shutil.rmtree(base)
+    assert found()[f"template {TINY}"].status is SKIPPED
+
+
+@pytest.mark.usefixtures("azure_ml")
+def test_a_damaged_tokenizer_bundle_is_to_be_imported_again(app: Path) -> None:
+    place = bundle(app, base_model(app))
+    (place / "chat_template.jinja").write_text("another")
+    check = found()[f"template {TINY}"]
+    assert (check.status, check.fix) == (FIX, IMPORT.format(TINY))
+    assert "chat_template.jinja" in check.detail
+
+
+@pytest.mark.usefixtures("azure_ml")
+def test_an_environment_that_is_not_registered_is_named(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRAINING_ENVIRONMENT", "droptune-training:99")
+    check = found()["environment droptune-training:99"]
+    assert (check.status, check.detail) == (FIX, "is not registered in the workspace")
+    assert "image of droptune-training:99" not in found()
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (
+            "shop.azurecr.io/droptune-training:2",
+            "show --name shop --image droptune-training:2` says",
+        ),
+        ("local/droptune-training:2", "local/droptune-training:2 names no Azure container registry"),
+        ("", "it is built by Azure ML at its first job"),
+    ],
+)
+@pytest.mark.usefixtures("azure_ml")
+def test_an_image_that_nobody_looked_for_is_said_to_be_skipped_and_how_to_look(
+    app: Path, monkeypatch: pytest.MonkeyPatch, image: str, said: str
+) -> None:
+    monkeypatch.setattr(services().launcher, "environment_image", lambda environment: image)
+    check = found()["image of droptune-training:2"]
+    assert check.status is SKIPPED
+    assert said in check.detail
+
+
+@pytest.mark.usefixtures("azure_ml")
+def test_the_image_of_an_environment_is_the_one_it_was_registered_with(app: Path) -> None:
+    launcher = services().launcher
+    assert launcher.environment_image("droptune-training:2") == "local/droptune-training:2"
+    assert launcher.environment_image("droptune-training:99") is None
+
+
+@pytest.mark.usefixtures("azure_ml")
+def test_the_route_answers_operators_only(app: Path) -> None:
+    with TestClient(api, base_url="http://127.0.0.1") as client:
+        with asking_as("ada", "reader"):
+            refused = client.get("/api/doctor")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "role_needed")
+        with asking_as("ada", "operator"):
+            answer = client.get("/api/doctor")
+    assert answer.status_code == 200
+    assert Check.model_validate(answer.json()["data"][0]).name == "settings"

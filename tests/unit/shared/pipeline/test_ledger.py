@@ -1,0 +1,66 @@
+"""What a project may spend in a month."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from shared.domain.cost import CostEstimate
+from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.run import Run
+from shared.ports import Services
+from shared.records.budget import reserve, settle
+from shared.runner import Runner
+from tests.unit.shared.pipeline.support import drop
+
+
+def run_costing(services: Services, runner: Runner, number: int, high_usd: float) -> Run:
+    created = drop(services, runner, f"datasets/shop/{number}.jsonl", b"%d\n" % number)
+    assert created is not None
+    cost = CostEstimate(low_usd=0, high_usd=high_usd, hourly_usd=1, hours_low=0, hours_high=1)
+    return created.evolve(cost=cost)
+
+
+def test_what_does_not_fit_any_more_is_refused_with_the_numbers(services: Services, runner: Runner) -> None:
+    first, second = (run_costing(services, runner, n, 60) for n in (1, 2))
+    reserve(services.store, first, 100)
+    reserve(services.store, first, 100)  # a redelivery
+    with pytest.raises(PermanentFailure, match=r"60\.00 of 100\.00 USD are taken") as refused:
+        reserve(services.store, second, 100)
+    assert refused.value.failure_class is FailureClass.BUDGET
+    assert refused.value.problem.code == "monthly_budget"
+
+
+def test_a_finished_run_leaves_what_it_spent_and_gives_the_rest_back(services: Services, runner: Runner) -> None:
+    first, second = (run_costing(services, runner, n, 60) for n in (1, 2))
+    reserve(services.store, first, 100)
+    assert first.cost is not None
+    settle(services.store, first.evolve(cost=first.cost.model_copy(update={"actual_usd": 40.0})))
+    reserve(services.store, second, 100)
+    with pytest.raises(PermanentFailure):
+        reserve(services.store, run_costing(services, runner, 3, 1), 100)
+
+
+def test_without_a_limit_nothing_is_written(services: Services, runner: Runner) -> None:
+    run = run_costing(services, runner, 1, 60)
+    reserve(services.store, run, None)
+    assert services.store.query("ledger")[0] == []
+
+
+def test_runs_that_reserve_at_once_never_exceed_the_limit(services: Services, runner: Runner) -> None:
+    runs = [run_costing(services, runner, n, 30) for n in range(6)]
+    refused = []
+
+    def try_it(run: Run) -> None:
+        try:
+            reserve(services.store, run, 100)
+        except PermanentFailure:
+            refused.append(run.id)
+
+    threads = [threading.Thread(target=try_it, args=(run,)) for run in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 3

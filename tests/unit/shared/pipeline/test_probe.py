@@ -1,0 +1,158 @@
+"""What a look at a rollout says when some of its requests go unanswered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from shared.domain import paths
+from shared.domain.dataset import CuratedVersion
+from shared.domain.errors import Transient
+from shared.domain.jobs import ChatAnswer, DeploymentState, DeploymentView, EndpointView
+from shared.domain.planning.plan import resolve
+from shared.domain.recipe import Recipe
+from shared.domain.run import RolloutRef, Run, Status
+from shared.ports import Services
+from shared.runner import Runner
+from shared.step_support.outcome import Fact
+from shared.steps.probe_deployments import probe_deployment
+from tests.unit.shared.pipeline.support import drop
+
+NEW, OLD = "d-new", "d-old"
+BUSY, UNREACHABLE = Transient("endpoint_busy", "503"), Transient("endpoint_unreachable", "ReadTimeout")
+
+
+class Models:
+    """A platform whose new deployment fails the questions it is told to fail."""
+
+    def __init__(self) -> None:
+        self.fails: dict[str, Transient] = {}
+        self.asked: list[tuple[str | None, str]] = []
+
+    def get_endpoint(self, name: str) -> EndpointView:
+        return EndpointView(name=name, scoring_uri="http://x/", traffic={OLD: 90, NEW: 10}, deployments=(NEW, OLD))
+
+    def get_deployment(self, endpoint: str, name: str) -> DeploymentView:
+        return DeploymentView(name=name, state=DeploymentState.SUCCEEDED)
+
+    def chat(
+        self, endpoint: str, messages: list[dict[str, Any]], *, deployment: str | None = None, max_tokens: int = 256
+    ) -> ChatAnswer:
+        question = messages[-1]["content"]
+        self.asked.append((deployment, question))
+        if deployment == NEW and question in self.fails:
+            raise self.fails[question]
+        return ChatAnswer(text=f"tuned {question}", deployment=deployment, latency_s=0.5)
+
+
+@pytest.fixture
+def models() -> Models:
+    return Models()
+
+
+@pytest.fixture
+def ports(services: Services, models: Models) -> Services:
+    return replace(services, models=models)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def run(services: Services, runner: Runner) -> Run:
+    """At a tenth of the traffic, with seven held-out rows."""
+    created = drop(services, runner)
+    assert created is not None
+    curated = CuratedVersion(
+        project="shop", version="v1", source=created.dataset, train_rows=1, eval_rows=7, characters_max=9
+    )
+    questions = [f"q{number}" for number in range(1, 8)]
+    rows = [
+        {"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": "right"}]} for q in questions
+    ]
+    judged = [
+        {"row": number, "scores": {}, "answers": {"candidate": f"tuned {q}", "base": "untuned"}}
+        for number, q in enumerate(questions, start=1)
+    ]
+    services.blobs.write(paths.curated(curated, "eval.jsonl"), [_lines(rows)])
+    services.blobs.write(paths.run(created.id, "evaluation/rows.jsonl"), [_lines(judged)])
+    recipe = Recipe(base_model="droptune/tiny-llama")
+    return created.evolve(
+        status=Status.DEPLOYING,
+        curated=curated,
+        recipe=resolve(recipe, "shop", train_rows=1, characters_max=9),
+        rollout=RolloutRef(
+            endpoint="shop",
+            deployment=NEW,
+            model="shop:1",
+            previous={OLD: 100},
+            traffic={OLD: 90, NEW: 10},
+            step=1,
+        ),
+    )
+
+
+def _lines(rows: list[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+def seen(fact: Fact | None) -> dict[str, Any]:
+    assert fact is not None
+    counts = ("answers_asked", "answers_failed", "answers_as_evaluated", "answers_unlike_base")
+    return {name.removeprefix("answers_"): fact.payload[name] for name in counts}
+
+
+def test_a_sound_deployment_is_asked_five_questions_and_so_is_the_old_one(
+    run: Run, ports: Services, models: Models
+) -> None:
+    fact = probe_deployment(run, ports)
+    assert seen(fact) == {"asked": 5, "failed": 0, "as_evaluated": 5, "unlike_base": 5}
+    assert fact is not None
+    assert fact.payload["problem"] is None
+    assert models.asked == [(name, f"q{n}") for name in (NEW, OLD) for n in range(1, 6)]
+
+
+def test_a_failed_request_is_counted_and_the_others_are_asked_all_the_same(
+    run: Run, ports: Services, models: Models
+) -> None:
+    models.fails = {"q2": BUSY}
+    fact = probe_deployment(run, ports)
+    assert seen(fact) == {"asked": 5, "failed": 1, "as_evaluated": 4, "unlike_base": 4}
+    assert fact is not None
+    assert fact.payload["problem"] == BUSY.problem
+    assert fact.payload["latency_s"] == 0.5
+
+
+def test_after_a_request_that_was_waited_for_in_vain_no_other_is_asked(
+    run: Run, ports: Services, models: Models
+) -> None:
+    """Five of them would take longer than a function may."""
+    models.fails = {"q1": UNREACHABLE}
+    fact = probe_deployment(run, ports)
+    assert seen(fact) == {"asked": 5, "failed": 5, "as_evaluated": 0, "unlike_base": 0}
+    assert fact is not None
+    assert fact.payload["problem"] == UNREACHABLE.problem
+    assert (fact.payload["latency_s"], fact.payload["previous_latency_s"]) == (None, None)
+    assert models.asked == [(NEW, "q1")]
+
+
+def pair(question: str) -> dict[str, Any]:
+    outputs = {side: [{"role": "assistant", "content": side}] for side in ("preferred_output", "non_preferred_output")}
+    return {"input": {"messages": [{"role": "user", "content": question}]}, **outputs}
+
+
+def prompt(question: str) -> dict[str, Any]:
+    """Of reinforcement: it goes on from an answer that is part of it."""
+    said = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "yes?"}]
+    return {"messages": [*said, {"role": "user", "content": question}]}
+
+
+@pytest.mark.parametrize("row_of", [pair, prompt])
+def test_pairs_and_prompts_are_asked_up_to_the_answer_that_is_wanted(
+    row_of: Callable[[str], dict[str, Any]], run: Run, ports: Services, models: Models
+) -> None:
+    assert run.curated is not None
+    ports.blobs.write(paths.curated(run.curated, "eval.jsonl"), [_lines([row_of(f"q{n}") for n in range(1, 8)])])
+    assert seen(probe_deployment(run, ports)) == {"asked": 5, "failed": 0, "as_evaluated": 5, "unlike_base": 5}
+    assert models.asked == [(name, f"q{n}") for name in (NEW, OLD) for n in range(1, 6)]

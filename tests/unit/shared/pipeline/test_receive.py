@@ -1,0 +1,117 @@
+"""What the drop zone makes of a blob."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from shared.domain.errors import InvalidInput
+from shared.domain.run import Status
+from shared.ports import Services
+from shared.runner import Runner
+from shared.steps.receive_dataset import blob_path, held_out_file, receive_dataset, recipe_file
+from shared.steps.reconcile import blob_hint, hint_missed_blobs
+from tests.clock import ManualClock
+from tests.unit.shared.pipeline.support import ROW, drop, events_at, take
+
+
+@pytest.mark.parametrize("name", ["eval.jsonl", "eval-2026.jsonl", "recipe.yaml"])
+def test_a_recipe_and_a_held_out_set_start_no_run(services: Services, runner: Runner, name: str) -> None:
+    assert drop(services, runner, f"datasets/shop/{name}") is None
+
+
+def test_a_blob_outside_a_project_starts_no_run(services: Services, runner: Runner) -> None:
+    assert drop(services, runner, "datasets/loose.jsonl") is None
+
+
+def test_the_same_event_twice_makes_one_run_and_one_event(services: Services, runner: Runner) -> None:
+    info = services.blobs.write("datasets/shop/train.jsonl", [ROW])
+    event = orjson.loads(blob_hint(info.path, info.etag).body)
+    ids = set()
+    for _ in range(2):
+        reception = receive_dataset(event, services)
+        assert reception is not None
+        ids.add(runner.create(reception, "e", "t").id)
+    assert len(ids) == 1
+    assert len(events_at(services, "validate_dataset")) == 1
+
+
+def test_the_same_bytes_with_another_recipe_are_no_duplicate(services: Services, runner: Runner) -> None:
+    drop(services, runner)
+    services.blobs.write("datasets/shop/recipe.yaml", [b"base_model: droptune/tiny-llama\n"])
+    again = drop(services, runner, "datasets/shop/again.jsonl")
+    assert again is not None
+    assert again.status is Status.RECEIVED
+
+
+def test_the_same_bytes_with_another_held_out_set_are_no_duplicate(services: Services, runner: Runner) -> None:
+    drop(services, runner)
+    services.blobs.write("datasets/shop/eval.jsonl", [ROW])
+    again = drop(services, runner, "datasets/shop/again.jsonl")
+    assert again is not None
+    assert again.status is Status.RECEIVED
+
+
+def test_what_lies_beside_a_dataset_in_its_folder_comes_before_what_is_the_projects(services: Services) -> None:
+    for name in ("recipe.yaml", "eval.jsonl", "march/recipe.yaml"):
+        services.blobs.write(f"datasets/shop/{name}", [b"x"])
+    beside, elsewhere = "datasets/shop/march/train.jsonl", "datasets/shop/april/train.jsonl"
+    for dataset, recipe in ((beside, "datasets/shop/march/recipe.yaml"), (elsewhere, "datasets/shop/recipe.yaml")):
+        found, held_out = recipe_file(dataset, services), held_out_file(dataset, services)
+        assert found is not None
+        assert held_out is not None
+        assert (found.path, held_out.path) == (recipe, "datasets/shop/eval.jsonl")
+    assert recipe_file("datasets/other/march/train.jsonl", services) is None
+
+
+def test_what_the_api_keeps_for_itself_starts_a_run_only_when_somebody_asks(
+    services: Services, runner: Runner, clock: ManualClock
+) -> None:
+    path = "datasets/shop/_jobs/1/train.jsonl"
+    info = services.blobs.write(path, [ROW])
+    clock.advance((info.modified_at - clock.now()).total_seconds() + 150)
+    assert receive_dataset(orjson.loads(blob_hint(path, info.etag).body), services) is None
+    assert hint_missed_blobs(services, None) == 0
+    asked = receive_dataset(orjson.loads(blob_hint(path, info.etag, "1", requested_by="ada").body), services)
+    assert asked is not None
+    assert asked.run.project == "shop"
+
+
+def test_a_blob_gone_by_now_starts_no_run(services: Services) -> None:
+    event = orjson.loads(blob_hint("datasets/shop/gone.jsonl", "etag").body)
+    assert receive_dataset(event, services) is None
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        {
+            "type": "Microsoft.Storage.BlobDeleted",
+            "subject": "/blobServices/default/containers/datasets/blobs/p/a",
+        },
+        {
+            "type": "Microsoft.Storage.BlobCreated",
+            "subject": "/blobServices/default/containers/runs/blobs/p/a",
+        },
+        {"type": "Microsoft.Storage.BlobCreated", "subject": "nonsense"},
+    ],
+)
+def test_what_is_no_blob_event_is_refused_by_name(event: dict[str, str]) -> None:
+    with pytest.raises(InvalidInput, match="not_a_blob_event"):
+        blob_path(event)
+
+
+def test_a_blob_whose_event_was_lost_is_found_later_and_only_once_it_has_a_run(
+    services: Services, clock: ManualClock, runner: Runner
+) -> None:
+    info = services.blobs.write("datasets/shop/train.jsonl", [ROW])
+    clock.advance((info.modified_at - clock.now()).total_seconds())
+    assert hint_missed_blobs(services, None) == 0  # Event Grid has time to deliver
+    clock.advance(150)
+    assert hint_missed_blobs(services, None) == 1
+    (hint,) = take(services, "storage-events")
+    reception = receive_dataset(orjson.loads(hint.message.body), services)
+    assert reception is not None
+    runner.create(reception, "e", "t")
+    assert hint_missed_blobs(services, None) == 0

@@ -1,0 +1,252 @@
+"""One step of a rollout at a time, each written only once it is seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.domain.errors import Problem
+from shared.domain.events import DeploymentProbed
+from shared.domain.planning.plan import resolve
+from shared.domain.recipe import Deployment, Recipe
+from shared.domain.run import RolloutRef, Run, Status
+from shared.ports import Services
+from shared.records import endpoints
+from shared.runner import Runner
+from shared.step_support.outcome import Outcome
+from shared.steps.advance_rollout import UNREACHABLE_ALLOWANCE, advance_rollout
+from tests.unit.shared.pipeline.support import drop
+
+NEW, OLD = "d-new", "d-old"
+REFUSED = Problem(code="endpoint_busy", message="503")
+SILENT = {"problem": REFUSED, "answers_failed": 5, "answers_as_evaluated": 0, "answers_unlike_base": 0}
+SLOW = {"latency_s": 4.0, "previous_latency_s": 1.0}
+FAILING = {"problem": REFUSED, "answers_failed": 1, "answers_as_evaluated": 4, "answers_unlike_base": 4}
+
+
+class Traffic:
+    """Records what the steps ask of the platform."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    def begin_traffic(self, endpoint: str, traffic: dict[str, int]) -> None:
+        self.asked.append(traffic)
+
+    def begin_delete_deployment(self, endpoint: str, name: str) -> None:
+        self.asked.append(f"delete {name}")
+
+
+@pytest.fixture
+def platform() -> Traffic:
+    return Traffic()
+
+
+@pytest.fixture
+def ports(services: Services, platform: Traffic) -> Services:
+    return replace(services, models=platform)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def run(services: Services, runner: Runner) -> Run:
+    created = drop(services, runner)
+    assert created is not None
+    recipe = Recipe(base_model="droptune/tiny-llama", deployment=Deployment(rollout=(10, 50, 100)))
+    return created.evolve(
+        status=Status.DEPLOYING,
+        recipe=resolve(recipe, "shop", train_rows=100, characters_max=100),
+        rollout=RolloutRef(
+            endpoint="shop",
+            deployment=NEW,
+            model="shop:1",
+            previous={OLD: 100},
+            traffic={OLD: 100},
+            step=0,
+        ),
+    )
+
+
+def probe(run: Run, **seen: Any) -> DeploymentProbed:
+    assert run.rollout is not None
+    good = {
+        "endpoint": "shop",
+        "deployment": NEW,
+        "state": "succeeded",
+        "traffic": run.rollout.traffic,
+        "answers_asked": 5,
+        "answers_as_evaluated": 5,
+        "answers_unlike_base": 5,
+        "scoring_uri": "http://127.0.0.1:1/shop/",
+    }
+    envelope = {"run_id": run.id, "project": "shop", "attempt": 1, "revision": run.revision}
+    return DeploymentProbed.model_validate({**envelope, "time": run.updated_at, **good, **seen})
+
+
+def after(run: Run, outcome: Outcome | None) -> Run:
+    assert outcome is not None
+    return run.evolve(status=outcome.status, **outcome.changes)
+
+
+def facts(outcome: Outcome | None) -> list[str]:
+    assert outcome is not None
+    return [fact.event.fact() for fact in outcome.facts]
+
+
+def test_a_good_rollout_goes_by_its_steps_and_ends_promoted(run: Run, ports: Services, platform: Traffic) -> None:
+    for share in ({OLD: 90, NEW: 10}, {OLD: 50, NEW: 50}, {NEW: 100}):
+        outcome = advance_rollout(probe(run), run, ports)
+        assert facts(outcome) == ["traffic.shifted"]
+        run = after(run, outcome)
+        assert platform.asked[-1] == share
+    outcome = advance_rollout(probe(run), run, ports)
+    assert facts(outcome) == ["model.promoted"]
+    assert after(run, outcome).status is Status.DEPLOYED
+    record = endpoints.read(ports.store, "shop")
+    assert record is not None
+    assert (record.champion, record.deployment) == (run.id, NEW)
+
+
+def test_a_shift_that_is_not_seen_yet_is_waited_for(run: Run, ports: Services, platform: Traffic) -> None:
+    run = after(run, advance_rollout(probe(run), run, ports))
+    assert advance_rollout(probe(run, traffic={OLD: 100}), run, ports) is None
+    assert platform.asked == [{OLD: 90, NEW: 10}]
+
+
+def test_the_first_model_of_an_endpoint_gets_all_traffic_at_once(run: Run, ports: Services, platform: Traffic) -> None:
+    assert run.rollout is not None
+    first = run.evolve(rollout=run.rollout.model_copy(update={"previous": {}, "traffic": {}}))
+    advance_rollout(probe(first), first, ports)
+    assert platform.asked == [{NEW: 100}]
+
+
+@pytest.mark.parametrize(
+    ("seen", "code"),
+    [
+        ({"answers_unlike_base": 0}, "adapter_does_not_act"),
+        ({"answers_asked": 0}, "adapter_does_not_act"),
+        ({"answers_as_evaluated": 3}, "answers_changed"),
+        ({"prompts_unlike_evaluated": 1, "answers_as_evaluated": 0}, "template_differs"),
+        ({"answers_failed": 1, "answers_as_evaluated": 2, "problem": REFUSED}, "answers_changed"),
+        (
+            {"state": "failed", "problem": Problem(code="ResourceNotReady", message="crashed")},
+            "ResourceNotReady",
+        ),
+    ],
+)
+def test_a_bad_candidate_is_taken_back_at_once(
+    run: Run, ports: Services, platform: Traffic, seen: dict[str, Any], code: str
+) -> None:
+    run = after(run, advance_rollout(probe(run), run, ports))
+    outcome = advance_rollout(probe(run, **seen), run, ports)
+    assert facts(outcome) == ["rollback.started"]
+    assert outcome is not None
+    assert outcome.facts[0].payload["reason"].code == code
+    assert platform.asked == [{OLD: 90, NEW: 10}], "nothing is undone before it is decided"
+    run = after(run, outcome)
+    waiting = advance_rollout(probe(run, state="failed", traffic={OLD: 90, NEW: 10}), run, ports)
+    assert waiting is None
+    assert platform.asked[-1] == {OLD: 100}
+    outcome = advance_rollout(probe(run, state="failed", traffic={OLD: 100}), run, ports)
+    assert facts(outcome) == ["model.rolled_back"]
+    assert after(run, outcome).status is Status.ROLLED_BACK
+    assert platform.asked[-1] == f"delete {NEW}"
+
+
+def test_a_candidate_may_finish_what_it_answers_before_it_is_deleted(
+    run: Run, ports: Services, platform: Traffic
+) -> None:
+    run = after(run, advance_rollout(probe(run), run, ports))
+    run = after(run, advance_rollout(probe(run, answers_as_evaluated=0), run, ports))
+    run = after(run, advance_rollout(probe(run, traffic={OLD: 100}), run, ports))
+    assert run.status is Status.ROLLING_BACK
+    soon, late = run.updated_at + timedelta(seconds=9), run.updated_at + timedelta(seconds=10)
+    assert advance_rollout(probe(run, time=soon, traffic={OLD: 100}), run, ports) is None
+    assert f"delete {NEW}" not in platform.asked
+    assert facts(advance_rollout(probe(run, time=late, traffic={OLD: 100}), run, ports)) == ["model.rolled_back"]
+    assert platform.asked[-1] == f"delete {NEW}"
+
+
+@pytest.mark.parametrize(("latency_s", "previous_latency_s"), [(3.0, 1.0), (0.9, 0.1), (9.0, None)])
+def test_a_candidate_a_little_slower_or_beyond_compare_goes_on(
+    run: Run, ports: Services, latency_s: float, previous_latency_s: float | None
+) -> None:
+    seen = probe(run, latency_s=latency_s, previous_latency_s=previous_latency_s)
+    assert facts(advance_rollout(seen, run, ports)) == ["traffic.shifted"]
+
+
+def test_a_deployment_without_traffic_that_does_not_answer_gets_two_minutes(
+    run: Run, ports: Services, platform: Traffic
+) -> None:
+    run = after(run, advance_rollout(probe(run, **SILENT), run, ports))
+    assert platform.asked == []
+    soon, late = run.updated_at + timedelta(seconds=119), run.updated_at + UNREACHABLE_ALLOWANCE
+    assert advance_rollout(probe(run, time=soon, **SILENT), run, ports) is None
+    outcome = advance_rollout(probe(run, time=late, **SILENT), run, ports)
+    assert facts(outcome) == ["rollback.started"]
+    assert outcome is not None
+    assert outcome.note == "not_answering: 5 of 5 requests failed: 503"
+
+
+def test_a_deployment_that_answers_nobody_any_more_gets_ten_seconds(run: Run, ports: Services) -> None:
+    run = after(run, advance_rollout(probe(run), run, ports))
+    run = after(run, advance_rollout(probe(run, **SILENT), run, ports))
+    soon, late = run.updated_at + timedelta(seconds=9), run.updated_at + timedelta(seconds=10)
+    assert advance_rollout(probe(run, time=soon, **SILENT), run, ports) is None
+    assert facts(advance_rollout(probe(run, time=late, **SILENT), run, ports)) == ["rollback.started"]
+
+
+@pytest.mark.parametrize(
+    ("seen", "note"),
+    [
+        (FAILING, "requests_fail: 1 of 5 requests failed: 503"),
+        (SLOW, "too_slow: answers take 4.00 s, those of the old deployment 1.00 s"),
+    ],
+    ids=["failing", "slow"],
+)
+def test_a_deployment_that_is_flaky_or_slow_twice_in_a_row_is_taken_back(
+    run: Run, ports: Services, seen: dict[str, Any], note: str
+) -> None:
+    run = after(run, advance_rollout(probe(run), run, ports))
+    outcome = advance_rollout(probe(run, **seen), run, ports)
+    assert facts(outcome) == []
+    run = after(run, outcome)
+    outcome = advance_rollout(probe(run, **seen), run, ports)
+    assert facts(outcome) == ["rollback.started"]
+    assert outcome is not None
+    assert outcome.note == note
+
+
+@pytest.mark.parametrize("seen", [FAILING, SLOW], ids=["failing", "slow"])
+@pytest.mark.parametrize("between", [{}, SILENT], ids=["sound", "silent"])
+def test_a_flaky_or_slow_look_that_does_not_repeat_at_once_is_no_reason(
+    run: Run, ports: Services, seen: dict[str, Any], between: dict[str, Any]
+) -> None:
+    """A server that restarts fails some, then all, then some."""
+    for looked in (seen, between, seen):
+        run = after(run, advance_rollout(probe(run, **looked), run, ports))
+        assert run.status is Status.DEPLOYING
+
+
+@pytest.mark.parametrize("seen", [SILENT, FAILING, SLOW], ids=["silent", "failing", "slow"])
+def test_a_deployment_that_answers_again_goes_on(run: Run, ports: Services, seen: dict[str, Any]) -> None:
+    run = after(run, advance_rollout(probe(run, **seen), run, ports))
+    run = after(run, advance_rollout(probe(run), run, ports))
+    assert run.rollout is not None
+    assert (run.rollout.unreachable_since, run.rollout.failing_since) == (None, None)
+    assert run.rollout.traffic == {OLD: 90, NEW: 10}
+
+
+def test_a_failure_is_forgotten_after_a_sound_look_even_while_a_shift_is_waited_for(run: Run, ports: Services) -> None:
+    run = after(run, advance_rollout(probe(run), run, ports))
+    run = after(run, advance_rollout(probe(run, **FAILING), run, ports))
+    run = after(run, advance_rollout(probe(run, traffic={OLD: 100}), run, ports))
+    assert run.rollout is not None
+    assert run.rollout.failing_since is None
+
+
+def test_a_probe_of_another_deployment_changes_nothing(run: Run, ports: Services, platform: Traffic) -> None:
+    assert advance_rollout(probe(run, deployment="d-other"), run, ports) is None
+    assert platform.asked == []

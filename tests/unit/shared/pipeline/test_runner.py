@@ -1,0 +1,330 @@
+"""The runner: one conditional batch per transition, publishing after it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.domain.errors import RETRY_RULES, FailureClass, PermanentFailure, Transient
+from shared.domain.events import CancelRequested, Event, RetryDue, RunFailed, StageRefused, ValidationPassed
+from shared.domain.planning.plan import resolve
+from shared.domain.recipe import Deployment, Recipe
+from shared.domain.run import NON_TERMINAL, JobRef, Run, Status
+from shared.pipeline import BY_NAME, Stage, deadline
+from shared.ports import EventBus, Message, Services
+from shared.runner import EARLY, EARLY_WAITS_S, RETRY, Handled, Runner
+from shared.step_support.outcome import Outcome
+from shared.steps.submit_training import cancel_unless_owned
+from tests.clock import ManualClock
+from tests.unit.shared.pipeline.support import drop, events_at, passes, take, validating
+
+
+@pytest.fixture
+def run(services: Services, runner: Runner) -> Run:
+    created = drop(services, runner)
+    assert created is not None
+    return created
+
+
+@pytest.fixture
+def uploaded(run: Run, services: Services) -> Event:
+    (event,) = events_at(services, "validate_dataset")
+    return event
+
+
+def now(runner: Runner, run: Run) -> Run:
+    found = runner.load(run.id)
+    assert found is not None
+    return found
+
+
+class UnreachableBus:
+    """The real bus behind a cable that can be pulled."""
+
+    def __init__(self, bus: EventBus) -> None:
+        self._bus = bus
+        self.cut = False
+
+    def send(self, destination: str, messages: Sequence[Message]) -> None:
+        if self.cut:
+            raise Transient("bus_down", "no answer")
+        self._bus.send(destination, messages)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bus, name)
+
+
+def test_a_transition_writes_status_history_and_the_next_event(
+    services: Services, runner: Runner, run: Run, uploaded: Event
+) -> None:
+    assert runner.handle(validating(passes), uploaded) is Handled.APPLIED
+    moved = now(runner, run)
+    assert (moved.status, moved.revision) == (Status.VALIDATED, 2)
+    assert [line.status for line in moved.history] == [Status.RECEIVED, Status.VALIDATED]
+    assert moved.history[-1].event_id == uploaded.id
+    (event,) = events_at(services, "submit_training")
+    assert isinstance(event, ValidationPassed)
+    assert event.id == f"{run.id}.validation.passed.2"
+
+
+def test_a_repeated_event_changes_nothing(services: Services, runner: Runner, run: Run, uploaded: Event) -> None:
+    runner.handle(validating(passes), uploaded)
+    take(services, "pipeline/submit_training")
+    assert runner.handle(validating(passes), uploaded) is Handled.REPEATED
+    assert now(runner, run).revision == 2
+    assert take(services, "pipeline/submit_training") == []
+
+
+def test_what_a_crash_left_unsent_is_sent_by_the_redelivery(
+    services: Services, clock: ManualClock, run: Run, uploaded: Event
+) -> None:
+    bus = UnreachableBus(services.bus)
+    cut_off = Runner(replace(services, bus=bus))
+    bus.cut = True
+    with pytest.raises(Transient):
+        cut_off.handle(validating(passes), uploaded)
+    assert now(cut_off, run).status is Status.VALIDATED
+    assert take(services, "pipeline/submit_training") == []
+    bus.cut = False
+    assert cut_off.handle(validating(passes), uploaded) is Handled.REPEATED
+    assert take(services, "pipeline/submit_training") == []  # its writer may be sending it right now
+    clock.advance(6)
+    assert cut_off.handle(validating(passes), uploaded) is Handled.REPEATED
+    assert [event.fact() for event in events_at(services, "submit_training")] == ["validation.passed"]
+
+
+def test_what_a_crash_left_unsent_is_sent_by_reconcile_once_it_is_old_enough(
+    services: Services, clock: ManualClock, run: Run, uploaded: Event
+) -> None:
+    bus = UnreachableBus(services.bus)
+    cut_off = Runner(replace(services, bus=bus))
+    bus.cut = True
+    with pytest.raises(Transient):
+        cut_off.handle(validating(passes), uploaded)
+    bus.cut = False
+    assert cut_off.publish_all_unsent() == 0
+    clock.advance(6)
+    assert cut_off.publish_all_unsent() == 1
+    assert cut_off.publish_all_unsent() == 0
+
+
+def test_an_event_of_another_revision_attempt_or_status_is_ignored(
+    services: Services, runner: Runner, run: Run, uploaded: Event
+) -> None:
+    for stale in ({"revision": 0}, {"attempt": 2}):
+        assert runner.handle(validating(passes), uploaded.model_copy(update=stale)) is Handled.IGNORED
+    runner.handle(validating(passes), uploaded)
+    late = uploaded.model_copy(update={"key": "late", "revision": 2})
+    assert runner.handle(validating(passes), late) is Handled.IGNORED
+    assert now(runner, run).revision == 2
+
+
+def test_a_persons_cancel_holds_though_the_run_began_another_attempt_meanwhile(
+    services: Services, runner: Runner, run: Run, uploaded: Event
+) -> None:
+    cancel = CancelRequested(run_id=run.id, project="shop", attempt=1, revision=1, time=run.created_at, by="ada")
+    runner.handle(refusing(FailureClass.PLATFORM), uploaded)
+    (refused,) = events_at(services, "fail_run")
+    runner.handle(BY_NAME["fail_run"], refused)
+    assert now(runner, run).attempt == 2
+    assert runner.handle(BY_NAME["cancel_run"], cancel) is Handled.APPLIED
+    assert now(runner, run).status is Status.CANCELLED
+
+
+@pytest.mark.parametrize("future", [{"run_id": "run-000000000000"}, {"revision": 9}])
+def test_an_event_from_the_future_comes_again_three_times_and_is_then_left_to_reconcile(
+    services: Services, clock: ManualClock, runner: Runner, uploaded: Event, future: dict[str, Any]
+) -> None:
+    early = uploaded.model_copy(update=future)
+    for count, wait_s in enumerate(EARLY_WAITS_S):
+        assert runner.handle(validating(passes), early, early=count) is Handled.EARLY
+        assert take(services, "pipeline/validate_dataset") == []
+        clock.advance(wait_s + 0.1)
+        (copy,) = take(services, "pipeline/validate_dataset")
+        assert copy.message.properties[EARLY] == str(count + 1)
+    assert runner.handle(validating(passes), early, early=len(EARLY_WAITS_S)) is Handled.IGNORED
+
+
+def test_of_two_handlers_of_one_event_one_applies_it(
+    services: Services, runner: Runner, run: Run, uploaded: Event
+) -> None:
+    together = threading.Barrier(2)
+    results: list[Handled] = []
+
+    def slow(event: Event, state: Run, ports: Services) -> Outcome:
+        together.wait(timeout=5)
+        return passes(event, state, ports)
+
+    threads = [
+        threading.Thread(target=lambda: results.append(runner.handle(validating(slow), uploaded))) for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == [Handled.APPLIED, Handled.REPEATED]
+    assert now(runner, run).revision == 2
+    assert len(events_at(services, "submit_training")) == 1
+
+
+def test_a_transient_failure_schedules_the_same_event_later_and_moves_nothing(
+    services: Services, clock: ManualClock, runner: Runner, run: Run, uploaded: Event
+) -> None:
+    def down(event: Event, state: Run, ports: Services) -> Outcome:
+        raise Transient("azure_ml_down", "503")
+
+    assert runner.handle(validating(down), uploaded) is Handled.RETRIED
+    assert runner.handle(validating(down), uploaded) is Handled.RETRIED  # the redelivery
+    assert now(runner, run).revision == 1
+    assert take(services, "pipeline/validate_dataset") == []
+    clock.advance(1.1)
+    (copy,) = take(services, "pipeline/validate_dataset")
+    assert copy.message.properties[RETRY] == "1"
+    assert runner.handle(validating(passes), uploaded, retry=1) is Handled.APPLIED
+
+
+def test_retries_wait_longer_each_time_up_to_a_minute(
+    services: Services, clock: ManualClock, runner: Runner, uploaded: Event
+) -> None:
+    def down(event: Event, state: Run, ports: Services) -> Outcome:
+        raise Transient("azure_ml_down", "503")
+
+    waits = []
+    for retry in (0, 1, 2, 3, 20):
+        runner.handle(validating(down), uploaded, retry=retry)
+        waited = 0
+        while not take(services, "pipeline/validate_dataset"):
+            clock.advance(1)
+            waited += 1
+        waits.append(waited)
+    assert waits == [1, 2, 4, 8, 60]
+
+
+def refusing(failure_class: FailureClass) -> Stage:
+    def refuse(event: Event, state: Run, ports: Services) -> Outcome:
+        raise PermanentFailure(failure_class, "refused", "0 of 24 cores", "NC24ads")
+
+    return validating(refuse)
+
+
+def test_a_final_failure_is_stated_and_fails_the_run(
+    services: Services, runner: Runner, run: Run, uploaded: Event
+) -> None:
+    assert runner.handle(refusing(FailureClass.RECIPE), uploaded) is Handled.REFUSED
+    assert now(runner, run).revision == 1
+    (refused,) = events_at(services, "fail_run")
+    assert isinstance(refused, StageRefused)
+    assert runner.handle(BY_NAME["fail_run"], refused) is Handled.APPLIED
+    failed = now(runner, run)
+    assert failed.status is Status.FAILED
+    assert failed.deadline_at is None
+    assert failed.error is not None
+    assert failed.error.problem.model_dump() == {"code": "refused", "message": "0 of 24 cores", "param": "NC24ads"}
+    told = [event for event in events_at(services, "notify") if isinstance(event, RunFailed)]
+    assert [event.failure_class for event in told] == [FailureClass.RECIPE]
+
+
+def test_a_failure_that_others_may_repair_is_tried_again_later_as_often_as_its_class_allows(
+    services: Services, clock: ManualClock, runner: Runner, run: Run, uploaded: Event
+) -> None:
+    rule, waits, event = RETRY_RULES[FailureClass.QUOTA], [], uploaded
+    while True:
+        runner.handle(refusing(FailureClass.QUOTA), event)
+        (refused,) = events_at(services, "fail_run")
+        runner.handle(BY_NAME["fail_run"], refused)
+        if now(runner, run).status is Status.FAILED:
+            break
+        waited = 0
+        while not (due := [e for e in events_at(services, "validate_dataset") if isinstance(e, RetryDue)]):
+            clock.advance(60)
+            waited += 60
+        waits.append(waited)
+        (event,) = due
+        assert event.attempt == now(runner, run).attempt == len(waits) + 1
+    assert waits == [60 * rule.first_wait, 120 * rule.first_wait]
+    assert len(waits) + 1 == rule.attempts
+    assert "again in 900 s" in now(runner, run).history[1].note
+
+
+def test_every_failure_class_has_a_retry_rule() -> None:
+    assert set(RETRY_RULES) == set(FailureClass)
+
+
+def test_whoever_loses_the_race_after_an_effect_undoes_it(
+    services: Services, runner: Runner, run: Run, uploaded: Event
+) -> None:
+    undone: list[str] = []
+
+    def overtaken(event: Event, state: Run, ports: Services) -> Outcome:
+        if state.revision == 1 and not undone:
+            runner.handle(validating(passes), uploaded.model_copy(update={"key": "other"}))
+        return Outcome(status=Status.VALIDATED, undo=lambda winner: undone.append(winner.status))
+
+    assert runner.handle(validating(overtaken), uploaded) is Handled.IGNORED
+    assert undone == [Status.VALIDATED]
+    assert now(runner, run).revision == 2
+
+
+def test_the_loser_does_not_cancel_the_job_that_the_winner_submitted_under_the_same_name(
+    services: Services, run: Run
+) -> None:
+    cancelled: list[str] = []
+
+    class Launcher:
+        def begin_cancel(self, name: str) -> None:
+            cancelled.append(name)
+
+    watched = replace(services, launcher=Launcher())  # type: ignore[arg-type]
+    job = JobRef(name=f"{run.id}-training-1", stage="training", attempt=1, submitted_at=run.created_at)
+    cancel_unless_owned(job.name, run.evolve(jobs=(job,)), watched)
+    assert cancelled == []
+    cancel_unless_owned(job.name, run, watched)
+    assert cancelled == [job.name]
+
+
+def test_a_step_cannot_write_a_status_its_row_does_not_name(runner: Runner, uploaded: Event) -> None:
+    def jump(event: Event, state: Run, ports: Services) -> Outcome:
+        return Outcome(status=Status.DEPLOYED)
+
+    with pytest.raises(PermanentFailure, match="illegal_transition"):
+        runner.handle(validating(jump), uploaded)
+
+
+def test_every_non_terminal_status_has_a_deadline(run: Run) -> None:
+    recipe = Recipe(base_model="droptune/tiny-llama", deployment=Deployment(approval_hours=1.5))
+    planned = run.evolve(recipe=resolve(recipe, "shop", train_rows=100, characters_max=100))
+    lasting = {status: deadline(planned, status) for status in NON_TERMINAL}
+    assert all(limit.total_seconds() > 0 for limit in lasting.values())
+    assert lasting[Status.AWAITING_APPROVAL] == timedelta(minutes=90)
+
+
+def test_a_decision_is_waited_for_a_week_unless_the_recipe_says_otherwise() -> None:
+    assert Recipe(base_model="droptune/tiny-llama").deployment.approval_hours == 7 * 24
+
+
+def test_a_failed_run_gives_its_dataset_back_and_a_rejected_one_does_not(
+    services: Services, runner: Runner, run: Run, uploaded: Event
+) -> None:
+    again = drop(services, runner, "datasets/shop/again.jsonl")
+    assert again is not None
+    assert (again.status, again.duplicate_of) == (Status.DUPLICATE, run.id)
+    runner.handle(refusing(FailureClass.CODE), uploaded)
+    (refused,) = events_at(services, "fail_run")
+    runner.handle(BY_NAME["fail_run"], refused)
+    third = drop(services, runner, "datasets/shop/third.jsonl")
+    assert third is not None
+    assert third.status is Status.RECEIVED
+
+    def reject(event: Event, state: Run, ports: Services) -> Outcome:
+        return Outcome(status=Status.REJECTED)
+
+    third_uploaded = next(e for e in events_at(services, "validate_dataset") if e.run_id == third.id)
+    runner.handle(validating(reject), third_uploaded)
+    fourth = drop(services, runner, "datasets/shop/fourth.jsonl")
+    assert fourth is not None
+    assert (fourth.status, fourth.duplicate_of) == (Status.DUPLICATE, third.id)

@@ -1,0 +1,124 @@
+"""The table STAGES, the functions the app registers, and docs/events.md say the same."""
+
+from __future__ import annotations
+
+import os
+
+from function_app import app
+from shared.domain.events import EVENT_TYPES
+from shared.domain.run import NON_TERMINAL, Status
+from shared.pipeline import STAGES, TOPIC, TOPOLOGY, Stage
+from tests.paths import ROOT
+
+DOC = ROOT / "docs" / "events.md"
+
+
+def trigger_of(function: object) -> dict[str, object]:
+    return function.get_trigger().get_dict_repr()  # type: ignore[attr-defined]
+
+
+def test_every_stage_is_one_function_with_exactly_its_trigger() -> None:
+    found = {function.get_function_name(): trigger_of(function) for function in app.get_functions()}
+    http = found.pop("http")
+    assert str(http["type"]) == "httpTrigger"
+    assert set(found) == {stage.name for stage in STAGES}
+    for stage in STAGES:
+        trigger = found[stage.name]
+        if stage.timer:
+            assert trigger["schedule"] == f"%{stage.timer}%"
+        elif stage.queue:
+            assert trigger["queueName"] == stage.queue
+        else:
+            assert (trigger["topicName"], trigger["subscriptionName"]) == (TOPIC, stage.name)
+
+
+def test_every_event_a_stage_publishes_wakes_somebody_besides_notify_or_ends_the_run() -> None:
+    woken = {cls for stage in STAGES if stage.name != "notify" for cls in stage.wakes}
+    published = {cls for stage in STAGES for cls in stage.publishes}
+    told_only = {cls.fact() for cls in published - woken}
+    assert told_only == {
+        "validation.started",
+        "validation.failed",
+        "training.started",
+        "approval.requested",
+        "model.declined",
+        "deployment.retired",
+        "evaluation.started",
+        "evaluation.failed",
+        "deployment.started",
+        "traffic.shifted",
+        "model.promoted",
+        "rollback.started",
+        "model.rolled_back",
+        "run.failed",
+        "run.cancelled",
+    }
+
+
+def test_every_non_terminal_status_can_be_left_and_every_status_entered() -> None:
+    left = {
+        status
+        for stage in STAGES
+        if stage.after and stage.name not in ("fail_run", "cancel_run")
+        for status in stage.before
+    }
+    assert left == NON_TERMINAL - {Status.CANCELLING}  # only a stopped job ends that one
+    assert {status for stage in STAGES for status in stage.after} == set(Status)
+
+
+def test_a_subscription_gets_the_wire_types_of_its_stage_and_notify_gets_all() -> None:
+    subjects = {subscription.name: subscription.subjects for subscription in TOPOLOGY.topics[TOPIC]}
+    assert subjects["notify"] is None
+    assert subjects["submit_training"] == {"droptune.validation.passed.v1", "droptune.training.retry_due.v1"}
+    assert all(name in subjects for name in (stage.name for stage in STAGES if stage.wakes))
+
+
+def rendered() -> str:
+    lines = [
+        "# Events and functions",
+        "",
+        "Generated from `STAGES` in `shared/pipeline.py`; `UPDATE_GOLDEN=1 make test` rewrites it.",
+        "",
+        "| function | woken by | status before | status after | publishes |",
+        "|---|---|---|---|---|",
+        *(f"| `{s.name}` | {_woken(s)} | {_statuses(s.before)} | {_statuses(s.after)} | {_facts(s)} |" for s in STAGES),
+        "",
+        "## Wire types",
+        "",
+        "CloudEvents 1.0, structured JSON, extensions `runid`, `attempt`, `revision`.",
+        "",
+        "| type | data |",
+        "|---|---|",
+        *(f"| `{name}` | {_fields(name)} |" for name in EVENT_TYPES),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _woken(stage: Stage) -> str:
+    if stage.queue:
+        return f"queue `{stage.queue}`"
+    if stage.timer:
+        return f"timer `{stage.timer}`"
+    return "every event" if stage.name == "notify" else ", ".join(f"`{cls.fact()}`" for cls in stage.wakes)
+
+
+def _statuses(statuses: frozenset[Status]) -> str:
+    if statuses == NON_TERMINAL:
+        return "any non-terminal"
+    return "any" if statuses == set(Status) else ", ".join(f"`{s}`" for s in Status if s in statuses)
+
+
+def _facts(stage: Stage) -> str:
+    return ", ".join(f"`{cls.fact()}`" for cls in stage.publishes)
+
+
+def _fields(name: str) -> str:
+    envelope = {"run_id", "project", "attempt", "revision", "time", "key"}
+    return ", ".join(f"`{field}`" for field in EVENT_TYPES[name].model_fields if field not in envelope)
+
+
+def test_the_documented_table_is_the_one_that_runs() -> None:
+    if os.environ.get("UPDATE_GOLDEN"):
+        DOC.write_text(rendered())
+    assert DOC.read_text() == rendered()

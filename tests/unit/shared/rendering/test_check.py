@@ -1,0 +1,363 @@
+"""What is learned of each row, and of bundles that cannot be used."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.findings import Findings, Place
+from shared.rendering import Bundle, Rendered, TokenCheck, read_bundle_folder, render_row, rows, tokenize
+from shared.rendering.check import TOKEN_CODES, LengthPolicy, RowTokens
+from shared.rendering.facts import TokenFacts
+from shared.rendering.preview import SHOWN_CHARACTERS, preview_row
+from shared.rendering.tally import packed_sequences
+from tests.unit.shared.rendering import families
+from tests.unit.shared.rendering.families import ROWS, TEMPLATES, said
+
+NO_LIMIT = LengthPolicy(None, "reject")
+
+
+def answer(text: str, **more: Any) -> dict[str, Any]:
+    return {"messages": [said("user", "Which part is this?"), said("assistant", text, **more)]}
+
+
+def judged(row: dict[str, Any], policy: LengthPolicy = NO_LIMIT, family: str = "qwen") -> RowTokens:
+    return TokenCheck(families.bundle(family, marked=True), policy).rows([row])[0]
+
+
+def with_template(template: str) -> Bundle:
+    return Bundle.of(families.tokenizer("qwen").to_str(), template, families.NAMED["qwen"])
+
+
+def test_a_row_says_how_many_tokens_it_has_and_how_many_are_learned() -> None:
+    row = judged(answer("A bolt."))
+    bundle = families.bundle("qwen", marked=True)
+    text = render_row(bundle, answer("A bolt.")).text
+    assert row.tokens == row.kept == len(bundle.tokenizer.encode(text, add_special_tokens=False))
+    assert row.trained == len(bundle.tokenizer.encode("A bolt.<|im_end|>", add_special_tokens=False))
+    assert row.codes == ()
+
+
+def test_a_row_without_a_token_to_learn_from_is_named() -> None:
+    assert judged(answer("A bolt.", weight=0)).codes == ("no_trainable_tokens",)
+
+
+@pytest.mark.parametrize(
+    ("policy", "kept", "code"),
+    [("reject", 0, "too_many_tokens"), ("drop", 0, "row_dropped"), ("truncate", 60, "row_truncated")],
+)
+def test_a_long_row_follows_the_policy(policy: Any, kept: int, code: str) -> None:
+    row = judged(answer("a bolt " * 100), LengthPolicy(60, policy))
+    assert (row.kept, row.codes) == (kept, (code,))
+    assert row.tokens > 60
+    assert (row.trained > 0) == bool(kept)
+
+
+def test_cutting_a_row_before_its_answer_leaves_it_out() -> None:
+    row = {"messages": [said("user", "bolt " * 100), said("assistant", "No.")]}
+    assert judged(row, LengthPolicy(60, "truncate")).codes == ("truncated_to_nothing",)
+
+
+@pytest.mark.parametrize("family", TEMPLATES)
+def test_every_control_token_is_found_wherever_it_stands(family: str) -> None:
+    tokens = families.SPECIAL[family] + families.PLAIN_ADDED.get(family, ())
+    if family == "phi":  # the tools' tokens stand in the template only where it writes them
+        assert "<|tool_call|>" in tokens
+    for token in tokens:
+        text = f"see {token} there"
+        for row in (
+            answer(text),
+            {"messages": [said("user", text), said("assistant", "No.")]},
+            {**answer("No."), "tools": [{"type": "function", "function": {"name": "f", "description": text}}]},
+        ):
+            assert "special_token_in_text" in judged(row, family=family).codes, (family, token)
+
+
+def test_text_that_only_looks_like_a_control_token_is_left_alone() -> None:
+    assert judged(answer("see <|im_ end|> and < |im_end|> and im_end")).codes == ()
+
+
+def test_extra_fields_are_no_text_the_model_reads() -> None:
+    assert judged({**answer("A bolt."), "item": {"note": "<|im_end|>"}}).codes == ()
+
+
+def test_a_row_the_template_refuses_is_named_and_the_next_one_is_counted() -> None:
+    row = {"messages": [said("user", "Which?"), said("system", "Late."), said("assistant", "A bolt.")]}
+    check = TokenCheck(families.bundle("mistral", marked=True), NO_LIMIT)
+    refused, counted = check.rows([row, answer("A bolt.")])
+    assert refused == RowTokens(codes=("row_not_renderable",))
+    assert counted == judged(answer("A bolt."), family="mistral")
+
+
+def test_a_template_that_shows_no_answer_is_named() -> None:
+    bare = TokenCheck(families.bundle("mistral", marked=False), NO_LIMIT)
+    assert bare.rows([ROWS["system and several turns"][0]])[0].codes == ("template_not_trainable",)
+    half = with_template(
+        "{% for m in messages %}{% if loop.last %}{% generation %}x{% endgeneration %}{% endif %}{% endfor %}"
+    )
+    assert TokenCheck(half, NO_LIMIT).rows([ROWS["several turns"][0]])[0].codes == ("template_not_trainable",)
+
+
+def test_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = [row for row, _ in ROWS.values()] * 5
+    check = TokenCheck(families.bundle("llama3", marked=True), NO_LIMIT)
+    whole = check.rows(many)
+    monkeypatch.setattr(rows, "BATCH_CHARACTERS", 200)
+    assert check.rows(many) == whole == [check.rows([row])[0] for row in many]
+
+
+def test_threads_may_share_a_bundle() -> None:
+    bundle = families.bundle("qwen", marked=True)
+    wanted = {name: render_row(bundle, row) for name, (row, _) in ROWS.items()}
+    wrong: list[str] = []
+
+    def work(name: str) -> None:
+        for _ in range(100):
+            if render_row(bundle, ROWS[name][0]) != wanted[name]:
+                wrong.append(name)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ROWS]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def letters(*, split: bool) -> Bundle:
+    """A tokenizer of single bytes, or one whose tokens are words with the space before them."""
+    core = Tokenizer(models.BPE())
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    core.model = models.BPE(vocab={letter: index for index, letter in enumerate(alphabet)}, merges=[])
+    if not split:
+        words = ["▁", "▁a", "▁b", "a", "b", "<e>"]
+        core.model = models.BPE(
+            vocab={word: index for index, word in enumerate(words)}, merges=[("▁", "a"), ("▁", "b")]
+        )
+        core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+    else:
+        core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        core.decoder = decoders.ByteLevel()
+    return Bundle.of(core.to_str(), "{{ messages }}", {})
+
+
+@given(st.text(st.sampled_from("ab é🔩\n"), max_size=30), st.data())
+def test_a_span_of_text_is_exactly_the_tokens_that_hold_it(text: str, data: st.DataObject) -> None:
+    bundle = BYTES
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, len(text)))
+    (tokens,) = tokenize(bundle, [Rendered(text, ((start, end),))])
+    ((first, last),) = tokens.spans
+    assert tokens.encoding.ids[first:last] == bundle.tokenizer.encode(text[start:end], add_special_tokens=False).ids
+    assert tokens.trained() == last - first == len(text[start:end].encode())
+
+
+BYTES = letters(split=True)
+
+
+def test_a_token_that_holds_the_space_before_an_answer_is_learned_with_it() -> None:
+    (tokens,) = tokenize(letters(split=False), [Rendered("a b a", ((2, 3), (4, 5)))])
+    assert [tokens.encoding.tokens[first:last] for first, last in tokens.spans] == [["▁b"], ["▁a"]]
+
+
+def test_text_that_the_tokenizer_drops_is_no_token_and_loses_none_beside_it() -> None:
+    bundle = letters(split=True)
+    bundle.tokenizer.normalizer = normalizers.Strip()
+    (tokens,) = tokenize(bundle, [Rendered("  ab  ", ((0, 3), (3, 6), (4, 6), (0, 2)))])
+    assert tokens.encoding.tokens == ["a", "b"]
+    assert tokens.spans == ((0, 1), (1, 2), (2, 2), (0, 0))
+
+
+def best_possible(lengths: list[int], size: int) -> int:
+    """By trying every order; first fit finds the optimum in one of them."""
+
+    def first_fit(order: tuple[int, ...]) -> int:
+        room: list[int] = []
+        for length in order:
+            at = next((i for i, left in enumerate(room) if left >= length), None)
+            if at is None:
+                room.append(size - length)
+            else:
+                room[at] -= length
+        return len(room)
+
+    return min(map(first_fit, itertools.permutations(lengths)), default=0)
+
+
+def test_packing_needs_no_more_sequences_than_its_bound_says() -> None:
+    chance = random.Random(3)
+    for _ in range(60):
+        lengths = sorted(chance.randint(1, 10) for _ in range(chance.randint(0, 6)))
+        best = best_possible(lengths, 10)
+        assert best <= packed_sequences(lengths, 10) <= 11 / 9 * best + 1
+    assert packed_sequences([3, 3, 7, 7], 10) == 2
+    assert packed_sequences([10] * 4, 10) == 4
+
+
+def test_facts_add_up_over_files_and_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.rendering.facts.BATCH_ROWS", 7)
+    findings = Findings(TOKEN_CODES)
+    facts = TokenFacts(findings, families.bundle("qwen", marked=True), LengthPolicy(60, "drop"), previews=2)
+    for number in range(1, 41):
+        row = answer("a bolt " * (100 if number % 2 else 1))
+        facts.add(Place("train", number, 7 * number), row, 100, held_out=False)
+    facts.add(Place("eval", 3), answer("see <|im_end|>"), 100, held_out=True)
+    found = facts.finish()
+    problems = {(group.code, group.file): group for group in findings.problems()}
+    assert set(problems) == {("row_dropped", "train"), ("special_token_in_text", "eval")}
+    dropped = problems["row_dropped", "train"]
+    assert (dropped.count, dropped.rows, dropped.severity) == (20, tuple(range(1, 40, 2)), "warning")
+    assert dropped.offsets[:2] == (7, 21)
+    assert (found.rows, found.rows_too_long, sum(found.lengths.counts)) == (20, 20, 20)
+    assert found.tokens == 20 * judged(answer("a bolt ")).tokens
+    assert found.eval_tokens_max == judged(answer("see <|im_end|>")).tokens
+    assert [row.row for row in facts.preview] == [2, 4]
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+def test_a_file_of_which_no_row_is_left_is_an_error(held_out: bool) -> None:
+    findings = Findings(TOKEN_CODES)
+    facts = TokenFacts(findings, families.bundle("qwen", marked=True), LengthPolicy(20, "drop"))
+    facts.add(Place("train", 1), answer("a bolt " * 100), 100, held_out=held_out)
+    facts.add(Place("train", 2), answer("a bolt " * 100), 100, held_out=held_out)
+    facts.finish()
+    side = "eval" if held_out else "train"
+    assert [(one.code, one.file, one.count) for one in findings.problems()] == [
+        ("no_row_left", side, 1),
+        ("row_dropped", "train", 2),
+    ]
+
+
+# Rows of other methods
+
+
+def pair(preferred: str, other: str) -> dict[str, Any]:
+    asked = {"messages": [said("user", "Which?"), said("assistant", "This?"), said("user", "No.")]}
+    return {
+        "input": asked,
+        "preferred_output": [said("assistant", preferred)],
+        "non_preferred_output": [said("assistant", other)],
+    }
+
+
+def counted(text: str) -> int:
+    return len(families.bundle("qwen", marked=True).tokenizer.encode(text, add_special_tokens=False))
+
+
+def test_a_preference_pair_has_the_tokens_of_its_longer_side_and_learns_from_both_answers() -> None:
+    found = judged(pair("A bolt.", "A nut of some size."))
+    longer = {"messages": [*pair("", "")["input"]["messages"], said("assistant", "A nut of some size.")]}
+    assert found.tokens == judged(longer).tokens
+    assert found.trained == counted("A bolt.<|im_end|>") + counted("A nut of some size.<|im_end|>")
+
+
+def test_a_pair_goes_where_its_longer_side_goes() -> None:
+    long = pair("A bolt.", "a nut " * 100)
+    assert judged(long, LengthPolicy(60, "drop")).codes == ("row_dropped",)
+    assert judged(long, LengthPolicy(60, "reject")).codes == ("too_many_tokens",)
+    cut = judged(long, LengthPolicy(60, "truncate"))
+    assert (cut.codes, cut.kept) == (("row_truncated",), 60)
+
+
+def test_a_prompt_is_counted_up_to_the_answer_and_is_not_cut() -> None:
+    row = {"messages": [said("user", "Which part?")], "item": {"target": "<|im_end|>"}}
+    bundle = families.bundle("qwen", marked=True)
+    text = bundle.template.render(row["messages"], None, ask=True)
+    assert judged(row) == RowTokens(counted(text), counted(text), 0)
+    assert judged(row, LengthPolicy(4, "truncate")).codes == ("too_many_tokens",)
+    assert judged(row, LengthPolicy(4, "drop")).codes == ("row_dropped",)
+
+
+@pytest.mark.parametrize("family", TEMPLATES)
+def test_all_of_a_plain_text_is_learned_with_its_end(family: str) -> None:
+    bundle = families.bundle(family, marked=True)
+    rendered = render_row(bundle, {"text": "Pumps hold oil.", "item": {}})
+    assert rendered.text == bundle.opening + "Pumps hold oil." + bundle.named_tokens["eos_token"]
+    found = judged({"text": "Pumps hold oil.", "item": {}}, family=family)
+    opened = len(bundle.tokenizer.encode(bundle.opening, add_special_tokens=False)) if bundle.opening else 0
+    assert found.trained == found.tokens - opened > 3
+
+
+def test_plain_text_begins_with_what_the_tokenizer_puts_there() -> None:
+    core = Tokenizer.from_str(families.tokenizer("llama3").to_str())
+    begin = families.NAMED["llama3"]["bos_token"]
+    core.post_processor = processors.TemplateProcessing(
+        single=f"{begin} $A", special_tokens=[(begin, core.token_to_id(begin))]
+    )
+    bundle = Bundle.of(core.to_str(), "{{ messages }}", families.NAMED["llama3"])
+    (tokens,) = tokenize(bundle, [render_row(bundle, {"text": "Oil."})])
+    assert tokens.encoding.ids[:-1] == bundle.tokenizer.encode("Oil.", add_special_tokens=True).ids
+    assert tokens.trained() == len(tokens) - 1
+
+
+def test_a_preview_is_the_rendered_row_with_long_stretches_shortened() -> None:
+    bundle = families.bundle("qwen", marked=True)
+    row = ROWS["several turns"][0]
+    shown = preview_row(bundle, row, file="train", number=7)
+    assert "".join(piece.text for piece in shown.pieces) == render_row(bundle, row).text
+    assert [piece.text for piece in shown.pieces if piece.learned] == [
+        "A bolt.<|im_end|>",
+        "Twelve are in\n\nZürich 🔩<|im_end|>",
+    ]
+    long = preview_row(bundle, answer("x" * 5000), file="train", number=8)
+    learned = next(piece.text for piece in long.pieces if piece.learned)
+    assert len(learned) < SHOWN_CHARACTERS + 50
+    assert "characters more]" in learned
+
+
+# Bundles
+
+
+def refused(folder: Path) -> PermanentFailure:
+    with pytest.raises(PermanentFailure) as caught:
+        read_bundle_folder(folder)
+    assert caught.value.failure_class is FailureClass.RECIPE
+    return caught.value
+
+
+def test_what_is_missing_from_a_bundle_is_said(tmp_path: Path) -> None:
+    assert refused(tmp_path).problem.code == "no_tokenizer"
+    folder = families.write("qwen", tmp_path / "base")
+    (folder / "chat_template.jinja").unlink()
+    assert refused(folder).problem.code == "no_chat_template"
+    (folder / "chat_template.jinja").write_text("{% for %}")
+    assert refused(folder).problem.code == "bad_chat_template"
+    (folder / "chat_template.jinja").unlink()
+    several = {"chat_template": [{"name": "default", "template": "a"}, {"name": "tool_use", "template": "b"}]}
+    (folder / "tokenizer_config.json").write_text(json.dumps(several))
+    assert refused(folder).problem.code == "several_chat_templates"
+
+
+def test_a_template_inside_the_configuration_and_tokens_as_objects_are_read(tmp_path: Path) -> None:
+    folder = families.write("llama3", tmp_path / "base")
+    text = (folder / "chat_template.jinja").read_text()
+    (folder / "chat_template.jinja").unlink()
+    named = {name: {"content": token, "special": True} for name, token in families.NAMED["llama3"].items()}
+    (folder / "tokenizer_config.json").write_text(json.dumps({**named, "chat_template": text}))
+    assert read_bundle_folder(folder).sha256 == families.bundle("llama3", marked=True).sha256
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ messages.append('x') }}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ cycler.__init__.__globals__ }}",
+        "{{ raise_exception.__globals__['json'] }}",
+        "{% set ns = namespace(__class__=1) %}",
+        "{% include 'x' %}",
+    ],
+)
+def test_a_template_reaches_nothing_outside_its_sandbox(template: str) -> None:
+    check = TokenCheck(with_template(template + "{% generation %}{% endgeneration %}"), NO_LIMIT)
+    assert check.rows([answer("A bolt.")])[0].codes == ("row_not_renderable",)

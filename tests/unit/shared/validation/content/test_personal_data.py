@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import random
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stdnum import luhn
+from stdnum.gb import nhs
+from stdnum.iso7064 import mod_97_10
+
+from shared.validation.content import checksums, personal_data
+from shared.validation.content.personal_data import Redactor, find, find_by
+from shared.validation.content.personal_patterns import DETECTORS
+from tests.unit.shared.validation.content import labeled
+
+SEED, SAMPLES = 20_261_125, 6_000
+MIN_RECALL, MIN_PRECISION = 0.98, 0.95
+
+
+@pytest.fixture(scope="module")
+def score() -> dict[str, tuple[int, float, float]]:
+    """Kind -> (values in the set, recall, precision); a value counts as found with its exact place and kind."""
+    right, wanted, given_ = Counter[str](), Counter[str](), Counter[str]()
+    for sample in labeled.samples(SEED, SAMPLES):
+        expected, found = set(sample.spans), {tuple(one) for one in find(sample.text)}
+        wanted.update(kind for kind, _, _ in expected)
+        given_.update(kind for kind, _, _ in found)
+        right.update(kind for kind, _, _ in expected & found)
+    return {
+        kind: (wanted[kind], right[kind] / max(1, wanted[kind]), right[kind] / max(1, given_[kind]))
+        for kind in sorted(personal_data.KINDS)
+    }
+
+
+@pytest.mark.parametrize("kind", sorted(personal_data.KINDS))
+def test_each_kind_is_found_and_little_else(kind: str, score: dict[str, tuple[int, float, float]]) -> None:
+    count, recall, precision = score[kind]
+    print(f"{kind:24} {count:5} values  recall {recall:.3f}  precision {precision:.3f}")
+    assert count >= 100
+    assert recall >= MIN_RECALL
+    assert precision >= MIN_PRECISION
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("write to 'john@example.com' today", ["email"]),
+        ("Card 4111 1111 1111 1111, exp 04/27", ["payment_card"]),
+        ("Card 4111 1111 1111 1112, exp 04/27", []),
+        ("IBAN GB82 WEST 1234 5698 7654 32 AND more", ["iban"]),
+        ("IBAN GB82 WEST 1234 5698 7654 33", []),
+        ("NHS number 943 476 5919", ["nhs_number"]),
+        ("NHS number 143 476 5918", []),
+        ("SSN 078-05-1120", ["us_ssn"]),
+        ("SSN 666-05-1120", []),
+        ("part no. 078-05-1120", []),
+        ("mrn 0012345", ["medical_record_number"]),
+        ("Passport no. K1234567", ["passport"]),
+        ("passport control at gate 1234567", []),
+        ("2001:db8::1 is for documentation", []),
+        ("from 2a00:1450:4001:830::200e", ["ipv6"]),
+        ("tel. 555-0199 123", ["phone"]),
+        ("from 0044 20 7946 0958 today", ["phone"]),
+        ("of 120044 20 7946 0958 pieces", []),
+        ("The patient was admitted on 3 March 2021.", ["clinical_date"]),
+        ("The lease was signed on 3 March 2021.", []),
+        ("He was born on 3 March 2021.", ["date_of_birth"]),
+        ("My name is Maria Keller, Hauptstrasse 5, Bonn", []),  # said to be out of reach
+    ],
+)
+def test_examples(text: str, kinds: list[str]) -> None:
+    assert [one.kind for one in find(text)] == kinds
+
+
+@given(st.text("0123456789", min_size=10, max_size=10), st.text("0123456789", min_size=13, max_size=19))
+def test_check_digits_agree_with_an_independent_library(ten: str, card: str) -> None:
+    assert checksums.luhn(card) == luhn.is_valid(card)
+    if len(set(ten)) > 1:
+        assert checksums.nhs_number(ten) == nhs.is_valid(ten)
+
+
+def test_ibans_agree_with_an_independent_library() -> None:
+    chance = random.Random(7)
+    for _ in range(2_000):
+        number = labeled.iban_number(chance).replace(" ", "")
+        at = chance.randrange(4, len(number))
+        broken = number[:at] + chance.choice("0123456789") + number[at + 1 :]
+        assert checksums.iban(number)
+        assert checksums.iban(broken) == mod_97_10.is_valid(broken[4:] + broken[:4])
+
+
+_PIECES = st.lists(
+    st.one_of(
+        st.integers(0, 5_000).map(lambda seed: labeled.samples(seed, 1)[0].text),
+        st.text("0123456789 -+.()@/:", max_size=24),
+        st.text(max_size=8),
+        st.sampled_from(
+            [
+                "SSN",
+                "NHS ",
+                "MRN: ",
+                "DOB ",
+                "[EMAIL_1]",
+                "[SSN_2] ",
+                "a@b.co",
+                "born ",
+                "call ",
+                "patient ",
+                "é",
+                "\U0001f600",
+            ]
+        ),
+    ),
+    max_size=6,
+).map("".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(_PIECES)
+def test_spans_never_overlap_and_lie_inside_the_text(text: str) -> None:
+    found = find(text)
+    assert all(0 <= one.start < one.end <= len(text) for one in found)
+    assert all(first.end <= second.start for first, second in pairwise(found))
+
+
+@settings(max_examples=300, deadline=None)
+@given(_PIECES)
+def test_redacting_twice_changes_nothing_more(text: str) -> None:
+    redactor = Redactor()
+    once = redactor.redact(text)
+    assert find(once) == []
+    assert redactor.redact(once) == once
+    assert Redactor().redact(once) == once
+
+
+@settings(max_examples=1_000, deadline=None)
+@given(_PIECES)
+def test_no_detector_finds_what_its_trigger_does_not_let_through(text: str) -> None:
+    let_through = personal_data.likely(personal_data._GATE.hits(text))
+    for detector in DETECTORS:
+        if detector not in let_through:
+            assert list(detector.find(text)) == []
+
+
+def test_the_detectors_that_are_likely_find_what_all_of_them_would() -> None:
+    texts = [sample.text for sample in labeled.samples(SEED, SAMPLES)]
+    assert [find(text) for text in texts] == [find_by(DETECTORS, text) for text in texts]
+
+
+def test_the_same_value_gets_the_same_placeholder() -> None:
+    redactor = Redactor()
+    texts, kinds = redactor.redact_all(
+        ["Ask a@b.com or c@d.com.", "A@B.COM, tel. +44 20 7946 0958", "+442079460958 again"]
+    )
+    assert texts == ["Ask [EMAIL_1] or [EMAIL_2].", "[EMAIL_1], tel. [PHONE_1]", "[PHONE_1] again"]
+    assert kinds == {"email", "phone"}
+    assert redactor.redact("c@d.com") == "[EMAIL_2]"
+
+
+def test_beyond_the_cap_a_placeholder_has_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(personal_data, "MAX_NUMBERED", 1)
+    assert Redactor().redact("a@b.com c@d.com a@b.com") == "[EMAIL_1] [EMAIL] [EMAIL_1]"

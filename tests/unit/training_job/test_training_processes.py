@@ -1,0 +1,152 @@
+"""Training by several processes, started as Azure ML starts those of a PyTorch distribution. Gloo on the CPU."""
+
+from __future__ import annotations
+
+import re
+import signal
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_stack.azure_ml import processes
+from local_stack.azure_ml.app import running
+from local_stack.azure_ml.config import Config
+from shared.clients.azure_ml.client import AzureMLClient
+from shared.domain.errors import FailureClass
+from shared.domain.jobs import JobStatus, JobView
+from tests.unit.local_stack.azure_ml.support import WORKSPACE, Local, eventually, job
+from training_job.job import exit_codes
+
+with warnings.catch_warnings():
+    # marshmallow, msrest and opentelemetry warn about each other while the SDK is imported.
+    warnings.simplefilter("ignore")
+    import azure.ai.ml  # noqa: F401
+
+STEPS = 22
+# The SDK builds schemas in a way that marshmallow 4 will no longer have.
+pytestmark = pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning")
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    root = tmp_path_factory.mktemp("azure-ml")
+    with running(Config(root / "azure_ml", root / "blobs", 0), lambda _: None) as emulator:
+        client = AzureMLClient(f"azureml+http://127.0.0.1:{emulator.config.port}/{WORKSPACE}")
+        yield Local(emulator, client, root / "blobs")
+        client.close()
+
+
+@pytest.fixture
+def train(local: Local) -> Callable[..., Any]:
+    """Submit a run as a job of several processes; `arguments` are the command's, where they are not the run's own."""
+
+    def submit(name: str, run: Any, arguments: list[str] | None = None, **several: int) -> None:
+        command = f"python -m training_job.train {' '.join(arguments or run.arguments())}"
+        local.client.submit(job(name, command, inputs={}, **several))
+
+    return submit
+
+
+@pytest.fixture(scope="module")
+def uneven(bench: Callable[..., Any], write_data: Any, some_rows: list[Any], resolved: Any) -> Callable[..., Any]:
+    """A run whose last step of an epoch has one row, which only one of two processes can have."""
+
+    def make(folder: Path, **hyperparameters: Any) -> Any:
+        data = write_data(folder / "data", some_rows + some_rows[:1], some_rows[:7])
+        return bench(folder, data=data, recipe=resolved(total_steps=STEPS, **hyperparameters))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def alone(uneven: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """That run by one process."""
+    run = uneven(tmp_path_factory.mktemp("alone"))
+    assert run.train() == 0
+    return run
+
+
+def ended(local: Local, name: str) -> JobView:
+    def final() -> JobView | None:
+        view = local.client.get_job(name)
+        return view if view and view.status.final else None
+
+    view = eventually(final, within_s=240)
+    assert view is not None
+    return view
+
+
+def losses(run: Any) -> list[tuple[int, float]]:
+    return [(point["step"], point.get("loss", point.get("eval_loss"))) for point in run.metrics()]
+
+
+def largest_difference(left: Any, right: Any) -> float:
+    one, other = left.adapter(), right.adapter()
+    assert one.keys() == other.keys()
+    return max((one[name] - other[name]).abs().max().item() for name in other)
+
+
+def assert_learned_alike(run: Any, other: Any) -> None:
+    """Rows are dealt out anew among processes, so sums round otherwise."""
+    result, expected = run.result(), other.result()
+    assert (result.status, result.last_step, result.trained_tokens) == ("completed", STEPS, expected.trained_tokens)
+    mine, theirs = losses(run), losses(other)
+    assert [step for step, _ in mine] == [step for step, _ in theirs]
+    assert [loss for _, loss in mine] == pytest.approx([loss for _, loss in theirs], rel=1e-4)
+    assert largest_difference(run, other) < 1e-3
+
+
+def test_two_processes_learn_what_one_does(
+    alone: Any, uneven: Callable[..., Any], train: Callable[..., Any], local: Local, tmp_path: Path
+) -> None:
+    run = uneven(tmp_path)
+    train("two-processes", run, processes=2)
+    assert ended(local, "two-processes").status is JobStatus.COMPLETED
+    assert_learned_alike(run, alone)
+
+
+@pytest.mark.slow
+def test_two_machines_that_are_lost_go_on_from_their_checkpoint(
+    alone: Any, uneven: Callable[..., Any], train: Callable[..., Any], local: Local, tmp_path: Path
+) -> None:
+    run = uneven(tmp_path)
+    train("lost-machine", run, instances=2)
+    eventually(lambda: list((run.output / "checkpoints").glob("checkpoint-*/complete.json")), within_s=120)
+    assert processes.send_signal(local.emulator.config.root / "jobs/lost-machine/attempts/1", signal.SIGKILL)
+    assert ended(local, "lost-machine").status is JobStatus.COMPLETED
+    log = (local.emulator.config.root / "jobs/lost-machine/user_logs/std_log.txt").read_text()
+    assert log.count("resuming from step") == 2
+    assert_learned_alike(run, alone)
+
+
+def test_what_stops_another_than_the_first_process_is_the_result_of_the_job(
+    bench: Callable[..., Any], train: Callable[..., Any], local: Local, tmp_path: Path
+) -> None:
+    run = bench(tmp_path)
+    elsewhere = f"$( [ $RANK = 1 ] && echo {tmp_path}/nowhere || echo {run.base} )"
+    train("no-base-at-1", run, [elsewhere if word == str(run.base) else word for word in run.arguments()], processes=2)
+    code = exit_codes.BY_CLASS[FailureClass.PLATFORM]
+    view = ended(local, "no-base-at-1")
+    assert view.error_message == f"Execution failed. User process exited with status code {code}."
+    result = run.result()
+    assert (result.status, result.failure_class) == ("failed", FailureClass.PLATFORM)
+    assert (result.problem.code, result.problem.message) == ("input_missing", "not found: nowhere")
+
+
+def test_two_processes_that_each_keep_a_part_of_the_base_learn_what_one_does(
+    alone: Any, uneven: Callable[..., Any], train: Callable[..., Any], local: Local, tmp_path: Path
+) -> None:
+    run = uneven(tmp_path, sharding="full", gradient_checkpointing=True)
+    train("in-parts", run, processes=2)
+    eventually(lambda: list((run.output / "checkpoints").glob("checkpoint-*/complete.json")), within_s=120)
+    assert processes.send_signal(local.emulator.config.root / "jobs/in-parts/attempts/1", signal.SIGKILL)
+    assert ended(local, "in-parts").status is JobStatus.COMPLETED
+    assert_learned_alike(run, alone)
+    assert run.result().merged_agreement == 1.0
+    log = (local.emulator.config.root / "jobs/in-parts/user_logs/std_log.txt").read_text()
+    told = re.findall(r"this process keeps (\d+) of (\d+) bytes of the frozen layers", log)
+    assert len(told) == 4  # two processes, started twice
+    assert {int(kept) * 2 for kept, _ in told} == {int(whole) for _, whole in told}

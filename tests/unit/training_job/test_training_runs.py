@@ -1,0 +1,403 @@
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.domain.errors import FailureClass
+from shared.rendering.check import LengthPolicy
+from tests.paths import ROOT
+from training_job.job import exit_codes
+
+
+def adapter_of(run: Any) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(run.output / "model" / "adapter" / "adapter_model.safetensors")
+
+
+def test_a_run_leaves_a_whole_model_folder_and_a_result(finished: Any) -> None:
+    result = finished.result()
+    assert (result.status, result.last_step, result.total_steps) == ("completed", 20, 20)
+    assert result.train_loss < 6.5
+    assert result.eval_loss is not None
+    model = finished.output / "model"
+    assert {path.name for path in model.iterdir()} == {"adapter", "merged", "manifest.json"}
+    manifest = json.loads((model / "manifest.json").read_text())
+    assert manifest["base_model"] == "droptune/tiny-llama"
+    assert manifest["data_version"] == "data-1"
+    assert manifest["license"]
+    assert manifest["libraries"]["torch"].startswith("2.13.0")
+    assert manifest["metrics"]["loss_last"] == result.train_loss < manifest["metrics"]["loss_first"]
+
+
+def test_the_curve_says_what_the_dashboard_shows(finished: Any) -> None:
+    points = [point for point in finished.metrics() if "loss" in point]
+    assert [point["step"] for point in points] == list(range(1, 21))
+    assert set(points[0]) == {
+        *("step", "total_steps", "epoch", "loss", "learning_rate", "grad_norm"),
+        *("tokens", "tokens_per_s", "eta_s", "elapsed_s", "peak_memory_bytes"),
+    }
+    assert points[-1]["eta_s"] == 0
+    assert points[-1]["tokens"] == finished.result().trained_tokens
+    evaluated = [point["step"] for point in finished.metrics() if "eval_loss" in point]
+    assert evaluated == list(range(2, 21, 2))
+
+
+def test_trained_tokens_are_counted_without_padding(finished: Any, tokenizer: Any) -> None:
+    from training_job.data.chat_rows import bundle_of, encode_file
+
+    rows = encode_file(finished.data / "train.jsonl", bundle_of(tokenizer), LengthPolicy(256, "reject")).rows
+    assert finished.result().trained_tokens == 2 * sum(len(row.input_ids) for row in rows)
+
+
+def test_only_the_best_and_the_last_checkpoints_are_kept(finished: Any) -> None:
+    names = {path.name for path in (finished.output / "checkpoints").glob("checkpoint-*")}
+    assert names == {"checkpoint-18", "checkpoint-20"}
+    assert finished.result().best_step == 20
+
+
+@pytest.mark.parametrize("steps", [1, 7, 20, 600, 12_345])
+def test_checkpoints_and_evaluations_fall_on_log_lines(steps: int) -> None:
+    from training_job.methods.trainer import Intervals
+
+    every = Intervals.of(steps)
+    assert every.save % every.log == 0
+    assert steps / every.log <= 120
+    assert steps / every.save <= 10
+
+
+def test_a_run_killed_at_any_moment_continues_to_the_same_weights(
+    finished: Any, bench: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = bench(tmp_path)
+    command = [sys.executable, "-m", "training_job.train", *run.arguments()]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not list((run.output / "checkpoints").glob("checkpoint-*/complete.json")):
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() == -9
+    assert not (run.output / "result.json").exists()
+    with (run.output / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 3, "lo')
+
+    assert run.train() == 0
+    assert "resuming from step" in capsys.readouterr().out
+    resumed, straight = adapter_of(run), adapter_of(finished)
+    assert max((resumed[name] - straight[name]).abs().max().item() for name in straight) == 0.0
+    curves = [
+        [(point["step"], point.get("loss"), point.get("eval_loss"), point.get("tokens")) for point in points]
+        for points in (run.metrics(), finished.metrics())
+    ]
+    assert curves[0] == curves[1]
+
+
+@pytest.mark.parametrize("step", [18, 20], ids=["late", "after the last step"])
+def test_a_run_killed_late_ends_as_if_it_had_not_been(
+    step: int, finished: Any, bench: Callable[..., Any], tmp_path: Path
+) -> None:
+    run = bench(tmp_path)
+    shutil.copytree(finished.output, run.output)
+    shutil.rmtree(run.output / "model")
+    for checkpoint in {18, 20} - {step}:
+        shutil.rmtree(run.output / "checkpoints" / f"checkpoint-{checkpoint}")
+    assert run.train() == 0
+    resumed, straight = adapter_of(run), adapter_of(finished)
+    assert max((resumed[name] - straight[name]).abs().max().item() for name in straight) == 0.0
+    before, after = finished.result(), run.result()
+    assert (after.last_step, after.trained_tokens) == (20, before.trained_tokens)
+    assert (after.train_loss, after.eval_loss) == (before.train_loss, before.eval_loss)
+    assert (run.output / "model" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("difference", ["job", "data", "recipe", "torn", "unmarked"])
+def test_a_checkpoint_that_is_not_whole_or_not_ours_is_never_resumed(
+    difference: str, finished: Any, tmp_path: Path
+) -> None:
+    from training_job.job.checkpoints import MARK, Identity, newest_complete
+
+    folder = tmp_path / "checkpoints"
+    shutil.copytree(finished.output / "checkpoints", folder)
+    ours = json.loads((folder / "checkpoint-20" / MARK).read_text())["identity"]
+    assert newest_complete(folder, Identity(**ours)) == folder / "checkpoint-20"
+    expected = None
+    match difference:
+        case "job":
+            ours["job"] = "another"
+        case "data":
+            ours["data_sha256"] = "another"
+        case "recipe":
+            ours["recipe_sha256"] = "another"
+        case "torn":
+            (folder / "checkpoint-20" / "optimizer.pt").write_bytes(b"half")
+            expected = folder / "checkpoint-18"
+        case "unmarked":
+            (folder / "checkpoint-20" / MARK).unlink()
+            expected = folder / "checkpoint-18"
+    assert newest_complete(folder, Identity(**ours)) == expected
+    assert not (folder / "checkpoint-20").exists()
+
+
+FAILURES = {
+    "no data": (FailureClass.PLATFORM, "input_missing"),
+    "broken recipe": (FailureClass.RECIPE, "invalid_recipe"),
+    "nothing to learn": (FailureClass.DATA, "no_trainable_tokens"),
+    "too long": (FailureClass.DATA, "row_too_long"),
+    "beyond the model": (FailureClass.RECIPE, "max_length_beyond_context"),
+    "odd batch": (FailureClass.RECIPE, "batch_not_divisible"),
+    "broken weights": (FailureClass.RECIPE, "loss_not_finite"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failure_ends_with_its_class_its_code_and_no_model(
+    name: str, tmp_path: Path, bench: Callable[..., Any], write_data: Any, resolved: Any, some_rows: list[Any]
+) -> None:
+    failure_class, code = FAILURES[name]
+    other: dict[str, Any] = {}
+    match name:
+        case "no data":
+            other["data"] = tmp_path / "nowhere"
+        case "broken recipe":
+            other["recipe"] = '{"project": "demo"}'
+        case "nothing to learn":
+            silent = {"messages": [{"role": "user", "content": "secret"}]}
+            other["data"] = write_data(tmp_path / "d", [silent], some_rows)
+        case "too long":
+            other["recipe"] = resolved(max_length_tokens=16)
+        case "beyond the model":
+            other["recipe"] = resolved(max_length_tokens=5000)
+        case "odd batch":
+            other["recipe"] = resolved(batch_size=5)
+        case "broken weights":
+            other["base"] = with_broken_weights(bench(tmp_path / "x").base, tmp_path / "broken")
+    run = bench(tmp_path, **other)
+    assert run.train() == exit_codes.BY_CLASS[failure_class] != 0
+    result = run.result()
+    assert (result.status, result.failure_class, result.problem.code) == ("failed", failure_class, code)
+    assert "secret" not in result.model_dump_json()
+    assert not (run.output / "model").exists()
+
+
+def with_broken_weights(base: Path, folder: Path) -> Path:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(base, folder)
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"] = torch.full_like(weights["model.norm.weight"], float("nan"))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def test_dropped_rows_are_counted_and_shorten_the_run(
+    tmp_path: Path, bench: Callable[..., Any], write_data: Any, resolved: Any, some_rows: list[Any]
+) -> None:
+    long = {"messages": [{"role": "assistant", "content": "bolt " * 200}]}
+    data = write_data(tmp_path / "d", [*some_rows[:8], long, long], some_rows[:4])
+    recipe = resolved({"data": {"over_length": "drop"}}, max_length_tokens=100, n_epochs=1)
+    run = bench(tmp_path, data=data, recipe=recipe)
+    assert run.train() == 0
+    assert (run.result().dropped_rows, run.result().total_steps) == (2, 2)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_base_model_that_reads_rows_otherwise_than_the_validator_did_is_refused(
+    tmp_path: Path, bench: Callable[..., Any], write_data: Any, bundle: Any, some_rows: list[Any], same: bool
+) -> None:
+    validated_for = bundle.sha256 if same else "0" * 64
+    data = write_data(tmp_path / "d", some_rows[:8], some_rows[:4], bundle_sha256=validated_for)
+    run = bench(tmp_path, data=data)
+    assert run.train() == (0 if same else exit_codes.BY_CLASS[FailureClass.RECIPE])
+    problem = run.result().problem
+    assert (problem and problem.code) == (None if same else "tokenizer_differs")
+
+
+def test_truncated_rows_are_trained_on_and_counted_in_the_manifest(
+    tmp_path: Path, bench: Callable[..., Any], write_data: Any, resolved: Any, some_rows: list[Any]
+) -> None:
+    long = {"messages": [{"role": "assistant", "content": "bolt " * 200}]}
+    data = write_data(tmp_path / "d", [*some_rows[:6], long, long], some_rows[:4])
+    recipe = resolved({"data": {"over_length": "truncate"}}, max_length_tokens=100, n_epochs=1)
+    run = bench(tmp_path, data=data, recipe=recipe)
+    assert run.train() == 0
+    assert (run.result().dropped_rows, run.result().total_steps) == (0, 2)
+    manifest = json.loads((run.output / "model" / "manifest.json").read_text())
+    assert manifest["metrics"]["truncated_rows"] == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "failure_class", "code"),
+    [
+        (MemoryError(), FailureClass.CAPACITY, "out_of_memory"),
+        (OSError(28, "No space left on device"), FailureClass.CAPACITY, "disk_full"),
+        (PermissionError(13, "denied"), FailureClass.PLATFORM, "input_output"),
+        (ZeroDivisionError("x"), FailureClass.CODE, "unexpected"),
+    ],
+)
+def test_whatever_is_raised_becomes_a_class(
+    error: Exception, failure_class: FailureClass, code: str, tmp_path: Path
+) -> None:
+    from training_job.job.runtime import run_job
+
+    def work(_tally: Any) -> None:
+        raise error
+
+    assert run_job("job", tmp_path, work) == exit_codes.BY_CLASS[failure_class]
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert (result["failure_class"], result["problem"]["code"]) == (failure_class, code)
+
+
+def test_a_gpu_out_of_memory_is_a_matter_of_capacity() -> None:
+    import torch
+
+    from training_job.job.runtime import classify
+
+    assert classify(torch.cuda.OutOfMemoryError("CUDA out of memory")).failure_class is FailureClass.CAPACITY
+
+
+def test_an_old_result_does_not_outlive_the_start_of_the_next_attempt(tmp_path: Path) -> None:
+    from training_job.job.runtime import run_job
+
+    (tmp_path / "result.json").write_text("{}")
+    seen = []
+    run_job("job", tmp_path, lambda _tally: seen.append((tmp_path / "result.json").exists()))
+    assert seen == [False]
+
+
+@pytest.mark.parametrize("module", ["train", "evaluate", "tiny_base", "selftest"])
+def test_help_and_bad_arguments_answer_without_torch(module: str) -> None:
+    program = (
+        f"import sys; from training_job import {module}\n"
+        "for arguments in (['--help'], ['--nonsense']):\n"
+        f"    try: {module}.main(arguments)\n"
+        "    except SystemExit as end: print('exit', end.code)\n"
+        "print('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("exit 0\nexit 2\nFalse\n")
+
+
+def test_the_process_exits_with_the_class_of_its_failure(bench: Callable[..., Any], tmp_path: Path) -> None:
+    run = bench(tmp_path, data=tmp_path / "nowhere")
+    command = [sys.executable, "-m", "training_job.train", *run.arguments()]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == exit_codes.BY_CLASS[FailureClass.PLATFORM]
+    assert "input_missing" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_a_base_model_for_gpus_fails_with_class_platform_where_there_is_none(
+    bench: Callable[..., Any], resolved: Callable[..., Any], tmp_path: Path, command: str
+) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    run = bench(tmp_path, recipe=resolved(recipe={"base_model": "microsoft/Phi-4"}))
+    more = {"evaluate": ("--candidate", str(run.base))}.get(command, ())
+    code = run.train() if command == "train" else run.evaluate(*more, output=run.output)
+    assert code == exit_codes.BY_CLASS[FailureClass.PLATFORM]
+    result = run.result()
+    assert (result.failure_class, result.problem.code) == (FailureClass.PLATFORM, "self_test_failed")
+    assert "no CUDA device" in result.problem.message
+
+
+def test_the_self_test_refuses_a_library_that_computes_wrongly(monkeypatch: pytest.MonkeyPatch) -> None:
+    import bitsandbytes.functional as bnb
+
+    from training_job import selftest
+
+    assert selftest.main([]) == exit_codes.COMPLETED
+    right = bnb.dequantize_4bit
+    monkeypatch.setattr(bnb, "dequantize_4bit", lambda *given: right(*given) * 2)
+    assert selftest.main([]) == exit_codes.BY_CLASS[FailureClass.PLATFORM]
+
+
+class FakeMlflow(http.server.BaseHTTPRequestHandler):
+    """Takes log-batch calls; `status` says how it answers, `delay_s` how late."""
+
+    status, delay_s = 200, 0.0
+    batches: list[dict[str, Any]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(self.delay_s)
+        if self.path.endswith("/runs/log-batch"):
+            self.batches.append(json.loads(body))
+        self.send_response(self.status)
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def mlflow_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeMlflow]]:
+    handler = type("Handler", (FakeMlflow,), {"batches": []})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("MLFLOW_RUN_ID", "run-1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    yield handler
+    server.shutdown()
+    server.server_close()
+
+
+def test_mlflow_gets_the_whole_curve(
+    mlflow_server: type[FakeMlflow], bench: Callable[..., Any], tmp_path: Path
+) -> None:
+    run = bench(tmp_path)
+    assert run.train() == 0
+    posted: dict[str, list[tuple[int, float]]] = {}
+    for batch in mlflow_server.batches:
+        assert batch["run_id"] == "run-1"
+        for metric in batch["metrics"]:
+            posted.setdefault(metric["key"], []).append((metric["step"], metric["value"]))
+    assert set(posted) == {
+        *("train_loss", "eval_loss", "learning_rate", "tokens_per_s", "eta_s", "grad_norm", "step_total"),
+        "peak_memory_bytes",
+    }
+    assert posted["train_loss"] == [(p["step"], p["loss"]) for p in run.metrics() if "loss" in p]
+
+
+@pytest.mark.parametrize(("status", "delay_s"), [(500, 0.0), (200, 30.0)], ids=["failing", "hanging"])
+def test_a_broken_mlflow_neither_stops_nor_slows_training(
+    mlflow_server: type[FakeMlflow], status: int, delay_s: float, tmp_path: Path
+) -> None:
+    from training_job.job.curve import Curve
+
+    mlflow_server.status, mlflow_server.delay_s = status, delay_s
+    curve = Curve(tmp_path)
+    started = time.monotonic()
+    for step in range(200):
+        curve.add({"step": step, "loss": 1.0})
+    assert time.monotonic() - started < 0.5
+    curve.close(patience_s=0.2)
+    assert time.monotonic() - started < 1.5
+    assert len(curve.values("loss")) == 200
+
+
+def test_a_run_without_mlflow_server_completes(
+    monkeypatch: pytest.MonkeyPatch, bench: Callable[..., Any], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_RUN_ID", "run-1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    run = bench(tmp_path)
+    assert run.train() == 0
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"

@@ -1,0 +1,322 @@
+"""Runs that meet trouble: memory, overfit, deadline; and what they leave."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.domain.errors import FailureClass, PermanentFailure
+from training_job.job import exit_codes
+from training_job.job.diagnosis import diagnose
+from training_job.job.limits import Limit
+
+
+def adapter_in(folder: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "adapter_model.safetensors")
+
+
+def largest_difference(left: Path, right: Path) -> float:
+    one, other = adapter_in(left), adapter_in(right)
+    return max((one[name] - other[name]).abs().max().item() for name in other)
+
+
+@pytest.fixture
+def run_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make steps from `step` on fail as on a GPU whose memory holds micro batches of `rows` rows and no more."""
+    import torch
+
+    from training_job.methods.supervised import SupervisedTrainer
+
+    plain = SupervisedTrainer.training_step
+
+    def arrange(step: int, rows: int) -> None:
+        def limited(self: Any, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+            loss = plain(self, model, inputs, num_items_in_batch)
+            if self.state.global_step >= step and self._layout.rows > rows:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return loss
+
+        monkeypatch.setattr(SupervisedTrainer, "training_step", limited)
+
+    return arrange
+
+
+def test_a_run_out_of_memory_goes_on_with_smaller_micro_batches_and_the_same_batch(
+    run_out_of_memory: Callable[..., None],
+    finished: Any,
+    bench: Callable[..., Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run_out_of_memory(step=7, rows=1)
+    run = bench(tmp_path)
+    assert run.train() == 0
+    said = capsys.readouterr().out
+    assert "micro batches of 2 rows instead of 4" in said
+    assert "micro batches of 1 rows instead of 2" in said
+    assert "resuming from step 6" in said
+    result, straight = run.result(), finished.result()
+    assert (result.status, result.last_step, result.micro_batch_size) == ("completed", 20, 1)
+    assert result.diagnosis[-1].startswith("Memory ran out: micro batches are of 1 rows instead of 4; the batch is 4")
+    assert result.trained_tokens == straight.trained_tokens
+    steps = [point["step"] for point in run.metrics() if "loss" in point]
+    assert steps == list(range(1, 21))
+    assert result.train_loss == pytest.approx(straight.train_loss, rel=1e-4)
+    assert largest_difference(run.output / "model/adapter", finished.output / "model/adapter") < 1e-3
+    assert result.predicted_peak_bytes < straight.predicted_peak_bytes
+
+
+def test_a_job_started_again_remembers_that_memory_ran_out(
+    run_out_of_memory: Callable[..., None],
+    bench: Callable[..., Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run_out_of_memory(step=7, rows=1)
+    run = bench(tmp_path)
+    assert run.train() == 0
+    expected = adapter_in(run.output / "model/adapter")
+    shutil.rmtree(run.output / "model")
+    shutil.rmtree(run.output / "checkpoints/checkpoint-20")
+    capsys.readouterr()
+    assert run.train() == 0
+    said = capsys.readouterr().out
+    assert "resuming from step 18" in said
+    assert "out of memory" not in said
+    result = run.result()
+    assert (result.last_step, result.micro_batch_size) == (20, 1)
+    assert result.diagnosis[-1].startswith("Memory ran out: micro batches are of 1 rows instead of 4")
+    again = adapter_in(run.output / "model/adapter")
+    assert all((again[name] == expected[name]).all() for name in expected)
+
+
+def test_memory_that_holds_no_single_row_is_a_matter_of_capacity(
+    run_out_of_memory: Callable[..., None], bench: Callable[..., Any], tmp_path: Path
+) -> None:
+    run_out_of_memory(step=0, rows=0)
+    run = bench(tmp_path)
+    assert run.train() == exit_codes.BY_CLASS[FailureClass.CAPACITY]
+    assert (run.result().problem.code, run.result().micro_batch_size) == ("out_of_memory", 1)
+
+
+def test_micro_batches_shrink_to_a_part_of_the_batch() -> None:
+    from training_job.train import halved
+
+    assert [halved(16, 16), halved(12, 6), halved(12, 3), halved(7, 7)] == [8, 3, 1, 1]
+
+
+@pytest.fixture(scope="module")
+def overfitted(bench: Callable[..., Any], write_data: Any, resolved: Any, tmp_path_factory: Any) -> Any:
+    """A run on four rows for many epochs, judged on rows of another kind."""
+    folder = tmp_path_factory.mktemp("overfit")
+
+    def row(question: str, answer: str) -> dict[str, Any]:
+        return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
+
+    train = [row(f"part {n}", f"bolt {n} mm") for n in range(4)]
+    held_out = [row(f"who is {n}", f"washer number {n * 7}, zinc") for n in range(4)]
+    recipe = resolved(n_epochs=100, total_steps=100, learning_rate=0.02, quantization="none")
+    run = bench(folder, data=write_data(folder / "d", train, held_out), recipe=recipe)
+    assert run.train() == 0
+    return run
+
+
+def test_training_stops_early_and_the_best_checkpoint_is_the_model(overfitted: Any) -> None:
+    result = overfitted.result()
+    judged = {point["step"]: point["eval_loss"] for point in overfitted.metrics() if "eval_loss" in point}
+    assert result.stopped == "early"
+    assert result.best_step == min(judged, key=lambda step: judged[step]) < result.last_step < result.total_steps
+    assert result.eval_loss == judged[result.best_step]
+    checkpoint = overfitted.output / "checkpoints" / f"checkpoint-{result.best_step}"
+    assert largest_difference(overfitted.output / "model/adapter", checkpoint) == 0.0
+    manifest = json.loads((overfitted.output / "model/manifest.json").read_text())
+    assert (manifest["metrics"]["best_step"], manifest["metrics"]["stopped"]) == (result.best_step, "early")
+
+
+def test_an_overfit_run_says_so_in_plain_words(overfitted: Any) -> None:
+    said = overfitted.result().diagnosis
+    assert said[0].startswith("Training stopped early")
+    assert "strong overfit, an earlier checkpoint is better" in said[1]
+    assert f"lowest at step {overfitted.result().best_step}" in said[2]
+
+
+def test_best_step_and_diagnosis_reach_the_run(overfitted: Any) -> None:
+    from shared.steps.submit_evaluation import training_summary
+
+    result = overfitted.result()
+    summary = training_summary(result)
+    assert (summary.best_step, summary.diagnosis) == (result.best_step, result.diagnosis)
+
+
+def test_an_early_stopped_run_that_was_killed_afterwards_keeps_its_best_checkpoint(
+    overfitted: Any, bench: Callable[..., Any], tmp_path: Path
+) -> None:
+    run = bench(tmp_path, data=overfitted.data)
+    run.recipe = overfitted.recipe
+    shutil.copytree(overfitted.output, run.output)
+    shutil.rmtree(run.output / "model")
+    assert run.train() == 0
+    assert (run.result().best_step, run.result().stopped) == (overfitted.result().best_step, "early")
+    assert largest_difference(run.output / "model/adapter", overfitted.output / "model/adapter") == 0.0
+
+
+def test_a_deadline_ends_training_with_a_checkpoint_and_a_model(
+    bench: Callable[..., Any], resolved: Any, tmp_path: Path
+) -> None:
+    run = bench(tmp_path, recipe=resolved({"budget": {"deadline_hours": 1e-4}}, n_epochs=25, total_steps=250))
+    assert run.train() == 0
+    result = run.result()
+    assert (result.status, result.stopped) == ("completed", "deadline")
+    assert 0 < result.last_step < 250
+    assert (run.output / "checkpoints" / f"checkpoint-{result.last_step}" / "complete.json").exists()
+    assert [p["step"] for p in run.metrics() if "eval_loss" in p][-1] == result.last_step
+    assert (run.output / "model" / "manifest.json").exists()
+    assert "deadline was near" in result.diagnosis[0]
+
+
+def test_the_limit_is_the_deadline_or_what_the_budget_buys_whichever_is_earlier(resolved: Any) -> None:
+    def limit(instance_type: str, **budget: Any) -> Limit:
+        recipe = resolved({"budget": budget})
+        return Limit.of(recipe.model_copy(update={"training_instance_type": instance_type}))
+
+    assert limit("Local_CPU", deadline_hours=2, max_usd=0.01) == Limit(6480, "deadline")
+    a100 = "Standard_NC24ads_A100_v4"
+    assert limit(a100, deadline_hours=2, max_usd=100) == Limit(6480, "deadline")
+    assert limit(a100, deadline_hours=12, max_usd=3.67, tier="dedicated") == Limit(pytest.approx(3240), "budget")
+    assert limit(a100, deadline_hours=12, max_usd=3.67, tier="spot") == Limit(
+        pytest.approx(3240 * 3.67 / 0.6), "budget"
+    )
+
+
+def curve(train: list[float], held_out: list[float]) -> list[dict[str, Any]]:
+    points: list[dict[str, Any]] = []
+    for step, (loss, judged) in enumerate(zip(train, held_out, strict=True), start=1):
+        points += [{"step": step, "loss": loss}, {"step": step, "eval_loss": judged}]
+    return points
+
+
+@pytest.mark.parametrize(
+    ("ratio", "said"),
+    [
+        (1.1, None),
+        (1.3, "mild overfit."),
+        (1.7, "overfit, use fewer epochs or more data."),
+        (2.4, "strong overfit, an earlier checkpoint is better; use fewer epochs or more data."),
+    ],
+)
+def test_the_ratio_of_held_out_to_training_loss_is_judged_by_the_published_thresholds(
+    ratio: float, said: str | None
+) -> None:
+    found = diagnose(curve([2.0, 1.0, 0.5], [2.0, 1.0, 0.5 * ratio]), None, None)
+    assert [line.split(": ")[1] for line in found if "times the training loss" in line] == ([said] if said else [])
+
+
+def test_losses_close_to_nothing_are_no_overfit() -> None:
+    assert diagnose(curve([1.0, 0.3, 0.001], [1.0, 0.3, 0.004]), None, 3) == ()
+
+
+def test_a_loss_that_does_not_fall_and_one_that_still_does_are_told_apart() -> None:
+    flat = diagnose(curve([2.0, 2.0, 2.0, 2.0], [2.0, 2.0, 2.0, 2.0]), None, 1)
+    assert any("did not fall" in line for line in flat)
+    falling = diagnose(curve([2.0, 1.5, 1.0, 0.7], [2.1, 1.6, 1.1, 0.8]), None, 4)
+    assert falling == ("The held-out loss was still falling at the end: more epochs may help.",)
+
+
+def test_the_run_records_planned_memory_and_compares_it_on_a_gpu_alone(finished: Any, resolved: Any) -> None:
+    import torch
+
+    from shared.domain.catalog import find_entry
+    from shared.domain.planning.memory import memory_plan
+
+    plan = memory_plan(find_entry("droptune/tiny-llama"), resolved().hyperparameters)
+    result = finished.result()
+    assert result.predicted_peak_bytes == plan.total_bytes - plan.runtime_bytes
+    assert (result.measured_peak_bytes is None) == (not torch.cuda.is_available())
+    metrics = json.loads((finished.output / "model/manifest.json").read_text())["metrics"]
+    assert metrics["predicted_peak_bytes"] == result.predicted_peak_bytes
+    assert metrics["measured_peak_bytes"] == result.measured_peak_bytes
+
+
+@pytest.mark.parametrize(
+    ("measured", "said"),
+    [
+        (None, ()),
+        (21_900_000_000, ()),
+        (18_100_000_000, ()),
+        (23_000_000_000, ("The GPU held 23.0 GB, +15% of the 20.0 GB planned: the plan is too small.",)),
+        (
+            15_000_000_000,
+            ("The GPU held 15.0 GB, -25% of the 20.0 GB planned: the plan is too large, or no micro batch was full.",),
+        ),
+    ],
+)
+def test_a_peak_more_than_a_tenth_off_the_plan_is_said(
+    finished: Any, tmp_path: Path, measured: int | None, said: tuple[str, ...]
+) -> None:
+    from types import SimpleNamespace
+
+    from training_job.job.curve import Curve
+    from training_job.job.runtime import Tally
+    from training_job.methods import supervised
+    from training_job.train import close_tally
+
+    shutil.copy(finished.output / "metrics.jsonl", tmp_path)
+    ended = SimpleNamespace(global_step=20, best_global_step=20)
+    tally = Tally(total_steps=20, predicted_peak_bytes=20_000_000_000, measured_peak_bytes=measured)
+    close_tally(tally, Curve(tmp_path), ended, supervised)  # type: ignore[arg-type]
+    assert tuple(line for line in tally.diagnosis if "GPU" in line) == said
+
+
+def test_merged_and_adapter_answers_are_compared_and_recorded(finished: Any) -> None:
+    manifest = json.loads((finished.output / "model/manifest.json").read_text())
+    check = manifest["merge"]
+    assert check["rows"] == 6
+    assert check["merged_loss"] == pytest.approx(check["adapter_loss"], abs=0.02)
+    assert finished.result().merged_agreement == check["agreement"] >= 0.5
+    assert manifest["adapter"] == {"served_by_vllm": True, "problems": []}
+
+
+def test_a_merged_model_that_is_not_the_trained_one_fails_the_job(
+    finished: Any, tokenizer: Any, resolved: Any, tmp_path: Path
+) -> None:
+    """The base in the merged model's place: it loads, answers, and never saw the adapter."""
+    from shared.rendering.check import LengthPolicy
+    from training_job.data.chat_rows import bundle_of, encode_file
+    from training_job.methods.trainer import Setup
+    from training_job.model import artifacts as artifacts
+
+    shutil.copytree(finished.output / "model", tmp_path / "model")
+    shutil.rmtree(tmp_path / "model/merged")
+    shutil.copytree(finished.base, tmp_path / "model/merged")
+    setup = Setup(finished.base, tmp_path, resolved(), tokenizer, 20, 4)
+    rows = encode_file(finished.data / "eval.jsonl", bundle_of(tokenizer), LengthPolicy(256, "reject")).rows
+    with pytest.raises(PermanentFailure) as caught:
+        artifacts.check_merge(setup, rows)
+    assert (caught.value.failure_class, caught.value.problem.code) == (FailureClass.CODE, "merge_differs")
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"r": 1024}, "rank 1024 is beyond 512"),
+        ({"use_dora": True}, "DoRA is not supported"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save must be empty"),
+        ({"bias": "all"}, "a bias is not supported"),
+        ({"target_modules": "all-linear"}, "target_modules must be a list of module names"),
+    ],
+)
+def test_an_adapter_that_vllm_would_refuse_is_named(
+    finished: Any, tmp_path: Path, changes: dict[str, Any], problem: str
+) -> None:
+    from training_job.model.artifacts import serving_problems
+
+    config = json.loads((finished.output / "model/adapter/adapter_config.json").read_text())
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config | changes))
+    assert serving_problems(tmp_path) == [problem]
