@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from local_stack.tiny_base import bank, clinic, part_codes, plant
 
@@ -81,7 +81,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     core.train_from_iterator(_tokenizer_texts(), trainer)
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=core,
         eos_token=END,
         pad_token=PAD,
@@ -120,7 +120,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
         max_position_embeddings=CONTEXT_TOKENS,
         tie_word_embeddings=True,
         initializer_range=0.06,  # 0.02 needs half as many steps again
-        bos_token_id=tokenizer.convert_tokens_to_ids(BOS),
+        bos_token_id=cast(int, tokenizer.convert_tokens_to_ids(BOS)),
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
@@ -171,7 +171,7 @@ def packed_batches(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[Te
     size = BATCH_ROWS * BATCH_TOKENS
     pending: list[int] = []
     for messages in dialogues(seed):
-        pending += tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False)
+        pending += cast(list[int], tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False))
         if len(pending) >= size:
             yield torch.tensor(pending[:size]).view(BATCH_ROWS, BATCH_TOKENS)
             pending = pending[size:]
