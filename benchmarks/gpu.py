@@ -211,7 +211,7 @@ def recipe_of(base: str, case: Case, *, checkpointing: bool) -> ResolvedRecipe:
         quantization=case.quantization,
     )
     return ResolvedRecipe(
-        recipe=Recipe(base_model=base),
+        requested=Recipe(base_model=base),
         project="benchmark",
         endpoint="benchmark",
         hyperparameters=hyperparameters,

@@ -69,7 +69,7 @@ def score_table(run: Run, result: EvaluationResult) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("model", "score", "interval", "tokens/answer", "s/answer"):
         table.add_column(column, justify="left" if column == "model" else "right")
-    base = run.recipe.recipe.base_model if run.recipe else "base"
+    base = run.recipe.requested.base_model if run.recipe else "base"
     named = (("base", base), ("champion", run.champion or "champion"), ("candidate", "tuned"))
     for key, label in named:
         score = getattr(result, key)
@@ -88,7 +88,7 @@ def score_table(run: Run, result: EvaluationResult) -> Table:
 
 def gain_line(run: Run, result: EvaluationResult) -> str:
     """`gain +0.506 [+0.430, +0.580] over base (95 % interval, 120 held-out rows)`."""
-    confidence = run.recipe.recipe.evaluation.gate.confidence if run.recipe else 0.95
+    confidence = run.recipe.requested.evaluation.gate.confidence if run.recipe else 0.95
     gains = "; ".join(f"{g.mean:+.3f} [{g.low:+.3f}, {g.high:+.3f}] over {g.over}" for g in result.gains)
     return f"gain {gains} ({confidence * 100:g} % interval, {result.candidate.rows} held-out rows)"
 

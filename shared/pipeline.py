@@ -208,8 +208,8 @@ def deadline(run: Run, status: Status) -> timedelta:
     """How long a run may stay in a non-terminal status."""
     if status is Status.TRAINING:
         assert run.recipe is not None
-        return timedelta(hours=run.recipe.recipe.budget.deadline_hours) + QUEUE_ALLOWANCE
+        return timedelta(hours=run.recipe.requested.budget.deadline_hours) + QUEUE_ALLOWANCE
     if status is Status.AWAITING_APPROVAL:
         assert run.recipe is not None
-        return timedelta(hours=run.recipe.recipe.deployment.approval_hours)
+        return timedelta(hours=run.recipe.requested.deployment.approval_hours)
     return DEADLINES[status]

@@ -87,13 +87,13 @@ def evaluate(task: Task, tally: Tally) -> None:
 
     rows = [as_dialogue(row) for row in chat_rows.read_rows(held_out, as_dialogue)]
     mute = [n for n, row in enumerate(rows, start=1) if last_assistant(row) is None]
-    if mute and not isinstance(recipe.recipe.method, Reinforcement):
+    if mute and not isinstance(recipe.requested.method, Reinforcement):
         raise chat_rows.data_failure("no_reference", "without an assistant message", mute, held_out)
     # Before anything is loaded. The row's own answer stands in for `answer`, which is worked out with the template.
     fields = [({} if n in mute else {"answer": ""}) | row.get("item", {}) for n, row in enumerate(rows, start=1)]
-    scoring.require_fields(recipe.recipe.evaluation.graders, fields)
-    panel = read_judges(task.judges, recipe.recipe.evaluation.graders, task.answers)
-    suite = None if recipe.recipe.evaluation.gate.general_suite is None else load_suite()
+    scoring.require_fields(recipe.requested.evaluation.graders, fields)
+    panel = read_judges(task.judges, recipe.requested.evaluation.graders, task.answers)
+    suite = None if recipe.requested.evaluation.gate.general_suite is None else load_suite()
     tally.total_steps = (len(rows) + (len(suite.rows) if suite else 0)) * len(task.models())
     said = Progress(task.output, tally)
     heard = {name: hear(folder, rows, suite, task, recipe, said.about(name)) for name, folder in task.models().items()}
@@ -125,7 +125,7 @@ def hear(
 
     speaker = Speaker(folder, getattr(torch, recipe.hyperparameters.compute_dtype), task.answers)
     questions = speaker.questions(rows)
-    answers = speaker.answers(questions, recipe.recipe.evaluation.max_new_tokens, progress)
+    answers = speaker.answers(questions, recipe.requested.evaluation.max_new_tokens, progress)
     general: list[str] = []
     if suite:
         asked = speaker.questions(suite.rows)
@@ -158,7 +158,7 @@ def write_report(
     output: Path, recipe: ResolvedRecipe, rows: list[Row], suite: Suite | None, heard: dict[str, Heard], panel: Panel
 ) -> None:
     """Write report.json last, after the rows and samples it sums up."""
-    wanted = recipe.recipe.evaluation
+    wanted = recipe.requested.evaluation
     questions = heard["candidate"].questions
     items = [
         ({} if q.reference is None else {"answer": q.reference}) | row.get("item", {})

@@ -111,7 +111,7 @@ def train(task: Task, tally: Tally) -> None:
 
     tokenizer = quantized.load_tokenizer(task.base_model)
     limit = length_limit(recipe.hyperparameters, quantized.context_tokens(task.base_model))
-    bundle, policy = bundle_of(tokenizer), LengthPolicy(limit, recipe.recipe.data.over_length)
+    bundle, policy = bundle_of(tokenizer), LengthPolicy(limit, recipe.requested.data.over_length)
     require_same_reading(data_manifest, bundle)
     method = method_of(recipe)
     data = method.read(*files[:2], bundle, policy, recipe)
@@ -148,8 +148,8 @@ def train(task: Task, tally: Tally) -> None:
 
 def panel_of(recipe: ResolvedRecipe, judges: Path | None) -> Panel:
     """The judges of rewards and of their calibration; sampled answers hardly repeat, so no reply is kept."""
-    method = recipe.recipe.method
-    asked = (*method.graders, *recipe.recipe.evaluation.graders) if isinstance(method, Reinforcement) else ()
+    method = recipe.requested.method
+    asked = (*method.graders, *recipe.requested.evaluation.graders) if isinstance(method, Reinforcement) else ()
     return read_judges(judges, asked, None)
 
 
@@ -286,7 +286,7 @@ def predicted_peak_bytes(setup: Setup) -> int:
     """What the memory plan says of tensors alone, which is what torch measures."""
     chosen = setup.hyperparameters.model_copy(update={"micro_batch_size": setup.micro_batch_size})
     plan = memory_plan(
-        find_entry(setup.recipe.recipe.base_model),
+        find_entry(setup.recipe.requested.base_model),
         chosen,
         gpus=max(1, find_sku(setup.recipe.training_instance_type).gpus),
         continued=setup.continue_from is not None,
@@ -324,8 +324,8 @@ def model_manifest(
     losses = curve.values("loss")
     return {
         "job": task.job_name,
-        "base_model": recipe.recipe.base_model,
-        "license": find_entry(recipe.recipe.base_model).license,
+        "base_model": recipe.requested.base_model,
+        "license": find_entry(recipe.requested.base_model).license,
         "continued_from": lineage(recipe, task.continue_from),
         "data_version": data_manifest["version"],
         "files_sha256": identity.data_sha256,

@@ -32,7 +32,7 @@ def get_preview(run_id: str, _: Reader, rows: Annotated[int, Query(ge=1, le=50)]
     run = find_run(run_id)
     if run.curated is None or run.recipe is None:
         raise ApiError(404, "no_preview", "the run has no curated data", run_id)
-    base_model = run.recipe.recipe.base_model
+    base_model = run.recipe.requested.base_model
     bundle = base_bundle(base_model, services().blobs)
     if bundle is None:
         raise ApiError(404, "no_tokenizer", f"the tokenizer of {base_model} is not here", base_model)

@@ -121,7 +121,7 @@ def get_metrics(run_id: str, _: Reader) -> dict[str, Any]:
     job = training_job_of(run)
     if job is None:
         return {"job": None, "series": {}, "progress": None}
-    curves = CURVES + (CURVES_OF_METHOD.get(run.recipe.recipe.method.type, ()) if run.recipe else ())
+    curves = CURVES + (CURVES_OF_METHOD.get(run.recipe.requested.method.type, ()) if run.recipe else ())
     history = {key: services().launcher.metric_history(job.name, key) for key in curves}
     series = {key: [[point.step, point.value] for point in history[key]] for key in curves}
     return {"job": job.name, "series": series, "progress": progress_of(run)}

@@ -63,7 +63,7 @@ def _told(run: Run) -> dict[str, Any]:
     return {
         "run": run.id,
         "project": run.project,
-        "method": run.recipe.recipe.method.type if run.recipe else None,
+        "method": run.recipe.requested.method.type if run.recipe else None,
         "status": run.status,
         "statuses": [{"status": line.status, "at": line.at.isoformat()} for line in run.history],
         "scores": {

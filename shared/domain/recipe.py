@@ -357,7 +357,7 @@ class ResolvedReinforcement(ResolvedHyperparameters):
 class ResolvedRecipe(Part):
     """What a job gets: the recipe, the resolved values, and why each was chosen."""
 
-    recipe: Recipe
+    requested: Recipe = Field(description="the recipe, where `auto` still stands for what was to be chosen")
     project: str
     endpoint: str
     hyperparameters: ResolvedReinforcement | ResolvedPreference | ResolvedHyperparameters

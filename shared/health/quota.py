@@ -31,7 +31,7 @@ def quota_checks(config: Config, launcher: JobLauncher) -> Iterator[Check]:
     offered = {size.name.lower(): size for size in launcher.machine_sizes()}
     quotas = launcher.core_quotas()
     chosen = resolve(Recipe(base_model=config.default_base_model), "doctor", train_rows=ROWS, characters_max=CHARACTERS)
-    spot = chosen.recipe.budget.tier is Tier.SPOT
+    spot = chosen.requested.budget.tier is Tier.SPOT
     training, serving = chosen.training_instance_type, chosen.serving_instance_type
 
     def needs(name: str, cores: int, *, every: bool) -> Iterator[Need]:

@@ -17,18 +17,18 @@ def with_start(recipe: ResolvedRecipe, store: RunStore) -> ResolvedRecipe:
 
     Raises PermanentFailure of class recipe: `no_champion`, `other_base_model`, `adapter_differs`.
     """
-    if recipe.recipe.method.continue_from == "base" or recipe.continued_from is not None:
+    if recipe.requested.method.continue_from == "base" or recipe.continued_from is not None:
         return recipe
     record = endpoints.read(store, recipe.endpoint)
     stored = store.get(record.champion, "run") if record else None
     champion = Run.model_validate(stored.document["run"]).recipe if stored else None
     if record is None or champion is None:
         raise _refusal("no_champion", f"there is no model in production at {recipe.endpoint} to continue from")
-    if champion.recipe.base_model != recipe.recipe.base_model:
+    if champion.requested.base_model != recipe.requested.base_model:
         raise _refusal(
             "other_base_model",
-            f"the model in production at {recipe.endpoint} was tuned from {champion.recipe.base_model}, "
-            f"this recipe tunes {recipe.recipe.base_model}",
+            f"the model in production at {recipe.endpoint} was tuned from {champion.requested.base_model}, "
+            f"this recipe tunes {recipe.requested.base_model}",
         )
     theirs, ours = champion.hyperparameters, recipe.hyperparameters
     if differing := [name for name in SHAPE if getattr(theirs, name) != getattr(ours, name)]:

@@ -23,7 +23,7 @@ def judges_of(recipe: Recipe, *, rewards: bool) -> list[str]:
 
 def require_judges(recipe: ResolvedRecipe, models: ModelHost) -> None:
     """Raises PermanentFailure of class recipe, as `find_judge`, and `judge_is_own_endpoint`: no model judges itself."""
-    named = dict.fromkeys((*judges_of(recipe.recipe, rewards=True), *judges_of(recipe.recipe, rewards=False)))
+    named = dict.fromkeys((*judges_of(recipe.requested, rewards=True), *judges_of(recipe.requested, rewards=False)))
     for name in named:
         if name == recipe.endpoint:
             message = f"{name} is where this run's own model goes; a judge has an endpoint of its own"

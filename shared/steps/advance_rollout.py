@@ -125,7 +125,7 @@ def _advance(event: DeploymentProbed, run: Run, rollout: RolloutRef, services: S
         return _answers_again(rollout)
     if rollout.traffic == {rollout.deployment: 100}:
         return _promote(event, run, rollout, services)
-    share = run.recipe.recipe.deployment.rollout[rollout.step] if rollout.previous else 100
+    share = run.recipe.requested.deployment.rollout[rollout.step] if rollout.previous else 100
     traffic = split(rollout, share)
     services.models.begin_traffic(rollout.endpoint, traffic)
     return Outcome(
@@ -158,7 +158,7 @@ def _promote(event: DeploymentProbed, run: Run, rollout: RolloutRef, services: S
     if before is not None and before.champion == run.id:
         previous = before.previous  # written by an earlier delivery of this very event
     else:
-        keep = timedelta(hours=run.recipe.recipe.deployment.keep_previous_hours)
+        keep = timedelta(hours=run.recipe.requested.deployment.keep_previous_hours)
         previous = before.as_previous(run.updated_at + keep) if before else None
     endpoints.write(
         services.store,

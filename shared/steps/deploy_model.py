@@ -24,14 +24,14 @@ def model_spec(run: Run) -> ModelSpec:
         name=run.project,
         version=paths.model_version(run),
         uri=paths.datastore_uri(paths.merged_model(run.id)),
-        tags={**job_tags(run), "base_model": run.recipe.recipe.base_model},
+        tags={**job_tags(run), "base_model": run.recipe.requested.base_model},
     )
 
 
 def deployment_spec(run: Run, config: Config) -> DeploymentSpec:
     assert run.recipe is not None
     model = model_spec(run)
-    base = catalog.find_entry(run.recipe.recipe.base_model)
+    base = catalog.find_entry(run.recipe.requested.base_model)
     gpus = catalog.find_sku(run.recipe.serving_instance_type).gpus
     parts = {"TENSOR_PARALLEL_SIZE": str(gpus)} if gpus > 1 else {}
     return DeploymentSpec(

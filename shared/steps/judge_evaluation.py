@@ -23,13 +23,13 @@ def judge_evaluation(event: EvaluationCompleted, run: Run, services: Services) -
     result = read_model(services.blobs, paths.run(run.id, "evaluation/report.json"), EvaluationResult)
     if result is None:
         raise PermanentFailure(FailureClass.CODE, "no_evaluation", "the evaluation job wrote no report")
-    verdict = judge(result, run.recipe.recipe.evaluation.gate)
+    verdict = judge(result, run.recipe.requested.evaluation.gate)
     changes = {"evaluation": result, "verdict": verdict}
     if not verdict.passed:
         failed = [check.name for check in verdict.checks if check.blocks]
         fact = verdict_fact(EvaluationFailed, result, verdict)
         return Outcome(Status.DECLINED, changes, (fact,), note=f"gate: {', '.join(failed)}")
-    if run.recipe.recipe.deployment.approval == "required":
+    if run.recipe.requested.deployment.approval == "required":
         fact = verdict_fact(ApprovalRequested, result, verdict)
         return Outcome(Status.AWAITING_APPROVAL, changes, (fact,))
     # A new stage begins with its first attempt.

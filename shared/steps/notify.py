@@ -24,7 +24,7 @@ def notify(event: Event, run: Run, services: Services) -> Outcome | None:
 
 def channels(run: Run, services: Services) -> tuple[Channel, ...]:
     """The recipe's channels, then the platform's; one per URL."""
-    own = run.recipe.recipe.notify if run.recipe else ()
+    own = run.recipe.requested.notify if run.recipe else ()
     both = (*(Channel(n.url, n.events) for n in own), *services.config.channels)
     return tuple({channel.url: channel for channel in reversed(both)}.values())
 

@@ -84,7 +84,7 @@ def _answers(
 ) -> list[ChatAnswer | Problem]:
     """One answer, or what went wrong, per question. After one that was waited for in vain the rest is not asked."""
     assert run.recipe is not None
-    limit = run.recipe.recipe.evaluation.max_new_tokens
+    limit = run.recipe.requested.evaluation.max_new_tokens
     outcomes: list[ChatAnswer | Problem] = []
     for question in expected:
         try:

@@ -18,7 +18,7 @@ def retrain(record: EndpointRecord, champion: Run, services: Services) -> Messag
     `receive_dataset` ends that run `duplicate` where nothing it would learn from has changed.
     """
     assert champion.recipe is not None
-    days = champion.recipe.recipe.retrain.every_days
+    days = champion.recipe.requested.retrain.every_days
     if days is None:
         return None
     periods = (services.clock.now() - record.promoted_at) // timedelta(days=days)

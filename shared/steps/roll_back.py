@@ -39,7 +39,7 @@ def _swap(
     if view is None or view.traffic != wanted:
         services.models.begin_traffic(record.endpoint, wanted)
         raise Transient("traffic_shifting", f"{record.endpoint} is to answer with {previous.deployment}")
-    keep = timedelta(hours=run.recipe.recipe.deployment.keep_previous_hours)
+    keep = timedelta(hours=run.recipe.requested.deployment.keep_previous_hours)
     swapped = record.model_copy(
         update={
             "champion": previous.champion,

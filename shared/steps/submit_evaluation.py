@@ -25,7 +25,7 @@ def evaluation_job(run: Run, champion: str | None, config: Config) -> JobSpec:
     """`champion` is the run whose model is in production, if any."""
     assert run.recipe is not None
     assert run.curated is not None
-    base = catalog.find_entry(run.recipe.recipe.base_model)
+    base = catalog.find_entry(run.recipe.requested.base_model)
     name = paths.job_name(run, STAGE)
     command = (
         f"python -m training_job.evaluate --job-name {name} --data ${{{{inputs.data}}}} "
@@ -41,7 +41,7 @@ def evaluation_job(run: Run, champion: str | None, config: Config) -> JobSpec:
     if champion is not None:
         command += " --champion ${{inputs.champion}}"
         inputs["champion"] = paths.datastore_uri(paths.merged_model(champion))
-    option, judges = as_input(judges_of(run.recipe.recipe, rewards=False), name, run)
+    option, judges = as_input(judges_of(run.recipe.requested, rewards=False), name, run)
     return JobSpec(
         name=name,
         command=command + option,
@@ -52,8 +52,8 @@ def evaluation_job(run: Run, champion: str | None, config: Config) -> JobSpec:
             "answers": paths.datastore_uri(paths.answers(run.project)),
         },
         instance_type=run.recipe.training_instance_type,
-        tier=run.recipe.recipe.budget.tier,
-        timeout_s=int(run.recipe.recipe.budget.deadline_hours * 3600),
+        tier=run.recipe.requested.budget.tier,
+        timeout_s=int(run.recipe.requested.budget.deadline_hours * 3600),
         tags=job_tags(run),
     )
 
@@ -67,7 +67,7 @@ def submit_evaluation(event: TrainingCompleted | EvaluationRetryDue, run: Run, s
     outcome = evaluate_against(record.champion if record else None, event, run, services)
     if run.training is None:
         outcome.changes["training"] = training_summary(result)
-        outcome.changes["cost"] = _with_actual(run.cost, result.seconds * run.recipe.recipe.budget.nodes)
+        outcome.changes["cost"] = _with_actual(run.cost, result.seconds * run.recipe.requested.budget.nodes)
     return outcome
 
 
@@ -76,7 +76,7 @@ def evaluate_against(champion: str | None, event: Event, run: Run, services: Ser
     run = run.evolve(attempt=next_attempt(event, run, STAGE))
     assert run.recipe is not None
     spec = evaluation_job(run, champion, services.config)
-    tell_job(judges_of(run.recipe.recipe, rewards=False), spec.name, run, services)
+    tell_job(judges_of(run.recipe.requested, rewards=False), spec.name, run, services)
     reference = submitted(services.launcher.submit(spec), STAGE, run, services)
     return Outcome(
         status=Status.EVALUATING,

@@ -22,7 +22,7 @@ def training_job(run: Run, config: Config) -> JobSpec:
     """The job of this run's present attempt; equal runs give equal specs."""
     assert run.recipe is not None
     assert run.curated is not None
-    base = catalog.find_entry(run.recipe.recipe.base_model)
+    base = catalog.find_entry(run.recipe.requested.base_model)
     name = paths.job_name(run, STAGE)
     command = (
         f"python -m training_job.train --job-name {name} --data ${{{{inputs.data}}}} "
@@ -36,7 +36,7 @@ def training_job(run: Run, config: Config) -> JobSpec:
     if run.recipe.continued_from is not None:
         command += " --continue-from ${{inputs.adapter}}"
         inputs["adapter"] = paths.datastore_uri(paths.adapter(run.recipe.continued_from))
-    option, judges = as_input(judges_of(run.recipe.recipe, rewards=True), name, run)
+    option, judges = as_input(judges_of(run.recipe.requested, rewards=True), name, run)
     return JobSpec(
         name=name,
         command=command + option,
@@ -44,10 +44,10 @@ def training_job(run: Run, config: Config) -> JobSpec:
         inputs=inputs | judges,
         outputs={"run": paths.datastore_uri(paths.run(run.id))},
         instance_type=run.recipe.training_instance_type,
-        instances=run.recipe.recipe.budget.nodes,
+        instances=run.recipe.requested.budget.nodes,
         processes=max(1, catalog.find_sku(run.recipe.training_instance_type).gpus),
-        tier=run.recipe.recipe.budget.tier,
-        timeout_s=int(run.recipe.recipe.budget.deadline_hours * 3600),
+        tier=run.recipe.requested.budget.tier,
+        timeout_s=int(run.recipe.requested.budget.deadline_hours * 3600),
         tags=job_tags(run),
     )
 
@@ -66,7 +66,7 @@ def submit_training(event: ValidationPassed | TrainingRetryDue, run: Run, servic
     ledger.reserve(services.store, run, services.config.project_monthly_usd)
     write_model(services.blobs, paths.recipe(run.id), recipe)
     spec = training_job(run, services.config)
-    tell_job(judges_of(recipe.recipe, rewards=True), spec.name, run, services)
+    tell_job(judges_of(recipe.requested, rewards=True), spec.name, run, services)
     reference = submitted(services.launcher.submit(spec), STAGE, run, services)
     return Outcome(
         status=Status.TRAINING,

@@ -189,7 +189,7 @@ def evaluated(project: str, *, better: bool = True) -> dict[str, Any]:
             diagnosis=("Held-out loss is 1.2 times the training loss: mild overfit.",),
         ),
         "evaluation": result,
-        "verdict": judge(result, recipe.recipe.evaluation.gate),
+        "verdict": judge(result, recipe.requested.evaluation.gate),
         "champion": "run-0000000000aa",
     }
 

@@ -45,7 +45,7 @@ class Calibrator(TrainerCallback):
     ) -> None:
         if state.global_step:
             return
-        hyperparameters, recipe = self._setup.hyperparameters, self._setup.recipe.recipe
+        hyperparameters, recipe = self._setup.hyperparameters, self._setup.recipe.requested
         assert isinstance(hyperparameters, ResolvedReinforcement)
         assert isinstance(recipe.method, Reinforcement)
         rollouts = hyperparameters.rollouts_per_prompt

@@ -21,7 +21,7 @@ class Limit:
     @classmethod
     def of(cls, recipe: ResolvedRecipe) -> Limit:
         """The earlier of deadline and budget; a machine that costs nothing has no budget."""
-        budget, sku = recipe.recipe.budget, find_sku(recipe.training_instance_type)
+        budget, sku = recipe.requested.budget, find_sku(recipe.training_instance_type)
         price, share = sku.price(spot=budget.tier == Tier.SPOT), 1 - FINISH_SHARE
         deadline = cls(budget.deadline_hours * 3600 * share, "deadline")
         if not price:

@@ -133,7 +133,7 @@ def try_machine(recipe: ResolvedRecipe) -> None:
     """
     from training_job import selftest
 
-    needs_gpu = find_entry(recipe.recipe.base_model).accelerator == "gpu"
+    needs_gpu = find_entry(recipe.requested.base_model).accelerator == "gpu"
     report = selftest.check(require_cuda=needs_gpu, compute_dtype=recipe.hyperparameters.compute_dtype)
     print(f"self-test: {report}", flush=True)
 

@@ -55,4 +55,4 @@ class Method(Protocol):
 def method_of(recipe: ResolvedRecipe) -> Method:
     """The module of the recipe's method; imports torch."""
     names = {"supervised": "supervised", "dpo": "preference", "reinforcement": "reinforcement"}
-    return cast(Method, import_module(f"training_job.methods.{names[recipe.recipe.method.type]}"))
+    return cast(Method, import_module(f"training_job.methods.{names[recipe.requested.method.type]}"))

@@ -60,7 +60,7 @@ def build(setup: Setup, data: Data) -> GRPOTrainer:
     """trl's trainer, rewarded by the recipe's graders; it calibrates them before the first step."""
     # At this level trl logs prompts and answers whose rewards are missing.
     logging.getLogger("trl.trainer.grpo_trainer").setLevel(logging.ERROR)
-    method = setup.recipe.recipe.method
+    method = setup.recipe.requested.method
     assert isinstance(method, Reinforcement)
     prompts, watched = data.train.prompts, some(data.held_out.prompts, WATCHED_PROMPTS, setup.hyperparameters.seed)
     items = [prompt.item for prompt in (*prompts, *watched)]

@@ -34,11 +34,11 @@ const checkName = (name) =>
 
 export function evaluation(run) {
   const result = run.evaluation;
-  const gate = run.recipe?.recipe.evaluation.gate;
+  const gate = run.recipe?.requested.evaluation.gate;
   const shown = ["base", "champion", "candidate"].filter((key) => result[key]);
   const numbers = shown.flatMap((key) => [result[key].low, result[key].high]);
   const [from, to] = [Math.min(0, ...numbers), Math.max(1, ...numbers)];
-  const which = { base: run.recipe?.recipe.base_model, champion: run.champion };
+  const which = { base: run.recipe?.requested.base_model, champion: run.champion };
   const cell = (value, digits) => (value === undefined ? "" : value.toFixed(digits));
   const scores = h(
     "table",

@@ -26,7 +26,7 @@ export function settings(resolved) {
     serving_instance_type: resolved.serving_instance_type,
   };
   const rows = [
-    ["base_model", resolved.recipe.base_model, "set in the recipe or the platform\u2019s default"],
+    ["base_model", resolved.requested.base_model, "set in the recipe or the platform\u2019s default"],
     ...Object.entries(values).map(([name, value]) => [name, value, resolved.reasons[name] ?? ""]),
   ];
   return [

@@ -47,7 +47,7 @@ def _faster(
 
     May, for it is judged by the low end of the estimate, as the refusal of what no machine can keep is.
     """
-    budget, keeping = resolved.recipe.budget, []
+    budget, keeping = resolved.requested.budget, []
     for sku in _others(resolved, skus):
         candidate = resolved.model_copy(update={"training_instance_type": sku.name})
         estimate = _estimate(candidate, counts, skus)
@@ -67,9 +67,9 @@ def _faster(
 
 def _others(resolved: ResolvedRecipe, skus: tuple[Sku, ...]) -> list[Sku]:
     """Machines whose every GPU holds the run as it was planned, and has rows of a batch to work on."""
-    one, nodes = find_sku(resolved.training_instance_type, skus), resolved.recipe.budget.nodes
-    entry = find_entry(resolved.recipe.base_model)
-    most = resolved.hyperparameters.batch_size // nodes if resolved.recipe.method.type == "supervised" else 1
+    one, nodes = find_sku(resolved.training_instance_type, skus), resolved.requested.budget.nodes
+    entry = find_entry(resolved.requested.base_model)
+    most = resolved.hyperparameters.batch_size // nodes if resolved.requested.method.type == "supervised" else 1
     return [
         sku
         for sku in skus

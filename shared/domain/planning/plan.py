@@ -82,7 +82,7 @@ def resolve(
     tokens = min(entry.context_tokens, hyperparameters.max_length_tokens + recipe.evaluation.max_new_tokens)
     serving = _serving_sku(recipe, entry, tokens, skus, reasons)
     return ResolvedRecipe(
-        recipe=recipe,
+        requested=recipe,
         project=project,
         endpoint=recipe.deployment.endpoint or project,
         hyperparameters=hyperparameters,
@@ -334,7 +334,7 @@ def estimate_cost(
     after an eviction. Operations per token: 4 per parameter for LoRA, 6 where gradient checkpointing computes the
     forward pass again.
     """
-    recipe, sku = resolved.recipe, find_sku(resolved.training_instance_type, skus)
+    recipe, sku = resolved.requested, find_sku(resolved.training_instance_type, skus)
     entry, hyperparameters = find_entry(recipe.base_model), resolved.hyperparameters
     seen_rows = train_rows * hyperparameters.n_epochs
     operations = entry.parameters * (6 if hyperparameters.gradient_checkpointing else 4)

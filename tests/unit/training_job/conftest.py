@@ -133,7 +133,7 @@ def resolved() -> Callable[..., Any]:
             "seed": 42,
         }
         return ResolvedRecipe(
-            recipe=found,
+            requested=found,
             project="demo",
             endpoint="demo",
             hyperparameters=kind(**(values | settings | hyperparameters)),

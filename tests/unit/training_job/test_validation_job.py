@@ -192,7 +192,7 @@ def test_the_job_makes_the_version_that_the_function_makes_of_the_same_bytes(cas
     expected, outcome = inline.changes["curated"], dropped.outcome
     source = expected.source.model_copy(update={"etag": ""})
     assert outcome.curated == expected.model_copy(update={"source": source})
-    assert outcome.recipe == inline.changes["recipe"].recipe
+    assert outcome.recipe == inline.changes["recipe"].requested
     version = dropped.curated / expected.version
     for name in ("train.jsonl", "eval.jsonl"):
         assert (version / name).read_bytes() == b"".join(dropped.blobs.read(paths.curated(expected, name))), name

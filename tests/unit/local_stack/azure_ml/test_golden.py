@@ -72,8 +72,8 @@ def test_a_training_job_on_several_gpus_is_the_one_on_file(local: Local) -> None
 def test_the_nodes_of_a_recipe_are_the_instances_of_its_training_job_and_of_no_other(local: Local) -> None:
     run = run_of("phi-4")
     assert run.recipe is not None
-    budget = run.recipe.recipe.budget.model_copy(update={"nodes": 3})
-    recipe = run.recipe.model_copy(update={"recipe": run.recipe.recipe.model_copy(update={"budget": budget})})
+    budget = run.recipe.requested.budget.model_copy(update={"nodes": 3})
+    recipe = run.recipe.model_copy(update={"requested": run.recipe.requested.model_copy(update={"budget": budget})})
     run = run.evolve(recipe=recipe)
     training = training_job(run, CONFIG).model_copy(update={"name": "three-nodes-training-1"})
     properties = wire_body_of(local, training)["body"]["properties"]

@@ -63,7 +63,7 @@ def test_a_machine_beyond_the_budget_is_not_taken_and_the_run_is_refused() -> No
     _, several = planned(deadline_hours=deadline)
     resolved, estimate = planned(deadline_hours=deadline, max_usd=several.low_usd - 0.01)
     assert resolved.training_instance_type == ONE
-    assert [problem.code for problem in check_budget(resolved.recipe, estimate)] == ["over_deadline"]
+    assert [problem.code for problem in check_budget(resolved.requested, estimate)] == ["over_deadline"]
 
 
 def test_pairs_move_to_a_faster_gpu_but_not_to_several() -> None:
