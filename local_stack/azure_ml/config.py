@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import uuid
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from local_stack.azure_ml import image
+
 LOCATION = "local"
 ARM = "https://management.azure.com"
 
@@ -18,12 +20,13 @@ ARM = "https://management.azure.com"
 class Environment:
     """What a registered environment, NAME:VERSION, stands for on this machine.
 
-    `python` is the interpreter of jobs. `serve` is the command of a deployment, with `{python}`, `{model}`
-    and `{port}` to fill in; it is ready once `readiness` answers 200. `any_model_name`: a server that
-    insists on its own model name is not told the caller's, so that any OpenAI client works.
+    `python` is the interpreter of jobs, `variables` what the image sets. `serve` is the command of a deployment, with
+    `{python}`, `{model}` and `{port}` to fill in; it is ready once `readiness` answers 200. `any_model_name`: a server
+    that insists on its own model name is not told the caller's, so that any OpenAI client works.
     """
 
     python: str = sys.executable
+    variables: Mapping[str, str] = field(default_factory=dict)
     serve: tuple[str, ...] = ()
     readiness: str = "/health"
     any_model_name: bool = False
@@ -36,7 +39,7 @@ _TRANSFORMERS = (
 )  # fmt: skip
 
 ENVIRONMENTS = {
-    "droptune-training:2": Environment(),
+    "droptune-training:2": Environment(variables=image.variables_of(image.TRAINING)),
     "droptune-serving:2": Environment(serve=_TRANSFORMERS, any_model_name=True),
 }
 
@@ -61,11 +64,12 @@ MACHINES = {
 
 
 def load_environments(path: Path | None) -> dict[str, Environment]:
-    """The built-in table, extended by a JSON file: {"NAME:VERSION": {fields of Environment}}."""
+    """The built-in table, extended by a JSON file: {"NAME:VERSION": {fields of Environment that differ}}."""
     table = dict(ENVIRONMENTS)
     if path is not None:
         for name, fields in json.loads(path.read_text()).items():
-            table[name] = Environment(**{**fields, "serve": tuple(fields.get("serve", ()))})
+            fields["serve"] = tuple(fields.get("serve", ()))
+            table[name] = replace(table.get(name, Environment()), **fields)
     return table
 
 

@@ -1,6 +1,6 @@
 """The processes of a job with a PyTorch distribution, all on this machine.
 
-    python -m local_stack.azure_ml.distributed --instances N --processes M --grace-s S -- COMMAND...
+    python -P local_stack/azure_ml/distributed.py --instances N --processes M --grace-s S -- COMMAND...
 
 Cited (Azure docs, "Distributed GPU training guide"): the command is started `processes` times on each of `instances`
 machines, with MASTER_ADDR, MASTER_PORT, WORLD_SIZE, NODE_RANK, RANK and LOCAL_RANK; WORLD_SIZE counts all processes.

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from local_stack.azure_ml import events, processes
-from local_stack.azure_ml.config import REPOSITORY, Config, Environment, arm_id, system_data
+from local_stack.azure_ml import distributed, events, processes
+from local_stack.azure_ml.config import Config, Environment, arm_id, system_data
 from local_stack.azure_ml.faults import Faults
 from local_stack.azure_ml.mounts import Mounts
 from local_stack.azure_ml.store import Document, Store
@@ -298,7 +298,7 @@ class JobRunner:
             "--grace-s": self._config.stop_grace_s,
         }
         arguments = [str(word) for pair in counts.items() for word in pair]
-        return [sys.executable, "-m", "local_stack.azure_ml.distributed", *arguments, "--"]
+        return [sys.executable, "-P", distributed.__file__, *arguments, "--"]
 
     def _mount(self, job: Document) -> dict[str, Path]:
         """Local path by `inputs.NAME` and `outputs.NAME`: inputs must exist, output folders are made."""
@@ -318,18 +318,15 @@ class JobRunner:
         tracking = f"{self._config.url}/mlflow/v2.0{job['workspace']}"
         mounts = {f"AZURE_ML_{key.split('s.')[0].upper()}_{key.split('.')[1]}": str(p) for key, p in paths.items()}
         return {
-            **os.environ,
+            **processes.inherited_environment(),
             "PATH": f"{self._interpreter(environment)}:{os.environ.get('PATH', '/usr/bin:/bin')}",
-            "PYTHONPATH": str(REPOSITORY),
-            "PYTHONUNBUFFERED": "1",
+            **environment.variables,
             "AZUREML_RUN_ID": job["name"],
             "MLFLOW_RUN_ID": job["name"],
             "MLFLOW_EXPERIMENT_NAME": job["properties"]["experimentName"],
             "MLFLOW_TRACKING_URI": tracking,
             "MLFLOW_TRACKING_TOKEN": local_token(ARM_AUDIENCE),
-            "MLFLOW_DISABLE_TELEMETRY": "true",
             **managed_identity(self._config.url, job["properties"].get("identity")),
-            "HF_HUB_OFFLINE": "1",
             **mounts,
             **(job["properties"].get("environmentVariables") or {}),
         }

@@ -53,6 +53,11 @@ def launch(claim: Path, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str
         )
 
 
+def inherited_environment() -> dict[str, str]:
+    """This process's variables, without the path to our code: only an image says where its code is."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 def reap() -> None:
     """Collect ended children, or they stay zombies for as long as the emulator lives."""
     _children[:] = [child for child in _children if child.poll() is None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 import time
@@ -16,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from local_stack.azure_ml import processes
-from local_stack.azure_ml.config import REPOSITORY, Config, Environment
+from local_stack.azure_ml.config import Config, Environment
 from local_stack.azure_ml.endpoints import Endpoints
 from local_stack.azure_ml.models import Models
 from local_stack.azure_ml.store import Document, Store
@@ -130,8 +129,8 @@ class ServingRunner:
             [part.format_map(fill) for part in environment.serve],
             cwd=self._folder(deployment),
             env={
-                **os.environ,
-                "PYTHONPATH": str(REPOSITORY),
+                **processes.inherited_environment(),
+                **environment.variables,
                 "PYTHONUNBUFFERED": "1",
                 "HF_HUB_OFFLINE": "1",
                 "AZUREML_MODEL_DIR": str(model),

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import warnings
 from pathlib import Path
 
@@ -64,10 +65,21 @@ def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return app
 
 
-def run(app: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environ = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "TMPDIR")}
-    command = [sys.executable, "-W", "ignore", *arguments]
-    return subprocess.run(command, cwd=app, env=environ, capture_output=True, text=True)
+def run(app: Path, elsewhere: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command of the image, started in another folder, as Azure ML does.
+
+    Our packages are found where the image's ENV says, or not at all: the other packages' folder is on the path, and
+    -S leaves out its .pth files, one of which names this checkout.
+    """
+    image = {name: value.replace("/app", str(app)) for name, value in environment_of(TRAINER).items()}
+    paths = [image.get("PYTHONPATH"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    environ = {
+        **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "TMPDIR")},
+        **{name: value for name, value in image.items() if name not in ("PATH", "HOME")},
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+    }
+    command = [sys.executable, "-S", "-W", "ignore", *arguments]
+    return subprocess.run(command, cwd=elsewhere, env=environ, capture_output=True, text=True)
 
 
 def test_every_file_an_image_copies_exists() -> None:
@@ -78,20 +90,23 @@ def test_every_file_an_image_copies_exists() -> None:
 
 
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
-def test_an_entry_point_answers_with_what_the_image_holds(laid_out: Path, entry_point: str) -> None:
-    asked = run(laid_out, "-m", f"training_job.{entry_point}", "--help")
+def test_an_entry_point_starts_in_any_folder_with_what_the_image_holds(
+    laid_out: Path, tmp_path: Path, entry_point: str
+) -> None:
+    asked = run(laid_out, tmp_path, "-m", f"training_job.{entry_point}", "--help")
     assert asked.returncode == 0, asked.stderr
     assert asked.stdout.startswith("usage:")
 
 
-def test_every_module_of_the_trainer_imports_with_what_the_image_holds(laid_out: Path) -> None:
-    names = sorted(path.stem for path in (laid_out / "training_job").glob("*.py") if path.stem != "__init__")
+def test_every_module_of_the_trainer_imports_with_what_the_image_holds(laid_out: Path, tmp_path: Path) -> None:
+    files = sorted(path.relative_to(laid_out) for path in (laid_out / "training_job").rglob("*.py"))
+    names = [".".join(path.with_suffix("").parts) for path in files if path.stem != "__init__"]
     program = (
-        f"import importlib, sys\nfor name in {names!r}: importlib.import_module('training_job.' + name)\n"
+        f"import importlib, sys\nfor name in {names!r}: importlib.import_module(name)\n"
         "ours = [m for n, m in sys.modules.items() if n.split('.')[0] in ('shared', 'training_job')]\n"
         "print(len(ours), {m.__file__ for m in ours if not m.__file__.startswith(sys.argv[1])})"
     )
-    imported = run(laid_out, "-c", program, str(laid_out))
+    imported = run(laid_out, tmp_path, "-c", program, str(laid_out))
     assert imported.returncode == 0, imported.stderr
     count, strangers = imported.stdout.split(" ", 1)
     assert int(count) > len(names)

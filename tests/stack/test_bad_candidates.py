@@ -26,6 +26,7 @@ from local_stack.processes import free_port
 from local_stack.stack import ENVIRONMENTS as ENVIRONMENTS_FILE
 from local_stack.tiny_base.cache import PLACE
 from shared.steps.advance_rollout import LAST_ANSWERS
+from tests.paths import ROOT
 from tests.stack import fickle_server
 from tests.stack.askers import Asked, Askers
 from tests.stack.local import LocalStack, notes, rows, until
@@ -92,7 +93,8 @@ def local(tmp_path_factory: pytest.TempPathFactory, orders: Path) -> Iterator[Lo
     root.mkdir()
     door = ["{python}", str(Path(fickle_server.__file__)), "--port", "{port}", "--orders", str(orders)]
     serve = [*door, *(part.replace("{port}", "{{inner_port}}") for part in SERVE)]
-    (root / ENVIRONMENTS_FILE).write_text(json.dumps({"droptune-serving:2": {"serve": serve, "any_model_name": True}}))
+    environment = {"serve": serve, "any_model_name": True, "variables": {"PYTHONPATH": str(ROOT)}}
+    (root / ENVIRONMENTS_FILE).write_text(json.dumps({"droptune-serving:2": environment}))
     running = LocalStack(root, {"JOB_POLL_S": "5"})
     yield running
     running.down()

@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 import httpx
 
 from local_stack.azure_ml.app import Emulator
-from local_stack.azure_ml.config import REPOSITORY
 from shared.clients.azure_ml.client import AzureMLClient
 from shared.domain.jobs import DeploymentSpec, JobSpec, JobStatus, JobView
 from shared.domain.recipe import Tier
+from tests.paths import ROOT
 
 WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"
 ARM_WORKSPACE = "/subscriptions/local/resourceGroups/local/providers/Microsoft.MachineLearningServices/workspaces/local"
@@ -121,7 +121,7 @@ class Process:
     def start(self) -> None:
         command = [sys.executable, "-m", "local_stack.azure_ml", "--root", str(self.root / "azure_ml")]
         command += ["--blob-root", str(self.root / "blobs"), "--port", str(self.port), *self.arguments]
-        self.process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=sys.stderr, text=True)
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=sys.stderr, text=True)
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == f"ready {self.port}\n"
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import httpx
 import pytest
 
+from local_stack.azure_ml.image import variables_of
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.jobs import JobStatus
 from shared.domain.recipe import Tier
+from tests.paths import ROOT
 from tests.unit.local_stack.azure_ml.support import Local, eventually, finished, job, started
 
 COPY = (
@@ -54,6 +57,21 @@ def test_a_job_finds_the_environment_variables_azure_ml_sets(local: Local) -> No
     assert found["AZURE_ML_OUTPUT_model"].endswith("runs/variables/model")
     log = local.emulator.config.root / "jobs/variables/user_logs/std_log.txt"
     assert log.read_text().strip().endswith("jobs/variables/wd")
+
+
+def test_a_job_finds_our_code_because_the_training_image_says_where_it_is(
+    local: Local, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/somewhere/else")
+    local.client.submit(job("path", "echo $PYTHONPATH > ${{outputs.model}}/path"))
+    local.finish("path")
+    assert (local.blobs / "runs/path/model/path").read_text().strip() == str(ROOT)
+
+
+def test_without_the_image_s_word_a_job_has_no_path_to_our_code(tmp_path: Path) -> None:
+    silent = tmp_path / "Dockerfile"
+    silent.write_text("WORKDIR /app\nENV A=1 \\\n  PATH=/opt/venv/bin:$PATH\n")
+    assert variables_of(silent) == {"A": "1"}
 
 
 def test_the_same_job_again_is_the_same_job_and_nothing_runs_twice(local: Local) -> None:
