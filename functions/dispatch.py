@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 CONNECTION = "ServiceBusConnection"
 QUARANTINE = "quarantine"
+# Retries come once a minute at most, so a run's deadline is over long before there are this many.
+MAX_COUNT_DIGITS = 5
 
 
 @lazy
@@ -34,8 +36,9 @@ def handle(stage_name: str, message: func.ServiceBusMessage) -> Handled | None:
     except InvalidInput as error:
         quarantine(message, error)
         return None
-    copies = {str(key): int(value) for key, value in (message.application_properties or {}).items()}
-    return runner().handle(BY_NAME[stage_name], event, copies.get(RETRY, 0), copies.get(EARLY, 0))
+    properties = properties_of(message)
+    retry, early = _count(properties.get(RETRY)), _count(properties.get(EARLY))
+    return runner().handle(BY_NAME[stage_name], event, retry, early)
 
 
 def read_json(message: func.ServiceBusMessage) -> dict[str, Any]:
@@ -57,5 +60,19 @@ def quarantine(message: func.ServiceBusMessage, error: InvalidInput) -> None:
 
 
 def as_message(message: func.ServiceBusMessage) -> Message:
-    properties = {str(k): str(v) for k, v in (message.application_properties or {}).items()}
-    return Message(message.message_id, message.label or "", message.get_body(), properties)
+    return Message(message.message_id, message.label or "", message.get_body(), properties_of(message))
+
+
+def properties_of(message: func.ServiceBusMessage) -> dict[str, str]:
+    """The application properties as text. Most are not ours: Azure SDKs add `Diagnostic-Id`, AMQP sends bytes."""
+    return {_text(key): _text(value) for key, value in (message.application_properties or {}).items()}
+
+
+def _text(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _count(text: str | None) -> int:
+    """A count that the runner wrote; 0 if there is none or it cannot be the runner's."""
+    written = text is not None and text.isascii() and text.isdecimal() and len(text) <= MAX_COUNT_DIGITS
+    return int(text) if text is not None and written else 0

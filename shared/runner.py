@@ -180,7 +180,7 @@ class Runner:
 
     def _postpone(self, event: Event, early: int) -> Handled:
         """Send an event from the future again, later. It has no run whose outbox could hold it."""
-        if early == len(EARLY_WAITS_S):
+        if early >= len(EARLY_WAITS_S):
             log.error("%s came %d times before its run's revision; reconcile will look", event.id, early + 1)
             return Handled.IGNORED
         due = self.services.clock.now() + timedelta(seconds=EARLY_WAITS_S[early])
@@ -191,7 +191,8 @@ class Runner:
 
     def _retry_message(self, event: Event, retry: int) -> Message:
         """The same event again, later. Every subscriber sees the copy; inbox marks make it harmless."""
-        wait_s = min(FIRST_RETRY_S * 2 ** (retry - 1), LONGEST_RETRY_S)
+        # The exponent is bounded too: a float cannot hold 2 to the 1024th, which comes after 17 hours.
+        wait_s = min(FIRST_RETRY_S * 2 ** min(retry - 1, 10), LONGEST_RETRY_S)
         due = self.services.clock.now() + timedelta(seconds=wait_s)
         message = _topic_message(event).message
         return Message(f"{event.id}~{retry}", message.subject, message.body, {RETRY: str(retry)}, due)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from fnmatch import fnmatch
 
 import orjson
 
+from shared.domain.errors import BlobNotFound
 from shared.domain.events import Event
+from shared.domain.recipe import Notify
 from shared.domain.run import Run
 from shared.ports import Channel, Message, Services
 from shared.step_support.outcome import Outcome
+from shared.steps.receive_dataset import recipe_file
+from shared.validation.recipes import read_channels
 
 DELIVERIES = "deliveries"
 
@@ -24,9 +29,21 @@ def notify(event: Event, run: Run, services: Services) -> Outcome | None:
 
 def channels(run: Run, services: Services) -> tuple[Channel, ...]:
     """The recipe's channels, then the platform's; one per URL."""
-    own = run.recipe.requested.notify if run.recipe else ()
-    both = (*(Channel(n.url, n.events) for n in own), *services.config.channels)
+    both = (*(Channel(n.url, n.events) for n in _channels_of_recipe(run, services)), *services.config.channels)
     return tuple({channel.url: channel for channel in reversed(both)}.values())
+
+
+def _channels_of_recipe(run: Run, services: Services) -> Iterable[Notify]:
+    """A run holds its recipe from `validated` on. Before, and if it is rejected, the file beside its data tells."""
+    if run.recipe is not None:
+        return run.recipe.requested.notify
+    file = recipe_file(run.dataset.path, services)
+    if file is None:
+        return ()
+    try:
+        return read_channels(b"".join(services.blobs.read(file.path)))
+    except BlobNotFound:  # deleted since
+        return ()
 
 
 def delivery(event: Event, url: str) -> Message:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from shared.domain.catalog import check_license
 from shared.domain.findings import Findings
-from shared.domain.recipe import Recipe, Reinforcement
+from shared.domain.recipe import Notify, Recipe, Reinforcement
 from shared.grading import problems
 from shared.validation.codes import MAX_RECIPE_BYTES
 
@@ -54,6 +54,22 @@ def read_recipe(text: bytes | None, default_base_model: str, findings: Findings)
         _report(error, raw, findings)
     _check_license(raw, findings)
     return recipe
+
+
+def read_channels(text: bytes) -> list[Notify]:
+    """The valid channels of a recipe, whatever else is wrong with it: a rejected run is told to them too."""
+    try:
+        asked = _load(text).get("notify")
+    except _Unreadable:
+        return []
+    return [channel for one in asked if (channel := _channel(one))] if isinstance(asked, list) else []
+
+
+def _channel(raw: object) -> Notify | None:
+    try:
+        return Notify.model_validate(raw)
+    except ValidationError:
+        return None
 
 
 def _load(text: bytes) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from shared.runner import Handled, Runner
 from shared.steps.deliver_notification import WAITS_S, deliver_notification
 from tests.clock import ManualClock
 from tests.receiver import Receiver
-from tests.unit.shared.pipeline.support import drop, take
+from tests.unit.shared.pipeline.support import drop, events_at, take
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -74,6 +74,53 @@ def test_a_channel_gets_one_signed_cloudevent(told: Services, receiver: Receiver
     Webhook(SECRET).verify(body, headers)
     with pytest.raises(Exception, match="No matching signature"):
         Webhook(SECRET).verify(body + b" ", headers)
+
+
+HOOK = "https://hooks.example/shop"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "told"),
+    [
+        pytest.param(f"optimiser: adam\nnotify: [{{url: '{HOOK}'}}]\n", [HOOK], id="another setting is wrong"),
+        pytest.param(f"notify: [{{url: ftp://x}}, {{url: '{HOOK}'}}]\n", [HOOK], id="another channel is wrong"),
+        pytest.param(f"optimiser: 1\nnotify: [{{url: '{HOOK}', events: [model.*]}}]\n", [], id="other events"),
+        pytest.param(f"optimiser: 1\nnotify: {{url: '{HOOK}'}}\n", [], id="no list"),
+        pytest.param(f"notify: [{{url: '{HOOK}'}}\n", [], id="no YAML"),
+    ],
+)
+def test_a_rejected_run_is_told_to_the_valid_channels_of_its_recipe(
+    services: Services, runner: Runner, recipe: str, told: list[str]
+) -> None:
+    services.blobs.write("datasets/shop/recipe.yaml", [recipe.encode()])
+    drop(services, runner)
+    assert deliveries_after_validation(services, runner, "validation.failed") == told
+
+
+def test_a_run_that_fails_before_its_plan_is_told_to_the_channels_of_its_recipe(
+    services: Services, runner: Runner
+) -> None:
+    recipe = f"base_model: droptune/tiny-llama\nnotify: [{{url: '{HOOK}'}}]\n"
+    services.blobs.write("datasets/shop/recipe.yaml", [recipe.encode()])
+    run = drop(services, runner)
+    services.blobs.write("datasets/shop/train.jsonl", [b"replaced"])
+    assert run is not None
+    (uploaded,) = events_at(services, "validate_dataset")
+    runner.handle(BY_NAME["validate_dataset"], uploaded)
+    (refused,) = events_at(services, "fail_run")
+    runner.handle(BY_NAME["fail_run"], refused)
+    (event,) = [event for event in events_at(services, "notify") if event.fact() == "run.failed"]
+    runner.handle(BY_NAME["notify"], event)
+    assert [json.loads(r.message.body)["url"] for r in take(services, "deliveries")] == [HOOK]
+
+
+def deliveries_after_validation(services: Services, runner: Runner, fact: str) -> list[str]:
+    """URLs that are told the fact which the validation of the only run publishes."""
+    (uploaded,) = events_at(services, "validate_dataset")
+    assert runner.handle(BY_NAME["validate_dataset"], uploaded) is Handled.APPLIED
+    (event,) = [event for event in events_at(services, "notify") if event.fact() == fact]
+    runner.handle(BY_NAME["notify"], event)
+    return [json.loads(received.message.body)["url"] for received in take(services, "deliveries")]
 
 
 def test_a_repeated_event_makes_no_second_delivery(told: Services) -> None:
