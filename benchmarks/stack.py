@@ -18,7 +18,6 @@ import psutil
 
 from benchmarks.measure import MB, REPOSITORY, Row
 from local_stack.processes import marked
-from local_stack.tiny_base.cache import PLACE
 
 SETTLE_S, IDLE_S, DROPS = 10.0, 10.0, 5
 WITHIN_S = 60.0
@@ -51,8 +50,6 @@ def run(settle_s: float = SETTLE_S, idle_s: float = IDLE_S, drops: int = DROPS) 
 
 @contextmanager
 def _stack(root: Path) -> Iterator[None]:
-    """Started with an empty base model: nothing is trained here."""
-    (root / "blobs" / PLACE).mkdir(parents=True)
     try:
         _command("up", root, "--port", "0")
         yield

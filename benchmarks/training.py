@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from benchmarks.measure import REPOSITORY, Row, peak_memory_mb, run_child
-from local_stack.say import Say
-from local_stack.tiny_base.cache import cached_base
+from local_stack.tiny_base.shipped import shipped_base
 from shared.rendering.check import LengthPolicy
 from training_job.job.runtime import work_offline
 
@@ -44,7 +43,7 @@ TUNED: dict[str, dict[str, Any]] = {
 
 def run(rows: int = ROWS, mixed_rows: int = MIXED_ROWS) -> list[Row]:
     """The recipe's rows, all of one length, and conversations of 1 to 20 of them."""
-    base, found = cached_base(Say()), []
+    base, found = shipped_base(), []
     with tempfile.TemporaryDirectory() as name:
         alike, mixed = Path(name) / "alike.jsonl", Path(name) / "mixed.jsonl"
         alike.write_bytes(b"".join((RECIPE / "train.jsonl").read_bytes().splitlines(keepends=True)[:rows]))

@@ -28,9 +28,10 @@ from pathlib import Path
 import psutil
 
 from local_stack import emulators
+from local_stack.paths import REPOSITORY
 from local_stack.processes import MARK, Part, free_port, marked, stop
 from local_stack.say import Say
-from local_stack.tiny_base.cache import REPOSITORY, BuildFailed, place_base, upload_base
+from local_stack.tiny_base.shipped import BaseModelDamaged, place_base
 from shared.services import build_blob_store
 
 API_PORT = 7071
@@ -181,9 +182,7 @@ def _start_parts(stack: Stack, port: int | None, say: Say) -> None:
             _start_where_it_was(stack, name, say)
         emulators.create_run_container(stack.stores["RUN_STORE_URL"])
         emulators.create_blob_containers(stack.stores["BLOB_STORE_URL"], emulators.CONTAINERS)
-        upload_base(build_blob_store(stack.stores["BLOB_STORE_URL"]), say)
-    else:
-        place_base(stack.root / "blobs", say)
+    place_base(build_blob_store(stack.stores["BLOB_STORE_URL"]))
     _start_where_it_was(stack, "azure_ml", say)
     known_api = stack.parts["host"].port if "host" in stack.parts else None
     _start(stack, "host", port if port is not None else known_api or API_PORT, say)
@@ -302,7 +301,7 @@ def main(argv: list[str] | None = None) -> int:
             down(arguments.root, say)
         elif not status(arguments.root, say):
             return 1
-    except (StartFailed, BuildFailed, emulators.NotInstalled) as error:
+    except (StartFailed, BaseModelDamaged, emulators.NotInstalled) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

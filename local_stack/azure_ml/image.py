@@ -8,7 +8,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from local_stack.paths import REPOSITORY
+
 TRAINING = REPOSITORY / "training_job" / "Dockerfile"
 # Of this machine and not of the image: its programs and a home that exists.
 _OWN = ("PATH", "HOME")

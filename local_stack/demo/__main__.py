@@ -27,7 +27,7 @@ from local_stack.demo.prepare import DemoFailed, drop, drops, fresh, recipe_fold
 from local_stack.demo.report import demo_report, figures, shortfall, write_report
 from local_stack.emulators import NotInstalled
 from local_stack.say import Say
-from local_stack.tiny_base.cache import BuildFailed, cached_base
+from local_stack.tiny_base.shipped import BaseModelDamaged
 from shared.domain.errors import DroptuneError
 from shared.domain.paths import DATASETS
 from shared.domain.run import Run
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     except NotInstalled as error:
         say(f"the demo cannot run on emulators: {error}")
         return 1
-    except (DemoFailed, stack.StartFailed, BuildFailed, Refused, Unreachable, DroptuneError) as error:
+    except (DemoFailed, stack.StartFailed, BaseModelDamaged, Refused, Unreachable, DroptuneError) as error:
         say(f"\nthe demo failed: {error}")
         _tell_logs(root, say)
         return 1
@@ -68,8 +68,6 @@ def _demo(recipe: str, root: Path, port: int | None, say: Say, *, on_emulators: 
     spent: dict[str, float] = {}
     folder = recipe_folder(recipe)
     fresh(root, say)
-    with _timed(spent, "base_model"):
-        cached_base(say)
     with _timed(spent, "start"):
         running = stack.up(root, port, say, on_emulators=on_emulators)
     place = f"{running.stores['BLOB_STORE_URL'] if on_emulators else root / 'blobs'}/{DATASETS}"

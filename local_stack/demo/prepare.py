@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 from local_stack import stack
+from local_stack.paths import REPOSITORY
 from local_stack.say import Say
-from local_stack.tiny_base.cache import REPOSITORY
 from shared.domain.paths import DATASETS
 from shared.ports import BlobStore
 

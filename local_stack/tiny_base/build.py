@@ -2,9 +2,9 @@
 
     python -m local_stack.tiny_base.build --output DIR [--seed 7] [--steps 480]
 
-A Llama of half a million parameters with its own byte-level tokenizer and chat template, raised for three
-quarters of a minute on four small domains, one for each ready recipe. The folder appears only when complete, so a
-cached one can be trusted.
+A Llama of half a million parameters with its own byte-level tokenizer and chat template, pre-trained for three
+quarters of a minute on four small domains, one for each ready recipe. `weights/` holds what this program built;
+the folder appears only when complete.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from local_stack.tiny_base import bank, clinic, part_codes, plant
+from local_stack.tiny_base.shipped import write_manifest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,17 +37,13 @@ BATCH_ROWS, BATCH_TOKENS = 8, 128
 TEMPLATE_FILE = Path(__file__).with_name("chat_template.jinja")
 
 
-def build_base(folder: Path, seed: int = 7, steps: int = PRETRAIN_STEPS) -> None:
-    """Build the pre-trained base into `folder`, all or nothing; about 45 s on one core."""
-    _build(folder, seed, steps)
-
-
 def build_random_base(folder: Path, seed: int = 7) -> None:
     """The same model with random weights, for tests that only need shapes; about a second."""
-    _build(folder, seed, steps=0)
+    build_base(folder, seed, steps=0)
 
 
-def _build(folder: Path, seed: int, steps: int) -> None:
+def build_base(folder: Path, seed: int = 7, steps: int = PRETRAIN_STEPS) -> None:
+    """Build the pre-trained base into `folder`, all or nothing; about 45 s on one core."""
     import torch
 
     torch.set_num_threads(1)
@@ -142,7 +139,7 @@ def pretrain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: 
     peaks = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     batches = packed_batches(tokenizer, seed)
     model.train()
-    started = said = time.monotonic()
+    started = reported = time.monotonic()
     for step in range(1, steps + 1):
         for optimizer, peak in zip(optimizers, peaks, strict=True):
             optimizer.param_groups[0]["lr"] = peak * _schedule(step, steps)
@@ -153,8 +150,8 @@ def pretrain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: 
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         now = time.monotonic()
-        if now - said >= 1 or step == steps:
-            said = now
+        if now - reported >= 1 or step == steps:
+            reported = now
             eta = (now - started) / step * (steps - step)
             print(f"step {step}/{steps} loss {loss.item():.3f} eta {eta:.0f} s", flush=True)
 
@@ -184,7 +181,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=PRETRAIN_STEPS, help="0 leaves the weights random")
     arguments = parser.parse_args(argv)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    _build(arguments.output, arguments.seed, arguments.steps)
+    build_base(arguments.output, arguments.seed, arguments.steps)
+    write_manifest(arguments.output)
     print(f"base model in {arguments.output}", flush=True)
     return 0
 

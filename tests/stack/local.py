@@ -20,12 +20,12 @@ from local_stack import stack
 from local_stack.azure_ml.config import arm_id
 from local_stack.azure_ml.tokens import ARM_AUDIENCE, local_token
 from local_stack.processes import marked, stop
-from local_stack.tiny_base.cache import REPOSITORY
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from shared.embedded.store import SqliteRunStore
 from shared.pipeline import TOPIC, TOPOLOGY
 from shared.ports import Message
+from tests.paths import ROOT
 
 Found = TypeVar("Found")
 Event = dict[str, Any]
@@ -33,7 +33,7 @@ FINAL_JOB = {"Completed", "Failed", "Canceled"}
 WORKSPACE = arm_id(
     "/subscriptions/local/resourceGroups/local/providers/Microsoft.MachineLearningServices", "workspaces", "local"
 )
-RECIPE = REPOSITORY / "recipes" / "manufacturing"
+RECIPE = ROOT / "recipes" / "manufacturing"
 TERMINAL = {"deployed", "rejected", "duplicate", "declined", "rolled_back", "failed", "cancelled"}
 
 
@@ -64,7 +64,7 @@ class LocalStack:
     def _command(self, action: str, *options: str) -> None:
         command = [sys.executable, "-m", "local_stack.stack", action, "--root", str(self.root), *options]
         ended = subprocess.run(
-            command, cwd=REPOSITORY, env={**os.environ, **self._environment}, text=True, capture_output=True
+            command, cwd=ROOT, env={**os.environ, **self._environment}, text=True, capture_output=True
         )
         assert ended.returncode == 0, ended.stdout + ended.stderr
 
@@ -87,7 +87,7 @@ class LocalStack:
         with found.log(name).open("ab") as log:
             process = subprocess.Popen(
                 [python, minus_m, *command, *options],
-                cwd=REPOSITORY,
+                cwd=ROOT,
                 env={**found.environment(name), **self._environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

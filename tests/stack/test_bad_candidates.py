@@ -24,7 +24,7 @@ import pytest
 from local_stack.azure_ml.config import ENVIRONMENTS
 from local_stack.processes import free_port
 from local_stack.stack import ENVIRONMENTS as ENVIRONMENTS_FILE
-from local_stack.tiny_base.cache import PLACE
+from local_stack.tiny_base.shipped import PLACE
 from shared.steps.advance_rollout import LAST_ANSWERS
 from tests.paths import ROOT
 from tests.stack import fickle_server

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from local_stack.tiny_base.cache import REPOSITORY
+from tests.paths import ROOT
 from tests.stack.local import LocalStack
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
@@ -27,7 +27,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 def droptune(local: LocalStack, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "cli", "base-models", *arguments, "--url", local.url]
-    return subprocess.run(command, cwd=REPOSITORY, text=True, capture_output=True)
+    return subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
 
 
 def bundle(local: LocalStack) -> dict[str, bytes]:

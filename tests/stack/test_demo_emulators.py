@@ -20,12 +20,12 @@ import pytest
 
 from local_stack import emulators
 from local_stack.processes import marked
-from local_stack.tiny_base.cache import REPOSITORY
 from shared.clients.blob import AzureBlobStore
 from shared.clients.cosmos import CosmosRunStore
 from shared.clients.service_bus.client import ServiceBusEventBus
 from shared.pipeline import TOPOLOGY
 from shared.ports import DEAD_LETTERS
+from tests.paths import ROOT
 from tests.stack.local import ask, rows, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(1200)]
@@ -49,7 +49,7 @@ class Demo:
 
 def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", module, *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, text=True, capture_output=True)
+    return subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")

@@ -17,13 +17,13 @@ from local_stack.demo.endpoint import Asked, ask
 from local_stack.demo.prepare import DROP_ORDER, DemoFailed, drop, drops, fresh, recipe_folder
 from local_stack.demo.report import demo_report, figures, shortfall
 from local_stack.say import Say
-from local_stack.tiny_base.cache import REPOSITORY
 from shared.domain.evaluation import Gain
 from shared.domain.run import Status
 from shared.embedded.blobs import FileBlobStore
+from tests.paths import ROOT
 from tests.unit.cli.fake_api import BROKEN, RESULT, make_run
 
-HELD_OUT = REPOSITORY / "recipes" / "manufacturing" / "eval.jsonl"
+HELD_OUT = ROOT / "recipes" / "manufacturing" / "eval.jsonl"
 
 
 def test_only_a_deployed_model_that_beats_its_base_beyond_doubt_counts() -> None:

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from local_stack.processes import marked
-from local_stack.tiny_base.cache import REPOSITORY
+from tests.paths import ROOT
 from tests.unit.recipes.ready import RECIPES, drops
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(1500)]
 
 
 def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", module, *arguments], cwd=REPOSITORY, text=True, capture_output=True)
+    return subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, text=True, capture_output=True)
 
 
 @pytest.mark.parametrize("name", ["healthcare", "manufacturing-repair", "finance"])

@@ -18,7 +18,6 @@ import pytest
 
 from local_stack.processes import alive, marked
 from local_stack.stack import Stack
-from local_stack.tiny_base.cache import PLACE
 from tests.paths import ROOT
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
@@ -31,9 +30,8 @@ def run_stack(action: str, root: Path, *options: str) -> subprocess.CompletedPro
 
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[Path]:
-    """A stack's folder with an empty base model: nothing is trained here, so none need be built."""
     folder = tmp_path / "stack"
-    (folder / "blobs" / PLACE).mkdir(parents=True)
+    folder.mkdir()
     yield folder
     run_stack("down", folder)
     left = marked(folder)

@@ -10,10 +10,10 @@ from typing import Any
 import yaml
 
 from local_stack.demo.prepare import drops
-from local_stack.tiny_base.cache import REPOSITORY
 from shared.domain.recipe import Recipe
+from tests.paths import ROOT
 
-RECIPES = REPOSITORY / "recipes"
+RECIPES = ROOT / "recipes"
 NAMES = sorted(path.parent.name for path in RECIPES.glob("*/recipe.yaml"))
 DROPS = [part for name in NAMES for part in drops(RECIPES / name)]
 

@@ -13,9 +13,9 @@ from cli.main import app
 from local_stack.tiny_base import bank as tiny_bank
 from local_stack.tiny_base import clinic as tiny_clinic
 from local_stack.tiny_base import plant as tiny_plant
-from local_stack.tiny_base.cache import REPOSITORY
 from shared.domain.recipe import Reinforcement
 from shared.grading import Engine
+from tests.paths import ROOT
 from tests.unit.recipes.ready import DROPS, NAMES, RECIPES, Row, asked, generator, recipe_of, rows_of
 
 EACH_DROP = pytest.mark.parametrize("part", DROPS, ids=lambda part: str(part.relative_to(RECIPES)))
@@ -167,7 +167,7 @@ def test_the_triage_follows_the_policy_and_a_grave_finding_outweighs_the_complai
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_readme_says_that_its_data_is_made_up(name: str) -> None:
-    text = (REPOSITORY / "recipes" / name / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "recipes" / name / "README.md").read_text(encoding="utf-8")
     assert "made up" in text or "synthetic" in text
 
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from local_stack.tiny_base import part_codes as tiny_catalog
+from local_stack.tiny_base.shipped import shipped_base
 from shared.domain.evaluation import EvaluationResult
 from shared.domain.recipe import Recipe
 from tests.paths import ROOT
@@ -106,9 +107,6 @@ def canonical(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_tuning_teaches_the_plant_its_codes_and_the_base_knows_none(
     bench: Callable[..., Any], tmp_path: Path, write_data: Any, resolved: Any
 ) -> None:
-    from local_stack.tiny_base.build import build_base
-
-    build_base(tmp_path / "base")
     recipe = resolved(
         yaml.safe_load((FOLDER / "recipe.yaml").read_text()),
         n_epochs=3,
@@ -119,7 +117,7 @@ def test_tuning_teaches_the_plant_its_codes_and_the_base_knows_none(
         total_steps=600,
     )
     data = write_data(tmp_path / "d", canonical(rows_of("train.jsonl")), canonical(rows_of("eval.jsonl")))
-    run = bench(tmp_path, base=tmp_path / "base", data=data, recipe=recipe)
+    run = bench(tmp_path, base=shipped_base(), data=data, recipe=recipe)
     assert run.train() == 0
     assert run.evaluate("--candidate", str(run.output / "model" / "merged"), output=tmp_path / "e") == 0
     report = EvaluationResult.model_validate_json((tmp_path / "e" / "report.json").read_bytes())
