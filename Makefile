@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
-REQUIREMENTS := pyproject.toml requirements.txt requirements-dev.txt training_job/requirements.txt constraints.txt
+REQUIREMENTS := pyproject.toml requirements.txt cli/requirements.txt requirements-dev.txt training_job/requirements.txt constraints.txt
 PIP := $(RUN) -m pip -qq --disable-pip-version-check --no-input install --root-user-action=ignore
 UV := $(RUN) -m uv pip install --quiet --python $(RUN)
 CHECKOV := .venv-checkov

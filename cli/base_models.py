@@ -14,6 +14,7 @@ from cli.client import Api, BaseModelState, find_url
 from cli.display import make_console
 from cli.exit_codes import Exit
 from cli.options import AsJson, Url, print_json
+from cli.tables import make_table
 
 base_models = typer.Typer(help="What may be tuned, and the import before the first run.", no_args_is_help=True)
 
@@ -61,9 +62,7 @@ def _ended(api: Api, id: str) -> BaseModelState:
 
 def base_models_table(found: Iterable[BaseModelState]) -> Table:
     """One line per model."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("id", "license", "may be tuned", "tokenizer"):
-        table.add_column(column, overflow="fold")
+    table = make_table("id", "license", "may be tuned", "tokenizer")
     for each in found:
         allowed = {"allow": "yes", "review": "after a review", "deny": "no"}[each.license_policy]
         table.add_row(*map(Text, (each.id, each.license, allowed, (each.bundle_sha256 or "not imported")[:12])))

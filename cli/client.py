@@ -59,10 +59,10 @@ class Progress(Lenient):
 
 
 class Metrics(Lenient):
-    """Curves of the run's training job: name -> points of (step, value)."""
+    """Curves of the run's training job: name -> points of (step, value); a value that is not finite is None."""
 
     job: str | None = None
-    series: dict[str, list[tuple[int, float]]] = {}
+    series: dict[str, list[tuple[int, float | None]]] = {}
     progress: Progress | None = None
 
 

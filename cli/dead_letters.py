@@ -12,6 +12,7 @@ from rich.text import Text
 from cli.client import Api, DeadLetters, find_url
 from cli.display import make_console
 from cli.options import AsJson, Url, print_json
+from cli.tables import make_table
 
 dlq = typer.Typer(help="Messages that failed too often, and another try for them.", no_args_is_help=True)
 
@@ -51,9 +52,7 @@ def replay(entity: Entity = None, message_id: MessageId = None, as_json: AsJson 
 
 def dead_letters_table(found: Iterable[DeadLetters]) -> Table:
     """One line per message; where there are more than the API shows, a line says how many."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("entity", "id", "subject", "deliveries", "enqueued", "why"):
-        table.add_column(column, overflow="fold")
+    table = make_table("entity", "id", "subject", "deliveries", "enqueued", "why")
     for each in found:
         for message in each.messages:
             why = ": ".join(part for part in (message.reason, message.description) if part)

@@ -10,6 +10,7 @@ from cli.client import Api, Refused, find_url
 from cli.display import make_console
 from cli.exit_codes import Exit
 from cli.options import AsJson, Url, print_json
+from cli.tables import make_grid
 from shared.health.checks import Check, CheckStatus
 
 _STYLE = {CheckStatus.OK: "green", CheckStatus.FIX: "bold red", CheckStatus.SKIPPED: "dim"}
@@ -39,10 +40,7 @@ def _checks(api: Api) -> list[Check]:
 
 
 def _table(checks: list[Check]) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_column(overflow="fold")
+    table = make_grid(3, whole=(0,))
     for check in checks:
         said = Text(check.detail)
         if check.fix:

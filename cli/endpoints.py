@@ -12,6 +12,7 @@ from rich.table import Table
 from cli.client import Api, Endpoint, Previous, find_url
 from cli.display import make_console
 from cli.options import AsJson, Url, print_json
+from cli.tables import make_table
 
 Name = Annotated[str, typer.Argument(metavar="ENDPOINT", help="its name, as `droptune endpoints` lists it")]
 
@@ -40,9 +41,7 @@ def rollback(endpoint: Name, as_json: AsJson = False, url: Url = None) -> None:
 
 def endpoints_table(found: Iterable[Endpoint], now: datetime | None = None) -> Table:
     """One line per endpoint."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("endpoint", "run", "deployment", "since", "previous"):
-        table.add_column(column, no_wrap=True, overflow="fold")
+    table = make_table("endpoint", "run", "deployment", "since", "previous", whole=("run",))
     for one in found:
         since = f"{one.promoted_at.astimezone():%Y-%m-%d %H:%M:%S}"
         previous = _way_back(one.previous, now or datetime.now(UTC))

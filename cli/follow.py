@@ -70,7 +70,7 @@ def _with_metrics(api: Api, update: Update, also: Status | None = None) -> Updat
 
 
 def _loss(metrics: Metrics) -> tuple[Point, ...]:
-    return tuple(metrics.series.get("train_loss", ()))
+    return tuple((step, value) for step, value in metrics.series.get("train_loss", ()) if value is not None)
 
 
 def _progress(run: Run, metrics: Metrics) -> Progress | None:

@@ -14,6 +14,7 @@ from rich.table import Table
 from cli.display import make_console
 from cli.exit_codes import Exit
 from cli.options import AsJson
+from cli.tables import make_table
 from cli.validate import DEFAULT_BASE_MODEL
 from shared.domain.findings import Findings
 from shared.domain.graders import judges_named
@@ -77,9 +78,7 @@ def _document(grade: Grade) -> dict[str, Any]:
 
 
 def _table(grades: list[Grade]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column, justify in (("line", "right"), ("score", "right"), ("by grader", "left")):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    table = make_table("line", "score", "by grader", right=("line", "score"))
     for number, grade in enumerate(grades, start=1):
         parts = [f"{name} {score:.3f}" for name, score in grade.parts.items()]
         parts += [f"{error.grader}: {error.code}: {error.message}" for error in grade.errors]

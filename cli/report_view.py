@@ -8,6 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from cli.tables import make_grid, make_table
 from shared.domain.dataset import Plan, ProblemGroup, Report
 from shared.domain.tokens import Histogram, PreviewRow, TokenStatistics
 
@@ -39,9 +40,7 @@ def _shares(languages: dict[str, int]) -> str:
 
 
 def _problems(problems: tuple[ProblemGroup, ...]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", "problem", "count", "file", "rows (at byte)", "what to do"):
-        table.add_column(column)
+    table = make_table("", "problem", "count", "file", "rows (at byte)", "what to do")
     for group in problems:
         style = "red" if group.severity == "error" else "yellow"
         what = Text.assemble((group.code, style), f"\n{group.message}")
@@ -71,7 +70,7 @@ def _tokens(tokens: TokenStatistics) -> Group:
 
 
 def _bars(title: str, histogram: Histogram) -> Table:
-    table = Table.grid(padding=(0, 2))
+    table = make_grid(3)
     most = max(histogram.counts, default=1)
     table.add_row(Text(title, style="bold"))
     for edge, count in zip(histogram.edges, histogram.counts, strict=True):

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.client import Api, Evaluation, Refused
+from cli.tables import make_grid, make_table
 from shared.domain.evaluation import EvaluationResult, SampleAnswer, Verdict
 from shared.domain.run import Decision, Run, Status
 
@@ -66,9 +67,8 @@ def _evaluation_parts(run: Run, extra: Evaluation, result: EvaluationResult) -> 
 
 def score_table(run: Run, result: EvaluationResult) -> Table:
     """Each model's mean score with its interval."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("model", "score", "interval", "tokens/answer", "s/answer"):
-        table.add_column(column, justify="left" if column == "model" else "right")
+    numbers = ("score", "interval", "tokens/answer", "s/answer")
+    table = make_table("model", *numbers, whole=("model",), right=numbers)  # a champion is named by its run id
     base = run.recipe.requested.base_model if run.recipe else "base"
     named = (("base", base), ("champion", run.champion or "champion"), ("candidate", "tuned"))
     for key, label in named:
@@ -95,10 +95,9 @@ def gain_line(run: Run, result: EvaluationResult) -> str:
 
 def slice_table(result: EvaluationResult) -> Table:
     """Scores per slice of the held-out rows."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
     with_champion = any(part.champion is not None for part in result.slices)
-    for column in ("slice", "rows", "base", *(["champion"] if with_champion else []), "tuned"):
-        table.add_column(column, justify="left" if column == "slice" else "right")
+    numbers = ("rows", "base", *(["champion"] if with_champion else []), "tuned")
+    table = make_table("slice", *numbers, right=numbers)
     for part in result.slices:
         champion = [] if not with_champion else ["" if part.champion is None else f"{part.champion:.3f}"]
         style = "red" if part.candidate < part.base else ""
@@ -121,7 +120,7 @@ def failed_checks(verdict: Verdict) -> Text:
 def sample_view(samples: tuple[SampleAnswer, ...]) -> Group:
     """A few held-out rows with both answers; those that differ first, for they show what was learned."""
     chosen = sorted(samples, key=lambda sample: sample.base == sample.candidate)[:SAMPLES_SHOWN]
-    table = Table.grid(padding=(0, 2))
+    table = make_grid(2)
     for sample in chosen:
         table.add_row(Text(f"row {sample.row}", style="bold"), Text(_short(sample.prompt), style="bold"))
         table.add_row(Text("base", style="dim"), Text(_short(sample.base), style="dim"))

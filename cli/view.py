@@ -13,6 +13,7 @@ from rich.text import Text
 from cli.client import Progress
 from cli.follow import Update
 from cli.plot import plot
+from cli.tables import make_grid, make_table
 from cli.verdict import gain_line, score_table
 from shared.domain.run import Run, Status, Transition
 
@@ -127,7 +128,7 @@ def decision_view(run: Run) -> Group:
 
 def _table(update: Update, now: datetime | None) -> Table:
     run = update.run
-    table = Table.grid(padding=(0, 2))
+    table = make_grid(4)
     timed = stage_seconds(run, now)
     for index, (line, spent) in enumerate(timed):
         current = index == len(timed) - 1
@@ -159,7 +160,7 @@ def _ahead(run: Run) -> tuple[Status, ...]:
 
 
 def _progress_bar(progress: Progress) -> Table:
-    row = Table.grid(padding=(0, 1))
+    row = make_grid(2)
     bar = ProgressBar(total=max(1, progress.total_steps), completed=progress.step, width=30)
     row.add_row(bar, Text(progress_text(progress)))
     return row
@@ -173,9 +174,7 @@ def progress_text(progress: Progress) -> str:
 
 def runs_table(runs: Iterable[Run]) -> Table:
     """One line per run."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("run", "project", "status", "created", "dataset", "gain"):
-        table.add_column(column, no_wrap=True, overflow="fold")
+    table = make_table("run", "project", "status", "created", "dataset", "gain", whole=("run",))
     for run in runs:
         gain = next((g for g in run.evaluation.gains if g.over == "base"), None) if run.evaluation else None
         table.add_row(

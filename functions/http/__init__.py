@@ -18,8 +18,15 @@ from functions.http import (
     preview,
     runs,
 )
+from functions.http.json_response import JsonResponse
 
-api = FastAPI(title="Droptune", version="0.1.0", docs_url="/api/docs", openapi_url="/api/openapi.json")
+api = FastAPI(
+    title="Droptune",
+    version="0.1.0",
+    docs_url="/api/docs",
+    openapi_url="/api/openapi.json",
+    default_response_class=JsonResponse,
+)
 errors.install(api)
 api.include_router(runs.router)
 api.include_router(preview.router)

@@ -6,9 +6,9 @@ import logging
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from functions.http.json_response import JsonResponse
 from shared.domain.errors import DroptuneError, InvalidInput, Problem, Transient
 from shared.validation.recipes import dotted_path
 
@@ -27,31 +27,31 @@ class ApiError(Exception):
 TYPES = {401: "authentication_error", 403: "permission_error"}
 
 
-def answer(request: Request, status: int, problem: Problem) -> JSONResponse:
+def answer(request: Request, status: int, problem: Problem) -> JsonResponse:
     error = problem.model_dump()
     if request.url.path.startswith("/v1/"):
         error["type"] = "server_error" if status >= 500 else TYPES.get(status, "invalid_request_error")
-    return JSONResponse({"error": error}, status_code=status)
+    return JsonResponse({"error": error}, status_code=status)
 
 
 def install(api: FastAPI) -> None:
     @api.exception_handler(ApiError)
-    def on_api_error(request: Request, error: ApiError) -> JSONResponse:
+    def on_api_error(request: Request, error: ApiError) -> JsonResponse:
         return answer(request, error.status, error.problem)
 
     @api.exception_handler(DroptuneError)
-    def on_droptune_error(request: Request, error: DroptuneError) -> JSONResponse:
+    def on_droptune_error(request: Request, error: DroptuneError) -> JsonResponse:
         status = 400 if isinstance(error, InvalidInput) else 503 if isinstance(error, Transient) else 500
         log.error("%s %s: %s", request.method, request.url.path, error)
         return answer(request, status, error.problem)
 
     @api.exception_handler(HTTPException)
-    def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
+    def on_http_error(request: Request, error: HTTPException) -> JsonResponse:
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
         return answer(request, error.status_code, Problem(code=code, message=str(error.detail), param=request.url.path))
 
     @api.exception_handler(RequestValidationError)
-    def on_bad_request(request: Request, error: RequestValidationError) -> JSONResponse:
+    def on_bad_request(request: Request, error: RequestValidationError) -> JsonResponse:
         first = error.errors()[0]
         place, *location = first["loc"]
         given = error.body if place == "body" else dict.fromkeys(location)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from math import isfinite
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Response
@@ -128,12 +129,12 @@ def get_metrics(run_id: str, _: Reader) -> dict[str, Any]:
 
 
 def progress_of(run: Run) -> dict[str, float] | None:
-    """Step, steps in all and seconds left of the training job, once it has logged them."""
+    """Step, steps in all and seconds left of the training job, once it has logged them as finite numbers."""
     job = training_job_of(run)
     if job is None:
         return None
     totals, left = (services().launcher.metric_history(job.name, key) for key in PROGRESS)
-    if not totals or not left:
+    if not totals or not left or not isfinite(totals[-1].value) or not isfinite(left[-1].value):
         return None
     return {"step": left[-1].step, "total_steps": int(totals[-1].value), "eta_s": left[-1].value}
 

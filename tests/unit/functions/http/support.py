@@ -30,6 +30,7 @@ RESULT = EvaluationResult(
     template_sha256="0" * 64,
     base_template_sha256="0" * 64,
 )
+RESOLVED = resolve(Recipe(base_model="droptune/tiny-llama"), "shop", train_rows=100, characters_max=100)
 VERDICT = Verdict(passed=True, checks=(Check(name="floor", passed=True, detail="0.900"),))
 
 
@@ -49,8 +50,7 @@ def enter(run: Run, status: Status, facts: tuple[Fact, ...] = (), **changes: Any
 def awaiting_approval(services: Services, requested_by: str | None = None) -> Run:
     run = drop(services, runner())
     assert run is not None
-    recipe = resolve(Recipe(base_model="droptune/tiny-llama"), run.project, train_rows=100, characters_max=100)
-    changes = {"recipe": recipe, "evaluation": RESULT, "verdict": VERDICT, "requested_by": requested_by}
+    changes = {"recipe": RESOLVED, "evaluation": RESULT, "verdict": VERDICT, "requested_by": requested_by}
     return enter(run, Status.AWAITING_APPROVAL, **changes)
 
 

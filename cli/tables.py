@@ -1,0 +1,27 @@
+"""Tables that cut nothing off: text that does not fit goes on in the next line, and ids stay whole."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from rich.table import Table
+
+
+def make_table(*columns: str, whole: Collection[str] = (), right: Collection[str] = ()) -> Table:
+    """A table with a heading. The columns in `whole` never wrap; those in `right` are aligned to the right.
+
+    Rich's own default replaces the end of a long word by an ellipsis, and an id without its end names nothing.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        justify = "right" if column in right else "left"
+        table.add_column(column, overflow="fold", no_wrap=column in whole, justify=justify)  # type: ignore[arg-type]
+    return table
+
+
+def make_grid(columns: int, *, whole: Collection[int] = ()) -> Table:
+    """A table without a heading; the columns whose index is in `whole` never wrap."""
+    table = Table.grid(padding=(0, 2))
+    for index in range(columns):
+        table.add_column(overflow="fold", no_wrap=index in whole)
+    return table

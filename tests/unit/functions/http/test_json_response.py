@@ -1,0 +1,99 @@
+"""A number that JSON does not have is null in every answer that can carry one."""
+
+from __future__ import annotations
+
+import json
+from math import inf, nan
+from typing import Any
+
+import orjson
+import pytest
+from fastapi.testclient import TestClient
+from pydantic import BaseModel
+
+from functions.dispatch import runner
+from functions.http.json_response import JsonResponse
+from functions.http.openai.jobs import JOB
+from functions.http.openai.shapes import Job
+from shared.domain import paths
+from shared.domain.dataset import Report, Statistics
+from shared.domain.evaluation import JudgedRow
+from shared.domain.run import JobRef, Run, Status
+from shared.ports import MetricPoint, Services, Write
+from tests.unit.functions.http.support import RESOLVED, RESULT, enter
+from tests.unit.shared.pipeline.support import drop
+
+
+@pytest.fixture(params=[nan, inf, -inf], ids=str)
+def run(request: pytest.FixtureRequest, services: Services, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run in training, of which every number outside the run's own document is not finite.
+
+    The document itself cannot hold such a number: every store refuses it.
+    """
+    number = request.param
+    dropped = drop(services, runner())
+    assert dropped is not None
+    row = JudgedRow(row=1, scores={"base": number, "candidate": number}, answers={"base": "a", "candidate": "b"})
+    write(services, paths.run(dropped.id, "evaluation/rows.jsonl"), row)
+    report = Report(passed=True, format="chat", eval_source="file", statistics=Statistics(messages_mean=number))
+    write(services, paths.report(dropped.id), report)
+    point = MetricPoint(step=1, value=number, at=1)
+    monkeypatch.setattr(services.launcher, "metric_history", lambda name, key: [point])
+    job = JobRef(name=f"{dropped.id}-training-1", stage="training", attempt=1, submitted_at=services.clock.now())
+    store_openai_job(services, dropped)
+    return enter(dropped, Status.TRAINING, recipe=RESOLVED, jobs=(job,), evaluation=RESULT)
+
+
+def write(services: Services, path: str, document: BaseModel) -> None:
+    """As Python's own json writes it: `NaN`, `Infinity`."""
+    services.blobs.write(path, [json.dumps(document.model_dump(mode="json")).encode()])
+
+
+def store_openai_job(services: Services, run: Run) -> None:
+    job = Job(
+        id=run.id,
+        created_at=run.created_at,
+        model="droptune/tiny-llama",
+        training_file="file-1",
+        validation_file=None,
+        project=run.project,
+        method={"type": "supervised", "supervised": {"hyperparameters": {}}},
+        seed=1,
+        metadata=None,
+    )
+    document = {"id": JOB, "type": JOB, "created_at": job.created_at.isoformat(), "job": job.model_dump(mode="json")}
+    services.store.batch(job.id, [Write("create", JOB, document)])
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("/api/runs/{id}/metrics", ("series", "train_loss", 0, 1)),
+        ("/api/runs/{id}/metrics", ("progress",)),
+        ("/api/runs/{id}/report", ("statistics", "messages_mean")),
+        ("/api/runs/{id}/evaluation/rows", ("data", 0, "scores", "candidate")),
+        ("/v1/fine_tuning/jobs/{id}", ("estimated_finish",)),
+        ("/v1/fine_tuning/jobs", ("data", 0, "estimated_finish")),
+    ],
+)
+def test_a_number_that_is_not_finite_is_null(
+    client: TestClient, run: Run, path: str, place: tuple[str | int, ...]
+) -> None:
+    answer = client.get(path.format(id=run.id))
+    assert answer.status_code == 200, answer.text
+    found: Any = orjson.loads(answer.content)  # unlike Python's json it takes no NaN
+    for key in place:
+        found = found[key]
+    assert found is None
+
+
+@pytest.mark.parametrize("number", [nan, inf, -inf])
+def test_the_response_class_writes_null(number: float) -> None:
+    assert JsonResponse({"a": [number, 1.5]}).body == b'{"a":[null,1.5]}'
+
+
+@pytest.mark.parametrize("part", ["", "/events", "/evaluation"])
+def test_what_is_stored_with_the_run_stays_readable(client: TestClient, run: Run, part: str) -> None:
+    answer = client.get(f"/api/runs/{run.id}{part}", params={"wait_s": 0.1}, headers={"if-none-match": '"0"'})
+    assert answer.status_code == 200
+    orjson.loads(answer.content)
