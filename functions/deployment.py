@@ -10,10 +10,10 @@ from functions.dispatch import CONNECTION, handle, runner
 from shared.domain.errors import DroptuneError, PermanentFailure, Transient
 from shared.domain.run import Run, Status
 from shared.pipeline import TOPIC
+from shared.records import runs
 from shared.records.endpoints import all_records
 from shared.services import services
 from shared.steps.probe_deployments import probe_deployment
-from shared.steps.reconcile import runs_in
 from shared.steps.retire_deployments import retire_deployments as retire
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def deploy_model(message: func.ServiceBusMessage) -> None:
 def probe_deployments(timer: func.TimerRequest) -> None:
     """Observes what is being rolled out."""
     for status in (Status.DEPLOYING, Status.ROLLING_BACK):
-        for run in runs_in(services().store, status):
+        for run in runs.with_status(services().store, status):
             _probe(run)
 
 

@@ -8,14 +8,12 @@ import azure.functions as func
 
 from functions.dispatch import CONNECTION, handle, runner
 from shared.pipeline import TOPIC
+from shared.records import runs, ticks
 from shared.services import services
 from shared.steps.reconcile import (
     hint_missed_blobs,
     hint_silent_jobs,
-    live_runs,
     overdue,
-    previous_tick,
-    record_tick,
     sweep_claims,
 )
 
@@ -43,7 +41,7 @@ def cancel_run(message: func.ServiceBusMessage) -> None:
 @blueprint.timer_trigger(arg_name="timer", schedule="%RECONCILE_SCHEDULE%", use_monitor=False)
 def reconcile(timer: func.TimerRequest) -> None:
     """Finds unsent events, silent jobs, missed blobs, overdue runs and claims of finished runs."""
-    last, now = previous_tick(services()), services().clock.now()
+    last, now = ticks.previous(services().store), services().clock.now()
     found = {
         "unsent": runner().publish_all_unsent(),
         "silent_jobs": hint_silent_jobs(services(), last),
@@ -51,14 +49,14 @@ def reconcile(timer: func.TimerRequest) -> None:
         "overdue": _state_overdue(),
         "claims": sweep_claims(services()),
     }
-    record_tick(services(), now)
+    ticks.record(services().store, now)
     if any(found.values()):
         log.info("reconcile found %s", found)
 
 
 def _state_overdue() -> int:
     now = services().clock.now()
-    late = [(run, fact) for run in live_runs(services().store) if (fact := overdue(run, now))]
+    late = [(run, fact) for run in runs.unfinished(services().store) if (fact := overdue(run, now))]
     for run, fact in late:
         runner().state(run, fact)
     return len(late)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 import orjson
 
@@ -17,20 +15,17 @@ from shared.domain.errors import (
     Transient,
 )
 from shared.domain.events import Event, StageRefused
-from shared.domain.run import TERMINAL, Run, Status, Transition
+from shared.domain.run import Run, Transition
 from shared.pipeline import TOPIC, Stage, deadline
-from shared.ports import Message, Services, Stored, Write
-from shared.records import claims
-from shared.records.endpoints import pages
+from shared.ports import Message, Services, Write
+from shared.records import outbox, runs
+from shared.records.outbox import Outgoing
+from shared.records.release import release
 from shared.step_support.outcome import Fact, Outcome
 from shared.steps.receive_dataset import Reception
-from shared.steps.reconcile import give_back_dataset
 
 log = logging.getLogger(__name__)
 
-RUN, INBOX, OUTBOX = "run", "inbox", "outbox"
-INBOX_TTL_S = 14 * 24 * 3600
-SENT_TTL_S = 30 * 24 * 3600
 MAX_CONFLICTS = 8
 RETRY = "retry"
 EARLY = "early"
@@ -52,30 +47,6 @@ class Handled(StrEnum):
     EARLY = "early"
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """One entry of the outbox."""
-
-    destination: str
-    message: Message
-
-    def document(self, run: Run, now: datetime) -> dict[str, Any]:
-        return {
-            "id": f"{OUTBOX}.{self.message.id}",
-            "type": OUTBOX,
-            "run_id": run.id,
-            "revision": run.revision,
-            "created_at": now.isoformat(),
-            "sent": 0,
-            "destination": self.destination,
-            "message_id": self.message.id,
-            "subject": self.message.subject,
-            "properties": self.message.properties,
-            "scheduled_at": self.message.scheduled_at.isoformat() if self.message.scheduled_at else None,
-            "body": orjson.loads(self.message.body),
-        }
-
-
 class Runner:
     """Moves runs. Safe to use from several threads and processes: the store decides races."""
 
@@ -83,14 +54,13 @@ class Runner:
         self.services = services
 
     def load(self, run_id: str) -> Run | None:
-        stored = self.services.store.get(run_id, RUN)
-        return _run_of(stored) if stored else None
+        return runs.load(self.services.store, run_id)
 
     def create(self, reception: Reception, event_id: str, event_type: str) -> Run:
         """Store a new run with its first line of history; the same run again is republished."""
         run = self._entered(reception.run, event_id, event_type, "")
         outgoing = [self._stated(fact, run) for fact in reception.facts]
-        writes = [Write("create", RUN, _document(run)), *self._outbox(run, outgoing)]
+        writes = [runs.creation(run), *self._outbox(run, outgoing)]
         try:
             self.services.store.batch(run.id, writes)
         except StoreConflict:
@@ -105,12 +75,12 @@ class Runner:
         Raises whatever a step raises that is neither Transient nor PermanentFailure.
         """
         for _ in range(MAX_CONFLICTS):
-            stored = self.services.store.get(event.run_id, RUN)
-            if stored is None or stored.document["revision"] < event.revision:
+            stored = runs.read(self.services.store, event.run_id)
+            if stored is None or stored.run.revision < event.revision:
                 return self._postpone(event, early)
-            run = _run_of(stored)
-            mark = f"{INBOX}.{stage.name}.{event.id}"
-            if self.services.store.get(run.id, mark) is not None:
+            run = stored.run
+            mark = outbox.inbox_mark(stage.name, event.id)
+            if outbox.handled(self.services.store, run.id, mark):
                 self.publish_unsent(run.id)
                 return Handled.REPEATED
             if not fits(stage, event, run):
@@ -120,7 +90,7 @@ class Runner:
             if outcome is None:
                 return handled
             try:
-                self._apply(outcome, stored, run, event, None if handled is Handled.RETRIED else mark)
+                self._apply(outcome, stored, event, None if handled is Handled.RETRIED else mark)
             except StoreConflict:
                 if handled is Handled.RETRIED:  # a redelivery: the copy is scheduled already
                     self.publish_unsent(run.id)
@@ -138,20 +108,17 @@ class Runner:
 
     def publish_unsent(self, run_id: str) -> int:
         """Send what a crash left in a run's outbox."""
-        entries = self.services.store.list_partition(run_id, OUTBOX)
-        unsent = [_outgoing_of(stored) for stored in entries if self._left_unsent(stored)]
+        unsent = outbox.unsent(self.services.store, run_id, before=self._old_enough())
         self._publish(run_id, unsent)
         return len(unsent)
 
     def publish_all_unsent(self) -> int:
         """Send what crashes left in any outbox."""
-        entries = pages(self.services.store, OUTBOX, {"sent": 0})
-        runs = {str(stored.document["run_id"]) for stored in entries if self._left_unsent(stored)}
-        return sum(self.publish_unsent(run_id) for run_id in sorted(runs))
+        found = outbox.runs_with_unsent(self.services.store, before=self._old_enough())
+        return sum(self.publish_unsent(run_id) for run_id in sorted(found))
 
-    def _left_unsent(self, stored: Stored) -> bool:
-        limit = (self.services.clock.now() - UNSENT_AGE).isoformat()
-        return not stored.document["sent"] and stored.document["created_at"] < limit
+    def _old_enough(self) -> datetime:
+        return self.services.clock.now() - UNSENT_AGE
 
     def _run_step(self, stage: Stage, event: Event, run: Run, retry: int) -> tuple[Outcome | None, Handled]:
         assert stage.step is not None
@@ -197,8 +164,8 @@ class Runner:
         message = _topic_message(event).message
         return Message(f"{event.id}~{retry}", message.subject, message.body, {RETRY: str(retry)}, due)
 
-    def _apply(self, outcome: Outcome, stored: Stored, run: Run, event: Event, mark: str | None) -> None:
-        moved = run
+    def _apply(self, outcome: Outcome, stored: runs.StoredRun, event: Event, mark: str | None) -> None:
+        run = moved = stored.run
         if outcome.status is not None:
             changed = run.evolve(**outcome.changes, status=outcome.status, revision=run.revision + 1)
             moved = self._entered(changed, event.id, event.wire_type, outcome.note)
@@ -207,15 +174,15 @@ class Runner:
         writes = self._outbox(moved, outgoing)
         if outcome.status is not None or outcome.facts:
             # Also where nothing changes: a refusal must not be stated about a run that moved on.
-            writes.insert(0, Write("replace", RUN, _document(moved), etag=stored.etag))
+            writes.insert(0, runs.replacement(moved, stored.etag))
         if mark is not None:
-            writes.append(Write("create", mark, {"id": mark, "type": INBOX}, ttl_s=INBOX_TTL_S))
+            writes.append(outbox.mark_handled(mark))
         self.services.store.batch(run.id, writes)
         if outcome.status is not None:
             log.info("%s -> %s by %s", run.status, moved.status, event.id, extra=moved.log_context())
         self._publish(run.id, outgoing)
         if moved.terminal and not run.terminal:
-            self._release(moved)
+            release(self.services.store, moved, self.services.clock.now())
 
     def _stated(self, fact: Fact, run: Run) -> Outgoing:
         now = self.services.clock.now()
@@ -236,8 +203,7 @@ class Runner:
         return run.evolve(updated_at=now, deadline_at=ends, history=(*run.history, line))
 
     def _outbox(self, run: Run, outgoing: list[Outgoing]) -> list[Write]:
-        documents = [entry.document(run, self.services.clock.now()) for entry in outgoing]
-        return [Write("create", document["id"], document) for document in documents]
+        return [outbox.creation(entry, run, self.services.clock.now()) for entry in outgoing]
 
     def _publish(self, run_id: str, outgoing: list[Outgoing]) -> None:
         """Send, then mark as sent. A crash between the two sends again; inboxes know repeats."""
@@ -245,26 +211,10 @@ class Runner:
             return
         for entry in outgoing:
             self.services.bus.send(entry.destination, [entry.message])
-        writes = []
-        for entry in outgoing:
-            document_id = f"{OUTBOX}.{entry.message.id}"
-            stored = self.services.store.get(run_id, document_id)
-            if stored is not None and not stored.document["sent"]:
-                sent = {**stored.document, "sent": 1}
-                writes.append(Write("replace", document_id, sent, stored.etag, SENT_TTL_S))
         try:
-            self.services.store.batch(run_id, writes)
+            outbox.mark_sent(self.services.store, run_id, outgoing)
         except StoreConflict:
             log.info("another handler published the outbox of %s too", run_id)
-
-    def _release(self, run: Run) -> None:
-        """Claims of a finished run; what a crash leaves here, `reconcile` sweeps.
-
-        A failed or cancelled run may have left a deployment: its endpoint is given back once that is gone.
-        """
-        give_back_dataset(run, self.services)
-        if run.recipe is not None and run.status not in (Status.FAILED, Status.CANCELLED):
-            claims.release(self.services.store, claims.endpoint_claim(run.recipe.endpoint), run.id)
 
 
 def fits(stage: Stage, event: Event, run: Run) -> bool:
@@ -279,40 +229,6 @@ def fits(stage: Stage, event: Event, run: Run) -> bool:
     return job is None or (run.job is not None and run.job.name == job)
 
 
-def _run_of(stored: Stored) -> Run:
-    return Run.model_validate(stored.document["run"])
-
-
-def _document(run: Run) -> dict[str, Any]:
-    """Top-level copies are what the store filters by."""
-    return {
-        "id": RUN,
-        "type": RUN,
-        "run_id": run.id,
-        "project": run.project,
-        "revision": run.revision,
-        "status": run.status.value,
-        "finished": int(run.status in TERMINAL),
-        "created_at": run.created_at.isoformat(),
-        "run": run.model_dump(mode="json"),
-    }
-
-
 def _topic_message(event: Event, due: datetime | None = None) -> Outgoing:
     body = orjson.dumps(event.to_cloudevent())
     return Outgoing(TOPIC, Message(event.id, event.wire_type, body, scheduled_at=due))
-
-
-def _outgoing_of(stored: Stored) -> Outgoing:
-    entry = stored.document
-    due = entry["scheduled_at"]
-    return Outgoing(
-        entry["destination"],
-        Message(
-            id=entry["message_id"],
-            subject=entry["subject"],
-            body=orjson.dumps(entry["body"]),
-            properties=entry["properties"],
-            scheduled_at=datetime.fromisoformat(due) if due else None,
-        ),
-    )

@@ -19,9 +19,8 @@ from shared.domain.dataset import Report
 from shared.domain.events import ApprovalDenied, ApprovalGranted, CancelRequested
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import BlobInfo
+from shared.records import outbox, runs
 from shared.records.blob_documents import read_model
-from shared.records.endpoints import pages
-from shared.runner import OUTBOX
 from shared.services import services
 from shared.step_support.outcome import Fact
 from shared.steps import submit_training
@@ -65,10 +64,8 @@ def list_runs(
     after: str | None = None,
 ) -> dict[str, Any]:
     """Newest first."""
-    wanted = {"project": project, "status": status.value if status else None}
-    equals: dict[str, str | int] = {key: value for key, value in wanted.items() if value is not None}
-    page, cursor = services().store.query("run", equals, limit=limit, after=after)
-    return {"data": [stored.document["run"] for stored in page], "next": cursor}
+    page, cursor = runs.page(services().store, project=project, status=status, limit=limit, after=after)
+    return {"data": [run.model_dump(mode="json") for run in page], "next": cursor}
 
 
 @router.post("", status_code=202)
@@ -105,14 +102,7 @@ async def get_run(
 def get_events(run_id: str, _: Reader) -> dict[str, Any]:
     """The facts published about the run, oldest first, as CloudEvents."""
     find_run(run_id)
-    return {"data": facts_of(run_id)}
-
-
-def facts_of(run_id: str) -> list[dict[str, Any]]:
-    entries = [stored.document for stored in services().store.list_partition(run_id, OUTBOX)]
-    entries.sort(key=lambda entry: (entry["revision"], entry["created_at"]))
-    # A copy sent for another try has an id of its own; the fact was stated once.
-    return [entry["body"] for entry in entries if entry["message_id"] == entry["body"].get("id")]
+    return {"data": outbox.events_of(services().store, run_id)}
 
 
 @router.get("/{run_id}/metrics")
@@ -210,7 +200,7 @@ def retry(run_id: str, caller: Operator) -> dict[str, str]:
     info = services().blobs.info(path)
     if info is None:
         raise ApiError(404, "dataset_gone", f"{path} is no longer in the drop zone", "dataset")
-    earlier = _children(run)
+    earlier = runs.count_children(services().store, run)
     key = f"retry-{run_id}-{earlier + 1}" if earlier else f"retry-{run_id}"
     return {"id": post_run(info, key, caller, parent_run=run_id)}
 
@@ -222,16 +212,6 @@ def post_run(info: BlobInfo, key: str, caller: Caller, parent_run: str | None = 
     # The hint's own id holds the path, and a bus takes no id of more than 128 characters.
     services().bus.send(STORAGE_EVENTS, [replace(hint, id=run_id)])
     return run_id
-
-
-def _children(run: Run) -> int:
-    """How many runs were made of this one. Newest first, so those older than the run need no look."""
-    count = 0
-    for stored in pages(services().store, "run", {"project": run.project}):
-        if stored.document["created_at"] < run.created_at.isoformat():
-            break
-        count += stored.document["run"].get("parent_run") == run.id
-    return count
 
 
 def find_run(run_id: str) -> Run:

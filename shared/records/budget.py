@@ -10,7 +10,7 @@ from shared.domain.errors import FailureClass, PermanentFailure, StoreConflict, 
 from shared.domain.run import Run
 from shared.ports import RunStore, Write
 
-LEDGER = "ledger"
+BUDGET = "budget"
 MAX_CONFLICTS = 8
 
 
@@ -53,14 +53,14 @@ def settle(store: RunStore, run: Run) -> None:
 def _change(store: RunStore, name: str, change: Callable[[dict[str, float]], bool]) -> None:
     """An etag loop on the one document of an account."""
     for _ in range(MAX_CONFLICTS):
-        stored = store.get(name, LEDGER)
-        document: dict[str, Any] = stored.document if stored else {"id": LEDGER, "type": LEDGER, "usd": {}}
+        stored = store.get(name, BUDGET)
+        document: dict[str, Any] = stored.document if stored else {"id": BUDGET, "type": BUDGET, "usd": {}}
         if not change(document["usd"]):
             return
         kind = "replace" if stored else "create"
         try:
-            store.batch(name, [Write(kind, LEDGER, document, stored.etag if stored else None)])
+            store.batch(name, [Write(kind, BUDGET, document, stored.etag if stored else None)])
         except StoreConflict:
             continue
         return
-    raise Transient("ledger_contention", f"{MAX_CONFLICTS} conflicts on {name}", name)
+    raise Transient("budget_contention", f"{MAX_CONFLICTS} conflicts on {name}", name)

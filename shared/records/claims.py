@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
 from shared.domain.errors import StoreConflict
-from shared.ports import RunStore, Write
+from shared.ports import Document, RunStore, Write
+from shared.records.query import pages
 
 CLAIM = "claim"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """`kind` is the part of the name before its first colon. `owner` is a run, or the order of a rollback."""
+
+    name: str
+    kind: str
+    owner: str
+    created_at: datetime
 
 
 def dataset_claim(project: str, sha256: str, fingerprint: str) -> str:
@@ -32,11 +45,21 @@ def take(store: RunStore, name: str, run_id: str, now: datetime) -> str:
     try:
         store.batch(name, [Write("create", CLAIM, document)])
     except StoreConflict:
-        held = store.get(name, CLAIM)
-        if held is None:  # released between the two calls
-            return take(store, name, run_id, now)
-        return str(held.document["owner"])
+        held = read(store, name)
+        # None: released between the two calls.
+        return held.owner if held else take(store, name, run_id, now)
     return run_id
+
+
+def read(store: RunStore, name: str) -> Claim | None:
+    """The claim of that name; None if nothing holds it."""
+    stored = store.get(name, CLAIM)
+    return _claim_of(stored.document) if stored else None
+
+
+def unsettled(store: RunStore) -> Iterator[Claim]:
+    """Every claim that a finished run may have left behind."""
+    return (_claim_of(stored.document) for stored in pages(store, CLAIM, {"settled": 0}))
 
 
 def release(store: RunStore, name: str, run_id: str) -> None:
@@ -47,7 +70,7 @@ def release(store: RunStore, name: str, run_id: str) -> None:
 
 
 def settle(store: RunStore, name: str, run_id: str) -> None:
-    """Keep the claim for good if this run holds it: nobody has to look at it again."""
+    """Keep the claim for good if this run holds it: it is not swept again."""
     held = store.get(name, CLAIM)
     if held is not None and held.document["owner"] == run_id and not held.document["settled"]:
         _write(store, name, Write("replace", CLAIM, {**held.document, "settled": 1}, held.etag))
@@ -57,4 +80,9 @@ def _write(store: RunStore, name: str, write: Write) -> None:
     try:
         store.batch(name, [write])
     except StoreConflict:
-        return  # somebody else swept it meanwhile
+        return  # another process swept it meanwhile
+
+
+def _claim_of(document: Document) -> Claim:
+    created_at = datetime.fromisoformat(document["created_at"])
+    return Claim(document["name"], document["kind"], document["owner"], created_at)

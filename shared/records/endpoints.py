@@ -8,11 +8,11 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 
 from shared.domain.errors import StoreConflict
-from shared.ports import RunStore, Stored, Write
+from shared.ports import RunStore, Write
 from shared.records.claims import endpoint_claim
+from shared.records.query import pages
 
 RECORD = "endpoint"
-PAGE = 100
 
 
 class Previous(BaseModel):
@@ -89,15 +89,5 @@ def withdraw(store: RunStore, endpoint: str, run_id: str) -> None:
 
 
 def all_records(store: RunStore) -> Iterator[EndpointRecord]:
-    for stored in pages(store, RECORD, {}):
+    for stored in pages(store, RECORD):
         yield EndpointRecord.model_validate(stored.document["record"])
-
-
-def pages(store: RunStore, type: str, equals: dict[str, str | int]) -> Iterator[Stored]:
-    """Every document of a query."""
-    cursor: str | None = None
-    while True:
-        page, cursor = store.query(type, equals, limit=PAGE, after=cursor)
-        yield from page
-        if cursor is None:
-            return

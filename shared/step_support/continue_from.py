@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedRecipe
-from shared.domain.run import Run
 from shared.ports import RunStore
-from shared.records import endpoints
+from shared.records import endpoints, runs
 
 # Decides what an adapter's matrices look like; another of these cannot be continued from.
 SHAPE = ("lora_rank", "lora_alpha", "rslora", "dora")
@@ -20,8 +19,8 @@ def with_start(recipe: ResolvedRecipe, store: RunStore) -> ResolvedRecipe:
     if recipe.requested.method.continue_from == "base" or recipe.continued_from is not None:
         return recipe
     record = endpoints.read(store, recipe.endpoint)
-    stored = store.get(record.champion, "run") if record else None
-    champion = Run.model_validate(stored.document["run"]).recipe if stored else None
+    run = runs.load(store, record.champion) if record else None
+    champion = run.recipe if run else None
     if record is None or champion is None:
         raise _refusal("no_champion", f"there is no model in production at {recipe.endpoint} to continue from")
     if champion.requested.base_model != recipe.requested.base_model:

@@ -13,7 +13,7 @@ from shared.domain.errors import BlobNotFound, InvalidInput, Transient
 from shared.domain.events import DatasetUploaded
 from shared.domain.run import Run, Status
 from shared.ports import BlobInfo, Services
-from shared.records import claims
+from shared.records import claims, runs
 from shared.step_support.outcome import Fact
 
 BLOB_CREATED = "Microsoft.Storage.BlobCreated"
@@ -85,7 +85,7 @@ def receive_dataset(event: dict[str, Any], services: Services) -> Reception | No
     owner = claims.take(services.store, claim, run_id, now)
     # Whoever sends a key asks for another run. The key of a schedule only names its run.
     if owner != run_id and not (key and run.requested_by):
-        if services.store.get(owner, "run") is None:
+        if not runs.exists(services.store, owner):
             # Its creator died, or is about to write it; `reconcile` sweeps a claim that nobody follows up.
             raise Transient("claim_without_run", f"{owner} claims the same data and does not exist yet", claim)
         return Reception(run.evolve(status=Status.DUPLICATE, duplicate_of=owner), ())

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
 
 import orjson
 
 from shared.domain import paths
-from shared.domain.errors import PermanentFailure, StoreConflict, Transient
+from shared.domain.errors import PermanentFailure, Transient
 from shared.domain.events import ApprovalExpired, RunOverdue
 from shared.domain.run import Run, Status
-from shared.ports import Message, RunStore, Services, Write
-from shared.records import budget as ledger
-from shared.records import claims
-from shared.records.endpoints import pages
+from shared.ports import Message, Services
+from shared.records import claims, runs
+from shared.records.release import release_dataset
 from shared.step_support.outcome import Fact
 from shared.steps.fail_run import undo_work
 from shared.steps.inspect_job import IN_FLIGHT
@@ -26,46 +23,17 @@ log = logging.getLogger(__name__)
 
 JOB_EVENTS = "job-events"
 STORAGE_EVENTS = "storage-events"
-TICK = "reconcile-tick"
 WATERMARK_LAG = timedelta(minutes=10)
 # Event Grid gets this long to deliver before a blob counts as missed.
 EVENT_ALLOWANCE = timedelta(minutes=2)
 OWNERLESS_CLAIM_AGE = timedelta(minutes=15)
-# Ends after which the same data may be dropped again and starts a new run: they say nothing about it.
-RELEASING = frozenset({Status.FAILED, Status.CANCELLED, Status.ROLLED_BACK})
-
-
-def runs_in(store: RunStore, status: Status) -> Iterator[Run]:
-    for stored in pages(store, "run", {"status": status.value}):
-        yield Run.model_validate(stored.document["run"])
-
-
-def live_runs(store: RunStore) -> Iterator[Run]:
-    for stored in pages(store, "run", {"finished": 0}):
-        yield Run.model_validate(stored.document["run"])
-
-
-def previous_tick(services: Services) -> datetime | None:
-    """When the last tick looked; None before the first."""
-    stored = services.store.get(TICK, TICK)
-    return datetime.fromisoformat(stored.document["at"]) if stored else None
-
-
-def record_tick(services: Services, now: datetime) -> None:
-    stored = services.store.get(TICK, TICK)
-    document = {"id": TICK, "type": TICK, "at": now.isoformat()}
-    try:
-        kind = "replace" if stored else "create"
-        services.store.batch(TICK, [Write(kind, TICK, document, stored.etag if stored else None)])
-    except StoreConflict:
-        return  # another host's tick was first; both looked
 
 
 def hint_silent_jobs(services: Services, last: datetime | None) -> int:
     """Ask `inspect_job` to look at jobs of which nothing was heard for `job_poll_s`, once in each such period."""
     now, poll_s = services.clock.now(), services.config.job_poll_s
     silent = 0
-    for run in live_runs(services.store):
+    for run in runs.unfinished(services.store):
         period = (now - run.updated_at).total_seconds() // poll_s
         looked = (last - run.updated_at).total_seconds() // poll_s if last else 0
         if run.job and run.status in IN_FLIGHT and period >= 1 and period > looked:
@@ -125,7 +93,7 @@ def hint_missed_blobs(services: Services, last: datetime | None) -> int:
         if starts_a_run(info.path)
         and (last is None or info.modified_at >= last - WATERMARK_LAG)
         and info.modified_at < now - EVENT_ALLOWANCE
-        and services.store.get(run_id_of_blob(info.path, info.etag), "run") is None
+        and not runs.exists(services.store, run_id_of_blob(info.path, info.etag))
     ]
     for info in missed:
         services.bus.send(STORAGE_EVENTS, [blob_hint(info.path, info.etag)])
@@ -144,45 +112,33 @@ def overdue(run: Run, now: datetime) -> Fact | None:
 def sweep_claims(services: Services) -> int:
     """Undo what finished runs left behind, then give their claims back."""
     swept = 0
-    for stored in pages(services.store, claims.CLAIM, {"settled": 0}):
+    for claim in claims.unsettled(services.store):
         try:
-            swept += _sweep(stored.document, services)
+            swept += _sweep(claim, services)
         except (Transient, PermanentFailure) as error:
-            log.warning("claim %s stays: %s", stored.document["name"], error)  # the next tick tries again
+            log.warning("claim %s stays: %s", claim.name, error)  # the next tick tries again
     return swept
 
 
-def _sweep(claim: dict[str, Any], services: Services) -> bool:
-    owner = services.store.get(claim["owner"], "run")
-    if owner is None:
+def _sweep(claim: claims.Claim, services: Services) -> bool:
+    run = runs.load(services.store, claim.owner)
+    if run is None:
         # A run whose creation follows its claim, or a rollback by order: both are done in minutes.
-        age = services.clock.now() - datetime.fromisoformat(claim["created_at"])
-        if age > OWNERLESS_CLAIM_AGE:
-            claims.release(services.store, claim["name"], claim["owner"])
-        return age > OWNERLESS_CLAIM_AGE
-    run = Run.model_validate(owner.document["run"])
+        expired = services.clock.now() - claim.created_at > OWNERLESS_CLAIM_AGE
+        if expired:
+            claims.release(services.store, claim.name, claim.owner)
+        return expired
     if not run.terminal:
         return False
     if run.status is not Status.DEPLOYED:
         undo_work(run, services)
-    if claim["kind"] == "dataset":
-        give_back_dataset(run, services)
+    if claim.kind == "dataset":
+        release_dataset(services.store, run, services.clock.now())
     elif run.status is Status.DEPLOYED or not _still_there(run, services):
-        claims.release(services.store, claim["name"], run.id)
+        claims.release(services.store, claim.name, run.id)
     else:
         return False  # the deletion takes a while; the claim keeps others away until it is gone
     return True
-
-
-def give_back_dataset(run: Run, services: Services) -> None:
-    """What is left of a finished run's budget, then its claim on the data: the claim is what is swept."""
-    ledger.settle(services.store, run)
-    name = claims.dataset_claim(run.project, run.dataset.sha256, run.fingerprint)
-    if run.status in RELEASING:
-        claims.release(services.store, name, run.id)
-    else:
-        claims.take(services.store, name, run.id, services.clock.now())  # free if the run that held it failed
-        claims.settle(services.store, name, run.id)
 
 
 def _still_there(run: Run, services: Services) -> bool:

@@ -18,7 +18,7 @@ def retire_deployments(record: endpoints.EndpointRecord, services: Services) -> 
     """
     view = services.models.get_endpoint(record.endpoint)
     # In this order: a rollout that begins after the look at the endpoint is not among what was seen.
-    if view is None or services.store.get(claims.endpoint_claim(record.endpoint), claims.CLAIM) is not None:
+    if view is None or claims.read(services.store, claims.endpoint_claim(record.endpoint)) is not None:
         return
     kept = {record.deployment, *view.traffic}
     reason = "left over"

@@ -7,6 +7,7 @@ from datetime import timedelta
 from shared.domain import paths
 from shared.domain.run import Run
 from shared.ports import BlobInfo, Message, Services
+from shared.records import runs
 from shared.records.endpoints import EndpointRecord
 from shared.steps.receive_dataset import run_id_of_blob, starts_a_run
 from shared.steps.reconcile import EVENT_ALLOWANCE, blob_hint
@@ -26,16 +27,16 @@ def retrain(record: EndpointRecord, champion: Run, services: Services) -> Messag
     if periods < 1 or newest is None or _is_on_its_way(newest, services):
         return None
     key = f"retrain-{record.champion}-{periods}"
-    if services.store.get(run_id_of_blob(newest.path, newest.etag, key), "run") is not None:
+    if runs.exists(services.store, run_id_of_blob(newest.path, newest.etag, key)):
         return None
     return blob_hint(newest.path, newest.etag, key, parent_run=record.champion)
 
 
 def _is_on_its_way(newest: BlobInfo, services: Services) -> bool:
     """Whether the drop's own run is expected or under way: its end decides what there is to train again."""
-    own = services.store.get(run_id_of_blob(newest.path, newest.etag), "run")
+    own = runs.load(services.store, run_id_of_blob(newest.path, newest.etag))
     if own is not None:
-        return not own.document["finished"]
+        return not own.terminal
     expected = EVENT_ALLOWANCE + timedelta(seconds=services.config.debounce_s)
     return services.clock.now() - newest.modified_at < expected
 

@@ -8,7 +8,7 @@ from shared.domain.events import TrainingRetryDue, TrainingStarted, ValidationPa
 from shared.domain.jobs import JobSpec, JobView
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import Config, Services
-from shared.records import budget as ledger
+from shared.records import budget
 from shared.records.blob_documents import write_model
 from shared.step_support.attempts import next_attempt
 from shared.step_support.continue_from import with_start
@@ -63,7 +63,7 @@ def submit_training(event: ValidationPassed | TrainingRetryDue, run: Run, servic
     recipe = with_start(run.recipe, services.store)
     run = run.evolve(attempt=next_attempt(event, run, STAGE), recipe=recipe)
     assert run.cost is not None
-    ledger.reserve(services.store, run, services.config.project_monthly_usd)
+    budget.reserve(services.store, run, services.config.project_monthly_usd)
     write_model(services.blobs, paths.recipe(run.id), recipe)
     spec = training_job(run, services.config)
     tell_job(judges_of(recipe.requested, rewards=True), spec.name, run, services)
@@ -79,7 +79,7 @@ def submit_training(event: ValidationPassed | TrainingRetryDue, run: Run, servic
 def _undo(job: str, run: Run, services: Services) -> None:
     cancel_unless_owned(job, run, services)
     if run.terminal:  # it settled before we reserved
-        ledger.settle(services.store, run)
+        budget.settle(services.store, run)
 
 
 def submitted(view: JobView, stage: str, run: Run, services: Services) -> JobRef:

@@ -24,6 +24,7 @@ from shared.domain.jobs import JobSpec
 from shared.domain.recipe import Recipe, Tier
 from shared.domain.run import Run, Status, ValidationSummary
 from shared.ports import Services
+from shared.records import runs
 from shared.records.blob_documents import write_model
 from shared.step_support.attempts import next_attempt
 from shared.step_support.llm_judges import require_judges
@@ -120,8 +121,8 @@ def _earlier_version(run: Run, services: Services) -> CuratedVersion | None:
 
     Raises PermanentFailure `earlier_version_gone`.
     """
-    found, _ = services.store.query("run", {"project": run.project, "status": Status.DEPLOYED}, limit=1)
-    curated = Run.model_validate(found[0].document["run"]).curated if found else None
+    deployed = runs.last_deployed(services.store, run.project)
+    curated = deployed.curated if deployed else None
     if curated is not None and services.blobs.info(paths.curated(curated, "manifest.json")) is None:
         message = f"version {curated.version[:12]}, which data.mode: append adds to, was deleted"
         raise PermanentFailure(FailureClass.DATA, "earlier_version_gone", message, "data.mode")

@@ -35,8 +35,8 @@ from shared.domain.run import (
     Transition,
     ValidationSummary,
 )
-from shared.ports import Services, Write
-from shared.runner import RUN, _document
+from shared.ports import Services
+from shared.records import runs
 
 BASE_MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 HOSTILE = '<img src=x onerror="window.broken=1"><script>window.broken=2</script> \u202egnp.exe</td>'
@@ -286,9 +286,8 @@ SAMPLES = (
 
 def write(services: Services, run: Run) -> Run:
     """Create the run, or replace it as the runner's next transition would."""
-    known = services.store.get(run.id, RUN)
-    kind = "replace" if known else "create"
-    services.store.batch(run.id, [Write(kind, RUN, _document(run), etag=known.etag if known else None)])
+    known = runs.read(services.store, run.id)
+    services.store.batch(run.id, [runs.replacement(run, known.etag) if known else runs.creation(run)])
     return run
 
 

@@ -8,7 +8,9 @@ from datetime import timedelta
 from shared.domain.run import Run, Status
 from shared.pipeline import BY_NAME, STAGES
 from shared.records import claims, endpoints
-from shared.steps.reconcile import RELEASING
+from shared.records.budget import BUDGET
+from shared.records.outbox import OUTBOX
+from shared.records.release import RELEASING
 from tests.simulation.world import World
 
 # A job that ran on for longer than this after its run had ended was forgotten.
@@ -26,7 +28,7 @@ def problems(world: World) -> list[str]:
     found += _jobs(world, runs)
     found += _deployments(world, runs)
     found += _claims(world, runs)
-    found += _ledger(world, runs)
+    found += _budget(world, runs)
     return found
 
 
@@ -54,7 +56,7 @@ TERMINAL_VALUES = frozenset(Status) - BY_NAME["cancel_run"].before
 def _events(world: World, runs: list[Run]) -> list[str]:
     book = world.book
     found = [f"{id} is in an outbox and was never sent" for id in book.stated if not book.sent[id]]
-    found += [f"{d['message_id']} is not marked as sent" for d in world.documents("outbox") if not d["sent"]]
+    found += [f"{d['message_id']} is not marked as sent" for d in world.documents(OUTBOX) if not d["sent"]]
     found += [f"{count} messages are left at {entity}" for entity, count in world.waiting().items()]
     found += [f"{count} dead letters at {entity}" for entity, count in world.dead_letters().items()]
     by_run = {run.id: run for run in runs}
@@ -138,8 +140,8 @@ def _claims(world: World, runs: list[Run]) -> list[str]:
     return found
 
 
-def _ledger(world: World, runs: list[Run]) -> list[str]:
-    entries = {run_id: usd for document in world.documents("ledger") for run_id, usd in document["usd"].items()}
+def _budget(world: World, runs: list[Run]) -> list[str]:
+    entries = {run_id: usd for document in world.documents(BUDGET) for run_id, usd in document["usd"].items()}
     found = []
     for run in runs:
         spent = (run.cost.actual_usd or 0.0) if run.cost else 0.0

@@ -21,6 +21,8 @@ from shared.embedded.bus import DEAD_LETTERS, SqliteEventBus
 from shared.embedded.store import SqliteRunStore
 from shared.pipeline import STAGES, TOPIC, TOPOLOGY
 from shared.ports import Channel, Message, ReceivedMessage, Services
+from shared.records import runs
+from shared.records.outbox import OUTBOX
 from shared.runner import Runner
 from shared.services import build_config
 from shared.settings import Settings
@@ -132,7 +134,7 @@ class World:
         def noted_batch(partition: str, writes: Any) -> None:
             batch(partition, writes)
             for write in writes:
-                if write.kind == "create" and write.document["type"] == "outbox":
+                if write.kind == "create" and write.document["type"] == OUTBOX:
                     if write.document["message_id"] in book.stated:
                         book.errors.append(f"{write.document['message_id']} is stated twice")
                     book.stated[write.document["message_id"]] = write.document
@@ -169,9 +171,9 @@ class World:
     # What is there
 
     def run(self, run_id: str) -> Run:
-        stored = self.store.get(run_id, "run")
-        assert stored is not None, f"there is no run {run_id}"
-        return Run.model_validate(stored.document["run"])
+        run = runs.load(self.store, run_id)
+        assert run is not None, f"there is no run {run_id}"
+        return run
 
     def documents(self, type: str) -> list[dict[str, Any]]:
         page, cursor = self.store.query(type, limit=1000)
@@ -179,7 +181,7 @@ class World:
         return [stored.document for stored in page]
 
     def runs(self) -> list[Run]:
-        found = [Run.model_validate(document["run"]) for document in self.documents("run")]
+        found = [runs.run_of(document) for document in self.documents(runs.RUN)]
         return sorted(found, key=lambda run: (run.created_at, run.dataset.path, run.id))
 
     @property

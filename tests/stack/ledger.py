@@ -11,7 +11,9 @@ from shared.domain.run import Run
 from shared.embedded.clock import SystemClock
 from shared.embedded.store import SqliteRunStore
 from shared.pipeline import TOPIC, TOPOLOGY
-from shared.records.endpoints import pages
+from shared.records import runs
+from shared.records.outbox import OUTBOX
+from shared.records.query import pages
 from tests.receiver import Receiver
 from tests.simulation.invariants import history_problems
 from tests.stack.local import FINAL_JOB, LocalStack
@@ -31,7 +33,7 @@ def documents(local: LocalStack, type: str, **equals: str | int) -> list[dict[st
 
 
 def all_runs(local: LocalStack) -> list[Run]:
-    return [Run.model_validate(document["run"]) for document in documents(local, "run")]
+    return [runs.run_of(document) for document in documents(local, runs.RUN)]
 
 
 def depths(local: LocalStack, suffix: str = "") -> dict[str, int]:
@@ -45,7 +47,7 @@ def at_rest(local: LocalStack) -> bool:
     """Every run has ended, nothing is to be said or heard any more, and nothing is claimed for a run."""
     return (
         all(run.terminal for run in all_runs(local))
-        and not documents(local, "outbox", sent=0)
+        and not documents(local, OUTBOX, sent=0)
         and not depths(local)
         and not local.claims(settled=0)
     )
@@ -83,7 +85,7 @@ def _jobs(local: LocalStack, runs: list[Run]) -> list[str]:
 
 def _events(local: LocalStack, runs: list[Run], heard: set[str]) -> list[str]:
     """Every fact in an outbox was published and heard, and a model is promoted once at most."""
-    outbox = documents(local, "outbox")
+    outbox = documents(local, OUTBOX)
     # Copies of an event for another try have the id of the event itself in their body.
     facts = [entry for entry in outbox if entry["destination"] == TOPIC and "~" not in entry["message_id"]]
     promotions = Counter(entry["run_id"] for entry in facts if entry["subject"] == PROMOTED)

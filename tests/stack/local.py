@@ -25,6 +25,7 @@ from shared.embedded.clock import SystemClock
 from shared.embedded.store import SqliteRunStore
 from shared.pipeline import TOPIC, TOPOLOGY
 from shared.ports import Message
+from shared.records.claims import CLAIM
 from tests.paths import ROOT
 
 Found = TypeVar("Found")
@@ -181,7 +182,7 @@ class LocalStack:
     def claims(self, **equals: str | int) -> list[str]:
         """What is claimed: `owner=`, `kind=`, `settled=`."""
         with closing(SqliteRunStore(self.root / "state.db", SystemClock())) as store:
-            found, _ = store.query("claim", dict(equals), limit=100)
+            found, _ = store.query(CLAIM, dict(equals), limit=100)
         return [stored.document["name"] for stored in found]
 
     def _emulator(self, method: str, path: str, body: Any = None) -> httpx.Response:

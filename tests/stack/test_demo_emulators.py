@@ -25,6 +25,7 @@ from shared.clients.cosmos import CosmosRunStore
 from shared.clients.service_bus.client import ServiceBusEventBus
 from shared.pipeline import TOPOLOGY
 from shared.ports import DEAD_LETTERS
+from shared.records import runs
 from tests.paths import ROOT
 from tests.stack.local import ask, rows, until
 
@@ -82,8 +83,8 @@ def test_the_demo_ends_deployed_and_says_what_it_used(demo: Demo) -> None:
 def test_the_run_is_in_cosmos_db_and_its_model_in_blob_storage_and_nowhere_else(demo: Demo) -> None:
     run_id, stores = demo.read("report.json")["run"], demo.stores()
     with closing(CosmosRunStore(stores["RUN_STORE_URL"])) as store:
-        found, _ = store.query("run", {"project": "manufacturing"})
-    assert [(one.document["run"]["id"], one.document["run"]["status"]) for one in found] == [(run_id, "deployed")]
+        found = list(runs.of_project(store, "manufacturing"))
+    assert [(run.id, run.status) for run in found] == [(run_id, "deployed")]
     with closing(AzureBlobStore(stores["BLOB_STORE_URL"])) as blobs:
         assert blobs.info(f"runs/{run_id}/model/merged/model.safetensors")
     assert not [name for name in ("state.db", "bus.db", "blobs") if (demo.root / name).exists()]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Annotated, Any, BinaryIO, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -17,9 +16,7 @@ from functions.http.errors import ApiError
 from functions.http.openai.pages import page
 from functions.http.runs import Operator, Reader
 from shared.domain import paths
-from shared.domain.errors import StoreConflict
-from shared.ports import Write
-from shared.records.endpoints import pages
+from shared.records import api_objects
 from shared.services import services
 
 router = APIRouter(prefix="/files")
@@ -56,8 +53,8 @@ def list_files(
     order: Literal["desc"] = "desc",
 ) -> dict[str, Any]:
     """Newest first; the store keeps no other order."""
-    files = pages(services().store, FILE, {"purpose": purpose} if purpose else {})
-    return page((stored.document["file"] for stored in files), limit, after)
+    files = api_objects.every(services().store, FILE, **({"purpose": purpose} if purpose else {}))
+    return page(files, limit, after)
 
 
 @router.get("/{file_id}")
@@ -75,18 +72,17 @@ def get_content(file_id: str, _: Reader) -> StreamingResponse:
 def delete_file(file_id: str, _: Operator) -> dict[str, Any]:
     """Jobs that were made of it have copies."""
     find_file(file_id)
-    with suppress(StoreConflict):  # somebody else deleted it meanwhile
-        services().store.batch(file_id, [Write("delete", FILE)])
+    api_objects.delete(services().store, FILE, file_id)
     services().blobs.delete(_path(file_id))
     return {"id": file_id, "object": FILE, "deleted": True}
 
 
 def find_file(file_id: str, param: str = "file_id") -> dict[str, Any]:
     """The file object. Raises ApiError 404."""
-    stored = services().store.get(file_id, FILE) if re.fullmatch("file-[0-9a-f]+", file_id) else None
-    if stored is None:
+    file = api_objects.load(services().store, FILE, file_id) if re.fullmatch("file-[0-9a-f]+", file_id) else None
+    if file is None:
         raise ApiError(404, "file_not_found", f"no file {file_id}", param)
-    return dict(stored.document["file"])
+    return file
 
 
 def content(file_id: str) -> Iterator[bytes]:
@@ -114,8 +110,7 @@ def _keep(name: str, upload: BinaryIO) -> dict[str, Any]:
         "status_details": None,
         "expires_at": None,
     }
-    document = {"id": FILE, "type": FILE, "purpose": PURPOSE, "created_at": now.isoformat(), "file": file}
-    services().store.batch(file_id, [Write("create", FILE, document)])
+    api_objects.create(services().store, FILE, file_id, file, now, purpose=PURPOSE)
     return file
 
 

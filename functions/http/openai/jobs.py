@@ -18,8 +18,7 @@ from functions.http.runs import Operator, Reader, post_run, stop_run
 from shared.domain import paths
 from shared.domain.findings import Findings
 from shared.domain.recipe import Recipe
-from shared.ports import Write
-from shared.records.endpoints import pages
+from shared.records import api_objects
 from shared.services import services
 from shared.steps.receive_dataset import RECIPE_NAME, recipe_file, run_id_of_blob
 from shared.validation.recipes import read_recipe
@@ -57,8 +56,7 @@ def create_job(request: JobRequest, caller: Operator) -> dict[str, Any]:
         seed=recipe.method.hyperparameters.seed,
         metadata=request.metadata,
     )
-    document = {"id": JOB, "type": JOB, "created_at": job.created_at.isoformat(), "job": job.model_dump(mode="json")}
-    services().store.batch(job.id, [Write("create", JOB, document)])
+    api_objects.create(services().store, JOB, job.id, job.model_dump(mode="json"), job.created_at)
     post_run(info, key, caller)
     return job_object(job, None)
 
@@ -84,7 +82,7 @@ def list_jobs(request: Request, _: Reader, limit: Limit = 20, after: str | None 
         for name, value in request.query_params.items()
         if name.startswith("metadata[")
     }
-    asked = (stored.document["job"] for stored in pages(services().store, JOB, {}))
+    asked = api_objects.every(services().store, JOB)
     found = page((job for job in asked if wanted.items() <= (job["metadata"] or {}).items()), limit, after)
     jobs = [Job.model_validate(job) for job in found["data"]]
     return {**found, "data": [job_object(job, runner().load(job.id)) for job in jobs]}
@@ -125,7 +123,7 @@ def list_checkpoints(job_id: str, _: Reader, limit: Limit = 10, after: str | Non
 
 def _find(job_id: str) -> Job:
     """Raises ApiError 404."""
-    stored = services().store.get(job_id, JOB) if job_id.startswith("run-") else None
-    if stored is None:
+    content = api_objects.load(services().store, JOB, job_id) if job_id.startswith("run-") else None
+    if content is None:
         raise ApiError(404, "job_not_found", f"no fine-tuning job {job_id}", "job_id")
-    return Job.model_validate(stored.document["job"])
+    return Job.model_validate(content)

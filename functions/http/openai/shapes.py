@@ -8,11 +8,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from functions.http.runs import facts_of, progress_of
+from functions.http.runs import progress_of
 from shared.domain import paths
 from shared.domain.dataset import Report
 from shared.domain.errors import Problem, Transient
 from shared.domain.run import Run, Status
+from shared.records import outbox
 from shared.records.blob_documents import read_model
 from shared.services import services
 
@@ -136,7 +137,7 @@ def _estimated_finish(run: Run) -> int | None:
 
 def events_of(run: Run) -> Iterator[dict[str, Any]]:
     """Newest first. `data` is that of our own event."""
-    for fact in reversed(facts_of(run.id)):
+    for fact in reversed(outbox.events_of(services().store, run.id)):
         name = str(fact["type"]).removeprefix("droptune.").rsplit(".", 1)[0]
         yield {
             "id": fact["id"],

@@ -27,7 +27,7 @@ from shared.domain.results import JobResult
 from shared.domain.run import Run, Status
 from shared.embedded.blobs import FileBlobStore
 from shared.embedded.store import SqliteRunStore
-from shared.ports import Write
+from shared.records import runs
 from shared.rendering import export_bundle
 from shared.steps.validate_dataset import validate_dataset, validation_job
 from tests.clock import ManualClock
@@ -98,9 +98,7 @@ class Drop:
     def deployed(self, curated: CuratedVersion, run_id: str = "run-aaaaaaaaaaaa") -> None:
         """A run of the project that is in production with that version."""
         run = self.run.evolve(id=run_id, status=Status.DEPLOYED, curated=curated)
-        document = {"id": "run", "type": "run", "project": "shop", "status": "deployed", "finished": 1}
-        document |= {"created_at": run.created_at.isoformat(), "run": run.model_dump(mode="json")}
-        self.store.batch(run_id, [Write("create", "run", document)])
+        self.store.batch(run_id, [runs.creation(run)])
 
     def arguments(self) -> list[str]:
         """What the job's command says, its inputs and outputs mounted."""

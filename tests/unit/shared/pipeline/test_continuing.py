@@ -11,8 +11,8 @@ from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe, ResolvedRecipe
 from shared.domain.run import Run
-from shared.ports import Services, Write
-from shared.records import endpoints
+from shared.ports import Services
+from shared.records import endpoints, runs
 from shared.runner import Runner
 from shared.step_support.continue_from import with_start
 from shared.steps.submit_training import training_job
@@ -44,8 +44,7 @@ def in_production(services: Services, recipe: ResolvedRecipe, run_id: str = "run
             "recipe": recipe,
         }
     )
-    document = {"id": "run", "type": "run", "run": champion.model_dump(mode="json")}
-    services.store.batch(run_id, [Write("create", "run", document)])
+    services.store.batch(run_id, [runs.creation(champion)])
     record = endpoints.EndpointRecord(
         endpoint="shop",
         project="shop",

@@ -14,9 +14,9 @@ from shared.domain.events import RollbackRequested
 from shared.domain.jobs import EndpointView
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe, Retrain
-from shared.domain.run import Run
-from shared.ports import Services, Write
-from shared.records import claims, endpoints
+from shared.domain.run import Run, Status
+from shared.ports import Services
+from shared.records import claims, endpoints, runs
 from shared.runner import Runner
 from shared.steps.retire_deployments import retire_deployments
 from shared.steps.retrain import retrain
@@ -119,7 +119,7 @@ def test_a_rollback_is_written_once_the_traffic_is_seen_and_can_be_reversed(
     assert swapped is not None
     assert swapped.previous is not None
     assert (swapped.champion, swapped.deployment, swapped.previous.deployment) == ("run-old", OLD, NEW)
-    assert ports.store.get(claims.endpoint_claim("shop"), claims.CLAIM) is None
+    assert claims.read(ports.store, claims.endpoint_claim("shop")) is None
 
 
 def test_a_rollback_delivered_twice_goes_back_once(
@@ -173,10 +173,9 @@ def test_nothing_is_retired_while_a_rollout_holds_the_endpoint(
 @pytest.fixture
 def live(ports: Services, champion: Run) -> Run:
     """The champion, whose run is over."""
-    stored = ports.store.get(champion.id, "run")
+    stored = runs.read(ports.store, champion.id)
     assert stored is not None
-    over = {**stored.document, "status": "deployed", "finished": 1}
-    ports.store.batch(champion.id, [Write("replace", "run", over, stored.etag)])
+    ports.store.batch(champion.id, [runs.replacement(champion.evolve(status=Status.DEPLOYED), stored.etag)])
     return champion
 
 

@@ -18,6 +18,7 @@ from shared.domain.events import Event, RunFailed, TrainingStarted
 from shared.domain.recipe import DEFAULT_NOTIFY_EVENTS
 from shared.pipeline import BY_NAME
 from shared.ports import Channel, Message, Services
+from shared.records import runs
 from shared.runner import Handled, Runner
 from shared.steps.deliver_notification import WAITS_S, deliver_notification
 from tests.clock import ManualClock
@@ -126,8 +127,8 @@ def deliveries_after_validation(services: Services, runner: Runner, fact: str) -
 def test_a_repeated_event_makes_no_second_delivery(told: Services) -> None:
     notified(told, failed)
     runner = Runner(told)
-    (run,) = [s.document["run_id"] for s in told.store.query("run")[0]]
-    assert runner.handle(BY_NAME["notify"], failed(run)) is Handled.REPEATED
+    [run] = runs.unfinished(told.store)
+    assert runner.handle(BY_NAME["notify"], failed(run.id)) is Handled.REPEATED
     assert take(told, "deliveries") == []
 
 

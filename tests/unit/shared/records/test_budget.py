@@ -10,7 +10,7 @@ from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.run import Run
 from shared.ports import Services
-from shared.records.budget import reserve, settle
+from shared.records.budget import BUDGET, reserve, settle
 from shared.runner import Runner
 from tests.unit.shared.pipeline.support import drop
 
@@ -45,7 +45,7 @@ def test_a_finished_run_leaves_what_it_spent_and_gives_the_rest_back(services: S
 def test_without_a_limit_nothing_is_written(services: Services, runner: Runner) -> None:
     run = run_costing(services, runner, 1, 60)
     reserve(services.store, run, None)
-    assert services.store.query("ledger")[0] == []
+    assert services.store.query(BUDGET)[0] == []
 
 
 def test_runs_that_reserve_at_once_never_exceed_the_limit(services: Services, runner: Runner) -> None:

@@ -1,0 +1,35 @@
+"""Objects of the HTTP API that are no runs, such as an uploaded file: one document each, in the partition of its id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from shared.domain.errors import StoreConflict
+from shared.ports import RunStore, Write
+from shared.records.query import pages
+
+
+def create(store: RunStore, type: str, id: str, content: dict[str, Any], created_at: datetime, **fields: str) -> None:
+    """`fields` are what `every` may filter by. Raises StoreConflict if the object exists."""
+    document = {"id": type, "type": type, "created_at": created_at.isoformat(), "content": content, **fields}
+    store.batch(id, [Write("create", type, document)])
+
+
+def load(store: RunStore, type: str, id: str) -> dict[str, Any] | None:
+    """The content; None if there is no such object."""
+    stored = store.get(id, type)
+    return dict(stored.document["content"]) if stored else None
+
+
+def every(store: RunStore, type: str, **fields: str) -> Iterator[dict[str, Any]]:
+    """Contents whose fields equal the given values, newest first."""
+    return (stored.document["content"] for stored in pages(store, type, {**fields}))
+
+
+def delete(store: RunStore, type: str, id: str) -> None:
+    """Absence is fine."""
+    with suppress(StoreConflict):  # another process deleted it meanwhile
+        store.batch(id, [Write("delete", type)])

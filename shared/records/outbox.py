@@ -1,0 +1,114 @@
+"""What a run has to send and what was handled for it, in documents beside the run (design rule 3).
+
+The runner writes them in the batch of the transition: a message is sent although the process dies after the batch,
+and an event that is delivered again is recognized.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from shared.domain.run import Run
+from shared.ports import Document, Message, RunStore, Write
+from shared.records.query import pages
+
+INBOX, OUTBOX = "inbox", "outbox"
+INBOX_TTL_S = 14 * 24 * 3600
+SENT_TTL_S = 30 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message and the queue or topic it goes to."""
+
+    destination: str
+    message: Message
+
+
+def creation(outgoing: Outgoing, run: Run, now: datetime) -> Write:
+    """The write of an entry, not sent yet."""
+    message, due = outgoing.message, outgoing.message.scheduled_at
+    document = {
+        "id": _id(message),
+        "type": OUTBOX,
+        "run_id": run.id,
+        "revision": run.revision,
+        "created_at": now.isoformat(),
+        "sent": 0,
+        "destination": outgoing.destination,
+        "message_id": message.id,
+        "subject": message.subject,
+        "properties": message.properties,
+        "scheduled_at": due.isoformat() if due else None,
+        "body": orjson.loads(message.body),
+    }
+    return Write("create", _id(message), document)
+
+
+def unsent(store: RunStore, run_id: str, *, before: datetime) -> list[Outgoing]:
+    """A run's entries of before that time which are not marked as sent."""
+    entries = (stored.document for stored in store.list_partition(run_id, OUTBOX))
+    return [_outgoing_of(entry) for entry in entries if _left(entry, before)]
+
+
+def runs_with_unsent(store: RunStore, *, before: datetime) -> set[str]:
+    """Ids of all runs that have such entries."""
+    entries = (stored.document for stored in pages(store, OUTBOX, {"sent": 0}))
+    return {str(entry["run_id"]) for entry in entries if _left(entry, before)}
+
+
+def mark_sent(store: RunStore, run_id: str, outgoing: Iterable[Outgoing]) -> None:
+    """Entries are deleted some time after that. Raises StoreConflict if another process marked one meanwhile."""
+    writes = []
+    for one in outgoing:
+        stored = store.get(run_id, _id(one.message))
+        if stored is not None and not stored.document["sent"]:
+            sent = {**stored.document, "sent": 1}
+            writes.append(Write("replace", _id(one.message), sent, stored.etag, SENT_TTL_S))
+    store.batch(run_id, writes)
+
+
+def events_of(store: RunStore, run_id: str) -> list[dict[str, Any]]:
+    """CloudEvents of the facts stated about a run, oldest first."""
+    entries = [stored.document for stored in store.list_partition(run_id, OUTBOX)]
+    entries.sort(key=lambda entry: (entry["revision"], entry["created_at"]))
+    # A copy sent for another try has an id of its own; the fact was stated once.
+    return [entry["body"] for entry in entries if entry["message_id"] == entry["body"].get("id")]
+
+
+def inbox_mark(stage: str, event_id: str) -> str:
+    """The id of the document which says that a stage has handled an event."""
+    return f"{INBOX}.{stage}.{event_id}"
+
+
+def handled(store: RunStore, run_id: str, mark: str) -> bool:
+    return store.get(run_id, mark) is not None
+
+
+def mark_handled(mark: str) -> Write:
+    return Write("create", mark, {"id": mark, "type": INBOX}, ttl_s=INBOX_TTL_S)
+
+
+def _id(message: Message) -> str:
+    return f"{OUTBOX}.{message.id}"
+
+
+def _left(entry: Document, before: datetime) -> bool:
+    return not entry["sent"] and entry["created_at"] < before.isoformat()
+
+
+def _outgoing_of(entry: Document) -> Outgoing:
+    due = entry["scheduled_at"]
+    message = Message(
+        id=entry["message_id"],
+        subject=entry["subject"],
+        body=orjson.dumps(entry["body"]),
+        properties=entry["properties"],
+        scheduled_at=datetime.fromisoformat(due) if due else None,
+    )
+    return Outgoing(entry["destination"], message)
