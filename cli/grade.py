@@ -42,7 +42,7 @@ def grade_file(
 ) -> None:
     """Grade answers as an evaluation would; exit code 1 if the recipe has a problem or a grader fails."""
     findings = Findings(CODES)
-    read = read_recipe(recipe.read_bytes(), DEFAULT_BASE_MODEL, findings)
+    read = read_recipe(recipe.read_bytes(), DEFAULT_BASE_MODEL, findings).recipe
     given = _read_answers(answers)
     if read is None:
         for problem in findings.problems():

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from functions.http.json_response import JsonResponse
 from shared.domain.errors import DroptuneError, InvalidInput, Problem, Transient
-from shared.validation.recipes import dotted_path
+from shared.validation.setting_errors import dotted, location
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def install(api: FastAPI) -> None:
     @api.exception_handler(RequestValidationError)
     def on_bad_request(request: Request, error: RequestValidationError) -> JsonResponse:
         first = error.errors()[0]
-        place, *location = first["loc"]
-        given = error.body if place == "body" else dict.fromkeys(location)
-        param = dotted_path(tuple(location), given, missing=first["type"] == "missing")
+        place, *path = first["loc"]
+        given = error.body if place == "body" else dict.fromkeys(path)
+        param = dotted(location(tuple(path), given, missing=first["type"] == "missing"))
         return answer(request, 400, Problem(code="bad_request", message=str(first["msg"]), param=param or None))

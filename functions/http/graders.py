@@ -16,7 +16,7 @@ from shared.grading import Code, Engine, GradingFailed, Message, Opinion, fields
 from shared.grading.judging import AT_ONCE, MAX_REPLY_TOKENS
 from shared.services import services
 from shared.step_support.llm_judges import find_judge
-from shared.validation.recipes import settings_at_fault
+from shared.validation.setting_errors import setting_errors, with_suggestion
 
 router = APIRouter(prefix="/api/graders", tags=["graders"])
 
@@ -95,9 +95,13 @@ def _read(request: GradersRequest) -> tuple[tuple[Grader, ...], list[SettingProb
     try:
         graders = _Graders.model_validate(raw).graders
     except ValidationError as error:
-        unknown, wrong = settings_at_fault(error, raw)
-        found = [SettingProblem(param=path, message="unknown setting") for path in unknown]
-        return (), found + [SettingProblem(param=path, message=reason) for path, reason in wrong.items()]
+        return (), [
+            SettingProblem(
+                param=found.path,
+                message=with_suggestion("unknown setting", found.message) if found.unknown else found.message,
+            )
+            for found in setting_errors(error, raw, _Graders)
+        ]
     found = [SettingProblem(param=path, message=message) for path, message in problems(graders, "graders")]
     return graders, found or [SettingProblem(param="graders", message=said) for said in _judges_missing(graders)]
 

@@ -127,7 +127,7 @@ Method = Annotated[
     Discriminator(
         _method_type,
         custom_error_type="method_type",
-        custom_error_message="type must be supervised, dpo or reinforcement",
+        custom_error_message="Input should be 'supervised', 'dpo' or 'reinforcement'",
     ),
 ]
 

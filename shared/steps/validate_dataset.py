@@ -106,7 +106,7 @@ def validation_job(run: Run, services: Services) -> JobSpec:
 
 def _inputs_of_recipe(run: Run, text: bytes | None, services: Services) -> dict[str, str | None]:
     """Folders the recipe sends the job to: the base model's tokenizer, and the version that rows are appended to."""
-    recipe = read_recipe(text, services.config.default_base_model, Findings(ALL_CODES))
+    recipe = read_recipe(text, services.config.default_base_model, Findings(ALL_CODES)).recipe
     if recipe is None or recipe.base_model not in CATALOG:
         return {}  # the job rejects the data, whatever it counts
     earlier = _earlier_version(run, services) if recipe.data.mode == "append" else None

@@ -193,9 +193,12 @@ CODES: dict[str, Code] = {
     # The recipe.
     "recipe_yaml": error("recipe.yaml cannot be read: {detail}.", "Write one YAML mapping, UTF-8, with each key once."),
     "recipe_unknown_key": error(
-        "The recipe has no setting {detail}.", "Check the spelling against the recipe's schema."
+        "The recipe has no setting {detail}.",
+        "Correct the key; GET /api/recipes/schema lists every setting and the values it takes.",
     ),
-    "recipe_value": error("{detail}.", "Correct the value in recipe.yaml."),
+    "recipe_value": error(
+        "{detail}.", "Correct the value; GET /api/recipes/schema lists every setting and the values it takes."
+    ),
     "unknown_base_model": error("{detail}.", "Choose a base model of the catalog."),
     "license_denied": error("{detail}", "Choose a base model whose license allows the use."),
     "license_review": error("{detail}", "Choose a base model whose license was already reviewed."),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
+import copy
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -14,6 +15,23 @@ from shared.domain.findings import Findings
 from shared.domain.recipe import Notify, Recipe, Reinforcement
 from shared.grading import problems
 from shared.validation.codes import MAX_RECIPE_BYTES
+from shared.validation.setting_errors import faulty, remove, setting_errors, with_suggestion
+
+# Removing a faulty setting can make the section around it faulty, and so on up to the top.
+_MAX_REPAIRS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRecipe:
+    """`recipe` is None if it has problems. `assumed` is what the data is then checked by, so that no problem of the
+    data is reported that is only one of the recipe: all settings that are valid.
+
+    `method_known`: whether `assumed` has the method that the recipe names.
+    """
+
+    recipe: Recipe | None
+    assumed: Recipe
+    method_known: bool = True
 
 
 class _Unreadable(Exception):
@@ -36,8 +54,8 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_recipe(text: bytes | None, default_base_model: str, findings: Findings) -> Recipe | None:
-    """The recipe, or None with its problems in `findings` under the file `recipe`.
+def read_recipe(text: bytes | None, default_base_model: str, findings: Findings) -> ReadRecipe:
+    """The recipe; its problems are added to `findings` under the file `recipe`.
 
     No text means a recipe of defaults. The license gate is part of it.
     """
@@ -45,15 +63,35 @@ def read_recipe(text: bytes | None, default_base_model: str, findings: Findings)
         raw = _load(text or b"")
     except _Unreadable as error:
         findings.add("recipe_yaml", "recipe", detail=str(error))
-        return None
+        return ReadRecipe(None, Recipe(base_model=default_base_model), method_known=False)
     raw = {"base_model": default_base_model, **raw}
-    recipe = None
     try:
-        recipe = _with_working_graders(Recipe.model_validate(raw), findings)
+        recipe = Recipe.model_validate(raw)
+        read = ReadRecipe(_with_working_graders(recipe, findings), recipe)
     except ValidationError as error:
         _report(error, raw, findings)
+        assumed = _without_faults(raw, error, default_base_model)
+        read = ReadRecipe(None, assumed, method_known=assumed.method.type == _method_type(raw))
     _check_license(raw, findings)
-    return recipe
+    return read
+
+
+def _without_faults(raw: dict[str, Any], error: ValidationError, default_base_model: str) -> Recipe:
+    """The recipe without the settings that are wrong."""
+    raw = copy.deepcopy(raw)
+    for _ in range(_MAX_REPAIRS):
+        for where in faulty(error, raw):
+            remove(raw, where or ("evaluation",))  # the one check across sections is of its graders
+        try:
+            return Recipe.model_validate({"base_model": default_base_model, **raw})
+        except ValidationError as another:
+            error = another
+    return Recipe(base_model=default_base_model)
+
+
+def _method_type(raw: dict[str, Any]) -> Any:
+    method = raw.get("method", {})
+    return method.get("type", "supervised") if isinstance(method, dict) else None
 
 
 def read_channels(text: bytes) -> list[Notify]:
@@ -102,47 +140,12 @@ def _with_working_graders(recipe: Recipe, findings: Findings) -> Recipe | None:
 
 
 def _report(error: ValidationError, raw: dict[str, Any], findings: Findings) -> None:
-    unknown, wrong = settings_at_fault(error, raw)
-    for path in unknown:
-        findings.add("recipe_unknown_key", "recipe", detail=path)
-    for path, reason in wrong.items():
-        findings.add("recipe_value", "recipe", detail=f"{path}: {reason}")
-
-
-def settings_at_fault(error: ValidationError, raw: Any) -> tuple[list[str], dict[str, str]]:
-    """Paths of settings that nobody knows, and what is wrong by path; the alternatives of one (`auto` or a number)
-    are joined."""
-    unknown: list[str] = []
-    reasons: dict[str, list[str]] = {}
-    for problem in error.errors(include_url=False, include_input=False, include_context=False):
-        path = dotted_path(problem["loc"], raw, missing=problem["type"] == "missing") or "recipe"
-        if problem["type"] == "extra_forbidden":
-            unknown.append(path)
+    for found in setting_errors(error, raw, Recipe):
+        path = found.path or "recipe"
+        if found.unknown:
+            findings.add("recipe_unknown_key", "recipe", detail=with_suggestion(path, found.message))
         else:
-            reasons.setdefault(path, []).append(_plain(problem["msg"]))
-    return unknown, {path: ", or ".join(dict.fromkeys(many)) for path, many in reasons.items()}
-
-
-def _plain(message: str) -> str:
-    return message.removeprefix("Value error, ").rstrip(".")
-
-
-def dotted_path(location: tuple[int | str, ...], raw: Any, *, missing: bool) -> str:
-    """Path of a setting, without the tags pydantic adds for the branches of a union; empty for the whole."""
-    path, tagged = "", False
-    for part, following in itertools.zip_longest(location, location[1:]):
-        # What kind of a grader it is stands in the path too, once, and may be the name of a setting as well.
-        is_kind = isinstance(raw, dict) and not tagged and part == raw.get("type")
-        block = raw.get(part) if is_kind else None
-        if is_kind and not (isinstance(block, dict) and following in block):
-            tagged = True
-            continue
-        inside = (isinstance(raw, dict) and part in raw) or (isinstance(raw, list) and isinstance(part, int))
-        if not inside and not (missing and part == location[-1]):
-            continue
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
-        raw, tagged = raw[part] if inside else None, False
-    return path
+            findings.add("recipe_value", "recipe", detail=f"{path}: {found.message}")
 
 
 def _check_license(raw: dict[str, Any], findings: Findings) -> None:

@@ -33,7 +33,7 @@ from shared.validation.intake import Intake, open_rows
 from shared.validation.keys import Keys
 from shared.validation.lines import Refused, Unreadable
 from shared.validation.plan import in_short, plan_run
-from shared.validation.recipes import read_recipe
+from shared.validation.recipes import ReadRecipe, read_recipe
 from shared.validation.rows import Row, characters, question_and_answer, read_row, row_of
 from shared.validation.sink import Sink, Tally, Writer, scratch
 
@@ -94,14 +94,14 @@ def validate(
     """
     findings = Findings(ALL_CODES)
     _check_names(project, file_name, findings)
-    recipe = read_recipe(recipe_text, default_base_model, findings)
-    assumed = recipe or Recipe(base_model=default_base_model)
+    read = read_recipe(recipe_text, default_base_model, findings)
+    recipe, assumed = read.recipe, read.assumed
     scan = ContentScan(findings, _content_policy(assumed))
     bundle = _bundle(assumed.base_model, bundle_of, findings)
     facts = TokenFacts(findings, bundle, length_policy(assumed), previews) if bundle else None
     before = earlier() if assumed.data.mode == "append" else None
     with Keys(unique=before is not None) as keys:
-        check = _Check(findings, assumed, sink, keys, scan, facts, named_csv=file_name.endswith(_CSV_ENDS))
+        check = _Check(findings, read, sink, keys, scan, facts, named_csv=file_name.endswith(_CSV_ENDS))
         check.read(train, evaluation, before)
     scan.finish()
     tokens = facts.finish() if facts else None
@@ -163,7 +163,7 @@ class _Check:
     def __init__(
         self,
         findings: Findings,
-        recipe: Recipe,
+        recipe: ReadRecipe,
         sink: Sink,
         keys: Keys,
         scan: ContentScan,
@@ -177,7 +177,7 @@ class _Check:
         self.form: Format | None = None
         self.container = "jsonl"
         self._findings = findings
-        self._recipe = recipe
+        self._recipe, self._method_known = recipe.assumed, recipe.method_known
         self._keys = keys
         self._named_csv = named_csv
         self._carves = False
@@ -250,6 +250,8 @@ class _Check:
         if intake.form is None:
             return
         kind, method = intake.form.kind, self._recipe.method.type
+        if not self._method_known:
+            return
         if kind not in _KINDS_OF_METHOD[method]:
             detail = f"{_ROWS_OF_KIND[kind]}, and method.type is {method}"
             self._findings.add("method_data_mismatch", file, detail=detail)

@@ -67,7 +67,8 @@ def _project_recipe(folder: str) -> Recipe | None:
     if found is None:
         return None
     findings = Findings(ALL_CODES)
-    recipe = read_recipe(b"".join(services().blobs.read(found.path)), services().config.default_base_model, findings)
+    text = b"".join(services().blobs.read(found.path))
+    recipe = read_recipe(text, services().config.default_base_model, findings).recipe
     if recipe is None:
         message = " ".join(group.message for group in findings.problems())
         raise ApiError(400, "project_recipe", f"{found.path}: {message}", "suffix")

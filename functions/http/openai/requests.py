@@ -11,7 +11,7 @@ from shared.domain.catalog import CATALOG, check_license
 from shared.domain.planning.methods import default_learning_rate
 from shared.domain.recipe import AUTO, NAME_PATTERN, Auto, Recipe
 from shared.grading import problems
-from shared.validation.recipes import settings_at_fault
+from shared.validation.setting_errors import setting_errors, with_suggestion
 
 DEFAULT_PROJECT = "fine-tuning"
 USE_CASE = "use_case"
@@ -147,8 +147,9 @@ def _checked(raw: dict[str, Any]) -> Recipe:
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
-        unknown, wrong = settings_at_fault(error, raw)
-        path, reason = next(iter((dict.fromkeys(unknown, "nobody knows this setting") | wrong).items()))
+        first = setting_errors(error, raw, Recipe)[0]
+        reason = with_suggestion("unknown setting", first.message) if first.unknown else first.message
+        path = first.path or "recipe"
         raise ApiError(400, "invalid_value", f"{path}: {reason}", _asked_as(path, raw)) from error
     rewards = recipe.method.graders if recipe.method.type == "reinforcement" else ()
     found = problems(rewards, "method.graders")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 BAD_RECIPES = {
@@ -58,15 +60,35 @@ deployment: {rollout: [50]}
         ),
         ("recipe_value", "deployment: rollout must rise strictly and end at 100."),
         ("unknown_base_model", checked.result.report.problems[4].message),
-        ("invalid_json", checked.result.report.problems[5].message),
+        ("method_data_mismatch", checked.result.report.problems[5].message),
+        ("invalid_json", checked.result.report.problems[6].message),
     ]
     assert checked.result.recipe is None
+
+
+def test_data_is_checked_by_the_settings_that_are_valid(check, rows) -> None:
+    messages = [{"role": "user", "content": "Whom?"}, {"role": "assistant", "content": "ann.lee@example.org"}]
+    data = rows(60, {"messages": messages})
+    assert check(data, None, b"data: {personal_data: block}\ncolour: red").errors == [
+        "recipe_unknown_key",
+        "personal_data",
+    ]
+    assert check(data, None, b"data: {personal_data: allow, modus: append}").errors == ["recipe_unknown_key"]
+
+
+def test_an_unknown_method_says_nothing_about_the_data(check, rows) -> None:
+    pairs = "\n".join(
+        json.dumps({"prompt": f"Ask {n}", "chosen": "Yes, please.", "rejected": "No, thanks."}) for n in range(60)
+    ).encode()
+    assert check(pairs, None, b"method: {type: orpo}").errors == ["recipe_value"]
+    assert check(pairs, None, b"method: {type: supervised}").errors == ["method_data_mismatch"]
+    assert check(pairs, None, b"base_model: 5\nmethod: {type: dpo}").errors == ["recipe_value"]
 
 
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("{type: ppo}", "method: type must be supervised, dpo or reinforcement."),
+        ("{type: ppo}", "method.type: Input should be 'supervised', 'dpo' or 'reinforcement'"),
         ("{type: reinforcement}", "method.graders: Field required."),
         ("{type: dpo, hyperparameters: {beta: 0}}", "method.hyperparameters.beta: Input should be greater than 0, or"),
         (
@@ -76,9 +98,10 @@ deployment: {rollout: [50]}
     ],
 )
 def test_a_method_is_one_of_three_with_its_own_settings(check, rows, method, message) -> None:
-    (problem,) = check(rows(60), rows(20, start=100), f"method: {method}".encode()).result.report.problems
+    problem, *others = check(rows(60), rows(20, start=100), f"method: {method}".encode()).result.report.problems
     assert problem.code == "recipe_value"
     assert problem.message.startswith(message)
+    assert {other.code for other in others} == ({"method_data_mismatch"} if "dpo" in method else set())
 
 
 def test_the_line_of_a_yaml_error_is_named(check, rows) -> None:

@@ -1,0 +1,130 @@
+"""Validation errors of pydantic as errors of settings: by path, each once, with a suggestion."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from shared.validation.suggestions import Location, has, suggest_setting, suggest_value
+
+_WRONG_VALUES = ("literal_error", "enum", "union_tag_invalid", "method_type")
+_ABOUT_TYPE = ("union_tag_invalid", "union_tag_not_found", "method_type")  # pydantic places them at the section
+
+
+@dataclass(frozen=True, slots=True)
+class SettingError:
+    """What is wrong with the setting at `path` (dotted, empty for the whole).
+
+    `unknown`: there is no such setting, and `message` is a suggestion or empty.
+    """
+
+    path: str
+    message: str
+    unknown: bool = False
+
+
+def setting_errors(error: ValidationError, raw: Any, model: type[BaseModel]) -> list[SettingError]:
+    """Unknown settings first. `raw` is what `model` refused. Messages about one setting (`auto` or a number) are
+    joined; one that only follows from another is left out."""
+    unknown: list[SettingError] = []
+    misspelled: set[Location] = set()
+    messages: dict[Location, list[str]] = {}
+    suggestions: dict[Location, str] = {}
+    for problem in error.errors(include_url=False, include_input=False):
+        where = _place(problem, raw)
+        if problem["type"] == "extra_forbidden":
+            meant = suggest_setting(where, raw, model)
+            unknown.append(SettingError(dotted(where), meant, unknown=True))
+            misspelled.add((*where[:-1], meant.removeprefix("did you mean ").removesuffix("?")))
+        elif problem["type"] == "too_short" and problem["ctx"]["actual_length"] < _length(raw, where):
+            continue  # the list is long enough: entries with errors of their own were left out
+        else:
+            messages.setdefault(where, []).append(_message(problem))
+            if problem["type"] in _WRONG_VALUES:
+                suggestions[where] = suggest_value(where, raw, _value(raw, where), model)
+    for where in misspelled:
+        messages.pop(where, None)  # "Field required", for it was given under another name
+    return unknown + [
+        SettingError(dotted(where), with_suggestion(", or ".join(dict.fromkeys(many)), suggestions.get(where, "")))
+        for where, many in messages.items()
+    ]
+
+
+def faulty(error: ValidationError, raw: Any) -> list[Location]:
+    """What to remove of `raw` so that it has fewer errors, later entries of a list first. A missing setting cannot be
+    removed: the section that lacks it is."""
+    found = {
+        place[:-1] if problem["type"] in ("missing", "union_tag_not_found") else place
+        for problem in error.errors(include_url=False, include_input=False)
+        for place in [_place(problem, raw)]
+    }
+    return sorted(found, key=lambda where: [(isinstance(part, str), part) for part in where], reverse=True)
+
+
+def remove(raw: Any, where: Location) -> None:
+    """Remove a setting or an entry in place. One that is not there, or no more, is left alone."""
+    for part in where[:-1]:
+        raw = raw[part] if has(raw, part) else None
+    if has(raw, where[-1]):
+        del raw[where[-1]]
+
+
+def _place(problem: ErrorDetails, raw: Any) -> Location:
+    where = location(problem["loc"], raw, missing=problem["type"] == "missing")
+    return (*where, "type") if problem["type"] in _ABOUT_TYPE else where
+
+
+def _message(problem: ErrorDetails) -> str:
+    if problem["type"] == "union_tag_not_found":
+        return "Field required"
+    if problem["type"] == "union_tag_invalid":
+        return f"Input should be one of {problem['ctx']['expected_tags']}"
+    if problem["type"] == "model_type":
+        return "Input should be a mapping of settings"
+    return problem["msg"].removeprefix("Value error, ").rstrip(".")
+
+
+def with_suggestion(message: str, suggestion: str) -> str:
+    return f"{message} ({suggestion})" if suggestion else message
+
+
+def location(found: Location, raw: Any, *, missing: bool) -> Location:
+    """Where a setting stands in `raw`: `loc` of pydantic without the tags it adds for the branches of a union."""
+    path: list[int | str] = []
+    tagged = False
+    for part, following in itertools.zip_longest(found, found[1:]):
+        # What kind of a grader it is stands in the path too, once, and may be the name of a setting as well.
+        is_kind = isinstance(raw, dict) and not tagged and part == raw.get("type")
+        block = raw.get(part) if is_kind else None
+        if is_kind and not (isinstance(block, dict) and following in block):
+            tagged = True
+            continue
+        inside = (isinstance(raw, dict) and part in raw) or (isinstance(raw, list) and isinstance(part, int))
+        if not inside and not (missing and part == found[-1]):
+            continue
+        path.append(part)
+        raw, tagged = raw[part] if inside else None, False
+    return tuple(path)
+
+
+def dotted(where: Location) -> str:
+    """`evaluation.graders[0].type`."""
+    path = ""
+    for part in where:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    return path
+
+
+def _value(raw: Any, where: Location) -> Any:
+    for part in where:
+        raw = raw[part] if has(raw, part) else None
+    return raw
+
+
+def _length(raw: Any, where: Location) -> int:
+    found = _value(raw, where)
+    return len(found) if isinstance(found, list | dict | tuple) else 0
