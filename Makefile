@@ -13,7 +13,7 @@ PYTEST := $(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 RECIPE ?= manufacturing
 
 .DEFAULT_GOAL := help
-.PHONY: help setup emulators demo demo-emulators up down test test-all check bench bench-gpu clean
+.PHONY: help setup docs emulators demo demo-emulators up down test test-all check bench bench-gpu clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ $(CHECKOV)/.stamp: infra/gate/requirements.txt $(STAMP)
 	@$(RUN) -m uv venv --quiet --allow-existing --python $(RUN) $(CHECKOV)
 	@$(RUN) -m uv pip install --quiet --python $(CHECKOV)/bin/python -r $<
 	@touch $@
+
+docs: setup ## write the generated pages of docs/reference anew
+	@$(RUN) -m docs.generator
 
 bench: emulators ## the benchmarks
 	@$(RUN) -m benchmarks

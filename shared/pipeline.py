@@ -28,7 +28,7 @@ TOPIC = "pipeline"
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One row of the table in docs/events.md.
+    """One row of the table in docs/reference/events.md.
 
     `wakes` empty means a queue or a timer wakes it. `step` is None where no single run is moved: those
     functions call their step themselves.

@@ -16,38 +16,66 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
-    run_store_url: str = "sqlite:///.droptune/state.db"
-    event_bus_url: str = "sqlite:///.droptune/bus.db"
-    blob_store_url: str = "file:.droptune/blobs"
-    azure_ml_url: str = "azureml+http://127.0.0.1:8765/subscriptions/local/resourceGroups/local/workspaces/local"
+    run_store_url: str = Field(
+        default="sqlite:///.droptune/state.db",
+        description="runs; `https://ACCOUNT.documents.azure.com/DATABASE`; an emulator: `cosmos+http://127.0.0.1:PORT/DB`",
+    )
+    event_bus_url: str = Field(
+        default="sqlite:///.droptune/bus.db",
+        description="messages; `sb://NAMESPACE.servicebus.windows.net`, or an emulator's connection string",
+    )
+    blob_store_url: str = Field(
+        default="file:.droptune/blobs",
+        description="blobs; `https://ACCOUNT.blob.core.windows.net`; an emulator: `blob+http://127.0.0.1:PORT/ACCOUNT`",
+    )
+    azure_ml_url: str = Field(
+        default="azureml+http://127.0.0.1:8765/subscriptions/local/resourceGroups/local/workspaces/local",
+        description="jobs and endpoints; `azureml://subscriptions/S/resourceGroups/R/workspaces/W`",
+    )
     api_auth_url: str = Field(
         default="loopback:",
         description="`loopback:`, or https://login.microsoftonline.com/TENANT/v2.0?audience=AUDIENCE",
     )
     azure_client_id: str | None = Field(default=None, description="managed identity of the app")
     job_client_id: str | None = Field(default=None, description="managed identity of jobs; the workspace has it too")
-    import_client_id: str | None = Field(default=None, description="of the jobs that import base models; likewise")
+    import_client_id: str | None = Field(default=None, description="managed identity of import jobs; likewise")
     endpoint_identity_id: str | None = Field(default=None, description="resource id of the endpoints' managed identity")
     endpoint_is_public: bool = Field(default=True, description="false: endpoints answer in the private network only")
-    default_base_model: str = "droptune/tiny-llama"
-    inline_validation_max_bytes: int = Field(default=20_000_000, gt=0)
-    training_environment: str = "droptune-training:2"
-    serving_environment: str = "droptune-serving:2"
-    cpu_instance_type: str = Field(default="Standard_E4ds_v4", description="of validation jobs")
+    default_base_model: str = Field(
+        default="droptune/tiny-llama", description="catalog id, for projects without a recipe"
+    )
+    inline_validation_max_bytes: int = Field(
+        default=20_000_000,
+        gt=0,
+        description="a larger training file (as it was uploaded, compressed or not) is validated by a job",
+    )
+    training_environment: str = Field(default="droptune-training:2", description="registered environment of jobs")
+    serving_environment: str = Field(default="droptune-serving:2", description="registered environment of endpoints")
+    cpu_instance_type: str = Field(default="Standard_E4ds_v4", description="machine of validation and import jobs")
     job_poll_s: float = Field(default=60.0, gt=0, description="a job without an event is looked at this often")
     retry_wait_s: float = Field(default=60.0, gt=0, description="base wait before another attempt of a stage")
     debounce_s: float = Field(default=0.0, ge=0, description="a dropped blob must be this old to start a run")
-    project_monthly_usd: float | None = Field(default=None, gt=0, description="what a project may spend a month")
-    reconcile_schedule: str = Field(default="* * * * * *", description="NCRONTAB")
-    probe_schedule: str = Field(default="* * * * * *", description="NCRONTAB")
-    retire_schedule: str = Field(default="*/10 * * * * *", description="NCRONTAB")
-    retrain_schedule: str = Field(default="*/30 * * * * *", description="NCRONTAB")
-    notify_webhook_url: str | None = None
-    notify_events: str = Field(default="", description="comma-separated facts; empty means the default")
-    notify_private_hosts: str = Field(
-        default="", description="comma-separated hosts that webhooks may reach though not public https"
+    project_monthly_usd: float | None = Field(
+        default=None,
+        gt=0,
+        description="training estimates of a project that may be reserved in a month; unset: no limit. Runs that "
+        "failed or were cancelled are not counted",
     )
-    webhook_secret: str | None = Field(default=None, repr=False, description="whsec_...; signs webhooks")
+    reconcile_schedule: str = Field(default="* * * * * *", description="NCRONTAB; looks for what was lost")
+    probe_schedule: str = Field(default="* * * * * *", description="NCRONTAB; probes rollouts")
+    retire_schedule: str = Field(default="*/10 * * * * *", description="NCRONTAB; deletes old deployments")
+    retrain_schedule: str = Field(default="*/30 * * * * *", description="NCRONTAB; looks for due retraining")
+    notify_webhook_url: str | None = Field(
+        default=None, description="a channel that is told about every project's runs"
+    )
+    notify_events: str = Field(default="", description="its facts, comma-separated; empty: the default list")
+    notify_private_hosts: str = Field(
+        default="",
+        description="comma-separated hosts that webhooks, also of recipes, may reach by http or in a private network",
+    )
+    webhook_secret: str | None = Field(
+        default=None, repr=False, description="`whsec_...`; signs webhooks. Without it they are not signed"
+    )
     website_site_name: str | None = Field(default=None, description="set by Azure in a function app")
 
     @model_validator(mode="after")

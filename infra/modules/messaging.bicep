@@ -44,7 +44,7 @@ resource topic 'Microsoft.ServiceBus/namespaces/topics@2024-01-01' = {
   name: topology.topic
   properties: {
     defaultMessageTimeToLive: 'P14D'
-    // The inbox of each run catches repeats; see docs/architecture.md.
+    // The inbox of each run catches repeats; see docs/explanation/architecture.md.
     requiresDuplicateDetection: false
   }
 }

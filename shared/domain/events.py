@@ -87,6 +87,8 @@ class ValidationCompleted(Event):
 
 
 class ValidationPassed(Event):
+    """The dataset is valid and its curated version is written."""
+
     wire_type = "droptune.validation.passed.v1"
     version: str
     train_rows: int
@@ -94,6 +96,8 @@ class ValidationPassed(Event):
 
 
 class ValidationFailed(Event):
+    """The dataset or the recipe was rejected."""
+
     wire_type = "droptune.validation.failed.v1"
     codes: tuple[str, ...]
     errors: int
@@ -101,12 +105,16 @@ class ValidationFailed(Event):
 
 
 class TrainingStarted(Event):
+    """The training job was submitted."""
+
     wire_type = "droptune.training.started.v1"
     job: str
     estimate: CostEstimate
 
 
 class TrainingCompleted(Event):
+    """The training job ended with a model. Losses in nats, `seconds` of the job."""
+
     wire_type = "droptune.training.completed.v1"
     job: str
     train_loss: float | None
@@ -116,11 +124,15 @@ class TrainingCompleted(Event):
 
 
 class EvaluationStarted(Event):
+    """The evaluation job was submitted."""
+
     wire_type = "droptune.evaluation.started.v1"
     job: str
 
 
 class EvaluationCompleted(Event):
+    """The evaluation job ended with a report."""
+
     wire_type = "droptune.evaluation.completed.v1"
     job: str
 
@@ -159,12 +171,16 @@ class ApprovalRequested(Event):
 
 
 class ApprovalGranted(Event):
+    """A person approved the candidate."""
+
     wire_type = "droptune.approval.granted.v1"
     by: str
     comment: str = ""
 
 
 class ApprovalDenied(Event):
+    """A person denied the candidate."""
+
     wire_type = "droptune.approval.denied.v1"
     by: str
     comment: str = ""
@@ -186,6 +202,8 @@ class ModelDeclined(Event):
 
 
 class DeploymentStarted(Event):
+    """The deployment is being created, without traffic."""
+
     wire_type = "droptune.deployment.started.v1"
     endpoint: str
     deployment: str
@@ -212,12 +230,19 @@ class DeploymentProbed(Event):
 
 
 class TrafficShifted(Event):
+    """The endpoint was asked for a new traffic split (percent by deployment).
+
+    The next probe shows whether it is in effect.
+    """
+
     wire_type = "droptune.traffic.shifted.v1"
     endpoint: str
     traffic: dict[str, int]
 
 
 class ModelPromoted(Event):
+    """The model is in production: all traffic was seen on it."""
+
     wire_type = "droptune.model.promoted.v1"
     endpoint: str
     deployment: str
@@ -226,12 +251,16 @@ class ModelPromoted(Event):
 
 
 class RollbackStarted(Event):
+    """A rollout is being taken back."""
+
     wire_type = "droptune.rollback.started.v1"
     endpoint: str
     reason: Problem
 
 
 class ModelRolledBack(Event):
+    """The traffic is back on the previous deployment (percent by deployment)."""
+
     wire_type = "droptune.model.rolled_back.v1"
     endpoint: str
     traffic: dict[str, int]
@@ -290,40 +319,56 @@ class RetryDue(Event):
 
 
 class ValidationRetryDue(RetryDue):
+    """Validation is tried again."""
+
     wire_type = "droptune.validation.retry_due.v1"
 
 
 class TrainingRetryDue(RetryDue):
+    """Training is tried again."""
+
     wire_type = "droptune.training.retry_due.v1"
 
 
 class EvaluationRetryDue(RetryDue):
+    """Evaluation is tried again."""
+
     wire_type = "droptune.evaluation.retry_due.v1"
 
 
 class DeploymentRetryDue(RetryDue):
+    """The deployment is tried again."""
+
     wire_type = "droptune.deployment.retry_due.v1"
 
 
 class RunOverdue(Event):
+    """The run passed the deadline of its status."""
+
     wire_type = "droptune.run.overdue.v1"
     status: str
     deadline_at: datetime
 
 
 class RunFailed(Event):
+    """The run ended `failed`."""
+
     wire_type = "droptune.run.failed.v1"
     failure_class: FailureClass
     problem: Problem
 
 
 class CancelRequested(Event):
+    """Somebody asked for the run to stop."""
+
     wire_type = "droptune.run.cancel_requested.v1"
     about_any_revision = True
     by: str
 
 
 class RunCancelled(Event):
+    """The run was stopped."""
+
     wire_type = "droptune.run.cancelled.v1"
     by: str
 

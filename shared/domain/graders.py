@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 ANSWER = "{{sample.output_text}}"
+INPUT = "the text that is graded"
+REFERENCE = "the right answer"
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 Template = Annotated[str, Field(max_length=4096)]
 Pattern = Annotated[str, Field(min_length=1, max_length=4096, description="RE2 syntax")]
@@ -38,17 +40,17 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Name
-    weight: float = Field(default=1.0, gt=0)
+    name: Name = Field(description="unique within the list")
+    weight: float = Field(default=1.0, gt=0, description="share in the mean of a list of graders")
 
 
 class StringCheck(Spec):
     """1 if the answer equals (eq), differs from (ne) or contains (like; ilike in any case) the reference."""
 
     type: Literal["string_check"] = "string_check"
-    input: Template = ANSWER
-    operation: Literal["eq", "ne", "like", "ilike"] = "eq"
-    reference: Template = "{{item.answer}}"
+    input: Template = Field(default=ANSWER, description=INPUT)
+    operation: Literal["eq", "ne", "like", "ilike"] = Field(default="eq", description="how the two are compared")
+    reference: Template = Field(default="{{item.answer}}", description=REFERENCE)
 
 
 SimilarityMetric = Literal[
@@ -60,17 +62,19 @@ class TextSimilarity(Spec):
     """How much the answer has in common with the reference."""
 
     type: Literal["text_similarity"] = "text_similarity"
-    input: Template = ANSWER
-    reference: Template = "{{item.answer}}"
-    evaluation_metric: Annotated[SimilarityMetric, BeforeValidator(lambda value: _refuse(value, METRICS_NOT_BUILT))]
+    input: Template = Field(default=ANSWER, description=INPUT)
+    reference: Template = Field(default="{{item.answer}}", description=REFERENCE)
+    evaluation_metric: Annotated[SimilarityMetric, BeforeValidator(lambda value: _refuse(value, METRICS_NOT_BUILT))] = (
+        Field(description="measure of similarity")
+    )
 
 
 class Regex(Spec):
     """1 if the pattern is found. Templates in it stand for the field's text, letter for letter."""
 
     type: Literal["regex"] = "regex"
-    input: Template = ANSWER
-    pattern: Pattern
+    input: Template = Field(default=ANSWER, description=INPUT)
+    pattern: Pattern = Field(description="RE2 syntax")
 
 
 class Citation(Spec):
@@ -80,27 +84,29 @@ class Citation(Spec):
     """
 
     type: Literal["citation"] = "citation"
-    input: Template = ANSWER
-    pattern: Pattern
+    input: Template = Field(default=ANSWER, description=INPUT)
+    pattern: Pattern = Field(description="RE2 syntax; its first group, if it has one, is the citation")
     reference: Template = Field(description="a list of citations, or a text that is searched with the same pattern")
-    measure: Literal["precision", "recall", "f1"] = "f1"
+    measure: Literal["precision", "recall", "f1"] = Field(default="f1", description="what is compared")
 
 
 class JsonSchema(Spec):
     """1 if the answer is JSON, nothing around it, that fits the schema (draft 2020-12, local `$ref` only)."""
 
     type: Literal["json_schema"] = "json_schema"
-    input: Template = ANSWER
-    json_schema: dict[str, Any]
+    input: Template = Field(default=ANSWER, description=INPUT)
+    json_schema: dict[str, Any] = Field(description="draft 2020-12")
 
 
 class Label(Spec):
     """1 if the answer names exactly one of the labels, and it is the reference's."""
 
     type: Literal["label"] = "label"
-    input: Template = ANSWER
-    labels: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(min_length=2)
-    reference: Template = "{{item.answer}}"
+    input: Template = Field(default=ANSWER, description=INPUT)
+    labels: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
+        min_length=2, description="the labels the answer may name"
+    )
+    reference: Template = Field(default="{{item.answer}}", description=REFERENCE)
     pattern: Pattern | None = Field(
         default=None, description="its first group holds the label; without it a label is looked for anywhere"
     )
@@ -110,15 +116,15 @@ class ReadingLevel(Spec):
     """1 up to a Flesch-Kincaid grade of `max_grade` (English); a quarter less for every grade above."""
 
     type: Literal["reading_level"] = "reading_level"
-    input: Template = ANSWER
-    max_grade: float = Field(ge=0, le=20)
+    input: Template = Field(default=ANSWER, description=INPUT)
+    max_grade: float = Field(ge=0, le=20, description="Flesch-Kincaid grade")
 
 
 class StepOrder(Spec):
     """Share of the reference's steps that the answer holds in the reference's order."""
 
     type: Literal["step_order"] = "step_order"
-    input: Template = ANSWER
+    input: Template = Field(default=ANSWER, description=INPUT)
     reference: Template = Field(description="a list of steps; each is looked for word for word, in any case")
 
 
@@ -126,7 +132,7 @@ class AcronymExpansion(Spec):
     """Share of the row's acronyms whose expansion stands in the answer."""
 
     type: Literal["acronym_expansion"] = "acronym_expansion"
-    input: Template = ANSWER
+    input: Template = Field(default=ANSWER, description=INPUT)
     reference: Template = Field(description="acronym -> expansion, or expansions")
 
 
@@ -151,7 +157,7 @@ class Refusal(Spec):
     """1 if the answer refuses where it should and answers where it should. A refusal is known by its phrases."""
 
     type: Literal["refusal"] = "refusal"
-    input: Template = ANSWER
+    input: Template = Field(default=ANSWER, description=INPUT)
     reference: Template = Field(default="{{item.refuse}}", description="true or false")
     phrases: tuple[Annotated[str, Field(min_length=2, max_length=200)], ...] = Field(
         default=REFUSALS, min_length=1, description="looked for in the first 200 characters, in any case"
@@ -159,10 +165,10 @@ class Refusal(Spec):
 
 
 class PythonGrader(Spec):
-    """`def grade(sample, item) -> float`, run in a confined process: see shared/grading/sandbox.py."""
+    """`def grade(sample, item) -> float`, run in a confined process."""
 
     type: Literal["python"] = "python"
-    source: str = Field(min_length=1, max_length=262_143)
+    source: str = Field(min_length=1, max_length=262_143, description="Python with `def grade(sample, item)`")
 
 
 class JudgeMessage(BaseModel):
@@ -240,7 +246,7 @@ class Multi(Spec):
     type: Literal["multi"] = "multi"
     graders: Annotated[
         dict[Name, Annotated[SimpleGrader, BeforeValidator(_known_type)]], BeforeValidator(_named_by_key)
-    ] = Field(min_length=1, max_length=8)
+    ] = Field(min_length=1, max_length=8, description="name -> grader")
     calculate_output: str = Field(min_length=1, max_length=1000, description="for example `0.8 * right + 0.2 * short`")
 
     @model_validator(mode="after")

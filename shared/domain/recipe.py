@@ -30,25 +30,47 @@ class Tier(StrEnum):
 class Hyperparameters(Part):
     """LoRA and QLoRA settings every method has; `auto` is resolved from the data and the base model."""
 
-    n_epochs: Annotated[int, Field(ge=1, le=25)] | Auto = AUTO
-    batch_size: Annotated[int, Field(ge=1, le=1024)] | Auto = Field(default=AUTO, description="rows per optimizer step")
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] | Auto = AUTO
-    lora_rank: Annotated[int, Field(ge=1, le=256)] | Auto = AUTO
-    lora_alpha: Annotated[int, Field(ge=1, le=1024)] | Auto = AUTO
-    rslora: bool | Auto = Field(default=AUTO, description="scale by alpha / sqrt(rank) instead of alpha / rank")
-    dora: bool | Auto = Field(default=AUTO, description="adapt magnitude and direction of each weight apart")
-    lora_dropout: Annotated[float, Field(ge=0, lt=1)] | Auto = AUTO
+    n_epochs: Annotated[int, Field(ge=1, le=25)] | Auto = Field(
+        default=AUTO,
+        description="passes over the rows; auto: 3 for most sizes. Raise it for small, exact tasks",
+    )
+    batch_size: Annotated[int, Field(ge=1, le=1024)] | Auto = Field(
+        default=AUTO, description="rows per optimizer step; auto: by the number of rows"
+    )
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] | Auto = Field(
+        default=AUTO, description="highest learning rate; auto: the base model's own for the method"
+    )
+    lora_rank: Annotated[int, Field(ge=1, le=256)] | Auto = Field(
+        default=AUTO, description="rank of the adapter; auto: by the number of rows"
+    )
+    lora_alpha: Annotated[int, Field(ge=1, le=1024)] | Auto = Field(
+        default=AUTO, description="scale of the adapter; auto: twice the rank"
+    )
+    rslora: bool | Auto = Field(
+        default=AUTO, description="scale by alpha / sqrt(rank) instead of alpha / rank; auto: true"
+    )
+    dora: bool | Auto = Field(
+        default=AUTO, description="adapt magnitude and direction of each weight apart; auto: false"
+    )
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] | Auto = Field(
+        default=AUTO, description="share of the adapter's inputs that a step drops; auto: 0"
+    )
     quantization: Literal["nf4", "none"] | Auto = Field(
-        default=AUTO, description="nf4: QLoRA, the base in 4 bit; none: LoRA on the base as it is"
+        default=AUTO, description="nf4: QLoRA, the base in 4 bit; none: LoRA on the base as it is; auto: nf4"
     )
     packing: Literal["packed", "padded"] | Auto = Field(
-        default=AUTO, description="packed: rows of a micro batch end to end; padded: filled up to the longest"
+        default=AUTO,
+        description="packed: rows of a micro batch end to end; padded: filled up to the longest; auto: packed",
     )
-    optimizer: Literal["adamw", "paged_adamw_8bit"] | Auto = AUTO
+    optimizer: Literal["adamw", "paged_adamw_8bit"] | Auto = Field(
+        default=AUTO, description="auto: adamw, or paged_adamw_8bit where nothing else fits"
+    )
     max_length_tokens: Annotated[int, Field(ge=16, le=131_072)] | Auto = Field(
-        default=AUTO, description="longest row; longer ones follow data.over_length"
+        default=AUTO, description="longest row; longer ones follow data.over_length; auto: by the data"
     )
-    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = Field(
+        default=42, description="of the order of rows, of sampling and of the rows that are held out"
+    )
 
 
 class PreferenceHyperparameters(Hyperparameters):
@@ -56,7 +78,7 @@ class PreferenceHyperparameters(Hyperparameters):
 
     packing: Literal["padded"] | Auto = Field(default=AUTO, description="pairs are padded")
     beta: Annotated[float, Field(gt=0, le=10)] | Auto = Field(
-        default=AUTO, description="how dearly straying from the starting model is paid for"
+        default=AUTO, description="how much a difference from the starting model costs; auto: 0.1"
     )
 
 
@@ -68,12 +90,17 @@ class ReinforcementHyperparameters(Hyperparameters):
         default=AUTO, description="none: answers are sampled by the model that is trained"
     )
     rollouts_per_prompt: Annotated[int, Field(ge=2, le=64)] | Auto = Field(
-        default=AUTO, description="answers to one prompt, whose rewards are compared"
+        default=AUTO, description="answers to one prompt, whose rewards are compared; auto: 8"
     )
-    temperature: Annotated[float, Field(gt=0, le=2)] | Auto = AUTO
-    max_answer_tokens: Annotated[int, Field(ge=1, le=8192)] | Auto = AUTO
+    temperature: Annotated[float, Field(gt=0, le=2)] | Auto = Field(
+        default=AUTO, description="of the answers that are rewarded; auto: 1"
+    )
+    max_answer_tokens: Annotated[int, Field(ge=1, le=8192)] | Auto = Field(
+        default=AUTO, description="longest answer that is rewarded; auto: evaluation.max_new_tokens"
+    )
     beta: Annotated[float, Field(ge=0, le=10)] | Auto = Field(
-        default=AUTO, description="weight of the divergence from the starting model; 0: none, and no second pass for it"
+        default=AUTO,
+        description="weight of the divergence from the starting model; 0: none, and no second pass; auto: 0",
     )
 
 
@@ -160,7 +187,8 @@ class Data(Part):
         description="rows beyond max_length_tokens: refuse the data, leave them out, or cut them",
     )
     personal_data: Literal["block", "redact", "allow"] = Field(
-        default="block", description="what is done with personal data that is found: see docs/validation-content.md"
+        default="block",
+        description="what is done with personal data that is found: see docs/explanation/content-scan.md",
     )
     personal_data_allowed: tuple[PersonalDataKind, ...] = Field(
         default=(), description="kinds that were reviewed and stay as they are, whatever personal_data says"
@@ -187,27 +215,31 @@ class Gate(Part):
     min_gain: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0, description="the interval of the gain must lie above this"
     )
-    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(default=0.95, description="of every interval")
     max_regression: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.05, description="largest drop tolerated in any slice; one within its interval of 0 is noise"
+        default=0.05, description="largest drop tolerated in any slice; a drop whose interval reaches 0 does not count"
     )
     general_suite: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=0.05,
-        description="largest drop tolerated in general ability and in refusals, likewise; null: the suite is not asked",
+        description="largest drop tolerated in general ability and in refusals, likewise; null: the suite is left out",
     )
-    min_rows: Annotated[int, Field(ge=2)] = Field(default=20, description="fewer held-out rows than this prove nothing")
+    min_rows: Annotated[int, Field(ge=2)] = Field(
+        default=20, description="with fewer held-out rows the model is not deployed"
+    )
 
 
 class Evaluation(Part):
     """How answers are judged."""
 
     graders: tuple[Grader, ...] = Field(
-        default=(StringCheck(name="exact"),), min_length=1, max_length=16, description="see docs/graders.md"
+        default=(StringCheck(name="exact"),), min_length=1, max_length=16, description="how answers are scored: docs/reference/graders.md"
     )
     slices: tuple[str, ...] = Field(
         default=(), description="row fields whose values form slices, for example `fault_class`"
     )
-    max_new_tokens: Annotated[int, Field(ge=1, le=4096)] = 256
+    max_new_tokens: Annotated[int, Field(ge=1, le=4096)] = Field(
+        default=256, description="longest answer in the evaluation and in the probes of the rollout"
+    )
     gate: Gate = Gate()
 
     @model_validator(mode="after")
@@ -222,15 +254,18 @@ class Deployment(Part):
     endpoint: Annotated[str, Field(pattern=NAME_PATTERN)] | None = Field(
         default=None, description="defaults to the project's name"
     )
-    instance_type: str = AUTO
+    instance_type: str = Field(
+        default=AUTO, description="machine of the endpoint; auto: the cheapest that holds the model"
+    )
     approval: Literal["required", "automatic"] = Field(
         default="automatic", description="required: a person decides after the gate has passed"
     )
     approval_hours: Annotated[float, Field(gt=0, le=8760)] = Field(
-        default=168.0, description="how long that decision is waited for; nobody's is a no"
+        default=168.0, description="how long a decision is waited for; after it the model is declined"
     )
     rollout: tuple[Annotated[int, Field(ge=1, le=100)], ...] = Field(
-        default=(10, 50, 100), description="percent of the traffic, step by step"
+        default=(10, 50, 100),
+        description="percent of the traffic, step by step; the first model at an endpoint gets 100 at once",
     )
     keep_previous_hours: Annotated[float, Field(ge=0, le=720)] = Field(
         default=24.0, description="how long the previous deployment stays warm for a rollback"
@@ -244,11 +279,17 @@ class Deployment(Part):
 
 
 class Budget(Part):
-    """What the run may cost at most."""
+    """Limits of money and time."""
 
-    max_usd: Annotated[float, Field(gt=0)] = 50.0
-    deadline_hours: Annotated[float, Field(gt=0, le=168)] = 12.0
-    tier: Tier = Tier.SPOT
+    max_usd: Annotated[float, Field(gt=0)] = Field(
+        default=50.0,
+        description="a run whose low estimate is above it is refused; training ends at nine tenths of it. Evaluation, "
+        "the endpoint and another attempt are not counted",
+    )
+    deadline_hours: Annotated[float, Field(gt=0, le=168)] = Field(
+        default=12.0, description="longest time of the training job, and of the evaluation job again"
+    )
+    tier: Tier = Field(default=Tier.SPOT, description="spot machines are cheaper and may be taken away")
     instance_type: str = Field(
         default=AUTO,
         description="machine of the training job; auto: the cheapest that holds the run, or a faster one, with several "
@@ -272,32 +313,35 @@ DEFAULT_NOTIFY_EVENTS = (
 
 
 class Retrain(Part):
-    """When the project's newest data is looked at again without a drop.
+    """When the project's newest data is trained on again without a drop.
 
     It is trained on if the recipe or the held-out set changed, or if its run failed; else that run ends `duplicate`.
     """
 
-    every_days: Annotated[float, Field(gt=0, le=365)] | None = None
+    every_days: Annotated[float, Field(gt=0, le=365)] | None = Field(
+        default=None,
+        description="days from one promotion to the next look; read from the recipe of the run in production",
+    )
 
 
 class Notify(Part):
     """One channel: a webhook and the facts it wants, as shell patterns (`*`, `run.*`)."""
 
-    url: Annotated[str, Field(pattern=r"^https?://")]
-    events: tuple[str, ...] = DEFAULT_NOTIFY_EVENTS
+    url: Annotated[str, Field(pattern=r"^https?://", description="a public https address")]
+    events: tuple[str, ...] = Field(default=DEFAULT_NOTIFY_EVENTS, description="facts, or patterns such as `run.*`")
 
 
 class Recipe(Part):
     """`recipe.yaml` of a project. Every field but `base_model` has a default."""
 
     base_model: str = Field(description="catalog id")
-    method: Method = Supervised()
+    method: Method = Field(default=Supervised(), description="how the model learns")
     data: Data = Data()
     evaluation: Evaluation = Evaluation()
     deployment: Deployment = Deployment()
     budget: Budget = Budget()
     use_case: str = Field(default="", description="what the model is for; the license gate reads it")
-    notify: tuple[Notify, ...] = ()
+    notify: tuple[Notify, ...] = Field(default=(), description="webhooks that are told about the project's runs")
     retrain: Retrain = Retrain()
 
     @model_validator(mode="after")

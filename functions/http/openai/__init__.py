@@ -1,4 +1,4 @@
-"""`/v1`: files and fine-tuning jobs in OpenAI's shapes, over the same runs as `/api` (docs/openai.md)."""
+"""`/v1`: files and fine-tuning jobs in OpenAI's shapes, over the same runs as `/api` (docs/reference/openai.md)."""
 
 from __future__ import annotations
 

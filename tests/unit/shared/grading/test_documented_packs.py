@@ -1,4 +1,4 @@
-"""The ready packs of docs/graders.md, as they stand there."""
+"""The ready packs of docs/reference/graders.md, as they stand there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.domain.graders import NOT_BUILT, Grader
 from shared.grading import Code, Engine, Opinion, problems
 from tests.paths import ROOT
 
-TEXT = (ROOT / "docs" / "graders.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "reference" / "graders.md").read_text(encoding="utf-8")
 READ = TypeAdapter(list[Grader]).validate_python
 
 

@@ -1,16 +1,10 @@
-"""The table STAGES, the functions the app registers, and docs/events.md say the same."""
+"""The table STAGES and the functions the app registers agree."""
 
 from __future__ import annotations
 
-import os
-
 from function_app import app
-from shared.domain.events import EVENT_TYPES
 from shared.domain.run import NON_TERMINAL, Status
-from shared.pipeline import STAGES, TOPIC, TOPOLOGY, Stage
-from tests.paths import ROOT
-
-DOC = ROOT / "docs" / "events.md"
+from shared.pipeline import STAGES, TOPIC, TOPOLOGY
 
 
 def trigger_of(function: object) -> dict[str, object]:
@@ -71,54 +65,3 @@ def test_a_subscription_gets_the_wire_types_of_its_stage_and_notify_gets_all() -
     assert subjects["notify"] is None
     assert subjects["submit_training"] == {"droptune.validation.passed.v1", "droptune.training.retry_due.v1"}
     assert all(name in subjects for name in (stage.name for stage in STAGES if stage.wakes))
-
-
-def rendered() -> str:
-    lines = [
-        "# Events and functions",
-        "",
-        "Generated from `STAGES` in `shared/pipeline.py`; `UPDATE_GOLDEN=1 make test` rewrites it.",
-        "",
-        "| function | woken by | status before | status after | publishes |",
-        "|---|---|---|---|---|",
-        *(f"| `{s.name}` | {_woken(s)} | {_statuses(s.before)} | {_statuses(s.after)} | {_facts(s)} |" for s in STAGES),
-        "",
-        "## Wire types",
-        "",
-        "CloudEvents 1.0, structured JSON, extensions `runid`, `attempt`, `revision`.",
-        "",
-        "| type | data |",
-        "|---|---|",
-        *(f"| `{name}` | {_fields(name)} |" for name in EVENT_TYPES),
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _woken(stage: Stage) -> str:
-    if stage.queue:
-        return f"queue `{stage.queue}`"
-    if stage.timer:
-        return f"timer `{stage.timer}`"
-    return "every event" if stage.name == "notify" else ", ".join(f"`{cls.fact()}`" for cls in stage.wakes)
-
-
-def _statuses(statuses: frozenset[Status]) -> str:
-    if statuses == NON_TERMINAL:
-        return "any non-terminal"
-    return "any" if statuses == set(Status) else ", ".join(f"`{s}`" for s in Status if s in statuses)
-
-
-def _facts(stage: Stage) -> str:
-    return ", ".join(f"`{cls.fact()}`" for cls in stage.publishes)
-
-
-def _fields(name: str) -> str:
-    envelope = {"run_id", "project", "attempt", "revision", "time", "key"}
-    return ", ".join(f"`{field}`" for field in EVENT_TYPES[name].model_fields if field not in envelope)
-
-
-def test_the_documented_table_is_the_one_that_runs() -> None:
-    if os.environ.get("UPDATE_GOLDEN"):
-        DOC.write_text(rendered())
-    assert DOC.read_text() == rendered()

@@ -1,0 +1,25 @@
+"""Writes the pages of `docs/reference/` that follow from the code. `make docs` runs it; a test compares the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from docs.generator import cli, codes, errors, events, http, recipe, settings, waits
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES: dict[str, Callable[[], str]] = {
+    "recipe.md": recipe.page,
+    "settings.md": settings.page,
+    "events.md": events.page,
+    "validation-codes.md": codes.page,
+    "errors.md": errors.page,
+    "cli.md": cli.page,
+    "http.md": http.page,
+    "deadlines-and-retries.md": waits.page,
+}
+
+
+def path_of(name: str) -> Path:
+    """Where a page lies."""
+    return ROOT / "docs" / "reference" / name

@@ -1,0 +1,68 @@
+"""`events.md`: functions, what wakes them, and the events with the types of their data."""
+
+from __future__ import annotations
+
+from docs.generator import markdown
+from docs.generator.schema import type_of
+from shared.domain.events import EVENT_TYPES, Event
+from shared.domain.recipe import DEFAULT_NOTIFY_EVENTS
+from shared.domain.run import NON_TERMINAL, Status
+from shared.pipeline import STAGES, Stage
+
+INTRODUCTION = """\
+Each function has one trigger: a queue, its own subscription of the topic `pipeline`, a timer or HTTP. The webhooks of a
+recipe and your own subscription of the topic get the same events."""
+
+ENVELOPE = """\
+An event is a CloudEvents 1.0 document in structured JSON. `subject` and `runid` are the run's id, `source` is
+`/projects/<project>`, `attempt` counts within a stage, `revision` is the number of changes of the run so far. `id` is
+made of run, fact and revision, so a repeat has the same `id`. An event about a probe or an order also has `key` in its
+data. The column "sent by default" says which events a channel of `notify` gets that names none itself."""
+
+
+def page() -> str:
+    return markdown.page(
+        "Events and functions",
+        "`STAGES` in `shared/pipeline.py` and `shared/domain/events.py`",
+        INTRODUCTION,
+        "## Functions",
+        markdown.table(
+            ("function", "woken by", "status before", "status after", "publishes"),
+            [(f"`{s.name}`", _woken(s), _statuses(s.before), _statuses(s.after), _facts(s.publishes)) for s in STAGES],
+        ),
+        "## Events",
+        ENVELOPE,
+        markdown.table(("type", "sent by default", "meaning", "data"), [_event(cls) for cls in EVENT_TYPES.values()]),
+    )
+
+
+def _event(cls: type[Event]) -> tuple[str, str, str, str]:
+    sent = "yes" if cls.fact() in DEFAULT_NOTIFY_EVENTS else ""
+    meaning = markdown.first_line(cls.__dict__.get("__doc__"))
+    if not meaning:
+        raise ValueError(f"{cls.__name__} has no docstring")
+    return f"`{cls.wire_type}`", sent, meaning, _data(cls)
+
+
+def _data(cls: type[Event]) -> str:
+    schema = cls.model_json_schema()
+    own = {name: found for name, found in schema["properties"].items() if name not in Event.model_fields}
+    return ", ".join(f"`{name}` ({type_of(found, schema.get('$defs', {}))})" for name, found in own.items())
+
+
+def _woken(stage: Stage) -> str:
+    if stage.queue:
+        return f"queue `{stage.queue}`"
+    if stage.timer:
+        return f"timer `{stage.timer}`"
+    return "every event" if stage.name == "notify" else _facts(stage.wakes)
+
+
+def _statuses(statuses: frozenset[Status]) -> str:
+    if statuses == NON_TERMINAL:
+        return "any non-terminal"
+    return "any" if statuses == set(Status) else markdown.listed(s for s in Status if s in statuses)
+
+
+def _facts(classes: tuple[type[Event], ...]) -> str:
+    return markdown.listed(cls.fact() for cls in classes)

@@ -1,0 +1,60 @@
+"""`http.md`: the routes of the API."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from fastapi.routing import APIRoute
+
+from docs.generator import markdown
+from functions.http import api
+
+INTRODUCTION = """\
+Every request needs an Entra token with the role in the table, as `Authorization: Bearer TOKEN`. On a laptop no token is
+needed, and only this machine may ask. Errors are `{"error": {code, message, param}}`; the codes are in
+[Errors](errors.md#codes-of-the-http-api). The shapes of requests and answers are in `GET /api/openapi.json`, readable
+at `/api/docs`. `/v1` follows OpenAI's API: [OpenAI's client](openai.md). On Azure an upload may have 100 MB and a
+request may take 230 s (limits of Azure Functions)."""
+
+
+HEAD = ("route", "role", "parameters", "what it does")
+
+
+def page() -> str:
+    roles = dict(_roles(api.routes))
+    groups: dict[str, list[tuple[str, str, str, str]]] = defaultdict(list)
+    for path, methods in api.openapi()["paths"].items():
+        for method, operation in methods.items():
+            group = (operation.get("tags") or ["other"])[0]
+            groups[group].append(_row(method.upper(), path, operation, roles))
+    parts = [part for name, rows in groups.items() for part in (f"## {name}", markdown.table(HEAD, rows))]
+    return markdown.page("HTTP API", "the FastAPI application in `functions/http/`", INTRODUCTION, *parts)
+
+
+def _row(method: str, path: str, operation: dict[str, Any], roles: dict[str, str]) -> tuple[str, str, str, str]:
+    query = [one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"]
+    summary = markdown.first_line(operation.get("description")) or operation["summary"]
+    return f"`{method} {path}`", roles[f"{method} {path}"], markdown.listed(query), summary
+
+
+def _roles(routes: Iterable[Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The app role that each route's dependency `may(role)` asks for. FastAPI keeps included routers as they are."""
+    for route in routes:
+        if isinstance(route, APIRoute):
+            path = prefix + re.sub(r":path\b", "", route.path)
+            yield from ((f"{method} {path}", _role(route)) for method in route.methods or ())
+        elif hasattr(route, "original_router"):
+            yield from _roles(route.original_router.routes, prefix + route.include_context.prefix)
+
+
+def _role(route: APIRoute) -> str:
+    for dependency in route.dependant.dependencies:
+        assert dependency.call is not None
+        role = inspect.getclosurevars(dependency.call).nonlocals.get("role")
+        if role:
+            return str(role)
+    return "none"

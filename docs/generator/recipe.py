@@ -1,0 +1,185 @@
+"""`recipe.md`: every key of `recipe.yaml`, and one example that names them all."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel
+
+from docs.generator import markdown
+from docs.generator.schema import Key, keys_of
+from shared.domain import graders
+from shared.domain import recipe as model
+
+HEAD = ("key", "type", "default", "meaning")
+METHODS: tuple[tuple[str, type[BaseModel], type[BaseModel]], ...] = (
+    ("supervised", model.Supervised, model.Hyperparameters),
+    ("dpo", model.Preference, model.PreferenceHyperparameters),
+    ("reinforcement", model.Reinforcement, model.ReinforcementHyperparameters),
+)
+SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
+    ("data", model.Data),
+    ("evaluation", model.Evaluation),
+    ("evaluation.gate", model.Gate),
+    ("deployment", model.Deployment),
+    ("budget", model.Budget),
+    ("notify[]", model.Notify),
+    ("retrain", model.Retrain),
+)
+
+INTRODUCTION = """\
+`recipe.yaml` lies beside the dataset in the project's folder. Every key but `base_model` has a default, and a project
+without a recipe gets the defaults and the base model of `DEFAULT_BASE_MODEL`. An unknown key rejects the run. `auto` is
+decided from the data, the base model and the budget; the run shows each decision with its reason
+(`GET /api/runs/{id}`, `recipe.reasons`). `GET /api/recipes/schema` is the JSON schema."""
+
+CHANGING = """\
+A changed recipe starts no run by itself. Drop the data again, or use `droptune retry RUN`, which starts a run with the
+present recipe and the present file."""
+
+SOURCE = """\
+def grade(sample, item):
+    return 1.0 if len(sample["output_text"]) < 200 else 0.0
+"""
+# What the example sets; every other key stands there with its default.
+EXAMPLE: dict[str, Any] = {
+    "base_model": "microsoft/Phi-4",
+    "use_case": "answers to questions about machine faults",
+    "data.group": "machine",
+    "evaluation.graders": [
+        {"name": "exact", "type": "string_check", "operation": "eq", "reference": "{{item.answer}}", "weight": 3},
+        {"name": "short", "type": "python", "source": SOURCE},
+    ],
+    "evaluation.slices": ["machine"],
+    "deployment.endpoint": "machine-faults",
+    "deployment.approval": "required",
+    "notify": [{"url": "https://hooks.example.org/droptune", "events": ["approval.requested", "run.*"]}],
+    "retrain.every_days": 7.0,
+}
+
+
+def page() -> str:
+    return markdown.page(
+        "Recipe",
+        "the models in `shared/domain/recipe.py` and `shared/domain/graders.py`",
+        INTRODUCTION,
+        CHANGING,
+        "## Example",
+        f"Every key of a supervised recipe. These differ from the defaults: {markdown.listed(EXAMPLE)}.",
+        f"```yaml\n{example()}```",
+        "## Top level",
+        _table(keys_of(model.Recipe)),
+        *_methods(),
+        *(part for name, section in SECTIONS for part in (f"## {name}", _table(keys_of(section), name))),
+        *_graders(),
+    )
+
+
+def _table(keys: Iterator[Key] | list[Key], prefix: str = "") -> str:
+    start = f"{prefix}." if prefix else ""
+    return markdown.table(HEAD, [(f"`{start}{key.name}`", key.type, key.default, key.meaning) for key in keys])
+
+
+def _methods() -> Iterator[str]:
+    common = list(keys_of(model.Hyperparameters))
+    yield "## method"
+    yield _table([Key("type", markdown.listed(name for name, _, _ in METHODS), "`supervised`", "how the model learns")])
+    yield _table([key for key in keys_of(model.Supervised) if key.name == "continue_from"], "method")
+    yield "## method.hyperparameters"
+    yield "Of every method:"
+    yield _table(common, "method.hyperparameters")
+    for name, method, hyperparameters in METHODS[1:]:
+        yield f"## method of type {name}"
+        yield markdown.first_line(method.__doc__)
+        own = [key for key in keys_of(method) if key.name not in ("type", "continue_from", "hyperparameters")]
+        if own:
+            yield _table(own, "method")
+        yield "These hyperparameters are added or differ:"
+        yield _table([key for key in keys_of(hyperparameters) if key not in common], "method.hyperparameters")
+
+
+def _graders() -> Iterator[str]:
+    yield "## Graders"
+    yield "`evaluation.graders` and `method.graders` are lists of graders. How they score: [Graders](graders.md)."
+    yield "Of every grader:"
+    yield _table([key for key in keys_of(graders.Spec)])
+    shared = set(graders.Spec.model_fields) | {"type"}
+    for grader in grader_types():
+        kind = str(grader.model_fields["type"].default)
+        yield f"### {kind}"
+        yield markdown.first_line(grader.__doc__)
+        yield _table([key for key in keys_of(grader) if key.name not in shared])
+
+
+def grader_types() -> list[type[BaseModel]]:
+    """The grader models in the order of the union."""
+    return list(_models(graders.Grader))
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)
+
+
+def example() -> str:
+    """A recipe in YAML that names every key of a supervised recipe, each with its meaning as a comment."""
+    return "".join(f"{line}\n" for line in _lines(model.Recipe, ""))
+
+
+def _lines(part: type[BaseModel], path: str) -> Iterator[str]:
+    indent = "  " * (path.count(".") + 1 if path else 0)
+    for key in keys_of(part):
+        where = f"{path}.{key.name}" if path else key.name
+        comment = key.meaning + (f" ({_plain(key.type)})" if where not in EXAMPLE and "mapping" not in key.type else "")
+        yield from textwrap.wrap(
+            comment, 110, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ", break_on_hyphens=False
+        )
+        section = _section(part, key.name)
+        if section is not None and where not in EXAMPLE:
+            yield f"{indent}{key.name}:"
+            yield from _lines(section, where)
+        else:
+            yield from textwrap.indent(_yaml({key.name: _value(part, key.name, where)}), indent).splitlines()
+
+
+def _section(part: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """The model behind a key that is a mapping."""
+    default = part.model_fields[name].default
+    return type(default) if isinstance(default, BaseModel) else None
+
+
+def _value(part: type[BaseModel], name: str, where: str) -> Any:
+    if where in EXAMPLE:
+        return EXAMPLE[where]
+    default = part.model_fields[name].default
+    return list(default) if isinstance(default, tuple) else getattr(default, "value", default)
+
+
+def _yaml(value: Mapping[str, Any]) -> str:
+    return yaml.dump(dict(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _plain(text: str) -> str:
+    return text.replace("`", "")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Texts of several lines as blocks, short lists in one line."""
+
+
+def _write_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+def _write_list(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.SequenceNode:
+    plain = all(not isinstance(item, (dict, list)) for item in items)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=plain)
+
+
+_Dumper.add_representer(str, _write_text)
+_Dumper.add_representer(list, _write_list)
