@@ -10,7 +10,8 @@ from shared.clients import webhook
 from shared.domain.errors import RETRY_RULES, FailureClass
 from shared.domain.run import NON_TERMINAL, Status
 from shared.pipeline import DEADLINES, QUEUE_ALLOWANCE
-from shared.runner import EARLY_WAITS_S, FIRST_RETRY_S, INBOX_TTL_S, LONGEST_RETRY_S, SENT_TTL_S
+from shared.records.outbox import INBOX_TTL_S, SENT_TTL_S
+from shared.runner import EARLY_WAITS_S, FIRST_RETRY_S, LONGEST_RETRY_S
 from shared.settings import Settings
 from shared.step_support.attempts import RETRY_OF
 from shared.steps import advance_rollout, deliver_notification, deploy_model, probe_deployments, reconcile

@@ -232,7 +232,10 @@ class Evaluation(Part):
     """How answers are judged."""
 
     graders: tuple[Grader, ...] = Field(
-        default=(StringCheck(name="exact"),), min_length=1, max_length=16, description="how answers are scored: docs/reference/graders.md"
+        default=(StringCheck(name="exact"),),
+        min_length=1,
+        max_length=16,
+        description="how answers are scored: docs/reference/graders.md",
     )
     slices: tuple[str, ...] = Field(
         default=(), description="row fields whose values form slices, for example `fault_class`"
