@@ -15,7 +15,7 @@ from cli.plot import sparkline
 from cli.view import decision_view, live, progress_text, seconds, stage_detail
 from shared.domain.run import Run, Status
 
-PROGRESS_EVERY_S = 2.0
+PROGRESS_EVERY_S = 10.0
 
 
 def make_console() -> Console:

@@ -28,9 +28,9 @@ from pathlib import Path
 import psutil
 
 from local_stack import emulators
+from local_stack.console import Console
 from local_stack.paths import REPOSITORY
 from local_stack.processes import MARK, Part, free_port, marked, stop
-from local_stack.say import Say
 from local_stack.tiny_base.shipped import BaseModelDamaged, place_base
 from shared.services import build_blob_store
 
@@ -156,7 +156,7 @@ def locked(root: Path) -> Iterator[None]:
         yield
 
 
-def up(root: Path, port: int | None, say: Say, *, on_emulators: bool = False) -> Stack:
+def up(root: Path, port: int | None, console: Console, *, on_emulators: bool = False) -> Stack:
     """Start what does not run yet and wait until it is ready.
 
     Raises StartFailed; what was started before stays for a look at it, `down` stops it. Raises NotInstalled for
@@ -169,42 +169,42 @@ def up(root: Path, port: int | None, say: Say, *, on_emulators: bool = False) ->
                 raise StartFailed(f"{root} has its state in SQLite and files; emulators need a folder of their own")
             stack.on_emulators = True
         if not stack.running():
-            _start_parts(stack, port, say)
-        say(f"API and dashboard: {stack.api_url}   logs: {stack.log('host').parent}")
+            _start_parts(stack, port, console)
+        console.print(f"API and dashboard: {stack.api_url}   logs: {stack.log('host').parent}")
         return stack
 
 
-def _start_parts(stack: Stack, port: int | None, say: Say) -> None:
+def _start_parts(stack: Stack, port: int | None, console: Console) -> None:
     stack.log("host").parent.mkdir(parents=True, exist_ok=True)
     if stack.on_emulators:
-        install_emulators(say)
+        install_emulators(console)
         for name in emulators.PARTS:
-            _start_where_it_was(stack, name, say)
+            _start_where_it_was(stack, name, console)
         emulators.create_run_container(stack.stores["RUN_STORE_URL"])
         emulators.create_blob_containers(stack.stores["BLOB_STORE_URL"], emulators.CONTAINERS)
     place_base(build_blob_store(stack.stores["BLOB_STORE_URL"]))
-    _start_where_it_was(stack, "azure_ml", say)
+    _start_where_it_was(stack, "azure_ml", console)
     known_api = stack.parts["host"].port if "host" in stack.parts else None
-    _start(stack, "host", port if port is not None else known_api or API_PORT, say)
+    _start(stack, "host", port if port is not None else known_api or API_PORT, console)
 
 
-def install_emulators(say: Say) -> None:
+def install_emulators(console: Console) -> None:
     """Raises NotInstalled."""
     if not emulators.installed():
-        say("installing the emulators of Cosmos DB and Blob Storage from npm, once")
+        console.print("installing the emulators of Cosmos DB and Blob Storage from npm, once")
         emulators.install()
 
 
-def _start_where_it_was(stack: Stack, name: str, say: Say) -> None:
+def _start_where_it_was(stack: Stack, name: str, console: Console) -> None:
     known = stack.parts[name].port if name in stack.parts else None
-    _start(stack, name, known, say)
+    _start(stack, name, known, console)
     if stack.parts[name].port != known:
         for other in PARTS:
             if other != name and other in stack.parts:
                 stop(_running(stack.parts[other]))  # it was told another URL
 
 
-def _start(stack: Stack, name: str, port: int | None, say: Say) -> None:
+def _start(stack: Stack, name: str, port: int | None, console: Console) -> None:
     if name in stack.parts and stack.parts[name].process():
         return
     stack.parts[name] = part = Part(free_port(port))
@@ -222,9 +222,9 @@ def _start(stack: Stack, name: str, port: int | None, say: Say) -> None:
         )
     part.pid, part.started_at = process.pid, psutil.Process(process.pid).create_time()
     stack.save()
-    say(f"waiting for {name} on port {part.port}")
+    console.passing(f"waiting for {name} on port {part.port}")
     _wait_until_ready(name, process, log, offset)
-    say(f"{name} is ready after {time.monotonic() - started:.1f} s")
+    console.print(f"{name} is ready after {time.monotonic() - started:.1f} s")
 
 
 def _wait_until_ready(name: str, process: subprocess.Popen[bytes], log: Path, offset: int) -> None:
@@ -251,7 +251,7 @@ def tail(log: Path, lines: int = LOG_LINES_SHOWN) -> str:
     return "\n".join(f"  {line[:LOG_LINE_CHARACTERS]}" for line in text[-lines:]) or "  (empty)"
 
 
-def down(root: Path, say: Say) -> None:
+def down(root: Path, console: Console) -> None:
     """Stop the stack with every job and deployment it started; ports and state stay for the next `up`."""
     if not root.exists():
         return
@@ -266,7 +266,7 @@ def down(root: Path, say: Say) -> None:
             stop(left)
         if stack.parts:
             stack.save()
-            say(f"stopped the stack in {root}")
+            console.print(f"stopped the stack in {root}")
 
 
 def _running(part: Part) -> list[psutil.Process]:
@@ -274,15 +274,15 @@ def _running(part: Part) -> list[psutil.Process]:
     return [process] if process else []
 
 
-def status(root: Path, say: Say) -> bool:
+def status(root: Path, console: Console) -> bool:
     """Say what runs; True if all of it does."""
     stack = Stack.load(root)
     for name in stack.names:
         part = stack.parts.get(name)
         runs = part is not None and part.process()
-        say(f"{name:<10} {f'running, pid {part.pid}, port {part.port}' if part and runs else 'stopped'}")
+        console.print(f"{name:<10} {f'running, pid {part.pid}, port {part.port}' if part and runs else 'stopped'}")
     if stack.running():
-        say(f"API and dashboard: {stack.api_url}")
+        console.print(f"API and dashboard: {stack.api_url}")
     return stack.running()
 
 
@@ -293,13 +293,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, help=f"of the API, 0 for any; else the last one, else {API_PORT}")
     parser.add_argument("--emulators", action="store_true", help="in place of SQLite and files, when first started")
     arguments = parser.parse_args(argv)
-    say = Say()
+    console = Console()
     try:
         if arguments.action == "up":
-            up(arguments.root, arguments.port, say, on_emulators=arguments.emulators)
+            up(arguments.root, arguments.port, console, on_emulators=arguments.emulators)
         elif arguments.action == "down":
-            down(arguments.root, say)
-        elif not status(arguments.root, say):
+            down(arguments.root, console)
+        elif not status(arguments.root, console):
             return 1
     except (StartFailed, BaseModelDamaged, emulators.NotInstalled) as error:
         print(error, file=sys.stderr)

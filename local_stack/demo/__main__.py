@@ -1,7 +1,7 @@
 """Run the demo: `python -m local_stack.demo [--recipe manufacturing] [--root .droptune/demo] [--emulators]`.
 
-Exit code 0: the model was promoted, beats its base beyond doubt, and answers. 1: it did not, and why.
-130: stopped by Ctrl-C, with the stack. The stack of a finished demo keeps running.
+Exit code 0: the model was promoted, beats its base beyond doubt, and answers; its stack keeps running. 1: it did
+not, and why. 128 + N: ended by signal N, so 130 after Ctrl-C. Unless 0, the stack was stopped.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from cli.follow import follow
 from cli.verdict import verdict_view
 from cli.view import seconds as as_time
 from local_stack import stack
+from local_stack.console import Console
+from local_stack.demo.cleanup import Interrupted, raise_on_signals, stopped_unless_done
 from local_stack.demo.endpoint import Asked, ask
-from local_stack.demo.prepare import DemoFailed, drop, drops, fresh, recipe_folder
+from local_stack.demo.prepare import CAUTIONS, DemoFailed, drop, drops, fresh, recipe_folder
 from local_stack.demo.report import demo_report, figures, shortfall, write_report
 from local_stack.emulators import NotInstalled
-from local_stack.say import Say
 from local_stack.tiny_base.shipped import BaseModelDamaged
 from shared.domain.errors import DroptuneError
 from shared.domain.paths import DATASETS
@@ -36,6 +37,7 @@ from shared.services import build_blob_store
 RUN_WITHIN_S = 60.0
 DEFAULT_ROOT, EMULATORS_ROOT = Path(".droptune/demo"), Path(".droptune/demo-emulators")  # `make down` knows both
 LOGS_SHOWN = 4
+FAILURES = (DemoFailed, stack.StartFailed, BaseModelDamaged, Refused, Unreachable, DroptuneError)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -43,43 +45,46 @@ def main(argv: list[str] | None = None) -> int:
     on_emulators: bool = arguments.emulators
     root: Path = arguments.root or (EMULATORS_ROOT if on_emulators else DEFAULT_ROOT)
     utf8_output()
-    say = Say()
+    raise_on_signals()
+    console = Console()
     try:
         with _hard_timeout(arguments.timeout_s):
+            folder = recipe_folder(arguments.recipe)
+            if caution := CAUTIONS.get(arguments.recipe):
+                console.print(f"note: {caution}\n")
             if on_emulators:
-                stack.install_emulators(say)
-            _demo(arguments.recipe, root, arguments.port, say, on_emulators=on_emulators)
+                stack.install_emulators(console)
+            fresh(root, console)
+            with stopped_unless_done(root, console), _logs_printed_if_it_fails(root, console):
+                _demo(folder, root, arguments.port, console, on_emulators=on_emulators)
     except NotInstalled as error:
-        say(f"the demo cannot run on emulators: {error}")
+        console.print(f"the demo cannot run on emulators: {error}")
         return 1
-    except (DemoFailed, stack.StartFailed, BaseModelDamaged, Refused, Unreachable, DroptuneError) as error:
-        say(f"\nthe demo failed: {error}")
-        _tell_logs(root, say)
+    except FAILURES as error:
+        console.print(f"\nthe demo failed: {error}")
         return 1
-    except KeyboardInterrupt:
-        say("\nstopping")
-        stack.down(root, say)
-        return 130
+    except Interrupted as interrupted:
+        console.print(f"\nthe demo was stopped: {interrupted}")
+        return interrupted.exit_code
     return 0
 
 
-def _demo(recipe: str, root: Path, port: int | None, say: Say, *, on_emulators: bool) -> None:
+def _demo(folder: Path, root: Path, port: int | None, console: Console, *, on_emulators: bool) -> None:
     started = time.monotonic()
     spent: dict[str, float] = {}
-    folder = recipe_folder(recipe)
-    fresh(root, say)
     with _timed(spent, "start"):
-        running = stack.up(root, port, say, on_emulators=on_emulators)
+        running = stack.up(root, port, console, on_emulators=on_emulators)
     place = f"{running.stores['BLOB_STORE_URL'] if on_emulators else root / 'blobs'}/{DATASETS}"
+    project = folder.name
     with Api(running.api_url) as api:
         runs: list[Run] = []
         for part in drops(folder):
             with _timed(spent, "drop_to_run"):
-                drop(part, build_blob_store(running.stores["BLOB_STORE_URL"]), recipe, place, say)
-                run_id = _await_run(api, recipe, [run.id for run in runs])
-            console = make_console()
-            runs.append(show(console, follow(api, run_id)))
-            console.print(verdict_view(api, runs[-1]))
+                drop(part, build_blob_store(running.stores["BLOB_STORE_URL"]), project, place, console)
+                run_id = _await_run(api, project, [run.id for run in runs])
+            terminal = make_console()
+            runs.append(show(terminal, follow(api, run_id)))
+            terminal.print(verdict_view(api, runs[-1]))
             if shortfall(runs[-1]):
                 break
     run = runs[-1]
@@ -94,8 +99,8 @@ def _demo(recipe: str, root: Path, port: int | None, say: Say, *, on_emulators: 
     write_report(root / "report.json", report)
     write_report(root / "figures.json", figures(report))
     if asked is None:
-        raise DemoFailed(problem or "the run says nothing about its endpoint")
-    _tell_end(asked, running, root, spent["total"], say)
+        raise DemoFailed(problem or "the run has no address of its endpoint")
+    _print_end(asked, running, root, spent["total"], console)
 
 
 def _await_run(api: Api, project: str, known: list[str]) -> str:
@@ -108,10 +113,12 @@ def _await_run(api: Api, project: str, known: list[str]) -> str:
     raise DemoFailed(f"the drop started no run within {RUN_WITHIN_S:.0f} s")
 
 
-def _tell_end(asked: Asked, running: stack.Stack, root: Path, total_s: float, say: Say) -> None:
-    command = f"{_shown(Path(sys.executable))} -m cli"
-    stop = "make down" if root in (DEFAULT_ROOT, EMULATORS_ROOT) else f"python -m local_stack.stack down --root {root}"
-    say(
+def _print_end(asked: Asked, running: stack.Stack, root: Path, total_s: float, console: Console) -> None:
+    command = _shown(Path(sys.executable).with_name("droptune"))
+    python = _shown(Path(sys.executable))
+    by_hand = f"{python} -m local_stack.stack down --root {root}"
+    stop = "make down" if root in (DEFAULT_ROOT, EMULATORS_ROOT) else by_hand
+    console.print(
         f"""
 the tuned model answers at its endpoint; this request was just made:
 
@@ -150,12 +157,17 @@ def _shown(path: Path) -> str:
     return str(path) if relative.startswith("..") else relative
 
 
-def _tell_logs(root: Path, say: Say) -> None:
+@contextmanager
+def _logs_printed_if_it_fails(root: Path, console: Console) -> Iterator[None]:
     """The ends of the logs written last: parts, jobs and deployments."""
-    found = [*root.rglob("*.log"), *root.rglob("*_log.txt")]
-    logs = sorted(found, key=lambda log: log.stat().st_mtime, reverse=True)
-    for log in logs[:LOGS_SHOWN]:
-        say(f"\n{log} ends with:\n{stack.tail(log, 15)}")
+    try:
+        yield
+    except FAILURES:
+        found = [*root.rglob("*.log"), *root.rglob("*_log.txt")]
+        logs = sorted(found, key=lambda log: log.stat().st_mtime, reverse=True)
+        for log in logs[:LOGS_SHOWN]:
+            console.print(f"\n{log} ends with:\n{stack.tail(log, 15)}")
+        raise
 
 
 @contextmanager
@@ -182,7 +194,9 @@ def _hard_timeout(limit_s: float) -> Iterator[None]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local_stack.demo", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--recipe", default="manufacturing", help="folder under recipes/, also the project")
+    parser.add_argument(
+        "--recipe", default="manufacturing", help="folder under recipes/, or a path to another; its name is the project"
+    )
     parser.add_argument("--root", type=Path, help=f"wiped at the start; {DEFAULT_ROOT} or {EMULATORS_ROOT}")
     parser.add_argument("--emulators", action="store_true", help="of Cosmos DB, Service Bus and Blob Storage")
     parser.add_argument("--port", type=int, help="of the API; 7071 by default, another if that is taken")

@@ -6,13 +6,18 @@ import shutil
 from pathlib import Path
 
 from local_stack import stack
+from local_stack.console import Console
 from local_stack.paths import REPOSITORY
-from local_stack.say import Say
 from shared.domain.paths import DATASETS
 from shared.ports import BlobStore
 
 # train.jsonl starts the run, so what it needs lies there before it.
 DROP_ORDER = ("recipe.yaml", "eval.jsonl", "train.jsonl")
+# Printed before the demo of a recipe that may end without a promoted model.
+CAUTIONS = {
+    "finance": "the second of the three drops of this recipe is declined by its gate with the base model as shipped, "
+    "so the demo ends there and counts as failed (recipes/finance/README.md)"
+}
 # Only a folder that a demo made is ever wiped; a stack of the user's own does not have it.
 MARK = ".demo"
 
@@ -22,14 +27,15 @@ class DemoFailed(Exception):
 
 
 def recipe_folder(name: str) -> Path:
-    """The folder of a ready recipe. Raises DemoFailed if there is none of that name."""
-    ready = sorted(path.parent.name for path in (REPOSITORY / "recipes").glob("*/recipe.yaml"))
-    if name not in ready:
+    """The folder of a ready recipe, or any other that holds a recipe's files. Raises DemoFailed if it does not."""
+    folder = Path(name) if "/" in name else REPOSITORY / "recipes" / name
+    if not (folder / "recipe.yaml").exists():
+        ready = sorted(path.parent.name for path in (REPOSITORY / "recipes").glob("*/recipe.yaml"))
         raise DemoFailed(f"there is no recipe {name!r}; ready recipes: {', '.join(ready)}")
-    return REPOSITORY / "recipes" / name
+    return folder.resolve()
 
 
-def fresh(root: Path, say: Say) -> None:
+def fresh(root: Path, console: Console) -> None:
     """Make the demo's folder; stop what an earlier demo left running there and delete its state first.
 
     Raises DemoFailed if the folder holds anything else.
@@ -37,7 +43,7 @@ def fresh(root: Path, say: Say) -> None:
     if root.exists() and any(root.iterdir()):
         if not (root / MARK).exists():
             raise DemoFailed(f"{root} is not the folder of an earlier demo; it is left alone")
-        stack.down(root, say)
+        stack.down(root, console)
         shutil.rmtree(root)
     root.mkdir(parents=True, exist_ok=True)
     (root / MARK).touch()
@@ -48,8 +54,8 @@ def drops(folder: Path) -> list[Path]:
     return [folder, *sorted(path.parent for path in folder.glob("*/recipe.yaml"))]
 
 
-def drop(folder: Path, blobs: BlobStore, project: str, place: str, say: Say) -> None:
+def drop(folder: Path, blobs: BlobStore, project: str, place: str, console: Console) -> None:
     """Put a drop's files into a project's drop zone; `place` is where a person finds the container of all."""
     for name in DROP_ORDER:
         blobs.write(f"{DATASETS}/{project}/{name}", [(folder / name).read_bytes()])
-        say(f"dropped {name} into {place}/{project}")
+    console.print(f"dropped {', '.join(DROP_ORDER)} into {place}/{project}")

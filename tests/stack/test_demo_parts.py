@@ -12,11 +12,11 @@ from threading import Thread
 import pytest
 
 from local_stack import emulators
+from local_stack.console import Console
 from local_stack.demo.__main__ import main
 from local_stack.demo.endpoint import Asked, ask
 from local_stack.demo.prepare import DROP_ORDER, DemoFailed, drop, drops, fresh, recipe_folder
 from local_stack.demo.report import demo_report, figures, shortfall
-from local_stack.say import Say
 from shared.domain.evaluation import Gain
 from shared.domain.run import Status
 from shared.embedded.blobs import FileBlobStore
@@ -84,9 +84,9 @@ def test_without_npm_the_demo_on_emulators_says_so_in_one_line_and_touches_nothi
 
 
 def test_the_folder_of_an_earlier_demo_is_wiped(tmp_path: Path) -> None:
-    fresh(tmp_path / "demo", Say())
+    fresh(tmp_path / "demo", Console())
     (tmp_path / "demo" / "state.db").touch()
-    fresh(tmp_path / "demo", Say())
+    fresh(tmp_path / "demo", Console())
     assert not (tmp_path / "demo" / "state.db").exists()
 
 
@@ -96,7 +96,7 @@ def test_an_unknown_recipe_is_refused_by_name() -> None:
 
 
 def test_a_drop_leaves_the_recipes_files_and_nothing_else(tmp_path: Path) -> None:
-    drop(recipe_folder("manufacturing"), FileBlobStore(tmp_path), "plant", "here", Say())
+    drop(recipe_folder("manufacturing"), FileBlobStore(tmp_path), "plant", "here", Console())
     assert {path.name for path in (tmp_path / "datasets" / "plant").iterdir()} == set(DROP_ORDER)
 
 
@@ -104,7 +104,7 @@ def test_the_drops_of_a_recipe_replace_each_other_in_order(tmp_path: Path) -> No
     parts = drops(recipe_folder("finance"))
     assert [part.name for part in parts] == ["finance", "2-preference", "3-reinforcement"]
     for part in parts:
-        drop(part, FileBlobStore(tmp_path), "bank", "here", Say())
+        drop(part, FileBlobStore(tmp_path), "bank", "here", Console())
     for name in DROP_ORDER:
         assert (tmp_path / "datasets" / "bank" / name).read_bytes() == (parts[-1] / name).read_bytes()
 
