@@ -1,11 +1,6 @@
-"""The function app: creates the app, registers each blueprint."""
+"""What the Functions host loads."""
 
-import azure.functions as func
+from functions.app import create_app
+from shared.services import services
 
-from functions import data, deployment, jobs, lifecycle, notifications
-from functions.http import api
-
-app = func.AsgiFunctionApp(app=api, http_auth_level=func.AuthLevel.ANONYMOUS, function_name="http")
-
-for part in (data, jobs, deployment, lifecycle, notifications):
-    app.register_functions(part.blueprint)
+app = create_app(services)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import azure.functions as func
@@ -11,14 +12,13 @@ import orjson
 from shared.domain.errors import InvalidInput
 from shared.domain.events import parse_event
 from shared.lazy import lazy
-from shared.pipeline import BY_NAME
-from shared.ports import Message
+from shared.pipeline import Stage
+from shared.ports import Message, Services
 from shared.runner import EARLY, RETRY, Handled, Runner
 from shared.services import services
 
 log = logging.getLogger(__name__)
 
-CONNECTION = "ServiceBusConnection"
 QUARANTINE = "quarantine"
 # Retries come once a minute at most, so a run's deadline is over long before there are this many.
 MAX_COUNT_DIGITS = 5
@@ -29,16 +29,39 @@ def runner() -> Runner:
     return Runner(services())
 
 
-def handle(stage_name: str, message: func.ServiceBusMessage) -> Handled | None:
-    """Give the message's event to its stage. None: it is malformed and kept in quarantine."""
-    try:
-        event = parse_event(read_json(message))
-    except InvalidInput as error:
-        quarantine(message, error)
-        return None
-    properties = properties_of(message)
-    retry, early = _count(properties.get(RETRY)), _count(properties.get(EARLY))
-    return runner().handle(BY_NAME[stage_name], event, retry, early)
+class Dispatcher:
+    """Gives messages to the runner, over the services of this process.
+
+    The services are asked for at each use: importing the app must work with nothing configured.
+    """
+
+    def __init__(self, services: Callable[[], Services]) -> None:
+        self._services = services
+
+    @property
+    def services(self) -> Services:
+        return self._services()
+
+    @property
+    def runner(self) -> Runner:
+        return Runner(self.services)
+
+    def handle(self, stage: Stage, message: func.ServiceBusMessage) -> Handled | None:
+        """Give the message's event to its stage. None: it is malformed and kept in quarantine."""
+        try:
+            event = parse_event(read_json(message))
+        except InvalidInput as error:
+            self.quarantine(message, error)
+            return None
+        properties = properties_of(message)
+        retry, early = _count(properties.get(RETRY)), _count(properties.get(EARLY))
+        return self.runner.handle(stage, event, retry, early)
+
+    def quarantine(self, message: func.ServiceBusMessage, error: InvalidInput) -> None:
+        """Keep what cannot be read and never will be: a redelivery would fail the same way."""
+        name = "".join(c if c.isalnum() or c in "-._~@" else "_" for c in message.message_id or "no-id")
+        self.services.blobs.write(f"{QUARANTINE}/{name}", [message.get_body()])
+        log.error("message %s is kept in quarantine: %s", message.message_id, error)
 
 
 def read_json(message: func.ServiceBusMessage) -> dict[str, Any]:
@@ -50,13 +73,6 @@ def read_json(message: func.ServiceBusMessage) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise InvalidInput("malformed_message", "the body is not an object", message.message_id)
     return body
-
-
-def quarantine(message: func.ServiceBusMessage, error: InvalidInput) -> None:
-    """Keep what cannot be read and never will be: a redelivery would fail the same way."""
-    name = "".join(c if c.isalnum() or c in "-._~@" else "_" for c in message.message_id or "no-id")
-    services().blobs.write(f"{QUARANTINE}/{name}", [message.get_body()])
-    log.error("message %s is kept in quarantine: %s", message.message_id, error)
 
 
 def as_message(message: func.ServiceBusMessage) -> Message:

@@ -10,7 +10,7 @@ from shared.domain.run import NON_TERMINAL, Run, Status
 from shared.domain.topology import Subscription, Topology
 from shared.step_support.outcome import Step
 from shared.steps.advance_rollout import advance_rollout
-from shared.steps.cancel_run import cancel_run
+from shared.steps.cancel_run import WITH_JOB, WITHOUT_JOB, cancel_run
 from shared.steps.deploy_model import deploy_model
 from shared.steps.fail_run import fail_run
 from shared.steps.judge_evaluation import judge_evaluation
@@ -26,151 +26,196 @@ from shared.steps.validate_dataset import validate_dataset
 TOPIC = "pipeline"
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One row of the table in docs/reference/events.md.
+# None before: no run yet.
+Move = tuple[Status | None, Status]
 
-    `wakes` empty means a queue or a timer wakes it. `step` is None where no single run is moved: those
-    functions call their step themselves.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One function: what wakes it, which transitions it may write and what it may publish.
+
+    The runner refuses anything else. The function's name, description and trigger, the topology of the bus and
+    docs/reference/events.md are made of it. `step` is None where no single run is moved: those functions call their
+    step themselves. A stage without `moves` leaves every run as it is.
     """
 
     name: str
-    wakes: tuple[type[e.Event], ...]
-    before: frozenset[Status]
-    after: frozenset[Status]
-    publishes: tuple[type[e.Event], ...]
-    step: Step | None = None
+    description: str
+    wakes: tuple[type[e.Event], ...] = ()
     queue: str | None = None
     timer: str | None = None
+    moves: frozenset[Move] = frozenset()
+    publishes: tuple[type[e.Event], ...] = ()
+    step: Step | None = None
+
+    @property
+    def before(self) -> frozenset[Status]:
+        """Statuses of a run it may move."""
+        return frozenset(before for before, _ in self.moves if before is not None)
 
 
-def _stage(
-    step: Step,
-    wakes: tuple[type[e.Event], ...],
-    before: set[Status] | frozenset[Status],
-    after: set[Status],
-    publishes: tuple[type[e.Event], ...],
-) -> Stage:
-    return Stage(step.__name__, wakes, frozenset(before), frozenset(after), publishes, step)
+def _from(before: Status | None, *after: Status) -> frozenset[Move]:
+    return frozenset((before, status) for status in after)
 
 
-_NOTHING: frozenset[Status] = frozenset()
+# A failed stage is tried again from here: the status stays, the attempt is the next one.
+RETRIED = (
+    Status.RECEIVED,
+    Status.VALIDATING,
+    Status.VALIDATED,
+    Status.TRAINING,
+    Status.EVALUATING,
+    Status.APPROVED,
+)
 
 STAGES: tuple[Stage, ...] = (
     Stage(
-        "receive_dataset",
-        (),
-        _NOTHING,
-        frozenset({Status.RECEIVED, Status.DUPLICATE}),
-        (e.DatasetUploaded,),
+        name="receive_dataset",
+        description="Receives a blob of the drop zone: pins it and creates its run.",
         queue=STORAGE_EVENTS,
-    ),
-    _stage(
-        validate_dataset,
-        (e.DatasetUploaded, e.ValidationRetryDue),
-        {Status.RECEIVED, Status.VALIDATING},
-        {Status.VALIDATED, Status.REJECTED, Status.VALIDATING},
-        (e.ValidationPassed, e.ValidationFailed, e.ValidationStarted),
-    ),
-    _stage(
-        judge_validation,
-        (e.ValidationCompleted,),
-        {Status.VALIDATING},
-        {Status.VALIDATED, Status.REJECTED},
-        (e.ValidationPassed, e.ValidationFailed),
-    ),
-    _stage(
-        submit_training,
-        (e.ValidationPassed, e.TrainingRetryDue),
-        {Status.VALIDATED, Status.TRAINING},
-        {Status.TRAINING},
-        (e.TrainingStarted,),
+        moves=_from(None, Status.RECEIVED, Status.DUPLICATE),
+        publishes=(e.DatasetUploaded,),
     ),
     Stage(
-        "inspect_job",
-        (),
-        _NOTHING,
-        _NOTHING,
-        (e.ValidationCompleted, e.TrainingCompleted, e.EvaluationCompleted, e.JobFailed, e.JobStopped),
+        name="validate_dataset",
+        description="Validates data and recipe and plans the run; a large file is validated by a job.",
+        wakes=(e.DatasetUploaded, e.ValidationRetryDue),
+        moves=_from(Status.RECEIVED, Status.VALIDATED, Status.REJECTED, Status.VALIDATING)
+        | _from(Status.VALIDATING, Status.VALIDATED, Status.REJECTED, Status.VALIDATING),
+        publishes=(e.ValidationPassed, e.ValidationFailed, e.ValidationStarted),
+        step=validate_dataset,
+    ),
+    Stage(
+        name="judge_validation",
+        description="Reads what the validation job found and plans the run.",
+        wakes=(e.ValidationCompleted,),
+        moves=_from(Status.VALIDATING, Status.VALIDATED, Status.REJECTED),
+        publishes=(e.ValidationPassed, e.ValidationFailed),
+        step=judge_validation,
+    ),
+    Stage(
+        name="submit_training",
+        description="Submits the training job.",
+        wakes=(e.ValidationPassed, e.TrainingRetryDue),
+        moves=_from(Status.VALIDATED, Status.TRAINING) | _from(Status.TRAINING, Status.TRAINING),
+        publishes=(e.TrainingStarted,),
+        step=submit_training,
+    ),
+    Stage(
+        name="inspect_job",
+        description="Reads the job that an event is about and publishes how it ended.",
         queue=JOB_EVENTS,
+        publishes=(e.ValidationCompleted, e.TrainingCompleted, e.EvaluationCompleted, e.JobFailed, e.JobStopped),
     ),
-    _stage(
-        submit_evaluation,
-        (e.TrainingCompleted, e.EvaluationRetryDue),
-        {Status.TRAINING, Status.EVALUATING},
-        {Status.EVALUATING},
-        (e.EvaluationStarted,),
+    Stage(
+        name="submit_evaluation",
+        description="Submits the evaluation job: base model, candidate and the model in production.",
+        wakes=(e.TrainingCompleted, e.EvaluationRetryDue),
+        moves=_from(Status.TRAINING, Status.EVALUATING) | _from(Status.EVALUATING, Status.EVALUATING),
+        publishes=(e.EvaluationStarted,),
+        step=submit_evaluation,
     ),
-    _stage(
-        judge_evaluation,
-        (e.EvaluationCompleted,),
-        {Status.EVALUATING},
-        {Status.APPROVED, Status.AWAITING_APPROVAL, Status.DECLINED},
-        (e.EvaluationPassed, e.ApprovalRequested, e.EvaluationFailed),
+    Stage(
+        name="judge_evaluation",
+        description="Applies the gate to the evaluation's result.",
+        wakes=(e.EvaluationCompleted,),
+        moves=_from(Status.EVALUATING, Status.APPROVED, Status.AWAITING_APPROVAL, Status.DECLINED),
+        publishes=(e.EvaluationPassed, e.ApprovalRequested, e.EvaluationFailed),
+        step=judge_evaluation,
     ),
-    _stage(
-        record_decision,
-        (e.ApprovalGranted, e.ApprovalDenied, e.ApprovalExpired),
-        {Status.AWAITING_APPROVAL},
-        {Status.APPROVED, Status.DECLINED},
-        (e.EvaluationPassed, e.ModelDeclined),
+    Stage(
+        name="record_decision",
+        description="Records what a person decided, or that nobody decided in time.",
+        wakes=(e.ApprovalGranted, e.ApprovalDenied, e.ApprovalExpired),
+        moves=_from(Status.AWAITING_APPROVAL, Status.APPROVED, Status.DECLINED),
+        publishes=(e.EvaluationPassed, e.ModelDeclined),
+        step=record_decision,
     ),
-    _stage(
-        deploy_model,
-        (e.EvaluationPassed, e.DeploymentRetryDue),
-        {Status.APPROVED},
-        {Status.DEPLOYING, Status.EVALUATING},
-        (e.DeploymentStarted, e.EvaluationStarted),
+    Stage(
+        name="deploy_model",
+        description="Registers the model and creates its deployment without traffic; evaluates again if the model "
+        "in production changed.",
+        wakes=(e.EvaluationPassed, e.DeploymentRetryDue),
+        moves=_from(Status.APPROVED, Status.DEPLOYING, Status.EVALUATING),
+        publishes=(e.DeploymentStarted, e.EvaluationStarted),
+        step=deploy_model,
     ),
-    Stage("probe_deployments", (), _NOTHING, _NOTHING, (e.DeploymentProbed,), timer="PROBE_SCHEDULE"),
-    _stage(
-        advance_rollout,
-        (e.DeploymentProbed,),
-        {Status.DEPLOYING, Status.ROLLING_BACK},
-        {Status.DEPLOYING, Status.DEPLOYED, Status.ROLLING_BACK, Status.ROLLED_BACK},
-        (e.TrafficShifted, e.ModelPromoted, e.RollbackStarted, e.ModelRolledBack),
+    Stage(
+        name="probe_deployments",
+        description="Probes every rollout and publishes what it saw.",
+        timer="PROBE_SCHEDULE",
+        publishes=(e.DeploymentProbed,),
     ),
-    _stage(
-        fail_run,
-        (e.JobFailed, e.StageRefused, e.RunOverdue),
-        NON_TERMINAL,
-        {
-            Status.FAILED,
-            Status.RECEIVED,
-            Status.VALIDATING,
-            Status.VALIDATED,
-            Status.TRAINING,
-            Status.EVALUATING,
-            Status.APPROVED,
-        },
-        (
+    Stage(
+        name="advance_rollout",
+        description="Moves traffic one step on, promotes the model or takes it back.",
+        wakes=(e.DeploymentProbed,),
+        moves=_from(Status.DEPLOYING, Status.DEPLOYING, Status.DEPLOYED, Status.ROLLING_BACK)
+        | _from(Status.ROLLING_BACK, Status.ROLLING_BACK, Status.ROLLED_BACK),
+        publishes=(e.TrafficShifted, e.ModelPromoted, e.RollbackStarted, e.ModelRolledBack),
+        step=advance_rollout,
+    ),
+    Stage(
+        name="fail_run",
+        description="Schedules the next attempt of a failed stage, or fails the run.",
+        wakes=(e.JobFailed, e.StageRefused, e.RunOverdue),
+        moves=frozenset((status, Status.FAILED) for status in NON_TERMINAL)
+        | frozenset((status, status) for status in RETRIED),
+        publishes=(
             e.RunFailed,
             e.ValidationRetryDue,
             e.TrainingRetryDue,
             e.EvaluationRetryDue,
             e.DeploymentRetryDue,
         ),
+        step=fail_run,
     ),
-    _stage(
-        cancel_run,
-        (e.CancelRequested, e.JobStopped),
-        NON_TERMINAL,
-        {Status.CANCELLING, Status.CANCELLED, Status.ROLLING_BACK},
-        (e.RunCancelled, e.RollbackStarted),
-    ),
-    _stage(roll_back, (e.RollbackRequested,), frozenset(Status), set(), (e.ModelRolledBack,)),
-    Stage("retire_deployments", (), _NOTHING, _NOTHING, (e.DeploymentRetired,), timer="RETIRE_SCHEDULE"),
-    Stage("notify", tuple(e.EVENT_TYPES.values()), frozenset(Status), _NOTHING, (), notify),
-    Stage("deliver_notification", (), _NOTHING, _NOTHING, (), queue=DELIVERIES),
     Stage(
-        "reconcile",
-        (),
-        _NOTHING,
-        _NOTHING,
-        (e.RunOverdue, e.ApprovalExpired),
-        timer="RECONCILE_SCHEDULE",
+        name="cancel_run",
+        description="Stops a run's job, takes its rollout back or cancels it at once.",
+        wakes=(e.CancelRequested, e.JobStopped),
+        moves=frozenset((status, Status.CANCELLING) for status in WITH_JOB)
+        | frozenset((status, Status.CANCELLED) for status in WITHOUT_JOB)
+        | _from(Status.CANCELLING, Status.CANCELLED)
+        | _from(Status.DEPLOYING, Status.ROLLING_BACK),
+        publishes=(e.RunCancelled, e.RollbackStarted),
+        step=cancel_run,
     ),
-    Stage("retrain", (), _NOTHING, _NOTHING, (), timer="RETRAIN_SCHEDULE"),
+    Stage(
+        name="roll_back",
+        description="Gives an endpoint's traffic back to its previous deployment.",
+        wakes=(e.RollbackRequested,),
+        publishes=(e.ModelRolledBack,),
+        step=roll_back,
+    ),
+    Stage(
+        name="retire_deployments",
+        description="Deletes deployments that are not needed any more.",
+        timer="RETIRE_SCHEDULE",
+        publishes=(e.DeploymentRetired,),
+    ),
+    Stage(
+        name="notify",
+        description="Writes one delivery for each channel that wants the event.",
+        wakes=tuple(e.EVENT_TYPES.values()),
+        step=notify,
+    ),
+    Stage(
+        name="deliver_notification",
+        description="Tries one delivery, and schedules the next try if it failed.",
+        queue=DELIVERIES,
+    ),
+    Stage(
+        name="reconcile",
+        description="Finds unsent events, silent jobs, missed blobs, overdue runs and claims of finished runs.",
+        timer="RECONCILE_SCHEDULE",
+        publishes=(e.RunOverdue, e.ApprovalExpired),
+    ),
+    Stage(
+        name="retrain",
+        description="Asks for a run on the newest data of each project whose recipe wants regular training.",
+        timer="RETRAIN_SCHEDULE",
+    ),
 )
 
 BY_NAME = {stage.name: stage for stage in STAGES}

@@ -15,8 +15,8 @@ from shared.domain.errors import (
     Transient,
 )
 from shared.domain.events import Event, StageRefused
-from shared.domain.run import Run, Transition
-from shared.pipeline import TOPIC, Stage, deadline
+from shared.domain.run import Run, Status, Transition
+from shared.pipeline import BY_NAME, TOPIC, Stage, deadline
 from shared.ports import Message, Services, Write
 from shared.records import outbox, runs
 from shared.records.outbox import Outgoing
@@ -59,6 +59,7 @@ class Runner:
     def create(self, reception: Reception, event_id: str, event_type: str) -> Run:
         """Store a new run with its first line of history; the same run again is republished."""
         run = self._entered(reception.run, event_id, event_type, "")
+        _require_declared(BY_NAME["receive_dataset"], None, run.status, reception.facts)
         outgoing = [self._stated(fact, run) for fact in reception.facts]
         writes = [runs.creation(run), *self._outbox(run, outgoing)]
         try:
@@ -100,8 +101,13 @@ class Runner:
             return handled
         raise Transient("store_contention", f"{MAX_CONFLICTS} conflicts on {event.run_id}", event.id)
 
-    def state(self, run: Run, fact: Fact, key: str = "") -> Event:
-        """Publish a fact that changes no run; a repeat has the same id unless `key` differs."""
+    def state(self, run: Run, fact: Fact, key: str = "", by: Stage | None = None) -> Event:
+        """Publish a fact that changes no run; a repeat has the same id unless `key` differs.
+
+        `by` is the stage that found it; None for what a person asks for over the API.
+        """
+        if by is not None:
+            _require_declared(by, None, None, (fact,))
         event = fact.at(run, time=self.services.clock.now(), key=key)
         self.services.bus.send(TOPIC, [_topic_message(event).message])
         return event
@@ -139,10 +145,7 @@ class Runner:
             return Outcome(facts=(fact,)), Handled.REFUSED
         if outcome is None:
             return None, Handled.IGNORED
-        if outcome.status is not None and outcome.status not in stage.after:
-            raise PermanentFailure(
-                FailureClass.CODE, "illegal_transition", f"{stage.name} may not write {outcome.status}"
-            )
+        _require_declared(stage, run.status, outcome.status, outcome.facts)
         return outcome, Handled.APPLIED
 
     def _postpone(self, event: Event, early: int) -> Handled:
@@ -217,9 +220,20 @@ class Runner:
             log.info("another handler published the outbox of %s too", run_id)
 
 
+def _require_declared(stage: Stage, before: Status | None, after: Status | None, facts: tuple[Fact, ...]) -> None:
+    """Raises PermanentFailure `illegal_transition` or `undeclared_event` for what the stage's row does not name."""
+    if after is not None and (before, after) not in stage.moves:
+        message = f"{stage.name} may not move a run from {before or 'nothing'} to {after}"
+        raise PermanentFailure(FailureClass.CODE, "illegal_transition", message)
+    for fact in facts:
+        if fact.event not in stage.publishes:
+            message = f"{stage.name} may not publish {fact.event.fact()}"
+            raise PermanentFailure(FailureClass.CODE, "undeclared_event", message)
+
+
 def fits(stage: Stage, event: Event, run: Run) -> bool:
     """Whether the event is about the run as it stands: status, attempt, revision and job agree."""
-    if not stage.after:
+    if not stage.moves:
         return True  # it only tells others; the fact was true when it was stated
     if run.status not in stage.before:
         return False

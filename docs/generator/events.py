@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from docs.generator import markdown
 from docs.generator.schema import type_of
 from shared.domain.events import EVENT_TYPES, Event
@@ -27,8 +29,8 @@ def page() -> str:
         INTRODUCTION,
         "## Functions",
         markdown.table(
-            ("function", "woken by", "status before", "status after", "publishes"),
-            [(f"`{s.name}`", _woken(s), _statuses(s.before), _statuses(s.after), _facts(s.publishes)) for s in STAGES],
+            ("function", "does", "woken by", "status before → after", "publishes"),
+            [(f"`{s.name}`", s.description, _woken(s), _moves(s), _facts(s.publishes)) for s in STAGES],
         ),
         "## Events",
         ENVELOPE,
@@ -58,10 +60,24 @@ def _woken(stage: Stage) -> str:
     return "every event" if stage.name == "notify" else _facts(stage.wakes)
 
 
-def _statuses(statuses: frozenset[Status]) -> str:
-    if statuses == NON_TERMINAL:
+def _moves(stage: Stage) -> str:
+    """A line for each status after; statuses that stay the same share one."""
+    lines = []
+    for after in Status:
+        befores = [before for before, to in stage.moves if to is after and before is not after]
+        if befores:
+            lines.append(f"{_statuses(befores)} → `{after}`")
+    if same := [before for before, after in stage.moves if before is after]:
+        lines.append(f"{_statuses(same)} → the same")
+    return "<br>".join(lines)
+
+
+def _statuses(statuses: Sequence[Status | None]) -> str:
+    if None in statuses:
+        return "no run"
+    if set(statuses) == NON_TERMINAL:
         return "any non-terminal"
-    return "any" if statuses == set(Status) else markdown.listed(s for s in Status if s in statuses)
+    return markdown.listed(s for s in Status if s in statuses)
 
 
 def _facts(classes: tuple[type[Event], ...]) -> str:

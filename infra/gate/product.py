@@ -16,7 +16,7 @@ EVENT_SUBSCRIPTION = "Microsoft.EventGrid/systemTopics/eventSubscriptions"
 DATASTORES = "Microsoft.MachineLearningServices/workspaces/datastores"
 JOB_CONTAINERS = [paths.DATASETS, paths.CURATED, paths.RUNS, paths.MODELS]
 CONTAINERS = [*JOB_CONTAINERS, "quarantine", "deadletters"]
-# Read by the Functions host and its extensions; the prefix of the second three is functions.dispatch.CONNECTION.
+# Read by the Functions host and its extensions; the prefix of the second three is functions.stages.CONNECTION.
 HOST_SETTINGS = frozenset(
     {
         "AzureWebJobsStorage__accountName",

@@ -89,7 +89,7 @@ resource lostEvents 'Microsoft.Insights/metricAlerts@2018-03-01' = [for (topic, 
   }
 }]
 
-// The line that functions/lifecycle.py logs once a minute when it found something.
+// The line that functions/timers.py logs once a minute when it found something.
 resource overdueRuns 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
   name: 'alert-overdue-runs-${token}'
   location: location

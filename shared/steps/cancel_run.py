@@ -11,6 +11,7 @@ from shared.steps.advance_rollout import take_back
 from shared.steps.fail_run import stop_jobs
 
 WITH_JOB = frozenset({Status.VALIDATING, Status.TRAINING, Status.EVALUATING})
+WITHOUT_JOB = frozenset({Status.RECEIVED, Status.VALIDATED, Status.AWAITING_APPROVAL, Status.APPROVED})
 
 
 def cancel_run(event: CancelRequested | JobStopped, run: Run, services: Services) -> Outcome | None:

@@ -13,19 +13,10 @@ from typing import Any
 import pytest
 
 import shared.embedded.blobs
-from functions import dispatch
 from shared.domain.catalog import Sku
-from tests.simulation.world import PARTS, World, current_runner, current_services
+from tests.simulation.world import World
 
 MakeWorld = Callable[..., World]
-
-
-@pytest.fixture(autouse=True)
-def _functions_of_the_simulated_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (dispatch, *PARTS):
-        for name, stand_in in (("services", current_services), ("runner", current_runner)):
-            if hasattr(module, name):
-                monkeypatch.setattr(module, name, stand_in)
 
 
 @pytest.fixture

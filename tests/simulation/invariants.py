@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from datetime import timedelta
 
-from shared.domain.run import Run, Status
-from shared.pipeline import BY_NAME, STAGES
+from shared.domain.run import TERMINAL, Run, Status
+from shared.pipeline import STAGES
 from shared.records import claims, endpoints
 from shared.records.budget import BUDGET
 from shared.records.outbox import OUTBOX
@@ -42,15 +42,12 @@ def history_problems(run: Run) -> list[str]:
     causes = Counter(line.event_id for line in run.history)
     found += [f"{run.id} was moved {count} times by {cause}" for cause, count in causes.items() if count > 1]
     for before, line in zip(run.history, run.history[1:], strict=False):
-        movers = [s for s in STAGES if line.event_type in {e.wire_type for e in s.wakes} and s.after]
-        if not any(before.status in s.before and line.status in s.after for s in movers):
+        movers = [s for s in STAGES if line.event_type in {e.wire_type for e in s.wakes} and s.moves]
+        if not any((before.status, line.status) in s.moves for s in movers):
             found.append(f"{run.id} went {before.status} -> {line.status} by {line.event_type}")
-    ends = [line.status for line in run.history[:-1] if line.status in TERMINAL_VALUES]
+    ends = [line.status for line in run.history[:-1] if line.status in TERMINAL]
     found += [f"{run.id} went on after {status}" for status in ends]
     return found
-
-
-TERMINAL_VALUES = frozenset(Status) - BY_NAME["cancel_run"].before
 
 
 def _events(world: World, runs: list[Run]) -> list[str]:

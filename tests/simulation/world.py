@@ -9,11 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import functions.data
-import functions.deployment
-import functions.jobs
-import functions.lifecycle
-import functions.notifications
+from functions.stages import stage_functions
 from shared.domain.errors import LockLost, StoreConflict, Transient
 from shared.domain.run import Run
 from shared.embedded.blobs import FileBlobStore
@@ -30,7 +26,6 @@ from shared.steps.reconcile import JOB_EVENTS
 from tests.clock import ManualClock
 from tests.simulation.platform import Platform
 
-PARTS = (functions.data, functions.jobs, functions.deployment, functions.lifecycle, functions.notifications)
 TIMERS = ("reconcile", "probe_deployments", "retire_deployments")
 # What a host may see a function raise: it abandons the message, and the message comes again.
 EXPECTED = (Transient, StoreConflict, LockLost)
@@ -47,10 +42,6 @@ class Crash(BaseException):
 def current_services() -> Services:
     services: Services = _process.services
     return services
-
-
-def current_runner() -> Runner:
-    return Runner(_process.services)
 
 
 def undisturbed(name: str, call: Call) -> Any:
@@ -248,10 +239,6 @@ class World:
         self.platform.advance()
 
 
-FUNCTIONS: dict[str, Callable[[Any], None]] = {
-    function.get_function_name(): function.get_user_function()
-    for part in PARTS
-    for function in (builder._function for builder in part.blueprint._function_builders)
-}
+FUNCTIONS = stage_functions(current_services)
 BY_ENTITY = {stage.queue: stage.name for stage in STAGES if stage.queue}
 BY_ENTITY |= {f"{TOPIC}/{stage.name}": stage.name for stage in STAGES if stage.wakes}

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from azure.functions.servicebus import ServiceBusMessage  # the worker's own; `azure.functions` has an interface
 
-from functions.dispatch import as_message, handle, runner
+from functions.dispatch import Dispatcher, as_message
 from shared.domain.run import Status
+from shared.pipeline import BY_NAME
 from shared.ports import Services
-from shared.runner import EARLY, EARLY_WAITS_S, RETRY, Handled
+from shared.runner import EARLY, EARLY_WAITS_S, RETRY, Handled, Runner
 from tests.fresh_process import fresh_process
 from tests.unit.shared.pipeline.support import drop, take
 
@@ -27,9 +28,13 @@ def message(body: bytes, properties: dict[Any, Any] | None) -> ServiceBusMessage
     return ServiceBusMessage(body=body, message_id="m", application_properties=properties, user_properties={})  # type: ignore[arg-type]
 
 
+def handle(services: Services, brought: ServiceBusMessage) -> Handled | None:
+    return Dispatcher(lambda: services).handle(BY_NAME["validate_dataset"], brought)
+
+
 def uploaded(services: Services, properties: dict[Any, Any] | None) -> ServiceBusMessage:
     """The message that a drop's `dataset.uploaded` comes in."""
-    run = drop(services, runner())
+    run = drop(services, Runner(services))
     assert run is not None
     assert run.status is Status.RECEIVED
     (received,) = take(services, "pipeline/validate_dataset")
@@ -60,7 +65,10 @@ def uploaded(services: Services, properties: dict[Any, Any] | None) -> ServiceBu
 def test_an_event_is_handled_whatever_application_properties_it_has(
     services: Services, properties: dict[Any, Any] | None
 ) -> None:
-    assert handle("validate_dataset", uploaded(services, properties)) is Handled.APPLIED
+    assert (
+        Dispatcher(lambda: services).handle(BY_NAME["validate_dataset"], uploaded(services, properties))
+        is Handled.APPLIED
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,7 +89,7 @@ def test_the_runners_own_count_of_an_event_from_the_future_is_read(
     body = uploaded(services, None).get_body()
     future = body.replace(b'"revision":1', b'"revision":9')
     assert future != body
-    assert handle("validate_dataset", message(future, properties)) is handled
+    assert handle(services, message(future, properties)) is handled
 
 
 def test_properties_of_others_travel_on_as_text() -> None:

@@ -8,12 +8,12 @@ from datetime import timedelta
 
 import pytest
 
-from functions import lifecycle
-from functions.dispatch import runner
+from functions.stages import stage_functions
 from infra.gate import bicep
 from shared import pipeline
 from shared.domain.run import Status
 from shared.ports import Services
+from shared.runner import Runner
 from tests.paths import ROOT
 from tests.unit.shared.pipeline.support import drop
 
@@ -31,20 +31,19 @@ def rings(message: str) -> bool:
     return message.lower().startswith(prefix[1]) and re.search(pattern[1], message) is not None
 
 
-def reconcile(caplog: pytest.LogCaptureFixture) -> list[str]:
+def reconcile(services: Services, caplog: pytest.LogCaptureFixture) -> list[str]:
     caplog.clear()
-    with caplog.at_level(logging.INFO, logger="functions.lifecycle"):
-        # azure-functions has no public way to the function behind its decorators but the whole app, once a process.
-        lifecycle.reconcile._function.get_user_function()(None)
-    return [record.getMessage() for record in caplog.records if record.name == "functions.lifecycle"]
+    with caplog.at_level(logging.INFO, logger="functions.timers"):
+        stage_functions(lambda: services)["reconcile"](None)
+    return [record.getMessage() for record in caplog.records if record.name == "functions.timers"]
 
 
 def test_an_overdue_run_rings_and_a_tick_that_finds_something_else_does_not(
     services: Services, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(pipeline.DEADLINES, Status.RECEIVED, timedelta(0))
-    assert drop(services, runner()) is not None
-    said = reconcile(caplog)
+    assert drop(services, Runner(services)) is not None
+    said = reconcile(services, caplog)
     assert len(said) == 1
     assert rings(said[0])
     assert not rings(said[0].replace("'overdue': 1", "'overdue': 0"))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import product
 from typing import Any
 
 from functions.dispatch import runner
 from functions.http import api, auth
 from functions.http.auth import Caller
 from shared.domain.evaluation import Check, EvaluationResult, Gain, Score, Verdict
-from shared.domain.events import CancelRequested
+from shared.domain.events import EVENT_TYPES, CancelRequested
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
 from shared.domain.run import NON_TERMINAL, Run, Status
@@ -37,7 +38,13 @@ VERDICT = Verdict(passed=True, checks=(Check(name="floor", passed=True, detail="
 def enter(run: Run, status: Status, facts: tuple[Fact, ...] = (), **changes: Any) -> Run:
     """The run moved to a status by the real runner, as a stage that may do anything would."""
     outcome = Outcome(status, changes, facts)
-    stage = Stage("anything", (), NON_TERMINAL, frozenset(Status), (), lambda event, run, services: outcome)
+    stage = Stage(
+        name="anything",
+        description="",
+        moves=frozenset(product(NON_TERMINAL, Status)),
+        publishes=tuple(EVENT_TYPES.values()),
+        step=lambda event, run, services: outcome,
+    )
     event = CancelRequested(
         run_id=run.id, project=run.project, attempt=run.attempt, revision=run.revision, time=run.updated_at, by="test"
     )

@@ -41,12 +41,12 @@ def events_at(services: Services, subscription: str) -> list[Event]:
 def validating(step: Callable[[Any, Run, Services], Outcome | None]) -> Stage:
     """The row of validate_dataset with another step."""
     return Stage(
-        "validate_dataset",
-        (DatasetUploaded, ValidationRetryDue),
-        frozenset({Status.RECEIVED}),
-        frozenset({Status.VALIDATED, Status.REJECTED}),
-        (ValidationPassed,),
-        step,
+        name="validate_dataset",
+        description="",
+        wakes=(DatasetUploaded, ValidationRetryDue),
+        moves=frozenset({(Status.RECEIVED, Status.VALIDATED), (Status.RECEIVED, Status.REJECTED)}),
+        publishes=(ValidationPassed,),
+        step=step,
     )
 
 

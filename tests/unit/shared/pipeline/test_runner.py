@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import RETRY_RULES, FailureClass, PermanentFailure, Transient
-from shared.domain.events import CancelRequested, Event, RetryDue, RunFailed, StageRefused, ValidationPassed
+from shared.domain.events import CancelRequested, Event, RetryDue, RunFailed, RunOverdue, StageRefused, ValidationPassed
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Deployment, Recipe
 from shared.domain.run import NON_TERMINAL, JobRef, Run, Status
 from shared.pipeline import BY_NAME, Stage, deadline
 from shared.ports import EventBus, Message, Services
 from shared.runner import EARLY, EARLY_WAITS_S, RETRY, Handled, Runner
-from shared.step_support.outcome import Outcome
+from shared.step_support.outcome import Fact, Outcome
+from shared.steps.receive_dataset import Reception
 from shared.steps.submit_training import cancel_unless_owned
 from tests.clock import ManualClock
 from tests.unit.shared.pipeline.support import drop, events_at, passes, take, validating
@@ -293,6 +294,49 @@ def test_a_step_cannot_write_a_status_its_row_does_not_name(runner: Runner, uplo
 
     with pytest.raises(PermanentFailure, match="illegal_transition"):
         runner.handle(validating(jump), uploaded)
+
+
+def test_a_step_cannot_combine_a_status_before_and_one_after_that_its_row_names_in_other_pairs(
+    runner: Runner, run: Run, uploaded: Event
+) -> None:
+    def goes_on(event: Event, state: Run, ports: Services) -> Outcome:
+        return Outcome(status=Status.ROLLED_BACK)
+
+    moves = frozenset({(Status.RECEIVED, Status.VALIDATED), (Status.VALIDATED, Status.ROLLED_BACK)})
+    with pytest.raises(PermanentFailure, match=r"illegal_transition.*from received to rolled_back"):
+        runner.handle(replace(validating(goes_on), moves=moves), uploaded)
+    assert now(runner, run).revision == 1
+
+
+def test_a_step_cannot_publish_an_event_its_row_does_not_name(
+    services: Services, runner: Runner, run: Run, uploaded: Event
+) -> None:
+    silent = replace(validating(passes), publishes=())
+    with pytest.raises(PermanentFailure, match=r"undeclared_event.*validation.passed"):
+        runner.handle(silent, uploaded)
+    assert now(runner, run).revision == 1
+    assert take(services, "pipeline/submit_training") == []
+
+
+def test_a_stage_that_moves_no_run_cannot_publish_an_event_its_row_does_not_name(
+    services: Services, runner: Runner, run: Run
+) -> None:
+    fact = Fact(RunOverdue, status=run.status.value, deadline_at=run.created_at)
+    take(services, "pipeline/fail_run")
+    with pytest.raises(PermanentFailure, match="undeclared_event"):
+        runner.state(run, fact, by=BY_NAME["inspect_job"])
+    assert take(services, "pipeline/fail_run") == []
+    runner.state(run, fact, by=BY_NAME["reconcile"])
+    assert len(take(services, "pipeline/fail_run")) == 1
+
+
+def test_a_run_cannot_be_created_in_a_status_that_receiving_does_not_name(
+    services: Services, runner: Runner, run: Run
+) -> None:
+    other = run.evolve(id="run-00000000beef", status=Status.VALIDATED, history=())
+    with pytest.raises(PermanentFailure, match="illegal_transition"):
+        runner.create(Reception(other, ()), "event-2", "Microsoft.Storage.BlobCreated")
+    assert runner.load(other.id) is None
 
 
 def test_every_non_terminal_status_has_a_deadline(run: Run) -> None:

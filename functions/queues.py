@@ -1,0 +1,75 @@
+"""Functions of queues: they read what other systems and people send, which is no event of a run."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import azure.functions as func
+
+from functions.dispatch import Dispatcher, as_message, read_json
+from shared.domain.errors import InvalidInput, Transient
+from shared.domain.paths import run_id_of_job
+from shared.pipeline import Stage
+from shared.ports import Services
+from shared.steps import deliver_notification as delivery_step
+from shared.steps import inspect_job as job_step
+from shared.steps import receive_dataset as receive_step
+from shared.steps.reconcile import STORAGE_EVENTS
+
+log = logging.getLogger(__name__)
+
+CLAIM_RETRY = timedelta(minutes=1)
+
+
+def receive_dataset(stage: Stage, dispatcher: Dispatcher, message: func.ServiceBusMessage) -> None:
+    services = dispatcher.services
+    try:
+        event = read_json(message)
+        due = receive_step.settles_at(event, services)
+        if due is not None:
+            _send_again(message, due, services)
+            return
+        reception = receive_step.receive_dataset(event, services)
+    except InvalidInput as error:
+        dispatcher.quarantine(message, error)
+        return
+    except Transient as error:
+        log.warning("%s", error)
+        _send_again(message, services.clock.now() + CLAIM_RETRY, services)
+        return
+    if reception is None:
+        return
+    event_id = str(event.get("id", message.message_id))
+    run = dispatcher.runner.create(reception, event_id, receive_step.BLOB_CREATED)
+    if run.duplicate_of:
+        asked = f"the schedule of {run.parent_run}" if run.parent_run else run.dataset.path
+        log.info("%s: %s asks for what %s trains or trained; nothing is done", run.id, asked, run.duplicate_of)
+
+
+def _send_again(message: func.ServiceBusMessage, due: datetime, services: Services) -> None:
+    services.bus.send(STORAGE_EVENTS, [replace(as_message(message), scheduled_at=due)])
+
+
+def inspect_job(stage: Stage, dispatcher: Dispatcher, message: func.ServiceBusMessage) -> None:
+    try:
+        data = read_json(message).get("data")
+    except InvalidInput as error:
+        dispatcher.quarantine(message, error)
+        return
+    job = str(data.get("runId", "")) if isinstance(data, dict) else ""
+    run_id = run_id_of_job(job)
+    run = dispatcher.runner.load(run_id) if run_id else None
+    if run is None:
+        return  # a model or a job of somebody else in the workspace
+    fact = job_step.inspect_job(job, run, dispatcher.services)
+    if fact is not None:
+        dispatcher.runner.state(run, fact, by=stage)
+
+
+def deliver_notification(stage: Stage, dispatcher: Dispatcher, message: func.ServiceBusMessage) -> None:
+    try:
+        delivery_step.deliver_notification(as_message(message), dispatcher.services)
+    except InvalidInput as error:
+        dispatcher.quarantine(message, error)

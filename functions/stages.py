@@ -1,0 +1,77 @@
+"""One function for each row of STAGES: its name, description and trigger are the row's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import azure.functions as func
+
+from functions import queues, timers
+from functions.dispatch import Dispatcher
+from shared.pipeline import STAGES, TOPIC, Stage
+from shared.ports import Services
+
+CONNECTION = "ServiceBusConnection"
+
+# Functions of queues and timers. Every other stage gives its event to the runner and does nothing else.
+OWN_WORK: dict[str, Callable[[Stage, Dispatcher, Any], None]] = {
+    work.__name__: work
+    for work in (
+        queues.receive_dataset,
+        queues.inspect_job,
+        queues.deliver_notification,
+        timers.probe_deployments,
+        timers.retire_deployments,
+        timers.reconcile,
+        timers.retrain,
+    )
+}
+
+Function = Callable[[Any], None]
+
+
+def stage_functions(services: Callable[[], Services]) -> dict[str, Function]:
+    """The function of each stage by its name; it takes the trigger's message or tick."""
+    dispatcher = Dispatcher(services)
+    return {stage.name: _function(stage, dispatcher) for stage in STAGES}
+
+
+def create_blueprint(services: Callable[[], Services]) -> func.Blueprint:
+    """The stages' functions with their triggers."""
+    blueprint = func.Blueprint()
+    functions = stage_functions(services)
+    for stage in STAGES:
+        _trigger(stage, blueprint)(functions[stage.name])
+    return blueprint
+
+
+def _function(stage: Stage, dispatcher: Dispatcher) -> Function:
+    if stage.step is not None:
+        work: Callable[[Any], object] = partial(dispatcher.handle, stage)
+    else:
+        work = partial(OWN_WORK[stage.name], stage, dispatcher)
+
+    # The worker binds an argument by its name and checks its annotation.
+    def on_message(message: func.ServiceBusMessage) -> None:
+        work(message)
+
+    def on_timer(timer: func.TimerRequest) -> None:
+        work(timer)
+
+    function = on_timer if stage.timer else on_message
+    function.__name__ = function.__qualname__ = stage.name
+    function.__doc__ = stage.description
+    return function
+
+
+def _trigger(stage: Stage, blueprint: func.Blueprint) -> Callable[..., Any]:
+    """The decorator that registers a function."""
+    if stage.timer:
+        return blueprint.timer_trigger(arg_name="timer", schedule=f"%{stage.timer}%", use_monitor=False)
+    if stage.queue:
+        return blueprint.service_bus_queue_trigger(arg_name="message", queue_name=stage.queue, connection=CONNECTION)
+    return blueprint.service_bus_topic_trigger(
+        arg_name="message", topic_name=TOPIC, subscription_name=stage.name, connection=CONNECTION
+    )

@@ -1,0 +1,82 @@
+"""Functions of timers: each looks at everything there is and does what is due."""
+
+from __future__ import annotations
+
+import logging
+
+import azure.functions as func
+
+from functions.dispatch import Dispatcher
+from shared.domain.errors import DroptuneError, PermanentFailure, Transient
+from shared.domain.run import Run, Status
+from shared.pipeline import Stage
+from shared.records import runs, ticks
+from shared.records.endpoints import all_records
+from shared.steps import reconcile as reconcile_step
+from shared.steps import retire_deployments as retire_step
+from shared.steps import retrain as retrain_step
+from shared.steps.probe_deployments import probe_deployment
+
+log = logging.getLogger(__name__)
+
+
+def probe_deployments(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) -> None:
+    for status in (Status.DEPLOYING, Status.ROLLING_BACK):
+        for run in runs.with_status(dispatcher.services.store, status):
+            _probe(run, stage, dispatcher)
+
+
+def _probe(run: Run, stage: Stage, dispatcher: Dispatcher) -> None:
+    try:
+        fact = probe_deployment(run, dispatcher.services)
+    except (Transient, PermanentFailure) as error:
+        log.warning("probe of %s: %s", run.id, error)  # the next tick looks again, until the deadline
+        return
+    if fact is not None:
+        poll = int(dispatcher.services.clock.now().timestamp())
+        dispatcher.runner.state(run, fact, key=str(poll), by=stage)
+
+
+def retire_deployments(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) -> None:
+    for record in all_records(dispatcher.services.store):
+        champion = dispatcher.runner.load(record.champion)
+        if champion is None:
+            continue
+        try:
+            for fact in retire_step.retire_deployments(record, dispatcher.services):
+                dispatcher.runner.state(champion, fact, by=stage)
+        except DroptuneError as error:
+            log.warning("retiring at %s: %s", record.endpoint, error)
+
+
+def reconcile(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) -> None:
+    services = dispatcher.services
+    last, now = ticks.previous(services.store), services.clock.now()
+    found = {
+        "unsent": dispatcher.runner.publish_all_unsent(),
+        "silent_jobs": reconcile_step.hint_silent_jobs(services, last),
+        "missed_blobs": reconcile_step.hint_missed_blobs(services, last),
+        "overdue": _publish_overdue(stage, dispatcher),
+        "claims": reconcile_step.sweep_claims(services),
+    }
+    ticks.record(services.store, now)
+    if any(found.values()):
+        log.info("reconcile found %s", found)
+
+
+def _publish_overdue(stage: Stage, dispatcher: Dispatcher) -> int:
+    now = dispatcher.services.clock.now()
+    unfinished = runs.unfinished(dispatcher.services.store)
+    late = [(run, fact) for run in unfinished if (fact := reconcile_step.overdue(run, now))]
+    for run, fact in late:
+        dispatcher.runner.state(run, fact, by=stage)
+    return len(late)
+
+
+def retrain(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) -> None:
+    """`receive_dataset` sees whether anything is new."""
+    for record in all_records(dispatcher.services.store):
+        champion = dispatcher.runner.load(record.champion)
+        hint = retrain_step.retrain(record, champion, dispatcher.services) if champion else None
+        if hint is not None:
+            dispatcher.services.bus.send(reconcile_step.STORAGE_EVENTS, [hint])
