@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from shared.ports import BlobInfo, BlobStore, EventBus, Message
+from shared.ports import BlobInfo, BlobStore, Message, Publisher
 
 logger = logging.getLogger("local_stack.drop_watcher")
 
@@ -35,7 +35,7 @@ class DropWatcher:
     """
 
     def __init__(
-        self, blobs: BlobStore, bus: EventBus, memory: Path, *, quiet_s: float = 1.0, poll_s: float = 0.3
+        self, blobs: BlobStore, bus: Publisher, memory: Path, *, quiet_s: float = 1.0, poll_s: float = 0.3
     ) -> None:
         self._blobs, self._bus, self._memory = blobs, bus, memory
         self._quiet_s, self._poll_s = quiet_s, poll_s

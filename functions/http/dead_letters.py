@@ -15,7 +15,7 @@ from functions.http.auth import OPERATOR, READER, Caller, may
 from functions.http.errors import ApiError
 from shared.domain.errors import LockLost
 from shared.pipeline import TOPOLOGY
-from shared.ports import DEAD_LETTERS, ReceivedMessage
+from shared.ports import DEAD_LETTERS, DeadLetters, ReceivedMessage
 from shared.services import services
 
 router = APIRouter(prefix="/api/dead-letters", tags=["dead letters"])
@@ -38,7 +38,8 @@ class ReplayRequest(BaseModel):
 @router.get("")
 def list_dead_letters(_: Reader) -> dict[str, Any]:
     """The entities that have any, each with its count and the oldest; bodies stay on the bus."""
-    bus, entities = services().bus, TOPOLOGY.entities()
+    bus: DeadLetters = services().bus
+    entities = TOPOLOGY.entities()
     # All at once: the first look at an entity of Service Bus opens a link, which takes the SDK half a second.
     with ThreadPoolExecutor(len(entities)) as pool:
         counts = dict(zip(entities, pool.map(lambda entity: bus.depth(entity + DEAD_LETTERS), entities), strict=True))

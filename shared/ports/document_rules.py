@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from shared.domain.errors import InvalidInput
-from shared.ports import Document, Write
+from shared.ports.store import Document, Write
 
 # Limits of Cosmos DB on a transactional batch, an id and a page.
 MAX_BATCH_WRITES = 100

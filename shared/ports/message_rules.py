@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from shared.domain.errors import FailureClass, InvalidInput, PermanentFailure
-from shared.ports import Message
+from shared.ports.bus import Message
 
 # Quotas of the Standard tier: https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas
 MAX_MESSAGE_BYTES = 256 * 1024

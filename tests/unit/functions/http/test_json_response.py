@@ -18,8 +18,10 @@ from functions.http.openai.shapes import Job
 from shared.domain import paths
 from shared.domain.dataset import Report, Statistics
 from shared.domain.evaluation import JudgedRow
+from shared.domain.jobs import MetricPoint
 from shared.domain.run import JobRef, Run, Status
-from shared.ports import MetricPoint, Services, Write
+from shared.ports import Services
+from shared.records import api_objects
 from tests.unit.functions.http.support import RESOLVED, RESULT, enter
 from tests.unit.shared.pipeline.support import drop
 
@@ -61,8 +63,7 @@ def store_openai_job(services: Services, run: Run) -> None:
         seed=1,
         metadata=None,
     )
-    document = {"id": JOB, "type": JOB, "created_at": job.created_at.isoformat(), "job": job.model_dump(mode="json")}
-    services.store.batch(job.id, [Write("create", JOB, document)])
+    api_objects.create(services.store, JOB, job.id, job.model_dump(mode="json"), job.created_at)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,86 @@
+"""The ports for the machine-learning platform."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from shared.domain.jobs import (
+    ChatAnswer,
+    CoreQuota,
+    DeploymentSpec,
+    DeploymentView,
+    EndpointView,
+    JobSpec,
+    JobView,
+    MachineSize,
+    MetricPoint,
+    ModelSpec,
+)
+
+
+class JobLauncher(Protocol):
+    """Command jobs of the machine-learning platform."""
+
+    def submit(self, spec: JobSpec) -> JobView:
+        """Submit once per name: the same spec again returns the same job.
+
+        Raises PermanentFailure (quota, platform, recipe...) if refused, Transient if unanswered.
+        """
+
+    def get_job(self, name: str) -> JobView | None:
+        """The job as the platform has it now; None if there is none of that name."""
+
+    def begin_cancel(self, name: str) -> None:
+        """Ask for the job to stop; a finished or unknown job is fine."""
+
+    def metric_history(self, job_name: str, key: str) -> list[MetricPoint]:
+        """The curve a job logged so far, ordered by step; empty if none."""
+
+    def environment_image(self, environment: str) -> str | None:
+        """The image of NAME:VERSION, empty if it is one that Azure ML builds; None if it is not registered."""
+
+    def machine_sizes(self) -> list[MachineSize]:
+        """What the workspace's region offers."""
+
+    def core_quotas(self) -> list[CoreQuota]:
+        """The subscription's in that region."""
+
+
+class ModelHost(Protocol):
+    """Registered models and managed online endpoints."""
+
+    def register_model(self, spec: ModelSpec) -> None:
+        """Create the version; the same again is fine. Raises PermanentFailure if it differs."""
+
+    def begin_endpoint(self, name: str, tags: dict[str, str]) -> bool:
+        """Ensure the endpoint; True once it is provisioned and usable."""
+
+    def get_endpoint(self, name: str) -> EndpointView | None: ...
+
+    def begin_deployment(self, spec: DeploymentSpec) -> None:
+        """Start creating the deployment with no traffic; the same again is fine."""
+
+    def get_deployment(self, endpoint: str, name: str) -> DeploymentView | None: ...
+
+    def begin_traffic(self, endpoint: str, traffic: dict[str, int]) -> None:
+        """Ask for a split that sums to 100 or 0; seen later by `get_endpoint`."""
+
+    def begin_delete_deployment(self, endpoint: str, name: str) -> None:
+        """Absence is fine."""
+
+    def deployment_logs(self, endpoint: str, name: str, *, lines: int = 100) -> str:
+        """Tail of the container log; empty if there is none."""
+
+    def chat(
+        self,
+        endpoint: str,
+        messages: list[dict[str, Any]],
+        *,
+        deployment: str | None = None,
+        max_tokens: int = 256,
+        timeout_s: float = 30.0,
+    ) -> ChatAnswer:
+        """Greedy answer of the endpoint, or of one deployment past the traffic split.
+
+        Raises Transient if it does not answer in time or is busy.
+        """

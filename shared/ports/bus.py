@@ -1,0 +1,88 @@
+"""The port for messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message to send. `subject` is the label subscriptions filter on; the body is JSON bytes."""
+
+    id: str
+    subject: str
+    body: bytes
+    properties: dict[str, str] = field(default_factory=dict)
+    scheduled_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedMessage:
+    """A locked message. `delivery_count` is 1 on the first delivery, as Azure Functions reports it."""
+
+    message: Message
+    entity: str
+    lock_token: str
+    locked_until: datetime
+    delivery_count: int
+    sequence_number: int
+    enqueued_at: datetime
+    dead_letter_reason: str | None = None
+    dead_letter_description: str | None = None
+
+
+DEAD_LETTERS = "/$deadletterqueue"
+
+
+class Publisher(Protocol):
+    """Sends to queues and topics: all that steps and the runner need."""
+
+    def send(self, destination: str, messages: Sequence[Message]) -> None:
+        """Durably accept messages for a queue or a topic; raises Transient if not accepted."""
+
+
+class DeadLetters(Protocol):
+    """What the API and `doctor` do with messages at rest: look at them, and take dead letters out.
+
+    An entity is `queue`, `topic/subscription`, or either followed by `/$deadletterqueue`.
+    """
+
+    def peek(self, entity: str, *, limit: int) -> list[ReceivedMessage]:
+        """Up to `limit` messages from the oldest on, locked and scheduled ones too, without locking any.
+
+        `delivery_count` is the number of deliveries that failed: abandoned, or their lock expired. `lock_token` is
+        empty, so that what was only seen cannot be settled (LockLost); `locked_until` is the moment of looking.
+        """
+
+    def depth(self, entity: str) -> int:
+        """Messages at rest in an entity: active, locked and scheduled."""
+
+    def receive(self, entity: str, *, max_messages: int, wait_s: float) -> list[ReceivedMessage]:
+        """Lock up to `max_messages`, perhaps fewer than there are; waits up to `wait_s` for the first one."""
+
+    def complete(self, received: ReceivedMessage) -> None:
+        """Remove the message. Raises LockLost if the lock has expired."""
+
+    def abandon(self, received: ReceivedMessage) -> None:
+        """Unlock at once; at the maximum delivery count the message is dead-lettered. Raises LockLost."""
+
+
+class EventBus(Publisher, DeadLetters, Protocol):
+    """Queues and topics with peek-lock, as Service Bus has them.
+
+    In Azure the Functions host receives the messages of queues and subscriptions. The local host does it with
+    `dead_letter` and `renew_lock`. An entity that does not exist raises PermanentFailure. A message over 256 KiB
+    raises InvalidInput.
+    """
+
+    def close(self) -> None:
+        """Release files and connections; a waiting `receive` returns nothing."""
+
+    def dead_letter(self, received: ReceivedMessage, reason: str, description: str) -> None:
+        """Move the message to the dead-letter queue. Raises LockLost."""
+
+    def renew_lock(self, received: ReceivedMessage) -> ReceivedMessage:
+        """Extend the lock; returns the message with its new `locked_until`. Raises LockLost."""

@@ -1,0 +1,12 @@
+"""The port for notifications."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Notifier(Protocol):
+    """Delivery of one CloudEvent to one receiver."""
+
+    def deliver(self, url: str, message_id: str, body: bytes) -> None:
+        """Post once. Raises Transient (worth a retry) or PermanentFailure (refused for good)."""

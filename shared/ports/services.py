@@ -1,0 +1,50 @@
+"""The ports together, with the settings that steps need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.ports.azure_ml import JobLauncher, ModelHost
+from shared.ports.blobs import BlobStore
+from shared.ports.bus import EventBus
+from shared.ports.clock import Clock
+from shared.ports.notifier import Notifier
+from shared.ports.store import RunStore
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A receiver of notifications and the facts it wants, as shell patterns."""
+
+    url: str
+    events: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the steps need of the settings."""
+
+    default_base_model: str
+    inline_validation_max_bytes: int
+    training_environment: str
+    serving_environment: str
+    cpu_instance_type: str
+    job_poll_s: float
+    retry_wait_s: float
+    debounce_s: float
+    project_monthly_usd: float | None
+    channels: tuple[Channel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything a step may use of the outside world."""
+
+    clock: Clock
+    store: RunStore
+    bus: EventBus
+    blobs: BlobStore
+    launcher: JobLauncher
+    models: ModelHost
+    notifier: Notifier
+    config: Config
