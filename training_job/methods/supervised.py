@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from accelerate.utils import send_to_device
 from peft import get_peft_model
-from torch.nn.functional import linear_cross_entropy
+from torch.nn.functional import cross_entropy, linear, linear_cross_entropy
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
+from shared.domain.planning.memory import LOGITS_CHUNK_TOKENS
 from shared.domain.recipe import ResolvedRecipe
 from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
@@ -28,9 +29,8 @@ from training_job.methods.trainer import Setup, adapted, common_settings, made_s
 from training_job.model import attention, sharding
 from training_job.model.quantized import share_adapter_inputs
 
-# Logits of this many tokens exist at a time; the memory plan counts on it (LOGITS_CHUNK_TOKENS).
-CHUNKED = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=1024, chunking_method=None)
-
+# Logits of so many tokens exist at a time, as the memory plan assumes.
+CHUNKED = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=LOGITS_CHUNK_TOKENS, chunking_method=None)
 
 PROBED_ROWS = 8
 __all__ = ["MEASURES", "build", "diagnose", "read"]
@@ -122,15 +122,32 @@ class SupervisedTrainer(Trainer):
         return total
 
     def _loss(self, model: torch.nn.Module, batch: dict[str, Any]) -> torch.Tensor:
-        """Summed over the micro batch's trained tokens."""
+        """Summed over the micro batch's trained tokens, in the dtype of the model.
+
+        The sum is rounded to that dtype, its gradients are not.
+        """
+        with self.compute_loss_context_manager():
+            hidden, targets = self._hidden(model, batch)
+            loss: torch.Tensor = linear_cross_entropy(hidden, self._head, targets, reduction="sum", options=CHUNKED)
+        return loss
+
+    def _float32_loss(self, model: torch.nn.Module, batch: dict[str, Any]) -> torch.Tensor:
+        """The same in float32, without gradients: rounded to bfloat16, two checkpoints may have equal losses."""
+        total = torch.zeros((), device=self.args.device)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            hidden, targets = self._hidden(model, batch)
+            for some, following in zip(
+                hidden.split(LOGITS_CHUNK_TOKENS), targets.split(LOGITS_CHUNK_TOKENS), strict=True
+            ):
+                total += cross_entropy(linear(some, self._head).float(), following, reduction="sum")
+        return total
+
+    def _hidden(self, model: torch.nn.Module, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Hidden states `[trained tokens, hidden]` in the dtype of the output layer, and the tokens that follow."""
         # transformers' own copy would wait for all that the GPU still has to do.
         batch = send_to_device(batch, self.args.device, non_blocking=True)
-        with self.compute_loss_context_manager():
-            hidden = model(**batch["reading"], use_cache=False).logits.flatten(0, 1)[batch["kept"]]
-            loss: torch.Tensor = linear_cross_entropy(
-                hidden.to(self._head.dtype), self._head, batch["targets"], reduction="sum", options=CHUNKED
-            )
-        return loss
+        hidden = model(**batch["reading"], use_cache=False).logits.flatten(0, 1)[batch["kept"]]
+        return hidden.to(self._head.dtype), batch["targets"]
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
@@ -142,12 +159,11 @@ class SupervisedTrainer(Trainer):
         return metrics
 
     def held_out_loss(self) -> float:
-        """Per trained token, of all processes."""
+        """Per trained token, of all processes; summed in float32."""
         self.model.eval()
         total = torch.zeros(1, device=self.args.device)
-        with torch.no_grad():
-            for batch in self._micro_batches(self._held_out):
-                total += self._loss(self.model, batch)
+        for batch in self._micro_batches(self._held_out):
+            total += self._float32_loss(self.model, batch)
         summed = float(self.accelerator.gather(total).sum())
         return summed / max(1, trained_tokens(self._held_out))
 

@@ -93,6 +93,32 @@ def test_the_loss_is_the_mean_over_all_trained_tokens_of_the_step(
     assert trainer.evaluate()["eval_loss"] == pytest.approx(total / trained_tokens(rows), rel=TOLERANCE)
 
 
+def test_in_bfloat16_the_held_out_loss_keeps_the_digits_of_float32(
+    random_base: Path, tokenizer: Any, resolved: Callable[..., Any], rows: list[Any], tmp_path: Path
+) -> None:
+    """Rows that are packed by the hundred, so that a sum of theirs has more digits than bfloat16."""
+    import torch
+
+    from training_job.data.chat_rows import EncodedRows
+    from training_job.data.packing import trained_tokens
+    from training_job.methods import Data, supervised
+    from training_job.methods.trainer import Setup
+    from training_job.model.quantized import load_model
+
+    many = rows * 20
+    recipe = resolved(batch_size=4, max_length_tokens=64, quantization="none", compute_dtype="bfloat16")
+    data = Data(EncodedRows(rows, [], []), EncodedRows(many, [], []), len(rows), 0, 0)
+    trainer = supervised.build(Setup(random_base, tmp_path, recipe, tokenizer, 2, 100), data)
+    trainer.accelerator.prepare_model(trainer.model, evaluation_mode=True)  # as `train` does: autocast
+    plain = load_model(random_base, torch.bfloat16)
+    total = 0.0
+    with torch.no_grad():
+        for row in rows:  # transformers computes the loss of bfloat16 logits in float32
+            mean = plain(input_ids=torch.tensor([row.input_ids]), labels=torch.tensor([row.labels])).loss
+            total += float(mean) * trained_tokens([row])
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(total / trained_tokens(rows), rel=3e-5)
+
+
 def test_attention_never_crosses_rows(trainer_for: Any, rows: list[Any]) -> None:
     """Other tokens in one row leave each hidden state of its neighbors as it is, to the bit."""
     import torch
