@@ -56,7 +56,7 @@ def _show_plain(console: Console, updates: Iterable[Update]) -> Run:
 
 
 def _history_line(run: Run, index: int) -> str:
-    """`  +12.4 s  evaluating        after 11.2 s of training: 24 steps, 9,120 tokens trained`."""
+    """`  +12.4 s  evaluating        after 11.2 s of training: 24 steps, 9,120 tokens processed`."""
     line = run.history[index]
     since = seconds((line.at - run.created_at).total_seconds())
     said = line.note

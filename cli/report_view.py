@@ -93,7 +93,7 @@ def preview_view(row: PreviewRow) -> Panel:
     """A row as the model reads it; what it learns is in double brackets, for a log without colors."""
     text = Text()
     for piece in row.pieces:
-        if piece.learned:
+        if piece.has_loss:
             text.append(f"\u27e6{piece.text}\u27e7", style="bold green")
         else:
             text.append(piece.text, style="dim")

@@ -71,7 +71,7 @@ def stage_detail(run: Run, status: Status) -> str:
         case Status.VALIDATED if run.curated:
             return f"{run.curated.train_rows} rows to train on, {run.curated.eval_rows} held out"
         case Status.TRAINING if run.training:
-            counted = f"{run.training.steps} steps, {run.training.trained_tokens:,} tokens trained"
+            counted = f"{run.training.last_step} steps, {run.training.processed_tokens:,} tokens processed"
             return ". ".join((counted, " ".join(run.training.diagnosis))) if run.training.diagnosis else counted
         case Status.EVALUATING if run.evaluation:
             result = run.evaluation

@@ -25,7 +25,7 @@ from training_job.evaluation.general import MAX_NEW_TOKENS, Suite, load_suite
 from training_job.evaluation.judges import Panel, read_judges
 from training_job.job.curve import METRICS_FILE
 from training_job.job.files import append_line, model_folder, write_json, write_lines
-from training_job.job.runtime import Tally, read_recipe, require, run_job, try_machine, work_offline
+from training_job.job.runtime import RunningMetrics, read_recipe, require, run_job, try_machine, work_offline
 
 if TYPE_CHECKING:
     from training_job.data.chat_rows import Row
@@ -69,10 +69,10 @@ def parse(argv: list[str] | None) -> Task:
 def main(argv: list[str] | None = None) -> int:
     task = parse(argv)
     work_offline()
-    return run_job(task.job_name, task.output, lambda tally: evaluate(task, tally))
+    return run_job(task.job_name, task.output, lambda metrics: evaluate(task, metrics))
 
 
-def evaluate(task: Task, tally: Tally) -> None:
+def evaluate(task: Task, metrics: RunningMetrics) -> None:
     """Answer, score, compare, write; see the module's text for the files.
 
     Raises PermanentFailure with the class of what is wrong.
@@ -94,8 +94,8 @@ def evaluate(task: Task, tally: Tally) -> None:
     scoring.require_fields(recipe.requested.evaluation.graders, fields)
     panel = read_judges(task.judges, recipe.requested.evaluation.graders, task.answers)
     suite = None if recipe.requested.evaluation.gate.general_suite is None else load_suite()
-    tally.total_steps = (len(rows) + (len(suite.rows) if suite else 0)) * len(task.models())
-    said = Progress(task.output, tally)
+    metrics.total_steps = (len(rows) + (len(suite.rows) if suite else 0)) * len(task.models())
+    said = Progress(task.output, metrics)
     heard = {name: hear(folder, rows, suite, task, recipe, said.about(name)) for name, folder in task.models().items()}
     write_report(task.output, recipe, rows, suite, heard, panel)
 
@@ -136,18 +136,18 @@ def hear(
 class Progress:
     """Says how far the evaluation is, in rows over all models."""
 
-    def __init__(self, output: Path, tally: Tally) -> None:
-        self._path, self._tally, self._since = output / METRICS_FILE, tally, time.monotonic()
+    def __init__(self, output: Path, metrics: RunningMetrics) -> None:
+        self._path, self._metrics, self._since = output / METRICS_FILE, metrics, time.monotonic()
         self._path.unlink(missing_ok=True)
 
     def about(self, model: str) -> Callable[[int], None]:
         """A callback that takes the number of rows one model has answered."""
-        before = self._tally.last_step
+        before = self._metrics.last_step
 
         def said(rows: int) -> None:
-            done, total = before + rows, self._tally.total_steps
+            done, total = before + rows, self._metrics.total_steps
             eta = round((time.monotonic() - self._since) / done * (total - done), 1)
-            self._tally.last_step = done
+            self._metrics.last_step = done
             append_line(self._path, {"step": done, "total_steps": total, "model": model, "rows": rows, "eta_s": eta})
             print(f"answers {done}/{total} ({model}) eta {eta:.0f} s", flush=True)
 

@@ -48,7 +48,7 @@ def parse(argv: list[str] | None) -> Task:
 
 def main(argv: list[str] | None = None) -> int:
     task = parse(argv)
-    return run_job(task.job_name, task.output, lambda _tally: import_base(task))
+    return run_job(task.job_name, task.output, lambda _metrics: import_base(task))
 
 
 def import_base(task: Task) -> None:

@@ -37,7 +37,7 @@ from training_job.job.limits import Limit
 from training_job.job.processes import join, leads
 from training_job.job.runtime import (
     CALIBRATION_FILE,
-    Tally,
+    RunningMetrics,
     read_recipe,
     require,
     run_job,
@@ -84,10 +84,10 @@ def parse(argv: list[str] | None) -> Task:
 def main(argv: list[str] | None = None) -> int:
     task = parse(argv)
     work_offline()
-    return run_job(task.job_name, task.output, lambda tally: train(task, tally))
+    return run_job(task.job_name, task.output, lambda metrics: train(task, metrics))
 
 
-def train(task: Task, tally: Tally) -> None:
+def train(task: Task, metrics: RunningMetrics) -> None:
     """Train, merge and write the model folder; see the module's text for the files.
 
     Raises PermanentFailure with the class of what is wrong.
@@ -116,15 +116,15 @@ def train(task: Task, tally: Tally) -> None:
     method = method_of(recipe)
     data = method.read(*files[:2], bundle, policy, recipe)
     print(f"{task.job_name}: {data.dropped_rows} rows left out, {data.truncated_rows} cut", flush=True)
-    tally.dropped_rows = data.dropped_rows
-    tally.total_steps = total_steps(recipe.hyperparameters, data.train_rows)
+    metrics.dropped_rows, metrics.truncated_rows = data.dropped_rows, data.truncated_rows
+    metrics.total_steps = total_steps(recipe.hyperparameters, data.train_rows)
     micro_batch_size = recipe.hyperparameters.micro_batch_size
     setup = Setup(
         task.base_model,
         task.output,
         recipe,
         tokenizer,
-        tally.total_steps,
+        metrics.total_steps,
         micro_batch_size,
         task.continue_from,
         panel_of(recipe, task.judges),
@@ -133,15 +133,15 @@ def train(task: Task, tally: Tally) -> None:
     identity = checkpoints.Identity(task.job_name, sha256_of(*files[:2]), recipe_sha256(recipe))
     curve = Curve(task.output)
     try:
-        fit(setup, method, data, tally, curve, identity)
+        fit(setup, method, data, metrics, curve, identity)
     finally:
         curve.close()
     if not leads():
         return
     artifacts.merge(setup)
     checked = artifacts.check_merge(setup, data.probe)
-    tally.merged_agreement = checked.agreement if checked else None
-    manifest = model_manifest(task, recipe, data_manifest, identity, bundle, data.truncated_rows, tally, curve)
+    metrics.merged_agreement = checked.agreement if checked else None
+    manifest = model_manifest(task, recipe, data_manifest, identity, bundle, metrics)
     manifest |= artifacts.checks(task.output / "model" / "adapter", checked)
     write_json(task.output / "model" / "manifest.json", manifest)
 
@@ -212,7 +212,9 @@ def recipe_sha256(recipe: ResolvedRecipe) -> str:
     return hashlib.sha256(recipe.model_dump_json().encode()).hexdigest()
 
 
-def fit(setup: Setup, method: Method, data: Data, tally: Tally, curve: Curve, identity: checkpoints.Identity) -> None:
+def fit(
+    setup: Setup, method: Method, data: Data, metrics: RunningMetrics, curve: Curve, identity: checkpoints.Identity
+) -> None:
     """Train the adapter and save it under OUTPUT/model/adapter.
 
     Where memory runs out, training goes on from the last checkpoint with half the micro batch and the same batch;
@@ -229,9 +231,9 @@ def fit(setup: Setup, method: Method, data: Data, tally: Tally, curve: Curve, id
         if resume:
             smallest = min(setup.micro_batch_size, checkpoints.micro_batch_size_of(resume))
             setup = replace(setup, micro_batch_size=smallest)
-        tally.micro_batch_size = setup.micro_batch_size
+        metrics.micro_batch_size = setup.micro_batch_size
         try:
-            run_once(setup, method, data, tally, curve, identity, resume)
+            run_once(setup, method, data, metrics, curve, identity, resume)
             break
         except torch.OutOfMemoryError:
             if setup.micro_batch_size == 1 or torch.distributed.is_initialized():
@@ -245,7 +247,7 @@ def fit(setup: Setup, method: Method, data: Data, tally: Tally, curve: Curve, id
             f"Memory ran out: micro batches are of {setup.micro_batch_size} rows instead of {planned}; "
             f"the batch is {rows_per_step(setup.hyperparameters)} as planned."
         )
-        tally.diagnosis = (*tally.diagnosis, said)
+        metrics.diagnosis = (*metrics.diagnosis, said)
 
 
 def halved(batch: int, micro_batch: int) -> int:
@@ -257,7 +259,7 @@ def run_once(
     setup: Setup,
     method: Method,
     data: Data,
-    tally: Tally,
+    metrics: RunningMetrics,
     curve: Curve,
     identity: checkpoints.Identity,
     resume: Path | None,
@@ -268,13 +270,13 @@ def run_once(
     curve.rewind(checkpoints.step_of(resume) if resume else 0)
     start_measuring()
     trainer = method.build(setup, data)
-    trainer.add_callback(Watch(curve, tally, identity, method.MEASURES, Limit.of(setup.recipe)))
+    trainer.add_callback(Watch(curve, metrics, identity, method.MEASURES, Limit.of(setup.recipe)))
     if resume:
         print(f"resuming from step {checkpoints.step_of(resume)}", flush=True)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    tally.measured_peak_bytes = measured_peak_bytes()
-    tally.predicted_peak_bytes = predicted_peak_bytes(setup)
-    close_tally(tally, curve, trainer.state, method)
+    metrics.measured_peak_bytes = measured_peak_bytes()
+    metrics.predicted_peak_bytes = predicted_peak_bytes(setup)
+    close_metrics(metrics, curve, trainer.state, method)
     if leads():
         folder = setup.output / "model" / "adapter"
         shutil.rmtree(setup.output / "model", ignore_errors=True)
@@ -294,20 +296,21 @@ def predicted_peak_bytes(setup: Setup) -> int:
     return plan.total_bytes - plan.runtime_bytes
 
 
-def close_tally(tally: Tally, curve: Curve, state: TrainerState, method: Method) -> None:
+def close_metrics(metrics: RunningMetrics, curve: Curve, state: TrainerState, method: Method) -> None:
     """What the whole run came to; one resumed at its very end trains no step, but the curve knows what it measured."""
-    tally.last_step = state.global_step
-    tally.best_step = state.best_global_step
-    if state.global_step < tally.total_steps and tally.stopped is None:
-        tally.stopped = "early"
+    metrics.last_step = state.global_step
+    metrics.best_step = state.best_global_step
+    if state.global_step < metrics.total_steps and metrics.stopped is None:
+        metrics.stopped = "early"
     points = curve.points()
     judged = {point["step"]: point["eval_loss"] for point in points if point.get("eval_loss") is not None}
     if points:
-        tally.train_loss = curve.values("loss")[-1]
-        tally.eval_loss = judged.get(tally.best_step, curve.values("eval_loss")[-1])
-        tally.trained_tokens = max(tally.trained_tokens, int(curve.values("tokens")[-1]))
-        said = method.diagnose(points, tally.stopped, tally.best_step)
-        tally.diagnosis = (*said, *memory(tally.predicted_peak_bytes, tally.measured_peak_bytes))
+        losses = curve.values("loss")
+        metrics.first_train_loss, metrics.train_loss = losses[0], losses[-1]
+        metrics.eval_loss = judged.get(metrics.best_step, curve.values("eval_loss")[-1])
+        metrics.processed_tokens = max(metrics.processed_tokens, int(curve.values("tokens")[-1]))
+        said = method.diagnose(points, metrics.stopped, metrics.best_step)
+        metrics.diagnosis = (*said, *memory(metrics.predicted_peak_bytes, metrics.measured_peak_bytes))
 
 
 def model_manifest(
@@ -316,12 +319,9 @@ def model_manifest(
     data_manifest: dict[str, Any],
     identity: checkpoints.Identity,
     bundle: Bundle,
-    truncated_rows: int,
-    tally: Tally,
-    curve: Curve,
+    metrics: RunningMetrics,
 ) -> dict[str, Any]:
     """Lineage of a model; written last, so its presence says that the folder is whole."""
-    losses = curve.values("loss")
     return {
         "job": task.job_name,
         "base_model": recipe.requested.base_model,
@@ -334,21 +334,7 @@ def model_manifest(
         "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
         "template_sha256": bundle.template_sha256,
         "tokenizer_bundle_sha256": bundle.sha256,
-        "metrics": {
-            "steps": tally.last_step,
-            "trained_tokens": tally.trained_tokens,
-            "dropped_rows": tally.dropped_rows,
-            "truncated_rows": truncated_rows,
-            "loss_first": losses[0],
-            "loss_last": losses[-1],
-            "eval_loss": tally.eval_loss,
-            "best_step": tally.best_step,
-            "stopped": tally.stopped,
-            "micro_batch_size": tally.micro_batch_size,
-            "predicted_peak_bytes": tally.predicted_peak_bytes,
-            "measured_peak_bytes": tally.measured_peak_bytes,
-            **tally.measures,
-        },
+        "metrics": metrics.model_dump(mode="json", exclude={"seconds"}),  # the job has not ended yet
         "calibration": read_json(task.output / CALIBRATION_FILE),
     }
 

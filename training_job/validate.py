@@ -81,7 +81,7 @@ def parse(argv: list[str] | None) -> Task:
 
 def main(argv: list[str] | None = None) -> int:
     task = parse(argv)
-    return run_job(task.job_name, task.output, lambda _tally: validate_files(task))
+    return run_job(task.job_name, task.output, lambda _metrics: validate_files(task))
 
 
 def validate_files(task: Task) -> None:

@@ -119,7 +119,7 @@ class TrainingCompleted(Event):
     job: str
     train_loss: float | None
     eval_loss: float | None
-    trained_tokens: int
+    processed_tokens: int
     seconds: float
 
 

@@ -1,4 +1,4 @@
-"""`result.json`: what a job says about itself when it ends. Written by jobs, read by the pipeline."""
+"""`result.json`: what a job leaves when it ends. Written by jobs, read by the pipeline."""
 
 from __future__ import annotations
 
@@ -10,16 +10,41 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from shared.domain.errors import FailureClass, Problem
 
 
-class JobResult(BaseModel):
-    """The end of one job. A killed job leaves none; an interrupted one is `failed`, never `completed`.
+class JobMetrics(BaseModel):
+    """What a job counted and measured. One model for the job, its result, the run and the trained model's manifest.
 
-    Losses are in nats per trained token. `trained_tokens` counts all tokens the model was fed over all
-    epochs, prompts included and padding not. `dropped_rows` were longer than the recipe allows. `measures`: last
-    values of what the method watches beside the loss, for example `reward` and `eval_reward`. `best_step`: whose
-    checkpoint became the model; `stopped`: why training ended before `total_steps`. Peaks are of tensors on one GPU,
-    as planned for `micro_batch_size` and as measured; a CPU's is not compared. `merged_agreement`: share of probed
-    rows that the merged model answers as the adapter does, word for word. `diagnosis`: the curve in plain words.
+    A step of an evaluation is an answered row; it and other jobs set no more than steps and seconds.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    last_step: int = 0
+    total_steps: int = 0
+    seconds: float = 0.0
+    processed_tokens: int = Field(default=0, description="read by the model over all epochs, without padding")
+    dropped_rows: int = Field(default=0, description="longer than the recipe allows")
+    truncated_rows: int = 0
+    first_train_loss: float | None = Field(default=None, description="of the first log line")
+    train_loss: float | None = Field(default=None, description="of the last log line, in nats per trained token")
+    eval_loss: float | None = Field(default=None, description="of the held-out rows, in nats per trained token")
+    measures: dict[str, float] = Field(
+        default_factory=dict, description="last values of what the method measures beside the loss, as `eval_reward`"
+    )
+    best_step: int | None = Field(default=None, description="whose checkpoint became the model")
+    stopped: Literal["early", "deadline", "budget"] | None = Field(
+        default=None, description="why training ended before total_steps"
+    )
+    micro_batch_size: int | None = None
+    predicted_peak_bytes: int | None = Field(default=None, description="of tensors on one GPU, as planned")
+    measured_peak_bytes: int | None = Field(default=None, description="the same as measured; null on a CPU")
+    merged_agreement: float | None = Field(
+        default=None, description="share of probed rows that merged model and adapter answer alike, word for word"
+    )
+    diagnosis: tuple[str, ...] = Field(default=(), description="the curve in plain words")
+
+
+class JobResult(BaseModel):
+    """The end of one job. A killed job leaves none; an interrupted one is `failed`, never `completed`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,21 +52,7 @@ class JobResult(BaseModel):
     status: Literal["completed", "failed"]
     failure_class: FailureClass | None = None
     problem: Problem | None = None
-    last_step: int = 0
-    total_steps: int = 0
-    trained_tokens: int = 0
-    dropped_rows: int = 0
-    train_loss: float | None = None
-    eval_loss: float | None = None
-    measures: dict[str, float] = Field(default_factory=dict)
-    best_step: int | None = None
-    stopped: Literal["early", "deadline", "budget"] | None = None
-    micro_batch_size: int | None = None
-    predicted_peak_bytes: int | None = None
-    measured_peak_bytes: int | None = None
-    merged_agreement: float | None = None
-    diagnosis: tuple[str, ...] = ()
-    seconds: float
+    metrics: JobMetrics = JobMetrics()
     finished_at: datetime
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ from shared.domain.dataset import CuratedVersion, DatasetRef
 from shared.domain.errors import FailureClass, Problem
 from shared.domain.evaluation import EvaluationResult, Verdict
 from shared.domain.recipe import ResolvedRecipe
+from shared.domain.results import JobMetrics
 
 
 class Status(StrEnum):
@@ -73,19 +74,6 @@ class JobRef(Frozen):
     studio_url: str | None = None
 
 
-class TrainingSummary(Frozen):
-    """From the training job's result file."""
-
-    trained_tokens: int
-    steps: int
-    train_loss: float | None
-    eval_loss: float | None
-    seconds: float
-    dropped_rows: int
-    best_step: int | None = Field(default=None, description="whose checkpoint became the model")
-    diagnosis: tuple[str, ...] = Field(default=(), description="the curve in plain words")
-
-
 class RolloutRef(Frozen):
     """The deployment being rolled out or that went live; `traffic` is what was last asked for."""
 
@@ -143,7 +131,7 @@ class Run(Frozen):
     curated: CuratedVersion | None = None
     validation: ValidationSummary | None = None
     jobs: tuple[JobRef, ...] = ()
-    training: TrainingSummary | None = None
+    training: JobMetrics | None = Field(default=None, description="of the training job")
     evaluation: EvaluationResult | None = None
     verdict: Verdict | None = None
     decision: Decision | None = None

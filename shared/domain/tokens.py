@@ -28,8 +28,8 @@ class Histogram(Frozen):
 class TokenStatistics(Frozen):
     """Over the rows of the training file that are kept, after any cut, unless said otherwise.
 
-    A preference pair counts as its longer side; `trained_tokens` are those of both answers. Of a prompt for
-    reinforcement nothing is trained on, for the answers are the model's.
+    A preference pair counts as its longer side; `trained_tokens` are those of both answers. A prompt for reinforcement
+    has none, because the answers are the model's.
     """
 
     bundle_sha256: str = Field(description="tokenizer and chat template that counted")
@@ -53,7 +53,7 @@ class Piece(Frozen):
     """A stretch of a rendered row."""
 
     text: str
-    learned: bool = Field(description="whether loss falls on it")
+    has_loss: bool = Field(description="whether loss falls on it")
 
 
 class PreviewRow(Frozen):
@@ -62,5 +62,5 @@ class PreviewRow(Frozen):
     file: str = Field(description="train or eval")
     row: int = Field(description="from 1")
     tokens: int
-    trained_tokens: int
+    trained_tokens: int = Field(description="tokens that loss falls on")
     pieces: tuple[Piece, ...]

@@ -17,23 +17,23 @@ def preview_row(bundle: Bundle, row: Row, *, file: str, number: int) -> PreviewR
     rendered = readings(bundle, row)[0]
     (tokens,) = tokenize(bundle, [rendered])
     bounds = tokens.encoding.offsets
-    learned = [(bounds[first][0], bounds[last - 1][1]) for first, last in tokens.spans if first < last]
+    with_loss = [(bounds[first][0], bounds[last - 1][1]) for first, last in tokens.spans if first < last]
     return PreviewRow(
         file=file,
         row=number,
         tokens=len(tokens),
         trained_tokens=tokens.trained(),
-        pieces=tuple(_pieces(rendered.text, learned)),
+        pieces=tuple(_pieces(rendered.text, with_loss)),
     )
 
 
-def _pieces(text: str, learned: list[tuple[int, int]]) -> Iterator[Piece]:
+def _pieces(text: str, with_loss: list[tuple[int, int]]) -> Iterator[Piece]:
     at = 0
-    for start, end in [*learned, (len(text), len(text))]:
+    for start, end in [*with_loss, (len(text), len(text))]:
         if start > at:
-            yield Piece(text=_shortened(text[at:start]), learned=False)
+            yield Piece(text=_shortened(text[at:start]), has_loss=False)
         if end > start:
-            yield Piece(text=_shortened(text[start:end]), learned=True)
+            yield Piece(text=_shortened(text[start:end]), has_loss=True)
         at = end
 
 

@@ -62,10 +62,10 @@ def _ended(job: JobRef, view: JobView, run: Run, services: Services) -> Fact:
     return Fact(
         TrainingCompleted,
         job=job.name,
-        train_loss=result.train_loss,
-        eval_loss=result.eval_loss,
-        trained_tokens=result.trained_tokens,
-        seconds=result.seconds,
+        train_loss=result.metrics.train_loss,
+        eval_loss=result.metrics.eval_loss,
+        processed_tokens=result.metrics.processed_tokens,
+        seconds=result.metrics.seconds,
     )
 
 

@@ -9,7 +9,7 @@ from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.events import EvaluationRetryDue, EvaluationStarted, Event, TrainingCompleted
 from shared.domain.jobs import JobSpec
 from shared.domain.results import JobResult
-from shared.domain.run import Run, Status, TrainingSummary
+from shared.domain.run import Run, Status
 from shared.ports import Config, Services
 from shared.records import endpoints
 from shared.records.blob_documents import read_model
@@ -66,8 +66,8 @@ def submit_evaluation(event: TrainingCompleted | EvaluationRetryDue, run: Run, s
     record = endpoints.read(services.store, run.recipe.endpoint)
     outcome = evaluate_against(record.champion if record else None, event, run, services)
     if run.training is None:
-        outcome.changes["training"] = training_summary(result)
-        outcome.changes["cost"] = _with_actual(run.cost, result.seconds * run.recipe.requested.budget.nodes)
+        outcome.changes["training"] = result.metrics
+        outcome.changes["cost"] = _with_actual(run.cost, result.metrics.seconds * run.recipe.requested.budget.nodes)
     return outcome
 
 
@@ -83,20 +83,6 @@ def evaluate_against(champion: str | None, event: Event, run: Run, services: Ser
         changes={"attempt": run.attempt, "jobs": (*run.jobs, reference), "champion": champion},
         facts=(Fact(EvaluationStarted, job=spec.name),),
         undo=lambda now: cancel_unless_owned(spec.name, now, services),
-    )
-
-
-def training_summary(result: JobResult) -> TrainingSummary:
-    """What the run keeps of its training job's result."""
-    return TrainingSummary(
-        trained_tokens=result.trained_tokens,
-        steps=result.last_step,
-        train_loss=result.train_loss,
-        eval_loss=result.eval_loss,
-        seconds=result.seconds,
-        dropped_rows=result.dropped_rows,
-        best_step=result.best_step,
-        diagnosis=result.diagnosis,
     )
 
 

@@ -25,13 +25,13 @@ from shared.domain.evaluation import (
 )
 from shared.domain.planning.plan import estimate_cost, resolve
 from shared.domain.recipe import Evaluation, Gate, Recipe, Reinforcement, Supervised
+from shared.domain.results import JobMetrics
 from shared.domain.run import (
     JobRef,
     RolloutRef,
     Run,
     RunError,
     Status,
-    TrainingSummary,
     Transition,
     ValidationSummary,
 )
@@ -178,9 +178,9 @@ def evaluated(project: str, *, better: bool = True) -> dict[str, Any]:
     )
     recipe = planned(project)["recipe"]
     return {
-        "training": TrainingSummary(
-            trained_tokens=1_204_113,
-            steps=450,
+        "training": JobMetrics(
+            processed_tokens=1_204_113,
+            last_step=450,
             train_loss=0.3121,
             eval_loss=0.3874,
             seconds=2093.0,

@@ -31,7 +31,7 @@ from shared.domain.jobs import (
     MetricPoint,
     ModelSpec,
 )
-from shared.domain.results import JobResult
+from shared.domain.results import JobMetrics, JobResult
 from shared.domain.run import Run
 from shared.ports import BlobStore, Clock, Message
 from shared.steps.reconcile import job_hint
@@ -351,11 +351,12 @@ class Platform:
                 self._validate(job)
             case "evaluation":
                 self._evaluate(job)
-        self._write_result(job, "completed", trained_tokens=1000, last_step=10, total_steps=10, train_loss=0.5)
+        metrics = JobMetrics(processed_tokens=1000, last_step=10, total_steps=10, train_loss=0.5, seconds=60.0)
+        self._write_result(job, "completed", metrics=metrics)
 
     def _write_result(self, job: Job, status: Any, **more: Any) -> None:
         folder = {"training": "result.json"}.get(job.stage, f"{job.stage}/result.json")
-        result = JobResult(job=job.spec.name, status=status, seconds=60.0, finished_at=self.clock.now(), **more)
+        result = JobResult(job=job.spec.name, status=status, finished_at=self.clock.now(), **more)
         self.blobs.write(paths.run(job.run_id, folder), [result.model_dump_json().encode()])
 
     def _validate(self, job: Job) -> None:

@@ -52,7 +52,7 @@ def test_a_job_goes_from_files_to_an_answering_model(local: LocalStack, tmp_path
         assert done.finished_at is not None
         assert done.finished_at >= done.created_at
         run = local.run(job.id)
-        assert done.trained_tokens == run["training"]["trained_tokens"] > 0
+        assert done.trained_tokens == run["training"]["processed_tokens"] > 0
         assert (run["requested_by"], run["evaluation"]["candidate"]["rows"]) == ("local", len(rows("eval.jsonl")))
         events = list(ai.fine_tuning.jobs.list_events(job.id, limit=3))
         assert [event.message for event in events][::-1][:4] == [

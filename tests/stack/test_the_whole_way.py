@@ -77,7 +77,7 @@ def test_the_api_tells_metrics_evaluation_report_and_events(local: LocalStack, p
     path = f"/api/runs/{promoted['id']}"
     metrics = local.get(f"{path}/metrics")
     assert metrics["job"] == f"{promoted['id']}-training-1"
-    assert metrics["progress"]["step"] == metrics["progress"]["total_steps"] == promoted["training"]["steps"]
+    assert metrics["progress"]["step"] == metrics["progress"]["total_steps"] == promoted["training"]["last_step"]
     losses = [value for _, value in metrics["series"]["train_loss"]]
     assert len(losses) >= 20
     assert losses[-1] < losses[0] / 10

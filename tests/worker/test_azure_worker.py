@@ -181,7 +181,7 @@ DATA: dict[type[e.Event], dict[str, Any]] = {
     e.DatasetUploaded: {"path": "datasets/plant/train.jsonl", "sha256": "0" * 64, "size_bytes": 1},
     e.ValidationCompleted: {"job": JOB},
     e.ValidationPassed: {"version": "0" * 64, "train_rows": 1, "eval_rows": 1},
-    e.TrainingCompleted: {"job": JOB, "train_loss": 1.0, "eval_loss": 1.0, "trained_tokens": 1, "seconds": 1.0},
+    e.TrainingCompleted: {"job": JOB, "train_loss": 1.0, "eval_loss": 1.0, "processed_tokens": 1, "seconds": 1.0},
     e.EvaluationCompleted: {"job": JOB},
     e.ApprovalGranted: {"by": "ada"},
     e.DeploymentRetryDue: {"failure_class": FailureClass.CAPACITY, "problem": PROBLEM},

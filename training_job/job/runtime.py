@@ -12,18 +12,16 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from shared.domain.catalog import find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedRecipe
-from shared.domain.results import JobResult
+from shared.domain.results import JobMetrics, JobResult
 from training_job.job import exit_codes
 from training_job.job.files import write_json
 from training_job.job.processes import leads, several
@@ -32,24 +30,10 @@ RESULT_FILE = "result.json"
 CALIBRATION_FILE = "calibration.json"
 
 
-@dataclass
-class Tally:
-    """What a job counted so far; it becomes part of its result, whichever way the job ends."""
+class RunningMetrics(JobMetrics):
+    """The metrics while the job runs; they become part of its result, whichever way the job ends."""
 
-    last_step: int = 0
-    total_steps: int = 0
-    trained_tokens: int = 0
-    dropped_rows: int = 0
-    train_loss: float | None = None
-    eval_loss: float | None = None
-    measures: dict[str, float] = field(default_factory=dict)
-    best_step: int | None = None
-    stopped: Literal["early", "deadline", "budget"] | None = None
-    micro_batch_size: int | None = None
-    predicted_peak_bytes: int | None = None
-    measured_peak_bytes: int | None = None
-    merged_agreement: float | None = None
-    diagnosis: tuple[str, ...] = ()
+    model_config = ConfigDict(frozen=False)
 
 
 class Interrupted(BaseException):
@@ -60,7 +44,7 @@ class Interrupted(BaseException):
         self.signal_number = signal_number
 
 
-def run_job(name: str, output: Path, work: Callable[[Tally], None]) -> int:
+def run_job(name: str, output: Path, work: Callable[[RunningMetrics], None]) -> int:
     """Do the work, write `output/result.json`, and return the exit code.
 
     Of several processes the first to fail writes it, whichever it is: what the others then run into follows from that.
@@ -68,26 +52,26 @@ def run_job(name: str, output: Path, work: Callable[[Tally], None]) -> int:
     output.mkdir(parents=True, exist_ok=True)
     if leads():  # an earlier attempt's verdict must not outlive a kill of this one
         (output / RESULT_FILE).unlink(missing_ok=True)
-    tally, started = Tally(), time.monotonic()
+    metrics, started = RunningMetrics(), time.monotonic()
     failure: PermanentFailure | None = None
     code = exit_codes.COMPLETED
     try:
         with _signals_raise():
-            work(tally)
+            work(metrics)
     except Interrupted as stop:
         failure = PermanentFailure(FailureClass.PLATFORM, "interrupted", f"stopped by {stop}")
         code = exit_codes.interrupted_by(stop.signal_number)
     except Exception as error:
         failure = classify(error)
         code = exit_codes.BY_CLASS[failure.failure_class]
+    metrics.seconds = round(time.monotonic() - started, 3)
     result = JobResult(
         job=name,
         status="failed" if failure else "completed",
         failure_class=failure.failure_class if failure else None,
         problem=failure.problem if failure else None,
-        seconds=round(time.monotonic() - started, 3),
+        metrics=JobMetrics(**dict(metrics)),
         finished_at=datetime.now(UTC),
-        **asdict(tally),
     )
     said_already = several() and (output / RESULT_FILE).exists()
     if (leads() or failure) and not said_already:

@@ -16,7 +16,7 @@ from shared.domain.errors import FailureClass, PermanentFailure
 from training_job.job import checkpoints
 from training_job.job.curve import Curve
 from training_job.job.limits import Limit
-from training_job.job.runtime import Tally
+from training_job.job.runtime import RunningMetrics
 from training_job.model.quantized import adapters_to_float32, keep_training_kernel
 
 FIRST_STEPS = 10
@@ -28,12 +28,12 @@ class Watch(TrainerCallback):
     def __init__(
         self,
         curve: Curve,
-        tally: Tally,
+        metrics: RunningMetrics,
         identity: checkpoints.Identity,
         measures: Mapping[str, str],
         limit: Limit,
     ) -> None:
-        self._curve, self._tally, self._identity, self._measures = curve, tally, identity, measures
+        self._curve, self._metrics, self._identity, self._measures = curve, metrics, identity, measures
         self._limit = limit
         self._session = _Speed(0, 0)
         self._window = _Speed(0, 0)
@@ -52,10 +52,10 @@ class Watch(TrainerCallback):
         self._spent_before = (self._curve.values("elapsed_s") or [0.0])[-1]
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        self._tally.last_step = state.global_step
-        self._tally.trained_tokens = int(state.num_input_tokens_seen)
+        self._metrics.last_step = state.global_step
+        self._metrics.processed_tokens = int(state.num_input_tokens_seen)
         if state.global_step < state.max_steps and anywhere(self._elapsed_s() > self._limit.seconds, args.device):
-            self._tally.stopped = self._limit.kind
+            self._metrics.stopped = self._limit.kind
             control.should_log = control.should_evaluate = control.should_save = control.should_training_stop = True
 
     def on_log(
@@ -68,11 +68,11 @@ class Watch(TrainerCallback):
     ) -> None:
         logs = logs or {}
         if "eval_loss" in logs:
-            self._tally.eval_loss = logs["eval_loss"]
+            self._metrics.eval_loss = logs["eval_loss"]
             measured = self._measured(logs, "eval_")
             self._curve.add({"step": state.global_step, "eval_loss": logs["eval_loss"], **measured})
         elif "loss" in logs:
-            self._tally.train_loss = logs["loss"]
+            self._metrics.train_loss = logs["loss"]
             point = self._point(state, logs) | self._measured(logs)
             self._curve.add(point)
             print("step {step}/{total_steps} loss {loss:.4f} eta {eta_s:.0f} s".format(**point), flush=True)
@@ -83,10 +83,10 @@ class Watch(TrainerCallback):
         assert args.output_dir is not None
         if torch.distributed.is_initialized():  # each process writes its generators' state into the checkpoint
             torch.distributed.barrier()
-        assert self._tally.micro_batch_size is not None
+        assert self._metrics.micro_batch_size is not None
         if state.is_world_process_zero:
             checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            checkpoints.mark_complete(checkpoint, self._identity, self._tally.micro_batch_size)
+            checkpoints.mark_complete(checkpoint, self._identity, self._metrics.micro_batch_size)
 
     def _elapsed_s(self) -> float:
         """Seconds of training in this process and those it continues."""
@@ -99,7 +99,7 @@ class Watch(TrainerCallback):
             for theirs, ours in self._measures.items()
             if logs.get(f"{prefix}{theirs}") is not None
         }
-        self._tally.measures |= found
+        self._metrics.measures |= found
         return found
 
     def _point(self, state: TrainerState, logs: dict[str, Any]) -> dict[str, Any]:

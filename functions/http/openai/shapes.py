@@ -77,7 +77,8 @@ def job_object(job: Job, run: Run | None) -> dict[str, Any]:
         "training_file": job.training_file,
         "validation_file": job.validation_file,
         "result_files": [],
-        "trained_tokens": run.training.trained_tokens if run and ended and run.training else None,
+        # OpenAI's key for the tokens that were billed, which are those processed.
+        "trained_tokens": run.training.processed_tokens if run and ended and run.training else None,
         "seed": job.seed,
         "method": job.method,
         "hyperparameters": job.method[job.method["type"]]["hyperparameters"],
@@ -155,7 +156,7 @@ def checkpoints_of(run: Run) -> list[dict[str, Any]]:
     trained = run.training
     if trained is None:
         return []
-    step = trained.best_step or trained.steps
+    step = trained.best_step or trained.last_step
     return [
         {
             "id": f"{run.id}-step-{step}",

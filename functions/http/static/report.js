@@ -180,7 +180,7 @@ function previewPart(rows, problem, onPreview) {
       : !rows
         ? h("p", { class: "quiet" }, "Asking for the first rows\u2026")
         : [
-            h("p", { class: "quiet" }, "What loss falls on, and so is learned, is ", h("mark", {}, "marked"), "."),
+            h("p", { class: "quiet" }, "Loss falls on what is ", h("mark", {}, "marked"), "."),
             h("ol", {}, rows.map(previewRow)),
           ],
   );
@@ -194,7 +194,7 @@ function previewRow(row) {
     h(
       "pre",
       { tabindex: "0", "aria-label": `Row ${row.row} as the model reads it` },
-      row.pieces.map((piece) => (piece.learned ? h("mark", {}, piece.text) : piece.text)),
+      row.pieces.map((piece) => (piece.has_loss ? h("mark", {}, piece.text) : piece.text)),
     ),
   );
 }

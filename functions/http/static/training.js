@@ -28,8 +28,8 @@ export function training({ run, metrics, metricsProblem }, charts) {
       h(
         "dl",
         { class: "figures" },
-        figure("trained tokens", count(facts.trained_tokens)),
-        figure("steps", count(facts.steps)),
+        figure("processed tokens", count(facts.processed_tokens)),
+        figure("steps", count(facts.last_step)),
         figure("in", seconds(facts.seconds)),
         figure("train loss", loss(facts.train_loss)),
         figure("held-out loss", loss(facts.eval_loss)),

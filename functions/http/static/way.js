@@ -140,7 +140,7 @@ function detail(run, status) {
   if (status === "validated" && run.curated)
     return `${count(run.curated.train_rows)} rows to train on, ${count(run.curated.eval_rows)} held out`;
   if (status === "training" && run.training)
-    return `${count(run.training.steps)} steps, ${count(run.training.trained_tokens)} tokens trained`;
+    return `${count(run.training.last_step)} steps, ${count(run.training.processed_tokens)} tokens processed`;
   if (status === "evaluating" && run.evaluation)
     return `base ${run.evaluation.base.mean.toFixed(3)}, tuned ${run.evaluation.candidate.mean.toFixed(3)}`;
   if (status === "deploying" && run.rollout) return `${run.rollout.endpoint} / ${run.rollout.deployment}`;

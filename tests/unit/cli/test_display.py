@@ -12,7 +12,8 @@ from cli.client import Api, Progress, Unreachable
 from cli.display import show
 from cli.follow import Update, follow
 from cli.view import live, seconds, stage_detail, stage_seconds, stages
-from shared.domain.run import Status, TrainingSummary
+from shared.domain.results import JobMetrics
+from shared.domain.run import Status
 from tests.unit.cli.fake_api import RESULT, RUN_ID, START, life, make_run
 
 TRAINING = make_run(Status.RECEIVED, Status.VALIDATED, Status.TRAINING)
@@ -47,17 +48,17 @@ def test_the_live_picture_of_a_run_that_waits_says_how_to_decide() -> None:
 
 def test_a_training_stage_says_what_its_curve_showed() -> None:
     counts = {
-        "trained_tokens": 1000,
-        "steps": 9,
+        "processed_tokens": 1000,
+        "last_step": 9,
         "train_loss": 0.5,
         "eval_loss": 0.9,
         "seconds": 3.0,
         "dropped_rows": 0,
     }
-    plain = make_run(Status.TRAINING, training=TrainingSummary(**counts))
-    overfit = make_run(Status.TRAINING, training=TrainingSummary(**counts, diagnosis=("Overfit.", "Stopped early.")))
-    assert stage_detail(plain, Status.TRAINING) == "9 steps, 1,000 tokens trained"
-    assert stage_detail(overfit, Status.TRAINING) == "9 steps, 1,000 tokens trained. Overfit. Stopped early."
+    plain = make_run(Status.TRAINING, training=JobMetrics(**counts))
+    overfit = make_run(Status.TRAINING, training=JobMetrics(**counts, diagnosis=("Overfit.", "Stopped early.")))
+    assert stage_detail(plain, Status.TRAINING) == "9 steps, 1,000 tokens processed"
+    assert stage_detail(overfit, Status.TRAINING) == "9 steps, 1,000 tokens processed. Overfit. Stopped early."
 
 
 def test_the_live_picture_says_that_the_api_is_away() -> None:

@@ -88,7 +88,7 @@ def test_rows_are_counted_in_tokens_and_shown_with_what_is_learned(
     assert (code, tokens["rows"], sum(tokens["lengths"]["counts"])) == (0, 54, 54)
     assert 0 < tokens["trained_tokens"] < tokens["tokens"]
     assert [shown["row"] for shown in report["preview"]] == [1, 2, 3]
-    learned = [piece["text"] for shown in report["preview"] for piece in shown["pieces"] if piece["learned"]]
+    learned = [piece["text"] for shown in report["preview"] for piece in shown["pieces"] if piece["has_loss"]]
     assert learned == [f"A bolt of {number} mm.<|im_end|>" for number in range(3)]
     longest = max(tokens["tokens_max"], tokens["eval_tokens_max"])
     assert report["plan"]["max_length_tokens"] == -(-longest // 64) * 64

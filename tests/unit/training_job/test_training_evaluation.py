@@ -53,7 +53,7 @@ def test_an_evaluation_reports_every_model_row_and_slice(
     assert report.template_sha256 == report.base_template_sha256
     samples = json.loads((output / "samples.json").read_text())
     assert samples[0]["reference"] == "a bolt of 0 mm"
-    assert (run.result(output).status, run.result(output).last_step) == ("completed", 18)
+    assert (run.result(output).status, run.result(output).metrics.last_step) == ("completed", 18)
     progress = (output / "metrics.jsonl").read_text().splitlines()
     assert json.loads(progress[-1]) | {"eta_s": 0.0} == {
         "step": 18,
@@ -200,7 +200,7 @@ def test_kept_answers_are_not_generated_again_and_others_are(
     assert run.evaluate("--candidate", str(merged), *kept, output=tmp_path / "two") == 0
     assert loaded == [run.base, merged]
     assert report_of(tmp_path / "two") == report_of(tmp_path / "one")
-    assert run.result(tmp_path / "two").last_step == 12
+    assert run.result(tmp_path / "two").metrics.last_step == 12
     longer = resolved({"evaluation": {**RECIPE["evaluation"], "max_new_tokens": 13}})
     run = bench(tmp_path / "longer", recipe=longer)
     assert run.evaluate("--candidate", str(merged), *kept, output=tmp_path / "three") == 0
@@ -220,4 +220,4 @@ def test_the_general_suite_is_asked_and_does_not_apply_to_a_base_that_knows_noth
     checks = {check.name: check for check in judge(report, recipe.requested.evaluation.gate).checks}
     assert checks["general:ability"].skipped
     assert checks["general:refusal"].skipped
-    assert run.result(tmp_path / "e").last_step == 2 * (6 + 52)
+    assert run.result(tmp_path / "e").metrics.last_step == 2 * (6 + 52)

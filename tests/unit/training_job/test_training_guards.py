@@ -106,7 +106,7 @@ def test_adapters_are_trained_in_float32_even_if_they_were_not(
     from training_job.job.checkpoints import Identity
     from training_job.job.curve import Curve
     from training_job.job.limits import Limit
-    from training_job.job.runtime import Tally
+    from training_job.job.runtime import RunningMetrics
     from training_job.methods.watch import Watch
 
     trainer = trainer_of(bench(tmp_path), tokenizer)
@@ -114,7 +114,7 @@ def test_adapters_are_trained_in_float32_even_if_they_were_not(
         if parameter.requires_grad:
             parameter.data = parameter.data.to(torch.bfloat16)
     trainer.add_callback(
-        Watch(Curve(tmp_path), Tally(micro_batch_size=4), Identity("j", "d", "r"), {}, Limit(60, "deadline"))
+        Watch(Curve(tmp_path), RunningMetrics(micro_batch_size=4), Identity("j", "d", "r"), {}, Limit(60, "deadline"))
     )
     trainer.train(resume_from_checkpoint=str(finished.output / "checkpoints" / "checkpoint-18") if resumed else None)
     assert adapter_types(trainer.model) == {torch.float32}
@@ -252,5 +252,5 @@ def test_a_stopped_job_is_no_success(bench: Callable[..., Any], tmp_path: Path, 
     assert run.train() == 143
     result = run.result()
     assert (result.status, result.failure_class, result.problem.code) == ("failed", "platform", "interrupted")
-    assert 0 < result.last_step < 250
+    assert 0 < result.metrics.last_step < 250
     assert not (run.output / "model" / "manifest.json").exists()

@@ -55,18 +55,18 @@ def compared(dpo: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) 
 
 def test_a_dpo_run_leaves_a_whole_model_and_what_it_watched(compared: Any) -> None:
     result = compared.result()
-    assert (result.status, result.last_step, result.total_steps) == ("completed", 10, 10)
+    assert (result.status, result.metrics.last_step, result.metrics.total_steps) == ("completed", 10, 10)
     assert {path.name for path in (compared.output / "model").iterdir()} == {"adapter", "merged", "manifest.json"}
     first, *_, last = [point for point in compared.metrics() if "loss" in point]
     assert first["loss"] == pytest.approx(math.log(2), abs=1e-4)  # before its first update a model is its own reference
     assert first["reward_margin"] == pytest.approx(0, abs=1e-5)
     assert last["loss"] < 0.6
     assert last["reward_margin"] > 0.1
-    assert set(result.measures) == {
+    assert set(result.metrics.measures) == {
         *("reward_accuracy", "reward_margin", "eval_reward_accuracy", "eval_reward_margin"),
     }
     manifest = json.loads((compared.output / "model" / "manifest.json").read_text())
-    assert manifest["metrics"]["reward_margin"] == last["reward_margin"]
+    assert manifest["metrics"]["measures"]["reward_margin"] == last["reward_margin"]
     assert manifest["continued_from"] is None
     assert manifest["merge"]["rows"] == 6
 
@@ -76,7 +76,7 @@ def test_both_answers_are_counted_in_the_tokens(compared: Any, bundle: Any) -> N
 
     read = encode_pairs(compared.data / "train.jsonl", bundle, LengthPolicy(256, "reject")).pairs
     total = sum(len(one.chosen.input_ids) + len(one.rejected.input_ids) for one in read)
-    assert compared.result().trained_tokens == 2 * total
+    assert compared.result().metrics.processed_tokens == 2 * total
 
 
 def test_a_dpo_run_killed_at_any_moment_continues_to_the_same_weights(

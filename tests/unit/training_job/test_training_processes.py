@@ -92,7 +92,11 @@ def largest_difference(left: Any, right: Any) -> float:
 def assert_learned_alike(run: Any, other: Any) -> None:
     """Rows are dealt out anew among processes, so sums round otherwise."""
     result, expected = run.result(), other.result()
-    assert (result.status, result.last_step, result.trained_tokens) == ("completed", STEPS, expected.trained_tokens)
+    assert (result.status, result.metrics.last_step, result.metrics.processed_tokens) == (
+        "completed",
+        STEPS,
+        expected.metrics.processed_tokens,
+    )
     mine, theirs = losses(run), losses(other)
     assert [step for step, _ in mine] == [step for step, _ in theirs]
     assert [loss for _, loss in mine] == pytest.approx([loss for _, loss in theirs], rel=1e-4)
@@ -145,7 +149,7 @@ def test_two_processes_that_each_keep_a_part_of_the_base_learn_what_one_does(
     assert processes.send_signal(local.emulator.config.root / "jobs/in-parts/attempts/1", signal.SIGKILL)
     assert ended(local, "in-parts").status is JobStatus.COMPLETED
     assert_learned_alike(run, alone)
-    assert run.result().merged_agreement == 1.0
+    assert run.result().metrics.merged_agreement == 1.0
     log = (local.emulator.config.root / "jobs/in-parts/user_logs/std_log.txt").read_text()
     told = re.findall(r"this process keeps (\d+) of (\d+) bytes of the frozen layers", log)
     assert len(told) == 4  # two processes, started twice

@@ -57,7 +57,7 @@ def rewarded(grpo: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory)
 
 def test_a_reinforcement_run_leaves_a_whole_model_and_what_it_watched(rewarded: Any) -> None:
     result = rewarded.result()
-    assert (result.status, result.last_step, result.total_steps) == ("completed", 10, 10)
+    assert (result.status, result.metrics.last_step, result.metrics.total_steps) == ("completed", 10, 10)
     assert {path.name for path in (rewarded.output / "model").iterdir()} == {"adapter", "merged", "manifest.json"}
     points = [point for point in rewarded.metrics() if "loss" in point]
     assert [point["step"] for point in points] == list(range(1, 11))
@@ -66,8 +66,10 @@ def test_a_reinforcement_run_leaves_a_whole_model_and_what_it_watched(rewarded: 
     assert 0 < points[0]["reward"] < 1
     held_out = [point for point in rewarded.metrics() if "eval_reward" in point]
     assert [point["step"] for point in held_out] == list(range(1, 11))
-    assert result.measures["eval_reward_gap"] == pytest.approx(points[-1]["reward"] - held_out[-1]["eval_reward"])
-    assert result.trained_tokens == points[-1]["tokens"] > 16 * 10 * 8
+    assert result.metrics.measures["eval_reward_gap"] == pytest.approx(
+        points[-1]["reward"] - held_out[-1]["eval_reward"]
+    )
+    assert result.metrics.processed_tokens == points[-1]["tokens"] > 16 * 10 * 8
 
 
 def test_the_calibration_is_kept_with_the_model(rewarded: Any) -> None:
@@ -201,7 +203,7 @@ def test_a_reward_that_is_not_fit_is_refused_before_the_first_step(
     result = run.result()
     assert (result.problem.code, result.problem.param) == ("reward_not_fit", "method.graders")
     assert says in result.problem.message
-    assert result.last_step == 0
+    assert result.metrics.last_step == 0
     assert not (run.output / "model").exists()
     assert says in json.loads((run.output / "calibration.json").read_text())["problems"][0]
 

@@ -28,9 +28,9 @@ def adapter_of(run: Any) -> dict[str, Any]:
 
 def test_a_run_leaves_a_whole_model_folder_and_a_result(finished: Any) -> None:
     result = finished.result()
-    assert (result.status, result.last_step, result.total_steps) == ("completed", 20, 20)
-    assert result.train_loss < 6.5
-    assert result.eval_loss is not None
+    assert (result.status, result.metrics.last_step, result.metrics.total_steps) == ("completed", 20, 20)
+    assert result.metrics.train_loss < 6.5
+    assert result.metrics.eval_loss is not None
     model = finished.output / "model"
     assert {path.name for path in model.iterdir()} == {"adapter", "merged", "manifest.json"}
     manifest = json.loads((model / "manifest.json").read_text())
@@ -38,7 +38,7 @@ def test_a_run_leaves_a_whole_model_folder_and_a_result(finished: Any) -> None:
     assert manifest["data_version"] == "data-1"
     assert manifest["license"]
     assert manifest["libraries"]["torch"].startswith("2.13.0")
-    assert manifest["metrics"]["loss_last"] == result.train_loss < manifest["metrics"]["loss_first"]
+    assert manifest["metrics"]["train_loss"] == result.metrics.train_loss < manifest["metrics"]["first_train_loss"]
 
 
 def test_the_curve_says_what_the_dashboard_shows(finished: Any) -> None:
@@ -49,22 +49,22 @@ def test_the_curve_says_what_the_dashboard_shows(finished: Any) -> None:
         *("tokens", "tokens_per_s", "eta_s", "elapsed_s", "peak_memory_bytes"),
     }
     assert points[-1]["eta_s"] == 0
-    assert points[-1]["tokens"] == finished.result().trained_tokens
+    assert points[-1]["tokens"] == finished.result().metrics.processed_tokens
     evaluated = [point["step"] for point in finished.metrics() if "eval_loss" in point]
     assert evaluated == list(range(2, 21, 2))
 
 
-def test_trained_tokens_are_counted_without_padding(finished: Any, tokenizer: Any) -> None:
+def test_processed_tokens_are_counted_without_padding(finished: Any, tokenizer: Any) -> None:
     from training_job.data.chat_rows import bundle_of, encode_file
 
     rows = encode_file(finished.data / "train.jsonl", bundle_of(tokenizer), LengthPolicy(256, "reject")).rows
-    assert finished.result().trained_tokens == 2 * sum(len(row.input_ids) for row in rows)
+    assert finished.result().metrics.processed_tokens == 2 * sum(len(row.input_ids) for row in rows)
 
 
 def test_only_the_best_and_the_last_checkpoints_are_kept(finished: Any) -> None:
     names = {path.name for path in (finished.output / "checkpoints").glob("checkpoint-*")}
     assert names == {"checkpoint-18", "checkpoint-20"}
-    assert finished.result().best_step == 20
+    assert finished.result().metrics.best_step == 20
 
 
 @pytest.mark.parametrize("steps", [1, 7, 20, 600, 12_345])
@@ -116,8 +116,8 @@ def test_a_run_killed_late_ends_as_if_it_had_not_been(
     resumed, straight = adapter_of(run), adapter_of(finished)
     assert max((resumed[name] - straight[name]).abs().max().item() for name in straight) == 0.0
     before, after = finished.result(), run.result()
-    assert (after.last_step, after.trained_tokens) == (20, before.trained_tokens)
-    assert (after.train_loss, after.eval_loss) == (before.train_loss, before.eval_loss)
+    assert (after.metrics.last_step, after.metrics.processed_tokens) == (20, before.metrics.processed_tokens)
+    assert (after.metrics.train_loss, after.metrics.eval_loss) == (before.metrics.train_loss, before.metrics.eval_loss)
     assert (run.output / "model" / "manifest.json").exists()
 
 
@@ -209,7 +209,7 @@ def test_dropped_rows_are_counted_and_shorten_the_run(
     recipe = resolved({"data": {"over_length": "drop"}}, max_length_tokens=100, n_epochs=1)
     run = bench(tmp_path, data=data, recipe=recipe)
     assert run.train() == 0
-    assert (run.result().dropped_rows, run.result().total_steps) == (2, 2)
+    assert (run.result().metrics.dropped_rows, run.result().metrics.total_steps) == (2, 2)
 
 
 @pytest.mark.parametrize("same", [True, False])
@@ -232,7 +232,7 @@ def test_truncated_rows_are_trained_on_and_counted_in_the_manifest(
     recipe = resolved({"data": {"over_length": "truncate"}}, max_length_tokens=100, n_epochs=1)
     run = bench(tmp_path, data=data, recipe=recipe)
     assert run.train() == 0
-    assert (run.result().dropped_rows, run.result().total_steps) == (0, 2)
+    assert (run.result().metrics.dropped_rows, run.result().metrics.total_steps) == (0, 2)
     manifest = json.loads((run.output / "model" / "manifest.json").read_text())
     assert manifest["metrics"]["truncated_rows"] == 2
 
@@ -251,7 +251,7 @@ def test_whatever_is_raised_becomes_a_class(
 ) -> None:
     from training_job.job.runtime import run_job
 
-    def work(_tally: Any) -> None:
+    def work(_metrics: Any) -> None:
         raise error
 
     assert run_job("job", tmp_path, work) == exit_codes.BY_CLASS[failure_class]
@@ -272,11 +272,11 @@ def test_an_old_result_does_not_outlive_the_start_of_the_next_attempt(tmp_path: 
 
     (tmp_path / "result.json").write_text("{}")
     seen = []
-    run_job("job", tmp_path, lambda _tally: seen.append((tmp_path / "result.json").exists()))
+    run_job("job", tmp_path, lambda _metrics: seen.append((tmp_path / "result.json").exists()))
     assert seen == [False]
 
 
-@pytest.mark.parametrize("module", ["train", "evaluate", "tiny_base", "selftest"])
+@pytest.mark.parametrize("module", ["train", "evaluate", "validate", "import_base", "selftest"])
 def test_help_and_bad_arguments_answer_without_torch(module: str) -> None:
     program = (
         f"import sys; from training_job import {module}\n"

@@ -63,14 +63,16 @@ def test_a_run_out_of_memory_goes_on_with_smaller_micro_batches_and_the_same_bat
     assert "micro batches of 1 rows instead of 2" in said
     assert "resuming from step 6" in said
     result, straight = run.result(), finished.result()
-    assert (result.status, result.last_step, result.micro_batch_size) == ("completed", 20, 1)
-    assert result.diagnosis[-1].startswith("Memory ran out: micro batches are of 1 rows instead of 4; the batch is 4")
-    assert result.trained_tokens == straight.trained_tokens
+    assert (result.status, result.metrics.last_step, result.metrics.micro_batch_size) == ("completed", 20, 1)
+    assert result.metrics.diagnosis[-1].startswith(
+        "Memory ran out: micro batches are of 1 rows instead of 4; the batch is 4"
+    )
+    assert result.metrics.processed_tokens == straight.metrics.processed_tokens
     steps = [point["step"] for point in run.metrics() if "loss" in point]
     assert steps == list(range(1, 21))
-    assert result.train_loss == pytest.approx(straight.train_loss, rel=1e-4)
+    assert result.metrics.train_loss == pytest.approx(straight.metrics.train_loss, rel=1e-4)
     assert largest_difference(run.output / "model/adapter", finished.output / "model/adapter") < 1e-3
-    assert result.predicted_peak_bytes < straight.predicted_peak_bytes
+    assert result.metrics.predicted_peak_bytes < straight.metrics.predicted_peak_bytes
 
 
 def test_a_job_started_again_remembers_that_memory_ran_out(
@@ -91,8 +93,8 @@ def test_a_job_started_again_remembers_that_memory_ran_out(
     assert "resuming from step 18" in said
     assert "out of memory" not in said
     result = run.result()
-    assert (result.last_step, result.micro_batch_size) == (20, 1)
-    assert result.diagnosis[-1].startswith("Memory ran out: micro batches are of 1 rows instead of 4")
+    assert (result.metrics.last_step, result.metrics.micro_batch_size) == (20, 1)
+    assert result.metrics.diagnosis[-1].startswith("Memory ran out: micro batches are of 1 rows instead of 4")
     again = adapter_in(run.output / "model/adapter")
     assert all((again[name] == expected[name]).all() for name in expected)
 
@@ -103,7 +105,7 @@ def test_memory_that_holds_no_single_row_is_a_matter_of_capacity(
     run_out_of_memory(step=0, rows=0)
     run = bench(tmp_path)
     assert run.train() == exit_codes.BY_CLASS[FailureClass.CAPACITY]
-    assert (run.result().problem.code, run.result().micro_batch_size) == ("out_of_memory", 1)
+    assert (run.result().problem.code, run.result().metrics.micro_batch_size) == ("out_of_memory", 1)
 
 
 def test_micro_batches_shrink_to_a_part_of_the_batch() -> None:
@@ -131,28 +133,25 @@ def overfitted(bench: Callable[..., Any], write_data: Any, resolved: Any, tmp_pa
 def test_training_stops_early_and_the_best_checkpoint_is_the_model(overfitted: Any) -> None:
     result = overfitted.result()
     judged = {point["step"]: point["eval_loss"] for point in overfitted.metrics() if "eval_loss" in point}
-    assert result.stopped == "early"
-    assert result.best_step == min(judged, key=lambda step: judged[step]) < result.last_step < result.total_steps
-    assert result.eval_loss == judged[result.best_step]
-    checkpoint = overfitted.output / "checkpoints" / f"checkpoint-{result.best_step}"
+    assert result.metrics.stopped == "early"
+    assert (
+        result.metrics.best_step
+        == min(judged, key=lambda step: judged[step])
+        < result.metrics.last_step
+        < result.metrics.total_steps
+    )
+    assert result.metrics.eval_loss == judged[result.metrics.best_step]
+    checkpoint = overfitted.output / "checkpoints" / f"checkpoint-{result.metrics.best_step}"
     assert largest_difference(overfitted.output / "model/adapter", checkpoint) == 0.0
     manifest = json.loads((overfitted.output / "model/manifest.json").read_text())
-    assert (manifest["metrics"]["best_step"], manifest["metrics"]["stopped"]) == (result.best_step, "early")
+    assert (manifest["metrics"]["best_step"], manifest["metrics"]["stopped"]) == (result.metrics.best_step, "early")
 
 
 def test_an_overfit_run_says_so_in_plain_words(overfitted: Any) -> None:
-    said = overfitted.result().diagnosis
+    said = overfitted.result().metrics.diagnosis
     assert said[0].startswith("Training stopped early")
     assert "strong overfit, an earlier checkpoint is better" in said[1]
-    assert f"lowest at step {overfitted.result().best_step}" in said[2]
-
-
-def test_best_step_and_diagnosis_reach_the_run(overfitted: Any) -> None:
-    from shared.steps.submit_evaluation import training_summary
-
-    result = overfitted.result()
-    summary = training_summary(result)
-    assert (summary.best_step, summary.diagnosis) == (result.best_step, result.diagnosis)
+    assert f"lowest at step {overfitted.result().metrics.best_step}" in said[2]
 
 
 def test_an_early_stopped_run_that_was_killed_afterwards_keeps_its_best_checkpoint(
@@ -163,7 +162,10 @@ def test_an_early_stopped_run_that_was_killed_afterwards_keeps_its_best_checkpoi
     shutil.copytree(overfitted.output, run.output)
     shutil.rmtree(run.output / "model")
     assert run.train() == 0
-    assert (run.result().best_step, run.result().stopped) == (overfitted.result().best_step, "early")
+    assert (run.result().metrics.best_step, run.result().metrics.stopped) == (
+        overfitted.result().metrics.best_step,
+        "early",
+    )
     assert largest_difference(run.output / "model/adapter", overfitted.output / "model/adapter") == 0.0
 
 
@@ -173,12 +175,12 @@ def test_a_deadline_ends_training_with_a_checkpoint_and_a_model(
     run = bench(tmp_path, recipe=resolved({"budget": {"deadline_hours": 1e-4}}, n_epochs=25, total_steps=250))
     assert run.train() == 0
     result = run.result()
-    assert (result.status, result.stopped) == ("completed", "deadline")
-    assert 0 < result.last_step < 250
-    assert (run.output / "checkpoints" / f"checkpoint-{result.last_step}" / "complete.json").exists()
-    assert [p["step"] for p in run.metrics() if "eval_loss" in p][-1] == result.last_step
+    assert (result.status, result.metrics.stopped) == ("completed", "deadline")
+    assert 0 < result.metrics.last_step < 250
+    assert (run.output / "checkpoints" / f"checkpoint-{result.metrics.last_step}" / "complete.json").exists()
+    assert [p["step"] for p in run.metrics() if "eval_loss" in p][-1] == result.metrics.last_step
     assert (run.output / "model" / "manifest.json").exists()
-    assert "deadline was near" in result.diagnosis[0]
+    assert "deadline was near" in result.metrics.diagnosis[0]
 
 
 def test_the_limit_is_the_deadline_or_what_the_budget_buys_whichever_is_earlier(resolved: Any) -> None:
@@ -237,11 +239,11 @@ def test_the_run_records_planned_memory_and_compares_it_on_a_gpu_alone(finished:
 
     plan = memory_plan(find_entry("droptune/tiny-llama"), resolved().hyperparameters)
     result = finished.result()
-    assert result.predicted_peak_bytes == plan.total_bytes - plan.runtime_bytes
-    assert (result.measured_peak_bytes is None) == (not torch.cuda.is_available())
+    assert result.metrics.predicted_peak_bytes == plan.total_bytes - plan.runtime_bytes
+    assert (result.metrics.measured_peak_bytes is None) == (not torch.cuda.is_available())
     metrics = json.loads((finished.output / "model/manifest.json").read_text())["metrics"]
-    assert metrics["predicted_peak_bytes"] == result.predicted_peak_bytes
-    assert metrics["measured_peak_bytes"] == result.measured_peak_bytes
+    assert metrics["predicted_peak_bytes"] == result.metrics.predicted_peak_bytes
+    assert metrics["measured_peak_bytes"] == result.metrics.measured_peak_bytes
 
 
 @pytest.mark.parametrize(
@@ -263,15 +265,15 @@ def test_a_peak_more_than_a_tenth_off_the_plan_is_said(
     from types import SimpleNamespace
 
     from training_job.job.curve import Curve
-    from training_job.job.runtime import Tally
+    from training_job.job.runtime import RunningMetrics
     from training_job.methods import supervised
-    from training_job.train import close_tally
+    from training_job.train import close_metrics
 
     shutil.copy(finished.output / "metrics.jsonl", tmp_path)
     ended = SimpleNamespace(global_step=20, best_global_step=20)
-    tally = Tally(total_steps=20, predicted_peak_bytes=20_000_000_000, measured_peak_bytes=measured)
-    close_tally(tally, Curve(tmp_path), ended, supervised)  # type: ignore[arg-type]
-    assert tuple(line for line in tally.diagnosis if "GPU" in line) == said
+    metrics = RunningMetrics(total_steps=20, predicted_peak_bytes=20_000_000_000, measured_peak_bytes=measured)
+    close_metrics(metrics, Curve(tmp_path), ended, supervised)  # type: ignore[arg-type]
+    assert tuple(line for line in metrics.diagnosis if "GPU" in line) == said
 
 
 def test_merged_and_adapter_answers_are_compared_and_recorded(finished: Any) -> None:
@@ -279,7 +281,7 @@ def test_merged_and_adapter_answers_are_compared_and_recorded(finished: Any) -> 
     check = manifest["merge"]
     assert check["rows"] == 6
     assert check["merged_loss"] == pytest.approx(check["adapter_loss"], abs=0.02)
-    assert finished.result().merged_agreement == check["agreement"] >= 0.5
+    assert finished.result().metrics.merged_agreement == check["agreement"] >= 0.5
     assert manifest["adapter"] == {"served_by_vllm": True, "problems": []}
 
 

@@ -25,7 +25,8 @@ from shared.domain.findings import Findings
 from shared.domain.jobs import MetricPoint
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
-from shared.domain.run import TERMINAL, Decision, JobRef, Run, RunError, Status, TrainingSummary
+from shared.domain.results import JobMetrics
+from shared.domain.run import TERMINAL, Decision, JobRef, Run, RunError, Status
 from shared.ports import Services
 from shared.records.blob_documents import write_model
 from shared.step_support.outcome import Fact
@@ -264,8 +265,8 @@ ENDS: dict[Status, tuple[dict[str, Any], str, str | None, str | None]] = {
     Status.DEPLOYED: ({}, "succeeded", None, None),
 }
 RESOLVED = resolve(Recipe(base_model=BASE), "claims", train_rows=100, characters_max=100)
-SUMMARY = TrainingSummary(
-    trained_tokens=900, steps=40, train_loss=0.3, eval_loss=0.4, seconds=9, dropped_rows=0, best_step=30
+METRICS = JobMetrics(
+    processed_tokens=900, last_step=40, train_loss=0.3, eval_loss=0.4, seconds=9, dropped_rows=0, best_step=30
 )
 
 
@@ -282,7 +283,7 @@ def test_every_end_is_an_end_there(ai: OpenAI, training: str, services: Services
     created = create(ai, training, suffix="claims")
     run = receive(services)
     write_report(services, run)
-    enter(run, status, training=SUMMARY, **changes)
+    enter(run, status, training=METRICS, **changes)
     job = ai.fine_tuning.jobs.retrieve(created.id)
     assert job.status == expected
     assert job.finished_at == int(services.clock.now().timestamp())
@@ -375,7 +376,7 @@ def test_events_are_those_of_the_run_newest_first(ai: OpenAI, training: str, ser
 def test_the_checkpoint_is_the_one_that_became_the_model(ai: OpenAI, training: str, services: Services) -> None:
     job = create(ai, training, suffix="claims")
     assert list(ai.fine_tuning.jobs.checkpoints.list(job.id)) == []
-    enter(receive(services), Status.EVALUATING, training=SUMMARY, recipe=RESOLVED)
+    enter(receive(services), Status.EVALUATING, training=METRICS, recipe=RESOLVED)
     (checkpoint,) = ai.fine_tuning.jobs.checkpoints.list(job.id)
     assert checkpoint.step_number == 30
     assert checkpoint.fine_tuned_model_checkpoint == f"claims:{job.id.removeprefix('run-')}"

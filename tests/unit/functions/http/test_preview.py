@@ -60,10 +60,10 @@ def test_rows_are_shown_as_the_model_reads_them(client: TestClient, services: Se
         {
             "text": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWhich part is this?<|im_end|>\n"
             "<|im_start|>assistant\n",
-            "learned": False,
+            "has_loss": False,
         },
-        {"text": "A bolt.<|im_end|>", "learned": True},
-        {"text": "\n", "learned": False},
+        {"text": "A bolt.<|im_end|>", "has_loss": True},
+        {"text": "\n", "has_loss": False},
     ]
     assert 0 < first["trained_tokens"] < first["tokens"]
 

@@ -305,12 +305,12 @@ def test_a_preview_is_the_rendered_row_with_long_stretches_shortened() -> None:
     row = ROWS["several turns"][0]
     shown = preview_row(bundle, row, file="train", number=7)
     assert "".join(piece.text for piece in shown.pieces) == render_row(bundle, row).text
-    assert [piece.text for piece in shown.pieces if piece.learned] == [
+    assert [piece.text for piece in shown.pieces if piece.has_loss] == [
         "A bolt.<|im_end|>",
         "Twelve are in\n\nZürich 🔩<|im_end|>",
     ]
     long = preview_row(bundle, answer("x" * 5000), file="train", number=8)
-    learned = next(piece.text for piece in long.pieces if piece.learned)
+    learned = next(piece.text for piece in long.pieces if piece.has_loss)
     assert len(learned) < SHOWN_CHARACTERS + 50
     assert "characters more]" in learned
 

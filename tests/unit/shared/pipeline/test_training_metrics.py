@@ -1,0 +1,75 @@
+"""What a training job measured, on its way from result.json into the run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from shared.domain import paths
+from shared.domain.dataset import CuratedVersion
+from shared.domain.events import TrainingCompleted
+from shared.domain.jobs import JobSpec, JobStatus, JobView
+from shared.domain.planning.plan import resolve
+from shared.domain.recipe import Recipe
+from shared.domain.results import JobMetrics, JobResult
+from shared.domain.run import Run
+from shared.ports import Services
+from shared.runner import Runner
+from shared.steps.submit_evaluation import submit_evaluation
+from tests.unit.shared.pipeline.support import drop
+
+MEASURED = JobMetrics(
+    last_step=9,
+    total_steps=10,
+    seconds=60.5,
+    processed_tokens=1000,
+    dropped_rows=1,
+    truncated_rows=2,
+    first_train_loss=3.5,
+    train_loss=0.5,
+    eval_loss=0.75,
+    measures={"eval_reward": 0.25},
+    best_step=8,
+    stopped="early",
+    micro_batch_size=4,
+    predicted_peak_bytes=5,
+    measured_peak_bytes=6,
+    merged_agreement=0.875,
+    diagnosis=("Overfit.",),
+)
+
+
+class Launcher:
+    """A platform that takes every job."""
+
+    def submit(self, spec: JobSpec) -> JobView:
+        return JobView(name=spec.name, status=JobStatus.QUEUED)
+
+
+def test_the_run_keeps_every_figure_of_its_training_job(services: Services, runner: Runner) -> None:
+    assert {name for name, value in MEASURED if value == JobMetrics.model_fields[name].default} == set()
+    run = drop(services, runner)
+    assert run is not None
+    recipe = resolve(Recipe(base_model="droptune/tiny-llama"), "shop", train_rows=100, characters_max=100)
+    curated = CuratedVersion.model_construct(project="shop", version="v1")
+    run = run.model_copy(update={"recipe": recipe, "curated": curated})
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    result = JobResult(job="job-1", status="completed", metrics=MEASURED, finished_at=now)
+    services.blobs.write(paths.run(run.id, "result.json"), [result.model_dump_json().encode()])
+    event = TrainingCompleted(
+        run_id=run.id,
+        project=run.project,
+        attempt=1,
+        revision=run.revision,
+        time=now,
+        job="job-1",
+        train_loss=0.5,
+        eval_loss=0.75,
+        processed_tokens=1000,
+        seconds=60.5,
+    )
+    ports = replace(services, launcher=Launcher())  # type: ignore[arg-type]
+    outcome = submit_evaluation(event, run, ports)
+    assert outcome.changes["training"] == MEASURED
+    kept = Run.model_construct(**{**dict(run), **outcome.changes}).model_dump(mode="json")["training"]
+    assert JobMetrics.model_validate(kept) == MEASURED
