@@ -12,6 +12,9 @@ CHECKOV := .venv-checkov
 PYTEST := $(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 RECIPE ?= manufacturing
 
+# Images for containers set it. Without byte code, each of the hundreds of processes of a test run compiles what it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup docs emulators demo demo-emulators up down test test-all check bench bench-gpu clean
 
