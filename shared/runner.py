@@ -1,4 +1,7 @@
-"""The only writer of a status: one conditional batch per transition, publishing after it (design rule 3)."""
+"""The only writer of a status: one conditional batch per transition, publishing after it.
+
+Rule 3 of docs/explanation/design-rules.md.
+"""
 
 from __future__ import annotations
 

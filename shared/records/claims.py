@@ -1,4 +1,4 @@
-"""Claims: create-if-absent documents for what spans runs. The owner is a run (design rule 4)."""
+"""Claims: create-if-absent documents for what spans runs. The owner is a run: docs/explanation/design-rules.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One step of a rollout. A traffic change is written as done only once a look shows it (design section 1)."""
+"""One step of a rollout. A traffic change is written as done only once a look shows it."""
 
 from __future__ import annotations
 

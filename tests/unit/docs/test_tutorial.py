@@ -1,0 +1,33 @@
+"""The dataset and the recipe of the tutorial give the run that it shows."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from cli.main import app
+from tests.paths import ROOT
+
+PAGE = (ROOT / "docs" / "tutorial" / "your-first-model.md").read_text(encoding="utf-8")
+
+
+def block(kind: str) -> str:
+    found = re.search(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_the_data_of_the_tutorial_is_read_as_the_tutorial_shows(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", block("python")], cwd=tmp_path, check=True)
+    (tmp_path / "recipe.yaml").write_text(block("yaml"), encoding="utf-8")
+    file, recipe = str(tmp_path / "train.csv"), str(tmp_path / "recipe.yaml")
+    first = CliRunner().invoke(app, ["validate", file])
+    second = CliRunner().invoke(app, ["validate", file, "--recipe", recipe])
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert "216 training rows, 24 held out" in first.stdout
+    assert "3 epochs, 81 steps of 8 rows" in first.stdout
+    assert "15 epochs, 405 steps of 8 rows" in second.stdout
