@@ -49,7 +49,7 @@ def import_(id: Id, wait: Wait = True, as_json: AsJson = False, url: Url = None)
     elif last and last.problem:
         print(f"{last.status}: {last.problem.code}: {last.problem.message}")
     elif wait:
-        print(f"imported, license {state.license}: {' '.join(state.duties)}\ntokenizer bundle {state.bundle_sha256}")
+        print(f"imported, license {state.license}: {' '.join(state.duties)}\ntokenizer bundle {state.tokenizer_sha256}")
     if last and last.problem:
         raise typer.Exit(Exit.REFUSED)
 
@@ -65,5 +65,5 @@ def base_models_table(found: Iterable[BaseModelState]) -> Table:
     table = make_table("id", "license", "may be tuned", "tokenizer")
     for each in found:
         allowed = {"allow": "yes", "review": "after a review", "deny": "no"}[each.license_policy]
-        table.add_row(*map(Text, (each.id, each.license, allowed, (each.bundle_sha256 or "not imported")[:12])))
+        table.add_row(*map(Text, (each.id, each.license, allowed, (each.tokenizer_sha256 or "not imported")[:12])))
     return table

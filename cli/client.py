@@ -111,13 +111,13 @@ class LastImport(Lenient):
 
 
 class BaseModelState(Lenient):
-    """An entry of the catalog; `bundle_sha256` is None until it is imported. A list says nothing of `last_import`."""
+    """An entry of the catalog; `tokenizer_sha256` is None until it is imported. A list has no `last_import`."""
 
     id: str
     license: str
     license_policy: str
     duties: tuple[str, ...]
-    bundle_sha256: str | None = None
+    tokenizer_sha256: str | None = None
     last_import: LastImport | None = Field(default=None, alias="import")
 
 

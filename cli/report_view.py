@@ -19,7 +19,7 @@ def report_view(report: Report) -> Group:
     counts = report.statistics
     summary = Text(
         f"format {report.format} in {report.container}; {counts.train_rows} training rows, {counts.eval_rows} held out "
-        f"({'from eval*.jsonl' if report.eval_source == 'file' else 'carved out of the training rows'}); "
+        f"({'from eval*.jsonl' if report.eval_source == 'file' else 'split off the training rows'}); "
         f"{counts.messages_mean:.1f} messages and {counts.characters_mean:.0f} characters a row, "
         f"longest {counts.characters_max}"
     )
@@ -85,7 +85,7 @@ def _plan(plan: Plan) -> Text:
     return Text(
         f"a run: {plan.n_epochs} epochs, {plan.total_steps} steps of {plan.rows_per_step} rows "
         f"(about {plan.tokens_per_step} tokens) on {plan.training_instance_type}, "
-        f"{plan.low_usd:.2f} to {plan.high_usd:.2f} USD estimated ({plan.hours_low:.2f} to {plan.hours_high:.2f} h)"
+        f"{plan.low_usd:.2f} to {plan.high_usd:.2f} USD estimated ({plan.low_hours:.2f} to {plan.high_hours:.2f} h)"
     )
 
 

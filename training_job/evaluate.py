@@ -93,7 +93,7 @@ def evaluate(task: Task, metrics: RunningMetrics) -> None:
     fields = [({} if n in mute else {"answer": ""}) | row.get("item", {}) for n, row in enumerate(rows, start=1)]
     scoring.require_fields(recipe.requested.evaluation.graders, fields)
     panel = read_judges(task.judges, recipe.requested.evaluation.graders, task.answers)
-    suite = None if recipe.requested.evaluation.gate.general_suite is None else load_suite()
+    suite = None if recipe.requested.evaluation.gate.max_general_regression is None else load_suite()
     metrics.total_steps = (len(rows) + (len(suite.rows) if suite else 0)) * len(task.models())
     said = Progress(task.output, metrics)
     heard = {name: hear(folder, rows, suite, task, recipe, said.about(name)) for name, folder in task.models().items()}

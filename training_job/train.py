@@ -162,7 +162,7 @@ def require_start(recipe: ResolvedRecipe, adapter: Path | None) -> None:
 
 def require_same_reading(data_manifest: dict[str, Any], bundle: Bundle) -> None:
     """Refuse a base model that reads rows otherwise than the one they were validated for."""
-    validated_for = data_manifest.get("bundle_sha256")
+    validated_for = data_manifest.get("tokenizer_sha256")
     if validated_for not in (None, bundle.sha256):
         raise PermanentFailure(
             FailureClass.RECIPE,

@@ -70,7 +70,7 @@ def parse(argv: list[str] | None) -> Task:
     parser.add_argument("--name", required=True, help="of that file; a mount may give it another")
     parser.add_argument("--sha256", required=True, help="of that file, as received")
     parser.add_argument("--default-base-model", required=True, help="catalog id, if the recipe names none")
-    parser.add_argument("--held-out", type=Path, help="the project's eval*.jsonl; without it rows are carved out")
+    parser.add_argument("--held-out", type=Path, help="the project's eval*.jsonl; without it rows are split off")
     parser.add_argument("--recipe", type=Path, help="the project's recipe.yaml")
     parser.add_argument("--tokenizer", type=Path, help="folder of the base model's tokenizer bundle")
     parser.add_argument("--earlier", type=Path, help="folder of the version that rows are appended to")

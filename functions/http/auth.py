@@ -72,7 +72,7 @@ class EntraAuth:
                 options={"require": ["exp", "iss", "aud", "tid"]},
             )
         except jwt.PyJWTError as error:
-            raise ApiError(401, "bad_token", str(error), "authorization") from error
+            raise ApiError(401, "invalid_token", str(error), "authorization") from error
         if claims["tid"] != self._tenant:
             raise ApiError(401, "foreign_tenant", "the token is of another tenant", "authorization")
         name = claims.get("preferred_username") or claims.get("appid") or claims.get("sub", "unknown")

@@ -72,5 +72,5 @@ def _shown(entry: BaseModelEntry) -> dict[str, Any]:
         "license_policy": entry.license_policy,
         "duties": list(entry.duties),
         "asset": entry.asset,
-        "bundle_sha256": manifest.sha256 if manifest else None,
+        "tokenizer_sha256": manifest.sha256 if manifest else None,
     }

@@ -12,7 +12,7 @@ from functions.http.errors import ApiError
 from functions.http.runs import Reader, find_run
 from shared.domain import paths
 from shared.domain.errors import BlobNotFound
-from shared.domain.evaluation import JudgedRow, SampleAnswer
+from shared.domain.evaluation import GradedRow, SampleAnswer
 from shared.services import services
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
@@ -60,15 +60,15 @@ def get_rows(
     }
 
 
-def _change(row: JudgedRow) -> Change:
+def _change(row: GradedRow) -> Change:
     if row.unscored:
         return "unscored"
     return "worse" if row.change < 0 else "better" if row.change > 0 else "same"
 
 
-def _rows(run_id: str) -> Iterator[JudgedRow]:
+def _rows(run_id: str) -> Iterator[GradedRow]:
     text = b"".join(services().blobs.read(paths.run(run_id, "evaluation/rows.jsonl")))
-    return (JudgedRow.model_validate_json(line) for line in text.splitlines())
+    return (GradedRow.model_validate_json(line) for line in text.splitlines())
 
 
 def _samples(run_id: str) -> list[SampleAnswer]:

@@ -40,7 +40,7 @@ def _folder(asset: str) -> str | None:
 def exported_bundle(entry: BaseModelEntry, blobs: BlobStore) -> Bundle | None:
     """What was exported of a base model when it was imported; None if it was not.
 
-    Raises PermanentFailure of class recipe `bundle_damaged`.
+    Raises PermanentFailure of class recipe `tokenizer_damaged`.
     """
     return read_exported(lambda name: _read(blobs, f"{entry.tokenizer}{name}")) if entry.tokenizer else None
 
@@ -72,7 +72,7 @@ def _folder_of(files: dict[str, str]) -> str | None:
 def base_bundle(base_model: str, blobs: BlobStore) -> Bundle | None:
     """How a base model of the catalog reads text; None if neither its bundle nor its folder is there.
 
-    Raises PermanentFailure of class recipe: `bundle_damaged`, and as `read_bundle` does.
+    Raises PermanentFailure of class recipe: `tokenizer_damaged`, and as `read_bundle` does.
     """
     files = bundle_files(find_entry(base_model), blobs)
     folder = _folder_of(files)

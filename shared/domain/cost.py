@@ -13,6 +13,6 @@ class CostEstimate(BaseModel):
     low_usd: float
     high_usd: float
     hourly_usd: float = Field(description="list price of one training machine at the chosen tier")
-    hours_low: float
-    hours_high: float
+    low_hours: float
+    high_hours: float
     actual_usd: float | None = Field(default=None, description="machine hours so far x hourly_usd")

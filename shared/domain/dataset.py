@@ -69,8 +69,8 @@ class Plan(Frozen):
     training_instance_type: str
     low_usd: float
     high_usd: float
-    hours_low: float
-    hours_high: float
+    low_hours: float
+    high_hours: float
 
 
 class Report(Frozen):
@@ -88,18 +88,23 @@ class Report(Frozen):
     statistics: Statistics = Statistics()
     tokens: TokenStatistics | None = Field(default=None, description="where the base model's tokenizer was at hand")
     plan: Plan | None = Field(default=None, description="where data and recipe allow a run")
-    eval_source: str = Field(description="file (the project's eval*.jsonl) or carved (seeded share of train)")
+    eval_source: str = Field(
+        description="file (the project's eval*.jsonl) or split (a seeded share of the training rows)"
+    )
 
 
 class Policy(Frozen):
     """What decided which row went where, and what was done to its text."""
 
     eval_source: str = "file"
-    holdout: float | None = Field(default=None, description="share carved out; none with a held-out file")
-    group: str | None = Field(default=None, description="row field whose equal values stay on one side")
+    validation_split: float | None = Field(
+        default=None, description="share of the rows that was held out; null with a held-out file"
+    )
+    split_group: str | None = Field(default=None, description="row field whose equal values are all in one file")
     seed: int | None = None
-    near_copies: Literal["together", "split"] | None = Field(
-        default=None, description="whether rows that say nearly the same were kept on one side of the carve-out"
+    near_duplicates: Literal["grouped", "split"] | None = Field(
+        default=None,
+        description="grouped: near duplicates are all in one of the two files; split: that would have held out too few",
     )
     over_length: str = "reject"
     personal_data: str = "block"
@@ -119,7 +124,7 @@ class CuratedVersion(Frozen):
     train_rows: int
     eval_rows: int
     characters_max: int
-    bundle_sha256: str | None = Field(default=None, description="tokenizer and chat template that counted")
+    tokenizer_sha256: str | None = Field(default=None, description="tokenizer and chat template that counted")
     tokens_max: int | None = Field(default=None, description="of the longest kept row of either file")
     rows_read: int = Field(default=0, description="of both files, blank lines not counted")
     rows_dropped: int = Field(default=0, description="read and in neither file of the version")
@@ -132,8 +137,8 @@ class CuratedVersion(Frozen):
 
     @property
     def files_of_rows(self) -> tuple[str, ...]:
-        """The files whose rows were dropped to be trained on: held-out ones too, if they were carved out of them."""
-        return ("train.jsonl", "eval.jsonl") if self.policy.eval_source == "carved" else ("train.jsonl",)
+        """The files whose rows were dropped to be trained on: held-out ones too, if they were split off."""
+        return ("train.jsonl", "eval.jsonl") if self.policy.eval_source == "split" else ("train.jsonl",)
 
 
 class ValidationOutcome(Frozen):

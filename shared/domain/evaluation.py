@@ -90,7 +90,7 @@ class SampleAnswer(Frozen):
     champion: str | None = None
 
 
-class JudgedRow(Frozen):
+class GradedRow(Frozen):
     """A line of `evaluation/rows.jsonl`: row number from 1; score, score by grader and answer, each by model.
 
     `prompt_tokens` is the length of the rendered prompt: a server with another template counts another one. `slices`
@@ -100,11 +100,11 @@ class JudgedRow(Frozen):
 
     row: int
     prompt_tokens: int | None = None
-    asked: str = ""
+    prompt: str = ""
     reference: str = ""
     slices: dict[str, str] = Field(default_factory=dict)
     scores: dict[str, float]
-    parts: dict[str, dict[str, float]] = Field(default_factory=dict)
+    sub_scores: dict[str, dict[str, float]] = Field(default_factory=dict)
     answers: dict[str, str]
     reasons: dict[str, dict[str, str]] = Field(default_factory=dict)
     unscored: bool = False
@@ -173,15 +173,15 @@ def judge(result: EvaluationResult, gate: Gate) -> Verdict:
     interval over base and champion, no slice worse, no general ability lost."""
     checks = [
         Check(
-            name="enough_rows",
+            name="min_rows",
             passed=result.candidate.rows >= gate.min_rows,
             detail=f"{result.candidate.rows} held-out rows, at least {gate.min_rows} needed",
         ),
         _graders_worked(result),
         Check(
-            name="floor",
+            name="min_score",
             passed=result.candidate.mean >= gate.min_score,
-            detail=f"candidate scores {result.candidate.mean:.3f}, floor {gate.min_score:.3f}",
+            detail=f"candidate scores {result.candidate.mean:.3f}, at least {gate.min_score:.3f}",
         ),
         Check(
             name="same_template",
@@ -189,7 +189,7 @@ def judge(result: EvaluationResult, gate: Gate) -> Verdict:
             detail="the candidate is asked with the chat template of its base, by SHA-256",
         ),
         Check(
-            name="adapter_acts",
+            name="adapter_has_effect",
             passed=result.answers_differ > 0,
             detail=f"{result.answers_differ:.0%} of the answers differ from the base model's",
         ),
@@ -230,7 +230,7 @@ def _slice_held(part: SliceScore, gate: Gate) -> Check:
 
 
 def _general_held(result: EvaluationResult, gate: Gate) -> list[Check]:
-    if gate.general_suite is None:
+    if gate.max_general_regression is None:
         return []
     checks = []
     for part in result.general:
@@ -239,7 +239,7 @@ def _general_held(result: EvaluationResult, gate: Gate) -> list[Check]:
         detail = f"{change} over {part.base.rows} questions: {_said(part.gain)} over base"
         if skipped:
             detail = f"not applicable: the base itself scores {part.base.mean:.3f}, below {GENERAL_MIN_BASE}"
-        held = not _shown_worse(part.gain, gate.general_suite)
+        held = not _shown_worse(part.gain, gate.max_general_regression)
         checks.append(Check(name=f"general:{part.part}", passed=held, detail=detail, skipped=skipped))
     return checks
 

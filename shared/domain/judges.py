@@ -28,10 +28,10 @@ class Judges(Frozen):
 
 
 class JudgeUse(Frozen):
-    """What an evaluation asked of one judge. `requests` counts tries too; `kept` are replies of earlier evaluations."""
+    """What an evaluation asked of one judge. `requests` counts retries too; `cached`: replies of earlier ones."""
 
     endpoint: str
     deployment: str
     model: str
     requests: int
-    kept: int
+    cached: int

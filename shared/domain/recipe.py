@@ -95,7 +95,7 @@ class ReinforcementHyperparameters(Hyperparameters):
     temperature: Annotated[float, Field(gt=0, le=2)] | Auto = Field(
         default=AUTO, description="of the answers that are rewarded; auto: 1"
     )
-    max_answer_tokens: Annotated[int, Field(ge=1, le=8192)] | Auto = Field(
+    max_new_tokens: Annotated[int, Field(ge=1, le=8192)] | Auto = Field(
         default=AUTO, description="longest answer that is rewarded; auto: evaluation.max_new_tokens"
     )
     beta: Annotated[float, Field(ge=0, le=10)] | Auto = Field(
@@ -200,11 +200,11 @@ class Data(Part):
         default="replace",
         description="append: new rows are added to those of the project's last deployed run, copies left out",
     )
-    holdout: Annotated[float, Field(gt=0, lt=0.5)] = Field(
-        default=0.1, description="share carved out, seeded, when the project has no eval*.jsonl"
+    validation_split: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        default=0.1, description="share of the rows that is held out, by seed, when the project has no eval*.jsonl"
     )
-    group: str | None = Field(
-        default=None, description="row field; rows that share its value stay on one side of the carve-out"
+    split_group: str | None = Field(
+        default=None, description="row field; rows that share its value are all held out or all trained on"
     )
 
 
@@ -219,7 +219,7 @@ class Gate(Part):
     max_regression: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.05, description="largest drop tolerated in any slice; a drop whose interval reaches 0 does not count"
     )
-    general_suite: Annotated[float, Field(ge=0, le=1)] | None = Field(
+    max_general_regression: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=0.05,
         description="largest drop tolerated in general ability and in refusals, likewise; null: the suite is left out",
     )
@@ -392,12 +392,12 @@ class ResolvedPreference(ResolvedHyperparameters):
 
 
 class ResolvedReinforcement(ResolvedHyperparameters):
-    """`batch_size` counts prompts, `micro_batch_size` and `answers_at_once` (those sampled together) answers."""
+    """`batch_size` counts prompts, `micro_batch_size` and `generation_batch_size` (those sampled together) answers."""
 
     rollouts_per_prompt: int
     temperature: float
-    max_answer_tokens: int
-    answers_at_once: int
+    max_new_tokens: int
+    generation_batch_size: int
     beta: float
 
 

@@ -32,7 +32,7 @@ class TokenStatistics(Frozen):
     has none, because the answers are the model's.
     """
 
-    bundle_sha256: str = Field(description="tokenizer and chat template that counted")
+    tokenizer_sha256: str = Field(description="tokenizer and chat template that counted")
     limit: int | None = Field(description="most tokens a row may have")
     over_length: str = Field(description="what happens to longer rows: reject, drop or truncate")
     rows: int

@@ -33,7 +33,7 @@ class Bundle:
 
     @classmethod
     def of(cls, tokenizer_json: str, template: str, named_tokens: Mapping[str, str]) -> Bundle:
-        """From the texts. Raises PermanentFailure of class recipe: `no_chat_template`, `bad_chat_template`."""
+        """From the texts. Raises PermanentFailure of class recipe: `no_chat_template`, `invalid_chat_template`."""
         tokenizer = Tokenizer.from_str(tokenizer_json)
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -45,7 +45,7 @@ class Bundle:
         try:
             return cls(tokenizer, ChatTemplate(template, named), named)
         except jinja2.TemplateError as error:
-            raise _refusal("bad_chat_template", f"the chat template cannot be read: {error}") from error
+            raise _refusal("invalid_chat_template", f"the chat template cannot be read: {error}") from error
 
     @cached_property
     def special_tokens(self) -> tuple[str, ...]:
@@ -82,8 +82,8 @@ class Bundle:
 def read_bundle(read: Callable[[str], bytes | None]) -> Bundle:
     """The bundle whose files `read` gives by name, None for one that is not there.
 
-    Raises PermanentFailure of class recipe: `no_tokenizer`, `no_chat_template`, `bad_chat_template`,
-    `several_chat_templates`.
+    Raises PermanentFailure of class recipe: `no_tokenizer`, `no_chat_template`, `invalid_chat_template`,
+    `multiple_chat_templates`.
     """
     tokenizer, config = read(TOKENIZER), orjson.loads(read(CONFIG) or b"{}")
     if tokenizer is None:
@@ -115,7 +115,9 @@ def _content(token: Any) -> str:
 def _template(file: bytes | None, config: dict[str, Any]) -> str:
     text = file.decode() if file is not None else config.get("chat_template") or ""
     if not isinstance(text, str):
-        raise _refusal("several_chat_templates", "the base model has several chat templates; keep the one to tune with")
+        raise _refusal(
+            "multiple_chat_templates", "the base model has several chat templates; keep the one to tune with"
+        )
     return text
 
 

@@ -25,10 +25,10 @@ TOKEN_CODES: dict[str, Code] = {
         "Import the base model (droptune base-models import), which puts its tokenizer there.",
     ),
     "no_tokenizer": error("{detail}.", "Import the base model again."),
-    "bundle_damaged": error("{detail}.", "Import the base model again."),
+    "tokenizer_damaged": error("{detail}.", "Import the base model again."),
     "no_chat_template": error("{detail}.", "Take another base model, or give this one a chat template."),
-    "bad_chat_template": error("{detail}.", "Mend the base model's chat template."),
-    "several_chat_templates": error("{detail}.", "Keep one chat template in the base model's folder."),
+    "invalid_chat_template": error("{detail}.", "Mend the base model's chat template."),
+    "multiple_chat_templates": error("{detail}.", "Keep one chat template in the base model's folder."),
     "template_not_trainable": error(
         "The base model's chat template does not show which part of the row is the assistant's.",
         "Add {% generation %} blocks around the answer and its end token in the template, or take another base model.",

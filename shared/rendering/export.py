@@ -58,7 +58,7 @@ def export_bundle(entry: BaseModelEntry, folder: Path) -> dict[str, bytes]:
 def read_exported(read: Callable[[str], bytes | None]) -> Bundle | None:
     """The exported bundle whose files `read` gives by name; None if there is none, or it is not whole yet.
 
-    Raises PermanentFailure of class recipe: `bundle_damaged` if its files are not those of its manifest.
+    Raises PermanentFailure of class recipe: `tokenizer_damaged` if its files are not those of its manifest.
     """
     manifest = read_manifest(read(MANIFEST))
     if manifest is None:
@@ -68,7 +68,7 @@ def read_exported(read: Callable[[str], bytes | None]) -> Bundle | None:
         if hashlib.sha256(files[name] or b"").hexdigest() != sha256:
             again = f"import {manifest.base_model} again"
             message = f"{name} of the tokenizer bundle is not the one that was exported: {again}"
-            raise PermanentFailure(FailureClass.RECIPE, "bundle_damaged", message, "base_model")
+            raise PermanentFailure(FailureClass.RECIPE, "tokenizer_damaged", message, "base_model")
     return read_bundle(files.get)
 
 

@@ -33,7 +33,7 @@ class TokenTally:
         lengths, policy = sorted(self._lengths), self._check.policy
         longest = lengths[-1] if lengths else 0
         return TokenStatistics(
-            bundle_sha256=self._check.bundle.sha256,
+            tokenizer_sha256=self._check.bundle.sha256,
             limit=policy.limit,
             over_length=policy.over_length,
             rows=len(lengths),

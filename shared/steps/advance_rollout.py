@@ -95,7 +95,7 @@ def _fault(event: DeploymentProbed) -> Problem | None:
         )
     if answered == 0 or event.answers_unlike_base == 0:
         return Problem(
-            code="adapter_does_not_act",
+            code="adapter_has_no_effect",
             message=f"{event.answers_unlike_base} of {answered} answers differ from the base model's",
         )
     if event.answers_as_evaluated < MIN_AS_EVALUATED * answered:

@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.domain import paths
 from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure, Problem, Transient
-from shared.domain.evaluation import JudgedRow
+from shared.domain.evaluation import GradedRow
 from shared.domain.events import DeploymentProbed
 from shared.domain.jobs import ChatAnswer, DeploymentState
 from shared.domain.run import RolloutRef, Run, Status
@@ -125,7 +125,7 @@ def expected_answers(run: Run, blobs: BlobStore) -> list[Expected]:
         rows = _lines(blobs, paths.curated(run.curated, "eval.jsonl"))
     except BlobNotFound as error:
         raise PermanentFailure(FailureClass.CODE, "no_evaluation", str(error)) from error
-    answered = (JudgedRow.model_validate_json(line) for line in judged)
+    answered = (GradedRow.model_validate_json(line) for line in judged)
     differing = (row for row in answered if row.answers["candidate"] != row.answers["base"])
     return [
         Expected(

@@ -28,7 +28,7 @@ CODES: dict[str, Code] = {
         "The file is not UTF-8 text; it looks like UTF-16, an archive or other binary data.",
         "Save it as UTF-8 (in Excel: CSV UTF-8; in PowerShell: -Encoding utf8).",
     ),
-    "bad_gzip": error(
+    "invalid_gzip": error(
         "The file is compressed with gzip, and the compressed data is damaged or cut off.",
         "Compress and upload it again; compare the sizes.",
     ),
@@ -45,24 +45,24 @@ CODES: dict[str, Code] = {
         f"There are {{detail}} rows, fewer than {FEW_ROWS}.",
         "Expect a change of tone at most: 50 show a style, 500 teach a task, 5,000 cover its exceptions.",
     ),
-    "no_holdout": error(
+    "no_eval_rows": error(
         "No row could be held out: all rows ask and answer the same.",
         "Add rows that differ, or a held-out file (eval.jsonl).",
     ),
-    "near_copies_split": warning(
-        "The rows are so much alike that too few could be held out without parting near copies, so they were parted.",
+    "near_duplicates_split": warning(
+        "The rows are so much alike that keeping near duplicates together would hold out too few; they were separated.",
         "Expect a score that flatters; a held-out file (eval.jsonl) of rows of another time or source tells more.",
     ),
-    "few_holdout_rows": warning(
+    "few_eval_rows": warning(
         "There are {detail}: the gate cannot pass, so the tuned model will not be deployed.",
-        "Add held-out rows (eval.jsonl), raise data.holdout, or lower evaluation.gate.min_rows.",
+        "Add held-out rows (eval.jsonl), raise data.validation_split, or lower evaluation.gate.min_rows.",
     ),
     "method_data_mismatch": error(
         "The rows are {detail}.",
         "Set method.type: supervised for answers and plain text, dpo for preference pairs, reinforcement for prompts "
         "with fields for a grader.",
     ),
-    "no_held_out_questions": error(
+    "text_not_evaluable": error(
         "Plain text asks nothing, so held-out plain text cannot be evaluated.",
         "Add a held-out file (eval.jsonl) of questions and answers, which the tuned model is judged by.",
     ),
@@ -77,7 +77,7 @@ CODES: dict[str, Code] = {
         "Split it, or check for a missing line break.",
     ),
     "invalid_utf8": error("The row is not valid UTF-8.", "Save the file as UTF-8."),
-    "nul_character": error("The row holds a NUL character.", "Remove it; it is not text."),
+    "null_character": error("The row holds a null character (U+0000).", "Remove it; it is not text."),
     "invalid_json": error(
         "The row is not valid JSON (NaN, Infinity, half a surrogate pair and deep nesting count as invalid).",
         "Write one complete JSON object per line, with no line breaks inside.",
@@ -88,7 +88,9 @@ CODES: dict[str, Code] = {
     "number_out_of_range": error(
         "The row holds an integer beyond 64 bits, which readers round differently.", "Write it as text."
     ),
-    "bad_csv": error("The record's quotation marks do not fit.", "Quote cells with line breaks; double quotes inside."),
+    "invalid_csv": error(
+        "The record's quotation marks do not fit.", "Quote cells with line breaks; double quotes inside."
+    ),
     "csv_columns": error(
         "The record has more or fewer cells than the header.", "Quote cells that hold the separator or a line break."
     ),
@@ -144,7 +146,7 @@ CODES: dict[str, Code] = {
         "One of the two outputs of a preference pair is not there or empty.",
         "Give both answers, the better one as preferred_output (or chosen).",
     ),
-    "bad_output": error(
+    "invalid_output": error(
         "An output of a preference pair holds other than assistant and tool messages, or does not end with the "
         "assistant's.",
         "Put the question into `input`, and only the answer into each output.",
@@ -156,13 +158,13 @@ CODES: dict[str, Code] = {
     "equal_outputs": error(
         "The preferred and the other output are equal, so there is nothing to prefer.", "Remove the row."
     ),
-    "bad_weight": error("The weight of a message is neither 0 nor 1.", "Use 0, 1, or leave it out."),
-    "bad_tool_calls": error(
+    "invalid_weight": error("The weight of a message is neither 0 nor 1.", "Use 0, 1, or leave it out."),
+    "invalid_tool_calls": error(
         "`tool_calls` is not a list of {id, type: function, function: {name, arguments}} with `arguments` "
         "being JSON text of an object.",
         'Write arguments as a string, for example "{\\"unit\\": 4}".',
     ),
-    "bad_tools": error(
+    "invalid_tools": error(
         "`tools` is not a list of {type: function, function: {name, ...}}.",
         "Describe each tool as OpenAI's chat format does.",
     ),
@@ -170,11 +172,11 @@ CODES: dict[str, Code] = {
         "The row is an exact copy of an earlier one; it is kept and weighs double.",
         "Remove copies unless the weight is meant.",
     ),
-    "copy_left_out": warning(
+    "duplicate_row_dropped": warning(
         "The row is an exact copy of one that is there already, and was left out (data.mode: append).",
         "Nothing is needed.",
     ),
-    "holdout_overlap": error(
+    "train_eval_overlap": error(
         "The row's question and answer are also in the held-out file, so the evaluation would prove nothing.",
         "Remove the row from one of the two files.",
     ),
@@ -186,9 +188,9 @@ CODES: dict[str, Code] = {
         "The evaluation slices by {detail}, and held-out rows lack that field.",
         "Add the field to the rows (beside `messages`), or remove the slice.",
     ),
-    "group_field_missing": error(
+    "split_group_field_missing": error(
         "Rows are held out by {detail}, and some lack that field.",
-        "Add the field to the rows (beside `messages`), or leave out data.group.",
+        "Add the field to the rows (beside `messages`), or leave out data.split_group.",
     ),
     # The recipe.
     "recipe_yaml": error("recipe.yaml cannot be read: {detail}.", "Write one YAML mapping, UTF-8, with each key once."),
@@ -204,7 +206,7 @@ CODES: dict[str, Code] = {
     "license_review": error("{detail}", "Choose a base model whose license was already reviewed."),
     "license_needs_use_case": error("{detail}.", "Fill in use_case in recipe.yaml."),
     "license_excluded_use": error("{detail}.", "Choose a base model whose license allows the use."),
-    "beyond_context": error("{detail}.", "Lower max_length_tokens or leave it out."),
+    "exceeds_context": error("{detail}.", "Lower max_length_tokens or leave it out."),
     "does_not_fit": error("{detail}.", "Choose shorter rows, a smaller base model or another machine."),
     "unknown_instance_type": error("{detail}.", "Use auto or one of the machines listed."),
     "over_budget": error("{detail}.", "Raise budget.max_usd, or train on fewer rows or epochs."),

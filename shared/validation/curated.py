@@ -23,7 +23,7 @@ def curated_version(validated: Validated, project: str, source: DatasetRef) -> C
         train_rows=statistics.train_rows,
         eval_rows=statistics.eval_rows,
         characters_max=statistics.characters_max,
-        bundle_sha256=tokens.bundle_sha256 if tokens else None,
+        tokenizer_sha256=tokens.tokenizer_sha256 if tokens else None,
         tokens_max=max(tokens.tokens_max, tokens.eval_tokens_max) if tokens else None,
         rows_read=validated.rows_read,
         rows_dropped=validated.rows_read - statistics.train_rows - statistics.eval_rows,
@@ -47,12 +47,12 @@ def _policy(report: Report, recipe: Recipe) -> Policy:
     )
     if report.eval_source == "file":
         return always
-    parted = any(group.code == "near_copies_split" for group in report.problems)
+    parted = any(group.code == "near_duplicates_split" for group in report.problems)
     return always.model_copy(
         update={
-            "holdout": data.holdout,
-            "group": data.group,
+            "validation_split": data.validation_split,
+            "split_group": data.split_group,
             "seed": recipe.method.hyperparameters.seed,
-            "near_copies": "split" if parted else "together",
+            "near_duplicates": "split" if parted else "grouped",
         }
     )

@@ -151,11 +151,11 @@ def _sharegpt(source: Source) -> Source | str:
     tools = source.get("tools")
     if type(tools) is str:
         if "\\u0000" in tools:
-            return "nul_character"
+            return "null_character"
         try:
             tools = orjson.loads(tools or "[]")
         except orjson.JSONDecodeError:
-            return "bad_tools"
+            return "invalid_tools"
         source["tools"] = [_tool(tool) for tool in tools] if type(tools) is list else tools
     return _with_system(source, [_speech(turn) for turn in turns])
 

@@ -44,7 +44,7 @@ class Unreadable(Exception):
 def read_blocks(chunks: Iterable[bytes]) -> Iterator[Block]:
     """Lines in order. Holds one chunk and one line at a time, and never a line that is too long.
 
-    Raises Unreadable (`not_utf8`, `bad_gzip`, `decompression_bomb`).
+    Raises Unreadable (`not_utf8`, `invalid_gzip`, `decompression_bomb`).
     """
     return _split(_with_head(_plain(_with_head(chunks, 2)), 4))
 
@@ -89,13 +89,13 @@ def _gunzip(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
             try:
                 piece = inflate.decompress(chunk, _PIECE_BYTES)
             except zlib.error as error:
-                raise Unreadable("bad_gzip") from error
+                raise Unreadable("invalid_gzip") from error
             chunk = inflate.unconsumed_tail or inflate.unused_data
             written += len(piece)
             _refuse_bomb(read - len(chunk), written)
             yield piece
     if not inflate.eof:
-        raise Unreadable("bad_gzip")
+        raise Unreadable("invalid_gzip")
 
 
 def _steps(chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -56,7 +56,7 @@ def read_tools(tools: Any, codes: set[str]) -> list[Any]:
         return []
     if type(tools) is list and all(_is_tool(tool) for tool in tools):
         return tools
-    codes.add("bad_tools")
+    codes.add("invalid_tools")
     return []
 
 
@@ -120,7 +120,7 @@ def _read_tool_calls(message: Message, role: str, clean: Message, codes: set[str
     if role == "assistant" and type(calls) is list and all(_is_tool_call(call) for call in calls):
         clean["tool_calls"] = calls
     else:
-        codes.add("bad_tool_calls")
+        codes.add("invalid_tool_calls")
 
 
 def _is_tool_call(call: Any) -> bool:
@@ -143,7 +143,7 @@ def _read_weight(message: Message, role: str, clean: Message, codes: set[str]) -
     if role != "assistant":
         codes.add("message_unrecognized_key")
     elif type(weight) not in (int, float) or weight not in (0, 1):
-        codes.add("bad_weight")
+        codes.add("invalid_weight")
     elif weight == 0:
         clean["weight"] = 0
 

@@ -39,6 +39,6 @@ def in_short(resolved: ResolvedRecipe, cost: CostEstimate, rows: Statistics, tok
         training_instance_type=resolved.training_instance_type,
         low_usd=cost.low_usd,
         high_usd=cost.high_usd,
-        hours_low=cost.hours_low,
-        hours_high=cost.hours_high,
+        low_hours=cost.low_hours,
+        high_hours=cost.high_hours,
     )

@@ -78,7 +78,7 @@ def _read_any(line: bytes, source: dict[str, Any], form: Format) -> tuple[Row | 
         written = orjson.dumps(source)
     except orjson.JSONEncodeError:  # nested deeper than the encoder goes
         return None, ("invalid_json",)
-    code = "nul_character" if holds_nul(written) else what_was_lost(line, written)
+    code = "null_character" if holds_nul(written) else what_was_lost(line, written)
     if code:
         return None, (code,)
     codes: set[str] = set()
@@ -135,7 +135,7 @@ def _read_output(output: Any, codes: set[str]) -> list[Message]:
     messages = read_messages(output, codes)
     roles = [message.get("role") for message in messages]
     if messages and (roles[-1] != "assistant" or not {"assistant", "tool"}.issuperset(roles)):
-        codes.add("bad_output")
+        codes.add("invalid_output")
     return messages
 
 

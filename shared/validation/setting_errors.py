@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from shared.validation.suggestions import Location, has, suggest_setting, suggest_value
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 _WRONG_VALUES = ("literal_error", "enum", "union_tag_invalid", "method_type")
 _ABOUT_TYPE = ("union_tag_invalid", "union_tag_not_found", "method_type")  # pydantic places them at the section

@@ -17,7 +17,7 @@ def why_unreadable(line: bytes) -> str:
         line.decode()
     except UnicodeDecodeError:
         return "invalid_utf8"
-    return "nul_character" if b"\0" in line else "invalid_json"
+    return "null_character" if b"\0" in line else "invalid_json"
 
 
 def holds_nul(written: bytes) -> bool:

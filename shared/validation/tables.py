@@ -56,7 +56,7 @@ def _cells(record: bytes, delimiter: str) -> list[str] | str:
     try:
         (cells,) = csv.reader([text.removesuffix("\r")], delimiter=delimiter, strict=True)
     except (csv.Error, ValueError):
-        return "bad_csv"
+        return "invalid_csv"
     return cells
 
 

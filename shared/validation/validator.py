@@ -119,7 +119,7 @@ def validate(
         statistics=statistics,
         tokens=tokens,
         plan=plan,
-        eval_source="carved" if evaluation is None else "file",
+        eval_source="split" if evaluation is None else "file",
     )
     return Validated(
         report,
@@ -204,7 +204,7 @@ class _Check:
         self.tally.finish()
         self._note_copies("eval")
         for number, offset in self._keys.overlaps():
-            self._findings.add("holdout_overlap", *_place(number, offset))
+            self._findings.add("train_eval_overlap", *_place(number, offset))
 
     def _carve(self, train: Iterator[tuple[Place, Row, bytes]]) -> None:
         """Which rows are held out is known once all were read."""
@@ -213,9 +213,9 @@ class _Check:
             for _, _, canonical in train:
                 rows.write(canonical)
             rows.rewind()
-            together, sides = self._keys.carved(self._recipe.data.holdout)
+            together, sides = self._keys.carved(self._recipe.data.validation_split)
             if not together:
-                self._findings.add("near_copies_split", "train")
+                self._findings.add("near_duplicates_split", "train")
             for (number, offset, held_out), canonical in zip(sides, file, strict=True):
                 if self._tokens:
                     place = _place(number, offset)
@@ -256,7 +256,7 @@ class _Check:
             detail = f"{_ROWS_OF_KIND[kind]}, and method.type is {method}"
             self._findings.add("method_data_mismatch", file, detail=detail)
         elif kind == "text" and (self._carves or file == "eval"):
-            self._findings.add("no_held_out_questions", file)
+            self._findings.add("text_not_evaluable", file)
 
     def _read(self, intake: Intake, file: str) -> Iterator[tuple[Place, Row, bytes]]:
         add = self._findings.add
@@ -278,7 +278,7 @@ class _Check:
                     if new:
                         yield place, row, canonical
                     elif file == "train":
-                        add("copy_left_out", file, number, offset)
+                        add("duplicate_row_dropped", file, number, offset)
                 offset += len(line) + 1
                 number += 1
 
@@ -311,7 +311,7 @@ class _Check:
         return row, canonical, True
 
     def _drawn_by(self, row: Row, asked: bytes) -> bytes:
-        group = self._recipe.data.group
+        group = self._recipe.data.split_group
         return asked if group is None else orjson.dumps(row.item.get(group))
 
     def _needed_fields(self, file: str) -> list[tuple[str, str]]:
@@ -326,8 +326,8 @@ class _Check:
             given = set() if isinstance(method, Reinforcement) else {"answer"}
             needed += [one for one in _graded_fields(evaluation.graders) if one[1] not in given]
             needed += [("slice_field_missing", name) for name in evaluation.slices]
-        if self._carves and data.group is not None:
-            needed.append(("group_field_missing", data.group))
+        if self._carves and data.split_group is not None:
+            needed.append(("split_group_field_missing", data.split_group))
         return list(dict.fromkeys(needed))
 
 
@@ -348,10 +348,10 @@ def _check_sizes(check: _Check, recipe: Recipe, findings: Findings) -> None:
         findings.add("few_rows", "train", detail=str(rows))
     held_out, needed = check.tally.rows["eval"], recipe.evaluation.gate.min_rows
     if not held_out and not findings.failed:
-        findings.add("no_holdout", "eval")
+        findings.add("no_eval_rows", "eval")
     elif held_out < needed and not findings.failed:
         detail = f"{held_out} held-out rows, and evaluation.gate.min_rows asks for {needed}"
-        findings.add("few_holdout_rows", "eval", detail=detail)
+        findings.add("few_eval_rows", "eval", detail=detail)
 
 
 def _plan(

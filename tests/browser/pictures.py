@@ -16,8 +16,8 @@ from shared.domain.evaluation import (
     EvaluationResult,
     Gain,
     GeneralScore,
+    GradedRow,
     GraderScore,
-    JudgedRow,
     SampleAnswer,
     Score,
     SliceScore,
@@ -308,14 +308,14 @@ def write_rows(services: Services, run: Run, worse: int = 25) -> None:
         champion, candidate = (1.0, 0.5) if number <= worse else (0.0, 1.0) if number <= worse + 2 else (1.0, 1.0)
         scores = {"base": 0.0, "champion": champion, "candidate": candidate}
         rows.append(
-            JudgedRow(
+            GradedRow(
                 row=number,
                 prompt_tokens=40,
-                asked=sample.prompt,
+                prompt=sample.prompt,
                 reference=sample.reference,
                 slices={"line_of_business": "household"},
                 scores=scores,
-                parts={model: {"section": score, "tone": score} for model, score in scores.items()},
+                sub_scores={model: {"section": score, "tone": score} for model, score in scores.items()},
                 answers={"base": sample.base, "champion": sample.champion or "", "candidate": sample.candidate},
             )
         )

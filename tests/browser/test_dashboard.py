@@ -367,7 +367,7 @@ def test_a_token_is_asked_for_and_kept_in_the_tab_only(
     browser.open(run_url(stack, claims))
     browser.says("#token", "needs an Entra access token")
     browser.one("#token-field").send_keys(jwt.encode({**claimed, "exp": 1}, key, algorithm="RS256"), Keys.ENTER)
-    browser.says("#token", "The token was refused: bad_token")
+    browser.says("#token", "The token was refused: invalid_token")
     good = jwt.encode({**claimed, "exp": time.time() + 60}, key, algorithm="RS256")
     browser.one("#token-field").send_keys(f"Bearer {good}", Keys.ENTER)
     settled(browser)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 
 from shared.domain import paths
-from shared.domain.evaluation import JudgedRow
+from shared.domain.evaluation import GradedRow
 from shared.domain.judges import JudgeUse
 from shared.domain.run import Run, Status
 from tests.browser import pictures
@@ -118,17 +118,17 @@ def test_on_a_phone_the_page_is_no_wider_than_the_screen(browser: Browser, stack
 def test_a_judge_is_named_and_its_reasons_and_the_rows_it_left_out_are_shown(browser: Browser, stack: Stack) -> None:
     run = pictures.deployed(0xC7)
     assert run.evaluation is not None
-    use = JudgeUse(endpoint="judge-70b", deployment="blue", model="big:7", requests=241, kept=120)
+    use = JudgeUse(endpoint="judge-70b", deployment="blue", model="big:7", requests=241, cached=120)
     result = run.evaluation.model_copy(update={"judges": (use,), "unscored": 1})
     pictures.write(stack.services, run.model_copy(update={"evaluation": result}))
     answers = {"base": "no", "candidate": "yes"}
-    worse = JudgedRow(
+    worse = GradedRow(
         row=1,
         scores={"base": 1.0, "candidate": 0.5},
         answers=answers,
         reasons={"candidate": {"tone": "curt, <b>but</b> right"}},
     )
-    left_out = JudgedRow(row=2, scores={}, answers=answers, unscored=True)
+    left_out = GradedRow(row=2, scores={}, answers=answers, unscored=True)
     lines = b"".join(orjson.dumps(row.model_dump(), option=orjson.OPT_APPEND_NEWLINE) for row in (worse, left_out))
     stack.services.blobs.write(paths.run(run.id, "evaluation/rows.jsonl"), [lines])
     browser.open(run_url(stack, run))

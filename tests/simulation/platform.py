@@ -18,7 +18,7 @@ import orjson
 from shared.domain import paths
 from shared.domain.dataset import CuratedVersion
 from shared.domain.errors import FailureClass, PermanentFailure, Problem, Transient
-from shared.domain.evaluation import EvaluationResult, Gain, JudgedRow, Score
+from shared.domain.evaluation import EvaluationResult, Gain, GradedRow, Score
 from shared.domain.jobs import (
     ChatAnswer,
     DeploymentSpec,
@@ -403,7 +403,7 @@ class Platform:
             answers = {"candidate": f"{run.id} says {number}", "base": f"base says {number}"}
             self._answers[run.id, prompt] = answers["candidate"]
             self._answers["base", prompt] = answers["base"]
-            row = JudgedRow(row=number, scores={"candidate": 1.0, "base": 0.0}, answers=answers)
+            row = GradedRow(row=number, scores={"candidate": 1.0, "base": 0.0}, answers=answers)
             rows.append(row.model_dump_json().encode() + b"\n")
         return rows
 

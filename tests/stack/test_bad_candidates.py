@@ -69,7 +69,7 @@ CANDIDATES = (
     Bad(
         "untuned",
         {"kind": "elsewhere"},
-        ("adapter_does_not_act: 0 of 5 answers differ from the base model's",),
+        ("adapter_has_no_effect: 0 of 5 answers differ from the base model's",),
     ),
     Bad(
         "retemplated",

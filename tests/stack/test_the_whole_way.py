@@ -159,7 +159,7 @@ def test_a_worse_candidate_is_declined_and_production_keeps_answering(
     run = local.wait(PROJECT, {"declined"}, runs=3)
     assert run["champion"] == promoted["id"]
     failed = [check["name"] for check in run["verdict"]["checks"] if not check["passed"]]
-    assert {"floor", "gain_over_champion"} <= set(failed)
+    assert {"min_score", "gain_over_champion"} <= set(failed)
     assert run["rollout"] is None
     question, answer = held_out()
     assert ask(promoted["rollout"]["scoring_uri"], question) == answer

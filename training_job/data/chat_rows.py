@@ -51,7 +51,7 @@ def bundle_of(tokenizer: PreTrainedTokenizerBase) -> Bundle:
     template = tokenizer.chat_template
     if template is not None and not isinstance(template, str):
         message = "the base model has several chat templates; keep the one to tune with"
-        raise PermanentFailure(FailureClass.RECIPE, "several_chat_templates", message, "base_model")
+        raise PermanentFailure(FailureClass.RECIPE, "multiple_chat_templates", message, "base_model")
     return Bundle.of(tokenizer.backend_tokenizer.to_str(), template or "", tokenizer.special_tokens_map)
 
 

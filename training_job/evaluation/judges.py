@@ -89,7 +89,7 @@ class Panel(Ask):
     def uses(self) -> tuple[JudgeUse, ...]:
         """What was asked so far."""
         return tuple(
-            JudgeUse(requests=self._requests[name], kept=self._found[name], **judge.model_dump(exclude={"url"}))
+            JudgeUse(requests=self._requests[name], cached=self._found[name], **judge.model_dump(exclude={"url"}))
             for name, judge in self._judges.items()
         )
 

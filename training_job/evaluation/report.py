@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.domain.evaluation import EvaluationResult, GeneralScore, JudgedRow
+from shared.domain.evaluation import EvaluationResult, GeneralScore, GradedRow
 from shared.domain.judges import JudgeUse
 from shared.domain.recipe import Evaluation
 from training_job.evaluation import scoring
@@ -81,18 +81,18 @@ def judged_row(
     models: dict[str, Judged],
     *,
     unscored: bool,
-) -> JudgedRow:
+) -> GradedRow:
     """Row `number`, from 1, with each model's answer and scores. The rollout's probe compares with these answers."""
     i = number - 1
-    return JudgedRow(
+    return GradedRow(
         row=number,
         prompt_tokens=prompt_tokens,
-        asked=asked,
+        prompt=asked,
         reference=reference,
         slices=slices,
         unscored=unscored,
         scores={} if unscored else {name: float(judged.scores[i]) for name, judged in models.items()},
-        parts={name: judged.grades[i].parts for name, judged in models.items()},
+        sub_scores={name: judged.grades[i].parts for name, judged in models.items()},
         reasons={name: said for name, judged in models.items() if (said := judged.grades[i].reasons)},
         answers={name: judged.texts[i] for name, judged in models.items()},
     )

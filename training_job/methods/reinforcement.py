@@ -77,7 +77,7 @@ def build(setup: Setup, data: Data) -> GRPOTrainer:
     answers = rows_per_step(setup.hyperparameters)
     # After running out of memory a micro batch is smaller than planned; then fewer answers are sampled at once too.
     less = setup.hyperparameters.micro_batch_size // setup.micro_batch_size
-    trainer.at_once = max(1, setup.hyperparameters.answers_at_once // less)
+    trainer.at_once = max(1, setup.hyperparameters.generation_batch_size // less)
     trainer.add_callback(RewardWatch(answers, len(watched)))
     trainer.add_callback(Calibrator(trainer, rewards, prompts, setup))
     made_safe(trainer)
@@ -100,7 +100,7 @@ def config(setup: Setup) -> GRPOConfig:
         per_device_eval_batch_size=max(8, setup.micro_batch_size),
         num_generations=hyperparameters.rollouts_per_prompt,
         num_generations_eval=1,
-        max_completion_length=hyperparameters.max_answer_tokens,
+        max_completion_length=hyperparameters.max_new_tokens,
         temperature=hyperparameters.temperature,
         beta=hyperparameters.beta,
         log_completions=False,

@@ -19,11 +19,11 @@ function interval({ mean, low, high }, kind, from, to, tickAt = []) {
 }
 
 const CHECKS = {
-  enough_rows: "Enough held-out rows",
+  min_rows: "Enough held-out rows",
   graders_worked: "Every answer could be graded",
   same_template: "One chat template",
-  floor: "Score above the floor",
-  adapter_acts: "The tuning changes the answers",
+  min_score: "Score at or above min_score",
+  adapter_has_effect: "The tuning changes the answers",
   gain_over_base: "Better than the base model",
   gain_over_champion: "Better than the model in production",
   "general:ability": "General ability kept",
@@ -233,14 +233,14 @@ export const graders = (result) => [
 ];
 
 // Which model judged, and what was asked of it.
-function judge({ endpoint, deployment, model, requests, kept }) {
+function judge({ endpoint, deployment, model, requests, cached }) {
   return h(
     "p",
     { class: "quiet judge" },
     "Judge ",
     h("code", {}, `${endpoint}/${deployment}`),
     model && [" of ", h("code", {}, model)],
-    `: ${count(requests)} requests, ${count(kept)} opinions of earlier evaluations.`,
+    `: ${count(requests)} requests, ${count(cached)} opinions of earlier evaluations.`,
   );
 }
 

@@ -14,7 +14,7 @@ export function cost(estimate) {
       figure("counted so far", typeof actual === "number" ? usd(actual) : "\u2013"),
       figure("estimated", `${usd(estimate.low_usd).replace(" USD", "")} to ${usd(estimate.high_usd)}`),
       figure("list price", `${estimate.hourly_usd.toFixed(2)} USD / h`),
-      figure("hours estimated", `${estimate.hours_low.toFixed(2)} to ${estimate.hours_high.toFixed(2)}`),
+      figure("hours estimated", `${estimate.low_hours.toFixed(2)} to ${estimate.high_hours.toFixed(2)}`),
     ),
   ];
 }

@@ -40,7 +40,7 @@ export function report({ run, report: found, preview, previewProblem }, onPrevie
 }
 
 function summary({ passed, format, container, statistics: s, eval_source: from }) {
-  const held = from === "file" ? "from the project\u2019s eval file" : "carved out of the training rows";
+  const held = from === "file" ? "from the project\u2019s eval file" : "split off the training rows";
   return h(
     "p",
     {},
@@ -63,7 +63,7 @@ function mapping(fields) {
 }
 
 function plan(p) {
-  const cost = `${p.low_usd.toFixed(2)} to ${p.high_usd.toFixed(2)} USD, ${p.hours_low.toFixed(2)} to ${p.hours_high.toFixed(2)} h`;
+  const cost = `${p.low_usd.toFixed(2)} to ${p.high_usd.toFixed(2)} USD, ${p.low_hours.toFixed(2)} to ${p.high_hours.toFixed(2)} h`;
   return h(
     "p",
     { class: "plan" },

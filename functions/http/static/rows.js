@@ -87,7 +87,7 @@ export function rows(found, onRows) {
 
 function judged(row) {
   const facts = (key) => {
-    const parts = Object.entries(row.parts[key] ?? {});
+    const parts = Object.entries(row.sub_scores[key] ?? {});
     return [
       key in row.scores && h("b", { class: "row-score" }, ` ${row.scores[key].toFixed(3)}`),
       parts.length > 1 &&
@@ -97,7 +97,7 @@ function judged(row) {
   const sliced = Object.entries(row.slices).map(([name, value]) => `${name} = ${value}`);
   const more = sliced.length > 0 && h("span", { class: "quiet row-slices" }, sliced.join(", "));
   const said = (key) => row.reasons[key] ?? {};
-  return card(row.row, { asked: row.asked, wanted: row.reference, answers: row.answers, facts, said, more });
+  return card(row.row, { asked: row.prompt, wanted: row.reference, answers: row.answers, facts, said, more });
 }
 
 function share(counts, total) {

@@ -35,7 +35,7 @@ def plan(
         skus=skus,
     )
     estimate = _estimate(resolved, counts, skus)
-    if estimate.hours_low <= recipe.budget.deadline_hours or recipe.budget.instance_type != AUTO:
+    if estimate.low_hours <= recipe.budget.deadline_hours or recipe.budget.instance_type != AUTO:
         return resolved, estimate
     return _faster(resolved, estimate, counts, skus) or (resolved, estimate)
 
@@ -51,7 +51,7 @@ def _faster(
     for sku in _others(resolved, skus):
         candidate = resolved.model_copy(update={"training_instance_type": sku.name})
         estimate = _estimate(candidate, counts, skus)
-        if estimate.hours_low <= budget.deadline_hours and estimate.low_usd <= budget.max_usd:
+        if estimate.low_hours <= budget.deadline_hours and estimate.low_usd <= budget.max_usd:
             keeping.append((candidate, estimate))
     if not keeping:
         return None
@@ -59,8 +59,8 @@ def _faster(
     machines = (find_sku(each.training_instance_type, skus) for each in (resolved, chosen))
     slow, fast = (f"{sku.gpus} {sku.gpu}" for sku in machines)
     reason = (
-        f"{slow} takes at least {alone.hours_low:.1f} h, allowed are {budget.deadline_hours:g} h; {fast} takes at "
-        f"least {estimate.hours_low:.1f} h: the cheapest that may keep the deadline and {budget.max_usd:g} USD"
+        f"{slow} takes at least {alone.low_hours:.1f} h, allowed are {budget.deadline_hours:g} h; {fast} takes at "
+        f"least {estimate.low_hours:.1f} h: the cheapest that may keep the deadline and {budget.max_usd:g} USD"
     )
     return chosen.model_copy(update={"reasons": {**chosen.reasons, "training_instance_type": reason}}), estimate
 

@@ -54,7 +54,7 @@ def answer_tokens(recipe: Recipe) -> tuple[int, str]:
     """Tokens an answer may take while training samples them, and why; none are sampled by the other methods."""
     if not isinstance(recipe.method, Reinforcement):
         return 0, "nothing is sampled"
-    given = recipe.method.hyperparameters.max_answer_tokens
+    given = recipe.method.hyperparameters.max_new_tokens
     if given == AUTO:
         return recipe.evaluation.max_new_tokens, "what the evaluation allows an answer"
     return given, "set in the recipe"
@@ -63,7 +63,7 @@ def answer_tokens(recipe: Recipe) -> tuple[int, str]:
 def of_method(
     recipe: Recipe, entry: BaseModelEntry, common: ResolvedHyperparameters, rows: int, reasons: dict[str, str]
 ) -> ResolvedHyperparameters:
-    """The settings every method has, completed by those of the recipe's. Raises PermanentFailure `beyond_context`."""
+    """The settings every method has, completed by those of the recipe's. Raises PermanentFailure `exceeds_context`."""
     method = recipe.method
     if isinstance(method, Preference):
         reasons["packing"] = PADDED
@@ -73,7 +73,7 @@ def of_method(
         return common
     given = method.hyperparameters
     reasons["packing"], reasons["lora_dropout"] = PADDED, "answers are sampled by the model that is trained"
-    answer, reasons["max_answer_tokens"] = answer_tokens(recipe)
+    answer, reasons["max_new_tokens"] = answer_tokens(recipe)
     settings = {
         "packing": "padded",
         "lora_dropout": 0.0,
@@ -81,18 +81,18 @@ def of_method(
             reasons, "rollouts_per_prompt", given.rollouts_per_prompt, ROLLOUTS, "enough answers to a prompt to compare"
         ),
         "temperature": pick(reasons, "temperature", given.temperature, 1.0, "answers are drawn as likely as they are"),
-        "max_answer_tokens": answer,
-        "answers_at_once": 1,  # more where they fit
+        "max_new_tokens": answer,
+        "generation_batch_size": 1,  # more where they fit
         "beta": pick(reasons, "beta", given.beta, 0.0, "rewards by graders need no reference model"),
     }
     # Batches of prompts are whole: what is left of an epoch is drawn in the next.
     batch = min(common.batch_size, rows) if given.batch_size == AUTO else common.batch_size
     steps = max(1, rows // batch) * common.n_epochs
     chosen = ResolvedReinforcement(**{**dict(common), **settings, "batch_size": batch, "total_steps": steps})
-    needed = chosen.max_length_tokens + chosen.max_answer_tokens
+    needed = chosen.max_length_tokens + chosen.max_new_tokens
     if needed > entry.context_tokens:
         message = f"prompt and answer may take {needed} tokens, {entry.id} reads {entry.context_tokens}"
-        raise PermanentFailure(FailureClass.RECIPE, "beyond_context", message, "max_answer_tokens")
+        raise PermanentFailure(FailureClass.RECIPE, "exceeds_context", message, "max_new_tokens")
     return chosen
 
 
@@ -106,7 +106,7 @@ def rows_per_step(hyperparameters: ResolvedHyperparameters) -> int:
 def row_tokens(hyperparameters: ResolvedHyperparameters) -> int:
     """Most tokens that are learned from at once for one of `rows_per_step`."""
     if isinstance(hyperparameters, ResolvedReinforcement):
-        return hyperparameters.max_length_tokens + hyperparameters.max_answer_tokens
+        return hyperparameters.max_length_tokens + hyperparameters.max_new_tokens
     return hyperparameters.max_length_tokens * (2 if isinstance(hyperparameters, ResolvedPreference) else 1)
 
 
@@ -119,7 +119,7 @@ def generation_bytes(hyperparameters: ResolvedHyperparameters, kv_bytes: int, vo
     """Keys and values of the answers that are sampled at once, and the sampler's float32 copies of logits."""
     if not isinstance(hyperparameters, ResolvedReinforcement):
         return 0
-    return hyperparameters.answers_at_once * (row_tokens(hyperparameters) * kv_bytes + 3 * 4 * vocab)
+    return hyperparameters.generation_batch_size * (row_tokens(hyperparameters) * kv_bytes + 3 * 4 * vocab)
 
 
 def sampling_widest(
@@ -128,10 +128,10 @@ def sampling_widest(
     """With as many answers sampled at once as fit, for a step of sampling costs the same for one as for many."""
     if not isinstance(hyperparameters, ResolvedReinforcement):
         return hyperparameters
-    reasons["answers_at_once"] = "as many of a step's answers as memory holds while they are sampled"
+    reasons["generation_batch_size"] = "as many of a step's answers as memory holds while they are sampled"
     answers = rows_per_step(hyperparameters)
     sizes = (size for size in range(answers, 0, -1) if answers % size == 0)
-    wider = (hyperparameters.model_copy(update={"answers_at_once": size}) for size in sizes)
+    wider = (hyperparameters.model_copy(update={"generation_batch_size": size}) for size in sizes)
     return next(filter(fits, wider), hyperparameters)
 
 
@@ -144,7 +144,7 @@ def work(hyperparameters: ResolvedHyperparameters, row_tokens_mean: float, *, mo
         pair = row_tokens_mean * (2 if most else 1.5)  # a pair counts the tokens of the longer answer
         return pair * (1 + REFERENCE_WORK), 0.0
     if isinstance(hyperparameters, ResolvedReinforcement):
-        answer = hyperparameters.max_answer_tokens * (1 if most else 0.25)
+        answer = hyperparameters.max_new_tokens * (1 if most else 0.25)
         rollouts = hyperparameters.rollouts_per_prompt
         passes = 1 + REFERENCE_WORK * (hyperparameters.beta > 0)
         rate = GENERATED_TOKENS_PER_S_LOW if most else GENERATED_TOKENS_PER_S_HIGH

@@ -57,8 +57,8 @@ def resolve(
     """Decide every `auto`, each with its reason in plain words.
 
     `characters_max` is the text of the longest kept row, `tokens_max` its tokens where they were counted.
-    Raises PermanentFailure: license (`unknown_base_model`, `license_denied`) or recipe (`beyond_context`,
-    `does_not_fit`, `unknown_instance_type`, `several_gpus`, `several_nodes`, `batch_below_processes`).
+    Raises PermanentFailure: license (`unknown_base_model`, `license_denied`) or recipe (`exceeds_context`,
+    `does_not_fit`, `unknown_instance_type`, `multiple_gpus`, `multiple_nodes`, `batch_below_processes`).
     """
     entry = find_entry(recipe.base_model)
     reasons: dict[str, str] = {}
@@ -97,7 +97,7 @@ def _named_machine(recipe: Recipe, skus: tuple[Sku, ...]) -> Sku:
     sku = find_sku(recipe.budget.instance_type, skus)
     if sku.gpus > 1 and recipe.method.type != "supervised":
         message = f"{recipe.method.type} trains on one GPU, {sku.name} has {sku.gpus}"
-        raise PermanentFailure(FailureClass.RECIPE, "several_gpus", message, "budget.instance_type")
+        raise PermanentFailure(FailureClass.RECIPE, "multiple_gpus", message, "budget.instance_type")
     return sku
 
 
@@ -106,7 +106,7 @@ def _require_rows_for_all(recipe: Recipe, sku: Sku, batch_size: int) -> None:
     processes = recipe.budget.nodes * max(1, sku.gpus)
     if recipe.budget.nodes > 1 and recipe.method.type != "supervised":
         message = f"{recipe.method.type} trains on one machine, budget.nodes is {recipe.budget.nodes}"
-        raise PermanentFailure(FailureClass.RECIPE, "several_nodes", message, "budget.nodes")
+        raise PermanentFailure(FailureClass.RECIPE, "multiple_nodes", message, "budget.nodes")
     if processes > batch_size:
         message = f"a batch of {batch_size} rows does not reach {processes} processes"
         raise PermanentFailure(FailureClass.RECIPE, "batch_below_processes", message, "budget.nodes")
@@ -125,7 +125,7 @@ def _hyperparameters(
     length = pick(reasons, "max_length_tokens", given.max_length_tokens, *longest)
     if length > entry.context_tokens:
         message = f"max_length_tokens {length} is beyond the context of {entry.id}, {entry.context_tokens}"
-        raise PermanentFailure(FailureClass.RECIPE, "beyond_context", message, "max_length_tokens")
+        raise PermanentFailure(FailureClass.RECIPE, "exceeds_context", message, "max_length_tokens")
     reasons["compute_dtype"] = f"default of {entry.id}"
     reasons["optimizer"] = "set in the recipe" if given.optimizer != AUTO else "the moments of a small adapter fit"
     common = ResolvedHyperparameters(
@@ -364,8 +364,8 @@ def estimate_cost(
         low_usd=round(usd(*low), 2),
         high_usd=round(usd(*high) * again, 2),
         hourly_usd=hourly,
-        hours_low=round(sum(low), 2),
-        hours_high=round(sum(high) * again, 2),
+        low_hours=round(sum(low), 2),
+        high_hours=round(sum(high) * again, 2),
     )
 
 
@@ -375,7 +375,7 @@ def check_budget(recipe: Recipe, estimate: CostEstimate) -> list[Problem]:
     if estimate.low_usd > budget.max_usd:
         message = f"the run costs at least {estimate.low_usd:.2f} USD, the budget is {budget.max_usd:.2f} USD"
         problems.append(Problem(code="over_budget", message=message, param="budget.max_usd"))
-    if estimate.hours_low > budget.deadline_hours:
-        message = f"the run takes at least {estimate.hours_low:.1f} h, allowed are {budget.deadline_hours:g} h"
+    if estimate.low_hours > budget.deadline_hours:
+        message = f"the run takes at least {estimate.low_hours:.1f} h, allowed are {budget.deadline_hours:g} h"
         problems.append(Problem(code="over_deadline", message=message, param="budget.deadline_hours"))
     return problems

@@ -41,7 +41,7 @@ CONTENT_CODES: dict[str, Code] = {
         "Rows hold invisible or direction-changing characters inside words: a reader sees other text than the model.",
         "Remove them; if they came with copied web pages, paste as plain text.",
     ),
-    "look_alike_letters": warning(
+    "homoglyphs": warning(
         "Rows mix letters of another alphabet that look like Latin ones into Latin words.",
         "Write the words in one alphabet; ask where the rows come from.",
     ),
@@ -53,7 +53,7 @@ CONTENT_CODES: dict[str, Code] = {
         "Rows hold long encoded blocks (base64), which teach nothing and can hide anything.",
         "Decode the text that matters, and remove the rest.",
     ),
-    "instruction_override": warning(
+    "prompt_injection": warning(
         "Rows hold phrases that try to override instructions ('ignore the previous instructions').",
         "Check the rows: they belong in a dataset only as examples of what to refuse.",
     ),
@@ -66,11 +66,11 @@ CONTENT_CODES: dict[str, Code] = {
         "Rows say nearly the same as an earlier row: {detail}.",
         "Keep one or two of each group, or make sure that the repetition is meant.",
     ),
-    "holdout_same_words": error(
+    "train_eval_same_words": error(
         "Rows have the words of a held-out row in other capitals or spacing, so the evaluation would prove nothing.",
         "Remove them from one of the two files.",
     ),
-    "holdout_near_overlap": warning(
+    "train_eval_near_duplicate": warning(
         "Rows say nearly the same as a held-out row, so the evaluation looks better than it is.",
         "Keep all variants of a text in one of the two files.",
     ),
@@ -86,11 +86,11 @@ CONTENT_CODES: dict[str, Code] = {
         "The rows have few different answers, like labels, and {detail}.",
         "Add rows of these labels, or leave the labels out.",
     ),
-    "look_up_facts": warning(
+    "fact_lookup": warning(
         "{detail} of the rows ask for one fact and answer it shortly, each with another fact: that is looking up.",
         "Tuning teaches how to answer, not facts: give documents with the question (retrieval), tune on using them.",
     ),
-    "stray_language": warning(
+    "unexpected_language": warning(
         "Nearly all rows are in one language, and a few in another: {detail}.",
         "Read them: a model answers in the language it learned from. Nothing is needed if they are meant.",
     ),

@@ -59,10 +59,10 @@ def triggers(special_tokens: Iterable[str] = ()) -> dict[str, str]:
     tokens = [re2.escape(token) for token in {*CONTROL_TOKENS, *special_tokens} if token]
     return {
         "hidden_characters": _HIDDEN,
-        "look_alike_letters": _HOMOGLYPH,
+        "homoglyphs": _HOMOGLYPH,
         "control_tokens": "|".join([_CONTROL, *sorted(tokens)]),
         "encoded_blob": _BLOB,
-        "instruction_override": _OVERRIDE,
+        "prompt_injection": _OVERRIDE,
     }
 
 

@@ -125,7 +125,7 @@ class ContentScan:
         row = sketch(prompt_words + answer_words)
         overlap = None if held_out or "eval" not in self._indexes else self._indexes["eval"].match(row)
         if overlap and overlap.tag != tag:  # equal ones are sought exactly, and elsewhere
-            self._findings.add("holdout_same_words" if overlap.exact else "holdout_near_overlap", *place)
+            self._findings.add("train_eval_same_words" if overlap.exact else "train_eval_near_duplicate", *place)
         index = self._indexes.get("eval" if held_out else "train")
         if index is None:
             index = self._indexes["eval" if held_out else "train"] = Index(self._bits)
@@ -163,7 +163,7 @@ class ContentScan:
             self._note("repeated_trigger", f"{one.row_count} rows", one.row_count, one.rows)
         for stray in self._languages.strays():
             detail = f"{_counted(stray.row_count, 'row')} in {stray.language}"
-            self._note("stray_language", detail, stray.row_count, stray.rows)
+            self._note("unexpected_language", detail, stray.row_count, stray.rows)
         self._judge_labels()
         self._judge_whole()
 
@@ -192,7 +192,7 @@ class ContentScan:
             and not quality.is_classification
         ):
             share = quality.look_up_share
-            self._note("look_up_facts", f"{round(100 * share)} %", round(share * quality.rows), quality.look_up_rows)
+            self._note("fact_lookup", f"{round(100 * share)} %", round(share * quality.rows), quality.look_up_rows)
         count, rows = quality.outliers()
         if count:
             self._note("length_outlier", f"{quality.median_characters} characters", count, rows)

@@ -38,7 +38,7 @@ RESULT = EvaluationResult(
     base_template_sha256="0" * 64,
 )
 SAMPLE = SampleAnswer(row=7, prompt="Expand HN.", reference="hex nut", base="HN HN", candidate="hex nut M3")
-COST = CostEstimate(low_usd=0.01, high_usd=0.02, hourly_usd=6.98, hours_low=0.001, hours_high=0.003)
+COST = CostEstimate(low_usd=0.01, high_usd=0.02, hourly_usd=6.98, low_hours=0.001, high_hours=0.003)
 BROKEN = RunError(
     failure_class=FailureClass.QUOTA,
     problem=Problem(code="no_quota", message="no cores left", param="instance_type"),

@@ -47,7 +47,7 @@ def test_a_good_file_passes_with_code_0_and_says_what_the_run_would_be(
 ) -> None:
     assert droptune("validate", str(good)) == 0
     said_ = capsys.readouterr().out
-    assert "54 training rows, 6 held out (carved out of the training rows)" in said_
+    assert "54 training rows, 6 held out (split off the training rows)" in said_
     assert "languages: unknown 60" in said_
     assert "a run: 3 epochs" in said_
 

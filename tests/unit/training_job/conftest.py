@@ -106,8 +106,8 @@ def resolved() -> Callable[..., Any]:
             {
                 "rollouts_per_prompt": 4,
                 "micro_batch_size": 16,
-                "answers_at_once": 16,
-                "max_answer_tokens": 8,
+                "generation_batch_size": 16,
+                "max_new_tokens": 8,
                 "temperature": 1.0,
                 "beta": 0.0,
             },

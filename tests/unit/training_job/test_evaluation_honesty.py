@@ -57,7 +57,7 @@ def test_the_very_same_answers_are_never_called_better() -> None:
     measured = report.Measured({n: [1] * ROWS for n in both}, dict.fromkeys(both, 1.0), dict.fromkeys(both, "t"))
     wanted = Evaluation()
     found = judge(report.summarize(wanted, [{}] * ROWS, both, measured, ()), wanted.gate)
-    assert failed(found) == {"gain_over_base", "adapter_acts"}
+    assert failed(found) == {"gain_over_base", "adapter_has_effect"}
 
 
 def test_a_planted_gain_is_found_and_passes_the_whole_gate() -> None:

@@ -116,7 +116,7 @@ def test_a_good_reply_is_kept_and_an_unreadable_one_asked_for_again(tmp_path: Pa
         other = server.endpoint().model_copy(update={"model": "big:2"})
         grades(Panel((other,), tmp_path, lambda: "t"), "yes")
     [use] = again.uses()
-    assert (use.requests, use.kept, use.endpoint, use.deployment, use.model) == (1, 1, "judge", "blue", "big:1")
+    assert (use.requests, use.cached, use.endpoint, use.deployment, use.model) == (1, 1, "judge", "blue", "big:1")
     assert len(server.asked) == 4
 
 
@@ -171,7 +171,7 @@ def evaluated(
 ) -> Callable[[JudgeServer, int], tuple[int, Path, Any]]:
     """An evaluation job of the base against itself, judged by a server: exit code, output, bench."""
     graders = [{**SPEC, "input": [{"role": "user", "content": "Row {{item.number}}: {{sample.output_text}}"}]}]
-    evaluation = {"graders": graders, "slices": ["kind"], "max_new_tokens": 2, "gate": {"general_suite": None}}
+    evaluation = {"graders": graders, "slices": ["kind"], "max_new_tokens": 2, "gate": {"max_general_regression": None}}
 
     def run(server: JudgeServer, count: int) -> tuple[int, Path, Any]:
         as_job(server)

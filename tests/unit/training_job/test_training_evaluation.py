@@ -14,7 +14,7 @@ from training_job.evaluation import scoring
 from training_job.job import exit_codes
 
 EXACT = (StringCheck(name="exact"),)
-WITHOUT_SUITE = {"gate": {"general_suite": None}}
+WITHOUT_SUITE = {"gate": {"max_general_regression": None}}
 RECIPE = {"evaluation": {"slices": ["kind"], "max_new_tokens": 12, **WITHOUT_SUITE}}
 
 
@@ -46,8 +46,8 @@ def test_an_evaluation_reports_every_model_row_and_slice(
     assert [row["row"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert all(row["prompt_tokens"] > 3 for row in rows)
     assert rows[0]["answers"]["candidate"] == rows[0]["answers"]["champion"] != rows[0]["answers"]["base"]
-    assert (rows[1]["asked"], rows[1]["reference"]) == ("What is part 1?", "a bolt of 1 mm")
-    assert (rows[1]["slices"], rows[1]["parts"]["base"]) == ({"kind": "odd"}, {"exact": 0})
+    assert (rows[1]["prompt"], rows[1]["reference"]) == ("What is part 1?", "a bolt of 1 mm")
+    assert (rows[1]["slices"], rows[1]["sub_scores"]["base"]) == ({"kind": "odd"}, {"exact": 0})
     assert [part.name for part in report.graders] == ["exact"]
     assert (report.graders[0].candidate, report.graders[0].base) == (report.candidate, report.base)
     assert report.template_sha256 == report.base_template_sha256

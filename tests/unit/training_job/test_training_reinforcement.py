@@ -155,7 +155,7 @@ def test_prompts_have_the_tokens_that_are_asked_with_at_evaluation_and_that_trl_
 def test_answers_are_sampled_in_parts_and_come_in_the_order_of_their_prompts(
     at_once: int, grpo: Callable[..., Any], tmp_path: Path
 ) -> None:
-    trainer = grpo(tmp_path, answers_at_once=at_once, temperature=1e-6).trainer()
+    trainer = grpo(tmp_path, generation_batch_size=at_once, temperature=1e-6).trainer()
     asked = [[1, *range(3, 3 + n)] for n in range(1, 9)]
     together = trainer.answers(asked)
     assert together == [trainer.answers([one])[0] for one in asked]
@@ -278,9 +278,9 @@ def test_rewards_are_learned_and_hold_for_prompts_never_seen(
         total_steps=60,
         batch_size=8,
         micro_batch_size=64,
-        answers_at_once=64,
+        generation_batch_size=64,
         rollouts_per_prompt=8,
-        max_answer_tokens=5,
+        max_new_tokens=5,
         learning_rate=1e-2,
     )
     run = bench(tmp_path, data=write_data(tmp_path / "d", rows[:120], rows[120:]), recipe=recipe)

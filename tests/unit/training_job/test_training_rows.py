@@ -94,7 +94,7 @@ def test_several_templates_are_refused_for_nothing_says_which_is_meant(tokenizer
     other.chat_template = {"default": "a", "tool_use": "b"}
     with pytest.raises(PermanentFailure) as caught:
         bundle_of(other)
-    assert (caught.value.failure_class, caught.value.problem.code) == (FailureClass.RECIPE, "several_chat_templates")
+    assert (caught.value.failure_class, caught.value.problem.code) == (FailureClass.RECIPE, "multiple_chat_templates")
 
 
 def test_a_tool_schema_is_part_of_the_prompt(bundle: Bundle) -> None:

@@ -217,7 +217,7 @@ def test_a_base_model_that_reads_rows_otherwise_than_the_validator_did_is_refuse
     tmp_path: Path, bench: Callable[..., Any], write_data: Any, bundle: Any, some_rows: list[Any], same: bool
 ) -> None:
     validated_for = bundle.sha256 if same else "0" * 64
-    data = write_data(tmp_path / "d", some_rows[:8], some_rows[:4], bundle_sha256=validated_for)
+    data = write_data(tmp_path / "d", some_rows[:8], some_rows[:4], tokenizer_sha256=validated_for)
     run = bench(tmp_path, data=data)
     assert run.train() == (0 if same else exit_codes.BY_CLASS[FailureClass.RECIPE])
     problem = run.result().problem

@@ -169,10 +169,10 @@ def appended(drop: MakeDrop, recipe: bytes = APPEND) -> tuple[Drop, CuratedVersi
     return dropped, first
 
 
-@pytest.mark.parametrize("case", ["carved", "held out", "gzip", "counted in tokens", "appended"])
+@pytest.mark.parametrize("case", ["split", "held out", "gzip", "counted in tokens", "appended"])
 def test_the_job_makes_the_version_that_the_function_makes_of_the_same_bytes(case: str, drop: MakeDrop) -> None:
     match case:
-        case "carved":
+        case "split":
             dropped = drop(lines(300))
         case "held out":
             dropped = drop((MANUFACTURING / "train.jsonl").read_bytes(), **whole_project())
@@ -212,7 +212,7 @@ def test_rows_are_counted_in_tokens_of_the_base_model_and_the_manifest_says_whos
     assert report.tokens is not None
     curated, bundle = changes["curated"], families.bundle("qwen", marked=True)
     longest = max(report.tokens.tokens_max, report.tokens.eval_tokens_max)
-    assert (curated.bundle_sha256, curated.tokens_max) == (bundle.sha256, longest)
+    assert (curated.tokenizer_sha256, curated.tokens_max) == (bundle.sha256, longest)
     assert (report.tokens.rows, 0 < report.tokens.trained_tokens < report.tokens.tokens) == (270, True)
     assert changes["recipe"].hyperparameters.max_length_tokens == -(-longest // 64) * 64
     assert changes["recipe"].reasons["max_length_tokens"] == f"longest row has {longest} tokens"
@@ -251,7 +251,7 @@ def test_a_row_over_the_limit_follows_the_recipe_before_a_job_is_asked_for(
 def test_without_the_tokenizer_rows_are_counted_in_characters_and_it_is_said(drop: MakeDrop) -> None:
     dropped = drop(lines(300))
     curated = dropped.validate_in_function().changes["curated"]
-    assert (curated.bundle_sha256, curated.tokens_max) == (None, None)
+    assert (curated.tokenizer_sha256, curated.tokens_max) == (None, None)
     report = dropped.report
     assert [(one.code, one.severity, one.file) for one in report.problems] == [
         ("tokenizer_missing", "warning", "recipe")
@@ -265,7 +265,7 @@ def test_a_damaged_bundle_rejects_before_the_trainer_finds_it(drop: MakeDrop) ->
     dropped.blobs.write("models/droptune/tiny-llama/tokenizer/chat_template.jinja", [b"{{ messages }}"])
     assert dropped.validate_in_function().status is Status.REJECTED
     report = dropped.report
-    assert [group.code for group in report.problems] == ["bundle_damaged"]
+    assert [group.code for group in report.problems] == ["tokenizer_damaged"]
 
 
 def test_new_rows_are_appended_to_what_is_in_production_without_copies(drop: MakeDrop) -> None:
@@ -279,7 +279,7 @@ def test_new_rows_are_appended_to_what_is_in_production_without_copies(drop: Mak
     both = {name: set(b"".join(dropped.blobs.read(paths.curated(curated, name))).splitlines()) for name in FILES}
     wanted = {name: set(b"".join(dropped.blobs.read(paths.curated(whole, name))).splitlines()) for name in FILES}
     assert both == wanted
-    (copies,) = [group for group in report.problems if group.code == "copy_left_out"]
+    (copies,) = [group for group in report.problems if group.code == "duplicate_row_dropped"]
     assert (copies.count, copies.file, copies.rows) == (100, "train", tuple(range(1, 21)))
 
 
@@ -297,7 +297,7 @@ def test_earlier_rows_are_checked_again_under_the_present_recipe(drop: MakeDrop)
     dropped.blobs.write("datasets/shop/eval.jsonl", [held_out])
     assert dropped.validate_in_function().status is Status.REJECTED
     report = dropped.report
-    overlaps = {group.file: group.count for group in report.problems if group.code == "holdout_overlap"}
+    overlaps = {group.file: group.count for group in report.problems if group.code == "train_eval_overlap"}
     assert overlaps == {"previous": 30}
 
 

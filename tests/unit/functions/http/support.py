@@ -32,7 +32,7 @@ RESULT = EvaluationResult(
     base_template_sha256="0" * 64,
 )
 RESOLVED = resolve(Recipe(base_model="droptune/tiny-llama"), "shop", train_rows=100, characters_max=100)
-VERDICT = Verdict(passed=True, checks=(Check(name="floor", passed=True, detail="0.900"),))
+VERDICT = Verdict(passed=True, checks=(Check(name="min_score", passed=True, detail="0.900"),))
 
 
 def enter(run: Run, status: Status, facts: tuple[Fact, ...] = (), **changes: Any) -> Run:

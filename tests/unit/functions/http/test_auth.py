@@ -53,9 +53,9 @@ def test_a_token_proves_a_name_whatever_its_case_and_loopback_proves_none() -> N
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        ({"aud": "api://other"}, "bad_token"),
-        ({"iss": "https://login.example/other/v2.0"}, "bad_token"),
-        ({"exp": 1}, "bad_token"),
+        ({"aud": "api://other"}, "invalid_token"),
+        ({"iss": "https://login.example/other/v2.0"}, "invalid_token"),
+        ({"exp": 1}, "invalid_token"),
         ({"tid": "99999999-0000-0000-0000-000000000000"}, "foreign_tenant"),
     ],
 )
@@ -69,7 +69,7 @@ def test_a_token_signed_by_another_key_is_refused() -> None:
     other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     with pytest.raises(ApiError) as refused:
         ask(GOOD, other)
-    assert (refused.value.status, refused.value.problem.code) == (401, "bad_token")
+    assert (refused.value.status, refused.value.problem.code) == (401, "invalid_token")
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Basic abc"])

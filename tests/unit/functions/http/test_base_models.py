@@ -98,7 +98,7 @@ def test_an_imported_base_model_has_its_bundle_and_shows_it(
     assert said.endswith(f"tokenizer bundle {manifest.sha256}\n")
 
     code, listed = droptune("list", "--json")
-    found = {each["id"]: each["bundle_sha256"] for each in json.loads(listed)}
+    found = {each["id"]: each["tokenizer_sha256"] for each in json.loads(listed)}
     assert {id for id, sha256 in found.items() if sha256} == {TINY.id}
     assert found[TINY.id] == manifest.sha256
 

@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 
 from functions.dispatch import runner
 from shared.domain import paths
-from shared.domain.evaluation import JudgedRow
+from shared.domain.evaluation import GradedRow
 from shared.domain.run import Run
 from shared.ports import Services
 from tests.unit.shared.pipeline.support import drop
@@ -18,12 +18,12 @@ def judged(services: Services) -> Run:
     run = drop(services, runner())
     assert run is not None
     rows = [
-        JudgedRow(
+        GradedRow(
             row=n,
-            asked=f"part {n}?",
+            prompt=f"part {n}?",
             reference="a",
             scores={"base": 0.0, "champion": float(n <= 3), "candidate": float(n in (4, 5))},
-            parts={"candidate": {"exact": float(n in (4, 5))}},
+            sub_scores={"candidate": {"exact": float(n in (4, 5))}},
             answers={"base": "b", "champion": "c", "candidate": "d"},
         )
         for n in range(1, 11)
@@ -38,7 +38,7 @@ def test_rows_come_in_pages_with_every_models_answer(client: TestClient, service
     first = client.get(path, params={"limit": 6}).json()
     assert ([row["row"] for row in first["data"]], first["next"]) == ([1, 2, 3, 4, 5, 6], 6)
     assert first["data"][3]["answers"] == {"base": "b", "champion": "c", "candidate": "d"}
-    assert first["data"][3]["parts"] == {"candidate": {"exact": 1}}
+    assert first["data"][3]["sub_scores"] == {"candidate": {"exact": 1}}
     last = client.get(path, params={"limit": 6, "after": first["next"]}).json()
     assert ([row["row"] for row in last["data"]], last["next"]) == ([7, 8, 9, 10], None)
 

@@ -17,7 +17,7 @@ from functions.http.openai.jobs import JOB
 from functions.http.openai.shapes import Job
 from shared.domain import paths
 from shared.domain.dataset import Report, Statistics
-from shared.domain.evaluation import JudgedRow
+from shared.domain.evaluation import GradedRow
 from shared.domain.jobs import MetricPoint
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import Services
@@ -35,7 +35,7 @@ def run(request: pytest.FixtureRequest, services: Services, monkeypatch: pytest.
     number = request.param
     dropped = drop(services, runner())
     assert dropped is not None
-    row = JudgedRow(row=1, scores={"base": number, "candidate": number}, answers={"base": "a", "candidate": "b"})
+    row = GradedRow(row=1, scores={"base": number, "candidate": number}, answers={"base": "a", "candidate": "b"})
     write(services, paths.run(dropped.id, "evaluation/rows.jsonl"), row)
     report = Report(passed=True, format="chat", eval_source="file", statistics=Statistics(messages_mean=number))
     write(services, paths.report(dropped.id), report)

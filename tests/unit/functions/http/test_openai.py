@@ -254,7 +254,7 @@ ENDS: dict[Status, tuple[dict[str, Any], str, str | None, str | None]] = {
     ),
     Status.REJECTED: ({}, "failed", "invalid_validation_file", "validation_file"),
     Status.DECLINED: (
-        {"verdict": Verdict(passed=False, checks=(Check(name="floor", passed=False, detail="0.1"),))},
+        {"verdict": Verdict(passed=False, checks=(Check(name="min_score", passed=False, detail="0.1"),))},
         "failed",
         "declined",
         None,

@@ -26,40 +26,40 @@ def planned(counts: Counts = MANY, *, method: str = "supervised", batch_size: in
 def test_one_gpu_is_taken_as_long_as_it_may_keep_the_deadline() -> None:
     alone, estimate = planned(deadline_hours=100)
     assert alone.training_instance_type == ONE
-    just, _ = planned(deadline_hours=estimate.hours_low)
+    just, _ = planned(deadline_hours=estimate.low_hours)
     assert just.training_instance_type == ONE
 
 
 def test_a_faster_machine_is_taken_when_the_cheapest_cannot_keep_the_deadline_and_the_reason_says_so() -> None:
     _, alone = planned(deadline_hours=100)
-    deadline = alone.hours_low * 0.3
+    deadline = alone.low_hours * 0.3
     resolved, estimate = planned(deadline_hours=deadline)
     assert resolved.training_instance_type == TWO_H100
-    assert estimate.hours_low <= deadline
+    assert estimate.low_hours <= deadline
     assert resolved.reasons["training_instance_type"] == (
-        f"1 A100 takes at least {alone.hours_low:.1f} h, allowed are {deadline:g} h; 2 H100 NVL takes at least "
-        f"{estimate.hours_low:.1f} h: the cheapest that may keep the deadline and 10000 USD"
+        f"1 A100 takes at least {alone.low_hours:.1f} h, allowed are {deadline:g} h; 2 H100 NVL takes at least "
+        f"{estimate.low_hours:.1f} h: the cheapest that may keep the deadline and 10000 USD"
     )
-    assert planned(deadline_hours=alone.hours_low * 0.6)[0].training_instance_type == ONE_H100
-    assert planned(deadline_hours=alone.hours_low * 0.15)[0].training_instance_type == EIGHT
+    assert planned(deadline_hours=alone.low_hours * 0.6)[0].training_instance_type == ONE_H100
+    assert planned(deadline_hours=alone.low_hours * 0.15)[0].training_instance_type == EIGHT
 
 
 def test_what_is_learned_does_not_depend_on_the_number_of_gpus() -> None:
     alone, estimate = planned(deadline_hours=100)
-    several, _ = planned(deadline_hours=estimate.hours_low * 0.3)
+    several, _ = planned(deadline_hours=estimate.low_hours * 0.3)
     assert several.hyperparameters == alone.hyperparameters
 
 
 def test_more_gpus_than_rows_of_a_batch_are_not_taken() -> None:
     _, alone = planned(deadline_hours=100, batch_size=2)
-    soon = alone.hours_low * 0.15
+    soon = alone.low_hours * 0.15
     assert planned(deadline_hours=soon, batch_size=16)[0].training_instance_type == EIGHT
     assert planned(deadline_hours=soon, batch_size=4)[0].training_instance_type == ONE
 
 
 def test_a_machine_beyond_the_budget_is_not_taken_and_the_run_is_refused() -> None:
     _, alone = planned(deadline_hours=100)
-    deadline = alone.hours_low * 0.15
+    deadline = alone.low_hours * 0.15
     _, several = planned(deadline_hours=deadline)
     resolved, estimate = planned(deadline_hours=deadline, max_usd=several.low_usd - 0.01)
     assert resolved.training_instance_type == ONE
@@ -68,15 +68,15 @@ def test_a_machine_beyond_the_budget_is_not_taken_and_the_run_is_refused() -> No
 
 def test_pairs_move_to_a_faster_gpu_but_not_to_several() -> None:
     _, alone = planned(method="dpo", deadline_hours=168)
-    assert planned(method="dpo", deadline_hours=alone.hours_low * 0.6)[0].training_instance_type == ONE_H100
-    assert planned(method="dpo", deadline_hours=alone.hours_low * 0.3)[0].training_instance_type == ONE
+    assert planned(method="dpo", deadline_hours=alone.low_hours * 0.6)[0].training_instance_type == ONE_H100
+    assert planned(method="dpo", deadline_hours=alone.low_hours * 0.3)[0].training_instance_type == ONE
 
 
 def test_nodes_share_the_training_and_each_is_paid_for() -> None:
     _, alone = planned(deadline_hours=100, tier="dedicated")
     _, estimate = planned(deadline_hours=100, tier="dedicated", nodes=2)
     evaluation_and_starts = 0.2
-    assert estimate.hours_low == pytest.approx(alone.hours_low / 2, abs=evaluation_and_starts)
+    assert estimate.low_hours == pytest.approx(alone.low_hours / 2, abs=evaluation_and_starts)
     assert alone.low_usd <= estimate.low_usd <= alone.low_usd + 3.67 * evaluation_and_starts
     budget = {"max_usd": 100.0, "deadline_hours": 100, "tier": "dedicated"}
     seconds = [Limit.of(planned(**budget, nodes=nodes)[0]).seconds for nodes in (1, 2)]
@@ -86,7 +86,7 @@ def test_nodes_share_the_training_and_each_is_paid_for() -> None:
 def test_nodes_are_for_supervised_training_and_for_batches_that_reach_them() -> None:
     with pytest.raises(PermanentFailure) as failure:
         planned(method="dpo", nodes=2)
-    assert (failure.value.problem.code, failure.value.problem.param) == ("several_nodes", "budget.nodes")
+    assert (failure.value.problem.code, failure.value.problem.param) == ("multiple_nodes", "budget.nodes")
     with pytest.raises(PermanentFailure) as failure:
         planned(nodes=2, instance_type=FOUR, batch_size=4)
     assert (failure.value.problem.code, failure.value.problem.param) == ("batch_below_processes", "budget.nodes")

@@ -128,7 +128,7 @@ def test_a_longer_row_than_the_context_is_cut_off_by_auto_and_refused_when_given
     assert plan(characters=100_000).hyperparameters.max_length_tokens == 4096
     with pytest.raises(PermanentFailure) as failure:
         plan(**hyperparameters(max_length_tokens=5000))
-    assert failure.value.problem.code == "beyond_context"
+    assert failure.value.problem.code == "exceeds_context"
 
 
 def test_what_cannot_fit_is_refused_before_a_machine_is_asked_for() -> None:
@@ -212,11 +212,11 @@ def test_a_machine_the_recipe_names_is_taken_and_its_gpus_share_the_work() -> No
     assert several.training_instance_type == "Standard_NC96ads_A100_v4"
     assert several.reasons["training_instance_type"] == "set in the recipe"
     counts = {"train_rows": 20_000, "eval_rows": 0, "characters_mean": 80.0}
-    low, alone = (estimate_cost(each, **counts).hours_low - 0.2 for each in (several, one))
+    low, alone = (estimate_cost(each, **counts).low_hours - 0.2 for each in (several, one))
     assert low == pytest.approx(alone / 4, abs=0.01)
     with pytest.raises(PermanentFailure, match="unknown_instance_type"):
         plan(budget={"instance_type": "Standard_Nothing"})
-    with pytest.raises(PermanentFailure, match="several_gpus"):
+    with pytest.raises(PermanentFailure, match="multiple_gpus"):
         plan(PHI, budget={"instance_type": "Standard_NC96ads_A100_v4"}, method={"type": "dpo"})
 
 
@@ -275,7 +275,7 @@ def test_the_laptop_costs_nothing_and_a_gpu_costs_a_range() -> None:
     dedicated = estimate_cost(plan(PHI, budget={"tier": "dedicated"}), **counts)
     assert 0 < spot.low_usd < spot.high_usd
     assert (spot.hourly_usd, dedicated.hourly_usd) == (0.60, 3.67)
-    assert spot.hours_high > dedicated.hours_high
+    assert spot.high_hours > dedicated.high_hours
 
 
 def test_a_budget_or_deadline_below_the_low_end_is_refused_and_one_above_is_not() -> None:
@@ -288,7 +288,7 @@ def test_a_budget_or_deadline_below_the_low_end_is_refused_and_one_above_is_not(
 
     assert codes(max_usd=estimate.low_usd - 0.01) == ["over_budget"]
     assert codes(max_usd=estimate.low_usd + 0.01) == []
-    assert codes(deadline_hours=estimate.hours_low / 2) == ["over_deadline"]
+    assert codes(deadline_hours=estimate.low_hours / 2) == ["over_deadline"]
 
 
 REWARDS = METHODS["-reinforcement"]["method"]
@@ -300,7 +300,7 @@ def test_a_method_has_its_own_learning_rate_and_settings_each_with_a_reason() ->
     assert rates == [3e-3, 5e-4, 7e-4]
     assert pairs.hyperparameters.beta == 0.1
     chosen = rewards.hyperparameters
-    assert (chosen.rollouts_per_prompt, chosen.temperature, chosen.max_answer_tokens, chosen.beta) == (8, 1.0, 256, 0.0)
+    assert (chosen.rollouts_per_prompt, chosen.temperature, chosen.max_new_tokens, chosen.beta) == (8, 1.0, 256, 0.0)
     for one in (pairs, rewards):
         decided = set(type(one.hyperparameters).model_fields) - {"seed", "total_steps"}
         assert decided | {"training_instance_type", "serving_instance_type"} == set(one.reasons)
@@ -308,14 +308,14 @@ def test_a_method_has_its_own_learning_rate_and_settings_each_with_a_reason() ->
 
 
 def test_a_given_setting_of_a_method_is_kept() -> None:
-    resolved = plan(method={**REWARDS, "hyperparameters": {"rollouts_per_prompt": 4, "max_answer_tokens": 24}})
-    assert (resolved.hyperparameters.rollouts_per_prompt, resolved.hyperparameters.max_answer_tokens) == (4, 24)
+    resolved = plan(method={**REWARDS, "hyperparameters": {"rollouts_per_prompt": 4, "max_new_tokens": 24}})
+    assert (resolved.hyperparameters.rollouts_per_prompt, resolved.hyperparameters.max_new_tokens) == (4, 24)
     assert resolved.reasons["rollouts_per_prompt"] == "set in the recipe"
 
 
 @given(st.integers(1, 5000), st.integers(2, 64))
 def test_answers_split_evenly_and_batches_of_prompts_are_never_more_than_there_are(rows, rollouts) -> None:
-    method = {**REWARDS, "hyperparameters": {"rollouts_per_prompt": rollouts, "max_answer_tokens": 16}}
+    method = {**REWARDS, "hyperparameters": {"rollouts_per_prompt": rollouts, "max_new_tokens": 16}}
     values = plan(PHI, rows=rows, characters=200, method=method).hyperparameters
     assert values.batch_size <= rows
     assert values.batch_size * rollouts % values.micro_batch_size == 0
@@ -323,11 +323,11 @@ def test_answers_split_evenly_and_batches_of_prompts_are_never_more_than_there_a
 
 
 def test_a_prompt_and_its_answer_fit_the_context_together() -> None:
-    roomy = plan(characters=900, method={**REWARDS, "hyperparameters": {"max_answer_tokens": 1024}})
+    roomy = plan(characters=900, method={**REWARDS, "hyperparameters": {"max_new_tokens": 1024}})
     assert roomy.hyperparameters.max_length_tokens == 4096 - 1024
     with pytest.raises(PermanentFailure) as failure:
-        plan(characters=900, method={**REWARDS, "hyperparameters": {"max_answer_tokens": 4090}})
-    assert (failure.value.problem.code, failure.value.problem.param) == ("beyond_context", "max_answer_tokens")
+        plan(characters=900, method={**REWARDS, "hyperparameters": {"max_new_tokens": 4090}})
+    assert (failure.value.problem.code, failure.value.problem.param) == ("exceeds_context", "max_new_tokens")
 
 
 def test_pairs_take_two_rows_of_memory_and_rollouts_keep_their_answers() -> None:
@@ -343,15 +343,15 @@ def test_pairs_take_two_rows_of_memory_and_rollouts_keep_their_answers() -> None
 def test_as_many_answers_are_sampled_at_once_as_fit() -> None:
     entry = find_entry(PHI)
     few, many = (
-        plan(PHI, characters=characters, method={**REWARDS, "hyperparameters": {"max_answer_tokens": answer}})
+        plan(PHI, characters=characters, method={**REWARDS, "hyperparameters": {"max_new_tokens": answer}})
         for characters, answer in ((200, 32), (12_000, 2048))
     )
-    assert few.hyperparameters.answers_at_once == few.hyperparameters.batch_size * 8
+    assert few.hyperparameters.generation_batch_size == few.hyperparameters.batch_size * 8
     chosen = many.hyperparameters
     limit = find_sku(many.training_instance_type).memory_bytes * (1 - HEADROOM)
-    assert 1 < chosen.answers_at_once < chosen.batch_size * 8
+    assert 1 < chosen.generation_batch_size < chosen.batch_size * 8
     assert memory_plan(entry, chosen).total_bytes <= limit
-    doubled = chosen.model_copy(update={"answers_at_once": 2 * chosen.answers_at_once})
+    doubled = chosen.model_copy(update={"generation_batch_size": 2 * chosen.generation_batch_size})
     assert memory_plan(entry, doubled).total_bytes > limit
 
 

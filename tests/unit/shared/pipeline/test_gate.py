@@ -43,9 +43,9 @@ def test_a_gain_beyond_its_interval_passes() -> None:
             "gain_over_base",
         ),
         ({"gains": (Gain(over="champion", mean=0.0, low=-0.1, high=0.1),)}, Gate(), "gain_over_champion"),
-        ({"candidate": score(0.9, rows=19)}, Gate(), "enough_rows"),
-        ({}, Gate(min_score=0.95), "floor"),
-        ({"answers_differ": 0.0}, Gate(), "adapter_acts"),
+        ({"candidate": score(0.9, rows=19)}, Gate(), "min_rows"),
+        ({}, Gate(min_score=0.95), "min_score"),
+        ({"answers_differ": 0.0}, Gate(), "adapter_has_effect"),
     ],
 )
 def test_each_check_blocks_by_itself(changes: dict[str, object], gate: Gate, check: str) -> None:
@@ -90,7 +90,7 @@ def test_a_drop_blocks_where_it_is_more_than_tolerated_and_more_than_noise(chang
     assert failed(result(slices=(part,))) == (["slice:unit=4"] if blocks else [])
     general = GeneralScore(part="refusal", base=score(0.9), candidate=score(0.9 + change.mean), gain=change)
     assert failed(result(general=(general,))) == (["general:refusal"] if blocks else [])
-    assert failed(result(general=(general,)), Gate(general_suite=None)) == []
+    assert failed(result(general=(general,)), Gate(max_general_regression=None)) == []
 
 
 def test_a_base_without_general_ability_can_lose_none_and_the_verdict_says_so() -> None:

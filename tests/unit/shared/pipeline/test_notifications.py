@@ -136,7 +136,7 @@ def test_by_default_a_channel_is_not_told_that_training_started(told: Services) 
     runner = Runner(told)
     run = drop(told, runner)
     assert run is not None
-    estimate = CostEstimate(low_usd=1, high_usd=2, hourly_usd=1, hours_low=1, hours_high=2)
+    estimate = CostEstimate(low_usd=1, high_usd=2, hourly_usd=1, low_hours=1, high_hours=2)
     event = TrainingStarted(
         run_id=run.id, project="shop", attempt=1, revision=1, time=run.updated_at, job="j", estimate=estimate
     )

@@ -125,8 +125,8 @@ def test_the_first_model_of_an_endpoint_gets_all_traffic_at_once(run: Run, ports
 @pytest.mark.parametrize(
     ("seen", "code"),
     [
-        ({"answers_unlike_base": 0}, "adapter_does_not_act"),
-        ({"answers_asked": 0}, "adapter_does_not_act"),
+        ({"answers_unlike_base": 0}, "adapter_has_no_effect"),
+        ({"answers_asked": 0}, "adapter_has_no_effect"),
         ({"answers_as_evaluated": 3}, "answers_changed"),
         ({"prompts_unlike_evaluated": 1, "answers_as_evaluated": 0}, "template_differs"),
         ({"answers_failed": 1, "answers_as_evaluated": 2, "problem": REFUSED}, "answers_changed"),

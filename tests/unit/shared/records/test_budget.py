@@ -18,7 +18,7 @@ from tests.unit.shared.pipeline.support import drop
 def run_costing(services: Services, runner: Runner, number: int, high_usd: float) -> Run:
     created = drop(services, runner, f"datasets/shop/{number}.jsonl", b"%d\n" % number)
     assert created is not None
-    cost = CostEstimate(low_usd=0, high_usd=high_usd, hourly_usd=1, hours_low=0, hours_high=1)
+    cost = CostEstimate(low_usd=0, high_usd=high_usd, hourly_usd=1, low_hours=0, high_hours=1)
     return created.evolve(cost=cost)
 
 

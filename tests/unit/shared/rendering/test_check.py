@@ -331,11 +331,11 @@ def test_what_is_missing_from_a_bundle_is_said(tmp_path: Path) -> None:
     (folder / "chat_template.jinja").unlink()
     assert refused(folder).problem.code == "no_chat_template"
     (folder / "chat_template.jinja").write_text("{% for %}")
-    assert refused(folder).problem.code == "bad_chat_template"
+    assert refused(folder).problem.code == "invalid_chat_template"
     (folder / "chat_template.jinja").unlink()
     several = {"chat_template": [{"name": "default", "template": "a"}, {"name": "tool_use", "template": "b"}]}
     (folder / "tokenizer_config.json").write_text(json.dumps(several))
-    assert refused(folder).problem.code == "several_chat_templates"
+    assert refused(folder).problem.code == "multiple_chat_templates"
 
 
 def test_a_template_inside_the_configuration_and_tokens_as_objects_are_read(tmp_path: Path) -> None:

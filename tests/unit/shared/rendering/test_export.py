@@ -78,7 +78,7 @@ def test_a_bundle_whose_files_are_not_those_exported_is_refused(
     with pytest.raises(PermanentFailure) as caught:
         exported_bundle(LLAMA, blobs)
     assert caught.value.failure_class is FailureClass.RECIPE
-    assert caught.value.problem.code == "bundle_damaged"
+    assert caught.value.problem.code == "tokenizer_damaged"
     assert name in caught.value.problem.message
 
 

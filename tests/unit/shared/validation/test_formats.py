@@ -194,8 +194,8 @@ def test_plain_text_is_trained_on_and_judged_by_questions(check, rows) -> None:
     assert checked.errors == []
     assert (checked.result.report.format, checked.result.report.statistics.train_rows) == ("text", 60)
     assert json.loads(checked.train.splitlines()[0]) == {"text": "Chapter 0. Pump 0 holds oil.", "item": {}}
-    assert check(data).errors == ["no_held_out_questions"]
-    assert check(data, data).errors[0] == "no_held_out_questions"
+    assert check(data).errors == ["text_not_evaluable"]
+    assert check(data, data).errors[0] == "text_not_evaluable"
 
 
 BAD = {
@@ -214,15 +214,15 @@ BAD = {
         {"conversations": [{"from": "bing", "value": "x"}, *TURNS]},
         "unrecognized_role",
     ),
-    "tools that are no JSON": ("ShareGPT", {"conversations": TURNS, "tools": "{"}, "bad_tools"),
+    "tools that are no JSON": ("ShareGPT", {"conversations": TURNS, "tools": "{"}, "invalid_tools"),
     "tools nested too deep": (
         "ShareGPT",
         {"conversations": TURNS, "tools": json.dumps([{"name": "f", "x": json.loads("[" * 300 + "]" * 300)}])},
         "invalid_json",
     ),
-    "a NUL in tools": ("ShareGPT", {"conversations": TURNS, "tools": r'[{"name": "\u0000"}]'}, "nul_character"),
+    "a NUL in tools": ("ShareGPT", {"conversations": TURNS, "tools": r'[{"name": "\u0000"}]'}, "null_character"),
     "a question last": ("ShareGPT", {"conversations": TURNS[:1]}, "example_missing_assistant_message"),
-    "an output that is a question": ("preference", {**PREFERENCE, "preferred_output": [ASKED]}, "bad_output"),
+    "an output that is a question": ("preference", {**PREFERENCE, "preferred_output": [ASKED]}, "invalid_output"),
     "equal outputs": ("preference", {**PREFERENCE, "preferred_output": OTHER}, "equal_outputs"),
     "an input that is a list": ("preference", {**PREFERENCE, "input": []}, "data_type"),
     "only one output": ("preference", {"input": {}, "preferred_output": []}, "missing_field"),
@@ -231,7 +231,7 @@ BAD = {
     "an output that ends with a tool": (
         "preference",
         {**PREFERENCE, "preferred_output": [ANSWERED, {"role": "tool", "tool_call_id": "1", "content": "4"}]},
-        "bad_output",
+        "invalid_output",
     ),
     "a prompt that ends with an answer": (
         "preference",
@@ -260,7 +260,7 @@ def test_the_recipe_names_the_format_where_the_guess_is_wrong(check) -> None:
     data = b"".join(b'{"text": "t%d", "prompt": "p%d", "completion": "c"}\n' % (n, n) for n in range(300))
     assert check(data).result.report.format == "prompt_completion"
     forced = check(data, None, b"data: {format: text}")
-    assert (forced.result.report.format, forced.errors) == ("text", ["no_held_out_questions"])
+    assert (forced.result.report.format, forced.errors) == ("text", ["text_not_evaluable"])
     wrong = check(data, None, b"data: {format: chat}")
     assert wrong.errors == ["mixed_formats"]
 

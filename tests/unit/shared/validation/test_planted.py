@@ -25,7 +25,7 @@ def call(arguments: object) -> dict:
 PLANTED: dict[str, list[bytes]] = {
     "invalid_json": [b'{"messages": [', b"{'messages': []}", b'{"messages": NaN}'],
     "invalid_utf8": [b'{"messages": "caf\xe9"}', b'{"messages": "\xff"}'],
-    "nul_character": [b'{"messages": "\0"}', chat({**USER, "content": "\0"}, ANSWER)],
+    "null_character": [b'{"messages": "\0"}', chat({**USER, "content": "\0"}, ANSWER)],
     "duplicate_key": [b'{"messages": [], "messages": []}', rb'{"a": 1, "\u0061": 2}'],
     "number_out_of_range": [chat(USER, ANSWER, size=2**70)],
     "data_type": [b"[]", chat({**USER, "content": 7}, ANSWER)],
@@ -41,9 +41,9 @@ PLANTED: dict[str, list[bytes]] = {
     "content_not_text": [chat({**USER, "content": [{"type": "text"}]}, ANSWER)],
     "example_missing_assistant_message": [chat(USER), chat(USER, ANSWER, USER)],
     "no_trainable_message": [chat(USER, {**ANSWER, "weight": 0})],
-    "bad_weight": [chat(USER, {**ANSWER, "weight": 2}), chat(USER, {**ANSWER, "weight": "0"})],
-    "bad_tool_calls": [chat(USER, call({})), chat(USER, call("{"))],
-    "bad_tools": [chat(USER, ANSWER, tools={})],
+    "invalid_weight": [chat(USER, {**ANSWER, "weight": 2}), chat(USER, {**ANSWER, "weight": "0"})],
+    "invalid_tool_calls": [chat(USER, call({})), chat(USER, call("{"))],
+    "invalid_tools": [chat(USER, ANSWER, tools={})],
     "mixed_formats": [b'{"prompt": "a", "completion": "b"}', chat(USER, target=1)],
     "blank_line": [b"", b"  ", b"\t"],
 }

@@ -22,7 +22,7 @@ BAD_RECIPES = {
     "an unknown machine": (b"deployment: {instance_type: Standard_X}", ["unknown_instance_type"]),
     "a length beyond the context": (
         b"method: {hyperparameters: {max_length_tokens: 8000}}",
-        ["beyond_context"],
+        ["exceeds_context"],
     ),
     "a budget that cannot do": (
         b"{base_model: microsoft/Phi-4, budget: {max_usd: 0.01}}",
@@ -105,7 +105,9 @@ def test_a_method_is_one_of_three_with_its_own_settings(check, rows, method, mes
 
 
 def test_the_line_of_a_yaml_error_is_named(check, rows) -> None:
-    (problem,) = check(rows(60), rows(20, start=100), b"data:\n  holdout: 0.1\n holdout: 1").result.report.problems
+    (problem,) = check(
+        rows(60), rows(20, start=100), b"data:\n  validation_split: 0.1\n validation_split: 1"
+    ).result.report.problems
     assert problem.message.startswith("recipe.yaml cannot be read: line 3: ")
 
 

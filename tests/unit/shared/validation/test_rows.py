@@ -42,19 +42,19 @@ BAD_ROWS = {
     "no answer": (chat(USER), "example_missing_assistant_message"),
     "a question last": (chat(USER, ANSWER, USER), "example_missing_assistant_message"),
     "weight 0 everywhere": (chat(USER, {**ANSWER, "weight": 0}), "no_trainable_message"),
-    "weight 2": (chat(USER, {**ANSWER, "weight": 2}), "bad_weight"),
-    "weight true": (chat(USER, {**ANSWER, "weight": True}), "bad_weight"),
-    "tool_calls as text": (chat(USER, {"role": "assistant", "tool_calls": "find"}), "bad_tool_calls"),
+    "weight 2": (chat(USER, {**ANSWER, "weight": 2}), "invalid_weight"),
+    "weight true": (chat(USER, {**ANSWER, "weight": True}), "invalid_weight"),
+    "tool_calls as text": (chat(USER, {"role": "assistant", "tool_calls": "find"}), "invalid_tool_calls"),
     "arguments as an object": (
         chat(USER, {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}),
-        "bad_tool_calls",
+        "invalid_tool_calls",
     ),
     "arguments that are no JSON": (
         chat(USER, {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}),
-        "bad_tool_calls",
+        "invalid_tool_calls",
     ),
-    "tools as an object": (chat(USER, ANSWER, tools={}), "bad_tools"),
-    "a tool without a name": (chat(USER, ANSWER, tools=[{"type": "function"}]), "bad_tools"),
+    "tools as an object": (chat(USER, ANSWER, tools={}), "invalid_tools"),
+    "a tool without a name": (chat(USER, ANSWER, tools=[{"type": "function"}]), "invalid_tools"),
     "a tool answer without its call": (
         chat(USER, {"role": "tool", "content": "7"}, ANSWER),
         "message_missing_key",
@@ -64,7 +64,7 @@ BAD_ROWS = {
         "mixed_formats",
     ),
     "a reinforcement prompt": (chat(USER, target=85), "mixed_formats"),
-    "a NUL in the text": (chat({"role": "user", "content": "a\0b"}, ANSWER), "nul_character"),
+    "a NUL in the text": (chat({"role": "user", "content": "a\0b"}, ANSWER), "null_character"),
 }
 
 
@@ -81,7 +81,7 @@ BAD_LINES = {
     "NaN": (b'{"messages": NaN}', "invalid_json"),
     "half a surrogate pair": (rb'{"messages": "\ud800"}', "invalid_json"),
     "Latin-1": (b'{"messages": "caf\xe9"}', "invalid_utf8"),
-    "a raw NUL": (b'{"messages": "\0"}', "nul_character"),
+    "a raw NUL": (b'{"messages": "\0"}', "null_character"),
     "a key twice": (b'{"messages": [], "a": 1, "a": 2}', "duplicate_key"),
     "a key twice, spelled apart": (rb'{"messages": [], "a": 1, "\u0061": 2}', "duplicate_key"),
     "a key twice with a blank before the colon": (b'{"messages": [], "a" :1, "a":2}', "duplicate_key"),

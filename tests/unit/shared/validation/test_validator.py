@@ -104,9 +104,9 @@ def test_what_is_not_utf8_text_says_so_once(check, data) -> None:
 
 def test_damaged_and_cut_off_gzip_is_refused(check, rows) -> None:
     packed = gzip.compress(rows(300))
-    assert "bad_gzip" in check(packed[:-20]).errors
-    assert "bad_gzip" in check(packed[:50] + b"\xff\xff\xff" + packed[53:]).errors
-    assert "bad_gzip" in check(packed + b"trailing").errors
+    assert "invalid_gzip" in check(packed[:-20]).errors
+    assert "invalid_gzip" in check(packed[:50] + b"\xff\xff\xff" + packed[53:]).errors
+    assert "invalid_gzip" in check(packed + b"trailing").errors
 
 
 def test_names_that_cannot_be_used_are_errors(check, rows) -> None:
@@ -124,7 +124,7 @@ def test_fewer_than_ten_rows_are_refused_and_fewer_than_fifty_are_warned_about(c
 
 def test_a_held_out_set_the_gate_can_never_accept_is_said_before_training(check, rows) -> None:
     checked = check(rows(60), rows(19, start=100))
-    assert checked.codes == {"few_holdout_rows": ()}
+    assert checked.codes == {"few_eval_rows": ()}
     assert "19 held-out rows" in checked.result.report.problems[0].message
 
 
@@ -136,19 +136,19 @@ def test_exact_copies_are_counted_and_near_ones_are_not(check, rows) -> None:
 
 def test_a_training_row_that_is_also_held_out_blocks(check, rows) -> None:
     checked = check(rows(60), rows(20, start=58))
-    assert checked.codes == {"holdout_overlap": (59, 60)}
+    assert checked.codes == {"train_eval_overlap": (59, 60)}
 
 
 def test_another_system_message_does_not_hide_an_overlap(check, rows) -> None:
     leak = json.loads(rows(1, start=100))
     leak["messages"].insert(0, {"role": "system", "content": "Be brief."})
-    assert check(rows(60, leak), rows(20, start=100)).codes == {"holdout_overlap": (61,)}
+    assert check(rows(60, leak), rows(20, start=100)).codes == {"train_eval_overlap": (61,)}
 
 
 def test_without_a_held_out_file_the_share_is_carved_and_copies_stay_on_one_side(check, rows) -> None:
     checked = check(rows(200) + rows(200))
     train, held_out = checked.train.splitlines(), checked.eval.splitlines()
-    assert checked.result.report.eval_source == "carved"
+    assert checked.result.report.eval_source == "split"
     assert (len(train), len(held_out)) == (360, 40)
     assert not set(train) & set(held_out)
 
@@ -197,7 +197,7 @@ def test_near_copies_are_parted_where_nothing_else_could_be_held_out_and_it_is_s
     data = "\n".join(json.dumps(alike(1, number)) for number in range(300)).encode()
     checked = check(data)
     assert checked.errors == []
-    assert "near_copies_split" in checked.codes
+    assert "near_duplicates_split" in checked.codes
     assert len(checked.eval.splitlines()) == 30
 
 
@@ -207,7 +207,7 @@ def test_a_group_and_its_near_copies_stay_on_one_side_together(check) -> None:
     copies = [{**alike(n, 1), "patient": f"q{n}"} for n in range(100)]
     others = [{**alike(1000 + n, 0), "patient": f"q{n}"} for n in range(100)]
     rows_ = first + copies + others
-    checked = check("\n".join(map(json.dumps, rows_)).encode(), recipe=b"data: {group: patient}")
+    checked = check("\n".join(map(json.dumps, rows_)).encode(), recipe=b"data: {split_group: patient}")
 
     def numbers(part: bytes) -> set[str]:
         return {json.loads(line)["item"]["patient"][1:] for line in part.splitlines()}
@@ -217,8 +217,8 @@ def test_a_group_and_its_near_copies_stay_on_one_side_together(check) -> None:
 
 
 def test_at_least_one_row_is_carved_and_a_file_of_copies_is_refused(check, rows) -> None:
-    assert check(rows(10), recipe=b"data: {holdout: 0.01}").result.report.statistics.eval_rows == 1
-    assert check(rows(1) * 60).errors == ["no_holdout"]
+    assert check(rows(10), recipe=b"data: {validation_split: 0.01}").result.report.statistics.eval_rows == 1
+    assert check(rows(1) * 60).errors == ["no_eval_rows"]
 
 
 GRADED = b"""
@@ -299,7 +299,7 @@ def test_every_code_that_the_recipe_and_license_checks_use_is_in_the_table() -> 
 
 def test_rows_of_a_group_stay_on_one_side_of_the_carve_out(check, rows) -> None:
     data = b"".join(rows(3, start=3 * group, patient=f"p{group}") for group in range(100))
-    checked = check(data, recipe=b"data: {group: patient}")
+    checked = check(data, recipe=b"data: {split_group: patient}")
     sides = [
         {json.loads(line)["item"]["patient"] for line in part.splitlines()} for part in (checked.train, checked.eval)
     ]
@@ -313,18 +313,20 @@ def test_rows_of_a_group_stay_on_one_side_of_the_carve_out(check, rows) -> None:
 
 def test_a_row_without_the_group_is_an_error(check, rows) -> None:
     data = rows(300, patient="p1") + rows(1, start=900)
-    assert check(data, recipe=b"data: {group: patient}").codes == {"group_field_missing": (301,)}
+    assert check(data, recipe=b"data: {split_group: patient}").codes == {"split_group_field_missing": (301,)}
 
 
 def test_the_manifest_says_what_was_read_from_where_and_by_which_rules(check, rows) -> None:
     source = DatasetRef(path="datasets/part-codes/train.jsonl", etag="e", size_bytes=1, sha256="0" * 64)
-    checked = check(b"\n" + rows(300, fault="pump"), recipe=b"data: {holdout: 0.2, group: fault}")
-    assert checked.errors == ["no_holdout"]
-    checked = check(b"\n" + rows(300), recipe=b"data: {holdout: 0.2}")
+    checked = check(b"\n" + rows(300, fault="pump"), recipe=b"data: {validation_split: 0.2, split_group: fault}")
+    assert checked.errors == ["no_eval_rows"]
+    checked = check(b"\n" + rows(300), recipe=b"data: {validation_split: 0.2}")
     manifest = curated_version(checked.result, "part-codes", source)
     assert manifest.version == checked.result.version
     assert (manifest.rows_read, manifest.rows_dropped, manifest.train_rows, manifest.eval_rows) == (300, 0, 240, 60)
-    assert manifest.policy == Policy(eval_source="carved", holdout=0.2, group=None, seed=42, near_copies="together")
+    assert manifest.policy == Policy(
+        eval_source="split", validation_split=0.2, split_group=None, seed=42, near_duplicates="grouped"
+    )
     assert (manifest.format, manifest.container, manifest.validator) == ("chat", "jsonl", "3")
     assert curated_version(check(rows(60), rows(20, start=100)).result, "x", source).policy == Policy(
         eval_source="file"

@@ -107,7 +107,7 @@ def file_of(*languages: str) -> bytes:
 
 
 def strays(checked) -> dict[str, tuple[int, ...]]:
-    found = [one for one in checked.result.report.problems if one.code == "stray_language"]
+    found = [one for one in checked.result.report.problems if one.code == "unexpected_language"]
     assert {one.severity for one in found} <= {"warning"}
     return {one.message: one.rows for one in found}
 

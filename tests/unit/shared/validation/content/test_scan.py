@@ -158,8 +158,11 @@ def test_overlap_with_the_held_out_part_is_found_and_an_equal_row_left_to_the_ex
     scan.row(3, "train", row(near + " today", "Fine then"))
     scan.row(4, "train", row(same, "fine then"), tag=77)
     problems = scan.found()
-    assert (problems["holdout_same_words"].severity, problems["holdout_same_words"].rows) == ("error", (2,))
-    assert (problems["holdout_near_overlap"].severity, problems["holdout_near_overlap"].rows) == ("warning", (3,))
+    assert (problems["train_eval_same_words"].severity, problems["train_eval_same_words"].rows) == ("error", (2,))
+    assert (problems["train_eval_near_duplicate"].severity, problems["train_eval_near_duplicate"].rows) == (
+        "warning",
+        (3,),
+    )
 
 
 def test_a_near_copy_comes_back_with_the_tags_of_the_rows_it_is_like() -> None:
@@ -235,9 +238,9 @@ def test_rows_that_ask_for_facts_are_said_to_want_retrieval() -> None:
         for number in range(60)
     ]
     tasks = [row(f"Rewrite this politely: {prose(chance)}", prose(chance, 25)) for _ in range(60)]
-    problem = scanned(facts + tasks)["look_up_facts"]
+    problem = scanned(facts + tasks)["fact_lookup"]
     assert problem.message.startswith("50 % of the rows")
-    assert "look_up_facts" not in scanned(tasks)
+    assert "fact_lookup" not in scanned(tasks)
 
 
 def test_a_row_far_longer_than_the_rest_is_named() -> None:
