@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
+from shared.domain.model import Frozen
 
 PRICES_SOURCE = (
     "List prices in USD per hour, East US, from an undated public mirror of the retail catalog, "
     "read in 2026; spot prices are the upper end of the range seen. Indicative: the invoice decides."
 )
 GIB = 2**30
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Architecture(Frozen):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from shared.domain.model import Frozen
 
 
-class CostEstimate(BaseModel):
+class CostEstimate(Frozen):
     """Range in USD for the training and evaluation jobs, from list prices in the catalog."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     low_usd: float
     high_usd: float

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from shared.domain.model import Frozen
 from shared.domain.recipe import Recipe
 from shared.domain.tokens import Histogram, TokenStatistics
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class DatasetRef(Frozen):

@@ -9,17 +9,16 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, InvalidInput, Problem
 from shared.domain.evaluation import Gain, Score, Verdict
+from shared.domain.model import Frozen
 
 
-class Event(BaseModel):
+class Event(Frozen):
     """A fact about a run. `key` tells apart events of one fact at one revision (attempts of a poll)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     wire_type: ClassVar[str]
     # A wish or an order stays valid whatever the run did meanwhile; a fact is about one revision.

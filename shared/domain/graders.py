@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from math import isfinite
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
+
+from shared.domain.model import Frozen
 
 ANSWER = "{{sample.output_text}}"
 INPUT = "the text that is graded"
@@ -35,10 +37,8 @@ def _refuse(value: Any, refused: dict[str, str]) -> Any:
     return value
 
 
-class Spec(BaseModel):
+class Spec(Frozen):
     """What every grader has. `weight` is its share in the mean of a list of graders."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Name = Field(description="unique within the list")
     weight: float = Field(default=1.0, gt=0, description="share in the mean of a list of graders")
@@ -171,10 +171,8 @@ class PythonGrader(Spec):
     source: str = Field(min_length=1, max_length=262_143, description="Python with `def grade(sample, item)`")
 
 
-class JudgeMessage(BaseModel):
+class JudgeMessage(Frozen):
     """One message to the judge; `content` is a template."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     role: Literal["system", "user", "assistant"]
     content: Template
@@ -223,7 +221,7 @@ def _known_type(value: Any) -> Any:
     return value
 
 
-SimpleGrader = Annotated[
+_Simple = (
     StringCheck
     | TextSimilarity
     | Regex
@@ -235,9 +233,9 @@ SimpleGrader = Annotated[
     | AcronymExpansion
     | Refusal
     | PythonGrader
-    | ScoreModel,
-    Field(discriminator="type"),
-]
+    | ScoreModel
+)
+SimpleGrader = Annotated[_Simple, Field(discriminator="type")]
 
 
 class Multi(Spec):
@@ -256,25 +254,7 @@ class Multi(Spec):
         return self
 
 
-Grader = Annotated[
-    Annotated[
-        StringCheck
-        | TextSimilarity
-        | Regex
-        | Citation
-        | JsonSchema
-        | Label
-        | ReadingLevel
-        | StepOrder
-        | AcronymExpansion
-        | Refusal
-        | PythonGrader
-        | ScoreModel
-        | Multi,
-        Field(discriminator="type"),
-    ],
-    BeforeValidator(_known_type),
-]
+Grader = Annotated[_Simple | Multi, Field(discriminator="type"), BeforeValidator(_known_type)]
 
 
 def simple_graders(graders: Iterable[Grader]) -> list[SimpleGrader]:

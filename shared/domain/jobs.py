@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from shared.domain.errors import FailureClass
+from shared.domain.model import Frozen
 from shared.domain.recipe import Tier
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class JobStatus(StrEnum):

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from shared.domain.model import Frozen
 
 
 class JudgeEndpoint(Frozen):

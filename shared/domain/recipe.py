@@ -5,9 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from shared.domain.graders import Grader, StringCheck
+from shared.domain.model import Frozen
 
 Auto = Literal["auto"]
 AUTO: Auto = "auto"
@@ -16,18 +17,12 @@ AUTO: Auto = "auto"
 NAME_PATTERN = r"^[a-z][a-z0-9-]{1,30}[a-z0-9]$"
 
 
-class Part(BaseModel):
-    """A frozen piece of the recipe that refuses keys it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 class Tier(StrEnum):
     SPOT = "spot"
     DEDICATED = "dedicated"
 
 
-class Hyperparameters(Part):
+class Hyperparameters(Frozen):
     """LoRA and QLoRA settings every method has; `auto` is resolved from the data and the base model."""
 
     n_epochs: Annotated[int, Field(ge=1, le=25)] | Auto = Field(
@@ -104,7 +99,7 @@ class ReinforcementHyperparameters(Hyperparameters):
     )
 
 
-class _Method(Part):
+class _Method(Frozen):
     continue_from: Literal["base", "champion"] = Field(
         default="base", description="champion: go on from the adapter of the model in production at the endpoint"
     )
@@ -176,7 +171,7 @@ PersonalDataKind = Literal[
 ]
 
 
-class Data(Part):
+class Data(Frozen):
     """How rows are read."""
 
     format: Literal[
@@ -208,7 +203,7 @@ class Data(Part):
     )
 
 
-class Gate(Part):
+class Gate(Frozen):
     """When a candidate counts as better than the model it would replace."""
 
     min_score: Annotated[float, Field(ge=0, le=1)] = Field(default=0.0, description="absolute floor")
@@ -228,7 +223,7 @@ class Gate(Part):
     )
 
 
-class Evaluation(Part):
+class Evaluation(Frozen):
     """How answers are judged."""
 
     graders: tuple[Grader, ...] = Field(
@@ -251,7 +246,7 @@ class Evaluation(Part):
         return self
 
 
-class Deployment(Part):
+class Deployment(Frozen):
     """Where a better model goes, and how fast."""
 
     endpoint: Annotated[str, Field(pattern=NAME_PATTERN)] | None = Field(
@@ -281,7 +276,7 @@ class Deployment(Part):
         return self
 
 
-class Budget(Part):
+class Budget(Frozen):
     """Limits of money and time."""
 
     max_usd: Annotated[float, Field(gt=0)] = Field(
@@ -315,7 +310,7 @@ DEFAULT_NOTIFY_EVENTS = (
 )
 
 
-class Retrain(Part):
+class Retrain(Frozen):
     """When the project's newest data is trained on again without a drop.
 
     It is trained on if the recipe or the held-out set changed, or if its run failed; else that run ends `duplicate`.
@@ -327,14 +322,14 @@ class Retrain(Part):
     )
 
 
-class Notify(Part):
+class Notify(Frozen):
     """One channel: a webhook and the facts it wants, as shell patterns (`*`, `run.*`)."""
 
     url: Annotated[str, Field(pattern=r"^https?://", description="a public https address")]
     events: tuple[str, ...] = Field(default=DEFAULT_NOTIFY_EVENTS, description="facts, or patterns such as `run.*`")
 
 
-class Recipe(Part):
+class Recipe(Frozen):
     """`recipe.yaml` of a project. Every field but `base_model` has a default."""
 
     base_model: str = Field(description="catalog id")
@@ -362,7 +357,7 @@ def _rubric(graders: tuple[Grader, ...]) -> list[str]:
     return sorted(grader.model_copy(update={"name": ""}).model_dump_json() for grader in graders)
 
 
-class ResolvedHyperparameters(Part):
+class ResolvedHyperparameters(Frozen):
     """Hyperparameters with nothing left to decide. Lengths in tokens."""
 
     n_epochs: int
@@ -401,7 +396,7 @@ class ResolvedReinforcement(ResolvedHyperparameters):
     beta: float
 
 
-class ResolvedRecipe(Part):
+class ResolvedRecipe(Frozen):
     """What a job gets: the recipe, the resolved values, and why each was chosen."""
 
     requested: Recipe = Field(description="the recipe, where `auto` still stands for what was to be chosen")

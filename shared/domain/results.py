@@ -5,18 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from shared.domain.errors import FailureClass, Problem
+from shared.domain.model import Frozen
 
 
-class JobMetrics(BaseModel):
+class JobMetrics(Frozen):
     """What a job counted and measured. One model for the job, its result, the run and the trained model's manifest.
 
     A step of an evaluation is an answered row; it and other jobs set no more than steps and seconds.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     last_step: int = 0
     total_steps: int = 0
@@ -43,10 +42,8 @@ class JobMetrics(BaseModel):
     diagnosis: tuple[str, ...] = Field(default=(), description="the curve in plain words")
 
 
-class JobResult(BaseModel):
+class JobResult(Frozen):
     """The end of one job. A killed job leaves none; an interrupted one is `failed`, never `completed`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     job: str
     status: Literal["completed", "failed"]

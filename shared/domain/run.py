@@ -6,12 +6,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from shared.domain.cost import CostEstimate
 from shared.domain.dataset import CuratedVersion, DatasetRef
 from shared.domain.errors import FailureClass, Problem
 from shared.domain.evaluation import EvaluationResult, Verdict
+from shared.domain.model import Frozen
 from shared.domain.recipe import ResolvedRecipe
 from shared.domain.results import JobMetrics
 
@@ -48,10 +49,6 @@ TERMINAL = frozenset(
     }
 )
 NON_TERMINAL = frozenset(Status) - TERMINAL
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Transition(Frozen):

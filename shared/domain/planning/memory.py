@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-from pydantic import BaseModel, ConfigDict
-
 from shared.domain.catalog import Architecture, BaseModelEntry
+from shared.domain.model import Frozen
 from shared.domain.planning.methods import generation_bytes, needs_reference, row_tokens
 from shared.domain.recipe import ResolvedHyperparameters
 
@@ -21,10 +20,8 @@ LOGITS_CHUNK_TOKENS = 1024  # the trainer's loss never holds more logits than th
 SERVING_REQUESTS = 8  # answered at once, each with its own keys and values
 
 
-class MemoryPlan(BaseModel):
+class MemoryPlan(Frozen):
     """Bytes on the training GPU by part: an estimate from formulas, not a measurement."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     base_weights_bytes: int
     embeddings_bytes: int
