@@ -28,6 +28,7 @@ from pathlib import Path
 import psutil
 
 from local_stack import emulators
+from local_stack.azure_ml.tokens import load_secret
 from local_stack.console import Console
 from local_stack.paths import REPOSITORY
 from local_stack.processes import MARK, Part, free_port, marked, stop
@@ -93,6 +94,15 @@ class Stack:
         return f"azureml+http://127.0.0.1:{self.parts['azure_ml'].port}/{workspace}"
 
     @property
+    def azure_ml_secret(self) -> str:
+        """What the Azure ML emulator takes as a bearer token, kept in its folder."""
+        return load_secret(self.azure_ml_folder)
+
+    @property
+    def azure_ml_folder(self) -> Path:
+        return self.root / "azure_ml"
+
+    @property
     def stores(self) -> dict[str, str]:
         """The settings that say where runs, messages and blobs are kept."""
         if self.on_emulators:
@@ -117,7 +127,7 @@ class Stack:
         if name == "host":
             options = ["--watch", "--state", f"{self.root / 'host'}"]
         else:
-            options = ["--root", f"{self.root / 'azure_ml'}", "--blob-root", f"{self.root / 'blobs'}"]
+            options = ["--root", f"{self.azure_ml_folder}", "--blob-root", f"{self.root / 'blobs'}"]
             options += ["--event-bus", self.stores["EVENT_BUS_URL"]]
             if self.on_emulators:
                 options += ["--blob-store", self.stores["BLOB_STORE_URL"]]
@@ -130,10 +140,12 @@ class Stack:
         if name in emulators.PARTS:
             return {**os.environ, MARK: str(self.root)}
         loopback = "127.0.0.1,localhost"
+        secret = {"AZURE_ML_SECRET": self.azure_ml_secret} if name == "host" else {}
         return {
             **os.environ,
             **self.stores,
             "AZURE_ML_URL": self.azure_ml_url,
+            **secret,
             "DEFAULT_BASE_MODEL": "droptune/tiny-llama",
             "API_AUTH_URL": "loopback:",
             "OMP_NUM_THREADS": "1",

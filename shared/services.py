@@ -77,6 +77,7 @@ def build_services(settings: Settings) -> Services:
         import_client_id=settings.import_client_id,
         endpoint_identity_id=settings.endpoint_identity_id,
         endpoint_is_public=settings.endpoint_is_public,
+        emulator_secret=settings.azure_ml_secret,
     )
     return Services(
         clock=SystemClock(),

@@ -32,6 +32,9 @@ class Settings(BaseSettings):
         default="azureml+http://127.0.0.1:8765/subscriptions/local/resourceGroups/local/workspaces/local",
         description="jobs and endpoints; `azureml://subscriptions/S/resourceGroups/R/workspaces/W`",
     )
+    azure_ml_secret: str | None = Field(
+        default=None, repr=False, description="of the emulator that `azureml+http://` names; unused in Azure"
+    )
     api_auth_url: str = Field(
         default="loopback:",
         description="`loopback:`, or https://login.microsoftonline.com/TENANT/v2.0?audience=AUDIENCE",

@@ -29,7 +29,8 @@ HOST_SETTINGS = frozenset(
         "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
     }
 )
-SET_BY_AZURE = frozenset({"WEBSITE_SITE_NAME"})
+# Azure itself sets the first; the second is of the emulator.
+NOT_IN_THE_TEMPLATE = frozenset({"WEBSITE_SITE_NAME", "AZURE_ML_SECRET"})
 
 
 @rule("topology-is-the-pipelines")
@@ -50,7 +51,7 @@ def topology_is_the_pipelines(infra: Infra) -> Said:
 
 @rule("app-settings-are-the-codes")
 def app_settings_are_the_codes(infra: Infra) -> Said:
-    wanted = {name.upper() for name in Settings.model_fields} - SET_BY_AZURE | HOST_SETTINGS
+    wanted = {name.upper() for name in Settings.model_fields} - NOT_IN_THE_TEMPLATE | HOST_SETTINGS
     for resource in infra.of_type("Microsoft.Web/sites/config"):
         if resource.body.get("name") == "appsettings":
             given = resource.body["properties"]

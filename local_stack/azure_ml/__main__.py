@@ -11,6 +11,7 @@ from typing import Any
 from local_stack.azure_ml.app import listen, serve
 from local_stack.azure_ml.config import Config, load_environments
 from local_stack.azure_ml.events import Emit
+from local_stack.azure_ml.tokens import load_secret
 
 
 def bus_emitter(url: str) -> Emit:
@@ -55,6 +56,7 @@ def main() -> None:
         blob_store=options.blob_store,
         strict=options.strict,
         slots=options.slots,
+        secret=load_secret(options.root),
         environments=load_environments(options.environments),
     )
     emit: Emit = bus_emitter(options.event_bus) if options.event_bus else (lambda _: None)

@@ -17,9 +17,11 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from local_stack.azure_ml import capacity, events, processes
 from local_stack.azure_ml.config import LOCATION, Config, arm_id, operation_url
@@ -32,7 +34,7 @@ from local_stack.azure_ml.mounts import make_mounts
 from local_stack.azure_ml.serving import Proxy, ServingRunner
 from local_stack.azure_ml.store import Document, Store
 from local_stack.azure_ml.strict import ArmError, user_error
-from local_stack.azure_ml.tokens import ARM_AUDIENCE, check_bearer, identity_token
+from local_stack.azure_ml.tokens import ARM_AUDIENCE, SCORING_AUDIENCE, check_bearer, check_origin, identity_token
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,8 @@ LOCAL = rf"/providers/Microsoft\.MachineLearningServices/locations/{LOCATION}"
 _ALL_METHODS = ["GET", "PUT", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 # The SDK waits five to thirty seconds between two looks at an operation unless told otherwise.
 _POLL_SOON = {"x-ms-retry-after-ms": "100"}
+
+_IDENTITY = "/msi/token"
 
 Handler = Callable[[dict[str, str], Document], Response]
 
@@ -224,24 +228,51 @@ def _started(status: int, resource: Document) -> Response:
     return JSONResponse(shown(resource), status, headers)
 
 
+class RequestCheck:
+    """Refuses what `tokens` refuses, before any route is chosen: a new route is protected too."""
+
+    def __init__(self, app: ASGIApp, config: Config) -> None:
+        self._app, self._config = app, config
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            request = Request(scope)
+            try:
+                self._check(request)
+            except ArmError as refusal:
+                await _arm_error_response(refusal)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _check(self, request: Request) -> None:
+        check_origin(request.headers, self._config.port)
+        path = request.url.path
+        if path == _IDENTITY:  # takes the secret in a header of its own
+            return
+        audience = None
+        if path.startswith("/endpoints/"):
+            audience = SCORING_AUDIENCE
+        elif not path.startswith(("/_emulator/", "/discovery")):
+            audience = ARM_AUDIENCE
+        check_bearer(request.headers.get("authorization"), audience, self._config.secret)
+
+
 def build_app(config: Config, emit: events.Emit, on_ready: Callable[[], None] = lambda: None) -> Starlette:
     """The emulator as an ASGI app. `emit` takes one CloudEvent and raises if it was not accepted."""
     emulator = Emulator(config, emit)
 
     async def control_plane(request: Request) -> Response:
-        check_bearer(request.headers.get("authorization"), ARM_AUDIENCE)
         body = await _json(request)
         _record(emulator, request, body)
         return await run_in_threadpool(emulator.arm, request.method, request.url.path, body)
 
     async def mlflow(request: Request) -> Response:
-        check_bearer(request.headers.get("authorization"), ARM_AUDIENCE)
         arguments = await _json(request) if request.method == "POST" else dict(request.query_params)
         path = request.url.path.split("/api/2.0/mlflow/")[-1]
         return JSONResponse(await run_in_threadpool(emulator.mlflow.call, request.method, path, arguments))
 
     async def identity(request: Request) -> Response:
-        return JSONResponse(identity_token(request.query_params, request.headers.get("secret")))
+        return JSONResponse(identity_token(request.query_params, request.headers.get("secret"), config.secret))
 
     async def discovery(_: Request) -> Response:
         return JSONResponse({"api": config.url, "history": config.url})
@@ -260,14 +291,15 @@ def build_app(config: Config, emit: events.Emit, on_ready: Callable[[], None] = 
 
     routes = [
         Route("/discovery", discovery),
-        Route("/msi/token", identity),
+        Route(_IDENTITY, identity),
         Route("/_emulator/{what}", own, methods=["GET", "POST"]),
         Route("/endpoints/{endpoint}/{path:path}", emulator.proxy.score, methods=_ALL_METHODS),
         Route("/mlflow/{rest:path}", mlflow, methods=_ALL_METHODS),
         Route("/{rest:path}", control_plane, methods=_ALL_METHODS),
     ]
     handlers: dict[Any, Any] = {ArmError: _arm_error, MlflowError: _mlflow_error}
-    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
+    checked = [Middleware(RequestCheck, config=config)]
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers, middleware=checked)
     app.state.emulator = emulator
     return app
 
@@ -307,6 +339,10 @@ async def _json(request: Request) -> Document:
 
 
 async def _arm_error(_: Request, error: ArmError) -> Response:
+    return _arm_error_response(error)
+
+
+def _arm_error_response(error: ArmError) -> Response:
     body: Document = {"code": error.code, "message": error.message, "target": None, "details": []}
     return JSONResponse({"error": body}, error.status)
 

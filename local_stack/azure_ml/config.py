@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 import uuid
 from collections.abc import Mapping
@@ -88,6 +89,7 @@ class Config:
     slots: int = 1
     tick_s: float = 0.05
     stop_grace_s: float = 5.0
+    secret: str = field(default_factory=secrets.token_urlsafe, repr=False)
     environments: dict[str, Environment] = field(default_factory=lambda: dict(ENVIRONMENTS))
     machines: dict[str, Machine] = field(default_factory=lambda: dict(MACHINES))
 

@@ -27,7 +27,7 @@ from local_stack.azure_ml.strict import (
     seconds,
     user_error,
 )
-from local_stack.azure_ml.tokens import ARM_AUDIENCE, local_token, managed_identity
+from local_stack.azure_ml.tokens import job_token, managed_identity
 
 FINAL = ("Completed", "Failed", "Canceled")
 _PLACEHOLDER = re.compile(r"\$\{\{\s*(inputs|outputs)\.([A-Za-z0-9_]+)\s*\}\}")
@@ -325,8 +325,8 @@ class JobRunner:
             "MLFLOW_RUN_ID": job["name"],
             "MLFLOW_EXPERIMENT_NAME": job["properties"]["experimentName"],
             "MLFLOW_TRACKING_URI": tracking,
-            "MLFLOW_TRACKING_TOKEN": local_token(ARM_AUDIENCE),
-            **managed_identity(self._config.url, job["properties"].get("identity")),
+            "MLFLOW_TRACKING_TOKEN": job_token(self._config.secret),
+            **managed_identity(self._config.url, self._config.secret, job["properties"].get("identity")),
             **mounts,
             **(job["properties"].get("environmentVariables") or {}),
         }

@@ -1,61 +1,95 @@
-"""Bearer tokens for the emulator: unsigned, but one for the wrong service is refused."""
+"""Who may use the emulator: bearer tokens signed with its secret, and requests that no web page of another site made.
+
+Loopback alone protects nothing: another user of the machine reaches it, and so does a page in the user's browser, with
+a form or a script (CSRF), or under a name of its own that resolves to 127.0.0.1 (DNS rebinding).
+"""
 
 from __future__ import annotations
 
 import base64
+import hmac
 import json
+import os
+import secrets
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from local_stack.azure_ml.strict import ArmError
+from shared.clients.azure_ml.connection import local_token, token_signature
 
 ARM_AUDIENCE = "https://management.azure.com"
 SCORING_AUDIENCE = "https://ml.azure.com"
-MSI_SECRET = "local"  # noqa: S105  # opens nothing but this emulator
+JOB_TOKEN_LIFETIME_S = 30 * 24 * 3600
+SECRET_FILE = "secret"  # noqa: S105  # its name
 
 
-def local_token(audience: str, lifetime_s: int = 30 * 24 * 3600) -> str:
-    """A JWT as azureml-mlflow wants one (it reads `exp`)."""
-    claims = {"aud": audience, "tid": "local", "exp": int(time.time()) + lifetime_s}
-    parts = ({"alg": "none", "typ": "JWT"}, claims)
-    encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts]
-    return ".".join([*encoded, base64.urlsafe_b64encode(b"unsigned").rstrip(b"=").decode()])
+def load_secret(root: Path) -> str:
+    """The secret of the emulator whose state is in `root`, made at first; only its owner can read the file."""
+    file = root / SECRET_FILE
+    if not file.exists():
+        root.mkdir(parents=True, exist_ok=True)
+        partial = root / f".{SECRET_FILE}.{os.getpid()}"
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as output:
+            output.write(secrets.token_urlsafe(32))
+        partial.rename(file)
+    return file.read_text()
 
 
-def managed_identity(url: str, identity: dict[str, Any] | None) -> dict[str, str]:
+def job_token(secret: str) -> str:
+    """What a job's MLflow client shows."""
+    return local_token(secret, ARM_AUDIENCE, int(time.time()) + JOB_TOKEN_LIFETIME_S)
+
+
+def managed_identity(url: str, secret: str, identity: dict[str, Any] | None) -> dict[str, str]:
     """Variables of a job: what azure-identity looks for (its source, "Azure ML managed identity"), and the client id
     (Microsoft Learn, "Set up authentication between Azure Machine Learning and other services")."""
     named = {"DEFAULT_IDENTITY_CLIENT_ID": identity["clientId"]} if identity and identity.get("clientId") else {}
-    return {"MSI_ENDPOINT": f"{url}/msi/token", "MSI_SECRET": MSI_SECRET, **named}
+    return {"MSI_ENDPOINT": f"{url}/msi/token", "MSI_SECRET": secret, **named}
 
 
-def identity_token(arguments: Mapping[str, str], secret: str | None) -> dict[str, Any]:
+def identity_token(arguments: Mapping[str, str], given: str | None, secret: str) -> dict[str, Any]:
     """The answer msal 1.39 reads: a token, and when it ends in Unix time. ArmError for what msal would not send."""
-    if secret != MSI_SECRET:
+    if not _equal(given or "", secret):
         raise ArmError(401, "Unauthorized", "the secret of MSI_SECRET is needed")
     if arguments.get("api-version") != "2017-09-01" or not arguments.get("resource"):
         raise ArmError(400, "BadRequest", "api-version 2017-09-01 and a resource are needed")
     resource, ends = arguments["resource"], int(time.time()) + 24 * 3600
-    token = local_token(resource, 24 * 3600)
+    token = local_token(secret, resource, ends)
     return {"access_token": token, "expires_on": str(ends), "resource": resource, "token_type": "Bearer"}
 
 
-def check_bearer(header: str | None, audience: str) -> None:
-    """Raises ArmError 401 without a bearer token, or with one whose audience is another service."""
+def check_origin(headers: Mapping[str, str], port: int) -> None:
+    """Raises ArmError 403 for a request under another name than ours, or from a page of another site."""
+    ours = {f"127.0.0.1:{port}", f"localhost:{port}"}
+    if headers.get("host") not in ours:
+        raise ArmError(403, "HostNotAllowed", "the Host header must name this emulator")
+    if (origin := headers.get("origin")) is not None and origin not in {f"http://{name}" for name in ours}:
+        raise ArmError(403, "OriginNotAllowed", "requests from pages of other sites are refused")
+
+
+def check_bearer(header: str | None, audience: str | None, secret: str) -> None:
+    """Raises ArmError 401 unless a bearer token was signed with our secret, for `audience` (None: any), and is valid.
+
+    The secret itself is taken too, for a person with curl.
+    """
     scheme, _, token = (header or "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise ArmError(401, "AuthenticationFailed", "a bearer token is needed")
-    claimed = _audience(token)
-    if claimed is not None and claimed.rstrip("/") != audience:
+    if _equal(token, secret):
+        return
+    signed, _, signature = token.rpartition(".")
+    if not _equal(signature, token_signature(secret, signed)):
+        raise ArmError(401, "InvalidAuthenticationToken", "not signed with this emulator's secret (AZURE_ML_SECRET)")
+    claims = json.loads(base64.urlsafe_b64decode(signed.split(".")[1] + "=="))
+    if claims["exp"] < time.time():
+        raise ArmError(401, "ExpiredAuthenticationToken", "the token has expired")
+    claimed = str(claims["aud"])
+    if audience is not None and claimed.rstrip("/") != audience:
         raise ArmError(401, "InvalidAuthenticationTokenAudience", f"the token is for {claimed}, not {audience}")
 
 
-def _audience(token: str) -> str | None:
-    """None for a token that is no JWT: a person with curl may send any."""
-    try:
-        payload = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return str(claims["aud"])
-    except (IndexError, ValueError, KeyError, TypeError):
-        return None
+def _equal(given: str, expected: str) -> bool:
+    """In a time that does not depend on where they differ."""
+    return hmac.compare_digest(given.encode(), expected.encode())

@@ -22,6 +22,7 @@ from cli.follow import follow
 from cli.verdict import verdict_view
 from cli.view import seconds as as_time
 from local_stack import stack
+from local_stack.azure_ml.tokens import SECRET_FILE
 from local_stack.console import Console
 from local_stack.demo.cleanup import Interrupted, raise_on_signals, stopped_unless_done
 from local_stack.demo.endpoint import Asked, ask
@@ -91,7 +92,7 @@ def _demo(folder: Path, root: Path, port: int | None, console: Console, *, on_em
     asked, problem = None, shortfall(run)
     try:
         if problem is None and run.rollout and run.rollout.scoring_uri:
-            asked = ask(run.rollout.scoring_uri, folder / "eval.jsonl")
+            asked = ask(run.rollout.scoring_uri, folder / "eval.jsonl", root / "azure_ml" / SECRET_FILE)
     except DemoFailed as error:
         problem = str(error)
     spent["total"] = time.monotonic() - started

@@ -13,8 +13,6 @@ import httpx
 from local_stack.demo.prepare import DemoFailed
 
 ANSWER_WITHIN_S = 60.0
-# In Azure: az account get-access-token --resource https://ml.azure.com. The emulator takes any word.
-BEARER = "Bearer local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +20,7 @@ class Asked:
     """A request to the endpoint and what it answered."""
 
     url: str
+    secret_file: str
     body: dict[str, Any]
     question: str
     wanted: str
@@ -30,11 +29,13 @@ class Asked:
     def curl(self) -> str:
         """The same request for a shell."""
         body = shlex.quote(json.dumps(self.body, ensure_ascii=False))
-        headers = f"-H 'Authorization: {BEARER}' -H 'Content-Type: application/json'"
+        # In Azure: az account get-access-token --resource https://ml.azure.com.
+        token = f"$(cat {shlex.quote(self.secret_file)})"
+        headers = f"-H \"Authorization: Bearer {token}\" -H 'Content-Type: application/json'"
         return f"curl -s {shlex.quote(self.url)} \\\n  {headers} \\\n  -d {body}"
 
 
-def ask(scoring_uri: str, held_out: Path) -> Asked:
+def ask(scoring_uri: str, held_out: Path, secret_file: Path) -> Asked:
     """Ask the first held-out question; the endpoint passes any path on to the model's server.
 
     Raises DemoFailed if the endpoint does not answer, or not as a chat completion.
@@ -42,7 +43,7 @@ def ask(scoring_uri: str, held_out: Path) -> Asked:
     with held_out.open(encoding="utf-8") as rows:
         *messages, reference = json.loads(next(rows))["messages"]
     url = f"{scoring_uri.rstrip('/').removesuffix('/score')}/v1/chat/completions"
-    headers = {"Authorization": BEARER}
+    headers = {"Authorization": f"Bearer {secret_file.read_text()}"}
     body = {"messages": messages, "max_tokens": 64, "temperature": 0}
     try:
         answer = httpx.post(url, json=body, headers=headers, timeout=ANSWER_WITHIN_S, trust_env=False)
@@ -50,4 +51,4 @@ def ask(scoring_uri: str, held_out: Path) -> Asked:
         text = str(answer.json()["choices"][0]["message"]["content"])
     except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
         raise DemoFailed(f"the endpoint {url} does not answer as it should: {error!r}") from error
-    return Asked(url, body, messages[-1]["content"], reference["content"], text)
+    return Asked(url, str(secret_file), body, messages[-1]["content"], reference["content"], text)

@@ -10,7 +10,7 @@ from threading import Event
 
 import httpx
 
-from tests.stack.local import LocalStack
+from tests.stack.local import LocalStack, bearer
 
 Split = tuple[tuple[str, int], ...]
 
@@ -58,7 +58,7 @@ class Askers:
         self._http = httpx.Client(
             timeout=60,
             trust_env=False,
-            headers={"authorization": "Bearer local"},
+            headers=bearer(self._local.root),
             # The server closes an idle connection after five seconds; who uses one at that moment is cut off.
             limits=httpx.Limits(keepalive_expiry=2),
         )

@@ -18,7 +18,7 @@ import yaml
 
 from local_stack import stack
 from local_stack.azure_ml.config import arm_id
-from local_stack.azure_ml.tokens import ARM_AUDIENCE, local_token
+from local_stack.azure_ml.tokens import load_secret
 from local_stack.processes import marked, stop
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
@@ -187,7 +187,7 @@ class LocalStack:
 
     def _emulator(self, method: str, path: str, body: Any = None) -> httpx.Response:
         url = stack.Stack.load(self.root).azure_ml_url.removeprefix("azureml+").split("/subscriptions")[0]
-        headers = {"authorization": f"Bearer {local_token(ARM_AUDIENCE)}"}
+        headers = bearer(self.root)
         return self._http.request(method, f"{url}{path}", json=body, headers=headers).raise_for_status()
 
     def order_fault(self, kind: str, **fault: Any) -> None:
@@ -245,12 +245,17 @@ def _merged(recipe: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def ask(scoring_uri: str, question: str) -> str:
+def bearer(root: Path) -> dict[str, str]:
+    """Headers of a caller that may read the stack's folder."""
+    return {"authorization": f"Bearer {load_secret(root / 'azure_ml')}"}
+
+
+def ask(root: Path, scoring_uri: str, question: str) -> str:
     """What a person's curl would get."""
     answer = httpx.post(
         f"{scoring_uri.rstrip('/')}/v1/chat/completions",
         json={"messages": [{"role": "user", "content": question}], "temperature": 0, "max_tokens": 64},
-        headers={"authorization": "Bearer local"},
+        headers=bearer(root),
         timeout=60,
         trust_env=False,
     ).raise_for_status()

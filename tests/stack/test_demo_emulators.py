@@ -122,7 +122,7 @@ def test_the_base_model_can_be_imported_from_and_into_blob_storage(demo: Demo) -
 def test_the_deployed_model_answers_a_question_it_was_never_trained_on(demo: Demo) -> None:
     rollout = demo.get(f"/api/runs/{demo.read('report.json')['run']}")["rollout"]
     question, answer = json.loads(rows("eval.jsonl")[1])["messages"]
-    assert ask(rollout["scoring_uri"], question["content"]) == answer["content"]
+    assert ask(demo.root, rollout["scoring_uri"], question["content"]) == answer["content"]
 
 
 def test_after_a_stop_the_blobs_are_there_and_the_runs_are_not(demo: Demo) -> None:

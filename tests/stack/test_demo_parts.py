@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -45,7 +46,7 @@ def test_the_report_of_a_failed_run_says_so_and_is_json() -> None:
 
 def test_the_figures_name_no_address_no_folder_and_no_run() -> None:
     won = make_run(Status.DEPLOYING, Status.DEPLOYED, evaluation=RESULT)
-    asked = Asked("http://127.0.0.1:7071/x", {}, "hex nut?", "yes", "yes")
+    asked = Asked("http://127.0.0.1:7071/x", "azure_ml/secret", {}, "hex nut?", "yes", "yes")
     report = demo_report([won, won], asked, {"total": 3.0}, {"BLOB_STORE_URL": "file:/home/somebody"})
     kept = figures(report)
     assert kept["endpoint"] == {"question": "hex nut?", "answer": "yes", "wanted": "yes"}
@@ -141,16 +142,23 @@ def endpoint() -> Iterator[tuple[str, list[str]]]:
         thread.join()
 
 
-def test_the_endpoint_is_asked_with_the_request_that_is_shown(endpoint: tuple[str, list[str]]) -> None:
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    file = tmp_path / "my secret"
+    file.write_text("abc")
+    return file
+
+
+def test_the_endpoint_is_asked_with_the_request_that_is_shown(endpoint: tuple[str, list[str]], secret: Path) -> None:
     url, seen = endpoint
-    asked = ask(f"{url}/endpoints/plant/", HELD_OUT)
+    asked = ask(f"{url}/endpoints/plant/", HELD_OUT, secret)
     assert asked.answer == "hex nut"
-    assert seen == ["/endpoints/plant/v1/chat/completions Bearer local"]
+    subprocess.run(asked.curl(), shell=True, check=True)
+    assert seen == ["/endpoints/plant/v1/chat/completions Bearer abc"] * 2
     assert asked.url in asked.curl()
-    assert "Authorization: Bearer local" in asked.curl()
     assert asked.question in asked.curl()
 
 
-def test_an_endpoint_that_does_not_answer_fails_the_demo(endpoint: tuple[str, list[str]]) -> None:
+def test_an_endpoint_that_does_not_answer_fails_the_demo(endpoint: tuple[str, list[str]], secret: Path) -> None:
     with pytest.raises(DemoFailed, match="503"):
-        ask(f"{endpoint[0]}/gone", HELD_OUT)
+        ask(f"{endpoint[0]}/gone", HELD_OUT, secret)

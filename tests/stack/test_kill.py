@@ -56,7 +56,7 @@ def test_a_run_killed_with_the_whole_stack_during_training_ends_deployed_with_on
     assert training["attempt"] == 2, "the platform restarted it, as it does a preempted one"
     assert reached >= 150
     messages = json.loads((RECIPE / "eval.jsonl").read_text().splitlines()[0])["messages"]
-    assert ask(ended["rollout"]["scoring_uri"], messages[0]["content"]) == messages[-1]["content"]
+    assert ask(local.root, ended["rollout"]["scoring_uri"], messages[0]["content"]) == messages[-1]["content"]
 
 
 # The first is cancelled while it trains, the second during its rollout, the third is let live.

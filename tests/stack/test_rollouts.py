@@ -249,7 +249,7 @@ def test_an_unhelpful_addition_is_declined_and_the_champion_keeps_answering(
     assert unhelpful["rollout"] is None
     assert local.traffic(ENDPOINT) == {champion["rollout"]["deployment"]: 100}
     question, answer = (message["content"] for message in json.loads(HELD_OUT[0])["messages"])
-    assert ask(champion["rollout"]["scoring_uri"], question) == answer
+    assert ask(local.root, champion["rollout"]["scoring_uri"], question) == answer
 
 
 def test_a_schedule_looks_at_the_newest_data_once_a_period_and_trains_on_what_was_declined_no_second_time(

@@ -70,7 +70,7 @@ def test_a_dropped_dataset_ends_deployed_and_better_beyond_its_interval(promoted
 
 def test_the_endpoint_answers_a_question_it_was_never_trained_on(promoted: dict[str, Any]) -> None:
     question, answer = held_out()
-    assert ask(promoted["rollout"]["scoring_uri"], question) == answer
+    assert ask(local.root, promoted["rollout"]["scoring_uri"], question) == answer
 
 
 def test_the_api_tells_metrics_evaluation_report_and_events(local: LocalStack, promoted: dict[str, Any]) -> None:
@@ -162,4 +162,4 @@ def test_a_worse_candidate_is_declined_and_production_keeps_answering(
     assert {"min_score", "gain_over_champion"} <= set(failed)
     assert run["rollout"] is None
     question, answer = held_out()
-    assert ask(promoted["rollout"]["scoring_uri"], question) == answer
+    assert ask(local.root, promoted["rollout"]["scoring_uri"], question) == answer

@@ -83,6 +83,8 @@ function curl(uri, model) {
       copy,
       " TOKEN in Azure: ",
       h("code", {}, "az account get-access-token --resource https://ml.azure.com --query accessToken -o tsv"),
+      "; of a local stack: ",
+      h("code", {}, "cat .droptune/azure_ml/secret"),
     ),
   ];
 }

@@ -69,7 +69,8 @@ class AzureMLClient:
     `url`: see `azure_ml_connection.parse_url`. `identity_client_id`: the user-assigned identity of this
     process. `job_client_id`, `import_client_id`: those of its jobs, by role. `endpoint_identity_id`: resource id of
     the endpoints' identity; without one an endpoint gets a system-assigned identity. `endpoint_is_public`: false makes
-    endpoints that answer through a private endpoint only. The SDK (2 s, 110 MB) is loaded on first use. Thread-safe.
+    endpoints that answer through a private endpoint only. `emulator_secret`: what an emulator signs tokens with. The
+    SDK (2 s, 110 MB) is loaded on first use. Thread-safe.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class AzureMLClient:
         import_client_id: str | None = None,
         endpoint_identity_id: str | None = None,
         endpoint_is_public: bool = True,
+        emulator_secret: str | None = None,
         experiment: str = "droptune",
     ) -> None:
         self._url = url
@@ -91,6 +93,7 @@ class AzureMLClient:
         self._client_ids = {JobRole.RUN: job_client_id, JobRole.IMPORT: import_client_id}
         self._endpoint_identity_id = endpoint_identity_id
         self._endpoint_is_public = endpoint_is_public
+        self._emulator_secret = emulator_secret
         self._experiment = experiment
         self._lock = threading.RLock()
         self._credential: Credential | None = None
@@ -374,7 +377,7 @@ class AzureMLClient:
         with self._lock:
             if self._credential is None:
                 self._credential = self._given_credential or default_credential(
-                    self._workspace, self._identity_client_id
+                    self._workspace, self._identity_client_id, self._emulator_secret
                 )
             return self._credential
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import json
 import logging
 import re
@@ -88,28 +90,38 @@ def parse_url(url: str) -> Workspace:
 
 
 class LocalCredential:
-    """Unsigned tokens with the right audience: the emulator checks that each service gets its own."""
+    """Tokens for the emulator, signed with its secret; it checks that each service gets its own."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
 
     def get_token(self, *scopes: str, **_: Any) -> Any:
         from azure.core.credentials import AccessToken
 
         expires = int(time.time()) + 3600
-        claims = {"aud": scopes[0].removesuffix("/.default"), "tid": "local", "exp": expires}
-        return AccessToken(f"{_encoded({'alg': 'none'})}.{_encoded(claims)}.{_UNSIGNED}", expires)
+        return AccessToken(local_token(self._secret, scopes[0].removesuffix("/.default"), expires), expires)
 
 
-# The SDK reads the tenant from the token and logs a line per call if the third part is not base64.
-_UNSIGNED = base64.urlsafe_b64encode(b"unsigned").rstrip(b"=").decode()
+def local_token(secret: str, audience: str, expires: int) -> str:
+    """A JWT (RFC 7519, HS256): the SDK and azureml-mlflow read its tenant and when it expires (Unix time)."""
+    claims = {"aud": audience, "tid": "local", "exp": expires}
+    parts = [_encoded(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims)]
+    return ".".join([*parts, token_signature(secret, ".".join(parts))])
 
 
-def _encoded(part: dict[str, Any]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
+def token_signature(secret: str, signed: str) -> str:
+    """The third part of a token, of the first two."""
+    return _encoded(hmac.digest(secret.encode(), signed.encode(), hashlib.sha256))
 
 
-def default_credential(workspace: Workspace, client_id: str | None) -> Credential:
-    """The identity of this process; a static one for the emulator."""
+def _encoded(part: bytes) -> str:
+    return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
+
+
+def default_credential(workspace: Workspace, client_id: str | None, emulator_secret: str | None) -> Credential:
+    """The identity of this process; for the emulator one made from its secret."""
     if workspace.emulator is not None:
-        return LocalCredential()
+        return LocalCredential(emulator_secret or "")
     from azure.identity import DefaultAzureCredential
 
     credential: Credential = DefaultAzureCredential(managed_identity_client_id=client_id)

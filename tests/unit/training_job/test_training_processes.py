@@ -14,10 +14,9 @@ import pytest
 from local_stack.azure_ml import processes
 from local_stack.azure_ml.app import running
 from local_stack.azure_ml.config import Config
-from shared.clients.azure_ml.client import AzureMLClient
 from shared.domain.errors import FailureClass
 from shared.domain.jobs import JobStatus, JobView
-from tests.unit.local_stack.azure_ml.support import WORKSPACE, Local, eventually, job
+from tests.unit.local_stack.azure_ml.support import Local, client_of, eventually, job
 from training_job.job import exit_codes
 
 with warnings.catch_warnings():
@@ -34,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInM
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     root = tmp_path_factory.mktemp("azure-ml")
     with running(Config(root / "azure_ml", root / "blobs", 0), lambda _: None) as emulator:
-        client = AzureMLClient(f"azureml+http://127.0.0.1:{emulator.config.port}/{WORKSPACE}")
+        client = client_of(emulator.config.port, emulator.config.secret)
         yield Local(emulator, client, root / "blobs")
         client.close()
 

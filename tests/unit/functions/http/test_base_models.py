@@ -45,6 +45,7 @@ def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fi
     config = Config(tmp_path / "azure_ml", tmp_path / "blobs", 0, tick_s=0.02, slots=slots)
     with running(config, lambda event: None) as emulator:
         monkeypatch.setenv("AZURE_ML_URL", f"azureml+http://127.0.0.1:{emulator.config.port}/{WORKSPACE}")
+        monkeypatch.setenv("AZURE_ML_SECRET", emulator.config.secret)
         with fresh_process(tmp_path, monkeypatch) as found:
             yield found
             found.launcher.close()  # type: ignore[attr-defined]

@@ -14,8 +14,7 @@ import pytest
 
 from local_stack.azure_ml.app import running
 from local_stack.azure_ml.config import Config, Environment, load_environments
-from shared.clients.azure_ml.client import AzureMLClient
-from tests.unit.local_stack.azure_ml.support import ECHO, WORKSPACE, Local, Process
+from tests.unit.local_stack.azure_ml.support import ECHO, Local, Process, client_of
 
 with warnings.catch_warnings():
     # marshmallow, msrest and opentelemetry warn about each other while the SDK is imported.
@@ -43,7 +42,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     config = Config(root / "azure_ml", blobs, 0, slots=2, tick_s=0.02, stop_grace_s=0.5, environments=environments)
     events: list[dict[str, Any]] = []
     with running(config, events.append) as emulator:
-        client = AzureMLClient(f"azureml+http://127.0.0.1:{emulator.config.port}/{WORKSPACE}")
+        client = client_of(emulator.config.port, emulator.config.secret)
         yield Local(emulator, client, blobs, events)
         client.close()
 

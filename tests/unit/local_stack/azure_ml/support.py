@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import httpx
 
 from local_stack.azure_ml.app import Emulator
+from local_stack.azure_ml.tokens import load_secret
 from shared.clients.azure_ml.client import AzureMLClient
 from shared.domain.jobs import DeploymentSpec, JobSpec, JobStatus, JobView
 from shared.domain.recipe import Tier
@@ -24,7 +25,10 @@ from tests.paths import ROOT
 WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"
 ARM_WORKSPACE = "/subscriptions/local/resourceGroups/local/providers/Microsoft.MachineLearningServices/workspaces/local"
 ECHO = ("{python}", str(Path(__file__).with_name("echo_server.py")), "{model}", "{port}")
-TOKEN = {"Authorization": "Bearer local"}
+
+
+def client_of(port: int, secret: str, **options: Any) -> AzureMLClient:
+    return AzureMLClient(f"azureml+http://127.0.0.1:{port}/{WORKSPACE}", emulator_secret=secret, **options)
 
 
 @dataclass
@@ -40,10 +44,18 @@ class Local:
     def url(self) -> str:
         return self.emulator.config.url
 
+    @property
+    def token(self) -> dict[str, str]:
+        """Headers of a caller that holds the emulator's secret."""
+        return {"Authorization": f"Bearer {self.emulator.config.secret}"}
+
     def arm(self, method: str, path: str, body: Any = None) -> httpx.Response:
         """A raw call below the workspace."""
         url = f"{self.url}{ARM_WORKSPACE}/{path}"
-        return httpx.request(method, url, params={"api-version": "x"}, json=body, headers=TOKEN)
+        return httpx.request(method, url, params={"api-version": "x"}, json=body, headers=self.token)
+
+    def another_client(self, **options: Any) -> AzureMLClient:
+        return client_of(self.emulator.config.port, self.emulator.config.secret, **options)
 
     def finish(self, name: str) -> JobView:
         return finished(self.client, name)
@@ -135,10 +147,16 @@ class Process:
 
     @cached_property
     def client(self) -> AzureMLClient:
-        return AzureMLClient(f"azureml+http://127.0.0.1:{self.port}/{WORKSPACE}")
+        return client_of(self.port, self.secret)
+
+    @property
+    def secret(self) -> str:
+        return load_secret(self.root / "azure_ml")
 
     def jobs(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = httpx.get(f"http://127.0.0.1:{self.port}/_emulator/jobs").json()["jobs"]
+        found: list[dict[str, Any]] = httpx.get(
+            f"http://127.0.0.1:{self.port}/_emulator/jobs", headers={"Authorization": f"Bearer {self.secret}"}
+        ).json()["jobs"]
         return found
 
 

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 import pytest
 
 from shared.base_models.import_job import import_job
-from shared.clients.azure_ml.client import AzureMLClient
 from shared.domain.catalog import find_entry
 from shared.domain.dataset import CuratedVersion, DatasetRef
 from shared.domain.planning.plan import resolve
@@ -19,7 +18,7 @@ from shared.steps.deploy_model import deployment_spec, model_spec
 from shared.steps.submit_evaluation import evaluation_job
 from shared.steps.submit_training import training_job
 from tests.unit.local_stack.azure_ml.golden import check_golden, wire_body_of
-from tests.unit.local_stack.azure_ml.support import WORKSPACE, Local, eventually
+from tests.unit.local_stack.azure_ml.support import Local, eventually
 
 # Short name -> catalog id, and a run id of its own for each: job names are unique in a workspace.
 BASES = {
@@ -110,8 +109,7 @@ def test_the_endpoint_and_deployment_are_the_ones_on_file(local: Local, base: st
 
 
 def test_a_user_assigned_identity_goes_into_the_job(local: Local) -> None:
-    url = f"azureml+http://127.0.0.1:{local.emulator.config.port}/{WORKSPACE}"
-    client = AzureMLClient(url, job_client_id="11111111-2222-3333-4444-555555555555")
+    client = local.another_client(job_client_id="11111111-2222-3333-4444-555555555555")
     local_with_identity = Local(local.emulator, client, local.blobs)
     spec = training_job(run_of("phi-4"), CONFIG).model_copy(update={"name": "with-identity-training-1"})
     body = wire_body_of(local_with_identity, spec)["body"]
@@ -123,9 +121,8 @@ def test_a_user_assigned_identity_goes_into_the_job(local: Local) -> None:
 
 
 def test_an_endpoint_of_a_private_workspace_is_closed_and_has_its_own_identity(local: Local) -> None:
-    url = f"azureml+http://127.0.0.1:{local.emulator.config.port}/{WORKSPACE}"
     identity = "/subscriptions/s/resourceGroups/r/providers/Microsoft.ManagedIdentity/userAssignedIdentities/serve"
-    client = AzureMLClient(url, endpoint_identity_id=identity, endpoint_is_public=False)
+    client = local.another_client(endpoint_identity_id=identity, endpoint_is_public=False)
     body = wire_body_of(Local(local.emulator, client, local.blobs), "behind-a-door")["body"]
     assert body["properties"]["publicNetworkAccess"] == "disabled"
     assert body["identity"] == {"type": "UserAssigned", "userAssignedIdentities": {identity: {}}}
@@ -133,8 +130,7 @@ def test_an_endpoint_of_a_private_workspace_is_closed_and_has_its_own_identity(l
 
 
 def test_the_job_that_imports_a_base_model_is_the_one_on_file_and_has_an_identity_of_its_own(local: Local) -> None:
-    url = f"azureml+http://127.0.0.1:{local.emulator.config.port}/{WORKSPACE}"
-    client = AzureMLClient(url, job_client_id="of-runs", import_client_id="of-imports")
+    client = local.another_client(job_client_id="of-runs", import_client_id="of-imports")
     spec = import_job(find_entry("microsoft/Phi-4"), 1, CONFIG)
     body = wire_body_of(Local(local.emulator, client, local.blobs), spec)
     assert body["body"]["properties"]["identity"]["clientId"] == "of-imports"

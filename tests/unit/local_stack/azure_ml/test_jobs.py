@@ -205,7 +205,7 @@ def test_an_unknown_job_is_none(local: Local) -> None:
     [("quota", "OutOfQuota"), ("capacity", "AllocationFailed"), ("job_failure", "UserError")],
 )
 def test_a_fault_can_be_ordered_for_the_next_job(local: Local, kind: str, code: str) -> None:
-    httpx.post(f"{local.url}/_emulator/faults", json={"kind": kind})
+    httpx.post(f"{local.url}/_emulator/faults", json={"kind": kind}, headers=local.token)
     local.client.submit(job(f"fault-{kind}".replace("_", "-"), "true"))
     view = local.finish(f"fault-{kind}".replace("_", "-"))
     assert (view.status, view.error_code) == (JobStatus.FAILED, code)

@@ -75,6 +75,7 @@ def test_a_job_asks_the_judge_that_was_found_for_it(judge: JudgeEndpoint, local:
 def api(local: Local, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     """The HTTP API on this workspace."""
     monkeypatch.setenv("AZURE_ML_URL", f"azureml+http://127.0.0.1:{local.emulator.config.port}/{WORKSPACE}")
+    monkeypatch.setenv("AZURE_ML_SECRET", local.emulator.config.secret)
     with (
         fresh_process(tmp_path, monkeypatch) as services,
         TestClient(http_api, base_url="http://127.0.0.1") as client,
@@ -113,17 +114,17 @@ def test_the_platform_hands_a_token_only_to_who_has_the_jobs_secret(local: Local
         return httpx.get(f"{local.url}/msi/token", params=arguments, headers={"secret": secret})
 
     wanted = {"api-version": "2017-09-01", "resource": "https://ml.azure.com"}
-    answer: dict[str, Any] = ask("local", **wanted).json()
+    answer: dict[str, Any] = ask(local.emulator.config.secret, **wanted).json()
     claims = answer["access_token"].split(".")[1]
     assert json.loads(base64.urlsafe_b64decode(claims + "=="))["aud"] == "https://ml.azure.com"
     assert ask("guessed", **wanted).status_code == 401
-    assert ask("local", resource="https://ml.azure.com").status_code == 400
+    assert ask(local.emulator.config.secret, resource="https://ml.azure.com").status_code == 400
 
 
 @pytest.mark.parametrize("client_id", [None, "11111111-2222-3333-4444-555555555555"])
 def test_a_job_finds_its_identity_in_its_environment(client_id: str | None) -> None:
     from local_stack.azure_ml.tokens import managed_identity
 
-    found = managed_identity("http://127.0.0.1:1", {"identityType": "Managed", "clientId": client_id})
+    found = managed_identity("http://127.0.0.1:1", "s", {"identityType": "Managed", "clientId": client_id})
     assert found.get("DEFAULT_IDENTITY_CLIENT_ID") == client_id
     assert found["MSI_ENDPOINT"] == "http://127.0.0.1:1/msi/token"

@@ -13,7 +13,7 @@ import pytest
 from local_stack.azure_ml.strict import ArmError
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.jobs import DeploymentState, DeploymentView, ModelSpec
-from tests.unit.local_stack.azure_ml.support import ARM_WORKSPACE, TOKEN, Local, deployment, eventually
+from tests.unit.local_stack.azure_ml.support import ARM_WORKSPACE, Local, deployment, eventually
 
 CHAMPION = ModelSpec(name="champion", version="1", uri="azureml://datastores/models/paths/champion/")
 CANDIDATE = ModelSpec(name="candidate", version="1", uri="azureml://datastores/models/paths/candidate/")
@@ -110,7 +110,7 @@ def test_traffic_is_split_and_a_header_passes_it_by(local: Local) -> None:
 
 def test_a_chat_is_greedy_and_names_no_model(local: Local) -> None:
     name = endpoint_with(local, "greedy", "blue")
-    headers = {**TOKEN, "azureml-model-deployment": "blue"}
+    headers = {**local.token, "azureml-model-deployment": "blue"}
     asked = local.client.chat(name, HELLO, deployment="blue", max_tokens=7)
     assert asked.text == "champion: hello"
     answer = httpx.post(f"{local.url}/endpoints/greedy/v1/chat/completions", json={"messages": HELLO}, headers=headers)

@@ -15,13 +15,12 @@ from local_stack.azure_ml import processes
 from local_stack.azure_ml.app import running
 from local_stack.azure_ml.config import Config, Environment, load_environments
 from local_stack.azure_ml.mounts import BlobCopies
-from shared.clients.azure_ml.client import AzureMLClient
 from shared.clients.blob import AzureBlobStore
 from shared.domain.errors import BlobNotFound, PermanentFailure
 from shared.domain.jobs import DeploymentState, JobStatus, ModelSpec
 from shared.embedded.blobs import FileBlobStore
 from tests.emulator_servers import azurite_url
-from tests.unit.local_stack.azure_ml.support import ECHO, WORKSPACE, Local, deployment, eventually, job, started
+from tests.unit.local_stack.azure_ml.support import ECHO, Local, client_of, deployment, eventually, job, started
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +46,7 @@ def local(tmp_path_factory: pytest.TempPathFactory, blobs: AzureBlobStore) -> It
         environments={**load_environments(None), "echo:1": Environment(serve=ECHO)},
     )
     with running(config, lambda _: None) as emulator:
-        client = AzureMLClient(f"azureml+http://127.0.0.1:{emulator.config.port}/{WORKSPACE}")
+        client = client_of(emulator.config.port, emulator.config.secret)
         yield Local(emulator, client, config.blob_root)
         client.close()
     assert not config.blob_root.exists()

@@ -54,15 +54,16 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
     root = tmp_path_factory.mktemp("azure-ml")
     with running(Config(root / "azure_ml", root / "blobs", 0), lambda event: None) as emulated:
-        yield f"azureml+http://127.0.0.1:{emulated.config.port}/{WORKSPACE}"
+        yield emulated.config
 
 
 @pytest.fixture
-def azure_ml(app: Path, emulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AZURE_ML_URL", emulator)
+def azure_ml(app: Path, emulator: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_ML_URL", f"azureml+http://127.0.0.1:{emulator.port}/{WORKSPACE}")
+    monkeypatch.setenv("AZURE_ML_SECRET", emulator.secret)
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import pytest
 
 from local_stack.azure_ml.app import running
 from local_stack.azure_ml.config import Config, Machine
-from shared.clients.azure_ml.client import AzureMLClient
 from shared.clients.azure_ml.wire import core_quota
 from shared.domain.catalog import find_sku
 from shared.domain.jobs import CoreQuota
@@ -21,7 +20,7 @@ from shared.health.checks import Check, CheckStatus
 from shared.health.quota import endpoint_cores, quota_checks
 from shared.services import build_config
 from shared.settings import Settings
-from tests.unit.shared.health.conftest import WORKSPACE
+from tests.unit.local_stack.azure_ml.support import client_of
 
 OK, FIX, SKIPPED = CheckStatus.OK, CheckStatus.FIX, CheckStatus.SKIPPED
 A100, H100, T4, CPU = (
@@ -50,7 +49,7 @@ def ask(tmp_path: Path) -> Iterator[Ask]:
         def look(machines: dict[str, Machine], base_model: str = "microsoft/Phi-4") -> dict[str, Check]:
             config = Config(tmp_path / "azure_ml", tmp_path / "blobs", 0, machines=machines)
             emulator = opened.enter_context(running(config, lambda event: None))
-            client = AzureMLClient(f"azureml+http://127.0.0.1:{emulator.config.port}/{WORKSPACE}")
+            client = client_of(emulator.config.port, emulator.config.secret)
             opened.callback(client.close)
             checks = list(quota_checks(build_config(Settings(default_base_model=base_model)), client))
             assert all(bool(check.fix) == (check.status is FIX) for check in checks)
