@@ -48,7 +48,7 @@ def grade(sample, item):
 EXAMPLE: dict[str, Any] = {
     "base_model": "microsoft/Phi-4",
     "use_case": "answers to questions about machine faults",
-    "data.group": "machine",
+    "data.split_group": "machine",
     "evaluation.graders": [
         {"name": "exact", "type": "string_check", "operation": "eq", "reference": "{{item.answer}}", "weight": 3},
         {"name": "short", "type": "python", "source": SOURCE},
@@ -127,7 +127,15 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def example() -> str:
-    """A recipe in YAML that names every key of a supervised recipe, each with its meaning as a comment."""
+    """A recipe in YAML that names every key of a supervised recipe, each with its meaning as a comment.
+
+    Raises KeyError for a key of EXAMPLE that the recipe does not have.
+    """
+    for path in EXAMPLE:
+        part: Any = model.Recipe
+        for name in path.split("."):
+            field = part.model_fields[name]
+            part = type(field.default)
     return "".join(f"{line}\n" for line in _lines(model.Recipe, ""))
 
 

@@ -1,0 +1,48 @@
+"""Names in the documents are names in the code: keys, codes, statuses, settings, files, functions."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from functools import cache
+
+import pytest
+
+from docs.generator import PAGES
+from tests.paths import ROOT
+
+SOURCES = (".py", ".bicep", ".sh", ".yaml", ".yml", ".js", ".html", ".cjs", ".jinja", ".json", ".toml", "Dockerfile")
+NAME = re.compile(r"\b[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)+\b")
+# Names of trl, bitsandbytes, vLLM and OpenAI that nothing here uses, and a file that the reader makes.
+ELSEWHERE = frozenset(
+    {
+        "assistant_only_loss",
+        "bnb_4bit_quant_storage",
+        "expires_after",
+        "make_csv",
+        "response_format",
+        "sampling_params",
+    }
+)
+
+
+@cache
+def known() -> frozenset[str]:
+    listed = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).split()
+    files = [ROOT / name for name in listed if name.endswith(SOURCES) and not name.startswith("docs/")]
+    text = "\n".join(file.read_text(encoding="utf-8") for file in files if file.exists())
+    return frozenset(word.lower() for word in re.findall(r"\w+", text))
+
+
+def handwritten() -> list[str]:
+    generated = {f"docs/reference/{name}" for name in PAGES}
+    listed = subprocess.check_output(["git", "ls-files", "*.md"], cwd=ROOT, text=True).split()
+    return sorted(name for name in set(listed) - generated - {"CHANGELOG.md"} if (ROOT / name).exists())
+
+
+@pytest.mark.parametrize("name", handwritten())
+def test_a_name_in_a_document_exists_in_the_code(name: str) -> None:
+    text = re.sub(r"^```.*?^```", "", (ROOT / name).read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    spans = [span for span in re.findall(r"`([^`\n]+)`", text) if "/" not in span]
+    named = {found for span in spans for found in NAME.findall(span)}
+    assert {found for found in named - ELSEWHERE if found.lower() not in known()} == set()
