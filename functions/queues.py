@@ -63,9 +63,9 @@ def inspect_job(stage: Stage, dispatcher: Dispatcher, message: func.ServiceBusMe
     run = dispatcher.runner.load(run_id) if run_id else None
     if run is None:
         return  # a model or a job of somebody else in the workspace
-    fact = job_step.inspect_job(job, run, dispatcher.services)
-    if fact is not None:
-        dispatcher.runner.state(run, fact, by=stage)
+    draft = job_step.inspect_job(job, run, dispatcher.services)
+    if draft is not None:
+        dispatcher.runner.publish(run, draft, by=stage)
 
 
 def deliver_notification(stage: Stage, dispatcher: Dispatcher, message: func.ServiceBusMessage) -> None:

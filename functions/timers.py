@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import azure.functions as func
 
@@ -28,13 +29,13 @@ def probe_deployments(stage: Stage, dispatcher: Dispatcher, timer: func.TimerReq
 
 def _probe(run: Run, stage: Stage, dispatcher: Dispatcher) -> None:
     try:
-        fact = probe_deployment(run, dispatcher.services)
+        draft = probe_deployment(run, dispatcher.services)
     except (Transient, PermanentFailure) as error:
         log.warning("probe of %s: %s", run.id, error)  # the next tick looks again, until the deadline
         return
-    if fact is not None:
+    if draft is not None:
         poll = int(dispatcher.services.clock.now().timestamp())
-        dispatcher.runner.state(run, fact, key=str(poll), by=stage)
+        dispatcher.runner.publish(run, replace(draft, key=str(poll)), by=stage)
 
 
 def retire_deployments(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) -> None:
@@ -43,8 +44,8 @@ def retire_deployments(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRe
         if champion is None:
             continue
         try:
-            for fact in retire_step.retire_deployments(record, dispatcher.services):
-                dispatcher.runner.state(champion, fact, by=stage)
+            for draft in retire_step.retire_deployments(record, dispatcher.services):
+                dispatcher.runner.publish(champion, draft, by=stage)
         except DroptuneError as error:
             log.warning("retiring at %s: %s", record.endpoint, error)
 
@@ -67,9 +68,9 @@ def reconcile(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) ->
 def _publish_overdue(stage: Stage, dispatcher: Dispatcher) -> int:
     now = dispatcher.services.clock.now()
     unfinished = runs.unfinished(dispatcher.services.store)
-    late = [(run, fact) for run in unfinished if (fact := reconcile_step.overdue(run, now))]
-    for run, fact in late:
-        dispatcher.runner.state(run, fact, by=stage)
+    late = [(run, draft) for run in unfinished if (draft := reconcile_step.overdue(run, now))]
+    for run, draft in late:
+        dispatcher.runner.publish(run, draft, by=stage)
     return len(late)
 
 

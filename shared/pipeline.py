@@ -41,11 +41,11 @@ class Stage:
 
     name: str
     description: str
-    wakes: tuple[type[e.Event], ...] = ()
+    wakes: tuple[type[e.EventData], ...] = ()
     queue: str | None = None
     timer: str | None = None
     moves: frozenset[Move] = frozenset()
-    publishes: tuple[type[e.Event], ...] = ()
+    publishes: tuple[type[e.EventData], ...] = ()
     step: Step | None = None
 
     @property

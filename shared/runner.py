@@ -17,14 +17,14 @@ from shared.domain.errors import (
     StoreConflict,
     Transient,
 )
-from shared.domain.events import Event, StageRefused
+from shared.domain.events import Event, EventData, StageRefused
 from shared.domain.run import Run, Status, Transition
 from shared.pipeline import BY_NAME, TOPIC, Stage, deadline
 from shared.ports import Message, Services, Write
 from shared.records import outbox, runs
 from shared.records.outbox import Outgoing
 from shared.records.release import release
-from shared.step_support.outcome import Fact, Outcome
+from shared.step_support.outcome import Draft, Outcome, event_of
 from shared.steps.receive_dataset import Reception
 
 log = logging.getLogger(__name__)
@@ -62,8 +62,8 @@ class Runner:
     def create(self, reception: Reception, event_id: str, event_type: str) -> Run:
         """Store a new run with its first line of history; the same run again is republished."""
         run = self._entered(reception.run, event_id, event_type, "")
-        _require_declared(BY_NAME["receive_dataset"], None, run.status, reception.facts)
-        outgoing = [self._stated(fact, run) for fact in reception.facts]
+        _require_declared(BY_NAME["receive_dataset"], None, run.status, reception.events)
+        outgoing = [self._outgoing(draft, run) for draft in reception.events]
         writes = [runs.creation(run), *self._outbox(run, outgoing)]
         try:
             self.services.store.batch(run.id, writes)
@@ -73,7 +73,7 @@ class Runner:
         self._publish(run.id, outgoing)
         return run
 
-    def handle(self, stage: Stage, event: Event, retry: int = 0, early: int = 0) -> Handled:
+    def handle(self, stage: Stage, event: Event[EventData], retry: int = 0, early: int = 0) -> Handled:
         """Apply one event to its run, once. `retry` and `early` count the copies this one is the last of.
 
         Raises whatever a step raises that is neither Transient nor PermanentFailure.
@@ -104,14 +104,14 @@ class Runner:
             return handled
         raise Transient("store_contention", f"{MAX_CONFLICTS} conflicts on {event.run_id}", event.id)
 
-    def state(self, run: Run, fact: Fact, key: str = "", by: Stage | None = None) -> Event:
-        """Publish a fact that changes no run; a repeat has the same id unless `key` differs.
+    def publish(self, run: Run, draft: Draft, by: Stage | None = None) -> Event[EventData]:
+        """Publish an event that changes no run. A repeat has the same id unless its key differs.
 
         `by` is the stage that found it; None for what a person asks for over the API.
         """
         if by is not None:
-            _require_declared(by, None, None, (fact,))
-        event = fact.at(run, time=self.services.clock.now(), key=key)
+            _require_declared(by, None, None, (draft,))
+        event = event_of(run, draft.data, self.services.clock.now(), draft.key)
         self.services.bus.send(TOPIC, [_topic_message(event).message])
         return event
 
@@ -129,7 +129,7 @@ class Runner:
     def _old_enough(self) -> datetime:
         return self.services.clock.now() - UNSENT_AGE
 
-    def _run_step(self, stage: Stage, event: Event, run: Run, retry: int) -> tuple[Outcome | None, Handled]:
+    def _run_step(self, stage: Stage, event: Event[EventData], run: Run, retry: int) -> tuple[Outcome | None, Handled]:
         assert stage.step is not None
         try:
             outcome = stage.step(event, run, self.services)
@@ -138,20 +138,14 @@ class Runner:
             return Outcome(messages=((TOPIC, self._retry_message(event, retry + 1)),)), Handled.RETRIED
         except PermanentFailure as error:
             log.error("%s refuses %s: %s", stage.name, event.id, error)
-            fact = Fact(
-                StageRefused,
-                key=stage.name,
-                stage=stage.name,
-                failure_class=error.failure_class,
-                problem=error.problem,
-            )
-            return Outcome(facts=(fact,)), Handled.REFUSED
+            refused = StageRefused(stage=stage.name, failure_class=error.failure_class, problem=error.problem)
+            return Outcome(events=(Draft(refused, key=stage.name),)), Handled.REFUSED
         if outcome is None:
             return None, Handled.IGNORED
-        _require_declared(stage, run.status, outcome.status, outcome.facts)
+        _require_declared(stage, run.status, outcome.status, outcome.events)
         return outcome, Handled.APPLIED
 
-    def _postpone(self, event: Event, early: int) -> Handled:
+    def _postpone(self, event: Event[EventData], early: int) -> Handled:
         """Send an event from the future again, later. It has no run whose outbox could hold it."""
         if early >= len(EARLY_WAITS_S):
             log.error("%s came %d times before its run's revision; reconcile will look", event.id, early + 1)
@@ -162,7 +156,7 @@ class Runner:
         self.services.bus.send(TOPIC, [copy])
         return Handled.EARLY
 
-    def _retry_message(self, event: Event, retry: int) -> Message:
+    def _retry_message(self, event: Event[EventData], retry: int) -> Message:
         """The same event again, later. Every subscriber sees the copy; inbox marks make it harmless."""
         # The exponent is bounded too: a float cannot hold 2 to the 1024th, which comes after 17 hours.
         wait_s = min(FIRST_RETRY_S * 2 ** min(retry - 1, 10), LONGEST_RETRY_S)
@@ -170,15 +164,15 @@ class Runner:
         message = _topic_message(event).message
         return Message(f"{event.id}~{retry}", message.subject, message.body, {RETRY: str(retry)}, due)
 
-    def _apply(self, outcome: Outcome, stored: runs.StoredRun, event: Event, mark: str | None) -> None:
+    def _apply(self, outcome: Outcome, stored: runs.StoredRun, event: Event[EventData], mark: str | None) -> None:
         run = moved = stored.run
         if outcome.status is not None:
             changed = run.evolve(**outcome.changes, status=outcome.status, revision=run.revision + 1)
             moved = self._entered(changed, event.id, event.wire_type, outcome.note)
-        outgoing = [self._stated(fact, moved) for fact in outcome.facts]
+        outgoing = [self._outgoing(draft, moved) for draft in outcome.events]
         outgoing += [Outgoing(destination, message) for destination, message in outcome.messages]
         writes = self._outbox(moved, outgoing)
-        if outcome.status is not None or outcome.facts:
+        if outcome.status is not None or outcome.events:
             # Also where nothing changes: a refusal must not be stated about a run that moved on.
             writes.insert(0, runs.replacement(moved, stored.etag))
         if mark is not None:
@@ -190,12 +184,12 @@ class Runner:
         if moved.terminal and not run.terminal:
             release(self.services.store, moved, self.services.clock.now())
 
-    def _stated(self, fact: Fact, run: Run) -> Outgoing:
+    def _outgoing(self, draft: Draft, run: Run) -> Outgoing:
         now = self.services.clock.now()
-        due = now + fact.delay if fact.delay else None
-        return _topic_message(fact.at(run, time=now), due)
+        due = now + draft.delay if draft.delay else None
+        return _topic_message(event_of(run, draft.data, now, draft.key), due)
 
-    def _undo_if_overtaken(self, outcome: Outcome, stage: Stage, event: Event) -> None:
+    def _undo_if_overtaken(self, outcome: Outcome, stage: Stage, event: Event[EventData]) -> None:
         """We lost the race after an effect: undo it unless the event still fits and comes round again."""
         run = self.load(event.run_id)
         if outcome.undo is not None and run is not None and not fits(stage, event, run):
@@ -223,29 +217,29 @@ class Runner:
             log.info("another handler published the outbox of %s too", run_id)
 
 
-def _require_declared(stage: Stage, before: Status | None, after: Status | None, facts: tuple[Fact, ...]) -> None:
+def _require_declared(stage: Stage, before: Status | None, after: Status | None, drafts: tuple[Draft, ...]) -> None:
     """Raises PermanentFailure `illegal_transition` or `undeclared_event` for what the stage's row does not name."""
     if after is not None and (before, after) not in stage.moves:
         message = f"{stage.name} may not move a run from {before or 'nothing'} to {after}"
         raise PermanentFailure(FailureClass.CODE, "illegal_transition", message)
-    for fact in facts:
-        if fact.event not in stage.publishes:
-            message = f"{stage.name} may not publish {fact.event.fact()}"
+    for draft in drafts:
+        if type(draft.data) not in stage.publishes:
+            message = f"{stage.name} may not publish {draft.data.fact()}"
             raise PermanentFailure(FailureClass.CODE, "undeclared_event", message)
 
 
-def fits(stage: Stage, event: Event, run: Run) -> bool:
+def fits(stage: Stage, event: Event[EventData], run: Run) -> bool:
     """Whether the event is about the run as it stands: status, attempt, revision and job agree."""
     if not stage.moves:
         return True  # it only tells others; the fact was true when it was stated
     if run.status not in stage.before:
         return False
-    if not event.about_any_revision and (event.attempt, event.revision) != (run.attempt, run.revision):
+    if not event.data.about_any_revision and (event.attempt, event.revision) != (run.attempt, run.revision):
         return False
-    job = getattr(event, "job", None)
+    job = getattr(event.data, "job", None)
     return job is None or (run.job is not None and run.job.name == job)
 
 
-def _topic_message(event: Event, due: datetime | None = None) -> Outgoing:
+def _topic_message(event: Event[EventData], due: datetime | None = None) -> Outgoing:
     body = orjson.dumps(event.to_cloudevent())
     return Outgoing(TOPIC, Message(event.id, event.wire_type, body, scheduled_at=due))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from docs.generator import markdown
 from docs.generator.schema import type_of
-from shared.domain.events import EVENT_TYPES, Event
+from shared.domain.events import EVENT_TYPES, EventData
 from shared.domain.recipe import DEFAULT_NOTIFY_EVENTS
 from shared.domain.run import NON_TERMINAL, Status
 from shared.pipeline import STAGES, Stage
@@ -38,7 +38,7 @@ def page() -> str:
     )
 
 
-def _event(cls: type[Event]) -> tuple[str, str, str, str]:
+def _event(cls: type[EventData]) -> tuple[str, str, str, str]:
     sent = "yes" if cls.fact() in DEFAULT_NOTIFY_EVENTS else ""
     meaning = markdown.first_line(cls.__dict__.get("__doc__"))
     if not meaning:
@@ -46,9 +46,9 @@ def _event(cls: type[Event]) -> tuple[str, str, str, str]:
     return f"`{cls.wire_type}`", sent, meaning, _data(cls)
 
 
-def _data(cls: type[Event]) -> str:
+def _data(cls: type[EventData]) -> str:
     schema = cls.model_json_schema()
-    own = {name: found for name, found in schema["properties"].items() if name not in Event.model_fields}
+    own = schema["properties"]
     return ", ".join(f"`{name}` ({type_of(found, schema.get('$defs', {}))})" for name, found in own.items())
 
 
@@ -80,5 +80,5 @@ def _statuses(statuses: Sequence[Status | None]) -> str:
     return markdown.listed(s for s in Status if s in statuses)
 
 
-def _facts(classes: tuple[type[Event], ...]) -> str:
+def _facts(classes: tuple[type[EventData], ...]) -> str:
     return markdown.listed(cls.fact() for cls in classes)

@@ -13,7 +13,7 @@ from shared.pipeline import DEADLINES, QUEUE_ALLOWANCE
 from shared.records.outbox import INBOX_TTL_S, SENT_TTL_S
 from shared.runner import EARLY_WAITS_S, FIRST_RETRY_S, LONGEST_RETRY_S
 from shared.settings import Settings
-from shared.step_support.attempts import RETRY_OF
+from shared.step_support.attempts import RETRY_OF_JOB, RETRY_OF_STAGE
 from shared.steps import advance_rollout, deliver_notification, deploy_model, probe_deployments, reconcile
 from training_job.evaluation import general
 
@@ -52,7 +52,7 @@ def page() -> str:
         DEADLINES_TEXT,
         markdown.table(("status", "deadline"), [(f"`{s}`", _deadline(s)) for s in Status if s in NON_TERMINAL]),
         "## Tries of a stage",
-        RETRIES_TEXT.format(stages=markdown.listed(RETRY_OF)),
+        RETRIES_TEXT.format(stages=markdown.listed((*RETRY_OF_STAGE, *RETRY_OF_JOB))),
         markdown.table(("class", "tries", "waits between them"), [_rule(name) for name in FailureClass]),
         f"The waits are in units of `RETRY_WAIT_S` ({_base():g} s by default).",
         "## Errors that may pass",

@@ -12,7 +12,7 @@ from functions.http.errors import ApiError
 from shared.domain.events import RollbackRequested
 from shared.records.endpoints import EndpointRecord, all_records, read
 from shared.services import services
-from shared.step_support.outcome import Fact
+from shared.step_support.outcome import Draft
 
 router = APIRouter(prefix="/api/endpoints", tags=["endpoints"])
 
@@ -46,7 +46,7 @@ def roll_back(name: str, caller: Operator) -> dict[str, str]:
     champion = runner().load(record.champion)
     if champion is None:
         raise ApiError(404, "run_not_found", f"no run {record.champion}, whose model is in production", name)
-    fact = Fact(RollbackRequested, endpoint=name, deployment=record.deployment, by=caller.name)
-    # Back and forth and back again are three orders; a double click is one.
-    runner().state(champion, fact, key=f"{record.deployment}.{int(now.timestamp())}")
+    request = RollbackRequested(endpoint=name, deployment=record.deployment, by=caller.name)
+    # Back and forth and back again are three requests; a double click is one.
+    runner().publish(champion, Draft(request, key=f"{record.deployment}.{int(now.timestamp())}"))
     return {"endpoint": name, "from": record.deployment, "to": record.previous.deployment}

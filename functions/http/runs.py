@@ -17,13 +17,13 @@ from functions.http.errors import ApiError
 from shared.domain import paths
 from shared.domain.dataset import Report
 from shared.domain.events import ApprovalDenied, ApprovalGranted, CancelRequested
+from shared.domain.jobs import JobKind
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import BlobInfo
 from shared.records import outbox, runs
 from shared.records.blob_documents import read_model
 from shared.services import services
-from shared.step_support.outcome import Fact
-from shared.steps import submit_training
+from shared.step_support.outcome import Draft
 from shared.steps.receive_dataset import run_id_of_blob, starts_a_run
 from shared.steps.reconcile import STORAGE_EVENTS, blob_hint
 
@@ -131,7 +131,7 @@ def progress_of(run: Run) -> dict[str, float] | None:
 
 def training_job_of(run: Run) -> JobRef | None:
     """The newest training job."""
-    return next((job for job in reversed(run.jobs) if job.stage == submit_training.STAGE), None)
+    return next((job for job in reversed(run.jobs) if job.kind is JobKind.TRAINING), None)
 
 
 @router.get("/{run_id}/report")
@@ -156,7 +156,7 @@ def stop_run(run_id: str, caller: Caller) -> None:
     run = find_run(run_id)
     if run.terminal:
         raise ApiError(409, "run_finished", f"the run is {run.status.value}", run_id)
-    runner().state(run, Fact(CancelRequested, by=caller.name))
+    runner().publish(run, Draft(CancelRequested(by=caller.name)))
 
 
 @router.post("/{run_id}/approve", status_code=202)
@@ -165,7 +165,7 @@ def approve(run_id: str, caller: Approver, request: DecisionRequest | None = Non
     run = _awaiting_approval(run_id)
     if caller.is_surely(run.requested_by):
         raise ApiError(403, "self_approval", f"{caller.name} asked for this run, somebody else decides", run_id)
-    runner().state(run, Fact(ApprovalGranted, by=caller.name, comment=_comment(request)))
+    runner().publish(run, Draft(ApprovalGranted(by=caller.name, comment=_comment(request))))
     return {"id": run_id}
 
 
@@ -173,7 +173,7 @@ def approve(run_id: str, caller: Approver, request: DecisionRequest | None = Non
 def deny(run_id: str, caller: Approver, request: DecisionRequest | None = None) -> dict[str, str]:
     """Decline a candidate that passed the gate; what runs today stays."""
     run = _awaiting_approval(run_id)
-    runner().state(run, Fact(ApprovalDenied, by=caller.name, comment=_comment(request)))
+    runner().publish(run, Draft(ApprovalDenied(by=caller.name, comment=_comment(request))))
     return {"id": run_id}
 
 

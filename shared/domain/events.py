@@ -1,4 +1,4 @@
-"""The facts the pipeline states. One class per fact; the wire type is written once, on the class.
+"""The events the pipeline publishes. One class for the data of each type, which also holds its wire type.
 
 Envelope: CloudEvents 1.0 structured JSON with the extensions `runid`, `attempt`, `revision`.
 """
@@ -7,34 +7,50 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import Field, ValidationError
 
 from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, InvalidInput, Problem
-from shared.domain.evaluation import Gain, Score, Verdict
+from shared.domain.evaluation import EvaluationResult, Gain, Score, Verdict
+from shared.domain.jobs import DeploymentState
 from shared.domain.model import Frozen
 
 
-class Event(Frozen):
-    """A fact about a run. `key` tells apart events of one fact at one revision (attempts of a poll)."""
+class EventData(Frozen):
+    """What an event says, without the envelope: one class for each type of event."""
 
     wire_type: ClassVar[str]
-    # A wish or an order stays valid whatever the run did meanwhile; a fact is about one revision.
+    # A person's request stays valid whatever the run did meanwhile; anything else is about one revision.
     about_any_revision: ClassVar[bool] = False
-
-    run_id: str
-    project: str
-    attempt: int
-    revision: int = Field(description="the run's revision this fact belongs to")
-    time: datetime
-    key: str = ""
 
     @classmethod
     def fact(cls) -> str:
         """`validation.passed` of `droptune.validation.passed.v1`."""
         return cls.wire_type.removeprefix("droptune.").rsplit(".", 1)[0]
+
+
+Data = TypeVar("Data", bound=EventData, covariant=True)
+
+
+class Event(Frozen, Generic[Data]):
+    """An event of a run. `key` tells apart events of one type at one revision (attempts of a poll)."""
+
+    data: Data
+    run_id: str
+    project: str
+    attempt: int
+    revision: int = Field(description="the run's revision this event belongs to")
+    time: datetime
+    key: str = ""
+
+    def fact(self) -> str:
+        return self.data.fact()
+
+    @property
+    def wire_type(self) -> str:
+        return self.data.wire_type
 
     @property
     def id(self) -> str:
@@ -43,7 +59,7 @@ class Event(Frozen):
         return f"{self.run_id}.{self.fact()}.{self.revision}{suffix}"
 
     def to_cloudevent(self) -> dict[str, Any]:
-        data = self.model_dump(mode="json", exclude=_ENVELOPE)
+        data = self.data.model_dump(mode="json")
         return {
             "specversion": "1.0",
             "id": self.id,
@@ -59,10 +75,7 @@ class Event(Frozen):
         }
 
 
-_ENVELOPE = {"run_id", "project", "attempt", "revision", "time", "key"}
-
-
-class DatasetUploaded(Event):
+class DatasetUploaded(EventData):
     """A dataset was received and pinned."""
 
     wire_type = "droptune.dataset.uploaded.v1"
@@ -71,21 +84,21 @@ class DatasetUploaded(Event):
     size_bytes: int
 
 
-class ValidationStarted(Event):
+class ValidationStarted(EventData):
     """The data is too large for a function; a job runs the same validator."""
 
     wire_type = "droptune.validation.started.v1"
     job: str
 
 
-class ValidationCompleted(Event):
+class ValidationCompleted(EventData):
     """The validation job ended with a report, good or bad."""
 
     wire_type = "droptune.validation.completed.v1"
     job: str
 
 
-class ValidationPassed(Event):
+class ValidationPassed(EventData):
     """The dataset is valid and its curated version is written."""
 
     wire_type = "droptune.validation.passed.v1"
@@ -94,7 +107,7 @@ class ValidationPassed(Event):
     eval_rows: int
 
 
-class ValidationFailed(Event):
+class ValidationFailed(EventData):
     """The dataset or the recipe was rejected."""
 
     wire_type = "droptune.validation.failed.v1"
@@ -103,7 +116,7 @@ class ValidationFailed(Event):
     report: str = Field(description="path of the report in the API")
 
 
-class TrainingStarted(Event):
+class TrainingStarted(EventData):
     """The training job was submitted."""
 
     wire_type = "droptune.training.started.v1"
@@ -111,7 +124,7 @@ class TrainingStarted(Event):
     estimate: CostEstimate
 
 
-class TrainingCompleted(Event):
+class TrainingCompleted(EventData):
     """The training job ended with a model. Losses in nats, `seconds` of the job."""
 
     wire_type = "droptune.training.completed.v1"
@@ -122,54 +135,60 @@ class TrainingCompleted(Event):
     seconds: float
 
 
-class EvaluationStarted(Event):
+class EvaluationStarted(EventData):
     """The evaluation job was submitted."""
 
     wire_type = "droptune.evaluation.started.v1"
     job: str
 
 
-class EvaluationCompleted(Event):
+class EvaluationCompleted(EventData):
     """The evaluation job ended with a report."""
 
     wire_type = "droptune.evaluation.completed.v1"
     job: str
 
 
-class EvaluationPassed(Event):
+class GateDecision(EventData):
+    """The gate's decision with its numbers."""
+
+    wire_type = ""
+    base: Score
+    candidate: Score
+    champion: Score | None
+    gains: tuple[Gain, ...]
+    verdict: Verdict
+
+    @classmethod
+    def of(cls, result: EvaluationResult, verdict: Verdict) -> Self:
+        return cls(
+            base=result.base,
+            candidate=result.candidate,
+            champion=result.champion,
+            gains=result.gains,
+            verdict=verdict,
+        )
+
+
+class EvaluationPassed(GateDecision):
     """The gate's decision with its numbers."""
 
     wire_type = "droptune.evaluation.passed.v1"
-    base: Score
-    candidate: Score
-    champion: Score | None
-    gains: tuple[Gain, ...]
-    verdict: Verdict
 
 
-class EvaluationFailed(Event):
+class EvaluationFailed(GateDecision):
     """The gate's decision with its numbers: what runs today stays."""
 
     wire_type = "droptune.evaluation.failed.v1"
-    base: Score
-    candidate: Score
-    champion: Score | None
-    gains: tuple[Gain, ...]
-    verdict: Verdict
 
 
-class ApprovalRequested(Event):
+class ApprovalRequested(GateDecision):
     """The gate passed; a person decides. The numbers they need are here."""
 
     wire_type = "droptune.approval.requested.v1"
-    base: Score
-    candidate: Score
-    champion: Score | None
-    gains: tuple[Gain, ...]
-    verdict: Verdict
 
 
-class ApprovalGranted(Event):
+class ApprovalGranted(EventData):
     """A person approved the candidate."""
 
     wire_type = "droptune.approval.granted.v1"
@@ -177,7 +196,7 @@ class ApprovalGranted(Event):
     comment: str = ""
 
 
-class ApprovalDenied(Event):
+class ApprovalDenied(EventData):
     """A person denied the candidate."""
 
     wire_type = "droptune.approval.denied.v1"
@@ -185,14 +204,14 @@ class ApprovalDenied(Event):
     comment: str = ""
 
 
-class ApprovalExpired(Event):
+class ApprovalExpired(EventData):
     """Nobody decided in time."""
 
     wire_type = "droptune.approval.expired.v1"
     deadline_at: datetime
 
 
-class ModelDeclined(Event):
+class ModelDeclined(EventData):
     """A person, or nobody in time, declined what the gate had passed."""
 
     wire_type = "droptune.model.declined.v1"
@@ -200,7 +219,7 @@ class ModelDeclined(Event):
     comment: str
 
 
-class DeploymentStarted(Event):
+class DeploymentStarted(EventData):
     """The deployment is being created, without traffic."""
 
     wire_type = "droptune.deployment.started.v1"
@@ -209,13 +228,13 @@ class DeploymentStarted(Event):
     model: str
 
 
-class DeploymentProbed(Event):
+class DeploymentProbed(EventData):
     """What a look at a rollout saw. `traffic` is what the platform reports now."""
 
     wire_type = "droptune.deployment.probed.v1"
     endpoint: str
     deployment: str
-    state: str = Field(description="creating, succeeded or failed")
+    state: DeploymentState
     traffic: dict[str, int]
     answers_asked: int = 0
     answers_failed: int = Field(default=0, description="without an answer; why the first of them: `problem`")
@@ -228,7 +247,7 @@ class DeploymentProbed(Event):
     scoring_uri: str | None = None
 
 
-class TrafficShifted(Event):
+class TrafficShifted(EventData):
     """The endpoint was asked for a new traffic split (percent by deployment).
 
     The next probe shows whether it is in effect.
@@ -239,7 +258,7 @@ class TrafficShifted(Event):
     traffic: dict[str, int]
 
 
-class ModelPromoted(Event):
+class ModelPromoted(EventData):
     """The model is in production: all traffic was seen on it."""
 
     wire_type = "droptune.model.promoted.v1"
@@ -249,7 +268,7 @@ class ModelPromoted(Event):
     scoring_uri: str
 
 
-class RollbackStarted(Event):
+class RollbackStarted(EventData):
     """A rollout is being taken back."""
 
     wire_type = "droptune.rollback.started.v1"
@@ -257,7 +276,7 @@ class RollbackStarted(Event):
     reason: Problem
 
 
-class ModelRolledBack(Event):
+class ModelRolledBack(EventData):
     """The traffic is back on the previous deployment (percent by deployment)."""
 
     wire_type = "droptune.model.rolled_back.v1"
@@ -265,7 +284,7 @@ class ModelRolledBack(Event):
     traffic: dict[str, int]
 
 
-class RollbackRequested(Event):
+class RollbackRequested(EventData):
     """A person wants the previous deployment of an endpoint back; the run is the one in production."""
 
     wire_type = "droptune.rollback.requested.v1"
@@ -275,7 +294,7 @@ class RollbackRequested(Event):
     by: str
 
 
-class DeploymentRetired(Event):
+class DeploymentRetired(EventData):
     """A deployment that nobody needs any more was deleted."""
 
     wire_type = "droptune.deployment.retired.v1"
@@ -284,7 +303,7 @@ class DeploymentRetired(Event):
     reason: str
 
 
-class JobFailed(Event):
+class JobFailed(EventData):
     """A job ended without its result: by its own word, or because the platform says so."""
 
     wire_type = "droptune.job.failed.v1"
@@ -293,14 +312,14 @@ class JobFailed(Event):
     problem: Problem
 
 
-class JobStopped(Event):
+class JobStopped(EventData):
     """A job that we asked to stop has stopped."""
 
     wire_type = "droptune.job.stopped.v1"
     job: str
 
 
-class StageRefused(Event):
+class StageRefused(EventData):
     """A step found that it cannot do its work."""
 
     wire_type = "droptune.stage.refused.v1"
@@ -309,7 +328,7 @@ class StageRefused(Event):
     problem: Problem
 
 
-class RetryDue(Event):
+class RetryDue(EventData):
     """A stage is worth another attempt; scheduled, so it comes when the wait is over. `attempt` is the new one."""
 
     wire_type = ""
@@ -341,7 +360,7 @@ class DeploymentRetryDue(RetryDue):
     wire_type = "droptune.deployment.retry_due.v1"
 
 
-class RunOverdue(Event):
+class RunOverdue(EventData):
     """The run passed the deadline of its status."""
 
     wire_type = "droptune.run.overdue.v1"
@@ -349,7 +368,7 @@ class RunOverdue(Event):
     deadline_at: datetime
 
 
-class RunFailed(Event):
+class RunFailed(EventData):
     """The run ended `failed`."""
 
     wire_type = "droptune.run.failed.v1"
@@ -357,7 +376,7 @@ class RunFailed(Event):
     problem: Problem
 
 
-class CancelRequested(Event):
+class CancelRequested(EventData):
     """Somebody asked for the run to stop."""
 
     wire_type = "droptune.run.cancel_requested.v1"
@@ -365,24 +384,24 @@ class CancelRequested(Event):
     by: str
 
 
-class RunCancelled(Event):
+class RunCancelled(EventData):
     """The run was stopped."""
 
     wire_type = "droptune.run.cancelled.v1"
     by: str
 
 
-def _concrete(cls: type[Event]) -> Iterator[type[Event]]:
+def _concrete(cls: type[EventData]) -> Iterator[type[EventData]]:
     for child in cls.__subclasses__():
         if child.wire_type:
             yield child
         yield from _concrete(child)
 
 
-EVENT_TYPES: dict[str, type[Event]] = {cls.wire_type: cls for cls in _concrete(Event)}
+EVENT_TYPES: dict[str, type[EventData]] = {cls.wire_type: cls for cls in _concrete(EventData)}
 
 
-def parse_event(body: dict[str, Any]) -> Event:
+def parse_event(body: dict[str, Any]) -> Event[EventData]:
     """The event in a CloudEvents envelope.
 
     Raises InvalidInput: `unknown_event_type`, `malformed_event`.
@@ -391,15 +410,18 @@ def parse_event(body: dict[str, Any]) -> Event:
     if cls is None:
         raise InvalidInput("unknown_event_type", f"no event of type {body.get('type')!r}", "type")
     try:
-        return cls.model_validate(
+        data = dict(body.get("data", {}))
+        key = data.pop("key", "")
+        return Event.model_validate(
             {
-                **body.get("data", {}),
+                "data": cls.model_validate(data),
                 "run_id": body.get("runid"),
                 "project": str(body.get("source", "")).removeprefix("/projects/"),
                 "attempt": body.get("attempt"),
                 "revision": body.get("revision"),
                 "time": body.get("time"),
+                "key": key,
             }
         )
-    except (ValidationError, TypeError) as error:
+    except (ValidationError, TypeError, ValueError) as error:
         raise InvalidInput("malformed_event", str(error), "data") from error

@@ -11,6 +11,14 @@ from shared.domain.model import Frozen
 from shared.domain.recipe import Tier
 
 
+class JobKind(StrEnum):
+    """What a job of a run does; part of its name."""
+
+    VALIDATION = "validation"
+    TRAINING = "training"
+    EVALUATION = "evaluation"
+
+
 class JobStatus(StrEnum):
     """Folded from Azure ML's fourteen states; only the last three are final."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shared.domain.dataset import CuratedVersion
+from shared.domain.jobs import JobKind
 from shared.domain.run import Run
 
 DATASETS, CURATED, RUNS, MODELS = "datasets", "curated", "runs", "models"
@@ -48,9 +49,9 @@ def datastore_uri(path: str) -> str:
     return f"azureml://datastores/{container}/paths/{rest}"
 
 
-def job_name(state: Run, stage: str) -> str:
+def job_name(state: Run, kind: JobKind) -> str:
     """Idempotency key of a job; `run_id_of_job` reads it back."""
-    return f"{state.id}-{stage}-{state.attempt}"
+    return f"{state.id}-{kind}-{state.attempt}"
 
 
 def deployment_name(state: Run) -> str:

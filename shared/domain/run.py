@@ -6,12 +6,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from typing_extensions import TypedDict
 
 from shared.domain.cost import CostEstimate
 from shared.domain.dataset import CuratedVersion, DatasetRef
 from shared.domain.errors import FailureClass, Problem
 from shared.domain.evaluation import EvaluationResult, Verdict
+from shared.domain.jobs import JobKind
 from shared.domain.model import Frozen
 from shared.domain.recipe import ResolvedRecipe
 from shared.domain.results import JobMetrics
@@ -65,7 +67,7 @@ class JobRef(Frozen):
     """An Azure ML job of this run."""
 
     name: str
-    stage: str
+    kind: JobKind
     attempt: int
     submitted_at: datetime
     studio_url: str | None = None
@@ -155,3 +157,24 @@ class Run(Frozen):
 
     def log_context(self) -> dict[str, Any]:
         return {"run_id": self.id, "status": self.status.value, "revision": self.revision}
+
+
+class RunChanges(TypedDict, total=False):
+    """The fields of a run that a step may set; the runner sets status, revision, times and history."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    attempt: int
+    recipe: ResolvedRecipe | None
+    curated: CuratedVersion | None
+    validation: ValidationSummary | None
+    jobs: tuple[JobRef, ...]
+    training: JobMetrics | None
+    evaluation: EvaluationResult | None
+    verdict: Verdict | None
+    decision: Decision | None
+    champion: str | None
+    rollout: RolloutRef | None
+    cost: CostEstimate | None
+    error: RunError | None
+    cancel_requested_by: str | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 Document = dict[str, Any]
 
@@ -25,7 +25,7 @@ class Write:
     only when it is None. `ttl_s`: the document disappears after this many seconds.
     """
 
-    kind: str  # "create" | "replace" | "delete"
+    kind: Literal["create", "replace", "delete"]
     id: str
     document: Document | None = None
     etag: str | None = None

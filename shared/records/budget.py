@@ -57,9 +57,10 @@ def _change(store: RunStore, name: str, change: Callable[[dict[str, float]], boo
         document: dict[str, Any] = stored.document if stored else {"id": BUDGET, "type": BUDGET, "usd": {}}
         if not change(document["usd"]):
             return
-        kind = "replace" if stored else "create"
         try:
-            store.batch(name, [Write(kind, BUDGET, document, stored.etag if stored else None)])
+            store.batch(
+                name, [Write("replace" if stored else "create", BUDGET, document, stored.etag if stored else None)]
+            )
         except StoreConflict:
             continue
         return

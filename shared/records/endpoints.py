@@ -72,8 +72,9 @@ def write(store: RunStore, record: EndpointRecord, *, replacing: EndpointRecord 
         "project": record.project,
         "record": record.model_dump(mode="json"),
     }
-    kind = "replace" if stored else "create"
-    store.batch(partition, [Write(kind, RECORD, document, stored.etag if stored else None)])
+    store.batch(
+        partition, [Write("replace" if stored else "create", RECORD, document, stored.etag if stored else None)]
+    )
 
 
 def withdraw(store: RunStore, endpoint: str, run_id: str) -> None:

@@ -20,7 +20,6 @@ def record(store: RunStore, now: datetime) -> None:
     stored = store.get(TICK, TICK)
     document = {"id": TICK, "type": TICK, "at": now.isoformat()}
     try:
-        kind = "replace" if stored else "create"
-        store.batch(TICK, [Write(kind, TICK, document, stored.etag if stored else None)])
+        store.batch(TICK, [Write("replace" if stored else "create", TICK, document, stored.etag if stored else None)])
     except StoreConflict:
         return  # another host's tick was first; both looked

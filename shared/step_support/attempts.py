@@ -9,6 +9,7 @@ from shared.domain.events import (
     DeploymentRetryDue,
     EvaluationRetryDue,
     Event,
+    EventData,
     JobFailed,
     RetryDue,
     RunOverdue,
@@ -16,38 +17,42 @@ from shared.domain.events import (
     TrainingRetryDue,
     ValidationRetryDue,
 )
+from shared.domain.jobs import JobKind
 from shared.domain.run import Run
 
-# The part of a function's or a job's name that says which stage has to run again.
-RETRY_OF: dict[str, type[RetryDue]] = {
+RETRY_OF_STAGE: dict[str, type[RetryDue]] = {
     "validate_dataset": ValidationRetryDue,
-    "validation": ValidationRetryDue,
     "submit_training": TrainingRetryDue,
-    "training": TrainingRetryDue,
     "submit_evaluation": EvaluationRetryDue,
-    "evaluation": EvaluationRetryDue,
     "deploy_model": DeploymentRetryDue,
+}
+RETRY_OF_JOB: dict[JobKind, type[RetryDue]] = {
+    JobKind.VALIDATION: ValidationRetryDue,
+    JobKind.TRAINING: TrainingRetryDue,
+    JobKind.EVALUATION: EvaluationRetryDue,
 }
 
 
-def next_attempt(event: Event, run: Run, stage: str) -> int:
-    """The first number no job of the stage has yet; a retry may name a later one, where nothing was submitted."""
-    free = 1 + max((job.attempt for job in run.jobs if job.stage == stage), default=0)
-    return max(free, event.attempt) if isinstance(event, RetryDue) else free
+def next_attempt(event: Event[EventData], run: Run, kind: JobKind) -> int:
+    """The first number no job of this kind has yet; a retry may name a later one, where nothing was submitted."""
+    free = 1 + max((job.attempt for job in run.jobs if job.kind is kind), default=0)
+    return max(free, event.attempt) if isinstance(event.data, RetryDue) else free
 
 
 def retry_after(
-    event: JobFailed | StageRefused | RunOverdue, run: Run, wait_s: float
+    failure: JobFailed | StageRefused | RunOverdue, run: Run, wait_s: float
 ) -> tuple[type[RetryDue], timedelta] | None:
     """The event that starts the next attempt and when it is due; None if this failure is final."""
-    if isinstance(event, RunOverdue):
+    if isinstance(failure, RunOverdue):
         return None
-    stage = event.stage if isinstance(event, StageRefused) else _stage_of_job(event.job, run)
-    rule = RETRY_RULES[event.failure_class]
-    if stage not in RETRY_OF or run.attempt >= rule.attempts:
+    retry = _retry_of(failure, run)
+    rule = RETRY_RULES[failure.failure_class]
+    if retry is None or run.attempt >= rule.attempts:
         return None
-    return RETRY_OF[stage], timedelta(seconds=wait_s * rule.first_wait * 2 ** (run.attempt - 1))
+    return retry, timedelta(seconds=wait_s * rule.first_wait * 2 ** (run.attempt - 1))
 
 
-def _stage_of_job(name: str, run: Run) -> str:
-    return next((job.stage for job in run.jobs if job.name == name), "")
+def _retry_of(failure: JobFailed | StageRefused, run: Run) -> type[RetryDue] | None:
+    if isinstance(failure, StageRefused):
+        return RETRY_OF_STAGE.get(failure.stage)
+    return next((RETRY_OF_JOB[job.kind] for job in run.jobs if job.name == failure.job), None)

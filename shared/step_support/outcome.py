@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any, cast
 
-from shared.domain.events import Event
-from shared.domain.run import Run, Status
+from pydantic import TypeAdapter
+from typing_extensions import Unpack
+
+from shared.domain.events import Event, EventData
+from shared.domain.run import Run, RunChanges, Status
 from shared.ports import Message, Services
 
+_CHANGES = TypeAdapter(RunChanges)
 
-class Fact:
-    """An event to state, still without its envelope: the runner knows revision, attempt and time.
 
-    `delay` holds it back on the bus.
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event to publish, still without its envelope: the runner knows revision, attempt and time.
+
+    `delay` holds it back on the bus. `key` tells apart events of one type at one revision.
     """
 
-    def __init__(self, event: type[Event], *, delay: timedelta = timedelta(0), **payload: Any) -> None:
-        self.event = event
-        self.delay = delay
-        self.payload = payload
+    data: EventData
+    key: str = ""
+    delay: timedelta = timedelta(0)
 
-    def at(self, run: Run, **envelope: Any) -> Event:
-        """The event as a fact of `run` at its present revision."""
-        return self.event(
-            run_id=run.id,
-            project=run.project,
-            attempt=run.attempt,
-            revision=run.revision,
-            **{"time": run.updated_at, **envelope, **self.payload},
-        )
+
+def event_of(run: Run, data: EventData, time: datetime, key: str = "") -> Event[EventData]:
+    """The event about `run` at its present revision."""
+    return Event(
+        data=data,
+        run_id=run.id,
+        project=run.project,
+        attempt=run.attempt,
+        revision=run.revision,
+        time=time,
+        key=key,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +49,23 @@ class Outcome:
 
     `undo` reverses the step's effect after another writer moved the run on first. It gets the run as that
     writer left it: what that run owns is not undone, for the winner may have done the same effect.
-    `messages` go to queues, beside the facts that go to the topic.
+    `messages` go to queues, beside the events that go to the topic. Nothing can be edited afterwards.
+    Raises ValidationError if `changes` names no field of a run that a step may set, or has a wrong value.
     """
 
     status: Status | None = None
-    changes: dict[str, Any] = field(default_factory=dict)
-    facts: tuple[Fact, ...] = ()
+    changes: RunChanges = field(default_factory=RunChanges)
+    events: tuple[Draft, ...] = ()
     messages: tuple[tuple[str, Message], ...] = ()
     note: str = ""
     undo: Callable[[Run], None] | None = None
+
+    def __post_init__(self) -> None:
+        checked = MappingProxyType(_CHANGES.validate_python(dict(self.changes), strict=True))
+        object.__setattr__(self, "changes", cast(RunChanges, checked))
+
+    def with_changes(self, **more: Unpack[RunChanges]) -> Outcome:
+        return replace(self, changes=RunChanges(**{**self.changes, **more}))
 
 
 Step = Callable[[Any, Run, Services], Outcome | None]

@@ -8,15 +8,17 @@ from datetime import timedelta
 from shared.domain.errors import PermanentFailure, Problem, Transient
 from shared.domain.events import (
     DeploymentProbed,
+    Event,
     ModelPromoted,
     ModelRolledBack,
     RollbackStarted,
     TrafficShifted,
 )
-from shared.domain.run import RolloutRef, Run, Status
+from shared.domain.jobs import DeploymentState
+from shared.domain.run import RolloutRef, Run, RunChanges, Status
 from shared.ports import Services
 from shared.records import endpoints
-from shared.step_support.outcome import Fact, Outcome
+from shared.step_support.outcome import Draft, Outcome
 
 # Below 1 because kernels differ between evaluating and serving in batches; a wrong template or an
 # adapter that is not applied changes nearly every answer.
@@ -34,9 +36,9 @@ NOT_ANSWERING, REQUESTS_FAIL, TOO_SLOW = "not_answering", "requests_fail", "too_
 _UNMARKED = {"unreachable_since": None, "failing_since": None}
 
 
-def advance_rollout(event: DeploymentProbed, run: Run, services: Services) -> Outcome | None:
+def advance_rollout(event: Event[DeploymentProbed], run: Run, services: Services) -> Outcome | None:
     assert run.rollout is not None
-    if event.deployment != run.rollout.deployment:
+    if event.data.deployment != run.rollout.deployment:
         return None
     if run.status is Status.ROLLING_BACK:
         return _finish_rollback(event, run, run.rollout, services)
@@ -48,7 +50,9 @@ def advance_rollout(event: DeploymentProbed, run: Run, services: Services) -> Ou
     return take_back(run, problem)
 
 
-def _wait_or_take_back(event: DeploymentProbed, run: Run, rollout: RolloutRef, problem: Problem) -> Outcome | None:
+def _wait_or_take_back(
+    event: Event[DeploymentProbed], run: Run, rollout: RolloutRef, problem: Problem
+) -> Outcome | None:
     """A deployment that fails requests or is slow goes no further, and back if that lasts.
 
     One look at which some requests fail or take long may be a chance, a second one in a row is not. Wrong answers
@@ -58,15 +62,15 @@ def _wait_or_take_back(event: DeploymentProbed, run: Run, rollout: RolloutRef, p
     since = rollout.unreachable_since if silent else rollout.failing_since
     if since is None:
         marks = {"unreachable_since": event.time if silent else None, "failing_since": None if silent else event.time}
-        changes = {"rollout": rollout.model_copy(update=marks)}
+        changes = RunChanges(rollout=rollout.model_copy(update=marks))
         return Outcome(status=Status.DEPLOYING, changes=changes, note=f"{problem.code}: {problem.message}")
     if silent and event.time - since < _unreachable_allowance(event, rollout):
         return None
     return take_back(run, problem)
 
 
-def _unreachable_allowance(event: DeploymentProbed, rollout: RolloutRef) -> timedelta:
-    spared = rollout.previous and event.traffic.get(rollout.deployment)
+def _unreachable_allowance(event: Event[DeploymentProbed], rollout: RolloutRef) -> timedelta:
+    spared = rollout.previous and event.data.traffic.get(rollout.deployment)
     return UNREACHABLE_WITH_TRAFFIC_ALLOWANCE if spared else UNREACHABLE_ALLOWANCE
 
 
@@ -76,52 +80,52 @@ def take_back(run: Run, problem: Problem) -> Outcome:
     return Outcome(
         status=Status.ROLLING_BACK,
         changes={"rollout": run.rollout.model_copy(update={"traffic": run.rollout.previous})},
-        facts=(Fact(RollbackStarted, endpoint=run.rollout.endpoint, reason=problem),),
+        events=(Draft(RollbackStarted(endpoint=run.rollout.endpoint, reason=problem)),),
         note=f"{problem.code}: {problem.message}",
     )
 
 
-def _fault(event: DeploymentProbed) -> Problem | None:
+def _fault(event: Event[DeploymentProbed]) -> Problem | None:
     """What is wrong, the cause before its consequences: another template changes the answers too."""
-    if event.problem is not None and not event.answers_failed:
-        return event.problem
-    answered = event.answers_asked - event.answers_failed
-    if event.problem is not None and answered == 0:
-        return Problem(code=NOT_ANSWERING, message=_failures(event, event.problem))
-    if event.prompts_unlike_evaluated:
+    if event.data.problem is not None and not event.data.answers_failed:
+        return event.data.problem
+    answered = event.data.answers_asked - event.data.answers_failed
+    if event.data.problem is not None and answered == 0:
+        return Problem(code=NOT_ANSWERING, message=_failures(event, event.data.problem))
+    if event.data.prompts_unlike_evaluated:
         return Problem(
             code="template_differs",
-            message=f"{event.prompts_unlike_evaluated} of {answered} prompts are rendered to another length",
+            message=f"{event.data.prompts_unlike_evaluated} of {answered} prompts are rendered to another length",
         )
-    if answered == 0 or event.answers_unlike_base == 0:
+    if answered == 0 or event.data.answers_unlike_base == 0:
         return Problem(
             code="adapter_has_no_effect",
-            message=f"{event.answers_unlike_base} of {answered} answers differ from the base model's",
+            message=f"{event.data.answers_unlike_base} of {answered} answers differ from the base model's",
         )
-    if event.answers_as_evaluated < MIN_AS_EVALUATED * answered:
+    if event.data.answers_as_evaluated < MIN_AS_EVALUATED * answered:
         return Problem(
             code="answers_changed",
-            message=f"{event.answers_as_evaluated} of {answered} answers are those of the evaluation",
+            message=f"{event.data.answers_as_evaluated} of {answered} answers are those of the evaluation",
         )
-    if event.problem is not None:
-        return Problem(code=REQUESTS_FAIL, message=_failures(event, event.problem))
+    if event.data.problem is not None:
+        return Problem(code=REQUESTS_FAIL, message=_failures(event, event.data.problem))
     return _slowness(event)
 
 
-def _failures(event: DeploymentProbed, first: Problem) -> str:
-    return f"{event.answers_failed} of {event.answers_asked} requests failed: {first.message}"
+def _failures(event: Event[DeploymentProbed], first: Problem) -> str:
+    return f"{event.data.answers_failed} of {event.data.answers_asked} requests failed: {first.message}"
 
 
-def _slowness(event: DeploymentProbed) -> Problem | None:
-    new, old = event.latency_s, event.previous_latency_s
+def _slowness(event: Event[DeploymentProbed]) -> Problem | None:
+    new, old = event.data.latency_s, event.data.previous_latency_s
     if new is None or old is None or new <= MAX_SLOWDOWN * old or new - old <= NOTICEABLE_S:
         return None
     return Problem(code=TOO_SLOW, message=f"answers take {new:.2f} s, those of the old deployment {old:.2f} s")
 
 
-def _advance(event: DeploymentProbed, run: Run, rollout: RolloutRef, services: Services) -> Outcome | None:
+def _advance(event: Event[DeploymentProbed], run: Run, rollout: RolloutRef, services: Services) -> Outcome | None:
     assert run.recipe is not None
-    if event.traffic != rollout.traffic:  # the last shift is not seen yet; the next probe looks again
+    if event.data.traffic != rollout.traffic:  # the last shift is not seen yet; the next probe looks again
         return _answers_again(rollout)
     if rollout.traffic == {rollout.deployment: 100}:
         return _promote(event, run, rollout, services)
@@ -131,7 +135,7 @@ def _advance(event: DeploymentProbed, run: Run, rollout: RolloutRef, services: S
     return Outcome(
         status=Status.DEPLOYING,
         changes={"rollout": rollout.model_copy(update={"traffic": traffic, "step": rollout.step + 1, **_UNMARKED})},
-        facts=(Fact(TrafficShifted, endpoint=rollout.endpoint, traffic=traffic),),
+        events=(Draft(TrafficShifted(endpoint=rollout.endpoint, traffic=traffic)),),
         note=f"{share} % of the traffic",
     )
 
@@ -139,7 +143,7 @@ def _advance(event: DeploymentProbed, run: Run, rollout: RolloutRef, services: S
 def _answers_again(rollout: RolloutRef) -> Outcome | None:
     if not rollout.unreachable_since and not rollout.failing_since:
         return None
-    changes = {"rollout": rollout.model_copy(update=_UNMARKED)}
+    changes = RunChanges(rollout=rollout.model_copy(update=_UNMARKED))
     return Outcome(status=Status.DEPLOYING, changes=changes, note="answers again")
 
 
@@ -151,8 +155,8 @@ def split(rollout: RolloutRef, share: int) -> dict[str, int]:
     return {champion: 100 - share, rollout.deployment: share}
 
 
-def _promote(event: DeploymentProbed, run: Run, rollout: RolloutRef, services: Services) -> Outcome:
-    assert event.scoring_uri is not None
+def _promote(event: Event[DeploymentProbed], run: Run, rollout: RolloutRef, services: Services) -> Outcome:
+    assert event.data.scoring_uri is not None
     assert run.recipe is not None
     before = endpoints.read(services.store, rollout.endpoint)
     if before is not None and before.champion == run.id:
@@ -168,7 +172,7 @@ def _promote(event: DeploymentProbed, run: Run, rollout: RolloutRef, services: S
             champion=run.id,
             deployment=rollout.deployment,
             model=rollout.model,
-            scoring_uri=event.scoring_uri,
+            scoring_uri=event.data.scoring_uri,
             promoted_at=run.updated_at,
             previous=previous,
         ),
@@ -176,14 +180,15 @@ def _promote(event: DeploymentProbed, run: Run, rollout: RolloutRef, services: S
     )
     return Outcome(
         status=Status.DEPLOYED,
-        changes={"rollout": rollout.model_copy(update={"scoring_uri": event.scoring_uri})},
-        facts=(
-            Fact(
-                ModelPromoted,
-                endpoint=rollout.endpoint,
-                deployment=rollout.deployment,
-                model=rollout.model,
-                scoring_uri=event.scoring_uri,
+        changes={"rollout": rollout.model_copy(update={"scoring_uri": event.data.scoring_uri})},
+        events=(
+            Draft(
+                ModelPromoted(
+                    endpoint=rollout.endpoint,
+                    deployment=rollout.deployment,
+                    model=rollout.model,
+                    scoring_uri=event.data.scoring_uri,
+                )
             ),
         ),
         undo=lambda now: _withdraw_unless_deployed(now, rollout.endpoint, services),
@@ -196,15 +201,17 @@ def _withdraw_unless_deployed(run: Run, endpoint: str, services: Services) -> No
         endpoints.withdraw(services.store, endpoint, run.id)
 
 
-def _finish_rollback(event: DeploymentProbed, run: Run, rollout: RolloutRef, services: Services) -> Outcome | None:
+def _finish_rollback(
+    event: Event[DeploymentProbed], run: Run, rollout: RolloutRef, services: Services
+) -> Outcome | None:
     """Traffic, then record, then the deployment itself; at each probe whatever is not seen yet, again."""
     endpoints.withdraw(services.store, rollout.endpoint, run.id)
-    if event.traffic != rollout.previous:
+    if event.data.traffic != rollout.previous:
         _ask_for_previous(rollout, services)
         return None
-    if rollout.step > 0 and event.state == "succeeded":  # it had traffic and is up
+    if rollout.step > 0 and event.data.state is DeploymentState.SUCCEEDED:  # it had traffic and is up
         if rollout.back_since is None:
-            changes = {"rollout": rollout.model_copy(update={"back_since": event.time})}
+            changes = RunChanges(rollout=rollout.model_copy(update={"back_since": event.time}))
             return Outcome(status=Status.ROLLING_BACK, changes=changes, note="the traffic is back")
         if event.time - rollout.back_since < LAST_ANSWERS:
             return None
@@ -215,7 +222,7 @@ def _finish_rollback(event: DeploymentProbed, run: Run, rollout: RolloutRef, ser
         return None
     return Outcome(
         status=Status.ROLLED_BACK,
-        facts=(Fact(ModelRolledBack, endpoint=rollout.endpoint, traffic=rollout.previous),),
+        events=(Draft(ModelRolledBack(endpoint=rollout.endpoint, traffic=rollout.previous)),),
     )
 
 

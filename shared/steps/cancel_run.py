@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from shared.domain.errors import Problem
-from shared.domain.events import CancelRequested, JobStopped, RunCancelled
+from shared.domain.events import CancelRequested, Event, JobStopped, RunCancelled
 from shared.domain.run import Run, Status
 from shared.ports import Services
-from shared.step_support.outcome import Fact, Outcome
+from shared.step_support.outcome import Draft, Outcome
 from shared.steps.advance_rollout import take_back
 from shared.steps.fail_run import stop_jobs
 
@@ -14,8 +14,8 @@ WITH_JOB = frozenset({Status.VALIDATING, Status.TRAINING, Status.EVALUATING})
 WITHOUT_JOB = frozenset({Status.RECEIVED, Status.VALIDATED, Status.AWAITING_APPROVAL, Status.APPROVED})
 
 
-def cancel_run(event: CancelRequested | JobStopped, run: Run, services: Services) -> Outcome | None:
-    if isinstance(event, JobStopped):
+def cancel_run(event: Event[CancelRequested | JobStopped], run: Run, services: Services) -> Outcome | None:
+    if isinstance(event.data, JobStopped):
         if run.status is not Status.CANCELLING:
             return None
         return _cancelled(run.cancel_requested_by or "unknown")
@@ -23,21 +23,19 @@ def cancel_run(event: CancelRequested | JobStopped, run: Run, services: Services
         case Status.CANCELLING | Status.ROLLING_BACK:
             return None  # already on its way
         case Status.DEPLOYING:
-            reason = Problem(code="cancelled", message=f"cancelled by {event.by}")
-            outcome = take_back(run, reason)
-            outcome.changes["cancel_requested_by"] = event.by
-            return outcome
+            reason = Problem(code="cancelled", message=f"cancelled by {event.data.by}")
+            return take_back(run, reason).with_changes(cancel_requested_by=event.data.by)
         case status if status in WITH_JOB:
             stop_jobs(run, services)
-            return Outcome(status=Status.CANCELLING, changes={"cancel_requested_by": event.by})
+            return Outcome(status=Status.CANCELLING, changes={"cancel_requested_by": event.data.by})
         case _:
             stop_jobs(run, services)
-            return _cancelled(event.by)
+            return _cancelled(event.data.by)
 
 
 def _cancelled(by: str) -> Outcome:
     return Outcome(
         status=Status.CANCELLED,
         changes={"cancel_requested_by": by},
-        facts=(Fact(RunCancelled, by=by),),
+        events=(Draft(RunCancelled(by=by)),),
     )

@@ -7,12 +7,12 @@ from dataclasses import replace
 from shared.domain import catalog as catalog
 from shared.domain import paths
 from shared.domain.errors import Transient
-from shared.domain.events import DeploymentRetryDue, DeploymentStarted, EvaluationPassed
+from shared.domain.events import DeploymentRetryDue, DeploymentStarted, EvaluationPassed, Event
 from shared.domain.jobs import DeploymentSpec, ModelSpec
 from shared.domain.run import RolloutRef, Run, Status
 from shared.ports import Config, Services
 from shared.records import claims, endpoints
-from shared.step_support.outcome import Fact, Outcome
+from shared.step_support.outcome import Draft, Outcome
 from shared.steps.submit_evaluation import evaluate_against
 from shared.steps.submit_training import job_tags
 
@@ -53,7 +53,7 @@ def deployment_spec(run: Run, config: Config) -> DeploymentSpec:
 MAX_SERVED_TOKENS = 8192
 
 
-def deploy_model(event: EvaluationPassed | DeploymentRetryDue, run: Run, services: Services) -> Outcome:
+def deploy_model(event: Event[EvaluationPassed | DeploymentRetryDue], run: Run, services: Services) -> Outcome:
     assert run.recipe is not None
     endpoint = run.recipe.endpoint
     owner = claims.take(services.store, claims.endpoint_claim(endpoint), run.id, services.clock.now())
@@ -65,7 +65,7 @@ def deploy_model(event: EvaluationPassed | DeploymentRetryDue, run: Run, service
         # The verdict was about another rival. The endpoint is free for others while this one is measured.
         claims.release(services.store, claims.endpoint_claim(endpoint), run.id)
         outcome = evaluate_against(champion, event, run, services)
-        outcome.changes["decision"] = None  # it was about other numbers
+        outcome = outcome.with_changes(decision=None)  # it was about other numbers
         return replace(outcome, note=f"{champion} went into production meanwhile")
     model, spec = model_spec(run), deployment_spec(run, services.config)
     services.models.register_model(model)
@@ -86,7 +86,7 @@ def deploy_model(event: EvaluationPassed | DeploymentRetryDue, run: Run, service
                 step=0,
             )
         },
-        facts=(Fact(DeploymentStarted, endpoint=endpoint, deployment=spec.name, model=spec.model),),
+        events=(Draft(DeploymentStarted(endpoint=endpoint, deployment=spec.name, model=spec.model)),),
         undo=lambda now: _delete_unless_owned(spec, now, services),
     )
 

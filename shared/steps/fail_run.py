@@ -6,47 +6,48 @@ import logging
 
 from shared.domain import paths
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
-from shared.domain.events import JobFailed, RunFailed, RunOverdue, StageRefused
+from shared.domain.events import Event, JobFailed, RunFailed, RunOverdue, StageRefused
+from shared.domain.jobs import JobKind
 from shared.domain.run import Run, RunError, Status
 from shared.ports import Services
 from shared.records import endpoints
 from shared.step_support.attempts import retry_after
-from shared.step_support.outcome import Fact, Outcome
+from shared.step_support.outcome import Draft, Outcome
 
 log = logging.getLogger(__name__)
 
 
-def fail_run(event: JobFailed | StageRefused | RunOverdue, run: Run, services: Services) -> Outcome:
+def fail_run(event: Event[JobFailed | StageRefused | RunOverdue], run: Run, services: Services) -> Outcome:
     failure_class, problem = _reason(event)
     try:
         stop_jobs(run, services)
     except PermanentFailure as error:
         log.error("could not stop the jobs of %s: %s", run.id, error)
-    retry = retry_after(event, run, services.config.retry_wait_s)
+    retry = retry_after(event.data, run, services.config.retry_wait_s)
     if retry is not None:
         retry_due, delay = retry
         return Outcome(
             status=run.status,
             changes={"attempt": run.attempt + 1},
-            facts=(Fact(retry_due, delay=delay, failure_class=failure_class, problem=problem),),
+            events=(Draft(retry_due(failure_class=failure_class, problem=problem), delay=delay),),
             note=f"{failure_class.value}: {problem.code}, again in {delay.total_seconds():g} s",
         )
     return Outcome(
         status=Status.FAILED,
         changes={"error": RunError(failure_class=failure_class, problem=problem)},
-        facts=(Fact(RunFailed, failure_class=failure_class, problem=problem),),
+        events=(Draft(RunFailed(failure_class=failure_class, problem=problem)),),
         note=f"{failure_class.value}: {problem.code}",
     )
 
 
 # Which job may have been submitted by a handler that died before it could write so.
 NEXT_JOB = {
-    Status.RECEIVED: ("validation",),
-    Status.VALIDATING: ("validation",),
-    Status.VALIDATED: ("training",),
-    Status.TRAINING: ("training", "evaluation"),
-    Status.EVALUATING: ("evaluation",),
-    Status.APPROVED: ("evaluation",),
+    Status.RECEIVED: (JobKind.VALIDATION,),
+    Status.VALIDATING: (JobKind.VALIDATION,),
+    Status.VALIDATED: (JobKind.TRAINING,),
+    Status.TRAINING: (JobKind.TRAINING, JobKind.EVALUATION),
+    Status.EVALUATING: (JobKind.EVALUATION,),
+    Status.APPROVED: (JobKind.EVALUATION,),
 }
 
 
@@ -72,15 +73,15 @@ def undo_work(run: Run, services: Services) -> None:
 def stop_jobs(run: Run, services: Services) -> None:
     if run.job is not None:
         services.launcher.begin_cancel(run.job.name)
-    for stage in NEXT_JOB.get(run.status, ()):
-        if stage == "validation" and run.dataset.size_bytes <= services.config.inline_validation_max_bytes:
+    for kind in NEXT_JOB.get(run.status, ()):
+        if kind is JobKind.VALIDATION and run.dataset.size_bytes <= services.config.inline_validation_max_bytes:
             continue  # no job validates it
-        attempt = 1 + max((job.attempt for job in run.jobs if job.stage == stage), default=0)
-        services.launcher.begin_cancel(paths.job_name(run.evolve(attempt=max(attempt, run.attempt)), stage))
+        attempt = 1 + max((job.attempt for job in run.jobs if job.kind is kind), default=0)
+        services.launcher.begin_cancel(paths.job_name(run.evolve(attempt=max(attempt, run.attempt)), kind))
 
 
-def _reason(event: JobFailed | StageRefused | RunOverdue) -> tuple[FailureClass, Problem]:
-    if isinstance(event, RunOverdue):
-        message = f"{event.status} was to end by {event.deadline_at.isoformat(timespec='seconds')}"
+def _reason(event: Event[JobFailed | StageRefused | RunOverdue]) -> tuple[FailureClass, Problem]:
+    if isinstance(event.data, RunOverdue):
+        message = f"{event.data.status} was to end by {event.data.deadline_at.isoformat(timespec='seconds')}"
         return FailureClass.PLATFORM, Problem(code="overdue", message=message)
-    return event.failure_class, event.problem
+    return event.data.failure_class, event.data.problem

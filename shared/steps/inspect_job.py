@@ -11,18 +11,17 @@ from shared.domain.events import (
     TrainingCompleted,
     ValidationCompleted,
 )
-from shared.domain.jobs import JobStatus, JobView
+from shared.domain.jobs import JobKind, JobStatus, JobView
 from shared.domain.results import JobResult
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import Services
 from shared.records.blob_documents import read_model
-from shared.step_support.outcome import Fact
-from shared.steps import submit_evaluation, submit_training, validate_dataset
+from shared.step_support.outcome import Draft
 
 IN_FLIGHT = frozenset({Status.VALIDATING, Status.TRAINING, Status.EVALUATING, Status.CANCELLING})
 
 
-def inspect_job(job_name: str, run: Run, services: Services) -> Fact | None:
+def inspect_job(job_name: str, run: Run, services: Services) -> Draft | None:
     """The fact to state, or None: not this run's present job, or still running."""
     job = run.job
     if job is None or job.name != job_name or run.status not in IN_FLIGHT:
@@ -31,7 +30,7 @@ def inspect_job(job_name: str, run: Run, services: Services) -> Fact | None:
         return None  # its failure is known; the next attempt waits to be submitted
     view = services.launcher.get_job(job_name)
     if run.status is Status.CANCELLING:
-        return Fact(JobStopped, job=job_name) if view is None or view.status.final else None
+        return Draft(JobStopped(job=job_name)) if view is None or view.status.final else None
     if view is None:
         return _failed(job_name, FailureClass.PLATFORM, "job_vanished", "the platform has no such job")
     if not view.status.final:
@@ -39,14 +38,14 @@ def inspect_job(job_name: str, run: Run, services: Services) -> Fact | None:
     return _ended(job, view, run, services)
 
 
-def _ended(job: JobRef, view: JobView, run: Run, services: Services) -> Fact:
-    result = read_model(services.blobs, paths.run(run.id, RESULTS[job.stage]), JobResult)
+def _ended(job: JobRef, view: JobView, run: Run, services: Services) -> Draft:
+    result = read_model(services.blobs, paths.run(run.id, RESULTS[job.kind]), JobResult)
     if result is not None and result.job != job.name:
         result = None  # an earlier attempt's
     if result is not None and result.status == "failed" and view.status is not JobStatus.CANCELLED:
         assert result.failure_class is not None
         assert result.problem is not None
-        return Fact(JobFailed, job=job.name, failure_class=result.failure_class, problem=result.problem)
+        return Draft(JobFailed(job=job.name, failure_class=result.failure_class, problem=result.problem))
     if view.status is JobStatus.CANCELLED and view.error_code is None:
         return _failed(job.name, FailureClass.PLATFORM, "job_cancelled", "somebody else cancelled the job")
     if view.status is not JobStatus.COMPLETED:  # by itself, or cancelled by its time limit
@@ -55,28 +54,29 @@ def _ended(job: JobRef, view: JobView, run: Run, services: Services) -> Fact:
     if result is None:
         message = "the job says Completed but wrote no result"
         return _failed(job.name, FailureClass.CODE, "no_result", message)
-    if job.stage == submit_evaluation.STAGE:
-        return Fact(EvaluationCompleted, job=job.name)
-    if job.stage == validate_dataset.STAGE:
-        return Fact(ValidationCompleted, job=job.name)
-    return Fact(
-        TrainingCompleted,
-        job=job.name,
-        train_loss=result.metrics.train_loss,
-        eval_loss=result.metrics.eval_loss,
-        processed_tokens=result.metrics.processed_tokens,
-        seconds=result.metrics.seconds,
+    if job.kind is JobKind.EVALUATION:
+        return Draft(EvaluationCompleted(job=job.name))
+    if job.kind is JobKind.VALIDATION:
+        return Draft(ValidationCompleted(job=job.name))
+    return Draft(
+        TrainingCompleted(
+            job=job.name,
+            train_loss=result.metrics.train_loss,
+            eval_loss=result.metrics.eval_loss,
+            processed_tokens=result.metrics.processed_tokens,
+            seconds=result.metrics.seconds,
+        )
     )
 
 
 # Beside what the job wrote.
 RESULTS = {
-    validate_dataset.STAGE: "validation/result.json",
-    submit_training.STAGE: "result.json",
-    submit_evaluation.STAGE: "evaluation/result.json",
+    JobKind.VALIDATION: "validation/result.json",
+    JobKind.TRAINING: "result.json",
+    JobKind.EVALUATION: "evaluation/result.json",
 }
 
 
-def _failed(job: str, failure_class: FailureClass, code: str, message: str) -> Fact:
+def _failed(job: str, failure_class: FailureClass, code: str, message: str) -> Draft:
     problem = Problem(code=code, message=message, param=job)
-    return Fact(JobFailed, job=job, failure_class=failure_class, problem=problem)
+    return Draft(JobFailed(job=job, failure_class=failure_class, problem=problem))

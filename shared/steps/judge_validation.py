@@ -5,7 +5,7 @@ from __future__ import annotations
 from shared.domain import paths
 from shared.domain.dataset import ValidationOutcome
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.events import ValidationCompleted
+from shared.domain.events import Event, ValidationCompleted
 from shared.domain.run import Run
 from shared.ports import Services
 from shared.records.blob_documents import read_model
@@ -13,7 +13,7 @@ from shared.step_support.outcome import Outcome
 from shared.steps.validate_dataset import accepted, rejected
 
 
-def judge_validation(event: ValidationCompleted, run: Run, services: Services) -> Outcome:
+def judge_validation(event: Event[ValidationCompleted], run: Run, services: Services) -> Outcome:
     found = read_model(services.blobs, paths.run(run.id, "validation/outcome.json"), ValidationOutcome)
     if found is None:
         raise PermanentFailure(FailureClass.CODE, "no_outcome", "the validation job wrote no outcome")

@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 import orjson
 
 from shared.domain.errors import BlobNotFound
-from shared.domain.events import Event
+from shared.domain.events import Event, EventData
 from shared.domain.recipe import Notify
 from shared.domain.run import Run
 from shared.ports import Channel, Message, Services
@@ -20,7 +20,7 @@ from shared.validation.recipes import read_channels
 DELIVERIES = "deliveries"
 
 
-def notify(event: Event, run: Run, services: Services) -> Outcome | None:
+def notify(event: Event[EventData], run: Run, services: Services) -> Outcome | None:
     wanted = [c for c in channels(run, services) if any(fnmatch(event.fact(), p) for p in c.events)]
     if not wanted:
         return None
@@ -46,7 +46,7 @@ def _channels_of_recipe(run: Run, services: Services) -> Iterable[Notify]:
         return ()
 
 
-def delivery(event: Event, url: str) -> Message:
+def delivery(event: Event[EventData], url: str) -> Message:
     body = {"url": url, "attempt": 1, "event": event.to_cloudevent()}
     channel = hashlib.sha256(url.encode()).hexdigest()[:8]
     return Message(id=f"{event.id}@{channel}", subject=event.wire_type, body=orjson.dumps(body))

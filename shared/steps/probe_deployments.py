@@ -15,7 +15,7 @@ from shared.domain.events import DeploymentProbed
 from shared.domain.jobs import ChatAnswer, DeploymentState
 from shared.domain.run import RolloutRef, Run, Status
 from shared.ports import BlobStore, Services
-from shared.step_support.outcome import Fact
+from shared.step_support.outcome import Draft
 
 QUESTIONS = 5
 
@@ -30,7 +30,7 @@ class Expected:
     prompt_tokens: int | None
 
 
-def probe_deployment(run: Run, services: Services) -> Fact | None:
+def probe_deployment(run: Run, services: Services) -> Draft | None:
     """What can be said about this run's rollout now; None while there is nothing new to say."""
     rollout = run.rollout
     if rollout is None:
@@ -39,10 +39,10 @@ def probe_deployment(run: Run, services: Services) -> Fact | None:
     view = services.models.get_deployment(rollout.endpoint, rollout.deployment)
     if endpoint is None or view is None:
         if run.status is Status.ROLLING_BACK:
-            return _probed(rollout, "failed", {} if endpoint is None else endpoint.traffic)
-        return _probed(rollout, "failed", {}, problem=_vanished(rollout))
+            return _probed(rollout, DeploymentState.FAILED, {} if endpoint is None else endpoint.traffic)
+        return _probed(rollout, DeploymentState.FAILED, {}, problem=_vanished(rollout))
     if run.status is Status.ROLLING_BACK:
-        return _probed(rollout, view.state.value, endpoint.traffic)
+        return _probed(rollout, view.state, endpoint.traffic)
     match view.state:
         case DeploymentState.CREATING:
             return None
@@ -52,21 +52,22 @@ def probe_deployment(run: Run, services: Services) -> Fact | None:
                 message=view.error_message or "no reason was given",
                 param=rollout.deployment,
             )
-            return _probed(rollout, "failed", endpoint.traffic, problem=problem)
+            return _probed(rollout, DeploymentState.FAILED, endpoint.traffic, problem=problem)
         case DeploymentState.SUCCEEDED:
             return _ask(run, rollout, endpoint.traffic, endpoint.scoring_uri, services)
 
 
-def _ask(run: Run, rollout: RolloutRef, traffic: dict[str, int], scoring_uri: str, services: Services) -> Fact:
+def _ask(run: Run, rollout: RolloutRef, traffic: dict[str, int], scoring_uri: str, services: Services) -> Draft:
     """Real questions, past the traffic split: the platform's word that it is up is not believed."""
     expected = expected_answers(run, services.blobs)
     outcomes = _answers(run, rollout, rollout.deployment, expected, services)
     failures = [outcome for outcome in outcomes if isinstance(outcome, Problem)]
     pairs = [(q, a) for q, a in zip(expected, outcomes, strict=True) if isinstance(a, ChatAnswer)]
-    return _probed(
-        rollout,
-        "succeeded",
-        traffic,
+    seen = DeploymentProbed(
+        endpoint=rollout.endpoint,
+        deployment=rollout.deployment,
+        state=DeploymentState.SUCCEEDED,
+        traffic=traffic,
         problem=failures[0] if failures else None,
         answers_asked=len(expected),
         answers_failed=len(failures),
@@ -77,6 +78,7 @@ def _ask(run: Run, rollout: RolloutRef, traffic: dict[str, int], scoring_uri: st
         previous_latency_s=_previous_latency(run, rollout, expected, services) if pairs else None,
         scoring_uri=scoring_uri,
     )
+    return Draft(seen)
 
 
 def _answers(
@@ -153,12 +155,12 @@ def _vanished(rollout: RolloutRef) -> Problem:
     return Problem(code="deployment_vanished", message="the platform has no such deployment", param=rollout.deployment)
 
 
-def _probed(rollout: RolloutRef, state: str, traffic: dict[str, int], **seen: Any) -> Fact:
-    return Fact(
-        DeploymentProbed,
-        endpoint=rollout.endpoint,
-        deployment=rollout.deployment,
-        state=state,
-        traffic=traffic,
-        **seen,
+def _probed(
+    rollout: RolloutRef, state: DeploymentState, traffic: dict[str, int], problem: Problem | None = None
+) -> Draft:
+    """Without questions: it cannot answer, or is taken back."""
+    return Draft(
+        DeploymentProbed(
+            endpoint=rollout.endpoint, deployment=rollout.deployment, state=state, traffic=traffic, problem=problem
+        )
     )

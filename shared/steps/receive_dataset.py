@@ -14,7 +14,7 @@ from shared.domain.events import DatasetUploaded
 from shared.domain.run import Run, Status
 from shared.ports import BlobInfo, Services
 from shared.records import claims, runs
-from shared.step_support.outcome import Fact
+from shared.step_support.outcome import Draft
 
 BLOB_CREATED = "Microsoft.Storage.BlobCreated"
 RECIPE_NAME = "recipe.yaml"
@@ -25,7 +25,7 @@ class Reception:
     """A run to create (history and deadline are the runner's), with what to publish."""
 
     run: Run
-    facts: tuple[Fact, ...]
+    events: tuple[Draft, ...]
 
 
 def blob_path(event: dict[str, Any]) -> str:
@@ -89,8 +89,8 @@ def receive_dataset(event: dict[str, Any], services: Services) -> Reception | No
             # Its creator died, or is about to write it; `reconcile` sweeps a claim that nobody follows up.
             raise Transient("claim_without_run", f"{owner} claims the same data and does not exist yet", claim)
         return Reception(run.evolve(status=Status.DUPLICATE, duplicate_of=owner), ())
-    fact = Fact(DatasetUploaded, path=path, sha256=dataset.sha256, size_bytes=dataset.size_bytes)
-    return Reception(run, (fact,))
+    draft = Draft(DatasetUploaded(path=path, sha256=dataset.sha256, size_bytes=dataset.size_bytes))
+    return Reception(run, (draft,))
 
 
 def settles_at(event: dict[str, Any], services: Services) -> datetime | None:

@@ -14,7 +14,7 @@ from shared.domain.run import Run, Status
 from shared.ports import Message, Services
 from shared.records import claims, runs
 from shared.records.release import release_dataset
-from shared.step_support.outcome import Fact
+from shared.step_support.outcome import Draft
 from shared.steps.fail_run import undo_work
 from shared.steps.inspect_job import IN_FLIGHT
 from shared.steps.receive_dataset import BLOB_CREATED, run_id_of_blob, starts_a_run
@@ -100,13 +100,13 @@ def hint_missed_blobs(services: Services, last: datetime | None) -> int:
     return len(missed)
 
 
-def overdue(run: Run, now: datetime) -> Fact | None:
+def overdue(run: Run, now: datetime) -> Draft | None:
     """A status may not last; nobody's decision is a decision too."""
     if run.deadline_at is None or now < run.deadline_at:
         return None
     if run.status is Status.AWAITING_APPROVAL:
-        return Fact(ApprovalExpired, deadline_at=run.deadline_at)
-    return Fact(RunOverdue, status=run.status.value, deadline_at=run.deadline_at)
+        return Draft(ApprovalExpired(deadline_at=run.deadline_at))
+    return Draft(RunOverdue(status=run.status.value, deadline_at=run.deadline_at))
 
 
 def sweep_claims(services: Services) -> int:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from shared.domain.events import DeploymentRetired
 from shared.ports import Services
 from shared.records import claims, endpoints
-from shared.step_support.outcome import Fact
+from shared.step_support.outcome import Draft
 
 
-def retire_deployments(record: endpoints.EndpointRecord, services: Services) -> Iterator[Fact]:
+def retire_deployments(record: endpoints.EndpointRecord, services: Services) -> Iterator[Draft]:
     """Delete what the endpoint no longer needs; one fact each, about the run in production.
 
     Nothing is touched while a rollout holds the endpoint. Azure refuses to delete what has traffic. Raises
@@ -30,4 +30,4 @@ def retire_deployments(record: endpoints.EndpointRecord, services: Services) -> 
     for name in view.deployments:
         if name not in kept:
             services.models.begin_delete_deployment(record.endpoint, name)
-            yield Fact(DeploymentRetired, key=name, endpoint=record.endpoint, deployment=name, reason=reason)
+            yield Draft(DeploymentRetired(endpoint=record.endpoint, deployment=name, reason=reason), key=name)

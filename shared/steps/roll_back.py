@@ -5,28 +5,28 @@ from __future__ import annotations
 from datetime import timedelta
 
 from shared.domain.errors import Transient
-from shared.domain.events import ModelRolledBack, RollbackRequested
+from shared.domain.events import Event, ModelRolledBack, RollbackRequested
 from shared.domain.run import Run
 from shared.ports import Services
 from shared.records import claims, endpoints
-from shared.step_support.outcome import Fact, Outcome
+from shared.step_support.outcome import Draft, Outcome
 
 
-def roll_back(event: RollbackRequested, run: Run, services: Services) -> Outcome | None:
+def roll_back(event: Event[RollbackRequested], run: Run, services: Services) -> Outcome | None:
     """None if there is nothing to go back to. The record is changed once the traffic is seen."""
-    claim = claims.endpoint_claim(event.endpoint)
+    claim = claims.endpoint_claim(event.data.endpoint)
     # The order holds the endpoint, not the run: that one is deployed and holds nothing any more.
     owner = claims.take(services.store, claim, event.id, services.clock.now())
     if owner != event.id:
-        raise Transient("endpoint_busy", f"run {owner} is rolling out on {event.endpoint}", event.endpoint)
-    record = endpoints.read(services.store, event.endpoint)
-    if record is not None and record.deployment == event.deployment and record.previous is not None:
+        raise Transient("endpoint_busy", f"run {owner} is rolling out on {event.data.endpoint}", event.data.endpoint)
+    record = endpoints.read(services.store, event.data.endpoint)
+    if record is not None and record.deployment == event.data.deployment and record.previous is not None:
         record = _swap(record, record.previous, run, services)
     claims.release(services.store, claim, event.id)
-    if record is None or record.previous is None or record.previous.deployment != event.deployment:
+    if record is None or record.previous is None or record.previous.deployment != event.data.deployment:
         return None
     traffic = {record.deployment: 100}
-    return Outcome(facts=(Fact(ModelRolledBack, key=event.key, endpoint=event.endpoint, traffic=traffic),))
+    return Outcome(events=(Draft(ModelRolledBack(endpoint=event.data.endpoint, traffic=traffic), key=event.key),))
 
 
 def _swap(

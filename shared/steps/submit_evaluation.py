@@ -6,8 +6,8 @@ from shared.domain import catalog as catalog
 from shared.domain import paths
 from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.events import EvaluationRetryDue, EvaluationStarted, Event, TrainingCompleted
-from shared.domain.jobs import JobSpec
+from shared.domain.events import EvaluationRetryDue, EvaluationStarted, Event, EventData, TrainingCompleted
+from shared.domain.jobs import JobKind, JobSpec
 from shared.domain.results import JobResult
 from shared.domain.run import Run, Status
 from shared.ports import Config, Services
@@ -15,10 +15,8 @@ from shared.records import endpoints
 from shared.records.blob_documents import read_model
 from shared.step_support.attempts import next_attempt
 from shared.step_support.llm_judges import as_input, judges_of, tell_job
-from shared.step_support.outcome import Fact, Outcome
+from shared.step_support.outcome import Draft, Outcome
 from shared.steps.submit_training import cancel_unless_owned, job_tags, submitted
-
-STAGE = "evaluation"
 
 
 def evaluation_job(run: Run, champion: str | None, config: Config) -> JobSpec:
@@ -26,7 +24,7 @@ def evaluation_job(run: Run, champion: str | None, config: Config) -> JobSpec:
     assert run.recipe is not None
     assert run.curated is not None
     base = catalog.find_entry(run.recipe.requested.base_model)
-    name = paths.job_name(run, STAGE)
+    name = paths.job_name(run, JobKind.EVALUATION)
     command = (
         f"python -m training_job.evaluate --job-name {name} --data ${{{{inputs.data}}}} "
         "--base-model ${{inputs.base_model}} --recipe ${{inputs.recipe}} "
@@ -58,30 +56,30 @@ def evaluation_job(run: Run, champion: str | None, config: Config) -> JobSpec:
     )
 
 
-def submit_evaluation(event: TrainingCompleted | EvaluationRetryDue, run: Run, services: Services) -> Outcome:
+def submit_evaluation(event: Event[TrainingCompleted | EvaluationRetryDue], run: Run, services: Services) -> Outcome:
     assert run.recipe is not None
     result = read_model(services.blobs, paths.run(run.id, "result.json"), JobResult)
     if result is None:
         raise PermanentFailure(FailureClass.CODE, "no_result", "the training job's result file is gone")
     record = endpoints.read(services.store, run.recipe.endpoint)
     outcome = evaluate_against(record.champion if record else None, event, run, services)
-    if run.training is None:
-        outcome.changes["training"] = result.metrics
-        outcome.changes["cost"] = _with_actual(run.cost, result.metrics.seconds * run.recipe.requested.budget.nodes)
-    return outcome
+    if run.training is not None:
+        return outcome
+    cost = _with_actual(run.cost, result.metrics.seconds * run.recipe.requested.budget.nodes)
+    return outcome.with_changes(training=result.metrics, cost=cost)
 
 
-def evaluate_against(champion: str | None, event: Event, run: Run, services: Services) -> Outcome:
+def evaluate_against(champion: str | None, event: Event[EventData], run: Run, services: Services) -> Outcome:
     """Submit the next attempt of the evaluation, beside the given model in production."""
-    run = run.evolve(attempt=next_attempt(event, run, STAGE))
+    run = run.evolve(attempt=next_attempt(event, run, JobKind.EVALUATION))
     assert run.recipe is not None
     spec = evaluation_job(run, champion, services.config)
     tell_job(judges_of(run.recipe.requested, rewards=False), spec.name, run, services)
-    reference = submitted(services.launcher.submit(spec), STAGE, run, services)
+    reference = submitted(services.launcher.submit(spec), JobKind.EVALUATION, run, services)
     return Outcome(
         status=Status.EVALUATING,
         changes={"attempt": run.attempt, "jobs": (*run.jobs, reference), "champion": champion},
-        facts=(Fact(EvaluationStarted, job=spec.name),),
+        events=(Draft(EvaluationStarted(job=spec.name)),),
         undo=lambda now: cancel_unless_owned(spec.name, now, services),
     )
 

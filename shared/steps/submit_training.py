@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from shared.domain import catalog as catalog
 from shared.domain import paths
-from shared.domain.events import TrainingRetryDue, TrainingStarted, ValidationPassed
-from shared.domain.jobs import JobSpec, JobView
+from shared.domain.events import Event, TrainingRetryDue, TrainingStarted, ValidationPassed
+from shared.domain.jobs import JobKind, JobSpec, JobView
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import Config, Services
 from shared.records import budget
@@ -13,9 +13,7 @@ from shared.records.blob_documents import write_model
 from shared.step_support.attempts import next_attempt
 from shared.step_support.continue_from import with_start
 from shared.step_support.llm_judges import as_input, judges_of, tell_job
-from shared.step_support.outcome import Fact, Outcome
-
-STAGE = "training"
+from shared.step_support.outcome import Draft, Outcome
 
 
 def training_job(run: Run, config: Config) -> JobSpec:
@@ -23,7 +21,7 @@ def training_job(run: Run, config: Config) -> JobSpec:
     assert run.recipe is not None
     assert run.curated is not None
     base = catalog.find_entry(run.recipe.requested.base_model)
-    name = paths.job_name(run, STAGE)
+    name = paths.job_name(run, JobKind.TRAINING)
     command = (
         f"python -m training_job.train --job-name {name} --data ${{{{inputs.data}}}} "
         "--base-model ${{inputs.base_model}} --recipe ${{inputs.recipe}} --output ${{outputs.run}}"
@@ -58,20 +56,20 @@ def job_tags(run: Run) -> dict[str, str]:
     return {"droptune_run": run.id, "project": run.project, "data_version": run.curated.version}
 
 
-def submit_training(event: ValidationPassed | TrainingRetryDue, run: Run, services: Services) -> Outcome:
+def submit_training(event: Event[ValidationPassed | TrainingRetryDue], run: Run, services: Services) -> Outcome:
     assert run.recipe is not None
     recipe = with_start(run.recipe, services.store)
-    run = run.evolve(attempt=next_attempt(event, run, STAGE), recipe=recipe)
+    run = run.evolve(attempt=next_attempt(event, run, JobKind.TRAINING), recipe=recipe)
     assert run.cost is not None
     budget.reserve(services.store, run, services.config.project_monthly_usd)
     write_model(services.blobs, paths.recipe(run.id), recipe)
     spec = training_job(run, services.config)
     tell_job(judges_of(recipe.requested, rewards=True), spec.name, run, services)
-    reference = submitted(services.launcher.submit(spec), STAGE, run, services)
+    reference = submitted(services.launcher.submit(spec), JobKind.TRAINING, run, services)
     return Outcome(
         status=Status.TRAINING,
         changes={"attempt": run.attempt, "jobs": (*run.jobs, reference), "recipe": recipe},
-        facts=(Fact(TrainingStarted, job=spec.name, estimate=run.cost),),
+        events=(Draft(TrainingStarted(job=spec.name, estimate=run.cost)),),
         undo=lambda now: _undo(spec.name, now, services),
     )
 
@@ -82,11 +80,11 @@ def _undo(job: str, run: Run, services: Services) -> None:
         budget.settle(services.store, run)
 
 
-def submitted(view: JobView, stage: str, run: Run, services: Services) -> JobRef:
+def submitted(view: JobView, kind: JobKind, run: Run, services: Services) -> JobRef:
     """The run's reference to a job it has just submitted."""
     return JobRef(
         name=view.name,
-        stage=stage,
+        kind=kind,
         attempt=run.attempt,
         submitted_at=services.clock.now(),
         studio_url=view.studio_url,

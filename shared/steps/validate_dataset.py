@@ -14,21 +14,22 @@ from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure, S
 from shared.domain.events import (
     DatasetUploaded,
     Event,
+    EventData,
     ValidationFailed,
     ValidationPassed,
     ValidationRetryDue,
     ValidationStarted,
 )
 from shared.domain.findings import Findings
-from shared.domain.jobs import JobSpec
+from shared.domain.jobs import JobKind, JobSpec
 from shared.domain.recipe import Recipe, Tier
-from shared.domain.run import Run, Status, ValidationSummary
+from shared.domain.run import Run, RunChanges, Status, ValidationSummary
 from shared.ports import Services
 from shared.records import runs
 from shared.records.blob_documents import write_model
 from shared.step_support.attempts import next_attempt
 from shared.step_support.llm_judges import require_judges
-from shared.step_support.outcome import Fact, Outcome
+from shared.step_support.outcome import Draft, Outcome
 from shared.steps.receive_dataset import held_out_file, recipe_file
 from shared.steps.submit_training import cancel_unless_owned, submitted
 from shared.validation import Earlier, Sink, Validated, curated_version, spooled_sink, validate
@@ -40,10 +41,7 @@ CHUNK_BYTES = 1024 * 1024
 VALIDATION_TIMEOUT_S = 4 * 3600
 
 
-STAGE = "validation"
-
-
-def validate_dataset(event: DatasetUploaded | ValidationRetryDue, run: Run, services: Services) -> Outcome:
+def validate_dataset(event: Event[DatasetUploaded | ValidationRetryDue], run: Run, services: Services) -> Outcome:
     if run.dataset.size_bytes > services.config.inline_validation_max_bytes:
         return _submit(event, run, services)
     with spooled_sink() as sink:
@@ -55,21 +53,21 @@ def validate_dataset(event: DatasetUploaded | ValidationRetryDue, run: Run, serv
     return accepted(run, validated.recipe, validated.report, curated, services)
 
 
-def _submit(event: Event, run: Run, services: Services) -> Outcome:
-    run = run.evolve(attempt=next_attempt(event, run, STAGE))
+def _submit(event: Event[EventData], run: Run, services: Services) -> Outcome:
+    run = run.evolve(attempt=next_attempt(event, run, JobKind.VALIDATION))
     spec = validation_job(run, services)
-    reference = submitted(services.launcher.submit(spec), STAGE, run, services)
+    reference = submitted(services.launcher.submit(spec), JobKind.VALIDATION, run, services)
     return Outcome(
         status=Status.VALIDATING,
         changes={"attempt": run.attempt, "jobs": (*run.jobs, reference)},
-        facts=(Fact(ValidationStarted, job=spec.name),),
+        events=(Draft(ValidationStarted(job=spec.name)),),
         undo=lambda now: cancel_unless_owned(spec.name, now, services),
     )
 
 
 def validation_job(run: Run, services: Services) -> JobSpec:
     """The same validator as a CPU job: it writes the curated version itself and says so in its outcome."""
-    name = paths.job_name(run, STAGE)
+    name = paths.job_name(run, JobKind.VALIDATION)
     held_out = held_out_file(run.dataset.path, services)
     recipe = recipe_file(run.dataset.path, services)
     command = (
@@ -182,22 +180,17 @@ def accepted(run: Run, recipe: Recipe, report: Report, curated: CuratedVersion, 
     resolved, cost = plan_run(recipe, run.project, report.statistics, report.tokens)
     require_judges(resolved, services.models)
     write_model(services.blobs, paths.report(run.id), report)
-    fact = Fact(
-        ValidationPassed,
-        version=curated.version,
-        train_rows=curated.train_rows,
-        eval_rows=curated.eval_rows,
-    )
-    found = {"validation": summary(report), "curated": curated, "recipe": resolved, "cost": cost}
-    return Outcome(Status.VALIDATED, {**found, "attempt": 1}, (fact,))
+    draft = Draft(ValidationPassed(version=curated.version, train_rows=curated.train_rows, eval_rows=curated.eval_rows))
+    changes = RunChanges(validation=summary(report), curated=curated, recipe=resolved, cost=cost, attempt=1)
+    return Outcome(Status.VALIDATED, changes, (draft,))
 
 
 def rejected(run: Run, report: Report, services: Services) -> Outcome:
     """-> rejected, with the report where the API reads it."""
     write_model(services.blobs, paths.report(run.id), report)
     found = summary(report)
-    fact = Fact(ValidationFailed, codes=found.codes, errors=found.errors, report=f"/api/runs/{run.id}/report")
-    return Outcome(Status.REJECTED, {"validation": found}, (fact,), note=", ".join(found.codes))
+    draft = Draft(ValidationFailed(codes=found.codes, errors=found.errors, report=f"/api/runs/{run.id}/report"))
+    return Outcome(Status.REJECTED, {"validation": found}, (draft,), note=", ".join(found.codes))
 
 
 def summary(report: Report) -> ValidationSummary:

@@ -23,6 +23,7 @@ from shared.domain.evaluation import (
     SliceScore,
     judge,
 )
+from shared.domain.jobs import JobKind
 from shared.domain.planning.plan import estimate_cost, resolve
 from shared.domain.recipe import Evaluation, Gate, Recipe, Reinforcement, Supervised
 from shared.domain.results import JobMetrics
@@ -108,7 +109,7 @@ def planned(project: str, method: Supervised | Reinforcement = Supervised()) -> 
 
 def trained(number: int) -> dict[str, Any]:
     job = f"run-{number:012x}-training-1"
-    return {"jobs": (JobRef(name=job, stage="training", attempt=1, submitted_at=datetime.now(UTC)),)}
+    return {"jobs": (JobRef(name=job, kind=JobKind.TRAINING, attempt=1, submitted_at=datetime.now(UTC)),)}
 
 
 def near(mean: float, rows: int = 180) -> Score:

@@ -11,7 +11,7 @@ from shared.domain.events import ApprovalDenied, ApprovalGranted, CancelRequeste
 from shared.domain.run import Run, Status
 from shared.ports import ReceivedMessage
 from shared.records import claims, endpoints
-from shared.step_support.outcome import Fact
+from shared.step_support.outcome import Draft
 from shared.steps.reconcile import STORAGE_EVENTS, blob_hint
 from tests.simulation.world import TIMERS, Call, Io, World, undisturbed
 
@@ -109,18 +109,19 @@ class Driver:
                 self.approve(run, self.rng.random() < 0.7)
 
     def approve(self, run: Run, granted: bool) -> None:
-        self.world.state(run, Fact(ApprovalGranted if granted else ApprovalDenied, by="a person"))
+        self.world.publish(run, Draft((ApprovalGranted if granted else ApprovalDenied)(by="a person")))
 
     def cancel(self, run: Run) -> None:
-        self.world.state(run, Fact(CancelRequested, by="a person"))
+        self.world.publish(run, Draft(CancelRequested(by="a person")))
 
     def roll_back(self, endpoint: str) -> bool:
         """Ask for the previous deployment, if there is one."""
         record = endpoints.read(self.world.store, endpoint)
         if record is None or record.previous is None:
             return False
-        fact = Fact(RollbackRequested, endpoint=endpoint, deployment=record.deployment, by="a person")
-        self.world.state(self.world.run(record.champion), fact, key=f"{self.world.clock.now().timestamp():.0f}")
+        request = RollbackRequested(endpoint=endpoint, deployment=record.deployment, by="a person")
+        key = f"{self.world.clock.now().timestamp():.0f}"
+        self.world.publish(self.world.run(record.champion), Draft(request, key=key))
         return True
 
     # In order

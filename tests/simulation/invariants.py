@@ -75,7 +75,7 @@ def _jobs(world: World, runs: list[Run]) -> list[str]:
     found = []
     by_run = {run.id: run for run in runs}
     for run in runs:
-        places = Counter((job.stage, job.attempt) for job in run.jobs)
+        places = Counter((job.kind, job.attempt) for job in run.jobs)
         found += [f"{run.id} has {count} jobs for {place}" for place, count in places.items() if count > 1]
         found += [
             f"{run.id} has a job {job.name} that never was" for job in run.jobs if job.name not in world.platform.jobs

@@ -73,7 +73,7 @@ def wrong(world: World) -> list[str]:
     found = [*problems(world), *(f"no run knows {job}" for job in unknown_jobs(world))]
     if run.status is not Status.DEPLOYED:
         found.append(f"the run is {run.status}")
-    stages = [(job.stage, job.attempt) for job in run.jobs]
+    stages = [(job.kind, job.attempt) for job in run.jobs]
     if stages != [("validation", 1), ("training", 1), ("evaluation", 1)]:
         found.append(f"the jobs are {stages}")
     if world.platform.created != [f"d-{run.id.removeprefix('run-')}"]:

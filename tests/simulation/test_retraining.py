@@ -84,7 +84,7 @@ def test_a_changed_recipe_or_held_out_set_is_trained_with(make_world: MakeWorld,
     driver.world.blobs.write(path, [changed])
     (run,) = a_week_later(driver)
     assert run.status in (Status.DEPLOYED, Status.DECLINED)
-    assert [job.stage for job in run.jobs] == ["training", "evaluation"]
+    assert [job.kind for job in run.jobs] == ["training", "evaluation"]
 
 
 def test_another_default_base_model_makes_the_data_of_a_project_without_a_recipe_new(make_world: MakeWorld) -> None:

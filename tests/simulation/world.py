@@ -22,6 +22,7 @@ from shared.records.outbox import OUTBOX
 from shared.runner import Runner
 from shared.services import build_config
 from shared.settings import Settings
+from shared.step_support.outcome import Draft
 from shared.steps.reconcile import JOB_EVENTS
 from tests.clock import ManualClock
 from tests.simulation.platform import Platform
@@ -227,9 +228,9 @@ class World:
         finally:
             _process.services = before
 
-    def state(self, run: Run, fact: Any, key: str = "") -> None:
+    def publish(self, run: Run, draft: Draft) -> None:
         """As the API does."""
-        Runner(self.services()).state(run, fact, key)
+        Runner(self.services()).publish(run, draft)
 
     def send(self, destination: str, message: Message) -> None:
         self.bus.send(destination, [message])

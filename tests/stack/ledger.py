@@ -70,7 +70,7 @@ def _jobs(local: LocalStack, runs: list[Run]) -> list[str]:
     jobs = {job["name"]: job["status"] for job in local.jobs()}
     cancelled = {run.id for run in runs if run.status == "cancelled"}
     known = Counter(reference.name for run in runs for reference in run.jobs)
-    places = Counter((run.id, reference.stage, reference.attempt) for run in runs for reference in run.jobs)
+    places = Counter((run.id, reference.kind, reference.attempt) for run in runs for reference in run.jobs)
     return [
         *(f"{name} is noted {count} times" for name, count in known.items() if count > 1),
         *(f"{place} has {count} jobs" for place, count in places.items() if count > 1),

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.domain.events import CancelRequested
+from shared.domain.events import CancelRequested, Event
 from shared.embedded.blobs import FileBlobStore
 from shared.steps.receive_dataset import run_id_of_blob
 from tests.stack.local import RECIPE, LocalStack, rows, statuses, until
@@ -78,9 +78,8 @@ def _cancelled_before_it_exists(local: LocalStack) -> Run:
     dropped = FileBlobStore(local.root / "blobs").info("datasets/unborn/train.jsonl")
     assert dropped is not None
     run_id = run_id_of_blob(dropped.path, dropped.etag)
-    wish = CancelRequested(
-        run_id=run_id, project="unborn", attempt=1, revision=1, time=datetime.now(UTC), by="somebody ahead of time"
-    )
+    requested = CancelRequested(by="somebody ahead of time")
+    wish = Event(data=requested, run_id=run_id, project="unborn", attempt=1, revision=1, time=datetime.now(UTC))
     local.publish([wish.to_cloudevent()])
     until(lambda: f"{wish.id}^1" in local.waiting("cancel_run"), "it waits as one that came too early")
     assert local.runs("unborn") == []

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 import pytest
 
 from local_stack.stack import tail
-from shared.domain.events import ApprovalDenied, ApprovalGranted, CancelRequested, Event
+from shared.domain.events import ApprovalDenied, ApprovalGranted, CancelRequested, Event, EventData
 from shared.domain.run import Run
+from shared.step_support.outcome import event_of
 from tests.receiver import Receiver
 from tests.stack import ledger
 from tests.stack.local import LocalStack, rows, until
@@ -93,15 +94,8 @@ def places(local: LocalStack) -> list[str]:
     return file.read_text().splitlines()
 
 
-def wish_of(run: Run, kind: type[Event]) -> Event:
-    return kind(
-        run_id=run.id,
-        project=run.project,
-        attempt=run.attempt,
-        revision=run.revision,
-        time=datetime.now(UTC),
-        by="somebody",
-    )
+def wish_of(run: Run, kind: type[EventData]) -> Event[EventData]:
+    return event_of(run, kind.model_validate({"by": "somebody"}), datetime.now(UTC))
 
 
 def test_every_run_ends_as_if_nobody_had_died_and_nothing_is_lost_or_doubled(

@@ -18,6 +18,7 @@ import pytest
 from local_stack.processes import free_port
 from local_stack.stack import Stack, tail
 from shared.domain.events import CancelRequested
+from shared.step_support.outcome import event_of
 from tests.receiver import Receiver
 from tests.stack import ledger
 from tests.stack.local import LocalStack, rows, until
@@ -106,14 +107,7 @@ def _drop_all(local: LocalStack) -> None:
 def _cancel(local: LocalStack) -> None:
     """As the API would, but for the hosts that die."""
     wishes = [
-        CancelRequested(
-            run_id=run.id,
-            project=run.project,
-            attempt=run.attempt,
-            revision=run.revision,
-            time=datetime.now(UTC),
-            by="somebody",
-        )
+        event_of(run, CancelRequested(by="somebody"), datetime.now(UTC))
         for run in ledger.all_runs(local)
         if run.project.startswith("cancelled")
     ]

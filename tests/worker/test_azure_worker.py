@@ -177,7 +177,7 @@ def test_a_malformed_message_is_kept_in_quarantine_and_completed(stand: Stand, s
 
 PROBLEM = Problem(code="spot_taken", message="the machine was taken back")
 JOB = "run-00000000beef-training-1"
-DATA: dict[type[e.Event], dict[str, Any]] = {
+DATA: dict[type[e.EventData], dict[str, Any]] = {
     e.DatasetUploaded: {"path": "datasets/plant/train.jsonl", "sha256": "0" * 64, "size_bytes": 1},
     e.ValidationCompleted: {"job": JOB},
     e.ValidationPassed: {"version": "0" * 64, "train_rows": 1, "eval_rows": 1},
@@ -197,9 +197,8 @@ EVENT_FOR = {stage.name: next(cls for cls in DATA if cls in stage.wakes) for sta
 @pytest.mark.parametrize("name", WAKES)
 def test_an_event_of_a_run_nobody_knows_is_put_off_and_completed(stand: Stand, name: str) -> None:
     cls = EVENT_FOR[name]
-    event = cls(
-        run_id="run-00000000beef", project="plant", attempt=1, revision=3, time=datetime.now(UTC), key=name, **DATA[cls]
-    )
+    envelope = {"project": "plant", "attempt": 1, "revision": 3, "time": datetime.now(UTC), "key": name}
+    event = e.Event(data=cls(**DATA[cls]), run_id="run-00000000beef", **envelope)
     body = orjson.dumps(event.to_cloudevent())
     received = stand.sent(f"{TOPIC}/{name}", TOPIC, Message(event.id, cls.wire_type, body))
     stand.worker.bring(name, received)

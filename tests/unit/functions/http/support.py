@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import product
-from typing import Any
+
+from typing_extensions import Unpack
 
 from functions.dispatch import runner
 from functions.http import api, auth
@@ -15,12 +16,12 @@ from shared.domain.evaluation import Check, EvaluationResult, Gain, Score, Verdi
 from shared.domain.events import EVENT_TYPES, CancelRequested
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
-from shared.domain.run import NON_TERMINAL, Run, Status
+from shared.domain.run import NON_TERMINAL, Run, RunChanges, Status
 from shared.pipeline import Stage
 from shared.ports import Services
 from shared.records import endpoints
 from shared.runner import Handled
-from shared.step_support.outcome import Fact, Outcome
+from shared.step_support.outcome import Draft, Outcome, event_of
 from tests.unit.shared.pipeline.support import drop
 
 RESULT = EvaluationResult(
@@ -35,9 +36,9 @@ RESOLVED = resolve(Recipe(base_model="droptune/tiny-llama"), "shop", train_rows=
 VERDICT = Verdict(passed=True, checks=(Check(name="min_score", passed=True, detail="0.900"),))
 
 
-def enter(run: Run, status: Status, facts: tuple[Fact, ...] = (), **changes: Any) -> Run:
+def enter(run: Run, status: Status, events: tuple[Draft, ...] = (), **changes: Unpack[RunChanges]) -> Run:
     """The run moved to a status by the real runner, as a stage that may do anything would."""
-    outcome = Outcome(status, changes, facts)
+    outcome = Outcome(status, changes, events)
     stage = Stage(
         name="anything",
         description="",
@@ -45,9 +46,7 @@ def enter(run: Run, status: Status, facts: tuple[Fact, ...] = (), **changes: Any
         publishes=tuple(EVENT_TYPES.values()),
         step=lambda event, run, services: outcome,
     )
-    event = CancelRequested(
-        run_id=run.id, project=run.project, attempt=run.attempt, revision=run.revision, time=run.updated_at, by="test"
-    )
+    event = event_of(run, CancelRequested(by="test"), run.updated_at)
     assert runner().handle(stage, event) is Handled.APPLIED
     moved = runner().load(run.id)
     assert moved is not None
@@ -55,10 +54,9 @@ def enter(run: Run, status: Status, facts: tuple[Fact, ...] = (), **changes: Any
 
 
 def awaiting_approval(services: Services, requested_by: str | None = None) -> Run:
-    run = drop(services, runner())
+    run = drop(services, runner(), requested_by=requested_by)
     assert run is not None
-    changes = {"recipe": RESOLVED, "evaluation": RESULT, "verdict": VERDICT, "requested_by": requested_by}
-    return enter(run, Status.AWAITING_APPROVAL, **changes)
+    return enter(run, Status.AWAITING_APPROVAL, recipe=RESOLVED, evaluation=RESULT, verdict=VERDICT)
 
 
 def in_production(services: Services, *, kept_h: float | None = 1.0, name: str = "shop") -> endpoints.EndpointRecord:

@@ -14,6 +14,7 @@ from shared.domain.run import Run, Status
 from shared.pipeline import BY_NAME
 from shared.ports import Services
 from shared.runner import Handled
+from shared.step_support.outcome import event_of
 from tests.unit.shared.pipeline.support import drop, events_at, take
 
 
@@ -89,7 +90,7 @@ def test_a_long_poll_answers_304_when_nothing_changes(client: TestClient, run: R
 
 
 def test_a_long_poll_answers_as_soon_as_the_run_changes(client: TestClient, services: Services, run: Run) -> None:
-    event = CancelRequested(run_id=run.id, project="shop", attempt=1, revision=1, time=run.updated_at, by="someone")
+    event = event_of(run, CancelRequested(by="someone"), run.updated_at)
     move = threading.Timer(0.3, lambda: runner().handle(BY_NAME["cancel_run"], event))
     move.start()
     answer = client.get(f"/api/runs/{run.id}", params={"wait_s": 30}, headers={"if-none-match": '"1"'})
@@ -100,8 +101,8 @@ def test_a_long_poll_answers_as_soon_as_the_run_changes(client: TestClient, serv
 def test_cancel_asks_and_a_finished_run_cannot_be_cancelled(client: TestClient, services: Services, run: Run) -> None:
     assert client.post(f"/api/runs/{run.id}/cancel").status_code == 202
     (event,) = events_at(services, "cancel_run")
-    assert isinstance(event, CancelRequested)
-    assert event.by == "local"
+    assert isinstance(event.data, CancelRequested)
+    assert event.data.by == "local"
     assert runner().handle(BY_NAME["cancel_run"], event) is Handled.APPLIED
     answer = client.post(f"/api/runs/{run.id}/cancel")
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "run_finished")

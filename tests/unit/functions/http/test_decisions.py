@@ -66,8 +66,8 @@ def test_a_decision_needs_no_comment_and_a_double_click_is_one(client: TestClien
         assert client.post(f"/api/runs/{run.id}/approve").status_code == 202
     first, second = events_at(services, "record_decision")
     assert first.id == second.id
-    assert isinstance(first, ApprovalGranted)
-    assert first.comment == ""
+    assert isinstance(first.data, ApprovalGranted)
+    assert first.data.comment == ""
     assert runner().handle(BY_NAME["record_decision"], first) is Handled.APPLIED
     assert runner().handle(BY_NAME["record_decision"], second) is Handled.REPEATED
 
@@ -77,7 +77,7 @@ def test_of_two_decisions_the_first_handled_holds(client: TestClient, services: 
     client.post(f"/api/runs/{run.id}/deny")
     client.post(f"/api/runs/{run.id}/approve")
     denied, granted = events_at(services, "record_decision")
-    assert isinstance(denied, ApprovalDenied)
+    assert isinstance(denied.data, ApprovalDenied)
     assert runner().handle(BY_NAME["record_decision"], denied) is Handled.APPLIED
     assert runner().handle(BY_NAME["record_decision"], granted) is Handled.IGNORED
 
@@ -103,8 +103,8 @@ def test_whoever_asked_for_a_run_may_not_approve_it(client: TestClient, services
     with asking_as("grace@contoso.example", APPROVER):
         assert client.post(f"/api/runs/{run.id}/approve").status_code == 202
     granted = events_at(services, "record_decision")[-1]
-    assert isinstance(granted, ApprovalGranted)
-    assert granted.by == "grace@contoso.example"
+    assert isinstance(granted.data, ApprovalGranted)
+    assert granted.data.by == "grace@contoso.example"
 
 
 def test_on_loopback_nobody_has_proved_who_they_are_so_local_may_approve(

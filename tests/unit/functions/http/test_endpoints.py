@@ -35,8 +35,13 @@ def test_a_rollback_orders_the_previous_deployment_back(client: TestClient, serv
         answer = client.post("/api/endpoints/shop/rollback")
     assert (answer.status_code, answer.json()) == (202, {"endpoint": "shop", "from": "d-new", "to": "d-old"})
     (event,) = events_at(services, "roll_back")
-    assert isinstance(event, RollbackRequested)
-    assert (event.run_id, event.endpoint, event.deployment, event.by) == (record.champion, "shop", "d-new", "ada")
+    assert isinstance(event.data, RollbackRequested)
+    assert (event.run_id, event.data.endpoint, event.data.deployment, event.data.by) == (
+        record.champion,
+        "shop",
+        "d-new",
+        "ada",
+    )
 
 
 def test_a_later_order_is_another_event(

@@ -18,7 +18,7 @@ from functions.http.openai.shapes import Job
 from shared.domain import paths
 from shared.domain.dataset import Report, Statistics
 from shared.domain.evaluation import GradedRow
-from shared.domain.jobs import MetricPoint
+from shared.domain.jobs import JobKind, MetricPoint
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import Services
 from shared.records import api_objects
@@ -41,7 +41,7 @@ def run(request: pytest.FixtureRequest, services: Services, monkeypatch: pytest.
     write(services, paths.report(dropped.id), report)
     point = MetricPoint(step=1, value=number, at=1)
     monkeypatch.setattr(services.launcher, "metric_history", lambda name, key: [point])
-    job = JobRef(name=f"{dropped.id}-training-1", stage="training", attempt=1, submitted_at=services.clock.now())
+    job = JobRef(name=f"{dropped.id}-training-1", kind=JobKind.TRAINING, attempt=1, submitted_at=services.clock.now())
     store_openai_job(services, dropped)
     return enter(dropped, Status.TRAINING, recipe=RESOLVED, jobs=(job,), evaluation=RESULT)
 

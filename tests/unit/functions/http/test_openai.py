@@ -22,14 +22,14 @@ from shared.domain.errors import FailureClass, Problem, Transient
 from shared.domain.evaluation import Check, Verdict
 from shared.domain.events import CancelRequested, ValidationFailed
 from shared.domain.findings import Findings
-from shared.domain.jobs import MetricPoint
+from shared.domain.jobs import JobKind, MetricPoint
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
 from shared.domain.results import JobMetrics
 from shared.domain.run import TERMINAL, Decision, JobRef, Run, RunError, Status
 from shared.ports import Services
 from shared.records.blob_documents import write_model
-from shared.step_support.outcome import Fact
+from shared.step_support.outcome import Draft
 from shared.steps.receive_dataset import receive_dataset, starts_a_run
 from shared.validation.validator import ALL_CODES
 from tests.unit.functions.http.support import asking_as, enter
@@ -260,7 +260,7 @@ ENDS: dict[Status, tuple[dict[str, Any], str, str | None, str | None]] = {
         None,
     ),
     Status.ROLLED_BACK: ({}, "failed", "rolled_back", None),
-    Status.DUPLICATE: ({"duplicate_of": "run-0"}, "failed", "duplicate", "training_file"),
+    Status.DUPLICATE: ({}, "failed", "duplicate", "training_file"),
     Status.CANCELLED: ({}, "cancelled", None, None),
     Status.DEPLOYED: ({}, "succeeded", None, None),
 }
@@ -313,7 +313,7 @@ def test_the_end_of_a_training_is_told_by_its_own_estimate_and_left_out_when_nob
 ) -> None:
     created = create(ai, training)
     run = receive(services)
-    job = JobRef(name=f"{run.id}-training-1", stage="training", attempt=1, submitted_at=services.clock.now())
+    job = JobRef(name=f"{run.id}-training-1", kind=JobKind.TRAINING, attempt=1, submitted_at=services.clock.now())
     enter(run, Status.TRAINING, recipe=RESOLVED, jobs=(job,))
     logged = {"step_total": MetricPoint(step=1, value=40, at=1), "eta_s": MetricPoint(step=9, value=120, at=1)}
     monkeypatch.setattr(services.launcher, "metric_history", lambda name, key: [logged[key]])
@@ -364,7 +364,7 @@ def test_events_are_those_of_the_run_newest_first(ai: OpenAI, training: str, ser
     job = create(ai, training)
     assert list(ai.fine_tuning.jobs.list_events(job.id)) == []
     run = receive(services)
-    run = enter(run, Status.REJECTED, facts=(Fact(ValidationFailed, codes=("x",), errors=1, report="r"),))
+    run = enter(run, Status.REJECTED, events=(Draft(ValidationFailed(codes=("x",), errors=1, report="r")),))
     events = list(ai.fine_tuning.jobs.list_events(job.id, limit=1))
     assert [(event.level, event.message, event.type) for event in events] == [
         ("error", "Validation failed", "message"),
@@ -391,7 +391,7 @@ def test_a_cancel_asks_and_an_end_stays_an_end(ai: OpenAI, training: str, servic
     run = receive(services)
     assert ai.fine_tuning.jobs.cancel(job.id).status == "validating_files"
     (event,) = events_at(services, "cancel_run")
-    assert isinstance(event, CancelRequested)
+    assert isinstance(event.data, CancelRequested)
     enter(run, Status.CANCELLED)
     with pytest.raises(openai.BadRequestError) as late:
         ai.fine_tuning.jobs.cancel(job.id)

@@ -7,22 +7,28 @@ from typing import Any
 
 import orjson
 
-from shared.domain.events import DatasetUploaded, Event, ValidationPassed, ValidationRetryDue, parse_event
+from shared.domain.events import DatasetUploaded, Event, EventData, ValidationPassed, ValidationRetryDue, parse_event
 from shared.domain.run import Run, Status
 from shared.pipeline import Stage
 from shared.ports import ReceivedMessage, Services
 from shared.runner import Runner
-from shared.step_support.outcome import Fact, Outcome
+from shared.step_support.outcome import Draft, Outcome
 from shared.steps.receive_dataset import receive_dataset
 from shared.steps.reconcile import blob_hint
 
 ROW = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
 
 
-def drop(services: Services, runner: Runner, path: str = "datasets/shop/train.jsonl", text: bytes = ROW) -> Run | None:
+def drop(
+    services: Services,
+    runner: Runner,
+    path: str = "datasets/shop/train.jsonl",
+    text: bytes = ROW,
+    requested_by: str | None = None,
+) -> Run | None:
     """Write a blob and receive its event, as Event Grid and the host would bring it."""
     info = services.blobs.write(path, [text])
-    reception = receive_dataset(orjson.loads(blob_hint(path, info.etag).body), services)
+    reception = receive_dataset(orjson.loads(blob_hint(path, info.etag, requested_by=requested_by).body), services)
     return runner.create(reception, "event-1", "Microsoft.Storage.BlobCreated") if reception else None
 
 
@@ -34,7 +40,7 @@ def take(services: Services, entity: str) -> list[ReceivedMessage]:
     return received
 
 
-def events_at(services: Services, subscription: str) -> list[Event]:
+def events_at(services: Services, subscription: str) -> list[Event[EventData]]:
     return [parse_event(orjson.loads(r.message.body)) for r in take(services, f"pipeline/{subscription}")]
 
 
@@ -50,6 +56,6 @@ def validating(step: Callable[[Any, Run, Services], Outcome | None]) -> Stage:
     )
 
 
-def passes(event: Event, run: Run, services: Services) -> Outcome:
-    fact = Fact(ValidationPassed, version="v1", train_rows=1, eval_rows=1)
-    return Outcome(status=Status.VALIDATED, facts=(fact,))
+def passes(event: Event[EventData], run: Run, services: Services) -> Outcome:
+    draft = Draft(ValidationPassed(version="v1", train_rows=1, eval_rows=1))
+    return Outcome(status=Status.VALIDATED, events=(draft,))

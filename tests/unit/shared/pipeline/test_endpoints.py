@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from shared.domain.errors import Transient
-from shared.domain.events import RollbackRequested
+from shared.domain.events import Event, EventData, RollbackRequested
 from shared.domain.jobs import EndpointView
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe, Retrain
@@ -18,6 +18,7 @@ from shared.domain.run import Run, Status
 from shared.ports import Services
 from shared.records import claims, endpoints, runs
 from shared.runner import Runner
+from shared.step_support.outcome import event_of
 from shared.steps.retire_deployments import retire_deployments
 from shared.steps.retrain import retrain
 from shared.steps.roll_back import roll_back
@@ -92,19 +93,13 @@ def record(ports: Services, champion: Run) -> endpoints.EndpointRecord:
     return written
 
 
-def order(champion: Run, **changes: Any) -> RollbackRequested:
-    return RollbackRequested(
-        run_id=champion.id,
-        project="shop",
-        attempt=1,
-        revision=1,
-        time=champion.updated_at,
-        **{"endpoint": "shop", "deployment": NEW, "by": "ada", **changes},
-    )
+def order(champion: Run, **changes: Any) -> Event[EventData]:
+    requested = RollbackRequested(**{"endpoint": "shop", "deployment": NEW, "by": "ada", **changes})
+    return event_of(champion, requested, champion.updated_at)
 
 
 def facts_of(outcome: Any) -> list[tuple[str, dict[str, int]]]:
-    return [(fact.event.fact(), fact.payload["traffic"]) for fact in outcome.facts]
+    return [(draft.data.fact(), draft.data.traffic) for draft in outcome.events]
 
 
 def test_a_rollback_is_written_once_the_traffic_is_seen_and_can_be_reversed(
@@ -152,9 +147,9 @@ def test_the_previous_deployment_is_retired_after_its_time_and_strays_at_once(
     ports: Services, endpoint: Endpoint, clock: ManualClock, record: endpoints.EndpointRecord
 ) -> None:
     endpoint.deployments.append("d-stray")
-    assert [fact.payload["deployment"] for fact in retire_deployments(record, ports)] == ["d-stray"]
+    assert [draft.data.deployment for draft in retire_deployments(record, ports)] == ["d-stray"]
     clock.advance(25 * 3600)
-    assert [fact.payload["deployment"] for fact in retire_deployments(record, ports)] == [OLD]
+    assert [draft.data.deployment for draft in retire_deployments(record, ports)] == [OLD]
     assert endpoint.deployments == [NEW]
     left = endpoints.read(ports.store, "shop")
     assert left is not None

@@ -14,12 +14,13 @@ from standardwebhooks import Webhook
 from shared.clients.webhook import WebhookNotifier
 from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, InvalidInput, PermanentFailure, Problem, Transient
-from shared.domain.events import Event, RunFailed, TrainingStarted
+from shared.domain.events import Event, EventData, RunFailed, TrainingStarted
 from shared.domain.recipe import DEFAULT_NOTIFY_EVENTS
 from shared.pipeline import BY_NAME
 from shared.ports import Channel, Message, Services
 from shared.records import runs
 from shared.runner import Handled, Runner
+from shared.step_support.outcome import event_of
 from shared.steps.deliver_notification import WAITS_S, deliver_notification
 from tests.clock import ManualClock
 from tests.receiver import Receiver
@@ -42,17 +43,10 @@ def told(services: Services, receiver: Receiver) -> Services:
     return replace(services, config=replace(services.config, channels=(channel,)))
 
 
-def failed(run_id: str) -> Event:
+def failed(run_id: str) -> Event[EventData]:
     problem = Problem(code="boom", message="it broke")
-    return RunFailed(
-        run_id=run_id,
-        project="shop",
-        attempt=1,
-        revision=1,
-        time=datetime(2026, 1, 1, tzinfo=UTC),
-        failure_class=FailureClass.CODE,
-        problem=problem,
-    )
+    data = RunFailed(failure_class=FailureClass.CODE, problem=problem)
+    return Event(data=data, run_id=run_id, project="shop", attempt=1, revision=1, time=datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def notified(told: Services, event_of: Any) -> list[Message]:
@@ -137,9 +131,7 @@ def test_by_default_a_channel_is_not_told_that_training_started(told: Services) 
     run = drop(told, runner)
     assert run is not None
     estimate = CostEstimate(low_usd=1, high_usd=2, hourly_usd=1, low_hours=1, high_hours=2)
-    event = TrainingStarted(
-        run_id=run.id, project="shop", attempt=1, revision=1, time=run.updated_at, job="j", estimate=estimate
-    )
+    event = event_of(run, TrainingStarted(job="j", estimate=estimate), run.updated_at)
     assert runner.handle(BY_NAME["notify"], event) is Handled.IGNORED
     assert take(told, "deliveries") == []
 

@@ -12,13 +12,14 @@ import pytest
 from shared.domain import paths
 from shared.domain.dataset import CuratedVersion
 from shared.domain.errors import Transient
+from shared.domain.events import DeploymentProbed
 from shared.domain.jobs import ChatAnswer, DeploymentState, DeploymentView, EndpointView
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
 from shared.domain.run import RolloutRef, Run, Status
 from shared.ports import Services
 from shared.runner import Runner
-from shared.step_support.outcome import Fact
+from shared.step_support.outcome import Draft
 from shared.steps.probe_deployments import probe_deployment
 from tests.unit.shared.pipeline.support import drop
 
@@ -97,19 +98,24 @@ def _lines(rows: list[dict[str, Any]]) -> bytes:
     return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
 
 
-def seen(fact: Fact | None) -> dict[str, Any]:
-    assert fact is not None
+def probed(draft: Draft) -> DeploymentProbed:
+    assert isinstance(draft.data, DeploymentProbed)
+    return draft.data
+
+
+def seen(draft: Draft | None) -> dict[str, Any]:
+    assert draft is not None
     counts = ("answers_asked", "answers_failed", "answers_as_evaluated", "answers_unlike_base")
-    return {name.removeprefix("answers_"): fact.payload[name] for name in counts}
+    return {name.removeprefix("answers_"): getattr(draft.data, name) for name in counts}
 
 
 def test_a_sound_deployment_is_asked_five_questions_and_so_is_the_old_one(
     run: Run, ports: Services, models: Models
 ) -> None:
-    fact = probe_deployment(run, ports)
-    assert seen(fact) == {"asked": 5, "failed": 0, "as_evaluated": 5, "unlike_base": 5}
-    assert fact is not None
-    assert fact.payload["problem"] is None
+    draft = probe_deployment(run, ports)
+    assert seen(draft) == {"asked": 5, "failed": 0, "as_evaluated": 5, "unlike_base": 5}
+    assert draft is not None
+    assert probed(draft).problem is None
     assert models.asked == [(name, f"q{n}") for name in (NEW, OLD) for n in range(1, 6)]
 
 
@@ -117,11 +123,11 @@ def test_a_failed_request_is_counted_and_the_others_are_asked_all_the_same(
     run: Run, ports: Services, models: Models
 ) -> None:
     models.fails = {"q2": BUSY}
-    fact = probe_deployment(run, ports)
-    assert seen(fact) == {"asked": 5, "failed": 1, "as_evaluated": 4, "unlike_base": 4}
-    assert fact is not None
-    assert fact.payload["problem"] == BUSY.problem
-    assert fact.payload["latency_s"] == 0.5
+    draft = probe_deployment(run, ports)
+    assert seen(draft) == {"asked": 5, "failed": 1, "as_evaluated": 4, "unlike_base": 4}
+    assert draft is not None
+    assert probed(draft).problem == BUSY.problem
+    assert probed(draft).latency_s == 0.5
 
 
 def test_after_a_request_that_was_waited_for_in_vain_no_other_is_asked(
@@ -129,11 +135,11 @@ def test_after_a_request_that_was_waited_for_in_vain_no_other_is_asked(
 ) -> None:
     """Five of them would take longer than a function may."""
     models.fails = {"q1": UNREACHABLE}
-    fact = probe_deployment(run, ports)
-    assert seen(fact) == {"asked": 5, "failed": 5, "as_evaluated": 0, "unlike_base": 0}
-    assert fact is not None
-    assert fact.payload["problem"] == UNREACHABLE.problem
-    assert (fact.payload["latency_s"], fact.payload["previous_latency_s"]) == (None, None)
+    draft = probe_deployment(run, ports)
+    assert seen(draft) == {"asked": 5, "failed": 5, "as_evaluated": 0, "unlike_base": 0}
+    assert draft is not None
+    assert probed(draft).problem == UNREACHABLE.problem
+    assert (probed(draft).latency_s, probed(draft).previous_latency_s) == (None, None)
     assert models.asked == [(NEW, "q1")]
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import Problem
-from shared.domain.events import DeploymentProbed
+from shared.domain.events import DeploymentProbed, Event
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Deployment, Recipe
 from shared.domain.run import RolloutRef, Run, Status
 from shared.ports import Services
 from shared.records import endpoints
 from shared.runner import Runner
-from shared.step_support.outcome import Outcome
+from shared.step_support.outcome import Outcome, event_of
 from shared.steps.advance_rollout import UNREACHABLE_ALLOWANCE, advance_rollout
 from tests.unit.shared.pipeline.support import drop
 
@@ -69,7 +69,7 @@ def run(services: Services, runner: Runner) -> Run:
     )
 
 
-def probe(run: Run, **seen: Any) -> DeploymentProbed:
+def probe(run: Run, **seen: Any) -> Event[DeploymentProbed]:
     assert run.rollout is not None
     good = {
         "endpoint": "shop",
@@ -81,8 +81,8 @@ def probe(run: Run, **seen: Any) -> DeploymentProbed:
         "answers_unlike_base": 5,
         "scoring_uri": "http://127.0.0.1:1/shop/",
     }
-    envelope = {"run_id": run.id, "project": "shop", "attempt": 1, "revision": run.revision}
-    return DeploymentProbed.model_validate({**envelope, "time": run.updated_at, **good, **seen})
+    time = seen.pop("time", run.updated_at)
+    return event_of(run, DeploymentProbed.model_validate({**good, **seen}), time)
 
 
 def after(run: Run, outcome: Outcome | None) -> Run:
@@ -92,7 +92,7 @@ def after(run: Run, outcome: Outcome | None) -> Run:
 
 def facts(outcome: Outcome | None) -> list[str]:
     assert outcome is not None
-    return [fact.event.fact() for fact in outcome.facts]
+    return [draft.data.fact() for draft in outcome.events]
 
 
 def test_a_good_rollout_goes_by_its_steps_and_ends_promoted(run: Run, ports: Services, platform: Traffic) -> None:
@@ -143,7 +143,7 @@ def test_a_bad_candidate_is_taken_back_at_once(
     outcome = advance_rollout(probe(run, **seen), run, ports)
     assert facts(outcome) == ["rollback.started"]
     assert outcome is not None
-    assert outcome.facts[0].payload["reason"].code == code
+    assert outcome.events[0].data.reason.code == code
     assert platform.asked == [{OLD: 90, NEW: 10}], "nothing is undone before it is decided"
     run = after(run, outcome)
     waiting = advance_rollout(probe(run, state="failed", traffic={OLD: 90, NEW: 10}), run, ports)

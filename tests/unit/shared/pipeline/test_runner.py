@@ -11,14 +11,24 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import RETRY_RULES, FailureClass, PermanentFailure, Transient
-from shared.domain.events import CancelRequested, Event, RetryDue, RunFailed, RunOverdue, StageRefused, ValidationPassed
+from shared.domain.events import (
+    CancelRequested,
+    Event,
+    EventData,
+    RetryDue,
+    RunFailed,
+    RunOverdue,
+    StageRefused,
+    ValidationPassed,
+)
+from shared.domain.jobs import JobKind
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Deployment, Recipe
 from shared.domain.run import NON_TERMINAL, JobRef, Run, Status
 from shared.pipeline import BY_NAME, Stage, deadline
 from shared.ports import EventBus, Message, Services
 from shared.runner import EARLY, EARLY_WAITS_S, RETRY, Handled, Runner
-from shared.step_support.outcome import Fact, Outcome
+from shared.step_support.outcome import Draft, Outcome, event_of
 from shared.steps.receive_dataset import Reception
 from shared.steps.submit_training import cancel_unless_owned
 from tests.clock import ManualClock
@@ -33,7 +43,7 @@ def run(services: Services, runner: Runner) -> Run:
 
 
 @pytest.fixture
-def uploaded(run: Run, services: Services) -> Event:
+def uploaded(run: Run, services: Services) -> Event[EventData]:
     (event,) = events_at(services, "validate_dataset")
     return event
 
@@ -69,11 +79,13 @@ def test_a_transition_writes_status_history_and_the_next_event(
     assert [line.status for line in moved.history] == [Status.RECEIVED, Status.VALIDATED]
     assert moved.history[-1].event_id == uploaded.id
     (event,) = events_at(services, "submit_training")
-    assert isinstance(event, ValidationPassed)
+    assert isinstance(event.data, ValidationPassed)
     assert event.id == f"{run.id}.validation.passed.2"
 
 
-def test_a_repeated_event_changes_nothing(services: Services, runner: Runner, run: Run, uploaded: Event) -> None:
+def test_a_repeated_event_changes_nothing(
+    services: Services, runner: Runner, run: Run, uploaded: Event[EventData]
+) -> None:
     runner.handle(validating(passes), uploaded)
     take(services, "pipeline/submit_training")
     assert runner.handle(validating(passes), uploaded) is Handled.REPEATED
@@ -128,7 +140,7 @@ def test_an_event_of_another_revision_attempt_or_status_is_ignored(
 def test_a_persons_cancel_holds_though_the_run_began_another_attempt_meanwhile(
     services: Services, runner: Runner, run: Run, uploaded: Event
 ) -> None:
-    cancel = CancelRequested(run_id=run.id, project="shop", attempt=1, revision=1, time=run.created_at, by="ada")
+    cancel = event_of(run, CancelRequested(by="ada"), run.created_at)
     runner.handle(refusing(FailureClass.PLATFORM), uploaded)
     (refused,) = events_at(services, "fail_run")
     runner.handle(BY_NAME["fail_run"], refused)
@@ -139,7 +151,7 @@ def test_a_persons_cancel_holds_though_the_run_began_another_attempt_meanwhile(
 
 @pytest.mark.parametrize("future", [{"run_id": "run-000000000000"}, {"revision": 9}])
 def test_an_event_from_the_future_comes_again_three_times_and_is_then_left_to_reconcile(
-    services: Services, clock: ManualClock, runner: Runner, uploaded: Event, future: dict[str, Any]
+    services: Services, clock: ManualClock, runner: Runner, uploaded: Event[EventData], future: dict[str, Any]
 ) -> None:
     early = uploaded.model_copy(update=future)
     for count, wait_s in enumerate(EARLY_WAITS_S):
@@ -157,7 +169,7 @@ def test_of_two_handlers_of_one_event_one_applies_it(
     together = threading.Barrier(2)
     results: list[Handled] = []
 
-    def slow(event: Event, state: Run, ports: Services) -> Outcome:
+    def slow(event: Event[EventData], state: Run, ports: Services) -> Outcome:
         together.wait(timeout=5)
         return passes(event, state, ports)
 
@@ -176,7 +188,7 @@ def test_of_two_handlers_of_one_event_one_applies_it(
 def test_a_transient_failure_schedules_the_same_event_later_and_moves_nothing(
     services: Services, clock: ManualClock, runner: Runner, run: Run, uploaded: Event
 ) -> None:
-    def down(event: Event, state: Run, ports: Services) -> Outcome:
+    def down(event: Event[EventData], state: Run, ports: Services) -> Outcome:
         raise Transient("azure_ml_down", "503")
 
     assert runner.handle(validating(down), uploaded) is Handled.RETRIED
@@ -192,7 +204,7 @@ def test_a_transient_failure_schedules_the_same_event_later_and_moves_nothing(
 def test_retries_wait_longer_each_time_up_to_a_minute(
     services: Services, clock: ManualClock, runner: Runner, uploaded: Event
 ) -> None:
-    def down(event: Event, state: Run, ports: Services) -> Outcome:
+    def down(event: Event[EventData], state: Run, ports: Services) -> Outcome:
         raise Transient("azure_ml_down", "503")
 
     waits = []
@@ -207,7 +219,7 @@ def test_retries_wait_longer_each_time_up_to_a_minute(
 
 
 def refusing(failure_class: FailureClass) -> Stage:
-    def refuse(event: Event, state: Run, ports: Services) -> Outcome:
+    def refuse(event: Event[EventData], state: Run, ports: Services) -> Outcome:
         raise PermanentFailure(failure_class, "refused", "0 of 24 cores", "NC24ads")
 
     return validating(refuse)
@@ -219,15 +231,15 @@ def test_a_final_failure_is_stated_and_fails_the_run(
     assert runner.handle(refusing(FailureClass.RECIPE), uploaded) is Handled.REFUSED
     assert now(runner, run).revision == 1
     (refused,) = events_at(services, "fail_run")
-    assert isinstance(refused, StageRefused)
+    assert isinstance(refused.data, StageRefused)
     assert runner.handle(BY_NAME["fail_run"], refused) is Handled.APPLIED
     failed = now(runner, run)
     assert failed.status is Status.FAILED
     assert failed.deadline_at is None
     assert failed.error is not None
     assert failed.error.problem.model_dump() == {"code": "refused", "message": "0 of 24 cores", "param": "NC24ads"}
-    told = [event for event in events_at(services, "notify") if isinstance(event, RunFailed)]
-    assert [event.failure_class for event in told] == [FailureClass.RECIPE]
+    told = [event for event in events_at(services, "notify") if isinstance(event.data, RunFailed)]
+    assert [event.data.failure_class for event in told] == [FailureClass.RECIPE]
 
 
 def test_a_failure_that_others_may_repair_is_tried_again_later_as_often_as_its_class_allows(
@@ -241,7 +253,7 @@ def test_a_failure_that_others_may_repair_is_tried_again_later_as_often_as_its_c
         if now(runner, run).status is Status.FAILED:
             break
         waited = 0
-        while not (due := [e for e in events_at(services, "validate_dataset") if isinstance(e, RetryDue)]):
+        while not (due := [e for e in events_at(services, "validate_dataset") if isinstance(e.data, RetryDue)]):
             clock.advance(60)
             waited += 60
         waits.append(waited)
@@ -261,7 +273,7 @@ def test_whoever_loses_the_race_after_an_effect_undoes_it(
 ) -> None:
     undone: list[str] = []
 
-    def overtaken(event: Event, state: Run, ports: Services) -> Outcome:
+    def overtaken(event: Event[EventData], state: Run, ports: Services) -> Outcome:
         if state.revision == 1 and not undone:
             runner.handle(validating(passes), uploaded.model_copy(update={"key": "other"}))
         return Outcome(status=Status.VALIDATED, undo=lambda winner: undone.append(winner.status))
@@ -281,15 +293,15 @@ def test_the_loser_does_not_cancel_the_job_that_the_winner_submitted_under_the_s
             cancelled.append(name)
 
     watched = replace(services, launcher=Launcher())  # type: ignore[arg-type]
-    job = JobRef(name=f"{run.id}-training-1", stage="training", attempt=1, submitted_at=run.created_at)
+    job = JobRef(name=f"{run.id}-training-1", kind=JobKind.TRAINING, attempt=1, submitted_at=run.created_at)
     cancel_unless_owned(job.name, run.evolve(jobs=(job,)), watched)
     assert cancelled == []
     cancel_unless_owned(job.name, run, watched)
     assert cancelled == [job.name]
 
 
-def test_a_step_cannot_write_a_status_its_row_does_not_name(runner: Runner, uploaded: Event) -> None:
-    def jump(event: Event, state: Run, ports: Services) -> Outcome:
+def test_a_step_cannot_write_a_status_its_row_does_not_name(runner: Runner, uploaded: Event[EventData]) -> None:
+    def jump(event: Event[EventData], state: Run, ports: Services) -> Outcome:
         return Outcome(status=Status.DEPLOYED)
 
     with pytest.raises(PermanentFailure, match="illegal_transition"):
@@ -299,7 +311,7 @@ def test_a_step_cannot_write_a_status_its_row_does_not_name(runner: Runner, uplo
 def test_a_step_cannot_combine_a_status_before_and_one_after_that_its_row_names_in_other_pairs(
     runner: Runner, run: Run, uploaded: Event
 ) -> None:
-    def goes_on(event: Event, state: Run, ports: Services) -> Outcome:
+    def goes_on(event: Event[EventData], state: Run, ports: Services) -> Outcome:
         return Outcome(status=Status.ROLLED_BACK)
 
     moves = frozenset({(Status.RECEIVED, Status.VALIDATED), (Status.VALIDATED, Status.ROLLED_BACK)})
@@ -321,12 +333,12 @@ def test_a_step_cannot_publish_an_event_its_row_does_not_name(
 def test_a_stage_that_moves_no_run_cannot_publish_an_event_its_row_does_not_name(
     services: Services, runner: Runner, run: Run
 ) -> None:
-    fact = Fact(RunOverdue, status=run.status.value, deadline_at=run.created_at)
+    draft = Draft(RunOverdue(status=run.status.value, deadline_at=run.created_at))
     take(services, "pipeline/fail_run")
     with pytest.raises(PermanentFailure, match="undeclared_event"):
-        runner.state(run, fact, by=BY_NAME["inspect_job"])
+        runner.publish(run, draft, by=BY_NAME["inspect_job"])
     assert take(services, "pipeline/fail_run") == []
-    runner.state(run, fact, by=BY_NAME["reconcile"])
+    runner.publish(run, draft, by=BY_NAME["reconcile"])
     assert len(take(services, "pipeline/fail_run")) == 1
 
 
@@ -364,7 +376,7 @@ def test_a_failed_run_gives_its_dataset_back_and_a_rejected_one_does_not(
     assert third is not None
     assert third.status is Status.RECEIVED
 
-    def reject(event: Event, state: Run, ports: Services) -> Outcome:
+    def reject(event: Event[EventData], state: Run, ports: Services) -> Outcome:
         return Outcome(status=Status.REJECTED)
 
     third_uploaded = next(e for e in events_at(services, "validate_dataset") if e.run_id == third.id)

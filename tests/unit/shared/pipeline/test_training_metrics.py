@@ -15,6 +15,7 @@ from shared.domain.results import JobMetrics, JobResult
 from shared.domain.run import Run
 from shared.ports import Services
 from shared.runner import Runner
+from shared.step_support.outcome import event_of
 from shared.steps.submit_evaluation import submit_evaluation
 from tests.unit.shared.pipeline.support import drop
 
@@ -56,18 +57,8 @@ def test_the_run_keeps_every_figure_of_its_training_job(services: Services, runn
     now = datetime(2026, 1, 1, tzinfo=UTC)
     result = JobResult(job="job-1", status="completed", metrics=MEASURED, finished_at=now)
     services.blobs.write(paths.run(run.id, "result.json"), [result.model_dump_json().encode()])
-    event = TrainingCompleted(
-        run_id=run.id,
-        project=run.project,
-        attempt=1,
-        revision=run.revision,
-        time=now,
-        job="job-1",
-        train_loss=0.5,
-        eval_loss=0.75,
-        processed_tokens=1000,
-        seconds=60.5,
-    )
+    completed = TrainingCompleted(job="job-1", train_loss=0.5, eval_loss=0.75, processed_tokens=1000, seconds=60.5)
+    event = event_of(run, completed, now)
     ports = replace(services, launcher=Launcher())  # type: ignore[arg-type]
     outcome = submit_evaluation(event, run, ports)
     assert outcome.changes["training"] == MEASURED
