@@ -14,8 +14,8 @@ from benchmarks.measure import Row
 from shared.domain.findings import Findings, Place
 from shared.validation.content import injection, personal_data, secrets
 from shared.validation.content.codes import CONTENT_CODES
-from shared.validation.content.gate import Gate
 from shared.validation.content.near_duplicates import Index, sketch
+from shared.validation.content.pattern_set import PatternSet
 from shared.validation.content.quality import Quality
 from shared.validation.content.repeated_triggers import RepeatedTriggers
 from shared.validation.content.scan import ContentPolicy, ContentScan
@@ -130,7 +130,7 @@ def _parts(data: list[Messages]) -> dict[str, Callable[[], object]]:
     texts = ["\n".join(message["content"] for message in row) for row in data]
     said = ["\n".join(message["content"] for message in row[1:]) for row in data]
     words = [text.lower().split() for text in said]
-    gate = Gate({**personal_data.TRIGGERS, **secrets.TRIGGERS, **injection.triggers()})
+    gate = PatternSet({**personal_data.TRIGGERS, **secrets.TRIGGERS, **injection.triggers()})
     hits = [gate.hits(text) for text in texts]
     likely = [(personal_data.likely(hit), text) for text, hit in zip(texts, hits, strict=True)]
     keys = [hit & secrets.TRIGGERS.keys() for hit in hits]

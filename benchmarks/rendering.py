@@ -44,14 +44,14 @@ def run(size_mb: float = SIZE_MB, memory_mb: tuple[float, ...] = MEMORY_MB) -> l
     text_mb = sum(len(text.encode()) for text in texts) / MB
 
     works: tuple[Callable[[], object], ...] = (
-        lambda: [check.judged(rows[at : at + BATCH_ROWS], rendered[at : at + BATCH_ROWS]) for at in _starts(rows)],
+        lambda: [check.count(rows[at : at + BATCH_ROWS], rendered[at : at + BATCH_ROWS]) for at in _starts(rows)],
         lambda: [bundle.tokenizer.encode_batch(texts[at : at + BATCH_ROWS]) and None for at in _starts(rows)],
-        lambda: [check.rendered(rows[at : at + BATCH_ROWS]) for at in _starts(rows)],
+        lambda: [check.render(rows[at : at + BATCH_ROWS]) for at in _starts(rows)],
     )
     # In turns, and the best of each: the neighbors on this machine come and go.
     rounds = [[_seconds(work) for work in works] for _ in range(ROUNDS)]
     counted, bare, drawn = map(min, zip(*rounds, strict=True))
-    tokens = sum(row.tokens for row in check.judged(rows, rendered))
+    tokens = sum(row.tokens for row in check.count(rows, rendered))
     label = f"{size_mb:g} MB, {len(rows):,} rows"
     note = "target: ratio 0.85"
     found = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from docs.generator import markdown
-from shared.domain.findings import Code
+from shared.domain.findings import ProblemCode
 from shared.rendering.check import TOKEN_CODES
 from shared.validation.codes import (
     CODES,
@@ -43,7 +43,7 @@ def page() -> str:
     )
 
 
-def _codes(codes: Mapping[str, Code]) -> str:
+def _codes(codes: Mapping[str, ProblemCode]) -> str:
     return markdown.table(
         HEAD,
         [

@@ -12,7 +12,7 @@ from functions.http.errors import ApiError
 from functions.http.runs import Operator, Reader
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.graders import Grader, PythonGrader, ScoreModel, judges_named, simple_graders
-from shared.grading import Code, Engine, GradingFailed, Message, Opinion, fields, problems
+from shared.grading import ChatMessage, Engine, GradingErrorCode, GradingFailed, JudgeReply, fields, problems
 from shared.grading.judging import AT_ONCE, MAX_REPLY_TOKENS
 from shared.services import services
 from shared.step_support.llm_judges import find_judge
@@ -114,7 +114,7 @@ def _judges_missing(graders: tuple[Grader, ...]) -> Iterator[str]:
             yield f"{error.problem.code}: {error.problem.message}"
 
 
-def _ask(endpoint: str, messages: list[Message], read: Callable[[str], Opinion]) -> Opinion:
+def _ask(endpoint: str, messages: list[ChatMessage], read: Callable[[str], JudgeReply]) -> JudgeReply:
     """One try each: whoever waits for a dry run rather hears that the judge is busy."""
     models = services().models
     try:
@@ -127,7 +127,9 @@ def _ask(endpoint: str, messages: list[Message], read: Callable[[str], Opinion])
             timeout_s=JUDGE_TIMEOUT_S,
         )
     except (Transient, PermanentFailure) as error:
-        raise GradingFailed(Code.JUDGE_SERVER, f"{error.problem.code}: judge {endpoint} gave no reply") from error
+        raise GradingFailed(
+            GradingErrorCode.JUDGE_SERVER, f"{error.problem.code}: judge {endpoint} gave no reply"
+        ) from error
     return read(said.text)
 
 

@@ -141,7 +141,7 @@ class EvaluationResult(Frozen):
     seconds_per_answer: dict[str, float] = Field(default_factory=dict)
 
 
-class Check(Frozen):
+class GateCheck(Frozen):
     """One line of the verdict. One that does not apply is `skipped`: it says why and neither passes nor blocks."""
 
     name: str
@@ -158,46 +158,46 @@ class Verdict(Frozen):
     """Whether the candidate may replace what runs today, and every reason."""
 
     passed: bool
-    checks: tuple[Check, ...]
+    checks: tuple[GateCheck, ...]
 
 
 # A base that solves less than this of a part of the general suite has no such ability that tuning could take away.
 GENERAL_MIN_BASE = 0.3
 
 
-def judge(result: EvaluationResult, gate: Gate) -> Verdict:
+def apply_gate(result: EvaluationResult, gate: Gate) -> Verdict:
     """Apply the gate: enough rows, graders that worked, floor, one template, an adapter that acts, a gain beyond its
     interval over base and champion, no slice worse, no general ability lost."""
     checks = [
-        Check(
+        GateCheck(
             name="min_rows",
             passed=result.candidate.rows >= gate.min_rows,
             detail=f"{result.candidate.rows} held-out rows, at least {gate.min_rows} needed",
         ),
         _graders_worked(result),
-        Check(
+        GateCheck(
             name="min_score",
             passed=result.candidate.mean >= gate.min_score,
             detail=f"candidate scores {result.candidate.mean:.3f}, at least {gate.min_score:.3f}",
         ),
-        Check(
+        GateCheck(
             name="same_template",
             passed=result.template_sha256 == result.base_template_sha256,
             detail="the candidate is asked with the chat template of its base, by SHA-256",
         ),
-        Check(
+        GateCheck(
             name="adapter_has_effect",
             passed=result.answers_differ > 0,
             detail=f"{result.answers_differ:.0%} of the answers differ from the base model's",
         ),
-        *(_better(gain, gate) for gain in result.gains),
-        *(_slice_held(part, gate) for part in result.slices),
-        *_general_held(result, gate),
+        *(_gain_check(gain, gate) for gain in result.gains),
+        *(_slice_check(part, gate) for part in result.slices),
+        *_general_checks(result, gate),
     ]
     return Verdict(passed=not any(check.blocks for check in checks), checks=tuple(checks))
 
 
-def _graders_worked(result: EvaluationResult) -> Check:
+def _graders_worked(result: EvaluationResult) -> GateCheck:
     failed = sum(error.count for error in result.errors)
     detail = "every answer was graded"
     if result.errors:
@@ -206,45 +206,46 @@ def _graders_worked(result: EvaluationResult) -> Check:
             f"{failed} answers could not be graded; first: {first.grader} on row {first.rows[0]} of {first.model}, "
             f"{first.code}: {first.message}"
         )
-    return Check(name="graders_worked", passed=not failed, detail=detail)
+    return GateCheck(name="graders_worked", passed=not failed, detail=detail)
 
 
-def _better(gain: Gain, gate: Gate) -> Check:
-    return Check(
+def _gain_check(gain: Gain, gate: Gate) -> GateCheck:
+    return GateCheck(
         name=f"gain_over_{gain.over}",
         passed=gain.low > gate.min_gain,
-        detail=f"{_said(gain)} over {gain.over}, must lie above {gate.min_gain:.3f}",
+        detail=f"{_interval(gain)} over {gain.over}, must lie above {gate.min_gain:.3f}",
     )
 
 
-def _slice_held(part: SliceScore, gate: Gate) -> Check:
+def _slice_check(part: SliceScore, gate: Gate) -> GateCheck:
     rival = part.base if part.champion is None else part.champion
-    return Check(
+    return GateCheck(
         name=f"slice:{part.field}={part.value}",
-        passed=not _shown_worse(part.gain, gate.max_regression),
-        detail=f"{rival:.3f} -> {part.candidate:.3f} over {part.rows} rows: {_said(part.gain)} over {part.gain.over}",
+        passed=not _significantly_worse(part.gain, gate.max_regression),
+        detail=f"{rival:.3f} -> {part.candidate:.3f} over {part.rows} rows: {_interval(part.gain)} "
+        f"over {part.gain.over}",
     )
 
 
-def _general_held(result: EvaluationResult, gate: Gate) -> list[Check]:
+def _general_checks(result: EvaluationResult, gate: Gate) -> list[GateCheck]:
     if gate.max_general_regression is None:
         return []
     checks = []
     for part in result.general:
         skipped = part.base.mean < GENERAL_MIN_BASE
         change = f"{part.base.mean:.3f} -> {part.candidate.mean:.3f}"
-        detail = f"{change} over {part.base.rows} questions: {_said(part.gain)} over base"
+        detail = f"{change} over {part.base.rows} questions: {_interval(part.gain)} over base"
         if skipped:
             detail = f"not applicable: the base itself scores {part.base.mean:.3f}, below {GENERAL_MIN_BASE}"
-        held = not _shown_worse(part.gain, gate.max_general_regression)
-        checks.append(Check(name=f"general:{part.part}", passed=held, detail=detail, skipped=skipped))
+        held = not _significantly_worse(part.gain, gate.max_general_regression)
+        checks.append(GateCheck(name=f"general:{part.part}", passed=held, detail=detail, skipped=skipped))
     return checks
 
 
-def _shown_worse(gain: Gain, tolerated: float) -> bool:
-    """A drop of more than is tolerated that is no noise: its whole interval lies below 0."""
+def _significantly_worse(gain: Gain, tolerated: float) -> bool:
+    """Whether the drop exceeds the tolerance and is not noise: its whole interval lies below 0."""
     return gain.mean < -tolerated and gain.high < 0
 
 
-def _said(gain: Gain) -> str:
+def _interval(gain: Gain) -> str:
     return f"{gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"

@@ -11,7 +11,7 @@ from shared.domain.dataset import ProblemGroup
 ROWS_SHOWN = 20
 
 
-class Code(NamedTuple):
+class ProblemCode(NamedTuple):
     """A kind of problem. `message` may hold `{detail}`: words from the recipe or a number, never text of a row."""
 
     severity: Literal["error", "warning"]
@@ -19,12 +19,12 @@ class Code(NamedTuple):
     fix: str
 
 
-def error(message: str, fix: str) -> Code:
-    return Code("error", message, fix)
+def error(message: str, fix: str) -> ProblemCode:
+    return ProblemCode("error", message, fix)
 
 
-def warning(message: str, fix: str) -> Code:
-    return Code("warning", message, fix)
+def warning(message: str, fix: str) -> ProblemCode:
+    return ProblemCode("warning", message, fix)
 
 
 class Place(NamedTuple):
@@ -45,7 +45,7 @@ class _Group:
 class Findings:
     """Made of the codes that may occur. `detail` fills the code's message and splits the group."""
 
-    def __init__(self, codes: Mapping[str, Code]) -> None:
+    def __init__(self, codes: Mapping[str, ProblemCode]) -> None:
         self._codes = codes
         self._groups: dict[tuple[str, str, str], _Group] = {}
 

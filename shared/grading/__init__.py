@@ -1,20 +1,20 @@
 """Graders at work: answers and rows to scores. One engine for evaluation, rewards and dry runs; no torch, no Azure."""
 
 from shared.grading.engine import Engine, Grade, fields, problems
-from shared.grading.errors import JUDGE_CODES, BadGrader, Code, GradeError, GradingFailed
-from shared.grading.judging import Ask, Message, Opinion
+from shared.grading.errors import JUDGE_CODES, BadGrader, GradeError, GradingErrorCode, GradingFailed
+from shared.grading.judging import Ask, ChatMessage, JudgeReply
 
 __all__ = [
     "JUDGE_CODES",
     "Ask",
     "BadGrader",
-    "Code",
+    "ChatMessage",
     "Engine",
     "Grade",
     "GradeError",
+    "GradingErrorCode",
     "GradingFailed",
-    "Message",
-    "Opinion",
+    "JudgeReply",
     "fields",
     "problems",
 ]

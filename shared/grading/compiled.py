@@ -25,9 +25,9 @@ from shared.domain.graders import (
     TextSimilarity,
 )
 from shared.grading import ready
-from shared.grading.errors import AnswerUnreadable, BadGrader, Code, GradingFailed
+from shared.grading.errors import AnswerUnreadable, BadGrader, GradingErrorCode, GradingFailed
 from shared.grading.formula import Formula
-from shared.grading.judging import Ask, Judge, nobody
+from shared.grading.judging import Ask, LlmJudge, no_judge
 from shared.grading.patterns import Pattern, first_group
 from shared.grading.sandbox import Sandbox
 from shared.grading.schema import Schema
@@ -53,10 +53,10 @@ class Compiled:
     score: Callable[[Sample, Item], float]
     fields: frozenset[str]
     close: Callable[[], None] = _nothing
-    judge: Judge | None = None
+    judge: LlmJudge | None = None
 
     @property
-    def judges(self) -> list[Judge]:
+    def judges(self) -> list[LlmJudge]:
         return [] if self.judge is None else [self.judge]
 
 
@@ -72,7 +72,7 @@ class CompiledMulti:
         return frozenset[str]().union(*(part.fields for part in self.parts.values()))
 
     @property
-    def judges(self) -> list[Judge]:
+    def judges(self) -> list[LlmJudge]:
         return [judge for part in self.parts.values() for judge in part.judges]
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ class CompiledMulti:
             part.close()
 
 
-def compile_grader(spec: Grader, ask: Ask = nobody) -> Compiled | CompiledMulti:
+def compile_grader(spec: Grader, ask: Ask = no_judge) -> Compiled | CompiledMulti:
     """`ask` reaches the judges. Raises BadGrader with the setting that can never work."""
     if not isinstance(spec, Multi):
         return _compile_simple(spec, ask)
@@ -100,7 +100,7 @@ def _compile_simple(spec: SimpleGrader, ask: Ask) -> Compiled:
     if isinstance(spec, PythonGrader):
         return _python(spec)
     if isinstance(spec, ScoreModel):
-        judge = Judge(spec, ask)
+        judge = LlmJudge(spec, ask)
         return Compiled(judge.score, judge.fields, judge=judge)
     how, reads = _BUILDERS[type(spec)](spec)
     source = Template("input", spec.input)
@@ -169,7 +169,7 @@ def _label(spec: Label) -> Built:
     def score(text: str, at: At) -> float:
         wanted = ready.plain(reference.text(*at))
         if wanted not in labels:
-            raise GradingFailed(Code.INVALID_VARIABLE, "the row's reference is none of the labels")
+            raise GradingFailed(GradingErrorCode.INVALID_VARIABLE, "the row's reference is none of the labels")
         if pattern is None:
             return float(ready.labels_named(text, spec.labels) == {wanted})
         match = pattern.of(*at).search(text)
@@ -198,7 +198,7 @@ def _refusal(spec: Refusal) -> Built:
     def score(text: str, at: At) -> float:
         wanted = str(reference.value(*at)).strip().casefold()
         if wanted not in ("true", "false"):
-            raise GradingFailed(Code.INVALID_VARIABLE, "the row's reference is neither true nor false")
+            raise GradingFailed(GradingErrorCode.INVALID_VARIABLE, "the row's reference is neither true nor false")
         return float(ready.refuses(text, spec.phrases) == (wanted == "true"))
 
     return score, [reference]
@@ -236,7 +236,7 @@ def _python(spec: PythonGrader) -> Compiled:
             answer = None
         value = sandbox.grade({"output_text": sample.output_text, "output_json": answer}, item)
         if not 0 <= value <= 1:
-            raise GradingFailed(Code.PYTHON_RUNTIME, f"grade returned {value:g}, a score is 0 to 1")
+            raise GradingFailed(GradingErrorCode.PYTHON_RUNTIME, f"grade returned {value:g}, a score is 0 to 1")
         return value
 
     return Compiled(score, frozenset(_fields_named(tree)), sandbox.close)

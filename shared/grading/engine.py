@@ -9,8 +9,8 @@ from typing import Self
 
 from shared.domain.graders import Grader
 from shared.grading.compiled import Compiled, CompiledMulti, compile_grader
-from shared.grading.errors import JUDGE_CODES, AnswerUnreadable, BadGrader, Code, GradeError, GradingFailed
-from shared.grading.judging import Ask, nobody
+from shared.grading.errors import JUDGE_CODES, AnswerUnreadable, BadGrader, GradeError, GradingErrorCode, GradingFailed
+from shared.grading.judging import Ask, no_judge
 from shared.grading.templates import Item, Sample
 
 
@@ -49,7 +49,7 @@ class Engine:
     Raises BadGrader for a spec that can never work; `problems` says the same without raising.
     """
 
-    def __init__(self, graders: Sequence[Grader], ask: Ask = nobody) -> None:
+    def __init__(self, graders: Sequence[Grader], ask: Ask = no_judge) -> None:
         self._graders = [(grader, compile_grader(grader, ask)) for grader in graders]
 
     def __enter__(self) -> Self:
@@ -102,7 +102,7 @@ def _score(name: str, compiled: Compiled | CompiledMulti, sample: Sample, item: 
         notes.errors.append(GradeError(name, error.code, error.message))
         return None
     except RecursionError:
-        notes.errors.append(GradeError(name, Code.OTHER, "row or answer is nested too deeply"))
+        notes.errors.append(GradeError(name, GradingErrorCode.OTHER, "row or answer is nested too deeply"))
         return None
     return notes.parts[name]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Code(StrEnum):
+class GradingErrorCode(StrEnum):
     """Named after the error fields of OpenAI's grader run (openai-python, types/fine_tuning/alpha/grader_run_response).
 
     Those about truncation have no cause here: nothing is truncated.
@@ -24,7 +24,7 @@ class Code(StrEnum):
 
 
 # No answer of a judge: nobody's fault in answer or row, so the row counts for nobody.
-JUDGE_CODES = frozenset({Code.JUDGE_PARSE, Code.JUDGE_SERVER})
+JUDGE_CODES = frozenset({GradingErrorCode.JUDGE_PARSE, GradingErrorCode.JUDGE_SERVER})
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class GradeError:
     """Why one grader could not grade one answer. The message holds no text of row or answer."""
 
     grader: str
-    code: Code
+    code: GradingErrorCode
     message: str
 
 
@@ -47,7 +47,7 @@ class BadGrader(ValueError):
 class GradingFailed(Exception):
     """Raised by a grader for one answer."""
 
-    def __init__(self, code: Code, message: str) -> None:
+    def __init__(self, code: GradingErrorCode, message: str) -> None:
         super().__init__(message)
         self.code, self.message = code, message
 
@@ -56,4 +56,4 @@ class AnswerUnreadable(GradingFailed):
     """The answer lacks what the grader reads of it: the answer's own fault, so it scores 0."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(Code.SAMPLE_PARSE, message)
+        super().__init__(GradingErrorCode.SAMPLE_PARSE, message)

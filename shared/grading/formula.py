@@ -8,7 +8,7 @@ import math
 import operator
 from collections.abc import Callable, Collection, Mapping
 
-from shared.grading.errors import Code, GradingFailed
+from shared.grading.errors import GradingErrorCode, GradingFailed
 
 _BINARY: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: operator.add,
@@ -59,9 +59,9 @@ class Formula:
         try:
             value = _value(self._tree, parts)
         except (ArithmeticError, ValueError) as error:
-            raise GradingFailed(Code.FORMULA, f"calculate_output fails ({type(error).__name__})") from error
+            raise GradingFailed(GradingErrorCode.FORMULA, f"calculate_output fails ({type(error).__name__})") from error
         if not 0 <= value <= 1:
-            raise GradingFailed(Code.FORMULA, f"calculate_output is {value:g}, a score is 0 to 1")
+            raise GradingFailed(GradingErrorCode.FORMULA, f"calculate_output is {value:g}, a score is 0 to 1")
         return value
 
     def _check(self, node: ast.expr, names: Collection[str]) -> set[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import re2
 
-from shared.grading.errors import BadGrader, Code, GradingFailed
+from shared.grading.errors import BadGrader, GradingErrorCode, GradingFailed
 from shared.grading.templates import REFERENCE, Item, Sample, Template
 
 _MAX_MEMORY_BYTES = 2**20
@@ -44,7 +44,7 @@ class Pattern:
         try:
             return compiled(self._template.text(sample, item, change=re2.escape))
         except ValueError as error:
-            raise GradingFailed(Code.OTHER, "the pattern is too large with the row's text in it") from error
+            raise GradingFailed(GradingErrorCode.OTHER, "the pattern is too large with the row's text in it") from error
 
 
 def first_group(match: Any) -> str:

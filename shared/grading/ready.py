@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from rapidfuzz.distance import LCSseq
 
-from shared.grading.errors import Code, GradingFailed
+from shared.grading.errors import GradingErrorCode, GradingFailed
 
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 _SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)|\n+")
@@ -25,7 +25,7 @@ def plain(text: str) -> str:
 def texts_of(value: Any, what: str) -> list[str]:
     """A list of texts out of a row. Raises GradingFailed for anything else."""
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        raise GradingFailed(Code.INVALID_VARIABLE, f"the row's {what} is not a list of texts")
+        raise GradingFailed(GradingErrorCode.INVALID_VARIABLE, f"the row's {what} is not a list of texts")
     return value
 
 
@@ -73,7 +73,7 @@ def _syllables(word: str) -> int:
 def step_order(text: str, steps: list[str]) -> float:
     """Longest common subsequence of the steps as wanted and as first named, over the number wanted."""
     if not steps:
-        raise GradingFailed(Code.INVALID_VARIABLE, "the row lists no steps")
+        raise GradingFailed(GradingErrorCode.INVALID_VARIABLE, "the row lists no steps")
     whole = plain(text)
     places = {number: _place(whole, plain(step)) for number, step in enumerate(steps)}
     said = sorted((number for number in places if places[number] >= 0), key=lambda number: places[number])
@@ -88,7 +88,9 @@ def _place(whole: str, part: str) -> int:
 def expanded(text: str, acronyms: Any) -> float:
     """`acronyms`: acronym -> expansion or expansions, any of which will do. 1 for a row without any."""
     if not isinstance(acronyms, dict):
-        raise GradingFailed(Code.INVALID_VARIABLE, "the row's acronyms are not a map of acronym to expansion")
+        raise GradingFailed(
+            GradingErrorCode.INVALID_VARIABLE, "the row's acronyms are not a map of acronym to expansion"
+        )
     whole = plain(text)
     hits = 0
     for accepted in acronyms.values():

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from shared.grading.errors import Code, GradingFailed
+from shared.grading.errors import GradingErrorCode, GradingFailed
 from shared.grading.templates import Item
 
 LIMIT_S = 5.0
@@ -46,7 +46,7 @@ class Sandbox:
         self._send(self._process, {"sample": sample, "item": item}, end)
         reply = self._hear(self._process, end)
         if "error" in reply:
-            raise GradingFailed(Code.PYTHON_RUNTIME, str(reply["error"])[:200])
+            raise GradingFailed(GradingErrorCode.PYTHON_RUNTIME, str(reply["error"])[:200])
         score = reply.get("score")
         if not isinstance(score, float):
             raise self._forged()
@@ -75,7 +75,9 @@ class Sandbox:
         try:
             self._hear(process, time.monotonic() + _START_S)
         except GradingFailed as error:
-            raise GradingFailed(Code.PYTHON_SERVER, "this machine cannot confine a python grader") from error
+            raise GradingFailed(
+                GradingErrorCode.PYTHON_SERVER, "this machine cannot confine a python grader"
+            ) from error
         self._send(process, {"source": self._source}, time.monotonic() + LIMIT_S)
         return process
 
@@ -99,7 +101,9 @@ class Sandbox:
             reply += part
             if not part or len(reply) > _MAX_REPLY_BYTES:
                 self.close()
-                raise GradingFailed(Code.PYTHON_SERVER, "the grader's process ended (memory, CPU time or a crash)")
+                raise GradingFailed(
+                    GradingErrorCode.PYTHON_SERVER, "the grader's process ended (memory, CPU time or a crash)"
+                )
         try:
             document = json.loads(reply)
         except ValueError as error:
@@ -110,7 +114,7 @@ class Sandbox:
 
     def _forged(self) -> GradingFailed:
         self.close()
-        return GradingFailed(Code.PYTHON_SERVER, "the grader wrote into its own reply")
+        return GradingFailed(GradingErrorCode.PYTHON_SERVER, "the grader wrote into its own reply")
 
     def _wait(self, pipe: IO[bytes], event: int, end: float) -> None:
         """Until the pipe can be read or written. Raises GradingFailed once `end` is over."""
@@ -119,4 +123,4 @@ class Sandbox:
         left = end - time.monotonic()
         if left <= 0 or not poll.poll(left * 1000):
             self.close()
-            raise GradingFailed(Code.UNRESPONSIVE, f"no score within {LIMIT_S:.0f} s")
+            raise GradingFailed(GradingErrorCode.UNRESPONSIVE, f"no score within {LIMIT_S:.0f} s")

@@ -12,7 +12,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
-from shared.grading.errors import Code, GradingFailed
+from shared.grading.errors import GradingErrorCode, GradingFailed
 from shared.grading.patterns import compiled
 
 
@@ -50,7 +50,7 @@ class Schema:
         try:
             return bool(self._validator.is_valid(value))
         except RecursionError as error:
-            raise GradingFailed(Code.OTHER, "the schema goes round in circles") from error
+            raise GradingFailed(GradingErrorCode.OTHER, "the schema goes round in circles") from error
 
 
 def _settings(node: Any) -> Iterator[tuple[str, Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-from shared.grading.errors import AnswerUnreadable, BadGrader, Code, GradingFailed
+from shared.grading.errors import AnswerUnreadable, BadGrader, GradingErrorCode, GradingFailed
 
 Item = dict[str, Any]
 REFERENCE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*)\s*\}\}")
@@ -92,6 +92,6 @@ def _look_up(path: list[str], sample: Sample, item: Item) -> Any:
         if not isinstance(value, dict) or name not in value:
             if of_answer:
                 raise AnswerUnreadable(f"the answer has no {'.'.join(path[2:])}")
-            raise GradingFailed(Code.INVALID_VARIABLE, f"the row has no {'.'.join(path)}")
+            raise GradingFailed(GradingErrorCode.INVALID_VARIABLE, f"the row has no {'.'.join(path)}")
         value = value[name]
     return value

@@ -10,7 +10,7 @@ from typing import Literal
 
 import orjson
 
-from shared.domain.findings import Code, error, warning
+from shared.domain.findings import ProblemCode, error, warning
 from shared.rendering.bundle import Bundle
 from shared.rendering.rows import SIDES, Rendered, Row, Tokens, answered, render_prompt, render_row, tokenize
 from shared.rendering.template import TemplateNotTrainable
@@ -18,7 +18,7 @@ from shared.rendering.template import TemplateNotTrainable
 OverLength = Literal["reject", "drop", "truncate"]
 Readings = tuple[Rendered, ...]
 
-TOKEN_CODES: dict[str, Code] = {
+TOKEN_CODES: dict[str, ProblemCode] = {
     "tokenizer_missing": warning(
         "The tokenizer of {detail} is not in the store, so rows are counted in characters: what is too long, and what "
         "teaches nothing, is found only when the training job runs.",
@@ -89,8 +89,8 @@ class RowTokens:
     codes: tuple[str, ...] = ()
 
 
-def judge(row: Tokens, policy: LengthPolicy) -> RowTokens:
-    """What becomes of a row by its length; the trainer asks the same."""
+def apply_length_policy(row: Tokens, policy: LengthPolicy) -> RowTokens:
+    """What becomes of a row by its length. Validator and trainer share it."""
     tokens, trained = len(row), row.trained()
     if not trained:
         return RowTokens(tokens, codes=("no_trainable_tokens",))
@@ -106,8 +106,8 @@ def judge(row: Tokens, policy: LengthPolicy) -> RowTokens:
     return RowTokens(tokens, policy.limit, left, ("row_truncated",))
 
 
-def judge_prompt(row: Tokens, policy: LengthPolicy) -> RowTokens:
-    """The same of a prompt, which asks for less when it is cut: so one that is too long is refused or dropped."""
+def apply_length_policy_to_prompt(row: Tokens, policy: LengthPolicy) -> RowTokens:
+    """The same for a prompt. A cut prompt would ask something else, so one that is too long is refused or dropped."""
     tokens = len(row)
     if policy.limit is None or tokens <= policy.limit:
         return RowTokens(tokens, tokens)
@@ -126,21 +126,21 @@ class TokenCheck:
 
     def rows(self, batch: Sequence[Row]) -> list[RowTokens]:
         """The batch's rows in order. Some hundred rows at a time keep the tokenizer busy and memory flat."""
-        return self.judged(batch, self.rendered(batch))
+        return self.count(batch, self.render(batch))
 
-    def rendered(self, batch: Sequence[Row]) -> list[Readings | str]:
-        """Each row's texts, or the code of what the template has against it."""
-        return [self._rendered(row) for row in batch]
+    def render(self, batch: Sequence[Row]) -> list[Readings | str]:
+        """Each row's texts, or the code of why the template refuses it."""
+        return [self._render(row) for row in batch]
 
-    def judged(self, batch: Sequence[Row], rendered: Sequence[Readings | str]) -> list[RowTokens]:
+    def count(self, batch: Sequence[Row], rendered: Sequence[Readings | str]) -> list[RowTokens]:
         """The second half of `rows`."""
         counted = tokenize(self.bundle, [one for row in rendered if not isinstance(row, str) for one in row])
         return [
-            RowTokens(codes=(texts,)) if isinstance(texts, str) else self._judged(row, [next(counted) for _ in texts])
+            RowTokens(codes=(texts,)) if isinstance(texts, str) else self._count(row, [next(counted) for _ in texts])
             for row, texts in zip(batch, rendered, strict=True)
         ]
 
-    def _rendered(self, row: Row) -> Readings | str:
+    def _render(self, row: Row) -> Readings | str:
         try:
             return readings(self.bundle, row)
         except TemplateNotTrainable:
@@ -148,16 +148,16 @@ class TokenCheck:
         except Exception:  # a template may raise anything
             return "row_not_renderable"
 
-    def _judged(self, row: Row, texts: list[Tokens]) -> RowTokens:
+    def _count(self, row: Row, texts: list[Tokens]) -> RowTokens:
         if asks_only(row):
-            judged = judge_prompt(texts[0], self.policy)
+            counted = apply_length_policy_to_prompt(texts[0], self.policy)
         else:
-            judged = _joined([judge(text, self.policy) for text in texts])
-        if not self._forged(row):
-            return judged
-        return RowTokens(judged.tokens, judged.kept, judged.trained, (*judged.codes, "special_token_in_text"))
+            counted = _pair([apply_length_policy(text, self.policy) for text in texts])
+        if not self._holds_special_token(row):
+            return counted
+        return RowTokens(counted.tokens, counted.kept, counted.trained, (*counted.codes, "special_token_in_text"))
 
-    def _forged(self, row: Row) -> bool:
+    def _holds_special_token(self, row: Row) -> bool:
         # One search through the row's JSON costs less than a walk through its parts.
         written = orjson.dumps([part for name, part in row.items() if name != "item"])
         return self._special.search(written) is not None
@@ -180,8 +180,8 @@ def asks_only(row: Row) -> bool:
     return "messages" in row and row["messages"][-1]["role"] != "assistant"
 
 
-def _joined(sides: list[RowTokens]) -> RowTokens:
-    """What befalls one answer of a pair befalls the pair."""
+def _pair(sides: list[RowTokens]) -> RowTokens:
+    """Both answers of a pair as one row: what is wrong with one is wrong with the pair."""
     codes = tuple(dict.fromkeys(code for side in sides for code in side.codes))
     kept = max(side.kept for side in sides) if all(side.kept for side in sides) else 0
     trained = sum(side.trained for side in sides) if kept else 0

@@ -1,4 +1,4 @@
-"""Everything the base model's tokenizer has to say of a dataset: problems by code, statistics, rows to look at."""
+"""What the base model's tokenizer finds in a dataset: problems by code, statistics, preview rows."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from shared.rendering.bundle import Bundle
 from shared.rendering.check import LengthPolicy, TokenCheck
 from shared.rendering.preview import preview_row
 from shared.rendering.rows import Row
-from shared.rendering.tally import TokenTally
+from shared.rendering.token_counter import TokenCounter
 
-BATCH_ROWS = 256
-BATCH_CHARACTERS = 2**20
+FLUSH_ROWS = 256
+FLUSH_CHARACTERS = 2**20
 _LEFT_OUT = {"row_dropped", "truncated_to_nothing"}
 
 
@@ -30,7 +30,7 @@ class TokenFacts:
     def __init__(self, findings: Findings, bundle: Bundle, policy: LengthPolicy, previews: int = 0) -> None:
         self._findings = findings
         self._check = TokenCheck(bundle, policy)
-        self._tally = TokenTally(self._check)
+        self._counter = TokenCounter(self._check)
         self._batch: list[tuple[Place, Row, bool]] = []
         self._characters = 0
         self._previews = previews
@@ -42,30 +42,30 @@ class TokenFacts:
         """Take the next row, of about so many characters."""
         self._batch.append((place, row, held_out))
         self._characters += characters
-        if len(self._batch) >= BATCH_ROWS or self._characters >= BATCH_CHARACTERS:
+        if len(self._batch) >= FLUSH_ROWS or self._characters >= FLUSH_CHARACTERS:
             self._flush()
 
     def finish(self) -> TokenStatistics:
         """Count what is left. Of the training rows, with the longest held-out row beside them."""
         self._flush()
-        for side in sorted(self._left_out - self._kept):
-            self._findings.add("no_row_left", side)
-        return self._tally.statistics().model_copy(update={"eval_tokens_max": self._eval_longest})
+        for file_name in sorted(self._left_out - self._kept):
+            self._findings.add("no_row_left", file_name)
+        return self._counter.statistics().model_copy(update={"eval_tokens_max": self._eval_longest})
 
     def _flush(self) -> None:
         batch, self._batch, self._characters = self._batch, [], 0
-        judged = self._check.rows([row for _, row, _ in batch])
-        for (place, row, held_out), tokens in zip(batch, judged, strict=True):
+        counted = self._check.rows([row for _, row, _ in batch])
+        for (place, row, held_out), tokens in zip(batch, counted, strict=True):
             for code in tokens.codes:
                 self._findings.add(code, *place)
-            side = "eval" if held_out else "train"
+            file_name = "eval" if held_out else "train"
             if tokens.kept:
-                self._kept.add(side)
+                self._kept.add(file_name)
             elif not _LEFT_OUT.isdisjoint(tokens.codes):
-                self._left_out.add(side)
+                self._left_out.add(file_name)
             if held_out:
                 self._eval_longest = max(self._eval_longest, tokens.kept)
             else:
-                self._tally.add(tokens)
+                self._counter.add(tokens)
             if tokens.kept and len(self.preview) < self._previews:
                 self.preview.append(preview_row(self._check.bundle, row, file=place.file, number=place.row))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.domain import paths
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.evaluation import EvaluationResult, judge
+from shared.domain.evaluation import EvaluationResult, apply_gate
 from shared.domain.events import ApprovalRequested, EvaluationCompleted, EvaluationFailed, EvaluationPassed, Event
 from shared.domain.run import Run, RunChanges, Status
 from shared.ports import Services
@@ -17,7 +17,7 @@ def judge_evaluation(event: Event[EvaluationCompleted], run: Run, services: Serv
     result = read_model(services.blobs, paths.run(run.id, "evaluation/report.json"), EvaluationResult)
     if result is None:
         raise PermanentFailure(FailureClass.CODE, "no_evaluation", "the evaluation job wrote no report")
-    verdict = judge(result, run.recipe.requested.evaluation.gate)
+    verdict = apply_gate(result, run.recipe.requested.evaluation.gate)
     changes = RunChanges(evaluation=result, verdict=verdict)
     if not verdict.passed:
         failed = [check.name for check in verdict.checks if check.blocks]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.domain.findings import Code, error, warning
+from shared.domain.findings import ProblemCode, error, warning
 
 MIN_ROWS = 10
 FEW_ROWS = 50
@@ -13,7 +13,7 @@ RATIO_FROM_BYTES = 64 * 2**20
 MAX_RECIPE_BYTES = 64 * 2**10
 
 
-CODES: dict[str, Code] = {
+CODES: dict[str, ProblemCode] = {
     # The file as a whole.
     "unsupported_file_type": error(
         "The file name does not end in .jsonl, .csv, or one of them with .gz.",

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import orjson
 
 from shared.validation.formats import Format, chosen, detect, shape_of
-from shared.validation.lines import Block, Refused, Unreadable, read_blocks
+from shared.validation.lines import Block, RefusedLine, Unreadable, read_blocks
 from shared.validation.tables import DELIMITERS, columns_of, read_table
 
 _LOOK_ROWS = 20
@@ -81,7 +81,7 @@ def _first_lines(blocks: list[Block]) -> Iterator[bytes]:
     for _, _, lines in blocks:
         for line in lines:
             size += len(line)
-            if not isinstance(line, Refused) and line.strip():
+            if not isinstance(line, RefusedLine) and line.strip():
                 yield line
                 rows += 1
             if rows == _LOOK_ROWS or size >= _LOOK_BYTES:

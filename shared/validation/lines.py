@@ -9,7 +9,7 @@ from typing import cast
 from shared.validation.codes import MAX_DECOMPRESSED_BYTES, MAX_RATIO, MAX_ROW_BYTES, RATIO_FROM_BYTES
 
 
-class Refused:
+class RefusedLine:
     """Stands for a line that is not handed on, and has its length; `code` says why."""
 
     __slots__ = ("_size", "code")
@@ -23,7 +23,7 @@ class Refused:
 
 # Number (from 1) and offset in the decompressed file (from 0) of the first of some lines that follow each other,
 # and the lines without their line feeds. Lists, for a generator's turn a line would cost a tenth of its parsing.
-Block = tuple[int, int, list[bytes | Refused]]
+Block = tuple[int, int, list[bytes | RefusedLine]]
 
 _GZIP = b"\x1f\x8b"
 _UTF8_MARK = b"\xef\xbb\xbf"
@@ -132,7 +132,7 @@ def _split(chunks: Iterator[bytes]) -> Iterator[Block]:
     for chunk in _chain(first[offset:], chunks):
         ended = chunk.split(b"\n")
         rest = ended.pop()
-        lines = cast(list[bytes | Refused], ended)
+        lines = cast(list[bytes | RefusedLine], ended)
         if lines and size:
             size += len(lines[0])
             lines[0] = _joined([*held, ended[0]], size)
@@ -152,7 +152,7 @@ def _split(chunks: Iterator[bytes]) -> Iterator[Block]:
         yield number, offset, [_joined(held, size)]
 
 
-def _joined(parts: list[bytes], size: int) -> bytes | Refused:
+def _joined(parts: list[bytes], size: int) -> bytes | RefusedLine:
     if size > MAX_ROW_BYTES:
-        return Refused("row_too_long", size)
+        return RefusedLine("row_too_long", size)
     return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -19,7 +19,7 @@ _WARNINGS = {"message_unrecognized_key"}
 
 
 @dataclass(slots=True)  # not frozen, which takes three times as long to make
-class Row:
+class ParsedRow:
     """A row without errors: its document in canonical form, and what the rest reads of it."""
 
     document: dict[str, Any]
@@ -33,7 +33,7 @@ class Row:
         return orjson.dumps(self.document, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def read_row(line: bytes, form: Format = CHAT) -> tuple[Row | None, Collection[str]]:
+def read_row(line: bytes, form: Format = CHAT) -> tuple[ParsedRow | None, Collection[str]]:
     """The row, None if it has errors, and the codes of what was found; never text of the row."""
     try:
         source = orjson.loads(line)
@@ -51,7 +51,7 @@ def read_row(line: bytes, form: Format = CHAT) -> tuple[Row | None, Collection[s
                 if code:
                     return None, (code,)
                 del source["messages"]
-                return Row({"messages": messages, "item": source}, source, messages), ()
+                return ParsedRow({"messages": messages, "item": source}, source, messages), ()
     return _read_any(line, source, form)
 
 
@@ -73,7 +73,7 @@ def _colons_of_fields(source: dict[str, Any], messages: Any) -> int | None:
     return None if "\0" in text else text.count(":")
 
 
-def _read_any(line: bytes, source: dict[str, Any], form: Format) -> tuple[Row | None, Collection[str]]:
+def _read_any(line: bytes, source: dict[str, Any], form: Format) -> tuple[ParsedRow | None, Collection[str]]:
     try:
         written = orjson.dumps(source)
     except orjson.JSONEncodeError:  # nested deeper than the encoder goes
@@ -95,7 +95,7 @@ def _read_any(line: bytes, source: dict[str, Any], form: Format) -> tuple[Row | 
     return row, codes
 
 
-def _read_chat(source: dict[str, Any], codes: set[str]) -> Row:
+def _read_chat(source: dict[str, Any], codes: set[str]) -> ParsedRow:
     document, messages = _dialogue(source, codes)
     last = messages[-1].get("role") if messages else None
     answers = [message for message in messages if message.get("role") == "assistant"]
@@ -106,13 +106,13 @@ def _read_chat(source: dict[str, Any], codes: set[str]) -> Row:
     return row_of(document)
 
 
-def _read_reinforcement(source: dict[str, Any], codes: set[str]) -> Row:
+def _read_reinforcement(source: dict[str, Any], codes: set[str]) -> ParsedRow:
     document, messages = _dialogue(source, codes)
     _check_question(messages, codes)
     return row_of(document)
 
 
-def _read_preference(source: dict[str, Any], codes: set[str]) -> Row:
+def _read_preference(source: dict[str, Any], codes: set[str]) -> ParsedRow:
     asked, messages = _dialogue(source.pop("input"), codes, item=False)
     _check_question(messages, codes)
     outputs = {name: _read_output(source.pop(name), codes) for name in ("preferred_output", "non_preferred_output")}
@@ -139,7 +139,7 @@ def _read_output(output: Any, codes: set[str]) -> list[Message]:
     return messages
 
 
-def _read_text(source: dict[str, Any], codes: set[str]) -> Row:
+def _read_text(source: dict[str, Any], codes: set[str]) -> ParsedRow:
     text = source.pop("text")
     if type(text) is not str:
         codes.add("data_type")
@@ -178,22 +178,22 @@ def _item(source: dict[str, Any]) -> dict[str, Any]:
     return {"item": item, **source}
 
 
-def row_of(document: dict[str, Any]) -> Row:
+def row_of(document: dict[str, Any]) -> ParsedRow:
     """A canonical document with what the rest reads of it."""
     item = document["item"]
     if "text" in document:
-        return Row(document, item, [{"role": "assistant", "content": document["text"]}])
+        return ParsedRow(document, item, [{"role": "assistant", "content": document["text"]}])
     if "input" in document:
         asked, other = document["input"], document["non_preferred_output"]
-        return Row(document, item, asked["messages"] + document["preferred_output"], (other, *_tools(asked)))
-    return Row(document, item, document["messages"], _tools(document))
+        return ParsedRow(document, item, asked["messages"] + document["preferred_output"], (other, *_tools(asked)))
+    return ParsedRow(document, item, document["messages"], _tools(document))
 
 
 def _tools(document: dict[str, Any]) -> tuple[Any, ...]:
     return (document["tools"],) if "tools" in document else ()
 
 
-def characters(row: Row) -> int:
+def characters(row: ParsedRow) -> int:
     """Characters of all text a chat template writes out; tool calls and tools count as their JSON."""
     total = 0
     for message in row.messages:
@@ -203,7 +203,7 @@ def characters(row: Row) -> int:
     return total + sum(len(orjson.dumps(part)) for part in row.more)
 
 
-def question_and_answer(row: Row) -> bytes:
+def question_and_answer(row: ParsedRow) -> bytes:
     """What two rows share that ask and answer the same, whatever their system message and blanks around text."""
     answer = row.messages[-1]
     parts = [message["content"].strip() for message in row.messages if message["role"] == "user"]

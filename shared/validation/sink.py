@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from shared.domain.dataset import Statistics
 from shared.domain.tokens import Histogram
 from shared.validation.keys import File
-from shared.validation.rows import Row
+from shared.validation.rows import ParsedRow
 
 _SPOOL_BYTES = 8 * 2**20
 _WRITE_BYTES = 2**18
@@ -65,7 +65,7 @@ class Writer:
         self._file.seek(0)
 
 
-class Tally:
+class RowCounter:
     """Counts and hashes what is written."""
 
     def __init__(self, sink: Sink) -> None:
@@ -79,7 +79,7 @@ class Tally:
         self._messages_bars = [0] * (len(_MESSAGES) + 1)
         self._characters_bars = [0] * (len(_CHARACTERS) + 1)
 
-    def measure(self, row: Row, characters: int) -> None:
+    def measure(self, row: ParsedRow, characters: int) -> None:
         messages = len(row.messages)
         self._messages += messages
         self._messages_bars[bisect_left(_MESSAGES, messages)] += 1

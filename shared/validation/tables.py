@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import orjson
 
 from shared.validation.codes import MAX_ROW_BYTES
-from shared.validation.lines import Block, Refused, Unreadable
+from shared.validation.lines import Block, RefusedLine, Unreadable
 
 DELIMITERS = ",;\t"
 csv.field_size_limit(MAX_ROW_BYTES)  # the process's; the default of 131,072 characters is less than a row may have
@@ -28,7 +28,7 @@ def read_table(blocks: Iterable[Block], delimiter: str) -> Iterator[Block]:
     """
     columns: list[str] = []
     for number, offset, record in _records(blocks):
-        if isinstance(record, Refused) or not record.strip():
+        if isinstance(record, RefusedLine) or not record.strip():
             yield number, offset, [record]
         elif columns:
             yield number, offset, [_object(record, columns, delimiter)]
@@ -38,12 +38,12 @@ def read_table(blocks: Iterable[Block], delimiter: str) -> Iterator[Block]:
                 raise Unreadable("csv_header")
 
 
-def _object(record: bytes, columns: list[str], delimiter: str) -> bytes | Refused:
+def _object(record: bytes, columns: list[str], delimiter: str) -> bytes | RefusedLine:
     cells = _cells(record, delimiter)
     if isinstance(cells, str):
-        return Refused(cells, len(record))
+        return RefusedLine(cells, len(record))
     if len(cells) != len(columns):
-        return Refused("csv_columns", len(record))
+        return RefusedLine("csv_columns", len(record))
     return orjson.dumps({column: cell for column, cell in zip(columns, cells, strict=True) if cell})
 
 
@@ -60,7 +60,7 @@ def _cells(record: bytes, delimiter: str) -> list[str] | str:
     return cells
 
 
-def _records(blocks: Iterable[Block]) -> Iterator[tuple[int, int, bytes | Refused]]:
+def _records(blocks: Iterable[Block]) -> Iterator[tuple[int, int, bytes | RefusedLine]]:
     """Lines joined while a quotation is open: quotes inside one are doubled, so a whole record has an even number."""
     held: list[bytes] = []
     size = quotes = 0
@@ -75,7 +75,7 @@ def _records(blocks: Iterable[Block]) -> Iterator[tuple[int, int, bytes | Refuse
             size += len(line) + 1
             if size > MAX_ROW_BYTES:
                 held = []
-            if quotes % 2 == 0 or isinstance(line, Refused):
+            if quotes % 2 == 0 or isinstance(line, RefusedLine):
                 yield *start, _record(held, size)
                 held, size, quotes = [], 0, 0
             offset += len(line) + 1
@@ -84,5 +84,5 @@ def _records(blocks: Iterable[Block]) -> Iterator[tuple[int, int, bytes | Refuse
         yield *start, _record(held, size)
 
 
-def _record(lines: list[bytes], size: int) -> bytes | Refused:
-    return Refused("row_too_long", size) if size > MAX_ROW_BYTES else b"\n".join(lines)
+def _record(lines: list[bytes], size: int) -> bytes | RefusedLine:
+    return RefusedLine("row_too_long", size) if size > MAX_ROW_BYTES else b"\n".join(lines)

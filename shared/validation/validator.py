@@ -16,7 +16,7 @@ from xxhash import xxh3_64_intdigest, xxh3_128_digest
 from shared.domain.catalog import CATALOG
 from shared.domain.dataset import Plan, Report, Statistics
 from shared.domain.errors import PermanentFailure
-from shared.domain.findings import Code, Findings, Place
+from shared.domain.findings import Findings, Place, ProblemCode
 from shared.domain.graders import Grader
 from shared.domain.planning.plan import check_budget
 from shared.domain.recipe import NAME_PATTERN, Recipe, Reinforcement
@@ -31,13 +31,13 @@ from shared.validation.content.scan import ContentPolicy, ContentScan
 from shared.validation.formats import CHAT, Format
 from shared.validation.intake import Intake, open_rows
 from shared.validation.keys import Keys
-from shared.validation.lines import Refused, Unreadable
+from shared.validation.lines import RefusedLine, Unreadable
 from shared.validation.plan import in_short, plan_run
 from shared.validation.recipes import ReadRecipe, read_recipe
-from shared.validation.rows import Row, characters, question_and_answer, read_row, row_of
-from shared.validation.sink import Sink, Tally, Writer, scratch
+from shared.validation.rows import ParsedRow, characters, question_and_answer, read_row, row_of
+from shared.validation.sink import RowCounter, Sink, Writer, scratch
 
-ALL_CODES: Mapping[str, Code] = {**CODES, **CONTENT_CODES, **TOKEN_CODES}
+ALL_CODES: Mapping[str, ProblemCode] = {**CODES, **CONTENT_CODES, **TOKEN_CODES}
 _CSV_ENDS = (".csv", ".csv.gz")
 _ROWS_OF_KIND = {
     "chat": "questions with answers",
@@ -171,7 +171,7 @@ class _Check:
         *,
         named_csv: bool,
     ) -> None:
-        self.tally = Tally(sink)
+        self.tally = RowCounter(sink)
         self._scan, self._tokens = scan, tokens
         self.rows_seen = {"train": 0, "eval": 0, "previous": 0}
         self.form: Format | None = None
@@ -193,7 +193,9 @@ class _Check:
             self._both(rows, self._rows(evaluation, "eval"))
         self._note_copies("train")
 
-    def _both(self, train: Iterator[tuple[Place, Row, bytes]], evaluation: Iterator[tuple[Place, Row, bytes]]) -> None:
+    def _both(
+        self, train: Iterator[tuple[Place, ParsedRow, bytes]], evaluation: Iterator[tuple[Place, ParsedRow, bytes]]
+    ) -> None:
         """A training row may not be in the held-out file too."""
         for place, row, canonical in evaluation:
             self._count_tokens(place, row.document, characters(row), held_out=True)
@@ -206,7 +208,7 @@ class _Check:
         for number, offset in self._keys.overlaps():
             self._findings.add("train_eval_overlap", *_place(number, offset))
 
-    def _carve(self, train: Iterator[tuple[Place, Row, bytes]]) -> None:
+    def _carve(self, train: Iterator[tuple[Place, ParsedRow, bytes]]) -> None:
         """Which rows are held out is known once all were read."""
         with scratch() as file:
             rows = Writer(file)
@@ -231,7 +233,7 @@ class _Check:
         for number, offset in self._keys.copies(file):
             self._findings.add("duplicate_row", file, number, offset)
 
-    def _rows(self, chunks: Iterable[bytes], file: str) -> Iterator[tuple[Place, Row, bytes]]:
+    def _rows(self, chunks: Iterable[bytes], file: str) -> Iterator[tuple[Place, ParsedRow, bytes]]:
         """Place, row and canonical line of each row without errors; every problem is noted."""
         wanted = "auto" if file == "previous" else self._recipe.data.format
         intake = open_rows(chunks, wanted, named_csv=self._named_csv and file == "train")
@@ -258,7 +260,7 @@ class _Check:
         elif kind == "text" and (self._carves or file == "eval"):
             self._findings.add("text_not_evaluable", file)
 
-    def _read(self, intake: Intake, file: str) -> Iterator[tuple[Place, Row, bytes]]:
+    def _read(self, intake: Intake, file: str) -> Iterator[tuple[Place, ParsedRow, bytes]]:
         add = self._findings.add
         form = intake.form or CHAT
         needed = self._needed_fields(file)
@@ -283,15 +285,15 @@ class _Check:
                 number += 1
 
     @staticmethod
-    def _row(line: bytes | Refused, form: Format) -> tuple[Row | None, Iterable[str]]:
-        if isinstance(line, Refused):
+    def _row(line: bytes | RefusedLine, form: Format) -> tuple[ParsedRow | None, Iterable[str]]:
+        if isinstance(line, RefusedLine):
             return None, (line.code,)
         if not line or line.isspace():
             return None, ("blank_line",)
         row, codes = read_row(line, form)
         return row, sorted(codes) if codes else ()
 
-    def _take(self, place: Place, row: Row, *, judged: bool) -> tuple[Row, bytes, bool]:
+    def _take(self, place: Place, row: ParsedRow, *, judged: bool) -> tuple[ParsedRow, bytes, bool]:
         """What the row says, redacted if the recipe wants it so; its keys; whether it was not there before."""
         document = self._scan.read(place, row.document)
         if document is not row.document:
@@ -310,7 +312,7 @@ class _Check:
         self.tally.measure(row, characters(row))
         return row, canonical, True
 
-    def _drawn_by(self, row: Row, asked: bytes) -> bytes:
+    def _drawn_by(self, row: ParsedRow, asked: bytes) -> bytes:
         group = self._recipe.data.split_group
         return asked if group is None else orjson.dumps(row.item.get(group))
 

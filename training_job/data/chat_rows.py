@@ -14,7 +14,7 @@ import orjson
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.rendering import Bundle, TemplateNotTrainable, Tokens, render_row, tokenize
-from shared.rendering.check import LengthPolicy, Readings, judge, readings
+from shared.rendering.check import LengthPolicy, Readings, apply_length_policy, readings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -86,7 +86,7 @@ def encode_file(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedRows
     rows: list[Encoded] = []
     texts = [text for (text,) in read_all(path, bundle, read_rows(path))]
     for number, tokens in enumerate(tokenize(bundle, texts), start=1):
-        judged = judge(tokens, policy)
+        judged = apply_length_policy(tokens, policy)
         for code in judged.codes:
             found.setdefault(code, []).append(number)
         if judged.kept:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.rendering import Bundle, tokenize
-from shared.rendering.check import LengthPolicy, judge
+from shared.rendering.check import LengthPolicy, apply_length_policy
 from shared.rendering.rows import SIDES
 from training_job.data.chat_rows import Codes, Encoded, Row, encoded, read_all, read_rows, settle
 
@@ -38,7 +38,7 @@ def encode_pairs(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedPai
     found: Codes = {}
     pairs = []
     for number, sides in enumerate(zip(tokens[::2], tokens[1::2], strict=True), start=1):
-        judged = [judge(side, policy) for side in sides]
+        judged = [apply_length_policy(side, policy) for side in sides]
         for code in {code for verdict in judged for code in verdict.codes}:
             found.setdefault(code, []).append(number)
         if all(verdict.kept for verdict in judged):

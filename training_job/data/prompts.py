@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.rendering import Bundle, tokenize
-from shared.rendering.check import LengthPolicy, judge_prompt
+from shared.rendering.check import LengthPolicy, apply_length_policy_to_prompt
 from training_job.data.chat_rows import Codes, read_all, read_rows, settle
 
 
@@ -38,7 +38,7 @@ def encode_prompts(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedP
     found: Codes = {}
     prompts = []
     for number, (row, tokens) in enumerate(zip(rows, tokenize(bundle, texts), strict=True), start=1):
-        judged = judge_prompt(tokens, policy)
+        judged = apply_length_policy_to_prompt(tokens, policy)
         for code in judged.codes:
             found.setdefault(code, []).append(number)
         if judged.kept:

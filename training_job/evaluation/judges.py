@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.graders import Grader, judges_named
 from shared.domain.judges import JudgeEndpoint, Judges, JudgeUse
-from shared.grading import Ask, Code, GradingFailed, Message, Opinion
+from shared.grading import Ask, ChatMessage, GradingErrorCode, GradingFailed, JudgeReply
 from shared.grading.judging import body_of
 from training_job.job.files import read_json, write_json
 from training_job.job.identity import scoring_token
@@ -73,14 +73,14 @@ class Panel(Ask):
         self._lock = threading.Lock()
         self._requests, self._found, self._silent = Counter[str](), Counter[str](), Counter[str]()
 
-    def __call__(self, endpoint: str, messages: list[Message], read: Callable[[str], Opinion]) -> Opinion:
+    def __call__(self, endpoint: str, messages: list[ChatMessage], read: Callable[[str], JudgeReply]) -> JudgeReply:
         """See Ask. A reply that cannot be read is not kept, so a later evaluation asks again."""
         judge = self._judges[endpoint]
         place = self._place(judge, messages)
         if place and (found := read_json(place)):
             with self._lock:
                 self._found[endpoint] += 1
-            return Opinion(**found)
+            return JudgeReply(**found)
         opinion = read(self._reply(judge, messages))
         if place:
             write_json(place, asdict(opinion))
@@ -93,19 +93,19 @@ class Panel(Ask):
             for name, judge in self._judges.items()
         )
 
-    def _place(self, judge: JudgeEndpoint, messages: list[Message]) -> Path | None:
+    def _place(self, judge: JudgeEndpoint, messages: list[ChatMessage]) -> Path | None:
         """The messages hold answer, row and template; the score's range is in them too."""
         if self._kept is None:
             return None
         content = [judge.endpoint, judge.deployment, judge.model, body_of(messages)]
         return self._kept / "judged" / f"{hashlib.sha256(orjson.dumps(content)).hexdigest()}.json"
 
-    def _reply(self, judge: JudgeEndpoint, messages: list[Message]) -> str:
+    def _reply(self, judge: JudgeEndpoint, messages: list[ChatMessage]) -> str:
         """The judge's text; tried again with a growing wait while it is busy or away."""
         what, wait_s = "", FIRST_WAIT_S
         for last in [False] * (TRIES - 1) + [True]:
             if self._silent[judge.endpoint] >= SILENT_IN_A_ROW:
-                raise GradingFailed(Code.JUDGE_SERVER, f"judge {judge.endpoint} does not answer any more")
+                raise GradingFailed(GradingErrorCode.JUDGE_SERVER, f"judge {judge.endpoint} does not answer any more")
             what, asked_wait_s = self._try(judge, messages)
             if asked_wait_s is None:
                 return what
@@ -114,9 +114,9 @@ class Panel(Ask):
                 wait_s *= 2
         with self._lock:
             self._silent[judge.endpoint] += 1
-        raise GradingFailed(Code.JUDGE_SERVER, f"judge {judge.endpoint}: {what}, {TRIES} times")
+        raise GradingFailed(GradingErrorCode.JUDGE_SERVER, f"judge {judge.endpoint}: {what}, {TRIES} times")
 
-    def _try(self, judge: JudgeEndpoint, messages: list[Message]) -> tuple[str, float | None]:
+    def _try(self, judge: JudgeEndpoint, messages: list[ChatMessage]) -> tuple[str, float | None]:
         """The reply and None, or what is wrong and the seconds that the server wants to be left alone.
 
         Raises GradingFailed where another try cannot help.
@@ -136,11 +136,13 @@ class Panel(Ask):
         with self._lock:
             self._silent[judge.endpoint] = 0
         if status != 200:
-            raise GradingFailed(Code.JUDGE_SERVER, f"judge {judge.endpoint} refused with status {status}")
+            raise GradingFailed(GradingErrorCode.JUDGE_SERVER, f"judge {judge.endpoint} refused with status {status}")
         try:
             return str(answer.json()["choices"][0]["message"]["content"] or ""), None
         except (ValueError, LookupError, TypeError) as error:
-            raise GradingFailed(Code.JUDGE_PARSE, f"judge {judge.endpoint} sent no chat completion") from error
+            raise GradingFailed(
+                GradingErrorCode.JUDGE_PARSE, f"judge {judge.endpoint} sent no chat completion"
+            ) from error
 
 
 def _seconds(retry_after: str | None) -> float:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.evaluation import Gain, GraderScore, GradingError, SampleAnswer, Score, SliceScore
 from shared.domain.graders import Grader
-from shared.grading import JUDGE_CODES, Ask, Code, Engine, Grade, fields
-from shared.grading.judging import nobody
+from shared.grading import JUDGE_CODES, Ask, Engine, Grade, GradingErrorCode, fields
+from shared.grading.judging import no_judge
 
 DRAWS = 10_000
 MAX_SAMPLES = 10
@@ -56,7 +56,7 @@ def require_fields(graders: Sequence[Grader], items: list[dict[str, Any]]) -> No
 
 
 def judge_answers(
-    graders: Sequence[Grader], texts: list[str], items: list[dict[str, Any]], ask: Ask = nobody
+    graders: Sequence[Grader], texts: list[str], items: list[dict[str, Any]], ask: Ask = no_judge
 ) -> Judged:
     """Score every answer; `ask` reaches the judges."""
     with Engine(graders, ask) as engine:
@@ -94,7 +94,7 @@ def _judge_failed(found: frozenset[int], rows: int, models: dict[str, Judged]) -
         f"{len(found)} of {rows} held-out rows have no score from the judge, at most {UNSCORED_MAX:.0%} may; "
         f"row {min(found) + 1} is the first; for example {first.grader}: {first.message}"
     )
-    if code is Code.JUDGE_SERVER:
+    if code is GradingErrorCode.JUDGE_SERVER:
         return PermanentFailure(FailureClass.PLATFORM, "judge_unreachable", message, first.grader)
     return PermanentFailure(FailureClass.RECIPE, "judge_unreadable", message, first.grader)
 
@@ -106,7 +106,7 @@ def grading_errors(models: dict[str, Judged]) -> tuple[GradingError, ...]:
     for model, answers in models.items():
         for number, grade in enumerate(answers.grades, start=1):
             for error in grade.errors:
-                if error.code is not Code.SAMPLE_PARSE and error.code not in JUDGE_CODES:
+                if error.code is not GradingErrorCode.SAMPLE_PARSE and error.code not in JUDGE_CODES:
                     found.setdefault((model, error.grader, error.code.value), []).append((number, error.message))
     return tuple(
         GradingError(

@@ -8,8 +8,8 @@ from typing import Any
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.graders import Grader
-from shared.grading import Ask, Code, Engine
-from shared.grading.judging import nobody
+from shared.grading import Ask, Engine, GradingErrorCode
+from shared.grading.judging import no_judge
 
 ERROR_SHARE_MAX = 0.1
 ERRORS_JUDGED_FROM = 50  # answers
@@ -26,7 +26,7 @@ class Rewards:
         graders: Sequence[Grader],
         items: Sequence[dict[str, Any]] = (),
         setting: str = "method",
-        ask: Ask = nobody,
+        ask: Ask = no_judge,
     ) -> None:
         self._engine, self._items, self._setting = Engine(graders, ask), items, f"{setting}.graders"
         self._graded, self._failed = 0, Counter[str]()
@@ -54,7 +54,7 @@ class Rewards:
         if self._graded >= ERRORS_JUDGED_FROM and failed > ERROR_SHARE_MAX * self._graded:
             kinds = ", ".join(f"{code} {count} times" for code, count in self._failed.most_common())
             message = f"{failed} of {self._graded} answers could not be graded: {kinds}"
-            if self._failed.most_common(1)[0][0] == Code.JUDGE_SERVER:
+            if self._failed.most_common(1)[0][0] == GradingErrorCode.JUDGE_SERVER:
                 raise PermanentFailure(FailureClass.PLATFORM, "judge_unreachable", message, self._setting)
             raise PermanentFailure(FailureClass.RECIPE, "grader_errors", message, self._setting)
         return [grade.score for grade in grades]

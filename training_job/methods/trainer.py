@@ -15,7 +15,7 @@ from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback
 
 from shared.domain.recipe import ResolvedHyperparameters, ResolvedRecipe
 from shared.grading import Ask
-from shared.grading.judging import nobody
+from shared.grading.judging import no_judge
 from training_job.model import quantized as quantized
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Setup:
     steps: int
     micro_batch_size: int
     continue_from: Path | None = None
-    ask: Ask = nobody
+    ask: Ask = no_judge
 
     @property
     def hyperparameters(self) -> ResolvedHyperparameters:

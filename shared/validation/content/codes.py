@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from shared.domain.findings import Code, error, warning
+from shared.domain.findings import ProblemCode, error, warning
 
 # `{detail}` is a kind of data or a number, never text of a row. `count` counts rows unless the message says otherwise.
-CONTENT_CODES: dict[str, Code] = {
+CONTENT_CODES: dict[str, ProblemCode] = {
     # Personal data and secrets.
     "personal_data": error(
         "Rows hold personal data: {detail}.",

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from hashlib import blake2b
 from typing import NamedTuple
 
-from shared.validation.content.gate import Gate
+from shared.validation.content.pattern_set import PatternSet
 from shared.validation.content.personal_patterns import DETECTORS, Detector
 
 MAX_NUMBERED = 200_000  # different values of one kind that get a number of their own; about 100 bytes each
@@ -17,7 +17,7 @@ _BY_NAME = {f"{detector.kind}_{place}": detector for place, detector in enumerat
 _DIGIT = "digit"
 TRIGGERS = {name: detector.trigger for name, detector in _BY_NAME.items()} | {_DIGIT: "[0-9]"}  # RE2 patterns
 KINDS = frozenset(detector.kind for detector in DETECTORS)
-_GATE = Gate(TRIGGERS)
+_GATE = PatternSet(TRIGGERS)
 
 
 class Found(NamedTuple):

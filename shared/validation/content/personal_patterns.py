@@ -15,7 +15,7 @@ import phonenumbers
 import re2
 
 from shared.validation.content import checksums
-from shared.validation.content.gate import Gate
+from shared.validation.content.pattern_set import PatternSet
 
 Span = tuple[int, int]
 
@@ -304,7 +304,7 @@ _BIRTH_DATE = re.compile(
     rf"[ :=(-]{{1,4}}(?P<date>{_DATE})(?!\w)",
     re.I | re.A,
 )
-_CLINICAL_WORDS = Gate(
+_CLINICAL_WORDS = PatternSet(
     {
         word: rf"(?i)\b(?:{word})\b"
         for word in (

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from shared.domain.findings import Findings, Place
 from shared.validation.content import injection, personal_data, secrets
-from shared.validation.content.gate import Gate
 from shared.validation.content.languages import Languages
 from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS, Clusters, Index, sketch
+from shared.validation.content.pattern_set import PatternSet
 from shared.validation.content.personal_patterns import Detector
 from shared.validation.content.quality import LOOK_UP_SHARE, MAX_LABEL_SHARE, MIN_LABEL_ROWS, MIN_ROWS_TO_JUDGE, Quality
 from shared.validation.content.repeated_triggers import RepeatedTriggers
@@ -52,7 +52,7 @@ class ContentScan:
         self._policy = policy
         injected = injection.triggers(special_tokens)
         self._injection_codes = frozenset(injected)
-        self._gate = Gate({**personal_data.TRIGGERS, **secrets.TRIGGERS, **injected})
+        self._gate = PatternSet({**personal_data.TRIGGERS, **secrets.TRIGGERS, **injected})
         self._redactor = personal_data.Redactor()
         self._bits = indexed_rows_bits
         self._indexes: dict[str, Index] = {}

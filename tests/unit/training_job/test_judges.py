@@ -14,7 +14,7 @@ from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.evaluation import EvaluationResult
 from shared.domain.graders import Grader
 from shared.domain.judges import JudgeEndpoint, Judges
-from shared.grading import Code, Engine, Grade
+from shared.grading import Engine, Grade, GradingErrorCode
 from tests.judge_server import JudgeServer, Reply, judging
 from training_job.evaluation import judges
 from training_job.evaluation.judges import Panel, read_judges
@@ -86,7 +86,7 @@ def test_a_slow_judge_is_given_up_after_five_tries(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(judges, "TIMEOUT_S", 0.1)
     with judging(lambda prompt: Reply(after_s=0.4)) as server:
         [grade] = grades(panel(server), "yes")
-    assert (grade.score, grade.errors[0].code, len(server.asked)) == (None, Code.JUDGE_SERVER, 5)
+    assert (grade.score, grade.errors[0].code, len(server.asked)) == (None, GradingErrorCode.JUDGE_SERVER, 5)
     assert grade.errors[0].message == "judge judge: ReadTimeout, 5 times"
 
 
@@ -97,7 +97,7 @@ def test_a_slow_judge_is_given_up_after_five_tries(monkeypatch: pytest.MonkeyPat
 def test_a_refusal_is_not_tried_again(refusal: Reply) -> None:
     with judging(lambda prompt: refusal) as server:
         [grade] = grades(panel(server), "yes")
-    assert (grade.score, grade.errors[0].code, len(server.asked)) == (None, Code.JUDGE_SERVER, 1)
+    assert (grade.score, grade.errors[0].code, len(server.asked)) == (None, GradingErrorCode.JUDGE_SERVER, 1)
 
 
 def test_a_judge_that_is_down_is_not_waited_for_row_by_row() -> None:

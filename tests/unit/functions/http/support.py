@@ -12,7 +12,7 @@ from typing_extensions import Unpack
 from functions.dispatch import runner
 from functions.http import api, auth
 from functions.http.auth import Caller
-from shared.domain.evaluation import Check, EvaluationResult, Gain, Score, Verdict
+from shared.domain.evaluation import EvaluationResult, Gain, GateCheck, Score, Verdict
 from shared.domain.events import EVENT_TYPES, CancelRequested
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
@@ -33,7 +33,7 @@ RESULT = EvaluationResult(
     base_template_sha256="0" * 64,
 )
 RESOLVED = resolve(Recipe(base_model="droptune/tiny-llama"), "shop", train_rows=100, characters_max=100)
-VERDICT = Verdict(passed=True, checks=(Check(name="min_score", passed=True, detail="0.900"),))
+VERDICT = Verdict(passed=True, checks=(GateCheck(name="min_score", passed=True, detail="0.900"),))
 
 
 def enter(run: Run, status: Status, events: tuple[Draft, ...] = (), **changes: Unpack[RunChanges]) -> Run:

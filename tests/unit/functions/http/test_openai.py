@@ -19,7 +19,7 @@ from shared.domain import paths
 from shared.domain.catalog import find_entry
 from shared.domain.dataset import Report
 from shared.domain.errors import FailureClass, Problem, Transient
-from shared.domain.evaluation import Check, Verdict
+from shared.domain.evaluation import GateCheck, Verdict
 from shared.domain.events import CancelRequested, ValidationFailed
 from shared.domain.findings import Findings
 from shared.domain.jobs import JobKind, MetricPoint
@@ -254,7 +254,7 @@ ENDS: dict[Status, tuple[dict[str, Any], str, str | None, str | None]] = {
     ),
     Status.REJECTED: ({}, "failed", "invalid_validation_file", "validation_file"),
     Status.DECLINED: (
-        {"verdict": Verdict(passed=False, checks=(Check(name="min_score", passed=False, detail="0.1"),))},
+        {"verdict": Verdict(passed=False, checks=(GateCheck(name="min_score", passed=False, detail="0.1"),))},
         "failed",
         "declined",
         None,

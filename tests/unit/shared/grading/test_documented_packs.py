@@ -10,7 +10,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from shared.domain.graders import NOT_BUILT, Grader
-from shared.grading import Code, Engine, Opinion, problems
+from shared.grading import Engine, GradingErrorCode, JudgeReply, problems
 from tests.paths import ROOT
 
 TEXT = (ROOT / "docs" / "reference" / "graders.md").read_text(encoding="utf-8")
@@ -60,7 +60,7 @@ def test_every_documented_pack_is_tried_here() -> None:
 def test_the_documented_judge_grades_by_the_place_in_its_range() -> None:
     graders = packs()["helpful"]
     assert problems(graders, "graders") == []
-    with Engine(graders, lambda endpoint, messages, read: Opinion(4.0, "")) as engine:
+    with Engine(graders, lambda endpoint, messages, read: JudgeReply(4.0, "")) as engine:
         assert engine.grade(["x"], [{"question": "?", "answer": "y"}])[0].score == 0.75
 
 
@@ -73,7 +73,7 @@ def test_the_table_names_every_type_and_what_is_not_built() -> None:
 
 
 def test_every_code_of_a_grader_and_of_a_judge_is_documented_and_no_other() -> None:
-    for code in Code:
+    for code in GradingErrorCode:
         assert f"| `{code.value}` |" in TEXT
     sources = (
         "shared/step_support/llm_judges",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shared.grading import Code, problems
+from shared.grading import GradingErrorCode, problems
 from shared.grading.formula import Formula
 
 EXACT = {"type": "string_check"}
@@ -71,14 +71,14 @@ def test_a_part_that_fails_fails_the_whole(grade: Any) -> None:
     spec = {"type": "multi", "graders": {"a": EXACT, "b": SHORT}, "calculate_output": "0.75 * a + 0.25 * b"}
     graded = grade(spec, "M6")
     assert (graded.score, graded.parts) == (None, {"g.b": 1})
-    assert [(error.grader, error.code) for error in graded.errors] == [("g.a", Code.INVALID_VARIABLE)]
+    assert [(error.grader, error.code) for error in graded.errors] == [("g.a", GradingErrorCode.INVALID_VARIABLE)]
 
 
 def test_arithmetic_that_fails_for_one_answer_is_an_error_and_no_zero(grade: Any) -> None:
     half = {"type": "python", "source": "def grade(sample, item):\n    return 0.5"}
     spec = {"type": "multi", "graders": {"a": half}, "calculate_output": "4 * a * (1 - a) + 0.1 - 0.1 * abs(2 * a - 1)"}
     graded = grade(spec, "x")
-    assert (graded.score, graded.errors[0].code) == (None, Code.FORMULA)
+    assert (graded.score, graded.errors[0].code) == (None, GradingErrorCode.FORMULA)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared.grading import Code, Engine, Grade, fields, problems, sandbox
+from shared.grading import Engine, Grade, GradingErrorCode, fields, problems, sandbox
 from shared.grading.confined import MODULES
 from tests.paths import ROOT
 
@@ -31,24 +31,30 @@ def test_an_answer_that_is_not_json_is_none_to_a_python_grader(score: Any) -> No
 @pytest.mark.parametrize(
     ("body", "code", "message"),
     [
-        ("return {}[item['secret']]", Code.PYTHON_RUNTIME, "KeyError on line 2"),
-        ("return 'x'", Code.PYTHON_RUNTIME, "grade returned str, not a number"),
-        ("return 1.5", Code.PYTHON_RUNTIME, "grade returned 1.5, a score is 0 to 1"),
-        ("return float('nan')", Code.PYTHON_RUNTIME, "grade returned nan, a score is 0 to 1"),
-        ("raise SystemExit", Code.PYTHON_RUNTIME, "SystemExit on line 2"),
-        ("return grade(sample, item)", Code.PYTHON_RUNTIME, "RecursionError on line 2"),
-        ("x = [0] * 10**9; return 1", Code.PYTHON_RUNTIME, "MemoryError on line 2"),
-        ("import os; os._exit(0)", Code.PYTHON_SERVER, "the grader's process ended (memory, CPU time or a crash)"),
-        ("import os; os.write(3, b'{\\n')", Code.PYTHON_SERVER, "the grader wrote into its own reply"),
-        ("import os; os.write(3, b'[1]\\n')", Code.PYTHON_SERVER, "the grader wrote into its own reply"),
+        ("return {}[item['secret']]", GradingErrorCode.PYTHON_RUNTIME, "KeyError on line 2"),
+        ("return 'x'", GradingErrorCode.PYTHON_RUNTIME, "grade returned str, not a number"),
+        ("return 1.5", GradingErrorCode.PYTHON_RUNTIME, "grade returned 1.5, a score is 0 to 1"),
+        ("return float('nan')", GradingErrorCode.PYTHON_RUNTIME, "grade returned nan, a score is 0 to 1"),
+        ("raise SystemExit", GradingErrorCode.PYTHON_RUNTIME, "SystemExit on line 2"),
+        ("return grade(sample, item)", GradingErrorCode.PYTHON_RUNTIME, "RecursionError on line 2"),
+        ("x = [0] * 10**9; return 1", GradingErrorCode.PYTHON_RUNTIME, "MemoryError on line 2"),
+        (
+            "import os; os._exit(0)",
+            GradingErrorCode.PYTHON_SERVER,
+            "the grader's process ended (memory, CPU time or a crash)",
+        ),
+        ("import os; os.write(3, b'{\\n')", GradingErrorCode.PYTHON_SERVER, "the grader wrote into its own reply"),
+        ("import os; os.write(3, b'[1]\\n')", GradingErrorCode.PYTHON_SERVER, "the grader wrote into its own reply"),
         (
             """import os; os.write(3, b'{"score": "1"}\\n')""",
-            Code.PYTHON_SERVER,
+            GradingErrorCode.PYTHON_SERVER,
             "the grader wrote into its own reply",
         ),
     ],
 )
-def test_a_grader_that_fails_says_how_and_nothing_of_the_row(body: str, code: Code, message: str, grade: Any) -> None:
+def test_a_grader_that_fails_says_how_and_nothing_of_the_row(
+    body: str, code: GradingErrorCode, message: str, grade: Any
+) -> None:
     graded: Grade = grade(python(f"def grade(sample, item):\n    {body}"), "x", secret="Jane Doe")
     assert graded.score is None
     assert [(error.code, error.message) for error in graded.errors] == [(code, message)]
@@ -117,7 +123,7 @@ def test_a_grader_that_does_not_end_is_ended_and_the_next_answer_graded(
     started = time.monotonic()
     with Engine([read(python(source))]) as engine:
         first, second = engine.grade(["x" * 200_000, "y"], [{}, {}])
-    assert [error.code for graded in (first, second) for error in graded.errors] == [Code.UNRESPONSIVE] * 2
+    assert [error.code for graded in (first, second) for error in graded.errors] == [GradingErrorCode.UNRESPONSIVE] * 2
     assert time.monotonic() - started < 20
 
 
@@ -155,7 +161,7 @@ def test_where_nothing_can_be_confined_nothing_is_run(
     graded: Grade = grade(python("def grade(sample, item):\n    return 1"), "x")
     assert graded.score is None
     assert [(e.code, e.message) for e in graded.errors] == [
-        (Code.PYTHON_SERVER, "this machine cannot confine a python grader")
+        (GradingErrorCode.PYTHON_SERVER, "this machine cannot confine a python grader")
     ]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.grading import Code, problems
+from shared.grading import GradingErrorCode, problems
 
 CITATION = {"type": "citation", "pattern": r"(\d+ CFR \d+(?:\.\d+)?)", "reference": "{{item.citations}}"}
 
@@ -36,7 +36,7 @@ def test_citations_are_compared_with_those_of_the_row(
 
 def test_a_row_whose_citations_are_no_list_is_an_error(grade: Any) -> None:
     graded = grade(CITATION, "12 CFR 1", citations={"12 CFR 1": True})
-    assert (graded.score, graded.errors[0].code) == (None, Code.INVALID_VARIABLE)
+    assert (graded.score, graded.errors[0].code) == (None, GradingErrorCode.INVALID_VARIABLE)
 
 
 SCHEMA = {
@@ -64,7 +64,7 @@ def test_an_answer_is_held_to_its_schema(text: str, expected: float, score: Any)
 
 def test_json_in_a_code_fence_is_not_json(grade: Any) -> None:
     graded = grade({"type": "json_schema", "json_schema": SCHEMA}, '```json\n{"level": "low", "why": "Rest"}\n```')
-    assert (graded.score, [error.code for error in graded.errors]) == (0, [Code.SAMPLE_PARSE])
+    assert (graded.score, [error.code for error in graded.errors]) == (0, [GradingErrorCode.SAMPLE_PARSE])
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_label_can_be_taken_from_one_place(score: Any, read: Any) -> None:
 
 
 def test_a_reference_that_is_none_of_the_labels_is_an_error(grade: Any) -> None:
-    assert grade(LABEL, "urgent", level="soon").errors[0].code == Code.INVALID_VARIABLE
+    assert grade(LABEL, "urgent", level="soon").errors[0].code == GradingErrorCode.INVALID_VARIABLE
 
 
 def test_reading_level_is_that_of_flesch_and_kincaid(score: Any) -> None:
@@ -162,4 +162,4 @@ def test_a_refusal_is_right_where_it_is_due(text: str, refuse: Any, expected: fl
 
 
 def test_whether_to_refuse_has_to_be_said_by_the_row(grade: Any) -> None:
-    assert grade({"type": "refusal"}, "No", refuse="perhaps").errors[0].code == Code.INVALID_VARIABLE
+    assert grade({"type": "refusal"}, "No", refuse="perhaps").errors[0].code == GradingErrorCode.INVALID_VARIABLE

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from rapidfuzz import fuzz
 from rouge_score.rouge_scorer import RougeScorer
 
-from shared.grading import Code, Engine, fields, problems
+from shared.grading import Engine, GradingErrorCode, fields, problems
 from shared.grading.similarity import bleu, gleu, similarity
 
 
@@ -43,14 +43,14 @@ def test_templates_read_rows_and_answers_with_or_without_spaces(score: Any, read
 
 def test_an_answer_that_is_not_json_scores_0_and_says_so(grade: Any) -> None:
     graded = grade({"type": "string_check", "input": "{{sample.output_json.part}}"}, "no json", answer="x")
-    assert (graded.score, graded.parts, graded.errors[0].code) == (0, {"g": 0}, Code.SAMPLE_PARSE)
+    assert (graded.score, graded.parts, graded.errors[0].code) == (0, {"g": 0}, GradingErrorCode.SAMPLE_PARSE)
 
 
 def test_a_row_without_the_field_is_an_error_and_no_zero(grade: Any) -> None:
     graded = grade({"type": "string_check", "reference": "{{item.part}}"}, "x", answer="x")
     assert (graded.score, graded.parts) == (None, {})
     assert [(error.grader, error.code, error.message) for error in graded.errors] == [
-        ("g", Code.INVALID_VARIABLE, "the row has no item.part")
+        ("g", GradingErrorCode.INVALID_VARIABLE, "the row has no item.part")
     ]
 
 

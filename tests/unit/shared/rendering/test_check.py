@@ -20,7 +20,7 @@ from shared.rendering import Bundle, Rendered, TokenCheck, read_bundle_folder, r
 from shared.rendering.check import TOKEN_CODES, LengthPolicy, RowTokens
 from shared.rendering.facts import TokenFacts
 from shared.rendering.preview import SHOWN_CHARACTERS, preview_row
-from shared.rendering.tally import packed_sequences
+from shared.rendering.token_counter import packed_sequences
 from tests.unit.shared.rendering import families
 from tests.unit.shared.rendering.families import ROWS, TEMPLATES, said
 
@@ -205,7 +205,7 @@ def test_packing_needs_no_more_sequences_than_its_bound_says() -> None:
 
 
 def test_facts_add_up_over_files_and_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.rendering.facts.BATCH_ROWS", 7)
+    monkeypatch.setattr("shared.rendering.facts.FLUSH_ROWS", 7)
     findings = Findings(TOKEN_CODES)
     facts = TokenFacts(findings, families.bundle("qwen", marked=True), LengthPolicy(60, "drop"), previews=2)
     for number in range(1, 41):

@@ -3,11 +3,13 @@ from __future__ import annotations
 import pytest
 
 from shared.validation.content import injection
-from shared.validation.content.gate import Gate
+from shared.validation.content.pattern_set import PatternSet
 
 
 def codes(text: str, special_tokens: tuple[str, ...] = ()) -> set[str]:
-    return {code for code in Gate(injection.triggers(special_tokens)).hits(text) if injection.confirmed(code, text)}
+    return {
+        code for code in PatternSet(injection.triggers(special_tokens)).hits(text) if injection.confirmed(code, text)
+    }
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from shared.validation.content import secrets
-from shared.validation.content.gate import Gate
+from shared.validation.content.pattern_set import PatternSet
 
 
 def _random(length: int, letters: str = string.ascii_letters + string.digits) -> str:
@@ -53,7 +53,7 @@ HARMLESS = (
 @pytest.mark.parametrize("kind", sorted(secrets.TRIGGERS))
 def test_each_kind_of_secret_is_found_behind_its_trigger(kind: str) -> None:
     text = f"Please use this one: {EXAMPLES[kind]}\nand delete it."
-    assert kind in Gate(secrets.TRIGGERS).hits(text)
+    assert kind in PatternSet(secrets.TRIGGERS).hits(text)
     assert secrets.find(text)[kind] == 1
 
 

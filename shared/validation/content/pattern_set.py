@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import re2
 
 
-class Gate:
+class PatternSet:
     """Made of name -> RE2 pattern."""
 
     def __init__(self, patterns: Mapping[str, str]) -> None:

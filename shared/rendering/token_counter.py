@@ -1,4 +1,4 @@
-"""Adds up what `TokenCheck` says of rows. Memory: four bytes a row."""
+"""Token statistics over the rows that `TokenCheck` counted. Memory: four bytes a row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EDGES = (16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4
 _TOO_LONG = {"too_many_tokens", "row_dropped", "row_truncated", "truncated_to_nothing"}
 
 
-class TokenTally:
+class TokenCounter:
     """Counts over the rows of one file."""
 
     def __init__(self, check: TokenCheck) -> None:
