@@ -9,14 +9,15 @@ from datetime import datetime, timedelta
 import azure.functions as func
 
 from functions.dispatch import Dispatcher, as_message, read_json
+from shared.domain.commands import job_of, parse_request
 from shared.domain.errors import InvalidInput, Transient
 from shared.domain.paths import run_id_of_job
+from shared.domain.topology import STORAGE_EVENTS
 from shared.pipeline import Stage
 from shared.ports import Services
 from shared.steps import deliver_notification as delivery_step
 from shared.steps import inspect_job as job_step
 from shared.steps import receive_dataset as receive_step
-from shared.steps.reconcile import STORAGE_EVENTS
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +27,12 @@ CLAIM_RETRY = timedelta(minutes=1)
 def receive_dataset(stage: Stage, dispatcher: Dispatcher, message: func.ServiceBusMessage) -> None:
     services = dispatcher.services
     try:
-        event = read_json(message)
-        due = receive_step.settles_at(event, services)
+        request = parse_request(read_json(message))
+        due = receive_step.settles_at(request.path, services)
         if due is not None:
             _send_again(message, due, services)
             return
-        reception = receive_step.receive_dataset(event, services)
+        reception = receive_step.receive_dataset(request, services)
     except InvalidInput as error:
         dispatcher.quarantine(message, error)
         return
@@ -41,8 +42,7 @@ def receive_dataset(stage: Stage, dispatcher: Dispatcher, message: func.ServiceB
         return
     if reception is None:
         return
-    event_id = str(event.get("id", message.message_id))
-    run = dispatcher.runner.create(reception, event_id, receive_step.BLOB_CREATED)
+    run = dispatcher.runner.create(reception, request.id or message.message_id, request.wire_type)
     if run.duplicate_of:
         asked = f"the schedule of {run.parent_run}" if run.parent_run else run.dataset.path
         log.info("%s: %s asks for what %s trains or trained; nothing is done", run.id, asked, run.duplicate_of)
@@ -54,11 +54,10 @@ def _send_again(message: func.ServiceBusMessage, due: datetime, services: Servic
 
 def inspect_job(stage: Stage, dispatcher: Dispatcher, message: func.ServiceBusMessage) -> None:
     try:
-        data = read_json(message).get("data")
+        job = job_of(read_json(message))
     except InvalidInput as error:
         dispatcher.quarantine(message, error)
         return
-    job = str(data.get("runId", "")) if isinstance(data, dict) else ""
     run_id = run_id_of_job(job)
     run = dispatcher.runner.load(run_id) if run_id else None
     if run is None:

@@ -10,9 +10,11 @@ import azure.functions as func
 from functions.dispatch import Dispatcher
 from shared.domain.errors import DroptuneError, PermanentFailure, Transient
 from shared.domain.run import Run, Status
+from shared.domain.topology import STORAGE_EVENTS
 from shared.pipeline import Stage
 from shared.records import runs, ticks
 from shared.records.endpoints import all_records
+from shared.step_support.commands import message_of
 from shared.steps import reconcile as reconcile_step
 from shared.steps import retire_deployments as retire_step
 from shared.steps import retrain as retrain_step
@@ -55,8 +57,8 @@ def reconcile(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) ->
     last, now = ticks.previous(services.store), services.clock.now()
     found = {
         "unsent": dispatcher.runner.publish_all_unsent(),
-        "silent_jobs": reconcile_step.hint_silent_jobs(services, last),
-        "missed_blobs": reconcile_step.hint_missed_blobs(services, last),
+        "silent_jobs": reconcile_step.inspect_silent_jobs(services, last),
+        "missed_blobs": reconcile_step.start_missed_runs(services, last),
         "overdue": _publish_overdue(stage, dispatcher),
         "claims": reconcile_step.sweep_claims(services),
     }
@@ -78,6 +80,6 @@ def retrain(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) -> N
     """`receive_dataset` sees whether anything is new."""
     for record in all_records(dispatcher.services.store):
         champion = dispatcher.runner.load(record.champion)
-        hint = retrain_step.retrain(record, champion, dispatcher.services) if champion else None
-        if hint is not None:
-            dispatcher.services.bus.send(reconcile_step.STORAGE_EVENTS, [hint])
+        command = retrain_step.retrain(record, champion, dispatcher.services) if champion else None
+        if command is not None:
+            dispatcher.services.bus.send(STORAGE_EVENTS, [message_of(command)])

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from shared.domain import events as e
 from shared.domain.run import NON_TERMINAL, Run, Status
-from shared.domain.topology import Subscription, Topology
+from shared.domain.topology import JOB_EVENTS, STORAGE_EVENTS, Subscription, Topology
 from shared.step_support.outcome import Step
 from shared.steps.advance_rollout import advance_rollout
 from shared.steps.cancel_run import WITH_JOB, WITHOUT_JOB, cancel_run
@@ -16,7 +16,6 @@ from shared.steps.fail_run import fail_run
 from shared.steps.judge_evaluation import judge_evaluation
 from shared.steps.judge_validation import judge_validation
 from shared.steps.notify import DELIVERIES, notify
-from shared.steps.reconcile import JOB_EVENTS, STORAGE_EVENTS
 from shared.steps.record_decision import record_decision
 from shared.steps.roll_back import roll_back
 from shared.steps.submit_evaluation import submit_evaluation

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from math import isfinite
 from typing import Annotated, Any
 
@@ -15,17 +14,18 @@ from functions.dispatch import runner
 from functions.http.auth import APPROVER, OPERATOR, READER, Caller, may
 from functions.http.errors import ApiError
 from shared.domain import paths
+from shared.domain.commands import StartRun
 from shared.domain.dataset import Report
 from shared.domain.events import ApprovalDenied, ApprovalGranted, CancelRequested
 from shared.domain.jobs import JobKind
 from shared.domain.run import JobRef, Run, Status
+from shared.domain.topology import STORAGE_EVENTS
 from shared.ports import BlobInfo
 from shared.records import outbox, runs
 from shared.records.blob_documents import read_model
 from shared.services import services
+from shared.step_support.commands import message_of
 from shared.step_support.outcome import Draft
-from shared.steps.receive_dataset import run_id_of_blob, starts_a_run
-from shared.steps.reconcile import STORAGE_EVENTS, blob_hint
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
 
@@ -72,7 +72,7 @@ def list_runs(
 def start_run(request: RunRequest, caller: Operator) -> dict[str, str]:
     path = f"{paths.DATASETS}/{request.dataset}"
     info = services().blobs.info(path)
-    if not starts_a_run(path) or info is None:
+    if not paths.starts_a_run(path) or info is None:
         raise ApiError(404, "dataset_not_found", f"no dataset {request.dataset} in the drop zone", "dataset")
     return {"id": post_run(info, request.idempotency_key, caller)}
 
@@ -206,12 +206,10 @@ def retry(run_id: str, caller: Operator) -> dict[str, str]:
 
 
 def post_run(info: BlobInfo, key: str, caller: Caller, parent_run: str | None = None) -> str:
-    """Post a hint for the blob; the id of the run it will be."""
-    run_id = run_id_of_blob(info.path, info.etag, key)
-    hint = blob_hint(info.path, info.etag, key, requested_by=caller.name, parent_run=parent_run)
-    # The hint's own id holds the path, and a bus takes no id of more than 128 characters.
-    services().bus.send(STORAGE_EVENTS, [replace(hint, id=run_id)])
-    return run_id
+    """Ask for a run of the blob; returns the id it will have."""
+    command = StartRun(path=info.path, etag=info.etag, key=key, requested_by=caller.name, parent_run=parent_run)
+    services().bus.send(STORAGE_EVENTS, [message_of(command)])
+    return command.id
 
 
 def find_run(run_id: str) -> Run:

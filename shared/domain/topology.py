@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
+
+# Queues that Event Grid sends to. Our own commands go there too (shared/domain/commands.py).
+STORAGE_EVENTS, JOB_EVENTS = "storage-events", "job-events"
+# Event Grid gets this long to deliver an event of a blob before the event counts as lost.
+EVENT_ALLOWANCE = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)

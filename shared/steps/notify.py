@@ -13,8 +13,8 @@ from shared.domain.events import Event, EventData
 from shared.domain.recipe import Notify
 from shared.domain.run import Run
 from shared.ports import Channel, Message, Services
+from shared.step_support.dataset_files import recipe_file
 from shared.step_support.outcome import Outcome
-from shared.steps.receive_dataset import recipe_file
 from shared.validation.recipes import read_channels
 
 DELIVERIES = "deliveries"

@@ -28,9 +28,9 @@ from shared.ports import Services
 from shared.records import runs
 from shared.records.blob_documents import write_model
 from shared.step_support.attempts import next_attempt
+from shared.step_support.dataset_files import held_out_file, recipe_file
 from shared.step_support.llm_judges import require_judges
 from shared.step_support.outcome import Draft, Outcome
-from shared.steps.receive_dataset import held_out_file, recipe_file
 from shared.steps.submit_training import cancel_unless_owned, submitted
 from shared.validation import Earlier, Sink, Validated, curated_version, spooled_sink, validate
 from shared.validation.plan import plan_run

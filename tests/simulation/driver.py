@@ -9,10 +9,11 @@ import orjson
 from shared.domain.errors import Transient
 from shared.domain.events import ApprovalDenied, ApprovalGranted, CancelRequested, RollbackRequested
 from shared.domain.run import Run, Status
+from shared.domain.topology import STORAGE_EVENTS
 from shared.ports import ReceivedMessage
 from shared.records import claims, endpoints
 from shared.step_support.outcome import Draft
-from shared.steps.reconcile import STORAGE_EVENTS, blob_hint
+from tests.azure_events import blob_created
 from tests.simulation.world import TIMERS, Call, Io, World, undisturbed
 
 QUIET_ROUNDS = 62
@@ -52,7 +53,7 @@ def drop(world: World, project: str, percent: int, index: int = 0, *, count: int
     path = f"datasets/{project}/train-{percent}-{index}.jsonl"
     info = world.blobs.write(path, [rows(path, count)])
     if heard:
-        world.send(STORAGE_EVENTS, blob_hint(path, info.etag))
+        world.send(STORAGE_EVENTS, blob_created(path, info.etag))
     return path
 
 

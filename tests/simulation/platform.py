@@ -34,7 +34,7 @@ from shared.domain.jobs import (
 from shared.domain.results import JobMetrics, JobResult
 from shared.domain.run import Run
 from shared.ports import BlobStore, Clock, Message
-from shared.steps.reconcile import job_hint
+from tests.azure_events import job_changed
 from training_job.validate import parse, validate_files
 
 BASE_QUALITY = 0.3
@@ -343,7 +343,7 @@ class Platform:
         rng = self._rng(f"event {job.spec.name}")
         if rng.random() >= self.temper.loses_event:
             for copy in range(2 if rng.random() < self.temper.repeats_event else 1):
-                self.emit(job_hint(job.spec.name, f"event{copy}"))
+                self.emit(job_changed(job.spec.name, f"event{copy}"))
 
     def _write(self, job: Job) -> None:
         match job.stage:

@@ -7,7 +7,8 @@ import random
 import pytest
 
 from shared.domain.run import Status
-from shared.steps.reconcile import STORAGE_EVENTS, blob_hint
+from shared.domain.topology import STORAGE_EVENTS
+from tests.azure_events import blob_created
 from tests.simulation.conftest import MakeWorld
 from tests.simulation.driver import Driver, Rough, drop, prepare
 from tests.simulation.invariants import problems
@@ -52,7 +53,7 @@ def disturb(world: World, driver: Driver, rng: random.Random) -> None:
             run = rng.choice(runs)
             info = world.blobs.info(run.dataset.path)
             assert info is not None
-            world.send(STORAGE_EVENTS, blob_hint(run.dataset.path, info.etag))
+            world.send(STORAGE_EVENTS, blob_created(run.dataset.path, info.etag))
         case "wait" if rng.random() < 0.2:
             world.advance(rng.choice((90, 3600, 26 * 3600)))
 

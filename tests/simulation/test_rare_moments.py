@@ -9,7 +9,8 @@ from functools import partial
 import pytest
 
 from shared.domain.run import Run, Status
-from shared.steps.reconcile import STORAGE_EVENTS, blob_hint
+from shared.domain.topology import STORAGE_EVENTS
+from tests.azure_events import blob_created
 from tests.simulation.conftest import MakeWorld
 from tests.simulation.driver import Driver, drop, prepare
 from tests.simulation.invariants import problems, unknown_jobs
@@ -225,7 +226,7 @@ def test_the_same_event_many_times_makes_one_run(make_world: MakeWorld) -> None:
     info = world.blobs.info(path)
     assert info is not None
     for _ in range(5):
-        world.send(STORAGE_EVENTS, blob_hint(path, info.etag))
+        world.send(STORAGE_EVENTS, blob_created(path, info.etag))
     Driver(world, random.Random(0)).settle()
     assert the_run(world).status is Status.DEPLOYED
     assert problems(world) == []

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-import orjson
 import pytest
 
+from shared.domain.commands import StartRun
+from shared.domain.paths import run_id_of_blob
 from shared.domain.run import Run, Status
-from shared.steps.receive_dataset import run_id_of_blob
-from shared.steps.reconcile import STORAGE_EVENTS, blob_hint
+from shared.domain.topology import STORAGE_EVENTS
+from shared.step_support.commands import message_of
 from tests.simulation.conftest import MakeWorld
 from tests.simulation.driver import Driver, drop, prepare
 from tests.simulation.invariants import problems
@@ -95,7 +96,7 @@ def test_another_default_base_model_makes_the_data_of_a_project_without_a_recipe
     world.config = replace(world.config, default_base_model="microsoft/Phi-4")
     info = world.blobs.info("datasets/shop/train-70-0.jsonl")
     assert info is not None
-    world.send(STORAGE_EVENTS, blob_hint(info.path, info.etag, "retrain-x-1"))
+    world.send(STORAGE_EVENTS, message_of(StartRun(path=info.path, etag=info.etag, key="retrain-x-1")))
     driver.settle()
     assert world.run(run_id_of_blob(info.path, info.etag, "retrain-x-1")).duplicate_of is None
 
@@ -112,9 +113,10 @@ def test_what_a_person_tried_again_counts_as_judged(make_world: MakeWorld) -> No
     driver = scheduled(make_world(1))
     info = driver.world.blobs.info(drop_and_cancel(driver))
     assert info is not None
-    driver.world.send(STORAGE_EVENTS, blob_hint(info.path, info.etag, "retry", requested_by="ada"))
+    command = StartRun(path=info.path, etag=info.etag, key="retry", requested_by="ada")
+    driver.world.send(STORAGE_EVENTS, message_of(command))
     driver.settle()
-    tried = driver.world.run(run_id_of_blob(info.path, info.etag, "retry"))
+    tried = driver.world.run(command.id)
     assert tried.status is Status.DEPLOYED
     assert a_week_later(driver)[0].duplicate_of == tried.id
 
@@ -123,9 +125,10 @@ def test_a_key_from_a_person_trains_on_judged_data_again_and_a_schedules_key_doe
     driver = scheduled(make_world(1))
     (champion,) = driver.world.runs()
     for key, requested_by in (("once more", "ada"), ("retrain-x-1", None)):
-        hint = blob_hint(champion.dataset.path, champion.dataset.etag, key, requested_by=requested_by)
-        driver.world.send(STORAGE_EVENTS, hint)
+        data = champion.dataset
+        command = StartRun(path=data.path, etag=data.etag, key=key, requested_by=requested_by)
+        driver.world.send(STORAGE_EVENTS, message_of(command))
         driver.settle()
-        run = driver.world.run(str(orjson.loads(hint.body)["id"]))
+        run = driver.world.run(command.id)
         assert (run.status is Status.DUPLICATE) is (requested_by is None)
     assert problems(driver.world) == []

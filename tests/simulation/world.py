@@ -12,6 +12,7 @@ from typing import Any
 from functions.stages import stage_functions
 from shared.domain.errors import LockLost, StoreConflict, Transient
 from shared.domain.run import Run
+from shared.domain.topology import JOB_EVENTS
 from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import DEAD_LETTERS, SqliteEventBus
 from shared.embedded.store import SqliteRunStore
@@ -23,7 +24,6 @@ from shared.runner import Runner
 from shared.services import build_config
 from shared.settings import Settings
 from shared.step_support.outcome import Draft
-from shared.steps.reconcile import JOB_EVENTS
 from tests.clock import ManualClock
 from tests.simulation.platform import Platform
 

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 import pytest
 
 from shared.domain.events import CancelRequested, Event
+from shared.domain.paths import run_id_of_blob
 from shared.embedded.blobs import FileBlobStore
-from shared.steps.receive_dataset import run_id_of_blob
 from tests.stack.local import RECIPE, LocalStack, rows, statuses, until
 from tests.stack.stories import QUICK, Run, assert_nothing_is_left, cancelled, drop, ended, job_runs, jobs_of, seen
 

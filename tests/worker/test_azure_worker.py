@@ -19,16 +19,22 @@ import orjson
 import pytest
 
 from shared.domain import events as e
+from shared.domain.commands import InspectJob
+from shared.domain.dataset import DatasetRef
 from shared.domain.errors import FailureClass, Problem
-from shared.domain.run import Status
+from shared.domain.jobs import JobKind
+from shared.domain.paths import run_id_of_blob
+from shared.domain.run import JobRef, Run, Status
+from shared.domain.topology import JOB_EVENTS, STORAGE_EVENTS
 from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from shared.embedded.store import SqliteRunStore
 from shared.pipeline import STAGES, TOPIC, TOPOLOGY, Stage
 from shared.ports import Message, ReceivedMessage
-from shared.steps.receive_dataset import run_id_of_blob
-from shared.steps.reconcile import STORAGE_EVENTS, blob_hint
+from shared.records import runs
+from shared.step_support.commands import message_of
+from tests.azure_events import blob_created
 from tests.worker.environments import ROOT, environment, find_python
 from tests.worker.worker import Worker, WorkerFailure
 
@@ -61,8 +67,8 @@ class Stand(NamedTuple):
         raise AssertionError(f"{id} did not come to {entity}")
 
     def run(self, run_id: str) -> dict[str, Any] | None:
-        stored = self.store.get(run_id, "run")
-        return stored.document["run"] if stored else None
+        run = runs.load(self.store, run_id)
+        return run.model_dump(mode="json") if run else None
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +219,7 @@ def test_a_dropped_dataset_is_received_and_validated_by_the_worker(stand: Stand)
         stand.blobs.write(f"datasets/plant/{name}", [(SAMPLE / name).read_bytes()])
     info = stand.blobs.info("datasets/plant/train.jsonl")
     assert info is not None
-    dropped = stand.sent(STORAGE_EVENTS, STORAGE_EVENTS, blob_hint(info.path, info.etag))
+    dropped = stand.sent(STORAGE_EVENTS, STORAGE_EVENTS, blob_created(info.path, info.etag))
     stand.worker.bring("receive_dataset", dropped)
     stand.bus.complete(dropped)
 
@@ -239,10 +245,27 @@ def test_a_dropped_dataset_is_received_and_validated_by_the_worker(stand: Stand)
     assert again["revision"] == 2
 
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
 def test_what_a_function_raises_is_a_failure_of_the_invocation(stand: Stand) -> None:
     """The host abandons on a failure: only what is not understood may end so."""
-    event = Message("not-an-object", "anything", b'{"data": 5}')
-    received = stand.sent("job-events", "job-events", event)
-    with pytest.raises(WorkerFailure, match="AttributeError"):
+    job = "run-00000000feed-training-1"
+    running = Run(
+        id="run-00000000feed",
+        project="plant",
+        status=Status.TRAINING,
+        revision=3,
+        attempt=1,
+        created_at=NOW,
+        updated_at=NOW,
+        deadline_at=None,
+        dataset=DatasetRef(path="datasets/plant/train.jsonl", etag="e", size_bytes=1, sha256="0" * 64),
+        fingerprint="f",
+        job=JobRef(name=job, kind=JobKind.TRAINING, attempt=1, submitted_at=NOW),
+    )
+    stand.store.batch(running.id, [runs.creation(running)])
+    received = stand.sent(JOB_EVENTS, JOB_EVENTS, message_of(InspectJob(job=job, poll="1")))
+    with pytest.raises(WorkerFailure, match="Transient"):  # Azure ML does not answer
         stand.worker.bring("inspect_job", received)
     stand.bus.complete(received)

@@ -20,7 +20,7 @@ from shared.domain.findings import Findings
 from shared.domain.recipe import Recipe
 from shared.records import api_objects
 from shared.services import services
-from shared.steps.receive_dataset import RECIPE_NAME, recipe_file, run_id_of_blob
+from shared.step_support.dataset_files import recipe_file
 from shared.validation.recipes import read_recipe
 from shared.validation.validator import ALL_CODES
 
@@ -41,12 +41,12 @@ def create_job(request: JobRequest, caller: Operator) -> dict[str, Any]:
     recipe = recipe_of(request, _project_recipe(folder))
     blobs = services().blobs
     said = yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=True), sort_keys=False)
-    blobs.write(f"{folder}/{RECIPE_NAME}", [said.encode()])
+    blobs.write(f"{folder}/{paths.RECIPE_NAME}", [said.encode()])
     if held_out:
         blobs.write(f"{folder}/eval{files.form_of(held_out)}", files.content(held_out["id"]))
     info = blobs.write(f"{folder}/train{files.form_of(training)}", files.content(training["id"]))
     job = Job(
-        id=run_id_of_blob(info.path, info.etag, key),
+        id=paths.run_id_of_blob(info.path, info.etag, key),
         created_at=services().clock.now(),
         model=request.model,
         training_file=training["id"],

@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 
 from functions.dispatch import runner
 from functions.http.auth import APPROVER, OPERATOR, READER
+from shared.domain.commands import parse_request
 from shared.domain.events import ApprovalDenied, ApprovalGranted, parse_event
 from shared.domain.run import Run, Status
 from shared.pipeline import BY_NAME
@@ -133,11 +134,11 @@ def test_a_run_asked_for_keeps_who_asked(client: TestClient, services: Services)
 
 
 def received(services: Services) -> Run:
-    """The run of the one hint that waits."""
-    (hint,) = take(services, "storage-events")
-    reception = receive_dataset(orjson.loads(hint.message.body), services)
+    """The run of the one command that waits."""
+    [sent] = take(services, "storage-events")
+    reception = receive_dataset(parse_request(orjson.loads(sent.message.body)), services)
     assert reception is not None
-    return runner().create(reception, hint.message.id, hint.message.subject)
+    return runner().create(reception, sent.message.id, sent.message.subject)
 
 
 @pytest.mark.parametrize("ended", [Status.FAILED, Status.DECLINED, Status.REJECTED, Status.CANCELLED])

@@ -17,12 +17,14 @@ from functions.dispatch import runner
 from functions.http.openai.shapes import STATUS
 from shared.domain import paths
 from shared.domain.catalog import find_entry
+from shared.domain.commands import parse_request
 from shared.domain.dataset import Report
 from shared.domain.errors import FailureClass, Problem, Transient
 from shared.domain.evaluation import GateCheck, Verdict
 from shared.domain.events import CancelRequested, ValidationFailed
 from shared.domain.findings import Findings
 from shared.domain.jobs import JobKind, MetricPoint
+from shared.domain.paths import starts_a_run
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
 from shared.domain.results import JobMetrics
@@ -30,7 +32,7 @@ from shared.domain.run import TERMINAL, Decision, JobRef, Run, RunError, Status
 from shared.ports import Services
 from shared.records.blob_documents import write_model
 from shared.step_support.outcome import Draft
-from shared.steps.receive_dataset import receive_dataset, starts_a_run
+from shared.steps.receive_dataset import receive_dataset
 from shared.validation.validator import ALL_CODES
 from tests.unit.functions.http.support import asking_as, enter
 from tests.unit.shared.pipeline.support import ROW, events_at, take
@@ -55,9 +57,9 @@ def create(ai: OpenAI, training: str, **asked: Any) -> FineTuningJob:
 def receive(services: Services) -> Run:
     """The run that the order on the bus makes."""
     (message,) = take(services, "storage-events")
-    reception = receive_dataset(orjson.loads(message.message.body), services)
+    reception = receive_dataset(parse_request(orjson.loads(message.message.body)), services)
     assert reception is not None
-    return runner().create(reception, "event-1", "Microsoft.Storage.BlobCreated")
+    return runner().create(reception, message.message.id, message.message.subject)
 
 
 def recipe(services: Services, run: Run) -> dict[str, Any]:
@@ -283,10 +285,10 @@ def test_every_end_is_an_end_there(ai: OpenAI, training: str, services: Services
     created = create(ai, training, suffix="claims")
     run = receive(services)
     write_report(services, run)
-    enter(run, status, training=METRICS, **changes)
+    ended = enter(run, status, training=METRICS, **changes)
     job = ai.fine_tuning.jobs.retrieve(created.id)
     assert job.status == expected
-    assert job.finished_at == int(services.clock.now().timestamp())
+    assert job.finished_at == int(ended.updated_at.timestamp())
     assert job.trained_tokens == 900
     assert job.fine_tuned_model == ("claims" if expected == "succeeded" else None)
     assert (job.error.code if job.error else None, job.error.param if job.error else None) == (code, param)

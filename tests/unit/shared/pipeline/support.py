@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from shared.domain.commands import BlobCreated, StartRun
 from shared.domain.events import DatasetUploaded, Event, EventData, ValidationPassed, ValidationRetryDue, parse_event
 from shared.domain.run import Run, Status
 from shared.pipeline import Stage
@@ -14,7 +15,6 @@ from shared.ports import ReceivedMessage, Services
 from shared.runner import Runner
 from shared.step_support.outcome import Draft, Outcome
 from shared.steps.receive_dataset import receive_dataset
-from shared.steps.reconcile import blob_hint
 
 ROW = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
 
@@ -28,8 +28,13 @@ def drop(
 ) -> Run | None:
     """Write a blob and receive its event, as Event Grid and the host would bring it."""
     info = services.blobs.write(path, [text])
-    reception = receive_dataset(orjson.loads(blob_hint(path, info.etag, requested_by=requested_by).body), services)
-    return runner.create(reception, "event-1", "Microsoft.Storage.BlobCreated") if reception else None
+    request = (
+        StartRun(path=info.path, etag=info.etag, requested_by=requested_by)
+        if requested_by
+        else BlobCreated(id="event-1", path=info.path)
+    )
+    reception = receive_dataset(request, services)
+    return runner.create(reception, "event-1", request.wire_type) if reception else None
 
 
 def take(services: Services, entity: str) -> list[ReceivedMessage]:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import orjson
 import pytest
 
 from shared.domain.errors import Transient
@@ -179,14 +178,14 @@ def test_data_is_trained_on_again_when_its_time_has_come_and_once_a_period(
 ) -> None:
     assert retrain(record, live, ports) is None
     clock.advance(7 * 24 * 3600)
-    hint = retrain(record, live, ports)
-    assert hint is not None
+    command = retrain(record, live, ports)
+    assert command is not None
     again = retrain(record, live, ports)
-    assert again == hint, "the same hint until its run exists"
+    assert again == command, "the same command until its run exists"
     clock.advance(7 * 24 * 3600)
     later = retrain(record, live, ports)
     assert later is not None
-    assert later.id != hint.id
+    assert later.id != command.id
 
 
 def test_data_whose_own_run_is_under_way_is_not_trained_on_a_second_time(
@@ -204,9 +203,9 @@ def test_data_whose_event_is_still_expected_is_left_to_it(
     assert clock.now() - record.promoted_at > timedelta(days=7)
     assert retrain(record, live, ports) is None
     clock.advance(1)
-    hint = retrain(record, live, ports)
-    assert hint is not None
-    assert orjson.loads(hint.body)["subject"].endswith("/shop/more.jsonl")
+    command = retrain(record, live, ports)
+    assert command is not None
+    assert command.path == "datasets/shop/more.jsonl"
 
 
 def test_a_recipe_without_a_schedule_is_never_retrained(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from shared.domain.errors import InvalidInput
+from shared.domain.commands import BlobCreated, StartRun, parse_request
 from shared.domain.run import Status
+from shared.domain.topology import STORAGE_EVENTS
 from shared.ports import Services
 from shared.runner import Runner
-from shared.steps.receive_dataset import blob_path, held_out_file, receive_dataset, recipe_file
-from shared.steps.reconcile import blob_hint, hint_missed_blobs
+from shared.step_support.dataset_files import held_out_file, recipe_file
+from shared.steps.receive_dataset import receive_dataset
+from shared.steps.reconcile import start_missed_runs
 from tests.clock import ManualClock
 from tests.unit.shared.pipeline.support import ROW, drop, events_at, take
 
@@ -26,7 +28,7 @@ def test_a_blob_outside_a_project_starts_no_run(services: Services, runner: Runn
 
 def test_the_same_event_twice_makes_one_run_and_one_event(services: Services, runner: Runner) -> None:
     info = services.blobs.write("datasets/shop/train.jsonl", [ROW])
-    event = orjson.loads(blob_hint(info.path, info.etag).body)
+    event = BlobCreated(id="e", path=info.path)
     ids = set()
     for _ in range(2):
         reception = receive_dataset(event, services)
@@ -70,36 +72,15 @@ def test_what_the_api_keeps_for_itself_starts_a_run_only_when_somebody_asks(
     path = "datasets/shop/_jobs/1/train.jsonl"
     info = services.blobs.write(path, [ROW])
     clock.advance((info.modified_at - clock.now()).total_seconds() + 150)
-    assert receive_dataset(orjson.loads(blob_hint(path, info.etag).body), services) is None
-    assert hint_missed_blobs(services, None) == 0
-    asked = receive_dataset(orjson.loads(blob_hint(path, info.etag, "1", requested_by="ada").body), services)
+    assert receive_dataset(BlobCreated(id="e", path=path), services) is None
+    assert start_missed_runs(services, None) == 0
+    asked = receive_dataset(StartRun(path=path, etag=info.etag, key="1", requested_by="ada"), services)
     assert asked is not None
     assert asked.run.project == "shop"
 
 
 def test_a_blob_gone_by_now_starts_no_run(services: Services) -> None:
-    event = orjson.loads(blob_hint("datasets/shop/gone.jsonl", "etag").body)
-    assert receive_dataset(event, services) is None
-
-
-@pytest.mark.parametrize(
-    "event",
-    [
-        {},
-        {
-            "type": "Microsoft.Storage.BlobDeleted",
-            "subject": "/blobServices/default/containers/datasets/blobs/p/a",
-        },
-        {
-            "type": "Microsoft.Storage.BlobCreated",
-            "subject": "/blobServices/default/containers/runs/blobs/p/a",
-        },
-        {"type": "Microsoft.Storage.BlobCreated", "subject": "nonsense"},
-    ],
-)
-def test_what_is_no_blob_event_is_refused_by_name(event: dict[str, str]) -> None:
-    with pytest.raises(InvalidInput, match="not_a_blob_event"):
-        blob_path(event)
+    assert receive_dataset(BlobCreated(id="e", path="datasets/shop/gone.jsonl"), services) is None
 
 
 def test_a_blob_whose_event_was_lost_is_found_later_and_only_once_it_has_a_run(
@@ -107,11 +88,11 @@ def test_a_blob_whose_event_was_lost_is_found_later_and_only_once_it_has_a_run(
 ) -> None:
     info = services.blobs.write("datasets/shop/train.jsonl", [ROW])
     clock.advance((info.modified_at - clock.now()).total_seconds())
-    assert hint_missed_blobs(services, None) == 0  # Event Grid has time to deliver
+    assert start_missed_runs(services, None) == 0  # Event Grid has time to deliver
     clock.advance(150)
-    assert hint_missed_blobs(services, None) == 1
-    (hint,) = take(services, "storage-events")
-    reception = receive_dataset(orjson.loads(hint.message.body), services)
+    assert start_missed_runs(services, None) == 1
+    [sent] = take(services, STORAGE_EVENTS)
+    reception = receive_dataset(parse_request(orjson.loads(sent.message.body)), services)
     assert reception is not None
     runner.create(reception, "e", "t")
-    assert hint_missed_blobs(services, None) == 0
+    assert start_missed_runs(services, None) == 0

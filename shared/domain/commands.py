@@ -1,0 +1,114 @@
+"""Messages of the queues `storage-events` and `job-events`: our own commands beside the events that Azure sends there.
+
+Both have the envelope of CloudEvents 1.0. A command names who asks for what; an event of Azure says what happened.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.domain.errors import InvalidInput
+from shared.domain.paths import DATASETS, run_id_of_blob
+
+C = TypeVar("C", bound=BaseModel)
+
+SOURCE = "/droptune"
+_BLOBS_OF = "/blobServices/default/containers/"
+
+
+class StartRun(BaseModel):
+    """Start a run for one version of a blob in the drop zone. The same command gives the same run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    wire_type: ClassVar[str] = "droptune.run.start.v1"
+
+    path: str = Field(pattern=f"^{DATASETS}/[^/]+/.+$")
+    etag: str = Field(min_length=1)
+    key: str = Field(default="", description="another key for the same version is another run")
+    requested_by: str | None = Field(default=None, description="the person who asked over the API")
+    parent_run: str | None = Field(default=None, description="the run this one repeats, or whose schedule asks for it")
+
+    @property
+    def id(self) -> str:
+        """The id of the run it starts."""
+        return run_id_of_blob(self.path, self.etag, self.key)
+
+
+class InspectJob(BaseModel):
+    """Look at a job of which no event came. `poll` tells apart one look from the next."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    wire_type: ClassVar[str] = "droptune.job.inspect.v1"
+
+    job: str = Field(min_length=1)
+    poll: str = Field(min_length=1)
+
+    @property
+    def id(self) -> str:
+        return f"{self.job}.poll.{self.poll}"
+
+
+class BlobCreated(BaseModel):
+    """Event Grid's event of a blob in the drop zone, as far as it is read here. Its run has no key and no requester."""
+
+    model_config = ConfigDict(frozen=True)
+
+    wire_type: ClassVar[str] = "Microsoft.Storage.BlobCreated"
+
+    id: str
+    path: str
+    key: str = ""
+    requested_by: None = None
+    parent_run: None = None
+
+
+Command = StartRun | InspectJob
+
+
+def to_cloudevent(command: Command) -> dict[str, Any]:
+    return {
+        "specversion": "1.0",
+        "id": command.id,
+        "type": command.wire_type,
+        "source": SOURCE,
+        "datacontenttype": "application/json",
+        "data": command.model_dump(mode="json"),
+    }
+
+
+def parse_request(body: dict[str, Any]) -> StartRun | BlobCreated:
+    """What asks for a run: our command, or an event of Event Grid.
+
+    Raises InvalidInput: `malformed_command`, `not_a_blob_event`.
+    """
+    if body.get("type") == StartRun.wire_type:
+        return _command(StartRun, body)
+    subject = str(body.get("subject", ""))
+    container, separator, name = subject.removeprefix(_BLOBS_OF).partition("/blobs/")
+    if body.get("type") != BlobCreated.wire_type or not separator or container != DATASETS:
+        raise InvalidInput("not_a_blob_event", f"type {body.get('type')!r}, subject {subject!r}", "subject")
+    return BlobCreated(id=str(body.get("id", "")), path=f"{container}/{name}")
+
+
+def job_of(body: dict[str, Any]) -> str:
+    """The job that our command or an event of Azure ML is about; empty if it is about another thing, such as a model.
+
+    Raises InvalidInput: `malformed_command`, `malformed_event`.
+    """
+    if body.get("type") == InspectJob.wire_type:
+        return _command(InspectJob, body).job
+    data = body.get("data", {})
+    if not isinstance(data, dict):
+        raise InvalidInput("malformed_event", "the data of a job's event is not an object", "data")
+    return str(data.get("runId", ""))
+
+
+def _command(cls: type[C], body: dict[str, Any]) -> C:
+    try:
+        return cls.model_validate(body.get("data"))
+    except ValidationError as error:
+        raise InvalidInput("malformed_command", str(error), "data") from error

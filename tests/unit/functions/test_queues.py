@@ -1,0 +1,84 @@
+"""What functions/queues.py makes of the messages of Azure and of our own commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+from azure.functions.servicebus import ServiceBusMessage  # the worker's own; `azure.functions` has an interface
+
+from functions import queues
+from functions.dispatch import Dispatcher
+from shared.domain.commands import InspectJob, StartRun, to_cloudevent
+from shared.domain.run import Run
+from shared.pipeline import BY_NAME
+from shared.ports import Message, Services
+from shared.records import runs
+from shared.step_support.commands import message_of
+from tests.azure_events import blob_created
+from tests.fresh_process import fresh_process
+from tests.unit.shared.pipeline.support import ROW
+
+PATH = "datasets/shop/train.jsonl"
+
+
+@pytest.fixture
+def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
+    monkeypatch.setenv("DEBOUNCE_S", "0")
+    with fresh_process(tmp_path, monkeypatch) as found:
+        yield found
+
+
+def deliver(services: Services, function: str, sent: Message) -> None:
+    brought = ServiceBusMessage(body=sent.body, message_id=sent.id, application_properties={}, user_properties={})
+    getattr(queues, function)(BY_NAME[function], Dispatcher(lambda: services), brought)
+
+
+def the_run(services: Services) -> Run:
+    [run] = runs.unfinished(services.store)
+    return run
+
+
+def quarantined(services: Services) -> list[str]:
+    return [blob.path for blob in services.blobs.list("quarantine/")]
+
+
+def test_the_history_of_a_dropped_blob_names_the_event_of_azure(services: Services) -> None:
+    event = blob_created(PATH, services.blobs.write(PATH, [ROW]).etag)
+    for _ in range(2):
+        deliver(services, "receive_dataset", event)
+    [line] = the_run(services).history
+    assert (line.event_id, line.event_type) == (event.id, "Microsoft.Storage.BlobCreated")
+    assert the_run(services).requested_by is None
+
+
+def test_the_history_of_a_run_that_was_asked_for_names_the_command(services: Services) -> None:
+    command = StartRun(path=PATH, etag=services.blobs.write(PATH, [ROW]).etag, key="k", requested_by="ada")
+    for _ in range(2):
+        deliver(services, "receive_dataset", message_of(command))
+    run = the_run(services)
+    [line] = run.history
+    assert (run.id, line.event_id, line.event_type) == (command.id, command.id, "droptune.run.start.v1")
+    assert run.requested_by == "ada"
+
+
+@pytest.mark.parametrize(
+    ("function", "body"),
+    [
+        ("receive_dataset", {"type": StartRun.wire_type, "data": {"path": PATH}}),
+        ("receive_dataset", {"type": "Microsoft.Storage.BlobCreated", "subject": "nonsense"}),
+        ("inspect_job", {"type": InspectJob.wire_type, "data": {"job": 5}}),
+        ("inspect_job", {"data": 5}),
+    ],
+)
+def test_a_malformed_message_is_kept_in_quarantine(services: Services, function: str, body: dict[str, object]) -> None:
+    deliver(services, function, Message("m-1", "anything", orjson.dumps(body)))
+    assert quarantined(services) == ["quarantine/m-1"]
+
+
+def test_a_look_at_a_job_of_no_run_of_ours_does_nothing(services: Services) -> None:
+    body = orjson.dumps(to_cloudevent(InspectJob(job="run-0123456789ab-training-1", poll="1")))
+    deliver(services, "inspect_job", Message("m-1", "anything", body))
+    assert quarantined(services) == []
