@@ -11,6 +11,7 @@ from typing import Any
 from fastapi.routing import APIRoute
 
 from docs.generator import markdown
+from docs.generator.schema import range_of, type_of
 from functions.http import api
 
 INTRODUCTION = """\
@@ -36,9 +37,27 @@ def page() -> str:
 
 
 def _row(method: str, path: str, operation: dict[str, Any], roles: dict[str, str]) -> tuple[str, str, str, str]:
-    query = [one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"]
+    query = [_parameter(one) for one in operation.get("parameters", ()) if one["in"] == "query"]
+    body = list(_body(operation))
+    if body:
+        query.append("body: " + ", ".join(body))
     summary = markdown.first_line(operation.get("description")) or operation["summary"]
-    return f"`{method} {path}`", roles[f"{method} {path}"], markdown.listed(query), summary
+    return f"`{method} {path}`", roles[f"{method} {path}"], ", ".join(query), summary
+
+
+def _parameter(one: dict[str, Any]) -> str:
+    bounds = range_of(one["schema"])
+    return f"`{one['name']}`" + (f" ({bounds})" if bounds else "")
+
+
+def _body(operation: dict[str, Any]) -> Iterator[str]:
+    """The fields of a JSON body with their types."""
+    definitions = api.openapi()["components"]["schemas"]
+    schema = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    for option in [schema, *schema.get("anyOf", ())]:
+        found = definitions.get(str(option.get("$ref", "")).rsplit("/", 1)[-1], {})
+        for name, field in found.get("properties", {}).items():
+            yield f"`{name}` ({type_of(field, definitions)})"
 
 
 def _roles(routes: Iterable[Any], prefix: str = "") -> Iterator[tuple[str, str]]:

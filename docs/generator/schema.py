@@ -68,6 +68,11 @@ def _plain(found: dict[str, Any], kind: str) -> str:
     return " ".join([_PLAIN[kind], ", ".join(bounds)]).strip()
 
 
+def range_of(found: dict[str, Any]) -> str:
+    """The range of a number in words, empty without one."""
+    return ", ".join(_range(found))
+
+
 def _range(found: dict[str, Any]) -> list[str]:
     if "minimum" in found and found["minimum"] == found.get("maximum"):
         return [f"{found['minimum']:g}"]

@@ -112,6 +112,7 @@ def _rollout() -> list[tuple[str, str]]:
             f"{_time(advance_rollout.UNREACHABLE_ALLOWANCE)}; "
             f"{_time(advance_rollout.UNREACHABLE_WITH_TRAFFIC_ALLOWANCE)} while it has traffic",
         ),
+        ("one answer to a probe", "30 s, whatever its length"),
         ("time between two steps of the traffic", "none of its own: the next probe (`PROBE_SCHEDULE`)"),
         ("first model at an endpoint", "gets 100 % of the traffic at once"),
         ("context that is served", f"at most {deploy_model.MAX_SERVED_TOKENS:,} tokens"),
