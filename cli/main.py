@@ -74,7 +74,7 @@ def drop(
     then_watch: Annotated[bool, typer.Option("--watch", help="follow the run it starts")] = False,
     url: Url = None,
 ) -> None:
-    """Put FILE into a project's drop zone. Every file starts a run, except `recipe.yaml` and names that begin `eval`."""
+    """Put FILE into a project's drop zone. Every file starts a run, except `recipe.yaml` and names in `eval*`."""
     with Api(find_url(url)) as api:
         before = {run.id for run in api.runs(project)} if then_watch else set()
         api.put_dataset(project, file.name, _chunks(file), file.stat().st_size)

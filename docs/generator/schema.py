@@ -53,7 +53,7 @@ def type_of(found: dict[str, Any], definitions: dict[str, Any]) -> str:
     if kind == "object":
         return "mapping"
     if kind is None:
-        return "any value"
+        return "any"
     return _plain(found, kind)
 
 
@@ -73,12 +73,16 @@ def range_of(found: dict[str, Any]) -> str:
     return ", ".join(_range(found))
 
 
+def _number(value: float) -> str:
+    return f"{int(value):,}" if value == int(value) else f"{value:,}"
+
+
 def _range(found: dict[str, Any]) -> list[str]:
     if "minimum" in found and found["minimum"] == found.get("maximum"):
         return [f"{found['minimum']:g}"]
     if "minimum" in found and "maximum" in found:
-        return [f"{found['minimum']:,} to {found['maximum']:,}"]
-    return [f"{word} {found[bound]:,}" for bound, word in _BOUNDS.items() if bound in found]
+        return [f"{_number(found['minimum'])} to {_number(found['maximum'])}"]
+    return [f"{word} {_number(found[bound])}" for bound, word in _BOUNDS.items() if bound in found]
 
 
 def _list(found: dict[str, Any], definitions: dict[str, Any]) -> str:
