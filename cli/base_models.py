@@ -10,11 +10,12 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from cli.client import Api, BaseModelState, find_url
+from cli.client import Api, find_url
 from cli.display import make_console
 from cli.exit_codes import Exit
 from cli.options import AsJson, Url, print_json
 from cli.tables import make_table
+from shared.api.models import BaseModelDetail, BaseModelSummary
 
 base_models = typer.Typer(help="What may be tuned, and the import before the first run.", no_args_is_help=True)
 
@@ -54,13 +55,13 @@ def import_(id: Id, wait: Wait = True, as_json: AsJson = False, url: Url = None)
         raise typer.Exit(Exit.REFUSED)
 
 
-def _ended(api: Api, id: str) -> BaseModelState:
+def _ended(api: Api, id: str) -> BaseModelDetail:
     while (state := api.base_model(id)).last_import is None or not state.last_import.status.final:
         time.sleep(LOOK_EVERY_S)
     return state
 
 
-def base_models_table(found: Iterable[BaseModelState]) -> Table:
+def base_models_table(found: Iterable[BaseModelSummary]) -> Table:
     """One line per model."""
     table = make_table("id", "license", "may be tuned", "tokenizer")
     for each in found:

@@ -6,19 +6,36 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
+from shared.api.models import (
+    BaseModelDetail,
+    BaseModelList,
+    BaseModelSummary,
+    DeadLetterList,
+    DeadLetters,
+    DecisionRequest,
+    Doctor,
+    Endpoint,
+    EndpointList,
+    Health,
+    ImportStarted,
+    Metrics,
+    Replayed,
+    ReplayRequest,
+    RollbackOrder,
+    RunEvaluation,
+    RunPage,
+    RunReference,
+)
 from shared.domain.dataset import Report
 from shared.domain.errors import Problem
-from shared.domain.evaluation import EvaluationResult, SampleAnswer, Verdict
-from shared.domain.jobs import JobStatus
 from shared.domain.run import Run
 from shared.health.checks import Check
 
@@ -44,98 +61,6 @@ class Refused(Exception):
         super().__init__(f"{problem.code}: {problem.message}{where}")
         self.status_code = status_code
         self.problem = problem
-
-
-class Lenient(BaseModel):
-    """An answer of the API; fields of a newer server are left out, not refused."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Progress(Lenient):
-    step: int
-    total_steps: int
-    eta_s: float | None = None
-
-
-class Metrics(Lenient):
-    """Curves of the run's training job: name -> points of (step, value); a value that is not finite is None."""
-
-    job: str | None = None
-    series: dict[str, list[tuple[int, float | None]]] = {}
-    progress: Progress | None = None
-
-
-class Evaluation(Lenient):
-    """Each part is None or empty until the run has got that far."""
-
-    result: EvaluationResult | None = None
-    verdict: Verdict | None = None
-    samples: tuple[SampleAnswer, ...] = ()
-
-
-class Previous(Lenient):
-    """The deployment before the present one, kept warm until `keep_until`."""
-
-    champion: str
-    deployment: str
-    model: str
-    keep_until: datetime
-
-
-class Endpoint(Lenient):
-    """`champion` is the run in production; `deployment` and `model` are its names on the platform."""
-
-    endpoint: str
-    project: str
-    champion: str
-    deployment: str
-    model: str
-    scoring_uri: str
-    promoted_at: datetime
-    previous: Previous | None = None
-
-
-class RollbackOrder(Lenient):
-    """The deployment that is to lose the traffic and the one that is to get it."""
-
-    endpoint: str
-    left: str = Field(alias="from")
-    to: str
-
-
-class LastImport(Lenient):
-    job: str
-    status: JobStatus
-    problem: Problem | None = None
-
-
-class BaseModelState(Lenient):
-    """An entry of the catalog; `tokenizer_sha256` is None until it is imported. A list has no `last_import`."""
-
-    id: str
-    license: str
-    license_policy: str
-    duties: tuple[str, ...]
-    tokenizer_sha256: str | None = None
-    last_import: LastImport | None = Field(default=None, alias="import")
-
-
-class DeadLetter(Lenient):
-    id: str
-    subject: str
-    reason: str | None = None
-    description: str | None = None
-    enqueued_at: datetime
-    delivery_count: int
-
-
-class DeadLetters(Lenient):
-    """Those of one entity: how many, and the oldest."""
-
-    entity: str
-    count: int
-    messages: tuple[DeadLetter, ...] = ()
 
 
 @dataclass(slots=True)
@@ -167,17 +92,15 @@ class Api:
     ) -> None:
         self._http.close()
 
-    def health(self) -> dict[str, Any]:
-        answer: dict[str, Any] = self._ask("GET", "/api/health").json()
-        return answer
+    def health(self) -> Health:
+        return _read(Health, self._ask("GET", "/api/health"))
 
     def runs(self, project: str | None = None, *, limit: int = 50) -> list[Run]:
         """The newest runs first."""
         query: dict[str, str | int] = {"limit": limit}
         if project is not None:
             query["project"] = project
-        page = self._ask("GET", "/api/runs", params=query).json()
-        return [_parse(Run, body) for body in page["data"]]
+        return list(_read(RunPage, self._ask("GET", "/api/runs", params=query)).data)
 
     def run(self, run_id: str) -> tuple[Run, str]:
         """The run and its etag."""
@@ -197,48 +120,50 @@ class Api:
     def report(self, run_id: str) -> Report:
         return _read(Report, self._ask("GET", _path(run_id, "report")))
 
-    def evaluation(self, run_id: str) -> Evaluation:
-        return _read(Evaluation, self._ask("GET", _path(run_id, "evaluation")))
+    def evaluation(self, run_id: str) -> RunEvaluation:
+        return _read(RunEvaluation, self._ask("GET", _path(run_id, "evaluation")))
 
     def cancel(self, run_id: str) -> None:
         self._ask("POST", _path(run_id, "cancel"))
 
     def decide(self, run_id: str, *, granted: bool, comment: str = "") -> None:
         """Approve or deny a run that awaits a person's word."""
-        self._ask("POST", _path(run_id, "approve" if granted else "deny"), json={"comment": comment})
+        self._ask(
+            "POST", _path(run_id, "approve" if granted else "deny"), json=DecisionRequest(comment=comment).model_dump()
+        )
 
     def retry(self, run_id: str) -> str:
         """The id of the new run."""
-        return str(self._ask("POST", _path(run_id, "retry")).json()["id"])
+        return _read(RunReference, self._ask("POST", _path(run_id, "retry"))).id
 
     def endpoints(self) -> list[Endpoint]:
-        return [_parse(Endpoint, body) for body in self._ask("GET", "/api/endpoints").json()["data"]]
+        return list(_read(EndpointList, self._ask("GET", "/api/endpoints")).data)
 
     def roll_back(self, endpoint: str) -> RollbackOrder:
         return _read(RollbackOrder, self._ask("POST", f"/api/endpoints/{quote(endpoint, safe='')}/rollback"))
 
-    def base_models(self) -> list[BaseModelState]:
-        return [_parse(BaseModelState, body) for body in self._ask("GET", "/api/base-models").json()["data"]]
+    def base_models(self) -> list[BaseModelSummary]:
+        return list(_read(BaseModelList, self._ask("GET", "/api/base-models")).data)
 
-    def base_model(self, id: str) -> BaseModelState:
-        return _read(BaseModelState, self._ask("GET", f"/api/base-models/{quote(id)}"))
+    def base_model(self, id: str) -> BaseModelDetail:
+        return _read(BaseModelDetail, self._ask("GET", f"/api/base-models/{quote(id)}"))
 
     def import_base_model(self, id: str) -> str:
         """The name of the job."""
-        return str(self._ask("POST", f"/api/base-models/{quote(id)}/import").json()["job"])
+        return _read(ImportStarted, self._ask("POST", f"/api/base-models/{quote(id)}/import")).job
 
     def doctor(self) -> list[Check]:
         """Every service is asked for something, which takes its time."""
-        return [_parse(Check, body) for body in self._ask("GET", "/api/doctor", timeout=None).json()["data"]]
+        return list(_read(Doctor, self._ask("GET", "/api/doctor", timeout=None)).data)
 
     def dead_letters(self) -> list[DeadLetters]:
         """Of the entities that have any."""
-        return [_parse(DeadLetters, body) for body in self._ask("GET", "/api/dead-letters").json()["data"]]
+        return list(_read(DeadLetterList, self._ask("GET", "/api/dead-letters")).data)
 
     def replay(self, entity: str, message_id: str | None = None) -> int:
         """How many were sent again."""
-        order = {"entity": entity, "message_id": message_id}
-        return int(self._ask("POST", "/api/dead-letters/replay", json=order, timeout=None).json()["replayed"])
+        order = ReplayRequest(entity=entity, message_id=message_id).model_dump()
+        return _read(Replayed, self._ask("POST", "/api/dead-letters/replay", json=order, timeout=None)).replayed
 
     def put_dataset(self, project: str, name: str, chunks: Iterator[bytes], size_bytes: int) -> None:
         """Put a file into the project's drop zone."""
@@ -260,26 +185,12 @@ def _path(run_id: str, *rest: str) -> str:
 
 
 def _read(model: type[Model], answer: httpx.Response) -> Model:
-    return _parse(model, answer.json())
-
-
-def _parse(model: type[Model], body: Any) -> Model:
-    """The domain models forbid fields they do not know; those of a newer server are dropped here instead."""
+    """Fields of a newer server are ignored, also where the domain's own models forbid them."""
     try:
-        return model.model_validate(body)
+        return model.model_validate_json(answer.content, extra="ignore")
     except ValidationError as error:
-        unknown = [each["loc"] for each in error.errors() if each["type"] == "extra_forbidden"]
-        first = error
-    try:
-        for *path, name in unknown:
-            holder = body
-            for key in path:
-                holder = holder[key]
-            del holder[name]
-        return model.model_validate(body)
-    except (LookupError, TypeError, ValidationError):
-        problem = Problem(code="answer_not_understood", message=f"is the server older or newer? {first}")
-        raise Refused(httpx.codes.OK, problem) from first
+        problem = Problem(code="answer_not_understood", message=f"is the server older or newer? {error}")
+        raise Refused(httpx.codes.OK, problem) from error
 
 
 def _authorization(url: str) -> dict[str, str]:

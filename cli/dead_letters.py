@@ -9,10 +9,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from cli.client import Api, DeadLetters, find_url
+from cli.client import Api, find_url
 from cli.display import make_console
 from cli.options import AsJson, Url, print_json
 from cli.tables import make_table
+from shared.api.models import DeadLetters
 
 dlq = typer.Typer(help="Messages that failed too often, and another try for them.", no_args_is_help=True)
 

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from cli.client import Api, Endpoint, Previous, find_url
+from cli.client import Api, find_url
 from cli.display import make_console
 from cli.options import AsJson, Url, print_json
 from cli.tables import make_table
+from shared.api.models import Endpoint, Previous
 
 Name = Annotated[str, typer.Argument(metavar="ENDPOINT", help="its name, as `droptune endpoints` lists it")]
 
@@ -36,7 +37,7 @@ def rollback(endpoint: Name, as_json: AsJson = False, url: Url = None) -> None:
     if as_json:
         print_json(order.model_dump(mode="json", by_alias=True))
     else:
-        print(f"ordered {endpoint} back from {order.left} to {order.to}; see it with: droptune endpoints")
+        print(f"ordered {endpoint} back from {order.from_} to {order.to}; see it with: droptune endpoints")
 
 
 def endpoints_table(found: Iterable[Endpoint], now: datetime | None = None) -> Table:

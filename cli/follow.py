@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from cli.client import Api, Metrics, Progress, Refused, Unreachable
+from cli.client import Api, Refused, Unreachable
 from cli.plot import Point
+from shared.api.models import Metrics, Progress
 from shared.domain.run import Run, Status
 
 # A host that restarts is back within seconds; one that is gone should not hold a script for ever.

@@ -6,8 +6,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cli.client import Api, Evaluation, Refused
+from cli.client import Api, Refused
 from cli.tables import make_grid, make_table
+from shared.api.models import RunEvaluation
 from shared.domain.evaluation import EvaluationResult, SampleAnswer, Verdict
 from shared.domain.run import Decision, Run, Status
 
@@ -45,14 +46,14 @@ def _decision_line(decision: Decision) -> str:
     return f"{'approved' if decision.granted else 'denied'} by {decision.by}{comment}"
 
 
-def _evaluation(api: Api, run_id: str) -> Evaluation:
+def _evaluation(api: Api, run_id: str) -> RunEvaluation:
     try:
         return api.evaluation(run_id)
     except Refused:
-        return Evaluation()
+        return RunEvaluation()
 
 
-def _evaluation_parts(run: Run, extra: Evaluation, result: EvaluationResult) -> list[RenderableType]:
+def _evaluation_parts(run: Run, extra: RunEvaluation, result: EvaluationResult) -> list[RenderableType]:
     parts: list[RenderableType] = [score_table(run, result)]
     parts += [Text(gain_line(run, result))]
     if result.slices:

@@ -10,11 +10,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cli.client import Progress
 from cli.follow import Update
 from cli.plot import plot
 from cli.tables import make_grid, make_table
 from cli.verdict import gain_line, score_table
+from shared.api.models import Progress
 from shared.domain.run import Run, Status, Transition
 
 HAPPY_PATH = (

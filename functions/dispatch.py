@@ -11,22 +11,15 @@ import orjson
 
 from shared.domain.errors import InvalidInput
 from shared.domain.events import parse_event
-from shared.lazy import lazy
 from shared.pipeline import Stage
 from shared.ports import Message, Services
 from shared.runner import EARLY, RETRY, Handled, Runner
-from shared.services import services
 
 log = logging.getLogger(__name__)
 
 QUARANTINE = "quarantine"
 # Retries come once a minute at most, so a run's deadline is over long before there are this many.
 MAX_COUNT_DIGITS = 5
-
-
-@lazy
-def runner() -> Runner:
-    return Runner(services())
 
 
 class Dispatcher:

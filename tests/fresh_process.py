@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from functions import dispatch
-from functions.http import auth
 from shared import services as composition
 from shared import settings
 from shared.ports import Services
@@ -31,6 +29,5 @@ def fresh_process(folder: Path, monkeypatch: pytest.MonkeyPatch, bus_url: str | 
 
 def _forget() -> None:
     """Each process reads settings and builds services once; a test is a process of its own."""
-    caches = (settings.load_settings, composition.services, composition.build_event_bus, dispatch.runner)
-    for cached in (*caches, auth._authenticator):
+    for cached in (settings.load_settings, composition.services, composition.build_event_bus):
         cached.cache_clear()

@@ -12,7 +12,8 @@ from fastapi.routing import APIRoute
 
 from docs.generator import markdown
 from docs.generator.schema import range_of, type_of
-from functions.http import api
+from functions.http import create_api
+from shared.services import services
 
 INTRODUCTION = """\
 Every request needs an Entra token with the role in the table, as `Authorization: Bearer TOKEN`. On a laptop no token is
@@ -22,13 +23,14 @@ at `/api/docs`. `/v1` follows OpenAI's API: [OpenAI's client](openai.md). On Azu
 request may take 230 s (limits of Azure Functions)."""
 
 
+API = create_api(services)
 HEAD = ("route", "role", "parameters", "what it does")
 
 
 def page() -> str:
-    roles = dict(_roles(api.routes))
+    roles = dict(_roles(API.routes))
     groups: dict[str, list[tuple[str, str, str, str]]] = defaultdict(list)
-    for path, methods in api.openapi()["paths"].items():
+    for path, methods in API.openapi()["paths"].items():
         for method, operation in methods.items():
             group = (operation.get("tags") or ["other"])[0]
             groups[group].append(_row(method.upper(), path, operation, roles))
@@ -52,7 +54,7 @@ def _parameter(one: dict[str, Any]) -> str:
 
 def _body(operation: dict[str, Any]) -> Iterator[str]:
     """The fields of a JSON body with their types."""
-    definitions = api.openapi()["components"]["schemas"]
+    definitions = API.openapi()["components"]["schemas"]
     schema = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
     for option in [schema, *schema.get("anyOf", ())]:
         found = definitions.get(str(option.get("$ref", "")).rsplit("/", 1)[-1], {})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fastapi import FastAPI
 
 from functions.http import (
@@ -14,33 +16,46 @@ from functions.http import (
     errors,
     evaluation,
     graders,
+    health,
     openai,
     preview,
     runs,
 )
+from functions.http.auth import Authenticator, configured_authenticator
 from functions.http.json_response import JsonResponse
+from shared.ports import Services
 
-api = FastAPI(
-    title="Droptune",
-    version="0.1.0",
-    docs_url="/api/docs",
-    openapi_url="/api/openapi.json",
-    default_response_class=JsonResponse,
+PARTS = (
+    runs,
+    preview,
+    evaluation,
+    graders,
+    datasets,
+    endpoints,
+    base_models,
+    dead_letters,
+    doctor,
+    health,
+    openai,
+    dashboard,
 )
-errors.install(api)
-api.include_router(runs.router)
-api.include_router(preview.router)
-api.include_router(evaluation.router)
-api.include_router(graders.router)
-api.include_router(datasets.router)
-api.include_router(endpoints.router)
-api.include_router(base_models.router)
-api.include_router(dead_letters.router)
-api.include_router(doctor.router)
-api.include_router(openai.router)
-api.include_router(dashboard.router)
 
 
-@api.get("/api/health")
-def health() -> dict[str, str]:
-    return {"status": "ok", "version": api.version}
+def create_api(
+    services: Callable[[], Services], authenticator: Callable[[], Authenticator] = configured_authenticator
+) -> FastAPI:
+    """The API over the services and the authenticator that these give; both are asked for when a request comes."""
+    api = FastAPI(
+        title="Droptune",
+        version=health.VERSION,
+        docs_url="/api/docs",
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        default_response_class=JsonResponse,
+        responses=errors.RESPONSES,
+    )
+    api.state.services, api.state.authenticator = services, authenticator
+    errors.install(api)
+    for part in PARTS:
+        api.include_router(part.router)
+    return api

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
@@ -94,12 +94,14 @@ def make_authenticator(url: str) -> Authenticator:
 
 
 @cache
-def _authenticator() -> Authenticator:
+def configured_authenticator() -> Authenticator:
+    """The one of the setting API_AUTH_URL. Raises InvalidInput `bad_auth_url`."""
     return make_authenticator(load_settings().api_auth_url)
 
 
 def authenticate(request: Request) -> Caller:
-    return _authenticator()(request)
+    authenticator: Authenticator = request.app.state.authenticator()
+    return authenticator(request)
 
 
 def may(role: str) -> Callable[..., Caller]:
@@ -111,3 +113,8 @@ def may(role: str) -> Callable[..., Caller]:
         return caller
 
     return check
+
+
+Reader = Annotated[Caller, Depends(may(READER))]
+Operator = Annotated[Caller, Depends(may(OPERATOR))]
+Approver = Annotated[Caller, Depends(may(APPROVER))]

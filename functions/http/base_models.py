@@ -2,60 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 
-from functions.http.auth import OPERATOR, READER, Caller, may
+from functions.http.auth import Operator, Reader
+from functions.http.dependencies import CurrentServices
 from functions.http.errors import ApiError
+from shared.api.models import BaseModelDetail, BaseModelList, BaseModelSummary, ImportStarted, LastImport
 from shared.base_models.bundles import bundle_manifest
 from shared.base_models.import_job import import_problem, last_import, start_import
 from shared.domain.catalog import CATALOG, BaseModelEntry
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.services import services
+from shared.ports import Services
 
 router = APIRouter(prefix="/api/base-models", tags=["base models"])
 
-Reader = Annotated[Caller, Depends(may(READER))]
-Operator = Annotated[Caller, Depends(may(OPERATOR))]
-
 
 @router.get("")
-def list_base_models(_: Reader) -> dict[str, Any]:
+def list_base_models(_: Reader, services: CurrentServices) -> BaseModelList:
     """In the catalog's order."""
-    return {"data": [_shown(entry) for entry in CATALOG.values()]}
+    return BaseModelList(data=tuple(BaseModelSummary(**_summary(entry, services)) for entry in CATALOG.values()))
 
 
 @router.get("/{base_model:path}")
-def get_base_model(base_model: str, _: Reader) -> dict[str, Any]:
+def get_base_model(base_model: str, _: Reader, services: CurrentServices) -> BaseModelDetail:
     """With the newest import job, and why it failed if it did."""
     entry = _entry(base_model)
-    job = last_import(entry, services().launcher)
-    problem = import_problem(entry, job, services().blobs) if job else None
-    return {
-        **_shown(entry),
-        "import": {
-            "job": job.name,
-            "status": job.status.value,
-            "studio_url": job.studio_url,
-            "problem": problem.model_dump() if problem else None,
-        }
-        if job
-        else None,
-    }
+    job = last_import(entry, services.launcher)
+    if job is None:
+        return BaseModelDetail(**_summary(entry, services))
+    problem = import_problem(entry, job, services.blobs)
+    newest = LastImport(job=job.name, status=job.status, studio_url=job.studio_url, problem=problem)
+    return BaseModelDetail(**_summary(entry, services), last_import=newest)
 
 
 @router.post("/{base_model:path}/import", status_code=202)
-def import_base_model(base_model: str, _: Operator) -> dict[str, str]:
+def import_base_model(base_model: str, _: Operator, services: CurrentServices) -> ImportStarted:
     """Start the job that checks the model and exports its tokenizer. Asked again while it runs, it is one job."""
     entry = _entry(base_model)
     try:
-        job = start_import(entry, services())
+        job = start_import(entry, services)
     except PermanentFailure as error:
         if error.failure_class is FailureClass.LICENSE:
             raise ApiError(409, error.problem.code, error.problem.message, base_model) from error
         raise
-    return {"id": entry.id, "job": job.name}
+    return ImportStarted(id=entry.id, job=job.name)
 
 
 def _entry(base_model: str) -> BaseModelEntry:
@@ -64,13 +56,13 @@ def _entry(base_model: str) -> BaseModelEntry:
     return CATALOG[base_model]
 
 
-def _shown(entry: BaseModelEntry) -> dict[str, Any]:
-    manifest = bundle_manifest(entry, services().blobs)
+def _summary(entry: BaseModelEntry, services: Services) -> dict[str, Any]:
+    manifest = bundle_manifest(entry, services.blobs)
     return {
         "id": entry.id,
         "license": entry.license,
         "license_policy": entry.license_policy,
-        "duties": list(entry.duties),
+        "duties": entry.duties,
         "asset": entry.asset,
         "tokenizer_sha256": manifest.sha256 if manifest else None,
     }

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 
-from functions.http.auth import OPERATOR, READER, Caller, may
+from functions.http.auth import Operator, Reader
+from functions.http.dependencies import CurrentServices
 from functions.http.errors import ApiError
+from shared.api.models import SchemaDocument, StoredFile
 from shared.domain import paths
 from shared.domain.recipe import NAME_PATTERN, Recipe
-from shared.services import services
 
 router = APIRouter(prefix="/api", tags=["datasets"])
 
@@ -19,19 +19,17 @@ FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
 
 
 @router.put("/datasets/{project}/{name}", status_code=201)
-async def put_dataset(
-    project: str, name: str, request: Request, _: Annotated[Caller, Depends(may(OPERATOR))]
-) -> dict[str, Any]:
+async def put_dataset(project: str, name: str, request: Request, _: Operator, services: CurrentServices) -> StoredFile:
     """Write a file of a project into the drop zone; a dataset starts a run, as any blob there does."""
     if not re.match(NAME_PATTERN, project):
         raise ApiError(400, "project_name", f"a project's name matches {NAME_PATTERN}", "project")
     if not FILE_NAME.match(name):
         raise ApiError(400, "file_name", f"a file's name matches {FILE_NAME.pattern}", "name")
-    info = services().blobs.write(f"{paths.DATASETS}/{project}/{name}", [await request.body()])
-    return {"path": info.path, "etag": info.etag, "size_bytes": info.size_bytes}
+    info = services.blobs.write(f"{paths.DATASETS}/{project}/{name}", [await request.body()])
+    return StoredFile(path=info.path, etag=info.etag, size_bytes=info.size_bytes)
 
 
 @router.get("/recipes/schema")
-def recipe_schema(_: Annotated[Caller, Depends(may(READER))]) -> dict[str, Any]:
+def recipe_schema(_: Reader) -> SchemaDocument:
     """JSON schema of `recipe.yaml`."""
-    return Recipe.model_json_schema()
+    return SchemaDocument(Recipe.model_json_schema())

@@ -6,111 +6,95 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
-from pydantic import BaseModel, Field
+from fastapi import APIRouter
 
-from functions.http.auth import OPERATOR, READER, Caller, may
+from functions.http.auth import Operator, Reader
+from functions.http.dependencies import CurrentServices
 from functions.http.errors import ApiError
+from shared.api.models import DeadLetter, DeadLetterList, DeadLetters, Replayed, ReplayRequest
 from shared.domain.errors import LockLost
 from shared.pipeline import TOPOLOGY
-from shared.ports import DEAD_LETTERS, DeadLetters, ReceivedMessage
-from shared.services import services
+from shared.ports import DEAD_LETTERS, EventBus, ReceivedMessage
+from shared.ports import DeadLetters as DeadLetterBus
 
 router = APIRouter(prefix="/api/dead-letters", tags=["dead letters"])
-
-Reader = Annotated[Caller, Depends(may(READER))]
-Operator = Annotated[Caller, Depends(may(OPERATOR))]
 
 SHOWN = 20
 BATCH = 50
 WAIT_S = 1.0
 
 
-class ReplayRequest(BaseModel):
-    """Which dead letters: all of an entity, or one."""
-
-    entity: str = Field(description="`queue` or `topic/subscription`")
-    message_id: str | None = None
-
-
 @router.get("")
-def list_dead_letters(_: Reader) -> dict[str, Any]:
+def list_dead_letters(_: Reader, services: CurrentServices) -> DeadLetterList:
     """The entities that have any, each with its count and the oldest; bodies stay on the bus."""
-    bus: DeadLetters = services().bus
-    entities = TOPOLOGY.entities()
+    bus, entities = services.bus, TOPOLOGY.entities()
     # All at once: the first look at an entity of Service Bus opens a link, which takes the SDK half a second.
     with ThreadPoolExecutor(len(entities)) as pool:
         counts = dict(zip(entities, pool.map(lambda entity: bus.depth(entity + DEAD_LETTERS), entities), strict=True))
-    return {
-        "data": [
-            {
-                "entity": entity,
-                "count": count,
-                "messages": [_shown(dead) for dead in bus.peek(entity + DEAD_LETTERS, limit=SHOWN)],
-            }
-            for entity, count in counts.items()
-            if count
-        ]
-    }
+    return DeadLetterList(data=tuple(_of(bus, entity, count) for entity, count in counts.items() if count))
 
 
-def _shown(dead: ReceivedMessage) -> dict[str, Any]:
-    return {
-        "id": dead.message.id,
-        "subject": dead.message.subject,
-        "reason": dead.dead_letter_reason,
-        "description": dead.dead_letter_description,
-        "enqueued_at": dead.enqueued_at.isoformat(),
-        "delivery_count": dead.delivery_count,
-    }
+def _of(bus: DeadLetterBus, entity: str, count: int) -> DeadLetters:
+    oldest = bus.peek(entity + DEAD_LETTERS, limit=SHOWN)
+    return DeadLetters(entity=entity, count=count, messages=tuple(map(_shown, oldest)))
+
+
+def _shown(dead: ReceivedMessage) -> DeadLetter:
+    return DeadLetter(
+        id=dead.message.id,
+        subject=dead.message.subject,
+        reason=dead.dead_letter_reason,
+        description=dead.dead_letter_description,
+        enqueued_at=dead.enqueued_at,
+        delivery_count=dead.delivery_count,
+    )
 
 
 @router.post("/replay")
-def replay(request: ReplayRequest, _: Operator) -> dict[str, Any]:
+def replay(request: ReplayRequest, _: Operator, services: CurrentServices) -> Replayed:
     """Send dead letters again under their own ids, then remove them.
 
     Inboxes know repeats, so whoever handled such an event already does nothing, and a replay cut short may be
     done again. A dead letter of a subscription goes to its topic and so reaches every subscription that wants
     it: to all but the one it failed at, it is such a repeat.
     """
-    entity = request.entity
+    entity, bus = request.entity, services.bus
     if entity not in TOPOLOGY.entities():
         raise ApiError(404, "entity_not_found", f"the bus has no entity {entity}", "entity")
     replayed, others = 0, []
-    for dead in _locked(entity + DEAD_LETTERS):
+    for dead in _locked(bus, entity + DEAD_LETTERS):
         if request.message_id in (None, dead.message.id):
-            _send_again(entity, dead)
+            _send_again(bus, entity, dead)
             replayed += 1
         else:
             others.append(dead)  # held until the end, or the next batch would be the same one
     for dead in others:
-        _give_back(dead)
+        _give_back(bus, dead)
     if request.message_id is not None and not replayed:
         raise ApiError(404, "dead_letter_not_found", f"no dead letter {request.message_id} at {entity}", "message_id")
-    return {"entity": entity, "replayed": replayed}
+    return Replayed(entity=entity, replayed=replayed)
 
 
-def _locked(dead_letters: str) -> Iterator[ReceivedMessage]:
+def _locked(bus: DeadLetterBus, dead_letters: str) -> Iterator[ReceivedMessage]:
     """What lies there now. What comes while we work is left: a message that fails at once would never end it."""
-    left = services().bus.depth(dead_letters)
+    left = bus.depth(dead_letters)
     while left > 0:
-        batch = services().bus.receive(dead_letters, max_messages=min(left, BATCH), wait_s=WAIT_S)
+        batch = bus.receive(dead_letters, max_messages=min(left, BATCH), wait_s=WAIT_S)
         if not batch:
             return  # somebody else holds the rest
         left -= len(batch)
         yield from batch
 
 
-def _send_again(entity: str, dead: ReceivedMessage) -> None:
+def _send_again(bus: EventBus, entity: str, dead: ReceivedMessage) -> None:
     # A queue's name has no slash; of `topic/subscription` only the topic can be sent to.
     destination = entity.split("/")[0]
-    services().bus.send(destination, [replace(dead.message, scheduled_at=None)])
+    bus.send(destination, [replace(dead.message, scheduled_at=None)])
     with suppress(LockLost):  # it was sent; a dead letter that stays is a repeat
-        services().bus.complete(dead)
+        bus.complete(dead)
 
 
-def _give_back(dead: ReceivedMessage) -> None:
+def _give_back(bus: DeadLetterBus, dead: ReceivedMessage) -> None:
     with suppress(LockLost):  # its time was over: it is free already
-        services().bus.abandon(dead)
+        bus.abandon(dead)

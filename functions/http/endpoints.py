@@ -2,51 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from fastapi import APIRouter
 
-from fastapi import APIRouter, Depends
-
-from functions.dispatch import runner
-from functions.http.auth import OPERATOR, READER, Caller, may
+from functions.http.auth import Operator, Reader
+from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError
+from shared.api.models import Endpoint, EndpointList, RollbackOrder
 from shared.domain.events import RollbackRequested
+from shared.ports import Services
 from shared.records.endpoints import EndpointRecord, all_records, read
-from shared.services import services
 from shared.step_support.outcome import Draft
 
 router = APIRouter(prefix="/api/endpoints", tags=["endpoints"])
 
-Reader = Annotated[Caller, Depends(may(READER))]
-Operator = Annotated[Caller, Depends(may(OPERATOR))]
-
 
 @router.get("")
-def list_endpoints(_: Reader) -> dict[str, Any]:
+def list_endpoints(_: Reader, services: CurrentServices) -> EndpointList:
     """By name."""
-    records = sorted(all_records(services().store), key=lambda record: record.endpoint)
-    return {"data": [record.model_dump(mode="json") for record in records]}
+    records = sorted(all_records(services.store), key=lambda record: record.endpoint)
+    return EndpointList(data=tuple(map(Endpoint.model_validate, records)))
 
 
 @router.get("/{name}")
-def get_endpoint(name: str, _: Reader) -> EndpointRecord:
+def get_endpoint(name: str, _: Reader, services: CurrentServices) -> Endpoint:
     """The deployment in production, and the previous one while it is kept warm."""
-    record = read(services().store, name)
+    return Endpoint.model_validate(_find_record(name, services))
+
+
+def _find_record(name: str, services: Services) -> EndpointRecord:
+    record = read(services.store, name)
     if record is None:
         raise ApiError(404, "endpoint_not_found", f"no model was ever in production at {name}", "name")
     return record
 
 
 @router.post("/{name}/rollback", status_code=202)
-def roll_back(name: str, caller: Operator) -> dict[str, str]:
+def roll_back(name: str, caller: Operator, services: CurrentServices, runner: CurrentRunner) -> RollbackOrder:
     """Order the previous deployment back. It stays reversible: what is left now becomes the previous one."""
-    record = get_endpoint(name, caller)
-    now = services().clock.now()
+    record = _find_record(name, services)
+    now = services.clock.now()
     if record.previous is None or now >= record.previous.keep_until:
         raise ApiError(409, "nothing_to_roll_back_to", f"{name} keeps no previous deployment", name)
-    champion = runner().load(record.champion)
+    champion = runner.load(record.champion)
     if champion is None:
         raise ApiError(404, "run_not_found", f"no run {record.champion}, whose model is in production", name)
     request = RollbackRequested(endpoint=name, deployment=record.deployment, by=caller.name)
     # Back and forth and back again are three requests; a double click is one.
-    runner().publish(champion, Draft(request, key=f"{record.deployment}.{int(now.timestamp())}"))
-    return {"endpoint": name, "from": record.deployment, "to": record.previous.deployment}
+    runner.publish(champion, Draft(request, key=f"{record.deployment}.{int(now.timestamp())}"))
+    return RollbackOrder(endpoint=name, from_=record.deployment, to=record.previous.deployment)

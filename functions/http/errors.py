@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from functions.http.json_response import JsonResponse
+from shared.api.models import ErrorAnswer
 from shared.domain.errors import DroptuneError, InvalidInput, Problem, Transient
 from shared.validation.setting_errors import dotted, location
 
@@ -25,6 +27,12 @@ class ApiError(Exception):
 
 
 TYPES = {401: "authentication_error", 403: "permission_error"}
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorAnswer, "description": "The request cannot be served as it is"},
+    "5XX": {"model": ErrorAnswer, "description": "The app, or a service behind it, failed"},
+}
 
 
 def answer(request: Request, status: int, problem: Problem) -> JsonResponse:

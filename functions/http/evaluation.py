@@ -3,61 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, get_args
 
 import orjson
 from fastapi import APIRouter, Query
 
+from functions.http.auth import Reader
+from functions.http.dependencies import CurrentServices
 from functions.http.errors import ApiError
-from functions.http.runs import Reader, find_run
+from functions.http.run_queries import find_run
+from shared.api.models import Change, EvaluationRow, EvaluationRows, RunEvaluation
 from shared.domain import paths
 from shared.domain.errors import BlobNotFound
 from shared.domain.evaluation import GradedRow, SampleAnswer
-from shared.services import services
+from shared.ports import BlobStore
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
 
-Change = Literal["worse", "better", "same", "unscored"]
-
 
 @router.get("/{run_id}/evaluation")
-def get_evaluation(run_id: str, _: Reader) -> dict[str, Any]:
+def get_evaluation(run_id: str, _: Reader, services: CurrentServices) -> RunEvaluation:
     """Scores, verdict and sample answers."""
-    run = find_run(run_id)
+    run = find_run(services, run_id)
     if run.evaluation is None:
         raise ApiError(404, "no_evaluation", "the run has not been evaluated yet", run_id)
-    return {
-        "result": run.evaluation.model_dump(mode="json"),
-        "verdict": run.verdict.model_dump(mode="json") if run.verdict else None,
-        "samples": [sample.model_dump(mode="json") for sample in _samples(run_id)],
-    }
+    return RunEvaluation(result=run.evaluation, verdict=run.verdict, samples=_samples(services.blobs, run_id))
 
 
 @router.get("/{run_id}/evaluation/rows")
 def get_rows(
     run_id: str,
     _: Reader,
+    services: CurrentServices,
     change: Change | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: Annotated[int, Query(ge=0)] = 0,
-) -> dict[str, Any]:
+) -> EvaluationRows:
     """Judged rows in order, with every model's answer; `change`: from the model it would replace to the candidate, or
     `unscored` where a judge left the row without a score.
 
     `counts`: rows by change. `after` is the number of the last row seen; `next` is what to give there for the
     following page, null at the end.
     """
-    find_run(run_id)
+    find_run(services, run_id)
     try:
-        every = [(_change(row), row) for row in _rows(run_id)]
+        every = [(_change(row), row) for row in _rows(services.blobs, run_id)]
     except BlobNotFound as error:
         raise ApiError(404, "no_evaluation", "the rows of this evaluation are not there", run_id) from error
     page = [row for kind, row in every if change in (None, kind) and row.row > after][: limit + 1]
-    return {
-        "data": [row.model_dump(mode="json") for row in page[:limit]],
-        "counts": {kind: sum(kind == each for each, _ in every) for kind in get_args(Change)},
-        "next": page[limit - 1].row if len(page) > limit else None,
-    }
+    return EvaluationRows(
+        data=tuple(EvaluationRow.model_validate(row.model_dump()) for row in page[:limit]),
+        counts={kind: sum(kind == each for each, _ in every) for kind in get_args(Change)},
+        next=page[limit - 1].row if len(page) > limit else None,
+    )
 
 
 def _change(row: GradedRow) -> Change:
@@ -66,14 +64,14 @@ def _change(row: GradedRow) -> Change:
     return "worse" if row.change < 0 else "better" if row.change > 0 else "same"
 
 
-def _rows(run_id: str) -> Iterator[GradedRow]:
-    text = b"".join(services().blobs.read(paths.run(run_id, "evaluation/rows.jsonl")))
+def _rows(blobs: BlobStore, run_id: str) -> Iterator[GradedRow]:
+    text = b"".join(blobs.read(paths.run(run_id, "evaluation/rows.jsonl")))
     return (GradedRow.model_validate_json(line) for line in text.splitlines())
 
 
-def _samples(run_id: str) -> list[SampleAnswer]:
+def _samples(blobs: BlobStore, run_id: str) -> tuple[SampleAnswer, ...]:
     try:
-        text = b"".join(services().blobs.read(paths.run(run_id, "evaluation/samples.json")))
+        text = b"".join(blobs.read(paths.run(run_id, "evaluation/samples.json")))
     except BlobNotFound:
-        return []
-    return [SampleAnswer.model_validate(sample) for sample in orjson.loads(text)]
+        return ()
+    return tuple(SampleAnswer.model_validate(sample) for sample in orjson.loads(text))

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from functools import partial
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from functions.http.auth import Operator, Reader
+from functions.http.dependencies import CurrentServices
 from functions.http.errors import ApiError
-from functions.http.runs import Operator, Reader
+from shared.api.models import (
+    GradeRequest,
+    GradeResult,
+    GraderFailure,
+    GradersRequest,
+    GraderValidation,
+    SchemaDocument,
+    SettingProblem,
+)
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.graders import Grader, PythonGrader, ScoreModel, judges_named, simple_graders
 from shared.grading import ChatMessage, Engine, GradingErrorCode, GradingFailed, JudgeReply, fields, problems
 from shared.grading.judging import AT_ONCE, MAX_REPLY_TOKENS
-from shared.services import services
+from shared.ports import ModelHost
 from shared.step_support.llm_judges import find_judge
 from shared.validation.setting_errors import setting_errors, with_suggestion
 
@@ -31,46 +41,26 @@ MAX_JUDGES = AT_ONCE
 JUDGE_TIMEOUT_S = 30.0
 
 
-class GradersRequest(BaseModel):
-    """Graders as they stand in `evaluation.graders` of a recipe."""
-
-    graders: Annotated[list[Any], Field(min_length=1, max_length=16)]
-
-
-class RunRequest(GradersRequest):
-    """One answer of a model and the row's fields; `item.answer` is the wanted answer."""
-
-    output_text: str = Field(max_length=100_000)
-    item: dict[str, Any] = Field(default_factory=dict)
-
-
-class SettingProblem(BaseModel):
-    """What is wrong with one setting, by its path."""
-
-    param: str
-    message: str
-
-
 @router.get("/schema")
-def grader_schema(_: Reader) -> dict[str, Any]:
+def grader_schema(_: Reader) -> SchemaDocument:
     """JSON schema of one grader."""
-    return TypeAdapter(Grader).json_schema()
+    return SchemaDocument(TypeAdapter(Grader).json_schema())
 
 
 @router.post("/validate")
-def validate_graders(request: GradersRequest, _: Reader) -> dict[str, Any]:
+def validate_graders(request: GradersRequest, _: Reader, services: CurrentServices) -> GraderValidation:
     """Everything that can be known before an answer exists; `fields` are the row fields that are read."""
-    graders, found = _read(request)
-    return {"valid": not found, "problems": found, "fields": sorted(fields(graders))}
+    graders, found = _read(request, services.models)
+    return GraderValidation(valid=not found, problems=tuple(found), fields=tuple(sorted(fields(graders))))
 
 
 @router.post("/run")
-def run_graders(request: RunRequest, _: Operator) -> dict[str, Any]:
+def run_graders(request: GradeRequest, _: Operator, services: CurrentServices) -> GradeResult:
     """Grade one answer as an evaluation would.
 
     `score` is null where a grader failed. The codes of `errors` are OpenAI's names for a grader run's errors.
     """
-    graders, found = _read(request)
+    graders, found = _read(request, services.models)
     if found:
         raise ApiError(400, "invalid_grader", found[0].message, found[0].param)
     if _number_of(PythonGrader, graders) > MAX_PYTHON_GRADERS:
@@ -78,19 +68,13 @@ def run_graders(request: RunRequest, _: Operator) -> dict[str, Any]:
         raise ApiError(400, "too_many_graders", message, "graders")
     if _number_of(ScoreModel, graders) > MAX_JUDGES:
         raise ApiError(400, "too_many_graders", f"at most {MAX_JUDGES} judges are asked at once", "graders")
-    with Engine(graders, _ask) as engine:
+    with Engine(graders, partial(_ask, services.models)) as engine:
         [grade] = engine.grade([request.output_text], [request.item])
-    return {
-        "score": grade.score,
-        "sub_scores": grade.parts,
-        "errors": [
-            {"grader": error.grader, "code": error.code.value, "message": error.message} for error in grade.errors
-        ],
-        "reasons": grade.reasons,
-    }
+    failures = (GraderFailure(grader=one.grader, code=one.code, message=one.message) for one in grade.errors)
+    return GradeResult(score=grade.score, sub_scores=grade.parts, errors=tuple(failures), reasons=grade.reasons)
 
 
-def _read(request: GradersRequest) -> tuple[tuple[Grader, ...], list[SettingProblem]]:
+def _read(request: GradersRequest, models: ModelHost) -> tuple[tuple[Grader, ...], list[SettingProblem]]:
     raw = {"graders": request.graders}
     try:
         graders = _Graders.model_validate(raw).graders
@@ -103,20 +87,23 @@ def _read(request: GradersRequest) -> tuple[tuple[Grader, ...], list[SettingProb
             for found in setting_errors(error, raw, _Graders)
         ]
     found = [SettingProblem(param=path, message=message) for path, message in problems(graders, "graders")]
-    return graders, found or [SettingProblem(param="graders", message=said) for said in _judges_missing(graders)]
+    return graders, found or [
+        SettingProblem(param="graders", message=said) for said in _judges_missing(graders, models)
+    ]
 
 
-def _judges_missing(graders: tuple[Grader, ...]) -> Iterator[str]:
+def _judges_missing(graders: tuple[Grader, ...], models: ModelHost) -> Iterator[str]:
     for name in judges_named(graders):
         try:
-            find_judge(name, services().models, FailureClass.RECIPE)
+            find_judge(name, models, FailureClass.RECIPE)
         except PermanentFailure as error:
             yield f"{error.problem.code}: {error.problem.message}"
 
 
-def _ask(endpoint: str, messages: list[ChatMessage], read: Callable[[str], JudgeReply]) -> JudgeReply:
+def _ask(
+    models: ModelHost, endpoint: str, messages: list[ChatMessage], read: Callable[[str], JudgeReply]
+) -> JudgeReply:
     """One try each: whoever waits for a dry run rather hears that the judge is busy."""
-    models = services().models
     try:
         judge = find_judge(endpoint, models, FailureClass.RECIPE)
         said = models.chat(

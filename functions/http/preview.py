@@ -12,35 +12,40 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Query
 
+from functions.http.auth import Reader
+from functions.http.dependencies import CurrentServices
 from functions.http.errors import ApiError
-from functions.http.runs import Reader, find_run
+from functions.http.run_queries import find_run
+from shared.api.models import Preview
 from shared.base_models.bundles import base_bundle
 from shared.domain import paths
 from shared.domain.dataset import CuratedVersion
 from shared.domain.errors import BlobNotFound
 from shared.domain.tokens import PreviewRow
+from shared.ports import BlobStore
 from shared.rendering import Bundle
 from shared.rendering.preview import preview_row
-from shared.services import services
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
 
 
 @router.get("/{run_id}/preview")
-def get_preview(run_id: str, _: Reader, rows: Annotated[int, Query(ge=1, le=50)] = 5) -> dict[str, list[PreviewRow]]:
+def get_preview(
+    run_id: str, _: Reader, services: CurrentServices, rows: Annotated[int, Query(ge=1, le=50)] = 5
+) -> Preview:
     """The first rows of the curated training file; `row` is the line there."""
-    run = find_run(run_id)
+    run = find_run(services, run_id)
     if run.curated is None or run.recipe is None:
         raise ApiError(404, "no_preview", "the run has no curated data", run_id)
     base_model = run.recipe.requested.base_model
-    bundle = base_bundle(base_model, services().blobs)
+    bundle = base_bundle(base_model, services.blobs)
     if bundle is None:
         raise ApiError(404, "no_tokenizer", f"the tokenizer of {base_model} is not here", base_model)
     try:
-        read = list(itertools.islice(_rows(run.curated), rows))
+        read = list(itertools.islice(_rows(services.blobs, run.curated), rows))
     except BlobNotFound as error:
         raise ApiError(404, "no_preview", "the curated data is no longer there", run_id) from error
-    return {"data": [_shown(bundle, row, number) for number, row in enumerate(read, start=1)]}
+    return Preview(data=tuple(_shown(bundle, row, number) for number, row in enumerate(read, start=1)))
 
 
 def _shown(bundle: Bundle, row: dict[str, Any], number: int) -> PreviewRow:
@@ -51,8 +56,8 @@ def _shown(bundle: Bundle, row: dict[str, Any], number: int) -> PreviewRow:
         raise ApiError(409, "row_not_renderable", message, str(number)) from error
 
 
-def _rows(version: CuratedVersion) -> Iterator[dict[str, Any]]:
-    yield from map(orjson.loads, _lines(services().blobs.read(paths.curated(version, "train.jsonl"))))
+def _rows(blobs: BlobStore, version: CuratedVersion) -> Iterator[dict[str, Any]]:
+    yield from map(orjson.loads, _lines(blobs.read(paths.curated(version, "train.jsonl"))))
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from shared.health.checks import Check, CheckStatus
 from shared.health.quota import quota_checks
 from shared.pipeline import TOPOLOGY
 from shared.ports import Services
-from shared.services import services as build
+from shared.services import services
 from shared.settings import Settings, load_settings
 
 NOBODY = "run-000000000000-doctor-1"
@@ -34,15 +34,15 @@ REGISTRY_SUFFIX = ".azurecr.io"
 QUOTA_ROLE = "the app's identity the role of infra/modules/quota-access.bicep on the subscription"
 
 
-def examine() -> list[Check]:
+def examine(build: Callable[[], Services] = services) -> list[Check]:
     """Every check, in the order a person would repair in. Never raises for what is wrong."""
     try:
-        settings, services = load_settings(), build()
+        settings, built = load_settings(), build()
     except Exception as error:  # also what an embedded service says of a folder it cannot open
         return [Check(name="settings", status=CheckStatus.FIX, detail=_said(error), fix=CORRECT_SETTING)]
     return [
         Check(name="settings", status=CheckStatus.OK, detail="every setting can be read"),
-        *_look(settings, services),
+        *_look(settings, built),
     ]
 
 

@@ -25,8 +25,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from functions import dispatch
-from functions.http import api, auth
+from functions.http import create_api
+from functions.http.auth import Authenticator, LoopbackAuth
 from local_stack.azure_ml.app import Emulator, listen, running
 from local_stack.azure_ml.config import Config, load_environments
 from shared import services as composition
@@ -65,10 +65,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Server:
-    """The app on one port; it can go away and come back."""
+    """The app on one port; it can go away and come back. A test may change who is let in."""
 
-    def __init__(self) -> None:
+    def __init__(self, services: Services) -> None:
         self.port = 0
+        self.authenticator: Authenticator = LoopbackAuth()
+        self._api = create_api(lambda: services, lambda: self.authenticator)
         self._server: uvicorn.Server | None = None
 
     @property
@@ -78,7 +80,7 @@ class Server:
     def start(self) -> None:
         listener: socket.socket = listen(self.port)
         self.port = listener.getsockname()[1]
-        config = uvicorn.Config(api, log_level="critical", access_log=False, timeout_graceful_shutdown=1)
+        config = uvicorn.Config(self._api, log_level="critical", access_log=False, timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True)
         self._listener = listener
@@ -127,7 +129,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -
     monkeypatch.setenv("AZURE_ML_URL", f"azureml+{emulator.config.url}/{WORKSPACE}")
     _forget()
     found = composition.services()
-    server = Server()
+    server = Server(found)
     server.start()
     yield Stack(server, found, emulator)
     server.stop()
@@ -140,10 +142,8 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -
 
 def _forget() -> None:
     """Each process reads settings and builds services once; a test is a process of its own."""
-    caches = (settings.load_settings, composition.services, composition.build_event_bus, dispatch.runner)
-    for cached in (*caches, auth._authenticator):
-        if hasattr(cached, "cache_clear"):  # not while a test has put something in its place
-            cached.cache_clear()
+    for cached in (settings.load_settings, composition.services, composition.build_event_bus):
+        cached.cache_clear()
 
 
 class Browser:

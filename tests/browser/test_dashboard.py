@@ -355,13 +355,11 @@ def test_a_platform_that_does_not_answer_is_not_taken_for_the_api(
 # Who may look
 
 
-def test_a_token_is_asked_for_and_kept_in_the_tab_only(
-    browser: Browser, stack: Stack, claims: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_token_is_asked_for_and_kept_in_the_tab_only(browser: Browser, stack: Stack, claims: Run) -> None:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     issuer = "https://login.example/11111111-2222-3333-4444-555555555555/v2.0"
     entra = auth.EntraAuth(issuer, "api://droptune", lambda _: key.public_key())
-    monkeypatch.setattr(auth, "_authenticator", lambda: entra)
+    stack.server.authenticator = entra
     tenant = issuer.split("/")[3]
     claimed = {"iss": issuer, "aud": "api://droptune", "tid": tenant, "sub": "ada", "roles": ["reader"]}
     browser.open(run_url(stack, claims))

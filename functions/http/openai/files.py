@@ -5,19 +5,21 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import Annotated, BinaryIO, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from starlette.datastructures import UploadFile
 
+from functions.http.auth import Operator, Reader
+from functions.http.dependencies import CurrentServices
 from functions.http.errors import ApiError
 from functions.http.openai.pages import page
-from functions.http.runs import Operator, Reader
+from shared.api.openai import FileDeleted, FileList, FileObject
 from shared.domain import paths
+from shared.ports import BlobStore, RunStore, Services
 from shared.records import api_objects
-from shared.services import services
 
 router = APIRouter(prefix="/files")
 
@@ -26,12 +28,23 @@ FOLDER = f"{paths.DATASETS}/_files"
 PURPOSE = "fine-tune"
 FIELDS = {"file", "purpose"}
 CHUNK_BYTES = 1024 * 1024
+BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 # Its form is what the validator goes by; the rest of a name may be anything.
 FORM = re.compile(r"(\.[a-z0-9]+)?\.[a-z0-9]+$")
 
 
-@router.post("")
-async def create_file(request: Request, _: Operator) -> dict[str, Any]:
+UPLOAD = {
+    "type": "object",
+    "required": ["file", "purpose"],
+    "additionalProperties": False,
+    "properties": {"file": {"type": "string", "format": "binary"}, "purpose": {"const": PURPOSE}},
+}
+
+
+@router.post(
+    "", openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": UPLOAD}}}}
+)
+async def create_file(request: Request, _: Operator, services: CurrentServices) -> FileObject:
     async with request.form() as form:
         unknown = sorted(set(form) - FIELDS)
         if unknown:
@@ -41,76 +54,68 @@ async def create_file(request: Request, _: Operator) -> dict[str, Any]:
         upload = form.get("file")
         if not isinstance(upload, UploadFile):
             raise ApiError(400, "no_file", "send the file as a part of its own, with a name", "file")
-        return await run_in_threadpool(_keep, upload.filename or "upload.jsonl", upload.file)
+        return await run_in_threadpool(_keep, services, upload.filename or "upload.jsonl", upload.file)
 
 
 @router.get("")
 def list_files(
     _: Reader,
+    services: CurrentServices,
     purpose: str | None = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
     after: str | None = None,
     order: Literal["desc"] = "desc",
-) -> dict[str, Any]:
+) -> FileList:
     """Newest first; the store keeps no other order."""
-    files = api_objects.every(services().store, FILE, **({"purpose": purpose} if purpose else {}))
-    return page(files, limit, after)
+    stored = api_objects.every(services.store, FILE, **({"purpose": purpose} if purpose else {}))
+    found = page(map(FileObject.model_validate, stored), limit, after)
+    return FileList(data=found.items, **found.fields())
 
 
 @router.get("/{file_id}")
-def get_file(file_id: str, _: Reader) -> dict[str, Any]:
-    return find_file(file_id)
+def get_file(file_id: str, _: Reader, services: CurrentServices) -> FileObject:
+    return find_file(services.store, file_id)
 
 
-@router.get("/{file_id}/content")
-def get_content(file_id: str, _: Reader) -> StreamingResponse:
-    find_file(file_id)
-    return StreamingResponse(content(file_id), media_type="application/octet-stream")
+@router.get("/{file_id}/content", response_class=StreamingResponse, responses={200: {"content": BYTES}})
+def get_content(file_id: str, _: Reader, services: CurrentServices) -> StreamingResponse:
+    find_file(services.store, file_id)
+    return StreamingResponse(content(services.blobs, file_id), media_type="application/octet-stream")
 
 
 @router.delete("/{file_id}")
-def delete_file(file_id: str, _: Operator) -> dict[str, Any]:
+def delete_file(file_id: str, _: Operator, services: CurrentServices) -> FileDeleted:
     """Jobs that were made of it have copies."""
-    find_file(file_id)
-    api_objects.delete(services().store, FILE, file_id)
-    services().blobs.delete(_path(file_id))
-    return {"id": file_id, "object": FILE, "deleted": True}
+    find_file(services.store, file_id)
+    api_objects.delete(services.store, FILE, file_id)
+    services.blobs.delete(_path(file_id))
+    return FileDeleted(id=file_id)
 
 
-def find_file(file_id: str, param: str = "file_id") -> dict[str, Any]:
+def find_file(store: RunStore, file_id: str, param: str = "file_id") -> FileObject:
     """The file object. Raises ApiError 404."""
-    file = api_objects.load(services().store, FILE, file_id) if re.fullmatch("file-[0-9a-f]+", file_id) else None
+    file = api_objects.load(store, FILE, file_id) if re.fullmatch("file-[0-9a-f]+", file_id) else None
     if file is None:
         raise ApiError(404, "file_not_found", f"no file {file_id}", param)
-    return file
+    return FileObject.model_validate(file)
 
 
-def content(file_id: str) -> Iterator[bytes]:
-    return services().blobs.read(_path(file_id))
+def content(blobs: BlobStore, file_id: str) -> Iterator[bytes]:
+    return blobs.read(_path(file_id))
 
 
-def form_of(file: dict[str, Any]) -> str:
+def form_of(file: FileObject) -> str:
     """`.jsonl`, `.jsonl.gz`, `.csv`."""
-    found = FORM.search(file["filename"].lower())
+    found = FORM.search(file.filename.lower())
     return found.group() if found else ".jsonl"
 
 
-def _keep(name: str, upload: BinaryIO) -> dict[str, Any]:
+def _keep(services: Services, name: str, upload: BinaryIO) -> FileObject:
     file_id = f"file-{uuid.uuid4().hex[:24]}"
-    info = services().blobs.write(_path(file_id), iter(lambda: upload.read(CHUNK_BYTES), b""))
-    now = services().clock.now()
-    file = {
-        "id": file_id,
-        "object": FILE,
-        "bytes": info.size_bytes,
-        "created_at": int(now.timestamp()),
-        "filename": name,
-        "purpose": PURPOSE,
-        "status": "processed",
-        "status_details": None,
-        "expires_at": None,
-    }
-    api_objects.create(services().store, FILE, file_id, file, now, purpose=PURPOSE)
+    info = services.blobs.write(_path(file_id), iter(lambda: upload.read(CHUNK_BYTES), b""))
+    now = services.clock.now()
+    file = FileObject(id=file_id, bytes=info.size_bytes, created_at=int(now.timestamp()), filename=name)
+    api_objects.create(services.store, FILE, file_id, file.model_dump(mode="json"), now, purpose=PURPOSE)
     return file
 
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import uuid
-from typing import Annotated, Any
+from typing import Annotated
 
 import yaml
 from fastapi import APIRouter, Query, Request
 
-from functions.dispatch import runner
+from functions.http.auth import Operator, Reader
+from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError
 from functions.http.openai import files
 from functions.http.openai.pages import page
 from functions.http.openai.requests import JobRequest, recipe_of
 from functions.http.openai.shapes import Job, checkpoints_of, events_of, job_object
-from functions.http.runs import Operator, Reader, post_run, stop_run
+from functions.http.run_commands import cancel_run, start_run
+from shared.api.openai import CheckpointList, FineTuningJob, JobEventList, JobList
 from shared.domain import paths
 from shared.domain.findings import Findings
 from shared.domain.recipe import Recipe
-from shared.records import api_objects
-from shared.services import services
+from shared.ports import Services
+from shared.records import api_objects, runs
 from shared.step_support.dataset_files import recipe_file
 from shared.validation.recipes import read_recipe
 from shared.validation.validator import ALL_CODES
@@ -32,43 +34,43 @@ Limit = Annotated[int, Query(ge=1, le=100)]
 
 
 @router.post("")
-def create_job(request: JobRequest, caller: Operator) -> dict[str, Any]:
+def create_job(request: JobRequest, caller: Operator, services: CurrentServices) -> FineTuningJob:
     """Every job is another run, also of the same file: whoever creates one asks for it."""
-    training = files.find_file(request.training_file, "training_file")
-    held_out = files.find_file(request.validation_file, "validation_file") if request.validation_file else None
+    store, blobs = services.store, services.blobs
+    training = files.find_file(store, request.training_file, "training_file")
+    held_out = files.find_file(store, request.validation_file, "validation_file") if request.validation_file else None
     key = uuid.uuid4().hex[:16]
     folder = f"{paths.DATASETS}/{request.project}/_jobs/{key}"
-    recipe = recipe_of(request, _project_recipe(folder))
-    blobs = services().blobs
+    recipe = recipe_of(request, _project_recipe(folder, services))
     said = yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=True), sort_keys=False)
     blobs.write(f"{folder}/{paths.RECIPE_NAME}", [said.encode()])
     if held_out:
-        blobs.write(f"{folder}/eval{files.form_of(held_out)}", files.content(held_out["id"]))
-    info = blobs.write(f"{folder}/train{files.form_of(training)}", files.content(training["id"]))
+        blobs.write(f"{folder}/eval{files.form_of(held_out)}", files.content(blobs, held_out.id))
+    info = blobs.write(f"{folder}/train{files.form_of(training)}", files.content(blobs, training.id))
     job = Job(
         id=paths.run_id_of_blob(info.path, info.etag, key),
-        created_at=services().clock.now(),
+        created_at=services.clock.now(),
         model=request.model,
-        training_file=training["id"],
-        validation_file=held_out["id"] if held_out else None,
+        training_file=training.id,
+        validation_file=held_out.id if held_out else None,
         project=request.project,
         method=request.chosen.model_dump(exclude_none=True),
         seed=recipe.method.hyperparameters.seed,
         metadata=request.metadata,
     )
-    api_objects.create(services().store, JOB, job.id, job.model_dump(mode="json"), job.created_at)
-    post_run(info, key, caller)
-    return job_object(job, None)
+    api_objects.create(store, JOB, job.id, job.model_dump(mode="json"), job.created_at)
+    start_run(services.bus, info, key, caller)
+    return job_object(job, None, services)
 
 
-def _project_recipe(folder: str) -> Recipe | None:
+def _project_recipe(folder: str, services: Services) -> Recipe | None:
     """What the project's recipe says beside model and method. Raises ApiError 400 if it cannot be read."""
-    found = recipe_file(f"{folder}/train", services())
+    found = recipe_file(f"{folder}/train", services)
     if found is None:
         return None
     findings = Findings(ALL_CODES)
-    text = b"".join(services().blobs.read(found.path))
-    recipe = read_recipe(text, services().config.default_base_model, findings).recipe
+    text = b"".join(services.blobs.read(found.path))
+    recipe = read_recipe(text, services.config.default_base_model, findings).recipe
     if recipe is None:
         message = " ".join(group.message for group in findings.problems())
         raise ApiError(400, "project_recipe", f"{found.path}: {message}", "suffix")
@@ -76,55 +78,66 @@ def _project_recipe(folder: str) -> Recipe | None:
 
 
 @router.get("")
-def list_jobs(request: Request, _: Reader, limit: Limit = 20, after: str | None = None) -> dict[str, Any]:
+def list_jobs(
+    request: Request, _: Reader, services: CurrentServices, limit: Limit = 20, after: str | None = None
+) -> JobList:
     """Newest first. `metadata[KEY]=VALUE` keeps those that carry it."""
     wanted = {
         name.removeprefix("metadata[").removesuffix("]"): value
         for name, value in request.query_params.items()
         if name.startswith("metadata[")
     }
-    asked = api_objects.every(services().store, JOB)
-    found = page((job for job in asked if wanted.items() <= (job["metadata"] or {}).items()), limit, after)
-    jobs = [Job.model_validate(job) for job in found["data"]]
-    return {**found, "data": [job_object(job, runner().load(job.id)) for job in jobs]}
+    asked = map(Job.model_validate, api_objects.every(services.store, JOB))
+    found = page((job for job in asked if wanted.items() <= (job.metadata or {}).items()), limit, after)
+    return JobList(data=tuple(_shown(job, services) for job in found.items), **found.fields())
 
 
 @router.get("/{job_id}")
-def get_job(job_id: str, _: Reader) -> dict[str, Any]:
-    return job_object(_find(job_id), runner().load(job_id))
+def get_job(job_id: str, _: Reader, services: CurrentServices) -> FineTuningJob:
+    return _shown(_find(job_id, services), services)
 
 
 @router.post("/{job_id}/cancel")
-def cancel_job(job_id: str, caller: Operator) -> dict[str, Any]:
+def cancel_job(job_id: str, caller: Operator, runner: CurrentRunner) -> FineTuningJob:
     """Ask for the job to stop; it is `cancelled` once it is seen stopped."""
-    job, run = _find(job_id), runner().load(job_id)
+    services = runner.services
+    job, run = _find(job_id, services), runs.load(services.store, job_id)
     if run is None:
         # The client itself asks again after a 409.
         raise ApiError(409, "job_not_received", "the job has not begun yet; ask again in a moment", "job_id")
     if run.terminal:
         raise ApiError(400, "job_finished", f"the job's run is {run.status.value}", "job_id")
-    stop_run(job_id, caller)
-    return job_object(job, run)
+    cancel_run(runner, job_id, caller)
+    return job_object(job, run, services)
 
 
 @router.get("/{job_id}/events")
-def list_events(job_id: str, _: Reader, limit: Limit = 20, after: str | None = None) -> dict[str, Any]:
+def list_events(
+    job_id: str, _: Reader, services: CurrentServices, limit: Limit = 20, after: str | None = None
+) -> JobEventList:
     """Newest first; empty until the job's files are received."""
-    _find(job_id)
-    run = runner().load(job_id)
-    return page(events_of(run) if run else (), limit, after)
+    _find(job_id, services)
+    found = page(events_of(services.store, job_id), limit, after)
+    return JobEventList(data=found.items, **found.fields())
 
 
 @router.get("/{job_id}/checkpoints")
-def list_checkpoints(job_id: str, _: Reader, limit: Limit = 10, after: str | None = None) -> dict[str, Any]:
-    _find(job_id)
-    run = runner().load(job_id)
-    return page(checkpoints_of(run) if run else (), limit, after)
+def list_checkpoints(
+    job_id: str, _: Reader, services: CurrentServices, limit: Limit = 10, after: str | None = None
+) -> CheckpointList:
+    _find(job_id, services)
+    run = runs.load(services.store, job_id)
+    found = page(checkpoints_of(run) if run else (), limit, after)
+    return CheckpointList(data=found.items, **found.fields())
 
 
-def _find(job_id: str) -> Job:
+def _shown(job: Job, services: Services) -> FineTuningJob:
+    return job_object(job, runs.load(services.store, job.id), services)
+
+
+def _find(job_id: str, services: Services) -> Job:
     """Raises ApiError 404."""
-    content = api_objects.load(services().store, JOB, job_id) if job_id.startswith("run-") else None
+    content = api_objects.load(services.store, JOB, job_id) if job_id.startswith("run-") else None
     if content is None:
         raise ApiError(404, "job_not_found", f"no fine-tuning job {job_id}", "job_id")
     return Job.model_validate(content)

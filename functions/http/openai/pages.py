@@ -4,26 +4,41 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 from functions.http.errors import ApiError
 
 
-def page(items: Iterable[dict[str, Any]], limit: int, after: str | None) -> dict[str, Any]:
-    """`items` have an `id`. Raises ApiError 400 if there is none called `after`."""
-    found = list(itertools.islice(_behind(items, after) if after else items, limit + 1))
-    data = found[:limit]
-    return {
-        "object": "list",
-        "data": data,
-        "first_id": data[0]["id"] if data else None,
-        "last_id": data[-1]["id"] if data else None,
-        "has_more": len(found) > limit,
-    }
+class HasId(Protocol):
+    @property
+    def id(self) -> str: ...
 
 
-def _behind(items: Iterable[dict[str, Any]], after: str) -> Iterator[dict[str, Any]]:
-    rest = itertools.dropwhile(lambda item: item["id"] != after, items)
+Item = TypeVar("Item", bound=HasId)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """Some items of a list, and whether there are more behind them."""
+
+    items: tuple[Item, ...]
+    has_more: bool
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of OpenAI's list object, without `data`."""
+        ids = [item.id for item in self.items]
+        return {"first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None, "has_more": self.has_more}
+
+
+def page(items: Iterable[Item], limit: int, after: str | None) -> Page[Item]:
+    """The first `limit` items behind `after`. Raises ApiError 400 if no item has that id."""
+    found = tuple(itertools.islice(_behind(items, after) if after else items, limit + 1))
+    return Page(found[:limit], len(found) > limit)
+
+
+def _behind(items: Iterable[Item], after: str) -> Iterator[Item]:
+    rest = itertools.dropwhile(lambda item: item.id != after, items)
     if next(rest, None) is None:
         raise ApiError(400, "unknown_cursor", f"the list has no {after}", "after")
     return rest

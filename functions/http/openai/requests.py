@@ -21,17 +21,17 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Hyperparameters(Part):
+class SupervisedHyperparameters(Part):
     n_epochs: int | Auto = AUTO
     batch_size: int | Auto = AUTO
     learning_rate_multiplier: Annotated[float, Field(gt=0)] | Auto = AUTO
 
 
-class DpoHyperparameters(Hyperparameters):
+class DpoHyperparameters(SupervisedHyperparameters):
     beta: float | Auto = AUTO
 
 
-class ReinforcementHyperparameters(Hyperparameters):
+class ReinforcementJobHyperparameters(SupervisedHyperparameters):
     """The last four have no counterpart here: only what leaves them to the service is taken."""
 
     compute_multiplier: Auto = AUTO
@@ -40,26 +40,26 @@ class ReinforcementHyperparameters(Hyperparameters):
     reasoning_effort: Literal["default"] = "default"
 
 
-class Supervised(Part):
-    hyperparameters: Hyperparameters = Hyperparameters()
+class SupervisedMethod(Part):
+    hyperparameters: SupervisedHyperparameters = SupervisedHyperparameters()
 
 
-class Dpo(Part):
+class DpoMethod(Part):
     hyperparameters: DpoHyperparameters = DpoHyperparameters()
 
 
-class Reinforcement(Part):
+class ReinforcementMethod(Part):
     grader: dict[str, Any]
-    hyperparameters: ReinforcementHyperparameters = ReinforcementHyperparameters()
+    hyperparameters: ReinforcementJobHyperparameters = ReinforcementJobHyperparameters()
 
 
 class Method(Part):
     """`type`, and a block of the same name."""
 
     type: Literal["supervised", "dpo", "reinforcement"]
-    supervised: Supervised | None = None
-    dpo: Dpo | None = None
-    reinforcement: Reinforcement | None = None
+    supervised: SupervisedMethod | None = None
+    dpo: DpoMethod | None = None
+    reinforcement: ReinforcementMethod | None = None
 
     @model_validator(mode="after")
     def _only_its_own_block(self) -> Method:
@@ -79,7 +79,7 @@ class JobRequest(Part):
     training_file: str
     validation_file: str | None = None
     method: Method | None = None
-    hyperparameters: Hyperparameters | None = None
+    hyperparameters: SupervisedHyperparameters | None = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
     suffix: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None
     metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] | None = Field(
@@ -101,9 +101,9 @@ class JobRequest(Part):
     def chosen(self) -> Method:
         """The method with its block, whichever way it was asked for."""
         if self.method is None:
-            block = Supervised(hyperparameters=self.hyperparameters or Hyperparameters())
+            block = SupervisedMethod(hyperparameters=self.hyperparameters or SupervisedHyperparameters())
             return Method(type="supervised", supervised=block)
-        blocks = {"supervised": Supervised, "dpo": Dpo}
+        blocks = {"supervised": SupervisedMethod, "dpo": DpoMethod}
         if getattr(self.method, self.method.type) is None:
             return self.method.model_copy(update={self.method.type: blocks[self.method.type]()})
         return self.method
@@ -125,7 +125,7 @@ def recipe_of(request: JobRequest, project_recipe: Recipe | None) -> Recipe:
     if request.seed is not None:
         given["seed"] = request.seed
     asked: dict[str, Any] = {"type": method.type, "hyperparameters": given}
-    if isinstance(block, Reinforcement):
+    if isinstance(block, ReinforcementMethod):
         asked["graders"] = [block.grader]
     own = project_recipe.model_dump(mode="json", exclude_unset=True) if project_recipe else {}
     raw = {**own, "base_model": request.model, "method": asked}

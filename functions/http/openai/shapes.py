@@ -8,21 +8,21 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from functions.http.runs import progress_of
+from functions.http.run_queries import progress_of
+from shared.api.openai import Checkpoint, CheckpointMetrics, FineTuningJob, JobEvent, JobStatus
 from shared.domain import paths
 from shared.domain.dataset import Report
 from shared.domain.errors import Problem, Transient
 from shared.domain.run import Run, Status
+from shared.ports import BlobStore, Clock, RunStore, Services
 from shared.records import outbox
 from shared.records.blob_documents import read_model
-from shared.services import services
 
-JOB = "fine_tuning.job"
 # A run's order waits on the bus for seconds; one that was lost is not found again, for its files start nothing.
 RECEIVED_WITHIN = timedelta(hours=1)
 
-VALIDATING = "validating_files"
-STATUS = {
+VALIDATING: JobStatus = "validating_files"
+STATUS: dict[Status, JobStatus] = {
     Status.RECEIVED: VALIDATING,
     Status.VALIDATING: VALIDATING,
     Status.VALIDATED: "queued",
@@ -58,49 +58,46 @@ class Job(BaseModel):
     metadata: dict[str, str] | None
 
 
-def job_object(job: Job, run: Run | None) -> dict[str, Any]:
-    """`trained_tokens`, `finished_at` and `fine_tuned_model` are null until the end."""
-    problem = _problem(run) if run else _lost(job)
+def job_object(job: Job, run: Run | None, services: Services) -> FineTuningJob:
+    """The job, as its run stands."""
+    problem = _problem(run, services.blobs) if run else _lost(job, services.clock)
     status = STATUS.get(run.status, "running") if run else "failed" if problem else VALIDATING
     ended = run is not None and run.terminal
-    return {
-        "id": job.id,
-        "object": JOB,
-        "created_at": int(job.created_at.timestamp()),
-        "finished_at": int(run.updated_at.timestamp()) if run and ended else None,
-        "estimated_finish": _estimated_finish(run) if run else None,
-        "model": job.model,
+    return FineTuningJob(
+        id=job.id,
+        created_at=int(job.created_at.timestamp()),
+        finished_at=int(run.updated_at.timestamp()) if run and ended else None,
+        estimated_finish=_estimated_finish(run, services) if run else None,
+        model=job.model,
         # What an endpoint calls the model it serves, whichever run's it is.
-        "fine_tuned_model": job.project if status == "succeeded" else None,
-        "organization_id": job.project,
-        "status": status,
-        "training_file": job.training_file,
-        "validation_file": job.validation_file,
-        "result_files": [],
+        fine_tuned_model=job.project if status == "succeeded" else None,
+        organization_id=job.project,
+        status=status,
+        training_file=job.training_file,
+        validation_file=job.validation_file,
         # OpenAI's key for the tokens that were billed, which are those processed.
-        "trained_tokens": run.training.processed_tokens if run and ended and run.training else None,
-        "seed": job.seed,
-        "method": job.method,
-        "hyperparameters": job.method[job.method["type"]]["hyperparameters"],
-        "integrations": [],
-        "metadata": job.metadata,
-        "error": problem.model_dump() if problem else None,
-    }
+        trained_tokens=run.training.processed_tokens if run and ended and run.training else None,
+        seed=job.seed,
+        method=job.method,
+        hyperparameters=job.method[job.method["type"]]["hyperparameters"],
+        metadata=job.metadata,
+        error=problem,
+    )
 
 
-def _lost(job: Job) -> Problem | None:
-    if services().clock.now() - job.created_at < RECEIVED_WITHIN:
+def _lost(job: Job, clock: Clock) -> Problem | None:
+    if clock.now() - job.created_at < RECEIVED_WITHIN:
         return None
     return Problem(code="not_received", message="the order for this job was lost; create it again", param=None)
 
 
-def _problem(run: Run) -> Problem | None:
+def _problem(run: Run, blobs: BlobStore) -> Problem | None:
     """Why there is no model."""
     match run.status:
         case Status.FAILED if run.error:
             return run.error.problem
         case Status.REJECTED:
-            return _rejection(run)
+            return _rejection(run, blobs)
         case Status.DECLINED if run.decision and not run.decision.granted:
             why = f": {run.decision.comment}" if run.decision.comment else ""
             return Problem(code="declined", message=f"declined by {run.decision.by}{why}", param=None)
@@ -117,54 +114,51 @@ def _problem(run: Run) -> Problem | None:
     return None
 
 
-def _rejection(run: Run) -> Problem:
-    report = read_model(services().blobs, paths.report(run.id), Report)
+def _rejection(run: Run, blobs: BlobStore) -> Problem:
+    report = read_model(blobs, paths.report(run.id), Report)
     wrong = [group for group in report.problems if group.severity == "error"] if report else []
     code, param = WRONG_FILE.get(wrong[0].file, ("invalid_request", None)) if wrong else WRONG_FILE["train"]
     said = " ".join(f"{group.message} ({group.count}x)" for group in wrong)
     return Problem(code=code, message=f"{said} Everything: /api/runs/{run.id}/report".strip(), param=param)
 
 
-def _estimated_finish(run: Run) -> int | None:
+def _estimated_finish(run: Run, services: Services) -> int | None:
     """When the training will be over; what comes after it takes minutes more."""
     if run.status is not Status.TRAINING:
         return None
     try:
-        progress = progress_of(run)
+        progress = progress_of(run, services.launcher)
     except Transient:
         return None  # whoever asks how a job stands shall hear the rest
-    return int(services().clock.now().timestamp() + progress["eta_s"]) if progress else None
+    return int(services.clock.now().timestamp() + progress.eta_s) if progress and progress.eta_s is not None else None
 
 
-def events_of(run: Run) -> Iterator[dict[str, Any]]:
-    """Newest first. `data` is that of our own event."""
-    for fact in reversed(outbox.events_of(services().store, run.id)):
+def events_of(store: RunStore, run_id: str) -> Iterator[JobEvent]:
+    """Newest first; none before the run exists."""
+    for fact in reversed(outbox.events_of(store, run_id)):
         name = str(fact["type"]).removeprefix("droptune.").rsplit(".", 1)[0]
-        yield {
-            "id": fact["id"],
-            "object": "fine_tuning.job.event",
-            "created_at": int(datetime.fromisoformat(fact["time"]).timestamp()),
-            "level": "error" if name in ERRORS else "warn" if name in WARNINGS or name.endswith("_due") else "info",
-            "message": name.replace(".", " ").replace("_", " ").capitalize(),
-            "type": "message",
-            "data": {"type": fact["type"], **fact["data"]},
-        }
+        yield JobEvent(
+            id=fact["id"],
+            created_at=int(datetime.fromisoformat(fact["time"]).timestamp()),
+            level="error" if name in ERRORS else "warn" if name in WARNINGS or name.endswith("_due") else "info",
+            message=name.replace(".", " ").replace("_", " ").capitalize(),
+            data={"type": fact["type"], **fact["data"]},
+        )
 
 
-def checkpoints_of(run: Run) -> list[dict[str, Any]]:
+def checkpoints_of(run: Run) -> list[Checkpoint]:
     """The one whose weights became the model, under the name it is registered by; others are not kept."""
     trained = run.training
     if trained is None:
         return []
     step = trained.best_step or trained.last_step
     return [
-        {
-            "id": f"{run.id}-step-{step}",
-            "object": "fine_tuning.job.checkpoint",
-            "created_at": int(run.updated_at.timestamp()),
-            "fine_tuning_job_id": run.id,
-            "fine_tuned_model_checkpoint": f"{run.project}:{paths.model_version(run)}",
-            "step_number": step,
-            "metrics": {"step": step, "train_loss": trained.train_loss, "valid_loss": trained.eval_loss},
-        }
+        Checkpoint(
+            id=f"{run.id}-step-{step}",
+            created_at=int(run.updated_at.timestamp()),
+            fine_tuning_job_id=run.id,
+            fine_tuned_model_checkpoint=f"{run.project}:{paths.model_version(run)}",
+            step_number=step,
+            metrics=CheckpointMetrics(step=step, train_loss=trained.train_loss, valid_loss=trained.eval_loss),
+        )
     ]

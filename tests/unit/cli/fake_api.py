@@ -135,7 +135,7 @@ def make_app(fake: FakeDroptune) -> FastAPI:
 
     @app.get("/api/health")
     def health() -> dict[str, str]:
-        return {"status": "ok"}
+        return {"status": "ok", "version": "0.1.0"}
 
     @app.get("/api/runs")
     def runs(project: str | None = None) -> dict[str, Any]:

@@ -191,7 +191,7 @@ def test_the_token_is_sent_over_https_only(url: str, sent: str | None, monkeypat
 
     def answer(request: httpx.Request) -> httpx.Response:
         seen.append(request.headers.get("authorization"))
-        return httpx.Response(200, json={})
+        return httpx.Response(200, json={"status": "ok", "version": "0.1.0"})
 
     with Api(url, httpx.MockTransport(answer)) as api:
         api.health()

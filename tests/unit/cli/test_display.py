@@ -8,10 +8,11 @@ import pytest
 from rich.console import Console
 
 from cli import follow as following
-from cli.client import Api, Progress, Unreachable
+from cli.client import Api, Unreachable
 from cli.display import show
 from cli.follow import Update, follow
 from cli.view import live, seconds, stage_detail, stage_seconds, stages
+from shared.api.models import Progress
 from shared.domain.results import JobMetrics
 from shared.domain.run import Status
 from tests.unit.cli.fake_api import RESULT, RUN_ID, START, life, make_run

@@ -38,6 +38,7 @@ def endpoint(name: str = "shop", *, kept: bool = True) -> dict[str, Any]:
         "promoted_at": START.isoformat(),
         "previous": {
             "champion": "r-0",
+            "project": "plant",
             "deployment": "d-old",
             "model": "shop:1",
             "keep_until": keep_until.isoformat(),

@@ -8,12 +8,13 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console, RenderableType
 
-from cli.client import Api, Endpoint
+from cli.client import Api
 from cli.endpoints import endpoints_table
 from cli.follow import Update
 from cli.tables import make_grid, make_table
 from cli.verdict import score_table, verdict_view
 from cli.view import decision_view, live, runs_table
+from shared.api.models import Endpoint
 from shared.domain.evaluation import Score
 from shared.domain.run import Status
 from tests.unit.cli.fake_api import RESULT, START, make_run

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
-from functions.http import api
+from functions.http import create_api
+from functions.http.auth import LoopbackAuth
 from shared.ports import Services
-from tests.fresh_process import fresh_process
+from shared.services import build_services
+from shared.settings import Settings
+from tests.unit.functions.http.support import JobCurves, SettableClock
 
 
 @pytest.fixture
@@ -19,12 +23,36 @@ def bus_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def services(tmp_path: Path, bus_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
-    with fresh_process(tmp_path, monkeypatch, bus_url) as found:
-        yield found
+def clock() -> SettableClock:
+    return SettableClock()
+
+
+@pytest.fixture
+def curves() -> JobCurves:
+    return JobCurves()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, bus_url: str) -> Settings:
+    return Settings(
+        run_store_url=f"sqlite:///{tmp_path / 'state.db'}",
+        event_bus_url=bus_url,
+        blob_store_url=f"file:{tmp_path / 'blobs'}",
+    )
+
+
+@pytest.fixture
+def services(settings: Settings, clock: SettableClock, curves: JobCurves) -> Iterator[Services]:
+    built = build_services(settings)
+    curves.platform = built.launcher
+    yield replace(built, clock=clock, launcher=curves)
+    built.store.close()
+    built.bus.close()
+    built.notifier.close()  # type: ignore[attr-defined]
+    built.launcher.close()  # type: ignore[attr-defined]
 
 
 @pytest.fixture
 def client(services: Services) -> Iterator[TestClient]:
-    with TestClient(api, base_url="http://127.0.0.1") as http:
+    with TestClient(create_api(lambda: services, LoopbackAuth), base_url="http://127.0.0.1") as http:
         yield http

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import product
+from typing import Any, cast
 
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from typing_extensions import Unpack
 
-from functions.dispatch import runner
-from functions.http import api, auth
 from functions.http.auth import Caller
 from shared.domain.evaluation import EvaluationResult, Gain, GateCheck, Score, Verdict
 from shared.domain.events import EVENT_TYPES, CancelRequested
+from shared.domain.jobs import MetricPoint
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
 from shared.domain.run import NON_TERMINAL, Run, RunChanges, Status
 from shared.pipeline import Stage
-from shared.ports import Services
+from shared.ports import JobLauncher, Services
 from shared.records import endpoints
-from shared.runner import Handled
+from shared.runner import Handled, Runner
 from shared.step_support.outcome import Draft, Outcome, event_of
 from tests.unit.shared.pipeline.support import drop
 
@@ -36,7 +38,34 @@ RESOLVED = resolve(Recipe(base_model="droptune/tiny-llama"), "shop", train_rows=
 VERDICT = Verdict(passed=True, checks=(GateCheck(name="min_score", passed=True, detail="0.900"),))
 
 
-def enter(run: Run, status: Status, events: tuple[Draft, ...] = (), **changes: Unpack[RunChanges]) -> Run:
+class SettableClock:
+    """The system's time, until a test sets another."""
+
+    def __init__(self) -> None:
+        self.moment: datetime | None = None
+
+    def now(self) -> datetime:
+        return self.moment or datetime.now(UTC)
+
+
+class JobCurves:
+    """A platform whose curves a test may set; everything else is asked of `platform`."""
+
+    platform: JobLauncher
+
+    def __init__(self) -> None:
+        self.of: Callable[[str], list[MetricPoint]] | None = None
+
+    def metric_history(self, job_name: str, key: str) -> list[MetricPoint]:
+        return self.of(key) if self.of else self.platform.metric_history(job_name, key)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.platform, name)
+
+
+def enter(
+    services: Services, run: Run, status: Status, events: tuple[Draft, ...] = (), **changes: Unpack[RunChanges]
+) -> Run:
     """The run moved to a status by the real runner, as a stage that may do anything would."""
     outcome = Outcome(status, changes, events)
     stage = Stage(
@@ -47,24 +76,24 @@ def enter(run: Run, status: Status, events: tuple[Draft, ...] = (), **changes: U
         step=lambda event, run, services: outcome,
     )
     event = event_of(run, CancelRequested(by="test"), run.updated_at)
-    assert runner().handle(stage, event) is Handled.APPLIED
-    moved = runner().load(run.id)
+    assert Runner(services).handle(stage, event) is Handled.APPLIED
+    moved = Runner(services).load(run.id)
     assert moved is not None
     return moved
 
 
 def awaiting_approval(services: Services, requested_by: str | None = None) -> Run:
-    run = drop(services, runner(), requested_by=requested_by)
+    run = drop(services, Runner(services), requested_by=requested_by)
     assert run is not None
-    return enter(run, Status.AWAITING_APPROVAL, recipe=RESOLVED, evaluation=RESULT, verdict=VERDICT)
+    return enter(services, run, Status.AWAITING_APPROVAL, recipe=RESOLVED, evaluation=RESULT, verdict=VERDICT)
 
 
 def in_production(services: Services, *, kept_h: float | None = 1.0, name: str = "shop") -> endpoints.EndpointRecord:
     """An endpoint whose previous deployment is kept for some hours, negative if they are over."""
-    run = drop(services, runner(), text=name.encode())
+    run = drop(services, Runner(services), text=name.encode())
     assert run is not None
     now = services.clock.now()
-    enter(run, Status.DEPLOYED)
+    enter(services, run, Status.DEPLOYED)
     record = endpoints.EndpointRecord(
         endpoint=name,
         project="shop",
@@ -82,10 +111,12 @@ def in_production(services: Services, *, kept_h: float | None = 1.0, name: str =
 
 
 @contextmanager
-def asking_as(name: str, *roles: str) -> Iterator[None]:
+def asking_as(client: TestClient, name: str, *roles: str) -> Iterator[None]:
     """Requests come from somebody who proved to be `name`."""
-    api.dependency_overrides[auth.authenticate] = lambda: Caller(name, frozenset(roles))
+    app = cast(FastAPI, client.app)
+    before = app.state.authenticator
+    app.state.authenticator = lambda: lambda request: Caller(name, frozenset(roles))
     try:
         yield
     finally:
-        del api.dependency_overrides[auth.authenticate]
+        app.state.authenticator = before

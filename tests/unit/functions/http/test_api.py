@@ -8,19 +8,18 @@ import time
 import pytest
 from fastapi.testclient import TestClient
 
-from functions.dispatch import runner
 from shared.domain.events import CancelRequested
 from shared.domain.run import Run, Status
 from shared.pipeline import BY_NAME
 from shared.ports import Services
-from shared.runner import Handled
+from shared.runner import Handled, Runner
 from shared.step_support.outcome import event_of
 from tests.unit.shared.pipeline.support import drop, events_at, take
 
 
 @pytest.fixture
 def run(services: Services) -> Run:
-    created = drop(services, runner())
+    created = drop(services, Runner(services))
     assert created is not None
     return created
 
@@ -72,7 +71,7 @@ def test_events_are_cloudevents_in_order(client: TestClient, run: Run) -> None:
 def test_runs_are_listed_newest_first_in_pages_and_by_filter(client: TestClient, services: Services) -> None:
     ids = []
     for number in range(3):
-        created = drop(services, runner(), f"datasets/shop/{number}.jsonl", b"%d\n" % number)
+        created = drop(services, Runner(services), f"datasets/shop/{number}.jsonl", b"%d\n" % number)
         assert created is not None
         ids.insert(0, created.id)
         time.sleep(0.002)
@@ -91,7 +90,7 @@ def test_a_long_poll_answers_304_when_nothing_changes(client: TestClient, run: R
 
 def test_a_long_poll_answers_as_soon_as_the_run_changes(client: TestClient, services: Services, run: Run) -> None:
     event = event_of(run, CancelRequested(by="someone"), run.updated_at)
-    move = threading.Timer(0.3, lambda: runner().handle(BY_NAME["cancel_run"], event))
+    move = threading.Timer(0.3, lambda: Runner(services).handle(BY_NAME["cancel_run"], event))
     move.start()
     answer = client.get(f"/api/runs/{run.id}", params={"wait_s": 30}, headers={"if-none-match": '"1"'})
     move.join()
@@ -103,7 +102,7 @@ def test_cancel_asks_and_a_finished_run_cannot_be_cancelled(client: TestClient, 
     (event,) = events_at(services, "cancel_run")
     assert isinstance(event.data, CancelRequested)
     assert event.data.by == "local"
-    assert runner().handle(BY_NAME["cancel_run"], event) is Handled.APPLIED
+    assert Runner(services).handle(BY_NAME["cancel_run"], event) is Handled.APPLIED
     answer = client.post(f"/api/runs/{run.id}/cancel")
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "run_finished")
 

@@ -15,14 +15,15 @@ import uvicorn
 from fastapi.testclient import TestClient
 
 from cli.main import main
-from functions.http import api
+from functions.http import create_api
+from functions.http.auth import LoopbackAuth
 from local_stack.azure_ml.app import listen, running
 from local_stack.azure_ml.config import Config
 from shared.base_models.bundles import bundle_manifest
 from shared.base_models.import_job import import_job, start_import
 from shared.domain.catalog import CATALOG, find_entry
 from shared.ports import Services
-from tests.fresh_process import fresh_process
+from shared.settings import Settings
 from tests.unit.functions.http.support import asking_as
 from tests.unit.training_job.tiny_folder import write_folder
 
@@ -39,16 +40,13 @@ WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"
 
 
 @pytest.fixture
-def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Services]:
-    """The parameter: how many jobs may run at once."""
+def settings(settings: Settings, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Settings]:
+    """With a workspace of its own. The parameter: how many jobs may run at once."""
     slots = getattr(request, "param", 1)
     config = Config(tmp_path / "azure_ml", tmp_path / "blobs", 0, tick_s=0.02, slots=slots)
     with running(config, lambda event: None) as emulator:
-        monkeypatch.setenv("AZURE_ML_URL", f"azureml+http://127.0.0.1:{emulator.config.port}/{WORKSPACE}")
-        monkeypatch.setenv("AZURE_ML_SECRET", emulator.config.secret)
-        with fresh_process(tmp_path, monkeypatch) as found:
-            yield found
-            found.launcher.close()  # type: ignore[attr-defined]
+        url = f"azureml+http://127.0.0.1:{emulator.config.port}/{WORKSPACE}"
+        yield settings.model_copy(update={"azure_ml_url": url, "azure_ml_secret": emulator.config.secret})
 
 
 @pytest.fixture
@@ -63,7 +61,9 @@ def droptune(
 ) -> Iterator[Callable[..., tuple[int, str]]]:
     """Run the command line against the app; its exit code and what it printed."""
     listener = listen(0)
-    server = uvicorn.Server(uvicorn.Config(api, log_level="warning", lifespan="off"))
+    server = uvicorn.Server(
+        uvicorn.Config(create_api(lambda: services, LoopbackAuth), log_level="warning", lifespan="off")
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     while not server.started:
@@ -126,7 +126,7 @@ def test_a_base_model_whose_folder_is_not_there_says_so(droptune: Callable[..., 
     assert f"input 'base_model' was not found at {CATALOG[PHI].asset}" in said
 
 
-@pytest.mark.parametrize("services", [0], indirect=True)
+@pytest.mark.parametrize("settings", [0], indirect=True)
 def test_asked_again_while_it_is_under_way_it_is_one_job(
     services: Services, droptune: Callable[..., tuple[int, str]]
 ) -> None:
@@ -136,18 +136,16 @@ def test_asked_again_while_it_is_under_way_it_is_one_job(
     assert services.launcher.get_job(import_job(TINY, 2, services.config).name) is None
 
 
-@pytest.mark.usefixtures("services")
-def test_who_may_import_what() -> None:
-    with TestClient(api, base_url="http://127.0.0.1") as client:
-        with asking_as("ada", "reader"):
-            refused = client.post(f"/api/base-models/{TINY.id}/import")
-            assert (refused.status_code, refused.json()["error"]["code"]) == (403, "role_needed")
-            assert client.get(f"/api/base-models/{TINY.id}").json()["import"] is None
-        with asking_as("ada", "operator"):
-            for id, status, problem in (
-                ("acme/gpt", 404, "unknown_base_model"),
-                ("Qwen/Qwen2.5-3B-Instruct", 409, "license_denied"),
-                ("Qwen/Qwen2.5-72B-Instruct", 409, "license_review"),
-            ):
-                refused = client.post(f"/api/base-models/{id}/import")
-                assert (refused.status_code, refused.json()["error"]["code"]) == (status, problem)
+def test_who_may_import_what(client: TestClient) -> None:
+    with asking_as(client, "ada", "reader"):
+        refused = client.post(f"/api/base-models/{TINY.id}/import")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "role_needed")
+        assert client.get(f"/api/base-models/{TINY.id}").json()["import"] is None
+    with asking_as(client, "ada", "operator"):
+        for id, status, problem in (
+            ("acme/gpt", 404, "unknown_base_model"),
+            ("Qwen/Qwen2.5-3B-Instruct", 409, "license_denied"),
+            ("Qwen/Qwen2.5-72B-Instruct", 409, "license_review"),
+        ):
+            refused = client.post(f"/api/base-models/{id}/import")
+            assert (refused.status_code, refused.json()["error"]["code"]) == (status, problem)

@@ -9,9 +9,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from cli.client import Api, Refused
-from functions.dispatch import runner
 from shared.domain.run import Status
 from shared.ports import Message, Services
+from shared.runner import Runner
 from tests.unit.functions.http.support import awaiting_approval, enter, in_production
 from tests.unit.functions.http.test_dead_letters import QUEUE, fail_too_often
 from tests.unit.shared.pipeline.support import drop, events_at
@@ -43,11 +43,11 @@ def test_decisions(droptune: Api, services: Services) -> None:
 
 
 def test_retry(droptune: Api, services: Services) -> None:
-    run = drop(services, runner())
+    run = drop(services, Runner(services))
     assert run is not None
     with pytest.raises(Refused, match="run_not_finished: the run is received"):
         droptune.retry(run.id)
-    enter(run, Status.FAILED)
+    enter(services, run, Status.FAILED)
     assert droptune.retry(run.id) not in ("", run.id)
 
 
@@ -58,7 +58,7 @@ def test_endpoints_and_rollback(droptune: Api, services: Services) -> None:
     assert shown.previous is not None
     assert (shown.champion, shown.previous.keep_until) == (record.champion, record.previous.keep_until)
     order = droptune.roll_back("shop")
-    assert (order.left, order.to) == ("d-new", "d-old")
+    assert (order.from_, order.to) == ("d-new", "d-old")
 
 
 def test_dead_letters_and_replay(droptune: Api, services: Services) -> None:

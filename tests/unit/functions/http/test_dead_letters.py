@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from fastapi.testclient import TestClient
 
-from functions.dispatch import runner
 from functions.http.auth import APPROVER, READER
 from shared.domain.run import Status
 from shared.pipeline import BY_NAME, TOPOLOGY
 from shared.ports import DEAD_LETTERS, Message, Services
-from shared.runner import Handled
+from shared.runner import Handled, Runner
 from tests.unit.functions.http.support import asking_as, awaiting_approval
 from tests.unit.shared.pipeline.support import events_at, take
 
@@ -56,9 +55,9 @@ def test_a_dead_letter_is_seen_sent_again_and_then_handled_once(client: TestClie
     (event,) = events_at(services, "record_decision")
     assert event.id == shown["id"]
     assert len(take(services, "pipeline/notify")) == 1, "a topic's copy reaches every subscription"
-    assert runner().handle(BY_NAME["record_decision"], event) is Handled.APPLIED
-    assert runner().handle(BY_NAME["record_decision"], event) is Handled.REPEATED
-    moved = runner().load(run.id)
+    assert Runner(services).handle(BY_NAME["record_decision"], event) is Handled.APPLIED
+    assert Runner(services).handle(BY_NAME["record_decision"], event) is Handled.REPEATED
+    moved = Runner(services).load(run.id)
     assert moved is not None
     assert moved.status is Status.APPROVED
 
@@ -102,7 +101,7 @@ def test_what_is_not_there_cannot_be_sent_again(client: TestClient, services: Se
 
 
 def test_readers_see_and_operators_replay(client: TestClient, services: Services) -> None:
-    with asking_as("ada", READER, APPROVER):
+    with asking_as(client, "ada", READER, APPROVER):
         assert client.get("/api/dead-letters").status_code == 200
         answer = client.post("/api/dead-letters/replay", json={"entity": QUEUE})
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "role_needed")

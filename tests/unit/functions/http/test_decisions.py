@@ -6,14 +6,13 @@ import orjson
 import pytest
 from fastapi.testclient import TestClient
 
-from functions.dispatch import runner
 from functions.http.auth import APPROVER, OPERATOR, READER
 from shared.domain.commands import parse_request
 from shared.domain.events import ApprovalDenied, ApprovalGranted, parse_event
 from shared.domain.run import Run, Status
 from shared.pipeline import BY_NAME
 from shared.ports import Services
-from shared.runner import Handled
+from shared.runner import Handled, Runner
 from shared.steps.receive_dataset import receive_dataset
 from tests.unit.functions.http.support import asking_as, awaiting_approval, enter
 from tests.unit.shared.pipeline.support import drop, events_at, take
@@ -24,8 +23,8 @@ COMMENT = {"comment": "checked by hand"}
 def after_decision(services: Services, run: Run) -> Run:
     """The run once its stage has handled what is on the topic."""
     (event,) = events_at(services, "record_decision")
-    assert runner().handle(BY_NAME["record_decision"], event) is Handled.APPLIED
-    moved = runner().load(run.id)
+    assert Runner(services).handle(BY_NAME["record_decision"], event) is Handled.APPLIED
+    moved = Runner(services).load(run.id)
     assert moved is not None
     return moved
 
@@ -69,8 +68,8 @@ def test_a_decision_needs_no_comment_and_a_double_click_is_one(client: TestClien
     assert first.id == second.id
     assert isinstance(first.data, ApprovalGranted)
     assert first.data.comment == ""
-    assert runner().handle(BY_NAME["record_decision"], first) is Handled.APPLIED
-    assert runner().handle(BY_NAME["record_decision"], second) is Handled.REPEATED
+    assert Runner(services).handle(BY_NAME["record_decision"], first) is Handled.APPLIED
+    assert Runner(services).handle(BY_NAME["record_decision"], second) is Handled.REPEATED
 
 
 def test_of_two_decisions_the_first_handled_holds(client: TestClient, services: Services) -> None:
@@ -79,13 +78,13 @@ def test_of_two_decisions_the_first_handled_holds(client: TestClient, services: 
     client.post(f"/api/runs/{run.id}/approve")
     denied, granted = events_at(services, "record_decision")
     assert isinstance(denied.data, ApprovalDenied)
-    assert runner().handle(BY_NAME["record_decision"], denied) is Handled.APPLIED
-    assert runner().handle(BY_NAME["record_decision"], granted) is Handled.IGNORED
+    assert Runner(services).handle(BY_NAME["record_decision"], denied) is Handled.APPLIED
+    assert Runner(services).handle(BY_NAME["record_decision"], granted) is Handled.IGNORED
 
 
 @pytest.mark.parametrize("order", ["approve", "deny"])
 def test_only_a_run_that_waits_can_be_decided(client: TestClient, services: Services, order: str) -> None:
-    run = drop(services, runner())
+    run = drop(services, Runner(services))
     assert run is not None
     assert code_of(client.post(f"/api/runs/{run.id}/{order}")) == (409, "not_awaiting_approval")
     assert code_of(client.post(f"/api/runs/run-000000000000/{order}")) == (404, "run_not_found")
@@ -97,11 +96,11 @@ def test_only_a_run_that_waits_can_be_decided(client: TestClient, services: Serv
 @pytest.mark.parametrize("name", ["ada@contoso.example", "Ada@Contoso.example"])
 def test_whoever_asked_for_a_run_may_not_approve_it(client: TestClient, services: Services, name: str) -> None:
     run = awaiting_approval(services, requested_by="ada@contoso.example")
-    with asking_as(name, APPROVER):
+    with asking_as(client, name, APPROVER):
         assert code_of(client.post(f"/api/runs/{run.id}/approve")) == (403, "self_approval")
         assert events_at(services, "record_decision") == []
         assert client.post(f"/api/runs/{run.id}/deny").status_code == 202
-    with asking_as("grace@contoso.example", APPROVER):
+    with asking_as(client, "grace@contoso.example", APPROVER):
         assert client.post(f"/api/runs/{run.id}/approve").status_code == 202
     granted = events_at(services, "record_decision")[-1]
     assert isinstance(granted.data, ApprovalGranted)
@@ -121,13 +120,13 @@ def test_on_loopback_nobody_has_proved_who_they_are_so_local_may_approve(
 )
 def test_each_order_has_its_role(client: TestClient, services: Services, order: str, roles: tuple[str, ...]) -> None:
     run = awaiting_approval(services)
-    with asking_as("ada", *roles):
+    with asking_as(client, "ada", *roles):
         assert code_of(client.post(f"/api/runs/{run.id}/{order}")) == (403, "role_needed")
 
 
 def test_a_run_asked_for_keeps_who_asked(client: TestClient, services: Services) -> None:
     services.blobs.write("datasets/shop/train.jsonl", [b"{}\n"])
-    with asking_as("ada", OPERATOR):
+    with asking_as(client, "ada", OPERATOR):
         answer = client.post("/api/runs", json={"dataset": "shop/train.jsonl"})
     run = received(services)
     assert (run.id, run.requested_by, run.parent_run) == (answer.json()["id"], "ada", None)
@@ -138,19 +137,19 @@ def received(services: Services) -> Run:
     [sent] = take(services, "storage-events")
     reception = receive_dataset(parse_request(orjson.loads(sent.message.body)), services)
     assert reception is not None
-    return runner().create(reception, sent.message.id, sent.message.subject)
+    return Runner(services).create(reception, sent.message.id, sent.message.subject)
 
 
 @pytest.mark.parametrize("ended", [Status.FAILED, Status.DECLINED, Status.REJECTED, Status.CANCELLED])
 def test_a_retry_is_a_new_run_of_the_same_file_and_so_is_the_next(
     client: TestClient, services: Services, ended: Status
 ) -> None:
-    run = drop(services, runner())
+    run = drop(services, Runner(services))
     assert run is not None
-    enter(run, ended)
+    enter(services, run, ended)
     ids = [run.id]
     for _ in range(3):
-        with asking_as("ada", OPERATOR):
+        with asking_as(client, "ada", OPERATOR):
             answer = client.post(f"/api/runs/{run.id}/retry")
         assert answer.status_code == 202
         child = received(services)
@@ -164,9 +163,9 @@ def test_a_retry_is_a_new_run_of_the_same_file_and_so_is_the_next(
 def test_a_retry_after_the_same_file_was_put_again_is_no_duplicate_of_the_first(
     client: TestClient, services: Services
 ) -> None:
-    run = drop(services, runner())
+    run = drop(services, Runner(services))
     assert run is not None
-    enter(run, Status.FAILED)
+    enter(services, run, Status.FAILED)
     client.post(f"/api/runs/{run.id}/retry")
     received(services)
     services.blobs.write(run.dataset.path, list(services.blobs.read(run.dataset.path)))
@@ -175,9 +174,9 @@ def test_a_retry_after_the_same_file_was_put_again_is_no_duplicate_of_the_first(
 
 
 def test_a_retry_asked_twice_before_it_exists_is_one_run(client: TestClient, services: Services) -> None:
-    run = drop(services, runner())
+    run = drop(services, Runner(services))
     assert run is not None
-    enter(run, Status.FAILED)
+    enter(services, run, Status.FAILED)
     first, second = (client.post(f"/api/runs/{run.id}/retry").json()["id"] for _ in range(2))
     assert first == second
 
@@ -187,24 +186,24 @@ def test_the_longest_file_name_can_be_tried_again(client: TestClient, services: 
     assert client.put(f"/api/datasets/shop/{name}", content=b"{}").status_code == 201
     assert client.post("/api/runs", json={"dataset": f"shop/{name}"}).status_code == 202
     run = received(services)
-    enter(run, Status.FAILED)
+    enter(services, run, Status.FAILED)
     assert client.post(f"/api/runs/{run.id}/retry").status_code == 202
     assert received(services).parent_run == run.id
 
 
 def test_a_run_that_cannot_be_tried_again_says_why(client: TestClient, services: Services) -> None:
-    run = drop(services, runner())
+    run = drop(services, Runner(services))
     assert run is not None
     assert code_of(client.post(f"/api/runs/{run.id}/retry")) == (409, "run_not_finished")
-    enter(run, Status.DEPLOYED)
+    enter(services, run, Status.DEPLOYED)
     assert code_of(client.post(f"/api/runs/{run.id}/retry")) == (409, "run_deployed")
     assert code_of(client.post("/api/runs/run-000000000000/retry")) == (404, "run_not_found")
 
 
 def test_a_retry_of_a_file_that_is_gone_is_404(client: TestClient, services: Services) -> None:
-    run = drop(services, runner())
+    run = drop(services, Runner(services))
     assert run is not None
-    enter(run, Status.FAILED)
+    enter(services, run, Status.FAILED)
     services.blobs.delete(run.dataset.path)
     assert code_of(client.post(f"/api/runs/{run.id}/retry")) == (404, "dataset_gone")
     assert take(services, "storage-events") == []

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from functions.http.auth import APPROVER, READER
 from shared.domain.events import RollbackRequested
 from shared.ports import Services
-from tests.unit.functions.http.support import asking_as, in_production
+from tests.unit.functions.http.support import SettableClock, asking_as, in_production
 from tests.unit.shared.pipeline.support import events_at
 
 
@@ -31,7 +31,7 @@ def test_an_endpoint_is_shown_with_its_previous_deployment(client: TestClient, s
 
 def test_a_rollback_orders_the_previous_deployment_back(client: TestClient, services: Services) -> None:
     record = in_production(services)
-    with asking_as("ada", READER, "operator"):
+    with asking_as(client, "ada", READER, "operator"):
         answer = client.post("/api/endpoints/shop/rollback")
     assert (answer.status_code, answer.json()) == (202, {"endpoint": "shop", "from": "d-new", "to": "d-old"})
     (event,) = events_at(services, "roll_back")
@@ -44,15 +44,12 @@ def test_a_rollback_orders_the_previous_deployment_back(client: TestClient, serv
     )
 
 
-def test_a_later_order_is_another_event(
-    client: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_later_order_is_another_event(client: TestClient, services: Services, clock: SettableClock) -> None:
     in_production(services)
-    start = services.clock.now()
+    start = clock.now()
     keys = []
     for second in (0, 0, 2):
-        moment = start.replace(microsecond=0, second=second)
-        monkeypatch.setattr(type(services.clock), "now", lambda self, moment=moment: moment)
+        clock.moment = start.replace(microsecond=0, second=second)
         client.post("/api/endpoints/shop/rollback")
         keys += [event.key for event in events_at(services, "roll_back")]
     assert keys[0] == keys[1] == f"d-new.{int(start.replace(second=0).timestamp())}"
@@ -71,7 +68,7 @@ def test_without_a_previous_deployment_that_is_kept_there_is_no_way_back(
 
 def test_a_rollback_is_an_operators_order(client: TestClient, services: Services) -> None:
     in_production(services)
-    with asking_as("ada", READER, APPROVER):
+    with asking_as(client, "ada", READER, APPROVER):
         answer = client.post("/api/endpoints/shop/rollback")
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "role_needed")
     unknown = client.post("/api/endpoints/nothing/rollback")

@@ -5,17 +5,17 @@ from __future__ import annotations
 import orjson
 from fastapi.testclient import TestClient
 
-from functions.dispatch import runner
 from shared.domain import paths
 from shared.domain.evaluation import GradedRow
 from shared.domain.run import Run
 from shared.ports import Services
+from shared.runner import Runner
 from tests.unit.shared.pipeline.support import drop
 
 
 def judged(services: Services) -> Run:
     """Ten rows: 1 to 3 got worse, 4 and 5 better, the rest stayed."""
-    run = drop(services, runner())
+    run = drop(services, Runner(services))
     assert run is not None
     rows = [
         GradedRow(
@@ -58,7 +58,7 @@ def test_rows_are_chosen_by_what_became_of_them_against_the_model_in_production(
 
 
 def test_a_run_without_an_evaluation_has_no_rows(client: TestClient, services: Services) -> None:
-    run = drop(services, runner())
+    run = drop(services, Runner(services))
     assert run is not None
     answer = client.get(f"/api/runs/{run.id}/evaluation/rows")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "no_evaluation")

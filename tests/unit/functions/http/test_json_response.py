@@ -11,10 +11,10 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
-from functions.dispatch import runner
 from functions.http.json_response import JsonResponse
 from functions.http.openai.jobs import JOB
 from functions.http.openai.shapes import Job
+from shared.api.models import EvaluationRow
 from shared.domain import paths
 from shared.domain.dataset import Report, Statistics
 from shared.domain.evaluation import GradedRow
@@ -22,28 +22,29 @@ from shared.domain.jobs import JobKind, MetricPoint
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import Services
 from shared.records import api_objects
-from tests.unit.functions.http.support import RESOLVED, RESULT, enter
+from shared.runner import Runner
+from tests.unit.functions.http.support import RESOLVED, RESULT, JobCurves, enter
 from tests.unit.shared.pipeline.support import drop
 
 
 @pytest.fixture(params=[nan, inf, -inf], ids=str)
-def run(request: pytest.FixtureRequest, services: Services, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(request: pytest.FixtureRequest, services: Services, curves: JobCurves) -> Run:
     """A run in training, of which every number outside the run's own document is not finite.
 
     The document itself cannot hold such a number: every store refuses it.
     """
     number = request.param
-    dropped = drop(services, runner())
+    dropped = drop(services, Runner(services))
     assert dropped is not None
     row = GradedRow(row=1, scores={"base": number, "candidate": number}, answers={"base": "a", "candidate": "b"})
     write(services, paths.run(dropped.id, "evaluation/rows.jsonl"), row)
     report = Report(passed=True, format="chat", eval_source="file", statistics=Statistics(messages_mean=number))
     write(services, paths.report(dropped.id), report)
     point = MetricPoint(step=1, value=number, at=1)
-    monkeypatch.setattr(services.launcher, "metric_history", lambda name, key: [point])
+    curves.of = lambda key: [point]
     job = JobRef(name=f"{dropped.id}-training-1", kind=JobKind.TRAINING, attempt=1, submitted_at=services.clock.now())
     store_openai_job(services, dropped)
-    return enter(dropped, Status.TRAINING, recipe=RESOLVED, jobs=(job,), evaluation=RESULT)
+    return enter(services, dropped, Status.TRAINING, recipe=RESOLVED, jobs=(job,), evaluation=RESULT)
 
 
 def write(services: Services, path: str, document: BaseModel) -> None:
@@ -98,3 +99,7 @@ def test_what_is_stored_with_the_run_stays_readable(client: TestClient, run: Run
     answer = client.get(f"/api/runs/{run.id}{part}", params={"wait_s": 0.1}, headers={"if-none-match": '"0"'})
     assert answer.status_code == 200
     orjson.loads(answer.content)
+
+
+def test_a_row_in_the_api_has_the_fields_of_the_stored_one() -> None:
+    assert EvaluationRow.model_fields.keys() == GradedRow.model_fields.keys()

@@ -13,7 +13,6 @@ from fastapi.testclient import TestClient
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 
-from functions.dispatch import runner
 from functions.http.openai.shapes import STATUS
 from shared.domain import paths
 from shared.domain.catalog import find_entry
@@ -31,10 +30,11 @@ from shared.domain.results import JobMetrics
 from shared.domain.run import TERMINAL, Decision, JobRef, Run, RunError, Status
 from shared.ports import Services
 from shared.records.blob_documents import write_model
+from shared.runner import Runner
 from shared.step_support.outcome import Draft
 from shared.steps.receive_dataset import receive_dataset
 from shared.validation.validator import ALL_CODES
-from tests.unit.functions.http.support import asking_as, enter
+from tests.unit.functions.http.support import JobCurves, SettableClock, asking_as, enter
 from tests.unit.shared.pipeline.support import ROW, events_at, take
 
 BASE = "droptune/tiny-llama"
@@ -59,7 +59,7 @@ def receive(services: Services) -> Run:
     (message,) = take(services, "storage-events")
     reception = receive_dataset(parse_request(orjson.loads(message.message.body)), services)
     assert reception is not None
-    return runner().create(reception, message.message.id, message.message.subject)
+    return Runner(services).create(reception, message.message.id, message.message.subject)
 
 
 def recipe(services: Services, run: Run) -> dict[str, Any]:
@@ -113,7 +113,10 @@ def test_an_upload_for_something_else_is_refused(ai: OpenAI, asked: dict[str, An
     assert (refused.value.code, refused.value.param, refused.value.type) == (code, param, "invalid_request_error")
 
 
-def test_a_job_is_a_run_of_the_project_its_suffix_names(ai: OpenAI, training: str, services: Services) -> None:
+def test_a_job_is_a_run_of_the_project_its_suffix_names(
+    ai: OpenAI, training: str, services: Services, clock: SettableClock
+) -> None:
+    clock.moment = clock.now()
     held_out = ai.files.create(file=("check.jsonl", ROW), purpose="fine-tune").id
     job = create(
         ai,
@@ -280,12 +283,15 @@ def write_report(services: Services, run: Run) -> None:
 
 
 @pytest.mark.parametrize("status", sorted(TERMINAL))
-def test_every_end_is_an_end_there(ai: OpenAI, training: str, services: Services, status: Status) -> None:
+def test_every_end_is_an_end_there(
+    ai: OpenAI, training: str, services: Services, clock: SettableClock, status: Status
+) -> None:
+    clock.moment = clock.now()
     changes, expected, code, param = ENDS[status]
     created = create(ai, training, suffix="claims")
     run = receive(services)
     write_report(services, run)
-    ended = enter(run, status, training=METRICS, **changes)
+    ended = enter(services, run, status, training=METRICS, **changes)
     job = ai.fine_tuning.jobs.retrieve(created.id)
     assert job.status == expected
     assert job.finished_at == int(ended.updated_at.timestamp())
@@ -299,7 +305,7 @@ def test_what_goes_on_is_validating_queued_or_running(
     ai: OpenAI, training: str, services: Services, status: Status
 ) -> None:
     created = create(ai, training)
-    enter(receive(services), status, recipe=RESOLVED)
+    enter(services, receive(services), status, recipe=RESOLVED)
     job = ai.fine_tuning.jobs.retrieve(created.id)
     assert job.status == STATUS.get(status, "running")
     assert (job.finished_at, job.fine_tuned_model, job.trained_tokens, job.error) == (None, None, None, None)
@@ -311,22 +317,22 @@ def test_what_goes_on_is_validating_queued_or_running(
 
 
 def test_the_end_of_a_training_is_told_by_its_own_estimate_and_left_out_when_nobody_answers(
-    ai: OpenAI, training: str, services: Services, monkeypatch: pytest.MonkeyPatch
+    ai: OpenAI, training: str, services: Services, curves: JobCurves
 ) -> None:
     created = create(ai, training)
     run = receive(services)
     job = JobRef(name=f"{run.id}-training-1", kind=JobKind.TRAINING, attempt=1, submitted_at=services.clock.now())
-    enter(run, Status.TRAINING, recipe=RESOLVED, jobs=(job,))
+    enter(services, run, Status.TRAINING, recipe=RESOLVED, jobs=(job,))
     logged = {"step_total": MetricPoint(step=1, value=40, at=1), "eta_s": MetricPoint(step=9, value=120, at=1)}
-    monkeypatch.setattr(services.launcher, "metric_history", lambda name, key: [logged[key]])
+    curves.of = lambda key: [logged[key]]
     finish = ai.fine_tuning.jobs.retrieve(created.id).estimated_finish
     assert finish is not None
     assert 115 <= finish - services.clock.now().timestamp() <= 121
 
-    def away(name: str, key: str) -> list[MetricPoint]:
+    def away(key: str) -> list[MetricPoint]:
         raise Transient("away", "nobody answers")
 
-    monkeypatch.setattr(services.launcher, "metric_history", away)
+    curves.of = away
     job_now = ai.fine_tuning.jobs.retrieve(created.id)
     assert (job_now.status, job_now.estimated_finish) == ("running", None)
 
@@ -334,18 +340,17 @@ def test_the_end_of_a_training_is_told_by_its_own_estimate_and_left_out_when_nob
 def test_a_person_who_declines_is_named_with_the_reason(ai: OpenAI, training: str, services: Services) -> None:
     created = create(ai, training)
     decision = Decision(granted=False, by="grace", at=services.clock.now(), comment="too terse")
-    enter(receive(services), Status.DECLINED, decision=decision)
+    enter(services, receive(services), Status.DECLINED, decision=decision)
     error = ai.fine_tuning.jobs.retrieve(created.id).error
     assert error is not None
     assert (error.code, error.message) == ("declined", "declined by grace: too terse")
 
 
 def test_an_order_that_was_lost_fails_instead_of_waiting_for_ever(
-    ai: OpenAI, training: str, services: Services, monkeypatch: pytest.MonkeyPatch
+    ai: OpenAI, training: str, clock: SettableClock
 ) -> None:
     created = create(ai, training)
-    late = services.clock.now() + timedelta(hours=1)
-    monkeypatch.setattr(services.clock, "now", lambda: late, raising=False)
+    clock.moment = clock.now() + timedelta(hours=1)
     job = ai.fine_tuning.jobs.retrieve(created.id)
     assert (job.status, job.error and job.error.code) == ("failed", "not_received")
 
@@ -366,7 +371,7 @@ def test_events_are_those_of_the_run_newest_first(ai: OpenAI, training: str, ser
     job = create(ai, training)
     assert list(ai.fine_tuning.jobs.list_events(job.id)) == []
     run = receive(services)
-    run = enter(run, Status.REJECTED, events=(Draft(ValidationFailed(codes=("x",), errors=1, report="r")),))
+    run = enter(services, run, Status.REJECTED, events=(Draft(ValidationFailed(codes=("x",), errors=1, report="r")),))
     events = list(ai.fine_tuning.jobs.list_events(job.id, limit=1))
     assert [(event.level, event.message, event.type) for event in events] == [
         ("error", "Validation failed", "message"),
@@ -378,7 +383,7 @@ def test_events_are_those_of_the_run_newest_first(ai: OpenAI, training: str, ser
 def test_the_checkpoint_is_the_one_that_became_the_model(ai: OpenAI, training: str, services: Services) -> None:
     job = create(ai, training, suffix="claims")
     assert list(ai.fine_tuning.jobs.checkpoints.list(job.id)) == []
-    enter(receive(services), Status.EVALUATING, training=METRICS, recipe=RESOLVED)
+    enter(services, receive(services), Status.EVALUATING, training=METRICS, recipe=RESOLVED)
     (checkpoint,) = ai.fine_tuning.jobs.checkpoints.list(job.id)
     assert checkpoint.step_number == 30
     assert checkpoint.fine_tuned_model_checkpoint == f"claims:{job.id.removeprefix('run-')}"
@@ -394,7 +399,7 @@ def test_a_cancel_asks_and_an_end_stays_an_end(ai: OpenAI, training: str, servic
     assert ai.fine_tuning.jobs.cancel(job.id).status == "validating_files"
     (event,) = events_at(services, "cancel_run")
     assert isinstance(event.data, CancelRequested)
-    enter(run, Status.CANCELLED)
+    enter(services, run, Status.CANCELLED)
     with pytest.raises(openai.BadRequestError) as late:
         ai.fine_tuning.jobs.cancel(job.id)
     assert late.value.code == "job_finished"
@@ -414,8 +419,8 @@ def test_what_is_not_built_is_refused_not_ignored(ai: OpenAI, training: str) -> 
     assert (refused.value.code, refused.value.type) == ("not_found", "invalid_request_error")
 
 
-def test_a_reader_may_look_and_not_order(ai: OpenAI, training: str) -> None:
-    with asking_as("ada", "reader"):
+def test_a_reader_may_look_and_not_order(ai: OpenAI, training: str, client: TestClient) -> None:
+    with asking_as(client, "ada", "reader"):
         assert ai.files.retrieve(training).id == training
         for order in (
             lambda: create(ai, training),

@@ -17,7 +17,8 @@ from shared.domain.recipe import Recipe
 from shared.domain.run import Run, Status
 from shared.ports import Services
 from shared.rendering import export_bundle
-from tests.unit.functions.http.support import drop, enter, runner
+from shared.runner import Runner
+from tests.unit.functions.http.support import drop, enter
 from tests.unit.shared.rendering import families
 from tests.unit.shared.rendering.families import ROWS, said
 
@@ -25,7 +26,7 @@ BASE_MODEL = "droptune/tiny-llama"
 
 
 def curated(services: Services, rows: list[object]) -> Run:
-    run = drop(services, runner())
+    run = drop(services, Runner(services))
     assert run is not None
     ref = DatasetRef(path="datasets/shop/train.jsonl", etag="e", size_bytes=1, sha256="1" * 64)
     version = CuratedVersion(
@@ -36,7 +37,7 @@ def curated(services: Services, rows: list[object]) -> Run:
     chunks = [lines[at : at + 50] for at in range(0, len(lines), 50)]
     services.blobs.write(paths.curated(version, "train.jsonl"), chunks)
     resolved = resolve(Recipe(base_model=BASE_MODEL), "shop", train_rows=60, characters_max=90)
-    return enter(run, Status.VALIDATED, curated=version, recipe=resolved)
+    return enter(services, run, Status.VALIDATED, curated=version, recipe=resolved)
 
 
 def place(services: Services, folder: str, source: Path) -> None:
@@ -85,7 +86,7 @@ def test_the_exported_bundle_comes_before_the_model_and_a_new_one_is_noticed(
 
 
 def test_without_curated_data_there_is_no_preview(client: TestClient, services: Services) -> None:
-    run = drop(services, runner())
+    run = drop(services, Runner(services))
     assert run is not None
     answer = client.get(f"/api/runs/{run.id}/preview")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "no_preview")

@@ -14,7 +14,8 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from functions.http import api as http_api
+from functions.http import create_api
+from functions.http.auth import LoopbackAuth
 from shared.domain.errors import FailureClass
 from shared.domain.jobs import DeploymentState, JobStatus, ModelSpec
 from shared.domain.judges import JudgeEndpoint, Judges
@@ -78,7 +79,7 @@ def api(local: Local, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.setenv("AZURE_ML_SECRET", local.emulator.config.secret)
     with (
         fresh_process(tmp_path, monkeypatch) as services,
-        TestClient(http_api, base_url="http://127.0.0.1") as client,
+        TestClient(create_api(lambda: services, LoopbackAuth), base_url="http://127.0.0.1") as client,
         closing(services.models),  # type: ignore[type-var]
     ):
         yield client

@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from functions import dispatch
-from functions.http import auth
 from local_stack.azure_ml.app import running
 from local_stack.azure_ml.config import Config
 from shared import services as composition
@@ -30,8 +28,7 @@ WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"
 
 def forget() -> None:
     """Each process reads settings and builds services once; a test is a process of its own."""
-    caches = (settings.load_settings, composition.services, composition.build_event_bus, dispatch.runner)
-    for cached in (*caches, auth._authenticator):
+    for cached in (settings.load_settings, composition.services, composition.build_event_bus):
         cached.cache_clear()
 
 

@@ -13,7 +13,8 @@ import pytest
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from fastapi.testclient import TestClient
 
-from functions.http import api
+from functions.http import create_api
+from functions.http.auth import LoopbackAuth
 from shared.domain.catalog import CATALOG, SKUS, find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.embedded.blobs import FileBlobStore
@@ -319,11 +320,11 @@ def test_the_image_of_an_environment_is_the_one_it_was_registered_with(app: Path
 
 @pytest.mark.usefixtures("azure_ml")
 def test_the_route_answers_operators_only(app: Path) -> None:
-    with TestClient(api, base_url="http://127.0.0.1") as client:
-        with asking_as("ada", "reader"):
+    with TestClient(create_api(services, LoopbackAuth), base_url="http://127.0.0.1") as client:
+        with asking_as(client, "ada", "reader"):
             refused = client.get("/api/doctor")
         assert (refused.status_code, refused.json()["error"]["code"]) == (403, "role_needed")
-        with asking_as("ada", "operator"):
+        with asking_as(client, "ada", "operator"):
             answer = client.get("/api/doctor")
     assert answer.status_code == 200
     assert Check.model_validate(answer.json()["data"][0]).name == "settings"

@@ -1,0 +1,29 @@
+"""Orders about runs that `/api` and `/v1` share."""
+
+from __future__ import annotations
+
+from functions.http.auth import Caller
+from functions.http.errors import ApiError
+from functions.http.run_queries import find_run
+from shared.domain.commands import StartRun
+from shared.domain.events import CancelRequested
+from shared.domain.topology import STORAGE_EVENTS
+from shared.ports import BlobInfo, Publisher
+from shared.runner import Runner
+from shared.step_support.commands import message_of
+from shared.step_support.outcome import Draft
+
+
+def start_run(bus: Publisher, info: BlobInfo, key: str, caller: Caller, parent_run: str | None = None) -> str:
+    """Ask for a run of the blob; returns the id it will have."""
+    command = StartRun(path=info.path, etag=info.etag, key=key, requested_by=caller.name, parent_run=parent_run)
+    bus.send(STORAGE_EVENTS, [message_of(command)])
+    return command.id
+
+
+def cancel_run(runner: Runner, run_id: str, caller: Caller) -> None:
+    """Raises ApiError 404, or 409 if the run is over."""
+    run = find_run(runner.services, run_id)
+    if run.terminal:
+        raise ApiError(409, "run_finished", f"the run is {run.status.value}", run_id)
+    runner.publish(run, Draft(CancelRequested(by=caller.name)))

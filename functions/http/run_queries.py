@@ -1,0 +1,53 @@
+"""What several routes read of a run."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+from functions.http.errors import ApiError
+from shared.api.models import Metrics, Progress
+from shared.domain.jobs import JobKind
+from shared.domain.run import JobRef, Run
+from shared.ports import JobLauncher, Services
+from shared.records import runs
+
+CURVES = ("train_loss", "eval_loss", "learning_rate", "tokens_per_s")
+CURVES_OF_METHOD = {
+    "dpo": ("reward_accuracy", "eval_reward_accuracy", "reward_margin", "eval_reward_margin"),
+    "reinforcement": ("reward", "reward_spread", "share_equal_groups", "eval_reward", "eval_reward_gap"),
+}
+PROGRESS = ("step_total", "eta_s")
+
+
+def find_run(services: Services, run_id: str) -> Run:
+    """The run. Raises ApiError 404."""
+    run = runs.load(services.store, run_id)
+    if run is None:
+        raise ApiError(404, "run_not_found", f"no run {run_id}", "run_id")
+    return run
+
+
+def metrics_of(run: Run, launcher: JobLauncher) -> Metrics:
+    """The curves of the newest training job; none before there is one."""
+    job = _training_job(run)
+    if job is None:
+        return Metrics()
+    names = CURVES + (CURVES_OF_METHOD.get(run.recipe.requested.method.type, ()) if run.recipe else ())
+    curves = {name: launcher.metric_history(job.name, name) for name in names}
+    series = {name: [(point.step, point.value) for point in curve] for name, curve in curves.items()}
+    return Metrics(job=job.name, series=series, progress=progress_of(run, launcher))
+
+
+def progress_of(run: Run, launcher: JobLauncher) -> Progress | None:
+    """How far the newest training job is; None until it has logged that as finite numbers."""
+    job = _training_job(run)
+    if job is None:
+        return None
+    totals, left = (launcher.metric_history(job.name, key) for key in PROGRESS)
+    if not totals or not left or not isfinite(totals[-1].value) or not isfinite(left[-1].value):
+        return None
+    return Progress(step=left[-1].step, total_steps=int(totals[-1].value), eta_s=left[-1].value)
+
+
+def _training_job(run: Run) -> JobRef | None:
+    return next((job for job in reversed(run.jobs) if job.kind is JobKind.TRAINING), None)

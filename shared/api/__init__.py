@@ -1,0 +1,1 @@
+"""The HTTP API's requests and answers: the server writes them, the command line reads them."""

@@ -1,0 +1,327 @@
+"""Requests and answers of `/api`. Where a domain model is the answer, the routes name it instead."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+
+from shared.domain.errors import Problem
+from shared.domain.evaluation import EvaluationResult, GradedRow, SampleAnswer, Verdict
+from shared.domain.jobs import JobStatus
+from shared.domain.run import Run
+from shared.domain.tokens import PreviewRow
+from shared.health.checks import Check
+
+Change = Literal["worse", "better", "same", "unscored"]
+# A measured number that is NaN or infinite is null: JSON has no such numbers.
+Measured = float | None
+
+
+class ApiModel(BaseModel):
+    """A request or an answer. Unknown fields are ignored, so that a client may be older than its server."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class ErrorBody(Problem):
+    """`code` is stable; `message` is for people; `param` names what the error is about. Only `/v1` has `type`."""
+
+    type: str | None = None
+
+
+class ErrorAnswer(ApiModel):
+    """Every answer that is no success."""
+
+    error: ErrorBody
+
+
+class Health(ApiModel):
+    status: Literal["ok"]
+    version: str
+
+
+class SchemaDocument(RootModel[dict[str, Any]]):
+    """A JSON schema, draft 2020-12."""
+
+
+# Runs
+
+
+class StartRunRequest(ApiModel):
+    """Start a run for a blob that is already in the drop zone."""
+
+    dataset: str = Field(description="`<project>/<name>` in the drop zone")
+    idempotency_key: str = Field(default="", description="another key for the same blob is another run")
+
+
+class DecisionRequest(ApiModel):
+    """A person's decision on a candidate."""
+
+    comment: str = Field(default="", max_length=2000)
+
+
+class RunPage(ApiModel):
+    """Newest first. `next` is the `after` of the following page, null at the end."""
+
+    data: tuple[Run, ...]
+    next: str | None
+
+
+class RunReference(ApiModel):
+    """The run that the request was about, or that it starts."""
+
+    id: str
+
+
+class CloudEvent(ApiModel):
+    """An event about a run, as it was published. `data` depends on `type`; docs/events.md lists both."""
+
+    specversion: Literal["1.0"]
+    id: str
+    type: str
+    source: str
+    subject: str
+    time: datetime
+    datacontenttype: Literal["application/json"]
+    runid: str
+    attempt: int
+    revision: int
+    data: dict[str, Any]
+
+
+class EventList(ApiModel):
+    """Oldest first."""
+
+    data: tuple[CloudEvent, ...]
+
+
+class Progress(ApiModel):
+    """How far the training job is. `eta_s` is the seconds left."""
+
+    step: int
+    total_steps: int
+    eta_s: float | None = None
+
+
+class Metrics(ApiModel):
+    """Curves of the run's training job: name -> points of (step, value)."""
+
+    job: str | None = None
+    series: dict[str, list[tuple[int, Measured]]] = {}
+    progress: Progress | None = None
+
+
+class Preview(ApiModel):
+    data: tuple[PreviewRow, ...]
+
+
+class RunEvaluation(ApiModel):
+    """Scores, verdict and sample answers. `verdict` is null until the gate was applied."""
+
+    result: EvaluationResult | None = None
+    verdict: Verdict | None = None
+    samples: tuple[SampleAnswer, ...] = ()
+
+
+class EvaluationRow(GradedRow):
+    scores: dict[str, Measured]  # type: ignore[assignment]
+    sub_scores: dict[str, dict[str, Measured]] = Field(default_factory=dict)  # type: ignore[assignment]
+
+
+class EvaluationRows(ApiModel):
+    """`counts`: rows by change. `next` is the `after` of the following page, null at the end."""
+
+    data: tuple[EvaluationRow, ...]
+    counts: dict[Change, int]
+    next: int | None
+
+
+# Graders
+
+
+class GradersRequest(ApiModel):
+    """Graders as they stand in `evaluation.graders` of a recipe."""
+
+    graders: Annotated[list[Any], Field(min_length=1, max_length=16)]
+
+
+class GradeRequest(GradersRequest):
+    """One answer of a model and the row's fields; `item.answer` is the wanted answer."""
+
+    output_text: str = Field(max_length=100_000)
+    item: dict[str, Any] = Field(default_factory=dict)
+
+
+class SettingProblem(ApiModel):
+    """What is wrong with one setting, by its path."""
+
+    param: str
+    message: str
+
+
+class GraderValidation(ApiModel):
+    """`fields`: the row fields that the graders read."""
+
+    valid: bool
+    problems: tuple[SettingProblem, ...]
+    fields: tuple[str, ...]
+
+
+class GraderFailure(ApiModel):
+    """Why one grader gave no score. `code` is OpenAI's name for the error."""
+
+    grader: str
+    code: str
+    message: str
+
+
+class GradeResult(ApiModel):
+    """`score` is null where a grader failed. `sub_scores` and `reasons` are by grader."""
+
+    score: float | None
+    sub_scores: dict[str, float]
+    errors: tuple[GraderFailure, ...]
+    reasons: dict[str, str]
+
+
+# Datasets
+
+
+class StoredFile(ApiModel):
+    """A file in the drop zone."""
+
+    path: str
+    etag: str
+    size_bytes: int
+
+
+# Endpoints
+
+
+class Previous(ApiModel):
+    """The deployment before the present one, kept warm until `keep_until`."""
+
+    champion: str
+    project: str
+    deployment: str
+    model: str
+    keep_until: datetime
+
+
+class Endpoint(ApiModel):
+    """`champion` is the run in production; `deployment` and `model` are its names on the platform."""
+
+    endpoint: str
+    project: str
+    champion: str
+    deployment: str
+    model: str
+    scoring_uri: str
+    promoted_at: datetime
+    previous: Previous | None = None
+
+
+class EndpointList(ApiModel):
+    """By name."""
+
+    data: tuple[Endpoint, ...]
+
+
+class RollbackOrder(ApiModel):
+    """The deployment that is to lose the traffic and the one that is to get it."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+
+    endpoint: str
+    from_: str = Field(alias="from")
+    to: str
+
+
+# Base models
+
+
+class BaseModelSummary(ApiModel):
+    """An entry of the catalog. `tokenizer_sha256` is null until its tokenizer is imported."""
+
+    id: str
+    license: str
+    license_policy: Literal["allow", "review", "deny"]
+    duties: tuple[str, ...]
+    asset: str | None
+    tokenizer_sha256: str | None = None
+
+
+class LastImport(ApiModel):
+    """The newest import job. `problem` is why it failed, null if it did not."""
+
+    job: str
+    status: JobStatus
+    studio_url: str | None = None
+    problem: Problem | None = None
+
+
+class BaseModelDetail(BaseModelSummary):
+    """`import` is null until a first job was started."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+
+    last_import: LastImport | None = Field(default=None, alias="import")
+
+
+class BaseModelList(ApiModel):
+    """In the catalog's order."""
+
+    data: tuple[BaseModelSummary, ...]
+
+
+class ImportStarted(ApiModel):
+    """`id` is the base model's."""
+
+    id: str
+    job: str
+
+
+# Operations
+
+
+class DeadLetter(ApiModel):
+    """A message that failed too often; its body stays on the bus."""
+
+    id: str
+    subject: str
+    reason: str | None = None
+    description: str | None = None
+    enqueued_at: datetime
+    delivery_count: int
+
+
+class DeadLetters(ApiModel):
+    """Those of one entity: how many, and the oldest."""
+
+    entity: str
+    count: int
+    messages: tuple[DeadLetter, ...] = ()
+
+
+class DeadLetterList(ApiModel):
+    """The entities that have any."""
+
+    data: tuple[DeadLetters, ...]
+
+
+class ReplayRequest(ApiModel):
+    """Which dead letters: all of an entity, or one."""
+
+    entity: str = Field(description="`queue` or `topic/subscription`")
+    message_id: str | None = None
+
+
+class Replayed(ApiModel):
+    entity: str
+    replayed: int
+
+
+class Doctor(ApiModel):
+    data: tuple[Check, ...]

@@ -1,0 +1,72 @@
+"""What /api/openapi.json says of the routes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from functions.http import create_api
+from functions.http.auth import EntraAuth
+from shared.ports import Services
+
+# Everything but these needs a token.
+OPEN = {"/api/health"}
+
+
+def no_services() -> Services:
+    raise AssertionError("nobody has proved to be allowed to make the app build its services")
+
+
+def no_keys(token: str) -> Any:
+    raise AssertionError("there was a token")
+
+
+API = create_api(no_services, lambda: EntraAuth("https://login.example/t/v2.0", "api://droptune", no_keys))
+DOCUMENT = API.openapi()
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in DOCUMENT["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+ALL = [pytest.param(*each, id=f"{each[0]} {each[1]}") for each in operations()]
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), ALL)
+def test_every_success_answer_has_a_schema(method: str, path: str, operation: dict[str, Any]) -> None:
+    [success] = [answer for code, answer in operation["responses"].items() if code.startswith("2")]
+    [(media_type, content)] = success["content"].items()
+    if media_type == "application/json":
+        name = content["schema"]["$ref"].rsplit("/", 1)[1]
+        assert DOCUMENT["components"]["schemas"][name].keys() & {"properties", "additionalProperties"}
+    else:
+        assert content["schema"] == {"type": "string", "format": "binary"}
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), ALL)
+def test_every_error_answer_has_the_same_schema(method: str, path: str, operation: dict[str, Any]) -> None:
+    for code in ("4XX", "5XX"):
+        schema = operation["responses"][code]["content"]["application/json"]["schema"]
+        assert schema == {"$ref": "#/components/schemas/ErrorAnswer"}
+    assert "422" not in operation["responses"], "a request that is not valid is answered with 400"
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), ALL)
+def test_a_stranger_is_refused_before_a_service_is_built(method: str, path: str, operation: dict[str, Any]) -> None:
+    with TestClient(API) as client:
+        answer = client.request(method, path)
+    if path in OPEN:
+        assert answer.status_code == 200
+    else:
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "no_token")
+
+
+def test_a_run_is_in_the_document_and_no_two_models_share_a_name() -> None:
+    names = DOCUMENT["components"]["schemas"]
+    assert {"Run", "Report", "Metrics", "Endpoint", "FineTuningJob"} <= set(names)
+    assert [name for name in names if "__" in name or name.endswith(("-Input", "-Output"))] == []
