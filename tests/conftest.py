@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import warnings
 from collections import Counter, defaultdict
+from types import ModuleType
 
 import pytest
 
@@ -24,6 +27,15 @@ _BACKENDS = {
     "blobs-live": "azure-storage-blob on live Azure",
 }
 _CONTRACT = re.compile(r"tests/contract/(\w+)\.py::\w+\[(" + "|".join(map(re.escape, _BACKENDS)) + r")[\]-]")
+
+
+@pytest.fixture(scope="session")
+def azure_ml_sdk() -> ModuleType:
+    """`azure.ai.ml`, imported by the tests that use it: it takes two seconds, and each worker imports every module."""
+    with warnings.catch_warnings():
+        # marshmallow, msrest and opentelemetry warn about each other while the SDK is imported.
+        warnings.simplefilter("ignore")
+        return importlib.import_module("azure.ai.ml")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
 import socket
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 import pytest
@@ -109,11 +108,7 @@ class Stack:
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    with warnings.catch_warnings():
-        # marshmallow, msrest and opentelemetry warn about each other while the SDK is imported.
-        warnings.simplefilter("ignore")
-        importlib.import_module("azure.ai.ml")
+def emulator(tmp_path_factory: pytest.TempPathFactory, azure_ml_sdk: ModuleType) -> Iterator[Emulator]:
     root = tmp_path_factory.mktemp("azure-ml")
     (root / "blobs").mkdir()
     config = Config(root / "azure_ml", root / "blobs", 0, tick_s=0.2, environments=load_environments(None))

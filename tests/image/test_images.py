@@ -10,18 +10,13 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import warnings
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from shared.settings import Settings
 from tests.paths import ROOT
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # the SDK's schemas use what marshmallow is about to drop
-    from azure.ai.ml import load_environment
-    from azure.ai.ml._utils._asset_utils import get_ignore_file, get_upload_files_from_folder
 
 TRAINER = ROOT / "training_job" / "Dockerfile"
 ENVIRONMENTS = ROOT / "infra" / "environments"
@@ -130,7 +125,9 @@ def test_an_image_is_pinned_runs_as_nobody_special_and_downloads_nothing(dockerf
     assert environment_of(dockerfile)["HF_HUB_OFFLINE"] == "1"
 
 
-def test_the_trainer_s_context_holds_what_the_image_copies_and_nothing_else() -> None:
+def test_the_trainer_s_context_holds_what_the_image_copies_and_nothing_else(azure_ml_sdk: ModuleType) -> None:
+    from azure.ai.ml._utils._asset_utils import get_ignore_file, get_upload_files_from_folder
+
     assert (ROOT / ".dockerignore").read_text() == (ROOT / ".amlignore").read_text()
     uploaded = {path for _, path in get_upload_files_from_folder(ROOT, ignore_file=get_ignore_file(ROOT))}
     copied = set()
@@ -142,8 +139,10 @@ def test_the_trainer_s_context_holds_what_the_image_copies_and_nothing_else() ->
 
 
 @pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning")
-def test_the_environments_are_the_ones_that_jobs_and_deployments_name() -> None:
-    training, serving = (load_environment(ENVIRONMENTS / f"{name}.yml") for name in ("training", "serving"))
+def test_the_environments_are_the_ones_that_jobs_and_deployments_name(azure_ml_sdk: ModuleType) -> None:
+    training, serving = (
+        azure_ml_sdk.load_environment(ENVIRONMENTS / f"{name}.yml") for name in ("training", "serving")
+    )
     settings = Settings()
     assert f"{training.name}:{training.version}" == settings.training_environment
     assert f"{serving.name}:{serving.version}" == settings.serving_environment

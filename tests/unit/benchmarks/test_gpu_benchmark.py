@@ -12,12 +12,12 @@ import pytest
 from benchmarks import gpu
 from shared.domain.catalog import find_entry
 
-torch = pytest.importorskip("torch", reason="the trainer's packages are not installed")
-
 
 def test_without_a_cuda_device_nothing_is_measured_and_the_exit_code_says_so(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    import torch
+
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     assert gpu.main(["--json", str(tmp_path / "figures.json")]) == gpu.NO_DEVICE == 3
@@ -53,6 +53,8 @@ def test_recomputation_is_planned_only_where_memory_asks_for_it() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["droptune", "trl defaults", "trl best"])
 def test_every_trainer_measures_tokens_on_a_tiny_model(kind: str, tmp_path: Path) -> None:
+    import torch
+
     from benchmarks.gpu_child import build, measure
 
     base = "droptune/tiny-llama"
@@ -72,6 +74,8 @@ def test_a_measurement_that_was_cut_goes_on_with_what_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each trainer in a process of its own, on the CPU; rows of a tiny shape."""
+    import torch
+
     file, base = tmp_path / "figures.json", "droptune/tiny-llama"
     tiny = [replace(gpu.cases(("nf4",))[2], name="tiny", row_tokens=64, step_rows=8)]
     rows = gpu.measure_all(base, tiny, "a CPU", file)

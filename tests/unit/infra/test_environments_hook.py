@@ -5,18 +5,14 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from shared.settings import Settings
 from tests.paths import ROOT
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # the SDK's schemas use what marshmallow is about to drop
-    from azure.ai.ml import load_environment
 
 HOOK = ROOT / "infra" / "hooks" / "postprovision.sh"
 TRAINING, SERVING = Settings().training_environment, Settings().serving_environment
@@ -113,10 +109,10 @@ def test_a_build_that_fails_stops_azd_before_the_environment_is_registered(azure
 
 @pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning")
 @pytest.mark.parametrize(("name", "environment"), [("training", TRAINING), ("serving", SERVING)])
-def test_the_file_and_the_image_are_a_whole_environment(name: str, environment: str) -> None:
+def test_the_file_and_the_image_are_a_whole_environment(azure_ml_sdk: ModuleType, name: str, environment: str) -> None:
     """The CLI's `--image` is an override of the file's field."""
     image = [{"image": f"crabc.azurecr.io/{environment}"}]
-    loaded = load_environment(ROOT / "infra" / "environments" / f"{name}.yml", params_override=image)
+    loaded = azure_ml_sdk.load_environment(ROOT / "infra" / "environments" / f"{name}.yml", params_override=image)
     body = loaded._to_rest_object().properties
     assert (body.image, body.build, body.conda_file) == (f"crabc.azurecr.io/{environment}", None, None)
     assert (body.inference_config is not None) == (name == "serving")

@@ -38,17 +38,23 @@ def failed(found: Verdict) -> set[str]:
     return {check.name for check in found.checks if check.blocks}
 
 
+# A draw takes 0.1 s; the many are for the rates, the few notice a rule that broke.
+@pytest.fixture(params=[20, pytest.param(100, marks=pytest.mark.slow)])
+def draws(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
 @pytest.mark.parametrize("quality", [0.5, 0.8])
-def test_identical_models_are_called_not_better_in_at_least_93_of_100_draws(quality: float) -> None:
+def test_identical_models_are_seldom_called_better(quality: float, draws: int) -> None:
     """Same chance of being right on each row, some rows harder than others; at 95 % one in forty is called better."""
     hardness = np.random.default_rng(99).uniform(-0.2, 0.2, ROWS)
     verdicts = [
         verdict(np.random.default_rng(seed), base=quality + hardness, candidate=quality + hardness)
-        for seed in range(100)
+        for seed in range(draws)
     ]
     not_better = sum("gain_over_base" in failed(found) for found in verdicts)
-    print(f"identical models at {quality}: not better in {not_better} of 100 draws")
-    assert not_better >= 93
+    print(f"identical models at {quality}: not better in {not_better} of {draws} draws")
+    assert draws - not_better <= {20: 2, 100: 7}[draws]
 
 
 def test_the_very_same_answers_are_never_called_better() -> None:
@@ -60,32 +66,32 @@ def test_the_very_same_answers_are_never_called_better() -> None:
     assert failed(found) == {"gain_over_base", "adapter_has_effect"}
 
 
-def test_a_planted_gain_is_found_and_passes_the_whole_gate() -> None:
-    verdicts = [verdict(np.random.default_rng(seed), base=0.5, candidate=0.8) for seed in range(100)]
+def test_a_planted_gain_is_found_and_passes_the_whole_gate(draws: int) -> None:
+    verdicts = [verdict(np.random.default_rng(seed), base=0.5, candidate=0.8) for seed in range(draws)]
     passed = sum(found.passed for found in verdicts)
-    print(f"a gain of 0.3 on {ROWS} rows passes in {passed} of 100 draws")
-    assert passed >= 95
+    print(f"a gain of 0.3 on {ROWS} rows passes in {passed} of {draws} draws")
+    assert passed >= 0.95 * draws
 
 
-def test_a_planted_drop_in_one_slice_blocks_a_candidate_that_is_better_over_all() -> None:
+def test_a_planted_drop_in_one_slice_blocks_a_candidate_that_is_better_over_all(draws: int) -> None:
     north = np.array([n % 4 == 0 for n in range(ROWS)])
     verdicts = [
         verdict(np.random.default_rng(seed), base=np.where(north, 0.9, 0.4), candidate=np.where(north, 0.3, 0.95))
-        for seed in range(100)
+        for seed in range(draws)
     ]
     better = [found for found in verdicts if "gain_over_base" not in failed(found)]
     blocked = sum(failed(found) == {"slice:region=north"} for found in better)
-    print(f"better over all in {len(better)} of 100 draws, blocked by its slice in {blocked}")
-    assert len(better) >= 90
+    print(f"better over all in {len(better)} of {draws} draws, blocked by its slice in {blocked}")
+    assert len(better) >= 0.9 * draws
     assert blocked >= 0.9 * len(better)
 
 
-def test_slices_that_did_not_change_seldom_block() -> None:
+def test_slices_that_did_not_change_seldom_block(draws: int) -> None:
     """Four slices of thirty rows: their intervals share the confidence, or one draw in ten would be declined."""
-    verdicts = [verdict(np.random.default_rng(seed), base=0.5, candidate=0.5) for seed in range(100)]
+    verdicts = [verdict(np.random.default_rng(seed), base=0.5, candidate=0.5) for seed in range(draws)]
     declined = sum(any(name.startswith("slice:") for name in failed(found)) for found in verdicts)
-    print(f"unchanged slices declined {declined} of 100 candidates")
-    assert declined <= 7
+    print(f"unchanged slices declined {declined} of {draws} candidates")
+    assert declined <= 0.07 * draws
 
 
 def test_the_model_in_production_is_held_against_the_candidate_as_the_base_is() -> None:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from shared.domain.catalog import Architecture, BaseModelEntry, find_entry
 from shared.domain.planning.memory import lora_parameters, memory_plan
@@ -26,6 +22,7 @@ def small_entry(kind: str) -> BaseModelEntry:
 
 
 def small_model(folder: Path, kind: str, dtype: Any, quantize: bool) -> Any:
+    import torch
     import transformers
     from peft import LoraConfig, get_peft_model
 
@@ -54,37 +51,12 @@ def small_model(folder: Path, kind: str, dtype: Any, quantize: bool) -> Any:
     return model.train()
 
 
-class PeakMemory(TorchDispatchMode):
-    """Counts the bytes of storages as operators make and drop them; tensors that exist before are left out."""
-
-    def __init__(self, *before: Any) -> None:
-        super().__init__()
-        self.peak = self._now = 0
-        self._known: dict[int, Any] = {tensor.untyped_storage()._cdata: None for tensor in before}
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = function(*args, **(kwargs or {}))
-        for tensor in tree_leaves(made):
-            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage()._cdata not in self._known:
-                self._add(tensor.untyped_storage())
-        return made
-
-    def _add(self, storage: Any) -> None:
-        key, size = storage._cdata, storage.nbytes()
-        self._now += size
-        self.peak = max(self.peak, self._now)
-
-        def dropped(_: Any) -> None:
-            self._now -= size
-            self._known.pop(key, None)
-
-        self._known[key] = weakref.ref(storage, dropped)
-
-
 def peak_per_step(model: Any, dtype: Any) -> int:
     """Forward pass, loss over all tokens, backward pass."""
+    import torch
     from torch.nn.functional import linear_cross_entropy
 
+    from tests.unit.training_job.peak_memory import PeakMemory
     from training_job.methods.supervised import CHUNKED, take_head
 
     head, ids = take_head(model), torch.arange(3, 3 + TOKENS) % SMALL["vocab"]
@@ -105,6 +77,8 @@ def peak_per_step(model: Any, dtype: Any) -> int:
 def test_the_planned_peak_is_that_of_a_real_step(
     kind: str, dtype_name: str, quantization: str, checkpointing: bool, tmp_path: Path
 ) -> None:
+    import torch
+
     dtype = getattr(torch, dtype_name)
     entry, model = small_entry(kind), small_model(tmp_path, kind, dtype, quantization == "nf4")
     if checkpointing:
@@ -136,6 +110,7 @@ def test_the_planned_peak_is_that_of_a_real_step(
 def test_adapters_that_share_their_input_get_the_same_gradients_to_the_bit_in_less_memory(
     quantize: bool, tmp_path: Path
 ) -> None:
+    import torch
     from peft.tuners.lora import LoraLayer
 
     def step(*, shared: bool) -> tuple[int, list[Any]]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from shared.domain.errors import FailureClass, PermanentFailure
-from training_job.methods.reward_watch import FLAT_LINES, RewardWatch, diagnose, has_learned_all
 from training_job.methods.rewards import Rewards
 
 
@@ -20,8 +18,12 @@ def judged(reward: float, spread: float = 0.3) -> dict[str, Any]:
     return {"eval_loss": 0.0, "eval_reward": reward, "eval_reward_std": spread}
 
 
-def watched(tmp_path: Any, *lines: dict[str, Any], held_out: int = 64) -> TrainerControl:
+def watched(tmp_path: Any, *lines: dict[str, Any], held_out: int = 64) -> Any:
     """What the trainer is told after each of the lines was logged."""
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+
+    from training_job.methods.reward_watch import RewardWatch
+
     watch, state, control = RewardWatch(64, held_out), TrainerState(), TrainerControl()
     for line in lines:
         state.log_history.append(dict(line))
@@ -49,6 +51,8 @@ def test_a_gap_beyond_the_limit_and_beyond_chance_ends_the_run(
 
 
 def test_a_run_whose_answers_all_earn_the_most_ends_early() -> None:
+    from training_job.methods.reward_watch import FLAT_LINES, has_learned_all
+
     flat = [train(0.3)] + [train(1.0, equal=1.0, spread=0.0)] * FLAT_LINES
     assert has_learned_all(flat)
     assert not has_learned_all(flat[:-1])
@@ -56,6 +60,8 @@ def test_a_run_whose_answers_all_earn_the_most_ends_early() -> None:
 
 
 def test_a_policy_that_fell_to_pieces_fails_the_run(tmp_path: Any) -> None:
+    from training_job.methods.reward_watch import FLAT_LINES
+
     lines = [train(0.3), *[train(0.0, equal=1.0, spread=0.0)] * FLAT_LINES]
     with pytest.raises(PermanentFailure) as failure:
         watched(tmp_path, *lines)
@@ -65,6 +71,8 @@ def test_a_policy_that_fell_to_pieces_fails_the_run(tmp_path: Any) -> None:
 
 
 def test_the_diagnosis_says_what_the_rewards_did() -> None:
+    from training_job.methods.reward_watch import diagnose
+
     points = [
         *({"step": step, "reward": 0.4, "share_equal_groups": 0.6} for step in range(1, 9)),
         {"step": 8, "eval_reward": 0.2, "eval_reward_gap": 0.2},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,12 @@ from shared.domain.jobs import JobStatus, JobView
 from tests.unit.local_stack.azure_ml.support import Local, client_of, eventually, job
 from training_job.job import exit_codes
 
-with warnings.catch_warnings():
-    # marshmallow, msrest and opentelemetry warn about each other while the SDK is imported.
-    warnings.simplefilter("ignore")
-    import azure.ai.ml  # noqa: F401
-
 STEPS = 22
 # The SDK builds schemas in a way that marshmallow 4 will no longer have.
-pytestmark = pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning"),
+    pytest.mark.usefixtures("azure_ml_sdk"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import json
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,12 +26,10 @@ from shared.settings import Settings
 from tests.unit.functions.http.support import asking_as
 from tests.unit.training_job.tiny_folder import write_folder
 
-with warnings.catch_warnings():
-    # marshmallow, msrest and opentelemetry warn about each other while the SDK is imported.
-    warnings.simplefilter("ignore")
-    import azure.ai.ml  # noqa: F401
-
-pytestmark = pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning"),
+    pytest.mark.usefixtures("azure_ml_sdk"),
+]
 
 TINY = find_entry("droptune/tiny-llama")
 PHI = "microsoft/Phi-4"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,17 +16,17 @@ from local_stack.azure_ml.app import running
 from local_stack.azure_ml.config import Config, Environment, load_environments
 from tests.unit.local_stack.azure_ml.support import ECHO, Local, Process, client_of
 
-with warnings.catch_warnings():
-    # marshmallow, msrest and opentelemetry warn about each other while the SDK is imported.
-    warnings.simplefilter("ignore")
-    import azure.ai.ml  # noqa: F401
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == Path(__file__).parent:
             # The SDK builds schemas in a way that marshmallow 4 will no longer have.
             item.add_marker(pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sdk_is_imported(azure_ml_sdk: ModuleType) -> None:
+    """Its import warns, so that no test may be the first."""
 
 
 @pytest.fixture(scope="module")

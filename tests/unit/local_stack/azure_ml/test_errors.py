@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from azure.ai.ml.exceptions import ErrorTarget, ValidationException
 from azure.core.exceptions import (
     ClientAuthenticationError,
     HttpResponseError,
@@ -82,11 +81,6 @@ def test_these_may_work_later(error: Exception, code: str) -> None:
             FailureClass.PLATFORM,
             "azure_ml_refused",
         ),
-        (
-            ValidationException("bad", "bad", target=ErrorTarget.JOB),
-            FailureClass.CODE,
-            "azure_ml_invalid_request",
-        ),
         (TypeError("unexpected keyword"), FailureClass.CODE, "azure_ml_invalid_request"),
     ],
 )
@@ -94,6 +88,13 @@ def test_these_will_not_work_and_have_a_class(error: Exception, failure: Failure
     found = translate(error)
     assert isinstance(found, PermanentFailure)
     assert (found.failure_class, found.problem.code) == (failure, code)
+
+
+def test_what_the_sdk_refuses_to_send_is_a_fault_of_our_code(azure_ml_sdk: Any) -> None:
+    exceptions = azure_ml_sdk.exceptions
+    found = translate(exceptions.ValidationException("bad", "bad", target=exceptions.ErrorTarget.JOB))
+    assert isinstance(found, PermanentFailure)
+    assert (found.failure_class, found.problem.code) == (FailureClass.CODE, "azure_ml_invalid_request")
 
 
 def test_not_found_is_not_a_failure() -> None:

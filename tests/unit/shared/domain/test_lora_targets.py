@@ -11,15 +11,14 @@ from shared.domain.catalog import CATALOG, BaseModelEntry
 from shared.domain.planning.memory import lora_parameters, lora_targets
 from tests.paths import ROOT
 
-torch = pytest.importorskip("torch", reason="the trainer's packages are not installed")
-peft = pytest.importorskip("peft", reason="the trainer's packages are not installed")
-transformers = pytest.importorskip("transformers", reason="the trainer's packages are not installed")
-
 GOLDEN = ROOT / "tests" / "golden/lora"
 OFFERED = [entry for entry in CATALOG.values() if entry.license_policy == "allow"]
 
 
 def build(entry: BaseModelEntry):
+    import torch
+    import transformers
+
     dims = entry.dims
     kind = {"llama": "Llama", "mistral": "Mistral", "phi3": "Phi3"}[dims.model_type]
     config = getattr(transformers, f"{kind}Config")(
@@ -49,6 +48,9 @@ def adapters(tuned) -> dict[str, tuple[int, int]]:
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 @pytest.mark.parametrize("entry", OFFERED, ids=lambda entry: entry.id)
 def test_adapters_land_on_the_modules_and_have_the_parameters_that_the_plan_counts(entry) -> None:
+    import peft
+    import torch
+
     model = build(entry)
     assert sum(parameter.numel() for parameter in model.parameters()) == entry.parameters
     config = peft.LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import http.server
 import json
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -18,12 +18,12 @@ from local_stack.azure_ml.config import Config
 from shared import services as composition
 from shared import settings
 
-with warnings.catch_warnings():
-    # marshmallow, msrest and opentelemetry warn about each other while the SDK is imported.
-    warnings.simplefilter("ignore")
-    import azure.ai.ml  # noqa: F401
-
 WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sdk_is_imported(azure_ml_sdk: ModuleType) -> None:
+    """Its import warns, so that no test may be the first."""
 
 
 def forget() -> None:
