@@ -8,15 +8,15 @@ REQUIREMENTS := pyproject.toml requirements.txt cli/requirements.txt requirement
 PIP := $(RUN) -m pip -qq --disable-pip-version-check --no-input install --root-user-action=ignore
 UV := $(RUN) -m uv pip install --quiet --python $(RUN)
 CHECKOV := .venv-checkov
-# Three workers on two cores: the tests of the whole stack wait more than they compute. In the order of the files, the long ones are not last.
-PYTEST := $(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+# Four workers on two cores: the tests of the whole stack wait more than they compute. tests/conftest.py puts them first.
+PYTEST := $(RUN) -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 RECIPE ?= manufacturing
 
 # Images for containers set it. Without byte code, each of the hundreds of processes of a test run compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docs emulators demo demo-emulators up down test test-all check bench bench-gpu clean
+.PHONY: help setup docs emulators demo demo-emulators up down test test-fast test-all check bench bench-gpu clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,10 +52,13 @@ down: ## stop the local stack and the demos'
 	@if [ -x $(RUN) ]; then for root in .droptune .droptune/demo .droptune/demo-emulators; do \
 		$(RUN) -m local_stack.stack down --root $$root || exit 1; done; fi
 
-test: emulators ## the tests that take less than a minute each
+test-fast: setup ## the unit tests without processes, servers and torch: less than a minute
+	@$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "fast and not slow" tests/unit
+
+test: emulators ## every behavior at least once: some minutes
 	@$(PYTEST) -m "not slow"
 
-test-all: emulators ## every test
+test-all: emulators ## every test, every seed and every rare combination
 	@$(PYTEST)
 
 check: setup $(CHECKOV)/.stamp ## lint, format, types, import contracts, infrastructure and Dockerfiles, as CI runs them

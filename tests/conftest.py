@@ -6,6 +6,7 @@ import importlib
 import re
 import warnings
 from collections import Counter, defaultdict
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -27,6 +28,32 @@ _BACKENDS = {
     "blobs-live": "azure-storage-blob on live Azure",
 }
 _CONTRACT = re.compile(r"tests/contract/(\w+)\.py::\w+\[(" + "|".join(map(re.escape, _BACKENDS)) + r")[\]-]")
+
+
+_UNIT = Path(__file__).parent / "unit"
+_FAST_FOLDERS = [_UNIT / name for name in ("cli", "docs", "functions", "infra", "recipes", "shared")]
+# A test that takes one of these fixtures, or whose module has one of these names, has a process, a server or torch.
+_SLOW_FIXTURES = {"azure_ml_sdk", "emulator", "torch"}
+_SLOW_NAMES = {"subprocess", "azurite_url", "cosmos_url", "running"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is fast, and begin with the tests of the whole stack, which wait the longest."""
+    for item in items:
+        if isinstance(item, pytest.Function) and _is_fast(item):
+            item.add_marker(pytest.mark.fast)
+    items.sort(key=lambda item: item.get_closest_marker("stack") is None)
+
+
+def _is_fast(item: pytest.Function) -> bool:
+    if not any(folder in item.path.parents for folder in _FAST_FOLDERS):
+        return False
+    return _SLOW_FIXTURES.isdisjoint(item.fixturenames) and _SLOW_NAMES.isdisjoint(vars(item.module))
+
+
+@pytest.fixture(scope="session")
+def torch() -> ModuleType:
+    return importlib.import_module("torch")
 
 
 @pytest.fixture(scope="session")

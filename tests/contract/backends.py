@@ -19,28 +19,14 @@ import httpx
 import pytest
 
 from shared.clients.cosmos import parse_url
-from shared.domain.topology import Subscription, Topology
 from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.store import SqliteRunStore
 from shared.ports import BlobStore, EventBus, ReceivedMessage, RunStore
 from shared.services import build_blob_store, build_run_store
 from tests.clock import ManualClock
+from tests.contract.topology import TOPOLOGY
 from tests.emulator_servers import BLOB_CONTAINER, azurite_url, cosmos_url
-
-# Five seconds is the shortest lock Service Bus grants.
-TOPOLOGY = Topology(
-    queues=("orders",),
-    topics={
-        "facts": (
-            Subscription("all", None),
-            Subscription("passed", frozenset({"passed", "approved"})),
-            Subscription("failed", frozenset({"failed"})),
-        )
-    },
-    lock_duration_s=5.0,
-    max_delivery_count=3,
-)
 
 
 @dataclass

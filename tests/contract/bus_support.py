@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from shared.ports import EventBus, Message, ReceivedMessage
-from tests.contract.backends import TOPOLOGY, BusBackend
+from tests.contract.backends import BusBackend
+from tests.contract.topology import TOPOLOGY
 
 QUEUE = "orders"
 DEAD = "orders/$deadletterqueue"

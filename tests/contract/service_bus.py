@@ -13,7 +13,8 @@ from local_stack.service_bus.server import running
 from shared.clients.service_bus.client import ServiceBusEventBus
 from shared.ports import DEAD_LETTERS
 from tests.clock import ManualClock
-from tests.contract.backends import TOPOLOGY, BusBackend, OpenBus
+from tests.contract.backends import BusBackend, OpenBus
+from tests.contract.topology import TOPOLOGY
 
 MAX_MESSAGE_BYTES = 256 * 1024
 # The SDK needs a moment to ask; a look at an empty queue takes 0.2 s whatever it is told.
@@ -21,7 +22,7 @@ PATIENCE_S = 0.1
 LIVE_PATIENCE_S = 2.0
 
 LIVE_URL = os.environ.get("LIVE_SERVICE_BUS_URL")
-NO_LIVE_URL = "LIVE_SERVICE_BUS_URL is not set: a namespace with the entities of tests/contract/backends.py"
+NO_LIVE_URL = "LIVE_SERVICE_BUS_URL is not set: a namespace with the entities of tests/contract/topology.py"
 
 
 def entities() -> list[str]:

@@ -23,7 +23,7 @@ from shared.embedded.clock import SystemClock, from_microseconds, to_microsecond
 from shared.embedded.store import SqliteRunStore
 from shared.ports import Message, ReceivedMessage, Write
 from tests.clock import ManualClock
-from tests.contract.backends import TOPOLOGY
+from tests.contract.topology import TOPOLOGY
 from tests.paths import ROOT
 
 OPEN = """
@@ -33,7 +33,7 @@ from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from shared.embedded.store import SqliteRunStore
 from shared.ports import Message, Write
-from tests.contract.backends import TOPOLOGY
+from tests.contract.topology import TOPOLOGY
 folder = sys.argv[1]
 def store(): return SqliteRunStore(folder + "/state.db", SystemClock())
 def bus(): return SqliteEventBus(folder + "/bus.db", TOPOLOGY, SystemClock())

@@ -17,7 +17,7 @@ from shared.embedded.blobs import FileBlobStore
 from tests.stack.local import RECIPE, LocalStack, rows, statuses, until
 from tests.stack.stories import QUICK, Run, assert_nothing_is_left, cancelled, drop, ended, job_runs, jobs_of, seen
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(900)]
 
 # The whole training file is larger, the part of it that `drop` takes is not.
 MAX_INLINE_BYTES = 100_000

@@ -20,7 +20,7 @@ from local_stack import stack
 from tests.stack.askers import Askers, split_of
 from tests.stack.local import TERMINAL, LocalStack, ask, notes, rows, statuses, until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(1500)]
 
 Run = dict[str, Any]
 
@@ -144,7 +144,6 @@ def order_rollback(local: LocalStack) -> dict[str, Any]:
     return until(look, f"{ordered['to']} is in production", within_s=30)
 
 
-@pytest.mark.slow
 def test_of_two_runs_approved_for_one_endpoint_the_later_is_evaluated_again_against_the_earlier(
     first: Run, second: Run
 ) -> None:

@@ -47,9 +47,8 @@ def adapters(tuned) -> dict[str, tuple[int, int]]:
 # peft 0.21 asks transformers 5 for an attribute under its old name.
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 @pytest.mark.parametrize("entry", OFFERED, ids=lambda entry: entry.id)
-def test_adapters_land_on_the_modules_and_have_the_parameters_that_the_plan_counts(entry) -> None:
+def test_adapters_land_on_the_modules_and_have_the_parameters_that_the_plan_counts(entry, torch) -> None:
     import peft
-    import torch
 
     model = build(entry)
     assert sum(parameter.numel() for parameter in model.parameters()) == entry.parameters
