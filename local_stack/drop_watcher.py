@@ -6,7 +6,6 @@ import json
 import logging
 import mimetypes
 import sqlite3
-import threading
 import time
 import uuid
 from contextlib import closing
@@ -14,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
+from local_stack.worker import Worker
 from shared.ports import BlobInfo, BlobStore, Message, Publisher
 
 logger = logging.getLogger("local_stack.drop_watcher")
@@ -25,7 +25,7 @@ _ACCOUNT = "/subscriptions/local/resourceGroups/local/providers/Microsoft.Storag
 _ACCOUNT_URL = "https://local.blob.core.windows.net"
 
 
-class DropWatcher:
+class DropWatcher(Worker):
     """Polls the container and posts to `storage-events` each blob that is new or changed, and then still.
 
     Still means unchanged for `quiet_s`: a plain `cp` may be in progress.
@@ -37,17 +37,9 @@ class DropWatcher:
     def __init__(
         self, blobs: BlobStore, bus: Publisher, memory: Path, *, quiet_s: float = 1.0, poll_s: float = 0.3
     ) -> None:
+        super().__init__("drop-watcher")
         self._blobs, self._bus, self._memory = blobs, bus, memory
         self._quiet_s, self._poll_s = quiet_s, poll_s
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="drop-watcher", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self._thread.join()
 
     def _run(self) -> None:
         self._memory.parent.mkdir(parents=True, exist_ok=True)

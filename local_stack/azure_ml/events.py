@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import Any
 
 from local_stack.azure_ml.config import experiment_id
 from local_stack.azure_ml.store import Document, Store
+from local_stack.worker import Worker
 
 Emit = Callable[[dict[str, Any]], None]
 log = logging.getLogger(__name__)
@@ -63,19 +63,18 @@ def _add(store: Store, workspace: str, type: str, subject: str, data: Document) 
     )
 
 
-class Sender(threading.Thread):
+class Sender(Worker):
     """Sends the outbox in order; an event leaves it only after `emit` returned."""
 
     def __init__(self, store: Store, emit: Emit, take_fault: Callable[[str], Document | None]) -> None:
-        super().__init__(name="azure-ml-events", daemon=True)
+        super().__init__("azure-ml-events")
         self._store, self._emit, self._take_fault = store, emit, take_fault
-        self._stop_asked = threading.Event()
 
-    def run(self) -> None:
+    def _run(self) -> None:
         pause_s = 0.05
-        while not self._stop_asked.wait(pause_s):
+        while not self._stopping.wait(pause_s):
             try:
-                while not self._stop_asked.is_set() and (entry := self._store.next_event()):
+                while not self._stopping.is_set() and (entry := self._store.next_event()):
                     id, event = entry
                     if self._take_fault("drop_events") is None:
                         self._emit(event)
@@ -84,7 +83,3 @@ class Sender(threading.Thread):
             except Exception:
                 log.exception("an event could not be sent; it will be sent again")
                 pause_s = min(5.0, pause_s * 2)
-
-    def stop(self) -> None:
-        self._stop_asked.set()
-        self.join()

@@ -108,7 +108,7 @@ class Host:
         deadline = time.monotonic() + grace_s
         self._server.should_exit = True
         for listener in self._listeners:
-            listener.stop_receiving()
+            listener.request_stop()
         idle = all([listener.wait_until_idle(deadline) for listener in self._listeners])
         self._locks.stop()
         # Functions that are `async def` run on the loop: it ends last.

@@ -17,6 +17,7 @@ from azure.functions.meta import Datum
 
 from local_stack.functions_host.invocation import decode, log_invocation
 from local_stack.functions_host.loading import BusTrigger, HostConfig, LocalFunction
+from local_stack.worker import Worker
 from shared.domain.errors import LockLost
 from shared.ports import EventBus, ReceivedMessage
 
@@ -60,23 +61,15 @@ class _Held:
     give_up_at: float
 
 
-class LockKeeper:
+class LockKeeper(Worker):
     """Renews the locks of the messages that functions are working on, each at half of its length."""
 
     def __init__(self, bus: EventBus, max_renewal_s: float) -> None:
+        super().__init__("lock-keeper")
         self._bus = bus
         self._max_renewal_s = max_renewal_s
         self._held: dict[str, _Held] = {}
         self._guard = threading.Lock()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="lock-keeper", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
 
     def hold(self, received: ReceivedMessage) -> None:
         give_up_at = time.monotonic() + self._max_renewal_s
@@ -90,7 +83,7 @@ class LockKeeper:
         return held.received if held else received
 
     def _run(self) -> None:
-        while not self._stop.wait(_RENEWAL_TICK_S):
+        while not self._stopping.wait(_RENEWAL_TICK_S):
             now = time.monotonic()
             with self._guard:
                 due = [held for held in self._held.values() if held.renew_at <= now < held.give_up_at]
@@ -113,7 +106,7 @@ def _half_of_lock(received: ReceivedMessage) -> float:
     return time.monotonic() + (received.locked_until - datetime.now(UTC)).total_seconds() / 2
 
 
-class BusReceiver:
+class BusReceiver(Worker):
     """Feeds one function from its queue or subscription, `max_concurrent_calls` messages at a time."""
 
     def __init__(
@@ -125,31 +118,22 @@ class BusReceiver:
         config: HostConfig,
     ) -> None:
         assert isinstance(function.trigger, BusTrigger)
+        super().__init__(f"receive-{function.name}")
         self._function, self._bus, self._locks, self._call = function, bus, locks, call
         self._entity = function.trigger.entity
         self._calls = config.max_concurrent_calls
         self._free = threading.Semaphore(self._calls)
         self._workers = ThreadPoolExecutor(self._calls, thread_name_prefix=function.name)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._receive, name=f"receive-{function.name}", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop_receiving(self) -> None:
-        """Returns at once; what is running goes on."""
-        self._stopping.set()
 
     def wait_until_idle(self, deadline: float) -> bool:
         """Wait for the running calls until `deadline` (monotonic); False if some still run."""
-        self._thread.join(max(0.0, deadline - time.monotonic()))
-        idle = not self._thread.is_alive() and all(
+        idle = super().wait_until_idle(deadline) and all(
             self._free.acquire(timeout=max(0.0, deadline - time.monotonic())) for _ in range(self._calls)
         )
         self._workers.shutdown(wait=idle)
         return idle
 
-    def _receive(self) -> None:
+    def _run(self) -> None:
         while not self._stopping.is_set():
             if not self._free.acquire(timeout=_RECEIVE_WAIT_S):
                 continue

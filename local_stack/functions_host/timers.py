@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -18,6 +17,7 @@ from croniter import croniter
 
 from local_stack.functions_host.invocation import decode, log_invocation
 from local_stack.functions_host.loading import LocalFunction, TimerTrigger
+from local_stack.worker import Worker
 
 logger = logging.getLogger("local_stack.host")
 
@@ -33,27 +33,14 @@ def next_occurrence(schedule: str, after: datetime) -> datetime:
     return moment
 
 
-class TimerRunner:
+class TimerRunner(Worker):
     """Fires one function while it holds the function's lease, a file in `folder` shared by all hosts."""
 
     def __init__(self, function: LocalFunction, folder: Path, call: Callable[[LocalFunction, Any], Any]) -> None:
         assert isinstance(function.trigger, TimerTrigger)
+        super().__init__(f"timer-{function.name}")
         self._function, self._trigger, self._call = function, function.trigger, call
         self._lease = folder / f"{function.name}.lease"
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"timer-{function.name}", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop_receiving(self) -> None:
-        """No further tick; a running one goes on."""
-        self._stopping.set()
-
-    def wait_until_idle(self, deadline: float) -> bool:
-        """Wait for a running tick until `deadline` (monotonic); False if it still runs."""
-        self._thread.join(max(0.0, deadline - time.monotonic()))
-        return not self._thread.is_alive()
 
     def _run(self) -> None:
         # SQLite's exclusive lock is a file lock that works on every system and ends with its process.

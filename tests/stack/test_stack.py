@@ -39,6 +39,11 @@ def root(tmp_path: Path) -> Iterator[Path]:
     assert left == []
 
 
+def listened_at(process: psutil.Process) -> list[str]:
+    """The addresses at which other programs can connect to it."""
+    return [found.laddr.ip for found in process.net_connections("inet") if found.status == psutil.CONN_LISTEN]
+
+
 def state(root: Path) -> dict[str, Any]:
     body: dict[str, Any] = json.loads((root / "stack.json").read_text())
     return body
@@ -70,6 +75,7 @@ def test_up_down_and_a_kill_of_everything_in_between(root: Path) -> None:
     assert first.returncode == 0, first.stdout + first.stderr
     before = state(root)
     assert get(root, "/api/health")
+    assert {address for process in marked(root) for address in listened_at(process)} == {"127.0.0.1"}
 
     again = run_stack("up", root)
     assert again.returncode == 0

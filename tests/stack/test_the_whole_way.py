@@ -68,7 +68,7 @@ def test_a_dropped_dataset_ends_deployed_and_better_beyond_its_interval(promoted
     assert promoted["verdict"]["passed"]
 
 
-def test_the_endpoint_answers_a_question_it_was_never_trained_on(promoted: dict[str, Any]) -> None:
+def test_the_endpoint_answers_a_question_it_was_never_trained_on(local: LocalStack, promoted: dict[str, Any]) -> None:
     question, answer = held_out()
     assert ask(local.root, promoted["rollout"]["scoring_uri"], question) == answer
 

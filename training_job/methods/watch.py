@@ -54,6 +54,8 @@ class Watch(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._metrics.last_step = state.global_step
         self._metrics.processed_tokens = int(state.num_input_tokens_seen)
+        if state.global_step == state.max_steps:
+            control.should_log = True  # the curve ends with the last step also where the interval does not divide it
         if state.global_step < state.max_steps and anywhere(self._elapsed_s() > self._limit.seconds, args.device):
             self._metrics.stopped = self._limit.kind
             control.should_log = control.should_evaluate = control.should_save = control.should_training_stop = True
