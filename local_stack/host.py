@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load_settings()
         app, host_json = load_app(options.app)
         bus = build_event_bus(settings.event_bus_url, settings.azure_client_id)
-        # A setting nobody set has its default in Settings; in Azure every one is an app setting.
+        # A setting that is not set has its default in Settings; in Azure every one is an app setting.
         defaults = {name.upper(): str(value) for name, value in settings if value is not None}
         host = Host(
             app,

@@ -1,4 +1,4 @@
-"""Processes that outlive the one that started them: how to know them again, and how to end them all."""
+"""Processes that outlive the one that started them: how to recognize and end them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def alive(process: psutil.Process) -> bool:
 
 
 def marked(root: Path) -> list[psutil.Process]:
-    """Processes of the stack in `root` by their environment, whoever started them."""
+    """Processes of the stack in `root` by their environment, also those that a job started."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -57,7 +57,10 @@ def marked(root: Path) -> list[psutil.Process]:
 
 
 def stop(processes: Sequence[psutil.Process]) -> None:
-    """Ask, wait, insist. psutil refuses to signal a pid that was given to another process meanwhile."""
+    """SIGTERM, then SIGKILL for those that still run.
+
+    psutil refuses to signal a pid that was given to another process meanwhile.
+    """
     for name in ("terminate", "kill"):
         for process in processes:
             try:

@@ -109,7 +109,7 @@ class Stack:
             return emulators.settings({name: self.parts[name].port for name in emulators.PARTS})
         return {
             "RUN_STORE_URL": f"sqlite:///{self.root / 'state.db'}",
-            # After a crash here nobody wants to wait for the minute that a lock lasts in Azure.
+            # In Azure a lock lasts a minute: too long to wait after a crash of a local stack.
             "EVENT_BUS_URL": f"sqlite:///{self.root / 'bus.db'}?lock_s=10",
             "BLOB_STORE_URL": f"file:{self.root / 'blobs'}",
         }
@@ -171,8 +171,8 @@ def locked(root: Path) -> Iterator[None]:
 def up(root: Path, port: int | None, console: Console, *, on_emulators: bool = False) -> Stack:
     """Start what does not run yet and wait until it is ready.
 
-    Raises StartFailed; what was started before stays for a look at it, `down` stops it. Raises NotInstalled for
-    emulators that cannot be had.
+    Raises StartFailed; parts that were started stay for inspection, `down` stops them. Raises NotInstalled
+    for emulators that cannot be installed.
     """
     with locked(root):
         stack = Stack.load(root)
@@ -213,7 +213,7 @@ def _start_where_it_was(stack: Stack, name: str, console: Console) -> None:
     if stack.parts[name].port != known:
         for other in PARTS:
             if other != name and other in stack.parts:
-                stop(_running(stack.parts[other]))  # it was told another URL
+                stop(_running(stack.parts[other]))  # it has the former URL
 
 
 def _start(stack: Stack, name: str, port: int | None, console: Console) -> None:
@@ -255,7 +255,7 @@ def _wait_until_ready(name: str, process: subprocess.Popen[bytes], log: Path, of
 
 
 def tail(log: Path, lines: int = LOG_LINES_SHOWN) -> str:
-    """The last lines of a log, indented and cut to a readable length; a word instead if there is none."""
+    """The last lines of a log, indented and cut to a readable length; a placeholder if there is none."""
     try:
         text = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -287,7 +287,7 @@ def _running(part: Part) -> list[psutil.Process]:
 
 
 def status(root: Path, console: Console) -> bool:
-    """Say what runs; True if all of it does."""
+    """Print what runs; true if every part does."""
     stack = Stack.load(root)
     for name in stack.names:
         part = stack.parts.get(name)

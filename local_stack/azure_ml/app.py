@@ -44,7 +44,7 @@ _WORKSPACE = (
 )
 LOCAL = rf"/providers/Microsoft\.MachineLearningServices/locations/{LOCATION}"
 _ALL_METHODS = ["GET", "PUT", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS"]
-# The SDK waits five to thirty seconds between two looks at an operation unless told otherwise.
+# The SDK waits five to thirty seconds between two requests for the state of an operation unless an answer sets it.
 _POLL_SOON = {"x-ms-retry-after-ms": "100"}
 
 _IDENTITY = "/msi/token"

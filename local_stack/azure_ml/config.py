@@ -23,7 +23,7 @@ class Environment:
 
     `python` is the interpreter of jobs, `variables` what the image sets. `serve` is the command of a deployment, with
     `{python}`, `{model}` and `{port}` to fill in; it is ready once `readiness` answers 200. `any_model_name`: a server
-    that insists on its own model name is not told the caller's, so that any OpenAI client works.
+    that insists on its own model name does not get the caller's, so that any OpenAI client works.
     """
 
     python: str = sys.executable

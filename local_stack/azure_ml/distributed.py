@@ -4,8 +4,8 @@
 
 Cited (Azure docs, "Distributed GPU training guide"): the command is started `processes` times on each of `instances`
 machines, with MASTER_ADDR, MASTER_PORT, WORLD_SIZE, NODE_RANK, RANK and LOCAL_RANK; WORLD_SIZE counts all processes.
-Assumed, for no document says it: the first process that fails ends the job with its exit code, and the others are told
-to stop (SIGTERM, later SIGKILL). Nothing of the product may depend on that: a platform may as well let them wait.
+Assumed, no document states it: the first process that fails ends the job with its exit code, and the others are
+stopped (SIGTERM, later SIGKILL). Nothing of the product may depend on that: a platform may as well let them wait.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main() -> int:
     parser.add_argument("--grace-s", type=float, required=True)
     parser.add_argument("command", nargs="+")
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: None)  # whoever sends it sends it to every process of the group
+    signal.signal(signal.SIGTERM, lambda *_: None)  # it is sent to every process of the group
     children = start(given.command, given.instances, given.processes)
     code = first_failure(children)
     if code != 0:

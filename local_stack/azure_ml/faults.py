@@ -48,7 +48,7 @@ class Faults:
         self._store.put("fault", str(fault["kind"]), fault)
 
     def take(self, kind: str) -> Document | None:
-        """The ordered fault, one time fewer; None if none is left."""
+        """The ordered fault, one time fewer; None if there is none."""
         with self._store.transaction():
             fault = self._store.get("fault", kind)
             if fault is None:

@@ -106,7 +106,7 @@ def members(claim: Path) -> list[int]:
 
 
 def send_signal(claim: Path, number: signal.Signals) -> bool:
-    """Signal every process of the group; False once none is left."""
+    """Signal every process of the group; false once no process is left."""
     pids = members(claim)
     for pid in pids:
         try:

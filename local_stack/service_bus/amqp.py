@@ -228,7 +228,7 @@ class Connection(asyncio.Protocol):
     def _protocol_header(self, header: bytes) -> None:
         self.out += header if header in (SASL_HEADER, AMQP_HEADER) else AMQP_HEADER
         if header == SASL_HEADER:
-            # Python asks for ANONYMOUS, .NET for MSSBCBS; who the client is, is said on $cbs.
+            # Python asks for ANONYMOUS, .NET for MSSBCBS; the client identifies itself on $cbs.
             self.emit(0, Frame.SASL_MECHANISMS, [Array("symbol", ["MSSBCBS", "ANONYMOUS"])], frame_type=1)
         self.closing = header not in (SASL_HEADER, AMQP_HEADER)
         self.service.to_flush(self)
@@ -318,7 +318,7 @@ class Connection(asyncio.Protocol):
         granted = ((count or 0) + (credit or 0) - link.delivery_count) & 0xFFFFFFFF
         link.credit = granted if granted <= 0x7FFFFFFF else 0
         self.service.credited(link)
-        if drain:  # what is left of the credit is given back, and said so
+        if drain:  # the rest of the credit is returned, with a flow frame
             link.delivery_count = (link.delivery_count + link.credit) & 0xFFFFFFFF
             link.credit = 0
         if drain or echo:

@@ -39,7 +39,7 @@ class Broker:
     def __init__(self, store: Store, clock: Clock, queues: list[QueueConfig], topics: list[TopicConfig]) -> None:
         self.store, self._clock = store, clock
         self.timers: list[tuple[int, int, Callable[[], None]]] = []
-        self.dirty: set[Queue] = set()  # have something to deliver, or somebody new to deliver to
+        self.dirty: set[Queue] = set()  # have a message to deliver, or a new receiver
         self._ties = itertools.count()
         self.entities: dict[str, Queue | Topic] = {}
         for queue in queues:
@@ -70,7 +70,7 @@ class Broker:
             self.dirty.pop().pump()
 
     def clear(self) -> None:
-        """Remove every message; whoever holds one has lost its lock."""
+        """Remove every message; locks on them are lost."""
         for entity in self.entities.values():
             entity.clear()
 
@@ -271,7 +271,7 @@ class Queue(Entity):
     def _bury(self, message: Stored, reason: str | None, description: str | None, properties: dict[str, Any]) -> None:
         self._remove(message)
         why = {"DeadLetterReason": reason, "DeadLetterErrorDescription": description}
-        said = {key: value for key, value in why.items() if value is not None}
-        message.bare = with_application_properties(message.bare, {**properties, **said})
+        given = {key: value for key, value in why.items() if value is not None}
+        message.bare = with_application_properties(message.bare, {**properties, **given})
         # A dead letter keeps its number here; what the service does was not seen.
         (self.dead or self)._keep(message)

@@ -80,7 +80,7 @@ class ServiceBus:
         self._to_flush.add(connection)
 
     def commit(self) -> None:
-        """Deliver, store, and only then say so: what a client was told survives a kill."""
+        """Deliver and store, then answer: what a client has an answer for survives a kill."""
         self.broker.pump()
         self.broker.store.commit()
         while self._to_flush:
@@ -108,7 +108,7 @@ class ServiceBus:
             link.node = self._entity(path, (Queue,))
         else:
             if "/subscriptions/" in path or path.endswith(DEAD_LETTERS):
-                raise AmqpError("amqp:not-allowed", f"nobody can send to {path}")
+                raise AmqpError("amqp:not-allowed", f"a message cannot be sent to {path}")
             link.node = self._entity(path, (Queue, Topic))
             size = ULong(MAX_MESSAGE_BYTES)
             return [size, {Symbol("com.microsoft:max-message-batch-size"): size}]
@@ -175,20 +175,20 @@ class ServiceBus:
     def _manage(self, link: Link, payload: bytes, entity: Entity) -> None:
         properties, body, id = request(payload)
         operation = str(properties.get("operation")).removeprefix("com.microsoft:")
-        said: dict[str, Any] = {"statusCode": Int(200), "statusDescription": "OK"}
+        status: dict[str, Any] = {"statusCode": Int(200), "statusDescription": "OK"}
         value: Body = {}
         try:
             found = _operation(operation)(entity, body or {})
             if found is None:
-                said = {"statusCode": Int(204), "statusDescription": "No content"}
+                status = {"statusCode": Int(204), "statusDescription": "No content"}
             value = found or {}
         except AmqpError as error:
-            said = {
+            status = {
                 "statusCode": Int(error.code),
                 "statusDescription": error.description,
                 "errorCondition": Symbol(error.condition),
             }
-        _reply(link, answer(id, said, value))
+        _reply(link, answer(id, status, value))
 
 
 def _path(address: str | None) -> str:

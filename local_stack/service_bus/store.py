@@ -25,7 +25,7 @@ _COLUMNS = (
 
 
 class Store:
-    """One open transaction at a time; `commit` before anything is said to a client.
+    """One open transaction at a time; `commit` before a client gets an answer.
 
     WAL with synchronous=NORMAL: what was committed survives the death of the process, not of the machine.
     """
