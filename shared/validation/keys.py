@@ -1,4 +1,4 @@
-"""What all rows of a dataset are compared by, kept on disk: finds copies and overlaps, and carves, exactly."""
+"""Keys of all rows of a dataset, kept on disk: exact duplicates, overlaps and the train/validation split."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ _CACHE_KIB = 8192
 
 _INSERT = "INSERT INTO {file} VALUES (?, ?, ?, ?, ?)"
 _INSERT_NEW = "INSERT OR IGNORE INTO train VALUES (?, ?, ?, ?, ?)"
-_COPIES = """
+_DUPLICATES = """
 SELECT number, offset FROM {file} JOIN
-    (SELECT whole, min(number) AS first FROM {file} GROUP BY whole HAVING count(*) > 1) USING (whole)
+    (SELECT row_key, min(number) AS first FROM {file} GROUP BY row_key HAVING count(*) > 1) USING (row_key)
 WHERE number > first ORDER BY number"""
-# `side` is what a row is carved out by: its draw, or that of the group it was joined to.
-_CREATE_SIDES = """
-CREATE VIEW sides AS SELECT train.rowid AS place, number, offset, coalesce(root, train.draw) AS side
-FROM train LEFT JOIN joined ON joined.draw = train.draw"""
-_SIDES = "SELECT number, offset, side IN (SELECT side FROM held_out) FROM sides ORDER BY place"
-_GROUPS = "SELECT side, count(*) FROM sides GROUP BY side ORDER BY side"
-_SMALLEST_GROUP = "INSERT INTO held_out SELECT side FROM sides GROUP BY side ORDER BY count(*), side LIMIT 1"
-_HELD_OUT = "SELECT count(*) FROM sides WHERE side IN (SELECT side FROM held_out)"
-_OVERLAPS = "SELECT number, offset FROM train WHERE asked IN (SELECT asked FROM eval) ORDER BY number"
+# Rows are split by `cluster`: their own split key, or that of the rows they were grouped with.
+_CREATE_CLUSTERS = """
+CREATE VIEW clusters AS SELECT train.rowid AS place, number, offset, coalesce(root, train.split_key) AS cluster
+FROM train LEFT JOIN grouped ON grouped.split_key = train.split_key"""
+_CLUSTERS = "SELECT number, offset, cluster IN (SELECT cluster FROM held_out) FROM clusters ORDER BY place"
+_CLUSTER_SIZES = "SELECT cluster, count(*) FROM clusters GROUP BY cluster ORDER BY cluster"
+_SMALLEST_CLUSTER = """
+INSERT INTO held_out SELECT cluster FROM clusters GROUP BY cluster ORDER BY count(*), cluster LIMIT 1"""
+_HELD_OUT = "SELECT count(*) FROM clusters WHERE cluster IN (SELECT cluster FROM held_out)"
+_OVERLAPS = "SELECT number, offset FROM train WHERE content_key IN (SELECT content_key FROM eval) ORDER BY number"
 
 
 class Keys:
@@ -45,14 +46,15 @@ class Keys:
         self._pending: dict[str, list[tuple[bytes, bytes, int, int, int]]] = {}
         for file in ("train", "eval"):
             self._database.execute(
-                f"CREATE TABLE {file} (whole BLOB, asked BLOB, draw INTEGER, number INTEGER, offset INTEGER)"
+                f"CREATE TABLE {file} "
+                "(row_key BLOB, content_key BLOB, split_key INTEGER, number INTEGER, offset INTEGER)"
             )
             self._pending[file] = []
-        self._database.execute("CREATE TABLE joined (draw INTEGER PRIMARY KEY, root INTEGER)")
-        self._database.execute("CREATE TABLE held_out (side INTEGER PRIMARY KEY)")
-        self._database.execute(_CREATE_SIDES)
+        self._database.execute("CREATE TABLE grouped (split_key INTEGER PRIMARY KEY, root INTEGER)")
+        self._database.execute("CREATE TABLE held_out (cluster INTEGER PRIMARY KEY)")
+        self._database.execute(_CREATE_CLUSTERS)
         if unique:
-            self._database.execute("CREATE UNIQUE INDEX whole ON train (whole)")
+            self._database.execute("CREATE UNIQUE INDEX row_key ON train (row_key)")
         self._database.execute("BEGIN")
 
     def __enter__(self) -> Keys:
@@ -61,12 +63,12 @@ class Keys:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._database.close()
 
-    def add(self, file: File, whole: bytes, asked: bytes, draw: int, number: int, offset: int) -> bool:
-        """A row's hash, that of its question and answer, and the 64-bit number that decides where it is carved to.
+    def add(self, file: File, row_key: bytes, content_key: bytes, split_key: int, number: int, offset: int) -> bool:
+        """Hash of the row, hash of its question and answer, and the 64-bit number that decides whether it is held out.
 
-        False if the row is left out, for it was there before.
+        False if the row is dropped because an equal one was added before (`unique`).
         """
-        key = (whole, asked, draw - 2**63, number, offset)  # SQLite's integers are signed
+        key = (row_key, content_key, split_key - 2**63, number, offset)  # SQLite's integers are signed
         if self._unique and file == "train":
             return self._database.execute(_INSERT_NEW, key).rowcount == 1
         pending = self._pending[file]
@@ -79,65 +81,66 @@ class Keys:
         self._database.executemany(_INSERT.format(file=file), self._pending[file])
         self._pending[file].clear()
 
-    def copies(self, file: File) -> Iterator[tuple[int, int]]:
+    def duplicates(self, file: File) -> Iterator[tuple[int, int]]:
         """Line number and offset of each row that equals an earlier one of its file."""
         self._write(file)
-        return self._database.execute(_COPIES.format(file=file))
+        return self._database.execute(_DUPLICATES.format(file=file))
 
     def overlaps(self) -> Iterator[tuple[int, int]]:
-        """Line number and offset of each training row that asks and answers what a held-out row does."""
+        """Line number and offset of each training row whose question and answer are those of a held-out row."""
         self._write("train")
         self._write("eval")
         return self._database.execute(_OVERLAPS)
 
-    def join(self, draw: int, other: int) -> None:
-        """Rows with the one draw and rows with the other stay on one side of the carve-out."""
-        here, there = self._root(draw - 2**63), self._root(other - 2**63)
+    def group(self, split_key: int, other: int) -> None:
+        """Rows with either split key are all held out or all trained on."""
+        here, there = self._root(split_key - 2**63), self._root(other - 2**63)
         if here != there:
-            self._database.execute("INSERT INTO joined VALUES (?, ?)", (here, there))
+            self._database.execute("INSERT INTO grouped VALUES (?, ?)", (here, there))
 
-    def _root(self, draw: int) -> int:
-        while found := self._database.execute("SELECT root FROM joined WHERE draw = ?", (draw,)).fetchone():
-            (draw,) = found
-        return draw
+    def _root(self, split_key: int) -> int:
+        while found := self._database.execute("SELECT root FROM grouped WHERE split_key = ?", (split_key,)).fetchone():
+            (split_key,) = found
+        return split_key
 
-    def carved(self, share: float) -> tuple[bool, Iterator[tuple[int, int, bool]]]:
+    def split(self, share: float) -> tuple[bool, Iterator[tuple[int, int, bool]]]:
         """Line number, offset, and whether it is held out, of each training row in order.
 
-        Rows are held out by groups of equal or joined draws, smallest draw first, as long as the share of all rows
-        is not exceeded; at least one group is held out and at least one is left, where there are two. Where so many
-        are joined that not half the share would be held out, the joins are undone, and the first value is False.
+        Rows are held out by clusters of equal or grouped split keys, smallest key first, as long as the share of all
+        rows is not exceeded; at least one cluster is held out and at least one is left, where there are two. Where so
+        many rows are grouped that less than half the share would be held out, the groups are dissolved, and the first
+        value is False.
         """
         self._write("train")
-        ask = self._database.execute
-        ask("CREATE INDEX draws ON train (draw)")
-        for (draw,) in ask("SELECT draw FROM joined").fetchall():
-            ask("UPDATE joined SET root = ? WHERE draw = ?", (self._root(draw), draw))
-        (rows,) = ask("SELECT count(*) FROM train").fetchone()
+        execute = self._database.execute
+        execute("CREATE INDEX split_keys ON train (split_key)")
+        for (split_key,) in execute("SELECT split_key FROM grouped").fetchall():
+            execute("UPDATE grouped SET root = ? WHERE split_key = ?", (self._root(split_key), split_key))
+        (rows,) = execute("SELECT count(*) FROM train").fetchone()
         target = max(1, round(share * rows))
-        (joined,) = ask("SELECT count(*) FROM joined").fetchone()
-        together = self._hold_out(target) * 2 >= target or not joined
-        if not together:
-            ask("DELETE FROM joined")
-            ask("DELETE FROM held_out")
+        (grouped,) = execute("SELECT count(*) FROM grouped").fetchone()
+        all_grouped = self._hold_out(target) * 2 >= target or not grouped
+        if not all_grouped:
+            execute("DELETE FROM grouped")
+            execute("DELETE FROM held_out")
             self._hold_out(target)
-        return together, ask(_SIDES)
+        return all_grouped, execute(_CLUSTERS)
 
     def _hold_out(self, target: int) -> int:
-        """How many rows, `target` at most unless the smallest group has more."""
-        ask = self._database.execute
-        (groups,) = ask("SELECT count(DISTINCT side) FROM sides").fetchone()
-        if groups < 2:
+        """How many rows, `target` at most unless the smallest cluster has more."""
+        execute = self._database.execute
+        (clusters,) = execute("SELECT count(DISTINCT cluster) FROM clusters").fetchone()
+        if clusters < 2:
             return 0
         self._database.executemany("INSERT INTO held_out VALUES (?)", self._fitting(target))
-        (found,) = ask("SELECT count(*) FROM held_out").fetchone()
+        (found,) = execute("SELECT count(*) FROM held_out").fetchone()
         if not found:
-            ask(_SMALLEST_GROUP)
-        (held_out,) = ask(_HELD_OUT).fetchone()
+            execute(_SMALLEST_CLUSTER)
+        (held_out,) = execute(_HELD_OUT).fetchone()
         return int(held_out)
 
     def _fitting(self, target: int) -> Iterator[tuple[int]]:
-        for side, count in self._database.execute(_GROUPS):
+        for cluster, count in self._database.execute(_CLUSTER_SIZES):
             if count <= target:
                 target -= count
-                yield (side,)
+                yield (cluster,)

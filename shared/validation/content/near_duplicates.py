@@ -101,7 +101,7 @@ class Index:
 
 
 class Clusters:
-    """Sizes of groups of near copies, by the number of their first row; at most `MAX_CLUSTERS` are told apart."""
+    """Sizes of groups of near duplicates, by the number of their first row; at most `MAX_CLUSTERS` are told apart."""
 
     def __init__(self) -> None:
         self._sizes: Counter[int] = Counter()

@@ -39,7 +39,7 @@ class Trigger(NamedTuple):
 
 
 class RepeatedTriggers:
-    """Give it every row once that is no near copy of an earlier one."""
+    """Give it every row once that is no near duplicate of an earlier one."""
 
     def __init__(self) -> None:
         self._followed: dict[str, _Followed] = {}

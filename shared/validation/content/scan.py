@@ -1,4 +1,4 @@
-"""The scan of what rows say: personal data, secrets, signs of manipulation, quality. One object for a whole dataset."""
+"""The scan of the text of rows: personal data, secrets, manipulation, quality. One object for a whole dataset."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shared.validation.content.texts import texts_of_row, with_texts_of_row
 TRIGGERS_SHOWN = 20
 # Of a question and of an answer: the words of a row of megabytes would take a hundred of them.
 COMPARED_CHARACTERS = 100_000
-Document = dict[str, Any]
+RowDocument = dict[str, Any]
 Messages = list[dict[str, Any]]
 
 
@@ -38,7 +38,7 @@ class ContentScan:
 
     Memory does not grow with the number of rows: about 16 MB for each part, 5 MB for prompts and answers, up to 35 MB
     for odd tokens, and 100 bytes for each different value that was redacted (at most 200,000 of a kind).
-    `special_tokens` are those of the base model, `indexed_rows_bits` sets how many rows near copies are sought in.
+    `special_tokens` are those of the base model, `indexed_rows_bits` sets how many rows near duplicates are sought in.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class ContentScan:
 
     # Text by text.
 
-    def read(self, place: Place, document: Document) -> Document:
+    def read(self, place: Place, document: RowDocument) -> RowDocument:
         """Take a row in canonical form. Returns it, redacted if the policy says so; names of fields are left alone."""
         texts = list(texts_of_row(document))
         whole = "\n".join(texts)
@@ -108,11 +108,11 @@ class ContentScan:
 
     # Row beside row.
 
-    def compare(self, place: Place, messages: Messages, tag: int, *, judged: bool = True) -> list[int]:
+    def compare(self, place: Place, messages: Messages, tag: int, *, has_answer: bool = True) -> list[int]:
         """Take the same row as a dialogue. Returns the tags of earlier rows of its part that say nearly the same.
 
-        `tag`: 64 bits, equal for rows that ask and answer exactly the same. `judged`: the last message is an answer,
-        so that it may be held against the answers of other rows.
+        `tag`: 64 bits, equal for rows that ask and answer exactly the same. `has_answer`: the last message is
+        an answer, which is compared with the answers of other rows.
         """
         asked = [message for message in messages[:-1] if message["role"] != "system"]
         prompt = "\n".join(message["content"] for message in asked)
@@ -136,20 +136,20 @@ class ContentScan:
             self._findings.add("near_duplicate", *place)
         if not held_out:
             self._languages.add(number, asked[-1]["content"] if asked else "", answer)
-        if judged and not held_out:
+        if has_answer and not held_out:
             prompt_key, answer_key = key_of(" ".join(prompt_words)), key_of(" ".join(answer_words))
             if not copies:
                 self._triggers.add(number, prompt.split(), answer_key)
-            self._judge(place, number, messages, answer, prompt_key, answer_key)
+            self._check_answer(place, number, messages, answer, prompt_key, answer_key)
         return [copy.tag for copy in copies]
 
-    def _judge(
+    def _check_answer(
         self, place: Place, number: int, messages: Messages, answer: str, prompt_key: int, answer_key: int
     ) -> None:
         context = "\n".join(message["content"] for message in messages[:-1] if message["role"] == "system")
-        said = prompt_key ^ key_of(context) if context else prompt_key
+        context_key = prompt_key ^ key_of(context) if context else prompt_key
         question = next((message["content"] for message in reversed(messages) if message["role"] == "user"), "")
-        if self._quality.add(number, question, answer, said, answer_key) is not None:
+        if self._quality.add(number, question, answer, context_key, answer_key) is not None:
             self._findings.add("contradictory_answers", *place)
 
     # At the end.
@@ -164,8 +164,8 @@ class ContentScan:
         for stray in self._languages.strays():
             detail = f"{_counted(stray.row_count, 'row')} in {stray.language}"
             self._note("unexpected_language", detail, stray.row_count, stray.rows)
-        self._judge_labels()
-        self._judge_whole()
+        self._check_labels()
+        self._check_whole()
 
     @property
     def languages(self) -> dict[str, int]:
@@ -175,7 +175,7 @@ class ContentScan:
     def _note(self, code: str, detail: str, count: int, rows: Iterable[int] = ()) -> None:
         self._findings.add_many(code, "train", detail, count, (row for row in rows if row > 0))
 
-    def _judge_labels(self) -> None:
+    def _check_labels(self) -> None:
         counts = self._quality.label_counts
         if counts and counts[0] > MAX_LABEL_SHARE * self._quality.rows:
             self._note("label_imbalance", f"{100 * counts[0] // self._quality.rows} %", counts[0])
@@ -184,7 +184,7 @@ class ContentScan:
             detail = f"{_counted(rare, 'label')} of {len(counts)} occur in fewer than {MIN_LABEL_ROWS} rows"
             self._note("rare_label", detail, rare)
 
-    def _judge_whole(self) -> None:
+    def _check_whole(self) -> None:
         quality = self._quality
         if (
             quality.rows >= MIN_ROWS_TO_JUDGE

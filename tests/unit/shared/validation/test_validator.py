@@ -153,7 +153,7 @@ def test_without_a_held_out_file_the_share_is_carved_and_copies_stay_on_one_side
     assert not set(train) & set(held_out)
 
 
-def test_the_carved_rows_depend_on_the_seed_and_not_on_their_order(check, rows) -> None:
+def test_the_held_out_rows_depend_on_the_seed_and_not_on_their_order(check, rows) -> None:
     data = rows(200)
     backwards = b"\n".join(reversed(data.splitlines()))
     other_seed = b"method: {hyperparameters: {seed: 7}}"
@@ -172,7 +172,7 @@ def groups_of(part: bytes) -> set[str]:
     return {json.loads(line)["messages"][0]["content"].split("x")[0] for line in part.splitlines()}
 
 
-def test_near_copies_stay_on_one_side_of_the_carve_out(check) -> None:
+def test_near_duplicates_are_all_held_out_or_all_trained_on(check) -> None:
     data = "\n".join(json.dumps(alike(group, number)) for number in range(3) for group in range(100)).encode()
     checked = check(data)
     assert checked.codes == {"near_duplicate": tuple(range(101, 121))}
@@ -180,20 +180,20 @@ def test_near_copies_stay_on_one_side_of_the_carve_out(check) -> None:
     assert not groups_of(checked.train) & groups_of(checked.eval)
 
 
-def test_a_row_that_is_like_two_others_brings_them_to_one_side() -> None:
+def test_a_row_that_is_like_two_others_groups_them() -> None:
     with Keys() as keys:
         for number in range(1, 301):
             keys.add("train", number.to_bytes(16), number.to_bytes(16), number * 2**50, number, 0)
-        for number in range(1, 101):  # n and n + 100 are joined by n + 200, which comes last
-            keys.join((number + 200) * 2**50, number * 2**50)
-            keys.join((number + 200) * 2**50, (number + 100) * 2**50)
-        together, sides = keys.carved(0.1)
-        held_out = [number for number, _, is_held_out in sides if is_held_out]
-    assert together
+        for number in range(1, 101):  # n and n + 100 are grouped by n + 200, which comes last
+            keys.group((number + 200) * 2**50, number * 2**50)
+            keys.group((number + 200) * 2**50, (number + 100) * 2**50)
+        grouped, split = keys.split(0.1)
+        held_out = [number for number, _, is_held_out in split if is_held_out]
+    assert grouped
     assert sorted(held_out) == sorted(n + more for n in range(1, 11) for more in (0, 100, 200))
 
 
-def test_near_copies_are_parted_where_nothing_else_could_be_held_out_and_it_is_said(check) -> None:
+def test_near_duplicates_are_separated_with_a_warning_where_too_few_could_be_held_out(check) -> None:
     data = "\n".join(json.dumps(alike(1, number)) for number in range(300)).encode()
     checked = check(data)
     assert checked.errors == []
@@ -201,8 +201,8 @@ def test_near_copies_are_parted_where_nothing_else_could_be_held_out_and_it_is_s
     assert len(checked.eval.splitlines()) == 30
 
 
-def test_a_group_and_its_near_copies_stay_on_one_side_together(check) -> None:
-    """Group p<n> has a near copy in group q<n>: neither may be apart from the other."""
+def test_a_group_and_its_near_duplicates_are_split_together(check) -> None:
+    """Group p<n> has a near duplicate in group q<n>: both are held out or both are trained on."""
     first = [{**alike(n, 0), "patient": f"p{n}"} for n in range(100)]
     copies = [{**alike(n, 1), "patient": f"q{n}"} for n in range(100)]
     others = [{**alike(1000 + n, 0), "patient": f"q{n}"} for n in range(100)]
@@ -216,7 +216,7 @@ def test_a_group_and_its_near_copies_stay_on_one_side_together(check) -> None:
     assert not numbers(checked.train) & numbers(checked.eval)
 
 
-def test_at_least_one_row_is_carved_and_a_file_of_copies_is_refused(check, rows) -> None:
+def test_at_least_one_row_is_held_out_and_a_file_of_copies_is_refused(check, rows) -> None:
     assert check(rows(10), recipe=b"data: {validation_split: 0.01}").result.report.statistics.eval_rows == 1
     assert check(rows(1) * 60).errors == ["no_eval_rows"]
 

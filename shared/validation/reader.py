@@ -1,0 +1,119 @@
+"""Files to rows: the format, what is wrong with each row, and the fields that the recipe needs in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from shared.domain.findings import Findings, Place
+from shared.domain.graders import Grader
+from shared.domain.recipe import Recipe, Reinforcement
+from shared.grading import fields
+from shared.validation.formats import CHAT, Format
+from shared.validation.intake import Intake, open_rows
+from shared.validation.lines import RefusedLine, Unreadable
+from shared.validation.recipes import ReadRecipe
+from shared.validation.rows import ParsedRow, read_row
+
+_ROWS_OF_KIND = {
+    "chat": "questions with answers",
+    "text": "plain text",
+    "preference": "preference pairs",
+    "reinforcement": "prompts with fields for a grader",
+}
+_KINDS_OF_METHOD = {"supervised": ("chat", "text"), "dpo": ("preference",), "reinforcement": ("reinforcement",)}
+
+
+class ReadRow(NamedTuple):
+    """A row without errors. `is_chat`: it ends with an answer to learn, which pairs and prompts do not."""
+
+    place: Place
+    row: ParsedRow
+    is_chat: bool
+
+
+class RowReader:
+    """Every problem goes to `findings`. `splits`: held-out rows are a share of the training rows, so that any of them
+    may be evaluated with."""
+
+    def __init__(self, findings: Findings, recipe: ReadRecipe, *, named_csv: bool, splits: bool) -> None:
+        self._findings, self._recipe, self._method_known = findings, recipe.assumed, recipe.method_known
+        self._named_csv, self._splits = named_csv, splits
+        self.rows_read = {"train": 0, "eval": 0, "previous": 0}  # blank lines not counted
+        self.form: Format | None = None  # of the training file, as `container`
+        self.container = "jsonl"
+
+    def rows(self, chunks: Iterable[bytes], file: str) -> Iterator[ReadRow]:
+        """The rows of one file. `file`: train, eval or previous."""
+        wanted = "auto" if file == "previous" else self._recipe.data.format
+        intake = open_rows(chunks, wanted, named_csv=self._named_csv and file == "train")
+        if file == "train":
+            self.form, self.container = intake.form, intake.container
+        if intake.form is not None and self._method_known:
+            self._check_kind(intake.form.kind, file)
+        try:
+            yield from self._read(intake, file)
+        except Unreadable as error:
+            self._findings.add(error.code, file)
+            self.rows_read[file] += 1  # unreadable is not empty
+        if not self.rows_read[file]:
+            self._findings.add("empty_dataset", file)
+
+    def _check_kind(self, kind: str, file: str) -> None:
+        method = self._recipe.method.type
+        if kind not in _KINDS_OF_METHOD[method]:
+            detail = f"{_ROWS_OF_KIND[kind]}, and method.type is {method}"
+            self._findings.add("method_data_mismatch", file, detail=detail)
+        elif kind == "text" and (self._splits or file == "eval"):
+            self._findings.add("text_not_evaluable", file)
+
+    def _read(self, intake: Intake, file: str) -> Iterator[ReadRow]:
+        add = self._findings.add
+        form = intake.form or CHAT
+        is_chat = form.kind == "chat"
+        needed = needed_fields(self._recipe, evaluated=file == "eval" or self._splits, splits=self._splits)
+        for number, offset, lines in intake.blocks:
+            self.rows_read[file] += len(lines)
+            for line in lines:
+                row, codes = _parse(line, form)
+                for code in codes:
+                    add(code, file, number, offset)
+                    self.rows_read[file] -= code == "blank_line"
+                if row is not None:
+                    for code, name in needed:
+                        if name not in row.item:
+                            add(code, file, number, offset, detail=name)
+                    yield ReadRow(Place(file, number, offset), row, is_chat)
+                offset += len(line) + 1
+                number += 1
+
+
+def _parse(line: bytes | RefusedLine, form: Format) -> tuple[ParsedRow | None, Iterable[str]]:
+    if isinstance(line, RefusedLine):
+        return None, (line.code,)
+    if not line or line.isspace():
+        return None, ("blank_line",)
+    row, codes = read_row(line, form)
+    return row, sorted(codes) if codes else ()
+
+
+def needed_fields(recipe: Recipe, *, evaluated: bool, splits: bool) -> list[tuple[str, str]]:
+    """(code if missing, field) of the fields that graders, slices and the split read of a file's rows.
+
+    `evaluated`: rows of the file may be held out.
+    """
+    needed: list[tuple[str, str]] = []
+    if isinstance(recipe.method, Reinforcement):
+        needed += _graded_fields(recipe.method.graders)
+    if evaluated:
+        # A prompt has no answer; of another row `answer` is its own last message.
+        given = set() if isinstance(recipe.method, Reinforcement) else {"answer"}
+        needed += [one for one in _graded_fields(recipe.evaluation.graders) if one[1] not in given]
+        needed += [("slice_field_missing", name) for name in recipe.evaluation.slices]
+    if splits and recipe.data.split_group is not None:
+        needed.append(("split_group_field_missing", recipe.data.split_group))
+    return list(dict.fromkeys(needed))
+
+
+def _graded_fields(graders: Sequence[Grader]) -> list[tuple[str, str]]:
+    return [("grader_field_missing", name) for name in sorted(fields(graders))]
