@@ -249,7 +249,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def test_what_a_function_raises_is_a_failure_of_the_invocation(stand: Stand) -> None:
-    """The host abandons on a failure: only what is not understood may end so."""
+    """The host abandons on a failure, and the message comes again."""
     job = "run-00000000feed-training-1"
     running = Run(
         id="run-00000000feed",
@@ -262,7 +262,7 @@ def test_what_a_function_raises_is_a_failure_of_the_invocation(stand: Stand) -> 
         deadline_at=None,
         dataset=DatasetRef(path="datasets/plant/train.jsonl", etag="e", size_bytes=1, sha256="0" * 64),
         fingerprint="f",
-        job=JobRef(name=job, kind=JobKind.TRAINING, attempt=1, submitted_at=NOW),
+        jobs=(JobRef(name=job, kind=JobKind.TRAINING, attempt=1, submitted_at=NOW),),
     )
     stand.store.batch(running.id, [runs.creation(running)])
     received = stand.sent(JOB_EVENTS, JOB_EVENTS, message_of(InspectJob(job=job, poll="1")))
