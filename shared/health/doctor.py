@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from shared.base_models.bundles import base_model_checks
 from shared.clients.service_time import azure_ml_time
 from shared.domain import paths
 from shared.domain.errors import DroptuneError, InvalidInput, PermanentFailure, Transient
+from shared.health.base_models import base_model_checks
 from shared.health.checks import Check, CheckStatus
 from shared.health.quota import quota_checks
 from shared.pipeline import TOPOLOGY

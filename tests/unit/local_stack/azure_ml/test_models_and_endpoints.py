@@ -122,7 +122,7 @@ def test_a_scoring_call_needs_a_token_for_scoring(local: Local) -> None:
     name = endpoint_with(local, "guarded", "blue")
     url = f"{local.url}/endpoints/{name}/health"
     assert httpx.get(url, headers={"azureml-model-deployment": "blue"}).status_code == 401
-    headers = {"Authorization": f"Bearer {local.client._token('https://management.azure.com/.default')}"}
+    headers = {"Authorization": f"Bearer {local.client.session.token('https://management.azure.com/.default')}"}
     assert httpx.get(url, headers=headers).status_code == 401
 
 

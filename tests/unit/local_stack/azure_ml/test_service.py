@@ -80,7 +80,7 @@ def test_long_and_short_uris_and_registry_models_are_the_same_folders(local: Loc
 
 def test_a_token_goes_to_no_foreign_host(local: Local) -> None:
     with pytest.raises(InvalidInput) as refused:
-        local.client._workspace.reachable("https://example.com/steal")
+        local.client.session.workspace.reachable("https://example.com/steal")
     assert refused.value.problem.code == "untrusted_host"
 
 

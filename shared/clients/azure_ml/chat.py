@@ -1,0 +1,65 @@
+"""Questions to deployed models: the part of the port ModelHost that asks an endpoint itself."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import httpx
+
+from shared.clients.azure_ml.connection import SCORING_SCOPE
+from shared.clients.azure_ml.session import Session
+from shared.clients.azure_ml.wire import chat_text
+from shared.domain.errors import FailureClass, PermanentFailure, Transient
+from shared.domain.jobs import ChatAnswer, chat_url
+
+_DEPLOYMENT_HEADER = "azureml-model-deployment"
+
+
+class Chat:
+    """Asks endpoints, and remembers where each answers."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._scoring_uris: dict[str, str] = {}
+
+    def chat(
+        self,
+        endpoint: str,
+        messages: list[dict[str, Any]],
+        *,
+        deployment: str | None = None,
+        max_tokens: int = 256,
+        timeout_s: float = 30.0,
+    ) -> ChatAnswer:
+        """See ModelHost. No `model` in the body: the server has one, and is served under its own name.
+
+        A plain request, because the SDK's `invoke` keeps a deployment's header for every later call.
+        """
+        headers = {"Authorization": f"Bearer {self.session.token(SCORING_SCOPE)}"}
+        if deployment is not None:
+            headers[_DEPLOYMENT_HEADER] = deployment
+        body = {"messages": messages, "temperature": 0, "max_tokens": max_tokens}
+        url = self.session.workspace.reachable(chat_url(self._scoring_uri(endpoint)))
+        started = time.monotonic()
+        try:
+            answer = self.session.http.post(url, json=body, headers=headers, timeout=timeout_s)
+        except httpx.HTTPError as error:
+            raise Transient("endpoint_unreachable", f"{endpoint}: {type(error).__name__}") from error
+        text, prompt_tokens = chat_text(endpoint, answer)
+        return ChatAnswer(
+            text=text,
+            deployment=answer.headers.get(_DEPLOYMENT_HEADER) or deployment,
+            latency_s=time.monotonic() - started,
+            prompt_tokens=prompt_tokens,
+        )
+
+    def _scoring_uri(self, endpoint: str) -> str:
+        """Asked for once: it is made of the endpoint's name and the region."""
+        if endpoint not in self._scoring_uris:
+            known = self.session.if_found(lambda: self.session.ml.online_endpoints.get(endpoint))
+            if known is None or not known.scoring_uri:
+                message = f"endpoint {endpoint} does not exist"
+                raise PermanentFailure(FailureClass.PLATFORM, "azure_ml_not_found", message)
+            self._scoring_uris[endpoint] = known.scoring_uri
+        return self._scoring_uris[endpoint]

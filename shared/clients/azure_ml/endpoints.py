@@ -1,0 +1,136 @@
+"""Models and managed online endpoints of Azure ML behind the port ModelHost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.clients.azure_ml.connection import load_sdk
+from shared.clients.azure_ml.errors import translated
+from shared.clients.azure_ml.session import Session
+from shared.clients.azure_ml.wire import deployment_difference, lowered, managed_deployment, name_version, short_uri
+from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.jobs import DeploymentSpec, DeploymentState, DeploymentView, EndpointView, ModelSpec
+
+
+class Endpoints:
+    """`identity_id`: resource id of the endpoints' identity; without one an endpoint gets a system-assigned identity.
+
+    `is_public`: false makes endpoints that answer through a private endpoint only.
+    """
+
+    def __init__(self, session: Session, *, identity_id: str | None, is_public: bool) -> None:
+        self.session, self._endpoint_identity_id, self._endpoint_is_public = session, identity_id, is_public
+
+    def register_model(self, spec: ModelSpec) -> None:
+        """See ModelHost. PermanentFailure `model_version_taken` if the version has another URI."""
+        load_sdk()
+        from azure.ai.ml.entities import Model
+
+        known = self.session.if_found(lambda: self.session.ml.models.get(spec.name, spec.version))
+        if known is None:
+            model = Model(name=spec.name, version=spec.version, path=spec.uri, type="custom_model", tags=spec.tags)
+            with translated(f"the folder of model {spec.name}"):
+                known = self.session.ml.models.create_or_update(model)
+        if short_uri(known.path) != short_uri(spec.uri):
+            message = f"model {spec.name}:{spec.version} is registered with another path"
+            raise PermanentFailure(FailureClass.PLATFORM, "model_version_taken", message, "uri")
+
+    def begin_endpoint(self, name: str, tags: dict[str, str]) -> bool:
+        """See ModelHost. PermanentFailure `endpoint_failed` if its creation failed."""
+        load_sdk()
+        from azure.ai.ml.entities import ManagedOnlineEndpoint
+
+        endpoint = self._get_endpoint(name)
+        if endpoint is None:
+            wanted = ManagedOnlineEndpoint(
+                name=name,
+                auth_mode="aad_token",
+                tags=tags,
+                identity=self._endpoint_identity(),
+                # Unless it is told otherwise an endpoint of a private workspace is public all the same.
+                public_network_access=None if self._endpoint_is_public else "disabled",
+            )
+            with translated("the workspace"):
+                self.session.ml.online_endpoints.begin_create_or_update(wanted)
+            return False
+        state = lowered(endpoint.provisioning_state)
+        if state in ("failed", "canceled"):
+            message = f"endpoint {name} is {state}; delete it to try again"
+            raise PermanentFailure(FailureClass.PLATFORM, "endpoint_failed", message)
+        return state == "succeeded"
+
+    def get_endpoint(self, name: str) -> EndpointView | None:
+        """See ModelHost."""
+        endpoint = self._get_endpoint(name)
+        if endpoint is None:
+            return None
+        traffic = {key: int(value) for key, value in (endpoint.traffic or {}).items()}
+        return EndpointView(
+            name=name,
+            scoring_uri=endpoint.scoring_uri or "",
+            traffic={key: value for key, value in traffic.items() if value},
+            # SDK source: it adds every deployment without traffic as 0.
+            deployments=tuple(sorted(traffic)),
+        )
+
+    def begin_deployment(self, spec: DeploymentSpec) -> None:
+        """See ModelHost. PermanentFailure `deployment_name_taken` names the field that differs."""
+        known = self._get_deployment(spec.endpoint, spec.name)
+        if known is None:
+            with translated(f"endpoint {spec.endpoint}"):
+                self.session.ml.online_deployments.begin_create_or_update(managed_deployment(spec))
+        elif field := deployment_difference(spec, known):
+            message = f"deployment {spec.name} of {spec.endpoint} exists with another {field}"
+            raise PermanentFailure(FailureClass.PLATFORM, "deployment_name_taken", message, field)
+
+    def get_deployment(self, endpoint: str, name: str) -> DeploymentView | None:
+        """See ModelHost. The error is that of the operation that created it, where Azure still has it."""
+        deployment = self._get_deployment(endpoint, name)
+        if deployment is None:
+            return None
+        state = lowered(deployment.provisioning_state)
+        if state == "succeeded":
+            return DeploymentView(name=name, state=DeploymentState.SUCCEEDED, model=name_version(deployment.model))
+        if state not in ("failed", "canceled"):
+            return DeploymentView(name=name, state=DeploymentState.CREATING)
+        operation = (deployment.properties or {}).get("AzureAsyncOperationUri")
+        error = ((self.session.get_json(operation, {}) or {}).get("error") or {}) if operation else {}
+        return DeploymentView(
+            name=name,
+            state=DeploymentState.FAILED,
+            error_code=error.get("code"),
+            error_message=error.get("message") or f"deployment {name} is {state}; see its logs",
+        )
+
+    def begin_traffic(self, endpoint: str, traffic: dict[str, int]) -> None:
+        """See ModelHost. Transient while another change of the endpoint is in progress."""
+        known = self._get_endpoint(endpoint)
+        if known is None:
+            message = f"endpoint {endpoint} does not exist"
+            raise PermanentFailure(FailureClass.PLATFORM, "azure_ml_not_found", message)
+        known.traffic = dict(traffic)
+        with translated(f"endpoint {endpoint}"):
+            self.session.ml.online_endpoints.begin_create_or_update(known)
+
+    def begin_delete_deployment(self, endpoint: str, name: str) -> None:
+        """See ModelHost."""
+        self.session.if_found(lambda: self.session.ml.online_deployments.begin_delete(name, endpoint))
+
+    def deployment_logs(self, endpoint: str, name: str, *, lines: int = 100) -> str:
+        """See ModelHost."""
+        return self.session.if_found(lambda: self.session.ml.online_deployments.get_logs(name, endpoint, lines)) or ""
+
+    def _get_endpoint(self, name: str) -> Any | None:
+        return self.session.if_found(lambda: self.session.ml.online_endpoints.get(name))
+
+    def _get_deployment(self, endpoint: str, name: str) -> Any | None:
+        return self.session.if_found(lambda: self.session.ml.online_deployments.get(name, endpoint))
+
+    def _endpoint_identity(self) -> Any | None:
+        if self._endpoint_identity_id is None:
+            return None
+        load_sdk()
+        from azure.ai.ml.entities import IdentityConfiguration, ManagedIdentityConfiguration
+
+        identity = ManagedIdentityConfiguration(resource_id=self._endpoint_identity_id)
+        return IdentityConfiguration(type="user_assigned", user_assigned_identities=[identity])

@@ -1,0 +1,122 @@
+"""Azure ML jobs behind the port JobLauncher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared.clients.azure_ml.errors import failure_class, translated
+from shared.clients.azure_ml.session import Session
+from shared.clients.azure_ml.wire import core_quota, folded_status, job_difference, job_of, machine_size
+from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.jobs import CoreQuota, JobRole, JobSpec, JobStatus, JobView, MachineSize, MetricPoint
+
+_METRICS_PER_PAGE = 1000
+
+
+class Jobs:
+    """`client_ids`: the identities of jobs, by role."""
+
+    def __init__(self, session: Session, client_ids: Mapping[JobRole, str | None], experiment: str) -> None:
+        self.session, self._client_ids, self._experiment = session, client_ids, experiment
+
+    def submit(self, spec: JobSpec) -> JobView:
+        """See JobLauncher. PermanentFailure `job_name_taken` names the field that differs."""
+        known = self._get_job(spec.name)
+        if known is None:
+            known = self._create_job(spec)
+        elif field := job_difference(spec, known, self._client_ids[spec.role]):
+            message = f"job {spec.name} exists with another {field}"
+            raise PermanentFailure(FailureClass.PLATFORM, "job_name_taken", message, field)
+        return self._job_view(known)
+
+    def _create_job(self, spec: JobSpec) -> Any:
+        with translated("the workspace"):
+            created = self.session.ml.jobs.create_or_update(job_of(spec, self._experiment, self._client_ids[spec.role]))
+        # The service has been seen to accept without a word what it then did not do.
+        if field := job_difference(spec, created, self._client_ids[spec.role]):
+            self.begin_cancel(spec.name)
+            message = f"job {spec.name} was accepted with another {field} than asked for"
+            raise PermanentFailure(FailureClass.PLATFORM, "job_echo_differs", message, field)
+        return created
+
+    def get_job(self, name: str) -> JobView | None:
+        """See JobLauncher. Error code and message of a failed job are those of its run history."""
+        job = self._get_job(name)
+        return None if job is None else self._job_view(job)
+
+    def begin_cancel(self, name: str) -> None:
+        """See JobLauncher."""
+        try:
+            self.session.if_found(lambda: self.session.ml.jobs.begin_cancel(name, polling=False))
+        except PermanentFailure:
+            job = self._get_job(name)
+            if job is None or not folded_status(job.status).final:
+                raise
+
+    def metric_history(self, job_name: str, key: str) -> list[MetricPoint]:
+        """See JobLauncher. Azure docs: MLflow REST `metrics/get-history`; the run id is the job's name."""
+        points: list[MetricPoint] = []
+        arguments = {"run_id": job_name, "metric_key": key, "max_results": str(_METRICS_PER_PAGE)}
+        while True:
+            page = self.session.get_json(
+                f"{self.session.data_plane()}/mlflow/v2.0{self.session.workspace.arm_id}/api/2.0/mlflow/metrics/get-history",
+                arguments,
+            )
+            for item in (page or {}).get("metrics") or []:
+                points.append(
+                    MetricPoint(step=int(item["step"]), value=float(item["value"]), at=int(item["timestamp"]))
+                )
+            token = (page or {}).get("next_page_token")
+            if not token:
+                return sorted(points, key=lambda point: (point.step, point.at))
+            arguments["page_token"] = token
+
+    def environment_image(self, environment: str) -> str | None:
+        """See JobLauncher."""
+        name, version = environment.split(":")
+        registered = self.session.if_found(lambda: self.session.ml.environments.get(name, version))
+        return (registered.image or "") if registered is not None else None
+
+    def machine_sizes(self) -> list[MachineSize]:
+        """See JobLauncher."""
+        with translated("the workspace"):
+            return [machine_size(size) for size in self.session.ml.compute.list_sizes()]
+
+    def core_quotas(self) -> list[CoreQuota]:
+        """See JobLauncher."""
+        with translated("the workspace"):
+            quotas = [core_quota(usage) for usage in self.session.ml.compute.list_usage()]
+        return [quota for quota in quotas if quota is not None]
+
+    def _get_job(self, name: str) -> Any | None:
+        return self.session.if_found(lambda: self.session.ml.jobs.get(name))
+
+    def _job_view(self, job: Any) -> JobView:
+        status = folded_status(job.status)
+        # A job stopped by its own time limit ends cancelled too; only its error tells it from a person's cancel.
+        ended_badly = status in (JobStatus.FAILED, JobStatus.CANCELLED)
+        code, message = self._run_error(job.name) if ended_badly else (None, None)
+        studio = (job.services or {}).get("Studio")
+        return JobView(
+            name=job.name,
+            status=status,
+            error_code=code,
+            error_message=message,
+            failure_class=failure_class(code, message or "") if code else None,
+            studio_url=studio.endpoint if studio else None,
+        )
+
+    def _run_error(self, name: str) -> tuple[str | None, str | None]:
+        """From the run history, where the SDK reads it too: the job resource itself carries no error.
+
+        The code is the innermost one: Azure ML wraps the cause in `UserError` or `ServiceError`.
+        """
+        details = self.session.get_json(
+            f"{self.session.data_plane()}/history/v1.0{self.session.workspace.arm_id}/runs/{name}/details", {}
+        )
+        error = ((details or {}).get("error") or {}).get("error") or {}
+        code, inner = error.get("code"), error.get("innerError")
+        while inner:
+            code, inner = inner.get("code") or code, inner.get("innerError")
+        return code, error.get("message")

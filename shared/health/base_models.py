@@ -1,0 +1,88 @@
+"""Are the catalog's base models where jobs will look for them, whole and of one template?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import orjson
+
+from shared.base_models.bundles import (
+    CONFIG,
+    TEMPLATE,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    asset_folder,
+    exported_bundle,
+    read_file,
+)
+from shared.domain.catalog import CATALOG, BaseModelEntry
+from shared.domain.errors import PermanentFailure
+from shared.health.checks import Check, CheckStatus
+from shared.ports import BlobStore
+from shared.rendering import read_bundle
+
+
+def base_model_checks(blobs: BlobStore, default: str) -> Iterator[Check]:
+    """One or two checks per model of the catalog that may be tuned."""
+    for entry in CATALOG.values():
+        if entry.license_policy == "allow" and entry.asset is not None:
+            folder = asset_folder(entry.asset)
+            yield _weights(entry, folder, blobs, needed=entry.id == default)
+            yield _imported(entry, folder, blobs, needed=entry.id == default)
+
+
+def _weights(entry: BaseModelEntry, folder: str | None, blobs: BlobStore, *, needed: bool) -> Check:
+    name = f"base model {entry.id}"
+    if folder is None:
+        detail = f"not checked: a job mounts it from {entry.asset}"
+        return Check(name=name, status=CheckStatus.SKIPPED, detail=detail)
+    names = {info.path.removeprefix(folder) for info in blobs.list(folder)}
+    if not names and not needed:
+        detail = f"nothing at {folder}; only a recipe that names the model needs it"
+        return Check(name=name, status=CheckStatus.SKIPPED, detail=detail)
+    missing = [part for part in (CONFIG, TOKENIZER) if part not in names]
+    if not any(part.endswith(".safetensors") for part in names):
+        missing.append("*.safetensors")
+    if not _has_template(blobs, folder):
+        missing.append("a chat template")
+    if missing:
+        detail = f"{folder} lacks {', '.join(missing)}"
+        fix = f"copy the whole model folder to {folder}; on a laptop `make up` does it"
+        return Check(name=name, status=CheckStatus.FIX, detail=detail, fix=fix)
+    return Check(name=name, status=CheckStatus.OK, detail=f"whole at {folder}")
+
+
+def _imported(entry: BaseModelEntry, folder: str | None, blobs: BlobStore, *, needed: bool) -> Check:
+    """What the function reads of a model, against what the job reads where that can be seen."""
+    name, fix = f"template {entry.id}", f"droptune base-models import {entry.id}"
+    try:
+        bundle = exported_bundle(entry, blobs)
+    except PermanentFailure as error:
+        return Check(name=name, status=CheckStatus.FIX, detail=error.problem.message, fix=fix)
+    if bundle is None and needed:
+        detail = f"no tokenizer bundle at {entry.tokenizer}: the model was not imported"
+        return Check(name=name, status=CheckStatus.FIX, detail=detail, fix=fix)
+    if bundle is None:
+        detail = f"no tokenizer bundle at {entry.tokenizer}; only a recipe that names the model needs it"
+        return Check(name=name, status=CheckStatus.SKIPPED, detail=detail)
+    if folder is None:
+        return Check(name=name, status=CheckStatus.OK, detail=f"imported from {entry.asset}")
+    try:
+        own = read_bundle(lambda file: read_file(blobs, f"{folder}{file}"))
+    except PermanentFailure:
+        return Check(name=name, status=CheckStatus.SKIPPED, detail="the base model is not here to compare with")
+    if own.sha256 != bundle.sha256:
+        detail = f"{_short(bundle.sha256)} in {entry.tokenizer}, {_short(own.sha256)} in {folder}"
+        return Check(name=name, status=CheckStatus.FIX, detail=f"tokenizer or chat template differ: {detail}", fix=fix)
+    return Check(name=name, status=CheckStatus.OK, detail="tokenizer and chat template are the base model's")
+
+
+def _has_template(blobs: BlobStore, folder: str) -> bool:
+    """In a file of its own, or in the tokenizer's configuration."""
+    if read_file(blobs, f"{folder}{TEMPLATE}"):
+        return True
+    return bool(orjson.loads(read_file(blobs, f"{folder}{TOKENIZER_CONFIG}") or b"{}").get("chat_template"))
+
+
+def _short(digest: str) -> str:
+    return digest[:12]
