@@ -10,11 +10,11 @@ from shared.domain.run import NON_TERMINAL, Run, Status
 from shared.domain.topology import JOB_EVENTS, STORAGE_EVENTS, Subscription, Topology
 from shared.step_support.outcome import Step
 from shared.steps.advance_rollout import advance_rollout
+from shared.steps.apply_gate import apply_gate
 from shared.steps.cancel_run import WITH_JOB, WITHOUT_JOB, cancel_run
+from shared.steps.conclude_validation import conclude_validation
 from shared.steps.deploy_model import deploy_model
 from shared.steps.fail_run import fail_run
-from shared.steps.judge_evaluation import judge_evaluation
-from shared.steps.judge_validation import judge_validation
 from shared.steps.notify import DELIVERIES, notify
 from shared.steps.record_decision import record_decision
 from shared.steps.roll_back import roll_back
@@ -85,12 +85,12 @@ STAGES: tuple[Stage, ...] = (
         step=validate_dataset,
     ),
     Stage(
-        name="judge_validation",
+        name="conclude_validation",
         description="Reads what the validation job found and plans the run.",
         wakes=(e.ValidationCompleted,),
         moves=_from(Status.VALIDATING, Status.VALIDATED, Status.REJECTED),
         publishes=(e.ValidationPassed, e.ValidationFailed),
-        step=judge_validation,
+        step=conclude_validation,
     ),
     Stage(
         name="submit_training",
@@ -115,12 +115,12 @@ STAGES: tuple[Stage, ...] = (
         step=submit_evaluation,
     ),
     Stage(
-        name="judge_evaluation",
+        name="apply_gate",
         description="Applies the gate to the evaluation's result.",
         wakes=(e.EvaluationCompleted,),
         moves=_from(Status.EVALUATING, Status.APPROVED, Status.AWAITING_APPROVAL, Status.DECLINED),
         publishes=(e.EvaluationPassed, e.ApprovalRequested, e.EvaluationFailed),
-        step=judge_evaluation,
+        step=apply_gate,
     ),
     Stage(
         name="record_decision",

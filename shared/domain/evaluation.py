@@ -115,7 +115,7 @@ class GradedRow(Frozen):
 
 
 class EvaluationResult(Frozen):
-    """`evaluation/report.json`: written by the evaluate job, read by judge_evaluation.
+    """`evaluation/report.json`: written by the evaluate job, read by apply_gate.
 
     `answers_differ` is the share of rows on which base and candidate answer differently: 0 means the
     adapter does not act. `template_sha256` is the chat template's of the candidate, `base_template_sha256` that of the

@@ -1,4 +1,4 @@
-"""One step of a rollout. A traffic change is written as done only once a look shows it."""
+"""One step of a rollout. A traffic change counts as done only once a probe shows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stop a run: any non-terminal -> cancelling -> cancelled once its job is seen stopped."""
+"""Stop a run: at once, once its job is seen stopped, or by rolling its deployment back."""
 
 from __future__ import annotations
 

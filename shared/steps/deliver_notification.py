@@ -1,4 +1,4 @@
-"""One attempt at one delivery; itself again, later, until delivered or given up."""
+"""One attempt at one delivery; the next attempt is scheduled until it is delivered or given up."""
 
 from __future__ import annotations
 

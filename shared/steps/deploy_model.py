@@ -1,4 +1,4 @@
-"""approved -> deploying: register the merged model and create its deployment with no traffic."""
+"""Register the merged model and create its deployment with no traffic."""
 
 from __future__ import annotations
 

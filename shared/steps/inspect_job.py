@@ -1,4 +1,4 @@
-"""A job may have ended: read it, and state the fact. Changes no run."""
+"""A job may have ended: read it and say how. Changes no run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""awaiting_approval -> approved or declined: a person decided, or nobody did in time."""
+"""A person decided about a candidate that passed the gate, or nobody did in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""training, or evaluating with the next attempt -> evaluating: all models answer the held-out set."""
+"""Submit the evaluation job: all models answer the held-out set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""validated, or training with the next attempt -> training: submit the QLoRA job."""
+"""Submit the training job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""received -> validated, rejected or validating: all that is wrong with data and recipe, before anything is spent."""
+"""Find all that is wrong with data and recipe before anything is spent; plan the run if nothing is."""
 
 from __future__ import annotations
 

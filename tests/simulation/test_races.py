@@ -103,7 +103,7 @@ ENTITY_BEFORE = {
     Status.RECEIVED: "pipeline/validate_dataset",
     Status.VALIDATED: "pipeline/submit_training",
     Status.TRAINING: "pipeline/submit_evaluation",
-    Status.EVALUATING: "pipeline/judge_evaluation",
+    Status.EVALUATING: "pipeline/apply_gate",
     Status.APPROVED: "pipeline/deploy_model",
     Status.DEPLOYING: "pipeline/advance_rollout",
 }

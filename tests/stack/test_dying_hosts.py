@@ -40,10 +40,10 @@ ENDS = {
 }
 MOVERS = {
     "validate_dataset",
-    "judge_validation",
+    "conclude_validation",
     "submit_training",
     "submit_evaluation",
-    "judge_evaluation",
+    "apply_gate",
     "record_decision",
     "deploy_model",
     "advance_rollout",

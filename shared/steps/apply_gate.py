@@ -1,10 +1,10 @@
-"""evaluating -> approved, awaiting_approval or declined: the gate."""
+"""The gate: may the candidate replace what is in production?"""
 
 from __future__ import annotations
 
-from shared.domain import paths
+from shared.domain import evaluation, paths
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.evaluation import EvaluationResult, apply_gate
+from shared.domain.evaluation import EvaluationResult
 from shared.domain.events import ApprovalRequested, EvaluationCompleted, EvaluationFailed, EvaluationPassed, Event
 from shared.domain.run import Run, RunChanges, Status
 from shared.ports import Services
@@ -12,12 +12,12 @@ from shared.records.blob_documents import read_model
 from shared.step_support.outcome import Draft, Outcome
 
 
-def judge_evaluation(event: Event[EvaluationCompleted], run: Run, services: Services) -> Outcome:
+def apply_gate(event: Event[EvaluationCompleted], run: Run, services: Services) -> Outcome:
     assert run.recipe is not None
     result = read_model(services.blobs, paths.run(run.id, "evaluation/report.json"), EvaluationResult)
     if result is None:
         raise PermanentFailure(FailureClass.CODE, "no_evaluation", "the evaluation job wrote no report")
-    verdict = apply_gate(result, run.recipe.requested.evaluation.gate)
+    verdict = evaluation.apply_gate(result, run.recipe.requested.evaluation.gate)
     changes = RunChanges(evaluation=result, verdict=verdict)
     if not verdict.passed:
         failed = [check.name for check in verdict.checks if check.blocks]

@@ -1,4 +1,4 @@
-"""validating -> validated or rejected: what the validation job found."""
+"""Take over what the validation job found."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.step_support.outcome import Outcome
 from shared.steps.validate_dataset import accepted, rejected
 
 
-def judge_validation(event: Event[ValidationCompleted], run: Run, services: Services) -> Outcome:
+def conclude_validation(event: Event[ValidationCompleted], run: Run, services: Services) -> Outcome:
     found = read_model(services.blobs, paths.run(run.id, "validation/outcome.json"), ValidationOutcome)
     if found is None:
         raise PermanentFailure(FailureClass.CODE, "no_outcome", "the validation job wrote no outcome")

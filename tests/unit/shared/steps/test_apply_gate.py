@@ -1,0 +1,107 @@
+"""The gate's step: evaluation report x recipe -> status and event. What the gate checks: domain/test_evaluation.py."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pytest
+
+from shared.domain import evaluation, paths
+from shared.domain.errors import PermanentFailure
+from shared.domain.evaluation import EvaluationResult, Gain, Score
+from shared.domain.events import (
+    ApprovalRequested,
+    EvaluationCompleted,
+    EvaluationFailed,
+    EvaluationPassed,
+    Event,
+    GateDecision,
+)
+from shared.domain.planning.plan import resolve
+from shared.domain.recipe import Deployment, Recipe
+from shared.domain.run import Run, Status
+from shared.ports import Services
+from shared.records.blob_documents import write_model
+from shared.runner import Runner
+from shared.step_support.outcome import Outcome, event_of
+from shared.steps.apply_gate import apply_gate
+from tests.unit.shared.pipeline.support import drop
+
+Approval = Literal["automatic", "required"]
+
+
+def score(mean: float, rows: int = 100) -> Score:
+    return Score(mean=mean, low=mean - 0.05, high=mean + 0.05, rows=rows)
+
+
+def report(gain: float, **changes: Any) -> EvaluationResult:
+    return EvaluationResult.model_validate(
+        {
+            "base": score(0.1),
+            "candidate": score(0.1 + gain),
+            "champion": score(0.2),
+            "gains": (Gain(over="base", mean=gain, low=gain - 0.1, high=gain + 0.1),),
+            "answers_differ": 0.9,
+            "template_sha256": "0" * 64,
+            "base_template_sha256": "0" * 64,
+            **changes,
+        }
+    )
+
+
+BETTER, NO_BETTER, TOO_FEW = report(0.8), report(0.05), report(0.8, candidate=score(0.9, rows=19))
+
+
+@pytest.fixture
+def run(services: Services, runner: Runner) -> Run:
+    created = drop(services, runner)
+    assert created is not None
+    return created.evolve(status=Status.EVALUATING, attempt=2)
+
+
+def applied(run: Run, services: Services, approval: Approval) -> Outcome:
+    recipe = Recipe(base_model="droptune/tiny-llama", deployment=Deployment(approval=approval))
+    run = run.evolve(recipe=resolve(recipe, "shop", train_rows=100, characters_max=100))
+    event: Event[EvaluationCompleted] = event_of(run, EvaluationCompleted(job="job-1"), run.updated_at)  # type: ignore[assignment]
+    return apply_gate(event, run, services)
+
+
+@pytest.mark.parametrize(
+    ("result", "approval", "status", "data", "note", "attempt"),
+    [
+        (BETTER, "automatic", Status.APPROVED, EvaluationPassed, "", 1),
+        (BETTER, "required", Status.AWAITING_APPROVAL, ApprovalRequested, "", None),
+        (NO_BETTER, "automatic", Status.DECLINED, EvaluationFailed, "gate: gain_over_base", None),
+        (NO_BETTER, "required", Status.DECLINED, EvaluationFailed, "gate: gain_over_base", None),
+        (TOO_FEW, "automatic", Status.DECLINED, EvaluationFailed, "gate: min_rows", None),
+    ],
+    ids=["better", "better, a person decides", "no better", "no better, nobody is asked", "too few rows"],
+)
+def test_the_gate_decides_and_the_event_has_its_numbers(
+    run: Run,
+    services: Services,
+    result: EvaluationResult,
+    approval: Approval,
+    status: Status,
+    data: type[GateDecision],
+    note: str,
+    attempt: int | None,
+) -> None:
+    write_model(services.blobs, paths.run(run.id, "evaluation/report.json"), result)
+    outcome = applied(run, services, approval)
+    verdict = evaluation.apply_gate(result, Recipe(base_model="droptune/tiny-llama").evaluation.gate)
+    assert (outcome.status, outcome.note) == (status, note)
+    assert [draft.data for draft in outcome.events] == [data.of(result, verdict)]
+    assert type(outcome.events[0].data) is data
+    kept = {"evaluation": result, "verdict": verdict}
+    assert dict(outcome.changes) == (kept if attempt is None else {**kept, "attempt": attempt})
+
+
+@pytest.mark.parametrize("text", [None, b"{}", b"not json"], ids=["none", "other fields", "no JSON"])
+def test_an_evaluation_without_a_readable_report_is_refused_by_name(
+    run: Run, services: Services, text: bytes | None
+) -> None:
+    if text is not None:
+        services.blobs.write(paths.run(run.id, "evaluation/report.json"), [text])
+    with pytest.raises(PermanentFailure, match="no_evaluation" if text is None else "unreadable_document"):
+        applied(run, services, "automatic")
