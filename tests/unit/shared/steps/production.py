@@ -1,0 +1,31 @@
+"""An endpoint in production whose traffic changes only when the test says so."""
+
+from __future__ import annotations
+
+from shared.domain.jobs import EndpointView
+
+NEW, OLD = "d-new", "d-old"
+
+
+class Endpoint:
+    """One endpoint whose traffic changes only when the test says so."""
+
+    def __init__(self) -> None:
+        self.traffic = {NEW: 100}
+        self.wanted = self.traffic
+        self.deployments = [NEW, OLD]
+
+    def settle(self) -> None:
+        self.traffic = self.wanted
+
+    def get_endpoint(self, name: str) -> EndpointView:
+        return EndpointView(
+            name=name, scoring_uri="http://x/", traffic=self.traffic, deployments=tuple(self.deployments)
+        )
+
+    def begin_traffic(self, endpoint: str, traffic: dict[str, int]) -> None:
+        self.wanted = traffic
+
+    def begin_delete_deployment(self, endpoint: str, name: str) -> None:
+        assert name not in self.traffic, "Azure refuses that"
+        self.deployments.remove(name)

@@ -1,0 +1,69 @@
+"""What a receiver gets, and how often: a real HTTP server on this machine stands for one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from standardwebhooks import Webhook
+
+from shared.clients.webhook import WebhookNotifier
+from shared.domain.errors import InvalidInput
+from shared.ports import Message, Services
+from shared.steps.deliver_notification import WAITS_S, deliver_notification
+from shared.steps.notify import delivery
+from tests.clock import ManualClock
+from tests.receiver import Receiver
+from tests.unit.shared.pipeline.support import take
+from tests.unit.shared.steps.failed_run import failed
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+def test_a_channel_gets_one_signed_cloudevent(services: Services, receiver: Receiver) -> None:
+    order = delivery(failed("run-000000000000"), receiver.url)
+    signing = WebhookNotifier(secret=SECRET, private_hosts=("127.0.0.1",))
+    deliver_notification(order, replace(services, notifier=signing))
+    signing.close()
+    ((headers, body),) = receiver.got
+    event = json.loads(body)
+    assert (event["specversion"], event["type"]) == ("1.0", "droptune.run.failed.v1")
+    assert event["data"]["problem"] == {"code": "boom", "message": "it broke", "param": None}
+    Webhook(SECRET).verify(body, headers)
+    with pytest.raises(Exception, match="No matching signature"):
+        Webhook(SECRET).verify(body + b" ", headers)
+
+
+def test_a_receiver_that_is_down_is_tried_again_later_until_given_up(
+    services: Services, receiver: Receiver, clock: ManualClock
+) -> None:
+    order = delivery(failed("run-000000000000"), receiver.url)
+    receiver.status = 503
+    waits = []
+    while True:
+        deliver_notification(order, services)
+        before = clock.now()
+        clock.advance(max(WAITS_S) + 1)
+        again = take(services, "deliveries")
+        if not again:
+            break
+        order = again[0].message
+        assert order.scheduled_at is not None
+        waits.append((order.scheduled_at - before).total_seconds())
+    assert waits == list(WAITS_S)
+    assert len(receiver.got) == len(WAITS_S) + 1
+
+
+def test_a_receiver_that_refuses_for_good_is_asked_once(services: Services, receiver: Receiver) -> None:
+    order = delivery(failed("run-000000000000"), receiver.url)
+    receiver.status = 410
+    deliver_notification(order, services)
+    assert len(receiver.got) == 1
+    assert services.bus.depth("deliveries") == 0
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"url": 1, "attempt": 1, "event": {"id": "x"}}'])
+def test_a_malformed_delivery_is_refused_by_name(services: Services, body: bytes) -> None:
+    with pytest.raises(InvalidInput, match="malformed_delivery"):
+        deliver_notification(Message("m", "s", body), services)

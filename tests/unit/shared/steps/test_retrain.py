@@ -1,0 +1,69 @@
+"""Training again on a schedule."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from shared.domain.planning.plan import resolve
+from shared.domain.recipe import Recipe
+from shared.domain.run import Run, Status
+from shared.ports import Services
+from shared.records import endpoints, runs
+from shared.steps.retrain import retrain
+from tests.clock import ManualClock
+from tests.unit.shared.pipeline.support import ROW
+
+
+@pytest.fixture
+def live(ports: Services, champion: Run) -> Run:
+    """The champion, whose run is over."""
+    stored = runs.read(ports.store, champion.id)
+    assert stored is not None
+    ports.store.batch(champion.id, [runs.replacement(champion.evolve(status=Status.DEPLOYED), stored.etag)])
+    return champion
+
+
+def test_data_is_trained_on_again_when_its_time_has_come_and_once_a_period(
+    ports: Services, clock: ManualClock, live: Run, record: endpoints.EndpointRecord
+) -> None:
+    assert retrain(record, live, ports) is None
+    clock.advance(7 * 24 * 3600)
+    command = retrain(record, live, ports)
+    assert command is not None
+    again = retrain(record, live, ports)
+    assert again == command, "the same command until its run exists"
+    clock.advance(7 * 24 * 3600)
+    later = retrain(record, live, ports)
+    assert later is not None
+    assert later.id != command.id
+
+
+def test_data_whose_own_run_is_under_way_is_not_trained_on_a_second_time(
+    ports: Services, clock: ManualClock, champion: Run, record: endpoints.EndpointRecord
+) -> None:
+    clock.advance(7 * 24 * 3600)
+    assert retrain(record, champion, ports) is None
+
+
+def test_data_whose_event_is_still_expected_is_left_to_it(
+    ports: Services, clock: ManualClock, live: Run, record: endpoints.EndpointRecord
+) -> None:
+    dropped = ports.blobs.write("datasets/shop/more.jsonl", [ROW * 2]).modified_at
+    clock.advance((dropped - clock.now()).total_seconds() + 119)
+    assert clock.now() - record.promoted_at > timedelta(days=7)
+    assert retrain(record, live, ports) is None
+    clock.advance(1)
+    command = retrain(record, live, ports)
+    assert command is not None
+    assert command.path == "datasets/shop/more.jsonl"
+
+
+def test_a_recipe_without_a_schedule_is_never_retrained(
+    ports: Services, clock: ManualClock, champion: Run, record: endpoints.EndpointRecord
+) -> None:
+    recipe = Recipe(base_model="droptune/tiny-llama")
+    silent = champion.evolve(recipe=resolve(recipe, "shop", train_rows=100, characters_max=100))
+    clock.advance(365 * 24 * 3600)
+    assert retrain(record, silent, ports) is None

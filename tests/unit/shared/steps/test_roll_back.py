@@ -1,0 +1,66 @@
+"""A rollback that a person asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from shared.domain.errors import Transient
+from shared.domain.events import Event, EventData, RollbackRequested
+from shared.domain.run import Run
+from shared.ports import Services
+from shared.records import claims, endpoints
+from shared.step_support.outcome import event_of
+from shared.steps.roll_back import roll_back
+from tests.unit.shared.steps.production import NEW, OLD, Endpoint
+
+
+def order(champion: Run, **changes: Any) -> Event[EventData]:
+    requested = RollbackRequested(**{"endpoint": "shop", "deployment": NEW, "by": "ada", **changes})
+    return event_of(champion, requested, champion.updated_at)
+
+
+def facts_of(outcome: Any) -> list[tuple[str, dict[str, int]]]:
+    return [(draft.data.fact(), draft.data.traffic) for draft in outcome.events]
+
+
+def test_a_rollback_is_written_once_the_traffic_is_seen_and_can_be_reversed(
+    ports: Services, endpoint: Endpoint, champion: Run, record: endpoints.EndpointRecord
+) -> None:
+    with pytest.raises(Transient, match="traffic_shifting"):
+        roll_back(order(champion), champion, ports)
+    assert endpoints.read(ports.store, "shop") == record
+    endpoint.settle()
+    assert facts_of(roll_back(order(champion), champion, ports)) == [("model.rolled_back", {OLD: 100})]
+    swapped = endpoints.read(ports.store, "shop")
+    assert swapped is not None
+    assert swapped.previous is not None
+    assert (swapped.champion, swapped.deployment, swapped.previous.deployment) == ("run-old", OLD, NEW)
+    assert claims.read(ports.store, claims.endpoint_claim("shop")) is None
+
+
+def test_a_rollback_delivered_twice_goes_back_once(
+    ports: Services, endpoint: Endpoint, champion: Run, record: endpoints.EndpointRecord
+) -> None:
+    with pytest.raises(Transient):
+        roll_back(order(champion), champion, ports)
+    endpoint.settle()
+    roll_back(order(champion), champion, ports)
+    assert facts_of(roll_back(order(champion), champion, ports)) == [("model.rolled_back", {OLD: 100})]
+    assert endpoint.wanted == {OLD: 100}
+
+
+def test_a_rollback_of_what_is_not_in_production_does_nothing(
+    ports: Services, endpoint: Endpoint, champion: Run, record: endpoints.EndpointRecord
+) -> None:
+    assert roll_back(order(champion, deployment="d-other"), champion, ports) is None
+    assert endpoint.wanted == {NEW: 100}
+
+
+def test_a_rollback_waits_for_a_rollout_on_the_same_endpoint(
+    ports: Services, champion: Run, record: endpoints.EndpointRecord
+) -> None:
+    claims.take(ports.store, claims.endpoint_claim("shop"), "run-other", ports.clock.now())
+    with pytest.raises(Transient, match="endpoint_busy"):
+        roll_back(order(champion), champion, ports)
