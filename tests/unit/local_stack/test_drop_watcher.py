@@ -12,7 +12,16 @@ import pytest
 
 from local_stack.drop_watcher import DropWatcher
 from shared.embedded.blobs import FileBlobStore
-from tests.unit.local_stack.functions_host.support import eventually
+from shared.embedded.bus import SqliteEventBus
+from shared.embedded.clock import SystemClock
+from tests.unit.local_stack.functions_host.support import TOPOLOGY, eventually
+
+
+@pytest.fixture
+def bus(tmp_path: Path) -> Iterator[SqliteEventBus]:
+    bus = SqliteEventBus(tmp_path / "bus.db", TOPOLOGY, SystemClock())
+    yield bus
+    bus.close()
 
 
 @pytest.fixture

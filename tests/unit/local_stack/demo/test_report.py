@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import json
+
+from local_stack.demo.endpoint import Asked
+from local_stack.demo.report import demo_report, figures, shortfall
+from shared.domain.evaluation import Gain
+from shared.domain.run import Status
+from tests.unit.cli.fake_api import BROKEN, RESULT, make_run
+
+
+def test_only_a_deployed_model_that_beats_its_base_beyond_doubt_counts() -> None:
+    won = make_run(Status.DEPLOYING, Status.DEPLOYED, evaluation=RESULT)
+    assert shortfall(won) is None
+    doubtful = RESULT.model_copy(update={"gains": (Gain(over="base", mean=0.1, low=-0.01, high=0.2),)})
+    assert "is not above 0" in str(shortfall(won.evolve(evaluation=doubtful)))
+    assert "without a measured gain" in str(shortfall(make_run(Status.DEPLOYED)))
+    assert "failed, not deployed" in str(shortfall(make_run(Status.TRAINING, Status.FAILED)))
+
+
+def test_the_report_of_a_failed_run_says_so_and_is_json() -> None:
+    run = make_run(Status.RECEIVED, Status.FAILED, error=BROKEN)
+    report = json.loads(json.dumps(demo_report([run], None, {"total": 3.0}, {})))
+    assert report["passed"] is False
+    assert report["error"]["problem"]["code"] == "no_quota"
+    assert report["seconds"] == {"total": 3.0, "stages": {"received": 2.0}}
+
+
+def test_the_figures_name_no_address_no_folder_and_no_run() -> None:
+    won = make_run(Status.DEPLOYING, Status.DEPLOYED, evaluation=RESULT)
+    asked = Asked("http://127.0.0.1:7071/x", "azure_ml/secret", {}, "hex nut?", "yes", "yes")
+    report = demo_report([won, won], asked, {"total": 3.0}, {"BLOB_STORE_URL": "file:/home/somebody"})
+    kept = figures(report)
+    assert kept["endpoint"] == {"question": "hex nut?", "answer": "yes", "wanted": "yes"}
+    assert [run["statuses"] for run in kept["runs"]] == [["deploying", "deployed"]] * 2
+    assert kept["runs"][0]["scores"]["tuned"]["mean"] == round(RESULT.candidate.mean, 4)
+    assert not [word for word in ("127.0.0.1", "somebody", won.id) if word in json.dumps(kept)]
+
+
+def test_a_model_that_does_not_beat_the_one_in_production_falls_short() -> None:
+    gains = (*RESULT.gains, Gain(over="champion", mean=0.1, low=-0.01, high=0.2))
+    run = make_run(Status.DEPLOYING, Status.DEPLOYED, evaluation=RESULT.model_copy(update={"gains": gains}))
+    assert "over champion" in str(shortfall(run))
