@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fastapi import FastAPI
 
 from functions.http import (
+    api_docs,
     base_models,
     dashboard,
     datasets,
@@ -37,6 +38,7 @@ PARTS = (
     doctor,
     health,
     openai,
+    api_docs,
     dashboard,
 )
 
@@ -48,7 +50,7 @@ def create_api(
     api = FastAPI(
         title="Droptune",
         version=health.VERSION,
-        docs_url="/api/docs",
+        docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
         default_response_class=JsonResponse,

@@ -13,7 +13,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
-from functions.http import auth, dashboard
+from functions.http import auth
 from shared.domain.errors import Transient
 from shared.domain.graders import Citation
 from shared.domain.recipe import Reinforcement, Supervised
@@ -21,9 +21,12 @@ from shared.domain.run import Run, Status
 from tests.browser import pictures
 from tests.browser.conftest import Browser, Stack
 from tests.browser.pictures import HOSTILE
+from tests.paths import ROOT
 from tests.unit.shared.pipeline.support import events_at
 
 SHOWN_HOSTILE = HOSTILE.replace("\u202e", "U+202E")
+
+STATIC = ROOT / "functions" / "http" / "static"
 
 
 def run_url(stack: Stack, run: Run) -> str:
@@ -80,11 +83,11 @@ def test_the_page_loads_every_file_there_is(browser: Browser, stack: Stack) -> N
     browser.open(stack.server.url)
     browser.one("#main h1")
     loaded = {address.rsplit("/", 1)[-1] for address in browser.requests() if "/static/" in address}
-    assert loaded == {file.name for file in dashboard.FOLDER.iterdir()} - {"index.html"}
+    assert loaded == {file.name for file in STATIC.iterdir()} - {"index.html"}
 
 
 def test_no_file_names_another_host_or_makes_markup_of_text() -> None:
-    for file in dashboard.FOLDER.iterdir():
+    for file in STATIC.iterdir():
         text = file.read_text()
         assert "innerHTML" not in text
         assert "insertAdjacentHTML" not in text
