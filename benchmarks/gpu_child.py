@@ -81,8 +81,8 @@ def _ours(_kind: str, folder: Path, output: Path, recipe: Any, rows: list[list[i
     from transformers import EarlyStoppingCallback
 
     from training_job.data.chat_rows import Encoded, EncodedRows
+    from training_job.job.setup import Setup
     from training_job.methods import Data, supervised
-    from training_job.methods.trainer import Setup
     from training_job.model import quantized as quantized
 
     encoded = EncodedRows([Encoded(n, ids, ids) for n, ids in enumerate(rows)], [], [])

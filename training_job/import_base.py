@@ -3,51 +3,42 @@
     python -m training_job.import_base --job-name NAME --base-model ID --folder DIR --bundle DIR --output DIR
 
 FOLDER is the mounted asset of the catalog's entry ID. It must hold safetensors and no pickle, no code, and be the
-model that the catalog describes; all that is wrong is said at once. BUNDLE then gets the tokenizer bundle
+model that the catalog describes; the failure lists all that is wrong. BUNDLE then gets the tokenizer bundle
 (`shared/rendering/export.py`); it has no manifest while it is being changed, and an equal one is left alone.
 Always writes OUTPUT/result.json. Exit codes: training_job/job/exit_codes.py.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from shared.domain.catalog import BaseModelEntry, find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.rendering import export_bundle, read_exported
 from shared.rendering.export import MANIFEST
+from training_job.job.arguments import parse_arguments
 from training_job.job.files import model_folder
 from training_job.job.runtime import require, run_job
 from training_job.model.base_folder import objections
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """The command line."""
 
-    job_name: str
-    base_model: str
-    folder: Path
-    bundle: Path
-    output: Path
-
-
-def parse(argv: list[str] | None) -> Task:
-    parser = argparse.ArgumentParser(prog="training_job.import_base", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--job-name", required=True, help="named in the result")
-    parser.add_argument("--base-model", required=True, help="catalog id")
-    parser.add_argument("--folder", type=Path, required=True, help="the mounted model")
-    parser.add_argument("--bundle", type=Path, required=True, help="folder of its tokenizer bundle")
-    parser.add_argument("--output", type=Path, required=True, help="folder for the result")
-    return Task(**vars(parser.parse_args(argv)))
+    job_name: Annotated[str, "named in the result"]
+    base_model: Annotated[str, "catalog id"]
+    folder: Annotated[Path, "the mounted model"]
+    bundle: Annotated[Path, "folder of its tokenizer bundle"]
+    output: Annotated[Path, "folder for the result"]
 
 
 def main(argv: list[str] | None = None) -> int:
-    task = parse(argv)
+    task = parse_arguments(Task, "training_job.import_base", __doc__, argv)
     return run_job(task.job_name, task.output, lambda _metrics: import_base(task))
 
 

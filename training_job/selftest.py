@@ -12,7 +12,9 @@ import argparse
 import json
 import sys
 
+from shared.domain.catalog import find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.recipe import ResolvedRecipe
 from training_job.job import exit_codes
 from training_job.job.runtime import work_offline
 
@@ -31,6 +33,16 @@ def main(argv: list[str] | None = None) -> int:
         return exit_codes.BY_CLASS[failure.failure_class]
     print(json.dumps(report), flush=True)
     return exit_codes.COMPLETED
+
+
+def check_machine(recipe: ResolvedRecipe) -> None:
+    """Test the kind of machine that the recipe's base model needs; imports torch.
+
+    Raises PermanentFailure of class platform, `self_test_failed`.
+    """
+    needs_gpu = find_entry(recipe.requested.base_model).accelerator == "gpu"
+    report = check(require_cuda=needs_gpu, compute_dtype=recipe.hyperparameters.compute_dtype)
+    print(f"self-test: {report}", flush=True)
 
 
 def check(*, require_cuda: bool, compute_dtype: str = "float32") -> dict[str, object]:

@@ -12,7 +12,6 @@ a job sees files and not blobs: the run holds the pinned one. Exit codes: traini
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import shutil
@@ -22,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Annotated, BinaryIO
 
 from pydantic import BaseModel
 
@@ -32,6 +31,7 @@ from shared.rendering.bundle import files_in
 from shared.rendering.export import read_kept
 from shared.validation import Earlier, Sink, Validated, curated_version, validate
 from shared.validation.codes import MAX_RECIPE_BYTES
+from training_job.job.arguments import parse_arguments
 from training_job.job.files import write_json
 from training_job.job.runtime import require, run_job
 
@@ -40,22 +40,22 @@ CHUNK_BYTES = 2**20
 PROGRESS_EVERY_S = 2.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """The command line."""
 
-    job_name: str
-    project: str
-    dataset: Path
-    name: str
-    sha256: str
-    default_base_model: str
-    held_out: Path | None
-    recipe: Path | None
-    tokenizer: Path | None
-    earlier: Path | None
-    curated: Path
-    output: Path
+    job_name: Annotated[str, "named in the result"]
+    project: Annotated[str, "whose dataset it is"]
+    dataset: Annotated[Path, "file that was dropped"]
+    name: Annotated[str, "of that file; a mount may give it another"]
+    sha256: Annotated[str, "of that file, as received"]
+    default_base_model: Annotated[str, "catalog id, if the recipe names none"]
+    held_out: Annotated[Path | None, "the project's eval*.jsonl; without it rows are split off"] = None
+    recipe: Annotated[Path | None, "the project's recipe.yaml"] = None
+    tokenizer: Annotated[Path | None, "folder of the base model's tokenizer bundle"] = None
+    earlier: Annotated[Path | None, "folder of the version that rows are appended to"] = None
+    curated: Annotated[Path, "folder of the project's versions"]
+    output: Annotated[Path, "folder for outcome and result"]
 
     def files(self) -> list[Path]:
         """What is streamed."""
@@ -63,20 +63,7 @@ class Task:
 
 
 def parse(argv: list[str] | None) -> Task:
-    parser = argparse.ArgumentParser(prog="training_job.validate", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--job-name", required=True, help="named in the result")
-    parser.add_argument("--project", required=True, help="whose dataset it is")
-    parser.add_argument("--dataset", type=Path, required=True, help="file that was dropped")
-    parser.add_argument("--name", required=True, help="of that file; a mount may give it another")
-    parser.add_argument("--sha256", required=True, help="of that file, as received")
-    parser.add_argument("--default-base-model", required=True, help="catalog id, if the recipe names none")
-    parser.add_argument("--held-out", type=Path, help="the project's eval*.jsonl; without it rows are split off")
-    parser.add_argument("--recipe", type=Path, help="the project's recipe.yaml")
-    parser.add_argument("--tokenizer", type=Path, help="folder of the base model's tokenizer bundle")
-    parser.add_argument("--earlier", type=Path, help="folder of the version that rows are appended to")
-    parser.add_argument("--curated", type=Path, required=True, help="folder of the project's versions")
-    parser.add_argument("--output", type=Path, required=True, help="folder for outcome and result")
-    return Task(**vars(parser.parse_args(argv)))
+    return parse_arguments(Task, "training_job.validate", __doc__, argv)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -85,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def validate_files(task: Task) -> None:
-    """Check, curate, and say so in the outcome; see the module's text for the files.
+    """Check, curate, and write the outcome; see the module's text for the files.
 
     Raises PermanentFailure `dataset_replaced` if the dataset is not the one received, `input_missing`.
     """
@@ -103,7 +90,7 @@ def validate_files(task: Task) -> None:
             _publish(place, task.curated / curated.version, validated, curated)
             found = ValidationOutcome(report=validated.report, recipe=validated.recipe, curated=curated)
     _write(outcome, found)
-    _say(found)
+    _print_outcome(found)
 
 
 @contextmanager
@@ -137,7 +124,7 @@ def _validated(task: Task, sink: Sink, opened: ExitStack) -> tuple[Validated, Da
     )
     path = f"datasets/{task.project}/{task.name}"
     sha256 = dataset.sha256()
-    progress.say()
+    progress.print()
     if sha256 != task.sha256:
         message = "the dropped file was replaced before it was read; its successor has its own run"
         raise PermanentFailure(FailureClass.DATA, "dataset_replaced", message, path)
@@ -157,20 +144,20 @@ def _chunks(files: list[Path]) -> Iterator[bytes]:
 
 
 class Progress:
-    """Says how far the reading is: at most one line in `PROGRESS_EVERY_S`, and one at the end."""
+    """Prints how far the reading is: at most one line in `PROGRESS_EVERY_S`, and one at the end."""
 
     def __init__(self, total_bytes: int) -> None:
         self._total, self._read = total_bytes, 0
-        self._since = self._said = time.monotonic()
+        self._since = self._printed = time.monotonic()
 
     def add(self, count: int) -> None:
         self._read += count
-        if time.monotonic() - self._said >= PROGRESS_EVERY_S:
-            self.say()
+        if time.monotonic() - self._printed >= PROGRESS_EVERY_S:
+            self.print()
 
-    def say(self) -> None:
-        self._said = time.monotonic()
-        per_s = self._read / max(self._said - self._since, 1e-3)
+    def print(self) -> None:
+        self._printed = time.monotonic()
+        per_s = self._read / max(self._printed - self._since, 1e-3)
         eta_s = max(0, self._total - self._read) / max(per_s, 1.0)
         print(f"read {self._read}/{self._total} bytes {per_s / 1e6:.1f} MB/s eta {eta_s:.0f} s", flush=True)
 
@@ -229,7 +216,7 @@ def _write(path: Path, document: BaseModel) -> None:
     write_json(path, document.model_dump(mode="json"))
 
 
-def _say(found: ValidationOutcome) -> None:
+def _print_outcome(found: ValidationOutcome) -> None:
     """Codes and counts; never a row's text."""
     for group in found.report.problems:
         print(f"{group.severity} {group.code} in {group.file}: {group.count}", flush=True)

@@ -86,11 +86,11 @@ def encode_file(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedRows
     rows: list[Encoded] = []
     texts = [text for (text,) in read_all(path, bundle, read_rows(path))]
     for number, tokens in enumerate(tokenize(bundle, texts), start=1):
-        judged = apply_length_policy(tokens, policy)
-        for code in judged.codes:
+        checked = apply_length_policy(tokens, policy)
+        for code in checked.codes:
             found.setdefault(code, []).append(number)
-        if judged.kept:
-            rows.append(encoded(tokens, number, judged.kept))
+        if checked.kept:
+            rows.append(encoded(tokens, number, checked.kept))
     dropped, truncated = settle(found, len(rows), policy, path)
     return EncodedRows(rows, dropped, truncated)
 

@@ -1,7 +1,7 @@
 """Which rows an optimizer step sees, and how they lie in micro batches.
 
 A step sees `batch_size` rows whichever way they are laid out and however many processes share them: packing,
-memory and processes change the speed, never what is learned. Import only where torch may be loaded.
+memory and processes change the speed, never the result. Import only where torch may be loaded.
 """
 
 from __future__ import annotations

@@ -38,11 +38,11 @@ def encode_pairs(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedPai
     found: Codes = {}
     pairs = []
     for number, sides in enumerate(zip(tokens[::2], tokens[1::2], strict=True), start=1):
-        judged = [apply_length_policy(side, policy) for side in sides]
-        for code in {code for verdict in judged for code in verdict.codes}:
+        checked = [apply_length_policy(side, policy) for side in sides]
+        for code in {code for verdict in checked for code in verdict.codes}:
             found.setdefault(code, []).append(number)
-        if all(verdict.kept for verdict in judged):
-            pairs.append(Pair(*(encoded(side, number, v.kept) for side, v in zip(sides, judged, strict=True))))
+        if all(verdict.kept for verdict in checked):
+            pairs.append(Pair(*(encoded(side, number, v.kept) for side, v in zip(sides, checked, strict=True))))
     dropped, truncated = settle(found, len(pairs), policy, path)
     return EncodedPairs(pairs, dropped, truncated)
 

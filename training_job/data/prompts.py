@@ -38,10 +38,10 @@ def encode_prompts(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedP
     found: Codes = {}
     prompts = []
     for number, (row, tokens) in enumerate(zip(rows, tokenize(bundle, texts), strict=True), start=1):
-        judged = apply_length_policy_to_prompt(tokens, policy)
-        for code in judged.codes:
+        checked = apply_length_policy_to_prompt(tokens, policy)
+        for code in checked.codes:
             found.setdefault(code, []).append(number)
-        if judged.kept:
+        if checked.kept:
             prompts.append(Prompt(number, list(tokens.encoding.ids), row.get("item", {})))
     dropped, _ = settle(found, len(prompts), policy, path)
     return EncodedPrompts(prompts, dropped)

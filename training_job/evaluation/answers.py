@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 import torch
@@ -18,20 +18,21 @@ from shared.rendering import Bundle, normalized
 from shared.rendering.rows import SIDES, answered
 from training_job.data.chat_rows import IGNORED, Row, bundle_of, encode_row
 from training_job.job.files import write_json
+from training_job.model.generation import generate
 from training_job.model.quantized import load_model, load_tokenizer
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 BATCH_ROWS = 32
 
 
 @dataclass(frozen=True)
 class Question:
-    """A held-out row as it is asked: last user message, prompt token ids `[length]`, expected answer if it has one."""
+    """A held-out row without its answer: last user message, prompt token ids `[length]`, expected answer if any."""
 
     number: int
-    asked: str
+    prompt: str
     ids: list[int]
     reference: str | None
 
@@ -57,7 +58,7 @@ def as_dialogue(row: Row) -> Row:
 
 
 def last_assistant(row: Row) -> int | None:
-    """Index of the message a row is judged by."""
+    """Index of the message that answers are compared with."""
     indices = [i for i, message in enumerate(row["messages"]) if message["role"] == "assistant"]
     return indices[-1] if indices else None
 
@@ -74,12 +75,14 @@ def question(bundle: Bundle, row: Row, number: int) -> Question:
         labels = encode_row(bundle, {**row, "messages": [*only_last, row["messages"][index]]}).labels
         trained = [label for label in labels if label != IGNORED]
         reference = bundle.tokenizer.decode(trained, skip_special_tokens=True)
-    spoken = [message.get("content") or "" for message in before if message["role"] == "user"]
-    return Question(number, spoken[-1] if spoken else "", list(ids), None if reference is None else str(reference))
+    user_texts = [message.get("content") or "" for message in before if message["role"] == "user"]
+    return Question(
+        number, user_texts[-1] if user_texts else "", list(ids), None if reference is None else str(reference)
+    )
 
 
-class Speaker:
-    """A model folder that is asked with its own tokenizer and template, and loaded only if an answer is not kept yet.
+class TextGenerator:
+    """A model folder that answers with its own tokenizer and template, and is loaded only if an answer is not kept yet.
 
     `kept`: a folder of answers, named by the SHA-256 of everything they depend on: every file of the model, the
     prompts' token ids, the settings, the library versions and the device.
@@ -122,7 +125,9 @@ class Speaker:
 
     @cached_property
     def _model(self) -> PreTrainedModel:
-        return load_model(self._folder, self._dtype, spread=True).eval()
+        model = load_model(self._folder, self._dtype, spread=True)
+        model.eval()
+        return model
 
     def _generate(self, questions: list[Question], max_new_tokens: int, progress: Callable[[int], None]) -> Answers:
         model = self._model
@@ -133,38 +138,7 @@ class Speaker:
             batch = order[start : start + BATCH_ROWS]
             generated = generate(model, self.tokenizer, [questions[i].ids for i in batch], max_new_tokens)
             for i, ids in zip(batch, generated, strict=True):
-                texts[i] = self.tokenizer.decode(ids, skip_special_tokens=True)
+                texts[i] = str(self.tokenizer.decode(ids, skip_special_tokens=True))
                 tokens[i] = len(ids)
             progress(start + len(batch))
         return Answers(texts, tokens, time.monotonic() - started)
-
-
-@torch.inference_mode()
-def generate(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: list[list[int]], max_new_tokens: int
-) -> list[list[int]]:
-    """Greedy continuations of a batch of prompts, padded on the left; padding cut from the answers."""
-    padded: Any = tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(model.device)
-    output = model.generate(
-        **padded,
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        temperature=None,
-        top_p=None,
-        top_k=None,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    ends = _end_ids(model, tokenizer)
-    width = padded["input_ids"].shape[1]
-    return [_until_end(row[width:].tolist(), ends) for row in output]
-
-
-def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    configured = model.generation_config.eos_token_id
-    ends = configured if isinstance(configured, list) else [configured]
-    return {end for end in [*ends, tokenizer.eos_token_id] if end is not None}
-
-
-def _until_end(ids: list[int], ends: set[int]) -> list[int]:
-    first = next((i for i, token in enumerate(ids) if token in ends), len(ids))
-    return ids[: first + 1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from shared.domain.graders import Grader
 from shared.grading import JUDGE_CODES, Ask, Engine, Grade, GradingErrorCode, fields
 from shared.grading.judging import no_judge
 
+if TYPE_CHECKING:
+    from training_job.evaluation.answers import Question
+
 DRAWS = 10_000
 MAX_SAMPLES = 10
 ROWS_NAMED = 5
@@ -25,16 +28,16 @@ Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Judged:
+class GradedAnswers:
     """One model's answers and scores `[rows]`, in the order of the rows; an answer no grader could grade scores 0."""
 
     texts: list[str]
     scores: Scores
     grades: list[Grade]
 
-    def only(self, rows: Sequence[int]) -> Judged:
+    def only(self, rows: Sequence[int]) -> GradedAnswers:
         """The same of some rows, by index."""
-        return Judged([self.texts[i] for i in rows], self.scores[list(rows)], [self.grades[i] for i in rows])
+        return GradedAnswers([self.texts[i] for i in rows], self.scores[list(rows)], [self.grades[i] for i in rows])
 
     def part(self, grader: str) -> Scores:
         """One grader's scores `[rows]`."""
@@ -55,36 +58,36 @@ def require_fields(graders: Sequence[Grader], items: list[dict[str, Any]]) -> No
             )
 
 
-def judge_answers(
+def grade_answers(
     graders: Sequence[Grader], texts: list[str], items: list[dict[str, Any]], ask: Ask = no_judge
-) -> Judged:
+) -> GradedAnswers:
     """Score every answer; `ask` reaches the judges."""
     with Engine(graders, ask) as engine:
-        return judged(texts, engine.grade(texts, items))
+        return graded(texts, engine.grade(texts, items))
 
 
-def judged(texts: list[str], grades: list[Grade]) -> Judged:
-    return Judged(texts, np.array([grade.score or 0.0 for grade in grades], dtype=np.float64), grades)
+def graded(texts: list[str], grades: list[Grade]) -> GradedAnswers:
+    return GradedAnswers(texts, np.array([grade.score or 0.0 for grade in grades], dtype=np.float64), grades)
 
 
-def unscored_rows(models: dict[str, Judged]) -> frozenset[int]:
+def unscored_rows(models: dict[str, GradedAnswers]) -> frozenset[int]:
     """Indices of rows that a judge left without a score for any model; they count for none, or the pairs would differ.
 
     Raises PermanentFailure if they are more than `UNSCORED_MAX` of all: `judge_unreachable` of class platform where
     most of the judge's failures are silence, else `judge_unreadable` of class recipe.
     """
     rows = len(next(iter(models.values())).grades)
-    found = frozenset(i for judged in models.values() for i, grade in enumerate(judged.grades) if grade.unscored)
+    found = frozenset(i for answers in models.values() for i, grade in enumerate(answers.grades) if grade.unscored)
     if len(found) > UNSCORED_MAX * rows:
         raise _judge_failed(found, rows, models)
     return found
 
 
-def _judge_failed(found: frozenset[int], rows: int, models: dict[str, Judged]) -> PermanentFailure:
+def _judge_failed(found: frozenset[int], rows: int, models: dict[str, GradedAnswers]) -> PermanentFailure:
     errors = [
         error
-        for judged in models.values()
-        for grade in judged.grades
+        for answers in models.values()
+        for grade in answers.grades
         for error in grade.errors
         if error.code in JUDGE_CODES
     ]
@@ -99,7 +102,7 @@ def _judge_failed(found: frozenset[int], rows: int, models: dict[str, Judged]) -
     return PermanentFailure(FailureClass.RECIPE, "judge_unreadable", message, first.grader)
 
 
-def grading_errors(models: dict[str, Judged]) -> tuple[GradingError, ...]:
+def grading_errors(models: dict[str, GradedAnswers]) -> tuple[GradingError, ...]:
     """What graders could not grade, by model, grader and code. An answer that is no JSON is no grader's failure, and a
     row without a judge's score is left out."""
     found: dict[tuple[str, str, str], list[tuple[int, str]]] = {}
@@ -160,7 +163,7 @@ def rival_of(models: Iterable[str]) -> Literal["base", "champion"]:
     return "champion" if "champion" in models else "base"
 
 
-def grader_scores(models: dict[str, Judged], bootstrap: Bootstrap) -> tuple[GraderScore, ...]:
+def grader_scores(models: dict[str, GradedAnswers], bootstrap: Bootstrap) -> tuple[GraderScore, ...]:
     """Every grader's own scores, and those inside multi graders, in the order in which they first appear."""
     names = dict.fromkeys(name for answers in models.values() for grade in answers.grades for name in grade.parts)
     return tuple(
@@ -170,7 +173,7 @@ def grader_scores(models: dict[str, Judged], bootstrap: Bootstrap) -> tuple[Grad
 
 
 def slice_scores(
-    names: tuple[str, ...], items: list[dict[str, Any]], models: dict[str, Judged], confidence: float, seed: int
+    names: tuple[str, ...], items: list[dict[str, Any]], models: dict[str, GradedAnswers], confidence: float, seed: int
 ) -> tuple[SliceScore, ...]:
     """Mean scores by value of each field; rows without the field are in no slice of it."""
     cuts = []
@@ -197,15 +200,11 @@ def slice_values(name: str, items: list[dict[str, Any]]) -> list[str | None]:
 
 
 def pick_samples(
-    numbers: list[int],
-    asked: list[str],
-    references: list[str],
-    models: dict[str, Judged],
-    leave_out: frozenset[int] = frozenset(),
+    questions: Sequence[Question], models: dict[str, GradedAnswers], leave_out: frozenset[int] = frozenset()
 ) -> list[SampleAnswer]:
     """Up to ten rows: what got worse first, then what was fixed, then the rest."""
     change = models["candidate"].scores - models["base"].scores
-    rows = [i for i in range(len(numbers)) if i not in leave_out]
+    rows = [i for i in range(len(questions)) if i not in leave_out]
     worse = [i for i in rows if change[i] < 0]
     fixed = [i for i in rows if change[i] > 0]
     same = [i for i in rows if change[i] == 0]
@@ -213,9 +212,9 @@ def pick_samples(
     chosen = (worse[:half] + fixed[:half] + same + worse[half:] + fixed[half:])[:MAX_SAMPLES]
     return [
         SampleAnswer(
-            row=numbers[i],
-            prompt=asked[i],
-            reference=references[i],
+            row=questions[i].number,
+            prompt=questions[i].prompt,
+            reference=questions[i].reference or "",
             **{name: answers.texts[i] for name, answers in models.items()},
         )
         for i in chosen

@@ -1,6 +1,6 @@
 """Where a job's measurements go: one line a step in `metrics.jsonl`, and MLflow where the platform has one.
 
-The file is the record; MLflow is a courtesy that may be slow, wrong or away without the job noticing.
+The file is the record. MLflow may be slow, wrong or down without any effect on the job.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from training_job.job.files import append_line, read_lines, write_lines
-from training_job.job.processes import leads
+from training_job.job.processes import is_main_process
 
 METRICS_FILE = "metrics.jsonl"
 MLFLOW_NAMES = {
@@ -39,7 +39,7 @@ class Curve:
 
     def __init__(self, output: Path) -> None:
         self.path = output / METRICS_FILE
-        self._writes = leads()
+        self._writes = is_main_process()
         self._mirror = MlflowMirror.from_environment() if self._writes else None
 
     def rewind(self, step: int) -> None:
@@ -64,11 +64,6 @@ class Curve:
         """All values of one key, in order of time."""
         return [point[key] for point in self.points() if point.get(key) is not None]
 
-    def last_step_with(self, key: str) -> int | None:
-        """The last step that has a value of `key`."""
-        steps = [point["step"] for point in self.points() if point.get(key) is not None]
-        return steps[-1] if steps else None
-
     def close(self, patience_s: float = 5.0) -> None:
         """Give MLflow a moment to take the last points."""
         if self._mirror:
@@ -87,7 +82,7 @@ class MlflowMirror:
 
     @classmethod
     def from_environment(cls) -> MlflowMirror | None:
-        """The mirror a platform asked for with MLFLOW_TRACKING_URI and MLFLOW_RUN_ID, if it did."""
+        """The mirror where the platform sets MLFLOW_TRACKING_URI and MLFLOW_RUN_ID, else None."""
         uri, run_id = os.environ.get("MLFLOW_TRACKING_URI"), os.environ.get("MLFLOW_RUN_ID")
         return cls(uri, run_id) if uri and run_id else None
 

@@ -1,6 +1,6 @@
 """What a curve says, in plain words, for people who do not read curves.
 
-The ratio of held-out to training loss is judged by the thresholds Microsoft publishes for supervised tuning: below
+The ratio of held-out to training loss is compared with the thresholds Microsoft publishes for supervised tuning: below
 1.2 fine, to 1.5 mild, to 2.0 fewer epochs, beyond an earlier checkpoint.
 """
 
@@ -25,10 +25,10 @@ def diagnose(points: Sequence[Point], stopped: str | None, best_step: int | None
 
     `points`: the lines of metrics.jsonl. `stopped`: why training ended before its last step.
     """
-    losses, judged = _values(points, "loss"), _values(points, "eval_loss")
+    losses, evaluated = _values(points, "loss"), _values(points, "eval_loss")
     found = [ENDED_BY[stopped]] if stopped else []
     if len(losses) > 1:
-        found += overfit(losses, judged)
+        found += overfit(losses, evaluated)
         quarter = max(1, len(losses) // 4)
         before, after = (fmean(loss for _, loss in part) for part in (losses[:quarter], losses[-quarter:]))
         if after > before * NO_FALL:
@@ -36,9 +36,9 @@ def diagnose(points: Sequence[Point], stopped: str | None, best_step: int | None
                 f"The training loss did not fall ({before:.3g} to {after:.3g}): raise the learning rate, "
                 "or look whether the answers follow from the questions at all."
             )
-    if judged and best_step is not None and best_step < judged[-1][0]:
+    if evaluated and best_step is not None and best_step < evaluated[-1][0]:
         found.append(f"The held-out loss was lowest at step {best_step}; that checkpoint is the model, not the last.")
-    if not stopped and len(judged) > 1 and CLOSE_TO_NOTHING < judged[-1][1] < judged[-2][1] * STILL_FALLING:
+    if not stopped and len(evaluated) > 1 and CLOSE_TO_NOTHING < evaluated[-1][1] < evaluated[-2][1] * STILL_FALLING:
         found.append("The held-out loss was still falling at the end: more epochs may help.")
     return tuple(found)
 
@@ -50,13 +50,13 @@ ENDED_BY = {
 }
 
 
-def overfit(losses: Sequence[tuple[int, float]], judged: Sequence[tuple[int, float]]) -> list[str]:
+def overfit(losses: Sequence[tuple[int, float]], evaluated: Sequence[tuple[int, float]]) -> list[str]:
     """The last held-out loss against the training loss since the evaluation before it."""
-    if not judged or judged[-1][1] < CLOSE_TO_NOTHING:
+    if not evaluated or evaluated[-1][1] < CLOSE_TO_NOTHING:
         return []
-    since = next((step for (step, _), (after, _) in pairwise(judged) if after == judged[-1][0]), 0)
+    since = next((step for (step, _), (after, _) in pairwise(evaluated) if after == evaluated[-1][0]), 0)
     recent = [loss for step, loss in losses if step > since] or [losses[-1][1]]
-    ratio = judged[-1][1] / max(fmean(recent), 1e-9)
+    ratio = evaluated[-1][1] / max(fmean(recent), 1e-9)
     if ratio < MILD:
         return []
     what = f"Held-out loss is {ratio:.1f} times the training loss"

@@ -9,23 +9,23 @@ from __future__ import annotations
 import os
 
 
-def leads() -> bool:
+def is_main_process() -> bool:
     """Whether this process writes the files: the first of several, or the only one."""
     return os.environ.get("RANK", "0") == "0"
 
 
-def several() -> bool:
-    """Whether there are others."""
+def is_distributed() -> bool:
+    """Whether the job has several processes."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
-def join() -> None:
+def init_process_group() -> None:
     """Wait until all processes are there; imports torch where there are several.
 
-    Due before any work: the first has then put away what an earlier attempt left, so whichever fails may leave the
-    result.
+    Call it before any work: the main process has then removed what an earlier attempt left, so any process that fails
+    may write the result.
     """
-    if several():
+    if is_distributed():
         import torch
 
         torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")

@@ -18,13 +18,12 @@ from types import FrameType
 
 from pydantic import ConfigDict, ValidationError
 
-from shared.domain.catalog import find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedRecipe
 from shared.domain.results import JobMetrics, JobResult
 from training_job.job import exit_codes
 from training_job.job.files import write_json
-from training_job.job.processes import leads, several
+from training_job.job.processes import is_distributed, is_main_process
 
 RESULT_FILE = "result.json"
 CALIBRATION_FILE = "calibration.json"
@@ -47,10 +46,10 @@ class Interrupted(BaseException):
 def run_job(name: str, output: Path, work: Callable[[RunningMetrics], None]) -> int:
     """Do the work, write `output/result.json`, and return the exit code.
 
-    Of several processes the first to fail writes it, whichever it is: what the others then run into follows from that.
+    Of several processes the first to fail writes it, because the failures of the others follow from that one.
     """
     output.mkdir(parents=True, exist_ok=True)
-    if leads():  # an earlier attempt's verdict must not outlive a kill of this one
+    if is_main_process():  # an earlier attempt's verdict must not outlive a kill of this one
         (output / RESULT_FILE).unlink(missing_ok=True)
     metrics, started = RunningMetrics(), time.monotonic()
     failure: PermanentFailure | None = None
@@ -73,8 +72,8 @@ def run_job(name: str, output: Path, work: Callable[[RunningMetrics], None]) -> 
         metrics=JobMetrics(**dict(metrics)),
         finished_at=datetime.now(UTC),
     )
-    said_already = several() and (output / RESULT_FILE).exists()
-    if (leads() or failure) and not said_already:
+    is_written = is_distributed() and (output / RESULT_FILE).exists()
+    if (is_main_process() or failure) and not is_written:
         write_json(output / RESULT_FILE, result.model_dump(mode="json"))
     if failure:
         print(f"{name} failed ({failure.failure_class}): {failure}", file=sys.stderr, flush=True)
@@ -82,7 +81,7 @@ def run_job(name: str, output: Path, work: Callable[[RunningMetrics], None]) -> 
 
 
 def classify(error: Exception) -> PermanentFailure:
-    """Give any exception its failure class; only what nobody foresaw is `code`."""
+    """Give any exception its failure class; one that is not expected is `code`."""
     if isinstance(error, PermanentFailure):
         return error
     traceback.print_tb(error.__traceback__)  # without the message: a library may quote the data it was given
@@ -108,18 +107,6 @@ def read_recipe(path: Path) -> ResolvedRecipe:
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
         raise PermanentFailure(FailureClass.RECIPE, "invalid_recipe", wrong) from error
-
-
-def try_machine(recipe: ResolvedRecipe) -> None:
-    """The start self-test, for the kind of machine that the recipe's base model needs; imports torch.
-
-    Raises PermanentFailure of class platform.
-    """
-    from training_job import selftest
-
-    needs_gpu = find_entry(recipe.requested.base_model).accelerator == "gpu"
-    report = selftest.check(require_cuda=needs_gpu, compute_dtype=recipe.hyperparameters.compute_dtype)
-    print(f"self-test: {report}", flush=True)
 
 
 def require(*paths: Path) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shared.rendering import Bundle
     from shared.rendering.check import LengthPolicy
     from training_job.data.chat_rows import Encoded
-    from training_job.methods.trainer import Setup
+    from training_job.job.setup import Setup
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,9 @@ class Method(Protocol):
     def diagnose(self, points: Sequence[dict[str, Any]], stopped: str | None, best_step: int | None) -> tuple[str, ...]:
         """What the curve says, in plain words; see `training_job.job.diagnosis`."""
 
-    def read(self, train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe) -> Data:
+    def read(
+        self, train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe
+    ) -> Data:
         """Read both files; PermanentFailure of class data lists the rows that are wrong."""
 
     def build(self, setup: Setup, data: Data) -> Trainer:

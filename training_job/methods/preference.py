@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence
-from trl import DPOConfig, DPOTrainer
+from trl.trainer.dpo_config import DPOConfig
+from trl.trainer.dpo_trainer import DPOTrainer
 
 from shared.domain.recipe import ResolvedPreference, ResolvedRecipe
 from shared.rendering import Bundle
@@ -23,8 +24,9 @@ from training_job.data.chat_rows import IGNORED, Encoded
 from training_job.data.packing import ByLength
 from training_job.data.pairs import EncodedPairs, encode_pairs
 from training_job.job import diagnosis as loss_diagnosis
+from training_job.job.setup import Setup
 from training_job.methods import Data
-from training_job.methods.trainer import Setup, adapted, common_settings, made_safe
+from training_job.methods.trainer import adapted, common_settings, finished, model_of
 from training_job.model.quantized import share_adapter_inputs
 
 PROBED_ROWS = 8
@@ -32,16 +34,16 @@ NO_BETTER_THAN_CHANCE = 0.55
 MEASURES = {"rewards/accuracies": "reward_accuracy", "rewards/margins": "reward_margin"}
 
 
-def read(train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe) -> Data:
+def read(train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe) -> Data:
     """Pairs of both files; see `encode_pairs` for what is refused."""
-    pairs, judged = (encode_pairs(file, bundle, policy) for file in (train, held_out))
+    pairs, held_out = (encode_pairs(file, bundle, policy) for file in (train_file, held_out_file))
     return Data(
         train=pairs,
-        held_out=judged,
+        held_out=held_out,
         train_rows=len(pairs.pairs),
-        dropped_rows=len(pairs.dropped) + len(judged.dropped),
-        truncated_rows=len(pairs.truncated) + len(judged.truncated),
-        probe=[pair.chosen for pair in judged.pairs[:PROBED_ROWS]],
+        dropped_rows=len(pairs.dropped) + len(held_out.dropped),
+        truncated_rows=len(pairs.truncated) + len(held_out.truncated),
+        probe=[pair.chosen for pair in held_out.pairs[:PROBED_ROWS]],
     )
 
 
@@ -55,8 +57,8 @@ def build(setup: Setup, data: Data) -> DPOTrainer:
         processing_class=setup.tokenizer,
         data_collator=Collator(setup.tokenizer.pad_token_id),
     )
-    share_adapter_inputs(trainer.model)
-    return made_safe(trainer)
+    share_adapter_inputs(model_of(trainer))
+    return finished(trainer)
 
 
 def diagnose(points: Sequence[dict[str, Any]], stopped: str | None, best_step: int | None) -> tuple[str, ...]:
@@ -64,8 +66,8 @@ def diagnose(points: Sequence[dict[str, Any]], stopped: str | None, best_step: i
     accuracies = [point["eval_reward_accuracy"] for point in points if "eval_reward_accuracy" in point]
     found = loss_diagnosis.diagnose(points, stopped, best_step)
     if accuracies and accuracies[-1] < NO_BETTER_THAN_CHANCE:
-        said = f"Of held-out pairs the preferred answer became likelier in {accuracies[-1]:.0%}: no better than chance."
-        return (said, *found)
+        share = f"{accuracies[-1]:.0%}"
+        return (f"Of held-out pairs the preferred answer became likelier in {share}: no better than chance.", *found)
     return found
 
 
@@ -91,11 +93,11 @@ class Collator:
     def __call__(self, rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
         ids = [torch.tensor(row[f"{side}_ids"]) for side in ("chosen", "rejected") for row in rows]
         labels = [torch.tensor(row[f"{side}_labels"]) for side in ("chosen", "rejected") for row in rows]
-        learned = pad_sequence(labels, batch_first=True, padding_value=IGNORED) != IGNORED
+        has_loss = pad_sequence(labels, batch_first=True, padding_value=IGNORED) != IGNORED
         return {
             "input_ids": pad_sequence(ids, batch_first=True, padding_value=self.pad_token_id),
             "attention_mask": pad_sequence([torch.ones_like(row) for row in ids], batch_first=True),
-            "completion_mask": learned.long(),
+            "completion_mask": has_loss.long(),
         }
 
 
@@ -106,7 +108,7 @@ class PairTrainer(DPOTrainer):
         return dataset
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> ByLength:
-        pairs = self.train_dataset if train_dataset is None else train_dataset
+        pairs = cast(Dataset, self.train_dataset if train_dataset is None else train_dataset)
         lengths = [max(map(len, both)) for both in zip(pairs["chosen_ids"], pairs["rejected_ids"], strict=True)]
         return ByLength(lengths, self.args.train_batch_size * self.args.gradient_accumulation_steps, self.args.seed)
 

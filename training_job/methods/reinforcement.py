@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from datasets import Dataset
-from transformers import EarlyStoppingCallback
-from trl import GRPOConfig, GRPOTrainer
+from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
 from shared.domain.planning.methods import rows_per_step
@@ -21,11 +22,12 @@ from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
 from training_job.data.chat_rows import IGNORED, Encoded
 from training_job.data.prompts import Prompt, encode_prompts
-from training_job.evaluation.calibration import Calibrator
+from training_job.job.setup import Setup
 from training_job.methods import Data
+from training_job.methods.calibration import Calibrator
 from training_job.methods.reward_watch import RewardWatch, diagnose
 from training_job.methods.rewards import Rewards
-from training_job.methods.trainer import Setup, adapted, common_settings, made_safe
+from training_job.methods.trainer import adapted, common_settings, finished
 
 MEASURES = {
     "reward": "reward",
@@ -38,21 +40,21 @@ MEASURES = {
     "entropy": "entropy",
     "kl": "kl",
 }
-# Rewards on held-out prompts are watched during training, not judged: the evaluation job asks all of them.
+# Training measures rewards of a sample of held-out prompts; the evaluation job grades all of them.
 WATCHED_PROMPTS, PROBED_PROMPTS = 64, 8
 __all__ = ["MEASURES", "build", "diagnose", "read"]
 
 
-def read(train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe) -> Data:
+def read(train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe) -> Data:
     """Prompts of both files; see `encode_prompts` for what is refused."""
-    prompts, judged = (encode_prompts(file, bundle, policy) for file in (train, held_out))
+    prompts, held_out = (encode_prompts(file, bundle, policy) for file in (train_file, held_out_file))
     return Data(
         train=prompts,
-        held_out=judged,
+        held_out=held_out,
         train_rows=len(prompts.prompts),
-        dropped_rows=len(prompts.dropped) + len(judged.dropped),
+        dropped_rows=len(prompts.dropped) + len(held_out.dropped),
         truncated_rows=0,
-        probe=[Encoded(one.number, one.ids, [IGNORED] * len(one.ids)) for one in judged.prompts[:PROBED_PROMPTS]],
+        probe=[Encoded(one.number, one.ids, [IGNORED] * len(one.ids)) for one in held_out.prompts[:PROBED_PROMPTS]],
     )
 
 
@@ -80,7 +82,7 @@ def build(setup: Setup, data: Data) -> GRPOTrainer:
     trainer.at_once = max(1, setup.hyperparameters.generation_batch_size // less)
     trainer.add_callback(RewardWatch(answers, len(watched)))
     trainer.add_callback(Calibrator(trainer, rewards, prompts, setup))
-    made_safe(trainer)
+    finished(trainer)
     trainer.remove_callback(EarlyStoppingCallback)  # rewards of a few dozen answers go up and down
     return trainer
 
@@ -116,28 +118,42 @@ class PromptTrainer(GRPOTrainer):
         return prompts, None, {}
 
     def _get_train_sampler(self, dataset: Dataset | None = None) -> SeededRepeats:
+        settings = cast(GRPOConfig, self.args)
+        assert settings.generation_batch_size is not None
+        assert settings.steps_per_generation is not None
+        assert settings.num_generations is not None
         return SeededRepeats(
-            data_source=self.train_dataset if dataset is None else dataset,
-            mini_repeat_count=self.num_generations,
-            batch_size=self.args.generation_batch_size // self.num_generations,
-            repeat_count=self.num_iterations * self.args.steps_per_generation,
-            seed=self.args.seed,
+            data_source=cast(Dataset, self.train_dataset if dataset is None else dataset),
+            mini_repeat_count=settings.num_generations,
+            batch_size=settings.generation_batch_size // settings.num_generations,
+            repeat_count=settings.num_iterations * settings.steps_per_generation,
+            seed=settings.seed,
         )
 
     def _generate_single_turn(
-        self, prompt_ids: list[list[int]], images: Any, fields: Any, num_generations: int, **tools: Any
+        self,
+        prompt_ids: list[list[int]],
+        images: Any,
+        multimodal_fields: Any,
+        num_generations: int,
+        *more: Any,
+        **named: Any,
     ) -> tuple[list[list[int]], None]:
         """Answers to all prompts of a step, sampled in parts that fit the memory."""
         answers: list[list[int]] = []
         for start in range(0, len(prompt_ids), self.at_once):
             part = prompt_ids[start : start + self.at_once]
-            answers += super()._generate_single_turn(part, images, fields, num_generations, **tools)[0]
+            generated = super()._generate_single_turn(  # type: ignore[no-untyped-call]
+                part, images, multimodal_fields, num_generations, *more, **named
+            )
+            answers += generated[0]
         return answers, None
 
     def answers(self, prompts: list[list[int]]) -> list[str]:
         """One sampled answer a prompt, drawn as in training."""
         ids, _ = self._generate_single_turn(prompts, None, {}, 1)
-        return self.processing_class.batch_decode(ids, skip_special_tokens=True)
+        tokenizer = cast(PreTrainedTokenizerBase, self.processing_class)
+        return tokenizer.batch_decode(ids, skip_special_tokens=True)
 
 
 class SeededRepeats(RepeatSampler):
@@ -145,6 +161,7 @@ class SeededRepeats(RepeatSampler):
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer at the start of each epoch."""
+        assert self.seed is not None
         self.generator.manual_seed(self.seed * 1_000_003 + epoch)
 
 

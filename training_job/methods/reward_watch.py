@@ -24,7 +24,7 @@ Logs = dict[str, Any]
 class RewardWatch(TrainerCallback):
     """Adds `eval_reward_gap` to the log of an evaluation, and ends runs that no longer learn.
 
-    Reads only the trainer's history, which checkpoints keep, so a resumed run judges as one that was not.
+    Reads only the trainer's history, which checkpoints keep, so a resumed run decides as one that was not.
     """
 
     def __init__(self, answers_per_step: int, held_out_answers: int) -> None:

@@ -12,13 +12,13 @@ from shared.grading import Ask, Engine, GradingErrorCode
 from shared.grading.judging import no_judge
 
 ERROR_SHARE_MAX = 0.1
-ERRORS_JUDGED_FROM = 50  # answers
+MIN_GRADED = 50  # answers, before their errors can end a run
 
 
 class Rewards:
     """Scores answers by the fields of their rows, and counts what could not be scored.
 
-    An answer without a score is none: trl leaves it out of its group's mean and learns nothing from it.
+    An answer without a score is None: trl leaves it out of its group's mean and does not train on it.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Rewards:
         self._graded += len(grades)
         self._failed.update(grade.errors[0].code for grade in failures)
         failed = self._failed.total()
-        if self._graded >= ERRORS_JUDGED_FROM and failed > ERROR_SHARE_MAX * self._graded:
+        if self._graded >= MIN_GRADED and failed > ERROR_SHARE_MAX * self._graded:
             kinds = ", ".join(f"{code} {count} times" for code, count in self._failed.most_common())
             message = f"{failed} of {self._graded} answers could not be graded: {kinds}"
             if self._failed.most_common(1)[0][0] == GradingErrorCode.JUDGE_SERVER:

@@ -1,4 +1,4 @@
-"""Supervised tuning: the loss falls on what the assistant said.
+"""Supervised tuning: the loss falls on the messages of the assistant.
 
 Import only where torch may be loaded.
 """
@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate.utils import send_to_device
-from peft import get_peft_model
+from peft import PeftModel, get_peft_model
 from torch.nn.functional import cross_entropy, linear, linear_cross_entropy
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer, TrainingArguments
@@ -24,8 +24,9 @@ from shared.rendering.check import LengthPolicy
 from training_job.data.chat_rows import IGNORED, Encoded, encode_file
 from training_job.data.packing import Layout, shared_out, steps_of_run, trained_tokens
 from training_job.job.diagnosis import diagnose
+from training_job.job.setup import Setup
 from training_job.methods import Data
-from training_job.methods.trainer import Setup, adapted, common_settings, made_safe
+from training_job.methods.trainer import adapted, common_settings, finished, model_of
 from training_job.model import attention, sharding
 from training_job.model.quantized import share_adapter_inputs
 
@@ -37,16 +38,16 @@ __all__ = ["MEASURES", "build", "diagnose", "read"]
 MEASURES: dict[str, str] = {}
 
 
-def read(train: Path, held_out: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe) -> Data:
+def read(train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe) -> Data:
     """Chat rows of both files; see `encode_file` for what is refused."""
-    rows, judged = (encode_file(file, bundle, policy) for file in (train, held_out))
+    rows, held_out = (encode_file(file, bundle, policy) for file in (train_file, held_out_file))
     return Data(
         train=rows,
-        held_out=judged,
+        held_out=held_out,
         train_rows=len(rows.rows),
-        dropped_rows=len(rows.dropped) + len(judged.dropped),
-        truncated_rows=len(rows.truncated) + len(judged.truncated),
-        probe=judged.rows[:PROBED_ROWS],
+        dropped_rows=len(rows.dropped) + len(held_out.dropped),
+        truncated_rows=len(rows.truncated) + len(held_out.truncated),
+        probe=held_out.rows[:PROBED_ROWS],
     )
 
 
@@ -61,7 +62,7 @@ def build(setup: Setup, data: Data) -> SupervisedTrainer:
         sharding.shard(model)
     settings = common_settings(setup) | {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1}
     trainer = SupervisedTrainer(setup, model, data, TrainingArguments(**settings))
-    return made_safe(trainer)
+    return finished(trainer)
 
 
 class SupervisedTrainer(Trainer):
@@ -70,7 +71,7 @@ class SupervisedTrainer(Trainer):
     The dataset's items are steps, so the whole run is one pass over it, and a resumed run skips to its place.
     """
 
-    def __init__(self, setup: Setup, model: PreTrainedModel, data: Data, args: TrainingArguments) -> None:
+    def __init__(self, setup: Setup, model: PeftModel, data: Data, args: TrainingArguments) -> None:
         chosen = setup.hyperparameters
         self._layout = Layout(chosen.packing, setup.micro_batch_size, chosen.max_length_tokens)
         self._held_out: list[Encoded] = data.held_out.rows
@@ -84,12 +85,12 @@ class SupervisedTrainer(Trainer):
         self._sharded = chosen.sharding == "full"
         if self._sharded:  # accelerate would put it into DDP, which takes no parts, but passes over what is prepared
             self.accelerator.prepare_model(model, device_placement=False, evaluation_mode=True)
-            model._is_accelerate_prepared = True
+            model._is_accelerate_prepared = True  # type: ignore[assignment]  # torch types attributes as tensors
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Every process reads every step and takes its share; accelerate's sharding would repeat rows to fill up."""
         pinned = self.args.dataloader_pin_memory
-        return DataLoader(self.train_dataset, batch_size=1, collate_fn=self._step, pin_memory=pinned)
+        return DataLoader(cast(Any, self.train_dataset), batch_size=1, collate_fn=self._step, pin_memory=pinned)
 
     def _step(self, items: list[list[Encoded]]) -> dict[str, Any]:
         (rows,) = items
@@ -152,7 +153,7 @@ class SupervisedTrainer(Trainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Judge the held-out rows; transformers' own loss is a mean over batches, whatever they hold."""
+        """The loss of the held-out rows; that of transformers is a mean over batches, however many tokens they have."""
         metrics = {f"{metric_key_prefix}_loss": self.held_out_loss()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -160,10 +161,11 @@ class SupervisedTrainer(Trainer):
 
     def held_out_loss(self) -> float:
         """Per trained token, of all processes; summed in float32."""
-        self.model.eval()
+        model = model_of(self)
+        model.eval()
         total = torch.zeros(1, device=self.args.device)
         for batch in self._micro_batches(self._held_out):
-            total += self._float32_loss(self.model, batch)
+            total += self._float32_loss(model, batch)
         summed = float(self.accelerator.gather(total).sum())
         return summed / max(1, trained_tokens(self._held_out))
 
@@ -178,16 +180,16 @@ class SupervisedTrainer(Trainer):
 
 
 def filler(rows: list[Encoded]) -> Encoded:
-    """A row to read, and to learn nothing from, where others still have rows to learn from."""
+    """A row without loss, for a process that has no rows left while others have some."""
     shortest = min(rows, key=lambda row: len(row.input_ids))
     return replace(shortest, labels=[IGNORED] * len(shortest.labels))
 
 
-def take_head(model: PreTrainedModel) -> torch.Tensor:
-    """Replace the output layer by nothing, and return its weight `[vocabulary, hidden]`.
+def take_head(model: PeftModel) -> torch.Tensor:
+    """Remove the output layer, and return its weight `[vocabulary, hidden]`.
 
     The model then ends in hidden states, and the loss projects those of trained tokens alone, in chunks.
     """
     head: torch.Tensor = model.get_output_embeddings().weight
-    model.get_base_model().set_output_embeddings(torch.nn.Identity())
+    cast(PreTrainedModel, model.get_base_model()).set_output_embeddings(torch.nn.Identity())
     return head

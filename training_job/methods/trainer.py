@@ -1,4 +1,4 @@
-"""What the trainers of all methods share: the guarded base model, common settings, intervals.
+"""What the trainers of all methods share: the base model, common settings, intervals.
 
 Import only where torch may be loaded.
 """
@@ -7,48 +7,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
+from peft import PeftModel
 from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback, Trainer, set_seed
 
-from shared.domain.recipe import ResolvedHyperparameters, ResolvedRecipe
-from shared.grading import Ask
-from shared.grading.judging import no_judge
-from training_job.model import quantized as quantized
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from training_job.job.setup import Setup
+from training_job.model import quantized
 
 AnyTrainer = TypeVar("AnyTrainer", bound=Trainer)
 LOG_LINES, CHECKPOINTS = 60, 10
 PATIENCE = 3  # evaluations in a row without a lower held-out loss
 OPTIMIZERS = {"adamw": "adamw_torch_fused", "paged_adamw_8bit": "paged_adamw_8bit"}
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a trainer is built from. `micro_batch_size` in rows: the recipe's, or less after running out of memory.
-    `ask` reaches the judges of a reinforcement run."""
-
-    base_model: Path
-    output: Path
-    recipe: ResolvedRecipe
-    tokenizer: PreTrainedTokenizerBase
-    steps: int
-    micro_batch_size: int
-    continue_from: Path | None = None
-    ask: Ask = no_judge
-
-    @property
-    def hyperparameters(self) -> ResolvedHyperparameters:
-        return self.recipe.hyperparameters
-
-    @property
-    def dtype(self) -> torch.dtype:
-        dtype: torch.dtype = getattr(torch, self.hyperparameters.compute_dtype)
-        return dtype
 
 
 @dataclass(frozen=True)
@@ -69,10 +40,9 @@ class Intervals:
 
 
 def load_base(setup: Setup, attention: str) -> PreTrainedModel:
-    """The base model, in 4 bit unless the recipe wants it as it is; seeds every generator first."""
+    """The base model, in 4 bit unless the recipe says otherwise; seeds every generator first."""
     set_seed(setup.hyperparameters.seed)
-    quantize = setup.hyperparameters.quantization == "nf4"
-    return quantized.load_model(setup.base_model, setup.dtype, quantize=quantize, attention=attention)
+    return quantized.load_model(setup.base_model, setup.dtype, quantize=setup.quantize, attention=attention)
 
 
 def adapted(setup: Setup, attention: str = "sdpa") -> dict[str, Any]:
@@ -83,14 +53,21 @@ def adapted(setup: Setup, attention: str = "sdpa") -> dict[str, Any]:
     return {"model": quantized.load_adapter(base, setup.continue_from, setup.hyperparameters)}
 
 
-def made_safe(trainer: AnyTrainer) -> AnyTrainer:
-    """Undo what trl does to 4-bit models and adapters while it builds a trainer; due for every method."""
+def finished(trainer: AnyTrainer) -> AnyTrainer:
+    """The last step of building a trainer, for every method: early stopping, and no change of precision by trl."""
     trainer.remove_callback(PrinterCallback)
     if trainer.args.load_best_model_at_end:
         trainer.add_callback(EarlyStoppingCallback(PATIENCE))
-    quantized.keep_training_kernel(trainer.model)
-    quantized.adapters_to_float32(trainer.model)
+    model = model_of(trainer)
+    quantized.keep_training_kernel(model)
+    quantized.adapters_to_float32(model)
     return trainer
+
+
+def model_of(trainer: Trainer) -> PeftModel:
+    """The trainer's model; its type says that it may be None."""
+    assert trainer.model is not None
+    return cast(PeftModel, trainer.model)
 
 
 def common_settings(setup: Setup) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Watch(TrainerCallback):
         self._metrics.processed_tokens = int(state.num_input_tokens_seen)
         if state.global_step == state.max_steps:
             control.should_log = True  # the curve ends with the last step also where the interval does not divide it
-        if state.global_step < state.max_steps and anywhere(self._elapsed_s() > self._limit.seconds, args.device):
+        if state.global_step < state.max_steps and any_rank(self._elapsed_s() > self._limit.seconds, args.device):
             self._metrics.stopped = self._limit.kind
             control.should_log = control.should_evaluate = control.should_save = control.should_training_stop = True
 
@@ -140,8 +140,8 @@ class _Speed:
         return round(per_step * (total_steps - step), 1)
 
 
-def anywhere(here: bool, device: torch.device) -> bool:
-    """Whether it is so in any process; clocks differ, and all have to stop at the same step."""
+def any_rank(here: bool, device: torch.device) -> bool:
+    """Whether it is true in any process; clocks differ, and all have to stop at the same step."""
     if not torch.distributed.is_initialized():
         return here
     flag = torch.tensor(float(here), device=device)

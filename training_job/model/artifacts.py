@@ -1,4 +1,4 @@
-"""What a run leaves: adapter, merged model, and the checks that both say the same and can be served.
+"""The merged model, and the checks that it answers as its adapter does and can be served.
 
 Import only where torch may be loaded.
 """
@@ -17,10 +17,10 @@ from transformers import PreTrainedModel
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from training_job.data.chat_rows import IGNORED, Encoded
-from training_job.evaluation.answers import generate
 from training_job.job.files import read_json
-from training_job.methods.trainer import Setup
-from training_job.model import quantized as quantized
+from training_job.job.setup import Setup
+from training_job.model import quantized
+from training_job.model.generation import generate
 
 PROBE_TOKENS = 64
 # Rounding to 16 bit moves the loss by thousandths; a merge into the wrong weights by whole nats.
@@ -39,7 +39,7 @@ class MergeCheck:
 
 
 def free_memory() -> None:
-    """A model must leave before its twin comes."""
+    """Release the memory of a model before the next one is loaded."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -49,41 +49,41 @@ def merge(setup: Setup) -> None:
     """Write OUTPUT/model/merged from OUTPUT/model/adapter."""
     free_memory()
     model = setup.output / "model"
-    quantize = setup.hyperparameters.quantization == "nf4"
-    merged = quantized.merge_adapter(setup.base_model, model / "adapter", setup.dtype, quantize=quantize)
+    merged = quantized.merge_adapter(setup.base_model, model / "adapter", setup.dtype, quantize=setup.quantize)
     quantized.save_merged(merged, setup.tokenizer, model / "merged")
 
 
 def check_merge(setup: Setup, probe: Sequence[Encoded]) -> MergeCheck | None:
-    """Ask the adapter on its base and the merged folder the same; None where there is nothing to ask.
+    """Compare the adapter on its base with the merged folder on the same rows; None without rows.
 
     Raises PermanentFailure `merge_differs` of class code.
     """
     if not probe:
         return None
     free_memory()
-    quantize = setup.hyperparameters.quantization == "nf4"
-    base = quantized.load_model(setup.base_model, setup.dtype, quantize=quantize, spread=True)
+    base = quantized.load_model(setup.base_model, setup.dtype, quantize=setup.quantize, spread=True)
     adapter = PeftModel.from_pretrained(base, setup.output / "model" / "adapter")
-    adapter_loss, said = _asked(adapter, setup, probe)
+    adapter_loss, adapter_answers = loss_and_answers(adapter, setup, probe)
     del adapter, base
     free_memory()
     merged = quantized.load_model(setup.output / "model" / "merged", setup.dtype, spread=True)
-    merged_loss, repeated = _asked(merged, setup, probe)
-    same = sum(a == b for a, b in zip(said, repeated, strict=True)) / len(probe)
+    merged_loss, merged_answers = loss_and_answers(merged, setup, probe)
+    same = sum(a == b for a, b in zip(adapter_answers, merged_answers, strict=True)) / len(probe)
     check = MergeCheck(len(probe), adapter_loss, merged_loss, same)
     if not merged_loss <= adapter_loss + LOSS_TOLERANCE * max(1.0, adapter_loss):
         raise PermanentFailure(FailureClass.CODE, "merge_differs", f"the merged model is not the trained one: {check}")
     return check
 
 
-def _asked(model: PreTrainedModel, setup: Setup, probe: Sequence[Encoded]) -> tuple[float, list[list[int]]]:
+def loss_and_answers(
+    model: PreTrainedModel | PeftModel, setup: Setup, probe: Sequence[Encoded]
+) -> tuple[float, list[list[int]]]:
     """Loss over the rows' answers, and greedy answers to what comes before the last one."""
     model.eval()
     total = tokens = 0.0
     with torch.inference_mode():
         for row in probe:
-            labels = torch.tensor([_learned(row)], device=model.device)
+            labels = torch.tensor([_labels_or_ids(row)], device=model.device)
             counted = int((labels[:, 1:] != IGNORED).sum())
             loss = model(input_ids=torch.tensor([row.input_ids], device=model.device), labels=labels).loss
             total, tokens = total + float(loss) * counted, tokens + counted
@@ -91,7 +91,7 @@ def _asked(model: PreTrainedModel, setup: Setup, probe: Sequence[Encoded]) -> tu
     return total / max(tokens, 1), answers
 
 
-def _learned(row: Encoded) -> list[int]:
+def _labels_or_ids(row: Encoded) -> list[int]:
     """The labels; of a prompt without an answer its own tokens."""
     return row.labels if any(label != IGNORED for label in row.labels) else row.input_ids
 

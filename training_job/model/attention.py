@@ -35,7 +35,7 @@ def attend_within_rows(
     if row_lengths is None:
         return sdpa_attention_forward(module, query, key, value, None, **options)
     rows = zip(*(tensor.split(row_lengths, dim=2) for tensor in (query, key, value)), strict=True)
-    outputs = [sdpa_attention_forward(module, *row, None, **options)[0] for row in rows]
+    outputs = [sdpa_attention_forward(module, q, k, v, None, **options)[0] for q, k, v in rows]
     return torch.cat(outputs, dim=1), None
 
 

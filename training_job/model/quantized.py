@@ -1,4 +1,4 @@
-"""The 4-bit base and its adapters, with a guard against each fault that makes no noise.
+"""The 4-bit base and its adapters, with a guard against each fault that raises no error.
 
 Import only where torch may be loaded.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import bitsandbytes as bnb
 import torch
 from accelerate import PartialState
+from bitsandbytes.nn.modules import Linear4bit
 from peft import LoraConfig, PeftModel
 from peft.tuners.lora import LoraLayer
 from transformers import (
@@ -89,14 +89,14 @@ def load_model(
 
 
 def use_one_thread_if_tiny(model: PreTrainedModel) -> None:
-    """One thread is as fast as several for a tiny model on a CPU, and immune to busy neighbors."""
+    """One thread is as fast as several for a tiny model on a CPU, and faster beside other processes."""
     if not torch.cuda.is_available() and model.num_parameters() < TINY_PARAMETERS:
         torch.set_num_threads(1)
 
 
 def require_quantized(model: PreTrainedModel) -> None:
-    """Refuse a model that was asked for in 4 bit and came in full."""
-    if not any(isinstance(module, bnb.nn.Linear4bit) for module in model.modules()):
+    """Refuse a model that should be in 4 bit and is not."""
+    if not any(isinstance(module, Linear4bit) for module in model.modules()):
         raise PermanentFailure(FailureClass.CODE, "not_quantized", "the base has no 4-bit layer")
 
 
@@ -108,7 +108,7 @@ def keep_training_kernel(model: torch.nn.Module) -> None:
     error. Due after every load. See bitsandbytes issue 2078.
     """
     for module in model.modules():
-        if isinstance(module, bnb.nn.Linear4bit):
+        if isinstance(module, Linear4bit):
             module.support_avx512bf16_for_cpu = False
 
 
@@ -154,12 +154,14 @@ def load_adapter(base: PreTrainedModel, adapter: Path, hyperparameters: Resolved
     Raises PermanentFailure `adapter_differs` of class recipe unless it has the shape the recipe asks for.
     """
     model = PeftModel.from_pretrained(base, adapter, is_trainable=True)
-    found, wanted = model.peft_config["default"], lora(hyperparameters)
+    found, expected = model.peft_config["default"], lora(hyperparameters)
     differing = [
-        name for name in ("r", "lora_alpha", "use_rslora", "use_dora") if getattr(found, name) != getattr(wanted, name)
+        name
+        for name in ("r", "lora_alpha", "use_rslora", "use_dora")
+        if getattr(found, name) != getattr(expected, name)
     ]
     if differing:
-        has = ", ".join(f"{name} {getattr(found, name)} and not {getattr(wanted, name)}" for name in differing)
+        has = ", ".join(f"{name} {getattr(found, name)} and not {getattr(expected, name)}" for name in differing)
         raise PermanentFailure(
             FailureClass.RECIPE, "adapter_differs", f"the adapter to continue from has {has}", "method.continue_from"
         )
@@ -173,7 +175,7 @@ def trained_base(base: Path, dtype: torch.dtype, *, quantize: bool) -> PreTraine
 
 
 def merge_adapter(base: Path, adapter: Path, dtype: torch.dtype, *, quantize: bool) -> PreTrainedModel:
-    """The adapter folded into the base it was trained on."""
+    """The adapter merged into the base it was trained on."""
     model = trained_base(base, dtype, quantize=quantize)
     merged: PreTrainedModel = PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
     return merged

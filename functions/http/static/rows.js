@@ -7,20 +7,20 @@ import { MODELS } from "./evaluation.js";
 const SAMPLES_SHOWN = 6;
 const KEYS = ["base", "champion", "candidate"];
 
-function answer(key, said, wanted, facts, reasons) {
+function answer(key, said, reference, facts, reasons) {
   return h(
     "div",
     { class: `answer ${key}` },
     h("h4", {}, MODELS[key], facts),
-    h("p", { class: "prose", dir: "auto" }, said === "" ? h("i", {}, "no text") : marked(said, wanted)),
+    h("p", { class: "prose", dir: "auto" }, said === "" ? h("i", {}, "no text") : marked(said, reference)),
     Object.entries(reasons ?? {}).map(([grader, reason]) =>
       h("p", { class: "quiet", dir: "auto" }, h("b", {}, `${grader}: `), reason),
     ),
   );
 }
 
-// One held-out row: what was asked, what was wanted, what each model said.
-function card(number, { asked, wanted, answers, facts, said, more }) {
+// One held-out row: prompt, reference and the answer of each model.
+function card(number, { prompt, reference, answers, facts, said, more }) {
   return h(
     "li",
     {},
@@ -28,16 +28,16 @@ function card(number, { asked, wanted, answers, facts, said, more }) {
       "p",
       { class: "prompt" },
       h("span", { class: "quiet" }, `row ${number}`),
-      h("span", { class: "prose", dir: "auto" }, asked),
+      h("span", { class: "prose", dir: "auto" }, prompt),
       more,
     ),
     h(
       "div",
       { class: "answers" },
-      wanted &&
-        h("div", { class: "answer" }, h("h4", {}, "wanted"), h("p", { class: "prose", dir: "auto" }, wanted)),
+      reference &&
+        h("div", { class: "answer" }, h("h4", {}, "wanted"), h("p", { class: "prose", dir: "auto" }, reference)),
       KEYS.filter((key) => typeof answers[key] === "string").map((key) =>
-        answer(key, answers[key], wanted || answers.base, facts?.(key), said?.(key)),
+        answer(key, answers[key], reference || answers.base, facts?.(key), said?.(key)),
       ),
     ),
   );
@@ -46,7 +46,7 @@ function card(number, { asked, wanted, answers, facts, said, more }) {
 export function samples(list) {
   // Those that differ first: they show what was learned.
   const sorted = [...list].sort((a, b) => (a.base === a.candidate) - (b.base === b.candidate));
-  const shown = (sample) => card(sample.row, { asked: sample.prompt, wanted: sample.reference, answers: sample });
+  const shown = (sample) => card(sample.row, { prompt: sample.prompt, reference: sample.reference, answers: sample });
   const rest = sorted.slice(SAMPLES_SHOWN);
   return [
     h("p", { class: "quiet" }, "Marked: words that are not in the wanted answer."),
@@ -97,7 +97,7 @@ function judged(row) {
   const sliced = Object.entries(row.slices).map(([name, value]) => `${name} = ${value}`);
   const more = sliced.length > 0 && h("span", { class: "quiet row-slices" }, sliced.join(", "));
   const said = (key) => row.reasons[key] ?? {};
-  return card(row.row, { asked: row.prompt, wanted: row.reference, answers: row.answers, facts, said, more });
+  return card(row.row, { prompt: row.prompt, reference: row.reference, answers: row.answers, facts, said, more });
 }
 
 function share(counts, total) {

@@ -180,8 +180,8 @@ class Bench:
         from shared.domain.recipe import ResolvedRecipe
         from shared.rendering.check import LengthPolicy
         from training_job.data.chat_rows import bundle_of
+        from training_job.job.setup import Setup
         from training_job.methods import method_of
-        from training_job.methods.trainer import Setup
         from training_job.model.quantized import load_tokenizer
 
         recipe = ResolvedRecipe.model_validate_json(self.recipe.read_bytes())

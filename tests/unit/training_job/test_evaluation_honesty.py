@@ -16,20 +16,20 @@ ROWS = 120
 SLICES = ("north", "south", "east", "west")
 
 
-def models(draw: np.random.Generator, chances: dict[str, Any]) -> dict[str, scoring.Judged]:
+def models(draw: np.random.Generator, chances: dict[str, Any]) -> dict[str, scoring.GradedAnswers]:
     """Right or wrong for every row, by each model's own chance of being right there."""
     found = {}
     for name, chance in chances.items():
         right = (draw.random(ROWS) < chance).astype(float)
         grades = [Grade(score, {"right": score}, ()) for score in right]
-        found[name] = scoring.judged([f"{name} {n} {score}" for n, score in enumerate(right)], grades)
+        found[name] = scoring.graded([f"{name} {n} {score}" for n, score in enumerate(right)], grades)
     return found
 
 
 def verdict(draw: np.random.Generator, **chances: Any) -> Verdict:
     items = [{"region": SLICES[n % 4]} for n in range(ROWS)]
     names = list(chances)
-    measured = report.Measured({n: [1] * ROWS for n in names}, dict.fromkeys(names, 1.0), dict.fromkeys(names, "t"))
+    measured = report.Generation({n: [1] * ROWS for n in names}, dict.fromkeys(names, 1.0), dict.fromkeys(names, "t"))
     wanted = Evaluation(slices=("region",), gate=Gate(confidence=0.95))
     return apply_gate(report.summarize(wanted, items, models(draw, chances), measured, ()), wanted.gate)
 
@@ -60,7 +60,7 @@ def test_identical_models_are_seldom_called_better(quality: float, draws: int) -
 def test_the_very_same_answers_are_never_called_better() -> None:
     drawn = models(np.random.default_rng(1), {"base": 0.5})
     both = {"base": drawn["base"], "candidate": drawn["base"]}
-    measured = report.Measured({n: [1] * ROWS for n in both}, dict.fromkeys(both, 1.0), dict.fromkeys(both, "t"))
+    measured = report.Generation({n: [1] * ROWS for n in both}, dict.fromkeys(both, 1.0), dict.fromkeys(both, "t"))
     wanted = Evaluation()
     found = apply_gate(report.summarize(wanted, [{}] * ROWS, both, measured, ()), wanted.gate)
     assert failed(found) == {"gain_over_base", "adapter_has_effect"}

@@ -73,7 +73,7 @@ def test_an_adapter_that_does_not_act_is_seen(bench: Callable[..., Any], tmp_pat
 def test_answers_do_not_depend_on_the_batch(finished: Any, tokenizer: Any) -> None:
     import torch
 
-    from training_job.evaluation.answers import generate
+    from training_job.model.generation import generate
     from training_job.model.quantized import load_model
 
     model = load_model(finished.output / "model" / "merged", torch.float32).eval()
@@ -87,7 +87,7 @@ def test_the_reference_is_the_last_answer_and_the_prompt_stops_before_it(tokeniz
 
     turns = [("user", "Part?"), ("assistant", "a bolt"), ("user", "Size?"), ("assistant", "M5")]
     asked = question(bundle, {"messages": [{"role": r, "content": c} for r, c in turns]}, 7)
-    assert (asked.number, asked.asked, asked.reference) == (7, "Size?", "M5")
+    assert (asked.number, asked.prompt, asked.reference) == (7, "Size?", "M5")
     assert tokenizer.decode(asked.ids).endswith("Size?<|im_end|>\n<|im_start|>assistant\n")
 
 
@@ -158,22 +158,24 @@ def test_more_confidence_is_a_wider_interval() -> None:
 
 
 def test_samples_show_what_got_worse_before_what_was_fixed() -> None:
+    from training_job.evaluation.answers import Question
+
     items = [{"answer": "x"}] * 30
     base = ["x"] * 3 + ["y"] * 27
     candidate = ["y"] * 3 + ["x"] * 20 + ["y"] * 7
     models = {
-        name: scoring.judge_answers(EXACT, texts, items) for name, texts in (("base", base), ("candidate", candidate))
+        name: scoring.grade_answers(EXACT, texts, items) for name, texts in (("base", base), ("candidate", candidate))
     }
-    numbers = list(range(1, 31))
-    samples = scoring.pick_samples(numbers, ["?"] * 30, ["x"] * 30, models)
+    questions = [Question(number, "?", [], "x") for number in range(1, 31)]
+    samples = scoring.pick_samples(questions, models)
     assert [sample.row for sample in samples] == [1, 2, 3, 4, 5, 6, 7, 8, 24, 25]
 
 
 def test_rows_without_the_field_are_in_no_slice() -> None:
     items = [{"answer": "x", "kind": "a"}, {"answer": "x", "kind": "b"}, {"answer": "x"}]
     models = {
-        "base": scoring.judge_answers(EXACT, ["y", "x", "x"], items),
-        "candidate": scoring.judge_answers(EXACT, ["x", "x", "y"], items),
+        "base": scoring.grade_answers(EXACT, ["y", "x", "x"], items),
+        "candidate": scoring.grade_answers(EXACT, ["x", "x", "y"], items),
     }
     slices = scoring.slice_scores(("kind",), items, models, 0.95, seed=1)
     assert [(s.value, s.rows, s.base, s.candidate, s.gain.mean) for s in slices] == [

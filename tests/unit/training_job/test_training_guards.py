@@ -24,8 +24,8 @@ def quantized_base(random_base: Path) -> Any:
 def trainer_of(run: Any, tokenizer: Any) -> Any:
     from training_job.data.chat_rows import bundle_of
     from training_job.job.runtime import read_recipe
+    from training_job.job.setup import Setup
     from training_job.methods import supervised
-    from training_job.methods.trainer import Setup
 
     recipe, rows = read_recipe(run.recipe), run.data / "train.jsonl"
     data = supervised.read(rows, rows, bundle_of(tokenizer), LengthPolicy(256, "reject"), recipe)

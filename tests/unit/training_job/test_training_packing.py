@@ -32,8 +32,8 @@ def trainer_for(
 ) -> Callable[..., Any]:
     """A trainer over the rows; hyperparameters by keyword."""
     from training_job.data.chat_rows import EncodedRows
+    from training_job.job.setup import Setup
     from training_job.methods import Data, supervised
-    from training_job.methods.trainer import Setup
 
     def make(micro_batch_size: int = 4, **changes: Any) -> Any:
         recipe = resolved(batch_size=len(rows), max_length_tokens=64, **changes)
@@ -101,8 +101,8 @@ def test_in_bfloat16_the_held_out_loss_keeps_the_digits_of_float32(
 
     from training_job.data.chat_rows import EncodedRows
     from training_job.data.packing import trained_tokens
+    from training_job.job.setup import Setup
     from training_job.methods import Data, supervised
-    from training_job.methods.trainer import Setup
     from training_job.model.quantized import load_model
 
     many = rows * 20

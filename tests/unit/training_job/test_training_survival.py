@@ -109,7 +109,7 @@ def test_memory_that_holds_no_single_row_is_a_matter_of_capacity(
 
 
 def test_micro_batches_shrink_to_a_part_of_the_batch() -> None:
-    from training_job.train import halved
+    from training_job.methods.fit import halved
 
     assert [halved(16, 16), halved(12, 6), halved(12, 3), halved(7, 7)] == [8, 3, 1, 1]
 
@@ -267,7 +267,7 @@ def test_a_peak_more_than_a_tenth_off_the_plan_is_said(
     from training_job.job.curve import Curve
     from training_job.job.runtime import RunningMetrics
     from training_job.methods import supervised
-    from training_job.train import close_metrics
+    from training_job.methods.fit import close_metrics
 
     shutil.copy(finished.output / "metrics.jsonl", tmp_path)
     ended = SimpleNamespace(global_step=20, best_global_step=20)
@@ -291,8 +291,8 @@ def test_a_merged_model_that_is_not_the_trained_one_fails_the_job(
     """The base in the merged model's place: it loads, answers, and never saw the adapter."""
     from shared.rendering.check import LengthPolicy
     from training_job.data.chat_rows import bundle_of, encode_file
-    from training_job.methods.trainer import Setup
-    from training_job.model import artifacts as artifacts
+    from training_job.job.setup import Setup
+    from training_job.model import artifacts
 
     shutil.copytree(finished.output / "model", tmp_path / "model")
     shutil.rmtree(tmp_path / "model/merged")

@@ -1,4 +1,4 @@
-"""Before the first step of a reinforcement run: is the reward worth training on?
+"""Compares rewards with the evaluation's scores before the first step of a reinforcement run.
 
 Import only where torch may be loaded.
 """
@@ -19,20 +19,20 @@ from shared.grading.calibration import calibrate
 from training_job.data.prompts import Prompt
 from training_job.job.files import write_json
 from training_job.job.runtime import CALIBRATION_FILE
+from training_job.job.setup import Setup
 from training_job.methods.rewards import Rewards
-from training_job.methods.trainer import Setup
 
 ANSWERS = 128
 
 
 class Answering(Protocol):
-    """What samples answers to prompts of token ids, one each."""
+    """A model that samples one answer to each prompt of token ids."""
 
     def answers(self, prompts: list[list[int]]) -> list[str]: ...
 
 
 class Calibrator(TrainerCallback):
-    """Lets the starting model answer some prompts as it will in training, and judges the rewards and the evaluation.
+    """Samples answers of the starting model as training does, and compares their rewards with the evaluation's scores.
 
     Writes `calibration.json`; raises PermanentFailure `reward_not_fit` of class recipe if there are problems.
     """
@@ -49,13 +49,13 @@ class Calibrator(TrainerCallback):
         assert isinstance(hyperparameters, ResolvedReinforcement)
         assert isinstance(recipe.method, Reinforcement)
         rollouts = hyperparameters.rollouts_per_prompt
-        asked = self._prompts[: math.ceil(ANSWERS / rollouts)]
+        prompts = self._prompts[: math.ceil(ANSWERS / rollouts)]
         with torch.random.fork_rng():  # the run draws the same numbers, calibrated or resumed
-            answers = self._sample([prompt for prompt in asked for _ in range(rollouts)])
-        items = [prompt.item for prompt in asked for _ in range(rollouts)]
+            answers = self._sample([prompt for prompt in prompts for _ in range(rollouts)])
+        items = [prompt.item for prompt in prompts for _ in range(rollouts)]
         rewards = self._rewards.of(answers, items)
-        exam = Rewards(recipe.evaluation.graders, setting="evaluation", ask=self._setup.ask)
-        scores = exam.of(answers, items)
+        evaluation = Rewards(recipe.evaluation.graders, setting="evaluation", ask=self._setup.ask)
+        scores = evaluation.of(answers, items)
         pairs = list(zip(rewards, scores, strict=True))
         groups = [pairs[start : start + rollouts] for start in range(0, len(pairs), rollouts)]
         found = calibrate([graded for group in groups if (graded := _graded(group))])
