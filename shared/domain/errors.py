@@ -4,7 +4,9 @@ DroptuneError
 ├── InvalidInput      the caller's fault; becomes an answer or an outcome, never a retry
 ├── Transient         may work later; the runner schedules the event again
 ├── PermanentFailure  will not work; the runner states `stage.refused` with its class
-└── StoreConflict     somebody else wrote first; read again
+├── StoreConflict     another writer was first; read again
+├── LockLost          the lock of a message expired; the message is delivered again
+└── BlobNotFound      there is no blob at the path; the caller decides what that means
 """
 
 from __future__ import annotations
@@ -66,8 +68,6 @@ class Problem(BaseModel):
 class DroptuneError(Exception):
     """Base of every failure this project raises on purpose."""
 
-    retryable = False
-
     def __init__(self, code: str, message: str, param: str | None = None) -> None:
         super().__init__(f"{code}: {message}")
         self.problem = Problem(code=code, message=message, param=param)
@@ -79,8 +79,6 @@ class InvalidInput(DroptuneError):
 
 class Transient(DroptuneError):
     """A service did not answer as it should; the same call may work later."""
-
-    retryable = True
 
 
 class PermanentFailure(DroptuneError):

@@ -49,10 +49,6 @@ class Template:
     def reads_answer(self) -> bool:
         return any(path[0] == "sample" for path in self._paths)
 
-    @property
-    def varies(self) -> bool:
-        return bool(self._paths)
-
     def value(self, sample: Sample, item: Item) -> Any:
         """What the only reference stands for, of whatever type; else the filled text."""
         value = _look_up(self._paths[0], sample, item) if self._alone else self.text(sample, item)

@@ -141,14 +141,3 @@ def _middle(bucket: int) -> int:
         return bucket
     shift = (bucket >> 4) - 1
     return (((bucket & 15) + 16 << shift) + ((bucket & 15) + 17 << shift)) // 2
-
-
-def size_in_words(rows: int) -> str:
-    """What that many rows can be expected to teach."""
-    if rows < MIN_ROWS_TO_JUDGE:
-        return "fewer than 50 rows: a hint of tone at most, and no evaluation means much"
-    if rows < 500:
-        return "50 to 500 rows: a style or a format, if every row is right"
-    if rows < 5_000:
-        return "500 to 5,000 rows: a task with its usual cases"
-    return "5,000 rows or more: a task with its exceptions"

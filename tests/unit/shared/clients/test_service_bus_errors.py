@@ -53,7 +53,7 @@ def test_an_exception_becomes_ours(error: Exception, ours: type[DroptuneError], 
 def test_only_what_may_work_later_is_retryable() -> None:
     for cls, what in MEANINGS.items():
         error = cls(**({"message": "it failed"} if issubclass(cls, sdk.ServiceBusError) else {"action": "complete"}))
-        assert translate(error, "orders", "m1").retryable == (what in (Meaning.RETRY, Meaning.UNKNOWN))
+        assert isinstance(translate(error, "orders", "m1"), Transient) == (what in (Meaning.RETRY, Meaning.UNKNOWN))
 
 
 def test_a_class_that_is_not_in_the_table_means_what_its_base_means() -> None:

@@ -14,7 +14,6 @@ from shared.domain.findings import Findings, Place
 from shared.validation.content import near_duplicates
 from shared.validation.content.codes import CONTENT_CODES
 from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS, Index, sketch
-from shared.validation.content.quality import size_in_words
 from shared.validation.content.scan import ContentPolicy, ContentScan
 from tests.unit.shared.validation.content import labeled
 
@@ -277,10 +276,6 @@ def test_a_hostile_row_takes_time_in_proportion_to_its_length(piece: str) -> Non
     started = time.thread_time()
     scan.row(1, "train", row(text, "ok"))
     assert time.thread_time() - started < 5
-
-
-def test_what_a_number_of_rows_teaches_is_said_in_words() -> None:
-    assert len({size_in_words(rows) for rows in (49, 50, 500, 5_000)}) == 4
 
 
 @settings(max_examples=25, deadline=None)

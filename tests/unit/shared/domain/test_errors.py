@@ -1,0 +1,20 @@
+"""The errors and their drawing."""
+
+from __future__ import annotations
+
+import re
+
+from shared.domain import errors
+
+
+def test_the_drawing_shows_every_error_class_and_no_other() -> None:
+    """The drawing is flat: no error class has subclasses of its own."""
+    assert errors.__doc__ is not None
+    drawn = re.findall(r"^[├└]── (\w+)", errors.__doc__, re.MULTILINE)
+    here = [cls for cls in errors.DroptuneError.__subclasses__() if cls.__module__ == errors.__name__]
+    assert drawn == [cls.__name__ for cls in here]
+    assert [child for cls in here for child in cls.__subclasses__()] == []
+
+
+def test_every_failure_class_has_a_retry_rule() -> None:
+    assert errors.RETRY_RULES.keys() == set(errors.FailureClass)
