@@ -199,7 +199,9 @@ class Data(Frozen):
         default=0.1, description="share of the rows that is held out, by seed, when the project has no eval*.jsonl"
     )
     split_group: str | None = Field(
-        default=None, description="row field; rows that share its value are all held out or all trained on"
+        default=None,
+        description="row field; rows that share its value are all held out or all trained on. Where each group is larger "
+        "than validation_split, the smallest is held out",
     )
 
 
@@ -250,7 +252,7 @@ class Deployment(Frozen):
     """Where a better model goes, and how fast."""
 
     endpoint: Annotated[str, Field(pattern=NAME_PATTERN)] | None = Field(
-        default=None, description="defaults to the project's name"
+        default=None, description="default: the project's name; on Azure it must be free in the whole region"
     )
     instance_type: str = Field(
         default=AUTO, description="machine of the endpoint; auto: the cheapest that holds the model"

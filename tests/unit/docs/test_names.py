@@ -46,3 +46,15 @@ def test_a_name_in_a_document_exists_in_the_code(name: str) -> None:
     spans = [span for span in re.findall(r"`([^`\n]+)`", text) if "/" not in span]
     named = {found for span in spans for found in NAME.findall(span)}
     assert {found for found in named - ELSEWHERE if found.lower() not in known()} == set()
+
+
+def test_a_document_that_the_code_names_exists() -> None:
+    listed = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).split()
+    named = {
+        found
+        for name in listed
+        if name.endswith(SOURCES) and (ROOT / name).exists()
+        for found in re.findall(r"\bdocs/[\w./-]+\.md\b", (ROOT / name).read_text(encoding="utf-8"))
+    }
+    assert named
+    assert {name for name in named if not (ROOT / name).exists()} == set()
