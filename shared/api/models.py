@@ -76,7 +76,7 @@ class RunReference(ApiModel):
 
 
 class CloudEvent(ApiModel):
-    """An event about a run, as it was published. `data` depends on `type`; docs/events.md lists both."""
+    """An event about a run, as it was published. `data` depends on `type`; docs/reference/events.md lists both."""
 
     specversion: Literal["1.0"]
     id: str

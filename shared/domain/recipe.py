@@ -200,8 +200,8 @@ class Data(Frozen):
     )
     split_group: str | None = Field(
         default=None,
-        description="row field; rows that share its value are all held out or all trained on. Where each group is larger "
-        "than validation_split, the smallest is held out",
+        description="row field; rows that share its value are all held out or all trained on. Where each group is "
+        "larger than validation_split, the smallest is held out",
     )
 
 
