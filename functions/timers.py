@@ -60,7 +60,7 @@ def reconcile(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) ->
         "silent_jobs": reconcile_step.inspect_silent_jobs(services, last),
         "missed_blobs": reconcile_step.start_missed_runs(services, last),
         "overdue": _publish_overdue(stage, dispatcher),
-        "claims": reconcile_step.sweep_claims(services),
+        "claims": reconcile_step.release_claims(services),
     }
     ticks.record(services.store, now)
     if any(found.values()):

@@ -124,7 +124,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         name="record_decision",
-        description="Records what a person decided, or that nobody decided in time.",
+        description="Records what a person decided, or that no decision was made in time.",
         wakes=(e.ApprovalGranted, e.ApprovalDenied, e.ApprovalExpired),
         moves=_from(Status.AWAITING_APPROVAL, Status.APPROVED, Status.DECLINED),
         publishes=(e.EvaluationPassed, e.ModelDeclined),

@@ -148,7 +148,7 @@ class Runner:
     def _postpone(self, event: Event[EventData], early: int) -> Handled:
         """Send an event from the future again, later. It has no run whose outbox could hold it."""
         if early >= len(EARLY_WAITS_S):
-            log.error("%s came %d times before its run's revision; reconcile will look", event.id, early + 1)
+            log.error("%s came %d times before its run's revision; left to reconcile", event.id, early + 1)
             return Handled.IGNORED
         due = self.services.clock.now() + timedelta(seconds=EARLY_WAITS_S[early])
         message = _topic_message(event).message
@@ -224,14 +224,14 @@ def _require_declared(stage: Stage, before: Status | None, after: Status | None,
         raise PermanentFailure(FailureClass.CODE, "illegal_transition", message)
     for draft in drafts:
         if type(draft.data) not in stage.publishes:
-            message = f"{stage.name} may not publish {draft.data.fact()}"
+            message = f"{stage.name} may not publish {draft.data.short_type()}"
             raise PermanentFailure(FailureClass.CODE, "undeclared_event", message)
 
 
 def fits(stage: Stage, event: Event[EventData], run: Run) -> bool:
     """Whether the event is about the run as it stands: status, attempt, revision and job agree."""
     if not stage.moves:
-        return True  # it only tells others; the fact was true when it was stated
+        return True  # it changes no run, and the event was true when it was published
     if run.status not in stage.before:
         return False
     if not event.data.about_any_revision and (event.attempt, event.revision) != (run.attempt, run.revision):

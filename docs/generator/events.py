@@ -18,7 +18,7 @@ recipe and your own subscription of the topic get the same events."""
 ENVELOPE = """\
 An event is a CloudEvents 1.0 document in structured JSON. `subject` and `runid` are the run's id, `source` is
 `/projects/<project>`, `attempt` counts within a stage, `revision` is the number of changes of the run so far. `id` is
-made of run, fact and revision, so a repeat has the same `id`. An event about a probe or an order also has `key` in its
+made of run, type and revision, so a repeat has the same `id`. An event about a probe or an order also has `key` in its
 data. The column "sent by default" says which events a channel of `notify` gets that names none itself."""
 
 
@@ -39,7 +39,7 @@ def page() -> str:
 
 
 def _event(cls: type[EventData]) -> tuple[str, str, str, str]:
-    sent = "yes" if cls.fact() in DEFAULT_NOTIFY_EVENTS else ""
+    sent = "yes" if cls.short_type() in DEFAULT_NOTIFY_EVENTS else ""
     meaning = markdown.first_line(cls.__dict__.get("__doc__"))
     if not meaning:
         raise ValueError(f"{cls.__name__} has no docstring")
@@ -81,4 +81,4 @@ def _statuses(statuses: Sequence[Status | None]) -> str:
 
 
 def _facts(classes: tuple[type[EventData], ...]) -> str:
-    return markdown.listed(cls.fact() for cls in classes)
+    return markdown.listed(cls.short_type() for cls in classes)

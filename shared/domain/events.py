@@ -26,7 +26,7 @@ class EventData(Frozen):
     about_any_revision: ClassVar[bool] = False
 
     @classmethod
-    def fact(cls) -> str:
+    def short_type(cls) -> str:
         """`validation.passed` of `droptune.validation.passed.v1`."""
         return cls.wire_type.removeprefix("droptune.").rsplit(".", 1)[0]
 
@@ -45,8 +45,8 @@ class Event(Frozen, Generic[Data]):
     time: datetime
     key: str = ""
 
-    def fact(self) -> str:
-        return self.data.fact()
+    def short_type(self) -> str:
+        return self.data.short_type()
 
     @property
     def wire_type(self) -> str:
@@ -56,7 +56,7 @@ class Event(Frozen, Generic[Data]):
     def id(self) -> str:
         """Deterministic, so that a repeat is recognizable."""
         suffix = f".{self.key}" if self.key else ""
-        return f"{self.run_id}.{self.fact()}.{self.revision}{suffix}"
+        return f"{self.run_id}.{self.short_type()}.{self.revision}{suffix}"
 
     def to_cloudevent(self) -> dict[str, Any]:
         data = self.data.model_dump(mode="json")
@@ -205,14 +205,14 @@ class ApprovalDenied(EventData):
 
 
 class ApprovalExpired(EventData):
-    """Nobody decided in time."""
+    """No decision was made in time."""
 
     wire_type = "droptune.approval.expired.v1"
     deadline_at: datetime
 
 
 class ModelDeclined(EventData):
-    """A person, or nobody in time, declined what the gate had passed."""
+    """What the gate had passed was declined: by a person, or because no decision was made in time."""
 
     wire_type = "droptune.model.declined.v1"
     by: str
@@ -229,7 +229,7 @@ class DeploymentStarted(EventData):
 
 
 class DeploymentProbed(EventData):
-    """What a look at a rollout saw. `traffic` is what the platform reports now."""
+    """What a probe of a rollout found. `traffic` is what the platform reports now."""
 
     wire_type = "droptune.deployment.probed.v1"
     endpoint: str
@@ -269,7 +269,7 @@ class ModelPromoted(EventData):
 
 
 class RollbackStarted(EventData):
-    """A rollout is being taken back."""
+    """A rollout is being rolled back."""
 
     wire_type = "droptune.rollback.started.v1"
     endpoint: str
@@ -295,7 +295,7 @@ class RollbackRequested(EventData):
 
 
 class DeploymentRetired(EventData):
-    """A deployment that nobody needs any more was deleted."""
+    """A deployment that is not needed any more was deleted."""
 
     wire_type = "droptune.deployment.retired.v1"
     endpoint: str
@@ -304,7 +304,7 @@ class DeploymentRetired(EventData):
 
 
 class JobFailed(EventData):
-    """A job ended without its result: by its own word, or because the platform says so."""
+    """A job ended without its result, as its result file or the platform says."""
 
     wire_type = "droptune.job.failed.v1"
     job: str

@@ -23,14 +23,14 @@ from shared.step_support.outcome import Draft, Outcome
 # Below 1 because kernels differ between evaluating and serving in batches; a wrong template or an
 # adapter that is not applied changes nearly every answer.
 MIN_AS_EVALUATED = 0.8
-# Slower by this factor and by more than a person would overlook.
+# Too slow is slower by this factor and by more than a person would overlook.
 MAX_SLOWDOWN = 3.0
 NOTICEABLE_S = 1.0
 # A server that restarts, or a load balancer that learns of it late, gets this long,
 UNREACHABLE_ALLOWANCE = timedelta(minutes=2)
 # and less while it is given requests that the old deployment would answer.
 UNREACHABLE_WITH_TRAFFIC_ALLOWANCE = timedelta(seconds=10)
-# A candidate that is taken back may finish what it is answering before it is deleted.
+# A candidate that is rolled back may finish what it is answering before it is deleted.
 LAST_ANSWERS = timedelta(seconds=10)
 NOT_ANSWERING, REQUESTS_FAIL, TOO_SLOW = "not_answering", "requests_fail", "too_slow"
 _UNMARKED = {"unreachable_since": None, "failing_since": None}
@@ -46,16 +46,16 @@ def advance_rollout(event: Event[DeploymentProbed], run: Run, services: Services
     if problem is None:
         return _advance(event, run, run.rollout, services)
     if problem.code in (NOT_ANSWERING, REQUESTS_FAIL, TOO_SLOW):
-        return _wait_or_take_back(event, run, run.rollout, problem)
-    return take_back(run, problem)
+        return _wait_or_roll_back(event, run, run.rollout, problem)
+    return begin_rollback(run, problem)
 
 
-def _wait_or_take_back(
+def _wait_or_roll_back(
     event: Event[DeploymentProbed], run: Run, rollout: RolloutRef, problem: Problem
 ) -> Outcome | None:
     """A deployment that fails requests or is slow goes no further, and back if that lasts.
 
-    One look at which some requests fail or take long may be a chance, a second one in a row is not. Wrong answers
+    Some requests may fail or take long in one probe by chance, but not in two in a row. Wrong answers
     are never waited for.
     """
     silent = problem.code == NOT_ANSWERING
@@ -66,7 +66,7 @@ def _wait_or_take_back(
         return Outcome(status=Status.DEPLOYING, changes=changes, note=f"{problem.code}: {problem.message}")
     if silent and event.time - since < _unreachable_allowance(event, rollout):
         return None
-    return take_back(run, problem)
+    return begin_rollback(run, problem)
 
 
 def _unreachable_allowance(event: Event[DeploymentProbed], rollout: RolloutRef) -> timedelta:
@@ -74,8 +74,8 @@ def _unreachable_allowance(event: Event[DeploymentProbed], rollout: RolloutRef) 
     return UNREACHABLE_WITH_TRAFFIC_ALLOWANCE if spared else UNREACHABLE_ALLOWANCE
 
 
-def take_back(run: Run, problem: Problem) -> Outcome:
-    """Decide to go back. The next probes do it: nothing is undone before it is certain that nobody was faster."""
+def begin_rollback(run: Run, problem: Problem) -> Outcome:
+    """Decide to roll back. The next probes do it: nothing is undone before this decision is written."""
     assert run.rollout is not None
     return Outcome(
         status=Status.ROLLING_BACK,
@@ -125,7 +125,7 @@ def _slowness(event: Event[DeploymentProbed]) -> Problem | None:
 
 def _advance(event: Event[DeploymentProbed], run: Run, rollout: RolloutRef, services: Services) -> Outcome | None:
     assert run.recipe is not None
-    if event.data.traffic != rollout.traffic:  # the last shift is not seen yet; the next probe looks again
+    if event.data.traffic != rollout.traffic:  # the last shift is not seen yet; the next probe reads it again
         return _answers_again(rollout)
     if rollout.traffic == {rollout.deployment: 100}:
         return _promote(event, run, rollout, services)

@@ -7,7 +7,7 @@ from shared.domain.events import CancelRequested, Event, JobStopped, RunCancelle
 from shared.domain.run import Run, Status
 from shared.ports import Services
 from shared.step_support.outcome import Draft, Outcome
-from shared.steps.advance_rollout import take_back
+from shared.steps.advance_rollout import begin_rollback
 from shared.steps.fail_run import stop_jobs
 
 WITH_JOB = frozenset({Status.VALIDATING, Status.TRAINING, Status.EVALUATING})
@@ -24,7 +24,7 @@ def cancel_run(event: Event[CancelRequested | JobStopped], run: Run, services: S
             return None  # already on its way
         case Status.DEPLOYING:
             reason = Problem(code="cancelled", message=f"cancelled by {event.data.by}")
-            return take_back(run, reason).with_changes(cancel_requested_by=event.data.by)
+            return begin_rollback(run, reason).with_changes(cancel_requested_by=event.data.by)
         case status if status in WITH_JOB:
             stop_jobs(run, services)
             return Outcome(status=Status.CANCELLING, changes={"cancel_requested_by": event.data.by})

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import orjson
+from pydantic import ValidationError
 
 from shared.domain.errors import InvalidInput, PermanentFailure, Transient
 from shared.ports import Message, Services
-from shared.steps.notify import DELIVERIES
+from shared.steps.notify import DELIVERIES, Delivery
 
 log = logging.getLogger(__name__)
 
@@ -21,34 +21,30 @@ WAITS_S = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000)
 
 def deliver_notification(message: Message, services: Services) -> None:
     """Raises InvalidInput `malformed_delivery`."""
-    order = _read(message)
-    event_id = str(order["event"]["id"])
+    delivery = _read(message)
     try:
-        services.notifier.deliver(order["url"], message.id, orjson.dumps(order["event"]))
+        services.notifier.deliver(delivery.url, message.id, orjson.dumps(delivery.event))
     except PermanentFailure as error:
-        log.error("delivery %s given up: %s", event_id, error)
+        log.error("delivery %s given up: %s", message.id, error)
     except Transient as error:
-        _again(message, order, error, services)
+        _schedule_next(message, delivery, error, services)
     else:
-        log.info("delivery %s done in attempt %d", event_id, order["attempt"])
+        log.info("delivery %s done in attempt %d", message.id, delivery.attempt)
 
 
-def _again(message: Message, order: dict[str, Any], error: Transient, services: Services) -> None:
-    attempt = order["attempt"]
+def _schedule_next(message: Message, delivery: Delivery, error: Transient, services: Services) -> None:
+    attempt = delivery.attempt
     if attempt > len(WAITS_S):
         log.error("delivery %s given up after %d attempts: %s", message.id, attempt, error)
         return
     due = services.clock.now() + timedelta(seconds=WAITS_S[attempt - 1])
     log.warning("delivery %s failed (%s), again at %s", message.id, error, due.isoformat(timespec="seconds"))
-    body = orjson.dumps({**order, "attempt": attempt + 1})
+    body = delivery.model_copy(update={"attempt": attempt + 1}).model_dump_json().encode()
     services.bus.send(DELIVERIES, [replace(message, body=body, scheduled_at=due)])
 
 
-def _read(message: Message) -> dict[str, Any]:
+def _read(message: Message) -> Delivery:
     try:
-        order = orjson.loads(message.body)
-        if isinstance(order["url"], str) and isinstance(order["attempt"], int) and "id" in order["event"]:
-            return dict(order)
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        pass
-    raise InvalidInput("malformed_delivery", "a delivery needs url, attempt and event", message.id)
+        return Delivery.model_validate_json(message.body, strict=True)
+    except ValidationError as error:
+        raise InvalidInput("malformed_delivery", "a delivery needs url, attempt and event", message.id) from error

@@ -92,6 +92,6 @@ def deploy_model(event: Event[EvaluationPassed | DeploymentRetryDue], run: Run, 
 
 
 def _delete_unless_owned(spec: DeploymentSpec, run: Run, services: Services) -> None:
-    """A deployment that no run document names would be found by nobody."""
+    """No later step would find a deployment that no run document names."""
     if run.rollout is None or run.rollout.deployment != spec.name:
         services.models.begin_delete_deployment(spec.endpoint, spec.name)

@@ -22,7 +22,7 @@ IN_FLIGHT = frozenset({Status.VALIDATING, Status.TRAINING, Status.EVALUATING, St
 
 
 def inspect_job(job_name: str, run: Run, services: Services) -> Draft | None:
-    """The fact to state, or None: not this run's present job, or still running."""
+    """The event to publish; None if it is not this run's present job or still runs."""
     job = run.job
     if job is None or job.name != job_name or run.status not in IN_FLIGHT:
         return None

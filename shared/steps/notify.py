@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from fnmatch import fnmatch
+from typing import Any
 
-import orjson
+from pydantic import Field
 
 from shared.domain.errors import BlobNotFound
 from shared.domain.events import Event, EventData
+from shared.domain.model import Frozen
 from shared.domain.recipe import Notify
 from shared.domain.run import Run
 from shared.ports import Channel, Message, Services
@@ -20,8 +22,16 @@ from shared.validation.recipes import read_channels
 DELIVERIES = "deliveries"
 
 
+class Delivery(Frozen):
+    """The body of a message of the queue: one event for one URL."""
+
+    url: str
+    attempt: int = Field(default=1, ge=1)
+    event: dict[str, Any] = Field(description="a CloudEvent")
+
+
 def notify(event: Event[EventData], run: Run, services: Services) -> Outcome | None:
-    wanted = [c for c in channels(run, services) if any(fnmatch(event.fact(), p) for p in c.events)]
+    wanted = [c for c in channels(run, services) if any(fnmatch(event.short_type(), p) for p in c.events)]
     if not wanted:
         return None
     return Outcome(messages=tuple((DELIVERIES, delivery(event, channel.url)) for channel in wanted))
@@ -34,7 +44,7 @@ def channels(run: Run, services: Services) -> tuple[Channel, ...]:
 
 
 def _channels_of_recipe(run: Run, services: Services) -> Iterable[Notify]:
-    """A run holds its recipe from `validated` on. Before, and if it is rejected, the file beside its data tells."""
+    """A run holds its recipe from `validated` on. Before, and if it is rejected, the file beside its data counts."""
     if run.recipe is not None:
         return run.recipe.requested.notify
     file = recipe_file(run.dataset.path, services)
@@ -47,6 +57,6 @@ def _channels_of_recipe(run: Run, services: Services) -> Iterable[Notify]:
 
 
 def delivery(event: Event[EventData], url: str) -> Message:
-    body = {"url": url, "attempt": 1, "event": event.to_cloudevent()}
+    body = Delivery(url=url, event=event.to_cloudevent()).model_dump_json().encode()
     channel = hashlib.sha256(url.encode()).hexdigest()[:8]
-    return Message(id=f"{event.id}@{channel}", subject=event.wire_type, body=orjson.dumps(body))
+    return Message(id=f"{event.id}@{channel}", subject=event.wire_type, body=body)

@@ -1,4 +1,4 @@
-"""Look at a rollout from outside: is it up, does it answer as evaluated, where does traffic go."""
+"""Probe a rollout from outside: is it up, does it answer as evaluated, where does its traffic go."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Expected:
 
 
 def probe_deployment(run: Run, services: Services) -> Draft | None:
-    """What can be said about this run's rollout now; None while there is nothing new to say."""
+    """What is found about this run's rollout now; None while its deployment is being created."""
     rollout = run.rollout
     if rollout is None:
         return None
@@ -58,7 +58,7 @@ def probe_deployment(run: Run, services: Services) -> Draft | None:
 
 
 def _ask(run: Run, rollout: RolloutRef, traffic: dict[str, int], scoring_uri: str, services: Services) -> Draft:
-    """Real questions, past the traffic split: the platform's word that it is up is not believed."""
+    """Real questions, sent to the deployment past the traffic split: a server that is up may still answer wrongly."""
     expected = expected_answers(run, services.blobs)
     outcomes = _answers(run, rollout, rollout.deployment, expected, services)
     failures = [outcome for outcome in outcomes if isinstance(outcome, Problem)]
@@ -158,7 +158,7 @@ def _vanished(rollout: RolloutRef) -> Problem:
 def _probed(
     rollout: RolloutRef, state: DeploymentState, traffic: dict[str, int], problem: Problem | None = None
 ) -> Draft:
-    """Without questions: it cannot answer, or is taken back."""
+    """Without questions: it cannot answer, or is being rolled back."""
     return Draft(
         DeploymentProbed(
             endpoint=rollout.endpoint, deployment=rollout.deployment, state=state, traffic=traffic, problem=problem

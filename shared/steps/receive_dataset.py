@@ -59,10 +59,10 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services) -> Rece
     )
     claim = claims.dataset_claim(project, dataset.sha256, fingerprint)
     owner = claims.take(services.store, claim, run_id, now)
-    # Whoever sends a key asks for another run. The key of a schedule only names its run.
+    # A person who sends a key asks for another run. The key of a schedule only names its run.
     if owner != run_id and not (key and run.requested_by):
         if not runs.exists(services.store, owner):
-            # Its creator died, or is about to write it; `reconcile` sweeps a claim that nobody follows up.
+            # Its creator died, or is about to write it; `reconcile` releases a claim that no run follows.
             raise Transient("claim_without_run", f"{owner} claims the same data and does not exist yet", claim)
         return Reception(run.evolve(status=Status.DUPLICATE, duplicate_of=owner), ())
     draft = Draft(DatasetUploaded(path=path, sha256=dataset.sha256, size_bytes=dataset.size_bytes))

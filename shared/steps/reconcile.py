@@ -59,7 +59,7 @@ def start_missed_runs(services: Services, last: datetime | None) -> int:
 
 
 def overdue(run: Run, now: datetime) -> Draft | None:
-    """A status may not last; nobody's decision is a decision too."""
+    """The event that a run's status lasts too long; an approval that was not decided on in time has expired."""
     if run.deadline_at is None or now < run.deadline_at:
         return None
     if run.status is Status.AWAITING_APPROVAL:
@@ -67,7 +67,7 @@ def overdue(run: Run, now: datetime) -> Draft | None:
     return Draft(RunOverdue(status=run.status.value, deadline_at=run.deadline_at))
 
 
-def sweep_claims(services: Services) -> int:
+def release_claims(services: Services) -> int:
     """Undo what finished runs left behind, then give their claims back."""
     swept = 0
     for claim in claims.unsettled(services.store):
@@ -81,7 +81,7 @@ def sweep_claims(services: Services) -> int:
 def _sweep(claim: claims.Claim, services: Services) -> bool:
     run = runs.load(services.store, claim.owner)
     if run is None:
-        # A run whose creation follows its claim, or a rollback by order: both are done in minutes.
+        # A run whose creation follows its claim, or a rollback that a person asked for: both are done in minutes.
         expired = services.clock.now() - claim.created_at > OWNERLESS_CLAIM_AGE
         if expired:
             claims.release(services.store, claim.name, claim.owner)

@@ -1,4 +1,4 @@
-"""Deployments nobody needs any more: the previous one after its time, whatever else is left at once."""
+"""Delete deployments that are not needed any more: the previous one after its time, any other at once."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from shared.step_support.outcome import Draft
 
 
 def retire_deployments(record: endpoints.EndpointRecord, services: Services) -> Iterator[Draft]:
-    """Delete what the endpoint no longer needs; one fact each, about the run in production.
+    """Delete what the endpoint no longer needs; one event each, about the run in production.
 
     Nothing is touched while a rollout holds the endpoint. Azure refuses to delete what has traffic. Raises
     StoreConflict if the record was replaced since it was read.
     """
     view = services.models.get_endpoint(record.endpoint)
-    # In this order: a rollout that begins after the look at the endpoint is not among what was seen.
+    # In this order: a rollout that begins after the endpoint was read is not among what was seen.
     if view is None or claims.read(services.store, claims.endpoint_claim(record.endpoint)) is not None:
         return
     kept = {record.deployment, *view.traffic}

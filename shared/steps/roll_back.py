@@ -1,4 +1,4 @@
-"""By a person's order: the previous deployment of an endpoint takes the traffic back."""
+"""A person asked for it: the previous deployment of an endpoint gets the traffic again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.step_support.outcome import Draft, Outcome
 def roll_back(event: Event[RollbackRequested], run: Run, services: Services) -> Outcome | None:
     """None if there is nothing to go back to. The record is changed once the traffic is seen."""
     claim = claims.endpoint_claim(event.data.endpoint)
-    # The order holds the endpoint, not the run: that one is deployed and holds nothing any more.
+    # The claim is the request's, not the run's: a deployed run holds no claim any more.
     owner = claims.take(services.store, claim, event.id, services.clock.now())
     if owner != event.id:
         raise Transient("endpoint_busy", f"run {owner} is rolling out on {event.data.endpoint}", event.data.endpoint)
@@ -32,7 +32,7 @@ def roll_back(event: Event[RollbackRequested], run: Run, services: Services) -> 
 def _swap(
     record: endpoints.EndpointRecord, previous: endpoints.Previous, run: Run, services: Services
 ) -> endpoints.EndpointRecord:
-    """What was taken back stays warm in its turn, so that the order can be reversed."""
+    """The deployment that loses the traffic is kept too, so that the rollback can be reversed."""
     assert run.recipe is not None
     wanted = {previous.deployment: 100}
     view = services.models.get_endpoint(record.endpoint)

@@ -71,7 +71,7 @@ def _place(frame: FrameType | None, name: str) -> str | None:
         if code.co_filename == runner.__file__:
             line = line or f"{code.co_name}:{frame.f_lineno}"
             if "stage" in frame.f_locals and "event" in frame.f_locals:
-                return f"{frame.f_locals['stage'].name} {frame.f_locals['event'].fact()} {line} {name}"
+                return f"{frame.f_locals['stage'].name} {frame.f_locals['event'].short_type()} {line} {name}"
         elif line is not None:  # `create`, `state`, `publish_all_unsent`: called by the function itself
             return f"{code.co_name} - {line} {name}"
         frame = frame.f_back

@@ -108,7 +108,7 @@ def test_what_a_crash_left_unsent_is_sent_by_the_redelivery(
     assert take(services, "pipeline/submit_training") == []  # its writer may be sending it right now
     clock.advance(6)
     assert cut_off.handle(validating(passes), uploaded) is Handled.REPEATED
-    assert [event.fact() for event in events_at(services, "submit_training")] == ["validation.passed"]
+    assert [event.short_type() for event in events_at(services, "submit_training")] == ["validation.passed"]
 
 
 def test_what_a_crash_left_unsent_is_sent_by_reconcile_once_it_is_old_enough(

@@ -37,7 +37,10 @@ def test_decisions(droptune: Api, services: Services) -> None:
     run = awaiting_approval(services)
     droptune.decide(run.id, granted=False, comment="no")
     droptune.decide(run.id, granted=True)
-    assert [event.fact() for event in events_at(services, "record_decision")] == ["approval.denied", "approval.granted"]
+    assert [event.short_type() for event in events_at(services, "record_decision")] == [
+        "approval.denied",
+        "approval.granted",
+    ]
     with pytest.raises(Refused, match="run_not_found: no run r-1"):
         droptune.decide("r-1", granted=True)
 

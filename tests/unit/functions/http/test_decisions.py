@@ -46,7 +46,7 @@ def test_an_approval_moves_the_run_on_and_keeps_who_and_why(client: TestClient, 
         "checked by hand",
     )
     (event,) = events_at(services, "deploy_model")
-    assert event.fact() == "evaluation.passed"
+    assert event.short_type() == "evaluation.passed"
     assert code_of(client.post(f"/api/runs/{run.id}/approve")) == (409, "not_awaiting_approval")
 
 

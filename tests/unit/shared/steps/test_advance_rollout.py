@@ -92,7 +92,7 @@ def after(run: Run, outcome: Outcome | None) -> Run:
 
 def facts(outcome: Outcome | None) -> list[str]:
     assert outcome is not None
-    return [draft.data.fact() for draft in outcome.events]
+    return [draft.data.short_type() for draft in outcome.events]
 
 
 def test_a_good_rollout_goes_by_its_steps_and_ends_promoted(run: Run, ports: Services, platform: Traffic) -> None:

@@ -63,7 +63,16 @@ def test_a_receiver_that_refuses_for_good_is_asked_once(services: Services, rece
     assert services.bus.depth("deliveries") == 0
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"url": 1, "attempt": 1, "event": {"id": "x"}}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"url": 1, "attempt": 1, "event": {"id": "x"}}',
+        b'{"url": "https://x", "attempt": 0, "event": {}}',
+    ],
+)
 def test_a_malformed_delivery_is_refused_by_name(services: Services, body: bytes) -> None:
     with pytest.raises(InvalidInput, match="malformed_delivery"):
         deliver_notification(Message("m", "s", body), services)

@@ -69,7 +69,7 @@ def test_a_run_that_fails_before_its_plan_is_told_to_the_channels_of_its_recipe(
     runner.handle(BY_NAME["validate_dataset"], uploaded)
     (refused,) = events_at(services, "fail_run")
     runner.handle(BY_NAME["fail_run"], refused)
-    (event,) = [event for event in events_at(services, "notify") if event.fact() == "run.failed"]
+    (event,) = [event for event in events_at(services, "notify") if event.short_type() == "run.failed"]
     runner.handle(BY_NAME["notify"], event)
     assert [json.loads(r.message.body)["url"] for r in take(services, "deliveries")] == [HOOK]
 
@@ -78,7 +78,7 @@ def deliveries_after_validation(services: Services, runner: Runner, fact: str) -
     """URLs that are told the fact which the validation of the only run publishes."""
     (uploaded,) = events_at(services, "validate_dataset")
     assert runner.handle(BY_NAME["validate_dataset"], uploaded) is Handled.APPLIED
-    (event,) = [event for event in events_at(services, "notify") if event.fact() == fact]
+    (event,) = [event for event in events_at(services, "notify") if event.short_type() == fact]
     runner.handle(BY_NAME["notify"], event)
     return [json.loads(received.message.body)["url"] for received in take(services, "deliveries")]
 

@@ -22,7 +22,7 @@ def order(champion: Run, **changes: Any) -> Event[EventData]:
 
 
 def facts_of(outcome: Any) -> list[tuple[str, dict[str, int]]]:
-    return [(draft.data.fact(), draft.data.traffic) for draft in outcome.events]
+    return [(draft.data.short_type(), draft.data.traffic) for draft in outcome.events]
 
 
 def test_a_rollback_is_written_once_the_traffic_is_seen_and_can_be_reversed(
