@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ def test_the_program_does_not_start_with_a_sql_filter(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_what_was_accepted_and_what_was_settled_survive_kill_9(tmp_path: Path) -> None:
-    config = render(TOPOLOGY)
+    # A lock longer than any restart on a busy machine: the one of the killed process must still hold.
+    config = render(replace(TOPOLOGY, lock_duration_s=300.0))
     with process(tmp_path, config) as running, bus_of(running) as bus:
         for n in range(50):
             bus.send("orders", [Message(f"m{n}", "passed", b"x" * 1000)])
