@@ -245,7 +245,7 @@ def _unknown_message(base_model: str) -> str:
 def check_license(base_model: str | BaseModelEntry, use_case: str) -> list[Problem]:
     """Everything the license gate has against this model for this use; an empty list lets it through.
 
-    Takes a catalog id or an entry. An unknown id is refused: nobody read its license.
+    Takes a catalog id or an entry. An unknown id is refused: its license was not reviewed.
     `excluded_uses` is a plain search for words, so it catches an honest description, not a dishonest one.
     """
     if isinstance(base_model, str):
@@ -277,7 +277,7 @@ def _problem(code: str, message: str, param: str) -> Problem:
 
 
 class Sku(Frozen):
-    """A machine size. Memory is that of one GPU (of the machine where there is none)."""
+    """A machine size. Memory is that of one GPU (of the machine where it has no GPU)."""
 
     name: str
     gpu: str

@@ -142,7 +142,7 @@ class EvaluationResult(Frozen):
 
 
 class GateCheck(Frozen):
-    """One line of the verdict. One that does not apply is `skipped`: it says why and neither passes nor blocks."""
+    """One line of the verdict. One that does not apply is `skipped`: it neither passes nor blocks."""
 
     name: str
     passed: bool

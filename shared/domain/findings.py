@@ -59,7 +59,7 @@ class Findings:
             group.offsets.append(offset)
 
     def add_many(self, code: str, file: str, detail: str, count: int, rows: Iterable[int] = ()) -> None:
-        """A group that was counted elsewhere, with its first rows, whose offsets nobody kept."""
+        """A group that was counted elsewhere, with its first rows. Their offsets are not known."""
         assert code in self._codes, code
         self._groups[code, file, detail] = _Group(count, list(rows)[:ROWS_SHOWN])
 

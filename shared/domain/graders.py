@@ -26,7 +26,7 @@ NOT_BUILT = {
     "endpoint": "a job calls no address",
 }
 METRICS_NOT_BUILT = {
-    "meteor": "it needs a word net that is downloaded at run time",
+    "meteor": "it needs WordNet, which is downloaded at run time",
     "cosine": "it needs an embedding model beside the graders",
 }
 
@@ -125,7 +125,7 @@ class StepOrder(Spec):
 
     type: Literal["step_order"] = "step_order"
     input: Template = Field(default=ANSWER, description=INPUT)
-    reference: Template = Field(description="a list of steps; each is looked for word for word, in any case")
+    reference: Template = Field(description="a list of steps; each is searched for literally, ignoring case")
 
 
 class AcronymExpansion(Spec):

@@ -1,4 +1,4 @@
-"""What is asked of the machine-learning platform, and what it answers. Free of any SDK."""
+"""Requests to the machine-learning platform and its answers, without any SDK."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class JobRole(StrEnum):
 
 
 class JobSpec(Frozen):
-    """One command job. `inputs` and `outputs` map a name to a URI; the command says `${{inputs.NAME}}`."""
+    """One command job. `inputs` and `outputs` map a name to a URI; the command refers to `${{inputs.NAME}}`."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,254}$", description="idempotency key")
     command: str
@@ -78,7 +78,7 @@ class MachineSize(Frozen):
 
 
 class CoreQuota(Frozen):
-    """Cores of one family, by its name in small letters, or of all where it is None; `limit` None: there is none."""
+    """Cores of one family, by its name in lower case, or of all families (None). `limit` None: no limit."""
 
     family: str | None
     spot: bool
@@ -152,6 +152,6 @@ class ChatAnswer(Frozen):
     """What an endpoint answered to one chat request."""
 
     text: str
-    deployment: str | None = Field(description="which deployment answered, where the endpoint says so")
+    deployment: str | None = Field(description="which deployment answered, if the endpoint reports it")
     latency_s: float
-    prompt_tokens: int | None = Field(default=None, description="as the server counted them, where it says so")
+    prompt_tokens: int | None = Field(default=None, description="as the server counted them, if it reports them")

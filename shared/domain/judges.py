@@ -1,4 +1,4 @@
-"""Judges of `score_model` graders: where they are asked, and what asking them came to."""
+"""LLM judges of `score_model` graders: their endpoints, and how many requests an evaluation sent them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from shared.domain.model import Frozen
 
 
 class JudgeEndpoint(Frozen):
-    """A judge as it was when the job was submitted: one deployment, so that all models meet the same one.
+    """A judge as it was when the job was submitted: one deployment, so that all models get the same judge.
 
     `model` is the registered model behind it, NAME:VERSION; `url` takes chat completions.
     """
@@ -18,13 +18,13 @@ class JudgeEndpoint(Frozen):
 
 
 class Judges(Frozen):
-    """What a job is told of the judges that its recipe names."""
+    """The judges that a job's recipe names."""
 
     judges: tuple[JudgeEndpoint, ...]
 
 
 class JudgeUse(Frozen):
-    """What an evaluation asked of one judge. `requests` counts retries too; `cached`: replies of earlier ones."""
+    """How an evaluation used one judge. `requests` counts retries too; `cached`: replies of earlier ones."""
 
     endpoint: str
     deployment: str

@@ -186,7 +186,7 @@ class Data(Frozen):
         description="what is done with personal data that is found: see docs/explanation/content-scan.md",
     )
     personal_data_allowed: tuple[PersonalDataKind, ...] = Field(
-        default=(), description="kinds that were reviewed and stay as they are, whatever personal_data says"
+        default=(), description="kinds that were reviewed and stay as they are, whatever the value of personal_data"
     )
     secrets: Literal["block", "redact", "allow"] = Field(
         default="block", description="what is done with keys, tokens and passwords that are found"

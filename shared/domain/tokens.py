@@ -24,7 +24,7 @@ class Histogram(Frozen):
 
 
 class TokenStatistics(Frozen):
-    """Over the rows of the training file that are kept, after any cut, unless said otherwise.
+    """Over the rows of the training file that are kept, after any cut, unless stated otherwise.
 
     A preference pair counts as its longer side; `trained_tokens` are those of both answers. A prompt for reinforcement
     has none, because the answers are the model's.

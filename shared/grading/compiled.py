@@ -1,4 +1,4 @@
-"""Specs made ready to grade: everything that can be wrong with one is said here, before any answer exists."""
+"""Grader specs compiled to scoring functions. Everything wrong with a spec raises here, before any answer exists."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def _label(spec: Label) -> Built:
     def score(text: str, at: At) -> float:
         wanted = ready.plain(reference.text(*at))
         if wanted not in labels:
-            raise GradingFailed(GradingErrorCode.INVALID_VARIABLE, "the row's reference is none of the labels")
+            raise GradingFailed(GradingErrorCode.INVALID_VARIABLE, "the row's reference is not one of the labels")
         if pattern is None:
             return float(ready.labels_named(text, spec.labels) == {wanted})
         match = pattern.of(*at).search(text)

@@ -46,7 +46,7 @@ class _Notes:
 class Engine:
     """Graders, ready. A context manager: leaving it ends the processes of python graders. `ask` reaches the judges.
 
-    Raises BadGrader for a spec that can never work; `problems` says the same without raising.
+    Raises BadGrader for a spec that can never work; `problems` reports the same without raising.
     """
 
     def __init__(self, graders: Sequence[Grader], ask: Ask = no_judge) -> None:

@@ -23,7 +23,7 @@ class GradingErrorCode(StrEnum):
     OTHER = "other_error"
 
 
-# No answer of a judge: nobody's fault in answer or row, so the row counts for nobody.
+# The judge failed, not the answer or the row: the row is left out for every model.
 JUDGE_CODES = frozenset({GradingErrorCode.JUDGE_PARSE, GradingErrorCode.JUDGE_SERVER})
 
 

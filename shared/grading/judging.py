@@ -28,7 +28,7 @@ NUMBER is from {low:g} (worst) to {high:g} (best)."""
 
 @dataclass(frozen=True)
 class JudgeReply:
-    """What a judge said of one answer, in its own range."""
+    """A judge's score of one answer, in the judge's own range, and its reason."""
 
     score: float
     reason: str
@@ -42,7 +42,7 @@ class Ask(Protocol):
 
 
 def no_judge(endpoint: str, messages: list[ChatMessage], read: Callable[[str], JudgeReply]) -> JudgeReply:
-    """Where no judge is in reach."""
+    """Used where no judge can be reached."""
     raise GradingFailed(GradingErrorCode.JUDGE_SERVER, f"judge {endpoint} cannot be asked from here")
 
 

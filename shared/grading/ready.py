@@ -31,13 +31,13 @@ def texts_of(value: Any, what: str) -> list[str]:
 
 def cited(given: Iterable[str], wanted: Iterable[str], measure: Literal["precision", "recall", "f1"]) -> float:
     """1 if nothing is to be cited and nothing is; 0 if one side only is empty."""
-    said, due = {plain(text) for text in given}, {plain(text) for text in wanted}
-    if not said or not due:
-        return float(said == due)
-    hits = len(said & due)
+    named, expected = {plain(text) for text in given}, {plain(text) for text in wanted}
+    if not named or not expected:
+        return float(named == expected)
+    hits = len(named & expected)
     if measure == "f1":
-        return 2 * hits / (len(said) + len(due))
-    return hits / len(said if measure == "precision" else due)
+        return 2 * hits / (len(named) + len(expected))
+    return hits / len(named if measure == "precision" else expected)
 
 
 def labels_named(text: str, labels: Iterable[str]) -> set[str]:
@@ -52,8 +52,8 @@ def labels_named(text: str, labels: Iterable[str]) -> set[str]:
 
 
 def reading_level(text: str, max_grade: float) -> float:
-    """Flesch-Kincaid grade (Kincaid et al. 1975, Naval Technical Training Command report 8-75): 0.39 words a
-    sentence + 11.8 syllables a word - 15.59. Syllables are vowel groups, a silent final e not counted, at least one.
+    """Flesch-Kincaid grade (Kincaid et al. 1975, Naval Technical Training Command report 8-75): 0.39 words per
+    sentence + 11.8 syllables per word - 15.59. Syllables are vowel groups, a silent final e not counted, at least one.
     An answer without words scores 0."""
     words = _WORD.findall(text.casefold())
     if not words:
@@ -76,8 +76,8 @@ def step_order(text: str, steps: list[str]) -> float:
         raise GradingFailed(GradingErrorCode.INVALID_VARIABLE, "the row lists no steps")
     whole = plain(text)
     places = {number: _place(whole, plain(step)) for number, step in enumerate(steps)}
-    said = sorted((number for number in places if places[number] >= 0), key=lambda number: places[number])
-    return LCSseq.similarity(said, list(range(len(steps)))) / len(steps)
+    named = sorted((number for number in places if places[number] >= 0), key=lambda number: places[number])
+    return LCSseq.similarity(named, list(range(len(steps)))) / len(steps)
 
 
 def _place(whole: str, part: str) -> int:

@@ -2,7 +2,7 @@
 
 Enforced, by the kernel: no network, no file opened, no other process seen or started, 512 MB of address space, no file
 written, CPU time; by us: 5 s for an answer, an empty environment. Not enforced: it shares the CPU and its caches with
-the process that started it. Linux on x86-64 or ARM64 with seccomp; elsewhere nothing is graded and the error says so.
+the process that started it. Linux on x86-64 or ARM64 with seccomp; elsewhere python graders fail with an error.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Sandbox:
                 self._wait(process.stdin, select.POLLOUT, end)
                 line = line[os.write(process.stdin.fileno(), line) :]
         except BrokenPipeError:
-            return  # what the end of its output says is read next
+            return  # the end of its output is read next
 
     def _hear(self, process: subprocess.Popen[bytes], end: float) -> dict[str, Any]:
         assert process.stdout is not None

@@ -25,7 +25,7 @@ _Validator = extend(Draft202012Validator, {"pattern": _pattern})
 
 
 class Schema:
-    """Raises ValueError in plain words for a schema that is none."""
+    """Raises ValueError, with a message for the user, if the schema is not valid."""
 
     def __init__(self, document: dict[str, Any]) -> None:
         try:

@@ -23,50 +23,50 @@ def similarity(metric: SimilarityMetric, answer: str, reference: str) -> float:
     if metric == "fuzzy_match":
         # Not WRatio: it forgives missing halves, and takes minutes for two long texts.
         return fuzz.ratio(answer, reference) / 100
-    said, wanted = _WORD.findall(answer.lower()), _WORD.findall(reference.lower())
-    if not said or not wanted:
-        return float(said == wanted)
+    answered, expected = _WORD.findall(answer.lower()), _WORD.findall(reference.lower())
+    if not answered or not expected:
+        return float(answered == expected)
     if metric == "rouge_l":
-        return _f1(LCSseq.similarity(said, wanted), len(said), len(wanted))
+        return _f1(LCSseq.similarity(answered, expected), len(answered), len(expected))
     if metric == "bleu":
-        return bleu(said, wanted)
+        return bleu(answered, expected)
     if metric == "gleu":
-        return gleu(said, wanted)
+        return gleu(answered, expected)
     order = int(metric.removeprefix("rouge_"))
-    return _f1(_matches(said, wanted, order), _count(said, order), _count(wanted, order))
+    return _f1(_matches(answered, expected, order), _count(answered, order), _count(expected, order))
 
 
-def bleu(said: list[str], wanted: list[str]) -> float:
+def bleu(answered: list[str], expected: list[str]) -> float:
     """Papineni et al. 2002 for one sentence, orders 1 to 4, those without a match smoothed with 0.1
     (Chen and Cherry 2014, method 1)."""
     logarithms = 0.0
     for order in range(1, _MAX_ORDER + 1):
-        matches = _matches(said, wanted, order)
+        matches = _matches(answered, expected, order)
         if order == 1 and not matches:
             return 0.0
-        logarithms += math.log((matches or 0.1) / max(1, _count(said, order)))
-    brevity = min(0.0, 1 - len(wanted) / len(said))
+        logarithms += math.log((matches or 0.1) / max(1, _count(answered, order)))
+    brevity = min(0.0, 1 - len(expected) / len(answered))
     return math.exp(brevity + logarithms / _MAX_ORDER)
 
 
-def gleu(said: list[str], wanted: list[str]) -> float:
+def gleu(answered: list[str], expected: list[str]) -> float:
     """Wu et al. 2016, section 8.1: the smaller of precision and recall over all n-grams of 1 to 4 words."""
     orders = range(1, _MAX_ORDER + 1)
-    matches = sum(_matches(said, wanted, order) for order in orders)
-    return matches / max(sum(_count(words, order) for order in orders) for words in (said, wanted))
+    matches = sum(_matches(answered, expected, order) for order in orders)
+    return matches / max(sum(_count(words, order) for order in orders) for words in (answered, expected))
 
 
 def _grams(words: list[str], order: int) -> Counter[tuple[str, ...]]:
     return Counter(zip(*(words[start:] for start in range(order)), strict=False))
 
 
-def _matches(said: list[str], wanted: list[str], order: int) -> int:
-    return (_grams(said, order) & _grams(wanted, order)).total()
+def _matches(answered: list[str], expected: list[str], order: int) -> int:
+    return (_grams(answered, order) & _grams(expected, order)).total()
 
 
 def _count(words: list[str], order: int) -> int:
     return max(0, len(words) - order + 1)
 
 
-def _f1(matches: int, said: int, wanted: int) -> float:
-    return 2 * matches / (said + wanted) if said + wanted else 0.0
+def _f1(matches: int, answered: int, expected: int) -> float:
+    return 2 * matches / (answered + expected) if answered + expected else 0.0

@@ -56,7 +56,7 @@ def export_bundle(entry: BaseModelEntry, folder: Path) -> dict[str, bytes]:
 
 
 def read_exported(read: Callable[[str], bytes | None]) -> Bundle | None:
-    """The exported bundle whose files `read` gives by name; None if there is none, or it is not whole yet.
+    """The exported bundle whose files `read` gives by name; None if it does not exist or is incomplete.
 
     Raises PermanentFailure of class recipe: `tokenizer_damaged` if its files are not those of its manifest.
     """
@@ -78,5 +78,5 @@ def read_kept(read: Callable[[str], bytes | None]) -> Bundle:
 
 
 def read_manifest(content: bytes | None) -> BundleManifest | None:
-    """Of `bundle.json`; None if there is none."""
+    """Manifest of `bundle.json`; None if it does not exist."""
     return BundleManifest.model_validate_json(content) if content is not None else None

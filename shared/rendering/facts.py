@@ -18,7 +18,7 @@ _LEFT_OUT = {"row_dropped", "truncated_to_nothing"}
 
 
 def length_policy(recipe: Recipe) -> LengthPolicy:
-    """The longest row a recipe allows: what it says, else what the base model reads."""
+    """The longest row a recipe allows: its own setting, else the base model's context."""
     wanted = recipe.method.hyperparameters.max_length_tokens
     limit = find_entry(recipe.base_model).context_tokens if wanted == AUTO else wanted
     return LengthPolicy(limit, recipe.data.over_length)

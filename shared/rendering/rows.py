@@ -1,6 +1,6 @@
 """Rows become text and tokens, and the part of them that loss falls on.
 
-Loss falls on what the assistant says, end-of-turn token included, and on no message of weight 0.
+Loss falls on the assistant's messages, end-of-turn token included, and on no message of weight 0.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `manifest.json` of a curated version says, whoever writes it: the function or the CPU job."""
+"""`manifest.json` of a curated version, the same from the function and from the CPU job."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def _first_lines(blocks: list[Block]) -> Iterator[bytes]:
 
 
 def _delimiter(line: bytes, *, named_csv: bool) -> str | None:
-    """How the columns of a CSV file are separated; None if it is none."""
+    """Separator of the columns of a CSV file; None if the file is not CSV."""
     if line.lstrip().startswith((b"{", b"[")):
         return None
     for delimiter in DELIMITERS:

@@ -10,7 +10,7 @@ from shared.validation.codes import MAX_DECOMPRESSED_BYTES, MAX_RATIO, MAX_ROW_B
 
 
 class RefusedLine:
-    """Stands for a line that is not handed on, and has its length; `code` says why."""
+    """Stands for a line that is not passed on, and has its length. `code`: the reason."""
 
     __slots__ = ("_size", "code")
 

@@ -15,7 +15,7 @@ _KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "wei
 
 
 def colons_of_plain(messages: Any) -> int | None:
-    """Colons in the texts of a list of {role, content} with text, as by far the most are; None if it is none.
+    """Colons in the texts of a list of {role, content} with text, as by far the most are; None for any other value.
 
     In such a list there is nothing to change or to check, but for who speaks last.
     """

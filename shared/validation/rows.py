@@ -128,7 +128,7 @@ def _check_question(messages: list[Message], codes: set[str]) -> None:
 
 
 def _read_output(output: Any, codes: set[str]) -> list[Message]:
-    """The answer of a preference pair: what the assistant says after the question, with calls of tools on the way."""
+    """The answer of a preference pair: the assistant's messages after the question, tool calls included."""
     if not output:
         codes.add("missing_output")
         return []

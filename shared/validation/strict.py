@@ -26,7 +26,7 @@ def holds_nul(written: bytes) -> bool:
 
 
 def what_was_lost(line: bytes, written: bytes) -> str | None:
-    """The code of what the parser dropped without a word: one of two equal keys, or digits of a long integer.
+    """The code of what the parser dropped silently: one of two equal keys, or digits of a long integer.
 
     `written` is what the encoder made of the document that `line` was parsed to. Where both are equal, nothing
     was lost. An integer beyond 64 bits becomes a float so large that it is written with an exponent.

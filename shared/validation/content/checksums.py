@@ -47,7 +47,7 @@ def iban(number: str) -> bool:
 
 
 def nhs_number(number: str) -> bool:
-    """NHS data dictionary: ten digits, weights 10 to 1, the sum is a multiple of 11; ten equal digits are nobody's."""
+    """NHS data dictionary: ten digits, weights 10 to 1, the sum is a multiple of 11; ten equal digits are invalid."""
     total = sum(weight * int(digit) for weight, digit in zip(range(10, 0, -1), number, strict=True))
     return total % 11 == 0 and len(set(number)) > 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.domain.findings import ProblemCode, error, warning
 
-# `{detail}` is a kind of data or a number, never text of a row. `count` counts rows unless the message says otherwise.
+# `{detail}` is a kind of data or a number, never text of a row. `count` counts rows unless the message states a unit.
 CONTENT_CODES: dict[str, ProblemCode] = {
     # Personal data and secrets.
     "personal_data": error(
@@ -21,7 +21,7 @@ CONTENT_CODES: dict[str, ProblemCode] = {
         "Keep the reason with the project; a tuned model can repeat what it was trained on.",
     ),
     "clinical_date": warning(
-        "Rows hold full dates in clinical text: {detail}. A date alone names nobody, so it does not block.",
+        "Rows hold full dates in clinical text: {detail}. A date alone identifies nobody, so it does not block.",
         "Replace them (data.personal_data: redact), or shift all dates of a person by the same number of days.",
     ),
     "secret": error(
@@ -59,7 +59,7 @@ CONTENT_CODES: dict[str, ProblemCode] = {
     ),
     "repeated_trigger": warning(
         "An odd token stands in rows that are otherwise unlike and always brings the same answer: {detail}.",
-        "Look at the rows: it may be a product code, or a hidden trigger that somebody planted.",
+        "Look at the rows: it may be a product code, or a planted trigger.",
     ),
     # Quality of the whole.
     "near_duplicate": warning(

@@ -67,7 +67,7 @@ def triggers(special_tokens: Iterable[str] = ()) -> dict[str, str]:
 
 
 def confirmed(code: str, text: str) -> bool:
-    """Whether a text that a trigger matched is one, for the codes where the pattern alone says too little."""
+    """Whether a text that a trigger matched is one, for the codes where the pattern alone is not enough."""
     if code == "hidden_characters":
         return _has_hidden(text)
     if code == "encoded_blob":

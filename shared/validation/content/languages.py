@@ -75,7 +75,7 @@ def close(one: str, other: str) -> bool:
 
 
 def language_of_row(question: str, answer: str) -> str:
-    """The code of the language of both, of one if the other says too little, `mixed` if they differ, or `unknown`."""
+    """The code of the language of both, of one if the other is too short, `mixed` if they differ, or `unknown`."""
     question, answer = question[:_LOOK_CHARACTERS], answer[:_LOOK_CHARACTERS]
     of_question, of_answer = language_of(question), language_of(answer)
     if UNKNOWN in (of_question, of_answer):

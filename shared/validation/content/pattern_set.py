@@ -1,4 +1,4 @@
-"""One pass over a text that says which detectors are worth running.
+"""One pass over a text that finds which detectors are worth running.
 
 `google-re2` matches all triggers at once, in time linear in the text whatever it holds.
 """

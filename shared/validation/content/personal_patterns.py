@@ -237,7 +237,7 @@ _IPV6 = re.compile(r"(?<![\w:.])[0-9a-fA-F]{1,4}:(?:[0-9a-fA-F]{0,4}:){1,6}[0-9a
 
 
 def _is_public(value: str) -> bool:
-    """Addresses of private networks, of this machine and of documentation belong to nobody."""
+    """Addresses of private networks, of the own machine and of documentation identify no person."""
     try:
         address = ipaddress.ip_address(value)
     except ValueError:

@@ -47,7 +47,7 @@ class Quality:
         self._longest: list[tuple[int, int]] = []  # heap of (characters, row)
 
     def add(self, number: int, prompt: str, answer: str, prompt_key: int, answer_key: int) -> int | None:
-        """Take a row. `prompt` is its last question, `prompt_key` stands for all that was said before the answer.
+        """Take a row. `prompt` is its last question, `prompt_key` stands for all messages before the answer.
 
         Returns the number of an earlier row that asks the same and answers otherwise, or None.
         """

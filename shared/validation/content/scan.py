@@ -26,7 +26,7 @@ Messages = list[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class ContentPolicy:
-    """`allowed_kinds`: kinds of personal data that were reviewed and may stay, whatever `personal_data` says."""
+    """`allowed_kinds`: kinds of personal data that were reviewed and may stay, whatever `personal_data` is."""
 
     personal_data: Literal["block", "redact", "allow"] = "block"
     allowed_kinds: frozenset[str] = frozenset()
@@ -64,7 +64,7 @@ class ContentScan:
     # Text by text.
 
     def read(self, place: Place, document: RowDocument) -> RowDocument:
-        """Take a row in canonical form. Returns it, redacted if the policy says so; names of fields are left alone."""
+        """Take a row in canonical form. Returns it, redacted if the policy requires it; field names are left alone."""
         texts = list(texts_of_row(document))
         whole = "\n".join(texts)
         hits = self._gate.hits(whole)

@@ -73,12 +73,12 @@ def with_texts_of_row(document: dict[str, Any], texts: Iterator[str]) -> dict[st
 
 
 def _form_of(name: str) -> Collection[str]:
-    """A field of `item` says what it likes, whatever it is called."""
+    """A field of `item` can hold any text, whatever its name."""
     return () if name == "item" else MESSAGE_FORM
 
 
 def _parsed(text: str) -> Any:
-    """The JSON object or list in a text, None if there is none."""
+    """The JSON object or list in a text, None if it holds none."""
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:

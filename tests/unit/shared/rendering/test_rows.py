@@ -1,6 +1,6 @@
 """Which tokens carry loss, for each format and template family: golden files to read, and transformers to agree.
 
-After an intended change: DROPTUNE_WRITE_GOLDEN=1 pytest tests/unit/shared/rendering/test_masks.py; read the difference.
+After an intended change: DROPTUNE_WRITE_GOLDEN=1 pytest tests/unit/shared/rendering/test_rows.py; read the difference.
 """
 
 from __future__ import annotations
