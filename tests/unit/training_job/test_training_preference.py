@@ -79,6 +79,8 @@ def test_both_answers_are_counted_in_the_tokens(compared: Any, bundle: Any) -> N
     assert compared.result().metrics.processed_tokens == 2 * total
 
 
+# As test_training_runs has it for supervised runs.
+@pytest.mark.slow
 def test_a_dpo_run_killed_at_any_moment_continues_to_the_same_weights(
     compared: Any, dpo: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -193,6 +195,7 @@ def test_the_frozen_copy_takes_what_the_memory_plan_counts(
     assert sum(tensor.nbytes for tensor in copies) == plan.reference_bytes > 0
 
 
+@pytest.mark.slow
 def test_a_run_that_continues_is_resumed_to_the_same_weights(
     compared: Any, dpo: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -272,7 +275,7 @@ def test_the_held_out_pairs_are_asked_and_their_preferred_answer_is_the_referenc
     assert rows[2]["reference"] == "a bolt of 2 mm"
 
 
-@pytest.mark.parametrize("quantization", ["nf4", "none"])
+@pytest.mark.parametrize("quantization", ["nf4", pytest.param("none", marks=pytest.mark.slow)])
 def test_pairs_are_learned_from_in_bfloat16_as_on_a_gpu(
     quantization: str, dpo: Callable[..., Any], tmp_path: Path
 ) -> None:
