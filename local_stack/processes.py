@@ -56,8 +56,8 @@ def marked(root: Path) -> list[psutil.Process]:
     return found
 
 
-def stop(processes: Sequence[psutil.Process]) -> None:
-    """SIGTERM, then SIGKILL for those that still run.
+def stop(processes: Sequence[psutil.Process], within_s: float = STOP_WITHIN_S) -> None:
+    """SIGTERM, then SIGKILL for those that still run after `within_s`.
 
     psutil refuses to signal a pid that was given to another process meanwhile.
     """
@@ -67,7 +67,7 @@ def stop(processes: Sequence[psutil.Process]) -> None:
                 getattr(process, name)()
             except psutil.NoSuchProcess:
                 continue
-        until = time.monotonic() + STOP_WITHIN_S
+        until = time.monotonic() + within_s
         while time.monotonic() < until and any(map(alive, processes)):
             time.sleep(0.02)
         processes = [process for process in processes if alive(process)]

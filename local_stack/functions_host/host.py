@@ -14,6 +14,7 @@ import azure.functions as func
 import uvicorn
 
 from local_stack.functions_host.invocation import Invoker
+from local_stack.functions_host.limits import Limits
 from local_stack.functions_host.loading import (
     BusTrigger,
     HttpTrigger,
@@ -22,7 +23,7 @@ from local_stack.functions_host.loading import (
     read_app,
 )
 from local_stack.functions_host.messages import BusReceiver, LockKeeper
-from local_stack.functions_host.timers import TimerRunner
+from local_stack.functions_host.timers import NextOccurrence, TimerRunner, next_occurrence
 from local_stack.functions_host.web import HttpFront
 from shared.ports import EventBus
 
@@ -47,6 +48,8 @@ class Host:
         environment: Mapping[str, str],
         state_folder: Path,
         port: int = 0,
+        limits: Limits = Limits(),
+        next_occurrence: NextOccurrence = next_occurrence,
     ) -> None:
         self._app = app
         functions, config = read_app(app, host_json, environment)
@@ -55,20 +58,21 @@ class Host:
 
         self._loop = asyncio.new_event_loop()
         invoker = Invoker(self._loop)
-        self._locks = LockKeeper(bus, config.max_lock_renewal_s)
+        self._locks = LockKeeper(bus, config.max_lock_renewal_s, limits)
         self._listeners: list[BusReceiver | TimerRunner] = []
         http = None
         for function in functions:
             match function.trigger:
                 case BusTrigger():
-                    self._listeners.append(BusReceiver(function, bus, self._locks, invoker.call, config))
+                    self._listeners.append(BusReceiver(function, bus, self._locks, invoker.call, config, limits))
                 case TimerTrigger():
-                    self._listeners.append(TimerRunner(function, timers_folder, invoker.call))
+                    timer = TimerRunner(function, timers_folder, invoker.call, limits.lease_retry_s, next_occurrence)
+                    self._listeners.append(timer)
                 case HttpTrigger():
                     http = function
         self._server = uvicorn.Server(
             uvicorn.Config(
-                HttpFront(http, invoker, config.route_prefix),
+                HttpFront(http, invoker, config.route_prefix, limits.max_body_bytes),
                 lifespan="off",  # the app behind the function has its own, run below
                 log_config=None,
                 access_log=False,

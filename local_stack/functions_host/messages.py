@@ -16,6 +16,7 @@ import azure.functions as func
 from azure.functions.meta import Datum
 
 from local_stack.functions_host.invocation import decode, log_invocation
+from local_stack.functions_host.limits import Limits
 from local_stack.functions_host.loading import BusTrigger, HostConfig, LocalFunction
 from local_stack.worker import Worker
 from shared.domain.errors import LockLost
@@ -23,8 +24,6 @@ from shared.ports import EventBus, ReceivedMessage
 
 logger = logging.getLogger("local_stack.host")
 
-_RECEIVE_WAIT_S = 0.5  # how late a stop may be seen
-_AFTER_AN_ERROR_S = 1.0
 _RENEWAL_TICK_S = 0.1
 
 
@@ -64,9 +63,9 @@ class _Held:
 class LockKeeper(Worker):
     """Renews the locks of the messages that functions are working on, each at half of its length."""
 
-    def __init__(self, bus: EventBus, max_renewal_s: float) -> None:
+    def __init__(self, bus: EventBus, max_renewal_s: float, limits: Limits) -> None:
         super().__init__("lock-keeper")
-        self._bus = bus
+        self._bus, self._limits = bus, limits
         self._max_renewal_s = max_renewal_s
         self._held: dict[str, _Held] = {}
         self._guard = threading.Lock()
@@ -98,7 +97,7 @@ class LockKeeper(Worker):
             # Settled a moment ago, or truly lost: then settling says so. Either way nothing to renew.
             held.give_up_at = 0.0
         except Exception:
-            held.renew_at = time.monotonic() + _AFTER_AN_ERROR_S
+            held.renew_at = time.monotonic() + self._limits.after_error_s
             logger.exception("the lock of message %s was not renewed, trying again", held.received.message.id)
 
 
@@ -116,11 +115,12 @@ class BusReceiver(Worker):
         locks: LockKeeper,
         call: Callable[[LocalFunction, Any], Any],
         config: HostConfig,
+        limits: Limits,
     ) -> None:
         assert isinstance(function.trigger, BusTrigger)
         super().__init__(f"receive-{function.name}")
         self._function, self._bus, self._locks, self._call = function, bus, locks, call
-        self._entity = function.trigger.entity
+        self._entity, self._limits = function.trigger.entity, limits
         self._calls = config.max_concurrent_calls
         self._free = threading.Semaphore(self._calls)
         self._workers = ThreadPoolExecutor(self._calls, thread_name_prefix=function.name)
@@ -135,17 +135,17 @@ class BusReceiver(Worker):
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            if not self._free.acquire(timeout=_RECEIVE_WAIT_S):
+            if not self._free.acquire(timeout=self._limits.receive_wait_s):
                 continue
             free = 1
             while free < self._calls and self._free.acquire(blocking=False):
                 free += 1
             batch: list[ReceivedMessage] = []
             try:
-                batch = self._bus.receive(self._entity, max_messages=free, wait_s=_RECEIVE_WAIT_S)
+                batch = self._bus.receive(self._entity, max_messages=free, wait_s=self._limits.receive_wait_s)
             except Exception:
                 logger.exception("function=%s cannot receive from %s", self._function.name, self._entity)
-                self._stopping.wait(_AFTER_AN_ERROR_S)
+                self._stopping.wait(self._limits.after_error_s)
             for received in batch:
                 self._locks.hold(received)
                 self._workers.submit(self._handle, received)

@@ -21,9 +21,10 @@ from local_stack.worker import Worker
 
 logger = logging.getLogger("local_stack.host")
 
-_LEASE_RETRY_S = 0.5
 _LONGEST_SLEEP_S = 5.0  # a laptop that slept, or whose clock was set, is noticed within this time
 _PAST_DUE_S = 1.0
+
+NextOccurrence = Callable[[str, datetime], datetime]
 
 
 def next_occurrence(schedule: str, after: datetime) -> datetime:
@@ -36,22 +37,30 @@ def next_occurrence(schedule: str, after: datetime) -> datetime:
 class TimerRunner(Worker):
     """Fires one function while it holds the function's lease, a file in `folder` shared by all hosts."""
 
-    def __init__(self, function: LocalFunction, folder: Path, call: Callable[[LocalFunction, Any], Any]) -> None:
+    def __init__(
+        self,
+        function: LocalFunction,
+        folder: Path,
+        call: Callable[[LocalFunction, Any], Any],
+        lease_retry_s: float,
+        next_occurrence: NextOccurrence,
+    ) -> None:
         assert isinstance(function.trigger, TimerTrigger)
         super().__init__(f"timer-{function.name}")
         self._function, self._trigger, self._call = function, function.trigger, call
+        self._lease_retry_s, self._next_occurrence = lease_retry_s, next_occurrence
         self._lease = folder / f"{function.name}.lease"
 
     def _run(self) -> None:
         # SQLite's exclusive lock is a file lock that works on every system and ends with its process.
         with closing(sqlite3.connect(self._lease, timeout=0, isolation_level=None)) as lease:
             while not self._take(lease):
-                if self._stopping.wait(_LEASE_RETRY_S):
+                if self._stopping.wait(self._lease_retry_s):
                     return
             if self._trigger.run_on_startup:
                 self._fire(datetime.now(UTC))
             while True:
-                due = next_occurrence(self._trigger.schedule, datetime.now(UTC))
+                due = self._next_occurrence(self._trigger.schedule, datetime.now(UTC))
                 if not self._sleep_until(due):
                     return
                 self._fire(due)

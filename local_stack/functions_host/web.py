@@ -17,15 +17,16 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_MAX_BODY_BYTES = 100 * 1024 * 1024  # Azure's own limit
 _NO_BODY = (204, 304)
 
 
 class HttpFront:
     """Serves one catch-all function, buffered both ways as Azure buffers; without a function all is 404."""
 
-    def __init__(self, function: LocalFunction | None, invoker: Invoker, route_prefix: str) -> None:
-        self._function, self._invoker = function, invoker
+    def __init__(
+        self, function: LocalFunction | None, invoker: Invoker, route_prefix: str, max_body_bytes: int
+    ) -> None:
+        self._function, self._invoker, self._max_body_bytes = function, invoker, max_body_bytes
         self._prefix = f"/{route_prefix}" if route_prefix else ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,7 +45,7 @@ class HttpFront:
         assert isinstance(function.trigger, HttpTrigger)
         if scope["method"] not in function.trigger.methods:
             return 404, [], b""  # Azure answers 404 here, not 405
-        body = await _read(receive)
+        body = await _read(receive, self._max_body_bytes)
         if body is None:
             return 413, [], b""
         started = time.perf_counter()
@@ -81,8 +82,8 @@ class HttpFront:
         return request
 
 
-async def _read(receive: Receive) -> bytes | None:
-    """The whole body; None if it is larger than Azure takes."""
+async def _read(receive: Receive, max_bytes: int) -> bytes | None:
+    """The whole body; None if it is larger."""
     chunks, size, more = [], 0, True
     while more:
         event = await receive()
@@ -90,7 +91,7 @@ async def _read(receive: Receive) -> bytes | None:
             break
         chunk, more = event.get("body", b""), event.get("more_body", False)
         size += len(chunk)
-        if size > _MAX_BODY_BYTES:
+        if size > max_bytes:
             return None
         chunks.append(chunk)
     return b"".join(chunks)

@@ -37,12 +37,11 @@ def test_a_pid_that_now_belongs_to_another_process_is_not_ours(child: psutil.Pro
 
 @pytest.mark.parametrize("child", [SLEEP, STUBBORN], indirect=True)
 def test_a_process_is_found_by_its_mark_and_stopped_even_if_it_ignores_sigterm(
-    child: psutil.Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    child: psutil.Process, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("local_stack.processes.STOP_WITHIN_S", 0.5)
     assert marked(tmp_path) == [child]
     assert marked(tmp_path / "another") == []
-    stop([child])
+    stop([child], within_s=0.5)
     assert not alive(child)
     assert marked(tmp_path) == []
 

@@ -7,18 +7,14 @@ import azure.functions as func
 import pytest
 
 from local_stack.functions_host import Host
+from local_stack.functions_host.limits import Limits
+from local_stack.functions_host.timers import NextOccurrence, next_occurrence
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from tests.unit.local_stack.functions_host.support import TOPOLOGY, host_json
 
 StartHost = Callable[..., tuple[Host, int]]
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("local_stack.functions_host.messages._RECEIVE_WAIT_S", 0.1)
-    monkeypatch.setattr("local_stack.functions_host.messages._AFTER_AN_ERROR_S", 0.1)
-    monkeypatch.setattr("local_stack.functions_host.timers._LEASE_RETRY_S", 0.1)
+SHORT = Limits(receive_wait_s=0.1, after_error_s=0.1, lease_retry_s=0.1)
 
 
 @pytest.fixture
@@ -33,9 +29,18 @@ def start_host(tmp_path: Path, bus: SqliteEventBus) -> Iterator[StartHost]:
     """`start_host(app, NAME="setting")` returns the running host and its port; all are stopped at the end."""
     hosts: list[Host] = []
 
-    def start(app: func.FunctionApp, **environment: str) -> tuple[Host, int]:
-        state = tmp_path / "state"
-        host = Host(app, bus, host_json=host_json(tmp_path), environment=environment, state_folder=state)
+    def start(
+        app: func.FunctionApp, *, next_occurrence: NextOccurrence = next_occurrence, **environment: str
+    ) -> tuple[Host, int]:
+        host = Host(
+            app,
+            bus,
+            host_json=host_json(tmp_path),
+            environment=environment,
+            state_folder=tmp_path / "state",
+            limits=SHORT,
+            next_occurrence=next_occurrence,
+        )
         port = host.start()
         hosts.append(host)
         return host, port

@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
 from local_stack.functions_host import Host
+from local_stack.functions_host.limits import Limits
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from tests.unit.local_stack.functions_host.support import TOPOLOGY, eventually, host_json, message
@@ -68,12 +69,23 @@ def asgi_app() -> func.AsgiFunctionApp:
     return func.AsgiFunctionApp(app=fastapi_app(), http_auth_level=func.AuthLevel.ANONYMOUS)
 
 
+# Above every other body of these tests.
+MAX_BODY_BYTES = 2_000_000
+
+
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """One host for all tests that only ask it; it needs no message."""
     folder = tmp_path_factory.mktemp("http")
     with closing(SqliteEventBus(folder / "bus.db", TOPOLOGY, SystemClock())) as bus:
-        host = Host(asgi_app(), bus, host_json=host_json(folder), environment={}, state_folder=folder)
+        host = Host(
+            asgi_app(),
+            bus,
+            host_json=host_json(folder),
+            environment={},
+            state_folder=folder,
+            limits=Limits(max_body_bytes=MAX_BODY_BYTES),
+        )
         with httpx.Client(base_url=f"http://127.0.0.1:{host.start()}") as client:
             yield client
         assert host.stop()
@@ -123,9 +135,9 @@ def test_an_exception_is_a_500_with_nothing_of_it_and_the_host_lives(client, cap
     assert failed.exc_info
 
 
-def test_a_body_larger_than_azure_takes(client, monkeypatch):
-    monkeypatch.setattr("local_stack.functions_host.web._MAX_BODY_BYTES", 1000)
-    assert client.post("/api/bytes", content=b"x" * 1001).status_code == 413
+def test_a_body_larger_than_azure_takes(client):
+    assert client.post("/api/bytes", content=b"x" * MAX_BODY_BYTES).status_code == 201
+    assert client.post("/api/bytes", content=b"x" * (MAX_BODY_BYTES + 1)).status_code == 413
 
 
 def test_the_lifespan_runs_once_even_if_first_requests_come_together(start_host):

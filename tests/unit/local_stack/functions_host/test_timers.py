@@ -23,14 +23,9 @@ def timer_app(handler: Any, schedule: str = "%SCHEDULE%", **options: Any) -> fun
     return app
 
 
-@pytest.fixture
-def five_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+def five_a_second(schedule: str, after: datetime) -> datetime:
     """A second is the shortest NCRONTAB schedule and a long time in a test."""
-
-    def soon(schedule: str, after: datetime) -> datetime:
-        return datetime.fromtimestamp((after.timestamp() * 5 // 1 + 1) / 5, UTC)
-
-    monkeypatch.setattr("local_stack.functions_host.timers.next_occurrence", soon)
+    return datetime.fromtimestamp((after.timestamp() * 5 // 1 + 1) / 5, UTC)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +59,7 @@ def test_a_timer_fires_on_its_schedule_whatever_it_raises(start_host):
     assert fired[0][0].replace(microsecond=0) != fired[1][0].replace(microsecond=0)
 
 
-def test_a_timer_never_overlaps_itself(start_host, five_a_second):
+def test_a_timer_never_overlaps_itself(start_host):
     guard = threading.Lock()
     runs: list[bool] = []
 
@@ -73,12 +68,12 @@ def test_a_timer_never_overlaps_itself(start_host, five_a_second):
         time.sleep(0.3)
         guard.release()
 
-    start_host(timer_app(tick), SCHEDULE=EVERY_SECOND)
+    start_host(timer_app(tick), next_occurrence=five_a_second, SCHEDULE=EVERY_SECOND)
     eventually(lambda: len(runs) >= 3)
     assert all(runs)
 
 
-def test_two_hosts_fire_once_and_the_other_takes_over(start_host, five_a_second):
+def test_two_hosts_fire_once_and_the_other_takes_over(start_host):
     fired: list[tuple[str, int]] = []
 
     def app_of(host: str) -> func.FunctionApp:
@@ -87,8 +82,8 @@ def test_two_hosts_fire_once_and_the_other_takes_over(start_host, five_a_second)
 
         return timer_app(tick)
 
-    one, _ = start_host(app_of("one"), SCHEDULE=EVERY_SECOND)
-    start_host(app_of("two"), SCHEDULE=EVERY_SECOND)
+    one, _ = start_host(app_of("one"), next_occurrence=five_a_second, SCHEDULE=EVERY_SECOND)
+    start_host(app_of("two"), next_occurrence=five_a_second, SCHEDULE=EVERY_SECOND)
     eventually(lambda: len(fired) >= 4)
     assert {host for host, _ in fired} == {"one"}
     one.stop()
