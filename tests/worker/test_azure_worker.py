@@ -151,8 +151,9 @@ def test_the_worker_takes_the_app_for_a_functions_app() -> None:
 
 
 def test_the_worker_loads_every_function(stand: Stand) -> None:
+    assert stand.metadata
     for name in stand.metadata:
-        stand.worker.ask("load", function=name)
+        stand.worker.ask("load", function=name)  # raises what the worker answers
 
 
 def test_http_goes_through_the_worker_to_the_api(stand: Stand) -> None:

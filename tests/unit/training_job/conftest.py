@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -35,18 +36,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def random_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny base with random weights: right in every shape, wrong in every answer.
+def endless_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny base with random weights: right in every shape, wrong in every answer, which it does not end."""
+    from local_stack.tiny_base.build import build_random_base
 
-    Every second token ends an answer. An untrained model does not end one by itself, and half the time of each run
-    of these tests went into the longest answers that the check of its merge takes.
+    folder = tmp_path_factory.mktemp("base") / "endless"
+    build_random_base(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def random_base(endless_base: Path) -> Path:
+    """The same, but every second token ends an answer.
+
+    Otherwise half the time of each run goes into the longest answers that the check of its merge takes.
     """
     from transformers import GenerationConfig
 
-    from local_stack.tiny_base.build import build_random_base
-
-    folder = tmp_path_factory.mktemp("base") / "random"
-    build_random_base(folder)
+    folder = endless_base.with_name("random")
+    shutil.copytree(endless_base, folder)
     settings = GenerationConfig.from_pretrained(folder)
     vocabulary = json.loads((folder / "config.json").read_text())["vocab_size"]
     settings.eos_token_id = [settings.eos_token_id, *range(1, vocabulary, 2)]

@@ -37,13 +37,15 @@ def prompts() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def grpo(bench: Callable[..., Any], write_data: Any, prompts: list[Any], resolved: Any) -> Callable[..., Any]:
-    """Make a bench for a GRPO run of ten steps, each of four prompts with four answers."""
+def grpo(
+    bench: Callable[..., Any], endless_base: Path, write_data: Any, prompts: list[Any], resolved: Any
+) -> Callable[..., Any]:
+    """Make a bench for a GRPO run of ten steps, each of four prompts with four answers as long as they may be."""
 
     def make(folder: Path, recipe: dict[str, Any] | None = None, **settings: Any) -> Any:
         data = write_data(folder / "data", prompts, prompts[:6])
         chosen = {"learning_rate": 1e-4, "total_steps": 10, "n_epochs": 1, **settings}
-        return bench(folder, data=data, recipe=resolved(recipe or recipe_of(), **chosen))
+        return bench(folder, base=endless_base, data=data, recipe=resolved(recipe or recipe_of(), **chosen))
 
     return make
 
@@ -269,7 +271,7 @@ def test_answers_are_sampled_and_learned_from_in_bfloat16_as_on_a_gpu(grpo: Call
 
 @pytest.mark.slow
 def test_rewards_are_learned_and_hold_for_prompts_never_seen(
-    bench: Any, tmp_path: Path, write_data: Any, resolved: Any
+    bench: Any, endless_base: Path, tmp_path: Path, write_data: Any, resolved: Any
 ) -> None:
     rows = [prompt(n, letter="h") for n in range(160)]
     recipe = resolved(
@@ -283,7 +285,8 @@ def test_rewards_are_learned_and_hold_for_prompts_never_seen(
         max_new_tokens=5,
         learning_rate=1e-2,
     )
-    run = bench(tmp_path, data=write_data(tmp_path / "d", rows[:120], rows[120:]), recipe=recipe)
+    data = write_data(tmp_path / "d", rows[:120], rows[120:])
+    run = bench(tmp_path, base=endless_base, data=data, recipe=recipe)
     assert run.train() == 0
     rewards = [point["reward"] for point in run.metrics() if "reward" in point]
     held_out = [point["eval_reward"] for point in run.metrics() if "eval_reward" in point]

@@ -180,4 +180,5 @@ def test_the_own_api_lists_jobs_with_their_times_and_the_requests_seen(local: Lo
 
 
 def test_free_form_fields_take_any_key() -> None:
+    # must not raise
     check_keys("job", json.loads('{"properties": {"tags": {"any": "thing"}, "inputs": {"x": {"uri": "y"}}}}'))

@@ -55,7 +55,11 @@ def test_neither_token_nor_key_goes_to_another_host(url: str) -> None:
 
 
 def test_nothing_is_asked_of_the_service_before_the_first_use() -> None:
-    CosmosRunStore("cosmos+http://127.0.0.1:1/droptune").close()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        CosmosRunStore(f"cosmos+http://127.0.0.1:{server.getsockname()[1]}/droptune").close()
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):  # no connection waits to be accepted
+            server.accept()
 
 
 def test_a_service_that_is_not_there_is_worth_another_try() -> None:
