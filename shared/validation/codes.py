@@ -196,10 +196,11 @@ CODES: dict[str, ProblemCode] = {
     "recipe_yaml": error("recipe.yaml cannot be read: {detail}.", "Write one YAML mapping, UTF-8, with each key once."),
     "recipe_unknown_key": error(
         "The recipe has no setting {detail}.",
-        "Correct the key; GET /api/recipes/schema lists every setting and the values it takes.",
+        "Correct the key; docs/reference/recipe.md and GET /api/recipes/schema list all settings.",
     ),
     "recipe_value": error(
-        "{detail}.", "Correct the value; GET /api/recipes/schema lists every setting and the values it takes."
+        "{detail}.",
+        "Correct the value; docs/reference/recipe.md and GET /api/recipes/schema list what a setting takes.",
     ),
     "unknown_base_model": error("{detail}.", "Choose a base model of the catalog."),
     "license_denied": error("{detail}", "Choose a base model whose license allows the use."),

@@ -87,7 +87,7 @@ def test_a_file_without_rows_is_empty(check, data) -> None:
     assert check(data).errors == ["empty_dataset"]
 
 
-def test_an_empty_held_out_file_is_an_error_and_not_a_reason_to_carve(check, rows) -> None:
+def test_an_empty_held_out_file_is_an_error_and_not_a_reason_to_split(check, rows) -> None:
     checked = check(rows(60), b"")
     assert checked.errors == ["empty_dataset"]
     assert checked.result.report.eval_source == "file"
@@ -145,7 +145,7 @@ def test_another_system_message_does_not_hide_an_overlap(check, rows) -> None:
     assert check(rows(60, leak), rows(20, start=100)).codes == {"train_eval_overlap": (61,)}
 
 
-def test_without_a_held_out_file_the_share_is_carved_and_copies_stay_on_one_side(check, rows) -> None:
+def test_without_a_held_out_file_the_share_is_split_off_and_copies_stay_together(check, rows) -> None:
     checked = check(rows(200) + rows(200))
     train, held_out = checked.train.splitlines(), checked.eval.splitlines()
     assert checked.result.report.eval_source == "split"
@@ -236,7 +236,7 @@ def test_fields_that_graders_and_slices_read_have_to_be_in_the_held_out_rows(che
     assert "item.part" in checked.result.report.problems[0].message
 
 
-def test_any_row_may_be_carved_so_each_needs_the_fields(check, rows) -> None:
+def test_any_row_may_be_held_out_so_each_needs_the_fields(check, rows) -> None:
     data = rows(300, rows(1, start=900).strip(), part="P", fault="F")
     checked = check(data, None, GRADED)
     assert checked.codes == {"grader_field_missing": (301,), "slice_field_missing": (301,)}
@@ -297,7 +297,7 @@ def test_every_code_that_the_recipe_and_license_checks_use_is_in_the_table() -> 
     assert all(code.severity in ("error", "warning") and code.fix for code in codes.CODES.values())
 
 
-def test_rows_of_a_group_stay_on_one_side_of_the_carve_out(check, rows) -> None:
+def test_rows_of_a_group_are_all_held_out_or_all_trained_on(check, rows) -> None:
     data = b"".join(rows(3, start=3 * group, patient=f"p{group}") for group in range(100))
     checked = check(data, recipe=b"data: {split_group: patient}")
     sides = [
