@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -15,42 +14,16 @@ from fastapi.testclient import TestClient
 
 from functions.http import create_api
 from functions.http.auth import LoopbackAuth
-from shared.domain.catalog import CATALOG, SKUS, find_entry
+from shared.domain.catalog import CATALOG, SKUS
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.embedded.blobs import FileBlobStore
 from shared.health.checks import Check, CheckStatus
 from shared.health.doctor import ROLES, attempt, examine
-from shared.rendering import export_bundle
 from shared.services import services
 from tests.unit.functions.http.support import asking_as
-from tests.unit.shared.rendering import families
-from tests.unit.training_job.tiny_folder import write_folder
-from training_job.import_base import write_bundle
-
-OK, FIX, SKIPPED = CheckStatus.OK, CheckStatus.FIX, CheckStatus.SKIPPED
-TINY = "droptune/tiny-llama"
-PHI = "microsoft/Phi-4"
-IMPORT = "droptune base-models import {}"
+from tests.unit.shared.health.support import FIX, OK, SKIPPED, TINY, base_model, bundle, found
 
 pytestmark = pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning")
-
-
-def found() -> dict[str, Check]:
-    checks = examine()
-    assert all(bool(check.fix) == (check.status is FIX) for check in checks)
-    return {check.name: check for check in checks}
-
-
-def base_model(app: Path) -> Path:
-    """The tiny base where jobs look for it."""
-    return write_folder(app / "blobs" / "models" / "tiny-llama")
-
-
-def bundle(app: Path, base: Path, id: str = TINY) -> Path:
-    """The tokenizer bundle of a model as an import leaves it."""
-    place = app / "blobs" / "models" / id / "tokenizer"
-    write_bundle(export_bundle(find_entry(id), base), place)
-    return place
 
 
 @pytest.mark.usefixtures("azure_ml")
@@ -220,66 +193,6 @@ def test_a_denied_call_names_the_role_of_its_service(denial: Exception, setting:
     check = attempt("some service", setting, look)
     assert check.status is FIX
     assert ROLES[setting] in check.fix
-
-
-@pytest.mark.usefixtures("azure_ml")
-def test_the_default_base_model_must_be_there(app: Path) -> None:
-    check = found()[f"base model {TINY}"]
-    assert check.status is FIX
-    assert "models/tiny-llama/ lacks config.json, tokenizer.json, *.safetensors, a chat template" in check.detail
-
-
-@pytest.mark.usefixtures("azure_ml")
-def test_another_base_model_that_is_not_there_is_nothing_to_fix(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DEFAULT_BASE_MODEL", "microsoft/Phi-4")
-    assert found()[f"base model {TINY}"].status is SKIPPED
-
-
-@pytest.mark.parametrize("missing", ["config.json", "tokenizer.json", "model.safetensors", "chat_template.jinja"])
-@pytest.mark.usefixtures("azure_ml")
-def test_half_a_base_model_is_to_be_fixed(app: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    monkeypatch.setenv("DEFAULT_BASE_MODEL", PHI)
-    (base_model(app) / missing).unlink()
-    assert found()[f"base model {TINY}"].status is FIX
-
-
-@pytest.mark.usefixtures("azure_ml")
-def test_a_default_base_model_that_was_not_imported_is_to_be_imported(app: Path) -> None:
-    base_model(app)
-    checks = found()
-    assert (checks[f"template {TINY}"].status, checks[f"template {TINY}"].fix) == (FIX, IMPORT.format(TINY))
-    assert checks[f"template {PHI}"].status is SKIPPED
-
-
-@pytest.mark.usefixtures("azure_ml")
-def test_an_imported_model_of_a_registry_is_ready(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DEFAULT_BASE_MODEL", PHI)
-    assert found()[f"template {PHI}"].fix == IMPORT.format(PHI)
-    bundle(app, base_model(app), PHI)
-    check = found()[f"template {PHI}"]
-    assert (check.status, check.detail) == (OK, f"imported from {CATALOG[PHI].asset}")
-
-
-@pytest.mark.usefixtures("azure_ml")
-def test_a_tokenizer_bundle_must_be_the_base_models(app: Path) -> None:
-    base = base_model(app)
-    bundle(app, base)
-    assert found()[f"template {TINY}"].status is OK
-    (base / "chat_template.jinja").write_text(families.template("phi", marked=True))
-    check = found()[f"template {TINY}"]
-    assert check.status is FIX
-    assert check.detail.startswith("tokenizer or chat template differ: ")
-    shutil.rmtree(base)
-    assert found()[f"template {TINY}"].status is SKIPPED
-
-
-@pytest.mark.usefixtures("azure_ml")
-def test_a_damaged_tokenizer_bundle_is_to_be_imported_again(app: Path) -> None:
-    place = bundle(app, base_model(app))
-    (place / "chat_template.jinja").write_text("another")
-    check = found()[f"template {TINY}"]
-    assert (check.status, check.fix) == (FIX, IMPORT.format(TINY))
-    assert "chat_template.jinja" in check.detail
 
 
 @pytest.mark.usefixtures("azure_ml")

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import pytest
 
-from shared.base_models.bundles import bundle_files, bundle_manifest, exported_bundle
 from shared.domain.catalog import find_entry
-from shared.domain.errors import FailureClass, PermanentFailure
-from shared.embedded.blobs import FileBlobStore
+from shared.domain.errors import PermanentFailure
 from shared.rendering import export_bundle, read_bundle_folder, read_exported
 from tests.unit.shared.rendering import families
 
 LLAMA = find_entry("meta-llama/Llama-3.1-8B-Instruct")
-PLACE = "models/meta-llama/Llama-3.1-8B-Instruct/tokenizer/"
 
 
 @pytest.fixture(scope="module")
@@ -25,16 +21,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.fixture
-def blobs(tmp_path: Path) -> FileBlobStore:
-    return FileBlobStore(tmp_path / "blobs")
-
-
-def put(blobs: FileBlobStore, files: dict[str, bytes]) -> None:
-    for name, content in files.items():
-        blobs.write(f"{PLACE}{name}", [content])
-
-
 def test_the_manifest_comes_last_and_says_what_the_bundle_is(folder: Path) -> None:
     files = export_bundle(LLAMA, folder)
     assert list(files) == ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "bundle.json"]
@@ -42,44 +28,6 @@ def test_the_manifest_comes_last_and_says_what_the_bundle_is(folder: Path) -> No
     read = read_exported(files.get)
     assert read is not None
     assert (read.sha256, read.special_tokens) == (original.sha256, original.special_tokens)
-
-
-def test_the_function_finds_the_bundle_of_a_base_model_by_its_path(folder: Path, blobs: FileBlobStore) -> None:
-    assert (exported_bundle(LLAMA, blobs), bundle_manifest(LLAMA, blobs), bundle_files(LLAMA, blobs)) == (
-        None,
-        None,
-        {},
-    )
-    put(blobs, export_bundle(LLAMA, folder))
-    manifest, bundle = bundle_manifest(LLAMA, blobs), exported_bundle(LLAMA, blobs)
-    assert manifest is not None
-    assert bundle is not None
-    assert (manifest.base_model, manifest.license, manifest.duties) == (LLAMA.id, LLAMA.license, LLAMA.duties)
-    assert (manifest.asset, manifest.sha256) == (LLAMA.asset, bundle.sha256)
-    assert manifest.special_tokens == bundle.special_tokens
-    assert manifest.files["tokenizer.json"] == hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()
-    assert bundle_files(LLAMA, blobs).keys() == {f"{PLACE}{name}" for name in manifest.files}
-
-
-def test_a_bundle_that_is_still_being_written_is_none(folder: Path, blobs: FileBlobStore) -> None:
-    put(blobs, {name: content for name, content in export_bundle(LLAMA, folder).items() if name != "bundle.json"})
-    assert exported_bundle(LLAMA, blobs) is None
-    assert bundle_files(LLAMA, blobs) == {}
-
-
-@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"])
-@pytest.mark.parametrize("gone", [True, False])
-def test_a_bundle_whose_files_are_not_those_exported_is_refused(
-    folder: Path, blobs: FileBlobStore, name: str, gone: bool
-) -> None:
-    put(blobs, export_bundle(LLAMA, folder) | ({} if gone else {name: b"{}"}))
-    if gone:
-        blobs.delete(f"{PLACE}{name}")
-    with pytest.raises(PermanentFailure) as caught:
-        exported_bundle(LLAMA, blobs)
-    assert caught.value.failure_class is FailureClass.RECIPE
-    assert caught.value.problem.code == "tokenizer_damaged"
-    assert name in caught.value.problem.message
 
 
 def test_a_model_without_a_chat_template_is_not_exported(folder: Path, tmp_path: Path) -> None:

@@ -1,0 +1,116 @@
+"""What only the embedded blob store promises: its files, other writers, sudden death."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from shared.domain.errors import BlobNotFound, InvalidInput, StoreConflict
+from shared.embedded.blobs import FileBlobStore
+from tests.unit.shared.embedded.support import accepted_before_kill
+
+
+def test_blobs_accepted_before_kill_9_are_whole(tmp_path: Path) -> None:
+    accepted = accepted_before_kill(
+        tmp_path,
+        """
+blobs, n = blobs(), 0
+while True:
+    blobs.write("runs/model", [bytes([n % 256]) * 4096] * 50)
+    print(n % 256, flush=True)
+    n += 1
+""",
+        lines=20,
+    )
+    content = b"".join(FileBlobStore(tmp_path / "blobs").read("runs/model"))
+    last = int(accepted[-1])
+    assert content in (bytes([last]) * 204_800, bytes([(last + 1) % 256]) * 204_800)
+
+
+def test_a_file_dropped_with_cp_is_a_blob(tmp_path: Path) -> None:
+    blobs = FileBlobStore(tmp_path)
+    (tmp_path / "datasets" / "acme").mkdir(parents=True)
+    (tmp_path / "datasets" / "acme" / "train.jsonl").write_bytes(b"{}\n")
+    [found] = blobs.list("datasets/")
+    assert found.path == "datasets/acme/train.jsonl"
+    assert b"".join(blobs.read(found.path, etag=found.etag)) == b"{}\n"
+
+
+def test_a_blob_is_a_file_that_a_job_can_open(tmp_path: Path) -> None:
+    FileBlobStore(tmp_path).write("runs/r1/result.json", [b"{}"])
+    assert (tmp_path / "runs" / "r1" / "result.json").read_bytes() == b"{}"
+
+
+def test_no_writer_leaves_a_temporary_file(tmp_path: Path) -> None:
+    blobs = FileBlobStore(tmp_path)
+    blobs.write("runs/a", [b"x"])
+    blobs.write("runs/b", [b"x"], if_absent=True)
+    with pytest.raises(StoreConflict, match="blob runs/b was changed"):
+        blobs.write("runs/b", [b"x"], if_absent=True)
+    with pytest.raises(ZeroDivisionError):
+        blobs.write("runs/c", (b"x" * (1 // n) for n in (1, 0)))
+    assert list((tmp_path / ".tmp").iterdir()) == []
+
+
+def test_files_that_are_hidden_linked_or_in_no_container_are_not_listed(tmp_path: Path) -> None:
+    root = tmp_path / "blobs"
+    blobs = FileBlobStore(root)
+    blobs.write("runs/seen", [b"x"])
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_bytes(b"secret")
+    for hidden in (root / ".tmp" / "part", root / "runs" / ".part", root / "stray", root / "runs" / "a\\b"):
+        hidden.write_bytes(b"x")
+    (root / "runs" / "folder").symlink_to(outside)
+    (root / "runs" / "file").symlink_to(outside / "secret")
+    assert [one.path for one in blobs.list("")] == ["runs/seen"]
+    for path in ("runs/folder/secret", "runs/file"):
+        with pytest.raises(InvalidInput, match="bad_blob_path: "):
+            blobs.read(path)
+        with pytest.raises(InvalidInput, match="bad_blob_path: "):
+            blobs.write(path, [b"overwritten"])
+    assert (outside / "secret").read_bytes() == b"secret"
+
+
+def test_a_file_overwritten_in_place_while_it_is_read_is_noticed(tmp_path: Path) -> None:
+    blobs = FileBlobStore(tmp_path)
+    blobs.write("runs/a", [b"a" * 3_000_000])
+    chunks = blobs.read("runs/a")
+    assert next(iter(chunks))[:1] == b"a"
+    (tmp_path / "runs" / "a").write_bytes(b"b" * 3_000_000)
+    with pytest.raises(StoreConflict, match="blob runs/a was changed by another writer"):
+        b"".join(chunks)
+
+
+def test_a_blob_deleted_before_its_first_chunk_is_not_found(tmp_path: Path) -> None:
+    blobs = FileBlobStore(tmp_path)
+    blobs.write("runs/a", [b"a"])
+    chunks = blobs.read("runs/a")
+    blobs.delete("runs/a")
+    with pytest.raises(BlobNotFound, match="no blob at runs/a"):
+        b"".join(chunks)
+
+
+@pytest.mark.parametrize("if_absent", [False, True])
+def test_a_blob_cannot_be_a_folder_too(tmp_path: Path, if_absent: bool) -> None:
+    blobs = FileBlobStore(tmp_path)
+    blobs.write("runs/a/b", [b"x"])
+    for path in ("runs/a", "runs/a/b/c"):
+        with pytest.raises(InvalidInput, match=f"blob_name_taken: {path} is a folder or lies below"):
+            blobs.write(path, [b"y"], if_absent=if_absent)
+    blobs.delete("runs/a")
+    assert [one.path for one in blobs.list("runs/")] == ["runs/a/b"]
+
+
+def test_what_killed_writers_left_is_removed_a_day_later(tmp_path: Path) -> None:
+    FileBlobStore(tmp_path)
+    old, new = tmp_path / ".tmp" / "old", tmp_path / ".tmp" / "new"
+    for file in (old, new):
+        file.write_bytes(b"part")
+    two_days_ago = time.time() - 2 * 24 * 3600
+    os.utime(old, (two_days_ago, two_days_ago))
+    FileBlobStore(tmp_path)
+    assert list((tmp_path / ".tmp").iterdir()) == [new]

@@ -1,0 +1,109 @@
+"""What only the embedded bus promises: its file, other processes, sudden death."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from shared.embedded.bus import SqliteEventBus
+from shared.ports import Message, ReceivedMessage
+from tests.clock import ManualClock
+from tests.contract.topology import TOPOLOGY
+from tests.unit.shared.embedded.support import accepted_before_kill, open_bus, program, receive
+
+
+def test_messages_accepted_before_kill_9_are_delivered_in_order(tmp_path: Path) -> None:
+    accepted = accepted_before_kill(
+        tmp_path,
+        """
+bus, n = bus(), 0
+while True:
+    bus.send("orders", [Message(f"m{n}", "passed", b"x" * 1000)])
+    print(f"m{n}", flush=True)
+    n += 1
+""",
+    )
+    bus = open_bus(tmp_path)
+    received = [one.message.id for one in receive(bus)]
+    assert received[: len(accepted)] == accepted
+    assert len(received) - len(accepted) <= 1
+    bus.close()
+
+
+def test_what_was_completed_before_kill_9_is_not_delivered_again(tmp_path: Path) -> None:
+    bus = open_bus(tmp_path)
+    bus.send("orders", [Message(f"m{n}", "passed", b"") for n in range(2000)])
+    completed = accepted_before_kill(
+        tmp_path,
+        """
+bus = bus()
+while True:
+    [one] = bus.receive("orders", max_messages=1, wait_s=5)
+    bus.complete(one)
+    print(one.message.id, flush=True)
+""",
+    )
+    remaining = bus.depth("orders")
+    assert 2000 - len(completed) - remaining in (0, 1)
+    assert not {one.message.id for one in receive(bus)} & set(completed)
+    bus.close()
+
+
+def test_locks_and_schedules_survive_the_process_that_made_them(tmp_path: Path) -> None:
+    clock = ManualClock()
+    first = SqliteEventBus(tmp_path / "bus.db", TOPOLOGY, clock)
+    due = clock.now() + timedelta(seconds=9)
+    first.send("orders", [Message("held", "passed", b""), Message("later", "passed", b"", scheduled_at=due)])
+    [held] = receive(first)
+    first.close()
+    second = SqliteEventBus(tmp_path / "bus.db", TOPOLOGY, clock)
+    assert receive(second) == []  # closing released nothing
+    second.complete(second.renew_lock(held))  # the token is all it takes
+    clock.advance(10)
+    [later] = receive(second)
+    assert (later.message.id, later.enqueued_at, later.message.scheduled_at) == ("later", due, due)
+    second.close()
+
+
+def test_processes_share_a_queue_and_no_message(tmp_path: Path) -> None:
+    work = """
+bus = bus()
+while received := bus.receive("orders", max_messages=5, wait_s=1):
+    for one in received:
+        bus.complete(one)
+        print(one.message.id, one.delivery_count)
+"""
+    bus = open_bus(tmp_path)
+    with program(tmp_path, work) as one, program(tmp_path, work) as other:
+        for n in range(300):
+            bus.send("orders", [Message(f"m{n}", "passed", b"")])
+        outputs = [process.communicate(timeout=60)[0].split("\n")[:-1] for process in (one, other)]
+    assert sorted(outputs[0] + outputs[1]) == sorted(f"m{n} 1" for n in range(300))
+    assert bus.depth("orders") == 0
+    bus.close()
+
+
+def test_a_message_of_another_process_is_noticed_soon(tmp_path: Path) -> None:
+    bus = open_bus(tmp_path)
+    with program(tmp_path, 'bus().send("orders", [Message("m1", "passed", b"")])'):
+        [received] = receive(bus, wait_s=20)
+    assert received.message.id == "m1"
+    bus.close()
+
+
+def test_closing_ends_a_wait_and_refuses_what_comes_later(tmp_path: Path) -> None:
+    bus = open_bus(tmp_path)
+    got: list[list[ReceivedMessage]] = []
+    receiver = threading.Thread(target=lambda: got.append(receive(bus, wait_s=30)))
+    receiver.start()
+    time.sleep(0.1)
+    bus.close()
+    bus.close()
+    receiver.join(timeout=5)
+    assert got == [[]]
+    with pytest.raises(RuntimeError, match=r"bus\.db is closed"):
+        bus.depth("orders")
