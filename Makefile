@@ -16,7 +16,7 @@ RECIPE ?= manufacturing
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docs emulators demo demo-emulators up down test test-fast test-all check bench bench-gpu clean
+.PHONY: help setup docs emulators demo demo-emulators up down test test-fast test-all check fuzz-api bench bench-gpu clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ $(CHECKOV)/.stamp: infra/gate/requirements.txt $(STAMP)
 
 docs: setup ## write the generated pages of docs/reference anew
 	@$(RUN) -m docs.generator
+
+fuzz-api: setup ## over 3,000 requests to every route of the API, as its schema allows them
+	@FUZZ_EXAMPLES=100 $(RUN) -m pytest tests/unit/functions/http/test_fuzz.py
 
 bench: emulators ## the benchmarks
 	@$(RUN) -m benchmarks

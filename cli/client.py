@@ -127,7 +127,7 @@ class Api:
         self._ask("POST", _path(run_id, "cancel"))
 
     def decide(self, run_id: str, *, granted: bool, comment: str = "") -> None:
-        """Approve or deny a run that awaits a person's word."""
+        """Approve or deny a run that waits for approval."""
         self._ask(
             "POST", _path(run_id, "approve" if granted else "deny"), json=DecisionRequest(comment=comment).model_dump()
         )

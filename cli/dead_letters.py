@@ -36,7 +36,7 @@ def list_(as_json: AsJson = False, url: Url = None) -> None:
 
 @dlq.command()
 def replay(entity: Entity = None, message_id: MessageId = None, as_json: AsJson = False, url: Url = None) -> None:
-    """Send dead letters again; whoever handled them already ignores the repeat."""
+    """Send dead letters again. A function that has handled a message ignores the repeat."""
     if message_id is not None and entity is None:
         raise typer.BadParameter("--id needs an ENTITY")
     with Api(find_url(url)) as api:

@@ -1,4 +1,4 @@
-"""`approve`, `deny`, `retry`: a person's word on a run."""
+"""`approve`, `deny`, `retry`: a person's decision on a run."""
 
 from __future__ import annotations
 
@@ -13,27 +13,31 @@ Comment = Annotated[str, typer.Option("-m", "--comment", help="why; kept with th
 
 
 def approve(run: RunId, comment: Comment = "", as_json: AsJson = False, url: Url = None) -> None:
-    """Let a candidate that passed the gate go live."""
+    """Approve a candidate that passed the gate; its rollout begins."""
     with Api(find_url(url)) as api:
         api.decide(run, granted=True, comment=comment)
-    _said(as_json, {"id": run, "decision": "approved"}, f"approved run {run}; see it go live: droptune watch {run}")
+    _report(
+        as_json,
+        {"id": run, "decision": "approved"},
+        f"approved run {run}; follow the rollout with: droptune watch {run}",
+    )
 
 
 def deny(run: RunId, comment: Comment = "", as_json: AsJson = False, url: Url = None) -> None:
-    """Decline a candidate that passed the gate; what runs today stays."""
+    """Decline a candidate that passed the gate. The model in production stays."""
     with Api(find_url(url)) as api:
         api.decide(run, granted=False, comment=comment)
-    _said(as_json, {"id": run, "decision": "denied"}, f"denied run {run}; what runs today stays")
+    _report(as_json, {"id": run, "decision": "denied"}, f"denied run {run}; the model in production stays")
 
 
 def retry(run: RunId, as_json: AsJson = False, url: Url = None) -> None:
     """Start another run with the data of one that ended without being deployed."""
     with Api(find_url(url)) as api:
         child = api.retry(run)
-    _said(as_json, {"id": child, "parent_run": run}, f"started run {child}; follow it with: droptune watch {child}")
+    _report(as_json, {"id": child, "parent_run": run}, f"started run {child}; follow it with: droptune watch {child}")
 
 
-def _said(as_json: bool, value: dict[str, str], line: str) -> None:
+def _report(as_json: bool, value: dict[str, str], line: str) -> None:
     if as_json:
         print_json(value)
     else:

@@ -38,19 +38,19 @@ def _show_live(console: Console, updates: Iterable[Update]) -> Run:
 
 def _show_plain(console: Console, updates: Iterable[Update]) -> Run:
     last: Update | None = None
-    shown, said, reachable, step = 0, 0.0, True, -1
+    shown, printed_at, reachable, step = 0, 0.0, True, -1
     for last in updates:
         for index in range(shown, len(last.run.history)):
             _plain(console, _history_line(last.run, index))
         if len(last.run.history) > shown and last.run.status == Status.AWAITING_APPROVAL:
             console.print(decision_view(last.run), soft_wrap=True)
         if len(last.run.history) > shown:
-            shown, said = len(last.run.history), time.monotonic()
-        elif last.progress and last.progress.step != step and time.monotonic() - said >= PROGRESS_EVERY_S:
-            said, step = time.monotonic(), last.progress.step
+            shown, printed_at = len(last.run.history), time.monotonic()
+        elif last.progress and last.progress.step != step and time.monotonic() - printed_at >= PROGRESS_EVERY_S:
+            printed_at, step = time.monotonic(), last.progress.step
             _plain(console, f"{'':>10}  {_progress_line(last)}")
         if reachable and not last.reachable:
-            _plain(console, f"{'':>10}  no answer from the API, asking again...")
+            _plain(console, f"{'':>10}  the API does not answer; trying again...")
         reachable = last.reachable
     return _ended(last)
 
@@ -59,13 +59,13 @@ def _history_line(run: Run, index: int) -> str:
     """`  +12.4 s  evaluating        after 11.2 s of training: 24 steps, 9,120 tokens processed`."""
     line = run.history[index]
     since = seconds((line.at - run.created_at).total_seconds())
-    said = line.note
-    if index > 0 and not said:
+    text = line.note
+    if index > 0 and not text:
         before = run.history[index - 1]
-        said = f"after {seconds((line.at - before.at).total_seconds())} of {before.status}"
+        text = f"after {seconds((line.at - before.at).total_seconds())} of {before.status}"
         if detail := stage_detail(run, before.status):
-            said += f": {detail}"
-    return f"{'+' + since:>10}  {line.status:<17} {said}".rstrip()
+            text += f": {detail}"
+    return f"{'+' + since:>10}  {line.status:<17} {text}".rstrip()
 
 
 def _plain(console: Console, line: str) -> None:

@@ -32,7 +32,7 @@ def _checks(api: Api) -> list[Check]:
     try:
         return api.doctor()
     except Refused as error:
-        # Without its settings the app can let nobody in, so it refuses before it can look.
+        # Without its settings the app cannot authenticate a caller, so it refuses before it can check anything.
         if error.problem.code not in ("bad_settings", "bad_auth_url"):
             raise
         fix = "correct the setting in the app's configuration and restart the app"
@@ -42,8 +42,8 @@ def _checks(api: Api) -> list[Check]:
 def _table(checks: list[Check]) -> Table:
     table = make_grid(3, whole=(0,))
     for check in checks:
-        said = Text(check.detail)
+        detail = Text(check.detail)
         if check.fix:
-            said.append(f"\nfix: {check.fix}", style="bold")
-        table.add_row(Text(check.status.value, style=_STYLE[check.status]), Text(check.name), said)
+            detail.append(f"\nfix: {check.fix}", style="bold")
+        table.add_row(Text(check.status.value, style=_STYLE[check.status]), Text(check.name), detail)
     return table

@@ -1,4 +1,4 @@
-"""`endpoints`, `rollback`: what is in production, and the way back."""
+"""`endpoints`, `rollback`: what is in production, and the return to the previous deployment."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def endpoints_table(found: Iterable[Endpoint], now: datetime | None = None) -> T
     table = make_table("endpoint", "run", "deployment", "since", "previous", whole=("run",))
     for one in found:
         since = f"{one.promoted_at.astimezone():%Y-%m-%d %H:%M:%S}"
-        previous = _way_back(one.previous, now or datetime.now(UTC))
+        previous = _previous_cell(one.previous, now or datetime.now(UTC))
         table.add_row(one.endpoint, one.champion, one.deployment, since, previous)
     return table
 
 
-def _way_back(previous: Previous | None, now: datetime) -> str:
-    """Empty if there is none any more, whether or not it was deleted yet."""
+def _previous_cell(previous: Previous | None, now: datetime) -> str:
+    """Empty once it is no longer kept, whether or not it has been deleted."""
     if previous is None or now >= previous.keep_until:
         return ""
     return f"{previous.deployment} until {previous.keep_until.astimezone():%Y-%m-%d %H:%M}"

@@ -13,7 +13,7 @@ from shared.domain.run import Run, Status
 
 # A host that restarts is back within seconds; one that is gone should not hold a script for ever.
 PATIENCE_S = 60.0
-# Each look is several requests to the platform; on a laptop it takes time from the trainer.
+# Each time it is several requests to the platform; on a laptop it takes time from the trainer.
 METRICS_EVERY_S = 2.0
 _WITH_JOB = (Status.TRAINING, Status.EVALUATING)
 
@@ -46,7 +46,7 @@ def follow(
             if changed is not None:
                 before, (run, etag) = update.run, changed
                 update = replace(update, run=run, progress=None)
-                # Once more after training: the end of the curve is logged after the last look.
+                # Once more after training: the end of the curve is logged after the last request.
                 update, measured = _with_metrics(api, update, also=before.status), clock()
             elif clock() - measured >= METRICS_EVERY_S:
                 update, measured = _with_metrics(api, update), clock()

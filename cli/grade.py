@@ -24,7 +24,7 @@ from shared.validation.recipes import read_recipe
 
 
 class Answer(BaseModel):
-    """A line of the file: what a model said, and the fields of the row it was asked."""
+    """A line of the file: a model's answer, and the fields of its row."""
 
     output_text: str
     item: dict[str, Any] = {}

@@ -30,7 +30,7 @@ CHUNK_BYTES = 1 << 20
 NEW_RUN_WITHIN_S = 60.0
 
 app = typer.Typer(
-    help=f"Ask a Droptune how its runs stand.\n\n{EXIT_HELP}",
+    help=f"Show and control the runs of a Droptune.\n\n{EXIT_HELP}",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -59,7 +59,7 @@ def watch(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object per change")] = False,
     url: Url = None,
 ) -> None:
-    """Follow a run until it ends; the exit code says how it did."""
+    """Follow a run until it ends; the exit code says how it ended."""
     if (run is None) == (project is None):
         raise typer.BadParameter("give either RUN or --project")
     with Api(find_url(url)) as api:
@@ -96,10 +96,10 @@ def report(run: RunId, as_json: AsJson = False, url: Url = None) -> None:
 
 @app.command()
 def cancel(run: RunId, url: Url = None) -> None:
-    """Ask for a run to stop; its job is stopped and its endpoint left as it is."""
+    """Cancel a run: its job is stopped, its endpoint stays as it is."""
     with Api(find_url(url)) as api:
         api.cancel(run)
-    print(f"asked run {run} to stop; see it end with: droptune watch {run}")
+    print(f"run {run} is being cancelled; follow it with: droptune watch {run}")
 
 
 for command in (approve, deny, retry, endpoints, rollback, doctor):
@@ -120,12 +120,12 @@ def _watch(api: Api, run_id: str, as_json: bool) -> None:
     raise typer.Exit(EXIT_BY_STATUS.get(ended.status, Exit.REFUSED))
 
 
-def _next_run(api: Api, project: str, wanted: Callable[[str], bool]) -> str:
-    """The newest run that is wanted; one may appear a little after its data was dropped."""
+def _next_run(api: Api, project: str, is_wanted: Callable[[str], bool]) -> str:
+    """The newest run that `is_wanted` accepts; one may appear a little after its data was dropped."""
     until = time.monotonic() + NEW_RUN_WITHIN_S
     while True:
         for run in api.runs(project, limit=10):
-            if wanted(run.id):
+            if is_wanted(run.id):
                 return run.id
         if time.monotonic() > until:
             print(f"no run of project {project} appeared in {NEW_RUN_WITHIN_S:.0f} s", file=sys.stderr)

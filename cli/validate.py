@@ -112,7 +112,7 @@ def _show(console: Console, validated: Validated) -> None:
 
 @contextmanager
 def _progress(files: list[Path]) -> Iterator[Advance]:
-    """A bar on stderr while bytes are read, gone at the end; none where nobody looks."""
+    """A bar on stderr while bytes are read, removed at the end; none if stderr is not a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

@@ -126,7 +126,7 @@ def sample_view(samples: tuple[SampleAnswer, ...]) -> Group:
         table.add_row(Text(f"row {sample.row}", style="bold"), Text(_short(sample.prompt), style="bold"))
         table.add_row(Text("base", style="dim"), Text(_short(sample.base), style="dim"))
         table.add_row("tuned", Text(_short(sample.candidate), style="green"))
-        table.add_row(Text("wanted", style="dim"), Text(_short(sample.reference), style="dim"))
+        table.add_row(Text("reference", style="dim"), Text(_short(sample.reference), style="dim"))
         table.add_row("", "")
     return Group(Text("held-out rows, before and after", style="bold"), table)
 

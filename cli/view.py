@@ -44,7 +44,7 @@ def seconds(value: float) -> str:
 
 
 def stages(run: Run) -> list[Transition]:
-    """History with what stays in one status folded into its first line, the newest note kept."""
+    """History with consecutive lines of one status merged; the newest note is kept."""
     folded: list[Transition] = []
     for line in run.history:
         if folded and folded[-1].status == line.status:
@@ -111,7 +111,7 @@ def live(update: Update, now: datetime | None = None) -> Group:
     if run.status == Status.AWAITING_APPROVAL:
         parts.append(decision_view(run))
     if not update.reachable:
-        parts.append(Text("no answer from the API, asking again...", style="yellow"))
+        parts.append(Text("the API does not answer; trying again...", style="yellow"))
     return Group(*parts)
 
 
@@ -120,8 +120,8 @@ def decision_view(run: Run) -> Group:
     parts: list[RenderableType] = []
     if run.evaluation:
         parts += [score_table(run, run.evaluation), Text(gain_line(run, run.evaluation))]
-    until = f"; declined if nobody does by {run.deadline_at.astimezone():%Y-%m-%d %H:%M}" if run.deadline_at else ""
-    parts.append(Text(f"it waits for a decision{until}", style="bold yellow"))
+    until = f"; without one it is declined at {run.deadline_at.astimezone():%Y-%m-%d %H:%M}" if run.deadline_at else ""
+    parts.append(Text(f"the run waits for a decision{until}", style="bold yellow"))
     parts.append(Text(f"droptune approve {run.id}    or    droptune deny {run.id} -m WHY"))
     return Group(*parts)
 

@@ -53,6 +53,11 @@ def install(api: FastAPI) -> None:
         log.error("%s %s: %s", request.method, request.url.path, error)
         return answer(request, status, error.problem)
 
+    @api.exception_handler(Exception)
+    def on_any_other_error(request: Request, error: Exception) -> JsonResponse:
+        # Starlette raises it once more after the answer, and the host logs it.
+        return answer(request, 500, Problem(code="internal_error", message="the app failed; its log has the cause"))
+
     @api.exception_handler(HTTPException)
     def on_http_error(request: Request, error: HTTPException) -> JsonResponse:
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")

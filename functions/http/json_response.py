@@ -9,10 +9,24 @@ from fastapi.responses import JSONResponse
 
 
 class JsonResponse(JSONResponse):
-    """Writes NaN and infinity as null.
+    """Writes NaN and infinity as null, and a lone surrogate as `?`.
 
-    JSON has no such numbers. A diverged training job logs them, and Starlette's own class raises on them.
+    JSON has no such numbers, and UTF-8 no such characters. A diverged training job logs the ones, and a request may
+    hold the others as `\\ud800`, which an error then quotes. Starlette's own class raises on both.
     """
 
     def render(self, content: Any) -> bytes:
-        return orjson.dumps(content)
+        try:
+            return orjson.dumps(content)
+        except TypeError:
+            return orjson.dumps(_encodable(content))
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_encodable(each) for each in value]
+    return value

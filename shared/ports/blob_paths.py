@@ -8,17 +8,19 @@ from shared.domain.errors import InvalidInput
 
 # One part of a path: not hidden (so neither "." nor ".."), no separator of any system, no control character.
 _PART = re.compile(r"[^./\\\x00-\x1f\x7f\ud800-\udfff][^/\\\x00-\x1f\x7f\ud800-\udfff]*")
+# A file name of Linux has at most 255 bytes, and a blob name of Azure at most 1,024 characters.
+_PART_BYTES, _PATH_CHARACTERS = 255, 1024
 
 
 def is_part(name: str) -> bool:
     """Whether a file or folder of this name can belong to a blob."""
-    return _PART.fullmatch(name) is not None
+    return _PART.fullmatch(name) is not None and len(name.encode()) <= _PART_BYTES
 
 
 def check_path(path: str) -> None:
     """Raises InvalidInput `bad_blob_path` unless it is `<container>/<name>`."""
     parts = path.split("/")
-    if len(parts) < 2 or not all(map(is_part, parts)):
+    if len(parts) < 2 or len(path) > _PATH_CHARACTERS or not all(map(is_part, parts)):
         raise bad_path(path)
 
 
@@ -31,5 +33,5 @@ def check_prefix(prefix: str) -> None:
 
 def bad_path(path: str) -> InvalidInput:
     """The error for a path or prefix that is none."""
-    message = f"{path!r} is not <container>/<name>; no part may be empty, hidden or a link"
+    message = f"{path!r} is not <container>/<name>; no part may be empty, hidden, a link or too long"
     return InvalidInput("bad_blob_path", message, path)

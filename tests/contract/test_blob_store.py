@@ -180,7 +180,8 @@ def test_a_deleted_blob_is_gone_and_deleting_again_is_fine(blobs: BlobStore, fol
 @pytest.mark.parametrize(
     "path",
     ["", "alone", "/a", "contract/", "contract//a", "contract/../a", "contract/./a", "../contract/a", "..",
-     "contract/a/..", "contract/.hidden", ".tmp/a", "contract/a\\..\\b", "contract/a\x00b", "/etc/passwd"],
+     "contract/a/..", "contract/.hidden", ".tmp/a", "contract/a\\..\\b", "contract/a\x00b", "/etc/passwd",
+     f"contract/{'a' * 256}", f"contract/{'é' * 128}", "contract" + "/a" * 509],
 )  # fmt: skip
 def test_a_path_that_could_lead_elsewhere_is_refused(blobs: BlobStore, path: str) -> None:
     for use in (blobs.info, blobs.delete, lambda p: content(blobs, p), lambda p: blobs.write(p, [b"x"])):

@@ -79,12 +79,12 @@ def test_watch_shows_the_numbers_of_a_run_that_waits_and_how_to_decide(
     fake.states = [*life(*DEPLOYED[:4]), waiting, denied]
     assert droptune("watch", RUN_ID) == 11
     said = capsys.readouterr().out
-    before, after = said.split("it waits for a decision; declined if nobody does by 20")
+    before, after = said.split("the run waits for a decision; without one it is declined at 20")
     assert "awaiting_approval" in before
     assert "0.850 to 0.950" in before
     assert "gain +0.800 [+0.700, +0.900] over base" in before
     assert f"droptune approve {RUN_ID}    or    droptune deny {RUN_ID} -m WHY" in after
-    assert said.count("it waits for a decision") == 1
+    assert said.count("the run waits for a decision") == 1
     assert "denied by ada: it is too curt" in after
 
 

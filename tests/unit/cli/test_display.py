@@ -63,7 +63,7 @@ def test_a_training_stage_says_what_its_curve_showed() -> None:
 
 
 def test_the_live_picture_says_that_the_api_is_away() -> None:
-    assert "asking again" in rendered(Update(TRAINING, reachable=False))
+    assert "trying again" in rendered(Update(TRAINING, reachable=False))
 
 
 def test_a_terminal_gets_the_live_picture() -> None:

@@ -11,6 +11,8 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
+from functions.http import create_api
+from functions.http.auth import LoopbackAuth
 from functions.http.json_response import JsonResponse
 from functions.http.openai.jobs import JOB
 from functions.http.openai.shapes import Job
@@ -92,6 +94,29 @@ def test_a_number_that_is_not_finite_is_null(
 @pytest.mark.parametrize("number", [nan, inf, -inf])
 def test_the_response_class_writes_null(number: float) -> None:
     assert JsonResponse({"a": [number, 1.5]}).body == b'{"a":[null,1.5]}'
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/runs", b'{"dataset": "\\ud800"}'),
+        ("/api/dead-letters/replay", b'{"entity": "job-events", "message_id": "\\ud800"}'),
+    ],
+)
+def test_a_lone_surrogate_of_a_request_may_be_quoted(client: TestClient, path: str, body: bytes) -> None:
+    answer = client.post(path, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code in (400, 404)
+    assert "?" in answer.json()["error"]["param"] + answer.json()["error"]["message"]
+
+
+def test_an_error_that_nobody_expected_is_answered_in_the_same_form() -> None:
+    def broken() -> Services:
+        raise RuntimeError("a secret")
+
+    with TestClient(create_api(broken, LoopbackAuth), "http://127.0.0.1", raise_server_exceptions=False) as client:
+        answer = client.get("/api/runs")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
+    assert "secret" not in answer.text
 
 
 @pytest.mark.parametrize("part", ["", "/events", "/evaluation"])
