@@ -1,4 +1,4 @@
-"""What a run has to send and what was handled for it, in documents beside the run (design rule 3).
+"""What a run has to send and what was handled for it, in documents beside the run.
 
 The runner writes them in the batch of the transition: a message is sent although the process dies after the batch,
 and an event that is delivered again is recognized.

@@ -22,7 +22,7 @@ from tests.browser import pictures
 from tests.browser.conftest import Browser, Stack
 from tests.browser.pictures import HOSTILE
 from tests.paths import ROOT
-from tests.unit.shared.pipeline.support import events_at
+from tests.unit.shared.support import events_at
 
 SHOWN_HOSTILE = HOSTILE.replace("\u202e", "U+202E")
 

@@ -15,7 +15,7 @@ from shared.pipeline import BY_NAME
 from shared.ports import Services
 from shared.runner import EARLY, EARLY_WAITS_S, RETRY, Handled, Runner
 from tests.fresh_process import fresh_process
-from tests.unit.shared.pipeline.support import drop, take
+from tests.unit.shared.support import drop, take
 
 
 @pytest.fixture

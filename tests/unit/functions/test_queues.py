@@ -19,7 +19,7 @@ from shared.records import runs
 from shared.step_support.commands import message_of
 from tests.azure_events import blob_created
 from tests.fresh_process import fresh_process
-from tests.unit.shared.pipeline.support import ROW
+from tests.unit.shared.support import ROW
 
 PATH = "datasets/shop/train.jsonl"
 

@@ -15,7 +15,7 @@ from shared.domain.run import Status
 from shared.ports import Services
 from shared.runner import Runner
 from tests.paths import ROOT
-from tests.unit.shared.pipeline.support import drop
+from tests.unit.shared.support import drop
 
 INFRA = ROOT / "infra"
 

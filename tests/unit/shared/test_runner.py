@@ -32,7 +32,7 @@ from shared.step_support.outcome import Draft, Outcome, event_of
 from shared.steps.receive_dataset import Reception
 from shared.steps.submit_training import cancel_unless_owned
 from tests.clock import ManualClock
-from tests.unit.shared.pipeline.support import drop, events_at, passes, take, validating
+from tests.unit.shared.support import drop, events_at, passes, take, validating
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from shared.ports import JobLauncher, Services
 from shared.records import endpoints
 from shared.runner import Handled, Runner
 from shared.step_support.outcome import Draft, Outcome, event_of
-from tests.unit.shared.pipeline.support import drop
+from tests.unit.shared.support import drop
 
 RESULT = EvaluationResult(
     base=Score(mean=0.1, low=0.05, high=0.15, rows=120),

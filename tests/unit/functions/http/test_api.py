@@ -14,7 +14,7 @@ from shared.pipeline import BY_NAME
 from shared.ports import Services
 from shared.runner import Handled, Runner
 from shared.step_support.outcome import event_of
-from tests.unit.shared.pipeline.support import drop, events_at, take
+from tests.unit.shared.support import drop, events_at, take
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from shared.pipeline import BY_NAME, TOPOLOGY
 from shared.ports import DEAD_LETTERS, Message, Services
 from shared.runner import Handled, Runner
 from tests.unit.functions.http.support import asking_as, awaiting_approval
-from tests.unit.shared.pipeline.support import events_at, take
+from tests.unit.shared.support import events_at, take
 
 ENTITY = "pipeline/record_decision"
 QUEUE = "job-events"

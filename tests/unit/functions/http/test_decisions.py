@@ -15,7 +15,7 @@ from shared.ports import Services
 from shared.runner import Handled, Runner
 from shared.steps.receive_dataset import receive_dataset
 from tests.unit.functions.http.support import asking_as, awaiting_approval, enter
-from tests.unit.shared.pipeline.support import drop, events_at, take
+from tests.unit.shared.support import drop, events_at, take
 
 COMMENT = {"comment": "checked by hand"}
 

@@ -9,7 +9,7 @@ from functions.http.auth import APPROVER, READER
 from shared.domain.events import RollbackRequested
 from shared.ports import Services
 from tests.unit.functions.http.support import SettableClock, asking_as, in_production
-from tests.unit.shared.pipeline.support import events_at
+from tests.unit.shared.support import events_at
 
 
 def test_endpoints_are_listed_by_name(client: TestClient, services: Services) -> None:

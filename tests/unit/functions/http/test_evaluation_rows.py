@@ -10,7 +10,7 @@ from shared.domain.evaluation import GradedRow
 from shared.domain.run import Run
 from shared.ports import Services
 from shared.runner import Runner
-from tests.unit.shared.pipeline.support import drop
+from tests.unit.shared.support import drop
 
 
 def judged(services: Services) -> Run:

@@ -26,7 +26,7 @@ from shared.ports import Services
 from shared.records import api_objects
 from shared.runner import Runner
 from tests.unit.functions.http.support import RESOLVED, RESULT, JobCurves, enter
-from tests.unit.shared.pipeline.support import drop
+from tests.unit.shared.support import drop
 
 
 @pytest.fixture(params=[nan, inf, -inf], ids=str)

@@ -35,7 +35,7 @@ from shared.step_support.outcome import Draft
 from shared.steps.receive_dataset import receive_dataset
 from shared.validation.validator import ALL_CODES
 from tests.unit.functions.http.support import JobCurves, SettableClock, asking_as, enter
-from tests.unit.shared.pipeline.support import ROW, events_at, take
+from tests.unit.shared.support import ROW, events_at, take
 
 BASE = "droptune/tiny-llama"
 

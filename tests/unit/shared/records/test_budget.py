@@ -12,7 +12,7 @@ from shared.domain.run import Run
 from shared.ports import Services
 from shared.records.budget import BUDGET, reserve, settle
 from shared.runner import Runner
-from tests.unit.shared.pipeline.support import drop
+from tests.unit.shared.support import drop
 
 
 def run_costing(services: Services, runner: Runner, number: int, high_usd: float) -> Run:

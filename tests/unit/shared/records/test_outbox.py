@@ -13,7 +13,7 @@ from shared.records import outbox
 from shared.records.outbox import Outgoing
 from shared.runner import Runner
 from tests.clock import ManualClock
-from tests.unit.shared.pipeline.support import drop
+from tests.unit.shared.support import drop
 
 LATER = timedelta(hours=1)
 

@@ -12,7 +12,7 @@ from shared.ports import Services
 from shared.records import budget, claims
 from shared.records.release import RELEASING, release
 from shared.runner import Runner
-from tests.unit.shared.pipeline.support import drop
+from tests.unit.shared.support import drop
 
 ENDPOINT = claims.endpoint_claim("shop")
 

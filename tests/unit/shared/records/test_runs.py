@@ -11,7 +11,7 @@ from shared.domain.run import Run, Status
 from shared.ports import Services
 from shared.records import runs
 from shared.runner import Runner
-from tests.unit.shared.pipeline.support import drop
+from tests.unit.shared.support import drop
 
 
 @pytest.fixture

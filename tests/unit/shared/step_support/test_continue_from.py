@@ -16,7 +16,7 @@ from shared.records import endpoints, runs
 from shared.runner import Runner
 from shared.step_support.continue_from import with_start
 from shared.steps.submit_training import training_job
-from tests.unit.shared.pipeline.support import drop
+from tests.unit.shared.support import drop
 
 TINY = "droptune/tiny-llama"
 

@@ -22,7 +22,7 @@ from shared.runner import Runner
 from shared.step_support.llm_judges import judges_of, require_judges, tell_job
 from shared.steps.submit_evaluation import evaluation_job
 from shared.steps.submit_training import training_job
-from tests.unit.shared.pipeline.support import drop, events_at
+from tests.unit.shared.support import drop, events_at
 
 JUDGE = {"type": "score_model", "input": [{"role": "user", "content": "{{sample.output_text}}"}]}
 EXAM = {"evaluation": {"graders": [{"name": "tone", "endpoint": "judge", **JUDGE}]}}

@@ -15,8 +15,8 @@ from shared.ports import Services
 from shared.records import endpoints
 from shared.runner import Runner
 from tests.receiver import Receiver
-from tests.unit.shared.pipeline.support import drop
 from tests.unit.shared.steps.production import NEW, OLD, Endpoint
+from tests.unit.shared.support import drop
 
 
 @pytest.fixture

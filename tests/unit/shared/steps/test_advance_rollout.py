@@ -18,7 +18,7 @@ from shared.records import endpoints
 from shared.runner import Runner
 from shared.step_support.outcome import Outcome, event_of
 from shared.steps.advance_rollout import UNREACHABLE_ALLOWANCE, advance_rollout
-from tests.unit.shared.pipeline.support import drop
+from tests.unit.shared.support import drop
 
 NEW, OLD = "d-new", "d-old"
 REFUSED = Problem(code="endpoint_busy", message="503")

@@ -25,7 +25,7 @@ from shared.records.blob_documents import write_model
 from shared.runner import Runner
 from shared.step_support.outcome import Outcome, event_of
 from shared.steps.apply_gate import apply_gate
-from tests.unit.shared.pipeline.support import drop
+from tests.unit.shared.support import drop
 
 Approval = Literal["automatic", "required"]
 

@@ -17,7 +17,7 @@ from shared.records.blob_documents import read_model, write_model
 from shared.runner import Runner
 from shared.step_support.outcome import Outcome, event_of
 from shared.steps.conclude_validation import conclude_validation
-from tests.unit.shared.pipeline.support import drop
+from tests.unit.shared.support import drop
 
 
 def problem(code: str, severity: Literal["error", "warning"], count: int) -> ProblemGroup:

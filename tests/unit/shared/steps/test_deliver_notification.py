@@ -15,8 +15,8 @@ from shared.steps.deliver_notification import WAITS_S, deliver_notification
 from shared.steps.notify import delivery
 from tests.clock import ManualClock
 from tests.receiver import Receiver
-from tests.unit.shared.pipeline.support import take
 from tests.unit.shared.steps.failed_run import failed
+from tests.unit.shared.support import take
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 

@@ -25,7 +25,7 @@ from shared.ports import Services
 from shared.records.blob_documents import write_model
 from shared.runner import Runner
 from shared.steps.inspect_job import RESULTS, inspect_job
-from tests.unit.shared.pipeline.support import drop
+from tests.unit.shared.support import drop
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAME = "run-000000000000-job-1"

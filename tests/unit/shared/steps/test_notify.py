@@ -17,8 +17,8 @@ from shared.records import runs
 from shared.runner import Handled, Runner
 from shared.step_support.outcome import event_of
 from tests.receiver import Receiver
-from tests.unit.shared.pipeline.support import drop, events_at, take
 from tests.unit.shared.steps.failed_run import failed
+from tests.unit.shared.support import drop, events_at, take
 
 
 @pytest.fixture

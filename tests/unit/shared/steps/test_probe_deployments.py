@@ -21,7 +21,7 @@ from shared.ports import Services
 from shared.runner import Runner
 from shared.step_support.outcome import Draft
 from shared.steps.probe_deployments import probe_deployment
-from tests.unit.shared.pipeline.support import drop
+from tests.unit.shared.support import drop
 
 NEW, OLD = "d-new", "d-old"
 BUSY, UNREACHABLE = Transient("endpoint_busy", "503"), Transient("endpoint_unreachable", "ReadTimeout")

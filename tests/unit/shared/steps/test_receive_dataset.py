@@ -14,7 +14,7 @@ from shared.step_support.dataset_files import held_out_file, recipe_file
 from shared.steps.receive_dataset import receive_dataset
 from shared.steps.reconcile import start_missed_runs
 from tests.clock import ManualClock
-from tests.unit.shared.pipeline.support import ROW, drop, events_at, take
+from tests.unit.shared.support import ROW, drop, events_at, take
 
 
 @pytest.mark.parametrize("name", ["eval.jsonl", "eval-2026.jsonl", "recipe.yaml"])

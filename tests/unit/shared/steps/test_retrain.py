@@ -13,7 +13,7 @@ from shared.ports import Services
 from shared.records import endpoints, runs
 from shared.steps.retrain import retrain
 from tests.clock import ManualClock
-from tests.unit.shared.pipeline.support import ROW
+from tests.unit.shared.support import ROW
 
 
 @pytest.fixture

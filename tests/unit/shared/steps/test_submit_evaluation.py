@@ -17,7 +17,7 @@ from shared.ports import Services
 from shared.runner import Runner
 from shared.step_support.outcome import event_of
 from shared.steps.submit_evaluation import submit_evaluation
-from tests.unit.shared.pipeline.support import drop
+from tests.unit.shared.support import drop
 
 MEASURED = JobMetrics(
     last_step=9,
