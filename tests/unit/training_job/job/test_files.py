@@ -1,4 +1,4 @@
-"""What a job makes of its inputs before anything heavy is imported."""
+"""Model folders as registries keep them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.errors import PermanentFailure
 from training_job.job.files import model_folder
-from training_job.job.runtime import classify
 
 
 @pytest.mark.parametrize("place", ["", "model", "data/model"])
@@ -46,13 +45,3 @@ def test_parts_that_a_registry_model_keeps_apart_are_brought_together(
 def test_a_base_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(PermanentFailure, match="no_model_config"):
         model_folder(tmp_path)
-
-
-def test_an_unforeseen_failure_says_where_but_quotes_no_data() -> None:
-    try:
-        raise ValueError("patient Jane Doe")
-    except ValueError as error:
-        failure = classify(error)
-    assert failure.failure_class is FailureClass.CODE
-    assert failure.problem.message.startswith("ValueError at test_training_inputs.py:")
-    assert "Jane" not in failure.problem.message

@@ -401,3 +401,33 @@ def test_a_run_without_mlflow_server_completes(
     run = bench(tmp_path)
     assert run.train() == 0
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def test_training_needs_no_network(monkeypatch: pytest.MonkeyPatch, bench: Any, tmp_path: Path) -> None:
+    import socket
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a job must not open connections")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    assert bench(tmp_path).train() == 0
+
+
+def test_a_stopped_job_is_no_success(bench: Callable[..., Any], tmp_path: Path, resolved: Any) -> None:
+    import os
+    import signal
+
+    run = bench(tmp_path, recipe=resolved(n_epochs=25, total_steps=250))
+
+    def stop_once_it_trains() -> None:
+        metrics = run.output / "metrics.jsonl"
+        while not metrics.exists() or b'"loss"' not in metrics.read_bytes():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop_once_it_trains, daemon=True).start()
+    assert run.train() == 143
+    result = run.result()
+    assert (result.status, result.failure_class, result.problem.code) == ("failed", "platform", "interrupted")
+    assert 0 < result.metrics.last_step < 250
+    assert not (run.output / "model" / "manifest.json").exists()

@@ -10,10 +10,8 @@ from typing import Any
 
 import pytest
 
-from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.errors import FailureClass
 from training_job.job import exit_codes
-from training_job.job.diagnosis import diagnose
-from training_job.job.limits import Limit
 
 
 def adapter_in(folder: Path) -> dict[str, Any]:
@@ -183,52 +181,11 @@ def test_a_deadline_ends_training_with_a_checkpoint_and_a_model(
     assert "deadline was near" in result.metrics.diagnosis[0]
 
 
-def test_the_limit_is_the_deadline_or_what_the_budget_buys_whichever_is_earlier(resolved: Any) -> None:
-    def limit(instance_type: str, **budget: Any) -> Limit:
-        recipe = resolved({"budget": budget})
-        return Limit.of(recipe.model_copy(update={"training_instance_type": instance_type}))
-
-    assert limit("Local_CPU", deadline_hours=2, max_usd=0.01) == Limit(6480, "deadline")
-    a100 = "Standard_NC24ads_A100_v4"
-    assert limit(a100, deadline_hours=2, max_usd=100) == Limit(6480, "deadline")
-    assert limit(a100, deadline_hours=12, max_usd=3.67, tier="dedicated") == Limit(pytest.approx(3240), "budget")
-    assert limit(a100, deadline_hours=12, max_usd=3.67, tier="spot") == Limit(
-        pytest.approx(3240 * 3.67 / 0.6), "budget"
-    )
-
-
 def curve(train: list[float], held_out: list[float]) -> list[dict[str, Any]]:
     points: list[dict[str, Any]] = []
     for step, (loss, judged) in enumerate(zip(train, held_out, strict=True), start=1):
         points += [{"step": step, "loss": loss}, {"step": step, "eval_loss": judged}]
     return points
-
-
-@pytest.mark.parametrize(
-    ("ratio", "said"),
-    [
-        (1.1, None),
-        (1.3, "mild overfit."),
-        (1.7, "overfit, use fewer epochs or more data."),
-        (2.4, "strong overfit, an earlier checkpoint is better; use fewer epochs or more data."),
-    ],
-)
-def test_the_ratio_of_held_out_to_training_loss_is_judged_by_the_published_thresholds(
-    ratio: float, said: str | None
-) -> None:
-    found = diagnose(curve([2.0, 1.0, 0.5], [2.0, 1.0, 0.5 * ratio]), None, None)
-    assert [line.split(": ")[1] for line in found if "times the training loss" in line] == ([said] if said else [])
-
-
-def test_losses_close_to_nothing_are_no_overfit() -> None:
-    assert diagnose(curve([1.0, 0.3, 0.001], [1.0, 0.3, 0.004]), None, 3) == ()
-
-
-def test_a_loss_that_does_not_fall_and_one_that_still_does_are_told_apart() -> None:
-    flat = diagnose(curve([2.0, 2.0, 2.0, 2.0], [2.0, 2.0, 2.0, 2.0]), None, 1)
-    assert any("did not fall" in line for line in flat)
-    falling = diagnose(curve([2.0, 1.5, 1.0, 0.7], [2.1, 1.6, 1.1, 0.8]), None, 4)
-    assert falling == ("The held-out loss was still falling at the end: more epochs may help.",)
 
 
 def test_the_run_records_planned_memory_and_compares_it_on_a_gpu_alone(finished: Any, resolved: Any) -> None:
@@ -274,51 +231,3 @@ def test_a_peak_more_than_a_tenth_off_the_plan_is_said(
     metrics = RunningMetrics(total_steps=20, predicted_peak_bytes=20_000_000_000, measured_peak_bytes=measured)
     close_metrics(metrics, Curve(tmp_path), ended, supervised)  # type: ignore[arg-type]
     assert tuple(line for line in metrics.diagnosis if "GPU" in line) == said
-
-
-def test_merged_and_adapter_answers_are_compared_and_recorded(finished: Any) -> None:
-    manifest = json.loads((finished.output / "model/manifest.json").read_text())
-    check = manifest["merge"]
-    assert check["rows"] == 6
-    assert check["merged_loss"] == pytest.approx(check["adapter_loss"], abs=0.02)
-    assert finished.result().metrics.merged_agreement == check["agreement"] >= 0.5
-    assert manifest["adapter"] == {"served_by_vllm": True, "problems": []}
-
-
-def test_a_merged_model_that_is_not_the_trained_one_fails_the_job(
-    finished: Any, tokenizer: Any, resolved: Any, tmp_path: Path
-) -> None:
-    """The base in the merged model's place: it loads, answers, and never saw the adapter."""
-    from shared.rendering.check import LengthPolicy
-    from training_job.data.chat_rows import bundle_of, encode_file
-    from training_job.job.setup import Setup
-    from training_job.model import artifacts
-
-    shutil.copytree(finished.output / "model", tmp_path / "model")
-    shutil.rmtree(tmp_path / "model/merged")
-    shutil.copytree(finished.base, tmp_path / "model/merged")
-    setup = Setup(finished.base, tmp_path, resolved(), tokenizer, 20, 4)
-    rows = encode_file(finished.data / "eval.jsonl", bundle_of(tokenizer), LengthPolicy(256, "reject")).rows
-    with pytest.raises(PermanentFailure) as caught:
-        artifacts.check_merge(setup, rows)
-    assert (caught.value.failure_class, caught.value.problem.code) == (FailureClass.CODE, "merge_differs")
-
-
-@pytest.mark.parametrize(
-    ("changes", "problem"),
-    [
-        ({"r": 1024}, "rank 1024 is beyond 512"),
-        ({"use_dora": True}, "DoRA is not supported"),
-        ({"modules_to_save": ["lm_head"]}, "modules_to_save must be empty"),
-        ({"bias": "all"}, "a bias is not supported"),
-        ({"target_modules": "all-linear"}, "target_modules must be a list of module names"),
-    ],
-)
-def test_an_adapter_that_vllm_would_refuse_is_named(
-    finished: Any, tmp_path: Path, changes: dict[str, Any], problem: str
-) -> None:
-    from training_job.model.artifacts import serving_problems
-
-    config = json.loads((finished.output / "model/adapter/adapter_config.json").read_text())
-    (tmp_path / "adapter_config.json").write_text(json.dumps(config | changes))
-    assert serving_problems(tmp_path) == [problem]

@@ -1,0 +1,60 @@
+"""The merged model is the trained one, and its adapter can be served."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.domain.errors import FailureClass, PermanentFailure
+
+
+def test_merged_and_adapter_answers_are_compared_and_recorded(finished: Any) -> None:
+    manifest = json.loads((finished.output / "model/manifest.json").read_text())
+    check = manifest["merge"]
+    assert check["rows"] == 6
+    assert check["merged_loss"] == pytest.approx(check["adapter_loss"], abs=0.02)
+    assert finished.result().metrics.merged_agreement == check["agreement"] >= 0.5
+    assert manifest["adapter"] == {"served_by_vllm": True, "problems": []}
+
+
+def test_a_merged_model_that_is_not_the_trained_one_fails_the_job(
+    finished: Any, tokenizer: Any, resolved: Any, tmp_path: Path
+) -> None:
+    """The base in the merged model's place: it loads, answers, and never saw the adapter."""
+    from shared.rendering.check import LengthPolicy
+    from training_job.data.chat_rows import bundle_of, encode_file
+    from training_job.job.setup import Setup
+    from training_job.model import artifacts
+
+    shutil.copytree(finished.output / "model", tmp_path / "model")
+    shutil.rmtree(tmp_path / "model/merged")
+    shutil.copytree(finished.base, tmp_path / "model/merged")
+    setup = Setup(finished.base, tmp_path, resolved(), tokenizer, 20, 4)
+    rows = encode_file(finished.data / "eval.jsonl", bundle_of(tokenizer), LengthPolicy(256, "reject")).rows
+    with pytest.raises(PermanentFailure) as caught:
+        artifacts.check_merge(setup, rows)
+    assert (caught.value.failure_class, caught.value.problem.code) == (FailureClass.CODE, "merge_differs")
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"r": 1024}, "rank 1024 is beyond 512"),
+        ({"use_dora": True}, "DoRA is not supported"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save must be empty"),
+        ({"bias": "all"}, "a bias is not supported"),
+        ({"target_modules": "all-linear"}, "target_modules must be a list of module names"),
+    ],
+)
+def test_an_adapter_that_vllm_would_refuse_is_named(
+    finished: Any, tmp_path: Path, changes: dict[str, Any], problem: str
+) -> None:
+    from training_job.model.artifacts import serving_problems
+
+    config = json.loads((finished.output / "model/adapter/adapter_config.json").read_text())
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config | changes))
+    assert serving_problems(tmp_path) == [problem]
