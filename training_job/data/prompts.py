@@ -13,7 +13,7 @@ from training_job.data.chat_rows import Codes, read_all, read_rows, settle
 
 @dataclass(frozen=True)
 class Prompt:
-    """A row as it is asked: token ids `[length]`, up to the assistant's turn, and the fields graders read."""
+    """A row without its answer: token ids `[length]`, up to the assistant's turn, and the fields graders read."""
 
     number: int
     ids: list[int]

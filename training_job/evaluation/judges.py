@@ -87,7 +87,7 @@ class Panel(Ask):
         return opinion
 
     def uses(self) -> tuple[JudgeUse, ...]:
-        """What was asked so far."""
+        """The requests made so far, by judge."""
         return tuple(
             JudgeUse(requests=self._requests[name], cached=self._found[name], **judge.model_dump(exclude={"url"}))
             for name, judge in self._judges.items()

@@ -94,7 +94,7 @@ class MlflowMirror:
             self.failures += 1
 
     def close(self, patience_s: float) -> None:
-        """Wait for the queue to empty, but no longer than asked."""
+        """Wait for the queue to empty, at most `patience_s`."""
         try:
             self._points.put_nowait(None)
         except queue.Full:

@@ -53,13 +53,13 @@ def _code(folder: Path, config: dict[str, Any]) -> Iterator[str]:
 
 
 def _differences(entry: BaseModelEntry, config: dict[str, Any]) -> Iterator[str]:
-    wanted: dict[str, Any] = entry.dims.model_dump()
+    expected: dict[str, Any] = entry.dims.model_dump()
     # What transformers takes where the file is silent.
     found = {"tie_word_embeddings": False, "num_key_value_heads": config.get("num_attention_heads"), **config}
     found["head_dim"] = config.get("head_dim") or _head_dim(config)
     for field in Architecture.model_fields:
-        if found.get(_KEYS[field]) != wanted[field]:
-            yield f"{_KEYS[field]} is {found.get(_KEYS[field])}, the catalog says {wanted[field]}"
+        if found.get(_KEYS[field]) != expected[field]:
+            yield f"{_KEYS[field]} is {found.get(_KEYS[field])}, the catalog says {expected[field]}"
     context = found.get("max_position_embeddings") or 0
     if context < entry.context_tokens:
         yield f"max_position_embeddings is {context}, the catalog says {entry.context_tokens}"
