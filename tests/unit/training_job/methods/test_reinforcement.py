@@ -92,7 +92,7 @@ JUDGE = {
 }
 
 
-@pytest.mark.parametrize(("graders", "exam"), [([JUDGE], EXAM), (GRADERS, [JUDGE])])
+@pytest.mark.parametrize(("graders", "exam"), [([JUDGE], EXAM), pytest.param(GRADERS, [JUDGE], marks=pytest.mark.slow)])
 def test_a_judge_rewards_or_examines_and_is_calibrated_like_any_other_grader(
     graders: Any, exam: Any, grpo: Callable[..., Any], as_job: Any, tmp_path: Path
 ) -> None:
@@ -263,6 +263,7 @@ def test_without_a_reference_the_loss_has_no_divergence_and_with_one_it_does(
     assert divergences[-1] > 0
 
 
+@pytest.mark.slow
 def test_answers_are_sampled_and_learned_from_in_bfloat16_as_on_a_gpu(grpo: Callable[..., Any], tmp_path: Path) -> None:
     run = grpo(tmp_path, compute_dtype="bfloat16", total_steps=3)
     assert run.train() == 0
