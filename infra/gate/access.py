@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from infra.gate.bicep import Expr, File, Infra, Resource, line, text
-from infra.gate.finding import Said, at, rule
+from infra.gate.finding import Violations, at, rule
 
 ASSIGNMENT = "Microsoft.Authorization/roleAssignments"
 DEFINITION = "Microsoft.Authorization/roleDefinitions"
@@ -44,7 +44,7 @@ _SECRET = re.compile(r"secret|password|connectionString|accountKey|sasToken", re
 
 
 @rule("roles-are-allowed")
-def roles_are_allowed(infra: Infra) -> Said:
+def roles_are_allowed(infra: Infra) -> Violations:
     for file, assignment in _assignments(infra):
         for role in _roles(file, assignment):
             if role in FORBIDDEN:
@@ -56,7 +56,7 @@ def roles_are_allowed(infra: Infra) -> Said:
 
 
 @rule("roles-end-at-a-resource")
-def roles_end_at_a_resource(infra: Infra) -> Said:
+def roles_end_at_a_resource(infra: Infra) -> Violations:
     """Without a scope an assignment holds for the whole resource group, or the subscription: only to read quotas."""
     for file, assignment in _assignments(infra):
         scope = assignment.body.get("scope")
@@ -66,7 +66,7 @@ def roles_end_at_a_resource(infra: Infra) -> Said:
 
 
 @rule("roles-go-to-services")
-def roles_go_to_services(infra: Infra) -> Said:
+def roles_go_to_services(infra: Infra) -> Violations:
     for _, assignment in _assignments(infra):
         kind = assignment.get("properties.principalType")
         if kind != "ServicePrincipal" and not (kind is None and _holder(assignment) == "deployer"):
@@ -74,7 +74,7 @@ def roles_go_to_services(infra: Infra) -> Said:
 
 
 @rule("own-roles-are-narrow")
-def own_roles_are_narrow(infra: Infra) -> Said:
+def own_roles_are_narrow(infra: Infra) -> Violations:
     for role in infra.of_type(DEFINITION):
         for permission in role.get("properties.permissions") or []:
             for action in permission.get("actions", []):
@@ -86,7 +86,7 @@ def own_roles_are_narrow(infra: Infra) -> Said:
 
 
 @rule("models-are-the-importers")
-def models_are_the_importers(infra: Infra) -> Said:
+def models_are_the_importers(infra: Infra) -> Violations:
     """Who writes a base model or its tokenizer decides how every project's data is read."""
     file = infra.files["modules/data-access.bicep"]
     for name, containers in file.variables.items():
@@ -100,7 +100,7 @@ def models_are_the_importers(infra: Infra) -> Said:
 
 
 @rule("cosmos-role-ends-at-the-database")
-def cosmos_role_ends_at_the_database(infra: Infra) -> Said:
+def cosmos_role_ends_at_the_database(infra: Infra) -> Violations:
     for assignment in infra.of_type("Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments"):
         definition, scope = assignment.get("properties.roleDefinitionId"), assignment.get("properties.scope")
         if not _text(definition).endswith(f"{COSMOS_DATA_CONTRIBUTOR}'"):
@@ -110,7 +110,7 @@ def cosmos_role_ends_at_the_database(infra: Infra) -> Said:
 
 
 @rule("no-secrets-in-the-template")
-def no_secrets_in_the_template(infra: Infra) -> Said:
+def no_secrets_in_the_template(infra: Infra) -> Violations:
     """Parameters that hold one, defaults, outputs, and functions that fetch a key."""
     for file in infra.files.values():
         for parameter in file.params.values():

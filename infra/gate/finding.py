@@ -19,11 +19,11 @@ class Finding:
         return f"{self.where}: {self.rule}: {self.message}"
 
 
-Said = Iterator[tuple[str, str]]
+Violations = Iterator[tuple[str, str]]
 
 
 class Rule(Protocol):
-    def __call__(self, infra: Infra) -> Said:
+    def __call__(self, infra: Infra) -> Violations:
         """Pairs of place and message; none if all is well."""
 
 

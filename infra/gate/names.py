@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from tree_sitter import Node
 
 from infra.gate.bicep import File, Infra, broken, line, text, walk
-from infra.gate.finding import Said, rule
+from infra.gate.finding import Violations, rule
 
 FUNCTIONS = frozenset(
     {
@@ -30,14 +30,14 @@ _OUTPUT = re.compile(r"\b(\w+)\.outputs\.(\w+)")
 
 
 @rule("parses")
-def parses(infra: Infra) -> Said:
+def parses(infra: Infra) -> Violations:
     for file in infra.files.values():
         for node in broken(file):
             yield f"{file.name}:{line(node)}", f"cannot be read: {text(node)[:40]!r}"
 
 
 @rule("only-what-both-parsers-read")
-def only_what_both_parsers_read(infra: Infra) -> Said:
+def only_what_both_parsers_read(infra: Infra) -> Violations:
     for file in infra.files.values():
         for node in file.nodes:
             if node.type in UNREADABLE:
@@ -45,7 +45,7 @@ def only_what_both_parsers_read(infra: Infra) -> Said:
 
 
 @rule("names-are-declared")
-def names_are_declared(infra: Infra) -> Said:
+def names_are_declared(infra: Infra) -> Violations:
     for file in infra.files.values():
         known = _declared(file) | FUNCTIONS
         for node in _used(file):
@@ -54,7 +54,7 @@ def names_are_declared(infra: Infra) -> Said:
 
 
 @rule("declarations-are-used")
-def declarations_are_used(infra: Infra) -> Said:
+def declarations_are_used(infra: Infra) -> Violations:
     for file in infra.files.values():
         used = {text(node) for node in _used(file)}
         for name in (*file.params, *file.variables):
@@ -63,7 +63,7 @@ def declarations_are_used(infra: Infra) -> Said:
 
 
 @rule("modules-get-their-parameters")
-def modules_get_their_parameters(infra: Infra) -> Said:
+def modules_get_their_parameters(infra: Infra) -> Violations:
     """Exactly those declared: a default in a module would hide what main.bicep forgot."""
     for file in infra.files.values():
         for module in file.modules:
@@ -79,7 +79,7 @@ def modules_get_their_parameters(infra: Infra) -> Said:
 
 
 @rule("outputs-exist")
-def outputs_exist(infra: Infra) -> Said:
+def outputs_exist(infra: Infra) -> Violations:
     for file in infra.files.values():
         modules = {module.symbol: module for module in file.modules}
         for symbol, output in sorted(set(_OUTPUT.findall(text(file.root)))):
@@ -90,7 +90,7 @@ def outputs_exist(infra: Infra) -> Said:
 
 
 @rule("azd-gives-every-parameter")
-def azd_gives_every_parameter(infra: Infra) -> Said:
+def azd_gives_every_parameter(infra: Infra) -> Violations:
     given = json.loads((infra.folder / "main.parameters.json").read_text())["parameters"]
     declared = infra.files["main.bicep"].params
     for name in sorted(declared.keys() ^ given.keys()):

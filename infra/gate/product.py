@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from infra.gate.bicep import Expr, Infra, Resource
-from infra.gate.finding import Said, at, rule
+from infra.gate.finding import Violations, at, rule
 from infra.gate.topology import rendered
 from shared.domain import paths
 from shared.settings import Settings
@@ -34,7 +34,7 @@ NOT_IN_THE_TEMPLATE = frozenset({"WEBSITE_SITE_NAME", "AZURE_ML_SECRET"})
 
 
 @rule("topology-is-the-pipelines")
-def topology_is_the_pipelines(infra: Infra) -> Said:
+def topology_is_the_pipelines(infra: Infra) -> Violations:
     if (infra.folder / "topology.json").read_text() != rendered():
         yield "topology.json", "differs from shared/pipeline.py; UPDATE_GOLDEN=1 make test rewrites it"
     if infra.files["modules/messaging.bicep"].variables.get("topology") != Expr("loadJsonContent('../topology.json')"):
@@ -50,7 +50,7 @@ def topology_is_the_pipelines(infra: Infra) -> Said:
 
 
 @rule("app-settings-are-the-codes")
-def app_settings_are_the_codes(infra: Infra) -> Said:
+def app_settings_are_the_codes(infra: Infra) -> Violations:
     wanted = {name.upper() for name in Settings.model_fields} - NOT_IN_THE_TEMPLATE | HOST_SETTINGS
     for resource in infra.of_type("Microsoft.Web/sites/config"):
         if resource.body.get("name") == "appsettings":
@@ -64,7 +64,7 @@ def app_settings_are_the_codes(infra: Infra) -> Said:
 
 
 @rule("containers-are-the-codes")
-def containers_are_the_codes(infra: Infra) -> Said:
+def containers_are_the_codes(infra: Infra) -> Violations:
     main = infra.files["main.bicep"]
     data = next((module for module in main.modules if module.symbol == "dataStorage"), None)
     if data is None or data.params.get("containers") != CONTAINERS:
@@ -77,7 +77,7 @@ def containers_are_the_codes(infra: Infra) -> Said:
 
 
 @rule("only-datasets-start-runs")
-def only_datasets_start_runs(infra: Infra) -> Said:
+def only_datasets_start_runs(infra: Infra) -> Violations:
     """Jobs write thousands of blobs: unfiltered, each would wake the app, and its own output would start a run."""
     wanted = f"/blobServices/default/containers/{paths.DATASETS}/"
     for subscription in _subscriptions(infra, "storage-events"):
@@ -88,7 +88,7 @@ def only_datasets_start_runs(infra: Infra) -> Said:
 
 
 @rule("events-reach-their-queues")
-def events_reach_their_queues(infra: Infra) -> Said:
+def events_reach_their_queues(infra: Infra) -> Violations:
     for queue in ("storage-events", "job-events"):
         found = _subscriptions(infra, queue)
         if len(found) != 1:
@@ -99,7 +99,7 @@ def events_reach_their_queues(infra: Infra) -> Said:
 
 
 @rule("azd-finds-the-app")
-def azd_finds_the_app(infra: Infra) -> Said:
+def azd_finds_the_app(infra: Infra) -> Violations:
     services = yaml.safe_load((infra.folder.parent / "azure.yaml").read_text())["services"]
     tagged = {
         name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from infra.gate.bicep import Expr, Infra
-from infra.gate.finding import RULES, Said, at
+from infra.gate.finding import RULES, Violations, at
 
 STORAGE = "Microsoft.Storage/storageAccounts"
 BLOBS = f"{STORAGE}/blobServices"
@@ -88,7 +88,7 @@ REQUIRED: dict[str, tuple[tuple[str, str, Any], ...]] = {
 }
 
 
-def _required(infra: Infra, wanted: tuple[tuple[str, str, Any], ...]) -> Said:
+def _required(infra: Infra, wanted: tuple[tuple[str, str, Any], ...]) -> Violations:
     for kind, path, value in wanted:
         resources = infra.of_type(kind)
         if not resources:

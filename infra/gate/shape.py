@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from infra.gate.bicep import Expr, Infra
-from infra.gate.finding import Said, at, rule
+from infra.gate.finding import Violations, at, rule
 
 # Left out of the dev shape. Nothing else may be conditional: checkov and this gate judge what is there.
 ONLY_IN_PROD = frozenset({"network", "messagingFirewall", "workspaceOutbound", "privateEndpoints"})
@@ -26,7 +26,7 @@ HEALTH = "/api/health"
 
 
 @rule("nothing-secure-is-conditional")
-def nothing_secure_is_conditional(infra: Infra) -> Said:
+def nothing_secure_is_conditional(infra: Infra) -> Violations:
     for resource in infra.resources:
         if resource.condition is not None:
             yield at(resource), f"{resource.symbol} has an `if`: make it a module or leave it out"
@@ -38,7 +38,7 @@ def nothing_secure_is_conditional(infra: Infra) -> Said:
 
 
 @rule("private-endpoint-for-each")
-def private_endpoint_for_each(infra: Infra) -> Said:
+def private_endpoint_for_each(infra: Infra) -> Violations:
     """A module that closes its door in prod needs another one."""
     main = infra.files["main.bicep"]
     endpoints = next((m.params.get("endpoints") for m in main.modules if m.symbol == "privateEndpoints"), None)
@@ -49,7 +49,7 @@ def private_endpoint_for_each(infra: Infra) -> Said:
 
 
 @rule("tagged")
-def tagged(infra: Infra) -> Said:
+def tagged(infra: Infra) -> Violations:
     for resource in infra.resources:
         tags = resource.body.get("tags")
         if "location" in resource.body and not (isinstance(tags, Expr) and "tags" in tags.text):
@@ -57,7 +57,7 @@ def tagged(infra: Infra) -> Said:
 
 
 @rule("budget")
-def budget(infra: Infra) -> Said:
+def budget(infra: Infra) -> Violations:
     budgets = infra.of_type("Microsoft.Consumption/budgets")
     if not budgets:
         yield "infra", "no budget"
@@ -71,7 +71,7 @@ def budget(infra: Infra) -> Said:
 
 
 @rule("alarms")
-def alarms(infra: Infra) -> Said:
+def alarms(infra: Infra) -> Violations:
     alerts = infra.of_type("Microsoft.Insights/metricAlerts")
     watched = {
         criterion["metricName"]
@@ -87,7 +87,7 @@ def alarms(infra: Infra) -> Said:
 
 
 @rule("logged")
-def logged(infra: Infra) -> Said:
+def logged(infra: Infra) -> Violations:
     for file in infra.files.values():
         logs = [r for r in file.resources if r.type == "Microsoft.Insights/diagnosticSettings"]
         scopes = {_text(r.body.get("scope")) for r in logs if r.get("properties.workspaceId") == Expr("logsId")}
@@ -97,14 +97,14 @@ def logged(infra: Infra) -> Said:
 
 
 @rule("stable-versions")
-def stable_versions(infra: Infra) -> Said:
+def stable_versions(infra: Infra) -> Violations:
     for resource in infra.resources:
         if resource.version.endswith("-preview") and resource.type not in PREVIEWS:
             yield at(resource), f"{resource.type}@{resource.version} is a preview"
 
 
 @rule("callers-are-known")
-def callers_are_known(infra: Infra) -> Said:
+def callers_are_known(infra: Infra) -> Violations:
     """The app checks tokens itself; this is the second lock."""
     found = [r for r in infra.of_type("Microsoft.Web/sites/config") if r.body.get("name") == "authsettingsV2"]
     if not found:

@@ -33,7 +33,7 @@ def exported_bundle(entry: BaseModelEntry, blobs: BlobStore) -> Bundle | None:
 
 
 def bundle_manifest(entry: BaseModelEntry, blobs: BlobStore) -> BundleManifest | None:
-    """Of the exported bundle; None if there is none."""
+    """The manifest of the exported bundle; None if it was not exported."""
     return read_manifest(read_file(blobs, f"{entry.tokenizer}{MANIFEST}")) if entry.tokenizer else None
 
 

@@ -1,6 +1,6 @@
 """What a failure of the Azure data-plane SDKs means, in one table: by class, by code, by HTTP status.
 
-Named by their full names, so that nobody imports the SDK of a service that is not used. A test holds
+Named by their full names, so that the SDK of a service that is not used is not imported. A test holds
 `BY_CLASS` to every exception class of the installed SDKs.
 """
 

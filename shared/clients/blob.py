@@ -128,7 +128,7 @@ class AzureBlobStore:
         return _info(path, str(written["etag"]), size, cast(datetime, written["last_modified"]))
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
-        """Blobs whose path starts with `prefix`, ordered by path; what is no path of ours is left out."""
+        """Blobs whose path starts with `prefix`, ordered by path; a name that is not a path of ours is left out."""
         check_prefix(prefix)
         return self._list(prefix)
 

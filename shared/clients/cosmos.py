@@ -162,7 +162,7 @@ class CosmosRunStore:
             try:
                 self._container().execute_item_batch(operations, partition_key=partition)
             except CosmosBatchOperationError as error:
-                # A replace or delete of nothing is a lost race too: somebody deleted the document.
+                # A replace or delete of nothing is a lost race too: another process deleted the document.
                 if meaning(error) in (Meaning.CONFLICT, Meaning.EXISTS, Meaning.ABSENT):
                     raise StoreConflict(f"document {partition}/{writes[error.error_index].id}") from error
                 raise

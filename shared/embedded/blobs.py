@@ -44,7 +44,7 @@ class FileBlobStore:
         """Stream the content in chunks of 1 MiB.
 
         Raises BlobNotFound if absent; StoreConflict if `etag` is given and the blob has another, or if
-        somebody writes into the file while it is read.
+        another process writes into the file while it is read.
         """
         found = self.info(path)
         if found is None:
@@ -115,7 +115,7 @@ class FileBlobStore:
             pinned = etag or _etag(os.fstat(stream.fileno()))
             while True:
                 chunk = stream.read(CHUNK_BYTES)
-                # A blob replaced meanwhile is no matter: this is still the old file. But somebody may `cp`
+                # A blob replaced meanwhile is no matter: this is still the old file. But a person may `cp`
                 # over it, and half of the old with half of the new must not pass for a blob.
                 if _etag(os.fstat(stream.fileno())) != pinned:
                     raise StoreConflict(f"blob {path}")

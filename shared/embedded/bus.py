@@ -126,7 +126,7 @@ class SqliteEventBus:
                     return []
 
     def peek(self, entity: str, *, limit: int) -> list[ReceivedMessage]:
-        """Up to `limit` messages in the order of their sequence numbers, whoever holds them; locks none.
+        """Up to `limit` messages in the order of their sequence numbers, locked ones too; locks none.
 
         Raises PermanentFailure if there is no such entity.
         """

@@ -16,7 +16,7 @@ from shared.domain.errors import FailureClass, PermanentFailure, Transient
 # How long a transaction waits for another process before it is refused as Transient.
 BUSY_TIMEOUT_S = 10.0
 
-# Primary result codes that speak of the moment (somebody else writes, the disk is full), not of our SQL.
+# Primary result codes that speak of the moment (another process writes, the disk is full), not of our SQL.
 _PASSING_CODES = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,

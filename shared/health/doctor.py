@@ -16,7 +16,7 @@ from shared.ports import Services
 from shared.services import services
 from shared.settings import Settings, load_settings
 
-NOBODY = "run-000000000000-doctor-1"
+NO_JOB = "run-000000000000-doctor-1"
 NO_ENDPOINT = "droptune-doctor"
 # The API refuses a token issued in the future, and deadlines are compared across machines.
 MAX_SKEW_S = 60.0
@@ -39,7 +39,7 @@ def examine(build: Callable[[], Services] = services) -> list[Check]:
     try:
         settings, built = load_settings(), build()
     except Exception as error:  # also what an embedded service says of a folder it cannot open
-        return [Check(name="settings", status=CheckStatus.FIX, detail=_said(error), fix=CORRECT_SETTING)]
+        return [Check(name="settings", status=CheckStatus.FIX, detail=_message_of(error), fix=CORRECT_SETTING)]
     return [
         Check(name="settings", status=CheckStatus.OK, detail="every setting can be read"),
         *_look(settings, built),
@@ -70,10 +70,10 @@ def attempt(name: str, setting: str, look: Callable[[], str]) -> Check:
     try:
         return Check(name=name, status=CheckStatus.OK, detail=look())
     except Exception as error:  # a check that dies of the illness would be no check
-        return Check(name=name, status=CheckStatus.FIX, detail=_said(error), fix=_remedy(error, setting))
+        return Check(name=name, status=CheckStatus.FIX, detail=_message_of(error), fix=_remedy(error, setting))
 
 
-def _said(error: Exception) -> str:
+def _message_of(error: Exception) -> str:
     if isinstance(error, DroptuneError):
         return error.problem.message
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
@@ -130,7 +130,7 @@ def _list_blobs(services: Services) -> str:
 
 
 def _ask_for_job(services: Services) -> str:
-    services.launcher.get_job(NOBODY)
+    services.launcher.get_job(NO_JOB)
     return "jobs can be asked for"
 
 
@@ -140,7 +140,7 @@ def _ask_for_endpoint(services: Services) -> str:
 
 
 def _ask_for_curve(services: Services) -> str:
-    services.launcher.metric_history(NOBODY, "train_loss")
+    services.launcher.metric_history(NO_JOB, "train_loss")
     return "the workspace exists and its metrics can be asked for"
 
 
@@ -149,7 +149,7 @@ def _environment(environment: str, services: Services) -> Iterator[Check]:
     try:
         image = services.launcher.environment_image(environment)
     except Exception as error:  # as in `attempt`
-        yield Check(name=name, status=CheckStatus.FIX, detail=_said(error), fix=_remedy(error, "AZURE_ML_URL"))
+        yield Check(name=name, status=CheckStatus.FIX, detail=_message_of(error), fix=_remedy(error, "AZURE_ML_URL"))
         return
     if image is None:
         fix = "register it: `azd provision` does, unless the setting names a version that is not this release's"
@@ -174,8 +174,8 @@ def _quotas(services: Services) -> list[Check]:
         return list(quota_checks(services.config, services.launcher))
     except Exception as error:  # as in `attempt`
         if any(map(_denied, _causes(error))):
-            return [Check(name="quota", status=CheckStatus.FIX, detail=_said(error), fix=f"grant {QUOTA_ROLE}")]
-        return [Check(name="quota", status=CheckStatus.SKIPPED, detail=f"not read: {_said(error)}")]
+            return [Check(name="quota", status=CheckStatus.FIX, detail=_message_of(error), fix=f"grant {QUOTA_ROLE}")]
+        return [Check(name="quota", status=CheckStatus.SKIPPED, detail=f"not read: {_message_of(error)}")]
 
 
 def _clock(settings: Settings, services: Services) -> Check:

@@ -1,4 +1,4 @@
-"""Has the subscription the cores that runs will ask for? Read, and said for each machine size of the catalog."""
+"""Has the subscription the cores that runs will ask for? One check for each machine size of the catalog."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _check(name: str, size: MachineSize | None, needs: list[Need], quotas: list[
         fix = "name another size in the recipe or the settings, or use another region" if wanted else ""
         return Check(name=title, status=_status(wanted), detail="the region does not offer it", fix=fix)
     free = {spot: _free(size, quotas, spot=spot) for spot in (False, True)}
-    detail = f"free {_cores(free[False])} dedicated, {_cores(free[True])} spot; " + ", ".join(map(_said, needs))
+    detail = f"free {_cores(free[False])} dedicated, {_cores(free[True])} spot; " + ", ".join(map(_in_words, needs))
     short = [need for need in needs if need.cores > free[need.spot]]
     if not short:
         return Check(name=title, status=CheckStatus.OK, detail=detail)
@@ -91,5 +91,5 @@ def _kind(need: Need) -> str:
     return "spot" if need.spot else "dedicated"
 
 
-def _said(need: Need) -> str:
+def _in_words(need: Need) -> str:
     return f"{need.purpose} takes {need.cores} {_kind(need)}"

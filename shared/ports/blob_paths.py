@@ -32,6 +32,6 @@ def check_prefix(prefix: str) -> None:
 
 
 def bad_path(path: str) -> InvalidInput:
-    """The error for a path or prefix that is none."""
+    """The error for a malformed path or prefix."""
     message = f"{path!r} is not <container>/<name>; no part may be empty, hidden, a link or too long"
     return InvalidInput("bad_blob_path", message, path)

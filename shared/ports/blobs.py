@@ -17,7 +17,7 @@ class BlobInfo:
 
 
 class BlobStore(Protocol):
-    """Containers of blobs. A path is `<container>/<name>`; one that is no such path raises InvalidInput."""
+    """Containers of blobs. A path is `<container>/<name>`; another path raises InvalidInput."""
 
     def info(self, path: str) -> BlobInfo | None:
         """Metadata, or None if absent."""

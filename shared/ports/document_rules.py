@@ -53,7 +53,7 @@ def cursor_of(created_at: str, id: str, partition: str) -> str:
 
 
 def read_cursor(cursor: str) -> tuple[str, str, str]:
-    """`created_at`, id and partition of the last document seen; raises InvalidInput for what is no cursor."""
+    """`created_at`, id and partition of the last document seen; raises InvalidInput if it is not a cursor."""
     try:
         created_at, id, partition = json.loads(base64.urlsafe_b64decode(cursor))
     except (TypeError, ValueError) as error:

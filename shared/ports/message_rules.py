@@ -29,7 +29,7 @@ def check(message: Message) -> None:
 
 
 def unknown_entity(entity: str) -> PermanentFailure:
-    """A platform that was not set up as the program expects; no fault of whoever brought the data."""
+    """A platform that was not set up as the program expects; the person who brought the data is not at fault."""
     return PermanentFailure(FailureClass.PLATFORM, "unknown_entity", f"the bus has no entity {entity}", entity)
 
 

@@ -1,4 +1,4 @@
-"""The record of an endpoint: which run's model is in production. Written by whoever holds its claim."""
+"""The record of an endpoint: which run's model is in production. Written by the holder of its claim."""
 
 from __future__ import annotations
 

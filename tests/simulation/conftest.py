@@ -43,7 +43,7 @@ def make_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # nobody pulls the plug here
     monkeypatch.setattr(shared.embedded.blobs, "time", SimpleNamespace(time_ns=time_ns, time=lambda: 0.0))
     monkeypatch.setattr(shared.embedded.blobs, "_etag", etag)
-    monkeypatch.setattr(Sku, "price", lambda self, *, spot: 2.0)  # this machine is free of charge: the ledger is not
+    monkeypatch.setattr(Sku, "price", lambda self, *, spot: 2.0)  # this machine is free of charge: the budget is not
     yield make
     for world in worlds:
         world.close()

@@ -107,7 +107,7 @@ class ServiceBusEventBus:
                 return [self._hold(entity, one) for one in found]
 
     def peek(self, entity: str, *, limit: int) -> list[ReceivedMessage]:
-        """Up to `limit` messages in the order of their sequence numbers, whoever holds them; locks none."""
+        """Up to `limit` messages in the order of their sequence numbers, locked ones too; locks none."""
         return [_seen(entity, one) for one in self._browse(entity, limit)]
 
     def complete(self, received: ReceivedMessage) -> None:
@@ -258,7 +258,7 @@ def _seen(entity: str, message: ServiceBusReceivedMessage) -> ReceivedMessage:
 def _body(message: ServiceBusReceivedMessage) -> bytes:
     if message.body_type is AmqpMessageBodyType.DATA:
         return b"".join(message.body)
-    return _text(message.body).encode()  # of another sender; whoever handles it says what is wrong with it
+    return _text(message.body).encode()  # of another sender; its handler reports what is wrong with it
 
 
 def _text(value: Any) -> str:

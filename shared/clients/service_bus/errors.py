@@ -14,7 +14,7 @@ from shared.ports.message_rules import unknown_entity
 
 class Meaning(Enum):
     RETRY = auto()  # not done, may work later
-    CONFLICT = auto()  # somebody else holds or has settled it
+    CONFLICT = auto()  # another receiver holds or has settled it
     EXISTS = auto()
     PERMANENT = auto()  # the same call will never work
     UNKNOWN = auto()  # perhaps done: all we send carries an id by which a repeat is known, so it is tried again
@@ -27,7 +27,7 @@ MEANINGS: dict[type[Exception], Meaning] = {
     sdk.ServiceBusCommunicationError: Meaning.RETRY,
     sdk.ServiceBusServerBusyError: Meaning.RETRY,
     sdk.OperationTimeoutError: Meaning.UNKNOWN,
-    sdk.MessagingEntityDisabledError: Meaning.RETRY,  # somebody disabled it, for maintenance most likely
+    sdk.MessagingEntityDisabledError: Meaning.RETRY,  # a person disabled it, for maintenance most likely
     sdk.ServiceBusQuotaExceededError: Meaning.RETRY,  # full until its receivers have caught up
     sdk.ServiceBusAuthenticationError: Meaning.PERMANENT,
     sdk.ServiceBusAuthorizationError: Meaning.PERMANENT,

@@ -80,7 +80,7 @@ class Link(Generic[Handler]):
 
     @contextmanager
     def use_patiently(self, deadline: float) -> Iterator[Handler | None]:
-        """The open handler once nobody else needs it; None if that is after `deadline` (monotonic) or `close`."""
+        """The open handler once no other thread needs it; None if that is after `deadline` (monotonic) or `close`."""
         with self._turn:
             wait_s = max(0.0, deadline - time.monotonic())
             free = self._turn.wait_for(lambda: not self._busy and not self._urgent, wait_s) and not self._closed
@@ -92,7 +92,7 @@ class Link(Generic[Handler]):
             yield handler
 
     def close(self) -> None:
-        """After whoever uses it now; gives back what was pushed to us and not received."""
+        """Waits for its present user; gives back what was pushed to us and not received."""
         with self._turn:
             self._turn.wait_for(lambda: not self._busy)
             self._closed = True
