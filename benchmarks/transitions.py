@@ -27,7 +27,7 @@ from shared.ports import Services
 from shared.runner import Handled, Runner
 from shared.services import build_config
 from shared.settings import Settings
-from shared.step_support.outcome import Draft, Outcome
+from shared.step_support.outcome import Draft, Outcome, event_of
 from shared.steps.receive_dataset import Reception
 
 RUNS = 2000
@@ -95,13 +95,14 @@ def _received(runner: Runner, number: int) -> Event:
         dataset=DatasetRef(path=path, etag="etag", sha256="0" * 64, size_bytes=1000),
         fingerprint="0" * 64,
     )
-    fact = Draft(DatasetUploaded(path=path, sha256="0" * 64, size_bytes=1000))
-    return fact.at(runner.create(Reception(new, (fact,)), f"event-{number}", "Microsoft.Storage.BlobCreated"))
+    uploaded = DatasetUploaded(path=path, sha256="0" * 64, size_bytes=1000)
+    run = runner.create(Reception(new, (Draft(uploaded),)), f"event-{number}", "Microsoft.Storage.BlobCreated")
+    return event_of(run, uploaded, run.updated_at)
 
 
 def _passes(event: Event, run: Run, services: Services) -> Outcome:
-    fact = Draft(ValidationPassed(version="v1", train_rows=1, eval_rows=1))
-    return Outcome(status=Status.VALIDATED, events=(fact,))
+    draft = Draft(ValidationPassed(version="v1", train_rows=1, eval_rows=1))
+    return Outcome(status=Status.VALIDATED, events=(draft,))
 
 
 def by_hand(folder: Path, runs: int) -> list[float]:

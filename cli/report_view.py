@@ -66,7 +66,7 @@ def _tokens(tokens: TokenStatistics) -> Group:
         f"limit {tokens.limit} ({tokens.over_length}): {tokens.rows_too_long} rows longer, {tokens.rows_truncated} cut",
         f"packed, the rows would fill {tokens.packed_sequences} sequences",
     ]
-    return Group(Text("\n".join(lines)), _bars("tokens a row", tokens.lengths))
+    return Group(Text("\n".join(lines)), _bars("tokens per row", tokens.lengths))
 
 
 def _bars(title: str, histogram: Histogram) -> Table:
@@ -81,7 +81,7 @@ def _bars(title: str, histogram: Histogram) -> Table:
 
 
 def _plan(plan: Plan) -> Text:
-    """Steps, tokens a step and the estimated cost of the run that this data would start."""
+    """Steps, tokens per step and the estimated cost of the run that this data would start."""
     return Text(
         f"a run: {plan.n_epochs} epochs, {plan.total_steps} steps of {plan.rows_per_step} rows "
         f"(about {plan.tokens_per_step} tokens) on {plan.training_instance_type}, "

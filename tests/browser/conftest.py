@@ -122,6 +122,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -
     monkeypatch.setenv("EVENT_BUS_URL", f"sqlite:///{tmp_path / 'bus.db'}")
     monkeypatch.setenv("BLOB_STORE_URL", f"file:{tmp_path / 'blobs'}")
     monkeypatch.setenv("AZURE_ML_URL", f"azureml+{emulator.config.url}/{WORKSPACE}")
+    monkeypatch.setenv("AZURE_ML_SECRET", emulator.config.secret)
     _forget()
     found = composition.services()
     server = Server(found)

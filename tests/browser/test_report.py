@@ -128,11 +128,11 @@ def test_lengths_tokens_and_problems_are_drawn_where_a_report_has_them(
         report = counted()
         browser.driver.execute_async_script(DRAW, report)
         captions = [each.text for each in browser.all("#part-report .bars caption")]
-        assert captions == ["lengths", "characters a row", "messages a row"]
+        assert captions == ["lengths", "characters per row", "messages per row"]
         bars = [str(each.get_attribute("width")) for each in browser.all("#part-report .bars rect")]
         drawn = (
             report["tokens"]["lengths"],
-            *(report["statistics"][f"{name}_a_row"] for name in ("characters", "messages")),
+            *(report["statistics"][f"{name}_per_row"] for name in ("characters", "messages")),
         )
         assert [round(float(share.rstrip("%"))) for share in bars] == [
             round(100 * value / max(one["counts"])) for one in drawn for value in one["counts"]

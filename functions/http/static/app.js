@@ -329,7 +329,7 @@ function startRun(id) {
       show();
       list.runs = list.runs.map((run) => (run.id === id ? state.run : run));
       drawList();
-      if (!measured && state.run.jobs.some((job) => job.stage === "training")) {
+      if (!measured && state.run.jobs.some((job) => job.kind === "training")) {
         measured = true;
         loop("metrics", signal, metrics);
       }

@@ -46,7 +46,7 @@ function summary({ passed, format, container, statistics: s, eval_source: from }
     {},
     h("b", {}, passed ? "Passed. " : "Rejected. "),
     `Format ${format}${container ? ` in ${container}` : ""}; ${count(s.train_rows)} training rows, ${count(s.eval_rows)} held out (${held}); `,
-    `${s.messages_mean.toFixed(1)} messages and ${s.characters_mean.toFixed(0)} characters a row, longest ${count(s.characters_max)}.`,
+    `${s.messages_mean.toFixed(1)} messages and ${s.characters_mean.toFixed(0)} characters per row, longest ${count(s.characters_max)}.`,
   );
 }
 

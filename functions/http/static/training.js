@@ -3,7 +3,7 @@
 import { progressBar } from "./chart.js";
 import { count, figure, h, seconds } from "./dom.js";
 
-export const trainingShown = ({ run }) => run.jobs.some((job) => job.stage === "training");
+export const trainingShown = ({ run }) => run.jobs.some((job) => job.kind === "training");
 
 export function training({ run, metrics, metricsProblem }, charts) {
   charts.forEach((chart) => chart.update(metrics?.series ?? {}));

@@ -84,14 +84,14 @@ def test_the_public_catalog_reads_the_same_codes_and_means_other_things() -> Non
     assert generate.LENGTHS == tiny_catalog.LENGTHS
 
 
-def test_the_same_seed_builds_the_same_base(random_base: Path, tmp_path: Path) -> None:
+def test_the_same_seed_builds_the_same_base(endless_base: Path, tmp_path: Path) -> None:
     from local_stack.tiny_base.build import build_random_base
 
     build_random_base(tmp_path / "again")
-    names = sorted(path.name for path in random_base.iterdir())
+    names = sorted(path.name for path in endless_base.iterdir())
     assert names == sorted(path.name for path in (tmp_path / "again").iterdir())
     for name in names:
-        assert (random_base / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+        assert (endless_base / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
 def test_the_base_can_spell_any_text(tokenizer: Any) -> None:
