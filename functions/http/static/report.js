@@ -18,8 +18,8 @@ const TOKEN_FIGURES = [
 
 // What is in the report is shown; a report of an older or newer app has fewer or more parts.
 export function report({ run, report: found, preview, previewProblem }, onPreview) {
-  const tokens = found.tokens ?? found.statistics.tokens;
-  const rows = preview ?? found.preview;
+  const tokens = found.tokens;
+  const rows = preview;
   return [
     summary(found),
     mapping(found.mapping ?? {}),

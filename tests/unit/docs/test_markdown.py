@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
+import textwrap
 from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.paths import ROOT
 
@@ -15,6 +17,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 TARGET = re.compile(r"\]\([^)\s]+\)")
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 LONGEST = 120
+YAML = re.compile(r"^( *)```yaml\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 
 
 def documents() -> list[str]:
@@ -70,3 +73,9 @@ def test_the_index_names_every_page() -> None:
     }
     assert pages
     assert pages - listed == set()
+
+
+@pytest.mark.parametrize("name", [name for name in documents() if "```yaml" in (ROOT / name).read_text("utf-8")])
+def test_every_block_of_yaml_is_yaml_and_names_settings(name: str) -> None:
+    for _, block in YAML.findall((ROOT / name).read_text("utf-8")):
+        assert isinstance(yaml.safe_load(textwrap.dedent(block)), dict | list)

@@ -33,7 +33,7 @@ def test_the_embedded_default_with_its_base_model_has_nothing_to_fix(app: Path) 
     registry = [model for model, entry in CATALOG.items() if "registries" in (entry.asset or "")]
     machines = [sku.name for sku in SKUS if sku.gpus]
     skipped = {f"quota {name}" for name in machines}
-    skipped |= {f"image of {name}" for name in ("droptune-training:2", "droptune-serving:2")}
+    skipped |= {f"image of {name}" for name in ("droptune-training:3", "droptune-serving:2")}
     skipped |= {f"{what} {id}" for id in registry for what in ("base model", "template")}
     assert {name for name, check in checks.items() if check.status is SKIPPED} == skipped
     assert {name for name, check in checks.items() if check.status is OK} == {
@@ -46,7 +46,7 @@ def test_the_embedded_default_with_its_base_model_has_nothing_to_fix(app: Path) 
         "Azure ML workspace",
         f"base model {TINY}",
         f"template {TINY}",
-        "environment droptune-training:2",
+        "environment droptune-training:3",
         "environment droptune-serving:2",
         "quota Standard_E4ds_v4",
         "quota Local_CPU",
@@ -128,7 +128,7 @@ def test_without_blobs_nothing_is_said_about_base_models(app: Path, monkeypatch:
 
 def test_an_azure_ml_that_does_not_answer_is_said_of_all_that_it_has_and_no_clock(app: Path) -> None:
     checks = found()
-    environments = ("environment droptune-training:2", "environment droptune-serving:2")
+    environments = ("environment droptune-training:3", "environment droptune-serving:2")
     for name in ("Azure ML jobs", "Azure ML endpoints", "Azure ML workspace", *environments):
         assert checks[name].status is FIX
         assert checks[name].fix == "see that what AZURE_ML_URL names runs and can be reached from the app"
@@ -207,10 +207,10 @@ def test_an_environment_that_is_not_registered_is_named(app: Path, monkeypatch: 
     ("image", "said"),
     [
         (
-            "shop.azurecr.io/droptune-training:2",
-            "show --name shop --image droptune-training:2` says",
+            "shop.azurecr.io/droptune-training:3",
+            "show --name shop --image droptune-training:3` says",
         ),
-        ("local/droptune-training:2", "local/droptune-training:2 names no Azure container registry"),
+        ("local/droptune-training:3", "local/droptune-training:3 names no Azure container registry"),
         ("", "it is built by Azure ML at its first job"),
     ],
 )
@@ -219,7 +219,7 @@ def test_an_image_that_nobody_looked_for_is_said_to_be_skipped_and_how_to_look(
     app: Path, monkeypatch: pytest.MonkeyPatch, image: str, said: str
 ) -> None:
     monkeypatch.setattr(services().launcher, "environment_image", lambda environment: image)
-    check = found()["image of droptune-training:2"]
+    check = found()["image of droptune-training:3"]
     assert check.status is SKIPPED
     assert said in check.detail
 
@@ -227,7 +227,7 @@ def test_an_image_that_nobody_looked_for_is_said_to_be_skipped_and_how_to_look(
 @pytest.mark.usefixtures("azure_ml")
 def test_the_image_of_an_environment_is_the_one_it_was_registered_with(app: Path) -> None:
     launcher = services().launcher
-    assert launcher.environment_image("droptune-training:2") == "local/droptune-training:2"
+    assert launcher.environment_image("droptune-training:3") == "local/droptune-training:3"
     assert launcher.environment_image("droptune-training:99") is None
 
 
