@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from functions.http.json_response import JsonResponse
 from shared.api.models import ErrorAnswer
 from shared.domain.errors import DroptuneError, InvalidInput, Problem, Transient
-from shared.validation.setting_errors import dotted, location
+from shared.validation.setting_errors import NOT_AN_OBJECT, dotted, location
 
 log = logging.getLogger(__name__)
 
@@ -69,4 +69,5 @@ def install(api: FastAPI) -> None:
         place, *path = first["loc"]
         given = error.body if place == "body" else dict.fromkeys(path)
         param = dotted(location(tuple(path), given, missing=first["type"] == "missing"))
-        return answer(request, 400, Problem(code="bad_request", message=str(first["msg"]), param=param or None))
+        message = "Input should be an object" if first["type"] in NOT_AN_OBJECT else str(first["msg"])
+        return answer(request, 400, Problem(code="bad_request", message=message, param=param or None))

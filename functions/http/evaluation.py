@@ -12,7 +12,7 @@ from functions.http.auth import Reader
 from functions.http.dependencies import CurrentServices
 from functions.http.errors import ApiError
 from functions.http.run_queries import find_run
-from shared.api.models import Change, EvaluationRow, EvaluationRows, RunEvaluation
+from shared.api.models import Change, EvaluationRows, RunEvaluation
 from shared.domain import paths
 from shared.domain.errors import BlobNotFound
 from shared.domain.evaluation import GradedRow, SampleAnswer
@@ -40,7 +40,7 @@ def get_rows(
     after: Annotated[int, Query(ge=0)] = 0,
 ) -> EvaluationRows:
     """Judged rows in order, with every model's answer; `change`: from the model it would replace to the candidate, or
-    `unscored` where a judge left the row without a score.
+    `unscored` where one of the two has no score.
 
     `counts`: rows by change. `after` is the number of the last row seen; `next` is what to give there for the
     following page, null at the end.
@@ -52,14 +52,14 @@ def get_rows(
         raise ApiError(404, "no_evaluation", "the rows of this evaluation are not there", run_id) from error
     page = [row for kind, row in every if change in (None, kind) and row.row > after][: limit + 1]
     return EvaluationRows(
-        data=tuple(EvaluationRow.model_validate(row.model_dump()) for row in page[:limit]),
+        data=tuple(page[:limit]),
         counts={kind: sum(kind == each for each, _ in every) for kind in get_args(Change)},
         next=page[limit - 1].row if len(page) > limit else None,
     )
 
 
 def _change(row: GradedRow) -> Change:
-    if row.unscored:
+    if row.change is None:
         return "unscored"
     return "worse" if row.change < 0 else "better" if row.change > 0 else "same"
 

@@ -10,13 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from shared.domain.errors import Problem
 from shared.domain.evaluation import EvaluationResult, GradedRow, SampleAnswer, Verdict
 from shared.domain.jobs import JobStatus
+from shared.domain.model import Measured
 from shared.domain.run import Run
 from shared.domain.tokens import PreviewRow
 from shared.health.checks import Check
 
 Change = Literal["worse", "better", "same", "unscored"]
-# A measured number that is NaN or infinite is null: JSON has no such numbers.
-Measured = float | None
 
 
 class ApiModel(BaseModel):
@@ -125,15 +124,10 @@ class RunEvaluation(ApiModel):
     samples: tuple[SampleAnswer, ...] = ()
 
 
-class EvaluationRow(GradedRow):
-    scores: dict[str, Measured]  # type: ignore[assignment]
-    sub_scores: dict[str, dict[str, Measured]] = Field(default_factory=dict)  # type: ignore[assignment]
-
-
 class EvaluationRows(ApiModel):
     """`counts`: rows by change. `next` is the `after` of the following page, null at the end."""
 
-    data: tuple[EvaluationRow, ...]
+    data: tuple[GradedRow, ...]
     counts: dict[Change, int]
     next: int | None
 

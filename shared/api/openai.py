@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from shared.api.models import ApiModel, Measured
+from shared.api.models import ApiModel
 from shared.domain.errors import Problem
+from shared.domain.model import Measured
 
 JobStatus = Literal["validating_files", "queued", "running", "succeeded", "failed", "cancelled"]
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from shared.domain.judges import JudgeUse
-from shared.domain.model import Frozen
+from shared.domain.model import Frozen, Measured
 from shared.domain.recipe import Gate
 
 
@@ -93,6 +93,7 @@ class GradedRow(Frozen):
     `prompt_tokens` is the length of the rendered prompt: a server with another template counts another one. `slices`
     is the row's value of each slice field. A grader that failed on an answer has no score there. `reasons`: a judge's
     own words, by model and grader. `unscored`: a judge gave no score for some model, so the row has none for any.
+    A score that is not finite is read as null.
     """
 
     row: int
@@ -100,18 +101,19 @@ class GradedRow(Frozen):
     prompt: str = ""
     reference: str = ""
     slices: dict[str, str] = Field(default_factory=dict)
-    scores: dict[str, float]
-    sub_scores: dict[str, dict[str, float]] = Field(default_factory=dict)
+    scores: dict[str, Measured]
+    sub_scores: dict[str, dict[str, Measured]] = Field(default_factory=dict)
     answers: dict[str, str]
     reasons: dict[str, dict[str, str]] = Field(default_factory=dict)
     unscored: bool = False
 
     @property
-    def change(self) -> float:
-        """Candidate minus the model it would replace; 0 for an unscored row."""
-        if self.unscored:
-            return 0.0
-        return self.scores["candidate"] - self.scores.get("champion", self.scores["base"])
+    def change(self) -> float | None:
+        """Candidate minus the model it would replace; None for a row that has no score for one of them."""
+        candidate, replaced = self.scores.get("candidate"), self.scores.get("champion", self.scores.get("base"))
+        if self.unscored or candidate is None or replaced is None:
+            return None
+        return candidate - replaced
 
 
 class EvaluationResult(Frozen):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from shared.domain.errors import FailureClass, Problem
-from shared.domain.model import Frozen
+from shared.domain.model import Frozen, Measured, finite
 
 
 class JobMetrics(Frozen):
@@ -23,11 +23,12 @@ class JobMetrics(Frozen):
     processed_tokens: int = Field(default=0, description="read by the model over all epochs, without padding")
     dropped_rows: int = Field(default=0, description="longer than the recipe allows")
     truncated_rows: int = 0
-    first_train_loss: float | None = Field(default=None, description="of the first log line")
-    train_loss: float | None = Field(default=None, description="of the last log line, in nats per trained token")
-    eval_loss: float | None = Field(default=None, description="of the held-out rows, in nats per trained token")
+    first_train_loss: Measured = Field(default=None, description="of the first log line")
+    train_loss: Measured = Field(default=None, description="of the last log line, in nats per trained token")
+    eval_loss: Measured = Field(default=None, description="of the held-out rows, in nats per trained token")
     measures: dict[str, float] = Field(
-        default_factory=dict, description="last values of what the method measures beside the loss, as `eval_reward`"
+        default_factory=dict,
+        description="last finite values of what the method measures beside the loss, as `eval_reward`",
     )
     best_step: int | None = Field(default=None, description="whose checkpoint became the model")
     stopped: Literal["early", "deadline", "budget"] | None = Field(
@@ -36,10 +37,18 @@ class JobMetrics(Frozen):
     micro_batch_size: int | None = None
     predicted_peak_bytes: int | None = Field(default=None, description="of tensors on one GPU, as planned")
     measured_peak_bytes: int | None = Field(default=None, description="the same as measured; null on a CPU")
-    merged_agreement: float | None = Field(
+    merged_agreement: Measured = Field(
         default=None, description="share of probed rows that merged model and adapter answer alike, word for word"
     )
     diagnosis: tuple[str, ...] = Field(default=(), description="the curve in plain words")
+
+    @field_validator("measures", mode="before")
+    @classmethod
+    def _only_finite_measures(cls, measures: Any) -> Any:
+        """JSON has no NaN: `result.json` has null in its place, or what Python's json writes."""
+        if not isinstance(measures, dict):
+            return measures
+        return {name: value for name, value in measures.items() if finite(value) is not None}
 
 
 class JobResult(Frozen):

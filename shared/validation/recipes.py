@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,8 @@ from shared.domain.findings import Findings
 from shared.domain.recipe import Notify, Recipe, Reinforcement
 from shared.grading import problems
 from shared.validation.codes import MAX_RECIPE_BYTES
-from shared.validation.setting_errors import faulty, remove, setting_errors, with_suggestion
+from shared.validation.setting_errors import dotted, faulty, remove, setting_errors, with_suggestion
+from shared.validation.suggestions import Location
 
 # Removing a faulty setting can make the section around it faulty, and so on up to the top.
 _MAX_REPAIRS = 8
@@ -62,7 +63,7 @@ def read_recipe(text: bytes | None, default_base_model: str, findings: Findings)
     try:
         raw = _load(text or b"")
     except _Unreadable as error:
-        findings.add("recipe_yaml", "recipe", detail=str(error))
+        findings.add("recipe_yaml", "recipe", detail=_encodable(str(error)))
         return ReadRecipe(None, Recipe(base_model=default_base_model), method_known=False)
     raw = {"base_model": default_base_model, **raw}
     try:
@@ -127,7 +128,30 @@ def _load(text: bytes) -> dict[str, Any]:
         return {}
     if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
         raise _Unreadable("it is not a mapping of settings")
+    for where, string in _texts(raw, ()):
+        if _encodable(string) != string:
+            raise _Unreadable(f"{dotted(where)}: half of a character, a lone surrogate, which UTF-8 does not have")
     return raw
+
+
+def _texts(value: Any, where: Location) -> Iterator[tuple[Location, str]]:
+    """Every text of a recipe, keys too, with the path of its setting."""
+    if isinstance(value, str):
+        yield where, value
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            inside = (*where, key if isinstance(key, int) else str(key))
+            if isinstance(key, str):
+                yield inside, key
+            yield from _texts(each, inside)
+    elif isinstance(value, list | tuple | set):
+        for number, each in enumerate(value):
+            yield from _texts(each, (*where, number))
+
+
+def _encodable(text: str) -> str:
+    """A lone surrogate, which YAML may write as an escape, cannot be stored: it becomes that escape."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _with_working_graders(recipe: Recipe, findings: Findings) -> Recipe | None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _WRONG_VALUES = ("literal_error", "enum", "union_tag_invalid", "method_type")
+NOT_AN_OBJECT = ("model_type", "model_attributes_type", "dict_type")
 _ABOUT_TYPE = ("union_tag_invalid", "union_tag_not_found", "method_type")  # pydantic places them at the section
 
 
@@ -85,9 +86,11 @@ def _message(problem: ErrorDetails) -> str:
         return "Field required"
     if problem["type"] == "union_tag_invalid":
         return f"Input should be one of {problem['ctx']['expected_tags']}"
-    if problem["type"] == "model_type":
+    if problem["type"] in NOT_AN_OBJECT:
         return "Input should be a mapping of settings"
-    return problem["msg"].removeprefix("Value error, ").rstrip(".")
+    if problem["type"] == "tuple_type":
+        return "Input should be a list"
+    return problem["msg"].removeprefix("Value error, ").replace("Tuple should", "List should", 1).rstrip(".")
 
 
 def with_suggestion(message: str, suggestion: str) -> str:

@@ -78,7 +78,9 @@ class Watch(TrainerCallback):
             point = self._point(state, logs) | self._measured(logs)
             self._curve.add(point)
             print("step {step}/{total_steps} loss {loss:.4f} eta {eta_s:.0f} s".format(**point), flush=True)
-            if "reward" not in point:  # before its first update a policy equals the one that is compared with: loss 0
+            if (
+                "reward" not in self._measures.values()
+            ):  # before its first update a policy equals the one that is compared with: loss 0
                 refuse_lost_run(state.global_step, logs["loss"])
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -95,12 +97,9 @@ class Watch(TrainerCallback):
         return self._spent_before + self._session.seconds()
 
     def _measured(self, logs: dict[str, Any], prefix: str = "") -> dict[str, float]:
-        """What the method watches beside the loss; the last values go into the result."""
-        found = {
-            f"{prefix}{ours}": logs[f"{prefix}{theirs}"]
-            for theirs, ours in self._measures.items()
-            if logs.get(f"{prefix}{theirs}") is not None
-        }
+        """What the method watches beside the loss, if finite; the last values go into the result."""
+        values = {f"{prefix}{ours}": logs.get(f"{prefix}{theirs}") for theirs, ours in self._measures.items()}
+        found = {name: value for name, value in values.items() if value is not None and math.isfinite(value)}
         self._metrics.measures |= found
         return found
 

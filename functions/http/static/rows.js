@@ -85,13 +85,16 @@ export function rows(found, onRows) {
   ];
 }
 
+// A score that is no number is null.
+const fixed = (score, digits) => (score === null ? "\u2013" : score.toFixed(digits));
+
 function judged(row) {
   const facts = (key) => {
     const parts = Object.entries(row.sub_scores[key] ?? {});
     return [
-      key in row.scores && h("b", { class: "row-score" }, ` ${row.scores[key].toFixed(3)}`),
+      key in row.scores && h("b", { class: "row-score" }, ` ${fixed(row.scores[key], 3)}`),
       parts.length > 1 &&
-        h("span", { class: "row-parts" }, parts.map(([name, score]) => `${name} ${score.toFixed(2)}`).join(", ")),
+        h("span", { class: "row-parts" }, parts.map(([name, score]) => `${name} ${fixed(score, 2)}`).join(", ")),
     ];
   };
   const sliced = Object.entries(row.slices).map(([name, value]) => `${name} = ${value}`);

@@ -145,6 +145,13 @@ def test_another_machine_or_page_is_refused_where_no_authentication_is_configure
     assert (foreign_page.status_code, foreign_page.json()["error"]["code"]) == (403, "foreign_origin")
 
 
+@pytest.mark.parametrize("path", ["/api/runs", "/api/graders/validate", "/api/dead-letters/replay"])
+@pytest.mark.parametrize("body", [[5], "text", 5])
+def test_a_body_that_is_no_object_is_called_so(client: TestClient, path: str, body: object) -> None:
+    answer = client.post(path, json=body)
+    assert (answer.status_code, answer.json()["error"]["message"]) == (400, "Input should be an object")
+
+
 def test_a_cancelled_run_is_terminal(client: TestClient, run: Run) -> None:
     assert not run.terminal
     assert run.evolve(status=Status.CANCELLED).terminal

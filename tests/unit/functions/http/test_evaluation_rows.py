@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import orjson
+import pytest
 from fastapi.testclient import TestClient
 
 from shared.domain import paths
@@ -63,3 +64,21 @@ def test_a_run_without_an_evaluation_has_no_rows(client: TestClient, services: S
     answer = client.get(f"/api/runs/{run.id}/evaluation/rows")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "no_evaluation")
     assert client.get("/api/runs/run-none/evaluation/rows").status_code == 404
+
+
+@pytest.mark.parametrize("score", ["null", "NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("model", ["candidate", "champion"])
+def test_a_row_with_a_score_that_is_no_number_is_unscored(
+    client: TestClient, services: Services, score: str, model: str
+) -> None:
+    run = drop(services, Runner(services))
+    assert run is not None
+    scores = {"base": "1.0", "champion": "1.0", "candidate": "1.0"} | {model: score}
+    written = ", ".join(f'"{name}": {value}' for name, value in scores.items())
+    line = f'{{"row": 1, "scores": {{{written}}}, "answers": {{}}, "sub_scores": {{"{model}": {{"exact": {score}}}}}}}'
+    services.blobs.write(paths.run(run.id, "evaluation/rows.jsonl"), [line.encode()])
+    answer = client.get(f"/api/runs/{run.id}/evaluation/rows", params={"change": "unscored"})
+    assert answer.status_code == 200
+    [row] = answer.json()["data"]
+    assert (row["scores"][model], row["sub_scores"][model]["exact"]) == (None, None)
+    assert answer.json()["counts"] == {"worse": 0, "better": 0, "same": 0, "unscored": 1}

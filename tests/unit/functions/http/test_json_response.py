@@ -16,7 +16,6 @@ from functions.http.auth import LoopbackAuth
 from functions.http.json_response import JsonResponse
 from functions.http.openai.jobs import JOB
 from functions.http.openai.shapes import Job
-from shared.api.models import EvaluationRow
 from shared.domain import paths
 from shared.domain.dataset import Report, Statistics
 from shared.domain.evaluation import GradedRow
@@ -38,7 +37,9 @@ def run(request: pytest.FixtureRequest, services: Services, curves: JobCurves) -
     number = request.param
     dropped = drop(services, Runner(services))
     assert dropped is not None
-    row = GradedRow(row=1, scores={"base": number, "candidate": number}, answers={"base": "a", "candidate": "b"})
+    answers = {"base": "a", "candidate": "b"}
+    # as an evaluation job wrote it: the model itself reads such a score as null
+    row = GradedRow.model_construct(row=1, scores={"base": number, "candidate": number}, answers=answers)
     write(services, paths.run(dropped.id, "evaluation/rows.jsonl"), row)
     report = Report(passed=True, format="chat", eval_source="file", statistics=Statistics(messages_mean=number))
     write(services, paths.report(dropped.id), report)
@@ -124,7 +125,3 @@ def test_what_is_stored_with_the_run_stays_readable(client: TestClient, run: Run
     answer = client.get(f"/api/runs/{run.id}{part}", params={"wait_s": 0.1}, headers={"if-none-match": '"0"'})
     assert answer.status_code == 200
     orjson.loads(answer.content)
-
-
-def test_a_row_in_the_api_has_the_fields_of_the_stored_one() -> None:
-    assert EvaluationRow.model_fields.keys() == GradedRow.model_fields.keys()

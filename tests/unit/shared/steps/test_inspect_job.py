@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from shared.records.blob_documents import write_model
 from shared.runner import Runner
 from shared.steps.inspect_job import RESULTS, inspect_job
 from tests.unit.shared.support import drop
+from training_job.job.runtime import RunningMetrics, run_job
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAME = "run-000000000000-job-1"
@@ -196,3 +198,30 @@ def test_a_job_that_is_not_the_runs_newest_is_not_asked_for(run: Run, services: 
     assert inspect_job(NAME, trained, ports) is not None
     assert inspect_job(NAME, trained.evolve(jobs=(*trained.jobs, newer)), ports) is None
     assert inspect_job(NAME, trained.evolve(jobs=()), ports) is None
+
+
+@pytest.mark.parametrize("number", ["null", "NaN", "Infinity", "-Infinity"])
+def test_a_result_with_numbers_that_json_does_not_have_is_read(run: Run, services: Services, number: str) -> None:
+    losses = f'"first_train_loss": {number}, "train_loss": {number}, "eval_loss": {number}'
+    metrics = f'{{{losses}, "measures": {{"reward": {number}, "kl": 0.5}}}}'
+    text = f'{{"job": "{NAME}", "status": "completed", "finished_at": "{NOW.isoformat()}", "metrics": {metrics}}}'
+    services.blobs.write(paths.run(run.id, RESULTS[JobKind.TRAINING]), [text.encode()])
+    found = seen(with_job(run), services, view(COMPLETED), None)
+    assert isinstance(found, TrainingCompleted)
+    assert (found.train_loss, found.eval_loss) == (None, None)
+    assert JobResult.model_validate_json(text).metrics == JobMetrics(measures={"kl": 0.5})
+
+
+def test_a_job_writes_a_result_that_inspect_job_reads_whatever_it_measured(
+    run: Run, services: Services, tmp_path: Path
+) -> None:
+    def work(metrics: RunningMetrics) -> None:
+        metrics.train_loss = metrics.eval_loss = float("nan")
+        metrics.measures |= {"reward": float("nan"), "kl": 0.5}
+
+    run_job(NAME, tmp_path, work)
+    services.blobs.write(paths.run(run.id, RESULTS[JobKind.TRAINING]), [(tmp_path / "result.json").read_bytes()])
+    found = seen(with_job(run), services, view(COMPLETED), None)
+    assert isinstance(found, TrainingCompleted)
+    assert (found.train_loss, found.eval_loss) == (None, None)
+    assert b"reward" not in (tmp_path / "result.json").read_bytes()

@@ -11,6 +11,11 @@ BAD_RECIPES = {
     "a number as key": (b"1: a", ["recipe_yaml"]),
     "a key twice": (b"budget: {max_usd: 1, max_usd: 2}", ["recipe_yaml"]),
     "an alias": (b"notify: &a []\ndata: *a", ["recipe_yaml"]),
+    "half of a character": (b'use_case: "\\ud800"', ["recipe_yaml"]),
+    "half of a character in a list": (b'evaluation: {slices: ["\\udfff"]}', ["recipe_yaml"]),
+    "half of a character in a key": (b'"\\ud800": 1', ["recipe_yaml"]),
+    "half of a character in a key inside": (b'data: {"\\ud800": 1}', ["recipe_yaml"]),
+    "half of a character in a key twice": (b'{"\\ud800": 1, "\\ud800": 2}', ["recipe_yaml"]),
     "an unknown kind of personal data": (b"data: {personal_data_allowed: [ip]}", ["recipe_value"]),
     "an object": (b"use_case: !!python/object:os.system x", ["recipe_yaml"]),
     "an unknown key": (b"color: red", ["recipe_unknown_key"]),
@@ -36,6 +41,22 @@ def test_a_recipe_problem_has_its_own_code(check, rows, recipe, codes) -> None:
     checked = check(rows(60), rows(20, start=100), recipe)
     assert list(checked.codes) == codes
     assert {problem.file for problem in checked.result.report.problems} == {"recipe"}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "path"),
+    [
+        (b'use_case: "\\ud800"', "use_case"),
+        (b'notify: [{url: "http://a", events: ["\\ud800"]}]', "notify[0].events[0]"),
+        (b'data: {"a\\ud800": 1}', "data.a\\ud800"),
+        (b'"a\\ud800": {b: 1}', "a\\ud800"),
+    ],
+)
+def test_a_lone_surrogate_is_a_problem_of_its_setting(check, rows, recipe, path) -> None:
+    report = check(rows(60), None, recipe).result.report
+    (problem,) = report.problems
+    assert f"{path}: half of a character" in problem.message
+    report.model_dump_json().encode()  # can be stored
 
 
 def test_all_problems_of_a_recipe_and_its_data_come_in_one_report(check, rows) -> None:

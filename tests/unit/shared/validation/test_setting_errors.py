@@ -43,9 +43,11 @@ MISSPELLED = {
     "budget.max_cost": "did you mean max_usd?",
     "budget.approval": "it belongs under deployment",
     "data.val_set_size": "did you mean validation_split?",
+    "data.split": "did you mean validation_split?",
     "data.group": "did you mean split_group?",
     "data.personal_dat": "did you mean personal_data?",
     "evaluation.min_score": "it belongs under evaluation.gate",
+    "evaluation.gate.general_suite": "did you mean max_general_regression?",
     "evaluation.gate.confidense": "did you mean confidence?",
     "deployment.base_model": "it belongs under the top level",
     "deployment.keep_previous_hour": "did you mean keep_previous_hours?",
@@ -57,6 +59,7 @@ UNLIKE_ANY = (
     "data.shuffle",
     "deployment.autoscale",
     "method.hyperparameters.warmup",
+    "method.hyperparameters.answers_at_once",
     "name",
     "",
 )
@@ -71,6 +74,8 @@ WRONG_VALUES = {
     "data: {format: sharegtp}": ("data.format", "sharegpt"),
     "data: {over_length: Truncated}": ("data.over_length", "truncate"),
     "data: {personal_data_allowed: [driving_licence]}": ("data.personal_data_allowed[0]", "driving_license"),
+    "deployment: {approval: true}": ("deployment.approval", "required"),
+    "deployment: {approval: false}": ("deployment.approval", "automatic"),
     "budget: {tier: on-demand}": ("budget.tier", "dedicated"),
     "evaluation: {graders: [{name: a, type: strin_check}]}": ("evaluation.graders[0].type", "string_check"),
     "evaluation: {graders: [{name: a, type: string_check, operation: contains}]}": (
@@ -112,6 +117,12 @@ def test_a_setting_like_no_other_gets_no_suggestion(path: str) -> None:
     ("text", "path", "suggestion"),
     [
         ("notify: [{url: 'http://a', event: [run.failed]}]", "notify[0].event", "did you mean events?"),
+        ("notify: [{webhook: 'http://a'}]", "notify[0].webhook", "did you mean url?"),
+        (
+            "evaluation: {graders: [{name: a, type: string_check, op: eq}]}",
+            "evaluation.graders[0].op",
+            "did you mean operation?",
+        ),
         ("notify: [{lr: 1, url: 'http://a'}]", "notify[0].lr", ""),
         (
             "evaluation: {graders: [{name: a, type: string_check, refrence: b}]}",
@@ -146,6 +157,21 @@ def test_a_value_like_no_other_gets_no_suggestion() -> None:
     assert errors_of({"budget": {"tier": "gold"}}) == [("budget.tier", "Input should be 'spot' or 'dedicated'")]
 
 
+@pytest.mark.parametrize(
+    ("text", "path", "message"),
+    [
+        ("notify: {url: 'http://a'}", "notify", "Input should be a list"),
+        ("deployment: {rollout: 10}", "deployment.rollout", "Input should be a list"),
+        ("evaluation: {graders: {name: a}}", "evaluation.graders", "Input should be a list"),
+        ("evaluation: {slices: a}", "evaluation.slices", "Input should be a list"),
+        ("evaluation: {graders: [5]}", "evaluation.graders[0]", "Input should be a mapping of settings"),
+        ("evaluation: [5]", "evaluation", "Input should be a mapping of settings"),
+    ],
+)
+def test_a_list_and_a_mapping_are_named_as_yaml_names_them(text: str, path: str, message: str) -> None:
+    assert errors_of(yaml.safe_load(text)) == [(path, message)]
+
+
 def test_a_setting_under_another_name_is_not_missing_too() -> None:
     assert errors_of({"notify": [{"urll": "http://a"}]}) == [("notify[0].urll", "did you mean url?")]
 
@@ -153,14 +179,15 @@ def test_a_setting_under_another_name_is_not_missing_too() -> None:
 def test_a_list_with_wrong_entries_is_not_too_short() -> None:
     assert errors_of({"evaluation": {"graders": [{"name": "a"}]}}) == [("evaluation.graders[0].type", "Field required")]
     ((path, message),) = errors_of({"evaluation": {"graders": []}})
-    assert (path, message[:31]) == ("evaluation.graders", "Tuple should have at least 1 it")
+    assert (path, message[:31]) == ("evaluation.graders", "List should have at least 1 ite")
 
 
 def test_every_name_of_another_tool_leads_to_a_setting_or_value_that_exists() -> None:
-    settings = {setting.path[-1] for setting in suggestions._settings(Recipe)}
+    nodes = _all_nodes(Recipe.model_json_schema())
+    settings = {name for node in nodes for name in node.get("properties", {})}
     named = {ours for names in suggestions._SETTINGS_OF_OTHER_TOOLS.values() for ours in names}
     assert named <= settings
-    values = {value for node in _all_nodes(Recipe.model_json_schema()) for value in suggestions._values(node)}
+    values = {value for node in nodes for value in suggestions._values(node)}
     assert {ours for names in suggestions._VALUES_OF_OTHER_TOOLS.values() for ours in names} <= values
     assert not settings & suggestions._SETTINGS_OF_OTHER_TOOLS.keys()
 

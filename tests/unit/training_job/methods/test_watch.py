@@ -57,3 +57,15 @@ def test_a_loss_that_has_fallen_to_zero_late_is_no_fault() -> None:
     from training_job.methods.watch import refuse_lost_run
 
     refuse_lost_run(500, 0.0)  # must not raise
+
+
+def test_a_measure_that_is_no_number_is_left_out(tmp_path: Path) -> None:
+    from training_job.job.curve import Curve
+    from training_job.job.runtime import RunningMetrics
+    from training_job.methods.watch import Watch
+
+    metrics = RunningMetrics()
+    watch = Watch(Curve(tmp_path), metrics, None, {"a": "reward", "b": "gap"}, None)  # type: ignore[arg-type]
+    assert watch._measured({"eval_a": float("nan"), "eval_b": 0.5}, "eval_") == {"eval_gap": 0.5}
+    watch._measured({"a": float("-inf")})
+    assert metrics.measures == {"eval_gap": 0.5}
