@@ -130,7 +130,7 @@ def _load(text: bytes) -> dict[str, Any]:
         raise _Unreadable("it is not a mapping of settings")
     for where, string in _texts(raw, ()):
         if _encodable(string) != string:
-            raise _Unreadable(f"{dotted(where)}: half of a character, a lone surrogate, which UTF-8 does not have")
+            raise _Unreadable(f"{dotted(where)}: it has a lone surrogate, which UTF-8 cannot encode")
     return raw
 
 

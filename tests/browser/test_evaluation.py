@@ -128,7 +128,8 @@ def test_a_judge_is_named_and_its_reasons_and_the_rows_it_left_out_are_shown(bro
         answers=answers,
         reasons={"candidate": {"tone": "curt, <b>but</b> right"}},
     )
-    left_out = GradedRow(row=2, scores={}, answers=answers, unscored=True)
+    scores = {"base": 1.0, "candidate": None}
+    left_out = GradedRow(row=2, scores=scores, sub_scores={"candidate": {"a": None, "b": 1}}, answers=answers)
     lines = b"".join(orjson.dumps(row.model_dump(), option=orjson.OPT_APPEND_NEWLINE) for row in (worse, left_out))
     stack.services.blobs.write(paths.run(run.id, "evaluation/rows.jsonl"), [lines])
     browser.open(run_url(stack, run))
@@ -145,3 +146,5 @@ def test_a_judge_is_named_and_its_reasons_and_the_rows_it_left_out_are_shown(bro
     ]
     buttons[3].click()
     browser.says("#part-rows .samples li", "row 2")
+    browser.says("#part-rows .samples li .answer.candidate h4", "a \u2013, b 1.00")
+    browser.says("#part-rows .samples li .answer.candidate .row-score", "\u2013")

@@ -11,11 +11,11 @@ BAD_RECIPES = {
     "a number as key": (b"1: a", ["recipe_yaml"]),
     "a key twice": (b"budget: {max_usd: 1, max_usd: 2}", ["recipe_yaml"]),
     "an alias": (b"notify: &a []\ndata: *a", ["recipe_yaml"]),
-    "half of a character": (b'use_case: "\\ud800"', ["recipe_yaml"]),
-    "half of a character in a list": (b'evaluation: {slices: ["\\udfff"]}', ["recipe_yaml"]),
-    "half of a character in a key": (b'"\\ud800": 1', ["recipe_yaml"]),
-    "half of a character in a key inside": (b'data: {"\\ud800": 1}', ["recipe_yaml"]),
-    "half of a character in a key twice": (b'{"\\ud800": 1, "\\ud800": 2}', ["recipe_yaml"]),
+    "a lone surrogate": (b'use_case: "\\ud800"', ["recipe_yaml"]),
+    "a lone surrogate in a list": (b'evaluation: {slices: ["\\udfff"]}', ["recipe_yaml"]),
+    "a lone surrogate in a key": (b'"\\ud800": 1', ["recipe_yaml"]),
+    "a lone surrogate in a key inside": (b'data: {"\\ud800": 1}', ["recipe_yaml"]),
+    "a lone surrogate in a key twice": (b'{"\\ud800": 1, "\\ud800": 2}', ["recipe_yaml"]),
     "an unknown kind of personal data": (b"data: {personal_data_allowed: [ip]}", ["recipe_value"]),
     "an object": (b"use_case: !!python/object:os.system x", ["recipe_yaml"]),
     "an unknown key": (b"color: red", ["recipe_unknown_key"]),
@@ -55,7 +55,7 @@ def test_a_recipe_problem_has_its_own_code(check, rows, recipe, codes) -> None:
 def test_a_lone_surrogate_is_a_problem_of_its_setting(check, rows, recipe, path) -> None:
     report = check(rows(60), None, recipe).result.report
     (problem,) = report.problems
-    assert f"{path}: half of a character" in problem.message
+    assert f"{path}: it has a lone surrogate" in problem.message
     report.model_dump_json().encode()  # can be stored
 
 
