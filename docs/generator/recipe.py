@@ -31,7 +31,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
 )
 
 INTRODUCTION = """\
-`recipe.yaml` lies beside the dataset in the project's folder. Every key but `base_model` has a default, and a project
+`recipe.yaml` lies beside the dataset in the project's folder. Every key has a default, and a project
 without a recipe gets the defaults and the base model of `DEFAULT_BASE_MODEL`. An unknown key rejects the run. `auto` is
 decided from the data, the base model and the budget; the run shows each decision with its reason
 (`GET /api/runs/{id}`, `recipe.reasons`). `GET /api/recipes/schema` is the JSON schema."""

@@ -127,7 +127,7 @@ the tuned model answers at its endpoint; this request was just made:
 
   asked     {asked.question}
   answered  {asked.answer}
-  wanted    {asked.wanted}
+  reference {asked.reference}
 
 API          {running.api_url}/api/runs   (list them: {command} runs)
 your data    {_own_data(running, root, command)}

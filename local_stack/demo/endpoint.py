@@ -23,7 +23,7 @@ class Asked:
     secret_file: str
     body: dict[str, Any]
     question: str
-    wanted: str
+    reference: str
     answer: str
 
     def curl(self) -> str:

@@ -91,7 +91,7 @@ def figures(report: dict[str, Any]) -> dict[str, Any]:
         "made": report["made"],
         "passed": report["passed"],
         "runs": [_figures(run) for run in (*report["earlier"], report)],
-        "endpoint": endpoint and {name: endpoint[name] for name in ("question", "answer", "wanted")},
+        "endpoint": endpoint and {name: endpoint[name] for name in ("question", "answer", "reference")},
         "seconds": report["seconds"],
     }
 

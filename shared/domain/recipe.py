@@ -332,7 +332,7 @@ class Notify(Frozen):
 
 
 class Recipe(Frozen):
-    """`recipe.yaml` of a project. Every field but `base_model` has a default."""
+    """`recipe.yaml` of a project. Every field but `base_model` has a default; a file without it gets the setting DEFAULT_BASE_MODEL."""
 
     base_model: str = Field(description="catalog id")
     method: Method = Field(default=Supervised(), description="how the model learns")

@@ -39,4 +39,4 @@ def test_every_drop_of_a_recipe_ends_deployed_and_better_beyond_its_interval(nam
     assert all(gain["low"] > 0 for each in runs for gain in each["gains"])
     assert [len(each["gains"]) for each in runs] == [1] + [2] * len(report["earlier"])
     assert runs[-1]["scores"]["tuned"]["mean"] >= 0.9
-    assert report["endpoint"]["answer"] == report["endpoint"]["wanted"]
+    assert report["endpoint"]["answer"] == report["endpoint"]["reference"]

@@ -31,7 +31,7 @@ def test_the_figures_name_no_address_no_folder_and_no_run() -> None:
     asked = Asked("http://127.0.0.1:7071/x", "azure_ml/secret", {}, "hex nut?", "yes", "yes")
     report = demo_report([won, won], asked, {"total": 3.0}, {"BLOB_STORE_URL": "file:/home/somebody"})
     kept = figures(report)
-    assert kept["endpoint"] == {"question": "hex nut?", "answer": "yes", "wanted": "yes"}
+    assert kept["endpoint"] == {"question": "hex nut?", "answer": "yes", "reference": "yes"}
     assert [run["statuses"] for run in kept["runs"]] == [["deploying", "deployed"]] * 2
     assert kept["runs"][0]["scores"]["tuned"]["mean"] == round(RESULT.candidate.mean, 4)
     assert not [word for word in ("127.0.0.1", "somebody", won.id) if word in json.dumps(kept)]
