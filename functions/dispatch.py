@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +20,7 @@ from shared.runner import EARLY, RETRY, Handled, Runner
 log = logging.getLogger(__name__)
 
 QUARANTINE = "quarantine"
+MAX_LEGIBLE_CHARACTERS = 100
 # Retries come once a minute at most, so a run's deadline is over long before there are this many.
 MAX_COUNT_DIGITS = 5
 
@@ -52,9 +55,15 @@ class Dispatcher:
 
     def quarantine(self, message: func.ServiceBusMessage, error: InvalidInput) -> None:
         """Keep what cannot be read and never will be: a redelivery would fail the same way."""
-        name = "".join(c if c.isalnum() or c in "-._~@" else "_" for c in message.message_id or "no-id")
-        self.services.blobs.write(f"{QUARANTINE}/{name}", [message.get_body()])
+        path = f"{QUARANTINE}/{_quarantine_name(message.message_id or '', message.get_body())}"
+        self.services.blobs.write(path, [message.get_body()])
         log.error("message %s is kept in quarantine: %s", message.message_id, error)
+
+
+def _quarantine_name(message_id: str, body: bytes) -> str:
+    """A blob name for any id: what is legible of it, and a hash. Senders may give two messages one id, or none."""
+    legible = re.sub(r"[^A-Za-z0-9._~@-]", "_", message_id[:MAX_LEGIBLE_CHARACTERS]).lstrip(".")
+    return f"{legible or 'no-id'}-{hashlib.sha256(ascii(message_id).encode() + body).hexdigest()[:16]}"
 
 
 def read_json(message: func.ServiceBusMessage) -> dict[str, Any]:

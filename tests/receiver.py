@@ -8,10 +8,11 @@ from typing import Any
 
 
 class Receiver:
-    """Answers with `status`; keeps the headers (lower case) and body of all it got."""
+    """Answers with `status` and `headers`; keeps the headers (lower case) and body of all it got."""
 
     def __init__(self) -> None:
         self.status = 204
+        self.headers: dict[str, str] = {}
         self.got: list[tuple[dict[str, str], bytes]] = []
         receiver = self
 
@@ -23,6 +24,8 @@ class Receiver:
                     return  # whoever sent it died meanwhile
                 receiver.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
                 self.send_response(receiver.status)
+                for name, value in receiver.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
 
             def log_message(self, *args: Any) -> None:

@@ -13,10 +13,13 @@ import httpx
 from standardwebhooks import Webhook
 
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
+from shared.domain.urls import check_web_url
 
 TIMEOUT_S = 10.0
 # Receivers that say so for good; every other refusal is worth another attempt.
 GONE = frozenset({400, 401, 403, 404, 410, 422})
+# httpx reads the host of a redirect that it does not follow, and lets the error of its IDNA codec through.
+_UNREACHABLE = (httpx.TransportError, httpcore.NetworkError, httpcore.TimeoutException, UnicodeError)
 
 
 class WebhookNotifier:
@@ -36,12 +39,12 @@ class WebhookNotifier:
         Raises PermanentFailure `webhook_not_allowed`, `webhook_gone`; Transient `webhook_unreachable`,
         `webhook_refused`.
         """
-        host = httpx.URL(url).host
+        host = _host(url)
         if not url.startswith("https://") and host not in self._private_hosts:
             raise _not_allowed(f"{host}: only https")
         try:
             response = self._client.post(url, content=body, headers=self._headers(message_id, body))
-        except (httpx.TransportError, httpcore.NetworkError, httpcore.TimeoutException) as error:
+        except _UNREACHABLE as error:
             raise Transient("webhook_unreachable", f"{host}: {type(error).__name__}", url) from error
         if response.status_code in GONE:
             code = response.status_code
@@ -81,6 +84,14 @@ class _GuardedBackend(httpcore.SyncBackend):
         if not ipaddress.ip_address(address).is_global:
             raise _not_allowed(f"{host} is not a public address")
         return super().connect_tcp(address, port, *args, **options)
+
+
+def _host(url: str) -> str:
+    """Raises PermanentFailure `webhook_not_allowed` if the URL cannot be read."""
+    try:
+        return httpx.URL(check_web_url(url)).host
+    except (httpx.InvalidURL, ValueError) as error:
+        raise _not_allowed(f"{url!r} is not a web address") from error
 
 
 def _not_allowed(message: str) -> PermanentFailure:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from shared.domain.graders import Grader, StringCheck
 from shared.domain.model import Frozen
+from shared.domain.urls import check_web_url
 
 Auto = Literal["auto"]
 AUTO: Auto = "auto"
@@ -327,12 +328,17 @@ class Retrain(Frozen):
 class Notify(Frozen):
     """One channel: a webhook and the facts it wants, as shell patterns (`*`, `run.*`)."""
 
-    url: Annotated[str, Field(pattern=r"^https?://", description="a public https address")]
+    url: Annotated[
+        str, Field(pattern=r"^https?://", description="a public https address"), AfterValidator(check_web_url)
+    ]
     events: tuple[str, ...] = Field(default=DEFAULT_NOTIFY_EVENTS, description="facts, or patterns such as `run.*`")
 
 
 class Recipe(Frozen):
-    """`recipe.yaml` of a project. Every field but `base_model` has a default; a file without it gets the setting DEFAULT_BASE_MODEL."""
+    """`recipe.yaml` of a project. Every field but `base_model` has a default.
+
+    A file without it gets the setting DEFAULT_BASE_MODEL.
+    """
 
     base_model: str = Field(description="catalog id")
     method: Method = Field(default=Supervised(), description="how the model learns")

@@ -16,6 +16,9 @@ from shared.ports.blob_paths import bad_path, check_path, check_prefix, is_part
 
 CHUNK_BYTES = 1024 * 1024
 
+# Limits of Linux on one name and on a whole path with its closing NUL (limits.h: NAME_MAX, PATH_MAX).
+_NAME_BYTES, _PATH_BYTES = 255, 4096
+
 _TMP = ".tmp"
 _TMP_LIFETIME_S = 24 * 3600
 
@@ -90,6 +93,7 @@ class FileBlobStore:
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """Blobs whose path starts with `prefix`, ordered by path; hidden files and links are left out."""
         check_prefix(prefix)
+        self._check_fits(prefix.rpartition("/")[0])
         folder, _, start = prefix.rpartition("/")
         return self._walk(folder, start)
 
@@ -101,10 +105,17 @@ class FileBlobStore:
 
     def _file(self, path: str) -> Path:
         check_path(path)
+        self._check_fits(path)
         file = self._root.joinpath(*path.split("/"))
         if os.path.realpath(file) != str(file):
             raise bad_path(path)
         return file
+
+    def _check_fits(self, path: str) -> None:
+        """Raises InvalidInput `bad_blob_path` if the file system cannot have a file there."""
+        too_long = any(len(part.encode()) > _NAME_BYTES for part in path.split("/"))
+        if too_long or len(os.fsencode(self._root / path)) >= _PATH_BYTES:
+            raise bad_path(path)
 
     def _stream(self, path: str, etag: str | None) -> Iterator[bytes]:
         try:

@@ -8,19 +8,20 @@ from shared.domain.errors import InvalidInput
 
 # One part of a path: not hidden (so neither "." nor ".."), no separator of any system, no control character.
 _PART = re.compile(r"[^./\\\x00-\x1f\x7f\ud800-\udfff][^/\\\x00-\x1f\x7f\ud800-\udfff]*")
-# A file name of Linux has at most 255 bytes, and a blob name of Azure at most 1,024 characters.
-_PART_BYTES, _PATH_CHARACTERS = 255, 1024
+# Of a blob name in Azure; the container's name does not count.
+# https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
+_NAME_CHARACTERS = 1024
 
 
 def is_part(name: str) -> bool:
     """Whether a file or folder of this name can belong to a blob."""
-    return _PART.fullmatch(name) is not None and len(name.encode()) <= _PART_BYTES
+    return _PART.fullmatch(name) is not None
 
 
 def check_path(path: str) -> None:
     """Raises InvalidInput `bad_blob_path` unless it is `<container>/<name>`."""
-    parts = path.split("/")
-    if len(parts) < 2 or len(path) > _PATH_CHARACTERS or not all(map(is_part, parts)):
+    _, slash, name = path.partition("/")
+    if not slash or len(name) > _NAME_CHARACTERS or not all(map(is_part, path.split("/"))):
         raise bad_path(path)
 
 

@@ -21,9 +21,9 @@ WAITS_S = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000)
 
 def deliver_notification(message: Message, services: Services) -> None:
     """Raises InvalidInput `malformed_delivery`."""
-    delivery = _read(message)
+    delivery, body = _read(message)
     try:
-        services.notifier.deliver(delivery.url, message.id, orjson.dumps(delivery.event))
+        services.notifier.deliver(delivery.url, message.id, body)
     except PermanentFailure as error:
         log.error("delivery %s given up: %s", message.id, error)
     except Transient as error:
@@ -43,8 +43,11 @@ def _schedule_next(message: Message, delivery: Delivery, error: Transient, servi
     services.bus.send(DELIVERIES, [replace(message, body=body, scheduled_at=due)])
 
 
-def _read(message: Message) -> Delivery:
+def _read(message: Message) -> tuple[Delivery, bytes]:
+    """The delivery and what is posted."""
     try:
-        return Delivery.model_validate_json(message.body, strict=True)
-    except ValidationError as error:
-        raise InvalidInput("malformed_delivery", "a delivery needs url, attempt and event", message.id) from error
+        delivery = Delivery.model_validate_json(message.body, strict=True)
+        return delivery, orjson.dumps(delivery.event)
+    except (ValidationError, orjson.JSONEncodeError) as error:  # orjson writes no integer beyond 64 bit
+        message_text = "a delivery needs url, attempt and a CloudEvent as event"
+        raise InvalidInput("malformed_delivery", message_text, message.id) from error

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from fnmatch import fnmatch
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from shared.domain.errors import BlobNotFound
 from shared.domain.events import Event, EventData
@@ -22,12 +22,23 @@ from shared.validation.recipes import read_channels
 DELIVERIES = "deliveries"
 
 
+# "Required attributes" of CloudEvents 1.0, https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
+_REQUIRED = ("id", "source", "specversion", "type")
+
+
+def _with_required_attributes(event: dict[str, Any]) -> dict[str, Any]:
+    missing = [name for name in _REQUIRED if not isinstance(event.get(name), str) or not event[name]]
+    if missing:
+        raise ValueError(f"not a CloudEvent: {', '.join(missing)} must be a text")
+    return event
+
+
 class Delivery(Frozen):
     """The body of a message of the queue: one event for one URL."""
 
     url: str
     attempt: int = Field(default=1, ge=1)
-    event: dict[str, Any] = Field(description="a CloudEvent")
+    event: Annotated[dict[str, Any], AfterValidator(_with_required_attributes)] = Field(description="a CloudEvent")
 
 
 def notify(event: Event[EventData], run: Run, services: Services) -> Outcome | None:

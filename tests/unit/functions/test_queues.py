@@ -75,7 +75,43 @@ def test_the_history_of_a_run_that_was_asked_for_names_the_command(services: Ser
 )
 def test_a_malformed_message_is_kept_in_quarantine(services: Services, function: str, body: dict[str, object]) -> None:
     deliver(services, function, Message("m-1", "anything", orjson.dumps(body)))
-    assert quarantined(services) == ["quarantine/m-1"]
+    [path] = quarantined(services)
+    assert path.startswith("quarantine/m-1-")
+
+
+# Among them ids that differ only in what is cut off or replaced.
+IDS = (
+    "",
+    "..",
+    ".hidden",
+    "a/b",
+    "a//b",
+    "/",
+    "a\\b",
+    "a_b",
+    "a b",
+    "a\x00b",
+    "a\ud800",
+    "m.",
+    "a" * 400,
+    "é" * 200,
+    "\U0001f600",
+)
+IDS += ("a" * 399 + "b", "no-id", "_hidden")
+
+
+@pytest.mark.parametrize("function", ["receive_dataset", "inspect_job", "deliver_notification"])
+def test_a_malformed_message_of_any_id_is_kept_under_a_name_of_its_own(services: Services, function: str) -> None:
+    for message_id in IDS:
+        for _ in range(2):  # a redelivery is no second message
+            deliver(services, function, Message(message_id, "anything", b"{not json"))
+    assert len(quarantined(services)) == len(IDS)
+
+
+def test_two_malformed_messages_of_one_id_are_both_kept(services: Services) -> None:
+    for body in (b"{one", b"{two"):
+        deliver(services, "inspect_job", Message("", "anything", body))
+    assert sorted(b"".join(services.blobs.read(path)) for path in quarantined(services)) == [b"{one", b"{two"]
 
 
 def test_a_look_at_a_job_of_no_run_of_ours_does_nothing(services: Services) -> None:

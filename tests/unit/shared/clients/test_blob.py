@@ -162,6 +162,14 @@ def test_what_a_path_of_ours_cannot_name_is_not_listed(blobs: AzureBlobStore, pa
     assert [one.path for one in blobs.list(f"{folder}/")] == [f"{folder}/good"]
 
 
+@pytest.mark.parametrize("part", ["a" * 256, "é" * 128])
+def test_a_part_of_a_name_may_be_longer_than_a_file_name(blobs: AzureBlobStore, path: str, part: str) -> None:
+    long = f"{path}/{part}"
+    written = blobs.write(long, [b"x"])
+    assert content(blobs, long) == b"x"
+    assert list(blobs.list(path)) == [written]
+
+
 def test_a_process_with_embedded_stores_imports_no_azure_sdk(tmp_path: Path) -> None:
     code = """
 import sys

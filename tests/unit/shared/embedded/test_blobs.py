@@ -44,6 +44,16 @@ def test_a_blob_is_a_file_that_a_job_can_open(tmp_path: Path) -> None:
     assert (tmp_path / "runs" / "r1" / "result.json").read_bytes() == b"{}"
 
 
+@pytest.mark.parametrize("name", ["a" * 256, "é" * 128, f"{'a' * 256}/b", "/".join(["\U0001f600" * 63] * 16)])
+def test_a_name_too_long_for_a_file_is_refused(tmp_path: Path, name: str) -> None:
+    blobs = FileBlobStore(tmp_path)
+    for use in (blobs.info, blobs.delete, blobs.read, lambda path: blobs.write(path, [b"x"])):
+        with pytest.raises(InvalidInput, match="bad_blob_path: "):
+            use(f"runs/{name}")
+    with pytest.raises(InvalidInput, match="bad_blob_path: "):
+        blobs.list(f"runs/{name}/")
+
+
 def test_no_writer_leaves_a_temporary_file(tmp_path: Path) -> None:
     blobs = FileBlobStore(tmp_path)
     blobs.write("runs/a", [b"x"])

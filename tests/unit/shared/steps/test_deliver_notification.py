@@ -63,6 +63,37 @@ def test_a_receiver_that_refuses_for_good_is_asked_once(services: Services, rece
     assert services.bus.depth("deliveries") == 0
 
 
+VALID = {"id": "x", "type": "droptune.run.failed.v1", "source": "/projects/shop", "specversion": "1.0"}
+NO_CLOUDEVENTS = (
+    {},
+    *({name: text for name, text in VALID.items() if name != left_out} for left_out in VALID),
+    *({**VALID, name: wrong} for name in VALID for wrong in ("", None, 1)),
+    {**VALID, "data": 10**30},
+)
+
+
+def test_an_event_with_the_required_attributes_is_delivered(services: Services, receiver: Receiver) -> None:
+    body = json.dumps({"url": receiver.url, "event": VALID}).encode()
+    deliver_notification(Message("m", "s", body), services)
+    assert [json.loads(body) for _, body in receiver.got] == [VALID]
+
+
+@pytest.mark.parametrize("event", NO_CLOUDEVENTS, ids=json.dumps)
+def test_what_is_no_cloudevent_is_refused_and_not_sent(
+    services: Services, receiver: Receiver, event: dict[str, object]
+) -> None:
+    body = json.dumps({"url": receiver.url, "event": event}).encode()
+    with pytest.raises(InvalidInput, match="malformed_delivery"):
+        deliver_notification(Message("m", "s", body), services)
+    assert receiver.got == []
+
+
+def test_a_delivery_to_what_is_no_url_is_given_up(services: Services) -> None:
+    body = json.dumps({"url": "https://[::1", "event": VALID}).encode()
+    deliver_notification(Message("m", "s", body), services)
+    assert services.bus.depth("deliveries") == 0
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from shared.validation.recipes import read_channels
+from tests.web_urls import NO_WEB_URLS
+
 BAD_RECIPES = {
     "not YAML": (b"a: [", ["recipe_yaml"]),
     "a list": (b"- a", ["recipe_yaml"]),
@@ -57,6 +60,25 @@ def test_a_lone_surrogate_is_a_problem_of_its_setting(check, rows, recipe, path)
     (problem,) = report.problems
     assert f"{path}: it has a lone surrogate" in problem.message
     report.model_dump_json().encode()  # can be stored
+
+
+@pytest.mark.parametrize("url", NO_WEB_URLS)
+def test_a_webhook_that_is_no_url_is_a_problem_of_the_recipe(check, rows, url: str) -> None:
+    recipe = json.dumps({"notify": [{"url": url}]}).encode()
+    [problem] = check(rows(60), rows(20, start=100), recipe).result.report.problems
+    assert (problem.code, problem.file) == ("recipe_value", "recipe")
+    assert problem.message.startswith("notify[0].url: ")
+    assert read_channels(recipe) == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://hooks.example.com/a?b=c", "https://user:key@hooks.example:8443/", "https://b\u00fccher.example/",
+     "https://xn--bcher-kva.example./", "https://[2001:db8::1]:443/", "http://127.0.0.1:7071/hook", "http://my_host"],
+)  # fmt: skip
+def test_a_webhook_may_have_any_host_and_port(url: str) -> None:
+    [channel] = read_channels(json.dumps({"notify": [{"url": url}]}).encode())
+    assert channel.url == url
 
 
 def test_all_problems_of_a_recipe_and_its_data_come_in_one_report(check, rows) -> None:
