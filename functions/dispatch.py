@@ -57,7 +57,8 @@ class Dispatcher:
         """Keep what cannot be read and never will be: a redelivery would fail the same way."""
         path = f"{QUARANTINE}/{_quarantine_name(message.message_id or '', message.get_body())}"
         self.services.blobs.write(path, [message.get_body()])
-        log.error("message %s is kept in quarantine: %s", message.message_id, error)
+        # In ASCII: an id may hold half of a surrogate pair, which no log can encode.
+        log.error("message %a is kept as %s: %s", message.message_id, path, ascii(str(error)))
 
 
 def _quarantine_name(message_id: str, body: bytes) -> str:
