@@ -19,7 +19,7 @@ const TOKEN_FIGURES = [
 // What is in the report is shown; a report of an older or newer app has fewer or more parts.
 export function report({ run, report: found, preview, previewProblem }, onPreview) {
   const tokens = found.tokens;
-  const rows = preview;
+  const rows = preview ?? found.preview;
   return [
     summary(found),
     mapping(found.mapping ?? {}),
