@@ -39,7 +39,7 @@ def get_rows(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: Annotated[int, Query(ge=0)] = 0,
 ) -> EvaluationRows:
-    """Judged rows in order, with every model's answer; `change`: from the model it would replace to the candidate, or
+    """Graded rows in order, with every model's answer; `change`: from the model it would replace to the candidate, or
     `unscored` where one of the two has no score.
 
     `counts`: rows by change. `after` is the number of the last row seen; `next` is what to give there for the

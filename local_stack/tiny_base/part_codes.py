@@ -1,4 +1,4 @@
-"""The public parts catalogue the tiny base model is raised on.
+"""The public parts catalog the tiny base model is pre-trained on.
 
 It uses the codes of the plant in `recipes/manufacturing`, but every family, material and finish code means
 something else there: the base answers fluently and wrongly, which is what tuning has to mend. It can say the
@@ -137,7 +137,7 @@ def random_code(rng: random.Random) -> tuple[str, str, str, str, str]:
 
 
 def public_meaning(code: tuple[str, str, str, str, str]) -> str:
-    """What the public catalogue says a code means."""
+    """What the public catalog says a code means."""
     family, material, diameter, length, finish = code
     return describe(FAMILIES[family], MATERIALS[material], diameter, length, FINISHES[finish])
 
