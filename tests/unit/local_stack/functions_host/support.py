@@ -14,7 +14,7 @@ from shared.ports import Message
 TOPOLOGY = Topology(
     queues=("work", "storage-events"),
     topics={"pipeline": (Subscription("first", frozenset({"a"})), Subscription("all", None))},
-    lock_duration_s=0.6,
+    lock_duration_s=60.0,  # Azure's default; a machine that stalls must not let a lock expire
     max_delivery_count=3,
 )
 
@@ -30,7 +30,7 @@ def message(id: str, subject: str = "a", **properties: str) -> Message:
     return Message(id=id, subject=subject, body=b'{"id": "' + id.encode() + b'"}', properties=properties)
 
 
-def eventually(condition: Callable[[], Any], within_s: float = 5.0) -> None:
+def eventually(condition: Callable[[], Any], within_s: float = 60.0) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, "it did not come to pass"
