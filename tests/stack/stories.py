@@ -29,9 +29,9 @@ UNWORTHY = {
 }
 
 
-def drop(local: LocalStack, project: str, **deployment: Any) -> None:
-    deployment = {"approval": "required", **deployment}
-    local.drop_project(project, rows("train.jsonl")[:64], rows("eval.jsonl")[:16], **QUICK, deployment=deployment)
+def drop(local: LocalStack, project: str, use_case: str = "", **deployment: Any) -> None:
+    changes = {**QUICK, "use_case": use_case, "deployment": {"approval": "required", **deployment}}
+    local.drop_project(project, rows("train.jsonl")[:64], rows("eval.jsonl")[:16], **changes)
 
 
 def seen(local: LocalStack, project: str, status: str) -> Run:
@@ -73,8 +73,8 @@ def assert_nothing_is_left(local: LocalStack, run: Run) -> None:
     """No job, deployment or claim of a run that was cancelled, and no job that began after it had ended."""
     jobs = {job["name"] for job in local.jobs() if job["name"].startswith(run["id"])}
     assert jobs <= {job["name"] for job in run["jobs"]}
-    until(lambda: not local.live_jobs(run["id"]), "its jobs have ended", within_s=20)
-    until(lambda: not local.claims(owner=run["id"]), "its claims are given back", within_s=20)
+    until(lambda: not local.live_jobs(run["id"]), "its jobs have ended")
+    until(lambda: not local.claims(owner=run["id"]), "its claims are given back")
     if run["rollout"] is not None:
-        until(lambda: not local.deployments(run["rollout"]["endpoint"]), "its deployment is gone", within_s=20)
+        until(lambda: not local.deployments(run["rollout"]["endpoint"]), "its deployment is gone")
         assert local.traffic(run["rollout"]["endpoint"]) == {}

@@ -1,6 +1,7 @@
 """What goes wrong, and who changes their mind: failed, lost and cancelled jobs, decisions, cancels, repeated events.
 
-One stack plays every story at once, each in a project of its own; its one job slot makes their jobs queue.
+One stack plays every story at once, each in a project of its own; its one job slot makes their jobs queue. The jobs
+train nothing (`stub_image`): they take the time that a story needs.
 A test is about one story, and waits for it only.
 """
 
@@ -11,20 +12,22 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 
 from local_stack import stack
 from shared.pipeline import TOPOLOGY
-from tests.stack.local import Event, LocalStack, ask, notes, statuses, until
+from tests.stack import stub_image
+from tests.stack.local import TERMINAL, Event, LocalStack, ask, notes, statuses, until
 from tests.stack.stories import Run, assert_nothing_is_left, cancelled, drop, ended, job_runs, jobs_of, seen
+from tests.stack.stub_jobs import release
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
 
 Story = Callable[[LocalStack], Run]
 
-POLL_S = 3
+RETRY_WAIT_S = 0.5  # fifteen times as long where there is no quota
+DECIDE_WITHIN_S = 3
 TO_EVALUATING = ["received", "validated", "training", "evaluating"]
 
 
@@ -53,6 +56,7 @@ def late_wish(local: LocalStack) -> Run:
 
 
 def cancelled_by_others(local: LocalStack) -> Run:
+    drop(local, "cancelled-by-others", "hold training-1 evaluation-1")
     run = seen(local, "cancelled-by-others", "training")
     local.cancel_job(job_runs(local, run, "training-1"))
     run = seen(local, "cancelled-by-others", "evaluating")
@@ -62,6 +66,7 @@ def cancelled_by_others(local: LocalStack) -> Run:
 
 def repeated(local: LocalStack) -> Run:
     """Everything ever said about the run is said again, twice, in any order, all the time."""
+    drop(local, "repeated", "hold evaluation-1")
     rng, stale = random.Random(7), []
     while not (found := local.runs("repeated")):
         time.sleep(0.1)
@@ -70,6 +75,8 @@ def repeated(local: LocalStack) -> Run:
         if run["status"] == "evaluating" and not stale:
             stale = [_job_failed(next(e for e in events if e["type"] == "droptune.training.started.v1"))]
         local.publish(_shuffled(rng, [*events, *events, *stale]))
+        if stale:
+            release(local.root, run["id"], "evaluation-1")
         time.sleep(0.5)
     for _ in range(3):
         local.publish(_shuffled(rng, [*local.events(run["id"]), *stale]))
@@ -83,21 +90,35 @@ def repeated(local: LocalStack) -> Run:
 
 
 def cancelled_in_training(local: LocalStack) -> Run:
+    """Its job has the one slot until the next story is over."""
+    drop(local, "cancelled-in-training", "hold training-1")
     run = seen(local, "cancelled-in-training", "training")
     job_runs(local, run, "training-1")
+    until(lambda: [r for r in local.runs("cancelled-in-queue") if r["status"] in TERMINAL], "the queued one is over")
+    return cancelled(local, run)
+
+
+def cancelled_in_queue(local: LocalStack) -> Run:
+    job_runs(local, seen(local, "cancelled-in-training", "training"), "training-1")
+    drop(local, "cancelled-in-queue")
+    run = seen(local, "cancelled-in-queue", "training")
+    until(lambda: local.job_status(f"{run['id']}-training-1") == "Queued", "its job is in the queue")
     return cancelled(local, run)
 
 
 def vanished(local: LocalStack) -> Run:
+    drop(local, "vanished", "hold training-1", approval="automatic")
     job_runs(local, seen(local, "vanished", "training"), "training-1")
     local.order_fault("vanish")
     return cancelled(local, seen(local, "vanished", "deploying"), "rolled_back")
 
 
 def unheard(local: LocalStack) -> Run:
+    drop(local, "unheard", "hold training-1")
     run = seen(local, "unheard", "training")
     job_runs(local, run, "training-1")
     local.order_fault("drop_events", count=1000)
+    release(local.root, run["id"], "training-1")
     run = seen(local, "unheard", "evaluating")
     local.order_fault("drop_events", count=1)
     run = seen(local, "unheard", "awaiting_approval")
@@ -105,11 +126,8 @@ def unheard(local: LocalStack) -> Run:
     return ended(local, run, "declined")
 
 
-def cancelled_in_queue(local: LocalStack) -> Run:
-    return cancelled(local, seen(local, "cancelled-in-queue", "training"))
-
-
 def undecided(local: LocalStack) -> Run:
+    drop(local, "undecided", approval_hours=DECIDE_WITHIN_S / 3600)
     return ended(local, seen(local, "undecided", "awaiting_approval"), "declined")
 
 
@@ -118,25 +136,19 @@ LATER: tuple[Story, ...] = (
     cancelled_by_others,
     repeated,
     cancelled_in_training,
+    cancelled_in_queue,
     vanished,
     unheard,
-    cancelled_in_queue,
     undecided,
 )
-HOW_DEPLOYED: dict[Story, dict[str, Any]] = {
-    vanished: {"approval": "automatic"},
-    undecided: {"approval_hours": 5 / 3600},
-}
-
-
-def project_of(story: Story) -> str:
-    return story.__name__.replace("_", "-")
 
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    settings = {"RETRY_WAIT_S": "0.2", "JOB_POLL_S": str(POLL_S)}
-    running = LocalStack(tmp_path_factory.mktemp("unhappy") / "stack", settings)
+    settings = {"RETRY_WAIT_S": f"{RETRY_WAIT_S}", "JOB_POLL_S": "3"}
+    root = tmp_path_factory.mktemp("unhappy") / "stack"
+    stub_image.install(root)
+    running = LocalStack(root, settings)
     yield running
     running.down()
 
@@ -146,14 +158,11 @@ def told(local: LocalStack) -> Iterator[dict[Story, Future[Run]]]:
     """All stories begun. A fault strikes the next job, so those that need one are dropped before the others."""
     local.order_fault("quota", count=len(FIRST))
     for story in FIRST:
-        drop(local, project_of(story))
+        drop(local, story.__name__.replace("_", "-"))
     with ThreadPoolExecutor(len(FIRST) + len(LATER)) as pool:
         futures = {story: pool.submit(story, local) for story in FIRST}
         until(lambda: sum(job["status"] == "Failed" for job in local.jobs()) == len(FIRST), "the faults struck")
-        for story in LATER:
-            drop(local, project_of(story), **HOW_DEPLOYED.get(story, {}))
-            until(lambda story=story: local.runs(project_of(story)), "its run exists")
-            futures[story] = pool.submit(story, local)
+        futures |= {story: pool.submit(story, local) for story in LATER}
         yield futures
 
 
@@ -179,7 +188,6 @@ def _wait_until_quiet(local: LocalStack) -> None:
         until(lambda: not any(map(bus.depth, subscriptions)), "every subscription is empty", every_s=0.05)
 
 
-@pytest.mark.slow
 def test_a_job_without_quota_is_submitted_again_and_an_approved_model_goes_live(
     local: LocalStack, told: dict[Story, Future[Run]]
 ) -> None:
@@ -188,7 +196,7 @@ def test_a_job_without_quota_is_submitted_again_and_an_approved_model_goes_live(
     assert statuses(run)[5:8] == ["evaluating", "awaiting_approval", "approved"]
     assert statuses(run)[-1] == "deployed"
     assert jobs_of(local, run) == {"training-1": "Failed", "training-2": "Completed", "evaluation-1": "Completed"}
-    assert notes(run)[:2] == ["quota: OutOfQuota, again in 3 s", "approved by local"]
+    assert notes(run)[:2] == ["quota: OutOfQuota, again in 7.5 s", "approved by local"]
     assert run["error"] is None
     assert run["decision"]["granted"] is True
     assert run["decision"]["comment"] == "good enough"
@@ -213,7 +221,7 @@ def test_a_job_that_somebody_else_cancelled_is_submitted_again_and_a_cancel_stop
     run = told[cancelled_by_others].result()
     assert statuses(run) == [*TO_EVALUATING[:3], "training", "training", "evaluating", "cancelling", "cancelled"]
     assert jobs_of(local, run) == {"training-1": "Canceled", "training-2": "Completed", "evaluation-1": "Canceled"}
-    assert notes(run) == ["platform: job_cancelled, again in 0.2 s"]
+    assert notes(run) == ["platform: job_cancelled, again in 0.5 s"]
     assert run["cancel_requested_by"] == "local"
     assert_nothing_is_left(local, run)
 
@@ -250,7 +258,7 @@ def test_a_job_that_vanished_is_submitted_again_and_a_cancel_takes_the_rollout_b
     assert statuses(run)[2:8] == ["training", "training", "training", "evaluating", "approved", "deploying"]
     assert statuses(run)[-2:] == ["rolling_back", "rolled_back"]
     assert jobs_of(local, run) == {"training-2": "Completed", "evaluation-1": "Completed"}
-    assert notes(run)[0] == "platform: job_vanished, again in 0.2 s"
+    assert notes(run)[0] == "platform: job_vanished, again in 0.5 s"
     assert notes(run)[-1] == "cancelled: cancelled by local"
     assert run["cancel_requested_by"] == "local"
     assert_nothing_is_left(local, run)
@@ -273,8 +281,8 @@ def test_a_model_that_nobody_decides_on_in_time_is_declined(local: LocalStack, t
     run = told[undecided].result()
     assert statuses(run) == [*TO_EVALUATING, "awaiting_approval", "declined"]
     [waited, ended] = [datetime.fromisoformat(line["at"]) for line in run["history"][-2:]]
-    assert ended - waited >= timedelta(seconds=5)
-    deadline = (waited + timedelta(seconds=5)).isoformat(timespec="seconds")
+    assert ended - waited >= timedelta(seconds=DECIDE_WITHIN_S)
+    deadline = (waited + timedelta(seconds=DECIDE_WITHIN_S)).isoformat(timespec="seconds")
     assert notes(run) == [f"approval expired: nobody decided by {deadline}"]
     assert (run["decision"]["granted"], run["decision"]["by"]) == (False, "nobody")
     assert run["rollout"] is None

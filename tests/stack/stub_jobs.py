@@ -1,0 +1,97 @@
+"""Jobs that train and evaluate nothing, for tests of what happens around them.
+
+    python -m tests.stack.stub_jobs training_job.train|training_job.evaluate OPTIONS...
+
+Each is a process of its own, has the command line of the real one, writes the files that the pipeline reads, and ends
+as the real one does, also when it is stopped. A job that the recipe's `use_case` names, as in
+`hold training-1 evaluation-1`, waits until `release` lets it go on.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from shared.domain.evaluation import EvaluationResult, Gain, GradedRow, Score
+from shared.domain.recipe import ResolvedRecipe
+from tests.stack import stub_server
+from training_job import evaluate, train
+from training_job.job.arguments import parse_arguments
+from training_job.job.curve import METRICS_FILE
+from training_job.job.files import write_json, write_lines
+from training_job.job.runtime import RunningMetrics, read_recipe, run_job
+
+STEPS = 4
+BASE_ANSWER = "what the base model answers"
+
+
+def release(root: Path, run_id: str, job: str) -> None:
+    """Let a job of the stack in this folder go on; `job` is its stage and attempt."""
+    _gate(root / "blobs" / "runs" / run_id, job).touch()
+
+
+def _gate(run_folder: Path, job: str) -> Path:
+    return run_folder / f"release-{job}"
+
+
+def main() -> int:
+    program, *options = sys.argv[1:]
+    work = {"training_job.train": train_stub, "training_job.evaluate": evaluate_stub}[program]
+    return work(options)
+
+
+def train_stub(options: list[str]) -> int:
+    task = parse_arguments(train.Task, "stub of training_job.train", train.__doc__, options)
+
+    def work(metrics: RunningMetrics) -> None:
+        _wait_if_told(read_recipe(task.recipe), task.job_name, task.recipe.parent)
+        steps = range(1, STEPS + 1)
+        write_lines(
+            task.output / METRICS_FILE, [{"step": step, "total_steps": STEPS, "loss": 1 / step} for step in steps]
+        )
+        metrics.last_step = metrics.total_steps = STEPS
+        merged = task.output / "model" / "merged"
+        merged.mkdir(parents=True, exist_ok=True)
+        (merged / stub_server.ANSWER).write_text(f"what {task.job_name} taught")
+
+    return run_job(task.job_name, task.output, work)
+
+
+def evaluate_stub(options: list[str]) -> int:
+    task = parse_arguments(evaluate.Task, "stub of training_job.evaluate", evaluate.__doc__, options)
+
+    def work(metrics: RunningMetrics) -> None:
+        _wait_if_told(read_recipe(task.recipe), task.job_name, task.recipe.parent)
+        rows = (task.data / "eval.jsonl").read_bytes().splitlines()
+        answers = {"base": BASE_ANSWER, "candidate": (task.candidate / stub_server.ANSWER).read_text()}
+        scores = {"base": 0.0, "candidate": 1.0}
+        graded = [GradedRow(row=number, scores=scores, answers=answers) for number, _ in enumerate(rows, 1)]
+        write_lines(task.output / "rows.jsonl", [row.model_dump(mode="json") for row in graded])
+        metrics.last_step = metrics.total_steps = len(rows)
+        write_json(task.output / "report.json", _report(len(rows)).model_dump(mode="json"))
+
+    return run_job(task.job_name, task.output, work)
+
+
+def _wait_if_told(recipe: ResolvedRecipe, job_name: str, run_folder: Path) -> None:
+    job = "-".join(job_name.rsplit("-", 2)[1:])
+    if job in recipe.requested.use_case.split():
+        while not _gate(run_folder, job).exists():
+            time.sleep(0.05)
+
+
+def _report(rows: int) -> EvaluationResult:
+    """All of the candidate's answers are right, none of the base model's."""
+    return EvaluationResult(
+        base=Score(mean=0.0, low=0.0, high=0.0, rows=rows),
+        candidate=Score(mean=1.0, low=1.0, high=1.0, rows=rows),
+        gains=(Gain(over="base", mean=1.0, low=1.0, high=1.0),),
+        answers_differ=1.0,
+        template_sha256="0" * 64,
+        base_template_sha256="0" * 64,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
