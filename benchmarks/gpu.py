@@ -168,7 +168,8 @@ def _measured(kind: str, base: str, case: Case, model: Path, device: str) -> dic
         return row | {"failed": (error.stderr.strip() or "no message").splitlines()[-1][:200]}
     except subprocess.TimeoutExpired:
         return row | {"failed": f"no result within {LIMIT_S} s"}
-    return row | found | {"utilization": utilization(found["tokens_per_s"], find_entry(base).parameters, device)}
+    share = utilization(found["tokens_per_s"], find_entry(base).parameters, device)
+    return {**row, **found, "utilization": share}
 
 
 def table(device: str, rows: list[dict[str, Any]]) -> Table:

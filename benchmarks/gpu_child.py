@@ -126,7 +126,7 @@ def _settings(kind: str, output: Path, recipe: Any, case: Case) -> dict[str, Any
 
 
 def _dataset(rows: list[list[int]]) -> Any:
-    from datasets import Dataset  # type: ignore[import-untyped]
+    from datasets import Dataset
 
     return Dataset.from_dict({"input_ids": rows, "labels": rows})
 
@@ -191,7 +191,7 @@ def _clock(trainer: Any) -> Any:
         seconds, tokens = 0.0, 0
         _began: tuple[float, int] = (0.0, 0)
 
-        def on_step_end(self, _args: Any, state: Any, _control: Any, **__: Any) -> None:
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if state.global_step not in (WARM_UP_STEPS, WARM_UP_STEPS + STEPS):
                 return
             if torch.cuda.is_available():

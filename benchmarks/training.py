@@ -158,7 +158,7 @@ def _trl(kind: str, base: Path, output: Path, recipe: ResolvedRecipe, tokenizer:
     checkpointing, and what TUNED says.
     """
     import torch
-    from datasets import Dataset  # type: ignore[import-untyped]
+    from datasets import Dataset
     from transformers import AutoModelForCausalLM
 
     trl, quantized, hyperparameters = import_module("trl"), _part("quantized"), recipe.hyperparameters
@@ -203,7 +203,7 @@ def _meter(trainer: Any, judged: Any, all_tokens: int) -> Any:
             self.seconds, self.tokens, self.losses = 0.0, 0, list[float]()
             self._last: tuple[float, int] | None = None
 
-        def on_step_end(self, _args: Any, state: Any, _control: Any, **__: Any) -> None:
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             # Neither count has padding in it.
             seen = int(state.num_input_tokens_seen or getattr(trainer, "_total_train_tokens", 0))
             now = (time.process_time(), seen)

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.measure import Row, percentile
 from shared.domain.dataset import DatasetRef
-from shared.domain.events import DatasetUploaded, Event, ValidationPassed
+from shared.domain.events import DatasetUploaded, Event, EventData, ValidationPassed
 from shared.domain.run import Run, Status
 from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import SqliteEventBus
@@ -61,7 +61,7 @@ def droptune(folder: Path, runs: int) -> list[float]:
         return _timed(partial(_handle, runner, stage, event) for event in events)
 
 
-def _handle(runner: Runner, stage: Stage, event: Event) -> None:
+def _handle(runner: Runner, stage: Stage, event: Event[EventData]) -> None:
     assert runner.handle(stage, event) is Handled.APPLIED
 
 
@@ -79,7 +79,7 @@ def _services(folder: Path, store: SqliteRunStore, bus: SqliteEventBus) -> Servi
     )
 
 
-def _received(runner: Runner, number: int) -> Event:
+def _received(runner: Runner, number: int) -> Event[EventData]:
     """The event of a new run that waits for its validation."""
     now = datetime.now(UTC)
     path = f"datasets/project/train-{number}.jsonl"
@@ -100,7 +100,7 @@ def _received(runner: Runner, number: int) -> Event:
     return event_of(run, uploaded, run.updated_at)
 
 
-def _passes(event: Event, run: Run, services: Services) -> Outcome:
+def _passes(event: Event[EventData], run: Run, services: Services) -> Outcome:
     draft = Draft(ValidationPassed(version="v1", train_rows=1, eval_rows=1))
     return Outcome(status=Status.VALIDATED, events=(draft,))
 

@@ -130,7 +130,7 @@ def parse_file(file: Path) -> None:
 
 def check_file(file: Path) -> None:
     """Load with `datasets` and check row by row. Its cache is new each time, as for a new file."""
-    from datasets import disable_progress_bars, load_dataset  # type: ignore[import-untyped]
+    from datasets import disable_progress_bars, load_dataset
 
     disable_progress_bars()
     with tempfile.TemporaryDirectory() as cache:

@@ -16,6 +16,7 @@ import uvicorn
 from local_stack.functions_host.invocation import Invoker
 from local_stack.functions_host.limits import Limits
 from local_stack.functions_host.loading import (
+    App,
     BusTrigger,
     HttpTrigger,
     StartRefused,
@@ -41,7 +42,7 @@ class Host:
 
     def __init__(
         self,
-        app: func.FunctionApp,
+        app: App,
         bus: EventBus,
         *,
         host_json: Path,

@@ -15,6 +15,8 @@ from typing import Any
 import azure.functions as func
 from croniter import croniter
 
+App = func.FunctionApp | func.AsgiFunctionApp
+
 # Spelling of a .NET TimeSpan: [days.]hh:mm:ss[.fraction]
 _TIME_SPAN = re.compile(r"(?:(\d+)\.)?(\d\d?):(\d\d):(\d\d(?:\.\d+)?)")
 _SETTING = re.compile(r"%([^%]+)%")
@@ -73,7 +75,7 @@ class HostConfig:
     route_prefix: str = "api"
 
 
-def load_app(module_name: str) -> tuple[func.FunctionApp, Path]:
+def load_app(module_name: str) -> tuple[App, Path]:
     """Import the module and return its `app` and the path of the host.json beside it. Raises StartRefused."""
     try:
         module = importlib.import_module(module_name)
@@ -85,9 +87,7 @@ def load_app(module_name: str) -> tuple[func.FunctionApp, Path]:
     return app, Path(str(module.__file__)).resolve().parent / "host.json"
 
 
-def read_app(
-    app: func.FunctionApp, host_json: Path, environment: Mapping[str, str]
-) -> tuple[list[LocalFunction], HostConfig]:
+def read_app(app: App, host_json: Path, environment: Mapping[str, str]) -> tuple[list[LocalFunction], HostConfig]:
     """The app's enabled functions, with `%SETTING%` values from `environment`, and its host.json.
 
     A function is disabled as in Azure: `AzureWebJobs.NAME.Disabled=true` (Microsoft Learn, "How to disable
@@ -127,7 +127,7 @@ def _read_host_json(path: Path, problems: list[str]) -> HostConfig:
     return HostConfig(calls, renewal.total_seconds(), prefix.strip("/"))
 
 
-def _read_functions(app: func.FunctionApp, environment: Mapping[str, str], problems: list[str]) -> list[LocalFunction]:
+def _read_functions(app: App, environment: Mapping[str, str], problems: list[str]) -> list[LocalFunction]:
     try:
         functions = app.get_functions()
     except ValueError as error:  # no trigger, or a name twice; the library stops at the first

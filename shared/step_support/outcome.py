@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter
 from typing_extensions import Unpack
@@ -14,6 +14,8 @@ from typing_extensions import Unpack
 from shared.domain.events import Event, EventData
 from shared.domain.run import Run, RunChanges, Status
 from shared.ports import Message, Services
+
+Fact = TypeVar("Fact", bound=EventData)
 
 _CHANGES = TypeAdapter(RunChanges)
 
@@ -30,7 +32,7 @@ class Draft:
     delay: timedelta = timedelta(0)
 
 
-def event_of(run: Run, data: EventData, time: datetime, key: str = "") -> Event[EventData]:
+def event_of(run: Run, data: Fact, time: datetime, key: str = "") -> Event[Fact]:
     """The event about `run` at its present revision."""
     return Event(
         data=data,

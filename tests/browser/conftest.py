@@ -173,7 +173,7 @@ class Browser:
         return self.driver.execute_script(text, *arguments)
 
     def _log(self, kind: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.driver.get_log(kind)  # type: ignore[no-untyped-call]
+        found: list[dict[str, Any]] = self.driver.get_log(kind)
         return found
 
     def complaints(self) -> list[str]:

@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from shared.clients.blob import AzureBlobStore
 from shared.clients.cosmos import parse_url
 from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import SqliteEventBus
@@ -108,16 +109,24 @@ def embedded_blobs() -> Iterator[BlobBackend]:
 
 
 @contextmanager
-def azurite() -> Iterator[BlobBackend]:
-    with closing(build_blob_store(azurite_url())) as blobs:
+def _azure_blobs(url: str) -> Iterator[BlobBackend]:
+    blobs = build_blob_store(url)
+    assert isinstance(blobs, AzureBlobStore)
+    with closing(blobs):
         yield BlobBackend(blobs, BLOB_CONTAINER)
+
+
+@contextmanager
+def azurite() -> Iterator[BlobBackend]:
+    with _azure_blobs(azurite_url()) as backend:
+        yield backend
 
 
 @contextmanager
 def live_blobs() -> Iterator[BlobBackend]:
     """Live Blob Storage; its container `contract` must be there."""
-    with closing(build_blob_store(_live("LIVE_BLOB_STORE_URL"))) as blobs:
-        yield BlobBackend(blobs, BLOB_CONTAINER)
+    with _azure_blobs(_live("LIVE_BLOB_STORE_URL")) as backend:
+        yield backend
 
 
 def _live(setting: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +13,8 @@ from shared.domain.errors import InvalidInput, StoreConflict
 from shared.ports import RunStore, Stored, Write
 from tests.contract.backends import OpenStore, StoreBackend
 from tests.contract.threads import in_threads
+
+ChangeKind = Literal["replace", "delete"]
 
 
 @pytest.fixture
@@ -101,7 +103,7 @@ def test_a_write_leaves_the_etags_of_other_documents_alone(store: RunStore, part
 
 
 @pytest.mark.parametrize("kind_of_write", ["replace", "delete"])
-def test_a_write_with_an_old_etag_is_refused(store: RunStore, partition: str, kind_of_write: str) -> None:
+def test_a_write_with_an_old_etag_is_refused(store: RunStore, partition: str, kind_of_write: ChangeKind) -> None:
     store.batch(partition, [create("run", status="old")])
     old = read(store, partition, "run").etag
     store.batch(partition, [Write("replace", "run", run(status="new"), etag=old)])
@@ -113,7 +115,7 @@ def test_a_write_with_an_old_etag_is_refused(store: RunStore, partition: str, ki
 @pytest.mark.parametrize("etag", [None, "0123456789"])
 @pytest.mark.parametrize("kind_of_write", ["replace", "delete"])
 def test_a_write_to_an_absent_document_is_refused(
-    store: RunStore, partition: str, kind_of_write: str, etag: str | None
+    store: RunStore, partition: str, kind_of_write: ChangeKind, etag: str | None
 ) -> None:
     with pytest.raises(StoreConflict, match=f"{partition}/run "):
         store.batch(partition, [Write(kind_of_write, "run", _document_for(kind_of_write), etag=etag)])
@@ -126,7 +128,7 @@ def test_a_delete_without_etag_needs_presence_only(store: RunStore, partition: s
     assert store.get(partition, "run") is None
 
 
-def _document_for(kind_of_write: str) -> dict[str, Any] | None:
+def _document_for(kind_of_write: ChangeKind) -> dict[str, Any] | None:
     return None if kind_of_write == "delete" else run(status="by the loser")
 
 
@@ -182,7 +184,7 @@ def test_ids_of_claims_are_fine(store: RunStore, partition: str) -> None:
 @pytest.mark.parametrize(
     ("write", "error"),
     [
-        (Write("upsert", "run", run()), "bad_write: there is no write of kind 'upsert'"),
+        (Write("upsert", "run", run()), "bad_write: there is no write of kind 'upsert'"),  # type: ignore[arg-type]
         (Write("create", "run"), "bad_write: the create of run has no document"),
         (Write("replace", "run"), "bad_write: the replace of run has no document"),
         (Write("create", "run", run(), etag="1"), "bad_write: the create of run has an etag"),
@@ -215,7 +217,7 @@ def test_an_expired_document_is_gone(stored: StoreBackend, partition: str, kind:
 
 @pytest.mark.parametrize("kind_of_write", ["replace", "delete"])
 def test_an_expired_document_can_be_created_but_not_changed(
-    stored: StoreBackend, partition: str, kind_of_write: str
+    stored: StoreBackend, partition: str, kind_of_write: ChangeKind
 ) -> None:
     stored.store.batch(partition, [create("run", ttl_s=3)])
     etag = read(stored.store, partition, "run").etag

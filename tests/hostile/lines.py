@@ -7,7 +7,8 @@ from typing import Any
 
 USER = {"role": "user", "content": "Which part?"}
 ANSWER = {"role": "assistant", "content": "a bolt"}
-CALL = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": "{}"}}
+FUNCTION = {"name": "find", "arguments": "{}"}
+CALL = {"id": "c1", "type": "function", "function": FUNCTION}
 
 
 def chat(*messages: Any, **extra: Any) -> bytes:
@@ -15,7 +16,7 @@ def chat(*messages: Any, **extra: Any) -> bytes:
 
 
 def called(**changes: Any) -> bytes:
-    function = {**CALL["function"], **changes}
+    function = {**FUNCTION, **changes}
     return chat(USER, {"role": "assistant", "tool_calls": [{**CALL, "function": function}]})
 
 

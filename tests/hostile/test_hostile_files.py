@@ -71,9 +71,10 @@ def zipped(data: bytes) -> bytes:
 
 
 PLAIN = b"\n".join(GOOD) + b"\n"
-ONE_BAD_LINE = {"invalid_json": (1, (1,)), "too_few_rows": (1, ())}
-NO_TEXT = {"not_utf8": (1, ()), "too_few_rows": (1, ())}
-FILES: dict[str, tuple[bytes, dict[str, tuple[int, tuple[int, ...]]]]] = {
+Findings = dict[str, tuple[int, tuple[int, ...]]]  # code -> (how often, in which rows)
+ONE_BAD_LINE: Findings = {"invalid_json": (1, (1,)), "too_few_rows": (1, ())}
+NO_TEXT: Findings = {"not_utf8": (1, ()), "too_few_rows": (1, ())}
+FILES: dict[str, tuple[bytes, Findings]] = {
     "UTF-16 with a mark": (PLAIN.decode().encode("utf-16"), NO_TEXT),
     "UTF-16, big end first": (PLAIN.decode().encode("utf-16-be"), NO_TEXT),
     "UTF-16, little end first": (PLAIN.decode().encode("utf-16-le"), NO_TEXT),

@@ -12,6 +12,7 @@ import sys
 import sysconfig
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -129,7 +130,8 @@ def test_the_trainer_s_context_holds_what_the_image_copies_and_nothing_else(azur
     from azure.ai.ml._utils._asset_utils import get_ignore_file, get_upload_files_from_folder
 
     assert (ROOT / ".dockerignore").read_text() == (ROOT / ".amlignore").read_text()
-    uploaded = {path for _, path in get_upload_files_from_folder(ROOT, ignore_file=get_ignore_file(ROOT))}
+    listed: Any = get_upload_files_from_folder(ROOT, ignore_file=get_ignore_file(ROOT))  # pairs, annotated as strings
+    uploaded = {path for _, path in listed}
     copied = set()
     for sources, _ in copies(TRAINER):
         for path in (ROOT / source for source in sources):

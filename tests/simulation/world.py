@@ -14,10 +14,10 @@ from shared.domain.errors import LockLost, StoreConflict, Transient
 from shared.domain.run import Run
 from shared.domain.topology import JOB_EVENTS
 from shared.embedded.blobs import FileBlobStore
-from shared.embedded.bus import DEAD_LETTERS, SqliteEventBus
+from shared.embedded.bus import SqliteEventBus
 from shared.embedded.store import SqliteRunStore
 from shared.pipeline import STAGES, TOPIC, TOPOLOGY
-from shared.ports import Channel, Message, ReceivedMessage, Services
+from shared.ports import DEAD_LETTERS, Channel, Message, ReceivedMessage, Services
 from shared.records import runs
 from shared.records.outbox import OUTBOX
 from shared.runner import Runner

@@ -24,6 +24,7 @@ from local_stack import host
 from local_stack.functions_host import load_app
 from shared import runner, services
 from shared.clients.azure_ml.connection import load_sdk
+from shared.pipeline import TOPOLOGY
 from shared.ports import Services
 from shared.settings import Settings
 from tests.simulation import world
@@ -84,10 +85,11 @@ def arm(places: Path) -> None:
     def armed(settings: Settings) -> Services:
         built = build(settings)
         names = ("store", "bus", "blobs", "launcher", "models", "notifier")
-        return replace(built, **{name: world.Port(name, getattr(built, name), switch) for name in names})
+        armed: Any = {name: world.Port(name, getattr(built, name), switch) for name in names}
+        return replace(built, **armed)
 
     services.build_services = armed
-    services.TOPOLOGY = replace(services.TOPOLOGY, max_delivery_count=MAX_DELIVERIES)
+    services.TOPOLOGY = replace(TOPOLOGY, max_delivery_count=MAX_DELIVERIES)  # type: ignore[attr-defined]
     address = os.environ["EVENT_BUS_URL"].partition("?")[0]
     os.environ["EVENT_BUS_URL"] = f"{address}?lock_s={LOCK_S}"
 

@@ -60,7 +60,8 @@ def cancelled(local: LocalStack, run: Run, end: str = "cancelled") -> Run:
 
 def job_runs(local: LocalStack, run: Run, job: str) -> str:
     name = f"{run['id']}-{job}"
-    return until(lambda: local.job_status(name) == "Running" and name, f"{name} runs", within_s=600)
+    until(lambda: local.job_status(name) == "Running", f"{name} runs", within_s=600)
+    return name
 
 
 def jobs_of(local: LocalStack, run: Run) -> dict[str, str]:

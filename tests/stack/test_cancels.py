@@ -79,7 +79,9 @@ def _cancelled_before_it_exists(local: LocalStack) -> Run:
     assert dropped is not None
     run_id = run_id_of_blob(dropped.path, dropped.etag)
     requested = CancelRequested(by="somebody ahead of time")
-    wish = Event(data=requested, run_id=run_id, project="unborn", attempt=1, revision=1, time=datetime.now(UTC))
+    wish = Event[CancelRequested](
+        data=requested, run_id=run_id, project="unborn", attempt=1, revision=1, time=datetime.now(UTC)
+    )
     local.publish([wish.to_cloudevent()])
     until(lambda: f"{wish.id}^1" in local.waiting("cancel_run"), "it waits as one that came too early")
     assert local.runs("unborn") == []

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SETTINGS = {"INLINE_VALIDATION_MAX_BYTES": "1000", "JOB_POLL_S": "5", "RETRY_WAIT_S": "0.2"}
 # Project -> in which status somebody wishes what, and how it ends.
-WISHES: dict[str, tuple[str, type[Event]]] = {
+WISHES: dict[str, tuple[str, type[EventData]]] = {
     "granted": ("awaiting_approval", ApprovalGranted),
     "denied": ("awaiting_approval", ApprovalDenied),
     "stopped": ("training", CancelRequested),
@@ -79,9 +79,9 @@ def places(local: LocalStack) -> list[str]:
 
     def look() -> bool:
         for run in ledger.all_runs(local):
-            status, wish = WISHES.get(run.project, (None, None))
-            if wish and run.status == status and run.project not in uttered:
-                local.publish([wish_of(run, wish).to_cloudevent()])
+            wish = WISHES.get(run.project)
+            if wish and run.status == wish[0] and run.project not in uttered:
+                local.publish([wish_of(run, wish[1]).to_cloudevent()])
                 uttered.add(run.project)
         return len(ledger.all_runs(local)) == len(ENDS) and ledger.at_rest(local)
 

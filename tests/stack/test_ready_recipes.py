@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from local_stack.demo.prepare import drops
 from local_stack.processes import marked
 from tests.paths import ROOT
-from tests.unit.recipes.ready import RECIPES, drops
+from tests.unit.recipes.ready import RECIPES
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(1500)]
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,7 @@ def cancelled_by_others(local: LocalStack) -> Run:
 def repeated(local: LocalStack) -> Run:
     """Everything ever said about the run is said again, twice, in any order, all the time."""
     drop(local, "repeated", "hold evaluation-1")
-    rng, stale = random.Random(7), []
+    rng, stale = random.Random(7), list[Any]()
     while not (found := local.runs("repeated")):
         time.sleep(0.1)
     while (run := local.run(found[0]["id"]))["status"] not in ("awaiting_approval", "failed"):

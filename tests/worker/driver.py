@@ -18,8 +18,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import azure_functions_runtime as library
-import protos
+import azure_functions_runtime as library  # type: ignore[import-not-found]  # of the environment it runs in
+import protos  # type: ignore[import-not-found]
 
 _NO_TRACE = SimpleNamespace(trace_parent="", trace_state="", attributes={})
 _NO_RETRY = SimpleNamespace(retry_count=0, max_retry_count=0, exception=None)
@@ -59,7 +59,8 @@ class Worker:
         content = SimpleNamespace(capabilities={}, function_app_directory=str(self._app))
         request = worker_request("worker_init_request", content, {"protos": protos, "host": "127.0.0.1"})
         response = checked(await library.worker_init_request(request))
-        return vars(response.worker_metadata)
+        worker: dict[str, Any] = vars(response.worker_metadata)
+        return worker
 
     async def metadata(self) -> dict[str, Any]:
         """Each function's bindings as the host gets them."""

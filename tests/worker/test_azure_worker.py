@@ -35,7 +35,8 @@ from shared.ports import Message, ReceivedMessage
 from shared.records import runs
 from shared.step_support.commands import message_of
 from tests.azure_events import blob_created
-from tests.worker.environments import ROOT, environment, find_python
+from tests.paths import ROOT
+from tests.worker.environments import environment, find_python
 from tests.worker.worker import Worker, WorkerFailure
 
 PYTHON = "3.13"
@@ -205,8 +206,15 @@ EVENT_FOR = {stage.name: next(cls for cls in DATA if cls in stage.wakes) for sta
 @pytest.mark.parametrize("name", WAKES)
 def test_an_event_of_a_run_nobody_knows_is_put_off_and_completed(stand: Stand, name: str) -> None:
     cls = EVENT_FOR[name]
-    envelope = {"project": "plant", "attempt": 1, "revision": 3, "time": datetime.now(UTC), "key": name}
-    event = e.Event(data=cls(**DATA[cls]), run_id="run-00000000beef", **envelope)
+    event: e.Event[e.EventData] = e.Event(
+        data=cls(**DATA[cls]),
+        run_id="run-00000000beef",
+        project="plant",
+        attempt=1,
+        revision=3,
+        time=datetime.now(UTC),
+        key=name,
+    )
     body = orjson.dumps(event.to_cloudevent())
     received = stand.sent(f"{TOPIC}/{name}", TOPIC, Message(event.id, cls.wire_type, body))
     stand.worker.bring(name, received)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker.environments import ROOT, environment
+from tests.paths import ROOT
+from tests.worker.environments import environment
 
 HEAVY = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "mlflow")
 USE = """

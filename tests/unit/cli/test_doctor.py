@@ -26,7 +26,7 @@ def test_something_to_fix_is_exit_code_1_and_says_what_to_do(
     fake: FakeDroptune, droptune: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake.checks = [GOOD, BAD]
-    assert droptune("doctor") == Exit.REFUSED == 1
+    assert droptune("doctor") == Exit.REFUSED.value == 1
     printed = capsys.readouterr().out
     assert "denied [403]" in printed
     assert "fix: grant a role" in printed

@@ -135,7 +135,7 @@ def test_a_refused_order_is_one_line_and_exit_code_1(
 ) -> None:
     fake.refusal = (409, "cannot_be")
     for arguments in (order, (*order, "--json")):
-        assert droptune(*arguments) == Exit.REFUSED == 1
+        assert droptune(*arguments) == Exit.REFUSED.value == 1
         said = capsys.readouterr()
         assert (said.out, said.err) == ("", f"cannot_be: so it is ({RUN_ID})\n")
 
@@ -144,7 +144,7 @@ def test_a_refused_order_is_one_line_and_exit_code_1(
 def test_where_nothing_answers_the_exit_code_is_2(droptune: Cli, capsys: Said, order: tuple[str, ...]) -> None:
     with socket.socket() as unused:  # bound, not listening: nothing answers there
         unused.bind(("127.0.0.1", 0))
-        assert droptune(*order, "--url", f"http://127.0.0.1:{unused.getsockname()[1]}") == Exit.UNREACHABLE == 2
+        assert droptune(*order, "--url", f"http://127.0.0.1:{unused.getsockname()[1]}") == Exit.UNREACHABLE.value == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 

@@ -96,8 +96,10 @@ IDS = (
     "a" * 400,
     "é" * 200,
     "\U0001f600",
+    "a" * 399 + "b",
+    "no-id",
+    "_hidden",
 )
-IDS += ("a" * 399 + "b", "no-id", "_hidden")
 
 
 @pytest.mark.parametrize("function", ["receive_dataset", "inspect_job", "deliver_notification"])

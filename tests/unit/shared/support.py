@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from shared.domain.commands import BlobCreated, StartRun
+from shared.domain.dataset import CuratedVersion, DatasetRef
 from shared.domain.events import DatasetUploaded, Event, EventData, ValidationPassed, ValidationRetryDue, parse_event
 from shared.domain.run import Run, Status
 from shared.pipeline import Stage
@@ -16,6 +17,14 @@ from shared.runner import Runner
 from shared.step_support.outcome import Draft, Outcome
 from shared.steps.receive_dataset import receive_dataset
 
+CURATED = CuratedVersion(
+    project="shop",
+    version="v1",
+    source=DatasetRef(path="datasets/shop/train.jsonl", etag="1", size_bytes=1, sha256="0" * 64),
+    train_rows=100,
+    eval_rows=10,
+    characters_max=100,
+)
 ROW = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
 
 

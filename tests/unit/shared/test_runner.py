@@ -71,7 +71,7 @@ class UnreachableBus:
 
 
 def test_a_transition_writes_status_history_and_the_next_event(
-    services: Services, runner: Runner, run: Run, uploaded: Event
+    services: Services, runner: Runner, run: Run, uploaded: Event[EventData]
 ) -> None:
     assert runner.handle(validating(passes), uploaded) is Handled.APPLIED
     moved = now(runner, run)
@@ -94,7 +94,7 @@ def test_a_repeated_event_changes_nothing(
 
 
 def test_what_a_crash_left_unsent_is_sent_by_the_redelivery(
-    services: Services, clock: ManualClock, run: Run, uploaded: Event
+    services: Services, clock: ManualClock, run: Run, uploaded: Event[EventData]
 ) -> None:
     bus = UnreachableBus(services.bus)
     cut_off = Runner(replace(services, bus=bus))
@@ -112,7 +112,7 @@ def test_what_a_crash_left_unsent_is_sent_by_the_redelivery(
 
 
 def test_what_a_crash_left_unsent_is_sent_by_reconcile_once_it_is_old_enough(
-    services: Services, clock: ManualClock, run: Run, uploaded: Event
+    services: Services, clock: ManualClock, run: Run, uploaded: Event[EventData]
 ) -> None:
     bus = UnreachableBus(services.bus)
     cut_off = Runner(replace(services, bus=bus))
@@ -127,7 +127,7 @@ def test_what_a_crash_left_unsent_is_sent_by_reconcile_once_it_is_old_enough(
 
 
 def test_an_event_of_another_revision_attempt_or_status_is_ignored(
-    services: Services, runner: Runner, run: Run, uploaded: Event
+    services: Services, runner: Runner, run: Run, uploaded: Event[EventData]
 ) -> None:
     for stale in ({"revision": 0}, {"attempt": 2}):
         assert runner.handle(validating(passes), uploaded.model_copy(update=stale)) is Handled.IGNORED
@@ -138,7 +138,7 @@ def test_an_event_of_another_revision_attempt_or_status_is_ignored(
 
 
 def test_a_persons_cancel_holds_though_the_run_began_another_attempt_meanwhile(
-    services: Services, runner: Runner, run: Run, uploaded: Event
+    services: Services, runner: Runner, run: Run, uploaded: Event[EventData]
 ) -> None:
     cancel = event_of(run, CancelRequested(by="ada"), run.created_at)
     runner.handle(refusing(FailureClass.PLATFORM), uploaded)
@@ -164,7 +164,7 @@ def test_an_event_from_the_future_comes_again_three_times_and_is_then_left_to_re
 
 
 def test_of_two_handlers_of_one_event_one_applies_it(
-    services: Services, runner: Runner, run: Run, uploaded: Event
+    services: Services, runner: Runner, run: Run, uploaded: Event[EventData]
 ) -> None:
     together = threading.Barrier(2)
     results: list[Handled] = []
@@ -186,7 +186,7 @@ def test_of_two_handlers_of_one_event_one_applies_it(
 
 
 def test_a_transient_failure_schedules_the_same_event_later_and_moves_nothing(
-    services: Services, clock: ManualClock, runner: Runner, run: Run, uploaded: Event
+    services: Services, clock: ManualClock, runner: Runner, run: Run, uploaded: Event[EventData]
 ) -> None:
     def down(event: Event[EventData], state: Run, ports: Services) -> Outcome:
         raise Transient("azure_ml_down", "503")
@@ -202,7 +202,7 @@ def test_a_transient_failure_schedules_the_same_event_later_and_moves_nothing(
 
 
 def test_retries_wait_longer_each_time_up_to_a_minute(
-    services: Services, clock: ManualClock, runner: Runner, uploaded: Event
+    services: Services, clock: ManualClock, runner: Runner, uploaded: Event[EventData]
 ) -> None:
     def down(event: Event[EventData], state: Run, ports: Services) -> Outcome:
         raise Transient("azure_ml_down", "503")
@@ -226,7 +226,7 @@ def refusing(failure_class: FailureClass) -> Stage:
 
 
 def test_a_final_failure_is_stated_and_fails_the_run(
-    services: Services, runner: Runner, run: Run, uploaded: Event
+    services: Services, runner: Runner, run: Run, uploaded: Event[EventData]
 ) -> None:
     assert runner.handle(refusing(FailureClass.RECIPE), uploaded) is Handled.REFUSED
     assert now(runner, run).revision == 1
@@ -238,12 +238,12 @@ def test_a_final_failure_is_stated_and_fails_the_run(
     assert failed.deadline_at is None
     assert failed.error is not None
     assert failed.error.problem.model_dump() == {"code": "refused", "message": "0 of 24 cores", "param": "NC24ads"}
-    told = [event for event in events_at(services, "notify") if isinstance(event.data, RunFailed)]
-    assert [event.data.failure_class for event in told] == [FailureClass.RECIPE]
+    told = [event.data for event in events_at(services, "notify") if isinstance(event.data, RunFailed)]
+    assert [data.failure_class for data in told] == [FailureClass.RECIPE]
 
 
 def test_a_failure_that_others_may_repair_is_tried_again_later_as_often_as_its_class_allows(
-    services: Services, clock: ManualClock, runner: Runner, run: Run, uploaded: Event
+    services: Services, clock: ManualClock, runner: Runner, run: Run, uploaded: Event[EventData]
 ) -> None:
     rule, waits, event = RETRY_RULES[FailureClass.QUOTA], [], uploaded
     while True:
@@ -269,7 +269,7 @@ def test_every_failure_class_has_a_retry_rule() -> None:
 
 
 def test_whoever_loses_the_race_after_an_effect_undoes_it(
-    services: Services, runner: Runner, run: Run, uploaded: Event
+    services: Services, runner: Runner, run: Run, uploaded: Event[EventData]
 ) -> None:
     undone: list[str] = []
 
@@ -309,7 +309,7 @@ def test_a_step_cannot_write_a_status_its_row_does_not_name(runner: Runner, uplo
 
 
 def test_a_step_cannot_combine_a_status_before_and_one_after_that_its_row_names_in_other_pairs(
-    runner: Runner, run: Run, uploaded: Event
+    runner: Runner, run: Run, uploaded: Event[EventData]
 ) -> None:
     def goes_on(event: Event[EventData], state: Run, ports: Services) -> Outcome:
         return Outcome(status=Status.ROLLED_BACK)
@@ -321,7 +321,7 @@ def test_a_step_cannot_combine_a_status_before_and_one_after_that_its_row_names_
 
 
 def test_a_step_cannot_publish_an_event_its_row_does_not_name(
-    services: Services, runner: Runner, run: Run, uploaded: Event
+    services: Services, runner: Runner, run: Run, uploaded: Event[EventData]
 ) -> None:
     silent = replace(validating(passes), publishes=())
     with pytest.raises(PermanentFailure, match=r"undeclared_event.*validation.passed"):
@@ -364,7 +364,7 @@ def test_a_decision_is_waited_for_a_week_unless_the_recipe_says_otherwise() -> N
 
 
 def test_a_failed_run_gives_its_dataset_back_and_a_rejected_one_does_not(
-    services: Services, runner: Runner, run: Run, uploaded: Event
+    services: Services, runner: Runner, run: Run, uploaded: Event[EventData]
 ) -> None:
     again = drop(services, runner, "datasets/shop/again.jsonl")
     assert again is not None

@@ -69,7 +69,7 @@ def test_events_are_cloudevents_in_order(client: TestClient, run: Run) -> None:
 
 
 def test_runs_are_listed_newest_first_in_pages_and_by_filter(client: TestClient, services: Services) -> None:
-    ids = []
+    ids = list[str]()
     for number in range(3):
         created = drop(services, Runner(services), f"datasets/shop/{number}.jsonl", b"%d\n" % number)
         assert created is not None

@@ -18,9 +18,10 @@ from shared.domain.run import Run, Status
 from shared.ports import Services
 from shared.rendering import export_bundle
 from shared.runner import Runner
-from tests.unit.functions.http.support import drop, enter
+from tests.unit.functions.http.support import enter
 from tests.unit.shared.rendering import families
 from tests.unit.shared.rendering.families import ROWS, said
+from tests.unit.shared.support import drop
 
 BASE_MODEL = "droptune/tiny-llama"
 

@@ -26,7 +26,8 @@ class Answer:
     """As much of a response as the exception reads."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
-        self.status_code, self.reason, self.headers, self.content_type = status, "", {}, "application/json"
+        self.status_code, self.reason, self.content_type = status, "", "application/json"
+        self.headers: dict[str, str] = {}
         self._text = json.dumps({"error": {"code": code, "message": message}})
 
     def text(self, encoding: str | None = None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -108,7 +109,7 @@ def test_the_service_too_takes_the_same_body_again_without_running_it(local: Loc
     ],
 )
 def test_a_taken_job_name_is_refused_and_the_changed_field_named(
-    local: Local, changes: dict[str, object], field: str
+    local: Local, changes: dict[str, Any], field: str
 ) -> None:
     local.client.submit(job("taken", "true"))
     with pytest.raises(PermanentFailure) as refused:

@@ -14,7 +14,7 @@ from tests.unit.local_stack.azure_ml.support import Process, alive, deployment, 
 
 def group_of(process: Process, name: str, attempt: int = 1) -> int:
     path = process.root / "azure_ml" / "jobs" / name / "attempts" / str(attempt) / "pid"
-    return int(eventually(lambda: path.read_text() if path.exists() else None))
+    return int(eventually(lambda: path.read_text() if path.exists() else ""))
 
 
 def test_a_running_job_outlives_the_emulator_and_is_taken_over_by_the_next_one(process: Process) -> None:

@@ -51,6 +51,8 @@ def test_a_message_arrives_as_azure_functions_own_type(start_host, bus):
     assert msg.application_properties == {"tenant": "härtig", "attempt": "1"}
     assert msg.delivery_count == 1
     assert msg.lock_token
+    assert msg.enqueued_time_utc is not None
+    assert msg.locked_until is not None
     assert abs(msg.enqueued_time_utc - before) < timedelta(seconds=2)
     assert msg.locked_until > msg.enqueued_time_utc
 
@@ -82,7 +84,7 @@ def test_subscriptions_of_blueprints_sync_and_async(start_host, bus):
 
 
 def test_an_exception_redelivers_and_the_bus_dead_letters_at_its_maximum(start_host, bus, caplog):
-    deliveries: dict[str, list[int]] = {"once": [], "always": []}
+    deliveries: dict[str, list[int | None]] = {"once": [], "always": []}
 
     def handle(msg: func.ServiceBusMessage) -> None:
         deliveries[msg.message_id].append(msg.delivery_count)
@@ -114,6 +116,7 @@ def run_one_message(handle: Any, bus: SqliteEventBus, config: Path, folder: Path
 
 def outlive_the_lock(msg: func.ServiceBusMessage) -> None:
     """Return once the lock with which the message was delivered has run out, unless it was renewed."""
+    assert msg.locked_until is not None
     while datetime.now(UTC) <= msg.locked_until:
         time.sleep(0.05)
 
@@ -126,7 +129,7 @@ def bus_of_short_locks(tmp_path):
 
 
 def test_the_lock_of_a_slow_function_is_renewed(bus_of_short_locks, tmp_path, caplog):
-    deliveries: list[int] = []
+    deliveries: list[int | None] = []
 
     def handle(msg: func.ServiceBusMessage) -> None:
         deliveries.append(msg.delivery_count)
@@ -139,7 +142,7 @@ def test_the_lock_of_a_slow_function_is_renewed(bus_of_short_locks, tmp_path, ca
 
 
 def test_a_lock_is_not_renewed_for_ever(bus_of_short_locks, tmp_path, caplog):
-    deliveries: list[int] = []
+    deliveries: list[int | None] = []
 
     def handle(msg: func.ServiceBusMessage) -> None:
         deliveries.append(msg.delivery_count)

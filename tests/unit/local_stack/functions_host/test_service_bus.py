@@ -68,7 +68,7 @@ def test_a_message_of_a_queue_and_one_of_a_topic_are_handled_once_and_completed(
 
 
 def test_a_function_that_raises_gets_its_message_again_until_it_is_a_dead_letter(start_host, bus, caplog):
-    deliveries: list[int] = []
+    deliveries: list[int | None] = []
 
     def handle(msg: func.ServiceBusMessage) -> None:
         deliveries.append(msg.delivery_count)
@@ -99,7 +99,7 @@ def test_a_scheduled_message_arrives_when_it_is_due(start_host, bus):
 
 
 def test_the_lock_of_a_slow_function_is_renewed(start_host, bus):
-    runs: list[int] = []
+    runs: list[int | None] = []
 
     def handle(msg: func.ServiceBusMessage) -> None:
         runs.append(msg.delivery_count)

@@ -169,7 +169,7 @@ def test_a_clock_that_is_off_by_minutes_is_to_be_fixed(
 def denials() -> list[Exception]:
     refused = HttpResponseError("denied")
     refused.status_code = 403
-    denied = [refused, ClientAuthenticationError("no token")]
+    denied: list[Exception] = [refused, ClientAuthenticationError("no token")]
     for module, name in (
         ("azure.servicebus.exceptions", "ServiceBusAuthorizationError"),
         ("azure.servicebus.exceptions", "ServiceBusAuthenticationError"),

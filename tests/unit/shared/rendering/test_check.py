@@ -270,7 +270,7 @@ def test_a_pair_goes_where_its_longer_side_goes() -> None:
 
 
 def test_a_prompt_is_counted_up_to_the_answer_and_is_not_cut() -> None:
-    row = {"messages": [said("user", "Which part?")], "item": {"target": "<|im_end|>"}}
+    row: dict[str, Any] = {"messages": [said("user", "Which part?")], "item": {"target": "<|im_end|>"}}
     bundle = families.bundle("qwen", marked=True)
     text = bundle.template.render(row["messages"], None, ask=True)
     assert judged(row) == RowTokens(counted(text), counted(text), 0)

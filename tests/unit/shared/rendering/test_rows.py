@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import decoders
 
 from shared.rendering import Bundle, TemplateNotTrainable, Tokens, normalized, read_bundle_folder, render_row, tokenize
 from tests.paths import ROOT
@@ -47,7 +48,7 @@ def drawn(tokens: Tokens) -> str:
 
 def _shown(tokens: Tokens, index: int) -> str:
     token = tokens.encoding.tokens[index]
-    as_text = families.decoders.ByteLevel().decode([token])
+    as_text = decoders.ByteLevel().decode([token])
     shown = token if "\ufffd" in as_text else as_text  # part of a character: the vocabulary's own name
     return shown.replace("\n", "⏎").replace(" ", "␣")
 
@@ -120,7 +121,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_transformers_makes_the_same_tokens_and_the_same_mask(saved: dict[str, Path], family: str, name: str) -> None:
     from transformers import AutoTokenizer
 
-    theirs = AutoTokenizer.from_pretrained(saved[family], local_files_only=True)
+    theirs: Any = AutoTokenizer.from_pretrained(saved[family], local_files_only=True)
     row = ROWS[name][0]
     unweighted = {**row, "messages": [{**message, "weight": 1} for message in row["messages"]]}
     tokens = tokens_of(read_bundle_folder(saved[family]), unweighted)
@@ -135,7 +136,7 @@ def test_transformers_makes_the_same_tokens_and_the_same_mask(saved: dict[str, P
 def test_the_question_asked_for_evaluation_is_transformers_own(saved: dict[str, Path], family: str) -> None:
     from transformers import AutoTokenizer
 
-    theirs = AutoTokenizer.from_pretrained(saved[family], local_files_only=True)
+    theirs: Any = AutoTokenizer.from_pretrained(saved[family], local_files_only=True)
     messages = normalized(ROWS["system and several turns"][0]["messages"][:-1])
     ours = read_bundle_folder(saved[family]).template.render(messages, ask=True)
     assert ours == theirs.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -147,7 +148,7 @@ def test_the_hash_of_a_bundle_is_that_of_the_tokenizer_the_trainer_holds(saved: 
 
     from training_job.data.chat_rows import bundle_of
 
-    theirs = AutoTokenizer.from_pretrained(saved[family], local_files_only=True)
+    theirs: Any = AutoTokenizer.from_pretrained(saved[family], local_files_only=True)
     theirs(["a", "a longer text"], padding=True, truncation=True, max_length=4) if theirs.pad_token else None
     assert bundle_of(theirs).sha256 == read_bundle_folder(saved[family]).sha256
     other = families.bundle(family, marked=False)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from shared.domain.dataset import CuratedVersion
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe, ResolvedRecipe
@@ -16,7 +15,7 @@ from shared.records import endpoints, runs
 from shared.runner import Runner
 from shared.step_support.continue_from import with_start
 from shared.steps.submit_training import training_job
-from tests.unit.shared.support import drop
+from tests.unit.shared.support import CURATED, drop
 
 TINY = "droptune/tiny-llama"
 
@@ -64,8 +63,7 @@ def test_a_run_continues_from_the_adapter_in_production(services: Services, runn
     assert recipe.continued_from == champion
     run = drop(services, runner)
     assert run is not None
-    curated = CuratedVersion.model_construct(project="shop", version="v1")
-    spec = training_job(run.model_copy(update={"recipe": recipe, "curated": curated}), services.config)
+    spec = training_job(run.model_copy(update={"recipe": recipe, "curated": CURATED}), services.config)
     assert spec.command.endswith(" --continue-from ${{inputs.adapter}}")
     assert spec.inputs["adapter"] == f"azureml://datastores/runs/paths/{champion}/model/adapter"
 

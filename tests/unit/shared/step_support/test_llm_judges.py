@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from shared.domain import paths
-from shared.domain.dataset import CuratedVersion
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.jobs import DeploymentState, DeploymentView, EndpointView
 from shared.domain.judges import JudgeEndpoint, Judges
@@ -22,7 +21,7 @@ from shared.runner import Runner
 from shared.step_support.llm_judges import judges_of, require_judges, tell_job
 from shared.steps.submit_evaluation import evaluation_job
 from shared.steps.submit_training import training_job
-from tests.unit.shared.support import drop, events_at
+from tests.unit.shared.support import CURATED, drop, events_at
 
 JUDGE = {"type": "score_model", "input": [{"role": "user", "content": "{{sample.output_text}}"}]}
 EXAM = {"evaluation": {"graders": [{"name": "tone", "endpoint": "judge", **JUDGE}]}}
@@ -69,8 +68,7 @@ def with_models(services: Services, models: Models) -> Services:
 def run(services: Services, runner: Runner) -> Run:
     created = drop(services, runner)
     assert created is not None
-    curated = CuratedVersion.model_construct(project="shop", version="v1")
-    return created.model_copy(update={"recipe": resolved(**EXAM), "curated": curated})
+    return created.model_copy(update={"recipe": resolved(**EXAM), "curated": CURATED})
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import Problem
-from shared.domain.events import DeploymentProbed, Event
+from shared.domain.events import DeploymentProbed, Event, RollbackStarted
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Deployment, Recipe
 from shared.domain.run import RolloutRef, Run, Status
@@ -143,7 +143,8 @@ def test_a_bad_candidate_is_taken_back_at_once(
     outcome = advance_rollout(probe(run, **seen), run, ports)
     assert facts(outcome) == ["rollback.started"]
     assert outcome is not None
-    assert outcome.events[0].data.reason.code == code
+    [begun] = [draft.data for draft in outcome.events if isinstance(draft.data, RollbackStarted)]
+    assert begun.reason.code == code
     assert platform.asked == [{OLD: 90, NEW: 10}], "nothing is undone before it is decided"
     run = after(run, outcome)
     waiting = advance_rollout(probe(run, state="failed", traffic={OLD: 90, NEW: 10}), run, ports)

@@ -14,7 +14,6 @@ from shared.domain.events import (
     EvaluationCompleted,
     EvaluationFailed,
     EvaluationPassed,
-    Event,
     GateDecision,
 )
 from shared.domain.planning.plan import resolve
@@ -62,7 +61,7 @@ def run(services: Services, runner: Runner) -> Run:
 def applied(run: Run, services: Services, approval: Approval) -> Outcome:
     recipe = Recipe(base_model="droptune/tiny-llama", deployment=Deployment(approval=approval))
     run = run.evolve(recipe=resolve(recipe, "shop", train_rows=100, characters_max=100))
-    event: Event[EvaluationCompleted] = event_of(run, EvaluationCompleted(job="job-1"), run.updated_at)  # type: ignore[assignment]
+    event = event_of(run, EvaluationCompleted(job="job-1"), run.updated_at)
     return apply_gate(event, run, services)
 
 

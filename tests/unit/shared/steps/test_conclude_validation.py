@@ -9,7 +9,7 @@ import pytest
 from shared.domain import paths
 from shared.domain.dataset import CuratedVersion, DatasetRef, ProblemGroup, Report, Statistics, ValidationOutcome
 from shared.domain.errors import PermanentFailure
-from shared.domain.events import Event, ValidationCompleted, ValidationFailed, ValidationPassed
+from shared.domain.events import ValidationCompleted, ValidationFailed, ValidationPassed
 from shared.domain.recipe import Recipe
 from shared.domain.run import Run, Status
 from shared.ports import Services
@@ -62,7 +62,7 @@ def run(services: Services, runner: Runner) -> Run:
 def concluded(run: Run, services: Services, found: ValidationOutcome | None) -> Outcome:
     if found is not None:
         write_model(services.blobs, paths.run(run.id, "validation/outcome.json"), found)
-    event: Event[ValidationCompleted] = event_of(run, ValidationCompleted(job="job-1"), run.updated_at)  # type: ignore[assignment]
+    event = event_of(run, ValidationCompleted(job="job-1"), run.updated_at)
     return conclude_validation(event, run, services)
 
 

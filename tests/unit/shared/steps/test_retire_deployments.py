@@ -9,13 +9,17 @@ from tests.clock import ManualClock
 from tests.unit.shared.steps.production import NEW, OLD, Endpoint
 
 
+def retired(record: endpoints.EndpointRecord, ports: Services) -> list[str]:
+    return [draft.data.model_dump()["deployment"] for draft in retire_deployments(record, ports)]
+
+
 def test_the_previous_deployment_is_retired_after_its_time_and_strays_at_once(
     ports: Services, endpoint: Endpoint, clock: ManualClock, record: endpoints.EndpointRecord
 ) -> None:
     endpoint.deployments.append("d-stray")
-    assert [draft.data.deployment for draft in retire_deployments(record, ports)] == ["d-stray"]
+    assert retired(record, ports) == ["d-stray"]
     clock.advance(25 * 3600)
-    assert [draft.data.deployment for draft in retire_deployments(record, ports)] == [OLD]
+    assert retired(record, ports) == [OLD]
     assert endpoint.deployments == [NEW]
     left = endpoints.read(ports.store, "shop")
     assert left is not None

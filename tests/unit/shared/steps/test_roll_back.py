@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import Transient
-from shared.domain.events import Event, EventData, RollbackRequested
+from shared.domain.events import Event, RollbackRequested
 from shared.domain.run import Run
 from shared.ports import Services
 from shared.records import claims, endpoints
@@ -16,7 +16,7 @@ from shared.steps.roll_back import roll_back
 from tests.unit.shared.steps.production import NEW, OLD, Endpoint
 
 
-def order(champion: Run, **changes: Any) -> Event[EventData]:
+def order(champion: Run, **changes: Any) -> Event[RollbackRequested]:
     requested = RollbackRequested(**{"endpoint": "shop", "deployment": NEW, "by": "ada", **changes})
     return event_of(champion, requested, champion.updated_at)
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from shared.domain import paths
-from shared.domain.dataset import CuratedVersion
 from shared.domain.events import TrainingCompleted
 from shared.domain.jobs import JobSpec, JobStatus, JobView
 from shared.domain.planning.plan import resolve
@@ -17,7 +16,7 @@ from shared.ports import Services
 from shared.runner import Runner
 from shared.step_support.outcome import event_of
 from shared.steps.submit_evaluation import submit_evaluation
-from tests.unit.shared.support import drop
+from tests.unit.shared.support import CURATED, drop
 
 MEASURED = JobMetrics(
     last_step=9,
@@ -52,8 +51,7 @@ def test_the_run_keeps_every_figure_of_its_training_job(services: Services, runn
     run = drop(services, runner)
     assert run is not None
     recipe = resolve(Recipe(base_model="droptune/tiny-llama"), "shop", train_rows=100, characters_max=100)
-    curated = CuratedVersion.model_construct(project="shop", version="v1")
-    run = run.model_copy(update={"recipe": recipe, "curated": curated})
+    run = run.model_copy(update={"recipe": recipe, "curated": CURATED})
     now = datetime(2026, 1, 1, tzinfo=UTC)
     result = JobResult(job="job-1", status="completed", metrics=MEASURED, finished_at=now)
     services.blobs.write(paths.run(run.id, "result.json"), [result.model_dump_json().encode()])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from typing import Any
 
 from shared.validation.content.codes import CONTENT_CODES
 
@@ -16,7 +17,7 @@ def chat(*messages, **extra) -> bytes:
     return json.dumps({"messages": list(messages), **extra}).encode()
 
 
-def call(arguments: object) -> dict:
+def call(arguments: object) -> dict[str, Any]:
     function = {"name": "find", "arguments": arguments}
     return {"role": "assistant", "tool_calls": [{"id": "1", "type": "function", "function": function}]}
 

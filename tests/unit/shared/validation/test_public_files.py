@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.paths import ROOT
@@ -11,7 +13,7 @@ FILES = sorted(FOLDER.glob("*.jsonl"))
 pytestmark = pytest.mark.skipif(not FILES, reason="the public files are not beside the repository")
 
 
-def named(*starts: str) -> list:
+def named(*starts: str) -> list[Any]:
     found = [path for path in FILES if path.name.startswith(starts)]
     return [pytest.param(path, id=path.stem) for path in found]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import orjson
 import pytest
@@ -106,7 +107,7 @@ def test_text_that_looks_like_keys_or_escapes_is_only_text() -> None:
     assert json.loads(row.canonical)["messages"][1]["content"] == text
 
 
-def canonical(**extra) -> dict:
+def canonical(**extra) -> Any:
     messages = extra.pop("messages", [USER, ANSWER])
     row, _ = read_row(json.dumps({**extra, "messages": messages}).encode())
     assert row is not None

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -162,7 +163,7 @@ def test_the_held_out_rows_depend_on_the_seed_and_not_on_their_order(check, rows
     assert sorted(check(data, recipe=other_seed).eval.splitlines()) != held_out
 
 
-def alike(group: int, number: int) -> dict:
+def alike(group: int, number: int) -> dict[str, Any]:
     """Rows of a group differ in one word of eighty."""
     words = " ".join(f"w{group}x{place}" for place in range(79))
     return {"messages": [{"role": "user", "content": f"{words} {number}"}, {"role": "assistant", "content": "yes"}]}
@@ -269,7 +270,7 @@ PIECES = st.sampled_from(
 )
 
 
-def outcome(chunks: list[bytes]) -> tuple:
+def outcome(chunks: list[bytes]) -> tuple[Any, ...]:
     with spooled_sink() as sink:
         result = validate(
             chunks,

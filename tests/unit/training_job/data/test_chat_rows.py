@@ -16,7 +16,7 @@ from training_job.data.chat_rows import IGNORED, Encoded, bundle_of, encode_file
 
 TOOLS = [{"type": "function", "function": {"name": "stock", "parameters": {"type": "object"}}}]
 CALL = {"id": "call_1", "type": "function", "function": {"name": "stock", "arguments": '{"part": "A4"}'}}
-DIALOGUES = {
+DIALOGUES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "one answer": (
         {"messages": [{"role": "user", "content": "Part?"}, {"role": "assistant", "content": "a bolt"}]},
         ["a bolt<|im_end|>"],

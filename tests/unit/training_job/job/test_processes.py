@@ -79,7 +79,7 @@ def losses(run: Any) -> list[tuple[int, float]]:
     return [(point["step"], point.get("loss", point.get("eval_loss"))) for point in run.metrics()]
 
 
-def largest_difference(left: Any, right: Any) -> float:
+def largest_difference(left: Any, right: Any) -> Any:
     one, other = left.adapter(), right.adapter()
     assert one.keys() == other.keys()
     return max((one[name] - other[name]).abs().max().item() for name in other)

@@ -20,7 +20,7 @@ def adapter_in(folder: Path) -> dict[str, Any]:
     return load_file(folder / "adapter_model.safetensors")
 
 
-def largest_difference(left: Path, right: Path) -> float:
+def largest_difference(left: Path, right: Path) -> Any:
     one, other = adapter_in(left), adapter_in(right)
     return max((one[name] - other[name]).abs().max().item() for name in other)
 

@@ -96,7 +96,8 @@ def test_pairs_have_the_tokens_trl_would_make_up_to_the_end_of_the_answer(
     tmp_path: Path, tokenizer: Any, bundle: Any, random_base: Path, pairs: list[Any], write_data: Any
 ) -> None:
     from datasets import Dataset
-    from trl import DPOConfig, DPOTrainer
+    from trl.trainer.dpo_config import DPOConfig
+    from trl.trainer.dpo_trainer import DPOTrainer
 
     from training_job.data.chat_rows import IGNORED
     from training_job.data.pairs import encode_pairs
@@ -118,7 +119,7 @@ def test_pairs_have_the_tokens_trl_would_make_up_to_the_end_of_the_answer(
         {"prompt": one["input"]["messages"], "chosen": one["preferred_output"], "rejected": one["non_preferred_output"]}
         for one in (*pairs[:3], talk)
     ]
-    settings = DPOConfig(tmp_path, use_cpu=True, activation_checkpointing=False, max_length=None)
+    settings = DPOConfig(str(tmp_path), use_cpu=True, activation_checkpointing=False, max_length=None)
     untrained = DPOTrainer.__new__(DPOTrainer)
     made = DPOTrainer._prepare_dataset(untrained, Dataset.from_list(rows), tokenizer, settings, "train")
     newline = tokenizer("\n")["input_ids"]
@@ -155,13 +156,13 @@ def test_a_batch_is_laid_out_as_trls_own(tokenizer: Any, tmp_path: Path, bundle:
 def test_adapters_are_in_float32_and_the_base_keeps_its_training_kernel(
     dpo: Callable[..., Any], tmp_path: Path
 ) -> None:
-    import bitsandbytes as bnb
     import torch
+    from bitsandbytes.nn.modules import Linear4bit
 
     trainer = dpo(tmp_path).trainer()
     adapters = [p for p in trainer.model.parameters() if p.requires_grad]
     assert {p.dtype for p in adapters} == {torch.float32}
-    quantized = [m for m in trainer.model.modules() if isinstance(m, bnb.nn.Linear4bit)]
+    quantized = [m for m in trainer.model.modules() if isinstance(m, Linear4bit)]
     assert quantized
     assert not any(m.support_avx512bf16_for_cpu for m in quantized)
 

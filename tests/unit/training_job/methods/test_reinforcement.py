@@ -164,12 +164,12 @@ def test_answers_are_sampled_in_parts_and_come_in_the_order_of_their_prompts(
 
 
 def test_adapters_are_in_float32_and_the_base_keeps_its_kernel(grpo: Callable[..., Any], tmp_path: Path) -> None:
-    import bitsandbytes as bnb
     import torch
+    from bitsandbytes.nn.modules import Linear4bit
 
     trainer = grpo(tmp_path).trainer()
     assert {p.dtype for p in trainer.model.parameters() if p.requires_grad} == {torch.float32}
-    quantized = [m for m in trainer.model.modules() if isinstance(m, bnb.nn.Linear4bit)]
+    quantized = [m for m in trainer.model.modules() if isinstance(m, Linear4bit)]
     assert quantized
     assert not any(m.support_avx512bf16_for_cpu for m in quantized)
 

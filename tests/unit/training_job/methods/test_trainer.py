@@ -47,14 +47,14 @@ def test_a_run_with_the_option_ends_with_a_model(
 
 
 def test_plain_lora_leaves_the_base_as_it_is(random_base: Path, resolved: Any, tokenizer: Any, tmp_path: Path) -> None:
-    import bitsandbytes as bnb
+    from bitsandbytes.nn.modules import Linear4bit
 
     from training_job.job.setup import Setup
     from training_job.methods.trainer import load_base
 
     setup = Setup(random_base, tmp_path, resolved(quantization="none"), tokenizer, 1, 1)
     layers = [type(module) for module in load_base(setup, "sdpa").modules()]
-    assert bnb.nn.Linear4bit not in layers
+    assert Linear4bit not in layers
 
 
 def test_every_option_is_in_one_of_the_runs_of_make_test() -> None:

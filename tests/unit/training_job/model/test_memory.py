@@ -52,7 +52,7 @@ def small_model(folder: Path, kind: str, dtype: Any, quantize: bool) -> Any:
     return model.train()
 
 
-def peak_per_step(model: Any, dtype: Any) -> int:
+def peak_per_step(model: Any, dtype: Any) -> Any:
     """Forward pass, loss over all tokens, backward pass."""
     import torch
     from torch.nn.functional import linear_cross_entropy

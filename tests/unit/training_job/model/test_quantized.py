@@ -37,14 +37,15 @@ def adapter_types(model: Any) -> set[Any]:
 
 
 def test_the_base_is_really_in_four_bits(quantized_base: Any) -> None:
-    import bitsandbytes as bnb
     import torch
+    from bitsandbytes.nn.modules import Linear4bit
 
-    layers = [module for module in quantized_base.modules() if isinstance(module, bnb.nn.Linear4bit)]
+    layers = [module for module in quantized_base.modules() if isinstance(module, Linear4bit)]
     assert len(layers) == 14
     assert {layer.weight.dtype for layer in layers} == {torch.uint8}
-    assert all(layer.weight.quant_state.quant_type == "nf4" for layer in layers)
-    assert all(layer.weight.quant_state.nested for layer in layers)
+    weights: list[Any] = [layer.weight for layer in layers]
+    assert all(weight.quant_state.quant_type == "nf4" for weight in weights)
+    assert all(weight.quant_state.nested for weight in weights)
 
 
 def test_a_base_that_came_in_full_precision_is_refused(random_base: Path) -> None:
@@ -57,13 +58,9 @@ def test_a_base_that_came_in_full_precision_is_refused(random_base: Path) -> Non
 
 
 def test_no_layer_may_be_repacked_for_inference(quantized_base: Any) -> None:
-    import bitsandbytes as bnb
+    from bitsandbytes.nn.modules import Linear4bit
 
-    flags = {
-        module.support_avx512bf16_for_cpu
-        for module in quantized_base.modules()
-        if isinstance(module, bnb.nn.Linear4bit)
-    }
+    flags = {module.support_avx512bf16_for_cpu for module in quantized_base.modules() if isinstance(module, Linear4bit)}
     assert flags == {False}
 
 

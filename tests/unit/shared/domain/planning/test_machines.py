@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from shared.domain.errors import PermanentFailure
@@ -78,7 +80,7 @@ def test_nodes_share_the_training_and_each_is_paid_for() -> None:
     evaluation_and_starts = 0.2
     assert estimate.low_hours == pytest.approx(alone.low_hours / 2, abs=evaluation_and_starts)
     assert alone.low_usd <= estimate.low_usd <= alone.low_usd + 3.67 * evaluation_and_starts
-    budget = {"max_usd": 100.0, "deadline_hours": 100, "tier": "dedicated"}
+    budget: Any = {"max_usd": 100.0, "deadline_hours": 100, "tier": "dedicated"}
     seconds = [Limit.of(planned(**budget, nodes=nodes)[0]).seconds for nodes in (1, 2)]
     assert seconds[0] == 2 * seconds[1]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -37,7 +38,7 @@ def hyperparameters(**values):
 
 LARGEST = "meta-llama/Llama-3.3-70B-Instruct"
 LARGE = ["meta-llama/Llama-3.1-8B-Instruct", "mistralai/Mistral-7B-Instruct-v0.3", PHI]
-METHODS = {
+METHODS: dict[str, dict[str, Any]] = {
     "": {},
     "-dpo": {"method": {"type": "dpo"}},
     "-reinforcement": {
@@ -62,7 +63,7 @@ def test_the_plan_of_a_model_beyond_one_gpu_stays_as_it_was_reviewed(name, chara
     check_golden(name, LARGEST, characters, {})
 
 
-def check_golden(name: str, base_model: str, characters: int, settings: dict) -> None:
+def check_golden(name: str, base_model: str, characters: int, settings: dict[str, Any]) -> None:
     resolved = plan(base_model, rows=2000, characters=characters, **settings)
     gpus = max(1, find_sku(resolved.training_instance_type).gpus)
     memory = memory_plan(find_entry(base_model), resolved.hyperparameters, gpus=gpus)
@@ -164,7 +165,7 @@ def test_checkpointing_saves_memory_and_is_used_only_where_it_is_needed() -> Non
 
 
 def test_the_options_of_lora_come_from_the_recipe_or_from_their_rules() -> None:
-    wanted = {"lora_rank": 8, "lora_alpha": 24, "rslora": False, "dora": True, "lora_dropout": 0.1}
+    wanted: dict[str, Any] = {"lora_rank": 8, "lora_alpha": 24, "rslora": False, "dora": True, "lora_dropout": 0.1}
     wanted |= {"quantization": "none", "packing": "padded", "optimizer": "paged_adamw_8bit"}
     given, automatic = plan(**hyperparameters(**wanted)), plan()
     assert given.hyperparameters.model_dump(include=set(wanted)) == wanted
@@ -177,7 +178,7 @@ def test_the_options_of_lora_come_from_the_recipe_or_from_their_rules() -> None:
 def test_the_memory_model_follows_quantization_rank_and_optimizer() -> None:
     entry, chosen = find_entry(PHI), plan(PHI, characters=4000).hyperparameters
 
-    def part(name: str, **changes) -> int:
+    def part(name: str, **changes) -> Any:
         return getattr(memory_plan(entry, chosen.model_copy(update=changes)), name)
 
     assert part("base_weights_bytes", quantization="none") == pytest.approx(part("base_weights_bytes") * 2 / 0.516)
@@ -211,7 +212,7 @@ def test_a_machine_the_recipe_names_is_taken_and_its_gpus_share_the_work() -> No
     several, one = plan(PHI, budget={"instance_type": "Standard_NC96ads_A100_v4"}), plan(PHI)
     assert several.training_instance_type == "Standard_NC96ads_A100_v4"
     assert several.reasons["training_instance_type"] == "set in the recipe"
-    counts = {"train_rows": 20_000, "eval_rows": 0, "characters_mean": 80.0}
+    counts: Any = {"train_rows": 20_000, "eval_rows": 0, "characters_mean": 80.0}
     low, alone = (estimate_cost(each, **counts).low_hours - 0.2 for each in (several, one))
     assert low == pytest.approx(alone / 4, abs=0.01)
     with pytest.raises(PermanentFailure, match="unknown_instance_type"):
@@ -268,7 +269,7 @@ def test_the_frozen_copy_counts_when_a_machine_is_chosen() -> None:
 
 
 def test_the_laptop_costs_nothing_and_a_gpu_costs_a_range() -> None:
-    counts = {"train_rows": 1500, "eval_rows": 100, "characters_mean": 80.0}
+    counts: Any = {"train_rows": 1500, "eval_rows": 100, "characters_mean": 80.0}
     local = estimate_cost(plan(), **counts)
     assert (local.low_usd, local.high_usd, local.hourly_usd) == (0, 0, 0)
     spot = estimate_cost(plan(PHI), **counts)
@@ -356,7 +357,7 @@ def test_as_many_answers_are_sampled_at_once_as_fit() -> None:
 
 
 def test_comparing_pairs_and_sampling_answers_cost_more_than_reading_examples() -> None:
-    counts = {"train_rows": 2000, "eval_rows": 100, "characters_mean": 900.0}
+    counts: Any = {"train_rows": 2000, "eval_rows": 100, "characters_mean": 900.0}
     costs = [estimate_cost(plan(PHI, rows=2000, characters=900, **METHODS[name]), **counts) for name in METHODS]
     assert costs[0].low_usd < costs[1].low_usd < costs[2].low_usd
     assert costs[0].high_usd < costs[1].high_usd < costs[2].high_usd
