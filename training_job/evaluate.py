@@ -89,12 +89,12 @@ def read_dialogues(held_out: Path, recipe: ResolvedRecipe) -> list[Row]:
     Raises PermanentFailure: `no_reference` of class data, `grader_field_missing` of class recipe.
     """
     from training_job.data import chat_rows
-    from training_job.evaluation.answers import as_dialogue, last_assistant
+    from training_job.evaluation.answers import as_dialogue, reference_index
 
     rows = [as_dialogue(row) for row in chat_rows.read_rows(held_out, as_dialogue)]
-    without_reference = [n for n, row in enumerate(rows, start=1) if last_assistant(row) is None]
+    without_reference = [n for n, row in enumerate(rows, start=1) if reference_index(row) is None]
     if without_reference and not isinstance(recipe.requested.method, Reinforcement):
-        raise chat_rows.data_failure("no_reference", "without an assistant message", without_reference, held_out)
+        raise chat_rows.data_failure("no_reference", "without an answer that is learned", without_reference, held_out)
     # The reference needs the template, so an empty one stands for it here.
     references = [None if n in without_reference else "" for n in range(1, len(rows) + 1)]
     scoring.require_fields(recipe.requested.evaluation.graders, fields_of(rows, references))

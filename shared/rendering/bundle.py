@@ -6,6 +6,7 @@ A model's own folder is one as well: it holds the same three files.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,8 +17,9 @@ import jinja2
 import orjson
 from tokenizers import Tokenizer
 
+from shared.domain.blank import BLANK
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.rendering.template import ChatTemplate
+from shared.rendering.template import ChatTemplate, Span
 
 TOKENIZER, CONFIG, TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -57,6 +59,25 @@ class Bundle:
             for token in added
             if token.special or (token.content in literals and not token.content.isspace())
         )
+
+    @cached_property
+    def end_tokens(self) -> tuple[str, ...]:
+        """Tokens that can end a turn: generation stops at tokens that the tokenizer calls special."""
+        added = self.tokenizer.get_added_tokens_decoder().values()
+        return (*self._eos, *(token.content for token in added if token.special))
+
+    @property
+    def _eos(self) -> tuple[str, ...]:
+        return (self.named_tokens["eos_token"],) if "eos_token" in self.named_tokens else ()
+
+    def says_nothing(self, text: str, span: Span) -> bool:
+        """Whether a stretch of a rendered text is nothing but tokens and blanks."""
+        return self._nothing.fullmatch(text, *span) is not None
+
+    @cached_property
+    def _nothing(self) -> re.Pattern[str]:
+        tokens = sorted({*self.special_tokens, *self._eos}, key=len, reverse=True)
+        return re.compile("(?:" + "|".join([*map(re.escape, tokens), f"[{re.escape(BLANK)}]"]) + ")*+")
 
     @cached_property
     def opening(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -12,11 +12,62 @@ import orjson
 
 from shared.domain.findings import ProblemCode, error, warning
 from shared.rendering.bundle import Bundle
-from shared.rendering.rows import SIDES, Rendered, Row, Tokens, answered, render_prompt, render_row, tokenize
+from shared.rendering.compare import Comparison, dialogues
+from shared.rendering.rows import Rendered, Row, Tokens, render_prompt, render_row, tokenize
 from shared.rendering.template import TemplateNotTrainable
 
 OverLength = Literal["reject", "drop", "truncate"]
 Readings = tuple[Rendered, ...]
+
+# An error where the answer is lost, or words that it was given by; a warning where the answer can be learned without.
+_LEFT_OUT: dict[str, tuple[Callable[[str, str], ProblemCode], str, str]] = {
+    "answer": (
+        error,
+        "an answer of the assistant, or part of it, so it would not be learned",
+        "Take a base model whose template writes every assistant message.",
+    ),
+    "tool_calls": (
+        error,
+        "tool calls of the assistant, or their names or arguments, so they would not be learned",
+        "Take a base model whose template writes tool calls, or write the call as text of the answer.",
+    ),
+    "user": (
+        error,
+        "a message of the user, so the answer would be learned without its question",
+        "Take a base model whose template writes every user message, or join the user's messages.",
+    ),
+    "system": (
+        error,
+        "a system message, so the answer would be learned without it",
+        "Write its text into the first user message, or take another base model.",
+    ),
+    "tool_result": (
+        error,
+        "the result of a tool call, so the model would learn to invent it",
+        "Take a base model whose template writes tool messages, or write the result as a user message.",
+    ),
+    "tools": (
+        warning,
+        "the definitions of the tools, so the model never reads what it can call",
+        "Add a system message, where the template writes the tools into it; write the tools into the system message "
+        "yourself; or take another base model.",
+    ),
+    "text_beside_call": (
+        warning,
+        "the text beside a tool call; the call is learned, the text is not",
+        "Remove the text, or take a base model whose template writes both.",
+    ),
+    "reasoning": (
+        warning,
+        "the reasoning before an answer (often: of earlier turns), so it is not learned",
+        "Nothing, if that is meant: give each answer whose reasoning is to be learned a row of its own.",
+    ),
+    "name": (
+        warning,
+        "the name of who speaks",
+        "Write the name into the text of the message, if it matters.",
+    ),
+}
 
 TOKEN_CODES: dict[str, ProblemCode] = {
     "tokenizer_missing": warning(
@@ -30,15 +81,39 @@ TOKEN_CODES: dict[str, ProblemCode] = {
     "invalid_chat_template": error("{detail}.", "Mend the base model's chat template."),
     "multiple_chat_templates": error("{detail}.", "Keep one chat template in the base model's folder."),
     "template_not_trainable": error(
-        "The base model's chat template does not show which part of the row is the assistant's.",
-        "Add {% generation %} blocks around the answer and its end token in the template, or take another base model.",
+        "The base model's chat template does not show which part of the row is the assistant's: it writes earlier "
+        "messages anew when later ones come.",
+        "Such a template moves the system message or the tools with the dialogue: write the system text into the first "
+        "user message, and give answers before the last question weight 0. Or take another base model.",
     ),
+    "template_prompt_differs": error(
+        "The base model's chat template writes another text before an answer that is learned than before one that is "
+        "asked for ({detail}), so the tuned model would be asked in words it was not trained on.",
+        "Write the system text into the first user message, or take another base model.",
+    ),
+    "template_answer_opening_differs": warning(
+        "The base model's chat template opens the answer with more words when it asks than in the text that is learned "
+        "({detail}), such as the mark that begins a thought.",
+        "Give answers that begin with these words, or look at the first answers after training.",
+    ),
+    "template_without_end_token": warning(
+        "No control token ends an answer in the base model's chat template ({detail}), so the model does not learn "
+        "where to stop.",
+        "Take a base model whose template ends each turn with a token, or look at the length of the answers after "
+        "training.",
+    ),
+    **{
+        f"template_leaves_out_{part}": severity(f"The base model's chat template leaves out {what} ({{detail}}).", fix)
+        for part, (severity, what, fix) in _LEFT_OUT.items()
+    },
     "row_not_renderable": error(
-        "The base model's chat template refuses the row (often: roles that do not take turns).",
-        "Bring the messages into order: an optional system message, then user and assistant in turn.",
+        "The base model's chat template refuses the row: {detail}.",
+        "Do what these words ask for: move the text of a system message it does not take into the first user message; "
+        "join messages of one role in a row; make one call a turn. Or take another base model.",
     ),
     "no_trainable_tokens": error(
-        "Not one token of the row would be learned from.",
+        "Not one token of the row would be learned from: every answer has weight 0, or the chat template writes "
+        "nothing of it but control tokens and blanks.",
         "Give at least one assistant message text and a weight other than 0.",
     ),
     "special_token_in_text": error(
@@ -67,6 +142,11 @@ TOKEN_CODES: dict[str, ProblemCode] = {
     ),
 }
 
+# What the template does to all rows of a structure; the report says to how many.
+OF_TEMPLATE = frozenset(
+    {code for code in TOKEN_CODES if code.startswith("template_") and code != "template_not_trainable"}
+)
+
 
 @dataclass(frozen=True, slots=True)
 class LengthPolicy:
@@ -80,13 +160,22 @@ class LengthPolicy:
 class RowTokens:
     """One row in tokens: all of them, those that are kept (0 where it is left out), those that loss falls on.
 
-    `codes` are keys of `TOKEN_CODES`. A row the template refuses has no tokens.
+    `codes` are keys of `TOKEN_CODES`. A row the template refuses has no tokens; `detail` says why.
     """
 
     tokens: int = 0
     kept: int = 0
     trained: int = 0
     codes: tuple[str, ...] = ()
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a row has no text: a key of `TOKEN_CODES`, and the template's own words."""
+
+    code: str
+    detail: str = ""
 
 
 def apply_length_policy(row: Tokens, policy: LengthPolicy) -> RowTokens:
@@ -123,39 +212,54 @@ class TokenCheck:
 
     def __init__(self, bundle: Bundle, policy: LengthPolicy) -> None:
         self.bundle, self.policy = bundle, policy
+        self._comparison = Comparison(bundle)
 
     def rows(self, batch: Sequence[Row]) -> list[RowTokens]:
         """The batch's rows in order. Some hundred rows at a time keep the tokenizer busy and memory flat."""
         return self.count(batch, self.render(batch))
 
-    def render(self, batch: Sequence[Row]) -> list[Readings | str]:
-        """Each row's texts, or the code of why the template refuses it."""
+    def render(self, batch: Sequence[Row]) -> list[Readings | Refusal]:
+        """Each row's texts, or why the template refuses it."""
         return [self._render(row) for row in batch]
 
-    def count(self, batch: Sequence[Row], rendered: Sequence[Readings | str]) -> list[RowTokens]:
+    def count(self, batch: Sequence[Row], rendered: Sequence[Readings | Refusal]) -> list[RowTokens]:
         """The second half of `rows`."""
-        counted = tokenize(self.bundle, [one for row in rendered if not isinstance(row, str) for one in row])
+        counted = tokenize(self.bundle, [one for row in rendered if not isinstance(row, Refusal) for one in row])
         return [
-            RowTokens(codes=(texts,)) if isinstance(texts, str) else self._count(row, [next(counted) for _ in texts])
+            RowTokens(codes=(texts.code,), detail=texts.detail)
+            if isinstance(texts, Refusal)
+            else self._count(row, texts, [next(counted) for _ in texts])
             for row, texts in zip(batch, rendered, strict=True)
         ]
 
-    def _render(self, row: Row) -> Readings | str:
+    def _render(self, row: Row) -> Readings | Refusal:
         try:
             return readings(self.bundle, row)
         except TemplateNotTrainable:
-            return "template_not_trainable"
-        except Exception:  # a template may raise anything
-            return "row_not_renderable"
+            return Refusal("template_not_trainable")
+        except Exception as error:  # a template may raise anything
+            return Refusal("row_not_renderable", self.bundle.template.words_of(error))
 
-    def _count(self, row: Row, texts: list[Tokens]) -> RowTokens:
+    def _count(self, row: Row, texts: Readings, tokens: list[Tokens]) -> RowTokens:
         if asks_only(row):
-            counted = apply_length_policy_to_prompt(texts[0], self.policy)
+            counted = apply_length_policy_to_prompt(tokens[0], self.policy)
         else:
-            counted = _pair([apply_length_policy(text, self.policy) for text in texts])
-        if not self._holds_special_token(row):
+            counted = _pair([apply_length_policy(side, self.policy) for side in tokens])
+        codes = self._compared(row, texts)
+        if self._holds_special_token(row):
+            codes.append("special_token_in_text")
+        if not codes:
             return counted
-        return RowTokens(counted.tokens, counted.kept, counted.trained, (*counted.codes, "special_token_in_text"))
+        return RowTokens(counted.tokens, counted.kept, counted.trained, (*counted.codes, *codes))
+
+    def _compared(self, row: Row, texts: Readings) -> list[str]:
+        if "text" in row:
+            return [] if "eos_token" in self.bundle.named_tokens else ["template_without_end_token"]
+        found = [
+            self._comparison.dialogue(dialogue, reading.text, asks_only=asks_only(row))
+            for dialogue, reading in zip(dialogues(row), texts, strict=True)
+        ]
+        return sorted(found[0].union(*found[1:]))
 
     def _holds_special_token(self, row: Row) -> bool:
         # One search through the row's JSON costs less than a walk through its parts.
@@ -170,9 +274,8 @@ class TokenCheck:
 
 def readings(bundle: Bundle, row: Row) -> Readings:
     """A canonical row of any kind as the texts that a trainer reads of it. Raises as `render_row` does."""
-    if "input" in row:
-        return tuple(render_row(bundle, answered(row, side)) for side in SIDES)
-    return ((render_prompt if asks_only(row) else render_row)(bundle, row),)
+    render = render_prompt if asks_only(row) else render_row
+    return tuple(render(bundle, dialogue) for dialogue in dialogues(row))
 
 
 def asks_only(row: Row) -> bool:

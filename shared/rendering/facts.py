@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from shared.domain.catalog import find_entry
 from shared.domain.findings import Findings, Place
 from shared.domain.recipe import AUTO, Recipe
 from shared.domain.tokens import PreviewRow, TokenStatistics
 from shared.rendering.bundle import Bundle
-from shared.rendering.check import LengthPolicy, TokenCheck
+from shared.rendering.check import OF_TEMPLATE, LengthPolicy, TokenCheck
 from shared.rendering.preview import preview_row
 from shared.rendering.rows import Row
 from shared.rendering.token_counter import TokenCounter
@@ -35,6 +37,7 @@ class TokenFacts:
         self._characters = 0
         self._previews = previews
         self._left_out, self._kept = set[str](), set[str]()
+        self._rows, self._by_template = Counter[str](), Counter[tuple[str, str]]()
         self._eval_longest = 0
         self.preview: list[PreviewRow] = []
 
@@ -50,14 +53,19 @@ class TokenFacts:
         self._flush()
         for file_name in sorted(self._left_out - self._kept):
             self._findings.add("no_row_left", file_name)
+        for (code, file_name), count in self._by_template.items():
+            self._findings.explain(code, file_name, f"{count:,} of {self._rows[file_name]:,} rows")
         return self._counter.statistics().model_copy(update={"eval_tokens_max": self._eval_longest})
 
     def _flush(self) -> None:
         batch, self._batch, self._characters = self._batch, [], 0
         counted = self._check.rows([row for _, row, _ in batch])
         for (place, row, held_out), tokens in zip(batch, counted, strict=True):
+            self._rows[place.file] += 1
             for code in tokens.codes:
-                self._findings.add(code, *place)
+                self._findings.add(code, *place, detail=tokens.detail)
+                if code in OF_TEMPLATE:
+                    self._by_template[code, place.file] += 1
             file_name = "eval" if held_out else "train"
             if tokens.kept:
                 self._kept.add(file_name)

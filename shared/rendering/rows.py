@@ -1,6 +1,7 @@
 """Rows become text and tokens, and the part of them that loss falls on.
 
-Loss falls on the assistant's messages, end-of-turn token included, and on no message of weight 0.
+Loss falls on the assistant's messages, end-of-turn token included, and on no message of weight 0. A message of which
+the template writes nothing but tokens and blanks is not learned.
 """
 
 from __future__ import annotations
@@ -56,11 +57,15 @@ def render_row(bundle: Bundle, row: Row) -> Rendered:
     if "text" in row:
         text = f"{bundle.opening}{row['text']}{bundle.named_tokens.get('eos_token', '')}"
         return Rendered(text, ((len(bundle.opening), len(text)),))
+    text, spans = render_answers(bundle, row)
+    return Rendered(text, tuple(span for span in spans.values() if not bundle.says_nothing(text, span)))
+
+
+def render_answers(bundle: Bundle, row: Row) -> tuple[str, dict[int, Span]]:
+    """The text of a dialogue, and where each message lies that loss falls on, by its index; raises as `render_row`."""
     messages, tools = normalized(row["messages"]), row.get("tools")
-    text, spans = (_by_blocks if bundle.template.marked else _by_prefixes)(bundle, messages, tools)
-    spoken = [message for message in row["messages"] if message["role"] == "assistant"]
-    weighed = zip(spoken, spans, strict=True)
-    return Rendered(text, tuple(span for message, span in weighed if message.get("weight", 1)))
+    learned = [i for i, one in enumerate(row["messages"]) if one["role"] == "assistant" and one.get("weight", 1)]
+    return (_by_blocks if bundle.template.marked else _by_prefixes)(bundle, messages, tools, learned)
 
 
 def render_prompt(bundle: Bundle, row: Row) -> Rendered:
@@ -94,29 +99,28 @@ def _with_object_arguments(call: Row) -> Row:
     return {**call, "function": function}
 
 
-def _by_blocks(bundle: Bundle, messages: list[Row], tools: Any) -> tuple[str, list[Span]]:
+def _by_blocks(bundle: Bundle, messages: list[Row], tools: Any, learned: list[int]) -> tuple[str, dict[int, Span]]:
     text, spans = bundle.template.render_marked(messages, tools)
-    expected = sum(message["role"] == "assistant" for message in messages)
-    if len(spans) != expected:
-        raise TemplateNotTrainable(f"the chat template marks {len(spans)} of {expected} assistant messages")
-    return text, spans
+    spoken = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+    if len(spans) != len(spoken):
+        raise TemplateNotTrainable(f"the chat template marks {len(spans)} of {len(spoken)} assistant messages")
+    at = dict(zip(spoken, spans, strict=True))
+    return text, {index: at[index] for index in learned}
 
 
-def _by_prefixes(bundle: Bundle, messages: list[Row], tools: Any) -> tuple[str, list[Span]]:
+def _by_prefixes(bundle: Bundle, messages: list[Row], tools: Any, learned: list[int]) -> tuple[str, dict[int, Span]]:
     """An answer is what its message adds to the text that asks for it."""
     template = bundle.template
     text = template.render(messages, tools)
-    spans = []
-    for index, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
+    spans = {}
+    for index in learned:
         before = template.render(messages[:index], tools, ask=True)
         after = template.render(messages[: index + 1], tools)
         if not (text.startswith(before) and text.startswith(after) and len(before) <= len(after)):
             raise TemplateNotTrainable(
                 "the chat template has no generation blocks and rewrites earlier messages when later ones come"
             )
-        spans.append((len(before), _without_space_after_end_token(bundle, after)))
+        spans[index] = (len(before), _without_space_after_end_token(bundle, after))
     return text, spans
 
 

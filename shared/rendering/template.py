@@ -7,8 +7,10 @@ together. A template is somebody else's program: it gets plain data, and may rai
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import Any, NoReturn
 
 import jinja2
@@ -21,6 +23,8 @@ from jinja2.utils import Namespace
 
 Span = tuple[int, int]
 _TRACK = "_droptune_track"
+OWN_CHARACTERS = 4  # shorter literals of a template may be words of a row by chance
+MAX_QUOTED = 300
 
 
 class TemplateNotTrainable(Exception):
@@ -84,8 +88,12 @@ def _refuse_private(name: Any) -> None:
         raise jinja2.exceptions.SecurityError(f"a namespace takes no underscored name: {name!r}")
 
 
+class _TemplateRefusal(jinja2.TemplateError):
+    """`raise_exception(...)` in a template."""
+
+
 def _raise_exception(message: Any) -> NoReturn:
-    raise jinja2.TemplateError(message)
+    raise _TemplateRefusal(str(message))
 
 
 def _tojson(
@@ -133,10 +141,23 @@ class ChatTemplate:
 
     def literals(self) -> str:
         """All text that stands in the template itself; a token found in it is the template's to write."""
+        return "\0".join(self._literals)
+
+    @cached_property
+    def _literals(self) -> list[str]:
         tree = self._template.environment.parse(self.text)
         parts = [node.data for node in tree.find_all(nodes.TemplateData)]
-        parts += [node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)]
-        return "\0".join(parts)
+        return parts + [node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)]
+
+    def words_of(self, error: Exception) -> str:
+        """Why a row was refused, in the template's own words; of what they quote from the row only an ellipsis."""
+        if not isinstance(error, _TemplateRefusal):
+            return f"{type(error).__name__} in the template"
+        own = sorted({text.strip() for text in self._literals if len(text.strip()) >= OWN_CHARACTERS}, key=len)
+        pattern = "|".join(re.escape(text) for text in reversed(own)) or "(?!)"
+        found = [part.strip() for part in re.split(f"({pattern})", str(error.message))]
+        words = " ".join(part if at % 2 else "…" for at, part in enumerate(found) if part)
+        return f'"{words[:MAX_QUOTED]}"'
 
 
 def _has_generation_block(environment: jinja2.Environment, text: str) -> bool:

@@ -124,7 +124,8 @@ CODES: dict[str, ProblemCode] = {
         "Write it as tool_calls and the role tool.",
     ),
     "missing_content": error(
-        "A message has no content; only an assistant message with tool_calls may go without.",
+        "A message has no content, or nothing but white space and characters of no width; only an assistant message "
+        "with tool_calls may go without.",
         "Add the text or remove the message.",
     ),
     "content_not_text": error(

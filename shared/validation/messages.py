@@ -6,6 +6,8 @@ from typing import Any
 
 import orjson
 
+from shared.domain.blank import is_blank
+
 Message = dict[str, Any]
 
 # What a reader gets for a role; developer is OpenAI's newer name for system.
@@ -28,7 +30,7 @@ def colons_of_plain(messages: Any) -> int | None:
             if first != "role" or second != "content" or message["role"] not in _PLAIN_ROLES:
                 return None
             content = message["content"]
-            if type(content) is not str or not content or "\0" in content:
+            if type(content) is not str or "\0" in content or is_blank(content):
                 return None
             if ":" in content:  # most have none, and finding that out is faster than counting
                 colons += content.count(":")
@@ -85,7 +87,7 @@ def _role_problem(message: Message, role: Any) -> str:
 def _read_content(message: Message, role: str, codes: set[str]) -> str:
     content = message.get("content")
     if type(content) is str:
-        if not content and role != "tool" and not message.get("tool_calls"):
+        if role != "tool" and not message.get("tool_calls") and is_blank(content):
             codes.add("missing_content")  # a tool may answer with nothing
         return content
     if content is None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from shared.domain.blank import is_blank
 from shared.validation.formats import CHAT, Format
 from shared.validation.messages import Message, colons_of_plain, read_messages, read_tools
 from shared.validation.strict import holds_nul, lost_key, what_was_lost, why_unreadable
@@ -144,7 +145,7 @@ def _read_text(source: dict[str, Any], codes: set[str]) -> ParsedRow:
     if type(text) is not str:
         codes.add("data_type")
         text = ""
-    elif not text.strip():
+    elif is_blank(text):
         codes.add("missing_content")
     return row_of({"text": text, "item": _item(source)})
 

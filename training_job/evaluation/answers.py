@@ -14,7 +14,10 @@ import orjson
 import torch
 import transformers
 
+from shared.domain.blank import is_blank
+from shared.domain.errors import FailureClass, PermanentFailure
 from shared.rendering import Bundle, normalized
+from shared.rendering.check import asks_only
 from shared.rendering.rows import SIDES, answered
 from training_job.data.chat_rows import IGNORED, Row, bundle_of, encode_row
 from training_job.job.files import write_json
@@ -57,28 +60,39 @@ def as_dialogue(row: Row) -> Row:
     return row
 
 
-def last_assistant(row: Row) -> int | None:
-    """Index of the message that answers are compared with."""
-    indices = [i for i, message in enumerate(row["messages"]) if message["role"] == "assistant"]
+def reference_index(row: Row) -> int | None:
+    """Index of the message that answers are compared with: the last that is learned. A prompt has none."""
+    if asks_only(row):
+        return None
+    indices = [i for i, one in enumerate(row["messages"]) if one["role"] == "assistant" and one.get("weight", 1)]
     return indices[-1] if indices else None
 
 
 def question(bundle: Bundle, row: Row, number: int) -> Question:
-    """The row up to its last assistant message; a tool call's reference is the template's text of it."""
-    index = last_assistant(row)
+    """The row up to the answer it is judged by; a tool call's reference is the template's text of it.
+
+    Raises PermanentFailure `no_reference` of class data if nothing is seen of that answer: silence would be right.
+    """
+    index = reference_index(row)
     before = row["messages"][:index]
     prompt = bundle.template.render(normalized(before), row.get("tools"), ask=True)
     ids = bundle.tokenizer.encode(prompt, add_special_tokens=False).ids
-    reference = None if index is None else row["messages"][index].get("content")
-    if index is not None and not reference:
-        only_last = [{**m, "weight": 0} if m["role"] == "assistant" else m for m in before]
-        labels = encode_row(bundle, {**row, "messages": [*only_last, row["messages"][index]]}).labels
-        trained = [label for label in labels if label != IGNORED]
-        reference = bundle.tokenizer.decode(trained, skip_special_tokens=True)
+    reference = None if index is None else _reference(bundle, row, index)
+    if reference is not None and is_blank(reference):
+        message = f"held-out row {number} has no answer to compare with, or the chat template does not write it"
+        raise PermanentFailure(FailureClass.DATA, "no_reference", message, "eval.jsonl")
     user_texts = [message.get("content") or "" for message in before if message["role"] == "user"]
-    return Question(
-        number, user_texts[-1] if user_texts else "", list(ids), None if reference is None else str(reference)
-    )
+    return Question(number, user_texts[-1] if user_texts else "", list(ids), reference)
+
+
+def _reference(bundle: Bundle, row: Row, index: int) -> str:
+    answer = row["messages"][index]
+    if not answer.get("tool_calls"):
+        return str(answer["content"])
+    context = [{**m, "weight": 0} if m["role"] == "assistant" else m for m in row["messages"][:index]]
+    labels = encode_row(bundle, {**row, "messages": [*context, answer]}).labels
+    trained = [label for label in labels if label != IGNORED]
+    return str(bundle.tokenizer.decode(trained, skip_special_tokens=True))
 
 
 class TextGenerator:

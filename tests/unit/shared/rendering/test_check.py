@@ -95,7 +95,9 @@ def test_a_row_the_template_refuses_is_named_and_the_next_one_is_counted() -> No
     row = {"messages": [said("user", "Which?"), said("system", "Late."), said("assistant", "A bolt.")]}
     check = TokenCheck(families.bundle("mistral", marked=True), NO_LIMIT)
     refused, counted = check.rows([row, answer("A bolt.")])
-    assert refused == RowTokens(codes=("row_not_renderable",))
+    assert refused == RowTokens(
+        codes=("row_not_renderable",), detail='"only user, assistant and tool follow the system message"'
+    )
     assert counted == judged(answer("A bolt."), family="mistral")
 
 

@@ -100,6 +100,16 @@ def test_a_bare_template_that_rewrites_what_was_said_is_refused(family: str, nam
         render_row(families.bundle(family, marked=False), ROWS[name][0])
 
 
+@pytest.mark.parametrize(("family", "name"), sorted(REWRITTEN))
+def test_only_the_last_answer_of_a_bare_template_that_rewrites_can_be_learned(family: str, name: str) -> None:
+    row = ROWS[name][0]
+    asked, answer = row["messages"][:-1], row["messages"][-1]
+    before = [{**one, "weight": 0} if one["role"] == "assistant" else one for one in asked]
+    bare, marked = (families.bundle(family, marked=marked) for marked in (False, True))
+    last_only = {"messages": [*before, answer]}
+    assert mask_of(tokens_of(bare, last_only)) == mask_of(tokens_of(marked, last_only))
+
+
 # transformers: what the model is served with.
 
 

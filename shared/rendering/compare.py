@@ -1,0 +1,247 @@
+"""A row compared with its rendered text: what the chat template leaves out.
+
+A template decides by the structure of a row (roles, tool calls, empty fields), hardly ever by its words. So each
+structure is rendered once with a marker in place of every text, name and argument, which no escaping, trimming or
+reordering can hide; a marker that is not in the text is of a part that is left out. What a template does to words
+themselves (it cuts off a thought, say) is found by a search for each message in the text of its own row.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from shared.domain.blank import is_blank
+from shared.rendering.bundle import Bundle
+from shared.rendering.rows import SIDES, Row, answered, render_answers, render_prompt
+from shared.rendering.template import Span
+
+_OF_ROLE = {"user": "user", "system": "system", "tool": "tool_result"}
+_REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
+_THOUGHT_END = "</think>"
+_WORDS = re.compile(r"[^\W_]+")
+STRUCTURES_KEPT = 10_000
+
+
+class Comparison:
+    """What is found in the rows of a dataset; each structure is judged once."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+        self._known: dict[tuple[Any, ...], frozenset[str]] = {}
+        self._asked: dict[tuple[Any, ...], frozenset[str]] = {}
+
+    def dialogue(self, row: Row, text: str, *, asks_only: bool) -> frozenset[str]:
+        """Codes of what a template does to a dialogue: keys of `TOKEN_CODES` that begin with `template_`."""
+        structure = _structure(row, asks_only)
+        found = self._known.get(structure)
+        if found is None:
+            if len(self._known) >= STRUCTURES_KEPT:
+                self._known.clear()
+            found = self._known[structure] = frozenset(self._judge(row, asks_only))
+        lost = [message for message in row["messages"] if message["content"].strip() not in text]
+        lost = [message for message in lost if f"template_leaves_out_{_part(message)}" not in found]
+        return found.union(_lost_words(lost, text)) if lost else found
+
+    def _judge(self, row: Row, asks_only: bool) -> Iterator[str]:
+        marks = _Marked()
+        marked = marks.row(row)
+        try:
+            text, spans = _rendered(self._bundle, marked, asks_only)
+        except Exception:  # the template takes the row itself and not its like, so there is nothing to compare
+            return
+        lowered = text.lower()
+        for marker, (part, message) in marks.parts.items():
+            start, end = spans.get(message, (0, len(text)))
+            if lowered.find(marker, start, end) < 0:
+                yield f"template_leaves_out_{part}"
+        if any(not text[start:end].rstrip().endswith(self._bundle.end_tokens) for start, end in spans.values()):
+            yield "template_without_end_token"
+        if spans and self._bundle.template.marked:
+            yield from self._judge_prompt(marked, text, spans)
+
+    def _judge_prompt(self, marked: Row, text: str, spans: dict[int, Span]) -> frozenset[str]:
+        """Dialogues of the same parts are opened alike, however many turns they have: that spares a rendering."""
+        messages = marked["messages"]
+        users = sum(message["role"] == "user" for message in messages)
+        said = frozenset((one["role"], bool(one.get("tool_calls"))) for one in messages)
+        parts = (bool(marked["tools"]), users > 1, said)
+        if parts not in self._asked:
+            self._asked[parts] = frozenset(_judge_prompt(self._bundle, marked, text, spans))
+        return self._asked[parts]
+
+
+def dialogues(row: Row) -> list[Row]:
+    """The dialogues that are rendered of a row; a preference pair has two."""
+    return [answered(row, side) for side in SIDES] if "input" in row else [row]
+
+
+def _part(message: Row) -> str:
+    """What the content of a message is."""
+    return _OF_ROLE.get(message["role"]) or ("text_beside_call" if message.get("tool_calls") else "answer")
+
+
+# Structures.
+
+
+def _structure(row: Row, asks_only: bool) -> tuple[Any, ...]:
+    ids: dict[str, int] = {}
+    return (asks_only, len(row.get("tools") or ()), *(_structure_of(message, ids) for message in row["messages"]))
+
+
+def _structure_of(message: Row, ids: dict[str, int]) -> Any:
+    """A message's role alone if it has nothing but text, as by far the most have."""
+    role, content = message["role"], message["content"]
+    if len(message) == 2 and content and not content.isspace():
+        return role if role != "assistant" or _THOUGHT_END not in content else (role, True)
+    keys = tuple((key, _value_structure(key, value, ids)) for key, value in message.items() if key != "content")
+    return (*keys, is_blank(content), _THOUGHT_END in content)
+
+
+def _value_structure(key: str, value: Any, ids: dict[str, int]) -> Any:
+    if key == "tool_calls":
+        return tuple(_call_structure(call, ids) for call in value)
+    if key == "tool_call_id":
+        return ids.get(value, -1)
+    return value if key in ("role", "weight") else bool(value)
+
+
+def _call_structure(call: Row, ids: dict[str, int]) -> Any:
+    identifier = call.get("id")
+    if isinstance(identifier, str):
+        ids.setdefault(identifier, len(ids))
+    return ids.get(str(identifier)), tuple(type(value) for value in _arguments(call).values())
+
+
+def _arguments(call: Row) -> dict[str, Any]:
+    arguments = call["function"].get("arguments")
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except ValueError:
+            return {}
+    return arguments if isinstance(arguments, dict) else {}
+
+
+@dataclass
+class _Marked:
+    """A row of one structure with markers for words. `parts`: marker -> its part and the index of its message."""
+
+    parts: dict[str, tuple[str, int]] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
+
+    def marker(self, part: str, message: int) -> str:
+        # Lower-case letters and digits: nothing that a template escapes or trims, and no word of any template.
+        marker = f"zq{len(self.parts):04d}qz"
+        self.parts[marker] = (part, message)
+        return marker
+
+    def row(self, row: Row) -> Row:
+        messages = [self._message(message, index) for index, message in enumerate(row["messages"])]
+        return {"messages": messages, "tools": [self._tool() for _ in row.get("tools") or ()] or None}
+
+    def _message(self, message: Row, index: int) -> Row:
+        marked = {**message, "content": self._content(message, index)}
+        if message.get("name"):
+            # A tool's name is that of the call before, which is looked for there.
+            marked["name"] = "stock" if message["role"] == "tool" else self.marker("name", -1)
+        for key in _REASONING_KEYS:
+            if message.get(key):
+                marked[key] = self.marker("reasoning", index)
+        if "tool_calls" in message:
+            marked["tool_calls"] = [self._call(call, index) for call in message["tool_calls"]]
+        if message.get("tool_call_id") is not None:
+            marked["tool_call_id"] = self._id(message["tool_call_id"])
+        return marked
+
+    def _content(self, message: Row, index: int) -> str:
+        content = message["content"]
+        if is_blank(content):
+            return str(content)
+        part = _part(message)
+        if message["role"] == "assistant" and _THOUGHT_END in content:
+            thought = f"<think>\n{self.marker('reasoning', index)}\n{_THOUGHT_END}"
+            said = is_blank(content.rpartition(_THOUGHT_END)[2])
+            return thought if said else f"{thought}\n\n{self.marker(part, index)}"
+        return self.marker(part, index)
+
+    def _call(self, call: Row, index: int) -> Row:
+        arguments = {self.marker("tool_calls", index): self._value(value, index) for value in _arguments(call).values()}
+        marked = {**call, "function": {"name": self.marker("tool_calls", index), "arguments": arguments}}
+        return {**marked, "id": self._id(call["id"])} if call.get("id") is not None else marked
+
+    def _value(self, value: Any, index: int) -> Any:
+        if isinstance(value, str):
+            return self.marker("tool_calls", index)
+        if isinstance(value, dict):
+            return {self.marker("tool_calls", index): self.marker("tool_calls", index)}
+        return [self.marker("tool_calls", index)] if isinstance(value, list) else value
+
+    def _id(self, identifier: str) -> str:
+        # Nine letters and digits, which is what Mistral's templates take.
+        return self.ids.setdefault(identifier, f"call{len(self.ids):05d}")
+
+    def _tool(self) -> Row:
+        parameter = {"type": "string", "description": "a word"}
+        function = {
+            "name": self.marker("tools", -1),
+            "description": "Looks it up",
+            "parameters": {"type": "object", "properties": {"word": parameter}, "required": ["word"]},
+        }
+        return {"type": "function", "function": function}
+
+
+def _rendered(bundle: Bundle, marked: Row, asks_only: bool) -> tuple[str, dict[int, Span]]:
+    return (render_prompt(bundle, marked).text, {}) if asks_only else render_answers(bundle, marked)
+
+
+def _judge_prompt(bundle: Bundle, marked: Row, text: str, spans: dict[int, Span]) -> Iterator[str]:
+    """The text up to the last answer is what the tuned model will be asked with."""
+    last = max(spans)
+    try:
+        asked = render_prompt(bundle, {**marked, "messages": marked["messages"][:last]}).text
+    except Exception:  # nothing can be asked, so nothing differs
+        return
+    if not text.startswith(asked.rstrip()):
+        opened = asked.startswith(text[: spans[last][0]].rstrip())
+        yield "template_answer_opening_differs" if opened else "template_prompt_differs"
+
+
+# Words.
+
+
+def _lost_words(messages: list[Row], text: str) -> Iterator[str]:
+    whole = _Text(text)
+    for message in messages:
+        if not whole.holds(message["content"]):
+            _, end, said = message["content"].rpartition(_THOUGHT_END)
+            only_thought = message["role"] == "assistant" and end and whole.holds(said)
+            yield f"template_leaves_out_{'reasoning' if only_thought else _part(message)}"
+
+
+class _Text:
+    """A rendered text, in which words are found however they were escaped, indented or spelled in case."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @cached_property
+    def words(self) -> str:
+        return _words(self.text)
+
+    def holds(self, content: str) -> bool:
+        stripped = content.strip()
+        plain = (stripped, json.dumps(stripped, ensure_ascii=False)[1:-1], json.dumps(stripped)[1:-1])
+        if any(form in self.text for form in plain):
+            return True
+        forms = (*plain, repr(stripped)[1:-1])
+        return any(words in self.words for form in forms if len(words := _words(form)) > 2)
+
+
+def _words(text: str) -> str:
+    return f" {' '.join(_WORDS.findall(html.unescape(text).casefold()))} "
