@@ -130,7 +130,7 @@ class LocalStack:
         """Newest first."""
         return list(self.get(f"/api/runs?project={project}")["data"])
 
-    def wait(self, project: str, statuses: set[str], runs: int = 1, within_s: float = 280) -> dict[str, Any]:
+    def wait(self, project: str, statuses: set[str], runs: int = 1, within_s: float = 600) -> dict[str, Any]:
         """The newest of a project's `runs` runs, once it has one of the statuses."""
         until = time.monotonic() + within_s
         while time.monotonic() < until:

@@ -1,4 +1,5 @@
-"""A dropped dataset becomes a deployed, answering model; a broken, a worse and a repeated one do not.
+"""A dropped dataset becomes a deployed, answering model, though everything is killed while it is trained on; a broken,
+a worse and a repeated one do not.
 
 One stack serves all tests of this file, in order: the later ones need the model of the first in production.
 """
@@ -16,11 +17,13 @@ import pytest
 
 from tests.receiver import Receiver
 from tests.stack import ledger
-from tests.stack.local import RECIPE, LocalStack, ask
+from tests.stack.local import RECIPE, LocalStack, ask, until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
 PROJECT = "shop"
+KILLED_AT = 60  # of 200 steps; the first checkpoint is at a tenth
+WORSE_ROWS = 400
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +37,24 @@ def local(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Itera
 
 
 @pytest.fixture(scope="module")
-def promoted(local: LocalStack) -> dict[str, Any]:
+def killed(local: LocalStack, receiver: Receiver) -> dict[str, Any]:
+    """The first run, in training, after `kill -9` of every process and a new start of the stack."""
     local.drop_recipe(PROJECT)
+    run = local.wait(PROJECT, {"training"})
+    until(lambda: "droptune.training.started.v1" in events_of(receiver, run["id"]), "the channel is told")
+    until(lambda: not local.waiting("notify") and _steps(local, run) >= KILLED_AT, f"step {KILLED_AT}")
+    assert local.kill_everything() >= 3  # host, emulator and the job
+    local.up()
+    return run
+
+
+def _steps(local: LocalStack, run: dict[str, Any]) -> int:
+    progress = local.get(f"/api/runs/{run['id']}/metrics")["progress"]
+    return int(progress["step"]) if progress else 0
+
+
+@pytest.fixture(scope="module")
+def promoted(local: LocalStack, killed: dict[str, Any]) -> dict[str, Any]:
     return local.wait(PROJECT, {"deployed"})
 
 
@@ -48,6 +67,55 @@ def held_out() -> tuple[str, str]:
 def events_of(receiver: Receiver, run_id: str) -> list[str]:
     events = [json.loads(body) for _, body in receiver.got]
     return [event["type"] for event in events if event["subject"] == run_id]
+
+
+def test_broken_rows_are_rejected_by_row_and_code_before_any_job(local: LocalStack, killed: dict[str, Any]) -> None:
+    """While the first run is trained."""
+    rows = [
+        json.dumps({"messages": [{"role": "user", "content": str(n)}, {"role": "assistant", "content": "a"}]})
+        for n in range(12)
+    ]
+    rows[3] = "{not json"
+    rows[7] = json.dumps({"messages": [{"role": "user", "content": "alone"}]})
+    local.drop("broken", "train.jsonl", "\n".join(rows).encode())
+    run = local.wait("broken", {"rejected"})
+    report = local.get(f"/api/runs/{run['id']}/report")
+    found = {group["code"]: group["rows"] for group in report["problems"] if group["severity"] == "error"}
+    assert found == {"invalid_json": [4], "example_missing_assistant_message": [8]}
+    assert run["jobs"] == []
+    assert not [job for job in local.jobs() if run["id"] in job["name"]]
+
+
+@pytest.mark.parametrize(
+    ("project", "name", "text", "code"),
+    [
+        ("empty-file", "train.jsonl", b"", "empty_dataset"),
+        ("not-jsonl", "train.parquet", b"PAR1", "unsupported_file_type"),
+        ("Bad_Name", "train.jsonl", b"{}\n", "project_name"),
+    ],
+)
+def test_what_is_no_dataset_is_rejected_by_code(
+    local: LocalStack, project: str, name: str, text: bytes, code: str
+) -> None:
+    local.drop(project, name, text)
+    run = local.wait(project, {"rejected"})
+    assert code in run["validation"]["codes"]
+    assert run["jobs"] == []
+
+
+def test_a_run_killed_with_the_whole_stack_during_training_ends_deployed_with_one_job(
+    local: LocalStack, killed: dict[str, Any], promoted: dict[str, Any]
+) -> None:
+    assert promoted["id"] == killed["id"]
+    names = [job["name"] for job in local.jobs()]
+    assert sorted(names) == [f"{killed['id']}-evaluation-1", f"{killed['id']}-training-1"]
+    lines = (local.root / "blobs" / "runs" / killed["id"] / "metrics.jsonl").read_text().splitlines()
+    steps = [point["step"] for point in map(json.loads, lines) if "loss" in point]
+    assert steps == sorted(set(steps)), "each step is logged once"
+    training = next(job for job in local.jobs() if job["name"].endswith("-training-1"))
+    assert training["attempt"] == 2, "the platform restarted it, as it does a preempted one"
+    log = local.root / "azure_ml" / "jobs" / training["name"] / "user_logs" / "std_log.txt"
+    assert "resuming from step" in log.read_text()
 
 
 def test_a_dropped_dataset_ends_deployed_and_better_beyond_its_interval(promoted: dict[str, Any]) -> None:
@@ -113,39 +181,6 @@ def test_the_same_bytes_dropped_twice_end_duplicate(local: LocalStack, promoted:
     assert again["jobs"] == []
 
 
-def test_broken_rows_are_rejected_by_row_and_code_before_any_job(local: LocalStack) -> None:
-    rows = [
-        json.dumps({"messages": [{"role": "user", "content": str(n)}, {"role": "assistant", "content": "a"}]})
-        for n in range(12)
-    ]
-    rows[3] = "{not json"
-    rows[7] = json.dumps({"messages": [{"role": "user", "content": "alone"}]})
-    local.drop("broken", "train.jsonl", "\n".join(rows).encode())
-    run = local.wait("broken", {"rejected"})
-    report = local.get(f"/api/runs/{run['id']}/report")
-    found = {group["code"]: group["rows"] for group in report["problems"] if group["severity"] == "error"}
-    assert found == {"invalid_json": [4], "example_missing_assistant_message": [8]}
-    assert run["jobs"] == []
-    assert not [job for job in local.jobs() if run["id"] in job["name"]]
-
-
-@pytest.mark.parametrize(
-    ("project", "name", "text", "code"),
-    [
-        ("empty-file", "train.jsonl", b"", "empty_dataset"),
-        ("not-jsonl", "train.parquet", b"PAR1", "unsupported_file_type"),
-        ("Bad_Name", "train.jsonl", b"{}\n", "project_name"),
-    ],
-)
-def test_what_is_no_dataset_is_rejected_by_code(
-    local: LocalStack, project: str, name: str, text: bytes, code: str
-) -> None:
-    local.drop(project, name, text)
-    run = local.wait(project, {"rejected"})
-    assert code in run["validation"]["codes"]
-    assert run["jobs"] == []
-
-
 def test_a_worse_candidate_is_declined_and_production_keeps_answering(
     local: LocalStack, promoted: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -155,7 +190,8 @@ def test_a_worse_candidate_is_declined_and_production_keeps_answering(
         text=True,
     )
     assert shuffled.returncode == 0, shuffled.stderr
-    local.drop(PROJECT, "train-shuffled.jsonl", (tmp_path / "train.jsonl").read_bytes())
+    worse = (tmp_path / "train.jsonl").read_bytes().splitlines(keepends=True)[:WORSE_ROWS]
+    local.drop(PROJECT, "train-shuffled.jsonl", b"".join(worse))
     run = local.wait(PROJECT, {"declined"}, runs=3)
     assert run["champion"] == promoted["id"]
     failed = [check["name"] for check in run["verdict"]["checks"] if not check["passed"]]
