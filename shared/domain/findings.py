@@ -63,6 +63,11 @@ class Findings:
         assert code in self._codes, code
         self._groups[code, file, detail] = _Group(count, list(rows)[:ROWS_SHOWN])
 
+    def count(self, code: str, file: str, detail: str, count: int) -> None:
+        """Add occurrences whose rows are not shown."""
+        assert code in self._codes, code
+        self._groups.setdefault((code, file, detail), _Group()).count += count
+
     def explain(self, code: str, file: str, detail: str) -> None:
         """Give a group, if there is one, the detail that is known only at the end."""
         group = self._groups.pop((code, file, ""), None)

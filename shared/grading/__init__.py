@@ -1,6 +1,6 @@
 """Graders at work: answers and rows to scores. One engine for evaluation, rewards and dry runs; no torch, no Azure."""
 
-from shared.grading.engine import Engine, Grade, fields, problems
+from shared.grading.engine import Engine, Grade, fields, problems, read_fields
 from shared.grading.errors import JUDGE_CODES, BadGrader, GradeError, GradingErrorCode, GradingFailed
 from shared.grading.judging import Ask, ChatMessage, JudgeReply
 
@@ -17,4 +17,5 @@ __all__ = [
     "JudgeReply",
     "fields",
     "problems",
+    "read_fields",
 ]

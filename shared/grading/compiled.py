@@ -46,12 +46,14 @@ def _nothing() -> None:
 @dataclass(frozen=True)
 class Compiled:
     """One simple grader: `score` gives 0 to 1 or raises GradingFailed; `fields` are the row fields it reads.
+    `optional` are those it reads where they are there; None if it may read any.
 
     A `judge` has to be consulted before it scores.
     """
 
     score: Callable[[Sample, Item], float]
     fields: frozenset[str]
+    optional: frozenset[str] | None = frozenset()
     close: Callable[[], None] = _nothing
     judge: LlmJudge | None = None
 
@@ -70,6 +72,15 @@ class CompiledMulti:
     @property
     def fields(self) -> frozenset[str]:
         return frozenset[str]().union(*(part.fields for part in self.parts.values()))
+
+    @property
+    def optional(self) -> frozenset[str] | None:
+        found: set[str] = set()
+        for part in self.parts.values():
+            if part.optional is None:
+                return None
+            found |= part.optional
+        return frozenset(found)
 
     @property
     def judges(self) -> list[LlmJudge]:
@@ -239,18 +250,26 @@ def _python(spec: PythonGrader) -> Compiled:
             raise GradingFailed(GradingErrorCode.PYTHON_RUNTIME, f"grade returned {value:g}, a score is 0 to 1")
         return value
 
-    return Compiled(score, frozenset(_fields_named(tree)), sandbox.close)
+    needed, optional = _fields_named(tree, _second_name(grades[0]))
+    return Compiled(score, needed, optional, sandbox.close)
 
 
-def _fields_named(tree: ast.Module) -> set[str]:
-    """Fields read as `item["field"]`; what is read in another way is not known beforehand."""
-    return {
-        node.slice.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Subscript)
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "item"
-        and isinstance(node.slice, ast.Constant)
-        and isinstance(node.slice.value, str)
-        and isinstance(node.ctx, ast.Load)
-    }
+def _second_name(grade: ast.FunctionDef) -> str:
+    return (grade.args.posonlyargs + grade.args.args)[1].arg
+
+
+def _fields_named(tree: ast.Module, row: str) -> tuple[frozenset[str], frozenset[str] | None]:
+    """Fields read as `item["field"]`, and those read as `item.get("field")`: None if the row is used otherwise too.
+
+    `row`: the name that `grade` gives it.
+    """
+    needed: list[str] = []
+    optional: list[str] = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Subscript(ast.Name(id), ast.Constant(str(field)), ast.Load()) if id == row:
+                needed.append(field)
+            case ast.Call(ast.Attribute(ast.Name(id), "get"), [ast.Constant(str(field)), *_]) if id == row:
+                optional.append(field)
+    uses = sum(isinstance(node, ast.Name) and node.id == row for node in ast.walk(tree))
+    return frozenset(needed), frozenset(optional) if uses == len(needed) + len(optional) else None

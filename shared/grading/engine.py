@@ -107,6 +107,20 @@ def _score(name: str, compiled: Compiled | CompiledMulti, sample: Sample, item: 
     return notes.parts[name]
 
 
+def read_fields(graders: Sequence[Grader]) -> set[str] | None:
+    """The row fields that graders may read, None if any: a Python grader that does not name what it reads."""
+    found = fields(graders)
+    for grader in graders:
+        try:
+            optional = compile_grader(grader).optional
+        except BadGrader:
+            continue
+        if optional is None:
+            return None
+        found |= optional
+    return found
+
+
 def fields(graders: Sequence[Grader]) -> set[str]:
     """The row fields that graders read, as far as can be known; nothing of graders that have problems."""
     found: set[str] = set()

@@ -99,12 +99,40 @@ CODES: dict[str, ProblemCode] = {
         "Put the rows of each format into a file of their own, or name one in data.format.",
     ),
     "missing_field": error(
-        "The row lacks a field that its format needs; the report's mapping names them.",
+        "The row lacks {detail}, which its format needs.",
         "Add the field, or name the format in data.format if another one was meant.",
     ),
     "data_type": error(
-        "The row is not a JSON object, or a part of it has the wrong type.",
-        "`messages` is a list of objects, `content` and `name` are text, `tools` is a list.",
+        "A part of the row has the wrong type: {detail}.",
+        "Write a number that is an answer as text, and a row as one object.",
+    ),
+    "system_twice": error(
+        "The row has two different system texts.",
+        "Keep one: beside the messages (system, system_message, system_prompt) or as their first message.",
+    ),
+    "tools_twice": error("The row describes tools in two places.", "Keep one of tools and functions."),
+    "ignored_field": warning(
+        "Nothing reads the field {detail}: it is neither learned nor used by a grader or a slice.",
+        "Nothing is needed if that is meant. What the model should read belongs into a message; data.columns names "
+        "columns, and graders read {{item.FIELD}}.",
+    ),
+    "passage_not_read": error(
+        "The field {detail} holds text that no message has, so the model would learn to answer without it.",
+        "Put it into the system or user message, or remove it. If only a grader needs it, name it there.",
+    ),
+    "media_not_read": error(
+        "The row has images, audio or video ({detail}), which are not read.",
+        "Describe them in words, or remove the field and the placeholders in the text if answers do not need them.",
+    ),
+    "unpaired_preference": error(
+        "The field {detail} marks these answers as bad, and every answer is learned; unpaired preferences (KTO) are no "
+        "method.",
+        "Keep the good rows only, for example jq -c 'select(.label == true)'; or pair good and bad answers for dpo. If "
+        "the field says something else, rename it, or name it in evaluation.slices.",
+    ),
+    "rated_answers": warning(
+        "The field {detail} holds grades, and all answers are learned alike.",
+        "If it grades the answers, remove the rows with low ones.",
     ),
     "missing_messages_list": error(
         "The row has no `messages`, or it is empty.",
@@ -129,7 +157,8 @@ CODES: dict[str, ProblemCode] = {
         "Add the text or remove the message.",
     ),
     "content_not_text": error(
-        "The content of a message is a list of parts; only text is read.", "Write the content as one text."
+        "The content of a message has parts other than text; only text is read.",
+        "Describe images and sound in words, or remove the row.",
     ),
     "example_missing_assistant_message": error(
         "The row does not end with an assistant message, so there is nothing to learn or to compare.",
@@ -159,7 +188,22 @@ CODES: dict[str, ProblemCode] = {
     "equal_outputs": error(
         "The preferred and the other output are equal, so there is nothing to prefer.", "Remove the row."
     ),
-    "invalid_weight": error("The weight of a message is neither 0 nor 1.", "Use 0, 1, or leave it out."),
+    "invalid_weight": error(
+        "The weight of a message (weight, train, trainable, loss_weight) is neither 0 nor 1, or two of them differ.",
+        "Use 0, 1, or leave it out.",
+    ),
+    "weight_of_other_role": error(
+        "A message that is not the assistant's is marked to be learned; only answers are.",
+        "Remove the mark (train, trainable, loss_weight), or write the text as an answer.",
+    ),
+    "reasoning_not_read": error(
+        "A message has {detail} beside its content; templates write it out differently, so it is not read.",
+        "Remove it, or put it into the content in the form in which the model should write it.",
+    ),
+    "result_without_call": error(
+        "A tool's result (observation) has no call before it that is still open.",
+        "Put the call (function_call) before each result.",
+    ),
     "invalid_tool_calls": error(
         "`tool_calls` is not a list of {id, type: function, function: {name, arguments}} with `arguments` "
         "being JSON text of an object.",

@@ -1,7 +1,8 @@
 """The shapes tuning data comes in: recognized by their keys, and converted to one.
 
-Sources of the shapes: OpenAI's chat, preference and reinforcement rows, Stanford Alpaca, ShareGPT as LLaMA-Factory
-describes it (`data/README.md`), and the prompt/completion and prompt/chosen/rejected rows of TRL.
+Sources of the shapes: OpenAI's chat, preference and reinforcement rows, Stanford Alpaca, Databricks Dolly, ShareGPT and
+preference pairs as LLaMA-Factory describes them (`data/README.md`), and the prompt/completion, prompt/chosen/rejected
+and prompt-only rows of TRL.
 """
 
 from __future__ import annotations
@@ -10,23 +11,25 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import orjson
-
-Source = dict[str, Any]
+from shared.validation import conversions
+from shared.validation.conversions import ANSWERED, ASKED, CONTEXT, OUTPUTS, SYSTEM, Refused, Source
 
 
 class Format(NamedTuple):
-    """`convert` gives the row in the shape of its kind, or the code of why it cannot; it may change its argument."""
+    """`convert` gives the row in the shape of its kind, or raises Refused; it may change its argument."""
 
     name: str
     kind: str  # the canonical form: chat, preference, reinforcement or text
     mapping: dict[str, str]  # field of the file -> what it becomes
-    convert: Callable[[Source], Source | str]
+    convert: Callable[[Source], Source]
 
 
-def detect(sources: Sequence[Source]) -> Format | None:
-    """The shape most of the rows have, the first of equals, with the mapping of the fields they hold."""
-    shapes = [shape for source in sources if (shape := shape_of(source))]
+def detect(sources: Sequence[Source], *, prompts: bool = False) -> Format | None:
+    """The shape most of the rows have, the first of equals, with the mapping of the fields they hold.
+
+    `prompts`: rows are for reinforcement, which takes the question of a row and leaves its answer to graders.
+    """
+    shapes = [shape for source in sources if (shape := shape_of(source, prompts=prompts))]
     if not shapes:
         return None
     most = Counter(_shape_key(shape) for shape in shapes).most_common(1)[0][0]
@@ -36,8 +39,29 @@ def detect(sources: Sequence[Source]) -> Format | None:
 
 def chosen(name: str, sources: Sequence[Source]) -> Format:
     """The format a recipe names; which pair of fields a prompt/completion file has is still looked up."""
-    matching = [shape for source in sources if (shape := shape_of(source)) and shape.name == name]
+    shapes = [shape_of(source, prompts=name == "reinforcement") for source in sources]
+    matching = [shape for shape in shapes if shape is not None and shape.name == name]
     return _of_fields(matching[0] if matching else FORMATS[name], sources)
+
+
+def renamed(form: Format, columns: dict[str, str]) -> Format:
+    """The same format for rows whose fields have other names. `columns`: field of the file -> its known name."""
+    if not columns:
+        return form
+
+    def convert(source: Source) -> Source:
+        return form.convert(rename(source, columns))
+
+    names = {known: own for own, known in columns.items()}
+    return form._replace(convert=convert, mapping={names.get(name, name): part for name, part in form.mapping.items()})
+
+
+def rename(source: Source, columns: dict[str, str]) -> Source:
+    """Raises Refused `column_taken` where a field has the known name already."""
+    for own, known in columns.items():
+        if own in source and own != known and known in source and known not in columns:
+            raise Refused(f"column_taken|{known}")
+    return {columns.get(name, name): value for name, value in source.items()}
 
 
 def _shape_key(form: Format) -> tuple[str, ...]:
@@ -49,216 +73,148 @@ def _of_fields(form: Format, sources: Sequence[Source]) -> Format:
     return form._replace(mapping={name: part for name, part in form.mapping.items() if name in present})
 
 
-def shape_of(source: Source) -> Format | None:
+def shape_of(source: Source, *, prompts: bool = False) -> Format | None:
     """The format a row looks like by its keys."""
     if "preferred_output" in source or "non_preferred_output" in source:
         return PREFERENCE
-    if "chosen" in source and "rejected" in source:
+    if conversions.outputs_of(source):
         return CHOSEN_REJECTED
     if "messages" in source:
-        return REINFORCEMENT if _asks_only(source) else CHAT
+        return REINFORCEMENT if _asks_only(source, prompts=prompts) else CHAT
     if "conversations" in source:
         return SHAREGPT
+    asked, answered = conversions.pair_of(source)
+    if prompts and asked:
+        return _prompt(asked)
     if "instruction" in source and "output" in source:
         return ALPACA
-    for form in PAIRS:
-        if form.mapping.keys() - {"system"} <= source.keys():
-            return form
+    if asked and answered:
+        return _pair(asked, answered)
     return TEXT if "text" in source else None
 
 
-def _asks_only(source: Source) -> bool:
-    """A question without an answer and with fields for a grader."""
+def _asks_only(source: Source, *, prompts: bool) -> bool:
+    """A question without an answer and, unless all rows are `prompts`, with fields for a grader and no turn before."""
     messages = source["messages"]
     if type(messages) is not list or not all(type(message) is dict for message in messages):
         return False
     roles = [message.get("role") for message in messages]
-    fields = source.keys() - {"messages", "tools", "item"} or source.get("item")
+    if prompts:
+        return roles[-1:] != ["assistant"]
+    fields = source.keys() - {"messages", "tools", "item", *SYSTEM} or source.get("item")
     return bool(fields) and roles[-1:] == ["user"] and "assistant" not in roles
 
 
-def _needs(form_name: str, *names: str) -> Callable[[Source], str | None]:
-    """Why a row without one of the fields is refused."""
+def _checked(name: str, convert: Callable[[Source], Source], *needed: str, prompts: bool = False) -> Any:
+    """`convert` for rows that have the fields it needs; others are of another format or lack one."""
 
-    def why(source: Source) -> str | None:
-        if all(name in source for name in names):
-            return None
-        shape = shape_of(source)
-        return "mixed_formats" if shape is not None and shape.name != form_name else "missing_field"
+    def checked(source: Source) -> Source:
+        missing = [field for field in needed if field not in source]
+        if missing:
+            shape = shape_of(source, prompts=prompts)
+            other = shape is not None and shape.name != name
+            raise Refused("mixed_formats" if other else f"missing_field|{', '.join(missing)}")
+        return convert(source)
 
-    return why
+    return checked
 
 
-def _chat(source: Source) -> Source | str:
+def _chat(source: Source) -> Source:
     messages = source.get("messages")
-    if type(messages) is list and messages and type(messages[-1]) is dict and messages[-1].get("role") == "assistant":
-        return source
-    shape = shape_of(source)
-    return "mixed_formats" if shape is not None and shape.name != "chat" else source
+    last = messages[-1] if type(messages) is list and messages else None
+    if not (type(last) is dict and last.get("role") == "assistant"):
+        shape = shape_of(source)
+        if shape is not None and shape.name != "chat":
+            raise Refused("mixed_formats")
+    return conversions.chat(source)
 
 
-def _turns(role: str, value: Any) -> list[Any]:
-    """A list is a dialogue already."""
-    return value if type(value) is list else [{"role": role, "content": value}]
-
-
-def _with_system(source: Source, messages: list[Any]) -> Source:
-    system = source.pop("system", None)
-    start = [] if system in (None, "") else [{"role": "system", "content": system}]
-    return {**source, "messages": start + messages}
+_BESIDE = {**dict.fromkeys(SYSTEM, "system"), "history": "user and assistant, in turns"}
+_BELOW = "user, on a line below"
 
 
 def _pair(asked: str, answered: str) -> Format:
     name = "prompt_completion"
-    refused = _needs(name, asked, answered)
 
-    def convert(source: Source) -> Source | str:
-        why = refused(source)
-        if why:
-            return why
-        messages = _turns("user", source.pop(asked)) + _turns("assistant", source.pop(answered))
-        return _with_system(source, messages)
+    def convert(source: Source) -> Source:
+        return conversions.pair(source, asked, answered)
 
-    return Format(name, "chat", {"system": "system", asked: "user", answered: "assistant"}, convert)
+    context = {field: _BELOW for field in CONTEXT if field not in (asked, answered)}
+    mapping = {**_BESIDE, asked: "user", **context, answered: "assistant", "tools": "tools"}
+    return Format(name, "chat", mapping, _checked(name, convert, asked, answered))
 
 
-def _alpaca(source: Source) -> Source | str:
-    why = _needs("alpaca", "instruction", "output")(source)
-    if why:
-        return why
-    asked, more, history = source.pop("instruction"), source.pop("input", None), source.pop("history", None) or []
-    if type(history) is not list or not all(type(pair) is list and len(pair) == 2 for pair in history):
-        return "data_type"
-    if type(more) is str and more and type(asked) is str:
-        asked = f"{asked}\n{more}" if asked else more
-    elif more not in (None, ""):
-        return "data_type"
-    earlier = [turn for pair in history for turn in (*_turns("user", pair[0]), *_turns("assistant", pair[1]))]
-    messages = [*earlier, *_turns("user", asked), *_turns("assistant", source.pop("output"))]
-    return _with_system(source, messages)
+def _prompt(asked: str) -> Format:
+    name = "reinforcement"
+
+    def convert(source: Source) -> Source:
+        return conversions.prompt(source, asked)
+
+    context = {field: _BELOW for field in CONTEXT if field != asked}
+    mapping = {**_BESIDE, asked: "user", **context, "tools": "tools"}
+    return Format(name, "reinforcement", mapping, _checked(name, convert, asked, prompts=True))
 
 
-_SPEAKERS = {"human": "user", "gpt": "assistant"}
+def _alpaca(source: Source) -> Source:
+    return conversions.pair(source, "instruction", "output")
 
 
-def _sharegpt(source: Source) -> Source | str:
-    why = _needs("sharegpt", "conversations")(source)
-    if why:
-        return why
-    turns = source.pop("conversations")
-    if type(turns) is not list:
-        return "data_type"
-    tools = source.get("tools")
-    if type(tools) is str:
-        if "\\u0000" in tools:
-            return "null_character"
-        try:
-            tools = orjson.loads(tools or "[]")
-        except orjson.JSONDecodeError:
-            return "invalid_tools"
-        source["tools"] = [_tool(tool) for tool in tools] if type(tools) is list else tools
-    return _with_system(source, [_speech(turn) for turn in turns])
-
-
-def _speech(turn: Any) -> Any:
-    if type(turn) is not dict or "from" not in turn:
-        return turn
-    speaker = turn.pop("from")
-    role = _SPEAKERS.get(speaker, speaker) if type(speaker) is str else speaker
-    return {"role": role, "content": turn.pop("value", None), **turn}
-
-
-def _tool(tool: Any) -> Any:
-    bare = type(tool) is dict and "function" not in tool
-    return {"type": "function", "function": tool} if bare else tool
-
-
-def _preference(source: Source) -> Source | str:
-    why = _needs("preference", "input", "preferred_output", "non_preferred_output")(source)
-    return why or (source if type(source["input"]) is dict else "data_type")
-
-
-_PROMPTS = ("prompt", "question", "instruction")
-
-
-def _chosen_rejected(source: Source) -> Source | str:
-    why = _needs("preference", "chosen", "rejected")(source)
-    if why:
-        return why
-    asked = next((name for name in _PROMPTS if name in source), None)
-    prompt = _turns("user", source.pop(asked)) if asked else []
-    (before, preferred), (before_other, other) = (
-        _asked_and_answered(_turns("assistant", source.pop(name))) for name in ("chosen", "rejected")
-    )
-    if before != before_other:
-        return "outputs_differ_in_question"
-    if not before and not prompt:
-        return "missing_field"
-    question = _with_system({"system": source.pop("system", None)}, before or prompt)
-    return {**source, "input": question, "preferred_output": preferred, "non_preferred_output": other}
-
-
-def _asked_and_answered(messages: list[Any]) -> tuple[list[Any], list[Any]]:
-    """A dialogue up to the user's last message, and what follows."""
-    asked = [n for n, message in enumerate(messages) if type(message) is dict and message.get("role") == "user"]
-    end = asked[-1] + 1 if asked else 0
-    return messages[:end], messages[end:]
-
-
-def _reinforcement(source: Source) -> Source | str:
-    return _needs("reinforcement", "messages")(source) or source
-
-
-def _text(source: Source) -> Source | str:
-    return _needs("text", "text")(source) or source
-
-
-CHAT = Format("chat", "chat", {"messages": "messages", "tools": "tools"}, _chat)
-PAIRS = tuple(
-    _pair(*names)
-    for names in (
-        ("prompt", "completion"),
-        ("prompt", "response"),
-        ("question", "answer"),
-        ("instruction", "response"),
-        ("input", "output"),
-    )
-)
+CHAT = Format("chat", "chat", {**dict.fromkeys(SYSTEM, "system"), "messages": "messages", "tools": "tools"}, _chat)
+PAIRS = tuple(_pair(asked, answered) for asked in ASKED for answered in ANSWERED)
 ALPACA = Format(
     "alpaca",
     "chat",
     {
-        "system": "system",
-        "history": "user and assistant, in turns",
+        **_BESIDE,
         "instruction": "user",
-        "input": "user, on a line below",
+        **dict.fromkeys(CONTEXT, _BELOW),
         "output": "assistant",
+        "tools": "tools",
     },
-    _alpaca,
+    _checked("alpaca", _alpaca, "instruction", "output"),
 )
 SHAREGPT = Format(
     "sharegpt",
     "chat",
-    {"system": "system", "conversations": "messages (human: user, gpt: assistant)", "tools": "tools"},
-    _sharegpt,
+    {
+        **dict.fromkeys(SYSTEM, "system"),
+        "conversations": "messages (human: user, gpt: assistant)",
+        "tools": "tools",
+    },
+    _checked("sharegpt", conversions.sharegpt, "conversations"),
 )
-TEXT = Format("text", "text", {"text": "text"}, _text)
+TEXT = Format("text", "text", {"text": "text"}, _checked("text", lambda source: source, "text"))
 PREFERENCE = Format(
     "preference",
     "preference",
-    {"input": "input", "preferred_output": "preferred_output", "non_preferred_output": "non_preferred_output"},
-    _preference,
+    {
+        **dict.fromkeys(SYSTEM, "input, as system"),
+        "input": "input",
+        "preferred_output": "preferred_output",
+        "non_preferred_output": "non_preferred_output",
+        "tools": "input, as tools",
+    },
+    _checked("preference", conversions.preference, "input", "preferred_output", "non_preferred_output"),
 )
 CHOSEN_REJECTED = Format(
     "preference",
     "preference",
     {
-        "system": "input, as system",
-        **dict.fromkeys(_PROMPTS, "input, as user"),
-        "chosen": "preferred_output",
-        "rejected": "non_preferred_output",
+        **dict.fromkeys(SYSTEM, "input, as system"),
+        "conversations": "input",
+        "messages": "input",
+        **dict.fromkeys(ASKED, "input, as user"),
+        **dict.fromkeys(CONTEXT, "input, as user, on a line below"),
+        **dict.fromkeys((better for better, _ in OUTPUTS), "preferred_output"),
+        **dict.fromkeys((worse for _, worse in OUTPUTS), "non_preferred_output"),
+        "tools": "input, as tools",
     },
-    _chosen_rejected,
+    _checked("preference", conversions.chosen_rejected),
 )
-REINFORCEMENT = Format("reinforcement", "reinforcement", {"messages": "messages", "tools": "tools"}, _reinforcement)
+REINFORCEMENT = Format(
+    "reinforcement",
+    "reinforcement",
+    {**dict.fromkeys(SYSTEM, "system"), "messages": "messages", "tools": "tools"},
+    _checked("reinforcement", conversions.chat, "messages", prompts=True),
+)
 FORMATS = {form.name: form for form in (CHAT, PAIRS[0], ALPACA, SHAREGPT, TEXT, PREFERENCE, REINFORCEMENT)}

@@ -13,7 +13,30 @@ Message = dict[str, Any]
 # What a reader gets for a role; developer is OpenAI's newer name for system.
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 _PLAIN_ROLES = ("user", "assistant", "system")
-_KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "weight", "function_call"})
+_KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "function_call"})
+# Whether an answer is learned: OpenAI, axolotl, LLaMA-Factory, ms-swift and verl have a name each.
+_WEIGHTS = ("weight", "train", "training", "trainable", "loss", "loss_weight", "loss_scale")
+# Of models that reason before they answer; templates write it out or not, each in its own way.
+_REASONING = frozenset({"reasoning_content", "reasoning", "thinking", "thinking_blocks", "thought"})
+# Weights of parts of an answer (axolotl).
+_DETAILS = frozenset({"train_detail", "training_detail"})
+_MEDIA = frozenset({"image", "images", "audio", "audios", "video", "videos"})
+_EMPTY: tuple[Any, ...] = (None, "", [], {})
+
+
+_JSON_KINDS = {
+    str: "text",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def wrong_type(name: str, value: Any, wanted: str = "text") -> str:
+    """The code `data_type` with what has the wrong type; `name` is one that a format knows, never a row's own."""
+    return f"data_type|{name} is {_JSON_KINDS.get(type(value), 'null')}, not {wanted}"
 
 
 def colons_of_plain(messages: Any) -> int | None:
@@ -45,7 +68,7 @@ def read_messages(messages: Any, codes: set[str]) -> list[Message]:
         codes.add("missing_messages_list")
         return []
     if type(messages) is not list:
-        codes.add("data_type")
+        codes.add(wrong_type("messages", messages, "a list of messages"))
         return []
     if colons_of_plain(messages) is not None:
         return messages
@@ -64,7 +87,7 @@ def read_tools(tools: Any, codes: set[str]) -> list[Any]:
 
 def _read_message(message: Any, codes: set[str]) -> Message:
     if type(message) is not dict:
-        codes.add("data_type")
+        codes.add(wrong_type("a message", message, "an object"))
         return {}
     role = message.get("role")
     known = _ROLES.get(role) if type(role) is str else None
@@ -80,7 +103,7 @@ def _role_problem(message: Message, role: Any) -> str:
     if "role" not in message:
         return "message_missing_key"
     if type(role) is not str:
-        return "data_type"
+        return wrong_type("role", role)
     return "legacy_function_call" if role == "function" else "unrecognized_role"
 
 
@@ -93,22 +116,43 @@ def _read_content(message: Message, role: str, codes: set[str]) -> str:
     if content is None:
         if role != "assistant" or not message.get("tool_calls"):
             codes.add("legacy_function_call" if "function_call" in message else "missing_content")
+    elif type(content) is list:
+        return _joined(content, codes)
     else:
-        codes.add("content_not_text" if type(content) is list else "data_type")
+        codes.add(wrong_type("content", content))
     return ""
+
+
+def _joined(parts: list[Any], codes: set[str]) -> str:
+    """The text of parts that are all text, a line each, as vLLM joins them for templates that take one text."""
+    texts = [_text_of(part) for part in parts]
+    if texts and all(type(text) is str for text in texts):
+        text = "\n".join(texts)
+        if not text:
+            codes.add("missing_content")
+        return text
+    codes.add("content_not_text")
+    return ""
+
+
+def _text_of(part: Any) -> Any:
+    """OpenAI's parts have `text`, those of LLaMA-Factory `value`."""
+    if type(part) is not dict:
+        return part
+    return part.get("text", part.get("value")) if part.get("type") in ("text", "input_text", "output_text") else None
 
 
 def _read_extras(message: Message, role: str, clean: Message, codes: set[str]) -> None:
     if message.get("function_call") is not None:
         codes.add("legacy_function_call")
     if not _KEYS.issuperset(message):
-        codes.add("message_unrecognized_key")
+        _read_other_keys(message, codes)
     for key in ("name", "tool_call_id"):
         value = message.get(key)
         if type(value) is str:
             clean[key] = value
         elif value is not None:
-            codes.add("data_type")
+            codes.add(wrong_type(key, value))
     if role == "tool" and "tool_call_id" not in clean:
         codes.add("message_missing_key")
     _read_tool_calls(message, role, clean, codes)
@@ -137,17 +181,40 @@ def _is_tool_call(call: Any) -> bool:
         return False
 
 
+def _read_other_keys(message: Message, codes: set[str]) -> None:
+    for key in message.keys() - _KEYS:
+        if key in _WEIGHTS or message[key] in _EMPTY:
+            continue
+        if key in _REASONING:
+            codes.add(f"reasoning_not_read|{key}")
+        elif key in _DETAILS:
+            codes.add("invalid_weight")
+        elif key in _MEDIA:
+            codes.add(f"media_not_read|{key}")
+        else:
+            codes.add("message_unrecognized_key")
+
+
 def _read_weight(message: Message, role: str, clean: Message, codes: set[str]) -> None:
-    """Only weight 0 is kept: 1 is what a message has anyway."""
-    weight = message.get("weight")
-    if weight is None:
-        return
-    if role != "assistant":
-        codes.add("message_unrecognized_key")
-    elif type(weight) not in (int, float) or weight not in (0, 1):
-        codes.add("invalid_weight")
-    elif weight == 0:
+    """Only weight 0 is kept: 1 is what an answer has anyway, and 0 what every other message has."""
+    weights = {message[key] for key in _WEIGHTS if key in message and _is_weight(key, message[key], codes)}
+    if role == "assistant" and weights == {0}:
         clean["weight"] = 0
+    elif role == "assistant" and len(weights) > 1:
+        codes.add("invalid_weight")
+    elif role != "assistant" and 1 in weights:
+        codes.add("message_unrecognized_key" if "weight" in message else "weight_of_other_role")
+
+
+def _is_weight(key: str, weight: Any, codes: set[str]) -> bool:
+    """Whether it is 0 or 1, or as true or false where the name is not a number's; None is no weight."""
+    if weight is None:
+        return False
+    kinds = (int, float) if key == "weight" else (int, float, bool)
+    if type(weight) in kinds and weight in (0, 1):
+        return True
+    codes.add("invalid_weight")
+    return False
 
 
 def _is_tool(tool: Any) -> bool:

@@ -9,6 +9,7 @@ from shared.domain.findings import Findings, Place
 from shared.domain.graders import Grader
 from shared.domain.recipe import Recipe, Reinforcement
 from shared.grading import fields
+from shared.validation.fields import FieldNotes, used_fields
 from shared.validation.formats import CHAT, Format
 from shared.validation.intake import Intake, open_rows
 from shared.validation.lines import RefusedLine, Unreadable
@@ -39,6 +40,7 @@ class RowReader:
     def __init__(self, findings: Findings, recipe: ReadRecipe, *, named_csv: bool, splits: bool) -> None:
         self._findings, self._recipe, self._method_known = findings, recipe.assumed, recipe.method_known
         self._named_csv, self._splits = named_csv, splits
+        self._used = used_fields(self._recipe)
         self.rows_read = {"train": 0, "eval": 0, "previous": 0}  # blank lines not counted
         self.form: Format | None = None  # of the training file, as `container`
         self.container = "jsonl"
@@ -71,29 +73,34 @@ class RowReader:
         add = self._findings.add
         form = intake.form or CHAT
         is_chat = form.kind == "chat"
+        notes = FieldNotes(self._used)
         needed = needed_fields(self._recipe, evaluated=file == "eval" or self._splits, splits=self._splits)
         for number, offset, lines in intake.blocks:
             self.rows_read[file] += len(lines)
             for line in lines:
-                row, codes = _parse(line, form)
-                for code in codes:
-                    add(code, file, number, offset)
+                row, codes = _parse(line, form, self._used.names)
+                for found in codes:
+                    code, _, detail = found.partition("|")
+                    add(code, file, number, offset, detail=detail)
                     self.rows_read[file] -= code == "blank_line"
                 if row is not None:
+                    if row.item:
+                        notes.add(number, row.item, row.messages[-1]["content"] if is_chat else None)
                     for code, name in needed:
                         if name not in row.item:
                             add(code, file, number, offset, detail=name)
                     yield ReadRow(Place(file, number, offset), row, is_chat)
                 offset += len(line) + 1
                 number += 1
+        notes.report(self._findings, file)
 
 
-def _parse(line: bytes | RefusedLine, form: Format) -> tuple[ParsedRow | None, Iterable[str]]:
+def _parse(line: bytes | RefusedLine, form: Format, used: frozenset[str]) -> tuple[ParsedRow | None, Iterable[str]]:
     if isinstance(line, RefusedLine):
         return None, (line.code,)
     if not line or line.isspace():
         return None, ("blank_line",)
-    row, codes = read_row(line, form)
+    row, codes = read_row(line, form, used)
     return row, sorted(codes) if codes else ()
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from shared.domain.blank import is_blank
+from shared.validation.conversions import SYSTEM, Refused
+from shared.validation.fields import SPECIAL, refusals
 from shared.validation.formats import CHAT, Format
-from shared.validation.messages import Message, colons_of_plain, read_messages, read_tools
+from shared.validation.messages import Message, colons_of_plain, read_messages, read_tools, wrong_type
 from shared.validation.strict import holds_nul, lost_key, what_was_lost, why_unreadable
 
 _SCALARS = (int, bool, type(None))
 _EXACT = 2.0**63  # a larger float may have been an integer whose digits are lost
-_MEANT = frozenset({"tools", "item"})
+_MEANT = frozenset({"tools", "item", "functions", *SYSTEM, *SPECIAL})
+_NOTHING: frozenset[str] = frozenset()
 _WARNINGS = {"message_unrecognized_key"}
 
 
@@ -34,14 +37,19 @@ class ParsedRow:
         return orjson.dumps(self.document, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def read_row(line: bytes, form: Format = CHAT) -> tuple[ParsedRow | None, Collection[str]]:
-    """The row, None if it has errors, and the codes of what was found; never text of the row."""
+def read_row(
+    line: bytes, form: Format = CHAT, used: frozenset[str] = _NOTHING
+) -> tuple[ParsedRow | None, Collection[str]]:
+    """The row, None if it has errors, and the codes of what was found; never text of the row.
+
+    A code may say more after a `|`, for its message. `used`: fields that the recipe reads, which stay in `item`.
+    """
     try:
         source = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None, (why_unreadable(line),)
     if type(source) is not dict:
-        return None, ("data_type",)
+        return None, (wrong_type("the row", source, "an object"),)
     if form.name == "chat":  # most files: spared what other rows need
         messages: Any = source.get("messages")
         colons = colons_of_plain(messages)
@@ -53,7 +61,7 @@ def read_row(line: bytes, form: Format = CHAT) -> tuple[ParsedRow | None, Collec
                     return None, (code,)
                 del source["messages"]
                 return ParsedRow({"messages": messages, "item": source}, source, messages), ()
-    return _read_any(line, source, form)
+    return _read_any(line, source, form, used)
 
 
 def _colons_of_fields(source: dict[str, Any], messages: Any) -> int | None:
@@ -74,7 +82,9 @@ def _colons_of_fields(source: dict[str, Any], messages: Any) -> int | None:
     return None if "\0" in text else text.count(":")
 
 
-def _read_any(line: bytes, source: dict[str, Any], form: Format) -> tuple[ParsedRow | None, Collection[str]]:
+def _read_any(
+    line: bytes, source: dict[str, Any], form: Format, used: frozenset[str] = _NOTHING
+) -> tuple[ParsedRow | None, Collection[str]]:
     try:
         written = orjson.dumps(source)
     except orjson.JSONEncodeError:  # nested deeper than the encoder goes
@@ -83,10 +93,14 @@ def _read_any(line: bytes, source: dict[str, Any], form: Format) -> tuple[Parsed
     if code:
         return None, (code,)
     codes: set[str] = set()
-    found = form.convert(source)
-    if isinstance(found, str):
-        return None, (found,)
-    row = _READERS[form.kind](found, codes)
+    kept = _kept(source, form.mapping, used)
+    try:
+        row = _READERS[form.kind](form.convert(source), codes)
+    except Refused as refused:
+        return None, (refused.code,)
+    row.item.update((name, value) for name, value in kept.items() if name not in row.item)
+    if not SPECIAL.isdisjoint(row.item):
+        codes.update(refusals(row.item, row.messages, used))
     if codes - _WARNINGS:
         return None, codes
     try:
@@ -94,6 +108,12 @@ def _read_any(line: bytes, source: dict[str, Any], form: Format) -> tuple[Parsed
     except orjson.JSONEncodeError:
         return None, ("invalid_json",)
     return row, codes
+
+
+def _kept(source: dict[str, Any], learned: Iterable[str], used: frozenset[str]) -> dict[str, str]:
+    """Texts that are learned and that a grader or a slice reads by their own name. The answer is given to it anyway."""
+    names = used.intersection(learned) - {"answer"} if used else ()
+    return {name: source[name] for name in names if type(source.get(name)) is str}
 
 
 def _read_chat(source: dict[str, Any], codes: set[str]) -> ParsedRow:
@@ -128,9 +148,12 @@ def _check_question(messages: list[Message], codes: set[str]) -> None:
         codes.add("prompt_not_last")
 
 
+_BLANK = ([{"role": "assistant", "content": ""}], [{"role": "assistant", "content": None}])
+
+
 def _read_output(output: Any, codes: set[str]) -> list[Message]:
     """The answer of a preference pair: the assistant's messages after the question, tool calls included."""
-    if not output:
+    if not output or output in _BLANK:
         codes.add("missing_output")
         return []
     messages = read_messages(output, codes)
@@ -143,7 +166,7 @@ def _read_output(output: Any, codes: set[str]) -> list[Message]:
 def _read_text(source: dict[str, Any], codes: set[str]) -> ParsedRow:
     text = source.pop("text")
     if type(text) is not str:
-        codes.add("data_type")
+        codes.add(wrong_type("text", text))
         text = ""
     elif is_blank(text):
         codes.add("missing_content")

@@ -78,10 +78,11 @@ def test_the_37_problems_of_20_kinds_are_found_and_nothing_else(check, rows) -> 
     report = check(data, rows(20, start=90_000)).result.report
     # That all good rows are alike, the scan of their content says; it is not what was planted.
     problems = [problem for problem in report.problems if problem.code not in CONTENT_CODES]
-    assert {problem.code: list(zip(problem.rows, problem.offsets, strict=True)) for problem in problems} == expected
-    assert {problem.code: problem.count for problem in problems} == {
-        kind: len(places) for kind, places in expected.items()
-    }
+    found: dict[str, list[tuple[int, int]]] = {}
+    for problem in problems:  # one code may be told apart by what it says
+        found.setdefault(problem.code, []).extend(zip(problem.rows, problem.offsets, strict=True))
+        assert problem.count == len(problem.rows)
+    assert {code: sorted(places) for code, places in found.items()} == expected
     assert report.statistics.train_rows == ROWS - 37 + 2  # the unrecognized keys are warnings
     for problem in problems:
         for number, offset in zip(problem.rows, problem.offsets, strict=True):

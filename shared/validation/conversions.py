@@ -1,0 +1,293 @@
+"""Rows of other shapes as dialogues: pairs, ShareGPT, preference pairs, prompts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from shared.validation.messages import wrong_type
+
+Source = dict[str, Any]
+
+SYSTEM = ("system", "system_message", "system_prompt")
+# What the answer is read from, beside the question: Alpaca has `input`, Dolly and SQuAD `context`.
+CONTEXT = ("context", "passage", "input")
+ASKED = ("prompt", "question", "instruction", "query", "problem", "user", "input")
+ANSWERED = ("completion", "response", "output", "solution", "answer", "target", "assistant")
+OUTPUTS = (("chosen", "rejected"), ("chosen_messages", "rejected_messages"), ("chosen_response", "rejected_response"))
+_SPEAKERS = {"human": "user", "gpt": "assistant"}
+_CALLS = frozenset({"function_call", "tool_call"})
+_CALL_KEYS = frozenset({"name", "arguments", "parameters", "id", "type"})
+_RESULTS = frozenset({"observation", "function_response", "tool_response"})
+
+
+class Refused(Exception):
+    """The row cannot be converted; `code` is one of `CODES`, with what it says after a `|`."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def pair_of(source: Source) -> tuple[str | None, str | None]:
+    """Names of the field that asks and of the one that answers."""
+    asked = next((name for name in ASKED if name in source), None)
+    return asked, next((name for name in ANSWERED if name in source), None)
+
+
+def outputs_of(source: Source) -> tuple[str, str] | None:
+    """Names of the two answers of a preference pair."""
+    return next((names for names in OUTPUTS if names[0] in source and names[1] in source), None)
+
+
+def pair(source: Source, asked: str, answered: str) -> Source:
+    """A question and its answer, texts or dialogues."""
+    messages = _asked(source, asked) + _turns("assistant", answered, source.pop(answered))
+    return _dialogue(source, messages)
+
+
+def prompt(source: Source, asked: str) -> Source:
+    """A question; what answers it stays a field for graders."""
+    return _dialogue(source, _asked(source, asked))
+
+
+def chat(source: Source) -> Source:
+    messages = source.get("messages")
+    return _dialogue(source, _spoken(messages) if type(messages) is list else messages)
+
+
+def sharegpt(source: Source) -> Source:
+    turns = source.pop("conversations")
+    if type(turns) is not list:
+        raise Refused(wrong_type("conversations", turns, "a list of turns"))
+    return _dialogue(source, _spoken(turns))
+
+
+def preference(source: Source) -> Source:
+    question = source["input"]
+    if type(question) is not dict:
+        raise Refused(wrong_type("input", question, "an object with messages"))
+    return {**source, "input": _question(source, question.get("messages"), question)}
+
+
+def chosen_rejected(source: Source) -> Source:
+    names = outputs_of(source)
+    if names is None:
+        raise Refused(f"missing_field|{', '.join(name for name in OUTPUTS[0] if name not in source)}")
+    asked = _asked_before(source)
+    (before, preferred), (before_other, other) = (
+        _asked_and_answered(_turns("assistant", name, source.pop(name))) for name in names
+    )
+    if before != before_other or (asked and before and not _asks_the_same(asked, before)):
+        raise Refused("outputs_differ_in_question")
+    if not before and not asked:
+        raise Refused(f"missing_field|{ASKED[0]}")
+    question = _question(source, before or asked, {})
+    return {**source, "input": question, "preferred_output": preferred, "non_preferred_output": other}
+
+
+def _asked_before(source: Source) -> list[Any]:
+    """The question that stands beside the two answers of a pair, if one does."""
+    for name in ("conversations", "messages"):
+        if name in source:
+            return _turns("user", name, source.pop(name))
+    asked, _ = pair_of(source)
+    return _asked(source, asked) if asked else []
+
+
+def _asks_the_same(asked: list[Any], before: list[Any]) -> bool:
+    """Whether what stands beside the answers is in the dialogues already; a system message may be only there."""
+    return all(turn in before for turn in asked)
+
+
+def _question(source: Source, messages: Any, question: Source) -> Source:
+    """`input` of a preference pair, with the system text and the tools that stand beside it."""
+    beside = {name: source.pop(name) for name in (*SYSTEM, "tools", "functions") if name in source}
+    if beside.get("tools") and question.get("tools"):
+        raise Refused("tools_twice")
+    return {**question, **_dialogue(beside, messages)}
+
+
+def _asked(source: Source, name: str) -> list[Any]:
+    """The turns that ask: those of `history`, then the question with the text it is about on a line below."""
+    turns = _history(source) + _turns("user", name, source.pop(name))
+    texts = {other: text for other in CONTEXT if other in source and (text := _context(other, source.pop(other)))}
+    if not texts:
+        return turns
+    last = turns[-1] if turns else None
+    if type(last) is not dict or last.get("role") != "user" or type(last.get("content")) is not str:
+        raise Refused(f"passage_not_read|{next(iter(texts))}")
+    turns[-1] = {**last, "content": "\n".join(filter(None, [last["content"], *texts.values()]))}
+    return turns
+
+
+def _context(name: str, value: Any) -> str:
+    """A text, or several with a blank line between them."""
+    if type(value) is list and all(type(text) is str for text in value):
+        return "\n\n".join(value)
+    if value is not None and type(value) is not str:
+        raise Refused(wrong_type(name, value))
+    return value or ""
+
+
+def _history(source: Source) -> list[Any]:
+    history = source.pop("history", None) or []
+    if type(history) is not list or not all(type(turn) is list and len(turn) == 2 for turn in history):
+        raise Refused(wrong_type("history", history, "a list of [question, answer]"))
+    return [
+        turn
+        for asked, answered in history
+        for turn in (*_turns("user", "history", asked), *_turns("assistant", "history", answered))
+    ]
+
+
+def _turns(role: str, name: str, value: Any) -> list[Any]:
+    """A text as a turn; a list is a dialogue already, an object a turn."""
+    if type(value) is list:
+        return _spoken(value)
+    if type(value) is dict:
+        return _spoken([value])
+    if value is not None and type(value) is not str:
+        raise Refused(wrong_type(name, value))
+    return [{"role": role, "content": value}]
+
+
+def _dialogue(source: Source, messages: Any) -> Source:
+    """The row with `messages`, the system text beside them at their start, and tools in one form."""
+    tools = _tools(source)
+    system = _system(source)
+    if type(messages) is list and system is not None:
+        first = messages[0] if messages and type(messages[0]) is dict else {}
+        if first.get("role") not in ("system", "developer"):
+            messages = [{"role": "system", "content": system}, *messages]
+        elif first.get("content") != system:
+            raise Refused("system_twice")
+    source = {**source, "messages": messages}
+    return source if tools is None else {**source, "tools": tools}
+
+
+def _system(source: Source) -> Any:
+    found = {name: source.pop(name) for name in SYSTEM if name in source}
+    texts = [text for name, text in found.items() if text is not None and _checked_text(name, text).strip()]
+    if any(text != texts[0] for text in texts):
+        raise Refused("system_twice")
+    return texts[0] if texts else None
+
+
+def _checked_text(name: str, value: Any) -> str:
+    if type(value) is not str:
+        raise Refused(wrong_type(name, value))
+    return value
+
+
+def _tools(source: Source) -> Any:
+    """`tools` as a list, which may be written as JSON text, or OpenAI's older `functions`."""
+    tools, functions = source.pop("tools", None), source.pop("functions", None)
+    if type(tools) is str:
+        tools = _loaded_tools(tools)
+    if tools and functions:
+        raise Refused("tools_twice")
+    if functions:
+        tools = functions
+    return [_tool(tool) for tool in tools] if type(tools) is list else tools
+
+
+def _loaded_tools(text: str) -> Any:
+    if "\\u0000" in text:
+        raise Refused("null_character")
+    try:
+        return orjson.loads(text) if text.strip() else None
+    except orjson.JSONDecodeError as error:
+        raise Refused("invalid_tools") from error
+
+
+def _tool(tool: Any) -> Any:
+    bare = type(tool) is dict and "function" not in tool and "type" not in tool
+    return {"type": "function", "function": tool} if bare else tool
+
+
+def _asked_and_answered(messages: list[Any]) -> tuple[list[Any], list[Any]]:
+    """A dialogue up to the user's last message, and what follows."""
+    asked = [n for n, message in enumerate(messages) if type(message) is dict and message.get("role") == "user"]
+    end = asked[-1] + 1 if asked else 0
+    return messages[:end], messages[end:]
+
+
+def _spoken(turns: list[Any]) -> list[Any]:
+    """Turns of `from` and `value` as messages. Calls, which have no ids there, are answered in order."""
+    if not any(type(turn) is dict and "from" in turn for turn in turns):
+        return turns
+    messages: list[Any] = []
+    open_calls: list[str] = []
+    for turn in turns:
+        speaker = turn.get("from") if type(turn) is dict else None
+        if speaker in _CALLS if type(speaker) is str else False:
+            message = _calls(turn, len(messages))
+            open_calls = [call["id"] for call in message["tool_calls"]]
+            messages.append(message)
+        elif speaker in _RESULTS if type(speaker) is str else False:
+            messages += _results(turn, open_calls)
+        else:
+            messages.append(_speech(turn))
+    return messages
+
+
+def _speech(turn: Any) -> Any:
+    if type(turn) is not dict or "from" not in turn:
+        return turn
+    rest = {name: value for name, value in turn.items() if name not in ("from", "value")}
+    speaker = turn["from"]
+    role = _SPEAKERS.get(speaker, speaker) if type(speaker) is str else speaker
+    return {"role": role, "content": turn.get("value"), **rest}
+
+
+def _calls(turn: Source, number: int) -> Source:
+    """The assistant's message of a `function_call` turn: one call, or a list of calls, as JSON text."""
+    found = _loaded(turn.get("value"))
+    calls = found if type(found) is list else [found]
+    if not calls or not all(_is_call(call) for call in calls):
+        raise Refused("invalid_tool_calls")
+    rest = {name: value for name, value in turn.items() if name not in ("from", "value")}
+    return {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [
+            {"id": call.get("id", f"call_{number}_{n}"), "type": "function", "function": _function(call)}
+            for n, call in enumerate(calls)
+        ],
+        **rest,
+    }
+
+
+def _is_call(call: Any) -> bool:
+    return type(call) is dict and type(call.get("name")) is str and _CALL_KEYS.issuperset(call)
+
+
+def _function(call: Source) -> Source:
+    arguments = call.get("arguments", call.get("parameters", {}))
+    if type(arguments) is not str:
+        arguments = orjson.dumps(arguments).decode()
+    return {"name": call["name"], "arguments": arguments}
+
+
+def _results(turn: Source, open_calls: list[str]) -> list[Source]:
+    """The tool messages of an `observation` turn: of all open calls if it is a list of as many results, else of one."""
+    value = turn.get("value")
+    if not open_calls:
+        raise Refused("result_without_call")
+    several = _loaded(value) if len(open_calls) > 1 else None
+    values: list[Any] = [value]
+    if type(several) is list and len(several) == len(open_calls):
+        values = [one if type(one) is str else orjson.dumps(one).decode() for one in several]
+    rest = {name: value for name, value in turn.items() if name not in ("from", "value")}
+    return [{"role": "tool", "tool_call_id": open_calls.pop(0), "content": value, **rest} for value in values]
+
+
+def _loaded(text: Any) -> Any:
+    if type(text) is not str or "\\u0000" in text:
+        return None
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None

@@ -1,0 +1,303 @@
+"""Every field of a row is learned, used by the recipe, refused, or named as ignored."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from shared.domain.recipe import Recipe
+from shared.validation.content.codes import CONTENT_CODES
+from shared.validation.fields import OTHER_NAMES, shown, used_fields
+
+GRADER = "{name: g, type: string_check, reference: '{{item.%s}}'}"
+PYTHON = "{name: g, type: python, source: '%s'}"
+
+
+def answered(**fields: Any) -> dict[str, Any]:
+    """A row with fields beside its answer's content."""
+    return {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y", **fields}]}
+
+
+def lines(count: int = 60, **fields: Any) -> bytes:
+    """Rows whose fields are values, or made from the row's number. `messages` is there unless a pair is."""
+    made = []
+    for number in range(count):
+        row = {name: value(number) if callable(value) else value for name, value in fields.items()}
+        if not {"prompt", "question", "instruction", "conversations", "text"} & row.keys():
+            row.setdefault("messages", asked(number))
+        made.append(json.dumps(row).encode())
+    return b"\n".join(made)
+
+
+def asked(number: int) -> list[dict[str, Any]]:
+    return [
+        {"role": "user", "content": f"What is part {number}?"},
+        {"role": "assistant", "content": f"part {number} of machine {number % 7}"},
+    ]
+
+
+def held_out() -> bytes:
+    return b"\n".join(json.dumps({"messages": asked(n)}).encode() for n in range(1000, 1030))
+
+
+def graded(text: str) -> bytes:
+    return f"evaluation: {{graders: [{text}]}}".encode()
+
+
+def problems(checked) -> list[tuple[str, str, int]]:
+    """Of the rows' form; what they say is another matter."""
+    return [
+        (one.code, one.message, one.count)
+        for one in checked.result.report.problems
+        if one.file == "train" and one.code not in CONTENT_CODES
+    ]
+
+
+IGNORED = {
+    "a class": {"label": "urgent"},
+    "a class number": {"label": lambda n: n % 3},
+    "a class of two that repeats the answer": {
+        "label": lambda n: n % 2,
+        "messages": lambda n: [asked(n)[0], {"role": "assistant", "content": ("no", "yes")[n % 2]}],
+    },
+    "a number of the row": {"id": lambda n: n},
+    "a note beside a pair": {"note": "x", "prompt": lambda n: f"part {n}?", "completion": lambda n: f"bolt {n}"},
+    "a category beside Alpaca's fields": {
+        "category": "closed_qa",
+        "instruction": lambda n: f"part {n}?",
+        "output": lambda n: f"bolt {n}",
+    },
+    "one word of context": {"context": "billing"},
+    "a passage that a message holds": {"context": lambda n: f"What is part {n}?"},
+    "a label beside plain text": {"label": False, "text": lambda n: f"Chapter {n}. Pump {n} holds oil."},
+    "a score of one": {"score": 1},
+}
+
+
+@pytest.mark.parametrize("fields", IGNORED.values(), ids=IGNORED)
+def test_a_field_that_nothing_reads_is_one_warning_with_its_name_and_its_rows(check, fields) -> None:
+    name = next(iter(fields))
+    checked = check(lines(**fields), held_out())
+    assert checked.errors == []
+    found = [one for one in problems(checked) if one[0] == "ignored_field"]
+    assert [(name in message, count) for _, message, count in found] == [(True, 60)]
+    assert f'"{name}"'.encode() in checked.train.splitlines()[0]  # kept for graders of a later recipe
+
+
+def test_an_empty_field_loses_nothing_and_is_not_reported(check) -> None:
+    checked = check(lines(note="", tags=[], more=None, images=[], documents=None, system=""), held_out())
+    assert problems(checked) == []
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        b"evaluation: {slices: [score]}",
+        b"data: {split_group: score}",
+        graded(GRADER % "score"),
+        graded(PYTHON % 'def grade(sample, item): return item["score"]'),
+        graded(PYTHON % 'def grade(sample, item): return item.get("score", 0)'),
+        graded(PYTHON % 'def grade(sample, row): return row.get("score", 0)'),
+    ],
+)
+@pytest.mark.parametrize("value", [-1, 5, True])
+def test_a_field_that_the_recipe_uses_is_kept_without_a_word(check, recipe, value) -> None:
+    data = lines(score=value)
+    evaluation = b"\n".join(json.dumps({"messages": asked(n), "score": value}).encode() for n in range(1000, 1030))
+    checked = check(data, evaluation, recipe)
+    assert (problems(checked), checked.errors) == ([], [])
+
+
+def test_a_grader_that_may_read_any_field_leaves_none_to_be_ignored_but_marks_count(check) -> None:
+    recipe = graded(PYTHON % "def grade(sample, item): return float(len(item))")
+    assert problems(check(lines(note="x"), held_out(), recipe)) == []
+    assert check(lines(label=False), held_out(), recipe).errors == ["unpaired_preference"]
+
+
+def test_what_is_learned_stays_there_for_a_grader_that_reads_it_by_its_name(check) -> None:
+    data = lines(300, question=lambda n: f"What is part {n}?", context="Bolts.", answer=lambda n: f"part {n}")
+    checked = check(data, None, graded(GRADER % "context"))
+    assert checked.errors == []
+    row = json.loads(checked.train.splitlines()[0])
+    assert row["messages"][0]["content"].endswith("?\nBolts.")
+    assert row["item"] == {"context": "Bolts."}
+
+
+MARKED_BAD = {
+    "a boolean label": ("label", lambda n: n % 2 == 0, 30),
+    "all labels false": ("label", False, 60),
+    "a KTO tag": ("kto_tag", lambda n: n % 3 != 0, 20),
+    "a label of minus one": ("label", lambda n: 1 if n % 2 else -1, 30),
+    "a label of 0 and 1": ("label", lambda n: n % 2, 30),
+    "a rating of minus one": ("rating", lambda n: -1 if n < 5 else 1, 5),
+    "a score of 0": ("score", lambda n: min(n, 1), 1),
+    "a label as text of a table": ("label", lambda n: "False" if n < 7 else "True", 7),
+    "a thumb as a word": ("feedback", lambda n: "thumbs_down" if n < 7 else "thumbs_up", 7),
+    "rejected": ("rejected", lambda n: n < 4, 4),
+    "accepted": ("accepted", lambda n: n >= 4, 4),
+}
+
+
+@pytest.mark.parametrize(("name", "value", "bad"), MARKED_BAD.values(), ids=MARKED_BAD)
+@pytest.mark.parametrize("pair", [False, True])
+def test_answers_marked_as_bad_are_refused_with_the_number_of_them(check, name, value, bad, pair) -> None:
+    fields: dict[str, Any] = {"prompt": lambda n: f"part {n}?", "completion": lambda n: f"bolt {n}"} if pair else {}
+    checked = check(lines(**{name: value}, **fields), held_out())
+    assert checked.errors == ["unpaired_preference"]
+    (found,) = [one for one in checked.result.report.problems if one.code == "unpaired_preference"]
+    assert (found.count, f"field {name} " in found.message) == (bad, True)
+    assert len(found.rows) == min(bad, 20)
+
+
+def test_good_answers_of_such_a_file_pass(check) -> None:
+    assert check(lines(label=True), held_out()).errors == []
+
+
+def test_grades_are_a_warning(check) -> None:
+    checked = check(lines(rating=lambda n: 1 + n % 5), held_out())
+    assert [code for code, _, _ in problems(checked)] == ["rated_answers"]
+
+
+NOT_READ = {
+    "an image": ({"images": ["a.png"]}, "media_not_read"),
+    "one image": ({"image": "a.png"}, "media_not_read"),
+    "sound": ({"audios": ["a.wav"]}, "media_not_read"),
+    "documents": ({"documents": [{"title": "Oil", "text": "Pump 3 holds oil."}]}, "passage_not_read"),
+    "context": ({"context": "Pump 3 holds oil."}, "passage_not_read"),
+    "two system texts": ({"system": "Be brief.", "system_prompt": "Be long."}, "system_twice"),
+    "a system text as a list": ({"system": ["x"]}, "data_type"),
+    "tools and functions": ({"tools": [{"name": "f"}], "functions": [{"name": "f"}]}, "tools_twice"),
+    "a reason beside an answer": (
+        answered(thinking="hm"),
+        "reasoning_not_read",
+    ),
+    "reasoning content": (
+        {
+            "messages": [
+                {"role": "user", "content": "x"},
+                {"role": "assistant", "content": "y", "reasoning_content": "h"},
+            ]
+        },
+        "reasoning_not_read",
+    ),
+    "images in a message": (
+        {"messages": [{"role": "user", "content": "x", "images": ["a"]}, {"role": "assistant", "content": "y"}]},
+        "media_not_read",
+    ),
+    "a weight of a half": (
+        answered(loss_weight=0.5),
+        "invalid_weight",
+    ),
+    "two weights": (
+        {
+            "messages": [
+                {"role": "user", "content": "x"},
+                {"role": "assistant", "content": "y", "weight": 1, "train": False},
+            ]
+        },
+        "invalid_weight",
+    ),
+    "a question to learn": (
+        {"messages": [{"role": "user", "content": "x", "train": True}, {"role": "assistant", "content": "y"}]},
+        "weight_of_other_role",
+    ),
+}
+
+
+@pytest.mark.parametrize(("fields", "code"), NOT_READ.values(), ids=NOT_READ)
+def test_a_field_that_changes_what_is_learned_and_is_not_read_is_refused(check, rows, fields, code) -> None:
+    row = {"messages": asked(5000), **fields}
+    assert check(rows(60, row), rows(20, start=100)).codes == {code: (61,)}
+
+
+SYSTEM_TEXT = "Answer in German only."
+
+
+@pytest.mark.parametrize("name", ["system", "system_message", "system_prompt"])
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": asked(1)},
+        {"messages": [{"role": "system", "content": SYSTEM_TEXT}, *asked(1)]},
+        {"prompt": "What is part 1?", "completion": "part 1 of machine 1"},
+        {"instruction": "What is part 1?", "output": "part 1 of machine 1"},
+        {
+            "conversations": [
+                {"from": "human", "value": "What is part 1?"},
+                {"from": "gpt", "value": asked(1)[1]["content"]},
+            ]
+        },
+    ],
+)
+def test_a_system_text_beside_the_dialogue_is_its_system_message(check, rows, name, row) -> None:
+    data = b"\n".join(json.dumps({**row, name: SYSTEM_TEXT}).encode() for _ in range(60))
+    checked = check(data, rows(20, start=100))
+    assert checked.errors == []
+    expected = [{"role": "system", "content": SYSTEM_TEXT}, *asked(1)]
+    assert json.loads(checked.train.splitlines()[0])["messages"] == expected
+    assert checked.result.report.mapping[name] == "system"
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [{"train": False}, {"trainable": False}, {"loss_weight": 0}, {"weight": 0}, {"loss": False}, {"training": 0}],
+)
+def test_an_answer_that_is_not_to_be_learned_has_weight_0_whatever_its_mark_is_called(check, rows, mark) -> None:
+    said = [asked(1)[0], {**asked(1)[1], **mark}, *asked(2)]
+    checked = check(rows(60, {"messages": said}), rows(20, start=100))
+    assert checked.codes == {}
+    assert json.loads(checked.train.splitlines()[60])["messages"][1]["weight"] == 0
+
+
+def test_older_functions_are_tools(check, rows) -> None:
+    function = {"name": "find", "parameters": {}}
+    checked = check(rows(60, {"messages": asked(5000), "functions": [function]}), rows(20, start=100))
+    assert checked.codes == {}
+    assert json.loads(checked.train.splitlines()[60])["tools"] == [{"type": "function", "function": function}]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_shown"),
+    [
+        ("context", True),
+        ("Repair text", True),
+        ("größe_mm", True),
+        ("unit.price (EUR)", True),
+        ("問い", True),
+        ("patient 4711", False),
+        ("12345678", False),
+        ("What is the dose?", False),
+        ("The pump leaks at the flange since Monday", False),
+        ("jane@example.org", False),
+        ("<script>", False),
+        ("", False),
+    ],
+)
+def test_a_name_is_shown_only_if_it_can_be_no_text_of_a_row(name, is_shown) -> None:
+    assert (shown(name) == name) is is_shown
+    assert is_shown or shown(name) == OTHER_NAMES
+
+
+def test_fields_of_very_many_names_are_few_findings(check) -> None:
+    rows = b"\n".join(
+        json.dumps({"messages": asked(n), f"field_{'abcdefghij'[n % 10]}_{n}": 1}).encode() for n in range(200)
+    )
+    found = [one for one in problems(check(rows, held_out())) if one[0] == "ignored_field"]
+    assert len(found) <= 33
+    assert sum(count for _, _, count in found) == 200
+
+
+def test_used_fields_are_those_of_graders_rewards_slices_and_the_group() -> None:
+    target = {"name": "t", "type": "string_check", "reference": "{{item.target}}"}
+    recipe = Recipe.model_validate(
+        {
+            "base_model": "x",
+            "method": {"type": "reinforcement", "graders": [target]},
+            "evaluation": {"slices": ["fault"], "graders": [{**target, "reference": "{{item.answer}}"}]},
+            "data": {"split_group": "patient"},
+        }
+    )
+    assert used_fields(recipe).names == {"target", "fault", "answer", "patient"}
+    assert not used_fields(recipe).others
