@@ -46,16 +46,30 @@ CODES: dict[str, ProblemCode] = {
         "Expect a change of tone at most: 50 show a style, 500 teach a task, 5,000 cover its exceptions.",
     ),
     "no_eval_rows": error(
-        "No row could be held out: all rows ask and answer the same.",
+        "No row could be held out: all rows ask and answer the same, are of one group, or are of labels of one group.",
         "Add rows that differ, or a held-out file (eval.jsonl).",
     ),
     "near_duplicates_split": warning(
-        "The rows are so much alike that keeping near duplicates together would hold out too few; they were separated.",
+        "Rows are so much alike that keeping near duplicates together would hold out too few or too many rows, or "
+        "leave a label on one side; they were separated: {detail}.",
         "Expect a score that flatters; a held-out file (eval.jsonl) of rows of another time or source tells more.",
     ),
-    "few_eval_rows": warning(
-        "There are {detail}: the gate cannot pass, so the tuned model will not be deployed.",
-        "Add held-out rows (eval.jsonl), raise data.validation_split, or lower evaluation.gate.min_rows.",
+    "held_out_share": warning(
+        "{detail}.",
+        "Nothing is needed if you agree. Otherwise add rows, bring a held-out file (eval.jsonl), or change "
+        "data.validation_split, data.split_group or evaluation.gate.min_rows.",
+    ),
+    "few_eval_rows": error(
+        "There are {detail}: it could never pass, and the tuned model would not be deployed.",
+        "Add rows, bring a held-out file (eval.jsonl), raise data.validation_split, or lower evaluation.gate.min_rows.",
+    ),
+    "label_one_sided": error(
+        "The answers are labels, and some are on one side of the split only: {detail}.",
+        "Give rows of each label to both files; where data.split_group parts rows, add groups of these labels.",
+    ),
+    "label_not_held_out": warning(
+        "The answers are labels, and some are in the training rows only, so they are learned and not judged: {detail}.",
+        "Add rows of these labels: different ones, and of another group where data.split_group is set.",
     ),
     "method_data_mismatch": error(
         "The rows are {detail}.",

@@ -225,14 +225,3 @@ def characters(row: ParsedRow) -> int:
         if "tool_calls" in message:
             total += len(orjson.dumps(message["tool_calls"]))
     return total + sum(len(orjson.dumps(part)) for part in row.more)
-
-
-def question_and_answer(row: ParsedRow) -> bytes:
-    """What two rows share that ask and answer the same, whatever their system message and blanks around text."""
-    answer = row.messages[-1]
-    parts = [message["content"].strip() for message in row.messages if message["role"] == "user"]
-    parts.append(answer["content"].strip())
-    text = "\0".join(parts).encode()
-    if "tool_calls" in answer:
-        text += orjson.dumps([call["function"] for call in answer["tool_calls"]])
-    return text

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import orjson
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from shared.domain.findings import Findings, Place
 from shared.domain.recipe import Recipe
+from shared.validation.compared import content_of, label_key, label_of, tools_of
 from shared.validation.content.scan import ContentScan
-from shared.validation.keys import Keys
+from shared.validation.keys import Keys, RowKeys
 from shared.validation.reader import ReadRow
-from shared.validation.rows import ParsedRow, characters, question_and_answer, row_of
+from shared.validation.rows import ParsedRow, characters, row_of
 from shared.validation.sink import RowCounter
 
 
@@ -26,11 +27,21 @@ class ScannedRow(NamedTuple):
 
 
 class RowScanner:
-    """`splits`: rows are held out by their split key, so near duplicates must share one."""
+    """`splits`: held-out rows are drawn from the training rows, so near duplicates are sought among all of them.
+    `unique`: of equal training rows the first is taken."""
 
     def __init__(
-        self, findings: Findings, recipe: Recipe, keys: Keys, content: ContentScan, counter: RowCounter, *, splits: bool
+        self,
+        findings: Findings,
+        recipe: Recipe,
+        keys: Keys,
+        content: ContentScan,
+        counter: RowCounter,
+        *,
+        splits: bool,
+        unique: bool,
     ) -> None:
+        self._unique = unique
         self._findings, self._keys, self._content, self._counter = findings, keys, content, counter
         self._seed, self._group, self._splits = recipe.method.hyperparameters.seed, recipe.data.split_group, splits
 
@@ -49,18 +60,27 @@ class RowScanner:
         if document is not row.document:  # redacted
             row = row_of(document)
         canonical = row.canonical
-        content_key = xxh3_128_digest(question_and_answer(row))
-        split_key = xxh3_64_intdigest(self._split_by(row, content_key), self._seed)
-        file: Literal["train", "eval"] = "eval" if place.file == "eval" else "train"
-        number = -place.row if place.file == "previous" else place.row
-        if not self._keys.add(file, xxh3_128_digest(canonical), content_key, split_key, number, place.offset):
+        row_key = xxh3_128_digest(canonical)
+        if self._unique and place.file != "eval" and self._keys.is_known(row_key):
             return None
-        tag = split_key if self._splits else int.from_bytes(content_key[:8])
-        near_duplicates = self._content.compare(place, row.messages, tag, has_answer=read.is_chat)
-        for other in near_duplicates if self._splits else ():
-            self._keys.group(split_key, other)
+        self._keys.add("eval" if place.file == "eval" else "train", self._keys_of(read, row, row_key))
         self._counter.measure(row, characters(row))
         return ScannedRow(place, row, canonical)
+
+    def _keys_of(self, read: ReadRow, row: ParsedRow, row_key: bytes) -> RowKeys:
+        """Also takes the row into the comparison with all others."""
+        place, content_key = read.place, xxh3_128_digest(content_of(row))
+        tag, tools = int.from_bytes(content_key[:8]), tools_of(row.document)
+        sketch = self._content.compare(place, row.messages, tag, tools=tools, has_answer=read.is_chat)
+        return RowKeys(
+            row=row_key,
+            content=content_key,
+            split=xxh3_64_intdigest(self._split_by(row, content_key), self._seed),
+            label=label_key(label_of(row)),
+            number=-place.row if place.file == "previous" else place.row,
+            offset=place.offset,
+            sketch=sketch if self._splits else None,
+        )
 
     def _split_by(self, row: ParsedRow, content_key: bytes) -> bytes:
         return content_key if self._group is None else orjson.dumps(row.item.get(self._group))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
 from shared.domain.findings import Findings, Place
+from shared.domain.recipe import Recipe
 from shared.rendering.facts import TokenFacts
 from shared.validation.keys import Keys
 from shared.validation.rows import characters
 from shared.validation.scanner import ScannedRow
 from shared.validation.sink import RowCounter, Writer, scratch
+from shared.validation.split import Split, draw, sides
 
 
 class Splitter:
@@ -30,36 +32,36 @@ class Splitter:
             self._count_tokens(place, row.document, characters(row), held_out=False)
             self._counter.write("train", canonical)
         self._counter.finish()
-        self._report_duplicates("eval")
-        for number, offset in self._keys.overlaps():
-            self._findings.add("train_eval_overlap", *_place(number, offset))
-        self._report_duplicates("train")
+        self._report("duplicate_row", "eval", self._keys.duplicates("eval"))
+        self._report("train_eval_overlap", "train", self._keys.overlaps())
+        self._report("duplicate_row", "train", self._keys.duplicates("train"))
 
-    def write_split(self, train: Iterable[ScannedRow], share: float) -> None:
-        """One file, of which `share` is held out. Which rows these are is known once all were read."""
+    def write_split(self, train: Iterable[ScannedRow], recipe: Recipe) -> Split:
+        """One file, of which a share is held out. Which rows these are is known once all were read."""
+        data, needed = recipe.data, recipe.evaluation.gate.min_rows
         with scratch() as file:
             rows = Writer(file)
             for _, _, canonical in train:
                 rows.write(canonical)
             rows.rewind()
-            grouped, split = self._keys.split(share)
-            if not grouped:
-                self._findings.add("near_duplicates_split", "train")
-            for (number, offset, held_out), canonical in zip(split, file, strict=True):
+            split = draw(self._keys, data.validation_split, needed, by_field=data.split_group is not None)
+            for (number, offset, held_out), canonical in zip(sides(self._keys), file, strict=True):
                 if self._tokens:
                     place = _place(number, offset)
                     self._count_tokens(place, orjson.loads(canonical), len(canonical), held_out=bool(held_out))
                 self._counter.write("eval" if held_out else "train", canonical)
         self._counter.finish()
-        self._report_duplicates("train")
+        self._report("duplicate_row", "train", self._keys.duplicates("train"))
+        return split
 
     def _count_tokens(self, place: Place, document: dict[str, Any], size: int, *, held_out: bool) -> None:
         if self._tokens:
             self._tokens.add(place, document, size, held_out=held_out)
 
-    def _report_duplicates(self, file: Literal["train", "eval"]) -> None:
-        for number, offset in self._keys.duplicates(file):
-            self._findings.add("duplicate_row", file, number, offset)
+    def _report(self, code: str, file: str, found: Iterable[tuple[int, int]]) -> None:
+        for number, offset in found:
+            place = _place(number, offset)
+            self._findings.add(code, file if file == "eval" else place.file, place.row, offset)
 
 
 def _place(number: int, offset: int) -> Place:

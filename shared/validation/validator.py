@@ -23,6 +23,7 @@ from shared.rendering.facts import TokenFacts, length_policy
 from shared.validation.codes import CODES, FEW_ROWS, MIN_ROWS
 from shared.validation.content.codes import CONTENT_CODES
 from shared.validation.content.scan import ContentPolicy, ContentScan
+from shared.validation.held_out import report_labels, report_sizes
 from shared.validation.keys import Keys
 from shared.validation.plan import in_short, plan_run
 from shared.validation.reader import RowReader
@@ -89,20 +90,24 @@ def validate(
     before = earlier() if assumed.data.mode == "append" else None
     reader = RowReader(findings, read, named_csv=file_name.endswith(_CSV_ENDS), splits=splits)
     counter = RowCounter(sink)
-    with Keys(unique=before is not None) as keys:
-        scanner = RowScanner(findings, assumed, keys, content, counter, splits=splits)
+    with Keys() as keys:
+        unique = before is not None
+        scanner = RowScanner(findings, assumed, keys, content, counter, splits=splits, unique=unique)
         splitter = Splitter(findings, keys, counter, facts)
         rows = scanner.scan(
             chain(reader.rows(before.chunks, "previous") if before else (), reader.rows(train, "train"))
         )
+        split = None
         if evaluation is None:
-            splitter.write_split(rows, assumed.data.validation_split)
+            split = splitter.write_split(rows, assumed)
         else:
             splitter.write_both(rows, scanner.scan(reader.rows(evaluation, "eval")))
-    content.finish()
+        labels = report_labels(keys, split, findings)
+    content.finish(classifies=labels.classifies)
     tokens = facts.finish() if facts else None
     statistics = counter.statistics(content.languages)
-    _check_sizes(reader.rows_read["train"], counter.rows["eval"], assumed, findings)
+    _check_sizes(reader.rows_read["train"], findings)
+    report_sizes(counter.rows["eval"], assumed, split, findings)
     plan = None
     if recipe is not None and not findings.failed:
         plan = _plan(recipe, project, statistics, tokens, findings)
@@ -153,17 +158,11 @@ def _bundle(base_model: str, bundle_of: Callable[[str], Bundle | None] | None, f
     return bundle
 
 
-def _check_sizes(rows: int, held_out: int, recipe: Recipe, findings: Findings) -> None:
+def _check_sizes(rows: int, findings: Findings) -> None:
     if 0 < rows < MIN_ROWS:
         findings.add("too_few_rows", "train", detail=str(rows))
     elif 0 < rows < FEW_ROWS:
         findings.add("few_rows", "train", detail=str(rows))
-    needed = recipe.evaluation.gate.min_rows
-    if not held_out and not findings.failed:
-        findings.add("no_eval_rows", "eval")
-    elif held_out < needed and not findings.failed:
-        detail = f"{held_out} held-out rows, and evaluation.gate.min_rows asks for {needed}"
-        findings.add("few_eval_rows", "eval", detail=detail)
 
 
 def _plan(

@@ -3,13 +3,16 @@
 Method: Broder 1997; Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3. `rensa` makes the signatures
 (Rust, no dependencies); the bands are ours, because its index keeps every row. Here memory is fixed: about 16 MB for
 each part that has rows.
+
+A row is compared twice, and both comparisons have to find it similar: all of its text, and its dialogue alone. So a
+long system message that all rows share makes no rows alike, and neither does a question that is asked of many cases.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from functools import lru_cache
 from operator import add
 from typing import NamedTuple
 
@@ -24,26 +27,64 @@ SIMILAR = 0.8
 INDEXED_ROWS_BITS = 17
 MAX_CLUSTERS = 10_000
 _PERMUTATIONS = BANDS * ROWS_IN_BAND
-_AGREE = round(SIMILAR * _PERMUTATIONS)
+# Of the bytes of `Sketch.low`, the upper and the lower halves.
+_WHOLE, _DIALOGUE = (int.from_bytes(bytes([half]) * _PERMUTATIONS) for half in (0xF0, 0x0F))
+# Of two values that differ, one pair in 16 has the same 4 bits.
+_AGREE = round((SIMILAR + (1 - SIMILAR) / 16) * _PERMUTATIONS)
 _SEED = 42
 
 
 class Sketch(NamedTuple):
-    """What is kept of a row: `key` is equal for texts with equal words, `bands` and `low` for estimating similarity."""
+    """What is kept of a row: `key` is equal for texts with equal words, `bands` and `low` for estimating similarity.
+
+    `bands` are 8 signed integers of 64 bits. `low` has 4 bits of each of the 40 values of both signatures.
+    """
 
     key: int
     bands: tuple[int, ...]
     low: bytes
 
 
-def sketch(words: list[str]) -> Sketch:
-    """`words` in lower case. Pairs of neighbors are compared, so order counts."""
-    pairs = list(map(add, words, words[1:])) or words
+def sketch(words: list[str], context: str = "") -> Sketch:
+    """`words` of the dialogue in lower case; `context`: what else the model reads, system messages and the like.
+
+    Pairs of neighboring words are compared, so order counts.
+    """
+    dialogue = _signature(words)
+    whole, key = dialogue, key_of(" ".join(words))
+    if context:
+        around, context_key = _of_context(context)
+        whole = tuple(map(min, dialogue, around))  # the signature of a union
+        key ^= context_key
+    parts = list(zip(*[iter(whole + dialogue)] * ROWS_IN_BAND, strict=True))
+    # Hashes of integers: the same everywhere.
+    bands = tuple(hash((n, parts[n], parts[n + BANDS])) for n in range(BANDS))
+    low = _low(whole) & _WHOLE | _low(dialogue) & _DIALOGUE
+    return Sketch(key, bands, low.to_bytes(_PERMUTATIONS))
+
+
+def _low(signature: tuple[int, ...]) -> int:
+    """The low byte of each value."""
+    return int.from_bytes(array("I", signature).tobytes()[::4])
+
+
+def _signature(words: list[str]) -> tuple[int, ...]:
     hashed = RMinHash(_PERMUTATIONS, _SEED)
-    hashed.update(pairs)
-    digest = hashed.digest()
-    bands = tuple(map(hash, zip(*[iter(digest)] * ROWS_IN_BAND, strict=True)))  # of integers: the same everywhere
-    return Sketch(key_of(" ".join(words)), bands, array("I", digest).tobytes()[::4])
+    hashed.update(list(map(add, words, words[1:])) or words)
+    return tuple(hashed.digest())
+
+
+@lru_cache(maxsize=16)
+def _of_context(text: str) -> tuple[tuple[int, ...], int]:
+    """Signature and key. Kept, for rows often share their system message."""
+    words = text.lower().split()
+    return _signature(words), key_of(" ".join(words))
+
+
+def similar(one: bytes | bytearray, other: bytes) -> bool:
+    """Whether two rows are, by `Sketch.low`."""
+    differing = int.from_bytes(one) ^ int.from_bytes(other)
+    return all((differing & half).to_bytes(_PERMUTATIONS).count(0) >= _AGREE for half in (_WHOLE, _DIALOGUE))
 
 
 class Match(NamedTuple):
@@ -68,11 +109,7 @@ class Index:
         self._numbers, self._leaders = (memoryview(bytearray(8 * size)).cast("q") for _ in range(2))
 
     def match(self, row: Sketch) -> Match | None:
-        """The first of `matches`."""
-        return next(self.matches(row), None)
-
-    def matches(self, row: Sketch) -> Iterator[Match]:
-        """Indexed rows that say nearly the same: of each band the latest one, so not all of a large cluster."""
+        """An indexed row that says nearly the same. Of each band the latest row is looked at."""
         tried = set[int]()
         for band, value in zip(self._bands, row.bands, strict=True):
             entry = band[value & self._mask]
@@ -81,13 +118,10 @@ class Index:
             place = (entry & 0xFFFF_FFFF) - 1 & self._mask
             if place not in tried:
                 tried.add(place)
-                if self._similar(place, row.low):
+                if similar(self._low[place * _PERMUTATIONS : (place + 1) * _PERMUTATIONS], row.low):
                     exact = self._keys[place] == row.key
-                    yield Match(self._numbers[place], self._leaders[place], self._tags[place], exact)
-
-    def _similar(self, place: int, low: bytes) -> bool:
-        kept = self._low[place * _PERMUTATIONS : (place + 1) * _PERMUTATIONS]
-        return sum(map(int.__eq__, kept, low)) >= _AGREE
+                    return Match(self._numbers[place], self._leaders[place], self._tags[place], exact)
+        return None
 
     def add(self, row: Sketch, number: int, leader: int, tag: int = 0) -> None:
         """`number` and `leader` are signed, `tag` is any 64 bits that go with the row."""

@@ -1,4 +1,4 @@
-"""What the rows as a whole would teach: labels, contradictions, look-up facts, lengths."""
+"""What the rows as a whole would teach: contradictions, look-up facts, lengths."""
 
 from __future__ import annotations
 
@@ -9,10 +9,6 @@ from collections import Counter
 from shared.validation.content.slots import Slots
 
 KNOWN_PROMPTS_BITS = 18  # the latest 262,144 prompts, 4 MB
-MAX_LABELS = 64
-MAX_LABEL_CHARACTERS = 40
-MAX_LABEL_SHARE = 0.9
-MIN_LABEL_ROWS = 5
 LOOK_UP_SHARE = 0.3
 MIN_ROWS_TO_JUDGE = 50
 OUTLIER_TIMES = 10
@@ -38,8 +34,6 @@ class Quality:
     def __init__(self) -> None:
         self.rows = 0
         self._answers = Slots(KNOWN_PROMPTS_BITS)
-        self._labels: Counter[str] = Counter()
-        self._unlabeled = 0
         self._look_ups: int = 0
         self._look_up_answers = Slots(16)
         self._look_up_rows: list[int] = []
@@ -53,7 +47,6 @@ class Quality:
         """
         self.rows += 1
         self._measure(number, len(prompt) + len(answer))
-        self._label(answer)
         if len(answer) <= _MAX_FACT_CHARACTERS and len(prompt) <= _MAX_QUESTION_CHARACTERS:
             self._look_up(number, prompt, answer, answer_key)
         earlier = self._answers.get(prompt_key)
@@ -70,13 +63,6 @@ class Quality:
         elif characters > self._longest[0][0]:
             heapq.heapreplace(self._longest, (characters, -number))
 
-    def _label(self, answer: str) -> None:
-        label = answer.strip().lower() if len(answer) <= MAX_LABEL_CHARACTERS else ""
-        if label and (label in self._labels or len(self._labels) < MAX_LABELS):
-            self._labels[label] += 1
-        else:
-            self._unlabeled += 1
-
     def _look_up(self, number: int, prompt: str, answer: str, answer_key: int) -> None:
         question = prompt.rsplit("\n", 1)[-1].lstrip()
         if _QUESTION.match(question) and _FACT.search(answer) and self._look_up_answers.get(answer_key) is None:
@@ -84,20 +70,6 @@ class Quality:
             self._look_ups += 1
             if len(self._look_up_rows) < ROWS_SHOWN:
                 self._look_up_rows.append(number)
-
-    @property
-    def is_classification(self) -> bool:
-        """Few different short answers, each given often, and hardly any other."""
-        return (
-            self.rows >= MIN_ROWS_TO_JUDGE
-            and self._unlabeled <= self.rows * 0.02
-            and 2 <= len(self._labels) <= min(MAX_LABELS - 1, self.rows // 10)
-        )
-
-    @property
-    def label_counts(self) -> list[int]:
-        """Rows of each label of a classification task, most first; the labels themselves are text of the data."""
-        return sorted(self._labels.values(), reverse=True) if self.is_classification else []
 
     @property
     def look_up_share(self) -> float:

@@ -7,19 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from shared.domain.findings import Findings, Place
+from shared.validation.compared import Texts, compared_texts
 from shared.validation.content import injection, personal_data, secrets
 from shared.validation.content.languages import Languages
-from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS, Clusters, Index, sketch
+from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS, Clusters, Index, Sketch, sketch
 from shared.validation.content.pattern_set import PatternSet
 from shared.validation.content.personal_patterns import Detector
-from shared.validation.content.quality import LOOK_UP_SHARE, MAX_LABEL_SHARE, MIN_LABEL_ROWS, MIN_ROWS_TO_JUDGE, Quality
+from shared.validation.content.quality import LOOK_UP_SHARE, MIN_ROWS_TO_JUDGE, Quality
 from shared.validation.content.repeated_triggers import RepeatedTriggers
 from shared.validation.content.slots import key_of
 from shared.validation.content.texts import texts_of_row, with_texts_of_row
 
 TRIGGERS_SHOWN = 20
-# Of a question and of an answer: the words of a row of megabytes would take a hundred of them.
-COMPARED_CHARACTERS = 100_000
 RowDocument = dict[str, Any]
 Messages = list[dict[str, Any]]
 
@@ -108,54 +107,62 @@ class ContentScan:
 
     # Row beside row.
 
-    def compare(self, place: Place, messages: Messages, tag: int, *, has_answer: bool = True) -> list[int]:
-        """Take the same row as a dialogue. Returns the tags of earlier rows of its part that say nearly the same.
+    def compare(
+        self, place: Place, messages: Messages, tag: int, *, tools: Any = None, has_answer: bool = True
+    ) -> Sketch | None:
+        """Take the same row as a dialogue. Returns its sketch, None if it has no words.
 
         `tag`: 64 bits, equal for rows that ask and answer exactly the same. `has_answer`: the last message is
         an answer, which is compared with the answers of other rows.
         """
-        asked = [message for message in messages[:-1] if message["role"] != "system"]
-        prompt = "\n".join(message["content"] for message in asked)
-        answer = messages[-1]["content"]
-        prompt_words, answer_words = (text[:COMPARED_CHARACTERS].lower().split() for text in (prompt, answer))
-        if not prompt_words and not answer_words:
-            return []  # only tool calls
+        texts = compared_texts(messages, tools)
+        asked_words, answer_words = (text.lower().split() for text in (texts.asked, texts.answer))
+        if not asked_words and not answer_words:
+            return None
         held_out = place.file == "eval"
         number = -place.row if place.file == "previous" else place.row  # negative: not a row of the dropped file
-        row = sketch(prompt_words + answer_words)
+        row = sketch(asked_words + answer_words, texts.context)
+        copies = self._find_near(place, row, number, tag)
+        if not held_out:
+            before = [message["content"] for message in messages[:-1] if message["role"] != "system"]
+            self._languages.add(number, before[-1] if before else "", messages[-1]["content"])
+        if has_answer and not held_out:
+            answer_key = key_of(" ".join(answer_words))
+            if not copies:
+                self._triggers.add(number, f"{texts.context} {texts.asked}".split(), answer_key)
+            if asked_words:
+                asked_key = key_of(" ".join(asked_words))
+                self._check_answer(place, number, messages, texts, asked_key, answer_key)
+        return row
+
+    def _find_near(self, place: Place, row: Sketch, number: int, tag: int) -> bool:
+        """Whether an earlier row of its part is like this one."""
+        held_out = place.file == "eval"
         overlap = None if held_out or "eval" not in self._indexes else self._indexes["eval"].match(row)
         if overlap and overlap.tag != tag:  # equal ones are sought exactly, and elsewhere
             self._findings.add("train_eval_same_words" if overlap.exact else "train_eval_near_duplicate", *place)
         index = self._indexes.get("eval" if held_out else "train")
         if index is None:
             index = self._indexes["eval" if held_out else "train"] = Index(self._bits)
-        copies = list(index.matches(row))
-        index.add(row, number, copies[0].leader if copies else number, tag)
-        if copies and not copies[0].exact:
-            self._clusters.setdefault(place.file, Clusters()).add(copies[0].leader)
+        copy = index.match(row)
+        index.add(row, number, copy.leader if copy else number, tag)
+        if copy and not copy.exact:
+            self._clusters.setdefault(place.file, Clusters()).add(copy.leader)
             self._findings.add("near_duplicate", *place)
-        if not held_out:
-            self._languages.add(number, asked[-1]["content"] if asked else "", answer)
-        if has_answer and not held_out:
-            prompt_key, answer_key = key_of(" ".join(prompt_words)), key_of(" ".join(answer_words))
-            if not copies:
-                self._triggers.add(number, prompt.split(), answer_key)
-            self._check_answer(place, number, messages, answer, prompt_key, answer_key)
-        return [copy.tag for copy in copies]
+        return copy is not None
 
     def _check_answer(
-        self, place: Place, number: int, messages: Messages, answer: str, prompt_key: int, answer_key: int
+        self, place: Place, number: int, messages: Messages, texts: Texts, asked_key: int, answer_key: int
     ) -> None:
-        context = "\n".join(message["content"] for message in messages[:-1] if message["role"] == "system")
-        context_key = prompt_key ^ key_of(context) if context else prompt_key
+        context_key = asked_key ^ key_of(texts.context) if texts.context else asked_key
         question = next((message["content"] for message in reversed(messages) if message["role"] == "user"), "")
-        if self._quality.add(number, question, answer, context_key, answer_key) is not None:
+        if self._quality.add(number, question, texts.answer, context_key, answer_key) is not None:
             self._findings.add("contradictory_answers", *place)
 
     # At the end.
 
-    def finish(self) -> None:
-        """Note what only the rows as a whole show."""
+    def finish(self, *, classifies: bool = False) -> None:
+        """Note what only the rows as a whole show. `classifies`: the answers are labels."""
         for file, clusters in self._clusters.items():
             detail = f"{_counted(len(clusters), 'group')}, the largest of {clusters.largest} rows"
             self._findings.explain("near_duplicate", file, detail)
@@ -164,8 +171,7 @@ class ContentScan:
         for stray in self._languages.strays():
             detail = f"{_counted(stray.row_count, 'row')} in {stray.language}"
             self._note("unexpected_language", detail, stray.row_count, stray.rows)
-        self._check_labels()
-        self._check_whole()
+        self._check_whole(classifies)
 
     @property
     def languages(self) -> dict[str, int]:
@@ -175,22 +181,9 @@ class ContentScan:
     def _note(self, code: str, detail: str, count: int, rows: Iterable[int] = ()) -> None:
         self._findings.add_many(code, "train", detail, count, (row for row in rows if row > 0))
 
-    def _check_labels(self) -> None:
-        counts = self._quality.label_counts
-        if counts and counts[0] > MAX_LABEL_SHARE * self._quality.rows:
-            self._note("label_imbalance", f"{100 * counts[0] // self._quality.rows} %", counts[0])
-        rare = sum(count < MIN_LABEL_ROWS for count in counts)
-        if rare:
-            detail = f"{_counted(rare, 'label')} of {len(counts)} occur in fewer than {MIN_LABEL_ROWS} rows"
-            self._note("rare_label", detail, rare)
-
-    def _check_whole(self) -> None:
+    def _check_whole(self, classifies: bool) -> None:
         quality = self._quality
-        if (
-            quality.rows >= MIN_ROWS_TO_JUDGE
-            and quality.look_up_share >= LOOK_UP_SHARE
-            and not quality.is_classification
-        ):
+        if quality.rows >= MIN_ROWS_TO_JUDGE and quality.look_up_share >= LOOK_UP_SHARE and not classifies:
             share = quality.look_up_share
             self._note("fact_lookup", f"{round(100 * share)} %", round(share * quality.rows), quality.look_up_rows)
         count, rows = quality.outliers()

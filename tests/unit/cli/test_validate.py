@@ -47,7 +47,7 @@ def test_a_good_file_passes_with_code_0_and_says_what_the_run_would_be(
 ) -> None:
     assert droptune("validate", str(good)) == 0
     said_ = capsys.readouterr().out
-    assert "54 training rows, 6 held out (split off the training rows)" in said_
+    assert "40 training rows, 20 held out (split off the training rows)" in said_
     assert "languages: unknown 60" in said_
     assert "a run: 3 epochs" in said_
 
@@ -85,7 +85,7 @@ def test_rows_are_counted_in_tokens_and_shown_with_what_is_learned(
 ) -> None:
     code, report = asked(droptune, capsys, str(good), "--tokenizer", str(qwen), "--preview", "3")
     tokens = report["tokens"]
-    assert (code, tokens["rows"], sum(tokens["lengths"]["counts"])) == (0, 54, 54)
+    assert (code, tokens["rows"], sum(tokens["lengths"]["counts"])) == (0, 40, 40)
     assert 0 < tokens["trained_tokens"] < tokens["tokens"]
     assert [shown["row"] for shown in report["preview"]] == [1, 2, 3]
     learned = [piece["text"] for shown in report["preview"] for piece in shown["pieces"] if piece["has_loss"]]

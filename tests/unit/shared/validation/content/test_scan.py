@@ -40,7 +40,7 @@ class Scan:
     def row(self, number: int, file: str, messages: list[dict[str, Any]], tag: int = 0, **item: Any) -> dict[str, Any]:
         place = Place(file, number)
         document = self._scan.read(place, {"messages": messages, "item": item})
-        self.joined = self._scan.compare(place, document["messages"], tag or number)
+        self._scan.compare(place, document["messages"], tag or number)
         return document
 
     def found(self) -> dict[str, ProblemGroup]:
@@ -164,17 +164,6 @@ def test_overlap_with_the_held_out_part_is_found_and_an_equal_row_left_to_the_ex
     )
 
 
-def test_a_near_copy_comes_back_with_the_tags_of_the_rows_it_is_like() -> None:
-    chance, scan = random.Random(4), Scan()
-    text = prose(chance, 50)
-    scan.row(1, "train", row(text, "fine then"), tag=501)
-    assert scan.joined == []
-    scan.row(2, "train", row(prose(chance, 50), "fine then"), tag=502)
-    assert scan.joined == []
-    scan.row(3, "train", row(text + " now", "fine then"), tag=503)
-    assert scan.joined == [501]
-
-
 def test_most_pairs_above_the_threshold_are_found_and_few_far_below() -> None:
     chance, index = random.Random(5), Index(bits=12)
     rows = [[f"w{chance.randrange(5000)}" for _ in range(80)] for _ in range(300)]
@@ -220,14 +209,6 @@ def test_a_planted_trigger_is_found_and_an_ordinary_word_is_not() -> None:
     problem = scanned(rows)["repeated_trigger"]
     assert (problem.count, problem.rows) == (6, (3, 50, 77, 120, 160, 199))
     assert " cf" not in problem.message
-
-
-def test_labels_out_of_balance_are_reported_with_their_share() -> None:
-    chance = random.Random(9)
-    rows = [row(prose(chance), "billing" if number % 50 else "fraud") for number in range(150)]
-    problems = scanned(rows)
-    assert "98 %" in problems["label_imbalance"].message
-    assert problems["rare_label"].count == 1
 
 
 def test_rows_that_ask_for_facts_are_said_to_want_retrieval() -> None:

@@ -1,0 +1,102 @@
+"""What is to be said of the two sides of the split: how many rows, and which labels."""
+
+from __future__ import annotations
+
+from shared.domain.findings import Findings
+from shared.domain.recipe import Recipe
+from shared.validation.keys import Keys
+from shared.validation.labels import Labels, find_labels
+from shared.validation.split import Split
+
+MIN_ROWS_TO_JUDGE = 50
+MAX_LABEL_SHARE = 0.9
+MIN_LABEL_ROWS = 5
+# Units are not as large as one likes.
+_USUAL_DEVIATION = 0.25
+
+
+def report_sizes(held_out: int, recipe: Recipe, split: Split | None, findings: Findings) -> None:
+    """Whether so many held-out rows suffice. Only where nothing else forbids the run: what is refused is not counted.
+
+    `split`: where the rows were drawn from the training rows.
+    """
+    if findings.failed:
+        return
+    needed = recipe.evaluation.gate.min_rows
+    if not held_out:
+        findings.add("no_eval_rows", "eval")
+    elif held_out < needed:
+        findings.add("few_eval_rows", "eval", detail=f"{held_out} held-out rows, and the gate needs {needed}")
+    if split and held_out:
+        _report_split(split, recipe, findings)
+
+
+def _report_split(split: Split, recipe: Recipe, findings: Findings) -> None:
+    if split.parted:
+        findings.add_many("near_duplicates_split", "train", f"{split.parted} rows", split.parted)
+    reason = _why_not_the_share(split, recipe)
+    if reason:
+        share, asked = recipe.data.validation_split, f"{split.asked} ({split.asked / split.rows:.0%})"
+        detail = (
+            f"{split.held_out} of {split.rows} rows ({split.held_out / split.rows:.0%}) are held out, "
+            f"data.validation_split: {share:g} asks for {asked}. {reason}"
+        )
+        findings.add_many("held_out_share", "train", detail, split.held_out)
+
+
+def _why_not_the_share(split: Split, recipe: Recipe) -> str:
+    if abs(split.held_out - split.wanted) > max(1, _USUAL_DEVIATION * split.wanted):
+        return f"Rows that stay together make up {split.units} groups, which cannot be parted"
+    if split.wanted == split.asked:
+        return ""
+    needed = recipe.evaluation.gate.min_rows
+    if split.wanted == needed:
+        return f"The gate needs {needed} (evaluation.gate.min_rows)"
+    return f"One row of each of {len(split.labels)} labels has to be among them"
+
+
+def report_labels(keys: Keys, split: Split | None, findings: Findings) -> Labels:
+    """What is wrong with labels, if rows have them. `split`: where the held-out rows are of the training file."""
+    keys.flush()
+    rows = keys.counts["train"]
+    labels = find_labels(keys.repeated_labels(), rows, share=0)
+    if not labels.classifies:
+        return labels
+    if rows >= MIN_ROWS_TO_JUDGE:
+        _report_balance(keys, labels, rows, findings)
+    if split is None:
+        _report_sides(keys, labels, findings)
+    elif split.classifies:
+        _report_drawn_sides(split, findings)
+    return labels
+
+
+def _report_balance(keys: Keys, labels: Labels, rows: int, findings: Findings) -> None:
+    most = labels.counts[0].rows
+    if most > MAX_LABEL_SHARE * rows:
+        findings.add_many("label_imbalance", "train", f"{100 * most // rows} %", most)
+    given, rare = keys.count_labels(MIN_LABEL_ROWS)
+    if rare:
+        detail = f"{_counted(rare, 'label')} of {given} occur in fewer than {MIN_LABEL_ROWS} rows"
+        findings.add_many("rare_label", "train", detail, rare)
+
+
+def _report_drawn_sides(split: Split, findings: Findings) -> None:
+    if split.unshared:
+        findings.add_many("label_not_held_out", "train", _counted(split.unshared, "label"), split.unshared)
+    if split.one_sided:
+        detail = f"{_counted(split.one_sided, 'label')}, for the groups of rows leave no other way"
+        findings.add_many("label_one_sided", "train", detail, split.one_sided)
+
+
+def _report_sides(keys: Keys, labels: Labels, findings: Findings) -> None:
+    held_out = keys.held_out_labels()
+    missing = sum(label.key not in held_out for label in labels.counts)
+    if missing and held_out:
+        findings.add_many("label_not_held_out", "train", _counted(missing, "label"), missing)
+    for number, offset in keys.unknown_labels():
+        findings.add("label_one_sided", "eval", number, offset, detail="in the held-out file, not in the training file")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,319 @@
+"""Which training rows are held out: a share of them, drawn by a hash of what they say, in units that stay together.
+
+A unit is made of rows of one group, copies, and near duplicates. A label (`shared/validation/labels.py`) that several
+units give is on both sides, with its share of the held-out rows. The result is a function of the set of rows, whatever
+their order. Everything that grows with the number of rows is on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from shared.validation.joins import join_groups, join_near_duplicates
+from shared.validation.keys import Keys
+from shared.validation.labels import MAX_LABELS, LabelCount, Labels, find_labels
+
+# Of all rows, the most that are held out so that the gate has as many as it needs: 20 of 50 rows.
+MAX_GROWN_SHARE = 0.4
+# Near duplicates are parted where they let less than half of the wanted rows be held out, or more than twice as many.
+_TOLERANCE = 2
+# Units that are looked at for the last few rows.
+_TRIED = 1000
+
+# One row for each group and label; `pinned`: has to be learned. A unit may be parted into its groups.
+_CREATE_PARTS = """
+CREATE TABLE parts AS
+SELECT coalesce(near.root, own) AS unit, own, label, count(*) AS rows, 0 AS pinned
+FROM (SELECT coalesce(root, split_key) AS own, label FROM train LEFT JOIN groups ON member = split_key)
+LEFT JOIN near ON near.member = own GROUP BY own, label"""
+_CREATE = (
+    _CREATE_PARTS,
+    "CREATE INDEX parts_unit ON parts (unit)",
+    "CREATE INDEX parts_label ON parts (label)",
+    "CREATE TABLE ranks (label INTEGER PRIMARY KEY, rank INTEGER)",
+    "CREATE TABLE units (stratum INTEGER, unit INTEGER, rows INTEGER, pinned INTEGER, PRIMARY KEY (stratum, unit)) "
+    "WITHOUT ROWID",
+    "CREATE TABLE held_out (unit INTEGER PRIMARY KEY)",
+)
+_REPEATED = """
+SELECT label, sum(rows), count(DISTINCT own) FROM parts WHERE label <> 0
+GROUP BY label HAVING sum(rows) > 1 ORDER BY 2 DESC, 1 LIMIT ?"""
+# A label that one group alone gives is to be learned.
+_PIN_RARE = "UPDATE parts SET pinned = 1 WHERE label <> 0 AND label NOT IN (SELECT label FROM ranks)"
+_FORGET_OTHERS = "UPDATE parts SET label = 0 WHERE label NOT IN (SELECT label FROM ranks)"
+_LABELS_OF_ONE_UNIT = "SELECT min(unit) FROM parts WHERE label <> 0 GROUP BY label HAVING min(unit) = max(unit)"
+_UNITS_ABOVE = "SELECT unit FROM parts GROUP BY unit HAVING sum(rows) > ?"
+_ROWS_OF_UNITS = "SELECT coalesce(sum(rows), 0) FROM parts WHERE unit <> own AND unit IN ({which})"
+_PART_UNITS = "UPDATE parts SET unit = own WHERE unit <> own AND unit IN ({which})"
+_CLASSES = "SELECT label, sum(rows), count(DISTINCT unit) FROM parts WHERE label <> 0 GROUP BY label"
+_CLEAR = ("DELETE FROM ranks", "DELETE FROM units", "DELETE FROM held_out")
+# A unit of several labels is drawn with the rarest.
+_FILL_UNITS = """
+INSERT INTO units SELECT min(coalesce(rank, ?)), unit, sum(rows), max(pinned)
+FROM parts LEFT JOIN ranks USING (label) GROUP BY unit"""
+_UNITS_OF_LABEL = """
+SELECT unit, sum(rows) FROM parts WHERE unit IN (SELECT unit FROM parts WHERE label = ?)
+GROUP BY unit HAVING NOT max(pinned) ORDER BY unit"""
+_HELD_OUT_OF_LABEL = """
+SELECT unit, sum(rows) FROM parts WHERE unit IN
+    (SELECT unit FROM held_out WHERE unit IN (SELECT unit FROM parts WHERE label = ?))
+GROUP BY unit ORDER BY unit"""
+_STRATA = """
+SELECT stratum, sum(rows), sum(CASE WHEN unit IN (SELECT unit FROM held_out) THEN rows ELSE 0 END) AS have
+FROM units GROUP BY stratum"""
+_FREE = "SELECT unit, rows FROM units WHERE NOT pinned AND unit NOT IN (SELECT unit FROM held_out)"
+_SIDES_OF_LABELS = """
+SELECT label, sum(CASE WHEN unit IN (SELECT unit FROM held_out) THEN 0 ELSE rows END),
+       sum(CASE WHEN unit IN (SELECT unit FROM held_out) THEN rows ELSE 0 END)
+FROM parts WHERE label <> 0 GROUP BY label ORDER BY sum(rows) DESC, label"""
+_SIDES = """
+SELECT number, offset, coalesce(root, split_key) IN (SELECT own FROM parts JOIN held_out USING (unit))
+FROM train LEFT JOIN groups ON member = split_key ORDER BY place"""
+
+
+class LabelSides(NamedTuple):
+    """Rows of a label on both sides."""
+
+    key: int
+    train: int
+    held_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """`asked`: rows by the share; `wanted`: by the needs of the gate and the number of labels; `held_out`: as it is.
+
+    `parted`: rows of near duplicates that were not kept together. `labels`: those that were drawn by their share.
+    `unshared`: labels that are only in training, because one group alone gives them. `one_sided`: labels of several
+    groups that no way was found for to be on both sides.
+    """
+
+    rows: int
+    asked: int
+    wanted: int
+    held_out: int
+    units: int
+    parted: int
+    classifies: bool
+    labels: tuple[LabelSides, ...]
+    unshared: int
+    one_sided: int
+
+
+def draw(keys: Keys, share: float, needed: int, *, by_field: bool) -> Split:
+    """Decide which training rows are held out. `needed`: rows for the gate. `by_field`: data.split_group is set."""
+    keys.flush()
+    keys.database.execute("CREATE INDEX split_keys ON train (split_key)")
+    join_groups(keys.database, copies_apart=by_field)
+    join_near_duplicates(keys.database)
+    return _Draw(keys, share, needed).run()
+
+
+def sides(keys: Keys) -> Iterator[tuple[int, int, bool]]:
+    """Line number, offset, and whether it is held out, of each training row in order. After `draw`."""
+    return keys.database.execute(_SIDES)
+
+
+@dataclass(slots=True)
+class _Class:
+    """A label of several groups: its rows, its units, and how many of them are held out."""
+
+    rows: int
+    units: int
+    held_out: int = 0
+
+    @property
+    def can_spare(self) -> bool:
+        return self.units - self.held_out > 1
+
+
+class _Draw:
+    def __init__(self, keys: Keys, share: float, needed: int) -> None:
+        self._database, self._execute, self._rows = keys.database, keys.database.execute, keys.counts["train"]
+        self._needed = needed
+        self._asked = self._wanted = max(1, round(share * self._rows))
+        for statement in _CREATE:
+            self._execute(statement)
+        repeated = [LabelCount(*found) for found in self._execute(_REPEATED, (MAX_LABELS + 1,))]
+        self._labels: Labels = find_labels(repeated, self._rows, share)
+        self._classes: dict[int, _Class] = {}
+        self._units = self._units_out = self._held_out = 0
+
+    def run(self) -> Split:
+        shared = self._keep_shared_labels()
+        self._grow(len(shared) if self._labels.classifies else 0)
+        parted = self._part(_LABELS_OF_ONE_UNIT)
+        self._draw()
+        for limit in (self._wanted // 2, 0):
+            if self._wanted <= self._held_out * _TOLERANCE <= self._wanted * _TOLERANCE**2:
+                break
+            parted += self._part(_UNITS_ABOVE, limit)
+            self._draw()
+        labels = tuple(LabelSides(*found) for found in self._execute(_SIDES_OF_LABELS))
+        return Split(
+            rows=self._rows,
+            asked=self._asked,
+            wanted=self._wanted,
+            held_out=self._held_out,
+            units=self._units,
+            parted=parted,
+            classifies=self._labels.classifies,
+            labels=labels,
+            unshared=len(self._labels.counts) - len(shared) if self._labels.classifies else 0,
+            one_sided=sum(not label.train or not label.held_out for label in labels),
+        )
+
+    def _keep_shared_labels(self) -> list[LabelCount]:
+        """Forget what is no label of several groups."""
+        shared = [label for label in self._labels.counts if label.groups > 1]
+        self._database.executemany("INSERT INTO ranks VALUES (?, 0)", ((label.key,) for label in shared))
+        if self._labels.classifies:
+            self._execute(_PIN_RARE)
+        self._execute(_FORGET_OTHERS)
+        return shared
+
+    def _grow(self, labels: int) -> None:
+        """To what the gate needs, and to one row of each label, as far as the rows allow it."""
+        for least in (self._needed, labels):
+            if self._wanted < least <= self._rows * MAX_GROWN_SHARE:
+                self._wanted = least
+
+    def _part(self, which: str, *values: int) -> int:
+        """Take near duplicates apart. How many rows that were."""
+        (rows,) = self._execute(_ROWS_OF_UNITS.format(which=which), values).fetchone()
+        self._execute(_PART_UNITS.format(which=which), values)
+        return int(rows)
+
+    def _draw(self) -> None:
+        for statement in _CLEAR:
+            self._execute(statement)
+        self._units_out = self._held_out = 0
+        self._classes = {label: _Class(rows, units) for label, rows, units in self._execute(_CLASSES)}
+        rarest_first = sorted(self._classes, key=lambda label: (self._classes[label].units, label))
+        ranks = ((label, rank) for rank, label in enumerate(rarest_first))
+        self._database.executemany("INSERT INTO ranks VALUES (?, ?)", ranks)
+        self._execute(_FILL_UNITS, (len(rarest_first),))
+        (self._units,) = self._execute("SELECT count(*) FROM units").fetchone()
+        for label in rarest_first:
+            self._cover(label, self._classes[label])
+        self._fill()
+        self._top_up()
+
+    # One unit.
+
+    def _labels_of(self, unit: int) -> list[int]:
+        found = self._execute("SELECT DISTINCT label FROM parts WHERE unit = ? AND label <> 0", (unit,))
+        return [label for (label,) in found.fetchall()]
+
+    def _may_take(self, labels: list[int]) -> bool:
+        """Whether what is left for training without a unit of these labels still has every label."""
+        return self._units - self._units_out > 1 and all(self._classes[label].can_spare for label in labels)
+
+    def _count(self, labels: list[int], rows: int, step: int = 1) -> None:
+        for label in labels:
+            self._classes[label].held_out += step
+        self._units_out += step
+        self._held_out += step * rows
+
+    def _take(self, unit: int, rows: int, labels: list[int]) -> None:
+        self._count(labels, rows)
+        self._execute("INSERT INTO held_out VALUES (?)", (unit,))
+
+    def _give_back(self, unit: int, rows: int, labels: list[int]) -> None:
+        self._count(labels, rows, -1)
+        self._execute("DELETE FROM held_out WHERE unit = ?", (unit,))
+
+    # Every label has a unit that is held out.
+
+    def _cover(self, label: int, found: _Class) -> None:
+        """Hold out the first unit of the label that its share has room for, else its smallest."""
+        if found.held_out or found.units < 2:
+            return
+        room = max(1, round(self._wanted * found.rows / self._rows))
+        smallest: tuple[int, int, list[int]] | None = None
+        for unit, rows in self._execute(_UNITS_OF_LABEL, (label,)):
+            if smallest is None or rows < smallest[1]:
+                labels = self._labels_of(unit)
+                if self._may_take(labels):
+                    smallest = (unit, rows, labels)
+                    if rows <= room:
+                        break
+        if smallest is not None:
+            self._take(*smallest)
+        else:
+            self._swap_in(label)
+
+    def _swap_in(self, label: int) -> None:
+        """Hold out a unit of the label in the place of others, where it has the last rows of their labels."""
+        for unit, rows in self._execute(_UNITS_OF_LABEL, (label,)).fetchall():
+            labels = self._labels_of(unit)
+            blocked = [one for one in labels if not self._classes[one].can_spare]
+            others = {other for one in blocked if (other := self._replaceable(one, labels)) is not None}
+            for other in others:
+                self._give_back(*other[:2], list(other[2]))
+            if self._may_take(labels):
+                self._take(unit, rows, labels)
+                if all(self._classes[one].held_out for other in others for one in other[2]):
+                    return
+                self._give_back(unit, rows, labels)
+            for other in others:
+                self._take(*other[:2], list(other[2]))
+
+    def _replaceable(self, label: int, labels: list[int]) -> tuple[int, int, tuple[int, ...]] | None:
+        """A unit of `label` that is held out and need not be once a unit of `labels` is."""
+        for unit, rows in self._execute(_HELD_OUT_OF_LABEL, (label,)).fetchall():
+            own = self._labels_of(unit)
+            if all(one in labels or self._classes[one].held_out > 1 for one in own):
+                return unit, rows, tuple(own)
+        return None
+
+    # The share.
+
+    def _fill(self) -> None:
+        """Each stratum gives its share of what is wanted; first those that gave more to cover a label."""
+        wanted, rows = self._wanted, self._rows
+        strata = self._execute(_STRATA).fetchall()
+        strata.sort(key=lambda one: (one[2] * rows <= wanted * one[1], one[1], one))
+        for stratum, of_stratum, have in sorted(
+            strata, key=lambda one: (one[2] * rows <= wanted * one[1], one[1], one)
+        ):
+            room = round(wanted * of_stratum / rows) - have
+            before = self._held_out
+            if room > 0:
+                self._database.executemany("INSERT INTO held_out VALUES (?)", self._fitting(stratum, room))
+            wanted -= have + self._held_out - before
+            rows -= of_stratum
+
+    def _fitting(self, stratum: int, room: int) -> Iterator[tuple[int]]:
+        """Units of the stratum by their hash, as long as they fit."""
+        labeled = stratum < len(self._classes)
+        for unit, rows in self._execute(f"{_FREE} AND stratum = ? ORDER BY unit", (stratum,)):
+            if rows <= room:
+                labels = self._labels_of(unit) if labeled else []
+                if self._may_take(labels):
+                    self._count(labels, rows)
+                    room -= rows
+                    yield (unit,)
+            if not room:
+                return
+
+    def _top_up(self) -> None:
+        """Units are not as large as one likes: get as close as they allow, and not below what the gate needs."""
+        room = self._wanted - self._held_out
+        largest_first = f"{_FREE} AND rows <= ? ORDER BY rows DESC, unit LIMIT {_TRIED}"
+        for unit, rows in self._execute(largest_first, (room,)).fetchall():
+            if rows <= self._wanted - self._held_out:
+                self._try(unit, rows)
+        for unit, rows in self._execute(f"{_FREE} ORDER BY rows, unit LIMIT {_TRIED}").fetchall():
+            missing = self._wanted - self._held_out
+            short = self._held_out < self._needed and (self._held_out + rows) * 2 <= self._rows
+            if missing <= 0 or (self._held_out and not short and rows >= 2 * missing):
+                return
+            self._try(unit, rows)
+
+    def _try(self, unit: int, rows: int) -> None:
+        labels = self._labels_of(unit)
+        if self._may_take(labels):
+            self._take(unit, rows, labels)

@@ -1,0 +1,465 @@
+"""The split: labels on both sides, rows that belong together on one side, the share, and any order of the rows."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import pytest
+
+from shared.validation.content.near_duplicates import Sketch, similar, sketch
+from shared.validation.keys import Keys, RowKeys
+from shared.validation.split import Split, draw, sides
+from tests.unit.shared.validation.conftest import Check, Checked
+
+Row = dict[str, Any]
+
+NOTES = """fever cough headache rash dizzy swollen ankle bruise cut burn chest pain nausea fatigue fracture sprain sore
+throat itch wound migraine tremor numb stiff faint pale sweat chill ache cramp limp bleed vomit choke wheeze snore
+""".split()  # noqa: SIM905
+
+
+def chat(*turns: tuple[str, str], **more: Any) -> Row:
+    return {"messages": [{"role": role, "content": text} for role, text in turns], **more}
+
+
+def lines(rows: Iterable[Row]) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+def read(part: bytes) -> list[Row]:
+    return [json.loads(line) for line in part.splitlines()]
+
+
+def answer(row: Row) -> str:
+    return str(row["messages"][-1]["content"])
+
+
+def answers(part: bytes) -> Counter[str]:
+    return Counter(map(answer, read(part)))
+
+
+def said(checked: Checked, code: str) -> str:
+    return next(problem.message for problem in checked.result.report.problems if problem.code == code)
+
+
+def note(chance: random.Random, words: int = 12) -> str:
+    return " ".join(chance.choices(NOTES, k=words))
+
+
+def in_system(text: str, label: str) -> Row:
+    return chat(("system", f"Note: {text}"), ("user", "What is the triage?"), ("assistant", label))
+
+
+def in_developer(text: str, label: str) -> Row:
+    return chat(("developer", text), ("user", "Triage?"), ("assistant", label))
+
+
+def in_tool_result(text: str, label: str) -> Row:
+    call = {"id": "c1", "type": "function", "function": {"name": "read_note", "arguments": "{}"}}
+    tool = {"type": "function", "function": {"name": "read_note", "parameters": {"type": "object", "properties": {}}}}
+    messages = [
+        {"role": "user", "content": "Triage?"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": text},
+        {"role": "assistant", "content": label},
+    ]
+    return {"messages": messages, "tools": [tool]}
+
+
+def in_tools(text: str, label: str) -> Row:
+    tool = {"type": "function", "function": {"name": "note", "description": text, "parameters": {"type": "object"}}}
+    return {**chat(("user", "Triage?"), ("assistant", label)), "tools": [tool]}
+
+
+def in_user(text: str, label: str) -> Row:
+    return chat(("user", f"Triage of: {text}?"), ("assistant", label))
+
+
+def in_an_earlier_answer(text: str, label: str) -> Row:
+    return chat(("user", "Note?"), ("assistant", text), ("user", "Triage?"), ("assistant", label))
+
+
+CARRIERS: tuple[Callable[[str, str], Row], ...] = (
+    in_system,
+    in_developer,
+    in_tool_result,
+    in_tools,
+    in_user,
+    in_an_earlier_answer,
+)
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_the_split_is_drawn_by_what_the_model_reads_wherever_it_stands(check: Check, carrier: Any) -> None:
+    chance = random.Random(1)
+    labels = ("urgent", "routine", "discharge")
+    checked = check(lines(carrier(f"{note(chance)} {n}", labels[n % 3]) for n in range(600)))
+    assert checked.errors == []
+    assert answers(checked.train) == dict.fromkeys(labels, 180)
+    assert answers(checked.eval) == dict.fromkeys(labels, 20)
+
+
+def test_unbalanced_labels_keep_their_shares_on_both_sides(check: Check) -> None:
+    chance = random.Random(2)
+    labels = ["urgent"] * 540 + ["routine"] * 42 + ["discharge"] * 18
+    checked = check(lines(in_system(f"{note(chance)} {n}", label) for n, label in enumerate(labels)))
+    assert answers(checked.eval) == {"urgent": 54, "routine": 4, "discharge": 2}
+
+
+@pytest.mark.parametrize("carrier", [in_system, in_developer, in_tool_result, in_tools])
+def test_rows_of_another_context_are_no_copies_of_held_out_rows(check: Check, carrier: Any) -> None:
+    chance = random.Random(3)
+    train = [carrier(f"hall {n}: {note(chance)}", ("yes", "no")[n % 2]) for n in range(60)]
+    held_out = [carrier(f"hall {n}: {note(chance)}", ("yes", "no")[n % 2]) for n in range(100, 120)]
+    assert check(lines(train), lines(held_out)).codes == {}
+
+
+COPIES: dict[str, Callable[[Row], Row]] = {
+    "the row itself": lambda row: row,
+    "other fields": lambda row: {**row, "id": 7},
+    "blanks around a text": lambda row: {
+        **row,
+        "messages": [*row["messages"][:-1], {"role": "assistant", "content": f" {answer(row)}\n"}],
+    },
+    "another id of the call": lambda row: json.loads(json.dumps(row).replace('"c1"', '"call-9"')),
+}
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES.keys())
+def test_a_copy_of_a_held_out_row_is_found_wherever_its_text_stands(check: Check, carrier: Any, copy: Any) -> None:
+    chance = random.Random(4)
+    rows = [carrier(f"hall {n}: {note(chance)}", ("yes", "no")[n % 2]) for n in range(81)]
+    checked = check(lines([*rows[:60], copy(rows[70])]), lines(rows[60:80]))
+    assert checked.codes == {"train_eval_overlap": (61,)}
+
+
+def test_a_long_system_message_that_all_rows_share_makes_none_alike(check: Check) -> None:
+    chance = random.Random(5)
+    rules = " ".join(f"rule{n}" for n in range(400))
+    rows = [chat(("system", rules), ("user", note(chance)), ("assistant", f"part {n}")) for n in range(200)]
+    assert check(lines(rows)).codes == {}
+
+
+@pytest.mark.parametrize("place", ["system", "user"])
+def test_near_duplicates_of_a_context_are_on_one_side(check: Check, place: str) -> None:
+    def row(case: int, version: int) -> Row:
+        text = " ".join(f"w{case}x{n}" for n in range(80)) + f" {version}"
+        before = [("system", text), ("user", "Is it open?")] if place == "system" else [("user", text)]
+        return chat(*before, ("assistant", ("yes", "no")[case % 2]), case=case)
+
+    checked = check(lines(row(case, version) for version in range(3) for case in range(100)))
+    assert checked.errors == []
+    train, held_out = ({row["item"]["case"] for row in read(part)} for part in (checked.train, checked.eval))
+    assert (len(read(checked.eval)), train & held_out) == (30, set())
+
+
+def test_rows_that_say_the_same_in_two_groups_join_the_groups(check: Check) -> None:
+    rows = [chat(("user", f"question {n}?"), ("assistant", f"answer {n}"), ward=f"a{n}") for n in range(100)]
+    copies = [{**row, "ward": f"b{n}"} for n, row in enumerate(rows)]
+    others = [chat(("user", f"other {n}?"), ("assistant", f"reply {n}"), ward=f"b{n}") for n in range(100)]
+    checked = check(lines(rows + copies + others), recipe=b"data: {split_group: ward}")
+    train, held_out = ({row["item"]["ward"][1:] for row in read(part)} for part in (checked.train, checked.eval))
+    assert (len(held_out), train & held_out) == (10, set())
+
+
+def questions(count: int, **more: Any) -> list[Row]:
+    return [chat(("user", f"Which part is {n}?"), ("assistant", f"part {n}"), **more) for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("count", "recipe", "held_out", "grown"),
+    [
+        (600, b"", 60, False),
+        (120, b"", 20, True),
+        (50, b"", 20, True),
+        (120, b"evaluation: {gate: {min_rows: 40}}", 40, True),
+        (120, b"evaluation: {gate: {min_rows: 2}}", 12, False),
+        (120, b"data: {validation_split: 0.3}", 36, False),
+        (12, b"evaluation: {gate: {min_rows: 2}}", 2, True),
+    ],
+)
+def test_the_held_out_share_grows_to_what_the_gate_needs_and_the_report_says_so(
+    check: Check, count: int, recipe: bytes, held_out: int, grown: bool
+) -> None:
+    checked = check(lines(questions(count)), recipe=recipe)
+    assert checked.errors == []
+    assert checked.result.report.statistics.eval_rows == held_out
+    assert ("held_out_share" in checked.codes) == grown
+
+
+def test_growth_is_reported_with_both_numbers_and_the_reason(check: Check) -> None:
+    assert said(check(lines(questions(120))), "held_out_share") == (
+        "20 of 120 rows (17%) are held out, data.validation_split: 0.1 asks for 12 (10%). "
+        "The gate needs 20 (evaluation.gate.min_rows)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "recipe"),
+    [(49, b""), (40, b""), (10, b""), (120, b"evaluation: {gate: {min_rows: 49}}")],
+)
+def test_a_dataset_that_is_too_small_for_its_gate_is_refused(check: Check, count: int, recipe: bytes) -> None:
+    assert check(lines(questions(count)), recipe=recipe).errors == ["few_eval_rows"]
+
+
+def in_groups(*sizes: int, label: Callable[[int, int], str] = lambda group, n: f"part {group} {n}") -> list[Row]:
+    """Rows of groups of these sizes."""
+    return [
+        chat(("user", f"Which part is {group} {n}?"), ("assistant", label(group, n)), ward=f"w{group}")
+        for group, size in enumerate(sizes)
+        for n in range(size)
+    ]
+
+
+BY_WARD = b"data: {split_group: ward}"
+
+
+def test_of_three_equal_groups_one_is_held_out_and_the_report_says_how_many_rows_that_are(check: Check) -> None:
+    checked = check(lines(in_groups(40, 40, 40)), recipe=BY_WARD)
+    assert checked.errors == []
+    assert checked.result.report.statistics.eval_rows == 40
+    message = said(checked, "held_out_share")
+    assert "40 of 120 rows (33%) are held out" in message
+    assert "3 groups" in message
+
+
+def test_a_group_larger_than_the_share_stays_in_training(check: Check) -> None:
+    checked = check(lines(in_groups(400, *[10] * 20)), recipe=BY_WARD)
+    assert checked.result.report.statistics.eval_rows == 60
+    assert "w0" not in {row["item"]["ward"] for row in read(checked.eval)}
+
+
+def test_groups_are_added_until_the_gate_has_its_rows(check: Check) -> None:
+    """Units of 7 rows: two are nearest to the 14 of the share, three hold the 20 of the gate."""
+    checked = check(lines(in_groups(*[7] * 20)), recipe=BY_WARD)
+    assert (checked.errors, checked.result.report.statistics.eval_rows) == ([], 21)
+
+
+def test_a_label_that_one_group_alone_gives_is_learned_and_the_report_says_it_is_not_judged(check: Check) -> None:
+    labels = ("yes", "no")
+    rows = in_groups(*[10] * 30, label=lambda group, n: "rare" if group == 3 else labels[n % 2])
+    checked = check(lines(rows), recipe=BY_WARD)
+    assert set(checked.codes) == {"label_not_held_out"}
+    assert "rare" not in answers(checked.eval)
+
+
+def test_labels_that_each_stand_in_one_group_cannot_be_held_out(check: Check) -> None:
+    rows = in_groups(40, 40, 40, label=lambda group, n: f"label {group}")
+    assert check(lines(rows), recipe=BY_WARD).errors == ["no_eval_rows"]
+
+
+def test_labels_that_no_assignment_of_groups_puts_on_both_sides_are_an_error(check: Check) -> None:
+    """Each two of three groups share a label: one side has two of the groups, and so all rows of their label."""
+    pairs = (("a", "b"), ("b", "c"), ("c", "a"))
+    rows = in_groups(40, 40, 40, label=lambda group, n: pairs[group][n % 2])
+    assert check(lines(rows), recipe=BY_WARD).errors == ["label_one_sided"]
+
+
+def test_a_group_with_the_last_rows_of_a_label_is_replaced_where_another_label_needs_it(check: Check) -> None:
+    """The rarest labels are tried first: d is held out with w0 or w1, then c needs w1 or w2, and so on in a ring."""
+    shared = (("a", "d"), ("d", "c"), ("c", "b"), ("b", "a"))
+    rows = in_groups(40, 40, 40, 40, label=lambda group, n: shared[group][n % 2])
+    checked = check(lines(rows), recipe=BY_WARD)
+    assert checked.errors == []
+    assert set(answers(checked.train)) == set(answers(checked.eval)) == set("abcd")
+
+
+def test_the_label_of_a_row_is_its_last_answer_that_is_learned(check: Check) -> None:
+    chance = random.Random(7)
+    labels = ["urgent"] * 290 + ["routine"] * 10
+    rows = [in_user(f"{note(chance)} {n}", label) for n, label in enumerate(labels)]
+    for n, row in enumerate(rows):
+        row["messages"] += [
+            {"role": "user", "content": "Sure?"},
+            {"role": "assistant", "content": f"No {n}", "weight": 0},
+        ]
+    checked = check(lines(rows))
+    assert Counter(row["messages"][1]["content"] for row in read(checked.eval)) == {"urgent": 29, "routine": 1}
+
+
+def test_rows_that_end_with_a_tool_call_are_split(check: Check) -> None:
+    def row(number: int) -> Row:
+        call = {"id": "c", "type": "function", "function": {"name": "find", "arguments": json.dumps({"part": number})}}
+        end = {"role": "assistant", "content": None, "tool_calls": [call]}
+        tool = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
+        return {"messages": [{"role": "user", "content": f"Find part {number}"}, end], "tools": [tool]}
+
+    checked = check(lines(map(row, range(300))))
+    assert (checked.errors, checked.result.report.statistics.eval_rows) == ([], 30)
+
+
+def test_labels_that_only_the_held_out_file_has_are_an_error_and_unjudged_ones_a_warning(check: Check) -> None:
+    chance = random.Random(6)
+    train = [in_user(f"{note(chance)} {n}", ("yes", "no", "often")[n % 3]) for n in range(90)]
+    held_out = [in_user(f"{note(chance)} h{n}", ("yes", "no")[n % 2]) for n in range(30)]
+    checked = check(lines(train), lines([*held_out, in_user("fever", "maybe")]))
+    assert checked.codes == {"label_one_sided": (31,), "label_not_held_out": ()}
+    assert checked.errors == ["label_one_sided"]
+
+
+def test_free_answers_are_no_labels(check: Check) -> None:
+    train = [chat(("user", f"Rewrite {n}"), ("assistant", f"text {n // 2}")) for n in range(200)]
+    held_out = [chat(("user", f"Rewrite x{n}"), ("assistant", f"text x{n}")) for n in range(30)]
+    assert check(lines(train), lines(held_out)).codes == {}
+
+
+def test_labels_out_of_balance_are_reported_with_their_share(check: Check) -> None:
+    chance = random.Random(9)
+    rows = [in_user(f"{note(chance)} {n}", "billing" if n % 50 else "fraud") for n in range(150)]
+    checked = check(lines(rows), recipe=b"evaluation: {gate: {min_rows: 2}}")
+    problems = {problem.code: problem for problem in checked.result.report.problems}
+    assert "98 %" in problems["label_imbalance"].message
+    assert problems["rare_label"].count == 1
+    assert answers(checked.eval)["fraud"] == 1
+
+
+def drawn(rows: list[RowKeys], share: float = 0.1, needed: int = 2) -> tuple[Split, set[int]]:
+    with Keys() as keys:
+        for row in rows:
+            keys.add("train", row)
+        split = draw(keys, share, needed, by_field=False)
+        return split, {number for number, _, held_out in sides(keys) if held_out}
+
+
+def test_a_row_that_is_like_two_others_groups_them() -> None:
+    def row(number: int, found: Sketch) -> RowKeys:
+        key = number.to_bytes(16)
+        return RowKeys(key, key, number * 2**50, 0, number, 0, found)
+
+    rows: list[RowKeys] = []
+    for case in itertools.count():
+        words = [f"w{case}x{n}" for n in range(80)]
+        first, second, both = sketch(words[:70]), sketch(words[10:]), sketch(words[10:70])
+        if similar(first.low, both.low) and similar(second.low, both.low) and not similar(first.low, second.low):
+            rows += [row(len(rows) + more, each) for more, each in enumerate((first, second, both), start=1)]
+        if len(rows) == 300:
+            break
+    for ordered in (rows, rows[::-1]):
+        split, held_out = drawn(ordered)
+        assert split.held_out == len(held_out) == 30
+        assert len({(number - 1) // 3 for number in held_out}) == 10
+
+
+# Many random files. What each must keep is computed here from the rows, not by the validator.
+
+
+class Made(NamedTuple):
+    """`families`: rows that say nearly the same, by number; every row has an `n`."""
+
+    rows: list[Row]
+    share: float
+    grouped: bool
+    families: dict[int, int]
+
+
+def make(seed: int) -> Made:
+    """A labeled file: 2 to 9 labels whose frequencies fall, contexts anywhere, families of copies, maybe patients."""
+    chance = random.Random(seed)
+    labels = [f"label {letter}" for letter in "abcdefghi"[: chance.randint(2, 9)]]
+    weights = [chance.choice((1.0, 0.5, 0.3)) ** place for place in range(len(labels))]
+    count = chance.randint(60, 400)
+    carrier = chance.choice(CARRIERS)
+    grouped = chance.random() < 0.5
+    patients = chance.randint(8, max(8, count // 3))
+    rows: list[Row] = []
+    families: dict[int, int] = {}
+    while len(rows) < count:
+        label, text = chance.choices(labels, weights)[0], note(chance, chance.choice((5, 20, 60, 150)))
+        patient = f"p{int(patients * chance.random() ** 2)}"
+        for version in range(chance.choice((1, 1, 1, 2, 4))):
+            families[len(rows)] = len(families) if version == 0 else families[len(rows) - 1]
+            said = f"{text} v{len(rows)}" if chance.random() < 0.8 else text
+            rows.append({**carrier(said, label), "patient": patient, "n": len(rows)})
+    return Made(rows, chance.choice((0.05, 0.1, 0.2, 0.3)), grouped, families)
+
+
+def units(made: Made, near: Callable[[int, int], bool]) -> dict[int, int]:
+    """Row -> its unit: patients, and rows that say nearly the same."""
+    parents = list(range(len(made.rows)))
+
+    def root(one: int) -> int:
+        while parents[one] != one:
+            one = parents[one]
+        return one
+
+    first_of: dict[Any, int] = {}
+    for n, row in enumerate(made.rows):
+        keys: list[Any] = [json.dumps([row["messages"], row.get("tools")])]
+        keys += [("patient", row["patient"])] if made.grouped else []
+        for key in keys:
+            parents[root(n)] = root(first_of.setdefault(key, n))
+    for n, family in made.families.items():
+        for other in range(family, n):
+            if made.families[other] == family and near(n, other):
+                parents[root(n)] = root(other)
+    return {n: root(n) for n in range(len(parents))}
+
+
+def check_made(check: Check, seed: int) -> None:
+    made = make(seed)
+    recipe = f"data: {{validation_split: {made.share}{', split_group: patient' if made.grouped else ''}}}\n"
+    recipe += "evaluation: {gate: {min_rows: 2}}"
+    shuffled = made.rows.copy()
+    random.Random(seed).shuffle(shuffled)
+    checked, again = (check(lines(rows), recipe=recipe.encode()) for rows in (made.rows, shuffled))
+    assert checked.errors == again.errors == []
+    held_out = {row["item"]["n"] for row in read(checked.eval)}
+    assert held_out == {row["item"]["n"] for row in read(again.eval)}, "another order, another split"
+    parted = "near_duplicates_split" in checked.codes
+    unit_of = units(made, lambda one, other: not parted and alike(made.rows[one], made.rows[other]))
+    assert_kept_together(held_out, unit_of)
+    assert_labels_on_both_sides(made, held_out, unit_of)
+    assert_share(made, held_out, unit_of)
+
+
+def alike(one: Row, other: Row) -> bool:
+    """By the true Jaccard similarity of pairs of words, not by its estimate, and beyond doubt."""
+    pairs = []
+    for row in (one, other):
+        words = json.dumps([row["messages"], row.get("tools")]).lower().split()
+        pairs.append(set(itertools.pairwise(words)))
+    return len(pairs[0] & pairs[1]) >= 0.97 * len(pairs[0] | pairs[1])
+
+
+def assert_kept_together(held_out: set[int], unit_of: dict[int, int]) -> None:
+    sides_of = defaultdict(set)
+    for n, unit in unit_of.items():
+        sides_of[unit].add(n in held_out)
+    assert all(len(each) == 1 for each in sides_of.values())
+
+
+def assert_labels_on_both_sides(made: Made, held_out: set[int], unit_of: dict[int, int]) -> None:
+    units_of = defaultdict(set)
+    sides_of = defaultdict(set)
+    for n, row in enumerate(made.rows):
+        units_of[answer(row)].add(unit_of[n])
+        sides_of[answer(row)].add(n in held_out)
+    for label, found in units_of.items():
+        assert len(sides_of[label]) == 2 or len(found) == 1, label
+        assert len(found) > 1 or sides_of[label] == {False}, label
+
+
+def assert_share(made: Made, held_out: set[int], unit_of: dict[int, int]) -> None:
+    sizes = Counter(unit_of.values())
+    labels = len({answer(row) for row in made.rows})
+    wanted = max(round(made.share * len(made.rows)), labels)
+    assert abs(len(held_out) - wanted) <= max(sizes.values())
+
+
+@pytest.mark.parametrize("seeds", [range(part, part + 10) for part in range(0, 100, 10)], ids=str)
+def test_a_hundred_random_labeled_files_are_split_right(check: Check, seeds: range) -> None:
+    for seed in seeds:
+        check_made(check, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [range(part, part + 50) for part in range(100, 1000, 50)], ids=str)
+def test_a_thousand_random_labeled_files_are_split_right(check: Check, seeds: range) -> None:
+    for seed in seeds:
+        check_made(check, seed)
