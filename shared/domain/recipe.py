@@ -197,7 +197,9 @@ class Data(Frozen):
         description="append: new rows are added to those of the project's last deployed run, copies left out",
     )
     validation_split: Annotated[float, Field(gt=0, lt=0.5)] = Field(
-        default=0.1, description="share of the rows that is held out, by seed, when the project has no eval*.jsonl"
+        default=0.1,
+        description="share of the rows that is held out, by seed, when the project has no eval*.jsonl; more where "
+        "evaluation.gate.min_rows needs more, 40 % at most",
     )
     split_group: str | None = Field(
         default=None,
@@ -222,7 +224,7 @@ class Gate(Frozen):
         description="largest drop tolerated in general ability and in refusals, likewise; null: the suite is left out",
     )
     min_rows: Annotated[int, Field(ge=2)] = Field(
-        default=20, description="with fewer held-out rows the model is not deployed"
+        default=20, description="with fewer held-out rows the model is not deployed, so data that has fewer is refused"
     )
 
 

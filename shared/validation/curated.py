@@ -7,7 +7,7 @@ from shared.domain.recipe import Recipe
 from shared.validation.validator import Validated
 
 # Raised with every change that makes other rows, another split or another canonical form of the same file.
-VALIDATOR_VERSION = "3"
+VALIDATOR_VERSION = "4"
 
 
 def curated_version(validated: Validated, project: str, source: DatasetRef) -> CuratedVersion:

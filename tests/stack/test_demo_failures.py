@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -39,7 +38,8 @@ def recipe(tmp_path: Path) -> Path:
     """A copy of a recipe with few rows, to be spoiled."""
     folder = tmp_path / "spoiled"
     folder.mkdir()
-    shutil.copy(MANUFACTURING / "recipe.yaml", folder)
+    recipe = (MANUFACTURING / "recipe.yaml").read_text()
+    (folder / "recipe.yaml").write_text(recipe.replace("min_rows: 50", "min_rows: 16"))
     for name, rows in (("train.jsonl", 64), ("eval.jsonl", 16)):
         lines = (MANUFACTURING / name).read_bytes().splitlines(keepends=True)
         (folder / name).write_bytes(b"".join(lines[:rows]))

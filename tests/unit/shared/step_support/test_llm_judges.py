@@ -98,7 +98,7 @@ def test_a_run_whose_judge_is_not_there_fails_in_validation(services: Services) 
     runner = Runner(ports)
     services.blobs.write("datasets/shop/recipe.yaml", [recipe(**EXAM).model_dump_json().encode()])
     row = b'{"messages": [{"role": "user", "content": "%d?"}, {"role": "assistant", "content": "%d of them"}]}\n'
-    run = drop(ports, runner, text=b"".join(row % (n, n) for n in range(40)))
+    run = drop(ports, runner, text=b"".join(row % (n, n) for n in range(60)))
     assert run is not None
     [event] = events_at(ports, "validate_dataset")
     runner.handle(BY_NAME["validate_dataset"], event)

@@ -311,7 +311,7 @@ def test_the_manifest_says_what_was_read_from_where_and_by_which_rules(check, ro
     assert manifest.policy == Policy(
         eval_source="split", validation_split=0.2, split_group=None, seed=42, near_duplicates="grouped"
     )
-    assert (manifest.format, manifest.container, manifest.validator) == ("chat", "jsonl", "3")
+    assert (manifest.format, manifest.container, manifest.validator) == ("chat", "jsonl", "4")
     assert curated_version(check(rows(60), rows(20, start=100)).result, "x", source).policy == Policy(
         eval_source="file"
     )
