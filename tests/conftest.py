@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import re
 import warnings
 from collections import Counter, defaultdict
+from collections.abc import Generator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -42,6 +45,17 @@ _SLOW_FIXTURES = {"azure_ml_sdk", "emulator", "torch"}
 _SLOW_NAMES = {"subprocess", "azurite_url", "cosmos_url", "running"}
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What a worker collects lives until its end: the garbage collector need not look at it, then and later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is fast, and begin with the tests of the whole stack, which wait the longest."""
     for item in items:
@@ -51,9 +65,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _is_fast(item: pytest.Function) -> bool:
-    if not any(folder in item.path.parents for folder in _FAST_FOLDERS):
-        return False
-    return _SLOW_FIXTURES.isdisjoint(item.fixturenames) and _SLOW_NAMES.isdisjoint(vars(item.module))
+    return (
+        _is_in_fast_folder(item.path.parent)
+        and _SLOW_FIXTURES.isdisjoint(item.fixturenames)
+        and _SLOW_NAMES.isdisjoint(vars(item.module))
+    )
+
+
+@cache
+def _is_in_fast_folder(folder: Path) -> bool:
+    return any(folder.is_relative_to(fast) for fast in _FAST_FOLDERS)
 
 
 @pytest.fixture(scope="session")

@@ -159,7 +159,7 @@ class Driver:
             revisions = sum(run.revision for run in self.world.runs())
             quiet = 0 if revisions != seen else quiet + 1
             seen = revisions
-            self.world.advance(self._pause_s(quiet))
+            self.world.advance(self.pause_s(quiet))
         raise AssertionError(f"no rest: {self.describe()}")
 
     def _stays_at_rest(self) -> bool:
@@ -169,7 +169,7 @@ class Driver:
             self.round()
         return self.at_rest()
 
-    def _pause_s(self, quiet: int) -> float:
+    def pause_s(self, quiet: int = 0) -> float:
         """Until the platform has news, if nothing else is to come; else a moment, or an hour."""
         due = self.world.platform.next_due()
         if due is not None and not self.world.waiting():

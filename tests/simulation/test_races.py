@@ -134,7 +134,7 @@ def brought_to(world: World, status: Status, rng: random.Random, step: int = 0) 
         if _is_there(world, status, step) and stop_at and world.bus.depth(stop_at):
             return driver
         world.tick("probe_deployments")
-        world.advance(3)
+        world.advance(driver.pause_s())
     raise AssertionError(driver.describe())
 
 
@@ -239,7 +239,7 @@ def test_two_deployments_on_one_endpoint_go_one_after_the_other(
         if len(runs) == 2 and all(run.status is Status.AWAITING_APPROVAL for run in runs):
             break
         driver.round()
-        world.advance(5)
+        world.advance(driver.pause_s())
     world.platform.begin_endpoint("shop", {})
     world.advance(60)
     for run in world.runs():

@@ -43,7 +43,7 @@ def until(driver: Driver, condition: Callable[[], bool], rounds: int = 400) -> N
         if condition():
             return
         driver.round()
-        driver.world.advance(3)
+        driver.world.advance(driver.pause_s())
     raise AssertionError(f"it did not come to pass: {driver.describe()}")
 
 
