@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
@@ -51,7 +53,7 @@ def _problems(problems: tuple[ProblemGroup, ...]) -> Table:
 
 def _places(group: ProblemGroup) -> str:
     """Row numbers; the first with its offset, from which an editor or `tail -c` finds it."""
-    rows = [str(row) for row in group.rows]
+    rows = [f"{row} {part}".rstrip() for row, part in zip_longest(group.rows, group.parts, fillvalue="")]
     if group.offsets:
         rows[0] += f" ({group.offsets[0]})"
     return ", ".join(rows) + (" ..." if 0 < len(rows) < group.count else "")

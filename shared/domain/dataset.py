@@ -33,6 +33,9 @@ class ProblemGroup(Frozen):
     offsets: tuple[int, ...] = Field(
         default=(), description="of those rows in the file, decompressed, from 0, in bytes"
     )
+    parts: tuple[str, ...] = Field(
+        default=(), description="of those rows the field that is wrong, such as messages[2].tool_calls[0].id"
+    )
     message: str
     fix: str
 

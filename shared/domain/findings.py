@@ -40,6 +40,7 @@ class _Group:
     count: int = 0
     rows: list[int] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
 
 
 class Findings:
@@ -49,14 +50,17 @@ class Findings:
         self._codes = codes
         self._groups: dict[tuple[str, str, str], _Group] = {}
 
-    def add(self, code: str, file: str, row: int | None = None, offset: int = 0, *, detail: str = "") -> None:
-        """Count one occurrence. `row` is the line's number, from 1; `offset` that of its start."""
+    def add(
+        self, code: str, file: str, row: int | None = None, offset: int = 0, *, detail: str = "", part: str = ""
+    ) -> None:
+        """Count one occurrence. `row` is the line's number, from 1; `offset` that of its start; `part` the field."""
         assert code in self._codes, code
         group = self._groups.setdefault((code, file, detail), _Group())
         group.count += 1
         if row is not None and len(group.rows) < ROWS_SHOWN:
             group.rows.append(row)
             group.offsets.append(offset)
+            group.parts.append(part)
 
     def add_many(self, code: str, file: str, detail: str, count: int, rows: Iterable[int] = ()) -> None:
         """A group that was counted elsewhere, with its first rows. Their offsets are not known."""
@@ -88,6 +92,7 @@ class Findings:
                 file=file,
                 rows=tuple(group.rows),
                 offsets=tuple(group.offsets),
+                parts=tuple(group.parts) if any(group.parts) else (),
                 message=self._codes[code].message.replace("{detail}", detail),
                 fix=self._codes[code].fix,
             )

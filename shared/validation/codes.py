@@ -214,14 +214,58 @@ CODES: dict[str, ProblemCode] = {
         "A message has {detail} beside its content; templates write it out differently, so it is not read.",
         "Remove it, or put it into the content in the form in which the model should write it.",
     ),
-    "result_without_call": error(
-        "A tool's result (observation) has no call before it that is still open.",
-        "Put the call (function_call) before each result.",
-    ),
     "invalid_tool_calls": error(
-        "`tool_calls` is not a list of {id, type: function, function: {name, arguments}} with `arguments` "
-        "being JSON text of an object.",
-        'Write arguments as a string, for example "{\\"unit\\": 4}".',
+        "`tool_calls` is not a list of {id, type: function, function: {name, arguments}}, or stands in a message that "
+        "is not the assistant's.",
+        "Write each call of the assistant in that form.",
+    ),
+    "tool_arguments_not_json": error(
+        "The arguments of a tool call are not the JSON of an object.",
+        'Write an object, or its JSON as text, for example "{\\"unit\\": 4}"; for a call without arguments "{}".',
+    ),
+    "tool_arguments_violate_schema": error(
+        "The arguments of a tool call do not fit the parameters that `tools` defines for it, so the model would learn "
+        "a call that fails.",
+        "Correct names, types and required arguments, or the definition in `tools`; or give the message weight 0.",
+    ),
+    "tool_call_without_id": error(
+        "A tool call has no `id`, so no result can be matched to it.",
+        "Give each call an id, and its result the same one as `tool_call_id`.",
+    ),
+    "tool_call_id_twice": error(
+        "Two tool calls that wait for results have the same `id`.", "Give each call an id of its own."
+    ),
+    "tool_call_id_reused": warning(
+        "A tool call has the `id` of an earlier call of the row, which had its result already.",
+        "Give each call an id of its own: readers differ on which of the two is meant.",
+    ),
+    "tool_call_unanswered": error(
+        "A tool call has no result, and the dialogue goes on: the model would learn to invent what the tool says.",
+        "Add a tool message with this `tool_call_id` right after the call, or end the dialogue with the call.",
+    ),
+    "tool_result_late": error(
+        "Another message stands between a tool call and its result.",
+        "Put the results of all calls of a message right after it, before any other message.",
+    ),
+    "tool_result_twice": error("A tool call has two results.", "Keep one tool message for each `tool_call_id`."),
+    "tool_message_orphan": error(
+        "A tool message (ShareGPT: observation) answers no call: no message before it has a call with its id.",
+        "Add the assistant's message with the call (ShareGPT: function_call), correct `tool_call_id`, or remove the "
+        "message.",
+    ),
+    "tool_unknown": error(
+        "A tool call names a function that `tools` does not define.",
+        "Add it to `tools`, or correct the name; or give the message weight 0.",
+    ),
+    "tools_missing": warning(
+        "The row has tool calls and no `tools`, so the model never reads what it can call.",
+        "Add the definitions as `tools`, as they are given when the model is used; nothing if the system message has "
+        "them.",
+    ),
+    "tool_schema_unreadable": warning(
+        "The parameters of a tool in `tools` are not a JSON Schema that can be read, so arguments were not compared "
+        "with it.",
+        "Describe them as JSON Schema: {type: object, properties: {...}, required: [...]}.",
     ),
     "invalid_tools": error(
         "`tools` is not a list of {type: function, function: {name, ...}}.",

@@ -275,7 +275,7 @@ def _results(turn: Source, open_calls: list[str]) -> list[Source]:
     """The tool messages of an `observation` turn: of all open calls if it is a list of as many results, else of one."""
     value = turn.get("value")
     if not open_calls:
-        raise Refused("result_without_call")
+        raise Refused("tool_message_orphan")
     several = _loaded(value) if len(open_calls) > 1 else None
     values: list[Any] = [value]
     if type(several) is list and len(several) == len(open_calls):

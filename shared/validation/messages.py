@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from shared.domain.blank import is_blank
+from shared.validation.tool_calls import read_tool_calls
 
 Message = dict[str, Any]
 
@@ -62,8 +61,8 @@ def colons_of_plain(messages: Any) -> int | None:
     return colons
 
 
-def read_messages(messages: Any, codes: set[str]) -> list[Message]:
-    """The messages in canonical form, empty if there are none; what is wrong goes to `codes`."""
+def read_messages(messages: Any, codes: set[str], at: str = "messages") -> list[Message]:
+    """The messages in canonical form, empty if there are none; what is wrong goes to `codes`. `at`: their place."""
     if not messages:
         codes.add("missing_messages_list")
         return []
@@ -72,7 +71,7 @@ def read_messages(messages: Any, codes: set[str]) -> list[Message]:
         return []
     if colons_of_plain(messages) is not None:
         return messages
-    return [_read_message(message, codes) for message in messages]
+    return [_read_message(message, codes, f"{at}[{index}]") for index, message in enumerate(messages)]
 
 
 def read_tools(tools: Any, codes: set[str]) -> list[Any]:
@@ -85,7 +84,7 @@ def read_tools(tools: Any, codes: set[str]) -> list[Any]:
     return []
 
 
-def _read_message(message: Any, codes: set[str]) -> Message:
+def _read_message(message: Any, codes: set[str], place: str) -> Message:
     if type(message) is not dict:
         codes.add(wrong_type("a message", message, "an object"))
         return {}
@@ -96,6 +95,9 @@ def _read_message(message: Any, codes: set[str]) -> Message:
         return {}
     clean: Message = {"role": known, "content": _read_content(message, known, codes)}
     _read_extras(message, known, clean, codes)
+    calls = read_tool_calls(message, known, codes, place)
+    if calls:
+        clean["tool_calls"] = calls
     return clean
 
 
@@ -155,30 +157,7 @@ def _read_extras(message: Message, role: str, clean: Message, codes: set[str]) -
             codes.add(wrong_type(key, value))
     if role == "tool" and "tool_call_id" not in clean:
         codes.add("message_missing_key")
-    _read_tool_calls(message, role, clean, codes)
     _read_weight(message, role, clean, codes)
-
-
-def _read_tool_calls(message: Message, role: str, clean: Message, codes: set[str]) -> None:
-    calls = message.get("tool_calls")
-    if calls is None or calls == []:
-        return
-    if role == "assistant" and type(calls) is list and all(_is_tool_call(call) for call in calls):
-        clean["tool_calls"] = calls
-    else:
-        codes.add("invalid_tool_calls")
-
-
-def _is_tool_call(call: Any) -> bool:
-    if type(call) is not dict or call.get("type", "function") != "function":
-        return False
-    function = call.get("function")
-    if type(function) is not dict or type(function.get("name")) is not str:
-        return False
-    try:
-        return type(orjson.loads(function["arguments"])) is dict
-    except (KeyError, TypeError, orjson.JSONDecodeError):
-        return False
 
 
 def _read_other_keys(message: Message, codes: set[str]) -> None:

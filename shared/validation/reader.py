@@ -80,8 +80,8 @@ class RowReader:
             for line in lines:
                 row, codes = _parse(line, form, self._used.names)
                 for found in codes:
-                    code, _, detail = found.partition("|")
-                    add(code, file, number, offset, detail=detail)
+                    code, detail, part = (*found.split("|", 2), "", "")[:3]
+                    add(code, file, number, offset, detail=detail, part=part)
                     self.rows_read[file] -= code == "blank_line"
                 if row is not None:
                     if row.item:

@@ -14,12 +14,14 @@ from shared.validation.fields import SPECIAL, refusals
 from shared.validation.formats import CHAT, Format
 from shared.validation.messages import Message, colons_of_plain, read_messages, read_tools, wrong_type
 from shared.validation.strict import holds_nul, lost_key, what_was_lost, why_unreadable
+from shared.validation.tool_calls import check_conversation
 
 _SCALARS = (int, bool, type(None))
 _EXACT = 2.0**63  # a larger float may have been an integer whose digits are lost
 _MEANT = frozenset({"tools", "item", "functions", *SYSTEM, *SPECIAL})
 _NOTHING: frozenset[str] = frozenset()
-_WARNINGS = {"message_unrecognized_key"}
+_REJECTED = "non_preferred_output"
+_WARNINGS = {"message_unrecognized_key", "tools_missing", "tool_call_id_reused", "tool_schema_unreadable"}
 
 
 @dataclass(slots=True)  # not frozen, which takes three times as long to make
@@ -101,7 +103,7 @@ def _read_any(
     row.item.update((name, value) for name, value in kept.items() if name not in row.item)
     if not SPECIAL.isdisjoint(row.item):
         codes.update(refusals(row.item, row.messages, used))
-    if codes - _WARNINGS:
+    if not _WARNINGS.issuperset(code.partition("|")[0] for code in codes):
         return None, codes
     try:
         row.canonical  # noqa: B018  # may nest deeper than the line did
@@ -134,9 +136,13 @@ def _read_reinforcement(source: dict[str, Any], codes: set[str]) -> ParsedRow:
 
 
 def _read_preference(source: dict[str, Any], codes: set[str]) -> ParsedRow:
-    asked, messages = _dialogue(source.pop("input"), codes, item=False)
+    asked, messages = _dialogue(source.pop("input"), codes, at="input.messages")
     _check_question(messages, codes)
-    outputs = {name: _read_output(source.pop(name), codes) for name in ("preferred_output", "non_preferred_output")}
+    outputs = {name: _read_output(source.pop(name), codes, name) for name in ("preferred_output", _REJECTED)}
+    for name, output in outputs.items():
+        check_conversation(
+            output, asked.get("tools", ()), codes, at=name, after=messages, is_rejected=name == _REJECTED
+        )
     preferred, other = outputs.values()
     if preferred == other and preferred:
         codes.add("equal_outputs")
@@ -151,12 +157,12 @@ def _check_question(messages: list[Message], codes: set[str]) -> None:
 _BLANK = ([{"role": "assistant", "content": ""}], [{"role": "assistant", "content": None}])
 
 
-def _read_output(output: Any, codes: set[str]) -> list[Message]:
+def _read_output(output: Any, codes: set[str], name: str) -> list[Message]:
     """The answer of a preference pair: the assistant's messages after the question, tool calls included."""
     if not output or output in _BLANK:
         codes.add("missing_output")
         return []
-    messages = read_messages(output, codes)
+    messages = read_messages(output, codes, name)
     roles = [message.get("role") for message in messages]
     if messages and (roles[-1] != "assistant" or not {"assistant", "tool"}.issuperset(roles)):
         codes.add("invalid_output")
@@ -181,14 +187,15 @@ _READERS = {
 }
 
 
-def _dialogue(source: dict[str, Any], codes: set[str], *, item: bool = True) -> tuple[dict[str, Any], list[Message]]:
-    """The canonical document of a row, or of a part of one, and its messages."""
-    messages = read_messages(source.get("messages"), codes)
+def _dialogue(source: dict[str, Any], codes: set[str], *, at: str = "messages") -> tuple[dict[str, Any], list[Message]]:
+    """The canonical document of a row, or of the part of one whose messages are `at`, and its messages."""
+    messages = read_messages(source.get("messages"), codes, at)
     document: dict[str, Any] = {"messages": messages}
     tools = read_tools(source.pop("tools", None), codes)
     if tools:
         document["tools"] = tools
-    if item:
+    check_conversation(messages, tools, codes, at=at)
+    if at == "messages":
         document["item"] = _item(source)
     return document, messages
 

@@ -151,7 +151,11 @@ function problems(found) {
 }
 
 function problem(group) {
-  const at = (row, i) => (group.offsets?.[i] === undefined ? `${row}` : `${row} (byte ${count(group.offsets[i])})`);
+  const at = (row, i) => [
+    row,
+    group.parts?.[i] ? ` ${group.parts[i]}` : "",
+    group.offsets?.[i] === undefined ? "" : ` (byte ${count(group.offsets[i])})`,
+  ].join("");
   const rows = group.rows.map(at).join(", ") + (group.rows.length && group.rows.length < group.count ? " \u2026" : "");
   return h(
     "li",

@@ -18,6 +18,7 @@ CHAT: dict[str, Any] = {"messages": [ASKED, ANSWERED], "item": {}}
 LONG: dict[str, Any] = {"messages": [SYSTEM, ASKED, ANSWERED, ASKED, ANSWERED], "item": {}}
 TURNS = [{"from": "human", "value": "What is 2 + 2?"}, {"from": "gpt", "value": "4"}]
 OTHER = [{"role": "assistant", "content": "5"}]
+CALLED = {"role": "assistant", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "add"}}]}
 PREFERENCE = {"input": {"messages": [ASKED]}, "preferred_output": [ANSWERED], "non_preferred_output": OTHER}
 
 # Name: (a row, the format it is recognized as, its mapping, the canonical row).
@@ -230,7 +231,7 @@ BAD = {
     "an output of null": ("preference", {**PREFERENCE, "non_preferred_output": None}, "missing_output"),
     "an output that ends with a tool": (
         "preference",
-        {**PREFERENCE, "preferred_output": [ANSWERED, {"role": "tool", "tool_call_id": "1", "content": "4"}]},
+        {**PREFERENCE, "preferred_output": [CALLED, {"role": "tool", "tool_call_id": "1", "content": "4"}]},
         "invalid_output",
     ),
     "a prompt that ends with an answer": (

@@ -1,4 +1,4 @@
-"""5,000 rows with 37 problems of 20 kinds put in by hand: all are found, at their rows and bytes, and nothing else."""
+"""5,000 rows with 37 problems of 21 kinds put in by hand: all are found, at their rows and bytes, and nothing else."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from shared.validation.content.codes import CONTENT_CODES
 
 USER = {"role": "user", "content": "Which part?"}
 ANSWER = {"role": "assistant", "content": "a bolt"}
+TOOL = {"type": "function", "function": {"name": "find"}}
 ROWS = 5000
 
 
@@ -43,7 +44,8 @@ PLANTED: dict[str, list[bytes]] = {
     "example_missing_assistant_message": [chat(USER), chat(USER, ANSWER, USER)],
     "no_trainable_message": [chat(USER, {**ANSWER, "weight": 0})],
     "invalid_weight": [chat(USER, {**ANSWER, "weight": 2}), chat(USER, {**ANSWER, "weight": "0"})],
-    "invalid_tool_calls": [chat(USER, call({})), chat(USER, call("{"))],
+    "invalid_tool_calls": [chat(USER, {**USER, "tool_calls": [1]}, ANSWER)],
+    "tool_arguments_not_json": [chat(USER, call("{"), tools=[TOOL])],
     "invalid_tools": [chat(USER, ANSWER, tools={})],
     "mixed_formats": [b'{"prompt": "a", "completion": "b"}', chat(USER, target=1)],
     "blank_line": [b"", b"  ", b"\t"],
@@ -72,9 +74,9 @@ def planted() -> tuple[bytes, dict[str, list[tuple[int, int]]]]:
     return b"\n".join(lines) + b"\n", expected
 
 
-def test_the_37_problems_of_20_kinds_are_found_and_nothing_else(check, rows) -> None:
+def test_the_37_problems_of_21_kinds_are_found_and_nothing_else(check, rows) -> None:
     data, expected = planted()
-    assert (len(expected), sum(map(len, expected.values()))) == (20, 37)
+    assert (len(expected), sum(map(len, expected.values()))) == (21, 37)
     report = check(data, rows(20, start=90_000)).result.report
     # That all good rows are alike, the scan of their content says; it is not what was planted.
     problems = [problem for problem in report.problems if problem.code not in CONTENT_CODES]

@@ -49,14 +49,6 @@ BAD_ROWS = {
     "weight 2": (chat(USER, {**ANSWER, "weight": 2}), "invalid_weight"),
     "weight true": (chat(USER, {**ANSWER, "weight": True}), "invalid_weight"),
     "tool_calls as text": (chat(USER, {"role": "assistant", "tool_calls": "find"}), "invalid_tool_calls"),
-    "arguments as an object": (
-        chat(USER, {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}),
-        "invalid_tool_calls",
-    ),
-    "arguments that are no JSON": (
-        chat(USER, {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}),
-        "invalid_tool_calls",
-    ),
     "tools as an object": (chat(USER, ANSWER, tools={}), "invalid_tools"),
     "a tool without a name": (chat(USER, ANSWER, tools=[{"type": "function"}]), "invalid_tools"),
     "a tool answer without its call": (

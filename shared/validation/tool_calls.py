@@ -1,0 +1,226 @@
+"""Tool calls: their canonical form, and whether calls, results and definitions of tools in a dialogue fit together.
+
+What is wrong goes to a set of codes as `code||place`, the first place of each code in a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from shared.grading.errors import GradingFailed
+from shared.grading.schema import Schema
+from shared.validation.strict import holds_nul, what_was_lost
+
+Message = dict[str, Any]
+Call = dict[str, Any]
+_SCHEMAS_KEPT = 4096
+
+
+def report(codes: set[str], code: str, place: str) -> None:
+    """Add a code with its place, unless the row has it already."""
+    if not any(known.startswith(f"{code}||") for known in codes):
+        codes.add(f"{code}||{place}")
+
+
+# One message.
+
+
+def read_tool_calls(message: Message, role: str, codes: set[str], place: str) -> list[Call]:
+    """The calls of a message in OpenAI's form, arguments as JSON text; empty if there are none."""
+    calls = message.get("tool_calls")
+    if calls is None or calls == []:
+        return []
+    if role != "assistant" or type(calls) is not list:
+        report(codes, "invalid_tool_calls", f"{place}.tool_calls")
+        return []
+    read = [_read_call(call, codes, f"{place}.tool_calls[{index}]") for index, call in enumerate(calls)]
+    return [call for call in read if call is not None]
+
+
+def _read_call(call: Any, codes: set[str], place: str) -> Call | None:
+    function = call.get("function") if type(call) is dict else None
+    if type(function) is not dict or type(function.get("name")) is not str or not function["name"].strip():
+        report(codes, "invalid_tool_calls", f"{place}.function.name")
+        return None
+    if call.get("type", "function") != "function":
+        report(codes, "invalid_tool_calls", f"{place}.type")
+        return None
+    if type(call.get("id")) is not str or not call["id"].strip():
+        report(codes, "tool_call_without_id", f"{place}.id")
+        return None
+    arguments = _read_arguments(function.get("arguments"), codes, f"{place}.function.arguments")
+    return {**call, "function": {**function, "arguments": arguments}}
+
+
+def _read_arguments(value: Any, codes: set[str], place: str) -> str:
+    """JSON text of an object, from such text, the object itself, text that was encoded twice, or nothing; empty if
+    there is none."""
+    if type(value) is dict:
+        return orjson.dumps(value).decode()
+    if value is None or (type(value) is str and not value.strip()):
+        return "{}"
+    text, parsed = value, None
+    for _ in range(2):
+        if type(text) is not str:
+            break
+        try:
+            parsed = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            break
+        if type(parsed) is dict:
+            written = orjson.dumps(parsed)
+            lost = "null_character" if holds_nul(written) else what_was_lost(text.encode(), written)
+            if lost:
+                report(codes, lost, place)
+            return text
+        text = parsed
+    report(codes, "tool_arguments_not_json", place)
+    return ""
+
+
+# The dialogue.
+
+# After these, what is left of the calls says nothing about the row.
+_UNREADABLE = frozenset(
+    {
+        "data_type",
+        "invalid_tool_calls",
+        "tool_call_without_id",
+        "message_missing_key",
+        "unrecognized_role",
+        "legacy_function_call",
+    }
+)
+
+
+def check_conversation(
+    messages: Sequence[Message],
+    tools: Sequence[Any],
+    codes: set[str],
+    *,
+    at: str = "messages",
+    after: Sequence[Message] = (),
+    is_rejected: bool = False,
+) -> None:
+    """Whether each call is answered, each result called for, and each function one of `tools`.
+
+    `after`: what was said before `messages`, whose own faults are not reported again. `is_rejected`: an answer that is
+    to be avoided, which may well call what is not there.
+    """
+    if not any("tool_calls" in one or one.get("role") == "tool" for one in messages):
+        return
+    if not _UNREADABLE.isdisjoint(code.partition("|")[0] for code in codes):
+        return
+    turns = _Turns(codes)
+    for message in after:
+        turns.add(message, None)
+    for index, message in enumerate(messages):
+        turns.add(message, f"{at}[{index}]")
+    turns.finish()
+    if not is_rejected:
+        _check_functions(messages, tools, codes, at)
+
+
+@dataclass
+class _Turns:
+    """Calls by id: those that wait for a result, and those whose results did not come in their turn."""
+
+    codes: set[str]
+    waiting: dict[str, str | None] = field(default_factory=dict)
+    passed: dict[str, str | None] = field(default_factory=dict)
+    known: set[str] = field(default_factory=set)
+    answered: set[str] = field(default_factory=set)
+    last: str | None = None
+
+    def add(self, message: Message, place: str | None) -> None:
+        self.last = message["role"]
+        if message["role"] == "tool":
+            self._result(message["tool_call_id"], place)
+            return
+        self.passed |= self.waiting
+        self.waiting = {}
+        for index, call in enumerate(message.get("tool_calls", ())):
+            self._call(call["id"], place and f"{place}.tool_calls[{index}].id")
+
+    def _call(self, identifier: str, place: str | None) -> None:
+        if identifier in self.waiting:
+            self._report("tool_call_id_twice", place)
+        elif identifier in self.passed:
+            self._report("tool_call_unanswered", self.passed.pop(identifier))
+        elif identifier in self.known:
+            self._report("tool_call_id_reused", place)
+        self.known.add(identifier)
+        self.answered.discard(identifier)
+        self.waiting[identifier] = place
+
+    def _result(self, identifier: str, place: str | None) -> None:
+        if identifier in self.waiting:
+            del self.waiting[identifier]
+            self.answered.add(identifier)
+        elif identifier in self.passed:
+            del self.passed[identifier]
+            self._report("tool_result_late", place and f"{place}.tool_call_id")
+        else:
+            code = "tool_result_twice" if identifier in self.answered else "tool_message_orphan"
+            self._report(code, place and f"{place}.tool_call_id")
+
+    def finish(self) -> None:
+        """A dialogue may end with calls, which are then what is learned."""
+        left = self.passed if self.last == "assistant" else self.passed | self.waiting
+        for place in left.values():
+            self._report("tool_call_unanswered", place)
+
+    def _report(self, code: str, place: str | None) -> None:
+        if place is not None:
+            report(self.codes, code, place)
+
+
+# Functions.
+
+
+def _check_functions(messages: Sequence[Message], tools: Sequence[Any], codes: set[str], at: str) -> None:
+    parameters = {tool["function"]["name"]: tool["function"].get("parameters") for tool in tools}
+    for place, call in _learned_calls(messages, at):
+        name = call["function"]["name"]
+        if not tools:
+            report(codes, "tools_missing", f"{place}.function.name")
+        elif name not in parameters:
+            report(codes, "tool_unknown", f"{place}.function.name")
+        elif parameters[name]:
+            _check_arguments(parameters[name], call, codes, f"{place}.function.arguments")
+
+
+def _learned_calls(messages: Sequence[Message], at: str) -> Iterator[tuple[str, Call]]:
+    """Calls of answers with weight 0 are left out: what is wrong with them may be the reason for the weight."""
+    for index, message in enumerate(messages):
+        if message.get("weight", 1):
+            for number, call in enumerate(message.get("tool_calls", ())):
+                yield f"{at}[{index}].tool_calls[{number}]", call
+
+
+def _check_arguments(parameters: Any, call: Call, codes: set[str], place: str) -> None:
+    arguments = call["function"]["arguments"]
+    if not arguments:  # reported
+        return
+    schema = _schema(orjson.dumps(parameters))
+    try:
+        if schema is None:
+            report(codes, "tool_schema_unreadable", place)
+        elif not schema.holds(orjson.loads(arguments)):
+            report(codes, "tool_arguments_violate_schema", place)
+    except GradingFailed:  # the schema goes round in circles
+        report(codes, "tool_schema_unreadable", place)
+
+
+@lru_cache(maxsize=_SCHEMAS_KEPT)
+def _schema(parameters: bytes) -> Schema | None:
+    """None if it cannot be read. Rows share their tools, and a schema takes a millisecond to read."""
+    try:
+        return Schema(orjson.loads(parameters))
+    except (ValueError, TypeError, AttributeError, RecursionError):  # no schema, no object, or nested too deep
+        return None
