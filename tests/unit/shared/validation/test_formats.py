@@ -231,7 +231,11 @@ BAD = {
     "an output of null": ("preference", {**PREFERENCE, "non_preferred_output": None}, "missing_output"),
     "an output that ends with a tool": (
         "preference",
-        {**PREFERENCE, "preferred_output": [CALLED, {"role": "tool", "tool_call_id": "1", "content": "4"}]},
+        {
+            **PREFERENCE,
+            "input": {"messages": [ASKED], "tools": [TOOL]},
+            "preferred_output": [CALLED, {"role": "tool", "tool_call_id": "1", "content": "4"}],
+        },
         "invalid_output",
     ),
     "a prompt that ends with an answer": (
