@@ -13,7 +13,6 @@ from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from shared.embedded.store import SqliteRunStore
 from shared.lazy import lazy
-from shared.pipeline import TOPOLOGY
 from shared.ports import BlobStore, Channel, Config, EventBus, RunStore, Services
 from shared.settings import Settings, load_settings, path_of
 
@@ -37,6 +36,10 @@ def build_event_bus(url: str, identity_client_id: str | None = None) -> EventBus
     `sqlite:PATH?lock_s=SECONDS` sets how long a message stays locked to a host that died; 60 as in Azure if not given.
     Raises InvalidInput `unsupported_url` for a scheme no client is built for.
     """
+    # The topology follows from the steps, and they take a third of a second to import: who builds a store only, waits
+    # less.
+    from shared.pipeline import TOPOLOGY
+
     if url.startswith("sqlite:"):
         address, _, options = url.partition("?")
         lock_s = float(dict(parse_qsl(options)).get("lock_s", TOPOLOGY.lock_duration_s))

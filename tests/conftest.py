@@ -39,7 +39,7 @@ _CONTRACT = re.compile(r"tests/contract/(\w+)\.py::\w+\[(" + "|".join(map(re.esc
 
 
 _UNIT = Path(__file__).parent / "unit"
-_FAST_FOLDERS = [_UNIT / name for name in ("cli", "docs", "functions", "infra", "recipes", "shared")]
+_FAST_FOLDERS = {_UNIT / name for name in ("cli", "docs", "functions", "infra", "recipes", "shared")}
 # A test that takes one of these fixtures, or whose module has one of these names, has a process, a server or torch.
 _SLOW_FIXTURES = {"azure_ml_sdk", "emulator", "torch"}
 _SLOW_NAMES = {"subprocess", "azurite_url", "cosmos_url", "running"}
@@ -57,11 +57,21 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is fast, and begin with the tests of the whole stack, which wait the longest."""
+    """Mark what is fast, and put files that take long first: with several workers, the short ones fill the end."""
+    ranks: dict[Path, float] = {}
     for item in items:
-        if isinstance(item, pytest.Function) and _is_fast(item):
+        is_fast = isinstance(item, pytest.Function) and _is_fast(item)
+        if is_fast:
             item.add_marker(pytest.mark.fast)
-    items.sort(key=lambda item: item.get_closest_marker("stack") is None)
+        rank = 1.0 if is_fast else -_timeout_s(item) if item.get_closest_marker("stack") else 0.0
+        ranks[item.path] = min(rank, ranks.get(item.path, rank))
+    items.sort(key=lambda item: ranks[item.path])
+
+
+def _timeout_s(item: pytest.Item) -> float:
+    """What each test of the whole stack is given: the longer, the longer it takes."""
+    mark = item.get_closest_marker("timeout")
+    return float(mark.args[0]) if mark else 0.0
 
 
 def _is_fast(item: pytest.Function) -> bool:

@@ -22,9 +22,8 @@ from typing import Any
 
 from local_stack import host
 from local_stack.functions_host import load_app
-from shared import runner, services
+from shared import pipeline, runner, services
 from shared.clients.azure_ml.connection import load_sdk
-from shared.pipeline import TOPOLOGY
 from shared.ports import Services
 from shared.settings import Settings
 from tests.simulation import world
@@ -89,7 +88,7 @@ def arm(places: Path) -> None:
         return replace(built, **armed)
 
     services.build_services = armed
-    services.TOPOLOGY = replace(TOPOLOGY, max_delivery_count=MAX_DELIVERIES)  # type: ignore[attr-defined]
+    pipeline.TOPOLOGY = replace(pipeline.TOPOLOGY, max_delivery_count=MAX_DELIVERIES)
     address = os.environ["EVENT_BUS_URL"].partition("?")[0]
     os.environ["EVENT_BUS_URL"] = f"{address}?lock_s={LOCK_S}"
 

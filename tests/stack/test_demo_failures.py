@@ -80,7 +80,7 @@ def test_a_model_that_its_gate_declines(root: Path, recipe: Path) -> None:
 
 
 def test_a_demo_that_takes_too_long(root: Path, recipe: Path) -> None:
-    assert failure(demo(root, recipe, "--timeout-s", "8")).startswith("the demo failed: not done after 8 s, the limit")
+    assert failure(demo(root, recipe, "--timeout-s", "5")).startswith("the demo failed: not done after 5 s, the limit")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])

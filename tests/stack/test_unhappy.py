@@ -23,7 +23,7 @@ from tests.stack.local import TERMINAL, Event, LocalStack, ask, notes, statuses,
 from tests.stack.stories import Run, assert_nothing_is_left, cancelled, drop, ended, job_runs, jobs_of, seen
 from tests.stack.stub_jobs import release
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 Story = Callable[[LocalStack], Run]
 
