@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measure import Row, load, machine
+from benchmarks.measure import Figure, load, machine
 
 DEFAULT = ("transitions", "stores", "latency", "service_bus", "validation", "content", "rendering", "stack")
 SLOW = ("training", "validation_large", "large_vocabulary")
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     results: dict[str, Any] = {}
     for name in names:
         started, before = time.monotonic(), load()
-        rows: list[Row] = import_module(f"benchmarks.{name}").run()
+        rows: list[Figure] = import_module(f"benchmarks.{name}").run()
         took_s = round(time.monotonic() - started, 1)
         console.print(table(f"{name}, {took_s} s, load {before} before and {load()} after", rows))
         results[name] = {
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def table(title: str, rows: list[Row]) -> Table:
+def table(title: str, rows: list[Figure]) -> Table:
     """The rows for a reader; the ratio is ours divided by the other's."""
     shown = Table(title=title, title_justify="left")
     for column in ("what", "Droptune", "unit", "better", "beside it", "its value", "ratio", "note"):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from benchmarks.measure import Row
+from benchmarks.measure import Figure
 from shared.domain.findings import Findings, Place
 from shared.validation.content import injection, personal_data, secrets
 from shared.validation.content.codes import CONTENT_CODES
@@ -87,22 +87,22 @@ def rows_of(kind: str, count: int) -> list[Messages]:
     ]
 
 
-def run(rows: int = ROWS) -> list[Row]:
+def run(rows: int = ROWS) -> list[Figure]:
     """Microseconds of processor time a row, the best of three rounds."""
-    found: list[Row] = []
+    found: list[Figure] = []
     for kind in KINDS:
         data = rows_of(kind, rows)
         for policy in ("block", "redact") if kind == "rows with personal data" else ("block",):
             took = _best(partial(_scan, data, policy)) / rows
             length = sum(len(message["content"]) for row in data for message in row) // rows
             note = f"target {TARGET_US}; {length} characters, {1 / took:,.0f} rows/s"
-            found.append(Row(f"content scan, {kind}, {policy}", took * 1e6, "us/row", "lower", note=note))
+            found.append(Figure(f"content scan, {kind}, {policy}", took * 1e6, "us/row", "lower", note=note))
     mixed = [row for kind in KINDS for row in rows_of(kind, rows // len(KINDS))]
     whole = _best(lambda: _scan(mixed, "block"))
     for name, work in _parts(mixed).items():
         took = _best(work)
         found.append(
-            Row(f"part: {name}", took / len(mixed) * 1e6, "us/row", "lower", note=f"{took / whole:.0%} of the scan")
+            Figure(f"part: {name}", took / len(mixed) * 1e6, "us/row", "lower", note=f"{took / whole:.0%} of the scan")
         )
     return found
 

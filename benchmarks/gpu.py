@@ -54,7 +54,7 @@ Quantization = Literal["nf4", "none"]
 
 
 @dataclass(frozen=True)
-class Case:
+class GpuCase:
     """What is trained: rows of at most `row_tokens`, `step_rows` a step, in micro batches of `micro_rows` full rows."""
 
     name: str
@@ -73,15 +73,15 @@ class Case:
         return [min(self.row_tokens, max(16, length)) for length in drawn]
 
 
-def cases(quantizations: tuple[Quantization, ...] = ("nf4", "none")) -> list[Case]:
+def cases(quantizations: tuple[Quantization, ...] = ("nf4", "none")) -> list[GpuCase]:
     """Six by default, which the memory model is held to as well."""
     return [
         case
         for kind in quantizations
         for case in (
-            Case(f"4,096 tokens, {kind}", kind, 4096, 4, 1),
-            Case(f"8,192 tokens, {kind}", kind, 8192, 2, 1),
-            Case(f"mixed to 4,096 tokens, {kind}", kind, 4096, 32, 2, mixed=True),
+            GpuCase(f"4,096 tokens, {kind}", kind, 4096, 4, 1),
+            GpuCase(f"8,192 tokens, {kind}", kind, 8192, 2, 1),
+            GpuCase(f"mixed to 4,096 tokens, {kind}", kind, 4096, 32, 2, mixed=True),
         )
     ]
 
@@ -110,7 +110,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def measure_all(base: str, chosen: list[Case], device: str, file: Path | None) -> list[dict[str, Any]]:
+def measure_all(base: str, chosen: list[GpuCase], device: str, file: Path | None) -> list[dict[str, Any]]:
     """Each trainer on each case. What `file` holds of the same set-up is kept; it is written after each measurement."""
     setup = {"device": device, "driver": driver(), "libraries": versions(), "machine": machine()}
     kept = measured_before(file, setup)
@@ -156,7 +156,7 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _measured(kind: str, base: str, case: Case, model: Path, device: str) -> dict[str, Any]:
+def _measured(kind: str, base: str, case: GpuCase, model: Path, device: str) -> dict[str, Any]:
     """One row of the table; a trainer that is not installed or fails says so instead of figures."""
     row: dict[str, Any] = {"case": case.name, "kind": kind}
     if kind == "unsloth" and importlib.util.find_spec("unsloth") is None:
@@ -194,7 +194,7 @@ def table(device: str, rows: list[dict[str, Any]]) -> Table:
     return shown
 
 
-def recipe_of(base: str, case: Case, *, checkpointing: bool) -> ResolvedRecipe:
+def recipe_of(base: str, case: GpuCase, *, checkpointing: bool) -> ResolvedRecipe:
     """The case as a resolved recipe; rank 16 on all linear layers, as the catalog's default."""
     entry = find_entry(base)
     hyperparameters = ResolvedHyperparameters(
@@ -222,7 +222,7 @@ def recipe_of(base: str, case: Case, *, checkpointing: bool) -> ResolvedRecipe:
     )
 
 
-def planned(base: str, case: Case, memory_bytes: int) -> tuple[ResolvedRecipe, int]:
+def planned(base: str, case: GpuCase, memory_bytes: int) -> tuple[ResolvedRecipe, int]:
     """The recipe with checkpointing only where the plan needs it, and the peak of tensors it predicts."""
     for checkpointing in (False, True):
         recipe = recipe_of(base, case, checkpointing=checkpointing)

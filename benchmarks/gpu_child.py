@@ -18,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu import STEPS, WARM_UP_STEPS, Case, planned
+from benchmarks.gpu import STEPS, WARM_UP_STEPS, GpuCase, planned
 from shared.domain.catalog import find_entry
 from training_job.job.runtime import work_offline
 
@@ -51,7 +51,7 @@ def build(base: str, folder: Path) -> None:
     model.save_pretrained(folder)
 
 
-def measure(kind: str, base: str, folder: Path, case: Case) -> dict[str, Any]:
+def measure(kind: str, base: str, folder: Path, case: GpuCase) -> dict[str, Any]:
     """Tokens per second over STEPS steps, padding not counted, and the peak of tensors as torch counts it."""
     import torch
 
@@ -77,26 +77,26 @@ def measure(kind: str, base: str, folder: Path, case: Case) -> dict[str, Any]:
     }
 
 
-def _ours(_kind: str, folder: Path, output: Path, recipe: Any, rows: list[list[int]], case: Case) -> Any:
+def _ours(_kind: str, folder: Path, output: Path, recipe: Any, rows: list[list[int]], case: GpuCase) -> Any:
     from transformers import EarlyStoppingCallback
 
     from training_job.data.chat_rows import Encoded, EncodedRows
     from training_job.job.setup import Setup
-    from training_job.methods import Data, supervised
+    from training_job.methods import EncodedData, supervised
     from training_job.model import quantized as quantized
 
     encoded = EncodedRows([Encoded(n, ids, ids) for n, ids in enumerate(rows)], [], [])
     held_out = EncodedRows(encoded.rows[:1], [], [])
     tokenizer = quantized.load_tokenizer(folder)
     setup = Setup(folder, output, recipe, tokenizer, WARM_UP_STEPS + STEPS, case.micro_rows)
-    trainer = supervised.build(setup, Data(encoded, held_out, len(rows), 0, 0))
+    trainer = supervised.build(setup, EncodedData(encoded, held_out, len(rows), 0, 0))
     trainer.args.eval_strategy = trainer.args.save_strategy = "no"
     trainer.args.load_best_model_at_end = False
     trainer.remove_callback(EarlyStoppingCallback)
     return trainer
 
 
-def _settings(kind: str, output: Path, recipe: Any, case: Case) -> dict[str, Any]:
+def _settings(kind: str, output: Path, recipe: Any, case: GpuCase) -> dict[str, Any]:
     """Same work a step for each; "trl defaults" leaves the rest alone, "trl best" packs as its text advises."""
     import torch
 
@@ -131,7 +131,7 @@ def _dataset(rows: list[list[int]]) -> Any:
     return Dataset.from_dict({"input_ids": rows, "labels": rows})
 
 
-def _trl(kind: str, folder: Path, output: Path, recipe: Any, rows: list[list[int]], case: Case) -> Any:
+def _trl(kind: str, folder: Path, output: Path, recipe: Any, rows: list[list[int]], case: GpuCase) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -153,7 +153,7 @@ def _trl(kind: str, folder: Path, output: Path, recipe: Any, rows: list[list[int
     )
 
 
-def _unsloth(kind: str, folder: Path, output: Path, recipe: Any, rows: list[list[int]], case: Case) -> Any:
+def _unsloth(kind: str, folder: Path, output: Path, recipe: Any, rows: list[list[int]], case: GpuCase) -> Any:
     """After Unsloth's documentation; not run where this was written, which had neither it nor a GPU."""
     unsloth = import_module("unsloth")  # must come before trl, which it patches
     trl = import_module("trl")
@@ -187,7 +187,7 @@ def _clock(trainer: Any) -> Any:
     import torch
     from transformers import TrainerCallback
 
-    class Clock(TrainerCallback):
+    class StepTimer(TrainerCallback):
         seconds, tokens = 0.0, 0
         _began: tuple[float, int] = (0.0, 0)
 
@@ -202,7 +202,7 @@ def _clock(trainer: Any) -> Any:
             else:
                 self.seconds, self.tokens = now[0] - self._began[0], now[1] - self._began[1]
 
-    return Clock()
+    return StepTimer()
 
 
 if __name__ == "__main__":
@@ -211,4 +211,4 @@ if __name__ == "__main__":
         build(base_model, Path(model_folder))
         print("built")
     else:
-        print(json.dumps(measure(which, base_model, Path(model_folder), Case(**json.loads(given[0])))))
+        print(json.dumps(measure(which, base_model, Path(model_folder), GpuCase(**json.loads(given[0])))))

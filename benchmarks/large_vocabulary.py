@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.measure import MB, REPOSITORY, Row, peak_memory_mb, run_child
+from benchmarks.measure import MB, REPOSITORY, Figure, peak_memory_mb, run_child
 from benchmarks.rendering import byte_level_bpe
 from benchmarks.validation import report_of, write_chat
 from shared.rendering import read_bundle_folder
@@ -26,7 +26,7 @@ VOCABULARY, ROWS = 128_000, 5_000
 WORDS, LETTERS = 300_000, "eeettaaooiinnsshhrrddllccuummwwffggyyppbbvvkkjxqz"
 
 
-def run(vocabulary: int = VOCABULARY, rows: int = ROWS, words: int = WORDS) -> list[Row]:
+def run(vocabulary: int = VOCABULARY, rows: int = ROWS, words: int = WORDS) -> list[Figure]:
     """Seconds of loading and of the whole validation, and memory before and at its most."""
     with tempfile.TemporaryDirectory() as name:
         folder, file = Path(name), Path(name) / "train.jsonl"
@@ -35,10 +35,12 @@ def run(vocabulary: int = VOCABULARY, rows: int = ROWS, words: int = WORDS) -> l
         found = json.loads(run_child("benchmarks.large_vocabulary", str(folder), str(file)))
     label, note = f"vocabulary of {entries:,}", f"tokenizer.json of {size_mb:.1f} MB"
     return [
-        Row(f"{label}, load", found["load_s"], "s", "lower", note=note),
-        Row(f"{label}, validate {rows:,} rows", found["validate_s"], "s", "lower", note=f"{found['tokens']:,} tokens"),
-        Row(f"{label}, memory before", found["before_mb"], "MB", "lower"),
-        Row(f"{label}, peak memory", found["peak_mb"], "MB", "lower", note="a function app's instance has 2,048"),
+        Figure(f"{label}, load", found["load_s"], "s", "lower", note=note),
+        Figure(
+            f"{label}, validate {rows:,} rows", found["validate_s"], "s", "lower", note=f"{found['tokens']:,} tokens"
+        ),
+        Figure(f"{label}, memory before", found["before_mb"], "MB", "lower"),
+        Figure(f"{label}, peak memory", found["peak_mb"], "MB", "lower", note="a function app's instance has 2,048"),
     ]
 
 

@@ -17,7 +17,7 @@ import azure.functions as func
 import persistqueue
 from huey import SqliteHuey  # type: ignore[import-untyped]
 
-from benchmarks.measure import REPOSITORY, Row, percentile
+from benchmarks.measure import REPOSITORY, Figure, percentile
 from local_stack.functions_host import Host
 from shared.domain.topology import Topology
 from shared.embedded.bus import SqliteEventBus
@@ -29,11 +29,11 @@ PAUSES_S = (0.05, 0.15)  # an event now and then, as in the pipeline; never a qu
 TOPOLOGY = Topology(queues=("work",))
 LOST_AFTER_S = 30.0
 
-Send = Callable[[int], None]  # of the time it was sent, in nanoseconds of the machine's monotonic clock
+SendAt = Callable[[int], None]  # of the time it was sent, in nanoseconds of the machine's monotonic clock
 Entered = Callable[[int], None]
 
 
-def run(messages: int = MESSAGES) -> list[Row]:
+def run(messages: int = MESSAGES) -> list[Figure]:
     """One message every 100 ms on average, at random moments; in rounds, so that all see the same neighbors."""
     queues: dict[str, tuple[Any, Any, bool]] = {
         "ours": (functions_host, bus_sender, False),
@@ -63,10 +63,12 @@ def run(messages: int = MESSAGES) -> list[Row]:
     ]
 
 
-def _rows(where: str, ours: list[float], rival: str, theirs: list[float], note: str) -> list[Row]:
+def _rows(where: str, ours: list[float], rival: str, theirs: list[float], note: str) -> list[Figure]:
     name = f"send to function, {where}"
     return [
-        Row(f"{name}, p{p}", percentile(ours, p), "ms", "lower", rival, percentile(theirs, p), note if p == 50 else "")
+        Figure(
+            f"{name}, p{p}", percentile(ours, p), "ms", "lower", rival, percentile(theirs, p), note if p == 50 else ""
+        )
         for p in (50, 99)
     ]
 
@@ -131,7 +133,7 @@ def functions_host(path: Path, entered: Entered) -> Iterator[EventBus]:
 
 
 @contextmanager
-def bus_sender(path: Path, shared: EventBus | None) -> Iterator[Send]:
+def bus_sender(path: Path, shared: EventBus | None) -> Iterator[SendAt]:
     bus = shared or SqliteEventBus(path, TOPOLOGY, SystemClock())
 
     def send(sent_ns: int) -> None:
@@ -167,7 +169,7 @@ def huey_consumer(path: Path, entered: Entered) -> Iterator[Any]:
 
 
 @contextmanager
-def huey_sender(path: Path, shared: Any) -> Iterator[Send]:
+def huey_sender(path: Path, shared: Any) -> Iterator[SendAt]:
     handle = shared or _huey(path, lambda _: None)[1]
     yield lambda sent_ns: handle(sent_ns)
 
@@ -198,5 +200,5 @@ def persist_queue_worker(path: Path, entered: Entered) -> Iterator[Any]:
 
 
 @contextmanager
-def persist_queue_sender(path: Path, shared: Any) -> Iterator[Send]:
+def persist_queue_sender(path: Path, shared: Any) -> Iterator[SendAt]:
     yield lambda sent_ns: shared.put(sent_ns)

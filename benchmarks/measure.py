@@ -19,7 +19,7 @@ MB = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Figure:
     """One measured figure. `rival` names what was measured beside it in the same run; empty where nothing exists."""
 
     name: str

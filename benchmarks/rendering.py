@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from benchmarks.measure import MB, REPOSITORY, Row, peak_memory_mb, run_child
+from benchmarks.measure import MB, REPOSITORY, Figure, peak_memory_mb, run_child
 from benchmarks.validation import write_chat
 from shared.rendering import Bundle, TokenCheck
 from shared.rendering.check import LengthPolicy, readings
@@ -31,7 +31,7 @@ CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 BARE = "bare encode_batch"
 
 
-def run(size_mb: float = SIZE_MB, memory_mb: tuple[float, ...] = MEMORY_MB) -> list[Row]:
+def run(size_mb: float = SIZE_MB, memory_mb: tuple[float, ...] = MEMORY_MB) -> list[Figure]:
     """Speed over one file's rows, then the memory of processes that count differently much."""
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "rows.jsonl"
@@ -55,14 +55,18 @@ def run(size_mb: float = SIZE_MB, memory_mb: tuple[float, ...] = MEMORY_MB) -> l
     label = f"{size_mb:g} MB, {len(rows):,} rows"
     note = "target: ratio 0.85"
     found = [
-        Row(f"tokenize and judge, {label}", text_mb / counted, "MB/s", "higher", BARE, text_mb / bare, note),
-        Row(f"tokenize and judge, {label}", tokens / counted / 1e6, "M tokens/s", "higher", BARE, tokens / bare / 1e6),
-        Row(f"render with template, {label}", text_mb / drawn, "MB/s", "higher", BARE, text_mb / bare),
-        Row(f"render, tokenize, judge, {label}", text_mb / (counted + drawn), "MB/s", "higher", BARE, text_mb / bare),
+        Figure(f"tokenize and judge, {label}", text_mb / counted, "MB/s", "higher", BARE, text_mb / bare, note),
+        Figure(
+            f"tokenize and judge, {label}", tokens / counted / 1e6, "M tokens/s", "higher", BARE, tokens / bare / 1e6
+        ),
+        Figure(f"render with template, {label}", text_mb / drawn, "MB/s", "higher", BARE, text_mb / bare),
+        Figure(
+            f"render, tokenize, judge, {label}", text_mb / (counted + drawn), "MB/s", "higher", BARE, text_mb / bare
+        ),
     ]
     for size in memory_mb:
         peak = float(run_child("benchmarks.rendering", str(size)))
-        found.append(Row(f"render, tokenize, judge, {size:g} MB, peak memory", peak, "MB", "lower"))
+        found.append(Figure(f"render, tokenize, judge, {size:g} MB, peak memory", peak, "MB", "lower"))
     return found
 
 

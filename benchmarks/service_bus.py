@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from benchmarks.latency import TOPOLOGY, bus_sender, hosted, send_all
-from benchmarks.measure import REPOSITORY, Row, percentile
+from benchmarks.measure import REPOSITORY, Figure, percentile
 from local_stack import emulators
 from local_stack.service_bus.config import render
 from shared.clients.service_bus.client import ServiceBusEventBus
@@ -25,16 +25,16 @@ BATCH = 100
 BODY = b"x" * 1000
 EMBEDDED = "embedded bus, SQLite"
 
-Measured = dict[str, list[float]]  # by what was measured; one value for each round or event
+Timings = dict[str, list[float]]  # by what was measured; one value for each round or event
 
 
-def run(messages: int = MESSAGES, events: int = EVENTS) -> list[Row]:
+def run(messages: int = MESSAGES, events: int = EVENTS) -> list[Figure]:
     """In rounds, so that both see the same neighbors; one thread sends, one receives."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         ours: EventBus = stack.enter_context(emulated(Path(folder)))
         embedded = stack.enter_context(closing(SqliteEventBus(Path(folder) / "own.db", TOPOLOGY, SystemClock())))
         theirs: EventBus = embedded
-        taken: tuple[Measured, Measured] = ({}, {})
+        taken: tuple[Timings, Timings] = ({}, {})
         for number in range(ROUNDS):
             for bus, measured in zip((ours, theirs), taken, strict=True):
                 for name, value in throughput(bus, messages).items():
@@ -43,9 +43,9 @@ def run(messages: int = MESSAGES, events: int = EVENTS) -> list[Row]:
                 measured.setdefault("latency", []).extend(latency(bus, state, events // ROUNDS, number))
     sdk, own = taken
     return [
-        *(Row(name, max(sdk[name]), "1/s", "higher", EMBEDDED, max(own[name])) for name in sdk if name != "latency"),
+        *(Figure(name, max(sdk[name]), "1/s", "higher", EMBEDDED, max(own[name])) for name in sdk if name != "latency"),
         *(
-            Row(
+            Figure(
                 f"send to function, p{percent}",
                 percentile(sdk["latency"], percent),
                 "ms",

@@ -16,14 +16,14 @@ from pathlib import Path
 import httpx
 import psutil
 
-from benchmarks.measure import MB, REPOSITORY, Row
+from benchmarks.measure import MB, REPOSITORY, Figure
 from local_stack.processes import marked
 
 SETTLE_S, IDLE_S, DROPS = 10.0, 10.0, 5
 WITHIN_S = 60.0
 
 
-def run(settle_s: float = SETTLE_S, idle_s: float = IDLE_S, drops: int = DROPS) -> list[Row]:
+def run(settle_s: float = SETTLE_S, idle_s: float = IDLE_S, drops: int = DROPS) -> list[Figure]:
     """The stack is two processes, the functions host and the Azure ML emulator. Nobody offers the same to compare."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name).resolve()
@@ -34,17 +34,19 @@ def run(settle_s: float = SETTLE_S, idle_s: float = IDLE_S, drops: int = DROPS) 
             memory_mb, idle = _memory_mb(root), _busy_percent(root, idle_s)
             waits_s = [_drop(root, f"bench-{number}") for number in range(drops)]
     return [
-        Row("stack, from the command to ready", start_s, "s", "lower", note="base model not built, an empty folder"),
-        Row("stack, idle memory, host and emulator", memory_mb, "MB", "lower", note="sum of RSS, shared pages twice"),
-        Row(f"stack, idle for {idle_s:g} s, of one core", idle, "%", "lower"),
-        Row(
+        Figure("stack, from the command to ready", start_s, "s", "lower", note="base model not built, an empty folder"),
+        Figure(
+            "stack, idle memory, host and emulator", memory_mb, "MB", "lower", note="sum of RSS, shared pages twice"
+        ),
+        Figure(f"stack, idle for {idle_s:g} s, of one core", idle, "%", "lower"),
+        Figure(
             f"drop to status received, median of {drops}",
             statistics.median(waits_s),
             "s",
             "lower",
             note="of it 1 s in which a file must not change",
         ),
-        Row(f"drop to status received, slowest of {drops}", max(waits_s), "s", "lower"),
+        Figure(f"drop to status received, slowest of {drops}", max(waits_s), "s", "lower"),
     ]
 
 

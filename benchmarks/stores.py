@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from benchmarks.measure import Row, percentile
+from benchmarks.measure import Figure, percentile
 from local_stack import emulators
 from shared.embedded.clock import SystemClock
 from shared.embedded.store import SqliteRunStore
@@ -24,7 +24,7 @@ NOTE = "the server is an emulator in memory, without network: not what Azure tak
 _RUN_BYTES, _EVENT_BYTES = 4000, 1000
 
 
-def run(batches: int = BATCHES) -> list[Row]:
+def run(batches: int = BATCHES) -> list[Figure]:
     """Both take turns, batch by batch: replace a run by its etag, create the inbox mark and two outbox entries.
 
     No rows where the server cannot be had: a figure of ours alone compares nothing.
@@ -43,7 +43,7 @@ def run(batches: int = BATCHES) -> list[Row]:
             times["ours"].append(our_s * 1000)
             times["theirs"].append(their_s * 1000)
     return [
-        Row(f"batch, p{percent}", percentile(times["ours"], percent), "ms", "lower", RIVAL,
+        Figure(f"batch, p{percent}", percentile(times["ours"], percent), "ms", "lower", RIVAL,
             percentile(times["theirs"], percent), NOTE)
         for percent in (50, 99)
     ]  # fmt: skip

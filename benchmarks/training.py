@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from benchmarks.measure import REPOSITORY, Row, peak_memory_mb, run_child
+from benchmarks.measure import REPOSITORY, Figure, peak_memory_mb, run_child
 from local_stack.tiny_base.shipped import shipped_base
 from shared.rendering.check import LengthPolicy
 from training_job.job.runtime import work_offline
@@ -41,7 +41,7 @@ TUNED: dict[str, dict[str, Any]] = {
 }
 
 
-def run(rows: int = ROWS, mixed_rows: int = MIXED_ROWS) -> list[Row]:
+def run(rows: int = ROWS, mixed_rows: int = MIXED_ROWS) -> list[Figure]:
     """The recipe's rows, all of one length, and conversations of 1 to 20 of them."""
     base, found = shipped_base(), []
     with tempfile.TemporaryDirectory() as name:
@@ -54,11 +54,11 @@ def run(rows: int = ROWS, mixed_rows: int = MIXED_ROWS) -> list[Row]:
     return found
 
 
-def _rows(label: str, figures: dict[str, dict[str, Any]]) -> list[Row]:
+def _rows(label: str, figures: dict[str, dict[str, Any]]) -> list[Figure]:
     ours = figures["droptune"]
     best = max(TUNED, key=lambda kind: figures[kind]["speed"])
     rows = [
-        Row(
+        Figure(
             f"{label}, speed", ours["speed"], "tokens/CPU s", "higher", kind, figures[kind]["speed"], _named(kind, best)
         )
         for kind in (DEFAULT, *TUNED)
@@ -66,8 +66,8 @@ def _rows(label: str, figures: dict[str, dict[str, Any]]) -> list[Row]:
     for kind in (DEFAULT, best):
         theirs = figures[kind]
         rows += [
-            Row(f"{label}, peak memory", ours["memory"], "MB", "lower", kind, theirs["memory"]),
-            Row(
+            Figure(f"{label}, peak memory", ours["memory"], "MB", "lower", kind, theirs["memory"]),
+            Figure(
                 f"{label}, held-out loss",
                 ours["losses"][-1],
                 "nats",
@@ -77,7 +77,7 @@ def _rows(label: str, figures: dict[str, dict[str, Any]]) -> list[Row]:
                 _path(theirs),
             ),
         ]
-    return [*rows, Row(f"{label}, held-out loss", ours["losses"][-1], "nats", "lower", note=_path(ours))]
+    return [*rows, Figure(f"{label}, held-out loss", ours["losses"][-1], "nats", "lower", note=_path(ours))]
 
 
 def _named(kind: str, best: str) -> str:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Row, percentile
+from benchmarks.measure import Figure, percentile
 from shared.domain.dataset import DatasetRef
 from shared.domain.events import DatasetUploaded, Event, EventData, ValidationPassed
 from shared.domain.run import Run, Status
@@ -35,13 +35,13 @@ RIVAL = "UPDATE and INSERT by hand"
 RIVAL_NOTE = "by hand: no history, inbox or outbox, and one receiver instead of each subscription"
 
 
-def run(runs: int = RUNS) -> list[Row]:
+def run(runs: int = RUNS) -> list[Figure]:
     """Both take `runs` runs one step further, one after the other, in WAL with synchronous=NORMAL."""
     with tempfile.TemporaryDirectory() as folder:
         ours, theirs = droptune(Path(folder), runs), by_hand(Path(folder), runs)
 
-    def row(name: str, unit: str, better: str, value: Callable[[list[float]], float], note: str = "") -> Row:
-        return Row(f"transition, {name}", value(ours), unit, better, RIVAL, value(theirs), note)
+    def row(name: str, unit: str, better: str, value: Callable[[list[float]], float], note: str = "") -> Figure:
+        return Figure(f"transition, {name}", value(ours), unit, better, RIVAL, value(theirs), note)
 
     return [
         row("throughput", "1/s", "higher", lambda taken_s: len(taken_s) / sum(taken_s), RIVAL_NOTE),

@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from benchmarks.measure import MB, Row, peak_memory_mb, run_child
+from benchmarks.measure import MB, Figure, peak_memory_mb, run_child
 from shared.domain.dataset import Report
 from shared.rendering import Bundle
 from shared.validation import spooled_sink, validate
@@ -34,9 +34,9 @@ CHECKER = "datasets + cookbook checker"
 PLAIN_CHECKER = "json.loads + cookbook checker"
 
 
-def run(rows: int = ROWS, large_mb: float = LARGE_MB, memory_mb: tuple[float, ...] = MEMORY_MB) -> list[Row]:
+def run(rows: int = ROWS, large_mb: float = LARGE_MB, memory_mb: tuple[float, ...] = MEMORY_MB) -> list[Figure]:
     """Speed on a small and a large file, then the memory of processes that validate one file each."""
-    found: list[Row] = []
+    found: list[Figure] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         small, large = folder / "small.jsonl", folder / "large.jsonl"
@@ -59,24 +59,24 @@ def run(rows: int = ROWS, large_mb: float = LARGE_MB, memory_mb: tuple[float, ..
             ours, theirs = (
                 float(run_child("benchmarks.validation", kind, str(file))) for kind in ("droptune", "datasets")
             )
-            found.append(Row(f"validate, {size:g} MB, peak memory", ours, "MB", "lower", CHECKER, theirs))
+            found.append(Figure(f"validate, {size:g} MB, peak memory", ours, "MB", "lower", CHECKER, theirs))
     return found
 
 
-def _structure(file: Path, label: str) -> list[Row]:
+def _structure(file: Path, label: str) -> list[Figure]:
     size_mb = file.stat().st_size / MB
     ours, bare = _best(file, check_structure, parse_file)
     note = "bytes, strict JSON, structure; target: ratio 0.5"
-    return [Row(f"structural pass, {label}", size_mb / ours, "MB/s", "higher", PARSER, size_mb / bare, note)]
+    return [Figure(f"structural pass, {label}", size_mb / ours, "MB/s", "higher", PARSER, size_mb / bare, note)]
 
 
-def _speed(file: Path, label: str) -> list[Row]:
+def _speed(file: Path, label: str) -> list[Figure]:
     size_mb, count = file.stat().st_size / MB, file.read_bytes().count(b"\n")
     ours, bare, plain, checked = _best(file, validate_file, parse_file, check_plainly, check_file)
     return [
-        Row(f"validate, {label}", size_mb / ours, "MB/s", "higher", PARSER, size_mb / bare),
-        Row(f"validate, {label}", count / ours, "rows/s", "higher", PLAIN_CHECKER, count / plain),
-        Row(f"validate, {label}", count / ours, "rows/s", "higher", CHECKER, count / checked),
+        Figure(f"validate, {label}", size_mb / ours, "MB/s", "higher", PARSER, size_mb / bare),
+        Figure(f"validate, {label}", count / ours, "rows/s", "higher", PLAIN_CHECKER, count / plain),
+        Figure(f"validate, {label}", count / ours, "rows/s", "higher", CHECKER, count / checked),
     ]
 
 

@@ -6,13 +6,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.measure import MB, Row, run_child
+from benchmarks.measure import MB, Figure, run_child
 from benchmarks.validation import validate_file, write_chat
 
 ROWS, MEMORY_MB = 1_000_000, 2000
 
 
-def run(rows: int = ROWS, memory_mb: float = MEMORY_MB) -> list[Row]:
+def run(rows: int = ROWS, memory_mb: float = MEMORY_MB) -> list[Figure]:
     """Seconds for a number of rows, and the memory of a process of its own. Needs a few GB of disk."""
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "chat.jsonl"
@@ -23,6 +23,6 @@ def run(rows: int = ROWS, memory_mb: float = MEMORY_MB) -> list[Row]:
         write_chat(file, size_bytes=int(memory_mb * MB))
         peak = float(run_child("benchmarks.validation", "droptune", str(file)))
     return [
-        Row(f"validate, {rows:,} rows", seconds, "s", "lower"),
-        Row(f"validate, {memory_mb:g} MB, peak memory", peak, "MB", "lower"),
+        Figure(f"validate, {rows:,} rows", seconds, "s", "lower"),
+        Figure(f"validate, {memory_mb:g} MB, peak memory", peak, "MB", "lower"),
     ]

@@ -19,11 +19,10 @@ from shared.api.models import (
     BaseModelList,
     BaseModelSummary,
     DeadLetterList,
-    DeadLetters,
     DecisionRequest,
     Doctor,
-    Endpoint,
     EndpointList,
+    EntityDeadLetters,
     Health,
     ImportStarted,
     Metrics,
@@ -35,6 +34,7 @@ from shared.api.models import (
     RunReference,
 )
 from shared.domain.dataset import Report
+from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import Problem
 from shared.domain.run import Run
 from shared.health.checks import Check
@@ -136,7 +136,7 @@ class Api:
         """The id of the new run."""
         return _read(RunReference, self._ask("POST", _path(run_id, "retry"))).id
 
-    def endpoints(self) -> list[Endpoint]:
+    def endpoints(self) -> list[EndpointRecord]:
         return list(_read(EndpointList, self._ask("GET", "/api/endpoints")).data)
 
     def roll_back(self, endpoint: str) -> RollbackOrder:
@@ -156,7 +156,7 @@ class Api:
         """Every service is asked for something, which takes its time."""
         return list(_read(Doctor, self._ask("GET", "/api/doctor", timeout=None)).data)
 
-    def dead_letters(self) -> list[DeadLetters]:
+    def dead_letters(self) -> list[EntityDeadLetters]:
         """Of the entities that have any."""
         return list(_read(DeadLetterList, self._ask("GET", "/api/dead-letters")).data)
 

@@ -13,11 +13,13 @@ from cli.client import Api, find_url
 from cli.display import make_console
 from cli.options import AsJson, Url, print_json
 from cli.tables import make_table
-from shared.api.models import DeadLetters
+from shared.api.models import EntityDeadLetters
 
 dlq = typer.Typer(help="Messages that failed too often, and another try for them.", no_args_is_help=True)
 
-Entity = Annotated[str | None, typer.Argument(metavar="ENTITY", help="a queue or topic/subscription; else all of them")]
+EntityArgument = Annotated[
+    str | None, typer.Argument(metavar="ENTITY", help="a queue or topic/subscription; else all of them")
+]
 MessageId = Annotated[str | None, typer.Option("--id", help="only this message of ENTITY")]
 
 
@@ -35,7 +37,9 @@ def list_(as_json: AsJson = False, url: Url = None) -> None:
 
 
 @dlq.command()
-def replay(entity: Entity = None, message_id: MessageId = None, as_json: AsJson = False, url: Url = None) -> None:
+def replay(
+    entity: EntityArgument = None, message_id: MessageId = None, as_json: AsJson = False, url: Url = None
+) -> None:
     """Send dead letters again. A function that has handled a message ignores the repeat."""
     if message_id is not None and entity is None:
         raise typer.BadParameter("--id needs an ENTITY")
@@ -51,7 +55,7 @@ def replay(entity: Entity = None, message_id: MessageId = None, as_json: AsJson 
         print("no dead letters")
 
 
-def dead_letters_table(found: Iterable[DeadLetters]) -> Table:
+def dead_letters_table(found: Iterable[EntityDeadLetters]) -> Table:
     """One line per message; where there are more than the API shows, a line says how many."""
     table = make_table("entity", "id", "subject", "deliveries", "enqueued", "why")
     for each in found:

@@ -13,9 +13,9 @@ from cli.client import Api, find_url
 from cli.display import make_console
 from cli.options import AsJson, Url, print_json
 from cli.tables import make_table
-from shared.api.models import Endpoint, Previous
+from shared.domain.endpoint import EndpointRecord, PreviousDeployment
 
-Name = Annotated[str, typer.Argument(metavar="ENDPOINT", help="its name, as `droptune endpoints` lists it")]
+EndpointArgument = Annotated[str, typer.Argument(metavar="ENDPOINT", help="its name, as `droptune endpoints` lists it")]
 
 
 def endpoints(as_json: AsJson = False, url: Url = None) -> None:
@@ -30,7 +30,7 @@ def endpoints(as_json: AsJson = False, url: Url = None) -> None:
         print("nothing is in production yet")
 
 
-def rollback(endpoint: Name, as_json: AsJson = False, url: Url = None) -> None:
+def rollback(endpoint: EndpointArgument, as_json: AsJson = False, url: Url = None) -> None:
     """Give the traffic of ENDPOINT back to its previous deployment; the same again reverses it."""
     with Api(find_url(url)) as api:
         order = api.roll_back(endpoint)
@@ -40,7 +40,7 @@ def rollback(endpoint: Name, as_json: AsJson = False, url: Url = None) -> None:
         print(f"ordered {endpoint} back from {order.from_} to {order.to}; see it with: droptune endpoints")
 
 
-def endpoints_table(found: Iterable[Endpoint], now: datetime | None = None) -> Table:
+def endpoints_table(found: Iterable[EndpointRecord], now: datetime | None = None) -> Table:
     """One line per endpoint."""
     table = make_table("endpoint", "run", "deployment", "since", "previous", whole=("run",))
     for one in found:
@@ -50,7 +50,7 @@ def endpoints_table(found: Iterable[Endpoint], now: datetime | None = None) -> T
     return table
 
 
-def _previous_cell(previous: Previous | None, now: datetime) -> str:
+def _previous_cell(previous: PreviousDeployment | None, now: datetime) -> str:
     """Empty once it is no longer kept, whether or not it has been deleted."""
     if previous is None or now >= previous.keep_until:
         return ""

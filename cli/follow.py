@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from cli.client import Api, Refused, Unreachable
-from cli.plot import Point
+from cli.plot import PlotPoint
 from shared.api.models import Metrics, Progress
 from shared.domain.run import Run, Status
 
@@ -23,7 +23,7 @@ class Update:
     """The run as seen now. `loss` is the training loss so far; `progress` that of the job under way."""
 
     run: Run
-    loss: tuple[Point, ...] = ()
+    loss: tuple[PlotPoint, ...] = ()
     progress: Progress | None = None
     reachable: bool = True
 
@@ -70,7 +70,7 @@ def _with_metrics(api: Api, update: Update, also: Status | None = None) -> Updat
     return replace(update, loss=_loss(metrics) or update.loss, progress=_progress(update.run, metrics))
 
 
-def _loss(metrics: Metrics) -> tuple[Point, ...]:
+def _loss(metrics: Metrics) -> tuple[PlotPoint, ...]:
     return tuple((step, value) for step, value in metrics.series.get("train_loss", ()) if value is not None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-Point = tuple[int, float]
+PlotPoint = tuple[int, float]
 
 # Unicode numbers the dots of a braille cell column by column, the fourth row later: [row][column].
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
@@ -12,7 +12,7 @@ _BLANK = 0x2800
 _BARS = "▁▂▃▄▅▆▇█"
 
 
-def plot(points: Sequence[Point], *, width: int = 60, height: int = 8) -> list[str]:
+def plot(points: Sequence[PlotPoint], *, width: int = 60, height: int = 8) -> list[str]:
     """Draw a curve as `height` lines of `width` braille cells, labeled with its largest and smallest value.
 
     Points that are not finite are left out; nothing is drawn for fewer than two.
@@ -30,7 +30,7 @@ def plot(points: Sequence[Point], *, width: int = 60, height: int = 8) -> list[s
     return [f"{label:>{margin}} ┤{''.join(map(chr, row))}" for label, row in zip(labels, cells, strict=True)]
 
 
-def _line(points: Sequence[Point], columns: int, rows: int, low: float, high: float) -> list[tuple[int, int]]:
+def _line(points: Sequence[PlotPoint], columns: int, rows: int, low: float, high: float) -> list[tuple[int, int]]:
     """One dot per column at the curve's height, joined upright where it jumps; row 0 is on top."""
     first, last = points[0][0], points[-1][0]
     dots: list[tuple[int, int]] = []
@@ -48,14 +48,14 @@ def _line(points: Sequence[Point], columns: int, rows: int, low: float, high: fl
     return dots
 
 
-def _between(left: Point, right: Point, step: float) -> float:
+def _between(left: PlotPoint, right: PlotPoint, step: float) -> float:
     if right[0] == left[0]:
         return right[1]
     share = min(max((step - left[0]) / (right[0] - left[0]), 0.0), 1.0)
     return left[1] + (right[1] - left[1]) * share
 
 
-def sparkline(points: Sequence[Point], *, width: int = 20) -> str:
+def sparkline(points: Sequence[PlotPoint], *, width: int = 20) -> str:
     """The curve as one line of at most `width` bars; empty for fewer than two points."""
     values = [value for _, value in _finite(points)]
     if len(values) < 2:
@@ -67,7 +67,7 @@ def sparkline(points: Sequence[Point], *, width: int = 20) -> str:
     return "".join(_BARS[round((value - low) * scale)] for value in picked)
 
 
-def _finite(points: Sequence[Point]) -> list[Point]:
+def _finite(points: Sequence[PlotPoint]) -> list[PlotPoint]:
     """Sorted by step, the last value of a step wins: a resumed job logs a step again."""
     by_step = {step: value for step, value in points if abs(value) < float("inf")}
     return sorted(by_step.items())

@@ -17,7 +17,7 @@ MARK = "DROPTUNE_STACK_ROOT"
 
 
 @dataclass(slots=True)
-class Part:
+class StackProcess:
     """A process of the stack. `pid` is None when stopped; `port` is kept for the next start."""
 
     port: int

@@ -31,7 +31,7 @@ from local_stack import emulators
 from local_stack.azure_ml.tokens import load_secret
 from local_stack.console import Console
 from local_stack.paths import REPOSITORY
-from local_stack.processes import MARK, Part, free_port, marked, stop
+from local_stack.processes import MARK, StackProcess, free_port, marked, stop
 from local_stack.tiny_base.shipped import BaseModelDamaged, place_base
 from shared.services import build_blob_store
 
@@ -51,7 +51,7 @@ class Stack:
     """What `stack.json` says. Only meaningful while `locked(root)` is held, or to read a URL."""
 
     root: Path
-    parts: dict[str, Part] = field(default_factory=dict)
+    parts: dict[str, StackProcess] = field(default_factory=dict)
     on_emulators: bool = False
 
     @classmethod
@@ -62,7 +62,7 @@ class Stack:
             body = json.loads((root / "stack.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return cls(root)
-        parts = {name: Part(**part) for name, part in body["parts"].items()}
+        parts = {name: StackProcess(**part) for name, part in body["parts"].items()}
         return cls(root, parts, body.get("on_emulators", False))
 
     def save(self) -> None:
@@ -219,7 +219,7 @@ def _start_where_it_was(stack: Stack, name: str, console: Console) -> None:
 def _start(stack: Stack, name: str, port: int | None, console: Console) -> None:
     if name in stack.parts and stack.parts[name].process():
         return
-    stack.parts[name] = part = Part(free_port(port))
+    stack.parts[name] = part = StackProcess(free_port(port))
     started, log = time.monotonic(), stack.log(name)
     offset = log.stat().st_size if log.exists() else 0
     with log.open("ab") as output:
@@ -281,7 +281,7 @@ def down(root: Path, console: Console) -> None:
             console.print(f"stopped the stack in {root}")
 
 
-def _running(part: Part) -> list[psutil.Process]:
+def _running(part: StackProcess) -> list[psutil.Process]:
     process = part.process()
     return [process] if process else []
 

@@ -7,21 +7,21 @@ from collections.abc import Callable
 from functools import cache
 from typing import Generic, TypeVar
 
-Built = TypeVar("Built")
+Result = TypeVar("Result")
 
 
-class lazy(Generic[Built]):  # a decorator, as functools.cache is
+class lazy(Generic[Result]):  # a decorator, as functools.cache is
     """`functools.cache` for a function without arguments whose first callers may come together, as a host's do.
 
     Without the lock each of them builds one, and imports half-imported modules while at it.
     """
 
-    def __init__(self, build: Callable[[], Built]) -> None:
+    def __init__(self, build: Callable[[], Result]) -> None:
         self.__doc__ = build.__doc__
         self._lock = threading.RLock()
         self._cached = cache(build)
 
-    def __call__(self) -> Built:
+    def __call__(self) -> Result:
         with self._lock:
             return self._cached()
 

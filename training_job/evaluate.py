@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class EvaluateArguments:
     """The command line."""
 
     job_name: Annotated[str, "named in the result"]
@@ -56,12 +56,12 @@ class Task:
 
 
 def main(argv: list[str] | None = None) -> int:
-    task = parse_arguments(Task, "training_job.evaluate", __doc__, argv)
+    task = parse_arguments(EvaluateArguments, "training_job.evaluate", __doc__, argv)
     work_offline()
     return run_job(task.job_name, task.output, lambda metrics: evaluate(task, metrics))
 
 
-def evaluate(task: Task, metrics: RunningMetrics) -> None:
+def evaluate(task: EvaluateArguments, metrics: RunningMetrics) -> None:
     """Answer, score, compare, write; see the module's text for the files.
 
     Raises PermanentFailure with the class of what is wrong.
@@ -75,7 +75,7 @@ def evaluate(task: Task, metrics: RunningMetrics) -> None:
     panel = read_judges(task.judges, settings.graders, task.answers)
     suite = None if settings.gate.max_general_regression is None else load_suite()
     metrics.total_steps = (len(rows) + (len(suite.rows) if suite else 0)) * len(task.models())
-    progress = Progress(task.output, metrics)
+    progress = AnsweringProgress(task.output, metrics)
     outputs = {
         name: generate_all(folder, rows, suite, task, recipe, progress.of(name))
         for name, folder in task.models().items()
@@ -123,7 +123,7 @@ def generate_all(
     folder: Path,
     rows: list[Row],
     suite: Suite | None,
-    task: Task,
+    task: EvaluateArguments,
     recipe: ResolvedRecipe,
     progress: Callable[[int], None],
 ) -> ModelOutputs:
@@ -142,7 +142,7 @@ def generate_all(
     return ModelOutputs(questions, answers, general, generator.bundle.template_sha256)
 
 
-class Progress:
+class AnsweringProgress:
     """Reports how many rows are answered, over all models."""
 
     def __init__(self, output: Path, metrics: RunningMetrics) -> None:

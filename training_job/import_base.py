@@ -27,7 +27,7 @@ from training_job.model.base_folder import objections
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class ImportArguments:
     """The command line."""
 
     job_name: Annotated[str, "named in the result"]
@@ -38,11 +38,11 @@ class Task:
 
 
 def main(argv: list[str] | None = None) -> int:
-    task = parse_arguments(Task, "training_job.import_base", __doc__, argv)
+    task = parse_arguments(ImportArguments, "training_job.import_base", __doc__, argv)
     return run_job(task.job_name, task.output, lambda _metrics: import_base(task))
 
 
-def import_base(task: Task) -> None:
+def import_base(task: ImportArguments) -> None:
     """Raises PermanentFailure of class recipe, `base_model_unfit` or as `export_bundle` does; `input_missing`."""
     require(task.folder)
     entry, folder = find_entry(task.base_model), model_folder(task.folder)

@@ -34,11 +34,11 @@ from training_job.selftest import check_machine
 
 if TYPE_CHECKING:
     from shared.rendering import Bundle
-    from training_job.methods import Data, Method
+    from training_job.methods import EncodedData, TuningMethod
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class TrainArguments:
     """The command line."""
 
     job_name: Annotated[str, "named in the result and in checkpoints"]
@@ -60,12 +60,12 @@ class Task:
 
 
 def main(argv: list[str] | None = None) -> int:
-    task = parse_arguments(Task, "training_job.train", __doc__, argv)
+    task = parse_arguments(TrainArguments, "training_job.train", __doc__, argv)
     work_offline()
     return run_job(task.job_name, task.output, lambda metrics: train(task, metrics))
 
 
-def train(task: Task, metrics: RunningMetrics) -> None:
+def train(task: TrainArguments, metrics: RunningMetrics) -> None:
     """Train, merge and write the model folder; see the module's text for the files.
 
     Raises PermanentFailure with the class of what is wrong.
@@ -96,14 +96,14 @@ class Prepared:
     """What training needs, read and checked."""
 
     setup: Setup
-    method: Method
-    data: Data
+    method: TuningMethod
+    data: EncodedData
     bundle: Bundle
     data_manifest: dict[str, Any]
     identity: checkpoints.Identity
 
 
-def prepare(task: Task, recipe: ResolvedRecipe, metrics: RunningMetrics) -> Prepared:
+def prepare(task: TrainArguments, recipe: ResolvedRecipe, metrics: RunningMetrics) -> Prepared:
     """Read tokenizer and rows; count rows and steps in `metrics`."""
     from training_job.data.chat_rows import bundle_of
     from training_job.methods import method_of
@@ -133,7 +133,7 @@ def prepare(task: Task, recipe: ResolvedRecipe, metrics: RunningMetrics) -> Prep
     return Prepared(setup, method, data, bundle, data_manifest, identity)
 
 
-def write_model(task: Task, prepared: Prepared, metrics: RunningMetrics) -> None:
+def write_model(task: TrainArguments, prepared: Prepared, metrics: RunningMetrics) -> None:
     """Merge, check the merged model, and write the manifest last: its presence says that the folder is whole."""
     from training_job.model import artifacts
     from training_job.model.manifest import model_manifest

@@ -41,7 +41,7 @@ PROGRESS_EVERY_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class ValidateArguments:
     """The command line."""
 
     job_name: Annotated[str, "named in the result"]
@@ -62,8 +62,8 @@ class Task:
         return [self.dataset, *([self.held_out] if self.held_out else [])]
 
 
-def parse(argv: list[str] | None) -> Task:
-    return parse_arguments(Task, "training_job.validate", __doc__, argv)
+def parse(argv: list[str] | None) -> ValidateArguments:
+    return parse_arguments(ValidateArguments, "training_job.validate", __doc__, argv)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     return run_job(task.job_name, task.output, lambda _metrics: validate_files(task))
 
 
-def validate_files(task: Task) -> None:
+def validate_files(task: ValidateArguments) -> None:
     """Check, curate, and write the outcome; see the module's text for the files.
 
     Raises PermanentFailure `dataset_replaced` if the dataset is not the one received, `input_missing`.
@@ -94,7 +94,7 @@ def validate_files(task: Task) -> None:
 
 
 @contextmanager
-def _workplace(task: Task) -> Iterator[Path]:
+def _workplace(task: ValidateArguments) -> Iterator[Path]:
     """A hidden folder for rows in the making, beside the versions: a rename of a file moves it into one.
 
     It has the job's name, so the platform's restart of a killed job clears what that left.
@@ -108,8 +108,8 @@ def _workplace(task: Task) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _validated(task: Task, sink: Sink, opened: ExitStack) -> tuple[Validated, DatasetRef]:
-    progress = Progress(sum(path.stat().st_size for path in task.files()))
+def _validated(task: ValidateArguments, sink: Sink, opened: ExitStack) -> tuple[Validated, DatasetRef]:
+    progress = ReadingProgress(sum(path.stat().st_size for path in task.files()))
     dataset, *rest = (Reading(opened.enter_context(path.open("rb")), progress) for path in task.files())
     validated = validate(
         dataset,
@@ -143,7 +143,7 @@ def _chunks(files: list[Path]) -> Iterator[bytes]:
                 yield chunk
 
 
-class Progress:
+class ReadingProgress:
     """Prints how far the reading is: at most one line in `PROGRESS_EVERY_S`, and one at the end."""
 
     def __init__(self, total_bytes: int) -> None:
@@ -168,7 +168,7 @@ class Reading:
     Not a generator: the validator closes what it reads of a file that it gives up, and the hash needs the rest.
     """
 
-    def __init__(self, file: BinaryIO, progress: Progress) -> None:
+    def __init__(self, file: BinaryIO, progress: ReadingProgress) -> None:
         self._file, self._progress = file, progress
         self._digest = hashlib.sha256()
         self.size_bytes = 0

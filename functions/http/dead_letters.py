@@ -12,11 +12,10 @@ from fastapi import APIRouter
 from functions.http.auth import Operator, Reader
 from functions.http.dependencies import CurrentServices
 from functions.http.errors import ApiError
-from shared.api.models import DeadLetter, DeadLetterList, DeadLetters, Replayed, ReplayRequest
+from shared.api.models import DeadLetter, DeadLetterList, EntityDeadLetters, Replayed, ReplayRequest
 from shared.domain.errors import LockLost
 from shared.pipeline import TOPOLOGY
-from shared.ports import DEAD_LETTERS, EventBus, ReceivedMessage
-from shared.ports import DeadLetters as DeadLetterBus
+from shared.ports import DEAD_LETTERS, DeadLetters, EventBus, ReceivedMessage
 
 router = APIRouter(prefix="/api/dead-letters", tags=["dead letters"])
 
@@ -35,9 +34,9 @@ def list_dead_letters(_: Reader, services: CurrentServices) -> DeadLetterList:
     return DeadLetterList(data=tuple(_of(bus, entity, count) for entity, count in counts.items() if count))
 
 
-def _of(bus: DeadLetterBus, entity: str, count: int) -> DeadLetters:
+def _of(bus: DeadLetters, entity: str, count: int) -> EntityDeadLetters:
     oldest = bus.peek(entity + DEAD_LETTERS, limit=SHOWN)
-    return DeadLetters(entity=entity, count=count, messages=tuple(map(_shown, oldest)))
+    return EntityDeadLetters(entity=entity, count=count, messages=tuple(map(_shown, oldest)))
 
 
 def _shown(dead: ReceivedMessage) -> DeadLetter:
@@ -76,7 +75,7 @@ def replay(request: ReplayRequest, _: Operator, services: CurrentServices) -> Re
     return Replayed(entity=entity, replayed=replayed)
 
 
-def _locked(bus: DeadLetterBus, dead_letters: str) -> Iterator[ReceivedMessage]:
+def _locked(bus: DeadLetters, dead_letters: str) -> Iterator[ReceivedMessage]:
     """What lies there now. What comes while we work is left: a message that fails at once would never end it."""
     left = bus.depth(dead_letters)
     while left > 0:
@@ -95,6 +94,6 @@ def _send_again(bus: EventBus, entity: str, dead: ReceivedMessage) -> None:
         bus.complete(dead)
 
 
-def _give_back(bus: DeadLetterBus, dead: ReceivedMessage) -> None:
+def _give_back(bus: DeadLetters, dead: ReceivedMessage) -> None:
     with suppress(LockLost):  # its time was over: it is free already
         bus.abandon(dead)

@@ -7,10 +7,11 @@ from fastapi import APIRouter
 from functions.http.auth import Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError
-from shared.api.models import Endpoint, EndpointList, RollbackOrder
+from shared.api.models import EndpointList, RollbackOrder
+from shared.domain.endpoint import EndpointRecord
 from shared.domain.events import RollbackRequested
 from shared.ports import Services
-from shared.records.endpoints import EndpointRecord, all_records, read
+from shared.records.endpoints import all_records, read
 from shared.step_support.outcome import Draft
 
 router = APIRouter(prefix="/api/endpoints", tags=["endpoints"])
@@ -20,13 +21,13 @@ router = APIRouter(prefix="/api/endpoints", tags=["endpoints"])
 def list_endpoints(_: Reader, services: CurrentServices) -> EndpointList:
     """By name."""
     records = sorted(all_records(services.store), key=lambda record: record.endpoint)
-    return EndpointList(data=tuple(map(Endpoint.model_validate, records)))
+    return EndpointList(data=tuple(records))
 
 
 @router.get("/{name}")
-def get_endpoint(name: str, _: Reader, services: CurrentServices) -> Endpoint:
+def get_endpoint(name: str, _: Reader, services: CurrentServices) -> EndpointRecord:
     """The deployment in production, and the previous one while it is kept warm."""
-    return Endpoint.model_validate(_find_record(name, services))
+    return _find_record(name, services)
 
 
 def _find_record(name: str, services: Services) -> EndpointRecord:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from infra.gate.bicep import Expr, File, Infra, Resource, line, text
+from infra.gate.bicep import BicepFile, Expr, Infra, Resource, line, text
 from infra.gate.finding import Violations, at, rule
 
 ASSIGNMENT = "Microsoft.Authorization/roleAssignments"
@@ -129,14 +129,14 @@ def no_secrets_in_the_template(infra: Infra) -> Violations:
                 yield f"{file.name}:{line(node)}", f"{text(node)}() reads a key"
 
 
-def _assignments(infra: Infra) -> Iterator[tuple[File, Resource]]:
+def _assignments(infra: Infra) -> Iterator[tuple[BicepFile, Resource]]:
     for file in infra.files.values():
         for resource in file.resources:
             if resource.type == ASSIGNMENT and not resource.existing:
                 yield file, resource
 
 
-def _reads_quotas(file: File, assignment: Resource) -> bool:
+def _reads_quotas(file: BicepFile, assignment: Resource) -> bool:
     """Whether the role given is one of this file that reads quotas and nothing else."""
     definition = _text(assignment.get("properties.roleDefinitionId")).removesuffix(".id")
     actions = [
@@ -149,7 +149,7 @@ def _reads_quotas(file: File, assignment: Resource) -> bool:
     return bool(actions) and all(map(_QUOTA_READ.fullmatch, actions))
 
 
-def _roles(file: File, assignment: Resource) -> list[str]:
+def _roles(file: BicepFile, assignment: Resource) -> list[str]:
     """Ids of the roles given: one, or those the assignment loops over; none for a role of this file."""
     definition = _text(assignment.get("properties.roleDefinitionId"))
     if definition.removesuffix(".id") in {r.symbol for r in file.resources if r.type == DEFINITION}:

@@ -61,7 +61,7 @@ class Module:
 
 
 @dataclass
-class File:
+class BicepFile:
     """One .bicep file; `name` is relative to the infra folder."""
 
     name: str
@@ -82,9 +82,9 @@ def _parser() -> Parser:
     return Parser(Language(tree_sitter_bicep.language()))
 
 
-def parse(path: Path, name: str) -> File:
+def parse(path: Path, name: str) -> BicepFile:
     """Read a file. What the grammar does not know is not raised here: see `broken`."""
-    file = File(name, _parser().parse(path.read_bytes()).root_node)
+    file = BicepFile(name, _parser().parse(path.read_bytes()).root_node)
     decorators: set[str] = set()
     for node in file.root.named_children:
         if node.type == "decorators":
@@ -95,7 +95,7 @@ def parse(path: Path, name: str) -> File:
     return file
 
 
-def broken(file: File) -> Iterator[Node]:
+def broken(file: BicepFile) -> Iterator[Node]:
     return (node for node in file.nodes if node.is_error or node.is_missing)
 
 
@@ -140,7 +140,7 @@ def _key(node: Node) -> str:
     return value.text if isinstance(value, Expr) else str(value)
 
 
-def _declare(file: File, node: Node, decorators: set[str]) -> None:
+def _declare(file: BicepFile, node: Node, decorators: set[str]) -> None:
     children = node.named_children
     match node.type:
         case "parameter_declaration":
@@ -190,7 +190,7 @@ class Infra:
     """All files below a folder, by their name."""
 
     folder: Path
-    files: dict[str, File]
+    files: dict[str, BicepFile]
 
     @property
     def resources(self) -> Iterator[Resource]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from tree_sitter import Node
 
-from infra.gate.bicep import File, Infra, broken, line, text, walk
+from infra.gate.bicep import BicepFile, Infra, broken, line, text, walk
 from infra.gate.finding import Violations, rule
 
 FUNCTIONS = frozenset(
@@ -97,12 +97,12 @@ def azd_gives_every_parameter(infra: Infra) -> Violations:
         yield "main.parameters.json", f"{name} is " + ("not given" if name in declared else "not declared")
 
 
-def _declared(file: File) -> set[str]:
+def _declared(file: BicepFile) -> set[str]:
     symbols = {resource.symbol for resource in file.resources} | {module.symbol for module in file.modules}
     return symbols | file.params.keys() | file.variables.keys()
 
 
-def _used(file: File) -> Iterator[Node]:
+def _used(file: BicepFile) -> Iterator[Node]:
     """Identifiers in expressions: no declared name, no loop's own variable, no key of a property."""
     for node in file.nodes:
         parent = node.parent

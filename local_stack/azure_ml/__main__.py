@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from local_stack.azure_ml.app import listen, serve
-from local_stack.azure_ml.config import Config, load_environments
+from local_stack.azure_ml.config import EmulatorConfig, load_environments
 from local_stack.azure_ml.events import Emit
 from local_stack.azure_ml.tokens import load_secret
 
@@ -49,7 +49,7 @@ def main() -> None:
     for library in ("azure", "httpx"):
         logging.getLogger(library).setLevel(logging.WARNING)
     listener = listen(options.port)
-    config = Config(
+    config = EmulatorConfig(
         root=options.root.resolve(),
         blob_root=options.blob_root.resolve(),
         port=listener.getsockname()[1],

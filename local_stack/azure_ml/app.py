@@ -24,15 +24,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from local_stack.azure_ml import capacity, events, processes
-from local_stack.azure_ml.config import LOCATION, Config, arm_id, operation_url
-from local_stack.azure_ml.endpoints import Endpoints, shown
+from local_stack.azure_ml.config import LOCATION, EmulatorConfig, arm_id, operation_url
+from local_stack.azure_ml.endpoints import EndpointsResource, shown
 from local_stack.azure_ml.faults import Faults
-from local_stack.azure_ml.jobs import JobRunner, Jobs
+from local_stack.azure_ml.jobs import JobRunner, JobsResource
 from local_stack.azure_ml.mlflow import Mlflow, MlflowError
 from local_stack.azure_ml.models import Models
 from local_stack.azure_ml.mounts import make_mounts
 from local_stack.azure_ml.serving import Proxy, ServingRunner
-from local_stack.azure_ml.store import Document, Store
+from local_stack.azure_ml.store import Document, WorkspaceStore
 from local_stack.azure_ml.strict import ArmError, user_error
 from local_stack.azure_ml.tokens import ARM_AUDIENCE, SCORING_AUDIENCE, check_bearer, check_origin, identity_token
 
@@ -49,21 +49,21 @@ _POLL_SOON = {"x-ms-retry-after-ms": "100"}
 
 _IDENTITY = "/msi/token"
 
-Handler = Callable[[dict[str, str], Document], Response]
+RequestHandler = Callable[[dict[str, str], Document], Response]
 
 
-class Emulator:
+class AzureMlEmulator:
     """All parts of one emulator and the two threads that move jobs, servers and events on."""
 
-    def __init__(self, config: Config, emit: events.Emit) -> None:
+    def __init__(self, config: EmulatorConfig, emit: events.Emit) -> None:
         config.root.mkdir(parents=True, exist_ok=True)
         self.config = config
-        self.store = Store(config.root / "azure_ml.db")
+        self.store = WorkspaceStore(config.root / "azure_ml.db")
         self.faults = Faults(self.store)
-        self.jobs = Jobs(config, self.store, self.faults)
+        self.jobs = JobsResource(config, self.store, self.faults)
         mounts = make_mounts(config)
         self.models = Models(config, self.store, mounts)
-        self.endpoints = Endpoints(config, self.store, self.models)
+        self.endpoints = EndpointsResource(config, self.store, self.models)
         self.mlflow = Mlflow(self.store)
         self.serving = ServingRunner(config, self.store, self.endpoints, self.models)
         self.proxy = Proxy(config, self.endpoints)
@@ -109,8 +109,8 @@ class Emulator:
         log.error("NOT EMULATED: %s %s", method, path)
         raise ArmError(501, "NotImplemented", f"{method} {path} is not emulated")
 
-    def _arm_routes(self) -> list[tuple[str, re.Pattern[str], Handler]]:
-        def route(method: str, path: str, handler: Handler) -> tuple[str, re.Pattern[str], Handler]:
+    def _arm_routes(self) -> list[tuple[str, re.Pattern[str], RequestHandler]]:
+        def route(method: str, path: str, handler: RequestHandler) -> tuple[str, re.Pattern[str], RequestHandler]:
             named = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)
             return method, re.compile(named.replace("WS", _WORKSPACE)), handler
 
@@ -231,7 +231,7 @@ def _started(status: int, resource: Document) -> Response:
 class RequestCheck:
     """Refuses what `tokens` refuses, before any route is chosen: a new route is protected too."""
 
-    def __init__(self, app: ASGIApp, config: Config) -> None:
+    def __init__(self, app: ASGIApp, config: EmulatorConfig) -> None:
         self._app, self._config = app, config
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -257,9 +257,9 @@ class RequestCheck:
         check_bearer(request.headers.get("authorization"), audience, self._config.secret)
 
 
-def build_app(config: Config, emit: events.Emit, on_ready: Callable[[], None] = lambda: None) -> Starlette:
+def build_app(config: EmulatorConfig, emit: events.Emit, on_ready: Callable[[], None] = lambda: None) -> Starlette:
     """The emulator as an ASGI app. `emit` takes one CloudEvent and raises if it was not accepted."""
-    emulator = Emulator(config, emit)
+    emulator = AzureMlEmulator(config, emit)
 
     async def control_plane(request: Request) -> Response:
         body = await _json(request)
@@ -304,7 +304,7 @@ def build_app(config: Config, emit: events.Emit, on_ready: Callable[[], None] = 
     return app
 
 
-async def _own_api(emulator: Emulator, request: Request) -> Response:
+async def _own_api(emulator: AzureMlEmulator, request: Request) -> Response:
     """For tests: GET jobs, GET requests, POST faults, GET health."""
     what = request.path_params["what"]
     if (request.method, what) == ("POST", "faults"):
@@ -319,7 +319,7 @@ async def _own_api(emulator: Emulator, request: Request) -> Response:
     raise ArmError(501, "NotImplemented", f"{request.method} /_emulator/{what} does not exist")
 
 
-def _record(emulator: Emulator, request: Request, body: Document) -> None:
+def _record(emulator: AzureMlEmulator, request: Request, body: Document) -> None:
     version = request.query_params.get("api-version")
     entry = {"method": request.method, "path": request.url.path, "api_version": version, "body": body}
     emulator.requests.append({**entry, "at": time.time()})
@@ -361,7 +361,7 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
-def serve(config: Config, listener: socket.socket, emit: events.Emit, on_ready: Callable[[], None]) -> None:
+def serve(config: EmulatorConfig, listener: socket.socket, emit: events.Emit, on_ready: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT."""
     app = build_app(config, emit, on_ready)
     uvicorn.Server(_uvicorn_config(app)).run(sockets=[listener])
@@ -372,7 +372,7 @@ def _uvicorn_config(app: Starlette) -> uvicorn.Config:
 
 
 @contextmanager
-def running(config: Config, emit: events.Emit) -> Iterator[Emulator]:
+def running(config: EmulatorConfig, emit: events.Emit) -> Iterator[AzureMlEmulator]:
     """The emulator in a thread of this process, on a free port; for tests."""
     listener = listen(0)
     config = replace(config, port=listener.getsockname()[1])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from local_stack.azure_ml.config import Config
+from local_stack.azure_ml.config import EmulatorConfig
 from local_stack.azure_ml.store import Document
 
 _TYPE = "Microsoft.MachineLearningServices"
 _TOTAL = {"dedicatedCores": "Total Cluster Dedicated Regional vCPUs", "lowPriorityCores": "TotalLowPriorityCores"}
 
 
-def sizes(config: Config) -> Document:
+def sizes(config: EmulatorConfig) -> Document:
     return {
         "value": [
             {
@@ -29,7 +29,7 @@ def sizes(config: Config) -> Document:
     }
 
 
-def usages(config: Config) -> Document:
+def usages(config: EmulatorConfig) -> Document:
     """Clusters, all cores of each kind, and those of each family: three types, told apart by `type`."""
     families = {machine.family: machine for machine in config.machines.values()}
     found = [_usage("totalCores", "Clusters", 0, 200)]

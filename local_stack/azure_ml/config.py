@@ -75,7 +75,7 @@ def load_environments(path: Path | None) -> dict[str, Environment]:
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class EmulatorConfig:
     """Folders, limits and the public address of one emulator. Times in seconds.
 
     Without `blob_store`, the URL of a BlobStore, the datastores are the folders of `blob_root`.

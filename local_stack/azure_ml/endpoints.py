@@ -5,9 +5,9 @@ from __future__ import annotations
 import uuid
 
 from local_stack.azure_ml import events
-from local_stack.azure_ml.config import LOCATION, Config, arm_id, operation_url, system_data
+from local_stack.azure_ml.config import LOCATION, EmulatorConfig, arm_id, operation_url, system_data
 from local_stack.azure_ml.models import Models
-from local_stack.azure_ml.store import Document, Store
+from local_stack.azure_ml.store import Document, WorkspaceStore
 from local_stack.azure_ml.strict import (
     ENDPOINT_NAME,
     ArmError,
@@ -25,10 +25,10 @@ def not_found(kind: str, name: str) -> ArmError:
     return ArmError(404, "ResourceNotFound", f"{kind} '{name}' was not found")
 
 
-class Endpoints:
+class EndpointsResource:
     """A write starts a long-running operation; `serving.ServingRunner` ends it."""
 
-    def __init__(self, config: Config, store: Store, models: Models) -> None:
+    def __init__(self, config: EmulatorConfig, store: WorkspaceStore, models: Models) -> None:
         self._config, self._store, self._models = config, store, models
 
     def put(self, workspace: str, name: str, body: Document) -> tuple[int, Document]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from local_stack.azure_ml.config import experiment_id
-from local_stack.azure_ml.store import Document, Store
+from local_stack.azure_ml.store import Document, WorkspaceStore
 from local_stack.worker import Worker
 
 Emit = Callable[[dict[str, Any]], None]
@@ -21,7 +21,7 @@ def now_iso() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def job_changed(store: Store, job: Document) -> None:
+def job_changed(store: WorkspaceStore, job: Document) -> None:
     """RunStatusChanged at every change, RunCompleted as well if it succeeded (Azure docs: only then)."""
     properties = job["properties"]
     experiment = experiment_id(properties["experimentName"])
@@ -39,7 +39,7 @@ def job_changed(store: Store, job: Document) -> None:
     _add(store, job["workspace"], "RunStatusChanged", subject, {**data, "runStatus": job["status"]})
 
 
-def model_registered(store: Store, workspace: str, name: str, version: str, properties: Document) -> None:
+def model_registered(store: WorkspaceStore, workspace: str, name: str, version: str, properties: Document) -> None:
     data = {
         "ModelName": name,
         "ModelVersion": version,
@@ -49,7 +49,7 @@ def model_registered(store: Store, workspace: str, name: str, version: str, prop
     _add(store, workspace, "ModelRegistered", f"models/{name}:{version}", data)
 
 
-def _add(store: Store, workspace: str, type: str, subject: str, data: Document) -> None:
+def _add(store: WorkspaceStore, workspace: str, type: str, subject: str, data: Document) -> None:
     store.add_event(
         {
             "specversion": "1.0",
@@ -66,7 +66,7 @@ def _add(store: Store, workspace: str, type: str, subject: str, data: Document) 
 class Sender(Worker):
     """Sends the outbox in order; an event leaves it only after `emit` returned."""
 
-    def __init__(self, store: Store, emit: Emit, take_fault: Callable[[str], Document | None]) -> None:
+    def __init__(self, store: WorkspaceStore, emit: Emit, take_fault: Callable[[str], Document | None]) -> None:
         super().__init__("azure-ml-events")
         self._store, self._emit, self._take_fault = store, emit, take_fault
 

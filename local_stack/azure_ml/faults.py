@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from local_stack.azure_ml.store import Document, Store
+from local_stack.azure_ml.store import Document, WorkspaceStore
 from local_stack.azure_ml.strict import user_error
 
 # Azure docs: what a job or a deployment says when the subscription or the region has no machine for it.
@@ -32,7 +32,7 @@ _PRESETS: dict[str, Document] = {
 class Faults:
     """Kept in the store, so an order outlives a restart."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: WorkspaceStore) -> None:
         self._store = store
 
     def order(self, body: Document) -> None:

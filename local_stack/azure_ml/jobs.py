@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from local_stack.azure_ml import distributed, events, processes
-from local_stack.azure_ml.config import Config, Environment, arm_id, system_data
+from local_stack.azure_ml.config import EmulatorConfig, Environment, arm_id, system_data
 from local_stack.azure_ml.faults import Faults
 from local_stack.azure_ml.mounts import Mounts
-from local_stack.azure_ml.store import Document, Store
+from local_stack.azure_ml.store import Document, WorkspaceStore
 from local_stack.azure_ml.strict import (
     JOB_NAME,
     MUTABLE_JOB_FIELDS,
@@ -33,10 +33,10 @@ FINAL = ("Completed", "Failed", "Canceled")
 _PLACEHOLDER = re.compile(r"\$\{\{\s*(inputs|outputs)\.([A-Za-z0-9_]+)\s*\}\}")
 
 
-class Jobs:
+class JobsResource:
     """The jobs resource. Every change of status is one transaction with its event."""
 
-    def __init__(self, config: Config, store: Store, faults: Faults) -> None:
+    def __init__(self, config: EmulatorConfig, store: WorkspaceStore, faults: Faults) -> None:
         self._config, self._store, self._faults = config, store, faults
 
     def put(self, workspace: str, name: str, body: Document) -> tuple[int, Document]:
@@ -139,7 +139,7 @@ class Jobs:
         return job
 
 
-def move(store: Store, job: Document, status: str, error: Document | None = None) -> None:
+def move(store: WorkspaceStore, job: Document, status: str, error: Document | None = None) -> None:
     """Change the status: document, history and event in one transaction."""
     job["status"] = status
     job["error"] = error or job["error"]
@@ -171,7 +171,7 @@ def _entries(properties: Document) -> list[Document]:
 class JobRunner:
     """Moves jobs on, one state a tick; what it needs to know is in the store, so it may die at any time."""
 
-    def __init__(self, config: Config, store: Store, faults: Faults, mounts: Mounts) -> None:
+    def __init__(self, config: EmulatorConfig, store: WorkspaceStore, faults: Faults, mounts: Mounts) -> None:
         self._config, self._store, self._faults, self._mounts = config, store, faults, mounts
         self._launched: set[Path] = set()
         self._saved: set[Path] = set()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from local_stack.azure_ml.config import experiment_id
-from local_stack.azure_ml.store import Document, Store
+from local_stack.azure_ml.store import Document, WorkspaceStore
 from local_stack.azure_ml.strict import ArmError
 
 # MLflow's spelling of Azure ML's job states.
@@ -21,7 +21,7 @@ class MlflowError(Exception):
 
 
 class Mlflow:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: WorkspaceStore) -> None:
         self._store = store
         self.routes: Mapping[tuple[str, str], Callable[[Document], Document]] = {
             ("GET", "runs/get"): self._get_run,

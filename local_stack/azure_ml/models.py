@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from local_stack.azure_ml import events
-from local_stack.azure_ml.config import Config, arm_id, system_data
+from local_stack.azure_ml.config import EmulatorConfig, arm_id, system_data
 from local_stack.azure_ml.mounts import Mounts
-from local_stack.azure_ml.store import Document, Store
+from local_stack.azure_ml.store import Document, WorkspaceStore
 from local_stack.azure_ml.strict import ArmError, check_keys, user_error
 
 
 class Models:
-    def __init__(self, config: Config, store: Store, mounts: Mounts) -> None:
+    def __init__(self, config: EmulatorConfig, store: WorkspaceStore, mounts: Mounts) -> None:
         self._config, self._store, self._mounts = config, store, mounts
 
     def put(self, workspace: str, name: str, version: str, body: Document) -> tuple[int, Document]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from local_stack.azure_ml.config import Config
+from local_stack.azure_ml.config import EmulatorConfig
 from local_stack.azure_ml.strict import local_path, user_error
 from shared.domain.errors import BlobNotFound, PermanentFailure
 from shared.ports import BlobStore
@@ -33,7 +33,7 @@ class Mounts(Protocol):
         """Save what the process has changed since; unless `all`, at most every second."""
 
 
-def make_mounts(config: Config) -> Mounts:
+def make_mounts(config: EmulatorConfig) -> Mounts:
     """By whether the emulator was given a blob store."""
     if config.blob_store is None:
         return LiveFolders(config.blob_root)

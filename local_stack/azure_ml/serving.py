@@ -15,10 +15,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from local_stack.azure_ml import processes
-from local_stack.azure_ml.config import Config, Environment
-from local_stack.azure_ml.endpoints import Endpoints
+from local_stack.azure_ml.config import EmulatorConfig, Environment
+from local_stack.azure_ml.endpoints import EndpointsResource
 from local_stack.azure_ml.models import Models
-from local_stack.azure_ml.store import Document, Store
+from local_stack.azure_ml.store import Document, WorkspaceStore
 from local_stack.azure_ml.strict import ArmError, seconds
 from local_stack.processes import free_port
 
@@ -31,7 +31,9 @@ _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "host", "content
 class ServingRunner:
     """Ends the operations on endpoints and keeps the deployments' servers running."""
 
-    def __init__(self, config: Config, store: Store, endpoints: Endpoints, models: Models) -> None:
+    def __init__(
+        self, config: EmulatorConfig, store: WorkspaceStore, endpoints: EndpointsResource, models: Models
+    ) -> None:
         self._config, self._store = config, store
         self._endpoints, self._models = endpoints, models
         self._http = httpx.Client(timeout=1.0, trust_env=False)
@@ -183,7 +185,7 @@ class ServingRunner:
 class Proxy:
     """Scoring requests: authorized, split by traffic or pinned by a header, passed on."""
 
-    def __init__(self, config: Config, endpoints: Endpoints) -> None:
+    def __init__(self, config: EmulatorConfig, endpoints: EndpointsResource) -> None:
         self._config, self._endpoints = config, endpoints
         self._http = httpx.AsyncClient(timeout=None, trust_env=False)  # noqa: S113 - the request's own limit
         self._busy: Counter[str] = Counter()

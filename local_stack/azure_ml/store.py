@@ -22,7 +22,7 @@ create table if not exists outbox (id integer primary key, event text not null);
 """
 
 
-class Store:
+class WorkspaceStore:
     """Documents by kind and name, metric points, and the events not yet sent.
 
     Every method may be called from any thread; `transaction` makes several calls one.

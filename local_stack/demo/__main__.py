@@ -24,7 +24,7 @@ from cli.view import seconds as as_time
 from local_stack import stack
 from local_stack.azure_ml.tokens import SECRET_FILE
 from local_stack.console import Console
-from local_stack.demo.cleanup import Interrupted, raise_on_signals, stopped_unless_done
+from local_stack.demo.cleanup import DemoInterrupted, raise_on_signals, stopped_unless_done
 from local_stack.demo.endpoint import Asked, ask
 from local_stack.demo.prepare import CAUTIONS, DemoFailed, drop, drops, fresh, recipe_folder
 from local_stack.demo.report import demo_report, figures, shortfall, write_report
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     except FAILURES as error:
         console.print(f"\nthe demo failed: {error}")
         return 1
-    except Interrupted as interrupted:
+    except DemoInterrupted as interrupted:
         console.print(f"\nthe demo was stopped: {interrupted}")
         return interrupted.exit_code
     return 0

@@ -23,7 +23,7 @@ if not sys.stdin.buffer.read():
 """
 
 
-class Interrupted(BaseException):
+class DemoInterrupted(BaseException):
     """A signal asked the demo to end."""
 
     def __init__(self, number: int) -> None:
@@ -35,7 +35,7 @@ def raise_on_signals() -> None:
     """Make Ctrl-C, `kill` and a closed terminal raise Interrupted."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise Interrupted(number)
+        raise DemoInterrupted(number)
 
     for number in _ENDING:
         signal.signal(number, interrupt)

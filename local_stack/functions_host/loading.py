@@ -52,7 +52,7 @@ class HttpTrigger:
     methods: frozenset[str]
 
 
-Trigger = BusTrigger | TimerTrigger | HttpTrigger
+FunctionTrigger = BusTrigger | TimerTrigger | HttpTrigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class LocalFunction:
     call: Callable[..., Any]
     argument: str
     takes_context: bool
-    trigger: Trigger
+    trigger: FunctionTrigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ def _read_function(function: Any, environment: Mapping[str, str], problems: list
         if binding not in triggers and (binding["type"], binding["name"]) != ("http", "$return"):
             refuse(f"binding {binding['name']} of unknown type {binding['type']}")
 
-    trigger: Trigger | None = None
+    trigger: FunctionTrigger | None = None
     for binding in triggers if len(triggers) == 1 else ():
         match binding["type"]:
             case "serviceBusTrigger":

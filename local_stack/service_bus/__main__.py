@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from local_stack.service_bus.config import Unsupported, render
-from local_stack.service_bus.server import Emulator
+from local_stack.service_bus.server import ServiceBusEmulator
 from shared.embedded.clock import SystemClock
 from shared.pipeline import TOPOLOGY
 
@@ -18,7 +18,7 @@ from shared.pipeline import TOPOLOGY
 async def serve(options: argparse.Namespace) -> int:
     try:
         config = json.loads(options.config.read_text()) if options.config else render(TOPOLOGY)
-        emulator = Emulator(config, options.db, SystemClock())
+        emulator = ServiceBusEmulator(config, options.db, SystemClock())
     except Unsupported as refusal:
         print(refusal, file=sys.stderr)
         return 1

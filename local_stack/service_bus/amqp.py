@@ -64,23 +64,23 @@ class Service(Protocol):
     def commit(self) -> None:
         """Store what was done since the last call, then flush the connections that have something to say."""
 
-    def attach(self, link: Link) -> Fields:
+    def attach(self, link: AmqpLink) -> Fields:
         """Max-message-size and properties of the answer; raises AmqpError to refuse."""
 
-    def attached(self, link: Link) -> None: ...
-    def detached(self, link: Link) -> None: ...
-    def credited(self, link: Link) -> None: ...
-    def arrived(self, link: Link, payload: bytes, message_format: int) -> None:
+    def attached(self, link: AmqpLink) -> None: ...
+    def detached(self, link: AmqpLink) -> None: ...
+    def credited(self, link: AmqpLink) -> None: ...
+    def arrived(self, link: AmqpLink, payload: bytes, message_format: int) -> None:
         """A message of the client; raises AmqpError to reject it."""
 
     def settled(self, context: Any, state: Described | None) -> Described | None:
         """The client's outcome of a delivery; the outcome to answer. Raises AmqpError to refuse it."""
 
 
-class Link:
+class AmqpLink:
     """One direction; `server_sends` means messages flow to the client (the client's receiver)."""
 
-    def __init__(self, session: Session, attach: Fields) -> None:
+    def __init__(self, session: AmqpSession, attach: Fields) -> None:
         self.session, self.name, self.handle = session, attach[0], attach[1]
         self.server_sends = bool(attach[2])
         self.presettled = attach[3] == 1
@@ -123,18 +123,18 @@ class Link:
             session.remote_window -= 1
 
 
-class Session:
+class AmqpSession:
     def __init__(self, connection: Connection, channel: int, begin: Fields) -> None:
         self.connection, self.channel = connection, channel
         self.next_in, self.next_out = begin[1] or 0, 0
         self.remote_window = begin[2] or 0
-        self.links: dict[int, Link] = {}
+        self.links: dict[int, AmqpLink] = {}
         self.unsettled: dict[int, Any] = {}
 
     def emit(self, code: int, fields: Fields, payload: bytes = b"") -> None:
         self.connection.emit(self.channel, code, fields, payload)
 
-    def flow(self, link: Link | None = None, *, drained: bool = False) -> None:
+    def flow(self, link: AmqpLink | None = None, *, drained: bool = False) -> None:
         window = UInt(0x7FFFFFFF)
         fields: Fields = [UInt(self.next_in), window, UInt(self.next_out), window]
         if link:
@@ -153,7 +153,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, service: Service) -> None:
         self.service = service
         self.received, self.out = bytearray(), bytearray()
-        self.sessions: dict[int, Session] = {}
+        self.sessions: dict[int, AmqpSession] = {}
         self.opened = self.closing = False
         self.remote_max_frame = 512
 
@@ -246,7 +246,7 @@ class Connection(asyncio.Protocol):
                 self.emit(0, Frame.OPEN, ["emulator", None, UInt(MAX_FRAME), None])
                 return
             case Frame.BEGIN:
-                session = self.sessions[channel] = Session(self, channel, fields)
+                session = self.sessions[channel] = AmqpSession(self, channel, fields)
                 window = UInt(0x7FFFFFFF)
                 remote_channel = Raw(b"\x60" + struct.pack(">H", channel))
                 session.emit(Frame.BEGIN, [remote_channel, UInt(0), window, window, UInt(255)])
@@ -278,15 +278,15 @@ class Connection(asyncio.Protocol):
                 self._end(session)
                 session.emit(Frame.END, [])
 
-    def _end(self, session: Session) -> None:
+    def _end(self, session: AmqpSession) -> None:
         self.sessions.pop(session.channel, None)
         for link in session.links.values():
             self.service.detached(link)
         session.links.clear()
         session.unsettled.clear()
 
-    def _attach(self, session: Session, fields: Fields) -> None:
-        link = Link(session, fields)
+    def _attach(self, session: AmqpSession, fields: Fields) -> None:
+        link = AmqpLink(session, fields)
         initial_count = UInt(0) if link.server_sends else None
         settle_modes = [None if mode is None else UByte(mode) for mode in fields[3:5]]
         head = [link.name, UInt(link.handle), not fields[2]]
@@ -307,7 +307,7 @@ class Connection(asyncio.Protocol):
             link.grant(CREDIT)
         self.service.attached(link)
 
-    def _flow(self, session: Session, fields: Fields) -> None:
+    def _flow(self, session: AmqpSession, fields: Fields) -> None:
         next_in, window, handle, count, credit, drain, echo = (fields[i] for i in (0, 1, 4, 5, 6, 8, 9))
         session.remote_window = ((next_in or 0) + (window or 0) - session.next_out) & 0xFFFFFFFF
         link = session.links.get(handle)
@@ -324,7 +324,7 @@ class Connection(asyncio.Protocol):
         if drain or echo:
             session.flow(link, drained=bool(drain))
 
-    def _transfer(self, session: Session, fields: Fields, payload: bytes) -> None:
+    def _transfer(self, session: AmqpSession, fields: Fields, payload: bytes) -> None:
         handle, delivery_id, _, message_format, settled, more = fields[:6]
         session.next_in = (session.next_in + 1) & 0xFFFFFFFF
         link = session.links.get(handle)
@@ -349,7 +349,7 @@ class Connection(asyncio.Protocol):
         if link.credit < CREDIT // 2:
             link.grant(CREDIT)
 
-    def _disposition(self, session: Session, fields: Fields) -> None:
+    def _disposition(self, session: AmqpSession, fields: Fields) -> None:
         by_receiver, first, last, settled, state = fields[:5]
         if not by_receiver or (state is None and not settled):
             return

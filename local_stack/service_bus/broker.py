@@ -13,11 +13,11 @@ from local_stack.service_bus.config import QueueConfig, TopicConfig
 from local_stack.service_bus.messages import (
     ACTIVE,
     SCHEDULED,
-    Stored,
+    StoredMessage,
     facts,
     with_application_properties,
 )
-from local_stack.service_bus.store import Store
+from local_stack.service_bus.store import BrokerStore
 from shared.embedded.clock import to_microseconds
 from shared.ports import Clock
 
@@ -30,13 +30,13 @@ class Consumer(Protocol):
 
     @property
     def ready(self) -> bool: ...
-    def deliver(self, queue: Queue, message: Stored) -> None: ...
+    def deliver(self, queue: Queue, message: StoredMessage) -> None: ...
 
 
 class Broker:
     """All entities, their timers, and what must be delivered next."""
 
-    def __init__(self, store: Store, clock: Clock, queues: list[QueueConfig], topics: list[TopicConfig]) -> None:
+    def __init__(self, store: BrokerStore, clock: Clock, queues: list[QueueConfig], topics: list[TopicConfig]) -> None:
         self.store, self._clock = store, clock
         self.timers: list[tuple[int, int, Callable[[], None]]] = []
         self.dirty: set[Queue] = set()  # have a message to deliver, or a new receiver
@@ -81,14 +81,14 @@ class Entity:
     def __init__(self, broker: Broker, path: str) -> None:
         self.broker, self.path, self.key = broker, path, path.lower()
         self.numbers = itertools.count(broker.store.last_sequence(self.key) + 1)
-        self.scheduled: dict[int, Stored] = {}
+        self.scheduled: dict[int, StoredMessage] = {}
         for message in broker.store.load(self.key):
             if message.state == SCHEDULED:
                 self._wait_for(message)
             else:
                 self.restore(message)
 
-    def submit(self, message: Stored) -> None:
+    def submit(self, message: StoredMessage) -> None:
         """A message of a client."""
         if message.scheduled_at is None or message.scheduled_at <= self.broker.now():
             self.accept(message)
@@ -98,12 +98,12 @@ class Entity:
         self.broker.store.put(self.key, message)
         self._wait_for(message)
 
-    def _wait_for(self, message: Stored) -> None:
+    def _wait_for(self, message: StoredMessage) -> None:
         assert message.scheduled_at is not None
         self.scheduled[message.sequence] = message
         self.broker.at(message.scheduled_at, lambda: self._due(message))
 
-    def _due(self, message: Stored) -> None:
+    def _due(self, message: StoredMessage) -> None:
         # Documented: a scheduled message gets its sequence number when it is enqueued.
         if self.scheduled.pop(message.sequence, None):
             self.broker.store.drop(self.key, message)
@@ -115,10 +115,10 @@ class Entity:
             self.broker.store.drop(self.key, message)
         self.scheduled.clear()
 
-    def accept(self, message: Stored) -> None:
+    def accept(self, message: StoredMessage) -> None:
         raise NotImplementedError
 
-    def restore(self, message: Stored) -> None:
+    def restore(self, message: StoredMessage) -> None:
         raise NotImplementedError
 
 
@@ -131,7 +131,7 @@ class Topic(Entity):
         self.subscriptions = subscriptions
         super().__init__(broker, path)
 
-    def accept(self, message: Stored) -> None:
+    def accept(self, message: StoredMessage) -> None:
         message.enqueued_sequence = next(self.numbers)
         self.broker.store.count(self.key, message.enqueued_sequence)
         seen = facts(message.bare)
@@ -145,31 +145,31 @@ class Queue(Entity):
 
     def __init__(self, broker: Broker, config: QueueConfig, dead: Queue | None = None) -> None:
         self.config, self.dead = config, dead
-        self.messages: dict[int, Stored] = {}
-        self.locks: dict[bytes, Stored] = {}
+        self.messages: dict[int, StoredMessage] = {}
+        self.locks: dict[bytes, StoredMessage] = {}
         self.consumers: list[Consumer] = []
         self._ready: list[int] = []
         self._turn = 0
         super().__init__(broker, config.path)
 
-    def restore(self, message: Stored) -> None:
+    def restore(self, message: StoredMessage) -> None:
         self.messages[message.sequence] = message
         if message.token:
             self._watch_lock(message, message.token)
         else:
             self._offer(message)
 
-    def accept(self, message: Stored) -> None:
+    def accept(self, message: StoredMessage) -> None:
         message.sequence, message.enqueued_at = next(self.numbers), self.broker.now()
         message.enqueued_sequence = message.enqueued_sequence or message.sequence
         self._keep(message)
 
-    def _keep(self, message: Stored) -> None:
+    def _keep(self, message: StoredMessage) -> None:
         self.messages[message.sequence] = message
         self.broker.store.put(self.key, message)
         self._offer(message)
 
-    def _offer(self, message: Stored) -> None:
+    def _offer(self, message: StoredMessage) -> None:
         heapq.heappush(self._ready, message.sequence)
         self.broker.dirty.add(self)
 
@@ -183,20 +183,20 @@ class Queue(Entity):
             self._lock(message)
             consumers[self._turn % len(consumers)].deliver(self, message)
 
-    def _next(self) -> Stored | None:
+    def _next(self) -> StoredMessage | None:
         while self._ready:
             message = self.messages.get(heapq.heappop(self._ready))
             if message and not message.token:
                 return message
         return None
 
-    def _lock(self, message: Stored) -> None:
+    def _lock(self, message: StoredMessage) -> None:
         message.token = uuid.uuid4().bytes_le
         message.locked_until = self.broker.now() + self.config.lock_ms
         self.broker.store.put(self.key, message)
         self._watch_lock(message, message.token)
 
-    def _watch_lock(self, message: Stored, token: bytes) -> None:
+    def _watch_lock(self, message: StoredMessage, token: bytes) -> None:
         self.locks[token] = message
         self.broker.at(message.locked_until, lambda: self._lock_over(token))
 
@@ -205,7 +205,7 @@ class Queue(Entity):
         if message and message.locked_until <= self.broker.now():  # else settled or renewed meanwhile
             self._give_back(message, failed=True)
 
-    def locked(self, token: bytes) -> Stored:
+    def locked(self, token: bytes) -> StoredMessage:
         message = self.locks.get(token)
         if message is None or message.locked_until <= self.broker.now():
             raise AmqpError("com.microsoft:message-lock-lost", LOCK_LOST, 410)
@@ -238,7 +238,7 @@ class Queue(Entity):
         self._watch_lock(message, token)
         return message.locked_until
 
-    def peek(self, from_sequence: int, count: int) -> list[Stored]:
+    def peek(self, from_sequence: int, count: int) -> list[StoredMessage]:
         """Locked and scheduled ones too, in order of their numbers."""
         found = [*self.messages.values(), *self.scheduled.values()]
         return sorted((one for one in found if one.sequence >= from_sequence), key=lambda one: one.sequence)[:count]
@@ -249,17 +249,17 @@ class Queue(Entity):
             self._remove(message)
         self._ready.clear()
 
-    def _unlock(self, message: Stored) -> None:
+    def _unlock(self, message: StoredMessage) -> None:
         if message.token:
             self.locks.pop(message.token, None)
         message.token, message.locked_until = None, 0
 
-    def _remove(self, message: Stored) -> None:
+    def _remove(self, message: StoredMessage) -> None:
         self._unlock(message)
         del self.messages[message.sequence]
         self.broker.store.drop(self.key, message)
 
-    def _give_back(self, message: Stored, *, failed: bool) -> None:
+    def _give_back(self, message: StoredMessage, *, failed: bool) -> None:
         self._unlock(message)
         message.delivery_count += failed
         if self.dead and message.delivery_count >= self.config.max_delivery_count:
@@ -268,7 +268,9 @@ class Queue(Entity):
             return
         self._keep(message)
 
-    def _bury(self, message: Stored, reason: str | None, description: str | None, properties: dict[str, Any]) -> None:
+    def _bury(
+        self, message: StoredMessage, reason: str | None, description: str | None, properties: dict[str, Any]
+    ) -> None:
         self._remove(message)
         why = {"DeadLetterReason": reason, "DeadLetterErrorDescription": description}
         given = {key: value for key, value in why.items() if value is not None}

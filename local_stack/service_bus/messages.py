@@ -61,7 +61,7 @@ _FILTERED = {
 
 
 @dataclass(slots=True)
-class Stored:
+class StoredMessage:
     """A message in an entity. `bare` is what came, byte for byte, from the properties section on."""
 
     annotations: tuple[int, bytes]
@@ -75,9 +75,9 @@ class Stored:
     token: bytes | None = None
     locked_until: int = 0
 
-    def copy(self) -> Stored:
+    def copy(self) -> StoredMessage:
         """For one more subscription of a topic."""
-        return Stored(self.annotations, self.bare, self.scheduled_at, enqueued_sequence=self.enqueued_sequence)
+        return StoredMessage(self.annotations, self.bare, self.scheduled_at, enqueued_sequence=self.enqueued_sequence)
 
 
 @dataclass(slots=True)
@@ -123,7 +123,7 @@ def unbatched(payload: bytes, message_format: int) -> list[bytes]:
     return [take(payload, value_at)[0] for code, value_at, _, _ in sections(payload) if code == Section.DATA]
 
 
-def parse(payload: bytes) -> Stored:
+def parse(payload: bytes) -> StoredMessage:
     bare: dict[int, bytes] = {}
     annotations: tuple[int, bytes] = (0, b"")
     scheduled_at = None
@@ -141,7 +141,7 @@ def parse(payload: bytes) -> Stored:
             case _:
                 bare[code] = bare.get(code, b"") + payload[start:end]
     ordered = b"".join(bare[code] for code in sorted(bare))
-    return Stored(annotations, ordered, None if scheduled_at is None else int(scheduled_at))
+    return StoredMessage(annotations, ordered, None if scheduled_at is None else int(scheduled_at))
 
 
 def facts(bare: bytes) -> Facts:
@@ -175,7 +175,7 @@ def with_application_properties(bare: bytes, added: dict[str, Any]) -> bytes:
     return before + section(Section.APPLICATION_PROPERTIES, map_of(count + 2 * len(added), more)) + after
 
 
-def wire(message: Stored) -> bytes:
+def wire(message: StoredMessage) -> bytes:
     """The message as a client gets it: received, if it is locked, or seen."""
     out = section(Section.HEADER, [None, None, None, None, UInt(message.delivery_count)])
     annotations: dict[str, Any] = {

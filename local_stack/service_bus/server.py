@@ -14,19 +14,19 @@ from local_stack.service_bus.amqp import Connection
 from local_stack.service_bus.broker import Broker
 from local_stack.service_bus.config import read, render
 from local_stack.service_bus.service import ServiceBus
-from local_stack.service_bus.store import Store
+from local_stack.service_bus.store import BrokerStore
 from shared.domain.topology import Topology
 from shared.ports import Clock
 
 T = TypeVar("T")
 
 
-class Emulator:
+class ServiceBusEmulator:
     """Everything but `listen` must be called where its loop runs. Raises Unsupported."""
 
     def __init__(self, config: dict[str, Any], database: Path, clock: Clock) -> None:
         queues, topics = read(config)
-        self._store = Store(database)
+        self._store = BrokerStore(database)
         self.broker = Broker(self._store, clock, queues, topics)
         self.service = ServiceBus(self.broker)
 
@@ -46,7 +46,7 @@ class Emulator:
 class Running:
     """An emulator in a thread of this process: a test may empty it, cut it off, let it fail."""
 
-    def __init__(self, emulator: Emulator, loop: asyncio.AbstractEventLoop, port: int) -> None:
+    def __init__(self, emulator: ServiceBusEmulator, loop: asyncio.AbstractEventLoop, port: int) -> None:
         self._emulator, self._loop = emulator, loop
         self.url = service_bus_url(port)
 
@@ -81,7 +81,7 @@ def running(topology: Topology, database: Path, clock: Clock) -> Iterator[Runnin
     thread = threading.Thread(target=loop.run_forever, name="service-bus-emulator", daemon=True)
     thread.start()
     try:
-        emulator = Emulator(render(topology), database, clock)
+        emulator = ServiceBusEmulator(render(topology), database, clock)
         port = asyncio.run_coroutine_threadsafe(emulator.listen(), loop).result(timeout=10)
         try:
             yield Running(emulator, loop, port)

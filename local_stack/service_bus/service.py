@@ -10,10 +10,10 @@ from enum import IntEnum
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from local_stack.service_bus.amqp import AmqpError, Connection, Link
+from local_stack.service_bus.amqp import AmqpError, AmqpLink, Connection
 from local_stack.service_bus.broker import DEAD_LETTERS, Broker, Entity, Queue, Topic
 from local_stack.service_bus.codec import Array, Described, Int, Symbol, Timestamp, ULong
-from local_stack.service_bus.messages import Stored, answer, parse, request, unbatched, wire
+from local_stack.service_bus.messages import StoredMessage, answer, parse, request, unbatched, wire
 
 MANAGEMENT = "/$management"
 # Documented quota of the Standard tier: a message, and a batch, of 256 KB with its headers.
@@ -23,7 +23,7 @@ SESSION_FILTER = Symbol("com.microsoft:session-filter")
 Body = dict[str, Any]
 
 
-class Outcome(IntEnum):
+class DeliveryOutcome(IntEnum):
     """The descriptor of a delivery's outcome."""
 
     ACCEPTED = 0x24
@@ -35,14 +35,14 @@ class Outcome(IntEnum):
 class _Receiver:
     """A link to a client as the broker sees it."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: AmqpLink) -> None:
         self.link = link
 
     @property
     def ready(self) -> bool:
         return self.link.ready
 
-    def deliver(self, queue: Queue, message: Stored) -> None:
+    def deliver(self, queue: Queue, message: StoredMessage) -> None:
         # The client derives the lock token from the tag, so it is the token's 16 bytes.
         assert message.token is not None
         self.link.send(wire(message), message.token, context=(queue, message.token))
@@ -95,7 +95,7 @@ class ServiceBus:
         self.broker.run_timers()
         self.commit()
 
-    def attach(self, link: Link) -> list[Any]:
+    def attach(self, link: AmqpLink) -> list[Any]:
         path = _path(link.address)
         if path == "$cbs":
             link.node = self._authorize
@@ -120,20 +120,20 @@ class ServiceBus:
             raise AmqpError("amqp:not-found", f"The messaging entity '{path}' could not be found.", 404)
         return entity
 
-    def attached(self, link: Link) -> None:
+    def attached(self, link: AmqpLink) -> None:
         if isinstance(link.node, Queue) and link.server_sends:
             link.node.consumers.append(_Receiver(link))
 
-    def detached(self, link: Link) -> None:
+    def detached(self, link: AmqpLink) -> None:
         """Locks stay: they are the token's, and run out by themselves."""
         if isinstance(link.node, Queue):
             link.node.consumers = [one for one in link.node.consumers if getattr(one, "link", None) is not link]
 
-    def credited(self, link: Link) -> None:
+    def credited(self, link: AmqpLink) -> None:
         if isinstance(link.node, Queue):
             link.node.pump()
 
-    def arrived(self, link: Link, payload: bytes, message_format: int) -> None:
+    def arrived(self, link: AmqpLink, payload: bytes, message_format: int) -> None:
         if isinstance(link.node, Entity):
             self._send(link.node, payload, message_format)
         else:
@@ -150,29 +150,31 @@ class ServiceBus:
     def settled(self, context: Any, state: Described | None) -> Described | None:
         queue, token = context
         fields = (state.value if state else []) + [None] * 3
-        match state.descriptor if state else Outcome.ACCEPTED:
-            case Outcome.ACCEPTED:
+        match state.descriptor if state else DeliveryOutcome.ACCEPTED:
+            case DeliveryOutcome.ACCEPTED:
                 queue.complete(token)
-            case Outcome.REJECTED:
+            case DeliveryOutcome.REJECTED:
                 error = fields[0].value + [None] * 3 if fields[0] else [None] * 3
                 info = {str(key): value for key, value in (error[2] or {}).items()}
                 reason, description = info.pop("DeadLetterReason", None), info.pop("DeadLetterErrorDescription", None)
                 queue.dead_letter(token, reason, description, info)
-                return Described(ULong(Outcome.REJECTED), [])  # with the client's error in it, the client would raise
-            case Outcome.RELEASED:
+                return Described(
+                    ULong(DeliveryOutcome.REJECTED), []
+                )  # with the client's error in it, the client would raise
+            case DeliveryOutcome.RELEASED:
                 queue.release(token)
-            case Outcome.MODIFIED:
+            case DeliveryOutcome.MODIFIED:
                 if fields[1]:
                     raise AmqpError("amqp:not-implemented", "deferral is not emulated", 501)
                 queue.abandon(token, {str(key): value for key, value in (fields[2] or {}).items()})
         return state
 
-    def _authorize(self, link: Link, payload: bytes) -> None:
+    def _authorize(self, link: AmqpLink, payload: bytes) -> None:
         """Any token is good: who may do what is not what this emulates."""
         _, _, id = request(payload)
         _reply(link, answer(id, {"status-code": Int(202), "status-description": "Accepted"}, None))
 
-    def _manage(self, link: Link, payload: bytes, entity: Entity) -> None:
+    def _manage(self, link: AmqpLink, payload: bytes, entity: Entity) -> None:
         properties, body, id = request(payload)
         operation = str(properties.get("operation")).removeprefix("com.microsoft:")
         status: dict[str, Any] = {"statusCode": Int(200), "statusDescription": "OK"}
@@ -198,7 +200,7 @@ def _path(address: str | None) -> str:
     return unquote(urlparse(address).path if "://" in address else address).strip("/").lower()
 
 
-def _reply(link: Link, payload: bytes) -> None:
+def _reply(link: AmqpLink, payload: bytes) -> None:
     """On the link of the same session that reads from the node the request was written to."""
     address = _path(link.address)
     for other in link.session.links.values():

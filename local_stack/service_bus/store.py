@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from local_stack.service_bus.messages import Stored
+from local_stack.service_bus.messages import StoredMessage
 
 _COLUMNS = (
     "sequence",
@@ -24,7 +24,7 @@ _COLUMNS = (
 )
 
 
-class Store:
+class BrokerStore:
     """One open transaction at a time; `commit` before a client gets an answer.
 
     WAL with synchronous=NORMAL: what was committed survives the death of the process, not of the machine.
@@ -49,7 +49,7 @@ class Store:
             self._database.execute("COMMIT")
             self._open = False
 
-    def put(self, entity: str, message: Stored) -> None:
+    def put(self, entity: str, message: StoredMessage) -> None:
         """Insert or replace; the entity's numbers never fall behind the message's."""
         count, annotations = message.annotations
         values = (
@@ -77,17 +77,17 @@ class Store:
             sequence,
         )
 
-    def drop(self, entity: str, message: Stored) -> None:
+    def drop(self, entity: str, message: StoredMessage) -> None:
         self._run("DELETE FROM messages WHERE entity = ? AND sequence = ?", entity, message.sequence)
 
-    def load(self, entity: str) -> Iterator[Stored]:
+    def load(self, entity: str) -> Iterator[StoredMessage]:
         rows = self._database.execute(
             f"SELECT {', '.join(_COLUMNS)} FROM messages WHERE entity = ? ORDER BY sequence", (entity,)
         )
         for row in rows:
             values = dict(zip(_COLUMNS, row, strict=True))
             annotations = (values.pop("annotations_count"), values.pop("annotations"))
-            yield Stored(annotations, **values)
+            yield StoredMessage(annotations, **values)
 
     def last_sequence(self, entity: str) -> int:
         row = self._database.execute("SELECT sequence FROM counters WHERE entity = ?", (entity,)).fetchone()

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
+from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import Problem
 from shared.domain.evaluation import EvaluationResult, GradedRow, SampleAnswer, Verdict
 from shared.domain.jobs import JobStatus
@@ -194,33 +195,10 @@ class StoredFile(ApiModel):
 # Endpoints
 
 
-class Previous(ApiModel):
-    """The deployment before the present one, kept warm until `keep_until`."""
-
-    champion: str
-    project: str
-    deployment: str
-    model: str
-    keep_until: datetime
-
-
-class Endpoint(ApiModel):
-    """`champion` is the run in production; `deployment` and `model` are its names on the platform."""
-
-    endpoint: str
-    project: str
-    champion: str
-    deployment: str
-    model: str
-    scoring_uri: str
-    promoted_at: datetime
-    previous: Previous | None = None
-
-
 class EndpointList(ApiModel):
     """By name."""
 
-    data: tuple[Endpoint, ...]
+    data: tuple[EndpointRecord, ...]
 
 
 class RollbackOrder(ApiModel):
@@ -291,7 +269,7 @@ class DeadLetter(ApiModel):
     delivery_count: int
 
 
-class DeadLetters(ApiModel):
+class EntityDeadLetters(ApiModel):
     """Those of one entity: how many, and the oldest."""
 
     entity: str
@@ -302,7 +280,7 @@ class DeadLetters(ApiModel):
 class DeadLetterList(ApiModel):
     """The entities that have any."""
 
-    data: tuple[DeadLetters, ...]
+    data: tuple[EntityDeadLetters, ...]
 
 
 class ReplayRequest(ApiModel):

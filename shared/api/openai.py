@@ -8,7 +8,7 @@ from shared.api.models import ApiModel
 from shared.domain.errors import Problem
 from shared.domain.model import Measured
 
-JobStatus = Literal["validating_files", "queued", "running", "succeeded", "failed", "cancelled"]
+FineTuningStatus = Literal["validating_files", "queued", "running", "succeeded", "failed", "cancelled"]
 
 
 class FileObject(ApiModel):
@@ -42,7 +42,7 @@ class FineTuningJob(ApiModel):
     model: str
     fine_tuned_model: str | None
     organization_id: str
-    status: JobStatus
+    status: FineTuningStatus
     training_file: str
     validation_file: str | None
     result_files: tuple[str, ...] = ()

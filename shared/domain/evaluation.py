@@ -117,7 +117,7 @@ class GradedRow(Frozen):
 
 
 class EvaluationResult(Frozen):
-    """`evaluation/report.json`: written by the evaluate job, read by apply_gate.
+    """`evaluation/report.json`: written by the evaluate job, read by the step `apply_gate`.
 
     `answers_differ` is the share of rows on which base and candidate answer differently: 0 means the
     adapter does not act. `template_sha256` is the chat template's of the candidate, `base_template_sha256` that of the
@@ -167,7 +167,7 @@ class Verdict(Frozen):
 GENERAL_MIN_BASE = 0.3
 
 
-def apply_gate(result: EvaluationResult, gate: Gate) -> Verdict:
+def gate_verdict(result: EvaluationResult, gate: Gate) -> Verdict:
     """Apply the gate: enough rows, graders that worked, floor, one template, an adapter that acts, a gain beyond its
     interval over base and champion, no slice worse, no general ability lost."""
     checks = [

@@ -31,13 +31,13 @@ class EventData(Frozen):
         return cls.wire_type.removeprefix("droptune.").rsplit(".", 1)[0]
 
 
-Data = TypeVar("Data", bound=EventData, covariant=True)
+DataT = TypeVar("DataT", bound=EventData, covariant=True)
 
 
-class Event(Frozen, Generic[Data]):
+class Event(Frozen, Generic[DataT]):
     """An event of a run. `key` tells apart events of one type at one revision (attempts of a poll)."""
 
-    data: Data
+    data: DataT
     run_id: str
     project: str
     attempt: int

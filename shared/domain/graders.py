@@ -17,9 +17,9 @@ from shared.domain.model import Frozen
 ANSWER = "{{sample.output_text}}"
 INPUT = "the text that is graded"
 REFERENCE = "the right answer"
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
-Template = Annotated[str, Field(max_length=4096)]
-Pattern = Annotated[str, Field(min_length=1, max_length=4096, description="RE2 syntax")]
+GraderName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+TemplateSource = Annotated[str, Field(max_length=4096)]
+PatternSource = Annotated[str, Field(min_length=1, max_length=4096, description="RE2 syntax")]
 
 NOT_BUILT = {
     "label_model": "`label` takes the label out of the answer, `score_model` lets a judge give a number",
@@ -40,7 +40,7 @@ def _refuse(value: Any, refused: dict[str, str]) -> Any:
 class Spec(Frozen):
     """What every grader has. `weight` is its share in the mean of a list of graders."""
 
-    name: Name = Field(description="unique within the list")
+    name: GraderName = Field(description="unique within the list")
     weight: float = Field(default=1.0, gt=0, description="share in the mean of a list of graders")
 
 
@@ -48,9 +48,9 @@ class StringCheck(Spec):
     """1 if the answer equals (eq), differs from (ne) or contains (like; ilike in any case) the reference."""
 
     type: Literal["string_check"] = "string_check"
-    input: Template = Field(default=ANSWER, description=INPUT)
+    input: TemplateSource = Field(default=ANSWER, description=INPUT)
     operation: Literal["eq", "ne", "like", "ilike"] = Field(default="eq", description="how the two are compared")
-    reference: Template = Field(default="{{item.answer}}", description=REFERENCE)
+    reference: TemplateSource = Field(default="{{item.answer}}", description=REFERENCE)
 
 
 SimilarityMetric = Literal[
@@ -62,8 +62,8 @@ class TextSimilarity(Spec):
     """How much the answer has in common with the reference."""
 
     type: Literal["text_similarity"] = "text_similarity"
-    input: Template = Field(default=ANSWER, description=INPUT)
-    reference: Template = Field(default="{{item.answer}}", description=REFERENCE)
+    input: TemplateSource = Field(default=ANSWER, description=INPUT)
+    reference: TemplateSource = Field(default="{{item.answer}}", description=REFERENCE)
     evaluation_metric: Annotated[SimilarityMetric, BeforeValidator(lambda value: _refuse(value, METRICS_NOT_BUILT))] = (
         Field(description="measure of similarity")
     )
@@ -73,8 +73,8 @@ class Regex(Spec):
     """1 if the pattern is found. Templates in it stand for the field's text, letter for letter."""
 
     type: Literal["regex"] = "regex"
-    input: Template = Field(default=ANSWER, description=INPUT)
-    pattern: Pattern = Field(description="RE2 syntax")
+    input: TemplateSource = Field(default=ANSWER, description=INPUT)
+    pattern: PatternSource = Field(description="RE2 syntax")
 
 
 class Citation(Spec):
@@ -84,9 +84,11 @@ class Citation(Spec):
     """
 
     type: Literal["citation"] = "citation"
-    input: Template = Field(default=ANSWER, description=INPUT)
-    pattern: Pattern = Field(description="RE2 syntax; its first group, if it has one, is the citation")
-    reference: Template = Field(description="a list of citations, or a text that is searched with the same pattern")
+    input: TemplateSource = Field(default=ANSWER, description=INPUT)
+    pattern: PatternSource = Field(description="RE2 syntax; its first group, if it has one, is the citation")
+    reference: TemplateSource = Field(
+        description="a list of citations, or a text that is searched with the same pattern"
+    )
     measure: Literal["precision", "recall", "f1"] = Field(default="f1", description="what is compared")
 
 
@@ -94,7 +96,7 @@ class JsonSchema(Spec):
     """1 if the answer is JSON, nothing around it, that fits the schema (draft 2020-12, local `$ref` only)."""
 
     type: Literal["json_schema"] = "json_schema"
-    input: Template = Field(default=ANSWER, description=INPUT)
+    input: TemplateSource = Field(default=ANSWER, description=INPUT)
     json_schema: dict[str, Any] = Field(description="draft 2020-12")
 
 
@@ -102,12 +104,12 @@ class Label(Spec):
     """1 if the answer names exactly one of the labels, and it is the reference's."""
 
     type: Literal["label"] = "label"
-    input: Template = Field(default=ANSWER, description=INPUT)
+    input: TemplateSource = Field(default=ANSWER, description=INPUT)
     labels: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
         min_length=2, description="the labels the answer may name"
     )
-    reference: Template = Field(default="{{item.answer}}", description=REFERENCE)
-    pattern: Pattern | None = Field(
+    reference: TemplateSource = Field(default="{{item.answer}}", description=REFERENCE)
+    pattern: PatternSource | None = Field(
         default=None, description="its first group holds the label; without it a label is looked for anywhere"
     )
 
@@ -116,7 +118,7 @@ class ReadingLevel(Spec):
     """1 up to a Flesch-Kincaid grade of `max_grade` (English); a quarter less for every grade above."""
 
     type: Literal["reading_level"] = "reading_level"
-    input: Template = Field(default=ANSWER, description=INPUT)
+    input: TemplateSource = Field(default=ANSWER, description=INPUT)
     max_grade: float = Field(ge=0, le=20, description="Flesch-Kincaid grade")
 
 
@@ -124,16 +126,16 @@ class StepOrder(Spec):
     """Share of the reference's steps that the answer holds in the reference's order."""
 
     type: Literal["step_order"] = "step_order"
-    input: Template = Field(default=ANSWER, description=INPUT)
-    reference: Template = Field(description="a list of steps; each is searched for literally, ignoring case")
+    input: TemplateSource = Field(default=ANSWER, description=INPUT)
+    reference: TemplateSource = Field(description="a list of steps; each is searched for literally, ignoring case")
 
 
 class AcronymExpansion(Spec):
     """Share of the row's acronyms whose expansion stands in the answer."""
 
     type: Literal["acronym_expansion"] = "acronym_expansion"
-    input: Template = Field(default=ANSWER, description=INPUT)
-    reference: Template = Field(description="acronym -> expansion, or expansions")
+    input: TemplateSource = Field(default=ANSWER, description=INPUT)
+    reference: TemplateSource = Field(description="acronym -> expansion, or expansions")
 
 
 REFUSALS = (
@@ -157,8 +159,8 @@ class Refusal(Spec):
     """1 if the answer refuses where it should and answers where it should. A refusal is known by its phrases."""
 
     type: Literal["refusal"] = "refusal"
-    input: Template = Field(default=ANSWER, description=INPUT)
-    reference: Template = Field(default="{{item.refuse}}", description="true or false")
+    input: TemplateSource = Field(default=ANSWER, description=INPUT)
+    reference: TemplateSource = Field(default="{{item.refuse}}", description="true or false")
     phrases: tuple[Annotated[str, Field(min_length=2, max_length=200)], ...] = Field(
         default=REFUSALS, min_length=1, description="looked for in the first 200 characters, in any case"
     )
@@ -175,7 +177,7 @@ class JudgeMessage(Frozen):
     """One message to the judge; `content` is a template."""
 
     role: Literal["system", "user", "assistant"]
-    content: Template
+    content: TemplateSource
 
 
 class ScoreModel(Spec):
@@ -243,7 +245,7 @@ class Multi(Spec):
 
     type: Literal["multi"] = "multi"
     graders: Annotated[
-        dict[Name, Annotated[SimpleGrader, BeforeValidator(_known_type)]], BeforeValidator(_named_by_key)
+        dict[GraderName, Annotated[SimpleGrader, BeforeValidator(_known_type)]], BeforeValidator(_named_by_key)
     ] = Field(min_length=1, max_length=8, description="name -> grader")
     calculate_output: str = Field(min_length=1, max_length=1000, description="for example `0.8 * right + 0.2 * short`")
 

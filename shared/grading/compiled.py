@@ -36,7 +36,7 @@ from shared.grading.templates import Item, Sample, Template
 
 At = tuple[Sample, Item]
 # The score of a text (the filled `input`), and the templates beside the input that it reads.
-Built = tuple[Callable[[str, At], float], Sequence[Template | Pattern]]
+CompiledScore = tuple[Callable[[str, At], float], Sequence[Template | Pattern]]
 
 
 def _nothing() -> None:
@@ -122,7 +122,7 @@ def _compile_simple(spec: SimpleGrader, ask: Ask) -> Compiled:
     return Compiled(score, frozenset[str]().union(source.fields, *(part.fields for part in reads)))
 
 
-def _string_check(spec: StringCheck) -> Built:
+def _string_check(spec: StringCheck) -> CompiledScore:
     reference = Template("reference", spec.reference)
 
     def score(text: str, at: At) -> float:
@@ -140,17 +140,17 @@ def _string_check(spec: StringCheck) -> Built:
     return score, [reference]
 
 
-def _text_similarity(spec: TextSimilarity) -> Built:
+def _text_similarity(spec: TextSimilarity) -> CompiledScore:
     reference = Template("reference", spec.reference)
     return lambda text, at: similarity(spec.evaluation_metric, text, reference.text(*at).strip()), [reference]
 
 
-def _regex(spec: Regex) -> Built:
+def _regex(spec: Regex) -> CompiledScore:
     pattern = Pattern("pattern", spec.pattern)
     return lambda text, at: float(pattern.of(*at).search(text) is not None), [pattern]
 
 
-def _citation(spec: Citation) -> Built:
+def _citation(spec: Citation) -> CompiledScore:
     pattern, reference = Pattern("pattern", spec.pattern), Template("reference", spec.reference)
 
     def score(text: str, at: At) -> float:
@@ -164,7 +164,7 @@ def _citation(spec: Citation) -> Built:
     return score, [pattern, reference]
 
 
-def _json_schema(spec: JsonSchema) -> Built:
+def _json_schema(spec: JsonSchema) -> CompiledScore:
     try:
         schema = Schema(spec.json_schema)
     except ValueError as error:
@@ -172,7 +172,7 @@ def _json_schema(spec: JsonSchema) -> Built:
     return lambda text, at: float(schema.holds(Sample(text).output_json)), []
 
 
-def _label(spec: Label) -> Built:
+def _label(spec: Label) -> CompiledScore:
     reference = Template("reference", spec.reference)
     pattern = Pattern("pattern", spec.pattern, needs_group=True) if spec.pattern else None
     labels = {ready.plain(label) for label in spec.labels}
@@ -189,21 +189,21 @@ def _label(spec: Label) -> Built:
     return score, [reference] if pattern is None else [reference, pattern]
 
 
-def _reading_level(spec: ReadingLevel) -> Built:
+def _reading_level(spec: ReadingLevel) -> CompiledScore:
     return lambda text, at: ready.reading_level(text, spec.max_grade), []
 
 
-def _step_order(spec: StepOrder) -> Built:
+def _step_order(spec: StepOrder) -> CompiledScore:
     reference = Template("reference", spec.reference)
     return lambda text, at: ready.step_order(text, ready.texts_of(reference.value(*at), "steps")), [reference]
 
 
-def _acronym_expansion(spec: AcronymExpansion) -> Built:
+def _acronym_expansion(spec: AcronymExpansion) -> CompiledScore:
     reference = Template("reference", spec.reference)
     return lambda text, at: ready.expanded(text, reference.value(*at)), [reference]
 
 
-def _refusal(spec: Refusal) -> Built:
+def _refusal(spec: Refusal) -> CompiledScore:
     reference = Template("reference", spec.reference)
 
     def score(text: str, at: At) -> float:
@@ -215,7 +215,7 @@ def _refusal(spec: Refusal) -> Built:
     return score, [reference]
 
 
-_BUILDERS: dict[type, Callable[[Any], Built]] = {
+_BUILDERS: dict[type, Callable[[Any], CompiledScore]] = {
     StringCheck: _string_check,
     TextSimilarity: _text_similarity,
     Regex: _regex,

@@ -3,52 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
-
+from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import StoreConflict
 from shared.ports import RunStore, Write
 from shared.records.claims import endpoint_claim
 from shared.records.query import pages
 
 RECORD = "endpoint"
-
-
-class Previous(BaseModel):
-    """The deployment before the present one, kept warm until `keep_until`."""
-
-    model_config = ConfigDict(frozen=True)
-
-    champion: str
-    project: str
-    deployment: str
-    model: str
-    keep_until: datetime
-
-
-class EndpointRecord(BaseModel):
-    """`champion` is the run in production; `deployment` and `model` are its names on the platform."""
-
-    model_config = ConfigDict(frozen=True)
-
-    endpoint: str
-    project: str
-    champion: str
-    deployment: str
-    model: str
-    scoring_uri: str
-    promoted_at: datetime
-    previous: Previous | None = None
-
-    def as_previous(self, keep_until: datetime) -> Previous:
-        return Previous(
-            champion=self.champion,
-            project=self.project,
-            deployment=self.deployment,
-            model=self.model,
-            keep_until=keep_until,
-        )
 
 
 def read(store: RunStore, endpoint: str) -> EndpointRecord | None:

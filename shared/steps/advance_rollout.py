@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import timedelta
 
+from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import PermanentFailure, Problem, Transient
 from shared.domain.events import (
     DeploymentProbed,
@@ -166,7 +167,7 @@ def _promote(event: Event[DeploymentProbed], run: Run, rollout: RolloutRef, serv
         previous = before.as_previous(run.updated_at + keep) if before else None
     endpoints.write(
         services.store,
-        endpoints.EndpointRecord(
+        EndpointRecord(
             endpoint=rollout.endpoint,
             project=run.project,
             champion=run.id,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from shared.domain.endpoint import EndpointRecord
 from shared.domain.events import DeploymentRetired
 from shared.ports import Services
 from shared.records import claims, endpoints
 from shared.step_support.outcome import Draft
 
 
-def retire_deployments(record: endpoints.EndpointRecord, services: Services) -> Iterator[Draft]:
+def retire_deployments(record: EndpointRecord, services: Services) -> Iterator[Draft]:
     """Delete what the endpoint no longer needs; one event each, about the run in production.
 
     Nothing is touched while a rollout holds the endpoint. Azure refuses to delete what has traffic. Raises

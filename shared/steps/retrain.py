@@ -6,11 +6,11 @@ from datetime import timedelta
 
 from shared.domain import paths
 from shared.domain.commands import StartRun
+from shared.domain.endpoint import EndpointRecord
 from shared.domain.run import Run
 from shared.domain.topology import EVENT_ALLOWANCE
 from shared.ports import BlobInfo, Services
 from shared.records import runs
-from shared.records.endpoints import EndpointRecord
 
 
 def retrain(record: EndpointRecord, champion: Run, services: Services) -> StartRun | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from shared.domain.endpoint import EndpointRecord, PreviousDeployment
 from shared.domain.errors import Transient
 from shared.domain.events import Event, ModelRolledBack, RollbackRequested
 from shared.domain.run import Run
@@ -29,9 +30,7 @@ def roll_back(event: Event[RollbackRequested], run: Run, services: Services) -> 
     return Outcome(events=(Draft(ModelRolledBack(endpoint=event.data.endpoint, traffic=traffic), key=event.key),))
 
 
-def _swap(
-    record: endpoints.EndpointRecord, previous: endpoints.Previous, run: Run, services: Services
-) -> endpoints.EndpointRecord:
+def _swap(record: EndpointRecord, previous: PreviousDeployment, run: Run, services: Services) -> EndpointRecord:
     """The deployment that loses the traffic is kept too, so that the rollback can be reversed."""
     assert run.recipe is not None
     wanted = {previous.deployment: 100}

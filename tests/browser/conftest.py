@@ -26,8 +26,8 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from functions.http import create_api
 from functions.http.auth import Authenticator, LoopbackAuth
-from local_stack.azure_ml.app import Emulator, listen, running
-from local_stack.azure_ml.config import Config, load_environments
+from local_stack.azure_ml.app import AzureMlEmulator, listen, running
+from local_stack.azure_ml.config import EmulatorConfig, load_environments
 from shared import services as composition
 from shared import settings
 from shared.domain.run import Run
@@ -97,7 +97,7 @@ class Server:
 class Stack:
     server: Server
     services: Services
-    emulator: Emulator
+    emulator: AzureMlEmulator
 
     def log_curve(self, run: Run, points: list[dict[str, Any]]) -> None:
         """As the trainer does: a batch to MLflow under the job's name."""
@@ -108,16 +108,16 @@ class Stack:
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory, azure_ml_sdk: ModuleType) -> Iterator[Emulator]:
+def emulator(tmp_path_factory: pytest.TempPathFactory, azure_ml_sdk: ModuleType) -> Iterator[AzureMlEmulator]:
     root = tmp_path_factory.mktemp("azure-ml")
     (root / "blobs").mkdir()
-    config = Config(root / "azure_ml", root / "blobs", 0, tick_s=0.2, environments=load_environments(None))
+    config = EmulatorConfig(root / "azure_ml", root / "blobs", 0, tick_s=0.2, environments=load_environments(None))
     with running(config, lambda _: None) as emulator:
         yield emulator
 
 
 @pytest.fixture
-def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> Iterator[Stack]:
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, emulator: AzureMlEmulator) -> Iterator[Stack]:
     monkeypatch.setenv("RUN_STORE_URL", f"sqlite:///{tmp_path / 'state.db'}")
     monkeypatch.setenv("EVENT_BUS_URL", f"sqlite:///{tmp_path / 'bus.db'}")
     monkeypatch.setenv("BLOB_STORE_URL", f"file:{tmp_path / 'blobs'}")

@@ -21,7 +21,7 @@ from shared.domain.evaluation import (
     SampleAnswer,
     Score,
     SliceScore,
-    apply_gate,
+    gate_verdict,
 )
 from shared.domain.jobs import JobKind
 from shared.domain.planning.plan import estimate_cost, resolve
@@ -190,7 +190,7 @@ def evaluated(project: str, *, better: bool = True) -> dict[str, Any]:
             diagnosis=("Held-out loss is 1.2 times the training loss: mild overfit.",),
         ),
         "evaluation": result,
-        "verdict": apply_gate(result, recipe.requested.evaluation.gate),
+        "verdict": gate_verdict(result, recipe.requested.evaluation.gate),
         "champion": "run-0000000000aa",
     }
 

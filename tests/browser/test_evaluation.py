@@ -32,7 +32,7 @@ def test_graders_slices_and_general_ability_stand_with_their_intervals(
 
 
 def test_what_does_not_apply_is_shown_as_neither_passed_nor_failed(browser: Browser, stack: Stack) -> None:
-    from shared.domain.evaluation import apply_gate
+    from shared.domain.evaluation import gate_verdict
 
     run = pictures.deployed(0xC2)
     assert run.evaluation is not None
@@ -40,7 +40,7 @@ def test_what_does_not_apply_is_shown_as_neither_passed_nor_failed(browser: Brow
     ability, refusal = run.evaluation.general
     weak = ability.model_copy(update={"base": pictures.near(0.1, 34)})
     result = run.evaluation.model_copy(update={"general": (weak, refusal)})
-    verdict = apply_gate(result, run.recipe.requested.evaluation.gate)
+    verdict = gate_verdict(result, run.recipe.requested.evaluation.gate)
     pictures.write(stack.services, run.model_copy(update={"evaluation": result, "verdict": verdict}))
     browser.open(run_url(stack, run))
     browser.says("#part-general tbody tr:first-child", "does not apply")

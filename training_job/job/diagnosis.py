@@ -17,10 +17,10 @@ NO_FALL = 0.98
 STILL_FALLING = 0.95
 MEMORY_TOLERANCE = 0.1
 
-Point = dict[str, Any]
+CurvePoint = dict[str, Any]
 
 
-def diagnose(points: Sequence[Point], stopped: str | None, best_step: int | None) -> tuple[str, ...]:
+def diagnose(points: Sequence[CurvePoint], stopped: str | None, best_step: int | None) -> tuple[str, ...]:
     """Sentences about a supervised run, the most important first; empty if there is nothing to say.
 
     `points`: the lines of metrics.jsonl. `stopped`: why training ended before its last step.
@@ -76,5 +76,5 @@ def memory(predicted_bytes: int | None, measured_bytes: int | None) -> tuple[str
     return (found + ("the plan is too small." if off > 0 else "the plan is too large, or no micro batch was full."),)
 
 
-def _values(points: Sequence[Point], key: str) -> list[tuple[int, float]]:
+def _values(points: Sequence[CurvePoint], key: str) -> list[tuple[int, float]]:
     return [(point["step"], point[key]) for point in points if point.get(key) is not None]

@@ -15,14 +15,14 @@ FINISH_SHARE = 0.1  # kept for the last checkpoint, merging and comparing; the p
 
 
 @dataclass(frozen=True)
-class Limit:
+class TimeLimit:
     """Seconds of training, over all restarts, and which of the recipe's two limits they come from."""
 
     seconds: float
     kind: Literal["deadline", "budget"]
 
     @classmethod
-    def of(cls, recipe: ResolvedRecipe) -> Limit:
+    def of(cls, recipe: ResolvedRecipe) -> TimeLimit:
         """The earlier of deadline and budget; a machine that costs nothing has no budget."""
         budget, sku = recipe.requested.budget, find_sku(recipe.training_instance_type)
         price, share = sku.price(spot=budget.tier == Tier.SPOT), 1 - FINISH_SHARE

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Data:
+class EncodedData:
     """The rows of a curated version, encoded as the method needs them; counts are of rows.
 
     `probe`: some held-out rows with answers, on which the merged model is compared with its adapter.
@@ -37,7 +37,7 @@ class Data:
     probe: Sequence[Encoded] = ()
 
 
-class Method(Protocol):
+class TuningMethod(Protocol):
     """One tuning method. `MEASURES`: what of the trainer's log goes into the curve beside the loss, and as what."""
 
     MEASURES: Mapping[str, str]
@@ -47,14 +47,14 @@ class Method(Protocol):
 
     def read(
         self, train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe
-    ) -> Data:
+    ) -> EncodedData:
         """Read both files; PermanentFailure of class data lists the rows that are wrong."""
 
-    def build(self, setup: Setup, data: Data) -> Trainer:
+    def build(self, setup: Setup, data: EncodedData) -> Trainer:
         """A trainer that is ready for `train`, its adapters in float32."""
 
 
-def method_of(recipe: ResolvedRecipe) -> Method:
+def method_of(recipe: ResolvedRecipe) -> TuningMethod:
     """The module of the recipe's method; imports torch."""
     names = {"supervised": "supervised", "dpo": "preference", "reinforcement": "reinforcement"}
-    return cast(Method, import_module(f"training_job.methods.{names[recipe.requested.method.type]}"))
+    return cast(TuningMethod, import_module(f"training_job.methods.{names[recipe.requested.method.type]}"))

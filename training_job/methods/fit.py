@@ -18,11 +18,11 @@ from shared.domain.planning.methods import rows_per_step
 from training_job.job import checkpoints
 from training_job.job.curve import Curve
 from training_job.job.diagnosis import memory
-from training_job.job.limits import Limit
+from training_job.job.limits import TimeLimit
 from training_job.job.processes import is_main_process
 from training_job.job.runtime import RunningMetrics
 from training_job.job.setup import Setup
-from training_job.methods import Data, Method
+from training_job.methods import EncodedData, TuningMethod
 from training_job.methods.trainer import model_of
 from training_job.methods.watch import Watch, measured_peak_bytes, start_measuring
 from training_job.model.artifacts import free_memory
@@ -33,8 +33,8 @@ class Fit:
     """Trains the adapter and saves it under OUTPUT/model/adapter."""
 
     setup: Setup
-    method: Method
-    data: Data
+    method: TuningMethod
+    data: EncodedData
     metrics: RunningMetrics
     curve: Curve
     identity: checkpoints.Identity
@@ -84,7 +84,7 @@ class Fit:
         self.curve.rewind(checkpoints.step_of(resume) if resume else 0)
         start_measuring()
         trainer = self.method.build(self.setup, self.data)
-        limit = Limit.of(self.setup.recipe)
+        limit = TimeLimit.of(self.setup.recipe)
         trainer.add_callback(Watch(self.curve, self.metrics, self.identity, self.method.MEASURES, limit))
         if resume:
             print(f"resuming from step {checkpoints.step_of(resume)}", flush=True)
@@ -117,7 +117,7 @@ def predicted_peak_bytes(setup: Setup) -> int:
     return plan.total_bytes - plan.runtime_bytes
 
 
-def close_metrics(metrics: RunningMetrics, curve: Curve, state: TrainerState, method: Method) -> None:
+def close_metrics(metrics: RunningMetrics, curve: Curve, state: TrainerState, method: TuningMethod) -> None:
     """Fill in the figures of the whole run. One resumed at its very end trains no step, so they come from the curve."""
     metrics.last_step = state.global_step
     metrics.best_step = state.best_global_step

@@ -25,7 +25,7 @@ from training_job.data.packing import ByLength
 from training_job.data.pairs import EncodedPairs, encode_pairs
 from training_job.job import diagnosis as loss_diagnosis
 from training_job.job.setup import Setup
-from training_job.methods import Data
+from training_job.methods import EncodedData
 from training_job.methods.trainer import adapted, common_settings, finished, model_of
 from training_job.model.quantized import share_adapter_inputs
 
@@ -34,10 +34,12 @@ NO_BETTER_THAN_CHANCE = 0.55
 MEASURES = {"rewards/accuracies": "reward_accuracy", "rewards/margins": "reward_margin"}
 
 
-def read(train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe) -> Data:
+def read(
+    train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe
+) -> EncodedData:
     """Pairs of both files; see `encode_pairs` for what is refused."""
     pairs, held_out = (encode_pairs(file, bundle, policy) for file in (train_file, held_out_file))
-    return Data(
+    return EncodedData(
         train=pairs,
         held_out=held_out,
         train_rows=len(pairs.pairs),
@@ -47,7 +49,7 @@ def read(train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPo
     )
 
 
-def build(setup: Setup, data: Data) -> DPOTrainer:
+def build(setup: Setup, data: EncodedData) -> DPOTrainer:
     """trl's trainer over pairs that were tokenized here."""
     trainer = PairTrainer(
         **adapted(setup),

@@ -23,7 +23,7 @@ from shared.rendering.check import LengthPolicy
 from training_job.data.chat_rows import IGNORED, Encoded
 from training_job.data.prompts import Prompt, encode_prompts
 from training_job.job.setup import Setup
-from training_job.methods import Data
+from training_job.methods import EncodedData
 from training_job.methods.calibration import Calibrator
 from training_job.methods.reward_watch import RewardWatch, diagnose
 from training_job.methods.rewards import Rewards
@@ -45,10 +45,12 @@ WATCHED_PROMPTS, PROBED_PROMPTS = 64, 8
 __all__ = ["MEASURES", "build", "diagnose", "read"]
 
 
-def read(train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe) -> Data:
+def read(
+    train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe
+) -> EncodedData:
     """Prompts of both files; see `encode_prompts` for what is refused."""
     prompts, held_out = (encode_prompts(file, bundle, policy) for file in (train_file, held_out_file))
-    return Data(
+    return EncodedData(
         train=prompts,
         held_out=held_out,
         train_rows=len(prompts.prompts),
@@ -58,7 +60,7 @@ def read(train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPo
     )
 
 
-def build(setup: Setup, data: Data) -> GRPOTrainer:
+def build(setup: Setup, data: EncodedData) -> GRPOTrainer:
     """trl's trainer, rewarded by the recipe's graders; it calibrates them before the first step."""
     # At this level trl logs prompts and answers whose rewards are missing.
     logging.getLogger("trl.trainer.grpo_trainer").setLevel(logging.ERROR)

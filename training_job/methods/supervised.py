@@ -25,7 +25,7 @@ from training_job.data.chat_rows import IGNORED, Encoded, encode_file
 from training_job.data.packing import Layout, shared_out, steps_of_run, trained_tokens
 from training_job.job.diagnosis import diagnose
 from training_job.job.setup import Setup
-from training_job.methods import Data
+from training_job.methods import EncodedData
 from training_job.methods.trainer import adapted, common_settings, finished, model_of
 from training_job.model import attention, sharding
 from training_job.model.quantized import share_adapter_inputs
@@ -38,10 +38,12 @@ __all__ = ["MEASURES", "build", "diagnose", "read"]
 MEASURES: dict[str, str] = {}
 
 
-def read(train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe) -> Data:
+def read(
+    train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe
+) -> EncodedData:
     """Chat rows of both files; see `encode_file` for what is refused."""
     rows, held_out = (encode_file(file, bundle, policy) for file in (train_file, held_out_file))
-    return Data(
+    return EncodedData(
         train=rows,
         held_out=held_out,
         train_rows=len(rows.rows),
@@ -51,7 +53,7 @@ def read(train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPo
     )
 
 
-def build(setup: Setup, data: Data) -> SupervisedTrainer:
+def build(setup: Setup, data: EncodedData) -> SupervisedTrainer:
     """A trainer whose steps are planned ahead; see `training_job.data.packing`."""
     start = adapted(setup, attention=attention.NAME)
     model = start["model"]
@@ -71,7 +73,7 @@ class SupervisedTrainer(Trainer):
     The dataset's items are steps, so the whole run is one pass over it, and a resumed run skips to its place.
     """
 
-    def __init__(self, setup: Setup, model: PeftModel, data: Data, args: TrainingArguments) -> None:
+    def __init__(self, setup: Setup, model: PeftModel, data: EncodedData, args: TrainingArguments) -> None:
         chosen = setup.hyperparameters
         self._layout = Layout(chosen.packing, setup.micro_batch_size, chosen.max_length_tokens)
         self._held_out: list[Encoded] = data.held_out.rows

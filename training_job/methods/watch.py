@@ -15,7 +15,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from shared.domain.errors import FailureClass, PermanentFailure
 from training_job.job import checkpoints
 from training_job.job.curve import Curve
-from training_job.job.limits import Limit
+from training_job.job.limits import TimeLimit
 from training_job.job.runtime import RunningMetrics
 from training_job.model.quantized import adapters_to_float32, keep_training_kernel
 
@@ -31,7 +31,7 @@ class Watch(TrainerCallback):
         metrics: RunningMetrics,
         identity: checkpoints.Identity,
         measures: Mapping[str, str],
-        limit: Limit,
+        limit: TimeLimit,
     ) -> None:
         self._curve, self._metrics, self._identity, self._measures = curve, metrics, identity, measures
         self._limit = limit

@@ -30,7 +30,7 @@ router = APIRouter(prefix="/fine_tuning/jobs")
 
 JOB = "fine_tuning_job"
 
-Limit = Annotated[int, Query(ge=1, le=100)]
+PageLimit = Annotated[int, Query(ge=1, le=100)]
 
 
 @router.post("")
@@ -79,7 +79,7 @@ def _project_recipe(folder: str, services: Services) -> Recipe | None:
 
 @router.get("")
 def list_jobs(
-    request: Request, _: Reader, services: CurrentServices, limit: Limit = 20, after: str | None = None
+    request: Request, _: Reader, services: CurrentServices, limit: PageLimit = 20, after: str | None = None
 ) -> JobList:
     """Newest first. `metadata[KEY]=VALUE` keeps those that carry it."""
     wanted = {
@@ -113,7 +113,7 @@ def cancel_job(job_id: str, caller: Operator, runner: CurrentRunner) -> FineTuni
 
 @router.get("/{job_id}/events")
 def list_events(
-    job_id: str, _: Reader, services: CurrentServices, limit: Limit = 20, after: str | None = None
+    job_id: str, _: Reader, services: CurrentServices, limit: PageLimit = 20, after: str | None = None
 ) -> JobEventList:
     """Newest first; empty until the job's files are received."""
     _find(job_id, services)
@@ -123,7 +123,7 @@ def list_events(
 
 @router.get("/{job_id}/checkpoints")
 def list_checkpoints(
-    job_id: str, _: Reader, services: CurrentServices, limit: Limit = 10, after: str | None = None
+    job_id: str, _: Reader, services: CurrentServices, limit: PageLimit = 10, after: str | None = None
 ) -> CheckpointList:
     _find(job_id, services)
     run = runs.load(services.store, job_id)

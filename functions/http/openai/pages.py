@@ -15,14 +15,14 @@ class HasId(Protocol):
     def id(self) -> str: ...
 
 
-Item = TypeVar("Item", bound=HasId)
+Listed = TypeVar("Listed", bound=HasId)
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Generic[Item]):
+class Page(Generic[Listed]):
     """Some items of a list, and whether there are more behind them."""
 
-    items: tuple[Item, ...]
+    items: tuple[Listed, ...]
     has_more: bool
 
     def fields(self) -> dict[str, Any]:
@@ -31,13 +31,13 @@ class Page(Generic[Item]):
         return {"first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None, "has_more": self.has_more}
 
 
-def page(items: Iterable[Item], limit: int, after: str | None) -> Page[Item]:
+def page(items: Iterable[Listed], limit: int, after: str | None) -> Page[Listed]:
     """The first `limit` items behind `after`. Raises ApiError 400 if no item has that id."""
     found = tuple(itertools.islice(_behind(items, after) if after else items, limit + 1))
     return Page(found[:limit], len(found) > limit)
 
 
-def _behind(items: Iterable[Item], after: str) -> Iterator[Item]:
+def _behind(items: Iterable[Listed], after: str) -> Iterator[Listed]:
     rest = itertools.dropwhile(lambda item: item.id != after, items)
     if next(rest, None) is None:
         raise ApiError(400, "unknown_cursor", f"the list has no {after}", "after")

@@ -17,11 +17,11 @@ DEFAULT_PROJECT = "fine-tuning"
 USE_CASE = "use_case"
 
 
-class Part(BaseModel):
+class RequestPart(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class SupervisedHyperparameters(Part):
+class SupervisedHyperparameters(RequestPart):
     n_epochs: int | Auto = AUTO
     batch_size: int | Auto = AUTO
     learning_rate_multiplier: Annotated[float, Field(gt=0)] | Auto = AUTO
@@ -40,20 +40,20 @@ class ReinforcementJobHyperparameters(SupervisedHyperparameters):
     reasoning_effort: Literal["default"] = "default"
 
 
-class SupervisedMethod(Part):
+class SupervisedMethod(RequestPart):
     hyperparameters: SupervisedHyperparameters = SupervisedHyperparameters()
 
 
-class DpoMethod(Part):
+class DpoMethod(RequestPart):
     hyperparameters: DpoHyperparameters = DpoHyperparameters()
 
 
-class ReinforcementMethod(Part):
+class ReinforcementMethod(RequestPart):
     grader: dict[str, Any]
     hyperparameters: ReinforcementJobHyperparameters = ReinforcementJobHyperparameters()
 
 
-class Method(Part):
+class MethodBlock(RequestPart):
     """`type`, and a block of the same name."""
 
     type: Literal["supervised", "dpo", "reinforcement"]
@@ -62,7 +62,7 @@ class Method(Part):
     reinforcement: ReinforcementMethod | None = None
 
     @model_validator(mode="after")
-    def _only_its_own_block(self) -> Method:
+    def _only_its_own_block(self) -> MethodBlock:
         others = {"supervised", "dpo", "reinforcement"} - {self.type}
         given = sorted(name for name in others if getattr(self, name) is not None)
         if given:
@@ -72,13 +72,13 @@ class Method(Part):
         return self
 
 
-class JobRequest(Part):
+class JobRequest(RequestPart):
     """OpenAI's `fine_tuning.jobs.create`. `hyperparameters` is its older place for those of a supervised job."""
 
     model: str
     training_file: str
     validation_file: str | None = None
-    method: Method | None = None
+    method: MethodBlock | None = None
     hyperparameters: SupervisedHyperparameters | None = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
     suffix: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None
@@ -98,11 +98,11 @@ class JobRequest(Part):
         return self.suffix or DEFAULT_PROJECT
 
     @property
-    def chosen(self) -> Method:
+    def chosen(self) -> MethodBlock:
         """The method with its block, whichever way it was asked for."""
         if self.method is None:
             block = SupervisedMethod(hyperparameters=self.hyperparameters or SupervisedHyperparameters())
-            return Method(type="supervised", supervised=block)
+            return MethodBlock(type="supervised", supervised=block)
         blocks = {"supervised": SupervisedMethod, "dpo": DpoMethod}
         if getattr(self.method, self.method.type) is None:
             return self.method.model_copy(update={self.method.type: blocks[self.method.type]()})

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from functions.http.run_queries import progress_of
-from shared.api.openai import Checkpoint, CheckpointMetrics, FineTuningJob, JobEvent, JobStatus
+from shared.api.openai import Checkpoint, CheckpointMetrics, FineTuningJob, FineTuningStatus, JobEvent
 from shared.domain import paths
 from shared.domain.dataset import Report
 from shared.domain.errors import Problem, Transient
@@ -21,8 +21,8 @@ from shared.records.blob_documents import read_model
 # A run's order waits on the bus for seconds; one that was lost is not found again, for its files start nothing.
 RECEIVED_WITHIN = timedelta(hours=1)
 
-VALIDATING: JobStatus = "validating_files"
-STATUS: dict[Status, JobStatus] = {
+VALIDATING: FineTuningStatus = "validating_files"
+STATUS: dict[Status, FineTuningStatus] = {
     Status.RECEIVED: VALIDATING,
     Status.VALIDATING: VALIDATING,
     Status.VALIDATED: "queued",

@@ -8,7 +8,7 @@ import { cost, raw, settings, source } from "./record.js";
 import { report } from "./report.js";
 import { rows, samples } from "./rows.js";
 import { training, trainingShown } from "./training.js";
-import { head, problem, timeline } from "./way.js";
+import { head, problem, timeline } from "./timeline.js";
 
 // State: {run, metrics, metricsProblem, report, preview, previewProblem, samples, rows, cancelAsked, cancelProblem}
 export class RunPage {

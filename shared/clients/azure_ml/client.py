@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from shared.clients.azure_ml.chat import Chat
 from shared.clients.azure_ml.connection import Credential
-from shared.clients.azure_ml.endpoints import Endpoints
-from shared.clients.azure_ml.jobs import Jobs
+from shared.clients.azure_ml.endpoints import AzureMlEndpoints
+from shared.clients.azure_ml.jobs import AzureMlJobs
 from shared.clients.azure_ml.session import Session
 from shared.domain.jobs import JobRole
 
 
-class AzureMLClient(Jobs, Endpoints, Chat):
+class AzureMLClient(AzureMlJobs, AzureMlEndpoints, Chat):
     """JobLauncher and ModelHost over the unmodified `MLClient`, in Azure and against the emulator alike.
 
     `url`, `credential`, `identity_client_id`, `emulator_secret`: see Session. `job_client_id`, `import_client_id`: the
@@ -31,8 +31,8 @@ class AzureMLClient(Jobs, Endpoints, Chat):
         experiment: str = "droptune",
     ) -> None:
         session = Session(url, credential, identity_client_id=identity_client_id, emulator_secret=emulator_secret)
-        Jobs.__init__(self, session, {JobRole.RUN: job_client_id, JobRole.IMPORT: import_client_id}, experiment)
-        Endpoints.__init__(self, session, identity_id=endpoint_identity_id, is_public=endpoint_is_public)
+        AzureMlJobs.__init__(self, session, {JobRole.RUN: job_client_id, JobRole.IMPORT: import_client_id}, experiment)
+        AzureMlEndpoints.__init__(self, session, identity_id=endpoint_identity_id, is_public=endpoint_is_public)
         Chat.__init__(self, session)
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.jobs import DeploymentSpec, DeploymentState, DeploymentView, EndpointView, ModelSpec
 
 
-class Endpoints:
+class AzureMlEndpoints:
     """`identity_id`: resource id of the endpoints' identity; without one an endpoint gets a system-assigned identity.
 
     `is_public`: false makes endpoints that answer through a private endpoint only.

@@ -14,7 +14,7 @@ from shared.domain.jobs import CoreQuota, JobRole, JobSpec, JobStatus, JobView, 
 _METRICS_PER_PAGE = 1000
 
 
-class Jobs:
+class AzureMlJobs:
     """`client_ids`: the identities of jobs, by role."""
 
     def __init__(self, session: Session, client_ids: Mapping[JobRole, str | None], experiment: str) -> None:

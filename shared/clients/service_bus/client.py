@@ -23,7 +23,7 @@ from azure.servicebus.amqp import AmqpMessageBodyType
 from azure.servicebus.exceptions import MessageSizeExceededError
 
 from shared.clients.service_bus.errors import translated
-from shared.clients.service_bus.links import TIMEOUT_S, Link, connect
+from shared.clients.service_bus.links import TIMEOUT_S, SdkLink, connect
 from shared.domain.errors import LockLost, Transient
 from shared.domain.topology import Topology
 from shared.ports import DEAD_LETTERS, Message, ReceivedMessage
@@ -62,7 +62,7 @@ class ServiceBusEventBus:
     def close(self) -> None:
         """Close all connections; a waiting `receive` returns nothing. Locks stay until they expire."""
         self._closed.set()
-        links: list[Link[Any]] = [*self._senders.values(), *self._receivers.values()]
+        links: list[SdkLink[Any]] = [*self._senders.values(), *self._receivers.values()]
         with ThreadPoolExecutor(len(links)) as pool:  # the SDK sleeps up to a second for each
             for closing in [pool.submit(link.close) for link in links]:
                 closing.result()
@@ -140,23 +140,23 @@ class ServiceBusEventBus:
         """Messages at rest in an entity, counted one by one: the counts of the service need the right to manage it."""
         return sum(1 for _ in self._browse(entity, None))
 
-    def _known(self, links: dict[str, Link[Any]], entity: str) -> Link[Any]:
+    def _known(self, links: dict[str, SdkLink[Any]], entity: str) -> SdkLink[Any]:
         if entity not in links:
             raise unknown_entity(entity)
         if self._closed.is_set():
             raise RuntimeError("the bus is closed")
         return links[entity]
 
-    def _sender(self, name: str) -> Link[ServiceBusSender]:
+    def _sender(self, name: str) -> SdkLink[ServiceBusSender]:
         # To the service a queue and a topic are addresses of one kind.
-        return Link(lambda: self._client.get_queue_sender(name))
+        return SdkLink(lambda: self._client.get_queue_sender(name))
 
-    def _receiver(self, entity: str) -> Link[ServiceBusReceiver]:
+    def _receiver(self, entity: str) -> SdkLink[ServiceBusReceiver]:
         sub_queue = ServiceBusSubQueue.DEAD_LETTER if entity.endswith(DEAD_LETTERS) else None
         topic, _, subscription = entity.removesuffix(DEAD_LETTERS).partition("/")
         if subscription:
-            return Link(lambda: self._client.get_subscription_receiver(topic, subscription, sub_queue=sub_queue))
-        return Link(lambda: self._client.get_queue_receiver(topic, sub_queue=sub_queue))
+            return SdkLink(lambda: self._client.get_subscription_receiver(topic, subscription, sub_queue=sub_queue))
+        return SdkLink(lambda: self._client.get_queue_receiver(topic, sub_queue=sub_queue))
 
     def _hold(self, entity: str, message: ServiceBusReceivedMessage) -> ReceivedMessage:
         assert message.locked_until_utc is not None

@@ -12,7 +12,7 @@ from shared.domain.errors import DroptuneError, FailureClass, InvalidInput, Lock
 from shared.ports.message_rules import unknown_entity
 
 
-class Meaning(Enum):
+class BusErrorMeaning(Enum):
     RETRY = auto()  # not done, may work later
     CONFLICT = auto()  # another receiver holds or has settled it
     EXISTS = auto()
@@ -21,32 +21,32 @@ class Meaning(Enum):
 
 
 # Every class of `azure.servicebus.exceptions`; a test fails when an upgrade of the SDK adds one.
-MEANINGS: dict[type[Exception], Meaning] = {
-    sdk.ServiceBusError: Meaning.UNKNOWN,
-    sdk.ServiceBusConnectionError: Meaning.RETRY,
-    sdk.ServiceBusCommunicationError: Meaning.RETRY,
-    sdk.ServiceBusServerBusyError: Meaning.RETRY,
-    sdk.OperationTimeoutError: Meaning.UNKNOWN,
-    sdk.MessagingEntityDisabledError: Meaning.RETRY,  # a person disabled it, for maintenance most likely
-    sdk.ServiceBusQuotaExceededError: Meaning.RETRY,  # full until its receivers have caught up
-    sdk.ServiceBusAuthenticationError: Meaning.PERMANENT,
-    sdk.ServiceBusAuthorizationError: Meaning.PERMANENT,
-    sdk.MessagingEntityNotFoundError: Meaning.PERMANENT,
-    sdk.MessageSizeExceededError: Meaning.PERMANENT,
-    sdk.MessagingEntityAlreadyExistsError: Meaning.EXISTS,
-    sdk.MessageAlreadySettled: Meaning.CONFLICT,
-    sdk.MessageLockLostError: Meaning.CONFLICT,
-    sdk.MessageNotFoundError: Meaning.CONFLICT,
-    sdk.AutoLockRenewFailed: Meaning.CONFLICT,
-    sdk.AutoLockRenewTimeout: Meaning.CONFLICT,
-    sdk.SessionLockLostError: Meaning.CONFLICT,
-    sdk.SessionCannotBeLockedError: Meaning.CONFLICT,
+MEANINGS: dict[type[Exception], BusErrorMeaning] = {
+    sdk.ServiceBusError: BusErrorMeaning.UNKNOWN,
+    sdk.ServiceBusConnectionError: BusErrorMeaning.RETRY,
+    sdk.ServiceBusCommunicationError: BusErrorMeaning.RETRY,
+    sdk.ServiceBusServerBusyError: BusErrorMeaning.RETRY,
+    sdk.OperationTimeoutError: BusErrorMeaning.UNKNOWN,
+    sdk.MessagingEntityDisabledError: BusErrorMeaning.RETRY,  # a person disabled it, for maintenance most likely
+    sdk.ServiceBusQuotaExceededError: BusErrorMeaning.RETRY,  # full until its receivers have caught up
+    sdk.ServiceBusAuthenticationError: BusErrorMeaning.PERMANENT,
+    sdk.ServiceBusAuthorizationError: BusErrorMeaning.PERMANENT,
+    sdk.MessagingEntityNotFoundError: BusErrorMeaning.PERMANENT,
+    sdk.MessageSizeExceededError: BusErrorMeaning.PERMANENT,
+    sdk.MessagingEntityAlreadyExistsError: BusErrorMeaning.EXISTS,
+    sdk.MessageAlreadySettled: BusErrorMeaning.CONFLICT,
+    sdk.MessageLockLostError: BusErrorMeaning.CONFLICT,
+    sdk.MessageNotFoundError: BusErrorMeaning.CONFLICT,
+    sdk.AutoLockRenewFailed: BusErrorMeaning.CONFLICT,
+    sdk.AutoLockRenewTimeout: BusErrorMeaning.CONFLICT,
+    sdk.SessionLockLostError: BusErrorMeaning.CONFLICT,
+    sdk.SessionCannotBeLockedError: BusErrorMeaning.CONFLICT,
 }
 
 
-def meaning(error: Exception) -> Meaning:
+def meaning(error: Exception) -> BusErrorMeaning:
     """Of the error's class, or of the nearest base that has one."""
-    return next((MEANINGS[cls] for cls in type(error).__mro__ if cls in MEANINGS), Meaning.UNKNOWN)
+    return next((MEANINGS[cls] for cls in type(error).__mro__ if cls in MEANINGS), BusErrorMeaning.UNKNOWN)
 
 
 def translate(error: Exception, entity: str, message_id: str) -> DroptuneError:
@@ -58,9 +58,9 @@ def translate(error: Exception, entity: str, message_id: str) -> DroptuneError:
         case sdk.MessageSizeExceededError():
             return InvalidInput("message_too_large", f"{entity} takes no message as large as {message_id}: {text}")
     match meaning(error):
-        case Meaning.CONFLICT:
+        case BusErrorMeaning.CONFLICT:
             return LockLost(message_id)
-        case Meaning.PERMANENT | Meaning.EXISTS:
+        case BusErrorMeaning.PERMANENT | BusErrorMeaning.EXISTS:
             return PermanentFailure(FailureClass.PLATFORM, "service_bus_refused", f"{entity}: {text}", entity)
         case _:
             return Transient("service_bus_unavailable", f"{entity}: {text}")

@@ -51,7 +51,7 @@ def _require_emulator(connection_string: str) -> None:
         raise InvalidInput("bad_bus_url", "a connection string is for an emulator on 127.0.0.1 only", "EVENT_BUS_URL")
 
 
-class Link(Generic[Handler]):
+class SdkLink(Generic[Handler]):
     """One sender or receiver, for one thread at a time: the SDK's are not thread-safe.
 
     Opening takes half a second, so it stays open. Who waits for messages uses it in short turns and lets those

@@ -20,11 +20,11 @@ from benchmarks import (
     validation,
     validation_large,
 )
-from benchmarks.measure import Row, percentile
+from benchmarks.measure import Figure, percentile
 from tests.emulator_servers import cosmos_url
 
 
-def assert_whole(rows: list[Row]) -> None:
+def assert_whole(rows: list[Figure]) -> None:
     assert rows
     for row in rows:
         assert row.name
@@ -121,8 +121,8 @@ def test_a_percentile_is_one_of_the_values(percent: int, expected: int) -> None:
 
 
 def test_the_file_says_when_where_and_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = Row("alone", 2.0, "s", "lower")
-    beside = Row("beside", 1.0, "s", "lower", "other", 3.0)
+    alone = Figure("alone", 2.0, "s", "lower")
+    beside = Figure("beside", 1.0, "s", "lower", "other", 3.0)
     monkeypatch.setattr(transitions, "run", lambda: [alone, beside])
     file = tmp_path / "results" / "here.json"
     assert command.main(["transitions", "--json", str(file)]) == 0

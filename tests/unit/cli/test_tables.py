@@ -14,7 +14,7 @@ from cli.follow import Update
 from cli.tables import make_grid, make_table
 from cli.verdict import score_table, verdict_view
 from cli.view import decision_view, live, runs_table
-from shared.api.models import Endpoint
+from shared.domain.endpoint import EndpointRecord
 from shared.domain.evaluation import Score
 from shared.domain.run import Status
 from tests.unit.cli.fake_api import RESULT, START, make_run
@@ -24,7 +24,7 @@ OTHER = "run-ba9876543210"
 LONG = "a-project-with-a-name-of-the-greatest-length-that-is-allowed-here"
 SCORE = Score(mean=0.5, low=0.4, high=0.6, rows=120)
 WITH_CHAMPION = RESULT.model_copy(update={"champion": SCORE})
-ENDPOINT = Endpoint(
+ENDPOINT = EndpointRecord(
     endpoint=LONG,
     project=LONG,
     champion=RUN_ID,

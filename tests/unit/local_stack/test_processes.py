@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local_stack.processes import MARK, Part, alive, free_port, marked, stop
+from local_stack.processes import MARK, StackProcess, alive, free_port, marked, stop
 
 SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
 STUBBORN = [sys.executable, "-c", "import signal; signal.signal(15, signal.SIG_IGN);" + SLEEP[2]]
@@ -30,9 +30,9 @@ def child(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[psutil.Pro
 @pytest.mark.parametrize("child", [SLEEP], indirect=True)
 def test_a_pid_that_now_belongs_to_another_process_is_not_ours(child: psutil.Process) -> None:
     started_at = child.create_time()
-    assert Part(1, child.pid, started_at).process() == child
-    assert Part(1, child.pid, started_at - 60).process() is None
-    assert Part(1, None).process() is None
+    assert StackProcess(1, child.pid, started_at).process() == child
+    assert StackProcess(1, child.pid, started_at - 60).process() is None
+    assert StackProcess(1, None).process() is None
 
 
 @pytest.mark.parametrize("child", [SLEEP, STUBBORN], indirect=True)

@@ -273,14 +273,14 @@ def test_kept_answers_are_not_generated_again_and_others_are(
 def test_the_general_suite_is_asked_and_does_not_apply_to_a_base_that_knows_nothing(
     finished: Any, bench: Callable[..., Any], tmp_path: Path, resolved: Any
 ) -> None:
-    from shared.domain.evaluation import apply_gate
+    from shared.domain.evaluation import gate_verdict
 
     recipe = resolved({"evaluation": {"max_new_tokens": 12}})
     run = bench(tmp_path, recipe=recipe)
     assert run.evaluate("--candidate", str(finished.output / "model" / "merged"), output=tmp_path / "e") == 0
     report = report_of(tmp_path / "e")
     assert [(part.part, part.base.rows) for part in report.general] == [("ability", 34), ("refusal", 18)]
-    checks = {check.name: check for check in apply_gate(report, recipe.requested.evaluation.gate).checks}
+    checks = {check.name: check for check in gate_verdict(report, recipe.requested.evaluation.gate).checks}
     assert checks["general:ability"].skipped
     assert checks["general:refusal"].skipped
     assert run.result(tmp_path / "e").metrics.last_step == 2 * (6 + 52)

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from typing_extensions import Unpack
 
 from functions.http.auth import Caller
+from shared.domain.endpoint import EndpointRecord
 from shared.domain.evaluation import EvaluationResult, Gain, GateCheck, Score, Verdict
 from shared.domain.events import EVENT_TYPES, CancelRequested
 from shared.domain.jobs import MetricPoint
@@ -88,13 +89,13 @@ def awaiting_approval(services: Services, requested_by: str | None = None) -> Ru
     return enter(services, run, Status.AWAITING_APPROVAL, recipe=RESOLVED, evaluation=RESULT, verdict=VERDICT)
 
 
-def in_production(services: Services, *, kept_h: float | None = 1.0, name: str = "shop") -> endpoints.EndpointRecord:
+def in_production(services: Services, *, kept_h: float | None = 1.0, name: str = "shop") -> EndpointRecord:
     """An endpoint whose previous deployment is kept for some hours, negative if they are over."""
     run = drop(services, Runner(services), text=name.encode())
     assert run is not None
     now = services.clock.now()
     enter(services, run, Status.DEPLOYED)
-    record = endpoints.EndpointRecord(
+    record = EndpointRecord(
         endpoint=name,
         project="shop",
         champion=run.id,

@@ -17,7 +17,7 @@ from cli.main import main
 from functions.http import create_api
 from functions.http.auth import LoopbackAuth
 from local_stack.azure_ml.app import listen, running
-from local_stack.azure_ml.config import Config
+from local_stack.azure_ml.config import EmulatorConfig
 from shared.base_models.bundles import bundle_manifest
 from shared.base_models.import_job import import_job, start_import
 from shared.domain.catalog import CATALOG, find_entry
@@ -40,7 +40,7 @@ WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"
 def settings(settings: Settings, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Settings]:
     """With a workspace of its own. The parameter: how many jobs may run at once."""
     slots = getattr(request, "param", 1)
-    config = Config(tmp_path / "azure_ml", tmp_path / "blobs", 0, tick_s=0.02, slots=slots)
+    config = EmulatorConfig(tmp_path / "azure_ml", tmp_path / "blobs", 0, tick_s=0.02, slots=slots)
     with running(config, lambda event: None) as emulator:
         url = f"azureml+http://127.0.0.1:{emulator.config.port}/{WORKSPACE}"
         yield settings.model_copy(update={"azure_ml_url": url, "azure_ml_secret": emulator.config.secret})

@@ -28,7 +28,7 @@ from schemathesis.specs.openapi.checks import (
 from functions.http import create_api
 from functions.http.auth import APPROVER, OPERATOR, READER, Caller
 from local_stack.azure_ml.app import running
-from local_stack.azure_ml.config import Config
+from local_stack.azure_ml.config import EmulatorConfig
 from shared.domain.jobs import MetricPoint
 from shared.services import build_services
 from shared.settings import Settings
@@ -59,7 +59,7 @@ OPERATIONS = [found.ok() for found in cast(Any, SCHEMA.get_all_operations())]  #
 def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, list[str]]]:
     """An app with runs, an endpoint and a curve that is no number; the names of what is there, by path parameter."""
     root: Path = tmp_path_factory.mktemp("fuzz")
-    with running(Config(root / "azure_ml", root / "blobs", 0, slots=0), lambda event: None) as emulator:
+    with running(EmulatorConfig(root / "azure_ml", root / "blobs", 0, slots=0), lambda event: None) as emulator:
         built = build_services(
             Settings(
                 run_store_url=f"sqlite:///{root / 'state.db'}",

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from local_stack.azure_ml.app import running
-from local_stack.azure_ml.config import Config, Environment, load_environments
+from local_stack.azure_ml.config import EmulatorConfig, Environment, load_environments
 from tests.unit.local_stack.azure_ml.support import ECHO, Local, Process, client_of
 
 
@@ -39,7 +39,9 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     (blobs / "curated" / "p" / "1" / "train.jsonl").write_text("{}\n")
     (blobs / "curated" / "p" / "recipe.json").write_text('{"a": 1}')
     environments = {**load_environments(None), "echo:1": Environment(serve=ECHO)}
-    config = Config(root / "azure_ml", blobs, 0, slots=2, tick_s=0.02, stop_grace_s=0.5, environments=environments)
+    config = EmulatorConfig(
+        root / "azure_ml", blobs, 0, slots=2, tick_s=0.02, stop_grace_s=0.5, environments=environments
+    )
     events: list[dict[str, Any]] = []
     with running(config, events.append) as emulator:
         client = client_of(emulator.config.port, emulator.config.secret)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from local_stack.azure_ml.app import Emulator
+from local_stack.azure_ml.app import AzureMlEmulator
 from local_stack.azure_ml.tokens import load_secret
 from shared.clients.azure_ml.client import AzureMLClient
 from shared.domain.jobs import DeploymentSpec, JobSpec, JobStatus, JobView
@@ -35,7 +35,7 @@ def client_of(port: int, secret: str, **options: Any) -> AzureMLClient:
 class Local:
     """An emulator in this process, its client, and the events it emitted."""
 
-    emulator: Emulator
+    emulator: AzureMlEmulator
     client: AzureMLClient
     blobs: Path
     events: list[dict[str, Any]] = field(default_factory=list)

@@ -13,7 +13,7 @@ import pytest
 from local_stack import emulators
 from local_stack.azure_ml import processes
 from local_stack.azure_ml.app import running
-from local_stack.azure_ml.config import Config, Environment, load_environments
+from local_stack.azure_ml.config import EmulatorConfig, Environment, load_environments
 from local_stack.azure_ml.mounts import BlobCopies
 from shared.clients.blob import AzureBlobStore
 from shared.domain.errors import BlobNotFound, PermanentFailure
@@ -36,7 +36,7 @@ def blobs() -> Iterator[AzureBlobStore]:
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory, blobs: AzureBlobStore) -> Iterator[Local]:
     root = tmp_path_factory.mktemp("azure-ml-blobs")
-    config = Config(
+    config = EmulatorConfig(
         root / "azure_ml",
         root / "no-blobs-here",
         0,

@@ -7,7 +7,7 @@ import inspect
 import pytest
 from azure.servicebus import exceptions as sdk
 
-from shared.clients.service_bus.errors import MEANINGS, Meaning, meaning, translate, translated
+from shared.clients.service_bus.errors import MEANINGS, BusErrorMeaning, meaning, translate, translated
 from shared.domain.errors import DroptuneError, FailureClass, InvalidInput, LockLost, PermanentFailure, Transient
 
 
@@ -53,15 +53,17 @@ def test_an_exception_becomes_ours(error: Exception, ours: type[DroptuneError], 
 def test_only_what_may_work_later_is_retryable() -> None:
     for cls, what in MEANINGS.items():
         error = cls(**({"message": "it failed"} if issubclass(cls, sdk.ServiceBusError) else {"action": "complete"}))
-        assert isinstance(translate(error, "orders", "m1"), Transient) == (what in (Meaning.RETRY, Meaning.UNKNOWN))
+        assert isinstance(translate(error, "orders", "m1"), Transient) == (
+            what in (BusErrorMeaning.RETRY, BusErrorMeaning.UNKNOWN)
+        )
 
 
 def test_a_class_that_is_not_in_the_table_means_what_its_base_means() -> None:
     class BusyToday(sdk.ServiceBusServerBusyError):
         pass
 
-    assert meaning(BusyToday()) is Meaning.RETRY
-    assert meaning(OSError()) is Meaning.UNKNOWN
+    assert meaning(BusyToday()) is BusErrorMeaning.RETRY
+    assert meaning(OSError()) is BusErrorMeaning.UNKNOWN
 
 
 def test_what_is_no_failure_of_the_sdk_passes_through() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.domain.evaluation import EvaluationResult, Gain, GeneralScore, GradingError, Score, SliceScore, apply_gate
+from shared.domain.evaluation import EvaluationResult, Gain, GeneralScore, GradingError, Score, SliceScore, gate_verdict
 from shared.domain.recipe import Gate
 
 
@@ -25,12 +25,12 @@ def result(**changes: object) -> EvaluationResult:
 
 
 def failed(evaluation: EvaluationResult, gate: Gate | None = None) -> list[str]:
-    return [check.name for check in apply_gate(evaluation, gate or Gate()).checks if check.blocks]
+    return [check.name for check in gate_verdict(evaluation, gate or Gate()).checks if check.blocks]
 
 
 def test_a_gain_beyond_its_interval_passes() -> None:
     assert failed(result()) == []
-    assert apply_gate(result(), Gate()).passed
+    assert gate_verdict(result(), Gate()).passed
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_drop_blocks_where_it_is_more_than_tolerated_and_more_than_noise(chang
 
 def test_a_base_without_general_ability_can_lose_none_and_the_verdict_says_so() -> None:
     part = GeneralScore(part="ability", base=score(0.2), candidate=score(0.0), gain=gain(-0.2, -0.1))
-    verdict = apply_gate(result(general=(part,)), Gate())
+    verdict = gate_verdict(result(general=(part,)), Gate())
     assert verdict.passed
     [check] = [check for check in verdict.checks if check.skipped]
     assert (check.name, check.detail) == ("general:ability", "not applicable: the base itself scores 0.200, below 0.3")

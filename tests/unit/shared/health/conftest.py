@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 
 from local_stack.azure_ml.app import running
-from local_stack.azure_ml.config import Config
+from local_stack.azure_ml.config import EmulatorConfig
 from shared import services as composition
 from shared import settings
 
@@ -51,14 +51,14 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorConfig]:
     root = tmp_path_factory.mktemp("azure-ml")
-    with running(Config(root / "azure_ml", root / "blobs", 0), lambda event: None) as emulated:
+    with running(EmulatorConfig(root / "azure_ml", root / "blobs", 0), lambda event: None) as emulated:
         yield emulated.config
 
 
 @pytest.fixture
-def azure_ml(app: Path, emulator: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def azure_ml(app: Path, emulator: EmulatorConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_ML_URL", f"azureml+http://127.0.0.1:{emulator.port}/{WORKSPACE}")
     monkeypatch.setenv("AZURE_ML_SECRET", emulator.secret)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from local_stack.azure_ml.app import running
-from local_stack.azure_ml.config import Config, Machine
+from local_stack.azure_ml.config import EmulatorConfig, Machine
 from shared.clients.azure_ml.wire import core_quota
 from shared.domain.catalog import find_sku
 from shared.domain.jobs import CoreQuota
@@ -47,7 +47,7 @@ def ask(tmp_path: Path) -> Iterator[Ask]:
     with ExitStack() as opened:
 
         def look(machines: dict[str, Machine], base_model: str = "microsoft/Phi-4") -> dict[str, Check]:
-            config = Config(tmp_path / "azure_ml", tmp_path / "blobs", 0, machines=machines)
+            config = EmulatorConfig(tmp_path / "azure_ml", tmp_path / "blobs", 0, machines=machines)
             emulator = opened.enter_context(running(config, lambda event: None))
             client = client_of(emulator.config.port, emulator.config.secret)
             opened.callback(client.close)
@@ -107,7 +107,7 @@ def test_a_size_the_region_does_not_offer_is_a_fault_of_the_defaults_only(ask: A
 
 
 def test_a_laptop_has_what_its_own_base_model_needs(ask: Ask) -> None:
-    config = Config(Path(), Path(), 0)
+    config = EmulatorConfig(Path(), Path(), 0)
     checks = ask(dict(config.machines), "droptune/tiny-llama")
     assert (checks["Local_CPU"].status, checks[CPU].status) == (OK, OK)
     assert {check.status for name, check in checks.items() if name not in ("Local_CPU", CPU)} == {SKIPPED}

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import StoreConflict
 from shared.ports import Services
 from shared.records import endpoints
-from shared.records.endpoints import EndpointRecord
 
 
 @pytest.fixture

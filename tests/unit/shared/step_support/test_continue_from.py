@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe, ResolvedRecipe
@@ -44,7 +45,7 @@ def in_production(services: Services, recipe: ResolvedRecipe, run_id: str = "run
         }
     )
     services.store.batch(run_id, [runs.creation(champion)])
-    record = endpoints.EndpointRecord(
+    record = EndpointRecord(
         endpoint="shop",
         project="shop",
         champion=run_id,

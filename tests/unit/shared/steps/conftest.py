@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from shared.domain.endpoint import EndpointRecord, PreviousDeployment
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe, Retrain
 from shared.domain.run import Run
@@ -38,9 +39,9 @@ def champion(services: Services, runner: Runner) -> Run:
 
 
 @pytest.fixture
-def record(ports: Services, champion: Run) -> endpoints.EndpointRecord:
+def record(ports: Services, champion: Run) -> EndpointRecord:
     now = ports.clock.now()
-    written = endpoints.EndpointRecord(
+    written = EndpointRecord(
         endpoint="shop",
         project="shop",
         champion=champion.id,
@@ -48,7 +49,7 @@ def record(ports: Services, champion: Run) -> endpoints.EndpointRecord:
         model="shop:2",
         scoring_uri="http://x/",
         promoted_at=now,
-        previous=endpoints.Previous(
+        previous=PreviousDeployment(
             champion="run-old",
             project="shop",
             deployment=OLD,

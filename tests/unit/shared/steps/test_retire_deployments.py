@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.domain.endpoint import EndpointRecord
 from shared.ports import Services
 from shared.records import claims, endpoints
 from shared.steps.retire_deployments import retire_deployments
@@ -14,7 +15,7 @@ def retired(record: endpoints.EndpointRecord, ports: Services) -> list[str]:
 
 
 def test_the_previous_deployment_is_retired_after_its_time_and_strays_at_once(
-    ports: Services, endpoint: Endpoint, clock: ManualClock, record: endpoints.EndpointRecord
+    ports: Services, endpoint: Endpoint, clock: ManualClock, record: EndpointRecord
 ) -> None:
     endpoint.deployments.append("d-stray")
     assert retired(record, ports) == ["d-stray"]
@@ -28,7 +29,7 @@ def test_the_previous_deployment_is_retired_after_its_time_and_strays_at_once(
 
 
 def test_nothing_is_retired_while_a_rollout_holds_the_endpoint(
-    ports: Services, endpoint: Endpoint, record: endpoints.EndpointRecord
+    ports: Services, endpoint: Endpoint, record: EndpointRecord
 ) -> None:
     endpoint.deployments.append("d-being-rolled-out")
     claims.take(ports.store, claims.endpoint_claim("shop"), "run-other", ports.clock.now())

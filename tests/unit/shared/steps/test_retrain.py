@@ -6,11 +6,12 @@ from datetime import timedelta
 
 import pytest
 
+from shared.domain.endpoint import EndpointRecord
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
 from shared.domain.run import Run, Status
 from shared.ports import Services
-from shared.records import endpoints, runs
+from shared.records import runs
 from shared.steps.retrain import retrain
 from tests.clock import ManualClock
 from tests.unit.shared.support import ROW
@@ -26,7 +27,7 @@ def live(ports: Services, champion: Run) -> Run:
 
 
 def test_data_is_trained_on_again_when_its_time_has_come_and_once_a_period(
-    ports: Services, clock: ManualClock, live: Run, record: endpoints.EndpointRecord
+    ports: Services, clock: ManualClock, live: Run, record: EndpointRecord
 ) -> None:
     assert retrain(record, live, ports) is None
     clock.advance(7 * 24 * 3600)
@@ -41,14 +42,14 @@ def test_data_is_trained_on_again_when_its_time_has_come_and_once_a_period(
 
 
 def test_data_whose_own_run_is_under_way_is_not_trained_on_a_second_time(
-    ports: Services, clock: ManualClock, champion: Run, record: endpoints.EndpointRecord
+    ports: Services, clock: ManualClock, champion: Run, record: EndpointRecord
 ) -> None:
     clock.advance(7 * 24 * 3600)
     assert retrain(record, champion, ports) is None
 
 
 def test_data_whose_event_is_still_expected_is_left_to_it(
-    ports: Services, clock: ManualClock, live: Run, record: endpoints.EndpointRecord
+    ports: Services, clock: ManualClock, live: Run, record: EndpointRecord
 ) -> None:
     dropped = ports.blobs.write("datasets/shop/more.jsonl", [ROW * 2]).modified_at
     clock.advance((dropped - clock.now()).total_seconds() + 119)
@@ -61,7 +62,7 @@ def test_data_whose_event_is_still_expected_is_left_to_it(
 
 
 def test_a_recipe_without_a_schedule_is_never_retrained(
-    ports: Services, clock: ManualClock, champion: Run, record: endpoints.EndpointRecord
+    ports: Services, clock: ManualClock, champion: Run, record: EndpointRecord
 ) -> None:
     recipe = Recipe(base_model="droptune/tiny-llama")
     silent = champion.evolve(recipe=resolve(recipe, "shop", train_rows=100, characters_max=100))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import Transient
 from shared.domain.events import Event, RollbackRequested
 from shared.domain.run import Run
@@ -26,7 +27,7 @@ def facts_of(outcome: Any) -> list[tuple[str, dict[str, int]]]:
 
 
 def test_a_rollback_is_written_once_the_traffic_is_seen_and_can_be_reversed(
-    ports: Services, endpoint: Endpoint, champion: Run, record: endpoints.EndpointRecord
+    ports: Services, endpoint: Endpoint, champion: Run, record: EndpointRecord
 ) -> None:
     with pytest.raises(Transient, match="traffic_shifting"):
         roll_back(order(champion), champion, ports)
@@ -41,7 +42,7 @@ def test_a_rollback_is_written_once_the_traffic_is_seen_and_can_be_reversed(
 
 
 def test_a_rollback_delivered_twice_goes_back_once(
-    ports: Services, endpoint: Endpoint, champion: Run, record: endpoints.EndpointRecord
+    ports: Services, endpoint: Endpoint, champion: Run, record: EndpointRecord
 ) -> None:
     with pytest.raises(Transient):
         roll_back(order(champion), champion, ports)
@@ -52,14 +53,14 @@ def test_a_rollback_delivered_twice_goes_back_once(
 
 
 def test_a_rollback_of_what_is_not_in_production_does_nothing(
-    ports: Services, endpoint: Endpoint, champion: Run, record: endpoints.EndpointRecord
+    ports: Services, endpoint: Endpoint, champion: Run, record: EndpointRecord
 ) -> None:
     assert roll_back(order(champion, deployment="d-other"), champion, ports) is None
     assert endpoint.wanted == {NEW: 100}
 
 
 def test_a_rollback_waits_for_a_rollout_on_the_same_endpoint(
-    ports: Services, champion: Run, record: endpoints.EndpointRecord
+    ports: Services, champion: Run, record: EndpointRecord
 ) -> None:
     claims.take(ports.store, claims.endpoint_claim("shop"), "run-other", ports.clock.now())
     with pytest.raises(Transient, match="endpoint_busy"):

@@ -33,11 +33,11 @@ def trainer_for(
     """A trainer over the rows; hyperparameters by keyword."""
     from training_job.data.chat_rows import EncodedRows
     from training_job.job.setup import Setup
-    from training_job.methods import Data, supervised
+    from training_job.methods import EncodedData, supervised
 
     def make(micro_batch_size: int = 4, **changes: Any) -> Any:
         recipe = resolved(batch_size=len(rows), max_length_tokens=64, **changes)
-        data = Data(EncodedRows(rows, [], []), EncodedRows(rows, [], []), len(rows), 0, 0)
+        data = EncodedData(EncodedRows(rows, [], []), EncodedRows(rows, [], []), len(rows), 0, 0)
         output = tmp_path_factory.mktemp("packing")
         return supervised.build(Setup(random_base, output, recipe, tokenizer, 2, micro_batch_size), data)
 
@@ -102,12 +102,12 @@ def test_in_bfloat16_the_held_out_loss_keeps_the_digits_of_float32(
     from training_job.data.chat_rows import EncodedRows
     from training_job.data.packing import trained_tokens
     from training_job.job.setup import Setup
-    from training_job.methods import Data, supervised
+    from training_job.methods import EncodedData, supervised
     from training_job.model.quantized import load_model
 
     many = rows * 20
     recipe = resolved(batch_size=4, max_length_tokens=64, quantization="none", compute_dtype="bfloat16")
-    data = Data(EncodedRows(rows, [], []), EncodedRows(many, [], []), len(rows), 0, 0)
+    data = EncodedData(EncodedRows(rows, [], []), EncodedRows(many, [], []), len(rows), 0, 0)
     trainer = supervised.build(Setup(random_base, tmp_path, recipe, tokenizer, 2, 100), data)
     trainer.accelerator.prepare_model(trainer.model, evaluation_mode=True)  # as `train` does: autocast
     plain = load_model(random_base, torch.bfloat16)

@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from shared.domain.evaluation import EvaluationResult, Gain, Score, apply_gate
+from shared.domain.evaluation import EvaluationResult, Gain, Score, gate_verdict
 from shared.domain.recipe import Gate
 from training_job.evaluation.general import SUITE_FILE, Suite, load_suite
 
@@ -50,7 +50,9 @@ def verdict(suite: Suite, base: list[str], candidate: list[str]) -> dict[str, bo
         template_sha256="0",
         base_template_sha256="0",
     )
-    return {check.name: check.passed for check in apply_gate(report, Gate()).checks if check.name.startswith("general")}
+    return {
+        check.name: check.passed for check in gate_verdict(report, Gate()).checks if check.name.startswith("general")
+    }
 
 
 def test_a_model_that_forgot_how_to_answer_is_blocked(suite: Suite, right: list[str]) -> None:

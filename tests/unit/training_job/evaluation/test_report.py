@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.domain.evaluation import Verdict, apply_gate
+from shared.domain.evaluation import Verdict, gate_verdict
 from shared.domain.recipe import Evaluation, Gate
 from shared.grading import Grade
 from training_job.evaluation import report, scoring
@@ -31,7 +31,7 @@ def verdict(draw: np.random.Generator, **chances: Any) -> Verdict:
     names = list(chances)
     measured = report.Generation({n: [1] * ROWS for n in names}, dict.fromkeys(names, 1.0), dict.fromkeys(names, "t"))
     wanted = Evaluation(slices=("region",), gate=Gate(confidence=0.95))
-    return apply_gate(report.summarize(wanted, items, models(draw, chances), measured, ()), wanted.gate)
+    return gate_verdict(report.summarize(wanted, items, models(draw, chances), measured, ()), wanted.gate)
 
 
 def failed(found: Verdict) -> set[str]:
@@ -62,7 +62,7 @@ def test_the_very_same_answers_are_never_called_better() -> None:
     both = {"base": drawn["base"], "candidate": drawn["base"]}
     measured = report.Generation({n: [1] * ROWS for n in both}, dict.fromkeys(both, 1.0), dict.fromkeys(both, "t"))
     wanted = Evaluation()
-    found = apply_gate(report.summarize(wanted, [{}] * ROWS, both, measured, ()), wanted.gate)
+    found = gate_verdict(report.summarize(wanted, [{}] * ROWS, both, measured, ()), wanted.gate)
     assert failed(found) == {"gain_over_base", "adapter_has_effect"}
 
 

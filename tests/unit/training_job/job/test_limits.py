@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from training_job.job.limits import Limit
+from training_job.job.limits import TimeLimit
 
 
 def test_the_limit_is_the_deadline_or_what_the_budget_buys_whichever_is_earlier(resolved: Any) -> None:
-    def limit(instance_type: str, **budget: Any) -> Limit:
+    def limit(instance_type: str, **budget: Any) -> TimeLimit:
         recipe = resolved({"budget": budget})
-        return Limit.of(recipe.model_copy(update={"training_instance_type": instance_type}))
+        return TimeLimit.of(recipe.model_copy(update={"training_instance_type": instance_type}))
 
-    assert limit("Local_CPU", deadline_hours=2, max_usd=0.01) == Limit(6480, "deadline")
+    assert limit("Local_CPU", deadline_hours=2, max_usd=0.01) == TimeLimit(6480, "deadline")
     a100 = "Standard_NC24ads_A100_v4"
-    assert limit(a100, deadline_hours=2, max_usd=100) == Limit(6480, "deadline")
-    assert limit(a100, deadline_hours=12, max_usd=3.67, tier="dedicated") == Limit(3240, "budget")
+    assert limit(a100, deadline_hours=2, max_usd=100) == TimeLimit(6480, "deadline")
+    assert limit(a100, deadline_hours=12, max_usd=3.67, tier="dedicated") == TimeLimit(3240, "budget")
     spot = limit(a100, deadline_hours=12, max_usd=3.67, tier="spot")
     assert spot.kind == "budget"
     assert spot.seconds == pytest.approx(3240 * 3.67 / 0.6)

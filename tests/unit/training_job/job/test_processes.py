@@ -12,7 +12,7 @@ import pytest
 
 from local_stack.azure_ml import processes
 from local_stack.azure_ml.app import running
-from local_stack.azure_ml.config import Config
+from local_stack.azure_ml.config import EmulatorConfig
 from shared.domain.errors import FailureClass
 from shared.domain.jobs import JobStatus, JobView
 from tests.unit.local_stack.azure_ml.support import Local, client_of, eventually, job
@@ -29,7 +29,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     root = tmp_path_factory.mktemp("azure-ml")
-    with running(Config(root / "azure_ml", root / "blobs", 0), lambda _: None) as emulator:
+    with running(EmulatorConfig(root / "azure_ml", root / "blobs", 0), lambda _: None) as emulator:
         client = client_of(emulator.config.port, emulator.config.secret)
         yield Local(emulator, client, root / "blobs")
         client.close()

@@ -102,7 +102,7 @@ def test_adapters_are_trained_in_float32_even_if_they_were_not(
 
     from training_job.job.checkpoints import Identity
     from training_job.job.curve import Curve
-    from training_job.job.limits import Limit
+    from training_job.job.limits import TimeLimit
     from training_job.job.runtime import RunningMetrics
     from training_job.methods.watch import Watch
 
@@ -111,7 +111,9 @@ def test_adapters_are_trained_in_float32_even_if_they_were_not(
         if parameter.requires_grad:
             parameter.data = parameter.data.to(torch.bfloat16)
     trainer.add_callback(
-        Watch(Curve(tmp_path), RunningMetrics(micro_batch_size=4), Identity("j", "d", "r"), {}, Limit(60, "deadline"))
+        Watch(
+            Curve(tmp_path), RunningMetrics(micro_batch_size=4), Identity("j", "d", "r"), {}, TimeLimit(60, "deadline")
+        )
     )
     trainer.train(resume_from_checkpoint=str(finished.output / "checkpoints" / "checkpoint-18") if resumed else None)
     assert adapter_types(trainer.model) == {torch.float32}

@@ -10,7 +10,7 @@ from shared.domain.errors import PermanentFailure
 from shared.domain.planning.machines import Counts, plan
 from shared.domain.planning.plan import check_budget
 from shared.domain.recipe import Recipe
-from training_job.job.limits import Limit
+from training_job.job.limits import TimeLimit
 
 PHI = "microsoft/Phi-4"
 ONE, FOUR, EIGHT = "Standard_NC24ads_A100_v4", "Standard_NC96ads_A100_v4", "Standard_ND96amsr_A100_v4"
@@ -81,7 +81,7 @@ def test_nodes_share_the_training_and_each_is_paid_for() -> None:
     assert estimate.low_hours == pytest.approx(alone.low_hours / 2, abs=evaluation_and_starts)
     assert alone.low_usd <= estimate.low_usd <= alone.low_usd + 3.67 * evaluation_and_starts
     budget: Any = {"max_usd": 100.0, "deadline_hours": 100, "tier": "dedicated"}
-    seconds = [Limit.of(planned(**budget, nodes=nodes)[0]).seconds for nodes in (1, 2)]
+    seconds = [TimeLimit.of(planned(**budget, nodes=nodes)[0]).seconds for nodes in (1, 2)]
     assert seconds[0] == 2 * seconds[1]
 
 

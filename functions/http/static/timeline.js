@@ -1,4 +1,4 @@
-// What stands above a run's parts, and its way through the stages.
+// The head of a run's page: title, problem and the timeline of its stages.
 
 import {
   badge,

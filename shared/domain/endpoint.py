@@ -1,0 +1,43 @@
+"""What is in production at an endpoint."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+
+class PreviousDeployment(BaseModel):
+    """The deployment before the present one, kept warm until `keep_until`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    champion: str
+    project: str
+    deployment: str
+    model: str
+    keep_until: datetime
+
+
+class EndpointRecord(BaseModel):
+    """`champion` is the run in production; `deployment` and `model` are its names on the platform."""
+
+    model_config = ConfigDict(frozen=True)
+
+    endpoint: str
+    project: str
+    champion: str
+    deployment: str
+    model: str
+    scoring_uri: str
+    promoted_at: datetime
+    previous: PreviousDeployment | None = None
+
+    def as_previous(self, keep_until: datetime) -> PreviousDeployment:
+        return PreviousDeployment(
+            champion=self.champion,
+            project=self.project,
+            deployment=self.deployment,
+            model=self.model,
+            keep_until=keep_until,
+        )
