@@ -68,5 +68,5 @@ def test_a_stranger_is_refused_before_a_service_is_built(method: str, path: str,
 
 def test_a_run_is_in_the_document_and_no_two_models_share_a_name() -> None:
     names = DOCUMENT["components"]["schemas"]
-    assert {"Run", "Report", "Metrics", "Endpoint", "FineTuningJob"} <= set(names)
+    assert {"Run", "Report", "Metrics", "EndpointRecord", "FineTuningJob"} <= set(names)
     assert [name for name in names if "__" in name or name.endswith(("-Input", "-Output"))] == []
