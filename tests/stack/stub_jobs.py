@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def train_stub(options: list[str]) -> int:
-    task = parse_arguments(train.Task, "stub of training_job.train", train.__doc__, options)
+    task = parse_arguments(train.TrainArguments, "stub of training_job.train", train.__doc__, options)
 
     def work(metrics: RunningMetrics) -> None:
         _wait_if_told(read_recipe(task.recipe), task.job_name, task.recipe.parent)
@@ -59,7 +59,7 @@ def train_stub(options: list[str]) -> int:
 
 
 def evaluate_stub(options: list[str]) -> int:
-    task = parse_arguments(evaluate.Task, "stub of training_job.evaluate", evaluate.__doc__, options)
+    task = parse_arguments(evaluate.EvaluateArguments, "stub of training_job.evaluate", evaluate.__doc__, options)
 
     def work(metrics: RunningMetrics) -> None:
         _wait_if_told(read_recipe(task.recipe), task.job_name, task.recipe.parent)

@@ -10,7 +10,7 @@ from tests.clock import ManualClock
 from tests.unit.shared.steps.production import NEW, OLD, Endpoint
 
 
-def retired(record: endpoints.EndpointRecord, ports: Services) -> list[str]:
+def retired(record: EndpointRecord, ports: Services) -> list[str]:
     return [draft.data.model_dump()["deployment"] for draft in retire_deployments(record, ports)]
 
 
