@@ -53,7 +53,7 @@ class Unreachable(Exception):
         super().__init__(f"Droptune does not answer at {where}; start it with `make up`, or set DROPTUNE_URL")
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The API answered with an error."""
 
     def __init__(self, status_code: int, problem: Problem) -> None:
@@ -176,7 +176,7 @@ class Api:
         except httpx.TransportError as error:
             raise Unreachable(self.url) from error
         if answer.is_error:
-            raise Refused(answer.status_code, _problem(answer))
+            raise RequestRefused(answer.status_code, _problem(answer))
         return answer
 
 
@@ -190,7 +190,7 @@ def _read(model: type[Model], answer: httpx.Response) -> Model:
         return model.model_validate_json(answer.content, extra="ignore")
     except ValidationError as error:
         problem = Problem(code="answer_not_understood", message=f"is the server older or newer? {error}")
-        raise Refused(httpx.codes.OK, problem) from error
+        raise RequestRefused(httpx.codes.OK, problem) from error
 
 
 def _authorization(url: str) -> dict[str, str]:
@@ -234,6 +234,6 @@ def _answers(url: str) -> bool:
             api.health()
     except Unreachable:
         return False
-    except Refused:
+    except RequestRefused:
         return True  # it runs, and the command itself will say what is wrong
     return True

@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from cli.client import Api, Refused, find_url
+from cli.client import Api, RequestRefused, find_url
 from cli.display import make_console
 from cli.exit_codes import Exit
 from cli.options import AsJson, Url, print_json
@@ -31,7 +31,7 @@ def doctor(as_json: AsJson = False, url: Url = None) -> None:
 def _checks(api: Api) -> list[Check]:
     try:
         return api.doctor()
-    except Refused as error:
+    except RequestRefused as error:
         # Without its settings the app cannot authenticate a caller, so it refuses before it can check anything.
         if error.problem.code not in ("bad_settings", "bad_auth_url"):
             raise

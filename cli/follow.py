@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from cli.client import Api, Refused, Unreachable
+from cli.client import Api, RequestRefused, Unreachable
 from cli.plot import PlotPoint
 from shared.api.models import Metrics, Progress
 from shared.domain.run import Run, Status
@@ -65,7 +65,7 @@ def _with_metrics(api: Api, update: Update, also: Status | None = None) -> Updat
         return update
     try:
         metrics = api.metrics(update.run.id)
-    except Refused:  # the job has not logged yet; the curve is an extra, the run is what counts
+    except RequestRefused:  # the job has not logged yet; the curve is an extra, the run is what counts
         return update
     return replace(update, loss=_loss(metrics) or update.loss, progress=_progress(update.run, metrics))
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from cli.base_models import base_models
-from cli.client import Api, Refused, Unreachable, find_url
+from cli.client import Api, RequestRefused, Unreachable, find_url
 from cli.dead_letters import dlq
 from cli.decisions import approve, deny, retry
 from cli.display import make_console, show, show_json, utf8_output
@@ -147,7 +147,7 @@ def main() -> None:
     except Unreachable as error:
         print(error, file=sys.stderr)
         sys.exit(Exit.UNREACHABLE)
-    except Refused as error:
+    except RequestRefused as error:
         print(error, file=sys.stderr)
         sys.exit(Exit.REFUSED)
 

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cli.client import Api, Refused
+from cli.client import Api, RequestRefused
 from cli.tables import make_grid, make_table
 from shared.api.models import RunEvaluation
 from shared.domain.evaluation import EvaluationResult, SampleAnswer, Verdict
@@ -49,7 +49,7 @@ def _decision_line(decision: Decision) -> str:
 def _evaluation(api: Api, run_id: str) -> RunEvaluation:
     try:
         return api.evaluation(run_id)
-    except Refused:
+    except RequestRefused:
         return RunEvaluation()
 
 

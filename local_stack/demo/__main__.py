@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from cli.client import Api, Refused, Unreachable
+from cli.client import Api, RequestRefused, Unreachable
 from cli.display import make_console, show, utf8_output
 from cli.follow import follow
 from cli.verdict import verdict_view
@@ -38,7 +38,7 @@ from shared.services import build_blob_store
 RUN_WITHIN_S = 60.0
 DEFAULT_ROOT, EMULATORS_ROOT = Path(".droptune/demo"), Path(".droptune/demo-emulators")  # `make down` knows both
 LOGS_SHOWN = 4
-FAILURES = (DemoFailed, stack.StartFailed, BaseModelDamaged, Refused, Unreachable, DroptuneError)
+FAILURES = (DemoFailed, stack.StartFailed, BaseModelDamaged, RequestRefused, Unreachable, DroptuneError)
 
 
 def main(argv: list[str] | None = None) -> int:

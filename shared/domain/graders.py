@@ -155,7 +155,7 @@ REFUSALS = (
 )
 
 
-class Refusal(Spec):
+class RefusalGrader(Spec):
     """1 if the answer refuses where it should and answers where it should. A refusal is known by its phrases."""
 
     type: Literal["refusal"] = "refusal"
@@ -233,7 +233,7 @@ _Simple = (
     | ReadingLevel
     | StepOrder
     | AcronymExpansion
-    | Refusal
+    | RefusalGrader
     | PythonGrader
     | ScoreModel
 )

@@ -16,7 +16,7 @@ from shared.domain.graders import (
     Multi,
     PythonGrader,
     ReadingLevel,
-    Refusal,
+    RefusalGrader,
     Regex,
     ScoreModel,
     SimpleGrader,
@@ -203,7 +203,7 @@ def _acronym_expansion(spec: AcronymExpansion) -> CompiledScore:
     return lambda text, at: ready.expanded(text, reference.value(*at)), [reference]
 
 
-def _refusal(spec: Refusal) -> CompiledScore:
+def _refusal(spec: RefusalGrader) -> CompiledScore:
     reference = Template("reference", spec.reference)
 
     def score(text: str, at: At) -> float:
@@ -225,7 +225,7 @@ _BUILDERS: dict[type, Callable[[Any], CompiledScore]] = {
     ReadingLevel: _reading_level,
     StepOrder: _step_order,
     AcronymExpansion: _acronym_expansion,
-    Refusal: _refusal,
+    RefusalGrader: _refusal,
 }
 
 

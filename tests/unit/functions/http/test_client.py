@@ -8,7 +8,7 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from cli.client import Api, Refused
+from cli.client import Api, RequestRefused
 from shared.domain.run import Status
 from shared.ports import Message, Services
 from shared.runner import Runner
@@ -41,14 +41,14 @@ def test_decisions(droptune: Api, services: Services) -> None:
         "approval.denied",
         "approval.granted",
     ]
-    with pytest.raises(Refused, match="run_not_found: no run r-1"):
+    with pytest.raises(RequestRefused, match="run_not_found: no run r-1"):
         droptune.decide("r-1", granted=True)
 
 
 def test_retry(droptune: Api, services: Services) -> None:
     run = drop(services, Runner(services))
     assert run is not None
-    with pytest.raises(Refused, match="run_not_finished: the run is received"):
+    with pytest.raises(RequestRefused, match="run_not_finished: the run is received"):
         droptune.retry(run.id)
     enter(services, run, Status.FAILED)
     assert droptune.retry(run.id) not in ("", run.id)
@@ -69,7 +69,7 @@ def test_dead_letters_and_replay(droptune: Api, services: Services) -> None:
     fail_too_often(services, QUEUE)
     (found,) = droptune.dead_letters()
     assert (found.entity, found.count, found.messages[0].id) == (QUEUE, 1, "m1")
-    with pytest.raises(Refused, match="dead_letter_not_found"):
+    with pytest.raises(RequestRefused, match="dead_letter_not_found"):
         droptune.replay(QUEUE, "m2")
     assert droptune.replay(QUEUE, "m1") == 1
     assert droptune.dead_letters() == []
