@@ -27,6 +27,7 @@ from training_job.evaluation.scoring import GradedAnswers
 from training_job.job.arguments import parse_arguments
 from training_job.job.curve import METRICS_FILE
 from training_job.job.files import append_line, model_folder, write_json, write_lines
+from training_job.job.libraries import importing
 from training_job.job.runtime import RunningMetrics, read_recipe, require, run_job, work_offline
 from training_job.selftest import check_machine
 
@@ -88,8 +89,9 @@ def read_dialogues(held_out: Path, recipe: ResolvedRecipe) -> list[Row]:
 
     Raises PermanentFailure: `no_reference` of class data, `grader_field_missing` of class recipe.
     """
-    from training_job.data import chat_rows
-    from training_job.evaluation.answers import as_dialogue, reference_index
+    with importing():
+        from training_job.data import chat_rows
+        from training_job.evaluation.answers import as_dialogue, reference_index
 
     rows = [as_dialogue(row) for row in chat_rows.read_rows(held_out, as_dialogue)]
     without_reference = [n for n, row in enumerate(rows, start=1) if reference_index(row) is None]

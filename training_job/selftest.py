@@ -16,6 +16,7 @@ from shared.domain.catalog import find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedRecipe
 from training_job.job import exit_codes
+from training_job.job.libraries import importing
 from training_job.job.runtime import work_offline
 
 MAX_ERROR = 0.15  # NF4 in blocks of 64 loses about a tenth of a normal weight's standard deviation
@@ -58,8 +59,9 @@ def check(*, require_cuda: bool, compute_dtype: str = "float32") -> dict[str, ob
 
 
 def _report(require_cuda: bool, compute_dtype: str) -> dict[str, object]:
-    import bitsandbytes.functional as bnb
-    import torch
+    with importing():
+        import bitsandbytes.functional as bnb
+        import torch
 
     cuda = torch.cuda.is_available()
     if require_cuda and not cuda:

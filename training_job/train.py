@@ -26,6 +26,7 @@ from training_job.job import checkpoints
 from training_job.job.arguments import parse_arguments
 from training_job.job.curve import Curve
 from training_job.job.files import model_folder, sha256_of, write_json
+from training_job.job.libraries import importing
 from training_job.job.limits import length_limit, total_steps
 from training_job.job.processes import init_process_group, is_main_process
 from training_job.job.runtime import RunningMetrics, read_recipe, require, run_job, work_offline
@@ -80,7 +81,8 @@ def train(task: TrainArguments, metrics: RunningMetrics) -> None:
     check_machine(recipe)
     prepared = prepare(task, recipe, metrics)
 
-    from training_job.methods.fit import Fit
+    with importing():
+        from training_job.methods.fit import Fit
 
     curve = Curve(task.output)
     try:
@@ -105,16 +107,17 @@ class Prepared:
 
 def prepare(task: TrainArguments, recipe: ResolvedRecipe, metrics: RunningMetrics) -> Prepared:
     """Read tokenizer and rows; count rows and steps in `metrics`."""
-    from training_job.data.chat_rows import bundle_of
-    from training_job.methods import method_of
-    from training_job.model import quantized
+    with importing():
+        from training_job.data.chat_rows import bundle_of
+        from training_job.methods import method_of
+        from training_job.model import quantized
 
+        method = method_of(recipe)
     tokenizer = quantized.load_tokenizer(task.base_model)
     limit = length_limit(recipe.hyperparameters, quantized.context_tokens(task.base_model))
     bundle, policy = bundle_of(tokenizer), LengthPolicy(limit, recipe.requested.data.over_length)
     data_manifest = orjson.loads(task.manifest.read_bytes())
     require_same_reading(data_manifest, bundle)
-    method = method_of(recipe)
     data = method.read(*task.rows, bundle, policy, recipe)
     print(f"{task.job_name}: {data.dropped_rows} rows left out, {data.truncated_rows} cut", flush=True)
     metrics.dropped_rows, metrics.truncated_rows = data.dropped_rows, data.truncated_rows

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from training_job.job.libraries import importing
+
 
 def is_main_process() -> bool:
     """Whether this process writes the files: the first of several, or the only one."""
@@ -26,6 +28,7 @@ def init_process_group() -> None:
     may write the result.
     """
     if is_distributed():
-        import torch
+        with importing():
+            import torch
 
         torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")

@@ -117,11 +117,13 @@ def require(*paths: Path) -> None:
 
 
 def work_offline() -> None:
-    """Environment of a job: no hub, no telemetry, no progress bars; call before heavy imports."""
+    """Environment of a job: no hub, no telemetry, no progress bars, no compiler; call before heavy imports."""
     for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY"):
         os.environ[name] = "1"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    # Nothing here is compiled. bitsandbytes 0.50 would import the compiler for what it runs on a CPU (0.9 s).
+    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
     # Says that an optional inference kernel is missing, which training must not use anyway.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)

@@ -14,11 +14,11 @@ import pytest
 
 from tests.judge_server import JudgeServer
 from tests.paths import ROOT
+from training_job.job.runtime import work_offline
 
 # Read by libraries when they are imported, so set before any test does.
-os.environ["HF_HUB_OFFLINE"] = "1"
+work_offline()
 os.environ["OMP_NUM_THREADS"] = "1"
-os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 HERE = Path(__file__).parent
 
@@ -36,7 +36,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def endless_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def libraries() -> None:
+    """Import what training imports, as a job does: many tests call the parts of a job and not the job."""
+    from training_job.job.libraries import importing
+
+    with importing():
+        import training_job.methods.fit
+        import training_job.methods.supervised
+        import training_job.model.artifacts  # noqa: F401
+
+
+@pytest.fixture(scope="session")
+def endless_base(libraries: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny base with random weights: right in every shape, wrong in every answer, which it does not end."""
     from local_stack.tiny_base.build import build_random_base
 

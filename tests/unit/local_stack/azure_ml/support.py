@@ -94,11 +94,12 @@ T = TypeVar("T")
 
 
 def eventually(look: Callable[[], T], *, within_s: float = 15.0) -> T:
-    """The first truthy answer."""
-    until = time.monotonic() + within_s
+    """The first truthy answer; asked for less often the longer it takes, for each look costs a request."""
+    since = time.monotonic()
     while not (found := look()):
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.02)
+        waited = time.monotonic() - since
+        assert waited < within_s, "it did not happen in time"
+        time.sleep(min(0.5, max(0.02, waited / 10)))
     return found
 
 

@@ -29,7 +29,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     root = tmp_path_factory.mktemp("azure-ml")
-    with running(EmulatorConfig(root / "azure_ml", root / "blobs", 0), lambda _: None) as emulator:
+    with running(EmulatorConfig(root / "azure_ml", root / "blobs", 0, tick_s=0.3), lambda _: None) as emulator:
         client = client_of(emulator.config.port, emulator.config.secret)
         yield Local(emulator, client, root / "blobs")
         client.close()

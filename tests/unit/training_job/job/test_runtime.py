@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from shared.domain.errors import FailureClass
 from training_job.job.runtime import classify
 
@@ -14,3 +16,8 @@ def test_an_unforeseen_failure_says_where_but_quotes_no_data() -> None:
     assert failure.failure_class is FailureClass.CODE
     assert failure.problem.message.startswith("ValueError at test_runtime.py:")
     assert "Jane" not in failure.problem.message
+
+
+def test_a_job_imports_no_compiler(libraries: None) -> None:
+    assert "peft" in sys.modules
+    assert "torch._inductor.compile_fx" not in sys.modules
