@@ -9,12 +9,12 @@ import sqlite3
 import time
 import uuid
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
 from local_stack.worker import Worker
-from shared.ports import BlobInfo, BlobStore, Message, Publisher
+from shared.ports import BlobInfo, BlobStore, Clock, Message, Publisher
 
 logger = logging.getLogger("local_stack.drop_watcher")
 
@@ -35,25 +35,34 @@ class DropWatcher(Worker):
     """
 
     def __init__(
-        self, blobs: BlobStore, bus: Publisher, memory: Path, *, quiet_s: float = 1.0, poll_s: float = 0.3
+        self,
+        blobs: BlobStore,
+        bus: Publisher,
+        memory: Path,
+        clock: Clock,
+        *,
+        quiet_s: float = 1.0,
+        poll_s: float = 0.3,
     ) -> None:
         super().__init__("drop-watcher")
-        self._blobs, self._bus, self._memory = blobs, bus, memory
-        self._quiet_s, self._poll_s = quiet_s, poll_s
+        self._blobs, self._bus, self._memory, self._clock = blobs, bus, memory, clock
+        self._quiet, self._poll_s = timedelta(seconds=quiet_s), poll_s
 
     def _run(self) -> None:
         self._memory.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(self._memory, isolation_level=None)) as memory:
             memory.execute("CREATE TABLE IF NOT EXISTS posted (path TEXT PRIMARY KEY, etag TEXT NOT NULL)")
             posted: dict[str, str] = dict(memory.execute("SELECT path, etag FROM posted"))
-            settling: dict[str, tuple[str, float]] = {}  # path -> etag, when first seen
+            settling: dict[str, tuple[str, datetime]] = {}  # path -> etag, when first seen
             while not self._stopping.wait(self._poll_s):
                 try:
                     self._look(memory, posted, settling)
                 except Exception:  # a store or bus that is away: what was not posted is seen again
                     logger.exception("the drop zone was not looked at, trying again")
 
-    def _look(self, memory: sqlite3.Connection, posted: dict[str, str], settling: dict[str, tuple[str, float]]) -> None:
+    def _look(
+        self, memory: sqlite3.Connection, posted: dict[str, str], settling: dict[str, tuple[str, datetime]]
+    ) -> None:
         found = {blob.path: blob for blob in self._blobs.list(f"{CONTAINER}/") if not _hidden(blob.path)}
         # A blob that is gone may come back with the same bytes, and that is a new drop.
         for path in posted.keys() - found.keys():
@@ -65,10 +74,11 @@ class DropWatcher(Worker):
             if posted.get(path) == blob.etag:
                 settling.pop(path, None)
                 continue
-            etag, since = settling.get(path, ("", 0.0))
+            now = self._clock.now()
+            etag, since = settling.get(path, ("", now))
             if etag != blob.etag:
-                settling[path] = (blob.etag, time.monotonic())  # new, or a copy still in progress
-            elif time.monotonic() - since >= self._quiet_s:
+                settling[path] = (blob.etag, now)  # new, or a copy still in progress
+            elif now - since >= self._quiet:
                 self._bus.send(QUEUE, [blob_created(blob)])
                 memory.execute("INSERT OR REPLACE INTO posted VALUES (?, ?)", (path, blob.etag))
                 posted[path] = blob.etag

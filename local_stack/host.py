@@ -19,6 +19,7 @@ from local_stack.drop_watcher import DropWatcher
 from local_stack.functions_host import Host, StartRefused, load_app
 from shared.clients.azure_ml.connection import load_sdk
 from shared.domain.errors import DroptuneError
+from shared.embedded.clock import SystemClock
 from shared.services import build_blob_store, build_event_bus
 from shared.settings import load_settings
 
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         watcher = None
         if options.watch:
             blobs = build_blob_store(settings.blob_store_url)
-            watcher = DropWatcher(blobs, bus, options.state / "drops.db")
+            watcher = DropWatcher(blobs, bus, options.state / "drops.db", SystemClock())
         port = host.start()
     except (StartRefused, DroptuneError) as refusal:
         print(f"The host does not start:\n{refusal}", file=sys.stderr)

@@ -61,7 +61,7 @@ class Stand(NamedTuple):
 
     def take(self, entity: str, id: str) -> ReceivedMessage:
         """One message by its id; what other tests left there is settled on the way."""
-        while received := self.bus.receive(entity, max_messages=1, wait_s=5):
+        while received := self.bus.receive(entity, max_messages=1, wait_s=60):
             if received[0].message.id == id:
                 return received[0]
             self.bus.complete(received[0])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,61 @@ from local_stack.drop_watcher import DropWatcher
 from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
+from shared.ports import BlobInfo, EventBus, Message, Publisher
+from tests.clock import ManualClock
 from tests.unit.local_stack.functions_host.support import TOPOLOGY, eventually
+
+QUIET_S = 10.0
+
+
+class WatchedFolder(FileBlobStore):
+    """Counts how often the watcher looked."""
+
+    looks = 0
+
+    def list(self, prefix: str) -> Iterator[BlobInfo]:
+        self.looks += 1
+        return super().list(prefix)
+
+
+@dataclass
+class Watch:
+    """Watchers of one drop zone. Their time moves in `pass_time` only, so a stalled machine posts nothing early."""
+
+    root: Path
+    bus: EventBus
+    clock: ManualClock = field(default_factory=ManualClock)
+    watchers: list[DropWatcher] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.blobs = WatchedFolder(self.root / "blobs")
+
+    def start(self, bus: Publisher | None = None) -> DropWatcher:
+        watcher = DropWatcher(
+            self.blobs, bus or self.bus, self.root / "state" / "drops.db", self.clock, quiet_s=QUIET_S, poll_s=0.02
+        )
+        self.watchers.append(watcher)
+        watcher.start()
+        return watcher
+
+    def look(self) -> None:
+        """Return once the watcher has looked at all that is there now."""
+        first = self.blobs.looks
+        eventually(lambda: self.blobs.looks >= first + 2)
+
+    def pass_time(self, seconds: float = QUIET_S) -> None:
+        """Let it look, `seconds` pass, and it look again."""
+        self.look()
+        self.clock.advance(seconds)
+        self.look()
+
+    def events(self) -> list[dict[str, Any]]:
+        found = self.bus.receive("storage-events", max_messages=10, wait_s=0)
+        for one in found:
+            self.bus.complete(one)
+            assert one.message.subject == "Microsoft.Storage.BlobCreated"
+            assert one.message.id == json.loads(one.message.body)["id"]
+        return [json.loads(one.message.body) for one in found]
 
 
 @pytest.fixture
@@ -32,40 +86,23 @@ def drop_zone(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def start_watcher(tmp_path: Path, drop_zone: Path, bus) -> Iterator[Callable[[], DropWatcher]]:
-    watchers: list[DropWatcher] = []
-
-    def start() -> DropWatcher:
-        blobs = FileBlobStore(tmp_path / "blobs")
-        memory = tmp_path / "state" / "drops.db"
-        watcher = DropWatcher(blobs, bus, memory, quiet_s=0.4, poll_s=0.05)
-        watchers.append(watcher)
-        watcher.start()
-        return watcher
-
-    yield start
-    for watcher in watchers:
+def watch(tmp_path: Path, drop_zone: Path, bus: SqliteEventBus) -> Iterator[Watch]:
+    watch = Watch(tmp_path, bus)
+    yield watch
+    for watcher in watch.watchers:
         watcher.stop()
 
 
-def events(bus, wait_s: float = 0.0) -> list[dict[str, Any]]:
-    found = bus.receive("storage-events", max_messages=10, wait_s=wait_s)
-    for one in found:
-        bus.complete(one)
-        assert one.message.subject == "Microsoft.Storage.BlobCreated"
-        assert one.message.id == json.loads(one.message.body)["id"]
-    return [json.loads(one.message.body) for one in found]
-
-
-def test_a_file_copied_slowly_makes_one_event_once_it_is_whole(start_watcher, drop_zone, bus):
-    start_watcher()
+def test_a_file_copied_slowly_makes_one_event_once_it_is_whole(watch: Watch, drop_zone: Path) -> None:
+    watch.start()
     with (drop_zone / "train set.jsonl").open("w") as stream:
         for _ in range(4):
             stream.write("{}\n")
             stream.flush()
-            time.sleep(0.25)
-            assert events(bus) == []
-    [event] = events(bus, wait_s=5)
+            watch.pass_time(QUIET_S - 1)
+            assert watch.events() == []
+    watch.pass_time(1)
+    [event] = watch.events()
     assert event["specversion"] == "1.0"
     assert event["type"] == "Microsoft.Storage.BlobCreated"
     assert event["source"].endswith("/Microsoft.Storage/storageAccounts/local")
@@ -75,66 +112,77 @@ def test_a_file_copied_slowly_makes_one_event_once_it_is_whole(start_watcher, dr
     assert data["url"].endswith("/datasets/clinic/train%20set.jsonl")
     assert data["blobType"] == "BlockBlob"
     assert data["eTag"]
-    time.sleep(0.6)
-    assert events(bus) == []
+    watch.pass_time()
+    assert watch.events() == []
 
 
-def test_a_changed_file_makes_a_second_event_and_a_restart_none(start_watcher, drop_zone, bus):
-    watcher = start_watcher()
+def test_a_changed_file_makes_a_second_event_and_a_restart_none(watch: Watch, drop_zone: Path) -> None:
+    watcher = watch.start()
     file = drop_zone / "train.jsonl"
     file.write_text("{}\n")
-    [first] = events(bus, wait_s=5)
+    watch.pass_time()
+    [first] = watch.events()
     file.write_text("{}\n{}\n")
-    [second] = events(bus, wait_s=5)
+    watch.pass_time()
+    [second] = watch.events()
     assert second["id"] != first["id"]
     assert second["data"]["eTag"] != first["data"]["eTag"]
     assert second["data"]["sequencer"] > first["data"]["sequencer"]
 
     watcher.stop()
-    start_watcher()
-    time.sleep(0.7)
-    assert events(bus) == []
+    watch.start()
+    watch.pass_time()
+    assert watch.events() == []
 
 
-def test_what_was_dropped_while_the_watcher_was_away_is_found(start_watcher, drop_zone, bus):
+def test_what_was_dropped_while_the_watcher_was_away_is_found(watch: Watch, drop_zone: Path) -> None:
     (drop_zone / "train.jsonl").write_text("{}\n")
-    start_watcher()
-    assert len(events(bus, wait_s=5)) == 1
+    watch.start()
+    watch.pass_time()
+    assert len(watch.events()) == 1
 
 
-def test_hidden_files_and_folders_make_no_event(start_watcher, drop_zone, bus):
-    start_watcher()
+def test_hidden_files_and_folders_make_no_event(watch: Watch, drop_zone: Path) -> None:
+    watch.start()
     (drop_zone / ".train.jsonl.swp").write_text("x")
     (drop_zone.parent / ".cache").mkdir()
     (drop_zone.parent / ".cache" / "train.jsonl").write_text("x")
     (drop_zone / "seen.jsonl").write_text("{}\n")
-    [event] = events(bus, wait_s=5)
+    watch.pass_time()
+    [event] = watch.events()
     assert event["subject"].endswith("/clinic/seen.jsonl")
-    assert events(bus, wait_s=0.5) == []
 
 
-def test_a_file_that_went_and_came_back_is_a_new_drop(start_watcher, drop_zone, bus):
-    start_watcher()
+def test_a_file_that_went_and_came_back_is_a_new_drop(watch: Watch, drop_zone: Path) -> None:
+    watch.start()
     file = drop_zone / "train.jsonl"
     file.write_text("{}\n")
     aside = drop_zone.parents[2] / "aside"
-    assert len(events(bus, wait_s=5)) == 1
+    watch.pass_time()
+    assert len(watch.events()) == 1
     file.rename(aside)
-    time.sleep(0.3)
+    watch.look()
     aside.rename(file)  # the same bytes, time and inode: the same etag
-    assert len(events(bus, wait_s=5)) == 1
+    watch.pass_time()
+    assert len(watch.events()) == 1
 
 
-def test_an_event_that_could_not_be_sent_is_sent_later(start_watcher, drop_zone, bus, monkeypatch, caplog):
-    send, failures = bus.send, iter([RuntimeError("away")])
+def test_an_event_that_could_not_be_sent_is_sent_later(
+    watch: Watch, drop_zone: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class AwayOnce:
+        """The bus, which cannot be reached at first."""
 
-    def sometimes(*args: Any) -> None:
-        for failure in failures:
-            raise failure
-        send(*args)
+        failures = iter([RuntimeError("away")])
 
-    monkeypatch.setattr(bus, "send", sometimes)
+        def send(self, destination: str, messages: Sequence[Message]) -> None:
+            for failure in self.failures:
+                raise failure
+            watch.bus.send(destination, messages)
+
     (drop_zone / "train.jsonl").write_text("{}\n")
-    start_watcher()
-    eventually(lambda: "trying again" in caplog.text)
-    assert len(events(bus, wait_s=5)) == 1
+    watch.start(AwayOnce())
+    watch.pass_time()
+    watch.look()
+    assert "trying again" in caplog.text
+    assert len(watch.events()) == 1

@@ -170,7 +170,7 @@ def test_of_two_handlers_of_one_event_one_applies_it(
     results: list[Handled] = []
 
     def slow(event: Event[EventData], state: Run, ports: Services) -> Outcome:
-        together.wait(timeout=5)
+        together.wait(timeout=60)
         return passes(event, state, ports)
 
     threads = [

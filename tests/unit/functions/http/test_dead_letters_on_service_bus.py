@@ -39,11 +39,11 @@ def test_dead_letters_are_listed_and_sent_again(client: TestClient, services: Se
 
     bus.send("pipeline", [Message("granted", SUBJECT, b"{}", {"runid": "r1"})])
     for _ in range(TOPOLOGY.max_delivery_count):
-        [one] = bus.receive(SUBSCRIPTION, max_messages=1, wait_s=5)
+        [one] = bus.receive(SUBSCRIPTION, max_messages=1, wait_s=60)
         bus.abandon(one)
     bus.send(QUEUE, [Message(f"m{n:02}", "Polled", b"{}") for n in range(25)])
     for _ in range(25):
-        [one] = bus.receive(QUEUE, max_messages=1, wait_s=5)
+        [one] = bus.receive(QUEUE, max_messages=1, wait_s=60)
         bus.dead_letter(one, "Malformed", "no JSON")
 
     for _ in range(2):  # looking changes nothing
@@ -65,7 +65,7 @@ def test_dead_letters_are_listed_and_sent_again(client: TestClient, services: Se
     received(bus, "pipeline/notify")
     order = {"entity": SUBSCRIPTION}
     assert client.post("/api/dead-letters/replay", json=order).json() == {"entity": SUBSCRIPTION, "replayed": 1}
-    [again] = bus.receive(SUBSCRIPTION, max_messages=1, wait_s=5)
+    [again] = bus.receive(SUBSCRIPTION, max_messages=1, wait_s=60)
     assert again.message == Message("granted", SUBJECT, b"{}", {"runid": "r1"})
     assert received(bus, "pipeline/notify") == ["granted"], "a topic's copy reaches every subscription"
     assert client.get("/api/dead-letters").json() == {"data": []}

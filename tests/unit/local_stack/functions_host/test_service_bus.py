@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import azure.functions as func
 import pytest
 
+from local_stack.functions_host import Host
 from local_stack.service_bus.server import Running, running
 from shared.clients.service_bus.client import ServiceBusEventBus
 from shared.embedded.clock import SystemClock
-from tests.unit.local_stack.functions_host.support import TOPOLOGY, eventually, message
+from shared.ports import ReceivedMessage
+from tests.unit.local_stack.functions_host.support import TOPOLOGY, eventually, host_json, message
 
-LOCK_S = 2.0
+# Renewed at half of it, in real time: a machine may stall as long as the other half.
+SHORT_LOCK_S = 10.0
+
+
+class RenewalsNoted(ServiceBusEventBus):
+    def __init__(self, url: str) -> None:
+        super().__init__(url, TOPOLOGY)
+        self.renewed = threading.Event()
+
+    def renew_lock(self, received: ReceivedMessage) -> ReceivedMessage:
+        again = super().renew_lock(received)
+        assert again.locked_until > received.locked_until
+        self.renewed.set()
+        return again
 
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    topology = replace(TOPOLOGY, lock_duration_s=LOCK_S)
-    with running(topology, tmp_path_factory.mktemp("service-bus") / "bus.db", SystemClock()) as emulator:
+    with running(TOPOLOGY, tmp_path_factory.mktemp("service-bus") / "bus.db", SystemClock()) as emulator:
         yield emulator
 
 
@@ -58,7 +74,6 @@ def test_a_message_of_a_queue_and_one_of_a_topic_are_handled_once_and_completed(
     bus.send("pipeline", [message("m2", "a"), message("m3", "b")])
     eventually(lambda: len(seen) == 2)
     eventually(lambda: bus.depth("work") + bus.depth("pipeline/first") == 0)
-    time.sleep(LOCK_S + 0.5)
     first, second = sorted(seen, key=lambda msg: msg.message_id)
     assert (first.message_id, second.message_id) == ("m1", "m2")
     assert (first.delivery_count, first.label) == (1, "droptune.dataset.uploaded.v1")
@@ -77,7 +92,7 @@ def test_a_function_that_raises_gets_its_message_again_until_it_is_a_dead_letter
     with caplog.at_level(logging.INFO, "local_stack.host"):
         start_host(app(handle))
         bus.send("work", [message("always")])
-        eventually(lambda: bus.depth("work/$deadletterqueue") == 1, within_s=10)
+        eventually(lambda: bus.depth("work/$deadletterqueue") == 1)
     assert deliveries == [1, 2, 3]
     assert bus.depth("work") == 0
     [dead] = bus.peek("work/$deadletterqueue", limit=2)
@@ -94,21 +109,28 @@ def test_a_scheduled_message_arrives_when_it_is_due(start_host, bus):
     start_host(app(handle))
     due = datetime.now(UTC) + timedelta(seconds=2)
     bus.send("work", [replace(message("later"), scheduled_at=due)])
-    eventually(lambda: arrived, within_s=10)
-    assert timedelta(0) <= arrived[0] - due < timedelta(seconds=2)
+    eventually(lambda: arrived)
+    assert arrived[0] >= due
 
 
-def test_the_lock_of_a_slow_function_is_renewed(start_host, bus):
+def test_the_lock_of_a_slow_function_is_renewed(tmp_path: Path) -> None:
     runs: list[int | None] = []
+    topology = replace(TOPOLOGY, lock_duration_s=SHORT_LOCK_S)
+    with (
+        running(topology, tmp_path / "bus.db", SystemClock()) as emulator,
+        closing(RenewalsNoted(emulator.url)) as bus,
+    ):
 
-    def handle(msg: func.ServiceBusMessage) -> None:
-        runs.append(msg.delivery_count)
-        time.sleep(1.5 * LOCK_S)
+        def handle(msg: func.ServiceBusMessage) -> None:
+            runs.append(msg.delivery_count)
+            assert bus.renewed.wait(60)
 
-    start_host(app(handle))
-    bus.send("work", [message("slow")])
-    eventually(lambda: runs)
-    eventually(lambda: bus.depth("work") == 0, within_s=10)
+        host = Host(app(handle), bus, host_json=host_json(tmp_path), environment={}, state_folder=tmp_path)
+        host.start()
+        bus.send("work", [message("slow")])
+        eventually(lambda: runs)
+        eventually(lambda: bus.depth("work") == 0)
+        assert host.stop()
     assert runs == [1]
 
 

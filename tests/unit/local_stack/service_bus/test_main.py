@@ -47,7 +47,7 @@ def bus_of(running: subprocess.Popen[str]) -> Iterator[ServiceBusEventBus]:
 def test_the_program_does_not_start_with_a_sql_filter(tmp_path: Path) -> None:
     config = changed(RULE, {"FilterType": "Sql", "SqlFilter": {"SqlExpression": "1 = 1"}})
     with process(tmp_path, config) as running:
-        output, errors = running.communicate(timeout=30)
+        output, errors = running.communicate(timeout=60)
     assert (running.returncode, output) == (1, "")
     assert "rule $Default: FilterType=Sql" in errors
 
@@ -60,15 +60,15 @@ def test_what_was_accepted_and_what_was_settled_survive_kill_9(tmp_path: Path) -
         for n in range(50):
             bus.send("orders", [Message(f"m{n}", "passed", b"x" * 1000)])
         bus.send("facts", [Message("fact", "approved", b"{}")])
-        [done] = bus.receive("orders", max_messages=1, wait_s=5)
+        [done] = bus.receive("orders", max_messages=1, wait_s=60)
         bus.complete(done)
-        [held] = bus.receive("orders", max_messages=1, wait_s=5)
+        [held] = bus.receive("orders", max_messages=1, wait_s=60)
         running.send_signal(signal.SIGKILL)
         assert running.wait() == -signal.SIGKILL
     with process(tmp_path, config) as running, bus_of(running) as bus:
         assert [one.message.id for one in bus.peek("orders", limit=100)] == [f"m{n}" for n in range(1, 50)]
         assert [bus.depth(f"facts/{name}") for name in ("all", "two")] == [1, 1]
-        [received] = bus.receive("orders", max_messages=1, wait_s=5)
+        [received] = bus.receive("orders", max_messages=1, wait_s=60)
         assert received.message.id == "m2"
         assert received.lock_token != held.lock_token, "the lock of the dead receiver holds"
         bus.send("orders", [Message("new", "passed", b"{}")])

@@ -11,7 +11,7 @@ from shared.clients.service_bus.client import ServiceBusEventBus
 from shared.domain.topology import Subscription, Topology
 from shared.embedded.clock import SystemClock
 
-TOPOLOGY = Topology(queues=("orders",), topics={"facts": (Subscription("all", None),)}, lock_duration_s=30.0)
+TOPOLOGY = Topology(queues=("orders",), topics={"facts": (Subscription("all", None),)}, lock_duration_s=300.0)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import replace
 
 import pytest
@@ -15,6 +14,7 @@ from shared.domain.errors import InvalidInput, LockLost, PermanentFailure, Trans
 from shared.domain.topology import Topology
 from shared.ports import Message, ReceivedMessage
 from shared.services import build_event_bus
+from tests.contract.threads import until_in
 from tests.unit.shared.clients.conftest import TOPOLOGY
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
@@ -26,7 +26,7 @@ def message(id: str, body: bytes = b"{}") -> Message:
     return Message(id, "passed", body)
 
 
-def receive_one(bus: ServiceBusEventBus, wait_s: float = 5) -> ReceivedMessage:
+def receive_one(bus: ServiceBusEventBus, wait_s: float = 100) -> ReceivedMessage:
     [received] = bus.receive("orders", max_messages=1, wait_s=wait_s)
     return received
 
@@ -89,7 +89,7 @@ def test_all_goes_on_after_the_connections_broke(bus: ServiceBusEventBus, emulat
     emulator.drop_connections()
     bus.send("orders", [message("m3")])
     emulator.drop_connections()
-    assert receive_one(bus, wait_s=10).message.id == "m3"
+    assert receive_one(bus).message.id == "m3"
     assert bus.depth("orders") == 2
 
 
@@ -138,7 +138,7 @@ def test_what_was_pushed_to_a_receiver_that_went_idle_comes_free_and_counts_as_n
     assert bus.receive("orders", max_messages=1, wait_s=0) == []
     bus.send("orders", [message("m1")])  # goes to the look that found nothing
     other = ServiceBusEventBus(emulator.url, TOPOLOGY)
-    received = receive_one(other, wait_s=10)
+    received = receive_one(other)
     assert (received.message.id, received.delivery_count) == ("m1", 1)
     other.complete(received)
     other.close()
@@ -147,25 +147,25 @@ def test_what_was_pushed_to_a_receiver_that_went_idle_comes_free_and_counts_as_n
 def test_settling_does_not_wait_for_a_receiver_that_waits(bus: ServiceBusEventBus) -> None:
     bus.send("orders", [message("m1")])
     received = receive_one(bus)
-    waiting = threading.Thread(target=lambda: bus.receive("orders", max_messages=1, wait_s=2))
+    waiting = threading.Thread(target=lambda: bus.receive("orders", max_messages=1, wait_s=200))
     waiting.start()
-    time.sleep(0.3)
-    start = time.monotonic()
+    until_in(waiting, "receive_messages")
     bus.complete(received)
-    assert time.monotonic() - start < 1
     assert waiting.is_alive()
-    waiting.join()
+    bus.send("orders", [message("m2")])
+    waiting.join(timeout=100)
+    assert not waiting.is_alive()
 
 
 def test_closing_ends_a_wait_and_refuses_what_comes_later(emulator: Running) -> None:
     bus = ServiceBusEventBus(emulator.url, TOPOLOGY)
     got: list[list[ReceivedMessage]] = []
-    receiver = threading.Thread(target=lambda: got.append(bus.receive("orders", max_messages=1, wait_s=30)))
+    receiver = threading.Thread(target=lambda: got.append(bus.receive("orders", max_messages=1, wait_s=200)))
     receiver.start()
-    time.sleep(1)
+    until_in(receiver, "receive_messages")
     bus.close()
     bus.close()
-    receiver.join(timeout=5)
+    receiver.join(timeout=100)
     assert got == [[]]
     with pytest.raises(RuntimeError, match="the bus is closed"):
         bus.depth("orders")

@@ -7,14 +7,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from shared.embedded.store import SqliteRunStore
 from shared.ports import ReceivedMessage
-from tests.contract.topology import TOPOLOGY
+from tests.contract import topology
 from tests.paths import ROOT
+
+# In real time a stalled machine must not let a lock expire.
+TOPOLOGY = replace(topology.TOPOLOGY, lock_duration_s=300.0)
 
 OPEN = """
 import sys
@@ -23,7 +27,7 @@ from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from shared.embedded.store import SqliteRunStore
 from shared.ports import Message, Write
-from tests.contract.topology import TOPOLOGY
+from tests.unit.shared.embedded.support import TOPOLOGY
 folder = sys.argv[1]
 def store(): return SqliteRunStore(folder + "/state.db", SystemClock())
 def bus(): return SqliteEventBus(folder + "/bus.db", TOPOLOGY, SystemClock())

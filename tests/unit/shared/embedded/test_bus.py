@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from shared.embedded.bus import SqliteEventBus
 from shared.ports import Message, ReceivedMessage
 from tests.clock import ManualClock
+from tests.contract.threads import until_in
 from tests.contract.topology import TOPOLOGY
 from tests.unit.shared.embedded.support import accepted_before_kill, open_bus, program, receive
 
@@ -42,7 +42,7 @@ def test_what_was_completed_before_kill_9_is_not_delivered_again(tmp_path: Path)
         """
 bus = bus()
 while True:
-    [one] = bus.receive("orders", max_messages=1, wait_s=5)
+    [one] = bus.receive("orders", max_messages=1, wait_s=60)
     bus.complete(one)
     print(one.message.id, flush=True)
 """,
@@ -71,8 +71,11 @@ def test_locks_and_schedules_survive_the_process_that_made_them(tmp_path: Path) 
 
 def test_processes_share_a_queue_and_no_message(tmp_path: Path) -> None:
     work = """
-bus = bus()
-while received := bus.receive("orders", max_messages=5, wait_s=1):
+import pathlib
+bus, received, all_sent = bus(), [], False
+while received or not all_sent:
+    all_sent = pathlib.Path(folder, "all sent").exists()
+    received = bus.receive("orders", max_messages=5, wait_s=0.1)
     for one in received:
         bus.complete(one)
         print(one.message.id, one.delivery_count)
@@ -81,7 +84,8 @@ while received := bus.receive("orders", max_messages=5, wait_s=1):
     with program(tmp_path, work) as one, program(tmp_path, work) as other:
         for n in range(300):
             bus.send("orders", [Message(f"m{n}", "passed", b"")])
-        outputs = [process.communicate(timeout=60)[0].split("\n")[:-1] for process in (one, other)]
+        (tmp_path / "all sent").touch()
+        outputs = [process.communicate(timeout=120)[0].split("\n")[:-1] for process in (one, other)]
     assert sorted(outputs[0] + outputs[1]) == sorted(f"m{n} 1" for n in range(300))
     assert bus.depth("orders") == 0
     bus.close()
@@ -90,7 +94,7 @@ while received := bus.receive("orders", max_messages=5, wait_s=1):
 def test_a_message_of_another_process_is_noticed_soon(tmp_path: Path) -> None:
     bus = open_bus(tmp_path)
     with program(tmp_path, 'bus().send("orders", [Message("m1", "passed", b"")])'):
-        [received] = receive(bus, wait_s=20)
+        [received] = receive(bus, wait_s=120)
     assert received.message.id == "m1"
     bus.close()
 
@@ -98,12 +102,12 @@ def test_a_message_of_another_process_is_noticed_soon(tmp_path: Path) -> None:
 def test_closing_ends_a_wait_and_refuses_what_comes_later(tmp_path: Path) -> None:
     bus = open_bus(tmp_path)
     got: list[list[ReceivedMessage]] = []
-    receiver = threading.Thread(target=lambda: got.append(receive(bus, wait_s=30)))
+    receiver = threading.Thread(target=lambda: got.append(receive(bus, wait_s=200)))
     receiver.start()
-    time.sleep(0.1)
+    until_in(receiver, "wait")
     bus.close()
     bus.close()
-    receiver.join(timeout=5)
+    receiver.join(timeout=100)
     assert got == [[]]
     with pytest.raises(RuntimeError, match=r"bus\.db is closed"):
         bus.depth("orders")

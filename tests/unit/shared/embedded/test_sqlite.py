@@ -22,7 +22,7 @@ for n in range(20):
 store.close()
 """
     with program(tmp_path, work) as one, program(tmp_path, work) as two, program(tmp_path, work) as three:
-        assert [process.wait(timeout=60) for process in (one, two, three)] == [0, 0, 0]
+        assert [process.wait(timeout=120) for process in (one, two, three)] == [0, 0, 0]
     store = open_store(tmp_path)
     assert len(store.list_partition("run", "history")) == 60
     store.close()

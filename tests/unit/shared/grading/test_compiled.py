@@ -88,7 +88,7 @@ def test_a_pattern_re2_cannot_read_is_a_problem_of_the_recipe(pattern: str, read
     assert "RE2" in message
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)
 def test_a_pattern_that_hangs_other_engines_takes_no_time(score: Any) -> None:
     assert score({"type": "regex", "pattern": "^(a+)+$"}, "a" * 50_000 + "b") == 0
 

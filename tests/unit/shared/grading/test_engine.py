@@ -45,7 +45,7 @@ def test_any_answer_and_any_row_are_graded_or_named_as_an_error(text: str, answe
     assert all(0 <= score <= 1 for score in grade.parts.values())
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     "text",
     [
