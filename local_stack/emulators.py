@@ -23,9 +23,8 @@ PARTS = ("servicebus", "cosmos", "azurite")
 READY = (b"ready ", b"Azurite Blob service successfully listens on ")  # how a line of their logs begins
 CONTAINERS = ("datasets", "curated", "runs", "models", "quarantine", "deadletters")
 FOLDER = Path(__file__).parent / "npm"
-_MODULES = FOLDER / "node_modules"
-_LOCK = FOLDER / "package-lock.json"
-_INSTALLED = _MODULES / ".installed"
+_LOCK = "package-lock.json"
+_INSTALLED = Path("node_modules", ".installed")
 _INSTALL_WITHIN_S = 600.0
 _START_WITHIN_S = 120.0  # Azurite loads hundreds of packages; a busy machine takes its time
 
@@ -44,13 +43,14 @@ def node() -> Path:
 
 def installed() -> bool:
     """Whether the packages of this lock file are installed."""
-    return _INSTALLED.exists() and _INSTALLED.read_bytes() == _LOCK.read_bytes()
+    mark = FOLDER / _INSTALLED
+    return mark.exists() and mark.read_bytes() == (FOLDER / _LOCK).read_bytes()
 
 
 def install() -> None:
     """Install the npm packages that are missing. Raises NotInstalled."""
     program = node()
-    with _LOCK.open("rb") as lock:
+    with (FOLDER / _LOCK).open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # test processes start together
         if installed():
             return
@@ -61,7 +61,7 @@ def install() -> None:
         except (subprocess.SubprocessError, OSError) as error:
             reason = (getattr(error, "stderr", None) or str(error)).replace("npm error ", "").splitlines()
             raise NotInstalled(f"npm could not install the emulators: {'; '.join(reason[:4])}") from error
-        _INSTALLED.write_bytes(_LOCK.read_bytes())
+        (FOLDER / _INSTALLED).write_bytes((FOLDER / _LOCK).read_bytes())
 
 
 def service_bus_command(port: int, folder: Path) -> list[str]:
@@ -80,7 +80,7 @@ def azurite_command(port: int, folder: Path | None = None) -> list[str]:
     kept = ["--inMemoryPersistence"] if folder is None else ["--location", str(folder)]
     return [
         str(node()),
-        str(_MODULES / "azurite" / "dist" / "src" / "blob" / "main.js"),
+        str(FOLDER / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"),
         *("--blobHost", "127.0.0.1", "--blobPort", str(port), "--silent", "--disableTelemetry"),
         "--skipApiVersionCheck",  # the SDK speaks a newer version of the REST API than Azurite knows
         *kept,

@@ -12,15 +12,15 @@ from infra.gate.every_rule import RULES, check_all
 INFRA = Path(__file__).parents[1]
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], folder: Path = INFRA) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.gate", description="Checks infra/.")
     parser.add_argument("--checkov", type=Path, metavar="PROGRAM", help="run checkov too")
     parser.add_argument("--types", type=Path, metavar="FOLDER", help="compare with a checkout of Azure/bicep-types-az")
     options = parser.parse_args(arguments)
-    infra = bicep.read(INFRA)
+    infra = bicep.read(folder)
     found = check_all(infra)
     if options.checkov is not None:
-        found += checkov.findings(options.checkov, INFRA)
+        found += checkov.findings(options.checkov, folder)
     if options.types is not None:
         found += types.findings(infra, options.types)
     for finding in found:

@@ -25,8 +25,6 @@ def test_without_npm_the_demo_on_emulators_says_so_in_one_line_and_touches_nothi
     for name in ("package.json", "package-lock.json"):
         shutil.copy(emulators.FOLDER / name, packages)
     monkeypatch.setattr(emulators, "FOLDER", packages)
-    monkeypatch.setattr(emulators, "_LOCK", packages / "package-lock.json")
-    monkeypatch.setattr(emulators, "_INSTALLED", packages / "node_modules" / ".installed")
     monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9")
     monkeypatch.setenv("npm_config_fetch_retries", "0")
     monkeypatch.setenv("npm_config_cache", str(tmp_path / "cache"))

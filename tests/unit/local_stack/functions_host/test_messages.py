@@ -18,6 +18,7 @@ import pytest
 
 from local_stack.functions_host import Host
 from shared.embedded.bus import SqliteEventBus
+from shared.embedded.clock import SystemClock
 from shared.ports import ReceivedMessage
 from tests.clock import ManualClock
 from tests.unit.local_stack.functions_host.support import TOPOLOGY, eventually, host_json, message
@@ -189,23 +190,27 @@ def test_many_messages_are_completed_once_each_within_the_limit(start_host, bus,
     assert 1 < most <= 4  # maxConcurrentCalls
 
 
-def test_a_bus_that_fails_for_a_moment_is_tried_again(start_host, bus, monkeypatch, caplog):
-    receive, failures = bus.receive, iter([RuntimeError("away")])
+class AwayOnce(SqliteEventBus):
+    """A bus that cannot be reached at first."""
 
-    def sometimes(*args: Any, **kwargs: Any) -> Any:
-        for failure in failures:
-            raise failure
-        return receive(*args, **kwargs)
+    failures = 1
 
-    monkeypatch.setattr(bus, "receive", sometimes)
+    def receive(self, entity: str, *, max_messages: int, wait_s: float) -> list[ReceivedMessage]:
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("away")
+        return super().receive(entity, max_messages=max_messages, wait_s=wait_s)
+
+
+def test_a_bus_that_fails_for_a_moment_is_tried_again(tmp_path, caplog):
     seen: list[str] = []
 
     def handle(msg: func.ServiceBusMessage) -> None:
         seen.append(msg.message_id)
 
-    start_host(queue_app(handle), QUEUE="work")
-    bus.send("work", [message("m")])
-    eventually(lambda: seen == ["m"])
+    with closing(AwayOnce(tmp_path / "away.db", TOPOLOGY, SystemClock())) as bus:
+        run_one_message(handle, bus, host_json(tmp_path), tmp_path)
+    assert seen == ["m"]
     assert "cannot receive from work" in caplog.text
 
 

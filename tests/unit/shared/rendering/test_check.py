@@ -18,7 +18,7 @@ from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.findings import Findings, Place
 from shared.rendering import Bundle, Rendered, TokenCheck, read_bundle_folder, render_row, rows, tokenize
 from shared.rendering.check import TOKEN_CODES, LengthPolicy, RowTokens
-from shared.rendering.facts import TokenFacts
+from shared.rendering.facts import FLUSH_ROWS, TokenFacts
 from shared.rendering.preview import SHOWN_CHARACTERS, preview_row
 from shared.rendering.token_counter import packed_sequences
 from tests.unit.shared.rendering import families
@@ -110,12 +110,11 @@ def test_a_template_that_shows_no_answer_is_named() -> None:
     assert TokenCheck(half, NO_LIMIT).rows([ROWS["several turns"][0]])[0].codes == ("template_not_trainable",)
 
 
-def test_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    many = [row for row, _ in ROWS.values()] * 5
+def test_batches_change_nothing() -> None:
+    long = answer("a bolt " * (rows.BATCH_CHARACTERS // 14))  # half of a batch
+    many = [one for row, _ in ROWS.values() for one in (row, long)][:12]
     check = TokenCheck(families.bundle("llama3", marked=True), NO_LIMIT)
-    whole = check.rows(many)
-    monkeypatch.setattr(rows, "BATCH_CHARACTERS", 200)
-    assert check.rows(many) == whole == [check.rows([row])[0] for row in many]
+    assert check.rows(many) == [check.rows([row])[0] for row in many]
 
 
 def test_threads_may_share_a_bundle() -> None:
@@ -206,11 +205,11 @@ def test_packing_needs_no_more_sequences_than_its_bound_says() -> None:
     assert packed_sequences([10] * 4, 10) == 4
 
 
-def test_facts_add_up_over_files_and_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.rendering.facts.FLUSH_ROWS", 7)
+def test_facts_add_up_over_files_and_batches() -> None:
+    half = FLUSH_ROWS + 20  # of the rows are dropped: more than two batches in all
     findings = Findings(TOKEN_CODES)
     facts = TokenFacts(findings, families.bundle("qwen", marked=True), LengthPolicy(60, "drop"), previews=2)
-    for number in range(1, 41):
+    for number in range(1, 2 * half + 1):
         row = answer("a bolt " * (100 if number % 2 else 1))
         facts.add(Place("train", number, 7 * number), row, 100, held_out=False)
     facts.add(Place("eval", 3), answer("see <|im_end|>"), 100, held_out=True)
@@ -218,10 +217,15 @@ def test_facts_add_up_over_files_and_batches(monkeypatch: pytest.MonkeyPatch) ->
     problems = {(group.code, group.file): group for group in findings.problems()}
     assert set(problems) == {("row_dropped", "train"), ("special_token_in_text", "eval")}
     dropped = problems["row_dropped", "train"]
-    assert (dropped.count, dropped.rows, dropped.severity) == (20, tuple(range(1, 40, 2)), "warning")
+    assert (dropped.count, dropped.rows, dropped.severity) == (
+        half,
+        tuple(range(1, 2 * half, 2))[: len(dropped.rows)],
+        "warning",
+    )
+    assert len(dropped.rows) == 20
     assert dropped.offsets[:2] == (7, 21)
-    assert (found.rows, found.rows_too_long, sum(found.lengths.counts)) == (20, 20, 20)
-    assert found.tokens == 20 * judged(answer("a bolt ")).tokens
+    assert (found.rows, found.rows_too_long, sum(found.lengths.counts)) == (half, half, half)
+    assert found.tokens == half * judged(answer("a bolt ")).tokens
     assert found.eval_tokens_max == judged(answer("see <|im_end|>")).tokens
     assert [row.row for row in facts.preview] == [2, 4]
 

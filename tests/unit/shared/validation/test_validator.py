@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.domain.dataset import DatasetRef, Policy
-from shared.validation import codes, curated_version, lines, spooled_sink, validate
+from shared.validation import codes, curated_version, spooled_sink, validate
 
 RECIPE = b"base_model: droptune/tiny-llama\n"
 
@@ -226,10 +226,9 @@ def test_any_row_may_be_held_out_so_each_needs_the_fields(check, rows) -> None:
     assert checked.codes == {"grader_field_missing": (301,), "slice_field_missing": (301,)}
 
 
-def test_an_over_long_row_is_reported_and_the_next_one_read(check, rows, monkeypatch) -> None:
-    monkeypatch.setattr(lines, "MAX_ROW_BYTES", 1000)
-    data = rows(60, b"x" * 1001) + rows(1, start=99)
-    for size in (7, 10_000):
+def test_an_over_long_row_is_reported_and_the_next_one_read(check, rows) -> None:
+    data = rows(60, b"x" * (codes.MAX_ROW_BYTES + 1)) + rows(1, start=99)
+    for size in (70_001, 2 * codes.MAX_ROW_BYTES):
         checked = check([data[i : i + size] for i in range(0, len(data), size)], rows(20, start=100))
         assert checked.codes == {"row_too_long": (61,)}
         assert checked.result.report.statistics.train_rows == 61
