@@ -10,10 +10,12 @@ from operator import itemgetter
 from xxhash import xxh3_64_intdigest
 
 from shared.validation.content.near_duplicates import similar
+from shared.validation.content.slots import Slots
 
 # Of the rows that share a band, those that later ones are compared with.
 _LEADERS = 8
 _PART_ROWS = 10_000
+_PAIRS_BITS = 17
 _COPIES = """
 SELECT first, split_key FROM train JOIN
     (SELECT content_key, min(split_key) AS first FROM train GROUP BY content_key
@@ -99,13 +101,19 @@ def join_near_duplicates(database: sqlite3.Connection) -> None:
 
 
 def _near(database: sqlite3.Connection) -> Iterator[tuple[int, int]]:
+    """Pairs of groups to join. Rows that are much alike share several bands: a pair is given once, mostly."""
+    given = Slots(_PAIRS_BITS)
     for _, entries in groupby(database.execute(_SHARED_BANDS), itemgetter(0)):
         leaders: list[tuple[int, bytes]] = []
         for _, group, low in entries:
-            if any(group == leader for leader, _ in leaders):
-                continue
-            matches = [leader for leader, other in leaders if similar(low, other)]
-            for leader in matches:
-                yield leader, group
-            if not matches and len(leaders) < _LEADERS:
+            matched = False
+            for leader, other in leaders:
+                pair = hash((leader, group))
+                if group == leader or given.get(pair) is not None:
+                    matched = True
+                elif similar(low, other):
+                    matched = True
+                    given.put(pair, 1)
+                    yield leader, group
+            if not matched and len(leaders) < _LEADERS:
                 leaders.append((group, low))
