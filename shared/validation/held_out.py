@@ -5,7 +5,7 @@ from __future__ import annotations
 from shared.domain.findings import Findings
 from shared.domain.recipe import Recipe
 from shared.validation.keys import Keys
-from shared.validation.labels import Labels, find_labels
+from shared.validation.labels import LabelCount, Labels, find_labels
 from shared.validation.split import Split
 
 MIN_ROWS_TO_JUDGE = 50
@@ -90,9 +90,14 @@ def _report_drawn_sides(split: Split, findings: Findings) -> None:
 
 
 def _report_sides(keys: Keys, labels: Labels, findings: Findings) -> None:
-    held_out = keys.held_out_labels()
+    """Nothing where the held-out rows are not answered with labels: they ask for something else."""
+    rows, held_out = keys.counts["eval"], keys.held_out_labels()
+    known = sum(held_out.get(label.key, 0) for label in labels.counts)
+    repeated = [LabelCount(key, count, count) for key, count in held_out.items() if count > 1]
+    if 2 * known < rows and not find_labels(repeated, rows, share=0).classifies:
+        return
     missing = sum(label.key not in held_out for label in labels.counts)
-    if missing and held_out:
+    if missing:
         findings.add_many("label_not_held_out", "train", _counted(missing, "label"), missing)
     for number, offset in keys.unknown_labels():
         findings.add("label_one_sided", "eval", number, offset, detail="in the held-out file, not in the training file")

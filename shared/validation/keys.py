@@ -130,7 +130,7 @@ class Keys:
         return given, few
 
     def held_out_labels(self) -> dict[int, int]:
-        """Rows of the held-out file by label."""
+        """Rows of the held-out file by label, most first."""
         return dict(self.database.execute(_HELD_OUT_LABELS, (MAX_LABELS,)).fetchall())
 
     def unknown_labels(self) -> Iterator[tuple[int, int]]:

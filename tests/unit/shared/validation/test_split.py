@@ -136,7 +136,8 @@ def test_a_copy_of_a_held_out_row_is_found_wherever_its_text_stands(check: Check
     chance = random.Random(4)
     rows = [carrier(f"hall {n}: {note(chance)}", ("yes", "no")[n % 2]) for n in range(81)]
     checked = check(lines([*rows[:60], copy(rows[70])]), lines(rows[60:80]))
-    assert checked.codes == {"train_eval_overlap": (61,)}
+    assert checked.codes["train_eval_overlap"] == (61,)
+    assert checked.errors == ["train_eval_overlap"]
 
 
 def test_a_long_system_message_that_all_rows_share_makes_none_alike(check: Check) -> None:
@@ -301,6 +302,17 @@ def test_labels_that_only_the_held_out_file_has_are_an_error_and_unjudged_ones_a
     checked = check(lines(train), lines([*held_out, in_user("fever", "maybe")]))
     assert checked.codes == {"label_one_sided": (31,), "label_not_held_out": ()}
     assert checked.errors == ["label_one_sided"]
+
+
+def test_a_held_out_file_with_other_labels_is_an_error_and_one_without_labels_asks_for_something_else(
+    check: Check,
+) -> None:
+    chance = random.Random(8)
+    train = [in_user(f"{note(chance)} {n}", ("yes", "no")[n % 2]) for n in range(90)]
+    others = [in_user(f"{note(chance)} h{n}", ("true", "false")[n % 2]) for n in range(30)]
+    free = [in_user(f"{note(chance)} h{n}", f"part {n}") for n in range(30)]
+    assert check(lines(train), lines(others)).errors == ["label_one_sided"]
+    assert check(lines(train), lines(free)).codes == {}
 
 
 def test_free_answers_are_no_labels(check: Check) -> None:
