@@ -5,40 +5,25 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
 
-from cli.client import Api
-from cli.exit_codes import EXIT_BY_STATUS, Exit
-from shared.domain.run import TERMINAL, Decision, Status
+from cli.exit_codes import Exit
+from cli.view import HAPPY_PATH
+from shared.domain.run import Decision, Status
 from tests.unit.cli.fake_api import BROKEN, COST, RESULT, RUN_ID, START, FakeDroptune, life, make_run
 
 Cli = Callable[..., int]
-DEPLOYED = (
-    Status.RECEIVED,
-    Status.VALIDATED,
-    Status.TRAINING,
-    Status.EVALUATING,
-    Status.APPROVED,
-    Status.DEPLOYING,
-    Status.DEPLOYED,
-)
-
-
-def test_every_way_a_run_can_end_has_its_own_exit_code() -> None:
-    assert set(EXIT_BY_STATUS) == TERMINAL
-    assert len(set(EXIT_BY_STATUS.values())) == len(TERMINAL)
 
 
 @pytest.mark.parametrize(
     ("statuses", "code"),
     [
-        (DEPLOYED, 0),
+        (HAPPY_PATH, 0),
         ((Status.RECEIVED, Status.REJECTED), 10),
-        ((*DEPLOYED[:4], Status.DECLINED), 11),
-        ((*DEPLOYED[:3], Status.FAILED), 12),
-        ((*DEPLOYED[:3], Status.CANCELLING, Status.CANCELLED), 13),
-        ((*DEPLOYED[:6], Status.ROLLING_BACK, Status.ROLLED_BACK), 14),
+        ((*HAPPY_PATH[:4], Status.DECLINED), 11),
+        ((*HAPPY_PATH[:3], Status.FAILED), 12),
+        ((*HAPPY_PATH[:3], Status.CANCELLING, Status.CANCELLED), 13),
+        ((*HAPPY_PATH[:6], Status.ROLLING_BACK, Status.ROLLED_BACK), 14),
         ((Status.DUPLICATE,), 15),
     ],
 )
@@ -52,11 +37,11 @@ def test_watch_tells_by_its_exit_code_how_the_run_ended(
 def test_watch_says_each_change_once_and_ends_with_the_verdict(
     fake: FakeDroptune, droptune: Cli, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fake.states = life(*DEPLOYED, evaluation=RESULT, cost=COST)
+    fake.states = life(*HAPPY_PATH, evaluation=RESULT, cost=COST)
     assert droptune("watch", RUN_ID) == 0
     said = capsys.readouterr().out
     stages = [line.split()[2] for line in said.splitlines() if line.lstrip().startswith("+")]
-    assert stages == list(DEPLOYED)
+    assert stages == list(HAPPY_PATH)
     assert "gain +0.800 [+0.700, +0.900] over base (95 % interval, 120 held-out rows)" in said
     assert "family = hex nut" in said
     assert "hex nut M3" in said, "the sample answer"
@@ -73,10 +58,10 @@ def test_watch_shows_the_numbers_of_a_run_that_waits_and_how_to_decide(
     fake: FakeDroptune, droptune: Cli, capsys: pytest.CaptureFixture[str]
 ) -> None:
     numbers = {"evaluation": RESULT}
-    waiting = make_run(*DEPLOYED[:4], Status.AWAITING_APPROVAL, **numbers)
+    waiting = make_run(*HAPPY_PATH[:4], Status.AWAITING_APPROVAL, **numbers)
     decision = Decision(granted=False, by="ada", at=START, comment="it is too curt")
-    denied = make_run(*DEPLOYED[:4], Status.AWAITING_APPROVAL, Status.DECLINED, **numbers, decision=decision)
-    fake.states = [*life(*DEPLOYED[:4]), waiting, denied]
+    denied = make_run(*HAPPY_PATH[:4], Status.AWAITING_APPROVAL, Status.DECLINED, **numbers, decision=decision)
+    fake.states = [*life(*HAPPY_PATH[:4]), waiting, denied]
     assert droptune("watch", RUN_ID) == 11
     said = capsys.readouterr().out
     before, after = said.split("the run waits for a decision; without one it is declined at 20")
@@ -91,7 +76,7 @@ def test_watch_shows_the_numbers_of_a_run_that_waits_and_how_to_decide(
 def test_watch_json_prints_one_object_per_change(
     fake: FakeDroptune, droptune: Cli, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fake.states = life(*DEPLOYED[:3], Status.FAILED)
+    fake.states = life(*HAPPY_PATH[:3], Status.FAILED)
     assert droptune("watch", "--project", "plant", "--json") == 12
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["run"]["status"] for line in lines] == ["received", "validated", "training", "failed"]
@@ -107,7 +92,7 @@ def test_watch_wants_a_run_or_a_project(fake: FakeDroptune, droptune: Cli) -> No
 def test_runs_lists_the_runs_of_a_project(
     fake: FakeDroptune, droptune: Cli, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fake.states = [make_run(*DEPLOYED, evaluation=RESULT)]
+    fake.states = [make_run(*HAPPY_PATH, evaluation=RESULT)]
     assert droptune("runs") == 0
     line = capsys.readouterr().out.splitlines()[1]
     assert line.split()[:3] == [RUN_ID, "plant", "deployed"]
@@ -169,30 +154,3 @@ def test_a_stack_that_is_not_up_is_one_line(
     with socket.socket() as unused:  # bound, not listening: nothing answers there
         unused.bind(("127.0.0.1", 0))
         assert droptune("runs", "--url", f"http://127.0.0.1:{unused.getsockname()[1]}") == 2
-
-
-def test_the_stack_of_this_folder_is_found(
-    fake: FakeDroptune, droptune: Cli, monkeypatch: pytest.MonkeyPatch, served: tuple[object, str]
-) -> None:
-    monkeypatch.delenv("DROPTUNE_URL")
-    stopped, running = Path(".droptune/stack.json"), Path(".droptune/demo/stack.json")
-    running.parent.mkdir(parents=True)
-    stopped.write_text('{"api_url": null}')
-    running.write_text(json.dumps({"api_url": served[1]}))
-    assert droptune("runs") == 0
-
-
-@pytest.mark.parametrize(
-    ("url", "sent"), [("https://droptune.example.org", "Bearer secret"), ("http://droptune.example.org", None)]
-)
-def test_the_token_is_sent_over_https_only(url: str, sent: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DROPTUNE_TOKEN", "secret")
-    seen: list[str | None] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        seen.append(request.headers.get("authorization"))
-        return httpx.Response(200, json={"status": "ok", "version": "0.1.0"})
-
-    with Api(url, httpx.MockTransport(answer)) as api:
-        api.health()
-    assert seen == [sent]

@@ -1,0 +1,77 @@
+"""The live picture of a run, and the parts that other views share."""
+
+from __future__ import annotations
+
+import io
+from datetime import timedelta
+
+import pytest
+from rich.console import Console
+
+from cli.follow import Update
+from cli.view import live, seconds, stage_detail, stage_seconds, stages
+from shared.api.models import Progress
+from shared.domain.results import JobMetrics
+from shared.domain.run import Status
+from tests.unit.cli.fake_api import RESULT, RUN_ID, START, make_run
+
+TRAINING = make_run(Status.RECEIVED, Status.VALIDATED, Status.TRAINING)
+
+
+def rendered(update: Update) -> str:
+    console = Console(file=io.StringIO(), width=100)
+    console.print(live(update, now=START + timedelta(seconds=9)))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_live_picture_has_stages_progress_and_curve() -> None:
+    progress = Progress(step=3, total_steps=9, eta_s=6.0)
+    picture = rendered(Update(TRAINING, ((0, 4.0), (3, 1.0)), progress))
+    assert "✔  received" in picture
+    assert "●  training    5.0 s" in picture
+    assert "step 3/9, 6.0 s left" in picture
+    assert "4 ┤" in picture, "the curve"
+    assert "deployed" in picture, "what lies ahead"
+
+
+def test_the_live_picture_of_a_run_that_waits_says_how_to_decide() -> None:
+    waiting = make_run(Status.EVALUATING, Status.AWAITING_APPROVAL, evaluation=RESULT)
+    picture = rendered(Update(waiting))
+    assert "●  awaiting_approval" in picture
+    assert "gain +0.800" in picture
+    assert f"droptune approve {RUN_ID}" in picture
+    assert "deployed" in picture, "what lies ahead"
+    assert "evaluating" not in picture.split("awaiting_approval")[1], "that is over"
+
+
+def test_a_training_stage_says_what_its_curve_showed() -> None:
+    counts = {
+        "processed_tokens": 1000,
+        "last_step": 9,
+        "train_loss": 0.5,
+        "eval_loss": 0.9,
+        "seconds": 3.0,
+        "dropped_rows": 0,
+    }
+    plain = make_run(Status.TRAINING, training=JobMetrics(**counts))
+    overfit = make_run(Status.TRAINING, training=JobMetrics(**counts, diagnosis=("Overfit.", "Stopped early.")))
+    assert stage_detail(plain, Status.TRAINING) == "9 steps, 1,000 tokens processed"
+    assert stage_detail(overfit, Status.TRAINING) == "9 steps, 1,000 tokens processed. Overfit. Stopped early."
+
+
+def test_the_live_picture_says_that_the_api_is_away() -> None:
+    assert "trying again" in rendered(Update(TRAINING, reachable=False))
+
+
+def test_steps_of_one_rollout_are_one_stage() -> None:
+    run = make_run(Status.APPROVED, Status.DEPLOYING, Status.DEPLOYING, Status.DEPLOYED)
+    assert [line.status for line in stages(run)] == ["approved", "deploying", "deployed"]
+    assert [spent for _, spent in stage_seconds(run)] == [2.0, 4.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.84, "0.8 s"), (42.4, "42 s"), (185, "3 min 05 s"), (7620, "2 h 07 min")]
+)
+def test_durations_read_well(value: float, text: str) -> None:
+    assert seconds(value) == text

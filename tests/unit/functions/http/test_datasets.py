@@ -1,0 +1,29 @@
+"""Files into the drop zone, and the schema of a recipe."""
+
+from __future__ import annotations
+
+import pytest
+from fastapi.testclient import TestClient
+
+from shared.ports import Services
+
+
+def test_a_file_is_put_into_the_drop_zone_whole(client: TestClient, services: Services) -> None:
+    answer = client.put("/api/datasets/shop/train.jsonl", content=b"x" * 100_000)
+    assert answer.status_code == 201
+    info = services.blobs.info("datasets/shop/train.jsonl")
+    assert info is not None
+    assert info.size_bytes == 100_000
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [("/api/datasets/Bad_Name/train.jsonl", "project_name"), ("/api/datasets/shop/.hidden", "file_name")],
+)
+def test_a_file_with_a_bad_name_is_refused(client: TestClient, path: str, code: str) -> None:
+    answer = client.put(path, content=b"x")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
+
+
+def test_the_recipe_has_a_published_schema(client: TestClient) -> None:
+    assert client.get("/api/recipes/schema").json()["properties"]["base_model"]["description"] == "catalog id"
