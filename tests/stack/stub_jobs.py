@@ -1,10 +1,10 @@
 """Jobs that train and evaluate nothing, for tests of what happens around them.
 
-    python -m tests.stack.stub_jobs training_job.train|training_job.evaluate OPTIONS...
+    python -m tests.stack.stub_jobs training_job.train|training_job.evaluate|training_job.validate OPTIONS...
 
 Each is a process of its own, has the command line of the real one, writes the files that the pipeline reads, and ends
-as the real one does, also when it is stopped. A job that the recipe's `use_case` names, as in
-`hold training-1 evaluation-1`, waits until `release` lets it go on.
+as the real one does, also when it is stopped. A validation is the real one. A job that the recipe's `use_case` names,
+as in `hold training-1 evaluation-1`, waits until `release` lets it go on.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import sys
 import time
 from pathlib import Path
 
+import yaml
+
 from shared.domain.evaluation import EvaluationResult, Gain, GradedRow, Score
-from shared.domain.recipe import ResolvedRecipe
 from tests.stack import stub_server
-from training_job import evaluate, train
+from training_job import evaluate, train, validate
 from training_job.job.arguments import parse_arguments
 from training_job.job.curve import METRICS_FILE
 from training_job.job.files import write_json, write_lines
@@ -37,7 +38,11 @@ def _gate(run_folder: Path, job: str) -> Path:
 
 def main() -> int:
     program, *options = sys.argv[1:]
-    work = {"training_job.train": train_stub, "training_job.evaluate": evaluate_stub}[program]
+    work = {
+        "training_job.train": train_stub,
+        "training_job.evaluate": evaluate_stub,
+        "training_job.validate": validate_when_released,
+    }[program]
     return work(options)
 
 
@@ -45,7 +50,7 @@ def train_stub(options: list[str]) -> int:
     task = parse_arguments(train.TrainArguments, "stub of training_job.train", train.__doc__, options)
 
     def work(metrics: RunningMetrics) -> None:
-        _wait_if_told(read_recipe(task.recipe), task.job_name, task.recipe.parent)
+        _wait_if_told(read_recipe(task.recipe).requested.use_case, task.job_name, task.recipe.parent)
         steps = range(1, STEPS + 1)
         write_lines(
             task.output / METRICS_FILE, [{"step": step, "total_steps": STEPS, "loss": 1 / step} for step in steps]
@@ -62,7 +67,7 @@ def evaluate_stub(options: list[str]) -> int:
     task = parse_arguments(evaluate.EvaluateArguments, "stub of training_job.evaluate", evaluate.__doc__, options)
 
     def work(metrics: RunningMetrics) -> None:
-        _wait_if_told(read_recipe(task.recipe), task.job_name, task.recipe.parent)
+        _wait_if_told(read_recipe(task.recipe).requested.use_case, task.job_name, task.recipe.parent)
         rows = (task.data / "eval.jsonl").read_bytes().splitlines()
         answers = {"base": BASE_ANSWER, "candidate": (task.candidate / stub_server.ANSWER).read_text()}
         scores = {"base": 0.0, "candidate": 1.0}
@@ -74,9 +79,20 @@ def evaluate_stub(options: list[str]) -> int:
     return run_job(task.job_name, task.output, work)
 
 
-def _wait_if_told(recipe: ResolvedRecipe, job_name: str, run_folder: Path) -> None:
+def validate_when_released(options: list[str]) -> int:
+    task = validate.parse(options)
+
+    def work(_: RunningMetrics) -> None:
+        use_case = yaml.safe_load(task.recipe.read_bytes())["use_case"] if task.recipe else ""
+        _wait_if_told(use_case, task.job_name, task.output.parent)
+        validate.validate_files(task)
+
+    return run_job(task.job_name, task.output, work)
+
+
+def _wait_if_told(use_case: str, job_name: str, run_folder: Path) -> None:
     job = "-".join(job_name.rsplit("-", 2)[1:])
-    if job in recipe.requested.use_case.split():
+    if job in use_case.split():
         while not _gate(run_folder, job).exists():
             time.sleep(0.05)
 

@@ -1,6 +1,7 @@
 """A run is cancelled in each status it can be in; a ledger shows that no job, deployment or claim is left of it.
 
-To hold a run in a status, the function that would move it on is disabled, as an app setting does it in Azure.
+To hold a run in a status, the function that would move it on is disabled, as an app setting does it in Azure; jobs
+train nothing and wait where they are to be cancelled (`stub_jobs`).
 `training` with its job queued and running, `evaluating`, `awaiting_approval` and `deploying`: see test_unhappy.
 """
 
@@ -14,7 +15,8 @@ import pytest
 from shared.domain.events import CancelRequested, Event
 from shared.domain.paths import run_id_of_blob
 from shared.embedded.blobs import FileBlobStore
-from tests.stack.local import RECIPE, LocalStack, rows, statuses, until
+from tests.stack import stub_image
+from tests.stack.local import LocalStack, rows, statuses, until
 from tests.stack.stories import QUICK, Run, assert_nothing_is_left, cancelled, drop, ended, job_runs, jobs_of, seen
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(900)]
@@ -26,7 +28,9 @@ MAX_INLINE_BYTES = 100_000
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     settings = {"INLINE_VALIDATION_MAX_BYTES": str(MAX_INLINE_BYTES), "JOB_POLL_S": "3"}
-    running = LocalStack(tmp_path_factory.mktemp("cancels") / "stack", settings)
+    root = tmp_path_factory.mktemp("cancels") / "stack"
+    stub_image.install(root)
+    running = LocalStack(root, settings)
     yield running
     running.down()
 
@@ -43,14 +47,13 @@ def ends(local: LocalStack) -> dict[str, Run]:
     local.disable("submit_training")
     drop(local, "validated")
     found["validated"] = cancelled(local, seen(local, "validated", "validated"))
-    local.drop("validating", "recipe.yaml", (RECIPE / "recipe.yaml").read_bytes())
-    local.drop("validating", "train.jsonl", (RECIPE / "train.jsonl").read_bytes())
+    local.drop_project("validating", rows("train.jsonl"), rows("eval.jsonl"), use_case="hold validation-1")
     run = seen(local, "validating", "validating")
     job_runs(local, run, "validation-1")
     found["validating"] = cancelled(local, run)
 
     local.disable("inspect_job")
-    drop(local, "cancelling")
+    drop(local, "cancelling", "hold training-1")
     run = seen(local, "cancelling", "training")
     job_runs(local, run, "training-1")
     run = cancelled(local, run, "cancelling")

@@ -1,4 +1,4 @@
-"""A model tuned and asked through OpenAI's own client, which knows nothing of us but two base URLs."""
+"""A model tuned and asked through OpenAI's own client, which knows two base URLs and the endpoint's key."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import yaml
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 
+from local_stack.azure_ml.tokens import load_secret
 from tests.stack.local import RECIPE, LocalStack, rows, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_a_job_goes_from_files_to_an_answering_model(local: LocalStack, tmp_path
                 seen.append(now.status)
             return now if now.status in ("succeeded", "failed", "cancelled") else None
 
-        done = until(over, "the job is over", within_s=280)
+        done = until(over, "the job is over", within_s=600)
         assert (done.status, done.error) == ("succeeded", None)
         assert seen[-2:] == ["running", "succeeded"]
         assert done.fine_tuned_model == "parts"
@@ -67,6 +68,7 @@ def test_a_job_goes_from_files_to_an_answering_model(local: LocalStack, tmp_path
         assert len(local.runs("parts")) == 1, "what the job wrote into the drop zone started nothing"
     scoring_uri = str(events[0].data["scoring_uri"])  # type: ignore[index]
     question, answer = yaml.safe_load(rows("eval.jsonl")[0])["messages"]
-    with OpenAI(api_key="local", base_url=f"{scoring_uri.rstrip('/')}/v1") as endpoint:
+    key = load_secret(local.root / "azure_ml")
+    with OpenAI(api_key=key, base_url=f"{scoring_uri.rstrip('/')}/v1") as endpoint:
         said = endpoint.chat.completions.create(model=done.fine_tuned_model, messages=[question], temperature=0)
     assert said.choices[0].message.content == answer["content"]
