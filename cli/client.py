@@ -67,7 +67,7 @@ class RequestRefused(Exception):
 class Api:
     """A client of one Droptune.
 
-    Every method raises Unreachable if nothing answers and Refused if the answer is an error.
+    Every method raises Unreachable if nothing answers and RequestRefused if the answer is an error.
     """
 
     url: str

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, get_args
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Annotated, NamedTuple, get_args
 
 import orjson
 from fastapi import APIRouter, Query
+from pydantic import ConfigDict
 
 from functions.http.auth import Reader
 from functions.http.dependencies import CurrentServices
@@ -15,7 +18,7 @@ from functions.http.run_queries import find_run
 from shared.api.models import Change, EvaluationRows, RunEvaluation
 from shared.domain import paths
 from shared.domain.errors import BlobNotFound
-from shared.domain.evaluation import GradedRow, SampleAnswer
+from shared.domain.evaluation import GradedRow, RowScores, SampleAnswer
 from shared.ports import BlobStore
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
@@ -46,27 +49,58 @@ def get_rows(
     following page, null at the end.
     """
     find_run(services, run_id)
-    try:
-        every = [(_change(row), row) for row in _rows(services.blobs, run_id)]
-    except BlobNotFound as error:
-        raise ApiError(404, "no_evaluation", "the rows of this evaluation are not there", run_id) from error
-    page = [row for kind, row in every if change in (None, kind) and row.row > after][: limit + 1]
+    path = paths.run(run_id, "evaluation/rows.jsonl")
+    blob = services.blobs.info(path)
+    if blob is None:
+        raise ApiError(404, "no_evaluation", "the rows of this evaluation are not there", run_id)
+    every = row_places(services.blobs, path, blob.etag)
+    page = [place for place in every if change in (None, place.change) and place.row > after][: limit + 1]
+    counts = Counter(place.change for place in every)
     return EvaluationRows(
-        data=tuple(page[:limit]),
-        counts={kind: sum(kind == each for each, _ in every) for kind in get_args(Change)},
+        data=_read(services.blobs, path, blob.etag, page[:limit]),
+        counts={kind: counts[kind] for kind in get_args(Change)},
         next=page[limit - 1].row if len(page) > limit else None,
     )
 
 
-def _change(row: GradedRow) -> Change:
+class RowPlace(NamedTuple):
+    """A line of `rows.jsonl`, in bytes from the start of the file."""
+
+    row: int
+    change: Change
+    start: int
+    end: int
+
+
+class _Line(RowScores):
+    model_config = ConfigDict(extra="ignore")
+
+
+@lru_cache(maxsize=4)
+def row_places(blobs: BlobStore, path: str, etag: str) -> tuple[RowPlace, ...]:
+    """Every row's place. A version of the file is read for it once, and of its rows the scores only."""
+    places, start = [], 0
+    for line in b"".join(blobs.read(path, etag=etag)).splitlines(keepends=True):
+        scores = _Line.model_validate_json(line)
+        places.append(RowPlace(scores.row, _change(scores), start, start + len(line)))
+        start += len(line)
+    return tuple(places)
+
+
+def _change(row: RowScores) -> Change:
     if row.change is None:
         return "unscored"
     return "worse" if row.change < 0 else "better" if row.change > 0 else "same"
 
 
-def _rows(blobs: BlobStore, run_id: str) -> Iterator[GradedRow]:
-    text = b"".join(blobs.read(paths.run(run_id, "evaluation/rows.jsonl")))
-    return (GradedRow.model_validate_json(line) for line in text.splitlines())
+def _read(blobs: BlobStore, path: str, etag: str, places: Sequence[RowPlace]) -> tuple[GradedRow, ...]:
+    """The rows at these places. Reading ends with the last of them."""
+    text = bytearray()
+    for chunk in blobs.read(path, etag=etag) if places else ():
+        text += chunk
+        if len(text) >= places[-1].end:
+            break
+    return tuple(GradedRow.model_validate_json(text[place.start : place.end]) for place in places)
 
 
 def _samples(blobs: BlobStore, run_id: str) -> tuple[SampleAnswer, ...]:

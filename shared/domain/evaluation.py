@@ -87,24 +87,12 @@ class SampleAnswer(Frozen):
     champion: str | None = None
 
 
-class GradedRow(Frozen):
-    """A line of `evaluation/rows.jsonl`: row number from 1; score, score by grader and answer, each by model.
-
-    `prompt_tokens` is the length of the rendered prompt: a server with another template counts another one. `slices`
-    is the row's value of each slice field. A grader that failed on an answer has no score there. `reasons`: a judge's
-    own words, by model and grader. `unscored`: a judge gave no score for some model, so the row has none for any.
-    A score that is not finite is read as null.
-    """
+class RowScores(Frozen):
+    """Row number from 1, and the row's score by model. `unscored`: a judge gave no score for some model, so the row has
+    none for any. A score that is not finite is read as null."""
 
     row: int
-    prompt_tokens: int | None = None
-    prompt: str = ""
-    reference: str = ""
-    slices: dict[str, str] = Field(default_factory=dict)
     scores: dict[str, Measured]
-    sub_scores: dict[str, dict[str, Measured]] = Field(default_factory=dict)
-    answers: dict[str, str]
-    reasons: dict[str, dict[str, str]] = Field(default_factory=dict)
     unscored: bool = False
 
     @property
@@ -114,6 +102,23 @@ class GradedRow(Frozen):
         if self.unscored or candidate is None or replaced is None:
             return None
         return candidate - replaced
+
+
+class GradedRow(RowScores):
+    """A line of `evaluation/rows.jsonl`: the row's score, score by grader and answer, each by model.
+
+    `prompt_tokens` is the length of the rendered prompt: a server with another template counts another one. `slices`
+    is the row's value of each slice field. A grader that failed on an answer has no score there. `reasons`: a judge's
+    own words, by model and grader.
+    """
+
+    prompt_tokens: int | None = None
+    prompt: str = ""
+    reference: str = ""
+    slices: dict[str, str] = Field(default_factory=dict)
+    sub_scores: dict[str, dict[str, Measured]] = Field(default_factory=dict)
+    answers: dict[str, str]
+    reasons: dict[str, dict[str, str]] = Field(default_factory=dict)
 
 
 class EvaluationResult(Frozen):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import orjson
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import ValidationError
 
+from functions.http.evaluation import row_places
 from shared.domain import paths
 from shared.domain.evaluation import GradedRow
 from shared.domain.run import Run
@@ -56,6 +58,41 @@ def test_rows_are_chosen_by_what_became_of_them_against_the_model_in_production(
     }
     assert found["worse"]["counts"] == {"worse": 3, "better": 2, "same": 5, "unscored": 0}
     assert client.get(path, params={"change": "other"}).status_code == 400
+
+
+def test_a_row_outside_the_page_is_not_parsed_but_counted(client: TestClient, services: Services) -> None:
+    run = judged(services)
+    path = paths.run(run.id, "evaluation/rows.jsonl")
+    lines = b"".join(services.blobs.read(path)).splitlines(keepends=True)
+    broken = orjson.dumps({**orjson.loads(lines[6]), "answers": "not by model"}) + b"\n"
+    services.blobs.write(path, [*lines[:6], broken, *lines[7:]])
+    for after, wanted in ((0, [1, 2, 3]), (3, [4, 5, 6]), (7, [8, 9, 10])):
+        page = client.get(f"/api/runs/{run.id}/evaluation/rows", params={"limit": 3, "after": after}).json()
+        assert [row["row"] for row in page["data"]] == wanted
+        assert page["counts"] == {"worse": 3, "better": 2, "same": 5, "unscored": 0}
+    with pytest.raises(ValidationError, match="answers"):
+        client.get(f"/api/runs/{run.id}/evaluation/rows", params={"limit": 3, "after": 6})
+
+
+def test_places_of_rows_are_found_once_for_each_version_of_the_file(client: TestClient, services: Services) -> None:
+    run = judged(services)
+    path = paths.run(run.id, "evaluation/rows.jsonl")
+    before = row_places.cache_info().misses
+    for after in (0, 3, 6):
+        client.get(f"/api/runs/{run.id}/evaluation/rows", params={"limit": 3, "after": after})
+    assert row_places.cache_info().misses == before + 1
+    lines = b"".join(services.blobs.read(path)).splitlines(keepends=True)
+    services.blobs.write(path, lines[:4])
+    page = client.get(f"/api/runs/{run.id}/evaluation/rows").json()
+    assert ([row["row"] for row in page["data"]], page["next"]) == ([1, 2, 3, 4], None)
+    assert page["counts"] == {"worse": 3, "better": 1, "same": 0, "unscored": 0}
+
+
+def test_a_file_without_rows_is_an_empty_page(client: TestClient, services: Services) -> None:
+    run = judged(services)
+    services.blobs.write(paths.run(run.id, "evaluation/rows.jsonl"), [b""])
+    page = client.get(f"/api/runs/{run.id}/evaluation/rows").json()
+    assert (page["data"], page["next"], set(page["counts"].values())) == ([], None, {0})
 
 
 def test_a_run_without_an_evaluation_has_no_rows(client: TestClient, services: Services) -> None:
