@@ -67,7 +67,7 @@ def _tree(cls: type[DroptuneError], indent: str = "") -> Iterator[str]:
 
 
 def failures() -> list[Raised]:
-    """Codes with a failure class, and the reasons for which a rollout is taken back."""
+    """Codes with a failure class, and the reasons for which a rollout is rolled back."""
     return _found(RUN_PACKAGES, "Problem")
 
 

@@ -16,7 +16,7 @@ export class RunPage {
     this.main = main;
     this.charts = [
       new CurveChart("reward", "reward", "eval_reward"),
-      new CurveChart("pairs told apart", "reward_accuracy", "eval_reward_accuracy"),
+      new CurveChart("reward accuracy", "reward_accuracy", "eval_reward_accuracy"),
       new CurveChart("loss", "train_loss", "eval_loss"),
     ];
     this.parts = [
