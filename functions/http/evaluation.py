@@ -53,7 +53,8 @@ def get_rows(
     blob = services.blobs.info(path)
     if blob is None:
         raise ApiError(404, "no_evaluation", "the rows of this evaluation are not there", run_id)
-    every = row_places(services.blobs, path, blob.etag)
+    # mypy does not see that an object of a Protocol has a hash.
+    every = row_places(services.blobs, path, blob.etag)  # type: ignore[arg-type]
     page = [place for place in every if change in (None, place.change) and place.row > after][: limit + 1]
     counts = Counter(place.change for place in every)
     return EvaluationRows(

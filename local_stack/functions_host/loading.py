@@ -144,58 +144,78 @@ def _is_disabled(name: str, environment: Mapping[str, str]) -> bool:
 
 
 def _read_function(function: Any, environment: Mapping[str, str], problems: list[str]) -> LocalFunction | None:
-    name = function.get_function_name()
-    before = len(problems)
+    reader = _Reader(function.get_function_name(), environment)
+    trigger, parameter = reader.trigger(function.get_dict_repr()["bindings"])
+    problems += reader.problems
+    if trigger is None or reader.problems:
+        return None
+    call = function.get_user_function()
+    return LocalFunction(reader.name, call, parameter, "context" in inspect.signature(call).parameters, trigger)
 
-    def refuse(text: str) -> None:
-        problems.append(f"function {name}: {text}")
 
-    def resolve(binding: dict[str, Any], key: str) -> str:
+class _Reader:
+    """Reads the bindings of one function; `problems` is everything that this host cannot do."""
+
+    def __init__(self, name: str, environment: Mapping[str, str]) -> None:
+        self.name, self._environment = name, environment
+        self.problems: list[str] = []
+
+    def trigger(self, bindings: list[dict[str, Any]]) -> tuple[FunctionTrigger | None, str]:
+        """The trigger and the name of its parameter."""
+        triggers = [binding for binding in bindings if binding["type"].endswith("Trigger")]
+        if len(triggers) != 1:
+            self._refuse(f"has {len(triggers)} triggers instead of one: {', '.join(b['type'] for b in triggers)}")
+        for binding in bindings:
+            if binding not in triggers and (binding["type"], binding["name"]) != ("http", "$return"):
+                self._refuse(f"binding {binding['name']} of unknown type {binding['type']}")
+        if len(triggers) != 1:
+            return None, ""
+        return self._read(triggers[0]), triggers[0]["name"]
+
+    def _read(self, binding: dict[str, Any]) -> FunctionTrigger | None:
+        match binding["type"]:
+            case "serviceBusTrigger":
+                return self._bus(binding)
+            case "timerTrigger":
+                return self._timer(binding)
+            case "httpTrigger":
+                if not str(binding.get("route")).startswith("/{*"):
+                    self._refuse(f"route {binding.get('route')!r} is not the catch-all of an AsgiFunctionApp")
+                return HttpTrigger(frozenset(str(method) for method in binding.get("methods") or ()))
+            case other:
+                self._refuse(f"trigger of unknown type {other}")
+                return None
+
+    def _bus(self, binding: dict[str, Any]) -> BusTrigger:
+        # Sessions and batches change how a message is locked and settled; nothing here needs them.
+        if binding.get("isSessionsEnabled"):
+            self._refuse("sessions are not supported")
+        if str(binding.get("cardinality") or "one").lower() != "one":
+            self._refuse("batches (cardinality many) are not supported")
+        keys = ("queueName",) if "queueName" in binding else ("topicName", "subscriptionName")
+        return BusTrigger("/".join([self._resolve(binding, key) for key in keys]))
+
+    def _timer(self, binding: dict[str, Any]) -> TimerTrigger:
+        schedule = self._resolve(binding, "schedule")
+        if not self.problems and not _is_ncrontab(schedule):
+            self._refuse(f"schedule {schedule!r} is not NCRONTAB with six fields")
+        return TimerTrigger(schedule, bool(binding.get("runOnStartup")))
+
+    def _resolve(self, binding: dict[str, Any], key: str) -> str:
+        """The text under `key`, its `%SETTING%` replaced."""
+
         def value(match: re.Match[str]) -> str:
-            if match[1] not in environment:
-                refuse(f"the setting {match[1]} (used by {key}) is not in the environment")
-            return environment.get(match[1], "")
+            if match[1] not in self._environment:
+                self._refuse(f"the setting {match[1]} (used by {key}) is not in the environment")
+            return self._environment.get(match[1], "")
 
         text = binding.get(key)
         if not text:
-            refuse(f"binding {binding['name']} has no {key}")
+            self._refuse(f"binding {binding['name']} has no {key}")
         return _SETTING.sub(value, text or "")
 
-    bindings = function.get_dict_repr()["bindings"]
-    triggers = [binding for binding in bindings if binding["type"].endswith("Trigger")]
-    if len(triggers) != 1:
-        refuse(f"has {len(triggers)} triggers instead of one: {', '.join(b['type'] for b in triggers)}")
-    for binding in bindings:
-        if binding not in triggers and (binding["type"], binding["name"]) != ("http", "$return"):
-            refuse(f"binding {binding['name']} of unknown type {binding['type']}")
-
-    trigger: FunctionTrigger | None = None
-    for binding in triggers if len(triggers) == 1 else ():
-        match binding["type"]:
-            case "serviceBusTrigger":
-                # Sessions and batches change how a message is locked and settled; nothing here needs them.
-                if binding.get("isSessionsEnabled"):
-                    refuse("sessions are not supported")
-                if str(binding.get("cardinality") or "one").lower() != "one":
-                    refuse("batches (cardinality many) are not supported")
-                keys = ("queueName",) if "queueName" in binding else ("topicName", "subscriptionName")
-                trigger = BusTrigger("/".join([resolve(binding, key) for key in keys]))
-            case "timerTrigger":
-                schedule = resolve(binding, "schedule")
-                if len(problems) == before and not _is_ncrontab(schedule):
-                    refuse(f"schedule {schedule!r} is not NCRONTAB with six fields")
-                trigger = TimerTrigger(schedule, bool(binding.get("runOnStartup")))
-            case "httpTrigger":
-                if not str(binding.get("route")).startswith("/{*"):
-                    refuse(f"route {binding.get('route')!r} is not the catch-all of an AsgiFunctionApp")
-                trigger = HttpTrigger(frozenset(str(method) for method in binding.get("methods") or ()))
-            case other:
-                refuse(f"trigger of unknown type {other}")
-    if trigger is None or len(problems) > before:
-        return None
-    call = function.get_user_function()
-    takes_context = "context" in inspect.signature(call).parameters
-    return LocalFunction(name, call, triggers[0]["name"], takes_context, trigger)
+    def _refuse(self, text: str) -> None:
+        self.problems.append(f"function {self.name}: {text}")
 
 
 def _is_ncrontab(schedule: str) -> bool:
