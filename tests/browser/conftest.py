@@ -88,7 +88,7 @@ class Server:
     def stop(self) -> None:
         if self._server is not None:
             self._server.should_exit = self._server.force_exit = True
-            self._thread.join(15)
+            self._thread.join(60)
             self._listener.close()
             self._server = None
 

@@ -93,7 +93,7 @@ def deployment(endpoint: str, name: str, model: str, **changes: Any) -> Deployme
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T], *, within_s: float = 15.0) -> T:
+def eventually(look: Callable[[], T], *, within_s: float = 60.0) -> T:
     """The first truthy answer; asked for less often the longer it takes, for each look costs a request."""
     since = time.monotonic()
     while not (found := look()):
@@ -141,7 +141,7 @@ class Process:
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         assert self.process is not None
         self.process.send_signal(number)
-        self.process.wait(20)
+        self.process.wait(60)
         assert self.process.stdout is not None
         self.process.stdout.close()
         self.process = None

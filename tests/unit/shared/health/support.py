@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from shared.domain.catalog import find_entry
 from shared.health.checks import Check, CheckStatus
 from shared.health.doctor import examine
+from shared.ports import Services
 from shared.rendering import export_bundle
+from shared.services import services
 from tests.unit.training_job.tiny_folder import write_folder
 from training_job.import_base import write_bundle
 
@@ -17,8 +20,8 @@ PHI = "microsoft/Phi-4"
 IMPORT = "droptune base-models import {}"
 
 
-def found() -> dict[str, Check]:
-    checks = examine()
+def found(build: Callable[[], Services] = services) -> dict[str, Check]:
+    checks = examine(build)
     assert all(bool(check.fix) == (check.status is FIX) for check in checks)
     return {check.name: check for check in checks}
 

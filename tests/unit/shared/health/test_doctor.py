@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
@@ -17,8 +18,12 @@ from functions.http.auth import LoopbackAuth
 from shared.domain.catalog import CATALOG, SKUS
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.embedded.blobs import FileBlobStore
+from shared.embedded.bus import SqliteEventBus
+from shared.embedded.clock import SystemClock
 from shared.health.checks import Check, CheckStatus
 from shared.health.doctor import ROLES, attempt, examine
+from shared.pipeline import TOPIC, TOPOLOGY
+from shared.ports import BlobInfo
 from shared.services import services
 from tests.unit.functions.http.support import asking_as
 from tests.unit.shared.health.support import FIX, OK, SKIPPED, TINY, base_model, bundle, found
@@ -101,26 +106,22 @@ def test_a_broken_store_or_bus_is_named(app: Path, name: str, file: str, table: 
 
 
 @pytest.mark.usefixtures("azure_ml")
-def test_a_missing_subscription_is_named(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bus = services().bus
-    peek = bus.peek
-
-    def without_notify(entity: str, *, limit: int) -> Any:
-        return peek(f"{entity}-gone" if entity.endswith("/notify") else entity, limit=limit)
-
-    monkeypatch.setattr(bus, "peek", without_notify)
-    check = found()["event bus"]
+def test_a_missing_subscription_is_named(app: Path) -> None:
+    others = tuple(one for one in TOPOLOGY.topics[TOPIC] if one.name != "notify")
+    with closing(SqliteEventBus(app / "other.db", replace(TOPOLOGY, topics={TOPIC: others}), SystemClock())) as bus:
+        check = found(lambda: replace(services(), bus=bus))["event bus"]
     assert check.status is FIX
     assert check.detail.startswith("pipeline/notify: ")
 
 
-@pytest.mark.usefixtures("azure_ml")
-def test_without_blobs_nothing_is_said_about_base_models(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(self: FileBlobStore, prefix: str) -> Any:
+class BrokenDisk(FileBlobStore):
+    def list(self, prefix: str) -> Iterator[BlobInfo]:
         raise OSError(f"Input/output error: {prefix}")
 
-    monkeypatch.setattr(FileBlobStore, "list", gone)
-    checks = found()
+
+@pytest.mark.usefixtures("azure_ml")
+def test_without_blobs_nothing_is_said_about_base_models(app: Path) -> None:
+    checks = found(lambda: replace(services(), blobs=BrokenDisk(app / "blobs")))
     assert (checks["blobs"].status, checks["blobs"].detail) == (FIX, "OSError: Input/output error: datasets/")
     assert checks["base models"].status is SKIPPED
     assert not any(TINY in name for name in checks)
