@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from shared.domain.catalog import SKUS, BaseModelEntry, Sku, find_entry, find_sku
 from shared.domain.cost import CostEstimate
@@ -36,12 +37,23 @@ TEMPLATE_TOKENS = 128  # what a chat template adds around a row's text
 MIN_STEPS = 50
 PACKED = ("packed", "no padding is computed; each row attends to itself alone, so the loss is that of padded rows")
 
-# Share of the data sheet's operations a QLoRA run reaches: 25 to 40 % is reported for tuned set-ups
-# (NVIDIA NeMo, Answer.AI); the low end allows for short rows.
-UTILIZATION_LOW, UTILIZATION_HIGH = 0.10, 0.35
-CHARACTERS_PER_TOKEN_LOW, CHARACTERS_PER_TOKEN_HIGH = 2.0, 4.5
-ANSWER_TOKENS_PER_S_LOW, ANSWER_TOKENS_PER_S_HIGH = 100.0, 4000.0  # high: short answers, batched
-JOB_START_HOURS_LOW, JOB_START_HOURS_HIGH = 0.1, 0.5  # machine, image and weights, for each of two jobs
+
+@dataclass(frozen=True)
+class Assumption:
+    """One end of the range of an estimate. `models` answer the held-out rows; `most`: answers of the longest kind."""
+
+    start_hours: float  # machine, image and weights, for each of two jobs
+    characters_per_token: float
+    # Share of the data sheet's operations a QLoRA run reaches: 25 to 40 % is reported for tuned set-ups
+    # (NVIDIA NeMo, Answer.AI); the low end allows for short rows.
+    utilization: float
+    answer_tokens_per_s: float
+    models: int
+    most: bool
+
+
+LOW = Assumption(0.1, 4.5, 0.35, 4000.0, 2, most=False)  # short answers, batched
+HIGH = Assumption(0.5, 2.0, 0.10, 100.0, 3, most=True)
 SPOT_REPEAT = 1.3  # work done again after an eviction
 
 
@@ -334,39 +346,33 @@ def estimate_cost(
     after an eviction. Operations per token: 4 per parameter for LoRA, 6 where gradient checkpointing computes the
     forward pass again.
     """
-    recipe, sku = resolved.requested, find_sku(resolved.training_instance_type, skus)
-    entry, hyperparameters = find_entry(recipe.base_model), resolved.hyperparameters
-    seen_rows = train_rows * hyperparameters.n_epochs
-    operations = entry.parameters * (6 if hyperparameters.gradient_checkpointing else 4)
-    answers = eval_rows * recipe.evaluation.max_new_tokens
-    spot, nodes = recipe.budget.tier == Tier.SPOT, recipe.budget.nodes
-    processes = nodes * max(1, sku.gpus)
+    budget, sku = resolved.requested.budget, find_sku(resolved.training_instance_type, skus)
+    hourly = sku.price(spot=budget.tier == Tier.SPOT)
+    again = {LOW: 1.0, HIGH: SPOT_REPEAT if budget.tier == Tier.SPOT else 1.0}
 
-    def hours(
-        start: float, per_token: float, utilization: float, answer_rate: float, models: int, most: bool
-    ) -> tuple[float, float]:
-        row = characters_mean / per_token if tokens_mean is None else tokens_mean
-        learned, generation_s = work(hyperparameters, row, most=most)
-        train_s = seen_rows * (learned * operations / (sku.peak_flops * processes * utilization) + generation_s)
-        start *= sku.gpus > 0
-        return start + train_s / 3600, start + models * answers / answer_rate / 3600
+    def end(assumed: Assumption) -> tuple[float, float]:
+        """Hours and USD."""
+        row = characters_mean / assumed.characters_per_token if tokens_mean is None else tokens_mean
+        start = assumed.start_hours * (sku.gpus > 0)
+        training = start + _training_hours(resolved, sku, train_rows, row, assumed)
+        answers = assumed.models * eval_rows * resolved.requested.evaluation.max_new_tokens
+        evaluation = start + answers / assumed.answer_tokens_per_s / 3600
+        hours, usd = training + evaluation, (training * budget.nodes + evaluation) * hourly
+        return round(hours * again[assumed], 2), round(usd * again[assumed], 2)
 
-    low = hours(
-        JOB_START_HOURS_LOW, CHARACTERS_PER_TOKEN_HIGH, UTILIZATION_HIGH, ANSWER_TOKENS_PER_S_HIGH, 2, most=False
-    )
-    high = hours(JOB_START_HOURS_HIGH, CHARACTERS_PER_TOKEN_LOW, UTILIZATION_LOW, ANSWER_TOKENS_PER_S_LOW, 3, most=True)
-    again, hourly = SPOT_REPEAT if spot else 1.0, sku.price(spot=spot)
-
-    def usd(training: float, evaluation: float) -> float:
-        return (training * nodes + evaluation) * hourly
-
+    (low_hours, low_usd), (high_hours, high_usd) = end(LOW), end(HIGH)
     return CostEstimate(
-        low_usd=round(usd(*low), 2),
-        high_usd=round(usd(*high) * again, 2),
-        hourly_usd=hourly,
-        low_hours=round(sum(low), 2),
-        high_hours=round(sum(high) * again, 2),
+        low_usd=low_usd, high_usd=high_usd, hourly_usd=hourly, low_hours=low_hours, high_hours=high_hours
     )
+
+
+def _training_hours(resolved: ResolvedRecipe, sku: Sku, rows: int, row_tokens: float, assumed: Assumption) -> float:
+    hyperparameters = resolved.hyperparameters
+    entry = find_entry(resolved.requested.base_model)
+    operations = entry.parameters * (6 if hyperparameters.gradient_checkpointing else 4)
+    speed = sku.peak_flops * resolved.requested.budget.nodes * max(1, sku.gpus) * assumed.utilization
+    learned, generation_s = work(hyperparameters, row_tokens, most=assumed.most)
+    return rows * hyperparameters.n_epochs * (learned * operations / speed + generation_s) / 3600
 
 
 def check_budget(recipe: Recipe, estimate: CostEstimate) -> list[Problem]:
