@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -124,6 +125,17 @@ def grading_errors(models: dict[str, GradedAnswers]) -> tuple[GradingError, ...]
     )
 
 
+@lru_cache(maxsize=2)  # all rows, and slices of like size
+def _counts(rows: int, seed: int) -> NDArray[np.uint8]:
+    """How often each row is drawn, `[draws, rows]`: a draw's mean is then one product."""
+    generator = np.random.default_rng(seed)
+    blocks = range(DRAWS // _BLOCK)
+    even = np.full(rows, 1 / rows)
+    counts = np.concatenate([generator.multinomial(rows, even, size=_BLOCK).astype(np.uint8) for _ in blocks])
+    counts.flags.writeable = False
+    return counts
+
+
 class Bootstrap:
     """Percentile intervals of means over rows; a gain's are of the row by row difference, which is what pairs them.
 
@@ -131,14 +143,7 @@ class Bootstrap:
     """
 
     def __init__(self, rows: int, confidence: float, seed: int) -> None:
-        generator = np.random.default_rng(seed)
-        # How often each row is drawn, [draws, rows]: a draw's mean is then one product.
-        self._counts = np.concatenate(
-            [
-                generator.multinomial(rows, np.full(rows, 1 / rows), size=_BLOCK).astype(np.uint8)
-                for _ in range(DRAWS // _BLOCK)
-            ]
-        )
+        self._counts = _counts(rows, seed)
         self._rows = rows
         self._tails = [50 * (1 - confidence), 50 * (1 + confidence)]
 

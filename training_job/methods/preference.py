@@ -26,7 +26,7 @@ from training_job.data.pairs import EncodedPairs, encode_pairs
 from training_job.job import diagnosis as loss_diagnosis
 from training_job.job.setup import Setup
 from training_job.methods import EncodedData
-from training_job.methods.trainer import adapted, common_settings, finished, model_of
+from training_job.methods.trainer import adapted, common_settings, finished, model_of, no_model_card
 from training_job.model.quantized import share_adapter_inputs
 
 PROBED_ROWS = 8
@@ -105,6 +105,8 @@ class Collator:
 
 class PairTrainer(DPOTrainer):
     """trl's trainer, fed with tokens of `shared.rendering` instead of making its own, pairs of like length together."""
+
+    create_model_card = no_model_card
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
         return dataset

@@ -27,7 +27,7 @@ from training_job.methods import EncodedData
 from training_job.methods.calibration import Calibrator
 from training_job.methods.reward_watch import RewardWatch, diagnose
 from training_job.methods.rewards import Rewards
-from training_job.methods.trainer import adapted, common_settings, finished
+from training_job.methods.trainer import adapted, common_settings, finished, no_model_card
 
 MEASURES = {
     "reward": "reward",
@@ -115,6 +115,8 @@ class PromptTrainer(GRPOTrainer):
     """trl's trainer, fed with tokens of `shared.rendering` instead of making its own."""
 
     at_once: int
+
+    create_model_card = no_model_card
 
     def _tokenize_prompts(self, prompts: list[list[int]]) -> tuple[list[list[int]], None, dict[str, Any]]:
         return prompts, None, {}

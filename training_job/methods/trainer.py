@@ -54,14 +54,19 @@ def adapted(setup: Setup, attention: str = "sdpa") -> dict[str, Any]:
 
 
 def finished(trainer: AnyTrainer) -> AnyTrainer:
-    """The last step of building a trainer, for every method: early stopping, and no change of precision by trl."""
+    """The last step of building a trainer, for every method: early stopping, no model cards, no change of precision."""
     trainer.remove_callback(PrinterCallback)
     if trainer.args.load_best_model_at_end:
         trainer.add_callback(EarlyStoppingCallback(PATIENCE))
     model = model_of(trainer)
+    model.create_or_update_model_card = no_model_card  # type: ignore[method-assign]  # of PEFT, with each checkpoint
     quantized.keep_training_kernel(model)
     quantized.adapters_to_float32(model)
     return trainer
+
+
+def no_model_card(*_: Any, **__: Any) -> None:
+    """Write none: the libraries' are templates with hardly a word filled in, and the manifest says what a model is."""
 
 
 def model_of(trainer: Trainer) -> PeftModel:
