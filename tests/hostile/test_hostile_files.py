@@ -148,7 +148,7 @@ BIG = {
     "two million blank lines": ["empty_dataset", "blank_line"],
     "a gzip bomb of 1 GB": ["decompression_bomb", "too_few_rows"],
     "a bomb of many members": ["decompression_bomb", "too_few_rows"],
-    "two hundred thousand copies": ["no_eval_rows", "duplicate_row"],
+    "fifty thousand copies": ["no_eval_rows", "duplicate_row"],
     "CSV with an open quotation of 100 MB": ["row_too_long"],
     "CSV with a quotation of a million lines": ["row_too_long"],
 }
@@ -160,7 +160,7 @@ OFTEN = {
     "a gzip bomb of 1 GB",
     "messages up to the limit",
     "CSV with an open quotation of 100 MB",
-    "two hundred thousand copies",
+    "fifty thousand copies",
 }
 LARGE = [pytest.param(name, id=name, marks=() if name in OFTEN else pytest.mark.slow) for name in BIG]
 
@@ -170,6 +170,8 @@ def test_a_large_hostile_file_has_its_codes_and_stays_within_the_memory(name: st
     command = [sys.executable, "-m", "tests.hostile.big", name]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
-    codes, peak_mb = json.loads(ended.stdout)
+    codes, before_mb, peak_mb = json.loads(ended.stdout)
     assert codes == BIG[name]
     assert peak_mb <= RSS_LIMIT_MB
+    if name == "fifty thousand copies":  # 28 MB are taken whatever the file: a copy leaves less than 720 bytes
+        assert peak_mb - before_mb <= 64
