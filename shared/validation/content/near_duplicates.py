@@ -104,10 +104,10 @@ class Index:
         size = 1 << bits
         self._mask = size - 1
         self._count = 0
-        self._bands = [_zeros(8 * size).cast("Q") for _ in range(BANDS)]
+        self._bands = [memoryview(_zeros(8 * size)).cast("Q") for _ in range(BANDS)]
         self._low = _zeros(_PERMUTATIONS * size)
-        self._keys, self._tags = (_zeros(8 * size).cast("Q") for _ in range(2))
-        self._numbers, self._leaders = (_zeros(8 * size).cast("q") for _ in range(2))
+        self._keys, self._tags = (memoryview(_zeros(8 * size)).cast("Q") for _ in range(2))
+        self._numbers, self._leaders = (memoryview(_zeros(8 * size)).cast("q") for _ in range(2))
 
     def match(self, row: Sketch) -> Match | None:
         """An indexed row that says nearly the same. Of each band the latest row is looked at."""
@@ -135,9 +135,9 @@ class Index:
             band[value & self._mask] = value & 0xFFFF_FFFF_0000_0000 | (place + 1)
 
 
-def _zeros(size: int) -> memoryview:
+def _zeros(size: int) -> mmap:
     """Memory that the system gives when it is first written to: a bytearray is filled with zeros at once."""
-    return memoryview(mmap(-1, size, access=ACCESS_COPY))
+    return mmap(-1, size, access=ACCESS_COPY)
 
 
 class Clusters:
