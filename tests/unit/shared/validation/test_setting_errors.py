@@ -10,7 +10,6 @@ import yaml
 from pydantic import ValidationError
 
 from shared.domain.recipe import Recipe
-from shared.validation import suggestions
 from shared.validation.setting_errors import setting_errors
 
 # What was written (a place in the recipe and a key) -> the suggestion.
@@ -180,24 +179,6 @@ def test_a_list_with_wrong_entries_is_not_too_short() -> None:
     assert errors_of({"evaluation": {"graders": [{"name": "a"}]}}) == [("evaluation.graders[0].type", "Field required")]
     ((path, message),) = errors_of({"evaluation": {"graders": []}})
     assert (path, message[:31]) == ("evaluation.graders", "List should have at least 1 ite")
-
-
-def test_every_name_of_another_tool_leads_to_a_setting_or_value_that_exists() -> None:
-    nodes = _all_nodes(Recipe.model_json_schema())
-    settings = {name for node in nodes for name in node.get("properties", {})}
-    named = {ours for names in suggestions._SETTINGS_OF_OTHER_TOOLS.values() for ours in names}
-    assert named <= settings
-    values = {value for node in nodes for value in suggestions._values(node)}
-    assert {ours for names in suggestions._VALUES_OF_OTHER_TOOLS.values() for ours in names} <= values
-    assert not settings & suggestions._SETTINGS_OF_OTHER_TOOLS.keys()
-
-
-def _all_nodes(node: Any) -> list[dict[str, Any]]:
-    if isinstance(node, list):
-        return [found for child in node for found in _all_nodes(child)]
-    if not isinstance(node, dict):
-        return []
-    return [node, *(found for child in node.values() for found in _all_nodes(child))]
 
 
 def test_thousands_of_unknown_settings_are_answered_at_once() -> None:
