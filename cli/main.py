@@ -74,7 +74,8 @@ def drop(
     then_watch: Annotated[bool, typer.Option("--watch", help="follow the run it starts")] = False,
     url: Url = None,
 ) -> None:
-    """Put FILE into a project's drop zone. Every file starts a run, except `recipe.yaml` and names in `eval*`."""
+    """Put FILE into a project's drop zone. A recipe (`recipe.yaml`) and held-out rows (`eval*`, `validation*`, `dev*`,
+    `test*`) start no run; every other data file does."""
     with Api(find_url(url)) as api:
         before = {run.id for run in api.runs(project)} if then_watch else set()
         api.put_dataset(project, file.name, _chunks(file), file.stat().st_size)

@@ -16,6 +16,7 @@ from functions.http.run_queries import find_run, metrics_of
 from shared.api.models import DecisionRequest, EventList, Metrics, RunPage, RunReference, StartRunRequest
 from shared.domain import paths
 from shared.domain.dataset import Report
+from shared.domain.drop_zone import starts_a_run
 from shared.domain.events import ApprovalDenied, ApprovalGranted
 from shared.domain.run import Run, Status
 from shared.ports import Services
@@ -48,7 +49,7 @@ def start_run(request: StartRunRequest, caller: Operator, services: CurrentServi
     """Start a run for a blob in the drop zone."""
     path = f"{paths.DATASETS}/{request.dataset}"
     info = services.blobs.info(path)
-    if not paths.starts_a_run(path) or info is None:
+    if not starts_a_run(path) or info is None:
         raise ApiError(404, "dataset_not_found", f"no dataset {request.dataset} in the drop zone", "dataset")
     return RunReference(id=run_commands.start_run(services.bus, info, request.idempotency_key, caller))
 

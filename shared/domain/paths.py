@@ -9,7 +9,6 @@ from shared.domain.jobs import JobKind
 from shared.domain.run import Run
 
 DATASETS, CURATED, RUNS, MODELS = "datasets", "curated", "runs", "models"
-RECIPE_NAME = "recipe.yaml"
 
 
 def curated(version: CuratedVersion, name: str = "") -> str:
@@ -71,16 +70,6 @@ def run_id_of_job(job: str) -> str | None:
     """`run-0123456789ab-training-1` -> `run-0123456789ab`; None if the job is not ours."""
     parts = job.rsplit("-", 2)
     return parts[0] if len(parts) == 3 and parts[0].startswith("run-") and parts[2].isdigit() else None
-
-
-def starts_a_run(path: str) -> bool:
-    """Whether a blob starts a run by being there. A recipe and a held-out set start none.
-
-    Nor does what lies in a folder that begins with `_`: the API keeps its uploads there and asks for their runs.
-    """
-    _, *folders, name = path.split("/")
-    asked_for = any(folder.startswith("_") for folder in folders)
-    return bool(folders) and not asked_for and name != RECIPE_NAME and not name.startswith("eval")
 
 
 def run_id_of_blob(path: str, etag: str, key: str = "") -> str:

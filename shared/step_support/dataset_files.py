@@ -2,22 +2,70 @@
 
 from __future__ import annotations
 
-from shared.domain.paths import RECIPE_NAME
+from collections.abc import Iterator
+
+from shared.domain.drop_zone import Role, held_out_rank, may_be_prose, role_of
 from shared.ports import BlobInfo, Services
+from shared.validation.intake import open_rows
+
+# What names of recipes and of held-out files begin with.
+_INITIALS = {Role.RECIPE: "rR", Role.HELD_OUT: "eEvVdDtT"}
+
+
+def recipe_files(dataset: str, services: Services) -> list[BlobInfo]:
+    """The recipes beside the dataset at this path, else the project's. More than one is a mistake."""
+    found = (list(_files(folder, Role.RECIPE, services)) for folder in _folders(dataset))
+    return next(filter(None, found), [])
 
 
 def recipe_file(dataset: str, services: Services) -> BlobInfo | None:
-    """`recipe.yaml` beside the dataset at this path, else the project's."""
-    return next(filter(None, (services.blobs.info(f"{folder}/{RECIPE_NAME}") for folder in _folders(dataset))), None)
+    """The first of them."""
+    return next(iter(recipe_files(dataset, services)), None)
 
 
 def held_out_file(dataset: str, services: Services) -> BlobInfo | None:
-    """The held-out set beside the dataset, else the project's: the folder's first `eval*` blob by name."""
-    found = (next(services.blobs.list(f"{folder}/eval"), None) for folder in _folders(dataset))
-    return next(filter(None, found), None)
+    """The held-out set beside the dataset, else the project's; of several in one folder the first.
+
+    Names in `eval` come before those in `validation`, `dev` and `test`. A text file is one if it holds rows.
+    """
+    for folder in _folders(dataset):
+        files = sorted(_files(folder, Role.HELD_OUT, services), key=lambda file: (_rank(file), file.path))
+        for file in files:
+            if not may_be_prose(file.path) or _holds_rows(file, services):
+                return file
+    return None
 
 
-def _folders(dataset: str) -> dict[str, None]:
-    """The dataset's own and its project's, which mostly are one."""
-    project = "/".join(dataset.split("/")[:2])
-    return dict.fromkeys((dataset.rsplit("/", 1)[0], project))
+def _rank(file: BlobInfo) -> int:
+    return held_out_rank(_name(file.path)) or 0
+
+
+def _holds_rows(file: BlobInfo, services: Services) -> bool:
+    with_rows = open_rows(services.blobs.read(file.path), "auto")
+    return with_rows.form is not None
+
+
+def _files(folder: str, role: Role, services: Services) -> Iterator[BlobInfo]:
+    """Files of a role in the folder itself."""
+    for initial in _INITIALS[role]:
+        for file in services.blobs.list(f"{folder}/{initial}"):
+            if "/" not in file.path.removeprefix(f"{folder}/") and role_of(_in_a_project(file.path)) is role:
+                yield file
+
+
+def _name(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
+
+
+def _in_a_project(path: str) -> str:
+    """The API's own folders have roles too for those who ask for them."""
+    return f"datasets/project/{_name(path)}"
+
+
+def _folders(dataset: str) -> list[str]:
+    """The dataset's own and its project's, which mostly are one. None in the container's root."""
+    _, *folders, _ = dataset.split("/")
+    if not folders:
+        return []
+    project = f"{dataset.split('/')[0]}/{folders[0]}"
+    return list(dict.fromkeys((dataset.rsplit("/", 1)[0], project)))

@@ -15,7 +15,7 @@ from shared.domain.model import Frozen
 from shared.domain.recipe import Notify
 from shared.domain.run import Run
 from shared.ports import Channel, Message, Services
-from shared.step_support.dataset_files import recipe_file
+from shared.step_support.dataset_files import recipe_files
 from shared.step_support.outcome import Outcome
 from shared.validation.recipes import read_channels
 
@@ -58,13 +58,11 @@ def _channels_of_recipe(run: Run, services: Services) -> Iterable[Notify]:
     """A run holds its recipe from `validated` on. Before, and if it is rejected, the file beside its data counts."""
     if run.recipe is not None:
         return run.recipe.requested.notify
-    file = recipe_file(run.dataset.path, services)
-    if file is None:
-        return ()
     try:
-        return read_channels(b"".join(services.blobs.read(file.path)))
+        texts = [b"".join(services.blobs.read(file.path)) for file in recipe_files(run.dataset.path, services)]
     except BlobNotFound:  # deleted since
         return ()
+    return [channel for text in texts for channel in read_channels(text)]
 
 
 def delivery(event: Event[EventData], url: str) -> Message:

@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 from shared.domain import paths
 from shared.domain.commands import BlobCreated, StartRun
 from shared.domain.dataset import DatasetRef
+from shared.domain.drop_zone import Role, role_of
 from shared.domain.errors import BlobNotFound, Transient
 from shared.domain.events import DatasetUploaded
 from shared.domain.run import Run, Status
 from shared.ports import BlobInfo, Services
 from shared.records import claims, runs
-from shared.step_support.dataset_files import held_out_file, recipe_file
+from shared.step_support.dataset_files import held_out_file, recipe_files
 from shared.step_support.outcome import Draft
 
 
@@ -33,7 +34,8 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services) -> Rece
     """
     path, key = request.path, request.key
     info = services.blobs.info(path)
-    if info is None or not (paths.starts_a_run(path) or request.requested_by):
+    answered = role_of(path) in (Role.TRAINING, Role.MISPLACED)  # one is trained on, the other rejected
+    if info is None or not (answered or request.requested_by):
         return None
     project = path.split("/")[1]
     try:
@@ -88,10 +90,11 @@ def _pin(info: BlobInfo, services: Services) -> DatasetRef:
 def _fingerprint(dataset: str, services: Services) -> str:
     """Hash of what else decides the outcome: another recipe, base model or held-out set makes the same data new."""
     held_out = held_out_file(dataset, services)
-    recipe = recipe_file(dataset, services)
-    digest = hashlib.sha256(b"" if recipe else services.config.default_base_model.encode())
-    for part in (recipe, held_out):
-        for chunk in services.blobs.read(part.path) if part else ():
-            digest.update(chunk)
+    recipes = recipe_files(dataset, services)
+    digest = hashlib.sha256(b"" if recipes else services.config.default_base_model.encode())
+    for parts in (recipes, [held_out] if held_out else []):
+        for part in parts:
+            for chunk in services.blobs.read(part.path):
+                digest.update(chunk)
         digest.update(b"\0")
     return digest.hexdigest()[:16]

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from shared.domain import paths
 from shared.domain.commands import StartRun
+from shared.domain.drop_zone import starts_a_run
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.run import Run
 from shared.domain.topology import EVENT_ALLOWANCE
@@ -41,5 +42,5 @@ def _is_on_its_way(newest: BlobInfo, services: Services) -> bool:
 
 
 def newest_dataset(project: str, services: Services) -> BlobInfo | None:
-    blobs = [b for b in services.blobs.list(f"{paths.DATASETS}/{project}/") if paths.starts_a_run(b.path)]
+    blobs = [b for b in services.blobs.list(f"{paths.DATASETS}/{project}/") if starts_a_run(b.path)]
     return max(blobs, key=lambda blob: blob.modified_at, default=None)

@@ -10,6 +10,7 @@ from shared.base_models.bundles import base_bundle, bundle_folder
 from shared.domain import paths
 from shared.domain.catalog import CATALOG, find_entry
 from shared.domain.dataset import CuratedVersion, Report
+from shared.domain.drop_zone import Role, role_of
 from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure, StoreConflict
 from shared.domain.events import (
     DatasetUploaded,
@@ -28,7 +29,7 @@ from shared.ports import Services
 from shared.records import runs
 from shared.records.blob_documents import write_model
 from shared.step_support.attempts import next_attempt
-from shared.step_support.dataset_files import held_out_file, recipe_file
+from shared.step_support.dataset_files import held_out_file, recipe_file, recipe_files
 from shared.step_support.llm_judges import require_judges
 from shared.step_support.outcome import Draft, Outcome
 from shared.steps.submit_training import cancel_unless_owned, submitted
@@ -42,6 +43,9 @@ VALIDATION_TIMEOUT_S = 4 * 3600
 
 
 def validate_dataset(event: Event[DatasetUploaded | ValidationRetryDue], run: Run, services: Services) -> Outcome:
+    misplaced = _misplaced(run, services)
+    if misplaced is not None:
+        return rejected(run, misplaced, services)
     if run.dataset.size_bytes > services.config.inline_validation_max_bytes:
         return _submit(event, run, services)
     with spooled_sink() as sink:
@@ -51,6 +55,20 @@ def validate_dataset(event: Event[DatasetUploaded | ValidationRetryDue], run: Ru
         curated = _curate(run, validated, sink, services)
     assert validated.recipe is not None
     return accepted(run, validated.recipe, validated.report, curated, services)
+
+
+def _misplaced(run: Run, services: Services) -> Report | None:
+    """A report of what lies where it must not, so that the data need not be read; None if all is in its place."""
+    findings = Findings(ALL_CODES)
+    recipes = recipe_files(run.dataset.path, services)
+    if role_of(run.dataset.path) is Role.MISPLACED:
+        findings.add("no_project_folder", "train")
+    elif len(recipes) > 1:
+        names = ", ".join(recipe.path.rsplit("/", 1)[-1] for recipe in recipes)
+        findings.add("several_recipes", "recipe", detail=names)
+    if not findings.failed:
+        return None
+    return Report(passed=False, format="unknown", problems=findings.problems(), eval_source="split")
 
 
 def _submit(event: Event[EventData], run: Run, services: Services) -> Outcome:

@@ -23,6 +23,14 @@ CODES: dict[str, ProblemCode] = {
         "The project name is not 3 to 32 lower-case letters, digits and dashes that start with a letter.",
         "Rename the folder, for example to claims-letters.",
     ),
+    "no_project_folder": error(
+        "The file lies in the root of the container, where no folder names a project; nothing of it was read.",
+        "Put it into a folder named like the project, for example datasets/claims-letters/train.jsonl.",
+    ),
+    "several_recipes": error(
+        "The folder has several recipes, and which one is meant is not clear: {detail}. The data was not read.",
+        "Keep one, for example recipe.yaml, and drop the data again.",
+    ),
     "empty_dataset": error("The file has no rows.", "Upload a file with at least 10 rows."),
     "not_utf8": error(
         "The file is not UTF-8 text; it looks like UTF-16, an archive or other binary data.",

@@ -18,6 +18,7 @@ from functions.http.openai.shapes import Job, checkpoints_of, events_of, job_obj
 from functions.http.run_commands import cancel_run, start_run
 from shared.api.openai import CheckpointList, FineTuningJob, JobEventList, JobList
 from shared.domain import paths
+from shared.domain.drop_zone import RECIPE_NAME
 from shared.domain.findings import Findings
 from shared.domain.recipe import Recipe
 from shared.ports import Services
@@ -43,7 +44,7 @@ def create_job(request: JobRequest, caller: Operator, services: CurrentServices)
     folder = f"{paths.DATASETS}/{request.project}/_jobs/{key}"
     recipe = recipe_of(request, _project_recipe(folder, services))
     said = yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=True), sort_keys=False)
-    blobs.write(f"{folder}/{paths.RECIPE_NAME}", [said.encode()])
+    blobs.write(f"{folder}/{RECIPE_NAME}", [said.encode()])
     if held_out:
         blobs.write(f"{folder}/eval{files.form_of(held_out)}", files.content(blobs, held_out.id))
     info = blobs.write(f"{folder}/train{files.form_of(training)}", files.content(blobs, training.id))

@@ -18,12 +18,12 @@ from shared.domain import paths
 from shared.domain.catalog import find_entry
 from shared.domain.commands import parse_request
 from shared.domain.dataset import Report
+from shared.domain.drop_zone import starts_a_run
 from shared.domain.errors import FailureClass, Problem, Transient
 from shared.domain.evaluation import GateCheck, Verdict
 from shared.domain.events import CancelRequested, ValidationFailed
 from shared.domain.findings import Findings
 from shared.domain.jobs import JobKind, MetricPoint
-from shared.domain.paths import starts_a_run
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
 from shared.domain.results import JobMetrics

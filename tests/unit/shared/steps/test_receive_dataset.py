@@ -5,9 +5,12 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from shared.domain import paths
 from shared.domain.commands import BlobCreated, StartRun, parse_request
+from shared.domain.dataset import Report
 from shared.domain.run import Status
 from shared.domain.topology import STORAGE_EVENTS
+from shared.pipeline import BY_NAME
 from shared.ports import Services
 from shared.runner import Runner
 from shared.step_support.dataset_files import held_out_file, recipe_file
@@ -17,13 +20,51 @@ from tests.clock import ManualClock
 from tests.unit.shared.support import ROW, drop, events_at, take
 
 
-@pytest.mark.parametrize("name", ["eval.jsonl", "eval-2026.jsonl", "recipe.yaml"])
-def test_a_recipe_and_a_held_out_set_start_no_run(services: Services, runner: Runner, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "eval.jsonl",
+        "Validation.csv",
+        "test.jsonl",
+        "recipe.yaml",
+        "Recipe.yml",
+        "README.md",
+        "_SUCCESS",
+        "a.jsonl.part",
+    ],
+)
+def test_what_is_no_training_file_starts_no_run(services: Services, runner: Runner, name: str) -> None:
     assert drop(services, runner, f"datasets/shop/{name}") is None
 
 
-def test_a_blob_outside_a_project_starts_no_run(services: Services, runner: Runner) -> None:
-    assert drop(services, runner, "datasets/loose.jsonl") is None
+@pytest.mark.parametrize("name", ["train.jsonl", "recipe.yaml", "eval.jsonl", "notes.pdf"])
+def test_a_file_in_the_root_of_the_container_is_rejected_with_the_reason(
+    services: Services, runner: Runner, name: str
+) -> None:
+    services.blobs.write("datasets/recipe.yml", [b"typo: 1"])
+    assert codes_of(services, runner, f"datasets/{name}") == ("no_project_folder",)
+
+
+def test_a_dataset_with_two_recipes_is_rejected_by_their_names(services: Services, runner: Runner) -> None:
+    for name in ("recipe.yaml", "Recipe.yml"):
+        services.blobs.write(f"datasets/shop/{name}", [b"base_model: droptune/tiny-llama\n"])
+    assert codes_of(services, runner, "datasets/shop/train.jsonl") == ("several_recipes",)
+
+
+def codes_of(services: Services, runner: Runner, path: str) -> tuple[str, ...]:
+    """The errors of the run that a dropped blob starts, once it is rejected."""
+    run = drop(services, runner, path)
+    assert run is not None
+    [event] = events_at(services, "validate_dataset")
+    runner.handle(BY_NAME["validate_dataset"], event)
+    rejected = runner.load(run.id)
+    assert rejected is not None
+    assert rejected.status is Status.REJECTED
+    assert rejected.validation is not None
+    report = Report.model_validate_json(b"".join(services.blobs.read(paths.report(run.id))))
+    assert {problem.code for problem in report.problems} == set(rejected.validation.codes)
+    assert events_at(services, "notify")
+    return rejected.validation.codes
 
 
 def test_the_same_event_twice_makes_one_run_and_one_event(services: Services, runner: Runner) -> None:

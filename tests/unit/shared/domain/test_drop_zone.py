@@ -1,0 +1,130 @@
+"""What a name in the drop zone means."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.domain.drop_zone import Role, held_out_rank, role_of, starts_a_run
+
+NAMES = {
+    Role.RECIPE: (
+        "recipe.yaml",
+        "recipe.yml",
+        "Recipe.yaml",
+        "RECIPE.YML",
+        "recipe.YAML",
+        "recipe-dpo.yaml",
+        "recipe (1).yaml",
+        "recipe_v2.yml",
+    ),
+    Role.HELD_OUT: (
+        *(f"{word}.jsonl" for word in ("eval", "evals", "evaluation", "val", "valid", "validation", "dev", "test")),
+        *(f"{word}.csv" for word in ("Eval", "VALIDATION", "Valid", "DEV", "Test", "TESTS")),
+        "eval-2026.jsonl",
+        "eval_v2.jsonl.gz",
+        "eval2.jsonl",
+        "validation_set.parquet",
+        "validationset.jsonl",
+        "test set.xlsx",
+        "testset.tsv",
+        "testing.json",
+        "test-00000-of-00001.parquet",
+        "dev.ndjson",
+        "devset.jsonl",
+        "devtest.jsonl",
+        "development.jsonl",
+        "eval",
+        "eval.v2",
+        "eval.unknown",
+        "eval_notes.txt",  # its content decides
+        "evaluation.arrow",
+        "Test.JSONL",
+    ),
+    Role.NOTHING: (
+        "README",
+        "README.md",
+        "readme.txt",
+        "ReadMe.jsonl",
+        "_SUCCESS",
+        "_committed_5612",
+        "_temporary",
+        ".DS_Store",
+        "._train.jsonl",
+        ".train.jsonl.swp",
+        ".azDownload-0a1b2c3d-train.jsonl",
+        "train.jsonl.crdownload",
+        "train.jsonl.CRDOWNLOAD",
+        "train.jsonl.part",
+        "train.jsonl.partial",
+        "train.jsonl.filepart",
+        "train.jsonl.tmp",
+        "train.tmp",
+        "train.jsonl.swp",
+        "train.jsonl~",
+        "~$train.xlsx",
+        "#train.jsonl#",
+        "train.jsonl._COPYING_",
+        "train.jsonl.bak",
+        "eval.jsonl.part",
+        "recipe.yaml~",
+        "recipe.yaml.swp",
+        ".recipe.yaml",
+        "Thumbs.db",
+        "desktop.ini",
+        "notes.md",
+        "test_report.pdf",
+        "test.py",
+        "evaluation.ipynb",
+        "dev.yaml",
+        "",
+    ),
+    Role.TRAINING: (
+        "train.jsonl",
+        "Train.JSONL",
+        "TRAIN.CSV",
+        "train.tsv",
+        "train",
+        "part-00000.jsonl",
+        "data.parquet",
+        "devices.jsonl",
+        "developers.jsonl",
+        "testimonials.jsonl",
+        "evaluators.jsonl",
+        "validators.csv",
+        "values.jsonl",
+        "my_test.jsonl",
+        "notes.txt",
+        "recipes.jsonl",
+        "recipe.jsonl",
+        "config.yaml",
+    ),
+}
+
+
+@pytest.mark.parametrize(("role", "name"), [(role, name) for role, names in NAMES.items() for name in names])
+def test_a_name_in_a_project_has_this_role(role: Role, name: str) -> None:
+    for folder in ("shop", "shop/march", "Shop/March 2026"):
+        assert role_of(f"datasets/{folder}/{name}") is role
+        assert starts_a_run(f"datasets/{folder}/{name}") == (role is Role.TRAINING)
+
+
+@pytest.mark.parametrize("name", [name for role in NAMES if role is not Role.NOTHING for name in NAMES[role]])
+def test_in_the_root_of_the_container_every_file_of_a_dataset_is_misplaced_and_gets_an_answer(name: str) -> None:
+    assert role_of(f"datasets/{name}") is Role.MISPLACED
+    assert not starts_a_run(f"datasets/{name}")
+
+
+@pytest.mark.parametrize("name", NAMES[Role.NOTHING])
+def test_what_is_nothing_is_nothing_in_the_root_too(name: str) -> None:
+    assert role_of(f"datasets/{name}") is Role.NOTHING
+
+
+@pytest.mark.parametrize("folder", ["_jobs", "_delta_log", "shop/_jobs/1", ".git", "shop/.ipynb_checkpoints"])
+@pytest.mark.parametrize("name", ["train.jsonl", "recipe.yaml", "eval.jsonl"])
+def test_folders_of_the_api_and_hidden_ones_start_nothing(folder: str, name: str) -> None:
+    assert role_of(f"datasets/{folder}/{name}") is Role.NOTHING
+
+
+def test_of_several_held_out_files_those_for_choosing_a_model_come_first() -> None:
+    ranks = [held_out_rank(name) for name in ("eval.jsonl", "validation.jsonl", "dev.csv", "TEST.jsonl", "train.jsonl")]
+    assert ranks == [0, 1, 2, 3, None]

@@ -1,0 +1,80 @@
+"""The recipe and the held-out set that belong to a dataset."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+
+from shared.ports import Services
+from shared.step_support.dataset_files import held_out_file, recipe_file, recipe_files
+
+TRAIN = "datasets/shop/march/train.jsonl"
+ROWS = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
+
+
+def put(services: Services, *names: str, content: bytes = ROWS) -> None:
+    for name in names:
+        services.blobs.write(f"datasets/{name}", [content])
+
+
+def held_out(services: Services) -> str | None:
+    found = held_out_file(TRAIN, services)
+    return found.path.removeprefix("datasets/shop/") if found else None
+
+
+@pytest.mark.parametrize("name", ["recipe.yml", "Recipe.yaml", "RECIPE.YML", "recipe-dpo.yaml"])
+def test_a_recipe_is_found_whatever_its_capitals_and_ending(services: Services, name: str) -> None:
+    put(services, f"shop/{name}")
+    found = recipe_file(TRAIN, services)
+    assert found is not None
+    assert found.path == f"datasets/shop/{name}"
+
+
+def test_all_recipes_of_the_nearest_folder_are_found_and_no_others(services: Services) -> None:
+    put(services, "shop/recipe.yaml", "shop/april/recipe.yml", "shop/recipes.jsonl", "other/recipe.yaml")
+    assert [each.path for each in recipe_files(TRAIN, services)] == ["datasets/shop/recipe.yaml"]
+    put(services, "shop/march/Recipe.yaml", "shop/march/recipe.yml", "shop/march/recipe.yaml.swp")
+    names = [each.path.rsplit("/")[-1] for each in recipe_files(TRAIN, services)]
+    assert names == ["recipe.yml", "Recipe.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("Validation.CSV",), "Validation.CSV"),
+        (("test.jsonl", "dev.jsonl", "validation.jsonl"), "validation.jsonl"),
+        (("validation.jsonl", "eval-2.jsonl", "Eval-1.jsonl"), "Eval-1.jsonl"),
+        (("test.jsonl", "march/TEST.jsonl"), "march/TEST.jsonl"),
+        (("devices.jsonl", "eval.jsonl.part", "test.py", "march/april/eval.jsonl", "eval/train.jsonl"), None),
+    ],
+)
+def test_the_held_out_file_is_found_by_its_name(
+    services: Services, names: tuple[str, ...], expected: str | None
+) -> None:
+    put(services, *(f"shop/{name}" for name in names))
+    assert held_out(services) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "is_data"),
+    [
+        (ROWS, True),
+        (gzip.compress(ROWS), True),
+        (b"question,answer\na,b\n", True),
+        (b"Notes: the model of March, as asked, is better.\n", False),
+        (b"", False),
+        (b"\xff\xfe\x00", False),
+    ],
+)
+def test_a_text_file_is_held_out_data_only_if_it_holds_rows(services: Services, content: bytes, is_data: bool) -> None:
+    put(services, "shop/eval_notes.txt", content=content)
+    assert held_out(services) == ("eval_notes.txt" if is_data else None)
+    put(services, "shop/test.jsonl")
+    assert held_out(services) == ("eval_notes.txt" if is_data else "test.jsonl")
+
+
+def test_nothing_lies_beside_a_file_in_the_root_of_the_container(services: Services) -> None:
+    put(services, "recipe.yaml", "eval.jsonl", "evaluation/train.jsonl")
+    assert recipe_files("datasets/train.jsonl", services) == []
+    assert held_out_file("datasets/train.jsonl", services) is None
