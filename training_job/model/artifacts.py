@@ -23,6 +23,7 @@ from training_job.model import quantized
 from training_job.model.generation import generate
 
 PROBE_TOKENS = 64
+TOKENS_AT_ONCE = 4096  # of padded prompts, for their keys and values must fit beside the merged model
 # Rounding to 16 bit moves the loss by thousandths; a merge into the wrong weights by whole nats.
 LOSS_TOLERANCE = 0.1
 VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -87,8 +88,18 @@ def loss_and_answers(
             counted = int((labels[:, 1:] != IGNORED).sum())
             loss = model(input_ids=torch.tensor([row.input_ids], device=model.device), labels=labels).loss
             total, tokens = total + float(loss) * counted, tokens + counted
-    answers = [generate(model, setup.tokenizer, [prompt_of(row)], PROBE_TOKENS)[0] for row in probe]
-    return total / max(tokens, 1), answers
+    return total / max(tokens, 1), answers_to([prompt_of(row) for row in probe], model, setup)
+
+
+def answers_to(
+    prompts: list[list[int]], model: PreTrainedModel | PeftModel, setup: Setup, tokens_at_once: int = TOKENS_AT_ONCE
+) -> list[list[int]]:
+    """Greedy answers to batches of prompts; only a prompt alone is of more than `tokens_at_once` tokens."""
+    at_once = max(1, tokens_at_once // max(map(len, prompts)))
+    answers: list[list[int]] = []
+    for start in range(0, len(prompts), at_once):
+        answers += generate(model, setup.tokenizer, prompts[start : start + at_once], PROBE_TOKENS)
+    return answers
 
 
 def _labels_or_ids(row: Encoded) -> list[int]:

@@ -40,6 +40,32 @@ def test_a_merged_model_that_is_not_the_trained_one_fails_the_job(
     assert (caught.value.failure_class, caught.value.problem.code) == (FailureClass.CODE, "merge_differs")
 
 
+@pytest.mark.parametrize(("tokens", "batches"), [(36, [4]), (35, [3, 1]), (20, [2, 2]), (1, [1, 1, 1, 1])])
+def test_prompts_are_answered_together_as_far_as_memory_allows_and_as_if_alone(
+    tokens: int, batches: list[int], finished: Any, tokenizer: Any, resolved: Any
+) -> None:
+    import torch
+
+    from training_job.job.setup import Setup
+    from training_job.model import artifacts
+    from training_job.model.generation import generate
+    from training_job.model.quantized import load_model
+
+    read: list[int] = []
+
+    def note(_model: Any, _arguments: Any, named: dict[str, Any]) -> None:
+        if named["input_ids"].shape[1] > 1:  # prompts; afterwards a token at a time
+            read.append(len(named["input_ids"]))
+
+    model = load_model(finished.output / "model" / "merged", torch.float32).eval()
+    prompts = [[1, *range(3, 2 + n)] for n in (9, 2, 5, 7)]
+    alone = [generate(model, tokenizer, [prompt], artifacts.PROBE_TOKENS)[0] for prompt in prompts]
+    model.register_forward_pre_hook(note, with_kwargs=True)
+    setup = Setup(finished.base, finished.output, resolved(), tokenizer, 20, 4)
+    assert artifacts.answers_to(prompts, model, setup, tokens) == alone
+    assert read == batches
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
