@@ -58,6 +58,6 @@ def test_preferences_go_on_from_the_model_in_production_and_end_as_the_gate_says
     assert run["curated"]["format"] == "preference"
     assert run["verdict"]["passed"] == (run["status"] == "deployed")
     result = json.loads((local.root / "blobs" / "runs" / run["id"] / "result.json").read_text())
-    assert result["measures"]["reward_accuracy"] > 0.9
+    assert result["metrics"]["measures"]["reward_accuracy"] > 0.9
     manifest = json.loads((local.root / "blobs" / "runs" / run["id"] / "model" / "manifest.json").read_text())
     assert manifest["continued_from"]["run"] == champion["id"]
