@@ -11,9 +11,11 @@ from collections.abc import Generator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 # A deadline of an example is a matter of what else the machine does.
 settings.register_profile("without deadline", deadline=None)
@@ -38,6 +40,8 @@ _BACKENDS = {
 _CONTRACT = re.compile(r"tests/contract/(\w+)\.py::\w+\[(" + "|".join(map(re.escape, _BACKENDS)) + r")[\]-]")
 
 
+# One Chromium; one import of `azure.ai.ml`.
+_TOGETHER = ("tests/unit/local_stack/azure_ml/", "tests/browser/")
 _UNIT = Path(__file__).parent / "unit"
 _FAST_FOLDERS = {_UNIT / name for name in ("cli", "docs", "functions", "infra", "recipes", "shared")}
 # A test that takes one of these fixtures, or whose module has one of these names, has a process, a server or torch.
@@ -54,6 +58,22 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+class FilesAndFolders(LoadFileScheduling):  # type: ignore[misc]
+    """A worker gets a whole file, or a whole folder of those whose files share what takes long to start."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _folder_of(nodeid) or super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    return FilesAndFolders(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def _folder_of(nodeid: str) -> str | None:
+    return next((folder for folder in _TOGETHER if nodeid.startswith(folder)), None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

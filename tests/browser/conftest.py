@@ -107,7 +107,7 @@ class Stack:
         self.emulator.mlflow.call("POST", "runs/log-batch", {"run_id": name, "metrics": points})
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory, azure_ml_sdk: ModuleType) -> Iterator[AzureMlEmulator]:
     root = tmp_path_factory.mktemp("azure-ml")
     (root / "blobs").mkdir()
@@ -186,7 +186,7 @@ class Browser:
         return [each["params"]["request"]["url"] for each in entries if each["method"] == "Network.requestWillBeSent"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from openai import OpenAI
-from openai.types.fine_tuning import FineTuningJob
 
 from local_stack.azure_ml.tokens import load_secret
 from tests.stack.local import RECIPE, LocalStack, rows, until
+
+if TYPE_CHECKING:  # half a second, in each worker that collects this file
+    from openai.types.fine_tuning import FineTuningJob
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(900)]
 
@@ -24,6 +26,8 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 
 def test_a_job_goes_from_files_to_an_answering_model(local: LocalStack, tmp_path: Path) -> None:
+    from openai import OpenAI
+
     recipe = yaml.safe_load((RECIPE / "recipe.yaml").read_text())
     local.drop("parts", "recipe.yaml", yaml.safe_dump({"evaluation": recipe["evaluation"]}).encode())
     with OpenAI(api_key="local", base_url=f"{local.url}/v1", max_retries=0) as ai:

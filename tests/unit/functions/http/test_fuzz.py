@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from math import nan
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 import pytest
@@ -35,11 +35,6 @@ from shared.settings import Settings
 from tests.browser import pictures
 from tests.unit.functions.http.support import JobCurves, awaiting_approval, in_production
 
-with warnings.catch_warnings():
-    # marshmallow, msrest and opentelemetry warn about each other while the SDK is imported.
-    warnings.simplefilter("ignore")
-    import azure.ai.ml  # noqa: F401
-
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "5"))
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"
@@ -56,7 +51,7 @@ OPERATIONS = [found.ok() for found in cast(Any, SCHEMA.get_all_operations())]  #
 
 
 @pytest.fixture(scope="module")
-def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, list[str]]]:
+def known(tmp_path_factory: pytest.TempPathFactory, azure_ml_sdk: ModuleType) -> Iterator[dict[str, list[str]]]:
     """An app with runs, an endpoint and a curve that is no number; the names of what is there, by path parameter."""
     root: Path = tmp_path_factory.mktemp("fuzz")
     with running(EmulatorConfig(root / "azure_ml", root / "blobs", 0, slots=0), lambda event: None) as emulator:
