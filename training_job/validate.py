@@ -1,6 +1,6 @@
 """Validate a dataset that is too large for a function, and write the curated version it makes.
 
-    python -m training_job.validate --job-name NAME --project PROJECT --dataset FILE --name NAME --sha256 HEX
+    python -m training_job.validate --job-name NAME --project=PROJECT --dataset FILE --name=NAME --sha256 HEX
         --default-base-model ID [--held-out FILE] [--recipe FILE] [--tokenizer DIR] [--earlier DIR]
         --curated DIR --output DIR
 
@@ -19,9 +19,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, BinaryIO
+from urllib.parse import unquote
 
 from pydantic import BaseModel
 
@@ -45,9 +46,9 @@ class ValidateArguments:
     """The command line."""
 
     job_name: Annotated[str, "named in the result"]
-    project: Annotated[str, "whose dataset it is"]
+    project: Annotated[str, "whose dataset it is, percent-encoded"]
     dataset: Annotated[Path, "file that was dropped"]
-    name: Annotated[str, "of that file; a mount may give it another"]
+    name: Annotated[str, "of that file, percent-encoded; a mount may give it another"]
     sha256: Annotated[str, "of that file, as received"]
     default_base_model: Annotated[str, "catalog id, if the recipe names none"]
     held_out: Annotated[Path | None, "the project's eval*.jsonl; without it rows are split off"] = None
@@ -63,7 +64,8 @@ class ValidateArguments:
 
 
 def parse(argv: list[str] | None) -> ValidateArguments:
-    return parse_arguments(ValidateArguments, "training_job.validate", __doc__, argv)
+    given = parse_arguments(ValidateArguments, "training_job.validate", __doc__, argv)
+    return replace(given, project=unquote(given.project), name=unquote(given.name))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from typing import BinaryIO
+from urllib.parse import quote
 
 from shared.base_models.bundles import base_bundle, bundle_folder
 from shared.domain import paths
@@ -83,14 +84,20 @@ def _submit(event: Event[EventData], run: Run, services: Services) -> Outcome:
     )
 
 
+def encoded(value: str) -> str:
+    """A user's words for a command line: percent-encoded, so that neither a shell nor Azure ML (which fills in
+    `${{...}}`) reads anything in them. The job decodes them."""
+    return quote(value, safe="")
+
+
 def validation_job(run: Run, services: Services) -> JobSpec:
     """The same validator as a CPU job: it writes the curated version itself and says so in its outcome."""
     name = paths.job_name(run, JobKind.VALIDATION)
     held_out = held_out_file(run.dataset.path, services)
     recipe = recipe_file(run.dataset.path, services)
     command = (
-        f"python -m training_job.validate --job-name {name} --project {shlex.quote(run.project)} "
-        f"--dataset ${{{{inputs.dataset}}}} --name {shlex.quote(file_name(run))} --sha256 {run.dataset.sha256} "
+        f"python -m training_job.validate --job-name {name} --project={encoded(run.project)} "
+        f"--dataset ${{{{inputs.dataset}}}} --name={encoded(file_name(run))} --sha256 {run.dataset.sha256} "
         f"--default-base-model {shlex.quote(services.config.default_base_model)} "
         "--curated ${{outputs.curated}} --output ${{outputs.run}}"
     )

@@ -308,6 +308,36 @@ def test_an_earlier_version_that_was_deleted_is_said(drop: MakeDrop) -> None:
         dropped.validate_in_function()
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "--dataset.jsonl",
+        "-h.jsonl",
+        "--name=x.jsonl",
+        "a b'c\"d.jsonl",
+        "$(id) `id` $HOME;&|.jsonl",
+        "${{inputs.dataset}}.jsonl",
+        "a%20b#c?d&e.jsonl",
+        "日本🔩.jsonl",
+    ],
+)
+def test_a_file_may_have_any_name(name: str, drop: MakeDrop) -> None:
+    data = drop(lines(60), name)
+    assert data.validate() == 0
+    assert data.outcome.curated is not None
+    assert data.outcome.curated.source.path == f"datasets/shop/{name}"
+    command = validation_job(data.run, data.services).command
+    assert shlex.split(command)[3:] == command.split()[3:], "nothing for a shell to read"
+    assert re.findall(r"\$\{\{(\w+)", command) == ["inputs", "outputs", "outputs"]
+
+
+def test_a_project_may_have_any_name_until_it_is_refused(drop: MakeDrop) -> None:
+    data = drop(lines(60))
+    data.run = data.run.evolve(project="--help $(id)")
+    assert data.validate() == 0
+    assert [problem.code for problem in data.outcome.report.problems if problem.severity == "error"] == ["project_name"]
+
+
 def test_a_rejected_dataset_is_a_completed_job_that_quotes_nothing(
     drop: MakeDrop, capfd: pytest.CaptureFixture[str]
 ) -> None:
