@@ -12,7 +12,6 @@ from local_stack.azure_ml.strict import local_path, user_error
 from shared.domain.errors import BlobNotFound, PermanentFailure
 from shared.ports import BlobStore
 from shared.ports.blob_paths import is_part
-from shared.services import build_blob_store
 
 PUSH_EVERY_S = 1.0
 
@@ -37,6 +36,9 @@ def make_mounts(config: EmulatorConfig) -> Mounts:
     """By whether the emulator was given a blob store."""
     if config.blob_store is None:
         return LiveFolders(config.blob_root)
+    # It imports the whole pipeline, which takes longer than the rest of the emulator, and folders need none of it.
+    from shared.services import build_blob_store
+
     return BlobCopies(build_blob_store(config.blob_store))
 
 

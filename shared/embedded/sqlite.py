@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from weakref import WeakSet
 
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
@@ -53,11 +54,9 @@ class Database:
         with self.read():
             _databases.add(self)
 
-    @contextmanager
-    def read(self) -> Iterator[sqlite3.Connection]:
+    def read(self) -> _Reading:
         """The connection, for single statements whose rows are fetched at once."""
-        with self.lock, self._refusals():
-            yield self._connected()
+        return _Reading(self)
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -81,15 +80,6 @@ class Database:
         with self.lock:
             self.closed = True
             self._disconnect()
-
-    @contextmanager
-    def _refusals(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in _PASSING_CODES:
-                raise
-            raise Transient("database_unavailable", f"{self.path.name}: {error}") from error
 
     def _connected(self) -> sqlite3.Connection:
         if self.closed:
@@ -130,6 +120,28 @@ class Database:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+class _Reading:
+    """`Database.read`. A generator would take three times as long, and this is asked for hundreds of times a second."""
+
+    __slots__ = ("_database",)
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._database.lock.acquire()
+        try:
+            return self._database._connected()
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._database.lock.release()
+        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in _PASSING_CODES:
+            raise Transient("database_unavailable", f"{self._database.path.name}: {error}") from error
 
 
 def _version(connection: sqlite3.Connection) -> int:
