@@ -172,12 +172,20 @@ PersonalDataKind = Literal[
 ]
 
 
+Column = Literal["system", "context", "user", "assistant", "chosen", "rejected", "messages", "tools", "text"]
+
+
 class Data(Frozen):
     """How rows are read."""
 
     format: Literal[
         "auto", "chat", "prompt_completion", "alpaca", "sharegpt", "text", "preference", "reinforcement"
     ] = Field(default=AUTO, description="auto: guessed from the first rows, and shown in the report")
+    columns: dict[str, Column] = Field(
+        default={},
+        description="fields of the file that have names of their own, and what each is, for example "
+        "`{query: user, response: assistant}`",
+    )
     over_length: Literal["reject", "drop", "truncate"] = Field(
         default="reject",
         description="rows beyond max_length_tokens: refuse the data, leave them out, or cut them",

@@ -15,10 +15,6 @@ MAX_RECIPE_BYTES = 64 * 2**10
 
 CODES: dict[str, ProblemCode] = {
     # The file as a whole.
-    "unsupported_file_type": error(
-        "The file name does not end in .jsonl, .csv, or one of them with .gz.",
-        "Save the data as JSON Lines, one JSON object per line, or as CSV with a header.",
-    ),
     "project_name": error(
         "The project name is not 3 to 32 lower-case letters, digits and dashes that start with a letter.",
         "Rename the folder, for example to claims-letters.",
@@ -33,8 +29,28 @@ CODES: dict[str, ProblemCode] = {
     ),
     "empty_dataset": error("The file has no rows.", "Upload a file with at least 10 rows."),
     "not_utf8": error(
-        "The file is not UTF-8 text; it looks like UTF-16, an archive or other binary data.",
-        "Save it as UTF-8 (in Excel: CSV UTF-8; in PowerShell: -Encoding utf8).",
+        "The file is not UTF-8 text: it is {detail}.",
+        "Save the rows as JSON Lines or CSV, in UTF-8 (in Excel: CSV UTF-8; in PowerShell: -Encoding utf8).",
+    ),
+    "no_rows": error(
+        "The first lines are neither JSON nor a table with the same number of cells in each line.",
+        "Save the data as JSON Lines, one JSON object per line, as one JSON array of objects, or as CSV with a header.",
+    ),
+    "json_array_cut": error("The JSON array does not end: the file is cut off.", "Upload it again; compare the sizes."),
+    "json_array_more": error(
+        "Something follows the end of the JSON array.",
+        "Put all rows into one array, or write one object per line: jq -c '.[]'.",
+    ),
+    "unknown_format": error(
+        "The rows have the shape of no known format; the fields found are {detail}.",
+        "Say what the fields are in data.columns, for example {frage: user, antwort: assistant}, or rename them. Known "
+        "are messages; conversations; prompt, question, instruction or input with completion, response, answer or "
+        "output; chosen with rejected; text. A table needs a header.",
+    ),
+    "column_missing": error("data.columns names {detail}.", "Correct the name, or leave it out of data.columns."),
+    "column_taken": error(
+        "data.columns gives a field a name that another one has already: {detail}.",
+        "Rename the other one in the file, or say in data.columns what it is.",
     ),
     "invalid_gzip": error(
         "The file is compressed with gzip, and the compressed data is damaged or cut off.",
@@ -98,11 +114,19 @@ CODES: dict[str, ProblemCode] = {
         f"The row is longer than {MAX_ROW_BYTES // 2**20} MiB.",
         "Split it, or check for a missing line break.",
     ),
+    "windows_1252": warning(
+        "The record is not UTF-8 and was read as Windows-1252, as Excel writes it.",
+        "Look at umlauts and accents in the preview, or save the file as CSV UTF-8.",
+    ),
     "invalid_utf8": error("The row is not valid UTF-8.", "Save the file as UTF-8."),
     "null_character": error("The row holds a null character (U+0000).", "Remove it; it is not text."),
     "invalid_json": error(
         "The row is not valid JSON (NaN, Infinity, half a surrogate pair and deep nesting count as invalid).",
         "Write one complete JSON object per line, with no line breaks inside.",
+    ),
+    "byte_order_mark": error(
+        "The row begins with a byte order mark; files with one were put together.",
+        "Remove it: sed 's/\\xEF\\xBB\\xBF//'.",
     ),
     "duplicate_key": error(
         "A JSON object in the row has the same key twice.", "Keep one of them; readers differ on which wins."

@@ -68,7 +68,8 @@ def preference(source: Source) -> Source:
     question = source["input"]
     if type(question) is not dict:
         raise Refused(wrong_type("input", question, "an object with messages"))
-    return {**source, "input": _question(source, question.get("messages"), question)}
+    asked = _question(source, question.get("messages"), question)
+    return {**source, "input": asked}
 
 
 def chosen_rejected(source: Source) -> Source:

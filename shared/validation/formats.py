@@ -8,7 +8,7 @@ and prompt-only rows of TRL.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from shared.validation import conversions
@@ -22,6 +22,7 @@ class Format(NamedTuple):
     kind: str  # the canonical form: chat, preference, reinforcement or text
     mapping: dict[str, str]  # field of the file -> what it becomes
     convert: Callable[[Source], Source]
+    renames: bool = False  # its fields have other names in the file
 
 
 def detect(sources: Sequence[Source], *, prompts: bool = False) -> Format | None:
@@ -53,7 +54,13 @@ def renamed(form: Format, columns: dict[str, str]) -> Format:
         return form.convert(rename(source, columns))
 
     names = {known: own for own, known in columns.items()}
-    return form._replace(convert=convert, mapping={names.get(name, name): part for name, part in form.mapping.items()})
+    mapping = {names.get(name, name): part for name, part in form.mapping.items()}
+    return form._replace(convert=convert, mapping=mapping, renames=True)
+
+
+def known_names(columns: Mapping[str, str]) -> dict[str, str]:
+    """`data.columns` of a recipe with the names that formats have for what the columns are."""
+    return {own: {"user": ASKED[0], "assistant": ANSWERED[0]}.get(part, part) for own, part in columns.items()}
 
 
 def rename(source: Source, columns: dict[str, str]) -> Source:
@@ -218,3 +225,4 @@ REINFORCEMENT = Format(
     _checked("reinforcement", conversions.chat, "messages", prompts=True),
 )
 FORMATS = {form.name: form for form in (CHAT, PAIRS[0], ALPACA, SHAREGPT, TEXT, PREFERENCE, REINFORCEMENT)}
+KNOWN_NAMES = frozenset(name for form in (*FORMATS.values(), *PAIRS, CHOSEN_REJECTED) for name in form.mapping)

@@ -2,49 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Literal
 
 import orjson
 
-from shared.validation.formats import Format, chosen, detect, shape_of
-from shared.validation.lines import Block, RefusedLine, Unreadable, read_blocks
-from shared.validation.tables import DELIMITERS, columns_of, read_table
+from shared.validation.conversions import Refused, Source
+from shared.validation.fields import shown
+from shared.validation.formats import KNOWN_NAMES, Format, chosen, detect, rename, renamed
+from shared.validation.json_values import holds_values, read_values
+from shared.validation.lines import HEAD_BYTES, UTF8_MARK, Block, RefusedLine, Unreadable, read_text, split_lines
+from shared.validation.tables import Dialect, Note, columns_of, dialects, looks_like_table, read_table
 
 _LOOK_ROWS = 20
 _LOOK_BYTES = 2**20
+_NAMES_SHOWN = 20
 _AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
+class ExpectedRows:
+    """What a recipe says of its rows. `format`: a name or `auto`. `columns`: field of the file -> its known name.
+
+    `prompts`: they are for reinforcement. `table`: the file is named as one.
+    """
+
+    format: str = _AUTO
+    columns: Mapping[str, str] = field(default_factory=dict)
+    prompts: bool = False
+    table: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Intake:
-    """`form` is None if no row has a known shape; iterating `blocks` may raise Unreadable."""
+    """`form` is None if no row has a known shape, or if none is an object; iterating `blocks` may raise Unreadable.
+
+    `missing`: columns that the recipe names and no row has. `found`: the fields of the first rows, as they may be
+    shown.
+    """
 
     form: Format | None
-    container: Literal["jsonl", "csv"]
+    container: Literal["jsonl", "json", "csv"]
     blocks: Iterator[Block]
+    found: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
-def open_rows(chunks: Iterable[bytes], wanted: str, *, named_csv: bool = False) -> Intake:
+def open_rows(chunks: Iterable[bytes], expected: ExpectedRows, note: Note) -> Intake:
     """Look at the first rows, and give them back with all others.
 
-    `wanted` is a format's name or `auto`. A file is CSV if it is named so, or if its first line is no JSON and
-    names columns of a known format.
+    A file is an array or JSON Lines by its first bytes. Otherwise it is CSV if it is named so, or if its first line
+    names columns of a known format, or if its first lines have the same number of cells. `note` takes what is found in
+    records that are kept.
     """
-    head, rest = _peeked(read_blocks(chunks))
+    text = read_text(chunks)
+    try:
+        first = next(text, b"")
+    except Unreadable as error:
+        return Intake(None, "jsonl", _raising(error))
+    marked = len(UTF8_MARK) if first.startswith(UTF8_MARK) else 0
+    is_values = holds_values(first[marked:HEAD_BYTES])
+    if is_values:
+        head, rest = _peeked(read_values(chain([first[marked:]], text), marked))
+    else:
+        head, rest = _peeked(split_lines(chain([first], text)))
     lines = list(_first_lines(head))
     blocks = _rejoined(head, rest)
-    delimiter = _delimiter(lines[0], named_csv=named_csv) if lines else None
-    if delimiter:
-        header = dict.fromkeys(columns_of(lines[0], delimiter))
-        return Intake(_format(wanted, [header]), "csv", read_table(blocks, delimiter))
+    table = None if is_values or not lines else _table(lines, expected)
+    if table is not None:
+        dialect, header = table
+        return _intake("csv", [dict.fromkeys(columns_of(header, dialect))], read_table(blocks, dialect, note), expected)
+    if lines and not is_values and not any(map(_may_be_json, lines)):
+        return Intake(None, "jsonl", _raising(Unreadable("no_rows")))
     sources = [source for line in lines if type(source := _loaded(line)) is dict]
-    return Intake(_format(wanted, sources), "jsonl", blocks)
+    return _intake("json" if is_values else "jsonl", sources, blocks, expected)
 
 
-def _format(wanted: str, sources: list[dict[str, Any]]) -> Format | None:
-    return detect(sources) if wanted == _AUTO else chosen(wanted, sources)
+def _intake(
+    container: Literal["jsonl", "json", "csv"],
+    sources: Sequence[Source],
+    blocks: Iterator[Block],
+    expected: ExpectedRows,
+) -> Intake:
+    names = list(dict.fromkeys(name for source in sources for name in source))
+    found = tuple(dict.fromkeys(map(shown, names[:_NAMES_SHOWN])))
+    missing = tuple(name for name in expected.columns if sources and name not in names)
+    return Intake(_format(sources, expected), container, blocks, found, missing)
+
+
+def _format(sources: Sequence[Source], expected: ExpectedRows) -> Format | None:
+    """By the names as the recipe maps them; else, if no row is known by them, whatever their case and blanks."""
+    for columns in (dict(expected.columns), _folded(sources)):
+        try:
+            known = [rename(source, columns) for source in sources]
+        except Refused:
+            known = list(sources)
+        if expected.format != _AUTO:
+            return renamed(chosen(expected.format, known), columns)
+        form = detect(known, prompts=expected.prompts)
+        if form is not None:
+            return renamed(form, columns)
+    return None
+
+
+def _folded(sources: Sequence[Source]) -> dict[str, str]:
+    """`Prompt` -> `prompt`, where no field has that name already."""
+    names = {name for source in sources for name in source}
+    folded = {name: "_".join(name.casefold().split()) for name in names}
+    return {name: known for name, known in folded.items() if known in KNOWN_NAMES and known not in names}
+
+
+def _table(lines: Sequence[bytes], expected: ExpectedRows) -> tuple[Dialect, bytes] | None:
+    """How the file is a table, and its header; None if it is none."""
+    if _may_be_json(lines[0]):
+        return None
+    found, header = dialects(lines)
+    for dialect in found:
+        names = columns_of(header, dialect)
+        if names and (_format([dict.fromkeys(names)], expected) if expected.format == _AUTO else _has_known(names)):
+            return dialect, header
+    alike = [dialect for dialect in found if looks_like_table(lines, dialect)]
+    if alike or expected.table or len(found) == 1:
+        return (alike or found)[0], header
+    return None
+
+
+def _has_known(names: Sequence[str]) -> bool:
+    return not KNOWN_NAMES.isdisjoint(names)
+
+
+def _may_be_json(line: bytes) -> bool:
+    return line.lstrip().startswith((b"{", b"[")) or _loaded(line) is not None or line.strip() == b"null"
 
 
 def _peeked(blocks: Iterator[Block]) -> tuple[list[Block], Iterator[Block]]:
@@ -86,16 +176,6 @@ def _first_lines(blocks: list[Block]) -> Iterator[bytes]:
                 rows += 1
             if rows == _LOOK_ROWS or size >= _LOOK_BYTES:
                 return
-
-
-def _delimiter(line: bytes, *, named_csv: bool) -> str | None:
-    """Separator of the columns of a CSV file; None if the file is not CSV."""
-    if line.lstrip().startswith((b"{", b"[")):
-        return None
-    for delimiter in DELIMITERS:
-        if shape_of(dict.fromkeys(columns_of(line, delimiter))):
-            return delimiter
-    return DELIMITERS[0] if named_csv else None
 
 
 def _loaded(line: bytes) -> Any:

@@ -26,27 +26,65 @@ class RefusedLine:
 Block = tuple[int, int, list[bytes | RefusedLine]]
 
 _GZIP = b"\x1f\x8b"
-_UTF8_MARK = b"\xef\xbb\xbf"
-# UTF-16, and what people upload by mistake: zip (Excel too), bzip2, xz, Zstandard, Parquet, PDF.
-_NO_TEXT = (b"\xff\xfe", b"\xfe\xff", b"PK\3\4", b"BZh", b"\xfd7zX", b"\x28\xb5\x2f\xfd", b"PAR1", b"%PDF")
+UTF8_MARK = b"\xef\xbb\xbf"
+_UTF_16 = "text in UTF-16"
+# What people upload by mistake.
+_NO_TEXT = {
+    b"\xff\xfe": _UTF_16,
+    b"\xfe\xff": _UTF_16,
+    b"\x1f\x8b": "compressed with gzip twice",
+    b"PK\3\4": "a zip archive or an Excel workbook",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zX": "compressed with xz",
+    b"\x28\xb5\x2f\xfd": "compressed with Zstandard",
+    b"7z\xbc\xaf": "a 7-Zip archive",
+    b"PAR1": "a Parquet file",
+    b"ARRO": "an Arrow file",
+    b"Obj\1": "an Avro file",
+    b"\x89PNG": "an image",
+    b"\xff\xd8\xff": "an image",
+    b"%PDF": "a PDF document",
+    b"\xd0\xcf\x11\xe0": "an Excel or Word file of the old format",
+}
+HEAD_BYTES = 4096
 _PIECE_BYTES = 2**20
 _STEP_BYTES = 2**16
 
 
 class Unreadable(Exception):
-    """The file cannot be read on; `code` is one of `CODES`."""
+    """The file cannot be read on; `code` is one of `CODES`, and `detail` goes into its message."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, detail: str = "") -> None:
         super().__init__(code)
-        self.code = code
+        self.code, self.detail = code, detail
+
+
+def read_text(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The bytes of the text in a file. The first piece has at least `HEAD_BYTES`, if there are that many.
+
+    Raises Unreadable (`not_utf8`, `invalid_gzip`, `decompression_bomb`).
+    """
+    text = _with_head(_plain(_with_head(chunks, 2)), HEAD_BYTES)
+    first = next(text, b"")
+    _refuse_binary(first)
+    yield first
+    yield from text
+
+
+def _refuse_binary(first: bytes) -> None:
+    for start, what in _NO_TEXT.items():
+        if first.startswith(start):
+            raise Unreadable("not_utf8", what)
+    if b"\0" in first[:4]:
+        raise Unreadable("not_utf8", _UTF_16 if any(first[:4]) else "binary data")
 
 
 def read_blocks(chunks: Iterable[bytes]) -> Iterator[Block]:
     """Lines in order. Holds one chunk and one line at a time, and never a line that is too long.
 
-    Raises Unreadable (`not_utf8`, `invalid_gzip`, `decompression_bomb`).
+    Raises Unreadable as `read_text` does.
     """
-    return _split(_with_head(_plain(_with_head(chunks, 2)), 4))
+    return split_lines(read_text(chunks))
 
 
 def _with_head(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
@@ -121,11 +159,9 @@ def _refuse_bomb(read: int, written: int) -> None:
         raise Unreadable("decompression_bomb")
 
 
-def _split(chunks: Iterator[bytes]) -> Iterator[Block]:
+def split_lines(chunks: Iterator[bytes]) -> Iterator[Block]:
     first = next(chunks, b"")
-    if first.startswith(_NO_TEXT) or b"\0" in first[:4]:
-        raise Unreadable("not_utf8")
-    offset = len(_UTF8_MARK) if first.startswith(_UTF8_MARK) else 0
+    offset = len(UTF8_MARK) if first.startswith(UTF8_MARK) else 0
     number = 1
     held: list[bytes] = []  # parts of the line that no chunk has ended yet
     size = 0

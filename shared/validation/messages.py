@@ -130,7 +130,7 @@ def _joined(parts: list[Any], codes: set[str]) -> str:
     texts = [_text_of(part) for part in parts]
     if texts and all(type(text) is str for text in texts):
         text = "\n".join(texts)
-        if not text:
+        if is_blank(text):
             codes.add("missing_content")
         return text
     codes.add("content_not_text")

@@ -10,8 +10,8 @@ from shared.domain.graders import Grader
 from shared.domain.recipe import Recipe, Reinforcement
 from shared.grading import fields
 from shared.validation.fields import FieldNotes, used_fields
-from shared.validation.formats import CHAT, Format
-from shared.validation.intake import Intake, open_rows
+from shared.validation.formats import CHAT, Format, known_names
+from shared.validation.intake import ExpectedRows, Intake, open_rows
 from shared.validation.lines import RefusedLine, Unreadable
 from shared.validation.recipes import ReadRecipe
 from shared.validation.rows import ParsedRow, read_row
@@ -37,44 +37,70 @@ class RowReader:
     """Every problem goes to `findings`. `splits`: held-out rows are a share of the training rows, so that any of them
     may be evaluated with."""
 
-    def __init__(self, findings: Findings, recipe: ReadRecipe, *, named_csv: bool, splits: bool) -> None:
+    def __init__(self, findings: Findings, recipe: ReadRecipe, *, named_table: bool, splits: bool) -> None:
         self._findings, self._recipe, self._method_known = findings, recipe.assumed, recipe.method_known
-        self._named_csv, self._splits = named_csv, splits
+        self._named_table, self._splits = named_table, splits
         self._used = used_fields(self._recipe)
         self.rows_read = {"train": 0, "eval": 0, "previous": 0}  # blank lines not counted
+        self.unread: set[str] = set()  # files that could not be read to their end: how many rows they have is not known
         self.form: Format | None = None  # of the training file, as `container`
         self.container = "jsonl"
 
     def rows(self, chunks: Iterable[bytes], file: str) -> Iterator[ReadRow]:
         """The rows of one file. `file`: train, eval or previous."""
-        wanted = "auto" if file == "previous" else self._recipe.data.format
-        intake = open_rows(chunks, wanted, named_csv=self._named_csv and file == "train")
+        intake = open_rows(chunks, self._expected(file), lambda code, *at: self._findings.add(code, file, *at))
         if file == "train":
             self.form, self.container = intake.form, intake.container
-        if intake.form is not None and self._method_known:
-            self._check_kind(intake.form.kind, file)
+        if self._is_unknown(intake, file):
+            self.unread.add(file)
+            return
         try:
             yield from self._read(intake, file)
         except Unreadable as error:
-            self._findings.add(error.code, file)
-            self.rows_read[file] += 1  # unreadable is not empty
-        if not self.rows_read[file]:
+            self._findings.add(error.code, file, detail=error.detail)
+            self.unread.add(file)
+        if not self.rows_read[file] and file not in self.unread:
             self._findings.add("empty_dataset", file)
 
-    def _check_kind(self, kind: str, file: str) -> None:
+    def _expected(self, file: str) -> ExpectedRows:
+        prompts = self._method_known and isinstance(self._recipe.method, Reinforcement)
+        if file == "previous":
+            return ExpectedRows(prompts=prompts)
+        data = self._recipe.data
+        return ExpectedRows(data.format, known_names(data.columns), prompts, self._named_table and file == "train")
+
+    def _is_unknown(self, intake: Intake, file: str) -> bool:
+        """Whether no row would be read as its author meant it, which is then one finding."""
+        found = ", ".join(intake.found) or "none"
+        # A held-out file may have another format than the training file.
+        own_format = file != "train" and len(intake.missing) == len(self._recipe.data.columns)
+        if intake.missing and not own_format:
+            for name in intake.missing:
+                self._findings.add("column_missing", file, detail=f"{name}; the fields found are {found}")
+            return True
+        if intake.form is None and intake.found:
+            self._findings.add("unknown_format", file, detail=found)
+            return True
+        return False
+
+    def _fits_method(self, kind: str, file: str) -> bool:
         method = self._recipe.method.type
-        if kind not in _KINDS_OF_METHOD[method]:
+        if self._method_known and kind not in _KINDS_OF_METHOD[method]:
             detail = f"{_ROWS_OF_KIND[kind]}, and method.type is {method}"
             self._findings.add("method_data_mismatch", file, detail=detail)
-        elif kind == "text" and (self._splits or file == "eval"):
+            return False
+        if self._method_known and kind == "text" and (self._splits or file == "eval"):
             self._findings.add("text_not_evaluable", file)
+        return True
 
     def _read(self, intake: Intake, file: str) -> Iterator[ReadRow]:
         add = self._findings.add
         form = intake.form or CHAT
         is_chat = form.kind == "chat"
         notes = FieldNotes(self._used)
-        needed = needed_fields(self._recipe, evaluated=file == "eval" or self._splits, splits=self._splits)
+        evaluated = file == "eval" or self._splits
+        fits = intake.form is None or self._fits_method(form.kind, file)
+        needed = needed_fields(self._recipe, evaluated=evaluated, splits=self._splits) if fits else []
         for number, offset, lines in intake.blocks:
             self.rows_read[file] += len(lines)
             for line in lines:

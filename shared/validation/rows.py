@@ -52,7 +52,7 @@ def read_row(
         return None, (why_unreadable(line),)
     if type(source) is not dict:
         return None, (wrong_type("the row", source, "an object"),)
-    if form.name == "chat":  # most files: spared what other rows need
+    if form.name == "chat" and not form.renames:  # most files: spared what other rows need
         messages: Any = source.get("messages")
         colons = colons_of_plain(messages)
         if colons is not None and messages[-1]["role"] == "assistant":

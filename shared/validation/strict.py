@@ -17,6 +17,8 @@ def why_unreadable(line: bytes) -> str:
         line.decode()
     except UnicodeDecodeError:
         return "invalid_utf8"
+    if line.startswith(b"\xef\xbb\xbf"):
+        return "byte_order_mark"
     return "null_character" if b"\0" in line else "invalid_json"
 
 

@@ -3,86 +3,212 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import orjson
 
 from shared.validation.codes import MAX_ROW_BYTES
 from shared.validation.lines import Block, RefusedLine, Unreadable
 
-DELIMITERS = ",;\t"
+DELIMITERS = ",;\t|"
 csv.field_size_limit(MAX_ROW_BYTES)  # the process's; the default of 131,072 characters is less than a row may have
 
+_SEPARATOR = re.compile(rb'"?sep=([^\w"\r\n ])"?\r?', re.IGNORECASE)  # what Excel writes and reads as a first line
+_UNNAMED = "column_{}"
+_TRIES = 8  # a file of nothing but odd quotation marks takes no longer than so many readings
+_Line = tuple[int, int, bytes | RefusedLine]
+# Of a file's code page: the code, line number and offset.
+Note = Callable[[str, int, int], None]
 
-def columns_of(line: bytes, delimiter: str) -> list[str]:
-    """The columns that a header names; empty if it cannot be one."""
-    cells = _cells(line, delimiter)
-    names = [] if isinstance(cells, str) else [cell.strip() for cell in cells]
-    return names if all(names) and len(set(names)) == len(names) else []
+
+class Dialect(NamedTuple):
+    """How cells are told apart. `spaced`: a blank may stand before a quotation mark."""
+
+    delimiter: str
+    spaced: bool = False
 
 
-def read_table(blocks: Iterable[Block], delimiter: str) -> Iterator[Block]:
+def dialects(lines: Sequence[bytes]) -> tuple[list[Dialect], bytes]:
+    """The dialects that a file may have, and its header: the first line, or the second if the first says `sep=`."""
+    named = _SEPARATOR.fullmatch(lines[0])
+    if named and len(lines) > 1:
+        return [_dialect(named[1].decode("latin-1"), lines)], lines[1]
+    return [_dialect(delimiter, lines) for delimiter in DELIMITERS], lines[0]
+
+
+def _dialect(delimiter: str, lines: Sequence[bytes]) -> Dialect:
+    spaced = re.compile(re.escape(delimiter.encode()) + b' +"')
+    return Dialect(delimiter, any(spaced.search(line) for line in lines))
+
+
+def columns_of(line: bytes, dialect: Dialect) -> list[str]:
+    """The columns that a header names, one without a name by its number; empty if it cannot be a header."""
+    cells = _cells(line, dialect)
+    given = [] if isinstance(cells, str) else [cell.strip() for cell in cells]
+    names = [name or _UNNAMED.format(number) for number, name in enumerate(given, 1)]
+    return names if any(given) and len(set(names)) == len(names) else []
+
+
+def looks_like_table(lines: Sequence[bytes], dialect: Dialect) -> bool:
+    """Whether the first lines have the same number of cells, and more than one."""
+    counts = {len(cells) for line in lines[:5] if not isinstance(cells := _cells(line, dialect), str)}
+    return len(counts) == 1 and max(counts) > 1 and bool(columns_of(lines[0], dialect))
+
+
+def read_table(blocks: Iterable[Block], dialect: Dialect, note: Note) -> Iterator[Block]:
     """One block a record, numbered by the line it starts on. The first that is not blank names the columns.
 
     Empty cells are left out. Raises Unreadable `csv_header`.
     """
-    columns: list[str] = []
-    for number, offset, record in _records(blocks):
+    reader = _TableReader(dialect, note)
+    for number, offset, record in _records(blocks, reader):
         if isinstance(record, RefusedLine) or not record.strip():
+            if not reader.columns and isinstance(record, RefusedLine):
+                raise Unreadable("csv_header")
             yield number, offset, [record]
-        elif columns:
-            yield number, offset, [_object(record, columns, delimiter)]
-        else:
-            columns = columns_of(record, delimiter)
-            if not columns:
+        elif reader.columns:
+            yield number, offset, [reader.row(number, offset, record)]
+        elif not _SEPARATOR.fullmatch(record):
+            reader.columns = columns_of(record, dialect)
+            if not reader.columns:
                 raise Unreadable("csv_header")
 
 
-def _object(record: bytes, columns: list[str], delimiter: str) -> bytes | RefusedLine:
-    cells = _cells(record, delimiter)
-    if isinstance(cells, str):
-        return RefusedLine(cells, len(record))
-    if len(cells) != len(columns):
-        return RefusedLine("csv_columns", len(record))
-    return orjson.dumps({column: cell for column, cell in zip(columns, cells, strict=True) if cell})
+class _TableReader:
+    """Records to rows. Text that is not UTF-8 is read as Windows-1252, Excel's, unless other records are UTF-8."""
+
+    def __init__(self, dialect: Dialect, note: Note) -> None:
+        self.dialect, self._note = dialect, note
+        self.columns: list[str] = []
+        self._is_utf8 = False
+
+    def row(self, number: int, offset: int, record: bytes) -> bytes | RefusedLine:
+        found = self.fitting(record)
+        if isinstance(found, str):
+            return RefusedLine(found, len(record))
+        if not record.isascii():
+            if _is_utf8(record):
+                self._is_utf8 = True
+            elif self._is_utf8:
+                return RefusedLine("invalid_utf8", len(record))
+            else:
+                self._note("windows_1252", number, offset)
+        return orjson.dumps({column: cell for column, cell in zip(self.columns, found, strict=False) if cell})
+
+    def fitting(self, record: bytes) -> list[str] | str:
+        """A cell for each column, or the code of why there is none. Only cells without text may be missing or extra."""
+        cells = _cells(record, self.dialect)
+        if isinstance(cells, str):
+            return cells
+        missing, extra = self.columns[len(cells) :], cells[len(self.columns) :]
+        lacks = any(name != _UNNAMED.format(len(cells) + n) for n, name in enumerate(missing, 1))
+        return "csv_columns" if lacks or any(extra) else cells
 
 
-def _cells(record: bytes, delimiter: str) -> list[str] | str:
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _cells(record: bytes, dialect: Dialect) -> list[str] | str:
     """The record's cells, or the code of why there are none."""
     try:
-        text = record.decode()
+        text = record.decode() if _is_utf8(record) else record.decode("cp1252")
     except UnicodeDecodeError:
         return "invalid_utf8"
     try:
-        (cells,) = csv.reader([text.removesuffix("\r")], delimiter=delimiter, strict=True)
+        (cells,) = csv.reader(
+            [text.removesuffix("\r")], delimiter=dialect.delimiter, skipinitialspace=dialect.spaced, strict=True
+        )
     except (csv.Error, ValueError):
         return "invalid_csv"
     return cells
 
 
-def _records(blocks: Iterable[Block]) -> Iterator[tuple[int, int, bytes | RefusedLine]]:
-    """Lines joined while a quotation is open: quotes inside one are doubled, so a whole record has an even number."""
-    held: list[bytes] = []
-    size = quotes = 0
-    start = (0, 0)
+def _records(blocks: Iterable[Block], reader: _TableReader) -> Iterator[_Line]:
+    """Lines joined while a quotation is open.
+
+    If the joined lines are no record, only the first of them is refused, and reading goes on with the second: one odd
+    quotation mark hides no other row.
+    """
+    again: deque[_Line] = deque()
+    source = _lines(blocks)
+    end = tries = 0  # the last line that was joined in vain, and how often lines up to it were
+    while True:
+        line = again.popleft() if again else next(source, None)
+        if line is None:
+            return
+        if isinstance(line[2], RefusedLine) or not _is_open(line[2], reader.dialect, was_open=False):
+            yield line
+            continue
+        tries = tries + 1 if line[0] <= end else 0
+        held = [line]
+        record = _joined(held, again, source, reader) if tries < _TRIES else None
+        if record is None:
+            yield line[0], line[1], RefusedLine("invalid_csv", len(line[2]))
+            again.extendleft(reversed(held[1:]))
+            end = max(end, held[-1][0])
+        else:
+            yield line[0], line[1], record
+
+
+def _joined(held: list[_Line], again: deque[_Line], source: Iterator[_Line], reader: _TableReader) -> bytes | None:
+    """The record that begins with the line held, None if there is none; every line that was read is held then."""
+    size = len(held[0][2])
+    while size <= MAX_ROW_BYTES:
+        line = again.popleft() if again else next(source, None)
+        if line is None:
+            return None
+        held.append(line)
+        if isinstance(line[2], RefusedLine):
+            return None
+        size += len(line[2]) + 1
+        if not _is_open(line[2], reader.dialect, was_open=True):
+            record = b"\n".join(part for _, _, part in held if isinstance(part, bytes))
+            fits = isinstance(reader.fitting(record), list) if reader.columns else True
+            return record if fits else None
+    return None
+
+
+def _lines(blocks: Iterable[Block]) -> Iterator[_Line]:
     for number, offset, lines in blocks:
         for line in lines:
-            if not size:
-                start = (number, offset)
-            if isinstance(line, bytes):
-                held.append(line)
-                quotes += line.count(b'"')
-            size += len(line) + 1
-            if size > MAX_ROW_BYTES:
-                held = []
-            if quotes % 2 == 0 or isinstance(line, RefusedLine):
-                yield *start, _record(held, size)
-                held, size, quotes = [], 0, 0
+            yield number, offset, line
             offset += len(line) + 1
             number += 1
-    if size:
-        yield *start, _record(held, size)
 
 
-def _record(lines: list[bytes], size: int) -> bytes | RefusedLine:
-    return RefusedLine("row_too_long", size) if size > MAX_ROW_BYTES else b"\n".join(lines)
+def _is_open(line: bytes, dialect: Dialect, *, was_open: bool) -> bool:
+    """Whether a quotation is open at the line's end. A mark inside a cell that does not begin with one is text."""
+    delimiter, at = dialect.delimiter.encode(), 0
+    while line.find(b'"', at) >= 0:
+        if not was_open:
+            if dialect.spaced:
+                at += len(line[at:]) - len(line[at:].lstrip(b" "))
+            was_open = line[at : at + 1] == b'"'
+            at += was_open
+        if was_open:
+            at = _behind_quotation(line, at)
+            if at < 0:
+                return True
+            was_open = False
+        following = line.find(delimiter, at)
+        if following < 0:
+            return False
+        at = following + len(delimiter)
+    return was_open
+
+
+def _behind_quotation(line: bytes, at: int) -> int:
+    """Where the quotation that is open at `at` has ended; -1 if it goes on."""
+    while (at := line.find(b'"', at)) >= 0:
+        if line[at + 1 : at + 2] != b'"':
+            return at + 1
+        at += 2
+    return -1

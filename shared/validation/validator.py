@@ -33,7 +33,7 @@ from shared.validation.sink import RowCounter, Sink
 from shared.validation.splitter import Splitter
 
 ALL_CODES: Mapping[str, ProblemCode] = {**CODES, **CONTENT_CODES, **TOKEN_CODES}
-_CSV_ENDS = (".csv", ".csv.gz")
+_TABLE_ENDS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def validate(
     bundle = _bundle(assumed.base_model, bundle_of, findings)
     facts = TokenFacts(findings, bundle, length_policy(assumed), previews) if bundle else None
     before = earlier() if assumed.data.mode == "append" else None
-    reader = RowReader(findings, read, named_csv=file_name.endswith(_CSV_ENDS), splits=splits)
+    reader = RowReader(findings, read, named_table=file_name.lower().endswith(_TABLE_ENDS), splits=splits)
     counter = RowCounter(sink)
     with Keys() as keys:
         unique = before is not None
@@ -106,7 +106,8 @@ def validate(
     content.finish(classifies=labels.classifies)
     tokens = facts.finish() if facts else None
     statistics = counter.statistics(content.languages)
-    _check_sizes(reader.rows_read["train"], findings)
+    if "train" not in reader.unread:  # else how many rows there are is not known
+        _check_sizes(reader.rows_read["train"], findings)
     report_sizes(counter.rows["eval"], assumed, split, findings)
     plan = None
     if recipe is not None and not findings.failed:
@@ -136,8 +137,6 @@ def validate(
 def _check_names(project: str, file_name: str, findings: Findings) -> None:
     if not re.fullmatch(NAME_PATTERN, project):
         findings.add("project_name", "train")
-    if not file_name.endswith((".jsonl", ".jsonl.gz", *_CSV_ENDS)):
-        findings.add("unsupported_file_type", "train")
 
 
 def _content_policy(recipe: Recipe) -> ContentPolicy:

@@ -15,9 +15,12 @@ def chat(*messages: Any, **extra: Any) -> bytes:
     return json.dumps({"messages": list(messages), **extra}).encode()
 
 
+TOOLS = [{"type": "function", "function": {"name": "find"}}]
+
+
 def called(**changes: Any) -> bytes:
     function = {**FUNCTION, **changes}
-    return chat(USER, {"role": "assistant", "tool_calls": [{**CALL, "function": function}]})
+    return chat(USER, {"role": "assistant", "tool_calls": [{**CALL, "function": function}]}, tools=TOOLS)
 
 
 LINES: dict[str, tuple[bytes, str]] = {
@@ -30,7 +33,7 @@ LINES: dict[str, tuple[bytes, str]] = {
     "a character cut off": (b'{"messages": "\xe2\x82"}', "invalid_utf8"),
     "a byte that UTF-8 never has": (b'{"messages": "\xff"}', "invalid_utf8"),
     "Windows quotation marks": (b'{"messages": "\x93x\x94"}', "invalid_utf8"),
-    "a byte order mark inside the file": (b'\xef\xbb\xbf{"messages": []}', "invalid_json"),
+    "a byte order mark inside the file": (b'\xef\xbb\xbf{"messages": []}', "byte_order_mark"),
     "a raw NUL": (b'{"messages": "\0"}', "null_character"),
     "a raw NUL between tokens": (b'{"messages":\0 []}', "null_character"),
     "only a NUL": (b"x\0", "null_character"),
@@ -128,16 +131,20 @@ LINES: dict[str, tuple[bytes, str]] = {
     "all weights 0": (chat(USER, {**ANSWER, "weight": 0}), "no_trainable_message"),
     "only a system message": (chat({"role": "system", "content": "x"}), "example_missing_assistant_message"),
     "a tool answer last": (
-        chat(USER, {"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "tool_call_id": "c1", "content": "1"}),
+        chat(
+            USER,
+            {"role": "assistant", "tool_calls": [CALL]},
+            {"role": "tool", "tool_call_id": "c1", "content": "1"},
+            tools=TOOLS,
+        ),
         "example_missing_assistant_message",
     ),
     "tool calls as an object": (chat(USER, {"role": "assistant", "tool_calls": CALL}), "invalid_tool_calls"),
     "tool calls of a user": (chat({**USER, "tool_calls": [CALL]}, ANSWER), "invalid_tool_calls"),
     "a tool call that is null": (chat(USER, {"role": "assistant", "tool_calls": [None]}), "invalid_tool_calls"),
-    "arguments that are a list": (called(arguments="[]"), "invalid_tool_calls"),
-    "arguments that are no JSON": (called(arguments="{x}"), "invalid_tool_calls"),
-    "arguments as an object": (called(arguments={}), "invalid_tool_calls"),
-    "arguments with NaN": (called(arguments='{"x": NaN}'), "invalid_tool_calls"),
+    "arguments that are a list": (called(arguments="[]"), "tool_arguments_not_json"),
+    "arguments that are no JSON": (called(arguments="{x}"), "tool_arguments_not_json"),
+    "arguments with NaN": (called(arguments='{"x": NaN}'), "tool_arguments_not_json"),
     "a call without a name": (called(name=None), "invalid_tool_calls"),
     "tools as text": (chat(USER, ANSWER, tools="find"), "invalid_tools"),
     "a tool that is a list": (chat(USER, ANSWER, tools=[[]]), "invalid_tools"),

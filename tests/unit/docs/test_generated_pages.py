@@ -48,7 +48,7 @@ def keys(model: type[BaseModel], path: str = "") -> Iterator[str]:
 
 def given(raw: dict[str, Any], path: str = "") -> Iterator[str]:
     for name, value in raw.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             yield from given(value, f"{path}{name}.")
         else:
             yield f"{path}{name}"

@@ -1,0 +1,259 @@
+"""Rows in the shapes of public data sets: what the model learns of each."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from shared.validation.formats import detect
+from shared.validation.rows import read_row
+
+SYSTEM = {"role": "system", "content": "Be brief."}
+ASKED, ANSWERED = {"role": "user", "content": "Is it on?"}, {"role": "assistant", "content": "yes"}
+BETTER, WORSE = [ANSWERED], [{"role": "assistant", "content": "no"}]
+SAID = [{"from": "human", "value": "Is it on?"}]
+CALL, RESULT = '{"name": "look", "arguments": {"hall": 3}}', '{"on": true}'
+TOOL = {"name": "look", "parameters": {"type": "object"}}
+
+
+def called(number: int, *calls: str) -> dict[str, Any]:
+    return {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [
+            {"id": f"call_{number}_{n}", "type": "function", "function": {"name": "look", "arguments": arguments}}
+            for n, arguments in enumerate(calls)
+        ],
+    }
+
+
+def result(number: int, n: int, content: str) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": f"call_{number}_{n}", "content": content}
+
+
+def user(*lines: str) -> dict[str, str]:
+    return {"role": "user", "content": "\n".join(lines)}
+
+
+ANSWERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
+    "Dolly": (
+        {"instruction": "Is it on?", "context": "The press runs.", "response": "yes"},
+        [user("Is it on?", "The press runs."), ANSWERED],
+    ),
+    "SQuAD": (
+        {"context": "The press runs.", "question": "Is it on?", "answer": "yes"},
+        [user("Is it on?", "The press runs."), ANSWERED],
+    ),
+    "several passages": (
+        {"context": ["The press runs.", "Hall 3."], "question": "Is it on?", "answer": "yes"},
+        [user("Is it on?", "The press runs.", "", "Hall 3."), ANSWERED],
+    ),
+    "Alpaca with a context": (
+        {"instruction": "Is it on?", "context": "The press runs.", "input": "", "output": "yes"},
+        [user("Is it on?", "The press runs."), ANSWERED],
+    ),
+    "OpenOrca": (
+        {"system_prompt": "Be brief.", "question": "Is it on?", "response": "yes"},
+        [SYSTEM, ASKED, ANSWERED],
+    ),
+    "query and response": ({"query": "Is it on?", "response": "yes"}, [ASKED, ANSWERED]),
+    "problem and solution": ({"problem": "Is it on?", "solution": "yes"}, [ASKED, ANSWERED]),
+    "input and target": ({"input": "Is it on?", "target": "yes"}, [ASKED, ANSWERED]),
+    "a history beside a pair": (
+        {"prompt": "Is it on?", "response": "yes", "history": [["Is it on?", "yes"]]},
+        [ASKED, ANSWERED, ASKED, ANSWERED],
+    ),
+    "text in parts": (
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": "Is it"}, {"type": "text", "text": "on?"}]},
+                {"role": "assistant", "content": [{"type": "text", "value": "yes"}]},
+            ]
+        },
+        [user("Is it", "on?"), ANSWERED],
+    ),
+    "messages of from and value": ({"messages": [*SAID, {"from": "gpt", "value": "yes"}]}, [ASKED, ANSWERED]),
+    "ShareGPT with a call": (
+        {
+            "conversations": [
+                *SAID,
+                {"from": "function_call", "value": CALL},
+                {"from": "observation", "value": RESULT},
+                {"from": "gpt", "value": "yes"},
+            ],
+            "tools": json.dumps([TOOL]),
+        },
+        [ASKED, called(1, '{"hall":3}'), result(1, 0, RESULT), ANSWERED],
+    ),
+    "ShareGPT with two calls at once": (
+        {
+            "conversations": [
+                *SAID,
+                {"from": "function_call", "value": f"[{CALL}, {CALL}]"},
+                {"from": "observation", "value": f'[{RESULT}, "off"]'},
+                {"from": "gpt", "value": "yes"},
+            ],
+            "tools": json.dumps([TOOL]),
+        },
+        [ASKED, called(1, '{"hall":3}', '{"hall":3}'), result(1, 0, '{"on":true}'), result(1, 1, "off"), ANSWERED],
+    ),
+    "ShareGPT with a blank list of tools": (
+        {"conversations": [*SAID, {"from": "gpt", "value": "yes"}], "tools": " "},
+        [ASKED, ANSWERED],
+    ),
+}
+
+
+def read(row: dict[str, Any], *, prompts: bool = False) -> tuple[dict[str, Any] | None, set[str]]:
+    form = detect([row], prompts=prompts)
+    assert form is not None
+    found, codes = read_row(json.dumps(row).encode(), form)
+    return None if found is None else json.loads(found.canonical), set(codes)
+
+
+@pytest.mark.parametrize(("row", "messages"), ANSWERS.values(), ids=ANSWERS)
+def test_a_row_becomes_a_dialogue_with_all_that_the_model_should_read(row, messages) -> None:
+    document, codes = read(row)
+    assert codes == set()
+    assert document is not None
+    assert (document["messages"], document["item"]) == (messages, {})
+
+
+PAIRS: dict[str, dict[str, Any]] = {
+    "LLaMA-Factory": {
+        "conversations": SAID,
+        "chosen": {"from": "gpt", "value": "yes"},
+        "rejected": {"from": "gpt", "value": "no"},
+    },
+    "LLaMA-Factory, version 1": {
+        "chosen_messages": [
+            {"role": "user", "content": [{"type": "text", "value": "Is it on?"}]},
+            {"role": "assistant", "content": [{"type": "text", "value": "yes"}]},
+        ],
+        "rejected_messages": [
+            {"role": "user", "content": [{"type": "text", "value": "Is it on?"}]},
+            {"role": "assistant", "content": [{"type": "text", "value": "no"}]},
+        ],
+    },
+    "TRL, dialogues": {"prompt": [ASKED], "chosen": BETTER, "rejected": WORSE},
+    "TRL, whole dialogues": {"chosen": [ASKED, *BETTER], "rejected": [ASKED, *WORSE]},
+    "TRL, whole dialogues beside their prompt": {
+        "prompt": "Is it on?",
+        "chosen": [ASKED, *BETTER],
+        "rejected": [ASKED, *WORSE],
+    },
+    "TRL, texts": {"prompt": "Is it on?", "chosen": "yes", "rejected": "no"},
+    "messages beside two answers": {"messages": [ASKED], "chosen": ANSWERED, "rejected": WORSE[0]},
+    "OpenAI": {"input": {"messages": [ASKED]}, "preferred_output": BETTER, "non_preferred_output": WORSE},
+}
+
+
+@pytest.mark.parametrize("beside", [{}, {"system": "Be brief."}, {"tools": [TOOL]}, {"system_prompt": "Be brief."}])
+@pytest.mark.parametrize("row", PAIRS.values(), ids=PAIRS)
+def test_a_preference_pair_has_its_question_system_text_and_tools(row, beside) -> None:
+    document, codes = read({**row, **beside})
+    assert codes == set()
+    question: dict[str, Any] = {"messages": [ASKED]}
+    if "tools" in beside:
+        question["tools"] = [{"type": "function", "function": TOOL}]
+    elif beside:
+        question["messages"] = [SYSTEM, ASKED]
+    assert document == {
+        "input": question,
+        "preferred_output": BETTER,
+        "non_preferred_output": WORSE,
+        "item": {},
+    }
+
+
+def test_alpaca_pairs_have_their_input_below_the_question() -> None:
+    document, codes = read({"instruction": "Is it on?", "input": "The press runs.", "chosen": "yes", "rejected": "no"})
+    assert (codes, document and document["input"]) == (set(), {"messages": [user("Is it on?", "The press runs.")]})
+
+
+PROMPTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "GSM8K": ({"question": "Is it on?", "answer": "yes"}, {"messages": [ASKED], "item": {"answer": "yes"}}),
+    "TRL": ({"prompt": [SYSTEM, ASKED], "answer": "yes"}, {"messages": [SYSTEM, ASKED], "item": {"answer": "yes"}}),
+    "TRL, a text": ({"prompt": "Is it on?", "solution": "1"}, {"messages": [ASKED], "item": {"solution": "1"}}),
+    "a pair": ({"prompt": "Is it on?", "completion": "yes"}, {"messages": [ASKED], "item": {"completion": "yes"}}),
+    "with a passage": (
+        {"question": "Is it on?", "context": "The press runs.", "answer": "yes"},
+        {"messages": [user("Is it on?", "The press runs.")], "item": {"answer": "yes"}},
+    ),
+    "several turns": (
+        {"messages": [{**SYSTEM, "role": "developer"}, ASKED, ANSWERED, ASKED], "answer": "yes"},
+        {"messages": [SYSTEM, ASKED, ANSWERED, ASKED], "item": {"answer": "yes"}},
+    ),
+    "the end of a tool": (
+        {"messages": [ASKED, called(1, "{}"), result(1, 0, RESULT)], "tools": [TOOL], "answer": "yes"},
+        {
+            "messages": [ASKED, called(1, "{}"), result(1, 0, RESULT)],
+            "tools": [{"type": "function", "function": TOOL}],
+            "item": {"answer": "yes"},
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize(("row", "document"), PROMPTS.values(), ids=PROMPTS)
+def test_a_prompt_for_reinforcement_keeps_its_answer_for_graders(row, document) -> None:
+    assert read(row, prompts=True) == (document, set())
+
+
+def test_a_file_of_prompts_is_read_as_one_because_the_method_says_so(check) -> None:
+    recipe = b"""
+method: {type: reinforcement, graders: [{name: a, type: string_check, reference: "{{item.answer}}"}]}
+evaluation: {graders: [{name: b, type: string_check, operation: like, reference: "{{item.answer}}"}]}
+"""
+    for row, _ in PROMPTS.values():
+        text = json.dumps({"answer": "yes", **row})
+        data = "\n".join(text.replace("Is it on", f"Is number {n} on") for n in range(300)).encode()
+        checked = check(data, None, recipe)
+        assert checked.errors == []
+        assert checked.result.report.format == "reinforcement"
+        again = check(checked.train, checked.eval, recipe)
+        assert again.result.version == checked.result.version
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "a number as an answer": ({"prompt": "x", "completion": 1}, "data_type|completion is a number, not text"),
+    "a list of texts as an answer": (
+        {"instruction": "x", "output": ["a"]},
+        "data_type|a message is text, not an object",
+    ),
+    "an object as context": (
+        {"question": "x", "context": {"a": "b"}, "answer": "y"},
+        "data_type|context is an object, not text",
+    ),
+    "context beside a dialogue that ends with an answer": (
+        {"prompt": [ASKED, ANSWERED], "context": "The press runs.", "completion": "x"},
+        "passage_not_read|context",
+    ),
+    "a result without a call": (
+        {"conversations": [*SAID, {"from": "observation", "value": "1"}, {"from": "gpt", "value": "x"}]},
+        "tool_message_orphan",
+    ),
+    "a call that is no JSON": (
+        {"conversations": [*SAID, {"from": "function_call", "value": "look()"}, {"from": "gpt", "value": "x"}]},
+        "invalid_tool_calls",
+    ),
+    "a call with something of its own": (
+        {"conversations": [*SAID, {"from": "function_call", "value": '{"name": "f", "x": 1}'}]},
+        "invalid_tool_calls",
+    ),
+    "a prompt that is not in the dialogues beside it": (
+        {"prompt": "Is it off?", "chosen": [ASKED, *BETTER], "rejected": [ASKED, *WORSE]},
+        "outputs_differ_in_question",
+    ),
+    "tools in two places of a pair": (
+        {**PAIRS["OpenAI"], "input": {"messages": [ASKED], "tools": [TOOL]}, "tools": [TOOL]},
+        "tools_twice",
+    ),
+}
+
+
+@pytest.mark.parametrize(("row", "code"), REFUSED.values(), ids=REFUSED)
+def test_a_row_that_cannot_be_converted_says_which_field_it_is(row, code) -> None:
+    assert read(row) == (None, {code})

@@ -1,0 +1,112 @@
+"""CSV as Excel, pandas and people write it: each record is a row or refused, and none hides the others."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.validation.lines import Block, RefusedLine, read_blocks
+from shared.validation.tables import Dialect, read_table
+
+
+def numbered(count: int, line: str = "question {n},answer {n}") -> str:
+    return "\n".join(line.format(n=n) for n in range(count))
+
+
+def rows_of(text: str | bytes, delimiter: str = ",") -> list[tuple[int, dict[str, str] | str]]:
+    data = text if isinstance(text, bytes) else text.encode()
+    blocks: Iterator[Block] = read_table(read_blocks([data]), Dialect(delimiter), lambda *_: None)
+    return [
+        (number, line.code if isinstance(line, RefusedLine) else json.loads(line))
+        for number, _, lines in blocks
+        for line in lines
+        if isinstance(line, RefusedLine) or line.strip()
+    ]
+
+
+EXPORTS = {
+    "an index column of pandas": ",prompt,completion\n" + numbered(60, "{n},question {n},answer {n}"),
+    "a trailing empty column": "prompt,completion,\n" + numbered(60, "question {n},answer {n},"),
+    "a trailing separator of rows only": "prompt,completion\n" + numbered(60, "question {n},answer {n},"),
+    "a first line that names the separator": "sep=;\nprompt;completion\n" + numbered(60, "question {n};answer {n}"),
+    "a bar": "prompt|completion\n" + numbered(60, "question {n}|answer {n}"),
+    "blanks before quotation marks": '"prompt", "completion"\n' + numbered(60, '"question {n}", "answer {n}"'),
+    "capital letters": "Prompt,Completion\n" + numbered(60),
+    "blanks around the names": " prompt , completion \n" + numbered(60),
+    "a mark": "\ufeffprompt;completion\n" + numbered(60, "question {n};answer {n}"),
+    "tabs": "prompt\tcompletion\n" + numbered(60, "question {n}\tanswer {n}"),
+}
+
+
+@pytest.mark.parametrize("name", ["train.csv", "TRAIN.CSV", "train.tsv", "train.txt", "train"])
+@pytest.mark.parametrize("text", EXPORTS.values(), ids=EXPORTS)
+def test_a_table_is_read_as_programs_export_it_whatever_its_name(check, rows, text, name) -> None:
+    checked = check(text.encode(), rows(20, start=100), file_name=name)
+    assert checked.errors == []
+    assert (checked.result.report.container, checked.result.report.statistics.train_rows) == ("csv", 60)
+    said = json.loads(checked.train.splitlines()[7])["messages"]
+    assert [message["content"] for message in said] == ["question 7", "answer 7"]
+
+
+def test_a_column_without_a_name_is_named_by_its_number_and_reported(check, rows) -> None:
+    report = check(EXPORTS["an index column of pandas"].encode(), rows(20, start=100)).result.report
+    ignored = [one for one in report.problems if one.code == "ignored_field"]
+    assert [("column_1" in one.message, one.count) for one in ignored] == [(True, 60)]
+
+
+def test_windows_1252_is_read_with_a_warning(check, rows) -> None:
+    text = "prompt;completion\n" + numbered(60, "Größe {n}: „x“?;geprüft {n} €")
+    checked = check(text.encode("cp1252"), rows(20, start=100), file_name="train.csv")
+    assert checked.errors == []
+    (warned,) = [one for one in checked.result.report.problems if one.code == "windows_1252"]
+    assert warned.count == 60
+    assert json.loads(checked.train.splitlines()[3])["messages"][1]["content"] == "geprüft 3 €"
+
+
+def test_a_record_that_is_no_utf_8_in_a_table_that_is_stays_an_error() -> None:
+    table = "prompt,completion\nGröße,a\n".encode() + b"caf\xe9,b\nx,y"
+    assert [row for _, row in rows_of(table)][1:] == ["invalid_utf8", {"prompt": "x", "completion": "y"}]
+
+
+@pytest.mark.parametrize("odd", [(8,), (8, 21), (3, 4, 5), (59,), (0, 59), tuple(range(0, 60, 2))])
+@pytest.mark.parametrize("cell", ['The 5" pipe {n} fits', '"The 5 pipe {n} fits', '5" x 6" x 7"'])
+@pytest.mark.parametrize("others", ["question {n},answer {n}", '"question\n{n}","answer, {n}"'])
+def test_an_odd_quotation_mark_costs_its_own_record_at_most(odd, cell, others) -> None:
+    lines = [cell.format(n=n) + f",answer {n}" if n in odd else others.format(n=n) for n in range(60)]
+    found = [row for _, row in rows_of("prompt,completion\n" + "\n".join(lines))]
+    right = [row for row in found if isinstance(row, dict)]
+    expected = 60 if not cell.startswith('"') else 60 - len(odd)
+    assert sum(row["prompt"].replace("\n", " ").startswith(("question", "The", "5")) for row in right) >= expected - 1
+    assert [row for row in found if isinstance(row, str) and row != "invalid_csv"] == []
+
+
+TEXT = st.text(st.sampled_from('ab,";\n é|'), max_size=8)
+
+
+@given(st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=8), st.sampled_from(",;\t|"))
+def test_what_the_csv_module_writes_is_read_back(pairs, delimiter) -> None:
+    written = io.StringIO()
+    writer = csv.writer(written, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    writer.writerows([("prompt", "completion"), *pairs])
+    expected = [
+        {name: cell for name, cell in zip(("prompt", "completion"), pair, strict=True) if cell} for pair in pairs
+    ]
+    assert [row for _, row in rows_of(written.getvalue(), delimiter)] == expected
+
+
+@pytest.mark.parametrize("line", ['a","b', '"a', 'a,"""', '"",""x"'])
+def test_a_table_of_nothing_but_odd_quotation_marks_takes_no_more_than_a_few_readings(line) -> None:
+    def seconds(count: int) -> float:
+        started = time.process_time()
+        rows_of("prompt,completion\n" + f"{line}\n" * count)
+        return time.process_time() - started
+
+    seconds(1000)
+    assert seconds(16_000) < 40 * max(seconds(2_000), 0.01)  # a square of it would be 64 times
