@@ -41,8 +41,7 @@ def _rank(file: BlobInfo) -> int:
 
 
 def _holds_rows(file: BlobInfo, services: Services) -> bool:
-    with_rows = open_rows(services.blobs.read(file.path), "auto")
-    return with_rows.form is not None
+    return open_rows(services.blobs.read(file.path)).form is not None
 
 
 def _files(folder: str, role: Role, services: Services) -> Iterator[BlobInfo]:

@@ -50,7 +50,7 @@ class Intake:
     missing: tuple[str, ...] = ()
 
 
-def open_rows(chunks: Iterable[bytes], expected: ExpectedRows, note: Note) -> Intake:
+def open_rows(chunks: Iterable[bytes], expected: ExpectedRows = ExpectedRows(), note: Note = lambda *_: None) -> Intake:
     """Look at the first rows, and give them back with all others.
 
     A file is an array or JSON Lines by its first bytes. Otherwise it is CSV if it is named so, or if its first line

@@ -18,6 +18,7 @@ csv.field_size_limit(MAX_ROW_BYTES)  # the process's; the default of 131,072 cha
 
 _SEPARATOR = re.compile(rb'"?sep=([^\w"\r\n ])"?\r?', re.IGNORECASE)  # what Excel writes and reads as a first line
 _UNNAMED = "column_{}"
+_LINES_MAX = 10_000  # of one record; they are held apart until it has ended
 _TRIES = 8  # a file of nothing but odd quotation marks takes no longer than so many readings
 _Line = tuple[int, int, bytes | RefusedLine]
 # Of a file's code page: the code, line number and offset.
@@ -161,7 +162,7 @@ def _records(blocks: Iterable[Block], reader: _TableReader) -> Iterator[_Line]:
 def _joined(held: list[_Line], again: deque[_Line], source: Iterator[_Line], reader: _TableReader) -> bytes | None:
     """The record that begins with the line held, None if there is none; every line that was read is held then."""
     size = len(held[0][2])
-    while size <= MAX_ROW_BYTES:
+    while size <= MAX_ROW_BYTES and len(held) < _LINES_MAX:
         line = again.popleft() if again else next(source, None)
         if line is None:
             return None
