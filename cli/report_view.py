@@ -21,7 +21,7 @@ def report_view(report: Report) -> Group:
     counts = report.statistics
     summary = Text(
         f"format {report.format} in {report.container}; {counts.train_rows} training rows, {counts.eval_rows} held out "
-        f"({'from eval*.jsonl' if report.eval_source == 'file' else 'split off the training rows'}); "
+        f"({'from a file of their own' if report.eval_source == 'file' else 'split off the training rows'}); "
         f"{counts.messages_mean:.1f} messages and {counts.characters_mean:.0f} characters a row, "
         f"longest {counts.characters_max}"
     )

@@ -51,7 +51,7 @@ class ValidateArguments:
     name: Annotated[str, "of that file, percent-encoded; a mount may give it another"]
     sha256: Annotated[str, "of that file, as received"]
     default_base_model: Annotated[str, "catalog id, if the recipe names none"]
-    held_out: Annotated[Path | None, "the project's eval*.jsonl; without it rows are split off"] = None
+    held_out: Annotated[Path | None, "the held-out file; without it rows are split off"] = None
     recipe: Annotated[Path | None, "the project's recipe.yaml"] = None
     tokenizer: Annotated[Path | None, "folder of the base model's tokenizer bundle"] = None
     earlier: Annotated[Path | None, "folder of the version that rows are appended to"] = None

@@ -89,7 +89,7 @@ class Report(Frozen):
     tokens: TokenStatistics | None = Field(default=None, description="where the base model's tokenizer was at hand")
     plan: Plan | None = Field(default=None, description="where data and recipe allow a run")
     eval_source: str = Field(
-        description="file (the project's eval*.jsonl) or split (a seeded share of the training rows)"
+        description="file (the project's held-out file) or split (a seeded share of the training rows)"
     )
 
 

@@ -206,7 +206,7 @@ class Data(Frozen):
     )
     validation_split: Annotated[float, Field(gt=0, lt=0.5)] = Field(
         default=0.1,
-        description="share of the rows that is held out, by seed, when the project has no eval*.jsonl; more where "
+        description="share of the rows that is held out, by seed, when the project has no held-out file; more where "
         "evaluation.gate.min_rows needs more, 40 % at most",
     )
     split_group: str | None = Field(
