@@ -163,4 +163,4 @@ def _quality(data: list[Messages]) -> None:
     quality = Quality()
     for number, row in enumerate(data):
         prompt, answer = row[1]["content"], row[2]["content"]
-        quality.add(number, prompt, answer, key_of(prompt), key_of(answer))
+        quality.add(number, prompt, answer, key_of(prompt), key_of(answer), len(prompt) + len(answer))

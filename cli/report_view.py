@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import zip_longest
 
 from rich.console import Group, RenderableType
@@ -11,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.tables import make_grid, make_table
-from shared.domain.dataset import Plan, ProblemGroup, Report
+from shared.domain.dataset import DataQuality, Plan, ProblemGroup, Report, ValueCount
 from shared.domain.tokens import Histogram, PreviewRow, TokenStatistics
 
 
@@ -30,11 +31,27 @@ def report_view(report: Report) -> Group:
         parts.append(Text("fields: " + "; ".join(f"{name} -> {part}" for name, part in report.mapping.items())))
     if counts.languages:
         parts.append(Text(f"languages: {_shares(counts.languages)}"))
+    parts += [Text(line) for line in _quality(report.quality)]
     parts.append(_problems(report.problems) if report.problems else Text("no problems found"))
     parts.append(_tokens(report.tokens) if report.tokens else _bars("characters a row", counts.characters_per_row))
     if report.plan:
         parts.append(_plan(report.plan))
     return Group(*parts)
+
+
+def _quality(quality: DataQuality) -> Iterator[str]:
+    """A line for the labels, for each field that sorts the rows, and for what is ignored."""
+    if quality.labels:
+        yield "labels (training + held out): " + _values(quality.labels)
+    for category in quality.categories:
+        yield f"field {category.field}: {_values(category.values)}"
+    if quality.ignored:
+        yield "ignored: " + ", ".join(f"{one.what} ({one.rows})" for one in quality.ignored)
+
+
+def _values(values: tuple[ValueCount, ...]) -> str:
+    sides = (f"{one.train_rows}" if one.eval_rows is None else f"{one.train_rows} + {one.eval_rows}" for one in values)
+    return ", ".join(f"{one.value or '(not shown)'} {side}" for one, side in zip(values, sides, strict=True))
 
 
 def _shares(languages: dict[str, int]) -> str:

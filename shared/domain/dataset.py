@@ -56,6 +56,53 @@ class Statistics(Frozen):
     )
 
 
+class ValueCount(Frozen):
+    """How many rows have one label, or one value of a field."""
+
+    value: str = Field(description="empty where fewer than 5 rows have it, or where it holds personal data")
+    train_rows: int = Field(description="of a field: of the training file, before rows were split off")
+    eval_rows: int | None = Field(default=None, description="held-out rows; null of a field")
+    rows: tuple[int, ...] = Field(default=(), description="the first 3 in the training file")
+
+
+class Category(Frozen):
+    """A row field that sorts the rows into few kinds, such as an intent."""
+
+    field: str
+    values: tuple[ValueCount, ...] = Field(description="most rows first, 50 at most")
+
+
+class Ignored(Frozen):
+    """What is in the file and is neither learned nor used."""
+
+    what: str
+    rows: int
+
+
+class Outliers(Frozen):
+    """Rows whose length is far from the median row's."""
+
+    count: int = 0
+    rows: tuple[int, ...] = Field(default=(), description="the most extreme, 20 at most")
+
+
+class DataQuality(Frozen):
+    """What a person who knows the subject looks at. The other findings are in `problems`."""
+
+    labels: tuple[ValueCount, ...] = Field(
+        default=(), description="if the answers are labels: most rows first, 50 at most"
+    )
+    ignored: tuple[Ignored, ...] = ()
+    labels_count: int = Field(default=0, description="different labels that two rows or more give")
+    categories: tuple[Category, ...] = ()
+    contradictions: tuple[tuple[int, int], ...] = Field(
+        default=(), description="the first 20 pairs of rows that ask the same and answer otherwise"
+    )
+    characters_median: int = Field(default=0, description="of all that the model reads and learns, to within 5 %")
+    long: Outliers = Outliers()
+    short: Outliers = Outliers()
+
+
 class Plan(Frozen):
     """What a run with this data would be, in short."""
 
@@ -88,6 +135,7 @@ class Report(Frozen):
     statistics: Statistics = Statistics()
     tokens: TokenStatistics | None = Field(default=None, description="where the base model's tokenizer was at hand")
     plan: Plan | None = Field(default=None, description="where data and recipe allow a run")
+    quality: DataQuality = DataQuality()
     eval_source: str = Field(
         description="file (the project's held-out file) or split (a seeded share of the training rows)"
     )

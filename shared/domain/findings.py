@@ -78,6 +78,10 @@ class Findings:
         if group:
             self._groups[code, file, detail] = group
 
+    def counts(self, code: str) -> list[tuple[str, str, int]]:
+        """File, detail and occurrences of each group with this code."""
+        return [(file, detail, group.count) for (one, file, detail), group in self._groups.items() if one == code]
+
     @property
     def failed(self) -> bool:
         return any(self._codes[code].severity == "error" for code, _, _ in self._groups)

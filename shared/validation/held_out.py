@@ -6,7 +6,7 @@ from shared.domain.findings import Findings
 from shared.domain.recipe import Recipe
 from shared.validation.keys import Keys
 from shared.validation.labels import LabelCount, Labels, find_labels
-from shared.validation.split import Split
+from shared.validation.split import LabelSides, Split
 
 MIN_ROWS_TO_JUDGE = 50
 MAX_LABEL_SHARE = 0.9
@@ -53,6 +53,17 @@ def _why_not_the_share(split: Split, recipe: Recipe) -> str:
     if split.wanted == needed:
         return f"The gate needs {needed} (evaluation.gate.min_rows)"
     return f"One row of each of {len(split.labels)} labels has to be among them"
+
+
+def sides_of_labels(keys: Keys, labels: Labels, split: Split | None) -> tuple[LabelSides, ...]:
+    """Training and held-out rows of each label, most rows first; nothing where the answers are no labels."""
+    if not labels.classifies:
+        return ()
+    if split is not None:
+        drawn = {side.key: side for side in split.labels} if split.classifies else {}
+        return tuple(drawn.get(label.key, LabelSides(label.key, label.rows, 0)) for label in labels.counts)
+    held_out = keys.held_out_labels()
+    return tuple(LabelSides(label.key, label.rows, held_out.get(label.key, 0)) for label in labels.counts)
 
 
 def report_labels(keys: Keys, split: Split | None, findings: Findings) -> Labels:

@@ -12,6 +12,7 @@ from shared.domain.findings import Findings, Place
 from shared.domain.recipe import Recipe
 from shared.validation.compared import content_of, label_key, label_of, tools_of
 from shared.validation.content.scan import ContentScan
+from shared.validation.examples import Examples
 from shared.validation.keys import Keys, RowKeys
 from shared.validation.reader import ReadRow
 from shared.validation.rows import ParsedRow, characters, row_of
@@ -42,6 +43,7 @@ class RowScanner:
         unique: bool,
     ) -> None:
         self._unique = unique
+        self.examples = Examples(recipe.evaluation.slices, content.is_plain)
         self._findings, self._keys, self._content, self._counter = findings, keys, content, counter
         self._seed, self._group, self._splits = recipe.method.hyperparameters.seed, recipe.data.split_group, splits
 
@@ -72,12 +74,16 @@ class RowScanner:
         place, content_key = read.place, xxh3_128_digest(content_of(row))
         tag, tools = int.from_bytes(content_key[:8]), tools_of(row.document)
         sketch = self._content.compare(place, row.messages, tag, tools=tools, has_answer=read.is_chat)
+        label = label_of(row)
+        number = -place.row if place.file == "previous" else place.row
+        if place.file != "eval":
+            self.examples.add(number, label, row.item)
         return RowKeys(
             row=row_key,
             content=content_key,
             split=xxh3_64_intdigest(self._split_by(row, content_key), self._seed),
-            label=label_key(label_of(row)),
-            number=-place.row if place.file == "previous" else place.row,
+            label=label_key(label),
+            number=number,
             offset=place.offset,
             sketch=sketch if self._splits else None,
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from shared.domain.catalog import CATALOG
-from shared.domain.dataset import Plan, Report, Statistics
+from shared.domain.dataset import DataQuality, Plan, Report, Statistics
 from shared.domain.errors import PermanentFailure
 from shared.domain.findings import Findings, ProblemCode
 from shared.domain.planning.plan import check_budget
@@ -23,13 +23,15 @@ from shared.rendering.facts import TokenFacts, length_policy
 from shared.validation.codes import CODES, FEW_ROWS, MIN_ROWS
 from shared.validation.content.codes import CONTENT_CODES
 from shared.validation.content.scan import ContentPolicy, ContentScan
-from shared.validation.held_out import report_labels, report_sizes
+from shared.validation.examples import Examples, ignored
+from shared.validation.held_out import report_labels, report_sizes, sides_of_labels
 from shared.validation.keys import Keys
 from shared.validation.plan import in_short, plan_run
 from shared.validation.reader import RowReader
 from shared.validation.recipes import read_recipe
 from shared.validation.scanner import RowScanner
 from shared.validation.sink import RowCounter, Sink
+from shared.validation.split import LabelSides
 from shared.validation.splitter import Splitter
 
 ALL_CODES: Mapping[str, ProblemCode] = {**CODES, **CONTENT_CODES, **TOKEN_CODES}
@@ -103,6 +105,7 @@ def validate(
         else:
             splitter.write_both(rows, scanner.scan(reader.rows(evaluation, "eval")))
         labels = report_labels(keys, split, findings)
+        sides = sides_of_labels(keys, labels, split)
     content.finish(classifies=labels.classifies)
     tokens = facts.finish() if facts else None
     statistics = counter.statistics(content.languages)
@@ -121,6 +124,7 @@ def validate(
         statistics=statistics,
         tokens=tokens,
         plan=plan,
+        quality=_quality(scanner.examples, sides, content, findings),
         eval_source="split" if splits else "file",
     )
     return Validated(
@@ -131,6 +135,22 @@ def validate(
         before.version if before else None,
         reader.rows_read["previous"],
         tuple(facts.preview) if facts else (),
+    )
+
+
+def _quality(
+    examples: Examples, sides: tuple[LabelSides, ...], content: ContentScan, findings: Findings
+) -> DataQuality:
+    long, short = content.outliers
+    return DataQuality(
+        ignored=ignored(findings),
+        labels=examples.labels(sides),
+        labels_count=len(sides),
+        categories=examples.categories(),
+        contradictions=tuple(content.contradictions),
+        characters_median=content.characters_median,
+        long=long,
+        short=short,
     )
 
 

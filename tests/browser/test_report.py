@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,76 @@ def test_lengths_tokens_and_problems_are_drawn_where_a_report_has_them(
         browser.says("#part-report .problems", f"rows {broken['rows'][0]} (byte {broken['offsets'][0]:,})")
         browser.one("#part-report .preview summary").click()
         browser.says("#part-report .preview mark", "bolt bolt bolt")
+        assert browser.script("return document.documentElement.scrollWidth") <= width
+        assert browser.complaints() == []
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+LABELS = ("urgent", "routine", "discharge")
+
+
+def mixed() -> dict[str, Any]:
+    """The report of a triage file as people have it: labels out of balance, copies, contradictions, more fields."""
+    chance = random.Random(12)
+    words = ("fever", "cough", "pain", "rash", "swelling", "cut", "burn", "bruise", "fall", "nausea", "headache")
+
+    def note(count: int) -> str:
+        return " ".join(chance.choices(words, k=count))
+
+    def row(text: str, label: str, **more: Any) -> dict[str, Any]:
+        messages = [said("system", f"Note: {text}"), said("user", "What is the triage?"), said("assistant", label)]
+        return {"messages": messages, "intent": chance.choice(("first visit", "follow-up")), **more}
+
+    rows = [row(note(12), chance.choices(LABELS, (8, 3, 1))[0], clinic_note="x") for _ in range(300)]
+    same = note(40)
+    rows += [row(f"{same} {n}", "urgent") for n in range(4)]
+    rows += [row("pain in the left arm since noon", label) for label in ("urgent", "routine")]
+    rows += [row(note(1500), "routine"), rows[0]]
+    recipe = b"use_case: Sorts notes by urgency, for a nurse to check.\nevaluation: {slices: [intent]}"
+    with spooled_sink() as sink:
+        found = validate(
+            [b"".join(orjson.dumps(each, option=orjson.OPT_APPEND_NEWLINE) for each in rows) + b"\n"],
+            None,
+            recipe,
+            project="claims",
+            file_name="train.jsonl",
+            default_base_model=pictures.BASE_MODEL,
+            sink=sink,
+        )
+    return found.report.model_dump(mode="json")
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_what_is_learned_held_out_and_ignored_and_what_to_read_comes_first(
+    browser: Browser, stack: Stack, claims: Run, width: int
+) -> None:
+    report = mixed()
+    assert report["passed"], report["problems"]
+    metrics = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        browser.open(f"{run_url(stack, claims)}/report")
+        browser.one("#part-report .body")
+        browser.driver.execute_async_script(DRAW, report)
+        counts = report["statistics"]
+        tiles = [each.text.split("\n") for each in browser.all("#part-report .tile")]
+        assert [tile[:2] for tile in tiles] == [
+            ["Learned", f"{counts['train_rows']} rows"],
+            ["Held out", f"{counts['eval_rows']} rows"],
+            ["Ignored", "2 things"],
+        ]
+        assert tiles[1][2].startswith("split off the training rows (10 %);")
+        assert tiles[2][2] == "field clinic_note (301), blank lines (1)"
+        tables = [each.text for each in browser.all("#part-report .values")]
+        assert [table.split("\n")[0] for table in tables] == ["Answers learned + held out", "Field intent"]
+        for label in report["quality"]["labels"]:
+            assert f"{label['value']}\n{label['train_rows']} + {label['eval_rows']}" in tables[0]
+        read = [" ".join(each.text.split()) for each in browser.all("#part-report .to-read tr")]
+        for line in ("Same question, another answer", "Nearly the same text", "Far longer than the others"):
+            assert any(each.startswith(line) for each in read), read
+        tops = [browser.one(css).location["y"] for css in (".tile", ".values", ".to-read", ".problems")]
+        assert tops == sorted(tops)
         assert browser.script("return document.documentElement.scrollWidth") <= width
         assert browser.complaints() == []
     finally:

@@ -21,6 +21,9 @@ export function report({ run, report: found, preview, previewProblem }, onPrevie
   const tokens = found.tokens;
   const rows = preview ?? found.preview;
   return [
+    verdict(found),
+    atAGlance(found),
+    quality(found),
     summary(found),
     mapping(found.mapping ?? {}),
     found.plan && plan(found.plan),
@@ -39,13 +42,138 @@ export function report({ run, report: found, preview, previewProblem }, onPrevie
   ].filter(Boolean);
 }
 
-function summary({ passed, format, container, statistics: s, eval_source: from }) {
-  const held = from === "file" ? "from the project\u2019s eval file" : "split off the training rows";
+function verdict({ passed, problems: found }) {
+  const errors = found.filter((group) => group.severity === "error").length;
+  const kinds = `${count(errors)} ${errors === 1 ? "kind" : "kinds"} of error`;
+  return h("p", {}, h("b", {}, passed ? "Passed." : "Rejected:"), passed ? null : ` ${kinds}, told below. Nothing is trained.`);
+}
+
+const LEARNED = {
+  text: "the model learns the text",
+  preference: "the model learns which answer is preferred",
+  reinforcement: "the model answers them and learns from the reward",
+};
+
+// What becomes of the file, in three tiles: learned, held out, ignored.
+function atAGlance({ passed, format, statistics: s, eval_source: from, tokens, quality: found }) {
+  const all = s.train_rows + s.eval_rows;
+  const share = all ? ` (${((100 * s.eval_rows) / all).toFixed(0)} %)` : "";
+  const learned = tokens ? tokens.rows : s.train_rows;
+  const loss = tokens?.tokens ? `, ${((100 * tokens.trained_tokens) / tokens.tokens).toFixed(0)} % of their tokens` : "";
+  const held = from === "file" ? "from a file of their own" : `split off the training rows${share}`;
+  const ignored = found?.ignored ?? [];
+  return h(
+    "div",
+    { class: "glance" },
+    tile("learned", passed ? "Learned" : "Would be learned", `${count(learned)} rows`, `${LEARNED[format] ?? "the model reads the questions and learns the answers"}${loss}`),
+    tile("held-out", "Held out", `${count(s.eval_rows)} rows`, `${held}; the model is judged by them and never learns them`),
+    ignored.length
+      ? tile("ignored", "Ignored", things(ignored.length), ignored.map(({ what, rows }) => `${what} (${count(rows)})`).join(", "))
+      : tile("ignored", "Ignored", "nothing", "all that is in the rows is learned or used"),
+  );
+}
+
+const things = (many) => `${count(many)} ${many === 1 ? "thing" : "things"}`;
+
+function tile(kind, name, value, words) {
+  return h(
+    "div",
+    { class: `tile ${kind}` },
+    h("h3", {}, name),
+    h("p", { class: "value" }, value),
+    h("p", { class: "prose" }, words),
+  );
+}
+
+// Codes of findings that somebody who knows the subject can judge, with the words for it.
+const TO_READ = [
+  ["contradictory_answers", "Same question, another answer"],
+  ["near_duplicate", "Nearly the same text"],
+  ["duplicate_row", "Exact copies"],
+  ["fact_lookup", "Facts to look up, not to learn"],
+  ["unexpected_language", "In another language"],
+  ["length_outlier", "Far longer than the others"],
+];
+
+// What the rows teach, and which of them to read.
+function quality({ quality: found, problems: all }) {
+  if (!found) return null;
+  const parts = [
+    found.labels.length && valuesTable("Answers", found.labels, found.labels_count - found.labels.length),
+    ...found.categories.map(({ field, values }) => valuesTable(`Field ${field}`, values, 0)),
+  ].filter(Boolean);
+  const read = toRead(found, all);
+  if (!parts.length && !read.length) return null;
+  return h(
+    "div",
+    { class: "quality" },
+    parts.length ? [h("h3", {}, "What the rows are about"), h("div", { class: "histograms" }, parts)] : null,
+    read.length
+      ? [h("h3", {}, "Rows to read"), h("table", { class: "to-read" }, h("tbody", {}, read))]
+      : null,
+  );
+}
+
+function valuesTable(name, values, more) {
+  const most = Math.max(...values.map((each) => each.train_rows + (each.eval_rows ?? 0)), 1);
+  const sides = values.some((each) => each.eval_rows !== null);
+  return h(
+    "table",
+    { class: "bars values" },
+    h("caption", {}, name, sides ? h("span", { class: "quiet" }, " learned + held out") : null),
+    h("tbody", {}, values.map((each) => valueRow(each, most))),
+    more > 0 ? h("tfoot", {}, h("tr", {}, h("td", { colspan: 3 }, `and ${count(more)} more`))) : null,
+  );
+}
+
+function valueRow({ value, train_rows: learned, eval_rows: held, rows }, most) {
+  const width = (part) => `${(100 * part) / most}%`;
+  return h(
+    "tr",
+    {},
+    h("th", { scope: "row" }, value || h("span", { class: "quiet" }, `not shown, row ${rows.map(count).join(", ")}`)),
+    h(
+      "td",
+      { class: "bar" },
+      svg(
+        "svg",
+        { width: "100%", height: 12, "aria-hidden": "true" },
+        svg("rect", { class: "candidate", width: width(learned), height: 12, rx: 2 }),
+        held ? svg("rect", { class: "held", x: width(learned), width: width(held), height: 12, rx: 2 }) : null,
+      ),
+    ),
+    h("td", { class: "number" }, held === null ? count(learned) : `${count(learned)} + ${count(held)}`),
+  );
+}
+
+function toRead(found, all) {
+  const lines = TO_READ.flatMap(([code, words]) =>
+    all.filter((group) => group.code === code).map((group) => readLine(words, group.count, rowsOf(code, group, found))),
+  );
+  const { count: short, rows } = found.short;
+  return short ? [...lines, readLine("Far shorter than the others", short, rows.join(", "))] : lines;
+}
+
+function rowsOf(code, group, { contradictions }) {
+  const pairs = code === "contradictory_answers" ? contradictions.map(([one, other]) => `${one} and ${other}`) : group.rows;
+  return pairs.join(", ") + (pairs.length && pairs.length < group.count ? " \u2026" : "");
+}
+
+function readLine(words, many, rows) {
+  return h(
+    "tr",
+    {},
+    h("th", { scope: "row" }, words),
+    h("td", { class: "number" }, count(many)),
+    h("td", {}, rows ? `rows ${rows}` : ""),
+  );
+}
+
+function summary({ format, container, statistics: s }) {
   return h(
     "p",
     {},
-    h("b", {}, passed ? "Passed. " : "Rejected. "),
-    `Format ${format}${container ? ` in ${container}` : ""}; ${count(s.train_rows)} training rows, ${count(s.eval_rows)} held out (${held}); `,
+    `Format ${format}${container ? ` in ${container}` : ""}; `,
     `${s.messages_mean.toFixed(1)} messages and ${s.characters_mean.toFixed(0)} characters per row, longest ${count(s.characters_max)}.`,
   );
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import re
 from collections import Counter
+from collections.abc import Callable
 
 from shared.validation.content.slots import Slots
 
@@ -39,14 +40,18 @@ class Quality:
         self._look_up_rows: list[int] = []
         self._lengths: Counter[int] = Counter()
         self._longest: list[tuple[int, int]] = []  # heap of (characters, row)
+        self._shortest: list[tuple[int, int]] = []  # heap of (-characters, row)
 
-    def add(self, number: int, prompt: str, answer: str, prompt_key: int, answer_key: int) -> int | None:
-        """Take a row. `prompt` is its last question, `prompt_key` stands for all messages before the answer.
+    def add(
+        self, number: int, prompt: str, answer: str, prompt_key: int, answer_key: int, characters: int
+    ) -> int | None:
+        """Take a row. `prompt` is its last question, `prompt_key` stands for all that is read before the answer;
+        `characters`: of all that and the answer.
 
         Returns the number of an earlier row that asks the same and answers otherwise, or None.
         """
         self.rows += 1
-        self._measure(number, len(prompt) + len(answer))
+        self._measure(number, characters)
         if len(answer) <= _MAX_FACT_CHARACTERS and len(prompt) <= _MAX_QUESTION_CHARACTERS:
             self._look_up(number, prompt, answer, answer_key)
         earlier = self._answers.get(prompt_key)
@@ -58,10 +63,8 @@ class Quality:
 
     def _measure(self, number: int, characters: int) -> None:
         self._lengths[_bucket(characters)] += 1
-        if len(self._longest) < ROWS_SHOWN:
-            heapq.heappush(self._longest, (characters, -number))
-        elif characters > self._longest[0][0]:
-            heapq.heapreplace(self._longest, (characters, -number))
+        _keep_largest(self._longest, characters, number)
+        _keep_largest(self._shortest, -characters, number)
 
     def _look_up(self, number: int, prompt: str, answer: str, answer_key: int) -> None:
         question = prompt.rsplit("\n", 1)[-1].lstrip()
@@ -93,11 +96,26 @@ class Quality:
     def outliers(self) -> tuple[int, tuple[int, ...]]:
         """How many rows are far longer than the median one, and the longest of them."""
         limit = max(OUTLIER_TIMES * self.median_characters, OUTLIER_CHARACTERS)
+        return self._beyond(lambda bucket: bucket > _bucket(limit), self._longest)
+
+    def short_outliers(self) -> tuple[int, tuple[int, ...]]:
+        """How many rows are far shorter than the median one, and the shortest of them."""
+        limit = self.median_characters // OUTLIER_TIMES
+        return self._beyond(lambda bucket: bucket < _bucket(limit), self._shortest)
+
+    def _beyond(self, is_beyond: Callable[[int], bool], extreme: list[tuple[int, int]]) -> tuple[int, tuple[int, ...]]:
         if self.rows < MIN_ROWS_TO_JUDGE:
             return 0, ()
-        count = sum(number for bucket, number in self._lengths.items() if bucket > _bucket(limit))
-        rows = [-row for characters, row in sorted(self._longest, reverse=True)][:count]
+        count = sum(number for bucket, number in self._lengths.items() if is_beyond(bucket))
+        rows = [-row for _, row in sorted(extreme, reverse=True)][:count]
         return count, tuple(rows)
+
+
+def _keep_largest(heap: list[tuple[int, int]], size: int, number: int) -> None:
+    if len(heap) < ROWS_SHOWN:
+        heapq.heappush(heap, (size, -number))
+    elif size > heap[0][0]:
+        heapq.heapreplace(heap, (size, -number))
 
 
 def _bucket(characters: int) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from shared.domain.dataset import Outliers
 from shared.domain.findings import Findings, Place
 from shared.validation.compared import Texts, compared_texts
 from shared.validation.content import injection, personal_data, secrets
@@ -19,6 +20,7 @@ from shared.validation.content.slots import key_of
 from shared.validation.content.texts import texts_of_row, with_texts_of_row
 
 TRIGGERS_SHOWN = 20
+CONTRADICTIONS_SHOWN = 20
 RowDocument = dict[str, Any]
 Messages = list[dict[str, Any]]
 
@@ -59,6 +61,7 @@ class ContentScan:
         self._triggers = RepeatedTriggers()
         self._quality = Quality()
         self._languages = Languages()
+        self.contradictions: list[tuple[int, int]] = []  # rows that ask the same and answer otherwise
 
     # Text by text.
 
@@ -156,8 +159,12 @@ class ContentScan:
     ) -> None:
         context_key = asked_key ^ key_of(texts.context) if texts.context else asked_key
         question = next((message["content"] for message in reversed(messages) if message["role"] == "user"), "")
-        if self._quality.add(number, question, texts.answer, context_key, answer_key) is not None:
+        characters = sum(map(len, texts))
+        earlier = self._quality.add(number, question, texts.answer, context_key, answer_key, characters)
+        if earlier is not None:
             self._findings.add("contradictory_answers", *place)
+            if len(self.contradictions) < CONTRADICTIONS_SHOWN and number > 0 and earlier < 2**31:
+                self.contradictions.append((earlier, number))
 
     # At the end.
 
@@ -172,6 +179,21 @@ class ContentScan:
             detail = f"{_counted(stray.row_count, 'row')} in {stray.language}"
             self._note("unexpected_language", detail, stray.row_count, stray.rows)
         self._check_whole(classifies)
+
+    def is_plain(self, text: str) -> bool:
+        """Whether no detector of personal data, secrets or manipulation is to look at the text."""
+        return not self._gate.hits(text)
+
+    @property
+    def characters_median(self) -> int:
+        return self._quality.median_characters
+
+    @property
+    def outliers(self) -> tuple[Outliers, Outliers]:
+        """Rows that are far longer, and far shorter, than the median row."""
+        both = (self._quality.outliers(), self._quality.short_outliers())
+        long, short = (Outliers(count=count, rows=tuple(row for row in rows if row > 0)) for count, rows in both)
+        return long, short
 
     @property
     def languages(self) -> dict[str, int]:

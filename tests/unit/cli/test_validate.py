@@ -52,6 +52,27 @@ def test_a_good_file_passes_with_code_0_and_says_what_the_run_would_be(
     assert "a run: 3 epochs" in said_
 
 
+def test_labels_intents_and_what_is_ignored_are_counted(
+    droptune: Cli, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    rows = [
+        {
+            "messages": [said("user", f"Note {n}"), said("assistant", ("yes", "no")[n % 2])],
+            "intent": "question",
+            "note": "x",
+        }
+        for n in range(200)
+    ]
+    rows[0]["intent"] = "order"
+    assert droptune("validate", str(write(tmp_path / "train.jsonl", rows))) == 0
+    said_ = capsys.readouterr().out
+    assert "labels (training + held out): " in said_
+    assert "yes 90 + 10" in said_
+    assert "no 90 + 10" in said_
+    assert "field intent: question 199, (not shown) 1" in said_
+    assert "ignored: field intent (200), field note (200)" in said_
+
+
 def test_the_report_is_the_one_the_api_gives(
     droptune: Cli, capsys: pytest.CaptureFixture[str], tmp_path: Path, good: Path
 ) -> None:

@@ -1,0 +1,128 @@
+"""How often labels and values of fields occur, with rows to look at: what a person who knows the subject asks first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+from shared.domain.dataset import Category, Ignored, ValueCount
+from shared.domain.findings import Findings
+from shared.validation.compared import label_key
+from shared.validation.fields import OTHER_NAMES, shown
+from shared.validation.split import LabelSides
+
+ROWS_SHOWN = 3
+VALUES_SHOWN = 50
+# A text that fewer rows have may be what one person wrote, so it is not shown.
+MIN_ROWS = 5
+# Of a field whose values are to be counted: characters of a value, different values, rows for each, share of all rows.
+_CHARACTERS, _VALUES, _ROWS_A_VALUE, _SHARE = 40, 64, 3, 0.5
+# What fields are called that hold an intent or the like; others count if the recipe has them as slices. A field with
+# few values may also hold names of persons, which a report must not show.
+_NAMES = frozenset(
+    {"category", "class", "department", "difficulty", "domain", "intent", "kind", "label", "language", "priority"}
+    | {"product", "severity", "source", "subject", "tag", "task", "topic", "type", "urgency"}
+)
+_LABELS = 2_000
+
+
+# By the code that reports it. `{detail}` is the finding's.
+_IGNORED = {
+    "ignored_field": "field {detail}",
+    "message_unrecognized_key": "unknown keys of messages",
+    "template_leaves_out_tools": "definitions of tools",
+    "template_leaves_out_text_beside_call": "text beside tool calls",
+    "template_leaves_out_reasoning": "reasoning before answers",
+    "template_leaves_out_name": "names of speakers",
+    "row_dropped": "rows that are too long",
+    "truncated_to_nothing": "rows that are too long",
+    "row_truncated": "ends of rows that are too long",
+    "duplicate_row_dropped": "copies of rows that are there already",
+    "blank_line": "blank lines",
+}
+
+
+def ignored(findings: Findings) -> tuple[Ignored, ...]:
+    """What the findings say is neither learned nor used, of both files together."""
+    rows: Counter[str] = Counter()
+    for code, words in _IGNORED.items():
+        for _, detail, count in findings.counts(code):
+            rows[words.replace("{detail}", detail)] += count
+    return tuple(Ignored(what=what, rows=count) for what, count in rows.items())
+
+
+class _Value:
+    __slots__ = ("count", "rows", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text, self.count, self.rows = text, 0, list[int]()
+
+    def add(self, number: int) -> None:
+        self.count += 1
+        if len(self.rows) < ROWS_SHOWN and number > 0:
+            self.rows.append(number)
+
+
+class Examples:
+    """Give it every training row. Memory is fixed: 2,000 labels, and 64 values of each field.
+
+    `slices`: of the recipe. `is_plain` says whether a text holds nothing that a report must not show.
+    """
+
+    def __init__(self, slices: Collection[str], is_plain: Callable[[str], bool]) -> None:
+        self._slices = frozenset(slices)
+        self._is_plain = is_plain
+        self._rows = 0
+        self._labels: dict[int, _Value] = {}
+        self._fields: dict[str, dict[str, _Value] | None] = {}  # None: too many values
+
+    def add(self, number: int, label: str, item: dict[str, Any]) -> None:
+        """`number` is negative for a row that the dropped file does not hold."""
+        self._rows += 1
+        if label:
+            key = label_key(label)
+            if key in self._labels or len(self._labels) < _LABELS:
+                self._labels.setdefault(key, _Value(label)).add(number)
+        for name, value in item.items():
+            if (name in self._slices or name.lower() in _NAMES) and (type(value) is str or type(value) is bool):
+                self._add_value(name, str(value), number)
+
+    def _add_value(self, name: str, value: str, number: int) -> None:
+        values = self._fields.setdefault(name, {})
+        if values is None:
+            return
+        if len(value) > _CHARACTERS or (value not in values and len(values) >= _VALUES):
+            self._fields[name] = None
+        else:
+            values.setdefault(value, _Value(value)).add(number)
+
+    def labels(self, sides: Iterable[LabelSides]) -> tuple[ValueCount, ...]:
+        """Of the labels, most rows first, those that are shown."""
+        found = []
+        for side in list(sides)[:VALUES_SHOWN]:
+            value = self._labels.get(side.key, _Value(""))
+            text = self._text(value.text, side.train + side.held_out)
+            count = ValueCount(value=text, train_rows=side.train, eval_rows=side.held_out, rows=tuple(value.rows))
+            found.append(count)
+        return tuple(found)
+
+    def categories(self) -> tuple[Category, ...]:
+        """Fields that sort the rows into few kinds, such as an intent."""
+        found = []
+        for name, values in self._fields.items():
+            if values and shown(name) != OTHER_NAMES and self._sorts(values):
+                most_first = sorted(values.values(), key=lambda value: (-value.count, value.text))[:VALUES_SHOWN]
+                counts = (
+                    ValueCount(value=self._text(each.text, each.count), train_rows=each.count, rows=tuple(each.rows))
+                    for each in most_first
+                )
+                found.append(Category(field=name, values=tuple(counts)))
+        return tuple(found)
+
+    def _sorts(self, values: dict[str, _Value]) -> bool:
+        rows = sum(value.count for value in values.values())
+        return len(values) > 1 and len(values) * _ROWS_A_VALUE <= rows and rows >= _SHARE * self._rows
+
+    def _text(self, text: str, rows: int) -> str:
+        return text if rows >= MIN_ROWS and self._is_plain(text) else ""
