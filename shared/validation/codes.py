@@ -189,7 +189,7 @@ CODES: dict[str, ProblemCode] = {
         "Give each message a role, and each tool message the id of the call it answers.",
     ),
     "message_unrecognized_key": warning(
-        "A message has a key that is not used, or a weight where it has no meaning; it was left out.",
+        "A message has {detail}, which is not used there; it was left out.",
         "Keep role, content, name, tool_calls, tool_call_id; weight on assistant messages only.",
     ),
     "unrecognized_role": error("A message has an unknown role.", "Use system, developer, user, assistant or tool."),
@@ -328,14 +328,18 @@ CODES: dict[str, ProblemCode] = {
         "Add the field to the rows (beside `messages`), or leave out data.split_group.",
     ),
     # The recipe.
-    "recipe_yaml": error("recipe.yaml cannot be read: {detail}.", "Write one YAML mapping, UTF-8, with each key once."),
+    "recipe_yaml": error(
+        "recipe.yaml cannot be read: {detail}. The data was checked by the defaults.",
+        "Write one YAML mapping, UTF-8, with each key once.",
+    ),
     "recipe_unknown_key": error(
         "The recipe has no setting {detail}.",
         "Correct the key; docs/reference/recipe.md and GET /api/recipes/schema list all settings.",
     ),
     "recipe_value": error(
         "{detail}.",
-        "Correct the value; docs/reference/recipe.md and GET /api/recipes/schema list what a setting takes.",
+        "Correct the value: docs/reference/recipe.md and GET /api/recipes/schema list what a setting takes. Until then "
+        "the data is checked by its default, and by all other settings as they are.",
     ),
     "unknown_base_model": error("{detail}.", "Choose a base model of the catalog."),
     "license_denied": error("{detail}", "Choose a base model whose license allows the use."),

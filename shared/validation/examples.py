@@ -9,7 +9,7 @@ from typing import Any
 from shared.domain.dataset import Category, Ignored, ValueCount
 from shared.domain.findings import Findings
 from shared.validation.compared import label_key
-from shared.validation.fields import OTHER_NAMES, shown
+from shared.validation.names import OTHER_NAMES, shown
 from shared.validation.split import LabelSides
 
 ROWS_SHOWN = 3

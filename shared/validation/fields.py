@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ from shared.domain.findings import ROWS_SHOWN, Findings
 from shared.domain.graders import Grader
 from shared.domain.recipe import Recipe, Reinforcement
 from shared.grading import fields, read_fields
+from shared.validation.names import NAMES_MAX, OTHER_NAMES, shown
 
 MEDIA = frozenset({"image", "images", "image_path", "image_url", "audio", "audios", "video", "videos", "pixel_values"})
 PASSAGES = frozenset(
@@ -25,13 +25,7 @@ _FALSE, _TRUE = frozenset({"false"}), frozenset({"true"})
 SPECIAL = MEDIA | PASSAGES
 
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
-_NAMES_MAX = 32
 _CLASSES_MAX = 20
-_NAME_CHARACTERS = 40
-# A column's name. Others may be text of a row that took the place of a name, and a report quotes no row.
-_SHOWN = re.compile(r"[^\W\d][\w./()-]*(?: \(?[^\W\d][\w./()-]*){0,3}")
-_DIGITS = re.compile(r"\d{4}")
-OTHER_NAMES = "fields whose names are not shown"
 
 
 class UsedFields(NamedTuple):
@@ -49,12 +43,6 @@ def used_fields(recipe: Recipe) -> UsedFields:
     read = read_fields(graders)
     group = {recipe.data.split_group} if recipe.data.split_group is not None else set()
     return UsedFields(frozenset((read or fields(graders)) | set(recipe.evaluation.slices) | group), read is None)
-
-
-def shown(name: str) -> str:
-    """A field's name as a report may show it; `OTHER_NAMES` if it may be text of a row."""
-    fits = len(name) <= _NAME_CHARACTERS and _SHOWN.fullmatch(name) and not _DIGITS.search(name)
-    return name if fits else OTHER_NAMES
 
 
 def refusals(item: dict[str, Any], messages: list[dict[str, Any]], used: frozenset[str]) -> Iterator[str]:
@@ -100,7 +88,7 @@ class FieldNotes:
                 continue
             if name in MARKS and answer is not None:
                 self._marks.setdefault(name, _Mark(name)).add(row, value, answer)
-            if name not in self._counts and len(self._counts) >= _NAMES_MAX:
+            if name not in self._counts and len(self._counts) >= NAMES_MAX:
                 name = OTHER_NAMES
             self._counts[name] = self._counts.get(name, 0) + 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shared.domain.blank import is_blank
+from shared.validation.names import shown
 from shared.validation.tool_calls import read_tool_calls
 
 Message = dict[str, Any]
@@ -171,7 +172,7 @@ def _read_other_keys(message: Message, codes: set[str]) -> None:
         elif key in _MEDIA:
             codes.add(f"media_not_read|{key}")
         else:
-            codes.add("message_unrecognized_key")
+            codes.add(f"message_unrecognized_key|{shown(key)}")
 
 
 def _read_weight(message: Message, role: str, clean: Message, codes: set[str]) -> None:
@@ -182,7 +183,7 @@ def _read_weight(message: Message, role: str, clean: Message, codes: set[str]) -
     elif role == "assistant" and len(weights) > 1:
         codes.add("invalid_weight")
     elif role != "assistant" and 1 in weights:
-        codes.add("message_unrecognized_key" if "weight" in message else "weight_of_other_role")
+        codes.add("message_unrecognized_key|weight" if "weight" in message else "weight_of_other_role")
 
 
 def _is_weight(key: str, weight: Any, codes: set[str]) -> bool:

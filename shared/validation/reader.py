@@ -13,6 +13,7 @@ from shared.validation.fields import FieldNotes, used_fields
 from shared.validation.formats import CHAT, Format, known_names
 from shared.validation.intake import ExpectedRows, Intake, open_rows
 from shared.validation.lines import RefusedLine, Unreadable
+from shared.validation.names import FewNames
 from shared.validation.recipes import ReadRecipe
 from shared.validation.rows import ParsedRow, read_row
 
@@ -97,7 +98,7 @@ class RowReader:
         add = self._findings.add
         form = intake.form or CHAT
         is_chat = form.kind == "chat"
-        notes = FieldNotes(self._used)
+        notes, few = FieldNotes(self._used), FewNames()
         evaluated = file == "eval" or self._splits
         fits = intake.form is None or self._fits_method(form.kind, file)
         needed = needed_fields(self._recipe, evaluated=evaluated, splits=self._splits) if fits else []
@@ -107,7 +108,8 @@ class RowReader:
                 row, codes = _parse(line, form, self._used.names)
                 for found in codes:
                     code, detail, part = (*found.split("|", 2), "", "")[:3]
-                    add(code, file, number, offset, detail=detail, part=part)
+                    name = few(detail) if code == "message_unrecognized_key" else detail
+                    add(code, file, number, offset, detail=name, part=part)
                     self.rows_read[file] -= code == "blank_line"
                 if row is not None:
                     if row.item:

@@ -53,6 +53,10 @@ CONTENT_CODES: dict[str, ProblemCode] = {
         "Rows hold long encoded blocks (base64), which teach nothing and can hide anything.",
         "Decode the text that matters, and remove the rest.",
     ),
+    "media_placeholder": error(
+        "Rows hold the placeholder of an image, sound or video (<image>, <audio>, <video>), which are not read.",
+        "Describe them in words, or remove the placeholders if answers do not need them.",
+    ),
     "prompt_injection": warning(
         "Rows hold phrases that try to override instructions ('ignore the previous instructions').",
         "Check the rows: they belong in a dataset only as examples of what to refuse.",

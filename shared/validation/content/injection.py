@@ -1,4 +1,7 @@
-"""Signs that a row was made to mislead: hidden characters, look-alike letters, control tokens, blobs, orders."""
+"""Signs that a row was made to mislead: hidden characters, look-alike letters, control tokens, blobs, orders.
+
+And placeholders of what a text cannot hold.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +48,9 @@ _HOMOGLYPH = f"[A-Za-z]{{2}}[{_CONFUSABLE}]|[{_CONFUSABLE}][A-Za-z]{{2}}"
 _BLOB = r"[A-Za-z0-9+/_-]{160}"
 _BLOBS = re.compile(r"[A-Za-z0-9+/_-]{160,}")
 
+# Where a vision or speech model gets its input (LLaVA, LLaMA-Factory). HTML has such tags too, and closes them.
+_PLACEHOLDER = r"(?m)^\s*<(image|audio|video)>|<(image|audio|video)>\s*$"
+
 _OVERRIDE = (
     r"(?i)\b(ignore|disregard|forget|override|bypass)\b[^.\n]{0,24}"
     r"\b(previous|prior|above|earlier|preceding|all|your|system|safety)\b[^.\n]{0,24}"
@@ -63,6 +69,7 @@ def triggers(special_tokens: Iterable[str] = ()) -> dict[str, str]:
         "control_tokens": "|".join([_CONTROL, *sorted(tokens)]),
         "encoded_blob": _BLOB,
         "prompt_injection": _OVERRIDE,
+        "media_placeholder": _PLACEHOLDER,
     }
 
 
@@ -70,6 +77,8 @@ def confirmed(code: str, text: str) -> bool:
     """Whether a text that a trigger matched is one, for the codes where the pattern alone is not enough."""
     if code == "hidden_characters":
         return _has_hidden(text)
+    if code == "media_placeholder":
+        return not any(f"</{tag}>" in text for tag in ("image", "audio", "video"))
     if code == "encoded_blob":
         return any(_is_blob(match[0]) for match in _BLOBS.finditer(text))
     return True

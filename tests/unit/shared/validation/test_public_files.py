@@ -56,3 +56,30 @@ def test_the_public_training_and_validation_files_do_not_overlap(check) -> None:
         names = {"train": FILES, "validation": FILES}
         train, held_out = (next(path for path in names[part] if kind.format(part) in path.name) for part in names)
         assert check(train.read_bytes(), held_out.read_bytes(), SMALL).errors == []
+
+
+# Of the forms that people publish: an answer without errors, or the errors beside personal data and secrets in them.
+OTHERS = ROOT.parent / "shared/data/public2"
+EXPECTED: dict[str, tuple[str, list[str]]] = {
+    "axolotl_alpaca.json": ("alpaca", ["too_few_rows"]),
+    "axolotl_conversation.json": ("sharegpt", ["too_few_rows"]),
+    "fastchat_dummy.json": ("sharegpt", []),
+    "gsm8k_test.jsonl": ("prompt_completion", []),
+    "lf_alpaca_en_demo.json": ("alpaca", []),
+    "lf_alpaca_zh_demo.json": ("alpaca", []),
+    "lf_dpo_en_demo.json": ("preference", []),
+    "lf_glaive_toolcall_en_demo.json": ("sharegpt", ["tool_arguments_violate_schema"]),
+    "lf_identity.json": ("alpaca", []),
+    "lf_kto_en_demo.json": ("chat", ["unpaired_preference"]),
+    "lf_mllm_demo.json": ("chat", ["media_not_read", "too_few_rows"]),
+}
+
+
+@pytest.mark.skipif(not OTHERS.is_dir(), reason="the public files are not beside the repository")
+@pytest.mark.parametrize("path", [pytest.param(OTHERS / name, id=name) for name in EXPECTED])
+def test_public_arrays_are_read_as_what_they_are(check, path) -> None:
+    recipe = b"method: {type: dpo}\n" if "dpo" in path.name else b""
+    checked = check(
+        path.read_bytes(), recipe=recipe + b"data: {personal_data: allow, secrets: allow}", file_name=path.name
+    )
+    assert (checked.result.report.format, checked.errors) == EXPECTED[path.name]

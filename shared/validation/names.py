@@ -1,0 +1,29 @@
+"""Names of fields and keys as a report may show them: it quotes no row, and a name may be text of one."""
+
+from __future__ import annotations
+
+import re
+
+OTHER_NAMES = "fields whose names are not shown"
+NAMES_MAX = 32  # of one file and kind of finding; the others are counted together
+_CHARACTERS = 40
+_NAME = re.compile(r"[^\W\d][\w./()-]*(?: \(?[^\W\d][\w./()-]*){0,3}")
+_DIGITS = re.compile(r"\d{4}")
+
+
+def shown(name: str) -> str:
+    """The name, if it is like a column's; `OTHER_NAMES` if it may be text of a row."""
+    fits = len(name) <= _CHARACTERS and _NAME.fullmatch(name) and not _DIGITS.search(name)
+    return name if fits else OTHER_NAMES
+
+
+class FewNames:
+    """Names as they are, up to `NAMES_MAX` of them."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+
+    def __call__(self, name: str) -> str:
+        if len(self._names) < NAMES_MAX:
+            self._names.add(name)
+        return name if name in self._names else OTHER_NAMES
