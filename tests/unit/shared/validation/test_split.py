@@ -160,13 +160,18 @@ def test_near_duplicates_of_a_context_are_on_one_side(check: Check, place: str) 
     assert (len(read(checked.eval)), train & held_out) == (30, set())
 
 
-def test_rows_that_say_the_same_in_two_groups_join_the_groups(check: Check) -> None:
-    rows = [chat(("user", f"question {n}?"), ("assistant", f"answer {n}"), ward=f"a{n}") for n in range(100)]
-    copies = [{**row, "ward": f"b{n}"} for n, row in enumerate(rows)]
-    others = [chat(("user", f"other {n}?"), ("assistant", f"reply {n}"), ward=f"b{n}") for n in range(100)]
-    checked = check(lines(rows + copies + others), recipe=b"data: {split_group: ward}")
-    train, held_out = ({row["item"]["ward"][1:] for row in read(part)} for part in (checked.train, checked.eval))
+def test_rows_that_say_the_same_in_two_groups_join_the_groups_in_any_order(check: Check) -> None:
+    def row(text: str, ward: str) -> Row:
+        return chat(("user", f"question {text}?"), ("assistant", f"answer {text}"), ward=ward)
+
+    rows = []  # of wards in threes: the first and the third share a row with the second
+    for n in range(100):
+        shared = (f"{n} one", f"{n} two")
+        rows += [row(shared[0], f"a{n}"), row(shared[0], f"b{n}"), row(shared[1], f"b{n}"), row(shared[1], f"c{n}")]
+    first, again = (check(lines(ordered), recipe=BY_WARD) for ordered in (rows, rows[::-1]))
+    train, held_out = ({row["item"]["ward"][1:] for row in read(part)} for part in (first.train, first.eval))
     assert (len(held_out), train & held_out) == (10, set())
+    assert {row["item"]["ward"][1:] for row in read(again.eval)} == held_out
 
 
 def questions(count: int, **more: Any) -> list[Row]:
@@ -262,13 +267,17 @@ def test_labels_that_no_assignment_of_groups_puts_on_both_sides_are_an_error(che
     assert check(lines(rows), recipe=BY_WARD).errors == ["label_one_sided"]
 
 
-def test_a_group_with_the_last_rows_of_a_label_is_replaced_where_another_label_needs_it(check: Check) -> None:
-    """The rarest labels are tried first: d is held out with w0 or w1, then c needs w1 or w2, and so on in a ring."""
-    shared = (("a", "d"), ("d", "c"), ("c", "b"), ("b", "a"))
-    rows = in_groups(40, 40, 40, 40, label=lambda group, n: shared[group][n % 2])
-    checked = check(lines(rows), recipe=BY_WARD)
-    assert checked.errors == []
-    assert set(answers(checked.train)) == set(answers(checked.eval)) == set("abcd")
+@pytest.mark.parametrize("shared", [("a", "ab", "bc", "c"), ("ad", "dc", "cb", "ba"), ("a", "ab", "bc", "cd", "d")])
+def test_a_group_with_the_last_rows_of_a_label_is_replaced_where_another_label_needs_it(
+    check: Check, shared: tuple[str, ...]
+) -> None:
+    """With a and c held out in the outer groups, no group is left for b: one of the outer ones has to go back."""
+    rows = in_groups(*[40] * len(shared), label=lambda group, n: shared[group][n % len(shared[group])])
+    for seed in range(12):
+        recipe = f"method: {{hyperparameters: {{seed: {seed}}}}}\ndata: {{split_group: ward}}"
+        checked = check(lines(rows), recipe=recipe.encode())
+        assert checked.errors == []
+        assert set(answers(checked.train)) == set(answers(checked.eval)) == set("".join(shared))
 
 
 def test_the_label_of_a_row_is_its_last_answer_that_is_learned(check: Check) -> None:
