@@ -33,6 +33,8 @@ def report_view(report: Report) -> Group:
         parts.append(Text(f"languages: {_shares(counts.languages)}"))
     parts += [Text(line) for line in _quality(report.quality)]
     parts.append(_problems(report.problems) if report.problems else Text("no problems found"))
+    if report.not_searched_for:
+        parts.append(Text(f"personal data not searched for: {', '.join(report.not_searched_for)}"))
     parts.append(_tokens(report.tokens) if report.tokens else _bars("characters a row", counts.characters_per_row))
     if report.plan:
         parts.append(_plan(report.plan))

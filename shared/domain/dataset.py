@@ -139,6 +139,9 @@ class Report(Frozen):
     eval_source: str = Field(
         description="file (the project's held-out file) or split (a seeded share of the training rows)"
     )
+    not_searched_for: tuple[str, ...] = Field(
+        default=(), description="kinds of personal data that a model would be needed for, which may be in the rows"
+    )
 
 
 class Policy(Frozen):

@@ -22,6 +22,7 @@ from shared.rendering.check import TOKEN_CODES
 from shared.rendering.facts import TokenFacts, length_policy
 from shared.validation.codes import CODES, FEW_ROWS, MIN_ROWS
 from shared.validation.content.codes import CONTENT_CODES
+from shared.validation.content.personal_data import NOT_SEARCHED_FOR
 from shared.validation.content.scan import ContentPolicy, ContentScan
 from shared.validation.examples import Examples, ignored
 from shared.validation.held_out import report_labels, report_sizes, sides_of_labels
@@ -126,6 +127,7 @@ def validate(
         plan=plan,
         quality=_quality(scanner.examples, sides, content, findings),
         eval_source="split" if splits else "file",
+        not_searched_for=NOT_SEARCHED_FOR,
     )
     return Validated(
         report,

@@ -140,6 +140,7 @@ def test_lengths_tokens_and_problems_are_drawn_where_a_report_has_them(
         ]
         browser.says("#part-report .tokens", "Rows of more than 256 tokens: drop;")
         browser.says("#part-report .mapping", "question user")
+        browser.says("#part-report .not-searched", "names of persons, places, postal addresses.")
         languages = report["statistics"]["languages"]
         assert set(languages) == {"unknown", "en"}
         said = ", ".join(f"{language} {rows}" for language, rows in languages.items())

@@ -32,6 +32,8 @@ export function report({ run, report: found, preview, previewProblem }, onPrevie
     tokens && tokensPart(tokens),
     h("div", { class: "histograms" }, histograms(found.statistics)),
     problems(found.problems),
+    found.not_searched_for?.length &&
+      h("p", { class: "quiet not-searched" }, `Personal data not searched for: ${found.not_searched_for.join(", ")}.`),
     (run.curated || rows?.length) && previewPart(rows, previewProblem, onPreview),
     h(
       "p",

@@ -304,37 +304,60 @@ _BIRTH_DATE = re.compile(
     rf"[ :=(-]{{1,4}}(?P<date>{_DATE})(?!\w)",
     re.I | re.A,
 )
-_CLINICAL_WORDS = PatternSet(
-    {
-        word: rf"(?i)\b(?:{word})\b"
-        for word in (
-            r"patients?",
-            r"admi(?:tted|ssion)",
-            r"discharged?",
-            r"diagnos[a-z]+",
-            r"surg[a-z]+",
-            r"clinic[a-z]*",
-            r"ward",
-            r"biopsy",
-            r"carcinoma",
-            r"chemo[a-z]*",
-            r"oncolog[a-z]+",
-            r"hospital",
-            r"symptom[a-z]*",
-            r"mg",
-            r"prescri[a-z]+",
-            r"dr",
-            r"gp",
-            r"pain",
-            r"oedema|edema",
-            r"lungs?",
-            r"underwent",
-            r"referr[a-z]+",
-            r"scan|mri|ct|x-?ray",
-            r"therap[a-z]+",
-            r"medication",
-        )
-    }
+# Words of notes and letters of a clinic; those after them are used of contracts and in the news as well.
+_CLINICAL = (
+    r"patients?",
+    r"diagnos[a-z]+",
+    r"surg[a-z]+",
+    r"clinic[a-z]*",
+    r"biopsy",
+    r"carcinoma",
+    r"chemo[a-z]*",
+    r"oncolog[a-z]+",
+    r"symptom[a-z]*",
+    r"mg",
+    r"oedema|edema",
+    r"lungs?",
+    r"underwent",
+    r"mri|ct|x-?ray",
+    r"medication",
+)
+_ALSO_CLINICAL = (
+    r"admi(?:tted|ssion)",
+    r"discharged?",
+    r"ward",
+    r"hospital",
+    r"prescri[a-z]+",
+    r"dr",
+    r"gp",
+    r"pain",
+    r"referr[a-z]+",
+    r"scan",
+    r"therap[a-z]+",
+)
+_NOT_CLINICAL = (
+    r"agreements?|contract(?:s|ual|ors?)?",
+    r"part(?:y|ies)",
+    r"clauses?|article \d|section \d",
+    r"here(?:by|to|in|under|of)|there(?:of|under)|pursuant",
+    r"shall",
+    r"liabilit(?:y|ies)|obligations?|indemn[a-z]+",
+    r"tenants?|landlords?|less(?:ee|or)s?|lease",
+    r"buyers?|sellers?|purchasers?|suppliers?|shareholders?",
+    r"borrowers?|lenders?|loans?|debts?|bankrupt(?:cy)?",
+    r"warrant(?:y|ies)|covenants?|terminat(?:ion|ed|es?)",
+    r"arbitration|jurisdiction|plaintiffs?|defendants?|court|jury|verdict|lawsuit",
+    r"prosecut[a-z]+|convict(?:ed|ion)|sentenced|arrest(?:ed|s)?|murder|trial",
+    r"police|sheriff|officers?|investigators",
+    r"said|told|tweeted|announced",
+    r"reporters?|cnn|bbc|reuters|newspaper|daily mail|spokes(?:man|woman|person)",
+    r"according to",
+    r"president|senator|minister|mayor|officials|government|congress",
+    r"fans|season|match|film|album|championship",
+)
+_CLINICAL_WORDS, _CLINICAL_ALONE, _OTHER_WORDS = (
+    PatternSet({word: rf"(?i)\b(?:{word})\b" for word in words})
+    for words in (_CLINICAL + _ALSO_CLINICAL, _CLINICAL, _NOT_CLINICAL)
 )
 _BUSINESS_WORD = re2.compile(
     r"(?i)\b(?:invoice|contract|order(?:ed)?|inspection|maintenance|replaced|deliver(?:y|ed)|warranty|expires?|shipped"
@@ -353,14 +376,26 @@ def _birth_dates(text: str) -> Iterator[Span]:
 
 
 def _clinical_dates(text: str) -> Iterator[Span]:
-    """Full dates in a sentence with a word of the clinic, and those of a text with several such words."""
+    """Full dates in a sentence with a word of the clinic, and those of a text with several such words; of clinical text
+    only."""
     words = len(_CLINICAL_WORDS.hits(text))
-    if not words:
+    if not _is_clinical(text, words):
         return
     for start, end in _matches(_DATE_CANDIDATE, _ANY_DATE, text):
         sentence = _sentence(text, start, end)
         if _CLINICAL_WORDS.hits(sentence) or (words >= _MANY_CLINICAL_WORDS and not _BUSINESS_WORD.search(sentence)):
             yield start, end
+
+
+def _is_clinical(text: str, words: int) -> bool:
+    """Whether words of the clinic, `words` different ones, outnumber those of contracts and news.
+
+    Where each of them may be of a contract ("discharged", "admission"), it takes two, and twice as many as the others.
+    """
+    if not words:
+        return False
+    others = len(_OTHER_WORDS.hits(text))
+    return words > others if _CLINICAL_ALONE.hits(text) else words > max(1, 2 * others)
 
 
 def _sentence(text: str, start: int, end: int) -> str:

@@ -53,12 +53,14 @@ REPORT = Report(
             count=3,
             file="train",
             rows=(2, 5),
+            parts=("messages[1].content", ""),
             message="the assistant says nothing",
             fix="fill the answers or delete the rows",
         ),
     ),
     statistics=Statistics(train_rows=10),
     eval_source="file",
+    not_searched_for=("names of persons",),
 )
 
 

@@ -126,7 +126,14 @@ def test_report_shows_each_problem_with_its_fix(
     monkeypatch.setenv("COLUMNS", "160")
     assert droptune("report", RUN_ID) == 0
     said = capsys.readouterr().out
-    for part in ("rejected", "empty_answer", "2, 5 ...", "fill the answers or delete the rows"):
+    for part in (
+        "rejected",
+        "empty_answer",
+        "2 messages[1].content",
+        "5 ...",
+        "for: names of persons",
+        "fill the answers or delete the rows",
+    ):
         assert part in said
     assert droptune("report", RUN_ID, "--json") == 0
     assert json.loads(capsys.readouterr().out)["problems"][0]["count"] == 3

@@ -14,6 +14,7 @@ def test_a_clean_dataset_passes_and_its_version_is_the_hash_of_what_was_written(
     assert (report.passed, report.problems, report.format) == (True, (), "chat")
     assert (report.statistics.train_rows, report.statistics.eval_rows) == (300, 30)
     assert report.eval_source == "file"
+    assert report.not_searched_for == ("names of persons", "places", "postal addresses")
     both = hashlib.sha256(checked.train).digest() + hashlib.sha256(checked.eval).digest()
     assert checked.result.version == hashlib.sha256(both).hexdigest()
 
