@@ -52,7 +52,7 @@ def _shown(bundle: Bundle, row: dict[str, Any], number: int) -> PreviewRow:
     try:
         return preview_row(bundle, row, file="train", number=number)
     except Exception as error:  # a template may raise anything, and may quote the row while doing so
-        message = f"the base model's chat template does not take row {number}"
+        message = f"the base model's chat template does not take row {number}: {bundle.template.words_of(error)}"
         raise ApiError(409, "row_not_renderable", message, str(number)) from error
 
 

@@ -25,7 +25,7 @@ _OF_ROLE = {"user": "user", "system": "system", "tool": "tool_result"}
 _REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 _THOUGHT_END = "</think>"
 _WORDS = re.compile(r"[^\W_]+")
-STRUCTURES_KEPT = 10_000
+STRUCTURES_KEPT = 1000  # of long dialogues each takes some KB
 
 
 class Comparison:

@@ -54,7 +54,7 @@ def _read_call(call: Any, codes: set[str], place: str) -> Call | None:
         report(codes, "tool_call_without_id", f"{place}.id")
         return None
     arguments = _read_arguments(function.get("arguments"), codes, f"{place}.function.arguments")
-    return {**call, "function": {**function, "arguments": arguments}}
+    return {**call, "type": "function", "function": {**function, "arguments": arguments}}
 
 
 def _read_arguments(value: Any, codes: set[str], place: str) -> str:

@@ -109,16 +109,18 @@ def settle(found: Codes, rows: int, policy: LengthPolicy, path: Path) -> tuple[l
 
 def read_all(path: Path, bundle: Bundle, rows: Iterable[Row]) -> list[Readings]:
     """What is read of each canonical row of a file; see `encode_file` for what is raised."""
-    read, broken = [], []
+    read: list[Readings] = []
+    broken: dict[int, str] = {}
     for number, row in enumerate(rows, start=1):
         try:
             read.append(readings(bundle, row))
         except TemplateNotTrainable as error:
             raise PermanentFailure(FailureClass.RECIPE, "template_not_trainable", str(error)) from error
-        except Exception:  # a template may raise anything, and may quote the row while doing so
-            broken.append(number)
+        except Exception as error:  # a template may raise anything, and may quote the row while doing so
+            broken[number] = bundle.template.words_of(error)
     if broken:
-        raise data_failure("row_not_renderable", "refused by the chat template", broken, path)
+        what = f"refused by the chat template ({next(iter(broken.values()))})"
+        raise data_failure("row_not_renderable", what, list(broken), path)
     return read
 
 

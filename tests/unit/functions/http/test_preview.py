@@ -106,7 +106,9 @@ def test_a_row_the_template_refuses_is_named_and_not_quoted(
     run = curated(services, [late])
     place(services, "models/tiny-llama/", families.write("mistral", tmp_path / "base"))
     answer = client.get(f"/api/runs/{run.id}/preview")
-    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "row_not_renderable")
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (409, "row_not_renderable")
+    assert error["message"].endswith('row 1: "only user, assistant and tool follow the system message"')
     assert "secret" not in answer.text
 
 

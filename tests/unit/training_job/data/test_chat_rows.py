@@ -123,9 +123,14 @@ def test_rows_without_a_trainable_token_are_refused_by_number(tmp_path: Path, bu
 
 
 def test_a_row_the_template_refuses_is_named_and_not_quoted(tmp_path: Path, bundle: Bundle) -> None:
-    other = with_template(bundle, "{% for m in messages %}{{ raise_exception(m['content']) }}{% endfor %}")
+    other = with_template(bundle, "{% for m in messages %}{{ raise_exception('no: ' ~ m['content']) }}{% endfor %}")
     problem = refused(tmp_path, other, [DIALOGUES["one answer"][0]]).problem
-    assert (problem.code, "Part?" in problem.message) == ("row_not_renderable", False)
+    assert problem.code == "row_not_renderable"
+    assert problem.message.endswith('1 row refused by the chat template ("…"): row 1')
+
+    other = with_template(bundle, "{{ raise_exception('System role not supported') }}")
+    problem = refused(tmp_path, other, [DIALOGUES["one answer"][0]]).problem
+    assert '("System role not supported")' in problem.message
 
 
 def test_what_is_not_a_row_of_the_method_is_refused_by_number(tmp_path: Path, bundle: Bundle) -> None:
