@@ -87,9 +87,13 @@ def label_of(row: ParsedRow) -> str:
 
     That is the last that is learned. Empty of a long one, and of a prompt without an answer.
     """
-    learned = (one for one in reversed(row.messages) if one["role"] == "assistant" and one.get("weight", 1))
-    answer = next(learned, None) if row.messages[-1]["role"] == "assistant" else None
-    if answer is None or len(answer["content"]) > LABEL_CHARACTERS:
+    answer = row.messages[-1]
+    if answer["role"] != "assistant":
+        return ""
+    if "weight" in answer:  # which is 0 then
+        learned = (one for one in reversed(row.messages) if one["role"] == "assistant" and "weight" not in one)
+        answer = next(learned, answer)
+    if len(answer["content"]) > LABEL_CHARACTERS:
         return ""
     return " ".join(_text(answer).lower().split()).rstrip(".")[:LABEL_CHARACTERS]
 

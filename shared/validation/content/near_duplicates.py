@@ -57,9 +57,8 @@ def sketch(words: list[str], context: str = "") -> Sketch:
         around, context_key = _of_context(context)
         whole = tuple(map(min, dialogue, around))  # the signature of a union
         key ^= context_key
-    parts = list(zip(*[iter(whole + dialogue)] * ROWS_IN_BAND, strict=True))
-    # Hashes of integers: the same everywhere.
-    bands = tuple(hash((n, parts[n], parts[n + BANDS])) for n in range(BANDS))
+    both = (zip(*[iter(signature)] * ROWS_IN_BAND, strict=True) for signature in (whole, dialogue))
+    bands = tuple(map(hash, zip(range(BANDS), *both, strict=True)))  # of integers: the same everywhere
     low = _low(whole) & _WHOLE | _low(dialogue) & _DIALOGUE
     return Sketch(key, bands, low.to_bytes(_PERMUTATIONS))
 
