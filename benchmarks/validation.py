@@ -23,7 +23,7 @@ from benchmarks.measure import MB, Figure, peak_memory_mb, run_child
 from shared.domain.dataset import Report
 from shared.rendering import Bundle
 from shared.validation import spooled_sink, validate
-from shared.validation.lines import read_blocks
+from shared.validation.containers import read_blocks
 from shared.validation.rows import read_row
 
 ROWS, LARGE_MB, MEMORY_MB = 5000, 50, (10, 200)

@@ -35,6 +35,7 @@ from shared.step_support.llm_judges import require_judges
 from shared.step_support.outcome import Draft, Outcome
 from shared.steps.submit_training import cancel_unless_owned, submitted
 from shared.validation import Earlier, Sink, Validated, curated_version, spooled_sink, validate
+from shared.validation.columns import are_columns
 from shared.validation.plan import plan_run
 from shared.validation.recipes import read_recipe
 from shared.validation.validator import ALL_CODES
@@ -47,7 +48,7 @@ def validate_dataset(event: Event[DatasetUploaded | ValidationRetryDue], run: Ru
     misplaced = _misplaced(run, services)
     if misplaced is not None:
         return rejected(run, misplaced, services)
-    if run.dataset.size_bytes > services.config.inline_validation_max_bytes:
+    if run.dataset.size_bytes > services.config.inline_validation_max_bytes or _has_columns(run, services):
         return _submit(event, run, services)
     with spooled_sink() as sink:
         validated = _validate(run, services, sink)
@@ -70,6 +71,16 @@ def _misplaced(run: Run, services: Services) -> Report | None:
     if not findings.failed:
         return None
     return Report(passed=False, format="unknown", problems=findings.problems(), eval_source="split")
+
+
+def _has_columns(run: Run, services: Services) -> bool:
+    """Whether a file is Parquet or Arrow, which only the job can read."""
+    held_out = held_out_file(run.dataset.path, services)
+    paths_read = [run.dataset.path, *([held_out.path] if held_out else [])]
+    try:
+        return any(are_columns(next(iter(services.blobs.read(path)), b"")) for path in paths_read)
+    except BlobNotFound:
+        return False  # what reads it says so
 
 
 def _submit(event: Event[EventData], run: Run, services: Services) -> Outcome:

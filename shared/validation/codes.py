@@ -56,6 +56,19 @@ CODES: dict[str, ProblemCode] = {
         "The file is compressed with gzip, and the compressed data is damaged or cut off.",
         "Compress and upload it again; compare the sizes.",
     ),
+    "invalid_zip": error("The zip archive cannot be read: {detail}.", "Upload the file in it without the archive."),
+    "zip_files": error(
+        "The zip archive holds {detail} files; one is expected.",
+        "Upload the training file alone, and eval.jsonl beside it.",
+    ),
+    "invalid_columns": error(
+        "The Parquet or Arrow file is damaged, cut off, or holds what JSON cannot.",
+        "Write it again, or save the rows as JSON Lines.",
+    ),
+    "columns_need_job": error(
+        "The file is Parquet or Arrow, and pyarrow, which reads it, is not installed here.",
+        "Install pyarrow, or drop the file: a job validates it, which has pyarrow.",
+    ),
     "decompression_bomb": error(
         f"The file grows to more than {MAX_RATIO} times its size, or beyond "
         f"{MAX_DECOMPRESSED_BYTES // 2**30} GiB, when decompressed.",

@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 import orjson
 
+from shared.validation.containers import HEAD_BYTES, read_text
 from shared.validation.conversions import Refused, Source
 from shared.validation.formats import KNOWN_NAMES, Format, chosen, detect, rename, renamed
 from shared.validation.json_values import holds_values, read_values
-from shared.validation.lines import HEAD_BYTES, UTF8_MARK, Block, RefusedLine, Unreadable, read_text, split_lines
+from shared.validation.lines import UTF8_MARK, Block, RefusedLine, Unreadable, split_lines
 from shared.validation.names import shown
 from shared.validation.tables import Dialect, Note, columns_of, dialects, looks_like_table, read_table
 

@@ -106,8 +106,8 @@ FILES: dict[str, tuple[bytes, Findings]] = {
     "an error in XML": (b"<Error><Code>AuthenticationFailed</Code></Error>", NO_ROWS),
     "bzip2": (bz2.compress(PLAIN), NO_TEXT),
     "xz": (lzma.compress(PLAIN), NO_TEXT),
-    "zip, as Excel writes it": (zipped(PLAIN), NO_TEXT),
-    "Parquet": (b"PAR1\x15\x04", NO_TEXT),
+    "zip": (zipped(PLAIN), {}),
+    "Parquet, its head only": (b"PAR1\x15\x04", {"invalid_columns": (1, ())}),
     "PDF": (b"%PDF-1.7\n", NO_TEXT),
 }
 

@@ -90,7 +90,7 @@ def test_broken_rows_are_rejected_by_row_and_code_before_any_job(local: LocalSta
     ("project", "name", "text", "code"),
     [
         ("empty-file", "train.jsonl", b"", "empty_dataset"),
-        ("not-jsonl", "train.parquet", b"PAR1", "not_utf8"),
+        ("not-jsonl", "train.pdf", b"%PDF-1.7", "not_utf8"),
         ("Bad_Name", "train.jsonl", b"{}\n", "project_name"),
     ],
 )

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.validation.lines import Block, RefusedLine, read_blocks
+from shared.validation.containers import read_blocks
+from shared.validation.lines import Block, RefusedLine
 from shared.validation.tables import Dialect, read_table
 
 

@@ -1,0 +1,198 @@
+"""What a file is packed in: gzip, a zip with one file, Parquet and Arrow; text comes out of each."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+
+from shared.validation import columns
+from shared.validation.codes import MAX_DECOMPRESSED_BYTES, MAX_RATIO, RATIO_FROM_BYTES
+from shared.validation.lines import Block, Unreadable, split_lines
+
+_GZIP = b"\x1f\x8b"
+_ZIP = (b"PK\3\4", b"PK\5\6")  # the second of an empty one
+_MAGIC_BYTES = 8
+# The first file of every workbook and document in Office Open XML (ECMA-376).
+_OFFICE = "[Content_Types].xml"
+_SPOOL_BYTES = 8 * 2**20
+_UTF_16 = "text in UTF-16"
+# What people upload by mistake.
+_NO_TEXT = {
+    b"\xff\xfe": _UTF_16,
+    b"\xfe\xff": _UTF_16,
+    b"\x1f\x8b": "compressed twice",
+    b"PK\3\4": "a zip archive in another archive",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zX": "compressed with xz",
+    b"\x28\xb5\x2f\xfd": "compressed with Zstandard",
+    b"7z\xbc\xaf": "a 7-Zip archive",
+    b"PAR1": "a Parquet file in an archive",
+    b"ARROW1": "an Arrow file in an archive",
+    b"Obj\1": "an Avro file",
+    b"\x89PNG": "an image",
+    b"\xff\xd8\xff": "an image",
+    b"%PDF": "a PDF document",
+    b"\xd0\xcf\x11\xe0": "an Excel or Word file of the old format",
+}
+HEAD_BYTES = 4096
+_PIECE_BYTES = 2**20
+_STEP_BYTES = 2**16
+
+
+def read_text(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The bytes of the text in a file. The first piece has at least `HEAD_BYTES`, if there are that many.
+
+    Raises Unreadable (`not_utf8`, `invalid_gzip`, `invalid_zip`, `zip_files`, `invalid_columns`,
+    `columns_need_job`, `decompression_bomb`).
+    """
+    text = _with_head(_plain(_with_head(chunks, _MAGIC_BYTES)), HEAD_BYTES)
+    first = next(text, b"")
+    _refuse_binary(first)
+    yield first
+    yield from text
+
+
+def _refuse_binary(first: bytes) -> None:
+    for start, what in _NO_TEXT.items():
+        if first.startswith(start):
+            raise Unreadable("not_utf8", what)
+    if b"\0" in first[:4]:
+        raise Unreadable("not_utf8", _UTF_16 if any(first[:4]) else "binary data")
+
+
+def read_blocks(chunks: Iterable[bytes]) -> Iterator[Block]:
+    """Lines in order. Holds one chunk and one line at a time, and never a line that is too long.
+
+    Raises Unreadable as `read_text` does.
+    """
+    return split_lines(read_text(chunks))
+
+
+def _with_head(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """The same bytes; the first chunk has at least `size` of them if there are that many."""
+    source = iter(chunks)
+    head = b""
+    for chunk in source:
+        head += chunk
+        if len(head) >= size:
+            break
+    if head:
+        yield head
+    yield from source
+
+
+def _plain(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    first = next(chunks, b"")
+    if first.startswith(_GZIP):
+        yield from _gunzip(first, chunks)
+    elif first.startswith(_ZIP):
+        with _spooled(chain([first], chunks)) as file:
+            yield from _unzip(file)
+    elif columns.are_columns(first):
+        with _spooled(chain([first], chunks)) as file:
+            yield from _limited(columns.read_columns(file), None)
+    else:
+        yield first
+        yield from chunks
+
+
+def _gunzip(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    """All members of a gzip file, in pieces of at most `_PIECE_BYTES`.
+
+    Fed in steps of its own, so that damage shows at the same place whatever the chunks' size.
+    """
+    read = written = 0
+    inflate = zlib.decompressobj(wbits=31)
+    for chunk in _steps(chain([first], rest)):
+        read += len(chunk)
+        while chunk:
+            if inflate.eof:  # another member follows, or padding
+                chunk = chunk.lstrip(b"\0")
+                if not chunk:
+                    break
+                inflate = zlib.decompressobj(wbits=31)
+            try:
+                piece = inflate.decompress(chunk, _PIECE_BYTES)
+            except zlib.error as error:
+                raise Unreadable("invalid_gzip") from error
+            chunk = inflate.unconsumed_tail or inflate.unused_data
+            written += len(piece)
+            _refuse_bomb(read - len(chunk), written)
+            yield piece
+    if not inflate.eof:
+        raise Unreadable("invalid_gzip")
+
+
+def _steps(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    held = b""
+    for chunk in chunks:
+        held += chunk
+        whole = len(held) - len(held) % _STEP_BYTES
+        for start in range(0, whole, _STEP_BYTES):
+            yield held[start : start + _STEP_BYTES]
+        held = held[whole:]
+    if held:
+        yield held
+
+
+def _refuse_bomb(read: int, written: int) -> None:
+    grown = written > RATIO_FROM_BYTES and written > read * MAX_RATIO
+    if grown or written > MAX_DECOMPRESSED_BYTES:
+        raise Unreadable("decompression_bomb")
+
+
+@contextmanager
+def _spooled(chunks: Iterable[bytes]) -> Iterator[tempfile.SpooledTemporaryFile[bytes]]:
+    """The bytes in a file that can be read from its end, where zip and Parquet have their index."""
+    with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as file:
+        for chunk in chunks:
+            file.write(chunk)
+        file.seek(0)
+        yield file
+
+
+def _unzip(file: tempfile.SpooledTemporaryFile[bytes]) -> Iterator[bytes]:
+    size = file.seek(0, 2)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            yield from _limited(_pieces(archive, _only_file(archive)), size)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        # RuntimeError: it is encrypted.
+        detail = "it is encrypted" if "password" in str(error) else "it is damaged or cut off"
+        raise Unreadable("invalid_zip", detail) from error
+
+
+def _only_file(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+    names = archive.namelist()
+    if _OFFICE in names:
+        raise Unreadable(
+            "not_utf8", "an Excel workbook" if "xl/workbook.xml" in names else "a document of an office suite"
+        )
+    files = [info for info in archive.infolist() if not info.is_dir() and not _is_mark(info.filename)]
+    if len(files) != 1:
+        raise Unreadable("zip_files", str(len(files)))
+    return files[0]
+
+
+def _is_mark(name: str) -> bool:
+    """What macOS and Windows add for themselves."""
+    return name.startswith("__MACOSX/") or name.rsplit("/", 1)[-1] in (".DS_Store", "Thumbs.db", "desktop.ini")
+
+
+def _pieces(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    with archive.open(info) as member:
+        while piece := member.read(_PIECE_BYTES):
+            yield piece
+
+
+def _limited(pieces: Iterable[bytes], packed: int | None) -> Iterator[bytes]:
+    """`packed`: the size they are compared with; None if they grow by what they are written as."""
+    written = 0
+    for piece in pieces:
+        written += len(piece)
+        _refuse_bomb(written if packed is None else packed, written)
+        yield piece

@@ -1,0 +1,135 @@
+"""What a training file may be packed in, and what is said of one that cannot be unpacked."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import sys
+import zipfile
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+pa: Any = pytest.importorskip("pyarrow", reason="the validation job reads Parquet and Arrow with it")
+pq: Any = pytest.importorskip("pyarrow.parquet", reason="the validation job reads Parquet and Arrow with it")
+
+PAIRS = [{"prompt": f"question {n}", "completion": f"answer {n}"} for n in range(600)]
+LINES = b"\n".join(json.dumps(row).encode() for row in PAIRS)
+TABLE = "prompt,completion\n" + "\n".join(f"question {n},answer {n}" for n in range(600))
+
+
+def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", method) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return packed.getvalue()
+
+
+def parquet(rows: list[dict[str, Any]]) -> bytes:
+    packed = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), packed, row_group_size=100)
+    return packed.getvalue()
+
+
+def arrow(rows: list[dict[str, Any]], opened: Any) -> bytes:
+    packed = io.BytesIO()
+    table = pa.Table.from_pylist(rows)
+    with opened(packed, table.schema) as writer:
+        writer.write_table(table)
+    return packed.getvalue()
+
+
+PACKED = {
+    "gzip": gzip.compress(LINES),
+    "zip": zipped({"train.jsonl": LINES}),
+    "zip without compression": zipped({"train.jsonl": LINES}, zipfile.ZIP_STORED),
+    "zip with bzip2": zipped({"train.jsonl": LINES}, zipfile.ZIP_BZIP2),
+    "zip with a table in a folder": zipped({"data/": b"", "data/train.csv": TABLE.encode()}),
+    "zip with an array": zipped({"train.json": json.dumps(PAIRS).encode()}),
+    "zip of macOS": zipped({"train.jsonl": LINES, "__MACOSX/._train.jsonl": b"x", ".DS_Store": b"x"}),
+    "Parquet": parquet(PAIRS),
+    "Arrow": arrow(PAIRS, pa.ipc.new_file),
+    "Arrow, a stream": arrow(PAIRS, pa.ipc.new_stream),
+}
+
+
+@pytest.mark.parametrize("size", [1, 1000, 10**9])
+@pytest.mark.parametrize("data", PACKED.values(), ids=PACKED)
+def test_the_rows_are_the_same_whatever_they_are_packed_in(check, rows, data, size) -> None:
+    expected = check(LINES, rows(20, start=1000)).result.version
+    chunks = [data[start : start + size] for start in range(0, len(data), size)]
+    checked = check(chunks, rows(20, start=1000), file_name="data")
+    assert (checked.errors, checked.result.version) == ([], expected)
+
+
+DAMAGED = {
+    "half a zip": (zipped({"a": LINES})[:-30], "invalid_zip", "it is damaged or cut off"),
+    "a zip with other bytes in its file": (
+        zipped({"a": LINES}, zipfile.ZIP_STORED).replace(b"question 7", b"question X", 1),
+        "invalid_zip",
+        "it is damaged or cut off",
+    ),
+    "a zip of two files": (zipped({"train.jsonl": LINES, "eval.jsonl": LINES}), "zip_files", "holds 2 files"),
+    "a zip of nothing": (zipped({}), "zip_files", "holds 0 files"),
+    "a workbook": (zipped({"[Content_Types].xml": b"", "xl/workbook.xml": b""}), "not_utf8", "an Excel workbook"),
+    "a letter": (zipped({"[Content_Types].xml": b"", "word/document.xml": b""}), "not_utf8", "of an office suite"),
+    "half a Parquet file": (parquet(PAIRS)[:-30], "invalid_columns", "damaged"),
+    "the head of a Parquet file": (b"PAR1\x15\x04", "invalid_columns", "damaged"),
+    "half an Arrow file": (arrow(PAIRS, pa.ipc.new_file)[:-300], "invalid_columns", "damaged"),
+    "half an Arrow stream": (arrow(PAIRS, pa.ipc.new_stream)[:-3000], "invalid_columns", "damaged"),
+}
+
+
+@pytest.mark.parametrize(("data", "code", "words"), DAMAGED.values(), ids=DAMAGED)
+def test_what_cannot_be_unpacked_is_one_error_that_says_what_it_is(check, data, code, words) -> None:
+    errors = [one for one in check(data).result.report.problems if one.severity == "error"]
+    assert [(one.code, words in one.message) for one in errors] == [(code, True)]
+
+
+def test_an_encrypted_zip_says_so(check) -> None:
+    data = bytearray(zipped({"a": LINES}))
+    data[6] |= 1  # the flag of the file
+    data[data.index(b"PK\1\2") + 8] |= 1  # and of the directory
+    (problem,) = check(bytes(data)).result.report.problems
+    assert (problem.code, problem.message) == ("invalid_zip", "The zip archive cannot be read: it is encrypted.")
+
+
+def test_a_zip_that_grows_without_end_is_refused(check) -> None:
+    assert check(zipped({"a": b" " * 200_000_000})).errors == ["decompression_bomb"]
+
+
+def test_columns_that_json_has_not_are_texts_and_pictures_are_refused(check, rows) -> None:
+    dated = [{**row, "at": datetime(2026, 1, 2, tzinfo=UTC), "none": None} for row in PAIRS]
+    checked = check(parquet(dated), rows(20, start=1000))
+    assert checked.errors == []
+    assert json.loads(checked.train.splitlines()[0])["item"] == {"at": "2026-01-02T00:00:00+00:00", "none": None}
+    pictures = [{**row, "image": {"bytes": b"\x89PNG", "path": None}} for row in PAIRS]
+    assert check(parquet(pictures)).errors == ["media_not_read"]
+
+
+def test_messages_of_columns_have_every_key_and_those_that_are_null_lose_nothing(check, rows) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    tool = {"type": "function", "function": {"name": "f"}}
+    said = [
+        {
+            "messages": [
+                {"role": "user", "content": f"{n}"},
+                {"role": "assistant", "content": "", "tool_calls": [call]},
+            ],
+            "tools": [tool],
+        }
+        for n in range(60)
+    ]
+    checked = check(parquet(said), rows(20, start=1000))
+    assert checked.errors == []
+    written = json.loads(checked.train.splitlines()[0])
+    assert written["messages"][0] == {"role": "user", "content": "0"}
+    assert written["messages"][1]["tool_calls"] == [call]
+
+
+def test_without_pyarrow_the_error_says_what_is_missing(check, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert check(parquet(PAIRS)).errors == ["columns_need_job"]
