@@ -25,6 +25,7 @@ from cli.report_view import report_view
 from cli.validate import validate_file
 from cli.verdict import verdict_view
 from cli.view import runs_table
+from shared.domain.drop_zone import Role, role_of
 
 CHUNK_BYTES = 1 << 20
 NEW_RUN_WITHIN_S = 60.0
@@ -67,6 +68,13 @@ def watch(
         _watch(api, run_id, as_json)
 
 
+_WITHOUT_RUN = {
+    Role.HELD_OUT: "; it is held-out data and starts no run",
+    Role.RECIPE: "; it is a recipe and starts no run",
+    Role.NOTHING: "; by its name it is no data, and starts no run",
+}
+
+
 @app.command(epilog=EXIT_HELP)
 def drop(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)],
@@ -79,8 +87,9 @@ def drop(
     with Api(find_url(url)) as api:
         before = {run.id for run in api.runs(project)} if then_watch else set()
         api.put_dataset(project, file.name, _chunks(file), file.stat().st_size)
-        print(f"{file.name} is in the drop zone of {project}", file=sys.stderr)
-        if then_watch:
+        role = role_of(f"datasets/{project}/{file.name}")
+        print(f"{file.name} is in the drop zone of {project}{_WITHOUT_RUN.get(role, '')}", file=sys.stderr)
+        if then_watch and role not in _WITHOUT_RUN:
             _watch(api, _next_run(api, project, lambda run_id: run_id not in before), as_json=False)
 
 

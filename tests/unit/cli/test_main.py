@@ -111,6 +111,24 @@ def test_drop_sends_the_very_bytes(fake: FakeDroptune, droptune: Cli, tmp_path: 
     assert fake.dropped == {"plant/eval of today.jsonl": content}
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Validation.jsonl", "held-out data"),
+        ("recipe.yml", "a recipe"),
+        ("train.jsonl.part", "by its name it is no data"),
+    ],
+)
+def test_drop_says_what_starts_no_run_and_does_not_wait_for_one(
+    fake: FakeDroptune, droptune: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, said: str
+) -> None:
+    file = tmp_path / name
+    file.write_bytes(b"{}")
+    assert droptune("drop", str(file), "--project", "plant", "--watch") == 0
+    assert said in capsys.readouterr().err
+    assert list(fake.dropped) == [f"plant/{name}"]
+
+
 def test_drop_watch_follows_the_run_that_it_started(
     fake: FakeDroptune, droptune: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
