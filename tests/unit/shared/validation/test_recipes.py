@@ -119,6 +119,32 @@ def test_data_is_checked_by_the_settings_that_are_valid(check, rows) -> None:
     assert check(data, None, b"data: {personal_data: allow, modus: append}").errors == ["recipe_unknown_key"]
 
 
+PAIR = {"prompt": "Is it on?", "chosen": "yes", "rejected": "no"}
+EMAIL = {"prompt": "Who is it? jane.doe@acme.com", "completion": "Jane"}
+ONE_MISTAKE = {
+    "a setting of the method in the wrong place": ("method: {type: dpo, beta: 0.1}", PAIR, "recipe_unknown_key"),
+    "a misspelled method": ("method: {type: dpoo}", PAIR, "recipe_value"),
+    "a method that is a list": ("method: [dpo]", PAIR, "recipe_value"),
+    "an unknown section": ("data: {personal_data: allow}\ntypo: 1", EMAIL, "recipe_unknown_key"),
+    "an unknown key beside": ("data: {personal_data: allow, colums: {a: user}}", EMAIL, "recipe_unknown_key"),
+    "a bad value beside": ("data: {personal_data: allow, validation_split: 7}", EMAIL, "recipe_value"),
+    "a bad entry of a map": ("data: {personal_data: allow, columns: {prompt: usr}}", EMAIL, "recipe_value"),
+    "a bad grader": (
+        "data: {personal_data: allow}\nevaluation: {graders: [{name: a, type: nope}]}",
+        EMAIL,
+        "recipe_value",
+    ),
+    "a bad webhook": ("data: {personal_data: allow}\nnotify: [{url: here}]", EMAIL, "recipe_value"),
+    "a bad section": ("data: {personal_data: allow}\nbudget: 5", EMAIL, "recipe_value"),
+}
+
+
+@pytest.mark.parametrize(("recipe", "row", "code"), ONE_MISTAKE.values(), ids=ONE_MISTAKE)
+def test_one_mistake_in_the_recipe_is_one_error_and_the_rest_of_it_holds(check, recipe, row, code) -> None:
+    lines = (json.dumps({**row, "prompt": f"{row['prompt']} {number}"}) for number in range(300))
+    assert check("\n".join(lines).encode(), None, recipe.encode()).errors == [code]
+
+
 def test_an_unknown_method_says_nothing_about_the_data(check, rows) -> None:
     pairs = "\n".join(
         json.dumps({"prompt": f"Ask {n}", "chosen": "Yes, please.", "rejected": "No, thanks."}) for n in range(60)

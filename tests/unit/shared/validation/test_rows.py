@@ -147,6 +147,8 @@ def test_a_key_nobody_reads_is_a_warning_and_left_out(check, rows) -> None:
     odd = chat({**USER, "mood": "good", "weight": 1}, ANSWER)
     checked = check(rows(60, odd), rows(20, start=100))
     assert checked.codes == {"message_unrecognized_key": (61,)}
+    named = {problem.message.split(",")[0] for problem in checked.result.report.problems}
+    assert named == {"A message has mood", "A message has weight"}
     assert b"mood" not in checked.train
     assert checked.result.report.passed
 
