@@ -12,7 +12,7 @@ from shared.domain.blank import is_blank
 from shared.validation.conversions import SYSTEM, Refused
 from shared.validation.fields import SPECIAL, refusals
 from shared.validation.formats import CHAT, Format
-from shared.validation.messages import Message, colons_of_plain, read_messages, read_tools, wrong_type
+from shared.validation.messages import Message, are_plain, read_messages, read_tools, wrong_type
 from shared.validation.strict import holds_nul, lost_key, what_was_lost, why_unreadable
 from shared.validation.tool_calls import check_conversation
 
@@ -54,34 +54,42 @@ def read_row(
         return None, (wrong_type("the row", source, "an object"),)
     if form.name == "chat" and not form.renames:  # most files: spared what other rows need
         messages: Any = source.get("messages")
-        colons = colons_of_plain(messages)
-        if colons is not None and messages[-1]["role"] == "assistant":
-            more = _colons_of_fields(source, messages) if len(source) > 1 else 0
-            if more is not None:
-                code = lost_key(line, 2 * len(messages) + len(source), colons + more)
-                if code:
+        if are_plain(messages) and messages[-1]["role"] == "assistant":
+            text = _text_of_fields(source, messages) if len(source) > 1 else ""
+            if text is not None:
+                # Most texts hold no colon: then each of the line's stands behind a key.
+                colons = line.count(b":") - 2 * len(messages) - len(source)
+                if colons and (code := lost_key(line, colons, _colons_in(text, messages, colons))):
                     return None, (code,)
                 del source["messages"]
                 return ParsedRow({"messages": messages, "item": source}, source, messages), ()
     return _read_any(line, source, form, used)
 
 
-def _colons_of_fields(source: dict[str, Any], messages: Any) -> int | None:
-    """Colons in names and texts of all fields but `messages`; None unless they are plain texts and numbers."""
+def _text_of_fields(source: dict[str, Any], messages: Any) -> str | None:
+    """Names and texts of all fields but `messages`; None unless they are plain texts and numbers."""
     if not _MEANT.isdisjoint(source):
         return None
-    texts = [*source]
+    text = "".join(source)
     for value in source.values():
         kind = type(value)
         if kind is str:
-            texts.append(value)
+            text += value
         elif kind is float:
             if not -_EXACT < value < _EXACT:
                 return None
         elif kind not in _SCALARS and value is not messages:
             return None
-    text = "".join(texts)
-    return None if "\0" in text else text.count(":")
+    return None if "\0" in text else text
+
+
+def _colons_in(text: str, messages: list[Message], enough: int) -> int:
+    """Colons in a text and in those of messages, as long as there are not enough."""
+    colons = text.count(":")
+    if colons < enough:
+        for message in messages:
+            colons += message["content"].count(":")
+    return colons
 
 
 def _read_any(

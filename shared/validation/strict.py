@@ -37,20 +37,23 @@ def what_was_lost(line: bytes, written: bytes) -> str | None:
         return None
     if _holds(written, b"+", b"e+"):
         return _slowly(line)
-    return lost_key(line, 0, written.count(b":"))
+    return lost_key(line, line.count(b":"), written.count(b":"))
 
 
-def lost_key(line: bytes, keys: int, in_strings: int) -> str | None:
+def lost_key(line: bytes, colons: int, in_strings: int) -> str | None:
     """`duplicate_key` if an object of the line names a key twice; the parser keeps the last.
 
+    `colons`: of the line, less one for each key of the document it was parsed to. `in_strings`: of the document. Both
+    may count the keys too, and `in_strings` may leave out strings once it is as many.
+
     Each key is followed by a colon, and every other colon stands inside a string. So a line with as many as the
-    document it was parsed to, keys and strings together, lost no key. Only a colon in a string of the document that
-    the line spells as an escape could hide one, and is looked at slowly. `in_strings` may count keys too.
+    document, keys and strings together, lost no key. Only a colon in a string of the document that the line spells as
+    an escape could hide one, and is looked at slowly.
     """
     # One byte is found five times as fast as several, and is often not there.
     if in_strings and b"\\" in line and b"3" in line and b"\\u003" in line:
         return _slowly(line)
-    return None if line.count(b":") == keys + in_strings else "duplicate_key"
+    return None if colons == in_strings else "duplicate_key"
 
 
 def _holds(text: bytes, rare: bytes, needle: bytes) -> bool:
