@@ -53,15 +53,21 @@ def prompt(source: Source, asked: str) -> Source:
 
 
 def chat(source: Source) -> Source:
-    messages = source.get("messages")
+    messages = _parsed(source.get("messages"))
     return _dialogue(source, _spoken(messages) if type(messages) is list else messages)
 
 
 def sharegpt(source: Source) -> Source:
-    turns = source.pop("conversations")
+    turns = _parsed(source.pop("conversations"))
     if type(turns) is not list:
         raise Refused(wrong_type("conversations", turns, "a list of turns"))
     return _dialogue(source, _spoken(turns))
+
+
+def _parsed(value: Any) -> Any:
+    """A list that is written as JSON text, as a cell of a table has it."""
+    found = _loaded(value) if type(value) is str else value
+    return found if type(found) is list else value
 
 
 def preference(source: Source) -> Source:
@@ -146,6 +152,8 @@ def _history(source: Source) -> list[Any]:
 def _turns(role: str, name: str, value: Any) -> list[Any]:
     """A text as a turn; a list is a dialogue already, an object a turn."""
     if type(value) is list:
+        if not all(type(turn) is dict for turn in value):
+            raise Refused(wrong_type(name, value, "text or messages"))
         return _spoken(value)
     if type(value) is dict:
         return _spoken([value])

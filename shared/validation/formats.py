@@ -7,6 +7,7 @@ and prompt-only rows of TRL.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -50,10 +51,16 @@ def renamed(form: Format, columns: dict[str, str]) -> Format:
     if not columns:
         return form
 
-    def convert(source: Source) -> Source:
-        return form.convert(rename(source, columns))
-
     names = {known: own for own, known in columns.items()}
+
+    def convert(source: Source) -> Source:
+        known = rename(source, columns)
+        try:
+            return form.convert(known)
+        except Refused as refused:
+            code, _, detail = refused.code.partition("|")
+            raise Refused(f"{code}|{_KNOWN.sub(lambda name: names.get(name[0], name[0]), detail)}") from refused
+
     mapping = {names.get(name, name): part for name, part in form.mapping.items()}
     return form._replace(convert=convert, mapping=mapping, renames=True)
 
@@ -69,6 +76,9 @@ def rename(source: Source, columns: dict[str, str]) -> Source:
         if own in source and own != known and known in source and known not in columns:
             raise Refused(f"column_taken|{known}")
     return {columns.get(name, name): value for name, value in source.items()}
+
+
+_KNOWN = re.compile(r"\w+")
 
 
 def _shape_key(form: Format) -> tuple[str, ...]:

@@ -74,6 +74,14 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
         },
         [user("Is it", "on?"), ANSWERED],
     ),
+    "messages as a cell of a table": (
+        {"messages": json.dumps([ASKED, ANSWERED])},
+        [ASKED, ANSWERED],
+    ),
+    "conversations as a cell of a table": (
+        {"conversations": json.dumps([*SAID, {"from": "gpt", "value": "yes"}])},
+        [ASKED, ANSWERED],
+    ),
     "messages of from and value": ({"messages": [*SAID, {"from": "gpt", "value": "yes"}]}, [ASKED, ANSWERED]),
     "ShareGPT with a call": (
         {
@@ -221,7 +229,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a number as an answer": ({"prompt": "x", "completion": 1}, "data_type|completion is a number, not text"),
     "a list of texts as an answer": (
         {"instruction": "x", "output": ["a"]},
-        "data_type|a message is text, not an object",
+        "data_type|output is a list, not text or messages",
     ),
     "an object as context": (
         {"question": "x", "context": {"a": "b"}, "answer": "y"},

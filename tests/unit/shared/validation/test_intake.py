@@ -119,6 +119,19 @@ def test_a_system_column_beside_messages_is_read_though_the_messages_are_plain(c
     assert checked.result.report.mapping["rule"] == "system"
 
 
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"frage": "x", "antwort": 1}, "A part of the row has the wrong type: antwort is a number, not text."),
+        ({"frage": "x"}, "The row lacks antwort, which its format needs."),
+    ],
+)
+def test_a_field_is_called_in_errors_as_in_the_file(check, rows, row, message) -> None:
+    data = [*renamed(frage="prompt", antwort="completion"), row]
+    checked = check(json_lines(data), rows(20, start=100), b"data: {columns: {frage: user, antwort: assistant}}")
+    assert [one.message for one in checked.result.report.problems] == [message]
+
+
 def test_a_column_that_no_row_has_is_one_finding(check) -> None:
     checked = check(json_lines(PAIRS), None, b"data: {columns: {frage: user}}")
     (problem,) = checked.result.report.problems
@@ -130,6 +143,8 @@ def test_a_column_that_is_given_a_name_that_is_taken_is_refused(check, rows) -> 
     data = [{**row, "frage": "x"} for row in PAIRS]
     checked = check(json_lines(data), rows(20, start=100), b"data: {columns: {frage: user}}")
     assert checked.errors == ["column_taken"]
+    (problem,) = [one for one in checked.result.report.problems if one.severity == "error"]
+    assert problem.message.endswith("already: prompt.")
 
 
 @pytest.mark.parametrize("names", [("Prompt", "Completion"), ("PROMPT", "Response"), (" question ", "Answer")])
