@@ -21,7 +21,14 @@ _EXACT = 2.0**63  # a larger float may have been an integer whose digits are los
 _MEANT = frozenset({"tools", "item", "functions", *SYSTEM, *SPECIAL})
 _NOTHING: frozenset[str] = frozenset()
 _REJECTED = "non_preferred_output"
-_WARNINGS = {"message_unrecognized_key", "tools_missing", "tool_call_id_reused", "tool_schema_unreadable"}
+_WITHOUT_USER = (("system_alone_asks",), ())
+_WARNINGS = {
+    "system_alone_asks",
+    "message_unrecognized_key",
+    "tools_missing",
+    "tool_call_id_reused",
+    "tool_schema_unreadable",
+}
 
 
 @dataclass(slots=True)  # not frozen, which takes three times as long to make
@@ -54,7 +61,7 @@ def read_row(
         return None, (wrong_type("the row", source, "an object"),)
     if form.name == "chat" and not form.renames:  # most files: spared what other rows need
         messages: Any = source.get("messages")
-        if are_plain(messages) and messages[-1]["role"] == "assistant":
+        if are_plain(messages) and messages[-1]["role"] == "assistant" != messages[0]["role"]:
             text = _text_of_fields(source, messages) if len(source) > 1 else ""
             if text is not None:
                 # Most texts hold no colon: then each of the line's stands behind a key.
@@ -62,7 +69,9 @@ def read_row(
                 if colons and (code := lost_key(line, colons, _colons_in(text, messages, colons))):
                     return None, (code,)
                 del source["messages"]
-                return ParsedRow({"messages": messages, "item": source}, source, messages), ()
+                first, second = messages[0]["role"], messages[1]["role"]
+                asks = first == "user" or second == "user" or any(one["role"] == "user" for one in messages)
+                return ParsedRow({"messages": messages, "item": source}, source, messages), _WITHOUT_USER[asks]
     return _read_any(line, source, form, used)
 
 
@@ -134,6 +143,9 @@ def _read_chat(source: dict[str, Any], codes: set[str]) -> ParsedRow:
         codes.add("example_missing_assistant_message")
     elif answers and all(message.get("weight") == 0 for message in answers):
         codes.add("no_trainable_message")
+    roles = {message.get("role") for message in messages}
+    if answers and roles.isdisjoint(("user", "tool", None)):  # None: one that could not be read
+        codes.add("system_alone_asks" if "system" in roles else "nothing_asked")
     return row_of(document)
 
 

@@ -45,6 +45,8 @@ BAD_ROWS = {
     "content as a number": (chat({"role": "user", "content": 5}, ANSWER), "data_type"),
     "no answer": (chat(USER), "example_missing_assistant_message"),
     "a question last": (chat(USER, ANSWER, USER), "example_missing_assistant_message"),
+    "an answer alone": (chat(ANSWER), "nothing_asked"),
+    "answers alone, with a field": (chat(ANSWER, ANSWER, note="x"), "nothing_asked"),
     "weight 0 everywhere": (chat(USER, {**ANSWER, "weight": 0}), "no_trainable_message"),
     "weight 2": (chat(USER, {**ANSWER, "weight": 2}), "invalid_weight"),
     "weight true": (chat(USER, {**ANSWER, "weight": True}), "invalid_weight"),
@@ -151,6 +153,17 @@ def test_a_key_nobody_reads_is_a_warning_and_left_out(check, rows) -> None:
     assert named == {"A message has mood", "A message has weight"}
     assert b"mood" not in checked.train
     assert checked.result.report.passed
+
+
+@pytest.mark.parametrize("extra", [{}, {"tools": [TOOL]}])
+def test_a_system_message_that_asks_alone_is_a_warning(extra) -> None:
+    system = {"role": "system", "content": "Name a bolt."}
+    for messages, codes in (((system, ANSWER), {"system_alone_asks"}), ((system, USER, ANSWER), set())):
+        row, found = read_row(json.dumps(chat(*messages, **extra)).encode())
+        assert row is not None
+        assert set(found) == codes
+    greeted = read_row(json.dumps(chat(ANSWER, USER, ANSWER)).encode())
+    assert (greeted[0] is not None, set(greeted[1])) == (True, set())
 
 
 FIELDS = st.dictionaries(
