@@ -37,12 +37,20 @@ def test_what_is_no_training_file_starts_no_run(services: Services, runner: Runn
     assert drop(services, runner, f"datasets/shop/{name}") is None
 
 
-@pytest.mark.parametrize("name", ["train.jsonl", "recipe.yaml", "eval.jsonl", "notes.pdf"])
+@pytest.mark.parametrize(
+    "name",
+    ["train.jsonl", "recipe.yaml", "eval.jsonl", "notes.pdf", "what is it?.csv", "a#b.jsonl", "x" * 200 + ".csv"],
+)
 def test_a_file_in_the_root_of_the_container_is_rejected_with_the_reason(
     services: Services, runner: Runner, name: str
 ) -> None:
     services.blobs.write("datasets/recipe.yml", [b"typo: 1"])
     assert codes_of(services, runner, f"datasets/{name}") == ("no_project_folder",)
+
+
+@pytest.mark.parametrize("project", ["P_Bad", "a#b", "what?", "ö" * 100])
+def test_a_folder_that_cannot_be_a_project_is_answered(services: Services, runner: Runner, project: str) -> None:
+    assert "project_name" in codes_of(services, runner, f"datasets/{project}/train.jsonl")
 
 
 def test_a_dataset_with_two_recipes_is_rejected_by_their_names(services: Services, runner: Runner) -> None:
@@ -62,7 +70,8 @@ def codes_of(services: Services, runner: Runner, path: str) -> tuple[str, ...]:
     assert rejected.status is Status.REJECTED
     assert rejected.validation is not None
     report = Report.model_validate_json(b"".join(services.blobs.read(paths.report(run.id))))
-    assert {problem.code for problem in report.problems} == set(rejected.validation.codes)
+    errors = {problem.code for problem in report.problems if problem.severity == "error"}
+    assert errors == set(rejected.validation.codes)
     assert events_at(services, "notify")
     return rejected.validation.codes
 
