@@ -80,6 +80,12 @@ def in_user(text: str, label: str) -> Row:
     return chat(("user", f"Triage of: {text}?"), ("assistant", label))
 
 
+def in_template(text: str, label: str) -> Row:
+    """The same instruction before each case, as prompts for classification have it."""
+    rules = "Read the note and answer with one word: " + " ".join(f"rule{n}" for n in range(90))
+    return chat(("user", f"{rules}\n\n{text}"), ("assistant", label))
+
+
 def in_an_earlier_answer(text: str, label: str) -> Row:
     return chat(("user", "Note?"), ("assistant", text), ("user", "Triage?"), ("assistant", label))
 
@@ -90,6 +96,7 @@ CARRIERS: tuple[Callable[[str, str], Row], ...] = (
     in_tool_result,
     in_tools,
     in_user,
+    in_template,
     in_an_earlier_answer,
 )
 
@@ -145,6 +152,23 @@ def test_a_long_system_message_that_all_rows_share_makes_none_alike(check: Check
     rules = " ".join(f"rule{n}" for n in range(400))
     rows = [chat(("system", rules), ("user", note(chance)), ("assistant", f"part {n}")) for n in range(200)]
     assert check(lines(rows)).codes == {}
+
+
+def test_an_instruction_that_stands_before_each_case_makes_none_alike_and_copies_of_a_case_are_kept_together(
+    check: Check,
+) -> None:
+    chance = random.Random(10)
+    cases = [note(chance, 40) for _ in range(150)]
+    labels = ("urgent", "routine", "discharge")
+    rows = [
+        {**in_template(f"{text} {version}", labels[case % 3]), "case": case}
+        for version in range(2)
+        for case, text in enumerate(cases)
+    ]
+    checked = check(lines(rows))
+    assert "near_duplicates_split" not in checked.codes
+    train, held_out = ({row["item"]["case"] for row in read(part)} for part in (checked.train, checked.eval))
+    assert (len(read(checked.eval)), train & held_out) == (30, set())
 
 
 @pytest.mark.parametrize("place", ["system", "user"])
