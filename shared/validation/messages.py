@@ -24,6 +24,7 @@ _MEDIA = frozenset({"image", "images", "audio", "audios", "video", "videos"})
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 
+_TEXT_PARTS = ("text", "input_text", "output_text")
 _JSON_KINDS = {
     str: "text",
     int: "a number",
@@ -137,10 +138,11 @@ def _joined(parts: list[Any], codes: set[str]) -> str:
 
 
 def _text_of(part: Any) -> Any:
-    """OpenAI's parts have `text`, those of LLaMA-Factory `value`."""
+    """OpenAI's parts have `text`, those of LLaMA-Factory `value`, and those of Bedrock no type."""
     if type(part) is not dict:
         return part
-    return part.get("text", part.get("value")) if part.get("type") in ("text", "input_text", "output_text") else None
+    is_text = part.get("type") in _TEXT_PARTS or part.keys() == {"text"}
+    return part.get("text", part.get("value")) if is_text else None
 
 
 def _read_extras(message: Message, role: str, clean: Message, codes: set[str]) -> None:

@@ -74,6 +74,16 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
         },
         [user("Is it", "on?"), ANSWERED],
     ),
+    "Bedrock": (
+        {
+            "system": "Be brief.",
+            "messages": [
+                {"role": "user", "content": [{"text": "Is it on?"}]},
+                {"role": "assistant", "content": [{"text": "yes"}]},
+            ],
+        },
+        [SYSTEM, ASKED, ANSWERED],
+    ),
     "messages as a cell of a table": (
         {"messages": json.dumps([ASKED, ANSWERED])},
         [ASKED, ANSWERED],
