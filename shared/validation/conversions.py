@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from shared.validation.messages import wrong_type
+from shared.validation.strict import parse_text
 
 Source = dict[str, Any]
 
@@ -105,7 +106,12 @@ def _asked_before(source: Source) -> list[Any]:
 
 def _asks_the_same(asked: list[Any], before: list[Any]) -> bool:
     """Whether what stands beside the answers is in the dialogues already; a system message may be only there."""
-    return all(turn in before for turn in asked)
+    known = set(map(_as_key, before))
+    return all(_as_key(turn) in known for turn in asked)
+
+
+def _as_key(turn: Any) -> bytes:
+    return orjson.dumps(turn, option=orjson.OPT_SORT_KEYS)
 
 
 def _question(source: Source, messages: Any, question: Source) -> Source:
@@ -206,7 +212,7 @@ def _loaded_tools(text: str) -> Any:
     if "\\u0000" in text:
         raise Refused("null_character")
     try:
-        return orjson.loads(text) if text.strip() else None
+        return parse_text(text) if text.strip() else None
     except orjson.JSONDecodeError as error:
         raise Refused("invalid_tools") from error
 
@@ -297,6 +303,6 @@ def _loaded(text: Any) -> Any:
     if type(text) is not str or "\\u0000" in text:
         return None
     try:
-        return orjson.loads(text)
+        return parse_text(text)
     except orjson.JSONDecodeError:
         return None

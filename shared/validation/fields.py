@@ -26,6 +26,7 @@ SPECIAL = MEDIA | PASSAGES
 
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
 _CLASSES_MAX = 20
+_SEARCHED_MAX = 2**28
 
 
 class UsedFields(NamedTuple):
@@ -56,12 +57,23 @@ def refusals(item: dict[str, Any], messages: list[dict[str, Any]], used: frozens
             continue
         if name in MEDIA:
             yield f"media_not_read|{name}"
-        elif any(not _said(text, messages) for text in texts_in(value) if len(text.split()) > 1):
+        elif not _all_said([text.strip() for text in texts_in(value) if len(text.split()) > 1], messages):
             yield f"passage_not_read|{name}"
 
 
-def _said(text: str, messages: list[dict[str, Any]]) -> bool:
-    return any(text.strip() in message.get("content", "") for message in messages)
+def _all_said(texts: list[str], messages: list[dict[str, Any]]) -> bool:
+    """Whether each text stands in a message. Those in the order of the messages take one pass; others at most
+    `_SEARCHED_MAX` characters, beyond which they count as not found."""
+    said = "\0".join(message.get("content", "") for message in messages)  # no text of a row holds this character
+    place, left = 0, _SEARCHED_MAX
+    for text in dict.fromkeys(texts):
+        start, place = place, said.find(text, place)
+        if place < start:
+            left -= len(said)
+            place = said.find(text) if left > 0 else -1
+        if place < 0:
+            return False
+    return True
 
 
 def texts_in(value: Any) -> Iterator[str]:

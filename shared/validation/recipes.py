@@ -39,7 +39,7 @@ class _Unreadable(Exception):
     pass
 
 
-class _Loader(yaml.SafeLoader):
+class RecipeLoader(yaml.SafeLoader):
     """Plain YAML that refuses a key given twice and aliases (a small file could grow without end)."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
@@ -48,10 +48,11 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:
-            raise _Unreadable(f"line {node.start_mark.line + 1}: the key {twice} is given twice")
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise _Unreadable(f"line {node.start_mark.line + 1}: the key {key.value} is given twice")
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
         return super().construct_mapping(node, deep)
 
 
@@ -116,7 +117,7 @@ def _load(text: bytes) -> dict[str, Any]:
         raise _Unreadable(f"it is larger than {MAX_RECIPE_BYTES // 2**10} KiB")
     try:
         # The loader is a SafeLoader: it builds plain values only.
-        raw = yaml.load(text.decode("utf-8-sig"), Loader=_Loader)  # noqa: S506
+        raw = yaml.load(text.decode("utf-8-sig"), Loader=RecipeLoader)  # noqa: S506
     except UnicodeDecodeError as error:
         raise _Unreadable("it is not UTF-8") from error
     except yaml.MarkedYAMLError as error:

@@ -6,9 +6,24 @@ import json
 import re
 from typing import Any
 
+import orjson
+
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**64 - 1  # what the parser keeps exactly
 _DIGITS_MAX = 20
+_DEPTH = 254  # levels that the encoder writes; the parser reads 1,024
+
+
+def parse_text(text: str) -> Any:
+    """The JSON value that a text of a row holds. Raises JSONDecodeError, also where it nests deeper than can be
+    written."""
+    value = orjson.loads(text)
+    if text.count("[") + text.count("{") > _DEPTH:
+        try:
+            orjson.dumps(value)
+        except orjson.JSONEncodeError as error:
+            raise orjson.JSONDecodeError("nested too deep", text, 0) from error
+    return value
 
 
 def why_unreadable(line: bytes) -> str:

@@ -14,7 +14,7 @@ import orjson
 
 from shared.grading.errors import GradingFailed
 from shared.grading.schema import Schema
-from shared.validation.strict import holds_nul, what_was_lost
+from shared.validation.strict import holds_nul, parse_text, what_was_lost
 
 Message = dict[str, Any]
 Call = dict[str, Any]
@@ -69,7 +69,7 @@ def _read_arguments(value: Any, codes: set[str], place: str) -> str:
         if type(text) is not str:
             break
         try:
-            parsed = orjson.loads(text)
+            parsed = parse_text(text)
         except orjson.JSONDecodeError:
             break
         if type(parsed) is dict:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.validation.conversions import chosen_rejected
 from shared.validation.formats import detect
 from shared.validation.rows import read_row
 
@@ -275,3 +276,30 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize(("row", "code"), REFUSED.values(), ids=REFUSED)
 def test_a_row_that_cannot_be_converted_says_which_field_it_is(row, code) -> None:
     assert read(row) == (None, {code})
+
+
+class Counted(str):
+    """A text that counts how often it is compared."""
+
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        Counted.compared += 1
+        return super().__eq__(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+
+@pytest.mark.parametrize("count", [100, 1000])
+def test_a_question_beside_two_dialogues_is_compared_with_them_once_a_turn(count: int) -> None:
+    def turns(answer: str | None) -> list[dict[str, Any]]:
+        said = [{"role": "user", "content": Counted(f"q{number}")} for number in range(count)]
+        return [*said, {"role": "assistant", "content": answer}] if answer else list(reversed(said))
+
+    Counted.compared = 0
+    found = chosen_rejected({"messages": turns(None), "chosen": turns("yes"), "rejected": turns("no")})
+    assert len(found["input"]["messages"]) == count
+    assert Counted.compared <= 2 * count

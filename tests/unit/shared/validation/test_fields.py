@@ -9,7 +9,7 @@ import pytest
 
 from shared.domain.recipe import Recipe
 from shared.validation.content.codes import CONTENT_CODES
-from shared.validation.fields import used_fields
+from shared.validation.fields import refusals, used_fields
 from shared.validation.names import NAMES_MAX, OTHER_NAMES, shown
 
 GRADER = "{name: g, type: string_check, reference: '{{item.%s}}'}"
@@ -302,3 +302,25 @@ def test_used_fields_are_those_of_graders_rewards_slices_and_the_group() -> None
     )
     assert used_fields(recipe).names == {"target", "fault", "answer", "patient"}
     assert not used_fields(recipe).others
+
+
+def passages_in(messages: list[str], passages: list[str]) -> bool:
+    dialogue = [{"role": "user", "content": text} for text in messages]
+    return not list(refusals({"context": passages}, dialogue, frozenset()))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_passages_are_found_in_any_order_in_one_message_or_in_many(order: int) -> None:
+    passages = [f" the passage {number} of many " for number in range(500)]
+    assert passages_in(["\n".join(passages)], passages[::order])
+    assert passages_in(passages, [*passages[::order], *passages, "passage 7 of"])
+    assert not passages_in(passages[1:], passages[::order])
+    assert not passages_in(["the first", "half"], ["first half", "the first"])
+
+
+def test_the_search_for_passages_against_the_order_of_a_large_row_ends() -> None:
+    """In order they take one pass. Backwards each would take one: 30 GB for this row of 3 MB."""
+    passages = [f"passage {number:020}" for number in range(20_000)]
+    message = "\n".join(f"{text} {'x' * 120}" for text in passages)
+    assert passages_in([message], passages)
+    assert not passages_in([message], passages[::-1])

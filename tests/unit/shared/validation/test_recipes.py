@@ -3,8 +3,9 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 
-from shared.validation.recipes import read_channels
+from shared.validation.recipes import RecipeLoader, read_channels
 from tests.web_urls import NO_WEB_URLS
 
 BAD_RECIPES = {
@@ -185,3 +186,27 @@ def test_no_recipe_means_the_defaults(check, rows) -> None:
         recipe = check(rows(300), None, text).result.recipe
         assert recipe is not None
         assert recipe.base_model == "droptune/tiny-llama"
+
+
+class CountedKey(str):
+    """A key that counts how often it is compared."""
+
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        CountedKey.compared += 1
+        return super().__eq__(other)
+
+    __hash__ = str.__hash__
+
+
+@pytest.mark.parametrize("count", [100, 2000])
+def test_keys_of_a_recipe_are_compared_with_those_that_may_be_equal_only(count: int) -> None:
+    def scalar(value: str) -> yaml.ScalarNode:
+        return yaml.ScalarNode("tag:yaml.org,2002:str", value)
+
+    pairs = [(scalar(CountedKey(f"key_{number}")), scalar("x")) for number in range(count)]
+    CountedKey.compared = 0
+    made = RecipeLoader("").construct_mapping(yaml.MappingNode("tag:yaml.org,2002:map", pairs))
+    assert len(made) == count
+    assert CountedKey.compared <= count

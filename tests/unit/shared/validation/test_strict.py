@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
+import orjson
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shared.domain.blank import is_blank
+from shared.domain.findings import Findings, Place
+from shared.validation.compared import content_of
+from shared.validation.content.codes import CONTENT_CODES
+from shared.validation.content.scan import ContentPolicy, ContentScan
+from shared.validation.formats import CHAT, detect
 from shared.validation.rows import read_row
+from shared.validation.strict import parse_text
 
 TEXTS = ['"a"', '"b:"', r'"\":"', r'"\u003a"', r'"\\u003a"', r'"\u0022:"', '"e+20"', '""']
 NUMBERS = [str(2**64 - 1), str(2**64), str(-(2**63)), str(-(2**63) - 1), "9" * 5000, "1", "1.5e+22"]
@@ -116,3 +125,55 @@ def test_a_key_twice_inside_plain_messages_is_always_seen(texts, data) -> None:
     line = '{"messages": [' + ", ".join(parts) + "]}"
     line = line.replace('"x"', spell)
     assert found(line.encode()) == {"duplicate_key"}
+
+
+DIALOGUE = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
+HOLDERS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "arguments of a call": lambda text: {
+        "messages": [DIALOGUE["messages"][0], {"role": "assistant", "tool_calls": [call_of(f'{{"a":{text}}}')]}]
+    },
+    "arguments encoded twice": lambda text: {
+        "messages": [
+            DIALOGUE["messages"][0],
+            {"role": "assistant", "tool_calls": [call_of(json.dumps(f'{{"a":{text}}}'))]},
+        ]
+    },
+    "a field named arguments": lambda text: {**DIALOGUE, "arguments": text},
+    "tools as text": lambda text: {**DIALOGUE, "tools": f'[{{"name": "f", "parameters": {{"a": {text}}}}}]'},
+    "a turn with a call": lambda text: {
+        "conversations": [
+            {"from": "human", "value": "q"},
+            {"from": "function_call", "value": f'{{"name": "f", "arguments": {{"a": {text}}}}}'},
+        ]
+    },
+}
+
+
+def call_of(arguments: str) -> dict[str, Any]:
+    return {"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+@pytest.mark.parametrize("depth", [1, 100, 240, 250, 253, 254, 255, 300, 900, 1023, 1024, 3000])
+@pytest.mark.parametrize("ends", ["[]", "{}"])
+def test_json_in_a_text_of_a_row_may_nest_as_deep_as_it_likes(holder: str, depth: int, ends: str) -> None:
+    opening = "[" if ends == "[]" else '{"a":'
+    text = opening * depth + '"mail to a.person@example.com"' + ends[1] * depth
+    source = HOLDERS[holder](text)
+    row, codes = read_row(json.dumps(source).encode(), detect([source]) or CHAT)
+    assert row is not None or codes
+    if row is not None:
+        findings = Findings(CONTENT_CODES)
+        document = ContentScan(findings, ContentPolicy(personal_data="redact")).read(Place("train", 1), row.document)
+        assert b"a.person" not in orjson.dumps(document)
+        content_of(row)
+
+
+@pytest.mark.parametrize("depth", [254, 255])
+def test_a_text_is_read_as_deep_as_the_encoder_writes(depth: int) -> None:
+    text = "[" * depth + "]" * depth
+    if depth == 254:
+        assert orjson.dumps(parse_text(text)) == text.encode()
+    else:
+        with pytest.raises(orjson.JSONDecodeError):
+            parse_text(text)
