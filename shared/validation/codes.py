@@ -259,6 +259,10 @@ CODES: dict[str, ProblemCode] = {
         "The weight of a message (weight, train, trainable, loss_weight) is neither 0 nor 1, or two of them differ.",
         "Use 0, 1, or leave it out.",
     ),
+    "row_weight_not_read": error(
+        "The field {detail} says that the row is not to be learned, and it would be.",
+        "Remove the row, or put weight 0 on the assistant messages that should not be learned.",
+    ),
     "weight_of_other_role": error(
         "A message that is not the assistant's is marked to be learned; only answers are.",
         "Remove the mark (train, trainable, loss_weight), or write the text as an answer.",

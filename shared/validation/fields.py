@@ -22,7 +22,9 @@ _INVERSE = frozenset({"bad", "is_bad", "rejected", "thumbs_down", "undesirable"}
 MARKS = _MARKS | _FLAGS | _INVERSE
 _BAD_WORDS = frozenset({"bad", "dislike", "disliked", "thumbs_down", "thumbs down", "👎", "undesirable"})
 _FALSE, _TRUE = frozenset({"false"}), frozenset({"true"})
-SPECIAL = MEDIA | PASSAGES
+# That a row is not to be learned. A `weight` of anything but 0 may be that of a part.
+_ROW_WEIGHTS = frozenset({"weight", "sample_weight", "loss_weight", "train", "trainable"})
+SPECIAL = MEDIA | PASSAGES | _ROW_WEIGHTS
 
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
 _CLASSES_MAX = 20
@@ -55,7 +57,10 @@ def refusals(item: dict[str, Any], messages: list[dict[str, Any]], used: frozens
         value = item[name]
         if value in _EMPTY:
             continue
-        if name in MEDIA:
+        if name in _ROW_WEIGHTS:
+            if value in (0, "0") or (isinstance(value, str) and value.casefold() == "false"):
+                yield f"row_weight_not_read|{name}"
+        elif name in MEDIA:
             yield f"media_not_read|{name}"
         elif not _all_said([text.strip() for text in texts_in(value) if len(text.split()) > 1], messages):
             yield f"passage_not_read|{name}"

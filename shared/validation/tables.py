@@ -46,7 +46,12 @@ def _dialect(delimiter: str, lines: Sequence[bytes]) -> Dialect:
 
 
 def columns_of(line: bytes, dialect: Dialect) -> list[str]:
-    """The columns that a header names, one without a name by its number; empty if it cannot be a header."""
+    """The columns that a header names, one without a name by its number; empty if it cannot be a header.
+
+    A line between two bars is of a table in Markdown, whose cells are padded.
+    """
+    if dialect.delimiter == "|" and line.strip().startswith(b"|") and line.strip().endswith(b"|"):
+        return []
     cells = _cells(line, dialect)
     given = [] if isinstance(cells, str) else [cell.strip() for cell in cells]
     names = [name or _UNNAMED.format(number) for number, name in enumerate(given, 1)]

@@ -74,6 +74,8 @@ IGNORED = {
     "a passage that a message holds": {"context": lambda n: f"What is part {n}?"},
     "a label beside plain text": {"label": False, "text": lambda n: f"Chapter {n}. Pump {n} holds oil."},
     "a score of one": {"score": 1},
+    "the weight of a part": {"weight": 12.5},
+    "a train that is no mark": {"train": "ICE 5"},
 }
 
 
@@ -165,6 +167,8 @@ NOT_READ = {
     "an image": ({"images": ["a.png"]}, "media_not_read"),
     "one image": ({"image": "a.png"}, "media_not_read"),
     "sound": ({"audios": ["a.wav"]}, "media_not_read"),
+    "a row of weight 0": ({"weight": 0}, "row_weight_not_read"),
+    "a row that is not to be trained on": ({"train": False}, "row_weight_not_read"),
     "documents": ({"documents": [{"title": "Oil", "text": "Pump 3 holds oil."}]}, "passage_not_read"),
     "context": ({"context": "Pump 3 holds oil."}, "passage_not_read"),
     "two system texts": ({"system": "Be brief.", "system_prompt": "Be long."}, "system_twice"),

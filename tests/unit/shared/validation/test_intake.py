@@ -173,3 +173,9 @@ def test_prose_is_one_finding(check) -> None:
         b"The press stands in hall 3.\nIt runs, mostly, at night.\nTurn it off.\n" * 50, file_name="notes.txt"
     )
     assert list(checked.codes) == ["no_rows"]
+
+
+def test_a_table_in_markdown_is_no_table(check) -> None:
+    table = b"| prompt | completion |\n|---|---|\n" + b"".join(b"| q %d | a %d |\n" % (n, n) for n in range(60))
+    assert list(check(table).codes) == ["no_rows"]
+    assert list(check(table, file_name="train.csv").codes) == ["unknown_format"]
