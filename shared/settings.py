@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     inline_validation_max_bytes: int = Field(
         default=20_000_000,
         gt=0,
-        description="a larger training file (as it was uploaded, compressed or not) is validated by a job",
+        description="a larger training or held-out file is validated by a job; of a gzip or zip the text counts",
     )
     training_environment: str = Field(default="droptune-training:3", description="registered environment of jobs")
     serving_environment: str = Field(default="droptune-serving:2", description="registered environment of endpoints")

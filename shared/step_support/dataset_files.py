@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shared.domain.drop_zone import Role, held_out_rank, may_be_prose, role_of
+from shared.domain.errors import BlobNotFound
+from shared.domain.run import Run
 from shared.ports import BlobInfo, Services
+from shared.validation.containers import needs_job
 from shared.validation.intake import open_rows
 
 # What names of recipes and of held-out files begin with.
@@ -68,3 +71,16 @@ def _folders(dataset: str) -> list[str]:
         return []
     project = f"{dataset.split('/')[0]}/{folders[0]}"
     return list(dict.fromkeys((dataset.rsplit("/", 1)[0], project)))
+
+
+def needs_validation_job(run: Run, services: Services) -> bool:
+    """Whether a file is one of columns, or larger than a function reads, as it is or unpacked."""
+    held_out = held_out_file(run.dataset.path, services)
+    limit = services.config.inline_validation_max_bytes
+    if max(run.dataset.size_bytes, held_out.size_bytes if held_out else 0) > limit:
+        return True
+    files = [run.dataset.path, *([held_out.path] if held_out else [])]
+    try:
+        return any(needs_job(services.blobs.read(path), limit) for path in files)
+    except BlobNotFound:
+        return False  # what reads it says so

@@ -12,6 +12,7 @@ from shared.domain.run import Run, RunError, Status
 from shared.ports import Services
 from shared.records import endpoints
 from shared.step_support.attempts import retry_after
+from shared.step_support.dataset_files import needs_validation_job
 from shared.step_support.outcome import Draft, Outcome
 
 log = logging.getLogger(__name__)
@@ -74,8 +75,8 @@ def stop_jobs(run: Run, services: Services) -> None:
     if run.job is not None:
         services.launcher.begin_cancel(run.job.name)
     for kind in NEXT_JOB.get(run.status, ()):
-        if kind is JobKind.VALIDATION and run.dataset.size_bytes <= services.config.inline_validation_max_bytes:
-            continue  # no job validates it
+        if run.status is Status.RECEIVED and not needs_validation_job(run, services):
+            continue  # the function validates it
         attempt = 1 + max((job.attempt for job in run.jobs if job.kind is kind), default=0)
         services.launcher.begin_cancel(paths.job_name(run.evolve(attempt=max(attempt, run.attempt)), kind))
 

@@ -30,12 +30,11 @@ from shared.ports import Services
 from shared.records import runs
 from shared.records.blob_documents import write_model
 from shared.step_support.attempts import next_attempt
-from shared.step_support.dataset_files import held_out_file, recipe_file, recipe_files
+from shared.step_support.dataset_files import held_out_file, needs_validation_job, recipe_file, recipe_files
 from shared.step_support.llm_judges import require_judges
 from shared.step_support.outcome import Draft, Outcome
 from shared.steps.submit_training import cancel_unless_owned, submitted
 from shared.validation import Earlier, Sink, Validated, curated_version, spooled_sink, validate
-from shared.validation.columns import are_columns
 from shared.validation.plan import plan_run
 from shared.validation.recipes import read_recipe
 from shared.validation.validator import ALL_CODES
@@ -48,7 +47,7 @@ def validate_dataset(event: Event[DatasetUploaded | ValidationRetryDue], run: Ru
     misplaced = _misplaced(run, services)
     if misplaced is not None:
         return rejected(run, misplaced, services)
-    if run.dataset.size_bytes > services.config.inline_validation_max_bytes or _has_columns(run, services):
+    if needs_validation_job(run, services):
         return _submit(event, run, services)
     with spooled_sink() as sink:
         validated = _validate(run, services, sink)
@@ -71,16 +70,6 @@ def _misplaced(run: Run, services: Services) -> Report | None:
     if not findings.failed:
         return None
     return Report(passed=False, format="unknown", problems=findings.problems(), eval_source="split")
-
-
-def _has_columns(run: Run, services: Services) -> bool:
-    """Whether a file is Parquet or Arrow, which only the job can read."""
-    held_out = held_out_file(run.dataset.path, services)
-    paths_read = [run.dataset.path, *([held_out.path] if held_out else [])]
-    try:
-        return any(are_columns(next(iter(services.blobs.read(path)), b"")) for path in paths_read)
-    except BlobNotFound:
-        return False  # what reads it says so
 
 
 def _submit(event: Event[EventData], run: Run, services: Services) -> Outcome:

@@ -56,6 +56,26 @@ def read_text(chunks: Iterable[bytes]) -> Iterator[bytes]:
     yield from text
 
 
+def needs_job(chunks: Iterable[bytes], limit_bytes: int) -> bool:
+    """Whether a file is of columns, which only the job can read, or is packed and holds more text than this. No more
+    than that is unpacked. What cannot be unpacked needs none: reading it says so."""
+    source = _with_head(chunks, _MAGIC_BYTES)
+    first = next(source, b"")
+    if columns.are_columns(first):
+        return True
+    if not first.startswith((_GZIP, *_ZIP)):
+        return False
+    left = limit_bytes
+    try:
+        for piece in read_text(chain([first], source)):
+            left -= len(piece)
+            if left < 0:
+                return True
+    except Unreadable:
+        pass
+    return False
+
+
 def _refuse_binary(first: bytes) -> None:
     for start, what in _NO_TEXT.items():
         if first.startswith(start):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import replace
 
 import pytest
@@ -34,11 +35,15 @@ FILES = {
     "a held-out Parquet file": (ROW, b"PAR1" + ROW, 1),
     "text": (ROW, ROW, 0),
     "a zip": (b"PK\3\4" + ROW, None, 0),
+    "a gzip with as much text as the limit": (gzip.compress(b"x" * 20_000_000), None, 0),
+    "a gzip with more text than the limit": (gzip.compress(b"x" * 20_000_001), None, 1),
+    "a held-out gzip with more": (ROW, gzip.compress(b"x" * 20_000_001), 1),
+    "a damaged gzip": (gzip.compress(ROW)[:-9], None, 0),
 }
 
 
 @pytest.mark.parametrize(("train", "held_out", "jobs"), FILES.values(), ids=FILES)
-def test_a_file_of_columns_is_validated_by_a_job_whatever_its_size(
+def test_columns_and_much_text_are_validated_by_a_job_whatever_the_size_of_the_file(
     services: Services, runner: Runner, train: bytes, held_out: bytes | None, jobs: int
 ) -> None:
     if held_out is not None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import random
 import sys
 import zipfile
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
+from shared.validation.containers import needs_job
 
 pa: Any = pytest.importorskip("pyarrow", reason="the validation job reads Parquet and Arrow with it")
 pq: Any = pytest.importorskip("pyarrow.parquet", reason="the validation job reads Parquet and Arrow with it")
@@ -133,3 +137,48 @@ def test_messages_of_columns_have_every_key_and_those_that_are_null_lose_nothing
 def test_without_pyarrow_the_error_says_what_is_missing(check, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert check(parquet(PAIRS)).errors == ["columns_need_job"]
+
+
+LIMIT = 10_000
+TEXT = b"x" * LIMIT
+HALVES = TEXT[: LIMIT // 2], TEXT[LIMIT // 2 :]
+IN_JOB = {
+    "as much text as the limit": (gzip.compress(TEXT), False),
+    "one byte more": (gzip.compress(TEXT + b"y"), True),
+    "several members": (b"".join(map(gzip.compress, HALVES)), False),
+    "several members and one byte more": (b"".join(map(gzip.compress, (*HALVES, b"y"))), True),
+    "an empty member first": (gzip.compress(b"") + gzip.compress(TEXT + b"y"), True),
+    "padding": (gzip.compress(TEXT) + bytes(LIMIT), False),
+    "cut off before the limit": (gzip.compress(random.Random(1).randbytes(3 * LIMIT))[: LIMIT // 2], False),
+    "cut off after the limit": (gzip.compress(random.Random(1).randbytes(3 * LIMIT))[: 2 * LIMIT], True),
+    "a ratio of 1,000": (gzip.compress(b" " * 10**7), True),
+    "a zip with as much": (zipped({"train.jsonl": TEXT}), False),
+    "a zip with one byte more": (zipped({"train.jsonl": TEXT + b"y"}), True),
+    "a zip with two files": (zipped({"a.jsonl": TEXT, "b.jsonl": TEXT}), False),
+    "a zip cut off": (zipped({"train.jsonl": TEXT + b"y"})[:-30], False),
+    "Parquet": (parquet(PAIRS[:1]), True),
+    "text": (TEXT * 2, False),  # its size is known
+    "nothing": (b"", False),
+}
+
+
+@pytest.mark.parametrize("size", [1, 7, 10**9])
+@pytest.mark.parametrize(("data", "expected"), IN_JOB.values(), ids=IN_JOB)
+def test_a_file_needs_the_job_by_the_text_in_it(data: bytes, expected: bool, size: int) -> None:
+    chunks = (data[start : start + size] for start in range(0, len(data), size))
+    assert needs_job(chunks, LIMIT) is expected
+
+
+@pytest.mark.parametrize("times", [10, 1000])
+def test_no_more_is_unpacked_than_the_limit(times: int) -> None:
+    """Of what does not compress, as much is read as there is text."""
+    taken = 0
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal taken
+        for chunk in [gzip.compress(random.Random(1).randbytes(LIMIT))] * times:
+            taken += len(chunk)
+            yield chunk
+
+    assert needs_job(chunks(), 20 * LIMIT) is (times > 20)
+    assert taken <= 20 * LIMIT + 2**16 + 2 * (LIMIT + 100)
