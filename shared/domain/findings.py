@@ -12,7 +12,10 @@ ROWS_SHOWN = 20
 
 
 class ProblemCode(NamedTuple):
-    """A kind of problem. `message` may hold `{detail}`: words from the recipe or a number, never text of a row."""
+    """A kind of problem. `message` may hold `{detail}`: words from the recipe or a number, never text of a row.
+
+    `fix` may hold `{hint}`: what is to be done with the fields of this file.
+    """
 
     severity: Literal["error", "warning"]
     message: str
@@ -41,6 +44,7 @@ class _Group:
     rows: list[int] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
+    hint: str = ""
 
 
 class Findings:
@@ -62,10 +66,12 @@ class Findings:
             group.offsets.append(offset)
             group.parts.append(part)
 
-    def add_many(self, code: str, file: str, detail: str, count: int, rows: Iterable[int] = ()) -> None:
+    def add_many(
+        self, code: str, file: str, detail: str, count: int, rows: Iterable[int] = (), *, hint: str = ""
+    ) -> None:
         """A group that was counted elsewhere, with its first rows. Their offsets are not known."""
         assert code in self._codes, code
-        self._groups[code, file, detail] = _Group(count, list(rows)[:ROWS_SHOWN])
+        self._groups[code, file, detail] = _Group(count, list(rows)[:ROWS_SHOWN], hint=hint)
 
     def count(self, code: str, file: str, detail: str, count: int) -> None:
         """Add occurrences whose rows are not shown."""
@@ -98,7 +104,7 @@ class Findings:
                 offsets=tuple(group.offsets),
                 parts=tuple(group.parts) if any(group.parts) else (),
                 message=self._codes[code].message.replace("{detail}", detail),
-                fix=self._codes[code].fix,
+                fix=self._codes[code].fix.replace("{hint}", group.hint),
             )
             for (code, file, detail), group in self._groups.items()
         ]

@@ -179,19 +179,38 @@ CODES: dict[str, ProblemCode] = {
         "The field {detail} holds text that no message has, so the model would learn to answer without it.",
         "Put it into the system or user message, or remove it. If only a grader needs it, name it there.",
     ),
+    "choices_not_read": error(
+        "The answers name a choice (such as A) of the field {detail}, which no message has, so the model would learn "
+        "letters without reading what they stand for.",
+        "Put the choices into the question, a line each; or give the text of the choice as the answer.",
+    ),
     "media_not_read": error(
         "The row has images, audio or video ({detail}), which are not read.",
-        "Describe them in words, or remove the field and the placeholders in the text if answers do not need them.",
+        "Describe them in words. If answers do not need them, remove the field and the placeholders in the text.",
+    ),
+    "media_named": warning(
+        "The field {detail} names images, audio or video, which are not read, and no text has a placeholder for them.",
+        "If an answer needs what they show or say, describe it in words; else nothing is needed.",
     ),
     "unpaired_preference": error(
         "The field {detail} marks these answers as bad, and every answer is learned; unpaired preferences (KTO) are no "
         "method.",
-        "Keep the good rows only, for example jq -c 'select(.label == true)'; or pair good and bad answers for dpo. If "
-        "the field says something else, rename it, or name it in evaluation.slices.",
+        "Keep {hint}; or pair good and bad answers for dpo. If the field says something else, rename it, or name it in "
+        "evaluation.slices.",
+    ),
+    "excluded_rows": error(
+        "The field {detail} says that these rows are not to be trained on, and every row of the file is.",
+        "Keep {hint}. Rows to be judged by go into eval.jsonl; of a turn that is not learned the message has weight 0. "
+        "If the field says something else, rename it, or name it in evaluation.slices.",
+    ),
+    "marked_rows": warning(
+        "The field {detail} may mark these rows as bad or as not to be trained on, and every row is learned.",
+        "If it says so of the answer or the row, keep {hint}. If it says something of the case, such as a refused "
+        "claim, nothing is needed.",
     ),
     "rated_answers": warning(
         "The field {detail} holds grades, and all answers are learned alike.",
-        "If it grades the answers, remove the rows with low ones.",
+        "If it grades the answers, remove the rows with low ones: keep {hint}.",
     ),
     "missing_messages_list": error(
         "The row has no `messages`, or it is empty.",
@@ -258,10 +277,6 @@ CODES: dict[str, ProblemCode] = {
     "invalid_weight": error(
         "The weight of a message (weight, train, trainable, loss_weight) is neither 0 nor 1, or two of them differ.",
         "Use 0, 1, or leave it out.",
-    ),
-    "row_weight_not_read": error(
-        "The field {detail} says that the row is not to be learned, and it would be.",
-        "Remove the row, or put weight 0 on the assistant messages that should not be learned.",
     ),
     "weight_of_other_role": error(
         "A message that is not the assistant's is marked to be learned; only answers are.",

@@ -30,6 +30,7 @@ _LABELS = 2_000
 # By the code that reports it. `{detail}` is the finding's.
 _IGNORED = {
     "ignored_field": "field {detail}",
+    "media_named": "field {detail}",
     "message_unrecognized_key": "unknown keys of messages",
     "template_leaves_out_tools": "definitions of tools",
     "template_leaves_out_text_beside_call": "text beside tool calls",

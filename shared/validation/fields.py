@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from string import ascii_uppercase
 from typing import Any, NamedTuple
 
 from shared.domain.findings import ROWS_SHOWN, Findings
 from shared.domain.graders import Grader
 from shared.domain.recipe import Recipe, Reinforcement
 from shared.grading import fields, read_fields
+from shared.validation.marks import Mark, Meaning, meaning_of, plain_name
 from shared.validation.names import NAMES_MAX, OTHER_NAMES, shown
 
-MEDIA = frozenset({"image", "images", "image_path", "image_url", "audio", "audios", "video", "videos", "pixel_values"})
-PASSAGES = frozenset(
+# Of `images` a trainer makes the placeholders itself (TRL); a path in `image` may also say what a row is about.
+_MANY_MEDIA = frozenset({"images", "audios", "videos", "pixel_values"})
+_MEDIA = _MANY_MEDIA | {"image", "image_path", "image_url", "audio", "video"}
+_PASSAGES = frozenset(
     {"context", "contexts", "passage", "passages", "document", "documents", "retrieved_context", "retrieved_documents"}
 )
-# What says of an answer that it is good or bad: the labels of KTO (TRL, LLaMA-Factory) and of feedback buttons.
-_MARKS = frozenset({"label", "kto_tag", "rating", "score", "reward", "feedback", "vote", "thumbs", "thumbs_up"})
-_FLAGS = frozenset({"accepted", "approved", "correct", "desirable", "good", "is_correct", "is_good", "preferred"})
-_INVERSE = frozenset({"bad", "is_bad", "rejected", "thumbs_down", "undesirable"})
-MARKS = _MARKS | _FLAGS | _INVERSE
-_BAD_WORDS = frozenset({"bad", "dislike", "disliked", "thumbs_down", "thumbs down", "👎", "undesirable"})
-_FALSE, _TRUE = frozenset({"false"}), frozenset({"true"})
-# That a row is not to be learned. A `weight` of anything but 0 may be that of a part.
-_ROW_WEIGHTS = frozenset({"weight", "sample_weight", "loss_weight", "train", "trainable"})
-SPECIAL = MEDIA | PASSAGES | _ROW_WEIGHTS
+_CHOICES = frozenset({"options", "choices", "candidates", "answer_choices", "alternatives"})
+# Fields of one choice each, by the answer that names it (MMLU as CSV, MedMCQA).
+_CHOICE_FIELDS = ("{}", "option_{}", "choice_{}", "option{}", "choice{}", "op{}")
+_PLACEHOLDER = re.compile(r"<(image|audio|video)s?(_?\d+)?>|<\|(image|audio|video|vision)|\[(IMG|IMAGE|AUDIO|VIDEO)\]")
+
+
+def _spelled(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(spelled for name in names for spelled in (name, name.capitalize(), name.title(), name.upper()))
+
+
+MEDIA = _spelled(_MEDIA)
+SPECIAL = MEDIA | _PASSAGES | _CHOICES
 
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
-_CLASSES_MAX = 20
+# Of a passage: words or, in scripts without blanks, letters. A title, a file name or a channel has fewer.
+_WORDS, _LETTERS, _SENTENCE_WORDS, _LONG = 8, 16, 3, 30
+_SENTENCE_ENDS = (".", "!", "?", "\u3002", "\uff01", "\uff1f", "\u0964")  # also of Chinese, Japanese and Hindi
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+_TEXT_KEYS = frozenset({"text", "content", "page_content", "passage", "snippet", "body"})
+_DIFFERENT_MAX, _REPEATED = 1_000, 5
 _SEARCHED_MAX = 2**28
+_CHOICES_MIN = 2
 
 
 class UsedFields(NamedTuple):
@@ -49,138 +63,204 @@ def used_fields(recipe: Recipe) -> UsedFields:
 
 
 def refusals(item: dict[str, Any], messages: list[dict[str, Any]], used: frozenset[str]) -> Iterator[str]:
-    """The code, with the field's name, of each field that changes what is learned and is not read.
-
-    A passage that a message holds already is learned; one word (`context: billing`) says what a row is about.
-    """
-    for name in SPECIAL.intersection(item) - used:
-        value = item[name]
-        if value in _EMPTY:
-            continue
-        if name in _ROW_WEIGHTS:
-            if value in (0, "0") or (isinstance(value, str) and value.casefold() == "false"):
-                yield f"row_weight_not_read|{name}"
-        elif name in MEDIA:
+    """The code, with the field's name, of each field that holds images, audio or video which the model would miss."""
+    for name in MEDIA.intersection(item) - used:
+        if not _is_nothing(item[name]) and (_is_media(name, item[name]) or _has_placeholder(messages)):
             yield f"media_not_read|{name}"
-        elif not _all_said([text.strip() for text in texts_in(value) if len(text.split()) > 1], messages):
-            yield f"passage_not_read|{name}"
 
 
-def _all_said(texts: list[str], messages: list[dict[str, Any]]) -> bool:
-    """Whether each text stands in a message. Those in the order of the messages take one pass; others at most
-    `_SEARCHED_MAX` characters, beyond which they count as not found."""
-    said = "\0".join(message.get("content", "") for message in messages)  # no text of a row holds this character
-    place, left = 0, _SEARCHED_MAX
-    for text in dict.fromkeys(texts):
-        start, place = place, said.find(text, place)
-        if place < start:
-            left -= len(said)
-            place = said.find(text) if left > 0 else -1
-        if place < 0:
-            return False
-    return True
+def _is_nothing(value: Any) -> bool:
+    """`false`, 0, blanks, and lists of nothing else."""
+    if isinstance(value, dict | list):
+        return all(map(_is_nothing, value.values() if isinstance(value, dict) else value))
+    text = value.strip().casefold() if isinstance(value, str) else value
+    return text in (None, "", False, 0, "false", "0", "[]", "none", "null")
 
 
-def texts_in(value: Any) -> Iterator[str]:
+def _is_media(name: str, value: Any) -> bool:
+    """Not so a path, a link or a flag in a field of one, which may only say what the row is about."""
+    if name.casefold() in _MANY_MEDIA or isinstance(value, dict | list):
+        return True
+    return isinstance(value, str) and value.startswith("data:")
+
+
+def _has_placeholder(messages: list[dict[str, Any]]) -> bool:
+    return any(_PLACEHOLDER.search(message.get("content", "")) for message in messages)
+
+
+class _Text(NamedTuple):
+    text: str
+    is_of_document: bool  # it stands under a key such as `page_content`
+
+
+def _texts_in(value: Any, key: str = "") -> Iterator[_Text]:
     """Every text of a JSON value, keys left out."""
     if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from texts_in(part)
+        yield _Text(value.strip(), key in _TEXT_KEYS)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts_in(part, key)
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            yield from _texts_in(part, name)
+
+
+def _unsaid(value: Any, messages: list[dict[str, Any]]) -> list[_Text]:
+    """The texts of a JSON value that no message has.
+
+    Those in the order of the messages take one pass; others at most `_SEARCHED_MAX` characters, beyond which they
+    count as not found.
+    """
+    said = "\0".join(message.get("content", "") for message in messages)  # no text of a row holds this character
+    place, left, unsaid = 0, _SEARCHED_MAX, []
+    for found in dict.fromkeys(_texts_in(value)):
+        start, place = place, said.find(found.text, place)
+        if place < start:
+            left -= len(said)
+            place = said.find(found.text) if left > 0 else -1
+        if place < 0:
+            place = start
+            unsaid.append(found)
+    return unsaid
+
+
+def _is_passage(found: _Text) -> bool:
+    words = len(found.text.split())
+    if words >= _WORDS or len(_UNSPACED.findall(found.text)) >= _LETTERS:
+        return True
+    return words >= _SENTENCE_WORDS and (found.is_of_document or found.text.endswith(_SENTENCE_ENDS))
+
+
+@lru_cache(maxsize=1024)
+def _is_about(field: str) -> str:
+    """What a field of this name holds, empty if nothing that is missed."""
+    name = plain_name(field)
+    if name in _MEDIA:
+        return "media"
+    return "passages" if name in _PASSAGES else "choices" if name in _CHOICES else ""
+
+
+class _Missed:
+    """Rows whose field has text that no message has, and that an answer needs. Memory is flat."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self._certain = self._short = 0
+        self._different: set[int] = set()
+
+    def add(self, row: int, texts: list[_Text]) -> None:
+        """A short text that many rows share says what they are about, such as a channel: it is no passage.
+
+        Without `texts` the row is one of them for certain.
+        """
+        if len(self.rows) < ROWS_SHOWN:
+            self.rows.append(row)
+        if not texts or sum(len(found.text.split()) for found in texts) >= _LONG:
+            self._certain += 1
+            return
+        self._short += 1
+        if len(self._different) <= _DIFFERENT_MAX:
+            self._different.add(hash(tuple(texts)))
+
+    @property
+    def count(self) -> int:
+        return self._certain + (0 if len(self._different) * _REPEATED <= self._short else self._short)
 
 
 class FieldNotes:
-    """The fields of one file's rows that nothing reads, and those that mark answers as bad. Memory is flat."""
+    """The fields of one file's rows that nothing reads, and what they say of the rows. Memory is flat."""
 
     def __init__(self, used: UsedFields) -> None:
         self._used = used
         self._counts: dict[str, int] = {}
-        self._marks: dict[str, _Mark] = {}
+        self._marks: dict[str, Mark] = {}
+        self._missed: dict[tuple[str, str], _Missed] = {}
 
-    def add(self, row: int, item: dict[str, Any], answer: str | None) -> None:
-        """`answer`: what the row teaches to say, which a mark may call bad; None if it teaches no answer."""
+    def add(self, row: int, item: dict[str, Any], messages: list[dict[str, Any]], *, has_answer: bool) -> None:
+        """`messages`: what the model reads or learns of the row. `has_answer`: the last is an answer to learn."""
         for name, value in item.items():
             if name in self._used.names or value in _EMPTY:
                 continue
-            if name in MARKS and answer is not None:
-                self._marks.setdefault(name, _Mark(name)).add(row, value, answer)
+            if meaning := meaning_of(name):
+                self._add_mark(row, name, meaning, value, messages, has_answer=has_answer)
+            elif about := _is_about(name):
+                self._add_missed(row, name, about, value, messages, has_answer=has_answer)
             if name not in self._counts and len(self._counts) >= NAMES_MAX:
                 name = OTHER_NAMES
             self._counts[name] = self._counts.get(name, 0) + 1
+        if has_answer and (name := _named_choice(item, messages)):
+            self._miss("choices_not_read", name, row, [])
 
-    def report(self, findings: Findings, file: str) -> None:
+    def _add_mark(
+        self,
+        row: int,
+        name: str,
+        meaning: Meaning,
+        value: Any,
+        messages: list[dict[str, Any]],
+        *,
+        has_answer: bool,
+    ) -> None:
+        if meaning.of_answer and not has_answer:
+            return
+        question = tuple(message["content"] for message in messages[:-1])
+        self._marks.setdefault(name, Mark(name, meaning)).add(row, value, question, messages[-1]["content"])
+
+    def _add_missed(
+        self, row: int, name: str, about: str, value: Any, messages: list[dict[str, Any]], *, has_answer: bool
+    ) -> None:
+        if about == "media":
+            if not _is_nothing(value):
+                self._miss("media_named", name, row, [])
+            return
+        texts = _unsaid(value, messages)
+        if about == "passages":
+            if passages := [found for found in texts if _is_passage(found)]:
+                self._miss("passage_not_read", name, row, passages)
+        elif has_answer and len(texts) >= _CHOICES_MIN and _names_a_choice(value, messages[-1]["content"].strip()):
+            self._miss("choices_not_read", name, row, [])
+
+    def _miss(self, code: str, name: str, row: int, texts: list[_Text]) -> None:
+        self._missed.setdefault((code, name), _Missed()).add(row, texts)
+
+    def report(self, findings: Findings, file: str, container: str = "jsonl") -> None:
         """One finding for each field."""
+        reported = {name for code, name in self._missed if self._report_missed(code, name, findings, file)}
         for name, count in self._counts.items():
             mark = self._marks.get(name)
-            if mark is not None and mark.bad:
-                findings.add_many("unpaired_preference", file, name, mark.bad, mark.rows)
-            elif mark is not None and mark.grades:
-                findings.add_many("rated_answers", file, name, count)
-            elif not self._used.others:
+            marked = mark.finding(container, file) if mark else None
+            if marked is not None:
+                findings.add_many(marked.code, file, shown(name), marked.count, marked.rows, hint=marked.hint)
+            elif not self._used.others and name not in reported:
                 findings.count("ignored_field", file, shown(name), count)
 
-
-class _Mark:
-    """Values of one field that may say which answers are bad: false, a negative number, or 0 where all are 0 and 1.
-
-    A field whose values only repeat what few answers say (`label: false` beside "no") is a class and no mark.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._inverse = name in _INVERSE
-        self._is_grade = name in ("rating", "score", "reward")
-        self._counts = {"bad": 0, "zero": 0, "good": 0, "other": 0}
-        self._first: dict[str, list[int]] = {"bad": [], "zero": []}
-        self._answers: dict[str, set[int]] = {"bad": set(), "good": set()}
-
-    @property
-    def bad(self) -> int:
-        return 0 if self._is_class else self._counts["bad"] + (0 if self._counts["other"] else self._counts["zero"])
-
-    @property
-    def rows(self) -> list[int]:
-        return sorted(self._first["bad"] + ([] if self._counts["other"] else self._first["zero"]))
-
-    @property
-    def grades(self) -> bool:
-        return self._is_grade and self._counts["other"] > 0
-
-    @property
-    def _is_class(self) -> bool:
-        bad, good = self._answers.values()
-        marked = sum(self._counts.values()) - self._counts["other"]
-        few = len(bad) <= _CLASSES_MAX and len(good) <= _CLASSES_MAX and 2 * len(bad | good) <= marked
-        return few and bool(bad) and bool(good) and bad.isdisjoint(good)
-
-    def add(self, row: int, value: Any, answer: str) -> None:
-        kind = self._kind(_plain(value))
-        self._counts[kind] += 1
-        if kind in self._first and len(self._first[kind]) < ROWS_SHOWN:
-            self._first[kind].append(row)
-        side = self._answers["good" if kind == "good" else "bad"]
-        if kind != "other" and len(side) <= _CLASSES_MAX:
-            side.add(hash(answer))
-
-    def _kind(self, value: Any) -> str:
-        if isinstance(value, bool):
-            return "bad" if value is self._inverse else "good"
-        if isinstance(value, int | float) and value <= 1:
-            if value < 0:
-                return "bad"
-            if value in (0, 1):
-                return "zero" if value == self._inverse else "good"
-        return "bad" if isinstance(value, str) and value in _BAD_WORDS else "other"
+    def _report_missed(self, code: str, name: str, findings: Findings, file: str) -> bool:
+        missed = self._missed[code, name]
+        if missed.count:
+            findings.add_many(code, file, shown(name), missed.count, missed.rows)
+        return bool(missed.count)
 
 
-def _plain(value: Any) -> Any:
-    """A cell of a table is text: `false` and `-1` are what they say."""
-    if not isinstance(value, str):
-        return value
-    word = value.strip().casefold()
-    if word in _FALSE | _TRUE:
-        return word in _TRUE
-    try:
-        return float(word)
-    except ValueError:
-        return word
+def _names_a_choice(choices: Any, answer: str) -> bool:
+    """Whether an answer is the letter, number or key of a choice. The text of one can be learned without the others."""
+    if isinstance(choices, dict):
+        labels = choices.get("label")  # CommonsenseQA, ARC: lists of labels and texts
+        return answer in choices or (isinstance(labels, list) and answer in labels)
+    if isinstance(choices, list):
+        letter = answer.strip("().:").upper()
+        named = any(isinstance(one, dict) and answer in one.values() for one in choices)
+        return named or letter in ascii_uppercase[: len(choices)] or letter in map(str, range(len(choices) + 1))
+    return isinstance(choices, str) and answer.strip("().:").upper() in tuple("ABCDEFGH")
+
+
+def _named_choice(item: dict[str, Any], messages: list[dict[str, Any]]) -> str:
+    """The field that holds the choice which the answer names, if no message has its text."""
+    answer = messages[-1]["content"].strip()
+    if len(answer) != 1 or not answer.isalnum():
+        return ""
+    for form in _CHOICE_FIELDS:
+        for letter in (answer, answer.lower(), answer.upper()):
+            name = form.format(letter)
+            if isinstance(text := item.get(name), str) and _unsaid(text, messages):
+                return name
+    return ""

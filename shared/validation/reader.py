@@ -113,14 +113,14 @@ class RowReader:
                     self.rows_read[file] -= code == "blank_line"
                 if row is not None:
                     if row.item:
-                        notes.add(number, row.item, row.messages[-1]["content"] if is_chat else None)
+                        notes.add(number, row.item, row.messages, has_answer=is_chat)
                     for code, name in needed:
                         if name not in row.item:
                             add(code, file, number, offset, detail=name)
                     yield ReadRow(Place(file, number, offset), row, is_chat)
                 offset += len(line) + 1
                 number += 1
-        notes.report(self._findings, file)
+        notes.report(self._findings, file, intake.container)
 
 
 def _parse(line: bytes | RefusedLine, form: Format, used: frozenset[str]) -> tuple[ParsedRow | None, Iterable[str]]:

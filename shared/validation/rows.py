@@ -10,7 +10,7 @@ import orjson
 
 from shared.domain.blank import is_blank
 from shared.validation.conversions import SYSTEM, Refused
-from shared.validation.fields import SPECIAL, refusals
+from shared.validation.fields import MEDIA, refusals
 from shared.validation.formats import CHAT, Format
 from shared.validation.messages import Message, are_plain, read_messages, read_tools, wrong_type
 from shared.validation.strict import holds_nul, lost_key, what_was_lost, why_unreadable
@@ -18,7 +18,7 @@ from shared.validation.tool_calls import check_conversation
 
 _SCALARS = (int, bool, type(None))
 _EXACT = 2.0**63  # a larger float may have been an integer whose digits are lost
-_MEANT = frozenset({"tools", "item", "functions", *SYSTEM, *SPECIAL})
+_MEANT = frozenset({"tools", "item", "functions", *SYSTEM, *MEDIA})
 _NOTHING: frozenset[str] = frozenset()
 _REJECTED = "non_preferred_output"
 _WITHOUT_USER = (("system_alone_asks",), ())
@@ -118,7 +118,7 @@ def _read_any(
     except Refused as refused:
         return None, (refused.code,)
     row.item.update((name, value) for name, value in kept.items() if name not in row.item)
-    if not SPECIAL.isdisjoint(row.item):
+    if not MEDIA.isdisjoint(row.item):
         codes.update(refusals(row.item, row.messages, used))
     if not _WARNINGS.issuperset(code.partition("|")[0] for code in codes):
         return None, codes

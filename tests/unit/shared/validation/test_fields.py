@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from shared.domain.findings import Findings
 from shared.domain.recipe import Recipe
+from shared.validation.codes import CODES
 from shared.validation.content.codes import CONTENT_CODES
-from shared.validation.fields import refusals, used_fields
+from shared.validation.fields import FieldNotes, UsedFields, used_fields
 from shared.validation.names import NAMES_MAX, OTHER_NAMES, shown
 
 GRADER = "{name: g, type: string_check, reference: '{{item.%s}}'}"
@@ -105,7 +107,7 @@ def test_an_empty_field_loses_nothing_and_is_not_reported(check) -> None:
         graded(PYTHON % 'def grade(sample, row): return row.get("score", 0)'),
     ],
 )
-@pytest.mark.parametrize("value", [-1, 5, True])
+@pytest.mark.parametrize("value", [-1, 5, True, "thumbs_down"])
 def test_a_field_that_the_recipe_uses_is_kept_without_a_word(check, recipe, value) -> None:
     data = lines(score=value)
     evaluation = b"\n".join(json.dumps({"messages": asked(n), "score": value}).encode() for n in range(1000, 1030))
@@ -128,49 +130,27 @@ def test_what_is_learned_stays_there_for_a_grader_that_reads_it_by_its_name(chec
     assert row["item"] == {"context": "Bolts."}
 
 
-MARKED_BAD = {
-    "a boolean label": ("label", lambda n: n % 2 == 0, 30),
-    "all labels false": ("label", False, 60),
-    "a KTO tag": ("kto_tag", lambda n: n % 3 != 0, 20),
-    "a label of minus one": ("label", lambda n: 1 if n % 2 else -1, 30),
-    "a label of 0 and 1": ("label", lambda n: n % 2, 30),
-    "a rating of minus one": ("rating", lambda n: -1 if n < 5 else 1, 5),
-    "a score of 0": ("score", lambda n: min(n, 1), 1),
-    "a label as text of a table": ("label", lambda n: "False" if n < 7 else "True", 7),
-    "a thumb as a word": ("feedback", lambda n: "thumbs_down" if n < 7 else "thumbs_up", 7),
-    "rejected": ("rejected", lambda n: n < 4, 4),
-    "accepted": ("accepted", lambda n: n >= 4, 4),
-}
-
-
-@pytest.mark.parametrize(("name", "value", "bad"), MARKED_BAD.values(), ids=MARKED_BAD)
-@pytest.mark.parametrize("pair", [False, True])
-def test_answers_marked_as_bad_are_refused_with_the_number_of_them(check, name, value, bad, pair) -> None:
-    fields: dict[str, Any] = {"prompt": lambda n: f"part {n}?", "completion": lambda n: f"bolt {n}"} if pair else {}
-    checked = check(lines(**{name: value}, **fields), held_out())
-    assert checked.errors == ["unpaired_preference"]
-    (found,) = [one for one in checked.result.report.problems if one.code == "unpaired_preference"]
-    assert (found.count, f"field {name} " in found.message) == (bad, True)
-    assert len(found.rows) == min(bad, 20)
-
-
-def test_good_answers_of_such_a_file_pass(check) -> None:
-    assert check(lines(label=True), held_out()).errors == []
-
-
-def test_grades_are_a_warning(check) -> None:
-    checked = check(lines(rating=lambda n: 1 + n % 5), held_out())
-    assert [code for code, _, _ in problems(checked)] == ["rated_answers"]
-
-
 NOT_READ = {
     "an image": ({"images": ["a.png"]}, "media_not_read"),
-    "one image": ({"image": "a.png"}, "media_not_read"),
+    "one image with its bytes": ({"image": {"bytes": "iVBO", "path": "a.png"}}, "media_not_read"),
+    "an image as a link of data": ({"image": "data:image/png;base64,iVBO"}, "media_not_read"),
+    "images in another spelling": ({"Images": ["a.png"]}, "media_not_read"),
+    "an image with its place in the text": (
+        {"image": "a.png", "messages": [{"role": "user", "content": "<image>\nWhat is it?"}, asked(1)[1]]},
+        "media_not_read",
+    ),
     "sound": ({"audios": ["a.wav"]}, "media_not_read"),
-    "a row of weight 0": ({"weight": 0}, "row_weight_not_read"),
-    "a row that is not to be trained on": ({"train": False}, "row_weight_not_read"),
+    "a row of weight 0": ({"weight": 0}, "excluded_rows"),
+    "a row that is not to be trained on": ({"train": False}, "excluded_rows"),
     "documents": ({"documents": [{"title": "Oil", "text": "Pump 3 holds oil."}]}, "passage_not_read"),
     "context": ({"context": "Pump 3 holds oil."}, "passage_not_read"),
+    "Context": ({"Context": "Pump 3 holds oil."}, "passage_not_read"),
+    "a passage without a full stop": (
+        {"context": "the press in hall 3 runs at 5 bar since Monday"},
+        "passage_not_read",
+    ),
+    "a Chinese passage": ({"context": "三号车间的液压机从星期一开始以五巴的压力运行"}, "passage_not_read"),
+    "a document's page": ({"documents": [{"page_content": "oil, 5 bar, hall 3"}]}, "passage_not_read"),
     "two system texts": ({"system": "Be brief.", "system_prompt": "Be long."}, "system_twice"),
     "a system text as a list": ({"system": ["x"]}, "data_type"),
     "tools and functions": ({"tools": [{"name": "f"}], "functions": [{"name": "f"}]}, "tools_twice"),
@@ -209,6 +189,68 @@ NOT_READ = {
         "weight_of_other_role",
     ),
 }
+
+
+ABOUT = {
+    "a channel": {"context": "mobile app"},
+    "a file": {"document": "Kreditvertrag 2023.pdf"},
+    "files, different ones": {"documents": lambda n: [f"Wartung Presse {n}.pdf", "ISO 9001"]},
+    "a title": {"document": lambda n: f"Manual of press {n}, second edition"},
+    "a sentence that all rows share": {"context": "The customer wrote from the portal."},
+    "one of three sentences": {"context": lambda n: f"The customer wrote on channel {n % 3} of the portal we have."},
+    "configuration": {"options": {"temperature": 0.2}},
+    "choices beside an answer in words": {"options": lambda n: {"A": f"bolt {n}", "B": f"nut {n}"}},
+    "candidates of another matter": {"candidates": ["Bolt", "Nut"]},
+}
+
+
+@pytest.mark.parametrize("fields", ABOUT.values(), ids=ABOUT)
+def test_what_a_row_is_about_is_no_passage(check, fields) -> None:
+    checked = check(lines(**fields), held_out())
+    assert checked.errors == []
+    assert [(code, count) for code, _, count in problems(checked)] == [("ignored_field", 60)]
+
+
+def test_a_long_text_is_a_passage_even_if_all_rows_share_it(check) -> None:
+    checked = check(lines(context="The press in hall 3 runs at 5 bar since Monday. " * 4), held_out())
+    assert checked.errors == ["passage_not_read"]
+
+
+@pytest.mark.parametrize("value", [False, 0, [None], [""], "", "false", {"path": None}, [[]]])
+@pytest.mark.parametrize("name", ["image", "images", "video", "audio"])
+def test_no_picture_is_no_picture(check, name, value) -> None:
+    checked = check(lines(**{name: value}), held_out())
+    assert {code for code, _, _ in problems(checked)} <= {"ignored_field"}
+
+
+@pytest.mark.parametrize("value", ["part.png", "https://example.org/part.png", True])
+@pytest.mark.parametrize("name", ["image", "image_path", "Image", "video"])
+def test_a_picture_that_no_text_refers_to_is_a_warning_that_says_how_to_decide(check, name, value) -> None:
+    checked = check(lines(**{name: value}), held_out())
+    assert checked.errors == []
+    assert [(code, name in message, count) for code, message, count in problems(checked)] == [("media_named", True, 60)]
+
+
+LETTERS = {
+    "an object": {"options": lambda n: {"A": f"bolt {n}", "B": f"nut {n}"}},
+    "a list": {"choices": lambda n: [f"bolt {n}", f"nut {n}"]},
+    "CommonsenseQA": {"choices": lambda n: {"label": ["A", "B"], "text": [f"bolt {n}", f"nut {n}"]}},
+    "objects": {"options": lambda n: [{"key": "A", "value": f"bolt {n}"}, {"key": "B", "value": f"nut {n}"}]},
+    "a column each": {"A": lambda n: f"bolt {n}", "B": lambda n: f"nut {n}"},
+    "named columns": {"option_a": lambda n: f"bolt {n}", "option_b": lambda n: f"nut {n}"},
+    "upper case": {"Options": lambda n: {"A": f"bolt {n}", "B": f"nut {n}"}},
+}
+
+
+@pytest.mark.parametrize("fields", LETTERS.values(), ids=LETTERS)
+@pytest.mark.parametrize("are_asked", [False, True])
+def test_choices_that_an_answer_names_must_be_in_the_question(check, fields, are_asked) -> None:
+    def question(n: int) -> str:
+        return f"What holds part {n}?" + (f"\nA: bolt {n}\nB: nut {n}" if are_asked else "")
+
+    data = lines(question=question, answer=lambda n: "AB"[n % 2], **fields)
+    checked = check(data, held_out())
+    assert set(checked.errors) == (set() if are_asked else {"choices_not_read"})
 
 
 @pytest.mark.parametrize(("fields", "code"), NOT_READ.values(), ids=NOT_READ)
@@ -310,21 +352,24 @@ def test_used_fields_are_those_of_graders_rewards_slices_and_the_group() -> None
 
 def passages_in(messages: list[str], passages: list[str]) -> bool:
     dialogue = [{"role": "user", "content": text} for text in messages]
-    return not list(refusals({"context": passages}, dialogue, frozenset()))
+    notes, findings = FieldNotes(UsedFields()), Findings(CODES)
+    notes.add(1, {"context": passages}, dialogue, has_answer=False)
+    notes.report(findings, "train")
+    return not findings.counts("passage_not_read")
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_passages_are_found_in_any_order_in_one_message_or_in_many(order: int) -> None:
-    passages = [f" the passage {number} of many " for number in range(500)]
+    passages = [f" the passage {number} of many. " for number in range(500)]
     assert passages_in(["\n".join(passages)], passages[::order])
-    assert passages_in(passages, [*passages[::order], *passages, "passage 7 of"])
+    assert passages_in(passages, [*passages[::order], *passages, "passage 7 of many."])
     assert not passages_in(passages[1:], passages[::order])
-    assert not passages_in(["the first", "half"], ["first half", "the first"])
+    assert not passages_in(["it is the first", "half."], ["the first half.", "the first"])
 
 
 def test_the_search_for_passages_against_the_order_of_a_large_row_ends() -> None:
     """In order they take one pass. Backwards each would take one: 30 GB for this row of 3 MB."""
-    passages = [f"passage {number:020}" for number in range(20_000)]
+    passages = [f"the passage {number:020}." for number in range(20_000)]
     message = "\n".join(f"{text} {'x' * 120}" for text in passages)
     assert passages_in([message], passages)
     assert not passages_in([message], passages[::-1])

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from shared.domain.findings import Findings
 from shared.validation.codes import CODES
 from shared.validation.conversions import ANSWERED, ASKED, OUTPUTS
-from shared.validation.fields import MARKS, SPECIAL, FieldNotes, UsedFields
+from shared.validation.fields import SPECIAL, FieldNotes, UsedFields
 from shared.validation.formats import KNOWN_NAMES, detect
+from shared.validation.marks import MARKS
 from shared.validation.rows import read_row
 
 # Each text of a row is a token of its own, so that it is known wherever it went.
@@ -111,7 +112,7 @@ def test_what_is_learned_kept_and_reported_is_the_row(row, beside, used, prompts
     }
     findings = Findings(CODES)
     notes = FieldNotes(UsedFields(used))
-    notes.add(1, read.item, read.messages[-1]["content"] if form.kind == "chat" else None)
+    notes.add(1, read.item, read.messages, has_answer=form.kind == "chat")
     notes.report(findings, "train")
     named = " ".join(problem.message for problem in findings.problems())
     for name, value in read.item.items():

@@ -1,0 +1,200 @@
+"""Fields that say which answers are bad, and which rows are not to be trained on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+ROWS = 60
+CODES = {"unpaired_preference", "excluded_rows", "marked_rows", "rated_answers", "ignored_field"}
+
+
+def question(number: int) -> str:
+    return f"What is part {number}?"
+
+
+def lines(name: str, value: Any, *, ask: Callable[[int], str] = question, pair: bool = False) -> list[str]:
+    """Rows with a field that is a value, or made from the row's number; its answers all differ."""
+    made = []
+    for n in range(ROWS):
+        asked, answered = ask(n), f"part {n} of machine {n % 7}"
+        row: dict[str, Any] = {"prompt": asked, "completion": answered}
+        if not pair:
+            row = {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]}
+        made.append(json.dumps({**row, name: value(n) if callable(value) else value}))
+    return made
+
+
+def held_out() -> bytes:
+    return b"\n".join(
+        json.dumps({"prompt": f"Where is part {n}?", "completion": f"in hall {n}"}).encode() for n in range(1000, 1030)
+    )
+
+
+def marked(checked) -> list[tuple[str, int]]:
+    return [(one.code, one.count) for one in checked.result.report.problems if one.code in CODES]
+
+
+# The field, its value, and how many rows it marks.
+CERTAIN: dict[str, tuple[str, Any, int]] = {
+    "a boolean label": ("label", lambda n: n % 2 == 0, 30),
+    "all labels false": ("label", False, 60),
+    "a label in upper case": ("Label", lambda n: n % 2 == 0, 30),
+    "a label as text of a table": ("label", lambda n: "False" if n < 7 else "True", 7),
+    "a KTO tag": ("kto_tag", lambda n: n % 3 != 0, 20),
+    "a KTO tag of 0 and 1": ("kto_tag", lambda n: n % 2, 30),
+    "a KTO tag in camel case": ("ktoTag", lambda n: n % 2, 30),
+    "a thumb up": ("thumbs_up", lambda n: n > 3, 4),
+    "a thumb down": ("thumbs_down", lambda n: n < 4, 4),
+    "a thumb down in numbers": ("thumbsDown", lambda n: int(n < 4), 4),
+    "desirable": ("desirable", lambda n: n > 3, 4),
+    "undesirable": ("undesirable", lambda n: n < 4, 4),
+    "good": ("is_good", lambda n: n > 3, 4),
+    "a thumb as a word": ("feedback", lambda n: "thumbs_down" if n < 7 else "thumbs_up", 7),
+    "a thumb in camel case": ("rating", lambda n: "thumbsDown" if n < 7 else "thumbsUp", 7),
+    "a dislike": ("vote", lambda n: "Dislike" if n < 7 else "Like", 7),
+    "a rating of minus one": ("rating", lambda n: -1 if n < 5 else 1, 5),
+    "chosen and rejected": ("label", lambda n: "rejected" if n < 5 else "chosen", 5),
+}
+
+
+@pytest.mark.parametrize(("name", "value", "bad"), CERTAIN.values(), ids=CERTAIN)
+@pytest.mark.parametrize("pair", [False, True])
+def test_answers_that_are_marked_as_bad_are_refused_with_the_number_of_them(check, name, value, bad, pair) -> None:
+    checked = check("\n".join(lines(name, value, pair=pair)).encode(), held_out())
+    assert checked.errors == ["unpaired_preference"]
+    (found,) = [one for one in checked.result.report.problems if one.code == "unpaired_preference"]
+    assert (found.count, f"field {name} " in found.message) == (bad, True)
+    assert len(found.rows) == min(bad, 20)
+
+
+# A property of the case that the row is about is written in the same way as a mark of its answer.
+MAYBE: dict[str, tuple[str, Any, int]] = {
+    "a loan": ("approved", False, 60),
+    "a claim": ("rejected", lambda n: n < 4, 4),
+    "a claim that was taken": ("accepted", lambda n: n >= 4, 4),
+    "fraud as 0 and 1": ("label", lambda n: n % 2, 30),
+    "a class of -1 and 1": ("label", lambda n: 1 if n % 2 else -1, 30),
+    "sentiment": ("score", -0.4, 60),
+    "sentiment in a word": ("label", lambda n: "negative" if n < 4 else "positive", 4),
+    "a deviation": ("score", lambda n: (n - 30) / 10, 30),
+    "a score of 0 and 1": ("score", lambda n: min(n, 1), 1),
+    "the quality of a part": ("quality", lambda n: "bad" if n < 4 else "good", 4),
+    "a review": ("is_helpful", lambda n: n > 3, 4),
+    "a student's answer": ("isCorrect", lambda n: n > 3, 4),
+    "feedback of a customer": ("feedback", lambda n: "Negative" if n < 4 else "Positive", 4),
+    "only rejected": ("label", "rejected", 60),
+    "a loss of 0": ("loss", 0, 60),
+    "left out": ("exclude", lambda n: n < 4, 4),
+    "a file of test rows": ("split", "test", 60),
+}
+
+
+@pytest.mark.parametrize(("name", "value", "bad"), MAYBE.values(), ids=MAYBE)
+def test_what_may_be_a_property_of_the_case_is_a_warning_that_says_how_to_decide(check, name, value, bad) -> None:
+    checked = check("\n".join(lines(name, value)).encode(), held_out())
+    assert (checked.errors, marked(checked)) == ([], [("marked_rows", bad)])
+
+
+@pytest.mark.parametrize("name", ["label", "score", "approved", "correct", "reward"])
+def test_good_and_bad_answers_to_the_same_questions_are_a_preference(check, name) -> None:
+    data = lines(name, lambda n: n % 2, ask=lambda n: question(n // 2))
+    checked = check("\n".join(data).encode(), held_out())
+    assert "unpaired_preference" in checked.errors
+
+
+def test_a_greeting_that_is_asked_in_both_cases_is_no_preference(check) -> None:
+    data = lines("approved", lambda n: n % 2, ask=lambda n: "Hello" if n < 10 else question(n))
+    assert check("\n".join(data).encode(), held_out()).errors == []
+
+
+EXCLUDED: dict[str, tuple[str, Any, int]] = {
+    "a mark of the row": ("train", lambda n: n > 3, 4),
+    "in numbers": ("trainable", lambda n: int(n > 3), 4),
+    "a weight of 0 and 1": ("weight", lambda n: int(n > 3), 4),
+    "a weight of the row": ("sample_weight", lambda n: 0.0 if n < 4 else 0.5, 4),
+    "a weight of the loss": ("loss_weight", lambda n: 0 if n < 4 else 0.5, 4),
+    "a split": ("split", lambda n: "test" if n < 4 else "train", 4),
+    "a split in upper case": ("Split", lambda n: "Validation" if n < 4 else "Train", 4),
+}
+
+
+@pytest.mark.parametrize(("name", "value", "bad"), EXCLUDED.values(), ids=EXCLUDED)
+def test_rows_that_are_not_to_be_trained_on_are_refused_in_the_training_file(check, name, value, bad) -> None:
+    checked = check("\n".join(lines(name, value)).encode(), held_out())
+    assert (checked.errors, marked(checked)) == (["excluded_rows"], [("excluded_rows", bad)])
+
+
+def test_held_out_rows_may_say_that_they_are_held_out(check) -> None:
+    evaluation = b"\n".join(
+        json.dumps({**json.loads(row), "split": "test"}).encode() for row in held_out().split(b"\n")
+    )
+    checked = check("\n".join(lines("split", "train")).encode(), evaluation)
+    assert (checked.errors, {code for code, _ in marked(checked)}) == ([], {"ignored_field"})
+
+
+NO_MARK: dict[str, tuple[str, Any]] = {
+    "all good": ("label", True),
+    "the weight of parts": ("weight", lambda n: n / 4),
+    "a parts list": ("set", "A"),
+    "a fold": ("split", lambda n: n % 5),
+    "a train": ("train", "ICE 123"),
+    "a class": ("label", "urgent"),
+    "all ones": ("score", 1),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), NO_MARK.values(), ids=NO_MARK)
+def test_other_values_are_named_as_ignored(check, name, value) -> None:
+    checked = check("\n".join(lines(name, value)).encode(), held_out())
+    assert marked(checked) == [("ignored_field", 60)]
+
+
+def test_grades_are_a_warning(check) -> None:
+    assert marked(check("\n".join(lines("rating", lambda n: 1 + n % 5)).encode(), held_out())) == [
+        ("rated_answers", 60)
+    ]
+
+
+# The field, its value, and what keeps the other rows.
+REMEDIES: dict[str, tuple[str, Any, str]] = {
+    "a label": ("label", lambda n: n % 2 == 0, "select(.label != false)"),
+    "a thumb down": ("thumbs_down", lambda n: n < 4, "select(.thumbs_down != true)"),
+    "a number": ("label", lambda n: n % 2, "select(.label != 0)"),
+    "a rating": ("rating", lambda n: -1 if n < 5 else 1, "select(.rating != -1)"),
+    "two words": (
+        "feedback",
+        lambda n: ("bad", "wrong", "fine")[n % 3],
+        'select(.feedback != "bad" and .feedback != "wrong")',
+    ),
+    "many numbers": ("score", lambda n: (n - 30) / 10, "select(.score >= 0)"),
+    "a name of two words": ("thumbs up", lambda n: n > 3, 'select(.["thumbs up"] != false)'),
+    "a split": ("split", lambda n: "test" if n < 4 else "train", 'select(.split != "test")'),
+}
+
+
+@pytest.mark.parametrize(("name", "value", "command"), REMEDIES.values(), ids=REMEDIES)
+def test_the_remedy_keeps_the_other_rows_by_the_fields_own_name_and_values(check, name, value, command) -> None:
+    data = lines(name, value)
+    checked = check("\n".join(data).encode(), held_out())
+    (found,) = [one for one in checked.result.report.problems if one.code in CODES]
+    assert f"jq -c '{command}'" in found.fix
+    jq = shutil.which("jq")
+    if jq:
+        kept = subprocess.run([jq, "-c", command], input="\n".join(data), capture_output=True, text=True, check=True)
+        assert len(kept.stdout.splitlines()) == ROWS - found.count
+
+
+def test_the_remedy_for_an_array_takes_it_apart_and_for_a_table_it_is_in_words(check) -> None:
+    rows = lines("label", lambda n: n % 2 == 0, pair=True)
+    array = check(f"[{','.join(rows)}]".encode(), held_out())
+    assert "jq -c '.[] | select(.label != false)'" in array.result.report.problems[0].fix
+    table = ["prompt,completion,label"] + [f"{question(n)},part {n},{n % 2 == 0}" for n in range(ROWS)]
+    found = check("\n".join(table).encode(), held_out(), file_name="train.csv").result.report.problems[0]
+    assert (found.code, "jq" in found.fix) == ("unpaired_preference", False)
+    assert 'the rows in which label is not "False"' in found.fix
