@@ -12,7 +12,7 @@ from shared.domain.findings import ROWS_SHOWN, Findings
 from shared.domain.graders import Grader
 from shared.domain.recipe import Recipe, Reinforcement
 from shared.grading import fields, read_fields
-from shared.validation.marks import Mark, Meaning, meaning_of, plain_name
+from shared.validation.marks import Mark, MarkMeaning, meaning_of, plain_name
 from shared.validation.names import NAMES_MAX, OTHER_NAMES, shown
 
 # Of `images` a trainer makes the placeholders itself (TRL); a path in `image` may also say what a row is about.
@@ -88,15 +88,15 @@ def _has_placeholder(messages: list[dict[str, Any]]) -> bool:
     return any(_PLACEHOLDER.search(message.get("content", "")) for message in messages)
 
 
-class _Text(NamedTuple):
+class _FieldText(NamedTuple):
     text: str
     is_of_document: bool  # it stands under a key such as `page_content`
 
 
-def _texts_in(value: Any, key: str = "") -> Iterator[_Text]:
+def _texts_in(value: Any, key: str = "") -> Iterator[_FieldText]:
     """Every text of a JSON value, keys left out."""
     if isinstance(value, str):
-        yield _Text(value.strip(), key in _TEXT_KEYS)
+        yield _FieldText(value.strip(), key in _TEXT_KEYS)
     elif isinstance(value, list):
         for part in value:
             yield from _texts_in(part, key)
@@ -105,7 +105,7 @@ def _texts_in(value: Any, key: str = "") -> Iterator[_Text]:
             yield from _texts_in(part, name)
 
 
-def _unsaid(value: Any, messages: list[dict[str, Any]]) -> list[_Text]:
+def _unsaid(value: Any, messages: list[dict[str, Any]]) -> list[_FieldText]:
     """The texts of a JSON value that no message has.
 
     Those in the order of the messages take one pass; others at most `_SEARCHED_MAX` characters, beyond which they
@@ -124,7 +124,7 @@ def _unsaid(value: Any, messages: list[dict[str, Any]]) -> list[_Text]:
     return unsaid
 
 
-def _is_passage(found: _Text) -> bool:
+def _is_passage(found: _FieldText) -> bool:
     words = len(found.text.split())
     if words >= _WORDS or len(_UNSPACED.findall(found.text)) >= _LETTERS:
         return True
@@ -148,7 +148,7 @@ class _Missed:
         self._certain = self._short = 0
         self._different: set[int] = set()
 
-    def add(self, row: int, texts: list[_Text]) -> None:
+    def add(self, row: int, texts: list[_FieldText]) -> None:
         """A short text that many rows share says what they are about, such as a channel: it is no passage.
 
         Without `texts` the row is one of them for certain.
@@ -195,7 +195,7 @@ class FieldNotes:
         self,
         row: int,
         name: str,
-        meaning: Meaning,
+        meaning: MarkMeaning,
         value: Any,
         messages: list[dict[str, Any]],
         *,
@@ -220,7 +220,7 @@ class FieldNotes:
         elif has_answer and len(texts) >= _CHOICES_MIN and _names_a_choice(value, messages[-1]["content"].strip()):
             self._miss("choices_not_read", name, row, [])
 
-    def _miss(self, code: str, name: str, row: int, texts: list[_Text]) -> None:
+    def _miss(self, code: str, name: str, row: int, texts: list[_FieldText]) -> None:
         self._missed.setdefault((code, name), _Missed()).add(row, texts)
 
     def report(self, findings: Findings, file: str, container: str = "jsonl") -> None:

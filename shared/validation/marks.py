@@ -59,7 +59,7 @@ def plain_name(name: str) -> str:
     return re.sub(r"[-\s]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())).casefold()
 
 
-class Meaning(NamedTuple):
+class MarkMeaning(NamedTuple):
     """What a mark's values say. `of_answer`: of the answer, not of the row."""
 
     of_answer: bool
@@ -73,17 +73,17 @@ class Meaning(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def meaning_of(field: str) -> Meaning | None:
+def meaning_of(field: str) -> MarkMeaning | None:
     """None if the field's name says that it marks nothing."""
     name = plain_name(field)
     if name in _SPLITS:
-        return Meaning(False, is_split=True)
+        return MarkMeaning(False, is_split=True)
     if name == _WEIGHT:
-        return Meaning(False, is_certain=True)
+        return MarkMeaning(False, is_certain=True)
     if name in _LEARNED | _LEARNED_MAYBE | _NOT_LEARNED:
-        return Meaning(False, name in _LEARNED, name in _NOT_LEARNED, is_zero_one=name not in _LEARNED)
+        return MarkMeaning(False, name in _LEARNED, name in _NOT_LEARNED, is_zero_one=name not in _LEARNED)
     if name in _CERTAIN | _GRADES | _MAYBE | _BAD_IF_TRUE:
-        return Meaning(
+        return MarkMeaning(
             True,
             name in _CERTAIN,
             name in _BAD_IF_TRUE,
@@ -111,7 +111,7 @@ class Mark:
     than 0 and 1, good, or other.
     """
 
-    def __init__(self, field: str, meaning: Meaning) -> None:
+    def __init__(self, field: str, meaning: MarkMeaning) -> None:
         self._field, self._meaning = field, meaning
         self._counts = {"bad": 0, "zero": 0, "good": 0, "other": 0}
         self._first: dict[str, list[int]] = {"bad": [], "zero": []}
