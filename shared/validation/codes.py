@@ -91,6 +91,11 @@ CODES: dict[str, ProblemCode] = {
         "leave a label on one side; they were separated: {detail}.",
         "Expect a score that flatters; a held-out file (eval.jsonl) of rows of another time or source tells more.",
     ),
+    "same_question_split": warning(
+        "Rows that ask the same, or of which one goes on where another ends, could not be kept together without "
+        "holding out too few or too many rows, or leaving a label on one side; they were separated: {detail}.",
+        "Expect a score that flatters; a held-out file (eval.jsonl) of other questions tells more.",
+    ),
     "held_out_share": warning(
         "{detail}.",
         "Nothing is needed if you agree. Otherwise add rows, bring a held-out file (eval.jsonl), or change "
@@ -352,8 +357,17 @@ CODES: dict[str, ProblemCode] = {
         "Nothing is needed.",
     ),
     "train_eval_overlap": error(
-        "The row's question and answer are also in the held-out file, so the evaluation would prove nothing.",
+        "The row's question and answer, those of an earlier turn too, are also in the held-out file, so the evaluation "
+        "would prove nothing.",
         "Remove the row from one of the two files.",
+    ),
+    "train_eval_same_question": warning(
+        "The row asks what a held-out row asks: with another answer, or one of the two goes on where the other ends.",
+        "Keep all answers to one question, and all turns of one dialogue, in the same file.",
+    ),
+    "group_on_both_sides": error(
+        "data.split_group keeps rows of the same {detail} on one side, and the held-out file has rows of the same.",
+        "Move the rows of a group to one of the two files, or leave out data.split_group.",
     ),
     "grader_field_missing": error(
         "A grader reads item.{detail}, and held-out rows lack that field.",

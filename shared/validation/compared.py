@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import orjson
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh3_64_intdigest, xxh3_128
 
+from shared.domain.graders import simple_graders
+from shared.domain.recipe import Recipe, Reinforcement
+from shared.grading import BadGrader, GradingFailed, read_fields
+from shared.grading.templates import Sample, Template
 from shared.validation.messages import Message
 from shared.validation.rows import ParsedRow
 
@@ -16,21 +20,69 @@ COMPARED_CHARACTERS = 100_000
 LABEL_CHARACTERS = 200
 
 
-def content_of(row: ParsedRow) -> bytes:
-    """Equal for rows that ask and answer the same: every message with its role and its tool calls, and the tools.
+class Turn(NamedTuple):
+    """A message of the assistant in a dialogue: 64 bits of all that stands before it, and of that with the message.
+
+    Signed, as SQLite has integers. `asked` is 0 where nothing stands before it, `answered` where it is not learned.
+    """
+
+    asked: int
+    answered: int
+
+
+class Content(NamedTuple):
+    """`key`: 128 bits, equal for rows that ask and answer the same. `turn`: the answer that the row is judged by."""
+
+    key: bytes
+    turn: Turn
+    earlier: tuple[Turn, ...]
+
+
+def content_of(row: ParsedRow) -> Content:
+    """Keys of the whole row and of each turn on the way to its answer: tools, and messages with roles and tool calls.
 
     Blanks around texts, ids of calls, and the order of keys in arguments do not count. Of a preference pair the
-    preferred answer counts.
+    preferred answer counts. A prompt has no answer.
     """
-    parts = []
-    for message in row.messages:
-        parts += [message["role"], message["content"].strip()]
-        if "tool_calls" in message:
-            parts.append(calls_of(message))
+    end, learns = _answer_at(row)
     tools = tools_of(row.document)
-    if tools:
-        parts.append(_sorted(tools))
-    return "\0".join(parts).encode()
+    digest = xxh3_128(_sorted(tools).encode() if tools else b"")
+    turns: list[Turn] = []
+    for place, message in enumerate(row.messages):
+        speaks = place == end or (place < end and message["role"] == "assistant")
+        asked = _signed(digest) if speaks and place else 0
+        digest.update(_part(message))
+        if speaks:
+            turns.append(Turn(asked, _signed(digest) if learns and "weight" not in message else 0))
+    if end == len(row.messages):
+        turns.append(Turn(_signed(digest), 0))
+    elif not learns:  # the answer of a pair may be several messages
+        turns[-1] = Turn(turns[-1].asked, _signed(digest))
+    return Content(digest.digest(), turns[-1], tuple(turns[:-1]))
+
+
+def _answer_at(row: ParsedRow) -> tuple[int, bool]:
+    """The place among the messages of the answer that is judged, and whether the turns before it are learned."""
+    if "input" in row.document:
+        return len(row.document["input"]["messages"]), False
+    messages = row.messages
+    if messages[-1]["role"] != "assistant":
+        return len(messages), False
+    learned = (n for n in range(len(messages) - 1, -1, -1) if _is_learned(messages[n]))
+    return next(learned, len(messages) - 1), True
+
+
+def _is_learned(message: Message) -> bool:
+    return message["role"] == "assistant" and "weight" not in message  # which is 0 then
+
+
+def _part(message: Message) -> bytes:
+    calls = calls_of(message) if "tool_calls" in message else ""
+    return f"\0{message['role']}\0{message['content'].strip()}\0{calls}".encode()
+
+
+def _signed(digest: xxh3_128) -> int:
+    return int.from_bytes(digest.digest()[:8], signed=True)
 
 
 def tools_of(document: dict[str, Any]) -> Any:
@@ -82,20 +134,47 @@ def _text(message: Message) -> str:
     return f"{content} {calls_of(message)}" if "tool_calls" in message else content
 
 
-def label_of(row: ParsedRow) -> str:
+def label_of(row: ParsedRow, reference: Template | None = None) -> str:
     """The answer that the row is judged by, in lower case without blanks around words and without a last period.
 
-    That is the last that is learned. Empty of a long one, and of a prompt without an answer.
+    That is the last that is learned, and of a prompt the `reference` that its grader reads. Empty of a long one.
     """
-    answer = row.messages[-1]
-    if answer["role"] != "assistant":
+    place, _ = _answer_at(row)
+    if place == len(row.messages):
+        text = _filled(reference, row.item) if reference else ""
+    else:
+        answer = row.messages[-1 if "input" in row.document else place]
+        text = answer["content"] if len(answer["content"]) > LABEL_CHARACTERS else _text(answer)
+    return " ".join(text.lower().split()).rstrip(".") if len(text) <= LABEL_CHARACTERS else ""
+
+
+def _filled(reference: Template, item: dict[str, Any]) -> str:
+    try:
+        return reference.text(Sample(""), item)
+    except GradingFailed:  # the row lacks the field, which is reported
         return ""
-    if "weight" in answer:  # which is 0 then
-        learned = (one for one in reversed(row.messages) if one["role"] == "assistant" and "weight" not in one)
-        answer = next(learned, answer)
-    if len(answer["content"]) > LABEL_CHARACTERS:
-        return ""
-    return " ".join(_text(answer).lower().split()).rstrip(".")[:LABEL_CHARACTERS]
+
+
+def reference_of(recipe: Recipe) -> Template | None:
+    """What the answer to a prompt is compared with: the first reference to the row of the graders that judge it."""
+    if not isinstance(recipe.method, Reinforcement):
+        return None
+    for graders in (recipe.evaluation.graders, recipe.method.graders):
+        sources = [getattr(one, "reference", "") for one in simple_graders(graders)]
+        read = read_fields(graders) or set()  # of a Python grader or a judge
+        sources += [f"{{{{item.{name}}}}}" for name in read if name == "answer" or len(read) == 1]
+        for source in sources:
+            if (template := _of_row(source)) is not None:
+                return template
+    return None
+
+
+def _of_row(source: str) -> Template | None:
+    try:
+        template = Template("reference", source)
+    except BadGrader:  # reported with the recipe
+        return None
+    return template if template.fields and not template.reads_answer else None
 
 
 def label_key(label: str) -> int:

@@ -32,6 +32,9 @@ def report_sizes(held_out: int, recipe: Recipe, split: Split | None, findings: F
 
 
 def _report_split(split: Split, recipe: Recipe, findings: Findings) -> None:
+    if split.parted_questions:
+        rows = split.parted_questions
+        findings.add_many("same_question_split", "train", _counted(rows, "row"), rows)
     if split.parted:
         findings.add_many("near_duplicates_split", "train", f"{split.parted} rows", split.parted)
     reason = _why_not_the_share(split, recipe)
@@ -73,11 +76,13 @@ def report_labels(keys: Keys, split: Split | None, findings: Findings) -> Labels
     labels = find_labels(keys.repeated_labels(), rows, share=0)
     if not labels.classifies:
         return labels
+    if split is not None and not split.classifies:  # it has seen which rows say nearly the same
+        return Labels((), classifies=False)
     if rows >= MIN_ROWS_TO_JUDGE:
         _report_balance(keys, labels, rows, findings)
     if split is None:
         _report_sides(keys, labels, findings)
-    elif split.classifies:
+    else:
         _report_drawn_sides(split, findings)
     return labels
 
@@ -104,13 +109,13 @@ def _report_sides(keys: Keys, labels: Labels, findings: Findings) -> None:
     """Nothing where the held-out rows are not answered with labels: they ask for something else."""
     rows, held_out = keys.counts["eval"], keys.held_out_labels()
     known = sum(held_out.get(label.key, 0) for label in labels.counts)
-    repeated = [LabelCount(key, count, count) for key, count in held_out.items() if count > 1]
-    if 2 * known < rows and not find_labels(repeated, rows, share=0).classifies:
+    repeated = [LabelCount(key, count, count, count) for key, count in held_out.items() if count > 1]
+    if 2 * known < rows and not (labels.few and find_labels(repeated, rows, share=0).few):
         return
     missing = sum(label.key not in held_out for label in labels.counts)
     if missing:
         findings.add_many("label_not_held_out", "train", _counted(missing, "label"), missing)
-    for number, offset in keys.unknown_labels():
+    for number, offset in keys.unknown_labels() if labels.few else ():
         findings.add("label_one_sided", "eval", number, offset, detail="in the held-out file, not in the training file")
 
 

@@ -1,4 +1,4 @@
-"""Rows that may not be parted by the split: copies, rows of one group, near duplicates. On disk, in any order."""
+"""Rows that belong on one side of the split: of one group, of one question, near duplicates. On disk, in any order."""
 
 from __future__ import annotations
 
@@ -20,13 +20,25 @@ _COPIES = """
 SELECT first, split_key FROM train JOIN
     (SELECT content_key, min(split_key) AS first FROM train GROUP BY content_key
      HAVING min(split_key) <> max(split_key)) USING (content_key)"""
+_OWN = """
+CREATE VIEW own AS SELECT place, asked, coalesce(root, split_key) AS own
+FROM train LEFT JOIN groups ON member = split_key"""
+# Rows that end with the same question, and rows in which that was asked before.
+_SAME_QUESTION = """
+SELECT first, own FROM own JOIN
+    (SELECT asked, min(own) AS first FROM own WHERE asked <> 0 GROUP BY asked HAVING min(own) <> max(own)) USING (asked)
+WHERE first <> own"""
+_EARLIER_QUESTION = """
+SELECT first, own FROM
+    (SELECT first, place FROM train_turns JOIN
+        (SELECT asked, min(own) AS first FROM own WHERE asked <> 0 GROUP BY asked) USING (asked))
+JOIN own USING (place) WHERE first <> own"""
 # Ordered by what rows say, so that the order of the rows in the file does not matter.
 _SHARED_BANDS = """
-SELECT value, coalesce(root, train.split_key), low FROM bands
+SELECT value, coalesce(root, own), low FROM bands
 JOIN (SELECT value FROM bands GROUP BY value HAVING count(*) > 1) USING (value)
-JOIN train USING (place) LEFT JOIN groups ON groups.member = train.split_key
+JOIN train USING (place) JOIN own USING (place) LEFT JOIN questions ON member = own
 ORDER BY value, content_key"""
-
 
 _CREATE = "CREATE TABLE {table} (member INTEGER PRIMARY KEY, root INTEGER)"
 _JOIN = "INSERT INTO {table} VALUES (?, ?)"
@@ -92,8 +104,22 @@ def join_groups(database: sqlite3.Connection, *, copies_apart: bool) -> None:
     joins.finish()
 
 
+def join_questions(database: sqlite3.Connection) -> None:
+    """Fill the table `questions` with groups of which one row is asked what another is, at its end or before.
+
+    So the answers to one question stay together, and so does a dialogue that is written out turn by turn. The view
+    `own` has the group of each row.
+    """
+    joins = Joins(database, "questions")
+    database.execute(_OWN)
+    for query in (_SAME_QUESTION, _EARLIER_QUESTION):
+        for first, other in database.execute(query):
+            joins.join(first, other)
+    joins.finish()
+
+
 def join_near_duplicates(database: sqlite3.Connection) -> None:
-    """Fill the table `near` with groups of which rows say nearly the same."""
+    """Fill the table `near` with groups of `questions` of which rows say nearly the same."""
     joins = Joins(database, "near")
     for one, other in _near(database):
         joins.join(one, other)

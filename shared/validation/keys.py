@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Literal, NamedTuple
 
+from shared.validation.compared import Turn
 from shared.validation.content.near_duplicates import Sketch
 from shared.validation.content.slots import Slots
 from shared.validation.labels import MAX_LABELS, LabelCount
@@ -18,16 +19,27 @@ _CONTENTS_BITS = 16
 
 _COLUMNS = (
     "place INTEGER PRIMARY KEY, row_key BLOB, content_key BLOB, split_key INTEGER, label INTEGER, "
-    "number INTEGER, offset INTEGER, low BLOB"
+    "number INTEGER, offset INTEGER, low BLOB, asked INTEGER, answered INTEGER"
 )
-_INSERT = "INSERT INTO {file} VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT = "INSERT INTO {file} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_TURN = "INSERT INTO {file}_turns VALUES (?, ?, ?)"
 _DUPLICATES = """
 SELECT number, offset FROM {file} JOIN
     (SELECT row_key, min(number) AS first FROM {file} GROUP BY row_key HAVING count(*) > 1) USING (row_key)
 WHERE number > first ORDER BY number"""
-_OVERLAPS = "SELECT number, offset FROM train WHERE content_key IN (SELECT content_key FROM eval) ORDER BY number"
+_OVERLAPPING = """
+SELECT place FROM train WHERE content_key IN (SELECT content_key FROM eval)
+    OR answered IN (SELECT answered FROM eval WHERE answered <> 0)
+UNION SELECT place FROM train_turns WHERE answered IN (SELECT answered FROM eval WHERE answered <> 0)"""
+_OVERLAPS = "SELECT number, offset FROM train WHERE place IN ({overlapping}) ORDER BY number"
+_SAME_QUESTIONS = """
+SELECT number, offset FROM train WHERE place NOT IN ({overlapping}) AND place IN (
+    SELECT place FROM train WHERE asked IN (SELECT asked FROM eval UNION SELECT asked FROM eval_turns) AND asked <> 0
+    UNION SELECT place FROM train_turns WHERE asked IN (SELECT asked FROM eval WHERE asked <> 0))
+ORDER BY number"""
+_SHARED_GROUPS = "SELECT number, offset FROM train WHERE split_key IN (SELECT split_key FROM eval) ORDER BY number"
 _REPEATED_LABELS = """
-SELECT label, count(*), count(DISTINCT content_key) FROM train WHERE label <> 0
+SELECT label, count(*), count(DISTINCT content_key), count(DISTINCT asked) FROM train WHERE label <> 0
 GROUP BY label HAVING count(*) > 1 ORDER BY 2 DESC, 1 LIMIT ?"""
 _COUNT_LABELS = """
 SELECT count(*), coalesce(sum(rows < ?), 0) FROM
@@ -43,7 +55,7 @@ class RowKeys(NamedTuple):
     `row` and `content`: 128-bit hashes of the row and of what it asks and answers. `split`: the 64 bits that it is held
     out by. `label`: 64 bits, signed, of a short answer, else 0. `number` and `offset`: of its line; a negative number
     is of a row that the dropped file does not hold. `sketch`: by which near duplicates are found, None where they need
-    not be.
+    not be. `turn` and `earlier`: what is asked, as `compared.content_of` has it.
     """
 
     row: bytes
@@ -53,13 +65,15 @@ class RowKeys(NamedTuple):
     number: int
     offset: int
     sketch: Sketch | None = None
+    turn: Turn = Turn(0, 0)
+    earlier: tuple[Turn, ...] = ()
 
 
 class Keys:
     """Keys of the rows of both files. A temporary database: memory is flat, and nothing is left behind.
 
-    That two of 10 million rows share a 128-bit hash by chance has a probability below 1e-24. A row takes about 80
-    bytes of disk, and 260 where near duplicates are sought.
+    That two of 10 million rows share a 128-bit hash by chance has a probability below 1e-24. A row takes about 100
+    bytes of disk, 280 where near duplicates are sought, and each earlier turn of a dialogue 25.
     """
 
     def __init__(self) -> None:
@@ -68,11 +82,13 @@ class Keys:
         self.database.execute("PRAGMA temp_store = FILE")
         self.database.execute("PRAGMA journal_mode = OFF")  # nothing is ever rolled back or read by another
         self._rows: dict[str, list[tuple[object, ...]]] = {"train": [], "eval": []}
+        self._turns: dict[str, list[tuple[int, int, int]]] = {"train": [], "eval": []}
         self._bands: list[tuple[int, int]] = []
         self._contents = Slots(_CONTENTS_BITS)  # copies need not be found by their bands again
         self.counts = {"train": 0, "eval": 0}
         for file in ("train", "eval"):
             self.database.execute(f"CREATE TABLE {file} ({_COLUMNS})")
+            self.database.execute(f"CREATE TABLE {file}_turns (asked INTEGER, answered INTEGER, place INTEGER)")
         self.database.execute("CREATE TABLE bands (value INTEGER, place INTEGER)")
         self.database.execute("CREATE TABLE known (row_key BLOB PRIMARY KEY) WITHOUT ROWID")
         self.database.execute("BEGIN")
@@ -90,10 +106,12 @@ class Keys:
     def add(self, file: File, keys: RowKeys) -> None:
         self.counts[file] += 1
         place = self.counts[file]
-        row, content, split, label, number, offset, sketch = keys
+        row, content, split, label, number, offset, sketch, turn, earlier = keys
         signed = split - 2**63  # as SQLite has integers
         low = sketch.low if sketch else None
-        self._rows[file].append((place, row, content, signed, label, number, offset, low))
+        self._rows[file].append((place, row, content, signed, label, number, offset, low, *turn))
+        if earlier:
+            self._turns[file] += [(asked, answered, place) for asked, answered in earlier]
         if sketch and self._contents.get(copy := int.from_bytes(content[:8])) is None:
             self._contents.put(copy, 1)
             self._bands += [(band, place) for band in sketch.bands]
@@ -105,6 +123,9 @@ class Keys:
         for file, rows in self._rows.items():
             self.database.executemany(_INSERT.format(file=file), rows)
             rows.clear()
+        for file, turns in self._turns.items():
+            self.database.executemany(_INSERT_TURN.format(file=file), turns)
+            turns.clear()
         self.database.executemany("INSERT INTO bands VALUES (?, ?)", self._bands)
         self._bands.clear()
 
@@ -117,11 +138,19 @@ class Keys:
         return self._read(_DUPLICATES.format(file=file))
 
     def overlaps(self) -> Iterator[tuple[int, int]]:
-        """Line number and offset of each training row that asks and answers what a held-out row does."""
-        return self._read(_OVERLAPS)
+        """Line number and offset of each training row that asks and answers what a held-out row does, in any turn."""
+        return self._read(_OVERLAPS.format(overlapping=_OVERLAPPING))
+
+    def same_questions(self) -> Iterator[tuple[int, int]]:
+        """Of each other training row that asks what a held-out row does, where one of the two may go on."""
+        return self._read(_SAME_QUESTIONS.format(overlapping=_OVERLAPPING))
+
+    def shared_groups(self) -> Iterator[tuple[int, int]]:
+        """Of each training row with the split key of a held-out row."""
+        return self._read(_SHARED_GROUPS)
 
     def repeated_labels(self) -> list[LabelCount]:
-        """Answers that at least two training rows give, most rows first. Rows that say the same are one group."""
+        """Answers that at least two training rows give, most rows first. A group says, a unit asks the same."""
         return [LabelCount(*found) for found in self.database.execute(_REPEATED_LABELS, (MAX_LABELS + 1,))]
 
     def count_labels(self, rare: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Answers that are labels: few different ones, each given often."""
+"""Answers that are labels: each is given often."""
 
 from __future__ import annotations
 
@@ -7,31 +7,41 @@ from typing import NamedTuple
 
 # Rows have labels where the answers that are given more than once make up this share: the rest are slips and notes.
 COVERAGE = 0.9
-# Rows for each different answer, on average. With fewer they are phrases that happen to come twice.
+# Rows for each different answer, on average. With fewer they are phrases that come twice, as of paraphrased questions.
 _ROWS_A_LABEL = 3
-# So few may be labels whatever the number of rows, and of more rows a tenth: a held-out share of the usual size holds
-# one row of each.
+# So few are labels whatever the number of rows, and of more rows a tenth: a held-out share of the usual size holds one
+# row of each. More are labels where different questions have the same answer.
 _ALWAYS_FEW, _FEW_SHARE = 20, 0.1
 MAX_LABELS = 10_000
 
 
 class LabelCount(NamedTuple):
-    """An answer, as `compared.label_key`: rows that give it, and groups of rows that have to stay together."""
+    """An answer, as `compared.label_key`: rows that give it, and groups of rows that have to stay together.
+
+    `units`: of groups that are asked the same or say nearly the same.
+    """
 
     key: int
     rows: int
     groups: int
+    units: int
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
     """`classifies`: nearly all rows answer with a label, and `counts` are all labels, most rows first.
 
+    `few`: beyond doubt, for so few answers are no phrases of which each is asked for in several ways.
     Elsewhere `counts` are the answers that are frequent enough for the split to draw them by their share.
     """
 
     counts: tuple[LabelCount, ...]
     classifies: bool
+    few: bool = False
+
+    def may_share(self, label: LabelCount) -> bool:
+        """Whether the label can be on both sides. Where phrases may be meant, near duplicates are not parted for it."""
+        return (label.units if self.classifies and not self.few else label.groups) > 1
 
 
 def find_labels(repeated: list[LabelCount], rows: int, share: float) -> Labels:
@@ -40,7 +50,10 @@ def find_labels(repeated: list[LabelCount], rows: int, share: float) -> Labels:
     `share`: of the rows, held out. Of an answer that `rows * share` holds once or more, its share can be drawn.
     """
     labels = tuple(repeated[:MAX_LABELS])
-    few = 1 < len(repeated) <= max(_ALWAYS_FEW, _FEW_SHARE * rows) and len(repeated) * _ROWS_A_LABEL <= rows
-    if few and sum(label.rows for label in labels) >= COVERAGE * rows:
-        return Labels(labels, classifies=True)
+    covered = sum(label.rows for label in labels)
+    often = len(repeated) * _ROWS_A_LABEL <= rows
+    few = len(repeated) <= max(_ALWAYS_FEW, _FEW_SHARE * rows)
+    asked_apart = sum(label.rows for label in labels if label.units > 1)
+    if often and 1 < len(repeated) <= MAX_LABELS and (covered if few else asked_apart) >= COVERAGE * rows:
+        return Labels(labels, classifies=True, few=few)
     return Labels(tuple(label for label in labels if label.rows * share >= 1), classifies=False)

@@ -10,7 +10,7 @@ from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from shared.domain.findings import Findings, Place
 from shared.domain.recipe import Recipe
-from shared.validation.compared import content_of, label_key, label_of, tools_of
+from shared.validation.compared import content_of, label_key, label_of, reference_of, tools_of
 from shared.validation.content.scan import ContentScan
 from shared.validation.examples import Examples
 from shared.validation.keys import Keys, RowKeys
@@ -45,6 +45,7 @@ class RowScanner:
         self._unique = unique
         self.examples = Examples(recipe.evaluation.slices, content.is_plain)
         self._findings, self._keys, self._content, self._counter = findings, keys, content, counter
+        self._reference = reference_of(recipe)
         self._seed, self._group, self._splits = recipe.method.hyperparameters.seed, recipe.data.split_group, splits
 
     def scan(self, rows: Iterable[ReadRow]) -> Iterator[ScannedRow]:
@@ -71,22 +72,30 @@ class RowScanner:
 
     def _keys_of(self, read: ReadRow, row: ParsedRow, row_key: bytes) -> RowKeys:
         """Also takes the row into the comparison with all others."""
-        place, content_key = read.place, xxh3_128_digest(content_of(row))
-        tag, tools = int.from_bytes(content_key[:8]), tools_of(row.document)
+        place, content = read.place, content_of(row)
+        tag, tools = int.from_bytes(content.key[:8]), tools_of(row.document)
         sketch = self._content.compare(place, row.messages, tag, tools=tools, has_answer=read.is_chat)
-        label = label_of(row)
+        label = label_of(row, self._reference)
         number = -place.row if place.file == "previous" else place.row
         if place.file != "eval":
             self.examples.add(number, label, row.item)
         return RowKeys(
             row=row_key,
-            content=content_key,
-            split=xxh3_64_intdigest(self._split_by(row, content_key), self._seed),
+            content=content.key,
+            split=xxh3_64_intdigest(self._split_by(row, content.key), self._seed),
             label=label_key(label),
             number=number,
             offset=place.offset,
             sketch=sketch if self._splits else None,
+            turn=content.turn,
+            earlier=content.earlier,
         )
 
     def _split_by(self, row: ParsedRow, content_key: bytes) -> bytes:
-        return content_key if self._group is None else orjson.dumps(row.item.get(self._group))
+        """The group. A row without one is of none: an error where rows are split, and nothing to compare elsewhere."""
+        value = None if self._group is None else row.item.get(self._group)
+        if type(value) is str:
+            value = value.strip()
+        if value is None or (value == "" and not self._splits):
+            return content_key
+        return value.encode() if type(value) is str else orjson.dumps(value)

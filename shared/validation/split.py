@@ -1,33 +1,38 @@
 """Which training rows are held out: a share of them, drawn by a hash of what they say, in units that stay together.
 
-A unit is made of rows of one group, copies, and near duplicates. A label (`shared/validation/labels.py`) that several
-units give is on both sides, with its share of the held-out rows. The result is a function of the set of rows, whatever
-their order. Everything that grows with the number of rows is on disk.
+A unit is made of rows of one group, copies, rows that are asked the same, and near duplicates. A label
+(`shared/validation/labels.py`) that several units give is on both sides, with its share of the held-out rows. The
+result is a function of the set of rows, whatever their order. Everything that grows with the number of rows is on disk.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
-from shared.validation.joins import join_groups, join_near_duplicates
+from shared.validation.joins import join_groups, join_near_duplicates, join_questions
 from shared.validation.keys import Keys
 from shared.validation.labels import MAX_LABELS, LabelCount, Labels, find_labels
 
 # Of all rows, the most that are held out so that the gate has as many as it needs: 20 of 50 rows.
 MAX_GROWN_SHARE = 0.4
-# Near duplicates are parted where they let less than half of the wanted rows be held out, or more than twice as many.
+# Near duplicates and rows of one question are parted where they let less than half of the wanted rows be held out, or
+# more than twice as many.
 _TOLERANCE = 2
+# What a unit is taken apart into: near duplicates, then questions.
+_LEVELS = ("question", "own")
 # Units that are looked at for the last few rows.
 _TRIED = 1000
 
-# One row for each group and label; `pinned`: has to be learned. A unit may be parted into its groups.
+# One row for each group and label; `pinned`: has to be learned. A unit may be parted into questions, these into groups.
 _CREATE_PARTS = """
 CREATE TABLE parts AS
-SELECT coalesce(near.root, own) AS unit, own, label, count(*) AS rows, 0 AS pinned
-FROM (SELECT coalesce(root, split_key) AS own, label FROM train LEFT JOIN groups ON member = split_key)
-LEFT JOIN near ON near.member = own GROUP BY own, label"""
+SELECT coalesce(near.root, question) AS unit, question, own, label, count(*) AS rows, 0 AS pinned
+FROM (SELECT coalesce(root, own) AS question, own, label FROM own JOIN train USING (place)
+      LEFT JOIN questions ON member = own)
+LEFT JOIN near ON near.member = question GROUP BY own, label"""
 _CREATE = (
     _CREATE_PARTS,
     "CREATE INDEX parts_unit ON parts (unit)",
@@ -38,15 +43,15 @@ _CREATE = (
     "CREATE TABLE held_out (unit INTEGER PRIMARY KEY)",
 )
 _REPEATED = """
-SELECT label, sum(rows), count(DISTINCT own) FROM parts WHERE label <> 0
+SELECT label, sum(rows), count(DISTINCT own), count(DISTINCT unit) FROM parts WHERE label <> 0
 GROUP BY label HAVING sum(rows) > 1 ORDER BY 2 DESC, 1 LIMIT ?"""
 # A label that one group alone gives is to be learned.
 _PIN_RARE = "UPDATE parts SET pinned = 1 WHERE label <> 0 AND label NOT IN (SELECT label FROM ranks)"
 _FORGET_OTHERS = "UPDATE parts SET label = 0 WHERE label NOT IN (SELECT label FROM ranks)"
 _LABELS_OF_ONE_UNIT = "SELECT min(unit) FROM parts WHERE label <> 0 GROUP BY label HAVING min(unit) = max(unit)"
 _UNITS_ABOVE = "SELECT unit FROM parts GROUP BY unit HAVING sum(rows) > ?"
-_ROWS_OF_UNITS = "SELECT coalesce(sum(rows), 0) FROM parts WHERE unit <> own AND unit IN ({which})"
-_PART_UNITS = "UPDATE parts SET unit = own WHERE unit <> own AND unit IN ({which})"
+_ROWS_OF_UNITS = "SELECT coalesce(sum(rows), 0) FROM parts WHERE unit <> {into} AND unit IN ({which})"
+_PART_UNITS = "UPDATE parts SET unit = {into} WHERE unit <> {into} AND unit IN ({which})"
 _CLASSES = "SELECT label, sum(rows), count(DISTINCT unit) FROM parts WHERE label <> 0 GROUP BY label"
 _CLEAR = ("DELETE FROM ranks", "DELETE FROM units", "DELETE FROM held_out")
 # A unit of several labels is drawn with the rarest.
@@ -69,8 +74,8 @@ SELECT label, sum(CASE WHEN unit IN (SELECT unit FROM held_out) THEN 0 ELSE rows
        sum(CASE WHEN unit IN (SELECT unit FROM held_out) THEN rows ELSE 0 END)
 FROM parts WHERE label <> 0 GROUP BY label ORDER BY sum(rows) DESC, label"""
 _SIDES = """
-SELECT number, offset, coalesce(root, split_key) IN (SELECT own FROM parts JOIN held_out USING (unit))
-FROM train LEFT JOIN groups ON member = split_key ORDER BY place"""
+SELECT number, offset, own IN (SELECT own FROM parts JOIN held_out USING (unit))
+FROM train JOIN own USING (place) ORDER BY place"""
 
 
 class LabelSides(NamedTuple):
@@ -85,9 +90,10 @@ class LabelSides(NamedTuple):
 class Split:
     """`asked`: rows by the share; `wanted`: by the needs of the gate and the number of labels; `held_out`: as it is.
 
-    `parted`: rows of near duplicates that were not kept together. `labels`: those that were drawn by their share.
-    `unshared`: labels that are only in training, because one group alone gives them. `one_sided`: labels of several
-    groups that no way was found for to be on both sides.
+    `parted` and `parted_questions`: rows of near duplicates and of one question that were not kept together.
+    `labels`: those that were drawn by their share. `unshared`: labels that are only in training, because one group
+    alone gives them or because no more can be held out. `one_sided`: labels of several groups that no way was found for
+    to be on both sides.
     """
 
     rows: int
@@ -96,6 +102,7 @@ class Split:
     held_out: int
     units: int
     parted: int
+    parted_questions: int
     classifies: bool
     labels: tuple[LabelSides, ...]
     unshared: int
@@ -107,6 +114,7 @@ def draw(keys: Keys, share: float, needed: int, *, by_field: bool) -> Split:
     keys.flush()
     keys.database.execute("CREATE INDEX split_keys ON train (split_key)")
     join_groups(keys.database, copies_apart=by_field)
+    join_questions(keys.database)
     join_near_duplicates(keys.database)
     return _Draw(keys, share, needed).run()
 
@@ -142,15 +150,16 @@ class _Draw:
         self._units = self._units_out = self._held_out = 0
 
     def run(self) -> Split:
+        (given,) = self._execute("SELECT count(DISTINCT label) FROM parts WHERE label <> 0").fetchone()
         shared = self._keep_shared_labels()
-        self._grow(len(shared) if self._labels.classifies else 0)
-        parted = self._part(_LABELS_OF_ONE_UNIT)
+        parted = {into: self._part(into, _LABELS_OF_ONE_UNIT) for into in _LEVELS}
         self._draw()
-        for limit in (self._wanted // 2, 0):
+        for limit, into in product((self._wanted // 2, 0), _LEVELS):
             if self._wanted <= self._held_out * _TOLERANCE <= self._wanted * _TOLERANCE**2:
                 break
-            parted += self._part(_UNITS_ABOVE, limit)
-            self._draw()
+            if rows := self._part(into, _UNITS_ABOVE, limit):
+                parted[into] += rows
+                self._draw()
         labels = tuple(LabelSides(*found) for found in self._execute(_SIDES_OF_LABELS))
         return Split(
             rows=self._rows,
@@ -158,16 +167,20 @@ class _Draw:
             wanted=self._wanted,
             held_out=self._held_out,
             units=self._units,
-            parted=parted,
+            parted=parted["question"],
+            parted_questions=parted["own"],
             classifies=self._labels.classifies,
             labels=labels,
-            unshared=len(self._labels.counts) - len(shared) if self._labels.classifies else 0,
+            unshared=given - len(shared) if self._labels.classifies else 0,
             one_sided=sum(not label.train or not label.held_out for label in labels),
         )
 
     def _keep_shared_labels(self) -> list[LabelCount]:
-        """Forget what is no label of several groups."""
-        shared = [label for label in self._labels.counts if label.groups > 1]
+        """Grow to what they need, and forget what is no label of several groups, or too much for the rows."""
+        shared = [label for label in self._labels.counts if self._labels.may_share(label)]
+        self._grow(len(shared) if self._labels.classifies else 0)
+        if self._labels.classifies:
+            shared = shared[: self._wanted]
         self._database.executemany("INSERT INTO ranks VALUES (?, 0)", ((label.key,) for label in shared))
         if self._labels.classifies:
             self._execute(_PIN_RARE)
@@ -180,10 +193,10 @@ class _Draw:
             if self._wanted < least <= self._rows * MAX_GROWN_SHARE:
                 self._wanted = least
 
-    def _part(self, which: str, *values: int) -> int:
-        """Take near duplicates apart. How many rows that were."""
-        (rows,) = self._execute(_ROWS_OF_UNITS.format(which=which), values).fetchone()
-        self._execute(_PART_UNITS.format(which=which), values)
+    def _part(self, into: str, which: str, *values: int) -> int:
+        """Take units apart, into `question` or `own`. How many rows that were."""
+        (rows,) = self._execute(_ROWS_OF_UNITS.format(into=into, which=which), values).fetchone()
+        self._execute(_PART_UNITS.format(into=into, which=which), values)
         return int(rows)
 
     def _draw(self) -> None:
@@ -275,7 +288,6 @@ class _Draw:
         """Each stratum gives its share of what is wanted; first those that gave more to cover a label."""
         wanted, rows = self._wanted, self._rows
         strata = self._execute(_STRATA).fetchall()
-        strata.sort(key=lambda one: (one[2] * rows <= wanted * one[1], one[1], one))
         for stratum, of_stratum, have in sorted(
             strata, key=lambda one: (one[2] * rows <= wanted * one[1], one[1], one)
         ):

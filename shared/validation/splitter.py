@@ -23,8 +23,11 @@ class Splitter:
     def __init__(self, findings: Findings, keys: Keys, counter: RowCounter, tokens: TokenFacts | None) -> None:
         self._findings, self._keys, self._counter, self._tokens = findings, keys, counter, tokens
 
-    def write_both(self, train: Iterable[ScannedRow], evaluation: Iterable[ScannedRow]) -> None:
-        """Two files. A training row may not be in the held-out file too."""
+    def write_both(self, train: Iterable[ScannedRow], evaluation: Iterable[ScannedRow], group: str | None) -> None:
+        """Two files. A training row may not be in the held-out file too, nor may one of its group.
+
+        `group`: data.split_group.
+        """
         for place, row, canonical in evaluation:  # first: training rows are compared with them
             self._count_tokens(place, row.document, characters(row), held_out=True)
             self._counter.write("eval", canonical)
@@ -34,6 +37,9 @@ class Splitter:
         self._counter.finish()
         self._report("duplicate_row", "eval", self._keys.duplicates("eval"))
         self._report("train_eval_overlap", "train", self._keys.overlaps())
+        self._report("train_eval_same_question", "train", self._keys.same_questions())
+        if group is not None:
+            self._report("group_on_both_sides", "train", self._keys.shared_groups(), group)
         self._report("duplicate_row", "train", self._keys.duplicates("train"))
 
     def write_split(self, train: Iterable[ScannedRow], recipe: Recipe) -> Split:
@@ -58,10 +64,10 @@ class Splitter:
         if self._tokens:
             self._tokens.add(place, document, size, held_out=held_out)
 
-    def _report(self, code: str, file: str, found: Iterable[tuple[int, int]]) -> None:
+    def _report(self, code: str, file: str, found: Iterable[tuple[int, int]], detail: str = "") -> None:
         for number, offset in found:
             place = _place(number, offset)
-            self._findings.add(code, file if file == "eval" else place.file, place.row, offset)
+            self._findings.add(code, file if file == "eval" else place.file, place.row, offset, detail=detail)
 
 
 def _place(number: int, offset: int) -> Place:

@@ -104,7 +104,7 @@ def validate(
         if evaluation is None:
             split = splitter.write_split(rows, assumed)
         else:
-            splitter.write_both(rows, scanner.scan(reader.rows(evaluation, "eval")))
+            splitter.write_both(rows, scanner.scan(reader.rows(evaluation, "eval")), assumed.data.split_group)
         labels = report_labels(keys, split, findings)
         sides = sides_of_labels(keys, labels, split)
     content.finish(classifies=labels.classifies)

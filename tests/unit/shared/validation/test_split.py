@@ -364,6 +364,272 @@ def test_labels_out_of_balance_are_reported_with_their_share(check: Check) -> No
     assert answers(checked.eval)["fraud"] == 1
 
 
+def pairs(question: str, number: int) -> Row:
+    return {"prompt": question, "chosen": f"yes {number}", "rejected": f"no {number}"}
+
+
+def openai_pairs(question: str, number: int) -> Row:
+    outputs = ("preferred_output", f"yes {number}"), ("non_preferred_output", f"no {number}")
+    answers = {name: [{"role": "assistant", "content": text}] for name, text in outputs}
+    return {"input": {"messages": [{"role": "user", "content": question}]}, **answers}
+
+
+def answered(question: str, number: int) -> Row:
+    return chat(("user", question), ("assistant", f"text {number}"))
+
+
+def answered_after_a_turn(question: str, number: int) -> Row:
+    return chat(("user", "Hello"), ("assistant", "Yes?"), ("user", question), ("assistant", f"text {number}"))
+
+
+def answered_with_tools(question: str, number: int) -> Row:
+    return in_tools(question, f"text {number}")
+
+
+def answered_in_system(question: str, number: int) -> Row:
+    return in_system(question, f"text {number}")
+
+
+def prompts(question: str, number: int) -> Row:
+    return {"prompt": question, "answer": f"text {number}"}
+
+
+METHODS = {pairs: "dpo", openai_pairs: "dpo", prompts: "reinforcement"}
+
+
+def recipe_of(rows: Any, data: str = "") -> bytes:
+    method = METHODS.get(rows, "supervised")
+    graders = ", graders: [{name: like, type: string_check, operation: ilike}]" if method == "reinforcement" else ""
+    return f"method: {{type: {method}{graders}}}\n{data}".encode()
+
+
+def question_of(row: Row) -> str:
+    """All that is read before the answer, of a canonical row."""
+    document = row.get("input", row)
+    messages = document["messages"]
+    return json.dumps([messages[:-1] if messages[-1]["role"] == "assistant" else messages, document.get("tools")])
+
+
+@pytest.mark.parametrize(
+    "made",
+    [pairs, openai_pairs, answered, answered_after_a_turn, answered_with_tools, answered_in_system, prompts],
+)
+def test_all_answers_to_one_question_are_on_one_side(check: Check, made: Any) -> None:
+    rows = [made(f"question {n % 60} of {n % 60}", n) for n in range(240)]
+    first, again = (check(lines(ordered), recipe=recipe_of(made)) for ordered in (rows, rows[::-1]))
+    train, held_out = ({question_of(row) for row in read(part)} for part in (first.train, first.eval))
+    assert first.errors == []
+    assert "same_question_split" not in first.codes
+    assert (len(held_out), len(read(first.eval)), train & held_out) == (6, 24, set())
+    assert {question_of(row) for row in read(again.eval)} == held_out
+
+
+@pytest.mark.parametrize("made", [pairs, answered])
+def test_one_question_for_all_rows_is_parted_with_a_warning(check: Check, made: Any) -> None:
+    checked = check(lines(made("Tell a joke", n) for n in range(240)), recipe=recipe_of(made))
+    assert checked.errors == []
+    assert len(read(checked.eval)) == 24
+    assert "240 rows" in said(checked, "same_question_split")
+
+
+def test_of_questions_only_those_too_large_for_the_share_are_parted(check: Check) -> None:
+    rows = [answered("Tell a joke" if n % 4 else f"question {n // 8}", n) for n in range(240)]
+    checked = check(lines(rows))
+    train, held_out = ({question_of(row) for row in read(part)} for part in (checked.train, checked.eval))
+    assert len(read(checked.eval)) == 24
+    assert {question for question in train & held_out if "question" in question} == set()
+
+
+def turns(case: int, count: int, *, weights: bool = False, system: str = "") -> list[Row]:
+    """A dialogue written out turn by turn: the first of `count` turns, the first two, and so on."""
+    messages = [{"role": "system", "content": system}] if system else []
+    rows = []
+    for turn in range(count):
+        messages += [{"role": "user", "content": f"case {case} asks {turn}"}]
+        answer = {"role": "assistant", "content": f"case {case} gets {turn}"}
+        rows.append({"messages": [*messages, answer], "case": case})
+        messages += [{**answer, "weight": 0} if weights else answer]
+    return rows
+
+
+def pairs_by_turn(case: int, count: int) -> list[Row]:
+    """The dialogue goes on after the preferred answer."""
+    rows = []
+    for row in turns(case, count):
+        *asked, answer = row["messages"]
+        bad = {"role": "assistant", "content": f"no {answer['content']}"}
+        outputs = {"preferred_output": [answer], "non_preferred_output": [bad]}
+        rows.append({"input": {"messages": asked}, **outputs, "case": case})
+    return rows
+
+
+def prompts_by_turn(case: int, count: int) -> list[Row]:
+    return [{"messages": row["messages"][:-1], "answer": f"{case} {n}"} for n, row in enumerate(turns(case, count))]
+
+
+DIALOGUES: dict[str, tuple[Any, Any]] = {
+    "turns": (turns, None),
+    "turns with weights": (lambda case, count: turns(case, count, weights=True), None),
+    "turns after one system message": (lambda case, count: turns(case, count, system="Be kind."), None),
+    "the second and the last turn alone": (lambda case, count: turns(case, count)[1::2], None),
+    "pairs": (pairs_by_turn, pairs),
+    "prompts": (prompts_by_turn, prompts),
+}
+
+
+def case_of(row: Row) -> str:
+    messages = row.get("input", row)["messages"]
+    return str(next(message["content"] for message in messages if message["role"] == "user").split()[1])
+
+
+@pytest.mark.parametrize(("made", "method"), DIALOGUES.values(), ids=DIALOGUES.keys())
+def test_a_dialogue_that_is_written_out_turn_by_turn_is_on_one_side(check: Check, made: Any, method: Any) -> None:
+    rows = [row for case in range(100) for row in made(case, 4)]
+    shuffled = random.Random(11).sample(rows, len(rows))
+    first, again = (check(lines(ordered), recipe=recipe_of(method)) for ordered in (rows, shuffled))
+    train, held_out = ({case_of(row) for row in read(part)} for part in (first.train, first.eval))
+    assert first.errors == []
+    assert (len(held_out), train & held_out) == (10, set())
+    assert sorted(again.eval.splitlines()) == sorted(first.eval.splitlines())
+
+
+def test_dialogues_that_only_begin_alike_are_not_kept_together(check: Check) -> None:
+    rows = [answered_after_a_turn(f"question {n}", n) for n in range(240)]
+    checked = check(lines(rows))
+    assert (checked.errors, len(read(checked.eval))) == ([], 24)
+    assert "same_question_split" not in checked.codes
+
+
+def test_plain_text_asks_nothing_so_its_rows_are_not_kept_together() -> None:
+    with Keys() as keys:
+        for number in range(1, 101):
+            keys.add("train", RowKeys(number.to_bytes(16), number.to_bytes(16), number * 2**50, 0, number, 0))
+        split = draw(keys, 0.1, 2, by_field=False)
+    assert (split.units, split.held_out, split.parted_questions) == (100, 10, 0)
+
+
+SIDES: dict[str, tuple[slice, slice, str]] = {
+    "a training row goes on after a held-out answer": (slice(2, 3), slice(0, 1), "train_eval_overlap"),
+    "a held-out row goes on after a training row": (slice(0, 1), slice(2, 3), "train_eval_same_question"),
+    "the same row": (slice(1, 2), slice(1, 2), "train_eval_overlap"),
+    "a dialogue for itself": (slice(0, 3), slice(0, 0), ""),
+}
+
+
+@pytest.mark.parametrize(("train", "held_out", "code"), SIDES.values(), ids=SIDES.keys())
+def test_a_dialogue_may_not_go_on_in_the_other_file(check: Check, train: slice, held_out: slice, code: str) -> None:
+    others = [row for case in range(20) for row in turns(case, 3)]
+    judged = [row for case in range(100, 120) for row in turns(case, 3)]
+    planted = turns(1000, 3)
+    codes = check(lines([*others, *planted[train]]), lines([*judged, *planted[held_out]])).codes
+    found = {name: rows for name, rows in codes.items() if name in ("train_eval_overlap", "train_eval_same_question")}
+    assert found == ({code: (61,)} if code else {})
+
+
+@pytest.mark.parametrize("made", [pairs, answered])
+def test_a_held_out_question_that_is_trained_with_another_answer_is_named(check: Check, made: Any) -> None:
+    train = [made(f"question {n}", n) for n in range(60)]
+    held_out = [made(f"question {n}", n + 1000) for n in (7, *range(100, 130))]
+    assert check(lines(train), lines(held_out), recipe_of(made)).codes["train_eval_same_question"] == (8,)
+
+
+def test_a_turn_of_weight_0_is_not_learned_so_it_is_no_held_out_answer(check: Check) -> None:
+    train = [row for case in range(20) for row in turns(case, 3)] + turns(1000, 3, weights=True)[2:]
+    held_out = [row for case in range(100, 120) for row in turns(case, 3)] + turns(1000, 1)
+    codes = check(lines(train), lines(held_out)).codes
+    assert (codes.get("train_eval_overlap"), codes.get("train_eval_same_question")) == (None, (61,))
+
+
+@pytest.mark.parametrize("group", [{"patient": "p1"}, {"patient": " p1 "}, {"patient": 7}, {"patient": "7"}])
+def test_a_group_in_both_files_is_an_error(check: Check, group: Row) -> None:
+    recipe = b"data: {split_group: patient}"
+    train = [{**row, "patient": f"a{n}"} for n, row in enumerate(questions(60))]
+    held_out = [chat(("user", f"Where is {n}?"), ("assistant", f"hall {n}"), patient=f"b{n}") for n in range(30)]
+    for n, patient in ((3, "p1"), (5, "p1"), (8, 7)):
+        train[n]["patient"] = patient
+    checked = check(lines(train), lines([*held_out, chat(("user", "Who?"), ("assistant", "they"), **group)]), recipe)
+    assert checked.codes["group_on_both_sides"] == ((4, 6) if "p1" in str(group) else (9,))
+    assert checked.errors == ["group_on_both_sides"]
+    assert "patient" in said(checked, "group_on_both_sides")
+    assert "group_on_both_sides" not in check(lines(train), lines(held_out), recipe).codes
+
+
+@pytest.mark.parametrize("missing", [{}, {"patient": None}, {"patient": ""}, {"patient": " "}])
+def test_rows_of_no_group_are_not_of_one_group(check: Check, missing: Row) -> None:
+    train, held_out = questions(60, **missing), [{**answered(f"Where is {n}?", n), **missing} for n in range(30)]
+    assert "group_on_both_sides" not in check(lines(train), lines(held_out), b"data: {split_group: patient}").codes
+
+
+GRADED: dict[str, tuple[str, Row]] = {
+    "string_check": ("{name: g, type: string_check}", {"answer": "{}"}),
+    "another field": ("{name: g, type: string_check, reference: '{{{{item.kind}}}}'}", {"kind": "{}"}),
+    "label": ("{name: g, type: label, labels: [fraud, ok]}", {"answer": "{}"}),
+    "similarity": ("{name: g, type: text_similarity, evaluation_metric: fuzzy_match}", {"answer": "{}"}),
+    "a field of an object": ("{name: g, type: string_check, reference: '{{{{item.a.b}}}}'}", {"a": {"b": "{}"}}),
+}
+
+
+def filled(value: Any, text: str) -> Any:
+    if isinstance(value, dict):
+        return {name: filled(one, text) for name, one in value.items()}
+    return value.format(text)
+
+
+@pytest.mark.parametrize(("grader", "fields"), GRADED.values(), ids=GRADED.keys())
+@pytest.mark.parametrize(("every", "fraud"), [(20, 1), (50, 1), (4, 5)])
+def test_the_label_of_a_prompt_is_the_reference_of_its_grader(
+    check: Check, grader: str, fields: Row, every: int, fraud: int
+) -> None:
+    grader = grader.replace("{{{{", "{{").replace("}}}}", "}}")
+    of_form = "{name: form, type: string_check, operation: like, reference: '.'}"
+    recipe = f"method: {{type: reinforcement, graders: [{of_form}]}}\nevaluation: {{graders: [{of_form}, {grader}]}}"
+    rows = [{"prompt": f"question {n}", **filled(fields, "ok" if n % every else "fraud")} for n in range(200)]
+    checked = check(lines(rows), recipe=recipe.encode())
+    assert checked.errors == []
+    held_out = Counter("fraud" in json.dumps(row["item"]) for row in read(checked.eval))
+    assert (held_out[True], held_out[True] + held_out[False]) == (fraud, 20)
+
+
+@pytest.mark.parametrize(
+    ("classes", "rows_a_class", "held_out"),
+    [(77, 5, 77), (77, 8, 77), (40, 9, 40), (25, 8, 25), (77, 3, 77), (30, 10, 30)],
+)
+def test_each_of_many_classes_is_held_out(check: Check, classes: int, rows_a_class: int, held_out: int) -> None:
+    chance = random.Random(12)
+    rows = [in_user(f"{note(chance)} {n}", f"intent_{n % classes}") for n in range(classes * rows_a_class)]
+    checked = check(lines(rows))
+    assert checked.errors == []
+    assert "label_not_held_out" not in checked.codes
+    assert len(answers(checked.train)) == len(answers(checked.eval)) == classes
+    assert len(read(checked.eval)) == held_out
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_class_that_is_not_held_out_is_counted(check: Check, seed: int) -> None:
+    """Frequencies by rank: some classes have one row."""
+    chance = random.Random(seed)
+    labels = chance.choices(range(50), [1 / (rank + 1) for rank in range(50)], k=300)
+    rows = [in_user(f"{note(chance)} {n}", f"intent_{label}") for n, label in enumerate(labels)]
+    checked = check(lines(rows))
+    missing = len(answers(checked.train)) - len(answers(checked.eval))
+    assert {label for label, count in Counter(labels).items() if count > 1} == {
+        int(label.split("_")[1]) for label in answers(checked.eval)
+    }
+    named = said(checked, "label_not_held_out") if missing else f": {missing} label"
+    assert f": {missing} label" in named
+
+
+def test_answers_that_are_each_asked_for_in_several_ways_are_no_labels(check: Check) -> None:
+    """Near duplicates stay on one side, and the answers of one document too."""
+    words = [" ".join(f"w{case}x{n}" for n in range(80)) for case in range(100)]
+    rows = [chat(("user", f"{text} {n}"), ("assistant", text[:9]), case=text[:4]) for n in range(4) for text in words]
+    for recipe in (b"", b"data: {split_group: case}"):
+        checked = check(lines(rows), recipe=recipe)
+        assert (checked.errors, len(read(checked.eval))) == ([], 40)
+        assert set(answers(checked.train)).isdisjoint(answers(checked.eval))
+        assert not checked.codes.keys() & {"label_not_held_out", "near_duplicates_split", "rare_label"}
+
+
 def drawn(rows: list[RowKeys], share: float = 0.1, needed: int = 2) -> tuple[Split, set[int]]:
     with Keys() as keys:
         for row in rows:
