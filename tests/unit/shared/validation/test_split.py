@@ -442,11 +442,11 @@ def test_of_questions_only_those_too_large_for_the_share_are_parted(check: Check
 
 def turns(case: int, count: int, *, weights: bool = False, system: str = "") -> list[Row]:
     """A dialogue written out turn by turn: the first of `count` turns, the first two, and so on."""
-    messages = [{"role": "system", "content": system}] if system else []
+    messages: list[Row] = [{"role": "system", "content": system}] if system else []
     rows = []
     for turn in range(count):
         messages += [{"role": "user", "content": f"case {case} asks {turn}"}]
-        answer = {"role": "assistant", "content": f"case {case} gets {turn}"}
+        answer: Row = {"role": "assistant", "content": f"case {case} gets {turn}"}
         rows.append({"messages": [*messages, answer], "case": case})
         messages += [{**answer, "weight": 0} if weights else answer]
     return rows
