@@ -122,6 +122,16 @@ CODES: dict[str, ProblemCode] = {
         "Plain text asks nothing, so held-out plain text cannot be evaluated.",
         "Add a held-out file (eval.jsonl) of questions and answers, which the tuned model is judged by.",
     ),
+    "text_with_labels": error(
+        "The file has texts, and {detail} beside each; it was read as plain text to be learned as it is, which asks "
+        "nothing and so cannot be evaluated.",
+        "If the model should answer with it, say so in the recipe: {hint}. To learn the texts alone, add a held-out "
+        "file (eval.jsonl) of questions and answers.",
+    ),
+    "labels_not_learned": warning(
+        "The file has texts, and {detail} beside each; it was read as plain text, and only the text is learned.",
+        "If the model should answer with it, say so in the recipe: {hint}. Otherwise nothing is needed.",
+    ),
     "csv_header": error(
         "The first line of the CSV file does not name columns, or one name is empty or twice there.",
         "Start with a header such as prompt,completion.",
@@ -166,9 +176,13 @@ CODES: dict[str, ProblemCode] = {
         "The row lacks {detail}, which its format needs.",
         "Add the field, or name the format in data.format if another one was meant.",
     ),
+    "mixed_names": error(
+        "The row calls its question and answer otherwise than most rows: it has {detail}.",
+        "Rename them, so that all rows have the same names; or put the rows of each kind into a file of their own.",
+    ),
     "data_type": error(
         "A part of the row has the wrong type: {detail}.",
-        "Write a number that is an answer as text, and a row as one object.",
+        "Write texts as text, messages as a list, and a row as one object.",
     ),
     "system_twice": error(
         "The row has two different system texts.",

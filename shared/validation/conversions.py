@@ -43,8 +43,11 @@ def outputs_of(source: Source) -> tuple[str, str] | None:
 
 
 def pair(source: Source, asked: str, answered: str) -> Source:
-    """A question and its answer, texts or dialogues."""
-    messages = _asked(source, asked) + _turns("assistant", answered, source.pop(answered))
+    """A question and its answer, texts or dialogues. An answer that is a number or a boolean is text as JSON has it."""
+    answer = source.pop(answered)
+    if type(answer) in (int, float, bool):
+        answer = orjson.dumps(answer).decode()
+    messages = _asked(source, asked) + _turns("assistant", answered, answer)
     return _dialogue(source, messages)
 
 
@@ -83,10 +86,10 @@ def chosen_rejected(source: Source) -> Source:
     names = outputs_of(source)
     if names is None:
         raise Refused(f"missing_field|{', '.join(name for name in OUTPUTS[0] if name not in source)}")
-    asked = _asked_before(source)
     (before, preferred), (before_other, other) = (
         _asked_and_answered(_turns("assistant", name, source.pop(name))) for name in names
     )
+    asked = _asked_before(source, before, (preferred, other))
     if before != before_other or (asked and before and not _asks_the_same(asked, before)):
         raise Refused("outputs_differ_in_question")
     if not before and not asked:
@@ -95,13 +98,37 @@ def chosen_rejected(source: Source) -> Source:
     return {**source, "input": question, "preferred_output": preferred, "non_preferred_output": other}
 
 
-def _asked_before(source: Source) -> list[Any]:
-    """The question that stands beside the two answers of a pair, if one does."""
-    for name in ("conversations", "messages"):
-        if name in source:
-            return _turns("user", name, source.pop(name))
-    asked, _ = pair_of(source)
-    return _asked(source, asked) if asked else []
+def _asked_before(source: Source, before: list[Any], answers: tuple[list[Any], list[Any]]) -> list[Any]:
+    """The question that stands beside the two answers of a pair, if one does.
+
+    A dialogue that ends with one of the answers asks what is before it (UltraFeedback). One that ends with another
+    answer is not read, if the question is known without it.
+    """
+    name = next((name for name in ("conversations", "messages") if name in source), None)
+    beside, _ = pair_of(source)
+    if name is not None:
+        turns = _turns("user", name, whole := source.pop(name))
+        asked, answered = _asked_and_answered(turns)
+        if _same(answered, answers[0]) or _same(answered, answers[1]):
+            turns = asked
+        elif answered and (beside or _same(asked, before)):
+            _leave_out(source, name, whole)
+            turns = []
+        if beside and turns and _asks_the_same(_turns("user", beside, source[beside]), turns):
+            del source[beside]
+        if turns:
+            return turns
+    return _asked(source, beside) if beside else []
+
+
+def _leave_out(source: Source, name: str, value: Any) -> None:
+    """Keep in `item` what has the name of a field that is read."""
+    item = source.get("item", {})
+    source["item"] = {**(item if type(item) is dict else {"item": item}), name: value}
+
+
+def _same(turns: list[Any], others: list[Any]) -> bool:
+    return bool(turns) and list(map(_as_key, turns)) == list(map(_as_key, others))
 
 
 def _asks_the_same(asked: list[Any], before: list[Any]) -> bool:
@@ -111,6 +138,9 @@ def _asks_the_same(asked: list[Any], before: list[Any]) -> bool:
 
 
 def _as_key(turn: Any) -> bytes:
+    """Equal for turns that say the same, but for blanks around it."""
+    if type(turn) is dict and type(turn.get("content")) is str:
+        turn = {**turn, "content": turn["content"].strip()}
     return orjson.dumps(turn, option=orjson.OPT_SORT_KEYS)
 
 

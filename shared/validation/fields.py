@@ -12,6 +12,7 @@ from shared.domain.findings import ROWS_SHOWN, Findings
 from shared.domain.graders import Grader
 from shared.domain.recipe import Recipe, Reinforcement
 from shared.grading import fields, read_fields
+from shared.validation.conversions import ANSWERED
 from shared.validation.marks import Mark, MarkMeaning, meaning_of, plain_name
 from shared.validation.names import NAMES_MAX, OTHER_NAMES, shown
 
@@ -43,6 +44,11 @@ _TEXT_KEYS = frozenset({"text", "content", "page_content", "passage", "snippet",
 _DIFFERENT_MAX, _REPEATED = 1_000, 5
 _SEARCHED_MAX = 2**28
 _CHOICES_MIN = 2
+# What is beside a text that is to be sorted; the first are rather words than numbers.
+_LABELS = (
+    *("label_text", "label_name", "class_name", "label", "labels", "category", "class", "intent", "sentiment"),
+    *("emotion", "topic", "tag", "summary", *ANSWERED),
+)
 
 
 class UsedFields(NamedTuple):
@@ -165,6 +171,12 @@ class _Missed:
     @property
     def count(self) -> int:
         return self._certain + (0 if len(self._different) * _REPEATED <= self._short else self._short)
+
+
+def labels_of(names: Iterable[str]) -> list[str]:
+    """Those of the fields beside a text that may be the answer to it, most likely ones first."""
+    plain = {name: plain_name(name) for name in names}
+    return sorted((name for name in plain if plain[name] in _LABELS), key=lambda name: _LABELS.index(plain[name]))
 
 
 class FieldNotes:

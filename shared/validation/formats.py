@@ -128,12 +128,20 @@ def _checked(name: str, convert: Callable[[Source], Source], *needed: str, promp
     def checked(source: Source) -> Source:
         missing = [field for field in needed if field not in source]
         if missing:
-            shape = shape_of(source, prompts=prompts)
-            other = shape is not None and shape.name != name
-            raise Refused("mixed_formats" if other else f"missing_field|{', '.join(missing)}")
+            raise Refused(_why_missing(source, missing, name, needed, prompts=prompts))
         return convert(source)
 
     return checked
+
+
+def _why_missing(source: Source, missing: list[str], name: str, needed: tuple[str, ...], *, prompts: bool) -> str:
+    shape = shape_of(source, prompts=prompts)
+    if shape is not None and shape.name != name:
+        return "mixed_formats"
+    asked, answered = conversions.pair_of(source)
+    if asked and answered and name == "prompt_completion":
+        return f"mixed_names|{asked} and {answered}, and most rows have {' and '.join(needed)}"
+    return f"missing_field|{', '.join(missing)}"
 
 
 def _chat(source: Source) -> Source:
@@ -236,3 +244,5 @@ REINFORCEMENT = Format(
 )
 FORMATS = {form.name: form for form in (CHAT, PAIRS[0], ALPACA, SHAREGPT, TEXT, PREFERENCE, REINFORCEMENT)}
 KNOWN_NAMES = frozenset(name for form in (*FORMATS.values(), *PAIRS, CHOSEN_REJECTED) for name in form.mapping)
+# What a row may have beside its question and answer.
+BESIDE = frozenset({*SYSTEM, *CONTEXT, "history", "tools"}) - {"input"}

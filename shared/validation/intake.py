@@ -11,7 +11,7 @@ import orjson
 
 from shared.validation.containers import HEAD_BYTES, read_text
 from shared.validation.conversions import Refused, Source
-from shared.validation.formats import KNOWN_NAMES, Format, chosen, detect, rename, renamed
+from shared.validation.formats import BESIDE, KNOWN_NAMES, Format, chosen, detect, rename, renamed
 from shared.validation.json_values import holds_values, read_values
 from shared.validation.lines import UTF8_MARK, Block, RefusedLine, Unreadable, split_lines
 from shared.validation.names import shown
@@ -94,18 +94,32 @@ def _intake(
 
 
 def _format(sources: Sequence[Source], expected: ExpectedRows) -> Format | None:
-    """By the names as the recipe maps them; else, if no row is known by them, whatever their case and blanks."""
-    for columns in (dict(expected.columns), _folded(sources)):
-        try:
-            known = [rename(source, columns) for source in sources]
-        except Refused:
-            known = list(sources)
-        if expected.format != _AUTO:
-            return renamed(chosen(expected.format, known), columns)
-        form = detect(known, prompts=expected.prompts)
-        if form is not None:
-            return renamed(form, columns)
+    """By the names as the recipe maps them; else, if no row is known by them, whatever their case and blanks.
+
+    What stands beside the question is known in any case.
+    """
+    folded = _folded(sources)
+    for columns in (dict(expected.columns), folded):
+        form = _form_of(sources, columns, expected)
+        if form is None:
+            continue
+        beside = {own: known for own, known in folded.items() if known in BESIDE and known not in columns.values()}
+        wider = _form_of(sources, {**columns, **beside}, expected) if beside else None
+        if wider is not None:
+            form, read = wider, {own: known for own, known in beside.items() if known in wider.mapping}
+            columns = {**columns, **read}
+        return renamed(form, columns)
     return None
+
+
+def _form_of(sources: Sequence[Source], columns: dict[str, str], expected: ExpectedRows) -> Format | None:
+    try:
+        known = [rename(source, columns) for source in sources]
+    except Refused:
+        known = list(sources)
+    if expected.format != _AUTO:
+        return chosen(expected.format, known)
+    return detect(known, prompts=expected.prompts)
 
 
 def _folded(sources: Sequence[Source]) -> dict[str, str]:

@@ -201,6 +201,11 @@ class Mark:
         return may_be and few and bool(bad) and bool(good) and bad.isdisjoint(good)
 
     def _hint(self, kinds: Iterable[str], container: str) -> str:
+        hint = self._kept(kinds, container)
+        marked = sum(self._counts[kind] for kind in kinds)
+        return hint if marked < sum(self._counts.values()) else f"{hint} (here no row has another value)"
+
+    def _kept(self, kinds: Iterable[str], container: str) -> str:
         values = [value.decode() for kind in kinds for value in self._values[kind]]
         if len(values) <= _SHOWN_MAX:
             kept = " and ".join(f"{_path(self._field)} != {value}" for value in values)

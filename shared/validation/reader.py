@@ -9,7 +9,7 @@ from shared.domain.findings import Findings, Place
 from shared.domain.graders import Grader
 from shared.domain.recipe import Recipe, Reinforcement
 from shared.grading import fields
-from shared.validation.fields import FieldNotes, used_fields
+from shared.validation.fields import FieldNotes, labels_of, used_fields
 from shared.validation.formats import CHAT, Format, known_names
 from shared.validation.intake import ExpectedRows, Intake, open_rows
 from shared.validation.lines import RefusedLine, Unreadable
@@ -84,15 +84,26 @@ class RowReader:
             return True
         return False
 
-    def _fits_method(self, kind: str, file: str) -> bool:
-        method = self._recipe.method.type
+    def _fits_method(self, intake: Intake, file: str) -> bool:
+        method, kind = self._recipe.method.type, (intake.form or CHAT).kind
         if self._method_known and kind not in _KINDS_OF_METHOD[method]:
             detail = f"{_ROWS_OF_KIND[kind]}, and method.type is {method}"
             self._findings.add("method_data_mismatch", file, detail=detail)
             return False
-        if self._method_known and kind == "text" and (self._splits or file == "eval"):
-            self._findings.add("text_not_evaluable", file)
+        if self._method_known and kind == "text":
+            self._note_text(intake, file, evaluated=self._splits or file == "eval")
         return True
+
+    def _note_text(self, intake: Intake, file: str, *, evaluated: bool) -> None:
+        """Plain text asks nothing; and with a label beside it, it may have been meant as a question."""
+        labels = labels_of(intake.found) if self._recipe.data.format == "auto" else []
+        if labels:
+            own = next((name for name, part in (intake.form or CHAT).mapping.items() if part == "text"), "text")
+            hint = f"data: {{columns: {{{own}: user, {labels[0]}: assistant}}}}"
+            code = "text_with_labels" if evaluated else "labels_not_learned"
+            self._findings.add_many(code, file, " and ".join(labels), 1, hint=hint)
+        elif evaluated:
+            self._findings.add("text_not_evaluable", file)
 
     def _read(self, intake: Intake, file: str) -> Iterator[ReadRow]:
         add = self._findings.add
@@ -100,7 +111,7 @@ class RowReader:
         is_chat = form.kind == "chat"
         notes, few = FieldNotes(self._used), FewNames()
         evaluated = file == "eval" or self._splits
-        fits = intake.form is None or self._fits_method(form.kind, file)
+        fits = intake.form is None or self._fits_method(intake, file)
         needed = needed_fields(self._recipe, evaluated=evaluated, splits=self._splits) if fits else []
         for number, offset, lines in intake.blocks:
             self.rows_read[file] += len(lines)

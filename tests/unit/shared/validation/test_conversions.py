@@ -66,6 +66,9 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
         {"prompt": "Is it on?", "response": "yes", "history": [["Is it on?", "yes"]]},
         [ASKED, ANSWERED, ASKED, ANSWERED],
     ),
+    "a number as an answer": ({"prompt": "Is it on?", "completion": 1}, [ASKED, {**ANSWERED, "content": "1"}]),
+    "a fraction as an answer": ({"prompt": "Is it on?", "answer": 0.5}, [ASKED, {**ANSWERED, "content": "0.5"}]),
+    "a boolean as an answer": ({"prompt": "Is it on?", "answer": True}, [ASKED, {**ANSWERED, "content": "true"}]),
     "text in parts": (
         {
             "messages": [
@@ -165,6 +168,31 @@ PAIRS: dict[str, dict[str, Any]] = {
     },
     "TRL, texts": {"prompt": "Is it on?", "chosen": "yes", "rejected": "no"},
     "messages beside two answers": {"messages": [ASKED], "chosen": ANSWERED, "rejected": WORSE[0]},
+    "UltraFeedback": {
+        "prompt": "Is it on?",
+        "messages": [ASKED, *BETTER],
+        "chosen": [ASKED, *BETTER],
+        "rejected": [ASKED, *WORSE],
+    },
+    "a whole dialogue beside two texts": {"messages": [ASKED, *BETTER], "chosen": "yes", "rejected": "no"},
+    "a whole dialogue with the worse answer": {"messages": [ASKED, *WORSE], "chosen": "yes", "rejected": "no"},
+    "turns with the answer beside their question": {
+        "question": "Is it on?",
+        "conversations": [*SAID, {"from": "gpt", "value": "yes"}],
+        "chosen": [ASKED, *BETTER],
+        "rejected": [ASKED, *WORSE],
+    },
+    "a question that messages have as well": {
+        "prompt": "Is it on?",
+        "messages": [ASKED],
+        "chosen": "yes",
+        "rejected": "no",
+    },
+    "a question with a line feed": {
+        "prompt": "Is it on?\n",
+        "chosen": [ASKED, *BETTER],
+        "rejected": [ASKED, *WORSE],
+    },
     "OpenAI": {"input": {"messages": [ASKED]}, "preferred_output": BETTER, "non_preferred_output": WORSE},
 }
 
@@ -185,6 +213,16 @@ def test_a_preference_pair_has_its_question_system_text_and_tools(row, beside) -
         "non_preferred_output": WORSE,
         "item": {},
     }
+
+
+@pytest.mark.parametrize("beside", [{"prompt": "Is it on?"}, {}])
+def test_a_dialogue_with_a_third_answer_is_kept_and_not_learned(beside) -> None:
+    third = [ASKED, {"role": "assistant", "content": "perhaps"}]
+    row = {**beside, "messages": third, "chosen": [ASKED, *BETTER], "rejected": [ASKED, *WORSE]}
+    document, codes = read(row)
+    assert codes == set()
+    assert document is not None
+    assert (document["input"], document["item"]) == ({"messages": [ASKED]}, {"messages": third})
 
 
 def test_alpaca_pairs_have_their_input_below_the_question() -> None:
@@ -237,7 +275,7 @@ evaluation: {graders: [{name: b, type: string_check, operation: like, reference:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "a number as an answer": ({"prompt": "x", "completion": 1}, "data_type|completion is a number, not text"),
+    "a number as a question": ({"prompt": 1, "completion": "x"}, "data_type|prompt is a number, not text"),
     "a list of texts as an answer": (
         {"instruction": "x", "output": ["a"]},
         "data_type|output is a list, not text or messages",
@@ -264,6 +302,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a prompt that is not in the dialogues beside it": (
         {"prompt": "Is it off?", "chosen": [ASKED, *BETTER], "rejected": [ASKED, *WORSE]},
+        "outputs_differ_in_question",
+    ),
+    "messages that ask otherwise": (
+        {"messages": [{**ASKED, "content": "Is it off?"}], "chosen": [ASKED, *BETTER], "rejected": [ASKED, *WORSE]},
         "outputs_differ_in_question",
     ),
     "tools in two places of a pair": (

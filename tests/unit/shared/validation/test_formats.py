@@ -201,7 +201,12 @@ def test_plain_text_is_trained_on_and_judged_by_questions(check, rows) -> None:
 
 BAD = {
     "no completion": ("prompt/completion", {"prompt": "x"}, "missing_field"),
-    "a completion that is a number": ("prompt/completion", {"prompt": "x", "completion": 4}, "data_type"),
+    "a completion that is an object": (
+        "prompt/completion",
+        {"prompt": "x", "completion": {"a": 1}},
+        "message_missing_key",
+    ),
+    "a pair of other names": ("prompt/completion", {"question": "x", "response": "y"}, "mixed_names"),
     "an empty completion": ("prompt/completion", {"prompt": "x", "completion": ""}, "missing_content"),
     "a chat row": ("prompt/completion", CHAT, "mixed_formats"),
     "an instruction that is a list": ("Alpaca", {"instruction": [1], "output": "x"}, "data_type"),

@@ -122,7 +122,7 @@ def test_a_system_column_beside_messages_is_read_though_the_messages_are_plain(c
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"frage": "x", "antwort": 1}, "A part of the row has the wrong type: antwort is a number, not text."),
+        ({"frage": 1, "antwort": "x"}, "A part of the row has the wrong type: frage is a number, not text."),
         ({"frage": "x"}, "The row lacks antwort, which its format needs."),
     ],
 )
@@ -179,3 +179,64 @@ def test_a_table_in_markdown_is_no_table(check) -> None:
     table = b"| prompt | completion |\n|---|---|\n" + b"".join(b"| q %d | a %d |\n" % (n, n) for n in range(60))
     assert list(check(table).codes) == ["no_rows"]
     assert list(check(table, file_name="train.csv").codes) == ["unknown_format"]
+
+
+def test_a_text_beside_a_pair_is_known_in_any_case(check) -> None:
+    data = [
+        {"question": f"Is press {n} on?", "Context": f"Press {n} runs.", "System": "Be brief.", "answer": f"yes, {n}"}
+        for n in range(300)
+    ]
+    checked = check(json_lines(data))
+    assert checked.errors == []
+    assert json.loads(checked.train.splitlines()[0])["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert all(b"runs." in row for row in checked.train.splitlines())
+    assert checked.result.report.mapping["Context"] == "user, on a line below"
+
+
+def test_a_field_of_a_chat_row_that_no_format_learns_keeps_its_name(check, rows) -> None:
+    checked = check(rows(60, Context="portal"), rows(20, start=100))
+    assert json.loads(checked.train.splitlines()[0])["item"] == {"Context": "portal"}
+
+
+def test_pairs_of_mixed_names_are_called_so(check, rows) -> None:
+    data = [{"question": f"x{n}", "answer": f"y{n}"} for n in range(60)]
+    data += [{"prompt": f"x{n}", "response": f"y{n}"} for n in range(60, 100)]
+    checked = check(json_lines(data), rows(20, start=100))
+    found = checked.result.report.problems[0]
+    assert (found.code, found.count) == ("mixed_names", 40)
+    assert "it has prompt and response, and most rows have question and answer" in found.message
+
+
+LABELED = {
+    "text and label": ({"text": "x", "label": "ok"}, "label", "{text: user, label: assistant}"),
+    "numbers": ({"text": "x", "label": 1}, "label", "{text: user, label: assistant}"),
+    "booleans": ({"text": "x", "label": True}, "label", "{text: user, label: assistant}"),
+    "capitals": ({"Text": "x", "Category": "ok"}, "Category", "{Text: user, Category: assistant}"),
+    "a number and its word": (
+        {"text": "x", "label": 1, "label_text": "ok"},
+        "label_text and label",
+        "{text: user, label_text: assistant}",
+    ),
+    "an intent": ({"id": 1, "text": "x", "intent": "ok"}, "intent", "{text: user, intent: assistant}"),
+}
+
+
+@pytest.mark.parametrize(("row", "names", "columns"), LABELED.values(), ids=LABELED)
+def test_texts_with_labels_are_told_how_to_be_questions_with_answers(check, rows, row, names, columns) -> None:
+    text = next(name for name in row if name.lower() == "text")
+    data = json_lines([{**row, text: f"The press {n} leaks."} for n in range(200)])
+    for evaluation, code in ((None, "text_with_labels"), (rows(20, start=100), "labels_not_learned")):
+        checked = check(data, evaluation)
+        (found,) = [one for one in checked.result.report.problems if one.code in ("text_with_labels", code)]
+        assert (found.code, f"{names} beside each" in found.message) == (code, True)
+        assert f"data: {{columns: {columns}}}" in found.fix
+        assert checked.errors == (["text_with_labels"] if evaluation is None else [])
+    read = check(data, rows(20, start=100), f"data: {{columns: {columns}}}".encode())
+    assert read.errors == []
+    assert read.result.report.format == "prompt_completion"
+
+
+def test_text_that_the_recipe_calls_text_is_not_asked_about(check, rows) -> None:
+    data = json_lines([{"text": f"The press {n} leaks.", "label": "a"} for n in range(200)])
+    checked = check(data, rows(20, start=100), b"data: {format: text}")
+    assert "labels_not_learned" not in checked.codes
