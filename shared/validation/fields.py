@@ -43,7 +43,7 @@ _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3
 _TEXT_KEYS = frozenset({"text", "content", "page_content", "passage", "snippet", "body"})
 _DIFFERENT_MAX, _REPEATED = 1_000, 5
 _SEARCHED_MAX = 2**28
-_CHOICES_MIN = 2
+_LIST_AS_TEXT = re.compile(r"^\s*[\[{]|[\n;|]|\bB[).:]")
 # What is beside a text that is to be sorted; the first are rather words than numbers.
 _LABELS = (
     *("label_text", "label_name", "class_name", "label", "labels", "category", "class", "intent", "sentiment"),
@@ -193,7 +193,7 @@ class FieldNotes:
         for name, value in item.items():
             if name in self._used.names or value in _EMPTY:
                 continue
-            if meaning := meaning_of(name):
+            if (meaning := meaning_of(name)) and (name in self._marks or len(self._marks) < NAMES_MAX):
                 self._add_mark(row, name, meaning, value, messages, has_answer=has_answer)
             elif about := _is_about(name):
                 self._add_missed(row, name, about, value, messages, has_answer=has_answer)
@@ -229,21 +229,23 @@ class FieldNotes:
         if about == "passages":
             if passages := [found for found in texts if _is_passage(found)]:
                 self._miss("passage_not_read", name, row, passages)
-        elif has_answer and len(texts) >= _CHOICES_MIN and _names_a_choice(value, messages[-1]["content"].strip()):
+        elif has_answer and _are_several(value, texts) and _names_a_choice(value, messages[-1]["content"].strip()):
             self._miss("choices_not_read", name, row, [])
 
     def _miss(self, code: str, name: str, row: int, texts: list[_FieldText]) -> None:
-        self._missed.setdefault((code, name), _Missed()).add(row, texts)
+        if (code, name) in self._missed or len(self._missed) < NAMES_MAX:
+            self._missed.setdefault((code, name), _Missed()).add(row, texts)
 
     def report(self, findings: Findings, file: str, container: str = "jsonl") -> None:
         """One finding for each field."""
         reported = {name for code, name in self._missed if self._report_missed(code, name, findings, file)}
-        for name, count in self._counts.items():
-            mark = self._marks.get(name)
-            marked = mark.finding(container, file) if mark else None
+        for name, mark in self._marks.items():
+            marked = mark.finding(container, file)
             if marked is not None:
                 findings.add_many(marked.code, file, shown(name), marked.count, marked.rows, hint=marked.hint)
-            elif not self._used.others and name not in reported:
+                reported.add(name)
+        for name, count in self._counts.items():
+            if not self._used.others and name not in reported:
                 findings.count("ignored_field", file, shown(name), count)
 
     def _report_missed(self, code: str, name: str, findings: Findings, file: str) -> bool:
@@ -251,6 +253,11 @@ class FieldNotes:
         if missed.count:
             findings.add_many(code, file, shown(name), missed.count, missed.rows)
         return bool(missed.count)
+
+
+def _are_several(choices: Any, texts: list[_FieldText]) -> bool:
+    """A list in a cell of a table is one text."""
+    return len(texts) > 1 or (isinstance(choices, str) and bool(texts) and _LIST_AS_TEXT.search(choices) is not None)
 
 
 def _names_a_choice(choices: Any, answer: str) -> bool:
@@ -266,13 +273,23 @@ def _names_a_choice(choices: Any, answer: str) -> bool:
 
 
 def _named_choice(item: dict[str, Any], messages: list[dict[str, Any]]) -> str:
-    """The field that holds the choice which the answer names, if no message has its text."""
+    """The field that holds the choice which the answer names, if no message has its text and it is one of several."""
     answer = messages[-1]["content"].strip()
     if len(answer) != 1 or not answer.isalnum():
         return ""
+    first, second = ("1", "2") if answer.isdigit() else ("A", "B")
+    other = first if answer.upper() == second else second
     for form in _CHOICE_FIELDS:
-        for letter in (answer, answer.lower(), answer.upper()):
-            name = form.format(letter)
-            if isinstance(text := item.get(name), str) and _unsaid(text, messages):
+        for case in (str.upper, str.lower):
+            name = form.format(case(answer))
+            if (
+                _is_text(item.get(name))
+                and _is_text(item.get(form.format(case(other))))
+                and _unsaid(item[name], messages)
+            ):
                 return name
     return ""
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())

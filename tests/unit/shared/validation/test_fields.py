@@ -239,6 +239,8 @@ LETTERS = {
     "objects": {"options": lambda n: [{"key": "A", "value": f"bolt {n}"}, {"key": "B", "value": f"nut {n}"}]},
     "a column each": {"A": lambda n: f"bolt {n}", "B": lambda n: f"nut {n}"},
     "named columns": {"option_a": lambda n: f"bolt {n}", "option_b": lambda n: f"nut {n}"},
+    "a cell of a table": {"options": lambda n: f"['bolt {n}', 'nut {n}']"},
+    "a cell with letters": {"options": lambda n: f"A) bolt {n} B) nut {n}"},
     "upper case": {"Options": lambda n: {"A": f"bolt {n}", "B": f"nut {n}"}},
 }
 
@@ -247,7 +249,8 @@ LETTERS = {
 @pytest.mark.parametrize("are_asked", [False, True])
 def test_choices_that_an_answer_names_must_be_in_the_question(check, fields, are_asked) -> None:
     def question(n: int) -> str:
-        return f"What holds part {n}?" + (f"\nA: bolt {n}\nB: nut {n}" if are_asked else "")
+        choices = "\n".join([f"A) bolt {n} B) nut {n}", f"['bolt {n}', 'nut {n}']"])
+        return f"What holds part {n}?" + (f"\n{choices}" if are_asked else "")
 
     data = lines(question=question, answer=lambda n: "AB"[n % 2], **fields)
     checked = check(data, held_out())
@@ -326,6 +329,25 @@ def test_older_functions_are_tools(check, rows) -> None:
 def test_a_name_is_shown_only_if_it_can_be_no_text_of_a_row(name, is_shown) -> None:
     assert (shown(name) == name) is is_shown
     assert is_shown or shown(name) == OTHER_NAMES
+
+
+GRADES = {
+    "a field of the grade's name": {"A": "first shift"},
+    "options of an order": {"options": "express"},
+    "settings": {"options": {"express": True, "gift": "no"}},
+}
+
+
+@pytest.mark.parametrize("fields", GRADES.values(), ids=GRADES)
+def test_a_grade_is_no_letter_of_a_choice(check, fields) -> None:
+    data = lines(question=lambda n: f"Which grade has part {n}?", answer=lambda n: "AB"[n % 2], **fields)
+    assert check(data, held_out()).errors == []
+
+
+def test_a_mark_counts_however_many_fields_there_are(check) -> None:
+    fields = {f"field_{a}{b}": 1 for a in "abcdefgh" for b in "abcdefgh"}
+    checked = check(lines(**fields, kto_tag=lambda n: n > 3), held_out())
+    assert checked.errors == ["unpaired_preference"]
 
 
 def test_fields_of_very_many_names_are_few_findings(check) -> None:

@@ -224,7 +224,7 @@ BAD = {
     "tools nested too deep": (
         "ShareGPT",
         {"conversations": TURNS, "tools": json.dumps([{"name": "f", "x": json.loads("[" * 300 + "]" * 300)}])},
-        "invalid_json",
+        "invalid_tools",
     ),
     "a NUL in tools": ("ShareGPT", {"conversations": TURNS, "tools": r'[{"name": "\u0000"}]'}, "null_character"),
     "a question last": ("ShareGPT", {"conversations": TURNS[:1]}, "example_missing_assistant_message"),
