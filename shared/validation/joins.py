@@ -31,7 +31,8 @@ WHERE first <> own"""
 _EARLIER_QUESTION = """
 SELECT first, own FROM
     (SELECT first, place FROM train_turns JOIN
-        (SELECT asked, min(own) AS first FROM own WHERE asked <> 0 GROUP BY asked) USING (asked))
+        (SELECT asked, min(own) AS first FROM own WHERE asked <> 0 GROUP BY asked) USING (asked)
+     WHERE asked NOT IN (SELECT asked FROM openings))
 JOIN own USING (place) WHERE first <> own"""
 # Ordered by what rows say, so that the order of the rows in the file does not matter.
 _SHARED_BANDS = """
@@ -107,8 +108,8 @@ def join_groups(database: sqlite3.Connection, *, copies_apart: bool) -> None:
 def join_questions(database: sqlite3.Connection) -> None:
     """Fill the table `questions` with groups of which one row is asked what another is, at its end or before.
 
-    So the answers to one question stay together, and so does a dialogue that is written out turn by turn. The view
-    `own` has the group of each row.
+    So the answers to one question stay together, and so does a dialogue that is written out turn by turn. A greeting
+    joins no dialogues. The view `own` has the group of each row.
     """
     joins = Joins(database, "questions")
     database.execute(_OWN)

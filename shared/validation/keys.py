@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from itertools import pairwise
 from types import TracebackType
 from typing import Literal, NamedTuple
 
@@ -16,13 +17,15 @@ File = Literal["train", "eval"]
 _PENDING_ROWS = 1024
 _CACHE_KIB = 8192
 _CONTENTS_BITS = 16
+# Ways to go on from one question in a tree of dialogues.
+MAX_BRANCHES = 16
 
 _COLUMNS = (
     "place INTEGER PRIMARY KEY, row_key BLOB, content_key BLOB, split_key INTEGER, label INTEGER, "
     "number INTEGER, offset INTEGER, low BLOB, asked INTEGER, answered INTEGER"
 )
 _INSERT = "INSERT INTO {file} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERT_TURN = "INSERT INTO {file}_turns VALUES (?, ?, ?)"
+_INSERT_TURN = "INSERT INTO {file}_turns VALUES (?, ?, ?, ?)"
 _DUPLICATES = """
 SELECT number, offset FROM {file} JOIN
     (SELECT row_key, min(number) AS first FROM {file} GROUP BY row_key HAVING count(*) > 1) USING (row_key)
@@ -30,7 +33,11 @@ WHERE number > first ORDER BY number"""
 _OVERLAPPING = """
 SELECT place FROM train WHERE content_key IN (SELECT content_key FROM eval)
     OR answered IN (SELECT answered FROM eval WHERE answered <> 0)
-UNION SELECT place FROM train_turns WHERE answered IN (SELECT answered FROM eval WHERE answered <> 0)"""
+UNION SELECT place FROM train_turns WHERE answered IN (SELECT answered FROM eval WHERE answered <> 0)
+    AND asked NOT IN (SELECT asked FROM openings)"""
+# A question after which dialogues go on in many ways, such as a greeting. The answer to it tells nothing of them.
+_OPENINGS = """
+CREATE VIEW openings AS SELECT asked FROM train_turns GROUP BY asked HAVING count(DISTINCT next) > {branches}"""
 _OVERLAPS = "SELECT number, offset FROM train WHERE place IN ({overlapping}) ORDER BY number"
 _SAME_QUESTIONS = """
 SELECT number, offset FROM train WHERE place NOT IN ({overlapping}) AND place IN (
@@ -73,7 +80,7 @@ class Keys:
     """Keys of the rows of both files. A temporary database: memory is flat, and nothing is left behind.
 
     That two of 10 million rows share a 128-bit hash by chance has a probability below 1e-24. A row takes about 100
-    bytes of disk, 280 where near duplicates are sought, and each earlier turn of a dialogue 25.
+    bytes of disk, 280 where near duplicates are sought, and each earlier turn of a dialogue 35.
     """
 
     def __init__(self) -> None:
@@ -82,13 +89,16 @@ class Keys:
         self.database.execute("PRAGMA temp_store = FILE")
         self.database.execute("PRAGMA journal_mode = OFF")  # nothing is ever rolled back or read by another
         self._rows: dict[str, list[tuple[object, ...]]] = {"train": [], "eval": []}
-        self._turns: dict[str, list[tuple[int, int, int]]] = {"train": [], "eval": []}
+        self._turns: dict[str, list[tuple[int, int, int, int]]] = {"train": [], "eval": []}
         self._bands: list[tuple[int, int]] = []
         self._contents = Slots(_CONTENTS_BITS)  # copies need not be found by their bands again
         self.counts = {"train": 0, "eval": 0}
         for file in ("train", "eval"):
             self.database.execute(f"CREATE TABLE {file} ({_COLUMNS})")
-            self.database.execute(f"CREATE TABLE {file}_turns (asked INTEGER, answered INTEGER, place INTEGER)")
+            self.database.execute(
+                f"CREATE TABLE {file}_turns (asked INTEGER, answered INTEGER, place INTEGER, next INTEGER)"
+            )
+        self.database.execute(_OPENINGS.format(branches=MAX_BRANCHES))
         self.database.execute("CREATE TABLE bands (value INTEGER, place INTEGER)")
         self.database.execute("CREATE TABLE known (row_key BLOB PRIMARY KEY) WITHOUT ROWID")
         self.database.execute("BEGIN")
@@ -111,7 +121,7 @@ class Keys:
         low = sketch.low if sketch else None
         self._rows[file].append((place, row, content, signed, label, number, offset, low, *turn))
         if earlier:
-            self._turns[file] += [(asked, answered, place) for asked, answered in earlier]
+            self._turns[file] += [(*one, place, after.asked) for one, after in pairwise((*earlier, turn))]
         if sketch and self._contents.get(copy := int.from_bytes(content[:8])) is None:
             self._contents.put(copy, 1)
             self._bands += [(band, place) for band in sketch.bands]

@@ -42,8 +42,10 @@ _CREATE = (
     "WITHOUT ROWID",
     "CREATE TABLE held_out (unit INTEGER PRIMARY KEY)",
 )
+# A large unit is no family of near duplicates: a text that all questions share makes them alike.
 _REPEATED = """
-SELECT label, sum(rows), count(DISTINCT own), count(DISTINCT unit) FROM parts WHERE label <> 0
+SELECT label, sum(rows), count(DISTINCT own), count(DISTINCT CASE WHEN unit IN
+    (SELECT unit FROM parts GROUP BY unit HAVING sum(rows) > ?) THEN own ELSE unit END) FROM parts WHERE label <> 0
 GROUP BY label HAVING sum(rows) > 1 ORDER BY 2 DESC, 1 LIMIT ?"""
 # A label that one group alone gives is to be learned.
 _PIN_RARE = "UPDATE parts SET pinned = 1 WHERE label <> 0 AND label NOT IN (SELECT label FROM ranks)"
@@ -144,7 +146,7 @@ class _Draw:
         self._asked = self._wanted = max(1, round(share * self._rows))
         for statement in _CREATE:
             self._execute(statement)
-        repeated = [LabelCount(*found) for found in self._execute(_REPEATED, (MAX_LABELS + 1,))]
+        repeated = [LabelCount(*found) for found in self._execute(_REPEATED, (self._asked // 2, MAX_LABELS + 1))]
         self._labels: Labels = find_labels(repeated, self._rows, share)
         self._classes: dict[int, _Class] = {}
         self._units = self._units_out = self._held_out = 0

@@ -500,6 +500,32 @@ def test_dialogues_that_only_begin_alike_are_not_kept_together(check: Check) -> 
     assert "same_question_split" not in checked.codes
 
 
+def branches(count: int) -> list[Row]:
+    """A greeting as a row of its own, and dialogues that go on from it."""
+    greeting = ("user", "Hello"), ("assistant", "Yes?")
+    return [
+        chat(*greeting),
+        *(chat(*greeting, ("user", f"question {n}"), ("assistant", f"text {n}")) for n in range(count)),
+    ]
+
+
+@pytest.mark.parametrize(("count", "joined"), [(2, True), (16, True), (17, False), (150, False)])
+def test_a_tree_of_dialogues_stays_together_and_a_greeting_joins_none(check: Check, count: int, joined: bool) -> None:
+    others = [answered(f"question {n} alone", n) for n in range(300 - count)]
+    checked = check(lines(branches(count) + others), recipe=b"data: {validation_split: 0.3}")
+    train, held_out = (sum(len(row["messages"]) > 2 for row in read(part)) for part in (checked.train, checked.eval))
+    assert (checked.errors, len(read(checked.eval)), train + held_out) == ([], 90, count)
+    assert bool(train and held_out) != joined
+
+
+@pytest.mark.parametrize(("count", "code"), [(16, "train_eval_overlap"), (17, "train_eval_same_question")])
+def test_a_held_out_greeting_refuses_no_dialogues(check: Check, count: int, code: str) -> None:
+    train = [answered(f"question {n} alone", n) for n in range(60)]
+    held_out = [answered(f"question {n} alone", n) for n in range(100, 130)]
+    codes = check(lines(train + branches(count)[1:]), lines(held_out + branches(0))).codes
+    assert set(codes) - {"near_duplicate"} == {code}
+
+
 def test_plain_text_asks_nothing_so_its_rows_are_not_kept_together() -> None:
     with Keys() as keys:
         for number in range(1, 101):
@@ -661,37 +687,82 @@ def test_a_row_that_is_like_two_others_groups_them() -> None:
 
 
 class Made(NamedTuple):
-    """`families`: rows that say nearly the same, by number; every row has an `n`."""
+    """A file, and what its rows say. `families`: rows that say nearly the same, by number; every row has an `n`.
+
+    `said`: messages with the answer, and tools; of a prompt without it.
+    """
 
     rows: list[Row]
     share: float
     grouped: bool
     families: dict[int, int]
+    said: list[tuple[list[Row], Any]]
+    labels: list[str]
+    method: Any
+
+
+def chat_of(row: Row, label: str) -> list[Row]:
+    return [row]
+
+
+def pairs_of(row: Row, label: str) -> list[Row]:
+    outputs = {"preferred_output": row["messages"][-1:], "non_preferred_output": [{**row["messages"][-1]}]}
+    outputs["non_preferred_output"][0]["content"] = "neither"
+    asked = {name: value for name, value in row.items() if name in ("messages", "tools")}
+    return [{"input": {**asked, "messages": row["messages"][:-1]}, **outputs}]
+
+
+def prompts_of(row: Row, label: str) -> list[Row]:
+    return [{**row, "messages": row["messages"][:-1], "answer": label}]
+
+
+def turns_of(row: Row, label: str) -> list[Row]:
+    """The dialogue goes on twice with the same label: three rows."""
+    more = [{"role": "user", "content": "Sure?"}, row["messages"][-1]]
+    return [{**row, "messages": row["messages"] + more * count} for count in range(3)]
+
+
+KINDS: tuple[tuple[Callable[[Row, str], list[Row]], Any], ...] = (
+    (chat_of, None),
+    (chat_of, None),
+    (pairs_of, pairs),
+    (prompts_of, prompts),
+    (turns_of, None),  # last: labels of a few rows would each be of one dialogue
+)
 
 
 def make(seed: int) -> Made:
-    """A labeled file: 2 to 9 labels whose frequencies fall, contexts anywhere, families of copies, maybe patients."""
+    """A labeled file: 2 to 40 labels whose frequencies fall, contexts anywhere, families of copies, maybe patients."""
     chance = random.Random(seed)
-    labels = [f"label {letter}" for letter in "abcdefghi"[: chance.randint(2, 9)]]
-    weights = [chance.choice((1.0, 0.5, 0.3)) ** place for place in range(len(labels))]
-    count = chance.randint(60, 400)
+    many = chance.random() < 0.2  # labels of a few rows each, with the same frequency
+    labels = [f"label {number}" for number in range(40 if many else chance.randint(2, 9))]
+    weights = [1.0 if many else chance.choice((1.0, 0.5, 0.3)) ** place for place in range(len(labels))]
+    count = chance.randint(240 if many else 60, 400)
     carrier = chance.choice(CARRIERS)
+    kind, method = chance.choice(KINDS[:-1] if many else KINDS)
     grouped = chance.random() < 0.5
     patients = chance.randint(8, max(8, count // 3))
     rows: list[Row] = []
     families: dict[int, int] = {}
+    said: list[tuple[list[Row], Any]] = []
+    given: list[str] = []
     while len(rows) < count:
         label, text = chance.choices(labels, weights)[0], note(chance, chance.choice((5, 20, 60, 150)))
         patient = f"p{int(patients * chance.random() ** 2)}"
-        for version in range(chance.choice((1, 1, 1, 2, 4))):
-            families[len(rows)] = len(families) if version == 0 else families[len(rows) - 1]
-            said = f"{text} v{len(rows)}" if chance.random() < 0.8 else text
-            rows.append({**carrier(said, label), "patient": patient, "n": len(rows)})
-    return Made(rows, chance.choice((0.05, 0.1, 0.2, 0.3)), grouped, families)
+        family = len(rows)
+        for _ in range(1 if many else chance.choice((1, 1, 1, 2, 4))):
+            written = f"{text} v{len(rows)}" if chance.random() < 0.8 else text
+            for row in kind(carrier(written, label), label):
+                families[len(rows)] = family
+                asked = row.get("input", row)
+                said.append((asked["messages"] + row.get("preferred_output", []), asked.get("tools")))
+                given.append(label)
+                rows.append({**row, "patient": patient, "n": len(rows)})
+    return Made(rows, chance.choice((0.05, 0.1, 0.2, 0.3)), grouped, families, said, given, method)
 
 
-def units(made: Made, near: Callable[[int, int], bool]) -> dict[int, int]:
-    """Row -> its unit: patients, and rows that say nearly the same."""
+def units(made: Made, near: Callable[[int, int], bool], *, by_question: bool) -> dict[int, int]:
+    """Row -> its unit: patients, rows that are asked the same, and rows that say nearly the same."""
     parents = list(range(len(made.rows)))
 
     def root(one: int) -> int:
@@ -699,41 +770,58 @@ def units(made: Made, near: Callable[[int, int], bool]) -> dict[int, int]:
             one = parents[one]
         return one
 
+    def join(one: int, other: int) -> None:
+        parents[root(one)] = root(other)
+
     first_of: dict[Any, int] = {}
-    for n, row in enumerate(made.rows):
-        keys: list[Any] = [json.dumps([row["messages"], row.get("tools")])]
-        keys += [("patient", row["patient"])] if made.grouped else []
-        for key in keys:
-            parents[root(n)] = root(first_of.setdefault(key, n))
+    asked: dict[str, int] = {}
+    for n, (messages, tools) in enumerate(made.said):
+        join(n, first_of.setdefault(json.dumps([messages, tools]), n))
+        if made.grouped:
+            join(n, first_of.setdefault(("patient", made.rows[n]["patient"]), n))
+        if by_question:
+            question = messages[:-1] if messages[-1]["role"] == "assistant" else messages
+            join(n, asked.setdefault(json.dumps([question, tools]), n))
+    for n, (messages, tools) in enumerate(made.said):
+        for place, message in enumerate(messages):
+            before = json.dumps([messages[:place], tools])
+            if message["role"] == "assistant" and before in asked:
+                join(n, asked[before])
     for n, family in made.families.items():
         for other in range(family, n):
-            if made.families[other] == family and near(n, other):
-                parents[root(n)] = root(other)
+            if near(n, other):
+                join(n, other)
     return {n: root(n) for n in range(len(parents))}
 
 
-def check_made(check: Check, seed: int) -> None:
+def check_made(check: Check, seed: int) -> bool:
+    """Whether no unit was parted."""
     made = make(seed)
-    recipe = f"data: {{validation_split: {made.share}{', split_group: patient' if made.grouped else ''}}}\n"
-    recipe += "evaluation: {gate: {min_rows: 2}}"
+    data = f"data: {{validation_split: {made.share}{', split_group: patient' if made.grouped else ''}}}\n"
+    recipe = recipe_of(made.method, f"{data}evaluation: {{gate: {{min_rows: 2}}}}")
     shuffled = made.rows.copy()
     random.Random(seed).shuffle(shuffled)
-    checked, again = (check(lines(rows), recipe=recipe.encode()) for rows in (made.rows, shuffled))
-    assert checked.errors == again.errors == []
+    checked, again = (check(lines(rows), recipe=recipe) for rows in (made.rows, shuffled))
+    assert checked.errors == again.errors == [], seed
     held_out = {row["item"]["n"] for row in read(checked.eval)}
     assert held_out == {row["item"]["n"] for row in read(again.eval)}, "another order, another split"
-    parted = "near_duplicates_split" in checked.codes
-    unit_of = units(made, lambda one, other: not parted and alike(made.rows[one], made.rows[other]))
+    near, question = (code not in checked.codes for code in ("near_duplicates_split", "same_question_split"))
+    unit_of = units(
+        made, lambda one, other: near and question and alike(made.said[one], made.said[other]), by_question=question
+    )
     assert_kept_together(held_out, unit_of)
     assert_labels_on_both_sides(made, held_out, unit_of)
+    missing = len(set(made.labels)) - len({made.labels[n] for n in held_out})
+    assert not missing or f": {missing} label" in said(checked, "label_not_held_out")
     assert_share(made, held_out, unit_of)
+    return near and question
 
 
-def alike(one: Row, other: Row) -> bool:
+def alike(*both: tuple[list[Row], Any]) -> bool:
     """By the true Jaccard similarity of pairs of words, not by its estimate, and beyond doubt."""
     pairs = []
-    for row in (one, other):
-        words = json.dumps([row["messages"], row.get("tools")]).lower().split()
+    for said in both:
+        words = json.dumps(said).lower().split()
         pairs.append(set(itertools.pairwise(words)))
     return len(pairs[0] & pairs[1]) >= 0.97 * len(pairs[0] | pairs[1])
 
@@ -748,9 +836,9 @@ def assert_kept_together(held_out: set[int], unit_of: dict[int, int]) -> None:
 def assert_labels_on_both_sides(made: Made, held_out: set[int], unit_of: dict[int, int]) -> None:
     units_of = defaultdict(set)
     sides_of = defaultdict(set)
-    for n, row in enumerate(made.rows):
-        units_of[answer(row)].add(unit_of[n])
-        sides_of[answer(row)].add(n in held_out)
+    for n, label in enumerate(made.labels):
+        units_of[label].add(unit_of[n])
+        sides_of[label].add(n in held_out)
     for label, found in units_of.items():
         assert len(sides_of[label]) == 2 or len(found) == 1, label
         assert len(found) > 1 or sides_of[label] == {False}, label
@@ -758,7 +846,7 @@ def assert_labels_on_both_sides(made: Made, held_out: set[int], unit_of: dict[in
 
 def assert_share(made: Made, held_out: set[int], unit_of: dict[int, int]) -> None:
     sizes = Counter(unit_of.values())
-    labels = len({answer(row) for row in made.rows})
+    labels = len(set(made.labels))
     wanted = max(round(made.share * len(made.rows)), labels)
     assert abs(len(held_out) - wanted) <= max(sizes.values())
 
