@@ -40,8 +40,22 @@ _BACKENDS = {
 _CONTRACT = re.compile(r"tests/contract/(\w+)\.py::\w+\[(" + "|".join(map(re.escape, _BACKENDS)) + r")[\]-]")
 
 
-# One Chromium; one import of `azure.ai.ml`.
-_TOGETHER = ("tests/unit/local_stack/azure_ml/", "tests/browser/")
+# Each worker that runs a test of these pays for what they share.
+_TOGETHER = (
+    ("tests/browser/",),  # Chromium
+    ("tests/unit/local_stack/azure_ml/",),  # import of azure.ai.ml
+    # Imports of torch and transformers, and a base with random weights. In halves that take about as long.
+    ("tests/unit/training_job/job/", "tests/unit/training_job/methods/"),
+    (
+        "tests/unit/shared/domain/planning/test_memory.py",
+        "tests/unit/shared/rendering/",
+        "tests/unit/training_job/data/",
+        "tests/unit/training_job/evaluation/",
+        "tests/unit/training_job/model/",
+        "tests/unit/training_job/test_evaluate.py",
+        "tests/unit/training_job/test_train.py",
+    ),
+)
 _UNIT = Path(__file__).parent / "unit"
 _FAST_FOLDERS = {_UNIT / name for name in ("cli", "docs", "functions", "infra", "recipes", "shared")}
 # A test that takes one of these fixtures, or whose module has one of these names, has a process, a server or torch.
@@ -60,20 +74,20 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-class FilesAndFolders(LoadFileScheduling):  # type: ignore[misc]
-    """A worker gets a whole file, or a whole folder of those whose files share what takes long to start."""
+class FilesAndGroups(LoadFileScheduling):  # type: ignore[misc]
+    """A worker gets a whole file, or all the files that share what takes long to start."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return _folder_of(nodeid) or super()._split_scope(nodeid)
+        return _group_of(nodeid) or super()._split_scope(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
-    return FilesAndFolders(config, log) if config.getoption("dist") == "loadfile" else None
+    return FilesAndGroups(config, log) if config.getoption("dist") == "loadfile" else None
 
 
-def _folder_of(nodeid: str) -> str | None:
-    return next((folder for folder in _TOGETHER if nodeid.startswith(folder)), None)
+def _group_of(nodeid: str) -> str | None:
+    return next((group[0] for group in _TOGETHER if nodeid.startswith(group)), None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -83,9 +97,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         is_fast = isinstance(item, pytest.Function) and _is_fast(item)
         if is_fast:
             item.add_marker(pytest.mark.fast)
-        rank = 1.0 if is_fast else -_timeout_s(item) if item.get_closest_marker("stack") else 0.0
-        ranks[item.path] = min(rank, ranks.get(item.path, rank))
+        ranks[item.path] = min(_rank(item, is_fast), ranks.get(item.path, 1.0))
     items.sort(key=lambda item: ranks[item.path])
+
+
+def _rank(item: pytest.Item, is_fast: bool) -> float:
+    if item.get_closest_marker("stack"):
+        return -_timeout_s(item)
+    return -1.0 if _group_of(item.nodeid) else 1.0 if is_fast else 0.0
 
 
 def _timeout_s(item: pytest.Item) -> float:

@@ -40,8 +40,8 @@ from training_job.train import require_same_reading
 from training_job.validate import main
 
 MANUFACTURING = ROOT / "recipes" / "manufacturing"
-# Interpreter, imports and the content scan's tables take about 105 MB, so a copy of the 60 MB file would break it.
-RSS_BOUND_MB = 140
+# Interpreter, imports and the tables of the content scan take about 105 MB: a kilobyte kept of each row breaks it.
+RSS_BOUND_MB = 130
 
 
 def lines(count: int, *more: bytes) -> bytes:
@@ -475,8 +475,8 @@ def test_the_process_exits_with_the_class_of_its_failure(drop: MakeDrop) -> None
 def test_memory_stays_flat_over_a_file_of_60_mb(drop: MakeDrop) -> None:
     """Peak RSS of a process whose parent is small: a child is charged with what its parent had at the fork."""
     row = '{"messages": [{"role": "user", "content": "press %d %s"}, {"role": "assistant", "content": "bolt %d"}]}\n'
-    filler = "shakes above its limit " * 20
-    dropped = drop("".join(row % (n, filler, n) for n in range(110_000)).encode())
+    filler = "shakes above its limit " * 85
+    dropped = drop("".join(row % (n, filler, n) for n in range(30_000)).encode())
     assert dropped.run.dataset.size_bytes > 60_000_000
     program = (
         "import resource, subprocess, sys\n"

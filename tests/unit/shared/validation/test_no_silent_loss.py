@@ -91,7 +91,7 @@ def texts(value: Any) -> Iterator[str]:
     return iter(TOKEN.findall(json.dumps(value)))
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(ROWS, BESIDE, USED, st.booleans())
 def test_what_is_learned_kept_and_reported_is_the_row(row, beside, used, prompts) -> None:
     row = {**beside, **row}
