@@ -188,11 +188,14 @@ CODES: dict[str, ProblemCode] = {
         "The row has two different system texts.",
         "Keep one: beside the messages (system, system_message, system_prompt) or as their first message.",
     ),
+    "field_twice": error(
+        "The row gives {detail} twice, and the two differ, so which one is meant is not clear.", "Keep one of the two."
+    ),
     "tools_twice": error("The row describes tools in two places.", "Keep one of tools and functions."),
     "ignored_field": warning(
         "Nothing reads the field {detail}: it is neither learned nor used by a grader or a slice.",
-        "Nothing is needed if that is meant. What the model should read belongs into a message; data.columns names "
-        "columns, and graders read {{item.FIELD}}.",
+        "Nothing is needed if that is meant. What the model should read belongs into the content of a message; "
+        "data.columns names columns, and graders read {{item.FIELD}} beside the messages.",
     ),
     "passage_not_read": error(
         "The field {detail} holds text that no message has, so the model would learn to answer without it.",
@@ -238,10 +241,6 @@ CODES: dict[str, ProblemCode] = {
     "message_missing_key": error(
         "A message lacks `role`, or a tool message lacks `tool_call_id`.",
         "Give each message a role, and each tool message the id of the call it answers.",
-    ),
-    "message_unrecognized_key": warning(
-        "A message has {detail}, which is not used there; it was left out.",
-        "Keep role, content, name, tool_calls, tool_call_id; weight on assistant messages only.",
     ),
     "unrecognized_role": error("A message has an unknown role.", "Use system, developer, user, assistant or tool."),
     "legacy_function_call": error(

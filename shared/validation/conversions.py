@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from typing import Any
 
 import orjson
 
 from shared.validation.messages import wrong_type
-from shared.validation.strict import parse_text
+from shared.validation.strict import parse_text, what_was_lost
 
 Source = dict[str, Any]
 
 SYSTEM = ("system", "system_message", "system_prompt")
+TOOLS = ("tools", "functions")
 # What the answer is read from, beside the question: Alpaca has `input`, Dolly and SQuAD `context`.
 CONTEXT = ("context", "passage", "input")
 ASKED = ("prompt", "question", "instruction", "query", "problem", "user", "input")
 ANSWERED = ("completion", "response", "output", "solution", "answer", "target", "assistant")
 OUTPUTS = (("chosen", "rejected"), ("chosen_messages", "rejected_messages"), ("chosen_response", "rejected_response"))
 _SPEAKERS = {"human": "user", "gpt": "assistant"}
+_ASSISTANTS = ("gpt", "assistant")
 _CALLS = frozenset({"function_call", "tool_call"})
 _CALL_KEYS = frozenset({"name", "arguments", "parameters", "id", "type"})
-_RESULTS = frozenset({"observation", "function_response", "tool_response"})
+_RESULTS = frozenset({"observation", "function_response", "tool_response", "tool"})
+# Of Hermes and Qwen: calls and results as text of a turn.
+_CALL_TEXT = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
+_RESULT_TEXT = re.compile(r"<tool_response>(.*?)</tool_response>", re.DOTALL)
+_NOTHING: tuple[Any, ...] = (None, "", [], {})
+_TWICE = {
+    "role": "the speaker of a turn (from and role)",
+    "content": "the text of a turn (value and content)",
+    "tool_calls": "the calls of a turn (value and tool_calls)",
+}
 
 
 class Refused(Exception):
@@ -71,7 +84,11 @@ def sharegpt(source: Source) -> Source:
 def _parsed(value: Any) -> Any:
     """A list that is written as JSON text, as a cell of a table has it."""
     found = _loaded(value) if type(value) is str else value
-    return found if type(found) is list else value
+    if type(found) is not list:
+        return value
+    if type(value) is str and (code := what_was_lost(value.encode(), orjson.dumps(found))):
+        raise Refused(code)
+    return found
 
 
 def preference(source: Source) -> Source:
@@ -145,11 +162,12 @@ def _as_key(turn: Any) -> bytes:
 
 
 def _question(source: Source, messages: Any, question: Source) -> Source:
-    """`input` of a preference pair, with the system text and the tools that stand beside it."""
-    beside = {name: source.pop(name) for name in (*SYSTEM, "tools", "functions") if name in source}
-    if beside.get("tools") and question.get("tools"):
-        raise Refused("tools_twice")
-    return {**question, **_dialogue(beside, messages)}
+    """`input` of a preference pair, with the system text and the tools in it or beside it."""
+    beside = {name: source.pop(name) for name in (*SYSTEM, *TOOLS) if name in source}
+    for name, value in beside.items():
+        if value and question.get(name) and (name in TOOLS or value != question[name]):
+            raise Refused("tools_twice" if name in TOOLS else "system_twice")
+    return _dialogue({**question, **{name: value for name, value in beside.items() if value}}, messages)
 
 
 def _asked(source: Source, name: str) -> list[Any]:
@@ -242,9 +260,12 @@ def _loaded_tools(text: str) -> Any:
     if "\\u0000" in text:
         raise Refused("null_character")
     try:
-        return parse_text(text) if text.strip() else None
+        tools = parse_text(text) if text.strip() else None
     except orjson.JSONDecodeError as error:
         raise Refused("invalid_tools") from error
+    if tools and (code := what_was_lost(text.encode(), orjson.dumps(tools))):
+        raise Refused(code)
+    return tools
 
 
 def _tool(tool: Any) -> Any:
@@ -262,51 +283,116 @@ def _asked_and_answered(messages: list[Any]) -> tuple[list[Any], list[Any]]:
 def _spoken(turns: list[Any]) -> list[Any]:
     """Turns of `from` and `value` as messages. Calls, which have no ids there, are answered in order."""
     if not any(type(turn) is dict and "from" in turn for turn in turns):
-        return turns
+        if not _calls_are_text(turns):
+            return turns
+        turns = [{"from": turn.pop("role"), "value": turn.pop("content", None), **turn} for turn in turns]
+    speakers = [_speaker(turn) for turn in turns]
+    reads_text = not _RESULTS.isdisjoint(speakers)
     messages: list[Any] = []
     open_calls: list[str] = []
-    for turn in turns:
-        speaker = turn.get("from") if type(turn) is dict else None
-        if speaker in _CALLS if type(speaker) is str else False:
-            message = _calls(turn, len(messages))
-            open_calls = [call["id"] for call in message["tool_calls"]]
-            messages.append(message)
-        elif speaker in _RESULTS if type(speaker) is str else False:
+    for speaker, turn in zip(speakers, turns, strict=True):
+        if speaker in _CALLS:
+            messages.append(_calls(turn, turn.get("value"), len(messages)))
+        elif reads_text and speaker in _ASSISTANTS and _holds_call(turn.get("value")):
+            messages.append(_text_calls(turn, len(messages)))
+        elif speaker in _RESULTS:
             messages += _results(turn, open_calls)
+            continue
         else:
             messages.append(_speech(turn))
+            continue
+        open_calls = [call["id"] for call in messages[-1]["tool_calls"]]
     return messages
+
+
+def _speaker(turn: Any) -> str:
+    speaker = turn.get("from") if type(turn) is dict else None
+    return speaker if type(speaker) is str else ""
+
+
+def _calls_are_text(messages: list[Any]) -> bool:
+    """Whether tools answer, by no id, what assistants have called in their texts alone."""
+    if not all(type(message) is dict and "value" not in message and "role" in message for message in messages):
+        return False
+    results = [message for message in messages if message["role"] == "tool"]
+    if not results or any("tool_call_id" in one for one in results) or any("tool_calls" in one for one in messages):
+        return False
+    return any(message["role"] == "assistant" and _holds_call(message.get("content")) for message in messages)
+
+
+def _holds_call(text: Any) -> bool:
+    return type(text) is str and "<tool_call>" in text
 
 
 def _speech(turn: Any) -> Any:
     if type(turn) is not dict or "from" not in turn:
         return turn
-    rest = {name: value for name, value in turn.items() if name not in ("from", "value")}
     speaker = turn["from"]
     role = _SPEAKERS.get(speaker, speaker) if type(speaker) is str else speaker
-    return {"role": role, "content": turn.get("value"), **rest}
+    return _message(turn, {"role": role, "content": turn.get("value")})
 
 
-def _calls(turn: Source, number: int) -> Source:
+def _message(turn: Source, message: Source) -> Source:
+    """What a turn of `from` and `value` says, with its other keys. Raises Refused if they say something else."""
+    rest = {name: value for name, value in turn.items() if name not in ("from", "value")}
+    for name, value in message.items():
+        other = rest.pop(name, None)
+        if name == "role" and type(other) is str:
+            other = _SPEAKERS.get(other, other)
+        if value in _NOTHING:
+            message[name] = other if other not in _NOTHING else value
+        elif other not in _NOTHING and other != value and name in _TWICE:
+            raise Refused(f"field_twice|{_TWICE[name]}")
+    return {**message, **rest}
+
+
+def _calls(turn: Source, text: Any, number: int, content: str = "") -> Source:
     """The assistant's message of a `function_call` turn: one call, or a list of calls, as JSON text."""
-    found = _loaded(turn.get("value"))
+    found = _loaded(text)
     calls = found if type(found) is list else [found]
     if not calls or not all(_is_call(call) for call in calls):
         raise Refused("invalid_tool_calls")
-    rest = {name: value for name, value in turn.items() if name not in ("from", "value")}
-    return {
-        "role": "assistant",
-        "content": "",
-        "tool_calls": [
-            {"id": call.get("id", f"call_{number}_{n}"), "type": "function", "function": _function(call)}
-            for n, call in enumerate(calls)
-        ],
-        **rest,
-    }
+    if code := what_was_lost(text.encode(), orjson.dumps(found)):
+        raise Refused(code)
+    return _message(
+        turn,
+        {
+            "role": "assistant",
+            "content": content,
+            "tool_calls": [
+                {"id": call.get("id", f"call_{number}_{n}"), "type": "function", "function": _function(call)}
+                for n, call in enumerate(calls)
+            ],
+        },
+    )
+
+
+def _text_calls(turn: Source, number: int) -> Source:
+    """The same of a text with `<tool_call>` around the JSON of each call. What else it says stands before the calls."""
+    text = turn["value"]
+    said = [part.strip() for part in _CALL_TEXT.sub("\0", text).split("\0")]
+    calls = ",".join(_as_json(call.strip()) for call in _CALL_TEXT.findall(text))
+    return _calls(turn, f"[{calls}]", number, "\n".join(filter(None, said)))
+
+
+def _as_json(text: str) -> str:
+    """A call of Python's `repr`, as a part of the Hermes data has them, as JSON; other text as it is."""
+    if not text.startswith("{'"):
+        return text
+    try:
+        tree = ast.parse(text, mode="eval")
+        objects = [node for node in ast.walk(tree) if isinstance(node, ast.Dict)]
+        if any(len({ast.unparse(key) for key in one.keys if key}) < len(one.keys) for one in objects):
+            raise Refused("duplicate_key")
+        return orjson.dumps(ast.literal_eval(tree)).decode()
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+        return text
 
 
 def _is_call(call: Any) -> bool:
-    return type(call) is dict and type(call.get("name")) is str and _CALL_KEYS.issuperset(call)
+    if type(call) is not dict or type(call.get("name")) is not str or not _CALL_KEYS.issuperset(call):
+        return False
+    return not ("arguments" in call and "parameters" in call) and call.get("type", "function") == "function"
 
 
 def _function(call: Source) -> Source:
@@ -317,16 +403,29 @@ def _function(call: Source) -> Source:
 
 
 def _results(turn: Source, open_calls: list[str]) -> list[Source]:
-    """The tool messages of an `observation` turn: of all open calls if it is a list of as many results, else of one."""
-    value = turn.get("value")
-    if not open_calls:
+    """The tool messages of an `observation` turn: of all open calls if it is a list of as many results, or has a
+    `<tool_response>` for each; else of one."""
+    values = _values(turn.get("value"), len(open_calls))
+    identifier = turn.get("tool_call_id")
+    if type(identifier) is str and len(values) == 1:
+        if identifier in open_calls:
+            open_calls.remove(identifier)
+        return [_message(turn, {"role": "tool", "content": values[0]})]
+    if len(values) > len(open_calls):
         raise Refused("tool_message_orphan")
-    several = _loaded(value) if len(open_calls) > 1 else None
-    values: list[Any] = [value]
-    if type(several) is list and len(several) == len(open_calls):
-        values = [one if type(one) is str else orjson.dumps(one).decode() for one in several]
-    rest = {name: value for name, value in turn.items() if name not in ("from", "value")}
-    return [{"role": "tool", "tool_call_id": open_calls.pop(0), "content": value, **rest} for value in values]
+    return [_message(turn, {"role": "tool", "tool_call_id": open_calls.pop(0), "content": value}) for value in values]
+
+
+def _values(value: Any, wanted: int) -> list[Any]:
+    """The results in the text of a turn, of which as many are `wanted`."""
+    if type(value) is str and "<tool_response>" in value and not _RESULT_TEXT.sub("", value).strip():
+        return [text.strip() for text in _RESULT_TEXT.findall(value)]
+    several = _loaded(value) if wanted > 1 else None
+    if type(several) is not list or len(several) != wanted:
+        return [value]
+    if code := what_was_lost(value.encode(), orjson.dumps(several)):
+        raise Refused(code)
+    return [one if type(one) is str else orjson.dumps(one).decode() for one in several]
 
 
 def _loaded(text: Any) -> Any:

@@ -31,7 +31,6 @@ _LABELS = 2_000
 _IGNORED = {
     "ignored_field": "field {detail}",
     "media_named": "field {detail}",
-    "message_unrecognized_key": "unknown keys of messages",
     "template_leaves_out_tools": "definitions of tools",
     "template_leaves_out_text_beside_call": "text beside tool calls",
     "template_leaves_out_reasoning": "reasoning before answers",

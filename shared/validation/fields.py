@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from string import ascii_uppercase
 from typing import Any, NamedTuple
@@ -90,8 +90,23 @@ def _is_media(name: str, value: Any) -> bool:
     return isinstance(value, str) and value.startswith("data:")
 
 
-def _has_placeholder(messages: list[dict[str, Any]]) -> bool:
+def _has_placeholder(messages: Sequence[dict[str, Any]]) -> bool:
     return any(_PLACEHOLDER.search(message.get("content", "")) for message in messages)
+
+
+def code_of_inner(key: str, value: Any, messages: Sequence[dict[str, Any]]) -> str:
+    """The code of a key below a row's fields that nothing reads; empty if it holds nothing.
+
+    Judged by the row alone: a passage is one even if many rows share it.
+    """
+    about = _is_about(key)
+    if value in _EMPTY or (about == "media" and _is_nothing(value)):
+        return ""
+    if about == "media":
+        return "media_not_read" if _is_media(key, value) or _has_placeholder(messages) else "media_named"
+    if about == "passages" and any(map(_is_passage, _unsaid(value, messages))):
+        return "passage_not_read"
+    return "ignored_field"
 
 
 class _FieldText(NamedTuple):
@@ -111,7 +126,7 @@ def _texts_in(value: Any, key: str = "") -> Iterator[_FieldText]:
             yield from _texts_in(part, name)
 
 
-def _unsaid(value: Any, messages: list[dict[str, Any]]) -> list[_FieldText]:
+def _unsaid(value: Any, messages: Sequence[dict[str, Any]]) -> list[_FieldText]:
     """The texts of a JSON value that no message has.
 
     Those in the order of the messages take one pass; others at most `_SEARCHED_MAX` characters, beyond which they

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from shared.domain.blank import is_blank
-from shared.validation.names import shown
 from shared.validation.tool_calls import read_tool_calls
+from shared.validation.unread import Unread, report_unread
 
 Message = dict[str, Any]
 
@@ -20,7 +20,8 @@ _WEIGHTS = ("weight", "train", "training", "trainable", "loss", "loss_weight", "
 _REASONING = frozenset({"reasoning_content", "reasoning", "thinking", "thinking_blocks", "thought"})
 # Weights of parts of an answer (axolotl).
 _DETAILS = frozenset({"train_detail", "training_detail"})
-_MEDIA = frozenset({"image", "images", "audio", "audios", "video", "videos"})
+_PART_KEYS = frozenset({"type", "text", "value"})
+_WEIGHT_OF_OTHER_ROLE = "ignored_field|weight of a message that is not the assistant's"
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 
@@ -71,7 +72,11 @@ def read_messages(messages: Any, codes: set[str], at: str = "messages") -> list[
         return []
     if are_plain(messages):
         return messages
-    return [_read_message(message, codes, f"{at}[{index}]") for index, message in enumerate(messages)]
+    unread: list[Unread] = []
+    read = [_read_message(message, codes, unread, f"{at}[{index}]") for index, message in enumerate(messages)]
+    if unread:
+        report_unread(unread, read, codes)
+    return read
 
 
 def read_tools(tools: Any, codes: set[str]) -> list[Any]:
@@ -84,7 +89,7 @@ def read_tools(tools: Any, codes: set[str]) -> list[Any]:
     return []
 
 
-def _read_message(message: Any, codes: set[str], place: str) -> Message:
+def _read_message(message: Any, codes: set[str], unread: list[Unread], place: str) -> Message:
     if type(message) is not dict:
         codes.add(wrong_type("a message", message, "an object"))
         return {}
@@ -93,9 +98,13 @@ def _read_message(message: Any, codes: set[str], place: str) -> Message:
     if known is None:
         codes.add(_role_problem(message, role))
         return {}
-    clean: Message = {"role": known, "content": _read_content(message, known, codes)}
+    clean: Message = {"role": known, "content": _read_content(message, known, codes, unread, place)}
     _read_extras(message, known, clean, codes)
-    calls = read_tool_calls(message, known, codes, place)
+    if not _KEYS.issuperset(message):
+        _read_other_keys(message, codes, unread, place)
+    if known != "tool" and "tool_call_id" in message:
+        unread.append((place, "tool_call_id", message["tool_call_id"]))
+    calls = read_tool_calls(message, known, codes, unread, place)
     if calls:
         clean["tool_calls"] = calls
     return clean
@@ -109,7 +118,7 @@ def _role_problem(message: Message, role: Any) -> str:
     return "legacy_function_call" if role == "function" else "unrecognized_role"
 
 
-def _read_content(message: Message, role: str, codes: set[str]) -> str:
+def _read_content(message: Message, role: str, codes: set[str], unread: list[Unread], place: str) -> str:
     content = message.get("content")
     if type(content) is str:
         if role != "tool" and not message.get("tool_calls") and is_blank(content):
@@ -119,22 +128,31 @@ def _read_content(message: Message, role: str, codes: set[str]) -> str:
         if role != "assistant" or not message.get("tool_calls"):
             codes.add("legacy_function_call" if "function_call" in message else "missing_content")
     elif type(content) is list:
-        return _joined(content, codes)
+        return _joined(content, codes, unread, f"{place}.content[]")
     else:
         codes.add(wrong_type("content", content))
     return ""
 
 
-def _joined(parts: list[Any], codes: set[str]) -> str:
+def _joined(parts: list[Any], codes: set[str], unread: list[Unread], place: str) -> str:
     """The text of parts that are all text, a line each, as vLLM joins them for templates that take one text."""
     texts = [_text_of(part) for part in parts]
     if texts and all(type(text) is str for text in texts):
+        _check_parts(parts, codes, unread, place)
         text = "\n".join(texts)
         if is_blank(text):
             codes.add("missing_content")
         return text
     codes.add("content_not_text")
     return ""
+
+
+def _check_parts(parts: list[Any], codes: set[str], unread: list[Unread], place: str) -> None:
+    for part in parts:
+        if type(part) is dict and not part.keys() <= {"type", "text"}:
+            unread += ((place, key, part[key]) for key in part.keys() - _PART_KEYS)
+            if part.get("value", part.get("text")) not in (*_EMPTY, part.get("text", part.get("value"))):
+                codes.add("field_twice|the text of a part of content (text and value)")
 
 
 def _text_of(part: Any) -> Any:
@@ -148,9 +166,7 @@ def _text_of(part: Any) -> Any:
 def _read_extras(message: Message, role: str, clean: Message, codes: set[str]) -> None:
     if message.get("function_call") is not None:
         codes.add("legacy_function_call")
-    if not _KEYS.issuperset(message):
-        _read_other_keys(message, codes)
-    for key in ("name", "tool_call_id"):
+    for key in ("name", "tool_call_id") if role == "tool" else ("name",):
         value = message.get(key)
         if type(value) is str:
             clean[key] = value
@@ -161,7 +177,7 @@ def _read_extras(message: Message, role: str, clean: Message, codes: set[str]) -
     _read_weight(message, role, clean, codes)
 
 
-def _read_other_keys(message: Message, codes: set[str]) -> None:
+def _read_other_keys(message: Message, codes: set[str], unread: list[Unread], place: str) -> None:
     for key in message.keys() - _KEYS:
         if key in _WEIGHTS or message[key] in _EMPTY:
             continue
@@ -169,10 +185,8 @@ def _read_other_keys(message: Message, codes: set[str]) -> None:
             codes.add(f"reasoning_not_read|{key}")
         elif key in _DETAILS:
             codes.add("invalid_weight")
-        elif key in _MEDIA:
-            codes.add(f"media_not_read|{key}")
         else:
-            codes.add(f"message_unrecognized_key|{shown(key)}")
+            unread.append((place, key, message[key]))
 
 
 def _read_weight(message: Message, role: str, clean: Message, codes: set[str]) -> None:
@@ -183,7 +197,7 @@ def _read_weight(message: Message, role: str, clean: Message, codes: set[str]) -
     elif role == "assistant" and len(weights) > 1:
         codes.add("invalid_weight")
     elif role != "assistant" and 1 in weights:
-        codes.add("message_unrecognized_key|weight" if "weight" in message else "weight_of_other_role")
+        codes.add(_WEIGHT_OF_OTHER_ROLE if "weight" in message else "weight_of_other_role")
 
 
 def _is_weight(key: str, weight: Any, codes: set[str]) -> bool:

@@ -119,7 +119,7 @@ class RowReader:
                 row, codes = _parse(line, form, self._used.names)
                 for found in codes:
                     code, detail, part = (*found.split("|", 2), "", "")[:3]
-                    name = few(detail) if code == "message_unrecognized_key" else detail
+                    name = few(detail) if code in ("ignored_field", "media_named") else detail
                     add(code, file, number, offset, detail=name, part=part)
                     self.rows_read[file] -= code == "blank_line"
                 if row is not None:

@@ -13,8 +13,10 @@ from shared.validation.conversions import SYSTEM, Refused
 from shared.validation.fields import MEDIA, refusals
 from shared.validation.formats import CHAT, Format
 from shared.validation.messages import Message, are_plain, read_messages, read_tools, wrong_type
+from shared.validation.names import shown
 from shared.validation.strict import holds_nul, lost_key, what_was_lost, why_unreadable
 from shared.validation.tool_calls import check_conversation
+from shared.validation.unread import report_unread
 
 _SCALARS = (int, bool, type(None))
 _EXACT = 2.0**63  # a larger float may have been an integer whose digits are lost
@@ -24,7 +26,8 @@ _REJECTED = "non_preferred_output"
 _WITHOUT_USER = (("system_alone_asks",), ())
 _WARNINGS = {
     "system_alone_asks",
-    "message_unrecognized_key",
+    "ignored_field",
+    "media_named",
     "tools_missing",
     "tool_call_id_reused",
     "tool_schema_unreadable",
@@ -156,7 +159,9 @@ def _read_reinforcement(source: dict[str, Any], codes: set[str]) -> ParsedRow:
 
 
 def _read_preference(source: dict[str, Any], codes: set[str]) -> ParsedRow:
-    asked, messages = _dialogue(source.pop("input"), codes, at="input.messages")
+    question = source.pop("input")
+    asked, messages = _dialogue(question, codes, at="input.messages")
+    report_unread((("input", key, value) for key, value in question.items() if key != "messages"), messages, codes)
     _check_question(messages, codes)
     outputs = {name: _read_output(source.pop(name), codes, name) for name in ("preferred_output", _REJECTED)}
     for name, output in outputs.items():
@@ -166,7 +171,7 @@ def _read_preference(source: dict[str, Any], codes: set[str]) -> ParsedRow:
     preferred, other = outputs.values()
     if preferred == other and preferred:
         codes.add("equal_outputs")
-    return row_of({"input": asked, **outputs, "item": _item(source)})
+    return row_of({"input": asked, **outputs, "item": _item(source, codes)})
 
 
 def _check_question(messages: list[Message], codes: set[str]) -> None:
@@ -196,7 +201,7 @@ def _read_text(source: dict[str, Any], codes: set[str]) -> ParsedRow:
         text = ""
     elif is_blank(text):
         codes.add("missing_content")
-    return row_of({"text": text, "item": _item(source)})
+    return row_of({"text": text, "item": _item(source, codes)})
 
 
 _READERS = {
@@ -216,17 +221,20 @@ def _dialogue(source: dict[str, Any], codes: set[str], *, at: str = "messages") 
         document["tools"] = tools
     check_conversation(messages, tools, codes, at=at)
     if at == "messages":
-        document["item"] = _item(source)
+        document["item"] = _item(source, codes)
     return document, messages
 
 
-def _item(source: dict[str, Any]) -> dict[str, Any]:
+def _item(source: dict[str, Any], codes: set[str]) -> dict[str, Any]:
     """Every field of the row that has no meaning of its own."""
     source.pop("messages", None)
     item = source.pop("item", {})
-    if type(item) is dict:  # a canonical row read again
-        return {**item, **source}
-    return {"item": item, **source}
+    if type(item) is not dict:
+        return {"item": item, **source}
+    twice = sorted(shown(name) for name in item.keys() & source if item[name] != source[name])
+    if twice:
+        codes.add(f"field_twice|the field {twice[0]} (in item and beside it)")
+    return {**item, **source}  # a canonical row read again
 
 
 def row_of(document: dict[str, Any]) -> ParsedRow:

@@ -15,9 +15,12 @@ import orjson
 from shared.grading.errors import GradingFailed
 from shared.grading.schema import Schema
 from shared.validation.strict import holds_nul, parse_text, what_was_lost
+from shared.validation.unread import Unread
 
 Message = dict[str, Any]
 Call = dict[str, Any]
+_CALL_KEYS = frozenset({"id", "type", "function"})
+_FUNCTION_KEYS = frozenset({"name", "arguments"})
 _SCHEMAS_KEPT = 4096
 
 
@@ -30,7 +33,7 @@ def report(codes: set[str], code: str, place: str) -> None:
 # One message.
 
 
-def read_tool_calls(message: Message, role: str, codes: set[str], place: str) -> list[Call]:
+def read_tool_calls(message: Message, role: str, codes: set[str], unread: list[Unread], place: str) -> list[Call]:
     """The calls of a message in OpenAI's form, arguments as JSON text; empty if there are none."""
     calls = message.get("tool_calls")
     if calls is None or calls == []:
@@ -38,11 +41,11 @@ def read_tool_calls(message: Message, role: str, codes: set[str], place: str) ->
     if role != "assistant" or type(calls) is not list:
         report(codes, "invalid_tool_calls", f"{place}.tool_calls")
         return []
-    read = [_read_call(call, codes, f"{place}.tool_calls[{index}]") for index, call in enumerate(calls)]
+    read = [_read_call(call, codes, unread, f"{place}.tool_calls[{index}]") for index, call in enumerate(calls)]
     return [call for call in read if call is not None]
 
 
-def _read_call(call: Any, codes: set[str], place: str) -> Call | None:
+def _read_call(call: Any, codes: set[str], unread: list[Unread], place: str) -> Call | None:
     function = call.get("function") if type(call) is dict else None
     if type(function) is not dict or type(function.get("name")) is not str or not function["name"].strip():
         report(codes, "invalid_tool_calls", f"{place}.function.name")
@@ -54,7 +57,9 @@ def _read_call(call: Any, codes: set[str], place: str) -> Call | None:
         report(codes, "tool_call_without_id", f"{place}.id")
         return None
     arguments = _read_arguments(function.get("arguments"), codes, f"{place}.function.arguments")
-    return {**call, "type": "function", "function": {**function, "arguments": arguments}}
+    unread += ((place, key, call[key]) for key in call.keys() - _CALL_KEYS)
+    unread += ((f"{place}.function", key, function[key]) for key in function.keys() - _FUNCTION_KEYS)
+    return {"id": call["id"], "type": "function", "function": {"name": function["name"], "arguments": arguments}}
 
 
 def _read_arguments(value: Any, codes: set[str], place: str) -> str:

@@ -121,6 +121,58 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
         },
         [ASKED, called(1, '{"hall":3}', '{"hall":3}'), result(1, 0, '{"on":true}'), result(1, 1, "off"), ANSWERED],
     ),
+    "Hermes, whose calls and results are text": (
+        {
+            "conversations": [
+                *SAID,
+                {"from": "gpt", "value": f"I look.\n<tool_call>\n{CALL}\n</tool_call>"},
+                {"from": "tool", "value": f"<tool_response>\n{RESULT}\n</tool_response>"},
+                {"from": "gpt", "value": "yes"},
+            ],
+            "tools": json.dumps([{"type": "function", "function": TOOL}]),
+        },
+        [ASKED, called(1, '{"hall":3}') | {"content": "I look."}, result(1, 0, RESULT), ANSWERED],
+    ),
+    "Hermes with two calls, one as Python writes it, and both results in one turn": (
+        {
+            "conversations": [
+                *SAID,
+                {
+                    "from": "gpt",
+                    "value": f"<tool_call>{CALL}</tool_call>\n<tool_call>\n{json.loads(CALL)}\n</tool_call>",
+                },
+                {"from": "tool", "value": "<tool_response>1</tool_response>\n<tool_response>2</tool_response>"},
+                {"from": "gpt", "value": "yes"},
+            ],
+            "tools": [TOOL],
+        },
+        [ASKED, called(1, '{"hall":3}', '{"hall":3}'), result(1, 0, "1"), result(1, 1, "2"), ANSWERED],
+    ),
+    "Hermes with roles": (
+        {
+            "messages": [
+                ASKED,
+                {"role": "assistant", "content": f"<tool_call>{CALL}</tool_call>"},
+                {"role": "tool", "content": RESULT},
+                ANSWERED,
+            ],
+            "tools": [TOOL],
+        },
+        [ASKED, called(1, '{"hall":3}'), result(1, 0, RESULT), ANSWERED],
+    ),
+    "a call as text that nothing answers": (
+        {"conversations": [*SAID, {"from": "gpt", "value": f"<tool_call>{CALL}</tool_call>"}]},
+        [ASKED, {"role": "assistant", "content": f"<tool_call>{CALL}</tool_call>"}],
+    ),
+    "a turn that says the same twice": (
+        {
+            "conversations": [
+                {"from": "human", "role": "user", "value": "Is it on?", "content": "Is it on?"},
+                {"from": "gpt", "value": "", "content": "yes"},
+            ]
+        },
+        [ASKED, ANSWERED],
+    ),
     "ShareGPT with a blank list of tools": (
         {"conversations": [*SAID, {"from": "gpt", "value": "yes"}], "tools": " "},
         [ASKED, ANSWERED],
@@ -230,6 +282,16 @@ def test_alpaca_pairs_have_their_input_below_the_question() -> None:
     assert (codes, document and document["input"]) == (set(), {"messages": [user("Is it on?", "The press runs.")]})
 
 
+@pytest.mark.parametrize("name", ["system", "system_message", "system_prompt"])
+@pytest.mark.parametrize("beside", [{}, {"system": "Be brief."}, {"system": ""}, {"tools": []}])
+def test_system_text_and_tools_in_the_input_of_a_pair_are_learned(name, beside) -> None:
+    inner = {"messages": [ASKED], name: "Be brief.", "functions": [TOOL]}
+    row, codes = read({**PAIRS["OpenAI"], **beside, "input": inner})
+    assert codes == set()
+    assert row is not None
+    assert row["input"] == {"messages": [SYSTEM, ASKED], "tools": [{"type": "function", "function": TOOL}]}
+
+
 PROMPTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "GSM8K": ({"question": "Is it on?", "answer": "yes"}, {"messages": [ASKED], "item": {"answer": "yes"}}),
     "TRL": ({"prompt": [SYSTEM, ASKED], "answer": "yes"}, {"messages": [SYSTEM, ASKED], "item": {"answer": "yes"}}),
@@ -311,6 +373,76 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "tools in two places of a pair": (
         {**PAIRS["OpenAI"], "input": {"messages": [ASKED], "tools": [TOOL]}, "tools": [TOOL]},
         "tools_twice",
+    ),
+    "two system texts of a pair": (
+        {**PAIRS["OpenAI"], "input": {"messages": [ASKED], "system": "Be brief."}, "system": "Be long."},
+        "system_twice",
+    ),
+    "a turn of two texts": (
+        {"conversations": [{**SAID[0], "content": "Is it off?"}, {"from": "gpt", "value": "x"}]},
+        "field_twice|the text of a turn (value and content)",
+    ),
+    "a turn of two speakers": (
+        {"conversations": [{**SAID[0], "role": "system"}, {"from": "gpt", "value": "x"}]},
+        "field_twice|the speaker of a turn (from and role)",
+    ),
+    "a turn of two calls": (
+        {"conversations": [*SAID, {"from": "function_call", "value": CALL, "tool_calls": [1]}]},
+        "field_twice|the calls of a turn (value and tool_calls)",
+    ),
+    "a call with arguments and parameters": (
+        {
+            "conversations": [
+                *SAID,
+                {"from": "function_call", "value": '{"name": "f", "arguments": {}, "parameters": 1}'},
+            ]
+        },
+        "invalid_tool_calls",
+    ),
+    "a call with a key twice": (
+        {"conversations": [*SAID, {"from": "function_call", "value": '{"name": "f", "arguments": {"a": 1, "a": 2}}'}]},
+        "duplicate_key",
+    ),
+    "tools with a key twice": (
+        {"conversations": [*SAID, {"from": "gpt", "value": "x"}], "tools": '[{"name": "f", "a": 1, "a": 2}]'},
+        "duplicate_key",
+    ),
+    "a call of Python with a key twice": (
+        {
+            "conversations": [
+                *SAID,
+                {"from": "gpt", "value": "<tool_call>{'name': 'f', 'arguments': {'a': 1, 'a': 2}}</tool_call>"},
+                {"from": "tool", "value": "1"},
+                {"from": "gpt", "value": "x"},
+            ]
+        },
+        "duplicate_key",
+    ),
+    "a text of a call that cannot be read, with its result": (
+        {
+            "conversations": [
+                *SAID,
+                {"from": "gpt", "value": "<tool_call>look()</tool_call>"},
+                {"from": "tool", "value": "1"},
+                {"from": "gpt", "value": "x"},
+            ]
+        },
+        "invalid_tool_calls",
+    ),
+    "more results than calls": (
+        {
+            "conversations": [
+                *SAID,
+                {"from": "gpt", "value": f"<tool_call>{CALL}</tool_call>"},
+                {"from": "tool", "value": "<tool_response>1</tool_response><tool_response>2</tool_response>"},
+                {"from": "gpt", "value": "x"},
+            ]
+        },
+        "tool_message_orphan",
+    ),
+    "a field beside `item` and in it": (
+        {"messages": [ASKED, ANSWERED], "item": {"id": 1}, "id": 2},
+        "field_twice|the field id (in item and beside it)",
     ),
 }
 

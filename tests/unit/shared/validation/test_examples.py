@@ -110,4 +110,4 @@ def test_what_is_ignored_is_named_with_its_rows(check: Check) -> None:
     rows = [row(f"Note {n}", f"Answer {n}", note="x", intent="ab"[n % 2]) for n in range(60)]
     rows[0]["messages"][0]["mood"] = "bad"
     found = quality(check, rows, recipe=b"evaluation: {slices: [intent], gate: {min_rows: 2}}")
-    assert found.ignored == (Ignored(what="field note", rows=60), Ignored(what="unknown keys of messages", rows=1))
+    assert found.ignored == (Ignored(what="field messages[].mood", rows=1), Ignored(what="field note", rows=60))

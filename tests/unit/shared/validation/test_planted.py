@@ -33,7 +33,7 @@ PLANTED: dict[str, list[bytes]] = {
     "data_type": [b"[]", chat({**USER, "content": 7}, ANSWER)],
     "missing_messages_list": [b"{}", chat()],
     "message_missing_key": [chat({"content": "x"}, ANSWER), chat(USER, {"role": "tool", "content": "1"}, ANSWER)],
-    "message_unrecognized_key": [
+    "ignored_field": [
         chat({**USER, "mood": "good"}, ANSWER),
         chat({**USER, "content": "Who?", "weight": 1}, ANSWER),
     ],

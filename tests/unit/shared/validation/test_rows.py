@@ -148,9 +148,12 @@ def test_a_call_without_content_gets_an_empty_one_and_a_tool_may_answer_nothing(
 def test_a_key_nobody_reads_is_a_warning_and_left_out(check, rows) -> None:
     odd = chat({**USER, "mood": "good", "weight": 1}, ANSWER)
     checked = check(rows(60, odd), rows(20, start=100))
-    assert checked.codes == {"message_unrecognized_key": (61,)}
-    named = {problem.message.split(",")[0] for problem in checked.result.report.problems}
-    assert named == {"A message has mood", "A message has weight"}
+    assert checked.codes == {"ignored_field": (61,)}
+    named = {problem.message.split(":")[0] for problem in checked.result.report.problems}
+    assert named == {
+        "Nothing reads the field messages[].mood",
+        "Nothing reads the field weight of a message that is not the assistant's",
+    }
     assert b"mood" not in checked.train
     assert checked.result.report.passed
 
