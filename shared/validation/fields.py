@@ -100,9 +100,9 @@ def code_of_inner(key: str, value: Any, messages: Sequence[dict[str, Any]]) -> s
     Judged by the row alone: a passage is one even if many rows share it.
     """
     about = _is_about(key)
-    if value in _EMPTY or (about == "media" and _is_nothing(value)):
+    if value in _EMPTY:
         return ""
-    if about == "media":
+    if about == "media" and not _is_nothing(value):
         return "media_not_read" if _is_media(key, value) or _has_placeholder(messages) else "media_named"
     if about == "passages" and any(map(_is_passage, _unsaid(value, messages))):
         return "passage_not_read"

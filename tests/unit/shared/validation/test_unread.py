@@ -118,8 +118,8 @@ def test_a_key_that_answers_may_need_is_refused(
 
 @pytest.mark.parametrize(("make", "path"), LEVELS.values(), ids=LEVELS)
 @pytest.mark.parametrize("value", [False, 0, [None]])
-def test_no_media_are_not_named(make: Callable[[Row], Row], path: str, value: Any) -> None:
-    assert codes_of(make({"image": value})) == (True, set())
+def test_a_key_that_says_that_there_are_no_media_is_named(make: Callable[[Row], Row], path: str, value: Any) -> None:
+    assert codes_of(make({"image": value})) == (True, {f"ignored_field|{path}.image"})
 
 
 @pytest.mark.parametrize(("make", "path"), LEVELS.values(), ids=LEVELS)
