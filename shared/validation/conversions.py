@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from shared.validation.messages import wrong_type
+from shared.validation.names import wrong_type
 from shared.validation.strict import parse_text, what_was_lost
 
 Source = dict[str, Any]

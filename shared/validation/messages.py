@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shared.domain.blank import is_blank
+from shared.validation.names import wrong_type
 from shared.validation.tool_calls import read_tool_calls
 from shared.validation.unread import Unread, report_unread
 
@@ -26,19 +27,6 @@ _EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 
 _TEXT_PARTS = ("text", "input_text", "output_text")
-_JSON_KINDS = {
-    str: "text",
-    int: "a number",
-    float: "a number",
-    bool: "true or false",
-    list: "a list",
-    dict: "an object",
-}
-
-
-def wrong_type(name: str, value: Any, wanted: str = "text") -> str:
-    """The code `data_type` with what has the wrong type; `name` is one that a format knows, never a row's own."""
-    return f"data_type|{name} is {_JSON_KINDS.get(type(value), 'null')}, not {wanted}"
 
 
 def are_plain(messages: Any) -> bool:

@@ -1,13 +1,22 @@
-"""Names of fields and keys as a report may show them: it quotes no row, and a name may be text of one."""
+"""Names and types of fields and keys as a report may show them: it quotes no row, and a name may be text of one."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 OTHER_NAMES = "fields whose names are not shown"
 NAMES_MAX = 32  # of one file and kind of finding; the others are counted together
 _CHARACTERS = 40
 _NAME = re.compile(r"[^\W\d][\w./()-]*(?: \(?[^\W\d][\w./()-]*){0,3}")
+_JSON_KINDS = {
+    str: "text",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+}
 _DIGITS = re.compile(r"\d{4}")
 
 
@@ -27,3 +36,8 @@ class FewNames:
         if len(self._names) < NAMES_MAX:
             self._names.add(name)
         return name if name in self._names else OTHER_NAMES
+
+
+def wrong_type(name: str, value: Any, wanted: str = "text") -> str:
+    """The code `data_type` with what has the wrong type; `name` is one that a format knows, never a row's own."""
+    return f"data_type|{name} is {_JSON_KINDS.get(type(value), 'null')}, not {wanted}"

@@ -12,8 +12,8 @@ from shared.domain.blank import is_blank
 from shared.validation.conversions import SYSTEM, Refused
 from shared.validation.fields import MEDIA, refusals
 from shared.validation.formats import CHAT, Format
-from shared.validation.messages import Message, are_plain, read_messages, read_tools, wrong_type
-from shared.validation.names import shown
+from shared.validation.messages import Message, are_plain, read_messages, read_tools
+from shared.validation.names import shown, wrong_type
 from shared.validation.strict import holds_nul, lost_key, what_was_lost, why_unreadable
 from shared.validation.tool_calls import check_conversation
 from shared.validation.unread import report_unread
