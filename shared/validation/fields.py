@@ -8,6 +8,8 @@ from functools import lru_cache
 from string import ascii_uppercase
 from typing import Any, NamedTuple
 
+import orjson
+
 from shared.domain.findings import ROWS_SHOWN, Findings
 from shared.domain.graders import Grader
 from shared.domain.recipe import Recipe, Reinforcement
@@ -15,6 +17,7 @@ from shared.grading import fields, read_fields
 from shared.validation.conversions import ANSWERED
 from shared.validation.marks import Mark, MarkMeaning, meaning_of, plain_name
 from shared.validation.names import NAMES_MAX, OTHER_NAMES, shown
+from shared.validation.strict import parse_text
 
 # Of `images` a trainer makes the placeholders itself (TRL); a path in `image` may also say what a row is about.
 _MANY_MEDIA = frozenset({"images", "audios", "videos", "pixel_values"})
@@ -107,6 +110,16 @@ def code_of_inner(key: str, value: Any, messages: Sequence[dict[str, Any]]) -> s
     if about == "passages" and any(map(_is_passage, _unsaid(value, messages))):
         return "passage_not_read"
     return "ignored_field"
+
+
+def _of_cell(value: Any) -> Any:
+    """What a cell of a table stands for that is the JSON of an object or a list."""
+    if not isinstance(value, str) or not value.startswith(("{", "[")):
+        return value
+    try:
+        return parse_text(value)
+    except orjson.JSONDecodeError:
+        return value
 
 
 class _FieldText(NamedTuple):
@@ -240,7 +253,7 @@ class FieldNotes:
             if not _is_nothing(value):
                 self._miss("media_named", name, row, [])
             return
-        texts = _unsaid(value, messages)
+        texts = _unsaid(_of_cell(value), messages)
         if about == "passages":
             if passages := [found for found in texts if _is_passage(found)]:
                 self._miss("passage_not_read", name, row, passages)

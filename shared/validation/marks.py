@@ -6,6 +6,7 @@ loan was not given: that is a warning, which says how to decide.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -50,7 +51,9 @@ _BAD_WORDS = _BAD_FOR_CERTAIN | frozenset(
 _CLASSES_MAX = 20  # different answers, so that a field may only repeat them
 _QUESTIONS_MAX = 20_000  # that are compared; a question that is among them is known again in any later row
 _BOTH_SHARE = 0.1
-_SHOWN_MAX = 3
+_SHOWN_MAX = 20
+_NUMBERS_SHOWN = 3
+_GOOD_SHARE = 0.8
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
@@ -118,6 +121,8 @@ class Mark:
         self._values: dict[str, dict[bytes, None]] = {"bad": {}, "zero": {}}  # as JSON
         self._answers: dict[str, set[int]] = {"bad": set(), "good": set()}
         self._questions: dict[int, int] = {}  # 1: asked with a good answer, 2: with a bad one
+        self._highest = 0.0  # of grades
+        self._is_text = False
         self._is_certain = False
         self._says_chosen = self._says_minus_one = False
 
@@ -126,6 +131,9 @@ class Mark:
         read = _plain(value)
         kind = self._kind(read)
         self._counts[kind] += 1
+        if type(read) in (int, float):
+            self._highest = max(self._highest, read if math.isfinite(read) else 0)
+            self._is_text |= isinstance(value, str)
         if kind in self._first:
             self._is_certain |= self._says_for_certain(read)
             self._says_minus_one |= self._meaning.is_button and read == -1
@@ -170,8 +178,8 @@ class Mark:
         kinds = ["bad"] if self._counts["other"] and self._meaning.is_zero_one else ["bad", "zero"]
         count = sum(self._counts[kind] for kind in kinds)
         if not count or self._is_class:
-            if not self._meaning.is_grade or not self._counts["other"]:
-                return None
+            if not self._meaning.is_grade or not self._counts["other"] or not self._highest:
+                return None  # `quality: gold` is of what the row is about
             return Marked("rated_answers", sum(self._counts.values()), [], self._hint_of_grade(container))
         rows = sorted(row for kind in kinds for row in self._first[kind])
         return Marked(self._code(), count, rows, self._hint(kinds, container))
@@ -206,16 +214,25 @@ class Mark:
         return hint if marked < sum(self._counts.values()) else f"{hint} (here no row has another value)"
 
     def _kept(self, kinds: Iterable[str], container: str) -> str:
-        values = [value.decode() for kind in kinds for value in self._values[kind]]
-        if len(values) <= _SHOWN_MAX:
-            kept = " and ".join(f"{_path(self._field)} != {value}" for value in values)
-            return _keep(f"is not {' or '.join(values)}", self._field, kept, container)
-        zero = "zero" in kinds and self._counts["zero"]
-        words, sign = ("is more than 0", ">") if zero else ("is 0 or more", ">=")
-        return _keep(words, self._field, f"{_path(self._field)} {sign} 0", container)
+        values = {value: orjson.loads(value) for kind in kinds for value in self._values[kind]}
+        numbers = [value for value, read in values.items() if type(_plain(read)) in (int, float)]
+        shown = list(values) if len(numbers) <= _NUMBERS_SHOWN else [value for value in values if value not in numbers]
+        words = [f"is not {' or '.join(value.decode() for value in shown)}"] if shown else []
+        conditions = [f"{_path(self._field)} != {value.decode()}" for value in shown]
+        if len(numbers) > _NUMBERS_SHOWN:
+            is_more = "zero" in kinds and self._counts["zero"]
+            words.append("is more than 0" if is_more else "is 0 or more")
+            conditions.append(f"{self._number} {'>' if is_more else '>='} 0")
+        return _keep(" and ".join(words), self._field, " and ".join(conditions), container)
+
+    @property
+    def _number(self) -> str:
+        return f"({_path(self._field)} | tonumber? // 0)" if self._is_text else _path(self._field)
 
     def _hint_of_grade(self, container: str) -> str:
-        return _keep("is 4 or more", self._field, f"{_path(self._field)} >= 4", container)
+        """The upper fifth of the scale, such as 4 of 5."""
+        least = f"{_GOOD_SHARE * self._highest:.3g}"
+        return _keep(f"is {least} or more", self._field, f"{self._number} >= {least}", container)
 
 
 def _keep(words: str, field: str, condition: str, container: str) -> str:

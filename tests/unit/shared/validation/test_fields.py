@@ -197,6 +197,10 @@ ABOUT = {
     "a file": {"document": "Kreditvertrag 2023.pdf"},
     "files, different ones": {"documents": lambda n: [f"Wartung Presse {n}.pdf", "ISO 9001"]},
     "a title": {"document": lambda n: f"Manual of press {n}, second edition"},
+    "properties": {"context": {"channel": "mobile app", "customer": "gold class", "region": "EU"}},
+    "properties as JSON text": {
+        "context": lambda n: f'{{"channel": "mobile app", "class": "gold {n} of our bank", "n": 1}}'
+    },
     "a sentence that all rows share": {"context": "The customer wrote from the portal."},
     "one of three sentences": {"context": lambda n: f"The customer wrote on channel {n % 3} of the portal we have."},
     "configuration": {"options": {"temperature": 0.2}},

@@ -146,6 +146,7 @@ NO_MARK: dict[str, tuple[str, Any]] = {
     "a train": ("train", "ICE 123"),
     "a class": ("label", "urgent"),
     "all ones": ("score", 1),
+    "a quality in words": ("quality", lambda n: ("gold", "silver")[n % 2]),
 }
 
 
@@ -153,6 +154,20 @@ NO_MARK: dict[str, tuple[str, Any]] = {
 def test_other_values_are_named_as_ignored(check, name, value) -> None:
     checked = check("\n".join(lines(name, value)).encode(), held_out())
     assert marked(checked) == [("ignored_field", 60)]
+
+
+GRADES: dict[str, tuple[Any, str]] = {
+    "1 to 5": (lambda n: 1 + n % 5, "select(.rating >= 4)"),
+    "1 to 10": (lambda n: 1 + n % 10, "select(.rating >= 8)"),
+    "0 to 1": (lambda n: (n % 10 + 1) / 10, "select(.rating >= 0.8)"),
+    "text": (lambda n: str(1 + n % 5), "select((.rating | tonumber? // 0) >= 4)"),
+}
+
+
+@pytest.mark.parametrize(("value", "command"), GRADES.values(), ids=GRADES)
+def test_the_remedy_for_grades_fits_their_scale(check, value, command) -> None:
+    found = check("\n".join(lines("rating", value)).encode(), held_out()).result.report.problems[0]
+    assert (found.code, f"jq -c '{command}'" in found.fix) == ("rated_answers", True)
 
 
 def test_grades_are_a_warning(check) -> None:
@@ -173,6 +188,21 @@ REMEDIES: dict[str, tuple[str, Any, str]] = {
         'select(.feedback != "bad" and .feedback != "wrong")',
     ),
     "many numbers": ("score", lambda n: (n - 30) / 10, "select(.score >= 0)"),
+    "many numbers with 0 and 1 only beside them": (
+        "score",
+        lambda n: n % 2 - (n % 5) / 10 * (n % 2 == 0),
+        "select(.score > 0)",
+    ),
+    "many numbers as text": (
+        "score",
+        lambda n: str((n - 30) / 10),
+        "select((.score | tonumber? // 0) >= 0)",
+    ),
+    "many words": (
+        "feedback",
+        lambda n: ("bad", "wrong", "poor", "negative", "fine")[n % 5],
+        'select(.feedback != "bad" and .feedback != "wrong" and .feedback != "poor" and .feedback != "negative")',
+    ),
     "a name of two words": ("thumbs up", lambda n: n > 3, 'select(.["thumbs up"] != false)'),
     "a split": ("split", lambda n: "test" if n < 4 else "train", 'select(.split != "test")'),
 }

@@ -130,6 +130,13 @@ def of(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries(fields)
 
 
+def whole(row: dict[str, Any]) -> dict[str, Any]:
+    """The pair with its dialogues written out, as UltraFeedback has it."""
+    asked = {"role": "user", "content": row["prompt"]}
+    better, worse = ({"role": "assistant", "content": row[name]} for name in ("chosen", "rejected"))
+    return {**row, "messages": [asked, better], "chosen": [asked, better], "rejected": [asked, worse]}
+
+
 ROWS = st.one_of(
     of(messages=DIALOGUE),
     of(messages=DIALOGUE, tools=lists(TOOL)),
@@ -150,6 +157,9 @@ ROWS = st.one_of(
         lambda names: of(**{names[0]: TEXT | DIALOGUE, names[1]: TEXT})
     ),
     st.sampled_from(OUTPUTS).flatmap(lambda names: of(**{ASKED[0]: TEXT, names[0]: TEXT, names[1]: TEXT})),
+    of(prompt=TEXT, messages=DIALOGUE, chosen=DIALOGUE, rejected=DIALOGUE),
+    of(messages=DIALOGUE, chosen=TEXT, rejected=TEXT),
+    of(prompt=TEXT, chosen=TEXT, rejected=TEXT).map(whole),
 )
 FIELDS = st.dictionaries(
     st.sampled_from(
