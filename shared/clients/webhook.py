@@ -12,6 +12,7 @@ import httpcore
 import httpx
 from standardwebhooks import Webhook
 
+from shared.clients.tls import tls_context
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.urls import check_web_url
 
@@ -28,9 +29,9 @@ class WebhookNotifier:
     def __init__(self, *, secret: str | None = None, private_hosts: Iterable[str] = ()) -> None:
         self._private_hosts = frozenset(private_hosts)
         self._webhook = Webhook(secret) if secret else None
-        transport = httpx.HTTPTransport(retries=0)
+        transport = httpx.HTTPTransport(verify=tls_context(), retries=0)
         # httpx has no public way to set the network backend; the check must see the very address used.
-        transport._pool = httpcore.ConnectionPool(network_backend=_GuardedBackend(self._private_hosts))
+        transport._pool = httpcore.ConnectionPool(tls_context(), network_backend=_GuardedBackend(self._private_hosts))
         self._client = httpx.Client(transport=transport, timeout=TIMEOUT_S, follow_redirects=False)
 
     def deliver(self, url: str, message_id: str, body: bytes) -> None:

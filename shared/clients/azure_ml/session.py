@@ -18,6 +18,7 @@ from shared.clients.azure_ml.connection import (
     parse_url,
 )
 from shared.clients.azure_ml.errors import translate, translated
+from shared.clients.tls import tls_context
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class Session:
         emulator_secret: str | None = None,
     ) -> None:
         self.workspace: Workspace = parse_url(url)
-        self.http = httpx.Client(timeout=_HTTP_TIMEOUT_S, trust_env=self.workspace.emulator is None)
+        is_azure = self.workspace.emulator is None
+        self.http = httpx.Client(verify=tls_context(), timeout=_HTTP_TIMEOUT_S, trust_env=is_azure)
         self._url = url
         self._given_credential = credential
         self._identity_client_id = identity_client_id
