@@ -239,8 +239,8 @@ CODES: dict[str, ProblemCode] = {
         "Write the dialogue as a list of {role, content} objects under `messages`.",
     ),
     "message_missing_key": error(
-        "A message lacks `role`, or a tool message lacks `tool_call_id`.",
-        "Give each message a role, and each tool message the id of the call it answers.",
+        "A message lacks `role`, or a tool message has no `tool_call_id` and no open call is of its `name`.",
+        "Give each message a role, and each tool message the id of the call it answers, or its place right after it.",
     ),
     "unrecognized_role": error("A message has an unknown role.", "Use system, developer, user, assistant or tool."),
     "legacy_function_call": error(
@@ -357,6 +357,11 @@ CODES: dict[str, ProblemCode] = {
         "with it.",
         "Describe them as JSON Schema: {type: object, properties: {...}, required: [...]}.",
     ),
+    "tool_defined_twice": error(
+        "Two definitions in `tools` have one name and differ, so which one a call is of is not clear.",
+        "Keep one, or give them names of their own.",
+    ),
+    "tool_defined_again": warning("A tool is defined twice, word for word, in `tools`.", "Keep one of the two."),
     "invalid_tools": error(
         "`tools` is not a list of {type: function, function: {name, ...}}.",
         "Describe each tool as OpenAI's chat format does.",

@@ -269,8 +269,10 @@ def _loaded_tools(text: str) -> Any:
 
 
 def _tool(tool: Any) -> Any:
-    bare = type(tool) is dict and "function" not in tool and "type" not in tool
-    return {"type": "function", "function": tool} if bare else tool
+    """OpenAI's older functions and the tools of its Responses have no `function` around name and parameters."""
+    if type(tool) is not dict or "function" in tool or tool.get("type", "function") != "function":
+        return tool
+    return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}
 
 
 def _asked_and_answered(messages: list[Any]) -> tuple[list[Any], list[Any]]:

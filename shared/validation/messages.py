@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from shared.domain.blank import is_blank
 from shared.validation.names import wrong_type
-from shared.validation.tool_calls import read_tool_calls
+from shared.validation.tool_calls import read_tool_calls, report, with_ids
 from shared.validation.unread import Unread, report_unread
 
 Message = dict[str, Any]
@@ -50,8 +52,11 @@ def are_plain(messages: Any) -> bool:
     return True
 
 
-def read_messages(messages: Any, codes: set[str], at: str = "messages") -> list[Message]:
-    """The messages in canonical form, empty if there are none; what is wrong goes to `codes`. `at`: their place."""
+def read_messages(messages: Any, codes: set[str], at: str = "messages", first: int = 0) -> list[Message]:
+    """The messages in canonical form, empty if there are none; what is wrong goes to `codes`.
+
+    `at`: their place. `first`: number of the first one in its dialogue.
+    """
     if not messages:
         codes.add("missing_messages_list")
         return []
@@ -60,6 +65,7 @@ def read_messages(messages: Any, codes: set[str], at: str = "messages") -> list[
         return []
     if are_plain(messages):
         return messages
+    messages = with_ids(messages, first)
     unread: list[Unread] = []
     read = [_read_message(message, codes, unread, f"{at}[{index}]") for index, message in enumerate(messages)]
     if unread:
@@ -72,9 +78,20 @@ def read_tools(tools: Any, codes: set[str]) -> list[Any]:
     if tools is None or tools == []:
         return []
     if type(tools) is list and all(_is_tool(tool) for tool in tools):
+        _check_names(tools, codes)
         return tools
     codes.add("invalid_tools")
     return []
+
+
+def _check_names(tools: list[Any], codes: set[str]) -> None:
+    known: dict[str, Any] = {}
+    for index, tool in enumerate(tools):
+        name = tool["function"]["name"]
+        if name in known:
+            code = "tool_defined_again" if known[name] == tool else "tool_defined_twice"
+            report(codes, code, f"tools[{index}].function.name")
+        known[name] = tool
 
 
 def _read_message(message: Any, codes: set[str], unread: list[Unread], place: str) -> Message:
@@ -115,11 +132,22 @@ def _read_content(message: Message, role: str, codes: set[str], unread: list[Unr
     if content is None:
         if role != "assistant" or not message.get("tool_calls"):
             codes.add("legacy_function_call" if "function_call" in message else "missing_content")
+    elif role == "tool" and not _is_of_parts(content):
+        return orjson.dumps(content).decode()
     elif type(content) is list:
         return _joined(content, codes, unread, f"{place}.content[]")
     else:
         codes.add(wrong_type("content", content))
     return ""
+
+
+def _is_of_parts(content: Any) -> bool:
+    """Whether it is a list of texts and parts such as {type: text}; what else a tool answers is data."""
+    if type(content) is not list or not content:
+        return False
+    return all(
+        type(part) is str or (type(part) is dict and ("type" in part or part.keys() == {"text"})) for part in content
+    )
 
 
 def _joined(parts: list[Any], codes: set[str], unread: list[Unread], place: str) -> str:

@@ -31,6 +31,7 @@ _WARNINGS = {
     "tools_missing",
     "tool_call_id_reused",
     "tool_schema_unreadable",
+    "tool_defined_again",
 }
 
 
@@ -163,7 +164,9 @@ def _read_preference(source: dict[str, Any], codes: set[str]) -> ParsedRow:
     asked, messages = _dialogue(question, codes, at="input.messages")
     report_unread((("input", key, value) for key, value in question.items() if key != "messages"), messages, codes)
     _check_question(messages, codes)
-    outputs = {name: _read_output(source.pop(name), codes, name) for name in ("preferred_output", _REJECTED)}
+    outputs = {
+        name: _read_output(source.pop(name), codes, name, len(messages)) for name in ("preferred_output", _REJECTED)
+    }
     for name, output in outputs.items():
         check_conversation(
             output, asked.get("tools", ()), codes, at=name, after=messages, is_rejected=name == _REJECTED
@@ -182,12 +185,12 @@ def _check_question(messages: list[Message], codes: set[str]) -> None:
 _BLANK = ([{"role": "assistant", "content": ""}], [{"role": "assistant", "content": None}])
 
 
-def _read_output(output: Any, codes: set[str], name: str) -> list[Message]:
+def _read_output(output: Any, codes: set[str], name: str, first: int) -> list[Message]:
     """The answer of a preference pair: the assistant's messages after the question, tool calls included."""
     if not output or output in _BLANK:
         codes.add("missing_output")
         return []
-    messages = read_messages(output, codes, name)
+    messages = read_messages(output, codes, name, first)
     roles = [message.get("role") for message in messages]
     if messages and (roles[-1] != "assistant" or not {"assistant", "tool"}.issuperset(roles)):
         codes.add("invalid_output")

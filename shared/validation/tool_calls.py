@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import takewhile
 from typing import Any
 
 import orjson
@@ -21,6 +22,7 @@ Message = dict[str, Any]
 Call = dict[str, Any]
 _CALL_KEYS = frozenset({"id", "type", "function"})
 _FUNCTION_KEYS = frozenset({"name", "arguments"})
+_SCHEMA_KEYS = frozenset({"properties", "additionalProperties", "$defs", "definitions", "not", "if"})
 _SCHEMAS_KEPT = 4096
 
 
@@ -28,6 +30,75 @@ def report(codes: set[str], code: str, place: str) -> None:
     """Add a code with its place, unless the row has it already."""
     if not any(known.startswith(f"{code}||") for known in codes):
         codes.add(f"{code}||{place}")
+
+
+# Ids.
+
+
+def with_ids(messages: list[Any], first: int = 0) -> list[Any]:
+    """The messages, with an id for each call that has none and for its result, as rows of Transformers and TRL lack.
+
+    A result is of the first open call of its `name`; without a name, of the first open call. What does not fit is left
+    as it is. `first`: number of the first message in its dialogue.
+    """
+    if not any(type(message) is dict and _lacks_id(message) for message in messages):
+        return messages
+    read: list[Any] = []
+    waiting: list[tuple[str, Any]] = []  # id and function of each open call
+    for index, message in enumerate(messages):
+        if type(message) is not dict:
+            read.append(message)
+        elif message.get("role") == "tool":
+            read.append(_result_with_id(message, waiting))
+        else:
+            given = _is_given_ids(messages[index + 1 :])
+            made = message if given else _calls_with_ids(message, first + index)
+            waiting = [(call["id"], call["function"]["name"]) for call in _calls_of(made) if "id" in call]
+            read.append(made)
+    return read
+
+
+def _calls_of(message: Message) -> list[Call]:
+    """The calls of a message that are written as calls."""
+    calls = message.get("tool_calls")
+    return [call for call in calls if _is_call(call)] if type(calls) is list else []
+
+
+def _is_call(call: Any) -> bool:
+    function = call.get("function") if type(call) is dict else None
+    return type(function) is dict and "name" in function
+
+
+def _lacks_id(message: Message) -> bool:
+    if message.get("role") == "tool":
+        return message.get("tool_call_id") is None
+    return any(call.get("id") is None for call in _calls_of(message))
+
+
+def _is_given_ids(after: Sequence[Any]) -> bool:
+    """Whether the results that follow have ids, which those of the calls should equal."""
+    results = takewhile(lambda message: type(message) is dict and message.get("role") == "tool", after)
+    return any(message.get("tool_call_id") is not None for message in results)
+
+
+def _calls_with_ids(message: Message, number: int) -> Message:
+    calls = _calls_of(message)
+    if len(calls) < len(message.get("tool_calls") or ()):
+        return message
+    named = [
+        {**call, "id": f"call_{number}_{index}"} if call.get("id") is None else call for index, call in enumerate(calls)
+    ]
+    return {**message, "tool_calls": named} if named else message
+
+
+def _result_with_id(message: Message, waiting: list[tuple[str, Any]]) -> Message:
+    """Takes the call that the result is of from those that wait."""
+    identifier, name = message.get("tool_call_id"), message.get("name")
+    for place, (known, function) in enumerate(waiting):
+        if identifier == known if identifier is not None else name in (None, "", function):
+            del waiting[place]
+            return {**message, "tool_call_id": known}
+    return message
 
 
 # One message.
@@ -192,6 +263,8 @@ def _check_functions(messages: Sequence[Message], tools: Sequence[Any], codes: s
     parameters = {tool["function"]["name"]: tool["function"].get("parameters") for tool in tools}
     for place, call in _learned_calls(messages, at):
         name = call["function"]["name"]
+        if not tools and "invalid_tools" in codes:
+            return
         if not tools:
             report(codes, "tools_missing", f"{place}.function.name")
         elif name not in parameters:
@@ -226,6 +299,23 @@ def _check_arguments(parameters: Any, call: Call, codes: set[str], place: str) -
 def _schema(parameters: bytes) -> Schema | None:
     """None if it cannot be read. Rows share their tools, and a schema takes a millisecond to read."""
     try:
-        return Schema(orjson.loads(parameters))
+        document = orjson.loads(parameters)
+        return None if _is_bare(document) else Schema(_nullable(document))
     except (ValueError, TypeError, AttributeError, RecursionError):  # no schema, no object, or nested too deep
         return None
+
+
+def _is_bare(document: Any) -> bool:
+    """Whether these are parameters without a schema around them, as xLAM has them: JSON Schema reads none of them."""
+    values = document.values() if type(document) is dict else ()
+    return all(type(value) is dict for value in values) and _SCHEMA_KEYS.isdisjoint(document)
+
+
+def _nullable(schema: Any) -> Any:
+    """`nullable` of OpenAPI 3.0 as JSON Schema says it."""
+    if type(schema) is list:
+        return [_nullable(one) for one in schema]
+    if type(schema) is not dict:
+        return schema
+    made = {name: _nullable(value) for name, value in schema.items()}
+    return {"anyOf": [made, {"type": "null"}]} if schema.get("nullable") is True else made

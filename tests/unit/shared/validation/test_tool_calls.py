@@ -23,7 +23,7 @@ Message = dict[str, Any]
 USER = {"role": "user", "content": "In stock?"}
 ANSWER = {"role": "assistant", "content": "Twelve."}
 SYSTEM = {"role": "system", "content": "Be brief."}
-FIND = {
+FIND: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": "find",
@@ -54,6 +54,11 @@ def result(identifier: str = "c1", content: str = "12") -> Message:
 def codes(*messages: Message, tools: Any = TOOLS) -> list[str]:
     row = {"messages": list(messages)} | ({} if tools is None else {"tools": tools})
     return sorted(read_row(json.dumps(row).encode())[1])
+
+
+def answered(content: Any = "12", **more: Any) -> Message:
+    """A result without the id of its call, as in the documentation of Transformers."""
+    return {"role": "tool", "content": content, **more}
 
 
 VALID: dict[str, tuple[Message, ...]] = {
@@ -144,7 +149,16 @@ FAULTS: dict[str, tuple[tuple[Message, ...], str, str]] = {
         "tool_unknown",
         "messages[1].tool_calls[0].function.name",
     ),
-    "no id": ((USER, calls(call(None))), "tool_call_without_id", "messages[1].tool_calls[0].id"),
+    "a result with an id and a call without one": (
+        (USER, calls(call(None)), result(), ANSWER),
+        "tool_call_without_id",
+        "messages[1].tool_calls[0].id",
+    ),
+    "fewer results without ids than calls": (
+        (USER, calls(call(None), call(None)), answered(), ANSWER),
+        "tool_call_unanswered",
+        "messages[1].tool_calls[1].id",
+    ),
     "an empty id": ((USER, calls(call(" "))), "tool_call_without_id", "messages[1].tool_calls[0].id"),
     "an id that is a number": ((USER, calls(call(None, id=7))), "tool_call_without_id", "messages[1].tool_calls[0].id"),
     "one id for two calls": (
@@ -224,7 +238,16 @@ def test_arguments_that_violate_the_schema_are_named(arguments: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "parameters", [{"type": "dict"}, {"properties": []}, "text", [1], {"$ref": "#/nowhere"}, {"$ref": "#"}]
+    "parameters",
+    [
+        {"type": "dict"},
+        {"properties": []},
+        "text",
+        [1],
+        {"$ref": "#/nowhere"},
+        {"$ref": "#"},
+        {"part": {"type": "str"}},
+    ],
 )
 def test_a_schema_that_cannot_be_read_is_a_warning(parameters: Any) -> None:
     tool = {"type": "function", "function": {"name": "find", "parameters": parameters}}
@@ -256,8 +279,126 @@ def test_a_row_names_each_kind_of_fault_once_at_its_first_place() -> None:
 
 def test_a_call_that_cannot_be_read_makes_no_orphan_of_its_result() -> None:
     assert codes(USER, calls(call(None)), result(), ANSWER) == ["tool_call_without_id||messages[1].tool_calls[0].id"]
-    missing = {"role": "tool", "content": "12"}
-    assert codes(USER, calls(call()), missing, ANSWER) == ["message_missing_key"]
+    assert codes(USER, calls(call()), answered(name="other"), ANSWER) == ["message_missing_key"]
+    assert codes(USER, answered(), ANSWER) == ["message_missing_key"]
+    assert codes(USER, calls(call()), answered(), answered(), ANSWER) == ["message_missing_key"]
+
+
+# Rows of Transformers and TRL, whose calls and results have no ids.
+
+OTHER = call(None, "anything", {})
+WITHOUT_IDS: dict[str, tuple[tuple[Message, ...], list[str]]] = {
+    "a call at the end": ((USER, calls(call(None))), []),
+    "a null id": ((USER, calls(call(None, id=None)), answered(tool_call_id=None), ANSWER), ["call_1_0"]),
+    "a call and its result": ((USER, calls(call(None)), answered(), ANSWER), ["call_1_0"]),
+    "a call and its result by name": ((USER, calls(call(None)), answered(name="find"), ANSWER), ["call_1_0"]),
+    "a result without an id": ((USER, calls(call()), answered(), ANSWER), ["c1"]),
+    "two calls, in order": (
+        (USER, calls(call(None), OTHER), answered(), answered(), ANSWER),
+        ["call_1_0", "call_1_1"],
+    ),
+    "two calls, by name, the other way round": (
+        (USER, calls(call(None), OTHER), answered(name="anything"), answered(name="find"), ANSWER),
+        ["call_1_1", "call_1_0"],
+    ),
+    "two calls of one function": (
+        (USER, calls(call(None), call(None)), answered(name="find"), answered(name="find"), ANSWER),
+        ["call_1_0", "call_1_1"],
+    ),
+    "one after the other": (
+        (USER, calls(call(None)), answered(), calls(OTHER), answered(name="anything"), ANSWER),
+        ["call_1_0", "call_3_0"],
+    ),
+    "one result of two with its id": (
+        (USER, calls(call("a"), call("b")), result("a"), answered(), ANSWER),
+        ["a", "b"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("messages", "answers"), WITHOUT_IDS.values(), ids=WITHOUT_IDS)
+def test_calls_and_results_without_ids_are_matched_by_name_and_order(messages: Any, answers: list[str]) -> None:
+    row, found = read_row(json.dumps({"messages": messages, "tools": TOOLS}).encode())
+    assert not found
+    assert row is not None
+    assert [one["tool_call_id"] for one in row.messages if one["role"] == "tool"] == answers
+    assert read_row(row.canonical)[0] == row
+
+
+def test_ids_made_up_for_an_output_are_not_those_of_its_input() -> None:
+    asked = [SYSTEM, USER, calls(call(None)), answered()]
+    again = [calls(call(None)), answered()]
+    assert pair([*again, *again, ANSWER], [ANSWER], asked) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ({"on": True}, '{"on":true}'),
+        ([{"part": "A4"}], '[{"part":"A4"}]'),
+        ([1, 2], "[1,2]"),
+        ([], "[]"),
+        (12, "12"),
+        (22.5, "22.5"),
+        (False, "false"),
+        ([{"type": "text", "text": "twelve"}], "twelve"),
+        (["a", "b"], "a\nb"),
+    ],
+)
+def test_a_result_that_is_data_is_read_as_its_json(content: Any, text: str) -> None:
+    row, found = read_row(
+        json.dumps({"messages": [USER, calls(call()), result(content=content), ANSWER], "tools": TOOLS}).encode()
+    )
+    assert not found
+    assert row is not None
+    assert row.messages[2]["content"] == text
+
+
+@pytest.mark.parametrize("content", [[{"type": "image_url", "image_url": "a.png"}], None])
+def test_a_result_that_is_an_image_or_nothing_is_refused(content: Any) -> None:
+    (found,) = codes(USER, calls(call()), result(content=content), ANSWER)
+    assert found == ("missing_content" if content is None else "content_not_text")
+
+
+# Definitions.
+
+
+def test_tools_of_the_responses_api_are_read() -> None:
+    flat = {"type": "function", "strict": True, **FIND["function"]}
+    row, found = read_row(json.dumps({"messages": [USER, calls(call())], "tools": [flat]}).encode())
+    assert not found
+    assert row is not None
+    assert row.document["tools"] == [{"type": "function", "function": {"strict": True, **FIND["function"]}}]
+
+
+def test_tools_that_cannot_be_read_are_not_called_missing() -> None:
+    assert codes(USER, calls(call()), tools=[{"type": "web_search"}]) == ["invalid_tools"]
+
+
+@pytest.mark.parametrize(
+    ("again", "code"), [(FIND, "tool_defined_again"), ({**FIND, "function": {"name": "find"}}, "tool_defined_twice")]
+)
+def test_a_tool_with_two_definitions_is_named(again: Any, code: str) -> None:
+    assert codes(USER, ANSWER, tools=[FIND, again]) == [f"{code}||tools[1].function.name"]
+    assert CODES[code].severity == ("warning" if code == "tool_defined_again" else "error")
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "fits"),
+    [
+        ({"type": "string", "nullable": True}, None, True),
+        ({"type": "string", "nullable": True}, "x", True),
+        ({"type": "string", "nullable": True}, 7, False),
+        ({"type": "string", "nullable": False}, None, False),
+        ({"enum": ["a"], "nullable": True}, None, True),
+        ({"type": "array", "items": {"type": "integer", "nullable": True}}, [1, None], True),
+    ],
+)
+def test_nullable_of_openapi_allows_null(schema: Any, value: Any, fits: bool) -> None:
+    parameters = {"type": "object", "properties": {"x": schema}}
+    tool = {"type": "function", "function": {"name": "find", "parameters": parameters}}
+    found = codes(USER, calls(call(arguments={"x": value})), tools=[tool])
+    assert found == ([] if fits else [f"tool_arguments_violate_schema||{ARGUMENTS}"])
 
 
 # Other kinds of rows.
