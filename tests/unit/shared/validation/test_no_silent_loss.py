@@ -69,7 +69,12 @@ FUNCTION = obj(
     name=st.just("find"),
     arguments=st.fixed_dictionaries({"part": TEXT}),
 )
-CALL = obj(extra("result", "index", "name", "images"), id=st.just("c1") | st.none(), type=st.just("function"), function=FUNCTION)
+CALL = obj(
+    extra("result", "index", "name", "images"),
+    id=st.just("c1") | st.none(),
+    type=st.just("function"),
+    function=FUNCTION,
+)
 CALLING = obj(MESSAGE_KEYS, role=st.just("assistant"), content=st.none() | CONTENT, tool_calls=lists(CALL))
 RESULT = obj(
     extra("name", "status", "documents", "artifact", "tool_call_id"),
