@@ -44,6 +44,7 @@ _WORDS, _LETTERS, _SENTENCE_WORDS, _LONG = 8, 16, 3, 30
 _SENTENCE_ENDS = (".", "!", "?", "\u3002", "\uff01", "\uff1f", "\u0964")  # also of Chinese, Japanese and Hindi
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 _TEXT_KEYS = frozenset({"text", "content", "page_content", "passage", "snippet", "body"})
+_WORD, _ANSWER_CHARACTERS = re.compile(r"\w+"), 5  # with the blanks around it
 _DIFFERENT_MAX, _REPEATED = 1_000, 5
 _SEARCHED_MAX = 2**28
 _LIST_AS_TEXT = re.compile(r"^\s*[\[{]|[\n;|]|\bB[).:]")
@@ -165,6 +166,16 @@ def _is_passage(found: _FieldText) -> bool:
     return words >= _SENTENCE_WORDS and (found.is_of_document or found.text.endswith(_SENTENCE_ENDS))
 
 
+def _answers(found: _FieldText, answer: str) -> bool:
+    """Whether a text holds the answer, however short it is. `answer`: its words."""
+    return len(answer) >= _ANSWER_CHARACTERS and answer in _words(found.text)
+
+
+def _words(text: str) -> str:
+    """Words in small letters with a blank around each."""
+    return f" {' '.join(_WORD.findall(text.casefold()))} "
+
+
 @lru_cache(maxsize=1024)
 def _is_about(field: str) -> str:
     """What a field of this name holds, empty if nothing that is missed."""
@@ -255,7 +266,8 @@ class FieldNotes:
             return
         texts = _unsaid(_of_cell(value), messages)
         if about == "passages":
-            if passages := [found for found in texts if _is_passage(found)]:
+            answer = _words(messages[-1]["content"]) if has_answer else ""
+            if passages := [found for found in texts if _is_passage(found) or _answers(found, answer)]:
                 self._miss("passage_not_read", name, row, passages)
         elif has_answer and _are_several(value, texts) and _names_a_choice(value, messages[-1]["content"].strip()):
             self._miss("choices_not_read", name, row, [])

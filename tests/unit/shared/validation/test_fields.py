@@ -151,6 +151,7 @@ NOT_READ = {
         "passage_not_read",
     ),
     "a Chinese passage": ({"context": "三号车间的液压机从星期一开始以五巴的压力运行"}, "passage_not_read"),
+    "a short text with the answer": ({"context": "Part 5000 of Machine 2, hall 3"}, "passage_not_read"),
     "a document's page": ({"documents": [{"page_content": "oil, 5 bar, hall 3"}]}, "passage_not_read"),
     "two system texts": ({"system": "Be brief.", "system_prompt": "Be long."}, "system_twice"),
     "a system text as a list": ({"system": ["x"]}, "data_type"),
