@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -16,7 +17,8 @@ Message = dict[str, Any]
 # What a reader gets for a role; developer is OpenAI's newer name for system.
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 _PLAIN_ROLES = ("user", "assistant", "system")
-_KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "function_call"})
+_KEYS = frozenset({"role", "content", "name", "tool_calls", "function_call"})
+_TOOL_KEYS = _KEYS | {"tool_call_id"}
 # Whether an answer is learned: OpenAI, axolotl, LLaMA-Factory, ms-swift and verl have a name each.
 _WEIGHTS = ("weight", "train", "training", "trainable", "loss", "loss_weight", "loss_scale")
 # Of models that reason before they answer; templates write it out or not, each in its own way.
@@ -105,10 +107,9 @@ def _read_message(message: Any, codes: set[str], unread: list[Unread], place: st
         return {}
     clean: Message = {"role": known, "content": _read_content(message, known, codes, unread, place)}
     _read_extras(message, known, clean, codes)
-    if not _KEYS.issuperset(message):
-        _read_other_keys(message, codes, unread, place)
-    if known != "tool" and "tool_call_id" in message:
-        unread.append((place, "tool_call_id", message["tool_call_id"]))
+    keys = _TOOL_KEYS if known == "tool" else _KEYS
+    if not keys.issuperset(message):
+        _read_other_keys(message, message.keys() - keys, codes, unread, place)
     calls = read_tool_calls(message, known, codes, unread, place)
     if calls:
         clean["tool_calls"] = calls
@@ -193,8 +194,8 @@ def _read_extras(message: Message, role: str, clean: Message, codes: set[str]) -
     _read_weight(message, role, clean, codes)
 
 
-def _read_other_keys(message: Message, codes: set[str], unread: list[Unread], place: str) -> None:
-    for key in message.keys() - _KEYS:
+def _read_other_keys(message: Message, keys: Iterable[str], codes: set[str], unread: list[Unread], place: str) -> None:
+    for key in keys:
         if key in _WEIGHTS or message[key] in _EMPTY:
             continue
         if key in _REASONING:

@@ -72,7 +72,7 @@ def _is_call(call: Any) -> bool:
 def _lacks_id(message: Message) -> bool:
     if message.get("role") == "tool":
         return message.get("tool_call_id") is None
-    return any(call.get("id") is None for call in _calls_of(message))
+    return "tool_calls" in message and any(call.get("id") is None for call in _calls_of(message))
 
 
 def _is_given_ids(after: Sequence[Any]) -> bool:
