@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from shared.validation.codes import RATIO_FROM_BYTES
 from shared.validation.containers import needs_job
 
 pa: Any = pytest.importorskip("pyarrow", reason="the validation job reads Parquet and Arrow with it")
@@ -102,7 +103,7 @@ def test_an_encrypted_zip_says_so(check) -> None:
 
 
 def test_a_zip_that_grows_without_end_is_refused(check) -> None:
-    assert check(zipped({"a": b" " * 200_000_000})).errors == ["decompression_bomb"]
+    assert check(zipped({"a": b" " * (RATIO_FROM_BYTES + 2**21)})).errors == ["decompression_bomb"]
 
 
 def test_columns_that_json_has_not_are_texts_and_pictures_are_refused(check, rows) -> None:
