@@ -28,6 +28,7 @@ _RESULTS = frozenset({"observation", "function_response", "tool_response", "tool
 # Of Hermes and Qwen: calls and results as text of a turn.
 _CALL_TEXT = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 _RESULT_TEXT = re.compile(r"<tool_response>(.*?)</tool_response>", re.DOTALL)
+_PYTHON_MAX = 2**16  # the parser of Python takes a hundred bytes for each character
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
 _TWICE = {
     "role": "the speaker of a turn (from and role)",
@@ -379,7 +380,7 @@ def _text_calls(turn: Source, number: int) -> Source:
 
 def _as_json(text: str) -> str:
     """A call of Python's `repr`, as a part of the Hermes data has them, as JSON; other text as it is."""
-    if not text.startswith("{'"):
+    if not text.startswith("{'") or len(text) > _PYTHON_MAX:
         return text
     try:
         tree = ast.parse(text, mode="eval")

@@ -452,6 +452,33 @@ def test_a_row_that_cannot_be_converted_says_which_field_it_is(row, code) -> Non
     assert read(row) == (None, {code})
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "look()",
+        "{'name': 'look'",
+        "{'name': 'look', 'arguments': {1: 2}}",
+        "{'name': 'look', 'arguments': {'a': b'x'}}",
+        "{'name': 'look', 'arguments': {'a': {1, 2}}}",
+        "{'name': 'look', 'arguments': {'a': 1j}}",
+        "{'name': 'look', 'arguments': {'a': " + "9" * 5_000 + "}}",
+        "{'name': 'look', 'arguments': {'a': " + "-" * 50_000 + "1}}",
+        "{'name': 'look', 'arguments': {'a': " + "[" * 5_000,
+        "{'name': 'look', 'arguments': {'a': '" + "x" * 70_000 + "'}}",
+        "{'name': 'look', 'arguments': {'a': open('b')}}",
+    ],
+)
+def test_a_text_of_a_call_that_json_cannot_hold_is_refused(text) -> None:
+    turns = [
+        *SAID,
+        {"from": "gpt", "value": f"<tool_call>{text}</tool_call>"},
+        {"from": "tool", "value": "1"},
+        {"from": "gpt", "value": "yes"},
+    ]
+    assert read({"conversations": turns, "tools": [TOOL]}) == (None, {"invalid_tool_calls"})
+
+
 class Counted(str):
     """A text that counts how often it is compared."""
 
