@@ -74,7 +74,7 @@ def _folders(dataset: str) -> list[str]:
 
 
 def needs_validation_job(run: Run, services: Services) -> bool:
-    """Whether a file is one of columns, or larger than a function reads, as it is or unpacked."""
+    """Whether a file is one of columns or a workbook, or larger than a function reads, as it is or unpacked."""
     held_out = held_out_file(run.dataset.path, services)
     limit = services.config.inline_validation_max_bytes
     if max(run.dataset.size_bytes, held_out.size_bytes if held_out else 0) > limit:

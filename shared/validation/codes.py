@@ -10,6 +10,8 @@ MAX_ROW_BYTES = 3 * 2**20
 MAX_DECOMPRESSED_BYTES = 16 * 2**30
 MAX_RATIO = 300
 RATIO_FROM_BYTES = 64 * 2**20
+MAX_WORKBOOK_BYTES = 512 * 2**20  # of XML; a workbook is held in memory
+MAX_WORKBOOK_CELLS = 20_000_000  # a sheet's rows times its columns
 MAX_RECIPE_BYTES = 64 * 2**10
 
 
@@ -68,6 +70,22 @@ CODES: dict[str, ProblemCode] = {
     "columns_need_job": error(
         "The file is Parquet or Arrow, and pyarrow, which reads it, is not installed here.",
         "Install pyarrow, or drop the file: a job validates it, which has pyarrow.",
+    ),
+    "invalid_workbook": error(
+        "The Excel workbook cannot be read: {detail}.",
+        "Save the sheet with the rows in Excel as a workbook (.xlsx) of its own, without a password, or as CSV UTF-8.",
+    ),
+    "workbook_sheets": error(
+        "Several sheets of the workbook have rows, and which one is meant is not clear: {detail}.",
+        "Keep one of them, for example train.xlsx with the training rows and eval.xlsx with the held-out rows.",
+    ),
+    "hidden_sheets": warning(
+        "Hidden sheets of the workbook have rows, which were not read: {detail}.",
+        "Nothing is needed if that is meant. Otherwise show the sheet in Excel, and hide or delete the other one.",
+    ),
+    "workbook_needs_job": error(
+        "The file is an Excel workbook, and python-calamine, which reads it, is not installed here.",
+        "Install python-calamine, save the sheet as CSV UTF-8, or drop the file: a job validates it, which has it.",
     ),
     "decompression_bomb": error(
         f"The file grows to more than {MAX_RATIO} times its size, or beyond "
@@ -133,7 +151,7 @@ CODES: dict[str, ProblemCode] = {
         "If the model should answer with it, say so in the recipe: {hint}. Otherwise nothing is needed.",
     ),
     "csv_header": error(
-        "The first line of the CSV file does not name columns, or one name is empty or twice there.",
+        "The first line of the table does not name columns, or one name is empty or twice there.",
         "Start with a header such as prompt,completion.",
     ),
     # One row.
@@ -167,6 +185,10 @@ CODES: dict[str, ProblemCode] = {
     ),
     "csv_columns": error(
         "The record has more or fewer cells than the header.", "Quote cells that hold the separator or a line break."
+    ),
+    "cell_without_value": error(
+        "A cell of the row has an error such as #N/A, or a formula that was not computed.",
+        "Correct it, and save the workbook in Excel, which computes all formulas.",
     ),
     "mixed_formats": error(
         "The row has the shape of another format than the first rows of the file.",

@@ -1,4 +1,7 @@
-"""What a file is packed in: gzip, a zip with one file, Parquet and Arrow; text comes out of each."""
+"""What a file is packed in: gzip, a zip with one file, Parquet and Arrow; text comes out of each.
+
+Workbooks of Excel, which are zips as well, are in `workbooks`.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,9 @@ from shared.validation.lines import Block, Unreadable, split_lines
 _GZIP = b"\x1f\x8b"
 _ZIP = (b"PK\3\4", b"PK\5\6")  # the second of an empty one
 _MAGIC_BYTES = 8
-# The first file of every workbook and document in Office Open XML (ECMA-376).
-_OFFICE = "[Content_Types].xml"
+# Compound files: what Excel wrote until 2003, and what it still wraps a file with a password in (MS-OFFCRYPTO).
+_COMPOUND = b"\xd0\xcf\x11\xe0"
+_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 _SPOOL_BYTES = 8 * 2**20
 _UTF_16 = "text in UTF-16"
 # What people upload by mistake.
@@ -36,8 +40,13 @@ _NO_TEXT = {
     b"\x89PNG": "an image",
     b"\xff\xd8\xff": "an image",
     b"%PDF": "a PDF document",
-    b"\xd0\xcf\x11\xe0": "an Excel or Word file of the old format",
 }
+START_BYTES = 64
+_NAME_AT = 30  # where a zip names its first entry (APPNOTE.TXT 4.3.7)
+# What packages begin with: Office Open XML (ECMA-376), written by Excel, LibreOffice, openpyxl, XlsxWriter, SheetJS and
+# others, each in its own order, and OpenDocument.
+_ROOTS = (b"[Content_Types].xml", b"_rels/", b"docProps/", b"docMetadata/", b"customXml/", b"xl/", b"word/", b"ppt/")
+_OPEN_DOCUMENT = b"mimetypeapplication/"
 HEAD_BYTES = 4096
 _PIECE_BYTES = 2**20
 _STEP_BYTES = 2**16
@@ -47,21 +56,27 @@ def read_text(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The bytes of the text in a file. The first piece has at least `HEAD_BYTES`, if there are that many.
 
     Raises Unreadable (`not_utf8`, `invalid_gzip`, `invalid_zip`, `zip_files`, `invalid_columns`,
-    `columns_need_job`, `decompression_bomb`).
+    `columns_need_job`, `invalid_workbook`, `decompression_bomb`).
     """
-    text = _with_head(_plain(_with_head(chunks, _MAGIC_BYTES)), HEAD_BYTES)
+    text = with_head(_plain(with_head(chunks, _MAGIC_BYTES)), HEAD_BYTES)
     first = next(text, b"")
     _refuse_binary(first)
     yield first
     yield from text
 
 
+def is_office(head: bytes) -> bool:
+    """Whether a file that begins so is a workbook or document of an office suite, packed as a zip."""
+    name = head[_NAME_AT:]
+    return head.startswith(_ZIP[0]) and name.startswith((*_ROOTS, _OPEN_DOCUMENT))
+
+
 def needs_job(chunks: Iterable[bytes], limit_bytes: int) -> bool:
-    """Whether a file is of columns, which only the job can read, or is packed and holds more text than this. No more
-    than that is unpacked. What cannot be unpacked needs none: reading it says so."""
-    source = _with_head(chunks, _MAGIC_BYTES)
+    """Whether a file is of columns or a workbook, which only the job can read, or is packed and holds more text than
+    this. No more than that is unpacked. What cannot be unpacked needs none: reading it says so."""
+    source = with_head(chunks, START_BYTES)
     first = next(source, b"")
-    if columns.are_columns(first):
+    if columns.are_columns(first) or is_office(first):
         return True
     if not first.startswith((_GZIP, *_ZIP)):
         return False
@@ -92,7 +107,7 @@ def read_blocks(chunks: Iterable[bytes]) -> Iterator[Block]:
     return split_lines(read_text(chunks))
 
 
-def _with_head(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
+def with_head(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
     """The same bytes; the first chunk has at least `size` of them if there are that many."""
     source = iter(chunks)
     head = b""
@@ -110,14 +125,25 @@ def _plain(chunks: Iterator[bytes]) -> Iterator[bytes]:
     if first.startswith(_GZIP):
         yield from _gunzip(first, chunks)
     elif first.startswith(_ZIP):
-        with _spooled(chain([first], chunks)) as file:
+        with spooled(chain([first], chunks)) as file:
             yield from _unzip(file)
     elif columns.are_columns(first):
-        with _spooled(chain([first], chunks)) as file:
+        with spooled(chain([first], chunks)) as file:
             yield from _limited(columns.read_columns(file), None)
+    elif first.startswith(_COMPOUND):
+        raise Unreadable("invalid_workbook", _why_compound(chain([first], chunks)))
     else:
         yield first
         yield from chunks
+
+
+def _why_compound(chunks: Iterator[bytes]) -> str:
+    held = b""
+    for chunk in chunks:
+        if _ENCRYPTED in held + chunk:
+            return "it has a password"
+        held = (held + chunk)[-len(_ENCRYPTED) :]
+    return "it is an Excel or Word file of the old format (.xls, .doc)"
 
 
 def _gunzip(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
@@ -141,7 +167,7 @@ def _gunzip(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
                 raise Unreadable("invalid_gzip") from error
             chunk = inflate.unconsumed_tail or inflate.unused_data
             written += len(piece)
-            _refuse_bomb(read - len(chunk), written)
+            refuse_bomb(read - len(chunk), written)
             yield piece
     if not inflate.eof:
         raise Unreadable("invalid_gzip")
@@ -159,14 +185,14 @@ def _steps(chunks: Iterator[bytes]) -> Iterator[bytes]:
         yield held
 
 
-def _refuse_bomb(read: int, written: int) -> None:
+def refuse_bomb(read: int, written: int) -> None:
     grown = written > RATIO_FROM_BYTES and written > read * MAX_RATIO
     if grown or written > MAX_DECOMPRESSED_BYTES:
         raise Unreadable("decompression_bomb")
 
 
 @contextmanager
-def _spooled(chunks: Iterable[bytes]) -> Iterator[tempfile.SpooledTemporaryFile[bytes]]:
+def spooled(chunks: Iterable[bytes]) -> Iterator[tempfile.SpooledTemporaryFile[bytes]]:
     """The bytes in a file that can be read from its end, where zip and Parquet have their index."""
     with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as file:
         for chunk in chunks:
@@ -179,7 +205,7 @@ def _unzip(file: tempfile.SpooledTemporaryFile[bytes]) -> Iterator[bytes]:
     size = file.seek(0, 2)
     try:
         with zipfile.ZipFile(file) as archive:
-            yield from _limited(_pieces(archive, _only_file(archive)), size)
+            yield from _limited(inflated(archive, _only_file(archive)), size)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         # RuntimeError: it is encrypted.
         detail = "it is encrypted" if "password" in str(error) else "it is damaged or cut off"
@@ -187,11 +213,6 @@ def _unzip(file: tempfile.SpooledTemporaryFile[bytes]) -> Iterator[bytes]:
 
 
 def _only_file(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    names = archive.namelist()
-    if _OFFICE in names:
-        raise Unreadable(
-            "not_utf8", "an Excel workbook" if "xl/workbook.xml" in names else "a document of an office suite"
-        )
     files = [info for info in archive.infolist() if not info.is_dir() and not _is_mark(info.filename)]
     if len(files) != 1:
         raise Unreadable("zip_files", str(len(files)))
@@ -203,7 +224,12 @@ def _is_mark(name: str) -> bool:
     return name.startswith("__MACOSX/") or name.rsplit("/", 1)[-1] in (".DS_Store", "Thumbs.db", "desktop.ini")
 
 
-def _pieces(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+def inflated(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    """The bytes of an entry, to the end of its data: what the archive says of its size may be less.
+
+    Raises what `zipfile` does, BadZipFile if the checksum is another.
+    """
+    info.file_size = 2**62
     with archive.open(info) as member:
         while piece := member.read(_PIECE_BYTES):
             yield piece
@@ -214,5 +240,5 @@ def _limited(pieces: Iterable[bytes], packed: int | None) -> Iterator[bytes]:
     written = 0
     for piece in pieces:
         written += len(piece)
-        _refuse_bomb(written if packed is None else packed, written)
+        refuse_bomb(written if packed is None else packed, written)
         yield piece

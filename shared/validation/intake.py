@@ -9,13 +9,14 @@ from typing import Any, Literal
 
 import orjson
 
-from shared.validation.containers import HEAD_BYTES, read_text
+from shared.validation.containers import HEAD_BYTES, START_BYTES, is_office, read_text, with_head
 from shared.validation.conversions import Refused, Source
 from shared.validation.formats import BESIDE, KNOWN_NAMES, Format, chosen, detect, rename, renamed
 from shared.validation.json_values import holds_values, read_values
 from shared.validation.lines import UTF8_MARK, Block, RefusedLine, Unreadable, split_lines
 from shared.validation.names import shown
 from shared.validation.tables import Dialect, Note, columns_of, dialects, looks_like_table, read_table
+from shared.validation.workbooks import open_workbook
 
 _LOOK_ROWS = 20
 _LOOK_BYTES = 2**20
@@ -45,7 +46,7 @@ class Intake:
     """
 
     form: Format | None
-    container: Literal["jsonl", "json", "csv"]
+    container: Literal["jsonl", "json", "csv", "xlsx"]
     blocks: Iterator[Block]
     found: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
@@ -54,11 +55,15 @@ class Intake:
 def open_rows(chunks: Iterable[bytes], expected: ExpectedRows = ExpectedRows(), note: Note = lambda *_: None) -> Intake:
     """Look at the first rows, and give them back with all others.
 
-    A file is an array or JSON Lines by its first bytes. Otherwise it is CSV if it is named so, or if its first line
-    names columns of a known format, or if its first lines have the same number of cells. `note` takes what is found in
-    records that are kept.
+    A file is a workbook, an array or JSON Lines by its first bytes. Otherwise it is CSV if it is named so, or if its
+    first line names columns of a known format, or if its first lines have the same number of cells. `note` takes what
+    is found in records that are kept.
     """
-    text = read_text(chunks)
+    source = with_head(chunks, START_BYTES)
+    start = next(source, b"")
+    if is_office(start):
+        return _of_workbook(chain([start], source), expected, note)
+    text = read_text(chain([start], source))
     try:
         first = next(text, b"")
     except Unreadable as error:
@@ -81,8 +86,16 @@ def open_rows(chunks: Iterable[bytes], expected: ExpectedRows = ExpectedRows(), 
     return _intake("json" if is_values else "jsonl", sources, blocks, expected)
 
 
+def _of_workbook(chunks: Iterator[bytes], expected: ExpectedRows, note: Note) -> Intake:
+    try:
+        columns, blocks = open_workbook(chunks, note)
+    except Unreadable as error:
+        return Intake(None, "xlsx", _raising(error))
+    return _intake("xlsx", [dict.fromkeys(columns)] if columns else [], blocks, expected)
+
+
 def _intake(
-    container: Literal["jsonl", "json", "csv"],
+    container: Literal["jsonl", "json", "csv", "xlsx"],
     sources: Sequence[Source],
     blocks: Iterator[Block],
     expected: ExpectedRows,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from shared.domain.findings import Findings, Place
@@ -49,7 +50,7 @@ class RowReader:
 
     def rows(self, chunks: Iterable[bytes], file: str) -> Iterator[ReadRow]:
         """The rows of one file. `file`: train, eval or previous."""
-        intake = open_rows(chunks, self._expected(file), lambda code, *at: self._findings.add(code, file, *at))
+        intake = open_rows(chunks, self._expected(file), partial(self._noted, file))
         if file == "train":
             self.form, self.container = intake.form, intake.container
         if self._is_unknown(intake, file):
@@ -62,6 +63,9 @@ class RowReader:
             self.unread.add(file)
         if not self.rows_read[file] and file not in self.unread:
             self._findings.add("empty_dataset", file)
+
+    def _noted(self, file: str, code: str, row: int | None, offset: int, detail: str = "") -> None:
+        self._findings.add(code, file, row, offset, detail=detail)
 
     def _expected(self, file: str) -> ExpectedRows:
         prompts = self._method_known and isinstance(self._recipe.method, Reinforcement)

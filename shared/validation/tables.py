@@ -17,12 +17,12 @@ DELIMITERS = ",;\t|"
 csv.field_size_limit(MAX_ROW_BYTES)  # the process's; the default of 131,072 characters is less than a row may have
 
 _SEPARATOR = re.compile(rb'"?sep=([^\w"\r\n ])"?\r?', re.IGNORECASE)  # what Excel writes and reads as a first line
-_UNNAMED = "column_{}"
+UNNAMED = "column_{}"
 _LINES_MAX = 10_000  # of one record; they are held apart until it has ended
 _TRIES = 8  # a file of nothing but odd quotation marks takes no longer than so many readings
 _Line = tuple[int, int, bytes | RefusedLine]
-# Of a file's code page: the code, line number and offset.
-Note = Callable[[str, int, int], None]
+# Of the file or a record that is kept: the code, line number, offset and detail, as `Findings.add` takes them.
+Note = Callable[..., None]
 
 
 class Dialect(NamedTuple):
@@ -53,8 +53,13 @@ def columns_of(line: bytes, dialect: Dialect) -> list[str]:
     if dialect.delimiter == "|" and line.strip().startswith(b"|") and line.strip().endswith(b"|"):
         return []
     cells = _cells(line, dialect)
-    given = [] if isinstance(cells, str) else [cell.strip() for cell in cells]
-    names = [name or _UNNAMED.format(number) for number, name in enumerate(given, 1)]
+    return [] if isinstance(cells, str) else named(cells)
+
+
+def named(header: Sequence[str]) -> list[str]:
+    """A name for each cell of a header; empty if none has one, or two have the same."""
+    given = [cell.strip() for cell in header]
+    names = [name or UNNAMED.format(number) for number, name in enumerate(given, 1)]
     return names if any(given) and len(set(names)) == len(names) else []
 
 
@@ -110,7 +115,7 @@ class _TableReader:
         if isinstance(cells, str):
             return cells
         missing, extra = self.columns[len(cells) :], cells[len(self.columns) :]
-        lacks = any(name != _UNNAMED.format(len(cells) + n) for n, name in enumerate(missing, 1))
+        lacks = any(name != UNNAMED.format(len(cells) + n) for n, name in enumerate(missing, 1))
         return "csv_columns" if lacks or any(extra) else cells
 
 

@@ -33,6 +33,7 @@ from shared.steps.validate_dataset import validate_dataset, validation_job
 from tests.clock import ManualClock
 from tests.paths import ROOT
 from tests.unit.shared.rendering import families
+from tests.workbooks import workbook
 from training_job import validate
 from training_job.job import exit_codes
 from training_job.job.files import write_json
@@ -201,6 +202,19 @@ def test_the_job_makes_the_version_that_the_function_makes_of_the_same_bytes(cas
     assert [path.name for path in dropped.curated.iterdir()] == [expected.version], "nothing in the making is left"
     assert {path.name for path in version.iterdir()} == {"train.jsonl", "eval.jsonl", "report.json", "manifest.json"}
     assert (dropped.result.job, dropped.result.status) == ("run-0123456789ab-validation-1", "completed")
+
+
+def test_a_workbook_becomes_the_version_of_the_same_rows_as_json(drop: MakeDrop) -> None:
+    pytest.importorskip("python_calamine", reason="the job reads workbooks with it")
+    rows = [{"prompt": f"part {n}?", "completion": f"bolt {n}"} for n in range(100)]
+    as_json = drop(b"\n".join(json.dumps(row).encode() for row in rows))
+    expected = as_json.validate_in_function().changes["curated"]
+    dropped = drop(workbook({"Parts": [["prompt", "completion"], *(list(row.values()) for row in rows)]}), "Parts.xlsx")
+    assert dropped.validate() == exit_codes.COMPLETED
+    curated = dropped.outcome.curated
+    assert curated is not None
+    assert (curated.version, curated.container) == (expected.version, "xlsx")
+    assert (dropped.curated / curated.version / "manifest.json").exists()
 
 
 def test_rows_are_counted_in_tokens_of_the_base_model_and_the_manifest_says_whose(drop: MakeDrop) -> None:

@@ -15,6 +15,7 @@ from shared.runner import Runner
 from shared.step_support.outcome import event_of
 from shared.steps.validate_dataset import validate_dataset
 from tests.unit.shared.support import ROW, drop
+from tests.workbooks import workbook
 
 
 class Refusing:
@@ -28,11 +29,14 @@ class Refusing:
         raise PermanentFailure(FailureClass.QUOTA, "no_quota", "none left", spec.name)
 
 
+WORKBOOK = workbook({"Data": [["prompt", "completion"]]})
 FILES = {
     "Parquet": (b"PAR1" + ROW, None, 1),
     "Arrow": (b"ARROW1\0\0" + ROW, None, 1),
     "an Arrow stream": (b"\xff\xff\xff\xff" + ROW, None, 1),
     "a held-out Parquet file": (ROW, b"PAR1" + ROW, 1),
+    "a workbook": (WORKBOOK, None, 1),
+    "a held-out workbook": (ROW, WORKBOOK, 1),
     "text": (ROW, ROW, 0),
     "a zip": (b"PK\3\4" + ROW, None, 0),
     "a gzip with as much text as the limit": (gzip.compress(b"x" * 20_000_000), None, 0),

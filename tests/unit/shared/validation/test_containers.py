@@ -79,8 +79,6 @@ DAMAGED = {
     ),
     "a zip of two files": (zipped({"train.jsonl": LINES, "eval.jsonl": LINES}), "zip_files", "holds 2 files"),
     "a zip of nothing": (zipped({}), "zip_files", "holds 0 files"),
-    "a workbook": (zipped({"[Content_Types].xml": b"", "xl/workbook.xml": b""}), "not_utf8", "an Excel workbook"),
-    "a letter": (zipped({"[Content_Types].xml": b"", "word/document.xml": b""}), "not_utf8", "of an office suite"),
     "half a Parquet file": (parquet(PAIRS)[:-30], "invalid_columns", "damaged"),
     "the head of a Parquet file": (b"PAR1\x15\x04", "invalid_columns", "damaged"),
     "half an Arrow file": (arrow(PAIRS, pa.ipc.new_file)[:-300], "invalid_columns", "damaged"),
