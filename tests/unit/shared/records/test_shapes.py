@@ -9,8 +9,14 @@ from pathlib import Path
 from tests.paths import ROOT
 
 PACKAGES = ("shared", "functions", "cli", "local_stack")
-# The repositories, and what keeps documents of any shape.
-ALLOWED = ("shared/records/", "shared/ports/", "shared/embedded/store.py", "shared/clients/cosmos.py")
+# The repositories, and what keeps documents of any shape. The document of a dataset's row is another matter.
+ALLOWED = (
+    "shared/records/",
+    "shared/ports/",
+    "shared/embedded/store.py",
+    "shared/clients/cosmos.py",
+    "shared/validation/",
+)
 
 
 def shapes(source: str) -> Iterator[str]:
