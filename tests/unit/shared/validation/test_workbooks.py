@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from shared.validation.codes import MAX_WORKBOOK_CELLS
+from tests.paths import ROOT
 from tests.workbooks import sheet_data, workbook, zipped
 
 pytest.importorskip("python_calamine", reason="the validation job reads workbooks with it")
@@ -201,7 +202,7 @@ def test_a_workbook_that_grows_without_end_is_refused_whatever_size_it_says_it_h
     assert check(bytes(data)).errors == ["decompression_bomb"]
 
 
-def test_a_sheet_of_the_most_cells_is_read_and_one_of_more_is_not(check, rows) -> None:
+def test_a_sheet_of_more_cells_than_are_held_in_memory_is_refused(check, rows) -> None:
     columns = 20
     assert MAX_WORKBOOK_CELLS // columns < 2**20
     last = MAX_WORKBOOK_CELLS // columns + 1
@@ -212,3 +213,12 @@ def test_a_sheet_of_the_most_cells_is_read_and_one_of_more_is_not(check, rows) -
 def test_without_calamine_the_error_says_what_is_missing(check, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "python_calamine", None)
     assert check(workbook({"Data": GOOD})).errors == ["workbook_needs_job"]
+
+
+def test_what_reads_workbooks_is_pinned_for_the_job_and_not_in_the_function_app() -> None:
+    job, app, pins = (
+        (ROOT / name).read_text().splitlines()
+        for name in ("training_job/requirements.txt", "requirements.txt", "constraints.txt")
+    )
+    assert ("python-calamine" in job, any("calamine" in line for line in app)) == (True, False)
+    assert [line.partition("==")[0] for line in pins if "calamine" in line] == ["python-calamine"]
