@@ -813,7 +813,7 @@ def check_made(check: Check, seed: int) -> bool:
     assert_labels_on_both_sides(made, held_out, unit_of)
     missing = len(set(made.labels)) - len({made.labels[n] for n in held_out})
     assert not missing or f": {missing} label" in said(checked, "label_not_held_out")
-    assert_share(made, held_out, unit_of)
+    assert_share(made, held_out, units(made, lambda one, other: True, by_question=True))
     return near and question
 
 
@@ -845,10 +845,13 @@ def assert_labels_on_both_sides(made: Made, held_out: set[int], unit_of: dict[in
 
 
 def assert_share(made: Made, held_out: set[int], unit_of: dict[int, int]) -> None:
+    """Within one unit, above it only where each label needs one. `unit_of`: as if nothing was parted."""
     sizes = Counter(unit_of.values())
-    labels = len(set(made.labels))
-    wanted = max(round(made.share * len(made.rows)), labels)
-    assert abs(len(held_out) - wanted) <= max(sizes.values())
+    smallest: dict[str, int] = {}
+    for n, label in enumerate(made.labels):
+        smallest[label] = min(sizes[unit_of[n]], smallest.get(label, len(made.rows)))
+    wanted = round(made.share * len(made.rows))
+    assert wanted - max(sizes.values()) <= len(held_out) <= max(wanted, sum(smallest.values())) + max(sizes.values())
 
 
 @pytest.mark.parametrize("seeds", [range(part, part + 10) for part in range(0, 50, 10)], ids=str)
