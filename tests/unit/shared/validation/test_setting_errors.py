@@ -51,13 +51,116 @@ MISSPELLED = {
     "deployment.base_model": "it belongs under the top level",
     "deployment.keep_previous_hour": "did you mean keep_previous_hours?",
     "retrain.schedule": "did you mean every_days?",
+    "train": "did you mean method.hyperparameters?",
+    "training_args": "did you mean method.hyperparameters?",
+    "dataset": "did you mean data?",
+    "datasets": "did you mean data?",
+    "eval": "did you mean evaluation?",
+    "val_size": "did you mean data.validation_split?",
+    "stage": "did you mean method.type?",
+    "rl": "did you mean method.type?",
+    "neat_packing": "did you mean method.hyperparameters.packing?",
+    "sample_packing": "did you mean method.hyperparameters.packing?",
+    "pref_beta": "did you mean method.hyperparameters.beta?",
+    "method.hyperparameters.kl_beta": "did you mean beta?",
+    "seq_len": "did you mean method.hyperparameters.max_length_tokens?",
+    "sequence_length": "did you mean method.hyperparameters.max_length_tokens?",
+    "block_size": "did you mean method.hyperparameters.max_length_tokens?",
+    "cutoff_len": "did you mean method.hyperparameters.max_length_tokens?",
+    "method.hyperparameters.max_prompt_length": "did you mean max_length_tokens?",
+    "per_gpu_train_batch_size": "did you mean method.hyperparameters.batch_size?",
+    "micro_batch_size": "did you mean method.hyperparameters.batch_size?",
+    "gradient_accumulation_steps": "did you mean method.hyperparameters.batch_size?",
+    "pretrained_model_name_or_path": "did you mean base_model?",
+    "model_name_or_path": "did you mean base_model?",
+    "load_4bit": "did you mean method.hyperparameters.quantization?",
+    "method.hyperparameters.load_8bit": "did you mean quantization?",
+    "use_qlora": "did you mean method.hyperparameters.quantization?",
+    "method.hyperparameters.quantization_bit": "did you mean quantization?",
+    "bits": "did you mean method.hyperparameters.quantization?",
+    "data.type": "did you mean format?",
+    "data.dataset_format": "did you mean format?",
+    "data.test_size": "did you mean validation_split?",
+    "data.dataset_text_field": "did you mean columns?",
+    "data.truncation_mode": "did you mean over_length?",
+    "method.stage": "did you mean type?",
+    "method.supervised": "did you mean type?",
+    "method.trainer": "did you mean type?",
+    "method.lora": "did you mean hyperparameters?",
+    "method.hyperparameters.lora_r": "did you mean lora_rank?",
+    "method.hyperparameters.loraDim": "did you mean lora_rank?",
+    "method.hyperparameters.use_rslora": "did you mean rslora?",
+    "method.hyperparameters.num_epochs": "did you mean n_epochs?",
+    "method.hyperparameters.learning_rate_multiplier": "did you mean learning_rate?",
+    "method.hyperparameters.max_completion_length": "did you mean max_new_tokens?",
+    "lora_model_dir": "did you mean method.continue_from?",
+    "reward_funcs": "did you mean method.graders or evaluation.graders?",
+    "evaluation.metrics": "did you mean graders?",
+    "evaluation.max_tokens": "did you mean max_new_tokens?",
+    "deployment.endpoint_name": "did you mean endpoint?",
+    "budget.gpu": "did you mean instance_type?",
+    "budget.nnodes": "did you mean nodes?",
+    "webhook_url": "did you mean notify?",
+}
+# Why there is no such setting -> what was written.
+WITHOUT_A_SETTING = {
+    "the dataset is the file that is dropped beside recipe.yaml, the held-out rows are eval.jsonl": (
+        "data.dataset",
+        "data.path",
+        "training_file",
+        "validation_file",
+    ),
+    "every linear layer gets a LoRA adapter, and the base stays as it is; quantization nf4 is QLoRA": (
+        "finetuning_type",
+        "adapter",
+        "method.hyperparameters.lora_target",
+        "method.hyperparameters.target_modules",
+        "method.hyperparameters.modules_to_save",
+    ),
+    "the number of steps follows from n_epochs, batch_size and the rows": ("max_steps",),
+    "rows are shuffled by seed": ("data.shuffle",),
+    "warm-up and decay of the learning rate are fixed for each method.type": (
+        "method.hyperparameters.warmup",
+        "method.hyperparameters.warmup_ratio",
+        "method.hyperparameters.lr_scheduler_type",
+    ),
+    "it stays at the default of transformers and TRL": (
+        "method.hyperparameters.weight_decay",
+        "method.hyperparameters.max_grad_norm",
+        "method.hyperparameters.neftune_noise_alpha",
+        "method.hyperparameters.ld_alpha",
+        "use_cache",
+    ),
+    "the precision is the catalog's for the base model": ("method.hyperparameters.bf16",),
+    "it is decided from the base model and the machine": (
+        "method.hyperparameters.gradient_checkpointing",
+        "method.hyperparameters.flash_attn",
+        "method.hyperparameters.local_rank",
+    ),
+    "only answers are learned, without those of weight 0, and texts as a whole": (
+        "method.hyperparameters.train_on_inputs",
+    ),
+    "the number of steps decides how often, and the best checkpoint is kept": (
+        "eval_steps",
+        "save_total_limit",
+    ),
+    "metrics and models are kept with the run": (
+        "report_to",
+        "wandb_project",
+        "suffix",
+    ),
+    "weights, tokenizer and chat template are those of the base model in the catalog": (
+        "chat_template",
+        "trust_remote_code",
+    ),
+    "an interrupted job resumes by itself": ("resume_from_checkpoint",),
 }
 UNLIKE_ANY = (
     "color",
     "budget.time",
-    "data.shuffle",
     "deployment.autoscale",
-    "method.hyperparameters.warmup",
+    "evaluation.eval",
+    "method.hyperparameters.lora",
     "method.hyperparameters.answers_at_once",
     "name",
     "",
@@ -107,6 +210,11 @@ def test_an_unknown_setting_gets_the_right_suggestion(path: str, suggestion: str
     assert errors_of(recipe_with(path)) == [(path, suggestion)]
 
 
+@pytest.mark.parametrize(("path", "why"), [(path, why) for why, paths in WITHOUT_A_SETTING.items() for path in paths])
+def test_an_option_of_another_tool_that_has_no_setting_gets_the_reason(path: str, why: str) -> None:
+    assert errors_of(recipe_with(path)) == [(path, why)]
+
+
 @pytest.mark.parametrize("path", UNLIKE_ANY)
 def test_a_setting_like_no_other_gets_no_suggestion(path: str) -> None:
     assert errors_of(recipe_with(path)) == [(path, "")]
@@ -123,6 +231,7 @@ def test_a_setting_like_no_other_gets_no_suggestion(path: str) -> None:
             "did you mean operation?",
         ),
         ("notify: [{lr: 1, url: 'http://a'}]", "notify[0].lr", ""),
+        ("notify: [{suffix: 1, url: 'http://a'}]", "notify[0].suffix", ""),
         (
             "evaluation: {graders: [{name: a, type: string_check, refrence: b}]}",
             "evaluation.graders[0].refrence",
