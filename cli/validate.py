@@ -30,7 +30,9 @@ Advance = Callable[[int], None]
 
 
 def validate_file(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="JSON lines, also gzipped")],
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="JSON Lines, a JSON array or a table")
+    ],
     recipe: Annotated[Path | None, typer.Option("--recipe", exists=True, dir_okay=False, help="recipe.yaml")] = None,
     held_out: Annotated[Path | None, typer.Option("--eval", exists=True, dir_okay=False, help="held-out rows")] = None,
     tokenizer: Annotated[

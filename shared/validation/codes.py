@@ -38,7 +38,10 @@ CODES: dict[str, ProblemCode] = {
         "The first lines are neither JSON nor a table with the same number of cells in each line.",
         "Save the data as JSON Lines, one JSON object per line, as one JSON array of objects, or as CSV with a header.",
     ),
-    "json_array_cut": error("The JSON array does not end: the file is cut off.", "Upload it again; compare the sizes."),
+    "json_array_cut": error(
+        "The JSON array does not end: the file is cut off, or a bracket or quotation mark in it is not closed.",
+        "Upload it again and compare the sizes, or look for the place with: jq . FILE.",
+    ),
     "json_array_more": error(
         "Something follows the end of the JSON array.",
         "Put all rows into one array, or write one object per line: jq -c '.[]'.",

@@ -67,10 +67,10 @@ class _Values:
         self._forget()
 
     def end(self) -> Iterator[Block]:
+        if self._outer:
+            raise Unreadable("json_array_cut")
         if self._start >= 0:
             yield self._value(len(self._held))
-        elif self._outer:
-            raise Unreadable("json_array_cut")
 
     def _between(self) -> bool:
         """To the next value; False if it is not held yet."""

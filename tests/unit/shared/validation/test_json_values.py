@@ -73,6 +73,9 @@ def test_an_array_is_known_by_its_first_bytes(head, is_one) -> None:
     [
         (b'[{"a": 1}', "json_array_cut"),
         (b"[", "json_array_cut"),
+        (b'[{"a": 1}, {"b": "te', "json_array_cut"),
+        (b'[{"a": 1}, {"b": [2}]', "json_array_cut"),
+        (b"[1, 2", "json_array_cut"),
         (b"[1] [2]", "json_array_more"),
         (b"[]x", "json_array_more"),
     ],
@@ -80,6 +83,14 @@ def test_an_array_is_known_by_its_first_bytes(head, is_one) -> None:
 def test_an_array_that_does_not_end_or_is_not_all_is_unreadable(data, code, size) -> None:
     with pytest.raises(Unreadable, match=code):
         values(data, size)
+
+
+def test_commas_between_values_may_be_missing_or_too_many() -> None:
+    assert [line for _, _, line in values(b'[{"a": 1} {"a": 2},, {"a": 3},]')] == [
+        b'{"a": 1}',
+        b'{"a": 2}',
+        b'{"a": 3}',
+    ]
 
 
 def test_a_damaged_value_does_not_hide_the_next_ones() -> None:
