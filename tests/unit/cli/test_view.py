@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 from datetime import timedelta
 
 import pytest
 from rich.console import Console
 
 from cli.follow import Update
-from cli.view import live, seconds, stage_detail, stage_seconds, stages
+from cli.view import DETOURS, HAPPY_PATH, live, seconds, stage_detail, stage_seconds, stages
 from shared.api.models import Progress
 from shared.domain.results import JobMetrics
 from shared.domain.run import Status
+from tests.paths import ROOT
 from tests.unit.cli.fake_api import RESULT, RUN_ID, START, make_run
 
 TRAINING = make_run(Status.RECEIVED, Status.VALIDATED, Status.TRAINING)
@@ -75,3 +78,13 @@ def test_steps_of_one_rollout_are_one_stage() -> None:
 )
 def test_durations_read_well(value: float, text: str) -> None:
     assert seconds(value) == text
+
+
+def test_the_dashboard_has_the_same_path_of_statuses() -> None:
+    source = (ROOT / "functions/http/static/timeline.js").read_text()
+    path = re.search(r"const HAPPY_PATH = (\[.*?\]);", source, re.DOTALL)
+    beside = re.search(r"const BESIDE_IT = (\{.*?\});", source, re.DOTALL)
+    assert path
+    assert beside
+    assert json.loads(path[1]) == list(HAPPY_PATH)
+    assert json.loads(re.sub(r"(\w+):", r'"\1":', beside[1])) == DETOURS
