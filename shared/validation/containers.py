@@ -18,6 +18,8 @@ from shared.validation.lines import Block, Unreadable, split_lines
 
 _GZIP = b"\x1f\x8b"
 _ZIP = (b"PK\3\4", b"PK\5\6")  # the second of an empty one
+# What `zipfile` raises for an archive that it cannot read; RuntimeError for one with a password.
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 _MAGIC_BYTES = 8
 # Compound files: what Excel wrote until 2003, and what it still wraps a file with a password in (MS-OFFCRYPTO).
 _COMPOUND = b"\xd0\xcf\x11\xe0"
@@ -206,8 +208,7 @@ def _unzip(file: tempfile.SpooledTemporaryFile[bytes]) -> Iterator[bytes]:
     try:
         with zipfile.ZipFile(file) as archive:
             yield from _limited(inflated(archive, _only_file(archive)), size)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        # RuntimeError: it is encrypted.
+    except ZIP_ERRORS as error:
         detail = "it is encrypted" if "password" in str(error) else "it is damaged or cut off"
         raise Unreadable("invalid_zip", detail) from error
 

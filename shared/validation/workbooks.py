@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import posixpath
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from importlib.util import find_spec
@@ -17,7 +16,7 @@ from xml.parsers import expat
 import orjson
 
 from shared.validation.codes import MAX_ROW_BYTES, MAX_WORKBOOK_BYTES, MAX_WORKBOOK_CELLS
-from shared.validation.containers import inflated, refuse_bomb, spooled
+from shared.validation.containers import ZIP_ERRORS, inflated, refuse_bomb, spooled
 from shared.validation.lines import Block, RefusedLine, Unreadable
 from shared.validation.tables import UNNAMED, Note, named
 
@@ -50,7 +49,7 @@ def open_workbook(chunks: Iterable[bytes], note: Note) -> Table:
             if found is None:
                 return Table([], iter(()))
             rows = _rows(file, found.name)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        except ZIP_ERRORS as error:
             detail = "it has a password" if "password" in str(error) else _DAMAGED
             raise Unreadable("invalid_workbook", detail) from error
         except (expat.ExpatError, OSError) as error:
