@@ -30,6 +30,11 @@ def warning(message: str, fix: str) -> ProblemCode:
     return ProblemCode("warning", message, fix)
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 row`, `2 rows`: a detail of a finding."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 class Place(NamedTuple):
     """Where a row is: `file` as in ProblemGroup, the line's number from 1, and the offset of its start in bytes."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.domain.findings import Findings
+from shared.domain.findings import Findings, counted
 from shared.domain.recipe import Recipe
 from shared.validation.keys import Keys
 from shared.validation.labels import LabelCount, Labels, find_labels
@@ -34,7 +34,7 @@ def report_sizes(held_out: int, recipe: Recipe, split: Split | None, findings: F
 def _report_split(split: Split, recipe: Recipe, findings: Findings) -> None:
     if split.parted_questions:
         rows = split.parted_questions
-        findings.add_many("same_question_split", "train", _counted(rows, "row"), rows)
+        findings.add_many("same_question_split", "train", counted(rows, "row"), rows)
     if split.parted:
         findings.add_many("near_duplicates_split", "train", f"{split.parted} rows", split.parted)
     reason = _why_not_the_share(split, recipe)
@@ -93,15 +93,15 @@ def _report_balance(keys: Keys, labels: Labels, rows: int, findings: Findings) -
         findings.add_many("label_imbalance", "train", f"{100 * most // rows} %", most)
     given, rare = keys.count_labels(MIN_LABEL_ROWS)
     if rare:
-        detail = f"{_counted(rare, 'label')} of {given} occur in fewer than {MIN_LABEL_ROWS} rows"
+        detail = f"{counted(rare, 'label')} of {given} occur in fewer than {MIN_LABEL_ROWS} rows"
         findings.add_many("rare_label", "train", detail, rare)
 
 
 def _report_drawn_sides(split: Split, findings: Findings) -> None:
     if split.unshared:
-        findings.add_many("label_not_held_out", "train", _counted(split.unshared, "label"), split.unshared)
+        findings.add_many("label_not_held_out", "train", counted(split.unshared, "label"), split.unshared)
     if split.one_sided:
-        detail = f"{_counted(split.one_sided, 'label')}, for the groups of rows leave no other way"
+        detail = f"{counted(split.one_sided, 'label')}, for the groups of rows leave no other way"
         findings.add_many("label_one_sided", "train", detail, split.one_sided)
 
 
@@ -114,10 +114,6 @@ def _report_sides(keys: Keys, labels: Labels, findings: Findings) -> None:
         return
     missing = sum(label.key not in held_out for label in labels.counts)
     if missing:
-        findings.add_many("label_not_held_out", "train", _counted(missing, "label"), missing)
+        findings.add_many("label_not_held_out", "train", counted(missing, "label"), missing)
     for number, offset in keys.unknown_labels() if labels.few else ():
         findings.add("label_one_sided", "eval", number, offset, detail="in the held-out file, not in the training file")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from shared.domain.dataset import Outliers
-from shared.domain.findings import Findings, Place
+from shared.domain.findings import Findings, Place, counted
 from shared.validation.compared import Texts, compared_texts
 from shared.validation.content import injection, personal_data, secrets
 from shared.validation.content.languages import Languages
@@ -171,12 +171,12 @@ class ContentScan:
     def finish(self, *, classifies: bool = False) -> None:
         """Note what only the rows as a whole show. `classifies`: the answers are labels."""
         for file, clusters in self._clusters.items():
-            detail = f"{_counted(len(clusters), 'group')}, the largest of {clusters.largest} rows"
+            detail = f"{counted(len(clusters), 'group')}, the largest of {clusters.largest} rows"
             self._findings.explain("near_duplicate", file, detail)
         for one in self._triggers.found()[:TRIGGERS_SHOWN]:
             self._note("repeated_trigger", f"{one.row_count} rows", one.row_count, one.rows)
         for stray in self._languages.strays():
-            detail = f"{_counted(stray.row_count, 'row')} in {stray.language}"
+            detail = f"{counted(stray.row_count, 'row')} in {stray.language}"
             self._note("unexpected_language", detail, stray.row_count, stray.rows)
         self._check_whole(classifies)
 
@@ -211,10 +211,6 @@ class ContentScan:
         count, rows = quality.outliers()
         if count:
             self._note("length_outlier", f"{quality.median_characters} characters", count, rows)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _in_words(kind: str) -> str:
