@@ -9,6 +9,7 @@ import orjson
 
 from shared.domain.commands import BlobCreated, StartRun
 from shared.domain.dataset import CuratedVersion, DatasetRef
+from shared.domain.evaluation import EvaluationResult, Gain, GateCheck, Score, Verdict
 from shared.domain.events import DatasetUploaded, Event, EventData, ValidationPassed, ValidationRetryDue, parse_event
 from shared.domain.run import Run, Status
 from shared.pipeline import Stage
@@ -25,6 +26,15 @@ CURATED = CuratedVersion(
     eval_rows=10,
     characters_max=100,
 )
+RESULT = EvaluationResult(
+    base=Score(mean=0.1, low=0.05, high=0.15, rows=120),
+    candidate=Score(mean=0.9, low=0.85, high=0.95, rows=120),
+    gains=(Gain(over="base", mean=0.8, low=0.7, high=0.9),),
+    answers_differ=0.95,
+    template_sha256="0" * 64,
+    base_template_sha256="0" * 64,
+)
+VERDICT = Verdict(passed=True, checks=(GateCheck(name="min_score", passed=True, detail="0.900"),))
 ROW = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
 
 

@@ -21,16 +21,14 @@ from shared.domain.events import (
     StageRefused,
     ValidationPassed,
 )
-from shared.domain.jobs import JobKind
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Deployment, Recipe
-from shared.domain.run import NON_TERMINAL, JobRef, Run, Status
+from shared.domain.run import NON_TERMINAL, Run, Status
 from shared.pipeline import BY_NAME, Stage, deadline
 from shared.ports import EventBus, Message, Services
 from shared.runner import EARLY, EARLY_WAITS_S, RETRY, Handled, Runner
 from shared.step_support.outcome import Draft, Outcome, event_of
 from shared.steps.receive_dataset import Reception
-from shared.steps.submit_training import cancel_unless_owned
 from tests.clock import ManualClock
 from tests.unit.shared.support import drop, events_at, passes, take, validating
 
@@ -281,23 +279,6 @@ def test_whoever_loses_the_race_after_an_effect_undoes_it(
     assert runner.handle(validating(overtaken), uploaded) is Handled.IGNORED
     assert undone == [Status.VALIDATED]
     assert now(runner, run).revision == 2
-
-
-def test_the_loser_does_not_cancel_the_job_that_the_winner_submitted_under_the_same_name(
-    services: Services, run: Run
-) -> None:
-    cancelled: list[str] = []
-
-    class Launcher:
-        def begin_cancel(self, name: str) -> None:
-            cancelled.append(name)
-
-    watched = replace(services, launcher=Launcher())  # type: ignore[arg-type]
-    job = JobRef(name=f"{run.id}-training-1", kind=JobKind.TRAINING, attempt=1, submitted_at=run.created_at)
-    cancel_unless_owned(job.name, run.evolve(jobs=(job,)), watched)
-    assert cancelled == []
-    cancel_unless_owned(job.name, run, watched)
-    assert cancelled == [job.name]
 
 
 def test_a_step_cannot_write_a_status_its_row_does_not_name(runner: Runner, uploaded: Event[EventData]) -> None:

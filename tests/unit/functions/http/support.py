@@ -14,7 +14,6 @@ from typing_extensions import Unpack
 
 from functions.http.auth import Caller
 from shared.domain.endpoint import EndpointRecord
-from shared.domain.evaluation import EvaluationResult, Gain, GateCheck, Score, Verdict
 from shared.domain.events import EVENT_TYPES, CancelRequested
 from shared.domain.jobs import MetricPoint
 from shared.domain.planning.plan import resolve
@@ -25,18 +24,9 @@ from shared.ports import JobLauncher, Services
 from shared.records import endpoints
 from shared.runner import Handled, Runner
 from shared.step_support.outcome import Draft, Outcome, event_of
-from tests.unit.shared.support import drop
+from tests.unit.shared.support import RESULT, VERDICT, drop
 
-RESULT = EvaluationResult(
-    base=Score(mean=0.1, low=0.05, high=0.15, rows=120),
-    candidate=Score(mean=0.9, low=0.85, high=0.95, rows=120),
-    gains=(Gain(over="base", mean=0.8, low=0.7, high=0.9),),
-    answers_differ=0.95,
-    template_sha256="0" * 64,
-    base_template_sha256="0" * 64,
-)
 RESOLVED = resolve(Recipe(base_model="droptune/tiny-llama"), "shop", train_rows=100, characters_max=100)
-VERDICT = Verdict(passed=True, checks=(GateCheck(name="min_score", passed=True, detail="0.900"),))
 
 
 class SettableClock:

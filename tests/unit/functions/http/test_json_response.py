@@ -24,8 +24,8 @@ from shared.domain.run import JobRef, Run, Status
 from shared.ports import Services
 from shared.records import api_objects
 from shared.runner import Runner
-from tests.unit.functions.http.support import RESOLVED, RESULT, JobCurves, enter
-from tests.unit.shared.support import drop
+from tests.unit.functions.http.support import RESOLVED, JobCurves, enter
+from tests.unit.shared.support import RESULT, drop
 
 
 @pytest.fixture(params=[nan, inf, -inf], ids=str)

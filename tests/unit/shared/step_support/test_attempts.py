@@ -1,0 +1,111 @@
+"""Whether a failure is worth another attempt, which, and when."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.domain.errors import RETRY_RULES, FailureClass, Problem
+from shared.domain.events import (
+    DeploymentRetryDue,
+    EvaluationRetryDue,
+    JobFailed,
+    RetryDue,
+    RunOverdue,
+    StageRefused,
+    TrainingRetryDue,
+    ValidationPassed,
+    ValidationRetryDue,
+)
+from shared.domain.jobs import JobKind
+from shared.domain.run import JobRef, Run, Status
+from shared.ports import Services
+from shared.runner import Runner
+from shared.step_support.attempts import next_attempt, retry_after
+from shared.step_support.outcome import event_of
+from tests.unit.shared.support import drop
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+PROBLEM = Problem(code="boom", message="it broke")
+RETRIED = sorted(each for each in FailureClass if RETRY_RULES[each].attempts > 1)
+FINAL = sorted(set(FailureClass) - set(RETRIED))
+
+
+@pytest.fixture
+def run(services: Services, runner: Runner) -> Run:
+    """A run with two trainings and an evaluation."""
+    created = drop(services, runner)
+    assert created is not None
+    kinds = [(JobKind.TRAINING, 1), (JobKind.TRAINING, 2), (JobKind.EVALUATION, 1)]
+    jobs = [JobRef(name=f"{kind}-{attempt}", kind=kind, attempt=attempt, submitted_at=NOW) for kind, attempt in kinds]
+    return created.evolve(jobs=tuple(jobs))
+
+
+def refused(stage: str, failure_class: FailureClass) -> StageRefused:
+    return StageRefused(stage=stage, failure_class=failure_class, problem=PROBLEM)
+
+
+def failed(job: str, failure_class: FailureClass) -> JobFailed:
+    return JobFailed(job=job, failure_class=failure_class, problem=PROBLEM)
+
+
+@pytest.mark.parametrize(
+    ("failure", "retry"),
+    [
+        (refused("validate_dataset", FailureClass.PLATFORM), ValidationRetryDue),
+        (refused("submit_training", FailureClass.PLATFORM), TrainingRetryDue),
+        (refused("submit_evaluation", FailureClass.PLATFORM), EvaluationRetryDue),
+        (refused("deploy_model", FailureClass.PLATFORM), DeploymentRetryDue),
+        (failed("training-2", FailureClass.PLATFORM), TrainingRetryDue),
+        (failed("evaluation-1", FailureClass.PLATFORM), EvaluationRetryDue),
+        (refused("advance_rollout", FailureClass.PLATFORM), None),
+        (failed("job-of-another", FailureClass.PLATFORM), None),
+        (RunOverdue(status=Status.TRAINING, deadline_at=NOW), None),
+    ],
+    ids=lambda value: getattr(value, "stage", getattr(value, "job", getattr(value, "__name__", None))),
+)
+def test_a_stage_or_job_that_can_be_tried_again_has_its_own_event(
+    run: Run, failure: JobFailed | StageRefused | RunOverdue, retry: type[RetryDue] | None
+) -> None:
+    found = retry_after(failure, run, 60)
+    assert (found[0] if found else None) is retry
+
+
+@pytest.mark.parametrize("failure_class", RETRIED)
+def test_the_wait_doubles_from_attempt_to_attempt_until_the_class_allows_none(
+    run: Run, failure_class: FailureClass
+) -> None:
+    rule = RETRY_RULES[failure_class]
+    waits = []
+    for attempt in range(1, rule.attempts + 1):
+        found = retry_after(failed("training-2", failure_class), run.evolve(attempt=attempt), 60)
+        waits.append(found[1] if found else None)
+    first = timedelta(seconds=60 * rule.first_wait)
+    assert waits == [*(first * 2**count for count in range(rule.attempts - 1)), None]
+
+
+@pytest.mark.parametrize("failure_class", FINAL)
+def test_a_failure_that_time_does_not_repair_is_final(run: Run, failure_class: FailureClass) -> None:
+    assert retry_after(failed("training-2", failure_class), run, 60) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "attempt"),
+    [
+        (JobKind.VALIDATION, None, 1),
+        (JobKind.TRAINING, None, 3),
+        (JobKind.EVALUATION, None, 2),
+        (JobKind.TRAINING, 2, 3),
+        (JobKind.TRAINING, 4, 4),
+    ],
+)
+def test_an_attempt_has_the_first_number_that_is_free_or_the_later_one_of_a_retry(
+    run: Run, kind: JobKind, asked: int | None, attempt: int
+) -> None:
+    if asked is None:
+        passed = ValidationPassed(version="v1", train_rows=1, eval_rows=1)
+        assert next_attempt(event_of(run.evolve(attempt=9), passed, NOW), run, kind) == attempt
+    else:
+        retry = TrainingRetryDue(failure_class=FailureClass.PLATFORM, problem=PROBLEM)
+        assert next_attempt(event_of(run.evolve(attempt=asked), retry, NOW), run, kind) == attempt

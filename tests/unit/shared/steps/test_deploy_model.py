@@ -1,0 +1,142 @@
+"""Deploy a model: claim, champion and endpoint -> deployment, another evaluation, or a later attempt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from shared.domain import paths
+from shared.domain.endpoint import EndpointRecord
+from shared.domain.errors import Transient
+from shared.domain.events import DeploymentStarted, EvaluationPassed, EvaluationStarted
+from shared.domain.jobs import EndpointView
+from shared.domain.planning.plan import resolve
+from shared.domain.recipe import Recipe
+from shared.domain.run import Decision, Run, Status
+from shared.ports import Services
+from shared.records import claims, endpoints
+from shared.step_support.outcome import Outcome, event_of
+from shared.steps.deploy_model import deploy_model, deployment_spec, model_spec
+from tests.unit.shared.steps.platform import Platform
+from tests.unit.shared.support import RESULT, VERDICT
+
+CLAIM = claims.endpoint_claim("shop")
+PASSED = EvaluationPassed.of(RESULT, VERDICT)
+
+
+def serving(**traffic: int) -> EndpointView:
+    return EndpointView(name="shop", scoring_uri="http://x/", traffic=traffic, deployments=tuple(traffic))
+
+
+def deployed(run: Run, services: Services, platform: Platform) -> Outcome:
+    ports = replace(services, models=platform, launcher=platform)  # type: ignore[arg-type]
+    return deploy_model(event_of(run, PASSED, run.created_at), run, ports)
+
+
+def owner(services: Services) -> str | None:
+    held = claims.read(services.store, CLAIM)
+    return held.owner if held else None
+
+
+@pytest.mark.parametrize(
+    ("view", "previous"),
+    [
+        (None, {}),
+        (serving(), {}),
+        (serving(old=100), {"old": 100}),
+        (serving(old=90, other=10), {"old": 90, "other": 10}),
+    ],
+    ids=["no endpoint", "no traffic", "one deployment", "two deployments"],
+)
+def test_the_model_is_deployed_without_traffic_beside_what_the_endpoint_has(
+    prepared: Run, services: Services, view: EndpointView | None, previous: dict[str, int]
+) -> None:
+    platform = Platform(view)
+    outcome = deployed(prepared, services, platform)
+    spec = deployment_spec(prepared, services.config)
+    assert (platform.models, platform.deployments) == ([model_spec(prepared)], [spec])
+    assert (outcome.status, owner(services)) == (Status.DEPLOYING, prepared.id)
+    rollout = outcome.changes["rollout"]
+    assert rollout is not None
+    assert (rollout.previous, rollout.traffic, rollout.step) == (previous, previous, 0)
+    started = DeploymentStarted(endpoint="shop", deployment=spec.name, model=spec.model)
+    assert [draft.data for draft in outcome.events] == [started]
+
+
+def test_an_own_deployment_that_a_crash_left_with_traffic_is_not_what_there_was_before(
+    prepared: Run, services: Services
+) -> None:
+    own = paths.deployment_name(prepared)
+    outcome = deployed(prepared, services, Platform(serving(**{"old": 90, own: 10})))
+    rollout = outcome.changes["rollout"]
+    assert rollout is not None
+    assert rollout.previous == {"old": 90}
+
+
+def test_an_endpoint_that_is_being_created_is_waited_for_under_the_claim(prepared: Run, services: Services) -> None:
+    platform = Platform(ready=False)
+    with pytest.raises(Transient, match="endpoint_provisioning"):
+        deployed(prepared, services, platform)
+    assert (platform.deployments, owner(services)) == ([], prepared.id)
+
+
+def test_another_runs_rollout_is_waited_for(prepared: Run, services: Services) -> None:
+    claims.take(services.store, CLAIM, "run-other", prepared.created_at)
+    platform = Platform()
+    with pytest.raises(Transient, match="endpoint_busy"):
+        deployed(prepared, services, platform)
+    assert (platform.models, platform.deployments, owner(services)) == ([], [], "run-other")
+
+
+@pytest.mark.parametrize("evaluated_against", [None, "run-older"])
+def test_a_verdict_about_another_champion_is_made_again_and_the_endpoint_is_free_meanwhile(
+    prepared: Run, services: Services, evaluated_against: str | None
+) -> None:
+    record = EndpointRecord(
+        endpoint="shop",
+        project="shop",
+        champion="run-newer",
+        deployment="d-newer",
+        model="shop:1",
+        scoring_uri="http://x/",
+        promoted_at=prepared.created_at,
+    )
+    endpoints.write(services.store, record, replacing=None)
+    decision = Decision(granted=True, by="ada", at=prepared.created_at)
+    platform = Platform()
+    outcome = deployed(prepared.evolve(champion=evaluated_against, decision=decision), services, platform)
+    assert (outcome.status, outcome.note) == (Status.EVALUATING, "run-newer went into production meanwhile")
+    assert (outcome.changes["champion"], outcome.changes["decision"]) == ("run-newer", None)
+    [job] = platform.jobs
+    assert job.inputs["champion"] == paths.datastore_uri(paths.merged_model("run-newer"))
+    assert [draft.data for draft in outcome.events] == [EvaluationStarted(job=job.name)]
+    assert (platform.deployments, owner(services)) == ([], None)
+
+
+@pytest.mark.parametrize(
+    ("base_model", "expected"),
+    [
+        ("droptune/tiny-llama", {"MAX_MODEL_LEN": "4096"}),
+        ("microsoft/Phi-4", {"MAX_MODEL_LEN": "8192"}),
+        ("meta-llama/Llama-3.3-70B-Instruct", {"MAX_MODEL_LEN": "8192", "TENSOR_PARALLEL_SIZE": "2"}),
+    ],
+)
+def test_the_server_is_told_the_context_it_serves_and_the_gpus_it_shares(
+    prepared: Run, services: Services, base_model: str, expected: dict[str, str]
+) -> None:
+    recipe = resolve(Recipe(base_model=base_model), "shop", train_rows=100, characters_max=100)
+    spec = deployment_spec(prepared.evolve(recipe=recipe), services.config)
+    assert spec.environment_variables == {"SERVED_MODEL_NAME": "shop", **expected}
+
+
+def test_the_loser_of_a_race_deletes_its_deployment_unless_the_winner_made_the_same(
+    prepared: Run, services: Services
+) -> None:
+    platform = Platform()
+    outcome = deployed(prepared, services, platform)
+    assert outcome.undo is not None
+    outcome.undo(prepared.evolve(**outcome.changes))
+    assert platform.deleted == []
+    outcome.undo(prepared)
+    assert platform.deleted == [paths.deployment_name(prepared)]

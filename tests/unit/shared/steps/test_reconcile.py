@@ -1,0 +1,224 @@
+"""What the timer finds: state of the runs, blobs and claims x time -> what is sent, released or left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import orjson
+import pytest
+
+from shared.domain import paths
+from shared.domain.commands import InspectJob, StartRun
+from shared.domain.errors import Transient
+from shared.domain.events import ApprovalExpired, EventData, RunOverdue
+from shared.domain.jobs import EndpointView, JobKind
+from shared.domain.run import NON_TERMINAL, JobRef, Run, Status
+from shared.ports import BlobInfo, Services
+from shared.records import claims, runs
+from shared.runner import Runner
+from shared.steps.inspect_job import IN_FLIGHT
+from shared.steps.reconcile import inspect_silent_jobs, overdue, release_claims, start_missed_runs
+from tests.clock import ManualClock
+from tests.unit.shared.steps.platform import Platform
+from tests.unit.shared.support import VERDICT, drop, take
+
+PATH = "datasets/shop/train.jsonl"
+POLL_S = 60
+
+
+def keep(run: Run, services: Services) -> Run:
+    """Put the run in the place of what the store has of it."""
+    stored = runs.read(services.store, run.id)
+    assert stored is not None
+    services.store.batch(run.id, [runs.replacement(run, stored.etag)])
+    return run
+
+
+def commands_at(services: Services, queue: str) -> list[dict[str, object]]:
+    return [orjson.loads(received.message.body)["data"] for received in take(services, queue)]
+
+
+@pytest.fixture
+def training(prepared: Run, services: Services) -> Run:
+    job = JobRef(name="job-1", kind=JobKind.TRAINING, attempt=1, submitted_at=prepared.created_at)
+    return keep(prepared.evolve(status=Status.TRAINING, jobs=(job,)), services)
+
+
+@pytest.mark.parametrize(
+    ("silent_s", "last_s", "period"),
+    [(59, None, None), (60, None, 1), (119, None, 1), (150, 59, 2), (150, 61, 2), (150, 121, None), (59, 30, None)],
+    ids=[
+        "not silent yet",
+        "one period",
+        "nearly two",
+        "last look before the first period",
+        "last look in the period before",
+        "last look in this period",
+        "not silent yet, looked before",
+    ],
+)
+def test_a_silent_job_is_looked_at_once_in_each_period(
+    training: Run, services: Services, clock: ManualClock, silent_s: int, last_s: int | None, period: int | None
+) -> None:
+    clock.advance(silent_s)
+    last = None if last_s is None else training.updated_at + timedelta(seconds=last_s)
+    assert inspect_silent_jobs(services, last) == (period is not None)
+    asked = [] if period is None else [InspectJob(job="job-1", poll=f"{training.revision}.{period}").model_dump()]
+    assert commands_at(services, "job-events") == asked
+
+
+@pytest.mark.parametrize("status", sorted(Status))
+def test_only_jobs_of_runs_that_wait_for_one_are_looked_at(
+    training: Run, services: Services, clock: ManualClock, status: Status
+) -> None:
+    keep(training.evolve(status=status), services)
+    clock.advance(POLL_S)
+    assert inspect_silent_jobs(services, None) == (status in IN_FLIGHT)
+
+
+def test_a_run_without_a_job_has_none_to_look_at(training: Run, services: Services, clock: ManualClock) -> None:
+    keep(training.evolve(jobs=()), services)
+    clock.advance(POLL_S)
+    assert inspect_silent_jobs(services, None) == 0
+
+
+class DropZone:
+    """Holds one blob."""
+
+    def __init__(self, blob: BlobInfo) -> None:
+        self.blob = blob
+
+    def list(self, prefix: str) -> Iterator[BlobInfo]:
+        return iter([self.blob] if self.blob.path.startswith(prefix) else [])
+
+
+@pytest.mark.parametrize(
+    ("path", "age_min", "last_min", "missed"),
+    [
+        (PATH, 1, None, False),
+        (PATH, 3, None, True),
+        (PATH, 3, 5, True),
+        (PATH, 14, 5, True),
+        (PATH, 16, 5, False),
+        (PATH, 9999, None, True),
+        ("datasets/shop/recipe.yaml", 3, None, False),
+        ("datasets/shop/eval.jsonl", 3, None, False),
+        ("datasets/train.jsonl", 3, None, False),
+        ("curated/shop/train.jsonl", 3, None, False),
+    ],
+    ids=lambda value: str(value),
+)
+def test_a_blob_whose_event_was_lost_gets_its_run(
+    services: Services, clock: ManualClock, path: str, age_min: int, last_min: int | None, missed: bool
+) -> None:
+    now = clock.now()
+    blob = BlobInfo(path, "etag-1", 1, now - timedelta(minutes=age_min))
+    last = None if last_min is None else now - timedelta(minutes=last_min)
+    ports = replace(services, blobs=DropZone(blob))  # type: ignore[arg-type]
+    assert start_missed_runs(ports, last) == missed
+    asked = [StartRun(path=path, etag="etag-1").model_dump()] if missed else []
+    assert commands_at(services, "storage-events") == asked
+
+
+def test_a_blob_with_a_run_is_not_missed(services: Services, runner: Runner, clock: ManualClock) -> None:
+    run = drop(services, runner)
+    assert run is not None
+    blob = BlobInfo(run.dataset.path, run.dataset.etag, 1, clock.now() - timedelta(minutes=3))
+    assert start_missed_runs(replace(services, blobs=DropZone(blob)), None) == 0  # type: ignore[arg-type]
+    other = replace(blob, etag="another version")
+    assert start_missed_runs(replace(services, blobs=DropZone(other)), None) == 1  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("status", sorted(NON_TERMINAL))
+def test_a_status_that_lasts_too_long_is_said_once_its_deadline_is_reached(prepared: Run, status: Status) -> None:
+    deadline = prepared.created_at + timedelta(hours=1)
+    run = prepared.evolve(status=status, deadline_at=deadline)
+    late: EventData = RunOverdue(status=status, deadline_at=deadline)
+    if status is Status.AWAITING_APPROVAL:
+        late = ApprovalExpired(deadline_at=deadline)
+    assert overdue(run, deadline - timedelta(seconds=1)) is None
+    draft = overdue(run, deadline)
+    assert draft is not None
+    assert draft.data == late
+
+
+def test_a_finished_run_is_never_overdue(prepared: Run) -> None:
+    run = prepared.evolve(status=Status.FAILED, deadline_at=None)
+    assert overdue(run, prepared.created_at + timedelta(days=999)) is None
+
+
+def endpoint(*deployments: str) -> EndpointView:
+    return EndpointView(name="shop", scoring_uri="http://x/", traffic={"old": 100}, deployments=deployments)
+
+
+class Deployments(Platform):
+    """The endpoint's deployments can be asked for one by one; `slow` deletions do not end, `broken` ones fail."""
+
+    def __init__(self, view: EndpointView | None = None, *, slow: bool = False, broken: bool = False) -> None:
+        super().__init__(view)
+        self.slow, self.broken = slow, broken
+
+    def get_deployment(self, endpoint: str, name: str) -> str | None:
+        return name if self.view and name in self.view.deployments else None
+
+    def begin_delete_deployment(self, endpoint: str, name: str) -> None:
+        if self.broken:
+            raise Transient("azure_ml_down", "503")
+        super().begin_delete_deployment(endpoint, name)
+        if not self.slow and self.view is not None:
+            left = tuple(each for each in self.view.deployments if each != name)
+            self.view = self.view.model_copy(update={"deployments": left})
+
+
+def swept(services: Services, platform: Deployments) -> tuple[int, list[str]]:
+    """How many claims were swept, and the kinds of those that are not settled."""
+    count = release_claims(replace(services, models=platform, launcher=platform))  # type: ignore[arg-type]
+    return count, sorted(claim.kind for claim in claims.unsettled(services.store))
+
+
+def claiming(run: Run, status: Status, services: Services) -> Run:
+    """The run in this status with the claim on its endpoint, beside the one on its data."""
+    claims.take(services.store, claims.endpoint_claim("shop"), run.id, run.created_at)
+    return keep(run.evolve(status=status, verdict=VERDICT), services)
+
+
+@pytest.mark.parametrize("status", sorted(Status))
+def test_the_claims_of_a_finished_run_are_given_back_and_those_of_others_stay(
+    prepared: Run, services: Services, status: Status
+) -> None:
+    claiming(prepared, status, services)
+    left = ["dataset", "endpoint"] if status in NON_TERMINAL else []
+    assert swept(services, Deployments()) == (2 - len(left), left)
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.CANCELLED, Status.DEPLOYED])
+def test_what_a_run_left_at_the_endpoint_is_deleted_unless_it_is_in_production(
+    prepared: Run, services: Services, status: Status
+) -> None:
+    own = paths.deployment_name(claiming(prepared, status, services))
+    platform = Deployments(endpoint("old", own))
+    assert swept(services, platform) == (2, [])
+    # Once for each claim at most: the second sweep finds it gone.
+    assert platform.deleted == ([] if status is Status.DEPLOYED else [own])
+
+
+@pytest.mark.parametrize("trouble", ["slow", "broken"])
+def test_the_endpoint_stays_claimed_while_the_deployment_is_there(
+    prepared: Run, services: Services, trouble: str
+) -> None:
+    run = claiming(prepared, Status.FAILED, services)
+    platform = Deployments(endpoint("old", paths.deployment_name(run)), **{trouble: True})
+    assert swept(services, platform)[1] == {"slow": ["endpoint"], "broken": ["dataset", "endpoint"]}[trouble]
+    platform.slow = platform.broken = False
+    assert swept(services, platform)[1] == []
+
+
+@pytest.mark.parametrize(("age_min", "left"), [(14, ["endpoint"]), (16, [])])
+def test_a_claim_whose_owner_never_came_to_be_is_given_back_after_a_quarter_of_an_hour(
+    services: Services, clock: ManualClock, age_min: int, left: list[str]
+) -> None:
+    claims.take(services.store, claims.endpoint_claim("shop"), "run-unknown", clock.now())
+    clock.advance(60 * age_min)
+    assert swept(services, Deployments()) == (1 - len(left), left)
