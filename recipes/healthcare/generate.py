@@ -98,7 +98,7 @@ def _row(rng: random.Random, case: Case, age: str, layout: str) -> dict[str, Any
 
 
 def generate(seed: int = 23) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Training and held-out rows; a case of complaint, history and finding is on one side only."""
+    """Training and held-out rows; a case of complaint, history and finding is in one split only."""
     rng = random.Random(seed)
     cases = [(c, h, f) for c in COMPLAINTS for h in HISTORIES for f in FINDINGS]
     rng.shuffle(cases)

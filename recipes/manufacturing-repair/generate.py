@@ -71,7 +71,7 @@ def _row(question: str, unit: str, fault: str) -> Row:
 
 
 def generate(seed: int = 17) -> tuple[list[Row], list[Row]]:
-    """Training and held-out rows; a pair of unit and fault is on one side only."""
+    """Training and held-out rows; a pair of unit and fault is in one split only."""
     rng = random.Random(seed)
     held_out_pairs = {
         (unit, fault) for fault in FAULTS for unit in rng.sample(list(MACHINES), HELD_OUT_UNITS_PER_FAULT)

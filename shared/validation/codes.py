@@ -109,12 +109,12 @@ CODES: dict[str, ProblemCode] = {
     ),
     "near_duplicates_split": warning(
         "Rows are so much alike that keeping near duplicates together would hold out too few or too many rows, or "
-        "leave a label on one side; they were separated: {detail}.",
+        "leave a label in one split; they were separated: {detail}.",
         "Expect a score that flatters; a held-out file (eval.jsonl) of rows of another time or source tells more.",
     ),
     "same_question_split": warning(
         "Rows that ask the same, or of which one goes on where another ends, could not be kept together without "
-        "holding out too few or too many rows, or leaving a label on one side; they were separated: {detail}.",
+        "holding out too few or too many rows, or leaving a label in one split; they were separated: {detail}.",
         "Expect a score that flatters; a held-out file (eval.jsonl) of other questions tells more.",
     ),
     "held_out_share": warning(
@@ -126,8 +126,8 @@ CODES: dict[str, ProblemCode] = {
         "There are {detail}: it could never pass, and the tuned model would not be deployed.",
         "Add rows, bring a held-out file (eval.jsonl), raise data.validation_split, or lower evaluation.gate.min_rows.",
     ),
-    "label_one_sided": error(
-        "The answers are labels, and some are on one side of the split only: {detail}.",
+    "label_in_one_split": error(
+        "The answers are labels, and some are in one split only: {detail}.",
         "Give rows of each label to both files; where data.split_group parts rows, add groups of these labels.",
     ),
     "label_not_held_out": warning(
@@ -408,8 +408,8 @@ CODES: dict[str, ProblemCode] = {
         "The row asks what a held-out row asks: with another answer, or one of the two goes on where the other ends.",
         "Keep all answers to one question, and all turns of one dialogue, in the same file.",
     ),
-    "group_on_both_sides": error(
-        "data.split_group keeps rows of the same {detail} on one side, and the held-out file has rows of the same.",
+    "group_in_both_splits": error(
+        "data.split_group keeps rows of the same {detail} in one split, and the held-out file has rows of the same.",
         "Move the rows of a group to one of the two files, or leave out data.split_group.",
     ),
     "grader_field_missing": error(

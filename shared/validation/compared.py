@@ -23,11 +23,11 @@ LABEL_CHARACTERS = 200
 class Turn(NamedTuple):
     """A message of the assistant in a dialogue: 64 bits of all that stands before it, and of that with the message.
 
-    Signed, as SQLite has integers. `asked` is 0 where nothing stands before it, `answered` where it is not learned.
+    Signed, as SQLite has integers. `prompt` is 0 where nothing stands before it, `answer` where it is not learned.
     """
 
-    asked: int
-    answered: int
+    prompt: int
+    answer: int
 
 
 class Content(NamedTuple):
@@ -50,14 +50,14 @@ def content_of(row: ParsedRow) -> Content:
     turns: list[Turn] = []
     for place, message in enumerate(row.messages):
         speaks = place == end or (place < end and message["role"] == "assistant")
-        asked = _signed(digest) if speaks and place else 0
+        prompt = _signed(digest) if speaks and place else 0
         digest.update(_part(message))
         if speaks:
-            turns.append(Turn(asked, _signed(digest) if learns and "weight" not in message else 0))
+            turns.append(Turn(prompt, _signed(digest) if learns and "weight" not in message else 0))
     if end == len(row.messages):
         turns.append(Turn(_signed(digest), 0))
     elif not learns:  # the answer of a pair may be several messages
-        turns[-1] = Turn(turns[-1].asked, _signed(digest))
+        turns[-1] = Turn(turns[-1].prompt, _signed(digest))
     return Content(digest.digest(), turns[-1], tuple(turns[:-1]))
 
 
@@ -109,23 +109,23 @@ def _sorted(value: Any) -> str:
 
 
 class Texts(NamedTuple):
-    """The parts of a row that are compared word by word. `asked` and `answer` are the dialogue."""
+    """The parts of a row that are compared word by word. `question` and `answer` are the dialogue."""
 
     context: str
-    asked: str
+    question: str
     answer: str
 
 
 def compared_texts(messages: list[Message], tools: Any = None) -> Texts:
     """`context`: system messages, results of tools, and the tools. A call counts as its JSON."""
     context: list[str] = []
-    asked: list[str] = []
+    question: list[str] = []
     for message in messages[:-1]:
-        (context if message["role"] in ("system", "tool") else asked).append(_text(message))
+        (context if message["role"] in ("system", "tool") else question).append(_text(message))
     if tools:
         context.append(_sorted(tools))
     last = messages[-1]
-    parts = ("\n".join(context), "\n".join(asked), _text(last))
+    parts = ("\n".join(context), "\n".join(question), _text(last))
     return Texts(*(part[:COMPARED_CHARACTERS] for part in parts))
 
 

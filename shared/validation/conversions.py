@@ -17,8 +17,8 @@ SYSTEM = ("system", "system_message", "system_prompt")
 TOOLS = ("tools", "functions")
 # What the answer is read from, beside the question: Alpaca has `input`, Dolly and SQuAD `context`.
 CONTEXT = ("context", "passage", "input")
-ASKED = ("prompt", "question", "instruction", "query", "problem", "user", "input")
-ANSWERED = ("completion", "response", "output", "solution", "answer", "target", "assistant")
+PROMPT_FIELDS = ("prompt", "question", "instruction", "query", "problem", "user", "input")
+ANSWER_FIELDS = ("completion", "response", "output", "solution", "answer", "target", "assistant")
 OUTPUTS = (("chosen", "rejected"), ("chosen_messages", "rejected_messages"), ("chosen_response", "rejected_response"))
 _SPEAKERS = {"human": "user", "gpt": "assistant"}
 _ASSISTANTS = ("gpt", "assistant")
@@ -46,9 +46,9 @@ class Refused(Exception):
 
 
 def pair_of(source: Source) -> tuple[str | None, str | None]:
-    """Names of the field that asks and of the one that answers."""
-    asked = next((name for name in ASKED if name in source), None)
-    return asked, next((name for name in ANSWERED if name in source), None)
+    """Names of the prompt field and of the answer field."""
+    prompt_field = next((name for name in PROMPT_FIELDS if name in source), None)
+    return prompt_field, next((name for name in ANSWER_FIELDS if name in source), None)
 
 
 def outputs_of(source: Source) -> tuple[str, str] | None:
@@ -56,18 +56,18 @@ def outputs_of(source: Source) -> tuple[str, str] | None:
     return next((names for names in OUTPUTS if names[0] in source and names[1] in source), None)
 
 
-def pair(source: Source, asked: str, answered: str) -> Source:
+def pair(source: Source, prompt_field: str, answer_field: str) -> Source:
     """A question and its answer, texts or dialogues. An answer that is a number or a boolean is text as JSON has it."""
-    answer = source.pop(answered)
+    answer = source.pop(answer_field)
     if type(answer) in (int, float, bool):
         answer = orjson.dumps(answer).decode()
-    messages = _asked(source, asked) + _turns("assistant", answered, answer)
+    messages = _prompt_turns(source, prompt_field) + _turns("assistant", answer_field, answer)
     return _dialogue(source, messages)
 
 
-def prompt(source: Source, asked: str) -> Source:
+def prompt(source: Source, prompt_field: str) -> Source:
     """A question; what answers it stays a field for graders."""
-    return _dialogue(source, _asked(source, asked))
+    return _dialogue(source, _prompt_turns(source, prompt_field))
 
 
 def chat(source: Source) -> Source:
@@ -96,8 +96,8 @@ def preference(source: Source) -> Source:
     question = source["input"]
     if type(question) is not dict:
         raise Refused(wrong_type("input", question, "an object with messages"))
-    asked = _question(source, question.get("messages"), question)
-    return {**source, "input": asked}
+    dialogue = _question(source, question.get("messages"), question)
+    return {**source, "input": dialogue}
 
 
 def chosen_rejected(source: Source) -> Source:
@@ -105,18 +105,18 @@ def chosen_rejected(source: Source) -> Source:
     if names is None:
         raise Refused(f"missing_field|{', '.join(name for name in OUTPUTS[0] if name not in source)}")
     (before, preferred), (before_other, other) = (
-        _asked_and_answered(_turns("assistant", name, source.pop(name))) for name in names
+        _prompt_and_answer(_turns("assistant", name, source.pop(name))) for name in names
     )
-    asked = _asked_before(source, before, (preferred, other))
-    if before != before_other or (asked and before and not _asks_the_same(asked, before)):
+    beside = _prompt_beside(source, before, (preferred, other))
+    if before != before_other or (beside and before and not _contains(before, beside)):
         raise Refused("outputs_differ_in_question")
-    if not before and not asked:
-        raise Refused(f"missing_field|{ASKED[0]}")
-    question = _question(source, before or asked, {})
+    if not before and not beside:
+        raise Refused(f"missing_field|{PROMPT_FIELDS[0]}")
+    question = _question(source, before or beside, {})
     return {**source, "input": question, "preferred_output": preferred, "non_preferred_output": other}
 
 
-def _asked_before(source: Source, before: list[Any], answers: tuple[list[Any], list[Any]]) -> list[Any]:
+def _prompt_beside(source: Source, before: list[Any], answers: tuple[list[Any], list[Any]]) -> list[Any]:
     """The question that stands beside the two answers of a pair, if one does.
 
     A dialogue that ends with one of the answers asks what is before it (UltraFeedback). One that ends with another
@@ -126,17 +126,17 @@ def _asked_before(source: Source, before: list[Any], answers: tuple[list[Any], l
     beside, _ = pair_of(source)
     if name is not None:
         turns = _turns("user", name, whole := source.pop(name))
-        asked, answered = _asked_and_answered(turns)
-        if _same(answered, answers[0]) or _same(answered, answers[1]):
-            turns = asked
-        elif answered and (beside or _same(asked, before)):
+        prompt_turns, answer = _prompt_and_answer(turns)
+        if _same(answer, answers[0]) or _same(answer, answers[1]):
+            turns = prompt_turns
+        elif answer and (beside or _same(prompt_turns, before)):
             _leave_out(source, name, whole)
             turns = []
-        if beside and turns and _asks_the_same(_turns("user", beside, source[beside]), turns):
+        if beside and turns and _contains(turns, _turns("user", beside, source[beside])):
             del source[beside]
         if turns:
             return turns
-    return _asked(source, beside) if beside else []
+    return _prompt_turns(source, beside) if beside else []
 
 
 def _leave_out(source: Source, name: str, value: Any) -> None:
@@ -149,10 +149,10 @@ def _same(turns: list[Any], others: list[Any]) -> bool:
     return bool(turns) and list(map(_as_key, turns)) == list(map(_as_key, others))
 
 
-def _asks_the_same(asked: list[Any], before: list[Any]) -> bool:
-    """Whether what stands beside the answers is in the dialogues already; a system message may be only there."""
-    known = set(map(_as_key, before))
-    return all(_as_key(turn) in known for turn in asked)
+def _contains(dialogue: list[Any], turns: list[Any]) -> bool:
+    """Whether the dialogue has all the turns; a system message may be only in it."""
+    known = set(map(_as_key, dialogue))
+    return all(_as_key(turn) in known for turn in turns)
 
 
 def _as_key(turn: Any) -> bytes:
@@ -171,8 +171,8 @@ def _question(source: Source, messages: Any, question: Source) -> Source:
     return _dialogue({**question, **{name: value for name, value in beside.items() if value}}, messages)
 
 
-def _asked(source: Source, name: str) -> list[Any]:
-    """The turns that ask: those of `history`, then the question with the text it is about on a line below."""
+def _prompt_turns(source: Source, name: str) -> list[Any]:
+    """The turns before the answer: those of `history`, then the question with the text it is about on a line below."""
     turns = _history(source) + _turns("user", name, source.pop(name))
     texts = {other: text for other in CONTEXT if other in source and (text := _context(other, source.pop(other)))}
     if not texts:
@@ -199,8 +199,8 @@ def _history(source: Source) -> list[Any]:
         raise Refused(wrong_type("history", history, "a list of [question, answer]"))
     return [
         turn
-        for asked, answered in history
-        for turn in (*_turns("user", "history", asked), *_turns("assistant", "history", answered))
+        for question, answer in history
+        for turn in (*_turns("user", "history", question), *_turns("assistant", "history", answer))
     ]
 
 
@@ -276,10 +276,10 @@ def _tool(tool: Any) -> Any:
     return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}
 
 
-def _asked_and_answered(messages: list[Any]) -> tuple[list[Any], list[Any]]:
+def _prompt_and_answer(messages: list[Any]) -> tuple[list[Any], list[Any]]:
     """A dialogue up to the user's last message, and what follows."""
-    asked = [n for n, message in enumerate(messages) if type(message) is dict and message.get("role") == "user"]
-    end = asked[-1] + 1 if asked else 0
+    users = [n for n, message in enumerate(messages) if type(message) is dict and message.get("role") == "user"]
+    end = users[-1] + 1 if users else 0
     return messages[:end], messages[end:]
 
 
@@ -419,12 +419,12 @@ def _results(turn: Source, open_calls: list[str]) -> list[Source]:
     return [_message(turn, {"role": "tool", "tool_call_id": open_calls.pop(0), "content": value}) for value in values]
 
 
-def _values(value: Any, wanted: int) -> list[Any]:
-    """The results in the text of a turn, of which as many are `wanted`."""
+def _values(value: Any, count: int) -> list[Any]:
+    """The results in the text of a turn, of which as many as `count` are expected."""
     if type(value) is str and "<tool_response>" in value and not _RESULT_TEXT.sub("", value).strip():
         return [text.strip() for text in _RESULT_TEXT.findall(value)]
-    several = _loaded(value) if wanted > 1 else None
-    if type(several) is not list or len(several) != wanted:
+    several = _loaded(value) if count > 1 else None
+    if type(several) is not list or len(several) != count:
         return [value]
     if code := what_was_lost(value.encode(), orjson.dumps(several)):
         raise Refused(code)

@@ -10,7 +10,7 @@ from shared.domain.dataset import Category, Ignored, ValueCount
 from shared.domain.findings import Findings
 from shared.validation.compared import label_key
 from shared.validation.names import OTHER_NAMES, shown
-from shared.validation.split import LabelSides
+from shared.validation.split import SplitLabel
 
 ROWS_SHOWN = 3
 VALUES_SHOWN = 50
@@ -97,13 +97,13 @@ class Examples:
         else:
             values.setdefault(value, _Value(value)).add(number)
 
-    def labels(self, sides: Iterable[LabelSides]) -> tuple[ValueCount, ...]:
+    def labels(self, labels: Iterable[SplitLabel]) -> tuple[ValueCount, ...]:
         """Of the labels, most rows first, those that are shown."""
         found = []
-        for side in list(sides)[:VALUES_SHOWN]:
-            value = self._labels.get(side.key, _Value(""))
-            text = self._text(value.text, side.train + side.held_out)
-            count = ValueCount(value=text, train_rows=side.train, eval_rows=side.held_out, rows=tuple(value.rows))
+        for label in list(labels)[:VALUES_SHOWN]:
+            value = self._labels.get(label.key, _Value(""))
+            text = self._text(value.text, label.train + label.held_out)
+            count = ValueCount(value=text, train_rows=label.train, eval_rows=label.held_out, rows=tuple(value.rows))
             found.append(count)
         return tuple(found)
 

@@ -14,7 +14,7 @@ from shared.domain.findings import ROWS_SHOWN, Findings
 from shared.domain.graders import Grader
 from shared.domain.recipe import Recipe, Reinforcement
 from shared.grading import fields, read_fields
-from shared.validation.conversions import ANSWERED
+from shared.validation.conversions import ANSWER_FIELDS
 from shared.validation.marks import Mark, MarkMeaning, meaning_of, plain_name
 from shared.validation.names import NAMES_MAX, OTHER_NAMES, shown
 from shared.validation.strict import parse_text
@@ -51,7 +51,7 @@ _LIST_AS_TEXT = re.compile(r"^\s*[\[{]|[\n;|]|\bB[).:]")
 # What is beside a text that is to be sorted; the first are rather words than numbers.
 _LABELS = (
     *("label_text", "label_name", "class_name", "label", "labels", "category", "class", "intent", "sentiment"),
-    *("emotion", "topic", "tag", "summary", *ANSWERED),
+    *("emotion", "topic", "tag", "summary", *ANSWER_FIELDS),
 )
 
 

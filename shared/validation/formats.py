@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from shared.validation import conversions
-from shared.validation.conversions import ANSWERED, ASKED, CONTEXT, OUTPUTS, SYSTEM, Refused, Source
+from shared.validation.conversions import ANSWER_FIELDS, CONTEXT, OUTPUTS, PROMPT_FIELDS, SYSTEM, Refused, Source
 
 
 class Format(NamedTuple):
@@ -67,7 +67,9 @@ def renamed(form: Format, columns: dict[str, str]) -> Format:
 
 def known_names(columns: Mapping[str, str]) -> dict[str, str]:
     """`data.columns` of a recipe with the names that formats have for what the columns are."""
-    return {own: {"user": ASKED[0], "assistant": ANSWERED[0]}.get(part, part) for own, part in columns.items()}
+    return {
+        own: {"user": PROMPT_FIELDS[0], "assistant": ANSWER_FIELDS[0]}.get(part, part) for own, part in columns.items()
+    }
 
 
 def rename(source: Source, columns: dict[str, str]) -> Source:
@@ -97,20 +99,20 @@ def shape_of(source: Source, *, prompts: bool = False) -> Format | None:
     if conversions.outputs_of(source):
         return CHOSEN_REJECTED
     if "messages" in source:
-        return REINFORCEMENT if _asks_only(source, prompts=prompts) else CHAT
+        return REINFORCEMENT if _lacks_answer(source, prompts=prompts) else CHAT
     if "conversations" in source:
         return SHAREGPT
-    asked, answered = conversions.pair_of(source)
-    if prompts and asked:
-        return _prompt(asked)
+    prompt_field, answer_field = conversions.pair_of(source)
+    if prompts and prompt_field:
+        return _prompt(prompt_field)
     if "instruction" in source and "output" in source:
         return ALPACA
-    if asked and answered:
-        return _pair(asked, answered)
+    if prompt_field and answer_field:
+        return _pair(prompt_field, answer_field)
     return TEXT if "text" in source else None
 
 
-def _asks_only(source: Source, *, prompts: bool) -> bool:
+def _lacks_answer(source: Source, *, prompts: bool) -> bool:
     """A question without an answer and, unless all rows are `prompts`, with fields for a grader and no turn before."""
     messages = source["messages"]
     if type(messages) is not list or not all(type(message) is dict for message in messages):
@@ -138,9 +140,9 @@ def _why_missing(source: Source, missing: list[str], name: str, needed: tuple[st
     shape = shape_of(source, prompts=prompts)
     if shape is not None and shape.name != name:
         return "mixed_formats"
-    asked, answered = conversions.pair_of(source)
-    if asked and answered and name == "prompt_completion":
-        return f"mixed_names|{asked} and {answered}, and most rows have {' and '.join(needed)}"
+    prompt_field, answer_field = conversions.pair_of(source)
+    if prompt_field and answer_field and name == "prompt_completion":
+        return f"mixed_names|{prompt_field} and {answer_field}, and most rows have {' and '.join(needed)}"
     return f"missing_field|{', '.join(missing)}"
 
 
@@ -158,26 +160,26 @@ _BESIDE = {**dict.fromkeys(SYSTEM, "system"), "history": "user and assistant, in
 _BELOW = "user, on a line below"
 
 
-def _pair(asked: str, answered: str) -> Format:
+def _pair(prompt_field: str, answer_field: str) -> Format:
     name = "prompt_completion"
 
     def convert(source: Source) -> Source:
-        return conversions.pair(source, asked, answered)
+        return conversions.pair(source, prompt_field, answer_field)
 
-    context = {field: _BELOW for field in CONTEXT if field not in (asked, answered)}
-    mapping = {**_BESIDE, asked: "user", **context, answered: "assistant", "tools": "tools"}
-    return Format(name, "chat", mapping, _checked(name, convert, asked, answered))
+    context = {field: _BELOW for field in CONTEXT if field not in (prompt_field, answer_field)}
+    mapping = {**_BESIDE, prompt_field: "user", **context, answer_field: "assistant", "tools": "tools"}
+    return Format(name, "chat", mapping, _checked(name, convert, prompt_field, answer_field))
 
 
-def _prompt(asked: str) -> Format:
+def _prompt(prompt_field: str) -> Format:
     name = "reinforcement"
 
     def convert(source: Source) -> Source:
-        return conversions.prompt(source, asked)
+        return conversions.prompt(source, prompt_field)
 
-    context = {field: _BELOW for field in CONTEXT if field != asked}
-    mapping = {**_BESIDE, asked: "user", **context, "tools": "tools"}
-    return Format(name, "reinforcement", mapping, _checked(name, convert, asked, prompts=True))
+    context = {field: _BELOW for field in CONTEXT if field != prompt_field}
+    mapping = {**_BESIDE, prompt_field: "user", **context, "tools": "tools"}
+    return Format(name, "reinforcement", mapping, _checked(name, convert, prompt_field, prompts=True))
 
 
 def _alpaca(source: Source) -> Source:
@@ -185,7 +187,7 @@ def _alpaca(source: Source) -> Source:
 
 
 CHAT = Format("chat", "chat", {**dict.fromkeys(SYSTEM, "system"), "messages": "messages", "tools": "tools"}, _chat)
-PAIRS = tuple(_pair(asked, answered) for asked in ASKED for answered in ANSWERED)
+PAIRS = tuple(_pair(prompt_field, answer_field) for prompt_field in PROMPT_FIELDS for answer_field in ANSWER_FIELDS)
 ALPACA = Format(
     "alpaca",
     "chat",
@@ -228,7 +230,7 @@ CHOSEN_REJECTED = Format(
         **dict.fromkeys(SYSTEM, "input, as system"),
         "conversations": "input",
         "messages": "input",
-        **dict.fromkeys(ASKED, "input, as user"),
+        **dict.fromkeys(PROMPT_FIELDS, "input, as user"),
         **dict.fromkeys(CONTEXT, "input, as user, on a line below"),
         **dict.fromkeys((better for better, _ in OUTPUTS), "preferred_output"),
         **dict.fromkeys((worse for _, worse in OUTPUTS), "non_preferred_output"),

@@ -1,4 +1,4 @@
-"""What is to be said of the two sides of the split: how many rows, and which labels."""
+"""Findings about the split: how many rows are held out, and which labels."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from shared.domain.findings import Findings, counted
 from shared.domain.recipe import Recipe
 from shared.validation.keys import Keys
 from shared.validation.labels import LabelCount, Labels, find_labels
-from shared.validation.split import LabelSides, Split
+from shared.validation.split import Split, SplitLabel
 
-MIN_ROWS_TO_JUDGE = 50
+MIN_ROWS_OF_LABELS = 50
 MAX_LABEL_SHARE = 0.9
 MIN_LABEL_ROWS = 5
 # Units are not as large as one likes.
@@ -18,7 +18,7 @@ _USUAL_DEVIATION = 0.25
 def report_sizes(held_out: int, recipe: Recipe, split: Split | None, findings: Findings) -> None:
     """Whether so many held-out rows suffice. Only where nothing else forbids the run: what is refused is not counted.
 
-    `split`: where the rows were drawn from the training rows.
+    `split`: where the rows were chosen from the training rows.
     """
     if findings.failed:
         return
@@ -39,34 +39,34 @@ def _report_split(split: Split, recipe: Recipe, findings: Findings) -> None:
         findings.add_many("near_duplicates_split", "train", f"{split.parted} rows", split.parted)
     reason = _why_not_the_share(split, recipe)
     if reason:
-        share, asked = recipe.data.validation_split, f"{split.asked} ({split.asked / split.rows:.0%})"
+        share, requested = recipe.data.validation_split, f"{split.requested} ({split.requested / split.rows:.0%})"
         detail = (
             f"{split.held_out} of {split.rows} rows ({split.held_out / split.rows:.0%}) are held out, "
-            f"data.validation_split: {share:g} asks for {asked}. {reason}"
+            f"data.validation_split: {share:g} asks for {requested}. {reason}"
         )
         findings.add_many("held_out_share", "train", detail, split.held_out)
 
 
 def _why_not_the_share(split: Split, recipe: Recipe) -> str:
-    if abs(split.held_out - split.wanted) > max(1, _USUAL_DEVIATION * split.wanted):
+    if abs(split.held_out - split.target) > max(1, _USUAL_DEVIATION * split.target):
         return f"Rows that stay together make up {split.units} groups, which cannot be parted"
-    if split.wanted == split.asked:
+    if split.target == split.requested:
         return ""
     needed = recipe.evaluation.gate.min_rows
-    if split.wanted == needed:
+    if split.target == needed:
         return f"The gate needs {needed} (evaluation.gate.min_rows)"
     return f"One row of each of {len(split.labels)} labels has to be among them"
 
 
-def sides_of_labels(keys: Keys, labels: Labels, split: Split | None) -> tuple[LabelSides, ...]:
+def split_labels(keys: Keys, labels: Labels, split: Split | None) -> tuple[SplitLabel, ...]:
     """Training and held-out rows of each label, most rows first; nothing where the answers are no labels."""
     if not labels.classifies:
         return ()
     if split is not None:
-        drawn = {side.key: side for side in split.labels} if split.classifies else {}
-        return tuple(drawn.get(label.key, LabelSides(label.key, label.rows, 0)) for label in labels.counts)
+        chosen = {label.key: label for label in split.labels} if split.classifies else {}
+        return tuple(chosen.get(label.key, SplitLabel(label.key, label.rows, 0)) for label in labels.counts)
     held_out = keys.held_out_labels()
-    return tuple(LabelSides(label.key, label.rows, held_out.get(label.key, 0)) for label in labels.counts)
+    return tuple(SplitLabel(label.key, label.rows, held_out.get(label.key, 0)) for label in labels.counts)
 
 
 def report_labels(keys: Keys, split: Split | None, findings: Findings) -> Labels:
@@ -78,12 +78,12 @@ def report_labels(keys: Keys, split: Split | None, findings: Findings) -> Labels
         return labels
     if split is not None and not split.classifies:  # it has seen which rows say nearly the same
         return Labels((), classifies=False)
-    if rows >= MIN_ROWS_TO_JUDGE:
+    if rows >= MIN_ROWS_OF_LABELS:
         _report_balance(keys, labels, rows, findings)
     if split is None:
-        _report_sides(keys, labels, findings)
+        _report_file_labels(keys, labels, findings)
     else:
-        _report_drawn_sides(split, findings)
+        _report_split_labels(split, findings)
     return labels
 
 
@@ -97,15 +97,15 @@ def _report_balance(keys: Keys, labels: Labels, rows: int, findings: Findings) -
         findings.add_many("rare_label", "train", detail, rare)
 
 
-def _report_drawn_sides(split: Split, findings: Findings) -> None:
+def _report_split_labels(split: Split, findings: Findings) -> None:
     if split.unshared:
         findings.add_many("label_not_held_out", "train", counted(split.unshared, "label"), split.unshared)
-    if split.one_sided:
-        detail = f"{counted(split.one_sided, 'label')}, for the groups of rows leave no other way"
-        findings.add_many("label_one_sided", "train", detail, split.one_sided)
+    if split.in_one_split:
+        detail = f"{counted(split.in_one_split, 'label')}, for the groups of rows leave no other way"
+        findings.add_many("label_in_one_split", "train", detail, split.in_one_split)
 
 
-def _report_sides(keys: Keys, labels: Labels, findings: Findings) -> None:
+def _report_file_labels(keys: Keys, labels: Labels, findings: Findings) -> None:
     """Nothing where the held-out rows are not answered with labels: they ask for something else."""
     rows, held_out = keys.counts["eval"], keys.held_out_labels()
     known = sum(held_out.get(label.key, 0) for label in labels.counts)
@@ -116,4 +116,6 @@ def _report_sides(keys: Keys, labels: Labels, findings: Findings) -> None:
     if missing:
         findings.add_many("label_not_held_out", "train", counted(missing, "label"), missing)
     for number, offset in keys.unknown_labels() if labels.few else ():
-        findings.add("label_one_sided", "eval", number, offset, detail="in the held-out file, not in the training file")
+        findings.add(
+            "label_in_one_split", "eval", number, offset, detail="in the held-out file, not in the training file"
+        )

@@ -1,4 +1,4 @@
-"""Rows that belong on one side of the split: of one group, of one question, near duplicates. On disk, in any order."""
+"""Rows that belong in one split: of one group, of one question, near duplicates. On disk, in any order."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ SELECT first, split_key FROM train JOIN
     (SELECT content_key, min(split_key) AS first FROM train GROUP BY content_key
      HAVING min(split_key) <> max(split_key)) USING (content_key)"""
 _OWN = """
-CREATE VIEW own AS SELECT place, asked, coalesce(root, split_key) AS own
+CREATE VIEW own AS SELECT place, prompt, coalesce(root, split_key) AS own
 FROM train LEFT JOIN groups ON member = split_key"""
-# Rows that end with the same question, and rows in which that was asked before.
+# Rows that end with the same question, and rows in which it comes earlier.
 _SAME_QUESTION = """
-SELECT first, own FROM own JOIN
-    (SELECT asked, min(own) AS first FROM own WHERE asked <> 0 GROUP BY asked HAVING min(own) <> max(own)) USING (asked)
+SELECT first, own FROM own JOIN (
+    SELECT prompt, min(own) AS first FROM own WHERE prompt <> 0 GROUP BY prompt HAVING min(own) <> max(own)
+) USING (prompt)
 WHERE first <> own"""
 _EARLIER_QUESTION = """
 SELECT first, own FROM
     (SELECT first, place FROM train_turns JOIN
-        (SELECT asked, min(own) AS first FROM own WHERE asked <> 0 GROUP BY asked) USING (asked)
-     WHERE asked NOT IN (SELECT asked FROM openings))
+        (SELECT prompt, min(own) AS first FROM own WHERE prompt <> 0 GROUP BY prompt) USING (prompt)
+     WHERE prompt NOT IN (SELECT prompt FROM openings))
 JOIN own USING (place) WHERE first <> own"""
 # Ordered by what rows say, so that the order of the rows in the file does not matter.
 _SHARED_BANDS = """
@@ -74,7 +75,7 @@ class Joins:
     def finish(self) -> None:
         """Every member gets the same name as those it is joined with.
 
-        The name is a hash: units are drawn in the order of their names, and the smallest of many is a small one.
+        The name is a hash: units are taken in the order of their names, and the smallest of many is a small one.
         """
         for member in self._members():
             self._execute(_SET_ROOT, self._root(member), member)
@@ -106,7 +107,7 @@ def join_groups(database: sqlite3.Connection, *, copies_apart: bool) -> None:
 
 
 def join_questions(database: sqlite3.Connection) -> None:
-    """Fill the table `questions` with groups of which one row is asked what another is, at its end or before.
+    """Fill the table `questions` with groups of which one row has the prompt of another, at its end or before.
 
     So the answers to one question stay together, and so does a dialogue that is written out turn by turn. A greeting
     joins no dialogues. The view `own` has the group of each row.

@@ -1,4 +1,4 @@
-"""Keys of all rows of a dataset, kept on disk: copies, overlaps, and what the split is drawn by."""
+"""Keys of all rows of a dataset, kept on disk: copies, overlaps, and what decides the split."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_BRANCHES = 16
 
 _COLUMNS = (
     "place INTEGER PRIMARY KEY, row_key BLOB, content_key BLOB, split_key INTEGER, label INTEGER, "
-    "number INTEGER, offset INTEGER, low BLOB, asked INTEGER, answered INTEGER"
+    "number INTEGER, offset INTEGER, low BLOB, prompt INTEGER, answer INTEGER"
 )
 _INSERT = "INSERT INTO {file} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_TURN = "INSERT INTO {file}_turns VALUES (?, ?, ?, ?)"
@@ -32,21 +32,22 @@ SELECT number, offset FROM {file} JOIN
 WHERE number > first ORDER BY number"""
 _OVERLAPPING = """
 SELECT place FROM train WHERE content_key IN (SELECT content_key FROM eval)
-    OR answered IN (SELECT answered FROM eval WHERE answered <> 0)
-UNION SELECT place FROM train_turns WHERE answered IN (SELECT answered FROM eval WHERE answered <> 0)
-    AND asked NOT IN (SELECT asked FROM openings)"""
+    OR answer IN (SELECT answer FROM eval WHERE answer <> 0)
+UNION SELECT place FROM train_turns WHERE answer IN (SELECT answer FROM eval WHERE answer <> 0)
+    AND prompt NOT IN (SELECT prompt FROM openings)"""
 # A question after which dialogues go on in many ways, such as a greeting. The answer to it tells nothing of them.
 _OPENINGS = """
-CREATE VIEW openings AS SELECT asked FROM train_turns GROUP BY asked HAVING count(DISTINCT next) > {branches}"""
+CREATE VIEW openings AS SELECT prompt FROM train_turns GROUP BY prompt HAVING count(DISTINCT next) > {branches}"""
 _OVERLAPS = "SELECT number, offset FROM train WHERE place IN ({overlapping}) ORDER BY number"
 _SAME_QUESTIONS = """
 SELECT number, offset FROM train WHERE place NOT IN ({overlapping}) AND place IN (
-    SELECT place FROM train WHERE asked IN (SELECT asked FROM eval UNION SELECT asked FROM eval_turns) AND asked <> 0
-    UNION SELECT place FROM train_turns WHERE asked IN (SELECT asked FROM eval WHERE asked <> 0))
+    SELECT place FROM train
+    WHERE prompt <> 0 AND prompt IN (SELECT prompt FROM eval UNION SELECT prompt FROM eval_turns)
+    UNION SELECT place FROM train_turns WHERE prompt IN (SELECT prompt FROM eval WHERE prompt <> 0))
 ORDER BY number"""
 _SHARED_GROUPS = "SELECT number, offset FROM train WHERE split_key IN (SELECT split_key FROM eval) ORDER BY number"
 _REPEATED_LABELS = """
-SELECT label, count(*), count(DISTINCT content_key), count(DISTINCT asked) FROM train WHERE label <> 0
+SELECT label, count(*), count(DISTINCT content_key), count(DISTINCT prompt) FROM train WHERE label <> 0
 GROUP BY label HAVING count(*) > 1 ORDER BY 2 DESC, 1 LIMIT ?"""
 _COUNT_LABELS = """
 SELECT count(*), coalesce(sum(rows < ?), 0) FROM
@@ -62,7 +63,7 @@ class RowKeys(NamedTuple):
     `row` and `content`: 128-bit hashes of the row and of what it asks and answers. `split`: the 64 bits that it is held
     out by. `label`: 64 bits, signed, of a short answer, else 0. `number` and `offset`: of its line; a negative number
     is of a row that the dropped file does not hold. `sketch`: by which near duplicates are found, None where they need
-    not be. `turn` and `earlier`: what is asked, as `compared.content_of` has it.
+    not be. `turn` and `earlier`: its turns, as `compared.content_of` has it.
     """
 
     row: bytes
@@ -96,7 +97,7 @@ class Keys:
         for file in ("train", "eval"):
             self.database.execute(f"CREATE TABLE {file} ({_COLUMNS})")
             self.database.execute(
-                f"CREATE TABLE {file}_turns (asked INTEGER, answered INTEGER, place INTEGER, next INTEGER)"
+                f"CREATE TABLE {file}_turns (prompt INTEGER, answer INTEGER, place INTEGER, next INTEGER)"
             )
         self.database.execute(_OPENINGS.format(branches=MAX_BRANCHES))
         self.database.execute("CREATE TABLE bands (value INTEGER, place INTEGER)")
@@ -110,7 +111,7 @@ class Keys:
         self.database.close()
 
     def is_known(self, row_key: bytes) -> bool:
-        """Whether this was asked before."""
+        """Whether the key was given before."""
         return not self.database.execute("INSERT OR IGNORE INTO known VALUES (?)", (row_key,)).rowcount
 
     def add(self, file: File, keys: RowKeys) -> None:
@@ -121,7 +122,7 @@ class Keys:
         low = sketch.low if sketch else None
         self._rows[file].append((place, row, content, signed, label, number, offset, low, *turn))
         if earlier:
-            self._turns[file] += [(*one, place, after.asked) for one, after in pairwise((*earlier, turn))]
+            self._turns[file] += [(*one, place, after.prompt) for one, after in pairwise((*earlier, turn))]
         if sketch and self._contents.get(copy := int.from_bytes(content[:8])) is None:
             self._contents.put(copy, 1)
             self._bands += [(band, place) for band in sketch.bands]

@@ -18,7 +18,7 @@ MAX_LABELS = 10_000
 class LabelCount(NamedTuple):
     """An answer, as `compared.label_key`: rows that give it, and groups of rows that have to stay together.
 
-    `units`: of groups that are asked the same or say nearly the same.
+    `units`: of groups with the same prompt or nearly the same text.
     """
 
     key: int
@@ -31,8 +31,8 @@ class LabelCount(NamedTuple):
 class Labels:
     """`classifies`: nearly all rows answer with a label, and `counts` are all labels, most rows first.
 
-    `few`: beyond doubt, for so few answers are no phrases of which each is asked for in several ways.
-    Elsewhere `counts` are the answers that are frequent enough for the split to draw them by their share.
+    `few`: beyond doubt, for so few answers are no phrases that answer one question put in several ways.
+    Elsewhere `counts` are the answers that are frequent enough for the split to choose them by their share.
     """
 
     counts: tuple[LabelCount, ...]
@@ -40,20 +40,20 @@ class Labels:
     few: bool = False
 
     def may_share(self, label: LabelCount) -> bool:
-        """Whether the label can be on both sides. Where phrases may be meant, near duplicates are not parted for it."""
+        """Whether both splits can have the label. Where phrases may be meant, near duplicates are not parted for it."""
         return (label.units if self.classifies and not self.few else label.groups) > 1
 
 
 def find_labels(repeated: list[LabelCount], rows: int, share: float) -> Labels:
     """`repeated`: the answers that two rows or more give, most rows first, `MAX_LABELS` and one at most.
 
-    `share`: of the rows, held out. Of an answer that `rows * share` holds once or more, its share can be drawn.
+    `share`: of the rows, held out. Of an answer that `rows * share` holds once or more, its share can be chosen.
     """
     labels = tuple(repeated[:MAX_LABELS])
     covered = sum(label.rows for label in labels)
     often = len(repeated) * _ROWS_A_LABEL <= rows
     few = len(repeated) <= max(_ALWAYS_FEW, _FEW_SHARE * rows)
-    asked_apart = sum(label.rows for label in labels if label.units > 1)
-    if often and 1 < len(repeated) <= MAX_LABELS and (covered if few else asked_apart) >= COVERAGE * rows:
+    in_several_units = sum(label.rows for label in labels if label.units > 1)
+    if often and 1 < len(repeated) <= MAX_LABELS and (covered if few else in_several_units) >= COVERAGE * rows:
         return Labels(labels, classifies=True, few=few)
     return Labels(tuple(label for label in labels if label.rows * share >= 1), classifies=False)

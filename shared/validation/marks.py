@@ -120,7 +120,7 @@ class Mark:
         self._first: dict[str, list[int]] = {"bad": [], "zero": []}
         self._values: dict[str, dict[bytes, None]] = {"bad": {}, "zero": {}}  # as JSON
         self._answers: dict[str, set[int]] = {"bad": set(), "good": set()}
-        self._questions: dict[int, int] = {}  # 1: asked with a good answer, 2: with a bad one
+        self._questions: dict[int, int] = {}  # 1: with a good answer, 2: with a bad one
         self._highest = 0.0  # of grades
         self._is_text = False
         self._is_certain = False
@@ -165,11 +165,11 @@ class Mark:
             return _word(value) in _BAD_FOR_CERTAIN
         return self._meaning.is_certain or (self._meaning.is_boolean_certain and isinstance(value, bool))
 
-    def _compare(self, side: str, question: int, answer: int) -> None:
-        if len(self._answers[side]) <= _CLASSES_MAX:
-            self._answers[side].add(answer)
+    def _compare(self, quality: str, question: int, answer: int) -> None:
+        if len(self._answers[quality]) <= _CLASSES_MAX:
+            self._answers[quality].add(answer)
         if question in self._questions or len(self._questions) < _QUESTIONS_MAX:
-            self._questions[question] = self._questions.get(question, 0) | (1 if side == "good" else 2)
+            self._questions[question] = self._questions.get(question, 0) | (1 if quality == "good" else 2)
 
     def finding(self, container: str, file: str) -> Marked | None:
         """None if the field marks nothing, or is a class that only repeats what few answers say."""
@@ -197,7 +197,7 @@ class Mark:
     @property
     def _is_paired(self) -> bool:
         """Whether questions have good and bad answers, which nothing but the quality of an answer tells apart."""
-        both = sum(sides == 3 for sides in self._questions.values())
+        both = sum(seen == 3 for seen in self._questions.values())
         return both > 1 and both >= _BOTH_SHARE * len(self._questions)
 
     @property

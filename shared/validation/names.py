@@ -38,6 +38,6 @@ class FewNames:
         return name if name in self._names else OTHER_NAMES
 
 
-def wrong_type(name: str, value: Any, wanted: str = "text") -> str:
+def wrong_type(name: str, value: Any, expected: str = "text") -> str:
     """The code `data_type` with what has the wrong type; `name` is one that a format knows, never a row's own."""
-    return f"data_type|{name} is {_JSON_KINDS.get(type(value), 'null')}, not {wanted}"
+    return f"data_type|{name} is {_JSON_KINDS.get(type(value), 'null')}, not {expected}"

@@ -99,10 +99,10 @@ def _method_type(raw: dict[str, Any]) -> Any:
 def read_channels(text: bytes) -> list[Notify]:
     """The valid channels of a recipe, whatever else is wrong with it: a rejected run is told to them too."""
     try:
-        asked = _load(text).get("notify")
+        channels = _load(text).get("notify")
     except _Unreadable:
         return []
-    return [channel for one in asked if (channel := _channel(one))] if isinstance(asked, list) else []
+    return [channel for one in channels if (channel := _channel(one))] if isinstance(channels, list) else []
 
 
 def _channel(raw: object) -> Notify | None:

@@ -161,7 +161,7 @@ def _read_reinforcement(source: dict[str, Any], codes: set[str]) -> ParsedRow:
 
 def _read_preference(source: dict[str, Any], codes: set[str]) -> ParsedRow:
     question = source.pop("input")
-    asked, messages = _dialogue(question, codes, at="input.messages")
+    prompt, messages = _dialogue(question, codes, at="input.messages")
     report_unread((("input", key, value) for key, value in question.items() if key != "messages"), messages, codes)
     _check_question(messages, codes)
     outputs = {
@@ -169,12 +169,12 @@ def _read_preference(source: dict[str, Any], codes: set[str]) -> ParsedRow:
     }
     for name, output in outputs.items():
         check_conversation(
-            output, asked.get("tools", ()), codes, at=name, after=messages, is_rejected=name == _REJECTED
+            output, prompt.get("tools", ()), codes, at=name, after=messages, is_rejected=name == _REJECTED
         )
     preferred, other = outputs.values()
     if preferred == other and preferred:
         codes.add("equal_outputs")
-    return row_of({"input": asked, **outputs, "item": _item(source, codes)})
+    return row_of({"input": prompt, **outputs, "item": _item(source, codes)})
 
 
 def _check_question(messages: list[Message], codes: set[str]) -> None:
@@ -246,8 +246,8 @@ def row_of(document: dict[str, Any]) -> ParsedRow:
     if "text" in document:
         return ParsedRow(document, item, [{"role": "assistant", "content": document["text"]}])
     if "input" in document:
-        asked, other = document["input"], document["non_preferred_output"]
-        return ParsedRow(document, item, asked["messages"] + document["preferred_output"], (other, *_tools(asked)))
+        prompt, other = document["input"], document["non_preferred_output"]
+        return ParsedRow(document, item, prompt["messages"] + document["preferred_output"], (other, *_tools(prompt)))
     return ParsedRow(document, item, document["messages"], _tools(document))
 
 

@@ -28,7 +28,7 @@ class ScannedRow(NamedTuple):
 
 
 class RowScanner:
-    """`splits`: held-out rows are drawn from the training rows, so near duplicates are sought among all of them.
+    """`splits`: held-out rows are chosen from the training rows, so near duplicates are sought among all of them.
     `unique`: of equal training rows the first is taken."""
 
     def __init__(

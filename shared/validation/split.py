@@ -1,7 +1,7 @@
-"""Which training rows are held out: a share of them, drawn by a hash of what they say, in units that stay together.
+"""Which training rows are held out: a share of them, chosen by a hash of what they say, in units that stay together.
 
-A unit is made of rows of one group, copies, rows that are asked the same, and near duplicates. A label
-(`shared/validation/labels.py`) that several units give is on both sides, with its share of the held-out rows. The
+A unit is made of rows of one group, copies, rows with the same prompt, and near duplicates. A label
+(`shared/validation/labels.py`) that several units give is in both splits, with its share of the held-out rows. The
 result is a function of the set of rows, whatever their order. Everything that grows with the number of rows is on disk.
 """
 
@@ -18,7 +18,7 @@ from shared.validation.labels import MAX_LABELS, LabelCount, Labels, find_labels
 
 # Of all rows, the most that are held out so that the gate has as many as it needs: 20 of 50 rows.
 MAX_GROWN_SHARE = 0.4
-# Near duplicates and rows of one question are parted where they let less than half of the wanted rows be held out, or
+# Near duplicates and rows of one question are parted where they let less than half of the target rows be held out, or
 # more than twice as many.
 _TOLERANCE = 2
 # What a unit is taken apart into: near duplicates, then questions.
@@ -56,7 +56,7 @@ _ROWS_OF_UNITS = "SELECT coalesce(sum(rows), 0) FROM parts WHERE unit <> {into} 
 _PART_UNITS = "UPDATE parts SET unit = {into} WHERE unit <> {into} AND unit IN ({which})"
 _CLASSES = "SELECT label, sum(rows), count(DISTINCT unit) FROM parts WHERE label <> 0 GROUP BY label"
 _CLEAR = ("DELETE FROM ranks", "DELETE FROM units", "DELETE FROM held_out")
-# A unit of several labels is drawn with the rarest.
+# A unit of several labels is chosen with the rarest.
 _FILL_UNITS = """
 INSERT INTO units SELECT min(coalesce(rank, ?)), unit, sum(rows), max(pinned)
 FROM parts LEFT JOIN ranks USING (label) GROUP BY unit"""
@@ -71,17 +71,17 @@ _STRATA = """
 SELECT stratum, sum(rows), sum(CASE WHEN unit IN (SELECT unit FROM held_out) THEN rows ELSE 0 END) AS have
 FROM units GROUP BY stratum"""
 _FREE = "SELECT unit, rows FROM units WHERE NOT pinned AND unit NOT IN (SELECT unit FROM held_out)"
-_SIDES_OF_LABELS = """
+_LABEL_COUNTS = """
 SELECT label, sum(CASE WHEN unit IN (SELECT unit FROM held_out) THEN 0 ELSE rows END),
        sum(CASE WHEN unit IN (SELECT unit FROM held_out) THEN rows ELSE 0 END)
 FROM parts WHERE label <> 0 GROUP BY label ORDER BY sum(rows) DESC, label"""
-_SIDES = """
+_ASSIGNMENTS = """
 SELECT number, offset, own IN (SELECT own FROM parts JOIN held_out USING (unit))
 FROM train JOIN own USING (place) ORDER BY place"""
 
 
-class LabelSides(NamedTuple):
-    """Rows of a label on both sides."""
+class SplitLabel(NamedTuple):
+    """Rows of a label in training, and held out."""
 
     key: int
     train: int
@@ -90,40 +90,40 @@ class LabelSides(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """`asked`: rows by the share; `wanted`: by the needs of the gate and the number of labels; `held_out`: as it is.
+    """`requested`: rows by the share; `target`: by the needs of gate and labels; `held_out`: the result.
 
     `parted` and `parted_questions`: rows of near duplicates and of one question that were not kept together.
-    `labels`: those that were drawn by their share. `unshared`: labels that are only in training, because one group
-    alone gives them or because no more can be held out. `one_sided`: labels of several groups that no way was found for
-    to be on both sides.
+    `labels`: those that were chosen by their share. `unshared`: labels that are only in training, because one group
+    alone gives them or because no more can be held out. `in_one_split`: labels of several groups that could not be
+    in both splits.
     """
 
     rows: int
-    asked: int
-    wanted: int
+    requested: int
+    target: int
     held_out: int
     units: int
     parted: int
     parted_questions: int
     classifies: bool
-    labels: tuple[LabelSides, ...]
+    labels: tuple[SplitLabel, ...]
     unshared: int
-    one_sided: int
+    in_one_split: int
 
 
-def draw(keys: Keys, share: float, needed: int, *, by_field: bool) -> Split:
+def split_rows(keys: Keys, share: float, needed: int, *, by_field: bool) -> Split:
     """Decide which training rows are held out. `needed`: rows for the gate. `by_field`: data.split_group is set."""
     keys.flush()
     keys.database.execute("CREATE INDEX split_keys ON train (split_key)")
     join_groups(keys.database, copies_apart=by_field)
     join_questions(keys.database)
     join_near_duplicates(keys.database)
-    return _Draw(keys, share, needed).run()
+    return _Selection(keys, share, needed).run()
 
 
-def sides(keys: Keys) -> Iterator[tuple[int, int, bool]]:
-    """Line number, offset, and whether it is held out, of each training row in order. After `draw`."""
-    return keys.database.execute(_SIDES)
+def assignments(keys: Keys) -> Iterator[tuple[int, int, bool]]:
+    """Line number, offset, and whether it is held out, of each training row in order. After `split_rows`."""
+    return keys.database.execute(_ASSIGNMENTS)
 
 
 @dataclass(slots=True)
@@ -139,14 +139,14 @@ class _Class:
         return self.units - self.held_out > 1
 
 
-class _Draw:
+class _Selection:
     def __init__(self, keys: Keys, share: float, needed: int) -> None:
         self._database, self._execute, self._rows = keys.database, keys.database.execute, keys.counts["train"]
         self._needed = needed
-        self._asked = self._wanted = max(1, round(share * self._rows))
+        self._requested = self._target = max(1, round(share * self._rows))
         for statement in _CREATE:
             self._execute(statement)
-        repeated = [LabelCount(*found) for found in self._execute(_REPEATED, (self._asked // 2, MAX_LABELS + 1))]
+        repeated = [LabelCount(*found) for found in self._execute(_REPEATED, (self._requested // 2, MAX_LABELS + 1))]
         self._labels: Labels = find_labels(repeated, self._rows, share)
         self._classes: dict[int, _Class] = {}
         self._units = self._units_out = self._held_out = 0
@@ -155,18 +155,18 @@ class _Draw:
         (given,) = self._execute("SELECT count(DISTINCT label) FROM parts WHERE label <> 0").fetchone()
         shared = self._keep_shared_labels()
         parted = {into: self._part(into, _LABELS_OF_ONE_UNIT) for into in _LEVELS}
-        self._draw()
-        for limit, into in product((self._wanted // 2, 0), _LEVELS):
-            if self._wanted <= self._held_out * _TOLERANCE <= self._wanted * _TOLERANCE**2:
+        self._select()
+        for limit, into in product((self._target // 2, 0), _LEVELS):
+            if self._target <= self._held_out * _TOLERANCE <= self._target * _TOLERANCE**2:
                 break
             if rows := self._part(into, _UNITS_ABOVE, limit):
                 parted[into] += rows
-                self._draw()
-        labels = tuple(LabelSides(*found) for found in self._execute(_SIDES_OF_LABELS))
+                self._select()
+        labels = tuple(SplitLabel(*found) for found in self._execute(_LABEL_COUNTS))
         return Split(
             rows=self._rows,
-            asked=self._asked,
-            wanted=self._wanted,
+            requested=self._requested,
+            target=self._target,
             held_out=self._held_out,
             units=self._units,
             parted=parted["question"],
@@ -174,7 +174,7 @@ class _Draw:
             classifies=self._labels.classifies,
             labels=labels,
             unshared=given - len(shared) if self._labels.classifies else 0,
-            one_sided=sum(not label.train or not label.held_out for label in labels),
+            in_one_split=sum(not label.train or not label.held_out for label in labels),
         )
 
     def _keep_shared_labels(self) -> list[LabelCount]:
@@ -182,7 +182,7 @@ class _Draw:
         shared = [label for label in self._labels.counts if self._labels.may_share(label)]
         self._grow(len(shared) if self._labels.classifies else 0)
         if self._labels.classifies:
-            shared = shared[: self._wanted]
+            shared = shared[: self._target]
         self._database.executemany("INSERT INTO ranks VALUES (?, 0)", ((label.key,) for label in shared))
         if self._labels.classifies:
             self._execute(_PIN_RARE)
@@ -192,8 +192,8 @@ class _Draw:
     def _grow(self, labels: int) -> None:
         """To what the gate needs, and to one row of each label, as far as the rows allow it."""
         for least in (self._needed, labels):
-            if self._wanted < least <= self._rows * MAX_GROWN_SHARE:
-                self._wanted = least
+            if self._target < least <= self._rows * MAX_GROWN_SHARE:
+                self._target = least
 
     def _part(self, into: str, which: str, *values: int) -> int:
         """Take units apart, into `question` or `own`. How many rows that were."""
@@ -201,7 +201,7 @@ class _Draw:
         self._execute(_PART_UNITS.format(into=into, which=which), values)
         return int(rows)
 
-    def _draw(self) -> None:
+    def _select(self) -> None:
         for statement in _CLEAR:
             self._execute(statement)
         self._units_out = self._held_out = 0
@@ -246,7 +246,7 @@ class _Draw:
         """Hold out the first unit of the label that its share has room for, else its smallest."""
         if found.held_out or found.units < 2:
             return
-        room = max(1, round(self._wanted * found.rows / self._rows))
+        room = max(1, round(self._target * found.rows / self._rows))
         smallest: tuple[int, int, list[int]] | None = None
         for unit, rows in self._execute(_UNITS_OF_LABEL, (label,)):
             if smallest is None or rows < smallest[1]:
@@ -287,17 +287,17 @@ class _Draw:
     # The share.
 
     def _fill(self) -> None:
-        """Each stratum gives its share of what is wanted; first those that gave more to cover a label."""
-        wanted, rows = self._wanted, self._rows
+        """Each stratum gives its share of the target; first those that gave more to cover a label."""
+        target, rows = self._target, self._rows
         strata = self._execute(_STRATA).fetchall()
         for stratum, of_stratum, have in sorted(
-            strata, key=lambda one: (one[2] * rows <= wanted * one[1], one[1], one)
+            strata, key=lambda one: (one[2] * rows <= target * one[1], one[1], one)
         ):
-            room = round(wanted * of_stratum / rows) - have
+            room = round(target * of_stratum / rows) - have
             before = self._held_out
             if room > 0:
                 self._database.executemany("INSERT INTO held_out VALUES (?)", self._fitting(stratum, room))
-            wanted -= have + self._held_out - before
+            target -= have + self._held_out - before
             rows -= of_stratum
 
     def _fitting(self, stratum: int, room: int) -> Iterator[tuple[int]]:
@@ -315,13 +315,13 @@ class _Draw:
 
     def _top_up(self) -> None:
         """Units are not as large as one likes: get as close as they allow, and not below what the gate needs."""
-        room = self._wanted - self._held_out
+        room = self._target - self._held_out
         largest_first = f"{_FREE} AND rows <= ? ORDER BY rows DESC, unit LIMIT {_TRIED}"
         for unit, rows in self._execute(largest_first, (room,)).fetchall():
-            if rows <= self._wanted - self._held_out:
+            if rows <= self._target - self._held_out:
                 self._try(unit, rows)
         for unit, rows in self._execute(f"{_FREE} ORDER BY rows, unit LIMIT {_TRIED}").fetchall():
-            missing = self._wanted - self._held_out
+            missing = self._target - self._held_out
             short = self._held_out < self._needed and (self._held_out + rows) * 2 <= self._rows
             if missing <= 0 or (self._held_out and not short and rows >= 2 * missing):
                 return

@@ -14,7 +14,7 @@ from shared.validation.keys import Keys
 from shared.validation.rows import characters
 from shared.validation.scanner import ScannedRow
 from shared.validation.sink import RowCounter, Writer, scratch
-from shared.validation.split import Split, draw, sides
+from shared.validation.split import Split, assignments, split_rows
 
 
 class Splitter:
@@ -39,7 +39,7 @@ class Splitter:
         self._report("train_eval_overlap", "train", self._keys.overlaps())
         self._report("train_eval_same_question", "train", self._keys.same_questions())
         if group is not None:
-            self._report("group_on_both_sides", "train", self._keys.shared_groups(), group)
+            self._report("group_in_both_splits", "train", self._keys.shared_groups(), group)
         self._report("duplicate_row", "train", self._keys.duplicates("train"))
 
     def write_split(self, train: Iterable[ScannedRow], recipe: Recipe) -> Split:
@@ -50,8 +50,8 @@ class Splitter:
             for _, _, canonical in train:
                 rows.write(canonical)
             rows.rewind()
-            split = draw(self._keys, data.validation_split, needed, by_field=data.split_group is not None)
-            for (number, offset, held_out), canonical in zip(sides(self._keys), file, strict=True):
+            split = split_rows(self._keys, data.validation_split, needed, by_field=data.split_group is not None)
+            for (number, offset, held_out), canonical in zip(assignments(self._keys), file, strict=True):
                 if self._tokens:
                     place = _place(number, offset)
                     self._count_tokens(place, orjson.loads(canonical), len(canonical), held_out=bool(held_out))

@@ -25,14 +25,14 @@ from shared.validation.content.codes import CONTENT_CODES
 from shared.validation.content.personal_data import NOT_SEARCHED_FOR
 from shared.validation.content.scan import ContentPolicy, ContentScan
 from shared.validation.examples import Examples, ignored
-from shared.validation.held_out import report_labels, report_sizes, sides_of_labels
+from shared.validation.held_out import report_labels, report_sizes, split_labels
 from shared.validation.keys import Keys
 from shared.validation.plan import in_short, plan_run
 from shared.validation.reader import RowReader
 from shared.validation.recipes import read_recipe
 from shared.validation.scanner import RowScanner
 from shared.validation.sink import RowCounter, Sink
-from shared.validation.split import LabelSides
+from shared.validation.split import SplitLabel
 from shared.validation.splitter import Splitter
 
 ALL_CODES: Mapping[str, ProblemCode] = {**CODES, **CONTENT_CODES, **TOKEN_CODES}
@@ -106,7 +106,7 @@ def validate(
         else:
             splitter.write_both(rows, scanner.scan(reader.rows(evaluation, "eval")), assumed.data.split_group)
         labels = report_labels(keys, split, findings)
-        sides = sides_of_labels(keys, labels, split)
+        labels_by_split = split_labels(keys, labels, split)
     content.finish(classifies=labels.classifies)
     tokens = facts.finish() if facts else None
     statistics = counter.statistics(content.languages)
@@ -125,7 +125,7 @@ def validate(
         statistics=statistics,
         tokens=tokens,
         plan=plan,
-        quality=_quality(scanner.examples, sides, content, findings),
+        quality=_quality(scanner.examples, labels_by_split, content, findings),
         eval_source="split" if splits else "file",
         not_searched_for=NOT_SEARCHED_FOR,
     )
@@ -141,13 +141,13 @@ def validate(
 
 
 def _quality(
-    examples: Examples, sides: tuple[LabelSides, ...], content: ContentScan, findings: Findings
+    examples: Examples, labels_by_split: tuple[SplitLabel, ...], content: ContentScan, findings: Findings
 ) -> DataQuality:
     long, short = content.outliers
     return DataQuality(
         ignored=ignored(findings),
-        labels=examples.labels(sides),
-        labels_count=len(sides),
+        labels=examples.labels(labels_by_split),
+        labels_count=len(labels_by_split),
         categories=examples.categories(),
         contradictions=tuple(content.contradictions),
         characters_median=content.characters_median,

@@ -119,12 +119,12 @@ class ContentScan:
         an answer, which is compared with the answers of other rows.
         """
         texts = compared_texts(messages, tools)
-        asked_words, answer_words = (text.lower().split() for text in (texts.asked, texts.answer))
-        if not asked_words and not answer_words:
+        question_words, answer_words = (text.lower().split() for text in (texts.question, texts.answer))
+        if not question_words and not answer_words:
             return None
         held_out = place.file == "eval"
         number = -place.row if place.file == "previous" else place.row  # negative: not a row of the dropped file
-        row = sketch(asked_words + answer_words, texts.context)
+        row = sketch(question_words + answer_words, texts.context)
         copies = self._find_near(place, row, number, tag)
         if not held_out:
             before = [message["content"] for message in messages[:-1] if message["role"] != "system"]
@@ -132,10 +132,10 @@ class ContentScan:
         if has_answer and not held_out:
             answer_key = key_of(" ".join(answer_words))
             if not copies:
-                self._triggers.add(number, f"{texts.context} {texts.asked}".split(), answer_key)
-            if asked_words:
-                asked_key = key_of(" ".join(asked_words))
-                self._check_answer(place, number, messages, texts, asked_key, answer_key)
+                self._triggers.add(number, f"{texts.context} {texts.question}".split(), answer_key)
+            if question_words:
+                question_key = key_of(" ".join(question_words))
+                self._check_answer(place, number, messages, texts, question_key, answer_key)
         return row
 
     def _find_near(self, place: Place, row: Sketch, number: int, tag: int) -> bool:
@@ -155,9 +155,9 @@ class ContentScan:
         return copy is not None
 
     def _check_answer(
-        self, place: Place, number: int, messages: Messages, texts: Texts, asked_key: int, answer_key: int
+        self, place: Place, number: int, messages: Messages, texts: Texts, question_key: int, answer_key: int
     ) -> None:
-        context_key = asked_key ^ key_of(texts.context) if texts.context else asked_key
+        context_key = question_key ^ key_of(texts.context) if texts.context else question_key
         question = next((message["content"] for message in reversed(messages) if message["role"] == "user"), "")
         characters = sum(map(len, texts))
         earlier = self._quality.add(number, question, texts.answer, context_key, answer_key, characters)

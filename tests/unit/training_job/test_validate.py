@@ -291,8 +291,8 @@ def test_new_rows_are_appended_to_what_is_in_production_without_copies(drop: Mak
     report = dropped.report
     whole = drop(lines(250), recipe_yaml=b"data: {mode: replace}").validate_in_function().changes["curated"]
     both = {name: set(b"".join(dropped.blobs.read(paths.curated(curated, name))).splitlines()) for name in FILES}
-    wanted = {name: set(b"".join(dropped.blobs.read(paths.curated(whole, name))).splitlines()) for name in FILES}
-    assert both == wanted
+    expected = {name: set(b"".join(dropped.blobs.read(paths.curated(whole, name))).splitlines()) for name in FILES}
+    assert both == expected
     (copies,) = [group for group in report.problems if group.code == "duplicate_row_dropped"]
     assert (copies.count, copies.file, copies.rows) == (100, "train", tuple(range(1, 21)))
 

@@ -116,7 +116,7 @@ def test_columns_that_json_has_not_are_texts_and_pictures_are_refused(check, row
 def test_messages_of_columns_have_every_key_and_those_that_are_null_lose_nothing(check, rows) -> None:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     tool = {"type": "function", "function": {"name": "f"}}
-    said = [
+    rows_of_file = [
         {
             "messages": [
                 {"role": "user", "content": f"{n}"},
@@ -126,7 +126,7 @@ def test_messages_of_columns_have_every_key_and_those_that_are_null_lose_nothing
         }
         for n in range(60)
     ]
-    checked = check(parquet(said), rows(20, start=1000))
+    checked = check(parquet(rows_of_file), rows(20, start=1000))
     assert checked.errors == []
     written = json.loads(checked.train.splitlines()[0])
     assert written["messages"][0] == {"role": "user", "content": "0"}

@@ -12,9 +12,9 @@ from shared.validation.formats import detect
 from shared.validation.rows import read_row
 
 SYSTEM = {"role": "system", "content": "Be brief."}
-ASKED, ANSWERED = {"role": "user", "content": "Is it on?"}, {"role": "assistant", "content": "yes"}
-BETTER, WORSE = [ANSWERED], [{"role": "assistant", "content": "no"}]
-SAID = [{"from": "human", "value": "Is it on?"}]
+QUESTION, ANSWER = {"role": "user", "content": "Is it on?"}, {"role": "assistant", "content": "yes"}
+BETTER, WORSE = [ANSWER], [{"role": "assistant", "content": "no"}]
+FIRST_TURNS = [{"from": "human", "value": "Is it on?"}]
 CALL, RESULT = '{"name": "look", "arguments": {"hall": 3}}', '{"on": true}'
 TOOL = {"name": "look", "parameters": {"type": "object"}}
 
@@ -41,34 +41,34 @@ def user(*lines: str) -> dict[str, str]:
 ANSWERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "Dolly": (
         {"instruction": "Is it on?", "context": "The press runs.", "response": "yes"},
-        [user("Is it on?", "The press runs."), ANSWERED],
+        [user("Is it on?", "The press runs."), ANSWER],
     ),
     "SQuAD": (
         {"context": "The press runs.", "question": "Is it on?", "answer": "yes"},
-        [user("Is it on?", "The press runs."), ANSWERED],
+        [user("Is it on?", "The press runs."), ANSWER],
     ),
     "several passages": (
         {"context": ["The press runs.", "Hall 3."], "question": "Is it on?", "answer": "yes"},
-        [user("Is it on?", "The press runs.", "", "Hall 3."), ANSWERED],
+        [user("Is it on?", "The press runs.", "", "Hall 3."), ANSWER],
     ),
     "Alpaca with a context": (
         {"instruction": "Is it on?", "context": "The press runs.", "input": "", "output": "yes"},
-        [user("Is it on?", "The press runs."), ANSWERED],
+        [user("Is it on?", "The press runs."), ANSWER],
     ),
     "OpenOrca": (
         {"system_prompt": "Be brief.", "question": "Is it on?", "response": "yes"},
-        [SYSTEM, ASKED, ANSWERED],
+        [SYSTEM, QUESTION, ANSWER],
     ),
-    "query and response": ({"query": "Is it on?", "response": "yes"}, [ASKED, ANSWERED]),
-    "problem and solution": ({"problem": "Is it on?", "solution": "yes"}, [ASKED, ANSWERED]),
-    "input and target": ({"input": "Is it on?", "target": "yes"}, [ASKED, ANSWERED]),
+    "query and response": ({"query": "Is it on?", "response": "yes"}, [QUESTION, ANSWER]),
+    "problem and solution": ({"problem": "Is it on?", "solution": "yes"}, [QUESTION, ANSWER]),
+    "input and target": ({"input": "Is it on?", "target": "yes"}, [QUESTION, ANSWER]),
     "a history beside a pair": (
         {"prompt": "Is it on?", "response": "yes", "history": [["Is it on?", "yes"]]},
-        [ASKED, ANSWERED, ASKED, ANSWERED],
+        [QUESTION, ANSWER, QUESTION, ANSWER],
     ),
-    "a number as an answer": ({"prompt": "Is it on?", "completion": 1}, [ASKED, {**ANSWERED, "content": "1"}]),
-    "a fraction as an answer": ({"prompt": "Is it on?", "answer": 0.5}, [ASKED, {**ANSWERED, "content": "0.5"}]),
-    "a boolean as an answer": ({"prompt": "Is it on?", "answer": True}, [ASKED, {**ANSWERED, "content": "true"}]),
+    "a number as an answer": ({"prompt": "Is it on?", "completion": 1}, [QUESTION, {**ANSWER, "content": "1"}]),
+    "a fraction as an answer": ({"prompt": "Is it on?", "answer": 0.5}, [QUESTION, {**ANSWER, "content": "0.5"}]),
+    "a boolean as an answer": ({"prompt": "Is it on?", "answer": True}, [QUESTION, {**ANSWER, "content": "true"}]),
     "text in parts": (
         {
             "messages": [
@@ -76,7 +76,7 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
                 {"role": "assistant", "content": [{"type": "text", "value": "yes"}]},
             ]
         },
-        [user("Is it", "on?"), ANSWERED],
+        [user("Is it", "on?"), ANSWER],
     ),
     "Bedrock": (
         {
@@ -86,57 +86,57 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
                 {"role": "assistant", "content": [{"text": "yes"}]},
             ],
         },
-        [SYSTEM, ASKED, ANSWERED],
+        [SYSTEM, QUESTION, ANSWER],
     ),
     "messages as a cell of a table": (
-        {"messages": json.dumps([ASKED, ANSWERED])},
-        [ASKED, ANSWERED],
+        {"messages": json.dumps([QUESTION, ANSWER])},
+        [QUESTION, ANSWER],
     ),
     "conversations as a cell of a table": (
-        {"conversations": json.dumps([*SAID, {"from": "gpt", "value": "yes"}])},
-        [ASKED, ANSWERED],
+        {"conversations": json.dumps([*FIRST_TURNS, {"from": "gpt", "value": "yes"}])},
+        [QUESTION, ANSWER],
     ),
-    "messages of from and value": ({"messages": [*SAID, {"from": "gpt", "value": "yes"}]}, [ASKED, ANSWERED]),
+    "messages of from and value": ({"messages": [*FIRST_TURNS, {"from": "gpt", "value": "yes"}]}, [QUESTION, ANSWER]),
     "ShareGPT with a call": (
         {
             "conversations": [
-                *SAID,
+                *FIRST_TURNS,
                 {"from": "function_call", "value": CALL},
                 {"from": "observation", "value": RESULT},
                 {"from": "gpt", "value": "yes"},
             ],
             "tools": json.dumps([TOOL]),
         },
-        [ASKED, called(1, '{"hall":3}'), result(1, 0, RESULT), ANSWERED],
+        [QUESTION, called(1, '{"hall":3}'), result(1, 0, RESULT), ANSWER],
     ),
     "ShareGPT with two calls at once": (
         {
             "conversations": [
-                *SAID,
+                *FIRST_TURNS,
                 {"from": "function_call", "value": f"[{CALL}, {CALL}]"},
                 {"from": "observation", "value": f'[{RESULT}, "off"]'},
                 {"from": "gpt", "value": "yes"},
             ],
             "tools": json.dumps([TOOL]),
         },
-        [ASKED, called(1, '{"hall":3}', '{"hall":3}'), result(1, 0, '{"on":true}'), result(1, 1, "off"), ANSWERED],
+        [QUESTION, called(1, '{"hall":3}', '{"hall":3}'), result(1, 0, '{"on":true}'), result(1, 1, "off"), ANSWER],
     ),
     "Hermes, whose calls and results are text": (
         {
             "conversations": [
-                *SAID,
+                *FIRST_TURNS,
                 {"from": "gpt", "value": f"I look.\n<tool_call>\n{CALL}\n</tool_call>"},
                 {"from": "tool", "value": f"<tool_response>\n{RESULT}\n</tool_response>"},
                 {"from": "gpt", "value": "yes"},
             ],
             "tools": json.dumps([{"type": "function", "function": TOOL}]),
         },
-        [ASKED, called(1, '{"hall":3}') | {"content": "I look."}, result(1, 0, RESULT), ANSWERED],
+        [QUESTION, called(1, '{"hall":3}') | {"content": "I look."}, result(1, 0, RESULT), ANSWER],
     ),
     "Hermes with two calls, one as Python writes it, and both results in one turn": (
         {
             "conversations": [
-                *SAID,
+                *FIRST_TURNS,
                 {
                     "from": "gpt",
                     "value": f"<tool_call>{CALL}</tool_call>\n<tool_call>\n{json.loads(CALL)}\n</tool_call>",
@@ -146,23 +146,23 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
             ],
             "tools": [TOOL],
         },
-        [ASKED, called(1, '{"hall":3}', '{"hall":3}'), result(1, 0, "1"), result(1, 1, "2"), ANSWERED],
+        [QUESTION, called(1, '{"hall":3}', '{"hall":3}'), result(1, 0, "1"), result(1, 1, "2"), ANSWER],
     ),
     "Hermes with roles": (
         {
             "messages": [
-                ASKED,
+                QUESTION,
                 {"role": "assistant", "content": f"<tool_call>{CALL}</tool_call>"},
                 {"role": "tool", "content": RESULT},
-                ANSWERED,
+                ANSWER,
             ],
             "tools": [TOOL],
         },
-        [ASKED, called(1, '{"hall":3}'), result(1, 0, RESULT), ANSWERED],
+        [QUESTION, called(1, '{"hall":3}'), result(1, 0, RESULT), ANSWER],
     ),
     "a call as text that nothing answers": (
-        {"conversations": [*SAID, {"from": "gpt", "value": f"<tool_call>{CALL}</tool_call>"}]},
-        [ASKED, {"role": "assistant", "content": f"<tool_call>{CALL}</tool_call>"}],
+        {"conversations": [*FIRST_TURNS, {"from": "gpt", "value": f"<tool_call>{CALL}</tool_call>"}]},
+        [QUESTION, {"role": "assistant", "content": f"<tool_call>{CALL}</tool_call>"}],
     ),
     "a turn that says the same twice": (
         {
@@ -171,11 +171,11 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
                 {"from": "gpt", "value": "", "content": "yes"},
             ]
         },
-        [ASKED, ANSWERED],
+        [QUESTION, ANSWER],
     ),
     "ShareGPT with a blank list of tools": (
-        {"conversations": [*SAID, {"from": "gpt", "value": "yes"}], "tools": " "},
-        [ASKED, ANSWERED],
+        {"conversations": [*FIRST_TURNS, {"from": "gpt", "value": "yes"}], "tools": " "},
+        [QUESTION, ANSWER],
     ),
 }
 
@@ -197,7 +197,7 @@ def test_a_row_becomes_a_dialogue_with_all_that_the_model_should_read(row, messa
 
 PAIRS: dict[str, dict[str, Any]] = {
     "LLaMA-Factory": {
-        "conversations": SAID,
+        "conversations": FIRST_TURNS,
         "chosen": {"from": "gpt", "value": "yes"},
         "rejected": {"from": "gpt", "value": "no"},
     },
@@ -211,41 +211,41 @@ PAIRS: dict[str, dict[str, Any]] = {
             {"role": "assistant", "content": [{"type": "text", "value": "no"}]},
         ],
     },
-    "TRL, dialogues": {"prompt": [ASKED], "chosen": BETTER, "rejected": WORSE},
-    "TRL, whole dialogues": {"chosen": [ASKED, *BETTER], "rejected": [ASKED, *WORSE]},
+    "TRL, dialogues": {"prompt": [QUESTION], "chosen": BETTER, "rejected": WORSE},
+    "TRL, whole dialogues": {"chosen": [QUESTION, *BETTER], "rejected": [QUESTION, *WORSE]},
     "TRL, whole dialogues beside their prompt": {
         "prompt": "Is it on?",
-        "chosen": [ASKED, *BETTER],
-        "rejected": [ASKED, *WORSE],
+        "chosen": [QUESTION, *BETTER],
+        "rejected": [QUESTION, *WORSE],
     },
     "TRL, texts": {"prompt": "Is it on?", "chosen": "yes", "rejected": "no"},
-    "messages beside two answers": {"messages": [ASKED], "chosen": ANSWERED, "rejected": WORSE[0]},
+    "messages beside two answers": {"messages": [QUESTION], "chosen": ANSWER, "rejected": WORSE[0]},
     "UltraFeedback": {
         "prompt": "Is it on?",
-        "messages": [ASKED, *BETTER],
-        "chosen": [ASKED, *BETTER],
-        "rejected": [ASKED, *WORSE],
+        "messages": [QUESTION, *BETTER],
+        "chosen": [QUESTION, *BETTER],
+        "rejected": [QUESTION, *WORSE],
     },
-    "a whole dialogue beside two texts": {"messages": [ASKED, *BETTER], "chosen": "yes", "rejected": "no"},
-    "a whole dialogue with the worse answer": {"messages": [ASKED, *WORSE], "chosen": "yes", "rejected": "no"},
+    "a whole dialogue beside two texts": {"messages": [QUESTION, *BETTER], "chosen": "yes", "rejected": "no"},
+    "a whole dialogue with the worse answer": {"messages": [QUESTION, *WORSE], "chosen": "yes", "rejected": "no"},
     "turns with the answer beside their question": {
         "question": "Is it on?",
-        "conversations": [*SAID, {"from": "gpt", "value": "yes"}],
-        "chosen": [ASKED, *BETTER],
-        "rejected": [ASKED, *WORSE],
+        "conversations": [*FIRST_TURNS, {"from": "gpt", "value": "yes"}],
+        "chosen": [QUESTION, *BETTER],
+        "rejected": [QUESTION, *WORSE],
     },
     "a question that messages have as well": {
         "prompt": "Is it on?",
-        "messages": [ASKED],
+        "messages": [QUESTION],
         "chosen": "yes",
         "rejected": "no",
     },
     "a question with a line feed": {
         "prompt": "Is it on?\n",
-        "chosen": [ASKED, *BETTER],
-        "rejected": [ASKED, *WORSE],
+        "chosen": [QUESTION, *BETTER],
+        "rejected": [QUESTION, *WORSE],
     },
-    "OpenAI": {"input": {"messages": [ASKED]}, "preferred_output": BETTER, "non_preferred_output": WORSE},
+    "OpenAI": {"input": {"messages": [QUESTION]}, "preferred_output": BETTER, "non_preferred_output": WORSE},
 }
 
 
@@ -254,11 +254,11 @@ PAIRS: dict[str, dict[str, Any]] = {
 def test_a_preference_pair_has_its_question_system_text_and_tools(row, beside) -> None:
     document, codes = read({**row, **beside})
     assert codes == set()
-    question: dict[str, Any] = {"messages": [ASKED]}
+    question: dict[str, Any] = {"messages": [QUESTION]}
     if "tools" in beside:
         question["tools"] = [{"type": "function", "function": TOOL}]
     elif beside:
-        question["messages"] = [SYSTEM, ASKED]
+        question["messages"] = [SYSTEM, QUESTION]
     assert document == {
         "input": question,
         "preferred_output": BETTER,
@@ -269,12 +269,12 @@ def test_a_preference_pair_has_its_question_system_text_and_tools(row, beside) -
 
 @pytest.mark.parametrize("beside", [{"prompt": "Is it on?"}, {}])
 def test_a_dialogue_with_a_third_answer_is_kept_and_not_learned(beside) -> None:
-    third = [ASKED, {"role": "assistant", "content": "perhaps"}]
-    row = {**beside, "messages": third, "chosen": [ASKED, *BETTER], "rejected": [ASKED, *WORSE]}
+    third = [QUESTION, {"role": "assistant", "content": "perhaps"}]
+    row = {**beside, "messages": third, "chosen": [QUESTION, *BETTER], "rejected": [QUESTION, *WORSE]}
     document, codes = read(row)
     assert codes == set()
     assert document is not None
-    assert (document["input"], document["item"]) == ({"messages": [ASKED]}, {"messages": third})
+    assert (document["input"], document["item"]) == ({"messages": [QUESTION]}, {"messages": third})
 
 
 def test_alpaca_pairs_have_their_input_below_the_question() -> None:
@@ -285,30 +285,33 @@ def test_alpaca_pairs_have_their_input_below_the_question() -> None:
 @pytest.mark.parametrize("name", ["system", "system_message", "system_prompt"])
 @pytest.mark.parametrize("beside", [{}, {"system": "Be brief."}, {"system": ""}, {"tools": []}])
 def test_system_text_and_tools_in_the_input_of_a_pair_are_learned(name, beside) -> None:
-    inner = {"messages": [ASKED], name: "Be brief.", "functions": [TOOL]}
+    inner = {"messages": [QUESTION], name: "Be brief.", "functions": [TOOL]}
     row, codes = read({**PAIRS["OpenAI"], **beside, "input": inner})
     assert codes == set()
     assert row is not None
-    assert row["input"] == {"messages": [SYSTEM, ASKED], "tools": [{"type": "function", "function": TOOL}]}
+    assert row["input"] == {"messages": [SYSTEM, QUESTION], "tools": [{"type": "function", "function": TOOL}]}
 
 
 PROMPTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "GSM8K": ({"question": "Is it on?", "answer": "yes"}, {"messages": [ASKED], "item": {"answer": "yes"}}),
-    "TRL": ({"prompt": [SYSTEM, ASKED], "answer": "yes"}, {"messages": [SYSTEM, ASKED], "item": {"answer": "yes"}}),
-    "TRL, a text": ({"prompt": "Is it on?", "solution": "1"}, {"messages": [ASKED], "item": {"solution": "1"}}),
-    "a pair": ({"prompt": "Is it on?", "completion": "yes"}, {"messages": [ASKED], "item": {"completion": "yes"}}),
+    "GSM8K": ({"question": "Is it on?", "answer": "yes"}, {"messages": [QUESTION], "item": {"answer": "yes"}}),
+    "TRL": (
+        {"prompt": [SYSTEM, QUESTION], "answer": "yes"},
+        {"messages": [SYSTEM, QUESTION], "item": {"answer": "yes"}},
+    ),
+    "TRL, a text": ({"prompt": "Is it on?", "solution": "1"}, {"messages": [QUESTION], "item": {"solution": "1"}}),
+    "a pair": ({"prompt": "Is it on?", "completion": "yes"}, {"messages": [QUESTION], "item": {"completion": "yes"}}),
     "with a passage": (
         {"question": "Is it on?", "context": "The press runs.", "answer": "yes"},
         {"messages": [user("Is it on?", "The press runs.")], "item": {"answer": "yes"}},
     ),
     "several turns": (
-        {"messages": [{**SYSTEM, "role": "developer"}, ASKED, ANSWERED, ASKED], "answer": "yes"},
-        {"messages": [SYSTEM, ASKED, ANSWERED, ASKED], "item": {"answer": "yes"}},
+        {"messages": [{**SYSTEM, "role": "developer"}, QUESTION, ANSWER, QUESTION], "answer": "yes"},
+        {"messages": [SYSTEM, QUESTION, ANSWER, QUESTION], "item": {"answer": "yes"}},
     ),
     "the end of a tool": (
-        {"messages": [ASKED, called(1, "{}"), result(1, 0, RESULT)], "tools": [TOOL], "answer": "yes"},
+        {"messages": [QUESTION, called(1, "{}"), result(1, 0, RESULT)], "tools": [TOOL], "answer": "yes"},
         {
-            "messages": [ASKED, called(1, "{}"), result(1, 0, RESULT)],
+            "messages": [QUESTION, called(1, "{}"), result(1, 0, RESULT)],
             "tools": [{"type": "function", "function": TOOL}],
             "item": {"answer": "yes"},
         },
@@ -347,70 +350,79 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "data_type|context is an object, not text",
     ),
     "context beside a dialogue that ends with an answer": (
-        {"prompt": [ASKED, ANSWERED], "context": "The press runs.", "completion": "x"},
+        {"prompt": [QUESTION, ANSWER], "context": "The press runs.", "completion": "x"},
         "passage_not_read|context",
     ),
     "a result without a call": (
-        {"conversations": [*SAID, {"from": "observation", "value": "1"}, {"from": "gpt", "value": "x"}]},
+        {"conversations": [*FIRST_TURNS, {"from": "observation", "value": "1"}, {"from": "gpt", "value": "x"}]},
         "tool_message_orphan",
     ),
     "a call that is no JSON": (
-        {"conversations": [*SAID, {"from": "function_call", "value": "look()"}, {"from": "gpt", "value": "x"}]},
+        {"conversations": [*FIRST_TURNS, {"from": "function_call", "value": "look()"}, {"from": "gpt", "value": "x"}]},
         "invalid_tool_calls",
     ),
     "a call with something of its own": (
-        {"conversations": [*SAID, {"from": "function_call", "value": '{"name": "f", "x": 1}'}]},
+        {"conversations": [*FIRST_TURNS, {"from": "function_call", "value": '{"name": "f", "x": 1}'}]},
         "invalid_tool_calls",
     ),
     "a prompt that is not in the dialogues beside it": (
-        {"prompt": "Is it off?", "chosen": [ASKED, *BETTER], "rejected": [ASKED, *WORSE]},
+        {"prompt": "Is it off?", "chosen": [QUESTION, *BETTER], "rejected": [QUESTION, *WORSE]},
         "outputs_differ_in_question",
     ),
     "messages that ask otherwise": (
-        {"messages": [{**ASKED, "content": "Is it off?"}], "chosen": [ASKED, *BETTER], "rejected": [ASKED, *WORSE]},
+        {
+            "messages": [{**QUESTION, "content": "Is it off?"}],
+            "chosen": [QUESTION, *BETTER],
+            "rejected": [QUESTION, *WORSE],
+        },
         "outputs_differ_in_question",
     ),
     "tools in two places of a pair": (
-        {**PAIRS["OpenAI"], "input": {"messages": [ASKED], "tools": [TOOL]}, "tools": [TOOL]},
+        {**PAIRS["OpenAI"], "input": {"messages": [QUESTION], "tools": [TOOL]}, "tools": [TOOL]},
         "tools_twice",
     ),
     "two system texts of a pair": (
-        {**PAIRS["OpenAI"], "input": {"messages": [ASKED], "system": "Be brief."}, "system": "Be long."},
+        {**PAIRS["OpenAI"], "input": {"messages": [QUESTION], "system": "Be brief."}, "system": "Be long."},
         "system_twice",
     ),
     "a turn of two texts": (
-        {"conversations": [{**SAID[0], "content": "Is it off?"}, {"from": "gpt", "value": "x"}]},
+        {"conversations": [{**FIRST_TURNS[0], "content": "Is it off?"}, {"from": "gpt", "value": "x"}]},
         "field_twice|the text of a turn (value and content)",
     ),
     "a turn of two speakers": (
-        {"conversations": [{**SAID[0], "role": "system"}, {"from": "gpt", "value": "x"}]},
+        {"conversations": [{**FIRST_TURNS[0], "role": "system"}, {"from": "gpt", "value": "x"}]},
         "field_twice|the speaker of a turn (from and role)",
     ),
     "a turn of two calls": (
-        {"conversations": [*SAID, {"from": "function_call", "value": CALL, "tool_calls": [1]}]},
+        {"conversations": [*FIRST_TURNS, {"from": "function_call", "value": CALL, "tool_calls": [1]}]},
         "field_twice|the calls of a turn (value and tool_calls)",
     ),
     "a call with arguments and parameters": (
         {
             "conversations": [
-                *SAID,
+                *FIRST_TURNS,
                 {"from": "function_call", "value": '{"name": "f", "arguments": {}, "parameters": 1}'},
             ]
         },
         "invalid_tool_calls",
     ),
     "a call with a key twice": (
-        {"conversations": [*SAID, {"from": "function_call", "value": '{"name": "f", "arguments": {"a": 1, "a": 2}}'}]},
+        {
+            "conversations": [
+                *FIRST_TURNS,
+                {"from": "function_call", "value": '{"name": "f", "arguments": {"a": 1, "a": 2}}'},
+            ]
+        },
         "duplicate_key",
     ),
     "tools with a key twice": (
-        {"conversations": [*SAID, {"from": "gpt", "value": "x"}], "tools": '[{"name": "f", "a": 1, "a": 2}]'},
+        {"conversations": [*FIRST_TURNS, {"from": "gpt", "value": "x"}], "tools": '[{"name": "f", "a": 1, "a": 2}]'},
         "duplicate_key",
     ),
     "a call of Python with a key twice": (
         {
             "conversations": [
-                *SAID,
+                *FIRST_TURNS,
                 {"from": "gpt", "value": "<tool_call>{'name': 'f', 'arguments': {'a': 1, 'a': 2}}</tool_call>"},
                 {"from": "tool", "value": "1"},
                 {"from": "gpt", "value": "x"},
@@ -421,7 +433,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a text of a call that cannot be read, with its result": (
         {
             "conversations": [
-                *SAID,
+                *FIRST_TURNS,
                 {"from": "gpt", "value": "<tool_call>look()</tool_call>"},
                 {"from": "tool", "value": "1"},
                 {"from": "gpt", "value": "x"},
@@ -432,7 +444,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "more results than calls": (
         {
             "conversations": [
-                *SAID,
+                *FIRST_TURNS,
                 {"from": "gpt", "value": f"<tool_call>{CALL}</tool_call>"},
                 {"from": "tool", "value": "<tool_response>1</tool_response><tool_response>2</tool_response>"},
                 {"from": "gpt", "value": "x"},
@@ -441,7 +453,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "tool_message_orphan",
     ),
     "a field beside `item` and in it": (
-        {"messages": [ASKED, ANSWERED], "item": {"id": 1}, "id": 2},
+        {"messages": [QUESTION, ANSWER], "item": {"id": 1}, "id": 2},
         "field_twice|the field id (in item and beside it)",
     ),
 }
@@ -471,7 +483,7 @@ def test_a_row_that_cannot_be_converted_says_which_field_it_is(row, code) -> Non
 )
 def test_a_text_of_a_call_that_json_cannot_hold_is_refused(text) -> None:
     turns = [
-        *SAID,
+        *FIRST_TURNS,
         {"from": "gpt", "value": f"<tool_call>{text}</tool_call>"},
         {"from": "tool", "value": "1"},
         {"from": "gpt", "value": "yes"},
@@ -497,8 +509,8 @@ class Counted(str):
 @pytest.mark.parametrize("count", [100, 1000])
 def test_a_question_beside_two_dialogues_is_compared_with_them_once_a_turn(count: int) -> None:
     def turns(answer: str | None) -> list[dict[str, Any]]:
-        said = [{"role": "user", "content": Counted(f"q{number}")} for number in range(count)]
-        return [*said, {"role": "assistant", "content": answer}] if answer else list(reversed(said))
+        users = [{"role": "user", "content": Counted(f"q{number}")} for number in range(count)]
+        return [*users, {"role": "assistant", "content": answer}] if answer else list(reversed(users))
 
     Counted.compared = 0
     found = chosen_rejected({"messages": turns(None), "chosen": turns("yes"), "rejected": turns("no")})

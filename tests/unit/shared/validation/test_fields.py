@@ -29,12 +29,12 @@ def lines(count: int = 60, **fields: Any) -> bytes:
     for number in range(count):
         row = {name: value(number) if callable(value) else value for name, value in fields.items()}
         if not {"prompt", "question", "instruction", "conversations", "text"} & row.keys():
-            row.setdefault("messages", asked(number))
+            row.setdefault("messages", dialogue_of(number))
         made.append(json.dumps(row).encode())
     return b"\n".join(made)
 
 
-def asked(number: int) -> list[dict[str, Any]]:
+def dialogue_of(number: int) -> list[dict[str, Any]]:
     return [
         {"role": "user", "content": f"What is part {number}?"},
         {"role": "assistant", "content": f"part {number} of machine {number % 7}"},
@@ -42,7 +42,7 @@ def asked(number: int) -> list[dict[str, Any]]:
 
 
 def held_out() -> bytes:
-    return b"\n".join(json.dumps({"messages": asked(n)}).encode() for n in range(1000, 1030))
+    return b"\n".join(json.dumps({"messages": dialogue_of(n)}).encode() for n in range(1000, 1030))
 
 
 def graded(text: str) -> bytes:
@@ -63,7 +63,7 @@ IGNORED = {
     "a class number": {"label": lambda n: n % 3},
     "a class of two that repeats the answer": {
         "label": lambda n: n % 2,
-        "messages": lambda n: [asked(n)[0], {"role": "assistant", "content": ("no", "yes")[n % 2]}],
+        "messages": lambda n: [dialogue_of(n)[0], {"role": "assistant", "content": ("no", "yes")[n % 2]}],
     },
     "a number of the row": {"id": lambda n: n},
     "a note beside a pair": {"note": "x", "prompt": lambda n: f"part {n}?", "completion": lambda n: f"bolt {n}"},
@@ -110,9 +110,11 @@ def test_an_empty_field_loses_nothing_and_is_not_reported(check) -> None:
 @pytest.mark.parametrize("value", [-1, 5, True, "thumbs_down"])
 def test_a_field_that_the_recipe_uses_is_kept_without_a_word(check, recipe, value) -> None:
     data = lines(score=value)
-    evaluation = b"\n".join(json.dumps({"messages": asked(n), "score": value}).encode() for n in range(1000, 1030))
+    evaluation = b"\n".join(
+        json.dumps({"messages": dialogue_of(n), "score": value}).encode() for n in range(1000, 1030)
+    )
     checked = check(data, evaluation, recipe)
-    grouped = ["group_on_both_sides"] if b"split_group" in recipe else []  # the rows of both files are of one group
+    grouped = ["group_in_both_splits"] if b"split_group" in recipe else []  # the rows of both files are of one group
     assert ([code for code, _, _ in problems(checked)], checked.errors) == (grouped, grouped)
 
 
@@ -137,7 +139,7 @@ NOT_READ = {
     "an image as a link of data": ({"image": "data:image/png;base64,iVBO"}, "media_not_read"),
     "images in another spelling": ({"Images": ["a.png"]}, "media_not_read"),
     "an image with its place in the text": (
-        {"image": "a.png", "messages": [{"role": "user", "content": "<image>\nWhat is it?"}, asked(1)[1]]},
+        {"image": "a.png", "messages": [{"role": "user", "content": "<image>\nWhat is it?"}, dialogue_of(1)[1]]},
         "media_not_read",
     ),
     "sound": ({"audios": ["a.wav"]}, "media_not_read"),
@@ -251,20 +253,20 @@ LETTERS = {
 
 
 @pytest.mark.parametrize("fields", LETTERS.values(), ids=LETTERS)
-@pytest.mark.parametrize("are_asked", [False, True])
-def test_choices_that_an_answer_names_must_be_in_the_question(check, fields, are_asked) -> None:
+@pytest.mark.parametrize("in_question", [False, True])
+def test_choices_that_an_answer_names_must_be_in_the_question(check, fields, in_question) -> None:
     def question(n: int) -> str:
         choices = "\n".join([f"A) bolt {n} B) nut {n}", f"['bolt {n}', 'nut {n}']"])
-        return f"What holds part {n}?" + (f"\n{choices}" if are_asked else "")
+        return f"What holds part {n}?" + (f"\n{choices}" if in_question else "")
 
     data = lines(question=question, answer=lambda n: "AB"[n % 2], **fields)
     checked = check(data, held_out())
-    assert set(checked.errors) == (set() if are_asked else {"choices_not_read"})
+    assert set(checked.errors) == (set() if in_question else {"choices_not_read"})
 
 
 @pytest.mark.parametrize(("fields", "code"), NOT_READ.values(), ids=NOT_READ)
 def test_a_field_that_changes_what_is_learned_and_is_not_read_is_refused(check, rows, fields, code) -> None:
-    row = {"messages": asked(5000), **fields}
+    row = {"messages": dialogue_of(5000), **fields}
     assert check(rows(60, row), rows(20, start=100)).codes == {code: (61,)}
 
 
@@ -275,14 +277,14 @@ SYSTEM_TEXT = "Answer in German only."
 @pytest.mark.parametrize(
     "row",
     [
-        {"messages": asked(1)},
-        {"messages": [{"role": "system", "content": SYSTEM_TEXT}, *asked(1)]},
+        {"messages": dialogue_of(1)},
+        {"messages": [{"role": "system", "content": SYSTEM_TEXT}, *dialogue_of(1)]},
         {"prompt": "What is part 1?", "completion": "part 1 of machine 1"},
         {"instruction": "What is part 1?", "output": "part 1 of machine 1"},
         {
             "conversations": [
                 {"from": "human", "value": "What is part 1?"},
-                {"from": "gpt", "value": asked(1)[1]["content"]},
+                {"from": "gpt", "value": dialogue_of(1)[1]["content"]},
             ]
         },
     ],
@@ -291,7 +293,7 @@ def test_a_system_text_beside_the_dialogue_is_its_system_message(check, rows, na
     data = b"\n".join(json.dumps({**row, name: SYSTEM_TEXT}).encode() for _ in range(60))
     checked = check(data, rows(20, start=100))
     assert checked.errors == []
-    expected = [{"role": "system", "content": SYSTEM_TEXT}, *asked(1)]
+    expected = [{"role": "system", "content": SYSTEM_TEXT}, *dialogue_of(1)]
     assert json.loads(checked.train.splitlines()[0])["messages"] == expected
     assert checked.result.report.mapping[name] == "system"
 
@@ -301,15 +303,15 @@ def test_a_system_text_beside_the_dialogue_is_its_system_message(check, rows, na
     [{"train": False}, {"trainable": False}, {"loss_weight": 0}, {"weight": 0}, {"loss": False}, {"training": 0}],
 )
 def test_an_answer_that_is_not_to_be_learned_has_weight_0_whatever_its_mark_is_called(check, rows, mark) -> None:
-    said = [asked(1)[0], {**asked(1)[1], **mark}, *asked(2)]
-    checked = check(rows(60, {"messages": said}), rows(20, start=100))
+    messages = [dialogue_of(1)[0], {**dialogue_of(1)[1], **mark}, *dialogue_of(2)]
+    checked = check(rows(60, {"messages": messages}), rows(20, start=100))
     assert checked.codes == {}
     assert json.loads(checked.train.splitlines()[60])["messages"][1]["weight"] == 0
 
 
 def test_older_functions_are_tools(check, rows) -> None:
     function = {"name": "find", "parameters": {}}
-    checked = check(rows(60, {"messages": asked(5000), "functions": [function]}), rows(20, start=100))
+    checked = check(rows(60, {"messages": dialogue_of(5000), "functions": [function]}), rows(20, start=100))
     assert checked.codes == {}
     assert json.loads(checked.train.splitlines()[60])["tools"] == [{"type": "function", "function": function}]
 
@@ -357,7 +359,7 @@ def test_a_mark_counts_however_many_fields_there_are(check) -> None:
 
 def test_fields_of_very_many_names_are_few_findings(check) -> None:
     rows = b"\n".join(
-        json.dumps({"messages": asked(n), f"field_{'abcdefghij'[n % 10]}_{n}": 1}).encode() for n in range(200)
+        json.dumps({"messages": dialogue_of(n), f"field_{'abcdefghij'[n % 10]}_{n}": 1}).encode() for n in range(200)
     )
     found = [one for one in problems(check(rows, held_out())) if one[0] == "ignored_field"]
     assert len(found) == 1 + NAMES_MAX or len(found) <= NAMES_MAX

@@ -11,15 +11,15 @@ import pytest
 from shared.validation.formats import Format, detect
 from shared.validation.rows import read_row
 
-ASKED, ANSWERED = {"role": "user", "content": "What is 2 + 2?"}, {"role": "assistant", "content": "4"}
+QUESTION, ANSWER = {"role": "user", "content": "What is 2 + 2?"}, {"role": "assistant", "content": "4"}
 SYSTEM = {"role": "system", "content": "Be brief."}
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {}}}
-CHAT: dict[str, Any] = {"messages": [ASKED, ANSWERED], "item": {}}
-LONG: dict[str, Any] = {"messages": [SYSTEM, ASKED, ANSWERED, ASKED, ANSWERED], "item": {}}
+CHAT: dict[str, Any] = {"messages": [QUESTION, ANSWER], "item": {}}
+LONG: dict[str, Any] = {"messages": [SYSTEM, QUESTION, ANSWER, QUESTION, ANSWER], "item": {}}
 TURNS = [{"from": "human", "value": "What is 2 + 2?"}, {"from": "gpt", "value": "4"}]
 OTHER = [{"role": "assistant", "content": "5"}]
 CALLED = {"role": "assistant", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "add"}}]}
-PREFERENCE = {"input": {"messages": [ASKED]}, "preferred_output": [ANSWERED], "non_preferred_output": OTHER}
+PREFERENCE = {"input": {"messages": [QUESTION]}, "preferred_output": [ANSWER], "non_preferred_output": OTHER}
 
 # Name: (a row, the format it is recognized as, its mapping, the canonical row).
 ROWS: dict[str, tuple[dict[str, Any], str, dict[str, str], dict[str, Any]]] = {
@@ -33,19 +33,19 @@ ROWS: dict[str, tuple[dict[str, Any], str, dict[str, str], dict[str, Any]]] = {
         {"system": "Be brief.", "question": "What is 2 + 2?", "answer": "4"},
         "prompt_completion",
         {"system": "system", "question": "user", "answer": "assistant"},
-        {"messages": [SYSTEM, ASKED, ANSWERED], "item": {}},
+        {"messages": [SYSTEM, QUESTION, ANSWER], "item": {}},
     ),
     "prompt/completion as dialogues": (
-        {"prompt": [SYSTEM, ASKED], "completion": [ANSWERED]},
+        {"prompt": [SYSTEM, QUESTION], "completion": [ANSWER]},
         "prompt_completion",
         {"prompt": "user", "completion": "assistant"},
-        {"messages": [SYSTEM, ASKED, ANSWERED], "item": {}},
+        {"messages": [SYSTEM, QUESTION, ANSWER], "item": {}},
     ),
     "Alpaca": (
         {"instruction": "Add.", "input": "2 + 2", "output": "4"},
         "alpaca",
         {"instruction": "user", "input": "user, on a line below", "output": "assistant"},
-        {"messages": [{"role": "user", "content": "Add.\n2 + 2"}, ANSWERED], "item": {}},
+        {"messages": [{"role": "user", "content": "Add.\n2 + 2"}, ANSWER], "item": {}},
     ),
     "Alpaca with a history": (
         {"system": "Be brief.", "instruction": "What is 2 + 2?", "output": "4", "history": [["What is 2 + 2?", "4"]]},
@@ -68,7 +68,7 @@ ROWS: dict[str, tuple[dict[str, Any], str, dict[str, str], dict[str, Any]]] = {
         {"conversations": TURNS, "tools": json.dumps([TOOL["function"]])},
         "sharegpt",
         {"conversations": "messages (human: user, gpt: assistant)", "tools": "tools"},
-        {"messages": [ASKED, ANSWERED], "tools": [TOOL], "item": {}},
+        {"messages": [QUESTION, ANSWER], "tools": [TOOL], "item": {}},
     ),
     "plain text": ({"text": "Once."}, "text", {"text": "text"}, {"text": "Once.", "item": {}}),
     "preference": (
@@ -84,16 +84,16 @@ ROWS: dict[str, tuple[dict[str, Any], str, dict[str, str], dict[str, Any]]] = {
         {**PREFERENCE, "item": {"source": "x"}},
     ),
     "chosen and rejected dialogues": (
-        {"chosen": [ASKED, ANSWERED], "rejected": [ASKED, *OTHER]},
+        {"chosen": [QUESTION, ANSWER], "rejected": [QUESTION, *OTHER]},
         "preference",
         {"chosen": "preferred_output", "rejected": "non_preferred_output"},
         {**PREFERENCE, "item": {}},
     ),
     "reinforcement": (
-        {"messages": [ASKED], "tools": [TOOL], "target": 4},
+        {"messages": [QUESTION], "tools": [TOOL], "target": 4},
         "reinforcement",
         {"messages": "messages", "tools": "tools"},
-        {"messages": [ASKED], "tools": [TOOL], "item": {"target": 4}},
+        {"messages": [QUESTION], "tools": [TOOL], "item": {"target": 4}},
     ),
 }
 
@@ -180,8 +180,8 @@ def test_rows_with_answers_are_refused_by_the_methods_that_need_others(check, ro
 
 
 def test_prompts_need_what_their_rewards_read_and_have_no_answer_to_be_compared_with(check) -> None:
-    asked = [{"messages": [{"role": "user", "content": f"What is {n} * 7?"}], "note": "x"} for n in range(300)]
-    data = "\n".join(map(json.dumps, asked)).encode()
+    prompts = [{"messages": [{"role": "user", "content": f"What is {n} * 7?"}], "note": "x"} for n in range(300)]
+    data = "\n".join(map(json.dumps, prompts)).encode()
     assert check(data, None, method("reinforcement")).errors == ["grader_field_missing"]
     rewarded = b"method: {type: reinforcement, graders: [{name: n, type: string_check, reference: '{{item.note}}'}]}"
     checked = check(data, None, rewarded)
@@ -228,7 +228,7 @@ BAD = {
     ),
     "a NUL in tools": ("ShareGPT", {"conversations": TURNS, "tools": r'[{"name": "\u0000"}]'}, "null_character"),
     "a question last": ("ShareGPT", {"conversations": TURNS[:1]}, "example_missing_assistant_message"),
-    "an output that is a question": ("preference", {**PREFERENCE, "preferred_output": [ASKED]}, "invalid_output"),
+    "an output that is a question": ("preference", {**PREFERENCE, "preferred_output": [QUESTION]}, "invalid_output"),
     "equal outputs": ("preference", {**PREFERENCE, "preferred_output": OTHER}, "equal_outputs"),
     "an input that is a list": ("preference", {**PREFERENCE, "input": []}, "data_type"),
     "only one output": ("preference", {"input": {}, "preferred_output": []}, "missing_field"),
@@ -238,19 +238,19 @@ BAD = {
         "preference",
         {
             **PREFERENCE,
-            "input": {"messages": [ASKED], "tools": [TOOL]},
+            "input": {"messages": [QUESTION], "tools": [TOOL]},
             "preferred_output": [CALLED, {"role": "tool", "tool_call_id": "1", "content": "4"}],
         },
         "invalid_output",
     ),
     "a prompt that ends with an answer": (
         "preference",
-        {**PREFERENCE, "input": {"messages": [ASKED, ANSWERED]}},
+        {**PREFERENCE, "input": {"messages": [QUESTION, ANSWER]}},
         "prompt_not_last",
     ),
     "outputs to different questions": (
         "chosen and rejected",
-        {"chosen": [ASKED, ANSWERED], "rejected": [SYSTEM, ASKED, *OTHER]},
+        {"chosen": [QUESTION, ANSWER], "rejected": [SYSTEM, QUESTION, *OTHER]},
         "outputs_differ_in_question",
     ),
     "an answer last": ("reinforcement", CHAT | {"target": 4}, "prompt_not_last"),

@@ -104,8 +104,8 @@ COLUMNS = {
 def test_the_recipe_says_what_the_fields_are(check, rows, data, columns) -> None:
     checked = check(json_lines(data), rows(20, start=100), f"data: {{columns: {columns}}}".encode())
     assert checked.errors == []
-    said = json.loads(checked.train.splitlines()[5])["messages"]
-    assert [message["content"] for message in said] == ["question 5", "answer 5"]
+    messages = json.loads(checked.train.splitlines()[5])["messages"]
+    assert [message["content"] for message in messages] == ["question 5", "answer 5"]
 
 
 def test_a_system_column_beside_messages_is_read_though_the_messages_are_plain(check, rows) -> None:

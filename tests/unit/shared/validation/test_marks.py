@@ -22,10 +22,10 @@ def lines(name: str, value: Any, *, ask: Callable[[int], str] = question, pair: 
     """Rows with a field that is a value, or made from the row's number; its answers all differ."""
     made = []
     for n in range(ROWS):
-        asked, answered = ask(n), f"part {n} of machine {n % 7}"
-        row: dict[str, Any] = {"prompt": asked, "completion": answered}
+        question, answer = ask(n), f"part {n} of machine {n % 7}"
+        row: dict[str, Any] = {"prompt": question, "completion": answer}
         if not pair:
-            row = {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]}
+            row = {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
         made.append(json.dumps({**row, name: value(n) if callable(value) else value}))
     return made
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shared.domain.findings import Findings
 from shared.validation.codes import CODES
-from shared.validation.conversions import ANSWERED, ASKED, OUTPUTS
+from shared.validation.conversions import ANSWER_FIELDS, OUTPUTS, PROMPT_FIELDS
 from shared.validation.fields import SPECIAL, FieldNotes, UsedFields
 from shared.validation.formats import KNOWN_NAMES, detect
 from shared.validation.marks import MARKS
@@ -88,7 +88,7 @@ TOOL = obj(
     function=obj(extra("returns", "strict"), name=st.just("find"), description=TEXT),
 )
 DIALOGUE = st.one_of(
-    st.builds(lambda asked, answer: [*asked, answer], st.lists(QUESTION, min_size=1, max_size=2), ANSWER),
+    st.builds(lambda prompt, answer: [*prompt, answer], st.lists(QUESTION, min_size=1, max_size=2), ANSWER),
     lists(QUESTION, CALLING, RESULT, ANSWER),
 )
 TURN_KEYS = extra("value", "content", "role", "weight", "mood", "tool_calls", "name", "text", "context", "images")
@@ -137,9 +137,9 @@ def of(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
 
 def whole(row: dict[str, Any]) -> dict[str, Any]:
     """The pair with its dialogues written out, as UltraFeedback has it."""
-    asked = {"role": "user", "content": row["prompt"]}
+    prompt = {"role": "user", "content": row["prompt"]}
     better, worse = ({"role": "assistant", "content": row[name]} for name in ("chosen", "rejected"))
-    return {**row, "messages": [asked, better], "chosen": [asked, better], "rejected": [asked, worse]}
+    return {**row, "messages": [prompt, better], "chosen": [prompt, better], "rejected": [prompt, worse]}
 
 
 ROWS = st.one_of(
@@ -158,10 +158,10 @@ ROWS = st.one_of(
         preferred_output=lists(ANSWER),
         non_preferred_output=lists(ANSWER),
     ),
-    st.tuples(st.sampled_from(ASKED), st.sampled_from(ANSWERED)).flatmap(
+    st.tuples(st.sampled_from(PROMPT_FIELDS), st.sampled_from(ANSWER_FIELDS)).flatmap(
         lambda names: of(**{names[0]: TEXT | DIALOGUE, names[1]: TEXT})
     ),
-    st.sampled_from(OUTPUTS).flatmap(lambda names: of(**{ASKED[0]: TEXT, names[0]: TEXT, names[1]: TEXT})),
+    st.sampled_from(OUTPUTS).flatmap(lambda names: of(**{PROMPT_FIELDS[0]: TEXT, names[0]: TEXT, names[1]: TEXT})),
     of(prompt=TEXT, messages=DIALOGUE, chosen=DIALOGUE, rejected=DIALOGUE),
     of(messages=DIALOGUE, chosen=TEXT, rejected=TEXT),
     of(prompt=TEXT, chosen=TEXT, rejected=TEXT).map(whole),

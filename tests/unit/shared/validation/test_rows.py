@@ -185,8 +185,8 @@ FIELDS = st.dictionaries(
 
 @given(FIELDS, st.booleans())
 def test_rows_with_fields_of_their_own_read_the_same_on_the_short_way_and_the_long_one(fields, twice) -> None:
-    said = [{"role": "user", "content": "a: b"}, {"role": "assistant", "content": "c"}]
-    line = json.dumps({"messages": said, **fields}).encode()
+    messages = [{"role": "user", "content": "a: b"}, {"role": "assistant", "content": "c"}]
+    line = json.dumps({"messages": messages, **fields}).encode()
     if twice and fields:
         line = line[:-1] + b"," + json.dumps({next(iter(fields)): 1}).encode()[1:]
     short, long = read_row(line), _read_any(line, orjson.loads(line), CHAT)

@@ -1,4 +1,4 @@
-"""The split: labels on both sides, rows that belong together on one side, the share, and any order of the rows."""
+"""The split: labels in both splits, rows that belong together in one, the share, and any order of the rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from shared.validation.content.near_duplicates import Sketch, similar, sketch
 from shared.validation.keys import Keys, RowKeys
-from shared.validation.split import Split, draw, sides
+from shared.validation.split import Split, assignments, split_rows
 from tests.unit.shared.validation.conftest import Check, Checked
 
 Row = dict[str, Any]
@@ -43,7 +43,7 @@ def answers(part: bytes) -> Counter[str]:
     return Counter(map(answer, read(part)))
 
 
-def said(checked: Checked, code: str) -> str:
+def message_of(checked: Checked, code: str) -> str:
     return next(problem.message for problem in checked.result.report.problems if problem.code == code)
 
 
@@ -102,7 +102,7 @@ CARRIERS: tuple[Callable[[str, str], Row], ...] = (
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_the_split_is_drawn_by_what_the_model_reads_wherever_it_stands(check: Check, carrier: Any) -> None:
+def test_the_split_is_decided_by_what_the_model_reads_wherever_it_stands(check: Check, carrier: Any) -> None:
     chance = random.Random(1)
     labels = ("urgent", "routine", "discharge")
     checked = check(lines(carrier(f"{note(chance)} {n}", labels[n % 3]) for n in range(600)))
@@ -111,7 +111,7 @@ def test_the_split_is_drawn_by_what_the_model_reads_wherever_it_stands(check: Ch
     assert answers(checked.eval) == dict.fromkeys(labels, 20)
 
 
-def test_unbalanced_labels_keep_their_shares_on_both_sides(check: Check) -> None:
+def test_unbalanced_labels_keep_their_shares_in_both_splits(check: Check) -> None:
     chance = random.Random(2)
     labels = ["urgent"] * 540 + ["routine"] * 42 + ["discharge"] * 18
     checked = check(lines(in_system(f"{note(chance)} {n}", label) for n, label in enumerate(labels)))
@@ -172,7 +172,7 @@ def test_an_instruction_that_stands_before_each_case_makes_none_alike_and_copies
 
 
 @pytest.mark.parametrize("place", ["system", "user"])
-def test_near_duplicates_of_a_context_are_on_one_side(check: Check, place: str) -> None:
+def test_near_duplicates_of_a_context_are_in_one_split(check: Check, place: str) -> None:
     def row(case: int, version: int) -> Row:
         text = " ".join(f"w{case}x{n}" for n in range(80)) + f" {version}"
         before = [("system", text), ("user", "Is it open?")] if place == "system" else [("user", text)]
@@ -224,7 +224,7 @@ def test_the_held_out_share_grows_to_what_the_gate_needs_and_the_report_says_so(
 
 
 def test_growth_is_reported_with_both_numbers_and_the_reason(check: Check) -> None:
-    assert said(check(lines(questions(120))), "held_out_share") == (
+    assert message_of(check(lines(questions(120))), "held_out_share") == (
         "20 of 120 rows (17%) are held out, data.validation_split: 0.1 asks for 12 (10%). "
         "The gate needs 20 (evaluation.gate.min_rows)."
     )
@@ -254,7 +254,7 @@ def test_of_three_equal_groups_one_is_held_out_and_the_report_says_how_many_rows
     checked = check(lines(in_groups(40, 40, 40)), recipe=BY_WARD)
     assert checked.errors == []
     assert checked.result.report.statistics.eval_rows == 40
-    message = said(checked, "held_out_share")
+    message = message_of(checked, "held_out_share")
     assert "40 of 120 rows (33%) are held out" in message
     assert "3 groups" in message
 
@@ -284,11 +284,11 @@ def test_labels_that_each_stand_in_one_group_cannot_be_held_out(check: Check) ->
     assert check(lines(rows), recipe=BY_WARD).errors == ["no_eval_rows"]
 
 
-def test_labels_that_no_assignment_of_groups_puts_on_both_sides_are_an_error(check: Check) -> None:
-    """Each two of three groups share a label: one side has two of the groups, and so all rows of their label."""
+def test_labels_that_no_assignment_of_groups_puts_in_both_splits_are_an_error(check: Check) -> None:
+    """Each two of three groups share a label: one split has two of the groups, and so all rows of their label."""
     pairs = (("a", "b"), ("b", "c"), ("c", "a"))
     rows = in_groups(40, 40, 40, label=lambda group, n: pairs[group][n % 2])
-    assert check(lines(rows), recipe=BY_WARD).errors == ["label_one_sided"]
+    assert check(lines(rows), recipe=BY_WARD).errors == ["label_in_one_split"]
 
 
 @pytest.mark.parametrize("shared", [("a", "ab", "bc", "c"), ("ad", "dc", "cb", "ba"), ("a", "ab", "bc", "cd", "d")])
@@ -333,8 +333,8 @@ def test_labels_that_only_the_held_out_file_has_are_an_error_and_unjudged_ones_a
     train = [in_user(f"{note(chance)} {n}", ("yes", "no", "often")[n % 3]) for n in range(90)]
     held_out = [in_user(f"{note(chance)} h{n}", ("yes", "no")[n % 2]) for n in range(30)]
     checked = check(lines(train), lines([*held_out, in_user("fever", "maybe")]))
-    assert checked.codes == {"label_one_sided": (31,), "label_not_held_out": ()}
-    assert checked.errors == ["label_one_sided"]
+    assert checked.codes == {"label_in_one_split": (31,), "label_not_held_out": ()}
+    assert checked.errors == ["label_in_one_split"]
 
 
 def test_a_held_out_file_with_other_labels_is_an_error_and_one_without_labels_asks_for_something_else(
@@ -344,7 +344,7 @@ def test_a_held_out_file_with_other_labels_is_an_error_and_one_without_labels_as
     train = [in_user(f"{note(chance)} {n}", ("yes", "no")[n % 2]) for n in range(90)]
     others = [in_user(f"{note(chance)} h{n}", ("true", "false")[n % 2]) for n in range(30)]
     free = [in_user(f"{note(chance)} h{n}", f"part {n}") for n in range(30)]
-    assert check(lines(train), lines(others)).errors == ["label_one_sided"]
+    assert check(lines(train), lines(others)).errors == ["label_in_one_split"]
     assert check(lines(train), lines(free)).codes == {}
 
 
@@ -414,7 +414,7 @@ def question_of(row: Row) -> str:
     "made",
     [pairs, openai_pairs, answered, answered_after_a_turn, answered_with_tools, answered_in_system, prompts],
 )
-def test_all_answers_to_one_question_are_on_one_side(check: Check, made: Any) -> None:
+def test_all_answers_to_one_question_are_in_one_split(check: Check, made: Any) -> None:
     rows = [made(f"question {n % 60} of {n % 60}", n) for n in range(240)]
     first, again = (check(lines(ordered), recipe=recipe_of(made)) for ordered in (rows, rows[::-1]))
     train, held_out = ({question_of(row) for row in read(part)} for part in (first.train, first.eval))
@@ -429,7 +429,7 @@ def test_one_question_for_all_rows_is_parted_with_a_warning(check: Check, made: 
     checked = check(lines(made("Tell a joke", n) for n in range(240)), recipe=recipe_of(made))
     assert checked.errors == []
     assert len(read(checked.eval)) == 24
-    assert "240 rows" in said(checked, "same_question_split")
+    assert "240 rows" in message_of(checked, "same_question_split")
 
 
 def test_of_questions_only_those_too_large_for_the_share_are_parted(check: Check) -> None:
@@ -456,10 +456,10 @@ def pairs_by_turn(case: int, count: int) -> list[Row]:
     """The dialogue goes on after the preferred answer."""
     rows = []
     for row in turns(case, count):
-        *asked, answer = row["messages"]
+        *prompt, answer = row["messages"]
         bad = {"role": "assistant", "content": f"no {answer['content']}"}
         outputs = {"preferred_output": [answer], "non_preferred_output": [bad]}
-        rows.append({"input": {"messages": asked}, **outputs, "case": case})
+        rows.append({"input": {"messages": prompt}, **outputs, "case": case})
     return rows
 
 
@@ -483,7 +483,7 @@ def case_of(row: Row) -> str:
 
 
 @pytest.mark.parametrize(("made", "method"), DIALOGUES.values(), ids=DIALOGUES.keys())
-def test_a_dialogue_that_is_written_out_turn_by_turn_is_on_one_side(check: Check, made: Any, method: Any) -> None:
+def test_a_dialogue_that_is_written_out_turn_by_turn_is_in_one_split(check: Check, made: Any, method: Any) -> None:
     rows = [row for case in range(100) for row in made(case, 4)]
     shuffled = random.Random(11).sample(rows, len(rows))
     first, again = (check(lines(ordered), recipe=recipe_of(method)) for ordered in (rows, shuffled))
@@ -530,11 +530,11 @@ def test_plain_text_asks_nothing_so_its_rows_are_not_kept_together() -> None:
     with Keys() as keys:
         for number in range(1, 101):
             keys.add("train", RowKeys(number.to_bytes(16), number.to_bytes(16), number * 2**50, 0, number, 0))
-        split = draw(keys, 0.1, 2, by_field=False)
+        split = split_rows(keys, 0.1, 2, by_field=False)
     assert (split.units, split.held_out, split.parted_questions) == (100, 10, 0)
 
 
-SIDES: dict[str, tuple[slice, slice, str]] = {
+LABEL_FILES: dict[str, tuple[slice, slice, str]] = {
     "a training row goes on after a held-out answer": (slice(2, 3), slice(0, 1), "train_eval_overlap"),
     "a held-out row goes on after a training row": (slice(0, 1), slice(2, 3), "train_eval_same_question"),
     "the same row": (slice(1, 2), slice(1, 2), "train_eval_overlap"),
@@ -542,7 +542,7 @@ SIDES: dict[str, tuple[slice, slice, str]] = {
 }
 
 
-@pytest.mark.parametrize(("train", "held_out", "code"), SIDES.values(), ids=SIDES.keys())
+@pytest.mark.parametrize(("train", "held_out", "code"), LABEL_FILES.values(), ids=LABEL_FILES.keys())
 def test_a_dialogue_may_not_go_on_in_the_other_file(check: Check, train: slice, held_out: slice, code: str) -> None:
     others = [row for case in range(20) for row in turns(case, 3)]
     judged = [row for case in range(100, 120) for row in turns(case, 3)]
@@ -574,16 +574,16 @@ def test_a_group_in_both_files_is_an_error(check: Check, group: Row) -> None:
     for n, patient in ((3, "p1"), (5, "p1"), (8, 7)):
         train[n]["patient"] = patient
     checked = check(lines(train), lines([*held_out, chat(("user", "Who?"), ("assistant", "they"), **group)]), recipe)
-    assert checked.codes["group_on_both_sides"] == ((4, 6) if "p1" in str(group) else (9,))
-    assert checked.errors == ["group_on_both_sides"]
-    assert "patient" in said(checked, "group_on_both_sides")
-    assert "group_on_both_sides" not in check(lines(train), lines(held_out), recipe).codes
+    assert checked.codes["group_in_both_splits"] == ((4, 6) if "p1" in str(group) else (9,))
+    assert checked.errors == ["group_in_both_splits"]
+    assert "patient" in message_of(checked, "group_in_both_splits")
+    assert "group_in_both_splits" not in check(lines(train), lines(held_out), recipe).codes
 
 
 @pytest.mark.parametrize("missing", [{}, {"patient": None}, {"patient": ""}, {"patient": " "}])
 def test_rows_of_no_group_are_not_of_one_group(check: Check, missing: Row) -> None:
     train, held_out = questions(60, **missing), [{**answered(f"Where is {n}?", n), **missing} for n in range(30)]
-    assert "group_on_both_sides" not in check(lines(train), lines(held_out), b"data: {split_group: patient}").codes
+    assert "group_in_both_splits" not in check(lines(train), lines(held_out), b"data: {split_group: patient}").codes
 
 
 GRADED: dict[str, tuple[str, Row]] = {
@@ -641,12 +641,12 @@ def test_a_class_that_is_not_held_out_is_counted(check: Check, seed: int) -> Non
     assert {label for label, count in Counter(labels).items() if count > 1} == {
         int(label.split("_")[1]) for label in answers(checked.eval)
     }
-    named = said(checked, "label_not_held_out") if missing else f": {missing} label"
+    named = message_of(checked, "label_not_held_out") if missing else f": {missing} label"
     assert f": {missing} label" in named
 
 
 def test_answers_that_are_each_asked_for_in_several_ways_are_no_labels(check: Check) -> None:
-    """Near duplicates stay on one side, and the answers of one document too."""
+    """Near duplicates stay in one split, and the answers of one document too."""
     words = [" ".join(f"w{case}x{n}" for n in range(80)) for case in range(100)]
     rows = [chat(("user", f"{text} {n}"), ("assistant", text[:9]), case=text[:4]) for n in range(4) for text in words]
     for recipe in (b"", b"data: {split_group: case}"):
@@ -656,12 +656,12 @@ def test_answers_that_are_each_asked_for_in_several_ways_are_no_labels(check: Ch
         assert not checked.codes.keys() & {"label_not_held_out", "near_duplicates_split", "rare_label"}
 
 
-def drawn(rows: list[RowKeys], share: float = 0.1, needed: int = 2) -> tuple[Split, set[int]]:
+def held_out_of(rows: list[RowKeys], share: float = 0.1, needed: int = 2) -> tuple[Split, set[int]]:
     with Keys() as keys:
         for row in rows:
             keys.add("train", row)
-        split = draw(keys, share, needed, by_field=False)
-        return split, {number for number, _, held_out in sides(keys) if held_out}
+        split = split_rows(keys, share, needed, by_field=False)
+        return split, {number for number, _, held_out in assignments(keys) if held_out}
 
 
 def test_a_row_that_is_like_two_others_groups_them() -> None:
@@ -678,7 +678,7 @@ def test_a_row_that_is_like_two_others_groups_them() -> None:
         if len(rows) == 300:
             break
     for ordered in (rows, rows[::-1]):
-        split, held_out = drawn(ordered)
+        split, held_out = held_out_of(ordered)
         assert split.held_out == len(held_out) == 30
         assert len({(number - 1) // 3 for number in held_out}) == 10
 
@@ -689,14 +689,14 @@ def test_a_row_that_is_like_two_others_groups_them() -> None:
 class Made(NamedTuple):
     """A file, and what its rows say. `families`: rows that say nearly the same, by number; every row has an `n`.
 
-    `said`: messages with the answer, and tools; of a prompt without it.
+    `texts`: messages with the answer, and tools; of a prompt without it.
     """
 
     rows: list[Row]
     share: float
     grouped: bool
     families: dict[int, int]
-    said: list[tuple[list[Row], Any]]
+    texts: list[tuple[list[Row], Any]]
     labels: list[str]
     method: Any
 
@@ -708,8 +708,8 @@ def chat_of(row: Row, label: str) -> list[Row]:
 def pairs_of(row: Row, label: str) -> list[Row]:
     outputs = {"preferred_output": row["messages"][-1:], "non_preferred_output": [{**row["messages"][-1]}]}
     outputs["non_preferred_output"][0]["content"] = "neither"
-    asked = {name: value for name, value in row.items() if name in ("messages", "tools")}
-    return [{"input": {**asked, "messages": row["messages"][:-1]}, **outputs}]
+    prompt = {name: value for name, value in row.items() if name in ("messages", "tools")}
+    return [{"input": {**prompt, "messages": row["messages"][:-1]}, **outputs}]
 
 
 def prompts_of(row: Row, label: str) -> list[Row]:
@@ -744,7 +744,7 @@ def make(seed: int) -> Made:
     patients = chance.randint(8, max(8, count // 3))
     rows: list[Row] = []
     families: dict[int, int] = {}
-    said: list[tuple[list[Row], Any]] = []
+    texts: list[tuple[list[Row], Any]] = []
     given: list[str] = []
     while len(rows) < count:
         label, text = chance.choices(labels, weights)[0], note(chance, chance.choice((5, 20, 60, 150)))
@@ -754,15 +754,15 @@ def make(seed: int) -> Made:
             written = f"{text} v{len(rows)}" if chance.random() < 0.8 else text
             for row in kind(carrier(written, label), label):
                 families[len(rows)] = family
-                asked = row.get("input", row)
-                said.append((asked["messages"] + row.get("preferred_output", []), asked.get("tools")))
+                prompt = row.get("input", row)
+                texts.append((prompt["messages"] + row.get("preferred_output", []), prompt.get("tools")))
                 given.append(label)
                 rows.append({**row, "patient": patient, "n": len(rows)})
-    return Made(rows, chance.choice((0.05, 0.1, 0.2, 0.3)), grouped, families, said, given, method)
+    return Made(rows, chance.choice((0.05, 0.1, 0.2, 0.3)), grouped, families, texts, given, method)
 
 
 def units(made: Made, near: Callable[[int, int], bool], *, by_question: bool) -> dict[int, int]:
-    """Row -> its unit: patients, rows that are asked the same, and rows that say nearly the same."""
+    """Row -> its unit: patients, rows with the same prompt, and rows that say nearly the same."""
     parents = list(range(len(made.rows)))
 
     def root(one: int) -> int:
@@ -774,19 +774,19 @@ def units(made: Made, near: Callable[[int, int], bool], *, by_question: bool) ->
         parents[root(one)] = root(other)
 
     first_of: dict[Any, int] = {}
-    asked: dict[str, int] = {}
-    for n, (messages, tools) in enumerate(made.said):
+    row_of_prompt: dict[str, int] = {}
+    for n, (messages, tools) in enumerate(made.texts):
         join(n, first_of.setdefault(json.dumps([messages, tools]), n))
         if made.grouped:
             join(n, first_of.setdefault(("patient", made.rows[n]["patient"]), n))
         if by_question:
             question = messages[:-1] if messages[-1]["role"] == "assistant" else messages
-            join(n, asked.setdefault(json.dumps([question, tools]), n))
-    for n, (messages, tools) in enumerate(made.said):
+            join(n, row_of_prompt.setdefault(json.dumps([question, tools]), n))
+    for n, (messages, tools) in enumerate(made.texts):
         for place, message in enumerate(messages):
             before = json.dumps([messages[:place], tools])
-            if message["role"] == "assistant" and before in asked:
-                join(n, asked[before])
+            if message["role"] == "assistant" and before in row_of_prompt:
+                join(n, row_of_prompt[before])
     for n, family in made.families.items():
         for other in range(family, n):
             if near(n, other):
@@ -807,12 +807,12 @@ def check_made(check: Check, seed: int) -> bool:
     assert held_out == {row["item"]["n"] for row in read(again.eval)}, "another order, another split"
     near, question = (code not in checked.codes for code in ("near_duplicates_split", "same_question_split"))
     unit_of = units(
-        made, lambda one, other: near and question and alike(made.said[one], made.said[other]), by_question=question
+        made, lambda one, other: near and question and alike(made.texts[one], made.texts[other]), by_question=question
     )
     assert_kept_together(held_out, unit_of)
-    assert_labels_on_both_sides(made, held_out, unit_of)
+    assert_labels_in_both_splits(made, held_out, unit_of)
     missing = len(set(made.labels)) - len({made.labels[n] for n in held_out})
-    assert not missing or f": {missing} label" in said(checked, "label_not_held_out")
+    assert not missing or f": {missing} label" in message_of(checked, "label_not_held_out")
     assert_share(made, held_out, units(made, lambda one, other: True, by_question=True))
     return near and question
 
@@ -820,28 +820,28 @@ def check_made(check: Check, seed: int) -> bool:
 def alike(*both: tuple[list[Row], Any]) -> bool:
     """By the true Jaccard similarity of pairs of words, not by its estimate, and beyond doubt."""
     pairs = []
-    for said in both:
-        words = json.dumps(said).lower().split()
+    for each in both:
+        words = json.dumps(each).lower().split()
         pairs.append(set(itertools.pairwise(words)))
     return len(pairs[0] & pairs[1]) >= 0.97 * len(pairs[0] | pairs[1])
 
 
 def assert_kept_together(held_out: set[int], unit_of: dict[int, int]) -> None:
-    sides_of = defaultdict(set)
+    splits_of = defaultdict(set)
     for n, unit in unit_of.items():
-        sides_of[unit].add(n in held_out)
-    assert all(len(each) == 1 for each in sides_of.values())
+        splits_of[unit].add(n in held_out)
+    assert all(len(each) == 1 for each in splits_of.values())
 
 
-def assert_labels_on_both_sides(made: Made, held_out: set[int], unit_of: dict[int, int]) -> None:
+def assert_labels_in_both_splits(made: Made, held_out: set[int], unit_of: dict[int, int]) -> None:
     units_of = defaultdict(set)
-    sides_of = defaultdict(set)
+    splits_of = defaultdict(set)
     for n, label in enumerate(made.labels):
         units_of[label].add(unit_of[n])
-        sides_of[label].add(n in held_out)
+        splits_of[label].add(n in held_out)
     for label, found in units_of.items():
-        assert len(sides_of[label]) == 2 or len(found) == 1, label
-        assert len(found) > 1 or sides_of[label] == {False}, label
+        assert len(splits_of[label]) == 2 or len(found) == 1, label
+        assert len(found) > 1 or splits_of[label] == {False}, label
 
 
 def assert_share(made: Made, held_out: set[int], unit_of: dict[int, int]) -> None:
@@ -850,8 +850,8 @@ def assert_share(made: Made, held_out: set[int], unit_of: dict[int, int]) -> Non
     smallest: dict[str, int] = {}
     for n, label in enumerate(made.labels):
         smallest[label] = min(sizes[unit_of[n]], smallest.get(label, len(made.rows)))
-    wanted = round(made.share * len(made.rows))
-    assert wanted - max(sizes.values()) <= len(held_out) <= max(wanted, sum(smallest.values())) + max(sizes.values())
+    target = round(made.share * len(made.rows))
+    assert target - max(sizes.values()) <= len(held_out) <= max(target, sum(smallest.values())) + max(sizes.values())
 
 
 @pytest.mark.parametrize("seeds", [range(part, part + 10) for part in range(0, 50, 10)], ids=str)

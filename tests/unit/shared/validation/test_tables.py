@@ -52,8 +52,8 @@ def test_a_table_is_read_as_programs_export_it_whatever_its_name(check, rows, te
     checked = check(text.encode(), rows(20, start=100), file_name=name)
     assert checked.errors == []
     assert (checked.result.report.container, checked.result.report.statistics.train_rows) == ("csv", 60)
-    said = json.loads(checked.train.splitlines()[7])["messages"]
-    assert [message["content"] for message in said] == ["question 7", "answer 7"]
+    messages = json.loads(checked.train.splitlines()[7])["messages"]
+    assert [message["content"] for message in messages] == ["question 7", "answer 7"]
 
 
 def test_a_column_without_a_name_is_named_by_its_number_and_reported(check, rows) -> None:

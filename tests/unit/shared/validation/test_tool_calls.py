@@ -56,7 +56,7 @@ def codes(*messages: Message, tools: Any = TOOLS) -> list[str]:
     return sorted(read_row(json.dumps(row).encode())[1])
 
 
-def answered(content: Any = "12", **more: Any) -> Message:
+def tool_result(content: Any = "12", **more: Any) -> Message:
     """A result without the id of its call, as in the documentation of Transformers."""
     return {"role": "tool", "content": content, **more}
 
@@ -155,7 +155,7 @@ FAULTS: dict[str, tuple[tuple[Message, ...], str, str]] = {
         "messages[1].tool_calls[0].id",
     ),
     "fewer results without ids than calls": (
-        (USER, calls(call(None), call(None)), answered(), ANSWER),
+        (USER, calls(call(None), call(None)), tool_result(), ANSWER),
         "tool_call_unanswered",
         "messages[1].tool_calls[1].id",
     ),
@@ -279,9 +279,9 @@ def test_a_row_names_each_kind_of_fault_once_at_its_first_place() -> None:
 
 def test_a_call_that_cannot_be_read_makes_no_orphan_of_its_result() -> None:
     assert codes(USER, calls(call(None)), result(), ANSWER) == ["tool_call_without_id||messages[1].tool_calls[0].id"]
-    assert codes(USER, calls(call()), answered(name="other"), ANSWER) == ["message_missing_key"]
-    assert codes(USER, answered(), ANSWER) == ["message_missing_key"]
-    assert codes(USER, calls(call()), answered(), answered(), ANSWER) == ["message_missing_key"]
+    assert codes(USER, calls(call()), tool_result(name="other"), ANSWER) == ["message_missing_key"]
+    assert codes(USER, tool_result(), ANSWER) == ["message_missing_key"]
+    assert codes(USER, calls(call()), tool_result(), tool_result(), ANSWER) == ["message_missing_key"]
 
 
 # Rows of Transformers and TRL, whose calls and results have no ids.
@@ -289,28 +289,28 @@ def test_a_call_that_cannot_be_read_makes_no_orphan_of_its_result() -> None:
 OTHER = call(None, "anything", {})
 WITHOUT_IDS: dict[str, tuple[tuple[Message, ...], list[str]]] = {
     "a call at the end": ((USER, calls(call(None))), []),
-    "a null id": ((USER, calls(call(None, id=None)), answered(tool_call_id=None), ANSWER), ["call_1_0"]),
-    "a call and its result": ((USER, calls(call(None)), answered(), ANSWER), ["call_1_0"]),
-    "a call and its result by name": ((USER, calls(call(None)), answered(name="find"), ANSWER), ["call_1_0"]),
-    "a result without an id": ((USER, calls(call()), answered(), ANSWER), ["c1"]),
+    "a null id": ((USER, calls(call(None, id=None)), tool_result(tool_call_id=None), ANSWER), ["call_1_0"]),
+    "a call and its result": ((USER, calls(call(None)), tool_result(), ANSWER), ["call_1_0"]),
+    "a call and its result by name": ((USER, calls(call(None)), tool_result(name="find"), ANSWER), ["call_1_0"]),
+    "a result without an id": ((USER, calls(call()), tool_result(), ANSWER), ["c1"]),
     "two calls, in order": (
-        (USER, calls(call(None), OTHER), answered(), answered(), ANSWER),
+        (USER, calls(call(None), OTHER), tool_result(), tool_result(), ANSWER),
         ["call_1_0", "call_1_1"],
     ),
     "two calls, by name, the other way round": (
-        (USER, calls(call(None), OTHER), answered(name="anything"), answered(name="find"), ANSWER),
+        (USER, calls(call(None), OTHER), tool_result(name="anything"), tool_result(name="find"), ANSWER),
         ["call_1_1", "call_1_0"],
     ),
     "two calls of one function": (
-        (USER, calls(call(None), call(None)), answered(name="find"), answered(name="find"), ANSWER),
+        (USER, calls(call(None), call(None)), tool_result(name="find"), tool_result(name="find"), ANSWER),
         ["call_1_0", "call_1_1"],
     ),
     "one after the other": (
-        (USER, calls(call(None)), answered(), calls(OTHER), answered(name="anything"), ANSWER),
+        (USER, calls(call(None)), tool_result(), calls(OTHER), tool_result(name="anything"), ANSWER),
         ["call_1_0", "call_3_0"],
     ),
     "one result of two with its id": (
-        (USER, calls(call("a"), call("b")), result("a"), answered(), ANSWER),
+        (USER, calls(call("a"), call("b")), result("a"), tool_result(), ANSWER),
         ["a", "b"],
     ),
 }
@@ -326,9 +326,9 @@ def test_calls_and_results_without_ids_are_matched_by_name_and_order(messages: A
 
 
 def test_ids_made_up_for_an_output_are_not_those_of_its_input() -> None:
-    asked = [SYSTEM, USER, calls(call(None)), answered()]
-    again = [calls(call(None)), answered()]
-    assert pair([*again, *again, ANSWER], [ANSWER], asked) == []
+    prompt = [SYSTEM, USER, calls(call(None)), tool_result()]
+    again = [calls(call(None)), tool_result()]
+    assert pair([*again, *again, ANSWER], [ANSWER], prompt) == []
 
 
 @pytest.mark.parametrize(
@@ -404,9 +404,9 @@ def test_nullable_of_openapi_allows_null(schema: Any, value: Any, fits: bool) ->
 # Other kinds of rows.
 
 
-def pair(preferred: list[Message], other: list[Message], asked: list[Message] | None = None) -> list[str]:
+def pair(preferred: list[Message], other: list[Message], prompt: list[Message] | None = None) -> list[str]:
     row = {
-        "input": {"messages": asked or [USER], "tools": TOOLS},
+        "input": {"messages": prompt or [USER], "tools": TOOLS},
         "preferred_output": preferred,
         "non_preferred_output": other,
     }
@@ -538,10 +538,10 @@ def fits(word: str) -> bool:
         if turn in "12":
             return False
         if turn in "ab" and at < len(word):
-            wanted = ["1"] if turn == "a" else ["1", "2"]
-            if sorted(word[at : at + len(wanted)]) != wanted:
+            expected = ["1"] if turn == "a" else ["1", "2"]
+            if sorted(word[at : at + len(expected)]) != expected:
                 return False
-            at += len(wanted)
+            at += len(expected)
     return True
 
 

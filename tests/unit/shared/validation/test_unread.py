@@ -12,17 +12,17 @@ from shared.validation.formats import detect
 from shared.validation.rows import read_row
 
 Row = dict[str, Any]
-ASKED, ANSWERED = {"role": "user", "content": "Is it on?"}, {"role": "assistant", "content": "yes"}
+QUESTION, ANSWER = {"role": "user", "content": "Is it on?"}, {"role": "assistant", "content": "yes"}
 TOOLS = [{"type": "function", "function": {"name": "look"}}]
 PASSAGE = "The press in hall 3 runs from six to ten."
 
 
 def chat(more: Row) -> Row:
-    return {"messages": [{**ASKED, **more}, ANSWERED]}
+    return {"messages": [{**QUESTION, **more}, ANSWER]}
 
 
 def answer(more: Row) -> Row:
-    return {"messages": [ASKED, {**ANSWERED, **more}]}
+    return {"messages": [QUESTION, {**ANSWER, **more}]}
 
 
 def turn(more: Row) -> Row:
@@ -30,12 +30,12 @@ def turn(more: Row) -> Row:
 
 
 def part(more: Row) -> Row:
-    return {"messages": [ASKED, {**ANSWERED, "content": [{"type": "text", "text": "yes", **more}]}]}
+    return {"messages": [QUESTION, {**ANSWER, "content": [{"type": "text", "text": "yes", **more}]}]}
 
 
 def called(call: Row, function: Row) -> Row:
     made = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}", **function}, **call}
-    return {"messages": [ASKED, {"role": "assistant", "tool_calls": [made]}], "tools": TOOLS}
+    return {"messages": [QUESTION, {"role": "assistant", "tool_calls": [made]}], "tools": TOOLS}
 
 
 def call(more: Row) -> Row:
@@ -50,21 +50,21 @@ def result(more: Row) -> Row:
     row = called({}, {})
     return {
         **row,
-        "messages": [*row["messages"], {"role": "tool", "tool_call_id": "c", "content": "1", **more}, ANSWERED],
+        "messages": [*row["messages"], {"role": "tool", "tool_call_id": "c", "content": "1", **more}, ANSWER],
     }
 
 
 def pair(more: Row) -> Row:
     other = [{"role": "assistant", "content": "no"}]
-    return {"input": {"messages": [ASKED], **more}, "preferred_output": [ANSWERED], "non_preferred_output": other}
+    return {"input": {"messages": [QUESTION], **more}, "preferred_output": [ANSWER], "non_preferred_output": other}
 
 
-def asked_of_pair(more: Row) -> Row:
-    return {**pair({}), "input": {"messages": [{**ASKED, **more}]}}
+def input_of_pair(more: Row) -> Row:
+    return {**pair({}), "input": {"messages": [{**QUESTION, **more}]}}
 
 
 def output(more: Row) -> Row:
-    return {**pair({}), "preferred_output": [{**ANSWERED, **more}]}
+    return {**pair({}), "preferred_output": [{**ANSWER, **more}]}
 
 
 LEVELS: dict[str, tuple[Callable[[Row], Row], str]] = {
@@ -76,7 +76,7 @@ LEVELS: dict[str, tuple[Callable[[Row], Row], str]] = {
     "a function": (function, "messages[].tool_calls[].function"),
     "a result": (result, "messages[]"),
     "an input": (pair, "input"),
-    "a question of a pair": (asked_of_pair, "input.messages[]"),
+    "a question of a pair": (input_of_pair, "input.messages[]"),
     "an output": (output, "preferred_output[]"),
 }
 
@@ -129,7 +129,7 @@ def test_a_title_is_no_passage(make: Callable[[Row], Row], path: str, value: Any
 
 
 def test_a_passage_that_a_message_holds_is_read() -> None:
-    row = {"messages": [{**ASKED, "content": f"{PASSAGE} Is it on?", "context": PASSAGE}, ANSWERED]}
+    row = {"messages": [{**QUESTION, "content": f"{PASSAGE} Is it on?", "context": PASSAGE}, ANSWER]}
     assert codes_of(row) == (True, {"ignored_field|messages[].context"})
 
 
@@ -139,7 +139,7 @@ def test_a_key_that_may_be_text_of_a_row_is_not_shown() -> None:
 
 
 def test_a_part_of_two_texts_is_refused() -> None:
-    row = {"messages": [ASKED, {**ANSWERED, "content": [{"type": "text", "text": "yes", "value": "no"}]}]}
+    row = {"messages": [QUESTION, {**ANSWER, "content": [{"type": "text", "text": "yes", "value": "no"}]}]}
     assert codes_of(row) == (False, {"field_twice|the text of a part of content (text and value)"})
 
 
@@ -147,7 +147,7 @@ def test_a_report_counts_the_rows_of_a_key_at_all_places_as_one(check: Any) -> N
     rows = [chat({"mood": "good"}) for _ in range(60)]
     for number, row in enumerate(rows):
         row["messages"][0]["content"] = f"Is number {number} on?"
-        row["messages"][1] = {**ANSWERED, "content": f"answer {number}", "mood": "bad"}
+        row["messages"][1] = {**ANSWER, "content": f"answer {number}", "mood": "bad"}
     data = "\n".join(map(json.dumps, rows)).encode()
     found = [one for one in check(data).result.report.problems if one.code == "ignored_field"]
     assert [(one.count, one.message.partition(":")[0]) for one in found] == [

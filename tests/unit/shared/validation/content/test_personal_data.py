@@ -24,14 +24,14 @@ MIN_RECALL, MIN_PRECISION = 0.98, 0.95
 @pytest.fixture(scope="module")
 def score() -> dict[str, tuple[int, float, float]]:
     """Kind -> (values in the set, recall, precision); a value counts as found with its exact place and kind."""
-    right, wanted, given_ = Counter[str](), Counter[str](), Counter[str]()
+    right, expected_counts, given_ = Counter[str](), Counter[str](), Counter[str]()
     for sample in labeled.samples(SEED, SAMPLES):
         expected, found = set(sample.spans), {(one.kind, one.start, one.end) for one in find(sample.text)}
-        wanted.update(kind for kind, _, _ in expected)
+        expected_counts.update(kind for kind, _, _ in expected)
         given_.update(kind for kind, _, _ in found)
         right.update(kind for kind, _, _ in expected & found)
     return {
-        kind: (wanted[kind], right[kind] / max(1, wanted[kind]), right[kind] / max(1, given_[kind]))
+        kind: (expected_counts[kind], right[kind] / max(1, expected_counts[kind]), right[kind] / max(1, given_[kind]))
         for kind in sorted(personal_data.KINDS)
     }
 

@@ -114,9 +114,11 @@ def test_a_secret_blocks_unless_allowed() -> None:
 
 def test_secrets_are_replaced_by_a_placeholder_that_is_no_secret() -> None:
     scan = Scan(ContentPolicy(secrets="redact"))
-    asked = "key AKIA" + "ABCDEFGHIJKLMNOP, Server=x;Database=d;Password=" + "hunter22; postgres://a:" + "hunter22@h/d"
+    question = (
+        "key AKIA" + "ABCDEFGHIJKLMNOP, Server=x;Database=d;Password=" + "hunter22; postgres://a:" + "hunter22@h/d"
+    )
     key = "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIE\nabc\n-----END RSA PRIVATE KEY-----\nbye"
-    read = scan.row(1, "train", row(asked, key))["messages"]
+    read = scan.row(1, "train", row(question, key))["messages"]
     assert read[0]["content"] == "key [SECRET], Server=x;Database=d;Password=[SECRET]; postgres://a:[SECRET]@h/d"
     assert read[1]["content"] == "[SECRET]\nbye"
     assert set(scan.found()) == {"secret_redacted"}
