@@ -18,6 +18,7 @@ import psutil
 
 from benchmarks.measure import MB, REPOSITORY, Figure
 from local_stack.processes import marked
+from shared.tls import tls_context
 
 SETTLE_S, IDLE_S, DROPS = 10.0, 10.0, 5
 WITHIN_S = 60.0
@@ -99,5 +100,6 @@ def _drop(root: Path, project: str) -> float:
 
 
 def _get(url: str) -> dict[str, list[dict[str, str]]]:
-    answer: dict[str, list[dict[str, str]]] = httpx.get(url, timeout=30, trust_env=False).raise_for_status().json()
+    got = httpx.get(url, verify=tls_context(), timeout=30, trust_env=False)
+    answer: dict[str, list[dict[str, str]]] = got.raise_for_status().json()
     return answer

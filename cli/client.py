@@ -38,6 +38,7 @@ from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import Problem
 from shared.domain.run import Run
 from shared.health.checks import Check
+from shared.tls import tls_context
 
 # The stack a user starts, then the demos'.
 STACK_FILES = tuple(Path(f".droptune/{name}stack.json") for name in ("", "demo/", "demo-emulators/"))
@@ -80,6 +81,7 @@ class Api:
             base_url=self.url,
             transport=self.transport,
             headers=_authorization(self.url),
+            verify=tls_context(),
             timeout=ANSWER_WITHIN_S,
             trust_env=not loopback,  # a company's proxy cannot reach this machine's loopback
         )

@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 
 from local_stack.processes import free_port
+from shared.tls import tls_context
 
 PARTS = ("servicebus", "cosmos", "azurite")
 READY = (b"ready ", b"Azurite Blob service successfully listens on ")  # how a line of their logs begins
@@ -145,7 +146,7 @@ def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
     until = time.monotonic() + _START_WITHIN_S
     while time.monotonic() < until and process.poll() is None:
         try:
-            httpx.get(f"http://127.0.0.1:{port}/", trust_env=False)
+            httpx.get(f"http://127.0.0.1:{port}/", verify=tls_context(), trust_env=False)
         except httpx.HTTPError:
             time.sleep(0.05)
         else:

@@ -21,6 +21,7 @@ from local_stack.azure_ml.models import Models
 from local_stack.azure_ml.store import Document, WorkspaceStore
 from local_stack.azure_ml.strict import ArmError, seconds
 from local_stack.processes import free_port
+from shared.tls import tls_context
 
 DEPLOYMENT_HEADER = "azureml-model-deployment"
 # Azure docs: defaults of a readiness probe, in seconds and tries.
@@ -36,7 +37,7 @@ class ServingRunner:
     ) -> None:
         self._config, self._store = config, store
         self._endpoints, self._models = endpoints, models
-        self._http = httpx.Client(timeout=1.0, trust_env=False)
+        self._http = httpx.Client(verify=tls_context(), timeout=1.0, trust_env=False)
 
     def tick(self) -> None:
         for endpoint in self._store.all("endpoint"):
@@ -187,7 +188,8 @@ class Proxy:
 
     def __init__(self, config: EmulatorConfig, endpoints: EndpointsResource) -> None:
         self._config, self._endpoints = config, endpoints
-        self._http = httpx.AsyncClient(timeout=None, trust_env=False)  # noqa: S113 - the request's own limit
+        # Without a limit of its own: a request brings one.
+        self._http = httpx.AsyncClient(verify=tls_context(), timeout=None, trust_env=False)  # noqa: S113
         self._busy: Counter[str] = Counter()
         self._credit: dict[str, Counter[str]] = defaultdict(Counter)
 

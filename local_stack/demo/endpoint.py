@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from local_stack.demo.prepare import DemoFailed
+from shared.tls import tls_context
 
 ANSWER_WITHIN_S = 60.0
 
@@ -46,7 +47,8 @@ def ask(scoring_uri: str, held_out: Path, secret_file: Path) -> Asked:
     headers = {"Authorization": f"Bearer {secret_file.read_text()}"}
     body = {"messages": messages, "max_tokens": 64, "temperature": 0}
     try:
-        answer = httpx.post(url, json=body, headers=headers, timeout=ANSWER_WITHIN_S, trust_env=False)
+        with httpx.Client(verify=tls_context(), timeout=ANSWER_WITHIN_S, trust_env=False) as client:
+            answer = client.post(url, json=body, headers=headers)
         answer.raise_for_status()
         text = str(answer.json()["choices"][0]["message"]["content"])
     except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:

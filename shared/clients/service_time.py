@@ -9,6 +9,7 @@ import httpx
 
 from shared.clients.azure_ml.connection import ARM_HOST, parse_url
 from shared.domain.errors import Transient
+from shared.tls import tls_context
 
 _TIMEOUT_S = 10.0
 
@@ -21,7 +22,7 @@ def azure_ml_time(azure_ml_url: str) -> datetime | None:
     emulator = parse_url(azure_ml_url).emulator
     url = emulator or f"https://{ARM_HOST}"
     try:
-        answer = httpx.head(url, timeout=_TIMEOUT_S, trust_env=emulator is None)
+        answer = httpx.head(url, verify=tls_context(), timeout=_TIMEOUT_S, trust_env=emulator is None)
     except httpx.HTTPError as error:
         raise Transient("azure_ml_unreachable", f"{type(error).__name__} at {url}") from error
     date = answer.headers.get("date")

@@ -12,9 +12,9 @@ import httpcore
 import httpx
 from standardwebhooks import Webhook
 
-from shared.clients.tls import tls_context
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.urls import check_web_url
+from shared.tls import tls_context
 
 TIMEOUT_S = 10.0
 # Receivers that say so for good; every other refusal is worth another attempt.

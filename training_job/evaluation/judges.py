@@ -21,6 +21,7 @@ from shared.domain.graders import Grader, judges_named
 from shared.domain.judges import JudgeEndpoint, Judges, JudgeUse
 from shared.grading import Ask, ChatMessage, GradingErrorCode, GradingFailed, JudgeReply
 from shared.grading.judging import body_of
+from shared.tls import tls_context
 from training_job.job.files import read_json, write_json
 from training_job.job.identity import scoring_token
 
@@ -69,7 +70,8 @@ class Panel(Ask):
     def __init__(self, judges: tuple[JudgeEndpoint, ...], kept: Path | None, token: Callable[[], str]) -> None:
         self._judges = {judge.endpoint: judge for judge in judges}
         self._kept, self._token = kept, token
-        self._http = httpx.Client(timeout=TIMEOUT_S, trust_env=False)  # a proxy would see the text
+        # A proxy would see the text.
+        self._http = httpx.Client(verify=tls_context(), timeout=TIMEOUT_S, trust_env=False)
         self._lock = threading.Lock()
         self._requests, self._found, self._silent = Counter[str](), Counter[str](), Counter[str]()
 

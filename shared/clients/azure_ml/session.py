@@ -18,8 +18,8 @@ from shared.clients.azure_ml.connection import (
     parse_url,
 )
 from shared.clients.azure_ml.errors import translate, translated
-from shared.clients.tls import tls_context
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
+from shared.tls import tls_context
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
