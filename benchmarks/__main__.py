@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
             "rows": [row.document() for row in rows],
         }
         if options.json:  # after each, so that an interrupted run leaves what it measured
-            _write(options.json, results, argv if argv is not None else sys.argv[1:])
+            write_results(options.json, results, argv if argv is not None else sys.argv[1:])
     return 0
 
 
@@ -58,7 +58,7 @@ def table(title: str, rows: list[Figure]) -> Table:
     return shown
 
 
-def _write(path: Path, results: dict[str, Any], arguments: list[str]) -> None:
+def write_results(path: Path, results: dict[str, Any], arguments: list[str]) -> None:
     body = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "-m", "benchmarks", *arguments]),

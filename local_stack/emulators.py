@@ -42,27 +42,27 @@ def node() -> Path:
     return _wheel() / "bin" / "node"
 
 
-def installed() -> bool:
-    """Whether the packages of this lock file are installed."""
-    mark = FOLDER / _INSTALLED
-    return mark.exists() and mark.read_bytes() == (FOLDER / _LOCK).read_bytes()
+def installed(folder: Path = FOLDER) -> bool:
+    """Whether the packages of the folder's lock file are installed."""
+    mark = folder / _INSTALLED
+    return mark.exists() and mark.read_bytes() == (folder / _LOCK).read_bytes()
 
 
-def install() -> None:
+def install(folder: Path = FOLDER) -> None:
     """Install the npm packages that are missing. Raises NotInstalled."""
     program = node()
-    with (FOLDER / _LOCK).open("rb") as lock:
+    with (folder / _LOCK).open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # test processes start together
-        if installed():
+        if installed(folder):
             return
         npm = _wheel() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
         command = [str(program), str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
         try:
-            subprocess.run(command, cwd=FOLDER, check=True, capture_output=True, text=True, timeout=_INSTALL_WITHIN_S)
+            subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=_INSTALL_WITHIN_S)
         except (subprocess.SubprocessError, OSError) as error:
             reason = (getattr(error, "stderr", None) or str(error)).replace("npm error ", "").splitlines()
             raise NotInstalled(f"npm could not install the emulators: {'; '.join(reason[:4])}") from error
-        (FOLDER / _INSTALLED).write_bytes((FOLDER / _LOCK).read_bytes())
+        (folder / _INSTALLED).write_bytes((folder / _LOCK).read_bytes())
 
 
 def service_bus_command(port: int, folder: Path) -> list[str]:

@@ -204,7 +204,7 @@ def install_emulators(console: Console) -> None:
     """Raises NotInstalled."""
     if not emulators.installed():
         console.print("installing the emulators of Cosmos DB and Blob Storage from npm, once")
-        emulators.install()
+    emulators.install()
 
 
 def _start_where_it_was(stack: Stack, name: str, console: Console) -> None:

@@ -146,15 +146,15 @@ def _chunks(files: list[Path]) -> Iterator[bytes]:
 
 
 class ReadingProgress:
-    """Prints how far the reading is: at most one line in `PROGRESS_EVERY_S`, and one at the end."""
+    """Prints how far the reading is: at most one line in `every_s`, and one at the end."""
 
-    def __init__(self, total_bytes: int) -> None:
-        self._total, self._read = total_bytes, 0
+    def __init__(self, total_bytes: int, every_s: float = PROGRESS_EVERY_S) -> None:
+        self._total, self._read, self._every_s = total_bytes, 0, every_s
         self._since = self._printed = time.monotonic()
 
     def add(self, count: int) -> None:
         self._read += count
-        if time.monotonic() - self._printed >= PROGRESS_EVERY_S:
+        if time.monotonic() - self._printed >= self._every_s:
             self.print()
 
     def print(self) -> None:

@@ -31,8 +31,8 @@ _MAX_REPLY_BYTES = 4096
 class Sandbox:
     """One grader's process: started when first needed, replaced after a timeout or a crash."""
 
-    def __init__(self, source: str) -> None:
-        self._source = source
+    def __init__(self, source: str, *, limit_s: float = LIMIT_S, worker: Path = _WORKER) -> None:
+        self._source, self._limit_s, self._worker = source, limit_s, worker
         self._process: subprocess.Popen[bytes] | None = None
         self._answered = 0
 
@@ -42,7 +42,7 @@ class Sandbox:
             self.close()
             self._process = self._start()
         self._answered += 1
-        end = time.monotonic() + LIMIT_S
+        end = time.monotonic() + self._limit_s
         self._send(self._process, {"sample": sample, "item": item}, end)
         reply = self._hear(self._process, end)
         if "error" in reply:
@@ -62,9 +62,9 @@ class Sandbox:
         self._process, self._answered = None, 0
 
     def _start(self) -> subprocess.Popen[bytes]:
-        cpu_s = int(ANSWERS_A_PROCESS * LIMIT_S)
+        cpu_s = int(ANSWERS_A_PROCESS * self._limit_s)
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_WORKER), str(MEMORY_BYTES), str(cpu_s)],
+            [sys.executable, "-I", "-S", str(self._worker), str(MEMORY_BYTES), str(cpu_s)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -78,7 +78,7 @@ class Sandbox:
             raise GradingFailed(
                 GradingErrorCode.PYTHON_SERVER, "this machine cannot confine a python grader"
             ) from error
-        self._send(process, {"source": self._source}, time.monotonic() + LIMIT_S)
+        self._send(process, {"source": self._source}, time.monotonic() + self._limit_s)
         return process
 
     def _send(self, process: subprocess.Popen[bytes], document: dict[str, Any], end: float) -> None:
@@ -123,4 +123,4 @@ class Sandbox:
         left = end - time.monotonic()
         if left <= 0 or not poll.poll(left * 1000):
             self.close()
-            raise GradingFailed(GradingErrorCode.UNRESPONSIVE, f"no score within {LIMIT_S:.0f} s")
+            raise GradingFailed(GradingErrorCode.UNRESPONSIVE, f"no score within {self._limit_s:.0f} s")

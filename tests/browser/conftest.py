@@ -7,7 +7,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -33,6 +33,7 @@ from shared import settings
 from shared.domain.run import Run
 from shared.ports import Services
 from tests.browser import pictures
+from tests.unit.functions.http.support import JobCurves
 
 T = TypeVar("T")
 IGNORED = (StaleElementReferenceException, NoSuchElementException)
@@ -98,6 +99,7 @@ class Stack:
     server: Server
     services: Services
     emulator: AzureMlEmulator
+    curves: JobCurves
 
     def log_curve(self, run: Run, points: list[dict[str, Any]]) -> None:
         """As the trainer does: a batch to MLflow under the job's name."""
@@ -124,10 +126,12 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, emulator: AzureMlEmul
     monkeypatch.setenv("AZURE_ML_URL", f"azureml+{emulator.config.url}/{WORKSPACE}")
     monkeypatch.setenv("AZURE_ML_SECRET", emulator.config.secret)
     _forget()
-    found = composition.services()
+    curves, found = JobCurves(), composition.services()
+    curves.platform = found.launcher
+    found = replace(found, launcher=curves)
     server = Server(found)
     server.start()
-    yield Stack(server, found, emulator)
+    yield Stack(server, found, emulator, curves)
     server.stop()
     found.store.close()
     found.bus.close()

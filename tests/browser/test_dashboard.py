@@ -16,6 +16,7 @@ from selenium.webdriver.support.select import Select
 from functions.http import auth
 from shared.domain.errors import Transient
 from shared.domain.graders import Citation
+from shared.domain.jobs import MetricPoint
 from shared.domain.recipe import Reinforcement, Supervised
 from shared.domain.run import Run, Status
 from tests.browser import pictures
@@ -342,13 +343,11 @@ def test_an_api_that_is_down_is_said_and_its_return_is_noticed(browser: Browser,
     browser.says("#part-head .status", "evaluating")
 
 
-def test_a_platform_that_does_not_answer_is_not_taken_for_the_api(
-    browser: Browser, stack: Stack, claims: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
+def test_a_platform_that_does_not_answer_is_not_taken_for_the_api(browser: Browser, stack: Stack, claims: Run) -> None:
+    def refuse(key: str) -> list[MetricPoint]:
         raise Transient("azure_ml_unreachable", "nothing answers there")
 
-    monkeypatch.setattr(type(stack.services.launcher), "metric_history", refuse)
+    stack.curves.of = refuse
     browser.open(run_url(stack, claims))
     browser.says("#part-curve", "azure_ml_unreachable: nothing answers there")
     browser.one("#part-samples")

@@ -67,11 +67,19 @@ def _trusted(url: str) -> bool:
 class Panel(Ask):
     """All judges of a job. Thread-safe."""
 
-    def __init__(self, judges: tuple[JudgeEndpoint, ...], kept: Path | None, token: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        judges: tuple[JudgeEndpoint, ...],
+        kept: Path | None,
+        token: Callable[[], str],
+        *,
+        timeout_s: float = TIMEOUT_S,
+        first_wait_s: float = FIRST_WAIT_S,
+    ) -> None:
         self._judges = {judge.endpoint: judge for judge in judges}
-        self._kept, self._token = kept, token
+        self._kept, self._token, self._first_wait_s = kept, token, first_wait_s
         # A proxy would see the text.
-        self._http = httpx.Client(verify=tls_context(), timeout=TIMEOUT_S, trust_env=False)
+        self._http = httpx.Client(verify=tls_context(), timeout=timeout_s, trust_env=False)
         self._lock = threading.Lock()
         self._requests, self._found, self._silent = Counter[str](), Counter[str](), Counter[str]()
 
@@ -104,7 +112,7 @@ class Panel(Ask):
 
     def _reply(self, judge: JudgeEndpoint, messages: list[ChatMessage]) -> str:
         """The judge's text; tried again with a growing wait while it is busy or away."""
-        what, wait_s = "", FIRST_WAIT_S
+        what, wait_s = "", self._first_wait_s
         for last in [False] * (TRIES - 1) + [True]:
             if self._silent[judge.endpoint] >= SILENT_IN_A_ROW:
                 raise GradingFailed(GradingErrorCode.JUDGE_SERVER, f"judge {judge.endpoint} does not answer any more")

@@ -118,12 +118,12 @@ def test_a_percentile_is_one_of_the_values(percent: int, expected: int) -> None:
     assert percentile(range(1, 101), percent) == expected
 
 
-def test_the_file_says_when_where_and_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_says_when_where_and_how(tmp_path: Path) -> None:
     alone = Figure("alone", 2.0, "s", "lower")
     beside = Figure("beside", 1.0, "s", "lower", "other", 3.0)
-    monkeypatch.setattr(transitions, "run", lambda: [alone, beside])
     file = tmp_path / "results" / "here.json"
-    assert command.main(["transitions", "--json", str(file)]) == 0
+    arguments = ["transitions", "--json", str(file)]
+    command.write_results(file, {"transitions": {"rows": [row.document() for row in (alone, beside)]}}, arguments)
     body = json.loads(file.read_text())
     assert body["date"]
     assert body["command"].startswith("python -m benchmarks transitions --json")

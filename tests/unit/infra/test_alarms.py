@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import re
-from datetime import timedelta
+from dataclasses import replace
 
 import pytest
 
 from functions.stages import stage_functions
 from infra.gate import bicep
-from shared import pipeline
-from shared.domain.run import Status
 from shared.ports import Services
 from shared.runner import Runner
+from tests.clock import ManualClock
 from tests.paths import ROOT
 from tests.unit.shared.support import drop
 
@@ -39,11 +38,12 @@ def reconcile(services: Services, caplog: pytest.LogCaptureFixture) -> list[str]
 
 
 def test_an_overdue_run_rings_and_a_tick_that_finds_something_else_does_not(
-    services: Services, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    services: Services, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(pipeline.DEADLINES, Status.RECEIVED, timedelta(0))
-    assert drop(services, Runner(services)) is not None
-    said = reconcile(services, caplog)
+    run = drop(services, Runner(services))
+    assert run is not None
+    assert run.deadline_at is not None
+    said = reconcile(replace(services, clock=ManualClock(run.deadline_at)), caplog)
     assert len(said) == 1
     assert rings(said[0])
     assert not rings(said[0].replace("'overdue': 1", "'overdue': 0"))

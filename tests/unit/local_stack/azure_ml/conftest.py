@@ -43,9 +43,16 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
         root / "azure_ml", blobs, 0, slots=2, tick_s=0.02, stop_grace_s=0.5, environments=environments
     )
     events: list[dict[str, Any]] = []
-    with running(config, events.append) as emulator:
+    refusals: list[Exception] = []
+
+    def emit(event: dict[str, Any]) -> None:
+        if refusals:
+            raise refusals.pop()
+        events.append(event)
+
+    with running(config, emit) as emulator:
         client = client_of(emulator.config.port, emulator.config.secret)
-        yield Local(emulator, client, blobs, events)
+        yield Local(emulator, client, blobs, events, refusals)
         client.close()
 
 

@@ -33,12 +33,13 @@ def client_of(port: int, secret: str, **options: Any) -> AzureMLClient:
 
 @dataclass
 class Local:
-    """An emulator in this process, its client, and the events it emitted."""
+    """An emulator in this process, its client, and the events it emitted. Each of `refusals` makes one sending fail."""
 
     emulator: AzureMlEmulator
     client: AzureMLClient
     blobs: Path
     events: list[dict[str, Any]] = field(default_factory=list)
+    refusals: list[Exception] = field(default_factory=list)
 
     @property
     def url(self) -> str:

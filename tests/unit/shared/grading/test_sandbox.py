@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import socket
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shared.grading import Engine, Grade, GradingErrorCode, fields, problems, sandbox
+from shared.grading import Engine, Grade, GradingErrorCode, GradingFailed, confined, fields, problems
 from shared.grading.confined import MODULES
-from shared.grading.sandbox import ANSWERS_A_PROCESS
+from shared.grading.sandbox import ANSWERS_A_PROCESS, Sandbox
 from tests.paths import ROOT
 
 
@@ -117,14 +118,13 @@ def test_a_grader_finds_no_environment(grade: Any, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     "source", ["while True: pass\ndef grade(sample, item): pass", "def grade(sample, item):\n  while True: pass"]
 )
-def test_a_grader_that_does_not_end_is_ended_and_the_next_answer_graded(
-    source: str, read: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sandbox, "LIMIT_S", 1.0)
+def test_a_grader_that_does_not_end_is_ended_and_the_next_answer_graded(source: str) -> None:
     started = time.monotonic()
-    with Engine([read(python(source))]) as engine:
-        first, second = engine.grade(["x" * 200_000, "y"], [{}, {}])
-    assert [error.code for graded in (first, second) for error in graded.errors] == [GradingErrorCode.UNRESPONSIVE] * 2
+    with closing(Sandbox(source, limit_s=1.0)) as sandbox:
+        for answer in ("x" * 200_000, "y"):
+            with pytest.raises(GradingFailed, match="no score within 1 s") as failed:
+                sandbox.grade({"output_text": answer}, {})
+            assert failed.value.code is GradingErrorCode.UNRESPONSIVE
     assert time.monotonic() - started < 120
 
 
@@ -152,19 +152,17 @@ def test_no_process_outlives_the_engine(read: Any) -> None:
     assert not Path(f"/proc/{round(graded.score * 1e7)}").exists()
 
 
-def test_where_nothing_can_be_confined_nothing_is_run(
-    grade: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_where_nothing_can_be_confined_nothing_is_run(tmp_path: Path) -> None:
     """A machine of another kind: the worker knows no call numbers for it, and ends before it reads any source."""
     other = tmp_path / "confined.py"
-    source = sandbox._WORKER.read_text(encoding="utf-8").replace("platform.machine()", "'riscv64'")
+    source = Path(confined.__file__).read_text(encoding="utf-8").replace("platform.machine()", "'riscv64'")
     other.write_text(source, encoding="utf-8")
-    monkeypatch.setattr(sandbox, "_WORKER", other)
-    graded: Grade = grade(python("def grade(sample, item):\n    return 1"), "x")
-    assert graded.score is None
-    assert [(e.code, e.message) for e in graded.errors] == [
-        (GradingErrorCode.PYTHON_SERVER, "this machine cannot confine a python grader")
-    ]
+    with (
+        closing(Sandbox("def grade(sample, item):\n    return 1", worker=other)) as sandbox,
+        pytest.raises(GradingFailed, match="this machine cannot confine a python grader") as failed,
+    ):
+        sandbox.grade({"output_text": "x"}, {})
+    assert failed.value.code is GradingErrorCode.PYTHON_SERVER
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
@@ -217,10 +218,19 @@ def test_an_environment_that_is_not_registered_is_named(app: Path, monkeypatch: 
 )
 @pytest.mark.usefixtures("azure_ml")
 def test_an_image_that_nobody_looked_for_is_said_to_be_skipped_and_how_to_look(
-    app: Path, monkeypatch: pytest.MonkeyPatch, image: str, said: str
+    app: Path, image: str, said: str
 ) -> None:
-    monkeypatch.setattr(services().launcher, "environment_image", lambda environment: image)
-    check = found()["image of droptune-training:3"]
+    class RegisteredWith:
+        """The platform, but for the image of an environment."""
+
+        def environment_image(self, environment: str) -> str:
+            return image
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(services().launcher, name)
+
+    checks = examine(lambda: replace(services(), launcher=RegisteredWith()))
+    [check] = [check for check in checks if check.name == "image of droptune-training:3"]
     assert check.status is SKIPPED
     assert said in check.detail
 

@@ -31,13 +31,8 @@ GRADER: Grader = TypeAdapter(Grader).validate_python(SPEC)
 GOOD = Reply('{"score": 1, "reason": "right"}')
 
 
-@pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judges, "FIRST_WAIT_S", 0.01)
-
-
-def panel(server: JudgeServer, kept: Path | None = None) -> Panel:
-    return Panel((server.endpoint(),), kept, lambda: "of-the-job")
+def panel(server: JudgeServer, kept: Path | None = None, timeout_s: float = judges.TIMEOUT_S) -> Panel:
+    return Panel((server.endpoint(),), kept, lambda: "of-the-job", timeout_s=timeout_s, first_wait_s=0.01)
 
 
 def grades(asked: Panel, *texts: str) -> list[Grade]:
@@ -82,10 +77,9 @@ def test_a_busy_judge_is_asked_again(busy: Reply) -> None:
     assert (grade.score, len(server.asked)) == (1.0, 3)
 
 
-def test_a_slow_judge_is_given_up_after_five_tries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judges, "TIMEOUT_S", 0.1)
+def test_a_slow_judge_is_given_up_after_five_tries() -> None:
     with judging(lambda prompt: Reply(after_s=0.4)) as server:
-        [grade] = grades(panel(server), "yes")
+        [grade] = grades(panel(server, timeout_s=0.1), "yes")
     assert (grade.score, grade.errors[0].code, len(server.asked)) == (None, GradingErrorCode.JUDGE_SERVER, 5)
     assert grade.errors[0].message == "judge judge: ReadTimeout, 5 times"
 
