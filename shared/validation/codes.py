@@ -268,10 +268,6 @@ CODES: dict[str, ProblemCode] = {
         "Give each message a role, and each tool message the id of the call it answers, or its place right after it.",
     ),
     "unrecognized_role": error("A message has an unknown role.", "Use system, developer, user, assistant or tool."),
-    "legacy_function_call": error(
-        "A message uses `function_call` or the role function, which are not read yet.",
-        "Write it as tool_calls and the role tool.",
-    ),
     "missing_content": error(
         "A message has no content, or nothing but white space and characters of no width; only an assistant message "
         "with tool_calls may go without.",

@@ -14,6 +14,7 @@ from itertools import chain
 
 from shared.validation import columns
 from shared.validation.codes import MAX_DECOMPRESSED_BYTES, MAX_RATIO, RATIO_FROM_BYTES
+from shared.validation.encodings import as_utf8, encoding_of
 from shared.validation.lines import Block, Unreadable, split_lines
 
 _GZIP = b"\x1f\x8b"
@@ -25,11 +26,8 @@ _MAGIC_BYTES = 8
 _COMPOUND = b"\xd0\xcf\x11\xe0"
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 _SPOOL_BYTES = 8 * 2**20
-_UTF_16 = "text in UTF-16"
 # What people upload by mistake.
 _NO_TEXT = {
-    b"\xff\xfe": _UTF_16,
-    b"\xfe\xff": _UTF_16,
     b"\x1f\x8b": "compressed twice",
     b"PK\3\4": "a zip archive in another archive",
     b"BZh": "compressed with bzip2",
@@ -55,13 +53,17 @@ _STEP_BYTES = 2**16
 
 
 def read_text(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The bytes of the text in a file. The first piece has at least `HEAD_BYTES`, if there are that many.
+    """The bytes of the text in a file, as UTF-8. The first piece has at least `HEAD_BYTES`, if there are that many.
 
     Raises Unreadable (`not_utf8`, `invalid_gzip`, `invalid_zip`, `zip_files`, `invalid_columns`,
     `columns_need_job`, `invalid_workbook`, `decompression_bomb`).
     """
     text = with_head(_plain(with_head(chunks, _MAGIC_BYTES)), HEAD_BYTES)
     first = next(text, b"")
+    encoding, mark = encoding_of(first)
+    if encoding:
+        yield from with_head(as_utf8(chain([first[mark:]], text), encoding), HEAD_BYTES)
+        return
     _refuse_binary(first)
     yield first
     yield from text
@@ -98,7 +100,7 @@ def _refuse_binary(first: bytes) -> None:
         if first.startswith(start):
             raise Unreadable("not_utf8", what)
     if b"\0" in first[:4]:
-        raise Unreadable("not_utf8", _UTF_16 if any(first[:4]) else "binary data")
+        raise Unreadable("not_utf8", "binary data")
 
 
 def read_blocks(chunks: Iterable[bytes]) -> Iterator[Block]:

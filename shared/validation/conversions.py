@@ -24,7 +24,7 @@ _SPEAKERS = {"human": "user", "gpt": "assistant"}
 _ASSISTANTS = ("gpt", "assistant")
 _CALLS = frozenset({"function_call", "tool_call"})
 _CALL_KEYS = frozenset({"name", "arguments", "parameters", "id", "type"})
-_RESULTS = frozenset({"observation", "function_response", "tool_response", "tool"})
+_RESULTS = frozenset({"observation", "function_response", "tool_response", "tool", "function"})
 # Of Hermes and Qwen: calls and results as text of a turn.
 _CALL_TEXT = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 _RESULT_TEXT = re.compile(r"<tool_response>(.*?)</tool_response>", re.DOTALL)

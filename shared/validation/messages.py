@@ -9,7 +9,7 @@ import orjson
 
 from shared.domain.blank import is_blank
 from shared.validation.names import wrong_type
-from shared.validation.tool_calls import read_tool_calls, report, with_ids
+from shared.validation.tool_calls import read_tool_calls, report, with_ids, without_functions
 from shared.validation.unread import Unread, report_unread
 
 Message = dict[str, Any]
@@ -67,7 +67,7 @@ def read_messages(messages: Any, codes: set[str], at: str = "messages", first: i
         return []
     if are_plain(messages):
         return messages
-    messages = with_ids(messages, first)
+    messages = with_ids(without_functions(messages, codes, at), first)
     unread: list[Unread] = []
     read = [_read_message(message, codes, unread, f"{at}[{index}]") for index, message in enumerate(messages)]
     if unread:
@@ -121,7 +121,7 @@ def _role_problem(message: Message, role: Any) -> str:
         return "message_missing_key"
     if type(role) is not str:
         return wrong_type("role", role)
-    return "legacy_function_call" if role == "function" else "unrecognized_role"
+    return "unrecognized_role"
 
 
 def _read_content(message: Message, role: str, codes: set[str], unread: list[Unread], place: str) -> str:
@@ -132,7 +132,7 @@ def _read_content(message: Message, role: str, codes: set[str], unread: list[Unr
         return content
     if content is None:
         if role != "assistant" or not message.get("tool_calls"):
-            codes.add("legacy_function_call" if "function_call" in message else "missing_content")
+            codes.add("missing_content")
     elif role == "tool" and not _is_of_parts(content):
         return orjson.dumps(content).decode()
     elif type(content) is list:
@@ -181,8 +181,6 @@ def _text_of(part: Any) -> Any:
 
 
 def _read_extras(message: Message, role: str, clean: Message, codes: set[str]) -> None:
-    if message.get("function_call") is not None:
-        codes.add("legacy_function_call")
     for key in ("name", "tool_call_id") if role == "tool" else ("name",):
         value = message.get(key)
         if type(value) is str:

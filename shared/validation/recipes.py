@@ -15,6 +15,7 @@ from shared.domain.findings import Findings
 from shared.domain.recipe import Notify, Recipe, Reinforcement
 from shared.grading import problems
 from shared.validation.codes import MAX_RECIPE_BYTES
+from shared.validation.encodings import encoding_of
 from shared.validation.setting_errors import dotted, faulty, remove, setting_errors, with_suggestion
 from shared.validation.suggestions import Location
 
@@ -117,7 +118,8 @@ def _load(text: bytes) -> dict[str, Any]:
         raise _Unreadable(f"it is larger than {MAX_RECIPE_BYTES // 2**10} KiB")
     try:
         # The loader is a SafeLoader: it builds plain values only.
-        raw = yaml.load(text.decode("utf-8-sig"), Loader=RecipeLoader)  # noqa: S506
+        encoding, mark = encoding_of(text)
+        raw = yaml.load(text[mark:].decode(encoding or "utf-8-sig"), Loader=RecipeLoader)  # noqa: S506
     except UnicodeDecodeError as error:
         raise _Unreadable("it is not UTF-8") from error
     except yaml.MarkedYAMLError as error:

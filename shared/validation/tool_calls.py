@@ -32,7 +32,51 @@ def report(codes: set[str], code: str, place: str) -> None:
         codes.add(f"{code}||{place}")
 
 
-# Ids.
+# Older calls, and ids.
+
+
+def without_functions(messages: list[Any], codes: set[str], at: str) -> list[Any]:
+    """The messages, with OpenAI's older `function_call` as one of `tool_calls`, and the role function as tool."""
+    if not any(type(one) is dict and (one.get("function_call") or one.get("role") == "function") for one in messages):
+        return messages
+    return [_without_function(message, codes, f"{at}[{index}]") for index, message in enumerate(messages)]
+
+
+def _without_function(message: Any, codes: set[str], place: str) -> Any:
+    if type(message) is not dict:
+        return message
+    if message.get("role") == "function":
+        return {**message, "role": "tool"}
+    function = message.get("function_call")
+    if not function:
+        return message
+    calls = [{"type": "function", "function": _loaded(function, codes)}]
+    rest = {key: value for key, value in message.items() if key != "function_call"}
+    if message.get("tool_calls"):
+        if [_said(call) for call in _calls_of(message)] != [_said(call) for call in _calls_of({"tool_calls": calls})]:
+            codes.add("field_twice|the calls of a message (function_call and tool_calls)")
+        return rest
+    if not _calls_of({"tool_calls": calls}):
+        report(codes, "invalid_tool_calls", f"{place}.function_call")
+    return {**rest, "tool_calls": calls}
+
+
+def _loaded(function: Any, codes: set[str]) -> Any:
+    """The object that a cell of a table holds as JSON text."""
+    if type(function) is not str:
+        return function
+    try:
+        loaded = parse_text(function)
+    except orjson.JSONDecodeError:
+        return function
+    written = orjson.dumps(loaded)
+    if lost := "null_character" if holds_nul(written) else what_was_lost(function.encode(), written):
+        codes.add(lost)
+    return loaded
+
+
+def _said(call: Call) -> tuple[Any, Any]:
+    return call["function"]["name"], orjson.loads(_read_arguments(call["function"].get("arguments"), set(), "") or "0")
 
 
 def with_ids(messages: list[Any], first: int = 0) -> list[Any]:
@@ -169,7 +213,6 @@ _UNREADABLE = frozenset(
         "tool_call_without_id",
         "message_missing_key",
         "unrecognized_role",
-        "legacy_function_call",
     }
 )
 

@@ -123,8 +123,14 @@ LINES: dict[str, tuple[bytes, str]] = {
     "content null": (chat({"role": "user", "content": None}, ANSWER), "missing_content"),
     "a name that is a number": (chat({**USER, "name": 7}, ANSWER), "data_type"),
     "a tool message without id": (chat(USER, {"role": "tool", "content": "1"}, ANSWER), "message_missing_key"),
-    "the legacy role": (chat(USER, {"role": "function", "content": "1"}, ANSWER), "legacy_function_call"),
-    "a legacy call": (chat(USER, {"role": "assistant", "function_call": {"name": "f"}}), "legacy_function_call"),
+    "an older result without a call": (
+        chat(USER, {"role": "function", "content": "1"}, ANSWER),
+        "message_missing_key",
+    ),
+    "an older call without a name": (
+        chat(USER, {"role": "assistant", "function_call": {"x": 1}}),
+        "invalid_tool_calls",
+    ),
     "a weight of a half": (chat(USER, {**ANSWER, "weight": 0.5}), "invalid_weight"),
     "a weight as text": (chat(USER, {**ANSWER, "weight": "1"}), "invalid_weight"),
     "a weight that is a list": (chat(USER, {**ANSWER, "weight": []}), "invalid_weight"),

@@ -76,11 +76,11 @@ ONE_BAD_LINE: Findings = {"invalid_json": (1, (1,)), "too_few_rows": (1, ())}
 NO_TEXT: Findings = {"not_utf8": (1, ())}
 NO_ROWS: Findings = {"no_rows": (1, ())}
 FILES: dict[str, tuple[bytes, Findings]] = {
-    "UTF-16 with a mark": (PLAIN.decode().encode("utf-16"), NO_TEXT),
-    "UTF-16, big end first": (PLAIN.decode().encode("utf-16-be"), NO_TEXT),
-    "UTF-16, little end first": (PLAIN.decode().encode("utf-16-le"), NO_TEXT),
-    "UTF-32": (PLAIN.decode().encode("utf-32"), NO_TEXT),
-    "UTF-16 packed": (gzip.compress(PLAIN.decode().encode("utf-16"), mtime=0), NO_TEXT),
+    "UTF-16 with a mark": (PLAIN.decode().encode("utf-16"), {}),
+    "UTF-16, big end first": (PLAIN.decode().encode("utf-16-be"), {}),
+    "UTF-16, little end first": (PLAIN.decode().encode("utf-16-le"), {}),
+    "UTF-32": (PLAIN.decode().encode("utf-32"), {}),
+    "UTF-16 packed": (gzip.compress(PLAIN.decode().encode("utf-16"), mtime=0), {}),
     "packed twice": (gzip.compress(gzip.compress(PLAIN, mtime=0), mtime=0), NO_TEXT),
     "zeros": (b"\0" * 1000, NO_TEXT),
     "old Macintosh line ends": (b"\r".join(GOOD), ONE_BAD_LINE),

@@ -373,7 +373,7 @@ def test_a_rejected_dataset_is_a_completed_job_that_quotes_nothing(
 
 
 def test_a_file_given_up_early_is_rejected_and_not_taken_for_a_replaced_one(drop: MakeDrop) -> None:
-    dropped = drop("part".encode("utf-16") * 2**19)
+    dropped = drop(b"\0part" * 2**20)
     assert dropped.validate() == exit_codes.COMPLETED
     assert dropped.outcome.report.problems[0].code == "not_utf8"
 

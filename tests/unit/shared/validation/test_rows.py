@@ -33,8 +33,6 @@ BAD_ROWS = {
     "no role": (chat({"content": "x"}, ANSWER), "message_missing_key"),
     "a role that is a number": (chat({"role": 1, "content": "x"}, ANSWER), "data_type"),
     "an unknown role": (chat({"role": "human", "content": "x"}, ANSWER), "unrecognized_role"),
-    "the legacy role": (chat(USER, {"role": "function", "content": "1"}, ANSWER), "legacy_function_call"),
-    "a legacy call": (chat(USER, {"role": "assistant", "function_call": {}}), "legacy_function_call"),
     "no content": (chat({"role": "user"}, ANSWER), "missing_content"),
     "empty content": (chat({"role": "user", "content": ""}, ANSWER), "missing_content"),
     "a blank answer": (chat(USER, {"role": "assistant", "content": " \n "}), "missing_content"),

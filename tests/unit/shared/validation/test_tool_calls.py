@@ -566,3 +566,105 @@ def test_real_rows_with_calls_are_right(name: str) -> None:
     assert not any(found)
     assert any(b"tool_calls" in line for line in path.read_bytes().splitlines())
     assert orjson.loads(path.read_bytes().splitlines()[0])["tools"]
+
+
+def older(arguments: Any = '{"part": "A4"}', **more: Any) -> Message:
+    return {"role": "assistant", "content": None, "function_call": {"name": "find", "arguments": arguments}, **more}
+
+
+SAID = {"role": "function", "name": "find", "content": "12"}
+NEWER = [USER, calls(call("call_1_0")), {**result("call_1_0"), "name": "find"}, ANSWER]
+OLDER = {
+    "call and result": ([USER, older(), SAID, ANSWER], NEWER),
+    "arguments as an object": (
+        [USER, older({"part": "A4"}), SAID, ANSWER],
+        [USER, calls(call("call_1_0", arguments={"part": "A4"})), *NEWER[2:]],
+    ),
+    "a call as text": (
+        [USER, older(function_call='{"name": "find", "arguments": {"part": "A4"}}'), SAID, ANSWER],
+        [USER, calls(call("call_1_0", arguments={"part": "A4"})), *NEWER[2:]],
+    ),
+    "a result without a name": (
+        [USER, older(), {"role": "function", "content": "12"}, ANSWER],
+        [USER, calls(call("call_1_0")), result("call_1_0"), ANSWER],
+    ),
+    "a result as data": (
+        [USER, older(), {**SAID, "content": {"stock": 12}}, ANSWER],
+        [USER, calls(call("call_1_0")), {**result("call_1_0", '{"stock":12}'), "name": "find"}, ANSWER],
+    ),
+    "text beside the call": (
+        [USER, older(content="I look."), SAID, ANSWER],
+        [USER, calls(call("call_1_0"), content="I look."), *NEWER[2:]],
+    ),
+    "two calls, one after the other": (
+        [USER, older(), SAID, older(), SAID, ANSWER],
+        [*NEWER[:3], calls(call("call_3_0")), {**result("call_3_0"), "name": "find"}, ANSWER],
+    ),
+    "the call is what is learned": ([USER, older()], NEWER[:2]),
+    "a call of weight 0": (
+        [USER, older(weight=0), SAID, ANSWER],
+        [USER, calls(call("call_1_0"), weight=0), *NEWER[2:]],
+    ),
+    "no call": ([USER, {**ANSWER, "function_call": None}], [USER, ANSWER]),
+    "an empty call": ([USER, {**ANSWER, "function_call": {}}], [USER, ANSWER]),
+    "both ways": ([USER, {**calls(call("c1")), "function_call": older()["function_call"]}], [USER, calls(call("c1"))]),
+}
+
+
+@pytest.mark.parametrize(("legacy", "messages"), OLDER.values(), ids=OLDER)
+@pytest.mark.parametrize("tools", ["tools", "functions"])
+def test_the_older_function_call_is_read_as_a_tool_call(legacy, messages, tools) -> None:
+    given = TOOLS if tools == "tools" else [tool["function"] for tool in TOOLS]
+    read, found = read_row(json.dumps({"messages": legacy, tools: given}).encode())
+    expected, _ = read_row(json.dumps({"messages": messages, "tools": TOOLS}).encode())
+    assert list(found) == []
+    assert read is not None
+    assert expected is not None
+    assert read.canonical == expected.canonical
+
+
+def test_older_calls_of_a_preference_pair_and_of_a_prompt_are_read_too() -> None:
+    asked = {"messages": [USER, older(), SAID], "functions": [FIND["function"]]}
+    pair = {"input": asked, "preferred_output": [older()], "non_preferred_output": [ANSWER]}
+    for row, form in ((pair, PREFERENCE), ({**asked, "answer": "12"}, REINFORCEMENT)):
+        read, found = read_row(json.dumps(row).encode(), form)
+        assert list(found) == []
+        assert read is not None
+        assert [one["role"] for one in read.messages[:3]] == ["user", "assistant", "tool"]
+        assert b"function_call" not in read.canonical
+
+
+OLDER_FAULTS = {
+    "a call without a name": (
+        [USER, older(function_call={"arguments": "{}"})],
+        ["invalid_tool_calls||messages[1].function_call"],
+    ),
+    "a call that is text": ([USER, older(function_call="look()")], ["invalid_tool_calls||messages[1].function_call"]),
+    "arguments that are no JSON": (
+        [USER, older("{part")],
+        ["tool_arguments_not_json||messages[1].tool_calls[0].function.arguments"],
+    ),
+    "a key twice": (
+        [USER, older(function_call='{"name": "find", "arguments": {"part": "A4", "part": "A5"}}')],
+        ["duplicate_key"],
+    ),
+    "no result": ([USER, older(), USER, ANSWER], ["tool_call_unanswered||messages[1].tool_calls[0].id"]),
+    "no call": ([USER, SAID, ANSWER], ["message_missing_key"]),
+    "of the user": (
+        [{**USER, "function_call": older()["function_call"]}, ANSWER],
+        ["invalid_tool_calls||messages[0].tool_calls"],
+    ),
+    "both ways, another call": (
+        [USER, {**calls(call("c1")), "function_call": {"name": "other", "arguments": "{}"}}],
+        ["field_twice|the calls of a message (function_call and tool_calls)"],
+    ),
+    "a key that nothing reads": (
+        [USER, older(function_call={"name": "find", "arguments": '{"part": "A4"}', "cost": 3})],
+        ["ignored_field|messages[].tool_calls[].function.cost"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("messages", "expected"), OLDER_FAULTS.values(), ids=OLDER_FAULTS)
+def test_what_is_wrong_with_an_older_call_is_said_like_of_a_newer_one(messages, expected) -> None:
+    assert codes(*messages) == expected
