@@ -29,7 +29,9 @@ _LAST_LOOK_S = 0.1
 # One order for all entities, given by AUTOINCREMENT, which never reuses a number.
 # due_at is NULL while a message can be received; otherwise the moment its lock ends (lock_token is set) or
 # its schedule comes (lock_token is NULL). So one index answers both "what is next" and "what fell due".
-_SCHEMA = """
+_STEPS = (
+    (
+        """
 CREATE TABLE messages (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
     entity TEXT NOT NULL,
@@ -44,9 +46,11 @@ CREATE TABLE messages (
     dead_letter_reason TEXT,
     dead_letter_description TEXT,
     body BLOB NOT NULL
-);
-CREATE INDEX messages_by_entity ON messages (entity, due_at, sequence)
-"""
+)
+""",
+        "CREATE INDEX messages_by_entity ON messages (entity, due_at, sequence)",
+    ),
+)
 # In the order of `_message_of`.
 _COLUMNS = (
     "sequence, delivery_count, enqueued_at, dead_letter_reason, dead_letter_description,"
@@ -62,7 +66,7 @@ class SqliteEventBus:
     """
 
     def __init__(self, path: str | Path, topology: Topology, clock: Clock) -> None:
-        self._database = Database(path, schema=_SCHEMA, version=1)
+        self._database = Database(path, _STEPS)
         self._topology = topology
         self._clock = clock
         entities = topology.entities()

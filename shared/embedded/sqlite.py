@@ -6,13 +6,13 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from weakref import WeakSet
 
-from shared.domain.errors import FailureClass, PermanentFailure, Transient
+from shared.domain.errors import Transient
 
 # How long a transaction waits for another process before it is refused as Transient.
 BUSY_TIMEOUT_S = 10.0
@@ -39,16 +39,17 @@ class Database:
     may lose the last commits (the file stays sound).
     """
 
-    def __init__(self, path: str | Path, *, schema: str, version: int) -> None:
-        """Open the file, creating it and its folders; `version` is that of `schema`.
+    def __init__(self, path: str | Path, steps: Sequence[Sequence[str]]) -> None:
+        """Open the file, creating it and its folders.
 
-        Raises PermanentFailure if another version of Droptune wrote the file.
+        `steps[n]` are the statements that lead from schema version n to n + 1; a released step is never edited.
+        Steps only add indexes, tables and columns that may be null: a file of a newer version is used as it is, so
+        that two versions of the program share it.
         """
         self.path = Path(path)
         self.lock = threading.RLock()
         self.closed = False
-        self._schema = schema
-        self._version = version
+        self._steps = steps
         self._connection: sqlite3.Connection | None = None
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.read():
@@ -93,28 +94,22 @@ class Database:
         try:
             _enter_wal_mode(connection)
             connection.execute("PRAGMA synchronous = NORMAL")
-            self._apply_schema(connection)
+            self._migrate(connection)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _apply_schema(self, connection: sqlite3.Connection) -> None:
-        if _version(connection) == 0:
-            # Two processes may get here together: look again once we are the only writer.
-            connection.execute("BEGIN IMMEDIATE")
-            if _version(connection) == 0:
-                for statement in self._schema.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {self._version}")
-            connection.execute("COMMIT")
-        found = _version(connection)
-        if found != self._version:
-            raise PermanentFailure(
-                FailureClass.PLATFORM,
-                "database_version",
-                f"{self.path.name} has schema version {found}, this program needs {self._version}",
-            )
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        if _version(connection) >= len(self._steps):
+            return
+        # Two processes may get here together: look again once we are the only writer.
+        connection.execute("BEGIN IMMEDIATE")
+        for statements in self._steps[_version(connection) :]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {max(len(self._steps), _version(connection))}")
+        connection.execute("COMMIT")
 
     def _disconnect(self) -> None:
         if self._connection is not None:

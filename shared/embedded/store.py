@@ -14,7 +14,7 @@ from shared.embedded.sqlite import Database
 from shared.ports import Clock, Stored, Write
 from shared.ports.document_rules import check_query, checked_bodies, cursor_of, read_cursor
 
-_SCHEMA = """
+_TABLE = """
 CREATE TABLE documents (
     partition TEXT NOT NULL,
     id TEXT NOT NULL,
@@ -24,28 +24,60 @@ CREATE TABLE documents (
     body TEXT NOT NULL,
     expires_at INTEGER,
     PRIMARY KEY (partition, id)
-);
-CREATE INDEX documents_by_type ON documents (type, created_at DESC, id, partition);
-CREATE INDEX documents_by_expiry ON documents (expires_at) WHERE expires_at IS NOT NULL
+)
 """
 
-# :equals is a JSON object. Types are compared too, or the text '[1]' would equal a list and 1 equal true.
+
+def _field(name: str) -> str:
+    """The expression that an index and a query must both use, letter for letter."""
+    return f"json_extract(body, '$.{name}')"
+
+
+def _index(*names: str) -> str:
+    fields = [_field(name) for name in names]
+    return (
+        f"CREATE INDEX documents_by_{'_'.join(names)} ON documents"
+        f" (type, {', '.join(fields)}, created_at DESC, id, partition)"
+        f" WHERE {' AND '.join(f'{field} IS NOT NULL' for field in fields)}"
+    )
+
+
+_STEPS = (
+    (
+        _TABLE,
+        "CREATE INDEX documents_by_type ON documents (type, created_at DESC, id, partition)",
+        "CREATE INDEX documents_by_expiry ON documents (expires_at) WHERE expires_at IS NOT NULL",
+    ),
+    (
+        _index("finished"),
+        _index("project"),
+        _index("project", "status"),
+        _index("purpose"),
+        _index("sent"),
+        _index("settled"),
+        _index("status"),
+    ),
+)
+
+# Types are compared too, or the text '[1]' would equal a list and 1 equal true.
+_EQUAL = " AND {field} = :{name} AND json_type(body, '$.{name}') = :{name}_type"
+_AFTER = """
+    AND created_at <= :after_time
+    AND (created_at < :after_time OR (id, partition) > (:after_id, :after_partition))
+"""
 _QUERY = """
 SELECT body, etag, created_at, id, partition
 FROM documents
-WHERE type = :type AND (expires_at IS NULL OR expires_at > :now)
-    AND NOT EXISTS (
-        SELECT 1 FROM json_each(:equals) AS wanted
-        WHERE json_type(body, wanted.fullkey) IS NOT wanted.type
-            OR json_extract(body, wanted.fullkey) IS NOT wanted.value
-    )
-    AND (
-        :after_id IS NULL
-        OR created_at < :after_time
-        OR (created_at = :after_time AND (id, partition) > (:after_id, :after_partition))
-    )
+WHERE type = :type{equals}{after}
+    AND (expires_at IS NULL OR expires_at > :now)
 ORDER BY created_at DESC, id, partition
 LIMIT :limit
+"""
+# Rows that expired: a few with each batch, more than a batch can write, so that they cannot pile up.
+_SWEEP = """
+DELETE FROM documents WHERE rowid IN (
+    SELECT rowid FROM documents WHERE expires_at <= ? ORDER BY expires_at LIMIT 200
+)
 """
 
 
@@ -56,7 +88,7 @@ class SqliteRunStore:
     """
 
     def __init__(self, path: str | Path, clock: Clock) -> None:
-        self._database = Database(path, schema=_SCHEMA, version=1)
+        self._database = Database(path, _STEPS)
         self._clock = clock
 
     def close(self) -> None:
@@ -82,8 +114,7 @@ class SqliteRunStore:
         bodies = checked_bodies(writes)
         now = self._now()
         with self._database.write() as connection:
-            # From here on an expired document is simply not there.
-            connection.execute("DELETE FROM documents WHERE expires_at <= ?", (now,))
+            connection.execute(_SWEEP, (now,))
             for write, body in zip(writes, bodies, strict=True):
                 if not _apply(connection, partition, write, body, now):
                     raise StoreConflict(f"document {partition}/{write.id}")
@@ -110,21 +141,11 @@ class SqliteRunStore:
 
         A document without `created_at` comes last. The cursor names the last document of the page, so
         documents written meanwhile neither repeat nor hide another. Raises InvalidInput for a cursor
-        that is not ours, a `limit` outside 1..1000 or a field that is not a plain name.
+        that is not ours, a `limit` outside 1..1000 or fields without an index.
         """
-        check_query(equals or {}, limit)
-        created_at, id, partition = (None, None, None) if after is None else read_cursor(after)
-        values = {
-            "type": type,
-            "now": self._now(),
-            "equals": json.dumps(equals or {}),
-            "after_time": created_at,
-            "after_id": id,
-            "after_partition": partition,
-            "limit": limit + 1,
-        }
+        sql, values = query_of(type, equals or {}, limit, after)
         with self._database.read() as connection:
-            rows = connection.execute(_QUERY, values).fetchall()
+            rows = connection.execute(sql, {**values, "now": self._now()}).fetchall()
         cursor = cursor_of(*rows[limit - 1][2:]) if len(rows) > limit else None
         return [_stored(body, etag) for body, etag, *_ in rows[:limit]], cursor
 
@@ -132,9 +153,27 @@ class SqliteRunStore:
         return to_microseconds(self._clock.now())
 
 
+def query_of(
+    type: str, equals: dict[str, str | int], limit: int, after: str | None
+) -> tuple[str, dict[str, str | int]]:
+    """The statement of a query, and its values but the time. One row more than `limit`: is there another page?"""
+    names = check_query(equals, limit)
+    values: dict[str, str | int] = {"type": type, "limit": limit + 1, **equals}
+    for name in names:
+        value = equals[name]
+        kind = "text" if isinstance(value, str) else "integer"
+        values[f"{name}_type"] = str(value).lower() if isinstance(value, bool) else kind
+    if after is not None:
+        values["after_time"], values["after_id"], values["after_partition"] = read_cursor(after)
+    wanted = "".join(_EQUAL.format(field=_field(name), name=name) for name in names)
+    return _QUERY.format(equals=wanted, after="" if after is None else _AFTER), values
+
+
 def _apply(connection: sqlite3.Connection, partition: str, write: Write, body: str, now: int) -> bool:
     """Do one write; False if its precondition does not hold."""
     key = (partition, write.id)
+    # From here on an expired document is simply not there.
+    connection.execute("DELETE FROM documents WHERE partition = ? AND id = ? AND expires_at <= ?", (*key, now))
     if write.kind == "delete":
         sql = "DELETE FROM documents WHERE partition = ? AND id = ? AND (? IS NULL OR etag = ?)"
         return connection.execute(sql, (*key, write.etag, write.etag)).rowcount == 1

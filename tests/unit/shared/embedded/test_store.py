@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from shared.embedded.store import SqliteRunStore, query_of
+from shared.ports import Write
+from shared.ports.document_rules import FILTERS, cursor_of
+from tests.clock import ManualClock
 from tests.unit.shared.embedded.support import accepted_before_kill, open_store
 
 
@@ -23,4 +31,36 @@ while True:
     count = len(store.list_partition("run", "history"))
     # At most the batch in flight was stored without being reported, and none in part.
     assert count in (3 * len(accepted), 3 * len(accepted) + 3)
+    store.close()
+
+
+@pytest.mark.parametrize("after", [None, cursor_of("2026-01-01T00:00:00Z", "run", "run-1")])
+@pytest.mark.parametrize("fields", FILTERS)
+def test_a_query_reads_what_it_finds_in_the_order_of_an_index(
+    tmp_path: Path, fields: tuple[str, ...], after: str | None
+) -> None:
+    open_store(tmp_path).close()
+    sql, values = query_of("run", dict.fromkeys(fields, "x"), 10, after)
+    with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
+        plan = [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + sql, {**values, "now": 0})]
+    used = "".join(["type=?", *(" AND <expr>=?" for _ in fields), *([" AND created_at<?"] if after else [])])
+    assert plan == [f"SEARCH documents USING INDEX documents_by_{'_'.join(fields) or 'type'} ({used})"]
+
+
+def test_rows_that_expired_go_a_few_with_each_batch(tmp_path: Path) -> None:
+    clock = ManualClock()
+    store = SqliteRunStore(tmp_path / "state.db", clock)
+    for n in range(6):
+        store.batch(f"run-{n}", [Write("create", f"{m}", {"type": "inbox"}, ttl_s=60) for m in range(100)])
+    clock.advance(61)
+
+    def left() -> int:
+        with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
+            return int(connection.execute("SELECT count(*) FROM documents WHERE type = 'inbox'").fetchone()[0])
+
+    counts = []
+    for n in range(3):
+        store.batch("other", [Write("create", f"{n}", {"type": "history"})])
+        counts.append(left())
+    assert counts == [400, 200, 0]
     store.close()
