@@ -25,7 +25,7 @@ class StartRun(BaseModel):
 
     wire_type: ClassVar[str] = "droptune.run.start.v1"
 
-    path: str = Field(pattern=f"^{DATASETS}/[^/]+/.+$")
+    path: str = Field(pattern=f"^{DATASETS}/.+$")
     etag: str = Field(min_length=1)
     key: str = Field(default="", description="another key for the same version is another run")
     requested_by: str | None = Field(default=None, description="the person who asked over the API")

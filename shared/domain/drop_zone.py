@@ -68,6 +68,11 @@ def may_be_prose(path: str) -> bool:
     return _TEXT.fullmatch(path.casefold()) is not None
 
 
+def is_answered(path: str) -> bool:
+    """Whether the blob gets a run by being there: one that reads it, or one that is rejected because of its place."""
+    return role_of(path) in (Role.TRAINING, Role.MISPLACED)
+
+
 def starts_a_run(path: str) -> bool:
     """Whether the blob starts a run that reads it, by being there."""
     return role_of(path) is Role.TRAINING

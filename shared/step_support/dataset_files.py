@@ -26,17 +26,21 @@ def recipe_file(dataset: str, services: Services) -> BlobInfo | None:
     return next(iter(recipe_files(dataset, services)), None)
 
 
-def held_out_file(dataset: str, services: Services) -> BlobInfo | None:
-    """The held-out set beside the dataset, else the project's; of several in one folder the first.
+def held_out_files(dataset: str, services: Services) -> list[BlobInfo]:
+    """The held-out sets beside the dataset, else the project's. The first is read, the others are named.
 
     Names in `eval` come before those in `validation`, `dev` and `test`. A text file is one if it holds rows.
     """
     for folder in _folders(dataset):
         files = sorted(_files(folder, Role.HELD_OUT, services), key=lambda file: (_rank(file), file.path))
-        for file in files:
-            if not may_be_prose(file.path) or _holds_rows(file, services):
-                return file
-    return None
+        if found := [file for file in files if not may_be_prose(file.path) or _holds_rows(file, services)]:
+            return found
+    return []
+
+
+def held_out_file(dataset: str, services: Services) -> BlobInfo | None:
+    """The first of them."""
+    return next(iter(held_out_files(dataset, services)), None)
 
 
 def _rank(file: BlobInfo) -> int:

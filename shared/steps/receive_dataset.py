@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from shared.domain import paths
 from shared.domain.commands import BlobCreated, StartRun
 from shared.domain.dataset import DatasetRef
-from shared.domain.drop_zone import Role, role_of
+from shared.domain.drop_zone import is_answered
 from shared.domain.errors import BlobNotFound, Transient
 from shared.domain.events import DatasetUploaded
 from shared.domain.run import Run, Status
@@ -34,8 +34,7 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services) -> Rece
     """
     path, key = request.path, request.key
     info = services.blobs.info(path)
-    answered = role_of(path) in (Role.TRAINING, Role.MISPLACED)  # one is trained on, the other rejected
-    if info is None or not (answered or request.requested_by):
+    if info is None or not (is_answered(path) or request.requested_by):
         return None
     project = path.split("/")[1]
     try:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from shared.domain import paths
 from shared.domain.commands import InspectJob, StartRun
-from shared.domain.drop_zone import starts_a_run
+from shared.domain.drop_zone import is_answered
 from shared.domain.errors import PermanentFailure, Transient
 from shared.domain.events import ApprovalExpired, RunOverdue
 from shared.domain.run import Run, Status
@@ -49,7 +49,7 @@ def start_missed_runs(services: Services, last: datetime | None) -> int:
     missed = [
         info
         for info in services.blobs.list(f"{paths.DATASETS}/")
-        if starts_a_run(info.path)
+        if is_answered(info.path)
         and (last is None or info.modified_at >= last - WATERMARK_LAG)
         and info.modified_at < now - EVENT_ALLOWANCE
         and not runs.exists(services.store, paths.run_id_of_blob(info.path, info.etag))

@@ -30,7 +30,13 @@ from shared.ports import Services
 from shared.records import runs
 from shared.records.blob_documents import write_model
 from shared.step_support.attempts import next_attempt
-from shared.step_support.dataset_files import held_out_file, needs_validation_job, recipe_file, recipe_files
+from shared.step_support.dataset_files import (
+    held_out_file,
+    held_out_files,
+    needs_validation_job,
+    recipe_file,
+    recipe_files,
+)
 from shared.step_support.llm_judges import require_judges
 from shared.step_support.outcome import Draft, Outcome
 from shared.steps.submit_training import cancel_unless_owned, submitted
@@ -65,11 +71,21 @@ def _misplaced(run: Run, services: Services) -> Report | None:
     if role_of(run.dataset.path) is Role.MISPLACED:
         findings.add("no_project_folder", "train")
     elif len(recipes) > 1:
-        names = ", ".join(recipe.path.rsplit("/", 1)[-1] for recipe in recipes)
+        names = ", ".join(_name(recipe.path) for recipe in recipes)
         findings.add("several_recipes", "recipe", detail=names)
     if not findings.failed:
         return None
     return Report(passed=False, format="unknown", problems=findings.problems(), eval_source="split")
+
+
+def _with_unread_files(report: Report, run: Run, services: Services) -> Report:
+    """The report with a warning that names the held-out files beside the one that was read."""
+    read, *others = [_name(file.path) for file in held_out_files(run.dataset.path, services)] or [""]
+    if not others:
+        return report
+    findings = Findings(ALL_CODES)
+    findings.add_many("held_out_files_unread", "eval", f"{read} is read; {', '.join(others)}", len(others))
+    return report.model_copy(update={"problems": report.problems + findings.problems()})
 
 
 def _submit(event: Event[EventData], run: Run, services: Services) -> Outcome:
@@ -182,7 +198,11 @@ def _validate(run: Run, services: Services, sink: Sink) -> Validated:
 
 
 def file_name(run: Run) -> str:
-    return run.dataset.path.rsplit("/", 1)[-1]
+    return _name(run.dataset.path)
+
+
+def _name(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
 
 
 def _curate(run: Run, validated: Validated, sink: Sink, services: Services) -> CuratedVersion:
@@ -204,6 +224,7 @@ def accepted(run: Run, recipe: Recipe, report: Report, curated: CuratedVersion, 
     """-> validated, with the recipe resolved and the cost estimated."""
     resolved, cost = plan_run(recipe, run.project, report.statistics, report.tokens)
     require_judges(resolved, services.models)
+    report = _with_unread_files(report, run, services)
     write_model(services.blobs, paths.report(run.id), report)
     draft = Draft(ValidationPassed(version=curated.version, train_rows=curated.train_rows, eval_rows=curated.eval_rows))
     changes = RunChanges(validation=summary(report), curated=curated, recipe=resolved, cost=cost, attempt=1)
@@ -212,6 +233,7 @@ def accepted(run: Run, recipe: Recipe, report: Report, curated: CuratedVersion, 
 
 def rejected(run: Run, report: Report, services: Services) -> Outcome:
     """-> rejected, with the report where the API reads it."""
+    report = _with_unread_files(report, run, services)
     write_model(services.blobs, paths.report(run.id), report)
     found = summary(report)
     draft = Draft(ValidationFailed(codes=found.codes, errors=found.errors, report=f"/api/runs/{run.id}/report"))

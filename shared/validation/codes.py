@@ -29,6 +29,10 @@ CODES: dict[str, ProblemCode] = {
         "The folder has several recipes, and which one is meant is not clear: {detail}. The data was not read.",
         "Keep one, for example recipe.yaml, and drop the data again.",
     ),
+    "held_out_files_unread": warning(
+        "The folder has several held-out files, of which one is read: {detail} not.",
+        "Nothing is needed if that is meant. Otherwise put all held-out rows into one file, for example eval.jsonl.",
+    ),
     "empty_dataset": error("The file has no rows.", "Upload a file with at least 10 rows."),
     "not_utf8": error(
         "The file is not UTF-8 text: it is {detail}.",

@@ -83,7 +83,7 @@ def test_what_is_no_blob_event_is_refused_by_name(event: dict[str, str]) -> None
         {"path": "datasets/shop/train.jsonl"},
         {"path": "datasets/shop/train.jsonl", "etag": ""},
         {"path": "runs/shop/train.jsonl", "etag": "e1"},
-        {"path": "datasets/train.jsonl", "etag": "e1"},
+        {"path": "datasets/", "etag": "e1"},
         {"path": "datasets/shop/train.jsonl", "etag": "e1", "key": 5},
         {"path": "datasets/shop/train.jsonl", "etag": "e1", "because": "x"},
     ],

@@ -105,7 +105,8 @@ class DropZone:
         (PATH, 9999, None, True),
         ("datasets/shop/recipe.yaml", 3, None, False),
         ("datasets/shop/eval.jsonl", 3, None, False),
-        ("datasets/train.jsonl", 3, None, False),
+        ("datasets/train.jsonl", 3, None, True),  # no folder names a project: its run is rejected
+        ("datasets/README.md", 3, None, False),
         ("curated/shop/train.jsonl", 3, None, False),
     ],
     ids=lambda value: str(value),

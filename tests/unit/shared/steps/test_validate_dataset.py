@@ -7,10 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+from shared.domain import paths
+from shared.domain.dataset import Report
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.events import DatasetUploaded, Event, ValidationRetryDue
 from shared.domain.jobs import JobSpec
 from shared.ports import Services
+from shared.records.blob_documents import read_model
 from shared.runner import Runner
 from shared.step_support.outcome import event_of
 from shared.steps.validate_dataset import validate_dataset
@@ -64,3 +67,30 @@ def test_columns_and_much_text_are_validated_by_a_job_whatever_the_size_of_the_f
     else:
         validate_dataset(event, run, ports)
     assert len(platform.asked) == jobs
+
+
+FOLDERS = {
+    "one": (["eval.jsonl"], None),
+    "validation and test": (["test.jsonl", "validation.jsonl"], "validation.jsonl is read; test.jsonl not."),
+    "three": (["test.csv", "Eval.jsonl", "dev.json"], "Eval.jsonl is read; dev.json, test.csv not."),
+    "one in a folder of its own": (["eval.jsonl", "old/test.jsonl"], None),
+    "notes": (["eval.jsonl", "evaluation_notes.txt"], None),
+}
+
+
+@pytest.mark.parametrize("train", [ROW, ROW * 60], ids=["rejected", "read to its end"])
+@pytest.mark.parametrize(("names", "said"), FOLDERS.values(), ids=FOLDERS)
+def test_held_out_files_that_are_not_read_are_named(
+    services: Services, runner: Runner, names: list[str], said: str | None, train: bytes
+) -> None:
+    for name in names:
+        services.blobs.write(f"datasets/shop/{name}", [b"These are notes." if name.endswith(".txt") else ROW])
+    run = drop(services, runner, text=train)
+    assert run is not None
+    uploaded = DatasetUploaded(path=run.dataset.path, sha256=run.dataset.sha256, size_bytes=1)
+    validate_dataset(event_of(run, uploaded, services.clock.now()), run, services)
+    report = read_model(services.blobs, paths.report(run.id), Report)
+    assert report is not None
+    found = [problem for problem in report.problems if problem.code == "held_out_files_unread"]
+    assert [problem.message.partition(": ")[2] for problem in found] == ([said] if said else [])
+    assert all(problem.severity == "warning" for problem in found)
