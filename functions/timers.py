@@ -1,85 +1,124 @@
-"""Functions of timers: each looks at everything there is and does what is due."""
+"""Functions of timers: each looks at everything there is and does what is due.
+
+They loop with `for_each` alone, so that one item, or one duty of `reconcile`, never stops the others.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from itertools import chain
 
 import azure.functions as func
 
 from functions.dispatch import Dispatcher
-from shared.domain.errors import DroptuneError, PermanentFailure, Transient
+from shared.domain.endpoint import EndpointRecord
 from shared.domain.run import Run, Status
 from shared.domain.topology import STORAGE_EVENTS
 from shared.pipeline import Stage
+from shared.ports import Services
 from shared.records import runs, ticks
 from shared.records.endpoints import all_records
+from shared.runner import Runner
 from shared.step_support.commands import message_of
+from shared.step_support.loops import Tally, for_each, where
 from shared.steps import reconcile as reconcile_step
-from shared.steps import retire_deployments as retire_step
-from shared.steps import retrain as retrain_step
 from shared.steps.probe_deployments import probe_deployment
+from shared.steps.retire_deployments import retire_deployments as retire_step
+from shared.steps.retrain import retrain as retrain_step
 
 log = logging.getLogger(__name__)
 
+# Of a duty, in which many items may wait for a slow service. Below functionTimeout in host.json.
+DUTY_LIMIT_S = 480.0
+
 
 def probe_deployments(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) -> None:
-    for status in (Status.DEPLOYING, Status.ROLLING_BACK):
-        for run in runs.with_status(dispatcher.services.store, status):
-            _probe(run, stage, dispatcher)
+    runner = dispatcher.runner
+    found = chain.from_iterable(
+        runs.with_status(runner.services.store, status) for status in (Status.DEPLOYING, Status.ROLLING_BACK)
+    )
+    _keep(stage, for_each(stage.name, found, partial(_probe, stage, runner), id_of=_id), runner.services)
 
 
-def _probe(run: Run, stage: Stage, dispatcher: Dispatcher) -> None:
-    try:
-        draft = probe_deployment(run, dispatcher.services)
-    except (Transient, PermanentFailure) as error:
-        log.warning("probe of %s: %s", run.id, error)  # the next tick looks again, until the deadline
-        return
+def _probe(stage: Stage, runner: Runner, run: Run) -> None:
+    draft = probe_deployment(run, runner.services)
     if draft is not None:
-        poll = int(dispatcher.services.clock.now().timestamp())
-        dispatcher.runner.publish(run, replace(draft, key=str(poll)), by=stage)
+        poll = int(runner.services.clock.now().timestamp())
+        runner.publish(run, replace(draft, key=str(poll)), by=stage)
 
 
 def retire_deployments(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) -> None:
-    for record in all_records(dispatcher.services.store):
-        champion = dispatcher.runner.load(record.champion)
-        if champion is None:
-            continue
-        try:
-            for draft in retire_step.retire_deployments(record, dispatcher.services):
-                dispatcher.runner.publish(champion, draft, by=stage)
-        except DroptuneError as error:
-            log.warning("retiring at %s: %s", record.endpoint, error)
+    runner = dispatcher.runner
+    records = all_records(runner.services.store)
+    _keep(stage, for_each(stage.name, records, partial(_retire, stage, runner), id_of=_endpoint), runner.services)
+
+
+def _retire(stage: Stage, runner: Runner, record: EndpointRecord) -> None:
+    champion = runner.load(record.champion)
+    if champion is not None:
+        retire_step(record, runner.services, lambda draft: runner.publish(champion, draft, by=stage))
 
 
 def reconcile(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) -> None:
-    services = dispatcher.services
+    runner = dispatcher.runner
+    services = runner.services
     last, now = ticks.previous(services.store), services.clock.now()
-    found = {
-        "unsent": dispatcher.runner.publish_all_unsent(),
-        "silent_jobs": reconcile_step.inspect_silent_jobs(services, last),
-        "missed_blobs": reconcile_step.start_missed_runs(services, last),
-        "overdue": _publish_overdue(stage, dispatcher),
-        "claims": reconcile_step.release_claims(services),
+    duties: dict[str, Callable[[], Tally[bool]]] = {
+        "unsent": runner.publish_all_unsent,
+        "silent_jobs": partial(reconcile_step.inspect_silent_jobs, services, last),
+        "missed_blobs": partial(reconcile_step.start_missed_runs, services, last),
+        "overdue": partial(_publish_overdue, stage, runner),
+        "claims": partial(reconcile_step.release_claims, services),
     }
-    ticks.record(services.store, now)
+    done = for_each(stage.name, duties, lambda duty: duties[duty](), limit_s=DUTY_LIMIT_S)
+    if "missed_blobs" not in done.failed:  # else the next tick looks as far back as this one
+        ticks.record(services.store, now)
+    found = {duty: tally.count for duty, tally in done.results.items()}
     if any(found.values()):
         log.info("reconcile found %s", found)
+    failed = chain(done.failed.items(), *(tally.failed.items() for tally in done.results.values()))
+    _keep(stage, Tally(failed=dict(failed)), services)
 
 
-def _publish_overdue(stage: Stage, dispatcher: Dispatcher) -> int:
-    now = dispatcher.services.clock.now()
-    unfinished = runs.unfinished(dispatcher.services.store)
-    late = [(run, draft) for run in unfinished if (draft := reconcile_step.overdue(run, now))]
-    for run, draft in late:
-        dispatcher.runner.publish(run, draft, by=stage)
-    return len(late)
+def _publish_overdue(stage: Stage, runner: Runner) -> Tally[bool]:
+    now = runner.services.clock.now()
+
+    def publish(run: Run) -> bool:
+        draft = reconcile_step.overdue(run, now)
+        if draft is not None:
+            runner.publish(run, draft, by=stage)
+        return draft is not None
+
+    late = where(lambda run: reconcile_step.overdue(run, now), runs.unfinished(runner.services.store))
+    return for_each("overdue", late, publish, id_of=_id)
 
 
 def retrain(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) -> None:
     """`receive_dataset` sees whether anything is new."""
-    for record in all_records(dispatcher.services.store):
-        champion = dispatcher.runner.load(record.champion)
-        command = retrain_step.retrain(record, champion, dispatcher.services) if champion else None
-        if command is not None:
-            dispatcher.services.bus.send(STORAGE_EVENTS, [message_of(command)])
+    services = dispatcher.services
+    records = all_records(services.store)
+    _keep(stage, for_each(stage.name, records, partial(_retrain, services), id_of=_endpoint), services)
+
+
+def _retrain(services: Services, record: EndpointRecord) -> None:
+    champion = runs.load(services.store, record.champion)
+    command = retrain_step(record, champion, services) if champion else None
+    if command is not None:
+        services.bus.send(STORAGE_EVENTS, [message_of(command)])
+
+
+def _id(run: Run) -> str:
+    return run.id
+
+
+def _endpoint(record: EndpointRecord) -> str:
+    return record.endpoint
+
+
+def _keep(stage: Stage, tally: Tally[object], services: Services) -> None:
+    """What failed, where `doctor` finds it."""
+    if tally.failed:
+        ticks.record_failures(services.store, stage.name, services.clock.now(), tally.failed)

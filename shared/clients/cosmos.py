@@ -252,7 +252,7 @@ def _operation(partition: str, write: Write) -> tuple[Any, ...]:
 
 
 def _stored(item: dict[str, Any]) -> Stored:
-    return Stored(item["document"], item["_etag"])
+    return Stored(item["document"], item["_etag"], item["partition"])
 
 
 def _parameters(values: dict[str, Any]) -> list[dict[str, Any]]:

@@ -99,7 +99,7 @@ class SqliteRunStore:
         """Point read; None if absent or expired."""
         with self._database.read() as connection:
             row = connection.execute(
-                "SELECT body, etag FROM documents"
+                "SELECT body, etag, partition FROM documents"
                 " WHERE partition = ? AND id = ? AND (expires_at IS NULL OR expires_at > ?)",
                 (partition, id, self._now()),
             ).fetchone()
@@ -123,7 +123,7 @@ class SqliteRunStore:
         """All documents of one type in a partition, ordered by id."""
         with self._database.read() as connection:
             rows = connection.execute(
-                "SELECT body, etag FROM documents"
+                "SELECT body, etag, partition FROM documents"
                 " WHERE partition = ? AND type = ? AND (expires_at IS NULL OR expires_at > ?) ORDER BY id",
                 (partition, type, self._now()),
             ).fetchall()
@@ -147,7 +147,7 @@ class SqliteRunStore:
         with self._database.read() as connection:
             rows = connection.execute(sql, {**values, "now": self._now()}).fetchall()
         cursor = cursor_of(*rows[limit - 1][2:]) if len(rows) > limit else None
-        return [_stored(body, etag) for body, etag, *_ in rows[:limit]], cursor
+        return [_stored(row[0], row[1], row[4]) for row in rows[:limit]], cursor
 
     def _now(self) -> int:
         return to_microseconds(self._clock.now())
@@ -198,5 +198,5 @@ def _apply(connection: sqlite3.Connection, partition: str, write: Write, body: s
     return connection.execute(sql, (*values, *key, write.etag, write.etag)).rowcount == 1
 
 
-def _stored(body: str, etag: str) -> Stored:
-    return Stored(json.loads(body), etag)
+def _stored(body: str, etag: str, partition: str) -> Stored:
+    return Stored(json.loads(body), etag, partition)

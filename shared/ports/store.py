@@ -11,10 +11,11 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A document with the etag of the version read."""
+    """A document with the etag of the version read and the partition it lies in."""
 
     document: Document
     etag: str
+    partition: str
 
 
 @dataclass(frozen=True, slots=True)

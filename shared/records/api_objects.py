@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from shared.domain.errors import StoreConflict
 from shared.ports import RunStore, Write
-from shared.records.query import pages
+from shared.records.query import Content, pages, readable
 
 
 def create(store: RunStore, type: str, id: str, content: dict[str, Any], created_at: datetime, **fields: str) -> None:
@@ -24,9 +24,9 @@ def load(store: RunStore, type: str, id: str) -> dict[str, Any] | None:
     return dict(stored.document["content"]) if stored else None
 
 
-def every(store: RunStore, type: str, **fields: str) -> Iterator[dict[str, Any]]:
-    """Contents whose fields equal the given values, newest first."""
-    return (stored.document["content"] for stored in pages(store, type, {**fields}))
+def every(store: RunStore, type: str, read: Callable[[Any], Content], **fields: str) -> Iterator[Content]:
+    """What `read` makes of the contents whose fields equal the given values, newest first."""
+    return readable(pages(store, type, {**fields}), lambda document: read(document["content"]))
 
 
 def delete(store: RunStore, type: str, id: str) -> None:

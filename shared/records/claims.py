@@ -8,7 +8,7 @@ from datetime import datetime
 
 from shared.domain.errors import StoreConflict
 from shared.ports import Document, RunStore, Write
-from shared.records.query import pages
+from shared.records.query import pages, readable
 
 CLAIM = "claim"
 
@@ -54,12 +54,12 @@ def take(store: RunStore, name: str, run_id: str, now: datetime) -> str:
 def read(store: RunStore, name: str) -> Claim | None:
     """The claim of that name; None if nothing holds it."""
     stored = store.get(name, CLAIM)
-    return _claim_of(stored.document) if stored else None
+    return claim_of(stored.document) if stored else None
 
 
 def unsettled(store: RunStore) -> Iterator[Claim]:
     """Every claim that a finished run may have left behind."""
-    return (_claim_of(stored.document) for stored in pages(store, CLAIM, {"settled": 0}))
+    return readable(pages(store, CLAIM, {"settled": 0}), claim_of)
 
 
 def release(store: RunStore, name: str, run_id: str) -> None:
@@ -83,6 +83,6 @@ def _write(store: RunStore, name: str, write: Write) -> None:
         return  # another process swept it meanwhile
 
 
-def _claim_of(document: Document) -> Claim:
+def claim_of(document: Document) -> Claim:
     created_at = datetime.fromisoformat(document["created_at"])
     return Claim(document["name"], document["kind"], document["owner"], created_at)

@@ -6,23 +6,23 @@ from collections.abc import Iterator
 
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import StoreConflict
-from shared.ports import RunStore, Write
+from shared.ports import Document, RunStore, Write
 from shared.records.claims import endpoint_claim
-from shared.records.query import pages
+from shared.records.query import pages, readable
 
 RECORD = "endpoint"
 
 
 def read(store: RunStore, endpoint: str) -> EndpointRecord | None:
     stored = store.get(endpoint_claim(endpoint), RECORD)
-    return EndpointRecord.model_validate(stored.document["record"]) if stored else None
+    return record_of(stored.document) if stored else None
 
 
 def write(store: RunStore, record: EndpointRecord, *, replacing: EndpointRecord | None) -> None:
     """Put a record in the place of the one that was read. Raises StoreConflict if that is another by now."""
     partition = endpoint_claim(record.endpoint)
     stored = store.get(partition, RECORD)
-    found = EndpointRecord.model_validate(stored.document["record"]) if stored else None
+    found = record_of(stored.document) if stored else None
     if found == record:
         return
     if found != replacing:
@@ -52,5 +52,9 @@ def withdraw(store: RunStore, endpoint: str, run_id: str) -> None:
 
 
 def all_records(store: RunStore) -> Iterator[EndpointRecord]:
-    for stored in pages(store, RECORD):
-        yield EndpointRecord.model_validate(stored.document["record"])
+    return readable(pages(store, RECORD), record_of)
+
+
+def record_of(document: Document) -> EndpointRecord:
+    """The record of a stored document."""
+    return EndpointRecord.model_validate(document["record"])

@@ -15,7 +15,7 @@ import orjson
 
 from shared.domain.run import Run
 from shared.ports import Document, Message, RunStore, Write
-from shared.records.query import pages
+from shared.records.query import pages, readable
 
 INBOX, OUTBOX = "inbox", "outbox"
 INBOX_TTL_S = 14 * 24 * 3600
@@ -52,14 +52,16 @@ def creation(outgoing: Outgoing, run: Run, now: datetime) -> Write:
 
 def unsent(store: RunStore, run_id: str, *, before: datetime) -> list[Outgoing]:
     """A run's entries of before that time which are not marked as sent."""
-    entries = (stored.document for stored in store.list_partition(run_id, OUTBOX))
-    return [_outgoing_of(entry) for entry in entries if _left(entry, before)]
+    waiting = (stored for stored in store.list_partition(run_id, OUTBOX) if not stored.document.get("sent"))
+    found = readable(waiting, lambda entry: outgoing_of(entry) if _is_old(entry, before) else None)
+    return [outgoing for outgoing in found if outgoing is not None]
 
 
 def runs_with_unsent(store: RunStore, *, before: datetime) -> set[str]:
     """Ids of all runs that have such entries."""
-    entries = (stored.document for stored in pages(store, OUTBOX, {"sent": 0}))
-    return {str(entry["run_id"]) for entry in entries if _left(entry, before)}
+    waiting = pages(store, OUTBOX, {"sent": 0})
+    found = readable(waiting, lambda entry: str(entry["run_id"]) if _is_old(entry, before) else None)
+    return {run_id for run_id in found if run_id is not None}
 
 
 def mark_sent(store: RunStore, run_id: str, outgoing: Iterable[Outgoing]) -> None:
@@ -98,11 +100,12 @@ def _id(message: Message) -> str:
     return f"{OUTBOX}.{message.id}"
 
 
-def _left(entry: Document, before: datetime) -> bool:
-    return not entry["sent"] and entry["created_at"] < before.isoformat()
+def _is_old(entry: Document, before: datetime) -> bool:
+    return datetime.fromisoformat(entry["created_at"]) < before
 
 
-def _outgoing_of(entry: Document) -> Outgoing:
+def outgoing_of(entry: Document) -> Outgoing:
+    """The message of a stored entry."""
     due = entry["scheduled_at"]
     message = Message(
         id=entry["message_id"],

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
-from shared.ports import RunStore, Stored
+from shared.ports import Document, RunStore, Stored
+
+log = logging.getLogger(__name__)
+
+Content = TypeVar("Content")
 
 PAGE = 100
 
@@ -17,3 +23,16 @@ def pages(store: RunStore, type: str, equals: dict[str, str | int] | None = None
         yield from page
         if cursor is None:
             return
+
+
+def readable(found: Iterable[Stored], read: Callable[[Document], Content]) -> Iterator[Content]:
+    """What `read` makes of each document. One that it cannot read is logged and left out; `doctor` names it."""
+    for stored in found:
+        try:
+            content = read(stored.document)
+        except Exception as error:
+            # The kind of error only: a message may quote the document, and documents may quote rows.
+            name, kind = stored.document.get("id"), type(error).__name__
+            log.error("document %a of %a cannot be read: %s", name, stored.partition, kind)
+            continue
+        yield content

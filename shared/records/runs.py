@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
+from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.run import Run, Status
-from shared.ports import Document, RunStore, Stored, Write
-from shared.records.query import pages
+from shared.ports import Document, RunStore, Write
+from shared.records.query import pages, readable
 
 RUN = "run"
 
@@ -36,8 +39,14 @@ def document_of(run: Run) -> Document:
 
 
 def run_of(document: Document) -> Run:
-    """The run of a document in that form."""
-    return Run.model_validate(document["run"])
+    """The run of a document in that form. Raises PermanentFailure `unreadable_document` (class code)."""
+    try:
+        return Run.model_validate(document["run"])
+    except (KeyError, ValidationError) as error:
+        # The error count only: a message may quote the document, and documents may quote rows.
+        count = error.error_count() if isinstance(error, ValidationError) else "all"
+        message = f"{count} fields of the stored run do not fit this version: `droptune dlq list` shows the way out"
+        raise PermanentFailure(FailureClass.CODE, "unreadable_document", message, document.get("run_id")) from error
 
 
 def creation(run: Run) -> Write:
@@ -51,7 +60,7 @@ def replacement(run: Run, etag: str) -> Write:
 
 
 def read(store: RunStore, run_id: str) -> StoredRun | None:
-    """The run with its etag; None if there is no such run."""
+    """The run with its etag; None if there is no such run. Raises as `run_of`."""
     stored = store.get(run_id, RUN)
     return StoredRun(run_of(stored.document), stored.etag) if stored else None
 
@@ -68,16 +77,16 @@ def exists(store: RunStore, run_id: str) -> bool:
 
 def unfinished(store: RunStore) -> Iterator[Run]:
     """Every run in a status that is not terminal."""
-    return _found(pages(store, RUN, {"finished": 0}))
+    return readable(pages(store, RUN, {"finished": 0}), run_of)
 
 
 def with_status(store: RunStore, status: Status) -> Iterator[Run]:
-    return _found(pages(store, RUN, {"status": status.value}))
+    return readable(pages(store, RUN, {"status": status.value}), run_of)
 
 
 def of_project(store: RunStore, project: str) -> Iterator[Run]:
     """Newest first."""
-    return _found(pages(store, RUN, {"project": project}))
+    return readable(pages(store, RUN, {"project": project}), run_of)
 
 
 def page(
@@ -92,7 +101,7 @@ def page(
     wanted = {"project": project, "status": status.value if status else None}
     equals: dict[str, str | int] = {key: value for key, value in wanted.items() if value is not None}
     found, cursor = store.query(RUN, equals, limit=limit, after=after)
-    return list(_found(found)), cursor
+    return list(readable(found, run_of)), cursor
 
 
 def last_deployed(store: RunStore, project: str) -> Run | None:
@@ -109,7 +118,3 @@ def count_children(store: RunStore, run: Run) -> int:
             break
         count += other.parent_run == run.id
     return count
-
-
-def _found(documents: list[Stored] | Iterator[Stored]) -> Iterator[Run]:
-    return (run_of(stored.document) for stored in documents)

@@ -2,61 +2,64 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime, timedelta
+from functools import partial
 
 from shared.domain import paths
 from shared.domain.commands import InspectJob, StartRun
 from shared.domain.drop_zone import is_answered
-from shared.domain.errors import PermanentFailure, Transient
 from shared.domain.events import ApprovalExpired, RunOverdue
 from shared.domain.run import Run, Status
 from shared.domain.topology import EVENT_ALLOWANCE, JOB_EVENTS, STORAGE_EVENTS
-from shared.ports import Services
+from shared.ports import BlobInfo, Services
 from shared.records import claims, runs
 from shared.records.release import release_dataset
 from shared.step_support.commands import message_of
+from shared.step_support.loops import Tally, for_each, where
 from shared.step_support.outcome import Draft
 from shared.steps.fail_run import undo_work
 from shared.steps.inspect_job import IN_FLIGHT
-
-log = logging.getLogger(__name__)
 
 WATERMARK_LAG = timedelta(minutes=10)
 OWNERLESS_CLAIM_AGE = timedelta(minutes=15)
 
 
-def inspect_silent_jobs(services: Services, last: datetime | None) -> int:
+def inspect_silent_jobs(services: Services, last: datetime | None) -> Tally[bool]:
     """Ask `inspect_job` to look at jobs whose run has not changed for `job_poll_s`, once in each such period."""
     now, poll_s = services.clock.now(), services.config.job_poll_s
-    silent = 0
-    for run in runs.unfinished(services.store):
+
+    def look(run: Run) -> bool:
         period = (now - run.updated_at).total_seconds() // poll_s
         looked = (last - run.updated_at).total_seconds() // poll_s if last else 0
-        if run.job and run.status in IN_FLIGHT and period >= 1 and period > looked:
-            look = InspectJob(job=run.job.name, poll=f"{run.revision}.{int(period)}")
-            services.bus.send(JOB_EVENTS, [message_of(look)])
-            silent += 1
-    return silent
+        if not run.job or period < 1 or period <= looked:
+            return False
+        command = InspectJob(job=run.job.name, poll=f"{run.revision}.{int(period)}")
+        services.bus.send(JOB_EVENTS, [message_of(command)])
+        return True
+
+    with_job = where(lambda run: run.status in IN_FLIGHT, runs.unfinished(services.store))
+    return for_each("silent jobs", with_job, look, id_of=lambda run: run.id)
 
 
-def start_missed_runs(services: Services, last: datetime | None) -> int:
+def start_missed_runs(services: Services, last: datetime | None) -> Tally[bool]:
     """Ask for a run of each blob in the drop zone that should have one by now and has none.
 
     The last tick bounds how far back this one looks, with a lag so that clocks may differ.
     """
     now = services.clock.now()
-    missed = [
-        info
-        for info in services.blobs.list(f"{paths.DATASETS}/")
-        if is_answered(info.path)
-        and (last is None or info.modified_at >= last - WATERMARK_LAG)
-        and info.modified_at < now - EVENT_ALLOWANCE
-        and not runs.exists(services.store, paths.run_id_of_blob(info.path, info.etag))
-    ]
-    for info in missed:
-        services.bus.send(STORAGE_EVENTS, [message_of(StartRun(path=info.path, etag=info.etag))])
-    return len(missed)
+
+    def is_due(info: BlobInfo) -> bool:
+        since_last = last is None or info.modified_at >= last - WATERMARK_LAG
+        return since_last and info.modified_at < now - EVENT_ALLOWANCE and is_answered(info.path)
+
+    def start(info: BlobInfo) -> bool:
+        missed = not runs.exists(services.store, paths.run_id_of_blob(info.path, info.etag))
+        if missed:
+            services.bus.send(STORAGE_EVENTS, [message_of(StartRun(path=info.path, etag=info.etag))])
+        return missed
+
+    found = where(is_due, services.blobs.list(f"{paths.DATASETS}/"))
+    return for_each("missed blobs", found, start, id_of=lambda info: info.path)
 
 
 def overdue(run: Run, now: datetime) -> Draft | None:
@@ -68,18 +71,13 @@ def overdue(run: Run, now: datetime) -> Draft | None:
     return Draft(RunOverdue(status=run.status.value, deadline_at=run.deadline_at))
 
 
-def release_claims(services: Services) -> int:
-    """Undo what finished runs left behind, then give their claims back."""
-    swept = 0
-    for claim in claims.unsettled(services.store):
-        try:
-            swept += _sweep(claim, services)
-        except (Transient, PermanentFailure) as error:
-            log.warning("claim %s stays: %s", claim.name, error)  # the next tick tries again
-    return swept
+def release_claims(services: Services) -> Tally[bool]:
+    """Undo what finished runs left behind, then give their claims back. One that fails stays for the next tick."""
+    held = claims.unsettled(services.store)
+    return for_each("claims", held, partial(_sweep, services), id_of=lambda claim: claim.name)
 
 
-def _sweep(claim: claims.Claim, services: Services) -> bool:
+def _sweep(services: Services, claim: claims.Claim) -> bool:
     run = runs.load(services.store, claim.owner)
     if run is None:
         # A run whose creation follows its claim, or a rollback that a person asked for: both are done in minutes.

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 from shared.domain.endpoint import EndpointRecord
+from shared.domain.errors import Transient
 from shared.domain.events import DeploymentRetired
 from shared.ports import Services
 from shared.records import claims, endpoints
+from shared.step_support.loops import for_each
 from shared.step_support.outcome import Draft
 
 
-def retire_deployments(record: EndpointRecord, services: Services) -> Iterator[Draft]:
-    """Delete what the endpoint no longer needs; one event each, about the run in production.
+def retire_deployments(record: EndpointRecord, services: Services, publish: Callable[[Draft], object]) -> None:
+    """Delete what the endpoint no longer needs and publish each, about the run in production.
 
     Nothing is touched while a rollout holds the endpoint. Azure refuses to delete what has traffic. Raises
-    StoreConflict if the record was replaced since it was read.
+    StoreConflict if the record was replaced since it was read, Transient `not_retired` if a deletion failed.
     """
     view = services.models.get_endpoint(record.endpoint)
     # In this order: a rollout that begins after the endpoint was read is not among what was seen.
@@ -28,7 +30,11 @@ def retire_deployments(record: EndpointRecord, services: Services) -> Iterator[D
     elif record.previous is not None:
         endpoints.write(services.store, record.model_copy(update={"previous": None}), replacing=record)
         reason = "kept long enough"
-    for name in view.deployments:
-        if name not in kept:
-            services.models.begin_delete_deployment(record.endpoint, name)
-            yield Draft(DeploymentRetired(endpoint=record.endpoint, deployment=name, reason=reason), key=name)
+
+    def retire(name: str) -> None:
+        services.models.begin_delete_deployment(record.endpoint, name)
+        publish(Draft(DeploymentRetired(endpoint=record.endpoint, deployment=name, reason=reason), key=name))
+
+    retired = for_each(f"deployments of {record.endpoint}", (n for n in view.deployments if n not in kept), retire)
+    if retired.failed:
+        raise Transient("not_retired", "; ".join(retired.failed.values()), record.endpoint)

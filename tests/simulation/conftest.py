@@ -14,6 +14,7 @@ import pytest
 
 import shared.embedded.blobs
 from shared.domain.catalog import Sku
+from shared.step_support import loops
 from tests.simulation.world import World
 
 MakeWorld = Callable[..., World]
@@ -40,6 +41,7 @@ def make_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make
         worlds.append(world)
         return world
 
+    monkeypatch.setattr(loops, "AT_ONCE", 1)  # one after the other, or a seed would live another life each time
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # nobody pulls the plug here
     monkeypatch.setattr(shared.embedded.blobs, "time", SimpleNamespace(time_ns=time_ns, time=lambda: 0.0))
     monkeypatch.setattr(shared.embedded.blobs, "_etag", etag)

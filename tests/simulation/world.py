@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -83,14 +84,22 @@ class Recorder:
         self.delivered[message_id] += 1
 
 
-@dataclass
-class Book:
-    """What went into outboxes and onto the bus, from the first second on."""
+@dataclass(eq=False)
+class Book(logging.Handler):
+    """What went into outboxes and onto the bus, and the errors that were caught, from the first second on."""
 
     stated: dict[str, dict[str, Any]] = field(default_factory=dict)
     sent: Counter[str] = field(default_factory=Counter)
     errors: list[str] = field(default_factory=list)
     handled: int = 0
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        logging.getLogger("shared.step_support.loops").addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and not isinstance(record.exc_info[1], EXPECTED):
+            self.errors.append(record.getMessage())
 
 
 class World:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from typing import Annotated
 
 import yaml
@@ -19,6 +20,7 @@ from functions.http.run_commands import cancel_run, start_run
 from shared.api.openai import CheckpointList, FineTuningJob, JobEventList, JobList
 from shared.domain import paths
 from shared.domain.drop_zone import RECIPE_NAME
+from shared.domain.errors import PermanentFailure
 from shared.domain.findings import Findings
 from shared.domain.recipe import Recipe
 from shared.ports import Services
@@ -88,9 +90,10 @@ def list_jobs(
         for name, value in request.query_params.items()
         if name.startswith("metadata[")
     }
-    asked = map(Job.model_validate, api_objects.every(services.store, JOB))
+    asked = api_objects.every(services.store, JOB, Job.model_validate)
     found = page((job for job in asked if wanted.items() <= (job.metadata or {}).items()), limit, after)
-    return JobList(data=tuple(_shown(job, services) for job in found.items), **found.fields())
+    shown = [_shown_unless_unreadable(job, services) for job in found.items]
+    return JobList(data=tuple(filter(None, shown)), **found.fields())
 
 
 @router.get("/{job_id}")
@@ -134,6 +137,12 @@ def list_checkpoints(
 
 def _shown(job: Job, services: Services) -> FineTuningJob:
     return job_object(job, runs.load(services.store, job.id), services)
+
+
+def _shown_unless_unreadable(job: Job, services: Services) -> FineTuningJob | None:
+    with suppress(PermanentFailure):  # its own address says so; a list shows the others
+        return _shown(job, services)
+    return None
 
 
 def _find(job_id: str, services: Services) -> Job:

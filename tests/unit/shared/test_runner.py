@@ -118,10 +118,10 @@ def test_what_a_crash_left_unsent_is_sent_by_reconcile_once_it_is_old_enough(
     with pytest.raises(Transient):
         cut_off.handle(validating(passes), uploaded)
     bus.cut = False
-    assert cut_off.publish_all_unsent() == 0
+    assert cut_off.publish_all_unsent().count == 0
     clock.advance(6)
-    assert cut_off.publish_all_unsent() == 1
-    assert cut_off.publish_all_unsent() == 0
+    assert cut_off.publish_all_unsent().count == 1
+    assert cut_off.publish_all_unsent().count == 0
 
 
 def test_an_event_of_another_revision_attempt_or_status_is_ignored(

@@ -19,8 +19,8 @@ def test_objects_are_created_once_found_by_field_and_deleted(services: Services)
     with pytest.raises(StoreConflict):
         api_objects.create(services.store, "file", "file-0", {}, now)
     assert api_objects.load(services.store, "file", "file-1") == {"n": 1}
-    assert list(api_objects.every(services.store, "file")) == [{"n": 2}, {"n": 1}, {"n": 0}]
-    assert list(api_objects.every(services.store, "file", purpose="fine-tune")) == [{"n": 2}, {"n": 0}]
+    assert list(api_objects.every(services.store, "file", dict)) == [{"n": 2}, {"n": 1}, {"n": 0}]
+    assert list(api_objects.every(services.store, "file", dict, purpose="fine-tune")) == [{"n": 2}, {"n": 0}]
     for _ in range(2):
         api_objects.delete(services.store, "file", "file-1")
     assert api_objects.load(services.store, "file", "file-1") is None
