@@ -108,7 +108,7 @@ def _collect(
         except Exception as error:
             _failed(tally, loop, id, str(error), error)
     for future, (id, ends) in list(running.items()):
-        if now() >= ends:
+        if now() >= ends and not future.done():
             del running[future]
             _left.add((loop, id))
             future.add_done_callback(partial(_ended, (loop, id)))
