@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 from shared.domain.findings import Findings, Place
@@ -13,10 +14,10 @@ from shared.grading import fields
 from shared.validation.fields import FieldNotes, labels_of, used_fields
 from shared.validation.formats import CHAT, Format, known_names
 from shared.validation.intake import ExpectedRows, Intake, open_rows
-from shared.validation.lines import RefusedLine, Unreadable
+from shared.validation.lines import Unreadable
 from shared.validation.names import FewNames
 from shared.validation.recipes import ReadRecipe
-from shared.validation.rows import ParsedRow, read_row
+from shared.validation.rows import ParsedRow, read_rows
 
 _ROWS_OF_KIND = {
     "chat": "questions with answers",
@@ -119,9 +120,9 @@ class RowReader:
         needed = needed_fields(self._recipe, evaluated=evaluated, splits=self._splits) if fits else []
         for number, offset, lines in intake.blocks:
             self.rows_read[file] += len(lines)
-            for line in lines:
-                row, codes = _parse(line, form, self._used.names)
-                for found in codes:
+            read = chain.from_iterable(read_rows(lines, form, self._used.names))
+            for line, (row, codes) in zip(lines, read, strict=True):
+                for found in sorted(codes) if codes else ():
                     code, detail, part = (*found.split("|", 2), "", "")[:3]
                     name = few(detail) if code in ("ignored_field", "media_named") else detail
                     add(code, file, number, offset, detail=name, part=part)
@@ -136,15 +137,6 @@ class RowReader:
                 offset += len(line) + 1
                 number += 1
         notes.report(self._findings, file, intake.container)
-
-
-def _parse(line: bytes | RefusedLine, form: Format, used: frozenset[str]) -> tuple[ParsedRow | None, Iterable[str]]:
-    if isinstance(line, RefusedLine):
-        return None, (line.code,)
-    if not line or line.isspace():
-        return None, ("blank_line",)
-    row, codes = read_row(line, form, used)
-    return row, sorted(codes) if codes else ()
 
 
 def needed_fields(recipe: Recipe, *, evaluated: bool, splits: bool) -> list[tuple[str, str]]:

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter, methodcaller
 from typing import Any
 
 import orjson
 
-from shared.domain.blank import is_blank
+from shared.domain.blank import BLANK, is_blank
 from shared.validation.conversions import SYSTEM, Refused
 from shared.validation.fields import MEDIA, refusals
 from shared.validation.formats import CHAT, Format
-from shared.validation.messages import Message, are_plain, read_messages, read_tools
+from shared.validation.lines import RefusedLine
+from shared.validation.messages import Message, read_messages, read_tools
 from shared.validation.names import shown, wrong_type
-from shared.validation.strict import holds_nul, lost_key, what_was_lost, why_unreadable
+from shared.validation.strict import escapes_colon, holds_nul, what_was_lost, why_unreadable
 from shared.validation.tool_calls import check_conversation
 from shared.validation.unread import report_unread
 
-_SCALARS = (int, bool, type(None))
+# So many parsed rows are few enough for the garbage collector to leave them alone.
+_ROWS_AT_ONCE, _BYTES_AT_ONCE = 24, 2**18
+_ROLE, _CONTENT, _FIRST = itemgetter("role"), itemgetter("content"), itemgetter(0)
+_TAKE_MESSAGES = methodcaller("pop", "messages")
+_PLAIN_ROLES = frozenset({"user", "assistant", "system"})
+_BLANKS = frozenset(BLANK)
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 _EXACT = 2.0**63  # a larger float may have been an integer whose digits are lost
 _MEANT = frozenset({"tools", "item", "functions", *SYSTEM, *MEDIA})
 _NOTHING: frozenset[str] = frozenset()
 _REJECTED = "non_preferred_output"
-_WITHOUT_USER = (("system_alone_asks",), ())
 _WARNINGS = {
     "system_alone_asks",
     "ignored_field",
@@ -50,64 +58,105 @@ class ParsedRow:
         return orjson.dumps(self.document, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def read_row(
-    line: bytes, form: Format = CHAT, used: frozenset[str] = _NOTHING
-) -> tuple[ParsedRow | None, Collection[str]]:
+ReadLine = tuple[ParsedRow | None, Collection[str]]
+
+
+def read_rows(
+    lines: Sequence[bytes | RefusedLine], form: Format = CHAT, used: frozenset[str] = _NOTHING
+) -> Iterator[list[ReadLine]]:
+    """What `read_row` says of each line, some lines at a time: many at once where all of them are plain dialogues."""
+    for start in range(0, len(lines), _ROWS_AT_ONCE):
+        some = lines[start : start + _ROWS_AT_ONCE]
+        small = sum(map(len, some)) <= _BYTES_AT_ONCE
+        rows = _read_plain(some) if small and form.name == "chat" and not form.renames else None
+        yield [_read_line(line, form, used) for line in some] if rows is None else rows
+
+
+def _read_line(line: bytes | RefusedLine, form: Format, used: frozenset[str]) -> ReadLine:
+    if isinstance(line, RefusedLine):
+        return None, (line.code,)
+    return read_row(line, form, used) if line and not line.isspace() else (None, ("blank_line",))
+
+
+def read_row(line: bytes, form: Format = CHAT, used: frozenset[str] = _NOTHING) -> ReadLine:
     """The row, None if it has errors, and the codes of what was found; never text of the row.
 
     A code may say more after a `|`, for its message. `used`: fields that the recipe reads, which stay in `item`.
     """
+    if form.name == "chat" and not form.renames and (rows := _read_plain([line])):
+        return rows[0]
     try:
         source = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None, (why_unreadable(line),)
     if type(source) is not dict:
         return None, (wrong_type("the row", source, "an object"),)
-    if form.name == "chat" and not form.renames:  # most files: spared what other rows need
-        messages: Any = source.get("messages")
-        if are_plain(messages) and messages[-1]["role"] == "assistant" != messages[0]["role"]:
-            text = _text_of_fields(source, messages) if len(source) > 1 else ""
-            if text is not None:
-                # Most texts hold no colon: then each of the line's stands behind a key.
-                colons = line.count(b":") - 2 * len(messages) - len(source)
-                if colons and (code := lost_key(line, colons, _colons_in(text, messages, colons))):
-                    return None, (code,)
-                del source["messages"]
-                first, second = messages[0]["role"], messages[1]["role"]
-                asks = first == "user" or second == "user" or any(one["role"] == "user" for one in messages)
-                return ParsedRow({"messages": messages, "item": source}, source, messages), _WITHOUT_USER[asks]
     return _read_any(line, source, form, used)
 
 
-def _text_of_fields(source: dict[str, Any], messages: Any) -> str | None:
-    """Names and texts of all fields but `messages`; None unless they are plain texts and numbers."""
-    if not _MEANT.isdisjoint(source):
-        return None
-    text = "".join(source)
-    for value in source.values():
-        kind = type(value)
-        if kind is str:
-            text += value
-        elif kind is float:
-            if not -_EXACT < value < _EXACT:
-                return None
-        elif kind not in _SCALARS and value is not messages:
+def _read_plain(lines: Sequence[Any]) -> list[ReadLine] | None:
+    """The rows of lines that all are dialogues of texts, as by far the most are; None if one is not, or may not be.
+
+    They are parsed and looked at together, for a call for each of them takes longer than the look. That a value goes on
+    over the end of a line would be seen: no object may stand in these rows but messages, whose first key is another
+    than that which each line begins with.
+    """
+    try:
+        text = b",\n".join(lines)
+        sources = orjson.loads(b"[%b]" % text)
+        start = b'{"%b"' % next(iter(sources[0])).encode()
+        if len(sources) != len(lines) or start == b'{"role"' or not all(map(methodcaller("startswith", start), lines)):
             return None
+        keys = sum(map(len, sources))
+        dialogues = list(map(_TAKE_MESSAGES, sources))
+        messages = list(chain.from_iterable(dialogues))
+        for message in messages:
+            first, second = message  # its keys, if it is an object
+            if first != "role" or second != "content":
+                return None
+        contents = list(map(_CONTENT, messages))
+        said = "".join(contents)
+        if not _PLAIN_ROLES.issuperset(map(_ROLE, messages)) or not all(map(_is_asked, dialogues)):
+            return None
+        if not _BLANKS.isdisjoint(map(_FIRST, contents)) and any(map(is_blank, contents)):
+            return None
+        beside = _text_of_fields(sources) if any(sources) else ""
+    except (ValueError, TypeError, KeyError, IndexError, StopIteration, AttributeError):
+        return None
+    if beside is None or "\0" in said:
+        return None
+    colons = (said.count(":") if ":" in said else 0) + beside.count(":")
+    # Most texts hold no colon: then each of the lines' stands behind a key. Replacing is a faster count.
+    if len(text) - len(text.replace(b":", b"")) - 2 * len(messages) - keys != colons:
+        return None
+    if colons and escapes_colon(text):
+        return None
+    return [
+        (ParsedRow({"messages": messages, "item": source}, source, messages), ())
+        for source, messages in zip(sources, dialogues, strict=True)
+    ]
+
+
+def _is_asked(messages: Any) -> bool:
+    """Whether a list of messages starts with a question, or instructions before one, and ends with an answer."""
+    if type(messages) is not list or messages[-1]["role"] != "assistant":
+        return False
+    first = messages[0]["role"]
+    return bool(first == "user" or (first == "system" and messages[1]["role"] == "user"))
+
+
+def _text_of_fields(items: list[dict[str, Any]]) -> str | None:
+    """Names and texts of all fields but `messages`; None unless they are plain texts and numbers."""
+    names, values = (list(chain.from_iterable(parts)) for parts in (items, map(dict.values, items)))
+    if not _MEANT.isdisjoint(names) or not _SCALARS.issuperset(map(type, values)):
+        return None
+    if any(type(value) is float and not -_EXACT < value < _EXACT for value in values):
+        return None
+    text = "".join([*names, *(value for value in values if type(value) is str)])
     return None if "\0" in text else text
 
 
-def _colons_in(text: str, messages: list[Message], enough: int) -> int:
-    """Colons in a text and in those of messages, as long as there are not enough."""
-    colons = text.count(":")
-    if colons < enough:
-        for message in messages:
-            colons += message["content"].count(":")
-    return colons
-
-
-def _read_any(
-    line: bytes, source: dict[str, Any], form: Format, used: frozenset[str] = _NOTHING
-) -> tuple[ParsedRow | None, Collection[str]]:
+def _read_any(line: bytes, source: dict[str, Any], form: Format, used: frozenset[str] = _NOTHING) -> ReadLine:
     try:
         written = orjson.dumps(source)
     except orjson.JSONEncodeError:  # nested deeper than the encoder goes
