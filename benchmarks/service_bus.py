@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import subprocess
 import sys
 import tempfile
@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.latency import TOPOLOGY, bus_sender, hosted, send_all
 from benchmarks.measure import REPOSITORY, Figure, percentile
 from local_stack import emulators
-from local_stack.service_bus.config import render
+from local_stack.service_bus.server import serve
 from shared.clients.service_bus.client import ServiceBusEventBus
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
@@ -104,10 +104,7 @@ def latency(bus: EventBus, state: Path, events: int, seed: int) -> list[float]:
 @contextmanager
 def emulated(folder: Path) -> Iterator[ServiceBusEventBus]:
     """The client of an emulator in a process of its own."""
-    config = folder / "config.json"
-    config.write_text(json.dumps(render(TOPOLOGY)))
-    command = [sys.executable, "-m", "local_stack.service_bus", "--config", str(config), "--port", "0"]
-    command += ["--db", str(folder / "emulator.db")]
+    command = [sys.executable, "-m", "benchmarks.service_bus", str(folder / "emulator.db")]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -122,3 +119,7 @@ def _seconds(work: Callable[[], None]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(TOPOLOGY, Path(sys.argv[1])))

@@ -1,4 +1,8 @@
-"""The server's half of AMQP 1.0 (OASIS, part 2: connection, session, link) on asyncio; knows no Service Bus."""
+"""The server's half of AMQP 1.0 (OASIS, part 2: connection, session, link) on asyncio; knows no Service Bus.
+
+Frames are encoded and decoded by the codec inside azure-servicebus, the only AMQP 1.0 that is installed. It has no
+public name: an upgrade of the SDK shows in the contract suite of the bus.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,12 @@ import struct
 from enum import IntEnum
 from typing import Any, Protocol
 
-from local_stack.service_bus.codec import Array, Described, Raw, Symbol, UByte, UInt, ULong, put, take
+from azure.servicebus._pyamqp import performatives as frames
+from azure.servicebus._pyamqp._decode import decode_frame
+from azure.servicebus._pyamqp._encode import encode_frame
+from azure.servicebus._pyamqp.endpoints import Source, Target
+from azure.servicebus._pyamqp.error import AMQPError
+from azure.servicebus._pyamqp.outcomes import Accepted, Rejected
 
 logger = logging.getLogger(__name__)
 
@@ -25,17 +34,15 @@ class Frame(IntEnum):
     DETACH = 0x16
     END = 0x17
     CLOSE = 0x18
-    SASL_MECHANISMS = 0x40
     SASL_INIT = 0x41
-    SASL_OUTCOME = 0x44
 
 
-_MOST_FIELDS = 14
 AMQP_HEADER, SASL_HEADER = b"AMQP\x00\x01\x00\x00", b"AMQP\x03\x01\x00\x00"
+SASL_FRAME = b"\x01"
 MAX_FRAME = 65536
 MAX_INCOMING_FRAME = 16 * 1024 * 1024
+WINDOW = 0x7FFFFFFF
 CREDIT = 1000  # of a link that the client sends on; given again when half of it is used
-ACCEPTED = Described(ULong(0x24), [])
 
 Fields = list[Any]
 
@@ -47,12 +54,22 @@ class AmqpError(Exception):
         super().__init__(f"{condition}: {description}")
         self.condition, self.description, self.code = condition, description, code
 
-    def encoded(self) -> Described:
-        return Described(ULong(0x1D), [Symbol(self.condition), self.description, None])
+    def encoded(self) -> Any:
+        return make(AMQPError, condition=self.condition, description=self.description)
 
-    def rejected(self) -> Described:
+    def rejected(self) -> Any:
         """The outcome `rejected` that carries this error."""
-        return Described(ULong(0x25), [self.encoded()])
+        return make(Rejected, error=self.encoded())
+
+
+def make(kind: Any, **fields: Any) -> Any:
+    """A performative, a terminus, an outcome or an error; fields that are not given are left out."""
+    return kind(**(dict.fromkeys(kind._fields) | fields))
+
+
+def text(value: Any) -> Any:
+    """Strings and symbols as text: the codec decodes both as bytes."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 class Service(Protocol):
@@ -73,7 +90,7 @@ class Service(Protocol):
     def arrived(self, link: AmqpLink, payload: bytes, message_format: int) -> None:
         """A message of the client; raises AmqpError to reject it."""
 
-    def settled(self, context: Any, state: Described | None) -> Described | None:
+    def settled(self, context: Any, outcome: str, fields: Fields) -> Any:
         """The client's outcome of a delivery; the outcome to answer. Raises AmqpError to refuse it."""
 
 
@@ -83,7 +100,6 @@ class AmqpLink:
     def __init__(self, session: AmqpSession, attach: Fields) -> None:
         self.session, self.name, self.handle = session, attach[0], attach[1]
         self.server_sends = bool(attach[2])
-        self.presettled = attach[3] == 1
         self.source, self.target = attach[5], attach[6]
         self.delivery_count = 0 if self.server_sends else (attach[9] or 0)
         self.credit = 0
@@ -93,8 +109,7 @@ class AmqpLink:
     @property
     def address(self) -> str | None:
         """Of the node at the server's end."""
-        terminus = self.source if self.server_sends else self.target
-        return terminus.value[0] if terminus and terminus.value else None
+        return _address(self.source if self.server_sends else self.target)
 
     @property
     def ready(self) -> bool:
@@ -116,11 +131,23 @@ class AmqpLink:
             session.unsettled[delivery_id] = context
         room = min(session.connection.remote_max_frame, MAX_FRAME) - 64 - len(tag)
         for at in range(0, len(payload), room):
-            more = at + room < len(payload)
-            first = [UInt(delivery_id), tag, UInt(0)] if at == 0 else [None, None, None]
-            fields = [UInt(self.handle), *first, context is None, more]
-            session.emit(Frame.TRANSFER, fields, payload[at : at + room])
+            session.emit(
+                make(
+                    frames.TransferFrame,
+                    handle=self.handle,
+                    delivery_id=delivery_id,
+                    delivery_tag=tag,
+                    message_format=0,
+                    settled=context is None,
+                    more=at + room < len(payload),
+                    payload=payload[at : at + room],
+                )
+            )
             session.remote_window -= 1
+
+
+def _address(terminus: Any) -> str | None:
+    return text(terminus[0]) if terminus else None
 
 
 class AmqpSession:
@@ -131,18 +158,28 @@ class AmqpSession:
         self.links: dict[int, AmqpLink] = {}
         self.unsettled: dict[int, Any] = {}
 
-    def emit(self, code: int, fields: Fields, payload: bytes = b"") -> None:
-        self.connection.emit(self.channel, code, fields, payload)
+    def emit(self, frame: Any) -> None:
+        self.connection.emit(self.channel, frame)
 
     def flow(self, link: AmqpLink | None = None, *, drained: bool = False) -> None:
-        window = UInt(0x7FFFFFFF)
-        fields: Fields = [UInt(self.next_in), window, UInt(self.next_out), window]
+        of_link = {}
         if link:
-            fields += [UInt(link.handle), UInt(link.delivery_count), UInt(max(link.credit, 0)), None, drained]
-        self.emit(Frame.FLOW, fields)
+            credit = max(link.credit, 0)
+            of_link = {"handle": link.handle, "delivery_count": link.delivery_count, "link_credit": credit}
+        self.emit(
+            make(
+                frames.FlowFrame,
+                next_incoming_id=self.next_in,
+                incoming_window=WINDOW,
+                next_outgoing_id=self.next_out,
+                outgoing_window=WINDOW,
+                drain=drained,
+                **of_link,
+            )
+        )
 
-    def answer_outcome(self, delivery_id: int, state: Described, *, as_receiver: bool) -> None:
-        self.emit(Frame.DISPOSITION, [as_receiver, UInt(delivery_id), None, True, state])
+    def answer_outcome(self, delivery_id: int, state: Any, *, as_receiver: bool) -> None:
+        self.emit(make(frames.DispositionFrame, role=as_receiver, first=delivery_id, settled=True, state=state))
 
 
 class Connection(asyncio.Protocol):
@@ -179,15 +216,9 @@ class Connection(asyncio.Protocol):
             self._fail(AmqpError("amqp:internal-error", repr(error)))
         self.service.commit()
 
-    def emit(self, channel: int, code: int, fields: Fields, payload: bytes = b"", frame_type: int = 0) -> None:
-        while fields and fields[-1] is None:
-            fields.pop()
-        # The one-byte descriptor is required: the SDK reads it at a fixed offset.
-        body = bytearray((0, 0x53, code))
-        put(body, fields)
-        self.out += struct.pack(">IBBH", 8 + len(body) + len(payload), 2, frame_type, channel)
-        self.out += body
-        self.out += payload
+    def emit(self, channel: int, frame: Any, frame_type: bytes = b"\x00") -> None:
+        header, body = encode_frame(frame, frame_type)
+        self.out += header + struct.pack(">H", channel) + (body or b"")
         self.service.to_flush(self)
 
     def flush(self) -> None:
@@ -199,7 +230,7 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, error: AmqpError) -> None:
         if self.opened and not self.closing:
-            self.emit(0, Frame.CLOSE, [error.encoded()])
+            self.emit(0, make(frames.CloseFrame, error=error.encoded()))
         self.closing = True
         self.service.to_flush(self)
 
@@ -210,7 +241,7 @@ class Connection(asyncio.Protocol):
                 self._protocol_header(bytes(data[at : at + 8]))
                 at += 8
                 continue
-            size, offset, frame_type, channel = struct.unpack_from(">IBBH", data, at)
+            size, offset, _, channel = struct.unpack_from(">IBBH", data, at)
             if not 8 <= size <= MAX_INCOMING_FRAME:
                 raise AmqpError("amqp:connection:framing-error", f"a frame of {size} bytes")
             if len(data) - at < size:
@@ -218,65 +249,65 @@ class Connection(asyncio.Protocol):
             body = bytes(data[at + 4 * offset : at + size])
             at += size
             if body:  # an empty frame keeps the connection alive
-                performative, end = take(body)
-                if frame_type == 1:
-                    self._sasl(performative)
-                else:
-                    self._frame(channel, performative.descriptor, performative.value, body[end:])
+                self._frame(channel, *decode_frame(memoryview(body)))
         del data[:at]
 
     def _protocol_header(self, header: bytes) -> None:
         self.out += header if header in (SASL_HEADER, AMQP_HEADER) else AMQP_HEADER
         if header == SASL_HEADER:
             # Python asks for ANONYMOUS, .NET for MSSBCBS; the client identifies itself on $cbs.
-            self.emit(0, Frame.SASL_MECHANISMS, [Array("symbol", ["MSSBCBS", "ANONYMOUS"])], frame_type=1)
+            self.emit(0, make(frames.SASLMechanism, sasl_server_mechanisms=["MSSBCBS", "ANONYMOUS"]), SASL_FRAME)
         self.closing = header not in (SASL_HEADER, AMQP_HEADER)
         self.service.to_flush(self)
 
-    def _sasl(self, performative: Described) -> None:
-        if performative.descriptor == Frame.SASL_INIT:
-            self.emit(0, Frame.SASL_OUTCOME, [UByte(0)], frame_type=1)
-
-    def _frame(self, channel: int, code: int, fields: Fields, payload: bytes) -> None:
-        fields += [None] * (_MOST_FIELDS - len(fields))  # trailing nulls are left out on the wire
+    def _frame(self, channel: int, code: int, fields: Fields) -> None:
         match code:
+            case Frame.SASL_INIT:
+                self.emit(0, make(frames.SASLOutcome, code=0, additional_data=None), SASL_FRAME)
             case Frame.OPEN:
                 self.opened = True
-                self.remote_max_frame = max(512, fields[2] or 0xFFFFFFFF)
-                self.emit(0, Frame.OPEN, ["emulator", None, UInt(MAX_FRAME), None])
-                return
+                self.remote_max_frame = max(512, fields[2])
+                self.emit(0, make(frames.OpenFrame, container_id="emulator", max_frame_size=MAX_FRAME))
             case Frame.BEGIN:
                 session = self.sessions[channel] = AmqpSession(self, channel, fields)
-                window = UInt(0x7FFFFFFF)
-                remote_channel = Raw(b"\x60" + struct.pack(">H", channel))
-                session.emit(Frame.BEGIN, [remote_channel, UInt(0), window, window, UInt(255)])
-                return
+                session.emit(
+                    make(
+                        frames.BeginFrame,
+                        remote_channel=channel,
+                        next_outgoing_id=0,
+                        incoming_window=WINDOW,
+                        outgoing_window=WINDOW,
+                        handle_max=255,
+                    )
+                )
             case Frame.CLOSE:
                 for session in list(self.sessions.values()):
                     self._end(session)
-                self.emit(0, Frame.CLOSE, [])
+                self.emit(0, make(frames.CloseFrame))
                 self.closing = True
-                return
-        if channel not in self.sessions:
-            raise AmqpError("amqp:not-found", f"no session on channel {channel}")
-        session = self.sessions[channel]
+            case _ if channel in self.sessions:
+                self._session_frame(self.sessions[channel], code, fields)
+            case _:
+                raise AmqpError("amqp:not-found", f"no session on channel {channel}")
+
+    def _session_frame(self, session: AmqpSession, code: int, fields: Fields) -> None:
         match code:
             case Frame.ATTACH:
                 self._attach(session, fields)
             case Frame.FLOW:
                 self._flow(session, fields)
             case Frame.TRANSFER:
-                self._transfer(session, fields, payload)
+                self._transfer(session, fields)
             case Frame.DISPOSITION:
                 self._disposition(session, fields)
             case Frame.DETACH:
                 link = session.links.pop(fields[0], None)
                 if link:
                     self.service.detached(link)
-                    session.emit(Frame.DETACH, [UInt(fields[0]), bool(fields[1])])
+                    session.emit(make(frames.DetachFrame, handle=fields[0], closed=bool(fields[1])))
             case Frame.END:
                 self._end(session)
-                session.emit(Frame.END, [])
+                session.emit(make(frames.EndFrame))
 
     def _end(self, session: AmqpSession) -> None:
         self.sessions.pop(session.channel, None)
@@ -287,21 +318,33 @@ class Connection(asyncio.Protocol):
 
     def _attach(self, session: AmqpSession, fields: Fields) -> None:
         link = AmqpLink(session, fields)
-        initial_count = UInt(0) if link.server_sends else None
-        settle_modes = [None if mode is None else UByte(mode) for mode in fields[3:5]]
-        head = [link.name, UInt(link.handle), not fields[2]]
+        source, target = make(Source, address=_address(link.source)), make(Target, address=_address(link.target))
+        answer = {
+            "name": link.name,
+            "handle": link.handle,
+            "role": not fields[2],
+            "initial_delivery_count": 0 if link.server_sends else None,
+        }
         try:
             max_size, properties = self.service.attach(link)
         except AmqpError as error:
             # A refusal is an answer without the server's own terminus, then a detach that says why.
-            ends = [None, link.target] if link.server_sends else [link.source, None]
-            session.emit(Frame.ATTACH, [*head, None, None, *ends, None, None, initial_count])
-            session.emit(Frame.DETACH, [UInt(link.handle), True, error.encoded()])
+            ends = {"target": target} if link.server_sends else {"source": source}
+            session.emit(make(frames.AttachFrame, **answer, **ends))
+            session.emit(make(frames.DetachFrame, handle=link.handle, closed=True, error=error.encoded()))
             return
         session.links[link.handle] = link
-        ends = [link.source, link.target]  # the SDK drops a link whose answer lacks one
         session.emit(
-            Frame.ATTACH, [*head, *settle_modes, *ends, None, None, initial_count, max_size, None, None, properties]
+            make(
+                frames.AttachFrame,
+                **answer,
+                send_settle_mode=fields[3],
+                rcv_settle_mode=fields[4],
+                source=source,  # the SDK drops a link whose answer lacks one of the two
+                target=target,
+                max_message_size=max_size,
+                properties=properties,
+            )
         )
         if not link.server_sends:
             link.grant(CREDIT)
@@ -316,7 +359,7 @@ class Connection(asyncio.Protocol):
                 session.flow(link)
             return
         granted = ((count or 0) + (credit or 0) - link.delivery_count) & 0xFFFFFFFF
-        link.credit = granted if granted <= 0x7FFFFFFF else 0
+        link.credit = granted if granted <= WINDOW else 0
         self.service.credited(link)
         if drain:  # the rest of the credit is returned, with a flow frame
             link.delivery_count = (link.delivery_count + link.credit) & 0xFFFFFFFF
@@ -324,7 +367,7 @@ class Connection(asyncio.Protocol):
         if drain or echo:
             session.flow(link, drained=bool(drain))
 
-    def _transfer(self, session: AmqpSession, fields: Fields, payload: bytes) -> None:
+    def _transfer(self, session: AmqpSession, fields: Fields) -> None:
         handle, delivery_id, _, message_format, settled, more = fields[:6]
         session.next_in = (session.next_in + 1) & 0xFFFFFFFF
         link = session.links.get(handle)
@@ -333,13 +376,13 @@ class Connection(asyncio.Protocol):
         if link.partial is None:
             link.partial = [delivery_id, message_format or 0, False, bytearray()]
         link.partial[2] |= bool(settled)
-        link.partial[3] += payload
+        link.partial[3] += fields[-1]
         if more:
             return
         (delivery_id, message_format, settled, whole), link.partial = link.partial, None
         link.delivery_count = (link.delivery_count + 1) & 0xFFFFFFFF
         link.credit -= 1
-        state = ACCEPTED
+        state: Any = Accepted()
         try:
             self.service.arrived(link, bytes(whole), message_format)
         except AmqpError as error:
@@ -353,13 +396,14 @@ class Connection(asyncio.Protocol):
         by_receiver, first, last, settled, state = fields[:5]
         if not by_receiver or (state is None and not settled):
             return
+        [(outcome, values)] = (state or {"accepted": []}).items()
         for delivery_id in range(first, (first if last is None else last) + 1):
             if delivery_id not in session.unsettled:
                 continue
             context = session.unsettled.pop(delivery_id)
             try:
-                answer = self.service.settled(context, state)
+                answer = self.service.settled(context, outcome, values)
             except AmqpError as error:
                 answer = error.rejected()
             if not settled:  # the client waits for the outcome it asked for
-                session.answer_outcome(delivery_id, answer or ACCEPTED, as_receiver=False)
+                session.answer_outcome(delivery_id, answer, as_receiver=False)

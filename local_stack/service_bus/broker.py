@@ -9,15 +9,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from local_stack.service_bus.amqp import AmqpError
-from local_stack.service_bus.config import QueueConfig, TopicConfig
-from local_stack.service_bus.messages import (
-    ACTIVE,
-    SCHEDULED,
-    StoredMessage,
-    facts,
-    with_application_properties,
-)
+from local_stack.service_bus.messages import ACTIVE, SCHEDULED, StoredMessage, with_application_properties
 from local_stack.service_bus.store import BrokerStore
+from shared.domain.topology import Topology
 from shared.embedded.clock import to_microseconds
 from shared.ports import Clock
 
@@ -36,21 +30,23 @@ class Consumer(Protocol):
 class Broker:
     """All entities, their timers, and what must be delivered next."""
 
-    def __init__(self, store: BrokerStore, clock: Clock, queues: list[QueueConfig], topics: list[TopicConfig]) -> None:
+    def __init__(self, store: BrokerStore, clock: Clock, topology: Topology) -> None:
         self.store, self._clock = store, clock
+        self.lock_ms = round(topology.lock_duration_s * 1000)
+        self.max_delivery_count = topology.max_delivery_count
         self.timers: list[tuple[int, int, Callable[[], None]]] = []
         self.dirty: set[Queue] = set()  # have a message to deliver, or a new receiver
         self._ties = itertools.count()
         self.entities: dict[str, Queue | Topic] = {}
-        for queue in queues:
+        for queue in topology.queues:
             self._add_queue(queue)
-        for topic in topics:
-            subscriptions = [(self._add_queue(queue), rules) for queue, rules in topic.subscriptions]
-            self.entities[topic.path.lower()] = Topic(self, topic.path, subscriptions)
+        for topic, many in topology.topics.items():
+            subscriptions = [(self._add_queue(f"{topic}/subscriptions/{one.name}"), one.subjects) for one in many]
+            self.entities[topic.lower()] = Topic(self, topic, subscriptions)
 
-    def _add_queue(self, config: QueueConfig) -> Queue:
-        dead = Queue(self, QueueConfig(config.path + DEAD_LETTERS, config.lock_ms, config.max_delivery_count))
-        queue = Queue(self, config, dead)
+    def _add_queue(self, path: str) -> Queue:
+        dead = Queue(self, path + DEAD_LETTERS)
+        queue = Queue(self, path, dead)
         self.entities[dead.key], self.entities[queue.key] = dead, queue
         return queue
 
@@ -79,7 +75,7 @@ class Entity:
     """What queues and topics share: sequence numbers and scheduled messages."""
 
     def __init__(self, broker: Broker, path: str) -> None:
-        self.broker, self.path, self.key = broker, path, path.lower()
+        self.broker, self.key = broker, path.lower()
         self.numbers = itertools.count(broker.store.last_sequence(self.key) + 1)
         self.scheduled: dict[int, StoredMessage] = {}
         for message in broker.store.load(self.key):
@@ -123,34 +119,32 @@ class Entity:
 
 
 class Topic(Entity):
-    """Copies what arrives to the subscriptions that have a rule for it."""
+    """Copies what arrives to the subscriptions that take its subject; None takes every one."""
 
-    def __init__(
-        self, broker: Broker, path: str, subscriptions: list[tuple[Queue, tuple[dict[str, Any] | None, ...]]]
-    ) -> None:
+    def __init__(self, broker: Broker, path: str, subscriptions: list[tuple[Queue, frozenset[str] | None]]) -> None:
         self.subscriptions = subscriptions
         super().__init__(broker, path)
 
     def accept(self, message: StoredMessage) -> None:
         message.enqueued_sequence = next(self.numbers)
         self.broker.store.count(self.key, message.enqueued_sequence)
-        seen = facts(message.bare)
-        for queue, rules in self.subscriptions:
-            if any(seen.match(rule) for rule in rules):
+        subject = message.subject
+        for queue, subjects in self.subscriptions:
+            if subjects is None or subject in subjects:
                 queue.accept(message.copy())
 
 
 class Queue(Entity):
     """A queue, a subscription, or the dead-letter queue of either (then `dead` is None)."""
 
-    def __init__(self, broker: Broker, config: QueueConfig, dead: Queue | None = None) -> None:
-        self.config, self.dead = config, dead
+    def __init__(self, broker: Broker, path: str, dead: Queue | None = None) -> None:
+        self.dead = dead
         self.messages: dict[int, StoredMessage] = {}
         self.locks: dict[bytes, StoredMessage] = {}
         self.consumers: list[Consumer] = []
         self._ready: list[int] = []
         self._turn = 0
-        super().__init__(broker, config.path)
+        super().__init__(broker, path)
 
     def restore(self, message: StoredMessage) -> None:
         self.messages[message.sequence] = message
@@ -192,7 +186,7 @@ class Queue(Entity):
 
     def _lock(self, message: StoredMessage) -> None:
         message.token = uuid.uuid4().bytes_le
-        message.locked_until = self.broker.now() + self.config.lock_ms
+        message.locked_until = self.broker.now() + self.broker.lock_ms
         self.broker.store.put(self.key, message)
         self._watch_lock(message, message.token)
 
@@ -233,7 +227,7 @@ class Queue(Entity):
     def renew(self, token: bytes) -> int:
         """The moment, in milliseconds, until which the lock holds now."""
         message = self.locked(token)
-        message.locked_until = self.broker.now() + self.config.lock_ms
+        message.locked_until = self.broker.now() + self.broker.lock_ms
         self.broker.store.put(self.key, message)
         self._watch_lock(message, token)
         return message.locked_until
@@ -262,7 +256,7 @@ class Queue(Entity):
     def _give_back(self, message: StoredMessage, *, failed: bool) -> None:
         self._unlock(message)
         message.delivery_count += failed
-        if self.dead and message.delivery_count >= self.config.max_delivery_count:
+        if self.dead and message.delivery_count >= self.broker.max_delivery_count:
             description = f"Message could not be consumed after {message.delivery_count} delivery attempts."
             self._bury(message, "MaxDeliveryCountExceeded", description, {})
             return

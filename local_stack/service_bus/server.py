@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from local_stack.emulators import service_bus_url
 from local_stack.service_bus.amqp import Connection
 from local_stack.service_bus.broker import Broker
-from local_stack.service_bus.config import read, render
 from local_stack.service_bus.service import ServiceBus
 from local_stack.service_bus.store import BrokerStore
 from shared.domain.topology import Topology
+from shared.embedded.clock import SystemClock
 from shared.ports import Clock
 
 T = TypeVar("T")
 
 
 class ServiceBusEmulator:
-    """Everything but `listen` must be called where its loop runs. Raises Unsupported."""
+    """Everything but `listen` must be called where its loop runs."""
 
-    def __init__(self, config: dict[str, Any], database: Path, clock: Clock) -> None:
-        queues, topics = read(config)
+    def __init__(self, topology: Topology, database: Path, clock: Clock) -> None:
         self._store = BrokerStore(database)
-        self.broker = Broker(self._store, clock, queues, topics)
-        self.service = ServiceBus(self.broker)
+        self.service = ServiceBus(Broker(self._store, clock, topology))
 
     async def listen(self, port: int = 0) -> int:
         """The port on 127.0.0.1; nothing outside this machine can connect."""
@@ -74,6 +73,17 @@ class Running:
         return asyncio.run_coroutine_threadsafe(on_loop(), self._loop).result(timeout=10)
 
 
+async def serve(topology: Topology, database: Path, port: int = 0) -> None:
+    """In a process of its own: prints `ready PORT`, and ends at SIGTERM or SIGINT."""
+    emulator = ServiceBusEmulator(topology, database, SystemClock())
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    print(f"ready {await emulator.listen(port)}", flush=True)
+    await stop.wait()
+    emulator.close()
+
+
 @contextmanager
 def running(topology: Topology, database: Path, clock: Clock) -> Iterator[Running]:
     """An emulator of these entities, while the block runs."""
@@ -81,7 +91,7 @@ def running(topology: Topology, database: Path, clock: Clock) -> Iterator[Runnin
     thread = threading.Thread(target=loop.run_forever, name="service-bus-emulator", daemon=True)
     thread.start()
     try:
-        emulator = ServiceBusEmulator(render(topology), database, clock)
+        emulator = ServiceBusEmulator(topology, database, clock)
         port = asyncio.run_coroutine_threadsafe(emulator.listen(), loop).result(timeout=10)
         try:
             yield Running(emulator, loop, port)

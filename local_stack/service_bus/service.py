@@ -6,30 +6,22 @@ import asyncio
 import struct
 import uuid
 from collections.abc import Callable
-from enum import IntEnum
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from local_stack.service_bus.amqp import AmqpError, AmqpLink, Connection
+from azure.servicebus._pyamqp.outcomes import Accepted, Modified, Rejected, Released
+from azure.servicebus._pyamqp.types import AMQPTypes
+
+from local_stack.service_bus.amqp import AmqpError, AmqpLink, Connection, Fields, make
 from local_stack.service_bus.broker import DEAD_LETTERS, Broker, Entity, Queue, Topic
-from local_stack.service_bus.codec import Array, Described, Int, Symbol, Timestamp, ULong
-from local_stack.service_bus.messages import StoredMessage, answer, parse, request, unbatched, wire
+from local_stack.service_bus.messages import StoredMessage, answer, parse, request, texts, typed, unbatched, wire
 
 MANAGEMENT = "/$management"
 # Documented quota of the Standard tier: a message, and a batch, of 256 KB with its headers.
 MAX_MESSAGE_BYTES = 256 * 1024
-SESSION_FILTER = Symbol("com.microsoft:session-filter")
+SESSION_FILTER = b"com.microsoft:session-filter"
 
 Body = dict[str, Any]
-
-
-class DeliveryOutcome(IntEnum):
-    """The descriptor of a delivery's outcome."""
-
-    ACCEPTED = 0x24
-    REJECTED = 0x25
-    RELEASED = 0x26
-    MODIFIED = 0x27
 
 
 class _Receiver:
@@ -103,15 +95,15 @@ class ServiceBus:
             entity = self._entity(path.removesuffix(MANAGEMENT), (Queue, Topic))
             link.node = lambda link, payload: self._manage(link, payload, entity)
         elif link.server_sends:
-            if SESSION_FILTER in ((link.source.value + [None] * 8)[7] or {}):
+            if SESSION_FILTER in (_at(link.source, 7) or {}):
                 raise AmqpError("amqp:not-allowed", "sessions are not emulated")
             link.node = self._entity(path, (Queue,))
         else:
             if "/subscriptions/" in path or path.endswith(DEAD_LETTERS):
                 raise AmqpError("amqp:not-allowed", f"a message cannot be sent to {path}")
             link.node = self._entity(path, (Queue, Topic))
-            size = ULong(MAX_MESSAGE_BYTES)
-            return [size, {Symbol("com.microsoft:max-message-batch-size"): size}]
+            batch_size = typed(AMQPTypes.ulong, MAX_MESSAGE_BYTES)
+            return [MAX_MESSAGE_BYTES, {"com.microsoft:max-message-batch-size": batch_size}]
         return [None, None]
 
     def _entity(self, path: str, kinds: tuple[type[Entity], ...]) -> Entity:
@@ -147,50 +139,53 @@ class ServiceBus:
         for message in [parse(one) for one in unbatched(payload, message_format)]:
             entity.submit(message)
 
-    def settled(self, context: Any, state: Described | None) -> Described | None:
+    def settled(self, context: Any, outcome: str, fields: Fields) -> Any:
         queue, token = context
-        fields = (state.value if state else []) + [None] * 3
-        match state.descriptor if state else DeliveryOutcome.ACCEPTED:
-            case DeliveryOutcome.ACCEPTED:
-                queue.complete(token)
-            case DeliveryOutcome.REJECTED:
-                error = fields[0].value + [None] * 3 if fields[0] else [None] * 3
-                info = {str(key): value for key, value in (error[2] or {}).items()}
+        match outcome:
+            case "rejected":
+                info = texts(_at(_at(fields, 0), 2))
                 reason, description = info.pop("DeadLetterReason", None), info.pop("DeadLetterErrorDescription", None)
                 queue.dead_letter(token, reason, description, info)
-                return Described(
-                    ULong(DeliveryOutcome.REJECTED), []
-                )  # with the client's error in it, the client would raise
-            case DeliveryOutcome.RELEASED:
+                return make(Rejected)  # with the client's error in it, the client would raise
+            case "released":
                 queue.release(token)
-            case DeliveryOutcome.MODIFIED:
-                if fields[1]:
+                return Released()
+            case "modified":
+                if _at(fields, 1):
                     raise AmqpError("amqp:not-implemented", "deferral is not emulated", 501)
-                queue.abandon(token, {str(key): value for key, value in (fields[2] or {}).items()})
-        return state
+                queue.abandon(token, texts(_at(fields, 2)))
+                return make(Modified)
+        queue.complete(token)
+        return Accepted()
 
     def _authorize(self, link: AmqpLink, payload: bytes) -> None:
         """Any token is good: who may do what is not what this emulates."""
         _, _, id = request(payload)
-        _reply(link, answer(id, {"status-code": Int(202), "status-description": "Accepted"}, None))
+        _reply(link, answer(id, {"status-code": typed(AMQPTypes.int, 202), "status-description": "Accepted"}, None))
 
     def _manage(self, link: AmqpLink, payload: bytes, entity: Entity) -> None:
         properties, body, id = request(payload)
         operation = str(properties.get("operation")).removeprefix("com.microsoft:")
-        status: dict[str, Any] = {"statusCode": Int(200), "statusDescription": "OK"}
+        status = _status(200, "OK")
         value: Body = {}
         try:
-            found = _operation(operation)(entity, body or {})
+            found = _operation(operation)(entity, body)
             if found is None:
-                status = {"statusCode": Int(204), "statusDescription": "No content"}
+                status = _status(204, "No content")
             value = found or {}
         except AmqpError as error:
-            status = {
-                "statusCode": Int(error.code),
-                "statusDescription": error.description,
-                "errorCondition": Symbol(error.condition),
-            }
+            status = _status(error.code, error.description)
+            status["errorCondition"] = typed(AMQPTypes.symbol, error.condition)
         _reply(link, answer(id, status, value))
+
+
+def _status(code: int, description: str) -> dict[str, Any]:
+    return {"statusCode": typed(AMQPTypes.int, code), "statusDescription": description}
+
+
+def _at(fields: Fields | None, index: int) -> Any:
+    """A field of a list whose last fields may be left out."""
+    return fields[index] if fields and index < len(fields) else None
 
 
 def _path(address: str | None) -> str:
@@ -218,8 +213,8 @@ def _operation(name: str) -> Callable[[Any, Body], Body | None]:
 
 
 def _renew(queue: Queue, body: Body) -> Body | None:
-    until = [Timestamp(queue.renew(_token(one))) for one in body["lock-tokens"]]
-    return {"expirations": Array("timestamp", until)}
+    until = [typed(AMQPTypes.timestamp, queue.renew(_token(one))) for one in body["lock-tokens"]]
+    return {"expirations": typed(AMQPTypes.array, until)}
 
 
 def _peek(queue: Queue, body: Body) -> Body | None:
@@ -228,7 +223,7 @@ def _peek(queue: Queue, body: Body) -> Body | None:
 
 
 def _settle(queue: Queue, body: Body) -> Body | None:
-    properties = body.get("properties-to-modify") or {}
+    properties = texts(body.get("properties-to-modify"))
     for one in body["lock-tokens"]:
         token = _token(one)
         match body["disposition-status"]:

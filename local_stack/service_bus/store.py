@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
 from local_stack.service_bus.messages import StoredMessage
 
-_COLUMNS = (
-    "sequence",
-    "state",
-    "annotations_count",
-    "annotations",
-    "bare",
-    "scheduled_at",
-    "enqueued_sequence",
-    "enqueued_at",
-    "delivery_count",
-    "token",
-    "locked_until",
-)
+_COLUMNS = ", ".join(field.name for field in fields(StoredMessage))
+_MARKS = ", ".join("?" * (1 + len(fields(StoredMessage))))
 
 
 class BrokerStore:
@@ -35,7 +25,7 @@ class BrokerStore:
         self._database.executescript(f"""
             PRAGMA journal_mode = WAL;
             PRAGMA synchronous = NORMAL;
-            CREATE TABLE IF NOT EXISTS messages (entity, {", ".join(_COLUMNS)}, PRIMARY KEY (entity, sequence));
+            CREATE TABLE IF NOT EXISTS messages (entity, {_COLUMNS}, PRIMARY KEY (entity, sequence));
             CREATE TABLE IF NOT EXISTS counters (entity PRIMARY KEY, sequence);
         """)
         self._open = False
@@ -51,22 +41,7 @@ class BrokerStore:
 
     def put(self, entity: str, message: StoredMessage) -> None:
         """Insert or replace; the entity's numbers never fall behind the message's."""
-        count, annotations = message.annotations
-        values = (
-            message.sequence,
-            message.state,
-            count,
-            annotations,
-            message.bare,
-            message.scheduled_at,
-            message.enqueued_sequence,
-            message.enqueued_at,
-            message.delivery_count,
-            message.token,
-            message.locked_until,
-        )
-        marks = ", ".join("?" * (len(values) + 1))
-        self._run(f"INSERT OR REPLACE INTO messages VALUES ({marks})", entity, *values)
+        self._run(f"INSERT OR REPLACE INTO messages VALUES ({_MARKS})", entity, *astuple(message))
         self.count(entity, message.sequence)
 
     def count(self, entity: str, sequence: int) -> None:
@@ -81,13 +56,8 @@ class BrokerStore:
         self._run("DELETE FROM messages WHERE entity = ? AND sequence = ?", entity, message.sequence)
 
     def load(self, entity: str) -> Iterator[StoredMessage]:
-        rows = self._database.execute(
-            f"SELECT {', '.join(_COLUMNS)} FROM messages WHERE entity = ? ORDER BY sequence", (entity,)
-        )
-        for row in rows:
-            values = dict(zip(_COLUMNS, row, strict=True))
-            annotations = (values.pop("annotations_count"), values.pop("annotations"))
-            yield StoredMessage(annotations, **values)
+        rows = self._database.execute(f"SELECT {_COLUMNS} FROM messages WHERE entity = ? ORDER BY sequence", (entity,))
+        return (StoredMessage(*row) for row in rows)
 
     def last_sequence(self, entity: str) -> int:
         row = self._database.execute("SELECT sequence FROM counters WHERE entity = ?", (entity,)).fetchone()
