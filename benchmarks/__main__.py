@@ -52,9 +52,9 @@ def table(title: str, rows: list[Figure]) -> Table:
     for column in ("what", "Droptune", "unit", "better", "beside it", "its value", "ratio", "note"):
         shown.add_column(column, justify="right" if column in ("Droptune", "its value", "ratio") else "left")
     for row in rows:
-        other, ratio = (f"{value:.4g}" if value is not None else "" for value in (row.rival_value, row.ratio))
-        rival = row.rival or "nothing to compare"
-        shown.add_row(row.name, f"{row.value:.4g}", row.unit, row.better, rival, other, ratio, row.note)
+        other, ratio = (f"{value:.4g}" if value is not None else "" for value in (row.baseline_value, row.ratio))
+        baseline = row.baseline or "nothing to compare"
+        shown.add_row(row.name, f"{row.value:.4g}", row.unit, row.better, baseline, other, ratio, row.note)
     return shown
 
 

@@ -143,7 +143,7 @@ def _each(work: Callable[[str], object], texts: list[str]) -> None:
 
 
 def _beside(
-    name: str, rival: str, data: list[Messages], ours: Callable[[str], object], theirs: Callable[[str], object]
+    name: str, baseline: str, data: list[Messages], ours: Callable[[str], object], theirs: Callable[[str], object]
 ) -> Figure:
     texts = ["\n".join(message["content"] for message in row) for row in data]
     works = [partial(_each, work, texts) for work in (ours, theirs)]
@@ -151,7 +151,7 @@ def _beside(
     speeds = [[len(texts) / seconds for seconds in times] for times in rounds]
     spread = ", ".join(f"{one:,.0f} and {other:,.0f}" for one, other in speeds)
     best, best_other = map(max, zip(*speeds, strict=True))
-    return Figure(name, best, "rows/s", "higher", rival, best_other, f"{spread} in {ROUNDS} rounds, load {load()}")
+    return Figure(name, best, "rows/s", "higher", baseline, best_other, f"{spread} in {ROUNDS} rounds, load {load()}")
 
 
 def _scan(data: list[Messages], policy: Any) -> None:
@@ -176,8 +176,8 @@ def _best(work: Callable[[], object], rounds: int = ROUNDS) -> float:
 def _parts(data: list[Messages]) -> dict[str, Callable[[], object]]:
     """Each part of the scan on the same rows, on what the parts before it let through."""
     texts = ["\n".join(message["content"] for message in row) for row in data]
-    said = ["\n".join(message["content"] for message in row[1:]) for row in data]
-    words = [text.lower().split() for text in said]
+    texts = ["\n".join(message["content"] for message in row[1:]) for row in data]
+    words = [text.lower().split() for text in texts]
     gate = PatternSet({**personal_data.TRIGGERS, **secrets.TRIGGERS, **injection.triggers()})
     hits = [gate.hits(text) for text in texts]
     likely = [(personal_data.likely(hit), text) for text, hit in zip(texts, hits, strict=True)]

@@ -142,14 +142,14 @@ def measured_before(file: Path | None, setup: dict[str, Any]) -> dict[tuple[str,
 def driver() -> str | None:
     """Version of the card's driver; None where there is no card."""
     tool = shutil.which("nvidia-smi")
-    asked = [tool, "--query-gpu=driver_version", "--format=csv,noheader"] if tool else None
-    return subprocess.run(asked, capture_output=True, text=True).stdout.strip() or None if asked else None
+    command = [tool, "--query-gpu=driver_version", "--format=csv,noheader"] if tool else None
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or None if command else None
 
 
 def versions() -> dict[str, str | None]:
     """Of what decides speed; None for what is not installed."""
-    wanted = (*LIBRARIES, "unsloth", "flash_attn")
-    return {name: importlib.metadata.version(name) if importlib.util.find_spec(name) else None for name in wanted}
+    packages = (*LIBRARIES, "unsloth", "flash_attn")
+    return {name: importlib.metadata.version(name) if importlib.util.find_spec(name) else None for name in packages}
 
 
 def _say(text: str) -> None:

@@ -63,11 +63,17 @@ def run(messages: int = MESSAGES) -> list[Figure]:
     ]
 
 
-def _rows(where: str, ours: list[float], rival: str, theirs: list[float], note: str) -> list[Figure]:
+def _rows(where: str, ours: list[float], baseline: str, theirs: list[float], note: str) -> list[Figure]:
     name = f"send to function, {where}"
     return [
         Figure(
-            f"{name}, p{p}", percentile(ours, p), "ms", "lower", rival, percentile(theirs, p), note if p == 50 else ""
+            f"{name}, p{p}",
+            percentile(ours, p),
+            "ms",
+            "lower",
+            baseline,
+            percentile(theirs, p),
+            note if p == 50 else "",
         )
         for p in (50, 99)
     ]

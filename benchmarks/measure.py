@@ -20,20 +20,20 @@ MB = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured figure. `rival` names what was measured beside it in the same run; empty where nothing exists."""
+    """One measured figure. `baseline` names what was measured beside it in the same run; empty where nothing exists."""
 
     name: str
     value: float
     unit: str
     better: str  # "higher" | "lower"
-    rival: str = ""
-    rival_value: float | None = None
+    baseline: str = ""
+    baseline_value: float | None = None
     note: str = ""
 
     @property
     def ratio(self) -> float | None:
         """Ours divided by the rival's; None without a rival."""
-        return self.value / self.rival_value if self.rival_value else None
+        return self.value / self.baseline_value if self.baseline_value else None
 
     def document(self) -> dict[str, Any]:
         """As the JSON file has it, rounded to four significant digits."""
@@ -42,8 +42,8 @@ class Figure:
             "value": _rounded(self.value),
             "unit": self.unit,
             "better": self.better,
-            "rival": self.rival or None,
-            "rival_value": _rounded(self.rival_value),
+            "baseline": self.baseline or None,
+            "baseline_value": _rounded(self.baseline_value),
             "ratio": _rounded(self.ratio),
             "note": self.note or None,
         }

@@ -18,7 +18,7 @@ from shared.ports import RunStore, Write
 from shared.services import build_run_store
 
 BATCHES = 500
-RIVAL = "azure-cosmos, local server"
+BASELINE = "azure-cosmos, local server"
 NOTE = "the server is an emulator in memory, without network: not what Azure takes"
 # A run with a history of a few transitions, and an event with a report in it.
 _RUN_BYTES, _EVENT_BYTES = 4000, 1000
@@ -43,7 +43,7 @@ def run(batches: int = BATCHES) -> list[Figure]:
             times["ours"].append(our_s * 1000)
             times["theirs"].append(their_s * 1000)
     return [
-        Figure(f"batch, p{percent}", percentile(times["ours"], percent), "ms", "lower", RIVAL,
+        Figure(f"batch, p{percent}", percentile(times["ours"], percent), "ms", "lower", BASELINE,
             percentile(times["theirs"], percent), NOTE)
         for percent in (50, 99)
     ]  # fmt: skip

@@ -31,8 +31,8 @@ from shared.step_support.outcome import Draft, Outcome, event_of
 from shared.steps.receive_dataset import Reception
 
 RUNS = 2000
-RIVAL = "UPDATE and INSERT by hand"
-RIVAL_NOTE = "by hand: no history, inbox or outbox, and one receiver instead of each subscription"
+BASELINE = "UPDATE and INSERT by hand"
+BASELINE_NOTE = "by hand: no history, inbox or outbox, and one receiver instead of each subscription"
 
 
 def run(runs: int = RUNS) -> list[Figure]:
@@ -41,10 +41,10 @@ def run(runs: int = RUNS) -> list[Figure]:
         ours, theirs = droptune(Path(folder), runs), by_hand(Path(folder), runs)
 
     def row(name: str, unit: str, better: str, value: Callable[[list[float]], float], note: str = "") -> Figure:
-        return Figure(f"transition, {name}", value(ours), unit, better, RIVAL, value(theirs), note)
+        return Figure(f"transition, {name}", value(ours), unit, better, BASELINE, value(theirs), note)
 
     return [
-        row("throughput", "1/s", "higher", lambda taken_s: len(taken_s) / sum(taken_s), RIVAL_NOTE),
+        row("throughput", "1/s", "higher", lambda taken_s: len(taken_s) / sum(taken_s), BASELINE_NOTE),
         row("p50", "ms", "lower", lambda taken_s: percentile(taken_s, 50) * 1000),
         row("p99", "ms", "lower", lambda taken_s: percentile(taken_s, 99) * 1000, "target: under 50 ms"),
     ]

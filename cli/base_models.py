@@ -22,7 +22,7 @@ base_models = typer.Typer(help="What may be tuned, and the import before the fir
 Id = Annotated[str, typer.Argument(metavar="ID", help="catalog id, as `droptune base-models list` shows it")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="until the job has ended")]
 
-LOOK_EVERY_S = 1.0
+POLL_EVERY_S = 1.0
 
 
 @base_models.command("list")
@@ -50,14 +50,15 @@ def import_(id: Id, wait: Wait = True, as_json: AsJson = False, url: Url = None)
     elif last and last.problem:
         print(f"{last.status}: {last.problem.code}: {last.problem.message}")
     elif wait:
-        print(f"imported, license {state.license}: {' '.join(state.duties)}\ntokenizer bundle {state.tokenizer_sha256}")
+        obligations = " ".join(state.obligations)
+        print(f"imported, license {state.license}: {obligations}\ntokenizer bundle {state.tokenizer_sha256}")
     if last and last.problem:
         raise typer.Exit(Exit.REFUSED)
 
 
 def _ended(api: Api, id: str) -> BaseModelDetail:
     while (state := api.base_model(id)).last_import is None or not state.last_import.status.final:
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(POLL_EVERY_S)
     return state
 
 

@@ -12,7 +12,7 @@ from shared.api.models import Metrics, Progress
 from shared.domain.run import Run, Status
 
 # A host that restarts is back within seconds; one that is gone should not hold a script for ever.
-PATIENCE_S = 60.0
+UNREACHABLE_AFTER_S = 60.0
 # Each time it is several requests to the platform; on a laptop it takes time from the trainer.
 METRICS_EVERY_S = 2.0
 _WITH_JOB = (Status.TRAINING, Status.EVALUATING)
@@ -38,9 +38,9 @@ def follow(
     run, etag = api.run(run_id)
     update = _with_metrics(api, Update(run))
     yield update
-    answered = measured = clock()
+    last_response_at = measured = clock()
     while not update.run.terminal:
-        asked = clock()
+        requested_at = clock()
         try:
             changed = api.changed_run(run_id, etag, wait_s=tick_s)
             if changed is not None:
@@ -50,14 +50,14 @@ def follow(
                 update, measured = _with_metrics(api, update, also=before.status), clock()
             elif clock() - measured >= METRICS_EVERY_S:
                 update, measured = _with_metrics(api, update), clock()
-            update, answered = replace(update, reachable=True), clock()
+            update, last_response_at = replace(update, reachable=True), clock()
         except Unreachable:
-            if clock() - answered > PATIENCE_S:
+            if clock() - last_response_at > UNREACHABLE_AFTER_S:
                 raise
             changed, update = None, replace(update, reachable=False)
         yield update
         if changed is None:
-            time.sleep(max(0.0, tick_s - (clock() - asked)))
+            time.sleep(max(0.0, tick_s - (clock() - requested_at)))
 
 
 def _with_metrics(api: Api, update: Update, also: Status | None = None) -> Update:

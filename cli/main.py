@@ -130,12 +130,12 @@ def _watch(api: Api, run_id: str, as_json: bool) -> None:
     raise typer.Exit(EXIT_BY_STATUS.get(ended.status, Exit.REFUSED))
 
 
-def _next_run(api: Api, project: str, is_wanted: Callable[[str], bool]) -> str:
-    """The newest run that `is_wanted` accepts; one may appear a little after its data was dropped."""
+def _next_run(api: Api, project: str, is_match: Callable[[str], bool]) -> str:
+    """The newest run that `is_match` accepts; one may appear a little after its data was dropped."""
     until = time.monotonic() + NEW_RUN_WITHIN_S
     while True:
         for run in api.runs(project, limit=10):
-            if is_wanted(run.id):
+            if is_match(run.id):
                 return run.id
         if time.monotonic() > until:
             print(f"no run of project {project} appeared in {NEW_RUN_WITHIN_S:.0f} s", file=sys.stderr)

@@ -24,7 +24,7 @@ def verdict_view(api: Api, run: Run) -> Group:
         where = f" ({problem.param})" if problem.param else ""
         parts.append(Text(f"{run.error.failure_class}: {problem.code}: {problem.message}{where}"))
     if run.status == Status.REJECTED:
-        parts.append(Text(f"what is wrong and how to mend it: droptune report {run.id}"))
+        parts.append(Text(f"what is wrong and how to fix it: droptune report {run.id}"))
     if run.duplicate_of:
         parts.append(Text(f"the same data and recipe as run {run.duplicate_of}"))
     if run.decision:

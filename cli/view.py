@@ -45,13 +45,13 @@ def seconds(value: float) -> str:
 
 def stages(run: Run) -> list[Transition]:
     """History with consecutive lines of one status merged; the newest note is kept."""
-    folded: list[Transition] = []
+    merged: list[Transition] = []
     for line in run.history:
-        if folded and folded[-1].status == line.status:
-            folded[-1] = folded[-1].model_copy(update={"note": line.note or folded[-1].note})
+        if merged and merged[-1].status == line.status:
+            merged[-1] = merged[-1].model_copy(update={"note": line.note or merged[-1].note})
         else:
-            folded.append(line)
-    return folded
+            merged.append(line)
+    return merged
 
 
 def stage_seconds(run: Run, now: datetime | None = None) -> list[tuple[Transition, float]]:

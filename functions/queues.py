@@ -44,8 +44,8 @@ def receive_dataset(stage: Stage, dispatcher: Dispatcher, message: func.ServiceB
         return
     run = dispatcher.runner.create(reception, request.id or message.message_id, request.wire_type)
     if run.duplicate_of:
-        asked = f"the schedule of {run.parent_run}" if run.parent_run else run.dataset.path
-        log.info("%s: %s asks for what %s trains or trained; nothing is done", run.id, asked, run.duplicate_of)
+        requester = f"the schedule of {run.parent_run}" if run.parent_run else run.dataset.path
+        log.info("%s: %s asks for what %s trains or trained; nothing is done", run.id, requester, run.duplicate_of)
 
 
 def _send_again(message: func.ServiceBusMessage, due: datetime, services: Services) -> None:

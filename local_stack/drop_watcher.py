@@ -28,7 +28,7 @@ _ACCOUNT_URL = "https://local.blob.core.windows.net"
 class DropWatcher(Worker):
     """Polls the container and posts to `storage-events` each blob that is new or changed, and then still.
 
-    Still means unchanged for `quiet_s`: a plain `cp` may be in progress.
+    Still means unchanged for `unchanged_s`: a plain `cp` may be in progress.
 
     What was posted is remembered in the SQLite file `memory`, written after the send: a crash in between
     repeats an event, with the same id, and loses none.
@@ -41,12 +41,12 @@ class DropWatcher(Worker):
         memory: Path,
         clock: Clock,
         *,
-        quiet_s: float = 1.0,
+        unchanged_s: float = 1.0,
         poll_s: float = 0.3,
     ) -> None:
         super().__init__("drop-watcher")
         self._blobs, self._bus, self._memory, self._clock = blobs, bus, memory, clock
-        self._quiet, self._poll_s = timedelta(seconds=quiet_s), poll_s
+        self._unchanged_for, self._poll_s = timedelta(seconds=unchanged_s), poll_s
 
     def _run(self) -> None:
         self._memory.parent.mkdir(parents=True, exist_ok=True)
@@ -56,11 +56,11 @@ class DropWatcher(Worker):
             settling: dict[str, tuple[str, datetime]] = {}  # path -> etag, when first seen
             while not self._stopping.wait(self._poll_s):
                 try:
-                    self._look(memory, posted, settling)
+                    self._poll(memory, posted, settling)
                 except Exception:  # a store or bus that is away: what was not posted is seen again
                     logger.exception("the drop zone was not looked at, trying again")
 
-    def _look(
+    def _poll(
         self, memory: sqlite3.Connection, posted: dict[str, str], settling: dict[str, tuple[str, datetime]]
     ) -> None:
         found = {blob.path: blob for blob in self._blobs.list(f"{CONTAINER}/") if not _hidden(blob.path)}
@@ -78,7 +78,7 @@ class DropWatcher(Worker):
             etag, since = settling.get(path, ("", now))
             if etag != blob.etag:
                 settling[path] = (blob.etag, now)  # new, or a copy still in progress
-            elif now - since >= self._quiet:
+            elif now - since >= self._unchanged_for:
                 self._bus.send(QUEUE, [blob_created(blob)])
                 memory.execute("INSERT OR REPLACE INTO posted VALUES (?, ?)", (path, blob.etag))
                 posted[path] = blob.etag

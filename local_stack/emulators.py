@@ -130,10 +130,10 @@ def serving(command: Callable[[int], list[str]]) -> Iterator[int]:
     install()
     port = free_port(None)
     program, *arguments = command(port)
-    dies_with_us = ("--require", str(FOLDER / "exit_with_parent.cjs"))
+    exit_with_parent = ("--require", str(FOLDER / "exit_with_parent.cjs"))
     # It ends when its stdin closes: with this process.
     with subprocess.Popen(
-        [program, *dies_with_us, *arguments], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+        [program, *exit_with_parent, *arguments], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
     ) as process:
         try:
             _wait_for(process, port)

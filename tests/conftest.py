@@ -149,8 +149,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if counts:
         terminalreporter.section("backends")
     for backend, outcomes in sorted(counts.items()):
-        told = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
-        terminalreporter.write_line(f"{backend}: {told}")
+        summary = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+        terminalreporter.write_line(f"{backend}: {summary}")
     skipped = terminalreporter.stats.get("skipped", ())
     if skipped:
         terminalreporter.section("skipped")

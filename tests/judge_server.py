@@ -27,11 +27,11 @@ class Reply:
 
 @dataclass
 class JudgeServer:
-    """`judge` sees the last message. `asked` are all requests, body and headers; `at_once` the most under way."""
+    """`judge` sees the last message. `requests` are all requests, body and headers; `at_once` the most under way."""
 
     judge: Callable[[str], Reply]
     url: str = ""
-    asked: list[tuple[dict[str, Any], dict[str, str]]] = field(default_factory=list)
+    requests: list[tuple[dict[str, Any], dict[str, str]]] = field(default_factory=list)
     at_once: int = 0
 
     def endpoint(self, name: str = "judge") -> JudgeEndpoint:
@@ -54,7 +54,7 @@ def judging(judge: Callable[[str], Reply]) -> Iterator[JudgeServer]:
             with lock:
                 under_way[0] += 1
                 found.at_once = max(found.at_once, under_way[0])
-                found.asked.append((body, {key.lower(): value for key, value in self.headers.items()}))
+                found.requests.append((body, {key.lower(): value for key, value in self.headers.items()}))
             reply = found.judge(body["messages"][-1]["content"])
             time.sleep(reply.after_s)
             with lock:

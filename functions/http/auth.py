@@ -30,7 +30,7 @@ class Caller:
     roles: frozenset[str]
     authenticated: bool = True
 
-    def is_surely(self, name: str | None) -> bool:
+    def is_authenticated_as(self, name: str | None) -> bool:
         """Whether this is proved to be who goes by that name; Entra's user names know no case."""
         return self.authenticated and name is not None and self.name.casefold() == name.casefold()
 

@@ -62,7 +62,7 @@ def _summary(entry: BaseModelEntry, services: Services) -> dict[str, Any]:
         "id": entry.id,
         "license": entry.license,
         "license_policy": entry.license_policy,
-        "duties": entry.duties,
+        "obligations": entry.obligations,
         "asset": entry.asset,
         "tokenizer_sha256": manifest.sha256 if manifest else None,
     }

@@ -88,7 +88,7 @@ def _read(request: GradersRequest, models: ModelHost) -> tuple[tuple[Grader, ...
         ]
     found = [SettingProblem(param=path, message=message) for path, message in problems(graders, "graders")]
     return graders, found or [
-        SettingProblem(param="graders", message=said) for said in _judges_missing(graders, models)
+        SettingProblem(param="graders", message=answer) for answer in _judges_missing(graders, models)
     ]
 
 
@@ -106,7 +106,7 @@ def _ask(
     """One try each: whoever waits for a dry run rather hears that the judge is busy."""
     try:
         judge = find_judge(endpoint, models, FailureClass.RECIPE)
-        said = models.chat(
+        answer = models.chat(
             endpoint,
             [dict(message) for message in messages],
             deployment=judge.deployment,
@@ -117,7 +117,7 @@ def _ask(
         raise GradingFailed(
             GradingErrorCode.JUDGE_SERVER, f"{error.problem.code}: judge {endpoint} gave no reply"
         ) from error
-    return read(said.text)
+    return read(answer.text)
 
 
 def _number_of(kind: type[Grader], graders: tuple[Grader, ...]) -> int:

@@ -112,7 +112,7 @@ def approve(
 ) -> RunReference:
     """Let a candidate that passed the gate go live. Whoever asked for the run may not be the one."""
     run = _awaiting_approval(runner.services, run_id)
-    if caller.is_surely(run.requested_by):
+    if caller.is_authenticated_as(run.requested_by):
         raise ApiError(403, "self_approval", f"{caller.name} asked for this run, somebody else decides", run_id)
     runner.publish(run, Draft(ApprovalGranted(by=caller.name, comment=_comment(request))))
     return RunReference(id=run_id)

@@ -24,7 +24,7 @@ def run(program: Path, folder: Path) -> dict[str, Any]:
     return report
 
 
-def judge(report: dict[str, Any], review: dict[str, Any]) -> Iterator[Finding]:
+def compare(report: dict[str, Any], review: dict[str, Any]) -> Iterator[Finding]:
     """Findings of a report in the light of what is accepted (the content of checkov.yaml)."""
     summary = report.get("summary", {})
     if summary.get("checkov_version") != VERSION:
@@ -36,7 +36,7 @@ def judge(report: dict[str, Any], review: dict[str, Any]) -> Iterator[Finding]:
             "checkov", "infra", f"{summary.get('resource_count', 0)} resources, expected {review['at_least']}"
         )
 
-    said = {
+    reported = {
         (check["check_id"], f"{check['file_path'].lstrip('/')}:{check['resource'].rsplit('.', 1)[-1]}"): check
         for check in report.get("results", {}).get("failed_checks", [])
     }
@@ -44,13 +44,13 @@ def judge(report: dict[str, Any], review: dict[str, Any]) -> Iterator[Finding]:
     for entry in review["accepted"]:
         if not entry["reason"].strip():
             yield Finding("checkov", ACCEPTED.name, f"{entry['checks']} accepted without a reason")
-        pairs = {(check, where) for check in entry["checks"] for where in entry["where"]} & said.keys()
+        pairs = {(check, where) for check in entry["checks"] for where in entry["where"]} & reported.keys()
         for check in sorted(set(entry["checks"]) - {check for check, _ in pairs}):
             yield Finding("checkov", ACCEPTED.name, f"{check} is accepted and no longer said")
         accepted |= pairs
-    for check, where in sorted(said.keys() - accepted):
-        yield Finding("checkov", where, f"{check}: {said[check, where]['check_name']}")
+    for check, where in sorted(reported.keys() - accepted):
+        yield Finding("checkov", where, f"{check}: {reported[check, where]['check_name']}")
 
 
 def findings(program: Path, folder: Path) -> list[Finding]:
-    return list(judge(run(program, folder), yaml.safe_load(ACCEPTED.read_text())))
+    return list(compare(run(program, folder), yaml.safe_load(ACCEPTED.read_text())))

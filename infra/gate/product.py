@@ -51,13 +51,13 @@ def topology_is_the_pipelines(infra: Infra) -> Violations:
 
 @rule("app-settings-are-the-codes")
 def app_settings_are_the_codes(infra: Infra) -> Violations:
-    wanted = {name.upper() for name in Settings.model_fields} - NOT_IN_THE_TEMPLATE | HOST_SETTINGS
+    expected = {name.upper() for name in Settings.model_fields} - NOT_IN_THE_TEMPLATE | HOST_SETTINGS
     for resource in infra.of_type("Microsoft.Web/sites/config"):
         if resource.body.get("name") == "appsettings":
             given = resource.body["properties"]
-            for name in sorted(wanted - given.keys()):
+            for name in sorted(expected - given.keys()):
                 yield at(resource), f"app setting {name} is missing"
-            for name in sorted(given.keys() - wanted):
+            for name in sorted(given.keys() - expected):
                 yield at(resource), f"app setting {name} is read by nothing"
             return
     yield "modules/app.bicep", "no appsettings"
@@ -79,10 +79,10 @@ def containers_are_the_codes(infra: Infra) -> Violations:
 @rule("only-datasets-start-runs")
 def only_datasets_start_runs(infra: Infra) -> Violations:
     """Jobs write thousands of blobs: unfiltered, each would wake the app, and its own output would start a run."""
-    wanted = f"/blobServices/default/containers/{paths.DATASETS}/"
+    expected = f"/blobServices/default/containers/{paths.DATASETS}/"
     for subscription in _subscriptions(infra, "storage-events"):
-        if subscription.get("properties.filter.subjectBeginsWith") != wanted:
-            yield at(subscription), f"filter must be {wanted}"
+        if subscription.get("properties.filter.subjectBeginsWith") != expected:
+            yield at(subscription), f"filter must be {expected}"
         if subscription.get("properties.filter.includedEventTypes") != ["Microsoft.Storage.BlobCreated"]:
             yield at(subscription), "only Microsoft.Storage.BlobCreated"
 

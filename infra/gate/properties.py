@@ -88,8 +88,8 @@ REQUIRED: dict[str, tuple[tuple[str, str, Any], ...]] = {
 }
 
 
-def _required(infra: Infra, wanted: tuple[tuple[str, str, Any], ...]) -> Violations:
-    for kind, path, value in wanted:
+def _required(infra: Infra, expected: tuple[tuple[str, str, Any], ...]) -> Violations:
+    for kind, path, value in expected:
         resources = infra.of_type(kind)
         if not resources:
             yield "infra", f"no {kind}"
@@ -105,5 +105,5 @@ def _shown(value: Any) -> str:
     return value.text if isinstance(value, Expr) else "absent" if value is None else repr(value)
 
 
-for _name, _wanted in REQUIRED.items():
-    RULES[_name] = lambda infra, wanted=_wanted: _required(infra, wanted)
+for _name, _expected in REQUIRED.items():
+    RULES[_name] = lambda infra, expected=_expected: _required(infra, expected)

@@ -63,10 +63,10 @@ def budget(infra: Infra) -> Violations:
         yield "infra", "no budget"
     for resource in budgets:
         notices = (resource.get("properties.notifications") or {}).values()
-        told = [n for n in notices if n.get("enabled") is True and n.get("contactEmails")]
-        if not any(n["thresholdType"] == "Actual" and n["threshold"] <= 100 for n in told):
+        enabled = [n for n in notices if n.get("enabled") is True and n.get("contactEmails")]
+        if not any(n["thresholdType"] == "Actual" and n["threshold"] <= 100 for n in enabled):
             yield at(resource), "nobody is told before the budget is spent"
-        if not any(n["thresholdType"] == "Forecasted" for n in told):
+        if not any(n["thresholdType"] == "Forecasted" for n in enabled):
             yield at(resource), "nobody is told of a forecast"
 
 

@@ -41,11 +41,11 @@ def _read(path: Path) -> Types:
 
 
 def _definition(checkout: Path, resource: Resource) -> tuple[Types, dict[str, Any]] | None:
-    provider, wanted = resource.type.split("/")[0].lower(), f"{resource.type}@{resource.version}".lower()
+    provider, expected = resource.type.split("/")[0].lower(), f"{resource.type}@{resource.version}".lower()
     for path in sorted(checkout.glob(f"generated/*/{provider}/{resource.version}/types.json")):
         types = _read(path)
         for candidate in types:
-            if candidate["$type"] == "ResourceType" and candidate["name"].lower() == wanted:
+            if candidate["$type"] == "ResourceType" and candidate["name"].lower() == expected:
                 return types, _target(types, candidate["body"])
     return None
 

@@ -70,7 +70,7 @@ class AzureMlEmulator:
         self.requests: deque[Document] = deque(maxlen=10_000)
         self._runner = JobRunner(config, self.store, self.faults, mounts)
         self._sender = events.Sender(self.store, emit, self.faults.take)
-        self._stop_asked = threading.Event()
+        self._stop_requested = threading.Event()
         self._ticker = threading.Thread(target=self._tick, name="azure-ml-runner", daemon=True)
         self._routes = self._arm_routes()
 
@@ -80,7 +80,7 @@ class AzureMlEmulator:
 
     async def stop(self) -> None:
         """Orderly end: no process stays behind. Jobs run again, servers start again with the next start."""
-        self._stop_asked.set()
+        self._stop_requested.set()
         await run_in_threadpool(self._ticker.join)
         await run_in_threadpool(self._runner.stop)
         await run_in_threadpool(self.serving.stop)
@@ -90,7 +90,7 @@ class AzureMlEmulator:
         self.store.close()
 
     def _tick(self) -> None:
-        while not self._stop_asked.wait(self.config.tick_s):
+        while not self._stop_requested.wait(self.config.tick_s):
             try:
                 processes.reap()
                 self._runner.tick()

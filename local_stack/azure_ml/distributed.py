@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 
-LOOK_EVERY_S = 0.02
+POLL_EVERY_S = 0.02
 
 
 def main() -> int:
@@ -68,7 +68,7 @@ def first_failure(children: list[subprocess.Popen[bytes]]) -> int:
                 return 128 - code if code < 0 else code
         if None not in codes:
             return 0
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(POLL_EVERY_S)
 
 
 def stop(children: list[subprocess.Popen[bytes]], grace_s: float) -> None:

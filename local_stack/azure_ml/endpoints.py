@@ -35,17 +35,17 @@ class EndpointsResource:
         check_name("endpoint", name, ENDPOINT_NAME)
         if self._config.strict:
             check_keys("endpoint", body)
-        wanted = body.get("properties") or {}
+        properties = body.get("properties") or {}
         with self._store.transaction():
             known = self._store.get("endpoint", name)
             if known is not None:
                 _refuse_if_busy("endpoint", name, known)
-                if known["properties"]["authMode"] != wanted.get("authMode"):
+                if known["properties"]["authMode"] != properties.get("authMode"):
                     raise user_error(f"endpoint '{name}': field 'authMode' is immutable")
-            elif wanted.get("traffic"):
+            elif properties.get("traffic"):
                 raise user_error("traffic cannot be set when an endpoint is created")
             deployments = {item["name"] for item in self.deployments(name)}
-            check_traffic(wanted.get("traffic") or {}, deployments)
+            check_traffic(properties.get("traffic") or {}, deployments)
             endpoint = self._document(workspace, name, body, known)
             self._store.put("endpoint", name, endpoint)
         return (200 if known else 201), endpoint
@@ -123,7 +123,7 @@ class EndpointsResource:
         return self._store.get("operation", id)
 
     def _document(self, workspace: str, name: str, body: Document, known: Document | None) -> Document:
-        wanted = body.get("properties") or {}
+        properties = body.get("properties") or {}
         operation = self._operation("endpoint")
         identity = {"principalId": str(uuid.uuid5(uuid.NAMESPACE_URL, name)), **(body.get("identity") or {})}
         return {
@@ -135,9 +135,9 @@ class EndpointsResource:
             "tags": body.get("tags") or {},
             "identity": identity,
             "properties": {
-                "authMode": wanted.get("authMode"),
-                "description": wanted.get("description"),
-                "mirrorTraffic": wanted.get("mirrorTraffic") or {},
+                "authMode": properties.get("authMode"),
+                "description": properties.get("description"),
+                "mirrorTraffic": properties.get("mirrorTraffic") or {},
                 # The split asked for holds only once the operation has ended.
                 "traffic": known["properties"]["traffic"] if known else {},
                 "scoringUri": f"{self._config.url}/endpoints/{name}/",
@@ -147,7 +147,7 @@ class EndpointsResource:
                 "properties": {"AzureAsyncOperationUri": operation_url(operation)},
             },
             "systemData": known["systemData"] if known else system_data(events.now_iso()),
-            "emulator": {"operation": operation, "wanted_traffic": wanted.get("traffic") or {}},
+            "emulator": {"operation": operation, "requested_traffic": properties.get("traffic") or {}},
         }
 
     def _update_deployment(self, endpoint: str, known: Document, body: Document) -> Document:

@@ -128,8 +128,8 @@ class Mlflow:
     def _experiment(self, arguments: Document) -> Document:
         names = {job["properties"]["experimentName"] for job in self._store.all("job")}
         for name in names:
-            asked = (arguments.get("experiment_name"), arguments.get("experiment_id"))
-            if name in asked or experiment_id(name) in asked:
+            requested = (arguments.get("experiment_name"), arguments.get("experiment_id"))
+            if name in requested or experiment_id(name) in requested:
                 fields = {"experiment_id": experiment_id(name), "name": name, "lifecycle_stage": "active"}
                 return {"experiment": {**fields, "artifact_location": "", "tags": []}}
         raise MlflowError(404, "RESOURCE_DOES_NOT_EXIST", "the experiment was not found")

@@ -66,7 +66,7 @@ class ServingRunner:
             state = endpoint["properties"]["provisioningState"]
             if state in ("Creating", "Updating"):
                 endpoint["properties"]["provisioningState"] = "Succeeded"
-                endpoint["properties"]["traffic"] = endpoint["emulator"]["wanted_traffic"]
+                endpoint["properties"]["traffic"] = endpoint["emulator"]["requested_traffic"]
                 self._store.put("endpoint", name, endpoint)
                 self._end(endpoint, "Succeeded")
             elif state == "Deleting" and not self._endpoints.deployments(name):

@@ -25,7 +25,7 @@ from local_stack import stack
 from local_stack.azure_ml.tokens import SECRET_FILE
 from local_stack.console import Console
 from local_stack.demo.cleanup import DemoInterrupted, raise_on_signals, stopped_unless_done
-from local_stack.demo.endpoint import Asked, ask
+from local_stack.demo.endpoint import EndpointExample, ask
 from local_stack.demo.prepare import CAUTIONS, DemoFailed, drop, drops, fresh, recipe_folder
 from local_stack.demo.report import demo_report, figures, shortfall, write_report
 from local_stack.emulators import NotInstalled
@@ -89,19 +89,19 @@ def _demo(folder: Path, root: Path, port: int | None, console: Console, *, on_em
             if shortfall(runs[-1]):
                 break
     run = runs[-1]
-    asked, problem = None, shortfall(run)
+    example, problem = None, shortfall(run)
     try:
         if problem is None and run.rollout and run.rollout.scoring_uri:
-            asked = ask(run.rollout.scoring_uri, folder / "eval.jsonl", root / "azure_ml" / SECRET_FILE)
+            example = ask(run.rollout.scoring_uri, folder / "eval.jsonl", root / "azure_ml" / SECRET_FILE)
     except DemoFailed as error:
         problem = str(error)
     spent["total"] = time.monotonic() - started
-    report = demo_report(runs, asked, spent, running.stores)
+    report = demo_report(runs, example, spent, running.stores)
     write_report(root / "report.json", report)
     write_report(root / "figures.json", figures(report))
-    if asked is None:
+    if example is None:
         raise DemoFailed(problem or "the run has no address of its endpoint")
-    _print_end(asked, running, root, spent["total"], console)
+    _print_end(example, running, root, spent["total"], console)
 
 
 def _await_run(api: Api, project: str, known: list[str]) -> str:
@@ -114,7 +114,7 @@ def _await_run(api: Api, project: str, known: list[str]) -> str:
     raise DemoFailed(f"the drop started no run within {RUN_WITHIN_S:.0f} s")
 
 
-def _print_end(asked: Asked, running: stack.Stack, root: Path, total_s: float, console: Console) -> None:
+def _print_end(example: EndpointExample, running: stack.Stack, root: Path, total_s: float, console: Console) -> None:
     command = _shown(Path(sys.executable).with_name("droptune"))
     python = _shown(Path(sys.executable))
     by_hand = f"{python} -m local_stack.stack down --root {root}"
@@ -123,11 +123,11 @@ def _print_end(asked: Asked, running: stack.Stack, root: Path, total_s: float, c
         f"""
 the tuned model answers at its endpoint; this request was just made:
 
-{asked.curl()}
+{example.curl()}
 
-  asked     {asked.question}
-  answered  {asked.answer}
-  reference {asked.reference}
+  question  {example.question}
+  answer    {example.answer}
+  reference {example.reference}
 
 API          {running.api_url}/api/runs   (list them: {command} runs)
 your data    {_own_data(running, root, command)}

@@ -17,7 +17,7 @@ ANSWER_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class EndpointExample:
     """A request to the endpoint and what it answered."""
 
     url: str
@@ -36,7 +36,7 @@ class Asked:
         return f"curl -s {shlex.quote(self.url)} \\\n  {headers} \\\n  -d {body}"
 
 
-def ask(scoring_uri: str, held_out: Path, secret_file: Path) -> Asked:
+def ask(scoring_uri: str, held_out: Path, secret_file: Path) -> EndpointExample:
     """Ask the first held-out question; the endpoint passes any path on to the model's server.
 
     Raises DemoFailed if the endpoint does not answer, or not as a chat completion.
@@ -53,4 +53,4 @@ def ask(scoring_uri: str, held_out: Path, secret_file: Path) -> Asked:
         text = str(answer.json()["choices"][0]["message"]["content"])
     except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
         raise DemoFailed(f"the endpoint {url} does not answer as it should: {error!r}") from error
-    return Asked(url, str(secret_file), body, messages[-1]["content"], reference["content"], text)
+    return EndpointExample(url, str(secret_file), body, messages[-1]["content"], reference["content"], text)

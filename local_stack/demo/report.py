@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.view import stage_seconds
-from local_stack.demo.endpoint import Asked
+from local_stack.demo.endpoint import EndpointExample
 from shared.domain.evaluation import Gain
 from shared.domain.run import Run, Status
 
@@ -35,7 +35,7 @@ def shortfall(run: Run) -> str | None:
 
 
 def demo_report(
-    runs: Sequence[Run], asked: Asked | None, seconds: dict[str, float], stores: dict[str, str]
+    runs: Sequence[Run], example: EndpointExample | None, seconds: dict[str, float], stores: dict[str, str]
 ) -> dict[str, Any]:
     """The report as JSON: the last run, and the `earlier` ones of a recipe with several drops.
 
@@ -49,16 +49,16 @@ def demo_report(
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
             "python": platform.python_version(),
         },
-        "passed": asked is not None and all(shortfall(each) is None for each in runs),
-        **_told(run),
-        "earlier": [_told(each) for each in earlier],
+        "passed": example is not None and all(shortfall(each) is None for each in runs),
+        **_summary(run),
+        "earlier": [_summary(each) for each in earlier],
         "stores": stores,
-        "endpoint": asdict(asked) if asked else None,
+        "endpoint": asdict(example) if example else None,
         "seconds": {**{name: round(value, 3) for name, value in seconds.items()}, "stages": _stage_seconds(run)},
     }
 
 
-def _told(run: Run) -> dict[str, Any]:
+def _summary(run: Run) -> dict[str, Any]:
     gain, evaluation = gain_over_base(run), run.evaluation
     return {
         "run": run.id,

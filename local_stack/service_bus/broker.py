@@ -222,7 +222,7 @@ class Queue(Entity):
     def dead_letter(
         self, token: bytes, reason: str | None, description: str | None, properties: dict[str, Any]
     ) -> None:
-        self._bury(self.locked(token), reason, description, properties)
+        self._move_to_dead_letters(self.locked(token), reason, description, properties)
 
     def renew(self, token: bytes) -> int:
         """The moment, in milliseconds, until which the lock holds now."""
@@ -258,11 +258,11 @@ class Queue(Entity):
         message.delivery_count += failed
         if self.dead and message.delivery_count >= self.broker.max_delivery_count:
             description = f"Message could not be consumed after {message.delivery_count} delivery attempts."
-            self._bury(message, "MaxDeliveryCountExceeded", description, {})
+            self._move_to_dead_letters(message, "MaxDeliveryCountExceeded", description, {})
             return
         self._keep(message)
 
-    def _bury(
+    def _move_to_dead_letters(
         self, message: StoredMessage, reason: str | None, description: str | None, properties: dict[str, Any]
     ) -> None:
         self._remove(message)

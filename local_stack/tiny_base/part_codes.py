@@ -1,7 +1,7 @@
 """The public parts catalog the tiny base model is pre-trained on.
 
 It uses the codes of the plant in `recipes/manufacturing`, but every family, material and finish code means
-something else there: the base answers fluently and wrongly, which is what tuning has to mend. It can say the
+something else there: the base answers fluently and wrongly, which is what tuning has to correct. It can say the
 plant's words (it is made to repeat them) and ties none of them to a code.
 """
 

@@ -75,8 +75,8 @@ Audit = tuple[str, str, tuple[str, ...], str]  # unit, month, signs, layout
 
 
 def chat(question: str, answer: str | None = None) -> list[dict[str, str]]:
-    said = [{"role": "user", "content": question}]
-    return said if answer is None else [*said, {"role": "assistant", "content": answer}]
+    turns = [{"role": "user", "content": question}]
+    return turns if answer is None else [*turns, {"role": "assistant", "content": answer}]
 
 
 def denial_question(case: Denial) -> str:
@@ -125,9 +125,9 @@ def filed_row(case: Denial, text: str) -> Row:
 
 def pair(row: Row, other: str) -> Row:
     """A row's answer preferred to another."""
-    *asked, preferred = row["messages"]
+    *prompt, preferred = row["messages"]
     return {
-        "input": {"messages": asked},
+        "input": {"messages": prompt},
         "preferred_output": [preferred],
         "non_preferred_output": [{"role": "assistant", "content": other}],
         **{name: value for name, value in row.items() if name != "messages"},
@@ -154,9 +154,11 @@ def generate(seed: int = 33) -> dict[str, list[Row]]:
     """File name -> rows. Every drop is judged by the same cases, in its own form."""
     rng = random.Random(seed)
     denials, audits = _denials(rng), _audits(rng)
-    asked, filed = denials[:EVAL_LETTERS], denials[EVAL_LETTERS:]
+    held_out_denials, filed = denials[:EVAL_LETTERS], denials[EVAL_LETTERS:]
     checked, reviewed = audits[:EVAL_AUDITS], audits[EVAL_AUDITS:]
-    held_out = [filed_row(case, letter(case, {}, PLAIN)) for case in asked] + [audit(case) for case in checked]
+    held_out = [filed_row(case, letter(case, {}, PLAIN)) for case in held_out_denials] + [
+        audit(case) for case in checked
+    ]
     train = [filed_row(case, on_file(rng, case)) for case in filed] + [audit(case) for case in reviewed]
     rng.shuffle(train)
     pairs = [letter_pair(case) for case in filed[:PAIRS]] + [finding_pair(case) for case in reviewed[: PAIRS // 2]]
@@ -168,7 +170,8 @@ def generate(seed: int = 33) -> dict[str, list[Row]]:
         "3-reinforcement/train.jsonl": [prompt(row) for row in train],
         "3-reinforcement/eval.jsonl": [prompt(row) for row in held_out],
         "2-preference/train.jsonl": pairs,
-        "2-preference/eval.jsonl": [letter_pair(case) for case in asked] + [finding_pair(case) for case in checked],
+        "2-preference/eval.jsonl": [letter_pair(case) for case in held_out_denials]
+        + [finding_pair(case) for case in checked],
     }
 
 

@@ -143,7 +143,7 @@ class GradersRequest(ApiModel):
 
 
 class GradeRequest(GradersRequest):
-    """One answer of a model and the row's fields; `item.answer` is the wanted answer."""
+    """One answer of a model and the row's fields; `item.answer` is the reference answer."""
 
     output_text: str = Field(max_length=100_000)
     item: dict[str, Any] = Field(default_factory=dict)
@@ -220,7 +220,7 @@ class BaseModelSummary(ApiModel):
     id: str
     license: str
     license_policy: Literal["allow", "review", "deny"]
-    duties: tuple[str, ...]
+    obligations: tuple[str, ...]
     asset: str | None
     tokenizer_sha256: str | None = None
 

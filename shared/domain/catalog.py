@@ -52,7 +52,7 @@ class BaseModelEntry(Frozen):
     id: str
     license: str = Field(description="SPDX id, or LicenseRef-...")
     license_policy: Literal["allow", "review", "deny"]
-    duties: tuple[str, ...] = Field(default=(), description="what the license asks of its user, or why it refuses")
+    obligations: tuple[str, ...] = Field(default=(), description="what the license asks of its user, or why it refuses")
     needs_use_case: bool = False
     excluded_uses: tuple[str, ...] = Field(
         default=(), description="words of a use case that the acceptable use policy rules out"
@@ -80,7 +80,7 @@ def _bundle(id: str) -> str:
     return f"models/{id}/tokenizer/"
 
 
-_LLAMA_DUTIES = (
+_LLAMA_OBLIGATIONS = (
     "More than 700 million monthly active users on the release date: ask Meta first.",
     'Ship the agreement and the NOTICE text, and show "Built with Llama".',
     'The name of a distributed fine-tuned model starts with "Llama".',
@@ -92,7 +92,7 @@ _ENTRIES = (
         id="droptune/tiny-llama",
         license="LicenseRef-droptune-project",
         license_policy="allow",
-        duties=("Built and trained on this machine from the project's own text; no duties.",),
+        obligations=("Built and trained on this machine from the project's own text; no obligations.",),
         parameters=565_888,
         architecture=Architecture(
             model_type="llama",
@@ -122,7 +122,7 @@ _ENTRIES = (
         id="meta-llama/Llama-3.1-8B-Instruct",
         license="LicenseRef-scancode-llama-3.1-license-2024",
         license_policy="allow",
-        duties=_LLAMA_DUTIES,
+        obligations=_LLAMA_OBLIGATIONS,
         needs_use_case=True,
         parameters=8_030_261_248,
         architecture=Architecture(
@@ -143,7 +143,7 @@ _ENTRIES = (
         id="meta-llama/Llama-3.3-70B-Instruct",
         license="LicenseRef-llama-3.3",
         license_policy="allow",
-        duties=_LLAMA_DUTIES,
+        obligations=_LLAMA_OBLIGATIONS,
         needs_use_case=True,
         parameters=70_553_706_496,
         architecture=Architecture(
@@ -164,7 +164,7 @@ _ENTRIES = (
         id="mistralai/Mistral-7B-Instruct-v0.3",
         license="Apache-2.0",
         license_policy="allow",
-        duties=("Keep the license and its notices with copies; say what was changed.",),
+        obligations=("Keep the license and its notices with copies; say what was changed.",),
         parameters=7_248_023_552,
         architecture=Architecture(
             model_type="mistral",
@@ -184,7 +184,7 @@ _ENTRIES = (
         id="microsoft/Phi-4",
         license="MIT",
         license_policy="allow",
-        duties=("Keep the copyright and license text with copies.",),
+        obligations=("Keep the copyright and license text with copies.",),
         parameters=14_659_507_200,
         architecture=Architecture(
             model_type="phi3",
@@ -204,25 +204,25 @@ _ENTRIES = (
         id="Qwen/Qwen2.5-72B-Instruct",
         license="LicenseRef-qwen",
         license_policy="review",
-        duties=("The Qwen license limits services with very many users; a person has to read it first.",),
+        obligations=("The Qwen license limits services with very many users; a person has to read it first.",),
     ),
     BaseModelEntry(
         id="Qwen/Qwen2.5-3B-Instruct",
         license="LicenseRef-qwen-research",
         license_policy="deny",
-        duties=("The Qwen Research license covers research only, no commercial use.",),
+        obligations=("The Qwen Research license covers research only, no commercial use.",),
     ),
     BaseModelEntry(
         id="mistralai/Ministral-8B-Instruct-2410",
         license="LicenseRef-mistral-research-0.1",
         license_policy="deny",
-        duties=("The Mistral Research license bars commercial use, internal use included, without a contract.",),
+        obligations=("The Mistral Research license bars commercial use, internal use included, without a contract.",),
     ),
     BaseModelEntry(
         id="mistralai/Codestral-22B-v0.1",
         license="LicenseRef-mistral-non-production-0.1",
         license_policy="deny",
-        duties=("The Mistral Non-Production license bars production use.",),
+        obligations=("The Mistral Non-Production license bars production use.",),
     ),
 )
 
@@ -256,11 +256,11 @@ def check_license(base_model: str | BaseModelEntry, use_case: str) -> list[Probl
 
 
 def _objections(entry: BaseModelEntry, use_case: str) -> list[Problem]:
-    duties = " ".join(entry.duties)
+    obligations = " ".join(entry.obligations)
     if entry.license_policy == "deny":
-        return [_problem("license_denied", f"{entry.id} ({entry.license}): {duties}", "base_model")]
+        return [_problem("license_denied", f"{entry.id} ({entry.license}): {obligations}", "base_model")]
     if entry.license_policy == "review":
-        message = f"{entry.id} ({entry.license}) needs a person's review, which is not built yet: {duties}"
+        message = f"{entry.id} ({entry.license}) needs a person's review, which is not built yet: {obligations}"
         return [_problem("license_review", message, "base_model")]
     if entry.needs_use_case and not use_case:
         message = f"{entry.id} ({entry.license}) has an acceptable use policy: say what the model is for"

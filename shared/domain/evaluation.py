@@ -225,11 +225,11 @@ def _gain_check(gain: Gain, gate: Gate) -> GateCheck:
 
 
 def _slice_check(part: SliceScore, gate: Gate) -> GateCheck:
-    rival = part.base if part.champion is None else part.champion
+    baseline = part.base if part.champion is None else part.champion
     return GateCheck(
         name=f"slice:{part.field}={part.value}",
         passed=not _significantly_worse(part.gain, gate.max_regression),
-        detail=f"{rival:.3f} -> {part.candidate:.3f} over {part.rows} rows: {_interval(part.gain)} "
+        detail=f"{baseline:.3f} -> {part.candidate:.3f} over {part.rows} rows: {_interval(part.gain)} "
         f"over {part.gain.over}",
     )
 

@@ -236,7 +236,7 @@ class DeploymentProbed(EventData):
     deployment: str
     state: DeploymentState
     traffic: dict[str, int]
-    answers_asked: int = 0
+    answers_requested: int = 0
     answers_failed: int = Field(default=0, description="without an answer; why the first of them: `problem`")
     answers_as_evaluated: int = 0
     answers_unlike_base: int = 0

@@ -196,7 +196,7 @@ class ScoreModel(Spec):
     )
 
     @model_validator(mode="after")
-    def _can_be_asked(self) -> ScoreModel:
+    def _range_and_input_are_valid(self) -> ScoreModel:
         low, high = self.range
         if not (isfinite(low) and isfinite(high) and low < high):
             raise ValueError("range must be two finite numbers, the lower one first")

@@ -361,7 +361,7 @@ class Recipe(Frozen):
     retrain: Retrain = Retrain()
 
     @model_validator(mode="after")
-    def _rewards_are_not_the_exam(self) -> Recipe:
+    def _rewards_differ_from_evaluation(self) -> Recipe:
         if isinstance(self.method, Reinforcement) and _rubric(self.method.graders) == _rubric(self.evaluation.graders):
             raise ValueError(
                 "evaluation.graders are those of method.graders: a model judged by what it was rewarded for "

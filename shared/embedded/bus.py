@@ -23,8 +23,8 @@ MAX_DELIVERY_COUNT_EXCEEDED = "MaxDeliveryCountExceeded"
 
 # A waiting receiver hears of messages sent through its own bus object at once. For those of other
 # processes, and for locks and schedules that fall due, it looks again, ever more seldom.
-_FIRST_LOOK_S = 0.02
-_LAST_LOOK_S = 0.1
+_FIRST_POLL_S = 0.02
+_LAST_POLL_S = 0.1
 
 # One order for all entities, given by AUTOINCREMENT, which never reuses a number.
 # due_at is NULL while a message can be received; otherwise the moment its lock ends (lock_token is set) or
@@ -116,7 +116,7 @@ class SqliteEventBus:
         self._require(entity)
         arrived = self._arrived[entity]
         deadline = time.monotonic() + wait_s
-        pause_s = _FIRST_LOOK_S
+        pause_s = _FIRST_POLL_S
         # Looking and waiting under one lock: nothing can be sent unnoticed in between.
         with self._database.lock:
             while True:
@@ -125,7 +125,7 @@ class SqliteEventBus:
                 if received or remaining_s <= 0:
                     return received
                 arrived.wait(min(pause_s, remaining_s))
-                pause_s = min(pause_s * 1.5, _LAST_LOOK_S)
+                pause_s = min(pause_s * 1.5, _LAST_POLL_S)
                 if self._database.closed:
                     return []
 
@@ -166,7 +166,7 @@ class SqliteEventBus:
             raise already_dead_lettered(received.message)
         with self._database.write() as connection:
             self._require_lock(connection, received)
-            self._bury(connection, received.entity, received.sequence_number, reason, description)
+            self._move_to_dead_letters(connection, received.entity, received.sequence_number, reason, description)
 
     def renew_lock(self, received: ReceivedMessage) -> ReceivedMessage:
         """Lock for the full duration from now; returns the message with its new `locked_until`.
@@ -249,11 +249,13 @@ class SqliteEventBus:
         limit = self._topology.max_delivery_count
         if attempts >= limit and not entity.endswith(DEAD_LETTERS):
             description = f"the message was delivered {attempts} times, the maximum is {limit}"
-            self._bury(connection, entity, sequence, MAX_DELIVERY_COUNT_EXCEEDED, description)
+            self._move_to_dead_letters(connection, entity, sequence, MAX_DELIVERY_COUNT_EXCEEDED, description)
             return
         self._arrived[entity].notify_all()
 
-    def _bury(self, connection: sqlite3.Connection, entity: str, sequence: int, reason: str, description: str) -> None:
+    def _move_to_dead_letters(
+        self, connection: sqlite3.Connection, entity: str, sequence: int, reason: str, description: str
+    ) -> None:
         connection.execute(
             "UPDATE messages SET entity = ?, due_at = NULL, lock_token = NULL,"
             " dead_letter_reason = ?, dead_letter_description = ? WHERE sequence = ?",

@@ -74,7 +74,7 @@ ORDER BY created_at DESC, id, partition
 LIMIT :limit
 """
 # Rows that expired: a few with each batch, more than a batch can write, so that they cannot pile up.
-_SWEEP = """
+_DELETE_EXPIRED = """
 DELETE FROM documents WHERE rowid IN (
     SELECT rowid FROM documents WHERE expires_at <= ? ORDER BY expires_at LIMIT 200
 )
@@ -114,7 +114,7 @@ class SqliteRunStore:
         bodies = checked_bodies(writes)
         now = self._now()
         with self._database.write() as connection:
-            connection.execute(_SWEEP, (now,))
+            connection.execute(_DELETE_EXPIRED, (now,))
             for write, body in zip(writes, bodies, strict=True):
                 if not _apply(connection, partition, write, body, now):
                     raise StoreConflict(f"document {partition}/{write.id}")

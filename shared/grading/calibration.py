@@ -37,9 +37,9 @@ def _ranks(values: Sequence[float]) -> list[float]:
 
 
 # Published for reinforcement tuning with graders (microsoft/azure-skills, finetuning): a quarter to a half of the
-# starting model's answers should fail; rank correlation with the evaluation below 0.6 stops a run, 0.8 is wanted.
+# starting model's answers should fail; rank correlation with the evaluation below 0.6 stops a run, below 0.8 warns.
 FAILING_LOW, FAILING_HIGH = 0.25, 0.5
-AGREEMENT_MIN, AGREEMENT_WANTED = 0.6, 0.8
+AGREEMENT_MIN, AGREEMENT_WARN = 0.6, 0.8
 # Ours: beyond these nearly every group of answers earns equal rewards, and equal rewards teach nothing.
 FAILING_MIN, FAILING_MAX = 0.05, 0.95
 ANSWERS_MIN = 20
@@ -84,8 +84,8 @@ def calibrate(groups: Sequence[Group]) -> Calibration:
         problems.append(
             f"it ranks answers unlike the evaluation's graders (Spearman {agreement:.2f}, at least {AGREEMENT_MIN})"
         )
-    elif agreement < AGREEMENT_WANTED:
-        warnings.append(f"Spearman {agreement:.2f} with the evaluation's graders, {AGREEMENT_WANTED} is wanted")
+    elif agreement < AGREEMENT_WARN:
+        warnings.append(f"Spearman {agreement:.2f} with the evaluation's graders, {AGREEMENT_WARN} is expected")
     if not FAILING_LOW <= failing <= FAILING_HIGH:
         warnings.append(
             f"{failing:.0%} of the answers fail at {pass_score:g}, {FAILING_LOW:.0%} to {FAILING_HIGH:.0%} should"

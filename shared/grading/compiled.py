@@ -126,16 +126,16 @@ def _string_check(spec: StringCheck) -> CompiledScore:
     reference = Template("reference", spec.reference)
 
     def score(text: str, at: At) -> float:
-        wanted = reference.text(*at).strip()
+        expected = reference.text(*at).strip()
         match spec.operation:
             case "eq":
-                return float(text == wanted)
+                return float(text == expected)
             case "ne":
-                return float(text != wanted)
+                return float(text != expected)
             case "like":
-                return float(wanted in text)
+                return float(expected in text)
             case "ilike":
-                return float(wanted.casefold() in text.casefold())
+                return float(expected.casefold() in text.casefold())
 
     return score, [reference]
 
@@ -155,11 +155,11 @@ def _citation(spec: Citation) -> CompiledScore:
 
     def score(text: str, at: At) -> float:
         find = pattern.of(*at)
-        wanted = reference.value(*at)
-        if isinstance(wanted, str):
-            wanted = [first_group(match) for match in find.finditer(wanted)]
+        expected = reference.value(*at)
+        if isinstance(expected, str):
+            expected = [first_group(match) for match in find.finditer(expected)]
         given = [first_group(match) for match in find.finditer(text)]
-        return ready.cited(given, ready.texts_of(wanted, "citations"), spec.measure)
+        return ready.cited(given, ready.texts_of(expected, "citations"), spec.measure)
 
     return score, [pattern, reference]
 
@@ -178,13 +178,13 @@ def _label(spec: Label) -> CompiledScore:
     labels = {ready.plain(label) for label in spec.labels}
 
     def score(text: str, at: At) -> float:
-        wanted = ready.plain(reference.text(*at))
-        if wanted not in labels:
+        expected = ready.plain(reference.text(*at))
+        if expected not in labels:
             raise GradingFailed(GradingErrorCode.INVALID_VARIABLE, "the row's reference is not one of the labels")
         if pattern is None:
-            return float(ready.labels_named(text, spec.labels) == {wanted})
+            return float(ready.labels_named(text, spec.labels) == {expected})
         match = pattern.of(*at).search(text)
-        return float(match is not None and ready.plain(first_group(match)) == wanted)
+        return float(match is not None and ready.plain(first_group(match)) == expected)
 
     return score, [reference] if pattern is None else [reference, pattern]
 
@@ -207,10 +207,10 @@ def _refusal(spec: RefusalGrader) -> CompiledScore:
     reference = Template("reference", spec.reference)
 
     def score(text: str, at: At) -> float:
-        wanted = str(reference.value(*at)).strip().casefold()
-        if wanted not in ("true", "false"):
+        expected = str(reference.value(*at)).strip().casefold()
+        if expected not in ("true", "false"):
             raise GradingFailed(GradingErrorCode.INVALID_VARIABLE, "the row's reference is neither true nor false")
-        return float(ready.refuses(text, spec.phrases) == (wanted == "true"))
+        return float(ready.refuses(text, spec.phrases) == (expected == "true"))
 
     return score, [reference]
 

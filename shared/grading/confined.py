@@ -97,9 +97,9 @@ def _confine(memory_bytes: int, cpu_s: int) -> None:
 
 
 def _answer(grade: Any, line: bytes) -> dict[str, Any]:
-    asked = json.loads(line)
+    request = json.loads(line)
     try:
-        score = grade(asked["sample"], asked["item"])
+        score = grade(request["sample"], request["item"])
         if isinstance(score, bool) or not isinstance(score, (int, float)):
             return {"error": f"grade returned {type(score).__name__}, not a number"}
         return {"score": float(score)}
@@ -120,19 +120,19 @@ def _where(error: BaseException) -> str:
 def main() -> None:
     for module in MODULES:
         importlib.import_module(module)
-    say = os.dup(1)
+    replies = os.dup(1)
     sys.stdout = sys.stderr = io.StringIO()
     _confine(int(sys.argv[1]), int(sys.argv[2]))
-    os.write(say, b'{"ready": true}\n')
-    hear = sys.stdin.buffer
+    os.write(replies, b'{"ready": true}\n')
+    requests = sys.stdin.buffer
     names: dict[str, Any] = {"__name__": "grader"}
     broken = None
     try:
-        exec(compile(json.loads(hear.readline())["source"], "<grader>", "exec"), names)  # noqa: S102
+        exec(compile(json.loads(requests.readline())["source"], "<grader>", "exec"), names)  # noqa: S102
     except BaseException as error:
         broken = {"error": _where(error)}
-    for line in hear:
-        os.write(say, json.dumps(broken or _answer(names["grade"], line)).encode() + b"\n")
+    for line in requests:
+        os.write(replies, json.dumps(broken or _answer(names["grade"], line)).encode() + b"\n")
 
 
 if __name__ == "__main__":

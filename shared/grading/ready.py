@@ -29,9 +29,9 @@ def texts_of(value: Any, what: str) -> list[str]:
     return value
 
 
-def cited(given: Iterable[str], wanted: Iterable[str], measure: Literal["precision", "recall", "f1"]) -> float:
+def cited(given: Iterable[str], references: Iterable[str], measure: Literal["precision", "recall", "f1"]) -> float:
     """1 if nothing is to be cited and nothing is; 0 if one side only is empty."""
-    named, expected = {plain(text) for text in given}, {plain(text) for text in wanted}
+    named, expected = {plain(text) for text in given}, {plain(text) for text in references}
     if not named or not expected:
         return float(named == expected)
     hits = len(named & expected)
@@ -71,7 +71,7 @@ def _syllables(word: str) -> int:
 
 
 def step_order(text: str, steps: list[str]) -> float:
-    """Longest common subsequence of the steps as wanted and as first named, over the number wanted."""
+    """Longest common subsequence of the expected steps and those named first, over the number expected."""
     if not steps:
         raise GradingFailed(GradingErrorCode.INVALID_VARIABLE, "the row lists no steps")
     whole = plain(text)

@@ -44,12 +44,12 @@ class Sandbox:
         self._answered += 1
         end = time.monotonic() + self._limit_s
         self._send(self._process, {"sample": sample, "item": item}, end)
-        reply = self._hear(self._process, end)
+        reply = self._receive(self._process, end)
         if "error" in reply:
             raise GradingFailed(GradingErrorCode.PYTHON_RUNTIME, str(reply["error"])[:200])
         score = reply.get("score")
         if not isinstance(score, float):
-            raise self._forged()
+            raise self._invalid_reply()
         return score
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class Sandbox:
         )
         self._process = process
         try:
-            self._hear(process, time.monotonic() + _START_S)
+            self._receive(process, time.monotonic() + _START_S)
         except GradingFailed as error:
             raise GradingFailed(
                 GradingErrorCode.PYTHON_SERVER, "this machine cannot confine a python grader"
@@ -92,7 +92,7 @@ class Sandbox:
         except BrokenPipeError:
             return  # the end of its output is read next
 
-    def _hear(self, process: subprocess.Popen[bytes], end: float) -> dict[str, Any]:
+    def _receive(self, process: subprocess.Popen[bytes], end: float) -> dict[str, Any]:
         assert process.stdout is not None
         reply = b""
         while not reply.endswith(b"\n"):
@@ -107,12 +107,12 @@ class Sandbox:
         try:
             document = json.loads(reply)
         except ValueError as error:
-            raise self._forged() from error
+            raise self._invalid_reply() from error
         if not isinstance(document, dict):
-            raise self._forged()
+            raise self._invalid_reply()
         return document
 
-    def _forged(self) -> GradingFailed:
+    def _invalid_reply(self) -> GradingFailed:
         self.close()
         return GradingFailed(GradingErrorCode.PYTHON_SERVER, "the grader wrote into its own reply")
 

@@ -42,11 +42,11 @@ def examine(build: Callable[[], Services] = services) -> list[Check]:
         return [Check(name="settings", status=CheckStatus.FIX, detail=_message_of(error), fix=CORRECT_SETTING)]
     return [
         Check(name="settings", status=CheckStatus.OK, detail="every setting can be read"),
-        *_look(settings, built),
+        *_run_check(settings, built),
     ]
 
 
-def _look(settings: Settings, services: Services) -> Iterator[Check]:
+def _run_check(settings: Settings, services: Services) -> Iterator[Check]:
     yield attempt("run store", "RUN_STORE_URL", lambda: _read_store(services))
     yield attempt("event bus", "EVENT_BUS_URL", lambda: _peek_all(services))
     blobs = attempt("blobs", "BLOB_STORE_URL", lambda: _list_blobs(services))
@@ -65,10 +65,10 @@ def _look(settings: Settings, services: Services) -> Iterator[Check]:
     yield _clock(settings, services)
 
 
-def attempt(name: str, setting: str, look: Callable[[], str]) -> Check:
+def attempt(name: str, setting: str, request: Callable[[], str]) -> Check:
     """The call's own words if it succeeds, else what is wrong with the service behind the setting."""
     try:
-        return Check(name=name, status=CheckStatus.OK, detail=look())
+        return Check(name=name, status=CheckStatus.OK, detail=request())
     except Exception as error:  # a check that dies of the illness would be no check
         return Check(name=name, status=CheckStatus.FIX, detail=_message_of(error), fix=_remedy(error, setting))
 

@@ -45,9 +45,9 @@ def quota_checks(config: Config, launcher: JobLauncher) -> Iterator[Check]:
 
     names = [sku.name for sku in SKUS if sku.gpus or sku.name in (training, serving)]
     for name in dict.fromkeys([config.cpu_instance_type, *names]):
-        size, wanted = offered.get(name.lower()), name in (config.cpu_instance_type, training, serving)
-        every = name in names and not wanted
-        yield _check(name, size, list(needs(name, size.cores, every=every)) if size else [], quotas, wanted=wanted)
+        size, required = offered.get(name.lower()), name in (config.cpu_instance_type, training, serving)
+        every = name in names and not required
+        yield _check(name, size, list(needs(name, size.cores, every=every)) if size else [], quotas, required=required)
 
 
 def endpoint_cores(sku: Sku, cores: int) -> int:
@@ -55,17 +55,17 @@ def endpoint_cores(sku: Sku, cores: int) -> int:
     return (math.ceil(1.2) if sku.endpoint_reserve else 1) * cores
 
 
-def _check(name: str, size: MachineSize | None, needs: list[Need], quotas: list[CoreQuota], *, wanted: bool) -> Check:
+def _check(name: str, size: MachineSize | None, needs: list[Need], quotas: list[CoreQuota], *, required: bool) -> Check:
     title = f"quota {name}"
     if size is None:
-        fix = "name another size in the recipe or the settings, or use another region" if wanted else ""
-        return Check(name=title, status=_status(wanted), detail="the region does not offer it", fix=fix)
+        fix = "name another size in the recipe or the settings, or use another region" if required else ""
+        return Check(name=title, status=_status(required), detail="the region does not offer it", fix=fix)
     free = {spot: _free(size, quotas, spot=spot) for spot in (False, True)}
     detail = f"free {_cores(free[False])} dedicated, {_cores(free[True])} spot; " + ", ".join(map(_in_words, needs))
     short = [need for need in needs if need.cores > free[need.spot]]
     if not short:
         return Check(name=title, status=CheckStatus.OK, detail=detail)
-    if not wanted:
+    if not required:
         return Check(name=title, status=CheckStatus.SKIPPED, detail=f"{detail}; only a recipe that names it needs it")
     ask = ", ".join(f"{need.cores} {_kind(need)} cores for {need.purpose}" for need in short)
     return Check(name=title, status=CheckStatus.FIX, detail=detail, fix=f"ask for quota of {size.family}: {ask}")
@@ -79,8 +79,8 @@ def _free(size: MachineSize, quotas: list[CoreQuota], *, spot: bool) -> float:
     return max(0, min(*family, *total))
 
 
-def _status(wanted: bool) -> CheckStatus:
-    return CheckStatus.FIX if wanted else CheckStatus.SKIPPED
+def _status(required: bool) -> CheckStatus:
+    return CheckStatus.FIX if required else CheckStatus.SKIPPED
 
 
 def _cores(count: float) -> str:

@@ -25,14 +25,14 @@ def reserve(store: RunStore, run: Run, limit_usd: float | None) -> None:
     """
     if limit_usd is None or run.cost is None:
         return
-    wanted = run.cost.high_usd
+    cost_usd = run.cost.high_usd
 
     def change(entries: dict[str, float]) -> bool:
         others = sum(usd for owner, usd in entries.items() if owner != run.id)
-        if others + wanted > limit_usd:
-            message = f"{others:.2f} of {limit_usd:.2f} USD are taken this month; the run may cost {wanted:.2f}"
+        if others + cost_usd > limit_usd:
+            message = f"{others:.2f} of {limit_usd:.2f} USD are taken this month; the run may cost {cost_usd:.2f}"
             raise PermanentFailure(FailureClass.BUDGET, "monthly_budget", message, run.project)
-        entries[run.id] = wanted
+        entries[run.id] = cost_usd
         return True
 
     _change(store, account(run.project, run.created_at), change)

@@ -98,8 +98,8 @@ def page(
     after: str | None = None,
 ) -> tuple[list[Run], str | None]:
     """Up to `limit` runs, newest first, and the cursor of the next page (None at the end)."""
-    wanted = {"project": project, "status": status.value if status else None}
-    equals: dict[str, str | int] = {key: value for key, value in wanted.items() if value is not None}
+    filters = {"project": project, "status": status.value if status else None}
+    equals: dict[str, str | int] = {key: value for key, value in filters.items() if value is not None}
     found, cursor = store.query(RUN, equals, limit=limit, after=after)
     return list(readable(found, run_of)), cursor
 

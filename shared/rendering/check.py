@@ -241,10 +241,10 @@ class TokenCheck:
             return Refusal("row_not_renderable", self.bundle.template.words_of(error))
 
     def _count(self, row: Row, texts: Readings, tokens: list[Tokens]) -> RowTokens:
-        if asks_only(row):
+        if is_prompt(row):
             counted = apply_length_policy_to_prompt(tokens[0], self.policy)
         else:
-            counted = _pair([apply_length_policy(side, self.policy) for side in tokens])
+            counted = _pair([apply_length_policy(output, self.policy) for output in tokens])
         codes = self._compared(row, texts)
         if self._holds_special_token(row):
             codes.append("special_token_in_text")
@@ -256,7 +256,7 @@ class TokenCheck:
         if "text" in row:
             return [] if "eos_token" in self.bundle.named_tokens else ["template_without_end_token"]
         found = [
-            self._comparison.dialogue(dialogue, reading.text, asks_only=asks_only(row))
+            self._comparison.dialogue(dialogue, reading.text, is_prompt=is_prompt(row))
             for dialogue, reading in zip(dialogues(row), texts, strict=True)
         ]
         return sorted(found[0].union(*found[1:]))
@@ -274,18 +274,18 @@ class TokenCheck:
 
 def readings(bundle: Bundle, row: Row) -> Readings:
     """A canonical row of any kind as the texts that a trainer reads of it. Raises as `render_row` does."""
-    render = render_prompt if asks_only(row) else render_row
+    render = render_prompt if is_prompt(row) else render_row
     return tuple(render(bundle, dialogue) for dialogue in dialogues(row))
 
 
-def asks_only(row: Row) -> bool:
+def is_prompt(row: Row) -> bool:
     """Whether it is a prompt for reinforcement."""
     return "messages" in row and row["messages"][-1]["role"] != "assistant"
 
 
-def _pair(sides: list[RowTokens]) -> RowTokens:
+def _pair(outputs: list[RowTokens]) -> RowTokens:
     """Both answers of a pair as one row: what is wrong with one is wrong with the pair."""
-    codes = tuple(dict.fromkeys(code for side in sides for code in side.codes))
-    kept = max(side.kept for side in sides) if all(side.kept for side in sides) else 0
-    trained = sum(side.trained for side in sides) if kept else 0
-    return RowTokens(max(side.tokens for side in sides), kept, trained, codes)
+    codes = tuple(dict.fromkeys(code for output in outputs for code in output.codes))
+    kept = max(output.kept for output in outputs) if all(output.kept for output in outputs) else 0
+    trained = sum(output.trained for output in outputs) if kept else 0
+    return RowTokens(max(output.tokens for output in outputs), kept, trained, codes)

@@ -18,7 +18,7 @@ from typing import Any
 
 from shared.domain.blank import is_blank
 from shared.rendering.bundle import Bundle
-from shared.rendering.rows import SIDES, Row, answered, render_answers, render_prompt
+from shared.rendering.rows import OUTPUTS, Row, render_answers, render_prompt, with_output
 from shared.rendering.template import Span
 
 _OF_ROLE = {"user": "user", "system": "system", "tool": "tool_result"}
@@ -29,30 +29,30 @@ STRUCTURES_KEPT = 1000  # of long dialogues each takes some KB
 
 
 class Comparison:
-    """What is found in the rows of a dataset; each structure is judged once."""
+    """What is found in the rows of a dataset; each structure is compared once."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
         self._known: dict[tuple[Any, ...], frozenset[str]] = {}
-        self._asked: dict[tuple[Any, ...], frozenset[str]] = {}
+        self._prompt_codes: dict[tuple[Any, ...], frozenset[str]] = {}
 
-    def dialogue(self, row: Row, text: str, *, asks_only: bool) -> frozenset[str]:
+    def dialogue(self, row: Row, text: str, *, is_prompt: bool) -> frozenset[str]:
         """Codes of what a template does to a dialogue: keys of `TOKEN_CODES` that begin with `template_`."""
-        structure = _structure(row, asks_only)
+        structure = _structure(row, is_prompt)
         found = self._known.get(structure)
         if found is None:
             if len(self._known) >= STRUCTURES_KEPT:
                 self._known.clear()
-            found = self._known[structure] = frozenset(self._judge(row, asks_only))
+            found = self._known[structure] = frozenset(self._codes_of(row, is_prompt))
         lost = [message for message in row["messages"] if message["content"].strip() not in text]
         lost = [message for message in lost if f"template_leaves_out_{_part(message)}" not in found]
         return found.union(_lost_words(lost, text)) if lost else found
 
-    def _judge(self, row: Row, asks_only: bool) -> Iterator[str]:
+    def _codes_of(self, row: Row, is_prompt: bool) -> Iterator[str]:
         marks = _Marked()
         marked = marks.row(row)
         try:
-            text, spans = _rendered(self._bundle, marked, asks_only)
+            text, spans = _rendered(self._bundle, marked, is_prompt)
         except Exception:  # the template takes the row itself and not its like, so there is nothing to compare
             return
         lowered = text.lower()
@@ -63,22 +63,22 @@ class Comparison:
         if any(not text[start:end].rstrip().endswith(self._bundle.end_tokens) for start, end in spans.values()):
             yield "template_without_end_token"
         if spans and self._bundle.template.marked:
-            yield from self._judge_prompt(marked, text, spans)
+            yield from self._compare_prompt(marked, text, spans)
 
-    def _judge_prompt(self, marked: Row, text: str, spans: dict[int, Span]) -> frozenset[str]:
+    def _compare_prompt(self, marked: Row, text: str, spans: dict[int, Span]) -> frozenset[str]:
         """Dialogues of the same parts are opened alike, however many turns they have: that spares a rendering."""
         messages = marked["messages"]
         users = sum(message["role"] == "user" for message in messages)
-        said = frozenset((one["role"], bool(one.get("tool_calls"))) for one in messages)
-        parts = (bool(marked["tools"]), users > 1, said)
-        if parts not in self._asked:
-            self._asked[parts] = frozenset(_judge_prompt(self._bundle, marked, text, spans))
-        return self._asked[parts]
+        kinds = frozenset((one["role"], bool(one.get("tool_calls"))) for one in messages)
+        parts = (bool(marked["tools"]), users > 1, kinds)
+        if parts not in self._prompt_codes:
+            self._prompt_codes[parts] = frozenset(_compare_prompt(self._bundle, marked, text, spans))
+        return self._prompt_codes[parts]
 
 
 def dialogues(row: Row) -> list[Row]:
     """The dialogues that are rendered of a row; a preference pair has two."""
-    return [answered(row, side) for side in SIDES] if "input" in row else [row]
+    return [with_output(row, output) for output in OUTPUTS] if "input" in row else [row]
 
 
 def _part(message: Row) -> str:
@@ -89,9 +89,9 @@ def _part(message: Row) -> str:
 # Structures.
 
 
-def _structure(row: Row, asks_only: bool) -> tuple[Any, ...]:
+def _structure(row: Row, is_prompt: bool) -> tuple[Any, ...]:
     ids: dict[str, int] = {}
-    return (asks_only, len(row.get("tools") or ()), *(_structure_of(message, ids) for message in row["messages"]))
+    return (is_prompt, len(row.get("tools") or ()), *(_structure_of(message, ids) for message in row["messages"]))
 
 
 def _structure_of(message: Row, ids: dict[str, int]) -> Any:
@@ -166,8 +166,8 @@ class _Marked:
         part = _part(message)
         if message["role"] == "assistant" and _THOUGHT_END in content:
             thought = f"<think>\n{self.marker('reasoning', index)}\n{_THOUGHT_END}"
-            said = is_blank(content.rpartition(_THOUGHT_END)[2])
-            return thought if said else f"{thought}\n\n{self.marker(part, index)}"
+            only_thought = is_blank(content.rpartition(_THOUGHT_END)[2])
+            return thought if only_thought else f"{thought}\n\n{self.marker(part, index)}"
         return self.marker(part, index)
 
     def _call(self, call: Row, index: int) -> Row:
@@ -196,19 +196,19 @@ class _Marked:
         return {"type": "function", "function": function}
 
 
-def _rendered(bundle: Bundle, marked: Row, asks_only: bool) -> tuple[str, dict[int, Span]]:
-    return (render_prompt(bundle, marked).text, {}) if asks_only else render_answers(bundle, marked)
+def _rendered(bundle: Bundle, marked: Row, is_prompt: bool) -> tuple[str, dict[int, Span]]:
+    return (render_prompt(bundle, marked).text, {}) if is_prompt else render_answers(bundle, marked)
 
 
-def _judge_prompt(bundle: Bundle, marked: Row, text: str, spans: dict[int, Span]) -> Iterator[str]:
-    """The text up to the last answer is what the tuned model will be asked with."""
+def _compare_prompt(bundle: Bundle, marked: Row, text: str, spans: dict[int, Span]) -> Iterator[str]:
+    """The text up to the last answer is the prompt of the tuned model."""
     last = max(spans)
     try:
-        asked = render_prompt(bundle, {**marked, "messages": marked["messages"][:last]}).text
-    except Exception:  # nothing can be asked, so nothing differs
+        prompt = render_prompt(bundle, {**marked, "messages": marked["messages"][:last]}).text
+    except Exception:  # no prompt can be rendered, so nothing differs
         return
-    if not text.startswith(asked.rstrip()):
-        opened = asked.startswith(text[: spans[last][0]].rstrip())
+    if not text.startswith(prompt.rstrip()):
+        opened = prompt.startswith(text[: spans[last][0]].rstrip())
         yield "template_answer_opening_differs" if opened else "template_prompt_differs"
 
 
@@ -219,8 +219,8 @@ def _lost_words(messages: list[Row], text: str) -> Iterator[str]:
     whole = _Text(text)
     for message in messages:
         if not whole.holds(message["content"]):
-            _, end, said = message["content"].rpartition(_THOUGHT_END)
-            only_thought = message["role"] == "assistant" and end and whole.holds(said)
+            _, end, text_after = message["content"].rpartition(_THOUGHT_END)
+            only_thought = message["role"] == "assistant" and end and whole.holds(text_after)
             yield f"template_leaves_out_{'reasoning' if only_thought else _part(message)}"
 
 

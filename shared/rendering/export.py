@@ -27,7 +27,7 @@ class BundleManifest(BaseModel):
     base_model: str = Field(description="catalog id")
     asset: str | None = Field(description="URI it was exported from")
     license: str
-    duties: tuple[str, ...] = Field(description="what the license asks of the model's user")
+    obligations: tuple[str, ...] = Field(description="what the license asks of the model's user")
     sha256: str
     template_sha256: str
     special_tokens: tuple[str, ...]
@@ -46,7 +46,7 @@ def export_bundle(entry: BaseModelEntry, folder: Path) -> dict[str, bytes]:
         base_model=entry.id,
         asset=entry.asset,
         license=entry.license,
-        duties=entry.duties,
+        obligations=entry.obligations,
         sha256=bundle.sha256,
         template_sha256=bundle.template_sha256,
         special_tokens=bundle.special_tokens,

@@ -21,8 +21,8 @@ _LEFT_OUT = {"row_dropped", "truncated_to_nothing"}
 
 def length_policy(recipe: Recipe) -> LengthPolicy:
     """The longest row a recipe allows: its own setting, else the base model's context."""
-    wanted = recipe.method.hyperparameters.max_length_tokens
-    limit = find_entry(recipe.base_model).context_tokens if wanted == AUTO else wanted
+    requested = recipe.method.hyperparameters.max_length_tokens
+    limit = find_entry(recipe.base_model).context_tokens if requested == AUTO else requested
     return LengthPolicy(limit, recipe.data.over_length)
 
 

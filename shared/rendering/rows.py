@@ -21,7 +21,7 @@ from shared.rendering.template import Span, TemplateNotTrainable
 Row = dict[str, Any]
 # Tokens with their offsets take some 90 bytes each, so no more text than this is held as tokens at a time.
 BATCH_CHARACTERS = 2**18
-SIDES = ("preferred_output", "non_preferred_output")
+OUTPUTS = ("preferred_output", "non_preferred_output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +73,10 @@ def render_prompt(bundle: Bundle, row: Row) -> Rendered:
     return Rendered(bundle.template.render(normalized(row["messages"]), row.get("tools"), ask=True), ())
 
 
-def answered(pair: Row, side: str) -> Row:
+def with_output(pair: Row, output: str) -> Row:
     """The prompt of a preference pair with one of its outputs as a chat row; loss falls on that output alone."""
-    asked = [{**one, "weight": 0} if one["role"] == "assistant" else one for one in pair["input"]["messages"]]
-    return {"messages": [*asked, *pair[side]], "tools": pair["input"].get("tools")}
+    prompt = [{**one, "weight": 0} if one["role"] == "assistant" else one for one in pair["input"]["messages"]]
+    return {"messages": [*prompt, *pair[output]], "tools": pair["input"].get("tools")}
 
 
 def normalized(messages: Iterable[Row]) -> list[Row]:
@@ -101,10 +101,10 @@ def _with_object_arguments(call: Row) -> Row:
 
 def _by_blocks(bundle: Bundle, messages: list[Row], tools: Any, learned: list[int]) -> tuple[str, dict[int, Span]]:
     text, spans = bundle.template.render_marked(messages, tools)
-    spoken = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
-    if len(spans) != len(spoken):
-        raise TemplateNotTrainable(f"the chat template marks {len(spans)} of {len(spoken)} assistant messages")
-    at = dict(zip(spoken, spans, strict=True))
+    assistant = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+    if len(spans) != len(assistant):
+        raise TemplateNotTrainable(f"the chat template marks {len(spans)} of {len(assistant)} assistant messages")
+    at = dict(zip(assistant, spans, strict=True))
     return text, {index: at[index] for index in learned}
 
 

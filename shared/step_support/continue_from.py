@@ -29,10 +29,10 @@ def with_start(recipe: ResolvedRecipe, store: RunStore) -> ResolvedRecipe:
             f"the model in production at {recipe.endpoint} was tuned from {champion.requested.base_model}, "
             f"this recipe tunes {recipe.requested.base_model}",
         )
-    theirs, ours = champion.hyperparameters, recipe.hyperparameters
-    if differing := [name for name in SHAPE if getattr(theirs, name) != getattr(ours, name)]:
-        wanted = ", ".join(f"{name}: {getattr(theirs, name)}" for name in differing)
-        raise _refusal("adapter_differs", f"the adapter in production has {wanted}; set the same in the recipe")
+    in_production, requested = champion.hyperparameters, recipe.hyperparameters
+    if differing := [name for name in SHAPE if getattr(in_production, name) != getattr(requested, name)]:
+        shape = ", ".join(f"{name}: {getattr(in_production, name)}" for name in differing)
+        raise _refusal("adapter_differs", f"the adapter in production has {shape}; set the same in the recipe")
     return recipe.model_copy(update={"continued_from": record.champion})
 
 

@@ -71,8 +71,8 @@ def _wait_or_roll_back(
 
 
 def _unreachable_allowance(event: Event[DeploymentProbed], rollout: RolloutRef) -> timedelta:
-    spared = rollout.previous and event.data.traffic.get(rollout.deployment)
-    return UNREACHABLE_WITH_TRAFFIC_ALLOWANCE if spared else UNREACHABLE_ALLOWANCE
+    has_fallback = rollout.previous and event.data.traffic.get(rollout.deployment)
+    return UNREACHABLE_WITH_TRAFFIC_ALLOWANCE if has_fallback else UNREACHABLE_ALLOWANCE
 
 
 def begin_rollback(run: Run, problem: Problem) -> Outcome:
@@ -90,7 +90,7 @@ def _fault(event: Event[DeploymentProbed]) -> Problem | None:
     """What is wrong, the cause before its consequences: another template changes the answers too."""
     if event.data.problem is not None and not event.data.answers_failed:
         return event.data.problem
-    answered = event.data.answers_asked - event.data.answers_failed
+    answered = event.data.answers_requested - event.data.answers_failed
     if event.data.problem is not None and answered == 0:
         return Problem(code=NOT_ANSWERING, message=_failures(event, event.data.problem))
     if event.data.prompts_unlike_evaluated:
@@ -114,7 +114,7 @@ def _fault(event: Event[DeploymentProbed]) -> Problem | None:
 
 
 def _failures(event: Event[DeploymentProbed], first: Problem) -> str:
-    return f"{event.data.answers_failed} of {event.data.answers_asked} requests failed: {first.message}"
+    return f"{event.data.answers_failed} of {event.data.answers_requested} requests failed: {first.message}"
 
 
 def _slowness(event: Event[DeploymentProbed]) -> Problem | None:

@@ -42,10 +42,10 @@ class Delivery(Frozen):
 
 
 def notify(event: Event[EventData], run: Run, services: Services) -> Outcome | None:
-    wanted = [c for c in channels(run, services) if any(fnmatch(event.short_type(), p) for p in c.events)]
-    if not wanted:
+    subscribed = [c for c in channels(run, services) if any(fnmatch(event.short_type(), p) for p in c.events)]
+    if not subscribed:
         return None
-    return Outcome(messages=tuple((DELIVERIES, delivery(event, channel.url)) for channel in wanted))
+    return Outcome(messages=tuple((DELIVERIES, delivery(event, channel.url)) for channel in subscribed))
 
 
 def channels(run: Run, services: Services) -> tuple[Channel, ...]:

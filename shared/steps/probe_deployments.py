@@ -69,7 +69,7 @@ def _ask(run: Run, rollout: RolloutRef, traffic: dict[str, int], scoring_uri: st
         state=DeploymentState.SUCCEEDED,
         traffic=traffic,
         problem=failures[0] if failures else None,
-        answers_asked=len(expected),
+        answers_requested=len(expected),
         answers_failed=len(failures),
         answers_as_evaluated=sum(a.text.strip() == q.candidate.strip() for q, a in pairs),
         answers_unlike_base=sum(a.text.strip() != q.base.strip() for q, a in pairs),

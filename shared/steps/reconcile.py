@@ -74,10 +74,10 @@ def overdue(run: Run, now: datetime) -> Draft | None:
 def release_claims(services: Services) -> Tally[bool]:
     """Undo what finished runs left behind, then give their claims back. One that fails stays for the next tick."""
     held = claims.unsettled(services.store)
-    return for_each("claims", held, partial(_sweep, services), id_of=lambda claim: claim.name)
+    return for_each("claims", held, partial(_release_if_finished, services), id_of=lambda claim: claim.name)
 
 
-def _sweep(services: Services, claim: claims.Claim) -> bool:
+def _release_if_finished(services: Services, claim: claims.Claim) -> bool:
     run = runs.load(services.store, claim.owner)
     if run is None:
         # A run whose creation follows its claim, or a rollback that a person asked for: both are done in minutes.

@@ -33,10 +33,10 @@ def roll_back(event: Event[RollbackRequested], run: Run, services: Services) -> 
 def _swap(record: EndpointRecord, previous: PreviousDeployment, run: Run, services: Services) -> EndpointRecord:
     """The deployment that loses the traffic is kept too, so that the rollback can be reversed."""
     assert run.recipe is not None
-    wanted = {previous.deployment: 100}
+    traffic = {previous.deployment: 100}
     view = services.models.get_endpoint(record.endpoint)
-    if view is None or view.traffic != wanted:
-        services.models.begin_traffic(record.endpoint, wanted)
+    if view is None or view.traffic != traffic:
+        services.models.begin_traffic(record.endpoint, traffic)
         raise Transient("traffic_shifting", f"{record.endpoint} is to answer with {previous.deployment}")
     keep = timedelta(hours=run.recipe.requested.deployment.keep_previous_hours)
     swapped = record.model_copy(

@@ -49,10 +49,10 @@ def content_of(row: ParsedRow) -> Content:
     digest = xxh3_128(_sorted(tools).encode() if tools else b"")
     turns: list[Turn] = []
     for place, message in enumerate(row.messages):
-        speaks = place == end or (place < end and message["role"] == "assistant")
-        prompt = _signed(digest) if speaks and place else 0
+        is_assistant = place == end or (place < end and message["role"] == "assistant")
+        prompt = _signed(digest) if is_assistant and place else 0
         digest.update(_part(message))
-        if speaks:
+        if is_assistant:
             turns.append(Turn(prompt, _signed(digest) if learns and "weight" not in message else 0))
     if end == len(row.messages):
         turns.append(Turn(_signed(digest), 0))

@@ -20,7 +20,7 @@ CONTEXT = ("context", "passage", "input")
 PROMPT_FIELDS = ("prompt", "question", "instruction", "query", "problem", "user", "input")
 ANSWER_FIELDS = ("completion", "response", "output", "solution", "answer", "target", "assistant")
 OUTPUTS = (("chosen", "rejected"), ("chosen_messages", "rejected_messages"), ("chosen_response", "rejected_response"))
-_SPEAKERS = {"human": "user", "gpt": "assistant"}
+_ROLES_OF_SHAREGPT = {"human": "user", "gpt": "assistant"}
 _ASSISTANTS = ("gpt", "assistant")
 _CALLS = frozenset({"function_call", "tool_call"})
 _CALL_KEYS = frozenset({"name", "arguments", "parameters", "id", "type"})
@@ -72,14 +72,14 @@ def prompt(source: Source, prompt_field: str) -> Source:
 
 def chat(source: Source) -> Source:
     messages = _parsed(source.get("messages"))
-    return _dialogue(source, _spoken(messages) if type(messages) is list else messages)
+    return _dialogue(source, _messages_of(messages) if type(messages) is list else messages)
 
 
 def sharegpt(source: Source) -> Source:
     turns = _parsed(source.pop("conversations"))
     if type(turns) is not list:
         raise Refused(wrong_type("conversations", turns, "a list of turns"))
-    return _dialogue(source, _spoken(turns))
+    return _dialogue(source, _messages_of(turns))
 
 
 def _parsed(value: Any) -> Any:
@@ -209,9 +209,9 @@ def _turns(role: str, name: str, value: Any) -> list[Any]:
     if type(value) is list:
         if not all(type(turn) is dict for turn in value):
             raise Refused(wrong_type(name, value, "text or messages"))
-        return _spoken(value)
+        return _messages_of(value)
     if type(value) is dict:
-        return _spoken([value])
+        return _messages_of([value])
     if value is not None and type(value) is not str:
         raise Refused(wrong_type(name, value))
     return [{"role": role, "content": value}]
@@ -283,34 +283,34 @@ def _prompt_and_answer(messages: list[Any]) -> tuple[list[Any], list[Any]]:
     return messages[:end], messages[end:]
 
 
-def _spoken(turns: list[Any]) -> list[Any]:
+def _messages_of(turns: list[Any]) -> list[Any]:
     """Turns of `from` and `value` as messages. Calls, which have no ids there, are answered in order."""
     if not any(type(turn) is dict and "from" in turn for turn in turns):
         if not _calls_are_text(turns):
             return turns
         turns = [{"from": turn.pop("role"), "value": turn.pop("content", None), **turn} for turn in turns]
-    speakers = [_speaker(turn) for turn in turns]
-    reads_text = not _RESULTS.isdisjoint(speakers)
+    senders = [_sender(turn) for turn in turns]
+    reads_text = not _RESULTS.isdisjoint(senders)
     messages: list[Any] = []
     open_calls: list[str] = []
-    for speaker, turn in zip(speakers, turns, strict=True):
-        if speaker in _CALLS:
+    for sender, turn in zip(senders, turns, strict=True):
+        if sender in _CALLS:
             messages.append(_calls(turn, turn.get("value"), len(messages)))
-        elif reads_text and speaker in _ASSISTANTS and _holds_call(turn.get("value")):
+        elif reads_text and sender in _ASSISTANTS and _holds_call(turn.get("value")):
             messages.append(_text_calls(turn, len(messages)))
-        elif speaker in _RESULTS:
+        elif sender in _RESULTS:
             messages += _results(turn, open_calls)
             continue
         else:
-            messages.append(_speech(turn))
+            messages.append(_text_message(turn))
             continue
         open_calls = [call["id"] for call in messages[-1]["tool_calls"]]
     return messages
 
 
-def _speaker(turn: Any) -> str:
-    speaker = turn.get("from") if type(turn) is dict else None
-    return speaker if type(speaker) is str else ""
+def _sender(turn: Any) -> str:
+    sender = turn.get("from") if type(turn) is dict else None
+    return sender if type(sender) is str else ""
 
 
 def _calls_are_text(messages: list[Any]) -> bool:
@@ -327,11 +327,11 @@ def _holds_call(text: Any) -> bool:
     return type(text) is str and "<tool_call>" in text
 
 
-def _speech(turn: Any) -> Any:
+def _text_message(turn: Any) -> Any:
     if type(turn) is not dict or "from" not in turn:
         return turn
-    speaker = turn["from"]
-    role = _SPEAKERS.get(speaker, speaker) if type(speaker) is str else speaker
+    sender = turn["from"]
+    role = _ROLES_OF_SHAREGPT.get(sender, sender) if type(sender) is str else sender
     return _message(turn, {"role": role, "content": turn.get("value")})
 
 
@@ -341,7 +341,7 @@ def _message(turn: Source, message: Source) -> Source:
     for name, value in message.items():
         other = rest.pop(name, None)
         if name == "role" and type(other) is str:
-            other = _SPEAKERS.get(other, other)
+            other = _ROLES_OF_SHAREGPT.get(other, other)
         if value in _NOTHING:
             message[name] = other if other not in _NOTHING else value
         elif other not in _NOTHING and other != value and name in _TWICE:
@@ -373,9 +373,9 @@ def _calls(turn: Source, text: Any, number: int, content: str = "") -> Source:
 def _text_calls(turn: Source, number: int) -> Source:
     """The same of a text with `<tool_call>` around the JSON of each call. What else it says stands before the calls."""
     text = turn["value"]
-    said = [part.strip() for part in _CALL_TEXT.sub("\0", text).split("\0")]
+    texts = [part.strip() for part in _CALL_TEXT.sub("\0", text).split("\0")]
     calls = ",".join(_as_json(call.strip()) for call in _CALL_TEXT.findall(text))
-    return _calls(turn, f"[{calls}]", number, "\n".join(filter(None, said)))
+    return _calls(turn, f"[{calls}]", number, "\n".join(filter(None, texts)))
 
 
 def _as_json(text: str) -> str:

@@ -47,12 +47,12 @@ def _policy(report: Report, recipe: Recipe) -> Policy:
     )
     if report.eval_source == "file":
         return always
-    parted = any(group.code == "near_duplicates_split" for group in report.problems)
+    was_separated = any(group.code == "near_duplicates_split" for group in report.problems)
     return always.model_copy(
         update={
             "validation_split": data.validation_split,
             "split_group": data.split_group,
             "seed": recipe.method.hyperparameters.seed,
-            "near_duplicates": "split" if parted else "grouped",
+            "near_duplicates": "split" if was_separated else "grouped",
         }
     )

@@ -108,7 +108,7 @@ def code_of_inner(key: str, value: Any, messages: Sequence[dict[str, Any]]) -> s
         return ""
     if about == "media" and not _is_nothing(value):
         return "media_not_read" if _is_media(key, value) or _has_placeholder(messages) else "media_named"
-    if about == "passages" and any(map(_is_passage, _unsaid(value, messages))):
+    if about == "passages" and any(map(_is_passage, _missing_from_messages(value, messages))):
         return "passage_not_read"
     return "ignored_field"
 
@@ -140,19 +140,19 @@ def _texts_in(value: Any, key: str = "") -> Iterator[_FieldText]:
             yield from _texts_in(part, name)
 
 
-def _unsaid(value: Any, messages: Sequence[dict[str, Any]]) -> list[_FieldText]:
+def _missing_from_messages(value: Any, messages: Sequence[dict[str, Any]]) -> list[_FieldText]:
     """The texts of a JSON value that no message has.
 
     Those in the order of the messages take one pass; others at most `_SEARCHED_MAX` characters, beyond which they
     count as not found.
     """
-    said = "\0".join(message.get("content", "") for message in messages)  # no text of a row holds this character
+    text = "\0".join(message.get("content", "") for message in messages)  # no text of a row holds this character
     place, left, unsaid = 0, _SEARCHED_MAX, []
     for found in dict.fromkeys(_texts_in(value)):
-        start, place = place, said.find(found.text, place)
+        start, place = place, text.find(found.text, place)
         if place < start:
-            left -= len(said)
-            place = said.find(found.text) if left > 0 else -1
+            left -= len(text)
+            place = text.find(found.text) if left > 0 else -1
         if place < 0:
             place = start
             unsaid.append(found)
@@ -264,7 +264,7 @@ class FieldNotes:
             if not _is_nothing(value):
                 self._miss("media_named", name, row, [])
             return
-        texts = _unsaid(_of_cell(value), messages)
+        texts = _missing_from_messages(_of_cell(value), messages)
         if about == "passages":
             answer = _words(messages[-1]["content"]) if has_answer else ""
             if passages := [found for found in texts if _is_passage(found) or _answers(found, answer)]:
@@ -325,7 +325,7 @@ def _named_choice(item: dict[str, Any], messages: list[dict[str, Any]]) -> str:
             if (
                 _is_text(item.get(name))
                 and _is_text(item.get(form.format(case(other))))
-                and _unsaid(item[name], messages)
+                and _missing_from_messages(item[name], messages)
             ):
                 return name
     return ""

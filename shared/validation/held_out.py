@@ -32,11 +32,11 @@ def report_sizes(held_out: int, recipe: Recipe, split: Split | None, findings: F
 
 
 def _report_split(split: Split, recipe: Recipe, findings: Findings) -> None:
-    if split.parted_questions:
-        rows = split.parted_questions
+    if split.separated_questions:
+        rows = split.separated_questions
         findings.add_many("same_question_split", "train", counted(rows, "row"), rows)
-    if split.parted:
-        findings.add_many("near_duplicates_split", "train", f"{split.parted} rows", split.parted)
+    if split.separated:
+        findings.add_many("near_duplicates_split", "train", f"{split.separated} rows", split.separated)
     reason = _why_not_the_share(split, recipe)
     if reason:
         share, requested = recipe.data.validation_split, f"{split.requested} ({split.requested / split.rows:.0%})"

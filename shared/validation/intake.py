@@ -18,8 +18,8 @@ from shared.validation.names import shown
 from shared.validation.tables import Dialect, Note, columns_of, dialects, looks_like_table, read_table
 from shared.validation.workbooks import open_workbook
 
-_LOOK_ROWS = 20
-_LOOK_BYTES = 2**20
+_SAMPLE_ROWS = 20
+_SAMPLE_BYTES = 2**20
 _NAMES_SHOWN = 20
 _AUTO = "auto"
 
@@ -111,12 +111,12 @@ def _format(sources: Sequence[Source], expected: ExpectedRows) -> Format | None:
 
     What stands beside the question is known in any case.
     """
-    folded = _folded(sources)
-    for columns in (dict(expected.columns), folded):
+    normalized = _normalized(sources)
+    for columns in (dict(expected.columns), normalized):
         form = _form_of(sources, columns, expected)
         if form is None:
             continue
-        beside = {own: known for own, known in folded.items() if known in BESIDE and known not in columns.values()}
+        beside = {own: known for own, known in normalized.items() if known in BESIDE and known not in columns.values()}
         wider = _form_of(sources, {**columns, **beside}, expected) if beside else None
         if wider is not None:
             form, read = wider, {own: known for own, known in beside.items() if known in wider.mapping}
@@ -135,11 +135,11 @@ def _form_of(sources: Sequence[Source], columns: dict[str, str], expected: Expec
     return detect(known, prompts=expected.prompts)
 
 
-def _folded(sources: Sequence[Source]) -> dict[str, str]:
+def _normalized(sources: Sequence[Source]) -> dict[str, str]:
     """`Prompt` -> `prompt`, where no field has that name already."""
     names = {name for source in sources for name in source}
-    folded = {name: "_".join(name.casefold().split()) for name in names}
-    return {name: known for name, known in folded.items() if known in KNOWN_NAMES and known not in names}
+    normalized = {name: "_".join(name.casefold().split()) for name in names}
+    return {name: known for name, known in normalized.items() if known in KNOWN_NAMES and known not in names}
 
 
 def _table(lines: Sequence[bytes], expected: ExpectedRows) -> tuple[Dialect, bytes] | None:
@@ -170,7 +170,7 @@ def _peeked(blocks: Iterator[Block]) -> tuple[list[Block], Iterator[Block]]:
     head: list[Block] = []
     rows = size = 0
     try:
-        while rows < _LOOK_ROWS and size < _LOOK_BYTES:
+        while rows < _SAMPLE_ROWS and size < _SAMPLE_BYTES:
             block = next(blocks)
             head.append(block)
             rows += sum(1 for line in block[2] if isinstance(line, bytes) and line.strip())
@@ -202,7 +202,7 @@ def _first_lines(blocks: list[Block]) -> Iterator[bytes]:
             if not isinstance(line, RefusedLine) and line.strip():
                 yield line
                 rows += 1
-            if rows == _LOOK_ROWS or size >= _LOOK_BYTES:
+            if rows == _SAMPLE_ROWS or size >= _SAMPLE_BYTES:
                 return
 
 

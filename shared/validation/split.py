@@ -92,7 +92,7 @@ class SplitLabel(NamedTuple):
 class Split:
     """`requested`: rows by the share; `target`: by the needs of gate and labels; `held_out`: the result.
 
-    `parted` and `parted_questions`: rows of near duplicates and of one question that were not kept together.
+    `separated` and `separated_questions`: rows of near duplicates and of one question that were not kept together.
     `labels`: those that were chosen by their share. `unshared`: labels that are only in training, because one group
     alone gives them or because no more can be held out. `in_one_split`: labels of several groups that could not be
     in both splits.
@@ -103,8 +103,8 @@ class Split:
     target: int
     held_out: int
     units: int
-    parted: int
-    parted_questions: int
+    separated: int
+    separated_questions: int
     classifies: bool
     labels: tuple[SplitLabel, ...]
     unshared: int
@@ -154,13 +154,13 @@ class _Selection:
     def run(self) -> Split:
         (given,) = self._execute("SELECT count(DISTINCT label) FROM parts WHERE label <> 0").fetchone()
         shared = self._keep_shared_labels()
-        parted = {into: self._part(into, _LABELS_OF_ONE_UNIT) for into in _LEVELS}
+        separated = {into: self._part(into, _LABELS_OF_ONE_UNIT) for into in _LEVELS}
         self._select()
         for limit, into in product((self._target // 2, 0), _LEVELS):
             if self._target <= self._held_out * _TOLERANCE <= self._target * _TOLERANCE**2:
                 break
             if rows := self._part(into, _UNITS_ABOVE, limit):
-                parted[into] += rows
+                separated[into] += rows
                 self._select()
         labels = tuple(SplitLabel(*found) for found in self._execute(_LABEL_COUNTS))
         return Split(
@@ -169,8 +169,8 @@ class _Selection:
             target=self._target,
             held_out=self._held_out,
             units=self._units,
-            parted=parted["question"],
-            parted_questions=parted["own"],
+            separated=separated["question"],
+            separated_questions=separated["own"],
             classifies=self._labels.classifies,
             labels=labels,
             unshared=given - len(shared) if self._labels.classifies else 0,

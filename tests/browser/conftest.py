@@ -32,7 +32,7 @@ from shared import services as composition
 from shared import settings
 from shared.domain.run import Run
 from shared.ports import Services
-from tests.browser import pictures
+from tests.browser import sample_runs
 from tests.unit.functions.http.support import JobCurves
 
 T = TypeVar("T")
@@ -166,12 +166,12 @@ class Browser:
     def text(self, css: str) -> str:
         return self.one(css).text
 
-    def says(self, css: str, words: str) -> None:
+    def shows(self, css: str, words: str) -> None:
         self.until(lambda: words in " ".join(each.text for each in self.all(css)), f"{words!r} in {css}")
 
-    def until(self, look: Callable[[], T | None], what: str = "") -> T:
+    def until(self, condition: Callable[[], T | None], what: str = "") -> T:
         wait = WebDriverWait(self.driver, 15, 0.05, ignored_exceptions=IGNORED)
-        return wait.until(lambda _: look() or False, f"never: {what}")
+        return wait.until(lambda _: condition() or False, f"never: {what}")
 
     def script(self, text: str, *arguments: Any) -> Any:
         return self.driver.execute_script(text, *arguments)
@@ -180,7 +180,7 @@ class Browser:
         found: list[dict[str, Any]] = self.driver.get_log(kind)
         return found
 
-    def complaints(self) -> list[str]:
+    def console_messages(self) -> list[str]:
         """What the page wrote to its console since the last call: errors, refused content, failed requests."""
         return [entry["message"] for entry in self._log("browser")]
 
@@ -206,7 +206,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrom
 def browser(driver: webdriver.Chrome, stack: Stack) -> Iterator[Browser]:
     driver.set_window_size(1280, 1000)
     found = Browser(driver)
-    found.complaints()
+    found.console_messages()
     found.requests()
     yield found
     driver.get("about:blank")
@@ -215,8 +215,10 @@ def browser(driver: webdriver.Chrome, stack: Stack) -> Iterator[Browser]:
 @pytest.fixture
 def claims(stack: Stack) -> Run:
     """A deployed run with its curve, samples and report."""
-    run = pictures.write(stack.services, pictures.deployed(0xC1A1))
-    pictures.write_samples(stack.services, run)
-    pictures.write_report(stack.services, run, pictures.REPORT.model_copy(update={"passed": True, "problems": ()}))
-    stack.log_curve(run, pictures.curve(450))
+    run = sample_runs.write(stack.services, sample_runs.deployed(0xC1A1))
+    sample_runs.write_samples(stack.services, run)
+    sample_runs.write_report(
+        stack.services, run, sample_runs.REPORT.model_copy(update={"passed": True, "problems": ()})
+    )
+    stack.log_curve(run, sample_runs.curve(450))
     return run

@@ -7,11 +7,11 @@ from tests.browser.conftest import Browser, Stack
 
 def test_the_api_is_documented_without_the_internet_and_under_the_pages_policy(browser: Browser, stack: Stack) -> None:
     browser.open(f"{stack.server.url}/api/docs")
-    browser.says("#swagger-ui .opblock-summary-path", "/api/runs/{run_id}/metrics")
+    browser.shows("#swagger-ui .opblock-summary-path", "/api/runs/{run_id}/metrics")
     browser.one("#operations-runs-list_runs_api_runs_get .opblock-summary-control").click()
-    browser.says("#operations-runs-list_runs_api_runs_get", "Newest first.")
-    browser.says("#operations-runs-list_runs_api_runs_get .responses-table", "fingerprint")
-    assert browser.complaints() == []
-    asked = [each for each in browser.requests() if not each.startswith(("about:", "data:", "chrome"))]
-    assert f"{stack.server.url}/api/openapi.json" in asked
-    assert {each for each in asked if not each.startswith(f"{stack.server.url}/")} == set()
+    browser.shows("#operations-runs-list_runs_api_runs_get", "Newest first.")
+    browser.shows("#operations-runs-list_runs_api_runs_get .responses-table", "fingerprint")
+    assert browser.console_messages() == []
+    requests = [each for each in browser.requests() if not each.startswith(("about:", "data:", "chrome"))]
+    assert f"{stack.server.url}/api/openapi.json" in requests
+    assert {each for each in requests if not each.startswith(f"{stack.server.url}/")} == set()

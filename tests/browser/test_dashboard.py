@@ -19,9 +19,9 @@ from shared.domain.graders import Citation
 from shared.domain.jobs import MetricPoint
 from shared.domain.recipe import Reinforcement, Supervised
 from shared.domain.run import Run, Status
-from tests.browser import pictures
+from tests.browser import sample_runs
 from tests.browser.conftest import Browser, Stack
-from tests.browser.pictures import HOSTILE
+from tests.browser.sample_runs import HOSTILE
 from tests.paths import ROOT
 from tests.unit.shared.support import events_at
 
@@ -37,10 +37,14 @@ def run_url(stack: Stack, run: Run) -> str:
 def training_run(
     stack: Stack, number: int = 0xF1, steps: int = 181, method: Supervised | Reinforcement = Supervised()
 ) -> Run:
-    parts = {**pictures.planned("claims", method), **pictures.trained(number)}
-    run = pictures.write(stack.services, pictures.new_run(number, "claims", Status.TRAINING, minutes_ago=14, **parts))
-    pictures.write_report(stack.services, run, pictures.REPORT.model_copy(update={"passed": True, "problems": ()}))
-    stack.log_curve(run, pictures.curve(steps))
+    parts = {**sample_runs.planned("claims", method), **sample_runs.trained(number)}
+    run = sample_runs.write(
+        stack.services, sample_runs.new_run(number, "claims", Status.TRAINING, minutes_ago=14, **parts)
+    )
+    sample_runs.write_report(
+        stack.services, run, sample_runs.REPORT.model_copy(update={"passed": True, "problems": ()})
+    )
+    stack.log_curve(run, sample_runs.curve(steps))
     return run
 
 
@@ -50,7 +54,7 @@ def listed(browser: Browser) -> list[str]:
 
 def settled(browser: Browser) -> None:
     """Everything a finished run's page asks for has come."""
-    for part in ("way", "verdict", "samples", "report", "deployment"):
+    for part in ("timeline", "verdict", "samples", "report", "deployment"):
         browser.one(f"#part-{part}")
     browser.one("#part-curve .curve.train")
 
@@ -105,8 +109,8 @@ def test_no_file_names_another_host_or_makes_markup_of_text() -> None:
 def test_runs_are_listed_newest_first_and_filtered_and_the_filter_survives_a_reload(
     browser: Browser, stack: Stack, claims: Run
 ) -> None:
-    for run in (pictures.failed(1), pictures.rejected(2)):
-        pictures.write(stack.services, run)
+    for run in (sample_runs.failed(1), sample_runs.rejected(2)):
+        sample_runs.write(stack.services, run)
     browser.open(stack.server.url)
     browser.until(lambda: len(browser.all("#runs a")) == 3 or None)
     assert listed(browser) == ["claims deployed", "invoices failed", "contracts rejected"]
@@ -119,8 +123,8 @@ def test_runs_are_listed_newest_first_and_filtered_and_the_filter_survives_a_rel
     browser.one("#project").send_keys("contracts", Keys.ENTER)
     browser.until(lambda: listed(browser) == ["contracts rejected"] or None)
     browser.one("#project").send_keys("-no", Keys.ENTER)
-    browser.says("#no-runs", "No run matches the filter.")
-    assert browser.complaints() == []
+    browser.shows("#no-runs", "No run matches the filter.")
+    assert browser.console_messages() == []
 
 
 def test_the_filter_knows_every_status(browser: Browser, stack: Stack) -> None:
@@ -131,7 +135,9 @@ def test_the_filter_knows_every_status(browser: Browser, stack: Stack) -> None:
 
 def test_older_runs_come_page_by_page(browser: Browser, stack: Stack) -> None:
     for number in range(45):
-        pictures.write(stack.services, pictures.new_run(number, f"p{number:02}", Status.CANCELLED, minutes_ago=number))
+        sample_runs.write(
+            stack.services, sample_runs.new_run(number, f"p{number:02}", Status.CANCELLED, minutes_ago=number)
+        )
     browser.open(stack.server.url)
     for expected in (20, 40, 45):
         browser.until(lambda: len(browser.all("#runs a")) == expected or None, f"{expected} runs")  # noqa: B023
@@ -143,9 +149,9 @@ def test_older_runs_come_page_by_page(browser: Browser, stack: Stack) -> None:
 
 def test_without_runs_the_page_says_how_to_start_one(browser: Browser, stack: Stack) -> None:
     browser.open(stack.server.url)
-    browser.says("main", "Drop a dataset to start a run")
-    browser.says("main", "droptune drop train.jsonl")
-    assert browser.complaints() == []
+    browser.shows("main", "Drop a dataset to start a run")
+    browser.shows("main", "droptune drop train.jsonl")
+    assert browser.console_messages() == []
 
 
 # A run
@@ -166,8 +172,8 @@ def test_a_deployed_run_shows_way_verdict_curve_and_endpoint(browser: Browser, s
     settled(browser)
     stages = [each.text for each in browser.all(".timeline .stage b")]
     assert stages == ["received", "validated", "training", "evaluating", "approved", "deploying", "deployed"]
-    browser.says(".timeline", "10 % of the traffic")
-    browser.says("#part-verdict", "The gate is passed")
+    browser.shows(".timeline", "10 % of the traffic")
+    browser.shows("#part-verdict", "The gate is passed")
     assert [each.text for each in browser.all("#part-verdict td.score")] == [
         "0.514",
         "0.811",
@@ -176,17 +182,17 @@ def test_a_deployed_run_shows_way_verdict_curve_and_endpoint(browser: Browser, s
         "+0.061",
     ]
     assert len(browser.all("#part-verdict svg.interval")) == 5
-    browser.says("#part-verdict .checks", "Better than the model in production")
+    browser.shows("#part-verdict .checks", "Better than the model in production")
     assert len(browser.all("#part-slices svg rect")) == 15
     assert browser.all(".curve.held_out path")
-    browser.says("#part-curve .diagnosis", "mild overfit")
+    browser.shows("#part-curve .diagnosis", "mild overfit")
     command = browser.text("#part-deployment pre")
     assert "'https://claims.westeurope.inference.ml.azure.com/v1/chat/completions'" in command
     assert '"Authorization: Bearer $TOKEN"' in command
-    browser.says("#part-cost", "1.41 USD")
-    browser.says("#part-settings", "twice the rank")
+    browser.shows("#part-cost", "1.41 USD")
+    browser.shows("#part-settings", "twice the rank")
     assert not [each for each in browser.all("#cancel") if each.is_displayed()]
-    assert browser.complaints() == []
+    assert browser.console_messages() == []
 
 
 def test_words_that_differ_from_the_wanted_answer_are_marked(browser: Browser, stack: Stack, claims: Run) -> None:
@@ -201,45 +207,45 @@ def test_words_that_differ_from_the_wanted_answer_are_marked(browser: Browser, s
 
 
 def test_hostile_text_is_text(browser: Browser, stack: Stack, claims: Run) -> None:
-    rejected = pictures.write(stack.services, pictures.rejected(2))
-    pictures.write_report(stack.services, rejected, pictures.REPORT)
-    failed = pictures.write(stack.services, pictures.failed(3))
+    rejected = sample_runs.write(stack.services, sample_runs.rejected(2))
+    sample_runs.write_report(stack.services, rejected, sample_runs.REPORT)
+    failed = sample_runs.write(stack.services, sample_runs.failed(3))
     for run, part in ((claims, "#part-samples"), (rejected, "#part-report"), (failed, "#part-error")):
         browser.open(run_url(stack, run))
-        browser.says(part, SHOWN_HOSTILE)
+        browser.shows(part, SHOWN_HOSTILE)
         assert browser.script("return window.broken") is None
         assert not browser.all("main img, main script")
-    assert browser.complaints() == []
+    assert browser.console_messages() == []
 
 
 def test_the_error_of_a_failed_run_is_shown_whole(browser: Browser, stack: Stack) -> None:
-    browser.open(run_url(stack, pictures.write(stack.services, pictures.failed(3))))
+    browser.open(run_url(stack, sample_runs.write(stack.services, sample_runs.failed(3))))
     for words in ("code", "loss_is_nan", "the loss is not a number at step 7", "learning_rate"):
-        browser.says("#part-error", words)
+        browser.shows("#part-error", words)
 
 
 def test_the_report_groups_problems_with_rows_and_fix(browser: Browser, stack: Stack) -> None:
-    run = pictures.write(stack.services, pictures.rejected(2))
-    pictures.write_report(stack.services, run, pictures.REPORT)
+    run = sample_runs.write(stack.services, sample_runs.rejected(2))
+    sample_runs.write_report(stack.services, run, sample_runs.REPORT)
     browser.open(run_url(stack, run))
     browser.one("#part-report .problems")
     assert [each.text for each in browser.all("#part-report .severity")] == ["error", "warning"]
-    browser.says("#part-report", "rows 2, 17, 31 …")
-    browser.says("#part-report", "Fix: end each row with the answer to learn")
+    browser.shows("#part-report", "rows 2, 17, 31 …")
+    browser.shows("#part-report", "Fix: end each row with the answer to learn")
 
 
 def test_a_training_run_moves_as_it_is_watched(browser: Browser, stack: Stack) -> None:
     run = training_run(stack)
     browser.open(run_url(stack, run))
-    browser.says("#part-curve .progress", "step 181 of 450 (40 %), 20 min 51 s left")
+    browser.shows("#part-curve .progress", "step 181 of 450 (40 %), 20 min 51 s left")
     browser.one(".curve.train")
     stack.log_curve(run, [{"key": "eta_s", "value": 90, "step": 430, "timestamp": 1_800_000_000_000}])
-    browser.says("#part-curve .progress", "step 430 of 450 (96 %), 90 s left")
-    parts = {**pictures.planned("claims"), **pictures.trained(0xF1)}
-    moved = pictures.new_run(0xF1, "claims", Status.EVALUATING, minutes_ago=14, **parts)
+    browser.shows("#part-curve .progress", "step 430 of 450 (96 %), 90 s left")
+    parts = {**sample_runs.planned("claims"), **sample_runs.trained(0xF1)}
+    moved = sample_runs.new_run(0xF1, "claims", Status.EVALUATING, minutes_ago=14, **parts)
     began = time.monotonic()
-    pictures.write(stack.services, moved)
-    browser.says("#part-head .status", "evaluating")
+    sample_runs.write(stack.services, moved)
+    browser.shows("#part-head .status", "evaluating")
     assert time.monotonic() - began < 5
     browser.until(lambda: True if not browser.all("#part-curve .progress") else None)
 
@@ -247,16 +253,16 @@ def test_a_training_run_moves_as_it_is_watched(browser: Browser, stack: Stack) -
 def test_the_curve_is_read_with_mouse_and_keyboard_on_either_axis(browser: Browser, stack: Stack) -> None:
     browser.open(run_url(stack, training_run(stack)))
     browser.one(".curve.train")
-    browser.says(".readout", "step 181")
+    browser.shows(".readout", "step 181")
     plot = browser.one(".plot")
     browser.script("arguments[0].scrollIntoView({block: 'center'})", plot)
     ActionChains(browser.driver).move_to_element(plot).perform()
     browser.until(lambda: browser.all(".cursor circle.train") or None)
     assert browser.text(".readout .at") != "step 181"
     plot.send_keys(Keys.HOME)
-    browser.says(".readout .at", "step 1")
+    browser.shows(".readout .at", "step 1")
     plot.send_keys(Keys.ARROW_RIGHT)
-    browser.says(".readout .at", "step 3")
+    browser.shows(".readout .at", "step 3")
     linear = browser.one(".curve.train path").get_attribute("d")
     log = next(each for each in browser.all(".toggle button") if each.text == "log")
     log.click()
@@ -265,7 +271,7 @@ def test_the_curve_is_read_with_mouse_and_keyboard_on_either_axis(browser: Brows
     plot.send_keys(Keys.HOME)
     time.sleep(2.5)  # a poll later focus and cursor are where they were
     assert browser.script("return document.activeElement.className") == "plot"
-    browser.says(".readout .at", "step 1")
+    browser.shows(".readout .at", "step 1")
 
 
 def test_a_reinforcement_run_shows_its_rewards_above_the_loss(browser: Browser, stack: Stack) -> None:
@@ -305,7 +311,7 @@ def test_the_keyboard_jumps_past_the_list_and_stays_on_the_run(browser: Browser,
 
 def test_an_unknown_run_is_said(browser: Browser, stack: Stack) -> None:
     browser.open(f"{stack.server.url}/#/runs/run-000000000000")
-    browser.says("main", "run_not_found: no run run-000000000000")
+    browser.shows("main", "run_not_found: no run run-000000000000")
 
 
 # Cancel
@@ -315,13 +321,13 @@ def test_cancel_asks_first_and_then_asks_the_api(browser: Browser, stack: Stack)
     run = training_run(stack)
     browser.open(run_url(stack, run))
     browser.one("#cancel").click()
-    browser.says("#confirm-text", run.id)
+    browser.shows("#confirm-text", run.id)
     assert browser.script("return document.activeElement.id") == "confirm-no"
     browser.one("#confirm-no").click()
     assert events_at(stack.services, "cancel_run") == []
     browser.one("#cancel").click()
     browser.one("#confirm-yes").click()
-    browser.says("#part-head", "Cancel asked for")
+    browser.shows("#part-head", "Cancel asked for")
     (event,) = events_at(stack.services, "cancel_run")
     assert event.run_id == run.id
 
@@ -334,13 +340,13 @@ def test_an_api_that_is_down_is_said_and_its_return_is_noticed(browser: Browser,
     browser.open(run_url(stack, run))
     browser.one("#cancel")
     stack.server.stop()
-    browser.says("#connection", "The API does not answer")
-    browser.says("#part-head .status", "training")
+    browser.shows("#connection", "The API does not answer")
+    browser.shows("#part-head .status", "training")
     stack.server.start()
     browser.until(lambda: browser.all("#connection")[0].text == "" or None, "the API is back")
-    parts = {**pictures.planned("claims"), **pictures.trained(0xF1)}
-    pictures.write(stack.services, pictures.new_run(0xF1, "claims", Status.EVALUATING, minutes_ago=14, **parts))
-    browser.says("#part-head .status", "evaluating")
+    parts = {**sample_runs.planned("claims"), **sample_runs.trained(0xF1)}
+    sample_runs.write(stack.services, sample_runs.new_run(0xF1, "claims", Status.EVALUATING, minutes_ago=14, **parts))
+    browser.shows("#part-head .status", "evaluating")
 
 
 def test_a_platform_that_does_not_answer_is_not_taken_for_the_api(browser: Browser, stack: Stack, claims: Run) -> None:
@@ -349,7 +355,7 @@ def test_a_platform_that_does_not_answer_is_not_taken_for_the_api(browser: Brows
 
     stack.curves.of = refuse
     browser.open(run_url(stack, claims))
-    browser.says("#part-curve", "azure_ml_unreachable: nothing answers there")
+    browser.shows("#part-curve", "azure_ml_unreachable: nothing answers there")
     browser.one("#part-samples")
     assert browser.all("#connection")[0].text == ""
 
@@ -365,16 +371,16 @@ def test_a_token_is_asked_for_and_kept_in_the_tab_only(browser: Browser, stack: 
     tenant = issuer.split("/")[3]
     claimed = {"iss": issuer, "aud": "api://droptune", "tid": tenant, "sub": "ada", "roles": ["reader"]}
     browser.open(run_url(stack, claims))
-    browser.says("#token", "needs an Entra access token")
+    browser.shows("#token", "needs an Entra access token")
     browser.one("#token-field").send_keys(jwt.encode({**claimed, "exp": 1}, key, algorithm="RS256"), Keys.ENTER)
-    browser.says("#token", "The token was refused: invalid_token")
+    browser.shows("#token", "The token was refused: invalid_token")
     good = jwt.encode({**claimed, "exp": time.time() + 60}, key, algorithm="RS256")
     browser.one("#token-field").send_keys(f"Bearer {good}", Keys.ENTER)
     settled(browser)
     assert not browser.all("#token")[0].is_displayed()
     assert browser.script("return [localStorage.length, document.cookie]") == [0, ""]
     browser.one("#forget").click()
-    browser.says("#token", "needs an Entra access token")
+    browser.shows("#token", "needs an Entra access token")
     assert not browser.all("#runs a")
 
 
@@ -384,9 +390,9 @@ def test_a_token_is_asked_for_and_kept_in_the_tab_only(browser: Browser, stack: 
 def test_no_request_leaves_the_origin(browser: Browser, stack: Stack, claims: Run) -> None:
     browser.open(run_url(stack, claims))
     settled(browser)
-    asked = [each for each in browser.requests() if not each.startswith(("about:", "data:", "chrome"))]
-    assert len(asked) > 8
-    assert {each for each in asked if not each.startswith(f"{stack.server.url}/")} == set()
+    requests = [each for each in browser.requests() if not each.startswith(("about:", "data:", "chrome"))]
+    assert len(requests) > 8
+    assert {each for each in requests if not each.startswith(f"{stack.server.url}/")} == set()
 
 
 def test_the_browser_itself_refuses_markup_made_of_text(browser: Browser, stack: Stack) -> None:

@@ -8,7 +8,7 @@ from shared.domain import paths
 from shared.domain.evaluation import GradedRow
 from shared.domain.judges import JudgeUse
 from shared.domain.run import Run, Status
-from tests.browser import pictures
+from tests.browser import sample_runs
 from tests.browser.conftest import Browser, Stack
 from tests.browser.test_dashboard import SHOWN_HOSTILE, run_url
 
@@ -28,30 +28,30 @@ def test_graders_slices_and_general_ability_stand_with_their_intervals(
     motor = browser.all("#part-slices li")[0].text
     assert "+0.082 [\u22120.018, +0.182] over production" in motor
     assert "\u22120.030 [\u22120.120, +0.060] over base" in browser.text("#part-general tbody tr:first-child")
-    assert browser.complaints() == []
+    assert browser.console_messages() == []
 
 
 def test_what_does_not_apply_is_shown_as_neither_passed_nor_failed(browser: Browser, stack: Stack) -> None:
     from shared.domain.evaluation import gate_verdict
 
-    run = pictures.deployed(0xC2)
+    run = sample_runs.deployed(0xC2)
     assert run.evaluation is not None
     assert run.recipe is not None
     ability, refusal = run.evaluation.general
-    weak = ability.model_copy(update={"base": pictures.near(0.1, 34)})
+    weak = ability.model_copy(update={"base": sample_runs.near(0.1, 34)})
     result = run.evaluation.model_copy(update={"general": (weak, refusal)})
     verdict = gate_verdict(result, run.recipe.requested.evaluation.gate)
-    pictures.write(stack.services, run.model_copy(update={"evaluation": result, "verdict": verdict}))
+    sample_runs.write(stack.services, run.model_copy(update={"evaluation": result, "verdict": verdict}))
     browser.open(run_url(stack, run))
-    browser.says("#part-general tbody tr:first-child", "does not apply")
+    browser.shows("#part-general tbody tr:first-child", "does not apply")
     [check] = [each for each in browser.all("#part-verdict .checks li") if "General ability kept" in each.text]
     assert "not applicable: the base itself scores 0.100" in check.text
     assert check.find_elements("css selector", ".icon.ahead")
-    browser.says("#part-verdict .verdict", "The gate is passed")
+    browser.shows("#part-verdict .verdict", "The gate is passed")
 
 
 def test_an_evaluation_has_a_page_of_its_own_with_its_rows(browser: Browser, stack: Stack, claims: Run) -> None:
-    pictures.write_rows(stack.services, claims)
+    sample_runs.write_rows(stack.services, claims)
     browser.open(run_url(stack, claims))
     browser.one("#part-verdict .alone").click()
     browser.one("#part-rows .samples li")
@@ -71,7 +71,7 @@ def test_an_evaluation_has_a_page_of_its_own_with_its_rows(browser: Browser, sta
     first = browser.all("#part-rows .samples > li")[0]
     assert "line_of_business = household" in first.text
     assert [each.text for each in first.find_elements("css selector", "h4")] == [
-        "wanted",
+        "reference",
         "base 0.000\nsection 0.00, tone 0.00",
         "in production 1.000\nsection 1.00, tone 1.00",
         "tuned 0.500\nsection 0.50, tone 0.50",
@@ -81,20 +81,20 @@ def test_an_evaluation_has_a_page_of_its_own_with_its_rows(browser: Browser, sta
     browser.all("#part-rows .filters button")[1].click()
     browser.until(lambda: len(browser.all("#part-rows .samples > li")) == 2 or None)
     browser.one("#part-verdict .whole").click()
-    browser.one("#part-way")
+    browser.one("#part-timeline")
     assert not browser.all("#part-rows")[0].is_displayed()
-    assert browser.complaints() == []
+    assert browser.console_messages() == []
 
 
 def test_rows_that_are_gone_are_said_to_be(browser: Browser, stack: Stack, claims: Run) -> None:
     browser.open(f"{run_url(stack, claims)}/evaluation")
-    browser.says("#part-rows", "no_evaluation: the rows of this evaluation are not there")
+    browser.shows("#part-rows", "no_evaluation: the rows of this evaluation are not there")
 
 
 def test_a_slice_that_fell_is_marked_with_its_interval(browser: Browser, stack: Stack) -> None:
-    parts = {**pictures.planned("claims"), **pictures.trained(3), **pictures.evaluated("claims", better=False)}
-    run = pictures.new_run(3, "claims", Status.DECLINED, minutes_ago=9, **parts)
-    pictures.write(stack.services, run)
+    parts = {**sample_runs.planned("claims"), **sample_runs.trained(3), **sample_runs.evaluated("claims", better=False)}
+    run = sample_runs.new_run(3, "claims", Status.DECLINED, minutes_ago=9, **parts)
+    sample_runs.write(stack.services, run)
     browser.open(run_url(stack, run))
     browser.one("#part-slices")
     worse = [each.text for each in browser.all("#part-slices li.worse")]
@@ -104,7 +104,7 @@ def test_a_slice_that_fell_is_marked_with_its_interval(browser: Browser, stack: 
 
 
 def test_on_a_phone_the_page_is_no_wider_than_the_screen(browser: Browser, stack: Stack, claims: Run) -> None:
-    pictures.write_rows(stack.services, claims)
+    sample_runs.write_rows(stack.services, claims)
     browser.driver.set_window_size(420, 900)
     browser.open(f"{run_url(stack, claims)}/evaluation")
     browser.one("#part-rows .samples li")
@@ -116,11 +116,11 @@ def test_on_a_phone_the_page_is_no_wider_than_the_screen(browser: Browser, stack
 
 
 def test_a_judge_is_named_and_its_reasons_and_the_rows_it_left_out_are_shown(browser: Browser, stack: Stack) -> None:
-    run = pictures.deployed(0xC7)
+    run = sample_runs.deployed(0xC7)
     assert run.evaluation is not None
     use = JudgeUse(endpoint="judge-70b", deployment="blue", model="big:7", requests=241, cached=120)
     result = run.evaluation.model_copy(update={"judges": (use,), "unscored": 1})
-    pictures.write(stack.services, run.model_copy(update={"evaluation": result}))
+    sample_runs.write(stack.services, run.model_copy(update={"evaluation": result}))
     answers = {"base": "no", "candidate": "yes"}
     worse = GradedRow(
         row=1,
@@ -133,10 +133,10 @@ def test_a_judge_is_named_and_its_reasons_and_the_rows_it_left_out_are_shown(bro
     lines = b"".join(orjson.dumps(row.model_dump(), option=orjson.OPT_APPEND_NEWLINE) for row in (worse, left_out))
     stack.services.blobs.write(paths.run(run.id, "evaluation/rows.jsonl"), [lines])
     browser.open(run_url(stack, run))
-    browser.says("#part-graders .judge", "Judge judge-70b/blue of big:7: 241 requests, 120 opinions")
-    browser.says("#part-verdict caption", "; 1 more have no score from the judge and count for no model")
+    browser.shows("#part-graders .judge", "Judge judge-70b/blue of big:7: 241 requests, 120 opinions")
+    browser.shows("#part-verdict caption", "; 1 more have no score from the judge and count for no model")
     browser.one("#part-verdict .alone").click()
-    browser.says("#part-rows .samples li", "tone: curt, <b>but</b> right")
+    browser.shows("#part-rows .samples li", "tone: curt, <b>but</b> right")
     buttons = browser.all("#part-rows .filters button")
     assert [each.text for each in buttons] == [
         "Got worse 1",
@@ -145,6 +145,6 @@ def test_a_judge_is_named_and_its_reasons_and_the_rows_it_left_out_are_shown(bro
         "Not scored by the judge 1",
     ]
     buttons[3].click()
-    browser.says("#part-rows .samples li", "row 2")
-    browser.says("#part-rows .samples li .answer.candidate h4", "a \u2013, b 1.00")
-    browser.says("#part-rows .samples li .answer.candidate .row-score", "\u2013")
+    browser.shows("#part-rows .samples li", "row 2")
+    browser.shows("#part-rows .samples li .answer.candidate h4", "a \u2013, b 1.00")
+    browser.shows("#part-rows .samples li .answer.candidate .row-score", "\u2013")

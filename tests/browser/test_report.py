@@ -15,19 +15,19 @@ from shared.domain.run import Run
 from shared.ports import Services
 from shared.rendering import export_bundle
 from shared.validation import spooled_sink, validate
-from tests.browser import pictures
+from tests.browser import sample_runs
 from tests.browser.conftest import Browser, Stack
-from tests.browser.pictures import HOSTILE
+from tests.browser.sample_runs import HOSTILE
 from tests.browser.test_dashboard import SHOWN_HOSTILE, run_url
 from tests.unit.shared.rendering import families
-from tests.unit.shared.rendering.families import ROWS, said
+from tests.unit.shared.rendering.families import ROWS, message
 
 
 @pytest.fixture
 def with_rows(stack: Stack, claims: Run, tmp_path: Path) -> Run:
     """The deployed run, with the rows it trained on and its base model's tokenizer."""
     assert claims.curated is not None
-    hostile = {"messages": [said("user", HOSTILE), said("assistant", f"No. {HOSTILE}")]}
+    hostile = {"messages": [message("user", HOSTILE), message("assistant", f"No. {HOSTILE}")]}
     rows = [ROWS["tool call and its result"][0], ROWS["first answer has weight 0"][0], hostile]
     text = b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
     stack.services.blobs.write(paths.curated(claims.curated, "train.jsonl"), [text])
@@ -35,7 +35,7 @@ def with_rows(stack: Stack, claims: Run, tmp_path: Path) -> Run:
 
 
 def place_tokenizer(services: Services, folder: Path) -> None:
-    entry = find_entry(pictures.BASE_MODEL)
+    entry = find_entry(sample_runs.BASE_MODEL)
     for name, content in export_bundle(entry, families.write("llama3", folder)).items():
         services.blobs.write(f"{entry.tokenizer}{name}", [content])
 
@@ -48,7 +48,7 @@ def test_rows_are_shown_as_the_model_reads_them_when_asked_for(
     summary = browser.one("#part-report .preview summary")
     assert not any("/preview" in address for address in browser.requests())
     summary.click()
-    browser.says("#part-report .preview h4", "train row 1: loss on")
+    browser.shows("#part-report .preview h4", "train row 1: loss on")
     learned = [each.text for each in browser.all("#part-report .preview li mark")]
     assert learned == [
         '{"name": "stock", "parameters": {"part": "bolt Zürich"}}<|eot_id|>',
@@ -58,18 +58,18 @@ def test_rows_are_shown_as_the_model_reads_them_when_asked_for(
     ]
     assert "A nut.<|eot_id|>" in browser.all("#part-report .preview pre")[1].text
     assert browser.script("return window.broken") is None
-    assert browser.complaints() == []
+    assert browser.console_messages() == []
 
 
 def test_a_preview_that_cannot_be_had_says_why(browser: Browser, stack: Stack, with_rows: Run) -> None:
     browser.open(run_url(stack, with_rows))
     browser.one("#part-report .preview summary").click()
-    browser.says("#part-report .preview", f"no_tokenizer: the tokenizer of {pictures.BASE_MODEL} is not here")
+    browser.shows("#part-report .preview", f"no_tokenizer: the tokenizer of {sample_runs.BASE_MODEL} is not here")
 
 
 def test_the_report_has_a_page_of_its_own_that_survives_a_reload(browser: Browser, stack: Stack) -> None:
-    run = pictures.write(stack.services, pictures.rejected(2))
-    pictures.write_report(stack.services, run, pictures.REPORT)
+    run = sample_runs.write(stack.services, sample_runs.rejected(2))
+    sample_runs.write_report(stack.services, run, sample_runs.REPORT)
     browser.open(run_url(stack, run))
     browser.one("#part-report .alone").click()
     browser.one("#part-report .whole")
@@ -78,7 +78,7 @@ def test_the_report_has_a_page_of_its_own_that_survives_a_reload(browser: Browse
     shown = [each.get_attribute("id") for each in browser.all("section") if each.is_displayed()]
     assert shown == ["part-head", "part-report"]
     browser.one("#part-report .whole").click()
-    browser.one("#part-way")
+    browser.one("#part-timeline")
 
 
 def counted() -> dict[str, Any]:
@@ -94,7 +94,7 @@ def counted() -> dict[str, Any]:
             b"method: {hyperparameters: {max_length_tokens: 256}}\ndata: {over_length: drop}",
             project="claims",
             file_name="train.jsonl",
-            default_base_model=pictures.BASE_MODEL,
+            default_base_model=sample_runs.BASE_MODEL,
             sink=sink,
             bundle_of=lambda _: families.bundle("llama3", marked=True),
             previews=2,
@@ -138,22 +138,22 @@ def test_lengths_tokens_and_problems_are_drawn_where_a_report_has_them(
         assert [round(float(share.rstrip("%"))) for share in bars] == [
             round(100 * value / max(one["counts"])) for one in drawn for value in one["counts"]
         ]
-        browser.says("#part-report .tokens", "Rows of more than 256 tokens: drop;")
-        browser.says("#part-report .mapping", "question user")
-        browser.says("#part-report .not-searched", "names of persons, places, postal addresses.")
+        browser.shows("#part-report .tokens", "Rows of more than 256 tokens: drop;")
+        browser.shows("#part-report .mapping", "question user")
+        browser.shows("#part-report .not-searched", "names of persons, places, postal addresses.")
         languages = report["statistics"]["languages"]
         assert set(languages) == {"unknown", "en"}
-        said = ", ".join(f"{language} {rows}" for language, rows in languages.items())
-        browser.says("#part-report .languages", f"Languages: {said}.")
+        summary = ", ".join(f"{language} {rows}" for language, rows in languages.items())
+        browser.shows("#part-report .languages", f"Languages: {summary}.")
         codes = [each.text for each in browser.all("#part-report .problems code")]
         assert codes == [problem["code"] for problem in by_severity(report["problems"])]
         assert {"row_dropped", "special_token_in_text", "missing_field", "invalid_json", "blank_line"} <= set(codes)
         broken = next(one for one in report["problems"] if one["code"] == "invalid_json")
-        browser.says("#part-report .problems", f"rows {broken['rows'][0]} (byte {broken['offsets'][0]:,})")
+        browser.shows("#part-report .problems", f"rows {broken['rows'][0]} (byte {broken['offsets'][0]:,})")
         browser.one("#part-report .preview summary").click()
-        browser.says("#part-report .preview mark", "bolt bolt bolt")
+        browser.shows("#part-report .preview mark", "bolt bolt bolt")
         assert browser.script("return document.documentElement.scrollWidth") <= width
-        assert browser.complaints() == []
+        assert browser.console_messages() == []
     finally:
         browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
@@ -170,7 +170,11 @@ def mixed() -> dict[str, Any]:
         return " ".join(chance.choices(words, k=count))
 
     def row(text: str, label: str, **more: Any) -> dict[str, Any]:
-        messages = [said("system", f"Note: {text}"), said("user", "What is the triage?"), said("assistant", label)]
+        messages = [
+            message("system", f"Note: {text}"),
+            message("user", "What is the triage?"),
+            message("assistant", label),
+        ]
         return {"messages": messages, "intent": chance.choice(("first visit", "follow-up")), **more}
 
     rows = [row(note(12), chance.choices(LABELS, (8, 3, 1))[0], clinic_note="x") for _ in range(300)]
@@ -186,7 +190,7 @@ def mixed() -> dict[str, Any]:
             recipe,
             project="claims",
             file_name="train.jsonl",
-            default_base_model=pictures.BASE_MODEL,
+            default_base_model=sample_runs.BASE_MODEL,
             sink=sink,
         )
     return found.report.model_dump(mode="json")
@@ -223,6 +227,6 @@ def test_what_is_learned_held_out_and_ignored_and_what_to_read_comes_first(
         tops = [browser.one(css).location["y"] for css in (".tile", ".values", ".to-read", ".problems")]
         assert tops == sorted(tops)
         assert browser.script("return document.documentElement.scrollWidth") <= width
-        assert browser.complaints() == []
+        assert browser.console_messages() == []
     finally:
         browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

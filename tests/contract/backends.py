@@ -40,19 +40,19 @@ class StoreBackend:
 
 @dataclass
 class BusBackend:
-    """`now` and `wait` are the bus's time; `patience_s` is how long a message at hand may take to arrive."""
+    """`now` and `wait` are the bus's time; `timeout_s` is how long a message at hand may take to arrive."""
 
     bus: EventBus
     now: Callable[[], datetime]
     wait: Callable[[float], None]
-    patience_s: float
+    timeout_s: float
     max_message_bytes: int
 
     def take(self, entity: str, at_most: int = 100) -> list[ReceivedMessage]:
         """What can be received now: a bus may hand it out in several portions."""
         taken: list[ReceivedMessage] = []
         while len(taken) < at_most:
-            more = self.bus.receive(entity, max_messages=at_most - len(taken), wait_s=self.patience_s)
+            more = self.bus.receive(entity, max_messages=at_most - len(taken), wait_s=self.timeout_s)
             if not more:
                 break
             taken += more
@@ -98,7 +98,7 @@ def embedded_bus() -> Iterator[BusBackend]:
     clock = ManualClock()
     with tempfile.TemporaryDirectory() as folder:
         bus = SqliteEventBus(Path(folder, "bus.db"), TOPOLOGY, clock)
-        yield BusBackend(bus, clock.now, clock.advance, patience_s=0, max_message_bytes=256 * 1024)
+        yield BusBackend(bus, clock.now, clock.advance, timeout_s=0, max_message_bytes=256 * 1024)
         bus.close()
 
 

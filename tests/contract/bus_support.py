@@ -23,8 +23,8 @@ def ids(received: list[ReceivedMessage]) -> list[str]:
     return [one.message.id for one in received]
 
 
-def take_one(bused: BusBackend, entity: str = QUEUE) -> ReceivedMessage:
-    [received] = bused.take(entity)
+def take_one(bus_backend: BusBackend, entity: str = QUEUE) -> ReceivedMessage:
+    [received] = bus_backend.take(entity)
     return received
 
 

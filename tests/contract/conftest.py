@@ -34,7 +34,7 @@ def stored(open_store: OpenStore) -> Iterator[StoreBackend]:
 
 @pytest.fixture(params=[*BUSES, "emulated", "live"])
 def open_bus(request: pytest.FixtureRequest) -> OpenBus:
-    """For tests that need several buses; the others take `bused`."""
+    """For tests that need several buses; the others take `bus_backend`."""
     if request.param in BUSES:
         return BUSES[request.param]
     opened: OpenBus = request.getfixturevalue(f"{request.param}_bus")
@@ -62,18 +62,18 @@ def model_examples(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
-def bused(open_bus: OpenBus) -> Iterator[BusBackend]:
+def bus_backend(open_bus: OpenBus) -> Iterator[BusBackend]:
     with open_bus() as backend:
         yield backend
 
 
 @pytest.fixture
-def bus(bused: BusBackend) -> EventBus:
+def bus(bus_backend: BusBackend) -> EventBus:
     """For tests that let no time pass."""
-    return bused.bus
+    return bus_backend.bus
 
 
 @pytest.fixture(params=BLOB_STORES)
-def blobbed(request: pytest.FixtureRequest) -> Iterator[BlobBackend]:
+def blob_backend(request: pytest.FixtureRequest) -> Iterator[BlobBackend]:
     with BLOB_STORES[request.param]() as backend:
         yield backend

@@ -18,8 +18,8 @@ from tests.contract.topology import TOPOLOGY
 
 MAX_MESSAGE_BYTES = 256 * 1024
 # The SDK needs a moment to ask; a look at an empty queue takes 0.2 s whatever it is told.
-PATIENCE_S = 0.1
-LIVE_PATIENCE_S = 2.0
+ARRIVAL_TIMEOUT_S = 0.1
+LIVE_ARRIVAL_TIMEOUT_S = 2.0
 
 LIVE_URL = os.environ.get("LIVE_SERVICE_BUS_URL")
 NO_LIVE_URL = "LIVE_SERVICE_BUS_URL is not set: a namespace with the entities of tests/contract/topology.py"
@@ -56,7 +56,7 @@ def emulated(folder: Path) -> Iterator[OpenBus]:
         def open_bus() -> Iterator[BusBackend]:
             give_back()
             emulator.clear()
-            yield BusBackend(bus, clock.now, wait, PATIENCE_S, MAX_MESSAGE_BYTES)
+            yield BusBackend(bus, clock.now, wait, ARRIVAL_TIMEOUT_S, MAX_MESSAGE_BYTES)
 
         yield open_bus
 
@@ -69,7 +69,7 @@ def live() -> Iterator[OpenBus]:
 
         @contextmanager
         def open_bus() -> Iterator[BusBackend]:
-            backend = BusBackend(bus, lambda: datetime.now(UTC), time.sleep, LIVE_PATIENCE_S, MAX_MESSAGE_BYTES)
+            backend = BusBackend(bus, lambda: datetime.now(UTC), time.sleep, LIVE_ARRIVAL_TIMEOUT_S, MAX_MESSAGE_BYTES)
             deadline = time.monotonic() + 120  # a message that a test scheduled must fall due first
             while any(bus.depth(entity) for entity in entities()):
                 assert time.monotonic() < deadline, "the namespace does not become empty"

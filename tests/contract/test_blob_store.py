@@ -19,14 +19,14 @@ MEGABYTE = 1024 * 1024
 
 
 @pytest.fixture
-def blobs(blobbed: BlobBackend) -> BlobStore:
-    return blobbed.blobs
+def blobs(blob_backend: BlobBackend) -> BlobStore:
+    return blob_backend.blobs
 
 
 @pytest.fixture
-def folder(blobbed: BlobBackend) -> str:
+def folder(blob_backend: BlobBackend) -> str:
     """A prefix no other test uses."""
-    return f"{blobbed.container}/{uuid.uuid4().hex}"
+    return f"{blob_backend.container}/{uuid.uuid4().hex}"
 
 
 def content(blobs: BlobStore, path: str, etag: str | None = None) -> bytes:

@@ -90,9 +90,9 @@ def test_every_file_an_image_copies_exists() -> None:
 def test_an_entry_point_starts_in_any_folder_with_what_the_image_holds(
     laid_out: Path, tmp_path: Path, entry_point: str
 ) -> None:
-    asked = run(laid_out, tmp_path, "-m", f"training_job.{entry_point}", "--help")
-    assert asked.returncode == 0, asked.stderr
-    assert asked.stdout.startswith("usage:")
+    process = run(laid_out, tmp_path, "-m", f"training_job.{entry_point}", "--help")
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.startswith("usage:")
 
 
 def imported(file: Path) -> set[str]:

@@ -48,28 +48,28 @@ def prepare(world: World, project: str, *, approval: str = "automatic", rollout:
     world.blobs.write(f"datasets/{project}/eval.jsonl", [rows(f"{project} held out", 6)])
 
 
-def drop(world: World, project: str, percent: int, index: int = 0, *, count: int = 12, heard: bool = True) -> str:
+def drop(world: World, project: str, percent: int, index: int = 0, *, count: int = 12, received: bool = True) -> str:
     """Drop a dataset whose model will score `percent`; its event may be lost."""
     path = f"datasets/{project}/train-{percent}-{index}.jsonl"
     info = world.blobs.write(path, [rows(path, count)])
-    if heard:
+    if received:
         world.send(STORAGE_EVENTS, blob_created(path, info.etag))
     return path
 
 
-class Rough:
+class UnreliableIo:
     """An `io` under which outside services do not answer now and then, having done what was asked or not."""
 
     def __init__(self, rng: random.Random, chance: float) -> None:
         self.rng, self.chance = rng, chance
 
     def __call__(self, name: str, call: Call) -> object:
-        fate = self.rng.random()
-        if fate < self.chance / 2:
+        outcome = self.rng.random()
+        if outcome < self.chance / 2:
             raise Transient("unanswered", f"{name} was not done")
         result = call()
-        if fate < self.chance and name.split(".")[1] not in ("receive", "read", "list"):
-            raise Transient("unanswered", f"{name} was done, and nobody heard of it")
+        if outcome < self.chance and name.split(".")[1] not in ("receive", "read", "list"):
+            raise Transient("unanswered", f"{name} was done, and the answer was lost")
         return result
 
 

@@ -14,7 +14,7 @@ from shared.records.release import RELEASING
 from tests.simulation.world import World
 
 # A job that ran on for longer than this after its run had ended was forgotten.
-FORGOTTEN = timedelta(seconds=400)
+CANCEL_DELAY = timedelta(seconds=400)
 CREATING = "Microsoft.Storage.BlobCreated"
 
 
@@ -65,8 +65,8 @@ def _events(world: World, runs: list[Run]) -> list[str]:
         (entry["run_id"], entry["subject"]) for id, entry in book.stated.items() if "~" not in id and "@" not in id
     )
     for run in runs:
-        wanted = int(run.status is Status.DEPLOYED)
-        if facts[run.id, "droptune.model.promoted.v1"] != wanted:
+        promotions = int(run.status is Status.DEPLOYED)
+        if facts[run.id, "droptune.model.promoted.v1"] != promotions:
             found.append(f"{run.id} is {run.status} and promoted {facts[run.id, 'droptune.model.promoted.v1']} times")
     return found
 
@@ -82,7 +82,7 @@ def _jobs(world: World, runs: list[Run]) -> list[str]:
         ]
     for name, job in world.platform.jobs.items():
         run = by_run[job.run_id]
-        if job.stops_at is None and job.ends_at > run.updated_at + FORGOTTEN:
+        if job.stops_at is None and job.ends_at > run.updated_at + CANCEL_DELAY:
             found.append(
                 f"{name} ran until {job.ends_at:%H:%M:%S}; its run was {run.status} at {run.updated_at:%H:%M:%S}"
             )

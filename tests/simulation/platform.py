@@ -41,7 +41,7 @@ BASE_QUALITY = 0.3
 
 
 @dataclass(frozen=True)
-class Temper:
+class FaultRates:
     """How often the platform does each unpleasant thing, from 0 to 1."""
 
     job_fails: float = 0.0
@@ -53,8 +53,8 @@ class Temper:
     deployment_is_silent: float = 0.0
 
 
-CALM = Temper()
-ROUGH = Temper(0.2, 0.1, 0.3, 0.2, 0.1, 0.1, 0.15)
+NO_FAULTS = FaultRates()
+FREQUENT_FAULTS = FaultRates(0.2, 0.1, 0.3, 0.2, 0.1, 0.1, 0.15)
 
 
 @dataclass
@@ -88,8 +88,8 @@ class Deployment:
 class Endpoint:
     ready_at: datetime
     traffic: dict[str, int] = field(default_factory=dict)
-    wanted: dict[str, int] | None = None
-    wanted_at: datetime | None = None
+    requested: dict[str, int] | None = None
+    applies_at: datetime | None = None
     deployments: dict[str, Deployment] = field(default_factory=dict)
 
 
@@ -107,7 +107,7 @@ class Platform:
     ) -> None:
         self.clock, self.seed, self.blobs, self.root = clock, seed, blobs, root
         self.find_run, self.emit = find_run, emit
-        self.temper = CALM
+        self.fault_rates = NO_FAULTS
         self.jobs: dict[str, Job] = {}
         self.models: dict[str, ModelSpec] = {}
         self.endpoints: dict[str, Endpoint] = {}
@@ -125,8 +125,8 @@ class Platform:
             elif job.final is None and now >= job.ends_at:
                 self._finish(job)
         for name, endpoint in self.endpoints.items():
-            if endpoint.wanted is not None and endpoint.wanted_at is not None and now >= endpoint.wanted_at:
-                endpoint.traffic, endpoint.wanted = endpoint.wanted, None
+            if endpoint.requested is not None and endpoint.applies_at is not None and now >= endpoint.applies_at:
+                endpoint.traffic, endpoint.requested = endpoint.requested, None
             for key, deployment in list(endpoint.deployments.items()):
                 if deployment.gone_at is not None and now >= deployment.gone_at:
                     del endpoint.deployments[key]
@@ -139,7 +139,7 @@ class Platform:
     def next_due(self) -> datetime | None:
         """When the next thing happens here; None if nothing is under way."""
         jobs = [job.stops_at or job.ends_at for job in self.jobs.values() if job.final is None]
-        changes = [endpoint.wanted_at for endpoint in self.endpoints.values() if endpoint.wanted is not None]
+        changes = [endpoint.applies_at for endpoint in self.endpoints.values() if endpoint.requested is not None]
         ready = [endpoint.ready_at for endpoint in self.endpoints.values()]
         ready += [d.gone_at or d.ready_at for e in self.endpoints.values() for d in e.deployments.values()]
         now = self.clock.now()
@@ -214,15 +214,17 @@ class Platform:
             self.broken.append(f"{spec.name} is to serve {spec.model}, which is not registered")
         self._refuse_by_chance(f"deploy {spec.name}")
         rng = self._rng(spec.name)
-        temper, chance = self.temper, rng.random()
+        fault_rates, chance = self.fault_rates, rng.random()
         outcome = "serves"
-        if chance < temper.deployment_fails:
+        if chance < fault_rates.deployment_fails:
             outcome = "fails"
-        elif chance < temper.deployment_fails + temper.deployment_answers_badly:
+        elif chance < fault_rates.deployment_fails + fault_rates.deployment_answers_badly:
             outcome = "answers as base"
         ready = self.clock.now() + timedelta(seconds=rng.choice((5, 120)))
         silent = (
-            ready + timedelta(seconds=rng.choice((30, 300))) if rng.random() < temper.deployment_is_silent else None
+            ready + timedelta(seconds=rng.choice((30, 300)))
+            if rng.random() < fault_rates.deployment_is_silent
+            else None
         )
         endpoint.deployments[spec.name] = Deployment(spec, ready, outcome, silent_until=silent)
         self.created.append(spec.name)
@@ -240,13 +242,13 @@ class Platform:
 
     def begin_traffic(self, endpoint: str, traffic: dict[str, int]) -> None:
         found = self._endpoint(endpoint)
-        if found.wanted is not None:
+        if found.requested is not None:
             raise Transient("azure_ml_busy", f"a change of {endpoint} is in progress")
         unknown = [name for name in traffic if name not in found.deployments or found.deployments[name].gone_at]
         if unknown or sum(traffic.values()) not in (0, 100):
             raise PermanentFailure(FailureClass.PLATFORM, "azure_ml_refused", f"{traffic} names {unknown}")
         delay = self._rng(f"traffic {endpoint} {self.clock.now()}").choice((0, 4, 45))
-        found.wanted, found.wanted_at = dict(traffic), self.clock.now() + timedelta(seconds=delay)
+        found.requested, found.applies_at = dict(traffic), self.clock.now() + timedelta(seconds=delay)
         self.advance()
 
     def begin_delete_deployment(self, endpoint: str, name: str) -> None:
@@ -255,7 +257,7 @@ class Platform:
         deployment = found.deployments.get(name) if found else None
         if found is None or deployment is None or deployment.gone_at is not None:
             return
-        if found.wanted is not None:
+        if found.requested is not None:
             raise Transient("azure_ml_busy", f"a change of {endpoint} is in progress")
         if found.traffic.get(name):
             raise PermanentFailure(FailureClass.PLATFORM, "azure_ml_refused", f"{name} carries traffic")
@@ -298,12 +300,12 @@ class Platform:
     def _refuse_by_chance(self, what: str) -> None:
         self._refusals += 1
         rng = self._rng(f"{what} {self._refusals}")
-        if rng.random() < self.temper.refuses:
+        if rng.random() < self.fault_rates.refuses:
             refused = rng.choice((FailureClass.QUOTA, FailureClass.CAPACITY, FailureClass.PLATFORM))
             raise PermanentFailure(refused, f"azure_ml_{refused}", f"{what}: no {refused}")
 
     def _outcome(self, rng: random.Random) -> str:
-        if rng.random() >= self.temper.job_fails:
+        if rng.random() >= self.fault_rates.job_fails:
             return "completes"
         return rng.choice(
             ("capacity", "platform", "code", "says data", "vanishes", "cancelled by others", "no result", "timeout")
@@ -341,8 +343,8 @@ class Platform:
     def _end(self, job: Job, status: JobStatus) -> None:
         job.final = status
         rng = self._rng(f"event {job.spec.name}")
-        if rng.random() >= self.temper.loses_event:
-            for copy in range(2 if rng.random() < self.temper.repeats_event else 1):
+        if rng.random() >= self.fault_rates.loses_event:
+            for copy in range(2 if rng.random() < self.fault_rates.repeats_event else 1):
                 self.emit(job_changed(job.spec.name, f"event{copy}"))
 
     def _write(self, job: Job) -> None:
@@ -377,10 +379,10 @@ class Platform:
     def _evaluate(self, job: Job) -> None:
         run = self.find_run(job.run_id)
         assert run.curated is not None
-        rival = job.spec.inputs.get("champion")
+        baseline = job.spec.inputs.get("champion")
         qualities = {"base": BASE_QUALITY, "candidate": quality(run)}
-        if rival is not None:
-            qualities["champion"] = quality(self.find_run(rival.split("/")[-3]))
+        if baseline is not None:
+            qualities["champion"] = quality(self.find_run(baseline.split("/")[-3]))
         scores = {name: Score(mean=q, low=q - 0.01, high=q + 0.01, rows=6) for name, q in qualities.items()}
         gains = tuple(
             Gain(over=over, mean=gain, low=gain - 0.01, high=gain + 0.01)

@@ -26,20 +26,20 @@ MOST_CALLS = 250
 class Counting:
     """Counts the calls that matter; dies at the n-th, before or after it is done."""
 
-    def __init__(self, dies_at: int = 0, after: bool = False) -> None:
-        self.dies_at, self.after = dies_at, after
+    def __init__(self, crash_at: int = 0, after: bool = False) -> None:
+        self.crash_at, self.after = crash_at, after
         self.names: list[str] = []
 
     def __call__(self, name: str, call: Call) -> object:
         if name in READS:
             return call()
         self.names.append(name)
-        if len(self.names) != self.dies_at:
+        if len(self.names) != self.crash_at:
             return call()
         if self.after:
             with suppress(Exception):
                 call()
-        raise Crash(f"{'after' if self.after else 'before'} call {self.dies_at}, {name}")
+        raise Crash(f"{'after' if self.after else 'before'} call {self.crash_at}, {name}")
 
 
 def begin(world: World, approval: str) -> Driver:

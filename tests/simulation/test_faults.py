@@ -10,9 +10,9 @@ from shared.domain.run import Status
 from shared.domain.topology import STORAGE_EVENTS
 from tests.azure_events import blob_created
 from tests.simulation.conftest import MakeWorld
-from tests.simulation.driver import Driver, Rough, drop, prepare
+from tests.simulation.driver import Driver, UnreliableIo, drop, prepare
 from tests.simulation.invariants import problems
-from tests.simulation.platform import CALM, ROUGH
+from tests.simulation.platform import FREQUENT_FAULTS, NO_FAULTS
 from tests.simulation.world import World, undisturbed
 
 SEEDS = [*range(4), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 310))]
@@ -23,19 +23,19 @@ def live(world: World, rng: random.Random, *, unanswered: float) -> Driver:
     """Two projects; datasets, cancels, rollbacks and repeats at any moment, then peace."""
     for project in ("shop", "plant"):
         prepare(world, project, approval=rng.choice(("automatic", "required")))
-    world.platform.temper = ROUGH
-    driver = Driver(world, rng, Rough(rng, unanswered) if unanswered else undisturbed)
+    world.platform.fault_rates = FREQUENT_FAULTS
+    driver = Driver(world, rng, UnreliableIo(rng, unanswered) if unanswered else undisturbed)
     dropped = 0
     for _ in range(STEPS):
         if dropped < 5 and rng.random() < 0.02:
             dropped += 1
             project, percent = rng.choice(("shop", "shop", "plant")), rng.choice((10, 50, 60, 70, 80, 90))
-            drop(world, project, percent, dropped, heard=rng.random() < 0.8)
+            drop(world, project, percent, dropped, received=rng.random() < 0.8)
         if rng.random() < 0.03:
             disturb(world, driver, rng)
         driver.step(repeats=0.15)
     driver.io = undisturbed
-    world.platform.temper = CALM
+    world.platform.fault_rates = NO_FAULTS
     driver.settle()
     return driver
 

@@ -1,4 +1,4 @@
-"""Two processes at once: one baton, handed over by chance at every call that leaves a process."""
+"""Two processes at once: one turn, handed over by chance at every call that leaves a process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 30
 WAIT_S = 60
 
 
-class Baton:
+class Turns:
     """Only who holds it runs; the seed says who holds it next."""
 
     def __init__(self, rng: random.Random, count: int) -> None:
@@ -27,10 +27,10 @@ class Baton:
         self.turns: list[str] = []
         self.changed = threading.Condition()
 
-    def io(self, me: int) -> Callable[[str, Call], object]:
+    def io(self, index: int) -> Callable[[str, Call], object]:
         def call_in_turn(name: str, call: Call) -> object:
-            self.wait_for(me)
-            self.turns.append(f"{me} {name}")
+            self.wait_for(index)
+            self.turns.append(f"{index} {name}")
             try:
                 return call()
             finally:
@@ -38,9 +38,9 @@ class Baton:
 
         return call_in_turn
 
-    def wait_for(self, me: int) -> None:
+    def wait_for(self, index: int) -> None:
         with self.changed:
-            assert self.changed.wait_for(lambda: self.holder == me, WAIT_S), "the baton was lost"
+            assert self.changed.wait_for(lambda: self.holder == index, WAIT_S), "the turn was lost"
 
     def hand_over(self) -> None:
         with self.changed:
@@ -48,34 +48,34 @@ class Baton:
                 self.holder = self.rng.choice(sorted(self.alive))
             self.changed.notify_all()
 
-    def leave(self, me: int) -> None:
-        self.alive.discard(me)
+    def leave(self, index: int) -> None:
+        self.alive.discard(index)
         self.hand_over()
 
 
-def race(world: World, rng: random.Random, *works: Callable[[Callable[[str, Call], object]], None]) -> Baton:
+def race(world: World, rng: random.Random, *works: Callable[[Callable[[str, Call], object]], None]) -> Turns:
     """Each piece of work in a thread of its own; between two calls only one of them runs."""
-    baton = Baton(rng, len(works))
+    turns = Turns(rng, len(works))
     failures: list[BaseException] = []
 
-    def work(me: int) -> None:
-        baton.wait_for(me)
+    def work(index: int) -> None:
+        turns.wait_for(index)
         try:
-            works[me](baton.io(me))
+            works[index](turns.io(index))
         except BaseException as error:
             failures.append(error)
         finally:
-            baton.leave(me)
+            turns.leave(index)
 
-    baton.holder = rng.randrange(len(works))
-    threads = [threading.Thread(target=work, args=(me,)) for me in range(len(works))]
+    turns.holder = rng.randrange(len(works))
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(len(works))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(WAIT_S)
     assert failures == []
     assert not any(thread.is_alive() for thread in threads)
-    return baton
+    return turns
 
 
 def handling(world: World, received: ReceivedMessage) -> Callable[[Callable[[str, Call], object]], None]:

@@ -14,11 +14,11 @@ from tests.azure_events import blob_created
 from tests.simulation.conftest import MakeWorld
 from tests.simulation.driver import Driver, drop, prepare
 from tests.simulation.invariants import problems, unknown_jobs
-from tests.simulation.platform import Temper
+from tests.simulation.platform import FaultRates
 from tests.simulation.world import Call, Crash, World, undisturbed
 
 
-class Dies:
+class CrashAt:
     """An `io` under which the process dies at the first call of a method that the test is about."""
 
     def __init__(self, name: str, when: str, about: Callable[[], bool] = lambda: True) -> None:
@@ -47,7 +47,7 @@ def until(driver: Driver, condition: Callable[[], bool], rounds: int = 400) -> N
     raise AssertionError(f"it did not come to pass: {driver.describe()}")
 
 
-def crash(driver: Driver, io: Dies) -> None:
+def crash(driver: Driver, io: CrashAt) -> None:
     """Go on until the process dies; the next one starts on the same files."""
     driver.io = io
     with pytest.raises(Crash):
@@ -77,7 +77,7 @@ def test_what_crashed_between_submitting_and_writing_is_stopped_when_the_run_is_
 ) -> None:
     world = make_world(1)
     driver = started(world)
-    crash(driver, Dies("launcher.submit", "after"))
+    crash(driver, CrashAt("launcher.submit", "after"))
     assert the_run(world).status is Status.VALIDATED
     driver.cancel(the_run(world))
     driver.settle()
@@ -90,7 +90,7 @@ def test_what_crashed_between_submitting_and_writing_is_stopped_when_the_run_is_
 def test_a_deployment_that_crashed_before_it_was_written_goes_when_the_run_is_cancelled(make_world: MakeWorld) -> None:
     world = make_world(1)
     driver = started(world)
-    crash(driver, Dies("models.begin_deployment", "after", lambda: _provisioned(world)))
+    crash(driver, CrashAt("models.begin_deployment", "after", lambda: _provisioned(world)))
     driver.cancel(the_run(world))
     driver.settle()
     assert the_run(world).status is Status.CANCELLED
@@ -129,7 +129,7 @@ def test_a_cancel_that_wins_against_the_promotion_leaves_no_trace_of_it(make_wor
 def test_a_death_right_after_the_last_transition_leaves_nothing_reserved(make_world: MakeWorld) -> None:
     world = make_world(1)
     driver = started(world)
-    crash(driver, Dies("store.batch", "after", lambda: _at_the_end(world)))
+    crash(driver, CrashAt("store.batch", "after", lambda: _at_the_end(world)))
     assert the_run(world).status is Status.DEPLOYED
     world.advance(61)
     driver.settle()
@@ -143,7 +143,7 @@ def _at_the_end(world: World) -> bool:
 def test_data_claimed_by_a_run_that_never_came_to_be_can_be_dropped_again(make_world: MakeWorld) -> None:
     world = make_world(1)
     driver = started(world)
-    crash(driver, Dies("store.batch", "after"))
+    crash(driver, CrashAt("store.batch", "after"))
     assert world.runs() == []
     path = drop(world, "shop", 70)  # the same bytes, a new version of the blob
     world.advance(61)
@@ -159,7 +159,7 @@ def test_a_job_whose_event_is_lost_is_found_by_a_reconcile_that_ticks_once_a_min
     make_world: MakeWorld, phase_s: int
 ) -> None:
     world = make_world(phase_s)
-    world.platform.temper = Temper(loses_event=1.0)
+    world.platform.fault_rates = FaultRates(loses_event=1.0)
     driver = started(world)
     driver.drain()
     assert the_run(world).status is Status.TRAINING

@@ -21,8 +21,8 @@ from tests.stack.local import FINAL_JOB, LocalStack
 PROMOTED = "droptune.model.promoted.v1"
 
 
-def telling(receiver: Receiver) -> dict[str, str]:
-    """Settings of a stack that tells a receiver every event."""
+def webhook_settings(receiver: Receiver) -> dict[str, str]:
+    """Settings of a stack that sends every event to a receiver."""
     return {"NOTIFY_WEBHOOK_URL": receiver.url, "NOTIFY_EVENTS": "*", "NOTIFY_PRIVATE_HOSTS": "127.0.0.1"}
 
 
@@ -44,7 +44,7 @@ def depths(local: LocalStack, suffix: str = "") -> dict[str, int]:
 
 
 def at_rest(local: LocalStack) -> bool:
-    """Every run has ended, nothing is to be said or heard any more, and nothing is claimed for a run."""
+    """Every run has ended, no message is to be sent or received any more, and nothing is claimed for a run."""
     return (
         all(run.terminal for run in all_runs(local))
         and not documents(local, OUTBOX, sent=0)
@@ -54,11 +54,11 @@ def at_rest(local: LocalStack) -> bool:
 
 
 def problems(local: LocalStack, receiver: Receiver) -> list[str]:
-    """Everything that is lost or doubled, in words; `receiver` was told every event."""
+    """Everything that is lost or doubled, in words; `receiver` got every event."""
     runs = all_runs(local)
-    heard = {str(json.loads(body)["id"]) for _, body in receiver.got}
+    received = {str(json.loads(body)["id"]) for _, body in receiver.got}
     found = [problem for run in runs for problem in history_problems(run)]
-    return found + _jobs(local, runs) + _events(local, runs, heard) + _deployments(local, runs)
+    return found + _jobs(local, runs) + _events(local, runs, received) + _deployments(local, runs)
 
 
 def _jobs(local: LocalStack, runs: list[Run]) -> list[str]:
@@ -83,15 +83,15 @@ def _jobs(local: LocalStack, runs: list[Run]) -> list[str]:
     ]
 
 
-def _events(local: LocalStack, runs: list[Run], heard: set[str]) -> list[str]:
-    """Every fact in an outbox was published and heard, and a model is promoted once at most."""
+def _events(local: LocalStack, runs: list[Run], received: set[str]) -> list[str]:
+    """Every fact in an outbox was published and received, and a model is promoted once at most."""
     outbox = documents(local, OUTBOX)
     # Copies of an event for another try have the id of the event itself in their body.
     facts = [entry for entry in outbox if entry["destination"] == TOPIC and "~" not in entry["message_id"]]
     promotions = Counter(entry["run_id"] for entry in facts if entry["subject"] == PROMOTED)
     return [
         *(f"{entry['message_id']} was never sent" for entry in outbox if not entry["sent"]),
-        *(f"{entry['message_id']} was never heard" for entry in facts if entry["message_id"] not in heard),
+        *(f"{entry['message_id']} was never received" for entry in facts if entry["message_id"] not in received),
         *(
             f"{run.id} is {run.status} and was promoted {promotions[run.id]} times"
             for run in runs

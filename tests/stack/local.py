@@ -214,11 +214,11 @@ class LocalStack:
         return {name: share for name, share in properties["traffic"].items() if share}
 
 
-def until(look: Callable[[], Found | None], what: str, within_s: float = 120, every_s: float = 0.2) -> Found:
-    """What `look` finds, once it finds something."""
+def until(check: Callable[[], Found | None], what: str, within_s: float = 120, every_s: float = 0.2) -> Found:
+    """What `check` finds, once it finds something."""
     end = time.monotonic() + within_s
     while time.monotonic() < end:
-        if found := look():
+        if found := check():
             return found
         time.sleep(every_s)
     raise AssertionError(f"not within {within_s:g} s: {what}")

@@ -1,7 +1,8 @@
 """A candidate that goes bad at a tenth of the traffic is taken back by itself, whatever is wrong with it.
 
 A champion, and six candidates that beat it. Each waits for its approval, is found good once, gets a tenth of the
-traffic, and goes bad in its own way (`fickle_server`) while people ask. The tests run in the order of the candidates.
+traffic, and goes bad in its own way (`faulty_server`) while clients send requests. The tests run in the order of
+the candidates.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from local_stack.stack import ENVIRONMENTS as ENVIRONMENTS_FILE
 from local_stack.tiny_base.shipped import PLACE
 from shared.steps.advance_rollout import LAST_ANSWERS
 from tests.paths import ROOT
-from tests.stack import fickle_server
-from tests.stack.askers import Asked, Askers
+from tests.stack import faulty_server
+from tests.stack.load_clients import LoadClients, TimedRequest
 from tests.stack.local import LocalStack, notes, rows, until
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -48,7 +49,7 @@ class Bad:
 
     project: str
     order: dict[str, str]
-    told: tuple[str, ...]
+    notes_so_far: tuple[str, ...]
     fails: float = 0.0
 
 
@@ -65,7 +66,7 @@ CANDIDATES = (
         (r"requests_fail: [12] of 5 requests failed: line answered 424 \(container: 500\)",) * 2,
         fails=1 / 3,
     ),
-    Bad("shouting", {"kind": "shout"}, ("answers_changed: 0 of 5 answers are those of the evaluation",)),
+    Bad("uppercase", {"kind": "uppercase"}, ("answers_changed: 0 of 5 answers are those of the evaluation",)),
     Bad(
         "untuned",
         {"kind": "elsewhere"},
@@ -91,8 +92,8 @@ def orders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def local(tmp_path_factory: pytest.TempPathFactory, orders: Path) -> Iterator[LocalStack]:
     root = tmp_path_factory.mktemp("bad") / "stack"
     root.mkdir()
-    door = ["{python}", str(Path(fickle_server.__file__)), "--port", "{port}", "--orders", str(orders)]
-    serve = [*door, *(part.replace("{port}", "{{inner_port}}") for part in SERVE)]
+    proxy = ["{python}", str(Path(faulty_server.__file__)), "--port", "{port}", "--orders", str(orders)]
+    serve = [*proxy, *(part.replace("{port}", "{{inner_port}}") for part in SERVE)]
     environment = {"serve": serve, "any_model_name": True, "variables": {"PYTHONPATH": str(ROOT)}}
     (root / ENVIRONMENTS_FILE).write_text(json.dumps({"droptune-serving:2": environment}))
     running = LocalStack(root, {"JOB_POLL_S": "5"})
@@ -176,13 +177,13 @@ def finish_first(row: bytes) -> bytes:
     return json.dumps({**record, "messages": [question, {**answer, "content": turned}]}).encode() + b"\n"
 
 
-def share_of(asked: list[Asked], failed: list[Asked]) -> int:
+def share_of(requests: list[TimedRequest], failed: list[TimedRequest]) -> int:
     """How many requests may have met a deployment with a tenth of the traffic.
 
     The split is by smooth weighted round robin: of any n requests in a row, at most n / 10 rounded up.
     """
     first, last = min(one.began for one in failed), max(one.ended for one in failed)
-    return math.ceil(sum(one.ended >= first and one.began <= last for one in asked) / 10)
+    return math.ceil(sum(one.ended >= first and one.began <= last for one in requests) / 10)
 
 
 @pytest.mark.parametrize("bad", CANDIDATES, ids=lambda bad: bad.project)
@@ -194,7 +195,7 @@ def test_a_candidate_that_goes_bad_at_a_tenth_of_the_traffic_is_taken_back(
     assert run["evaluation"]["gains"][1]["low"] > 0
     (orders / f"{run['id']}.json").write_text(json.dumps({**bad.order, "url": base_url}))
     old = champion["rollout"]["deployment"]
-    with Askers(local, ENDPOINT, champion["rollout"]["scoring_uri"]) as askers:
+    with LoadClients(local, ENDPOINT, champion["rollout"]["scoring_uri"]) as load_clients:
         local.post(f"/api/runs/{run['id']}/approve")
         split = until(lambda: len(now := local.traffic(ENDPOINT)) == 2 and now, "it has traffic", every_s=0.05)
         until(lambda: local.traffic(ENDPOINT) == {old: 100}, "the champion has the traffic back", every_s=0.05)
@@ -205,25 +206,25 @@ def test_a_candidate_that_goes_bad_at_a_tenth_of_the_traffic_is_taken_back(
     new = run["rollout"]["deployment"]
     assert split == {old: 90, new: 10}
     assert notes(run)[:2] == ["approved by local", "10 % of the traffic"]
-    *told, last = notes(run)[2:]
+    *notes_so_far, last = notes(run)[2:]
     assert last == "the traffic is back"
-    assert len(told) == len(bad.told), told
-    for said, expected in zip(told, bad.told, strict=True):
-        assert re.fullmatch(expected, said), said
+    assert len(notes_so_far) == len(bad.notes_so_far), notes_so_far
+    for line, expected in zip(notes_so_far, bad.notes_so_far, strict=True):
+        assert re.fullmatch(expected, line), line
     events = {event["type"]: event["data"] for event in local.events(run["id"])}
     assert events["droptune.traffic.shifted.v1"]["traffic"] == {old: 90, new: 10}
     reason = events["droptune.rollback.started.v1"]["reason"]
-    assert f"{reason['code']}: {reason['message']}" == told[-1]
+    assert f"{reason['code']}: {reason['message']}" == notes_so_far[-1]
     assert events["droptune.model.rolled_back.v1"]["traffic"] == {old: 100}
 
-    assert [one for one in askers.failed() if one.began > back] == []
+    assert [one for one in load_clients.failed() if one.began > back] == []
     # One that is not answered within that time may be cut off by the candidate's deletion.
-    failed = [one for one in askers.failed() if one.ended - one.began < LAST_ANSWERS.total_seconds()]
+    failed = [one for one in load_clients.failed() if one.ended - one.began < LAST_ANSWERS.total_seconds()]
     if bad.fails:
-        assert 1 <= len(failed) <= math.ceil(share_of(askers.asked, failed) * bad.fails)
+        assert 1 <= len(failed) <= math.ceil(share_of(load_clients.requests, failed) * bad.fails)
     else:
         assert failed == []
-    assert askers.per_second >= 10
+    assert load_clients.per_second >= 10
 
     assert local.traffic(ENDPOINT) == {old: 100}
     assert local.get(f"/api/endpoints/{ENDPOINT}")["champion"] == champion["id"]

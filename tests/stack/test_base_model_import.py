@@ -35,7 +35,7 @@ def bundle(local: LocalStack) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()} if folder.exists() else {}
 
 
-def said(local: LocalStack) -> tuple[str, str]:
+def import_check(local: LocalStack) -> tuple[str, str]:
     """What the doctor says of the bundle: status and fix."""
     [check] = [one for one in local.get("/api/doctor")["data"] if one["name"] == f"template {TINY}"]
     return check["status"], check["fix"]
@@ -44,15 +44,15 @@ def said(local: LocalStack) -> tuple[str, str]:
 def test_an_import_leaves_the_bundle_that_the_stack_placed(local: LocalStack) -> None:
     placed = bundle(local)
     assert sorted(placed) == ["bundle.json", "chat_template.jinja", "tokenizer.json", "tokenizer_config.json"]
-    assert said(local) == ("ok", "")
+    assert import_check(local) == ("ok", "")
 
     shutil.rmtree(local.root / "blobs" / "models" / TINY)
-    assert said(local) == ("fix", f"droptune base-models import {TINY}")
+    assert import_check(local) == ("fix", f"droptune base-models import {TINY}")
 
     imported = droptune(local, "import", TINY)
     assert imported.returncode == 0, imported.stdout + imported.stderr
     assert bundle(local) == placed
-    assert said(local) == ("ok", "")
+    assert import_check(local) == ("ok", "")
 
 
 def test_a_base_model_that_is_not_what_it_should_be_is_refused_by_the_job(local: LocalStack, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 To hold a run in a status, the function that would move it on is disabled, as an app setting does it in Azure; jobs
 train nothing and wait where they are to be cancelled (`stub_jobs`).
-`training` with its job queued and running, `evaluating`, `awaiting_approval` and `deploying`: see test_unhappy.
+`training` with its job queued and running, `evaluating`, `awaiting_approval` and `deploying`: see test_unhappy_paths.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from shared.domain.paths import run_id_of_blob
 from shared.embedded.blobs import FileBlobStore
 from tests.stack import stub_image
 from tests.stack.local import LocalStack, rows, statuses, until
-from tests.stack.stories import QUICK, Run, assert_nothing_is_left, cancelled, drop, ended, job_runs, jobs_of, seen
+from tests.stack.scenarios import QUICK, Run, assert_nothing_is_left, cancelled, drop, ended, job_runs, jobs_of, seen
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(900)]
 
@@ -75,27 +75,27 @@ def ends(local: LocalStack) -> dict[str, Run]:
 
 
 def _cancelled_before_it_exists(local: LocalStack) -> Run:
-    """The wish overtakes the event that makes the run, whose id follows from the blob's path and etag."""
+    """The request overtakes the event that makes the run, whose id follows from the blob's path and etag."""
     local.disable("receive_dataset")
     local.drop_project("unborn", rows("train.jsonl")[:64], rows("eval.jsonl")[:16], **QUICK)
     dropped = FileBlobStore(local.root / "blobs").info("datasets/unborn/train.jsonl")
     assert dropped is not None
     run_id = run_id_of_blob(dropped.path, dropped.etag)
     requested = CancelRequested(by="somebody ahead of time")
-    wish = Event[CancelRequested](
+    cancel_request = Event[CancelRequested](
         data=requested, run_id=run_id, project="unborn", attempt=1, revision=1, time=datetime.now(UTC)
     )
-    local.publish([wish.to_cloudevent()])
-    until(lambda: f"{wish.id}^1" in local.waiting("cancel_run"), "it waits as one that came too early")
+    local.publish([cancel_request.to_cloudevent()])
+    until(lambda: f"{cancel_request.id}^1" in local.waiting("cancel_run"), "it waits as one that came too early")
     assert local.runs("unborn") == []
     local.disable()
     return ended(local, seen(local, "unborn", "received"), "cancelled")
 
 
 def _cancel_again_in_vain(local: LocalStack, run: Run) -> None:
-    """A second wish finds the run on its way already."""
+    """A second request finds the run on its way already."""
     local.post(f"/api/runs/{run['id']}/cancel")
-    until(lambda: not local.waiting("cancel_run"), "the second wish was looked at")
+    until(lambda: not local.waiting("cancel_run"), "the second request was handled")
     assert local.run(run["id"]) == run
 
 
@@ -123,7 +123,7 @@ def test_a_run_cancelled_in_this_status_leaves_nothing_behind(
     run = ends[status]
     *passed, end = statuses(run)
     assert end == run["status"] == ("rolled_back" if status == "rolling-back" else "cancelled")
-    if status != "unborn":  # how far it came before its wish was due again is chance
+    if status != "unborn":  # how far it came before its request was due again is chance
         assert passed == PASSED[status]
         assert jobs_of(local, run) == JOBS.get(status, {})
     assert run["cancel_requested_by"] == ("somebody ahead of time" if status == "unborn" else "local")

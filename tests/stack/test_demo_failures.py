@@ -16,7 +16,7 @@ import yaml
 from local_stack.processes import marked
 from tests.paths import ROOT
 from tests.stack.local import until
-from tests.stack.stories import UNWORTHY
+from tests.stack.scenarios import FAILS_GATE
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -74,7 +74,7 @@ def test_rejected_data(root: Path, recipe: Path) -> None:
 @pytest.mark.slow
 def test_a_model_that_its_gate_declines(root: Path, recipe: Path) -> None:
     settings = yaml.safe_load((recipe / "recipe.yaml").read_text())
-    (recipe / "recipe.yaml").write_text(yaml.safe_dump({**settings, **UNWORTHY}))
+    (recipe / "recipe.yaml").write_text(yaml.safe_dump({**settings, **FAILS_GATE}))
     assert failure(demo(root, recipe)) == "the demo failed: the run ended as declined, not deployed"
     assert json.loads((root / "report.json").read_text())["passed"] is False
 

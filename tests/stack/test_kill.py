@@ -10,7 +10,7 @@ from shared.domain.run import TERMINAL, Run, Status
 from tests.receiver import Receiver
 from tests.stack import ledger
 from tests.stack.local import LocalStack, rows, until
-from tests.stack.stories import QUICK
+from tests.stack.scenarios import QUICK
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -21,17 +21,17 @@ ENDS = {"stopped": "cancelled", "taken-back": "rolled_back", "whole-way": "deplo
 
 
 @pytest.fixture
-def telling(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[LocalStack]:
-    settings = {"INLINE_VALIDATION_MAX_BYTES": "1000", "JOB_POLL_S": "5", **ledger.telling(receiver)}
+def notifying(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[LocalStack]:
+    settings = {"INLINE_VALIDATION_MAX_BYTES": "1000", "JOB_POLL_S": "5", **ledger.webhook_settings(receiver)}
     running = LocalStack(tmp_path_factory.mktemp("kills") / "stack", settings)
     yield running
     running.down()
 
 
 def test_runs_killed_with_the_whole_stack_in_each_status_end_as_if_nothing_had_happened(
-    telling: LocalStack, receiver: Receiver
+    notifying: LocalStack, receiver: Receiver
 ) -> None:
-    local = telling
+    local = notifying
     killed: dict[str, int] = {}
     for project, cancelled_in in PROJECTS.items():
         approval = "required" if project == "whole-way" else "automatic"
@@ -54,7 +54,7 @@ def _kill_in_each_status(local: LocalStack, project: str, cancelled_in: Status |
     """Look every few milliseconds, kill as soon as a status is new to us; the run once it has ended."""
     approved = False
 
-    def look() -> Run | None:
+    def check() -> Run | None:
         nonlocal approved
         found = [run for run in ledger.all_runs(local) if run.project == project]
         if not found:
@@ -70,4 +70,4 @@ def _kill_in_each_status(local: LocalStack, project: str, cancelled_in: Status |
             approved = True
         return run if run.terminal else None
 
-    return until(look, f"{project} ends", within_s=600, every_s=0.002)
+    return until(check, f"{project} ends", within_s=600, every_s=0.002)

@@ -69,8 +69,8 @@ def test_a_good_large_file_is_validated_by_a_job_trained_on_and_can_be_cancelled
     version = local.root / "blobs" / "curated" / "shop" / run["curated"]["version"]
     assert {path.name for path in version.iterdir()} == {"train.jsonl", "eval.jsonl", "report.json", "manifest.json"}
 
-    asked = httpx.post(f"{local.url}/api/runs/{run['id']}/cancel", timeout=30, trust_env=False)
-    assert asked.status_code == 202
+    response = httpx.post(f"{local.url}/api/runs/{run['id']}/cancel", timeout=30, trust_env=False)
+    assert response.status_code == 202
     ended = local.wait("shop", {"cancelled"}, within_s=60)
     assert statuses(ended)[-2:] == ["cancelling", "cancelled"]
     found = {name: job["status"] for name, job in jobs_of(local, run).items()}

@@ -22,15 +22,15 @@ from shared.step_support.outcome import event_of
 from tests.receiver import Receiver
 from tests.stack import ledger
 from tests.stack.local import LocalStack, rows, until
-from tests.stack.stories import QUICK, UNWORTHY
+from tests.stack.scenarios import FAILS_GATE, QUICK
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 KILLING_S, LONGEST_PAUSE_S = 120.0, 5.0
 # How many runs end how; the repeated ones are the bytes of a worthy one dropped again under other names.
 ENDS = {"declined": 24, "deployed": 4, "rejected": 24, "duplicate": 24, "cancelled": 24}
-# The rows with which the other stories are deployed too: how a run ends is not to depend on what a few rows teach.
-WORTHY, HELD_OUT = rows("train.jsonl")[:64], rows("eval.jsonl")[:16]
+# The rows with which the other scenarios are deployed too: how a run ends is not to depend on what a few rows teach.
+TRAIN, HELD_OUT = rows("train.jsonl")[:64], rows("eval.jsonl")[:16]
 
 
 class Hosts:
@@ -62,7 +62,7 @@ class Hosts:
 def local(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[LocalStack]:
     running = LocalStack(
         tmp_path_factory.mktemp("load") / "stack",
-        {"JOB_POLL_S": "30", "RETRY_WAIT_S": "0.2", **ledger.telling(receiver)},
+        {"JOB_POLL_S": "30", "RETRY_WAIT_S": "0.2", **ledger.webhook_settings(receiver)},
     )
     running.stop_part("azure_ml")
     running.start_part("azure_ml", "--slots", "2")
@@ -95,24 +95,24 @@ def _drop_all(local: LocalStack) -> None:
     training = rows("train.jsonl")
     for number in range(ENDS["deployed"]):
         project = f"deployed-{number}"
-        local.drop_project(project, WORTHY, HELD_OUT, **QUICK, deployment={"rollout": [100]})
+        local.drop_project(project, TRAIN, HELD_OUT, **QUICK, deployment={"rollout": [100]})
         for again in range(ENDS["duplicate"] // ENDS["deployed"]):
-            local.drop(project, f"train-again-{again}.jsonl", b"".join(WORTHY))
+            local.drop(project, f"train-again-{again}.jsonl", b"".join(TRAIN))
     for number in range(ENDS["rejected"]):
         local.drop_project(f"rejected-{number}", [*training[:20], b"{not json\n"], HELD_OUT, **QUICK)
     for end in ("declined", "cancelled"):  # those that are cancelled have to wait long enough for it
         for number in range(ENDS[end]):
-            local.drop_project(f"{end}-{number}", training[number * 20 : number * 20 + 20], HELD_OUT, **UNWORTHY)
+            local.drop_project(f"{end}-{number}", training[number * 20 : number * 20 + 20], HELD_OUT, **FAILS_GATE)
 
 
 def _cancel(local: LocalStack) -> None:
     """As the API would, but for the hosts that die."""
-    wishes = [
+    cancel_requests = [
         event_of(run, CancelRequested(by="somebody"), datetime.now(UTC))
         for run in ledger.all_runs(local)
         if run.project.startswith("cancelled")
     ]
-    local.publish([wish.to_cloudevent() for wish in wishes])
+    local.publish([cancel_request.to_cloudevent() for cancel_request in cancel_requests])
 
 
 def _statuses(local: LocalStack) -> dict[str, int]:

@@ -74,5 +74,5 @@ def test_a_job_goes_from_files_to_an_answering_model(local: LocalStack, tmp_path
     question, answer = yaml.safe_load(rows("eval.jsonl")[0])["messages"]
     key = load_secret(local.root / "azure_ml")
     with OpenAI(api_key=key, base_url=f"{scoring_uri.rstrip('/')}/v1") as endpoint:
-        said = endpoint.chat.completions.create(model=done.fine_tuned_model, messages=[question], temperature=0)
-    assert said.choices[0].message.content == answer["content"]
+        completion = endpoint.chat.completions.create(model=done.fine_tuned_model, messages=[question], temperature=0)
+    assert completion.choices[0].message.content == answer["content"]

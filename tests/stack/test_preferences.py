@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.stack.local import LocalStack, rows, statuses
-from tests.stack.stories import QUICK
+from tests.stack.scenarios import QUICK
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -33,11 +33,11 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 def pair(line: bytes) -> bytes:
     """The row's own answer is preferred to none."""
     row = json.loads(line)
-    asked, answer = row.pop("messages")
+    prompt, answer = row.pop("messages")
     return (
         json.dumps(
             {
-                "input": {"messages": [asked]},
+                "input": {"messages": [prompt]},
                 "preferred_output": [answer],
                 "non_preferred_output": [{"role": "assistant", "content": "please ask the dealer"}],
                 **row,

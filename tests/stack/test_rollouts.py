@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from local_stack import stack
-from tests.stack.askers import Askers, split_of
+from tests.stack.load_clients import LoadClients, split_of
 from tests.stack.local import TERMINAL, LocalStack, ask, notes, rows, statuses, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(1500)]
@@ -52,12 +52,12 @@ def drop(
 def seen(local: LocalStack, project: str, status: str, times: int = 1) -> Run:
     """The project's newest run, once it has entered a status so many times."""
 
-    def look() -> Run | None:
+    def check() -> Run | None:
         found = local.runs(project)
         assert not found or found[0]["error"] is None, found[0]["error"]
         return found[0] if found and statuses(found[0]).count(status) >= times else None
 
-    return until(look, f"{project} is {status}", within_s=600, every_s=0.1)
+    return until(check, f"{project} is {status}", within_s=600, every_s=0.1)
 
 
 def entered(run: Run, status: str) -> list[str]:
@@ -87,18 +87,18 @@ def first(local: LocalStack) -> Run:
 
 
 @pytest.fixture(scope="module")
-def rolled_out(local: LocalStack, first: Run) -> tuple[Run, Askers]:
+def rolled_out(local: LocalStack, first: Run) -> tuple[Run, LoadClients]:
     """The other project's run, in production instead of the first, and who asked meanwhile."""
     strong = seen(local, "strong", "awaiting_approval", times=2)
-    with Askers(local, ENDPOINT, first["rollout"]["scoring_uri"]) as askers:
+    with LoadClients(local, ENDPOINT, first["rollout"]["scoring_uri"]) as load_clients:
         local.post(f"/api/runs/{strong['id']}/approve")
         strong = seen(local, "strong", "deployed")
         time.sleep(1)
-    return strong, askers
+    return strong, load_clients
 
 
 @pytest.fixture(scope="module")
-def second(rolled_out: tuple[Run, Askers]) -> Run:
+def second(rolled_out: tuple[Run, LoadClients]) -> Run:
     return rolled_out[0]
 
 
@@ -137,11 +137,11 @@ def order_rollback(local: LocalStack) -> dict[str, Any]:
     """The endpoint's record once an order to roll back was carried out."""
     ordered = local.post(f"/api/endpoints/{ENDPOINT}/rollback")
 
-    def look() -> dict[str, Any] | None:
+    def check() -> dict[str, Any] | None:
         record = dict(local.get(f"/api/endpoints/{ENDPOINT}"))
         return record if record["deployment"] == ordered["to"] else None
 
-    return until(look, f"{ordered['to']} is in production", within_s=30)
+    return until(check, f"{ordered['to']} is in production", within_s=30)
 
 
 def test_of_two_runs_approved_for_one_endpoint_the_later_is_evaluated_again_against_the_earlier(
@@ -175,17 +175,19 @@ def test_a_run_that_is_approved_during_a_rollout_waits_for_its_end(first: Run, s
     assert live < entered(second, "evaluating")[1] < entered(second, "deploying")[0]
 
 
-def test_the_better_model_takes_over_in_steps_and_no_request_fails(first: Run, rolled_out: tuple[Run, Askers]) -> None:
-    second, askers = rolled_out
+def test_the_better_model_takes_over_in_steps_and_no_request_fails(
+    first: Run, rolled_out: tuple[Run, LoadClients]
+) -> None:
+    second, load_clients = rolled_out
     old, new = first["rollout"]["deployment"], second["rollout"]["deployment"]
     assert [note for note in notes(second) if "traffic" in note] == [
         "10 % of the traffic",
         "50 % of the traffic",
         "100 % of the traffic",
     ]
-    assert askers.failed() == []
-    assert askers.per_second >= 10
-    by_split = askers.by_split()
+    assert load_clients.failed() == []
+    assert load_clients.per_second >= 10
+    by_split = load_clients.by_split()
     for share in (0, 10, 50, 100):
         split = split_of({old: 100 - share, new: share})
         answers = by_split.pop(split)
@@ -206,7 +208,7 @@ def test_a_person_rolls_back_and_forward_and_back_again_and_no_request_fails(
 ) -> None:
     """While `third` trains."""
     champions = []
-    with Askers(local, ENDPOINT, first["rollout"]["scoring_uri"]) as askers:
+    with LoadClients(local, ENDPOINT, first["rollout"]["scoring_uri"]) as load_clients:
         for _ in range(3):
             record = order_rollback(local)
             assert local.traffic(ENDPOINT) == {record["deployment"]: 100}
@@ -216,10 +218,10 @@ def test_a_person_rolls_back_and_forward_and_back_again_and_no_request_fails(
         (second["id"], first["id"], "strong"),
         (first["id"], second["id"], "weak"),
     ]
-    assert askers.failed() == []
+    assert load_clients.failed() == []
     until(lambda: not local.claims(kind="endpoint"), "the endpoint is free", within_s=10)
-    told = [e["data"]["traffic"] for e in local.events(first["id"]) if e["type"] == "droptune.model.rolled_back.v1"]
-    assert told == [{second["rollout"]["deployment"]: 100}]
+    traffic = [e["data"]["traffic"] for e in local.events(first["id"]) if e["type"] == "droptune.model.rolled_back.v1"]
+    assert traffic == [{second["rollout"]["deployment"]: 100}]
 
 
 def test_data_that_grew_is_trained_on_once_and_the_better_model_goes_live_by_itself(

@@ -110,9 +110,9 @@ async def main() -> None:
     sys.path.insert(0, str(app))
     worker = Worker(app)
     while line := await asyncio.to_thread(sys.stdin.readline):
-        asked = json.loads(line)
+        request = json.loads(line)
         try:
-            answer = {"result": await getattr(worker, asked.pop("do"))(**asked)}
+            answer = {"result": await getattr(worker, request.pop("do"))(**request)}
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), file=answers, flush=True)

@@ -22,8 +22,8 @@ _BUILD_S = 280
 
 def environment(python: Path) -> Path:
     """The interpreter of an environment with requirements.txt alone; skips where nothing can be installed."""
-    wanted = "\0".join([str(python), REQUIREMENTS.read_text(), CONSTRAINTS.read_text()])
-    folder = _FOLDER / hashlib.sha256(wanted.encode()).hexdigest()[:16]
+    inputs = "\0".join([str(python), REQUIREMENTS.read_text(), CONSTRAINTS.read_text()])
+    folder = _FOLDER / hashlib.sha256(inputs.encode()).hexdigest()[:16]
     interpreter, complete = folder / "bin" / "python", folder / ".complete"
     _FOLDER.mkdir(exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
@@ -50,8 +50,8 @@ def find_python(version: str) -> Path | None:
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for candidate in [*([Path(named)] if named else []), *sorted(pyenv.glob(f"{version}.*/bin/python"))]:
         # A pyenv shim is on the path whether or not its version is switched on, so it is asked.
-        tell = "import sys; print(sys.executable, '%d.%d' % sys.version_info[:2])"
-        asked = subprocess.run([candidate, "-c", tell], capture_output=True, text=True)
-        if asked.returncode == 0 and asked.stdout.split()[-1] == version:
-            return Path(asked.stdout.split()[0])
+        script = "import sys; print(sys.executable, '%d.%d' % sys.version_info[:2])"
+        process = subprocess.run([candidate, "-c", script], capture_output=True, text=True)
+        if process.returncode == 0 and process.stdout.split()[-1] == version:
+            return Path(process.stdout.split()[0])
     return None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shared.rendering import Bundle, tokenize
 from shared.rendering.check import LengthPolicy, apply_length_policy
-from shared.rendering.rows import SIDES
+from shared.rendering.rows import OUTPUTS
 from training_job.data.chat_rows import Codes, Encoded, Row, encoded, read_all, read_rows, settle
 
 
@@ -37,15 +37,15 @@ def encode_pairs(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedPai
     tokens = list(tokenize(bundle, texts))
     found: Codes = {}
     pairs = []
-    for number, sides in enumerate(zip(tokens[::2], tokens[1::2], strict=True), start=1):
-        checked = [apply_length_policy(side, policy) for side in sides]
+    for number, outputs in enumerate(zip(tokens[::2], tokens[1::2], strict=True), start=1):
+        checked = [apply_length_policy(output, policy) for output in outputs]
         for code in {code for verdict in checked for code in verdict.codes}:
             found.setdefault(code, []).append(number)
         if all(verdict.kept for verdict in checked):
-            pairs.append(Pair(*(encoded(side, number, v.kept) for side, v in zip(sides, checked, strict=True))))
+            pairs.append(Pair(*(encoded(output, number, v.kept) for output, v in zip(outputs, checked, strict=True))))
     dropped, truncated = settle(found, len(pairs), policy, path)
     return EncodedPairs(pairs, dropped, truncated)
 
 
 def _is_pair(row: Row) -> object:
-    return row["input"]["messages"][0]["role"], [row[side][0]["role"] for side in SIDES]
+    return row["input"]["messages"][0]["role"], [row[output][0]["role"] for output in OUTPUTS]

@@ -17,8 +17,8 @@ import transformers
 from shared.domain.blank import is_blank
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.rendering import Bundle, normalized
-from shared.rendering.check import asks_only
-from shared.rendering.rows import SIDES, answered
+from shared.rendering.check import is_prompt
+from shared.rendering.rows import OUTPUTS, with_output
 from training_job.data.chat_rows import IGNORED, Row, bundle_of, encode_row
 from training_job.job.files import write_json
 from training_job.model.generation import generate
@@ -55,14 +55,14 @@ def as_dialogue(row: Row) -> Row:
     Raises KeyError for plain text, to which nothing can be answered.
     """
     if "input" in row:
-        return {**answered(row, SIDES[0]), "item": row.get("item", {})}
+        return {**with_output(row, OUTPUTS[0]), "item": row.get("item", {})}
     row["messages"][0]["role"]
     return row
 
 
 def reference_index(row: Row) -> int | None:
     """Index of the message that answers are compared with: the last that is learned. A prompt has none."""
-    if asks_only(row):
+    if is_prompt(row):
         return None
     indices = [i for i, one in enumerate(row["messages"]) if one["role"] == "assistant" and one.get("weight", 1)]
     return indices[-1] if indices else None

@@ -31,7 +31,7 @@ TIMEOUT_S = 120.0  # as long as our own deployments may take for a request
 TRIES = 5
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 # A judge that is silent this often in a row is down: waiting out every row would burn the job's hours.
-SILENT_IN_A_ROW = 16
+UNANSWERED_IN_A_ROW = 16
 # Azure docs: 408 took too long, 424 the container failed, 429 too busy; 502 to 504 come from the gateway.
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -81,7 +81,7 @@ class Panel(Ask):
         # A proxy would see the text.
         self._http = httpx.Client(verify=tls_context(), timeout=timeout_s, trust_env=False)
         self._lock = threading.Lock()
-        self._requests, self._found, self._silent = Counter[str](), Counter[str](), Counter[str]()
+        self._requests, self._found, self._unanswered = Counter[str](), Counter[str](), Counter[str]()
 
     def __call__(self, endpoint: str, messages: list[ChatMessage], read: Callable[[str], JudgeReply]) -> JudgeReply:
         """See Ask. A reply that cannot be read is not kept, so a later evaluation asks again."""
@@ -114,7 +114,7 @@ class Panel(Ask):
         """The judge's text; tried again with a growing wait while it is busy or away."""
         what, wait_s = "", self._first_wait_s
         for last in [False] * (TRIES - 1) + [True]:
-            if self._silent[judge.endpoint] >= SILENT_IN_A_ROW:
+            if self._unanswered[judge.endpoint] >= UNANSWERED_IN_A_ROW:
                 raise GradingFailed(GradingErrorCode.JUDGE_SERVER, f"judge {judge.endpoint} does not answer any more")
             what, asked_wait_s = self._try(judge, messages)
             if asked_wait_s is None:
@@ -123,7 +123,7 @@ class Panel(Ask):
                 time.sleep(min(LONGEST_WAIT_S, max(wait_s, asked_wait_s)) * random.uniform(0.8, 1.2))  # noqa: S311
                 wait_s *= 2
         with self._lock:
-            self._silent[judge.endpoint] += 1
+            self._unanswered[judge.endpoint] += 1
         raise GradingFailed(GradingErrorCode.JUDGE_SERVER, f"judge {judge.endpoint}: {what}, {TRIES} times")
 
     def _try(self, judge: JudgeEndpoint, messages: list[ChatMessage]) -> tuple[str, float | None]:
@@ -144,7 +144,7 @@ class Panel(Ask):
         if status in _BUSY:
             return f"status {status}", _seconds(answer.headers.get("retry-after"))
         with self._lock:
-            self._silent[judge.endpoint] = 0
+            self._unanswered[judge.endpoint] = 0
         if status != 200:
             raise GradingFailed(GradingErrorCode.JUDGE_SERVER, f"judge {judge.endpoint} refused with status {status}")
         try:

@@ -158,12 +158,12 @@ class Bootstrap:
         low, high = self.interval(values)
         return Score(mean=float(values.mean()), low=low, high=high, rows=len(values))
 
-    def gain(self, over: Literal["base", "champion"], candidate: Scores, rival: Scores) -> Gain:
-        low, high = self.interval(candidate - rival)
-        return Gain(over=over, mean=float((candidate - rival).mean()), low=low, high=high)
+    def gain(self, over: Literal["base", "champion"], candidate: Scores, baseline: Scores) -> Gain:
+        low, high = self.interval(candidate - baseline)
+        return Gain(over=over, mean=float((candidate - baseline).mean()), low=low, high=high)
 
 
-def rival_of(models: Iterable[str]) -> Literal["base", "champion"]:
+def baseline_of(models: Iterable[str]) -> Literal["base", "champion"]:
     """The model the candidate would replace."""
     return "champion" if "champion" in models else "base"
 
@@ -189,7 +189,7 @@ def slice_scores(
             for value in sorted({v for v in values if v is not None})
         ]
     shared = 1 - (1 - confidence) / max(1, len(cuts))
-    over = rival_of(models)
+    over = baseline_of(models)
     slices = []
     for name, value, inside in cuts:
         scores = {model: answers.scores[inside] for model, answers in models.items()}

@@ -32,11 +32,11 @@ def mark_complete(checkpoint: Path, identity: Identity, micro_batch_size: int) -
     write_json(checkpoint / MARK, mark)
 
 
-def newest_complete(folder: Path, identity: Identity, *, tidy: bool = True) -> Path | None:
-    """The newest whole checkpoint of this very job; `tidy` deletes those that are not whole or another's."""
+def newest_complete(folder: Path, identity: Identity, *, delete_others: bool = True) -> Path | None:
+    """The newest whole checkpoint of this very job; `delete_others` deletes those that are not whole or another's."""
     found = sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True)
     good = [checkpoint for checkpoint in found if _is_complete(checkpoint, identity)]
-    for checkpoint in set(found) - set(good) if tidy else ():
+    for checkpoint in set(found) - set(good) if delete_others else ():
         shutil.rmtree(checkpoint)
     return good[0] if good else None
 

@@ -64,10 +64,10 @@ class Curve:
         """All values of one key, in order of time."""
         return [point[key] for point in self.points() if point.get(key) is not None]
 
-    def close(self, patience_s: float = 5.0) -> None:
+    def close(self, timeout_s: float = 5.0) -> None:
         """Give MLflow a moment to take the last points."""
         if self._mirror:
-            self._mirror.close(patience_s)
+            self._mirror.close(timeout_s)
 
 
 class MlflowMirror:
@@ -93,13 +93,13 @@ class MlflowMirror:
         except queue.Full:
             self.failures += 1
 
-    def close(self, patience_s: float) -> None:
-        """Wait for the queue to empty, at most `patience_s`."""
+    def close(self, timeout_s: float) -> None:
+        """Wait for the queue to empty, at most `timeout_s`."""
         try:
             self._points.put_nowait(None)
         except queue.Full:
             return
-        self._thread.join(patience_s)
+        self._thread.join(timeout_s)
         if self._thread.is_alive() or self.failures:
             print(f"mlflow: {self.failures} posts failed; the curve is whole in {METRICS_FILE}", flush=True)
 

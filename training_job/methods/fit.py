@@ -49,7 +49,7 @@ class Fit:
         planned = self.setup.micro_batch_size
         while True:
             resume = checkpoints.newest_complete(
-                self.setup.output / "checkpoints", self.identity, tidy=is_main_process()
+                self.setup.output / "checkpoints", self.identity, delete_others=is_main_process()
             )
             if resume:
                 self._use(min(self.setup.micro_batch_size, checkpoints.micro_batch_size_of(resume)))

@@ -93,8 +93,8 @@ class Collator:
     pad_token_id: int
 
     def __call__(self, rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
-        ids = [torch.tensor(row[f"{side}_ids"]) for side in ("chosen", "rejected") for row in rows]
-        labels = [torch.tensor(row[f"{side}_labels"]) for side in ("chosen", "rejected") for row in rows]
+        ids = [torch.tensor(row[f"{output}_ids"]) for output in ("chosen", "rejected") for row in rows]
+        labels = [torch.tensor(row[f"{output}_labels"]) for output in ("chosen", "rejected") for row in rows]
         has_loss = pad_sequence(labels, batch_first=True, padding_value=IGNORED) != IGNORED
         return {
             "input_ids": pad_sequence(ids, batch_first=True, padding_value=self.pad_token_id),
@@ -120,8 +120,8 @@ class PairTrainer(DPOTrainer):
 def as_dataset(pairs: EncodedPairs) -> Dataset:
     """A `datasets.Dataset` with ids and labels of both answers."""
 
-    def columns(side: str, rows: list[Encoded]) -> dict[str, list[list[int]]]:
-        return {f"{side}_ids": [row.input_ids for row in rows], f"{side}_labels": [row.labels for row in rows]}
+    def columns(output: str, rows: list[Encoded]) -> dict[str, list[list[int]]]:
+        return {f"{output}_ids": [row.input_ids for row in rows], f"{output}_labels": [row.labels for row in rows]}
 
-    chosen, rejected = ([getattr(pair, side) for pair in pairs.pairs] for side in ("chosen", "rejected"))
+    chosen, rejected = ([getattr(pair, output) for pair in pairs.pairs] for output in ("chosen", "rejected"))
     return Dataset.from_dict(columns("chosen", chosen) | columns("rejected", rejected))

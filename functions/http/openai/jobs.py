@@ -45,8 +45,8 @@ def create_job(request: JobRequest, caller: Operator, services: CurrentServices)
     key = uuid.uuid4().hex[:16]
     folder = f"{paths.DATASETS}/{request.project}/_jobs/{key}"
     recipe = recipe_of(request, _project_recipe(folder, services))
-    said = yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=True), sort_keys=False)
-    blobs.write(f"{folder}/{RECIPE_NAME}", [said.encode()])
+    text = yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=True), sort_keys=False)
+    blobs.write(f"{folder}/{RECIPE_NAME}", [text.encode()])
     if held_out:
         blobs.write(f"{folder}/eval{files.form_of(held_out)}", files.content(blobs, held_out.id))
     info = blobs.write(f"{folder}/train{files.form_of(training)}", files.content(blobs, training.id))
@@ -85,13 +85,13 @@ def list_jobs(
     request: Request, _: Reader, services: CurrentServices, limit: PageLimit = 20, after: str | None = None
 ) -> JobList:
     """Newest first. `metadata[KEY]=VALUE` keeps those that carry it."""
-    wanted = {
+    metadata = {
         name.removeprefix("metadata[").removesuffix("]"): value
         for name, value in request.query_params.items()
         if name.startswith("metadata[")
     }
-    asked = api_objects.every(services.store, JOB, Job.model_validate)
-    found = page((job for job in asked if wanted.items() <= (job.metadata or {}).items()), limit, after)
+    jobs = api_objects.every(services.store, JOB, Job.model_validate)
+    found = page((job for job in jobs if metadata.items() <= (job.metadata or {}).items()), limit, after)
     shown = [_shown_unless_unreadable(job, services) for job in found.items]
     return JobList(data=tuple(filter(None, shown)), **found.fields())
 

@@ -124,11 +124,11 @@ def recipe_of(request: JobRequest, project_recipe: Recipe | None) -> Recipe:
     given = {name: value for name, value in chosen.items() if value != AUTO}
     if request.seed is not None:
         given["seed"] = request.seed
-    asked: dict[str, Any] = {"type": method.type, "hyperparameters": given}
+    method_block: dict[str, Any] = {"type": method.type, "hyperparameters": given}
     if isinstance(block, ReinforcementMethod):
-        asked["graders"] = [block.grader]
+        method_block["graders"] = [block.grader]
     own = project_recipe.model_dump(mode="json", exclude_unset=True) if project_recipe else {}
-    raw = {**own, "base_model": request.model, "method": asked}
+    raw = {**own, "base_model": request.model, "method": method_block}
     if request.metadata and USE_CASE in request.metadata:
         raw[USE_CASE] = request.metadata[USE_CASE]
     recipe = _checked(raw)
@@ -150,16 +150,16 @@ def _checked(raw: dict[str, Any]) -> Recipe:
         first = setting_errors(error, raw, Recipe)[0]
         reason = with_suggestion("unknown setting", first.message) if first.unknown else first.message
         path = first.path or "recipe"
-        raise ApiError(400, "invalid_value", f"{path}: {reason}", _asked_as(path, raw)) from error
+        raise ApiError(400, "invalid_value", f"{path}: {reason}", _request_path(path, raw)) from error
     rewards = recipe.method.graders if recipe.method.type == "reinforcement" else ()
     found = problems(rewards, "method.graders")
     if found:
         setting, message = found[0]
-        raise ApiError(400, "invalid_grader", f"{setting}: {message}", _asked_as(setting, raw))
+        raise ApiError(400, "invalid_grader", f"{setting}: {message}", _request_path(setting, raw))
     return recipe
 
 
-def _asked_as(path: str, raw: dict[str, Any]) -> str:
+def _request_path(path: str, raw: dict[str, Any]) -> str:
     """A path of our recipe as the path of the request that led there."""
     kind = raw["method"]["type"]
     if path.startswith("method.graders"):

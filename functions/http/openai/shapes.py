@@ -118,8 +118,8 @@ def _rejection(run: Run, blobs: BlobStore) -> Problem:
     report = read_model(blobs, paths.report(run.id), Report)
     wrong = [group for group in report.problems if group.severity == "error"] if report else []
     code, param = WRONG_FILE.get(wrong[0].file, ("invalid_request", None)) if wrong else WRONG_FILE["train"]
-    said = " ".join(f"{group.message} ({group.count}x)" for group in wrong)
-    return Problem(code=code, message=f"{said} Everything: /api/runs/{run.id}/report".strip(), param=param)
+    message = " ".join(f"{group.message} ({group.count}x)" for group in wrong)
+    return Problem(code=code, message=f"{message} Everything: /api/runs/{run.id}/report".strip(), param=param)
 
 
 def _estimated_finish(run: Run, services: Services) -> int | None:

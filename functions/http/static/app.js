@@ -382,7 +382,7 @@ function confirmCancel(state, show) {
     dialog.close();
     try {
       await call(`/api/runs/${encodeURIComponent(state.run.id)}/cancel`, { method: "POST" });
-      Object.assign(state, { cancelAsked: true, cancelProblem: null });
+      Object.assign(state, { cancelRequested: true, cancelProblem: null });
     } catch (error) {
       state.cancelProblem =
         error instanceof Refused ? `${error.problem.code}: ${error.problem.message}` : "the API does not answer";

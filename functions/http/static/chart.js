@@ -15,8 +15,8 @@ export function points(series) {
   return [...byStep].sort((a, b) => a[0] - b[0]);
 }
 
-function linearTicks(low, high, wanted) {
-  const rough = (high - low) / wanted || 1;
+function linearTicks(low, high, count) {
+  const rough = (high - low) / count || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough * 0.999);
   const ticks = [];

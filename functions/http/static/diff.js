@@ -31,9 +31,9 @@ export function common(left, right) {
 export function marked(answer, reference) {
   const parts = split(answer);
   const words = parts.filter((part) => !blank(part));
-  const wanted = split(reference).filter((part) => !blank(part));
-  if (answer === reference || !wanted.length || Math.max(words.length, wanted.length) > LONGEST) return [answer];
-  const kept = common(words, wanted);
+  const expected = split(reference).filter((part) => !blank(part));
+  if (answer === reference || !expected.length || Math.max(words.length, expected.length) > LONGEST) return [answer];
+  const kept = common(words, expected);
   const nodes = [];
   let differing = "";
   let gap = "";

@@ -229,11 +229,11 @@ function byModel(caption, first, parts, name, last = []) {
 
 export const graders = (result) => [
   byModel("mean score by grader, with its interval", "grader", result.graders, (part) => h("code", {}, part.name)),
-  ...(result.judges ?? []).map(judge),
+  ...(result.judges ?? []).map(judgeUse),
 ];
 
-// Which model judged, and what was asked of it.
-function judge({ endpoint, deployment, model, requests, cached }) {
+// Which judge model graded, and its requests.
+function judgeUse({ endpoint, deployment, model, requests, cached }) {
   return h(
     "p",
     { class: "quiet judge" },

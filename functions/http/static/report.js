@@ -47,7 +47,7 @@ export function report({ run, report: found, preview, previewProblem }, onPrevie
 function verdict({ passed, problems: found }) {
   const errors = found.filter((group) => group.severity === "error").length;
   const kinds = `${count(errors)} ${errors === 1 ? "kind" : "kinds"} of error`;
-  return h("p", {}, h("b", {}, passed ? "Passed." : "Rejected:"), passed ? null : ` ${kinds}, told below. Nothing is trained.`);
+  return h("p", {}, h("b", {}, passed ? "Passed." : "Rejected:"), passed ? null : ` ${kinds}, listed below. Nothing is trained.`);
 }
 
 const LEARNED = {
@@ -68,7 +68,7 @@ function atAGlance({ passed, format, statistics: s, eval_source: from, tokens, q
     "div",
     { class: "glance" },
     tile("learned", passed ? "Learned" : "Would be learned", `${count(learned)} rows`, `${LEARNED[format] ?? "the model reads the questions and learns the answers"}${loss}`),
-    tile("held-out", "Held out", `${count(s.eval_rows)} rows`, `${held}; the model is judged by them and never learns them`),
+    tile("held-out", "Held out", `${count(s.eval_rows)} rows`, `${held}; the model is evaluated on them and never learns them`),
     ignored.length
       ? tile("ignored", "Ignored", things(ignored.length), ignored.map(({ what, rows }) => `${what} (${count(rows)})`).join(", "))
       : tile("ignored", "Ignored", "nothing", "all that is in the rows is learned or used"),
@@ -87,7 +87,7 @@ function tile(kind, name, value, words) {
   );
 }
 
-// Codes of findings that somebody who knows the subject can judge, with the words for it.
+// Codes of findings that a subject expert can assess, with the words for it.
 const TO_READ = [
   ["contradictory_answers", "Same question, another answer"],
   ["near_duplicate", "Nearly the same text"],
@@ -118,11 +118,11 @@ function quality({ quality: found, problems: all }) {
 
 function valuesTable(name, values, more) {
   const most = Math.max(...values.map((each) => each.train_rows + (each.eval_rows ?? 0)), 1);
-  const sides = values.some((each) => each.eval_rows !== null);
+  const hasHeldOut = values.some((each) => each.eval_rows !== null);
   return h(
     "table",
     { class: "bars values" },
-    h("caption", {}, name, sides ? h("span", { class: "quiet" }, " learned + held out") : null),
+    h("caption", {}, name, hasHeldOut ? h("span", { class: "quiet" }, " learned + held out") : null),
     h("tbody", {}, values.map((each) => valueRow(each, most))),
     more > 0 ? h("tfoot", {}, h("tr", {}, h("td", { colspan: 3 }, `and ${count(more)} more`))) : null,
   );

@@ -7,12 +7,12 @@ import { MODELS } from "./evaluation.js";
 const SAMPLES_SHOWN = 6;
 const KEYS = ["base", "champion", "candidate"];
 
-function answer(key, said, reference, facts, reasons) {
+function answer(key, text, reference, facts, reasons) {
   return h(
     "div",
     { class: `answer ${key}` },
     h("h4", {}, MODELS[key], facts),
-    h("p", { class: "prose", dir: "auto" }, said === "" ? h("i", {}, "no text") : marked(said, reference)),
+    h("p", { class: "prose", dir: "auto" }, text === "" ? h("i", {}, "no text") : marked(text, reference)),
     Object.entries(reasons ?? {}).map(([grader, reason]) =>
       h("p", { class: "quiet", dir: "auto" }, h("b", {}, `${grader}: `), reason),
     ),
@@ -20,7 +20,7 @@ function answer(key, said, reference, facts, reasons) {
 }
 
 // One held-out row: prompt, reference and the answer of each model.
-function card(number, { prompt, reference, answers, facts, said, more }) {
+function card(number, { prompt, reference, answers, facts, reasons, more }) {
   return h(
     "li",
     {},
@@ -35,9 +35,9 @@ function card(number, { prompt, reference, answers, facts, said, more }) {
       "div",
       { class: "answers" },
       reference &&
-        h("div", { class: "answer" }, h("h4", {}, "wanted"), h("p", { class: "prose", dir: "auto" }, reference)),
+        h("div", { class: "answer" }, h("h4", {}, "reference"), h("p", { class: "prose", dir: "auto" }, reference)),
       KEYS.filter((key) => typeof answers[key] === "string").map((key) =>
-        answer(key, answers[key], reference || answers.base, facts?.(key), said?.(key)),
+        answer(key, answers[key], reference || answers.base, facts?.(key), reasons?.(key)),
       ),
     ),
   );
@@ -49,7 +49,7 @@ export function samples(list) {
   const shown = (sample) => card(sample.row, { prompt: sample.prompt, reference: sample.reference, answers: sample });
   const rest = sorted.slice(SAMPLES_SHOWN);
   return [
-    h("p", { class: "quiet" }, "Marked: words that are not in the wanted answer."),
+    h("p", { class: "quiet" }, "Marked: words that are not in the reference."),
     h("ol", { class: "samples" }, sorted.slice(0, SAMPLES_SHOWN).map(shown)),
     ...(rest.length
       ? [h("details", {}, h("summary", {}, `${rest.length} more`), h("ol", { class: "samples" }, rest.map(shown)))]
@@ -78,7 +78,7 @@ export function rows(found, onRows) {
     ),
     ...(found.problem ? [h("p", { class: "bad-text", role: "alert" }, found.problem)] : []),
     ...(found.data && !found.data.length ? [h("p", { class: "quiet" }, "No such row.")] : []),
-    h("ol", { class: "samples" }, (found.data ?? []).map(judged)),
+    h("ol", { class: "samples" }, (found.data ?? []).map(gradedRow)),
     ...(found.next
       ? [h("button", { type: "button", class: "more", onclick: () => onRows(found.change, found.next) }, "More rows")]
       : []),
@@ -88,7 +88,7 @@ export function rows(found, onRows) {
 // A score that is no number is null.
 const fixed = (score, digits) => (score === null ? "\u2013" : score.toFixed(digits));
 
-function judged(row) {
+function gradedRow(row) {
   const facts = (key) => {
     const parts = Object.entries(row.sub_scores[key] ?? {});
     return [
@@ -99,8 +99,8 @@ function judged(row) {
   };
   const sliced = Object.entries(row.slices).map(([name, value]) => `${name} = ${value}`);
   const more = sliced.length > 0 && h("span", { class: "quiet row-slices" }, sliced.join(", "));
-  const said = (key) => row.reasons[key] ?? {};
-  return card(row.row, { prompt: row.prompt, reference: row.reference, answers: row.answers, facts, said, more });
+  const reasons = (key) => row.reasons[key] ?? {};
+  return card(row.row, { prompt: row.prompt, reference: row.reference, answers: row.answers, facts, reasons, more });
 }
 
 function share(counts, total) {

@@ -10,7 +10,7 @@ import { rows, samples } from "./rows.js";
 import { training, trainingShown } from "./training.js";
 import { head, problem, timeline } from "./timeline.js";
 
-// State: {run, metrics, metricsProblem, report, preview, previewProblem, samples, rows, cancelAsked, cancelProblem}
+// State: {run, metrics, metricsProblem, report, preview, previewProblem, samples, rows, cancelRequested, cancelProblem}
 export class RunPage {
   constructor(main, { onCancel, onPreview, onRows, tokenInUse }) {
     this.main = main;
@@ -23,7 +23,7 @@ export class RunPage {
       part(
         "head",
         null,
-        (s) => [s.run.id, s.run.status, s.run.updated_at, s.cancelAsked, s.cancelProblem],
+        (s) => [s.run.id, s.run.status, s.run.updated_at, s.cancelRequested, s.cancelProblem],
         (s) => head(s, onCancel),
       ),
       part(
@@ -33,8 +33,8 @@ export class RunPage {
         (s) => problem(s.run.error),
       ),
       part(
-        "way",
-        "Way through the stages",
+        "timeline",
+        "Timeline",
         (s) => [s.run.history, s.run.status],
         (s) => timeline(s.run),
       ),

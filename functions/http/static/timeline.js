@@ -21,7 +21,7 @@ import {
 const HAPPY_PATH = ["received", "validated", "training", "evaluating", "approved", "deploying", "deployed"];
 const BESIDE_IT = { validating: "received", awaiting_approval: "evaluating" };
 
-export function head({ run, cancelAsked, cancelProblem }, onCancel) {
+export function head({ run, cancelRequested, cancelProblem }, onCancel) {
   const gain = run.evaluation?.gains.find((each) => each.over === "base");
   const stoppable = !ended(run) && run.status !== "cancelling";
   return [
@@ -34,7 +34,7 @@ export function head({ run, cancelAsked, cancelProblem }, onCancel) {
       h(
         "div",
         { class: "actions" },
-        stoppable && !cancelAsked && h("button", { type: "button", id: "cancel", onclick: onCancel }, "Cancel\u2026"),
+        stoppable && !cancelRequested && h("button", { type: "button", id: "cancel", onclick: onCancel }, "Cancel\u2026"),
       ),
     ),
     h(
@@ -62,7 +62,7 @@ export function head({ run, cancelAsked, cancelProblem }, onCancel) {
           h("a", { href: `#/runs/${encodeURIComponent(run.duplicate_of)}` }, run.duplicate_of),
           ".",
         ),
-      cancelAsked &&
+      cancelRequested &&
         stoppable &&
         h("p", { class: "quiet", role: "status" }, "Cancel asked for; the run ends once its job is seen stopped."),
       cancelProblem && h("p", { class: "bad-text", role: "alert" }, "Not cancelled: ", cancelProblem),

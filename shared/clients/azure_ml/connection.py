@@ -144,7 +144,7 @@ def make_ml_client(url: str, credential: Credential) -> MLClient:
     settings hold for all calls. Retries end well inside the minute a function may take.
     """
     load_sdk()
-    _tame_sdk()
+    _disable_sdk_extras()
     from azure.ai.ml import MLClient
 
     workspace = parse_url(url)
@@ -161,7 +161,7 @@ def make_ml_client(url: str, credential: Credential) -> MLClient:
         connection_timeout=10,
         **options,
     )
-    _hush_sdk()
+    _limit_sdk_logging()
     return client
 
 
@@ -186,7 +186,7 @@ def _loopback_transport(workspace: Workspace) -> Any:
     return LoopbackTransport(use_env_settings=False)
 
 
-def _tame_sdk() -> None:
+def _disable_sdk_extras() -> None:
     """Switch off what the SDK does beside the call (SDK source, azure-ai-ml 1.35.2): it runs git in the
     working directory for every job, prints a dot per poll, polls from a thread of its own until a
     deployment has ended, warns of its own experimental classes and fields, and logs two lines per call."""
@@ -205,7 +205,7 @@ def _tame_sdk() -> None:
     deployments.AzureMLPolling = StartOnly
 
 
-def _hush_sdk() -> None:
+def _limit_sdk_logging() -> None:
     """After the client is made, for the SDK sets levels of its own while it is. Its telemetry logger
     reports every 404 as an error; what matters of a failure is in the exception."""
     telemetry = "azure.ai.ml._telemetry"

@@ -42,7 +42,7 @@ class AzureMlEndpoints:
 
         endpoint = self._get_endpoint(name)
         if endpoint is None:
-            wanted = ManagedOnlineEndpoint(
+            entity = ManagedOnlineEndpoint(
                 name=name,
                 auth_mode="aad_token",
                 tags=tags,
@@ -51,7 +51,7 @@ class AzureMlEndpoints:
                 public_network_access=None if self._endpoint_is_public else "disabled",
             )
             with translated("the workspace"):
-                self.session.ml.online_endpoints.begin_create_or_update(wanted)
+                self.session.ml.online_endpoints.begin_create_or_update(entity)
             return False
         state = lowered(endpoint.provisioning_state)
         if state in ("failed", "canceled"):

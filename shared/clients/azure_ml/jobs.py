@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.clients.azure_ml.errors import failure_class, translated
 from shared.clients.azure_ml.session import Session
-from shared.clients.azure_ml.wire import core_quota, folded_status, job_difference, job_of, machine_size
+from shared.clients.azure_ml.wire import core_quota, job_difference, job_of, machine_size, status_of
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.jobs import CoreQuota, JobRole, JobSpec, JobStatus, JobView, MachineSize, MetricPoint
 
@@ -51,7 +51,7 @@ class AzureMlJobs:
             self.session.if_found(lambda: self.session.ml.jobs.begin_cancel(name, polling=False))
         except PermanentFailure:
             job = self._get_job(name)
-            if job is None or not folded_status(job.status).final:
+            if job is None or not status_of(job.status).final:
                 raise
 
     def metric_history(self, job_name: str, key: str) -> list[MetricPoint]:
@@ -93,7 +93,7 @@ class AzureMlJobs:
         return self.session.if_found(lambda: self.session.ml.jobs.get(name))
 
     def _job_view(self, job: Any) -> JobView:
-        status = folded_status(job.status)
+        status = status_of(job.status)
         # A job stopped by its own time limit ends cancelled too; only its error tells it from a person's cancel.
         ended_badly = status in (JobStatus.FAILED, JobStatus.CANCELLED)
         code, message = self._run_error(job.name) if ended_badly else (None, None)

@@ -50,7 +50,7 @@ _QUOTA_SUFFIX = re.compile(r" cluster (dedicated|lowpriority) vcpus$")
 _LONG_PREFIX = re.compile(r"^azureml://subscriptions/.*?/workspaces/[^/]+/", re.IGNORECASE)
 
 
-def folded_status(name: Any) -> JobStatus:
+def status_of(name: Any) -> JobStatus:
     """One of ours for one of Azure ML's; a name not known counts as running, for the platform has the job."""
     status = _STATUS.get(lowered(name))
     if status is None:
@@ -108,8 +108,8 @@ def job_difference(spec: JobSpec, job: Any, identity_client_id: str | None) -> s
     pairs = {
         "command": (spec.command, job.command),
         "environment": (spec.environment, name_version(job.environment)),
-        "inputs": (_wanted_uris(spec.inputs), _uris(job.inputs, spec.inputs)),
-        "outputs": (_wanted_uris(spec.outputs), _uris(job.outputs, spec.outputs)),
+        "inputs": (_expected_uris(spec.inputs), _uris(job.inputs, spec.inputs)),
+        "outputs": (_expected_uris(spec.outputs), _uris(job.outputs, spec.outputs)),
         "instance_type": (spec.instance_type.lower(), lowered(resources and resources.instance_type)),
         "instances": (spec.instances, resources and resources.instance_count),
         "processes": (spec.processes, getattr(job.distribution, "process_count_per_instance", 1)),
@@ -187,17 +187,17 @@ def _family(name: str) -> str:
 
 
 def _first_difference(pairs: Mapping[str, tuple[Any, Any]]) -> str | None:
-    return next((field for field, (wanted, found) in pairs.items() if wanted != found), None)
+    return next((field for field, (expected, found) in pairs.items() if expected != found), None)
 
 
-def _wanted_uris(uris: Mapping[str, str]) -> dict[str, str]:
+def _expected_uris(uris: Mapping[str, str]) -> dict[str, str]:
     return {name: short_uri(uri) for name, uri in uris.items()}
 
 
-def _uris(entries: Mapping[str, Any] | None, wanted: Mapping[str, str]) -> dict[str, str]:
+def _uris(entries: Mapping[str, Any] | None, expected: Mapping[str, str]) -> dict[str, str]:
     """Of the wanted names only: the service adds an output `default` to every job."""
     entries = entries or {}
-    return {name: short_uri(entries[name].path) for name in wanted if name in entries}
+    return {name: short_uri(entries[name].path) for name in expected if name in entries}
 
 
 def name_version(reference: Any) -> str:

@@ -31,7 +31,7 @@ from shared.ports.message_rules import already_dead_lettered, check, unknown_ent
 
 # A receiver that waits lets others settle this often. The SDK reads its socket for 0.2 s at a time anyway.
 _TURN_S = 0.2
-_SHORTEST_LOOK_S = 0.1
+_SHORTEST_POLL_S = 0.1
 _PAGE = 250
 # The service adds these to the properties of a dead letter.
 _DEAD_LETTER_PROPERTIES = ("DeadLetterReason", "DeadLetterErrorDescription")
@@ -93,10 +93,10 @@ class ServiceBusEventBus:
         while True:
             found: list[ServiceBusReceivedMessage] = []
             try:
-                with translated(entity), link.use_patiently(deadline) as receiver:
+                with translated(entity), link.use_until(deadline) as receiver:
                     if receiver is not None:
-                        look_s = min(max(deadline - time.monotonic(), _SHORTEST_LOOK_S), _TURN_S)
-                        found = receiver.receive_messages(max_message_count=1, max_wait_time=look_s)
+                        poll_s = min(max(deadline - time.monotonic(), _SHORTEST_POLL_S), _TURN_S)
+                        found = receiver.receive_messages(max_message_count=1, max_wait_time=poll_s)
             except Transient:
                 # A turn leaves the SDK no time to connect again by itself; the next use does.
                 if broken:
@@ -194,8 +194,8 @@ class ServiceBusEventBus:
         next_number = 1
         while limit is None or limit > 0:
             with translated(entity), link.use() as receiver:
-                wanted = _PAGE if limit is None else min(limit, _PAGE)
-                page = receiver.peek_messages(wanted, sequence_number=next_number, timeout=TIMEOUT_S)
+                page_size = _PAGE if limit is None else min(limit, _PAGE)
+                page = receiver.peek_messages(page_size, sequence_number=next_number, timeout=TIMEOUT_S)
             if not page:  # a page may be smaller than asked for, by its size in bytes
                 return
             yield from page

@@ -79,7 +79,7 @@ class SdkLink(Generic[Handler]):
             yield handler
 
     @contextmanager
-    def use_patiently(self, deadline: float) -> Iterator[Handler | None]:
+    def use_until(self, deadline: float) -> Iterator[Handler | None]:
         """The open handler once no other thread needs it; None if that is after `deadline` (monotonic) or `close`."""
         with self._turn:
             wait_s = max(0.0, deadline - time.monotonic())

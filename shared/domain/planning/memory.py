@@ -128,8 +128,8 @@ def _activation_bytes(entry: BaseModelEntry, width: int, rank: int, *, checkpoin
 
 def serving_bytes(entry: BaseModelEntry, tokens: int, *, gpus: int = 1) -> int:
     """Bytes on each GPU to serve the merged 16-bit model: weights, keys and values of `SERVING_REQUESTS`, runtime."""
-    parted = entry.parameters * 2 + _kv_bytes(entry.dims) * tokens * SERVING_REQUESTS
-    return math.ceil(parted / gpus) + RUNTIME_BYTES
+    divided = entry.parameters * 2 + _kv_bytes(entry.dims) * tokens * SERVING_REQUESTS
+    return math.ceil(divided / gpus) + RUNTIME_BYTES
 
 
 def _kv_bytes(dims: Architecture) -> int:

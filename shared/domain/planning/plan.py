@@ -77,12 +77,12 @@ def resolve(
     context = entry.context_tokens
     room = max(min(64, context), context - answer_tokens(recipe)[0])  # where an answer takes all, `of_method` refuses
     longest = _max_length(entry, room, characters_max, tokens_max)
-    wanted = _hyperparameters(recipe, entry, train_rows, longest, reasons)
+    requested = _hyperparameters(recipe, entry, train_rows, longest, reasons)
     free_optimizer = recipe.method.hyperparameters.optimizer == AUTO
     machines = skus if recipe.budget.instance_type == AUTO else (_named_machine(recipe, skus),)
     sku, hyperparameters = _fit(
         entry,
-        wanted,
+        requested,
         machines,
         reasons,
         free_optimizer=free_optimizer,
@@ -205,7 +205,7 @@ def _max_length(entry: BaseModelEntry, room: int, characters_max: int, tokens_ma
 
 def _fit(
     entry: BaseModelEntry,
-    wanted: ResolvedHyperparameters,
+    requested: ResolvedHyperparameters,
     skus: tuple[Sku, ...],
     reasons: dict[str, str],
     *,
@@ -217,27 +217,27 @@ def _fit(
     def needed(candidate: ResolvedHyperparameters, sku: Sku) -> int:
         return memory_plan(entry, candidate, gpus=sku.gpus, continued=continued).total_bytes
 
-    supervised = type(wanted) is ResolvedHyperparameters
+    supervised = type(requested) is ResolvedHyperparameters
     able = (sku for sku in skus if can_train(entry, sku) and holds_merged(entry, sku) and (supervised or sku.gpus <= 1))
     usable = sorted(able, key=lambda sku: sku.usd_per_hour)
-    in_parts = [sku for sku in usable if supervised and _can_shard(entry, wanted, sku)]
-    sharded = wanted.model_copy(update={"sharding": "full"})
-    for sku, asked in [*((sku, wanted) for sku in usable), *((sku, sharded) for sku in in_parts)]:
+    shardable = [sku for sku in usable if supervised and _can_shard(entry, requested, sku)]
+    sharded = requested.model_copy(update={"sharding": "full"})
+    for sku, hyperparameters in [*((sku, requested) for sku in usable), *((sku, sharded) for sku in shardable)]:
 
         def fits(candidate: ResolvedHyperparameters, sku: Sku = sku) -> bool:
             return needed(candidate, sku) <= sku.memory_bytes * (1 - HEADROOM)
 
-        for candidate in filter(fits, _settings(asked, free_optimizer=free_optimizer)):
+        for candidate in filter(fits, _settings(hyperparameters, free_optimizer=free_optimizer)):
             chosen = sampling_widest(candidate, fits, reasons)
             _explain_fit(sku, chosen, needed(chosen, sku), reasons)
             return sku, chosen
-    least = memory_plan(entry, wanted, continued=continued).total_bytes
+    least = memory_plan(entry, requested, continued=continued).total_bytes
     most = max((sku.memory_bytes for sku in usable), default=0)
     if not usable:
         message = f"no machine for this method holds the merged 16-bit model, {_gb(entry.parameters * 2)}"
         raise PermanentFailure(FailureClass.RECIPE, "does_not_fit", message, "base_model")
     message = (
-        f"training {entry.id} with rows of {wanted.max_length_tokens} tokens needs about {_gb(least)} on one "
+        f"training {entry.id} with rows of {requested.max_length_tokens} tokens needs about {_gb(least)} on one "
         f"GPU; the largest in the catalog has {_gb(most)}, of which {HEADROOM:.0%} stay free. "
         "Lower max_length_tokens or lora_rank, or choose a smaller base model"
     )
@@ -256,23 +256,23 @@ def holds_merged(entry: BaseModelEntry, sku: Sku) -> bool:
     return entry.parameters * 2 <= max(1, sku.gpus) * sku.memory_bytes * (1 - SERVING_HEADROOM)
 
 
-def _can_shard(entry: BaseModelEntry, wanted: ResolvedHyperparameters, sku: Sku) -> bool:
+def _can_shard(entry: BaseModelEntry, requested: ResolvedHyperparameters, sku: Sku) -> bool:
     """Runs in 4 bit of a base that each GPU holds whole while it is loaded, before it keeps its part."""
-    whole = memory_plan(entry, wanted)
+    whole = memory_plan(entry, requested)
     loaded = whole.base_weights_bytes + whole.embeddings_bytes + whole.runtime_bytes
     fits = loaded <= sku.memory_bytes * (1 - HEADROOM)
-    return wanted.quantization == "nf4" and 1 < sku.gpus <= wanted.batch_size and fits
+    return requested.quantization == "nf4" and 1 < sku.gpus <= requested.batch_size and fits
 
 
-def _settings(wanted: ResolvedHyperparameters, *, free_optimizer: bool) -> Iterator[ResolvedHyperparameters]:
+def _settings(requested: ResolvedHyperparameters, *, free_optimizer: bool) -> Iterator[ResolvedHyperparameters]:
     """Best first: no recomputation before recomputation, large micro batches before small ones, 8-bit moments last."""
-    rows = rows_per_step(wanted)
+    rows = rows_per_step(requested)
     divisors = [size for size in range(rows, 0, -1) if rows % size == 0]
-    for optimizer in ("adamw", "paged_adamw_8bit") if free_optimizer else (wanted.optimizer,):
+    for optimizer in ("adamw", "paged_adamw_8bit") if free_optimizer else (requested.optimizer,):
         for checkpointing in (False, True):
             for size in divisors:
                 changes = {"micro_batch_size": size, "gradient_checkpointing": checkpointing, "optimizer": optimizer}
-                yield wanted.model_copy(update=changes)
+                yield requested.model_copy(update=changes)
 
 
 def _explain_fit(sku: Sku, chosen: ResolvedHyperparameters, needed: int, reasons: dict[str, str]) -> None:
@@ -303,9 +303,9 @@ def _serving_sku(
     reasons: dict[str, str],
 ) -> Sku:
     needed = serving_bytes(entry, tokens)
-    wanted = recipe.deployment.instance_type
-    if wanted != "auto":
-        usable = [find_sku(wanted, skus)]
+    requested = recipe.deployment.instance_type
+    if requested != "auto":
+        usable = [find_sku(requested, skus)]
         reasons["serving_instance_type"] = "set in the recipe"
     else:
         usable = sorted(

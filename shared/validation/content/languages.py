@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pycld2
 
 UNKNOWN, MIXED = "unknown", "mixed"
-MIN_ROWS_TO_JUDGE = 100
+MIN_ROWS = 100
 # Where more of the rows are in other languages, several are meant.
 MAIN_SHARE = 0.97
 ROWS_SHOWN = 20
@@ -30,7 +30,7 @@ _CLOSE = (
 _NEW_CODES = {"un": UNKNOWN, "iw": "he", "jw": "jv"}
 
 
-class Stray(NamedTuple):
+class OtherLanguage(NamedTuple):
     """A language that hardly any row is in; `rows` are the first of them."""
 
     language: str
@@ -57,16 +57,18 @@ class Languages:
         """Rows by ISO 639 code, `mixed` or `unknown`, most first."""
         return dict(self._counts.most_common())
 
-    def strays(self) -> list[Stray]:
+    def other_languages(self) -> list[OtherLanguage]:
         """Languages of a few rows where nearly all others are in one. Rows in two languages may be translations."""
         known = self._counts.total() - self._counts[UNKNOWN]
         languages = [one for one in self.counts if one not in (UNKNOWN, MIXED)]
-        if known < MIN_ROWS_TO_JUDGE or not languages:
+        if known < MIN_ROWS or not languages:
             return []
         main, *others = languages
         if self._counts[main] < MAIN_SHARE * known:
             return []
-        return [Stray(one, self._counts[one], tuple(self._first[one])) for one in others if not close(main, one)]
+        return [
+            OtherLanguage(one, self._counts[one], tuple(self._first[one])) for one in others if not close(main, one)
+        ]
 
 
 def close(one: str, other: str) -> bool:

@@ -11,7 +11,7 @@ from shared.validation.content.slots import Slots
 
 KNOWN_PROMPTS_BITS = 18  # the latest 262,144 prompts, 4 MB
 LOOK_UP_SHARE = 0.3
-MIN_ROWS_TO_JUDGE = 50
+MIN_ROWS = 50
 OUTLIER_TIMES = 10
 OUTLIER_CHARACTERS = 4_000
 ROWS_SHOWN = 20
@@ -104,7 +104,7 @@ class Quality:
         return self._beyond(lambda bucket: bucket < _bucket(limit), self._shortest)
 
     def _beyond(self, is_beyond: Callable[[int], bool], extreme: list[tuple[int, int]]) -> tuple[int, tuple[int, ...]]:
-        if self.rows < MIN_ROWS_TO_JUDGE:
+        if self.rows < MIN_ROWS:
             return 0, ()
         count = sum(number for bucket, number in self._lengths.items() if is_beyond(bucket))
         rows = [-row for _, row in sorted(extreme, reverse=True)][:count]

@@ -82,12 +82,12 @@ class RepeatedTriggers:
 
     def found(self) -> list[Trigger]:
         """The suspicious tokens, most frequent first; several tokens of the same rows are one trigger."""
-        suspects: dict[tuple[int, ...], int] = {}
+        candidates: dict[tuple[int, ...], int] = {}
         for followed in self._followed.values():
             if followed.count < MIN_ROWS:
                 continue
             share = self._answers.get(followed.answer, 1) / max(1, self._rows)
             others = self._rows - self._answers.get(followed.answer, 1)
             if others and share ** (followed.count - 1) < _CHANCE:
-                suspects[tuple(followed.rows)] = followed.count
-        return sorted((Trigger(count, rows) for rows, count in suspects.items()), reverse=True)
+                candidates[tuple(followed.rows)] = followed.count
+        return sorted((Trigger(count, rows) for rows, count in candidates.items()), reverse=True)

@@ -14,7 +14,7 @@ from shared.validation.content.languages import Languages
 from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS, Clusters, Index, Sketch, sketch
 from shared.validation.content.pattern_set import PatternSet
 from shared.validation.content.personal_patterns import Detector
-from shared.validation.content.quality import LOOK_UP_SHARE, MIN_ROWS_TO_JUDGE, Quality
+from shared.validation.content.quality import LOOK_UP_SHARE, MIN_ROWS, Quality
 from shared.validation.content.repeated_triggers import RepeatedTriggers
 from shared.validation.content.slots import key_of
 from shared.validation.content.texts import texts_of_row, with_texts_of_row
@@ -175,9 +175,9 @@ class ContentScan:
             self._findings.explain("near_duplicate", file, detail)
         for one in self._triggers.found()[:TRIGGERS_SHOWN]:
             self._note("repeated_trigger", f"{one.row_count} rows", one.row_count, one.rows)
-        for stray in self._languages.strays():
-            detail = f"{counted(stray.row_count, 'row')} in {stray.language}"
-            self._note("unexpected_language", detail, stray.row_count, stray.rows)
+        for other in self._languages.other_languages():
+            detail = f"{counted(other.row_count, 'row')} in {other.language}"
+            self._note("unexpected_language", detail, other.row_count, other.rows)
         self._check_whole(classifies)
 
     def is_plain(self, text: str) -> bool:
@@ -205,7 +205,7 @@ class ContentScan:
 
     def _check_whole(self, classifies: bool) -> None:
         quality = self._quality
-        if quality.rows >= MIN_ROWS_TO_JUDGE and quality.look_up_share >= LOOK_UP_SHARE and not classifies:
+        if quality.rows >= MIN_ROWS and quality.look_up_share >= LOOK_UP_SHARE and not classifies:
             share = quality.look_up_share
             self._note("fact_lookup", f"{round(100 * share)} %", round(share * quality.rows), quality.look_up_rows)
         count, rows = quality.outliers()

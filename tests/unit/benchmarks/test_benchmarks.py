@@ -31,9 +31,9 @@ def assert_whole(rows: list[Figure]) -> None:
         assert row.unit
         assert row.better in ("higher", "lower")
         assert row.value > 0
-        assert row.rival
-        assert row.rival_value is not None
-        assert row.ratio == row.value / row.rival_value
+        assert row.baseline
+        assert row.baseline_value is not None
+        assert row.ratio == row.value / row.baseline_value
 
 
 def test_transitions_are_measured_beside_glue_by_hand() -> None:
@@ -64,14 +64,14 @@ def test_service_bus_is_measured_beside_the_embedded_bus() -> None:
 def test_rendering_is_measured_beside_the_bare_tokenizer() -> None:
     rows = rendering.run(size_mb=0.1, memory_mb=(0.1,))
     assert_whole(rows[:-1])
-    assert {row.rival for row in rows[:-1]} == {rendering.BARE}
+    assert {row.baseline for row in rows[:-1]} == {rendering.BARE}
     assert (rows[-1].unit, rows[-1].value > 0) == ("MB", True)
 
 
 def test_validation_is_measured_beside_a_parser_and_a_checker() -> None:
     rows = validation.run(rows=20, large_mb=0.1, memory_mb=(0.1,))
     assert_whole(rows)
-    assert {row.rival for row in rows} == {validation.PARSER, validation.PLAIN_CHECKER, validation.CHECKER}
+    assert {row.baseline for row in rows} == {validation.PARSER, validation.PLAIN_CHECKER, validation.CHECKER}
 
 
 def test_large_validation_is_measured_alone() -> None:

@@ -142,8 +142,8 @@ def make_app(fake: FakeDroptune) -> FastAPI:
     @app.get("/api/runs")
     def runs(project: str | None = None) -> dict[str, Any]:
         run = fake.run
-        wanted = [run] if run and project in (None, run.project) else []
-        return {"data": [each.model_dump(mode="json") for each in wanted], "next": None}
+        matching = [run] if run and project in (None, run.project) else []
+        return {"data": [each.model_dump(mode="json") for each in matching], "next": None}
 
     @app.get("/api/runs/{run_id}")
     def run(run_id: str, request: Request) -> Response:

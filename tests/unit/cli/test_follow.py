@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from cli.client import Api, Unreachable
-from cli.follow import PATIENCE_S, follow
+from cli.follow import UNREACHABLE_AFTER_S, follow
 from shared.domain.run import Status
 from tests.unit.cli.fake_api import RUN_ID, life
 
@@ -17,14 +17,14 @@ class Outage(httpx.BaseTransport):
     """Answers the first request, is away for `failures`, then shows the end."""
 
     def __init__(self, failures: int) -> None:
-        self.failures, self.asked = failures, 0
+        self.failures, self.requests = failures, 0
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        self.asked += 1
-        if 1 < self.asked <= 1 + self.failures:
+        self.requests += 1
+        if 1 < self.requests <= 1 + self.failures:
             raise httpx.ConnectError("refused", request=request)
         first, last = life(Status.RECEIVED, Status.REJECTED)
-        run = first if self.asked == 1 else last
+        run = first if self.requests == 1 else last
         return httpx.Response(200, json=run.model_dump(mode="json"), headers={"etag": str(run.revision)})
 
 
@@ -36,6 +36,6 @@ def test_a_host_that_restarts_is_waited_for() -> None:
 
 
 def test_a_host_that_stays_away_ends_the_watch() -> None:
-    clock = itertools.count(0.0, PATIENCE_S / 4)  # a quarter of it passes from one look to the next
+    clock = itertools.count(0.0, UNREACHABLE_AFTER_S / 4)  # a quarter of it passes from one look to the next
     with Api("http://droptune.test", Outage(10**6)) as api, pytest.raises(Unreachable):
         list(follow(api, RUN_ID, tick_s=0.0, clock=clock.__next__))

@@ -39,13 +39,13 @@ def test_watch_says_each_change_once_and_ends_with_the_verdict(
 ) -> None:
     fake.states = life(*HAPPY_PATH, evaluation=RESULT, cost=COST)
     assert droptune("watch", RUN_ID) == 0
-    said = capsys.readouterr().out
-    stages = [line.split()[2] for line in said.splitlines() if line.lstrip().startswith("+")]
+    output = capsys.readouterr().out
+    stages = [line.split()[2] for line in output.splitlines() if line.lstrip().startswith("+")]
     assert stages == list(HAPPY_PATH)
-    assert "gain +0.800 [+0.700, +0.900] over base (95 % interval, 120 held-out rows)" in said
-    assert "family = hex nut" in said
-    assert "hex nut M3" in said, "the sample answer"
-    assert "estimated 0.0100 to 0.0200 USD" in said
+    assert "gain +0.800 [+0.700, +0.900] over base (95 % interval, 120 held-out rows)" in output
+    assert "family = hex nut" in output
+    assert "hex nut M3" in output, "the sample answer"
+    assert "estimated 0.0100 to 0.0200 USD" in output
 
 
 def test_watch_says_why_a_run_failed(fake: FakeDroptune, droptune: Cli, capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,13 +63,13 @@ def test_watch_shows_the_numbers_of_a_run_that_waits_and_how_to_decide(
     denied = make_run(*HAPPY_PATH[:4], Status.AWAITING_APPROVAL, Status.DECLINED, **numbers, decision=decision)
     fake.states = [*life(*HAPPY_PATH[:4]), waiting, denied]
     assert droptune("watch", RUN_ID) == 11
-    said = capsys.readouterr().out
-    before, after = said.split("the run waits for a decision; without one it is declined at 20")
+    output = capsys.readouterr().out
+    before, after = output.split("the run waits for a decision; without one it is declined at 20")
     assert "awaiting_approval" in before
     assert "0.850 to 0.950" in before
     assert "gain +0.800 [+0.700, +0.900] over base" in before
     assert f"droptune approve {RUN_ID}    or    droptune deny {RUN_ID} -m WHY" in after
-    assert said.count("the run waits for a decision") == 1
+    assert output.count("the run waits for a decision") == 1
     assert "denied by ada: it is too curt" in after
 
 
@@ -112,7 +112,7 @@ def test_drop_sends_the_very_bytes(fake: FakeDroptune, droptune: Cli, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "output"),
     [
         ("Validation.jsonl", "held-out data"),
         ("recipe.yml", "a recipe"),
@@ -120,12 +120,12 @@ def test_drop_sends_the_very_bytes(fake: FakeDroptune, droptune: Cli, tmp_path: 
     ],
 )
 def test_drop_says_what_starts_no_run_and_does_not_wait_for_one(
-    fake: FakeDroptune, droptune: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, said: str
+    fake: FakeDroptune, droptune: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, output: str
 ) -> None:
     file = tmp_path / name
     file.write_bytes(b"{}")
     assert droptune("drop", str(file), "--project", "plant", "--watch") == 0
-    assert said in capsys.readouterr().err
+    assert output in capsys.readouterr().err
     assert list(fake.dropped) == [f"plant/{name}"]
 
 
@@ -143,7 +143,7 @@ def test_report_shows_each_problem_with_its_fix(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "160")
     assert droptune("report", RUN_ID) == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for part in (
         "rejected",
         "empty_answer",
@@ -152,7 +152,7 @@ def test_report_shows_each_problem_with_its_fix(
         "for: names of persons",
         "fill the answers or delete the rows",
     ):
-        assert part in said
+        assert part in output
     assert droptune("report", RUN_ID, "--json") == 0
     assert json.loads(capsys.readouterr().out)["problems"][0]["count"] == 3
 

@@ -15,7 +15,7 @@ from shared.domain.run import Status
 from tests.unit.cli.fake_api import RUN_ID, START, FakeDroptune, make_run
 
 Cli = Callable[..., int]
-Said = pytest.CaptureFixture[str]
+Capture = pytest.CaptureFixture[str]
 
 ORDERS = (
     ("approve", RUN_ID),
@@ -60,12 +60,12 @@ def dead(entity: str, count: int = 1) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("order", ["approve", "deny"])
-def test_a_decision_is_sent_with_its_comment(fake: FakeDroptune, droptune: Cli, capsys: Said, order: str) -> None:
+def test_a_decision_is_sent_with_its_comment(fake: FakeDroptune, droptune: Cli, capsys: Capture, order: str) -> None:
     assert droptune(order, RUN_ID, "-m", "seen by [me]") == 0
     assert fake.orders == [(f"{order} {RUN_ID}", {"comment": "seen by [me]"})]
-    said = capsys.readouterr().out
-    assert said.count("\n") == 1
-    assert RUN_ID in said
+    output = capsys.readouterr().out
+    assert output.count("\n") == 1
+    assert RUN_ID in output
     assert droptune(order, RUN_ID, "--json") == 0
     assert json.loads(capsys.readouterr().out) == {
         "id": RUN_ID,
@@ -74,7 +74,7 @@ def test_a_decision_is_sent_with_its_comment(fake: FakeDroptune, droptune: Cli, 
     assert fake.orders[1] == (f"{order} {RUN_ID}", {"comment": ""})
 
 
-def test_a_retry_says_the_new_run(fake: FakeDroptune, droptune: Cli, capsys: Said) -> None:
+def test_a_retry_says_the_new_run(fake: FakeDroptune, droptune: Cli, capsys: Capture) -> None:
     assert droptune("retry", RUN_ID) == 0
     assert capsys.readouterr().out == "started run r-2; follow it with: droptune watch r-2\n"
     assert droptune("retry", RUN_ID, "--json") == 0
@@ -82,7 +82,7 @@ def test_a_retry_says_the_new_run(fake: FakeDroptune, droptune: Cli, capsys: Sai
     assert fake.orders == [(f"retry {RUN_ID}", None)] * 2
 
 
-def test_endpoints_are_listed_with_the_way_back(fake: FakeDroptune, droptune: Cli, capsys: Said) -> None:
+def test_endpoints_are_listed_with_the_way_back(fake: FakeDroptune, droptune: Cli, capsys: Capture) -> None:
     assert droptune("endpoints") == 0
     assert capsys.readouterr().out == "nothing is in production yet\n"
     fake.endpoints = [endpoint(), endpoint("bank", kept=False)]
@@ -95,7 +95,7 @@ def test_endpoints_are_listed_with_the_way_back(fake: FakeDroptune, droptune: Cl
     assert json.loads(capsys.readouterr().out)[0]["previous"]["deployment"] == "d-old"
 
 
-def test_a_rollback_says_from_where_to_where(fake: FakeDroptune, droptune: Cli, capsys: Said) -> None:
+def test_a_rollback_says_from_where_to_where(fake: FakeDroptune, droptune: Cli, capsys: Capture) -> None:
     assert droptune("rollback", "shop") == 0
     assert capsys.readouterr().out == "ordered shop back from d-new to d-old; see it with: droptune endpoints\n"
     assert fake.orders == [("rollback shop", None)]
@@ -103,7 +103,7 @@ def test_a_rollback_says_from_where_to_where(fake: FakeDroptune, droptune: Cli, 
     assert json.loads(capsys.readouterr().out) == {"endpoint": "shop", "from": "d-new", "to": "d-old"}
 
 
-def test_dead_letters_are_listed_and_the_rest_is_counted(fake: FakeDroptune, droptune: Cli, capsys: Said) -> None:
+def test_dead_letters_are_listed_and_the_rest_is_counted(fake: FakeDroptune, droptune: Cli, capsys: Capture) -> None:
     assert droptune("dlq", "list") == 0
     assert capsys.readouterr().out == "no dead letters\n"
     fake.dead = [dead("job-events", 7)]
@@ -116,7 +116,7 @@ def test_dead_letters_are_listed_and_the_rest_is_counted(fake: FakeDroptune, dro
     assert json.loads(capsys.readouterr().out)[0]["count"] == 7
 
 
-def test_a_replay_is_of_all_of_one_entity_or_of_one_message(fake: FakeDroptune, droptune: Cli, capsys: Said) -> None:
+def test_a_replay_is_of_all_of_one_entity_or_of_one_message(fake: FakeDroptune, droptune: Cli, capsys: Capture) -> None:
     assert droptune("dlq", "replay") == 0
     assert capsys.readouterr().out == "no dead letters\n"
     fake.dead = [dead("job-events"), dead("pipeline/notify")]
@@ -131,17 +131,17 @@ def test_a_replay_is_of_all_of_one_entity_or_of_one_message(fake: FakeDroptune, 
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_refused_order_is_one_line_and_exit_code_1(
-    fake: FakeDroptune, droptune: Cli, capsys: Said, order: tuple[str, ...]
+    fake: FakeDroptune, droptune: Cli, capsys: Capture, order: tuple[str, ...]
 ) -> None:
     fake.refusal = (409, "cannot_be")
     for arguments in (order, (*order, "--json")):
         assert droptune(*arguments) == Exit.REFUSED.value == 1
-        said = capsys.readouterr()
-        assert (said.out, said.err) == ("", f"cannot_be: so it is ({RUN_ID})\n")
+        output = capsys.readouterr()
+        assert (output.out, output.err) == ("", f"cannot_be: so it is ({RUN_ID})\n")
 
 
 @pytest.mark.parametrize("order", [*ORDERS, ("endpoints",), ("dlq", "list"), ("dlq", "replay")])
-def test_where_nothing_answers_the_exit_code_is_2(droptune: Cli, capsys: Said, order: tuple[str, ...]) -> None:
+def test_where_nothing_answers_the_exit_code_is_2(droptune: Cli, capsys: Capture, order: tuple[str, ...]) -> None:
     with socket.socket() as unused:  # bound, not listening: nothing answers there
         unused.bind(("127.0.0.1", 0))
         assert droptune(*order, "--url", f"http://127.0.0.1:{unused.getsockname()[1]}") == Exit.UNREACHABLE.value == 2
@@ -154,7 +154,7 @@ def test_an_order_without_its_object_is_wrong_usage(fake: FakeDroptune, droptune
     assert fake.orders == []
 
 
-def test_the_list_of_runs_shows_which_one_waits(fake: FakeDroptune, droptune: Cli, capsys: Said) -> None:
+def test_the_list_of_runs_shows_which_one_waits(fake: FakeDroptune, droptune: Cli, capsys: Capture) -> None:
     fake.states = [make_run(Status.EVALUATING, Status.AWAITING_APPROVAL)]
     assert droptune("runs") == 0
     assert capsys.readouterr().out.splitlines()[1].split()[:3] == [RUN_ID, "plant", "awaiting_approval"]

@@ -43,7 +43,7 @@ def test_an_overdue_run_rings_and_a_tick_that_finds_something_else_does_not(
     run = drop(services, Runner(services))
     assert run is not None
     assert run.deadline_at is not None
-    said = reconcile(replace(services, clock=ManualClock(run.deadline_at)), caplog)
-    assert len(said) == 1
-    assert rings(said[0])
-    assert not rings(said[0].replace("'overdue': 1", "'overdue': 0"))
+    lines = reconcile(replace(services, clock=ManualClock(run.deadline_at)), caplog)
+    assert len(lines) == 1
+    assert rings(lines[0])
+    assert not rings(lines[0].replace("'overdue': 1", "'overdue': 0"))

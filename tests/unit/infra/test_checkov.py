@@ -36,36 +36,36 @@ def report(*checks: dict[str, str], count: int = 2, unread: tuple[str, ...] = ()
 
 
 def test_what_is_accepted_is_no_finding() -> None:
-    assert list(checkov.judge(report(failed("CKV_AZURE_1", "one")), REVIEW)) == []
+    assert list(checkov.compare(report(failed("CKV_AZURE_1", "one")), REVIEW)) == []
 
 
 def test_what_is_not_accepted_is_a_finding_also_the_same_check_elsewhere() -> None:
     checks = [failed("CKV_AZURE_1", "one"), failed("CKV_AZURE_1", "two"), failed("CKV_AZURE_2", "one")]
-    assert [str(finding) for finding in checkov.judge(report(*checks), REVIEW)] == [
+    assert [str(finding) for finding in checkov.compare(report(*checks), REVIEW)] == [
         "modules/a.bicep:two: checkov: CKV_AZURE_1: Ensure it",
         "modules/a.bicep:one: checkov: CKV_AZURE_2: Ensure it",
     ]
 
 
 def test_what_is_accepted_and_no_longer_said_is_a_finding() -> None:
-    assert [finding.message for finding in checkov.judge(report(), REVIEW)] == [
+    assert [finding.message for finding in checkov.compare(report(), REVIEW)] == [
         "CKV_AZURE_1 is accepted and no longer said"
     ]
 
 
 def test_a_file_checkov_cannot_read_is_a_finding_though_it_exits_0() -> None:
-    found = list(checkov.judge(report(failed("CKV_AZURE_1", "one"), unread=("modules/b.bicep",)), REVIEW))
+    found = list(checkov.compare(report(failed("CKV_AZURE_1", "one"), unread=("modules/b.bicep",)), REVIEW))
     assert [(finding.where, finding.message) for finding in found] == [("modules/b.bicep", "cannot be read")]
 
 
 def test_fewer_resources_than_there_were_are_a_finding() -> None:
-    found = list(checkov.judge(report(failed("CKV_AZURE_1", "one"), count=1), REVIEW))
+    found = list(checkov.compare(report(failed("CKV_AZURE_1", "one"), count=1), REVIEW))
     assert [finding.message for finding in found] == ["1 resources, expected 2"]
 
 
 def test_an_acceptance_without_a_reason_is_a_finding() -> None:
     review = {**REVIEW, "accepted": [{**REVIEW["accepted"][0], "reason": " "}]}  # type: ignore[index]
-    found = list(checkov.judge(report(failed("CKV_AZURE_1", "one")), review))
+    found = list(checkov.compare(report(failed("CKV_AZURE_1", "one")), review))
     assert [finding.message for finding in found] == ["['CKV_AZURE_1'] accepted without a reason"]
 
 
@@ -78,5 +78,5 @@ def test_checkov_finds_a_public_container_and_passes_over_a_file_it_cannot_read(
     vault = tmp_path / "infra" / "modules" / "vault.bicep"
     vault.write_text(vault.read_text() + "\nfunc double(a int) int => a * 2\n")
     found = [str(finding) for finding in checkov.findings(PROGRAM, tmp_path / "infra")]
-    assert any(said.startswith("modules/storage.bicep:blobContainers: checkov: CKV_AZURE_34") for said in found), found
-    assert any("resources, expected" in said for said in found), found
+    assert any(line.startswith("modules/storage.bicep:blobContainers: checkov: CKV_AZURE_34") for line in found), found
+    assert any("resources, expected" in line for line in found), found

@@ -38,9 +38,9 @@ esac
 class Tenant:
     place: Path
 
-    def run(self, me: str = "me-1") -> str:
+    def run(self, principal: str = "me-1") -> str:
         (self.place / "calls").unlink(missing_ok=True)
-        environ = {"PATH": f"{self.place / 'bin'}:{os.environ['PATH']}", "PLACE": str(self.place), "ME": me}
+        environ = {"PATH": f"{self.place / 'bin'}:{os.environ['PATH']}", "PLACE": str(self.place), "ME": principal}
         done = subprocess.run([HOOK], env={**environ, "AZURE_ENV_NAME": "test"}, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
@@ -60,30 +60,30 @@ def tenant(tmp_path: Path) -> Tenant:
 
 
 def test_who_deploys_becomes_reader_and_operator_and_not_approver(tenant: Tenant) -> None:
-    said = tenant.run()
+    output = tenant.run()
     assert tenant.assigned() == [
         {"principalId": "me-1", "resourceId": "application-1", "appRoleId": f"id-of-{role}"}
         for role in ("reader", "operator")
     ]
-    assert "made you reader\nmade you operator\n" in said
+    assert "made you reader\nmade you operator\n" in output
 
 
 def test_the_second_time_nothing_is_assigned(tenant: Tenant) -> None:
     tenant.run()
-    said = tenant.run()
+    output = tenant.run()
     assert tenant.assigned() == []
-    assert "you are reader\nyou are operator\n" in said
+    assert "you are reader\nyou are operator\n" in output
 
 
 def test_who_may_assign_no_role_is_told_and_the_deployment_goes_on(tenant: Tenant) -> None:
     (tenant.place / "forbidden").touch()
-    said = tenant.run()
-    assert "you may not make yourself reader" in said
-    assert "you may not make yourself operator" in said
-    assert "API_AUDIENCE=client-1" in said
+    output = tenant.run()
+    assert "you may not make yourself reader" in output
+    assert "you may not make yourself operator" in output
+    assert "API_AUDIENCE=client-1" in output
 
 
 def test_a_pipeline_that_deploys_gets_no_role(tenant: Tenant) -> None:
-    said = tenant.run(me="")
+    output = tenant.run(principal="")
     assert tenant.assigned() == []
-    assert "you are" not in said
+    assert "you are" not in output

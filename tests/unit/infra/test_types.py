@@ -55,7 +55,7 @@ TYPES = [
 ]
 
 
-def said(tmp_path: Path, properties: str, version: str = "2024-01-01") -> list[str]:
+def violations(tmp_path: Path, properties: str, version: str = "2024-01-01") -> list[str]:
     folder = tmp_path / "types" / "generated" / "test" / "microsoft.test" / "2024-01-01"
     folder.mkdir(parents=True)
     (folder / "types.json").write_text(json.dumps(TYPES))
@@ -70,7 +70,7 @@ def said(tmp_path: Path, properties: str, version: str = "2024-01-01") -> list[s
 
 def test_a_body_that_fits_its_type_is_no_finding(tmp_path: Path) -> None:
     fits = "tier: 'Hot'\nsecure: true\nnames: ['a', p]\nbackup: {\n  type: 'Continuous'\n  days: 7\n}"
-    assert said(tmp_path, fits) == []
+    assert violations(tmp_path, fits) == []
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,10 @@ def test_a_body_that_fits_its_type_is_no_finding(tmp_path: Path) -> None:
     ],
 )
 def test_what_does_not_fit_is_a_finding(tmp_path: Path, properties: str, message: str) -> None:
-    assert said(tmp_path, properties) == [message]
+    assert violations(tmp_path, properties) == [message]
 
 
 def test_a_version_that_was_never_published_is_a_finding(tmp_path: Path) -> None:
-    assert said(tmp_path, "tier: 'Hot'", version="2031-01-01") == ["Microsoft.Test/things@2031-01-01 is not published"]
+    assert violations(tmp_path, "tier: 'Hot'", version="2031-01-01") == [
+        "Microsoft.Test/things@2031-01-01 is not published"
+    ]

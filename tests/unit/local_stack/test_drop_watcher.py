@@ -18,16 +18,16 @@ from shared.ports import BlobInfo, EventBus, Message, Publisher
 from tests.clock import ManualClock
 from tests.unit.local_stack.functions_host.support import TOPOLOGY, eventually
 
-QUIET_S = 10.0
+UNCHANGED_S = 10.0
 
 
 class WatchedFolder(FileBlobStore):
     """Counts how often the watcher looked."""
 
-    looks = 0
+    polls = 0
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
-        self.looks += 1
+        self.polls += 1
         return super().list(prefix)
 
 
@@ -45,22 +45,27 @@ class Watch:
 
     def start(self, bus: Publisher | None = None) -> DropWatcher:
         watcher = DropWatcher(
-            self.blobs, bus or self.bus, self.root / "state" / "drops.db", self.clock, quiet_s=QUIET_S, poll_s=0.02
+            self.blobs,
+            bus or self.bus,
+            self.root / "state" / "drops.db",
+            self.clock,
+            unchanged_s=UNCHANGED_S,
+            poll_s=0.02,
         )
         self.watchers.append(watcher)
         watcher.start()
         return watcher
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Return once the watcher has looked at all that is there now."""
-        first = self.blobs.looks
-        eventually(lambda: self.blobs.looks >= first + 2)
+        first = self.blobs.polls
+        eventually(lambda: self.blobs.polls >= first + 2)
 
-    def pass_time(self, seconds: float = QUIET_S) -> None:
+    def pass_time(self, seconds: float = UNCHANGED_S) -> None:
         """Let it look, `seconds` pass, and it look again."""
-        self.look()
+        self.poll()
         self.clock.advance(seconds)
-        self.look()
+        self.poll()
 
     def events(self) -> list[dict[str, Any]]:
         found = self.bus.receive("storage-events", max_messages=10, wait_s=0)
@@ -99,7 +104,7 @@ def test_a_file_copied_slowly_makes_one_event_once_it_is_whole(watch: Watch, dro
         for _ in range(4):
             stream.write("{}\n")
             stream.flush()
-            watch.pass_time(QUIET_S - 1)
+            watch.pass_time(UNCHANGED_S - 1)
             assert watch.events() == []
     watch.pass_time(1)
     [event] = watch.events()
@@ -161,7 +166,7 @@ def test_a_file_that_went_and_came_back_is_a_new_drop(watch: Watch, drop_zone: P
     watch.pass_time()
     assert len(watch.events()) == 1
     file.rename(aside)
-    watch.look()
+    watch.poll()
     aside.rename(file)  # the same bytes, time and inode: the same etag
     watch.pass_time()
     assert len(watch.events()) == 1
@@ -183,6 +188,6 @@ def test_an_event_that_could_not_be_sent_is_sent_later(
     (drop_zone / "train.jsonl").write_text("{}\n")
     watch.start(AwayOnce())
     watch.pass_time()
-    watch.look()
+    watch.poll()
     assert "trying again" in caplog.text
     assert len(watch.events()) == 1

@@ -38,6 +38,6 @@ def rows_of(file: Path) -> list[Row]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
-def asked(row: Row) -> str:
+def prompt_of(row: Row) -> str:
     """The last question of a row of any format."""
     return str((row.get("input") or row)["messages"][0]["content"])

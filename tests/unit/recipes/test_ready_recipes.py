@@ -16,7 +16,7 @@ from local_stack.tiny_base import plant as tiny_plant
 from shared.domain.recipe import Reinforcement
 from shared.grading import Engine
 from tests.paths import ROOT
-from tests.unit.recipes.ready import DROPS, NAMES, RECIPES, Row, asked, generator, recipe_of, rows_of
+from tests.unit.recipes.ready import DROPS, NAMES, RECIPES, Row, generator, prompt_of, recipe_of, rows_of
 
 EACH_DROP = pytest.mark.parametrize("part", DROPS, ids=lambda part: str(part.relative_to(RECIPES)))
 
@@ -50,12 +50,12 @@ def test_the_data_passes_the_validator_without_a_problem(part: Path) -> None:
 
 @EACH_DROP
 def test_no_held_out_question_occurs_in_training(part: Path) -> None:
-    held_out = {asked(row) for row in rows_of(part / "eval.jsonl")}
+    held_out = {prompt_of(row) for row in rows_of(part / "eval.jsonl")}
     assert len(held_out) >= 100
-    assert not held_out & {asked(row) for row in rows_of(part / "train.jsonl")}
+    assert not held_out & {prompt_of(row) for row in rows_of(part / "train.jsonl")}
 
 
-def parted_by(name: str) -> list[tuple[Row, ...]]:
+def split_of(name: str) -> list[tuple[Row, ...]]:
     """Training and held-out rows of a recipe's first drop."""
     return [tuple(rows_of(RECIPES / name / f"{part}.jsonl")) for part in ("train", "eval")]
 
@@ -64,7 +64,7 @@ def parted_by(name: str) -> list[tuple[Row, ...]]:
     ("name", "fields"), [("healthcare", ["acronyms"]), ("manufacturing-repair", ["machine", "fault"])]
 )
 def test_no_held_out_case_occurs_in_training_and_all_its_parts_do(name: str, fields: list[str]) -> None:
-    train, held_out = parted_by(name)
+    train, held_out = split_of(name)
     cases = [{json.dumps([row[field] for field in fields]) for row in rows} for rows in (train, held_out)]
     assert not cases[0] & cases[1]
     parts = [
@@ -99,8 +99,8 @@ def test_a_citation_earns_nothing_outside_a_whole_letter() -> None:
     right, filed = bank.letter(case, {}, bank.PLAIN), bank.letter(case, bank.OLD_RULES, bank.FORMAL)
     with Engine(method.graders) as engine:
         answers = [right, filed, right + " LD-220", "LD-220 LD-210", right.replace("car", "home")]
-        earned = [grade.score for grade in engine.grade(answers, [bank.denial_fields(case)] * len(answers))]
-    assert earned == pytest.approx([1.0, 0.6, 0.0, 0.0, 0.0])
+        scores = [grade.score for grade in engine.grade(answers, [bank.denial_fields(case)] * len(answers))]
+    assert scores == pytest.approx([1.0, 0.6, 0.0, 0.0, 0.0])
 
 
 @EACH_DROP
@@ -174,5 +174,5 @@ def test_every_readme_says_that_its_data_is_made_up(name: str) -> None:
 
 def test_two_rows_of_a_training_set_never_ask_the_same() -> None:
     for part in DROPS:
-        questions = sorted(asked(row) for row in rows_of(part / "train.jsonl"))
+        questions = sorted(prompt_of(row) for row in rows_of(part / "train.jsonl"))
         assert not [one for one, next_one in pairwise(questions) if one == next_one], part

@@ -31,8 +31,8 @@ def test_every_stage_is_one_function_with_exactly_its_trigger() -> None:
 def test_every_event_a_stage_publishes_wakes_somebody_besides_notify_or_ends_the_run() -> None:
     woken = {cls for stage in STAGES if stage.name != "notify" for cls in stage.wakes}
     published = {cls for stage in STAGES for cls in stage.publishes}
-    told_only = {cls.short_type() for cls in published - woken}
-    assert told_only == {
+    notified_only = {cls.short_type() for cls in published - woken}
+    assert notified_only == {
         "validation.started",
         "validation.failed",
         "training.started",

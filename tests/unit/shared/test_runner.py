@@ -236,8 +236,8 @@ def test_a_final_failure_is_stated_and_fails_the_run(
     assert failed.deadline_at is None
     assert failed.error is not None
     assert failed.error.problem.model_dump() == {"code": "refused", "message": "0 of 24 cores", "param": "NC24ads"}
-    told = [event.data for event in events_at(services, "notify") if isinstance(event.data, RunFailed)]
-    assert [data.failure_class for data in told] == [FailureClass.RECIPE]
+    failures = [event.data for event in events_at(services, "notify") if isinstance(event.data, RunFailed)]
+    assert [data.failure_class for data in failures] == [FailureClass.RECIPE]
 
 
 def test_a_failure_that_others_may_repair_is_tried_again_later_as_often_as_its_class_allows(

@@ -88,26 +88,26 @@ def test_the_reference_is_the_last_answer_and_the_prompt_stops_before_it(tokeniz
     from training_job.evaluation.answers import question
 
     turns = [("user", "Part?"), ("assistant", "a bolt"), ("user", "Size?"), ("assistant", "M5")]
-    asked = question(bundle, {"messages": [{"role": r, "content": c} for r, c in turns]}, 7)
-    assert (asked.number, asked.prompt, asked.reference) == (7, "Size?", "M5")
-    assert tokenizer.decode(asked.ids).endswith("Size?<|im_end|>\n<|im_start|>assistant\n")
+    parsed = question(bundle, {"messages": [{"role": r, "content": c} for r, c in turns]}, 7)
+    assert (parsed.number, parsed.prompt, parsed.reference) == (7, "Size?", "M5")
+    assert tokenizer.decode(parsed.ids).endswith("Size?<|im_end|>\n<|im_start|>assistant\n")
 
 
 def test_the_reference_is_never_an_answer_of_weight_0(bundle: Any) -> None:
     from training_job.evaluation.answers import question
 
     turns = [("user", "Part?", 1), ("assistant", "a bolt", 1), ("user", "Size?", 1), ("assistant", "wrong", 0)]
-    asked = question(bundle, {"messages": [{"role": r, "content": c, "weight": w} for r, c, w in turns]}, 7)
-    assert (asked.prompt, asked.reference) == ("Part?", "a bolt")
+    parsed = question(bundle, {"messages": [{"role": r, "content": c, "weight": w} for r, c, w in turns]}, 7)
+    assert (parsed.prompt, parsed.reference) == ("Part?", "a bolt")
 
 
 def test_a_prompt_of_several_turns_is_asked_to_its_end_and_has_no_reference(tokenizer: Any, bundle: Any) -> None:
     from training_job.evaluation.answers import question
 
     turns = [("user", "Part?"), ("assistant", "a bolt"), ("user", "Size?")]
-    asked = question(bundle, {"messages": [{"role": r, "content": c} for r, c in turns], "item": {"size": "M5"}}, 7)
-    assert (asked.prompt, asked.reference) == ("Size?", None)
-    assert tokenizer.decode(asked.ids).endswith("Size?<|im_end|>\n<|im_start|>assistant\n")
+    parsed = question(bundle, {"messages": [{"role": r, "content": c} for r, c in turns], "item": {"size": "M5"}}, 7)
+    assert (parsed.prompt, parsed.reference) == ("Size?", None)
+    assert tokenizer.decode(parsed.ids).endswith("Size?<|im_end|>\n<|im_start|>assistant\n")
 
 
 @pytest.mark.parametrize("text", ["", " \n", "\u200b"])
@@ -124,8 +124,8 @@ def test_an_answer_of_which_nothing_is_seen_is_no_reference(text: str, bundle: A
 def test_a_call_the_template_does_not_write_is_no_reference(text: str | None, bundle: Any) -> None:
     from training_job.evaluation.answers import question
 
-    mute = bundle.template.text.replace("m['tool_calls'] or []", "[]").replace("m['content'] or ''", "''")
-    silent = Bundle.of(bundle.tokenizer.to_str(), mute, bundle.named_tokens)
+    template = bundle.template.text.replace("m['tool_calls'] or []", "[]").replace("m['content'] or ''", "''")
+    silent = Bundle.of(bundle.tokenizer.to_str(), template, bundle.named_tokens)
     call = {"type": "function", "function": {"name": "stock", "arguments": "{}"}}
     row = {
         "messages": [
@@ -162,7 +162,7 @@ def test_a_tool_call_is_judged_by_the_text_the_template_makes_of_it(bundle: Any)
 
 
 @pytest.mark.parametrize(
-    ("name", "code", "exit_code"), [("mute", "no_reference", 10), ("field", "grader_field_missing", 11)]
+    ("name", "code", "exit_code"), [("no_reference", "no_reference", 10), ("field", "grader_field_missing", 11)]
 )
 def test_an_evaluation_that_cannot_be_judged_says_why(
     name: str,
@@ -174,8 +174,8 @@ def test_an_evaluation_that_cannot_be_judged_says_why(
     resolved: Any,
     some_rows: list[Any],
 ) -> None:
-    mute = {"messages": [{"role": "user", "content": "Part?"}]}
-    held_out = [*some_rows[:2], mute] if name == "mute" else some_rows[:2]
+    no_reference = {"messages": [{"role": "user", "content": "Part?"}]}
+    held_out = [*some_rows[:2], no_reference] if name == "no_reference" else some_rows[:2]
     grader = {"name": "exact", "type": "string_check", "reference": "{{item.color}}"}
     graded = {"graders": [grader], "max_new_tokens": 2, **WITHOUT_SUITE} if name == "field" else {}
     data = write_data(tmp_path / "d", some_rows, held_out)

@@ -55,9 +55,9 @@ def test_a_base_model_as_the_catalog_has_it_leaves_its_bundle_and_what_its_licen
     code, result = run(base)
     assert (code, result.status, result.problem) == (0, "completed", None)
     assert left(base) == export_bundle(TINY, base)
-    said = capsys.readouterr().out
-    assert f"license {TINY.license}: {TINY.duties[0]}" in said
-    assert "exported: tokenizer.json, tokenizer_config.json, chat_template.jinja, bundle.json" in said
+    output = capsys.readouterr().out
+    assert f"license {TINY.license}: {TINY.obligations[0]}" in output
+    assert "exported: tokenizer.json, tokenizer_config.json, chat_template.jinja, bundle.json" in output
 
 
 def test_imported_again_an_equal_bundle_is_left_alone_and_another_replaces_it_whole(
@@ -118,7 +118,7 @@ def cut_off(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "output"),
     [
         (file("pytorch_model.bin"), "pytorch_model.bin is no safetensors file"),
         (file("training_args.PT"), "training_args.PT is no safetensors file"),
@@ -147,9 +147,9 @@ def cut_off(folder: Path) -> None:
         ),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_folder_is_said_and_nothing_is_exported(base: Path, change: Change, said: str) -> None:
+def test_what_is_wrong_with_a_folder_is_said_and_nothing_is_exported(base: Path, change: Change, output: str) -> None:
     change(base)
-    assert refusal(base) == said
+    assert refusal(base) == output
 
 
 def test_a_model_that_its_registry_keeps_in_parts_is_imported_as_one(base: Path) -> None:

@@ -397,7 +397,7 @@ def test_a_broken_mlflow_neither_stops_nor_slows_training(
     for step in range(200):
         curve.add({"step": step, "loss": 1.0})
     assert time.monotonic() - started < 0.5
-    curve.close(patience_s=0.2)
+    curve.close(timeout_s=0.2)
     assert time.monotonic() - started < 1.5
     assert len(curve.values("loss")) == 200
 

@@ -367,9 +367,9 @@ def test_a_rejected_dataset_is_a_completed_job_that_quotes_nothing(
     assert dropped.validate_in_function().status is Status.REJECTED
     assert outcome.report == dropped.report
     assert list(dropped.curated.iterdir()) == []
-    said = "".join(capfd.readouterr())
-    assert "error invalid_json in train: 1\n" in said
-    assert "hunter2" not in said + (dropped.output / "outcome.json").read_text()
+    output = "".join(capfd.readouterr())
+    assert "error invalid_json in train: 1\n" in output
+    assert "hunter2" not in output + (dropped.output / "outcome.json").read_text()
 
 
 def test_a_file_given_up_early_is_rejected_and_not_taken_for_a_replaced_one(drop: MakeDrop) -> None:
@@ -451,11 +451,11 @@ def test_progress_is_told_in_bytes_rate_and_eta_and_not_too_often(
     progress = validate.ReadingProgress(len(text), every_s)
     assert len(validate.Reading(BytesIO(text), progress).sha256()) == 64
     progress.print()
-    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("read ")]
-    assert len(told) == expected
-    assert all(re.fullmatch(rf"read \d+/{len(text)} bytes \d+\.\d MB/s eta \d+ s", line) for line in told)
-    assert told[-1].startswith(f"read {len(text)}/")
-    assert told[-1].endswith("eta 0 s")
+    reported = [line for line in capsys.readouterr().out.splitlines() if line.startswith("read ")]
+    assert len(reported) == expected
+    assert all(re.fullmatch(rf"read \d+/{len(text)} bytes \d+\.\d MB/s eta \d+ s", line) for line in reported)
+    assert reported[-1].startswith(f"read {len(text)}/")
+    assert reported[-1].endswith("eta 0 s")
 
 
 def test_help_and_bad_arguments_answer_and_no_torch_is_imported(drop: MakeDrop) -> None:

@@ -71,8 +71,8 @@ def droptune(
         monkeypatch.setattr(sys, "argv", ["droptune", "base-models", *arguments])
         with pytest.raises(SystemExit) as ended:
             main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out + said.err
+        output = capsys.readouterr()
+        return int(ended.value.code or 0), output.out + output.err
 
     yield run
     server.should_exit = True
@@ -88,12 +88,12 @@ def test_an_imported_base_model_has_its_bundle_and_shows_it(
     assert code == 0
     assert before.count("not imported") == len(CATALOG)
 
-    code, said = droptune("import", TINY.id)
-    assert code == 0, said
+    code, output = droptune("import", TINY.id)
+    assert code == 0, output
     manifest = bundle_manifest(TINY, services.blobs)
     assert manifest is not None
-    assert TINY.duties[0] in said
-    assert said.endswith(f"tokenizer bundle {manifest.sha256}\n")
+    assert TINY.obligations[0] in output
+    assert output.endswith(f"tokenizer bundle {manifest.sha256}\n")
 
     code, listed = droptune("list", "--json")
     found = {each["id"]: each["tokenizer_sha256"] for each in json.loads(listed)}
@@ -105,22 +105,22 @@ def test_what_the_job_has_against_a_folder_is_what_the_user_reads(
     services: Services, base: Path, droptune: Callable[..., tuple[int, str]]
 ) -> None:
     (base / "pytorch_model.bin").touch()
-    code, said = droptune("import", TINY.id)
+    code, output = droptune("import", TINY.id)
     assert code == 1
-    assert said.endswith("failed: base_model_unfit: pytorch_model.bin is no safetensors file\n")
+    assert output.endswith("failed: base_model_unfit: pytorch_model.bin is no safetensors file\n")
     assert bundle_manifest(TINY, services.blobs) is None
 
     (base / "pytorch_model.bin").unlink()
-    code, said = droptune("import", TINY.id)
+    code, output = droptune("import", TINY.id)
     assert code == 0, "the next attempt is a job of its own"
     assert bundle_manifest(TINY, services.blobs) is not None
 
 
 @pytest.mark.usefixtures("services")
 def test_a_base_model_whose_folder_is_not_there_says_so(droptune: Callable[..., tuple[int, str]]) -> None:
-    code, said = droptune("import", PHI)
+    code, output = droptune("import", PHI)
     assert code == 1
-    assert f"input 'base_model' was not found at {CATALOG[PHI].asset}" in said
+    assert f"input 'base_model' was not found at {CATALOG[PHI].asset}" in output
 
 
 @pytest.mark.parametrize("settings", [0], indirect=True)

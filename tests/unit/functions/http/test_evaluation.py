@@ -66,9 +66,9 @@ def test_a_row_outside_the_page_is_not_parsed_but_counted(client: TestClient, se
     lines = b"".join(services.blobs.read(path)).splitlines(keepends=True)
     broken = orjson.dumps({**orjson.loads(lines[6]), "answers": "not by model"}) + b"\n"
     services.blobs.write(path, [*lines[:6], broken, *lines[7:]])
-    for after, wanted in ((0, [1, 2, 3]), (3, [4, 5, 6]), (7, [8, 9, 10])):
+    for after, expected in ((0, [1, 2, 3]), (3, [4, 5, 6]), (7, [8, 9, 10])):
         page = client.get(f"/api/runs/{run.id}/evaluation/rows", params={"limit": 3, "after": after}).json()
-        assert [row["row"] for row in page["data"]] == wanted
+        assert [row["row"] for row in page["data"]] == expected
         assert page["counts"] == {"worse": 3, "better": 2, "same": 5, "unscored": 0}
     with pytest.raises(ValidationError, match="answers"):
         client.get(f"/api/runs/{run.id}/evaluation/rows", params={"limit": 3, "after": 6})

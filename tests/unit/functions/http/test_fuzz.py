@@ -32,7 +32,7 @@ from local_stack.azure_ml.config import EmulatorConfig
 from shared.domain.jobs import MetricPoint
 from shared.services import build_services
 from shared.settings import Settings
-from tests.browser import pictures
+from tests.browser import sample_runs
 from tests.unit.functions.http.support import JobCurves, awaiting_approval, in_production
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "5"))
@@ -67,9 +67,9 @@ def known(tmp_path_factory: pytest.TempPathFactory, azure_ml_sdk: ModuleType) ->
         curves = JobCurves()
         curves.platform, curves.of = built.launcher, lambda key: [MetricPoint(step=1, value=nan, at=1)]
         services = API.state.built = replace(built, launcher=curves)
-        deployed = pictures.write(services, pictures.deployed(0xC1A1))
-        pictures.write_samples(services, deployed)
-        pictures.write_report(services, deployed, pictures.REPORT)
+        deployed = sample_runs.write(services, sample_runs.deployed(0xC1A1))
+        sample_runs.write_samples(services, deployed)
+        sample_runs.write_report(services, deployed, sample_runs.REPORT)
         waiting, endpoint = awaiting_approval(services), in_production(services)
         yield {
             "run_id": [deployed.id, waiting.id, endpoint.champion],

@@ -50,8 +50,8 @@ def training(ai: OpenAI) -> str:
     return ai.files.create(file=("train.jsonl", ROW * 3), purpose="fine-tune").id
 
 
-def create(ai: OpenAI, training: str, **asked: Any) -> FineTuningJob:
-    return ai.fine_tuning.jobs.create(training_file=training, model=BASE, **asked)
+def create(ai: OpenAI, training: str, **parameters: Any) -> FineTuningJob:
+    return ai.fine_tuning.jobs.create(training_file=training, model=BASE, **parameters)
 
 
 def receive(services: Services) -> Run:
@@ -101,15 +101,15 @@ def test_an_upload_starts_no_run_and_is_no_dataset_that_was_missed(
 
 
 @pytest.mark.parametrize(
-    ("asked", "code", "param"),
+    ("parameters", "code", "param"),
     [
         ({"purpose": "assistants"}, "unsupported_purpose", "purpose"),
         ({"purpose": "fine-tune", "extra_body": {"color": "red"}}, "unknown_parameter", "color"),
     ],
 )
-def test_an_upload_for_something_else_is_refused(ai: OpenAI, asked: dict[str, Any], code: str, param: str) -> None:
+def test_an_upload_for_something_else_is_refused(ai: OpenAI, parameters: dict[str, Any], code: str, param: str) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
-        ai.files.create(file=("train.jsonl", ROW), **asked)
+        ai.files.create(file=("train.jsonl", ROW), **parameters)
     assert (refused.value.code, refused.value.param, refused.value.type) == (code, param, "invalid_request_error")
 
 
@@ -197,8 +197,8 @@ def test_two_jobs_of_one_file_are_two_runs(ai: OpenAI, training: str, services: 
 
 def test_the_rate_is_a_multiple_of_the_base_models_own(ai: OpenAI, training: str, services: Services) -> None:
     create(ai, training, hyperparameters={"learning_rate_multiplier": 0.5})
-    asked = recipe(services, receive(services))["method"]["hyperparameters"]
-    assert asked == {"learning_rate": 0.5 * find_entry(BASE).defaults.learning_rate}
+    parameters = recipe(services, receive(services))["method"]["hyperparameters"]
+    assert parameters == {"learning_rate": 0.5 * find_entry(BASE).defaults.learning_rate}
 
 
 def test_preferences_and_rewards_are_methods_too(ai: OpenAI, training: str, services: Services) -> None:
@@ -216,7 +216,7 @@ def test_preferences_and_rewards_are_methods_too(ai: OpenAI, training: str, serv
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "code", "param"),
+    ("parameters", "status", "code", "param"),
     [
         ({"model": "gpt-4o-mini"}, 400, "model_not_found", "model"),
         ({"model": "meta-llama/Llama-3.1-8B-Instruct"}, 400, "license_needs_use_case", "metadata"),
@@ -237,10 +237,10 @@ def test_preferences_and_rewards_are_methods_too(ai: OpenAI, training: str, serv
     ],
 )  # fmt: skip
 def test_what_a_job_cannot_have_is_refused_by_name(
-    ai: OpenAI, training: str, services: Services, asked: dict[str, Any], status: int, code: str, param: str
+    ai: OpenAI, training: str, services: Services, parameters: dict[str, Any], status: int, code: str, param: str
 ) -> None:
     with pytest.raises(openai.APIStatusError) as refused:
-        ai.fine_tuning.jobs.create(**{"training_file": training, "model": BASE, **asked})
+        ai.fine_tuning.jobs.create(**{"training_file": training, "model": BASE, **parameters})
     assert (refused.value.status_code, refused.value.code, refused.value.param) == (status, code, param)
     assert refused.value.type == "invalid_request_error"
     assert take(services, "storage-events") == []

@@ -20,7 +20,7 @@ from shared.rendering import export_bundle
 from shared.runner import Runner
 from tests.unit.functions.http.support import enter
 from tests.unit.shared.rendering import families
-from tests.unit.shared.rendering.families import ROWS, said
+from tests.unit.shared.rendering.families import ROWS, message
 from tests.unit.shared.support import drop
 
 BASE_MODEL = "droptune/tiny-llama"
@@ -102,7 +102,7 @@ def test_without_the_tokenizer_the_answer_names_the_base_model(client: TestClien
 def test_a_row_the_template_refuses_is_named_and_not_quoted(
     client: TestClient, services: Services, tmp_path: Path
 ) -> None:
-    late = {"messages": [said("user", "secret"), said("system", "secret"), said("assistant", "A bolt.")]}
+    late = {"messages": [message("user", "secret"), message("system", "secret"), message("assistant", "A bolt.")]}
     run = curated(services, [late])
     place(services, "models/tiny-llama/", families.write("mistral", tmp_path / "base"))
     answer = client.get(f"/api/runs/{run.id}/preview")

@@ -60,13 +60,13 @@ def test_a_cancelled_job_stops_all_its_processes(local: Local) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "message"),
     [
         ("Mpi", "only the PyTorch distribution is emulated, got 'Mpi'"),
         (None, "several instances are emulated with a PyTorch distribution only"),
     ],
 )
-def test_what_is_not_emulated_is_refused(local: Local, kind: str | None, said: str) -> None:
+def test_what_is_not_emulated_is_refused(local: Local, kind: str | None, message: str) -> None:
     name = f"by-{kind}".lower()
     local.client.submit(job(name, "true", instances=2))
     put = next(i for i in local.emulator.requests if i["method"] == "PUT" and i["path"].endswith(name))
@@ -74,4 +74,4 @@ def test_what_is_not_emulated_is_refused(local: Local, kind: str | None, said: s
     body["properties"]["distribution"] = kind and {"distributionType": kind}
     answer = local.arm("PUT", f"jobs/{name}-again", body)
     assert answer.status_code == 400
-    assert said in answer.json()["error"]["message"]
+    assert message in answer.json()["error"]["message"]

@@ -17,7 +17,7 @@ from azure.core.exceptions import (
 
 from shared.clients.azure_ml.connection import parse_url
 from shared.clients.azure_ml.errors import failure_class, translate
-from shared.clients.azure_ml.wire import folded_status, input_type, short_uri
+from shared.clients.azure_ml.wire import input_type, short_uri, status_of
 from shared.domain.errors import FailureClass, InvalidInput, PermanentFailure, Transient
 from shared.domain.jobs import JobStatus
 
@@ -140,12 +140,12 @@ def test_a_failed_job_or_deployment_has_a_class(code: str | None, message: str |
     ],
 )
 def test_the_states_of_azure_ml_are_folded(names: tuple[str, ...], status: JobStatus) -> None:
-    assert {folded_status(name) for name in names} == {status}
+    assert {status_of(name) for name in names} == {status}
 
 
 @pytest.mark.parametrize("name", ["Unknown", "Teleporting", None])
 def test_a_state_not_known_counts_as_running_and_is_logged(name: str | None, caplog: pytest.LogCaptureFixture) -> None:
-    assert folded_status(name) is JobStatus.RUNNING
+    assert status_of(name) is JobStatus.RUNNING
     assert "treated as running" in caplog.text
 
 

@@ -30,7 +30,7 @@ SPEC = {
     "range": [1, 5],
     "input": [{"role": "user", "content": "{{sample.output_text}}"}],
 }
-ASKS = f"""
+SCRIPT = f"""
 from pathlib import Path
 from pydantic import TypeAdapter
 from shared.domain.graders import Grader
@@ -66,7 +66,7 @@ def test_a_job_asks_the_judge_that_was_found_for_it(judge: JudgeEndpoint, local:
     file = local.blobs / "runs" / "judges.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(Judges(judges=(judge,)).model_dump_json())
-    command = f"python -c {shlex.quote(ASKS.replace('JUDGES', str(file)))}"
+    command = f"python -c {shlex.quote(SCRIPT.replace('JUDGES', str(file)))}"
     local.client.submit(job("run-judged", command, outputs={}))
     view = finished(local.client, "run-judged")
     assert (view.status, view.error_message) == (JobStatus.COMPLETED, None)
@@ -114,11 +114,11 @@ def test_the_platform_hands_a_token_only_to_who_has_the_jobs_secret(local: Local
     def ask(secret: str, **arguments: str) -> httpx.Response:
         return httpx.get(f"{local.url}/msi/token", params=arguments, headers={"secret": secret})
 
-    wanted = {"api-version": "2017-09-01", "resource": "https://ml.azure.com"}
-    answer: dict[str, Any] = ask(local.emulator.config.secret, **wanted).json()
+    query = {"api-version": "2017-09-01", "resource": "https://ml.azure.com"}
+    answer: dict[str, Any] = ask(local.emulator.config.secret, **query).json()
     claims = answer["access_token"].split(".")[1]
     assert json.loads(base64.urlsafe_b64decode(claims + "=="))["aud"] == "https://ml.azure.com"
-    assert ask("guessed", **wanted).status_code == 401
+    assert ask("guessed", **query).status_code == 401
     assert ask(local.emulator.config.secret, resource="https://ml.azure.com").status_code == 400
 
 

@@ -111,8 +111,8 @@ def test_traffic_is_split_and_a_header_passes_it_by(local: Local) -> None:
 def test_a_chat_is_greedy_and_names_no_model(local: Local) -> None:
     name = endpoint_with(local, "greedy", "blue")
     headers = {**local.token, "azureml-model-deployment": "blue"}
-    asked = local.client.chat(name, HELLO, deployment="blue", max_tokens=7)
-    assert asked.text == "champion: hello"
+    answer_of_blue = local.client.chat(name, HELLO, deployment="blue", max_tokens=7)
+    assert answer_of_blue.text == "champion: hello"
     answer = httpx.post(f"{local.url}/endpoints/greedy/v1/chat/completions", json={"messages": HELLO}, headers=headers)
     assert answer.json()["asked"] == {"messages": HELLO}
     assert answer.headers["azureml-model-deployment"] == "blue"

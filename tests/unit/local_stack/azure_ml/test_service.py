@@ -142,10 +142,10 @@ def test_registering_a_model_is_an_event_once(local: Local) -> None:
 def test_events_can_be_lost_on_purpose(local: Local) -> None:
     eventually(lambda: local.emulator.store.next_event() is None)
     httpx.post(f"{local.url}/_emulator/faults", json={"kind": "drop_events", "count": 6}, headers=local.token)
-    local.client.submit(job("unheard", "true"))
-    local.finish("unheard")
+    local.client.submit(job("no-event", "true"))
+    local.finish("no-event")
     eventually(lambda: local.emulator.store.next_event() is None)
-    mine = [e for e in local.events if e["data"].get("runId") == "unheard"]
+    mine = [e for e in local.events if e["data"].get("runId") == "no-event"]
     assert [event["data"].get("runStatus") for event in mine] == ["Completed"]
 
 

@@ -51,12 +51,12 @@ def secret(tmp_path: Path) -> Path:
 
 def test_the_endpoint_is_asked_with_the_request_that_is_shown(endpoint: tuple[str, list[str]], secret: Path) -> None:
     url, seen = endpoint
-    asked = ask(f"{url}/endpoints/plant/", HELD_OUT, secret)
-    assert asked.answer == "hex nut"
-    subprocess.run(asked.curl(), shell=True, check=True)
+    example = ask(f"{url}/endpoints/plant/", HELD_OUT, secret)
+    assert example.answer == "hex nut"
+    subprocess.run(example.curl(), shell=True, check=True)
     assert seen == ["/endpoints/plant/v1/chat/completions Bearer abc"] * 2
-    assert asked.url in asked.curl()
-    assert asked.question in asked.curl()
+    assert example.url in example.curl()
+    assert example.question in example.curl()
 
 
 def test_an_endpoint_that_does_not_answer_fails_the_demo(endpoint: tuple[str, list[str]], secret: Path) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from local_stack.demo.endpoint import Asked
+from local_stack.demo.endpoint import EndpointExample
 from local_stack.demo.report import demo_report, figures, shortfall
 from shared.domain.evaluation import Gain
 from shared.domain.run import Status
@@ -28,8 +28,8 @@ def test_the_report_of_a_failed_run_says_so_and_is_json() -> None:
 
 def test_the_figures_name_no_address_no_folder_and_no_run() -> None:
     won = make_run(Status.DEPLOYING, Status.DEPLOYED, evaluation=RESULT)
-    asked = Asked("http://127.0.0.1:7071/x", "azure_ml/secret", {}, "hex nut?", "yes", "yes")
-    report = demo_report([won, won], asked, {"total": 3.0}, {"BLOB_STORE_URL": "file:/home/somebody"})
+    example = EndpointExample("http://127.0.0.1:7071/x", "azure_ml/secret", {}, "hex nut?", "yes", "yes")
+    report = demo_report([won, won], example, {"total": 3.0}, {"BLOB_STORE_URL": "file:/home/somebody"})
     kept = figures(report)
     assert kept["endpoint"] == {"question": "hex nut?", "answer": "yes", "reference": "yes"}
     assert [run["statuses"] for run in kept["runs"]] == [["deploying", "deployed"]] * 2

@@ -46,7 +46,7 @@ def test_uses_are_ruled_out_only_where_the_entry_says_so() -> None:
 
 
 def test_an_entry_says_what_its_license_asks() -> None:
-    assert all(entry.duties and entry.license for entry in CATALOG.values())
+    assert all(entry.obligations and entry.license for entry in CATALOG.values())
     assert all(
         entry.asset and entry.architecture and entry.context_tokens and entry.parameters
         for entry in CATALOG.values()

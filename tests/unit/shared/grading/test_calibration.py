@@ -51,7 +51,7 @@ def test_an_evaluation_that_agrees_less_than_is_wanted_is_a_warning() -> None:
     rewards, evaluation = [0.0] * 12 + [1.0] * 18, [0.0] * 15 + [1.0] * 12 + [0.0] * 3
     found = calibrate(groups_of(rewards, evaluation))
     assert found.problems == ()
-    assert found.warnings == ("Spearman 0.67 with the evaluation's graders, 0.8 is wanted",)
+    assert found.warnings == ("Spearman 0.67 with the evaluation's graders, 0.8 is expected",)
 
 
 @pytest.mark.parametrize(

@@ -122,20 +122,20 @@ def sentence_pairs() -> list[tuple[list[str], list[str]]]:
 @pytest.mark.filterwarnings("ignore:.*hypothesis contains 0 counts")
 def test_bleu_and_gleu_are_those_of_nltk() -> None:
     smoothing = SmoothingFunction(epsilon=0.1).method1
-    for said, wanted in sentence_pairs():
-        assert gleu(said, wanted) == pytest.approx(sentence_gleu([wanted], said))
-        expected = sentence_bleu([wanted], said, smoothing_function=smoothing)
-        assert bleu(said, wanted) == pytest.approx(expected)
+    for answer, reference in sentence_pairs():
+        assert gleu(answer, reference) == pytest.approx(sentence_gleu([reference], answer))
+        expected = sentence_bleu([reference], answer, smoothing_function=smoothing)
+        assert bleu(answer, reference) == pytest.approx(expected)
 
 
 def test_rouge_is_that_of_its_reference_package(score: Any) -> None:
     names = {f"rouge_{n}": f"rouge{n}" for n in range(1, 6)} | {"rouge_l": "rougeL"}
     scorer = RougeScorer(list(names.values()))
-    for said, wanted in sentence_pairs():
-        answer, reference = " ".join(said).capitalize() + ".", " ".join(wanted)
+    for words, other_words in sentence_pairs():
+        answer, reference = " ".join(words).capitalize() + ".", " ".join(other_words)
         expected = scorer.score(reference, answer)
         for ours, theirs in names.items():
-            assert similarity(ours, answer, reference) == pytest.approx(expected[theirs].fmeasure), (ours, said, wanted)  # type: ignore[arg-type]
+            assert similarity(ours, answer, reference) == pytest.approx(expected[theirs].fmeasure), (ours, answer)  # type: ignore[arg-type]
 
 
 def test_a_fuzzy_match_is_rapidfuzz_s(score: Any) -> None:

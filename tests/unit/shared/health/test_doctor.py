@@ -72,7 +72,7 @@ def test_looking_changes_nothing(app: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "said"),
+    ("setting", "value", "detail"),
     [
         ("RUN_STORE_URL", "mongodb://somewhere", "RUN_STORE_URL: no client for mongodb:"),
         ("RUN_STORE_URL", "sqlite:////proc/none/state.db", "Error: "),
@@ -81,12 +81,12 @@ def test_looking_changes_nothing(app: Path) -> None:
     ],
 )
 def test_a_wrong_setting_is_the_only_thing_said(
-    app: Path, monkeypatch: pytest.MonkeyPatch, setting: str, value: str, said: str
+    app: Path, monkeypatch: pytest.MonkeyPatch, setting: str, value: str, detail: str
 ) -> None:
     monkeypatch.setenv(setting, value)
     [check] = examine()
     assert (check.name, check.status) == ("settings", FIX)
-    assert said in check.detail
+    assert detail in check.detail
 
 
 @pytest.mark.parametrize(
@@ -157,15 +157,15 @@ def test_a_workspace_that_does_not_exist_is_found_out(app: Path, answering: Call
 
 
 @pytest.mark.parametrize(
-    ("ahead_s", "status", "said"), [(30, OK, "within 60 s"), (600, FIX, "behind"), (-600, FIX, "ahead of")]
+    ("ahead_s", "status", "detail"), [(30, OK, "within 60 s"), (600, FIX, "behind"), (-600, FIX, "ahead of")]
 )
 def test_a_clock_that_is_off_by_minutes_is_to_be_fixed(
-    app: Path, answering: Callable[..., None], ahead_s: float, status: CheckStatus, said: str
+    app: Path, answering: Callable[..., None], ahead_s: float, status: CheckStatus, detail: str
 ) -> None:
     answering(404, "ResourceNotFound", clock_ahead_s=ahead_s)
     clock = found()["clock"]
     assert clock.status is status
-    assert said in clock.detail
+    assert detail in clock.detail
 
 
 def denials() -> list[Exception]:
@@ -187,12 +187,12 @@ def denials() -> list[Exception]:
 @pytest.mark.parametrize("setting", ROLES)
 @pytest.mark.parametrize("denial", denials(), ids=lambda denial: type(denial).__name__)
 def test_a_denied_call_names_the_role_of_its_service(denial: Exception, setting: str, wrapped: bool) -> None:
-    def look() -> str:
+    def request() -> str:
         if wrapped:
             raise PermanentFailure(FailureClass.PLATFORM, "refused", "the service refused") from denial
         raise denial
 
-    check = attempt("some service", setting, look)
+    check = attempt("some service", setting, request)
     assert check.status is FIX
     assert ROLES[setting] in check.fix
 
@@ -206,7 +206,7 @@ def test_an_environment_that_is_not_registered_is_named(app: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    ("image", "said"),
+    ("image", "detail"),
     [
         (
             "shop.azurecr.io/droptune-training:3",
@@ -218,7 +218,7 @@ def test_an_environment_that_is_not_registered_is_named(app: Path, monkeypatch: 
 )
 @pytest.mark.usefixtures("azure_ml")
 def test_an_image_that_nobody_looked_for_is_said_to_be_skipped_and_how_to_look(
-    app: Path, image: str, said: str
+    app: Path, image: str, detail: str
 ) -> None:
     class RegisteredWith:
         """The platform, but for the image of an environment."""
@@ -232,7 +232,7 @@ def test_an_image_that_nobody_looked_for_is_said_to_be_skipped_and_how_to_look(
     checks = examine(lambda: replace(services(), launcher=RegisteredWith()))
     [check] = [check for check in checks if check.name == "image of droptune-training:3"]
     assert check.status is SKIPPED
-    assert said in check.detail
+    assert detail in check.detail
 
 
 @pytest.mark.usefixtures("azure_ml")

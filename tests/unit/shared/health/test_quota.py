@@ -46,7 +46,7 @@ def ask(tmp_path: Path) -> Iterator[Ask]:
     """The checks for Phi-4 in a region with these machines."""
     with ExitStack() as opened:
 
-        def look(machines: dict[str, Machine], base_model: str = "microsoft/Phi-4") -> dict[str, Check]:
+        def request(machines: dict[str, Machine], base_model: str = "microsoft/Phi-4") -> dict[str, Check]:
             config = EmulatorConfig(tmp_path / "azure_ml", tmp_path / "blobs", 0, machines=machines)
             emulator = opened.enter_context(running(config, lambda event: None))
             client = client_of(emulator.config.port, emulator.config.secret)
@@ -55,7 +55,7 @@ def ask(tmp_path: Path) -> Iterator[Ask]:
             assert all(bool(check.fix) == (check.status is FIX) for check in checks)
             return {check.name.removeprefix("quota "): check for check in checks}
 
-        yield look
+        yield request
 
 
 def with_limits(**limits: int) -> dict[str, Machine]:

@@ -230,7 +230,7 @@ def write(family: str, folder: Path, *, marked: bool = True) -> Path:
     return folder
 
 
-def said(role: str, content: str | None, **more: Any) -> dict[str, Any]:
+def message(role: str, content: str | None, **more: Any) -> dict[str, Any]:
     return {"role": role, "content": content, **more}
 
 
@@ -249,16 +249,22 @@ CALL = {"id": "call00001", "type": "function", "function": {"name": "stock", "ar
 # Canonical rows, as the validator writes them, and the answers that loss falls on; None: the call of `CALL`.
 ROWS: dict[str, tuple[dict[str, Any], tuple[str | None, ...]]] = {
     "system and one answer": (
-        {"messages": [said("system", "Be brief."), said("user", "Which part is this?"), said("assistant", "A bolt.")]},
+        {
+            "messages": [
+                message("system", "Be brief."),
+                message("user", "Which part is this?"),
+                message("assistant", "A bolt."),
+            ]
+        },
         ("A bolt.",),
     ),
     "several turns": (
         {
             "messages": [
-                said("user", "Which part is this?"),
-                said("assistant", "A bolt."),
-                said("user", "In stock?"),
-                said("assistant", "Twelve are in\n\nZürich 🔩"),
+                message("user", "Which part is this?"),
+                message("assistant", "A bolt."),
+                message("user", "In stock?"),
+                message("assistant", "Twelve are in\n\nZürich 🔩"),
             ]
         },
         ("A bolt.", "Twelve are in\n\nZürich 🔩"),
@@ -266,11 +272,11 @@ ROWS: dict[str, tuple[dict[str, Any], tuple[str | None, ...]]] = {
     "system and several turns": (
         {
             "messages": [
-                said("system", "Be brief."),
-                said("user", "Which part is this?"),
-                said("assistant", "A bolt."),
-                said("user", "The size?"),
-                said("assistant", "M5."),
+                message("system", "Be brief."),
+                message("user", "Which part is this?"),
+                message("assistant", "A bolt."),
+                message("user", "The size?"),
+                message("assistant", "M5."),
             ]
         },
         ("A bolt.", "M5."),
@@ -278,11 +284,11 @@ ROWS: dict[str, tuple[dict[str, Any], tuple[str | None, ...]]] = {
     "tool call and its result": (
         {
             "messages": [
-                said("system", "Be brief."),
-                said("user", "In stock?"),
-                said("assistant", "", tool_calls=[CALL]),
-                said("tool", "12", tool_call_id="call00001"),
-                said("assistant", "Twelve are in stock."),
+                message("system", "Be brief."),
+                message("user", "In stock?"),
+                message("assistant", "", tool_calls=[CALL]),
+                message("tool", "12", tool_call_id="call00001"),
+                message("assistant", "Twelve are in stock."),
             ],
             "tools": TOOLS,
         },
@@ -291,16 +297,16 @@ ROWS: dict[str, tuple[dict[str, Any], tuple[str | None, ...]]] = {
     "first answer has weight 0": (
         {
             "messages": [
-                said("user", "Which part is this?"),
-                said("assistant", "A nut.", weight=0),
-                said("user", "Sure?"),
-                said("assistant", "No, a bolt.", weight=1),
+                message("user", "Which part is this?"),
+                message("assistant", "A nut.", weight=0),
+                message("user", "Sure?"),
+                message("assistant", "No, a bolt.", weight=1),
             ]
         },
         ("No, a bolt.",),
     ),
     "prompt and completion": (
-        {"messages": [said("user", "Complete the order:"), said("assistant", " two bolts and a nut")]},
+        {"messages": [message("user", "Complete the order:"), message("assistant", " two bolts and a nut")]},
         (" two bolts and a nut",),
     ),
 }

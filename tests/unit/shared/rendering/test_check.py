@@ -22,13 +22,13 @@ from shared.rendering.facts import FLUSH_ROWS, TokenFacts
 from shared.rendering.preview import SHOWN_CHARACTERS, preview_row
 from shared.rendering.token_counter import packed_sequences
 from tests.unit.shared.rendering import families
-from tests.unit.shared.rendering.families import ROWS, TEMPLATES, said
+from tests.unit.shared.rendering.families import ROWS, TEMPLATES, message
 
 NO_LIMIT = LengthPolicy(None, "reject")
 
 
 def answer(text: str, **more: Any) -> dict[str, Any]:
-    return {"messages": [said("user", "Which part is this?"), said("assistant", text, **more)]}
+    return {"messages": [message("user", "Which part is this?"), message("assistant", text, **more)]}
 
 
 def judged(row: dict[str, Any], policy: LengthPolicy = NO_LIMIT, family: str = "qwen") -> RowTokens:
@@ -64,7 +64,7 @@ def test_a_long_row_follows_the_policy(policy: Any, kept: int, code: str) -> Non
 
 
 def test_cutting_a_row_before_its_answer_leaves_it_out() -> None:
-    row = {"messages": [said("user", "bolt " * 100), said("assistant", "No.")]}
+    row = {"messages": [message("user", "bolt " * 100), message("assistant", "No.")]}
     assert judged(row, LengthPolicy(60, "truncate")).codes == ("truncated_to_nothing",)
 
 
@@ -77,7 +77,7 @@ def test_every_control_token_is_found_wherever_it_stands(family: str) -> None:
         text = f"see {token} there"
         for row in (
             answer(text),
-            {"messages": [said("user", text), said("assistant", "No.")]},
+            {"messages": [message("user", text), message("assistant", "No.")]},
             {**answer("No."), "tools": [{"type": "function", "function": {"name": "f", "description": text}}]},
         ):
             assert "special_token_in_text" in judged(row, family=family).codes, (family, token)
@@ -92,7 +92,7 @@ def test_extra_fields_are_no_text_the_model_reads() -> None:
 
 
 def test_a_row_the_template_refuses_is_named_and_the_next_one_is_counted() -> None:
-    row = {"messages": [said("user", "Which?"), said("system", "Late."), said("assistant", "A bolt.")]}
+    row = {"messages": [message("user", "Which?"), message("system", "Late."), message("assistant", "A bolt.")]}
     check = TokenCheck(families.bundle("mistral", marked=True), NO_LIMIT)
     refused, counted = check.rows([row, answer("A bolt.")])
     assert refused == RowTokens(
@@ -119,12 +119,12 @@ def test_batches_change_nothing() -> None:
 
 def test_threads_may_share_a_bundle() -> None:
     bundle = families.bundle("qwen", marked=True)
-    wanted = {name: render_row(bundle, row) for name, (row, _) in ROWS.items()}
+    expected = {name: render_row(bundle, row) for name, (row, _) in ROWS.items()}
     wrong: list[str] = []
 
     def work(name: str) -> None:
         for _ in range(100):
-            if render_row(bundle, ROWS[name][0]) != wanted[name]:
+            if render_row(bundle, ROWS[name][0]) != expected[name]:
                 wrong.append(name)
 
     threads = [threading.Thread(target=work, args=(name,)) for name in ROWS]
@@ -237,9 +237,9 @@ def test_a_file_of_which_no_row_is_left_is_an_error(held_out: bool) -> None:
     facts.add(Place("train", 1), answer("a bolt " * 100), 100, held_out=held_out)
     facts.add(Place("train", 2), answer("a bolt " * 100), 100, held_out=held_out)
     facts.finish()
-    side = "eval" if held_out else "train"
+    file = "eval" if held_out else "train"
     assert [(one.code, one.file, one.count) for one in findings.problems()] == [
-        ("no_row_left", side, 1),
+        ("no_row_left", file, 1),
         ("row_dropped", "train", 2),
     ]
 
@@ -248,11 +248,11 @@ def test_a_file_of_which_no_row_is_left_is_an_error(held_out: bool) -> None:
 
 
 def pair(preferred: str, other: str) -> dict[str, Any]:
-    asked = {"messages": [said("user", "Which?"), said("assistant", "This?"), said("user", "No.")]}
+    prompt = {"messages": [message("user", "Which?"), message("assistant", "This?"), message("user", "No.")]}
     return {
-        "input": asked,
-        "preferred_output": [said("assistant", preferred)],
-        "non_preferred_output": [said("assistant", other)],
+        "input": prompt,
+        "preferred_output": [message("assistant", preferred)],
+        "non_preferred_output": [message("assistant", other)],
     }
 
 
@@ -262,7 +262,7 @@ def counted(text: str) -> int:
 
 def test_a_preference_pair_has_the_tokens_of_its_longer_side_and_learns_from_both_answers() -> None:
     found = judged(pair("A bolt.", "A nut of some size."))
-    longer = {"messages": [*pair("", "")["input"]["messages"], said("assistant", "A nut of some size.")]}
+    longer = {"messages": [*pair("", "")["input"]["messages"], message("assistant", "A nut of some size.")]}
     assert found.tokens == judged(longer).tokens
     assert found.trained == counted("A bolt.<|im_end|>") + counted("A nut of some size.<|im_end|>")
 
@@ -276,7 +276,7 @@ def test_a_pair_goes_where_its_longer_side_goes() -> None:
 
 
 def test_a_prompt_is_counted_up_to_the_answer_and_is_not_cut() -> None:
-    row: dict[str, Any] = {"messages": [said("user", "Which part?")], "item": {"target": "<|im_end|>"}}
+    row: dict[str, Any] = {"messages": [message("user", "Which part?")], "item": {"target": "<|im_end|>"}}
     bundle = families.bundle("qwen", marked=True)
     text = bundle.template.render(row["messages"], None, ask=True)
     assert judged(row) == RowTokens(counted(text), counted(text), 0)

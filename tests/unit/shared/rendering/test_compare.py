@@ -19,7 +19,7 @@ from shared.rendering import Bundle, TokenCheck, render_row
 from shared.rendering.check import TOKEN_CODES, LengthPolicy
 from shared.rendering.facts import TokenFacts
 from tests.unit.shared.rendering import families
-from tests.unit.shared.rendering.families import CALL, ROWS, TEMPLATES, TOOLS, said
+from tests.unit.shared.rendering.families import CALL, ROWS, TEMPLATES, TOOLS, message
 
 NO_LIMIT = LengthPolicy(None, "reject")
 Row = dict[str, Any]
@@ -66,7 +66,7 @@ def call(number: int, **arguments: Any) -> Row:
 
 
 def result(number: int, text: str) -> Row:
-    return said("tool", text, tool_call_id=f"call0000{number}")
+    return message("tool", text, tool_call_id=f"call0000{number}")
 
 
 def drawn(chance: random.Random, kind: str) -> Row:
@@ -76,38 +76,40 @@ def drawn(chance: random.Random, kind: str) -> Row:
     def thought() -> str:
         return f"<think>\nhmm {chance.randrange(99)}\n</think>\n\n{text()}"
 
-    asked, tools = [said("user", text())], {"tools": [*TOOLS, ORDER]}
+    prompt, tools = [message("user", text())], {"tools": [*TOOLS, ORDER]}
     if kind.startswith("system "):
-        asked.insert(0, said("system", text()))
-    answer = said("assistant", text())
+        prompt.insert(0, message("system", text()))
+    answer = message("assistant", text())
     match kind.removeprefix("system "):
         case "answer":
-            return {"messages": [*asked, answer]}
+            return {"messages": [*prompt, answer]}
         case "turns":
-            return {"messages": [*asked, answer, said("user", text()), said("assistant", text())]}
+            return {"messages": [*prompt, answer, message("user", text()), message("assistant", text())]}
         case "weights":
-            return {"messages": [*asked, {**answer, "weight": 0}, said("user", text()), said("assistant", text())]}
+            return {
+                "messages": [*prompt, {**answer, "weight": 0}, message("user", text()), message("assistant", text())]
+            }
         case "thoughts":
-            said_before = said("assistant", thought())
-            return {"messages": [*asked, said_before, said("user", text()), said("assistant", thought())]}
+            earlier_answer = message("assistant", thought())
+            return {"messages": [*prompt, earlier_answer, message("user", text()), message("assistant", thought())]}
         case "tools unused":
-            return {"messages": [*asked, answer], **tools}
+            return {"messages": [*prompt, answer], **tools}
         case "call last":
-            return {"messages": [*asked, said("assistant", "", tool_calls=[call(1)])], **tools}
+            return {"messages": [*prompt, message("assistant", "", tool_calls=[call(1)])], **tools}
         case "call":
-            turn = said("assistant", "", tool_calls=[call(1, part="x", tags=["a"], urgent=True, to={"b": 1})])
-            return {"messages": [*asked, turn, result(1, text()), answer], **tools}
+            turn = message("assistant", "", tool_calls=[call(1, part="x", tags=["a"], urgent=True, to={"b": 1})])
+            return {"messages": [*prompt, turn, result(1, text()), answer], **tools}
         case "text and call":
-            turn = said("assistant", text(), tool_calls=[call(1)])
-            return {"messages": [*asked, turn, result(1, text()), answer], **tools}
+            turn = message("assistant", text(), tool_calls=[call(1)])
+            return {"messages": [*prompt, turn, result(1, text()), answer], **tools}
         case "parallel calls":
-            turn = said("assistant", "", tool_calls=[call(1), call(2)])
-            return {"messages": [*asked, turn, result(1, text()), result(2, text()), answer], **tools}
+            turn = message("assistant", "", tool_calls=[call(1), call(2)])
+            return {"messages": [*prompt, turn, result(1, text()), result(2, text()), answer], **tools}
         case "pair":
-            other = said("assistant", text() + " or not")
-            return {"input": {"messages": asked}, "preferred_output": [answer], "non_preferred_output": [other]}
+            other = message("assistant", text() + " or not")
+            return {"input": {"messages": prompt}, "preferred_output": [answer], "non_preferred_output": [other]}
         case "prompt":
-            return {"messages": asked, "item": {"target": "x"}}
+            return {"messages": prompt, "item": {"target": "x"}}
     raise AssertionError(kind)
 
 
@@ -247,11 +249,15 @@ def made(*changes: tuple[str, str]) -> Bundle:
     return Bundle.of(families.tokenizer("qwen").to_str(), text, families.NAMED["qwen"])
 
 
-SYSTEM, USER, ANSWER = said("system", "Be brief."), said("user", "In stock?"), said("assistant", "Twelve, I think.")
-CALLED = said("assistant", "", tool_calls=[CALL])
-TWO_CALLS = said("assistant", "", tool_calls=[call(1), call(2)])
-RESULT = said("tool", "12", tool_call_id="call00001")
-SHORT = {"messages": [USER, CALLED, RESULT, said("assistant", "12 are in stock.")], "tools": TOOLS}
+SYSTEM, USER, ANSWER = (
+    message("system", "Be brief."),
+    message("user", "In stock?"),
+    message("assistant", "Twelve, I think."),
+)
+CALLED = message("assistant", "", tool_calls=[CALL])
+TWO_CALLS = message("assistant", "", tool_calls=[call(1), call(2)])
+RESULT = message("tool", "12", tool_call_id="call00001")
+SHORT = {"messages": [USER, CALLED, RESULT, message("assistant", "12 are in stock.")], "tools": TOOLS}
 SKIP = "{{- '<|im_start|>' + m.role"
 
 FAULTS: dict[str, tuple[Bundle, Row, set[str]]] = {
@@ -268,7 +274,7 @@ FAULTS: dict[str, tuple[Bundle, Row, set[str]]] = {
     ),
     "only the last question": (
         made((SKIP, "{%- if m.role == 'user' and loop.index < 3 %}{% continue %}{% endif -%}" + SKIP)),
-        {"messages": [USER, ANSWER, said("user", "In stock? Sure?"), ANSWER]},
+        {"messages": [USER, ANSWER, message("user", "In stock? Sure?"), ANSWER]},
         left_out("user"),
     ),
     "no tools": (made(("{%- if tools %}", "{%- if false %}")), SHORT, left_out("tools")),
@@ -317,12 +323,12 @@ FAULTS: dict[str, tuple[Bundle, Row, set[str]]] = {
     "a question that is cut": (made(("m.content +", "m.content[:13] +")), SHORT, set()),
     "a longer question that is cut": (
         made(("m.content +", "m.content[:13] +")),
-        {"messages": [said("user", "What is in stock?"), ANSWER]},
+        {"messages": [message("user", "What is in stock?"), ANSWER]},
         left_out("user"),
     ),
     "a thought": (
         made(("m.content or ''", "m.content.split('</think>')[-1]")),
-        {"messages": [USER, said("assistant", "<think>hm</think>Twelve.")]},
+        {"messages": [USER, message("assistant", "<think>hm</think>Twelve.")]},
         left_out("reasoning"),
     ),
     "a name": (
@@ -408,7 +414,7 @@ def test_a_template_that_opens_an_answer_only_when_it_asks_is_named() -> None:
 
 def test_an_answer_of_which_nothing_is_seen_is_not_learned() -> None:
     for text in ("\u200b", " \n", "\ufeff\u2060 "):
-        row = {"messages": [USER, said("assistant", text)]}
+        row = {"messages": [USER, message("assistant", text)]}
         assert render_row(made(), row).spans == ()
         assert codes(made(), row) == [{"no_trainable_tokens"}]
 
@@ -422,7 +428,7 @@ def test_many_blanks_are_judged_in_no_time() -> None:
     core = Tokenizer.from_str(families.tokenizer("qwen").to_str())
     core.add_special_tokens(["\n\n", "\n\n\n"])
     bundle = Bundle.of(core.to_str(), WHOLE.strip(), families.NAMED["qwen"])
-    assert codes(bundle, {"messages": [USER, said("assistant", "\n" * 5000 + "x")]}) == [set()]
+    assert codes(bundle, {"messages": [USER, message("assistant", "\n" * 5000 + "x")]}) == [set()]
 
 
 # What is said of a refusal.
@@ -439,7 +445,7 @@ def test_many_blanks_are_judged_in_no_time() -> None:
 )
 def test_a_template_is_quoted_and_the_row_is_not(words: str, detail: str) -> None:
     bundle = made((SKIP, f"{{{{- raise_exception({words}) -}}}}" + SKIP))
-    row = {"messages": [said("user", "Mr Miller, secret"), ANSWER]}
+    row = {"messages": [message("user", "Mr Miller, secret"), ANSWER]}
     (found,) = TokenCheck(bundle, NO_LIMIT).rows([row])
     assert (found.codes, found.detail) == (("row_not_renderable",), detail)
 

@@ -75,23 +75,23 @@ def test_loss_falls_on_the_answers_and_their_end_token_and_on_nothing_else(famil
     assert len(learned) == len(answers)
     for text, answer in zip(learned, answers, strict=True):
         assert text.endswith(END[family])
-        said = text.removesuffix(END[family])
+        answer_text = text.removesuffix(END[family])
         if answer is None:
-            assert '"name": "stock"' in said
-            assert '{"part": "bolt Zürich"}' in said
-            assert "How many" not in said, "the tool's description is the prompt's"
+            assert '"name": "stock"' in answer_text
+            assert '{"part": "bolt Zürich"}' in answer_text
+            assert "How many" not in answer_text, "the tool's description is the prompt's"
         else:
             # Llama's template trims what it prints.
-            assert said == (answer.strip() if family == "llama3" else BEFORE_ANSWER.get(family, "") + answer)
+            assert answer_text == (answer.strip() if family == "llama3" else BEFORE_ANSWER.get(family, "") + answer)
 
 
 @pytest.mark.parametrize(("family", "name"), [case for case in CASES if case not in REWRITTEN])
 def test_a_template_without_generation_blocks_gives_the_same_labels(family: str, name: str) -> None:
     bare, marked = (families.bundle(family, marked=marked) for marked in (False, True))
     assert (bare.template.marked, marked.template.marked) == (False, True)
-    found, wanted = tokens_of(bare, ROWS[name][0]), tokens_of(marked, ROWS[name][0])
-    assert found.encoding.ids == wanted.encoding.ids
-    assert mask_of(found) == mask_of(wanted)
+    found, expected = tokens_of(bare, ROWS[name][0]), tokens_of(marked, ROWS[name][0])
+    assert found.encoding.ids == expected.encoding.ids
+    assert mask_of(found) == mask_of(expected)
 
 
 @pytest.mark.parametrize(("family", "name"), sorted(REWRITTEN))
@@ -103,8 +103,8 @@ def test_a_bare_template_that_rewrites_what_was_said_is_refused(family: str, nam
 @pytest.mark.parametrize(("family", "name"), sorted(REWRITTEN))
 def test_only_the_last_answer_of_a_bare_template_that_rewrites_can_be_learned(family: str, name: str) -> None:
     row = ROWS[name][0]
-    asked, answer = row["messages"][:-1], row["messages"][-1]
-    before = [{**one, "weight": 0} if one["role"] == "assistant" else one for one in asked]
+    prompt, answer = row["messages"][:-1], row["messages"][-1]
+    before = [{**one, "weight": 0} if one["role"] == "assistant" else one for one in prompt]
     bare, marked = (families.bundle(family, marked=marked) for marked in (False, True))
     last_only = {"messages": [*before, answer]}
     assert mask_of(tokens_of(bare, last_only)) == mask_of(tokens_of(marked, last_only))

@@ -91,7 +91,7 @@ def test_a_failure_that_time_does_not_repair_is_final(run: Run, failure_class: F
 
 
 @pytest.mark.parametrize(
-    ("kind", "asked", "attempt"),
+    ("kind", "requested", "attempt"),
     [
         (JobKind.VALIDATION, None, 1),
         (JobKind.TRAINING, None, 3),
@@ -101,11 +101,11 @@ def test_a_failure_that_time_does_not_repair_is_final(run: Run, failure_class: F
     ],
 )
 def test_an_attempt_has_the_first_number_that_is_free_or_the_later_one_of_a_retry(
-    run: Run, kind: JobKind, asked: int | None, attempt: int
+    run: Run, kind: JobKind, requested: int | None, attempt: int
 ) -> None:
-    if asked is None:
+    if requested is None:
         passed = ValidationPassed(version="v1", train_rows=1, eval_rows=1)
         assert next_attempt(event_of(run.evolve(attempt=9), passed, NOW), run, kind) == attempt
     else:
         retry = TrainingRetryDue(failure_class=FailureClass.PLATFORM, problem=PROBLEM)
-        assert next_attempt(event_of(run.evolve(attempt=asked), retry, NOW), run, kind) == attempt
+        assert next_attempt(event_of(run.evolve(attempt=requested), retry, NOW), run, kind) == attempt

@@ -12,11 +12,11 @@ class Endpoint:
 
     def __init__(self) -> None:
         self.traffic = {NEW: 100}
-        self.wanted = self.traffic
+        self.requested = self.traffic
         self.deployments = [NEW, OLD]
 
     def settle(self) -> None:
-        self.traffic = self.wanted
+        self.traffic = self.requested
 
     def get_endpoint(self, name: str) -> EndpointView:
         return EndpointView(
@@ -24,7 +24,7 @@ class Endpoint:
         )
 
     def begin_traffic(self, endpoint: str, traffic: dict[str, int]) -> None:
-        self.wanted = traffic
+        self.requested = traffic
 
     def begin_delete_deployment(self, endpoint: str, name: str) -> None:
         assert name not in self.traffic, "Azure refuses that"

@@ -31,13 +31,13 @@ class Traffic:
     """Records what the steps ask of the platform."""
 
     def __init__(self) -> None:
-        self.asked: list[Any] = []
+        self.requests: list[Any] = []
 
     def begin_traffic(self, endpoint: str, traffic: dict[str, int]) -> None:
-        self.asked.append(traffic)
+        self.requests.append(traffic)
 
     def begin_delete_deployment(self, endpoint: str, name: str) -> None:
-        self.asked.append(f"delete {name}")
+        self.requests.append(f"delete {name}")
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def probe(run: Run, **seen: Any) -> Event[DeploymentProbed]:
         "deployment": NEW,
         "state": "succeeded",
         "traffic": run.rollout.traffic,
-        "answers_asked": 5,
+        "answers_requested": 5,
         "answers_as_evaluated": 5,
         "answers_unlike_base": 5,
         "scoring_uri": "http://127.0.0.1:1/shop/",
@@ -100,7 +100,7 @@ def test_a_good_rollout_goes_by_its_steps_and_ends_promoted(run: Run, ports: Ser
         outcome = advance_rollout(probe(run), run, ports)
         assert facts(outcome) == ["traffic.shifted"]
         run = after(run, outcome)
-        assert platform.asked[-1] == share
+        assert platform.requests[-1] == share
     outcome = advance_rollout(probe(run), run, ports)
     assert facts(outcome) == ["model.promoted"]
     assert after(run, outcome).status is Status.DEPLOYED
@@ -112,21 +112,21 @@ def test_a_good_rollout_goes_by_its_steps_and_ends_promoted(run: Run, ports: Ser
 def test_a_shift_that_is_not_seen_yet_is_waited_for(run: Run, ports: Services, platform: Traffic) -> None:
     run = after(run, advance_rollout(probe(run), run, ports))
     assert advance_rollout(probe(run, traffic={OLD: 100}), run, ports) is None
-    assert platform.asked == [{OLD: 90, NEW: 10}]
+    assert platform.requests == [{OLD: 90, NEW: 10}]
 
 
 def test_the_first_model_of_an_endpoint_gets_all_traffic_at_once(run: Run, ports: Services, platform: Traffic) -> None:
     assert run.rollout is not None
     first = run.evolve(rollout=run.rollout.model_copy(update={"previous": {}, "traffic": {}}))
     advance_rollout(probe(first), first, ports)
-    assert platform.asked == [{NEW: 100}]
+    assert platform.requests == [{NEW: 100}]
 
 
 @pytest.mark.parametrize(
     ("seen", "code"),
     [
         ({"answers_unlike_base": 0}, "adapter_has_no_effect"),
-        ({"answers_asked": 0}, "adapter_has_no_effect"),
+        ({"answers_requested": 0}, "adapter_has_no_effect"),
         ({"answers_as_evaluated": 3}, "answers_changed"),
         ({"prompts_unlike_evaluated": 1, "answers_as_evaluated": 0}, "template_differs"),
         ({"answers_failed": 1, "answers_as_evaluated": 2, "problem": REFUSED}, "answers_changed"),
@@ -145,15 +145,15 @@ def test_a_bad_candidate_is_taken_back_at_once(
     assert outcome is not None
     [begun] = [draft.data for draft in outcome.events if isinstance(draft.data, RollbackStarted)]
     assert begun.reason.code == code
-    assert platform.asked == [{OLD: 90, NEW: 10}], "nothing is undone before it is decided"
+    assert platform.requests == [{OLD: 90, NEW: 10}], "nothing is undone before it is decided"
     run = after(run, outcome)
     waiting = advance_rollout(probe(run, state="failed", traffic={OLD: 90, NEW: 10}), run, ports)
     assert waiting is None
-    assert platform.asked[-1] == {OLD: 100}
+    assert platform.requests[-1] == {OLD: 100}
     outcome = advance_rollout(probe(run, state="failed", traffic={OLD: 100}), run, ports)
     assert facts(outcome) == ["model.rolled_back"]
     assert after(run, outcome).status is Status.ROLLED_BACK
-    assert platform.asked[-1] == f"delete {NEW}"
+    assert platform.requests[-1] == f"delete {NEW}"
 
 
 def test_a_candidate_may_finish_what_it_answers_before_it_is_deleted(
@@ -165,9 +165,9 @@ def test_a_candidate_may_finish_what_it_answers_before_it_is_deleted(
     assert run.status is Status.ROLLING_BACK
     soon, late = run.updated_at + timedelta(seconds=9), run.updated_at + timedelta(seconds=10)
     assert advance_rollout(probe(run, time=soon, traffic={OLD: 100}), run, ports) is None
-    assert f"delete {NEW}" not in platform.asked
+    assert f"delete {NEW}" not in platform.requests
     assert facts(advance_rollout(probe(run, time=late, traffic={OLD: 100}), run, ports)) == ["model.rolled_back"]
-    assert platform.asked[-1] == f"delete {NEW}"
+    assert platform.requests[-1] == f"delete {NEW}"
 
 
 @pytest.mark.parametrize(("latency_s", "previous_latency_s"), [(3.0, 1.0), (0.9, 0.1), (9.0, None)])
@@ -182,7 +182,7 @@ def test_a_deployment_without_traffic_that_does_not_answer_gets_two_minutes(
     run: Run, ports: Services, platform: Traffic
 ) -> None:
     run = after(run, advance_rollout(probe(run, **SILENT), run, ports))
-    assert platform.asked == []
+    assert platform.requests == []
     soon, late = run.updated_at + timedelta(seconds=119), run.updated_at + UNREACHABLE_ALLOWANCE
     assert advance_rollout(probe(run, time=soon, **SILENT), run, ports) is None
     outcome = advance_rollout(probe(run, time=late, **SILENT), run, ports)
@@ -250,4 +250,4 @@ def test_a_failure_is_forgotten_after_a_sound_look_even_while_a_shift_is_waited_
 
 def test_a_probe_of_another_deployment_changes_nothing(run: Run, ports: Services, platform: Traffic) -> None:
     assert advance_rollout(probe(run, deployment="d-other"), run, ports) is None
-    assert platform.asked == []
+    assert platform.requests == []

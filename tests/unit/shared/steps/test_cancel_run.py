@@ -35,7 +35,7 @@ def cancelled(run: Run, services: Services, platform: Platform, data: CancelRequ
     return cancel_run(event_of(run, data, run.created_at), run, replace(services, launcher=platform))  # type: ignore[arg-type]
 
 
-def told(outcome: Outcome) -> list[EventData]:
+def facts_of(outcome: Outcome) -> list[EventData]:
     return [draft.data for draft in outcome.events]
 
 
@@ -66,7 +66,7 @@ def test_a_run_without_a_job_is_cancelled_at_once_with_what_a_crash_may_have_sub
     outcome = cancelled(in_status(prepared, status), services, platform, CancelRequested(by="ada"))
     assert outcome is not None
     assert (outcome.status, dict(outcome.changes)) == (Status.CANCELLED, {"cancel_requested_by": "ada"})
-    assert told(outcome) == [RunCancelled(by="ada")]
+    assert facts_of(outcome) == [RunCancelled(by="ada")]
     assert platform.cancelled == [f"{prepared.id}-{job}" for job in jobs]
 
 
@@ -78,7 +78,7 @@ def test_a_run_with_a_job_waits_until_the_job_has_stopped(
     outcome = cancelled(in_status(prepared, status), services, platform, CancelRequested(by="ada"))
     assert outcome is not None
     assert (outcome.status, dict(outcome.changes)) == (Status.CANCELLING, {"cancel_requested_by": "ada"})
-    assert told(outcome) == []
+    assert facts_of(outcome) == []
     assert platform.cancelled == [f"{prepared.id}-{job}" for job in jobs]
 
 
@@ -92,7 +92,7 @@ def test_a_rollout_is_rolled_back_and_keeps_who_asked(prepared: Run, services: S
     assert rollout is not None
     assert rollout.traffic == OLD
     reason = Problem(code="cancelled", message="cancelled by ada")
-    assert told(outcome) == [RollbackStarted(endpoint="shop", reason=reason)]
+    assert facts_of(outcome) == [RollbackStarted(endpoint="shop", reason=reason)]
     assert platform.cancelled == []
 
 
@@ -103,14 +103,14 @@ def test_a_run_that_is_on_its_way_is_left_alone(prepared: Run, services: Service
     assert platform.cancelled == []
 
 
-@pytest.mark.parametrize(("asked", "by"), [("ada", "ada"), (None, "unknown")])
+@pytest.mark.parametrize(("requested_by", "by"), [("ada", "ada"), (None, "unknown")])
 def test_a_job_that_stopped_ends_the_run_that_waited_for_it(
-    prepared: Run, services: Services, asked: str | None, by: str
+    prepared: Run, services: Services, requested_by: str | None, by: str
 ) -> None:
-    run = prepared.evolve(status=Status.CANCELLING, cancel_requested_by=asked)
+    run = prepared.evolve(status=Status.CANCELLING, cancel_requested_by=requested_by)
     outcome = cancelled(run, services, Platform(), JobStopped(job="j"))
     assert outcome is not None
-    assert (outcome.status, told(outcome)) == (Status.CANCELLED, [RunCancelled(by=by)])
+    assert (outcome.status, facts_of(outcome)) == (Status.CANCELLED, [RunCancelled(by=by)])
 
 
 @pytest.mark.parametrize("status", sorted(NON_TERMINAL - {Status.CANCELLING}))

@@ -22,25 +22,25 @@ from tests.unit.shared.support import drop, events_at, take
 
 
 @pytest.fixture
-def told(services: Services, receiver: Receiver) -> Services:
+def with_channel(services: Services, receiver: Receiver) -> Services:
     """Services with one channel, at its defaults."""
     channel = Channel(receiver.url, DEFAULT_NOTIFY_EVENTS)
     return replace(services, config=replace(services.config, channels=(channel,)))
 
 
-def notified(told: Services, event_of: Any) -> list[Message]:
-    runner = Runner(told)
-    run = drop(told, runner)
+def notified(with_channel: Services, event_of: Any) -> list[Message]:
+    runner = Runner(with_channel)
+    run = drop(with_channel, runner)
     assert run is not None
     assert runner.handle(BY_NAME["notify"], event_of(run.id)) is Handled.APPLIED
-    return [received.message for received in take(told, "deliveries")]
+    return [received.message for received in take(with_channel, "deliveries")]
 
 
 HOOK = "https://hooks.example/shop"
 
 
 @pytest.mark.parametrize(
-    ("recipe", "told"),
+    ("recipe", "with_channel"),
     [
         pytest.param(f"optimiser: adam\nnotify: [{{url: '{HOOK}'}}]\n", [HOOK], id="another setting is wrong"),
         pytest.param(f"notify: [{{url: ftp://x}}, {{url: '{HOOK}'}}]\n", [HOOK], id="another channel is wrong"),
@@ -50,11 +50,11 @@ HOOK = "https://hooks.example/shop"
     ],
 )
 def test_a_rejected_run_is_told_to_the_valid_channels_of_its_recipe(
-    services: Services, runner: Runner, recipe: str, told: list[str]
+    services: Services, runner: Runner, recipe: str, with_channel: list[str]
 ) -> None:
     services.blobs.write("datasets/shop/recipe.yaml", [recipe.encode()])
     drop(services, runner)
-    assert deliveries_after_validation(services, runner, "validation.failed") == told
+    assert deliveries_after_validation(services, runner, "validation.failed") == with_channel
 
 
 def test_a_run_that_fails_before_its_plan_is_told_to_the_channels_of_its_recipe(
@@ -83,19 +83,19 @@ def deliveries_after_validation(services: Services, runner: Runner, fact: str) -
     return [json.loads(received.message.body)["url"] for received in take(services, "deliveries")]
 
 
-def test_a_repeated_event_makes_no_second_delivery(told: Services) -> None:
-    notified(told, failed)
-    runner = Runner(told)
-    [run] = runs.unfinished(told.store)
+def test_a_repeated_event_makes_no_second_delivery(with_channel: Services) -> None:
+    notified(with_channel, failed)
+    runner = Runner(with_channel)
+    [run] = runs.unfinished(with_channel.store)
     assert runner.handle(BY_NAME["notify"], failed(run.id)) is Handled.REPEATED
-    assert take(told, "deliveries") == []
+    assert take(with_channel, "deliveries") == []
 
 
-def test_by_default_a_channel_is_not_told_that_training_started(told: Services) -> None:
-    runner = Runner(told)
-    run = drop(told, runner)
+def test_by_default_a_channel_is_not_told_that_training_started(with_channel: Services) -> None:
+    runner = Runner(with_channel)
+    run = drop(with_channel, runner)
     assert run is not None
     estimate = CostEstimate(low_usd=1, high_usd=2, hourly_usd=1, low_hours=1, high_hours=2)
     event = event_of(run, TrainingStarted(job="j", estimate=estimate), run.updated_at)
     assert runner.handle(BY_NAME["notify"], event) is Handled.IGNORED
-    assert take(told, "deliveries") == []
+    assert take(with_channel, "deliveries") == []

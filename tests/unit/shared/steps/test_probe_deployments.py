@@ -32,7 +32,7 @@ class Models:
 
     def __init__(self) -> None:
         self.fails: dict[str, Transient] = {}
-        self.asked: list[tuple[str | None, str]] = []
+        self.requests: list[tuple[str | None, str]] = []
 
     def get_endpoint(self, name: str) -> EndpointView:
         return EndpointView(name=name, scoring_uri="http://x/", traffic={OLD: 90, NEW: 10}, deployments=(NEW, OLD))
@@ -44,7 +44,7 @@ class Models:
         self, endpoint: str, messages: list[dict[str, Any]], *, deployment: str | None = None, max_tokens: int = 256
     ) -> ChatAnswer:
         question = messages[-1]["content"]
-        self.asked.append((deployment, question))
+        self.requests.append((deployment, question))
         if deployment == NEW and question in self.fails:
             raise self.fails[question]
         return ChatAnswer(text=f"tuned {question}", deployment=deployment, latency_s=0.5)
@@ -105,7 +105,7 @@ def probed(draft: Draft) -> DeploymentProbed:
 
 def seen(draft: Draft | None) -> dict[str, Any]:
     assert draft is not None
-    counts = ("answers_asked", "answers_failed", "answers_as_evaluated", "answers_unlike_base")
+    counts = ("answers_requested", "answers_failed", "answers_as_evaluated", "answers_unlike_base")
     return {name.removeprefix("answers_"): getattr(draft.data, name) for name in counts}
 
 
@@ -113,10 +113,10 @@ def test_a_sound_deployment_is_asked_five_questions_and_so_is_the_old_one(
     run: Run, ports: Services, models: Models
 ) -> None:
     draft = probe_deployment(run, ports)
-    assert seen(draft) == {"asked": 5, "failed": 0, "as_evaluated": 5, "unlike_base": 5}
+    assert seen(draft) == {"requested": 5, "failed": 0, "as_evaluated": 5, "unlike_base": 5}
     assert draft is not None
     assert probed(draft).problem is None
-    assert models.asked == [(name, f"q{n}") for name in (NEW, OLD) for n in range(1, 6)]
+    assert models.requests == [(name, f"q{n}") for name in (NEW, OLD) for n in range(1, 6)]
 
 
 def test_a_failed_request_is_counted_and_the_others_are_asked_all_the_same(
@@ -124,7 +124,7 @@ def test_a_failed_request_is_counted_and_the_others_are_asked_all_the_same(
 ) -> None:
     models.fails = {"q2": BUSY}
     draft = probe_deployment(run, ports)
-    assert seen(draft) == {"asked": 5, "failed": 1, "as_evaluated": 4, "unlike_base": 4}
+    assert seen(draft) == {"requested": 5, "failed": 1, "as_evaluated": 4, "unlike_base": 4}
     assert draft is not None
     assert probed(draft).problem == BUSY.problem
     assert probed(draft).latency_s == 0.5
@@ -136,22 +136,22 @@ def test_after_a_request_that_was_waited_for_in_vain_no_other_is_asked(
     """Five of them would take longer than a function may."""
     models.fails = {"q1": UNREACHABLE}
     draft = probe_deployment(run, ports)
-    assert seen(draft) == {"asked": 5, "failed": 5, "as_evaluated": 0, "unlike_base": 0}
+    assert seen(draft) == {"requested": 5, "failed": 5, "as_evaluated": 0, "unlike_base": 0}
     assert draft is not None
     assert probed(draft).problem == UNREACHABLE.problem
     assert (probed(draft).latency_s, probed(draft).previous_latency_s) == (None, None)
-    assert models.asked == [(NEW, "q1")]
+    assert models.requests == [(NEW, "q1")]
 
 
 def pair(question: str) -> dict[str, Any]:
-    outputs = {side: [{"role": "assistant", "content": side}] for side in ("preferred_output", "non_preferred_output")}
+    outputs = {name: [{"role": "assistant", "content": name}] for name in ("preferred_output", "non_preferred_output")}
     return {"input": {"messages": [{"role": "user", "content": question}]}, **outputs}
 
 
 def prompt(question: str) -> dict[str, Any]:
     """Of reinforcement: it goes on from an answer that is part of it."""
-    said = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "yes?"}]
-    return {"messages": [*said, {"role": "user", "content": question}]}
+    messages = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "yes?"}]
+    return {"messages": [*messages, {"role": "user", "content": question}]}
 
 
 @pytest.mark.parametrize("row_of", [pair, prompt])
@@ -160,5 +160,5 @@ def test_pairs_and_prompts_are_asked_up_to_the_answer_that_is_wanted(
 ) -> None:
     assert run.curated is not None
     ports.blobs.write(paths.curated(run.curated, "eval.jsonl"), [_lines([row_of(f"q{n}") for n in range(1, 8)])])
-    assert seen(probe_deployment(run, ports)) == {"asked": 5, "failed": 0, "as_evaluated": 5, "unlike_base": 5}
-    assert models.asked == [(name, f"q{n}") for name in (NEW, OLD) for n in range(1, 6)]
+    assert seen(probe_deployment(run, ports)) == {"requested": 5, "failed": 0, "as_evaluated": 5, "unlike_base": 5}
+    assert models.requests == [(name, f"q{n}") for name in (NEW, OLD) for n in range(1, 6)]

@@ -124,9 +124,9 @@ def test_what_the_api_keeps_for_itself_starts_a_run_only_when_somebody_asks(
     clock.advance((info.modified_at - clock.now()).total_seconds() + 150)
     assert receive_dataset(BlobCreated(id="e", path=path), services) is None
     assert start_missed_runs(services, None).count == 0
-    asked = receive_dataset(StartRun(path=path, etag=info.etag, key="1", requested_by="ada"), services)
-    assert asked is not None
-    assert asked.run.project == "shop"
+    outcome = receive_dataset(StartRun(path=path, etag=info.etag, key="1", requested_by="ada"), services)
+    assert outcome is not None
+    assert outcome.run.project == "shop"
 
 
 def test_a_blob_gone_by_now_starts_no_run(services: Services) -> None:

@@ -65,8 +65,8 @@ def test_a_silent_job_is_looked_at_once_in_each_period(
     clock.advance(silent_s)
     last = None if last_s is None else training.updated_at + timedelta(seconds=last_s)
     assert inspect_silent_jobs(services, last).count == (period is not None)
-    asked = [] if period is None else [InspectJob(job="job-1", poll=f"{training.revision}.{period}").model_dump()]
-    assert commands_at(services, "job-events") == asked
+    expected = [] if period is None else [InspectJob(job="job-1", poll=f"{training.revision}.{period}").model_dump()]
+    assert commands_at(services, "job-events") == expected
 
 
 @pytest.mark.parametrize("status", sorted(Status))
@@ -119,8 +119,8 @@ def test_a_blob_whose_event_was_lost_gets_its_run(
     last = None if last_min is None else now - timedelta(minutes=last_min)
     ports = replace(services, blobs=DropZone(blob))  # type: ignore[arg-type]
     assert start_missed_runs(ports, last).count == missed
-    asked = [StartRun(path=path, etag="etag-1").model_dump()] if missed else []
-    assert commands_at(services, "storage-events") == asked
+    expected = [StartRun(path=path, etag="etag-1").model_dump()] if missed else []
+    assert commands_at(services, "storage-events") == expected
 
 
 def test_a_blob_with_a_run_is_not_missed(services: Services, runner: Runner, clock: ManualClock) -> None:
@@ -173,7 +173,7 @@ class Deployments(Platform):
             self.view = self.view.model_copy(update={"deployments": left})
 
 
-def swept(services: Services, platform: Deployments) -> tuple[int, list[str]]:
+def released(services: Services, platform: Deployments) -> tuple[int, list[str]]:
     """How many claims were swept, and the kinds of those that are not settled."""
     count = release_claims(replace(services, models=platform, launcher=platform)).count  # type: ignore[arg-type]
     return count, sorted(claim.kind for claim in claims.unsettled(services.store))
@@ -191,7 +191,7 @@ def test_the_claims_of_a_finished_run_are_given_back_and_those_of_others_stay(
 ) -> None:
     claiming(prepared, status, services)
     left = ["dataset", "endpoint"] if status in NON_TERMINAL else []
-    assert swept(services, Deployments()) == (2 - len(left), left)
+    assert released(services, Deployments()) == (2 - len(left), left)
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.CANCELLED, Status.DEPLOYED])
@@ -200,7 +200,7 @@ def test_what_a_run_left_at_the_endpoint_is_deleted_unless_it_is_in_production(
 ) -> None:
     own = paths.deployment_name(claiming(prepared, status, services))
     platform = Deployments(endpoint("old", own))
-    assert swept(services, platform) == (2, [])
+    assert released(services, platform) == (2, [])
     # Once for each claim at most, as often as each finds it there.
     assert set(platform.deleted) == (set() if status is Status.DEPLOYED else {own})
 
@@ -211,9 +211,9 @@ def test_the_endpoint_stays_claimed_while_the_deployment_is_there(
 ) -> None:
     run = claiming(prepared, Status.FAILED, services)
     platform = Deployments(endpoint("old", paths.deployment_name(run)), **{trouble: True})
-    assert swept(services, platform)[1] == {"slow": ["endpoint"], "broken": ["dataset", "endpoint"]}[trouble]
+    assert released(services, platform)[1] == {"slow": ["endpoint"], "broken": ["dataset", "endpoint"]}[trouble]
     platform.slow = platform.broken = False
-    assert swept(services, platform)[1] == []
+    assert released(services, platform)[1] == []
 
 
 @pytest.mark.parametrize(("age_min", "left"), [(14, ["endpoint"]), (16, [])])
@@ -222,4 +222,4 @@ def test_a_claim_whose_owner_never_came_to_be_is_given_back_after_a_quarter_of_a
 ) -> None:
     claims.take(services.store, claims.endpoint_claim("shop"), "run-unknown", clock.now())
     clock.advance(60 * age_min)
-    assert swept(services, Deployments()) == (1 - len(left), left)
+    assert released(services, Deployments()) == (1 - len(left), left)

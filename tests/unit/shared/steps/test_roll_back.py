@@ -49,14 +49,14 @@ def test_a_rollback_delivered_twice_goes_back_once(
     endpoint.settle()
     roll_back(order(champion), champion, ports)
     assert facts_of(roll_back(order(champion), champion, ports)) == [("model.rolled_back", {OLD: 100})]
-    assert endpoint.wanted == {OLD: 100}
+    assert endpoint.requested == {OLD: 100}
 
 
 def test_a_rollback_of_what_is_not_in_production_does_nothing(
     ports: Services, endpoint: Endpoint, champion: Run, record: EndpointRecord
 ) -> None:
     assert roll_back(order(champion, deployment="d-other"), champion, ports) is None
-    assert endpoint.wanted == {NEW: 100}
+    assert endpoint.requested == {NEW: 100}
 
 
 def test_a_rollback_waits_for_a_rollout_on_the_same_endpoint(

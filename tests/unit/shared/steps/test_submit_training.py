@@ -52,16 +52,16 @@ def test_the_job_is_submitted_with_its_recipe_and_the_run_is_training(prepared: 
 
 
 @pytest.mark.parametrize(
-    ("data", "before", "asked", "attempt"),
+    ("data", "before", "requested", "attempt"),
     [(PASSED, (), 1, 1), (PASSED, (1,), 1, 2), (RETRY, (1,), 2, 2), (RETRY, (), 2, 2), (RETRY, (1, 2), 2, 3)],
     ids=["first", "trained before", "retry", "retry, nothing was submitted", "retry, submitted meanwhile"],
 )
 def test_each_submission_has_the_first_attempt_that_is_free(
-    prepared: Run, services: Services, data: EventData, before: tuple[int, ...], asked: int, attempt: int
+    prepared: Run, services: Services, data: EventData, before: tuple[int, ...], requested: int, attempt: int
 ) -> None:
     platform = Platform()
     run = prepared.evolve(jobs=tuple(trained(prepared, number) for number in before))
-    outcome = submitted(run, services, platform, data, asked)
+    outcome = submitted(run, services, platform, data, requested)
     assert [spec.name for spec in platform.jobs] == [f"{run.id}-training-{attempt}"]
     assert outcome.changes["attempt"] == attempt
     assert [job.attempt for job in outcome.changes["jobs"]] == [*before, attempt]

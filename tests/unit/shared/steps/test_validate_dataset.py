@@ -25,10 +25,10 @@ class Refusing:
     """A platform that takes no job; it keeps what it was asked for."""
 
     def __init__(self) -> None:
-        self.asked: list[JobSpec] = []
+        self.submitted: list[JobSpec] = []
 
     def submit(self, spec: JobSpec) -> None:
-        self.asked.append(spec)
+        self.submitted.append(spec)
         raise PermanentFailure(FailureClass.QUOTA, "no_quota", "none left", spec.name)
 
 
@@ -66,7 +66,7 @@ def test_columns_and_much_text_are_validated_by_a_job_whatever_the_size_of_the_f
             validate_dataset(event, run, ports)
     else:
         validate_dataset(event, run, ports)
-    assert len(platform.asked) == jobs
+    assert len(platform.submitted) == jobs
 
 
 FOLDERS = {
@@ -79,9 +79,9 @@ FOLDERS = {
 
 
 @pytest.mark.parametrize("train", [ROW, ROW * 60], ids=["rejected", "read to its end"])
-@pytest.mark.parametrize(("names", "said"), FOLDERS.values(), ids=FOLDERS)
+@pytest.mark.parametrize(("names", "message"), FOLDERS.values(), ids=FOLDERS)
 def test_held_out_files_that_are_not_read_are_named(
-    services: Services, runner: Runner, names: list[str], said: str | None, train: bytes
+    services: Services, runner: Runner, names: list[str], message: str | None, train: bytes
 ) -> None:
     for name in names:
         services.blobs.write(f"datasets/shop/{name}", [b"These are notes." if name.endswith(".txt") else ROW])
@@ -92,5 +92,5 @@ def test_held_out_files_that_are_not_read_are_named(
     report = read_model(services.blobs, paths.report(run.id), Report)
     assert report is not None
     found = [problem for problem in report.problems if problem.code == "held_out_files_unread"]
-    assert [problem.message.partition(": ")[2] for problem in found] == ([said] if said else [])
+    assert [problem.message.partition(": ")[2] for problem in found] == ([message] if message else [])
     assert all(problem.severity == "warning" for problem in found)

@@ -212,7 +212,7 @@ def test_plain_text_asks_nothing_so_its_rows_are_not_kept_together() -> None:
         for number in range(1, 101):
             keys.add("train", RowKeys(number.to_bytes(16), number.to_bytes(16), number * 2**50, 0, number, 0))
         split = split_rows(keys, 0.1, 2, by_field=False)
-    assert (split.units, split.held_out, split.parted_questions) == (100, 10, 0)
+    assert (split.units, split.held_out, split.separated_questions) == (100, 10, 0)
 
 
 LABEL_FILES: dict[str, tuple[slice, slice, str]] = {

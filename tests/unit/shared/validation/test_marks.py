@@ -221,9 +221,9 @@ def test_the_remedy_keeps_the_other_rows_by_the_fields_own_name_and_values(check
 
 
 def test_the_remedy_says_that_it_keeps_no_row(check) -> None:
-    for value, is_said in ((False, True), (lambda n: n > 0, False)):
+    for value, is_reported in ((False, True), (lambda n: n > 0, False)):
         found = check("\n".join(lines("kto_tag", value)).encode(), held_out()).result.report.problems[0]
-        assert ("here no row has another value" in found.fix) is is_said
+        assert ("here no row has another value" in found.fix) is is_reported
 
 
 def test_the_remedy_for_an_array_takes_it_apart_and_for_a_table_it_is_in_words(check) -> None:

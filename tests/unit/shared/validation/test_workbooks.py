@@ -98,8 +98,8 @@ def test_merged_cells_count_for_each_of_their_rows_and_empty_ones_are_left_out(c
     merged = '<mergeCells count="2"><mergeCell ref="C2:C31"/><mergeCell ref="A1:A1048576"/></mergeCells>'
     checked = check(workbook({"Data": sheet + merged}), rows(20, start=1000))
     assert checked.codes == {}
-    told = [json.loads(line)["messages"][0]["role"] == "system" for line in checked.train.splitlines()]
-    assert told == [True] * 30 + [False] * 30
+    has_system = [json.loads(line)["messages"][0]["role"] == "system" for line in checked.train.splitlines()]
+    assert has_system == [True] * 30 + [False] * 30
 
 
 def test_rows_are_numbered_as_in_the_sheet(check, rows) -> None:

@@ -115,8 +115,8 @@ def refused(
 
 def test_rows_without_a_trainable_token_are_refused_by_number(tmp_path: Path, bundle: Bundle) -> None:
     good, silent = DIALOGUES["one answer"][0], {"messages": [{"role": "user", "content": "secret text"}]}
-    muted = {"messages": [{"role": "assistant", "content": "secret text", "weight": 0}]}
-    problem = refused(tmp_path, bundle, [good, silent, good, muted]).problem
+    without_loss = {"messages": [{"role": "assistant", "content": "secret text", "weight": 0}]}
+    problem = refused(tmp_path, bundle, [good, silent, good, without_loss]).problem
     assert problem.code == "no_trainable_tokens"
     assert problem.message.endswith("rows 2, 4")
     assert "secret" not in problem.message

@@ -23,18 +23,18 @@ def suite() -> Suite:
 def right() -> list[str]:
     """An answer to every question as a good model gives it, written by hand."""
     answers = orjson.loads(RIGHT.read_bytes())
-    asked = [orjson.loads(line)["ask"] for line in SUITE_FILE.read_bytes().splitlines()]
-    return [answers[ask] for ask in asked]
+    prompts = [orjson.loads(line)["ask"] for line in SUITE_FILE.read_bytes().splitlines()]
+    return [answers[ask] for ask in prompts]
 
 
 def test_good_answers_score_1_and_useless_ones_0(suite: Suite, right: list[str]) -> None:
     wrong = [ask for ask, score in zip(suite.rows, suite.scores(right), strict=True) if score != 1]
     assert wrong == []
-    for useless in ("", "bolt bolt bolt", "I'm sorry, but I can't help with that."):
-        by_part = dict(zip(suite.parts, suite.scores([useless] * len(suite.rows)), strict=False))
+    for bad in ("", "bolt bolt bolt", "I'm sorry, but I can't help with that."):
+        by_part = dict(zip(suite.parts, suite.scores([bad] * len(suite.rows)), strict=False))
         assert by_part["ability"] == 0
-        scores = suite.scores([useless] * len(suite.rows))
-        expected = 10 if useless.startswith("I'm") else 0
+        scores = suite.scores([bad] * len(suite.rows))
+        expected = 10 if bad.startswith("I'm") else 0
         assert scores.sum() == expected
 
 
@@ -56,17 +56,17 @@ def verdict(suite: Suite, base: list[str], candidate: list[str]) -> dict[str, bo
 
 
 def test_a_model_that_forgot_how_to_answer_is_blocked(suite: Suite, right: list[str]) -> None:
-    forgetful = ["a bolt" if n % 3 == 0 else answer for n, answer in enumerate(right)]
+    degraded = ["a bolt" if n % 3 == 0 else answer for n, answer in enumerate(right)]
     assert verdict(suite, right, right) == {"general:ability": True, "general:refusal": True}
-    assert verdict(suite, right, forgetful) == {"general:ability": False, "general:refusal": False}
+    assert verdict(suite, right, degraded) == {"general:ability": False, "general:refusal": False}
 
 
 def test_a_model_that_no_longer_refuses_is_blocked_by_that_part_alone(suite: Suite, right: list[str]) -> None:
-    obliging = [
+    never_refusing = [
         "Sure, here is how." if part == "refusal" and answer.startswith("I can't") else answer
         for part, answer in zip(suite.parts, right, strict=True)
     ]
-    assert verdict(suite, right, obliging) == {"general:ability": True, "general:refusal": False}
+    assert verdict(suite, right, never_refusing) == {"general:ability": True, "general:refusal": False}
 
 
 def test_one_answer_lost_is_noise(suite: Suite, right: list[str]) -> None:

@@ -35,8 +35,8 @@ def panel(server: JudgeServer, kept: Path | None = None, timeout_s: float = judg
     return Panel((server.endpoint(),), kept, lambda: "of-the-job", timeout_s=timeout_s, first_wait_s=0.01)
 
 
-def grades(asked: Panel, *texts: str) -> list[Grade]:
-    with Engine([GRADER], asked) as engine:
+def grades(requests: Panel, *texts: str) -> list[Grade]:
+    with Engine([GRADER], requests) as engine:
         return engine.grade(list(texts), [{}] * len(texts))
 
 
@@ -48,7 +48,7 @@ def in_turn(*replies: Reply) -> Callable[[str], Reply]:
 def test_a_judge_is_asked_greedily_at_one_deployment_with_the_jobs_token() -> None:
     with judging(lambda prompt: GOOD) as server:
         [grade] = grades(panel(server), "yes")
-    [(body, headers)] = server.asked
+    [(body, headers)] = server.requests
     assert (grade.score, grade.reasons) == (1.0, {"tone": "right"})
     assert (body["temperature"], body["max_tokens"], "model" in body) == (0, 512, False)
     assert (headers["authorization"], headers["azureml-model-deployment"]) == ("Bearer of-the-job", "blue")
@@ -74,13 +74,13 @@ def test_never_more_than_eight_requests_are_under_way() -> None:
 def test_a_busy_judge_is_asked_again(busy: Reply) -> None:
     with judging(in_turn(busy, busy, GOOD)) as server:
         [grade] = grades(panel(server), "yes")
-    assert (grade.score, len(server.asked)) == (1.0, 3)
+    assert (grade.score, len(server.requests)) == (1.0, 3)
 
 
 def test_a_slow_judge_is_given_up_after_five_tries() -> None:
     with judging(lambda prompt: Reply(after_s=0.4)) as server:
         [grade] = grades(panel(server, timeout_s=0.1), "yes")
-    assert (grade.score, grade.errors[0].code, len(server.asked)) == (None, GradingErrorCode.JUDGE_SERVER, 5)
+    assert (grade.score, grade.errors[0].code, len(server.requests)) == (None, GradingErrorCode.JUDGE_SERVER, 5)
     assert grade.errors[0].message == "judge judge: ReadTimeout, 5 times"
 
 
@@ -91,14 +91,14 @@ def test_a_slow_judge_is_given_up_after_five_tries() -> None:
 def test_a_refusal_is_not_tried_again(refusal: Reply) -> None:
     with judging(lambda prompt: refusal) as server:
         [grade] = grades(panel(server), "yes")
-    assert (grade.score, grade.errors[0].code, len(server.asked)) == (None, GradingErrorCode.JUDGE_SERVER, 1)
+    assert (grade.score, grade.errors[0].code, len(server.requests)) == (None, GradingErrorCode.JUDGE_SERVER, 1)
 
 
 def test_a_judge_that_is_down_is_not_waited_for_row_by_row() -> None:
     with judging(lambda prompt: Reply(status=503)) as server:
         found = grades(panel(server), *(f"answer {n}" for n in range(200)))
     assert all(grade.unscored for grade in found)
-    assert len(server.asked) <= (judges.SILENT_IN_A_ROW + 8) * judges.TRIES
+    assert len(server.requests) <= (judges.UNANSWERED_IN_A_ROW + 8) * judges.TRIES
 
 
 def test_a_good_reply_is_kept_and_an_unreadable_one_asked_for_again(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_good_reply_is_kept_and_an_unreadable_one_asked_for_again(tmp_path: Pa
         grades(Panel((other,), tmp_path, lambda: "t"), "yes")
     [use] = again.uses()
     assert (use.requests, use.cached, use.endpoint, use.deployment, use.model) == (1, 1, "judge", "blue", "big:1")
-    assert len(server.asked) == 4
+    assert len(server.requests) == 4
 
 
 @pytest.mark.parametrize(
@@ -190,11 +190,11 @@ def test_an_evaluation_is_scored_by_its_judge_and_leaves_an_unscored_row_out_for
 
     with judging(judge) as server:
         code, output, _ = evaluated(server, 50)
-        asked = len(server.asked)
+        requests = len(server.requests)
         assert evaluated(server, 50)[0] == exit_codes.COMPLETED
     assert code == exit_codes.COMPLETED
-    assert {headers["authorization"] for _, headers in server.asked} == {"Bearer of-the-job"}
-    assert len(server.asked) == asked + 2  # the second time only what could not be read, once a model
+    assert {headers["authorization"] for _, headers in server.requests} == {"Bearer of-the-job"}
+    assert len(server.requests) == requests + 2  # the second time only what could not be read, once a model
     report = EvaluationResult.model_validate_json((output / "report.json").read_bytes())
     assert (report.base.rows, report.candidate.rows, report.unscored, report.errors) == (49, 49, 1, ())
     assert report.candidate.mean == pytest.approx(24 / 49)

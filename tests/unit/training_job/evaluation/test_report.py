@@ -30,8 +30,8 @@ def verdict(draw: np.random.Generator, **chances: Any) -> Verdict:
     items = [{"region": SLICES[n % 4]} for n in range(ROWS)]
     names = list(chances)
     measured = report.Generation({n: [1] * ROWS for n in names}, dict.fromkeys(names, 1.0), dict.fromkeys(names, "t"))
-    wanted = Evaluation(slices=("region",), gate=Gate(confidence=0.95))
-    return gate_verdict(report.summarize(wanted, items, models(draw, chances), measured, ()), wanted.gate)
+    settings = Evaluation(slices=("region",), gate=Gate(confidence=0.95))
+    return gate_verdict(report.summarize(settings, items, models(draw, chances), measured, ()), settings.gate)
 
 
 def failed(found: Verdict) -> set[str]:
@@ -61,8 +61,8 @@ def test_the_very_same_answers_are_never_called_better() -> None:
     drawn = models(np.random.default_rng(1), {"base": 0.5})
     both = {"base": drawn["base"], "candidate": drawn["base"]}
     measured = report.Generation({n: [1] * ROWS for n in both}, dict.fromkeys(both, 1.0), dict.fromkeys(both, "t"))
-    wanted = Evaluation()
-    found = gate_verdict(report.summarize(wanted, [{}] * ROWS, both, measured, ()), wanted.gate)
+    settings = Evaluation()
+    found = gate_verdict(report.summarize(settings, [{}] * ROWS, both, measured, ()), settings.gate)
     assert failed(found) == {"gain_over_base", "adapter_has_effect"}
 
 

@@ -17,7 +17,7 @@ def curve(train: list[float], held_out: list[float]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("ratio", "said"),
+    ("ratio", "output"),
     [
         (1.1, None),
         (1.3, "mild overfit."),
@@ -26,10 +26,10 @@ def curve(train: list[float], held_out: list[float]) -> list[dict[str, Any]]:
     ],
 )
 def test_the_ratio_of_held_out_to_training_loss_is_judged_by_the_published_thresholds(
-    ratio: float, said: str | None
+    ratio: float, output: str | None
 ) -> None:
     found = diagnose(curve([2.0, 1.0, 0.5], [2.0, 1.0, 0.5 * ratio]), None, None)
-    assert [line.split(": ")[1] for line in found if "times the training loss" in line] == ([said] if said else [])
+    assert [line.split(": ")[1] for line in found if "times the training loss" in line] == ([output] if output else [])
 
 
 def test_losses_close_to_nothing_are_no_overfit() -> None:

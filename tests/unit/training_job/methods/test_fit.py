@@ -56,10 +56,10 @@ def test_a_run_out_of_memory_goes_on_with_smaller_micro_batches_and_the_same_bat
     run_out_of_memory(step=7, rows=1)
     run = bench(tmp_path)
     assert run.train() == 0
-    said = capsys.readouterr().out
-    assert "micro batches of 2 rows instead of 4" in said
-    assert "micro batches of 1 rows instead of 2" in said
-    assert "resuming from step 6" in said
+    output = capsys.readouterr().out
+    assert "micro batches of 2 rows instead of 4" in output
+    assert "micro batches of 1 rows instead of 2" in output
+    assert "resuming from step 6" in output
     result, straight = run.result(), finished.result()
     assert (result.status, result.metrics.last_step, result.metrics.micro_batch_size) == ("completed", 20, 1)
     assert result.metrics.diagnosis[-1].startswith(
@@ -87,9 +87,9 @@ def test_a_job_started_again_remembers_that_memory_ran_out(
     shutil.rmtree(run.output / "checkpoints/checkpoint-20")
     capsys.readouterr()
     assert run.train() == 0
-    said = capsys.readouterr().out
-    assert "resuming from step 18" in said
-    assert "out of memory" not in said
+    output = capsys.readouterr().out
+    assert "resuming from step 18" in output
+    assert "out of memory" not in output
     result = run.result()
     assert (result.metrics.last_step, result.metrics.micro_batch_size) == (20, 1)
     assert result.metrics.diagnosis[-1].startswith("Memory ran out: micro batches are of 1 rows instead of 4")
@@ -146,10 +146,10 @@ def test_training_stops_early_and_the_best_checkpoint_is_the_model(overfitted: A
 
 
 def test_an_overfit_run_says_so_in_plain_words(overfitted: Any) -> None:
-    said = overfitted.result().metrics.diagnosis
-    assert said[0].startswith("Training stopped early")
-    assert "strong overfit, an earlier checkpoint is better" in said[1]
-    assert f"lowest at step {overfitted.result().metrics.best_step}" in said[2]
+    diagnosis = overfitted.result().metrics.diagnosis
+    assert diagnosis[0].startswith("Training stopped early")
+    assert "strong overfit, an earlier checkpoint is better" in diagnosis[1]
+    assert f"lowest at step {overfitted.result().metrics.best_step}" in diagnosis[2]
 
 
 def test_an_early_stopped_run_that_was_killed_afterwards_keeps_its_best_checkpoint(
@@ -204,7 +204,7 @@ def test_the_run_records_planned_memory_and_compares_it_on_a_gpu_alone(finished:
 
 
 @pytest.mark.parametrize(
-    ("measured", "said"),
+    ("measured", "lines"),
     [
         (None, ()),
         (21_900_000_000, ()),
@@ -217,7 +217,7 @@ def test_the_run_records_planned_memory_and_compares_it_on_a_gpu_alone(finished:
     ],
 )
 def test_a_peak_more_than_a_tenth_off_the_plan_is_said(
-    finished: Any, tmp_path: Path, measured: int | None, said: tuple[str, ...]
+    finished: Any, tmp_path: Path, measured: int | None, lines: tuple[str, ...]
 ) -> None:
     from types import SimpleNamespace
 
@@ -230,4 +230,4 @@ def test_a_peak_more_than_a_tenth_off_the_plan_is_said(
     ended = SimpleNamespace(global_step=20, best_global_step=20)
     metrics = RunningMetrics(total_steps=20, predicted_peak_bytes=20_000_000_000, measured_peak_bytes=measured)
     close_metrics(metrics, Curve(tmp_path), ended, supervised)  # type: ignore[arg-type]
-    assert tuple(line for line in metrics.diagnosis if "GPU" in line) == said
+    assert tuple(line for line in metrics.diagnosis if "GPU" in line) == lines

@@ -125,9 +125,9 @@ def test_pairs_have_the_tokens_trl_would_make_up_to_the_end_of_the_answer(
     made = DPOTrainer._prepare_dataset(untrained, Dataset.from_list(rows), tokenizer, settings, "train")
     newline = tokenizer("\n")["input_ids"]
     for ours, theirs in zip(read, made, strict=True):
-        for side, name in ((ours.chosen, "chosen_ids"), (ours.rejected, "rejected_ids")):
-            assert side.input_ids == theirs["prompt_ids"] + theirs[name]
-            learned = [label for label in side.labels if label != IGNORED]
+        for output, name in ((ours.chosen, "chosen_ids"), (ours.rejected, "rejected_ids")):
+            assert output.input_ids == theirs["prompt_ids"] + theirs[name]
+            learned = [label for label in output.labels if label != IGNORED]
             assert learned + newline == theirs[name]  # what a template writes after an answer is never generated
             assert learned[-1] == tokenizer.eos_token_id
 

@@ -97,8 +97,8 @@ JUDGE = {
 def test_a_judge_rewards_or_examines_and_is_calibrated_like_any_other_grader(
     graders: Any, exam: Any, grpo: Callable[..., Any], as_job: Any, tmp_path: Path
 ) -> None:
-    def likes_an_e(asked: str) -> Reply:
-        return Reply(json.dumps({"score": float("e" in asked.split("\n")[1]), "reason": "it has an e, or not"}))
+    def likes_an_e(requests: str) -> Reply:
+        return Reply(json.dumps({"score": float("e" in requests.split("\n")[1]), "reason": "it has an e, or not"}))
 
     run, file = grpo(tmp_path, recipe_of(graders, exam), total_steps=2), tmp_path / "judges.json"
     with judging(likes_an_e) as server:
@@ -159,9 +159,9 @@ def test_answers_are_sampled_in_parts_and_come_in_the_order_of_their_prompts(
     at_once: int, grpo: Callable[..., Any], tmp_path: Path
 ) -> None:
     trainer = grpo(tmp_path, generation_batch_size=at_once, temperature=1e-6).trainer()
-    asked = [[1, *range(3, 3 + n)] for n in range(1, 9)]
-    together = trainer.answers(asked)
-    assert together == [trainer.answers([one])[0] for one in asked]
+    requests = [[1, *range(3, 3 + n)] for n in range(1, 9)]
+    together = trainer.answers(requests)
+    assert together == [trainer.answers([one])[0] for one in requests]
 
 
 def test_adapters_are_in_float32_and_the_base_keeps_its_kernel(grpo: Callable[..., Any], tmp_path: Path) -> None:

@@ -150,10 +150,10 @@ def test_the_merged_model_answers_as_the_adapter_on_the_dequantized_base(finishe
     base = load_model(random_base, torch.float32, quantize=True).dequantize()
     with torch.no_grad():
         plain = base(input_ids=batch).logits
-        wanted = PeftModel.from_pretrained(base, adapter).eval()(input_ids=batch).logits
+        expected = PeftModel.from_pretrained(base, adapter).eval()(input_ids=batch).logits
         got = merge_adapter(random_base, adapter, torch.float32, quantize=True).eval()(input_ids=batch).logits
-    torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-4)
-    assert (wanted - plain).abs().max().item() > 0.1
+    torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
+    assert (expected - plain).abs().max().item() > 0.1
 
 
 def test_the_merged_folder_is_plain_sixteen_bit_and_complete(finished: Any, random_base: Path) -> None:

@@ -165,11 +165,11 @@ def test_checkpointing_saves_memory_and_is_used_only_where_it_is_needed() -> Non
 
 
 def test_the_options_of_lora_come_from_the_recipe_or_from_their_rules() -> None:
-    wanted: dict[str, Any] = {"lora_rank": 8, "lora_alpha": 24, "rslora": False, "dora": True, "lora_dropout": 0.1}
-    wanted |= {"quantization": "none", "packing": "padded", "optimizer": "paged_adamw_8bit"}
-    given, automatic = plan(**hyperparameters(**wanted)), plan()
-    assert given.hyperparameters.model_dump(include=set(wanted)) == wanted
-    assert {given.reasons[name] for name in wanted} == {"set in the recipe"}
+    requested: dict[str, Any] = {"lora_rank": 8, "lora_alpha": 24, "rslora": False, "dora": True, "lora_dropout": 0.1}
+    requested |= {"quantization": "none", "packing": "padded", "optimizer": "paged_adamw_8bit"}
+    given, automatic = plan(**hyperparameters(**requested)), plan()
+    assert given.hyperparameters.model_dump(include=set(requested)) == requested
+    assert {given.reasons[name] for name in requested} == {"set in the recipe"}
     values = automatic.hyperparameters
     assert (values.rslora, values.dora, values.lora_dropout) == (True, False, 0.0)
     assert (values.quantization, values.packing, values.optimizer) == ("nf4", "packed", "adamw")

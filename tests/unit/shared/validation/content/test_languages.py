@@ -106,7 +106,7 @@ def file_of(*languages: str) -> bytes:
     return "\n".join(lines).encode()
 
 
-def strays(checked) -> dict[str, tuple[int, ...]]:
+def other_languages(checked) -> dict[str, tuple[int, ...]]:
     found = [one for one in checked.result.report.problems if one.code == "unexpected_language"]
     assert {one.severity for one in found} <= {"warning"}
     return {one.message: one.rows for one in found}
@@ -117,36 +117,36 @@ def test_a_few_rows_of_another_language_are_named_and_no_text_of_them(check: Che
     languages[41] = languages[97] = "de"
     checked = check(file_of(*languages))
     message = "Nearly all rows are in one language, and a few in another: 2 rows in de."
-    assert strays(checked) == {message: (42, 98)}
+    assert other_languages(checked) == {message: (42, 98)}
     assert checked.result.report.statistics.languages == {"en": 148, "de": 2}
 
 
 @pytest.mark.parametrize("languages", [["en"] * 60 + ["de"] * 2, ["en"] * 150 + ["de"] * 30, ["fr"] * 120])
 def test_a_small_file_and_one_in_several_languages_are_not_warned_of(check: Check, languages: list[str]) -> None:
-    assert strays(check(file_of(*languages))) == {}
+    assert other_languages(check(file_of(*languages))) == {}
 
 
-def test_a_language_close_to_the_main_one_is_no_stray(check: Check) -> None:
+def test_a_language_close_to_the_main_one_is_not_reported(check: Check) -> None:
     """Swedish and Danish are taken for each other even in plain prose."""
     languages = ["sv"] * 150
     languages[41] = "da"
     languages[97] = "de"
     message = "Nearly all rows are in one language, and a few in another: 1 row in de."
-    assert strays(check(file_of(*languages))) == {message: (98,)}
+    assert other_languages(check(file_of(*languages))) == {message: (98,)}
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in public.FILES])
-def test_no_public_file_has_stray_rows(check: Check, path: Path) -> None:
+def test_no_public_file_has_rows_of_another_language(check: Check, path: Path) -> None:
     kind = next(
         (kind for start, kind in (("Direct_", "preference"), ("RFT_", "reinforcement")) if start in path.name), ""
     )
     checked = check(path.read_bytes(), recipe=public.RECIPES.get(kind), file_name=path.name)
-    assert strays(checked) == {}
+    assert other_languages(checked) == {}
     assert sum(checked.result.report.statistics.languages.values()) == len(path.read_bytes().splitlines())
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("recipes/**/train.jsonl")), ids=lambda path: path.parent.name)
-def test_no_ready_recipe_has_stray_rows(check: Check, path: Path) -> None:
+def test_no_ready_recipe_has_rows_of_another_language(check: Check, path: Path) -> None:
     checked = check(path.read_bytes(), recipe=(path.parent / "recipe.yaml").read_bytes())
-    assert strays(checked) == {}
+    assert other_languages(checked) == {}
     assert set(checked.result.report.statistics.languages) <= {"en", UNKNOWN}

@@ -8,7 +8,7 @@ from tests.stack.local import LocalStack, rows, statuses, until
 
 Run = dict[str, Any]
 
-# Sixty-four rows teach the plant's words, not its tables; the gate of these stories asks for no more.
+# Sixty-four rows teach the plant's words, not its tables; the gate of these scenarios asks for no more.
 QUICK: dict[str, Any] = {
     "method": {"hyperparameters": {"n_epochs": 2, "batch_size": 4}},
     "evaluation": {
@@ -19,7 +19,7 @@ QUICK: dict[str, Any] = {
 }
 
 # The same for a model that is never good enough.
-UNWORTHY = {
+FAILS_GATE = {
     **QUICK,
     "evaluation": {
         **QUICK["evaluation"],
@@ -37,20 +37,20 @@ def drop(local: LocalStack, project: str, use_case: str = "", **deployment: Any)
 def seen(local: LocalStack, project: str, status: str) -> Run:
     """The project's run as it passes through a status."""
 
-    def look() -> Run | None:
+    def check() -> Run | None:
         found = local.runs(project)
         assert not found or status in statuses(found[0]) or found[0]["error"] is None, found[0]["error"]
         return found[0] if found and status in statuses(found[0]) else None
 
-    return until(look, f"{project} is {status}", within_s=600)
+    return until(check, f"{project} is {status}", within_s=600)
 
 
 def ended(local: LocalStack, run: Run, *ends: str) -> Run:
-    def look() -> Run | None:
+    def check() -> Run | None:
         now = local.run(run["id"])
         return now if now["status"] in ends else None
 
-    return until(look, f"{run['project']} ends {ends}", within_s=600)
+    return until(check, f"{run['project']} ends {ends}", within_s=600)
 
 
 def cancelled(local: LocalStack, run: Run, end: str = "cancelled") -> Run:

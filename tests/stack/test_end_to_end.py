@@ -30,7 +30,7 @@ WORSE_ROWS = 400
 def local(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[LocalStack]:
     running = LocalStack(
         tmp_path_factory.mktemp("whole") / "stack",
-        ledger.telling(receiver),
+        ledger.webhook_settings(receiver),
     )
     yield running
     running.down()

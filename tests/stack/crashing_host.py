@@ -1,6 +1,6 @@
 """The functions host with a switch: it kills itself (`kill -9`) at each place where the runner writes or publishes.
 
-    python -m tests.stack.dying_host PLACES.txt HOST-OPTIONS...
+    python -m tests.stack.crashing_host PLACES.txt HOST-OPTIONS...
 
 A place is a function, the event it handles, a line of `shared/runner.py`, the call of a port which that line led to and
 where that is, and whether the host dies before or after the call is done. Reading changes nothing: to die before or
@@ -39,20 +39,20 @@ class Switch:
     def __init__(self, places: Path) -> None:
         self._places = places
         self._lock = threading.Lock()
-        self._died_at = set(places.read_text().splitlines())
+        self._crashed_at = set(places.read_text().splitlines())
 
     def __call__(self, name: str, call: Callable[[], Any]) -> Any:
         place = None if name.split(".")[1] in READS else _place(sys._getframe(), name)
         if place is None:
             return call()
-        self._die_once(f"before {place}")
+        self._crash_once(f"before {place}")
         result = call()
-        self._die_once(f"after {place}")
+        self._crash_once(f"after {place}")
         return result
 
-    def _die_once(self, place: str) -> None:
+    def _crash_once(self, place: str) -> None:
         with self._lock:
-            if place in self._died_at:
+            if place in self._crashed_at:
                 return
             with self._places.open("a") as file:
                 file.write(place + "\n")
@@ -78,16 +78,16 @@ def _place(frame: FrameType | None, name: str) -> str | None:
     return None
 
 
-def arm(places: Path) -> None:
+def install(places: Path) -> None:
     build, switch = services.build_services, Switch(places)
 
-    def armed(settings: Settings) -> Services:
+    def wrapped(settings: Settings) -> Services:
         built = build(settings)
         names = ("store", "bus", "blobs", "launcher", "models", "notifier")
-        armed: Any = {name: world.Port(name, getattr(built, name), switch) for name in names}
-        return replace(built, **armed)
+        wrapped: Any = {name: world.Port(name, getattr(built, name), switch) for name in names}
+        return replace(built, **wrapped)
 
-    services.build_services = armed
+    services.build_services = wrapped
     pipeline.TOPOLOGY = replace(pipeline.TOPOLOGY, max_delivery_count=MAX_DELIVERIES)
     address = os.environ["EVENT_BUS_URL"].partition("?")[0]
     os.environ["EVENT_BUS_URL"] = f"{address}?lock_s={LOCK_S}"
@@ -101,7 +101,7 @@ def main() -> int:
     while True:
         child = os.fork()
         if child == 0:
-            arm(places)
+            install(places)
             os._exit(host.main(options))
         _, status = os.waitpid(child, 0)
         if not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):

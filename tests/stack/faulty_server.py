@@ -1,14 +1,14 @@
-"""A model server for tests of rollouts: the real one with a door before it that goes bad on order.
+"""A model server for tests of rollouts: the real one behind a proxy that injects faults on order.
 
-    python tests/stack/fickle_server.py --port PORT --orders DIR COMMAND...
+    python tests/stack/faulty_server.py --port PORT --orders DIR COMMAND...
 
 COMMAND is the real server's, `{inner_port}` in it its port. Every request is passed on, until `DIR/RUN.json` of
-the run whose model is served holds an order, and one whole look of the rollout's probe was answered well. From
+the run whose model is served holds an order, and one whole probe of the rollout was answered well. From
 then on, with the file's `kind`:
 
     drop_connections    nobody gets an answer
     fail_some           every third request, the first among them, is answered 500
-    shout               answers are in capitals
+    uppercase           answers are in capitals
     another_template    every prompt is rendered with a system message more
     elsewhere           another server, `url`, answers
     slow                answers take ten times as long, and a second and a half more
@@ -36,7 +36,7 @@ PINNED = "azureml-model-deployment"
 SYSTEM = {"role": "system", "content": "Answer in plain words."}
 
 
-class Door(ThreadingHTTPServer):
+class FaultProxy(ThreadingHTTPServer):
     """Counts the requests of the probe, which name the deployment, and those of people, which do not."""
 
     daemon_threads = True
@@ -45,13 +45,13 @@ class Door(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         self.inner = f"http://127.0.0.1:{inner_port}"
         self._order_file, self._lock = order_file, threading.Lock()
-        self._looked, self._bad = 0, {True: 0, False: 0}
+        self._probes, self._bad = 0, {True: 0, False: 0}
 
     def order_for(self, pinned: bool) -> tuple[dict[str, Any] | None, int]:
         """What to do to the next request, and how many of its sort were treated so, this one included."""
         with self._lock:
-            if self._looked < QUESTIONS or not self._order_file.exists():
-                self._looked += pinned
+            if self._probes < QUESTIONS or not self._order_file.exists():
+                self._probes += pinned
                 return None, 0
             self._bad[pinned] += 1
             return json.loads(self._order_file.read_text()), self._bad[pinned]
@@ -59,7 +59,7 @@ class Door(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Door
+    server: FaultProxy
 
     def do_GET(self) -> None:
         self._pass(self.server.inner, b"")
@@ -76,8 +76,8 @@ class Handler(BaseHTTPRequestHandler):
                 self._answer(500, b'{"error": "out of memory"}')
             case "fail_some":
                 self._pass(self.server.inner, body)
-            case "shout":
-                self._answer(*_shouted(self._ask(self.server.inner, body)))
+            case "uppercase":
+                self._answer(*_uppercased(self._ask(self.server.inner, body)))
             case "another_template":
                 self._pass(self.server.inner, _with_system_message(body))
             case "elsewhere":
@@ -116,7 +116,7 @@ class Handler(BaseHTTPRequestHandler):
         """The real server logs its requests."""
 
 
-def _shouted(answer: tuple[int, bytes]) -> tuple[int, bytes]:
+def _uppercased(answer: tuple[int, bytes]) -> tuple[int, bytes]:
     status, body = answer
     fields = json.loads(body)
     for choice in fields["choices"]:
@@ -140,8 +140,8 @@ def main() -> int:
     assert found, f"no run's model is served by {command}"
     inner_port = free_port(None)
     real = subprocess.Popen([part.replace("{inner_port}", f"{inner_port}") for part in options.command])
-    door = Door(options.port, inner_port, options.orders / f"{found[0]}.json")
-    threading.Thread(target=door.serve_forever, daemon=True).start()
+    proxy = FaultProxy(options.port, inner_port, options.orders / f"{found[0]}.json")
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
     return real.wait()
 
 

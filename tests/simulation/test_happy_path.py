@@ -45,8 +45,8 @@ def test_every_run_ends_as_its_data_says(seed: int, make_world: MakeWorld, rng: 
             assert run.status is Status.DECLINED
         elif run.status is Status.DECLINED:
             denied = run.decision is not None and not run.decision.granted
-            rival = run.champion and int(world.run(run.champion).dataset.path.split("-")[1])
-            assert denied or (rival or 0) >= percent
+            baseline = run.champion and int(world.run(run.champion).dataset.path.split("-")[1])
+            assert denied or (baseline or 0) >= percent
         else:
             assert run.status is Status.DEPLOYED
     assert set(world.notifier.delivered.values()) <= {1}

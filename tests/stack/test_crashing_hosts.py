@@ -1,4 +1,4 @@
-"""The host is killed (`kill -9`) at every place where the runner writes or publishes, once each: see dying_host.
+"""The host is killed (`kill -9`) at every place where the runner writes or publishes, once each: see crashing_host.
 
 Six runs at once take every way through the pipeline; each ends as if nobody had died.
 """
@@ -18,13 +18,13 @@ from shared.step_support.outcome import event_of
 from tests.receiver import Receiver
 from tests.stack import ledger
 from tests.stack.local import LocalStack, rows, until
-from tests.stack.stories import QUICK, UNWORTHY
+from tests.stack.scenarios import FAILS_GATE, QUICK
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SETTINGS = {"INLINE_VALIDATION_MAX_BYTES": "1000", "JOB_POLL_S": "5", "RETRY_WAIT_S": "0.2"}
-# Project -> in which status somebody wishes what, and how it ends.
-WISHES: dict[str, tuple[str, type[EventData]]] = {
+# Project -> in which status a person requests what, and how it ends.
+REQUESTS: dict[str, tuple[str, type[EventData]]] = {
     "granted": ("awaiting_approval", ApprovalGranted),
     "denied": ("awaiting_approval", ApprovalDenied),
     "stopped": ("training", CancelRequested),
@@ -55,7 +55,9 @@ MOVERS = {
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[LocalStack]:
-    running = LocalStack(tmp_path_factory.mktemp("dying") / "stack", {**SETTINGS, **ledger.telling(receiver)})
+    running = LocalStack(
+        tmp_path_factory.mktemp("crashing") / "stack", {**SETTINGS, **ledger.webhook_settings(receiver)}
+    )
     yield running
     running.down()
 
@@ -65,28 +67,28 @@ def places(local: LocalStack) -> list[str]:
     """Where the host died while six runs went their ways."""
     local.stop_part("host")
     file = local.root / "places.txt"
-    local.start_part("host", module=("tests.stack.dying_host", str(file)))
+    local.start_part("host", module=("tests.stack.crashing_host", str(file)))
     local.order_fault("quota")
     for project in ENDS:
         approval = "required" if project in ("granted", "denied") else "automatic"
-        recipe = UNWORTHY if project == "without-quota" else QUICK
+        recipe = FAILS_GATE if project == "without-quota" else QUICK
         deployment = {"approval": approval, "rollout": [50, 100]}
         local.drop_project(project, rows("train.jsonl")[:64], rows("eval.jsonl")[:16], **recipe, deployment=deployment)
         if project == "without-quota":
             until(lambda: any(job["status"] == "Failed" for job in local.jobs()), "the fault struck", within_s=120)
 
-    uttered: set[str] = set()
+    requested: set[str] = set()
 
-    def look() -> bool:
+    def check() -> bool:
         for run in ledger.all_runs(local):
-            wish = WISHES.get(run.project)
-            if wish and run.status == wish[0] and run.project not in uttered:
-                local.publish([wish_of(run, wish[1]).to_cloudevent()])
-                uttered.add(run.project)
+            cancel_request = REQUESTS.get(run.project)
+            if cancel_request and run.status == cancel_request[0] and run.project not in requested:
+                local.publish([request_of(run, cancel_request[1]).to_cloudevent()])
+                requested.add(run.project)
         return len(ledger.all_runs(local)) == len(ENDS) and ledger.at_rest(local)
 
     try:
-        until(look, "all is at rest", within_s=1500, every_s=0.5)
+        until(check, "all is at rest", within_s=1500, every_s=0.5)
     except AssertionError:
         print([(run.project, run.status) for run in ledger.all_runs(local)], ledger.depths(local))
         print(tail(local.root / "logs" / "host.log", 60))
@@ -94,7 +96,7 @@ def places(local: LocalStack) -> list[str]:
     return file.read_text().splitlines()
 
 
-def wish_of(run: Run, kind: type[EventData]) -> Event[EventData]:
+def request_of(run: Run, kind: type[EventData]) -> Event[EventData]:
     return event_of(run, kind.model_validate({"by": "somebody"}), datetime.now(UTC))
 
 

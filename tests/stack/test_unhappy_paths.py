@@ -1,8 +1,8 @@
-"""What goes wrong, and who changes their mind: failed, lost and cancelled jobs, decisions, cancels, repeated events.
+"""What goes wrong, and what people change: failed, lost and cancelled jobs, decisions, cancels, repeated events.
 
-One stack plays every story at once, each in a project of its own; its one job slot makes their jobs queue. The jobs
-train nothing (`stub_image`): they take the time that a story needs.
-A test is about one story, and waits for it only.
+One stack plays every scenario at once, each in a project of its own; its one job slot makes their jobs queue. The jobs
+train nothing (`stub_image`): they take the time that a scenario needs.
+A test is about one scenario, and waits for it only.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from local_stack import stack
 from shared.pipeline import TOPOLOGY
 from tests.stack import stub_image
 from tests.stack.local import TERMINAL, Event, LocalStack, ask, notes, statuses, until
-from tests.stack.stories import Run, assert_nothing_is_left, cancelled, drop, ended, job_runs, jobs_of, seen
+from tests.stack.scenarios import Run, assert_nothing_is_left, cancelled, drop, ended, job_runs, jobs_of, seen
 from tests.stack.stub_jobs import release
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
-Story = Callable[[LocalStack], Run]
+Scenario = Callable[[LocalStack], Run]
 
 RETRY_WAIT_S = 0.5  # fifteen times as long where there is no quota
 DECIDE_WITHIN_S = 3
 TO_EVALUATING = ["received", "validated", "training", "evaluating"]
 
 
-# The stories. What they have done is asserted by the test of the same name.
+# The scenarios. What they have done is asserted by the test of the same name.
 
 
 def short_of_quota(local: LocalStack) -> Run:
@@ -41,10 +41,10 @@ def short_of_quota(local: LocalStack) -> Run:
     return ended(local, run, "deployed")
 
 
-def late_wish(local: LocalStack) -> Run:
-    """The wish was uttered before the job failed, and is heard while the next attempt is waited for."""
-    run = until(lambda: [r for r in local.runs("late-wish") if r["attempt"] == 2], "the first attempt failed")[0]
-    wish = {
+def late_cancel(local: LocalStack) -> Run:
+    """The cancel was requested before the job failed, and is handled while the next attempt is waited for."""
+    run = until(lambda: [r for r in local.runs("late-cancel") if r["attempt"] == 2], "the first attempt failed")[0]
+    cancel_request = {
         **local.events(run["id"])[0],
         "id": f"{run['id']}.run.cancel_requested.3",
         "type": "droptune.run.cancel_requested.v1",
@@ -52,7 +52,7 @@ def late_wish(local: LocalStack) -> Run:
         "revision": 3,
         "data": {"by": "somebody"},
     }
-    local.publish([wish])
+    local.publish([cancel_request])
     return ended(local, run, "cancelled", "awaiting_approval")
 
 
@@ -66,7 +66,7 @@ def cancelled_by_others(local: LocalStack) -> Run:
 
 
 def repeated(local: LocalStack) -> Run:
-    """Everything ever said about the run is said again, twice, in any order, all the time."""
+    """Every event about the run is sent again, twice, in any order, all the time."""
     drop(local, "repeated", "hold evaluation-1")
     rng, stale = random.Random(7), list[Any]()
     while not (found := local.runs("repeated")):
@@ -91,7 +91,7 @@ def repeated(local: LocalStack) -> Run:
 
 
 def cancelled_in_training(local: LocalStack) -> Run:
-    """Its job has the one slot until the next story is over."""
+    """Its job has the one slot until the next scenario is over."""
     drop(local, "cancelled-in-training", "hold training-1")
     run = seen(local, "cancelled-in-training", "training")
     job_runs(local, run, "training-1")
@@ -114,15 +114,15 @@ def vanished(local: LocalStack) -> Run:
     return cancelled(local, seen(local, "vanished", "deploying"), "rolled_back")
 
 
-def unheard(local: LocalStack) -> Run:
-    drop(local, "unheard", "hold training-1")
-    run = seen(local, "unheard", "training")
+def lost_events(local: LocalStack) -> Run:
+    drop(local, "lost-events", "hold training-1")
+    run = seen(local, "lost-events", "training")
     job_runs(local, run, "training-1")
     local.order_fault("drop_events", count=1000)
     release(local.root, run["id"], "training-1")
-    run = seen(local, "unheard", "evaluating")
+    run = seen(local, "lost-events", "evaluating")
     local.order_fault("drop_events", count=1)
-    run = seen(local, "unheard", "awaiting_approval")
+    run = seen(local, "lost-events", "awaiting_approval")
     local.post(f"/api/runs/{run['id']}/deny", comment="not before the audit")
     return ended(local, run, "declined")
 
@@ -132,14 +132,14 @@ def undecided(local: LocalStack) -> Run:
     return ended(local, seen(local, "undecided", "awaiting_approval"), "declined")
 
 
-FIRST: tuple[Story, ...] = (short_of_quota, late_wish)
-LATER: tuple[Story, ...] = (
+FIRST: tuple[Scenario, ...] = (short_of_quota, late_cancel)
+LATER: tuple[Scenario, ...] = (
     cancelled_by_others,
     repeated,
     cancelled_in_training,
     cancelled_in_queue,
     vanished,
-    unheard,
+    lost_events,
     undecided,
 )
 
@@ -155,20 +155,20 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 
 @pytest.fixture(scope="module")
-def told(local: LocalStack) -> Iterator[dict[Story, Future[Run]]]:
-    """All stories begun. A fault strikes the next job, so those that need one are dropped before the others."""
+def futures_of(local: LocalStack) -> Iterator[dict[Scenario, Future[Run]]]:
+    """All scenarios started. A fault strikes the next job, so those that need one are dropped before the others."""
     local.order_fault("quota", count=len(FIRST))
-    for story in FIRST:
-        drop(local, story.__name__.replace("_", "-"))
+    for scenario in FIRST:
+        drop(local, scenario.__name__.replace("_", "-"))
     with ThreadPoolExecutor(len(FIRST) + len(LATER)) as pool:
-        futures = {story: pool.submit(story, local) for story in FIRST}
+        futures = {scenario: pool.submit(scenario, local) for scenario in FIRST}
         until(lambda: sum(job["status"] == "Failed" for job in local.jobs()) == len(FIRST), "the faults struck")
-        futures |= {story: pool.submit(story, local) for story in LATER}
+        futures |= {scenario: pool.submit(scenario, local) for scenario in LATER}
         yield futures
 
 
 def _job_failed(started: Event) -> Event:
-    """What a late word about the training job's failure would look like."""
+    """What a late event about the training job's failure would look like."""
     problem = {"code": "late", "message": "late", "param": None}
     return {
         **started,
@@ -190,9 +190,9 @@ def _wait_until_quiet(local: LocalStack) -> None:
 
 
 def test_a_job_without_quota_is_submitted_again_and_an_approved_model_goes_live(
-    local: LocalStack, told: dict[Story, Future[Run]]
+    local: LocalStack, futures_of: dict[Scenario, Future[Run]]
 ) -> None:
-    run = told[short_of_quota].result()
+    run = futures_of[short_of_quota].result()
     assert statuses(run)[:5] == [*TO_EVALUATING[:3], "training", "training"]
     assert statuses(run)[5:8] == ["evaluating", "awaiting_approval", "approved"]
     assert statuses(run)[-1] == "deployed"
@@ -206,10 +206,10 @@ def test_a_job_without_quota_is_submitted_again_and_an_approved_model_goes_live(
     until(lambda: [c.split(":")[0] for c in local.claims(owner=run["id"])] == ["dataset"], "only its data is claimed")
 
 
-def test_a_wish_to_cancel_uttered_before_a_retry_is_not_forgotten(
-    local: LocalStack, told: dict[Story, Future[Run]]
+def test_a_cancel_requested_before_a_retry_is_not_forgotten(
+    local: LocalStack, futures_of: dict[Scenario, Future[Run]]
 ) -> None:
-    run = told[late_wish].result()
+    run = futures_of[late_cancel].result()
     assert run["status"] == "cancelled"
     assert run["cancel_requested_by"] == "somebody"
     assert jobs_of(local, run) == {"training-1": "Failed"}
@@ -217,9 +217,9 @@ def test_a_wish_to_cancel_uttered_before_a_retry_is_not_forgotten(
 
 
 def test_a_job_that_somebody_else_cancelled_is_submitted_again_and_a_cancel_stops_its_evaluation(
-    local: LocalStack, told: dict[Story, Future[Run]]
+    local: LocalStack, futures_of: dict[Scenario, Future[Run]]
 ) -> None:
-    run = told[cancelled_by_others].result()
+    run = futures_of[cancelled_by_others].result()
     assert statuses(run) == [*TO_EVALUATING[:3], "training", "training", "evaluating", "cancelling", "cancelled"]
     assert jobs_of(local, run) == {"training-1": "Canceled", "training-2": "Completed", "evaluation-1": "Canceled"}
     assert notes(run) == ["platform: job_cancelled, again in 0.5 s"]
@@ -228,24 +228,24 @@ def test_a_job_that_somebody_else_cancelled_is_submitted_again_and_a_cancel_stop
 
 
 def test_repeated_and_late_events_in_any_order_change_nothing_and_a_cancel_ends_the_wait_for_a_decision(
-    local: LocalStack, told: dict[Story, Future[Run]]
+    local: LocalStack, futures_of: dict[Scenario, Future[Run]]
 ) -> None:
-    run = told[repeated].result()
+    run = futures_of[repeated].result()
     assert statuses(run) == [*TO_EVALUATING, "awaiting_approval", "cancelled"]
     assert run["revision"] == 6
     assert jobs_of(local, run) == {"training-1": "Completed", "evaluation-1": "Completed"}
     assert_nothing_is_left(local, run)
 
 
-def test_a_cancel_stops_a_training_job(local: LocalStack, told: dict[Story, Future[Run]]) -> None:
-    run = told[cancelled_in_training].result()
+def test_a_cancel_stops_a_training_job(local: LocalStack, futures_of: dict[Scenario, Future[Run]]) -> None:
+    run = futures_of[cancelled_in_training].result()
     assert statuses(run) == [*TO_EVALUATING[:3], "cancelling", "cancelled"]
     assert jobs_of(local, run) == {"training-1": "Canceled"}
     assert_nothing_is_left(local, run)
 
 
-def test_a_cancel_takes_a_job_out_of_the_queue(local: LocalStack, told: dict[Story, Future[Run]]) -> None:
-    run = told[cancelled_in_queue].result()
+def test_a_cancel_takes_a_job_out_of_the_queue(local: LocalStack, futures_of: dict[Scenario, Future[Run]]) -> None:
+    run = futures_of[cancelled_in_queue].result()
     assert statuses(run) == [*TO_EVALUATING[:3], "cancelling", "cancelled"]
     job = next(job for job in local.jobs() if job["name"] == f"{run['id']}-training-1")
     assert [line["status"] for line in job["history"]] == ["NotStarted", "Queued", "CancelRequested", "Canceled"]
@@ -253,9 +253,9 @@ def test_a_cancel_takes_a_job_out_of_the_queue(local: LocalStack, told: dict[Sto
 
 
 def test_a_job_that_vanished_is_submitted_again_and_a_cancel_takes_the_rollout_back(
-    local: LocalStack, told: dict[Story, Future[Run]]
+    local: LocalStack, futures_of: dict[Scenario, Future[Run]]
 ) -> None:
-    run = told[vanished].result()
+    run = futures_of[vanished].result()
     assert statuses(run)[2:8] == ["training", "training", "training", "evaluating", "approved", "deploying"]
     assert statuses(run)[-2:] == ["rolling_back", "rolled_back"]
     assert jobs_of(local, run) == {"training-2": "Completed", "evaluation-1": "Completed"}
@@ -266,9 +266,9 @@ def test_a_job_that_vanished_is_submitted_again_and_a_cancel_takes_the_rollout_b
 
 
 def test_a_job_whose_events_are_lost_is_found_by_a_poll_and_a_denied_model_is_declined(
-    local: LocalStack, told: dict[Story, Future[Run]]
+    local: LocalStack, futures_of: dict[Scenario, Future[Run]]
 ) -> None:
-    run = told[unheard].result()
+    run = futures_of[lost_events].result()
     assert statuses(run) == [*TO_EVALUATING, "awaiting_approval", "declined"]
     assert jobs_of(local, run) == {"training-1": "Completed", "evaluation-1": "Completed"}
     assert f"id={run['id']}-training-1.poll." in stack.Stack.load(local.root).log("host").read_text()
@@ -278,8 +278,10 @@ def test_a_job_whose_events_are_lost_is_found_by_a_poll_and_a_denied_model_is_de
     until(lambda: [c.split(":")[0] for c in local.claims(owner=run["id"])] == ["dataset"], "only its data is claimed")
 
 
-def test_a_model_that_nobody_decides_on_in_time_is_declined(local: LocalStack, told: dict[Story, Future[Run]]) -> None:
-    run = told[undecided].result()
+def test_a_model_that_nobody_decides_on_in_time_is_declined(
+    local: LocalStack, futures_of: dict[Scenario, Future[Run]]
+) -> None:
+    run = futures_of[undecided].result()
     assert statuses(run) == [*TO_EVALUATING, "awaiting_approval", "declined"]
     [waited, ended] = [datetime.fromisoformat(line["at"]) for line in run["history"][-2:]]
     assert ended - waited >= timedelta(seconds=DECIDE_WITHIN_S)
@@ -292,9 +294,9 @@ def test_a_model_that_nobody_decides_on_in_time_is_declined(local: LocalStack, t
 
 
 def test_after_all_that_every_run_is_as_it_ended_and_no_message_was_given_up(
-    local: LocalStack, told: dict[Story, Future[Run]]
+    local: LocalStack, futures_of: dict[Scenario, Future[Run]]
 ) -> None:
-    for future in told.values():
+    for future in futures_of.values():
         run = future.result()
         assert local.run(run["id"]) == run
         assert local.live_jobs(run["id"]) == []

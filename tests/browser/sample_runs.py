@@ -42,7 +42,7 @@ from shared.records import runs
 BASE_MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 HOSTILE = '<img src=x onerror="window.broken=1"><script>window.broken=2</script> \u202egnp.exe</td>'
 
-WAY = (
+TRANSITIONS = (
     (Status.RECEIVED, 0, ""),
     (Status.VALIDATED, 2, ""),
     (Status.TRAINING, 4, ""),
@@ -56,11 +56,13 @@ WAY = (
 )
 
 
-def new_run(number: int, project: str, status: Status, *, minutes_ago: float, way: Any = WAY, **changes: Any) -> Run:
-    """A run that went `way` up to `status`, or straight there from `received`."""
+def new_run(
+    number: int, project: str, status: Status, *, minutes_ago: float, transitions: Any = TRANSITIONS, **changes: Any
+) -> Run:
+    """A run that went `transitions` up to `status`, or straight there from `received`."""
     began = datetime.now(UTC) - timedelta(minutes=minutes_ago)
-    last = max((i for i, line in enumerate(way) if line[0] is status), default=None)
-    lines = way[: last + 1] if last is not None else (way[0], (status, 3, changes.pop("note", "")))
+    last = max((i for i, line in enumerate(transitions) if line[0] is status), default=None)
+    lines = transitions[: last + 1] if last is not None else (transitions[0], (status, 3, changes.pop("note", "")))
     history = tuple(
         Transition(
             status=each,
