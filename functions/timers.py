@@ -23,7 +23,7 @@ from shared.records import runs, ticks
 from shared.records.endpoints import all_records
 from shared.runner import Runner
 from shared.step_support.commands import message_of
-from shared.step_support.loops import Tally, for_each, where
+from shared.step_support.loops import LoopResult, for_each, where
 from shared.steps import reconcile as reconcile_step
 from shared.steps.probe_deployments import probe_deployment
 from shared.steps.retire_deployments import retire_deployments as retire_step
@@ -66,7 +66,7 @@ def reconcile(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) ->
     runner = dispatcher.runner
     services = runner.services
     last, now = ticks.previous(services.store), services.clock.now()
-    duties: dict[str, Callable[[], Tally[bool]]] = {
+    duties: dict[str, Callable[[], LoopResult[bool]]] = {
         "unsent": runner.publish_all_unsent,
         "silent_jobs": partial(reconcile_step.inspect_silent_jobs, services, last),
         "missed_blobs": partial(reconcile_step.start_missed_runs, services, last),
@@ -76,14 +76,14 @@ def reconcile(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) ->
     done = for_each(stage.name, duties, lambda duty: duties[duty](), limit_s=DUTY_LIMIT_S)
     if "missed_blobs" not in done.failed:  # else the next tick looks as far back as this one
         ticks.record(services.store, now)
-    found = {duty: tally.count for duty, tally in done.results.items()}
+    found = {duty: summary.count for duty, summary in done.results.items()}
     if any(found.values()):
         log.info("reconcile found %s", found)
-    failed = chain(done.failed.items(), *(tally.failed.items() for tally in done.results.values()))
-    _keep(stage, Tally(failed=dict(failed)), services)
+    failed = chain(done.failed.items(), *(summary.failed.items() for summary in done.results.values()))
+    _keep(stage, LoopResult(failed=dict(failed)), services)
 
 
-def _publish_overdue(stage: Stage, runner: Runner) -> Tally[bool]:
+def _publish_overdue(stage: Stage, runner: Runner) -> LoopResult[bool]:
     now = runner.services.clock.now()
 
     def publish(run: Run) -> bool:
@@ -118,7 +118,7 @@ def _endpoint(record: EndpointRecord) -> str:
     return record.endpoint
 
 
-def _keep(stage: Stage, tally: Tally[object], services: Services) -> None:
+def _keep(stage: Stage, summary: LoopResult[object], services: Services) -> None:
     """What failed, where `doctor` finds it."""
-    if tally.failed:
-        ticks.record_failures(services.store, stage.name, services.clock.now(), tally.failed)
+    if summary.failed:
+        ticks.record_failures(services.store, stage.name, services.clock.now(), summary.failed)

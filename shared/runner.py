@@ -24,7 +24,7 @@ from shared.ports import Message, Services, Write
 from shared.records import outbox, runs
 from shared.records.outbox import Outgoing
 from shared.records.release import release
-from shared.step_support.loops import Tally, for_each
+from shared.step_support.loops import LoopResult, for_each
 from shared.step_support.outcome import Draft, Outcome, event_of
 from shared.steps.receive_dataset import Reception
 
@@ -122,7 +122,7 @@ class Runner:
         self._publish(run_id, unsent)
         return len(unsent)
 
-    def publish_all_unsent(self) -> Tally[bool]:
+    def publish_all_unsent(self) -> LoopResult[bool]:
         """Send what crashes left in any outbox."""
         found = outbox.runs_with_unsent(self.services.store, before=self._old_enough())
         return for_each("unsent", sorted(found), lambda run_id: self.publish_unsent(run_id) > 0)

@@ -28,7 +28,7 @@ _left: set[tuple[str, str]] = set()
 
 
 @dataclass(slots=True)
-class Tally(Generic[Result]):
+class LoopResult(Generic[Result]):
     """What a loop did: results, and problems of the items that failed, each by the item's id."""
 
     results: dict[str, Result] = field(default_factory=dict)
@@ -48,27 +48,27 @@ def for_each(
     id_of: Callable[[Item], str] = str,
     limit_s: float = LIMIT_S,
     now: Callable[[], float] = time.monotonic,
-) -> Tally[Result]:
+) -> LoopResult[Result]:
     """Do `action` on each item, some at once, in threads; what one raises is logged with its id and counted.
 
     An item that takes longer than `limit_s` is counted as failed and no longer waited for. Raises what iterating over
     `items` raises, once those begun have ended; they keep what they did.
     """
-    tally: Tally[Result] = Tally()
+    summary: LoopResult[Result] = LoopResult()
     running: dict[Future[Result], tuple[str, float]] = {}
     try:
         for item in items:
             id = id_of(item)
             if (loop, id) in _left:
-                _failed(tally, loop, id, "it still runs since an earlier tick")
+                _failed(summary, loop, id, "it still runs since an earlier tick")
                 continue
             while len(running) >= AT_ONCE:
-                _collect(running, tally, loop, now)
+                _collect(running, summary, loop, now)
             running[_begin(loop, id, action, item)] = id, now() + limit_s
     finally:
         while running:
-            _collect(running, tally, loop, now)
-    return tally
+            _collect(running, summary, loop, now)
+    return summary
 
 
 def where(predicate: Callable[[Item], object], items: Iterable[Item]) -> Iterator[Item]:
@@ -97,30 +97,30 @@ def _begin(loop: str, id: str, action: Callable[[Item], Result], item: Item) -> 
 
 
 def _collect(
-    running: dict[Future[Result], tuple[str, float]], tally: Tally[Result], loop: str, now: Callable[[], float]
+    running: dict[Future[Result], tuple[str, float]], summary: LoopResult[Result], loop: str, now: Callable[[], float]
 ) -> None:
     """Wait until one ends or its time is over."""
     ended, _ = wait(running, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
     for future in ended:
         id, _ = running.pop(future)
         try:
-            tally.results[id] = future.result()
+            summary.results[id] = future.result()
         except Exception as error:
-            _failed(tally, loop, id, str(error), error)
+            _failed(summary, loop, id, str(error), error)
     for future, (id, ends) in list(running.items()):
         if now() >= ends and not future.done():
             del running[future]
             _left.add((loop, id))
             future.add_done_callback(partial(_ended, (loop, id)))
-            _failed(tally, loop, id, "it takes too long and is no longer waited for")
+            _failed(summary, loop, id, "it takes too long and is no longer waited for")
 
 
 def _ended(key: tuple[str, str], _: Future[Any]) -> None:
     _left.discard(key)
 
 
-def _failed(tally: Tally[Result], loop: str, id: str, problem: str, error: Exception | None = None) -> None:
-    tally.failed[id] = problem
+def _failed(summary: LoopResult[Result], loop: str, id: str, problem: str, error: Exception | None = None) -> None:
+    summary.failed[id] = problem
     # What is raised on purpose says what is wrong; anything else needs its traceback.
     unforeseen = error if error is not None and not isinstance(error, DroptuneError) else None
     log.log(logging.ERROR if unforeseen else logging.WARNING, "%s: %a: %a", loop, id, problem, exc_info=unforeseen)

@@ -15,7 +15,7 @@ from shared.ports import BlobInfo, Services
 from shared.records import claims, runs
 from shared.records.release import release_dataset
 from shared.step_support.commands import message_of
-from shared.step_support.loops import Tally, for_each, where
+from shared.step_support.loops import LoopResult, for_each, where
 from shared.step_support.outcome import Draft
 from shared.steps.fail_run import undo_work
 from shared.steps.inspect_job import IN_FLIGHT
@@ -24,7 +24,7 @@ WATERMARK_LAG = timedelta(minutes=10)
 OWNERLESS_CLAIM_AGE = timedelta(minutes=15)
 
 
-def inspect_silent_jobs(services: Services, last: datetime | None) -> Tally[bool]:
+def inspect_silent_jobs(services: Services, last: datetime | None) -> LoopResult[bool]:
     """Ask `inspect_job` to look at jobs whose run has not changed for `job_poll_s`, once in each such period."""
     now, poll_s = services.clock.now(), services.config.job_poll_s
 
@@ -41,7 +41,7 @@ def inspect_silent_jobs(services: Services, last: datetime | None) -> Tally[bool
     return for_each("silent jobs", with_job, look, id_of=lambda run: run.id)
 
 
-def start_missed_runs(services: Services, last: datetime | None) -> Tally[bool]:
+def start_missed_runs(services: Services, last: datetime | None) -> LoopResult[bool]:
     """Ask for a run of each blob in the drop zone that should have one by now and has none.
 
     The last tick bounds how far back this one looks, with a lag so that clocks may differ.
@@ -71,7 +71,7 @@ def overdue(run: Run, now: datetime) -> Draft | None:
     return Draft(RunOverdue(status=run.status.value, deadline_at=run.deadline_at))
 
 
-def release_claims(services: Services) -> Tally[bool]:
+def release_claims(services: Services) -> LoopResult[bool]:
     """Undo what finished runs left behind, then give their claims back. One that fails stays for the next tick."""
     held = claims.unsettled(services.store)
     return for_each("claims", held, partial(_release_if_finished, services), id_of=lambda claim: claim.name)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shared.domain.errors import BlobNotFound, FailureClass, InvalidInput, PermanentFailure, StoreConflict, Transient
 from shared.domain.run import Run
-from shared.step_support.loops import AT_ONCE, Tally, for_each, where
+from shared.step_support.loops import AT_ONCE, LoopResult, for_each, where
 
 LONG_S = 60
 
@@ -49,9 +49,9 @@ def test_the_others_end_as_without_the_items_that_fail(count: int, broken: dict[
             unreadable()
         raise error or AssertionError
 
-    tally = for_each("numbers", range(count), double)
-    assert tally.results == {str(n): 2 * n for n in range(count) if n not in broken}
-    assert tally.failed.keys() == {str(n) for n in range(count) if n in broken}
+    summary = for_each("numbers", range(count), double)
+    assert summary.results == {str(n): 2 * n for n in range(count) if n not in broken}
+    assert summary.failed.keys() == {str(n) for n in range(count) if n in broken}
 
 
 class Hangs:
@@ -73,18 +73,18 @@ class Hangs:
             self.over.wait()
         return number
 
-    def loop_over_all(self) -> Tally[int]:
+    def loop_over_all(self) -> LoopResult[int]:
         return for_each(self.loop, range(self.count), self.work, limit_s=LONG_S, now=self.now)
 
 
 @pytest.mark.parametrize("hanging", [1, AT_ONCE])
 def test_items_that_hang_hold_nobody_up_and_are_not_begun_again_beside_themselves(hanging: int) -> None:
     hangs = Hangs(f"{hanging} hang", 2 * AT_ONCE, hanging)
-    tally = hangs.loop_over_all()
-    assert tally.failed.keys() == {str(n) for n in range(hanging)}
-    assert tally.results == {str(n): n for n in range(hanging, 2 * AT_ONCE)}
+    summary = hangs.loop_over_all()
+    assert summary.failed.keys() == {str(n) for n in range(hanging)}
+    assert summary.results == {str(n): n for n in range(hanging, 2 * AT_ONCE)}
     again = for_each(hangs.loop, range(hanging + 1), bool)
-    assert again.failed.keys() == tally.failed.keys()
+    assert again.failed.keys() == summary.failed.keys()
     assert again.results == {str(hanging): True}
     hangs.over.set()
     for thread in threading.enumerate():
