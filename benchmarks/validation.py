@@ -24,7 +24,8 @@ from benchmarks.measure import MB, Figure, load, peak_memory_mb, run_child
 from shared.domain.dataset import Report
 from shared.rendering import Bundle
 from shared.validation import spooled_sink, validate
-from shared.validation.containers import read_blocks
+from shared.validation.containers import read_text
+from shared.validation.lines import split_lines
 from shared.validation.rows import read_rows
 
 ROWS, LARGE_MB, MEMORY_MB = 5000, 50, (10, 200)
@@ -123,7 +124,7 @@ def report_of(file: Path, bundle_of: Callable[[str], Bundle] | None = None) -> R
 def check_structure(file: Path) -> None:
     """What the validator does with a line before it looks at what rows mean together."""
     with file.open("rb") as source:
-        for _, _, lines in read_blocks(iter(lambda: source.read(CHUNK_BYTES), b"")):
+        for _, _, lines in split_lines(read_text(iter(lambda: source.read(CHUNK_BYTES), b""))):
             for row, codes in chain.from_iterable(read_rows(lines)):
                 assert row is not None, codes
 

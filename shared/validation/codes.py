@@ -50,6 +50,10 @@ CODES: dict[str, ProblemCode] = {
         "Something follows the end of the JSON array.",
         "Put all rows into one array, or write one object per line: jq -c '.[]'.",
     ),
+    "wrapper_fields_unread": warning(
+        "The file is one object around its rows, which are the list {detail}.",
+        "Nothing is needed if that is meant. What every row should say belongs into the rows.",
+    ),
     "unknown_format": error(
         "The rows have the shape of no known format; the fields found are {detail}.",
         "Say what the fields are in data.columns, for example {frage: user, antwort: assistant}, or rename them. Known "

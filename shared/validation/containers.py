@@ -15,7 +15,7 @@ from itertools import chain
 from shared.validation import columns
 from shared.validation.codes import MAX_DECOMPRESSED_BYTES, MAX_RATIO, RATIO_FROM_BYTES
 from shared.validation.encodings import as_utf8, encoding_of
-from shared.validation.lines import Block, Unreadable, split_lines
+from shared.validation.lines import Unreadable
 
 _GZIP = b"\x1f\x8b"
 _ZIP = (b"PK\3\4", b"PK\5\6")  # the second of an empty one
@@ -101,14 +101,6 @@ def _refuse_binary(first: bytes) -> None:
             raise Unreadable("not_utf8", what)
     if b"\0" in first[:4]:
         raise Unreadable("not_utf8", "binary data")
-
-
-def read_blocks(chunks: Iterable[bytes]) -> Iterator[Block]:
-    """Lines in order. Holds one chunk and one line at a time, and never a line that is too long.
-
-    Raises Unreadable as `read_text` does.
-    """
-    return split_lines(read_text(chunks))
 
 
 def with_head(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:

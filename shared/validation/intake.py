@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from shared.validation.lines import UTF8_MARK, Block, RefusedLine, Unreadable, s
 from shared.validation.names import shown
 from shared.validation.tables import Dialect, Note, columns_of, dialects, looks_like_table, read_table
 from shared.validation.workbooks import open_workbook
+from shared.validation.wrappers import Wrapped, may_be_wrapped, unwrap, with_first_line
 
 _SAMPLE_ROWS = 20
 _SAMPLE_BYTES = 2**20
@@ -69,11 +70,21 @@ def open_rows(chunks: Iterable[bytes], expected: ExpectedRows = ExpectedRows(), 
     except Unreadable as error:
         return Intake(None, "jsonl", _raising(error))
     marked = len(UTF8_MARK) if first.startswith(UTF8_MARK) else 0
-    is_values = holds_values(first[marked:HEAD_BYTES])
+    text = with_first_line(chain([first[marked:]], text))
+    first = next(text)
+    if may_be_wrapped(first):
+        try:
+            wrapped, text = unwrap(chain([first], text), marked, lambda row: _is_known(row, expected))
+        except Unreadable as error:
+            return Intake(None, "json", _raising(error))
+        if wrapped is not None:
+            return _of_wrapper(wrapped, expected, note)
+        first = next(text, b"")
+    is_values = holds_values(first[:HEAD_BYTES])
     if is_values:
-        head, rest = _peeked(read_values(chain([first[marked:]], text), marked))
+        head, rest = _peeked(read_values(chain([first], text), marked))
     else:
-        head, rest = _peeked(split_lines(chain([first], text)))
+        head, rest = _peeked(split_lines(chain([first], text), marked))
     lines = list(_first_lines(head))
     blocks = _rejoined(head, rest)
     table = None if is_values or not lines else _table(lines, expected)
@@ -84,6 +95,20 @@ def open_rows(chunks: Iterable[bytes], expected: ExpectedRows = ExpectedRows(), 
         return Intake(None, "jsonl", _raising(Unreadable("no_rows")))
     sources = [source for line in lines if type(source := _loaded(line)) is dict]
     return _intake("json" if is_values else "jsonl", sources, blocks, expected)
+
+
+def _of_wrapper(wrapped: Wrapped, expected: ExpectedRows, note: Note) -> Intake:
+    for name in wrapped.needed:
+        note("passage_not_read", None, 0, name)
+    if wrapped.others:
+        note("wrapper_fields_unread", None, 0, f"{wrapped.path}; not read: {', '.join(wrapped.others)}")
+    head, rest = _peeked(wrapped.blocks)
+    sources = [source for line in _first_lines(head) if type(source := _loaded(line)) is dict]
+    return _intake("json", sources, _rejoined(head, rest), expected)
+
+
+def _is_known(source: Source, expected: ExpectedRows) -> bool:
+    return _format([source], replace(expected, format=_AUTO)) is not None
 
 
 def _of_workbook(chunks: Iterator[bytes], expected: ExpectedRows, note: Note) -> Intake:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
 from typing import cast
 
 from shared.validation.codes import MAX_ROW_BYTES
@@ -36,14 +35,15 @@ class Unreadable(Exception):
         self.code, self.detail = code, detail
 
 
-def split_lines(chunks: Iterator[bytes]) -> Iterator[Block]:
-    """Lines in order. Holds one chunk and one line at a time, and never a line that is too long."""
-    first = next(chunks, b"")
-    offset = len(UTF8_MARK) if first.startswith(UTF8_MARK) else 0
+def split_lines(chunks: Iterator[bytes], offset: int = 0) -> Iterator[Block]:
+    """Lines in order. Holds one chunk and one line at a time, and never a line that is too long.
+
+    `offset`: of the first chunk.
+    """
     number = 1
     held: list[bytes] = []  # parts of the line that no chunk has ended yet
     size = 0
-    for chunk in chain([first[offset:]], chunks):
+    for chunk in chunks:
         ended = chunk.split(b"\n")
         rest = ended.pop()
         lines = cast(list[bytes | RefusedLine], ended)

@@ -54,7 +54,6 @@ UNKNOWN = {
     "a table": (b"Frage;Antwort\n" + b"".join(b"f %d;a %d\n" % (n, n) for n in range(60)), "Frage, Antwort"),
     "Gemini": (json_lines([{"contents": [{"parts": [{"text": "x"}]}]}] * 60), "contents"),
     "seed tasks": (json_lines([{"id": n, "name": "x", "instances": []} for n in range(60)]), "id, name, instances"),
-    "a wrapped list": (json.dumps({"version": 1, "data": PAIRS}, indent=1).encode(), "version, data"),
     "a table without a header": (
         b"".join(b"What is part number %d?,It is bolt number %d.\n" % (n, n) for n in range(60)),
         "fields whose names are not shown",

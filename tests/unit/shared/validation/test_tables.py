@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.validation.containers import read_blocks
-from shared.validation.lines import Block, RefusedLine
+from shared.validation.lines import Block, RefusedLine, split_lines
 from shared.validation.tables import Dialect, read_table
 
 
@@ -23,7 +22,7 @@ def numbered(count: int, line: str = "question {n},answer {n}") -> str:
 
 def rows_of(text: str | bytes, delimiter: str = ",") -> list[tuple[int, dict[str, str] | str]]:
     data = text if isinstance(text, bytes) else text.encode()
-    blocks: Iterator[Block] = read_table(read_blocks([data]), Dialect(delimiter), lambda *_: None)
+    blocks: Iterator[Block] = read_table(split_lines(iter([data])), Dialect(delimiter), lambda *_: None)
     return [
         (number, line.code if isinstance(line, RefusedLine) else json.loads(line))
         for number, _, lines in blocks
