@@ -5,7 +5,7 @@
 An 8B Llama-shaped model with random weights. Each kind of trainer takes the same rows in a process of its own.
 Model FLOPs utilization counts 4 operations per parameter and token: LoRA's forward pass and the gradients of its
 inputs; attention and recomputation are not counted. Exit code 3 without a CUDA device: nothing is measured then.
-Figures are written after each measurement; a run that was cut goes on with what the file lacks.
+Figures are written after each measurement; a run that was cut continues with what the file lacks.
 """
 
 from __future__ import annotations

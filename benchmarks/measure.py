@@ -32,7 +32,7 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """Ours divided by the rival's; None without a rival."""
+        """Our value divided by the baseline's; None without a baseline."""
         return self.value / self.baseline_value if self.baseline_value else None
 
     def document(self) -> dict[str, Any]:

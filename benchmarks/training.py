@@ -125,7 +125,7 @@ def child(kind: str, base: Path, rows: Path, held_out: Path, output: Path) -> di
     torch.set_num_threads(1)
     tokenizer = _part("quantized").load_tokenizer(base)
     bundle, policy = _part("chat_rows").bundle_of(tokenizer), LengthPolicy(MAX_TOKENS, "reject")
-    encoded, judged = (_part("chat_rows").encode_file(file, bundle, policy) for file in (rows, held_out))
+    encoded, held_out_rows = (_part("chat_rows").encode_file(file, bundle, policy) for file in (rows, held_out))
     recipe = _recipe(len(encoded.rows))
     recipe = recipe.model_copy(
         update={"hyperparameters": recipe.hyperparameters.model_copy(update={"max_length_tokens": MAX_TOKENS})}
@@ -134,13 +134,13 @@ def child(kind: str, base: Path, rows: Path, held_out: Path, output: Path) -> di
     if kind == "droptune":
         steps, micro = -(-len(encoded.rows) // STEP_ROWS), recipe.hyperparameters.micro_batch_size
         setup = _part("trainer").Setup(base, output, recipe, tokenizer, steps, micro)
-        data = _part("methods").Data(encoded, judged, len(encoded.rows), 0, 0)
+        data = _part("methods").Data(encoded, held_out_rows, len(encoded.rows), 0, 0)
         trainer = _part("methods.supervised").build(setup, data)
     else:
         longest = max(len(row.input_ids) for row in encoded.rows)
         pack = max(longest, tokens * STEP_ROWS // len(encoded.rows))
         trainer = _trl(kind, base, output, recipe, tokenizer, rows, pack)
-    meter = _meter(trainer, judged, tokens)
+    meter = _meter(trainer, held_out_rows, tokens)
     trainer.add_callback(meter)
     trainer.train()
     return {"speed": meter.tokens / meter.seconds, "memory": peak_memory_mb(), "losses": meter.losses}
@@ -190,7 +190,7 @@ def _trl(kind: str, base: Path, output: Path, recipe: ResolvedRecipe, tokenizer:
     )
 
 
-def _meter(trainer: Any, judged: Any, all_tokens: int) -> Any:
+def _meter(trainer: Any, held_out_rows: Any, all_tokens: int) -> Any:
     """Processor time and tokens from step to step, without the first one and those with an evaluation or a checkpoint.
 
     On one thread that is the time on an idle machine; a clock on the wall would measure the neighbors. `losses` are
@@ -212,7 +212,7 @@ def _meter(trainer: Any, judged: Any, all_tokens: int) -> Any:
                 self.tokens += now[1] - self._last[1]
             self._last = now
             if seen >= all_tokens * (len(self.losses) + 1) / MARKS or state.global_step == state.max_steps:
-                self.losses.append(_held_out_loss(trainer, judged))
+                self.losses.append(_held_out_loss(trainer, held_out_rows))
                 self._last = None
 
         def on_evaluate(self, *_: Any, **__: Any) -> None:
@@ -224,7 +224,7 @@ def _meter(trainer: Any, judged: Any, all_tokens: int) -> Any:
     return Meter()
 
 
-def _held_out_loss(trainer: Any, judged: Any) -> float:
+def _held_out_loss(trainer: Any, held_out_rows: Any) -> float:
     """Mean over the answers' tokens.
 
     trl's model stays in training mode (it has no dropout): in eval mode bitsandbytes 0.50 repacks the weights.
@@ -236,7 +236,7 @@ def _held_out_loss(trainer: Any, judged: Any) -> float:
         return loss
     total = tokens = 0.0
     with torch.no_grad():
-        for row in judged.rows:
+        for row in held_out_rows.rows:
             counted = sum(label >= 0 for label in row.labels[1:])
             outputs = trainer.model(input_ids=torch.tensor([row.input_ids]), labels=torch.tensor([row.labels]))
             total, tokens = total + float(outputs.loss) * counted, tokens + counted

@@ -52,8 +52,8 @@ def _quality(quality: DataQuality) -> Iterator[str]:
 
 
 def _values(values: tuple[ValueCount, ...]) -> str:
-    sides = (f"{one.train_rows}" if one.eval_rows is None else f"{one.train_rows} + {one.eval_rows}" for one in values)
-    return ", ".join(f"{one.value or '(not shown)'} {side}" for one, side in zip(values, sides, strict=True))
+    counts = (f"{one.train_rows}" if one.eval_rows is None else f"{one.train_rows} + {one.eval_rows}" for one in values)
+    return ", ".join(f"{one.value or '(not shown)'} {count}" for one, count in zip(values, counts, strict=True))
 
 
 def _shares(languages: dict[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""Tables that cut nothing off: text that does not fit goes on in the next line, and ids stay whole."""
+"""Tables that cut nothing off: text that does not fit continues in the next line, and ids stay whole."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ from shared.steps.retrain import retrain as retrain_step
 log = logging.getLogger(__name__)
 
 # Of a duty, in which many items may wait for a slow service. Below functionTimeout in host.json.
-DUTY_LIMIT_S = 480.0
+TASK_LIMIT_S = 480.0
 
 
 def probe_deployments(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) -> None:
@@ -66,17 +66,17 @@ def reconcile(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) ->
     runner = dispatcher.runner
     services = runner.services
     last, now = ticks.previous(services.store), services.clock.now()
-    duties: dict[str, Callable[[], LoopResult[bool]]] = {
+    tasks: dict[str, Callable[[], LoopResult[bool]]] = {
         "unsent": runner.publish_all_unsent,
         "silent_jobs": partial(reconcile_step.inspect_silent_jobs, services, last),
         "missed_blobs": partial(reconcile_step.start_missed_runs, services, last),
         "overdue": partial(_publish_overdue, stage, runner),
         "claims": partial(reconcile_step.release_claims, services),
     }
-    done = for_each(stage.name, duties, lambda duty: duties[duty](), limit_s=DUTY_LIMIT_S)
+    done = for_each(stage.name, tasks, lambda task: tasks[task](), limit_s=TASK_LIMIT_S)
     if "missed_blobs" not in done.failed:  # else the next tick looks as far back as this one
         ticks.record(services.store, now)
-    found = {duty: summary.count for duty, summary in done.results.items()}
+    found = {task: summary.count for task, summary in done.results.items()}
     if any(found.values()):
         log.info("reconcile found %s", found)
     failed = chain(done.failed.items(), *(summary.failed.items() for summary in done.results.values()))

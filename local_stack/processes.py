@@ -33,10 +33,10 @@ class StackProcess:
             same = abs(process.create_time() - self.started_at) < 1.0
         except psutil.Error:
             return None
-        return process if same and alive(process) else None
+        return process if same and is_running(process) else None
 
 
-def alive(process: psutil.Process) -> bool:
+def is_running(process: psutil.Process) -> bool:
     """Whether it still runs; one that waits to be reaped does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
@@ -49,7 +49,7 @@ def marked(root: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and process.environ().get(MARK) == str(root) and alive(process):
+            if process.pid != os.getpid() and process.environ().get(MARK) == str(root) and is_running(process):
                 found.append(process)
         except (psutil.Error, OSError):  # another user's, or gone
             continue
@@ -68,9 +68,9 @@ def stop(processes: Sequence[psutil.Process], within_s: float = STOP_WITHIN_S) -
             except psutil.NoSuchProcess:
                 continue
         until = time.monotonic() + within_s
-        while time.monotonic() < until and any(map(alive, processes)):
+        while time.monotonic() < until and any(map(is_running, processes)):
             time.sleep(0.02)
-        processes = [process for process in processes if alive(process)]
+        processes = [process for process in processes if is_running(process)]
 
 
 def free_port(preferred: int | None) -> int:

@@ -22,7 +22,7 @@ class Worker(ABC):
         self._thread.start()
 
     def request_stop(self) -> None:
-        """Returns at once; what is running goes on."""
+        """Returns at once; what is running continues."""
         self._stopping.set()
 
     def wait_until_idle(self, deadline: float) -> bool:

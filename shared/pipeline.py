@@ -147,7 +147,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         name="advance_rollout",
-        description="Moves traffic one step on, promotes the model or takes it back.",
+        description="Moves traffic one step on, promotes the model or rolls it back.",
         wakes=(e.DeploymentProbed,),
         moves=_from(Status.DEPLOYING, Status.DEPLOYING, Status.DEPLOYED, Status.ROLLING_BACK)
         | _from(Status.ROLLING_BACK, Status.ROLLING_BACK, Status.ROLLED_BACK),

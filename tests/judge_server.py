@@ -40,7 +40,7 @@ class JudgeServer:
 
 
 @contextmanager
-def judging(judge: Callable[[str], Reply]) -> Iterator[JudgeServer]:
+def serve_judge(judge: Callable[[str], Reply]) -> Iterator[JudgeServer]:
     found = JudgeServer(judge)
     lock, under_way = threading.Lock(), [0]
 

@@ -34,7 +34,7 @@ failed is rolled back, not tried again. A job that a person cancels in the studi
 
 STEPS_TEXT = """\
 An error that may pass (a service that is busy or unreachable) does not fail the stage. The event is scheduled again
-after {first} s; the wait doubles up to {longest} s and goes on until the status's deadline. An event that comes before
+after {first} s; the wait doubles up to {longest} s until the status's deadline. An event that comes before
 its run was written is looked at again after {early} s."""
 
 WEBHOOKS_TEXT = """\

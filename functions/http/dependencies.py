@@ -19,6 +19,7 @@ def get_runner(request: Request) -> Runner:
     return Runner(get_services(request))
 
 
-# A route names these after its caller: dependencies are solved in order, and a stranger makes the app build nothing.
+# A route names these after its caller: dependencies are solved in order, so the app builds nothing for a caller
+# without a role.
 CurrentServices = Annotated[Services, Depends(get_services)]
 CurrentRunner = Annotated[Runner, Depends(get_runner)]

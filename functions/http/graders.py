@@ -23,7 +23,7 @@ from shared.api.models import (
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.graders import Grader, PythonGrader, ScoreModel, judges_named, simple_graders
 from shared.grading import ChatMessage, Engine, GradingErrorCode, GradingFailed, JudgeReply, fields, problems
-from shared.grading.judging import AT_ONCE, MAX_REPLY_TOKENS
+from shared.grading.llm_judge import AT_ONCE, MAX_REPLY_TOKENS
 from shared.ports import ModelHost
 from shared.step_support.llm_judges import find_judge
 from shared.validation.setting_errors import setting_errors, with_suggestion

@@ -27,7 +27,7 @@ def main(arguments: list[str], folder: Path = INFRA) -> int:
         print(finding)
     if not found:
         count = sum(1 for _ in infra.resources)
-        reported = "checkov has nothing new to say" if options.checkov else "checkov was not run"
+        reported = "checkov reports nothing new" if options.checkov else "checkov was not run"
         print(f"infra: {len(infra.files)} files, {count} resource declarations, {len(RULES)} rules kept; {reported}")
     return 1 if found else 0
 

@@ -46,7 +46,7 @@ def compare(report: dict[str, Any], review: dict[str, Any]) -> Iterator[Finding]
             yield Finding("checkov", ACCEPTED.name, f"{entry['checks']} accepted without a reason")
         pairs = {(check, where) for check in entry["checks"] for where in entry["where"]} & reported.keys()
         for check in sorted(set(entry["checks"]) - {check for check, _ in pairs}):
-            yield Finding("checkov", ACCEPTED.name, f"{check} is accepted and no longer said")
+            yield Finding("checkov", ACCEPTED.name, f"{check} is accepted and no longer reported")
         accepted |= pairs
     for check, where in sorted(reported.keys() - accepted):
         yield Finding("checkov", where, f"{check}: {reported[check, where]['check_name']}")

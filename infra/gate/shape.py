@@ -7,7 +7,7 @@ from typing import Any
 from infra.gate.bicep import Expr, Infra
 from infra.gate.finding import Violations, at, rule
 
-# Left out of the dev shape. Nothing else may be conditional: checkov and this gate judge what is there.
+# Left out of the dev shape. Nothing else may be conditional: checkov and this gate check what is there.
 ONLY_IN_PROD = frozenset({"network", "messagingFirewall", "workspaceOutbound", "privateEndpoints"})
 # Still a preview at Microsoft, in use everywhere: there is no stable version with `categoryGroup`.
 PREVIEWS = frozenset({"Microsoft.Insights/diagnosticSettings"})

@@ -1,4 +1,4 @@
-// What somebody has to hear of: messages nobody could handle, runs that stand still, deployments that fail, money.
+// What operators are notified of: messages that could not be handled, runs that stand still, deployments that fail, money.
 param token string
 param location string
 param tags object

@@ -353,7 +353,7 @@ class JobRunner:
         elif (code := processes.exit_code(claim)) is not None:
             job["exit_code"] = code
             move(self._store, job, "Finalizing")
-        elif not processes.alive(claim):
+        elif not processes.is_running(claim):
             self._requeue(job)
         elif timeout_s is not None and time.time() - job["started"] > timeout_s:
             message = f"the job ran longer than its limit of {timeout_s:g} s"

@@ -90,7 +90,7 @@ def exit_code(claim: Path) -> int | None:
     return _number(claim / "exit")
 
 
-def alive(claim: Path) -> bool:
+def is_running(claim: Path) -> bool:
     """Whether the leader still runs."""
     pid = leader(claim)
     return pid is not None and _belongs(pid, claim)

@@ -150,12 +150,12 @@ class ServingRunner:
     def _running(self, deployment: Document) -> bool:
         """A server that was only just launched counts, so that a restart happens at most once a second."""
         just_launched = time.time() - deployment["emulator"].get("launched", 0.0) < 1.0
-        return just_launched or processes.alive(self._claim(deployment))
+        return just_launched or processes.is_running(self._claim(deployment))
 
     def _ready(self, deployment: Document) -> bool:
         environment = self._config.environment_of(deployment["properties"]["environmentId"])
         port = deployment["emulator"].get("port")
-        if environment is None or port is None or not processes.alive(self._claim(deployment)):
+        if environment is None or port is None or not processes.is_running(self._claim(deployment)):
             return False
         try:
             return self._http.get(f"http://127.0.0.1:{port}{environment.readiness}").status_code == 200

@@ -151,7 +151,7 @@ def prompt(row: Row) -> Row:
 
 
 def generate(seed: int = 33) -> dict[str, list[Row]]:
-    """File name -> rows. Every drop is judged by the same cases, in its own form."""
+    """File name -> rows. Every drop is evaluated on the same cases, in its own form."""
     rng = random.Random(seed)
     denials, audits = _denials(rng), _audits(rng)
     held_out_denials, filed = denials[:EVAL_LETTERS], denials[EVAL_LETTERS:]

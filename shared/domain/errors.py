@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class FailureClass(StrEnum):
-    """Why a run cannot go on; each class has one retry rule (`RETRY_RULES`)."""
+    """Why a run cannot continue; each class has one retry rule (`RETRY_RULES`)."""
 
     DATA = "data"
     RECIPE = "recipe"

@@ -102,7 +102,7 @@ class ReinforcementHyperparameters(Hyperparameters):
 
 class _Method(Frozen):
     continue_from: Literal["base", "champion"] = Field(
-        default="base", description="champion: go on from the adapter of the model in production at the endpoint"
+        default="base", description="champion: continue from the adapter of the model in production at the endpoint"
     )
 
 
@@ -237,7 +237,7 @@ class Gate(Frozen):
 
 
 class Evaluation(Frozen):
-    """How answers are judged."""
+    """How answers are graded."""
 
     graders: tuple[Grader, ...] = Field(
         default=(StringCheck(name="exact"),),
@@ -364,7 +364,7 @@ class Recipe(Frozen):
     def _rewards_differ_from_evaluation(self) -> Recipe:
         if isinstance(self.method, Reinforcement) and _rubric(self.method.graders) == _rubric(self.evaluation.graders):
             raise ValueError(
-                "evaluation.graders are those of method.graders: a model judged by what it was rewarded for "
+                "evaluation.graders are those of method.graders: a model evaluated by what it was rewarded for "
                 "shows only that it was rewarded; grade the evaluation otherwise"
             )
         return self

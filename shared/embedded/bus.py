@@ -226,7 +226,7 @@ class SqliteEventBus:
         return [replace(one, delivery_count=one.delivery_count + 1) for one in received]
 
     def _bring_up_to_date(self, entity: str) -> None:
-        """Do what time alone has caused: end locks, deliver schedules, bury what failed too often."""
+        """Do what time alone has caused: end locks, deliver schedules, dead-letter what failed too often."""
         # A dead-letter queue is also filled by the locks that end in its own entity.
         for name in {entity, entity.removesuffix(DEAD_LETTERS)}:
             now = self._now()

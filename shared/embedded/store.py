@@ -165,8 +165,8 @@ def query_of(
         values[f"{name}_type"] = str(value).lower() if isinstance(value, bool) else kind
     if after is not None:
         values["after_time"], values["after_id"], values["after_partition"] = read_cursor(after)
-    wanted = "".join(_EQUAL.format(field=_field(name), name=name) for name in names)
-    return _QUERY.format(equals=wanted, after="" if after is None else _AFTER), values
+    conditions = "".join(_EQUAL.format(field=_field(name), name=name) for name in names)
+    return _QUERY.format(equals=conditions, after="" if after is None else _AFTER), values
 
 
 def _apply(connection: sqlite3.Connection, partition: str, write: Write, body: str, now: int) -> bool:

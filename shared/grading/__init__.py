@@ -2,7 +2,7 @@
 
 from shared.grading.engine import Engine, Grade, fields, problems, read_fields
 from shared.grading.errors import JUDGE_CODES, BadGrader, GradeError, GradingErrorCode, GradingFailed
-from shared.grading.judging import Ask, ChatMessage, JudgeReply
+from shared.grading.llm_judge import Ask, ChatMessage, JudgeReply
 
 __all__ = [
     "JUDGE_CODES",

@@ -27,7 +27,7 @@ from shared.domain.graders import (
 from shared.grading import ready
 from shared.grading.errors import AnswerUnreadable, BadGrader, GradingErrorCode, GradingFailed
 from shared.grading.formula import Formula
-from shared.grading.judging import Ask, LlmJudge, no_judge
+from shared.grading.llm_judge import Ask, LlmJudge, no_judge
 from shared.grading.patterns import Pattern, first_group
 from shared.grading.sandbox import Sandbox
 from shared.grading.schema import Schema

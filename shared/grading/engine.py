@@ -10,7 +10,7 @@ from typing import Self
 from shared.domain.graders import Grader
 from shared.grading.compiled import Compiled, CompiledMulti, compile_grader
 from shared.grading.errors import JUDGE_CODES, AnswerUnreadable, BadGrader, GradeError, GradingErrorCode, GradingFailed
-from shared.grading.judging import Ask, no_judge
+from shared.grading.llm_judge import Ask, no_judge
 from shared.grading.templates import Item, Sample
 
 

@@ -109,7 +109,7 @@ def _read_store(services: Services) -> str:
 
 
 def _peek_all(services: Services) -> str:
-    """Stops where nothing answers; goes on where an entity is missing, so that all are named at once."""
+    """Stops where nothing answers; continues where an entity is missing, so that all are named at once."""
     entities, wrong = TOPOLOGY.entities(), {}
     for entity in entities:
         try:

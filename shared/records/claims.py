@@ -70,7 +70,7 @@ def release(store: RunStore, name: str, run_id: str) -> None:
 
 
 def settle(store: RunStore, name: str, run_id: str) -> None:
-    """Keep the claim for good if this run holds it: it is not swept again."""
+    """Keep the claim for good if this run holds it: it is not looked at again."""
     held = store.get(name, CLAIM)
     if held is not None and held.document["owner"] == run_id and not held.document["settled"]:
         _write(store, name, Write("replace", CLAIM, {**held.document, "settled": 1}, held.etag))
@@ -80,7 +80,7 @@ def _write(store: RunStore, name: str, write: Write) -> None:
     try:
         store.batch(name, [write])
     except StoreConflict:
-        return  # another process swept it meanwhile
+        return  # another process released it meanwhile
 
 
 def claim_of(document: Document) -> Claim:

@@ -13,7 +13,7 @@ RELEASING = frozenset({Status.FAILED, Status.CANCELLED, Status.ROLLED_BACK})
 
 
 def release(store: RunStore, run: Run, now: datetime) -> None:
-    """Everything a finished run holds. What a crash leaves here, `reconcile` sweeps.
+    """Everything a finished run holds. What a crash leaves here, `reconcile` releases.
 
     A failed or cancelled run may have left a deployment: its endpoint is given back once that is gone.
     """
@@ -23,7 +23,7 @@ def release(store: RunStore, run: Run, now: datetime) -> None:
 
 
 def release_dataset(store: RunStore, run: Run, now: datetime) -> None:
-    """What is left of a finished run's budget, then its claim on the data: the claim is what is swept."""
+    """What is left of a finished run's budget, then its claim on the data: `reconcile` looks for claims."""
     budget.settle(store, run)
     name = claims.dataset_claim(run.project, run.dataset.sha256, run.fingerprint)
     if run.status in RELEASING:

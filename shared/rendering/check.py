@@ -78,7 +78,7 @@ TOKEN_CODES: dict[str, ProblemCode] = {
     "no_tokenizer": error("{detail}.", "Import the base model again."),
     "tokenizer_damaged": error("{detail}.", "Import the base model again."),
     "no_chat_template": error("{detail}.", "Take another base model, or give this one a chat template."),
-    "invalid_chat_template": error("{detail}.", "Mend the base model's chat template."),
+    "invalid_chat_template": error("{detail}.", "Correct the base model's chat template."),
     "multiple_chat_templates": error("{detail}.", "Keep one chat template in the base model's folder."),
     "template_not_trainable": error(
         "The base model's chat template does not show which part of the row is the assistant's: it writes earlier "

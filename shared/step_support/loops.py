@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 AT_ONCE = 16
 # An item waits for services at most, whose clients give up by themselves; functionTimeout in host.json is 10 minutes.
 LIMIT_S = 150.0
-_LOOK_S = 0.5
+_POLL_S = 0.5
 
 _left: set[tuple[str, str]] = set()
 """What still runs although its time was over: (loop, id). It is not begun a second time beside itself."""
@@ -100,7 +100,7 @@ def _collect(
     running: dict[Future[Result], tuple[str, float]], summary: LoopResult[Result], loop: str, now: Callable[[], float]
 ) -> None:
     """Wait until one ends or its time is over."""
-    ended, _ = wait(running, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
+    ended, _ = wait(running, timeout=_POLL_S, return_when=FIRST_COMPLETED)
     for future in ended:
         id, _ = running.pop(future)
         try:

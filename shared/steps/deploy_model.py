@@ -62,7 +62,7 @@ def deploy_model(event: Event[EvaluationPassed | DeploymentRetryDue], run: Run, 
     record = endpoints.read(services.store, endpoint)
     champion = record.champion if record else None
     if champion != run.champion:
-        # The verdict was about another rival. The endpoint is free for others while this one is measured.
+        # The verdict was about another champion. The endpoint is free for others while this one is measured.
         claims.release(services.store, claims.endpoint_claim(endpoint), run.id)
         outcome = evaluate_against(champion, event, run, services)
         outcome = outcome.with_changes(decision=None)  # it was about other numbers

@@ -84,7 +84,7 @@ def _ask(run: Run, rollout: RolloutRef, traffic: dict[str, int], scoring_uri: st
 def _answers(
     run: Run, rollout: RolloutRef, deployment: str, expected: list[Expected], services: Services
 ) -> list[ChatAnswer | Problem]:
-    """One answer, or what went wrong, per question. After one that was waited for in vain the rest is not asked."""
+    """One answer, or what went wrong, per question. After one that timed out no further request is sent."""
     assert run.recipe is not None
     limit = run.recipe.requested.evaluation.max_new_tokens
     outcomes: list[ChatAnswer | Problem] = []
@@ -123,12 +123,12 @@ def expected_answers(run: Run, blobs: BlobStore) -> list[Expected]:
     """
     assert run.curated is not None
     try:
-        judged = _lines(blobs, paths.run(run.id, "evaluation/rows.jsonl"))
+        lines = _lines(blobs, paths.run(run.id, "evaluation/rows.jsonl"))
         rows = _lines(blobs, paths.curated(run.curated, "eval.jsonl"))
     except BlobNotFound as error:
         raise PermanentFailure(FailureClass.CODE, "no_evaluation", str(error)) from error
-    answered = (GradedRow.model_validate_json(line) for line in judged)
-    differing = (row for row in answered if row.answers["candidate"] != row.answers["base"])
+    rows_graded = (GradedRow.model_validate_json(line) for line in lines)
+    differing = (row for row in rows_graded if row.answers["candidate"] != row.answers["base"])
     return [
         Expected(
             messages=_prompt(json.loads(rows[row.row - 1])),
@@ -141,10 +141,10 @@ def expected_answers(run: Run, blobs: BlobStore) -> list[Expected]:
 
 
 def _prompt(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """What was asked: a dialogue up to its last answer, all of a prompt without one, the input of a preference pair."""
+    """The prompt: a dialogue up to its last answer, all of a prompt without one, the input of a preference pair."""
     messages = row["input"]["messages"] if "input" in row else row["messages"]
-    asked = messages[:-1] if messages[-1]["role"] == "assistant" else messages
-    return [{k: v for k, v in message.items() if k != "weight"} for message in asked]
+    prompt = messages[:-1] if messages[-1]["role"] == "assistant" else messages
+    return [{k: v for k, v in message.items() if k != "weight"} for message in prompt]
 
 
 def _lines(blobs: BlobStore, path: str) -> list[bytes]:

@@ -28,7 +28,7 @@ def inspect_silent_jobs(services: Services, last: datetime | None) -> LoopResult
     """Ask `inspect_job` to look at jobs whose run has not changed for `job_poll_s`, once in each such period."""
     now, poll_s = services.clock.now(), services.config.job_poll_s
 
-    def look(run: Run) -> bool:
+    def request_inspection(run: Run) -> bool:
         period = (now - run.updated_at).total_seconds() // poll_s
         looked = (last - run.updated_at).total_seconds() // poll_s if last else 0
         if not run.job or period < 1 or period <= looked:
@@ -38,7 +38,7 @@ def inspect_silent_jobs(services: Services, last: datetime | None) -> LoopResult
         return True
 
     with_job = where(lambda run: run.status in IN_FLIGHT, runs.unfinished(services.store))
-    return for_each("silent jobs", with_job, look, id_of=lambda run: run.id)
+    return for_each("silent jobs", with_job, request_inspection, id_of=lambda run: run.id)
 
 
 def start_missed_runs(services: Services, last: datetime | None) -> LoopResult[bool]:

@@ -121,7 +121,7 @@ CODES: dict[str, ProblemCode] = {
         "Expect a score that flatters; a held-out file (eval.jsonl) of rows of another time or source tells more.",
     ),
     "same_question_split": warning(
-        "Rows that ask the same, or of which one goes on where another ends, could not be kept together without "
+        "Rows that ask the same, or of which one continues where another ends, could not be kept together without "
         "holding out too few or too many rows, or leaving a label in one split; they were separated: {detail}.",
         "Expect a score that flatters; a held-out file (eval.jsonl) of other questions tells more.",
     ),
@@ -139,7 +139,7 @@ CODES: dict[str, ProblemCode] = {
         "Give rows of each label to both files; where data.split_group parts rows, add groups of these labels.",
     ),
     "label_not_held_out": warning(
-        "The answers are labels, and some are in the training rows only, so they are learned and not judged: {detail}.",
+        "The answers are labels, and some are in the training rows only: learned, and not evaluated: {detail}.",
         "Add rows of these labels: different ones, and of another group where data.split_group is set.",
     ),
     "method_data_mismatch": error(
@@ -149,7 +149,7 @@ CODES: dict[str, ProblemCode] = {
     ),
     "text_not_evaluable": error(
         "Plain text asks nothing, so held-out plain text cannot be evaluated.",
-        "Add a held-out file (eval.jsonl) of questions and answers, which the tuned model is judged by.",
+        "Add a held-out file (eval.jsonl) of questions and answers, on which the tuned model is evaluated.",
     ),
     "text_with_labels": error(
         "The file has texts, and {detail} beside each; it was read as plain text to be learned as it is, which asks "
@@ -255,7 +255,7 @@ CODES: dict[str, ProblemCode] = {
     ),
     "excluded_rows": error(
         "The field {detail} says that these rows are not to be trained on, and every row of the file is.",
-        "Keep {hint}. Rows to be judged by go into eval.jsonl; of a turn that is not learned the message has weight 0. "
+        "Keep {hint}. Rows for evaluation go into eval.jsonl; of a turn that is not learned the message has weight 0. "
         "If the field says something else, rename it, or name it in evaluation.slices.",
     ),
     "marked_rows": warning(
@@ -359,7 +359,7 @@ CODES: dict[str, ProblemCode] = {
         "Give each call an id of its own: readers differ on which of the two is meant.",
     ),
     "tool_call_unanswered": error(
-        "A tool call has no result, and the dialogue goes on: the model would learn to invent what the tool says.",
+        "A tool call has no result, and the dialogue continues: the model would learn to invent what the tool says.",
         "Add a tool message with this `tool_call_id` right after the call, or end the dialogue with the call.",
     ),
     "tool_result_late": error(
@@ -409,7 +409,7 @@ CODES: dict[str, ProblemCode] = {
         "Remove the row from one of the two files.",
     ),
     "train_eval_same_question": warning(
-        "The row asks what a held-out row asks: with another answer, or one of the two goes on where the other ends.",
+        "The row asks what a held-out row asks: with another answer, or one of the two continues where the other ends.",
         "Keep all answers to one question, and all turns of one dialogue, in the same file.",
     ),
     "group_in_both_splits": error(

@@ -31,7 +31,7 @@ class Turn(NamedTuple):
 
 
 class Content(NamedTuple):
-    """`key`: 128 bits, equal for rows that ask and answer the same. `turn`: the answer that the row is judged by."""
+    """`key`: 128 bits, equal for rows that ask and answer the same. `turn`: the answer that is evaluated."""
 
     key: bytes
     turn: Turn
@@ -62,7 +62,7 @@ def content_of(row: ParsedRow) -> Content:
 
 
 def _answer_at(row: ParsedRow) -> tuple[int, bool]:
-    """The place among the messages of the answer that is judged, and whether the turns before it are learned."""
+    """The place among the messages of the answer that is evaluated, and whether the turns before it are learned."""
     if "input" in row.document:
         return len(row.document["input"]["messages"]), False
     messages = row.messages
@@ -135,7 +135,7 @@ def _text(message: Message) -> str:
 
 
 def label_of(row: ParsedRow, reference: Template | None = None) -> str:
-    """The answer that the row is judged by, in lower case without blanks around words and without a last period.
+    """The answer that is evaluated, in lower case without blanks around words and without a last period.
 
     That is the last that is learned, and of a prompt the `reference` that its grader reads. Empty of a long one.
     """
@@ -156,7 +156,7 @@ def _filled(reference: Template, item: dict[str, Any]) -> str:
 
 
 def reference_of(recipe: Recipe) -> Template | None:
-    """What the answer to a prompt is compared with: the first reference to the row of the graders that judge it."""
+    """What the answer to a prompt is compared with: the first reference to the row of the graders that score it."""
     if not isinstance(recipe.method, Reinforcement):
         return None
     for graders in (recipe.evaluation.graders, recipe.method.graders):

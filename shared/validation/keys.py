@@ -17,7 +17,7 @@ File = Literal["train", "eval"]
 _PENDING_ROWS = 1024
 _CACHE_KIB = 8192
 _CONTENTS_BITS = 16
-# Ways to go on from one question in a tree of dialogues.
+# Continuations of one question in a tree of dialogues.
 MAX_BRANCHES = 16
 
 _COLUMNS = (
@@ -35,7 +35,7 @@ SELECT place FROM train WHERE content_key IN (SELECT content_key FROM eval)
     OR answer IN (SELECT answer FROM eval WHERE answer <> 0)
 UNION SELECT place FROM train_turns WHERE answer IN (SELECT answer FROM eval WHERE answer <> 0)
     AND prompt NOT IN (SELECT prompt FROM openings)"""
-# A question after which dialogues go on in many ways, such as a greeting. The answer to it tells nothing of them.
+# A question with many continuations, such as a greeting. The answer to it tells nothing of them.
 _OPENINGS = """
 CREATE VIEW openings AS SELECT prompt FROM train_turns GROUP BY prompt HAVING count(DISTINCT next) > {branches}"""
 _OVERLAPS = "SELECT number, offset FROM train WHERE place IN ({overlapping}) ORDER BY number"
@@ -153,7 +153,7 @@ class Keys:
         return self._read(_OVERLAPS.format(overlapping=_OVERLAPPING))
 
     def same_questions(self) -> Iterator[tuple[int, int]]:
-        """Of each other training row that asks what a held-out row does, where one of the two may go on."""
+        """Of each other training row that asks what a held-out row does, where one of the two may continue."""
         return self._read(_SAME_QUESTIONS.format(overlapping=_OVERLAPPING))
 
     def shared_groups(self) -> Iterator[tuple[int, int]]:

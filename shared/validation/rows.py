@@ -97,7 +97,7 @@ def read_row(line: bytes, form: Format = CHAT, used: frozenset[str] = _NOTHING) 
 def _read_plain(lines: Sequence[Any]) -> list[ReadLine] | None:
     """The rows of lines that all are dialogues of texts, as by far the most are; None if one is not, or may not be.
 
-    They are parsed and looked at together, for a call for each of them takes longer than the look. That a value goes on
+    They are parsed and checked together, for a call for each of them takes longer than the check. That a value goes on
     over the end of a line would be seen: no object may stand in these rows but messages, whose first key is another
     than that which each line begins with.
     """
@@ -115,17 +115,17 @@ def _read_plain(lines: Sequence[Any]) -> list[ReadLine] | None:
             if first != "role" or second != "content":
                 return None
         contents = list(map(_CONTENT, messages))
-        said = "".join(contents)
-        if not _PLAIN_ROLES.issuperset(map(_ROLE, messages)) or not all(map(_is_asked, dialogues)):
+        all_text = "".join(contents)
+        if not _PLAIN_ROLES.issuperset(map(_ROLE, messages)) or not all(map(_has_question, dialogues)):
             return None
         if not _BLANKS.isdisjoint(map(_FIRST, contents)) and any(map(is_blank, contents)):
             return None
         beside = _text_of_fields(sources) if any(sources) else ""
     except (ValueError, TypeError, KeyError, IndexError, StopIteration, AttributeError):
         return None
-    if beside is None or "\0" in said:
+    if beside is None or "\0" in all_text:
         return None
-    colons = (said.count(":") if ":" in said else 0) + beside.count(":")
+    colons = (all_text.count(":") if ":" in all_text else 0) + beside.count(":")
     # Most texts hold no colon: then each of the lines' stands behind a key. Replacing is a faster count.
     if len(text) - len(text.replace(b":", b"")) - 2 * len(messages) - keys != colons:
         return None
@@ -137,7 +137,7 @@ def _read_plain(lines: Sequence[Any]) -> list[ReadLine] | None:
     ]
 
 
-def _is_asked(messages: Any) -> bool:
+def _has_question(messages: Any) -> bool:
     """Whether a list of messages starts with a question, or instructions before one, and ends with an answer."""
     if type(messages) is not list or messages[-1]["role"] != "assistant":
         return False

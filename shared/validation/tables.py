@@ -145,12 +145,12 @@ def _cells(record: bytes, dialect: Dialect) -> list[str] | str:
 def _records(blocks: Iterable[Block], reader: _TableReader) -> Iterator[_Line]:
     """Lines joined while a quotation is open.
 
-    If the joined lines are no record, only the first of them is refused, and reading goes on with the second: one odd
+    If the joined lines are no record, only the first of them is refused, and reading continues with the second: one odd
     quotation mark hides no other row.
     """
     again: deque[_Line] = deque()
     source = _lines(blocks)
-    end = tries = 0  # the last line that was joined in vain, and how often lines up to it were
+    end = tries = 0  # the last line that was joined without success, and how often lines up to it were
     while True:
         line = again.popleft() if again else next(source, None)
         if line is None:
@@ -217,7 +217,7 @@ def _is_open(line: bytes, dialect: Dialect, *, was_open: bool) -> bool:
 
 
 def _behind_quotation(line: bytes, at: int) -> int:
-    """Where the quotation that is open at `at` has ended; -1 if it goes on."""
+    """Where the quotation that is open at `at` has ended; -1 if it does not end."""
     while (at := line.find(b'"', at)) >= 0:
         if line[at + 1 : at + 2] != b'"':
             return at + 1

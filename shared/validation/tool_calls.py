@@ -53,7 +53,9 @@ def _without_function(message: Any, codes: set[str], place: str) -> Any:
     calls = [{"type": "function", "function": _loaded(function, codes)}]
     rest = {key: value for key, value in message.items() if key != "function_call"}
     if message.get("tool_calls"):
-        if [_said(call) for call in _calls_of(message)] != [_said(call) for call in _calls_of({"tool_calls": calls})]:
+        if [_call_content(call) for call in _calls_of(message)] != [
+            _call_content(call) for call in _calls_of({"tool_calls": calls})
+        ]:
             codes.add("field_twice|the calls of a message (function_call and tool_calls)")
         return rest
     if not _calls_of({"tool_calls": calls}):
@@ -75,7 +77,7 @@ def _loaded(function: Any, codes: set[str]) -> Any:
     return loaded
 
 
-def _said(call: Call) -> tuple[Any, Any]:
+def _call_content(call: Call) -> tuple[Any, Any]:
     return call["function"]["name"], orjson.loads(_read_arguments(call["function"].get("arguments"), set(), "") or "0")
 
 

@@ -147,7 +147,7 @@ class Driver:
         self.drain()
 
     def settle(self) -> None:
-        """Go on in order until all is at rest; when nothing moves for long, let the hours pass."""
+        """Continue in order until all is at rest; when nothing moves for long, let the hours pass."""
         self.held.clear()
         quiet, seen = 0, -1
         for _ in range(MOST_ROUNDS):

@@ -48,7 +48,7 @@ def until(driver: Driver, condition: Callable[[], bool], rounds: int = 400) -> N
 
 
 def crash(driver: Driver, io: CrashAt) -> None:
-    """Go on until the process dies; the next one starts on the same files."""
+    """Continue until the process dies; the next one starts on the same files."""
     driver.io = io
     with pytest.raises(Crash):
         until(driver, lambda: False)

@@ -4,7 +4,7 @@
 
 Each is a process of its own, has the command line of the real one, writes the files that the pipeline reads, and ends
 as the real one does, also when it is stopped. A validation is the real one. A job that the recipe's `use_case` names,
-as in `hold training-1 evaluation-1`, waits until `release` lets it go on.
+as in `hold training-1 evaluation-1`, waits until `release` lets it continue.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BASE_ANSWER = "what the base model answers"
 
 
 def release(root: Path, run_id: str, job: str) -> None:
-    """Let a job of the stack in this folder go on; `job` is its stage and attempt."""
+    """Let a job of the stack in this folder continue; `job` is its stage and attempt."""
     _gate(root / "blobs" / "runs" / run_id, job).touch()
 
 
@@ -50,7 +50,7 @@ def train_stub(options: list[str]) -> int:
     task = parse_arguments(train.TrainArguments, "stub of training_job.train", train.__doc__, options)
 
     def work(metrics: RunningMetrics) -> None:
-        _wait_if_told(read_recipe(task.recipe).requested.use_case, task.job_name, task.recipe.parent)
+        _wait_if_held(read_recipe(task.recipe).requested.use_case, task.job_name, task.recipe.parent)
         steps = range(1, STEPS + 1)
         write_lines(
             task.output / METRICS_FILE, [{"step": step, "total_steps": STEPS, "loss": 1 / step} for step in steps]
@@ -67,7 +67,7 @@ def evaluate_stub(options: list[str]) -> int:
     task = parse_arguments(evaluate.EvaluateArguments, "stub of training_job.evaluate", evaluate.__doc__, options)
 
     def work(metrics: RunningMetrics) -> None:
-        _wait_if_told(read_recipe(task.recipe).requested.use_case, task.job_name, task.recipe.parent)
+        _wait_if_held(read_recipe(task.recipe).requested.use_case, task.job_name, task.recipe.parent)
         rows = (task.data / "eval.jsonl").read_bytes().splitlines()
         answers = {"base": BASE_ANSWER, "candidate": (task.candidate / stub_server.ANSWER).read_text()}
         scores = {"base": 0.0, "candidate": 1.0}
@@ -84,13 +84,13 @@ def validate_when_released(options: list[str]) -> int:
 
     def work(_: RunningMetrics) -> None:
         use_case = yaml.safe_load(task.recipe.read_bytes())["use_case"] if task.recipe else ""
-        _wait_if_told(use_case, task.job_name, task.output.parent)
+        _wait_if_held(use_case, task.job_name, task.output.parent)
         validate.validate_files(task)
 
     return run_job(task.job_name, task.output, work)
 
 
-def _wait_if_told(use_case: str, job_name: str, run_folder: Path) -> None:
+def _wait_if_held(use_case: str, job_name: str, run_folder: Path) -> None:
     job = "-".join(job_name.rsplit("-", 2)[1:])
     if job in use_case.split():
         while not _gate(run_folder, job).exists():

@@ -1,4 +1,4 @@
-"""A candidate that goes bad at a tenth of the traffic is taken back by itself, whatever is wrong with it.
+"""A candidate that goes bad at a tenth of the traffic is rolled back by itself, whatever is wrong with it.
 
 A champion, and six candidates that beat it. Each waits for its approval, is found good once, gets a tenth of the
 traffic, and goes bad in its own way (`faulty_server`) while clients send requests. The tests run in the order of

@@ -1,4 +1,4 @@
-"""A dataset that is too large for the function is validated by a job, and the run goes on from there.
+"""A dataset that is too large for the function is validated by a job, and the run continues from there.
 
 One stack serves both tests; its limit is so low that any real dataset is large.
 """

@@ -27,7 +27,7 @@ from tests.stack.scenarios import FAILS_GATE, QUICK
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 KILLING_S, LONGEST_PAUSE_S = 120.0, 5.0
-# How many runs end how; the repeated ones are the bytes of a worthy one dropped again under other names.
+# How many runs end how; the repeated ones are the bytes of a good one dropped again under other names.
 ENDS = {"declined": 24, "deployed": 4, "rejected": 24, "duplicate": 24, "cancelled": 24}
 # The rows with which the other scenarios are deployed too: how a run ends is not to depend on what a few rows teach.
 TRAIN, HELD_OUT = rows("train.jsonl")[:64], rows("eval.jsonl")[:16]

@@ -1,4 +1,4 @@
-"""Examples first, then preferences: the second run goes on from the adapter of the first, through the pipeline."""
+"""Examples first, then preferences: the second run continues from the adapter of the first, through the pipeline."""
 
 from __future__ import annotations
 

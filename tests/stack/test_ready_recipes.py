@@ -1,4 +1,4 @@
-"""Each ready recipe through the demo: dropped, tuned, judged, deployed, answering; each further drop is better."""
+"""Each ready recipe through the demo: dropped, tuned, evaluated, deployed, answering; each further drop is better."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from local_stack.processes import alive, marked
+from local_stack.processes import is_running, marked
 from local_stack.stack import Stack
 from tests.paths import ROOT
 
@@ -98,7 +98,7 @@ def test_up_down_and_a_kill_of_everything_in_between(root: Path) -> None:
 
     processes = [psutil.Process(part["pid"]) for part in after["parts"].values()]
     assert run_stack("down", root).returncode == 0
-    assert not any(map(alive, processes))
+    assert not any(map(is_running, processes))
     assert state(root)["api_url"] is None
     assert run_stack("down", root).returncode == 0, "down twice is fine"
 

@@ -50,7 +50,7 @@ class Answers:
 
 
 def as_dialogue(row: Row) -> Row:
-    """A canonical row as a dialogue to go on with; a preference pair as its prompt and the preferred answer.
+    """A canonical row as a dialogue to continue; a preference pair as its prompt and the preferred answer.
 
     Raises KeyError for plain text, to which nothing can be answered.
     """
@@ -69,7 +69,7 @@ def reference_index(row: Row) -> int | None:
 
 
 def question(bundle: Bundle, row: Row, number: int) -> Question:
-    """The row up to the answer it is judged by; a tool call's reference is the template's text of it.
+    """The row up to the answer that is evaluated; a tool call's reference is the template's text of it.
 
     Raises PermanentFailure `no_reference` of class data if nothing is seen of that answer: silence would be right.
     """

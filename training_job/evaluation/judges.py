@@ -20,7 +20,7 @@ from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.graders import Grader, judges_named
 from shared.domain.judges import JudgeEndpoint, Judges, JudgeUse
 from shared.grading import Ask, ChatMessage, GradingErrorCode, GradingFailed, JudgeReply
-from shared.grading.judging import body_of
+from shared.grading.llm_judge import body_of
 from shared.tls import tls_context
 from training_job.job.files import read_json, write_json
 from training_job.job.identity import scoring_token
@@ -108,7 +108,7 @@ class Panel(Ask):
         if self._kept is None:
             return None
         content = [judge.endpoint, judge.deployment, judge.model, body_of(messages)]
-        return self._kept / "judged" / f"{hashlib.sha256(orjson.dumps(content)).hexdigest()}.json"
+        return self._kept / "judge_replies" / f"{hashlib.sha256(orjson.dumps(content)).hexdigest()}.json"
 
     def _reply(self, judge: JudgeEndpoint, messages: list[ChatMessage]) -> str:
         """The judge's text; tried again with a growing wait while it is busy or away."""

@@ -15,7 +15,7 @@ from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.evaluation import Gain, GraderScore, GradingError, SampleAnswer, Score, SliceScore
 from shared.domain.graders import Grader
 from shared.grading import JUDGE_CODES, Ask, Engine, Grade, GradingErrorCode, fields
-from shared.grading.judging import no_judge
+from shared.grading.llm_judge import no_judge
 
 if TYPE_CHECKING:
     from training_job.evaluation.answers import Question

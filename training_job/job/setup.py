@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from shared.domain.recipe import ResolvedHyperparameters, ResolvedRecipe
 from shared.grading import Ask
-from shared.grading.judging import no_judge
+from shared.grading.llm_judge import no_judge
 
 if TYPE_CHECKING:
     import torch

@@ -42,7 +42,7 @@ class Fit:
     def run(self) -> None:
         """Train to the end.
 
-        Where memory runs out, training goes on from the last checkpoint with half the micro batch and the same batch;
+        Where memory runs out, training resumes from the last checkpoint with half the micro batch and the same batch;
         a job that is started again begins with what the checkpoint was written with.
         Of several processes one alone may run out, so there the job ends with class capacity instead.
         """

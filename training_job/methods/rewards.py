@@ -9,7 +9,7 @@ from typing import Any
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.graders import Grader
 from shared.grading import Ask, Engine, GradingErrorCode
-from shared.grading.judging import no_judge
+from shared.grading.llm_judge import no_judge
 
 ERROR_SHARE_MAX = 0.1
 MIN_GRADED = 50  # answers, before their errors can end a run

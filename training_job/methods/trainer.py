@@ -101,7 +101,7 @@ def common_settings(setup: Setup) -> dict[str, Any]:
         "load_best_model_at_end": True,
         "metric_for_best_model": "eval_loss",
         "greater_is_better": False,
-        "restore_callback_states_from_checkpoint": True,  # early stopping goes on counting
+        "restore_callback_states_from_checkpoint": True,  # early stopping continues its count
         "ddp_find_unused_parameters": False,
         "report_to": "none",
         "disable_tqdm": True,

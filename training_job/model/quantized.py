@@ -104,7 +104,7 @@ def keep_training_kernel(model: torch.nn.Module) -> None:
     """Stop bitsandbytes 0.50 from repacking 4-bit weights for inference.
 
     On CPUs with AVX512_BF16 the first forward in eval mode repacks each weight in place for a kernel that has
-    no backward; training goes on with gradients some 20 times too small and a merge gives garbage, without an
+    no backward; training continues with gradients some 20 times too small and a merge gives garbage, without an
     error. Due after every load. See bitsandbytes issue 2078.
     """
     for module in model.modules():

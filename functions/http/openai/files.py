@@ -67,8 +67,8 @@ def list_files(
     order: Literal["desc"] = "desc",
 ) -> FileList:
     """Newest first; the store keeps no other order."""
-    wanted = {"purpose": purpose} if purpose else {}
-    found = page(api_objects.every(services.store, FILE, FileObject.model_validate, **wanted), limit, after)
+    filters = {"purpose": purpose} if purpose else {}
+    found = page(api_objects.every(services.store, FILE, FileObject.model_validate, **filters), limit, after)
     return FileList(data=found.items, **found.fields())
 
 

@@ -129,7 +129,7 @@ def _estimated_finish(run: Run, services: Services) -> int | None:
     try:
         progress = progress_of(run, services.launcher)
     except Transient:
-        return None  # whoever asks how a job stands shall hear the rest
+        return None  # the other fields are still shown
     return int(services.clock.now().timestamp() + progress.eta_s) if progress and progress.eta_s is not None else None
 
 

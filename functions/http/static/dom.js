@@ -71,7 +71,7 @@ export const count = (value) => value.toLocaleString("en");
 export const signed = (value) => (value < 0 ? "\u2212" : "+") + Math.abs(value).toFixed(3);
 export const since = (from, to) => Math.max(0, ((to ? new Date(to) : new Date()) - new Date(from)) / 1000);
 
-// A time that goes on: the ticker in app.js writes it anew every second.
+// A running time: the ticker in app.js writes it anew every second.
 export function running(kind, from) {
   const node = h("span", { "data-kind": kind, "data-from": from });
   tick(node);

@@ -53,7 +53,7 @@ class Workspace:
         )
 
     def reachable(self, url: str) -> str:
-        """The URL to really call: Azure's own host, or its twin on this machine.
+        """The URL to really call: Azure's own host, or the emulator on this machine.
 
         Raises InvalidInput `untrusted_host`: a bearer token never goes to a host that is neither.
         """

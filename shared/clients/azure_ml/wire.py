@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 # Azure docs: dedicated capacity is the `standard` tier, preemptible capacity the `spot` tier.
 _JOB_TIER = {Tier.SPOT: "spot", Tier.DEDICATED: "standard"}
-# SDK source (RunHistoryConstants): the fourteen states. Paused and NotResponding may still go on.
+# SDK source (RunHistoryConstants): the fourteen states. Paused and NotResponding may still resume.
 _STATUS = {
     "notstarted": JobStatus.QUEUED,
     "queued": JobStatus.QUEUED,

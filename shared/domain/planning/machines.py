@@ -45,7 +45,7 @@ def _faster(
 ) -> tuple[ResolvedRecipe, CostEstimate] | None:
     """The same run where it is cheapest of the machines that may keep deadline and budget, if there is one.
 
-    May, for it is judged by the low end of the estimate, as the refusal of what no machine can keep is.
+    May, for the low end of the estimate decides, as the refusal of what no machine can keep is.
     """
     budget, keeping = resolved.requested.budget, []
     for sku in _others(resolved, skus):

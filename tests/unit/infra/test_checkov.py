@@ -1,4 +1,4 @@
-"""checkov's report is judged: what is new, unread or no longer said is a finding."""
+"""checkov's report is compared with the accepted one: what is new, unread or gone is a finding."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_what_is_not_accepted_is_a_finding_also_the_same_check_elsewhere() -> No
 
 def test_what_is_accepted_and_no_longer_said_is_a_finding() -> None:
     assert [finding.message for finding in checkov.compare(report(), REVIEW)] == [
-        "CKV_AZURE_1 is accepted and no longer said"
+        "CKV_AZURE_1 is accepted and no longer reported"
     ]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local_stack.processes import MARK, StackProcess, alive, free_port, marked, stop
+from local_stack.processes import MARK, StackProcess, free_port, is_running, marked, stop
 
 SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
 STUBBORN = [sys.executable, "-c", "import signal; signal.signal(15, signal.SIG_IGN);" + SLEEP[2]]
@@ -42,7 +42,7 @@ def test_a_process_is_found_by_its_mark_and_stopped_even_if_it_ignores_sigterm(
     assert marked(tmp_path) == [child]
     assert marked(tmp_path / "another") == []
     stop([child], within_s=0.5)
-    assert not alive(child)
+    assert not is_running(child)
     assert marked(tmp_path) == []
 
 

@@ -16,7 +16,7 @@ from shared.runner import Runner
 from tests.unit.shared.support import drop
 
 
-def judged(services: Services) -> Run:
+def evaluated(services: Services) -> Run:
     """Ten rows: 1 to 3 got worse, 4 and 5 better, the rest stayed."""
     run = drop(services, Runner(services))
     assert run is not None
@@ -37,7 +37,7 @@ def judged(services: Services) -> Run:
 
 
 def test_rows_come_in_pages_with_every_models_answer(client: TestClient, services: Services) -> None:
-    path = f"/api/runs/{judged(services).id}/evaluation/rows"
+    path = f"/api/runs/{evaluated(services).id}/evaluation/rows"
     first = client.get(path, params={"limit": 6}).json()
     assert ([row["row"] for row in first["data"]], first["next"]) == ([1, 2, 3, 4, 5, 6], 6)
     assert first["data"][3]["answers"] == {"base": "b", "champion": "c", "candidate": "d"}
@@ -49,7 +49,7 @@ def test_rows_come_in_pages_with_every_models_answer(client: TestClient, service
 def test_rows_are_chosen_by_what_became_of_them_against_the_model_in_production(
     client: TestClient, services: Services
 ) -> None:
-    path = f"/api/runs/{judged(services).id}/evaluation/rows"
+    path = f"/api/runs/{evaluated(services).id}/evaluation/rows"
     found = {change: client.get(path, params={"change": change}).json() for change in ("worse", "better", "same")}
     assert {change: [row["row"] for row in page["data"]] for change, page in found.items()} == {
         "worse": [1, 2, 3],
@@ -61,7 +61,7 @@ def test_rows_are_chosen_by_what_became_of_them_against_the_model_in_production(
 
 
 def test_a_row_outside_the_page_is_not_parsed_but_counted(client: TestClient, services: Services) -> None:
-    run = judged(services)
+    run = evaluated(services)
     path = paths.run(run.id, "evaluation/rows.jsonl")
     lines = b"".join(services.blobs.read(path)).splitlines(keepends=True)
     broken = orjson.dumps({**orjson.loads(lines[6]), "answers": "not by model"}) + b"\n"
@@ -75,7 +75,7 @@ def test_a_row_outside_the_page_is_not_parsed_but_counted(client: TestClient, se
 
 
 def test_places_of_rows_are_found_once_for_each_version_of_the_file(client: TestClient, services: Services) -> None:
-    run = judged(services)
+    run = evaluated(services)
     path = paths.run(run.id, "evaluation/rows.jsonl")
     before = row_places.cache_info().misses
     for after in (0, 3, 6):
@@ -89,7 +89,7 @@ def test_places_of_rows_are_found_once_for_each_version_of_the_file(client: Test
 
 
 def test_a_file_without_rows_is_an_empty_page(client: TestClient, services: Services) -> None:
-    run = judged(services)
+    run = evaluated(services)
     services.blobs.write(paths.run(run.id, "evaluation/rows.jsonl"), [b""])
     page = client.get(f"/api/runs/{run.id}/evaluation/rows").json()
     assert (page["data"], page["next"], set(page["counts"].values())) == ([], None, {0})

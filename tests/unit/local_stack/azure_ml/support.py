@@ -94,10 +94,10 @@ def deployment(endpoint: str, name: str, model: str, **changes: Any) -> Deployme
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T], *, within_s: float = 60.0) -> T:
+def eventually(check: Callable[[], T], *, within_s: float = 60.0) -> T:
     """The first truthy answer; asked for less often the longer it takes, for each look costs a request."""
     since = time.monotonic()
-    while not (found := look()):
+    while not (found := check()):
         waited = time.monotonic() - since
         assert waited < within_s, "it did not happen in time"
         time.sleep(min(0.5, max(0.02, waited / 10)))
@@ -162,7 +162,7 @@ class Process:
         return found
 
 
-def alive(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

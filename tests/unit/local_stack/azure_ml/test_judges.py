@@ -67,8 +67,8 @@ def test_a_job_asks_the_judge_that_was_found_for_it(judge: JudgeEndpoint, local:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(Judges(judges=(judge,)).model_dump_json())
     command = f"python -c {shlex.quote(SCRIPT.replace('JUDGES', str(file)))}"
-    local.client.submit(job("run-judged", command, outputs={}))
-    view = finished(local.client, "run-judged")
+    local.client.submit(job("run-judge", command, outputs={}))
+    view = finished(local.client, "run-judge")
     assert (view.status, view.error_message) == (JobStatus.COMPLETED, None)
 
 

@@ -9,7 +9,7 @@ import signal
 import httpx
 
 from shared.domain.jobs import DeploymentState, JobStatus, ModelSpec
-from tests.unit.local_stack.azure_ml.support import Process, alive, deployment, eventually, finished, job, started
+from tests.unit.local_stack.azure_ml.support import Process, deployment, eventually, finished, is_running, job, started
 
 
 def group_of(process: Process, name: str, attempt: int = 1) -> int:
@@ -23,7 +23,7 @@ def test_a_running_job_outlives_the_emulator_and_is_taken_over_by_the_next_one(p
     started(process.client, "outlives")
     group = group_of(process, "outlives")
     process.kill()
-    assert alive(group)
+    assert is_running(group)
     process.start()
     assert process.client.get_job("outlives").status is JobStatus.RUNNING  # type: ignore[union-attr]
     (process.root / "blobs/runs/outlives/model/go").touch()
@@ -67,7 +67,7 @@ def test_an_orderly_stop_leaves_no_process_behind(process: Process) -> None:
     started(process.client, "stopped")
     group = group_of(process, "stopped")
     process.kill(signal.SIGTERM)
-    eventually(lambda: not alive(group))
+    eventually(lambda: not is_running(group))
 
 
 def test_a_deployment_outlives_the_emulator_and_is_started_again_if_it_died(process: Process) -> None:
@@ -80,7 +80,7 @@ def test_a_deployment_outlives_the_emulator_and_is_started_again_if_it_died(proc
     folder = next((process.root / "azure_ml/deployments/restarts").iterdir())
     first = int((folder / "attempts/1/pid").read_text())
     process.kill()
-    assert alive(first)
+    assert is_running(first)
     process.start()
     question = [{"role": "user", "content": "hello"}]
     assert client.chat("restarts", question, deployment="blue").text == "champion: hello"

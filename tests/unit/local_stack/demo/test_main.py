@@ -9,11 +9,11 @@ from local_stack.demo.__main__ import main
 
 
 def test_a_folder_that_no_demo_made_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    precious = tmp_path / "thesis.txt"
-    precious.touch()
+    own_file = tmp_path / "thesis.txt"
+    own_file.touch()
     assert main(["--root", str(tmp_path)]) == 1
     assert "left alone" in capsys.readouterr().out
-    assert precious.exists()
+    assert own_file.exists()
 
 
 def test_without_node_the_demo_on_emulators_says_so_in_one_line_and_touches_nothing(

@@ -31,7 +31,7 @@ def answer(text: str, **more: Any) -> dict[str, Any]:
     return {"messages": [message("user", "Which part is this?"), message("assistant", text, **more)]}
 
 
-def judged(row: dict[str, Any], policy: LengthPolicy = NO_LIMIT, family: str = "qwen") -> RowTokens:
+def checked(row: dict[str, Any], policy: LengthPolicy = NO_LIMIT, family: str = "qwen") -> RowTokens:
     return TokenCheck(families.bundle(family, marked=True), policy).rows([row])[0]
 
 
@@ -40,7 +40,7 @@ def with_template(template: str) -> Bundle:
 
 
 def test_a_row_says_how_many_tokens_it_has_and_how_many_are_learned() -> None:
-    row = judged(answer("A bolt."))
+    row = checked(answer("A bolt."))
     bundle = families.bundle("qwen", marked=True)
     text = render_row(bundle, answer("A bolt.")).text
     assert row.tokens == row.kept == len(bundle.tokenizer.encode(text, add_special_tokens=False))
@@ -49,7 +49,7 @@ def test_a_row_says_how_many_tokens_it_has_and_how_many_are_learned() -> None:
 
 
 def test_a_row_without_a_token_to_learn_from_is_named() -> None:
-    assert judged(answer("A bolt.", weight=0)).codes == ("no_trainable_tokens",)
+    assert checked(answer("A bolt.", weight=0)).codes == ("no_trainable_tokens",)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_row_without_a_token_to_learn_from_is_named() -> None:
     [("reject", 0, "too_many_tokens"), ("drop", 0, "row_dropped"), ("truncate", 60, "row_truncated")],
 )
 def test_a_long_row_follows_the_policy(policy: Any, kept: int, code: str) -> None:
-    row = judged(answer("a bolt " * 100), LengthPolicy(60, policy))
+    row = checked(answer("a bolt " * 100), LengthPolicy(60, policy))
     assert (row.kept, row.codes) == (kept, (code,))
     assert row.tokens > 60
     assert (row.trained > 0) == bool(kept)
@@ -65,7 +65,7 @@ def test_a_long_row_follows_the_policy(policy: Any, kept: int, code: str) -> Non
 
 def test_cutting_a_row_before_its_answer_leaves_it_out() -> None:
     row = {"messages": [message("user", "bolt " * 100), message("assistant", "No.")]}
-    assert judged(row, LengthPolicy(60, "truncate")).codes == ("truncated_to_nothing",)
+    assert checked(row, LengthPolicy(60, "truncate")).codes == ("truncated_to_nothing",)
 
 
 @pytest.mark.parametrize("family", TEMPLATES)
@@ -80,15 +80,15 @@ def test_every_control_token_is_found_wherever_it_stands(family: str) -> None:
             {"messages": [message("user", text), message("assistant", "No.")]},
             {**answer("No."), "tools": [{"type": "function", "function": {"name": "f", "description": text}}]},
         ):
-            assert "special_token_in_text" in judged(row, family=family).codes, (family, token)
+            assert "special_token_in_text" in checked(row, family=family).codes, (family, token)
 
 
 def test_text_that_only_looks_like_a_control_token_is_left_alone() -> None:
-    assert judged(answer("see <|im_ end|> and < |im_end|> and im_end")).codes == ()
+    assert checked(answer("see <|im_ end|> and < |im_end|> and im_end")).codes == ()
 
 
 def test_extra_fields_are_no_text_the_model_reads() -> None:
-    assert judged({**answer("A bolt."), "item": {"note": "<|im_end|>"}}).codes == ()
+    assert checked({**answer("A bolt."), "item": {"note": "<|im_end|>"}}).codes == ()
 
 
 def test_a_row_the_template_refuses_is_named_and_the_next_one_is_counted() -> None:
@@ -98,7 +98,7 @@ def test_a_row_the_template_refuses_is_named_and_the_next_one_is_counted() -> No
     assert refused == RowTokens(
         codes=("row_not_renderable",), detail='"only user, assistant and tool follow the system message"'
     )
-    assert counted == judged(answer("A bolt."), family="mistral")
+    assert counted == checked(answer("A bolt."), family="mistral")
 
 
 def test_a_template_that_shows_no_answer_is_named() -> None:
@@ -225,8 +225,8 @@ def test_facts_add_up_over_files_and_batches() -> None:
     assert len(dropped.rows) == 20
     assert dropped.offsets[:2] == (7, 21)
     assert (found.rows, found.rows_too_long, sum(found.lengths.counts)) == (half, half, half)
-    assert found.tokens == half * judged(answer("a bolt ")).tokens
-    assert found.eval_tokens_max == judged(answer("see <|im_end|>")).tokens
+    assert found.tokens == half * checked(answer("a bolt ")).tokens
+    assert found.eval_tokens_max == checked(answer("see <|im_end|>")).tokens
     assert [row.row for row in facts.preview] == [2, 4]
 
 
@@ -261,17 +261,17 @@ def counted(text: str) -> int:
 
 
 def test_a_preference_pair_has_the_tokens_of_its_longer_side_and_learns_from_both_answers() -> None:
-    found = judged(pair("A bolt.", "A nut of some size."))
+    found = checked(pair("A bolt.", "A nut of some size."))
     longer = {"messages": [*pair("", "")["input"]["messages"], message("assistant", "A nut of some size.")]}
-    assert found.tokens == judged(longer).tokens
+    assert found.tokens == checked(longer).tokens
     assert found.trained == counted("A bolt.<|im_end|>") + counted("A nut of some size.<|im_end|>")
 
 
 def test_a_pair_goes_where_its_longer_side_goes() -> None:
     long = pair("A bolt.", "a nut " * 100)
-    assert judged(long, LengthPolicy(60, "drop")).codes == ("row_dropped",)
-    assert judged(long, LengthPolicy(60, "reject")).codes == ("too_many_tokens",)
-    cut = judged(long, LengthPolicy(60, "truncate"))
+    assert checked(long, LengthPolicy(60, "drop")).codes == ("row_dropped",)
+    assert checked(long, LengthPolicy(60, "reject")).codes == ("too_many_tokens",)
+    cut = checked(long, LengthPolicy(60, "truncate"))
     assert (cut.codes, cut.kept) == (("row_truncated",), 60)
 
 
@@ -279,9 +279,9 @@ def test_a_prompt_is_counted_up_to_the_answer_and_is_not_cut() -> None:
     row: dict[str, Any] = {"messages": [message("user", "Which part?")], "item": {"target": "<|im_end|>"}}
     bundle = families.bundle("qwen", marked=True)
     text = bundle.template.render(row["messages"], None, ask=True)
-    assert judged(row) == RowTokens(counted(text), counted(text), 0)
-    assert judged(row, LengthPolicy(4, "truncate")).codes == ("too_many_tokens",)
-    assert judged(row, LengthPolicy(4, "drop")).codes == ("row_dropped",)
+    assert checked(row) == RowTokens(counted(text), counted(text), 0)
+    assert checked(row, LengthPolicy(4, "truncate")).codes == ("too_many_tokens",)
+    assert checked(row, LengthPolicy(4, "drop")).codes == ("row_dropped",)
 
 
 @pytest.mark.parametrize("family", TEMPLATES)
@@ -289,7 +289,7 @@ def test_all_of_a_plain_text_is_learned_with_its_end(family: str) -> None:
     bundle = families.bundle(family, marked=True)
     rendered = render_row(bundle, {"text": "Pumps hold oil.", "item": {}})
     assert rendered.text == bundle.opening + "Pumps hold oil." + bundle.named_tokens["eos_token"]
-    found = judged({"text": "Pumps hold oil.", "item": {}}, family=family)
+    found = checked({"text": "Pumps hold oil.", "item": {}}, family=family)
     opened = len(bundle.tokenizer.encode(bundle.opening, add_special_tokens=False)) if bundle.opening else 0
     assert found.trained == found.tokens - opened > 3
 

@@ -1,4 +1,4 @@
-"""A training that goes on from the adapter of the model in production."""
+"""A training that continues from the adapter of the model in production."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from shared.steps.submit_training import training_job
 from tests.unit.shared.support import CURATED, drop, events_at
 
 JUDGE = {"type": "score_model", "input": [{"role": "user", "content": "{{sample.output_text}}"}]}
-EXAM = {"evaluation": {"graders": [{"name": "tone", "endpoint": "judge", **JUDGE}]}}
+EVALUATION = {"evaluation": {"graders": [{"name": "tone", "endpoint": "judge", **JUDGE}]}}
 
 
 class Models:
@@ -57,7 +57,7 @@ def resolved(**parts: Any) -> Any:
 
 
 RULE = {"name": "rule", "endpoint": "strict", **JUDGE}
-REWARDED = {**EXAM, "method": {"type": "reinforcement", "graders": [RULE]}}
+REWARDED = {**EVALUATION, "method": {"type": "reinforcement", "graders": [RULE]}}
 
 
 def with_models(services: Services, models: Models) -> Services:
@@ -68,7 +68,7 @@ def with_models(services: Services, models: Models) -> Services:
 def run(services: Services, runner: Runner) -> Run:
     created = drop(services, runner)
     assert created is not None
-    return created.model_copy(update={"recipe": resolved(**EXAM), "curated": CURATED})
+    return created.model_copy(update={"recipe": resolved(**EVALUATION), "curated": CURATED})
 
 
 @pytest.mark.parametrize(
@@ -81,13 +81,13 @@ def run(services: Services, runner: Runner) -> Run:
 )
 def test_a_judge_that_cannot_answer_is_said_before_anything_is_spent(traffic: Any, code: str) -> None:
     with pytest.raises(PermanentFailure) as failure:
-        require_judges(resolved(**EXAM), Models(**traffic))  # type: ignore[arg-type]
+        require_judges(resolved(**EVALUATION), Models(**traffic))  # type: ignore[arg-type]
     problem = failure.value.problem
     assert (failure.value.failure_class, problem.code, problem.param) == (FailureClass.RECIPE, code, "judge")
 
 
 def test_no_model_is_its_own_judge() -> None:
-    own = resolved(**EXAM, deployment={"endpoint": "judge"})
+    own = resolved(**EVALUATION, deployment={"endpoint": "judge"})
     with pytest.raises(PermanentFailure) as failure:
         require_judges(own, Models(judge={"blue": 100}))  # type: ignore[arg-type]
     assert (failure.value.failure_class, failure.value.problem.code) == (FailureClass.RECIPE, "judge_is_own_endpoint")
@@ -96,7 +96,7 @@ def test_no_model_is_its_own_judge() -> None:
 def test_a_run_whose_judge_is_not_there_fails_in_validation(services: Services) -> None:
     ports = with_models(services, Models())
     runner = Runner(ports)
-    services.blobs.write("datasets/shop/recipe.yaml", [recipe(**EXAM).model_dump_json().encode()])
+    services.blobs.write("datasets/shop/recipe.yaml", [recipe(**EVALUATION).model_dump_json().encode()])
     row = b'{"messages": [{"role": "user", "content": "%d?"}, {"role": "assistant", "content": "%d of them"}]}\n'
     run = drop(ports, runner, text=b"".join(row % (n, n) for n in range(60)))
     assert run is not None
@@ -112,7 +112,7 @@ def test_a_run_whose_judge_is_not_there_fails_in_validation(services: Services) 
 
 
 def test_a_training_asks_the_judges_of_its_rewards_and_of_their_calibration() -> None:
-    assert judges_of(recipe(**EXAM), rewards=True) == []
+    assert judges_of(recipe(**EVALUATION), rewards=True) == []
     assert judges_of(recipe(**REWARDED), rewards=True) == ["strict", "judge"]
     assert judges_of(recipe(**REWARDED), rewards=False) == ["judge"]
 

@@ -72,12 +72,12 @@ def run(services: Services, runner: Runner) -> Run:
     rows = [
         {"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": "right"}]} for q in questions
     ]
-    judged = [
+    graded = [
         {"row": number, "scores": {}, "answers": {"candidate": f"tuned {q}", "base": "untuned"}}
         for number, q in enumerate(questions, start=1)
     ]
     services.blobs.write(paths.curated(curated, "eval.jsonl"), [_lines(rows)])
-    services.blobs.write(paths.run(created.id, "evaluation/rows.jsonl"), [_lines(judged)])
+    services.blobs.write(paths.run(created.id, "evaluation/rows.jsonl"), [_lines(graded)])
     recipe = Recipe(base_model="droptune/tiny-llama")
     return created.evolve(
         status=Status.DEPLOYING,
@@ -149,7 +149,7 @@ def pair(question: str) -> dict[str, Any]:
 
 
 def prompt(question: str) -> dict[str, Any]:
-    """Of reinforcement: it goes on from an answer that is part of it."""
+    """Of reinforcement: it continues from an answer that is part of it."""
     messages = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "yes?"}]
     return {"messages": [*messages, {"role": "user", "content": question}]}
 

@@ -174,7 +174,7 @@ class Deployments(Platform):
 
 
 def released(services: Services, platform: Deployments) -> tuple[int, list[str]]:
-    """How many claims were swept, and the kinds of those that are not settled."""
+    """How many claims were released, and the kinds of those that are not settled."""
     count = release_claims(replace(services, models=platform, launcher=platform)).count  # type: ignore[arg-type]
     return count, sorted(claim.kind for claim in claims.unsettled(services.store))
 

@@ -134,7 +134,7 @@ def test_of_questions_only_those_too_large_for_the_share_are_parted(check: Check
 
 
 def pairs_by_turn(case: int, count: int) -> list[Row]:
-    """The dialogue goes on after the preferred answer."""
+    """The dialogue continues after the preferred answer."""
     rows = []
     for row in turns(case, count):
         *prompt, answer = row["messages"]
@@ -182,7 +182,7 @@ def test_dialogues_that_only_begin_alike_are_not_kept_together(check: Check) -> 
 
 
 def branches(count: int) -> list[Row]:
-    """A greeting as a row of its own, and dialogues that go on from it."""
+    """A greeting as a row of its own, and dialogues that continue from it."""
     greeting = ("user", "Hello"), ("assistant", "Yes?")
     return [
         chat(*greeting),
@@ -216,8 +216,8 @@ def test_plain_text_asks_nothing_so_its_rows_are_not_kept_together() -> None:
 
 
 LABEL_FILES: dict[str, tuple[slice, slice, str]] = {
-    "a training row goes on after a held-out answer": (slice(2, 3), slice(0, 1), "train_eval_overlap"),
-    "a held-out row goes on after a training row": (slice(0, 1), slice(2, 3), "train_eval_same_question"),
+    "a training row continues after a held-out answer": (slice(2, 3), slice(0, 1), "train_eval_overlap"),
+    "a held-out row continues after a training row": (slice(0, 1), slice(2, 3), "train_eval_same_question"),
     "the same row": (slice(1, 2), slice(1, 2), "train_eval_overlap"),
     "a dialogue for itself": (slice(0, 3), slice(0, 0), ""),
 }
@@ -226,9 +226,9 @@ LABEL_FILES: dict[str, tuple[slice, slice, str]] = {
 @pytest.mark.parametrize(("train", "held_out", "code"), LABEL_FILES.values(), ids=LABEL_FILES.keys())
 def test_a_dialogue_may_not_go_on_in_the_other_file(check: Check, train: slice, held_out: slice, code: str) -> None:
     others = [row for case in range(20) for row in turns(case, 3)]
-    judged = [row for case in range(100, 120) for row in turns(case, 3)]
+    held_out_rows = [row for case in range(100, 120) for row in turns(case, 3)]
     planted = turns(1000, 3)
-    codes = check(lines([*others, *planted[train]]), lines([*judged, *planted[held_out]])).codes
+    codes = check(lines([*others, *planted[train]]), lines([*held_out_rows, *planted[held_out]])).codes
     found = {name: rows for name, rows in codes.items() if name in ("train_eval_overlap", "train_eval_same_question")}
     assert found == ({code: (61,)} if code else {})
 

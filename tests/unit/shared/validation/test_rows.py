@@ -226,11 +226,11 @@ def alone(line):
 @example([PIECES[11], PIECES[12], PLAIN + b"," + PLAIN])
 @example([b'{"messages":[{"x":[', b"1]}],", PIECES[0][1:], PLAIN + b"," + PLAIN])
 def test_lines_that_are_read_together_are_read_as_each_alone(lines) -> None:
-    def said(row, codes):
+    def outcome(row, codes):
         return row and row.canonical, {code.partition("|")[0] for code in codes}
 
-    together = [said(*read) for some in read_rows(lines) for read in some]
-    assert together == [said(*alone(line)) for line in lines]
+    together = [outcome(*read) for some in read_rows(lines) for read in some]
+    assert together == [outcome(*alone(line)) for line in lines]
 
 
 @pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 2**70])

@@ -400,7 +400,7 @@ def prompts_of(row: Row, label: str) -> list[Row]:
 
 
 def turns_of(row: Row, label: str) -> list[Row]:
-    """The dialogue goes on twice with the same label: three rows."""
+    """The dialogue continues twice with the same label: three rows."""
     more = [{"role": "user", "content": "Sure?"}, row["messages"][-1]]
     return [{**row, "messages": row["messages"] + more * count} for count in range(3)]
 

@@ -73,11 +73,11 @@ def test_at_least_one_row_is_held_out_and_a_file_of_copies_is_refused(check, row
 def test_rows_of_a_group_are_all_held_out_or_all_trained_on(check, rows) -> None:
     data = b"".join(rows(3, start=3 * group, patient=f"p{group}") for group in range(100))
     checked = check(data, recipe=b"data: {split_group: patient}")
-    sides = [
+    splits = [
         {json.loads(line)["item"]["patient"] for line in part.splitlines()} for part in (checked.train, checked.eval)
     ]
-    assert [len(side) for side in sides] == [90, 10]
-    assert not sides[0] & sides[1]
+    assert [len(split) for split in splits] == [90, 10]
+    assert not splits[0] & splits[1]
     ungrouped = check(data)
     assert {json.loads(line)["item"]["patient"] for line in ungrouped.eval.splitlines()} & {
         json.loads(line)["item"]["patient"] for line in ungrouped.train.splitlines()

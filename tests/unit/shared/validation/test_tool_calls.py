@@ -572,16 +572,16 @@ def older(arguments: Any = '{"part": "A4"}', **more: Any) -> Message:
     return {"role": "assistant", "content": None, "function_call": {"name": "find", "arguments": arguments}, **more}
 
 
-SAID = {"role": "function", "name": "find", "content": "12"}
+FUNCTION_RESULT = {"role": "function", "name": "find", "content": "12"}
 NEWER = [USER, calls(call("call_1_0")), {**result("call_1_0"), "name": "find"}, ANSWER]
 OLDER = {
-    "call and result": ([USER, older(), SAID, ANSWER], NEWER),
+    "call and result": ([USER, older(), FUNCTION_RESULT, ANSWER], NEWER),
     "arguments as an object": (
-        [USER, older({"part": "A4"}), SAID, ANSWER],
+        [USER, older({"part": "A4"}), FUNCTION_RESULT, ANSWER],
         [USER, calls(call("call_1_0", arguments={"part": "A4"})), *NEWER[2:]],
     ),
     "a call as text": (
-        [USER, older(function_call='{"name": "find", "arguments": {"part": "A4"}}'), SAID, ANSWER],
+        [USER, older(function_call='{"name": "find", "arguments": {"part": "A4"}}'), FUNCTION_RESULT, ANSWER],
         [USER, calls(call("call_1_0", arguments={"part": "A4"})), *NEWER[2:]],
     ),
     "a result without a name": (
@@ -589,20 +589,20 @@ OLDER = {
         [USER, calls(call("call_1_0")), result("call_1_0"), ANSWER],
     ),
     "a result as data": (
-        [USER, older(), {**SAID, "content": {"stock": 12}}, ANSWER],
+        [USER, older(), {**FUNCTION_RESULT, "content": {"stock": 12}}, ANSWER],
         [USER, calls(call("call_1_0")), {**result("call_1_0", '{"stock":12}'), "name": "find"}, ANSWER],
     ),
     "text beside the call": (
-        [USER, older(content="I look."), SAID, ANSWER],
+        [USER, older(content="I look."), FUNCTION_RESULT, ANSWER],
         [USER, calls(call("call_1_0"), content="I look."), *NEWER[2:]],
     ),
     "two calls, one after the other": (
-        [USER, older(), SAID, older(), SAID, ANSWER],
+        [USER, older(), FUNCTION_RESULT, older(), FUNCTION_RESULT, ANSWER],
         [*NEWER[:3], calls(call("call_3_0")), {**result("call_3_0"), "name": "find"}, ANSWER],
     ),
     "the call is what is learned": ([USER, older()], NEWER[:2]),
     "a call of weight 0": (
-        [USER, older(weight=0), SAID, ANSWER],
+        [USER, older(weight=0), FUNCTION_RESULT, ANSWER],
         [USER, calls(call("call_1_0"), weight=0), *NEWER[2:]],
     ),
     "no call": ([USER, {**ANSWER, "function_call": None}], [USER, ANSWER]),
@@ -624,9 +624,9 @@ def test_the_older_function_call_is_read_as_a_tool_call(legacy, messages, tools)
 
 
 def test_older_calls_of_a_preference_pair_and_of_a_prompt_are_read_too() -> None:
-    asked = {"messages": [USER, older(), SAID], "functions": [FIND["function"]]}
-    pair = {"input": asked, "preferred_output": [older()], "non_preferred_output": [ANSWER]}
-    for row, form in ((pair, PREFERENCE), ({**asked, "answer": "12"}, REINFORCEMENT)):
+    prompt = {"messages": [USER, older(), FUNCTION_RESULT], "functions": [FIND["function"]]}
+    pair = {"input": prompt, "preferred_output": [older()], "non_preferred_output": [ANSWER]}
+    for row, form in ((pair, PREFERENCE), ({**prompt, "answer": "12"}, REINFORCEMENT)):
         read, found = read_row(json.dumps(row).encode(), form)
         assert list(found) == []
         assert read is not None
@@ -649,7 +649,7 @@ OLDER_FAULTS = {
         ["duplicate_key"],
     ),
     "no result": ([USER, older(), USER, ANSWER], ["tool_call_unanswered||messages[1].tool_calls[0].id"]),
-    "no call": ([USER, SAID, ANSWER], ["message_missing_key"]),
+    "no call": ([USER, FUNCTION_RESULT, ANSWER], ["message_missing_key"]),
     "of the user": (
         [{**USER, "function_call": older()["function_call"]}, ANSWER],
         ["invalid_tool_calls||messages[0].tool_calls"],

@@ -15,7 +15,7 @@ from shared.domain.evaluation import EvaluationResult
 from shared.domain.graders import Grader
 from shared.domain.judges import JudgeEndpoint, Judges
 from shared.grading import Engine, Grade, GradingErrorCode
-from tests.judge_server import JudgeServer, Reply, judging
+from tests.judge_server import JudgeServer, Reply, serve_judge
 from training_job.evaluation import judges
 from training_job.evaluation.judges import Panel, read_judges
 from training_job.job import exit_codes
@@ -46,7 +46,7 @@ def in_turn(*replies: Reply) -> Callable[[str], Reply]:
 
 
 def test_a_judge_is_asked_greedily_at_one_deployment_with_the_jobs_token() -> None:
-    with judging(lambda prompt: GOOD) as server:
+    with serve_judge(lambda prompt: GOOD) as server:
         [grade] = grades(panel(server), "yes")
     [(body, headers)] = server.requests
     assert (grade.score, grade.reasons) == (1.0, {"tone": "right"})
@@ -55,7 +55,7 @@ def test_a_judge_is_asked_greedily_at_one_deployment_with_the_jobs_token() -> No
 
 
 def test_never_more_than_eight_requests_are_under_way() -> None:
-    with judging(lambda prompt: Reply(after_s=0.05)) as server:
+    with serve_judge(lambda prompt: Reply(after_s=0.05)) as server:
         found = grades(panel(server), *(f"answer {n}" for n in range(40)))
     assert [grade.score for grade in found] == [1.0] * 40
     assert 1 < server.at_once <= 8
@@ -72,13 +72,13 @@ def test_never_more_than_eight_requests_are_under_way() -> None:
     ],
 )
 def test_a_busy_judge_is_asked_again(busy: Reply) -> None:
-    with judging(in_turn(busy, busy, GOOD)) as server:
+    with serve_judge(in_turn(busy, busy, GOOD)) as server:
         [grade] = grades(panel(server), "yes")
     assert (grade.score, len(server.requests)) == (1.0, 3)
 
 
 def test_a_slow_judge_is_given_up_after_five_tries() -> None:
-    with judging(lambda prompt: Reply(after_s=0.4)) as server:
+    with serve_judge(lambda prompt: Reply(after_s=0.4)) as server:
         [grade] = grades(panel(server, timeout_s=0.1), "yes")
     assert (grade.score, grade.errors[0].code, len(server.requests)) == (None, GradingErrorCode.JUDGE_SERVER, 5)
     assert grade.errors[0].message == "judge judge: ReadTimeout, 5 times"
@@ -89,20 +89,20 @@ def test_a_slow_judge_is_given_up_after_five_tries() -> None:
     [Reply(status=401), Reply(status=424, headers={"ms-azureml-model-error-statuscode": "400"})],
 )
 def test_a_refusal_is_not_tried_again(refusal: Reply) -> None:
-    with judging(lambda prompt: refusal) as server:
+    with serve_judge(lambda prompt: refusal) as server:
         [grade] = grades(panel(server), "yes")
     assert (grade.score, grade.errors[0].code, len(server.requests)) == (None, GradingErrorCode.JUDGE_SERVER, 1)
 
 
 def test_a_judge_that_is_down_is_not_waited_for_row_by_row() -> None:
-    with judging(lambda prompt: Reply(status=503)) as server:
+    with serve_judge(lambda prompt: Reply(status=503)) as server:
         found = grades(panel(server), *(f"answer {n}" for n in range(200)))
     assert all(grade.unscored for grade in found)
     assert len(server.requests) <= (judges.UNANSWERED_IN_A_ROW + 8) * judges.TRIES
 
 
 def test_a_good_reply_is_kept_and_an_unreadable_one_asked_for_again(tmp_path: Path) -> None:
-    with judging(lambda prompt: Reply("ten of ten") if "odd" in prompt else GOOD) as server:
+    with serve_judge(lambda prompt: Reply("ten of ten") if "odd" in prompt else GOOD) as server:
         first = panel(server, tmp_path)
         assert [grade.score for grade in grades(first, "yes", "odd")] == [1.0, None]
         again = panel(server, tmp_path)
@@ -134,7 +134,7 @@ def test_a_grader_whose_judge_nobody_told_of_ends_the_job_before_it_works() -> N
 
 
 def test_a_reward_is_the_judges_and_its_silence_ends_the_run_as_the_platforms_fault() -> None:
-    with judging(lambda prompt: Reply('{"score": 0.25}')) as server:
+    with serve_judge(lambda prompt: Reply('{"score": 0.25}')) as server:
         rewards = Rewards([GRADER], [{}], ask=panel(server))
         assert rewards(["a", "b"], [0, 0], lambda name, value: None) == [0.25, 0.25]
         server.judge = lambda prompt: Reply(status=503)
@@ -163,7 +163,7 @@ def rows(count: int) -> list[dict[str, Any]]:
 def evaluated(
     bench: Callable[..., Any], write_data: Any, resolved: Any, random_base: Path, as_job: Any, tmp_path: Path
 ) -> Callable[[JudgeServer, int], tuple[int, Path, Any]]:
-    """An evaluation job of the base against itself, judged by a server: exit code, output, bench."""
+    """An evaluation job of the base against itself, graded by a server: exit code, output, bench."""
     graders = [{**SPEC, "input": [{"role": "user", "content": "Row {{item.number}}: {{sample.output_text}}"}]}]
     evaluation = {"graders": graders, "slices": ["kind"], "max_new_tokens": 2, "gate": {"max_general_regression": None}}
 
@@ -188,7 +188,7 @@ def test_an_evaluation_is_scored_by_its_judge_and_leaves_an_unscored_row_out_for
         number = of_row(prompt)
         return Reply("I refuse") if number == 7 else Reply(json.dumps({"score": number % 2, "reason": f"row {number}"}))
 
-    with judging(judge) as server:
+    with serve_judge(judge) as server:
         code, output, _ = evaluated(server, 50)
         requests = len(server.requests)
         assert evaluated(server, 50)[0] == exit_codes.COMPLETED
@@ -217,7 +217,7 @@ def test_an_evaluation_is_scored_by_its_judge_and_leaves_an_unscored_row_out_for
 def test_more_than_two_in_a_hundred_unscored_rows_fail_the_evaluation(
     reply: Reply, code: str, failure: FailureClass, evaluated: Any
 ) -> None:
-    with judging(lambda prompt: reply if of_row(prompt) in (3, 4) else GOOD) as server:
+    with serve_judge(lambda prompt: reply if of_row(prompt) in (3, 4) else GOOD) as server:
         found, output, made = evaluated(server, 50)
     result = made.result(output)
     assert found == exit_codes.BY_CLASS[failure]

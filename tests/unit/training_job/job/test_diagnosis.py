@@ -11,8 +11,8 @@ from training_job.job.diagnosis import diagnose
 
 def curve(train: list[float], held_out: list[float]) -> list[dict[str, Any]]:
     points: list[dict[str, Any]] = []
-    for step, (loss, judged) in enumerate(zip(train, held_out, strict=True), start=1):
-        points += [{"step": step, "loss": loss}, {"step": step, "eval_loss": judged}]
+    for step, (loss, eval_loss) in enumerate(zip(train, held_out, strict=True), start=1):
+        points += [{"step": step, "loss": loss}, {"step": step, "eval_loss": eval_loss}]
     return points
 
 

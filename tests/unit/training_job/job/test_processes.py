@@ -147,6 +147,6 @@ def test_two_processes_that_each_keep_a_part_of_the_base_learn_what_one_does(
     assert_learned_alike(run, alone)
     assert run.result().metrics.merged_agreement == 1.0
     log = (local.emulator.config.root / "jobs/in-parts/user_logs/std_log.txt").read_text()
-    told = re.findall(r"this process keeps (\d+) of (\d+) bytes of the frozen layers", log)
-    assert len(told) == 4  # two processes, started twice
-    assert {int(kept) * 2 for kept, _ in told} == {int(whole) for _, whole in told}
+    kept_bytes = re.findall(r"this process keeps (\d+) of (\d+) bytes of the frozen layers", log)
+    assert len(kept_bytes) == 4  # two processes, started twice
+    assert {int(kept) * 2 for kept, _ in kept_bytes} == {int(whole) for _, whole in kept_bytes}

@@ -114,7 +114,7 @@ def test_micro_batches_shrink_to_a_part_of_the_batch() -> None:
 
 @pytest.fixture(scope="module")
 def overfitted(bench: Callable[..., Any], write_data: Any, resolved: Any, tmp_path_factory: Any) -> Any:
-    """A run on four rows for many epochs, judged on rows of another kind."""
+    """A run on four rows for many epochs, evaluated on rows of another kind."""
     folder = tmp_path_factory.mktemp("overfit")
 
     def row(question: str, answer: str) -> dict[str, Any]:
@@ -130,15 +130,15 @@ def overfitted(bench: Callable[..., Any], write_data: Any, resolved: Any, tmp_pa
 
 def test_training_stops_early_and_the_best_checkpoint_is_the_model(overfitted: Any) -> None:
     result = overfitted.result()
-    judged = {point["step"]: point["eval_loss"] for point in overfitted.metrics() if "eval_loss" in point}
+    eval_loss = {point["step"]: point["eval_loss"] for point in overfitted.metrics() if "eval_loss" in point}
     assert result.metrics.stopped == "early"
     assert (
         result.metrics.best_step
-        == min(judged, key=lambda step: judged[step])
+        == min(eval_loss, key=lambda step: eval_loss[step])
         < result.metrics.last_step
         < result.metrics.total_steps
     )
-    assert result.metrics.eval_loss == judged[result.metrics.best_step]
+    assert result.metrics.eval_loss == eval_loss[result.metrics.best_step]
     checkpoint = overfitted.output / "checkpoints" / f"checkpoint-{result.metrics.best_step}"
     assert largest_difference(overfitted.output / "model/adapter", checkpoint) == 0.0
     manifest = json.loads((overfitted.output / "model/manifest.json").read_text())
@@ -183,8 +183,8 @@ def test_a_deadline_ends_training_with_a_checkpoint_and_a_model(
 
 def curve(train: list[float], held_out: list[float]) -> list[dict[str, Any]]:
     points: list[dict[str, Any]] = []
-    for step, (loss, judged) in enumerate(zip(train, held_out, strict=True), start=1):
-        points += [{"step": step, "loss": loss}, {"step": step, "eval_loss": judged}]
+    for step, (loss, eval_loss) in enumerate(zip(train, held_out, strict=True), start=1):
+        points += [{"step": step, "loss": loss}, {"step": step, "eval_loss": eval_loss}]
     return points
 
 

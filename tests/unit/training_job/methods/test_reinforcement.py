@@ -12,18 +12,20 @@ import pytest
 from shared.domain.errors import FailureClass
 from shared.domain.judges import Judges
 from shared.rendering.check import LengthPolicy
-from tests.judge_server import Reply, judging
+from tests.judge_server import Reply, serve_judge
 from training_job.job import exit_codes
 
 # Of the answers of random weights some hold a letter and some do not; the evaluation looks for it in its own way.
 GRADERS = [{"name": "letter", "type": "regex", "pattern": "{{item.letter}}"}]
-EXAM = [{"name": "has", "type": "string_check", "operation": "like", "reference": "{{item.letter}}"}]
+EVALUATION_GRADERS = [{"name": "has", "type": "string_check", "operation": "like", "reference": "{{item.letter}}"}]
 MEASURED = ("loss", "reward", "reward_spread", "share_equal_groups", "eval_reward", "tokens", "grad_norm")
 
 
-def recipe_of(graders: list[dict[str, Any]] | None = None, exam: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+def recipe_of(
+    graders: list[dict[str, Any]] | None = None, evaluation_graders: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
     method = {"type": "reinforcement", "graders": graders or GRADERS}
-    return {"method": method, "evaluation": {"graders": exam or EXAM}}
+    return {"method": method, "evaluation": {"graders": evaluation_graders or EVALUATION_GRADERS}}
 
 
 def prompt(n: int, **item: Any) -> dict[str, Any]:
@@ -93,15 +95,18 @@ JUDGE = {
 }
 
 
-@pytest.mark.parametrize(("graders", "exam"), [([JUDGE], EXAM), pytest.param(GRADERS, [JUDGE], marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("graders", "evaluation_graders"),
+    [([JUDGE], EVALUATION_GRADERS), pytest.param(GRADERS, [JUDGE], marks=pytest.mark.slow)],
+)
 def test_a_judge_rewards_or_examines_and_is_calibrated_like_any_other_grader(
-    graders: Any, exam: Any, grpo: Callable[..., Any], as_job: Any, tmp_path: Path
+    graders: Any, evaluation_graders: Any, grpo: Callable[..., Any], as_job: Any, tmp_path: Path
 ) -> None:
-    def likes_an_e(requests: str) -> Reply:
+    def scores_the_letter_e(requests: str) -> Reply:
         return Reply(json.dumps({"score": float("e" in requests.split("\n")[1]), "reason": "it has an e, or not"}))
 
-    run, file = grpo(tmp_path, recipe_of(graders, exam), total_steps=2), tmp_path / "judges.json"
-    with judging(likes_an_e) as server:
+    run, file = grpo(tmp_path, recipe_of(graders, evaluation_graders), total_steps=2), tmp_path / "judges.json"
+    with serve_judge(scores_the_letter_e) as server:
         as_job(server)
         file.write_text(Judges(judges=(server.endpoint(),)).model_dump_json())
         assert run.train("--judges", str(file)) == 0
@@ -200,8 +205,8 @@ UNFIT = {
 def test_a_reward_that_is_not_fit_is_refused_before_the_first_step(
     name: str, grpo: Callable[..., Any], tmp_path: Path
 ) -> None:
-    graders, exam, says = UNFIT[name]
-    run = grpo(tmp_path, recipe_of(graders, exam))
+    graders, evaluation_graders, says = UNFIT[name]
+    run = grpo(tmp_path, recipe_of(graders, evaluation_graders))
     assert run.train() == exit_codes.BY_CLASS[FailureClass.RECIPE]
     result = run.result()
     assert (result.problem.code, result.problem.param) == ("reward_not_fit", "method.graders")

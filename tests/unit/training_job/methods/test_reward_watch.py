@@ -1,4 +1,4 @@
-"""Rewards of a reinforcement run: watched, judged, and never silently nothing."""
+"""Rewards of a reinforcement run: watched, evaluated, and never silently missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def train(reward: float, *, equal: float = 0.2, spread: float = 0.3) -> dict[str
     return {"loss": 0.1, "reward": reward, "reward_std": spread, "frac_reward_zero_std": equal}
 
 
-def judged(reward: float, spread: float = 0.3) -> dict[str, Any]:
+def eval_point(reward: float, spread: float = 0.3) -> dict[str, Any]:
     return {"eval_loss": 0.0, "eval_reward": reward, "eval_reward_std": spread}
 
 
@@ -32,7 +32,7 @@ def watched(tmp_path: Any, *lines: dict[str, Any], held_out: int = 64) -> Any:
 
 
 def test_the_gap_is_between_rewards_since_the_last_evaluation_and_held_out_ones(tmp_path: Any) -> None:
-    first, second = judged(0.2), judged(0.5)
+    first, second = eval_point(0.2), eval_point(0.5)
     watched(tmp_path, train(0.1), train(0.3), first, train(0.5), train(0.6), second)
     assert first["eval_reward_gap"] == pytest.approx(0.0)
     assert second["eval_reward_gap"] == pytest.approx(0.05)
@@ -46,7 +46,7 @@ def test_the_gap_is_between_rewards_since_the_last_evaluation_and_held_out_ones(
 def test_a_gap_beyond_the_limit_and_beyond_chance_ends_the_run(
     gap: float, held_out: int, stops: bool, tmp_path: Any
 ) -> None:
-    control = watched(tmp_path, train(0.5 + gap), train(0.5 + gap), judged(0.5), held_out=held_out)
+    control = watched(tmp_path, train(0.5 + gap), train(0.5 + gap), eval_point(0.5), held_out=held_out)
     assert control.should_training_stop is stops
 
 
