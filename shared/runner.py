@@ -13,14 +13,18 @@ import orjson
 
 from shared.domain.errors import (
     FailureClass,
+    InvalidInput,
     PermanentFailure,
+    Problem,
     StoreConflict,
     Transient,
+    shortened,
 )
 from shared.domain.events import Event, EventData, StageRefused
 from shared.domain.run import Run, Status, Transition
 from shared.pipeline import BY_NAME, TOPIC, Stage, deadline
 from shared.ports import Message, Services, Write
+from shared.ports.message_rules import check
 from shared.records import outbox, runs
 from shared.records.outbox import Outgoing
 from shared.records.release import release
@@ -31,6 +35,7 @@ from shared.steps.receive_dataset import Reception
 log = logging.getLogger(__name__)
 
 MAX_CONFLICTS = 8
+MAX_NOTE = 500  # characters
 RETRY = "retry"
 EARLY = "early"
 # An event from the future: the store it was written to is ahead of the one read here. Then `reconcile`'s turn.
@@ -61,10 +66,13 @@ class Runner:
         return runs.load(self.services.store, run_id)
 
     def create(self, reception: Reception, event_id: str, event_type: str) -> Run:
-        """Store a new run with its first line of history; the same run again is republished."""
+        """Store a new run with its first line of history; the same run again is republished.
+
+        Raises InvalidInput if it is too large to be stored or told of.
+        """
         run = self._entered(reception.run, event_id, event_type, "")
         _require_declared(BY_NAME["receive_dataset"], None, run.status, reception.events)
-        outgoing = [self._outgoing(draft, run) for draft in reception.events]
+        outgoing = _checked([self._outgoing(draft, run) for draft in reception.events])
         writes = [runs.creation(run), *self._outbox(run, outgoing)]
         try:
             self.services.store.batch(run.id, writes)
@@ -95,7 +103,13 @@ class Runner:
             if outcome is None:
                 return handled
             try:
-                self._apply(outcome, stored, event, None if handled is Handled.RETRIED else mark)
+                try:
+                    self._apply(outcome, stored, event, None if handled is Handled.RETRIED else mark)
+                except InvalidInput as error:  # too large for the store or the bus: nothing was written
+                    if outcome.undo is not None:
+                        outcome.undo(run)
+                    outcome, handled = _refusal(stage, event, FailureClass.CODE, error.problem), Handled.REFUSED
+                    self._apply(outcome, stored, event, mark)
             except StoreConflict:
                 if handled is Handled.RETRIED:  # a redelivery: the copy is scheduled already
                     self.publish_unsent(run.id)
@@ -138,9 +152,7 @@ class Runner:
             log.warning("%s will retry %s: %s", stage.name, event.id, error)
             return Outcome(messages=((TOPIC, self._retry_message(event, retry + 1)),)), Handled.RETRIED
         except PermanentFailure as error:
-            log.error("%s refuses %s: %s", stage.name, event.id, error)
-            refused = StageRefused(stage=stage.name, failure_class=error.failure_class, problem=error.problem)
-            return Outcome(events=(Draft(refused, key=stage.name),)), Handled.REFUSED
+            return _refusal(stage, event, error.failure_class, error.problem), Handled.REFUSED
         if outcome is None:
             return None, Handled.IGNORED
         _require_declared(stage, run.status, outcome.status, outcome.events)
@@ -172,7 +184,7 @@ class Runner:
             moved = self._entered(changed, event.id, event.wire_type, outcome.note)
         outgoing = [self._outgoing(draft, moved) for draft in outcome.events]
         outgoing += [Outgoing(destination, message) for destination, message in outcome.messages]
-        writes = self._outbox(moved, outgoing)
+        writes = self._outbox(moved, _checked(outgoing))
         if outcome.status is not None or outcome.events:
             # Also where nothing changes: a refusal must not be stated about a run that moved on.
             writes.insert(0, runs.replacement(moved, stored.etag))
@@ -199,7 +211,9 @@ class Runner:
     def _entered(self, run: Run, event_id: str, event_type: str, note: str) -> Run:
         """The run with times, deadline and history for the status it has just entered."""
         now = self.services.clock.now()
-        line = Transition(status=run.status, at=now, event_id=event_id, event_type=event_type, note=note)
+        line = Transition(
+            status=run.status, at=now, event_id=event_id, event_type=event_type, note=shortened(note, MAX_NOTE)
+        )
         ends = None if run.terminal else now + deadline(run, run.status)
         return run.evolve(updated_at=now, deadline_at=ends, history=(*run.history, line))
 
@@ -207,15 +221,41 @@ class Runner:
         return [outbox.creation(entry, run, self.services.clock.now()) for entry in outgoing]
 
     def _publish(self, run_id: str, outgoing: list[Outgoing]) -> None:
-        """Send, then mark as sent. A crash between the two sends again; inboxes know repeats."""
+        """Send, then mark as sent. A crash between the two sends again; inboxes know repeats.
+
+        What the bus will never take ends the run and is not tried again.
+        """
         if not outgoing:
             return
         for entry in outgoing:
-            self.services.bus.send(entry.destination, [entry.message])
+            try:
+                self.services.bus.send(entry.destination, [entry.message])
+            except InvalidInput as error:
+                self._state_unsendable(run_id, entry.message, error.problem)
         try:
             outbox.mark_sent(self.services.store, run_id, outgoing)
         except StoreConflict:
             log.info("another handler published the outbox of %s too", run_id)
+
+    def _state_unsendable(self, run_id: str, message: Message, problem: Problem) -> None:
+        log.error("%a can never be sent, and its run ends: %s", message.id, problem.message)
+        run = self.load(run_id)
+        if run is not None and not run.terminal:
+            refused = StageRefused(stage="publish", failure_class=FailureClass.CODE, problem=problem)
+            self.publish(run, Draft(refused, key="unsendable"))
+
+
+def _checked(outgoing: list[Outgoing]) -> list[Outgoing]:
+    """Before anything is written. Raises InvalidInput for a message that the bus would never take."""
+    for entry in outgoing:
+        check(entry.message)
+    return outgoing
+
+
+def _refusal(stage: Stage, event: Event[EventData], failure_class: FailureClass, problem: Problem) -> Outcome:
+    log.error("%s refuses %s: %s: %s", stage.name, event.id, problem.code, problem.message)
+    refused = StageRefused(stage=stage.name, failure_class=failure_class, problem=problem)
+    return Outcome(events=(Draft(refused, key=stage.name),))
 
 
 def _require_declared(stage: Stage, before: Status | None, after: Status | None, drafts: tuple[Draft, ...]) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
+from shared.domain.commands import MAX_KEY
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import Problem
 from shared.domain.evaluation import EvaluationResult, GradedRow, SampleAnswer, Verdict
@@ -53,7 +54,9 @@ class StartRunRequest(ApiModel):
     """Start a run for a blob that is already in the drop zone."""
 
     dataset: str = Field(description="`<project>/<name>` in the drop zone")
-    idempotency_key: str = Field(default="", description="another key for the same blob is another run")
+    idempotency_key: str = Field(
+        default="", max_length=MAX_KEY, description="another key for the same blob is another run"
+    )
 
 
 class DecisionRequest(ApiModel):

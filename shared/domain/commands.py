@@ -9,27 +9,32 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.domain.errors import InvalidInput
+from shared.domain.errors import InvalidInput, shortened
 from shared.domain.paths import DATASETS, run_id_of_blob
 
 C = TypeVar("C", bound=BaseModel)
 
 SOURCE = "/droptune"
+MAX_KEY, MAX_PERSON = 200, 1000  # characters
 _BLOBS_OF = "/blobServices/default/containers/"
 
 
 class StartRun(BaseModel):
     """Start a run for one version of a blob in the drop zone. The same command gives the same run."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     wire_type: ClassVar[str] = "droptune.run.start.v1"
 
     path: str = Field(pattern=f"^{DATASETS}/.+$")
-    etag: str = Field(min_length=1)
-    key: str = Field(default="", description="another key for the same version is another run")
-    requested_by: str | None = Field(default=None, description="the person who asked over the API")
-    parent_run: str | None = Field(default=None, description="the run this one repeats, or whose schedule asks for it")
+    etag: str = Field(min_length=1, max_length=MAX_KEY)
+    key: str = Field(default="", max_length=MAX_KEY, description="another key for the same version is another run")
+    requested_by: str | None = Field(
+        default=None, max_length=MAX_PERSON, description="the person who asked over the API"
+    )
+    parent_run: str | None = Field(
+        default=None, max_length=MAX_KEY, description="the run this one repeats, or whose schedule asks for it"
+    )
 
     @property
     def id(self) -> str:
@@ -40,12 +45,12 @@ class StartRun(BaseModel):
 class InspectJob(BaseModel):
     """Look at a job of which no event came. `poll` tells apart one look from the next."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     wire_type: ClassVar[str] = "droptune.job.inspect.v1"
 
-    job: str = Field(min_length=1)
-    poll: str = Field(min_length=1)
+    job: str = Field(min_length=1, max_length=MAX_KEY)
+    poll: str = Field(min_length=1, max_length=MAX_KEY)
 
     @property
     def id(self) -> str:
@@ -91,7 +96,7 @@ def parse_request(body: dict[str, Any]) -> StartRun | BlobCreated:
     container, separator, name = subject.removeprefix(_BLOBS_OF).partition("/blobs/")
     if body.get("type") != BlobCreated.wire_type or not separator or container != DATASETS:
         raise InvalidInput("not_a_blob_event", f"type {body.get('type')!r}, subject {subject!r}", "subject")
-    return BlobCreated(id=str(body.get("id", "")), path=f"{container}/{name}")
+    return BlobCreated(id=shortened(str(body.get("id", "")), MAX_KEY), path=f"{container}/{name}")
 
 
 def job_of(body: dict[str, Any]) -> str:

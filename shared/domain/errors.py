@@ -12,9 +12,9 @@ DroptuneError
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 
 class FailureClass(StrEnum):
@@ -55,14 +55,25 @@ RETRY_RULES = {
 }
 
 
+MAX_CODE_CHARACTERS, MAX_MESSAGE_CHARACTERS = 200, 4000
+
+
+def shortened(text: str, characters: int = MAX_MESSAGE_CHARACTERS) -> str:
+    """At most so many characters of it, the last a mark if some are left out."""
+    return text if len(text) <= characters else text[: characters - 1] + "…"
+
+
 class Problem(BaseModel):
-    """The error object of every surface: API, events, the run and the job's result file."""
+    """The error object of every surface: API, events, the run and the job's result file.
+
+    Its texts come from jobs, rows and recipes too. They are cut, so that it fits into any event.
+    """
 
     model_config = ConfigDict(frozen=True)
 
-    code: str
-    message: str
-    param: str | None = None
+    code: Annotated[str, AfterValidator(lambda code: shortened(code, MAX_CODE_CHARACTERS))]
+    message: Annotated[str, AfterValidator(shortened)]
+    param: Annotated[str | None, AfterValidator(lambda param: param and shortened(param))] = None
 
 
 class DroptuneError(Exception):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from shared.domain.errors import shortened
 from shared.domain.judges import JudgeUse
 from shared.domain.model import Frozen, Measured
 from shared.domain.recipe import Gate
+
+MAX_DETAIL = 500  # characters of a text that is part of a run and of its events
 
 
 class Score(Frozen):
@@ -71,7 +74,7 @@ class GradingError(Frozen):
     model: str
     grader: str
     code: str
-    message: str
+    message: Annotated[str, AfterValidator(lambda text: shortened(text, MAX_DETAIL))]
     count: int
     rows: tuple[int, ...]
 
@@ -151,9 +154,9 @@ class EvaluationResult(Frozen):
 class GateCheck(Frozen):
     """One line of the verdict. One that does not apply is `skipped`: it neither passes nor blocks."""
 
-    name: str
+    name: Annotated[str, AfterValidator(lambda text: shortened(text, MAX_DETAIL))]
     passed: bool
-    detail: str
+    detail: Annotated[str, AfterValidator(lambda text: shortened(text, MAX_DETAIL))]
     skipped: bool = False
 
     @property

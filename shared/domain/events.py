@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 
 from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, InvalidInput, Problem
-from shared.domain.evaluation import EvaluationResult, Gain, Score, Verdict
+from shared.domain.evaluation import EvaluationResult, Gain, GateCheck, Score, Verdict
 from shared.domain.jobs import DeploymentState
 from shared.domain.model import Frozen
 
@@ -31,6 +31,9 @@ class EventData(Frozen):
         return cls.wire_type.removeprefix("droptune.").rsplit(".", 1)[0]
 
 
+MAX_FAILED_CHECKS = 20
+MAX_NAME = 100  # characters: an event's id is the id of its message and part of its mark in the store
+
 DataT = TypeVar("DataT", bound=EventData, covariant=True)
 
 
@@ -38,12 +41,12 @@ class Event(Frozen, Generic[DataT]):
     """An event of a run. `key` tells apart events of one type at one revision (attempts of a poll)."""
 
     data: DataT
-    run_id: str
+    run_id: str = Field(max_length=MAX_NAME)
     project: str
     attempt: int
     revision: int = Field(description="the run's revision this event belongs to")
     time: datetime
-    key: str = ""
+    key: str = Field(default="", max_length=MAX_NAME)
 
     def short_type(self) -> str:
         return self.data.short_type()
@@ -157,16 +160,23 @@ class GateDecision(EventData):
     candidate: Score
     champion: Score | None
     gains: tuple[Gain, ...]
-    verdict: Verdict
+    passed: bool
+    checks: int = Field(description="how many the gate made; `GET /api/runs/{id}/evaluation` has them all")
+    failed_checks: int
+    failed: tuple[GateCheck, ...] = Field(description=f"the first {MAX_FAILED_CHECKS} checks that failed")
 
     @classmethod
     def of(cls, result: EvaluationResult, verdict: Verdict) -> Self:
+        failed = tuple(check for check in verdict.checks if check.blocks)
         return cls(
             base=result.base,
             candidate=result.candidate,
             champion=result.champion,
             gains=result.gains,
-            verdict=verdict,
+            passed=verdict.passed,
+            checks=len(verdict.checks),
+            failed_checks=len(failed),
+            failed=failed[:MAX_FAILED_CHECKS],
         )
 
 

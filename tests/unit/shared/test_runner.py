@@ -26,11 +26,13 @@ from shared.domain.recipe import Deployment, Recipe
 from shared.domain.run import NON_TERMINAL, Run, Status
 from shared.pipeline import BY_NAME, Stage, deadline
 from shared.ports import EventBus, Message, Services
+from shared.records import outbox
+from shared.records.outbox import Outgoing
 from shared.runner import EARLY, EARLY_WAITS_S, RETRY, Handled, Runner
 from shared.step_support.outcome import Draft, Outcome, event_of
 from shared.steps.receive_dataset import Reception
 from tests.clock import ManualClock
-from tests.unit.shared.support import drop, events_at, passes, take, validating
+from tests.unit.shared.support import ROW, drop, events_at, passes, take, validating
 
 
 @pytest.fixture
@@ -365,3 +367,91 @@ def test_a_failed_run_gives_its_dataset_back_and_a_rejected_one_does_not(
     fourth = drop(services, runner, "datasets/shop/fourth.jsonl")
     assert fourth is not None
     assert (fourth.status, fourth.duplicate_of) == (Status.DUPLICATE, third.id)
+
+
+TOO_LARGE = b'{"text": "' + b"x" * 300_000 + b'"}'
+
+
+def outgoing(services: Services, kind: str) -> Message:
+    """A message that a bus never takes."""
+    naive = services.clock.now().replace(tzinfo=None)
+    return {
+        "too large": Message("m-1", "a subject", TOO_LARGE),
+        "id too long": Message("m" * 129, "a subject", b"{}"),
+        "due without a time zone": Message("m-1", "a subject", b"{}", {}, naive),
+        "due without a time zone, long ago": Message("m-1", "a subject", b"{}", {}, naive - timedelta(days=999)),
+    }[kind]
+
+
+UNSENDABLE = ["too large", "id too long", "due without a time zone", "due without a time zone, long ago"]
+
+
+@pytest.mark.parametrize("kind", UNSENDABLE)
+def test_what_a_bus_never_takes_is_refused_before_anything_is_written_and_its_effect_is_undone(
+    services: Services, runner: Runner, run: Run, uploaded: Event[EventData], kind: str
+) -> None:
+    undone: list[str] = []
+
+    def tells_too_much(event: Event[EventData], state: Run, ports: Services) -> Outcome:
+        messages = (("deliveries", outgoing(ports, kind)),)
+        return Outcome(status=Status.VALIDATED, messages=messages, undo=lambda now: undone.append(now.status))
+
+    assert runner.handle(validating(tells_too_much), uploaded) is Handled.REFUSED
+    assert (now(runner, run).status, now(runner, run).revision) == (Status.RECEIVED, 1)
+    assert undone == [Status.RECEIVED]
+    ends_for_a_fault_of_ours(services, runner, run)
+
+
+def test_a_run_too_large_for_the_store_ends_with_the_run_as_it_was(
+    services: Services, runner: Runner, run: Run, uploaded: Event[EventData]
+) -> None:
+    def grows(event: Event[EventData], state: Run, ports: Services) -> Outcome:
+        return Outcome(status=Status.VALIDATED, changes={"cancel_requested_by": "x" * 3_000_000})
+
+    assert runner.handle(validating(grows), uploaded) is Handled.REFUSED
+    ends_for_a_fault_of_ours(services, runner, run)
+
+
+def ends_for_a_fault_of_ours(services: Services, runner: Runner, run: Run) -> None:
+    (refused,) = events_at(services, "fail_run")
+    assert runner.handle(BY_NAME["fail_run"], refused) is Handled.APPLIED
+    failed = now(runner, run)
+    assert failed.status is Status.FAILED
+    assert failed.error is not None
+    assert failed.error.failure_class is FailureClass.CODE
+    assert outbox.unsent(services.store, run.id, before=services.clock.now() + timedelta(days=1)) == []
+
+
+@pytest.mark.parametrize("kind", UNSENDABLE)
+def test_an_entry_that_can_never_be_sent_ends_its_run_is_gone_and_stops_no_other(
+    services: Services, runner: Runner, run: Run, clock: ManualClock, kind: str
+) -> None:
+    others = [drop(services, runner, f"datasets/shop/{n}.jsonl", ROW.replace(b"a", b"%d" % n)) for n in range(4)]
+    for number, other in enumerate([run, *others]):
+        assert other is not None
+        message = outgoing(services, kind) if other is run else Message(f"m-{number}", "a subject", b"{}")
+        services.store.batch(other.id, [outbox.creation(Outgoing("deliveries", message), other, clock.now())])
+    clock.advance(6)
+    assert runner.publish_all_unsent().failed == {}
+    assert {received.message.id for received in take(services, "deliveries")} == {"m-1", "m-2", "m-3", "m-4"}
+    assert outbox.runs_with_unsent(services.store, before=clock.now()) == set()
+    ends_for_a_fault_of_ours(services, runner, run)
+
+
+@pytest.mark.parametrize(
+    "broken", [{"run_id": None}, {"created_at": "soon"}, {"created_at": "2026-01-01"}, {"body": {}}]
+)
+@pytest.mark.parametrize("missing", ["", "destination", "message_id", "created_at", "run_id"])
+def test_an_entry_that_cannot_be_read_stops_no_other(
+    services: Services, runner: Runner, run: Run, clock: ManualClock, broken: dict[str, Any], missing: str
+) -> None:
+    for name in ("m-1", "m-2", "m-3"):
+        write = outbox.creation(Outgoing("deliveries", Message(name, "a subject", b"{}")), run, clock.now())
+        assert write.document is not None
+        if name == "m-2":
+            write.document.update(broken)
+            write.document.pop(missing, None)
+        services.store.batch(run.id, [write])
+    clock.advance(6)
+    runner.publish_all_unsent()
+    assert {"m-1", "m-3"} <= {received.message.id for received in take(services, "deliveries")}

@@ -85,7 +85,12 @@ def test_what_is_no_blob_event_is_refused_by_name(event: dict[str, str]) -> None
         {"path": "runs/shop/train.jsonl", "etag": "e1"},
         {"path": "datasets/", "etag": "e1"},
         {"path": "datasets/shop/train.jsonl", "etag": "e1", "key": 5},
-        {"path": "datasets/shop/train.jsonl", "etag": "e1", "because": "x"},
+        {"path": "datasets/shop/train.jsonl", "etag": "e1", "key": {"a": 1}},
+        {"path": "datasets/shop/train.jsonl", "etag": "e1", "key": "k" * 5000},
+        {"path": "datasets/shop/train.jsonl", "etag": "e" * 5000},
+        {"path": "datasets/shop/train.jsonl", "etag": "e1", "requested_by": 5},
+        {"path": "datasets/shop/train.jsonl", "etag": "e1", "requested_by": "a" * 5000},
+        {"path": "datasets/shop/train.jsonl", "etag": "e1", "parent_run": {}},
     ],
 )
 def test_a_malformed_start_is_refused_by_name(data: Any) -> None:
@@ -93,10 +98,17 @@ def test_a_malformed_start_is_refused_by_name(data: Any) -> None:
         parse_request({**to_cloudevent(START), "data": data})
 
 
-@pytest.mark.parametrize("data", [None, {}, {"job": "", "poll": "1"}, {"job": "a"}, {"job": "a", "poll": "1", "x": 1}])
+@pytest.mark.parametrize("data", [None, {}, {"job": "", "poll": "1"}, {"job": "a"}, {"job": "a" * 5000, "poll": "1"}])
 def test_a_malformed_look_is_refused_by_name(data: Any) -> None:
     with pytest.raises(InvalidInput, match="malformed_command"):
         job_of({"type": InspectJob.wire_type, "data": data})
+
+
+def test_a_field_of_another_version_is_ignored() -> None:
+    look = InspectJob(job="a", poll="1")
+    assert job_of({"type": InspectJob.wire_type, "data": {**look.model_dump(), "since": "tomorrow"}}) == "a"
+    body = to_cloudevent(START)
+    assert parse_request({**body, "data": {**body["data"], "because": {"of": 5}}}) == START
 
 
 @pytest.mark.parametrize("data", [None, 5, "x", []])

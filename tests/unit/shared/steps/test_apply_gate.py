@@ -8,8 +8,9 @@ import pytest
 
 from shared.domain import evaluation, paths
 from shared.domain.errors import PermanentFailure
-from shared.domain.evaluation import EvaluationResult, Gain, Score
+from shared.domain.evaluation import EvaluationResult, Gain, GradingError, Score, SliceScore
 from shared.domain.events import (
+    MAX_FAILED_CHECKS,
     ApprovalRequested,
     EvaluationCompleted,
     EvaluationFailed,
@@ -20,10 +21,12 @@ from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Deployment, Recipe
 from shared.domain.run import Run, Status
 from shared.ports import Services
+from shared.ports.message_rules import check
 from shared.records.blob_documents import write_model
 from shared.runner import Runner
 from shared.step_support.outcome import Outcome, event_of
 from shared.steps.apply_gate import apply_gate
+from shared.steps.notify import delivery
 from tests.unit.shared.support import drop
 
 Approval = Literal["automatic", "required"]
@@ -94,6 +97,27 @@ def test_the_gate_decides_and_the_event_has_its_numbers(
     assert type(outcome.events[0].data) is data
     kept = {"evaluation": result, "verdict": verdict}
     assert dict(outcome.changes) == (kept if attempt is None else {**kept, "attempt": attempt})
+
+
+@pytest.mark.parametrize("value", ["a note", "n" * 2500, "\0" * 2500, "ü" * 2500])
+def test_an_event_fits_into_a_message_however_many_slices_and_texts_an_evaluation_has(
+    run: Run, services: Services, value: str
+) -> None:
+    """A container image of one's own may write any report."""
+    worse = Gain(over="base", mean=-0.5, low=-0.6, high=-0.4)
+    slices = [
+        SliceScore(field="note", value=f"{value} {number}", rows=9, base=0.9, candidate=0.4, gain=worse)
+        for number in range(2500)
+    ]
+    error = GradingError(model="base", grader="g", code="c", message=value * 9, count=1, rows=(1,))
+    result = report(0.8, slices=slices, errors=(error,))
+    write_model(services.blobs, paths.run(run.id, "evaluation/report.json"), result)
+    outcome = applied(run, services, "automatic")
+    [draft] = outcome.events
+    assert isinstance(draft.data, EvaluationFailed)
+    assert (draft.data.checks, draft.data.failed_checks) == (2506, 2501)
+    assert len(draft.data.failed) == MAX_FAILED_CHECKS
+    check(delivery(event_of(run, draft.data, run.updated_at), "https://example.com"))
 
 
 @pytest.mark.parametrize("text", [None, b"{}", b"not json"], ids=["none", "other fields", "no JSON"])
