@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urljoin
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema.validators import extend
+from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
@@ -24,12 +27,72 @@ def _pattern(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[Validatio
 _Validator = extend(Draft202012Validator, {"pattern": _pattern})
 
 
+_META = Draft202012Validator.META_SCHEMA
+_VOCABULARIES = [REGISTRY.contents(urljoin(_META["$id"], part["$ref"])) for part in _META["allOf"]]
+# Keys that a schema of schemas says something of; any other may hold what it likes.
+_KEYWORDS = frozenset(key for part in (_META, *_VOCABULARIES) for key in part["properties"])
+_INNER = re.compile(r"#(/[$\w]+)*")
+_TYPES = frozenset({"null", "boolean", "object", "array", "number", "string", "integer"})
+
+
+def _is_type(value: Any) -> bool:
+    return (type(value) is str and value in _TYPES) or (_are_names(value) and bool(value) and _TYPES.issuperset(value))
+
+
+def _are_names(value: Any) -> bool:
+    return type(value) is list and all(type(name) is str for name in value) and len(set(value)) == len(value)
+
+
+def _are_schemas(value: Any) -> bool:
+    return type(value) is list and bool(value) and all(map(is_ordinary, value))
+
+
+def _is_of_schemas(value: Any) -> bool:
+    return type(value) is dict and all(map(is_ordinary, value.values()))
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def is_ordinary(schema: Any) -> bool:
+    """Whether this is for certain a valid schema, as those of most tools are.
+
+    The schema of schemas finds the same in two milliseconds, a hundred times as many.
+    """
+    if type(schema) is not dict:
+        return type(schema) is bool
+    return all(_CHECKS[key](value) if key in _CHECKS else key not in _KEYWORDS for key, value in schema.items())
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "type": _is_type,
+    "required": _are_names,
+    **dict.fromkeys(("properties", "$defs", "definitions"), _is_of_schemas),
+    **dict.fromkeys(("anyOf", "oneOf", "allOf"), _are_schemas),
+    **dict.fromkeys(("items", "additionalProperties", "not"), is_ordinary),
+    **dict.fromkeys(("default", "const"), lambda value: True),
+    **dict.fromkeys(("enum", "examples"), lambda value: type(value) is list),
+    **dict.fromkeys(("title", "description", "format"), lambda value: type(value) is str),
+    **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"), _is_count),
+    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), _is_number),
+    **dict.fromkeys(("uniqueItems", "deprecated", "readOnly", "writeOnly"), lambda value: type(value) is bool),
+    "pattern": lambda value: type(value) is str and Draft202012Validator.FORMAT_CHECKER.conforms(value, "regex"),
+    "$ref": lambda value: type(value) is str and _INNER.fullmatch(value) is not None,
+}
+
+
 class Schema:
     """Raises ValueError, with a message for the user, if the schema is not valid."""
 
     def __init__(self, document: dict[str, Any]) -> None:
         try:
-            Draft202012Validator.check_schema(document)
+            if not is_ordinary(document):
+                Draft202012Validator.check_schema(document)
         except SchemaError as error:
             raise ValueError(f"{error.json_path.removeprefix('$.')}: {error.message}") from error
         resolver = Registry().with_resource("", DRAFT202012.create_resource(document)).resolver()

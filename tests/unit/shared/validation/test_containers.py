@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from shared.validation.codes import RATIO_FROM_BYTES
-from shared.validation.containers import needs_job
+from shared.validation.codes import MAX_RATIO, RATIO_FROM_BYTES
+from shared.validation.containers import needs_job, read_text
 
 pa: Any = pytest.importorskip("pyarrow", reason="the validation job reads Parquet and Arrow with it")
 pq: Any = pytest.importorskip("pyarrow.parquet", reason="the validation job reads Parquet and Arrow with it")
@@ -102,6 +102,15 @@ def test_an_encrypted_zip_says_so(check) -> None:
 
 def test_a_zip_that_grows_without_end_is_refused(check) -> None:
     assert check(zipped({"a": b" " * (RATIO_FROM_BYTES + 2**21)})).errors == ["decompression_bomb"]
+
+
+def test_rows_that_repeat_each_other_may_shrink_to_a_part_in_300_and_are_unpacked_in_small_pieces() -> None:
+    size, line = 0, LINES.splitlines(keepends=True)[0].strip() + b" " * 1500 + b"\n"
+    packed = gzip.compress(line * (RATIO_FROM_BYTES // len(line) * 5 // 4))
+    for piece in read_text([packed]):
+        size += len(piece)
+        assert len(piece) <= 2**20
+    assert 300 < size / len(packed) < MAX_RATIO
 
 
 def test_columns_that_json_has_not_are_texts_and_pictures_are_refused(check, rows) -> None:

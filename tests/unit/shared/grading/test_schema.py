@@ -1,0 +1,58 @@
+"""What is taken for a valid schema without the schema of schemas is one."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from shared.grading.schema import Schema, is_ordinary
+
+CHECKED = ["type", "properties", "required", "enum", "items", "anyOf", "minimum", "minLength", "description", "$ref"]
+CHECKED += ["title", "additionalProperties", "pattern", "$defs", "not", "const", "default", "uniqueItems", "examples"]
+OTHERS = ["x-note", "nullable", "if", "patternProperties", "dependentRequired", "$schema", "$id", "prefixItems"]
+KEYS = st.sampled_from([*CHECKED, *OTHERS])
+SCALARS = [None, True, 0, -1, 2, 1.5, "", "string", "#/$defs/a", "a b", "("]
+LISTS = [[], ["string"], ["string", "string"], ["a", 1], ["string", "null"], ["a"]]
+VALUES = st.sampled_from([*SCALARS, *LISTS, {}, {"a": 1}, {"a": {}}])
+SCHEMAS = st.recursive(
+    VALUES,
+    lambda inner: st.dictionaries(KEYS, inner, max_size=4) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
+    max_leaves=12,
+)
+ORDINARY = {
+    "type": "object",
+    "description": "Find a part.",
+    "properties": {
+        "code": {"type": ["string", "null"], "minLength": 1, "pattern": "^[ab]$", "enum": ["a", "b"], "x-note": 7},
+        "sizes": {"type": "array", "items": {"$ref": "#/$defs/size"}, "uniqueItems": True, "maxItems": 3},
+        "other": {
+            "anyOf": [{"type": "integer", "minimum": 0, "exclusiveMaximum": 9.5}, {"not": {"const": None}}, True]
+        },
+    },
+    "$defs": {"size": {"type": "number", "default": 1}},
+    "required": ["code"],
+    "additionalProperties": False,
+    "strict": True,
+}
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.dictionaries(KEYS, SCHEMAS, max_size=4))
+def test_what_is_taken_for_a_valid_schema_is_one(schema) -> None:
+    if is_ordinary(schema):
+        Draft202012Validator.check_schema(schema)
+
+
+def test_schemas_as_tools_have_them_are_taken_at_once_and_hold_what_they_say() -> None:
+    assert is_ordinary(ORDINARY)
+    schema = Schema(ORDINARY)
+    assert schema.holds({"code": "a", "sizes": [1, 2], "other": 3})
+    assert not schema.holds({"code": "c"})
+
+
+@pytest.mark.parametrize("bad", [{"type": "text"}, {"required": "a"}, {"enum": 1}, {"properties": {"a": {"type": 1}}}])
+def test_an_invalid_schema_is_refused_with_its_place(bad) -> None:
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        Schema(bad)
