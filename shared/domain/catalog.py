@@ -1,11 +1,13 @@
 """The vetted base models and the machines they run on: what is allowed, what it needs, what it costs.
 
-License facts come from the license texts named per entry, architecture from the models' public configuration
-files, asset ids from the Azure ML registries. Prices are indicative: see `PRICES_SOURCE`.
+The base models are those of `catalog.toml`. Prices are indicative: see `PRICES_SOURCE`.
 """
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -76,157 +78,18 @@ class BaseModelEntry(Frozen):
         return self.architecture
 
 
-def _bundle(id: str) -> str:
-    return f"models/{id}/tokenizer/"
+def _entries() -> Iterator[BaseModelEntry]:
+    """Those of `catalog.toml`. Raises ValidationError for a key that is missing, unknown or wrong."""
+    document = tomllib.loads(Path(__file__).with_name("catalog.toml").read_text(encoding="utf-8"))
+    for entry in document["model"]:
+        if (license_text := entry.pop("obligations_of", None)) is not None:
+            entry["obligations"] = document["obligations"][license_text]
+        if "asset" in entry:
+            entry["tokenizer"] = f"models/{entry['id']}/tokenizer/"
+        yield BaseModelEntry.model_validate(entry)
 
 
-_LLAMA_OBLIGATIONS = (
-    "More than 700 million monthly active users on the release date: ask Meta first.",
-    'Ship the agreement and the NOTICE text, and show "Built with Llama".',
-    'The name of a distributed fine-tuned model starts with "Llama".',
-    "The acceptable use policy applies to whoever uses the model.",
-)
-
-_ENTRIES = (
-    BaseModelEntry(
-        id="droptune/tiny-llama",
-        license="LicenseRef-droptune-project",
-        license_policy="allow",
-        obligations=("Built and trained on this machine from the project's own text; no obligations.",),
-        parameters=565_888,
-        architecture=Architecture(
-            model_type="llama",
-            hidden=128,
-            layers=2,
-            heads=4,
-            kv_heads=4,
-            head_dim=32,
-            intermediate=320,
-            vocab=1472,
-            tied=True,
-        ),
-        asset="azureml://datastores/models/paths/tiny-llama",
-        tokenizer=_bundle("droptune/tiny-llama"),
-        context_tokens=4096,
-        tokens_per_character=4.0,  # byte-level with few merges: a character is at most its four UTF-8 bytes
-        accelerator="cpu",
-        defaults=Defaults(
-            learning_rate=3e-3,
-            preference_learning_rate=5e-4,
-            reinforcement_learning_rate=7e-4,  # 2e-3 breaks its policy within two steps
-            batch_size=8,
-            compute_dtype="float32",
-        ),
-    ),
-    BaseModelEntry(
-        id="meta-llama/Llama-3.1-8B-Instruct",
-        license="LicenseRef-scancode-llama-3.1-license-2024",
-        license_policy="allow",
-        obligations=_LLAMA_OBLIGATIONS,
-        needs_use_case=True,
-        parameters=8_030_261_248,
-        architecture=Architecture(
-            model_type="llama",
-            hidden=4096,
-            layers=32,
-            heads=32,
-            kv_heads=8,
-            head_dim=128,
-            intermediate=14336,
-            vocab=128_256,
-        ),
-        asset="azureml://registries/azureml-meta/models/Meta-Llama-3.1-8B-Instruct/versions/1",
-        tokenizer=_bundle("meta-llama/Llama-3.1-8B-Instruct"),
-        context_tokens=131_072,
-    ),
-    BaseModelEntry(
-        id="meta-llama/Llama-3.3-70B-Instruct",
-        license="LicenseRef-llama-3.3",
-        license_policy="allow",
-        obligations=_LLAMA_OBLIGATIONS,
-        needs_use_case=True,
-        parameters=70_553_706_496,
-        architecture=Architecture(
-            model_type="llama",
-            hidden=8192,
-            layers=80,
-            heads=64,
-            kv_heads=8,
-            head_dim=128,
-            intermediate=28_672,
-            vocab=128_256,
-        ),
-        asset="azureml://registries/azureml-meta/models/Llama-3.3-70B-Instruct/versions/9",
-        tokenizer=_bundle("meta-llama/Llama-3.3-70B-Instruct"),
-        context_tokens=131_072,
-    ),
-    BaseModelEntry(
-        id="mistralai/Mistral-7B-Instruct-v0.3",
-        license="Apache-2.0",
-        license_policy="allow",
-        obligations=("Keep the license and its notices with copies; say what was changed.",),
-        parameters=7_248_023_552,
-        architecture=Architecture(
-            model_type="mistral",
-            hidden=4096,
-            layers=32,
-            heads=32,
-            kv_heads=8,
-            head_dim=128,
-            intermediate=14336,
-            vocab=32_768,
-        ),
-        asset="azureml://registries/azureml/models/mistralai-Mistral-7B-Instruct-v0-3/versions/2",
-        tokenizer=_bundle("mistralai/Mistral-7B-Instruct-v0.3"),
-        context_tokens=32_768,
-    ),
-    BaseModelEntry(
-        id="microsoft/Phi-4",
-        license="MIT",
-        license_policy="allow",
-        obligations=("Keep the copyright and license text with copies.",),
-        parameters=14_659_507_200,
-        architecture=Architecture(
-            model_type="phi3",
-            hidden=5120,
-            layers=40,
-            heads=40,
-            kv_heads=10,
-            head_dim=128,
-            intermediate=17_920,
-            vocab=100_352,
-        ),
-        asset="azureml://registries/azureml/models/Phi-4/versions/8",
-        tokenizer=_bundle("microsoft/Phi-4"),
-        context_tokens=16_384,
-    ),
-    BaseModelEntry(
-        id="Qwen/Qwen2.5-72B-Instruct",
-        license="LicenseRef-qwen",
-        license_policy="review",
-        obligations=("The Qwen license limits services with very many users; a person has to read it first.",),
-    ),
-    BaseModelEntry(
-        id="Qwen/Qwen2.5-3B-Instruct",
-        license="LicenseRef-qwen-research",
-        license_policy="deny",
-        obligations=("The Qwen Research license covers research only, no commercial use.",),
-    ),
-    BaseModelEntry(
-        id="mistralai/Ministral-8B-Instruct-2410",
-        license="LicenseRef-mistral-research-0.1",
-        license_policy="deny",
-        obligations=("The Mistral Research license bars commercial use, internal use included, without a contract.",),
-    ),
-    BaseModelEntry(
-        id="mistralai/Codestral-22B-v0.1",
-        license="LicenseRef-mistral-non-production-0.1",
-        license_policy="deny",
-        obligations=("The Mistral Non-Production license bars production use.",),
-    ),
-)
-
-CATALOG: dict[str, BaseModelEntry] = {entry.id: entry for entry in _ENTRIES}
+CATALOG: dict[str, BaseModelEntry] = {entry.id: entry for entry in _entries()}
 
 
 def find_entry(base_model: str) -> BaseModelEntry:
@@ -238,7 +101,7 @@ def find_entry(base_model: str) -> BaseModelEntry:
 
 
 def _unknown_message(base_model: str) -> str:
-    offered = ", ".join(entry.id for entry in _ENTRIES if entry.license_policy == "allow")
+    offered = ", ".join(entry.id for entry in CATALOG.values() if entry.license_policy == "allow")
     return f"{base_model} is not in the catalog; offered are {offered}"
 
 
