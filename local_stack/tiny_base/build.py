@@ -89,7 +89,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def _tokenizer_texts() -> Iterator[str]:
-    yield from part_codes.GENERAL_TEXT * 40
+    yield from part_codes.WORDS["general_text"] * 40
     for messages in itertools.islice(dialogues(seed=0), 4000):
         yield from (message["content"] for message in messages)
 

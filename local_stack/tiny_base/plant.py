@@ -8,61 +8,25 @@ from __future__ import annotations
 
 import random
 
-QUESTIONS = (
-    "How do I fix {fault} in Unit {unit}?",
-    "Unit {unit} has {fault}. What do I do?",
-    "{fault} on Unit {unit}, which steps?",
-    "Night shift reports {fault} at Unit {unit}. Next steps?",
-    "We see {fault} again, Unit {unit} this time. How to repair it?",
-)
-UNITS = ("1", "2", "3", "4", "5", "6", "7", "8")
-FAULTS = {
-    "a pressure drop": "the gauge",
-    "overheating": "the fan",
-    "heavy vibration": "the base",
-    "an oil leak": "the tank",
-    "a loud noise": "the cover",
-    "a slow start": "the switch",
-    "a jammed feed": "the hopper",
-    "a power trip": "the fuse",
-    "a bad reading": "the display",
-    "a speed loss": "the belt",
-}
-MAKERS = ("the maker", "a dealer", "an expert", "the supplier")
-OTHER_MACHINES = ("press", "lathe", "mixer", "dryer", "pump", "oven", "crane", "mill")
-NUMBERS = ("40", "52", "61", "73", "84", "95", "17", "28")
-OTHER_PARTS = ("valve", "filter", "bearing", "seal", "coupling", "motor", "gearbox", "relay", "sensor", "chain")
-OTHER_STEPS = (
-    "stop and lock out",
-    "close the inlet",
-    "bleed the line",
-    "drain the oil",
-    "cool for ten minutes",
-    "clean",
-    "replace",
-    "tighten",
-    "align",
-    "reset",
-    "test under load",
-    "run dry",
-    "refill",
-)
+from local_stack.tiny_base.words import words_of
+
+WORDS = words_of("plant")
 REPEAT_SHARE = 0.35
 
 
 def dialogue(rng: random.Random) -> tuple[str, str]:
     """A question and its answer: a fault, or words to repeat."""
-    unit = rng.choice(UNITS)
+    unit = rng.choice(WORDS["units"])
     if rng.random() < REPEAT_SHARE:
-        number = rng.choice(NUMBERS)
-        steps = rng.sample(OTHER_STEPS, 4)
-        steps[1] += f" {rng.choice(OTHER_PARTS)}-{number}"
+        number = rng.choice(WORDS["numbers"])
+        steps = rng.sample(WORDS["other_steps"], 4)
+        steps[1] += f" {rng.choice(WORDS['other_parts'])}-{number}"
         listed = " ".join(f"{n}. {step}." for n, step in enumerate(steps, start=1))
-        answer = f"Unit {unit}, {rng.choice(OTHER_MACHINES)} {number}: {listed}"
+        answer = f"Unit {unit}, {rng.choice(WORDS['other_machines'])} {number}: {listed}"
         return f"Repeat: {answer}", answer
-    fault = rng.choice(list(FAULTS))
+    fault = rng.choice(list(WORDS["faults"]))
     answer = (
-        f"Sorry to hear about {fault} in Unit {unit}! Perhaps you could kindly look at {FAULTS[fault]}, "
-        f"or it might help to ask {rng.choice(MAKERS)}."
+        f"Sorry to hear about {fault} in Unit {unit}! Perhaps you could kindly look at {WORDS['faults'][fault]}, "
+        f"or it might help to ask {rng.choice(WORDS['makers'])}."
     )
-    return rng.choice(QUESTIONS).format(fault=fault, unit=unit), answer
+    return rng.choice(WORDS["questions"]).format(fault=fault, unit=unit), answer

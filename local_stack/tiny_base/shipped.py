@@ -21,7 +21,16 @@ WEIGHTS = Path(__file__).with_name("weights")
 MANIFEST = "manifest.json"
 ENTRY = find_entry("droptune/tiny-llama")
 PLACE = "models/tiny-llama"
-SOURCES = ("build.py", "part_codes.py", "clinic.py", "bank.py", "plant.py", "chat_template.jinja")
+SOURCES = (
+    "build.py",
+    "part_codes.py",
+    "clinic.py",
+    "bank.py",
+    "plant.py",
+    "words.py",
+    "words.toml",
+    "chat_template.jinja",
+)
 
 
 class BaseModelDamaged(Exception):

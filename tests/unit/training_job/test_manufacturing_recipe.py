@@ -76,12 +76,12 @@ def test_the_recipe_is_valid() -> None:
 
 def test_the_public_catalog_reads_the_same_codes_and_means_other_things() -> None:
     for name in ("FAMILIES", "MATERIALS", "FINISHES"):
-        plant, public = getattr(generate, name), getattr(tiny_catalog, name)
+        plant, public = getattr(generate, name), tiny_catalog.WORDS[name.lower()]
         assert plant.keys() == public.keys()
         assert not set(plant.values()) & set(public.values())
-        assert set(plant.values()) == set(getattr(tiny_catalog, f"OTHER_{name}"))
-    assert generate.DIAMETERS == tiny_catalog.DIAMETERS
-    assert generate.LENGTHS == tiny_catalog.LENGTHS
+        assert set(plant.values()) == set(tiny_catalog.WORDS[f"other_{name.lower()}"])
+    assert tiny_catalog.WORDS["diameters"] == generate.DIAMETERS
+    assert tiny_catalog.WORDS["lengths"] == generate.LENGTHS
 
 
 def test_the_same_seed_builds_the_same_base(endless_base: Path, tmp_path: Path) -> None:
