@@ -109,7 +109,7 @@ class Findings:
                 offsets=tuple(group.offsets),
                 parts=tuple(group.parts) if any(group.parts) else (),
                 message=self._codes[code].message.replace("{detail}", detail),
-                fix=self._codes[code].fix.replace("{hint}", group.hint),
+                fix=self._codes[code].fix.replace("{hint}", group.hint or "the others"),
             )
             for (code, file, detail), group in self._groups.items()
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 from string import ascii_uppercase
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from shared.domain.graders import Grader
 from shared.domain.recipe import Recipe, Reinforcement
 from shared.grading import fields, read_fields
 from shared.validation.conversions import ANSWER_FIELDS
-from shared.validation.marks import Mark, MarkMeaning, meaning_of, plain_name
+from shared.validation.marks import Mark, is_bad, meaning_of, plain_name
 from shared.validation.names import NAMES_MAX, OTHER_NAMES, shown
 from shared.validation.strict import parse_text
 
@@ -110,7 +111,7 @@ def code_of_inner(key: str, value: Any, messages: Sequence[dict[str, Any]]) -> s
         return "media_not_read" if _is_media(key, value) or _has_placeholder(messages) else "media_named"
     if about == "passages" and any(map(_is_passage, _missing_from_messages(value, messages))):
         return "passage_not_read"
-    return "ignored_field"
+    return is_bad(key, value) or "ignored_field"
 
 
 def _of_cell(value: Any) -> Any:
@@ -212,6 +213,14 @@ class _Missed:
         return self._certain + (0 if len(self._different) * _REPEATED <= self._short else self._short)
 
 
+def _marks_in(name: str, value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The value by the field's name, and those of an object such as `metadata` by the names in it."""
+    yield (name,), value
+    if type(value) is dict:
+        for key in islice(value, NAMES_MAX):
+            yield (name, key), value[key]
+
+
 def labels_of(names: Iterable[str]) -> list[str]:
     """Those of the fields beside a text that may be the answer to it, most likely ones first."""
     plain = {name: plain_name(name) for name in names}
@@ -224,7 +233,7 @@ class FieldNotes:
     def __init__(self, used: UsedFields) -> None:
         self._used = used
         self._counts: dict[str, int] = {}
-        self._marks: dict[str, Mark] = {}
+        self._marks: dict[tuple[str, ...], Mark] = {}
         self._missed: dict[tuple[str, str], _Missed] = {}
 
     def add(self, row: int, item: dict[str, Any], messages: list[dict[str, Any]], *, has_answer: bool) -> None:
@@ -232,9 +241,9 @@ class FieldNotes:
         for name, value in item.items():
             if name in self._used.names or value in _EMPTY:
                 continue
-            if (meaning := meaning_of(name)) and (name in self._marks or len(self._marks) < NAMES_MAX):
-                self._add_mark(row, name, meaning, value, messages, has_answer=has_answer)
-            elif about := _is_about(name):
+            for path, inner in _marks_in(name, value):
+                self._add_mark(row, path, inner, messages, has_answer=has_answer)
+            if about := _is_about(name):
                 self._add_missed(row, name, about, value, messages, has_answer=has_answer)
             if name not in self._counts and len(self._counts) >= NAMES_MAX:
                 name = OTHER_NAMES
@@ -243,19 +252,14 @@ class FieldNotes:
             self._miss("choices_not_read", name, row, [])
 
     def _add_mark(
-        self,
-        row: int,
-        name: str,
-        meaning: MarkMeaning,
-        value: Any,
-        messages: list[dict[str, Any]],
-        *,
-        has_answer: bool,
+        self, row: int, path: tuple[str, ...], value: Any, messages: list[dict[str, Any]], *, has_answer: bool
     ) -> None:
-        if meaning.of_answer and not has_answer:
+        meaning = meaning_of(path[-1])
+        if meaning is None or (meaning.of_answer and not has_answer):
             return
-        question = tuple(message["content"] for message in messages[:-1])
-        self._marks.setdefault(name, Mark(name, meaning)).add(row, value, question, messages[-1]["content"])
+        if path in self._marks or len(self._marks) < NAMES_MAX:
+            question = tuple(message["content"] for message in messages[:-1])
+            self._marks.setdefault(path, Mark(path, meaning)).add(row, value, question, messages[-1]["content"])
 
     def _add_missed(
         self, row: int, name: str, about: str, value: Any, messages: list[dict[str, Any]], *, has_answer: bool
@@ -279,8 +283,8 @@ class FieldNotes:
     def report(self, findings: Findings, file: str, container: str = "jsonl") -> None:
         """One finding for each field."""
         reported = {name for code, name in self._missed if self._report_missed(code, name, findings, file)}
-        for name, mark in self._marks.items():
-            marked = mark.finding(container, file)
+        for path, mark in self._marks.items():
+            marked, name = mark.finding(container, file), ".".join(path)
             if marked is not None:
                 findings.add_many(marked.code, file, shown(name), marked.count, marked.rows, hint=marked.hint)
                 reported.add(name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -22,36 +22,89 @@ _CERTAIN = frozenset(
     {"kto_tag", "thumb", "thumbs", "thumbs_up", "desirable", "is_desirable", "is_good"}
     | {"bad_answer", "bad_response", "good_answer", "good_response", "is_bad", "thumbs_down", "undesirable"}
 )
-_GRADES = frozenset({"grade", "helpfulness", "quality", "rating", "reward", "score"})
+_GRADES = frozenset({"grade", "helpfulness", "quality", "rating", "reward", "score", "stars", "star", "likert"})
 _MAYBE = frozenset(
-    {"accepted", "approved", "correct", "good", "helpful", "is_accepted", "is_approved", "is_correct", "is_helpful"}
-    | {"is_preferred", "preferred", "feedback", "label", "user_feedback", "verdict", "vote"}
+    {"acceptable", "accepted", "approval", "approved", "checked", "confirmed", "correct", "correctness", "decision"}
+    | {"factual", "faithful", "feedback", "gold", "good", "grounded", "helpful", "keep", "label", "like", "liked", "ok"}
+    | {"pass", "passed", "preferred", "qa", "review", "reviewed", "right", "state", "status", "upvoted", "usable"}
+    | {"valid", "validated", "verdict", "verified", "vote"}
 )
-_BUTTONS = frozenset({"feedback", "rating", "user_feedback", "vote"})  # -1 and 1, where there is no other value
+_BUTTONS = frozenset({"feedback", "like", "rating", "vote"})  # -1 and 1, where there is no other value
 _BAD_IF_TRUE = frozenset(
-    {"bad", "bad_answer", "bad_response", "is_bad", "is_rejected", "rejected", "thumbs_down", "undesirable"}
+    {"bad", "bad_answer", "bad_response", "disliked", "downvoted", "flagged", "hallucinated", "hallucination", "is_bad"}
+    | {"incorrect", "invalid", "low_quality", "rejected", "spam", "thumbs_down", "toxic", "undesirable", "unsafe"}
+    | {"wrong"}
 )
+_PRODIGY = "answer"  # accept, reject or ignore; with other values it is no mark
 # Of rows. The first are the names that trainers have for what is learned of a message.
 _LEARNED = frozenset(
     {"train", "trainable", "loss_weight", "loss_scale", "sample_weight", "use_for_training", "is_train"}
 )
 _WEIGHT = "weight"  # where it has other values than 0 and 1, it may be that of a part
 _LEARNED_MAYBE = frozenset({"training", "loss", "include", "included"})
-_NOT_LEARNED = frozenset({"exclude", "excluded", "is_excluded", "held_out", "holdout", "ignore", "is_test", "skip"})
+_NOT_LEARNED = frozenset(
+    {"deleted", "discard", "discarded", "draft", "exclude", "excluded", "held_out", "holdout", "ignore", "ignored"}
+    | {"is_excluded", "is_test", "needs_review", "outdated", "skip", "skipped"}
+)
 _SPLITS = frozenset({"split", "data_split", "dataset_split", "partition", "subset", "set"})
 _HELD_OUT = frozenset({"test", "testing", "eval", "evaluation", "valid", "validation", "val", "dev", "holdout"})
 _TRAINED = frozenset({"train", "training"})
 
-MARKS = _CERTAIN | _GRADES | _MAYBE | _BAD_IF_TRUE | _LEARNED | _LEARNED_MAYBE | _NOT_LEARNED | _SPLITS | {_WEIGHT}
+# Words around those: `is_answer_correct`, `review_status`, `human_rating`. `correct_answer` is an answer.
+_THINGS = frozenset({"annotation", "answer", "completion", "output", "record", "response", "result", "row"})
+_VERBS = frozenset({"has", "is", "was"})
+_AROUND = (
+    _THINGS
+    | _VERBS
+    | frozenset({"annotator", "expert", "final", "human", "judge", "labeler", "model", "moderation", "overall"})
+    | frozenset({"review", "reviewer", "sme", "user"})
+)
+
+MARKS = (
+    _CERTAIN
+    | _GRADES
+    | _MAYBE
+    | _BAD_IF_TRUE
+    | _LEARNED
+    | _LEARNED_MAYBE
+    | _NOT_LEARNED
+    | _SPLITS
+    | {_WEIGHT, _PRODIGY}
+)
 
 _BAD_FOR_CERTAIN = frozenset({"thumbsdown", "dislike", "disliked", "undesirable", "👎", "👎🏻"})
 _BAD_WORDS = _BAD_FOR_CERTAIN | frozenset(
-    {"bad", "down", "downvote", "downvoted", "incorrect", "negative", "poor", "rejected", "unhelpful", "wrong"}
+    {"bad", "declined", "denied", "disapproved", "discard", "discarded", "down", "downvote", "downvoted", "fail"}
+    | {"failed", "flagged", "hallucinated", "incorrect", "invalid", "needswork", "negative", "notapproved", "notok"}
+    | {"notreviewed", "notverified", "poor", "refused", "reject", "rejected", "unacceptable", "unapproved", "unhelpful"}
+    | {"unreviewed", "unsafe", "unverified", "unusable", "wrong", "❌", "✗", "✘", "⛔"}
 )
+_LOW_GRADES = frozenset({"low", "verylow", "lowest", "terrible", "awful", "worst", "insufficient"})
+_GOOD_WORDS = frozenset(
+    {"accept", "accepted", "approve", "approved", "checked", "confirmed", "correct", "final", "good", "gold", "like"}
+    | {"ok", "okay", "passed", "positive", "published", "reviewed", "submitted", "thumbsup", "up", "upvote", "valid"}
+    | {"validated", "verified", "👍", "✅", "✓", "✔"}
+)
+# Of what is not done: bad only where other rows have a word of those above.
+_OPEN_WORDS = frozenset(
+    {"draft", "ignore", "ignored", "inprogress", "inreview", "needsreview", "new", "open", "pending", "skip", "skipped"}
+    | {"todo", "toreview", "unlabeled"}
+)
+# What is said of approval alone, by fields that may also be of a case, a machine or a job.
+_GENERAL = frozenset({"decision", "state", "status"})
+_NOT_APPROVED = frozenset(
+    {"declined", "denied", "disapproved", "discard", "discarded", "flagged", "notapproved", "notreviewed"}
+    | {"notverified", "refused", "reject", "rejected", "unapproved", "unreviewed", "unverified"}
+)
+_YES, _NO = frozenset({"yes", "y", "t", "on"}), frozenset({"no", "n", "f", "off"})
+_PRODIGY_WORDS = {"accept": "good", "reject": "bad", "ignore": "bad"}
+_OF_SCALE = re.compile(r"([-+]?\d+(?:\.\d+)?)\s*(?:/\s*\d+|out of \d+|of \d+|%|(?:stars?|points?)(?:\s|$)).*")
+_STARS = "★⭐"
 _CLASSES_MAX = 20  # different answers, so that a field may only repeat them
 _QUESTIONS_MAX = 20_000  # that are compared; a question that is among them is known again in any later row
 _BOTH_SHARE = 0.1
 _SHOWN_MAX = 20
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.IGNORECASE)
 _NUMBERS_SHOWN = 3
 _GOOD_SHARE = 0.8
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -73,19 +126,32 @@ class MarkMeaning(NamedTuple):
     is_boolean_certain: bool = False  # as false, not as 0
     is_button: bool = False
     is_zero_one: bool = True  # 0 says something only where no value is other than 0 and 1
+    is_prodigy: bool = False
+    is_general: bool = False
 
 
 @lru_cache(maxsize=1024)
 def meaning_of(field: str) -> MarkMeaning | None:
     """None if the field's name says that it marks nothing."""
     name = plain_name(field)
+    if (found := _meaning(name)) is not None:
+        return found
+    words = [word for word in name.split("_") if word]
+    if not words or (words[-1] in _THINGS and words[0] not in _VERBS):
+        return None
+    meanings = [_meaning(word) for word in words if word not in _AROUND] or [_meaning(words[-1])]
+    last = meanings[-1]
+    return last._replace(is_boolean_certain=False) if last is not None and None not in meanings else None
+
+
+def _meaning(name: str) -> MarkMeaning | None:
     if name in _SPLITS:
         return MarkMeaning(False, is_split=True)
     if name == _WEIGHT:
         return MarkMeaning(False, is_certain=True)
     if name in _LEARNED | _LEARNED_MAYBE | _NOT_LEARNED:
         return MarkMeaning(False, name in _LEARNED, name in _NOT_LEARNED, is_zero_one=name not in _LEARNED)
-    if name in _CERTAIN | _GRADES | _MAYBE | _BAD_IF_TRUE:
+    if name in _CERTAIN | _GRADES | _MAYBE | _BAD_IF_TRUE or name == _PRODIGY:
         return MarkMeaning(
             True,
             name in _CERTAIN,
@@ -93,6 +159,8 @@ def meaning_of(field: str) -> MarkMeaning | None:
             name in _GRADES,
             is_boolean_certain=name == "label",
             is_button=name in _BUTTONS,
+            is_prodigy=name == _PRODIGY,
+            is_general=name in _GENERAL,
         )
     return None
 
@@ -111,18 +179,18 @@ class Mark:
     """The values of one field of one file. Memory is flat.
 
     A value is bad (false, a negative number, a word such as thumbs_down), a zero, which is bad where no value is other
-    than 0 and 1, good, or other.
+    than 0 and 1, open (a word such as pending), which is bad where others are good, good, or other.
     """
 
-    def __init__(self, field: str, meaning: MarkMeaning) -> None:
-        self._field, self._meaning = field, meaning
-        self._counts = {"bad": 0, "zero": 0, "good": 0, "other": 0}
-        self._first: dict[str, list[int]] = {"bad": [], "zero": []}
-        self._values: dict[str, dict[bytes, None]] = {"bad": {}, "zero": {}}  # as JSON
+    def __init__(self, path: Sequence[str], meaning: MarkMeaning) -> None:
+        self._field, self._path, self._meaning = ".".join(path), "".join(map(_step, path)), meaning
+        self._counts = dict.fromkeys(("bad", "zero", "open", "good", "other"), 0)
+        self._first: dict[str, list[int]] = {"bad": [], "zero": [], "open": []}
+        self._values: dict[str, dict[bytes, None]] = {"bad": {}, "zero": {}, "open": {}}  # as JSON
         self._answers: dict[str, set[int]] = {"bad": set(), "good": set()}
         self._questions: dict[int, int] = {}  # 1: with a good answer, 2: with a bad one
         self._highest = 0.0  # of grades
-        self._is_text = False
+        self._is_text = self._is_scale = False  # numbers as text, and such as 4/5
         self._is_certain = False
         self._says_chosen = self._says_minus_one = False
 
@@ -134,6 +202,7 @@ class Mark:
         if type(read) in (int, float):
             self._highest = max(self._highest, read if math.isfinite(read) else 0)
             self._is_text |= isinstance(value, str)
+            self._is_scale |= isinstance(value, str) and not _NUMBER.fullmatch(value.strip())
         if kind in self._first:
             self._is_certain |= self._says_for_certain(read)
             self._says_minus_one |= self._meaning.is_button and read == -1
@@ -142,14 +211,15 @@ class Mark:
             if len(self._values[kind]) <= _SHOWN_MAX:
                 self._values[kind][orjson.dumps(value)] = None
         self._says_chosen |= read == "chosen"
-        if kind != "other":
+        if kind in ("bad", "zero", "good"):
             self._compare("good" if kind == "good" else "bad", hash(question), hash(answer))
 
     def _kind(self, value: Any) -> str:
         meaning = self._meaning
-        if meaning.is_split:
-            word = value if isinstance(value, str) else ""
-            return "bad" if word in _HELD_OUT else "good" if word in _TRAINED else "other"
+        if isinstance(value, str):
+            return self._kind_of_word(value)
+        if meaning.is_split or meaning.is_general or meaning.is_prodigy:
+            return "other"
         if isinstance(value, bool):
             return "bad" if value is meaning.is_bad_if_true else "good"
         if isinstance(value, int | float):
@@ -157,12 +227,29 @@ class Mark:
                 return "bad"
             if value in (0, 1):
                 return "zero" if value == meaning.is_bad_if_true else "good"
-        is_bad = isinstance(value, str) and meaning.of_answer and _word(value) in _BAD_WORDS
-        return "bad" if is_bad else "other"
+        return "other"
+
+    def _kind_of_word(self, text: str) -> str:
+        meaning, word = self._meaning, _word(text)
+        if meaning.is_split:
+            return "bad" if text in _HELD_OUT else "good" if text in _TRAINED else "other"
+        if meaning.is_prodigy:
+            return _PRODIGY_WORDS.get(word, "other")
+        if word in _YES | _NO and not meaning.is_general:
+            return "bad" if (word in _YES) is meaning.is_bad_if_true else "good"
+        if not meaning.of_answer:
+            return "other"
+        if word in _OPEN_WORDS:
+            return "open"
+        is_bad = word in (_NOT_APPROVED if meaning.is_general else _BAD_WORDS)
+        if is_bad or (meaning.is_grade and word in _LOW_GRADES):
+            return "bad"
+        return "good" if word in _GOOD_WORDS else "other"
 
     def _says_for_certain(self, value: Any) -> bool:
         if isinstance(value, str):
-            return _word(value) in _BAD_FOR_CERTAIN
+            word = _word(value)
+            return word in _BAD_FOR_CERTAIN or (self._meaning.is_certain and word in _YES | _NO)
         return self._meaning.is_certain or (self._meaning.is_boolean_certain and isinstance(value, bool))
 
     def _compare(self, quality: str, question: int, answer: int) -> None:
@@ -175,7 +262,10 @@ class Mark:
         """None if the field marks nothing, or is a class that only repeats what few answers say."""
         if file == "eval" and not self._meaning.of_answer:
             return None  # what is not trained on may be there
+        if self._meaning.is_prodigy and self._counts["other"]:
+            return None  # answers of another kind
         kinds = ["bad"] if self._counts["other"] and self._meaning.is_zero_one else ["bad", "zero"]
+        kinds += ["open"] if self._counts["good"] else []
         count = sum(self._counts[kind] for kind in kinds)
         if not count or self._is_class:
             if not self._meaning.is_grade or not self._counts["other"] or not self._highest:
@@ -191,7 +281,7 @@ class Mark:
             return "excluded_rows" if self._is_certain else "marked_rows"
         is_pair = self._says_chosen and b'"rejected"' in self._values["bad"]
         is_button = self._says_minus_one and not self._counts["other"]
-        is_certain = self._is_certain or is_pair or is_button or self._is_paired
+        is_certain = self._is_certain or is_pair or is_button or self._is_paired or self._meaning.is_prodigy
         return "unpaired_preference" if is_certain else "marked_rows"
 
     @property
@@ -203,7 +293,7 @@ class Mark:
     @property
     def _is_class(self) -> bool:
         bad, good = self._answers.values()
-        marked = sum(self._counts.values()) - self._counts["other"]
+        marked = sum(self._counts[kind] for kind in ("bad", "zero", "good"))
         few = len(bad) <= _CLASSES_MAX and len(good) <= _CLASSES_MAX and 2 * len(bad | good) <= marked
         may_be = self._meaning.of_answer and not self._meaning.is_certain
         return may_be and few and bool(bad) and bool(good) and bad.isdisjoint(good)
@@ -218,32 +308,31 @@ class Mark:
         numbers = [value for value, read in values.items() if type(_plain(read)) in (int, float)]
         shown = list(values) if len(numbers) <= _NUMBERS_SHOWN else [value for value in values if value not in numbers]
         words = [f"is not {' or '.join(value.decode() for value in shown)}"] if shown else []
-        conditions = [f"{_path(self._field)} != {value.decode()}" for value in shown]
+        conditions = [f"{self._path} != {value.decode()}" for value in shown]
         if len(numbers) > _NUMBERS_SHOWN:
             is_more = "zero" in kinds and self._counts["zero"]
             words.append("is more than 0" if is_more else "is 0 or more")
             conditions.append(f"{self._number} {'>' if is_more else '>='} 0")
-        return _keep(" and ".join(words), self._field, " and ".join(conditions), container)
+        return self._keep(" and ".join(words), " and ".join(conditions), container)
 
     @property
     def _number(self) -> str:
-        return f"({_path(self._field)} | tonumber? // 0)" if self._is_text else _path(self._field)
+        return f"({self._path} | tonumber? // 0)" if self._is_text else self._path
 
     def _hint_of_grade(self, container: str) -> str:
         """The upper fifth of the scale, such as 4 of 5."""
         least = f"{_GOOD_SHARE * self._highest:.3g}"
-        return _keep(f"is {least} or more", self._field, f"{self._number} >= {least}", container)
+        return self._keep(f"is {least} or more", f"{self._number} >= {least}", container)
+
+    def _keep(self, words: str, condition: str, container: str) -> str:
+        """In words, and for JSON as a command."""
+        rows = None if self._is_scale else {"jsonl": "", "json": ".[] | "}.get(container)
+        command = "" if rows is None else f": jq -c '{rows}select({condition})'"
+        return f"the rows in which {self._field} {words}{command}"
 
 
-def _keep(words: str, field: str, condition: str, container: str) -> str:
-    """In words, and for JSON as a command."""
-    rows = {"jsonl": "", "json": ".[] | "}.get(container)
-    command = "" if rows is None else f": jq -c '{rows}select({condition})'"
-    return f"the rows in which {field} {words}{command}"
-
-
-def _path(field: str) -> str:
-    return f".{field}" if _IDENTIFIER.fullmatch(field) else f'.["{field}"]'
+def _step(name: str) -> str:
+    return f".{name}" if _IDENTIFIER.fullmatch(name) else f'.["{name}"]'
 
 
 def _word(text: str) -> str:
@@ -251,13 +340,27 @@ def _word(text: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A cell of a table is text: `false` and `-1` are what they say."""
+    """A cell of a table is text: `false` and `-1` are what they say, and so are `4/5` and stars."""
     if not isinstance(value, str):
         return value
     word = value.strip().casefold()
     if word in ("false", "true"):
         return word == "true"
+    if stars := sum(map(word.count, _STARS)):
+        return stars
     try:
         return float(word)
     except ValueError:
-        return word
+        scale = _OF_SCALE.fullmatch(word)
+        return float(scale[1]) if scale else word
+
+
+def is_bad(field: str, value: Any) -> str:
+    """The code of a mark of one message, empty if it says nothing bad."""
+    meaning = meaning_of(field)
+    if meaning is None:
+        return ""
+    mark = Mark((field,), meaning)
+    mark.add(0, value, None, "")
+    found = mark.finding("", "")
+    return found.code if found is not None and found.code != "rated_answers" else ""

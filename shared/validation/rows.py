@@ -35,6 +35,7 @@ _REJECTED = "non_preferred_output"
 _WARNINGS = {
     "system_alone_asks",
     "ignored_field",
+    "marked_rows",
     "media_named",
     "tools_missing",
     "tool_call_id_reused",

@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from shared.domain.findings import Findings
+from shared.validation.codes import CODES as CODES_OF_ROWS
+from shared.validation.fields import FieldNotes, UsedFields
+
 ROWS = 60
 CODES = {"unpaired_preference", "excluded_rows", "marked_rows", "rated_answers", "ignored_field"}
 
@@ -234,3 +238,122 @@ def test_the_remedy_for_an_array_takes_it_apart_and_for_a_table_it_is_in_words(c
     found = check("\n".join(table).encode(), held_out(), file_name="train.csv").result.report.problems[0]
     assert (found.code, "jq" in found.fix) == ("unpaired_preference", False)
     assert 'the rows in which label is not "False"' in found.fix
+
+
+def found_in(values: list[Any], name: str = "approved", *, nested: bool = False) -> dict[str, int]:
+    """What is said of a field with these values: code and rows."""
+    findings, notes = Findings(CODES_OF_ROWS), FieldNotes(UsedFields())
+    for n, value in enumerate(values):
+        messages = [{"role": "user", "content": question(n)}, {"role": "assistant", "content": f"part {n}, {n % 7}"}]
+        item = {"metadata": {"id": n, name: value}} if nested else {name: value}
+        notes.add(n, item, messages, has_answer=True)
+    notes.report(findings, "train")
+    return {one.code: one.count for one in findings.problems() if one.code != "ignored_field"}
+
+
+# Names that approve of an answer, and values that do not approve and that do.
+APPROVALS = [
+    *("approved", "is_approved", "isApproved", "Approved", "human_approved", "reviewer approved", "answer_approved"),
+    *(
+        "reviewed",
+        "human_reviewed",
+        "verified",
+        "is_verified",
+        "validated",
+        "checked",
+        "confirmed",
+        "accepted",
+        "valid",
+    ),
+    *("correct", "is_correct", "is_answer_correct", "answer-correct", "was_correct", "passed", "qa_passed", "keep"),
+    *("usable", "acceptable", "gold", "is_gold", "good", "helpful", "factual", "grounded", "faithful", "ok", "liked"),
+]
+NOT_APPROVED = [(False, True), (0, 1), ("no", "yes"), ("No", "Yes"), ("N", "Y"), ("n", "y"), ("false", "true")]
+NOT_APPROVED += [
+    ("0", "1"),
+    ("rejected", "approved"),
+    ("Not approved", "Approved"),
+    ("\u274c", "\u2705"),
+    ("bad", "good"),
+]
+
+
+@pytest.mark.parametrize("name", APPROVALS)
+@pytest.mark.parametrize("nested", [False, True])
+def test_every_mark_of_approval_is_a_warning_whatever_its_name_and_values(name, nested) -> None:
+    for bad, good in NOT_APPROVED:
+        assert found_in([bad] * 4 + [good] * 56, name, nested=nested) == {"marked_rows": 4}, (bad, good)
+        assert found_in([good] * 60, name, nested=nested) == {}, good
+
+
+@pytest.mark.parametrize("name", ["flagged", "is_wrong", "incorrect", "hallucinated", "toxic", "is_spam", "invalid"])
+def test_so_is_every_mark_of_what_is_wrong(name) -> None:
+    for good, bad in [*NOT_APPROVED[:7], ("0", "1")]:
+        assert found_in([bad] * 4 + [good] * 56, name) == {"marked_rows": 4}, (bad, good)
+
+
+STATES: dict[str, tuple[str, list[Any], dict[str, int]]] = {
+    "a status": ("status", ["rejected"] * 4 + ["approved"] * 56, {"marked_rows": 4}),
+    "a status of some": ("status", ["Rejected"] * 4 + [""] * 56, {"marked_rows": 4}),
+    "what is not reviewed yet": ("review_status", ["pending"] * 4 + ["approved"] * 56, {"marked_rows": 4}),
+    "Argilla": ("status", ["discarded"] * 4 + ["pending"] * 4 + ["submitted"] * 52, {"marked_rows": 8}),
+    "an approval": ("approval", ["declined"] * 4 + ["granted"] * 56, {"marked_rows": 4}),
+    "a decision of a reviewer": ("reviewer_decision", ["reject"] * 4 + ["accept"] * 56, {"marked_rows": 4}),
+    "Prodigy": ("answer", ["reject"] * 4 + ["ignore"] * 2 + ["accept"] * 54, {"unpaired_preference": 6}),
+    "quality": ("quality", ["low"] * 4 + ["medium"] * 6 + ["high"] * 50, {"marked_rows": 4}),
+    "the quality of an answer": ("answer_quality", ["bad"] * 4 + ["good"] * 56, {"marked_rows": 4}),
+    "stars": ("stars", [1 + n % 5 for n in range(60)], {"rated_answers": 60}),
+    "stars of a user": ("user_stars", [1 + n % 5 for n in range(60)], {"rated_answers": 60}),
+    "stars as they are drawn": ("rating", ["\u2605" * (1 + n % 5) for n in range(60)], {"rated_answers": 60}),
+    "of five": ("rating", [f"{1 + n % 5}/5" for n in range(60)], {"rated_answers": 60}),
+    "per cent": ("quality_score", [f"{n}%" for n in range(2, 62)], {"rated_answers": 60}),
+    "thumbs": ("thumbs", ["down"] * 4 + ["up"] * 56, {"marked_rows": 4}),
+    "thumbs as they are drawn": ("feedback", ["\U0001f44e"] * 4 + ["\U0001f44d"] * 56, {"unpaired_preference": 4}),
+    "thumbs up, no": ("thumbs_up", ["no"] * 4 + ["yes"] * 56, {"unpaired_preference": 4}),
+    "a row that is not for training": ("use_for_training", ["no"] * 4 + ["yes"] * 56, {"excluded_rows": 4}),
+    "a row that is left out": ("Exclude", ["yes"] * 4 + ["no"] * 56, {"marked_rows": 4}),
+    "a draft": ("is_draft", [True] * 4 + [False] * 56, {"marked_rows": 4}),
+    # What is of the case.
+    "a ticket": ("status", ["open", "pending", "closed"] * 20, {}),
+    "a machine": ("state", ["up", "down", "failed"] * 20, {}),
+    "a number of a state": ("status", [0, 1] * 30, {}),
+    "HTTP": ("status", [200, 404] * 30, {}),
+    "an answer": ("answer", ["no", "yes"] * 30, {}),
+    "words of another answer": ("answer", ["accept"] * 30 + ["reject the claim"] * 30, {}),
+    "the right answer": ("correct_answer", ["no", "yes"] * 30, {}),
+    "a review": ("review", [f"The press is good, {n}" for n in range(60)], {}),
+    "a country": ("country", ["no", "de"] * 30, {}),
+    "an expert": ("reviewer", ["ada", "no"] * 30, {}),
+}
+
+
+@pytest.mark.parametrize(("name", "values", "expected"), STATES.values(), ids=STATES)
+def test_marks_of_other_kinds_and_fields_that_are_none(name, values, expected) -> None:
+    assert found_in(values, name) == expected
+
+
+def test_what_is_written_of_a_scale_has_a_remedy_in_words_alone() -> None:
+    findings, notes = Findings(CODES_OF_ROWS), FieldNotes(UsedFields())
+    for n in range(60):
+        notes.add(n, {"rating": f"{1 + n % 5}/5"}, [{"role": "assistant", "content": f"a {n}"}], has_answer=True)
+    notes.report(findings, "train")
+    (found,) = findings.problems()
+    assert "keep the rows in which rating is 4 or more." in found.fix
+
+
+def test_the_remedy_for_a_mark_in_an_object_names_its_path(check) -> None:
+    data = lines("meta", lambda n: {"id": n, "approved": "no" if n < 4 else "yes"})
+    (found,) = [
+        one for one in check("\n".join(data).encode(), held_out()).result.report.problems if one.code == "marked_rows"
+    ]
+    assert (found.count, "field meta.approved " in found.message) == (4, True)
+    assert "jq -c 'select(.meta.approved != \"no\")'" in found.fix
+
+
+def test_a_mark_of_one_message_is_a_warning_with_its_path(check) -> None:
+    data = [json.loads(line) for line in lines("id", lambda n: n)]
+    for n, row in enumerate(data):
+        row["messages"][1]["approved"] = "no" if n < 4 else "yes"
+    checked = check("\n".join(map(json.dumps, data)).encode(), held_out())
+    (found,) = [one for one in checked.result.report.problems if one.code == "marked_rows"]
+    assert (found.count, "messages[].approved" in found.message, "keep the others." in found.fix) == (4, True, True)
