@@ -18,8 +18,8 @@ from shared.api.models import (
     BaseModelDetail,
     BaseModelList,
     BaseModelSummary,
+    CommentRequest,
     DeadLetterList,
-    DecisionRequest,
     Doctor,
     EndpointList,
     EntityDeadLetters,
@@ -131,7 +131,7 @@ class Api:
     def decide(self, run_id: str, *, granted: bool, comment: str = "") -> None:
         """Approve or deny a run that waits for approval."""
         self._ask(
-            "POST", _path(run_id, "approve" if granted else "deny"), json=DecisionRequest(comment=comment).model_dump()
+            "POST", _path(run_id, "approve" if granted else "deny"), json=CommentRequest(comment=comment).model_dump()
         )
 
     def retry(self, run_id: str) -> str:
@@ -141,8 +141,11 @@ class Api:
     def endpoints(self) -> list[EndpointRecord]:
         return list(_read(EndpointList, self._ask("GET", "/api/endpoints")).data)
 
-    def roll_back(self, endpoint: str) -> RollbackOrder:
-        return _read(RollbackOrder, self._ask("POST", f"/api/endpoints/{quote(endpoint, safe='')}/rollback"))
+    def roll_back(self, endpoint: str, comment: str = "") -> RollbackOrder:
+        request = CommentRequest(comment=comment).model_dump()
+        return _read(
+            RollbackOrder, self._ask("POST", f"/api/endpoints/{quote(endpoint, safe='')}/rollback", json=request)
+        )
 
     def base_models(self) -> list[BaseModelSummary]:
         return list(_read(BaseModelList, self._ask("GET", "/api/base-models")).data)

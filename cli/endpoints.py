@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from cli.client import Api, find_url
+from cli.decisions import Comment
 from cli.display import make_console
 from cli.options import AsJson, Url, print_json
 from cli.tables import make_table
@@ -30,10 +31,10 @@ def endpoints(as_json: AsJson = False, url: Url = None) -> None:
         print("nothing is in production yet")
 
 
-def rollback(endpoint: EndpointArgument, as_json: AsJson = False, url: Url = None) -> None:
+def rollback(endpoint: EndpointArgument, comment: Comment = "", as_json: AsJson = False, url: Url = None) -> None:
     """Give the traffic of ENDPOINT back to its previous deployment; the same again reverses it."""
     with Api(find_url(url)) as api:
-        order = api.roll_back(endpoint)
+        order = api.roll_back(endpoint, comment)
     if as_json:
         print_json(order.model_dump(mode="json", by_alias=True))
     else:

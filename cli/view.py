@@ -27,7 +27,11 @@ HAPPY_PATH = (
     Status.DEPLOYED,
 )
 # Statuses beside the happy path, by the one they stand for on it.
-DETOURS = {Status.VALIDATING: Status.RECEIVED, Status.AWAITING_APPROVAL: Status.EVALUATING}
+DETOURS = {
+    Status.VALIDATING: Status.RECEIVED,
+    Status.TRAINED: Status.TRAINING,
+    Status.AWAITING_APPROVAL: Status.EVALUATING,
+}
 GOOD_END = frozenset({Status.DEPLOYED, Status.DUPLICATE})
 
 
@@ -44,11 +48,12 @@ def seconds(value: float) -> str:
 
 
 def stages(run: Run) -> list[Transition]:
-    """History with consecutive lines of one status merged; the newest note is kept."""
+    """History with consecutive lines of one status merged; each keeps its note, on a line of its own."""
     merged: list[Transition] = []
     for line in run.history:
         if merged and merged[-1].status == line.status:
-            merged[-1] = merged[-1].model_copy(update={"note": line.note or merged[-1].note})
+            notes = [note for note in (merged[-1].note, line.note) if note]
+            merged[-1] = merged[-1].model_copy(update={"note": "\n".join(notes)})
         else:
             merged.append(line)
     return merged
@@ -57,7 +62,7 @@ def stages(run: Run) -> list[Transition]:
 def stage_seconds(run: Run, now: datetime | None = None) -> list[tuple[Transition, float]]:
     """Each stage with the seconds spent in it; the last one's run until `now`, or are 0 at the end."""
     lines = stages(run)
-    end = run.updated_at if run.terminal else now or datetime.now(UTC)
+    end = run.ended_at or now or datetime.now(UTC)
     ends = [*(line.at for line in lines[1:]), end]
     spent = [(after - line.at).total_seconds() for line, after in zip(lines, ends, strict=True)]
     return [(line, max(0.0, each)) for line, each in zip(lines, spent, strict=True)]
@@ -133,7 +138,7 @@ def _table(update: Update, now: datetime | None) -> Table:
     for index, (line, spent) in enumerate(timed):
         current = index == len(timed) - 1
         mark, style = _mark(run, line.status, current=current)
-        detail: RenderableType = Text(stage_detail(run, line.status) or line.note)
+        detail: RenderableType = Text("\n".join(filter(None, (stage_detail(run, line.status), line.note))))
         if current and update.progress:
             detail = _progress_bar(update.progress)
         ended = current and run.terminal

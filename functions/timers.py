@@ -24,6 +24,7 @@ from shared.records.endpoints import all_records
 from shared.runner import Runner
 from shared.step_support.commands import message_of
 from shared.step_support.loops import LoopResult, for_each, where
+from shared.step_support.outcome import Draft
 from shared.steps import reconcile as reconcile_step
 from shared.steps.probe_deployments import probe_deployment
 from shared.steps.retire_deployments import retire_deployments as retire_step
@@ -46,8 +47,7 @@ def probe_deployments(stage: Stage, dispatcher: Dispatcher, timer: func.TimerReq
 def _probe(stage: Stage, runner: Runner, run: Run) -> None:
     draft = probe_deployment(run, runner.services)
     if draft is not None:
-        poll = int(runner.services.clock.now().timestamp())
-        runner.publish(run, replace(draft, key=str(poll)), by=stage)
+        runner.publish(run, _of_now(draft, runner), by=stage)
 
 
 def retire_deployments(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) -> None:
@@ -71,6 +71,7 @@ def reconcile(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) ->
         "silent_jobs": partial(reconcile_step.inspect_silent_jobs, services, last),
         "missed_blobs": partial(reconcile_step.start_missed_runs, services, last),
         "overdue": partial(_publish_overdue, stage, runner),
+        "next_evaluations": partial(_start_next_evaluations, stage, runner),
         "claims": partial(reconcile_step.release_claims, services),
     }
     done = for_each(stage.name, tasks, lambda task: tasks[task](), limit_s=TASK_LIMIT_S)
@@ -81,6 +82,21 @@ def reconcile(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) ->
         log.info("reconcile found %s", found)
     failed = chain(done.failed.items(), *(summary.failed.items() for summary in done.results.values()))
     _keep(stage, LoopResult(failed=dict(failed)), services)
+
+
+def _start_next_evaluations(stage: Stage, runner: Runner) -> LoopResult[bool]:
+    def start(run: Run) -> bool:
+        draft = reconcile_step.next_evaluation(run, runner.services)
+        if draft is not None:
+            runner.publish(run, _of_now(draft, runner), by=stage)
+        return draft is not None
+
+    return for_each("next evaluations", runs.next_in_turn(runner.services.store).values(), start, id_of=_id)
+
+
+def _of_now(draft: Draft, runner: Runner) -> Draft:
+    """What another tick finds again is another event, and is handled again."""
+    return replace(draft, key=str(int(runner.services.clock.now().timestamp())))
 
 
 def _publish_overdue(stage: Stage, runner: Runner) -> LoopResult[bool]:

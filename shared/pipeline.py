@@ -63,6 +63,7 @@ RETRIED = (
     Status.VALIDATING,
     Status.VALIDATED,
     Status.TRAINING,
+    Status.TRAINED,
     Status.EVALUATING,
     Status.APPROVED,
 )
@@ -108,9 +109,12 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         name="submit_evaluation",
-        description="Submits the evaluation job: base model, candidate and the model in production.",
-        wakes=(e.TrainingCompleted, e.EvaluationRetryDue),
-        moves=_from(Status.TRAINING, Status.EVALUATING) | _from(Status.EVALUATING, Status.EVALUATING),
+        description="Submits the evaluation job: base model, candidate and the model in production. One candidate "
+        "of an endpoint at a time; the others wait.",
+        wakes=(e.TrainingCompleted, e.EvaluationDue, e.EvaluationRetryDue),
+        moves=_from(Status.TRAINING, Status.EVALUATING, Status.TRAINED)
+        | _from(Status.TRAINED, Status.EVALUATING)
+        | _from(Status.EVALUATING, Status.EVALUATING),
         publishes=(e.EvaluationStarted,),
         step=submit_evaluation,
     ),
@@ -135,7 +139,7 @@ STAGES: tuple[Stage, ...] = (
         description="Registers the model and creates its deployment without traffic; evaluates again if the model "
         "in production changed.",
         wakes=(e.EvaluationPassed, e.DeploymentRetryDue),
-        moves=_from(Status.APPROVED, Status.DEPLOYING, Status.EVALUATING),
+        moves=_from(Status.APPROVED, Status.DEPLOYING, Status.EVALUATING, Status.TRAINED),
         publishes=(e.DeploymentStarted, e.EvaluationStarted),
         step=deploy_model,
     ),
@@ -184,6 +188,7 @@ STAGES: tuple[Stage, ...] = (
         name="roll_back",
         description="Gives an endpoint's traffic back to its previous deployment.",
         wakes=(e.RollbackRequested,),
+        moves=_from(Status.DEPLOYED, Status.DEPLOYED),
         publishes=(e.ModelRolledBack,),
         step=roll_back,
     ),
@@ -206,9 +211,10 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         name="reconcile",
-        description="Finds unsent events, silent jobs, missed blobs, overdue runs and claims of finished runs.",
+        description="Finds unsent events, silent jobs, missed blobs, overdue runs and claims of finished runs; starts "
+        "the next evaluation at each free endpoint.",
         timer="RECONCILE_SCHEDULE",
-        publishes=(e.RunOverdue, e.ApprovalExpired),
+        publishes=(e.RunOverdue, e.ApprovalExpired, e.EvaluationDue),
     ),
     Stage(
         name="retrain",
@@ -238,6 +244,8 @@ DEADLINES = {
     Status.RECEIVED: timedelta(hours=1),
     Status.VALIDATING: timedelta(hours=12),
     Status.VALIDATED: timedelta(hours=24),
+    # As long as the candidates before it may take.
+    Status.TRAINED: timedelta(days=14),
     Status.EVALUATING: timedelta(hours=36),
     Status.APPROVED: timedelta(hours=24),
     Status.DEPLOYING: timedelta(hours=2),

@@ -104,16 +104,13 @@ class Runner:
                 return handled
             try:
                 try:
-                    self._apply(outcome, stored, event, None if handled is Handled.RETRIED else mark)
+                    self._apply(outcome, stored, event, mark)
                 except InvalidInput as error:  # too large for the store or the bus: nothing was written
                     if outcome.undo is not None:
                         outcome.undo(run)
                     outcome, handled = _refusal(stage, event, FailureClass.CODE, error.problem), Handled.REFUSED
                     self._apply(outcome, stored, event, mark)
             except StoreConflict:
-                if handled is Handled.RETRIED:  # a redelivery: the copy is scheduled already
-                    self.publish_unsent(run.id)
-                    return handled
                 self._undo_if_overtaken(outcome, stage, event)
                 continue
             return handled
@@ -150,7 +147,10 @@ class Runner:
             outcome = stage.step(event, run, self.services)
         except Transient as error:
             log.warning("%s will retry %s: %s", stage.name, event.id, error)
-            return Outcome(messages=((TOPIC, self._retry_message(event, retry + 1)),)), Handled.RETRIED
+            # Not through the outbox: until this returns, the message itself is on the bus. If it is delivered again,
+            # there are two copies with one id; inbox marks make the second harmless.
+            self.services.bus.send(TOPIC, [self._retry_message(event, retry + 1)])
+            return None, Handled.RETRIED
         except PermanentFailure as error:
             return _refusal(stage, event, error.failure_class, error.problem), Handled.REFUSED
         if outcome is None:
@@ -177,7 +177,7 @@ class Runner:
         message = _topic_message(event).message
         return Message(f"{event.id}~{retry}", message.subject, message.body, {RETRY: str(retry)}, due)
 
-    def _apply(self, outcome: Outcome, stored: runs.StoredRun, event: Event[EventData], mark: str | None) -> None:
+    def _apply(self, outcome: Outcome, stored: runs.StoredRun, event: Event[EventData], mark: str) -> None:
         run = moved = stored.run
         if outcome.status is not None:
             changed = run.evolve(**outcome.changes, status=outcome.status, revision=run.revision + 1)
@@ -188,8 +188,7 @@ class Runner:
         if outcome.status is not None or outcome.events:
             # Also where nothing changes: a refusal must not be stated about a run that moved on.
             writes.insert(0, runs.replacement(moved, stored.etag))
-        if mark is not None:
-            writes.append(outbox.mark_handled(mark))
+        writes.append(outbox.mark_handled(mark))
         self.services.store.batch(run.id, writes)
         if outcome.status is not None:
             log.info("%s -> %s by %s", run.status, moved.status, event.id, extra=moved.log_context())

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from functions.http.auth import Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError
-from shared.api.models import EndpointList, RollbackOrder
+from shared.api.models import CommentRequest, EndpointList, RollbackOrder
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.events import RollbackRequested
 from shared.ports import Services
@@ -38,7 +38,13 @@ def _find_record(name: str, services: Services) -> EndpointRecord:
 
 
 @router.post("/{name}/rollback", status_code=202)
-def roll_back(name: str, caller: Operator, services: CurrentServices, runner: CurrentRunner) -> RollbackOrder:
+def roll_back(
+    name: str,
+    caller: Operator,
+    services: CurrentServices,
+    runner: CurrentRunner,
+    request: CommentRequest | None = None,
+) -> RollbackOrder:
     """Order the previous deployment back. It stays reversible: what is left now becomes the previous one."""
     record = _find_record(name, services)
     now = services.clock.now()
@@ -47,7 +53,9 @@ def roll_back(name: str, caller: Operator, services: CurrentServices, runner: Cu
     champion = runner.load(record.champion)
     if champion is None:
         raise ApiError(404, "run_not_found", f"no run {record.champion}, whose model is in production", name)
-    request = RollbackRequested(endpoint=name, deployment=record.deployment, by=caller.name)
+    data = RollbackRequested(
+        endpoint=name, deployment=record.deployment, by=caller.name, comment=request.comment if request else ""
+    )
     # Back and forth and back again are three requests; a double click is one.
-    runner.publish(champion, Draft(request, key=f"{record.deployment}.{int(now.timestamp())}"))
+    runner.publish(champion, Draft(data, key=f"{record.deployment}.{int(now.timestamp())}"))
     return RollbackOrder(endpoint=name, from_=record.deployment, to=record.previous.deployment)

@@ -13,7 +13,7 @@ from functions.http.auth import Approver, Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError
 from functions.http.run_queries import find_run, metrics_of
-from shared.api.models import DecisionRequest, EventList, Metrics, RunPage, RunReference, StartRunRequest
+from shared.api.models import CommentRequest, EventList, Metrics, RunPage, RunReference, StartRunRequest
 from shared.domain import paths
 from shared.domain.dataset import Report
 from shared.domain.drop_zone import starts_a_run
@@ -108,7 +108,7 @@ def cancel(run_id: str, caller: Operator, runner: CurrentRunner) -> RunReference
 
 @router.post("/{run_id}/approve", status_code=202)
 def approve(
-    run_id: str, caller: Approver, runner: CurrentRunner, request: DecisionRequest | None = None
+    run_id: str, caller: Approver, runner: CurrentRunner, request: CommentRequest | None = None
 ) -> RunReference:
     """Let a candidate that passed the gate go live. Whoever asked for the run may not be the one."""
     run = _awaiting_approval(runner.services, run_id)
@@ -119,7 +119,7 @@ def approve(
 
 
 @router.post("/{run_id}/deny", status_code=202)
-def deny(run_id: str, caller: Approver, runner: CurrentRunner, request: DecisionRequest | None = None) -> RunReference:
+def deny(run_id: str, caller: Approver, runner: CurrentRunner, request: CommentRequest | None = None) -> RunReference:
     """Decline a candidate that passed the gate; what runs today stays."""
     run = _awaiting_approval(runner.services, run_id)
     runner.publish(run, Draft(ApprovalDenied(by=caller.name, comment=_comment(request))))
@@ -133,7 +133,7 @@ def _awaiting_approval(services: Services, run_id: str) -> Run:
     return run
 
 
-def _comment(request: DecisionRequest | None) -> str:
+def _comment(request: CommentRequest | None) -> str:
     return request.comment if request else ""
 
 

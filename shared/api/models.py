@@ -59,8 +59,8 @@ class StartRunRequest(ApiModel):
     )
 
 
-class DecisionRequest(ApiModel):
-    """A person's decision on a candidate."""
+class CommentRequest(ApiModel):
+    """Why a person decides so; kept with the run."""
 
     comment: str = Field(default="", max_length=2000)
 

@@ -138,6 +138,13 @@ class TrainingCompleted(EventData):
     seconds: float
 
 
+class EvaluationDue(EventData):
+    """The endpoint is free for a trained model that waited: it is evaluated now."""
+
+    wire_type = "droptune.evaluation.due.v1"
+    endpoint: str
+
+
 class EvaluationStarted(EventData):
     """The evaluation job was submitted."""
 
@@ -284,6 +291,7 @@ class RollbackStarted(EventData):
     wire_type = "droptune.rollback.started.v1"
     endpoint: str
     reason: Problem
+    by: str | None = Field(default=None, description="the person who asked; None if the probes decided")
 
 
 class ModelRolledBack(EventData):
@@ -292,6 +300,8 @@ class ModelRolledBack(EventData):
     wire_type = "droptune.model.rolled_back.v1"
     endpoint: str
     traffic: dict[str, int]
+    reason: Problem
+    by: str | None = Field(default=None, description="the person who asked; None if the probes decided")
 
 
 class RollbackRequested(EventData):
@@ -302,6 +312,7 @@ class RollbackRequested(EventData):
     endpoint: str
     deployment: str = Field(description="the one to leave; a repeat finds it left")
     by: str
+    comment: str = ""
 
 
 class DeploymentRetired(EventData):

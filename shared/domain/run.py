@@ -25,6 +25,7 @@ class Status(StrEnum):
     VALIDATED = "validated"
     APPROVED = "approved"
     TRAINING = "training"
+    TRAINED = "trained"
     EVALUATING = "evaluating"
     AWAITING_APPROVAL = "awaiting_approval"
     DEPLOYING = "deploying"
@@ -104,6 +105,14 @@ class Decision(Frozen):
     comment: str = ""
 
 
+class Rollback(Frozen):
+    """Why a model lost its traffic, and who asked for it."""
+
+    reason: Problem
+    by: str | None = Field(description="the person who asked; None if the probes decided")
+    at: datetime
+
+
 class RunError(Frozen):
     """Why the run failed: the class decides about retries, the problem carries the root cause."""
 
@@ -136,6 +145,7 @@ class Run(Frozen):
     decision: Decision | None = None
     champion: str | None = Field(default=None, description="run in production when evaluation began")
     rollout: RolloutRef | None = None
+    rollback: Rollback | None = Field(default=None, description="the newest, during the rollout or later")
     cost: CostEstimate | None = None
     error: RunError | None = None
     requested_by: str | None = Field(default=None, description="who asked over the API; None for a dropped blob")
@@ -145,6 +155,18 @@ class Run(Frozen):
     @property
     def terminal(self) -> bool:
         return self.status in TERMINAL
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When the run reached its end. A later rollback of its model changes `updated_at` only."""
+        return next((line.at for line in self.history if line.status in TERMINAL), None)
+
+    @property
+    def rollback_reason(self) -> Problem:
+        """Why its model lost the traffic."""
+        if self.rollback is None:
+            return Problem(code="rolled_back", message="the reason was not recorded")
+        return self.rollback.reason
 
     @property
     def job(self) -> JobRef | None:
@@ -175,6 +197,7 @@ class RunChanges(TypedDict, total=False):
     decision: Decision | None
     champion: str | None
     rollout: RolloutRef | None
+    rollback: Rollback | None
     cost: CostEstimate | None
     error: RunError | None
     cancel_requested_by: str | None

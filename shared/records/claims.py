@@ -31,6 +31,11 @@ def endpoint_claim(endpoint: str) -> str:
     return f"endpoint:{endpoint}"
 
 
+def turn_claim(endpoint: str) -> str:
+    """The turn to be evaluated against what the endpoint serves, and to replace it."""
+    return f"turn:{endpoint}"
+
+
 def take(store: RunStore, name: str, run_id: str, now: datetime) -> str:
     """Claim `name` for a run; returns the owner, who may be another run."""
     document = {

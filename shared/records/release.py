@@ -18,7 +18,10 @@ def release(store: RunStore, run: Run, now: datetime) -> None:
     A failed or cancelled run may have left a deployment: its endpoint is given back once that is gone.
     """
     release_dataset(store, run, now)
-    if run.recipe is not None and run.status not in (Status.FAILED, Status.CANCELLED):
+    if run.recipe is None:
+        return
+    claims.release(store, claims.turn_claim(run.recipe.endpoint), run.id)
+    if run.status not in (Status.FAILED, Status.CANCELLED):
         claims.release(store, claims.endpoint_claim(run.recipe.endpoint), run.id)
 
 

@@ -10,13 +10,14 @@ from shared.domain.errors import PermanentFailure, Problem, Transient
 from shared.domain.events import (
     DeploymentProbed,
     Event,
+    EventData,
     ModelPromoted,
     ModelRolledBack,
     RollbackStarted,
     TrafficShifted,
 )
 from shared.domain.jobs import DeploymentState
-from shared.domain.run import RolloutRef, Run, RunChanges, Status
+from shared.domain.run import Rollback, RolloutRef, Run, RunChanges, Status
 from shared.ports import Services
 from shared.records import endpoints
 from shared.step_support.outcome import Draft, Outcome
@@ -48,7 +49,7 @@ def advance_rollout(event: Event[DeploymentProbed], run: Run, services: Services
         return _advance(event, run, run.rollout, services)
     if problem.code in (NOT_ANSWERING, REQUESTS_FAIL, TOO_SLOW):
         return _wait_or_roll_back(event, run, run.rollout, problem)
-    return begin_rollback(run, problem)
+    return begin_rollback(event, run, problem)
 
 
 def _wait_or_roll_back(
@@ -67,7 +68,7 @@ def _wait_or_roll_back(
         return Outcome(status=Status.DEPLOYING, changes=changes, note=f"{problem.code}: {problem.message}")
     if silent and event.time - since < _unreachable_allowance(event, rollout):
         return None
-    return begin_rollback(run, problem)
+    return begin_rollback(event, run, problem)
 
 
 def _unreachable_allowance(event: Event[DeploymentProbed], rollout: RolloutRef) -> timedelta:
@@ -75,14 +76,17 @@ def _unreachable_allowance(event: Event[DeploymentProbed], rollout: RolloutRef) 
     return UNREACHABLE_WITH_TRAFFIC_ALLOWANCE if has_fallback else UNREACHABLE_ALLOWANCE
 
 
-def begin_rollback(run: Run, problem: Problem) -> Outcome:
+def begin_rollback(event: Event[EventData], run: Run, reason: Problem, by: str | None = None) -> Outcome:
     """Decide to roll back. The next probes do it: nothing is undone before this decision is written."""
     assert run.rollout is not None
     return Outcome(
         status=Status.ROLLING_BACK,
-        changes={"rollout": run.rollout.model_copy(update={"traffic": run.rollout.previous})},
-        events=(Draft(RollbackStarted(endpoint=run.rollout.endpoint, reason=problem)),),
-        note=f"{problem.code}: {problem.message}",
+        changes={
+            "rollout": run.rollout.model_copy(update={"traffic": run.rollout.previous}),
+            "rollback": Rollback(reason=reason, by=by, at=event.time),
+        },
+        events=(Draft(RollbackStarted(endpoint=run.rollout.endpoint, reason=reason, by=by)),),
+        note=f"{reason.code}: {reason.message}",
     )
 
 
@@ -221,10 +225,9 @@ def _finish_rollback(
     except (Transient, PermanentFailure):  # a shift asked for earlier came through only now
         _ask_for_previous(rollout, services)
         return None
-    return Outcome(
-        status=Status.ROLLED_BACK,
-        events=(Draft(ModelRolledBack(endpoint=rollout.endpoint, traffic=rollout.previous)),),
-    )
+    reason, by = run.rollback_reason, run.rollback.by if run.rollback else None
+    fact = ModelRolledBack(endpoint=rollout.endpoint, traffic=rollout.previous, reason=reason, by=by)
+    return Outcome(status=Status.ROLLED_BACK, events=(Draft(fact),), note=f"{reason.code}: {reason.message}")
 
 
 def _ask_for_previous(rollout: RolloutRef, services: Services) -> None:

@@ -8,6 +8,7 @@ from shared.domain.evaluation import EvaluationResult
 from shared.domain.events import ApprovalRequested, EvaluationCompleted, EvaluationFailed, EvaluationPassed, Event
 from shared.domain.run import Run, RunChanges, Status
 from shared.ports import Services
+from shared.records import claims
 from shared.records.blob_documents import read_model
 from shared.step_support.outcome import Draft, Outcome
 
@@ -24,6 +25,8 @@ def apply_gate(event: Event[EvaluationCompleted], run: Run, services: Services) 
         draft = Draft(EvaluationFailed.of(result, verdict))
         return Outcome(Status.DECLINED, changes, (draft,), note=f"gate: {', '.join(failed)}")
     if run.recipe.requested.deployment.approval == "required":
+        # A person may take days. Others are evaluated meanwhile; `deploy_model` sees if one of them was promoted.
+        claims.release(services.store, claims.turn_claim(run.recipe.endpoint), run.id)
         return Outcome(Status.AWAITING_APPROVAL, changes, (Draft(ApprovalRequested.of(result, verdict)),))
     # A new stage begins with its first attempt.
     approved = Outcome(Status.APPROVED, changes, (Draft(EvaluationPassed.of(result, verdict)),))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from shared.domain.errors import Problem
 from shared.domain.events import CancelRequested, Event, JobStopped, RunCancelled
-from shared.domain.run import Run, Status
+from shared.domain.run import Run, RunChanges, Status
 from shared.ports import Services
 from shared.step_support.outcome import Draft, Outcome
 from shared.steps.advance_rollout import begin_rollback
 from shared.steps.fail_run import stop_jobs
 
 WITH_JOB = frozenset({Status.VALIDATING, Status.TRAINING, Status.EVALUATING})
-WITHOUT_JOB = frozenset({Status.RECEIVED, Status.VALIDATED, Status.AWAITING_APPROVAL, Status.APPROVED})
+WITHOUT_JOB = frozenset({Status.RECEIVED, Status.VALIDATED, Status.TRAINED, Status.AWAITING_APPROVAL, Status.APPROVED})
 
 
 def cancel_run(event: Event[CancelRequested | JobStopped], run: Run, services: Services) -> Outcome | None:
@@ -24,10 +24,11 @@ def cancel_run(event: Event[CancelRequested | JobStopped], run: Run, services: S
             return None  # already on its way
         case Status.DEPLOYING:
             reason = Problem(code="cancelled", message=f"cancelled by {event.data.by}")
-            return begin_rollback(run, reason).with_changes(cancel_requested_by=event.data.by)
+            return begin_rollback(event, run, reason, event.data.by).with_changes(cancel_requested_by=event.data.by)
         case status if status in WITH_JOB:
             stop_jobs(run, services)
-            return Outcome(status=Status.CANCELLING, changes={"cancel_requested_by": event.data.by})
+            changes = RunChanges(cancel_requested_by=event.data.by)
+            return Outcome(status=Status.CANCELLING, changes=changes, note=f"cancelled by {event.data.by}")
         case _:
             stop_jobs(run, services)
             return _cancelled(event.data.by)
@@ -38,4 +39,5 @@ def _cancelled(by: str) -> Outcome:
         status=Status.CANCELLED,
         changes={"cancel_requested_by": by},
         events=(Draft(RunCancelled(by=by)),),
+        note=f"cancelled by {by}",
     )

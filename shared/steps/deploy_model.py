@@ -13,7 +13,7 @@ from shared.domain.run import RolloutRef, Run, Status
 from shared.ports import Config, Services
 from shared.records import claims, endpoints
 from shared.step_support.outcome import Draft, Outcome
-from shared.steps.submit_evaluation import evaluate_against
+from shared.steps.submit_evaluation import evaluate_in_turn
 from shared.steps.submit_training import job_tags
 
 
@@ -64,9 +64,10 @@ def deploy_model(event: Event[EvaluationPassed | DeploymentRetryDue], run: Run, 
     if champion != run.champion:
         # The verdict was about another champion. The endpoint is free for others while this one is measured.
         claims.release(services.store, claims.endpoint_claim(endpoint), run.id)
-        outcome = evaluate_against(champion, event, run, services)
+        outcome = evaluate_in_turn(event, run, services)
         outcome = outcome.with_changes(decision=None)  # it was about other numbers
-        return replace(outcome, note=f"{champion} went into production meanwhile")
+        since = f"{champion} went into production meanwhile"
+        return replace(outcome, note=f"{since}; {outcome.note}" if outcome.note else since)
     model, spec = model_spec(run), deployment_spec(run, services.config)
     services.models.register_model(model)
     view = services.models.get_endpoint(endpoint)

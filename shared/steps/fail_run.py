@@ -47,6 +47,7 @@ NEXT_JOB = {
     Status.VALIDATING: (JobKind.VALIDATION,),
     Status.VALIDATED: (JobKind.TRAINING,),
     Status.TRAINING: (JobKind.TRAINING, JobKind.EVALUATION),
+    Status.TRAINED: (JobKind.EVALUATION,),
     Status.EVALUATING: (JobKind.EVALUATION,),
     Status.APPROVED: (JobKind.EVALUATION,),
 }

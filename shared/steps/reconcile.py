@@ -8,7 +8,7 @@ from functools import partial
 from shared.domain import paths
 from shared.domain.commands import InspectJob, StartRun
 from shared.domain.drop_zone import is_answered
-from shared.domain.events import ApprovalExpired, RunOverdue
+from shared.domain.events import ApprovalExpired, EvaluationDue, RunOverdue
 from shared.domain.run import Run, Status
 from shared.domain.topology import EVENT_ALLOWANCE, JOB_EVENTS, STORAGE_EVENTS
 from shared.ports import BlobInfo, Services
@@ -62,6 +62,14 @@ def start_missed_runs(services: Services, last: datetime | None) -> LoopResult[b
     return for_each("missed blobs", found, start, id_of=lambda info: info.path)
 
 
+def next_evaluation(run: Run, services: Services) -> Draft | None:
+    """The event that it is the run's turn, if the turn at its endpoint is free."""
+    assert run.recipe is not None
+    if claims.read(services.store, claims.turn_claim(run.recipe.endpoint)) is not None:
+        return None
+    return Draft(EvaluationDue(endpoint=run.recipe.endpoint))
+
+
 def overdue(run: Run, now: datetime) -> Draft | None:
     """The event that a run's status lasts too long; an approval that was not decided on in time has expired."""
     if run.deadline_at is None or now < run.deadline_at:
@@ -87,6 +95,9 @@ def _release_if_finished(services: Services, claim: claims.Claim) -> bool:
         return expired
     if not run.terminal:
         return False
+    if claim.kind == "turn":
+        claims.release(services.store, claim.name, run.id)
+        return True
     if run.status is not Status.DEPLOYED:
         undo_work(run, services)
     if claim.kind == "dataset":

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from shared.domain.endpoint import EndpointRecord, PreviousDeployment
-from shared.domain.errors import Transient
+from shared.domain.errors import Problem, Transient
 from shared.domain.events import Event, ModelRolledBack, RollbackRequested
-from shared.domain.run import Run
+from shared.domain.run import Rollback, Run, Status
 from shared.ports import Services
 from shared.records import claims, endpoints
 from shared.step_support.outcome import Draft, Outcome
@@ -26,8 +26,16 @@ def roll_back(event: Event[RollbackRequested], run: Run, services: Services) -> 
     claims.release(services.store, claim, event.id)
     if record is None or record.previous is None or record.previous.deployment != event.data.deployment:
         return None
-    traffic = {record.deployment: 100}
-    return Outcome(events=(Draft(ModelRolledBack(endpoint=event.data.endpoint, traffic=traffic), key=event.key),))
+    by, comment, endpoint = event.data.by, event.data.comment, event.data.endpoint
+    message = f"{by} gave the traffic back to {record.deployment}" + (f": {comment}" if comment else "")
+    reason = Problem(code="requested", message=message)
+    fact = ModelRolledBack(endpoint=endpoint, traffic={record.deployment: 100}, reason=reason, by=by)
+    return Outcome(
+        status=Status.DEPLOYED,
+        changes={"rollback": Rollback(reason=reason, by=by, at=event.time)},
+        events=(Draft(fact, key=event.key),),
+        note=f"{reason.code}: {reason.message}",
+    )
 
 
 def _swap(record: EndpointRecord, previous: PreviousDeployment, run: Run, services: Services) -> EndpointRecord:

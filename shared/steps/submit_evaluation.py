@@ -6,12 +6,19 @@ from shared.domain import catalog as catalog
 from shared.domain import paths
 from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.events import EvaluationRetryDue, EvaluationStarted, Event, EventData, TrainingCompleted
+from shared.domain.events import (
+    EvaluationDue,
+    EvaluationRetryDue,
+    EvaluationStarted,
+    Event,
+    EventData,
+    TrainingCompleted,
+)
 from shared.domain.jobs import JobKind, JobSpec
 from shared.domain.results import JobResult
 from shared.domain.run import Run, Status
 from shared.ports import Config, Services
-from shared.records import endpoints
+from shared.records import claims, endpoints, runs
 from shared.records.blob_documents import read_model
 from shared.step_support.attempts import next_attempt
 from shared.step_support.llm_judges import as_input, judges_of, tell_job
@@ -56,21 +63,50 @@ def evaluation_job(run: Run, champion: str | None, config: Config) -> JobSpec:
     )
 
 
-def submit_evaluation(event: Event[TrainingCompleted | EvaluationRetryDue], run: Run, services: Services) -> Outcome:
+def submit_evaluation(
+    event: Event[TrainingCompleted | EvaluationDue | EvaluationRetryDue], run: Run, services: Services
+) -> Outcome | None:
     assert run.recipe is not None
     result = read_model(services.blobs, paths.run(run.id, "result.json"), JobResult)
     if result is None:
         raise PermanentFailure(FailureClass.CODE, "no_result", "the training job's result file is gone")
-    record = endpoints.read(services.store, run.recipe.endpoint)
-    outcome = evaluate_against(record.champion if record else None, event, run, services)
+    outcome = evaluate_in_turn(event, run, services)
+    if run.status is Status.TRAINED and outcome.status is Status.TRAINED:
+        return None  # another was faster; `reconcile` asks again
     if run.training is not None:
         return outcome
     cost = _with_actual(run.cost, result.metrics.seconds * run.recipe.requested.budget.nodes)
     return outcome.with_changes(training=result.metrics, cost=cost)
 
 
-def evaluate_against(champion: str | None, event: Event[EventData], run: Run, services: Services) -> Outcome:
-    """Submit the next attempt of the evaluation, beside the given model in production."""
+def evaluate_in_turn(event: Event[EventData], run: Run, services: Services) -> Outcome:
+    """Submit the next attempt of the evaluation, or wait as `trained` while it is the turn of another candidate.
+
+    A candidate keeps its turn until its run ends or a person is asked: each is measured against the model it would
+    replace, so candidates that were measured together would have to be measured again after each promotion.
+    """
+    assert run.recipe is not None
+    endpoint = run.recipe.endpoint
+    owner = _whose_turn(run, endpoint, services)
+    if owner != run.id:
+        return Outcome(status=Status.TRAINED, note=f"waits for {owner} at {endpoint}")
+    record = endpoints.read(services.store, endpoint)
+    return _evaluate(record.champion if record else None, event, run, services)
+
+
+def _whose_turn(run: Run, endpoint: str, services: Services) -> str:
+    """The run that has the turn; a free one is taken, unless another run waits for longer."""
+    name = claims.turn_claim(endpoint)
+    held = claims.read(services.store, name)
+    if held is not None:
+        return held.owner
+    first = runs.next_in_turn(services.store).get(endpoint, run)
+    if first.id != run.id:
+        return first.id
+    return claims.take(services.store, name, run.id, services.clock.now())
+
+
+def _evaluate(champion: str | None, event: Event[EventData], run: Run, services: Services) -> Outcome:
     run = run.evolve(attempt=next_attempt(event, run, JobKind.EVALUATION))
     assert run.recipe is not None
     spec = evaluation_job(run, champion, services.config)

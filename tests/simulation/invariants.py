@@ -15,6 +15,8 @@ from tests.simulation.world import World
 
 # A job that ran on for longer than this after its run had ended was forgotten.
 CANCEL_DELAY = timedelta(seconds=400)
+# A person gave the traffic back to the previous deployment.
+ROLLED_BACK_LATER = (Status.DEPLOYED, Status.DEPLOYED)
 CREATING = "Microsoft.Storage.BlobCreated"
 
 
@@ -45,8 +47,9 @@ def history_problems(run: Run) -> list[str]:
         movers = [s for s in STAGES if line.event_type in {e.wire_type for e in s.wakes} and s.moves]
         if not any((before.status, line.status) in s.moves for s in movers):
             found.append(f"{run.id} went {before.status} -> {line.status} by {line.event_type}")
-    ends = [line.status for line in run.history[:-1] if line.status in TERMINAL]
-    found += [f"{run.id} went on after {status}" for status in ends]
+    moves = zip(run.history, run.history[1:], strict=False)
+    ends = [(a.status, b.status) for a, b in moves if a.status in TERMINAL]
+    found += [f"{run.id} went on after {end} to {after}" for end, after in ends if (end, after) != ROLLED_BACK_LATER]
     return found
 
 

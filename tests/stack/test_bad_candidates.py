@@ -206,8 +206,8 @@ def test_a_candidate_that_goes_bad_at_a_tenth_of_the_traffic_is_taken_back(
     new = run["rollout"]["deployment"]
     assert split == {old: 90, new: 10}
     assert notes(run)[:2] == ["approved by local", "10 % of the traffic"]
-    *notes_so_far, last = notes(run)[2:]
-    assert last == "the traffic is back"
+    *notes_so_far, returned, last = notes(run)[2:]
+    assert (returned, last) == ("the traffic is back", notes_so_far[-1])
     assert len(notes_so_far) == len(bad.notes_so_far), notes_so_far
     for line, expected in zip(notes_so_far, bad.notes_so_far, strict=True):
         assert re.fullmatch(expected, line), line
@@ -215,7 +215,8 @@ def test_a_candidate_that_goes_bad_at_a_tenth_of_the_traffic_is_taken_back(
     assert events["droptune.traffic.shifted.v1"]["traffic"] == {old: 90, new: 10}
     reason = events["droptune.rollback.started.v1"]["reason"]
     assert f"{reason['code']}: {reason['message']}" == notes_so_far[-1]
-    assert events["droptune.model.rolled_back.v1"]["traffic"] == {old: 100}
+    rolled_back = events["droptune.model.rolled_back.v1"]
+    assert (rolled_back["traffic"], rolled_back["reason"], rolled_back["by"]) == ({old: 100}, reason, None)
 
     assert [one for one in load_clients.failed() if one.began > back] == []
     # One that is not answered within that time may be cut off by the candidate's deletion.

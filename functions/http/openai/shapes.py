@@ -66,7 +66,7 @@ def job_object(job: Job, run: Run | None, services: Services) -> FineTuningJob:
     return FineTuningJob(
         id=job.id,
         created_at=int(job.created_at.timestamp()),
-        finished_at=int(run.updated_at.timestamp()) if run and ended else None,
+        finished_at=int(run.ended_at.timestamp()) if run and run.ended_at else None,
         estimated_finish=_estimated_finish(run, services) if run else None,
         model=job.model,
         # What an endpoint calls the model it serves, whichever run's it is.
@@ -107,8 +107,7 @@ def _problem(run: Run, blobs: BlobStore) -> Problem | None:
             message = f"the model is not better than the one it would replace: {failed}"
             return Problem(code="declined", message=message, param=None)
         case Status.ROLLED_BACK:
-            notes = [line.note for line in run.history if line.note]
-            return Problem(code="rolled_back", message=notes[-1] if notes else "it was rolled back", param=None)
+            return Problem(code="rolled_back", message=run.rollback_reason.message, param=None)
         case Status.DUPLICATE:
             return Problem(code="duplicate", message=f"the same as {run.duplicate_of}", param="training_file")
     return None

@@ -2,7 +2,7 @@
 
 import { Refused, Unreachable, backoff, call, sleep, token, visible } from "./api.js";
 import { address, addressOf } from "./address.js";
-import { STATUSES, badge, ended, h, running, seconds, since, tick, words } from "./dom.js";
+import { STATUSES, badge, endOf, ended, h, running, seconds, since, tick, words } from "./dom.js";
 import { home } from "./home.js";
 import { RunPage } from "./run.js";
 import { tokenForm } from "./token.js";
@@ -128,7 +128,7 @@ function drawList() {
   list.drawn = now;
   const nodes = list.runs.map((run) => {
     const gain = run.evaluation?.gains.find((each) => each.over === "base");
-    const spent = ended(run) ? seconds(since(run.created_at, run.updated_at)) : running("duration", run.created_at);
+    const spent = ended(run) ? seconds(since(run.created_at, endOf(run))) : running("duration", run.created_at);
     return h(
       "li",
       {},

@@ -110,6 +110,7 @@ const LIVE = [
   "validating",
   "validated",
   "training",
+  "trained",
   "evaluating",
   "awaiting_approval",
   "approved",
@@ -119,6 +120,8 @@ const LIVE = [
 ];
 export const STATUSES = [...LIVE, ...Object.keys(ENDS)];
 export const ended = (run) => run.status in ENDS;
+// A later rollback of a deployed model changes the run, but not when it ended.
+export const endOf = (run) => run.history.find(ended)?.at ?? run.updated_at;
 export const words = (name) => name.replaceAll("_", " ");
 export const tone = (status) => ENDS[status]?.[0] ?? "live";
 

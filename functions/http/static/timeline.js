@@ -5,6 +5,7 @@ import {
   bytes,
   clock,
   count,
+  endOf,
   ended,
   h,
   mark,
@@ -19,7 +20,7 @@ import {
 } from "./dom.js";
 
 const HAPPY_PATH = ["received", "validated", "training", "evaluating", "approved", "deploying", "deployed"];
-const BESIDE_IT = { validating: "received", awaiting_approval: "evaluating" };
+const BESIDE_IT = { validating: "received", trained: "training", awaiting_approval: "evaluating" };
 
 export function head({ run, cancelRequested, cancelProblem }, onCancel) {
   const gain = run.evaluation?.gains.find((each) => each.over === "base");
@@ -47,7 +48,7 @@ export function head({ run, cancelRequested, cancelProblem }, onCancel) {
         "span",
         {},
         ended(run)
-          ? ["took ", seconds(since(run.created_at, run.updated_at))]
+          ? ["took ", seconds(since(run.created_at, endOf(run)))]
           : ["for ", running("duration", run.created_at)],
       ),
       gain && h("span", {}, "gain ", h("b", {}, signed(gain.mean))),

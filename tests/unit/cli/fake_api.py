@@ -178,8 +178,9 @@ def make_app(fake: FakeDroptune) -> FastAPI:
         return {"data": fake.endpoints}
 
     @app.post("/api/endpoints/{name}/rollback")
-    def rollback(name: str) -> Response:
-        return fake.ordered(f"rollback {name}", None, {"endpoint": name, "from": "d-new", "to": "d-old"})
+    async def rollback(name: str, request: Request) -> Response:
+        body = await request.json()
+        return fake.ordered(f"rollback {name}", body, {"endpoint": name, "from": "d-new", "to": "d-old"})
 
     @app.get("/api/doctor")
     def doctor() -> Response:

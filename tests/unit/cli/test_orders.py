@@ -98,8 +98,9 @@ def test_endpoints_are_listed_with_the_way_back(fake: FakeDroptune, droptune: Cl
 def test_a_rollback_says_from_where_to_where(fake: FakeDroptune, droptune: Cli, capsys: Capture) -> None:
     assert droptune("rollback", "shop") == 0
     assert capsys.readouterr().out == "ordered shop back from d-new to d-old; see it with: droptune endpoints\n"
-    assert fake.orders == [("rollback shop", None)]
-    assert droptune("rollback", "shop", "--json") == 0
+    assert fake.orders == [("rollback shop", {"comment": ""})]
+    assert droptune("rollback", "shop", "--json", "-m", "wrong torque") == 0
+    assert fake.orders[1:] == [("rollback shop", {"comment": "wrong torque"})]
     assert json.loads(capsys.readouterr().out) == {"endpoint": "shop", "from": "d-new", "to": "d-old"}
 
 

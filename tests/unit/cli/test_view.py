@@ -73,6 +73,20 @@ def test_steps_of_one_rollout_are_one_stage() -> None:
     assert [spent for _, spent in stage_seconds(run)] == [2.0, 4.0, 0.0]
 
 
+def test_every_note_of_a_stage_is_shown() -> None:
+    run = make_run(Status.DEPLOYING, Status.ROLLING_BACK, Status.ROLLING_BACK, Status.ROLLED_BACK)
+    notes = ("10 % of the traffic", "not_answering: 5 of 5 requests failed", "the traffic is back", "")
+    history = [line.model_copy(update={"note": note}) for line, note in zip(run.history, notes, strict=True)]
+    picture = rendered(Update(run.model_copy(update={"history": tuple(history)})))
+    assert [note for note in notes if note not in picture] == []
+
+
+def test_a_rollback_after_the_end_does_not_lengthen_the_run() -> None:
+    run = make_run(Status.DEPLOYING, Status.DEPLOYED, Status.DEPLOYED)
+    assert [(line.status, spent) for line, spent in stage_seconds(run)] == [("deploying", 2.0), ("deployed", 0.0)]
+    assert run.ended_at == run.history[1].at < run.updated_at
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(0.84, "0.8 s"), (42.4, "42 s"), (185, "3 min 05 s"), (7620, "2 h 07 min")]
 )

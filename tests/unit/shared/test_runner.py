@@ -196,9 +196,11 @@ def test_a_transient_failure_schedules_the_same_event_later_and_moves_nothing(
     assert now(runner, run).revision == 1
     assert take(services, "pipeline/validate_dataset") == []
     clock.advance(1.1)
-    (copy,) = take(services, "pipeline/validate_dataset")
-    assert copy.message.properties[RETRY] == "1"
+    copies = take(services, "pipeline/validate_dataset")
+    assert [copy.message.properties[RETRY] for copy in copies] == ["1", "1"]
+    assert len({copy.message.id for copy in copies}) == 1
     assert runner.handle(validating(passes), uploaded, retry=1) is Handled.APPLIED
+    assert runner.handle(validating(passes), uploaded, retry=1) is Handled.REPEATED
 
 
 def test_retries_wait_longer_each_time_up_to_a_minute(

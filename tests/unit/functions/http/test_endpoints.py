@@ -32,16 +32,12 @@ def test_an_endpoint_is_shown_with_its_previous_deployment(client: TestClient, s
 def test_a_rollback_orders_the_previous_deployment_back(client: TestClient, services: Services) -> None:
     record = in_production(services)
     with asking_as(client, "ada", READER, "operator"):
-        answer = client.post("/api/endpoints/shop/rollback")
+        answer = client.post("/api/endpoints/shop/rollback", json={"comment": "wrong torque"})
     assert (answer.status_code, answer.json()) == (202, {"endpoint": "shop", "from": "d-new", "to": "d-old"})
     (event,) = events_at(services, "roll_back")
     assert isinstance(event.data, RollbackRequested)
-    assert (event.run_id, event.data.endpoint, event.data.deployment, event.data.by) == (
-        record.champion,
-        "shop",
-        "d-new",
-        "ada",
-    )
+    expected = RollbackRequested(endpoint="shop", deployment="d-new", by="ada", comment="wrong torque")
+    assert (event.run_id, event.data) == (record.champion, expected)
 
 
 def test_a_later_order_is_another_event(client: TestClient, services: Services, clock: SettableClock) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import Problem
-from shared.domain.events import DeploymentProbed, Event, RollbackStarted
+from shared.domain.events import DeploymentProbed, Event, ModelRolledBack, RollbackStarted
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Deployment, Recipe
 from shared.domain.run import RolloutRef, Run, Status
@@ -152,7 +152,14 @@ def test_a_bad_candidate_is_taken_back_at_once(
     assert platform.requests[-1] == {OLD: 100}
     outcome = advance_rollout(probe(run, state="failed", traffic={OLD: 100}), run, ports)
     assert facts(outcome) == ["model.rolled_back"]
-    assert after(run, outcome).status is Status.ROLLED_BACK
+    assert outcome is not None
+    assert outcome.note.startswith(f"{code}: ")
+    [fact] = [draft.data for draft in outcome.events if isinstance(draft.data, ModelRolledBack)]
+    assert (fact.reason, fact.by) == (begun.reason, None)
+    run = after(run, outcome)
+    assert run.status is Status.ROLLED_BACK
+    assert run.rollback is not None
+    assert (run.rollback.reason, run.rollback.by) == (begun.reason, None)
     assert platform.requests[-1] == f"delete {NEW}"
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from shared.domain.endpoint import EndpointRecord
-from shared.domain.errors import Transient
-from shared.domain.events import Event, RollbackRequested
-from shared.domain.run import Run
+from shared.domain.errors import Problem, Transient
+from shared.domain.events import Event, ModelRolledBack, RollbackRequested
+from shared.domain.run import Rollback, Run, Status
 from shared.ports import Services
 from shared.records import claims, endpoints
 from shared.step_support.outcome import event_of
@@ -50,6 +50,29 @@ def test_a_rollback_delivered_twice_goes_back_once(
     roll_back(order(champion), champion, ports)
     assert facts_of(roll_back(order(champion), champion, ports)) == [("model.rolled_back", {OLD: 100})]
     assert endpoint.requested == {OLD: 100}
+
+
+@pytest.mark.parametrize(
+    ("comment", "message"),
+    [
+        ("", f"ada gave the traffic back to {OLD}"),
+        ("wrong torque", f"ada gave the traffic back to {OLD}: wrong torque"),
+    ],
+)
+def test_the_run_and_the_event_keep_who_asked_for_a_rollback_and_why(
+    ports: Services, endpoint: Endpoint, champion: Run, record: EndpointRecord, comment: str, message: str
+) -> None:
+    request = order(champion, comment=comment)
+    with pytest.raises(Transient):
+        roll_back(request, champion, ports)
+    endpoint.settle()
+    outcome = roll_back(request, champion, ports)
+    assert outcome is not None
+    [told] = [draft.data for draft in outcome.events if isinstance(draft.data, ModelRolledBack)]
+    assert (told.reason, told.by) == (Problem(code="requested", message=message), "ada")
+    assert outcome.status is Status.DEPLOYED
+    assert outcome.changes["rollback"] == Rollback(reason=told.reason, by="ada", at=request.time)
+    assert outcome.note == f"requested: {message}"
 
 
 def test_a_rollback_of_what_is_not_in_production_does_nothing(

@@ -59,6 +59,7 @@ def test_the_run_keeps_every_figure_of_its_training_job(services: Services, runn
     event = event_of(run, completed, now)
     ports = replace(services, launcher=Launcher())  # type: ignore[arg-type]
     outcome = submit_evaluation(event, run, ports)
+    assert outcome is not None
     assert outcome.changes["training"] == MEASURED
     kept = Run.model_construct(**{**dict(run), **outcome.changes}).model_dump(mode="json")["training"]
     assert JobMetrics.model_validate(kept) == MEASURED

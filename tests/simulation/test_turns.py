@@ -1,0 +1,151 @@
+"""Candidates of one endpoint are evaluated one after another, each against the model that it would replace."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from shared.domain.jobs import JobKind
+from shared.domain.run import Run, Status
+from shared.records import claims
+from shared.records.outbox import OUTBOX
+from tests.simulation.conftest import MakeWorld
+from tests.simulation.driver import Driver, drop, prepare
+from tests.simulation.invariants import problems
+from tests.simulation.world import World
+
+CANDIDATES = 20
+
+
+def drop_good(world: World, count: int) -> None:
+    """Datasets whose models are each better than the one before."""
+    for index in range(count):
+        drop(world, "shop", 31 + 3 * index, index)
+        world.advance(1)
+
+
+def until(driver: Driver, status: Status) -> Run:
+    """The first run that reaches the status."""
+    for _ in range(500):
+        driver.round()
+        found = [run for run in driver.world.runs() if run.status is status]
+        if found:
+            return found[0]
+        driver.world.advance(driver.pause_s())
+    raise AssertionError(driver.describe())
+
+
+def evaluations(world: World) -> list[str]:
+    """The run of each evaluation job, in the order of submission."""
+    jobs = [(job.submitted_at, run.id) for run in world.runs() for job in run.jobs if job.kind is JobKind.EVALUATION]
+    return [run_id for _, run_id in sorted(jobs)]
+
+
+def test_as_many_good_runs_as_there_are_cost_one_evaluation_each_in_the_order_they_were_trained(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(1)
+    prepare(world, "shop", rollout="[100]")
+    drop_good(world, CANDIDATES)
+    Driver(world, random.Random(1)).settle()
+    assert problems(world) == []
+    order = evaluations(world)
+    assert len(order) == CANDIDATES
+    champion = None
+    for run in map(world.run, order):
+        assert run.champion == champion
+        better = champion is None or run.dataset.path > world.run(champion).dataset.path
+        assert run.status is (Status.DEPLOYED if better else Status.DECLINED)
+        champion = run.id if better else champion
+    waited = [run for run in world.runs() if any(line.status is Status.TRAINED for line in run.history)]
+    assert len(waited) == CANDIDATES - 1
+    trained_at = {run.id: next(line.at for line in run.history if line.status is Status.TRAINED) for run in waited}
+    assert order[1:] == sorted(trained_at, key=lambda run_id: (trained_at[run_id], run_id))
+
+
+def test_a_run_that_waits_writes_nothing(make_world: MakeWorld) -> None:
+    world = make_world(1)
+    prepare(world, "shop")
+    drop_good(world, 2)
+    driver = Driver(world, random.Random(1))
+    waiting = until(driver, Status.TRAINED)
+    kept = [entry for entry in world.documents(OUTBOX) if entry["run_id"] == waiting.id]
+    for _ in range(30):
+        world.tick("reconcile")
+        driver.drain()
+        world.clock.advance(60)
+    assert world.run(waiting.id) == waiting
+    assert [entry for entry in world.documents(OUTBOX) if entry["run_id"] == waiting.id] == kept
+
+
+def test_a_busy_endpoint_makes_an_approved_run_write_nothing(make_world: MakeWorld) -> None:
+    world = make_world(1)
+    prepare(world, "shop")
+    drop_good(world, 2)
+    driver = Driver(world, random.Random(1))
+    other = until(driver, Status.TRAINED).id
+    assert claims.take(world.store, claims.endpoint_claim("shop"), other, world.clock.now()) == other
+    approved = until(driver, Status.APPROVED)
+    kept = len(world.documents(OUTBOX))
+    for _ in range(5):
+        world.clock.advance(60)
+        driver.drain()
+    assert world.run(approved.id) == approved
+    assert len(world.documents(OUTBOX)) == kept
+
+
+@pytest.mark.parametrize("end", ["cancelled", "awaiting_approval"])
+def test_the_turn_passes_on_when_a_run_ends_or_waits_for_a_person(make_world: MakeWorld, end: str) -> None:
+    world = make_world(1)
+    prepare(world, "shop", approval="required")
+    drop_good(world, 2)
+    driver = Driver(world, random.Random(1))
+    driver.people = False
+    waiting = until(driver, Status.TRAINED)
+    (first,) = (run for run in world.runs() if run.id != waiting.id)
+    if end == "cancelled":
+        driver.cancel(first)
+    else:
+        until(driver, Status.AWAITING_APPROVAL)
+        assert world.run(first.id).status == end
+    for _ in range(50):
+        driver.round()
+        world.advance(driver.pause_s())
+    assert world.run(first.id).status == end
+    assert world.run(waiting.id).status is Status.AWAITING_APPROVAL
+
+
+def test_a_run_that_waits_can_be_cancelled(make_world: MakeWorld) -> None:
+    world = make_world(1)
+    prepare(world, "shop")
+    drop_good(world, 2)
+    driver = Driver(world, random.Random(1))
+    waiting = until(driver, Status.TRAINED)
+    driver.cancel(waiting)
+    driver.settle()
+    assert problems(world) == []
+    assert world.run(waiting.id).status is Status.CANCELLED
+    assert len(evaluations(world)) == 1
+
+
+def test_a_candidate_approved_after_another_was_promoted_waits_for_its_turn_to_be_evaluated_again(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(1)
+    prepare(world, "shop", approval="required")
+    drop_good(world, 2)
+    driver = Driver(world, random.Random(1))
+    driver.people = False
+    for _ in range(100):
+        driver.round()
+        world.advance(driver.pause_s())
+    first, second = sorted(world.runs(), key=lambda run: run.dataset.path)
+    assert {first.status, second.status} == {Status.AWAITING_APPROVAL}
+    driver.approve(first, True)
+    driver.approve(second, True)
+    driver.people = True
+    driver.settle()
+    assert problems(world) == []
+    assert len(evaluations(world)) == 3
+    assert world.store.get(claims.turn_claim("shop"), "claim") is None
