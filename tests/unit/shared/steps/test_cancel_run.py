@@ -9,7 +9,7 @@ import pytest
 from shared.domain.errors import Problem
 from shared.domain.events import CancelRequested, EventData, JobStopped, RollbackStarted, RunCancelled
 from shared.domain.jobs import JobKind
-from shared.domain.run import NON_TERMINAL, JobRef, RolloutRef, Run, Status
+from shared.domain.run import NON_TERMINAL, JobRef, Rollback, RolloutRef, Run, Status
 from shared.ports import Services
 from shared.step_support.outcome import Outcome, event_of
 from shared.steps.cancel_run import cancel_run
@@ -42,6 +42,7 @@ def facts_of(outcome: Outcome) -> list[EventData]:
 STOPPED_AT_ONCE = {
     Status.RECEIVED: [],
     Status.VALIDATED: ["training-1"],
+    Status.TRAINED: ["evaluation-1"],
     Status.AWAITING_APPROVAL: [],
     Status.APPROVED: ["evaluation-1"],
 }
@@ -66,6 +67,7 @@ def test_a_run_without_a_job_is_cancelled_at_once_with_what_a_crash_may_have_sub
     outcome = cancelled(in_status(prepared, status), services, platform, CancelRequested(by="ada"))
     assert outcome is not None
     assert (outcome.status, dict(outcome.changes)) == (Status.CANCELLED, {"cancel_requested_by": "ada"})
+    assert outcome.note == "cancelled by ada"
     assert facts_of(outcome) == [RunCancelled(by="ada")]
     assert platform.cancelled == [f"{prepared.id}-{job}" for job in jobs]
 
@@ -92,7 +94,8 @@ def test_a_rollout_is_rolled_back_and_keeps_who_asked(prepared: Run, services: S
     assert rollout is not None
     assert rollout.traffic == OLD
     reason = Problem(code="cancelled", message="cancelled by ada")
-    assert facts_of(outcome) == [RollbackStarted(endpoint="shop", reason=reason)]
+    assert facts_of(outcome) == [RollbackStarted(endpoint="shop", reason=reason, by="ada")]
+    assert outcome.changes["rollback"] == Rollback(reason=reason, by="ada", at=run.created_at)
     assert platform.cancelled == []
 
 

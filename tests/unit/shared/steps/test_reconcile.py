@@ -12,14 +12,14 @@ import pytest
 from shared.domain import paths
 from shared.domain.commands import InspectJob, StartRun
 from shared.domain.errors import Transient
-from shared.domain.events import ApprovalExpired, EventData, RunOverdue
+from shared.domain.events import ApprovalExpired, EvaluationDue, EventData, RunOverdue
 from shared.domain.jobs import EndpointView, JobKind
 from shared.domain.run import NON_TERMINAL, JobRef, Run, Status
 from shared.ports import BlobInfo, Services
 from shared.records import claims, runs
 from shared.runner import Runner
 from shared.steps.inspect_job import IN_FLIGHT
-from shared.steps.reconcile import inspect_silent_jobs, overdue, release_claims, start_missed_runs
+from shared.steps.reconcile import inspect_silent_jobs, next_evaluation, overdue, release_claims, start_missed_runs
 from tests.clock import ManualClock
 from tests.unit.shared.steps.platform import Platform
 from tests.unit.shared.support import VERDICT, drop, take
@@ -223,3 +223,32 @@ def test_a_claim_whose_owner_never_came_to_be_is_given_back_after_a_quarter_of_a
     claims.take(services.store, claims.endpoint_claim("shop"), "run-unknown", clock.now())
     clock.advance(60 * age_min)
     assert released(services, Deployments()) == (1 - len(left), left)
+
+
+def test_the_run_that_has_waited_longest_is_evaluated_once_the_turn_is_free(
+    prepared: Run, services: Services, clock: ManualClock
+) -> None:
+    first = keep(prepared.evolve(status=Status.TRAINED), services)
+    assert first.recipe is not None
+    later = first.evolve(id="run-later", updated_at=first.updated_at + timedelta(seconds=1))
+    services.store.batch(later.id, [runs.creation(later)])
+    assert runs.next_in_turn(services.store) == {first.recipe.endpoint: first}
+    name = claims.turn_claim(first.recipe.endpoint)
+    claims.take(services.store, name, "run-other", clock.now())
+    assert next_evaluation(first, services) is None
+    claims.release(services.store, name, "run-other")
+    draft = next_evaluation(first, services)
+    assert draft is not None
+    assert draft.data == EvaluationDue(endpoint=first.recipe.endpoint)
+
+
+@pytest.mark.parametrize("status", sorted(set(Status) - NON_TERMINAL))
+def test_the_turn_of_a_finished_run_is_given_back(
+    prepared: Run, services: Services, clock: ManualClock, status: Status
+) -> None:
+    run = keep(prepared.evolve(status=status), services)
+    assert run.recipe is not None
+    name = claims.turn_claim(run.recipe.endpoint)
+    claims.take(services.store, name, run.id, clock.now())
+    assert release_claims(services).results[name] is True
+    assert claims.read(services.store, name) is None
