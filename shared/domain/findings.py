@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from shared.domain.dataset import ProblemGroup
@@ -28,6 +30,11 @@ def error(message: str, fix: str) -> ProblemCode:
 
 def warning(message: str, fix: str) -> ProblemCode:
     return ProblemCode("warning", message, fix)
+
+
+def read_codes(file: Path) -> dict[str, ProblemCode]:
+    """Those of a TOML file, which has a table for each: severity, message, fix."""
+    return {code: ProblemCode(**entry) for code, entry in tomllib.loads(file.read_text(encoding="utf-8")).items()}
 
 
 def counted(count: int, noun: str) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import orjson
 
-from shared.domain.findings import ProblemCode, error, warning
+from shared.domain.findings import read_codes
 from shared.rendering.bundle import Bundle
 from shared.rendering.compare import Comparison, dialogues
 from shared.rendering.rows import Rendered, Row, Tokens, render_prompt, render_row, tokenize
@@ -19,128 +20,7 @@ from shared.rendering.template import TemplateNotTrainable
 OverLength = Literal["reject", "drop", "truncate"]
 Readings = tuple[Rendered, ...]
 
-# An error where the answer is lost, or words that it was given by; a warning where the answer can be learned without.
-_LEFT_OUT: dict[str, tuple[Callable[[str, str], ProblemCode], str, str]] = {
-    "answer": (
-        error,
-        "an answer of the assistant, or part of it, so it would not be learned",
-        "Take a base model whose template writes every assistant message.",
-    ),
-    "tool_calls": (
-        error,
-        "tool calls of the assistant, or their names or arguments, so they would not be learned",
-        "Take a base model whose template writes tool calls, or write the call as text of the answer.",
-    ),
-    "user": (
-        error,
-        "a message of the user, so the answer would be learned without its question",
-        "Take a base model whose template writes every user message, or join the user's messages.",
-    ),
-    "system": (
-        error,
-        "a system message, so the answer would be learned without it",
-        "Write its text into the first user message, or take another base model.",
-    ),
-    "tool_result": (
-        error,
-        "the result of a tool call, so the model would learn to invent it",
-        "Take a base model whose template writes tool messages, or write the result as a user message.",
-    ),
-    "tools": (
-        warning,
-        "the definitions of the tools, so the model never reads what it can call",
-        "Add a system message, where the template writes the tools into it; write the tools into the system message "
-        "yourself; or take another base model.",
-    ),
-    "text_beside_call": (
-        warning,
-        "the text beside a tool call; the call is learned, the text is not",
-        "Remove the text, or take a base model whose template writes both.",
-    ),
-    "reasoning": (
-        warning,
-        "the reasoning before an answer (often: of earlier turns), so it is not learned",
-        "Nothing, if that is meant: give each answer whose reasoning is to be learned a row of its own.",
-    ),
-    "name": (
-        warning,
-        "the name of who speaks",
-        "Write the name into the text of the message, if it matters.",
-    ),
-}
-
-TOKEN_CODES: dict[str, ProblemCode] = {
-    "tokenizer_missing": warning(
-        "The tokenizer of {detail} is not in the store, so rows are counted in characters: what is too long, and what "
-        "teaches nothing, is found only when the training job runs.",
-        "Import the base model (droptune base-models import), which puts its tokenizer there.",
-    ),
-    "no_tokenizer": error("{detail}.", "Import the base model again."),
-    "tokenizer_damaged": error("{detail}.", "Import the base model again."),
-    "no_chat_template": error("{detail}.", "Take another base model, or give this one a chat template."),
-    "invalid_chat_template": error("{detail}.", "Correct the base model's chat template."),
-    "multiple_chat_templates": error("{detail}.", "Keep one chat template in the base model's folder."),
-    "template_not_trainable": error(
-        "The base model's chat template does not show which part of the row is the assistant's: it writes earlier "
-        "messages anew when later ones come.",
-        "Such a template moves the system message or the tools with the dialogue: write the system text into the first "
-        "user message, and give answers before the last question weight 0. Or take another base model.",
-    ),
-    "template_prompt_differs": error(
-        "The base model's chat template writes another text before an answer that is learned than before one that is "
-        "asked for ({detail}), so the tuned model would be asked in words it was not trained on.",
-        "Write the system text into the first user message, or take another base model.",
-    ),
-    "template_answer_opening_differs": warning(
-        "The base model's chat template opens the answer with more words when it asks than in the text that is learned "
-        "({detail}), such as the mark that begins a thought.",
-        "Give answers that begin with these words, or look at the first answers after training.",
-    ),
-    "template_without_end_token": warning(
-        "No control token ends an answer in the base model's chat template ({detail}), so the model does not learn "
-        "where to stop.",
-        "Take a base model whose template ends each turn with a token, or look at the length of the answers after "
-        "training.",
-    ),
-    **{
-        f"template_leaves_out_{part}": severity(f"The base model's chat template leaves out {what} ({{detail}}).", fix)
-        for part, (severity, what, fix) in _LEFT_OUT.items()
-    },
-    "row_not_renderable": error(
-        "The base model's chat template refuses the row: {detail}.",
-        "Do what these words ask for: move the text of a system message it does not take into the first user message; "
-        "join messages of one role in a row; make one call a turn. Or take another base model.",
-    ),
-    "no_trainable_tokens": error(
-        "Not one token of the row would be learned from: every answer has weight 0, or the chat template writes "
-        "nothing of it but control tokens and blanks.",
-        "Give at least one assistant message text and a weight other than 0.",
-    ),
-    "special_token_in_text": error(
-        "The text holds a control token of the base model, which would end or forge a message.",
-        "Remove it from the text, or write it with a space in between.",
-    ),
-    "too_many_tokens": error(
-        "The row has more tokens than the longest row allowed.",
-        "Shorten or split it, raise method.hyperparameters.max_length_tokens, or set data.over_length.",
-    ),
-    "row_dropped": warning(
-        "The row has more tokens than the longest row allowed and is left out (data.over_length: drop).",
-        "Shorten or split it to keep it.",
-    ),
-    "row_truncated": warning(
-        "The row has more tokens than the longest row allowed; its end is cut off (data.over_length: truncate).",
-        "Shorten or split it to keep its end.",
-    ),
-    "truncated_to_nothing": warning(
-        "Cut to the longest row allowed, nothing of the answer is left; the row is left out.",
-        "Shorten what comes before the answer.",
-    ),
-    "no_row_left": error(
-        "Every row has more tokens than the longest row allowed, and none is left.",
-        "Raise method.hyperparameters.max_length_tokens, or split the rows.",
-    ),
-}
+TOKEN_CODES = read_codes(Path(__file__).with_name("codes.toml"))
 
 # What the template does to all rows of a structure; the report says to how many.
 OF_TEMPLATE = frozenset(
