@@ -58,12 +58,180 @@ resource runs 'Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers@202
       indexingPolicy: {
         indexingMode: 'consistent'
         automatic: true
-        includedPaths: [{ path: '/*' }]
-        excludedPaths: [{ path: '/"_etag"/?' }]
+        includedPaths: [
+          { path: '/type/?' }
+          { path: '/created_at/?' }
+          { path: '/partition/?' }
+          { path: '/document/finished/?' }
+          { path: '/document/project/?' }
+          { path: '/document/purpose/?' }
+          { path: '/document/sent/?' }
+          { path: '/document/settled/?' }
+          { path: '/document/status/?' }
+        ]
+        excludedPaths: [{ path: '/*' }, { path: '/"_etag"/?' }]
         compositeIndexes: [
           [
             {
               path: '/type'
+              order: 'ascending'
+            }
+            {
+              path: '/created_at'
+              order: 'descending'
+            }
+            {
+              path: '/id'
+              order: 'ascending'
+            }
+            {
+              path: '/partition'
+              order: 'ascending'
+            }
+          ]
+          [
+            {
+              path: '/type'
+              order: 'ascending'
+            }
+            {
+              path: '/document/finished'
+              order: 'ascending'
+            }
+            {
+              path: '/created_at'
+              order: 'descending'
+            }
+            {
+              path: '/id'
+              order: 'ascending'
+            }
+            {
+              path: '/partition'
+              order: 'ascending'
+            }
+          ]
+          [
+            {
+              path: '/type'
+              order: 'ascending'
+            }
+            {
+              path: '/document/project'
+              order: 'ascending'
+            }
+            {
+              path: '/created_at'
+              order: 'descending'
+            }
+            {
+              path: '/id'
+              order: 'ascending'
+            }
+            {
+              path: '/partition'
+              order: 'ascending'
+            }
+          ]
+          [
+            {
+              path: '/type'
+              order: 'ascending'
+            }
+            {
+              path: '/document/project'
+              order: 'ascending'
+            }
+            {
+              path: '/document/status'
+              order: 'ascending'
+            }
+            {
+              path: '/created_at'
+              order: 'descending'
+            }
+            {
+              path: '/id'
+              order: 'ascending'
+            }
+            {
+              path: '/partition'
+              order: 'ascending'
+            }
+          ]
+          [
+            {
+              path: '/type'
+              order: 'ascending'
+            }
+            {
+              path: '/document/purpose'
+              order: 'ascending'
+            }
+            {
+              path: '/created_at'
+              order: 'descending'
+            }
+            {
+              path: '/id'
+              order: 'ascending'
+            }
+            {
+              path: '/partition'
+              order: 'ascending'
+            }
+          ]
+          [
+            {
+              path: '/type'
+              order: 'ascending'
+            }
+            {
+              path: '/document/sent'
+              order: 'ascending'
+            }
+            {
+              path: '/created_at'
+              order: 'descending'
+            }
+            {
+              path: '/id'
+              order: 'ascending'
+            }
+            {
+              path: '/partition'
+              order: 'ascending'
+            }
+          ]
+          [
+            {
+              path: '/type'
+              order: 'ascending'
+            }
+            {
+              path: '/document/settled'
+              order: 'ascending'
+            }
+            {
+              path: '/created_at'
+              order: 'descending'
+            }
+            {
+              path: '/id'
+              order: 'ascending'
+            }
+            {
+              path: '/partition'
+              order: 'ascending'
+            }
+          ]
+          [
+            {
+              path: '/type'
+              order: 'ascending'
+            }
+            {
+              path: '/document/status'
               order: 'ascending'
             }
             {

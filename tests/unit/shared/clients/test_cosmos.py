@@ -15,6 +15,7 @@ from shared.clients import cosmos
 from shared.clients.cosmos import CosmosRunStore
 from shared.domain.errors import InvalidInput, PermanentFailure, Transient
 from shared.ports import Write
+from shared.ports.document_rules import FILTERS
 from tests.emulator_servers import cosmos_url
 
 
@@ -101,17 +102,22 @@ def test_a_document_without_id_and_time_comes_back_without_them_and_last_in_the_
     assert [one.document for one in store.query(kind, {"project": "p"})[0]] == [bare]
 
 
-def test_the_index_of_the_infrastructure_is_the_one_the_query_needs() -> None:
+@pytest.mark.parametrize("fields", FILTERS)
+def test_each_query_needs_its_own_index_of_the_infrastructure(fields: tuple[str, ...]) -> None:
     """The server refuses an ORDER BY that no composite index serves, as Cosmos DB does."""
     account = cosmos.parse_url(cosmos_url().rpartition("/")[0] + f"/bare-{uuid.uuid4().hex}")
+    wanted = cosmos.INDEXING_POLICY["compositeIndexes"][FILTERS.index(fields)]
+    others = [index for index in cosmos.INDEXING_POLICY["compositeIndexes"] if index != wanted]
     with cosmos.make_client(account) as client:
         database = client.create_database(account.database)
-        database.create_container(cosmos.CONTAINER, PartitionKey(cosmos.PARTITION_KEY_PATH))
+        policy = {**cosmos.INDEXING_POLICY, "compositeIndexes": others}
+        database.create_container(cosmos.CONTAINER, PartitionKey(cosmos.PARTITION_KEY_PATH), indexing_policy=policy)
     with closing(CosmosRunStore(f"cosmos+{account.endpoint}{account.database}")) as store:
         store.batch("run-1", [create("run")])
         with pytest.raises(PermanentFailure, match="composite index") as caught:
-            store.query("run")
+            store.query("run", dict.fromkeys(fields, "x"))
     assert caught.value.problem.code == "cosmos_refused"
+    assert [one["path"] for one in wanted][1 : 1 + len(fields)] == [f"/document/{field}" for field in fields]
 
 
 def test_a_call_leaves_nothing_in_the_log(store: CosmosRunStore, caplog: pytest.LogCaptureFixture) -> None:
