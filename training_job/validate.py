@@ -28,6 +28,7 @@ from pydantic import BaseModel
 
 from shared.domain.dataset import CuratedVersion, DatasetRef, ValidationOutcome
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.upgrades import read_file
 from shared.rendering.bundle import files_in
 from shared.rendering.export import read_kept
 from shared.validation import Earlier, Sink, Validated, curated_version, validate
@@ -134,7 +135,7 @@ def _validated(task: ValidateArguments, sink: Sink, opened: ExitStack) -> tuple[
 
 
 def _earlier(folder: Path) -> Earlier:
-    manifest = CuratedVersion.model_validate_json((folder / "manifest.json").read_bytes())
+    manifest = read_file(CuratedVersion, (folder / "manifest.json").read_bytes())
     return Earlier(manifest.version, _chunks([folder / name for name in manifest.files_of_rows]))
 
 

@@ -19,6 +19,7 @@ from shared.api.models import Change, EvaluationRows, RunEvaluation
 from shared.domain import paths
 from shared.domain.errors import BlobNotFound
 from shared.domain.evaluation import GradedRow, RowScores, SampleAnswer
+from shared.domain.upgrades import read_file
 from shared.ports import BlobStore
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
@@ -101,7 +102,7 @@ def _read(blobs: BlobStore, path: str, etag: str, places: Sequence[RowPlace]) ->
         text += chunk
         if len(text) >= places[-1].end:
             break
-    return tuple(GradedRow.model_validate_json(text[place.start : place.end]) for place in places)
+    return tuple(read_file(GradedRow, bytes(text[place.start : place.end])) for place in places)
 
 
 def _samples(blobs: BlobStore, run_id: str) -> tuple[SampleAnswer, ...]:

@@ -88,6 +88,7 @@ class CloudEvent(ApiModel):
     subject: str
     time: datetime
     datacontenttype: Literal["application/json"]
+    schemaversion: int
     runid: str
     attempt: int
     revision: int

@@ -1,6 +1,6 @@
 """The events the pipeline publishes. One class for the data of each type, which also holds its wire type.
 
-Envelope: CloudEvents 1.0 structured JSON with the extensions `runid`, `attempt`, `revision`.
+Envelope: CloudEvents 1.0 structured JSON with the extensions `runid`, `attempt`, `revision` and `schemaversion`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from shared.domain.errors import FailureClass, InvalidInput, Problem
 from shared.domain.evaluation import EvaluationResult, Gain, GateCheck, Score, Verdict
 from shared.domain.jobs import DeploymentState
 from shared.domain.model import Frozen
+from shared.domain.upgrades import SCHEMA_VERSION, upgraded
 
 
 class EventData(Frozen):
@@ -71,6 +72,7 @@ class Event(Frozen, Generic[DataT]):
             "subject": self.run_id,
             "time": self.time.isoformat(),
             "datacontenttype": "application/json",
+            "schemaversion": SCHEMA_VERSION,
             "runid": self.run_id,
             "attempt": self.attempt,
             "revision": self.revision,
@@ -423,7 +425,7 @@ EVENT_TYPES: dict[str, type[EventData]] = {cls.wire_type: cls for cls in _concre
 
 
 def parse_event(body: dict[str, Any]) -> Event[EventData]:
-    """The event in a CloudEvents envelope.
+    """The event in a CloudEvents envelope, of this version or an earlier one; fields it does not know are ignored.
 
     Raises InvalidInput: `unknown_event_type`, `malformed_event`.
     """
@@ -431,11 +433,12 @@ def parse_event(body: dict[str, Any]) -> Event[EventData]:
     if cls is None:
         raise InvalidInput("unknown_event_type", f"no event of type {body.get('type')!r}", "type")
     try:
+        body = upgraded("event", body, body.get("schemaversion"))
         data = dict(body.get("data", {}))
         key = data.pop("key", "")
         return Event.model_validate(
             {
-                "data": cls.model_validate(data),
+                "data": cls.model_validate(data, extra="ignore"),
                 "run_id": body.get("runid"),
                 "project": str(body.get("source", "")).removeprefix("/projects/"),
                 "attempt": body.get("attempt"),

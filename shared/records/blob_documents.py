@@ -8,6 +8,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure
+from shared.domain.upgrades import read_file
 from shared.ports import BlobStore
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -23,7 +24,7 @@ def read_model(blobs: BlobStore, path: str, model: type[Model]) -> Model | None:
     except BlobNotFound:
         return None
     try:
-        return model.model_validate_json(text)
+        return read_file(model, text)
     except ValidationError as error:
         # The error count only: a message may quote the document, and documents may quote rows.
         raise PermanentFailure(

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.domain.catalog import BaseModelEntry
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.upgrades import read_file
 from shared.rendering.bundle import CONFIG, TEMPLATE, TOKENIZER, Bundle, read_bundle
 
 MANIFEST = "bundle.json"
@@ -79,4 +80,4 @@ def read_kept(read: Callable[[str], bytes | None]) -> Bundle:
 
 def read_manifest(content: bytes | None) -> BundleManifest | None:
     """Manifest of `bundle.json`; None if it does not exist."""
-    return BundleManifest.model_validate_json(content) if content is not None else None
+    return read_file(BundleManifest, content) if content is not None else None

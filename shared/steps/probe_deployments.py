@@ -14,6 +14,7 @@ from shared.domain.evaluation import GradedRow
 from shared.domain.events import DeploymentProbed
 from shared.domain.jobs import ChatAnswer, DeploymentState
 from shared.domain.run import RolloutRef, Run, Status
+from shared.domain.upgrades import read_file
 from shared.ports import BlobStore, Services
 from shared.step_support.outcome import Draft
 
@@ -127,7 +128,7 @@ def expected_answers(run: Run, blobs: BlobStore) -> list[Expected]:
         rows = _lines(blobs, paths.curated(run.curated, "eval.jsonl"))
     except BlobNotFound as error:
         raise PermanentFailure(FailureClass.CODE, "no_evaluation", str(error)) from error
-    rows_graded = (GradedRow.model_validate_json(line) for line in lines)
+    rows_graded = (read_file(GradedRow, line) for line in lines)
     differing = (row for row in rows_graded if row.answers["candidate"] != row.answers["base"])
     return [
         Expected(

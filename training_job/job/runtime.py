@@ -21,6 +21,7 @@ from pydantic import ConfigDict, ValidationError
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedRecipe
 from shared.domain.results import JobMetrics, JobResult
+from shared.domain.upgrades import read_file
 from training_job.job import exit_codes
 from training_job.job.files import write_json
 from training_job.job.processes import is_distributed, is_main_process
@@ -103,7 +104,7 @@ def read_recipe(path: Path) -> ResolvedRecipe:
     Raises PermanentFailure of class recipe that names every wrong field, without quoting its value.
     """
     try:
-        return ResolvedRecipe.model_validate_json(path.read_bytes())
+        return read_file(ResolvedRecipe, path.read_bytes())
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
         raise PermanentFailure(FailureClass.RECIPE, "invalid_recipe", wrong) from error
