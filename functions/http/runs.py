@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
@@ -40,8 +41,8 @@ def list_runs(
     after: str | None = None,
 ) -> RunPage:
     """Newest first."""
-    page, cursor = records.page(services.store, project=project, status=status, limit=limit, after=after)
-    return RunPage(data=tuple(page), next=cursor)
+    page = records.page(services.store, project=project, status=status, limit=limit, after=after)
+    return RunPage(data=page.runs, unreadable=page.unreadable, next=page.next)
 
 
 @router.post("", status_code=202)
@@ -149,6 +150,6 @@ def retry(run_id: str, caller: Operator, services: CurrentServices) -> RunRefere
     info = services.blobs.info(path)
     if info is None:
         raise ApiError(404, "dataset_gone", f"{path} is no longer in the drop zone", "dataset")
-    earlier = records.count_children(services.store, run)
-    key = f"retry-{run_id}-{earlier + 1}" if earlier else f"retry-{run_id}"
+    keys = (f"retry-{run_id}-{n}" if n > 1 else f"retry-{run_id}" for n in count(1))
+    key = next(key for key in keys if not records.exists(services.store, paths.run_id_of_blob(path, info.etag, key)))
     return RunReference(id=run_commands.start_run(services.bus, info, key, caller, parent_run=run_id))

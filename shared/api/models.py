@@ -69,6 +69,9 @@ class RunPage(ApiModel):
     """Newest first. `next` is the `after` of the following page, null at the end."""
 
     data: tuple[Run, ...]
+    unreadable: tuple[str, ...] = Field(
+        default=(), description="ids of runs of this page whose documents this version cannot read"
+    )
     next: str | None
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 from shared.domain.errors import StoreConflict
 from shared.ports import RunStore, Write
+from shared.records.document import head
 from shared.records.query import Content, pages, readable
 
 
 def create(store: RunStore, type: str, id: str, content: dict[str, Any], created_at: datetime, **fields: str) -> None:
     """`fields` are what `every` may filter by. Raises StoreConflict if the object exists."""
-    document = {"id": type, "type": type, "created_at": created_at.isoformat(), "content": content, **fields}
+    document = {**head(type), "created_at": created_at.isoformat(), "content": content, **fields}
     store.batch(id, [Write("create", type, document)])
 
 

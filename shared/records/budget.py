@@ -9,6 +9,7 @@ from typing import Any
 from shared.domain.errors import FailureClass, PermanentFailure, StoreConflict, Transient
 from shared.domain.run import Run
 from shared.ports import RunStore, Write
+from shared.records.document import head
 
 BUDGET = "budget"
 MAX_CONFLICTS = 8
@@ -54,7 +55,7 @@ def _change(store: RunStore, name: str, change: Callable[[dict[str, float]], boo
     """An etag loop on the one document of an account."""
     for _ in range(MAX_CONFLICTS):
         stored = store.get(name, BUDGET)
-        document: dict[str, Any] = stored.document if stored else {"id": BUDGET, "type": BUDGET, "usd": {}}
+        document: dict[str, Any] = stored.document if stored else {**head(BUDGET), "usd": {}}
         if not change(document["usd"]):
             return
         try:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from shared.domain.errors import StoreConflict
 from shared.ports import Document, RunStore, Write
+from shared.records.document import head
 from shared.records.query import pages, readable
 
 CLAIM = "claim"
@@ -39,8 +40,7 @@ def turn_claim(endpoint: str) -> str:
 def take(store: RunStore, name: str, run_id: str, now: datetime) -> str:
     """Claim `name` for a run; returns the owner, who may be another run."""
     document = {
-        "id": CLAIM,
-        "type": CLAIM,
+        **head(CLAIM),
         "name": name,
         "kind": name.split(":", 1)[0],
         "owner": run_id,

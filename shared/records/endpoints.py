@@ -8,6 +8,7 @@ from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import StoreConflict
 from shared.ports import Document, RunStore, Write
 from shared.records.claims import endpoint_claim
+from shared.records.document import head
 from shared.records.query import pages, readable
 
 RECORD = "endpoint"
@@ -28,8 +29,7 @@ def write(store: RunStore, record: EndpointRecord, *, replacing: EndpointRecord 
     if found != replacing:
         raise StoreConflict(f"the record of {record.endpoint}")
     document = {
-        "id": RECORD,
-        "type": RECORD,
+        **head(RECORD),
         "created_at": record.promoted_at.isoformat(),
         "project": record.project,
         "record": record.model_dump(mode="json"),
@@ -57,4 +57,4 @@ def all_records(store: RunStore) -> Iterator[EndpointRecord]:
 
 def record_of(document: Document) -> EndpointRecord:
     """The record of a stored document."""
-    return EndpointRecord.model_validate(document["record"])
+    return EndpointRecord.model_validate(document["record"], extra="ignore")

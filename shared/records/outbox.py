@@ -14,7 +14,9 @@ from typing import Any
 import orjson
 
 from shared.domain.run import Run
+from shared.domain.upgrades import upgraded
 from shared.ports import Document, Message, RunStore, Write
+from shared.records.document import head
 from shared.records.query import pages, readable
 
 INBOX, OUTBOX = "inbox", "outbox"
@@ -34,8 +36,7 @@ def creation(outgoing: Outgoing, run: Run, now: datetime) -> Write:
     """The write of an entry, not sent yet."""
     message, due = outgoing.message, outgoing.message.scheduled_at
     document = {
-        "id": _id(message),
-        "type": OUTBOX,
+        **head(OUTBOX, _id(message)),
         "run_id": run.id,
         "revision": run.revision,
         "created_at": now.isoformat(),
@@ -80,7 +81,8 @@ def events_of(store: RunStore, run_id: str) -> list[dict[str, Any]]:
     entries = [stored.document for stored in store.list_partition(run_id, OUTBOX)]
     entries.sort(key=lambda entry: (entry["revision"], entry["created_at"]))
     # A copy sent for another try has an id of its own; the fact was stated once.
-    return [entry["body"] for entry in entries if entry["message_id"] == entry["body"].get("id")]
+    bodies = [entry["body"] for entry in entries if entry["message_id"] == entry["body"].get("id")]
+    return [upgraded("event", body, body.get("schemaversion")) for body in bodies]
 
 
 def inbox_mark(stage: str, event_id: str) -> str:
@@ -93,7 +95,7 @@ def handled(store: RunStore, run_id: str, mark: str) -> bool:
 
 
 def mark_handled(mark: str) -> Write:
-    return Write("create", mark, {"id": mark, "type": INBOX}, ttl_s=INBOX_TTL_S)
+    return Write("create", mark, head(INBOX, mark), ttl_s=INBOX_TTL_S)
 
 
 def _id(message: Message) -> str:

@@ -9,7 +9,9 @@ from pydantic import ValidationError
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.run import Run, Status
+from shared.domain.upgrades import upgraded
 from shared.ports import Document, RunStore, Write
+from shared.records.document import head
 from shared.records.query import pages, readable
 
 RUN = "run"
@@ -23,11 +25,19 @@ class StoredRun:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class FoundRuns:
+    """Runs of a list, the ids of those among them whose documents cannot be read, and the cursor of the next page."""
+
+    runs: tuple[Run, ...]
+    unreadable: tuple[str, ...]
+    next: str | None
+
+
 def document_of(run: Run) -> Document:
     """The stored form. Top-level fields are copies that the store filters by."""
     return {
-        "id": RUN,
-        "type": RUN,
+        **head(RUN),
         "run_id": run.id,
         "project": run.project,
         "revision": run.revision,
@@ -39,10 +49,14 @@ def document_of(run: Run) -> Document:
 
 
 def run_of(document: Document) -> Run:
-    """The run of a document in that form. Raises PermanentFailure `unreadable_document` (class code)."""
+    """The run of a document in that form or an earlier one.
+
+    Raises PermanentFailure `unreadable_document` (class code).
+    """
     try:
-        return Run.model_validate(document["run"])
-    except (KeyError, ValidationError) as error:
+        content = upgraded("run", document["run"], document.get("schema_version"))
+        return Run.model_validate(content, extra="ignore")
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         # The error count only: a message may quote the document, and documents may quote rows.
         count = error.error_count() if isinstance(error, ValidationError) else "all"
         message = f"{count} fields of the stored run do not fit this version: `droptune dlq list` shows the way out"
@@ -102,25 +116,17 @@ def page(
     status: Status | None = None,
     limit: int = 100,
     after: str | None = None,
-) -> tuple[list[Run], str | None]:
-    """Up to `limit` runs, newest first, and the cursor of the next page (None at the end)."""
+) -> FoundRuns:
+    """Up to `limit` runs, newest first."""
     filters = {"project": project, "status": status.value if status else None}
     equals: dict[str, str | int] = {key: value for key, value in filters.items() if value is not None}
     found, cursor = store.query(RUN, equals, limit=limit, after=after)
-    return list(readable(found, run_of)), cursor
+    read = tuple(readable(found, run_of))
+    unreadable = {stored.partition for stored in found} - {run.id for run in read}
+    return FoundRuns(read, tuple(sorted(unreadable)), cursor)
 
 
 def last_deployed(store: RunStore, project: str) -> Run | None:
-    """The project's newest run in status `deployed`; None if there is no such run."""
-    found, _ = page(store, project=project, status=Status.DEPLOYED, limit=1)
-    return found[0] if found else None
-
-
-def count_children(store: RunStore, run: Run) -> int:
-    """How many runs name this one as their parent. Runs older than it are not read."""
-    count = 0
-    for other in of_project(store, run.project):
-        if other.created_at < run.created_at:
-            break
-        count += other.parent_run == run.id
-    return count
+    """The project's newest run in status `deployed`; None if there is no such run. Raises as `run_of`."""
+    found, _ = store.query(RUN, {"project": project, "status": Status.DEPLOYED.value}, limit=1)
+    return run_of(found[0].document) if found else None

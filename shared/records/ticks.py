@@ -9,6 +9,7 @@ from typing import Any
 
 from shared.domain.errors import StoreConflict
 from shared.ports import RunStore, Write
+from shared.records.document import head
 from shared.records.query import pages, readable
 
 TICK, FAILED = "reconcile-tick", "failed-tick"
@@ -48,7 +49,7 @@ def failures(store: RunStore) -> Iterator[tuple[str, str, int, dict[str, str]]]:
 
 def _put(store: RunStore, partition: str, id: str, content: dict[str, Any], ttl_s: int | None = None) -> None:
     stored = store.get(partition, id)
-    document = {"id": id, "type": id, **content}
+    document = {**head(id), **content}
     etag = stored.etag if stored else None
     with suppress(StoreConflict):  # another host's tick was first; both looked
         store.batch(partition, [Write("replace" if stored else "create", id, document, etag, ttl_s)])

@@ -14,6 +14,7 @@ from functions.stages import stage_functions
 from shared.domain.errors import LockLost, StoreConflict, Transient
 from shared.domain.run import Run
 from shared.domain.topology import JOB_EVENTS
+from shared.domain.upgrades import SCHEMA_VERSION
 from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.store import SqliteRunStore
@@ -135,6 +136,8 @@ class World:
         def noted_batch(partition: str, writes: Any) -> None:
             batch(partition, writes)
             for write in writes:
+                if write.kind == "create" and write.document.get("schema_version") != SCHEMA_VERSION:
+                    book.errors.append(f"{write.id} was created without schema_version")
                 if write.kind == "create" and write.document["type"] == OUTBOX:
                     if write.document["message_id"] in book.stated:
                         book.errors.append(f"{write.document['message_id']} is stated twice")

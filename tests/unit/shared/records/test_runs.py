@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.errors import StoreConflict
+from shared.domain.errors import PermanentFailure, StoreConflict
 from shared.domain.run import Run, Status
-from shared.ports import Services
+from shared.ports import Services, Write
 from shared.records import runs
 from shared.runner import Runner
 from tests.unit.shared.support import drop
@@ -68,10 +68,10 @@ def test_runs_are_found_by_status_and_by_whether_they_have_ended(services: Servi
 def test_a_page_is_filtered_and_leads_to_the_next(services: Services, template: Run) -> None:
     made = [stored(services, template, n, status=Status.FAILED) for n in (1, 2, 3)]
     stored(services, template, 4, status=Status.TRAINING)
-    first, cursor = runs.page(services.store, project="shop", status=Status.FAILED, limit=2)
-    rest, end = runs.page(services.store, project="shop", status=Status.FAILED, limit=2, after=cursor)
-    assert (first + rest, end) == (made[::-1], None)
-    assert len(runs.page(services.store)[0]) == 5
+    first = runs.page(services.store, project="shop", status=Status.FAILED, limit=2)
+    rest = runs.page(services.store, project="shop", status=Status.FAILED, limit=2, after=first.next)
+    assert ([*first.runs, *rest.runs], rest.next) == (made[::-1], None)
+    assert len(runs.page(services.store).runs) == 5
 
 
 def test_the_last_deployed_run_of_a_project_is_the_newest_one(services: Services, template: Run) -> None:
@@ -82,8 +82,49 @@ def test_the_last_deployed_run_of_a_project_is_the_newest_one(services: Services
     assert runs.last_deployed(services.store, "shop") == newest
 
 
-def test_children_are_the_younger_runs_of_the_project_that_name_their_parent(services: Services, template: Run) -> None:
-    parent = stored(services, template, 1)
-    for number, named in ((2, parent.id), (3, None), (4, parent.id)):
-        stored(services, template, number, parent_run=named)
-    assert runs.count_children(services.store, parent) == 2
+BROKEN: list[object] = [None, 5, "x", [], {}, {"id": 5}, {"recipe": 5}, {"jobs": [5]}, {"evaluation": {"slices": [{}]}}]
+
+
+@pytest.mark.parametrize("content", BROKEN)
+def test_a_run_that_cannot_be_read_is_named_in_its_page_and_alone_fails(
+    services: Services, template: Run, content: object
+) -> None:
+    good = stored(services, template, 1, status=Status.TRAINING)
+    bad = stored(services, template, 2, status=Status.TRAINING)
+    document = runs.document_of(bad)
+    spoiled = {
+        **document,
+        "schema_version": 0,
+        "run": {**document["run"], **content} if content and isinstance(content, dict) else content,
+    }
+    services.store.batch(bad.id, [Write("replace", runs.RUN, spoiled)])
+    page = runs.page(services.store, status=Status.TRAINING)
+    assert (page.runs, page.unreadable) == ((good,), (bad.id,))
+    assert list(runs.with_status(services.store, Status.TRAINING)) == [good]
+    with pytest.raises(PermanentFailure) as caught:
+        runs.load(services.store, bad.id)
+    assert (caught.value.problem.code, caught.value.problem.param) == ("unreadable_document", bad.id)
+
+
+def test_a_field_of_a_later_version_is_ignored_wherever_it_is(services: Services, template: Run) -> None:
+    run = stored(services, template, 1)
+    document = runs.document_of(run)
+    later = {**document, "schema_version": 99, "more": 1, "run": _with_more(document["run"])}
+    assert runs.run_of(later) == run
+
+
+def _with_more(content: object) -> object:
+    """The same with an unknown field in every object that is not a map of the user's own keys."""
+    if isinstance(content, list):
+        return [_with_more(item) for item in content]
+    if isinstance(content, dict):
+        return {"more": 1, **{key: _with_more(value) for key, value in content.items()}}
+    return content
+
+
+def test_of_the_newest_deployed_run_no_older_one_takes_the_place(services: Services, template: Run) -> None:
+    stored(services, template, 1, status=Status.DEPLOYED)
+    newest = stored(services, template, 2, status=Status.DEPLOYED)
+    services.store.batch(newest.id, [Write("replace", runs.RUN, {**runs.document_of(newest), "run": {}})])
+    with pytest.raises(PermanentFailure, match="unreadable_document"):
+        runs.last_deployed(services.store, "shop")
