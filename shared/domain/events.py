@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, InvalidInput, Problem
@@ -447,5 +447,5 @@ def parse_event(body: dict[str, Any]) -> Event[EventData]:
                 "key": key,
             }
         )
-    except (ValidationError, TypeError, ValueError) as error:
+    except (LookupError, AttributeError, TypeError, ValueError) as error:
         raise InvalidInput("malformed_event", str(error), "data") from error

@@ -88,6 +88,11 @@ def _event(event: Content) -> None:
     event["schemaversion"] = 1
     _rename(event, "data", trained_tokens="processed_tokens")
     _rename(event, "data.estimate", hours_low="low_hours", hours_high="high_hours")
+    for data in _at(event, "data"):
+        for verdict in _at(data.pop("verdict", None), ""):
+            failed = [check for check in verdict["checks"] if not check["passed"] and not check.get("skipped")]
+            data |= {"passed": verdict["passed"], "checks": len(verdict["checks"]), "failed_checks": len(failed)}
+            data["failed"] = failed[:20]
 
 
 _HYPERPARAMETERS = {"quantisation": "quantization", "optimiser": "optimizer", "max_answer_tokens": "max_new_tokens"}
