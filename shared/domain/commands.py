@@ -114,6 +114,6 @@ def job_of(body: dict[str, Any]) -> str:
 
 def _command(cls: type[C], body: dict[str, Any]) -> C:
     try:
-        return cls.model_validate(body.get("data"), extra="ignore")
+        return cls.model_validate(body.get("data"))
     except ValidationError as error:
         raise InvalidInput("malformed_command", str(error), "data") from error
