@@ -63,6 +63,10 @@ _SLOW_FIXTURES = {"azure_ml_sdk", "emulator", "torch"}
 _SLOW_NAMES = {"subprocess", "azurite_url", "cosmos_url", "running"}
 
 
+# Objects (700 by default). To look for garbage took a tenth of the time of the tests.
+_GARBAGE_AFTER = 50_000
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """What a worker collects lives until its end: the garbage collector need not look at it, then and later."""
@@ -71,6 +75,7 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(_GARBAGE_AFTER)
         gc.enable()
 
 

@@ -81,7 +81,9 @@ def cosmos_emulator() -> Iterator[StoreBackend]:
     endpoint = parse_url(url).endpoint
 
     def advance(seconds: float) -> None:
-        httpx.post(f"{endpoint}_emulator/advance?s={seconds}", trust_env=False, timeout=60).raise_for_status()
+        httpx.post(
+            f"{endpoint}_emulator/advance?s={seconds}", trust_env=False, timeout=60, verify=False
+        ).raise_for_status()
 
     with closing(build_run_store(url)) as store:
         yield StoreBackend(store, advance)

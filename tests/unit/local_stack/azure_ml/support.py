@@ -53,7 +53,7 @@ class Local:
     def arm(self, method: str, path: str, body: Any = None) -> httpx.Response:
         """A raw call below the workspace."""
         url = f"{self.url}{ARM_WORKSPACE}/{path}"
-        return httpx.request(method, url, params={"api-version": "x"}, json=body, headers=self.token)
+        return httpx.request(method, url, params={"api-version": "x"}, json=body, headers=self.token, verify=False)
 
     def another_client(self, **options: Any) -> AzureMLClient:
         return client_of(self.emulator.config.port, self.emulator.config.secret, **options)
@@ -157,7 +157,9 @@ class Process:
 
     def jobs(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = httpx.get(
-            f"http://127.0.0.1:{self.port}/_emulator/jobs", headers={"Authorization": f"Bearer {self.secret}"}
+            f"http://127.0.0.1:{self.port}/_emulator/jobs",
+            headers={"Authorization": f"Bearer {self.secret}"},
+            verify=False,
         ).json()["jobs"]
         return found
 

@@ -86,7 +86,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
             state_folder=folder,
             limits=Limits(max_body_bytes=MAX_BODY_BYTES),
         )
-        with httpx.Client(base_url=f"http://127.0.0.1:{host.start()}", timeout=60) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{host.start()}", timeout=60, verify=False) as client:
             yield client
         assert host.stop()
 
@@ -160,8 +160,8 @@ def test_the_route_prefix_of_host_json(bus, tmp_path):
     host = Host(asgi_app(), bus, host_json=config, environment={}, state_folder=tmp_path)
     url = f"http://127.0.0.1:{host.start()}"
     try:
-        assert httpx.get(f"{url}/api/stream", timeout=60).status_code == 200
-        outside = httpx.get(f"{url}/nowhere", timeout=60)
+        assert httpx.get(f"{url}/api/stream", timeout=60, verify=False).status_code == 200
+        outside = httpx.get(f"{url}/nowhere", timeout=60, verify=False)
         assert (outside.status_code, outside.content) == (404, b"")
     finally:
         assert host.stop()
@@ -178,5 +178,5 @@ def test_messages_and_http_in_one_app(start_host, bus):
     app.register_functions(blueprint)
     _, port = start_host(app)
     bus.send("work", [message("m")])
-    assert httpx.get(f"http://127.0.0.1:{port}/api/stream", timeout=60).text == "in parts"
+    assert httpx.get(f"http://127.0.0.1:{port}/api/stream", timeout=60, verify=False).text == "in parts"
     eventually(lambda: seen == ["m"])

@@ -184,7 +184,7 @@ def test_the_command_from_drop_to_clean_stop(tmp_path):
         assert process.stderr
         word, port = process.stdout.readline().split()
         assert word == "ready"
-        assert httpx.get(f"http://127.0.0.1:{port}/", timeout=60).text == "served"
+        assert httpx.get(f"http://127.0.0.1:{port}/", timeout=60, verify=False).text == "served"
         blobs.write("datasets/clinic/train.jsonl", [b"{}\n"])
         taken = process.stdout.readline()
         assert taken == "taken /blobServices/default/containers/datasets/blobs/clinic/train.jsonl\n"
