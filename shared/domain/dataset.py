@@ -48,6 +48,7 @@ class Statistics(Frozen):
     messages_mean: float = 0.0
     characters_mean: float = 0.0
     characters_max: int = 0
+    extra_bytes_mean: float = Field(default=0.0, description="of a row in UTF-8, beyond one for each character")
     messages_per_row: Histogram = Histogram()
     characters_per_row: Histogram = Histogram()
     languages: dict[str, int] = Field(
@@ -111,7 +112,7 @@ class Plan(Frozen):
     rows_per_step: int
     max_length_tokens: int
     tokens_per_step: int = Field(
-        description="of the mean row where tokens were counted, else estimated: 4 characters each"
+        description="of the mean row; estimated from characters, bytes and messages where tokens were not counted"
     )
     training_instance_type: str
     low_usd: float

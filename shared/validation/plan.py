@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from shared.domain.catalog import find_entry
 from shared.domain.cost import CostEstimate
 from shared.domain.dataset import Plan, Statistics
 from shared.domain.planning.machines import Counts, plan
+from shared.domain.planning.plan import estimate_tokens
 from shared.domain.recipe import Recipe, ResolvedRecipe
 from shared.domain.tokens import TokenStatistics
-
-_CHARACTERS_A_TOKEN = 4
 
 
 def plan_run(
@@ -19,17 +19,23 @@ def plan_run(
         train_rows=tokens.rows if tokens else rows.train_rows,
         eval_rows=rows.eval_rows,
         characters_max=rows.characters_max,
-        characters_mean=rows.characters_mean,
+        tokens_mean=_tokens_mean(recipe.base_model, rows, tokens),
         tokens_max=max(tokens.tokens_max, tokens.eval_tokens_max) if tokens else None,
-        tokens_mean=tokens.tokens_mean if tokens else None,
     )
     return plan(recipe, project, counts)
+
+
+def _tokens_mean(base_model: str, rows: Statistics, tokens: TokenStatistics | None) -> float:
+    if tokens:
+        return tokens.tokens_mean
+    entry = find_entry(base_model)
+    return estimate_tokens(entry, rows.characters_mean, rows.extra_bytes_mean, rows.messages_mean)
 
 
 def in_short(resolved: ResolvedRecipe, cost: CostEstimate, rows: Statistics, tokens: TokenStatistics | None) -> Plan:
     """The same for the report."""
     chosen = resolved.hyperparameters
-    mean = tokens.tokens_mean if tokens else rows.characters_mean / _CHARACTERS_A_TOKEN
+    mean = _tokens_mean(resolved.requested.base_model, rows, tokens)
     return Plan(
         n_epochs=chosen.n_epochs,
         total_steps=chosen.total_steps,

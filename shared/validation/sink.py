@@ -75,12 +75,15 @@ class RowCounter:
             "eval": Writer(sink.eval, self._hashes["eval"]),
         }
         self.rows = {"train": 0, "eval": 0}
-        self._messages = self._messages_max = self._characters = self._characters_max = 0
+        self._messages = self._messages_max = self._characters = self._characters_max = self._extra_bytes = 0
         self._messages_bars = [0] * (len(_MESSAGES) + 1)
         self._characters_bars = [0] * (len(_CHARACTERS) + 1)
 
     def measure(self, row: ParsedRow, characters: int) -> None:
         messages = len(row.messages)
+        for message in row.messages:
+            if not (content := message["content"]).isascii():
+                self._extra_bytes += len(content.encode()) - len(content)
         self._messages += messages
         self._messages_bars[bisect_left(_MESSAGES, messages)] += 1
         self._characters += characters
@@ -111,6 +114,7 @@ class RowCounter:
             messages_mean=round(self._messages / kept, 3),
             characters_mean=round(self._characters / kept, 3),
             characters_max=self._characters_max,
+            extra_bytes_mean=round(self._extra_bytes / kept, 3),
             messages_per_row=Histogram.of(_MESSAGES, self._messages_bars, self._messages_max),
             languages=languages,
             characters_per_row=Histogram.of(_CHARACTERS, self._characters_bars, self._characters_max),

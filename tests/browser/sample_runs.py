@@ -98,7 +98,7 @@ def planned(project: str, method: Supervised | Reinforcement = Supervised()) -> 
     recipe = Recipe(base_model=BASE_MODEL, method=method, evaluation=evaluation)
     resolved = resolve(recipe, project, train_rows=2400, characters_max=3100)
     ref = DatasetRef(path=f"datasets/{project}/train.jsonl", etag="e-1", size_bytes=4_812_330, sha256="1" * 64)
-    cost = estimate_cost(resolved, train_rows=2400, eval_rows=180, characters_mean=1400)
+    cost = estimate_cost(resolved, train_rows=2400, eval_rows=180, tokens_mean=1400 / 3.6)
     return {
         "recipe": resolved,
         "cost": cost.model_copy(update={"actual_usd": 1.4132}),

@@ -12,14 +12,16 @@ from shared.domain.recipe import AUTO, Recipe, ResolvedRecipe
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What was counted of the data. Means and maxima are a row's; tokens are None where they were not counted."""
+    """What was counted of the data. Means and maxima are a row's.
+
+    `tokens_max` is None where tokens were not counted; `tokens_mean` is estimated then.
+    """
 
     train_rows: int
     eval_rows: int
     characters_max: int
-    characters_mean: float
+    tokens_mean: float
     tokens_max: int | None = None
-    tokens_mean: float | None = None
 
 
 def plan(
@@ -86,7 +88,7 @@ def _estimate(resolved: ResolvedRecipe, counts: Counts, skus: tuple[Sku, ...]) -
         resolved,
         train_rows=counts.train_rows,
         eval_rows=counts.eval_rows,
-        characters_mean=counts.characters_mean,
         tokens_mean=counts.tokens_mean,
+        counted=counts.tokens_max is not None,
         skus=skus,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.domain.catalog import SKUS, BaseModelEntry, Sku, find_entry, find_sku
 from shared.domain.cost import CostEstimate
@@ -43,7 +44,7 @@ class Assumption:
     """One end of the range of an estimate. `models` answer the held-out rows; `most`: answers of the longest kind."""
 
     start_hours: float  # machine, image and weights, for each of two jobs
-    characters_per_token: float
+    tokens: float  # for each that is estimated; 4.5 to 2 characters a token
     # Share of the data sheet's operations a QLoRA run reaches: 25 to 40 % is reported for tuned set-ups
     # (NVIDIA NeMo, Answer.AI); the low end allows for short rows.
     utilization: float
@@ -52,8 +53,25 @@ class Assumption:
     most: bool
 
 
-LOW = Assumption(0.1, 4.5, 0.35, 4000.0, 2, most=False)  # short answers, batched
-HIGH = Assumption(0.5, 2.0, 0.10, 100.0, 3, most=True)
+LOW = Assumption(0.1, 0.8, 0.35, 4000.0, 2, most=False)  # short answers, batched
+HIGH = Assumption(0.5, 1.8, 0.10, 100.0, 3, most=True)
+
+
+class TokenRates(NamedTuple):
+    """Tokens of each character, of each byte of UTF-8 that a character has beyond its first, and of each message's
+    markup."""
+
+    character: float
+    extra_byte: float
+    message: float
+
+
+# Of English prose in vocabularies of 32,000 and more: 4 to 4.5 characters a token, of code and other languages 3; a
+# letter beyond ASCII costs more the more bytes it has. Of the tiny base, whose vocabulary knows its own three domains:
+# fitted to the public files, 2 characters a token and nearly one token a byte beyond ASCII.
+LARGE_VOCABULARY = TokenRates(1 / 3.6, 0.3, 5)
+SMALL_VOCABULARY = TokenRates(0.5, 1.3, 5)
+SMALL_TOKENS = 10_000
 SPOT_REPEAT = 1.3  # work done again after an eviction
 
 
@@ -330,18 +348,24 @@ def _gb(size_bytes: int) -> str:
     return f"{size_bytes / 1e9:.1f} GB"
 
 
+def estimate_tokens(entry: BaseModelEntry, characters: float, extra_bytes: float, messages: float) -> float:
+    """Tokens of a row that no tokenizer has counted."""
+    rates = SMALL_VOCABULARY if entry.dims.vocab < SMALL_TOKENS else LARGE_VOCABULARY
+    return characters * rates.character + extra_bytes * rates.extra_byte + messages * rates.message
+
+
 def estimate_cost(
     resolved: ResolvedRecipe,
     *,
     train_rows: int,
     eval_rows: int,
-    characters_mean: float,
-    tokens_mean: float | None = None,
+    tokens_mean: float,
+    counted: bool = False,
     skus: tuple[Sku, ...] = SKUS,
 ) -> CostEstimate:
     """Range for the training and the evaluation job; 0 USD on the laptop. Means are a row's.
 
-    Low and high differ in characters per token (where tokens were not counted), share of the data sheet's speed,
+    Low and high differ in tokens (where they were not `counted`), share of the data sheet's speed,
     start-up time, answers per second (and the length of those a reinforcement run samples), and (spot) work done again
     after an eviction. Operations per token: 4 per parameter for LoRA, 6 where gradient checkpointing computes the
     forward pass again.
@@ -352,7 +376,7 @@ def estimate_cost(
 
     def end(assumed: Assumption) -> tuple[float, float]:
         """Hours and USD."""
-        row = characters_mean / assumed.characters_per_token if tokens_mean is None else tokens_mean
+        row = tokens_mean * (1 if counted else assumed.tokens)
         start = assumed.start_hours * (sku.gpus > 0)
         training = start + _training_hours(resolved, sku, train_rows, row, assumed)
         answers = assumed.models * eval_rows * resolved.requested.evaluation.max_new_tokens

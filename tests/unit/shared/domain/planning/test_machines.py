@@ -16,7 +16,7 @@ PHI = "microsoft/Phi-4"
 ONE, FOUR, EIGHT = "Standard_NC24ads_A100_v4", "Standard_NC96ads_A100_v4", "Standard_ND96amsr_A100_v4"
 ONE_H100, TWO_H100 = "Standard_NC40ads_H100_v5", "Standard_NC80adis_H100_v5"
 # About 19 h of training at best on one A100.
-MANY = Counts(train_rows=60_000, eval_rows=50, characters_max=4000, characters_mean=3000.0, tokens_mean=2000.0)
+MANY = Counts(train_rows=60_000, eval_rows=50, characters_max=4000, tokens_mean=2000.0, tokens_max=4000)
 
 
 def planned(counts: Counts = MANY, *, method: str = "supervised", batch_size: int = 16, **budget):

@@ -67,7 +67,7 @@ def check_golden(name: str, base_model: str, characters: int, settings: dict[str
     resolved = plan(base_model, rows=2000, characters=characters, **settings)
     gpus = max(1, find_sku(resolved.training_instance_type).gpus)
     memory = memory_plan(find_entry(base_model), resolved.hyperparameters, gpus=gpus)
-    cost = estimate_cost(resolved, train_rows=2000, eval_rows=200, characters_mean=1500)
+    cost = estimate_cost(resolved, train_rows=2000, eval_rows=200, tokens_mean=1500 / 3.6)
     found = {
         "resolved": resolved.model_dump(mode="json"),
         "memory_plan": {**memory.model_dump(), "total_bytes": memory.total_bytes},
@@ -212,7 +212,7 @@ def test_a_machine_the_recipe_names_is_taken_and_its_gpus_share_the_work() -> No
     several, one = plan(PHI, budget={"instance_type": "Standard_NC96ads_A100_v4"}), plan(PHI)
     assert several.training_instance_type == "Standard_NC96ads_A100_v4"
     assert several.reasons["training_instance_type"] == "set in the recipe"
-    counts: Any = {"train_rows": 20_000, "eval_rows": 0, "characters_mean": 80.0}
+    counts: Any = {"train_rows": 20_000, "eval_rows": 0, "tokens_mean": 80.0 / 3.6}
     low, alone = (estimate_cost(each, **counts).low_hours - 0.2 for each in (several, one))
     assert low == pytest.approx(alone / 4, abs=0.01)
     with pytest.raises(PermanentFailure, match="unknown_instance_type"):
@@ -269,7 +269,7 @@ def test_the_frozen_copy_counts_when_a_machine_is_chosen() -> None:
 
 
 def test_the_laptop_costs_nothing_and_a_gpu_costs_a_range() -> None:
-    counts: Any = {"train_rows": 1500, "eval_rows": 100, "characters_mean": 80.0}
+    counts: Any = {"train_rows": 1500, "eval_rows": 100, "tokens_mean": 80.0 / 3.6}
     local = estimate_cost(plan(), **counts)
     assert (local.low_usd, local.high_usd, local.hourly_usd) == (0, 0, 0)
     spot = estimate_cost(plan(PHI), **counts)
@@ -281,7 +281,7 @@ def test_the_laptop_costs_nothing_and_a_gpu_costs_a_range() -> None:
 
 def test_a_budget_or_deadline_below_the_low_end_is_refused_and_one_above_is_not() -> None:
     resolved = plan(PHI, rows=20_000, characters=8000)
-    estimate = estimate_cost(resolved, train_rows=20_000, eval_rows=500, characters_mean=6000)
+    estimate = estimate_cost(resolved, train_rows=20_000, eval_rows=500, tokens_mean=6000 / 3.6)
 
     def codes(**budget) -> list[str]:
         recipe = Recipe(base_model=PHI, budget=budget)
@@ -357,7 +357,7 @@ def test_as_many_answers_are_sampled_at_once_as_fit() -> None:
 
 
 def test_comparing_pairs_and_sampling_answers_cost_more_than_reading_examples() -> None:
-    counts: Any = {"train_rows": 2000, "eval_rows": 100, "characters_mean": 900.0}
+    counts: Any = {"train_rows": 2000, "eval_rows": 100, "tokens_mean": 900.0 / 3.6}
     costs = [estimate_cost(plan(PHI, rows=2000, characters=900, **METHODS[name]), **counts) for name in METHODS]
     assert costs[0].low_usd < costs[1].low_usd < costs[2].low_usd
     assert costs[0].high_usd < costs[1].high_usd < costs[2].high_usd
