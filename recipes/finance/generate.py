@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import tomllib
 from itertools import combinations, permutations, product
 from pathlib import Path
 from typing import Any
@@ -24,50 +25,13 @@ PAIRS = 160
 PLAIN = "You can ask us to look again."
 FORMAL = "Any application for reconsideration must be in writing."
 
-LETTERS = (
-    "Denial letter, {item}: {grounds}.",
-    "Write to the applicant. {item} denied for {grounds}.",
-    "Why no {item}? {grounds}.",
-)
-PRODUCTS = ("car loan", "home loan", "credit card", "overdraft", "student loan", "business loan")
-AMOUNTS = tuple(str(amount) for amount in range(2000, 20000, 500))
-# Code of the decision engine -> what the applicant is told, the rule in force.
-GROUNDS = {
-    "DTI": ("your debts are too high for your pay", "LD-210"),
-    "THIN": ("your credit record is too short", "LD-220"),
-    "DLQ": ("you paid past bills late", "LD-230"),
-    "INC": ("we could not check your pay", "LD-240"),
-    "COL": ("the security is worth too little", "LD-250"),
-    "EMP": ("your job is too new", "LD-260"),
-    "INQ": ("you asked for credit too often", "LD-270"),
-    "BKR": ("you went bankrupt not long ago", "LD-280"),
-    "RES": ("you moved home too often", "LD-290"),
-    "LTV": ("your down payment is too small", "LD-300"),
-}
-OLD_RULES = {"THIN": "LD-610", "COL": "LD-620", "INQ": "LD-630", "LTV": "LD-640"}
-
-AUDITS = (
-    "Audit item, {unit} {month}: {signs}.",
-    "Review this booking of {unit}, {month}: {signs}.",
-    "Seen in {month} at {unit}: {signs}. Which rules does that breach?",
-)
-UNITS = ("travel", "fleet", "retail", "treasury", "cards", "legal")
-MONTHS = ("March", "April", "May", "June", "July", "August")
-RED_SIGNS = {
-    "new vendor": "AU-11",
-    "split payment": "AU-13",
-    "same approver": "AU-15",
-    "weekend entry": "AU-17",
-    "changed account": "AU-19",
-}
-OTHER_SIGNS = {
-    "late booking": "AU-22",
-    "missing receipt": "AU-24",
-    "wrong cost centre": "AU-26",
-    "rounded sum": "AU-28",
-    "old price list": "AU-30",
-}
+WORDS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+LETTERS, PRODUCTS, AUDITS = WORDS["letters"], WORDS["products"], WORDS["audits"]
+UNITS, MONTHS = WORDS["units"], WORDS["months"]
+GROUNDS, OLD_RULES = WORDS["grounds"], WORDS["old_rules"]
+RED_SIGNS, OTHER_SIGNS = WORDS["red_signs"], WORDS["other_signs"]
 SIGNS = RED_SIGNS | OTHER_SIGNS
+AMOUNTS = tuple(str(amount) for amount in range(2000, 20000, 500))
 
 Row = dict[str, Any]
 Denial = tuple[str, str, tuple[str, ...], str]  # product, amount, grounds, layout

@@ -2,7 +2,7 @@
 
     python recipes/healthcare/generate.py [--output DIR] [--seed 23]
 
-Every note is drawn from the tables below; no person, date or place stands behind one. The triage follows the
+Every note is drawn from the tables of words.toml; no person, date or place stands behind one. The triage follows the
 made-up policy of a made-up clinic and is no medical advice. No held-out case, which is complaint, history and
 finding together, occurs in training.
 """
@@ -12,64 +12,23 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import tomllib
 from pathlib import Path
 from typing import Any
 
 EVAL_CASES = 80
 Case = tuple[str, str, str]
 
-LAYOUTS = (
-    "Note: {sex} {age}, c/o {complaint} x {number}{unit}. PMH {history}. O/E {finding}.",
-    "Note: {age} {sex} with {complaint} for {number}{unit}, hx {history}, on exam {finding}.",
-)
-SEXES = {"F": "woman", "M": "man"}
-AGES = ("20s", "30s", "40s", "50s", "60s", "70s", "80s")
-NUMBERS = ("2", "3", "4", "5", "6")
-UNITS = {"d": "days", "w": "weeks", "m": "months"}
-COMPLAINTS = {
-    "SOB": "shortness of breath",
-    "CP": "chest pain",
-    "UTI": "urinary tract infection symptoms",
-    "HA": "headache",
-    "LBP": "low back pain",
-    "NV": "nausea and vomiting",
-    "AP": "abdominal pain",
-    "ST": "sore throat",
-    "DOE": "dyspnoea on exertion",
-    "URI": "upper respiratory infection",
-    "DVT": "deep vein thrombosis signs",
-    "CVA": "stroke signs",
-}
-FINDINGS = {
-    "VSS": "vital signs stable",
-    "RRR": "regular rate and rhythm",
-    "FUO": "fever of unknown origin",
-    "TACHY": "fast heart rate",
-    "LOC": "loss of consciousness",
-    "AMS": "altered mental status",
-}
-HISTORIES = {
-    "HTN": "hypertension",
-    "DM": "diabetes mellitus",
-    "AF": "atrial fibrillation",
-    "CKD": "chronic kidney disease",
-    "COPD": "chronic obstructive pulmonary disease",
-    "CAD": "coronary artery disease",
-    "RA": "rheumatoid arthritis",
-    "GERD": "gastro-oesophageal reflux disease",
-}
-
-# The clinic's policy: what each complaint weighs alone, and what each finding adds.
-LEVELS = ("routine", "urgent", "emergency")
-COMPLAINT_LEVEL = {
-    "SOB": 1, "CP": 2, "UTI": 0, "HA": 0, "LBP": 0, "NV": 0, "AP": 1, "ST": 0, "DOE": 1, "URI": 0, "DVT": 2, "CVA": 2,
-}  # fmt: skip
-FINDING_ADDS = {"VSS": 0, "RRR": 0, "FUO": 1, "TACHY": 1, "LOC": 2, "AMS": 2}
+WORDS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+LAYOUTS, AGES, NUMBERS = WORDS["layouts"], WORDS["ages"], WORDS["numbers"]
+SEXES, UNITS = WORDS["sexes"], WORDS["units"]
+COMPLAINTS, FINDINGS, HISTORIES = WORDS["complaints"], WORDS["findings"], WORDS["histories"]
 
 
 def triage(complaint: str, finding: str) -> str:
     """The label the policy gives a note."""
-    return LEVELS[min(COMPLAINT_LEVEL[complaint] + FINDING_ADDS[finding], 2)]
+    level = WORDS["complaint_level"][complaint] + WORDS["finding_adds"][finding]
+    return str(WORDS["levels"][min(level, 2)])
 
 
 def _row(rng: random.Random, case: Case, age: str, layout: str) -> dict[str, Any]:

@@ -11,42 +11,15 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import tomllib
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 HELD_OUT_UNITS_PER_FAULT = 2
 
-QUESTIONS = (
-    "How do I fix {fault} in Unit {unit}?",
-    "Unit {unit} has {fault}. What do I do?",
-    "{fault} on Unit {unit}, which steps?",
-    "Night shift reports {fault} at Unit {unit}. Next steps?",
-    "We see {fault} again, Unit {unit} this time. How to repair it?",
-)
-MACHINES = {
-    "1": ("press", "40"),
-    "2": ("lathe", "52"),
-    "3": ("mixer", "61"),
-    "4": ("pump", "73"),
-    "5": ("dryer", "84"),
-    "6": ("oven", "95"),
-    "7": ("crane", "17"),
-    "8": ("mill", "28"),
-}
-# Fault -> its part, and what is done in which order.
-FAULTS = {
-    "a pressure drop": ("valve", ("stop and lock out", "bleed the line", "replace {part}", "test under load")),
-    "overheating": ("filter", ("cool for ten minutes", "stop and lock out", "clean {part}", "run dry")),
-    "heavy vibration": ("bearing", ("stop and lock out", "replace {part}", "align", "test under load")),
-    "an oil leak": ("seal", ("stop and lock out", "drain the oil", "replace {part}", "refill")),
-    "a loud noise": ("gearbox", ("stop and lock out", "drain the oil", "tighten {part}", "run dry")),
-    "a slow start": ("motor", ("stop and lock out", "reset {part}", "run dry", "test under load")),
-    "a jammed feed": ("chain", ("stop and lock out", "clean {part}", "tighten", "run dry")),
-    "a power trip": ("relay", ("cool for ten minutes", "reset {part}", "run dry", "test under load")),
-    "a bad reading": ("sensor", ("close the inlet", "clean {part}", "reset", "test under load")),
-    "a speed loss": ("coupling", ("stop and lock out", "tighten {part}", "align", "test under load")),
-}
+WORDS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+QUESTIONS, MACHINES, FAULTS = WORDS["questions"], WORDS["machines"], WORDS["faults"]
 
 Row = dict[str, Any]
 

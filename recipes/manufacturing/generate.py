@@ -12,71 +12,15 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import tomllib
 from pathlib import Path
+from typing import Any
 
 TRAIN_ROWS, EVAL_ROWS = 1600, 120
 
-QUESTIONS = ("What part is {code}?", "Expand {code}.", "Which part does {code} stand for?")
-FAMILIES = {
-    "SC": "socket cap screw",
-    "HB": "hex bolt",
-    "HN": "hex nut",
-    "FW": "flat washer",
-    "LW": "lock washer",
-    "DP": "dowel pin",
-    "TR": "threaded rod",
-    "GS": "grub screw",
-    "BB": "ball bearing",
-    "RR": "retaining ring",
-    "CC": "clevis coupling",
-    "SP": "split pin",
-    "KY": "parallel key",
-    "OR": "o-ring gland",
-    "CP": "cotter pin",
-    "BF": "bearing flange",
-}
-MATERIALS = {
-    "A2": "stainless steel 304",
-    "A4": "stainless steel 316",
-    "C8": "carbon steel 8.8",
-    "C1": "carbon steel 10.9",
-    "BR": "brass",
-    "TI": "titanium grade 5",
-    "NY": "nylon",
-    "PE": "peek",
-    "VI": "viton",
-    "SI": "silicone",
-}
-DIAMETERS = {
-    "M03": "M3",
-    "M04": "M4",
-    "M05": "M5",
-    "M06": "M6",
-    "M08": "M8",
-    "M10": "M10",
-    "M12": "M12",
-    "M16": "M16",
-}
-LENGTHS = {
-    "012": "12 mm",
-    "016": "16 mm",
-    "020": "20 mm",
-    "025": "25 mm",
-    "030": "30 mm",
-    "040": "40 mm",
-    "060": "60 mm",
-    "080": "80 mm",
-}
-FINISHES = {
-    "PL": "plain",
-    "ZN": "zinc plated",
-    "BO": "black oxide",
-    "HD": "hot dip galvanised",
-    "PT": "ptfe coated",
-    "NI": "nickel plated",
-    "EP": "electropolished",
-    "LK": "loctite patched",
-}
+WORDS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+FAMILIES, MATERIALS, FINISHES = WORDS["families"], WORDS["materials"], WORDS["finishes"]
+DIAMETERS, LENGTHS = WORDS["diameters"], WORDS["lengths"]
 
 
 def meaning(code: str) -> str:
@@ -95,7 +39,7 @@ def make_rows(seed: int, count: int) -> list[dict[str, object]]:
     codes: dict[str, None] = {}
     while len(codes) < count:
         codes["-".join(rng.choice(list(table)) for table in tables)] = None
-    return [_row(code, rng.choice(QUESTIONS).format(code=code)) for code in codes]
+    return [_row(code, rng.choice(WORDS["questions"]).format(code=code)) for code in codes]
 
 
 def _row(code: str, question: str) -> dict[str, object]:
