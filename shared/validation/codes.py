@@ -289,11 +289,11 @@ CODES: dict[str, ProblemCode] = {
         "The row does not end with an assistant message, so there is nothing to learn or to compare.",
         "End `messages` with the answer the assistant should give.",
     ),
-    "nothing_asked": error(
+    "no_question": error(
         "The row has answers and nothing that they answer: no message of the user, a tool or the system.",
         'Add the question as a message of the user; write text that is to be learned whole as {"text": "..."}.',
     ),
-    "system_alone_asks": warning(
+    "no_user_message": warning(
         "The row has a system message and an answer, and no message of the user. Some chat templates refuse that.",
         "Give what is asked to the user, unless the model will be used without one.",
     ),

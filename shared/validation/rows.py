@@ -33,7 +33,7 @@ _MEANT = frozenset({"tools", "item", "functions", *SYSTEM, *MEDIA})
 _NOTHING: frozenset[str] = frozenset()
 _REJECTED = "non_preferred_output"
 _WARNINGS = {
-    "system_alone_asks",
+    "no_user_message",
     "ignored_field",
     "marked_rows",
     "media_named",
@@ -199,7 +199,7 @@ def _read_chat(source: dict[str, Any], codes: set[str]) -> ParsedRow:
         codes.add("no_trainable_message")
     roles = {message.get("role") for message in messages}
     if answers and roles.isdisjoint(("user", "tool", None)):  # None: one that could not be read
-        codes.add("system_alone_asks" if "system" in roles else "nothing_asked")
+        codes.add("no_user_message" if "system" in roles else "no_question")
     return row_of(document)
 
 

@@ -261,7 +261,7 @@ def test_a_query_spans_partitions_and_puts_the_newest_first(store: RunStore, par
 
 def test_a_query_filters_on_equal_fields_of_equal_type(store: RunStore, partition: str, kind: str) -> None:
     documents: dict[str, dict[str, Any]] = {
-        "wanted": {"project": "acme", "status": "x", "sent": 0},
+        "matching": {"project": "acme", "status": "x", "sent": 0},
         "other-value": {"project": "acme", "status": "y", "sent": 1},
         "other-project": {"project": 'a"c\\me', "sent": 0},
         "bool": {"project": "acme", "sent": False},
@@ -275,9 +275,9 @@ def test_a_query_filters_on_equal_fields_of_equal_type(store: RunStore, partitio
     def ids(equals: dict[str, str | int]) -> list[str]:
         return sorted(one.document["id"] for one in store.query(kind, equals)[0])
 
-    assert ids({"project": "acme", "status": "x"}) == ["wanted"]
-    assert ids({"status": "x", "project": "acme"}) == ["wanted"]
-    assert ids({"sent": 0}) == ["list", "other-project", "wanted"]
+    assert ids({"project": "acme", "status": "x"}) == ["matching"]
+    assert ids({"status": "x", "project": "acme"}) == ["matching"]
+    assert ids({"sent": 0}) == ["list", "other-project", "matching"]
     assert ids({"sent": "0"}) == ["text"]
     assert ids({"sent": False}) == ["bool"]
     assert ids({"project": 'a"c\\me'}) == ["other-project"]
@@ -290,17 +290,17 @@ def test_a_query_filters_on_equal_fields_of_equal_type(store: RunStore, partitio
 def test_pages_of_each_filter_hold_what_fits_it_once_and_in_order(
     store: RunStore, partition: str, kind: str, fields: tuple[str, ...]
 ) -> None:
-    wanted: dict[str, str | int] = dict.fromkeys(fields, 0)
+    matching: dict[str, str | int] = dict.fromkeys(fields, 0)
     for n in range(7):
         for fits in (True, False):
-            values = wanted if fits else dict.fromkeys(fields, 1)
+            values = matching if fits else dict.fromkeys(fields, 1)
             id, created_at = f"{n}-{fits}", f"2026-01-01T00:00:0{n // 2}Z"
             store.batch(f"{partition}-{n}", [create(id, type=kind, created_at=created_at, **values)])
-    expected = [one.document for one in store.query(kind, wanted)[0]]
+    expected = [one.document for one in store.query(kind, matching)[0]]
     assert len(expected) == (7 if fields else 14)
     seen, after, more = [], None, True
     while more:
-        found, after = store.query(kind, wanted, limit=2, after=after)
+        found, after = store.query(kind, matching, limit=2, after=after)
         seen += [one.document for one in found]
         more = after is not None
     assert seen == expected

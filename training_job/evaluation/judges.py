@@ -116,11 +116,11 @@ class Panel(Ask):
         for last in [False] * (TRIES - 1) + [True]:
             if self._unanswered[judge.endpoint] >= UNANSWERED_IN_A_ROW:
                 raise GradingFailed(GradingErrorCode.JUDGE_SERVER, f"judge {judge.endpoint} does not answer any more")
-            what, asked_wait_s = self._try(judge, messages)
-            if asked_wait_s is None:
+            what, retry_after_s = self._try(judge, messages)
+            if retry_after_s is None:
                 return what
             if not last:
-                time.sleep(min(LONGEST_WAIT_S, max(wait_s, asked_wait_s)) * random.uniform(0.8, 1.2))  # noqa: S311
+                time.sleep(min(LONGEST_WAIT_S, max(wait_s, retry_after_s)) * random.uniform(0.8, 1.2))  # noqa: S311
                 wait_s *= 2
         with self._lock:
             self._unanswered[judge.endpoint] += 1

@@ -282,9 +282,9 @@ function startRun(id) {
     });
     view.show(state);
     document.title = `${state.run.project}: ${words(state.run.status)} \u2013 Droptune`;
-    page.look();
+    page.loadRows();
   };
-  page.look = () => {
+  page.loadRows = () => {
     if (address().view === "evaluation" && state.run?.evaluation && !state.rows)
       askForRows(state, path, signal, show, "worse", 0);
   };
@@ -320,7 +320,7 @@ function startRun(id) {
   };
 
   loop("run", signal, async () => {
-    // The first look after a fault does not wait, so that recovery shows at once.
+    // The first poll after a fault does not wait, so that recovery shows at once.
     const answer = await call(path, { etag, waitS: etag && !troubled.has("run") ? WAIT_S : 0, signal });
     if (signal.aborted) return null;
     if (answer.body) {
@@ -409,7 +409,7 @@ function route() {
   if (page.stop === null || page.id !== run) {
     startRun(run);
     if (run) scrollTo(0, 0);
-  } else page.look?.();
+  } else page.loadRows?.();
   drawList();
 }
 

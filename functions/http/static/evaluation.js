@@ -167,18 +167,18 @@ function checks(verdict) {
         h("span", { class: "quiet" }, " ", check.detail),
       ),
     );
-  const folded = verdict.checks.filter((check) => check.passed && check.name.startsWith("slice:"));
-  const open = verdict.checks.filter((check) => !folded.includes(check)).sort((a, b) => blocks(b) - blocks(a));
+  const passedSlices = verdict.checks.filter((check) => check.passed && check.name.startsWith("slice:"));
+  const open = verdict.checks.filter((check) => !passedSlices.includes(check)).sort((a, b) => blocks(b) - blocks(a));
   return h(
     "div",
     {},
     h("ul", { class: "checks" }, open.map(line)),
-    folded.length
+    passedSlices.length
       ? h(
           "details",
           {},
-          h("summary", {}, `${folded.length} slice ${folded.length === 1 ? "check" : "checks"} passed`),
-          h("ul", { class: "checks" }, folded.map(line)),
+          h("summary", {}, `${passedSlices.length} slice ${passedSlices.length === 1 ? "check" : "checks"} passed`),
+          h("ul", { class: "checks" }, passedSlices.map(line)),
         )
       : null,
   );

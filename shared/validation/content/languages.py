@@ -12,7 +12,7 @@ MIN_ROWS = 100
 # Where more of the rows are in other languages, several are meant.
 MAIN_SHARE = 0.97
 ROWS_SHOWN = 20
-_LOOK_CHARACTERS = 200
+_SAMPLE_CHARACTERS = 200
 # Of a shorter text, or one with more of other languages in it, the guess is too often wrong.
 _MIN_BYTES, _MIN_PERCENT = 50, 90
 # Taken for each other even in plain prose.
@@ -78,7 +78,7 @@ def close(one: str, other: str) -> bool:
 
 def language_of_row(question: str, answer: str) -> str:
     """The code of the language of both, of one if the other is too short, `mixed` if they differ, or `unknown`."""
-    question, answer = question[:_LOOK_CHARACTERS], answer[:_LOOK_CHARACTERS]
+    question, answer = question[:_SAMPLE_CHARACTERS], answer[:_SAMPLE_CHARACTERS]
     of_question, of_answer = language_of(question), language_of(answer)
     if UNKNOWN in (of_question, of_answer):
         found = of_answer if of_question == UNKNOWN else of_question

@@ -57,7 +57,9 @@ def test_every_error_answer_has_the_same_schema(method: str, path: str, operatio
 
 
 @pytest.mark.parametrize(("method", "path", "operation"), ALL)
-def test_a_stranger_is_refused_before_a_service_is_built(method: str, path: str, operation: dict[str, Any]) -> None:
+def test_a_caller_without_a_role_is_refused_before_a_service_is_built(
+    method: str, path: str, operation: dict[str, Any]
+) -> None:
     with TestClient(API) as client:
         answer = client.request(method, path)
     if path in OPEN:

@@ -23,7 +23,7 @@ def test_only_its_owner_gives_a_claim_back(services: Services) -> None:
     assert claims.read(services.store, NAME) is None
 
 
-def test_a_settled_claim_is_kept_and_not_swept_again(services: Services) -> None:
+def test_a_settled_claim_is_kept_and_not_released_again(services: Services) -> None:
     for name in (NAME, claims.dataset_claim("shop", "0" * 64, "f")):
         claims.take(services.store, name, "run-1", services.clock.now())
     claims.settle(services.store, NAME, "run-2")

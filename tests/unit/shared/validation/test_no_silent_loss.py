@@ -94,8 +94,8 @@ DIALOGUE = st.one_of(
 TURN_KEYS = extra("value", "content", "role", "weight", "mood", "tool_calls", "name", "text", "context", "images")
 
 
-def turn(speaker: str, value: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    own = {"from": st.just(speaker), "value": value}
+def turn(sender: str, value: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    own = {"from": st.just(sender), "value": value}
     return st.builds(with_own, TURN_KEYS, st.fixed_dictionaries(own))
 
 

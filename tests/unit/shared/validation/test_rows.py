@@ -43,8 +43,8 @@ BAD_ROWS = {
     "content as a number": (chat({"role": "user", "content": 5}, ANSWER), "data_type"),
     "no answer": (chat(USER), "example_missing_assistant_message"),
     "a question last": (chat(USER, ANSWER, USER), "example_missing_assistant_message"),
-    "an answer alone": (chat(ANSWER), "nothing_asked"),
-    "answers alone, with a field": (chat(ANSWER, ANSWER, note="x"), "nothing_asked"),
+    "an answer alone": (chat(ANSWER), "no_question"),
+    "answers alone, with a field": (chat(ANSWER, ANSWER, note="x"), "no_question"),
     "weight 0 everywhere": (chat(USER, {**ANSWER, "weight": 0}), "no_trainable_message"),
     "weight 2": (chat(USER, {**ANSWER, "weight": 2}), "invalid_weight"),
     "weight true": (chat(USER, {**ANSWER, "weight": True}), "invalid_weight"),
@@ -159,7 +159,7 @@ def test_a_key_nobody_reads_is_a_warning_and_left_out(check, rows) -> None:
 @pytest.mark.parametrize("extra", [{}, {"tools": [TOOL]}])
 def test_a_system_message_that_asks_alone_is_a_warning(extra) -> None:
     system = {"role": "system", "content": "Name a bolt."}
-    for messages, codes in (((system, ANSWER), {"system_alone_asks"}), ((system, USER, ANSWER), set())):
+    for messages, codes in (((system, ANSWER), {"no_user_message"}), ((system, USER, ANSWER), set())):
         row, found = read_row(json.dumps(chat(*messages, **extra)).encode())
         assert row is not None
         assert set(found) == codes

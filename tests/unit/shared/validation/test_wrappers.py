@@ -63,14 +63,14 @@ def read(data: bytes, size: int = 10**9) -> tuple[list[Any], list[tuple[Any, ...
 
 
 @pytest.mark.parametrize("indent", [None, 1], ids=["on one line", "pretty"])
-@pytest.mark.parametrize(("document", "said"), WRAPPED.values(), ids=WRAPPED)
-def test_the_rows_in_an_object_are_read_and_what_is_beside_them_is_named(document, said, indent) -> None:
+@pytest.mark.parametrize(("document", "note_text"), WRAPPED.values(), ids=WRAPPED)
+def test_the_rows_in_an_object_are_read_and_what_is_beside_them_is_named(document, note_text, indent) -> None:
     data = json.dumps(document, indent=indent).encode()
     rows, notes = read(data)
     assert rows == read(data, 1000)[0] == read(b"\xef\xbb\xbf\n" + data + b"\r\n")[0]
     assert len(rows) == 60
     assert rows[7] in (ROWS[7], CHATS[7], {"conversations": SHAREGPT})
-    assert [note[-1] for note in notes] == ([said] if said else [])
+    assert [note[-1] for note in notes] == ([note_text] if note_text else [])
 
 
 def test_so_they_are_with_one_row_a_line_and_in_an_archive() -> None:
