@@ -86,7 +86,7 @@ def _run(run: Content) -> None:
 
 def _event(event: Content) -> None:
     event["schemaversion"] = 1
-    _rename(event, "data", trained_tokens="processed_tokens")
+    _rename(event, "data", trained_tokens="processed_tokens", answers_asked="answers_requested")
     _rename(event, "data.estimate", hours_low="low_hours", hours_high="high_hours")
     for data in _at(event, "data"):
         for verdict in _at(data.pop("verdict", None), ""):
@@ -143,6 +143,10 @@ def _outcome(outcome: Content) -> None:
     _curated(outcome.get("curated"))
 
 
+def _bundle_manifest(manifest: Any) -> None:
+    _rename(manifest, "", duties="obligations")
+
+
 _OF_A_RESULT = frozenset({"job", "status", "failure_class", "problem", "finished_at", "metrics"})
 
 
@@ -156,6 +160,7 @@ _STEPS: tuple[dict[str, Upgrade], ...] = (
     {
         "run": _run,
         "event": _event,
+        "BundleManifest": _bundle_manifest,
         "CuratedVersion": _curated,
         "EvaluationResult": _evaluation,
         "JobResult": _job_result,

@@ -36,16 +36,16 @@ Date.now = () => realNow() + advancedMs;
 async function batch(account, request, response, { dbId, collId }) {
   const collection = account.database(dbId).collection(collId);
   const partitionKey = request.headers["x-ms-documentdb-partitionkey"];
-  const batch = await readJson(request);
+  const requested = await readJson(request);
   if (!collection.read()) return answer(response, 404, ABSENT);
-  if (batch.length > MAX_OPERATIONS) return answer(response, 400, badRequest("too many operations"));
+  if (requested.length > MAX_OPERATIONS) return answer(response, 400, badRequest("too many operations"));
   if (Number(request.headers["content-length"]) > MAX_BATCH_BYTES) {
     return answer(response, 413, { code: "RequestEntityTooLarge", message: "Request size is too large" });
   }
   const { documents } = collection;
   const before = [new Map(documents._data), new Map(documents._index)];
   const results = [];
-  for (const operation of batch) {
+  for (const operation of requested) {
     const result = apply(collection, { ...operation, partitionKey });
     const { statusCode, body } = result;
     results.push({ statusCode, eTag: body?._etag, resourceBody: body, requestCharge: 1 });
@@ -53,7 +53,7 @@ async function batch(account, request, response, { dbId, collId }) {
       [documents._data, documents._index] = before;
       const failed = results.length - 1;
       const others = { statusCode: 424, requestCharge: 0 };
-      return answer(response, 207, batch.map((_, n) => (n === failed ? results[n] : others)));
+      return answer(response, 207, requested.map((_, n) => (n === failed ? results[n] : others)));
     }
   }
   return results;

@@ -106,8 +106,8 @@ def test_a_document_without_id_and_time_comes_back_without_them_and_last_in_the_
 def test_each_query_needs_its_own_index_of_the_infrastructure(fields: tuple[str, ...]) -> None:
     """The server refuses an ORDER BY that no composite index serves, as Cosmos DB does."""
     account = cosmos.parse_url(cosmos_url().rpartition("/")[0] + f"/bare-{uuid.uuid4().hex}")
-    wanted = cosmos.INDEXING_POLICY["compositeIndexes"][FILTERS.index(fields)]
-    others = [index for index in cosmos.INDEXING_POLICY["compositeIndexes"] if index != wanted]
+    expected = cosmos.INDEXING_POLICY["compositeIndexes"][FILTERS.index(fields)]
+    others = [index for index in cosmos.INDEXING_POLICY["compositeIndexes"] if index != expected]
     with cosmos.make_client(account) as client:
         database = client.create_database(account.database)
         policy = {**cosmos.INDEXING_POLICY, "compositeIndexes": others}
@@ -117,7 +117,7 @@ def test_each_query_needs_its_own_index_of_the_infrastructure(fields: tuple[str,
         with pytest.raises(PermanentFailure, match="composite index") as caught:
             store.query("run", dict.fromkeys(fields, "x"))
     assert caught.value.problem.code == "cosmos_refused"
-    assert [one["path"] for one in wanted][1 : 1 + len(fields)] == [f"/document/{field}" for field in fields]
+    assert [one["path"] for one in expected][1 : 1 + len(fields)] == [f"/document/{field}" for field in fields]
 
 
 def test_a_call_leaves_nothing_in_the_log(store: CosmosRunStore, caplog: pytest.LogCaptureFixture) -> None:

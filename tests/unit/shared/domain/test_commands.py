@@ -105,8 +105,8 @@ def test_a_malformed_look_is_refused_by_name(data: Any) -> None:
 
 
 def test_a_field_of_another_version_is_ignored() -> None:
-    look = InspectJob(job="a", poll="1")
-    assert job_of({"type": InspectJob.wire_type, "data": {**look.model_dump(), "since": "tomorrow"}}) == "a"
+    command = InspectJob(job="a", poll="1")
+    assert job_of({"type": InspectJob.wire_type, "data": {**command.model_dump(), "since": "tomorrow"}}) == "a"
     body = to_cloudevent(START)
     assert parse_request({**body, "data": {**body["data"], "because": {"of": 5}}}) == START
 

@@ -68,10 +68,10 @@ def test_the_run_and_the_event_keep_who_asked_for_a_rollback_and_why(
     endpoint.settle()
     outcome = roll_back(request, champion, ports)
     assert outcome is not None
-    [told] = [draft.data for draft in outcome.events if isinstance(draft.data, ModelRolledBack)]
-    assert (told.reason, told.by) == (Problem(code="requested", message=message), "ada")
+    [rolled_back] = [draft.data for draft in outcome.events if isinstance(draft.data, ModelRolledBack)]
+    assert (rolled_back.reason, rolled_back.by) == (Problem(code="requested", message=message), "ada")
     assert outcome.status is Status.DEPLOYED
-    assert outcome.changes["rollback"] == Rollback(reason=told.reason, by="ada", at=request.time)
+    assert outcome.changes["rollback"] == Rollback(reason=rolled_back.reason, by="ada", at=request.time)
     assert outcome.note == f"requested: {message}"
 
 
