@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from statistics import median
 from typing import Any
@@ -12,13 +15,15 @@ from shared.domain import paths
 from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure, Problem, Transient
 from shared.domain.evaluation import GradedRow
 from shared.domain.events import DeploymentProbed
-from shared.domain.jobs import ChatAnswer, DeploymentState
+from shared.domain.jobs import ChatAnswer, DeploymentState, EndpointView
 from shared.domain.run import RolloutRef, Run, Status
 from shared.domain.upgrades import read_file
 from shared.ports import BlobStore, Services
 from shared.step_support.outcome import Draft
 
 QUESTIONS = 5
+# No further question is asked of one deployment after this time; one alone may take 30 s more.
+ANSWERS_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,7 @@ class Expected:
     prompt_tokens: int | None
 
 
-def probe_deployment(run: Run, services: Services) -> Draft | None:
+def probe_deployment(run: Run, services: Services, answers_s: float = ANSWERS_S) -> Draft | None:
     """What is found about this run's rollout now; None while its deployment is being created."""
     rollout = run.rollout
     if rollout is None:
@@ -55,41 +60,51 @@ def probe_deployment(run: Run, services: Services) -> Draft | None:
             )
             return _probed(rollout, DeploymentState.FAILED, endpoint.traffic, problem=problem)
         case DeploymentState.SUCCEEDED:
-            return _ask(run, rollout, endpoint.traffic, endpoint.scoring_uri, services)
+            return _ask(run, rollout, endpoint, services, answers_s)
 
 
-def _ask(run: Run, rollout: RolloutRef, traffic: dict[str, int], scoring_uri: str, services: Services) -> Draft:
+def _ask(run: Run, rollout: RolloutRef, endpoint: EndpointView, services: Services, answers_s: float) -> Draft:
     """Real questions, sent to the deployment past the traffic split: a server that is up may still answer wrongly."""
-    expected = expected_answers(run, services.blobs)
-    outcomes = _answers(run, rollout, rollout.deployment, expected, services)
+    try:
+        expected = expected_answers(run, services.blobs)
+    except PermanentFailure as error:  # nothing can show that the candidate answers as it was evaluated
+        return _probed(rollout, DeploymentState.SUCCEEDED, endpoint.traffic, problem=error.problem)
+    chat = partial(_answers, run, rollout, expected, services, answers_s)
+    outcomes = chat(rollout.deployment)
     failures = [outcome for outcome in outcomes if isinstance(outcome, Problem)]
-    pairs = [(q, a) for q, a in zip(expected, outcomes, strict=True) if isinstance(a, ChatAnswer)]
+    pairs = [(q, a) for q, a in zip(expected, outcomes, strict=False) if isinstance(a, ChatAnswer)]
     seen = DeploymentProbed(
         endpoint=rollout.endpoint,
         deployment=rollout.deployment,
         state=DeploymentState.SUCCEEDED,
-        traffic=traffic,
+        traffic=endpoint.traffic,
         problem=failures[0] if failures else None,
-        answers_requested=len(expected),
+        answers_requested=len(outcomes),
         answers_failed=len(failures),
         answers_as_evaluated=sum(a.text.strip() == q.candidate.strip() for q, a in pairs),
         answers_unlike_base=sum(a.text.strip() != q.base.strip() for q, a in pairs),
         prompts_unlike_evaluated=sum(_other_prompt(q, a) for q, a in pairs),
         latency_s=_median_latency(outcomes),
-        previous_latency_s=_previous_latency(run, rollout, expected, services) if pairs else None,
-        scoring_uri=scoring_uri,
+        previous_latency_s=_previous_latency(rollout, chat) if pairs else None,
+        scoring_uri=endpoint.scoring_uri,
     )
     return Draft(seen)
 
 
 def _answers(
-    run: Run, rollout: RolloutRef, deployment: str, expected: list[Expected], services: Services
+    run: Run, rollout: RolloutRef, expected: list[Expected], services: Services, answers_s: float, deployment: str
 ) -> list[ChatAnswer | Problem]:
-    """One answer, or what went wrong, per question. After one that timed out no further request is sent."""
+    """One answer, or what went wrong, per question that was sent.
+
+    After one that timed out the rest counts as failed; after slow ones it is left for the next probe.
+    """
     assert run.recipe is not None
     limit = run.recipe.requested.evaluation.max_new_tokens
     outcomes: list[ChatAnswer | Problem] = []
+    ends = time.monotonic() + answers_s
     for question in expected:
+        if outcomes and time.monotonic() >= ends:
+            break
         try:
             answer = services.models.chat(rollout.endpoint, question.messages, deployment=deployment, max_tokens=limit)
             outcomes.append(answer)
@@ -109,18 +124,19 @@ def _median_latency(outcomes: list[ChatAnswer | Problem]) -> float | None:
     return median(latencies) if (latencies := [o.latency_s for o in outcomes if isinstance(o, ChatAnswer)]) else None
 
 
-def _previous_latency(run: Run, rollout: RolloutRef, expected: list[Expected], services: Services) -> float | None:
+def _previous_latency(rollout: RolloutRef, chat: Callable[[str], list[ChatAnswer | Problem]]) -> float | None:
     """None if there is nothing to compare; the old one's troubles are not the candidate's."""
     if not rollout.previous:
         return None
     champion = max(rollout.previous, key=lambda name: rollout.previous[name])
-    return _median_latency(_answers(run, rollout, champion, expected, services))
+    return _median_latency(chat(champion))
 
 
 def expected_answers(run: Run, blobs: BlobStore) -> list[Expected]:
     """The first held-out rows on which candidate and base differ: they alone show that the adapter acts.
 
-    Raises PermanentFailure `no_evaluation` if the evaluation's answers are gone.
+    Raises PermanentFailure `no_evaluation`, `unreadable_evaluation` (class code) if the evaluation's answers, or the
+    rows they belong to, are gone or spoiled.
     """
     assert run.curated is not None
     try:
@@ -128,17 +144,23 @@ def expected_answers(run: Run, blobs: BlobStore) -> list[Expected]:
         rows = _lines(blobs, paths.curated(run.curated, "eval.jsonl"))
     except BlobNotFound as error:
         raise PermanentFailure(FailureClass.CODE, "no_evaluation", str(error)) from error
-    rows_graded = (read_file(GradedRow, line) for line in lines)
-    differing = (row for row in rows_graded if row.answers["candidate"] != row.answers["base"])
-    return [
-        Expected(
-            messages=_prompt(json.loads(rows[row.row - 1])),
-            candidate=row.answers["candidate"],
-            base=row.answers["base"],
-            prompt_tokens=row.prompt_tokens,
-        )
-        for row in islice(differing, QUESTIONS)
-    ]
+    try:
+        rows_graded = (read_file(GradedRow, line) for line in lines)
+        differing = (row for row in rows_graded if row.answers["candidate"] != row.answers["base"])
+        return [_expected(row, rows) for row in islice(differing, QUESTIONS)]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        # Its kind only: a message may quote the rows.
+        message = f"the evaluation's rows cannot be read: {type(error).__name__}"
+        raise PermanentFailure(FailureClass.CODE, "unreadable_evaluation", message) from error
+
+
+def _expected(row: GradedRow, rows: list[bytes]) -> Expected:
+    return Expected(
+        messages=_prompt(json.loads(rows[row.row - 1])),
+        candidate=row.answers["candidate"],
+        base=row.answers["base"],
+        prompt_tokens=row.prompt_tokens,
+    )
 
 
 def _prompt(row: dict[str, Any]) -> list[dict[str, Any]]:

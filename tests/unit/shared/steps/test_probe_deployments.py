@@ -19,7 +19,8 @@ from shared.domain.recipe import Recipe
 from shared.domain.run import RolloutRef, Run, Status
 from shared.ports import Services
 from shared.runner import Runner
-from shared.step_support.outcome import Draft
+from shared.step_support.outcome import Draft, event_of
+from shared.steps.advance_rollout import advance_rollout
 from shared.steps.probe_deployments import probe_deployment
 from tests.unit.shared.support import drop
 
@@ -162,3 +163,48 @@ def test_pairs_and_prompts_are_asked_up_to_the_answer_that_is_wanted(
     ports.blobs.write(paths.curated(run.curated, "eval.jsonl"), [_lines([row_of(f"q{n}") for n in range(1, 8)])])
     assert seen(probe_deployment(run, ports)) == {"requested": 5, "failed": 0, "as_evaluated": 5, "unlike_base": 5}
     assert models.requests == [(name, f"q{n}") for name in (NEW, OLD) for n in range(1, 6)]
+
+
+@pytest.mark.parametrize("which", ["graded", "held out"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"{not json\n",
+        b"\xff\xfe\n",
+        b"null\n",
+        b"5\n",
+        b"[]\n",
+        b"{}\n",
+        b'{"row": 99, "scores": {}, "answers": {"candidate": "a", "base": "b"}}\n',
+        b'{"row": 1, "scores": {}, "answers": {}}\n',
+        b'{"messages": 5}\n',
+        b'{"messages": []}\n',
+        b'{"messages": ["a"]}\n',
+        b'{"input": []}\n',
+        None,
+    ],
+)
+def test_a_candidate_whose_evaluation_cannot_be_read_is_said_to_be_at_fault(
+    run: Run, ports: Services, models: Models, which: str, text: bytes | None
+) -> None:
+    """Nothing can show any more that it answers as it was evaluated."""
+    assert run.curated is not None
+    path = {"graded": paths.run(run.id, "evaluation/rows.jsonl"), "held out": paths.curated(run.curated, "eval.jsonl")}
+    ports.blobs.delete(path[which])
+    if text is not None:
+        ports.blobs.write(path[which], [text])
+    draft = probe_deployment(run, ports)
+    assert draft is not None
+    problem = probed(draft).problem
+    assert problem is not None
+    assert problem.code == ("no_evaluation" if text is None else "unreadable_evaluation")
+    assert models.requests == []
+    outcome = advance_rollout(event_of(run, probed(draft), run.updated_at), run, ports)
+    assert outcome is not None
+    assert (outcome.status, problem.code in outcome.note) == (Status.ROLLING_BACK, True)
+
+
+def test_a_slow_deployment_is_asked_fewer_questions(run: Run, ports: Services, models: Models) -> None:
+    draft = probe_deployment(run, ports, answers_s=0)
+    assert seen(draft) == {"requested": 1, "failed": 0, "as_evaluated": 1, "unlike_base": 1}
+    assert models.requests == [(NEW, "q1"), (OLD, "q1")]
