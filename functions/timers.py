@@ -135,6 +135,10 @@ def _endpoint(record: EndpointRecord) -> str:
 
 
 def _keep(stage: Stage, summary: LoopResult[object], services: Services) -> None:
-    """What failed, where `doctor` finds it."""
-    if summary.failed:
+    """What failed, where `doctor` finds it. It is logged already, so a store that is away changes nothing."""
+    if not summary.failed:
+        return
+    try:
         ticks.record_failures(services.store, stage.name, services.clock.now(), summary.failed)
+    except Exception:
+        log.exception("what %s failed at is not kept for doctor", stage.name)

@@ -89,5 +89,8 @@ def _write(store: RunStore, name: str, write: Write) -> None:
 
 
 def claim_of(document: Document) -> Claim:
-    created_at = datetime.fromisoformat(document["created_at"])
-    return Claim(document["name"], document["kind"], document["owner"], created_at)
+    """The claim of a stored document. Raises an error if it is none."""
+    name, kind, owner = (document[field] for field in ("name", "kind", "owner"))
+    if not all(isinstance(text, str) for text in (name, kind, owner)):
+        raise TypeError("name, kind and owner of a claim are texts")
+    return Claim(name, kind, owner, datetime.fromisoformat(document["created_at"]))

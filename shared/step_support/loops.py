@@ -58,7 +58,7 @@ def for_each(
     running: dict[Future[Result], tuple[str, float]] = {}
     try:
         for item in items:
-            id = id_of(item)
+            id = str(id_of(item))
             if (loop, id) in _left:
                 _failed(summary, loop, id, "it still runs since an earlier tick")
                 continue

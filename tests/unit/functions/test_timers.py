@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import random
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +22,15 @@ from shared.domain.errors import Transient
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe, Retrain
 from shared.domain.run import RolloutRef, Run, Status
-from shared.pipeline import BY_NAME
+from shared.pipeline import BY_NAME, STAGES
 from shared.ports import Services
 from shared.records import endpoints, ticks
 from shared.runner import Runner
 from tests.clock import ManualClock
 from tests.fresh_process import fresh_process
+from tests.paths import ROOT
 from tests.unit.functions.http.support import enter
+from tests.unit.functions.isolation import BREAKS, LOOPS, Cable, Platform, cable, populate
 from tests.unit.shared.support import drop, events_at, take
 
 
@@ -121,3 +127,102 @@ def test_an_overdue_run_is_said_to_be_and_the_tick_is_recorded(
     [event] = events_at(services, "fail_run")
     assert (event.run_id, event.short_type()) == (run.id, "run.overdue")
     assert ticks.previous(services.store) == clock.now()
+
+
+# One bad item
+
+COUNT = 7
+
+
+@pytest.fixture
+def sound(services: Services, clock: ManualClock) -> Services:
+    """Whose platform answers. Blobs carry the time of the machine, so its clock begins there."""
+    clock.advance((datetime.now(UTC) - clock.now()).total_seconds())
+    platform = Platform()
+    return replace(services, models=platform, launcher=platform)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("how", BREAKS)
+@pytest.mark.parametrize("name", LOOPS)
+def test_one_item_broken_in_any_way_stops_no_other(sound: Services, clock: ManualClock, name: str, how: str) -> None:
+    loop = LOOPS[name]
+    found = populate(sound, loop, COUNT)
+    victim = random.Random(name + how).choice(found)
+    broken = BREAKS[how](sound, victim)
+    clock.advance(loop.later_s)
+    tick(broken, loop.timer)
+    others = {run.project for run in found} - {victim.project}
+    assert others <= loop.reached(sound, found)
+    assert loop.timer != "reconcile" or ticks.previous(sound.store) == clock.now()
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_one_item_that_hangs_delays_no_other(sound: Services, clock: ManualClock, name: str) -> None:
+    loop, over = LOOPS[name], threading.Event()
+    found = populate(sound, loop, COUNT)
+    victim = random.Random(name).choice(found)
+    clock.advance(loop.later_s)
+    ticking = threading.Thread(target=tick, args=(cable(over.wait)(sound, victim), loop.timer), daemon=True)
+    ticking.start()
+    others, reached = {run.project for run in found} - {victim.project}, set[str]()
+    deadline = time.monotonic() + 120
+    while not others <= reached and time.monotonic() < deadline:
+        reached |= loop.reached(sound, found)
+        time.sleep(0.01)
+    over.set()
+    ticking.join(120)
+    assert others <= reached
+    assert not ticking.is_alive()
+
+
+def down() -> None:
+    raise Transient("down", "503")
+
+
+def test_what_a_timer_failed_at_is_kept_with_the_items_name(sound: Services, clock: ManualClock) -> None:
+    loop = LOOPS["retire"]
+    found = populate(sound, loop, 3)
+    broken = replace(sound, models=Cable(sound.models, found[1].project, down))
+    tick(broken, loop.timer)
+    [(timer, at, count, failed)] = ticks.failures(sound.store)
+    assert (timer, at, count) == ("retire_deployments", clock.now().isoformat(), 1)
+    assert failed == {found[1].project: "down: 503"}
+
+
+READS_THE_OUTSIDE = frozenset(
+    {
+        "unfinished",
+        "with_status",
+        "of_project",
+        "all_records",
+        "unsettled",
+        "runs_with_unsent",
+        "list",
+        "every",
+        "pages",
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "path", ["functions/timers.py", "shared/steps/reconcile.py", "shared/steps/retire_deployments.py"]
+)
+def test_no_timer_loops_without_for_each(path: str) -> None:
+    """A loop of its own would end at the first item that fails: none is written, and no list is gone through."""
+    tree = ast.parse((ROOT / path).read_text())
+    loops = [node for node in ast.walk(tree) if isinstance(node, ast.For | ast.While | ast.AsyncFor)]
+    assert [ast.unparse(node) for node in loops] == []
+    ways = [node.iter for node in ast.walk(tree) if isinstance(node, ast.comprehension)]
+    called = [
+        ast.unparse(call.func).rsplit(".")[-1] for way in ways for call in ast.walk(way) if isinstance(call, ast.Call)
+    ]
+    assert READS_THE_OUTSIDE.isdisjoint(called)
+
+
+def test_each_timer_loops_with_for_each() -> None:
+    source = ast.parse((ROOT / "functions/timers.py").read_text())
+    functions = {node.name: node for node in source.body if isinstance(node, ast.FunctionDef)}
+    for stage in STAGES:
+        if stage.timer:
+            called = {ast.unparse(node.func) for node in ast.walk(functions[stage.name]) if isinstance(node, ast.Call)}
+            assert "for_each" in called, stage.name
