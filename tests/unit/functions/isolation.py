@@ -122,7 +122,7 @@ def without_run(services: Services, run: Run) -> None:
     services.store.batch(run.id, [Write("delete", runs.RUN)])
 
 
-def told_of(entity: str) -> Callable[[Services, list[Run]], set[str]]:
+def reported_at(entity: str) -> Callable[[Services, list[Run]], set[str]]:
     """Projects, or projects of runs, that messages at an entity are about."""
 
     def reached(services: Services, found: list[Run]) -> set[str]:
@@ -142,14 +142,14 @@ def deleted(services: Services, found: list[Run]) -> set[str]:
 
 
 LOOPS = {
-    "unsent": Loop("reconcile", with_unsent, told_of("deliveries"), 6),
-    "silent jobs": Loop("reconcile", in_training, told_of("job-events"), 3600),
-    "missed blobs": Loop("reconcile", without_run, told_of("storage-events"), 300),
-    "overdue": Loop("reconcile", in_training, told_of("pipeline/fail_run"), 30 * DAY),
+    "unsent": Loop("reconcile", with_unsent, reported_at("deliveries"), 6),
+    "silent jobs": Loop("reconcile", in_training, reported_at("job-events"), 3600),
+    "missed blobs": Loop("reconcile", without_run, reported_at("storage-events"), 300),
+    "overdue": Loop("reconcile", in_training, reported_at("pipeline/fail_run"), 30 * DAY),
     "claims": Loop("reconcile", claimed_at_its_end, freed, 6),
-    "probes": Loop("probe_deployments", in_rollout, told_of("pipeline/advance_rollout")),
+    "probes": Loop("probe_deployments", in_rollout, reported_at("pipeline/advance_rollout")),
     "retire": Loop("retire_deployments", in_production, deleted),
-    "retrain": Loop("retrain", in_production, told_of("storage-events"), 2 * DAY),
+    "retrain": Loop("retrain", in_production, reported_at("storage-events"), 2 * DAY),
 }
 
 
