@@ -211,8 +211,8 @@ class Data(Frozen):
     )
     split_group: str | None = Field(
         default=None,
-        description="row field; rows that share its value are all held out or all trained on. Where each group is "
-        "larger than validation_split, the smallest is held out",
+        description="row field, or one in an object as `meta.patient`; rows that share its value are all held out or "
+        "all trained on. Where each group is larger than validation_split, the smallest is held out",
     )
 
 
@@ -246,7 +246,8 @@ class Evaluation(Frozen):
         description="how answers are scored: docs/reference/graders.md",
     )
     slices: tuple[str, ...] = Field(
-        default=(), description="row fields whose values form slices, for example `fault_class`"
+        default=(),
+        description="row fields whose values form slices, for example `fault_class`, or `meta.machine` in an object",
     )
     max_new_tokens: Annotated[int, Field(ge=1, le=4096)] = Field(
         default=256, description="longest answer in the evaluation and in the probes of the rollout"

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+from shared.domain.row_fields import value_at
 from shared.grading.errors import AnswerUnreadable, BadGrader, GradingErrorCode, GradingFailed
 
 Item = dict[str, Any]
+_MISSING = object()
 REFERENCE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*)\s*\}\}")
 
 
@@ -42,8 +44,8 @@ class Template:
 
     @property
     def fields(self) -> set[str]:
-        """The row's fields that it reads."""
-        return {path[1] for path in self._paths if path[0] == "item"}
+        """The row's fields that it reads, as paths: `answer`, `meta.machine`."""
+        return {".".join(path[1:]) for path in self._paths if path[0] == "item"}
 
     @property
     def reads_answer(self) -> bool:
@@ -82,12 +84,13 @@ def _known(path: list[str]) -> bool:
 def _look_up(path: list[str], sample: Sample, item: Item) -> Any:
     if path == ["sample", "output_text"]:
         return sample.output_text
-    of_answer = path[0] == "sample"
-    value: Any = sample.output_json if of_answer else item
-    for name in path[2:] if of_answer else path[1:]:
-        if not isinstance(value, dict) or name not in value:
-            if of_answer:
-                raise AnswerUnreadable(f"the answer has no {'.'.join(path[2:])}")
+    if path[0] == "item":
+        if (value := value_at(item, ".".join(path[1:]), _MISSING)) is _MISSING:
             raise GradingFailed(GradingErrorCode.INVALID_VARIABLE, f"the row has no {'.'.join(path)}")
+        return value
+    value = sample.output_json
+    for name in path[2:]:
+        if not isinstance(value, dict) or name not in value:
+            raise AnswerUnreadable(f"the answer has no {'.'.join(path[2:])}")
         value = value[name]
     return value

@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.domain.dataset import Category, Ignored, ValueCount
 from shared.domain.findings import Findings
+from shared.domain.row_fields import value_at
 from shared.validation.compared import label_key
 from shared.validation.names import OTHER_NAMES, shown
 from shared.validation.split import SplitLabel
@@ -72,6 +73,7 @@ class Examples:
 
     def __init__(self, slices: Collection[str], is_plain: Callable[[str], bool]) -> None:
         self._slices = frozenset(slices)
+        self._paths = [path for path in slices if "." in path]
         self._is_plain = is_plain
         self._rows = 0
         self._labels: dict[int, _Value] = {}
@@ -87,6 +89,10 @@ class Examples:
         for name, value in item.items():
             if (name in self._slices or name.lower() in _NAMES) and (type(value) is str or type(value) is bool):
                 self._add_value(name, str(value), number)
+        for path in self._paths:
+            value = value_at(item, path)
+            if path not in item and (type(value) is str or type(value) is bool):
+                self._add_value(path, str(value), number)
 
     def _add_value(self, name: str, value: str, number: int) -> None:
         values = self._fields.setdefault(name, {})

@@ -70,7 +70,8 @@ def used_fields(recipe: Recipe) -> UsedFields:
         graders += recipe.method.graders
     read = read_fields(graders)
     group = {recipe.data.split_group} if recipe.data.split_group is not None else set()
-    return UsedFields(frozenset((read or fields(graders)) | set(recipe.evaluation.slices) | group), read is None)
+    paths = (read or fields(graders)) | set(recipe.evaluation.slices) | group
+    return UsedFields(frozenset(paths | {path.partition(".")[0] for path in paths}), read is None)
 
 
 def refusals(item: dict[str, Any], messages: list[dict[str, Any]], used: frozenset[str]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from shared.domain.findings import Findings, Place
 from shared.domain.graders import Grader
 from shared.domain.recipe import Recipe, Reinforcement
+from shared.domain.row_fields import value_at
 from shared.grading import fields
 from shared.validation.fields import FieldNotes, labels_of, used_fields
 from shared.validation.formats import CHAT, Format, known_names
@@ -131,7 +132,7 @@ class RowReader:
                     if row.item:
                         notes.add(number, row.item, row.messages, has_answer=is_chat)
                     for code, name in needed:
-                        if name not in row.item:
+                        if value_at(row.item, name, needed) is needed:
                             add(code, file, number, offset, detail=name)
                     yield ReadRow(Place(file, number, offset), row, is_chat)
                 offset += len(line) + 1

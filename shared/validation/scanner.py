@@ -10,6 +10,7 @@ from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from shared.domain.findings import Findings, Place
 from shared.domain.recipe import Recipe
+from shared.domain.row_fields import value_at
 from shared.validation.compared import content_of, label_key, label_of, reference_of, tools_of
 from shared.validation.content.scan import ContentScan
 from shared.validation.examples import Examples
@@ -93,7 +94,7 @@ class RowScanner:
 
     def _split_by(self, row: ParsedRow, content_key: bytes) -> bytes:
         """The group. A row without one is of none: an error where rows are split, and nothing to compare elsewhere."""
-        value = None if self._group is None else row.item.get(self._group)
+        value = None if self._group is None else value_at(row.item, self._group)
         if type(value) is str:
             value = value.strip()
         if value is None or (value == "" and not self._splits):

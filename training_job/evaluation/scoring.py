@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.evaluation import Gain, GraderScore, GradingError, SampleAnswer, Score, SliceScore
 from shared.domain.graders import Grader
+from shared.domain.row_fields import value_at
 from shared.grading import JUDGE_CODES, Ask, Engine, Grade, GradingErrorCode, fields
 from shared.grading.llm_judge import no_judge
 
@@ -49,7 +50,7 @@ def require_fields(graders: Sequence[Grader], items: list[dict[str, Any]]) -> No
     """Raises PermanentFailure of class recipe when a grader names a field that a row does not have."""
     needed = fields(graders)
     for number, item in enumerate(items, start=1):
-        missing = needed - item.keys()
+        missing = {path for path in needed if value_at(item, path, needed) is needed}
         if missing:
             raise PermanentFailure(
                 FailureClass.RECIPE,
@@ -201,7 +202,8 @@ def slice_scores(
 
 def slice_values(name: str, items: list[dict[str, Any]]) -> list[str | None]:
     """The slice each row is in, by one field."""
-    return [None if item.get(name) is None else str(item[name]) for item in items]
+    found = (value_at(item, name) for item in items)
+    return [None if value is None else str(value) for value in found]
 
 
 def pick_samples(

@@ -43,6 +43,13 @@ def test_templates_read_rows_and_answers_with_or_without_spaces(score: Any, read
     assert fields([read(spec)]) == {"a", "b"}
 
 
+@pytest.mark.parametrize("item", [{"meta": {"part": "SC"}}, {"meta.part": "SC"}])
+def test_templates_read_fields_in_objects_by_their_paths(item: dict[str, Any], score: Any, read: Any) -> None:
+    spec = {"type": "string_check", "reference": "{{item.meta.part}}"}
+    assert score(spec, "SC", **item) == 1
+    assert fields([read(spec)]) == {"meta.part"}
+
+
 def test_an_answer_that_is_not_json_scores_0_and_says_so(grade: Any) -> None:
     graded = grade({"type": "string_check", "input": "{{sample.output_json.part}}"}, "no json", answer="x")
     assert (graded.score, graded.parts, graded.errors[0].code) == (0, {"g": 0}, GradingErrorCode.SAMPLE_PARSE)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import pytest
+
 GRADED = b"""
 evaluation:
   graders: [{name: part, type: string_check, reference: "{{item.part}} {{ item.answer }}"}]
@@ -21,3 +26,52 @@ def test_any_row_may_be_held_out_so_each_needs_the_fields(check, rows) -> None:
     data = rows(300, rows(1, start=900).strip(), part="P", fault="F")
     checked = check(data, None, GRADED)
     assert checked.codes == {"grader_field_missing": (301,), "slice_field_missing": (301,)}
+
+
+# What reads a field, and the code where a row lacks it.
+READERS = {
+    "a slice": (b"evaluation: {slices: [meta.machine]}", "slice_field_missing"),
+    "a grader": (
+        b'evaluation: {graders: [{name: m, type: string_check, operation: like, reference: "{{item.meta.machine}}"}]}',
+        "grader_field_missing",
+    ),
+    "the split": (b"data: {split_group: meta.machine}", "split_group_field_missing"),
+}
+PLACES: dict[str, tuple[dict[str, Any], bool]] = {
+    "in an object": ({"meta": {"machine": "{}", "hall": 3}}, True),
+    "by its own name": ({"meta.machine": "{}"}, True),
+    "in an item": ({"item": {"meta": {"machine": "{}"}}}, True),
+    "in an object without it": ({"meta": {"hall": "{}"}}, False),
+    "in a text": ({"meta": "{}"}, False),
+    "in a list": ({"meta": [{"machine": "{}"}]}, False),
+    "nowhere": ({"hall": "{}"}, False),
+}
+
+
+def placed(place: dict[str, Any], number: int) -> bytes:
+    text = json.dumps(place).replace("{}", f"press {number % 40}")
+    messages = [{"role": "user", "content": f"q {number}"}, {"role": "assistant", "content": f"a {number}"}]
+    return json.dumps({"messages": messages, **json.loads(text)}).encode()
+
+
+@pytest.mark.parametrize(("recipe", "code"), READERS.values(), ids=READERS)
+@pytest.mark.parametrize(("place", "is_there"), PLACES.values(), ids=PLACES)
+def test_a_field_in_an_object_is_read_by_its_path_or_missing_by_name(check, recipe, code, place, is_there) -> None:
+    checked = check(b"\n".join(placed(place, number) for number in range(200)), None, recipe)
+    assert checked.errors == ([] if is_there else [code])
+    ignored = [one.message for one in checked.result.report.problems if one.code == "ignored_field"]
+    assert (not any(" meta" in message for message in ignored)) or not is_there
+    assert is_there or "meta.machine" in checked.result.report.problems[0].message
+
+
+def test_rows_of_a_group_that_is_named_by_a_path_stay_together_and_a_slice_is_counted(check) -> None:
+    recipe = b"data: {split_group: meta.machine}\nevaluation: {slices: [meta.machine], gate: {min_rows: 5}}"
+    place: dict[str, Any] = {"meta": {"machine": "{}"}}
+    checked = check(b"\n".join(placed(place, number) for number in range(200)), None, recipe)
+    splits = [
+        {json.loads(line)["item"]["meta"]["machine"] for line in part.splitlines()}
+        for part in (checked.train, checked.eval)
+    ]
+    assert splits[0].isdisjoint(splits[1])
+    assert len(splits[1]) == 4
+    assert [category.field for category in checked.result.report.quality.categories] == ["meta.machine"]

@@ -1,0 +1,17 @@
+"""Fields of a row by the names that recipes give them: `fault_class`, or `meta.machine` of one in an object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def value_at(item: dict[str, Any], path: str, default: Any = None) -> Any:
+    """The value at a path, `default` if there is none. A field whose own name has the dots comes first."""
+    if path in item:
+        return item[path]
+    value: Any = item
+    for name in path.split("."):
+        if not isinstance(value, dict) or name not in value:
+            return default
+        value = value[name]
+    return value
