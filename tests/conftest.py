@@ -8,8 +8,6 @@ import re
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Generator
-from functools import cache
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -56,8 +54,7 @@ _TOGETHER = (
         "tests/unit/training_job/test_train.py",
     ),
 )
-_UNIT = Path(__file__).parent / "unit"
-_FAST_FOLDERS = {_UNIT / name for name in ("cli", "docs", "functions", "infra", "recipes", "shared")}
+_FAST_FOLDERS = tuple(f"tests/unit/{name}/" for name in ("cli", "docs", "functions", "infra", "recipes", "shared"))
 # A test that takes one of these fixtures, or whose module has one of these names, has a process, a server or torch.
 _SLOW_FIXTURES = {"azure_ml_sdk", "emulator", "torch"}
 _SLOW_NAMES = {"subprocess", "azurite_url", "cosmos_url", "running"}
@@ -97,13 +94,17 @@ def _group_of(nodeid: str) -> str | None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is fast, and put files that take long first: with several workers, the short ones fill the end."""
-    ranks: dict[Path, float] = {}
+    ranks: dict[str, float] = {}
     for item in items:
         is_fast = isinstance(item, pytest.Function) and _is_fast(item)
         if is_fast:
             item.add_marker(pytest.mark.fast)
-        ranks[item.path] = min(_rank(item, is_fast), ranks.get(item.path, 1.0))
-    items.sort(key=lambda item: ranks[item.path])
+        ranks[_file_of(item)] = min(_rank(item, is_fast), ranks.get(_file_of(item), 1.0))
+    items.sort(key=lambda item: ranks[_file_of(item)])
+
+
+def _file_of(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
 
 
 def _rank(item: pytest.Item, is_fast: bool) -> float:
@@ -120,15 +121,10 @@ def _timeout_s(item: pytest.Item) -> float:
 
 def _is_fast(item: pytest.Function) -> bool:
     return (
-        _is_in_fast_folder(item.path.parent)
+        item.nodeid.startswith(_FAST_FOLDERS)
         and _SLOW_FIXTURES.isdisjoint(item.fixturenames)
         and _SLOW_NAMES.isdisjoint(vars(item.module))
     )
-
-
-@cache
-def _is_in_fast_folder(folder: Path) -> bool:
-    return any(folder.is_relative_to(fast) for fast in _FAST_FOLDERS)
 
 
 @pytest.fixture(scope="session")

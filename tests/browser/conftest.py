@@ -57,7 +57,7 @@ WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.parent == Path(__file__).parent:
+        if item.nodeid.startswith("tests/browser/"):
             # The SDK builds schemas in a way that marshmallow 4 will no longer have.
             item.add_marker(pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning"))
             if CHROMIUM is None or DRIVER is None:

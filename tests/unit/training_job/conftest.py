@@ -20,8 +20,6 @@ from training_job.job.runtime import work_offline
 work_offline()
 os.environ["OMP_NUM_THREADS"] = "1"
 
-HERE = Path(__file__).parent
-
 THIRD_PARTY = (
     "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning",
     "ignore:builtin type (swigvarlink|SwigPyPacked|SwigPyObject) has no:DeprecationWarning",
@@ -30,7 +28,7 @@ THIRD_PARTY = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if HERE in item.path.parents:
+        if item.nodeid.startswith("tests/unit/training_job/"):
             for warning in THIRD_PARTY:
                 item.add_marker(pytest.mark.filterwarnings(warning))
 

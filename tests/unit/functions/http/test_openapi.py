@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from fastapi.testclient import TestClient
 from functions.http import create_api
 from functions.http.auth import EntraAuth
 from shared.ports import Services
+from tests.unit.functions.http.support import routes
 
 # Everything but these needs a token.
 OPEN = {"/api/health"}
@@ -25,41 +25,50 @@ def no_keys(token: str) -> Any:
 
 
 API = create_api(no_services, lambda: EntraAuth("https://login.example/t/v2.0", "api://droptune", no_keys))
-DOCUMENT = API.openapi()
 
 
-def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for path, methods in DOCUMENT["paths"].items():
-        for method, operation in methods.items():
-            yield method, path, operation
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return API.openapi()
 
 
-ALL = [pytest.param(*each, id=f"{each[0]} {each[1]}") for each in operations()]
+@pytest.fixture(params=routes(API))
+def route(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Method and path."""
+    method, path = request.param.split(" ")
+    return method, path
 
 
-@pytest.mark.parametrize(("method", "path", "operation"), ALL)
-def test_every_success_answer_has_a_schema(method: str, path: str, operation: dict[str, Any]) -> None:
+@pytest.fixture
+def operation(document: dict[str, Any], route: tuple[str, str]) -> dict[str, Any]:
+    method, path = route
+    return dict(document["paths"][path][method.lower()])
+
+
+def test_the_document_describes_every_route(document: dict[str, Any]) -> None:
+    described = [f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods]
+    assert sorted(described) == sorted(routes(API))
+
+
+def test_every_success_answer_has_a_schema(operation: dict[str, Any], document: dict[str, Any]) -> None:
     [success] = [answer for code, answer in operation["responses"].items() if code.startswith("2")]
     [(media_type, content)] = success["content"].items()
     if media_type == "application/json":
         name = content["schema"]["$ref"].rsplit("/", 1)[1]
-        assert DOCUMENT["components"]["schemas"][name].keys() & {"properties", "additionalProperties"}
+        assert document["components"]["schemas"][name].keys() & {"properties", "additionalProperties"}
     else:
         assert content["schema"] == {"type": "string", "format": "binary"}
 
 
-@pytest.mark.parametrize(("method", "path", "operation"), ALL)
-def test_every_error_answer_has_the_same_schema(method: str, path: str, operation: dict[str, Any]) -> None:
+def test_every_error_answer_has_the_same_schema(operation: dict[str, Any]) -> None:
     for code in ("4XX", "5XX"):
         schema = operation["responses"][code]["content"]["application/json"]["schema"]
         assert schema == {"$ref": "#/components/schemas/ErrorAnswer"}
     assert "422" not in operation["responses"], "a request that is not valid is answered with 400"
 
 
-@pytest.mark.parametrize(("method", "path", "operation"), ALL)
-def test_a_caller_without_a_role_is_refused_before_a_service_is_built(
-    method: str, path: str, operation: dict[str, Any]
-) -> None:
+def test_a_caller_without_a_role_is_refused_before_a_service_is_built(route: tuple[str, str]) -> None:
+    method, path = route
     with TestClient(API) as client:
         answer = client.request(method, path)
     if path in OPEN:
@@ -68,7 +77,7 @@ def test_a_caller_without_a_role_is_refused_before_a_service_is_built(
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "no_token")
 
 
-def test_a_run_is_in_the_document_and_no_two_models_share_a_name() -> None:
-    names = DOCUMENT["components"]["schemas"]
+def test_a_run_is_in_the_document_and_no_two_models_share_a_name(document: dict[str, Any]) -> None:
+    names = document["components"]["schemas"]
     assert {"Run", "Report", "Metrics", "EndpointRecord", "FineTuningJob"} <= set(names)
     assert [name for name in names if "__" in name or name.endswith(("-Input", "-Output"))] == []

@@ -7,11 +7,11 @@ import random
 import re
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
-import trl
 from tokenizers import AddedToken, Tokenizer
 
 from shared.domain.findings import Findings, Place
@@ -211,7 +211,10 @@ REAL: dict[str, dict[str, set[str]]] = {
 @cache
 def real(name: str) -> Bundle:
     """A template of TRL over a tokenizer that has its control tokens."""
-    text = (Path(trl.__file__).parent / "chat_templates" / f"{name}.jinja").read_text(encoding="utf-8")
+    found = find_spec("trl")  # its import would take 0.3 s
+    assert found is not None
+    assert found.origin is not None
+    text = (Path(found.origin).parent / "chat_templates" / f"{name}.jinja").read_text(encoding="utf-8")
     core = Tokenizer.from_str(families.tokenizer("qwen").to_str())
     control = {*re.findall(r"<\|[^|\s<>]{1,40}\|>|<end_of_turn>", text), "</s>"}
     core.add_tokens([AddedToken(token, special=True, normalized=False) for token in sorted(control)])
@@ -241,6 +244,13 @@ WHOLE = """
 """
 
 
+Changes = tuple[tuple[str, str], ...]
+
+
+def changed(*changes: tuple[str, str]) -> Changes:
+    return changes
+
+
 def made(*changes: tuple[str, str]) -> Bundle:
     text = WHOLE.strip()
     for old, new in changes:
@@ -260,89 +270,89 @@ RESULT = message("tool", "12", tool_call_id="call00001")
 SHORT = {"messages": [USER, CALLED, RESULT, message("assistant", "12 are in stock.")], "tools": TOOLS}
 SKIP = "{{- '<|im_start|>' + m.role"
 
-FAULTS: dict[str, tuple[Bundle, Row, set[str]]] = {
-    "nothing": (made(), {"messages": [SYSTEM, USER, ANSWER]}, set()),
+FAULTS: dict[str, tuple[Changes, Row, set[str]]] = {
+    "nothing": (changed(), {"messages": [SYSTEM, USER, ANSWER]}, set()),
     "no system message": (
-        made((SKIP, "{%- if m.role == 'system' %}{% continue %}{% endif -%}" + SKIP)),
+        changed((SKIP, "{%- if m.role == 'system' %}{% continue %}{% endif -%}" + SKIP)),
         {"messages": [SYSTEM, USER, ANSWER]},
         left_out("system"),
     ),
     "a system message only at the start": (
-        made((SKIP, "{%- if m.role == 'system' and not loop.first %}{% continue %}{% endif -%}" + SKIP)),
+        changed((SKIP, "{%- if m.role == 'system' and not loop.first %}{% continue %}{% endif -%}" + SKIP)),
         {"messages": [SYSTEM, USER, SYSTEM, ANSWER]},
         left_out("system"),
     ),
     "only the last question": (
-        made((SKIP, "{%- if m.role == 'user' and loop.index < 3 %}{% continue %}{% endif -%}" + SKIP)),
+        changed((SKIP, "{%- if m.role == 'user' and loop.index < 3 %}{% continue %}{% endif -%}" + SKIP)),
         {"messages": [USER, ANSWER, message("user", "In stock? Sure?"), ANSWER]},
         left_out("user"),
     ),
-    "no tools": (made(("{%- if tools %}", "{%- if false %}")), SHORT, left_out("tools")),
+    "no tools": (changed(("{%- if tools %}", "{%- if false %}")), SHORT, left_out("tools")),
     "the first tool": (
-        made(("(tools | tojson)", "(tools[0] | tojson)")),
+        changed(("(tools | tojson)", "(tools[0] | tojson)")),
         {"messages": [USER, ANSWER], "tools": [*TOOLS, ORDER]},
         left_out("tools"),
     ),
-    "no calls": (made(("m.tool_calls or []", "[]")), SHORT, left_out("tool_calls")),
+    "no calls": (changed(("m.tool_calls or []", "[]")), SHORT, left_out("tool_calls")),
     "the first of two calls": (
-        made(("m.tool_calls or []", "(m.tool_calls or [])[:1]")),
+        changed(("m.tool_calls or []", "(m.tool_calls or [])[:1]")),
         {"messages": [USER, TWO_CALLS], "tools": [ORDER]},
         left_out("tool_calls"),
     ),
-    "the name of a call alone": (made(("(c.function | tojson)", "c.function.name")), SHORT, left_out("tool_calls")),
+    "the name of a call alone": (changed(("(c.function | tojson)", "c.function.name")), SHORT, left_out("tool_calls")),
     "the arguments of a call alone": (
-        made(("(c.function | tojson)", "(c.function.arguments | tojson)")),
+        changed(("(c.function | tojson)", "(c.function.arguments | tojson)")),
         SHORT,
         left_out("tool_calls"),
     ),
     "the names of arguments alone": (
-        made(("(c.function | tojson)", "c.function.name + (c.function.arguments | list | tojson)")),
+        changed(("(c.function | tojson)", "c.function.name + (c.function.arguments | list | tojson)")),
         SHORT,
         left_out("tool_calls"),
     ),
     "no result, which is a word of the answer too": (
-        made((SKIP, "{%- if m.role == 'tool' %}{% continue %}{% endif -%}" + SKIP)),
+        changed((SKIP, "{%- if m.role == 'tool' %}{% continue %}{% endif -%}" + SKIP)),
         SHORT,
         left_out("tool_result"),
     ),
     "no text beside a call": (
-        made(("m.content or ''", "'' if m.tool_calls else m.content")),
+        changed(("m.content or ''", "'' if m.tool_calls else m.content")),
         {"messages": [USER, {**CALLED, "content": "I look."}], "tools": TOOLS},
         left_out("text_beside_call"),
     ),
     "an answer outside the block": (
-        made(("{%- generation -%}\n{{- m.content or '' -}}", "{{- m.content or '' -}}{%- generation -%}")),
+        changed(("{%- generation -%}\n{{- m.content or '' -}}", "{{- m.content or '' -}}{%- generation -%}")),
         {"messages": [USER, ANSWER]},
         left_out("answer") | {"no_trainable_tokens"},
     ),
     "an answer that is cut": (
-        made(("m.content or ''", "m.content[:13]")),
+        changed(("m.content or ''", "m.content[:13]")),
         {"messages": [USER, ANSWER]},
         left_out("answer"),
     ),
-    "a question that is cut": (made(("m.content +", "m.content[:13] +")), SHORT, set()),
+    "a question that is cut": (changed(("m.content +", "m.content[:13] +")), SHORT, set()),
     "a longer question that is cut": (
-        made(("m.content +", "m.content[:13] +")),
+        changed(("m.content +", "m.content[:13] +")),
         {"messages": [message("user", "What is in stock?"), ANSWER]},
         left_out("user"),
     ),
     "a thought": (
-        made(("m.content or ''", "m.content.split('</think>')[-1]")),
+        changed(("m.content or ''", "m.content.split('</think>')[-1]")),
         {"messages": [USER, message("assistant", "<think>hm</think>Twelve.")]},
         left_out("reasoning"),
     ),
     "a name": (
-        made(("' ' + m.name if m.name and m.role != 'tool' else ''", "''")),
+        changed(("' ' + m.name if m.name and m.role != 'tool' else ''", "''")),
         {"messages": [{**USER, "name": "Ann"}, ANSWER]},
         left_out("name"),
     ),
     "the end token": (
-        made(("{{- '<|im_end|>' -}}\n{%- endgeneration", "{{- '\\n' -}}\n{%- endgeneration")),
+        changed(("{{- '<|im_end|>' -}}\n{%- endgeneration", "{{- '\\n' -}}\n{%- endgeneration")),
         {"messages": [USER, ANSWER]},
         {"template_without_end_token"},
     ),
     "the end token, outside the block": (
-        made(
+        changed(
             (
                 "{{- '<|im_end|>' -}}\n{%- endgeneration -%}",
                 "{%- endgeneration -%}{{- '<|im_end|>' -}}",
@@ -354,9 +364,9 @@ FAULTS: dict[str, tuple[Bundle, Row, set[str]]] = {
 }
 
 
-@pytest.mark.parametrize(("bundle", "row", "expected"), FAULTS.values(), ids=FAULTS)
-def test_what_a_template_leaves_out_is_named(bundle: Bundle, row: Row, expected: set[str]) -> None:
-    assert codes(bundle, row) == [expected]
+@pytest.mark.parametrize(("changes", "row", "expected"), FAULTS.values(), ids=FAULTS)
+def test_what_a_template_leaves_out_is_named(changes: Changes, row: Row, expected: set[str]) -> None:
+    assert codes(made(*changes), row) == [expected]
 
 
 @pytest.mark.parametrize(
