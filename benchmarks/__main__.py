@@ -19,7 +19,7 @@ from rich.table import Table
 from benchmarks.measure import Figure, load, machine
 
 DEFAULT = ("transitions", "stores", "latency", "service_bus", "validation", "content", "rendering", "stack")
-SLOW = ("training", "validation_large", "large_vocabulary")
+SLOW = ("training", "validation_large", "large_vocabulary", "names")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     every = DEFAULT + SLOW
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", type=_name, help=f"{', '.join(every)}; none: all but the last two"
+        "names", nargs="*", metavar="NAME", type=_name, help=f"{', '.join(every)}; none: all but the last {len(SLOW)}"
     )
     parser.add_argument("--all", action="store_true", help="also those that take minutes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")

@@ -73,6 +73,7 @@ def _validated(
             default_base_model=DEFAULT_BASE_MODEL,
             sink=sink,
             bundle_of=(lambda _: bundle) if bundle else None,
+            names=None,
             previews=previews,
         )
 

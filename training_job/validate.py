@@ -33,6 +33,7 @@ from shared.rendering.bundle import files_in
 from shared.rendering.export import read_kept
 from shared.validation import Earlier, Sink, Validated, curated_version, validate
 from shared.validation.codes import MAX_RECIPE_BYTES
+from shared.validation.deidentify import NameFinder
 from training_job.job.arguments import parse_arguments
 from training_job.job.files import write_json
 from training_job.job.runtime import require, run_job
@@ -124,6 +125,7 @@ def _validated(task: ValidateArguments, sink: Sink, opened: ExitStack) -> tuple[
         sink=sink,
         bundle_of=lambda _: read_kept(files_in(task.tokenizer)) if task.tokenizer else None,
         earlier=lambda: _earlier(task.earlier) if task.earlier else None,
+        names=_names,
     )
     path = f"datasets/{task.project}/{task.name}"
     sha256 = dataset.sha256()
@@ -132,6 +134,12 @@ def _validated(task: ValidateArguments, sink: Sink, opened: ExitStack) -> tuple[
         message = "the dropped file was replaced before it was read; its successor has its own run"
         raise PermanentFailure(FailureClass.DATA, "dataset_replaced", message, path)
     return validated, DatasetRef(path=path, etag="", size_bytes=dataset.size_bytes, sha256=sha256)
+
+
+def _names() -> NameFinder | None:
+    from training_job.names.engine import load  # spaCy takes seconds, so only where the recipe asks for names
+
+    return load()
 
 
 def _earlier(folder: Path) -> Earlier:

@@ -40,7 +40,7 @@ _TRANSFORMERS = (
 )  # fmt: skip
 
 ENVIRONMENTS = {
-    "droptune-training:3": Environment(variables=image.variables_of(image.TRAINING)),
+    "droptune-training:4": Environment(variables=image.variables_of(image.TRAINING)),
     "droptune-serving:2": Environment(serve=_TRANSFORMERS, any_model_name=True),
 }
 

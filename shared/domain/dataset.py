@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from shared.domain.model import Frozen
-from shared.domain.recipe import Recipe
+from shared.domain.recipe import Deidentify, Recipe
 from shared.domain.tokens import Histogram, TokenStatistics
 
 
@@ -141,7 +141,7 @@ class Report(Frozen):
         description="file (the project's held-out file) or split (a seeded share of the training rows)"
     )
     not_searched_for: tuple[str, ...] = Field(
-        default=(), description="kinds of personal data that a model would be needed for, which may be in the rows"
+        default=(), description="kinds of personal data that data.deidentify did not search for and may be in the rows"
     )
 
 
@@ -161,6 +161,7 @@ class Policy(Frozen):
     over_length: str = "reject"
     personal_data: str = "block"
     personal_data_allowed: tuple[str, ...] = ()
+    deidentify: Deidentify | None = None
     secrets: str = "block"
 
 

@@ -172,6 +172,21 @@ PersonalDataKind = Literal[
 ]
 
 
+NameKind = Literal["person", "place", "postal_address"]
+
+
+class Deidentify(Frozen):
+    """Persons, places and postal addresses, which the validation job finds in English text with a model."""
+
+    policy: Literal["block", "redact", "allow"] = Field(
+        default="redact",
+        description="block: a finding rejects the data; redact: placeholders stand for what is found; allow: counted",
+    )
+    types: tuple[NameKind, ...] = Field(
+        default=("person", "place", "postal_address"), min_length=1, description="what is searched for"
+    )
+
+
 Column = Literal["system", "context", "user", "assistant", "chosen", "rejected", "messages", "tools", "text"]
 
 
@@ -196,6 +211,11 @@ class Data(Frozen):
     )
     personal_data_allowed: tuple[PersonalDataKind, ...] = Field(
         default=(), description="kinds that were reviewed and stay as they are, whatever the value of personal_data"
+    )
+    deidentify: Deidentify | None = Field(
+        default=None,
+        description="search for names and addresses with a model, for example `{policy: redact}`: see "
+        "docs/how-to/de-identify-names.md; null: they are not searched for",
     )
     secrets: Literal["block", "redact", "allow"] = Field(
         default="block", description="what is done with keys, tokens and passwords that are found"

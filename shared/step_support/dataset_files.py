@@ -6,10 +6,13 @@ from collections.abc import Iterator
 
 from shared.domain.drop_zone import Role, held_out_rank, may_be_prose, role_of
 from shared.domain.errors import BlobNotFound
+from shared.domain.findings import Findings
 from shared.domain.run import Run
 from shared.ports import BlobInfo, Services
 from shared.validation.containers import needs_job
 from shared.validation.intake import open_rows
+from shared.validation.recipes import read_recipe
+from shared.validation.validator import ALL_CODES
 
 # What names of recipes and of held-out files begin with.
 _INITIALS = {Role.RECIPE: "rR", Role.HELD_OUT: "eEvVdDtT"}
@@ -78,7 +81,10 @@ def _folders(dataset: str) -> list[str]:
 
 
 def needs_validation_job(run: Run, services: Services) -> bool:
-    """Whether a file is one of columns or a workbook, or larger than a function reads, as it is or unpacked."""
+    """Whether names are to be found, which takes a model, or a file is one of columns or a workbook, or larger than a
+    function reads, as it is or unpacked."""
+    if _searches_for_names(run, services):
+        return True
     held_out = held_out_file(run.dataset.path, services)
     limit = services.config.inline_validation_max_bytes
     if max(run.dataset.size_bytes, held_out.size_bytes if held_out else 0) > limit:
@@ -88,3 +94,13 @@ def needs_validation_job(run: Run, services: Services) -> bool:
         return any(needs_job(services.blobs.read(path), limit) for path in files)
     except BlobNotFound:
         return False  # what reads it says so
+
+
+def _searches_for_names(run: Run, services: Services) -> bool:
+    recipe = recipe_file(run.dataset.path, services)
+    try:
+        text = b"".join(services.blobs.read(recipe.path)) if recipe else None
+    except BlobNotFound:
+        return False
+    read = read_recipe(text, services.config.default_base_model, Findings(ALL_CODES))
+    return read.assumed.data.deidentify is not None

@@ -43,6 +43,7 @@ def _policy(report: Report, recipe: Recipe) -> Policy:
         over_length=data.over_length,
         personal_data=data.personal_data,
         personal_data_allowed=data.personal_data_allowed,
+        deidentify=data.deidentify,
         secrets=data.secrets,
     )
     if report.eval_source == "file":

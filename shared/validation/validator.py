@@ -22,13 +22,13 @@ from shared.rendering.check import TOKEN_CODES
 from shared.rendering.facts import TokenFacts, length_policy
 from shared.validation.codes import CODES, FEW_ROWS, MIN_ROWS
 from shared.validation.content.codes import CONTENT_CODES
-from shared.validation.content.personal_data import NOT_SEARCHED_FOR
 from shared.validation.content.scan import ContentPolicy, ContentScan
+from shared.validation.deidentify import Deidentifier, NameFinder, not_searched_for
 from shared.validation.examples import Examples, ignored
 from shared.validation.held_out import report_labels, report_sizes, split_labels
 from shared.validation.keys import Keys
 from shared.validation.plan import in_short, plan_run
-from shared.validation.reader import RowReader
+from shared.validation.reader import ReadRow, RowReader
 from shared.validation.recipes import read_recipe
 from shared.validation.scanner import RowScanner
 from shared.validation.sink import RowCounter, Sink
@@ -71,6 +71,7 @@ def validate(
     sink: Sink,
     bundle_of: Callable[[str], Bundle | None] | None = None,
     earlier: Callable[[], Earlier | None] = lambda: None,
+    names: Callable[[], NameFinder | None] | None = lambda: None,
     previews: int = 0,
 ) -> Validated:
     """Check a dataset and its recipe, and write the canonical rows to `sink`, both files rewound.
@@ -80,8 +81,9 @@ def validate(
     files; what `sink` holds is of use only if the report passed.
 
     `bundle_of` gives the tokenizer of a base model, None if it is not at hand; without it nothing is counted in
-    tokens and no problem of tokens is reported. `earlier` is called only where the recipe appends. `previews` rows are
-    shown as the model reads them.
+    tokens and no problem of tokens is reported. `earlier` is called only where the recipe appends. `names` gives what
+    finds names, called only where the recipe asks for it: None without a model, which is then a problem. Without
+    `names` they are not searched for, and a warning says so. `previews` rows are shown as the model reads them.
     """
     findings = Findings(ALL_CODES)
     _check_names(project, file_name, findings)
@@ -91,20 +93,22 @@ def validate(
     bundle = _bundle(assumed.base_model, bundle_of, findings)
     facts = TokenFacts(findings, bundle, length_policy(assumed), previews) if bundle else None
     before = earlier() if assumed.data.mode == "append" else None
+    deidentifier = _deidentifier(assumed, names, findings)
     reader = RowReader(findings, read, named_table=file_name.lower().endswith(_TABLE_ENDS), splits=splits)
     counter = RowCounter(sink)
     with Keys() as keys:
         unique = before is not None
         scanner = RowScanner(findings, assumed, keys, content, counter, splits=splits, unique=unique)
         splitter = Splitter(findings, keys, counter, facts)
-        rows = scanner.scan(
-            chain(reader.rows(before.chunks, "previous") if before else (), reader.rows(train, "train"))
-        )
+        read_rows = chain(reader.rows(before.chunks, "previous") if before else (), reader.rows(train, "train"))
+        rows = scanner.scan(deidentifier(read_rows))
         split = None
         if evaluation is None:
             split = splitter.write_split(rows, assumed)
         else:
-            splitter.write_both(rows, scanner.scan(reader.rows(evaluation, "eval")), assumed.data.split_group)
+            splitter.write_both(
+                rows, scanner.scan(deidentifier(reader.rows(evaluation, "eval"))), assumed.data.split_group
+            )
         labels = report_labels(keys, split, findings)
         labels_by_split = split_labels(keys, labels, split)
     content.finish(classifies=labels.classifies)
@@ -127,7 +131,7 @@ def validate(
         plan=plan,
         quality=_quality(scanner.examples, labels_by_split, content, findings),
         eval_source="split" if splits else "file",
-        not_searched_for=NOT_SEARCHED_FOR,
+        not_searched_for=not_searched_for(assumed.data.deidentify),
     )
     return Validated(
         report,
@@ -164,6 +168,20 @@ def _check_names(project: str, file_name: str, findings: Findings) -> None:
 def _content_policy(recipe: Recipe) -> ContentPolicy:
     data = recipe.data
     return ContentPolicy(data.personal_data, frozenset(data.personal_data_allowed), data.secrets)
+
+
+def _deidentifier(
+    recipe: Recipe, names: Callable[[], NameFinder | None] | None, findings: Findings
+) -> Callable[[Iterable[ReadRow]], Iterable[ReadRow]]:
+    """What rows go through on their way from the reader."""
+    asked = recipe.data.deidentify
+    finder = names() if asked and names else None
+    if asked is None or finder is None:
+        if asked:
+            findings.add("name_model_missing" if names else "name_not_searched", "recipe")
+        return iter
+    sorting = {*recipe.evaluation.slices, *([recipe.data.split_group] if recipe.data.split_group else [])}
+    return Deidentifier(finder, asked, sorting, findings).rows
 
 
 def _bundle(base_model: str, bundle_of: Callable[[str], Bundle | None] | None, findings: Findings) -> Bundle | None:

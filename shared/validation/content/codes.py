@@ -14,7 +14,7 @@ CONTENT_CODES: dict[str, ProblemCode] = {
     ),
     "personal_data_redacted": warning(
         "Rows held personal data, which was replaced by placeholders: {detail}.",
-        "Read a few of the rows: names and postal addresses are not recognized and are still there.",
+        "Read a few of the rows: names and postal addresses are still there, unless data.deidentify searched for them.",
     ),
     "personal_data_allowed": warning(
         "Rows hold personal data, and the recipe allows it: {detail}.",
@@ -23,6 +23,26 @@ CONTENT_CODES: dict[str, ProblemCode] = {
     "clinical_date": warning(
         "Rows hold full dates in clinical text: {detail}. A date alone identifies nobody, so it does not block.",
         "Replace them (data.personal_data: redact), or shift all dates of a person by the same number of days.",
+    ),
+    "name": error(
+        "Rows hold names or addresses: {detail}.",
+        "Remove them, or let them be replaced by placeholders (data.deidentify: {policy: redact}).",
+    ),
+    "name_redacted": warning(
+        "Rows held names or addresses, which were replaced by placeholders: {detail}.",
+        "Read a few of the rows: some names are missed, and some words are taken for names.",
+    ),
+    "name_allowed": warning(
+        "Rows hold names or addresses, and the recipe allows it: {detail}.",
+        "Keep the reason with the project; a tuned model can repeat what it was trained on.",
+    ),
+    "name_model_missing": error(
+        "data.deidentify is set, and the training image has no model that finds names.",
+        "Build the image from training_job/Dockerfile, which installs it (on a laptop: make setup-names).",
+    ),
+    "name_not_searched": warning(
+        "data.deidentify is set, and this check does not search for names: the validation job does.",
+        "Drop the data: what the job finds is in the report of its run.",
     ),
     "secret": error(
         "Rows hold what looks like a key, a token or a password: {detail}.",

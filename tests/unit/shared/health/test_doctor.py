@@ -39,7 +39,7 @@ def test_the_embedded_default_with_its_base_model_has_nothing_to_fix(app: Path) 
     registry = [model for model, entry in CATALOG.items() if "registries" in (entry.asset or "")]
     machines = [sku.name for sku in SKUS if sku.gpus]
     skipped = {f"quota {name}" for name in machines}
-    skipped |= {f"image of {name}" for name in ("droptune-training:3", "droptune-serving:2")}
+    skipped |= {f"image of {name}" for name in ("droptune-training:4", "droptune-serving:2")}
     skipped |= {f"{what} {id}" for id in registry for what in ("base model", "template")}
     assert {name for name, check in checks.items() if check.status is SKIPPED} == skipped
     assert {name for name, check in checks.items() if check.status is OK} == {
@@ -52,7 +52,7 @@ def test_the_embedded_default_with_its_base_model_has_nothing_to_fix(app: Path) 
         "Azure ML workspace",
         f"base model {TINY}",
         f"template {TINY}",
-        "environment droptune-training:3",
+        "environment droptune-training:4",
         "environment droptune-serving:2",
         "quota Standard_E4ds_v4",
         "quota Local_CPU",
@@ -130,7 +130,7 @@ def test_without_blobs_nothing_is_said_about_base_models(app: Path) -> None:
 
 def test_an_azure_ml_that_does_not_answer_is_said_of_all_that_it_has_and_no_clock(app: Path) -> None:
     checks = found()
-    environments = ("environment droptune-training:3", "environment droptune-serving:2")
+    environments = ("environment droptune-training:4", "environment droptune-serving:2")
     for name in ("Azure ML jobs", "Azure ML endpoints", "Azure ML workspace", *environments):
         assert checks[name].status is FIX
         assert checks[name].fix == "see that what AZURE_ML_URL names runs and can be reached from the app"
@@ -209,10 +209,10 @@ def test_an_environment_that_is_not_registered_is_named(app: Path, monkeypatch: 
     ("image", "detail"),
     [
         (
-            "shop.azurecr.io/droptune-training:3",
-            "show --name shop --image droptune-training:3` says",
+            "shop.azurecr.io/droptune-training:4",
+            "show --name shop --image droptune-training:4` says",
         ),
-        ("local/droptune-training:3", "local/droptune-training:3 names no Azure container registry"),
+        ("local/droptune-training:4", "local/droptune-training:4 names no Azure container registry"),
         ("", "it is built by Azure ML at its first job"),
     ],
 )
@@ -230,7 +230,7 @@ def test_an_image_that_nobody_looked_for_is_said_to_be_skipped_and_how_to_look(
             return getattr(services().launcher, name)
 
     checks = examine(lambda: replace(services(), launcher=RegisteredWith()))
-    [check] = [check for check in checks if check.name == "image of droptune-training:3"]
+    [check] = [check for check in checks if check.name == "image of droptune-training:4"]
     assert check.status is SKIPPED
     assert detail in check.detail
 
@@ -238,7 +238,7 @@ def test_an_image_that_nobody_looked_for_is_said_to_be_skipped_and_how_to_look(
 @pytest.mark.usefixtures("azure_ml")
 def test_the_image_of_an_environment_is_the_one_it_was_registered_with(app: Path) -> None:
     launcher = services().launcher
-    assert launcher.environment_image("droptune-training:3") == "local/droptune-training:3"
+    assert launcher.environment_image("droptune-training:4") == "local/droptune-training:4"
     assert launcher.environment_image("droptune-training:99") is None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from shared.validation import Validated, spooled_sink, validate
+from shared.validation.deidentify import NameFinder
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ def check() -> Check:
         *,
         project: str = "part-codes",
         file_name: str = "train.jsonl",
+        names: Callable[[], NameFinder | None] | None = lambda: None,
     ) -> Checked:
         with spooled_sink() as sink:
             result = validate(
@@ -50,6 +52,7 @@ def check() -> Check:
                 file_name=file_name,
                 default_base_model="droptune/tiny-llama",
                 sink=sink,
+                names=names,
             )
             return Checked(result, sink.train.read(), sink.eval.read())
 

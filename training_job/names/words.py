@@ -1,0 +1,17 @@
+"""The words of `words.txt`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def _read(path: Path) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for line in path.read_text("utf-8").splitlines():
+        if not line.startswith("#"):
+            name, _, words = line.partition(": ")
+            found.setdefault(name, set()).update(words.split())
+    return {name: frozenset(words) for name, words in found.items()}
+
+
+WORDS = _read(Path(__file__).with_name("words.txt"))
