@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.measure import Figure, load
 from benchmarks.names.labeled import Labeled, free_texts, labeled
-from benchmarks.names.score import Score, score
+from benchmarks.names.score import KindScore, score
 from shared.validation.deidentify import ROWS_AT_A_TIME
 
 Span = tuple[str, int, int]
@@ -42,7 +42,9 @@ def run() -> list[Figure]:
     return found
 
 
-def _beside(kind: str, mine: Score, others: Sequence[tuple[str, tuple[dict[str, Score], float]]]) -> list[Figure]:
+def _beside(
+    kind: str, mine: KindScore, others: Sequence[tuple[str, tuple[dict[str, KindScore], float]]]
+) -> list[Figure]:
     note = f"{mine.marked} marked, {mine.found} found"
     return [
         Figure(f"{kind}, {what}", getattr(mine, what), "share", "higher", name, getattr(scores[kind], what), note)
@@ -52,7 +54,7 @@ def _beside(kind: str, mine: Score, others: Sequence[tuple[str, tuple[dict[str, 
     ]
 
 
-def _measured(find: Find, data: Sequence[Labeled]) -> tuple[dict[str, Score], float]:
+def _measured(find: Find, data: Sequence[Labeled]) -> tuple[dict[str, KindScore], float]:
     texts = [one.text for one in data]
     found = find(texts)  # also loads what is loaded late
     seconds = []

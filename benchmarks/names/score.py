@@ -10,7 +10,7 @@ from benchmarks.names.labeled import KINDS, Labeled
 Spans = Iterable[tuple[str, int, int]]
 
 
-class Score(NamedTuple):
+class KindScore(NamedTuple):
     """`recall`: marked values of which each letter and digit was found, as this kind. `precision`: what was found that
     touches a marked value of its kind; a place within an address is right too."""
 
@@ -20,20 +20,20 @@ class Score(NamedTuple):
     precision: float
 
 
-def score(data: Sequence[Labeled], found: Sequence[Spans]) -> dict[str, Score]:
+def score(data: Sequence[Labeled], found: Sequence[Spans]) -> dict[str, KindScore]:
     return {kind: _of_kind(kind, data, found) for kind in KINDS.values()}
 
 
-def _of_kind(kind: str, data: Sequence[Labeled], found: Sequence[Spans]) -> Score:
+def _of_kind(kind: str, data: Sequence[Labeled], found: Sequence[Spans]) -> KindScore:
     marked = seen = covered = right = 0
     for (text, spans), some in zip(data, found, strict=True):
         own = [(start, end) for one, start, end in some if one == kind]
-        wanted = [(start, end) for one, start, end in spans if one == kind]
-        good = [*wanted, *((start, end) for one, start, end in spans if kind == "place" and one == "postal_address")]
-        marked, seen = marked + len(wanted), seen + len(own)
-        covered += sum(_covers(own, text, start, end) for start, end in wanted)
+        expected = [(start, end) for one, start, end in spans if one == kind]
+        good = [*expected, *((start, end) for one, start, end in spans if kind == "place" and one == "postal_address")]
+        marked, seen = marked + len(expected), seen + len(own)
+        covered += sum(_covers(own, text, start, end) for start, end in expected)
         right += sum(any(start < other and one < end for one, other in good) for start, end in own)
-    return Score(marked, covered / max(marked, 1), seen, right / max(seen, 1))
+    return KindScore(marked, covered / max(marked, 1), seen, right / max(seen, 1))
 
 
 def _covers(own: list[tuple[int, int]], text: str, start: int, end: int) -> bool:

@@ -23,7 +23,7 @@ from shared.validation.rows import row_of
 ROWS_AT_A_TIME = 64  # a model takes half as long for each text of many
 CODES_OF_POLICY = {"block": "name", "redact": "name_redacted", "allow": "name_allowed"}
 IN_WORDS = {"person": "names of persons", "place": "places", "postal_address": "postal addresses"}
-_PROTECTED = re.compile(r"\S+@\S+|https?://\S+|\[[A-Z_]+(?:_\d+)?\]")
+_PROTECTED = re.compile(r"[^\s@]{1,64}@\S+|https?://\S+|\[[A-Z_]{1,40}(?:_\d+)?\]")
 _PLACEHOLDER = re.compile(r"\[(PERSON|PLACE|POSTAL_ADDRESS)_(\d{1,6})\]")
 
 
@@ -35,22 +35,22 @@ class NameFinder(Protocol):
         ...
 
 
-def not_searched_for(asked: Deidentify | None) -> tuple[str, ...]:
+def not_searched_for(requested: Deidentify | None) -> tuple[str, ...]:
     """What may be in rows that were searched for this: every report says it."""
-    missing = tuple(words for kind, words in IN_WORDS.items() if asked is None or kind not in asked.types)
-    return missing if asked is None else (*missing, "names in other languages than English")
+    missing = tuple(words for kind, words in IN_WORDS.items() if requested is None or kind not in requested.types)
+    return missing if requested is None else (*missing, "names in other languages than English")
 
 
 class Deidentifier:
     """Gives rows on, redacted if the policy requires it.
 
-    Placeholders are numbered row by row: `[PERSON_1]` is one person in all texts of a row. A value of a field in
-    `sorting` (groups, slices) that names somebody is replaced whole and numbered over all rows, so that groups stay
-    apart; 100 bytes for each different one.
+    Placeholders (`[PERSON_1]`, `[PLACE_1]`, `[POSTAL_ADDRESS_1]`) are numbered row by row: one person has one number in
+    all texts of a row. A value of a field in `sorting` (groups, slices) that names somebody is replaced whole by
+    `[VALUE_1]`, numbered over all rows, so that groups stay apart; 100 bytes for each different one.
     """
 
-    def __init__(self, finder: NameFinder, asked: Deidentify, sorting: Iterable[str], findings: Findings) -> None:
-        self._finder, self._asked, self._findings = finder, asked, findings
+    def __init__(self, finder: NameFinder, requested: Deidentify, sorting: Iterable[str], findings: Findings) -> None:
+        self._finder, self._requested, self._findings = finder, requested, findings
         self._values: dict[str, dict[bytes, int]] = {name: {} for name in sorting}
 
     def rows(self, rows: Iterable[ReadRow]) -> Iterator[ReadRow]:
@@ -62,20 +62,20 @@ class Deidentifier:
                 yield self._checked(read, of_row, found)
 
     def _checked(self, read: ReadRow, texts: list[str], found: list[list[Found]]) -> ReadRow:
-        wanted = [self._wanted(text, some) for text, some in zip(texts, found, strict=True)]
-        kinds = {one.kind for one in chain.from_iterable(wanted)}
+        targets = [self._of_types(text, some) for text, some in zip(texts, found, strict=True)]
+        kinds = {one.kind for one in chain.from_iterable(targets)}
         for kind in sorted(kinds):
-            self._findings.add(CODES_OF_POLICY[self._asked.policy], *read.place, detail=IN_WORDS[kind])
-        if not kinds or self._asked.policy != "redact":
+            self._findings.add(CODES_OF_POLICY[self._requested.policy], *read.place, detail=IN_WORDS[kind])
+        if not kinds or self._requested.policy != "redact":
             return read
         numbers = Numbers(texts)
-        replaced = (_replaced(text, some, numbers) for text, some in zip(texts, wanted, strict=True))
+        replaced = (_replaced(text, some, numbers) for text, some in zip(texts, targets, strict=True))
         before = read.row.document
         return read._replace(row=row_of(self._sorted_apart(before, with_texts_of_row(before, replaced))))
 
-    def _wanted(self, text: str, found: list[Found]) -> list[Found]:
+    def _of_types(self, text: str, found: list[Found]) -> list[Found]:
         """Without what is part of an address on the web, which the other detectors replace whole, or a placeholder."""
-        found = [one for one in found if one.kind in self._asked.types]
+        found = [one for one in found if one.kind in self._requested.types]
         whole = [match.span() for match in _PROTECTED.finditer(text)] if found else []
         return [one for one in found if not any(one.start < end and start < one.end for start, end in whole)]
 

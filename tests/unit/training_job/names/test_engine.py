@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from benchmarks.names.labeled import labeled
@@ -19,7 +21,7 @@ def finder() -> NameFinder:
     return loaded
 
 
-def said(finder: NameFinder, *texts: str) -> list[list[tuple[str, str]]]:
+def found_in(finder: NameFinder, *texts: str) -> list[list[tuple[str, str]]]:
     [found] = finder.find([list(texts)])
     return [[(one.kind, text[one.start : one.end]) for one in many] for text, many in zip(texts, found, strict=True)]
 
@@ -38,7 +40,7 @@ def test_recall_and_precision_of_each_type_on_the_half_that_no_rule_was_made_on(
 
 
 def test_a_name_that_one_text_shows_is_found_in_all_texts_of_the_row(finder: NameFinder) -> None:
-    first, second = said(finder, "Patient: Olumide Adebayo", "Adebayo, 3 tablets; olu none. Adebayoism")
+    first, second = found_in(finder, "Patient: Olumide Adebayo", "Adebayo, 3 tablets; olu none. Adebayoism")
     assert first == [("person", "Olumide Adebayo")]
     assert second == [("person", "Adebayo")]
 
@@ -54,7 +56,7 @@ def test_a_name_that_one_text_shows_is_found_in_all_texts_of_the_row(finder: Nam
     ],
 )
 def test_eponyms_makers_drugs_and_months_are_no_names(text: str, finder: NameFinder) -> None:
-    assert said(finder, text) == [[]]
+    assert found_in(finder, text) == [[]]
 
 
 @pytest.mark.parametrize(
@@ -69,14 +71,24 @@ def test_eponyms_makers_drugs_and_months_are_no_names(text: str, finder: NameFin
 def test_a_title_a_label_or_a_signature_makes_a_word_a_name(
     text: str, expected: list[tuple[str, str]], finder: NameFinder
 ) -> None:
-    assert said(finder, text)[0][: len(expected)] == expected
+    assert found_in(finder, text)[0][: len(expected)] == expected
 
 
 def test_a_long_text_is_read_in_pieces_to_its_end(finder: NameFinder) -> None:
     text = "The belt was greased and the pump was checked again. " * (PIECE_CHARACTERS // 40) + "Ask Hannah Goldberg."
-    assert said(finder, text) == [[("person", "Hannah Goldberg")]]
+    assert found_in(finder, text) == [[("person", "Hannah Goldberg")]]
 
 
 @pytest.mark.parametrize("text", ["", "12345", "\n\n", "{}", "张伟", "🙂" * 40, "a" * 50_000])
 def test_any_text_is_read(text: str, finder: NameFinder) -> None:
-    assert said(finder, text) == [[]]
+    assert found_in(finder, text) == [[]]
+
+
+@pytest.mark.parametrize("part", ["AbA", "Anna Keller, ", "a@", "Dear Anna", "12 High Street, ", "A-", "in Ab "])
+def test_rules_take_linear_time_on_a_hostile_text(part: str, finder: NameFinder) -> None:
+    def seconds(times: int) -> float:
+        started = time.process_time()
+        finder.find([[part * times]])
+        return time.process_time() - started
+
+    assert seconds(2_000) < 12 * seconds(500) + 1
