@@ -80,16 +80,15 @@ def measure(kind: str, base: str, folder: Path, case: GpuCase) -> dict[str, Any]
 def _ours(_kind: str, folder: Path, output: Path, recipe: Any, rows: list[list[int]], case: GpuCase) -> Any:
     from transformers import EarlyStoppingCallback
 
-    from training_job.data.chat_rows import Encoded, EncodedRows
+    from training_job.data.chat_rows import Encoded, EncodedFile
     from training_job.job.setup import Setup
     from training_job.methods import EncodedData, supervised
     from training_job.model import quantized as quantized
 
-    encoded = EncodedRows([Encoded(n, ids, ids) for n, ids in enumerate(rows)], [], [])
-    held_out = EncodedRows(encoded.rows[:1], [], [])
+    encoded = EncodedFile([Encoded(n, ids, ids) for n, ids in enumerate(rows)])
     tokenizer = quantized.load_tokenizer(folder)
     setup = Setup(folder, output, recipe, tokenizer, WARM_UP_STEPS + STEPS, case.micro_rows)
-    trainer = supervised.build(setup, EncodedData(encoded, held_out, len(rows), 0, 0))
+    trainer = supervised.build(setup, EncodedData(encoded, EncodedFile(encoded.rows[:1])))
     trainer.args.eval_strategy = trainer.args.save_strategy = "no"
     trainer.args.load_best_model_at_end = False
     trainer.remove_callback(EarlyStoppingCallback)

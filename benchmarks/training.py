@@ -120,12 +120,17 @@ def child(kind: str, base: Path, rows: Path, held_out: Path, output: Path) -> di
     """Train in this process."""
     import torch
 
+    from training_job.data.chat_rows import bundle_of, encode_file
+    from training_job.job.setup import Setup
+    from training_job.methods import EncodedData, supervised
+    from training_job.model.quantized import load_tokenizer
+
     work_offline()
     # As the trainer does for a tiny model. Two threads that wait for each other would measure the neighbors.
     torch.set_num_threads(1)
-    tokenizer = _part("quantized").load_tokenizer(base)
-    bundle, policy = _part("chat_rows").bundle_of(tokenizer), LengthPolicy(MAX_TOKENS, "reject")
-    encoded, held_out_rows = (_part("chat_rows").encode_file(file, bundle, policy) for file in (rows, held_out))
+    tokenizer = load_tokenizer(base)
+    bundle, policy = bundle_of(tokenizer), LengthPolicy(MAX_TOKENS, "reject")
+    encoded, held_out_rows = (encode_file(file, bundle, policy) for file in (rows, held_out))
     recipe = _recipe(len(encoded.rows))
     recipe = recipe.model_copy(
         update={"hyperparameters": recipe.hyperparameters.model_copy(update={"max_length_tokens": MAX_TOKENS})}
@@ -133,9 +138,8 @@ def child(kind: str, base: Path, rows: Path, held_out: Path, output: Path) -> di
     tokens = sum(len(row.input_ids) for row in encoded.rows)
     if kind == "droptune":
         steps, micro = -(-len(encoded.rows) // STEP_ROWS), recipe.hyperparameters.micro_batch_size
-        setup = _part("trainer").Setup(base, output, recipe, tokenizer, steps, micro)
-        data = _part("methods").Data(encoded, held_out_rows, len(encoded.rows), 0, 0)
-        trainer = _part("methods.supervised").build(setup, data)
+        setup = Setup(base, output, recipe, tokenizer, steps, micro)
+        trainer: Any = supervised.build(setup, EncodedData(encoded, held_out_rows))
     else:
         longest = max(len(row.input_ids) for row in encoded.rows)
         pack = max(longest, tokens * STEP_ROWS // len(encoded.rows))
@@ -144,11 +148,6 @@ def child(kind: str, base: Path, rows: Path, held_out: Path, output: Path) -> di
     trainer.add_callback(meter)
     trainer.train()
     return {"speed": meter.tokens / meter.seconds, "memory": peak_memory_mb(), "losses": meter.losses}
-
-
-def _part(name: str) -> Any:
-    """A module of the job, imported only where torch may be loaded; its types are not checked here."""
-    return import_module(f"training_job.{name}")
 
 
 def _trl(kind: str, base: Path, output: Path, recipe: ResolvedRecipe, tokenizer: Any, rows: Path, pack: int) -> Any:
@@ -161,7 +160,9 @@ def _trl(kind: str, base: Path, output: Path, recipe: ResolvedRecipe, tokenizer:
     from datasets import Dataset
     from transformers import AutoModelForCausalLM
 
-    trl, quantized, hyperparameters = import_module("trl"), _part("quantized"), recipe.hyperparameters
+    from training_job.model import quantized
+
+    trl, hyperparameters = import_module("trl"), recipe.hyperparameters
     tuned = kind in TUNED
     dtype = torch.float32 if tuned else torch.bfloat16
     settings = {

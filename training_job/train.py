@@ -121,7 +121,7 @@ def prepare(task: TrainArguments, recipe: ResolvedRecipe, metrics: RunningMetric
     data = method.read(*task.rows, bundle, policy, recipe)
     print(f"{task.job_name}: {data.dropped_rows} rows left out, {data.truncated_rows} cut", flush=True)
     metrics.dropped_rows, metrics.truncated_rows = data.dropped_rows, data.truncated_rows
-    metrics.total_steps = total_steps(recipe.hyperparameters, data.train_rows)
+    metrics.total_steps = total_steps(recipe.hyperparameters, len(data.train.rows))
     setup = Setup(
         task.base_model,
         task.output,

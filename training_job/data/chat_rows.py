@@ -6,9 +6,9 @@ How a row is rendered and which tokens loss falls on is `shared.rendering`'s, wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import orjson
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 IGNORED = -100
+Item = TypeVar("Item")  # what a method makes of a row
 Row = dict[str, Any]
 Codes = dict[str, list[int]]  # code of `shared.rendering.check` -> row numbers
 
@@ -35,12 +36,12 @@ class Encoded:
 
 
 @dataclass(frozen=True)
-class EncodedRows:
+class EncodedFile(Generic[Item]):
     """The rows of one file that are used, and the numbers of those left out or cut for their length."""
 
-    rows: list[Encoded]
-    dropped: list[int]
-    truncated: list[int]
+    rows: list[Item]
+    dropped: list[int] = field(default_factory=list)
+    truncated: list[int] = field(default_factory=list)
 
 
 def bundle_of(tokenizer: PreTrainedTokenizerBase) -> Bundle:
@@ -75,7 +76,7 @@ def read_rows(path: Path, probe: Callable[[Row], object] = _probe) -> list[Row]:
     return rows
 
 
-def encode_file(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedRows:
+def encode_file(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedFile[Encoded]:
     """Encode every row of a curated file.
 
     Raises PermanentFailure of class data, listing all rows concerned: `row_not_renderable`,
@@ -91,12 +92,11 @@ def encode_file(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedRows
             found.setdefault(code, []).append(number)
         if checked.kept:
             rows.append(encoded(tokens, number, checked.kept))
-    dropped, truncated = settle(found, len(rows), policy, path)
-    return EncodedRows(rows, dropped, truncated)
+    return encoded_file(rows, found, policy, path)
 
 
-def settle(found: Codes, rows: int, policy: LengthPolicy, path: Path) -> tuple[list[int], list[int]]:
-    """Numbers of rows left out and of rows cut, from the codes of all rows; raises what forbids training."""
+def encoded_file(rows: list[Item], found: Codes, policy: LengthPolicy, path: Path) -> EncodedFile[Item]:
+    """The rows that are used, with the codes of all rows; raises what forbids training."""
     if silent := found.get("no_trainable_tokens"):
         raise data_failure("no_trainable_tokens", "without a single token to learn from", silent, path)
     if long := found.get("too_many_tokens"):
@@ -104,7 +104,7 @@ def settle(found: Codes, rows: int, policy: LengthPolicy, path: Path) -> tuple[l
     if not rows:
         raise PermanentFailure(FailureClass.DATA, "no_rows", f"{path.name}: no row is left", path.name)
     dropped = {*found.get("row_dropped", []), *found.get("truncated_to_nothing", [])}
-    return sorted(dropped), sorted(set(found.get("row_truncated", [])) - dropped)
+    return EncodedFile(rows, sorted(dropped), sorted(set(found.get("row_truncated", [])) - dropped))
 
 
 def read_all(path: Path, bundle: Bundle, rows: Iterable[Row]) -> list[Readings]:

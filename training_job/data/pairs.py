@@ -8,7 +8,7 @@ from pathlib import Path
 from shared.rendering import Bundle, tokenize
 from shared.rendering.check import LengthPolicy, apply_length_policy
 from shared.rendering.rows import OUTPUTS
-from training_job.data.chat_rows import Codes, Encoded, Row, encoded, read_all, read_rows, settle
+from training_job.data.chat_rows import Codes, Encoded, EncodedFile, Row, encoded, encoded_file, read_all, read_rows
 
 
 @dataclass(frozen=True)
@@ -19,16 +19,7 @@ class Pair:
     rejected: Encoded
 
 
-@dataclass(frozen=True)
-class EncodedPairs:
-    """The pairs of one file that are used, and the numbers of those left out or cut for their length."""
-
-    pairs: list[Pair]
-    dropped: list[int]
-    truncated: list[int]
-
-
-def encode_pairs(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedPairs:
+def encode_pairs(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedFile[Pair]:
     """Encode every pair of a curated file; what befalls one answer for its length befalls the pair.
 
     Raises PermanentFailure as `chat_rows.encode_file` does; `bad_row` where a line is no preference row.
@@ -43,8 +34,7 @@ def encode_pairs(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedPai
             found.setdefault(code, []).append(number)
         if all(verdict.kept for verdict in checked):
             pairs.append(Pair(*(encoded(output, number, v.kept) for output, v in zip(outputs, checked, strict=True))))
-    dropped, truncated = settle(found, len(pairs), policy, path)
-    return EncodedPairs(pairs, dropped, truncated)
+    return encoded_file(pairs, found, policy, path)
 
 
 def _is_pair(row: Row) -> object:

@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.rendering import Bundle, tokenize
 from shared.rendering.check import LengthPolicy, apply_length_policy_to_prompt
-from training_job.data.chat_rows import Codes, read_all, read_rows, settle
+from training_job.data.chat_rows import Codes, EncodedFile, encoded_file, read_all, read_rows
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,7 @@ class Prompt:
     item: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class EncodedPrompts:
-    """The prompts of one file that are used, and the numbers of those left out for their length."""
-
-    prompts: list[Prompt]
-    dropped: list[int]
-
-
-def encode_prompts(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedPrompts:
+def encode_prompts(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedFile[Prompt]:
     """Encode every prompt of a curated file. One that is too long is left out or refused: cut, it asks for less.
 
     Raises PermanentFailure of class data: `bad_row`, `row_not_renderable`, `row_too_long`, `no_rows`.
@@ -43,5 +35,4 @@ def encode_prompts(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedP
             found.setdefault(code, []).append(number)
         if checked.kept:
             prompts.append(Prompt(number, list(tokens.encoding.ids), row.get("item", {})))
-    dropped, _ = settle(found, len(prompts), policy, path)
-    return EncodedPrompts(prompts, dropped)
+    return encoded_file(prompts, found, policy, path)

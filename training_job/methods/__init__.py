@@ -18,23 +18,28 @@ if TYPE_CHECKING:
     from shared.domain.recipe import ResolvedRecipe
     from shared.rendering import Bundle
     from shared.rendering.check import LengthPolicy
-    from training_job.data.chat_rows import Encoded
+    from training_job.data.chat_rows import Encoded, EncodedFile
     from training_job.job.setup import Setup
 
 
 @dataclass(frozen=True)
 class EncodedData:
-    """The rows of a curated version, encoded as the method needs them; counts are of rows.
+    """The rows of a curated version, encoded as the method needs them.
 
     `probe`: some held-out rows with answers, on which the merged model is compared with its adapter.
     """
 
-    train: Any
-    held_out: Any
-    train_rows: int
-    dropped_rows: int
-    truncated_rows: int
+    train: EncodedFile[Any]
+    held_out: EncodedFile[Any]
     probe: Sequence[Encoded] = ()
+
+    @property
+    def dropped_rows(self) -> int:
+        return len(self.train.dropped) + len(self.held_out.dropped)
+
+    @property
+    def truncated_rows(self) -> int:
+        return len(self.train.truncated) + len(self.held_out.truncated)
 
 
 class TuningMethod(Protocol):

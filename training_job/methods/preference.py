@@ -22,7 +22,7 @@ from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
 from training_job.data.chat_rows import IGNORED, Encoded
 from training_job.data.packing import ByLength
-from training_job.data.pairs import EncodedPairs, encode_pairs
+from training_job.data.pairs import Pair, encode_pairs
 from training_job.job import diagnosis as loss_diagnosis
 from training_job.job.setup import Setup
 from training_job.methods import EncodedData
@@ -39,14 +39,7 @@ def read(
 ) -> EncodedData:
     """Pairs of both files; see `encode_pairs` for what is refused."""
     pairs, held_out = (encode_pairs(file, bundle, policy) for file in (train_file, held_out_file))
-    return EncodedData(
-        train=pairs,
-        held_out=held_out,
-        train_rows=len(pairs.pairs),
-        dropped_rows=len(pairs.dropped) + len(held_out.dropped),
-        truncated_rows=len(pairs.truncated) + len(held_out.truncated),
-        probe=[pair.chosen for pair in held_out.pairs[:PROBED_ROWS]],
-    )
+    return EncodedData(pairs, held_out, probe=[pair.chosen for pair in held_out.rows[:PROBED_ROWS]])
 
 
 def build(setup: Setup, data: EncodedData) -> DPOTrainer:
@@ -54,8 +47,8 @@ def build(setup: Setup, data: EncodedData) -> DPOTrainer:
     trainer = PairTrainer(
         **adapted(setup),
         args=config(setup),
-        train_dataset=as_dataset(data.train),
-        eval_dataset=as_dataset(data.held_out),
+        train_dataset=as_dataset(data.train.rows),
+        eval_dataset=as_dataset(data.held_out.rows),
         processing_class=setup.tokenizer,
         data_collator=Collator(setup.tokenizer.pad_token_id),
     )
@@ -117,11 +110,11 @@ class PairTrainer(DPOTrainer):
         return ByLength(lengths, self.args.train_batch_size * self.args.gradient_accumulation_steps, self.args.seed)
 
 
-def as_dataset(pairs: EncodedPairs) -> Dataset:
+def as_dataset(pairs: list[Pair]) -> Dataset:
     """A `datasets.Dataset` with ids and labels of both answers."""
 
     def columns(output: str, rows: list[Encoded]) -> dict[str, list[list[int]]]:
         return {f"{output}_ids": [row.input_ids for row in rows], f"{output}_labels": [row.labels for row in rows]}
 
-    chosen, rejected = ([getattr(pair, output) for pair in pairs.pairs] for output in ("chosen", "rejected"))
+    chosen, rejected = ([getattr(pair, output) for pair in pairs] for output in ("chosen", "rejected"))
     return Dataset.from_dict(columns("chosen", chosen) | columns("rejected", rejected))

@@ -50,14 +50,8 @@ def read(
 ) -> EncodedData:
     """Prompts of both files; see `encode_prompts` for what is refused."""
     prompts, held_out = (encode_prompts(file, bundle, policy) for file in (train_file, held_out_file))
-    return EncodedData(
-        train=prompts,
-        held_out=held_out,
-        train_rows=len(prompts.prompts),
-        dropped_rows=len(prompts.dropped) + len(held_out.dropped),
-        truncated_rows=0,
-        probe=[Encoded(one.number, one.ids, [IGNORED] * len(one.ids)) for one in held_out.prompts[:PROBED_PROMPTS]],
-    )
+    probe = [Encoded(one.number, one.ids, [IGNORED] * len(one.ids)) for one in held_out.rows[:PROBED_PROMPTS]]
+    return EncodedData(prompts, held_out, probe)
 
 
 def build(setup: Setup, data: EncodedData) -> GRPOTrainer:
@@ -66,7 +60,7 @@ def build(setup: Setup, data: EncodedData) -> GRPOTrainer:
     logging.getLogger("trl.trainer.grpo_trainer").setLevel(logging.ERROR)
     method = setup.recipe.requested.method
     assert isinstance(method, Reinforcement)
-    prompts, watched = data.train.prompts, some(data.held_out.prompts, WATCHED_PROMPTS, setup.hyperparameters.seed)
+    prompts, watched = data.train.rows, some(data.held_out.rows, WATCHED_PROMPTS, setup.hyperparameters.seed)
     items = [prompt.item for prompt in (*prompts, *watched)]
     rewards = Rewards(method.graders, items, ask=setup.ask)
     trainer = PromptTrainer(

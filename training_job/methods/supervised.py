@@ -43,14 +43,7 @@ def read(
 ) -> EncodedData:
     """Chat rows of both files; see `encode_file` for what is refused."""
     rows, held_out = (encode_file(file, bundle, policy) for file in (train_file, held_out_file))
-    return EncodedData(
-        train=rows,
-        held_out=held_out,
-        train_rows=len(rows.rows),
-        dropped_rows=len(rows.dropped) + len(held_out.dropped),
-        truncated_rows=len(rows.truncated) + len(held_out.truncated),
-        probe=held_out.rows[:PROBED_ROWS],
-    )
+    return EncodedData(rows, held_out, probe=held_out.rows[:PROBED_ROWS])
 
 
 def build(setup: Setup, data: EncodedData) -> SupervisedTrainer:
@@ -77,9 +70,10 @@ class SupervisedTrainer(Trainer):
         chosen = setup.hyperparameters
         self._layout = Layout(chosen.packing, setup.micro_batch_size, chosen.max_length_tokens)
         self._held_out: list[Encoded] = data.held_out.rows
-        plan = steps_of_run(data.train_rows, chosen.batch_size, chosen.seed, setup.steps)
-        self._steps_per_epoch = -(-data.train_rows // chosen.batch_size)
-        steps = [[data.train.rows[i] for i in step] for step in plan]
+        rows: list[Encoded] = data.train.rows
+        plan = steps_of_run(len(rows), chosen.batch_size, chosen.seed, setup.steps)
+        self._steps_per_epoch = -(-len(rows) // chosen.batch_size)
+        steps = [[rows[i] for i in step] for step in plan]
         self._head = take_head(model)
         super().__init__(
             model=model, args=args, train_dataset=steps, eval_dataset=self._held_out, processing_class=setup.tokenizer

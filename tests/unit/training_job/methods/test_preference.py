@@ -75,7 +75,7 @@ def test_a_dpo_run_leaves_a_whole_model_and_what_it_watched(compared: Any) -> No
 def test_both_answers_are_counted_in_the_tokens(compared: Any, bundle: Any) -> None:
     from training_job.data.pairs import encode_pairs
 
-    read = encode_pairs(compared.data / "train.jsonl", bundle, LengthPolicy(256, "reject")).pairs
+    read = encode_pairs(compared.data / "train.jsonl", bundle, LengthPolicy(256, "reject")).rows
     total = sum(len(one.chosen.input_ids) + len(one.rejected.input_ids) for one in read)
     assert compared.result().metrics.processed_tokens == 2 * total
 
@@ -115,7 +115,7 @@ def test_pairs_have_the_tokens_trl_would_make_up_to_the_end_of_the_answer(
         },
     }
     data = write_data(tmp_path / "d", [*pairs[:3], talk], pairs[:1])
-    read = encode_pairs(data / "train.jsonl", bundle, LengthPolicy(256, "reject")).pairs
+    read = encode_pairs(data / "train.jsonl", bundle, LengthPolicy(256, "reject")).rows
     rows = [
         {"prompt": one["input"]["messages"], "chosen": one["preferred_output"], "rejected": one["non_preferred_output"]}
         for one in (*pairs[:3], talk)
@@ -235,10 +235,10 @@ def test_a_pair_goes_with_either_of_its_answers(tmp_path: Path, bundle: Any, wri
     long = pair(7, rejected="ask a dealer " * 60)
     data = write_data(tmp_path / "d", [pairs[0], long, pairs[1]], pairs[:1])
     dropped = encode_pairs(data / "train.jsonl", bundle, LengthPolicy(100, "drop"))
-    assert (len(dropped.pairs), dropped.dropped, dropped.truncated) == (2, [2], [])
+    assert (len(dropped.rows), dropped.dropped, dropped.truncated) == (2, [2], [])
     cut = encode_pairs(data / "train.jsonl", bundle, LengthPolicy(100, "truncate"))
-    assert (len(cut.pairs), cut.dropped, cut.truncated) == (3, [], [2])
-    assert len(cut.pairs[1].rejected.input_ids) == 100
+    assert (len(cut.rows), cut.dropped, cut.truncated) == (3, [], [2])
+    assert len(cut.rows[1].rejected.input_ids) == 100
 
 
 @pytest.mark.parametrize(

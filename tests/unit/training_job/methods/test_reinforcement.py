@@ -153,7 +153,7 @@ def test_prompts_have_the_tokens_that_are_asked_with_at_evaluation_and_that_trl_
 
     talk = {"messages": [{"role": "system", "content": "Be short."}, *prompts[3]["messages"]], "item": {}}
     data = write_data(tmp_path / "d", [prompts[0], talk], prompts[:1])
-    read = encode_prompts(data / "train.jsonl", bundle, LengthPolicy(256, "reject")).prompts
+    read = encode_prompts(data / "train.jsonl", bundle, LengthPolicy(256, "reject")).rows
     for row, ours in zip((prompts[0], talk), read, strict=True):
         theirs = tokenizer.apply_chat_template([row["messages"]], add_generation_prompt=True, return_dict=True)
         assert ours.ids == theirs["input_ids"][0] == question(bundle, row, 1).ids
@@ -242,7 +242,7 @@ def test_a_prompt_that_is_too_long_is_never_cut(
     long = {"messages": [{"role": "user", "content": "bolt " * 200}], "item": {}}
     file = write_data(tmp_path / "d", [*prompts[:2], long], prompts[:1]) / "train.jsonl"
     dropped = encode_prompts(file, bundle, LengthPolicy(100, "drop"))
-    assert (len(dropped.prompts), dropped.dropped) == (2, [3])
+    assert (len(dropped.rows), dropped.dropped) == (2, [3])
     for policy in ("reject", "truncate"):
         with pytest.raises(PermanentFailure) as failure:
             encode_prompts(file, bundle, LengthPolicy(100, policy))
