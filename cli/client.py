@@ -28,7 +28,7 @@ from shared.api.models import (
     Metrics,
     Replayed,
     ReplayRequest,
-    RollbackOrder,
+    RollbackAccepted,
     RunEvaluation,
     RunPage,
     RunReference,
@@ -141,10 +141,10 @@ class Api:
     def endpoints(self) -> list[EndpointRecord]:
         return list(_read(EndpointList, self._ask("GET", "/api/endpoints")).data)
 
-    def roll_back(self, endpoint: str, comment: str = "") -> RollbackOrder:
+    def roll_back(self, endpoint: str, comment: str = "") -> RollbackAccepted:
         request = CommentRequest(comment=comment).model_dump()
         return _read(
-            RollbackOrder, self._ask("POST", f"/api/endpoints/{quote(endpoint, safe='')}/rollback", json=request)
+            RollbackAccepted, self._ask("POST", f"/api/endpoints/{quote(endpoint, safe='')}/rollback", json=request)
         )
 
     def base_models(self) -> list[BaseModelSummary]:
@@ -167,8 +167,8 @@ class Api:
 
     def replay(self, entity: str, message_id: str | None = None) -> int:
         """How many were sent again."""
-        order = ReplayRequest(entity=entity, message_id=message_id).model_dump()
-        return _read(Replayed, self._ask("POST", "/api/dead-letters/replay", json=order, timeout=None)).replayed
+        body = ReplayRequest(entity=entity, message_id=message_id).model_dump()
+        return _read(Replayed, self._ask("POST", "/api/dead-letters/replay", json=body, timeout=None)).replayed
 
     def put_dataset(self, project: str, name: str, chunks: Iterator[bytes], size_bytes: int) -> None:
         """Put a file into the project's drop zone."""

@@ -34,11 +34,13 @@ def endpoints(as_json: AsJson = False, url: Url = None) -> None:
 def rollback(endpoint: EndpointArgument, comment: Comment = "", as_json: AsJson = False, url: Url = None) -> None:
     """Give the traffic of ENDPOINT back to its previous deployment; the same again reverses it."""
     with Api(find_url(url)) as api:
-        order = api.roll_back(endpoint, comment)
+        accepted = api.roll_back(endpoint, comment)
     if as_json:
-        print_json(order.model_dump(mode="json", by_alias=True))
+        print_json(accepted.model_dump(mode="json", by_alias=True))
     else:
-        print(f"ordered {endpoint} back from {order.from_} to {order.to}; see it with: droptune endpoints")
+        print(
+            f"rollback of {endpoint} requested: from {accepted.from_} to {accepted.to}; see it with: droptune endpoints"
+        )
 
 
 def endpoints_table(found: Iterable[EndpointRecord], now: datetime | None = None) -> Table:

@@ -1,4 +1,4 @@
-"""`droptune`, a client of the HTTP API: runs and endpoints, what happens to them, and orders for them."""
+"""`droptune`, a client of the HTTP API: runs and endpoints, what happens to them, and commands for them."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def _codes(codes: Mapping[str, ProblemCode]) -> str:
     return markdown.table(
         HEAD,
         [
-            (f"`{code}`", known.severity, known.message.replace("{detail}", "…"), known.fix.replace("{hint}", "…"))
+            (f"`{code}`", known.severity, known.message.replace("{detail}", "…"), known.fix.replace("{remedy}", "…"))
             for code, known in codes.items()
         ],
     )

@@ -18,7 +18,7 @@ recipe and your own subscription of the topic get the same events."""
 ENVELOPE = """\
 An event is a CloudEvents 1.0 document in structured JSON. `subject` and `runid` are the run's id, `source` is
 `/projects/<project>`, `attempt` counts within a stage, `revision` is the number of changes of the run so far. `id` is
-made of run, type and revision, so a repeat has the same `id`. An event about a probe or an order also has `key` in its
+made of run, type and revision, so a repeat has the same `id`. An event about a probe or a request also has `key` in its
 data. The column "sent by default" says which events a channel of `notify` gets that names none itself."""
 
 

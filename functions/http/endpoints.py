@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from functions.http.auth import Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError
-from shared.api.models import CommentRequest, EndpointList, RollbackOrder
+from shared.api.models import CommentRequest, EndpointList, RollbackAccepted
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.events import RollbackRequested
 from shared.ports import Services
@@ -44,8 +44,8 @@ def roll_back(
     services: CurrentServices,
     runner: CurrentRunner,
     request: CommentRequest | None = None,
-) -> RollbackOrder:
-    """Order the previous deployment back. It stays reversible: what is left now becomes the previous one."""
+) -> RollbackAccepted:
+    """Request a rollback to the previous deployment. It stays reversible: what is left now becomes the previous one."""
     record = _find_record(name, services)
     now = services.clock.now()
     if record.previous is None or now >= record.previous.keep_until:
@@ -58,4 +58,4 @@ def roll_back(
     )
     # Back and forth and back again are three requests; a double click is one.
     runner.publish(champion, Draft(data, key=f"{record.deployment}.{int(now.timestamp())}"))
-    return RollbackOrder(endpoint=name, from_=record.deployment, to=record.previous.deployment)
+    return RollbackAccepted(endpoint=name, from_=record.deployment, to=record.previous.deployment)

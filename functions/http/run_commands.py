@@ -1,4 +1,4 @@
-"""Orders about runs that `/api` and `/v1` share."""
+"""Commands for runs that `/api` and `/v1` share."""
 
 from __future__ import annotations
 

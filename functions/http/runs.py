@@ -1,4 +1,4 @@
-"""`/api/runs`: the runs, what is known of each, and orders about them."""
+"""`/api/runs`: the runs, what is known of each, and commands for them."""
 
 from __future__ import annotations
 

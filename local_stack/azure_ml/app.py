@@ -308,7 +308,7 @@ async def _own_api(emulator: AzureMlEmulator, request: Request) -> Response:
     """For tests: GET jobs, GET requests, POST faults, GET health."""
     what = request.path_params["what"]
     if (request.method, what) == ("POST", "faults"):
-        await run_in_threadpool(emulator.faults.order, await _json(request))
+        await run_in_threadpool(emulator.faults.inject, await _json(request))
         return Response(status_code=204)
     if (request.method, what) == ("GET", "jobs"):
         return JSONResponse({"jobs": await run_in_threadpool(emulator.store.all, "job")})

@@ -1,4 +1,4 @@
-"""Faults a test may order: they strike the next time the emulator comes by."""
+"""Faults a test may inject: they strike the next time the emulator comes by."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ _PRESETS: dict[str, Document] = {
         "code": "AllocationFailed",
         "message": "The region has no capacity for the requested instance type.",
     },
-    "job_failure": {"kind": "job_failure", "code": "UserError", "message": "A fault was ordered."},
+    "job_failure": {"kind": "job_failure", "code": "UserError", "message": "A fault was injected."},
     "drop_events": {"kind": "drop_events"},
     "vanish": {"kind": "vanish"},
     "refuse": {
         "kind": "refuse",
         "status": 503,
         "code": "ServiceUnavailable",
-        "message": "A fault was ordered.",
+        "message": "A fault was injected.",
     },
 }
 
 
 class Faults:
-    """Kept in the store, so an order outlives a restart."""
+    """Kept in the store, so a fault outlives a restart."""
 
     def __init__(self, store: WorkspaceStore) -> None:
         self._store = store
 
-    def order(self, body: Document) -> None:
-        """Order a fault to strike `count` times.
+    def inject(self, body: Document) -> None:
+        """Inject a fault, to strike `count` times.
 
         `kind`: job_failure, quota, capacity (the next jobs fail with `code` and `message`), refuse (the next
         writes are answered `status`, `code`, `message`), drop_events, vanish (a running job leaves no trace).
@@ -48,7 +48,7 @@ class Faults:
         self._store.put("fault", str(fault["kind"]), fault)
 
     def take(self, kind: str) -> Document | None:
-        """The ordered fault, one time fewer; None if there is none."""
+        """The injected fault, one time fewer; None if there is none."""
         with self._store.transaction():
             fault = self._store.get("fault", kind)
             if fault is None:

@@ -208,7 +208,7 @@ class EndpointList(ApiModel):
     data: tuple[EndpointRecord, ...]
 
 
-class RollbackOrder(ApiModel):
+class RollbackAccepted(ApiModel):
     """The deployment that is to lose the traffic and the one that is to get it."""
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)

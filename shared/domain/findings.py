@@ -16,7 +16,7 @@ ROWS_SHOWN = 20
 class ProblemCode(NamedTuple):
     """A kind of problem. `message` may hold `{detail}`: words from the recipe or a number, never text of a row.
 
-    `fix` may hold `{hint}`: what is to be done with the fields of this file.
+    `fix` may hold `{remedy}`: what is to be done with the fields of this file.
     """
 
     severity: Literal["error", "warning"]
@@ -56,7 +56,7 @@ class _Group:
     rows: list[int] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
-    hint: str = ""
+    remedy: str = ""
 
 
 class Findings:
@@ -79,11 +79,11 @@ class Findings:
             group.parts.append(part)
 
     def add_many(
-        self, code: str, file: str, detail: str, count: int, rows: Iterable[int] = (), *, hint: str = ""
+        self, code: str, file: str, detail: str, count: int, rows: Iterable[int] = (), *, remedy: str = ""
     ) -> None:
         """A group that was counted elsewhere, with its first rows. Their offsets are not known."""
         assert code in self._codes, code
-        self._groups[code, file, detail] = _Group(count, list(rows)[:ROWS_SHOWN], hint=hint)
+        self._groups[code, file, detail] = _Group(count, list(rows)[:ROWS_SHOWN], remedy=remedy)
 
     def count(self, code: str, file: str, detail: str, count: int) -> None:
         """Add occurrences whose rows are not shown."""
@@ -116,7 +116,7 @@ class Findings:
                 offsets=tuple(group.offsets),
                 parts=tuple(group.parts) if any(group.parts) else (),
                 message=self._codes[code].message.replace("{detail}", detail),
-                fix=self._codes[code].fix.replace("{hint}", group.hint or "the others"),
+                fix=self._codes[code].fix.replace("{remedy}", group.remedy or "the others"),
             )
             for (code, file, detail), group in self._groups.items()
         ]

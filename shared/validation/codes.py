@@ -154,12 +154,12 @@ CODES: dict[str, ProblemCode] = {
     "text_with_labels": error(
         "The file has texts, and {detail} beside each; it was read as plain text to be learned as it is, which asks "
         "nothing and so cannot be evaluated.",
-        "If the model should answer with it, say so in the recipe: {hint}. To learn the texts alone, add a held-out "
+        "If the model should answer with it, say so in the recipe: {remedy}. To learn the texts alone, add a held-out "
         "file (eval.jsonl) of questions and answers.",
     ),
     "labels_not_learned": warning(
         "The file has texts, and {detail} beside each; it was read as plain text, and only the text is learned.",
-        "If the model should answer with it, say so in the recipe: {hint}. Otherwise nothing is needed.",
+        "If the model should answer with it, say so in the recipe: {remedy}. Otherwise nothing is needed.",
     ),
     "csv_header": error(
         "The first line of the table does not name columns, or one name is empty or twice there.",
@@ -250,22 +250,22 @@ CODES: dict[str, ProblemCode] = {
     "unpaired_preference": error(
         "The field {detail} marks these answers as bad, and every answer is learned; unpaired preferences (KTO) are no "
         "method.",
-        "Keep {hint}; or pair good and bad answers for dpo. If the field says something else, rename it, or name it in "
-        "evaluation.slices.",
+        "Keep {remedy}; or pair good and bad answers for dpo. If the field says something else, rename it, or name it "
+        "in evaluation.slices.",
     ),
     "excluded_rows": error(
         "The field {detail} says that these rows are not to be trained on, and every row of the file is.",
-        "Keep {hint}. Rows for evaluation go into eval.jsonl; of a turn that is not learned the message has weight 0. "
-        "If the field says something else, rename it, or name it in evaluation.slices.",
+        "Keep {remedy}. Rows for evaluation go into eval.jsonl; of a turn that is not learned the message has weight "
+        "0. If the field says something else, rename it, or name it in evaluation.slices.",
     ),
     "marked_rows": warning(
         "The field {detail} may mark these rows as bad or as not to be trained on, and every row is learned.",
-        "If it says so of the answer or the row, keep {hint}. If it says something of the case, such as a refused "
+        "If it says so of the answer or the row, keep {remedy}. If it says something of the case, such as a refused "
         "claim, nothing is needed.",
     ),
     "rated_answers": warning(
         "The field {detail} holds grades, and all answers are learned alike.",
-        "If it grades the answers, remove the rows with low ones: keep {hint}.",
+        "If it grades the answers, remove the rows with low ones: keep {remedy}.",
     ),
     "missing_messages_list": error(
         "The row has no `messages`, or it is empty.",

@@ -287,7 +287,7 @@ class FieldNotes:
         for path, mark in self._marks.items():
             marked, name = mark.finding(container, file), ".".join(path)
             if marked is not None:
-                findings.add_many(marked.code, file, shown(name), marked.count, marked.rows, hint=marked.hint)
+                findings.add_many(marked.code, file, shown(name), marked.count, marked.rows, remedy=marked.remedy)
                 reported.add(name)
         for name, count in self._counts.items():
             if not self._used.others and name not in reported:

@@ -167,12 +167,12 @@ def _meaning(name: str) -> MarkMeaning | None:
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """A finding. `hint`: how to keep the other rows."""
+    """A finding. `remedy`: how to keep the other rows."""
 
     code: str
     count: int
     rows: list[int]
-    hint: str
+    remedy: str
 
 
 class Mark:
@@ -270,9 +270,9 @@ class Mark:
         if not count or self._is_class:
             if not self._meaning.is_grade or not self._counts["other"] or not self._highest:
                 return None  # `quality: gold` is of what the row is about
-            return Marked("rated_answers", sum(self._counts.values()), [], self._hint_of_grade(container))
+            return Marked("rated_answers", sum(self._counts.values()), [], self._remedy_of_grade(container))
         rows = sorted(row for kind in kinds for row in self._first[kind])
-        return Marked(self._code(), count, rows, self._hint(kinds, container))
+        return Marked(self._code(), count, rows, self._remedy(kinds, container))
 
     def _code(self) -> str:
         if self._meaning.is_split:
@@ -298,10 +298,10 @@ class Mark:
         may_be = self._meaning.of_answer and not self._meaning.is_certain
         return may_be and few and bool(bad) and bool(good) and bad.isdisjoint(good)
 
-    def _hint(self, kinds: Iterable[str], container: str) -> str:
-        hint = self._kept(kinds, container)
+    def _remedy(self, kinds: Iterable[str], container: str) -> str:
+        remedy = self._kept(kinds, container)
         marked = sum(self._counts[kind] for kind in kinds)
-        return hint if marked < sum(self._counts.values()) else f"{hint} (here no row has another value)"
+        return remedy if marked < sum(self._counts.values()) else f"{remedy} (here no row has another value)"
 
     def _kept(self, kinds: Iterable[str], container: str) -> str:
         values = {value: orjson.loads(value) for kind in kinds for value in self._values[kind]}
@@ -319,7 +319,7 @@ class Mark:
     def _number(self) -> str:
         return f"({self._path} | tonumber? // 0)" if self._is_text else self._path
 
-    def _hint_of_grade(self, container: str) -> str:
+    def _remedy_of_grade(self, container: str) -> str:
         """The upper fifth of the scale, such as 4 of 5."""
         least = f"{_GOOD_SHARE * self._highest:.3g}"
         return self._keep(f"is {least} or more", f"{self._number} >= {least}", container)

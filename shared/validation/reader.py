@@ -105,9 +105,9 @@ class RowReader:
         labels = labels_of(intake.found) if self._recipe.data.format == "auto" else []
         if labels:
             own = next((name for name, part in (intake.form or CHAT).mapping.items() if part == "text"), "text")
-            hint = f"data: {{columns: {{{own}: user, {labels[0]}: assistant}}}}"
+            remedy = f"data: {{columns: {{{own}: user, {labels[0]}: assistant}}}}"
             code = "text_with_labels" if evaluated else "labels_not_learned"
-            self._findings.add_many(code, file, " and ".join(labels), 1, hint=hint)
+            self._findings.add_many(code, file, " and ".join(labels), 1, remedy=remedy)
         elif evaluated:
             self._findings.add("text_not_evaluable", file)
 

@@ -1,9 +1,9 @@
-"""A model server for tests of rollouts: the real one behind a proxy that injects faults on order.
+"""A model server for tests of rollouts: the real one behind a proxy that injects faults on request.
 
-    python tests/stack/faulty_server.py --port PORT --orders DIR COMMAND...
+    python tests/stack/faulty_server.py --port PORT --faults DIR COMMAND...
 
 COMMAND is the real server's, `{inner_port}` in it its port. Every request is passed on, until `DIR/RUN.json` of
-the run whose model is served holds an order, and one whole probe of the rollout was answered well. From
+the run whose model is served holds a fault, and one whole probe of the rollout was answered well. From
 then on, with the file's `kind`:
 
     drop_connections    nobody gets an answer
@@ -41,20 +41,20 @@ class FaultProxy(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port: int, inner_port: int, order_file: Path) -> None:
+    def __init__(self, port: int, inner_port: int, fault_file: Path) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.inner = f"http://127.0.0.1:{inner_port}"
-        self._order_file, self._lock = order_file, threading.Lock()
+        self._fault_file, self._lock = fault_file, threading.Lock()
         self._probes, self._bad = 0, {True: 0, False: 0}
 
-    def order_for(self, pinned: bool) -> tuple[dict[str, Any] | None, int]:
+    def fault_for(self, pinned: bool) -> tuple[dict[str, Any] | None, int]:
         """What to do to the next request, and how many of its sort were treated so, this one included."""
         with self._lock:
-            if self._probes < QUESTIONS or not self._order_file.exists():
+            if self._probes < QUESTIONS or not self._fault_file.exists():
                 self._probes += pinned
                 return None, 0
             self._bad[pinned] += 1
-            return json.loads(self._order_file.read_text()), self._bad[pinned]
+            return json.loads(self._fault_file.read_text()), self._bad[pinned]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -66,8 +66,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        order, number = self.server.order_for(PINNED in self.headers)
-        match order and order["kind"]:
+        fault, number = self.server.fault_for(PINNED in self.headers)
+        match fault and fault["kind"]:
             case None:
                 self._pass(self.server.inner, body)
             case "drop_connections":
@@ -81,8 +81,8 @@ class Handler(BaseHTTPRequestHandler):
             case "another_template":
                 self._pass(self.server.inner, _with_system_message(body))
             case "elsewhere":
-                assert order is not None
-                self._pass(order["url"], body)
+                assert fault is not None
+                self._pass(fault["url"], body)
             case "slow":
                 began = time.monotonic()
                 answer = self._ask(self.server.inner, body)
@@ -132,7 +132,7 @@ def _with_system_message(body: bytes) -> bytes:
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--orders", type=Path, required=True)
+    parser.add_argument("--faults", type=Path, required=True)
     parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args()
     command = " ".join(options.command)
@@ -140,7 +140,7 @@ def main() -> int:
     assert found, f"no run's model is served by {command}"
     inner_port = free_port(None)
     real = subprocess.Popen([part.replace("{inner_port}", f"{inner_port}") for part in options.command])
-    proxy = FaultProxy(options.port, inner_port, options.orders / f"{found[0]}.json")
+    proxy = FaultProxy(options.port, inner_port, options.faults / f"{found[0]}.json")
     threading.Thread(target=proxy.serve_forever, daemon=True).start()
     return real.wait()
 

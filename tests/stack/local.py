@@ -190,7 +190,7 @@ class LocalStack:
         headers = bearer(self.root)
         return self._http.request(method, f"{url}{path}", json=body, headers=headers).raise_for_status()
 
-    def order_fault(self, kind: str, **fault: Any) -> None:
+    def inject_fault(self, kind: str, **fault: Any) -> None:
         """See `local_stack.azure_ml.faults`; it strikes whoever comes next."""
         self._emulator("POST", "/_emulator/faults", {"kind": kind, **fault})
 

@@ -48,7 +48,7 @@ class Bad:
     """How a candidate goes bad, and what its history then says; `fails` is the share of requests it fails."""
 
     project: str
-    order: dict[str, str]
+    fault: dict[str, str]
     notes_so_far: tuple[str, ...]
     fails: float = 0.0
 
@@ -84,15 +84,15 @@ CANDIDATES = (
 
 
 @pytest.fixture(scope="module")
-def orders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("orders")
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory, orders: Path) -> Iterator[LocalStack]:
+def local(tmp_path_factory: pytest.TempPathFactory, faults: Path) -> Iterator[LocalStack]:
     root = tmp_path_factory.mktemp("bad") / "stack"
     root.mkdir()
-    proxy = ["{python}", str(Path(faulty_server.__file__)), "--port", "{port}", "--orders", str(orders)]
+    proxy = ["{python}", str(Path(faulty_server.__file__)), "--port", "{port}", "--faults", str(faults)]
     serve = [*proxy, *(part.replace("{port}", "{{inner_port}}") for part in SERVE)]
     environment = {"serve": serve, "any_model_name": True, "variables": {"PYTHONPATH": str(ROOT)}}
     (root / ENVIRONMENTS_FILE).write_text(json.dumps({"droptune-serving:2": environment}))
@@ -188,12 +188,12 @@ def share_of(requests: list[TimedRequest], failed: list[TimedRequest]) -> int:
 
 @pytest.mark.parametrize("bad", CANDIDATES, ids=lambda bad: bad.project)
 def test_a_candidate_that_goes_bad_at_a_tenth_of_the_traffic_is_taken_back(
-    local: LocalStack, orders: Path, champion: Run, base_url: str, bad: Bad
+    local: LocalStack, faults: Path, champion: Run, base_url: str, bad: Bad
 ) -> None:
     run = local.wait(bad.project, {"awaiting_approval"}, within_s=600)
     assert run["champion"] == champion["id"]
     assert run["evaluation"]["gains"][1]["low"] > 0
-    (orders / f"{run['id']}.json").write_text(json.dumps({**bad.order, "url": base_url}))
+    (faults / f"{run['id']}.json").write_text(json.dumps({**bad.fault, "url": base_url}))
     old = champion["rollout"]["deployment"]
     with LoadClients(local, ENDPOINT, champion["rollout"]["scoring_uri"]) as load_clients:
         local.post(f"/api/runs/{run['id']}/approve")

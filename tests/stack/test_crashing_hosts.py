@@ -68,7 +68,7 @@ def places(local: LocalStack) -> list[str]:
     local.stop_part("host")
     file = local.root / "places.txt"
     local.start_part("host", module=("tests.stack.crashing_host", str(file)))
-    local.order_fault("quota")
+    local.inject_fault("quota")
     for project in ENDS:
         approval = "required" if project in ("granted", "denied") else "automatic"
         recipe = FAILS_GATE if project == "without-quota" else QUICK

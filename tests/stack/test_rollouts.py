@@ -133,15 +133,15 @@ def unhelpful(local: LocalStack, third: Run) -> Run:
     return until(over, "its run is over", within_s=600)
 
 
-def order_rollback(local: LocalStack) -> dict[str, Any]:
-    """The endpoint's record once an order to roll back was carried out."""
-    ordered = local.post(f"/api/endpoints/{ENDPOINT}/rollback")
+def request_rollback(local: LocalStack) -> dict[str, Any]:
+    """The endpoint's record once a requested rollback was done."""
+    accepted = local.post(f"/api/endpoints/{ENDPOINT}/rollback")
 
     def check() -> dict[str, Any] | None:
         record = dict(local.get(f"/api/endpoints/{ENDPOINT}"))
-        return record if record["deployment"] == ordered["to"] else None
+        return record if record["deployment"] == accepted["to"] else None
 
-    return until(check, f"{ordered['to']} is in production", within_s=30)
+    return until(check, f"{accepted['to']} is in production", within_s=30)
 
 
 def test_of_two_runs_approved_for_one_endpoint_the_later_is_evaluated_again_against_the_earlier(
@@ -210,7 +210,7 @@ def test_a_person_rolls_back_and_forward_and_back_again_and_no_request_fails(
     champions = []
     with LoadClients(local, ENDPOINT, first["rollout"]["scoring_uri"]) as load_clients:
         for _ in range(3):
-            record = order_rollback(local)
+            record = request_rollback(local)
             assert local.traffic(ENDPOINT) == {record["deployment"]: 100}
             champions.append((record["champion"], record["previous"]["champion"], record["project"]))
     assert champions == [

@@ -110,7 +110,7 @@ def cancelled_in_queue(local: LocalStack) -> Run:
 def vanished(local: LocalStack) -> Run:
     drop(local, "vanished", "hold training-1", approval="automatic")
     job_runs(local, seen(local, "vanished", "training"), "training-1")
-    local.order_fault("vanish")
+    local.inject_fault("vanish")
     return cancelled(local, seen(local, "vanished", "deploying"), "rolled_back")
 
 
@@ -118,10 +118,10 @@ def lost_events(local: LocalStack) -> Run:
     drop(local, "lost-events", "hold training-1")
     run = seen(local, "lost-events", "training")
     job_runs(local, run, "training-1")
-    local.order_fault("drop_events", count=1000)
+    local.inject_fault("drop_events", count=1000)
     release(local.root, run["id"], "training-1")
     run = seen(local, "lost-events", "evaluating")
-    local.order_fault("drop_events", count=1)
+    local.inject_fault("drop_events", count=1)
     run = seen(local, "lost-events", "awaiting_approval")
     local.post(f"/api/runs/{run['id']}/deny", comment="not before the audit")
     return ended(local, run, "declined")
@@ -157,7 +157,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 @pytest.fixture(scope="module")
 def futures_of(local: LocalStack) -> Iterator[dict[Scenario, Future[Run]]]:
     """All scenarios started. A fault strikes the next job, so those that need one are dropped before the others."""
-    local.order_fault("quota", count=len(FIRST))
+    local.inject_fault("quota", count=len(FIRST))
     for scenario in FIRST:
         drop(local, scenario.__name__.replace("_", "-"))
     with ThreadPoolExecutor(len(FIRST) + len(LATER)) as pool:

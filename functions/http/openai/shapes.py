@@ -18,7 +18,7 @@ from shared.ports import BlobStore, Clock, RunStore, Services
 from shared.records import outbox
 from shared.records.blob_documents import read_model
 
-# A run's order waits on the bus for seconds; one that was lost is not found again, for its files start nothing.
+# A run's command waits on the bus for seconds; one that was lost is not found again, for its files start nothing.
 RECEIVED_WITHIN = timedelta(hours=1)
 
 VALIDATING: FineTuningStatus = "validating_files"

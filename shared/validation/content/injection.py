@@ -1,4 +1,4 @@
-"""Signs that a row was made to mislead: hidden characters, look-alike letters, control tokens, blobs, orders.
+"""Signs that a row was made to mislead: hidden characters, look-alike letters, control tokens, blobs, instructions.
 
 And placeholders of what a text cannot hold.
 """

@@ -99,7 +99,7 @@ class FakeDroptune:
     states: list[Run] = field(default_factory=list)
     dropped: dict[str, bytes] = field(default_factory=dict)
     cancelled: list[str] = field(default_factory=list)
-    orders: list[tuple[str, Any]] = field(default_factory=list)
+    commands: list[tuple[str, Any]] = field(default_factory=list)
     refusal: tuple[int, str] | None = None
     endpoints: list[dict[str, Any]] = field(default_factory=list)
     dead: list[dict[str, Any]] = field(default_factory=list)
@@ -123,9 +123,9 @@ class FakeDroptune:
         body["dataset"]["another"] = [2]
         return JSONResponse(body, headers={"ETag": f'"{run.revision}"'})
 
-    def ordered(self, order: str, body: Any, answer: dict[str, Any]) -> Response:
+    def record_command(self, command: str, body: Any, answer: dict[str, Any]) -> Response:
         """Note an order, and answer it or refuse it as the test wants."""
-        self.orders.append((order, body))
+        self.commands.append((command, body))
         if self.refusal is None:
             return JSONResponse(answer, 202)
         status, code = self.refusal
@@ -168,10 +168,10 @@ def make_app(fake: FakeDroptune) -> FastAPI:
         return {}
 
     @app.post("/api/runs/{run_id}/{order}")
-    async def order(run_id: str, order: str, request: Request) -> Response:
+    async def command(run_id: str, command: str, request: Request) -> Response:
         body = await request.body()
-        child = {"id": "r-2" if order == "retry" else run_id}
-        return fake.ordered(f"{order} {run_id}", json.loads(body) if body else None, child)
+        child = {"id": "r-2" if command == "retry" else run_id}
+        return fake.record_command(f"{command} {run_id}", json.loads(body) if body else None, child)
 
     @app.get("/api/endpoints")
     def endpoints() -> dict[str, Any]:
@@ -180,7 +180,7 @@ def make_app(fake: FakeDroptune) -> FastAPI:
     @app.post("/api/endpoints/{name}/rollback")
     async def rollback(name: str, request: Request) -> Response:
         body = await request.json()
-        return fake.ordered(f"rollback {name}", body, {"endpoint": name, "from": "d-new", "to": "d-old"})
+        return fake.record_command(f"rollback {name}", body, {"endpoint": name, "from": "d-new", "to": "d-old"})
 
     @app.get("/api/doctor")
     def doctor() -> Response:
@@ -196,7 +196,7 @@ def make_app(fake: FakeDroptune) -> FastAPI:
     @app.post("/api/dead-letters/replay")
     async def replay(request: Request) -> Response:
         body = await request.json()
-        return fake.ordered("replay", body, {"entity": body["entity"], "replayed": 3})
+        return fake.record_command("replay", body, {"entity": body["entity"], "replayed": 3})
 
     @app.put("/api/datasets/{project}/{name}")
     async def put(project: str, name: str, request: Request) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A platform that takes every order and keeps it."""
+"""A platform that accepts every request and keeps it."""
 
 from __future__ import annotations
 

@@ -22,9 +22,9 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 def test_a_channel_gets_one_signed_cloudevent(services: Services, receiver: Receiver) -> None:
-    order = delivery(failed("run-000000000000"), receiver.url)
+    queued = delivery(failed("run-000000000000"), receiver.url)
     signing = WebhookNotifier(secret=SECRET, private_hosts=("127.0.0.1",))
-    deliver_notification(order, replace(services, notifier=signing))
+    deliver_notification(queued, replace(services, notifier=signing))
     signing.close()
     ((headers, body),) = receiver.got
     event = json.loads(body)
@@ -38,27 +38,27 @@ def test_a_channel_gets_one_signed_cloudevent(services: Services, receiver: Rece
 def test_a_receiver_that_is_down_is_tried_again_later_until_given_up(
     services: Services, receiver: Receiver, clock: ManualClock
 ) -> None:
-    order = delivery(failed("run-000000000000"), receiver.url)
+    queued = delivery(failed("run-000000000000"), receiver.url)
     receiver.status = 503
     waits = []
     while True:
-        deliver_notification(order, services)
+        deliver_notification(queued, services)
         before = clock.now()
         clock.advance(max(WAITS_S) + 1)
         again = take(services, "deliveries")
         if not again:
             break
-        order = again[0].message
-        assert order.scheduled_at is not None
-        waits.append((order.scheduled_at - before).total_seconds())
+        queued = again[0].message
+        assert queued.scheduled_at is not None
+        waits.append((queued.scheduled_at - before).total_seconds())
     assert waits == list(WAITS_S)
     assert len(receiver.got) == len(WAITS_S) + 1
 
 
 def test_a_receiver_that_refuses_for_good_is_asked_once(services: Services, receiver: Receiver) -> None:
-    order = delivery(failed("run-000000000000"), receiver.url)
+    queued = delivery(failed("run-000000000000"), receiver.url)
     receiver.status = 410
-    deliver_notification(order, services)
+    deliver_notification(queued, services)
     assert len(receiver.got) == 1
     assert services.bus.depth("deliveries") == 0
 

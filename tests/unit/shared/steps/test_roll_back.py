@@ -17,7 +17,7 @@ from shared.steps.roll_back import roll_back
 from tests.unit.shared.steps.production import NEW, OLD, Endpoint
 
 
-def order(champion: Run, **changes: Any) -> Event[RollbackRequested]:
+def rollback_requested(champion: Run, **changes: Any) -> Event[RollbackRequested]:
     requested = RollbackRequested(**{"endpoint": "shop", "deployment": NEW, "by": "ada", **changes})
     return event_of(champion, requested, champion.updated_at)
 
@@ -30,10 +30,10 @@ def test_a_rollback_is_written_once_the_traffic_is_seen_and_can_be_reversed(
     ports: Services, endpoint: Endpoint, champion: Run, record: EndpointRecord
 ) -> None:
     with pytest.raises(Transient, match="traffic_shifting"):
-        roll_back(order(champion), champion, ports)
+        roll_back(rollback_requested(champion), champion, ports)
     assert endpoints.read(ports.store, "shop") == record
     endpoint.settle()
-    assert facts_of(roll_back(order(champion), champion, ports)) == [("model.rolled_back", {OLD: 100})]
+    assert facts_of(roll_back(rollback_requested(champion), champion, ports)) == [("model.rolled_back", {OLD: 100})]
     swapped = endpoints.read(ports.store, "shop")
     assert swapped is not None
     assert swapped.previous is not None
@@ -45,10 +45,10 @@ def test_a_rollback_delivered_twice_goes_back_once(
     ports: Services, endpoint: Endpoint, champion: Run, record: EndpointRecord
 ) -> None:
     with pytest.raises(Transient):
-        roll_back(order(champion), champion, ports)
+        roll_back(rollback_requested(champion), champion, ports)
     endpoint.settle()
-    roll_back(order(champion), champion, ports)
-    assert facts_of(roll_back(order(champion), champion, ports)) == [("model.rolled_back", {OLD: 100})]
+    roll_back(rollback_requested(champion), champion, ports)
+    assert facts_of(roll_back(rollback_requested(champion), champion, ports)) == [("model.rolled_back", {OLD: 100})]
     assert endpoint.requested == {OLD: 100}
 
 
@@ -62,7 +62,7 @@ def test_a_rollback_delivered_twice_goes_back_once(
 def test_the_run_and_the_event_keep_who_asked_for_a_rollback_and_why(
     ports: Services, endpoint: Endpoint, champion: Run, record: EndpointRecord, comment: str, message: str
 ) -> None:
-    request = order(champion, comment=comment)
+    request = rollback_requested(champion, comment=comment)
     with pytest.raises(Transient):
         roll_back(request, champion, ports)
     endpoint.settle()
@@ -78,7 +78,7 @@ def test_the_run_and_the_event_keep_who_asked_for_a_rollback_and_why(
 def test_a_rollback_of_what_is_not_in_production_does_nothing(
     ports: Services, endpoint: Endpoint, champion: Run, record: EndpointRecord
 ) -> None:
-    assert roll_back(order(champion, deployment="d-other"), champion, ports) is None
+    assert roll_back(rollback_requested(champion, deployment="d-other"), champion, ports) is None
     assert endpoint.requested == {NEW: 100}
 
 
@@ -87,4 +87,4 @@ def test_a_rollback_waits_for_a_rollout_on_the_same_endpoint(
 ) -> None:
     claims.take(ports.store, claims.endpoint_claim("shop"), "run-other", ports.clock.now())
     with pytest.raises(Transient, match="endpoint_busy"):
-        roll_back(order(champion), champion, ports)
+        roll_back(rollback_requested(champion), champion, ports)

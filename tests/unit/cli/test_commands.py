@@ -17,7 +17,7 @@ from tests.unit.cli.fake_api import RUN_ID, START, FakeDroptune, make_run
 Cli = Callable[..., int]
 Capture = pytest.CaptureFixture[str]
 
-ORDERS = (
+COMMANDS = (
     ("approve", RUN_ID),
     ("deny", RUN_ID),
     ("retry", RUN_ID),
@@ -59,19 +59,19 @@ def dead(entity: str, count: int = 1) -> dict[str, Any]:
     return {"entity": entity, "count": count, "messages": [message]}
 
 
-@pytest.mark.parametrize("order", ["approve", "deny"])
-def test_a_decision_is_sent_with_its_comment(fake: FakeDroptune, droptune: Cli, capsys: Capture, order: str) -> None:
-    assert droptune(order, RUN_ID, "-m", "seen by [me]") == 0
-    assert fake.orders == [(f"{order} {RUN_ID}", {"comment": "seen by [me]"})]
+@pytest.mark.parametrize("command", ["approve", "deny"])
+def test_a_decision_is_sent_with_its_comment(fake: FakeDroptune, droptune: Cli, capsys: Capture, command: str) -> None:
+    assert droptune(command, RUN_ID, "-m", "seen by [me]") == 0
+    assert fake.commands == [(f"{command} {RUN_ID}", {"comment": "seen by [me]"})]
     output = capsys.readouterr().out
     assert output.count("\n") == 1
     assert RUN_ID in output
-    assert droptune(order, RUN_ID, "--json") == 0
+    assert droptune(command, RUN_ID, "--json") == 0
     assert json.loads(capsys.readouterr().out) == {
         "id": RUN_ID,
-        "decision": {"approve": "approved", "deny": "denied"}[order],
+        "decision": {"approve": "approved", "deny": "denied"}[command],
     }
-    assert fake.orders[1] == (f"{order} {RUN_ID}", {"comment": ""})
+    assert fake.commands[1] == (f"{command} {RUN_ID}", {"comment": ""})
 
 
 def test_a_retry_says_the_new_run(fake: FakeDroptune, droptune: Cli, capsys: Capture) -> None:
@@ -79,7 +79,7 @@ def test_a_retry_says_the_new_run(fake: FakeDroptune, droptune: Cli, capsys: Cap
     assert capsys.readouterr().out == "started run r-2; follow it with: droptune watch r-2\n"
     assert droptune("retry", RUN_ID, "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"id": "r-2", "parent_run": RUN_ID}
-    assert fake.orders == [(f"retry {RUN_ID}", None)] * 2
+    assert fake.commands == [(f"retry {RUN_ID}", None)] * 2
 
 
 def test_endpoints_are_listed_with_the_way_back(fake: FakeDroptune, droptune: Cli, capsys: Capture) -> None:
@@ -97,10 +97,12 @@ def test_endpoints_are_listed_with_the_way_back(fake: FakeDroptune, droptune: Cl
 
 def test_a_rollback_says_from_where_to_where(fake: FakeDroptune, droptune: Cli, capsys: Capture) -> None:
     assert droptune("rollback", "shop") == 0
-    assert capsys.readouterr().out == "ordered shop back from d-new to d-old; see it with: droptune endpoints\n"
-    assert fake.orders == [("rollback shop", {"comment": ""})]
+    assert (
+        capsys.readouterr().out == "rollback of shop requested: from d-new to d-old; see it with: droptune endpoints\n"
+    )
+    assert fake.commands == [("rollback shop", {"comment": ""})]
     assert droptune("rollback", "shop", "--json", "-m", "wrong torque") == 0
-    assert fake.orders[1:] == [("rollback shop", {"comment": "wrong torque"})]
+    assert fake.commands[1:] == [("rollback shop", {"comment": "wrong torque"})]
     assert json.loads(capsys.readouterr().out) == {"endpoint": "shop", "from": "d-new", "to": "d-old"}
 
 
@@ -125,34 +127,34 @@ def test_a_replay_is_of_all_of_one_entity_or_of_one_message(fake: FakeDroptune, 
     assert capsys.readouterr().out == "job-events: 3 sent again\npipeline/notify: 3 sent again\n"
     assert droptune("dlq", "replay", "job-events", "--id", "m1", "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"job-events": 3}
-    sent = [(body["entity"], body["message_id"]) for _, body in fake.orders]
+    sent = [(body["entity"], body["message_id"]) for _, body in fake.commands]
     assert sent == [("job-events", None), ("pipeline/notify", None), ("job-events", "m1")]
     assert droptune("dlq", "replay", "--id", "m1") == 2
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_refused_order_is_one_line_and_exit_code_1(
-    fake: FakeDroptune, droptune: Cli, capsys: Capture, order: tuple[str, ...]
+    fake: FakeDroptune, droptune: Cli, capsys: Capture, command: tuple[str, ...]
 ) -> None:
     fake.refusal = (409, "cannot_be")
-    for arguments in (order, (*order, "--json")):
+    for arguments in (command, (*command, "--json")):
         assert droptune(*arguments) == Exit.REFUSED.value == 1
         output = capsys.readouterr()
         assert (output.out, output.err) == ("", f"cannot_be: so it is ({RUN_ID})\n")
 
 
-@pytest.mark.parametrize("order", [*ORDERS, ("endpoints",), ("dlq", "list"), ("dlq", "replay")])
-def test_where_nothing_answers_the_exit_code_is_2(droptune: Cli, capsys: Capture, order: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("command", [*COMMANDS, ("endpoints",), ("dlq", "list"), ("dlq", "replay")])
+def test_where_nothing_answers_the_exit_code_is_2(droptune: Cli, capsys: Capture, command: tuple[str, ...]) -> None:
     with socket.socket() as unused:  # bound, not listening: nothing answers there
         unused.bind(("127.0.0.1", 0))
-        assert droptune(*order, "--url", f"http://127.0.0.1:{unused.getsockname()[1]}") == Exit.UNREACHABLE.value == 2
+        assert droptune(*command, "--url", f"http://127.0.0.1:{unused.getsockname()[1]}") == Exit.UNREACHABLE.value == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", ["approve", "deny", "retry", "rollback"])
 def test_an_order_without_its_object_is_wrong_usage(fake: FakeDroptune, droptune: Cli, command: str) -> None:
     assert droptune(command) == 2
-    assert fake.orders == []
+    assert fake.commands == []
 
 
 def test_the_list_of_runs_shows_which_one_waits(fake: FakeDroptune, droptune: Cli, capsys: Capture) -> None:
