@@ -76,7 +76,7 @@ class DropWatcher(Worker):
                 continue
             now = self._clock.now()
             etag, since = settling.get(path, ("", now))
-            if etag != blob.etag:
+            if etag != blob.etag or now < since:  # also after the clock was set back
                 settling[path] = (blob.etag, now)  # new, or a copy still in progress
             elif now - since >= self._unchanged_for:
                 self._bus.send(QUEUE, [blob_created(blob)])

@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime, timedelta
 
+# What a person, NTP after a long sleep or a restored machine does to a clock.
+JUMPS = [-24 * 3600, -3600, 3600, 24 * 3600]
+
 
 class ManualClock:
     """Time for tests; safe to advance while other threads read it."""

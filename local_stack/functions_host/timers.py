@@ -21,7 +21,7 @@ from local_stack.worker import Worker
 
 logger = logging.getLogger("local_stack.host")
 
-_LONGEST_SLEEP_S = 5.0  # a laptop that slept, or whose clock was set, is noticed within this time
+_LONGEST_SLEEP_S = 5.0  # a laptop that slept, or whose clock was set forwards or back, is noticed within this time
 _PAST_DUE_S = 1.0
 
 NextOccurrence = Callable[[str, datetime], datetime]
@@ -60,8 +60,8 @@ class TimerRunner(Worker):
             if self._trigger.run_on_startup:
                 self._fire(datetime.now(UTC))
             while True:
-                due = self._next_occurrence(self._trigger.schedule, datetime.now(UTC))
-                if not self._sleep_until(due):
+                due = self._sleep_until_next()
+                if self._stopping.is_set():
                     return
                 self._fire(due)
 
@@ -75,12 +75,15 @@ class TimerRunner(Worker):
             return False
         return True
 
-    def _sleep_until(self, due: datetime) -> bool:
-        """False if the host stops meanwhile."""
-        while (left_s := (due - datetime.now(UTC)).total_seconds()) > 0:
+    def _sleep_until_next(self) -> datetime:
+        """The moment that was due; sooner if the host stops. After the clock was set back an earlier one is due."""
+        due = self._next_occurrence(self._trigger.schedule, datetime.now(UTC))
+        while (left_s := (due - (now := datetime.now(UTC))).total_seconds()) > 0:
+            if left_s > _LONGEST_SLEEP_S:
+                due = min(due, self._next_occurrence(self._trigger.schedule, now))
             if self._stopping.wait(min(left_s, _LONGEST_SLEEP_S)):
-                return False
-        return not self._stopping.is_set()
+                break
+        return due
 
     def _fire(self, due: datetime) -> None:
         started = time.perf_counter()

@@ -26,6 +26,8 @@ MAX_DELIVERY_COUNT_EXCEEDED = "MaxDeliveryCountExceeded"
 _FIRST_POLL_S = 0.02
 _LAST_POLL_S = 0.1
 
+_CLOCKS_DIFFER = 60_000_000  # microseconds, as the columns of times
+
 # One order for all entities, given by AUTOINCREMENT, which never reuses a number.
 # due_at is NULL while a message can be received; otherwise the moment its lock ends (lock_token is set) or
 # its schedule comes (lock_token is NULL). So one index answers both "what is next" and "what fell due".
@@ -231,14 +233,27 @@ class SqliteEventBus:
         for name in {entity, entity.removesuffix(DEAD_LETTERS)}:
             now = self._now()
             with self._database.read() as connection:
-                if not _due(connection, name, now):
+                if not self._due(connection, name, now):
                     continue
             with self._database.write() as connection:
-                for sequence, lock_token, delivery_count in _due(connection, name, now):
+                for sequence, lock_token, delivery_count in self._due(connection, name, now):
                     if lock_token is None:
-                        _deliver_schedule(connection, sequence)
+                        _deliver_schedule(connection, sequence, now)
                     else:
                         self._unlock(connection, name, sequence, delivery_count + 1)
+
+    def _due(self, connection: sqlite3.Connection, entity: str, now: int) -> list[tuple[Any, ...]]:
+        """Locks and schedules whose time has come, or that were written in the future: the clock was set back.
+
+        Its holder may still be at work: a lock that ends early means another delivery, as one that was lost does.
+        """
+        longest = now + round(self._topology.lock_duration_s * 1_000_000)
+        return connection.execute(
+            "SELECT sequence, lock_token, delivery_count FROM messages WHERE entity = ? AND due_at IS NOT NULL"
+            " AND (due_at <= ? OR lock_token IS NOT NULL AND due_at > ? OR lock_token IS NULL AND enqueued_at > ?)"
+            " ORDER BY due_at, sequence",
+            (entity, now, longest, now + _CLOCKS_DIFFER),
+        ).fetchall()
 
     def _unlock(self, connection: sqlite3.Connection, entity: str, sequence: int, attempts: int) -> None:
         """After a delivery that failed, the `attempts`th: only now it counts, as in the service."""
@@ -288,21 +303,13 @@ def _next(connection: sqlite3.Connection, entity: str, limit: int) -> list[tuple
     ).fetchall()
 
 
-def _due(connection: sqlite3.Connection, entity: str, now: int) -> list[tuple[Any, ...]]:
-    return connection.execute(
-        "SELECT sequence, lock_token, delivery_count FROM messages WHERE entity = ? AND due_at <= ?"
-        " ORDER BY due_at, sequence",
-        (entity, now),
-    ).fetchall()
-
-
-def _deliver_schedule(connection: sqlite3.Connection, sequence: int) -> None:
+def _deliver_schedule(connection: sqlite3.Connection, sequence: int, now: int) -> None:
     """Enqueue a scheduled message: as in the service it gets its sequence number and time only now."""
     connection.execute(
         "INSERT INTO messages (entity, enqueued_at, id, subject, properties, scheduled_at, body)"
-        " SELECT entity, due_at, id, subject, properties, scheduled_at, body"
+        " SELECT entity, min(due_at, ?), id, subject, properties, scheduled_at, body"
         " FROM messages WHERE sequence = ?",
-        (sequence,),
+        (now, sequence),
     )
     connection.execute("DELETE FROM messages WHERE sequence = ?", (sequence,))
 

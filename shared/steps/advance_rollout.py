@@ -62,7 +62,7 @@ def _wait_or_roll_back(
     """
     silent = problem.code == NOT_ANSWERING
     since = rollout.unreachable_since if silent else rollout.failing_since
-    if since is None:
+    if since is None or (silent and event.time < since):  # the clock was set back: waiting begins anew
         marks = {"unreachable_since": event.time if silent else None, "failing_since": None if silent else event.time}
         changes = RunChanges(rollout=rollout.model_copy(update=marks))
         return Outcome(status=Status.DEPLOYING, changes=changes, note=f"{problem.code}: {problem.message}")
@@ -215,7 +215,7 @@ def _finish_rollback(
         _ask_for_previous(rollout, services)
         return None
     if rollout.step > 0 and event.data.state is DeploymentState.SUCCEEDED:  # it had traffic and is up
-        if rollout.back_since is None:
+        if rollout.back_since is None or event.time < rollout.back_since:
             changes = RunChanges(rollout=rollout.model_copy(update={"back_since": event.time}))
             return Outcome(status=Status.ROLLING_BACK, changes=changes, note="the traffic is back")
         if event.time - rollout.back_since < LAST_ANSWERS:

@@ -75,8 +75,9 @@ def settles_at(path: str, services: Services) -> datetime | None:
     info = services.blobs.info(path)
     if info is None:
         return None
-    due = info.modified_at + timedelta(seconds=services.config.debounce_s)
-    return due if services.clock.now() < due else None
+    now, debounce = services.clock.now(), timedelta(seconds=services.config.debounce_s)
+    # One of a far future was written before the clock was set back.
+    return info.modified_at + debounce if abs(now - info.modified_at) < debounce else None
 
 
 def _pin(info: BlobInfo, services: Services) -> DatasetRef:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from shared.domain import paths
@@ -21,6 +21,9 @@ from shared.steps.fail_run import undo_work
 from shared.steps.inspect_job import IN_FLIGHT
 
 WATERMARK_LAG = timedelta(minutes=10)
+# How far back is looked for blobs after the clock was set back: it may have been wrong for as long.
+SET_BACK_LAG = timedelta(days=2)
+_EPOCH = datetime.fromtimestamp(0, UTC)
 OWNERLESS_CLAIM_AGE = timedelta(minutes=15)
 
 
@@ -29,8 +32,10 @@ def inspect_silent_jobs(services: Services, last: datetime | None) -> LoopResult
     now, poll_s = services.clock.now(), services.config.job_poll_s
 
     def request_inspection(run: Run) -> bool:
-        period = (now - run.updated_at).total_seconds() // poll_s
-        looked = (last - run.updated_at).total_seconds() // poll_s if last else 0
+        # Whose last change lies in the future has been silent for unknown long: the clock was set back.
+        since = run.updated_at if run.updated_at <= now else _EPOCH
+        period = (now - since).total_seconds() // poll_s
+        looked = (last - since).total_seconds() // poll_s if last and last <= now else 0
         if not run.job or period < 1 or period <= looked:
             return False
         command = InspectJob(job=run.job.name, poll=f"{run.revision}.{int(period)}")
@@ -47,10 +52,12 @@ def start_missed_runs(services: Services, last: datetime | None) -> LoopResult[b
     The last tick bounds how far back this one looks, with a lag so that clocks may differ.
     """
     now = services.clock.now()
+    if last is not None and last > now:  # the clock was ahead, and blobs are dated by other clocks
+        last = now - SET_BACK_LAG
 
     def is_due(info: BlobInfo) -> bool:
         since_last = last is None or info.modified_at >= last - WATERMARK_LAG
-        return since_last and info.modified_at < now - EVENT_ALLOWANCE and is_answered(info.path)
+        return since_last and abs(now - info.modified_at) > EVENT_ALLOWANCE and is_answered(info.path)
 
     def start(info: BlobInfo) -> bool:
         missed = not runs.exists(services.store, paths.run_id_of_blob(info.path, info.etag))
@@ -89,7 +96,7 @@ def _release_if_finished(services: Services, claim: claims.Claim) -> bool:
     run = runs.load(services.store, claim.owner)
     if run is None:
         # A run whose creation follows its claim, or a rollback that a person asked for: both are done in minutes.
-        expired = services.clock.now() - claim.created_at > OWNERLESS_CLAIM_AGE
+        expired = abs(services.clock.now() - claim.created_at) > OWNERLESS_CLAIM_AGE
         if expired:
             claims.release(services.store, claim.name, claim.owner)
         return expired

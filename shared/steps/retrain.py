@@ -38,7 +38,7 @@ def _is_on_its_way(newest: BlobInfo, services: Services) -> bool:
     if own is not None:
         return not own.terminal
     expected = EVENT_ALLOWANCE + timedelta(seconds=services.config.debounce_s)
-    return services.clock.now() - newest.modified_at < expected
+    return abs(services.clock.now() - newest.modified_at) < expected
 
 
 def newest_dataset(project: str, services: Services) -> BlobInfo | None:

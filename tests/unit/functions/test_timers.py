@@ -20,13 +20,13 @@ from functions.dispatch import Dispatcher
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import Transient
 from shared.domain.planning.plan import resolve
-from shared.domain.recipe import Recipe, Retrain
+from shared.domain.recipe import Deployment, Recipe, Retrain
 from shared.domain.run import RolloutRef, Run, Status
 from shared.pipeline import BY_NAME, STAGES
 from shared.ports import Services
 from shared.records import endpoints, ticks
 from shared.runner import Runner
-from tests.clock import ManualClock
+from tests.clock import JUMPS, ManualClock
 from tests.fresh_process import fresh_process
 from tests.paths import ROOT
 from tests.unit.functions.http.support import enter
@@ -173,6 +173,62 @@ def test_one_item_that_hangs_delays_no_other(sound: Services, clock: ManualClock
     ticking.join(120)
     assert others <= reached
     assert not ticking.is_alive()
+
+
+@pytest.mark.parametrize("jump_s", JUMPS)
+@pytest.mark.parametrize("name", LOOPS)
+def test_what_is_due_is_done_no_later_although_the_clock_jumped(
+    sound: Services, clock: ManualClock, name: str, jump_s: float
+) -> None:
+    loop = LOOPS[name]
+    found = populate(sound, loop, 3)
+    tick(sound, "reconcile")
+    reached = loop.reached(sound, found)
+    clock.advance(jump_s)
+    for _ in range(2):
+        tick(sound, loop.timer)
+        reached |= loop.reached(sound, found)
+        clock.advance(loop.later_s)
+    tick(sound, loop.timer)
+    assert reached | loop.reached(sound, found) == {run.project for run in found}
+
+
+@pytest.mark.parametrize("ahead_s", [3600, 24 * 3600])
+def test_what_was_dropped_while_the_clock_was_ahead_is_found_once_it_is_right_again(
+    sound: Services, clock: ManualClock, ahead_s: float
+) -> None:
+    loop = LOOPS["missed blobs"]
+    clock.advance(ahead_s)
+    tick(sound, "reconcile")
+    found = populate(sound, loop, 3)
+    clock.advance(900)
+    tick(sound, "reconcile")
+    clock.advance(-ahead_s)
+    for _ in range(2):
+        tick(sound, "reconcile")
+        clock.advance(loop.later_s)
+    tick(sound, "reconcile")
+    assert loop.reached(sound, found) == {run.project for run in found}
+
+
+@pytest.mark.parametrize("jump_s", JUMPS)
+def test_an_approval_expires_once_when_the_clock_says_so_and_not_before(
+    services: Services, run: Run, clock: ManualClock, jump_s: float
+) -> None:
+    recipe = Recipe(base_model="droptune/tiny-llama", deployment=Deployment(approval_hours=12))
+    resolved = resolve(recipe, "shop", train_rows=100, characters_max=100)
+    waiting = enter(services, run, Status.AWAITING_APPROVAL, recipe=resolved)
+    assert waiting.deadline_at is not None
+    take(services, "pipeline/record_decision")
+    clock.advance(jump_s)
+    tick(services, "reconcile")
+    assert len(take(services, "pipeline/record_decision")) == (clock.now() >= waiting.deadline_at)
+    clock.advance((waiting.deadline_at - clock.now()).total_seconds())
+    ids = set()
+    for _ in range(2):
+        tick(services, "reconcile")
+        ids |= {received.message.id for received in take(services, "pipeline/record_decision")}
+    assert ids == {f"{run.id}.approval.expired.{waiting.revision}"}
 
 
 def down() -> None:

@@ -15,7 +15,7 @@ from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from shared.ports import BlobInfo, EventBus, Message, Publisher
-from tests.clock import ManualClock
+from tests.clock import JUMPS, ManualClock
 from tests.unit.local_stack.functions_host.support import TOPOLOGY, eventually
 
 UNCHANGED_S = 10.0
@@ -190,4 +190,13 @@ def test_an_event_that_could_not_be_sent_is_sent_later(
     watch.pass_time()
     watch.poll()
     assert "trying again" in caplog.text
+    assert len(watch.events()) == 1
+
+
+@pytest.mark.parametrize("jump_s", JUMPS)
+def test_a_drop_waits_no_longer_although_the_clock_jumped(watch: Watch, drop_zone: Path, jump_s: float) -> None:
+    watch.start()
+    (drop_zone / "train.jsonl").write_text("{}\n")
+    watch.pass_time(jump_s)
+    watch.pass_time()
     assert len(watch.events()) == 1

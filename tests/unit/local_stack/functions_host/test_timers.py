@@ -99,6 +99,21 @@ def test_two_hosts_fire_once_and_the_other_takes_over(start_host):
     assert len(moments) == len(set(moments))
 
 
+@pytest.mark.parametrize("jump", [timedelta(hours=1), timedelta(days=1)])
+def test_a_timer_fires_although_its_clock_was_set_back_while_it_slept(start_host, jump: timedelta):
+    fired, moments = threading.Event(), list[datetime]()
+
+    def before_and_after_the_jump(schedule: str, after: datetime) -> datetime:
+        moments.append(after)
+        return next_occurrence(schedule, after + jump if len(moments) == 1 else after)
+
+    def tick(timer: func.TimerRequest) -> None:
+        fired.set()
+
+    start_host(timer_app(tick), next_occurrence=before_and_after_the_jump, SCHEDULE=EVERY_SECOND)
+    assert fired.wait(60)
+
+
 def test_run_on_startup(start_host):
     fired = threading.Event()
 

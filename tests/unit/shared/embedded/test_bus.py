@@ -10,7 +10,7 @@ import pytest
 
 from shared.embedded.bus import SqliteEventBus
 from shared.ports import Message, ReceivedMessage
-from tests.clock import ManualClock
+from tests.clock import JUMPS, ManualClock
 from tests.contract.threads import until_in
 from tests.contract.topology import TOPOLOGY
 from tests.unit.shared.embedded.support import accepted_before_kill, open_bus, program, receive
@@ -111,3 +111,34 @@ def test_closing_ends_a_wait_and_refuses_what_comes_later(tmp_path: Path) -> Non
     assert got == [[]]
     with pytest.raises(RuntimeError, match=r"bus\.db is closed"):
         bus.depth("orders")
+
+
+@pytest.mark.parametrize("jump_s", JUMPS)
+def test_locks_of_dead_processes_and_schedules_end_no_later_although_the_clock_jumped(
+    tmp_path: Path, jump_s: float
+) -> None:
+    clock = ManualClock()
+    bus = SqliteEventBus(tmp_path / "bus.db", TOPOLOGY, clock)
+    due = clock.now() + timedelta(seconds=9)
+    bus.send("orders", [Message("held", "passed", b""), Message("later", "passed", b"", scheduled_at=due)])
+    assert [one.message.id for one in receive(bus)] == ["held"]
+    clock.advance(jump_s)
+    clock.advance(TOPOLOGY.lock_duration_s + 9)
+    assert {one.message.id for one in receive(bus)} == {"held", "later"}
+    bus.close()
+
+
+def test_without_a_jump_a_lock_and_a_schedule_hold_to_their_last_second(tmp_path: Path) -> None:
+    clock = ManualClock()
+    bus = SqliteEventBus(tmp_path / "bus.db", TOPOLOGY, clock)
+    due = clock.now() + timedelta(days=3)
+    bus.send("orders", [Message("held", "passed", b""), Message("later", "passed", b"", scheduled_at=due)])
+    [held] = receive(bus)
+    clock.advance(TOPOLOGY.lock_duration_s - 1)
+    assert receive(bus) == []
+    bus.complete(held)
+    clock.advance(3 * 24 * 3600 - TOPOLOGY.lock_duration_s)
+    assert receive(bus) == []
+    clock.advance(1)
+    assert [one.message.id for one in receive(bus)] == ["later"]
+    bus.close()

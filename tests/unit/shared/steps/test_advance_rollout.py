@@ -18,6 +18,7 @@ from shared.records import endpoints
 from shared.runner import Runner
 from shared.step_support.outcome import Outcome, event_of
 from shared.steps.advance_rollout import UNREACHABLE_ALLOWANCE, advance_rollout
+from tests.clock import JUMPS
 from tests.unit.shared.support import drop
 
 NEW, OLD = "d-new", "d-old"
@@ -196,6 +197,27 @@ def test_a_deployment_without_traffic_that_does_not_answer_gets_two_minutes(
     assert facts(outcome) == ["rollback.started"]
     assert outcome is not None
     assert outcome.note == "not_answering: 5 of 5 requests failed: 503"
+
+
+@pytest.mark.parametrize("jump_s", JUMPS)
+def test_waiting_ends_within_its_time_although_the_clock_jumped(
+    run: Run, ports: Services, platform: Traffic, jump_s: float
+) -> None:
+    """For a deployment that does not answer, and then for the last answers of one that is rolled back."""
+    run, time = after(run, advance_rollout(probe(run), run, ports)), run.updated_at
+    run = after(run, advance_rollout(probe(run, **SILENT), run, ports))
+    for status in (Status.ROLLING_BACK, Status.ROLLED_BACK):
+        seen = {} if run.status is Status.ROLLING_BACK else SILENT
+        time += timedelta(seconds=jump_s)
+        for _ in range(3):
+            time += UNREACHABLE_ALLOWANCE
+            assert run.rollout is not None
+            traffic = run.rollout.previous if run.status is Status.ROLLING_BACK else run.rollout.traffic
+            outcome = advance_rollout(probe(run, **seen, time=time, traffic=traffic), run, ports)
+            run = after(run, outcome) if outcome is not None else run
+            if run.status is status:
+                break
+        assert run.status is status
 
 
 def test_a_deployment_that_answers_nobody_any_more_gets_ten_seconds(run: Run, ports: Services) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import orjson
 import pytest
 
@@ -14,9 +17,9 @@ from shared.pipeline import BY_NAME
 from shared.ports import Services
 from shared.runner import Runner
 from shared.step_support.dataset_files import held_out_file, recipe_file
-from shared.steps.receive_dataset import receive_dataset
+from shared.steps.receive_dataset import receive_dataset, settles_at
 from shared.steps.reconcile import start_missed_runs
-from tests.clock import ManualClock
+from tests.clock import JUMPS, ManualClock
 from tests.unit.shared.support import ROW, drop, events_at, take
 
 
@@ -146,3 +149,15 @@ def test_a_blob_whose_event_was_lost_is_found_later_and_only_once_it_has_a_run(
     assert reception is not None
     runner.create(reception, "e", "t")
     assert start_missed_runs(services, None).count == 0
+
+
+@pytest.mark.parametrize("jump_s", JUMPS)
+def test_a_blob_is_waited_for_no_longer_although_the_clock_jumped(
+    services: Services, clock: ManualClock, jump_s: float
+) -> None:
+    debouncing = replace(services, config=replace(services.config, debounce_s=10))
+    info = services.blobs.write("datasets/shop/train.jsonl", [ROW])
+    clock.advance((info.modified_at - clock.now()).total_seconds() + 1)
+    assert settles_at(info.path, debouncing) == info.modified_at + timedelta(seconds=10)
+    clock.advance(jump_s)
+    assert settles_at(info.path, debouncing) is None
