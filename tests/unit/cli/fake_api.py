@@ -167,7 +167,7 @@ def make_app(fake: FakeDroptune) -> FastAPI:
         fake.cancelled.append(run_id)
         return {}
 
-    @app.post("/api/runs/{run_id}/{order}")
+    @app.post("/api/runs/{run_id}/{command}")
     async def command(run_id: str, command: str, request: Request) -> Response:
         body = await request.body()
         child = {"id": "r-2" if command == "retry" else run_id}

@@ -133,7 +133,7 @@ def test_a_replay_is_of_all_of_one_entity_or_of_one_message(fake: FakeDroptune, 
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_refused_order_is_one_line_and_exit_code_1(
+def test_a_refused_command_is_one_line_and_exit_code_1(
     fake: FakeDroptune, droptune: Cli, capsys: Capture, command: tuple[str, ...]
 ) -> None:
     fake.refusal = (409, "cannot_be")
