@@ -63,7 +63,7 @@ test: emulators ## every behavior at least once: some minutes
 	@$(PYTEST) -m "not slow"
 
 test-all: emulators ## every test, every seed and every rare combination
-	@$(PYTEST)
+	@ALL_EXAMPLES=1 $(PYTEST)
 
 check: setup $(CHECKOV)/.stamp ## lint, format, types, import contracts, infrastructure and Dockerfiles, as CI runs them
 	@$(RUN) -m ruff check .

@@ -6,7 +6,7 @@ import uuid
 from typing import Any, Literal
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from shared.domain.errors import InvalidInput, StoreConflict
@@ -14,6 +14,7 @@ from shared.ports import RunStore, Stored, Write
 from shared.ports.document_rules import FILTERS
 from tests.contract.backends import OpenStore, StoreBackend
 from tests.contract.threads import in_threads
+from tests.examples import examples
 
 ChangeKind = Literal["replace", "delete"]
 
@@ -389,7 +390,7 @@ _WRITES = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(_WRITES, max_size=12))
 def test_batches_do_what_a_dictionary_would(open_store: OpenStore, batches: Any) -> None:
     """Each batch changes the store as it changes a copy of the model, or neither."""

@@ -8,11 +8,12 @@ import tracemalloc
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.dataset import Report
 from shared.validation import spooled_sink, validate
+from tests.examples import examples
 
 SECRET = "patient 4711"
 
@@ -34,7 +35,7 @@ def codes(found: Report) -> set[str]:
     return {problem.code for problem in found.problems}
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(st.lists(st.binary(max_size=60), max_size=8), st.none() | st.binary(max_size=60), st.binary(max_size=80))
 def test_no_bytes_at_all_make_it_raise(train, evaluation, recipe) -> None:
     found = report(train, None if evaluation is None else [evaluation], recipe)
@@ -55,7 +56,7 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=80)
+@examples(80)
 @given(st.lists(JSON, min_size=1, max_size=5), JSON)
 def test_no_json_makes_it_raise(rows, recipe) -> None:
     lines = [json.dumps(row).encode() + b"\n" for row in rows]

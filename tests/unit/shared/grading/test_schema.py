@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from shared.grading.schema import Schema, is_ordinary
+from tests.examples import examples
 
 CHECKED = ["type", "properties", "required", "enum", "items", "anyOf", "minimum", "minLength", "description", "$ref"]
 CHECKED += ["title", "additionalProperties", "pattern", "$defs", "not", "const", "default", "uniqueItems", "examples"]
@@ -38,7 +39,7 @@ ORDINARY = {
 }
 
 
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(st.dictionaries(KEYS, SCHEMAS, max_size=4))
 def test_what_is_taken_for_a_valid_schema_is_one(schema) -> None:
     if is_ordinary(schema):

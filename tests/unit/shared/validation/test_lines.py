@@ -6,10 +6,11 @@ import gzip
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.validation import codes, spooled_sink, validate
+from tests.examples import examples
 
 
 def test_blank_lines_are_skipped_counted_and_keep_the_line_numbers_true(check, rows) -> None:
@@ -83,7 +84,7 @@ def outcome(chunks: list[bytes]) -> tuple[Any, ...]:
         return result, sink.train.read(), sink.eval.read()
 
 
-@settings(deadline=None, max_examples=100)
+@examples(100)
 @given(st.lists(PIECES, max_size=40), st.sampled_from(["plain", "packed", "cut", "damaged"]), st.integers(1, 60))
 def test_the_result_does_not_depend_on_the_size_of_the_chunks(pieces, form, size) -> None:
     data = b"".join(pieces)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from shared.domain.findings import Findings
@@ -18,6 +18,7 @@ from shared.validation.fields import SPECIAL, FieldNotes, UsedFields
 from shared.validation.formats import KNOWN_NAMES, detect
 from shared.validation.marks import MARKS
 from shared.validation.rows import read_row
+from tests.examples import examples
 
 # Each text of a row is a token of its own, so that it is known wherever it went.
 TOKEN = re.compile(r"t\d+z")
@@ -210,7 +211,7 @@ def inner(path: str) -> str:
     return path.partition("[].")[2] or path
 
 
-@settings(max_examples=800, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(800, suppress_health_check=[HealthCheck.too_slow])
 @given(ROWS, BESIDE, USED, st.booleans())
 def test_what_is_learned_kept_and_reported_is_the_row(row: Any, beside: Any, used: Any, prompts: Any) -> None:
     row = numbered({**beside, **row})

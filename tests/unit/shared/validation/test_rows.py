@@ -7,11 +7,12 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.validation.formats import CHAT
 from shared.validation.rows import _read_any, read_row, read_rows
+from tests.examples import examples
 
 USER = {"role": "user", "content": "Which part?"}
 ANSWER = {"role": "assistant", "content": "a bolt"}
@@ -217,7 +218,7 @@ def alone(line):
     return _read_any(line, source, CHAT) if type(source) is dict else (None, {"data_type|the row|an object"})
 
 
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(LINES | st.lists(st.sampled_from(PIECES[:3]), min_size=1, max_size=60))
 @example([PLAIN + b"," + PLAIN])
 @example([PIECES[7] + PIECES[8], PIECES[9] + PIECES[10], PLAIN + b"," + PLAIN])

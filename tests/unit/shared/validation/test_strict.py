@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.domain.blank import is_blank
@@ -19,6 +19,7 @@ from shared.validation.content.scan import ContentPolicy, ContentScan
 from shared.validation.formats import CHAT, detect
 from shared.validation.rows import read_row
 from shared.validation.strict import parse_text
+from tests.examples import examples
 
 TEXTS = ['"a"', '"b:"', r'"\":"', r'"\u003a"', r'"\\u003a"', r'"\u0022:"', '"e+20"', '""']
 NUMBERS = [str(2**64 - 1), str(2**64), str(-(2**63)), str(-(2**63) - 1), "9" * 5000, "1", "1.5e+22"]
@@ -74,7 +75,7 @@ def found(line: bytes) -> set[str]:
     return set(read_row(line)[1]) & {"duplicate_key", "number_out_of_range", "invalid_json"}
 
 
-@settings(deadline=None, max_examples=500)
+@examples(500)
 @given(EXTRA, EXTRA, st.booleans())
 @example([('"messages"', "[]", "", "")], [], False)
 @example([], [('"role"', '"user"', "", "")], False)
@@ -98,7 +99,7 @@ def test_no_lost_key_and_no_lost_digit_goes_unseen_and_none_is_made_up(row, mess
 TEXT = st.text(st.sampled_from('a:"\\é\n\u0001😀/'), max_size=12).filter(lambda text: not is_blank(text))
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(st.lists(TEXT, min_size=1, max_size=5), st.booleans(), st.sampled_from([(",", ":"), (", ", ": ")]))
 def test_text_alone_never_looks_like_a_lost_key(texts, ascii_only, separators) -> None:
     messages = [{"role": "user", "content": text} for text in texts] + [{"role": "assistant", "content": texts[0]}]
@@ -109,7 +110,7 @@ def test_text_alone_never_looks_like_a_lost_key(texts, ascii_only, separators) -
     assert json.loads(row.canonical) == {"messages": messages, "item": {}}
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(st.lists(TEXT, min_size=1, max_size=4), st.data())
 def test_a_key_twice_inside_plain_messages_is_always_seen(texts, data) -> None:
     messages = [[("role", "user"), ("content", text)] for text in texts] + [[("role", "assistant"), ("content", "x")]]

@@ -5,7 +5,7 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from stdnum import luhn
 from stdnum.gb import nhs
@@ -14,6 +14,7 @@ from stdnum.iso7064 import mod_97_10
 from shared.validation.content import checksums, personal_data
 from shared.validation.content.personal_data import Redactor, find, find_by
 from shared.validation.content.personal_patterns import DETECTORS
+from tests.examples import examples
 from tests.unit.shared.validation.content import labeled
 from tests.unit.shared.validation.content.values import iban_number
 
@@ -128,7 +129,7 @@ _PIECES = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(_PIECES)
 def test_spans_never_overlap_and_lie_inside_the_text(text: str) -> None:
     found = find(text)
@@ -136,7 +137,7 @@ def test_spans_never_overlap_and_lie_inside_the_text(text: str) -> None:
     assert all(first.end <= second.start for first, second in pairwise(found))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(_PIECES)
 def test_redacting_twice_changes_nothing_more(text: str) -> None:
     redactor = Redactor()
@@ -146,7 +147,7 @@ def test_redacting_twice_changes_nothing_more(text: str) -> None:
     assert Redactor().redact(once) == once
 
 
-@settings(max_examples=1_000, deadline=None)
+@examples(1_000)
 @given(_PIECES)
 def test_no_detector_finds_what_its_trigger_does_not_let_through(text: str) -> None:
     let_through = personal_data.likely(personal_data._GATE.hits(text))

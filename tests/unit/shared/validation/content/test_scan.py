@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.dataset import ProblemGroup
@@ -15,6 +15,7 @@ from shared.validation.content import near_duplicates
 from shared.validation.content.codes import CONTENT_CODES
 from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS, Index, sketch
 from shared.validation.content.scan import ContentPolicy, ContentScan
+from tests.examples import examples
 from tests.unit.shared.validation.content import labeled
 
 WORDS = [
@@ -261,7 +262,7 @@ def test_a_hostile_row_takes_time_in_proportion_to_its_length(piece: str) -> Non
     assert time.thread_time() - started < 5
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(st.lists(st.integers(0, 400), min_size=2, max_size=12, unique=True), st.randoms())
 def test_counts_of_content_do_not_depend_on_the_order_of_rows(seeds: list[int], chance: random.Random) -> None:
     rows = [row(labeled.samples(seed, 1)[0].text, f"Noted {seed}.") for seed in seeds]
