@@ -12,11 +12,6 @@ from cli.main import app
 from docs.generator import markdown
 from training_job.job import exit_codes
 
-INTRODUCTION = """\
-`droptune` is a client of the HTTP API. `validate` and `grade` work without one. It finds the API by `--url`, by the
-variable `DROPTUNE_URL`, or by the stack that `make up` or `make demo` started in the present folder. `DROPTUNE_TOKEN`
-holds the Entra token; a laptop needs none."""
-
 OWN = {
     Exit.OK: "done; for `watch` and `drop --watch`: the run ended `deployed`",
     Exit.REFUSED: "the API answered with an error, or the input cannot be used",
@@ -26,19 +21,12 @@ OWN = {
 
 
 def page() -> str:
-    root = typer.main.get_command(app)
-    commands = [part for path, command in _commands(root) for part in _command(path, command)]
+    commands = [part for path, command in _commands(typer.main.get_command(app)) for part in _command(path, command)]
     return markdown.page(
-        "Command line",
-        "the typer application in `cli/`",
-        INTRODUCTION,
-        *commands,
-        "## Exit codes",
-        "Scripts may depend on these numbers. A number never gets a new meaning.",
-        markdown.table(("code", "meaning"), [(str(int(code)), _meaning(code)) for code in Exit]),
-        "## Exit codes of jobs",
-        "What a job in Azure ML ends with; its `result.json` says more.",
-        markdown.table(("code", "meaning"), _jobs()),
+        "cli.md",
+        commands="\n\n".join(commands),
+        exit_codes=[(str(int(code)), _meaning(code)) for code in Exit],
+        job_exit_codes=_jobs(),
     )
 
 

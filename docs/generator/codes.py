@@ -18,39 +18,22 @@ from shared.validation.codes import (
 )
 from shared.validation.content.codes import CONTENT_CODES
 
-HEAD = ("code", "severity", "what it means", "what to do")
-
-INTRODUCTION = """\
-One error rejects the dataset. Warnings do not. The report names codes, row numbers and byte offsets, never the text of
-a row. How validation works is in [Validation](../explanation/validation.md)."""
-
 
 def page() -> str:
     return markdown.page(
-        "Validation codes",
-        "the tables of codes in `shared/validation/` and `shared/rendering/`",
-        INTRODUCTION,
-        "## File, rows and recipe",
-        _codes(CODES),
-        "## Contents",
-        "What the rows say: [Content scan](../explanation/content-scan.md).",
-        _codes(CONTENT_CODES),
-        "## Tokens",
-        "What the base model's tokenizer and chat template make of the rows: [Tokens](../explanation/tokens.md).",
-        _codes(TOKEN_CODES),
-        "## Limits",
-        markdown.table(("what", "limit"), _limits()),
+        "validation-codes.md",
+        codes=_codes(CODES),
+        content_codes=_codes(CONTENT_CODES),
+        token_codes=_codes(TOKEN_CODES),
+        limits=_limits(),
     )
 
 
-def _codes(codes: Mapping[str, ProblemCode]) -> str:
-    return markdown.table(
-        HEAD,
-        [
-            (f"`{code}`", known.severity, known.message.replace("{detail}", "…"), known.fix.replace("{remedy}", "…"))
-            for code, known in codes.items()
-        ],
-    )
+def _codes(codes: Mapping[str, ProblemCode]) -> list[tuple[str, str, str, str]]:
+    return [
+        (f"`{code}`", known.severity, known.message.replace("{detail}", "…"), known.fix.replace("{remedy}", "…"))
+        for code, known in codes.items()
+    ]
 
 
 def _limits() -> list[tuple[str, str]]:

@@ -8,53 +8,21 @@ from pathlib import Path
 
 from docs.generator import markdown, raises
 from docs.generator.raises import Raised
-from shared.domain.errors import RETRY_RULES, DroptuneError, FailureClass
+from shared.domain.errors import RETRY_RULES, DroptuneError
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_PACKAGES = ("shared", "training_job")
 API_PACKAGES = ("functions/http",)
 
-MEANINGS = {
-    FailureClass.DATA: "the dataset is wrong or gone: correct it and drop it again",
-    FailureClass.RECIPE: "the recipe asks for what is not possible: correct it and drop the data again",
-    FailureClass.LICENSE: "the license of the base model does not allow the use: choose another base model",
-    FailureClass.BUDGET: "the run or the month would cost more than allowed: raise the limit or train less",
-    FailureClass.QUOTA: "the subscription has too few cores of the machine family: request quota",
-    FailureClass.CAPACITY: "no machine was free, or memory or disk ran out: wait, or choose another machine",
-    FailureClass.PLATFORM: "a service failed or refused: look at the message, retry",
-    FailureClass.CODE: "a fault of this product: report it with the message",
-    FailureClass.GATE: "a check of the gate refused: nothing is wrong with the system",
-}
-
-INTRODUCTION = """\
-Every error has the shape `{code, message, param}`: on a run, in an event, in a job's result file and over HTTP.
-What to do about a failed run is in [When a run fails](../how-to/when-a-run-fails.md)."""
-
-CODES = """\
-The message is what the code formats; `…` stands for a value that is known only when it happens. Codes of Azure services
-keep the service's own text in the message."""
-
 
 def page() -> str:
     return markdown.page(
-        "Errors",
-        "`shared/domain/errors.py` and the places that raise them",
-        INTRODUCTION,
-        "## Failure classes",
-        markdown.table(("class", "tries", "meaning"), [_class(name) for name in FailureClass]),
-        "How long the waits between tries are: [Deadlines and retries](deadlines-and-retries.md).",
-        "## Error classes in the code",
-        "```text\n" + "\n".join(_tree(DroptuneError)) + "\n```",
-        "## Codes of a failed run",
-        CODES,
-        markdown.table(("code", "class", "message", "raised in"), _rows(failures())),
-        "## Codes of the HTTP API",
-        markdown.table(("code", "status", "message", "raised in"), _rows(refusals())),
+        "errors.md",
+        rules={name.value: rule for name, rule in RETRY_RULES.items()},
+        tree="\n".join(_tree(DroptuneError)),
+        failures=_rows(failures()),
+        refusals=_rows(refusals()),
     )
-
-
-def _class(name: FailureClass) -> tuple[str, str, str]:
-    return f"`{name.value}`", str(RETRY_RULES[name].attempts), MEANINGS[name]
 
 
 def _tree(cls: type[DroptuneError], indent: str = "") -> Iterator[str]:

@@ -11,30 +11,12 @@ from shared.domain.recipe import DEFAULT_NOTIFY_EVENTS
 from shared.domain.run import NON_TERMINAL, Status
 from shared.pipeline import STAGES, Stage
 
-INTRODUCTION = """\
-Each function has one trigger: a queue, its own subscription of the topic `pipeline`, a timer or HTTP. The webhooks of a
-recipe and your own subscription of the topic get the same events."""
-
-ENVELOPE = """\
-An event is a CloudEvents 1.0 document in structured JSON. `subject` and `runid` are the run's id, `source` is
-`/projects/<project>`, `attempt` counts within a stage, `revision` is the number of changes of the run so far. `id` is
-made of run, type and revision, so a repeat has the same `id`. An event about a probe or a request also has `key` in its
-data. The column "sent by default" says which events a channel of `notify` gets that names none itself."""
-
 
 def page() -> str:
     return markdown.page(
-        "Events and functions",
-        "`STAGES` in `shared/pipeline.py` and `shared/domain/events.py`",
-        INTRODUCTION,
-        "## Functions",
-        markdown.table(
-            ("function", "does", "woken by", "status before → after", "publishes"),
-            [(f"`{s.name}`", s.description, _woken(s), _moves(s), _facts(s.publishes)) for s in STAGES],
-        ),
-        "## Events",
-        ENVELOPE,
-        markdown.table(("type", "sent by default", "meaning", "data"), [_event(cls) for cls in EVENT_TYPES.values()]),
+        "events.md",
+        functions=[(f"`{s.name}`", s.description, _woken(s), _moves(s), _facts(s.publishes)) for s in STAGES],
+        events=[_event(cls) for cls in EVENT_TYPES.values()],
     )
 
 

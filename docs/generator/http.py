@@ -15,16 +15,7 @@ from docs.generator.schema import range_of, type_of
 from functions.http import create_api
 from shared.services import services
 
-INTRODUCTION = """\
-Every request needs an Entra token with the role in the table, as `Authorization: Bearer TOKEN`. On a laptop no token is
-needed, and only this machine may ask. Errors are `{"error": {code, message, param}}`; the codes are in
-[Errors](errors.md#codes-of-the-http-api). The shapes of requests and answers are in `GET /api/openapi.json`, readable
-at `/api/docs`. `/v1` follows OpenAI's API: [OpenAI's client](openai.md). On Azure an upload may have 100 MB and a
-request may take 230 s (limits of Azure Functions)."""
-
-
 API = create_api(services)
-HEAD = ("route", "role", "parameters", "what it does")
 
 
 def page() -> str:
@@ -34,8 +25,7 @@ def page() -> str:
         for method, operation in methods.items():
             group = (operation.get("tags") or ["other"])[0]
             groups[group].append(_row(method.upper(), path, operation, roles))
-    parts = [part for name, rows in groups.items() for part in (f"## {name}", markdown.table(HEAD, rows))]
-    return markdown.page("HTTP API", "the FastAPI application in `functions/http/`", INTRODUCTION, *parts)
+    return markdown.page("http.md", groups=groups)
 
 
 def _row(method: str, path: str, operation: dict[str, Any], roles: dict[str, str]) -> tuple[str, str, str, str]:

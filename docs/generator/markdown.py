@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+_TEMPLATES = jinja2.Environment(  # noqa: S701  # Markdown, not HTML
+    loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+)
 
 
-def page(title: str, source: str, *parts: str) -> str:
-    """A page with a title, the note that it is generated, and its parts."""
-    note = f"Generated from {source}. Do not edit this page: change the code and run `make docs`."
-    return "\n\n".join(wrapped(part.strip("\n")) for part in (f"# {title}", note, *parts)) + "\n"
+def page(name: str, **content: Any) -> str:
+    """The page of the template `templates/<name>.jinja`, its paragraphs wrapped."""
+    rendered = _TEMPLATES.get_template(f"{name}.jinja").render(table=table, listed=listed, **content)
+    return "\n\n".join(wrapped(part.strip("\n")) for part in re.split(r"\n{2,}", rendered.strip("\n"))) + "\n"
 
 
 def wrapped(part: str) -> str:

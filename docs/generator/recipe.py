@@ -30,16 +30,6 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("retrain", model.Retrain),
 )
 
-INTRODUCTION = """\
-`recipe.yaml` lies beside the dataset in the project's folder. Every key has a default, and a project
-without a recipe gets the defaults and the base model of `DEFAULT_BASE_MODEL`. An unknown key rejects the run. `auto` is
-decided from the data, the base model and the budget; the run shows each decision with its reason
-(`GET /api/runs/{id}`, `recipe.reasons`). `GET /api/recipes/schema` is the JSON schema."""
-
-CHANGING = """\
-A changed recipe starts no run by itself. Drop the data again, or use `droptune retry RUN`, which starts a run with the
-present recipe and the present file."""
-
 SOURCE = """\
 def grade(sample, item):
     return 1.0 if len(sample["output_text"]) < 200 else 0.0
@@ -63,18 +53,13 @@ EXAMPLE: dict[str, Any] = {
 
 def page() -> str:
     return markdown.page(
-        "Recipe",
-        "the models in `shared/domain/recipe.py` and `shared/domain/graders.py`",
-        INTRODUCTION,
-        CHANGING,
-        "## Example",
-        f"Every key of a supervised recipe. These differ from the defaults: {markdown.listed(EXAMPLE)}.",
-        f"```yaml\n{example()}```",
-        "## Top level",
-        _table(keys_of(model.Recipe)),
-        *_methods(),
-        *(part for name, section in SECTIONS for part in (f"## {name}", _table(keys_of(section), name))),
-        *_graders(),
+        "recipe.md",
+        differing=EXAMPLE,
+        example=example(),
+        keys=_table(keys_of(model.Recipe)),
+        methods="\n\n".join(_methods()),
+        sections={name: _table(keys_of(section), name) for name, section in SECTIONS},
+        graders="\n\n".join(_graders()),
     )
 
 

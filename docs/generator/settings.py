@@ -11,11 +11,6 @@ from infra.gate import bicep
 from shared.settings import Settings
 
 INFRA = Path(__file__).resolve().parents[2] / "infra"
-INTRODUCTION = """\
-Settings are environment variables of the function app. The defaults run everything on a laptop. Each service is chosen
-by the scheme of its URL, so a laptop may use one real service beside embedded ones. A variable that is not in this
-table is ignored. The column "on Azure" is what the template sets."""
-HEAD = ("setting", "type", "default", "on Azure", "meaning")
 
 
 def page() -> str:
@@ -24,14 +19,7 @@ def page() -> str:
         (markdown.code(key.name.upper()), key.type, key.default, azure.get(key.name.upper(), ""), key.meaning)
         for key in keys_of(Settings)
     ]
-    return markdown.page(
-        "Settings",
-        "`shared/settings.py` and `infra/modules/app.bicep`",
-        INTRODUCTION,
-        markdown.table(HEAD, rows),
-        '`set` in the column "on Azure" is a value that comes from the deployment.',
-        "The variables of `azd` that fill the template are in [Deploy to Azure](../how-to/deploy-to-azure.md).",
-    )
+    return markdown.page("settings.md", settings=rows)
 
 
 def values_on_azure() -> dict[str, str]:
