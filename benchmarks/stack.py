@@ -25,7 +25,7 @@ WITHIN_S = 60.0
 
 
 def run(settle_s: float = SETTLE_S, idle_s: float = IDLE_S, drops: int = DROPS) -> list[Figure]:
-    """The stack is two processes, the functions host and the Azure ML emulator. Nobody offers the same to compare."""
+    """The stack is two processes, the functions host and the Azure ML emulator. No product offers the same."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name).resolve()
         started = time.monotonic()

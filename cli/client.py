@@ -199,7 +199,7 @@ def _read(model: type[Model], answer: httpx.Response) -> Model:
 
 
 def _authorization(url: str) -> dict[str, str]:
-    """Whoever holds DROPTUNE_TOKEN, a bearer token of Entra; it leaves this machine encrypted or not at all."""
+    """DROPTUNE_TOKEN, a bearer token of Entra, as a header; sent over https only."""
     token = os.environ.get("DROPTUNE_TOKEN")
     return {"Authorization": f"Bearer {token}"} if token and urlsplit(url).scheme == "https" else {}
 

@@ -41,7 +41,7 @@ class Authenticator(Protocol):
 
 
 class LoopbackAuth:
-    """Lets in whoever reaches us under a loopback name; a page in a browser cannot forge that name."""
+    """Accepts requests to a loopback host name; a page in a browser cannot forge that name."""
 
     def __call__(self, request: Request) -> Caller:
         if request.url.hostname not in LOOPBACK_HOSTS:

@@ -54,7 +54,7 @@ def _shown(dead: ReceivedMessage) -> DeadLetter:
 def replay(request: ReplayRequest, _: Operator, services: CurrentServices) -> Replayed:
     """Send dead letters again under their own ids, then remove them.
 
-    Inboxes know repeats, so whoever handled such an event already does nothing, and a replay cut short may be
+    Inboxes know repeats, so a stage that handled such an event already does nothing, and a replay cut short may be
     done again. A dead letter of a subscription goes to its topic and so reaches every subscription that wants
     it: to all but the one it failed at, it is such a repeat.
     """

@@ -103,7 +103,7 @@ def _judges_missing(graders: tuple[Grader, ...], models: ModelHost) -> Iterator[
 def _ask(
     models: ModelHost, endpoint: str, messages: list[ChatMessage], read: Callable[[str], JudgeReply]
 ) -> JudgeReply:
-    """One try each: whoever waits for a dry run rather hears that the judge is busy."""
+    """One try each: a dry run answers at once that the judge is busy."""
     try:
         judge = find_judge(endpoint, models, FailureClass.RECIPE)
         answer = models.chat(

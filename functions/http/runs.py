@@ -111,7 +111,7 @@ def cancel(run_id: str, caller: Operator, runner: CurrentRunner) -> RunReference
 def approve(
     run_id: str, caller: Approver, runner: CurrentRunner, request: CommentRequest | None = None
 ) -> RunReference:
-    """Let a candidate that passed the gate go live. Whoever asked for the run may not be the one."""
+    """Let a candidate that passed the gate go live. The person who requested the run may not approve it."""
     run = _awaiting_approval(runner.services, run_id)
     if caller.is_authenticated_as(run.requested_by):
         raise ApiError(403, "self_approval", f"{caller.name} asked for this run, somebody else decides", run_id)

@@ -21,7 +21,7 @@ WATCHED = (
     "Microsoft.Web/sites",
 )
 METRICS = {"DeadletteredMessages", "DeadLetteredCount"}
-# The only path below /api that anybody may ask: it holds nothing but a version.
+# The only path below /api that needs no sign-in: it returns a version and nothing else.
 HEALTH = "/api/health"
 
 
@@ -53,7 +53,7 @@ def tagged(infra: Infra) -> Violations:
     for resource in infra.resources:
         tags = resource.body.get("tags")
         if "location" in resource.body and not (isinstance(tags, Expr) and "tags" in tags.text):
-            yield at(resource), f"{resource.symbol} has no tags: nobody could tell what it belongs to, or costs"
+            yield at(resource), f"{resource.symbol} has no tags: its project and cost cannot be told"
 
 
 @rule("budget")
@@ -65,9 +65,9 @@ def budget(infra: Infra) -> Violations:
         notices = (resource.get("properties.notifications") or {}).values()
         enabled = [n for n in notices if n.get("enabled") is True and n.get("contactEmails")]
         if not any(n["thresholdType"] == "Actual" and n["threshold"] <= 100 for n in enabled):
-            yield at(resource), "nobody is told before the budget is spent"
+            yield at(resource), "no notification is sent before the budget is spent"
         if not any(n["thresholdType"] == "Forecasted" for n in enabled):
-            yield at(resource), "nobody is told of a forecast"
+            yield at(resource), "no notification is sent about a forecast"
 
 
 @rule("alarms")

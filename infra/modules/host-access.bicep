@@ -1,4 +1,4 @@
-// The Functions host's own account: leases, timers and the deployed package. Nobody but the app gets in.
+// The Functions host's own account: leases, timers and the deployed package. Only the app has access.
 param accountName string
 param controlPrincipalId string
 

@@ -1,4 +1,4 @@
-// Images of the training container and the server. Pulled by jobs and endpoints, pushed by whoever releases.
+// Images of the training container and the server. Pulled by jobs and endpoints, pushed by a release.
 param name string
 param location string
 param tags object

@@ -89,7 +89,7 @@ def _write(store: RunStore, name: str, write: Write) -> None:
 
 
 def claim_of(document: Document) -> Claim:
-    """The claim of a stored document. Raises an error if it is none."""
+    """The claim of a stored document. Raises an error if it is not a claim."""
     name, kind, owner = (document[field] for field in ("name", "kind", "owner"))
     if not all(isinstance(text, str) for text in (name, kind, owner)):
         raise TypeError("name, kind and owner of a claim are texts")

@@ -1,4 +1,4 @@
-"""A person decided about a candidate that passed the gate, or nobody did in time."""
+"""A person decided about a candidate that passed the gate, or the time for it is over."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def record_decision(
 
 def _decision(event: Event[ApprovalGranted | ApprovalDenied | ApprovalExpired]) -> Decision:
     if isinstance(event.data, ApprovalExpired):
-        comment = f"nobody decided by {event.data.deadline_at.isoformat(timespec='seconds')}"
-        return Decision(granted=False, by="nobody", at=event.time, comment=comment)
+        comment = f"no decision by {event.data.deadline_at.isoformat(timespec='seconds')}"
+        return Decision(granted=False, by="deadline", at=event.time, comment=comment)
     granted = isinstance(event.data, ApprovalGranted)
     return Decision(granted=granted, by=event.data.by, at=event.time, comment=event.data.comment)

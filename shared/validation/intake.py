@@ -168,7 +168,7 @@ def _normalized(sources: Sequence[Source]) -> dict[str, str]:
 
 
 def _table(lines: Sequence[bytes], expected: ExpectedRows) -> tuple[Dialect, bytes] | None:
-    """How the file is a table, and its header; None if it is none."""
+    """How the file is a table, and its header; None if it is no table."""
     if _may_be_json(lines[0]):
         return None
     found, header = dialects(lines)

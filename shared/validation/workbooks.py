@@ -276,7 +276,7 @@ def _blocks(rows: Iterator[tuple[int, list[str]]], columns: list[str], without_v
                 continue
             yield number, offset, [line]
             offset += len(line) + 1
-    except OverflowError as error:  # a date that is none
+    except OverflowError as error:  # not a valid date
         raise Unreadable("invalid_workbook", _DAMAGED) from error
     for row in sorted(row for row in without_value if row > number):
         yield row, offset, [RefusedLine("cell_without_value", 0)]

@@ -187,7 +187,7 @@ def _begins_with_object(file: IO[bytes], span: _Span) -> bool:
 
 
 def _around(file: IO[bytes], spans: list[_Span]) -> dict[str, Any] | None:
-    """The object with a mark in the place of each list; None if it is none, or too large."""
+    """The object with a mark in the place of each list; None if it is not an object, or too large."""
     end = file.seek(0, 2)
     edges = [0, *chain.from_iterable((span.start, span.end) for span in spans), end]
     parts = []

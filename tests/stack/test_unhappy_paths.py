@@ -286,8 +286,8 @@ def test_a_model_that_nobody_decides_on_in_time_is_declined(
     [waited, ended] = [datetime.fromisoformat(line["at"]) for line in run["history"][-2:]]
     assert ended - waited >= timedelta(seconds=DECIDE_WITHIN_S)
     deadline = (waited + timedelta(seconds=DECIDE_WITHIN_S)).isoformat(timespec="seconds")
-    assert notes(run) == [f"approval expired: nobody decided by {deadline}"]
-    assert (run["decision"]["granted"], run["decision"]["by"]) == (False, "nobody")
+    assert notes(run) == [f"approval expired: no decision by {deadline}"]
+    assert (run["decision"]["granted"], run["decision"]["by"]) == (False, "deadline")
     assert run["rollout"] is None
     assert [record for record in local.get("/api/endpoints")["data"] if record["endpoint"] == "undecided"] == []
     until(lambda: [c.split(":")[0] for c in local.claims(owner=run["id"])] == ["dataset"], "only its data is claimed")

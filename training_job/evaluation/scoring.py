@@ -105,7 +105,7 @@ def _judge_failed(found: frozenset[int], rows: int, models: dict[str, GradedAnsw
 
 
 def grading_errors(models: dict[str, GradedAnswers]) -> tuple[GradingError, ...]:
-    """What graders could not grade, by model, grader and code. An answer that is no JSON is no grader's failure, and a
+    """What graders could not grade, by model, grader and code. An answer that is not JSON is no grader's failure, and a
     row without a judge's score is left out."""
     found: dict[tuple[str, str, str], list[tuple[int, str]]] = {}
     for model, answers in models.items():

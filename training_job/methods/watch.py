@@ -149,7 +149,7 @@ def any_rank(here: bool, device: torch.device) -> bool:
 
 
 def refuse_lost_run(step: int, loss: float) -> None:
-    """Stop a run that learns nothing: a loss that is no number, or exactly 0 from the start.
+    """Stop a run that learns nothing: a loss that is NaN, or exactly 0 from the start.
 
     Raises PermanentFailure: `loss_not_finite` (class recipe) or `loss_is_zero` (class code).
     """

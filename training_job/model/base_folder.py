@@ -1,4 +1,4 @@
-"""Is a mounted base model what the catalog says, and can it be loaded without running anybody's code?
+"""Is a mounted base model what the catalog says, and can it be loaded without running its code?
 
 Without torch: of the weights only the headers are read.
 """

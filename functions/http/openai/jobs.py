@@ -38,7 +38,7 @@ PageLimit = Annotated[int, Query(ge=1, le=100)]
 
 @router.post("")
 def create_job(request: JobRequest, caller: Operator, services: CurrentServices) -> FineTuningJob:
-    """Every job is another run, also of the same file: whoever creates one asks for it."""
+    """Every job is another run, also of the same file: creating one requests it."""
     store, blobs = services.store, services.blobs
     training = files.find_file(store, request.training_file, "training_file")
     held_out = files.find_file(store, request.validation_file, "validation_file") if request.validation_file else None

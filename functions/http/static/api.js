@@ -1,4 +1,4 @@
-// Calls of the API: a token if there is one, and one place that knows whether anybody answers.
+// Calls of the API: a token if there is one, and one place that knows whether the API answers.
 
 const TOKEN = "droptune-token";
 const SLACK_MS = 20_000;

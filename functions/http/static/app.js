@@ -20,7 +20,7 @@ const at = (id) => document.getElementById(id);
 const list = { runs: [], next: null, loaded: false, drawn: null, stop: null };
 let page = { id: null, stop: null };
 
-// One loop's life: asks again and again while the page is shown, says so when nobody answers.
+// One loop's life: polls while the page is shown, and shows when the API does not answer.
 
 const troubled = new Map();
 
@@ -310,7 +310,7 @@ function startRun(id) {
       state.metricsProblem = null;
     } catch (error) {
       if (!(error instanceof Refused) || error.status === 401 || signal.aborted) throw error;
-      // The platform that holds the curve does not answer; that is no fault of this API.
+      // The platform that holds the curve does not answer; this API is not at fault.
       state.metricsProblem = `${error.problem.code}: ${error.problem.message}`;
       if (error.status >= 500) again = METRICS_AGAIN_MS;
     }

@@ -212,7 +212,7 @@ export class CurveChart {
     }
   }
 
-  // Without a cursor the read-out says the last values, so nobody has to hover to learn the loss.
+  // Without a cursor the legend shows the last values, so the loss is seen without hovering.
   #say() {
     const nearest = (list) => (this.at === null ? list.at(-1) : list.findLast(([step]) => step <= this.at));
     const shown = this.curves.filter((curve) => curve.points.length);

@@ -85,7 +85,7 @@ export function rows(found, onRows) {
   ];
 }
 
-// A score that is no number is null.
+// A missing score is null.
 const fixed = (score, digits) => (score === null ? "\u2013" : score.toFixed(digits));
 
 function gradedRow(row) {

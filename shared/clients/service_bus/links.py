@@ -67,7 +67,7 @@ class SdkLink(Generic[Handler]):
 
     @contextmanager
     def use(self) -> Iterator[Handler]:
-        """The open handler, before anybody who waits for messages. Raises RuntimeError after `close`."""
+        """The open handler, before those that wait for messages. Raises RuntimeError after `close`."""
         with self._turn:
             self._urgent += 1
             self._turn.wait_for(lambda: not self._busy)

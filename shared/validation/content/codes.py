@@ -21,7 +21,7 @@ CONTENT_CODES: dict[str, ProblemCode] = {
         "Keep the reason with the project; a tuned model can repeat what it was trained on.",
     ),
     "clinical_date": warning(
-        "Rows hold full dates in clinical text: {detail}. A date alone identifies nobody, so it does not block.",
+        "Rows hold full dates in clinical text: {detail}. A date alone identifies no person, so it does not block.",
         "Replace them (data.personal_data: redact), or shift all dates of a person by the same number of days.",
     ),
     "name": error(

@@ -44,7 +44,7 @@ def test_a_token_proves_a_name_whatever_its_case_and_loopback_proves_none() -> N
     ada = ask(GOOD)
     assert ada.is_authenticated_as("Ada@contoso.example")
     assert not ada.is_authenticated_as("grace@contoso.example")
-    assert not ada.is_authenticated_as(None), "a dropped file was asked for by nobody"
+    assert not ada.is_authenticated_as(None), "a dropped file has no requester"
     local = LoopbackAuth()(Request({"type": "http", "headers": [(b"host", b"127.0.0.1")], "path": "/"}))
     assert local == Caller("local", frozenset({READER, OPERATOR, APPROVER}), authenticated=False)
     assert not local.is_authenticated_as("local")

@@ -21,7 +21,7 @@ from shared.steps.record_decision import record_decision
 from tests.unit.shared.support import RESULT, VERDICT
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)
-EXPIRED = "nobody decided by 2026-01-02T03:04:05+00:00"
+EXPIRED = "no decision by 2026-01-02T03:04:05+00:00"
 PASSED = EvaluationPassed.of(RESULT, VERDICT)
 
 
@@ -53,9 +53,9 @@ PASSED = EvaluationPassed.of(RESULT, VERDICT)
         (
             ApprovalExpired(deadline_at=AT),
             Status.DECLINED,
-            (False, "nobody", EXPIRED),
+            (False, "deadline", EXPIRED),
             f"approval expired: {EXPIRED}",
-            ModelDeclined(by="nobody", comment=EXPIRED),
+            ModelDeclined(by="deadline", comment=EXPIRED),
         ),
     ],
     ids=["granted", "granted with a comment", "denied", "denied with a comment", "expired"],

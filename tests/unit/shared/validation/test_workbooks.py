@@ -177,7 +177,7 @@ REFUSED: dict[str, tuple[bytes, str, str]] = {
         "invalid_workbook",
         "damaged",
     ),
-    "a date that is none": (
+    "an invalid date": (
         workbook({"A": [*GOOD, ["q", '<c s="4"><v>1e300</v></c>']]}),
         "invalid_workbook",
         "damaged",
