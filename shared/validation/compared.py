@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
@@ -18,6 +21,9 @@ from shared.validation.rows import ParsedRow
 COMPARED_CHARACTERS = 100_000
 # A longer answer is no label, however often it is given.
 LABEL_CHARACTERS = 200
+# Of an answer that is JSON: the fields that may be its label, and the characters of one.
+FIELDS_MAX, FIELD_CHARACTERS = 16, 60
+_OBJECT = re.compile(r"^(?:\w+ |\s*```\w*)?\s*(\{.*\})\s*(?:```)?\s*$", re.DOTALL)
 
 
 class Turn(NamedTuple):
@@ -139,13 +145,44 @@ def label_of(row: ParsedRow, reference: Template | None = None) -> str:
 
     That is the last that is learned, and of a prompt the `reference` that its grader reads. Empty of a long one.
     """
+    text = _answer_of(row, reference)
+    return _normalized(text) if len(text) <= LABEL_CHARACTERS else ""
+
+
+def _normalized(text: str) -> str:
+    return " ".join(text.lower().split()).rstrip(".")
+
+
+def _answer_of(row: ParsedRow, reference: Template | None) -> str:
     place, _ = _answer_at(row)
     if place == len(row.messages):
-        text = _filled(reference, row.item) if reference else ""
-    else:
-        answer = row.messages[-1 if "input" in row.document else place]
-        text = answer["content"] if len(answer["content"]) > LABEL_CHARACTERS else _text(answer)
-    return " ".join(text.lower().split()).rstrip(".") if len(text) <= LABEL_CHARACTERS else ""
+        return _filled(reference, row.item) if reference else ""
+    answer = row.messages[-1 if "input" in row.document else place]
+    content: str = answer["content"]
+    return content if len(content) > LABEL_CHARACTERS else _text(answer)
+
+
+def answer_fields(row: ParsedRow, reference: Template | None = None) -> list[tuple[str, str]]:
+    """Paths and short values of the JSON object that an answer is, one of which may be its label.
+
+    The object may stand in a fence of Markdown, or be the arguments of a call.
+    """
+    match = _OBJECT.search(_answer_of(row, reference)[:COMPARED_CHARACTERS])
+    if match is None:
+        return []
+    try:
+        found = orjson.loads(match[1])
+    except orjson.JSONDecodeError:
+        return []
+    return list(islice(_short_values(found, ""), FIELDS_MAX))
+
+
+def _short_values(value: dict[str, Any], at: str) -> Iterator[tuple[str, str]]:
+    for name, inner in value.items():
+        if type(inner) is dict and not at:
+            yield from _short_values(inner, f"{name}.")
+        elif type(inner) in (str, int, bool) and len(text := _normalized(str(inner))) <= FIELD_CHARACTERS and text:
+            yield f"{at}{name}", text
 
 
 def _filled(reference: Template, item: dict[str, Any]) -> str:

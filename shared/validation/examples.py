@@ -83,9 +83,7 @@ class Examples:
         """`number` is negative for a row that the dropped file does not hold."""
         self._rows += 1
         if label:
-            key = label_key(label)
-            if key in self._labels or len(self._labels) < _LABELS:
-                self._labels.setdefault(key, _Value(label)).add(number)
+            self.add_label(number, label_key(label), label)
         for name, value in item.items():
             if (name in self._slices or name.lower() in _NAMES) and (type(value) is str or type(value) is bool):
                 self._add_value(name, str(value), number)
@@ -93,6 +91,11 @@ class Examples:
             value = value_at(item, path)
             if path not in item and (type(value) is str or type(value) is bool):
                 self._add_value(path, str(value), number)
+
+    def add_label(self, number: int, key: int, text: str) -> None:
+        """`key`: of the label, by which it is counted."""
+        if key in self._labels or len(self._labels) < _LABELS:
+            self._labels.setdefault(key, _Value(text)).add(number)
 
     def _add_value(self, name: str, value: str, number: int) -> None:
         values = self._fields.setdefault(name, {})

@@ -16,6 +16,7 @@ from shared.domain.graders import Grader
 from shared.domain.recipe import Recipe, Reinforcement
 from shared.grading import fields, read_fields
 from shared.validation.conversions import ANSWER_FIELDS
+from shared.validation.labels import LABEL_NAMES
 from shared.validation.marks import Mark, is_bad, meaning_of, plain_name
 from shared.validation.names import NAMES_MAX, OTHER_NAMES, shown
 from shared.validation.strict import parse_text
@@ -49,11 +50,8 @@ _WORD, _ANSWER_CHARACTERS = re.compile(r"\w+"), 5  # with the blanks around it
 _DIFFERENT_MAX, _REPEATED = 1_000, 5
 _SEARCHED_MAX = 2**28
 _LIST_AS_TEXT = re.compile(r"^\s*[\[{]|[\n;|]|\bB[).:]")
-# What is beside a text that is to be sorted; the first are rather words than numbers.
-_LABELS = (
-    *("label_text", "label_name", "class_name", "label", "labels", "category", "class", "intent", "sentiment"),
-    *("emotion", "topic", "tag", "summary", *ANSWER_FIELDS),
-)
+# What is beside a text that is to be sorted.
+_LABELS = (*LABEL_NAMES, "summary", *ANSWER_FIELDS)
 
 
 class UsedFields(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from shared.domain.findings import Findings, counted
 from shared.domain.recipe import Recipe
 from shared.validation.keys import Keys
-from shared.validation.labels import LabelCount, Labels, find_labels
+from shared.validation.labels import LabelCount, Labels, find_labels, rank_of_label
 from shared.validation.split import Split, SplitLabel
 
 MIN_ROWS_OF_LABELS = 50
@@ -49,6 +49,11 @@ def _report_split(split: Split, recipe: Recipe, findings: Findings) -> None:
 
 def _why_not_the_share(split: Split, recipe: Recipe) -> str:
     if abs(split.held_out - split.target) > max(1, _USUAL_DEVIATION * split.target):
+        if split.classifies and split.held_out > split.target:
+            return (
+                f"Each of {len(split.labels)} labels has to be in both splits, and rows that stay together make up "
+                f"{split.units} groups, which cannot be parted"
+            )
         return f"Rows that stay together make up {split.units} groups, which cannot be parted"
     if split.target == split.requested:
         return ""
@@ -71,7 +76,7 @@ def split_labels(keys: Keys, labels: Labels, split: Split | None) -> tuple[Split
 
 def report_labels(keys: Keys, split: Split | None, findings: Findings) -> Labels:
     """What is wrong with labels, if rows have them. `split`: where the held-out rows are of the training file."""
-    keys.flush()
+    keys.take_labels_of_fields(rank_of_label)
     rows = keys.counts["train"]
     labels = find_labels(keys.repeated_labels(), rows, share=0)
     if not labels.classifies:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from types import TracebackType
 from typing import Literal, NamedTuple
@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from shared.validation.compared import Turn
 from shared.validation.content.near_duplicates import Sketch
 from shared.validation.content.slots import Slots
-from shared.validation.labels import MAX_LABELS, LabelCount
+from shared.validation.labels import MAX_LABELS, LabelCount, find_labels
 
 File = Literal["train", "eval"]
 _PENDING_ROWS = 1024
@@ -49,6 +49,13 @@ _SHARED_GROUPS = "SELECT number, offset FROM train WHERE split_key IN (SELECT sp
 _REPEATED_LABELS = """
 SELECT label, count(*), count(DISTINCT content_key), count(DISTINCT prompt) FROM train WHERE label <> 0
 GROUP BY label HAVING count(*) > 1 ORDER BY 2 DESC, 1 LIMIT ?"""
+_FIELD_VALUES = """
+SELECT value, count(*), count(DISTINCT content_key), count(DISTINCT prompt) FROM fields JOIN train USING (place)
+WHERE of_train AND field = ? GROUP BY value HAVING count(*) > 1 ORDER BY 2 DESC, 1 LIMIT ?"""
+_TAKE_FIELD = """
+UPDATE {file} SET label = found.value FROM (SELECT place, value FROM fields WHERE field = ? AND of_train = ?) AS found
+WHERE {file}.place = found.place"""
+_FIELDS_MAX = 64
 _COUNT_LABELS = """
 SELECT count(*), coalesce(sum(rows < ?), 0) FROM
     (SELECT count(*) AS rows FROM train WHERE label <> 0 GROUP BY label)"""
@@ -63,7 +70,8 @@ class RowKeys(NamedTuple):
     `row` and `content`: 128-bit hashes of the row and of what it asks and answers. `split`: the 64 bits that it is held
     out by. `label`: 64 bits, signed, of a short answer, else 0. `number` and `offset`: of its line; a negative number
     is of a row that the dropped file does not hold. `sketch`: by which near duplicates are found, None where they need
-    not be. `turn` and `earlier`: its turns, as `compared.content_of` has it.
+    not be. `turn` and `earlier`: its turns, as `compared.content_of` has it. `fields`: of an answer that is JSON,
+    with their labels.
     """
 
     row: bytes
@@ -75,6 +83,7 @@ class RowKeys(NamedTuple):
     sketch: Sketch | None = None
     turn: Turn = Turn(0, 0)
     earlier: tuple[Turn, ...] = ()
+    fields: tuple[tuple[str, int], ...] = ()
 
 
 class Keys:
@@ -91,6 +100,8 @@ class Keys:
         self.database.execute("PRAGMA journal_mode = OFF")  # nothing is ever rolled back or read by another
         self._rows: dict[str, list[tuple[object, ...]]] = {"train": [], "eval": []}
         self._turns: dict[str, list[tuple[int, int, int, int]]] = {"train": [], "eval": []}
+        self._fields: list[tuple[bool, int, int, int]] = []
+        self._field_names: dict[str, int] = {}
         self._bands: list[tuple[int, int]] = []
         self._contents = Slots(_CONTENTS_BITS)  # copies need not be found by their bands again
         self.counts = {"train": 0, "eval": 0}
@@ -100,6 +111,7 @@ class Keys:
                 f"CREATE TABLE {file}_turns (prompt INTEGER, answer INTEGER, place INTEGER, next INTEGER)"
             )
         self.database.execute(_OPENINGS.format(branches=MAX_BRANCHES))
+        self.database.execute("CREATE TABLE fields (of_train INTEGER, field INTEGER, place INTEGER, value INTEGER)")
         self.database.execute("CREATE TABLE bands (value INTEGER, place INTEGER)")
         self.database.execute("CREATE TABLE known (row_key BLOB PRIMARY KEY) WITHOUT ROWID")
         self.database.execute("BEGIN")
@@ -117,10 +129,12 @@ class Keys:
     def add(self, file: File, keys: RowKeys) -> None:
         self.counts[file] += 1
         place = self.counts[file]
-        row, content, split, label, number, offset, sketch, turn, earlier = keys
+        row, content, split, label, number, offset, sketch, turn, earlier, fields = keys
         signed = split - 2**63  # as SQLite has integers
         low = sketch.low if sketch else None
         self._rows[file].append((place, row, content, signed, label, number, offset, low, *turn))
+        for name, value in fields:
+            self._fields.append((file == "train", self._field(name), place, value))
         if earlier:
             self._turns[file] += [(*one, place, after.prompt) for one, after in pairwise((*earlier, turn))]
         if sketch and self._contents.get(copy := int.from_bytes(content[:8])) is None:
@@ -128,6 +142,29 @@ class Keys:
             self._bands += [(band, place) for band in sketch.bands]
         if place % _PENDING_ROWS == 0:
             self.flush()
+
+    def _field(self, name: str) -> int:
+        """The number of a field of answers; 0 of one that comes after too many others."""
+        if name not in self._field_names and len(self._field_names) < _FIELDS_MAX:
+            self._field_names[name] = len(self._field_names) + 1
+        return self._field_names.get(name, 0)
+
+    def take_labels_of_fields(self, rank: Callable[[str], int]) -> None:
+        """Give rows the values of one field of their JSON answers as labels, where the answers are no labels.
+
+        Of the fields that sort the rows it is the first by `rank`, then the one with most values.
+        """
+        self.flush()
+        if self._field_names and not find_labels(self.repeated_labels(), self.counts["train"], share=0).few:
+            found = []
+            for name, field in self._field_names.items():
+                values = [LabelCount(*one) for one in self.database.execute(_FIELD_VALUES, (field, MAX_LABELS + 1))]
+                if find_labels(values, self.counts["train"], share=0).few:
+                    found.append((rank(name), -len(values), name, field))
+            for *_, field in sorted(found)[:1]:
+                for file in ("train", "eval"):
+                    self.database.execute(_TAKE_FIELD.format(file=file), (field, file == "train"))
+        self._field_names.clear()
 
     def flush(self) -> None:
         """Write what waits. Needed before the database is read."""
@@ -137,6 +174,8 @@ class Keys:
         for file, turns in self._turns.items():
             self.database.executemany(_INSERT_TURN.format(file=file), turns)
             turns.clear()
+        self.database.executemany("INSERT INTO fields VALUES (?, ?, ?, ?)", self._fields)
+        self._fields.clear()
         self.database.executemany("INSERT INTO bands VALUES (?, ?)", self._bands)
         self._bands.clear()
 

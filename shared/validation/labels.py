@@ -13,6 +13,18 @@ _ROWS_A_LABEL = 3
 # row of each. More are labels where different questions have the same answer.
 _ALWAYS_FEW, _FEW_SHARE = 20, 0.1
 MAX_LABELS = 10_000
+# What fields that hold a label are called, most likely ones first; the first are rather words than numbers.
+LABEL_NAMES = (
+    *("label_text", "label_name", "class_name", "label", "labels", "category", "class", "intent", "sentiment"),
+    *("emotion", "topic", "tag"),
+)
+_IN_ANSWERS = (*LABEL_NAMES, "triage", "decision", "classification", "type", "code")
+
+
+def rank_of_label(path: str) -> int:
+    """The place of a field among those that hold labels, by its last name; other fields come after all of them."""
+    name = path.rsplit(".", 1)[-1].casefold()
+    return _IN_ANSWERS.index(name) if name in _IN_ANSWERS else len(_IN_ANSWERS)
 
 
 class LabelCount(NamedTuple):

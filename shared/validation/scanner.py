@@ -11,7 +11,7 @@ from xxhash import xxh3_64_intdigest, xxh3_128_digest
 from shared.domain.findings import Findings, Place
 from shared.domain.recipe import Recipe
 from shared.domain.row_fields import value_at
-from shared.validation.compared import content_of, label_key, label_of, reference_of, tools_of
+from shared.validation.compared import answer_fields, content_of, label_key, label_of, reference_of, tools_of
 from shared.validation.content.scan import ContentScan
 from shared.validation.examples import Examples
 from shared.validation.keys import Keys, RowKeys
@@ -78,8 +78,11 @@ class RowScanner:
         sketch = self._content.compare(place, row.messages, tag, tools=tools, has_answer=read.is_chat)
         label = label_of(row, self._reference)
         number = -place.row if place.file == "previous" else place.row
+        values = [(name, value, label_key(f"{name}\0{value}")) for name, value in answer_fields(row, self._reference)]
         if place.file != "eval":
             self.examples.add(number, label, row.item)
+            for _, value, key in values:
+                self.examples.add_label(number, key, value)
         return RowKeys(
             row=row_key,
             content=content.key,
@@ -90,6 +93,7 @@ class RowScanner:
             sketch=sketch if self._splits else None,
             turn=content.turn,
             earlier=content.earlier,
+            fields=tuple((name, key) for name, _, key in values),
         )
 
     def _split_by(self, row: ParsedRow, content_key: bytes) -> bytes:

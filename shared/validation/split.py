@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from shared.validation.joins import join_groups, join_near_duplicates, join_questions
 from shared.validation.keys import Keys
-from shared.validation.labels import MAX_LABELS, LabelCount, Labels, find_labels
+from shared.validation.labels import MAX_LABELS, LabelCount, Labels, find_labels, rank_of_label
 
 # Of all rows, the most that are held out so that the gate has as many as it needs: 20 of 50 rows.
 MAX_GROWN_SHARE = 0.4
@@ -23,6 +23,10 @@ MAX_GROWN_SHARE = 0.4
 _TOLERANCE = 2
 # What a unit is taken apart into: near duplicates, then questions.
 _LEVELS = ("question", "own")
+# Of more labels, those that need more rows than the share has stay in training.
+ALWAYS_COVERED = 20
+# Units that are tried for one label of so many.
+_TRIED_FOR_LABEL = 20
 # Units that are looked at for the last few rows.
 _TRIED = 1000
 
@@ -94,8 +98,8 @@ class Split:
 
     `separated` and `separated_questions`: rows of near duplicates and of one question that were not kept together.
     `labels`: those that were chosen by their share. `unshared`: labels that are only in training, because one group
-    alone gives them or because no more can be held out. `in_one_split`: labels of several groups that could not be
-    in both splits.
+    alone gives them, or because there are many and no more can be held out. `in_one_split`: of few labels those of
+    several groups that could not be in both splits.
     """
 
     rows: int
@@ -113,7 +117,7 @@ class Split:
 
 def split_rows(keys: Keys, share: float, needed: int, *, by_field: bool) -> Split:
     """Decide which training rows are held out. `needed`: rows for the gate. `by_field`: data.split_group is set."""
-    keys.flush()
+    keys.take_labels_of_fields(rank_of_label)
     keys.database.execute("CREATE INDEX split_keys ON train (split_key)")
     join_groups(keys.database, copies_apart=by_field)
     join_questions(keys.database)
@@ -163,6 +167,8 @@ class _Selection:
                 separated[into] += rows
                 self._select()
         labels = tuple(SplitLabel(*found) for found in self._execute(_LABEL_COUNTS))
+        learned = sum(not label.held_out for label in labels)
+        left_out = 0 if self._covers_all else learned
         return Split(
             rows=self._rows,
             requested=self._requested,
@@ -173,8 +179,8 @@ class _Selection:
             separated_questions=separated["own"],
             classifies=self._labels.classifies,
             labels=labels,
-            unshared=given - len(shared) if self._labels.classifies else 0,
-            in_one_split=sum(not label.train or not label.held_out for label in labels),
+            unshared=given - len(shared) + left_out if self._labels.classifies else 0,
+            in_one_split=learned - left_out,
         )
 
     def _keep_shared_labels(self) -> list[LabelCount]:
@@ -211,8 +217,10 @@ class _Selection:
         self._database.executemany("INSERT INTO ranks VALUES (?, ?)", ranks)
         self._execute(_FILL_UNITS, (len(rarest_first),))
         (self._units,) = self._execute("SELECT count(*) FROM units").fetchone()
+        cover = self._cover if self._covers_all else self._cover_within_target
         for label in rarest_first:
-            self._cover(label, self._classes[label])
+            if not self._classes[label].held_out and self._classes[label].units > 1:
+                cover(label)
         self._fill()
         self._top_up()
 
@@ -242,11 +250,25 @@ class _Selection:
 
     # Every label has a unit that is held out.
 
-    def _cover(self, label: int, found: _Class) -> None:
+    @property
+    def _covers_all(self) -> bool:
+        return self._labels.classifies and len(self._classes) <= ALWAYS_COVERED
+
+    def _cover_within_target(self, label: int) -> None:
+        """Hold out the unit of the label that brings the most new labels for its rows, if one fits the target."""
+        best: tuple[float, int, int, list[int]] | None = None
+        for unit, rows in self._execute(f"{_UNITS_OF_LABEL} LIMIT {_TRIED_FOR_LABEL}", (label,)).fetchall():
+            labels = self._labels_of(unit)
+            gain = sum(not self._classes[one].held_out for one in labels) / rows
+            fits = self._held_out + rows <= self._target and self._may_take(labels)
+            if fits and (best is None or gain > best[0]):
+                best = (gain, unit, rows, labels)
+        if best is not None:
+            self._take(*best[1:])
+
+    def _cover(self, label: int) -> None:
         """Hold out the first unit of the label that its share has room for, else its smallest."""
-        if found.held_out or found.units < 2:
-            return
-        room = max(1, round(self._target * found.rows / self._rows))
+        room = max(1, round(self._target * self._classes[label].rows / self._rows))
         smallest: tuple[int, int, list[int]] | None = None
         for unit, rows in self._execute(_UNITS_OF_LABEL, (label,)):
             if smallest is None or rows < smallest[1]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from shared.validation.labels import LabelCount, find_labels
@@ -51,3 +56,66 @@ def test_many_answers_are_labels_where_questions_that_differ_have_them(
     assert find_labels(many, 500, share=0.1).classifies is classifies
     assert find_labels(few, 100, share=0.1).classifies
     assert (find_labels(many, 500, share=0.1).few, find_labels(few, 100, share=0.1).few) == (False, True)
+
+
+TRIAGE = ("urgent", "routine", "discharge")
+
+
+def json_answer(n: int, label: str) -> dict[str, Any]:
+    return {"category": label, "reason": f"Because of finding {n * 7919 % 1000} of {n}.", "confidence": n % 97 / 100}
+
+
+SHAPES: dict[str, Callable[[int, str], str]] = {
+    "one line": lambda n, label: json.dumps(json_answer(n, label)),
+    "pretty": lambda n, label: json.dumps(json_answer(n, label), indent=2),
+    "in a fence": lambda n, label: f"```json\n{json.dumps(json_answer(n, label))}\n```",
+    "in an object": lambda n, label: json.dumps({"result": json_answer(n, label), "id": n}),
+    "beside a finer number": lambda n, label: json.dumps({**json_answer(n, label), "priority": n % 7}),
+    "longer than a label may be": lambda n, label: json.dumps({**json_answer(n, label), "notes": f"x{n} " * 90}),
+    "in upper case": lambda n, label: json.dumps(json_answer(n, label.upper())),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_the_label_in_a_json_answer_is_held_out_by_its_share(check, shape) -> None:
+    weights = (300, 60, 24)
+    labels = [label for label, count in zip(TRIAGE, weights, strict=True) for _ in range(count)]
+    random.Random(3).shuffle(labels)
+    rows = [
+        {"prompt": f"Case {n}: {n * 104729 % 99991}?", "completion": shape(n, label)} for n, label in enumerate(labels)
+    ]
+    for ordered in (rows, rows[::-1]):
+        checked = check(b"\n".join(json.dumps(row).encode() for row in ordered))
+        assert checked.errors == []
+        counts = [(label.value, label.train_rows, label.eval_rows) for label in checked.result.report.quality.labels]
+        assert counts == [("urgent", 270, 30), ("routine", 54, 6), ("discharge", 22, 2)]
+
+
+def test_the_label_of_json_in_two_files_is_compared_and_a_rare_one_is_named(check) -> None:
+    def lines(first: int, labels: list[str]) -> bytes:
+        rows = (
+            {"prompt": f"Case {n} {n * 7919}?", "completion": json.dumps(json_answer(n, label))}
+            for n, label in enumerate(labels, first)
+        )
+        return b"\n".join(json.dumps(row).encode() for row in rows)
+
+    checked = check(lines(0, [*TRIAGE[:2]] * 50), lines(500, ["urgent", "observe"] * 15))
+    assert checked.errors == ["label_in_one_split"]
+    assert "label_not_held_out" in checked.codes
+
+
+NO_LABELS: dict[str, Callable[[int], str]] = {
+    "facts": lambda n: json.dumps({"name": f"part {n}", "size": n}),
+    "one value": lambda n: json.dumps({"kind": "part", "name": f"part {n}"}),
+    "a list": lambda n: json.dumps([{"category": "a"}, n]),
+    "prose in braces": lambda n: f"{{category: {n}}}",
+    "most without a label": lambda n: json.dumps({"name": f"part {n}", **({"category": "ab"[n % 2]} if n % 3 else {})}),
+}
+
+
+@pytest.mark.parametrize("answer", NO_LABELS.values(), ids=NO_LABELS)
+def test_json_without_a_field_that_sorts_the_rows_is_no_label(check, answer) -> None:
+    rows = [{"prompt": f"Case {n} {n * 7919}?", "completion": answer(n)} for n in range(300)]
+    checked = check(b"\n".join(json.dumps(row).encode() for row in rows))
+    assert checked.errors == []
+    assert checked.result.report.quality.labels == ()

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from shared.validation.keys import Keys, RowKeys
+from shared.validation.split import ALWAYS_COVERED, assignments, split_rows
 from tests.unit.shared.validation.conftest import Check
 from tests.unit.shared.validation.labeled_rows import (
     BY_WARD,
@@ -523,18 +525,22 @@ def assert_labels_in_both_splits(made: Made, held_out: set[int], unit_of: dict[i
         units_of[label].add(unit_of[n])
         splits_of[label].add(n in held_out)
     for label, found in units_of.items():
-        assert len(splits_of[label]) == 2 or len(found) == 1, label
+        assert True not in splits_of[label] or len(splits_of[label]) == 2, label
+        assert len(splits_of[label]) == 2 or len(found) == 1 or len(units_of) > ALWAYS_COVERED, label
         assert len(found) > 1 or splits_of[label] == {False}, label
 
 
 def assert_share(made: Made, held_out: set[int], unit_of: dict[int, int]) -> None:
-    """Within one unit, above it only where each label needs one. `unit_of`: as if nothing was parted."""
+    """Within one unit, above it only where each of few labels needs one. `unit_of`: as if nothing was parted."""
     sizes = Counter(unit_of.values())
     smallest: dict[str, int] = {}
     for n, label in enumerate(made.labels):
         smallest[label] = min(sizes[unit_of[n]], smallest.get(label, len(made.rows)))
-    target = round(made.share * len(made.rows))
-    assert target - max(sizes.values()) <= len(held_out) <= max(target, sum(smallest.values())) + max(sizes.values())
+    target = grown = round(made.share * len(made.rows))
+    if len(smallest) > ALWAYS_COVERED:
+        grown, smallest = len(smallest), {}
+    most = max(target, grown, sum(smallest.values()))
+    assert target - max(sizes.values()) <= len(held_out) <= most + max(sizes.values())
 
 
 @pytest.mark.parametrize("seeds", [range(part, part + 10) for part in range(0, 50, 10)], ids=str)
@@ -548,3 +554,91 @@ def test_fifty_random_labeled_files_are_split_right(check: Check, seeds: range) 
 def test_a_thousand_random_labeled_files_are_split_right(check: Check, seeds: range) -> None:
     for seed in seeds:
         check_made(check, seed)
+
+
+# Of groups and labels in many proportions. Rows say nothing alike here, so that only groups keep them together.
+
+
+class Shape(NamedTuple):
+    groups: int
+    labels: int
+    rows: int
+    share: float
+
+
+def shapes(seed: int) -> Shape:
+    chance = random.Random(seed)
+    groups, labels = (int(2 ** chance.uniform(1, 8)) for _ in range(2))
+    return Shape(groups, labels, chance.randint(max(60, groups), 2500), chance.choice((0.05, 0.1, 0.2, 0.3)))
+
+
+PLACED: dict[str, Callable[[int, Shape, random.Random], tuple[int, int]]] = {
+    "interleaved": lambda n, shape, _: (n % shape.groups, n % shape.labels),
+    "one after the other": lambda n, shape, _: (n * shape.groups // shape.rows, n % shape.labels),
+    "each group with all": lambda n, shape, _: (n % shape.groups, n // shape.groups % shape.labels),
+    "by chance": lambda _, shape, chance: (chance.randrange(shape.groups), chance.randrange(shape.labels)),
+    "of falling frequency": lambda _, shape, chance: (
+        min(int(chance.paretovariate(1)), shape.groups) - 1,
+        min(int(chance.paretovariate(1)), shape.labels) - 1,
+    ),
+}
+
+
+def key_of(kind: str, number: int) -> int:
+    return random.Random(f"{kind} {number}").getrandbits(62) + 1
+
+
+def check_shape(shape: Shape, place: Any, seed: int, needed: int = 20) -> None:
+    chance = random.Random(seed)
+    placed = [place(n, shape, chance) for n in range(shape.rows)]
+    chance.shuffle(placed)
+    with Keys() as keys:
+        for n, (group, label) in enumerate(placed):
+            content = chance.randbytes(16)
+            keys.add("train", RowKeys(content, content, key_of("group", group), key_of("label", label), n + 1, 0, None))
+        found = split_rows(keys, shape.share, needed, by_field=True)
+        held_out = {number - 1 for number, _, is_held_out in assignments(keys) if is_held_out}
+    assert len(held_out) == found.held_out
+    groups = [{group for n, (group, _) in enumerate(placed) if (n in held_out) is part} for part in (True, False)]
+    labels = [{label for n, (_, label) in enumerate(placed) if (n in held_out) is part} for part in (True, False)]
+    assert groups[0].isdisjoint(groups[1])
+    assert not held_out or len(held_out) < shape.rows
+    if found.classifies:
+        assert labels[0] <= labels[1]
+        assert len(labels[1] - labels[0]) == found.unshared + found.in_one_split
+        if len(found.labels) <= ALWAYS_COVERED and found.held_out > found.target:
+            return  # the report says that each label has to be in both splits
+        several = Counter(label for _, label in {*placed})
+        if max(several.values()) < 2:
+            return  # no label is of two groups: nothing can be held out, an error
+    sizes = Counter(group for group, _ in placed)
+    assert abs(found.held_out - found.target) <= max(sizes.values()), (shape, found)
+    assert found.target == found.requested or found.target <= 0.4 * shape.rows
+
+
+@pytest.mark.parametrize("place", PLACED.values(), ids=PLACED)
+def test_of_groups_and_labels_in_any_proportion_the_share_is_held_out_within_one_group(place: Any) -> None:
+    for seed in range(10):
+        check_shape(shapes(seed), place, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", PLACED.values(), ids=PLACED)
+def test_of_many_groups_and_labels_in_any_proportion_the_share_is_held_out_within_one_group(place: Any) -> None:
+    for seed in range(10, 200):
+        check_shape(shapes(seed), place, seed)
+
+
+@pytest.mark.parametrize("rows", [2000, 5000])
+def test_five_hundred_labels_in_two_hundred_groups_do_not_hold_out_half_the_rows(check: Check, rows: int) -> None:
+    made = [
+        {**chat(("user", f"Case {n} {key_of('text', n):x}"), ("assistant", f"code {n % 500}")), "ward": f"w{n % 200}"}
+        for n in range(rows)
+    ]
+    checked = check(lines(made), recipe=BY_WARD)
+    assert checked.errors == []
+    report = checked.result.report
+    assert report.statistics.eval_rows == 500
+    unshared = 500 - len(answers(checked.eval))
+    assert f"evaluated: {unshared} labels." in message_of(checked, "label_not_held_out")
+    assert ("held_out_share" in checked.codes) is (rows == 2000)
