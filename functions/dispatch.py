@@ -6,14 +6,16 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import azure.functions as func
 import orjson
 
-from shared.domain.errors import InvalidInput
+from shared.domain.errors import DroptuneError, InvalidInput
 from shared.domain.events import parse_event
-from shared.pipeline import Stage
+from shared.pipeline import BY_NAME, TOPIC, Stage
 from shared.ports import Message, Services
 from shared.runner import EARLY, RETRY, Handled, Runner
 
@@ -23,6 +25,9 @@ QUARANTINE = "quarantine"
 MAX_LEGIBLE_CHARACTERS = 100
 # Retries come once a minute at most, so a run's deadline is over long before there are this many.
 MAX_COUNT_DIGITS = 5
+# Properties of a message that failed at a function: how often, and at which.
+FAILED, FAILED_AT = "droptune.failed", "droptune.failed_at"
+FAILED_WAITS_S = (1, 5, 15, 60, 180, 300)
 
 
 class Dispatcher:
@@ -52,6 +57,29 @@ class Dispatcher:
         properties = properties_of(message)
         retry, early = _count(properties.get(RETRY)), _count(properties.get(EARLY))
         return self.runner.handle(stage, event, retry, early)
+
+    def attempt(self, stage: Stage, work: Callable[[func.ServiceBusMessage], object], message: Any) -> None:
+        """Do the function's work. What fails by a bug or a fault of a service is delivered again after a wait.
+
+        The host would give it back at once, and a fault of a second would use up all deliveries. Raises what the last
+        attempt raised: the host's own deliveries follow, and then the dead letter.
+        """
+        properties = properties_of(message)
+        failed = _count(properties.get(FAILED))
+        if failed and properties.get(FAILED_AT) in BY_NAME and properties[FAILED_AT] != stage.name:
+            return  # the copy is for the function that failed; the topic has brought it here too
+        try:
+            work(message)
+        except Exception as error:
+            if failed >= len(FAILED_WAITS_S):
+                raise
+            unforeseen = None if isinstance(error, DroptuneError) else error
+            log.warning("%s failed at %a, again later: %a", stage.name, message.message_id, error, exc_info=unforeseen)
+            kept = {name: properties[name] for name in (RETRY, EARLY) if name in properties}
+            kept |= {FAILED: str(failed + 1), FAILED_AT: stage.name}
+            due = self.services.clock.now() + timedelta(seconds=FAILED_WAITS_S[failed])
+            copy = replace(as_message(message), properties=kept, scheduled_at=due)
+            self.services.bus.send(stage.queue or TOPIC, [copy])
 
     def quarantine(self, message: func.ServiceBusMessage, error: InvalidInput) -> None:
         """Keep what cannot be read and never will be: a redelivery would fail the same way."""

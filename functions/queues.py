@@ -49,7 +49,7 @@ def receive_dataset(stage: Stage, dispatcher: Dispatcher, message: func.ServiceB
 
 
 def _send_again(message: func.ServiceBusMessage, due: datetime, services: Services) -> None:
-    services.bus.send(STORAGE_EVENTS, [replace(as_message(message), scheduled_at=due)])
+    services.bus.send(STORAGE_EVENTS, [replace(as_message(message), properties={}, scheduled_at=due)])
 
 
 def inspect_job(stage: Stage, dispatcher: Dispatcher, message: func.ServiceBusMessage) -> None:

@@ -55,7 +55,7 @@ def _function(stage: Stage, dispatcher: Dispatcher) -> Function:
 
     # The worker binds an argument by its name and checks its annotation.
     def on_message(message: func.ServiceBusMessage) -> None:
-        work(message)
+        dispatcher.attempt(stage, work, message)
 
     def on_timer(timer: func.TimerRequest) -> None:
         work(timer)

@@ -96,7 +96,8 @@ class Book(logging.Handler):
 
     def __post_init__(self) -> None:
         super().__init__()
-        logging.getLogger("shared.step_support.loops").addHandler(self)
+        for name in ("functions.dispatch", "shared.step_support.loops"):
+            logging.getLogger(name).addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info and not isinstance(record.exc_info[1], EXPECTED):

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from azure.functions.servicebus import ServiceBusMessage  # the worker's own; `azure.functions` has an interface
 
-from functions.dispatch import Dispatcher, as_message
+from functions.dispatch import FAILED, FAILED_AT, FAILED_WAITS_S, Dispatcher, as_message
+from shared.domain.errors import StoreConflict, Transient
+from shared.domain.events import DatasetUploaded
 from shared.domain.run import Status
-from shared.pipeline import BY_NAME
-from shared.ports import Services
+from shared.embedded.bus import SqliteEventBus
+from shared.pipeline import BY_NAME, TOPIC, TOPOLOGY
+from shared.ports import Message, ReceivedMessage, Services
 from shared.runner import EARLY, EARLY_WAITS_S, RETRY, Handled, Runner
+from tests.clock import ManualClock
 from tests.fresh_process import fresh_process
 from tests.unit.shared.support import drop, take
 
@@ -95,3 +100,100 @@ def test_the_runners_own_count_of_an_event_from_the_future_is_read(
 def test_properties_of_others_travel_on_as_text() -> None:
     brought = message(b"{}", {b"Diagnostic-Id": b"00-0af7", "priority": 2})
     assert as_message(brought).properties == {"Diagnostic-Id": "00-0af7", "priority": "2"}
+
+
+def brought(received: ReceivedMessage) -> ServiceBusMessage:
+    """As the host hands it over."""
+    sent = received.message
+    properties: dict[Any, Any] = dict(sent.properties)
+    return ServiceBusMessage(
+        body=sent.body, message_id=sent.id, label=sent.subject, application_properties=properties, user_properties={}
+    )
+
+
+@pytest.fixture
+def later(services: Services, tmp_path: Path) -> Iterator[Services]:
+    """On a clock of its own, and a bus by that clock."""
+    clock = ManualClock()
+    bus = SqliteEventBus(tmp_path / "later.db", TOPOLOGY, clock)
+    yield replace(services, clock=clock, bus=bus)
+    bus.close()
+
+
+FAULTS = [
+    ValueError("int() of 00-0af7"),
+    AttributeError("'list' object has no attribute 'get'"),
+    Transient("store_contention", "8 conflicts"),
+    StoreConflict("a document"),
+    OSError(5, "Input/output error"),
+]
+
+
+@pytest.mark.parametrize("name", ["validate_dataset", "inspect_job"])
+@pytest.mark.parametrize("fault", FAULTS, ids=repr)
+def test_a_message_that_fails_waits_longer_each_time_before_the_host_gives_it_up(
+    later: Services, name: str, fault: Exception
+) -> None:
+    stage, clock = BY_NAME[name], later.clock
+    assert isinstance(clock, ManualClock)
+    entity = stage.queue or f"{TOPIC}/{name}"
+    subject = stage.wakes[0].wire_type if stage.wakes else "Polled"
+    sent = Message("m-1", subject, b"{}", {"Diagnostic-Id": "00-0af7", RETRY: "2"})
+    later.bus.send(stage.queue or TOPIC, [sent])
+
+    def fails(_: object) -> None:
+        raise fault
+
+    waits: list[float] = []
+    while True:
+        begun = clock.now()
+        while not (found := take(later, entity)):
+            clock.advance(1)
+        waits.append((clock.now() - begun).total_seconds())
+        [received] = found
+        assert (received.message.id, received.message.subject, received.message.body) == ("m-1", subject, b"{}")
+        assert received.message.properties[RETRY] == "2"
+        assert len(waits) == 1 or "Diagnostic-Id" not in received.message.properties
+        try:
+            Dispatcher(lambda: later).attempt(stage, fails, brought(received))
+        except type(fault):
+            break
+    assert waits == [0, *FAILED_WAITS_S]
+
+
+def test_the_copy_for_one_function_is_nothing_to_the_others_of_the_topic(later: Services) -> None:
+    stage, others = BY_NAME["validate_dataset"], BY_NAME["notify"]
+    later.bus.send(TOPIC, [Message("m-1", DatasetUploaded.wire_type, b"{}")])
+    calls: list[str] = []
+
+    def fails(_: object) -> None:
+        raise ValueError
+
+    [first] = take(later, f"{TOPIC}/{stage.name}")
+    take(later, f"{TOPIC}/{others.name}")
+    Dispatcher(lambda: later).attempt(stage, fails, brought(first))
+    assert isinstance(later.clock, ManualClock)
+    later.clock.advance(FAILED_WAITS_S[0])
+    for one in (stage, others):
+        [copy] = take(later, f"{TOPIC}/{one.name}")
+        Dispatcher(lambda: later).attempt(one, lambda message, name=one.name: calls.append(name), brought(copy))  # type: ignore[misc]
+    assert calls == [stage.name]
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {FAILED: "9" * 5000, FAILED_AT: "notify"},
+        {FAILED: "x", FAILED_AT: "notify"},
+        {FAILED: "1", FAILED_AT: "somebody else"},
+        {FAILED_AT: "notify"},
+        {FAILED: "-1"},
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_properties_that_are_not_ours_keep_no_message_from_its_function(
+    services: Services, properties: dict[Any, Any]
+) -> None:
+    calls: list[object] = []
+    Dispatcher(lambda: services).attempt(BY_NAME["validate_dataset"], calls.append, message(b"{}", properties))
+    assert len(calls) == 1

@@ -25,7 +25,9 @@ def fail_too_often(services: Services, entity: str) -> None:
 
 
 def dead(services: Services, *ids: str) -> None:
-    services.bus.send(QUEUE, [Message(id, "Polled", b"{}", {"retry": "2"}) for id in ids])
+    services.bus.send(
+        QUEUE, [Message(id, "Polled", b"{}", {"droptune.failed": "6", "Diagnostic-Id": "00-0af7"}) for id in ids]
+    )
     fail_too_often(services, QUEUE)
 
 
@@ -73,7 +75,8 @@ def test_at_most_twenty_are_shown_and_all_are_counted_and_sent_again(client: Tes
     again = take(services, QUEUE)
     assert [received.message.id for received in again] == ids
     assert {received.delivery_count for received in again} == {1}
-    assert again[0].message == Message("m000", "Polled", b"{}", {"retry": "2"})
+    # Without what others added, which may be why it failed, and without our own counts.
+    assert again[0].message == Message("m000", "Polled", b"{}")
 
 
 def test_one_message_is_sent_again_and_the_others_stay(client: TestClient, services: Services) -> None:
