@@ -134,7 +134,6 @@ class AzureMlEmulator:
             route("PUT", deployment, self._put_deployment),
             route("GET", deployment, self._get_deployment),
             route("DELETE", deployment, self._delete_deployment),
-            route("POST", deployment + "/getLogs", self._deployment_logs),
             route("GET", r".*/locations/[^/]+/mfeOperationsStatus/{id}", self._operation),
             route("GET", "/history/v1.0WS/runs/{name}/details", self._run_details),
         ]
@@ -184,9 +183,6 @@ class AzureMlEmulator:
 
     def _delete_deployment(self, p: dict[str, str], _: Document) -> Response:
         return _accepted(self.endpoints.delete_deployment(p["endpoint"], p["name"]))
-
-    def _deployment_logs(self, p: dict[str, str], body: Document) -> Response:
-        return _ok({"content": self.serving.logs(p["endpoint"], p["name"], int(body.get("tail") or 100))})
 
     def _operation(self, p: dict[str, str], _: Document) -> Response:
         """Serves both kinds of polling: the status in the body, and 202 until it has ended."""

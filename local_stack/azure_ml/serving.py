@@ -138,7 +138,7 @@ class ServingRunner:
                 "AZUREML_MODEL_DIR": str(model),
                 **(deployment["properties"].get("environmentVariables") or {}),
             },
-            log=self.log(deployment),
+            log=self._folder(deployment) / "container.log",
         )
         self._store.put("deployment", _key(deployment), deployment)
 
@@ -161,14 +161,6 @@ class ServingRunner:
             return self._http.get(f"http://127.0.0.1:{port}{environment.readiness}").status_code == 200
         except httpx.HTTPError:
             return False
-
-    def log(self, deployment: Document) -> Path:
-        return self._folder(deployment) / "container.log"
-
-    def logs(self, endpoint: str, name: str, tail: int) -> str:
-        log = self.log(self._endpoints.get_deployment(endpoint, name))
-        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-        return "\n".join(lines[-tail:])
 
     def _folder(self, deployment: Document) -> Path:
         # The operation's id keeps the files of a deleted deployment apart from its successor's.

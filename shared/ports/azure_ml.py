@@ -68,9 +68,6 @@ class ModelHost(Protocol):
     def begin_delete_deployment(self, endpoint: str, name: str) -> None:
         """Absence is fine."""
 
-    def deployment_logs(self, endpoint: str, name: str, *, lines: int = 100) -> str:
-        """Tail of the container log; empty if there is none."""
-
     def chat(
         self,
         endpoint: str,

@@ -264,9 +264,6 @@ class Platform:
         deployment.gone_at = self.clock.now() + timedelta(seconds=self._rng(f"delete {name}").choice((0, 20)))
         self.advance()
 
-    def deployment_logs(self, endpoint: str, name: str, *, lines: int = 100) -> str:
-        return ""
-
     def chat(
         self,
         endpoint: str,

@@ -116,10 +116,6 @@ class AzureMlEndpoints:
         """See ModelHost."""
         self.session.if_found(lambda: self.session.ml.online_deployments.begin_delete(name, endpoint))
 
-    def deployment_logs(self, endpoint: str, name: str, *, lines: int = 100) -> str:
-        """See ModelHost."""
-        return self.session.if_found(lambda: self.session.ml.online_deployments.get_logs(name, endpoint, lines)) or ""
-
     def _get_endpoint(self, name: str) -> Any | None:
         return self.session.if_found(lambda: self.session.ml.online_endpoints.get(name))
 
