@@ -4,7 +4,8 @@
 
 Each is a process of its own, has the command line of the real one, writes the files that the pipeline reads, and ends
 as the real one does, also when it is stopped. A validation is the real one. A job that the recipe's `use_case` names,
-as in `hold training-1 evaluation-1`, waits until `release` lets it continue.
+as in `hold training-1 evaluation-1`, waits until `release` lets it continue. With the word `broken` in it the training
+fails, with `worse` it teaches what the gate refuses.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
+from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.evaluation import EvaluationResult, Gain, GradedRow, Score
 from tests.stack import stub_server
 from training_job import evaluate, train, validate
@@ -24,6 +27,7 @@ from training_job.job.files import write_json, write_lines
 from training_job.job.runtime import RunningMetrics, read_recipe, run_job
 
 STEPS = 4
+RIVALS: tuple[Literal["base", "champion"], ...] = ("base", "champion")
 BASE_ANSWER = "what the base model answers"
 
 
@@ -51,6 +55,8 @@ def train_stub(options: list[str]) -> int:
 
     def work(metrics: RunningMetrics) -> None:
         _wait_if_held(read_recipe(task.recipe).requested.use_case, task.job_name, task.recipe.parent)
+        if "broken" in read_recipe(task.recipe).requested.use_case.split():
+            raise PermanentFailure(FailureClass.DATA, "broken", "the test wants it so")
         steps = range(1, STEPS + 1)
         write_lines(
             task.output / METRICS_FILE, [{"step": step, "total_steps": STEPS, "loss": 1 / step} for step in steps]
@@ -70,11 +76,12 @@ def evaluate_stub(options: list[str]) -> int:
         _wait_if_held(read_recipe(task.recipe).requested.use_case, task.job_name, task.recipe.parent)
         rows = (task.data / "eval.jsonl").read_bytes().splitlines()
         answers = {"base": BASE_ANSWER, "candidate": (task.candidate / stub_server.ANSWER).read_text()}
-        scores = {"base": 0.0, "candidate": 1.0}
+        good = "worse" not in read_recipe(task.recipe).requested.use_case.split()
+        scores = {"base": 0.5, "candidate": float(good)}
         graded = [GradedRow(row=number, scores=scores, answers=answers) for number, _ in enumerate(rows, 1)]
         write_lines(task.output / "rows.jsonl", [row.model_dump(mode="json") for row in graded])
         metrics.last_step = metrics.total_steps = len(rows)
-        write_json(task.output / "report.json", _report(len(rows)).model_dump(mode="json"))
+        write_json(task.output / "report.json", _report(len(rows), good, task.champion).model_dump(mode="json"))
 
     return run_job(task.job_name, task.output, work)
 
@@ -97,12 +104,15 @@ def _wait_if_held(use_case: str, job_name: str, run_folder: Path) -> None:
             time.sleep(0.05)
 
 
-def _report(rows: int) -> EvaluationResult:
-    """All of the candidate's answers are right, none of the base model's."""
+def _report(rows: int, good: bool, champion: Path | None) -> EvaluationResult:
+    """All of the candidate's answers are right, or none; half of the others' are."""
+    half, gain = Score(mean=0.5, low=0.5, high=0.5, rows=rows), 0.5 if good else -0.5
+    score = float(good)
     return EvaluationResult(
-        base=Score(mean=0.0, low=0.0, high=0.0, rows=rows),
-        candidate=Score(mean=1.0, low=1.0, high=1.0, rows=rows),
-        gains=(Gain(over="base", mean=1.0, low=1.0, high=1.0),),
+        base=half,
+        candidate=Score(mean=score, low=score, high=score, rows=rows),
+        champion=half if champion else None,
+        gains=tuple(Gain(over=rival, mean=gain, low=gain, high=gain) for rival in RIVALS[: 2 if champion else 1]),
         answers_differ=1.0,
         template_sha256="0" * 64,
         base_template_sha256="0" * 64,
