@@ -65,18 +65,19 @@ def _retire(stage: Stage, runner: Runner, record: EndpointRecord) -> None:
 def reconcile(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) -> None:
     runner = dispatcher.runner
     services = runner.services
-    last, now = ticks.previous(services.store), services.clock.now()
+    now = services.clock.now()
+    known = ticks.read(services.store, now)
     tasks: dict[str, Callable[[], LoopResult[bool]]] = {
         "unsent": runner.publish_all_unsent,
-        "silent_jobs": partial(reconcile_step.inspect_silent_jobs, services, last),
-        "missed_blobs": partial(reconcile_step.start_missed_runs, services, last),
-        "overdue": partial(_publish_overdue, stage, runner),
+        "silent_jobs": partial(reconcile_step.inspect_silent_jobs, services, known.last),
+        "missed_blobs": partial(reconcile_step.start_missed_runs, services, known.last),
+        "overdue": partial(_publish_overdue, stage, runner, known.pauses),
         "next_evaluations": partial(_start_next_evaluations, stage, runner),
         "claims": partial(reconcile_step.release_claims, services),
     }
     done = for_each(stage.name, tasks, lambda task: tasks[task](), limit_s=TASK_LIMIT_S)
     if "missed_blobs" not in done.failed:  # else the next tick looks as far back as this one
-        ticks.record(services.store, now)
+        ticks.record(services.store, now, known.pauses)
     found = {task: summary.count for task, summary in done.results.items()}
     if any(found.values()):
         log.info("reconcile found %s", found)
@@ -99,16 +100,16 @@ def _of_now(draft: Draft, runner: Runner) -> Draft:
     return replace(draft, key=str(int(runner.services.clock.now().timestamp())))
 
 
-def _publish_overdue(stage: Stage, runner: Runner) -> LoopResult[bool]:
+def _publish_overdue(stage: Stage, runner: Runner, pauses: tuple[ticks.Pause, ...]) -> LoopResult[bool]:
     now = runner.services.clock.now()
 
     def publish(run: Run) -> bool:
-        draft = reconcile_step.overdue(run, now)
+        draft = reconcile_step.overdue(run, now, pauses)
         if draft is not None:
             runner.publish(run, draft, by=stage)
         return draft is not None
 
-    late = where(lambda run: reconcile_step.overdue(run, now), runs.unfinished(runner.services.store))
+    late = where(lambda run: reconcile_step.overdue(run, now, pauses), runs.unfinished(runner.services.store))
     return for_each("overdue", late, publish, id_of=_id)
 
 

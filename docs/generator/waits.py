@@ -10,7 +10,7 @@ from shared.clients import webhook
 from shared.domain.errors import RETRY_RULES, FailureClass
 from shared.domain.run import NON_TERMINAL, Status
 from shared.pipeline import DEADLINES, QUEUE_ALLOWANCE
-from shared.records import outbox
+from shared.records import outbox, ticks
 from shared.settings import Settings
 from shared.step_support.attempts import RETRY_OF_JOB, RETRY_OF_STAGE
 from shared.steps import advance_rollout, deliver_notification, deploy_model, probe_deployments, reconcile
@@ -36,6 +36,8 @@ def page() -> str:
         outbox=outbox,
         probe=probe_deployments,
         rollout=advance_rollout,
+        after_pause=reconcile.AFTER_PAUSE,
+        longest_regular=ticks.LONGEST_REGULAR,
         claim_age=reconcile.OWNERLESS_CLAIM_AGE,
         served_tokens=deploy_model.MAX_SERVED_TOKENS,
         suite_tokens=general.MAX_NEW_TOKENS,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from shared.domain.errors import StoreConflict
@@ -16,19 +17,41 @@ TICK, FAILED = "reconcile-tick", "failed-tick"
 # A timer that fails again writes it again. What failed once a day ago is over.
 FAILED_TTL_S = 24 * 3600
 MAX_NAMED = 20
+# Ticks come once a minute. A longer way from one to the next is a pause.
+LONGEST_REGULAR = timedelta(minutes=10)
+MAX_PAUSES = 20
 MAX_CHARACTERS = 300
 
 
-def previous(store: RunStore) -> datetime | None:
-    """When the last tick looked; None before the first, or if that cannot be read."""
+Pause = tuple[datetime, datetime]
+"""Between these two ticks nothing was handled, or the clock jumped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticks:
+    """`last` is None before the first tick; the newest of `pauses` may end at the present one."""
+
+    last: datetime | None = None
+    pauses: tuple[Pause, ...] = ()
+
+
+def read(store: RunStore, now: datetime) -> Ticks:
+    """What is known of earlier ticks; nothing if that cannot be read."""
     stored = store.get(TICK, TICK)
     with suppress(KeyError, TypeError, ValueError):
-        return datetime.fromisoformat(stored.document["at"]) if stored else None
-    return None
+        if stored:
+            last = datetime.fromisoformat(stored.document["at"])
+            texts = stored.document.get("pauses", [])
+            pauses = [(datetime.fromisoformat(start), datetime.fromisoformat(end)) for start, end in texts]
+            if now - last > LONGEST_REGULAR:
+                pauses.append((last, now))
+            return Ticks(last, tuple(pauses[-MAX_PAUSES:]))
+    return Ticks()
 
 
-def record(store: RunStore, now: datetime) -> None:
-    _put(store, TICK, TICK, {"at": now.isoformat()})
+def record(store: RunStore, now: datetime, pauses: tuple[Pause, ...]) -> None:
+    texts = [(start.isoformat(), end.isoformat()) for start, end in pauses]
+    _put(store, TICK, TICK, {"at": now.isoformat(), "pauses": texts})
 
 
 def record_failures(store: RunStore, timer: str, now: datetime, failed: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -14,6 +15,7 @@ from shared.domain.topology import EVENT_ALLOWANCE, JOB_EVENTS, STORAGE_EVENTS
 from shared.ports import BlobInfo, Services
 from shared.records import claims, runs
 from shared.records.release import release_dataset
+from shared.records.ticks import Pause
 from shared.step_support.commands import message_of
 from shared.step_support.loops import LoopResult, for_each, where
 from shared.step_support.outcome import Draft
@@ -24,6 +26,7 @@ WATERMARK_LAG = timedelta(minutes=10)
 # How far back is looked for blobs after the clock was set back: it may have been wrong for as long.
 SET_BACK_LAG = timedelta(days=2)
 _EPOCH = datetime.fromtimestamp(0, UTC)
+AFTER_PAUSE = timedelta(minutes=10)
 OWNERLESS_CLAIM_AGE = timedelta(minutes=15)
 
 
@@ -77,9 +80,16 @@ def next_evaluation(run: Run, services: Services) -> Draft | None:
     return Draft(EvaluationDue(endpoint=run.recipe.endpoint))
 
 
-def overdue(run: Run, now: datetime) -> Draft | None:
-    """The event that a run's status lasts too long; an approval that was not decided on in time has expired."""
-    if run.deadline_at is None or now < run.deadline_at:
+def overdue(run: Run, now: datetime, pauses: Iterable[Pause] = ()) -> Draft | None:
+    """The event that a run's status lasts too long; an approval that was not decided on in time has expired.
+
+    A deadline that passed while nothing was handled, or in a jump of the clock, says nothing about the run: it gets
+    some minutes from then on. A pause that ends in the future was a jump that was undone.
+    """
+    if run.deadline_at is None:
+        return None
+    resumed = [end + AFTER_PAUSE for start, end in pauses if start < run.deadline_at <= end <= now]
+    if now < max([run.deadline_at, *resumed]):
         return None
     if run.status is Status.AWAITING_APPROVAL:
         return Draft(ApprovalExpired(deadline_at=run.deadline_at))

@@ -145,6 +145,29 @@ def test_a_status_that_lasts_too_long_is_said_once_its_deadline_is_reached(prepa
     assert draft.data == late
 
 
+@pytest.mark.parametrize(
+    ("pause_h", "allowed_min"),
+    [((-1, 0.5), 10), ((-1, 0), 10), ((-2, -1), 0), ((0, 0.5), 0), ((-3, 2), 10)],
+    ids=["over the deadline", "until the deadline", "before it", "after it", "long"],
+)
+def test_a_deadline_that_passed_in_a_pause_is_reached_some_minutes_after_it(
+    prepared: Run, pause_h: tuple[float, float], allowed_min: int
+) -> None:
+    deadline = prepared.created_at + timedelta(days=1)
+    run = prepared.evolve(status=Status.RECEIVED, deadline_at=deadline)
+    start, end = (deadline + timedelta(hours=hours) for hours in pause_h)
+    reached = end + timedelta(minutes=allowed_min) if allowed_min else deadline
+    other = (deadline - timedelta(days=9), deadline - timedelta(days=8))
+    assert overdue(run, reached - timedelta(seconds=1), [other, (start, end)]) is None
+    assert overdue(run, reached, [other, (start, end)]) is not None
+
+
+def test_a_jump_forward_that_was_undone_is_no_pause(prepared: Run) -> None:
+    deadline = prepared.created_at + timedelta(hours=1)
+    run = prepared.evolve(status=Status.RECEIVED, deadline_at=deadline)
+    assert overdue(run, deadline, [(prepared.created_at, deadline + timedelta(days=1))]) is not None
+
+
 def test_a_finished_run_is_never_overdue(prepared: Run) -> None:
     run = prepared.evolve(status=Status.FAILED, deadline_at=None)
     assert overdue(run, prepared.created_at + timedelta(days=999)) is None
