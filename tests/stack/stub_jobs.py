@@ -27,7 +27,7 @@ from training_job.job.files import write_json, write_lines
 from training_job.job.runtime import RunningMetrics, read_recipe, run_job
 
 STEPS = 4
-RIVALS: tuple[Literal["base", "champion"], ...] = ("base", "champion")
+BASELINES: tuple[Literal["base", "champion"], ...] = ("base", "champion")
 BASE_ANSWER = "what the base model answers"
 
 
@@ -112,7 +112,9 @@ def _report(rows: int, good: bool, champion: Path | None) -> EvaluationResult:
         base=half,
         candidate=Score(mean=score, low=score, high=score, rows=rows),
         champion=half if champion else None,
-        gains=tuple(Gain(over=rival, mean=gain, low=gain, high=gain) for rival in RIVALS[: 2 if champion else 1]),
+        gains=tuple(
+            Gain(over=baseline, mean=gain, low=gain, high=gain) for baseline in BASELINES[: 2 if champion else 1]
+        ),
         answers_differ=1.0,
         template_sha256="0" * 64,
         base_template_sha256="0" * 64,
