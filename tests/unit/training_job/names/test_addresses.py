@@ -29,6 +29,17 @@ WHOLE = (
     "14 bis avenue Foch, 54000 Nancy",
     "55 Maple Ct",
     "12 High Street\nLeeds LS1 4AB",
+    "30083 Ray Bridge Suite 128\nJohntown, ON B3E 5N9",
+    "451 Fernandez Edge, Natalieton, VIC, 2641",
+    "Studio 61, Knight Loop, South Hollie, W2S 2GE",
+    "Felix-Schartner-Gasse 4, 8499 Frohnleiten",
+    "Rohrmoserplatz 7/4, 3112 Leoben",
+    "Vincentstraat 4\n3210SG\nVoorst",
+    "Jannesteeg 9, 8924 XD, Buinen",
+    "Via Elisa, 8, 89821, Vallelonga (VV)",
+    "Paseo de Evaristo Salom 17 Puerta 5 , Salamanca, 07131",
+    "ul. Długa 8, 31-147 Kraków",
+    "PSC 3124, Box 41\nAPO AE 09123",
 )
 NONE = (
     "Section 12 Street lighting is out of scope.",

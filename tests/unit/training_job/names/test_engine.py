@@ -53,6 +53,8 @@ def test_a_name_that_one_text_shows_is_found_in_all_texts_of_the_row(finder: Nam
         "Continue Eliquis and Jardiance; Stelara failed in May.",
         "Grant the user access, mark the box. Will return in August.",
         "Replaced the Siemens drive and the Grundfos pump.",
+        "Atlas Copco and Endress Hauser quoted; Novo Nordisk did not.",
+        "Left Lower Lobe, Right Upper Quadrant, Grade II.",
     ],
 )
 def test_eponyms_makers_drugs_and_months_are_no_names(text: str, finder: NameFinder) -> None:
@@ -65,6 +67,8 @@ def test_eponyms_makers_drugs_and_months_are_no_names(text: str, finder: NameFin
         ("Dr. Bell saw her; Bell palsy is gone.", [("person", "Bell")]),
         ("Mr. Grant called.", [("person", "Grant")]),
         ("PATIENT: DELACROIX, JEAN-PAUL", [("person", "DELACROIX, JEAN-PAUL")]),
+        ("Tech: Ewatomi Makinde", [("person", "Ewatomi Makinde")]),
+        ("The request of Nomathemba Juqula was denied.", [("person", "Nomathemba Juqula")]),
         ("Kind regards,\nPriya Raman", [("person", "Priya Raman")]),
     ],
 )
