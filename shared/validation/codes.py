@@ -50,6 +50,10 @@ CODES: dict[str, ProblemCode] = {
         "Something follows the end of the JSON array.",
         "Put all rows into one array, or write one object per line: jq -c '.[]'.",
     ),
+    "lines_above_header": warning(
+        "The names of the columns stand in {detail}; the rows above it were not read.",
+        "Nothing is needed if these are a title and notes.",
+    ),
     "wrapper_fields_unread": warning(
         "The file is one object around its rows, which are the list {detail}.",
         "Nothing is needed if that is meant. What every row should say belongs into the rows.",

@@ -15,7 +15,7 @@ from shared.validation.formats import BESIDE, KNOWN_NAMES, Format, chosen, detec
 from shared.validation.json_values import holds_values, read_values
 from shared.validation.lines import UTF8_MARK, Block, RefusedLine, Unreadable, split_lines
 from shared.validation.names import shown
-from shared.validation.tables import Dialect, Note, columns_of, dialects, looks_like_table, read_table
+from shared.validation.tables import HEADER_ROWS, Dialect, Note, columns_of, dialects, looks_like_table, read_table
 from shared.validation.workbooks import open_workbook
 from shared.validation.wrappers import Wrapped, may_be_wrapped, unwrap, with_first_line
 
@@ -90,7 +90,8 @@ def open_rows(chunks: Iterable[bytes], expected: ExpectedRows = ExpectedRows(), 
     table = None if is_values or not lines else _table(lines, expected)
     if table is not None:
         dialect, header = table
-        return _intake("csv", [dict.fromkeys(columns_of(header, dialect))], read_table(blocks, dialect, note), expected)
+        table_blocks = read_table(blocks, dialect, note, header)
+        return _intake("csv", [dict.fromkeys(columns_of(header, dialect))], table_blocks, expected)
     if lines and not is_values and not any(map(_may_be_json, lines)):
         return Intake(None, "jsonl", _raising(Unreadable("no_rows")))
     sources = [source for line in lines if type(source := _loaded(line)) is dict]
@@ -113,7 +114,7 @@ def _is_known(source: Source, expected: ExpectedRows) -> bool:
 
 def _of_workbook(chunks: Iterator[bytes], expected: ExpectedRows, note: Note) -> Intake:
     try:
-        columns, blocks = open_workbook(chunks, note)
+        columns, blocks = open_workbook(chunks, note, lambda names: _is_header(names, expected))
     except Unreadable as error:
         return Intake(None, "xlsx", _raising(error))
     return _intake("xlsx", [dict.fromkeys(columns)] if columns else [], blocks, expected)
@@ -172,18 +173,21 @@ def _table(lines: Sequence[bytes], expected: ExpectedRows) -> tuple[Dialect, byt
     if _may_be_json(lines[0]):
         return None
     found, header = dialects(lines)
-    for dialect in found:
-        names = columns_of(header, dialect)
-        if names and (_format([dict.fromkeys(names)], expected) if expected.format == _AUTO else _has_known(names)):
-            return dialect, header
+    for line in (header, *lines[1:HEADER_ROWS]):
+        for dialect in found:
+            if _is_header(columns_of(line, dialect), expected):
+                return dialect, line
     alike = [dialect for dialect in found if looks_like_table(lines, dialect)]
     if alike or expected.table or len(found) == 1:
         return (alike or found)[0], header
     return None
 
 
-def _has_known(names: Sequence[str]) -> bool:
-    return not KNOWN_NAMES.isdisjoint(names)
+def _is_header(names: Sequence[str], expected: ExpectedRows) -> bool:
+    """Whether these are columns of a known format, as the recipe names them."""
+    if not names or expected.format != _AUTO:
+        return not KNOWN_NAMES.isdisjoint(names)
+    return _format([dict.fromkeys(names)], expected) is not None
 
 
 def _may_be_json(line: bytes) -> bool:

@@ -18,6 +18,7 @@ csv.field_size_limit(MAX_ROW_BYTES)  # the process's; the default of 131,072 cha
 
 _SEPARATOR = re.compile(rb'"?sep=([^\w"\r\n ])"?\r?', re.IGNORECASE)  # what Excel writes and reads as a first line
 UNNAMED = "column_{}"
+HEADER_ROWS = 10  # of which one may be the header, below a title
 _LINES_MAX = 10_000  # of one record; they are held apart until it has ended
 _TRIES = 8  # a file of nothing but odd quotation marks takes no longer than so many readings
 _Line = tuple[int, int, bytes | RefusedLine]
@@ -69,13 +70,21 @@ def looks_like_table(lines: Sequence[bytes], dialect: Dialect) -> bool:
     return len(counts) == 1 and max(counts) > 1 and bool(columns_of(lines[0], dialect))
 
 
-def read_table(blocks: Iterable[Block], dialect: Dialect, note: Note) -> Iterator[Block]:
-    """One block a record, numbered by the line it starts on. The first that is not blank names the columns.
+def read_table(blocks: Iterable[Block], dialect: Dialect, note: Note, header: bytes = b"") -> Iterator[Block]:
+    """One block a record, numbered by the line it starts on. The first that is not blank names the columns, or `header`
+    below lines that are noted and not read.
 
     Empty cells are left out. Raises Unreadable `csv_header`.
     """
     reader = _TableReader(dialect, note)
+    above = 0
     for number, offset, record in _records(blocks, reader):
+        if header and record != header and not reader.columns:
+            above += not isinstance(record, RefusedLine) and bool(record.strip()) and not _SEPARATOR.fullmatch(record)
+            continue
+        if above:
+            note("lines_above_header", number, offset, f"row {number}")
+            above = 0
         if isinstance(record, RefusedLine) or not record.strip():
             if not reader.columns and isinstance(record, RefusedLine):
                 raise Unreadable("csv_header")

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import posixpath
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from importlib.util import find_spec
+from itertools import chain, islice
 from typing import IO, Any, NamedTuple
 from xml.parsers import expat
 
@@ -18,7 +19,7 @@ import orjson
 from shared.validation.codes import MAX_ROW_BYTES, MAX_WORKBOOK_BYTES, MAX_WORKBOOK_CELLS
 from shared.validation.containers import ZIP_ERRORS, inflated, refuse_bomb, spooled
 from shared.validation.lines import Block, RefusedLine, Unreadable
-from shared.validation.tables import UNNAMED, Note, named
+from shared.validation.tables import HEADER_ROWS, UNNAMED, Note, named
 
 _WORKBOOK, _RELATIONS, _TEXTS = "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "xl/sharedstrings.xml"
 _LAST_ROW, _LAST_COLUMN = 2**20, 2**14  # https://support.microsoft.com/office/excel-specifications-and-limits
@@ -32,8 +33,9 @@ class Table(NamedTuple):
     blocks: Iterator[Block]
 
 
-def open_workbook(chunks: Iterable[bytes], note: Note) -> Table:
-    """The rows of the one visible sheet that has some. The first row with a value names the columns.
+def open_workbook(chunks: Iterable[bytes], note: Note, is_header: Callable[[list[str]], bool]) -> Table:
+    """The rows of the one visible sheet that has some. The first row with a value names the columns, or
+    one of the first below it that `is_header`.
 
     Values are texts, as people read them: numbers without a format, dates as 2026-01-31, of a formula its last value.
     Empty cells are left out; a value of merged cells counts for each of their rows.
@@ -54,11 +56,16 @@ def open_workbook(chunks: Iterable[bytes], note: Note) -> Table:
             raise Unreadable("invalid_workbook", detail) from error
         except (expat.ExpatError, OSError) as error:
             raise Unreadable("invalid_workbook", _DAMAGED) from error
-    header = next((cells for _, cells in rows if any(cells)), [])
-    columns = named(_stripped(header))
+    first = list(islice(((number, cells) for number, cells in rows if any(cells)), HEADER_ROWS))
+    place = next((place for place, (_, cells) in enumerate(first) if is_header(named(_stripped(cells)))), 0)
+    columns = named(_stripped(first[place][1])) if first else []
     if not columns:
         raise Unreadable("csv_header")
-    return Table(columns, _blocks(rows, columns, found.without_value))
+    number = first[place][0]
+    if place:
+        note("lines_above_header", number, 0, f"row {number}")
+    without_value = {row for row in found.without_value if row > number}
+    return Table(columns, _blocks(chain(first[place + 1 :], rows), columns, without_value))
 
 
 def _stripped(header: list[str]) -> list[str]:

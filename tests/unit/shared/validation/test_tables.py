@@ -110,3 +110,38 @@ def test_a_table_of_nothing_but_odd_quotation_marks_takes_no_more_than_a_few_rea
 
     seconds(1000)
     assert seconds(16_000) < 40 * max(seconds(2_000), 0.01)  # a square of it would be 64 times
+
+
+TITLED = {
+    "a title": "Export of tickets 2026\nprompt,completion\n",
+    "a title in a cell of a table": "Export of tickets,\nprompt,completion\n",
+    "a title, notes and a blank line": "Tickets\nas of 1 November, all halls\n\nprompt,completion\n",
+    "a first line that names the separator": "sep=,\nTickets,\nprompt,completion\n",
+    "groups of columns": "Customer,Agent\nprompt,completion\n",
+}
+
+
+@pytest.mark.parametrize("head", TITLED.values(), ids=TITLED)
+@pytest.mark.parametrize("name", ["train.csv", "train.txt"])
+def test_a_header_below_a_title_is_found_and_the_report_says_where(check, rows, head, name) -> None:
+    data = (head + numbered(60)).encode()
+    checked = check(data, rows(20, start=1000), file_name=name)
+    row = head.count("\n")
+    assert checked.codes == {"lines_above_header": (row,)}
+    assert f"stand in row {row};" in checked.result.report.problems[0].message
+    assert checked.result.report.statistics.train_rows == 60
+
+
+def test_a_header_below_a_title_is_found_by_the_names_of_the_recipe(check, rows) -> None:
+    data = ("Tickets,\nfrage,antwort\n" + numbered(60)).encode()
+    checked = check(
+        data, rows(20, start=1000), b"data: {columns: {frage: user, antwort: assistant}}", file_name="t.csv"
+    )
+    assert checked.codes == {"lines_above_header": (2,)}
+
+
+def test_a_first_row_that_names_the_columns_is_the_header_whatever_rows_below_it_say(check, rows) -> None:
+    data = ("prompt,completion\n" + numbered(60) + "\nquestion,answer\n").encode()
+    checked = check(data, rows(20, start=1000), file_name="train.csv")
+    assert checked.codes == {}
+    assert checked.result.report.statistics.train_rows == 61

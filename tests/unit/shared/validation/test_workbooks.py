@@ -142,7 +142,6 @@ REFUSED: dict[str, tuple[bytes, str, str]] = {
     "no rows": (workbook({"A": []}), "empty_dataset", ""),
     "a header only": (workbook({"A": [HEADER]}), "empty_dataset", ""),
     "a name twice": (workbook({"A": [["prompt", "prompt"], ["q", "a"]]}), "csv_header", "twice"),
-    "a title above the table": (workbook({"A": [["Export"], *GOOD]}), "unknown_format", "Export"),
     "the old format": (OLD, "invalid_workbook", "old format"),
     "a password": (OLD + "EncryptedPackage".encode("utf-16-le"), "invalid_workbook", "it has a password"),
     "the binary format": (
@@ -222,3 +221,22 @@ def test_what_reads_workbooks_is_pinned_for_the_job_and_not_in_the_function_app(
     )
     assert ("python-calamine" in job, any("calamine" in line for line in app)) == (True, False)
     assert [line.partition("==")[0] for line in pins if "calamine" in line] == ["python-calamine"]
+
+
+ABOVE = {
+    "a title": [["Tickets of 2026"]],
+    "a title and notes": [["Tickets of 2026"], ["as of", date(2026, 11, 1)], []],
+    "groups of columns": [["Customer", "Agent"]],
+}
+
+
+@pytest.mark.parametrize("above", ABOVE.values(), ids=ABOVE)
+def test_a_header_below_a_title_is_found_and_the_report_says_where(check, rows, above) -> None:
+    checked = check(workbook({"Data": [*above, *GOOD]}), rows(20, start=1000), file_name="data.xlsx")
+    assert checked.codes == {"lines_above_header": (len(above) + 1,)}
+    assert checked.result.version == check(LINES, rows(20, start=1000)).result.version
+
+
+def test_without_a_known_header_the_first_row_names_the_columns(check) -> None:
+    checked = check(workbook({"Data": [["Tickets"], ["frage", "antwort"], *PAIRS]}), file_name="data.xlsx")
+    assert list(checked.codes) == ["unknown_format"]
