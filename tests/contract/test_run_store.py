@@ -262,7 +262,7 @@ def test_a_query_spans_partitions_and_puts_the_newest_first(store: RunStore, par
 
 def test_a_query_filters_on_equal_fields_of_equal_type(store: RunStore, partition: str, kind: str) -> None:
     documents: dict[str, dict[str, Any]] = {
-        "matching": {"project": "acme", "status": "x", "sent": 0},
+        "queried": {"project": "acme", "status": "x", "sent": 0},
         "other-value": {"project": "acme", "status": "y", "sent": 1},
         "other-project": {"project": 'a"c\\me', "sent": 0},
         "bool": {"project": "acme", "sent": False},
@@ -276,9 +276,9 @@ def test_a_query_filters_on_equal_fields_of_equal_type(store: RunStore, partitio
     def ids(equals: dict[str, str | int]) -> list[str]:
         return sorted(one.document["id"] for one in store.query(kind, equals)[0])
 
-    assert ids({"project": "acme", "status": "x"}) == ["matching"]
-    assert ids({"status": "x", "project": "acme"}) == ["matching"]
-    assert ids({"sent": 0}) == ["list", "other-project", "matching"]
+    assert ids({"project": "acme", "status": "x"}) == ["queried"]
+    assert ids({"status": "x", "project": "acme"}) == ["queried"]
+    assert ids({"sent": 0}) == ["list", "other-project", "queried"]
     assert ids({"sent": "0"}) == ["text"]
     assert ids({"sent": False}) == ["bool"]
     assert ids({"project": 'a"c\\me'}) == ["other-project"]

@@ -182,8 +182,9 @@ class LocalStack:
     def claims(self, **equals: str | int) -> list[str]:
         """What is claimed: `owner=`, `kind=`, `settled=`."""
         with closing(SqliteRunStore(self.root / "state.db", SystemClock())) as store:
-            found, _ = store.query(CLAIM, dict(equals), limit=100)
-        return [stored.document["name"] for stored in found]
+            found, _ = store.query(CLAIM, {}, limit=1000)
+        documents = [stored.document for stored in found]
+        return [one["name"] for one in documents if all(one.get(name) == value for name, value in equals.items())]
 
     def _emulator(self, method: str, path: str, body: Any = None) -> httpx.Response:
         url = stack.Stack.load(self.root).azure_ml_url.removeprefix("azureml+").split("/subscriptions")[0]

@@ -222,7 +222,7 @@ def test_a_job_that_somebody_else_cancelled_is_submitted_again_and_a_cancel_stop
     run = futures_of[cancelled_by_others].result()
     assert statuses(run) == [*TO_EVALUATING[:3], "training", "training", "evaluating", "cancelling", "cancelled"]
     assert jobs_of(local, run) == {"training-1": "Canceled", "training-2": "Completed", "evaluation-1": "Canceled"}
-    assert notes(run) == ["platform: job_cancelled, again in 0.5 s"]
+    assert notes(run) == ["platform: job_cancelled, again in 0.5 s", *["cancelled by local"] * 2]
     assert run["cancel_requested_by"] == "local"
     assert_nothing_is_left(local, run)
 
