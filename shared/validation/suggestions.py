@@ -65,6 +65,7 @@ _OTHER_NAMES = {
     "operation": "op",
     "split_group": "group_by group_column group",
     "personal_data": "pii",
+    "deidentify": "anonymize anonymise anonymization deidentification de_identify redact_names names",
     "format": "type dataset_format dataset_type data_format formatting",
     "columns": "field_mapping column_mapping dataset_text_field text_column prompt_column field_messages "
     "field_instruction field_output message_property_mappings",

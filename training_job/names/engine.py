@@ -82,8 +82,6 @@ class SpacyNames:
     are read once.
     """
 
-    kinds = frozenset(("person", "place", "postal_address"))
-
     def __init__(self, nlp: Any, dictionary: frozenset[str]) -> None:
         self._nlp, self._dictionary = nlp, dictionary
         self._known: dict[str, list[Candidate]] = {}
