@@ -22,10 +22,11 @@ from shared.api.models import (
     DeadLetterList,
     Doctor,
     EndpointList,
-    EntityDeadLetters,
     Health,
     ImportStarted,
     Metrics,
+    Released,
+    ReleaseRequest,
     Replayed,
     ReplayRequest,
     RollbackAccepted,
@@ -161,9 +162,14 @@ class Api:
         """Every service is asked for something, which takes its time."""
         return list(_read(Doctor, self._ask("GET", "/api/doctor", timeout=None)).data)
 
-    def dead_letters(self) -> list[EntityDeadLetters]:
-        """Of the entities that have any."""
-        return list(_read(DeadLetterList, self._ask("GET", "/api/dead-letters")).data)
+    def dead_letters(self) -> DeadLetterList:
+        """Of the entities that have any, and documents that cannot be read."""
+        return _read(DeadLetterList, self._ask("GET", "/api/dead-letters"))
+
+    def release(self, partition: str, id: str) -> str:
+        """Where the document is kept from now on."""
+        body = ReleaseRequest(partition=partition, id=id).model_dump()
+        return _read(Released, self._ask("POST", "/api/dead-letters/release", json=body)).path
 
     def replay(self, entity: str, message_id: str | None = None) -> int:
         """How many were sent again."""

@@ -13,26 +13,31 @@ from cli.client import Api, find_url
 from cli.display import make_console
 from cli.options import AsJson, Url, print_json
 from cli.tables import make_table
-from shared.api.models import EntityDeadLetters
+from shared.api.models import EntityDeadLetters, UnreadableDocument
 
 dlq = typer.Typer(help="Messages that failed too often, and another try for them.", no_args_is_help=True)
 
 EntityArgument = Annotated[
     str | None, typer.Argument(metavar="ENTITY", help="a queue or topic/subscription; else all of them")
 ]
+PartitionArgument = Annotated[str, typer.Argument(metavar="PARTITION", help="as `dlq list` names it: a run's id")]
+DocumentId = Annotated[str, typer.Option("--id", help="which document of it")]
 MessageId = Annotated[str | None, typer.Option("--id", help="only this message of ENTITY")]
 
 
 @dlq.command("list")
 def list_(as_json: AsJson = False, url: Url = None) -> None:
-    """List dead letters: where they lie and why, never what is in them."""
+    """List dead letters and stored documents that cannot be read: where they lie and why, never what is in them."""
     with Api(find_url(url)) as api:
         found = api.dead_letters()
     if as_json:
-        print_json([each.model_dump(mode="json") for each in found])
-    elif found:
-        make_console().print(dead_letters_table(found))
-    else:
+        print_json(found.model_dump(mode="json"))
+        return
+    if found.data:
+        make_console().print(dead_letters_table(found.data))
+    if found.unreadable:
+        make_console().print(unreadable_table(found.unreadable))
+    if not found.data and not found.unreadable:
         print("no dead letters")
 
 
@@ -44,7 +49,7 @@ def replay(
     if message_id is not None and entity is None:
         raise typer.BadParameter("--id needs an ENTITY")
     with Api(find_url(url)) as api:
-        entities = [entity] if entity else [each.entity for each in api.dead_letters()]
+        entities = [entity] if entity else [each.entity for each in api.dead_letters().data]
         replayed = {name: api.replay(name, message_id) for name in entities}
     if as_json:
         print_json(replayed)
@@ -53,6 +58,24 @@ def replay(
         print(f"{name}: {count} sent again")
     if not replayed:
         print("no dead letters")
+
+
+@dlq.command()
+def release(partition: PartitionArgument, id: DocumentId = "run", as_json: AsJson = False, url: Url = None) -> None:
+    """Take a document that cannot be read out of the run store; it is kept in the container `quarantine`."""
+    with Api(find_url(url)) as api:
+        path = api.release(partition, id)
+    if as_json:
+        print_json({"path": path})
+        return
+    print(f"kept as {path}")
+
+
+def unreadable_table(found: Iterable[UnreadableDocument]) -> Table:
+    table = make_table("document", "partition", "id", "why")
+    for each in found:
+        table.add_row(*map(Text, (each.type, each.partition, each.id, each.problem)))
+    return table
 
 
 def dead_letters_table(found: Iterable[EntityDeadLetters]) -> Table:

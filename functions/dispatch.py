@@ -17,11 +17,11 @@ from shared.domain.errors import DroptuneError, InvalidInput
 from shared.domain.events import parse_event
 from shared.pipeline import BY_NAME, TOPIC, Stage
 from shared.ports import Message, Services
+from shared.records.unreadable import QUARANTINE
 from shared.runner import EARLY, RETRY, Handled, Runner
 
 log = logging.getLogger(__name__)
 
-QUARANTINE = "quarantine"
 MAX_LEGIBLE_CHARACTERS = 100
 # Retries come once a minute at most, so a run's deadline is over long before there are this many.
 MAX_COUNT_DIGITS = 5

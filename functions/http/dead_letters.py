@@ -6,16 +6,28 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 
 from fastapi import APIRouter
 
 from functions.http.auth import Operator, Reader
 from functions.http.dependencies import CurrentServices
 from functions.http.errors import ApiError
-from shared.api.models import DeadLetter, DeadLetterList, EntityDeadLetters, Replayed, ReplayRequest
+from shared.api.models import (
+    DeadLetter,
+    DeadLetterList,
+    EntityDeadLetters,
+    Released,
+    ReleaseRequest,
+    Replayed,
+    ReplayRequest,
+    UnreadableDocument,
+)
 from shared.domain.errors import LockLost
 from shared.pipeline import TOPOLOGY
 from shared.ports import DEAD_LETTERS, DeadLetters, EventBus, ReceivedMessage
+from shared.records.unreadable import release as release_document
+from shared.records.unreadable import unreadable
 
 router = APIRouter(prefix="/api/dead-letters", tags=["dead letters"])
 
@@ -31,7 +43,9 @@ def list_dead_letters(_: Reader, services: CurrentServices) -> DeadLetterList:
     # All at once: the first look at an entity of Service Bus opens a link, which takes the SDK half a second.
     with ThreadPoolExecutor(len(entities)) as pool:
         counts = dict(zip(entities, pool.map(lambda entity: bus.depth(entity + DEAD_LETTERS), entities), strict=True))
-    return DeadLetterList(data=tuple(_of(bus, entity, count) for entity, count in counts.items() if count))
+    found = tuple(map(UnreadableDocument.model_validate, islice(unreadable(services.store), SHOWN)))
+    data = tuple(_of(bus, entity, count) for entity, count in counts.items() if count)
+    return DeadLetterList(data=data, unreadable=found)
 
 
 def _of(bus: DeadLetters, entity: str, count: int) -> EntityDeadLetters:
@@ -48,6 +62,18 @@ def _shown(dead: ReceivedMessage) -> DeadLetter:
         enqueued_at=dead.enqueued_at,
         delivery_count=dead.delivery_count,
     )
+
+
+@router.post("/release")
+def release(request: ReleaseRequest, _: Operator, services: CurrentServices) -> Released:
+    """Take a document that cannot be read out of the run store and keep it in the container `quarantine`.
+
+    What a run held is given back within minutes. One that can be read is refused.
+    """
+    path = release_document(services.store, services.blobs, request.partition, request.id)
+    if path is None:
+        raise ApiError(404, "document_not_found", f"no document {request.id} of {request.partition}", "partition")
+    return Released(path=path)
 
 
 @router.post("/replay")

@@ -284,10 +284,33 @@ class EntityDeadLetters(ApiModel):
     messages: tuple[DeadLetter, ...] = ()
 
 
+class UnreadableDocument(ApiModel):
+    """A document of the run store that this version cannot read."""
+
+    type: str
+    partition: str = Field(description="a run's id, or the name of a claim")
+    id: str
+    problem: str
+
+
 class DeadLetterList(ApiModel):
-    """The entities that have any."""
+    """The entities that have any, and documents that are set aside because they cannot be read."""
 
     data: tuple[EntityDeadLetters, ...]
+    unreadable: tuple[UnreadableDocument, ...] = ()
+
+
+class ReleaseRequest(ApiModel):
+    """Which document that cannot be read."""
+
+    partition: str
+    id: str
+
+
+class Released(ApiModel):
+    """Where the document is kept."""
+
+    path: str
 
 
 class ReplayRequest(ApiModel):

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 from shared.clients.service_time import azure_ml_time
 from shared.domain import paths
-from shared.domain.errors import DroptuneError, InvalidInput, PermanentFailure, Transient
+from shared.domain.errors import DroptuneError, InvalidInput, PermanentFailure, Transient, shortened
 from shared.health.base_models import base_model_checks
 from shared.health.checks import Check, CheckStatus
 from shared.health.quota import quota_checks
 from shared.pipeline import TOPOLOGY
 from shared.ports import Services
+from shared.records import ticks
+from shared.records.unreadable import unreadable
 from shared.services import services
 from shared.settings import Settings, load_settings
 
+NAMED = 20
 NO_JOB = "run-000000000000-doctor-1"
 NO_ENDPOINT = "droptune-doctor"
 # The API refuses a token issued in the future, and deadlines are compared across machines.
@@ -48,6 +52,8 @@ def examine(build: Callable[[], Services] = services) -> list[Check]:
 
 def _run_check(settings: Settings, services: Services) -> Iterator[Check]:
     yield attempt("run store", "RUN_STORE_URL", lambda: _read_store(services))
+    yield _set_aside(services)
+    yield _timers(services)
     yield attempt("event bus", "EVENT_BUS_URL", lambda: _peek_all(services))
     blobs = attempt("blobs", "BLOB_STORE_URL", lambda: _list_blobs(services))
     yield blobs
@@ -63,6 +69,35 @@ def _run_check(settings: Settings, services: Services) -> Iterator[Check]:
         yield from _environment(environment, services)
     yield from _quotas(services)
     yield _clock(settings, services)
+
+
+def _set_aside(services: Services) -> Check:
+    """Documents that every timer and list leaves out."""
+    try:
+        found = list(islice(unreadable(services.store), NAMED))
+    except Exception as error:  # as in `attempt`
+        return Check(name="documents", status=CheckStatus.SKIPPED, detail=f"not read: {_message_of(error)}")
+    if not found:
+        return Check(name="documents", status=CheckStatus.OK, detail="every document in use can be read")
+    named = "; ".join(f"{one.type} {one.id} of {one.partition}: {one.problem}" for one in found)
+    fix = "go back to the version that wrote them, or `droptune dlq release PARTITION --id ID` takes one out"
+    return Check(name="documents", status=CheckStatus.FIX, detail=shortened(named, 1000), fix=fix)
+
+
+def _timers(services: Services) -> Check:
+    """What timers failed at within a day."""
+    try:
+        failures = list(ticks.failures(services.store))
+    except Exception as error:  # as in `attempt`
+        return Check(name="timers", status=CheckStatus.SKIPPED, detail=f"not read: {_message_of(error)}")
+    if not failures:
+        return Check(name="timers", status=CheckStatus.OK, detail="none failed at anything within a day")
+    named = "; ".join(
+        f"{timer} at {at[:19]}: {count} failed, as {', '.join(f'{id} ({why})' for id, why in list(failed.items())[:3])}"
+        for timer, at, count, failed in failures
+    )
+    fix = "look into the log of that time; what is named is tried again at each tick and goes from here after a day"
+    return Check(name="timers", status=CheckStatus.FIX, detail=shortened(named, 1000), fix=fix)
 
 
 def attempt(name: str, setting: str, request: Callable[[], str]) -> Check:

@@ -103,6 +103,7 @@ class FakeDroptune:
     refusal: tuple[int, str] | None = None
     endpoints: list[dict[str, Any]] = field(default_factory=list)
     dead: list[dict[str, Any]] = field(default_factory=list)
+    unreadable: list[dict[str, Any]] = field(default_factory=list)
     checks: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -191,7 +192,11 @@ def make_app(fake: FakeDroptune) -> FastAPI:
 
     @app.get("/api/dead-letters")
     def dead_letters() -> dict[str, Any]:
-        return {"data": fake.dead}
+        return {"data": fake.dead, "unreadable": fake.unreadable}
+
+    @app.post("/api/dead-letters/release")
+    async def release(request: Request) -> Response:
+        return fake.record_command("release", await request.json(), {"path": "quarantine/document-1.json"})
 
     @app.post("/api/dead-letters/replay")
     async def replay(request: Request) -> Response:

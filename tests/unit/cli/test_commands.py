@@ -23,6 +23,7 @@ COMMANDS = (
     ("retry", RUN_ID),
     ("rollback", "shop"),
     ("dlq", "replay", "job-events"),
+    ("dlq", "release", RUN_ID),
 )
 
 
@@ -116,7 +117,18 @@ def test_dead_letters_are_listed_and_the_rest_is_counted(fake: FakeDroptune, dro
     assert first.endswith("MaxDeliveryCountExceeded: delivered 10 times [red]")
     assert rest.split() == ["job-events", "and", "6", "more"]
     assert droptune("dlq", "list", "--json") == 0
-    assert json.loads(capsys.readouterr().out)[0]["count"] == 7
+    assert json.loads(capsys.readouterr().out)["data"][0]["count"] == 7
+
+
+def test_documents_that_cannot_be_read_are_listed_and_released(
+    fake: FakeDroptune, droptune: Cli, capsys: Capture
+) -> None:
+    fake.unreadable = [{"type": "run", "partition": RUN_ID, "id": "run", "problem": "KeyError: [red]"}]
+    assert droptune("dlq", "list") == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["run", RUN_ID, "run", "KeyError:", "[red]"]
+    assert droptune("dlq", "release", RUN_ID) == 0
+    assert capsys.readouterr().out == "kept as quarantine/document-1.json\n"
+    assert fake.commands == [("release", {"partition": RUN_ID, "id": "run"})]
 
 
 def test_a_replay_is_of_all_of_one_entity_or_of_one_message(fake: FakeDroptune, droptune: Cli, capsys: Capture) -> None:

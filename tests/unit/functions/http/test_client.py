@@ -67,9 +67,9 @@ def test_endpoints_and_rollback(droptune: Api, services: Services) -> None:
 def test_dead_letters_and_replay(droptune: Api, services: Services) -> None:
     services.bus.send(QUEUE, [Message("m1", "Polled", b"{}")])
     fail_too_often(services, QUEUE)
-    (found,) = droptune.dead_letters()
+    (found,) = droptune.dead_letters().data
     assert (found.entity, found.count, found.messages[0].id) == (QUEUE, 1, "m1")
     with pytest.raises(RequestRefused, match="dead_letter_not_found"):
         droptune.replay(QUEUE, "m2")
     assert droptune.replay(QUEUE, "m1") == 1
-    assert droptune.dead_letters() == []
+    assert droptune.dead_letters().data == ()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import orjson
 from fastapi.testclient import TestClient
 
 from functions.http.auth import APPROVER, READER
 from shared.domain.run import Status
 from shared.pipeline import BY_NAME, TOPOLOGY
-from shared.ports import DEAD_LETTERS, Message, Services
+from shared.ports import DEAD_LETTERS, Message, Services, Write
 from shared.runner import Handled, Runner
 from tests.unit.functions.http.support import asking_as, awaiting_approval
-from tests.unit.shared.support import events_at, take
+from tests.unit.shared.support import drop, events_at, take
 
 ENTITY = "pipeline/record_decision"
 QUEUE = "job-events"
@@ -32,7 +33,7 @@ def dead(services: Services, *ids: str) -> None:
 
 
 def test_without_dead_letters_the_list_is_empty(client: TestClient) -> None:
-    assert client.get("/api/dead-letters").json() == {"data": []}
+    assert client.get("/api/dead-letters").json() == {"data": [], "unreadable": []}
 
 
 def test_a_dead_letter_is_seen_sent_again_and_then_handled_once(client: TestClient, services: Services) -> None:
@@ -53,7 +54,7 @@ def test_a_dead_letter_is_seen_sent_again_and_then_handled_once(client: TestClie
 
     answer = client.post("/api/dead-letters/replay", json={"entity": ENTITY})
     assert (answer.status_code, answer.json()) == (200, {"entity": ENTITY, "replayed": 1})
-    assert client.get("/api/dead-letters").json() == {"data": []}
+    assert client.get("/api/dead-letters").json() == {"data": [], "unreadable": []}
     (event,) = events_at(services, "record_decision")
     assert event.id == shown["id"]
     assert len(take(services, "pipeline/notify")) == 1, "a topic's copy reaches every subscription"
@@ -108,3 +109,36 @@ def test_readers_see_and_operators_replay(client: TestClient, services: Services
         assert client.get("/api/dead-letters").status_code == 200
         answer = client.post("/api/dead-letters/replay", json={"entity": QUEUE})
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "role_needed")
+
+
+def spoil(services: Services, run_id: str) -> None:
+    stored = services.store.get(run_id, "run")
+    assert stored is not None
+    services.store.batch(run_id, [Write("replace", "run", {**stored.document, "run": {"of": "tomorrow"}})])
+
+
+def test_a_run_that_cannot_be_read_is_named_released_and_its_data_may_come_again(
+    client: TestClient, services: Services
+) -> None:
+    run, other = awaiting_approval(services), drop(services, Runner(services), "datasets/other/train.jsonl")
+    assert other is not None
+    spoil(services, run.id)
+    answer = client.get(f"/api/runs/{run.id}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "unreadable_document")
+    assert [each["id"] for each in client.get("/api/runs").json()["data"]] == [other.id]
+    (named,) = client.get("/api/dead-letters").json()["unreadable"]
+    assert (named["type"], named["partition"], named["id"]) == ("run", run.id, "run")
+
+    order = {"partition": run.id, "id": "run"}
+    path = client.post("/api/dead-letters/release", json=order).json()["path"]
+    kept = orjson.loads(b"".join(services.blobs.read(path)))
+    assert (kept["partition"], kept["document"]["run"]) == (run.id, {"of": "tomorrow"})
+    assert client.get("/api/dead-letters").json()["unreadable"] == []
+    assert client.get(f"/api/runs/{run.id}").status_code == 404
+    answer = client.post("/api/dead-letters/release", json=order)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "document_not_found")
+    answer = client.post("/api/dead-letters/release", json={"partition": other.id, "id": "run"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "document_readable")
+    assert client.get(f"/api/runs/{other.id}").status_code == 200
+    with asking_as(client, "ada", READER, APPROVER):
+        assert client.post("/api/dead-letters/release", json=order).status_code == 403

@@ -24,7 +24,8 @@ from shared.embedded.clock import SystemClock
 from shared.health.checks import Check, CheckStatus
 from shared.health.doctor import ROLES, attempt, examine
 from shared.pipeline import TOPIC, TOPOLOGY
-from shared.ports import BlobInfo
+from shared.ports import BlobInfo, Write
+from shared.records import ticks
 from shared.services import services
 from tests.unit.functions.http.support import asking_as
 from tests.unit.shared.health.support import FIX, OK, SKIPPED, TINY, base_model, bundle, found
@@ -45,6 +46,8 @@ def test_the_embedded_default_with_its_base_model_has_nothing_to_fix(app: Path) 
     assert {name for name, check in checks.items() if check.status is OK} == {
         "settings",
         "run store",
+        "documents",
+        "timers",
         "event bus",
         "blobs",
         "Azure ML jobs",
@@ -252,3 +255,13 @@ def test_the_route_answers_operators_only(app: Path) -> None:
             answer = client.get("/api/doctor")
     assert answer.status_code == 200
     assert Check.model_validate(answer.json()["data"][0]).name == "settings"
+
+
+def test_what_timers_failed_at_and_documents_that_cannot_be_read_are_named(app: Path) -> None:
+    built = services()
+    ticks.record_failures(built.store, "probe_deployments", built.clock.now(), {"run-1": "it hangs"})
+    built.store.batch("run-2", [Write("create", "run", {"id": "run", "type": "run", "finished": 0})])
+    checks = {check.name: check for check in examine()}
+    assert checks["timers"].status is checks["documents"].status is CheckStatus.FIX
+    assert "run-1 (it hangs)" in checks["timers"].detail
+    assert "run run of run-2" in checks["documents"].detail
