@@ -30,20 +30,20 @@ _IN_USE: dict[str, dict[str, str | int]] = {
 }
 
 
-class Unreadable(NamedTuple):
+class UnreadableEntry(NamedTuple):
     type: str
     partition: str
     id: str
     problem: str
 
 
-def unreadable(store: RunStore) -> Iterator[Unreadable]:
+def unreadable(store: RunStore) -> Iterator[UnreadableEntry]:
     """Of runs that are not finished, unsent entries, claims that are held and records of endpoints."""
     for type, fields in _IN_USE.items():
         for stored in pages(store, type, fields):
             problem = _problem_of(type, stored)
             if problem is not None:
-                yield Unreadable(type, stored.partition, str(stored.document.get("id")), problem)
+                yield UnreadableEntry(type, stored.partition, str(stored.document.get("id")), problem)
 
 
 def release(store: RunStore, blobs: BlobStore, partition: str, id: str) -> str | None:
