@@ -30,7 +30,6 @@ class WorkspaceStore:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
-        self._depth = 0
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.execute("pragma journal_mode=wal")
         self._db.execute("pragma synchronous=normal")
@@ -44,87 +43,65 @@ class WorkspaceStore:
     def transaction(self) -> Iterator[None]:
         """All writes inside, or none; nested ones join the outer."""
         with self._lock:
-            if self._depth == 0:
-                self._db.execute("begin immediate")
-            self._depth += 1
-            try:
+            if self._db.in_transaction:
                 yield
-            except BaseException:
-                if self._depth == 1:
-                    self._db.execute("rollback")
-                raise
-            else:
-                if self._depth == 1:
-                    self._db.execute("commit")
-            finally:
-                self._depth -= 1
+                return
+            self._db.execute("begin immediate")
+            with self._db:  # commits, or rolls back
+                yield
+
+    def _execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._db.execute(statement, values).fetchall()
 
     def get(self, kind: str, name: str) -> Document | None:
-        with self._lock:
-            row = self._db.execute("select body from documents where kind = ? and name = ?", (kind, name)).fetchone()
-        return None if row is None else json.loads(row[0])
+        rows = self._execute("select body from documents where kind = ? and name = ?", kind, name)
+        return json.loads(rows[0][0]) if rows else None
 
     def put(self, kind: str, name: str, body: Document) -> None:
-        with self._lock:
-            self._db.execute(
-                "insert into documents values (?, ?, ?, (select coalesce(max(seq), 0) + 1 from documents))"
-                " on conflict (kind, name) do update set body = excluded.body",
-                (kind, name, json.dumps(body)),
-            )
+        self._execute(
+            "insert into documents values (?, ?, ?, (select coalesce(max(seq), 0) + 1 from documents))"
+            " on conflict (kind, name) do update set body = excluded.body",
+            *(kind, name, json.dumps(body)),
+        )
 
     def delete(self, kind: str, name: str) -> None:
-        with self._lock:
-            self._db.execute("delete from documents where kind = ? and name = ?", (kind, name))
+        self._execute("delete from documents where kind = ? and name = ?", kind, name)
 
     def all(self, kind: str, prefix: str = "") -> list[Document]:
         """Documents of a kind whose name starts with `prefix`, oldest first."""
-        with self._lock:
-            rows = self._db.execute(
-                "select body from documents where kind = ? and substr(name, 1, ?) = ? order by seq",
-                (kind, len(prefix), prefix),
-            ).fetchall()
-        return [json.loads(row[0]) for row in rows]
+        statement = "select body from documents where kind = ? and substr(name, 1, ?) = ? order by seq"
+        return [json.loads(body) for (body,) in self._execute(statement, kind, len(prefix), prefix)]
 
     def names(self, kind: str) -> list[str]:
         """Names of a kind, oldest first."""
-        with self._lock:
-            rows = self._db.execute("select name from documents where kind = ? order by seq", (kind,))
-            return [row[0] for row in rows]
+        return [name for (name,) in self._execute("select name from documents where kind = ? order by seq", kind)]
 
     def add_metric(self, run: str, key: str, value: float, step: int, at: int) -> None:
-        with self._lock:
-            self._db.execute(
-                "insert into metrics (run, key, value, step, at) values (?, ?, ?, ?, ?)",
-                (run, key, value, step, at),
-            )
+        statement = "insert into metrics (run, key, value, step, at) values (?, ?, ?, ?, ?)"
+        self._execute(statement, run, key, value, step, at)
 
     def metrics(self, run: str, key: str, after: int, limit: int) -> list[tuple[int, Document]]:
         """Points of one curve in the order logged, each with its row id (`after` continues there)."""
-        with self._lock:
-            rows = self._db.execute(
-                "select id, value, step, at from metrics where run = ? and key = ? and id > ? order by id limit ?",
-                (run, key, after, limit),
-            ).fetchall()
+        statement = "select id, value, step, at from metrics where run = ? and key = ? and id > ? order by id limit ?"
+        rows = self._execute(statement, run, key, after, limit)
         return [(row[0], {"key": key, "value": row[1], "step": row[2], "timestamp": row[3]}) for row in rows]
 
     def latest_metrics(self, run: str) -> list[Document]:
-        with self._lock:
-            rows = self._db.execute(
-                "select key, value, step, at from metrics where id in"
-                " (select max(id) from metrics where run = ? group by key)",
-                (run,),
-            ).fetchall()
-        return [dict(zip(("key", "value", "step", "timestamp"), row, strict=True)) for row in rows]
+        statement = (
+            "select key, value, step, at from metrics where id in"
+            " (select max(id) from metrics where run = ? group by key)"
+        )
+        return [
+            dict(zip(("key", "value", "step", "timestamp"), row, strict=True)) for row in self._execute(statement, run)
+        ]
 
     def add_event(self, event: Document) -> None:
-        with self._lock:
-            self._db.execute("insert into outbox (event) values (?)", (json.dumps(event),))
+        self._execute("insert into outbox (event) values (?)", json.dumps(event))
 
     def next_event(self) -> tuple[int, Document] | None:
-        with self._lock:
-            row = self._db.execute("select id, event from outbox order by id limit 1").fetchone()
-        return None if row is None else (row[0], json.loads(row[1]))
+        rows = self._execute("select id, event from outbox order by id limit 1")
+        return (rows[0][0], json.loads(rows[0][1])) if rows else None
 
     def remove_event(self, id: int) -> None:
-        with self._lock:
-            self._db.execute("delete from outbox where id = ?", (id,))
+        self._execute("delete from outbox where id = ?", id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import timedelta
@@ -17,49 +18,8 @@ JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
 # Azure docs: the only fields of a job that may change after it was created.
 MUTABLE_JOB_FIELDS = frozenset({"tags", "displayName", "description", "properties", "isArchived"})
 
-# Body keys per resource as the SDK sends them and the REST reference lists them. _FREE: any key below.
-_FREE = True
-_JOB_INPUT = {"*": {"uri": 1, "mode": 1, "jobInputType": 1, "value": 1, "description": 1}}
-_JOB_OUTPUT = {"*": {"uri": 1, "mode": 1, "jobOutputType": 1, "assetName": 1, "assetVersion": 1, "description": 1}}
-_PROBE = {"failureThreshold": 1, "successThreshold": 1, "timeout": 1, "period": 1, "initialDelay": 1}
-KEYS: Mapping[str, Any] = {
-    "job": {
-        "properties": {
-            "jobType": 1, "command": 1, "environmentId": 1, "experimentName": 1, "displayName": 1,
-            "description": 1, "isArchived": 1, "properties": _FREE, "tags": _FREE,
-            "environmentVariables": _FREE, "inputs": _JOB_INPUT, "outputs": _JOB_OUTPUT,
-            "identity": {"identityType": 1, "clientId": 1},
-            "resources": {"instanceCount": 1, "instanceType": 1, "shmSize": 1, "properties": _FREE},
-            "distribution": {"distributionType": 1, "processCountPerInstance": 1},
-            "limits": {"timeout": 1, "jobLimitsType": 1},
-            "queueSettings": {"jobTier": 1},
-        }
-    },
-    "model": {
-        "properties": {
-            "modelUri": 1, "modelType": 1, "tags": _FREE, "properties": _FREE, "description": 1,
-            "isAnonymous": 1, "isArchived": 1, "flavors": _FREE,
-        }
-    },
-    "endpoint": {
-        "location": 1, "tags": _FREE, "kind": 1,
-        "identity": {"type": 1, "userAssignedIdentities": _FREE},
-        "properties": {
-            "authMode": 1, "description": 1, "properties": _FREE, "traffic": _FREE, "mirrorTraffic": _FREE,
-            "publicNetworkAccess": 1,
-        },
-    },
-    "deployment": {
-        "location": 1, "tags": _FREE, "sku": {"name": 1, "capacity": 1},
-        "properties": {
-            "endpointComputeType": 1, "environmentId": 1, "model": 1, "modelMountPath": 1,
-            "properties": _FREE, "description": 1, "environmentVariables": _FREE,
-            "appInsightsEnabled": 1, "instanceType": 1,
-            "requestSettings": {"maxConcurrentRequestsPerInstance": 1, "requestTimeout": 1},
-            "readinessProbe": _PROBE, "livenessProbe": _PROBE, "scaleSettings": {"scaleType": 1},
-        },
-    },
-}  # fmt: skip
+# Body keys per resource as the SDK sends them and the REST reference lists them; `*` is any key, below `true` all are.
+KEYS: Document = json.loads(Path(__file__).with_name("known_fields.json").read_text())
 
 
 class ArmError(Exception):

@@ -1,6 +1,7 @@
 """The vetted base models and the machines they run on: what is allowed, what it needs, what it costs.
 
-The base models are those of `catalog.toml`. Prices are indicative: see `PRICES_SOURCE`.
+The base models are those of `catalog.toml`. Prices are list prices in USD per hour, East US, from an undated public
+mirror of the retail catalog, read in 2026; spot prices are the upper end of the range seen. The invoice decides.
 """
 
 from __future__ import annotations
@@ -15,10 +16,6 @@ from pydantic import Field
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.model import Frozen
 
-PRICES_SOURCE = (
-    "List prices in USD per hour, East US, from an undated public mirror of the retail catalog, "
-    "read in 2026; spot prices are the upper end of the range seen. Indicative: the invoice decides."
-)
 GIB = 2**30
 
 
