@@ -20,14 +20,23 @@ CONTEXT = ("context", "passage", "input")
 PROMPT_FIELDS = ("prompt", "question", "instruction", "query", "problem", "user", "input")
 ANSWER_FIELDS = ("completion", "response", "output", "solution", "answer", "target", "assistant")
 OUTPUTS = (("chosen", "rejected"), ("chosen_messages", "rejected_messages"), ("chosen_response", "rejected_response"))
-_ROLES_OF_SHAREGPT = {"human": "user", "gpt": "assistant"}
-_ASSISTANTS = ("gpt", "assistant")
+# ShareGPT, OASST, LangChain and Gemini, in small letters.
+_ROLES = {
+    **dict.fromkeys(("human", "prompter", "user"), "user"),
+    **dict.fromkeys(("ai", "assistant", "bard", "bing", "bot", "chatgpt", "gpt", "model"), "assistant"),
+    "system": "system",
+    "developer": "developer",
+}
+_ASSISTANTS = frozenset(name for name, role in _ROLES.items() if role == "assistant")
 _CALLS = frozenset({"function_call", "tool_call"})
 _CALL_KEYS = frozenset({"name", "arguments", "parameters", "id", "type"})
 _RESULTS = frozenset({"observation", "function_response", "tool_response", "tool", "function"})
 # Of Hermes and Qwen: calls and results as text of a turn.
 _CALL_TEXT = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 _RESULT_TEXT = re.compile(r"<tool_response>(.*?)</tool_response>", re.DOTALL)
+_BLOCK_KEYS = frozenset({"type", "text", "cache_control"})
+# A dialogue as one text (Anthropic's hh-rlhf).
+_TRANSCRIPT = re.compile(r"\n\n(Human|Assistant):")
 _PYTHON_MAX = 2**16  # the parser of Python takes a hundred bytes for each character
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
 _TWICE = {
@@ -105,7 +114,7 @@ def chosen_rejected(source: Source) -> Source:
     if names is None:
         raise Refused(f"missing_field|{', '.join(name for name in OUTPUTS[0] if name not in source)}")
     (before, preferred), (before_other, other) = (
-        _prompt_and_answer(_turns("assistant", name, source.pop(name))) for name in names
+        _prompt_and_answer(_turns("assistant", name, _of_transcript(source.pop(name)))) for name in names
     )
     beside = _prompt_beside(source, before, (preferred, other))
     if before != before_other or (beside and before and not _contains(before, beside)):
@@ -114,6 +123,14 @@ def chosen_rejected(source: Source) -> Source:
         raise Refused(f"missing_field|{PROMPT_FIELDS[0]}")
     question = _question(source, before or beside, {})
     return {**source, "input": question, "preferred_output": preferred, "non_preferred_output": other}
+
+
+def _of_transcript(value: Any) -> Any:
+    """The messages of a text that begins with `Human:` and has an answer; another value as it is."""
+    if type(value) is not str or not value.startswith("\n\nHuman:"):
+        return value
+    _, *parts = _TRANSCRIPT.split(value)
+    return [{"role": _role(name), "content": text.strip()} for name, text in zip(parts[::2], parts[1::2], strict=True)]
 
 
 def _prompt_beside(source: Source, before: list[Any], answers: tuple[list[Any], list[Any]]) -> list[Any]:
@@ -233,13 +250,17 @@ def _dialogue(source: Source, messages: Any) -> Source:
 
 def _system(source: Source) -> Any:
     found = {name: source.pop(name) for name in SYSTEM if name in source}
-    texts = [text for name, text in found.items() if text is not None and _checked_text(name, text).strip()]
+    given = (_checked_text(name, value) for name, value in found.items() if value is not None)
+    texts = [text for text in given if text.strip()]
     if any(text != texts[0] for text in texts):
         raise Refused("system_twice")
     return texts[0] if texts else None
 
 
 def _checked_text(name: str, value: Any) -> str:
+    """A text, or those of Anthropic's and Bedrock's blocks, a line each."""
+    if type(value) is list and all(type(part) is dict and part.keys() <= _BLOCK_KEYS for part in value):
+        value = "\n".join(part["text"] for part in value if type(part.get("text")) is str)
     if type(value) is not str:
         raise Refused(wrong_type(name, value))
     return value
@@ -286,6 +307,7 @@ def _prompt_and_answer(messages: list[Any]) -> tuple[list[Any], list[Any]]:
 def _messages_of(turns: list[Any]) -> list[Any]:
     """Turns of `from` and `value` as messages. Calls, which have no ids there, are answered in order."""
     if not any(type(turn) is dict and "from" in turn for turn in turns):
+        turns = [_with_role(turn) for turn in turns]
         if not _calls_are_text(turns):
             return turns
         turns = [{"from": turn.pop("role"), "value": turn.pop("content", None), **turn} for turn in turns]
@@ -331,8 +353,17 @@ def _text_message(turn: Any) -> Any:
     if type(turn) is not dict or "from" not in turn:
         return turn
     sender = turn["from"]
-    role = _ROLES_OF_SHAREGPT.get(sender, sender) if type(sender) is str else sender
-    return _message(turn, {"role": role, "content": turn.get("value")})
+    return _message(turn, {"role": _role(sender), "content": turn.get("value")})
+
+
+def _role(name: Any) -> Any:
+    return _ROLES.get(name.casefold(), name) if type(name) is str else name
+
+
+def _with_role(message: Any) -> Any:
+    if type(message) is not dict or "role" not in message or (role := _role(message["role"])) == message["role"]:
+        return message
+    return {**message, "role": role}
 
 
 def _message(turn: Source, message: Source) -> Source:
@@ -341,7 +372,7 @@ def _message(turn: Source, message: Source) -> Source:
     for name, value in message.items():
         other = rest.pop(name, None)
         if name == "role" and type(other) is str:
-            other = _ROLES_OF_SHAREGPT.get(other, other)
+            other = _role(other)
         if value in _NOTHING:
             message[name] = other if other not in _NOTHING else value
         elif other not in _NOTHING and other != value and name in _TWICE:

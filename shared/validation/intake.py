@@ -17,12 +17,14 @@ from shared.validation.lines import UTF8_MARK, Block, RefusedLine, Unreadable, s
 from shared.validation.names import shown
 from shared.validation.tables import HEADER_ROWS, Dialect, Note, columns_of, dialects, looks_like_table, read_table
 from shared.validation.workbooks import open_workbook
-from shared.validation.wrappers import Wrapped, may_be_wrapped, unwrap, with_first_line
+from shared.validation.wrappers import Wrapped, is_turn, may_be_wrapped, unwrap, with_first_line
 
 _SAMPLE_ROWS = 20
 _SAMPLE_BYTES = 2**20
 _NAMES_SHOWN = 20
 _AUTO = "auto"
+# What exports call the turns of a row (WildChat, old ShareGPT, LangSmith).
+_DIALOGUES = ("conversation", "items", "dialogue", "dialog", "turns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +164,20 @@ def _form_of(sources: Sequence[Source], columns: dict[str, str], expected: Expec
 
 
 def _normalized(sources: Sequence[Source]) -> dict[str, str]:
-    """`Prompt` -> `prompt`, where no field has that name already."""
+    """`Prompt` -> `prompt`, and `conversation` of turns -> `conversations`, where no field has that name already."""
     names = {name for source in sources for name in source}
     normalized = {name: "_".join(name.casefold().split()) for name in names}
+    for name, known in normalized.items():
+        if known in _DIALOGUES and any(map(is_turn, _first_of(name, sources))):
+            normalized[name] = "conversations"
+            break
     return {name: known for name, known in normalized.items() if known in KNOWN_NAMES and known not in names}
+
+
+def _first_of(name: str, sources: Sequence[Source]) -> list[Any]:
+    """The first value of a field, if it is a list."""
+    value = next((source[name] for source in sources if name in source), None)
+    return value if type(value) is list else []
 
 
 def _table(lines: Sequence[bytes], expected: ExpectedRows) -> tuple[Dialect, bytes] | None:

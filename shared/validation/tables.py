@@ -11,6 +11,7 @@ from typing import NamedTuple
 import orjson
 
 from shared.validation.codes import MAX_ROW_BYTES
+from shared.validation.formats import KNOWN_NAMES
 from shared.validation.lines import Block, RefusedLine, Unreadable
 
 DELIMITERS = ",;\t|"
@@ -58,9 +59,17 @@ def columns_of(line: bytes, dialect: Dialect) -> list[str]:
 
 
 def named(header: Sequence[str]) -> list[str]:
-    """A name for each cell of a header; empty if none has one, or two have the same."""
+    """A name for each cell of a header; empty if none has one, or two have the same that a format knows.
+
+    Others that come again, such as the comments of Jira, are numbered.
+    """
     given = [cell.strip() for cell in header]
-    names = [name or UNNAMED.format(number) for number, name in enumerate(given, 1)]
+    names: list[str] = []
+    for number, name in enumerate(given, 1):
+        again = given[: number - 1].count(name)
+        if name and again and name.casefold() in KNOWN_NAMES:
+            return []
+        names.append(f"{name}_{again + 1}" if name and again else name or UNNAMED.format(number))
     return names if any(given) and len(set(names)) == len(names) else []
 
 

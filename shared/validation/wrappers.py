@@ -24,6 +24,7 @@ _STRING = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 _UNFINISHED = (b"{", b"[", b",", b":")
 _LIST = "a list of rows"  # stands in the object for each of them
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
+_TURNS: tuple[frozenset[str], ...] = (frozenset({"role", "content"}), frozenset({"from", "value"}))
 _TRAINED = ("train", "training")
 
 
@@ -93,6 +94,11 @@ def unwrap(
     return Wrapped(rows.path, tuple(map(shown, others)), needed, blocks), iter(())
 
 
+def is_turn(value: Any) -> bool:
+    """Whether it is of a dialogue, which is one row."""
+    return type(value) is dict and any(names <= value.keys() for names in _TURNS)
+
+
 def _rows_in(file: IO[bytes], is_row: Callable[[Source], bool]) -> tuple[_Span, list[str]] | None:
     """The list of rows, and what stands beside it."""
     spans = [span for span in _spans(file) if _begins_with_object(file, span)]
@@ -102,8 +108,9 @@ def _rows_in(file: IO[bytes], is_row: Callable[[Source], bool]) -> tuple[_Span, 
     found = [spans[number]._replace(path=path) for path, number in _paths(around, ())]
     rows = max(found, key=lambda span: (span.path.casefold() in _TRAINED, span.end - span.start))
     first = _first(file, rows)
-    known = type(first) is dict and first.keys().isdisjoint(("role", "from")) and is_row(first)
-    return None if is_row(around) and not known else (rows, _others(around, rows.path))
+    if is_turn(first) or (is_row(around) and not (type(first) is dict and is_row(first))):
+        return None
+    return rows, _others(around, rows.path)
 
 
 def _read(file: IO[bytes], start: int, end: int | None = None) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from shared.validation.conversions import chosen_rejected
 from shared.validation.formats import detect
+from shared.validation.intake import open_rows
 from shared.validation.rows import read_row
 
 SYSTEM = {"role": "system", "content": "Be brief."}
@@ -516,3 +518,59 @@ def test_a_question_beside_two_dialogues_is_compared_with_them_once_a_turn(count
     found = chosen_rejected({"messages": turns(None), "chosen": turns("yes"), "rejected": turns("no")})
     assert len(found["input"]["messages"]) == count
     assert Counted.compared <= 2 * count
+
+
+# What other exports call who speaks, and what each is.
+ROLES = {
+    "user": ["user", "User", "human", "Human", "HUMAN", "prompter"],
+    "assistant": ["assistant", "Assistant", "gpt", "GPT", "chatgpt", "bing", "bard", "ai", "AI", "bot", "model"],
+}
+
+
+@pytest.mark.parametrize("keys", [("role", "content"), ("from", "value")])
+@pytest.mark.parametrize("field", ["messages", "conversations", "conversation", "items", "dialog", "Dialogue", "turns"])
+def test_roles_are_known_by_the_words_of_other_exports_and_turns_by_their_field(check, rows, keys, field) -> None:
+    role, content = keys
+    for user, assistant in itertools.product(ROLES["user"], ROLES["assistant"]):
+        turns = [{role: user, content: "q"}, {role: assistant, content: "a"}]
+        form = open_rows([json.dumps({field: turns}).encode()]).form
+        if field == "messages" and role == "from":
+            continue
+        assert form is not None, field
+        read, found = read_row(json.dumps({field: turns}).encode(), form)
+        assert list(found) == []
+        assert read is not None
+        assert [one["role"] for one in read.messages] == ["user", "assistant"]
+
+
+BLOCKS = {
+    "Anthropic": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}],
+    "Bedrock": [{"text": "Be brief."}],
+}
+
+
+@pytest.mark.parametrize("blocks", BLOCKS.values(), ids=BLOCKS)
+def test_a_system_text_in_blocks_is_read(blocks) -> None:
+    turns = [{"role": "user", "content": [{"text": "q"}]}, {"role": "assistant", "content": [{"text": "a"}]}]
+    read, found = read_row(json.dumps({"system": blocks, "messages": turns}).encode())
+    assert list(found) == []
+    assert read is not None
+    assert [one["content"] for one in read.messages] == ["Be brief.", "q", "a"]
+
+
+def test_a_system_block_that_is_no_text_is_refused() -> None:
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    _, found = read_row(json.dumps({"system": [{"image": "x"}], "messages": turns}).encode())
+    assert list(found) == ["data_type|system is a list, not text"]
+
+
+def test_preference_pairs_that_are_transcripts_are_read_as_dialogues() -> None:
+    start = "\n\nHuman: Hello\n\nAssistant: Yes?\n\nHuman: Is it\n\nred?\n\nAssistant:"
+    source = {"chosen": f"{start} It is.", "rejected": f"{start} Who knows."}
+    form = open_rows([json.dumps(source).encode()]).form
+    assert form is not None
+    read, found = read_row(json.dumps(source).encode(), form)
+    assert list(found) == []
+    assert read is not None
+    assert [one["content"] for one in read.messages] == ["Hello", "Yes?", "Is it\n\nred?", "It is."]
+    assert read.document["non_preferred_output"] == [{"role": "assistant", "content": "Who knows."}]

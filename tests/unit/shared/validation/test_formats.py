@@ -217,7 +217,7 @@ BAD = {
     "a speaker that is a list": ("ShareGPT", {"conversations": [{"from": [], "value": "x"}]}, "data_type"),
     "an unknown speaker": (
         "ShareGPT",
-        {"conversations": [{"from": "bing", "value": "x"}, *TURNS]},
+        {"conversations": [{"from": "narrator", "value": "x"}, *TURNS]},
         "unrecognized_role",
     ),
     "tools that are no JSON": ("ShareGPT", {"conversations": TURNS, "tools": "{"}, "invalid_tools"),

@@ -37,7 +37,7 @@ PLANTED: dict[str, list[bytes]] = {
         chat({**USER, "mood": "good"}, ANSWER),
         chat({**USER, "content": "Who?", "weight": 1}, ANSWER),
     ],
-    "unrecognized_role": [chat({**USER, "role": "human"}, ANSWER), chat({**USER, "role": "bot"}, ANSWER)],
+    "unrecognized_role": [chat({**USER, "role": "narrator"}, ANSWER), chat({**USER, "role": "critic"}, ANSWER)],
     "missing_content": [chat({**USER, "content": ""}, ANSWER), chat(USER, {"role": "assistant"})],
     "content_not_text": [chat({**USER, "content": [{"type": "text"}]}, ANSWER)],
     "example_missing_assistant_message": [chat(USER), chat(USER, ANSWER, USER)],

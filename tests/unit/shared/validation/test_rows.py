@@ -33,7 +33,7 @@ BAD_ROWS = {
     "a message that is text": (chat("hello", ANSWER), "data_type"),
     "no role": (chat({"content": "x"}, ANSWER), "message_missing_key"),
     "a role that is a number": (chat({"role": 1, "content": "x"}, ANSWER), "data_type"),
-    "an unknown role": (chat({"role": "human", "content": "x"}, ANSWER), "unrecognized_role"),
+    "an unknown role": (chat({"role": "narrator", "content": "x"}, ANSWER), "unrecognized_role"),
     "no content": (chat({"role": "user"}, ANSWER), "missing_content"),
     "empty content": (chat({"role": "user", "content": ""}, ANSWER), "missing_content"),
     "a blank answer": (chat(USER, {"role": "assistant", "content": " \n "}), "missing_content"),

@@ -145,3 +145,12 @@ def test_a_first_row_that_names_the_columns_is_the_header_whatever_rows_below_it
     checked = check(data, rows(20, start=1000), file_name="train.csv")
     assert checked.codes == {}
     assert checked.result.report.statistics.train_rows == 61
+
+
+def test_columns_that_come_again_are_numbered_unless_a_format_knows_them(check, rows) -> None:
+    data = "Summary,Comment,Comment,Comment\n" + numbered(60, "question {n},answer {n},more {n},")
+    recipe = b"data: {columns: {Summary: user, Comment: assistant}}"
+    checked = check(data.encode(), rows(20, start=1000), recipe, file_name="jira.csv")
+    assert checked.errors == []
+    assert [one.message.split()[4] for one in checked.result.report.problems] == ["Comment_2:"]
+    assert check(b"prompt,completion,Prompt,prompt\n" + b"a,b,c,d\n" * 60, file_name="x.csv").errors == ["csv_header"]
