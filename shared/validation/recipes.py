@@ -21,6 +21,7 @@ from shared.validation.suggestions import Location
 
 # Removing a faulty setting can make the section around it faulty, and so on up to the top.
 _MAX_REPAIRS = 8
+_OTHER_GRADER = {"name": "other", "type": "string_check", "reference": "other"}  # reads no field of a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,11 @@ def _without_faults(raw: dict[str, Any], error: ValidationError, default_base_mo
     raw = copy.deepcopy(raw)
     for _ in range(_MAX_REPAIRS):
         for where in faulty(error, raw):
-            remove(raw, where or ("evaluation",))  # the one check across sections is of its graders
+            if where:
+                remove(raw, where)
+            else:  # the one check across sections: the evaluation has the graders of the method
+                section = raw.get("evaluation")
+                raw["evaluation"] = {**(section if isinstance(section, dict) else {}), "graders": [_OTHER_GRADER]}
         try:
             return Recipe.model_validate({"base_model": default_base_model, **raw})
         except ValidationError as another:

@@ -171,7 +171,8 @@ def test_a_method_is_one_of_three_with_its_own_settings(check, rows, method, mes
     problem, *others = check(rows(60), rows(20, start=100), f"method: {method}".encode()).result.report.problems
     assert problem.code == "recipe_value"
     assert problem.message.startswith(message)
-    assert {other.code for other in others} == ({"method_data_mismatch"} if "dpo" in method else set())
+    is_known = "dpo" in method or "string_check" in method  # so that rows are compared with it
+    assert {other.code for other in others} == ({"method_data_mismatch"} if is_known else set())
 
 
 def test_the_line_of_a_yaml_error_is_named(check, rows) -> None:
@@ -210,3 +211,16 @@ def test_keys_of_a_recipe_are_compared_with_those_that_may_be_equal_only(count: 
     made = RecipeLoader("").construct_mapping(yaml.MappingNode("tag:yaml.org,2002:map", pairs))
     assert len(made) == count
     assert CountedKey.compared <= count
+
+
+@pytest.mark.parametrize("evaluation", ["", "evaluation: {graders: [{name: e, type: string_check}], slices: [hall]}"])
+def test_graders_that_are_those_of_the_method_are_one_finding_and_the_data_is_read_by_the_method(
+    check, evaluation
+) -> None:
+    recipe = f"method: {{type: reinforcement, graders: [{{name: e, type: string_check}}]}}\n{evaluation}"
+    data = b"\n".join(
+        b'{"prompt": [{"role": "user", "content": "q %d"}], "answer": "a %d", "hall": "h"}' % (n, n) for n in range(60)
+    )
+    checked = check(data, None, recipe.encode())
+    assert checked.errors == ["recipe_value"]
+    assert checked.result.report.format == "reinforcement"
