@@ -13,7 +13,7 @@ from shared.grading.errors import GradingErrorCode, GradingFailed
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 _SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)|\n+")
 _VOWELS = re.compile(r"[aeiouy]+")
-_POINTS_A_GRADE = 0.25
+_POINTS_PER_GRADE = 0.25
 _REFUSAL_CHARACTERS = 200
 
 
@@ -61,7 +61,7 @@ def reading_level(text: str, max_grade: float) -> float:
     sentences = sum(1 for part in _SENTENCE_END.split(text) if _WORD.search(part))
     syllables = sum(map(_syllables, words))
     grade = 0.39 * len(words) / sentences + 11.8 * syllables / len(words) - 15.59
-    return min(1.0, max(0.0, 1 - _POINTS_A_GRADE * (grade - max_grade)))
+    return min(1.0, max(0.0, 1 - _POINTS_PER_GRADE * (grade - max_grade)))
 
 
 def _syllables(word: str) -> int:

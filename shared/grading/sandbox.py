@@ -22,7 +22,7 @@ from shared.grading.templates import Item
 LIMIT_S = 5.0
 MEMORY_BYTES = 512 * 2**20
 # A process is replaced before its CPU limit could end it in the middle of honest work.
-ANSWERS_A_PROCESS = 500
+ANSWERS_PER_PROCESS = 500
 _START_S = 20.0
 _WORKER = Path(__file__).with_name("confined.py")
 _MAX_REPLY_BYTES = 4096
@@ -38,7 +38,7 @@ class Sandbox:
 
     def grade(self, sample: dict[str, Any], item: Item) -> float:
         """Raises GradingFailed: the grader's own error, its silence, or a machine that cannot confine it."""
-        if self._process is None or self._answered >= ANSWERS_A_PROCESS:
+        if self._process is None or self._answered >= ANSWERS_PER_PROCESS:
             self.close()
             self._process = self._start()
         self._answered += 1
@@ -62,7 +62,7 @@ class Sandbox:
         self._process, self._answered = None, 0
 
     def _start(self) -> subprocess.Popen[bytes]:
-        cpu_s = int(ANSWERS_A_PROCESS * self._limit_s)
+        cpu_s = int(ANSWERS_PER_PROCESS * self._limit_s)
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(self._worker), str(MEMORY_BYTES), str(cpu_s)],
             stdin=subprocess.PIPE,

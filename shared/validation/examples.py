@@ -18,7 +18,7 @@ VALUES_SHOWN = 50
 # A text that fewer rows have may be what one person wrote, so it is not shown.
 MIN_ROWS = 5
 # Of a field whose values are to be counted: characters of a value, different values, rows for each, share of all rows.
-_CHARACTERS, _VALUES, _ROWS_A_VALUE, _SHARE = 40, 64, 3, 0.5
+_CHARACTERS, _VALUES, _ROWS_PER_VALUE, _SHARE = 40, 64, 3, 0.5
 # What fields are called that hold an intent or the like; others count if the recipe has them as slices. A field with
 # few values may also hold names of persons, which a report must not show.
 _NAMES = frozenset(
@@ -131,7 +131,7 @@ class Examples:
 
     def _sorts(self, values: dict[str, _Value]) -> bool:
         rows = sum(value.count for value in values.values())
-        return len(values) > 1 and len(values) * _ROWS_A_VALUE <= rows and rows >= _SHARE * self._rows
+        return len(values) > 1 and len(values) * _ROWS_PER_VALUE <= rows and rows >= _SHARE * self._rows
 
     def _text(self, text: str, rows: int) -> str:
         return text if rows >= MIN_ROWS and self._is_plain(text) else ""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 # Rows have labels where the answers that are given more than once make up this share: the rest are slips and notes.
 COVERAGE = 0.9
 # Rows for each different answer, on average. With fewer they are phrases that come twice, as of paraphrased questions.
-_ROWS_A_LABEL = 3
+_ROWS_PER_LABEL = 3
 # So few are labels whatever the number of rows, and of more rows a tenth: a held-out share of the usual size holds one
 # row of each. More are labels where different questions have the same answer.
 _ALWAYS_FEW, _FEW_SHARE = 20, 0.1
@@ -63,7 +63,7 @@ def find_labels(repeated: list[LabelCount], rows: int, share: float) -> Labels:
     """
     labels = tuple(repeated[:MAX_LABELS])
     covered = sum(label.rows for label in labels)
-    often = len(repeated) * _ROWS_A_LABEL <= rows
+    often = len(repeated) * _ROWS_PER_LABEL <= rows
     few = len(repeated) <= max(_ALWAYS_FEW, _FEW_SHARE * rows)
     in_several_units = sum(label.rows for label in labels if label.units > 1)
     if often and 1 < len(repeated) <= MAX_LABELS and (covered if few else in_several_units) >= COVERAGE * rows:

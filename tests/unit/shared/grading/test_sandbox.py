@@ -12,7 +12,7 @@ import pytest
 
 from shared.grading import Engine, Grade, GradingErrorCode, GradingFailed, confined, fields, problems
 from shared.grading.confined import MODULES
-from shared.grading.sandbox import ANSWERS_A_PROCESS, Sandbox
+from shared.grading.sandbox import ANSWERS_PER_PROCESS, Sandbox
 from tests.paths import ROOT
 
 
@@ -139,10 +139,10 @@ def test_one_bad_answer_leaves_the_others_graded(read: Any) -> None:
 
 def test_a_process_is_replaced_before_its_cpu_limit(read: Any) -> None:
     source = "seen = []\ndef grade(sample, item):\n    seen.append(1)\n    return len(seen) / 1000"
-    answers = ANSWERS_A_PROCESS + 2
+    answers = ANSWERS_PER_PROCESS + 2
     with Engine([read(python(source))]) as engine:
         scores = [graded.score for graded in engine.grade(["x"] * answers, [{}] * answers)]
-    assert scores == [number / 1000 for number in (*range(1, ANSWERS_A_PROCESS + 1), 1, 2)]
+    assert scores == [number / 1000 for number in (*range(1, ANSWERS_PER_PROCESS + 1), 1, 2)]
 
 
 def test_no_process_outlives_the_engine(read: Any) -> None:
