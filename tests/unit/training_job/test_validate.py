@@ -43,7 +43,7 @@ from training_job.train import require_same_reading
 from training_job.validate import main
 
 MANUFACTURING = ROOT / "recipes" / "manufacturing"
-# Interpreter, imports and the tables of the content scan take about 105 MB: a kilobyte kept of each row breaks it.
+# Interpreter, imports and the tables of the content scan take about 105 MB: two kilobytes kept of each row break it.
 RSS_BOUND_MB = 130
 
 
@@ -519,12 +519,13 @@ def test_the_process_exits_with_the_class_of_its_failure(drop: MakeDrop) -> None
     assert "dataset_replaced" in done.stderr
 
 
-def test_memory_stays_flat_over_a_file_of_60_mb(drop: MakeDrop) -> None:
+@pytest.mark.parametrize("rows", [15_000, pytest.param(30_000, marks=pytest.mark.slow)])
+def test_memory_stays_flat_over_a_file_of_2_kb_a_row(rows: int, drop: MakeDrop) -> None:
     """Peak RSS of a process whose parent is small: a child is charged with what its parent had at the fork."""
     row = '{"messages": [{"role": "user", "content": "press %d %s"}, {"role": "assistant", "content": "bolt %d"}]}\n'
     filler = "shakes above its limit " * 85
-    dropped = drop("".join(row % (n, filler, n) for n in range(30_000)).encode())
-    assert dropped.run.dataset.size_bytes > 60_000_000
+    dropped = drop("".join(row % (n, filler, n) for n in range(rows)).encode())
+    assert dropped.run.dataset.size_bytes > rows * 2_000
     program = (
         "import resource, subprocess, sys\n"
         "code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode\n"
