@@ -18,7 +18,7 @@ from rich.table import Table
 
 from benchmarks.measure import Figure, load, machine
 
-DEFAULT = ("transitions", "stores", "latency", "service_bus", "validation", "content", "rendering", "stack")
+DEFAULT = ("transitions", "stores", "history", "latency", "service_bus", "validation", "content", "rendering", "stack")
 SLOW = ("training", "validation_large", "large_vocabulary", "names")
 
 

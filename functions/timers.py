@@ -70,14 +70,13 @@ def reconcile(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) ->
     tasks: dict[str, Callable[[], LoopResult[bool]]] = {
         "unsent": runner.publish_all_unsent,
         "silent_jobs": partial(reconcile_step.inspect_silent_jobs, services, known.last),
-        "missed_blobs": partial(reconcile_step.start_missed_runs, services, known.last),
+        "missed_blobs": partial(reconcile_step.start_missed_runs, services),
         "overdue": partial(_publish_overdue, stage, runner, known.pauses),
         "next_evaluations": partial(_start_next_evaluations, stage, runner),
         "claims": partial(reconcile_step.release_claims, services),
     }
     done = for_each(stage.name, tasks, lambda task: tasks[task](), limit_s=TASK_LIMIT_S)
-    if "missed_blobs" not in done.failed:  # else the next tick looks as far back as this one
-        ticks.record(services.store, now, known.pauses)
+    ticks.record(services.store, now, known.pauses)
     found = {task: summary.count for task, summary in done.results.items()}
     if any(found.values()):
         log.info("reconcile found %s", found)

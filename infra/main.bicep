@@ -31,6 +31,9 @@ param budgetStart string
 @description('What one project may spend on jobs a month, USD by the catalog.')
 param projectMonthlyUsd string = '500'
 
+@description('Days in which a run that deployed nothing is kept after its end; 0: for ever.')
+param runRetentionDays string = '0'
+
 @description('Size of a GPU cluster for people to try things on, at no nodes; empty: none. Needs quota of its family.')
 param gpuVmSize string = ''
 
@@ -304,6 +307,7 @@ module app 'modules/app.bicep' = {
     apiAudience: apiAudience
     defaultBaseModel: defaultBaseModel
     projectMonthlyUsd: projectMonthlyUsd
+    runRetentionDays: runRetentionDays
     notifyWebhookUrl: notifyWebhookUrl
     notifyEvents: notifyEvents
     notifyPrivateHosts: notifyPrivateHosts

@@ -73,7 +73,7 @@ class Runner:
         run = self._entered(reception.run, event_id, event_type, "")
         _require_declared(BY_NAME["receive_dataset"], None, run.status, reception.events)
         outgoing = _checked([self._outgoing(draft, run) for draft in reception.events])
-        writes = [runs.creation(run), *self._outbox(run, outgoing)]
+        writes = [runs.creation(run, self.services.config.run_retention_days), *self._outbox(run, outgoing)]
         try:
             self.services.store.batch(run.id, writes)
         except StoreConflict:
@@ -187,14 +187,14 @@ class Runner:
         writes = self._outbox(moved, _checked(outgoing))
         if outcome.status is not None or outcome.events:
             # Also where nothing changes: a refusal must not be stated about a run that moved on.
-            writes.insert(0, runs.replacement(moved, stored.etag))
+            writes.insert(0, runs.replacement(moved, stored.etag, self.services.config.run_retention_days))
         writes.append(outbox.mark_handled(mark))
         self.services.store.batch(run.id, writes)
         if outcome.status is not None:
             log.info("%s -> %s by %s", run.status, moved.status, event.id, extra=moved.log_context())
         self._publish(run.id, outgoing)
         if moved.terminal and not run.terminal:
-            release(self.services.store, moved, self.services.clock.now())
+            release(self.services.store, moved, self.services.clock.now(), self.services.config.run_retention_days)
 
     def _outgoing(self, draft: Draft, run: Run) -> Outgoing:
         now = self.services.clock.now()

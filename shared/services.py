@@ -110,6 +110,7 @@ def build_config(settings: Settings) -> Config:
         retry_wait_s=settings.retry_wait_s,
         debounce_s=settings.debounce_s,
         project_monthly_usd=settings.project_monthly_usd,
+        run_retention_days=settings.run_retention_days,
         channels=channels,
     )
 

@@ -64,6 +64,12 @@ class Settings(BaseSettings):
         description="training estimates of a project that may be reserved in a month; unset: no limit. Runs that "
         "failed or were cancelled are not counted",
     )
+    run_retention_days: int = Field(
+        default=0,
+        ge=0,
+        le=3650,
+        description="days after its end in which a run that deployed nothing is kept; 0: for ever",
+    )
     reconcile_schedule: str = Field(default="* * * * * *", description="NCRONTAB; looks for what was lost")
     probe_schedule: str = Field(default="* * * * * *", description="NCRONTAB; probes rollouts")
     retire_schedule: str = Field(default="*/10 * * * * *", description="NCRONTAB; deletes old deployments")

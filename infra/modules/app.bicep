@@ -21,6 +21,7 @@ param workspaceUrl string
 param apiAudience string
 param defaultBaseModel string
 param projectMonthlyUsd string
+param runRetentionDays string
 param notifyWebhookUrl string
 param notifyEvents string
 param notifyPrivateHosts string
@@ -124,6 +125,7 @@ resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
     RETRY_WAIT_S: '60'
     DEBOUNCE_S: '10'
     PROJECT_MONTHLY_USD: projectMonthlyUsd
+    RUN_RETENTION_DAYS: runRetentionDays
     RECONCILE_SCHEDULE: '0 * * * * *'
     PROBE_SCHEDULE: '0 * * * * *'
     RETIRE_SCHEDULE: '0 */10 * * * *'

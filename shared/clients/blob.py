@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
 from azure.core import MatchConditions
-from azure.core.exceptions import AzureError, ResourceNotFoundError
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 from azure.identity import DefaultAzureCredential
-from azure.storage.blob import BlobBlock, BlobClient, BlobServiceClient
+from azure.storage.blob import BlobBlock, BlobClient, BlobProperties, BlobServiceClient
 
 from shared.clients.azure_errors import Meaning, failure, meaning
 from shared.domain.errors import BlobNotFound, InvalidInput
@@ -35,6 +35,7 @@ EMULATOR_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K
 
 _URL = re.compile(r"https://[a-z0-9]+\.blob\.core\.(?:windows\.net|usgovcloudapi\.net|chinacloudapi\.cn)/?")
 _EMULATOR_URL = re.compile(rf"blob\+(?P<endpoint>http://[^/]+/{EMULATOR_ACCOUNT})/?")
+_BAD_REQUEST = 400
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -132,6 +133,24 @@ class AzureBlobStore:
         check_prefix(prefix)
         return self._list(prefix)
 
+    def list_page(self, prefix: str, limit: int, cursor: str | None = None) -> tuple[Sequence[BlobInfo], str | None]:
+        """Up to `limit` (1 to 5,000) of the same in one request, and the cursor of the page behind them.
+
+        Raises InvalidInput `bad_cursor` for one that the service does not take.
+        """
+        check_prefix(prefix)
+        container, _, start = prefix.partition("/")
+        found = self._service.get_container_client(container).list_blobs(start or None, results_per_page=limit)
+        pages = found.by_page(cursor)
+        with _translated(prefix):
+            try:
+                page = [_listed(container, one) for one in next(pages, ())]
+            except HttpResponseError as error:
+                if cursor is not None and error.status_code == _BAD_REQUEST:
+                    raise InvalidInput("bad_cursor", "the cursor is not one this store gave out", "cursor") from error
+                raise
+        return [info for info in page if info is not None], pages.continuation_token or None  # type: ignore[attr-defined]
+
     def delete(self, path: str) -> None:
         """Remove the blob; absence is fine."""
         with _translated(path):
@@ -155,9 +174,9 @@ class AzureBlobStore:
                 names = [container]
             for name in names:
                 for found in self._service.get_container_client(name).list_blobs(name_starts_with=start or None):
-                    path = f"{name}/{found.name}"
-                    if all(map(is_part, path.split("/"))):
-                        yield _info(path, found.etag, found.size, found.last_modified)
+                    info = _listed(name, found)
+                    if info is not None:
+                        yield info
 
 
 @contextmanager
@@ -186,6 +205,12 @@ def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
             del waiting[:BLOCK_BYTES]
     if waiting:
         yield bytes(waiting)
+
+
+def _listed(container: str, found: BlobProperties) -> BlobInfo | None:
+    """None for a name that is not a path of ours."""
+    path = f"{container}/{found.name}"
+    return _info(path, found.etag, found.size, found.last_modified) if all(map(is_part, path.split("/"))) else None
 
 
 def _info(path: str, etag: str, size_bytes: int, modified_at: datetime) -> BlobInfo:

@@ -2,7 +2,8 @@
 
 Every document and event carries the number of its form. A new optional field changes no number: readers of stored
 content ignore what they do not know, so two versions run side by side. Whatever else changes gets the next number, a
-function from the form before it, and a state of that version in `tests/golden/state`.
+function from the form before it, and a state of that version in `tests/golden/state`. See
+docs/decisions/0027-documents-have-versions.md.
 """
 
 from __future__ import annotations

@@ -6,8 +6,9 @@ import os
 import stat
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 from shared.domain.errors import BlobNotFound, InvalidInput, StoreConflict
@@ -92,10 +93,18 @@ class FileBlobStore:
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """Blobs whose path starts with `prefix`, ordered by path; hidden files and links are left out."""
+        return self._list(prefix, "")
+
+    def list_page(self, prefix: str, limit: int, cursor: str | None = None) -> tuple[Sequence[BlobInfo], str | None]:
+        """Up to `limit` of the same, and the cursor of the page behind them: the last one's path."""
+        page = list(islice(self._list(prefix, cursor or ""), limit))
+        return page, page[-1].path if len(page) == limit else None
+
+    def _list(self, prefix: str, after: str) -> Iterator[BlobInfo]:
         check_prefix(prefix)
         self._check_fits(prefix.rpartition("/")[0])
         folder, _, start = prefix.rpartition("/")
-        return self._walk(folder, start)
+        return self._walk(folder, start, after)
 
     def delete(self, path: str) -> None:
         """Remove the blob; absence is fine."""
@@ -134,8 +143,8 @@ class FileBlobStore:
                     return
                 yield chunk
 
-    def _walk(self, folder: str, start: str) -> Iterator[BlobInfo]:
-        """Blobs below `folder` ("" is the root) in the order of their whole paths."""
+    def _walk(self, folder: str, start: str, after: str) -> Iterator[BlobInfo]:
+        """Blobs below `folder` ("" is the root) in the order of their whole paths, those up to `after` left out."""
         try:
             with os.scandir(self._root / folder) as entries:
                 found = [one for one in entries if one.name.startswith(start) and is_part(one.name)]
@@ -146,8 +155,9 @@ class FileBlobStore:
         for entry in found:
             path = f"{folder}/{entry.name}" if folder else entry.name
             if entry.is_dir(follow_symlinks=False):
-                yield from self._walk(path, "")
-            elif folder and entry.is_file(follow_symlinks=False):
+                if f"{path}/" > after or after.startswith(f"{path}/"):
+                    yield from self._walk(path, "", after)
+            elif path > after and folder and entry.is_file(follow_symlinks=False):
                 info = self.info(path)  # None: deleted since the folder was read
                 if info is not None:
                     yield info

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -38,6 +38,12 @@ class BlobStore(Protocol):
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """Blobs whose path starts with `prefix`, ordered by path."""
+
+    def list_page(self, prefix: str, limit: int, cursor: str | None = None) -> tuple[Sequence[BlobInfo], str | None]:
+        """Up to `limit` (1 to 5,000) of the same, and the cursor of the page behind them; None at the end.
+
+        A page costs what it holds, wherever it is. Raises InvalidInput for a cursor that the store does not take.
+        """
 
     def delete(self, path: str) -> None:
         """Remove the blob; absence is fine."""

@@ -33,6 +33,7 @@ class Config:
     retry_wait_s: float
     debounce_s: float
     project_monthly_usd: float | None
+    run_retention_days: int
     channels: tuple[Channel, ...]
 
 

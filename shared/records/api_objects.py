@@ -7,8 +7,9 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from shared.domain.errors import StoreConflict
+from shared.domain.errors import InvalidInput, StoreConflict
 from shared.ports import RunStore, Write
+from shared.ports.document_rules import cursor_of
 from shared.records.document import head
 from shared.records.query import Content, pages, readable
 
@@ -25,9 +26,20 @@ def load(store: RunStore, type: str, id: str) -> dict[str, Any] | None:
     return dict(stored.document["content"]) if stored else None
 
 
-def every(store: RunStore, type: str, read: Callable[[Any], Content], **fields: str) -> Iterator[Content]:
-    """What `read` makes of the contents whose fields equal the given values, newest first."""
-    return readable(pages(store, type, {**fields}), lambda document: read(document["content"]))
+def every(
+    store: RunStore, type: str, read: Callable[[Any], Content], after: str | None = None, **fields: str
+) -> Iterator[Content]:
+    """What `read` makes of the contents whose fields equal the given values, newest first, those behind one of an id.
+
+    Raises InvalidInput `unknown_cursor` if no object has that id.
+    """
+    cursor = None
+    if after is not None:
+        last = store.get(after, type)
+        if last is None:
+            raise InvalidInput("unknown_cursor", f"the list has no {after}", "after")
+        cursor = cursor_of(last.document["created_at"], type, after)
+    return readable(pages(store, type, {**fields}, cursor), lambda document: read(document["content"]))
 
 
 def delete(store: RunStore, type: str, id: str) -> None:

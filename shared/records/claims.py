@@ -74,11 +74,11 @@ def release(store: RunStore, name: str, run_id: str) -> None:
         _write(store, name, Write("delete", CLAIM, etag=held.etag))
 
 
-def settle(store: RunStore, name: str, run_id: str) -> None:
-    """Keep the claim for good if this run holds it: it is not looked at again."""
+def settle(store: RunStore, name: str, run_id: str, ttl_s: int | None = None) -> None:
+    """Keep the claim, for good without `ttl_s`, if this run holds it: it is not looked at again."""
     held = store.get(name, CLAIM)
     if held is not None and held.document["owner"] == run_id and not held.document["settled"]:
-        _write(store, name, Write("replace", CLAIM, {**held.document, "settled": 1}, held.etag))
+        _write(store, name, Write("replace", CLAIM, {**held.document, "settled": 1}, held.etag, ttl_s))
 
 
 def _write(store: RunStore, name: str, write: Write) -> None:

@@ -15,9 +15,10 @@ Content = TypeVar("Content")
 PAGE = 100
 
 
-def pages(store: RunStore, type: str, equals: dict[str, str | int] | None = None) -> Iterator[Stored]:
-    """Every document of a query, newest first; each page is read when the one before it is used up."""
-    cursor: str | None = None
+def pages(
+    store: RunStore, type: str, equals: dict[str, str | int] | None = None, cursor: str | None = None
+) -> Iterator[Stored]:
+    """The documents of a query behind `cursor`, newest first; each page is read when the one before it is used up."""
     while True:
         page, cursor = store.query(type, equals, limit=PAGE, after=cursor)
         yield from page

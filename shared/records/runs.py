@@ -63,14 +63,20 @@ def run_of(document: Document) -> Run:
         raise PermanentFailure(FailureClass.CODE, "unreadable_document", message, document.get("run_id")) from error
 
 
-def creation(run: Run) -> Write:
+def ttl_s(run: Run, retention_days: int) -> int | None:
+    """How long what is stored of a run in this status is kept; None: for ever, as that of a model that went live."""
+    ends = retention_days > 0 and run.terminal and run.status is not Status.DEPLOYED
+    return retention_days * 24 * 3600 if ends else None
+
+
+def creation(run: Run, retention_days: int = 0) -> Write:
     """The write that fails if the run exists."""
-    return Write("create", RUN, document_of(run))
+    return Write("create", RUN, document_of(run), ttl_s=ttl_s(run, retention_days))
 
 
-def replacement(run: Run, etag: str) -> Write:
+def replacement(run: Run, etag: str, retention_days: int = 0) -> Write:
     """The write that fails if the run is not in the version of this etag."""
-    return Write("replace", RUN, document_of(run), etag=etag)
+    return Write("replace", RUN, document_of(run), etag, ttl_s(run, retention_days))
 
 
 def read(store: RunStore, run_id: str) -> StoredRun | None:

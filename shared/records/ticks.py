@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from shared.ports import RunStore, Write
 from shared.records.document import head
 from shared.records.query import pages, readable
 
-TICK, FAILED = "reconcile-tick", "failed-tick"
+TICK, FAILED, SCAN = "reconcile-tick", "failed-tick", "drop-zone-scan"
 # A timer that fails again writes it again. What failed once a day ago is over.
 FAILED_TTL_S = 24 * 3600
 MAX_NAMED = 20
@@ -52,6 +52,40 @@ def read(store: RunStore, now: datetime) -> Ticks:
 def record(store: RunStore, now: datetime, pauses: tuple[Pause, ...]) -> None:
     texts = [(start.isoformat(), end.isoformat()) for start, end in pauses]
     _put(store, TICK, TICK, {"at": now.isoformat(), "pauses": texts})
+
+
+@dataclass(frozen=True, slots=True)
+class DropZoneScan:
+    """A way through the drop zone, page by page. `since`: what is older was seen by the scan before."""
+
+    began_at: datetime
+    since: datetime | None = None
+    cursor: str | None = None
+    failed: bool = False
+
+    def after_page(self, cursor: str | None, failed: bool, now: datetime) -> DropZoneScan:
+        """The state behind a page. What failed is looked at again by the next scan, which looks as far back."""
+        failed = self.failed or failed
+        if cursor is not None:
+            return replace(self, cursor=cursor, failed=failed)
+        return DropZoneScan(began_at=now, since=self.since if failed else self.began_at)
+
+
+def scan(store: RunStore, now: datetime) -> DropZoneScan:
+    """Where the scan is; one that begins now before the first, or if that cannot be read."""
+    stored = store.get(SCAN, SCAN)
+    with suppress(KeyError, TypeError, ValueError):
+        if stored:
+            found = stored.document
+            since = datetime.fromisoformat(found["since"]) if found["since"] else None
+            return DropZoneScan(datetime.fromisoformat(found["began_at"]), since, found["cursor"], found["failed"])
+    return DropZoneScan(now)
+
+
+def record_scan(store: RunStore, scan: DropZoneScan) -> None:
+    since = scan.since.isoformat() if scan.since else None
+    content = {"began_at": scan.began_at.isoformat(), "since": since, "cursor": scan.cursor, "failed": scan.failed}
+    _put(store, SCAN, SCAN, content)
 
 
 def record_failures(store: RunStore, timer: str, now: datetime, failed: Mapping[str, str]) -> None:

@@ -9,11 +9,12 @@ from functools import partial
 from shared.domain import paths
 from shared.domain.commands import InspectJob, StartRun
 from shared.domain.drop_zone import is_answered
+from shared.domain.errors import InvalidInput
 from shared.domain.events import ApprovalExpired, EvaluationDue, RunOverdue
 from shared.domain.run import Run, Status
 from shared.domain.topology import EVENT_ALLOWANCE, JOB_EVENTS, STORAGE_EVENTS
 from shared.ports import BlobInfo, Services
-from shared.records import claims, runs
+from shared.records import claims, runs, ticks
 from shared.records.release import release_dataset
 from shared.records.ticks import Pause
 from shared.step_support.commands import message_of
@@ -27,6 +28,7 @@ WATERMARK_LAG = timedelta(minutes=10)
 SET_BACK_LAG = timedelta(days=2)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 AFTER_PAUSE = timedelta(minutes=10)
+SCAN_PAGE = 2_000
 OWNERLESS_CLAIM_AGE = timedelta(minutes=15)
 
 
@@ -49,18 +51,23 @@ def inspect_silent_jobs(services: Services, last: datetime | None) -> LoopResult
     return for_each("silent jobs", with_job, request_inspection, id_of=lambda run: run.id)
 
 
-def start_missed_runs(services: Services, last: datetime | None) -> LoopResult[bool]:
-    """Ask for a run of each blob in the drop zone that should have one by now and has none.
+def start_missed_runs(services: Services, page_size: int = SCAN_PAGE) -> LoopResult[bool]:
+    """Ask for a run of each blob in the next page of the drop zone that should have one by now and has none.
 
-    The last tick bounds how far back this one looks, with a lag so that clocks may differ.
+    A tick costs a page, however many blobs there are. When the last scan began bounds how far back this one looks,
+    with a lag so that clocks may differ. See docs/decisions/0026-the-drop-zone-is-listed-page-by-page.md.
     """
     now = services.clock.now()
-    if last is not None and last > now:  # the clock was ahead, and blobs are dated by other clocks
-        last = now - SET_BACK_LAG
+    scan = ticks.scan(services.store, now)
+    since = []
+    if scan.since is not None:  # a clock that was ahead dated the scan; blobs are dated by other clocks
+        since.append(now - SET_BACK_LAG if scan.since > now else scan.since - WATERMARK_LAG)
+    if days := services.config.run_retention_days:
+        since.append(now - timedelta(days=days))  # the run of an older blob may have expired
 
     def is_due(info: BlobInfo) -> bool:
-        since_last = last is None or info.modified_at >= last - WATERMARK_LAG
-        return since_last and abs(now - info.modified_at) > EVENT_ALLOWANCE and is_answered(info.path)
+        is_new = all(info.modified_at >= time for time in since)
+        return is_new and abs(now - info.modified_at) > EVENT_ALLOWANCE and is_answered(info.path)
 
     def start(info: BlobInfo) -> bool:
         missed = not runs.exists(services.store, paths.run_id_of_blob(info.path, info.etag))
@@ -68,8 +75,13 @@ def start_missed_runs(services: Services, last: datetime | None) -> LoopResult[b
             services.bus.send(STORAGE_EVENTS, [message_of(StartRun(path=info.path, etag=info.etag))])
         return missed
 
-    found = where(is_due, services.blobs.list(f"{paths.DATASETS}/"))
-    return for_each("missed blobs", found, start, id_of=lambda info: info.path)
+    try:
+        page, cursor = services.blobs.list_page(f"{paths.DATASETS}/", page_size, scan.cursor)
+    except InvalidInput:  # the store does not take the cursor any more
+        page, cursor = services.blobs.list_page(f"{paths.DATASETS}/", page_size)
+    result = for_each("missed blobs", where(is_due, page), start, id_of=lambda info: info.path)
+    ticks.record_scan(services.store, scan.after_page(cursor, bool(result.failed), now))
+    return result
 
 
 def next_evaluation(run: Run, services: Services) -> Draft | None:
@@ -118,7 +130,7 @@ def _release_if_finished(services: Services, claim: claims.Claim) -> bool:
     if run.status is not Status.DEPLOYED:
         undo_work(run, services)
     if claim.kind == "dataset":
-        release_dataset(services.store, run, services.clock.now())
+        release_dataset(services.store, run, services.clock.now(), services.config.run_retention_days)
     elif run.status is Status.DEPLOYED or not _still_there(run, services):
         claims.release(services.store, claim.name, run.id)
     else:

@@ -152,6 +152,28 @@ def test_blobs_are_listed_in_the_order_of_their_whole_paths(blobs: BlobStore, fo
     assert listed == [blobs.info(one.path) for one in listed]
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
+def test_pages_hold_every_blob_once_in_order_though_others_come_and_go(
+    blobs: BlobStore, folder: str, limit: int
+) -> None:
+    names = ["a-b", "a.b", "a/b", "a/c/d", "a0", "b/a", "b/é"]
+    for name in names:
+        blobs.write(f"{folder}/{name}", [b"x"])
+    seen: list[str] = []
+    cursor, more = None, True
+    while more:
+        page, cursor = blobs.list_page(f"{folder}/", limit, cursor)
+        assert len(page) <= limit
+        seen += [one.path for one in page]
+        assert page == [blobs.info(one.path) for one in page]
+        more = cursor is not None
+        if more:
+            blobs.write(f"{folder}/0-before-all", [b"x"])
+            blobs.delete(seen[-1])
+    assert seen == [f"{folder}/{name}" for name in names]
+    assert blobs.list_page(f"{folder}/nothing/", limit) == ([], None)
+
+
 def test_a_prefix_is_a_string_and_not_a_folder(blobs: BlobStore, folder: str) -> None:
     for name in ("acme/train.jsonl", "acme/eval.jsonl", "acme-2/train.jsonl", "bolt/train.jsonl"):
         blobs.write(f"{folder}/{name}", [b"x"])

@@ -68,7 +68,7 @@ def list_files(
 ) -> FileList:
     """Newest first; the store keeps no other order."""
     filters = {"purpose": purpose} if purpose else {}
-    found = page(api_objects.every(services.store, FILE, FileObject.model_validate, **filters), limit, after)
+    found = page(api_objects.every(services.store, FILE, FileObject.model_validate, after, **filters), limit)
     return FileList(data=found.items, **found.fields())
 
 

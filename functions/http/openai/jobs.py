@@ -90,8 +90,8 @@ def list_jobs(
         for name, value in request.query_params.items()
         if name.startswith("metadata[")
     }
-    jobs = api_objects.every(services.store, JOB, Job.model_validate)
-    found = page((job for job in jobs if metadata.items() <= (job.metadata or {}).items()), limit, after)
+    jobs = api_objects.every(services.store, JOB, Job.model_validate, after)
+    found = page((job for job in jobs if metadata.items() <= (job.metadata or {}).items()), limit)
     shown = [_shown_unless_unreadable(job, services) for job in found.items]
     return JobList(data=tuple(filter(None, shown)), **found.fields())
 

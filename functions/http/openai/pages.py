@@ -31,7 +31,7 @@ class Page(Generic[Listed]):
         return {"first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None, "has_more": self.has_more}
 
 
-def page(items: Iterable[Listed], limit: int, after: str | None) -> Page[Listed]:
+def page(items: Iterable[Listed], limit: int, after: str | None = None) -> Page[Listed]:
     """The first `limit` items behind `after`. Raises ApiError 400 if no item has that id."""
     found = tuple(itertools.islice(_behind(items, after) if after else items, limit + 1))
     return Page(found[:limit], len(found) > limit)

@@ -11,6 +11,7 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks import (
     content,
+    history,
     large_vocabulary,
     latency,
     rendering,
@@ -47,6 +48,12 @@ def test_a_batch_is_measured_on_both_stores() -> None:
     rows = stores.run(batches=5)
     assert_whole(rows)
     assert [row.name for row in rows] == ["batch, p50", "batch, p99"]
+
+
+def test_the_cost_of_history_is_measured_beside_a_short_one() -> None:
+    rows = history.run(finished=(0, 2, 20), repeats=3)
+    assert Counter(row.name.split(", ")[-1] for row in rows) == {"0 finished": 5, "2 finished": 5, "20 finished": 5}
+    assert_whole([row for row in rows if row.name.endswith("20 finished")])
 
 
 def test_latency_is_measured_in_one_process_and_across_two() -> None:

@@ -33,6 +33,7 @@ KNOWN = {
     "hostStorageName": "sthostabc",
     "defaultBaseModel": "microsoft/Phi-4",
     "projectMonthlyUsd": "500",
+    "runRetentionDays": "90",
     "notifyWebhookUrl": "",
     "notifyEvents": "",
     "notifyPrivateHosts": "",
@@ -93,7 +94,7 @@ def test_the_app_starts_with_the_settings_of_the_template(
         "job",
         "importer",
     )
-    assert settings.project_monthly_usd == 500
+    assert (settings.project_monthly_usd, settings.run_retention_days) == (500, 90)
     assert settings.endpoint_is_public is True
     authenticator = make_authenticator(settings.api_auth_url)
     assert isinstance(authenticator, EntraAuth)

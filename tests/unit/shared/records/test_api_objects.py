@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import islice
+from typing import Any
 
 import pytest
 
-from shared.domain.errors import StoreConflict
+from shared.domain.errors import InvalidInput, StoreConflict
 from shared.ports import Services
 from shared.records import api_objects
 
@@ -24,3 +26,26 @@ def test_objects_are_created_once_found_by_field_and_deleted(services: Services)
     for _ in range(2):
         api_objects.delete(services.store, "file", "file-1")
     assert api_objects.load(services.store, "file", "file-1") is None
+
+
+def test_a_list_goes_on_behind_an_object_without_reading_those_before_it(services: Services) -> None:
+    now = services.clock.now()
+    for n in range(250):
+        api_objects.create(services.store, "thing", f"t{n:03}", {"n": n}, now + timedelta(seconds=n // 3))
+    whole = list(api_objects.every(services.store, "thing", dict))
+    ids = [f"t{content['n']:03}" for content in whole]
+    requested: list[str | None] = []
+    query = services.store.query
+
+    def counted(*args: Any, **options: Any) -> Any:
+        requested.append(options["after"])
+        return query(*args, **options)
+
+    services.store.query = counted  # type: ignore[method-assign]
+    for n in (0, 1, 120, 249):
+        requested.clear()
+        behind = list(islice(api_objects.every(services.store, "thing", dict, ids[n]), 5))
+        assert behind == whole[n + 1 : n + 6]
+        assert (len(requested), None in requested) == (1, False)
+    with pytest.raises(InvalidInput, match="unknown_cursor"):
+        api_objects.every(services.store, "thing", dict, "t999")

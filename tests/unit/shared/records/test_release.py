@@ -12,6 +12,7 @@ from shared.ports import Services
 from shared.records import budget, claims
 from shared.records.release import RELEASING, release
 from shared.runner import Runner
+from tests.clock import ManualClock
 from tests.unit.shared.support import drop
 
 ENDPOINT = claims.endpoint_claim("shop")
@@ -48,3 +49,13 @@ def test_the_same_data_may_come_again_after_an_end_that_says_nothing_about_it(
 def test_an_unused_reservation_is_free_for_another_run(services: Services, run: Run) -> None:
     release(services.store, run.evolve(status=Status.FAILED), services.clock.now())
     budget.reserve(services.store, run.evolve(id="run-other"), 60)
+
+
+@pytest.mark.parametrize("status", [Status.DECLINED, Status.REJECTED, Status.DEPLOYED])
+def test_the_claim_on_the_data_goes_with_the_run_that_holds_it(
+    services: Services, clock: ManualClock, run: Run, status: Status
+) -> None:
+    release(services.store, run.evolve(status=status), clock.now(), retention_days=90)
+    clock.advance(91 * 24 * 3600)
+    held = claims.read(services.store, dataset_claim(run))
+    assert (held is not None) is (status is Status.DEPLOYED)

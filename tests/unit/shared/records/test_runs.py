@@ -7,10 +7,11 @@ from datetime import timedelta
 import pytest
 
 from shared.domain.errors import PermanentFailure, StoreConflict
-from shared.domain.run import Run, Status
+from shared.domain.run import TERMINAL, Run, Status
 from shared.ports import Services, Write
 from shared.records import runs
 from shared.runner import Runner
+from tests.clock import ManualClock
 from tests.unit.shared.support import drop
 
 
@@ -128,3 +129,17 @@ def test_of_the_newest_deployed_run_no_older_one_takes_the_place(services: Servi
     services.store.batch(newest.id, [Write("replace", runs.RUN, {**runs.document_of(newest), "run": {}})])
     with pytest.raises(PermanentFailure, match="unreadable_document"):
         runs.last_deployed(services.store, "shop")
+
+
+@pytest.mark.parametrize("status", Status)
+def test_what_ended_and_deployed_nothing_is_kept_for_the_days_of_the_policy(
+    services: Services, clock: ManualClock, template: Run, status: Status
+) -> None:
+    run = template.evolve(id="run-000000000001", project="shop", status=status)
+    services.store.batch(run.id, [runs.creation(run, retention_days=90)])
+    goes = status in TERMINAL - {Status.DEPLOYED}
+    clock.advance(89 * 24 * 3600)
+    assert runs.exists(services.store, run.id)
+    clock.advance(2 * 24 * 3600)
+    assert runs.exists(services.store, run.id) is not goes
+    assert runs.exists(services.store, template.id), "without a policy everything is kept"

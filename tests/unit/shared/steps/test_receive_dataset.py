@@ -126,7 +126,7 @@ def test_what_the_api_keeps_for_itself_starts_a_run_only_when_somebody_asks(
     info = services.blobs.write(path, [ROW])
     clock.advance((info.modified_at - clock.now()).total_seconds() + 150)
     assert receive_dataset(BlobCreated(id="e", path=path), services) is None
-    assert start_missed_runs(services, None).count == 0
+    assert start_missed_runs(services).count == 0
     outcome = receive_dataset(StartRun(path=path, etag=info.etag, key="1", requested_by="ada"), services)
     assert outcome is not None
     assert outcome.run.project == "shop"
@@ -141,14 +141,14 @@ def test_a_blob_whose_event_was_lost_is_found_later_and_only_once_it_has_a_run(
 ) -> None:
     info = services.blobs.write("datasets/shop/train.jsonl", [ROW])
     clock.advance((info.modified_at - clock.now()).total_seconds())
-    assert start_missed_runs(services, None).count == 0  # Event Grid has time to deliver
+    assert start_missed_runs(services).count == 0  # Event Grid has time to deliver
     clock.advance(150)
-    assert start_missed_runs(services, None).count == 1
+    assert start_missed_runs(services).count == 1
     [sent] = take(services, STORAGE_EVENTS)
     reception = receive_dataset(parse_request(orjson.loads(sent.message.body)), services)
     assert reception is not None
     runner.create(reception, "e", "t")
-    assert start_missed_runs(services, None).count == 0
+    assert start_missed_runs(services).count == 0
 
 
 @pytest.mark.parametrize("jump_s", JUMPS)

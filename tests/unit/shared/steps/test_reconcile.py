@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
 
 from shared.domain import paths
 from shared.domain.commands import InspectJob, StartRun
-from shared.domain.errors import Transient
+from shared.domain.errors import InvalidInput, Transient
 from shared.domain.events import ApprovalExpired, EvaluationDue, EventData, RunOverdue
 from shared.domain.jobs import EndpointView, JobKind
 from shared.domain.run import NON_TERMINAL, JobRef, Run, Status
-from shared.ports import BlobInfo, Services
-from shared.records import claims, runs
+from shared.ports import BlobInfo, RunStore, Services, Stored, Write
+from shared.records import claims, runs, ticks
 from shared.runner import Runner
 from shared.steps.inspect_job import IN_FLIGHT
 from shared.steps.reconcile import inspect_silent_jobs, next_evaluation, overdue, release_claims, start_missed_runs
@@ -90,8 +92,8 @@ class DropZone:
     def __init__(self, blob: BlobInfo) -> None:
         self.blob = blob
 
-    def list(self, prefix: str) -> Iterator[BlobInfo]:
-        return iter([self.blob] if self.blob.path.startswith(prefix) else [])
+    def list_page(self, prefix: str, limit: int, cursor: str | None = None) -> tuple[Sequence[BlobInfo], str | None]:
+        return [self.blob] if self.blob.path.startswith(prefix) else [], None
 
 
 @pytest.mark.parametrize(
@@ -103,6 +105,7 @@ class DropZone:
         (PATH, 14, 5, True),
         (PATH, 16, 5, False),
         (PATH, 9999, None, True),
+        (PATH, 60, -30, True),  # the clock was set back
         ("datasets/shop/recipe.yaml", 3, None, False),
         ("datasets/shop/eval.jsonl", 3, None, False),
         ("datasets/train.jsonl", 3, None, True),  # no folder names a project: its run is rejected
@@ -116,20 +119,116 @@ def test_a_blob_whose_event_was_lost_gets_its_run(
 ) -> None:
     now = clock.now()
     blob = BlobInfo(path, "etag-1", 1, now - timedelta(minutes=age_min))
-    last = None if last_min is None else now - timedelta(minutes=last_min)
+    if last_min is not None:
+        ticks.record_scan(services.store, ticks.DropZoneScan(now, since=now - timedelta(minutes=last_min)))
     ports = replace(services, blobs=DropZone(blob))  # type: ignore[arg-type]
-    assert start_missed_runs(ports, last).count == missed
+    assert start_missed_runs(ports).count == missed
     expected = [StartRun(path=path, etag="etag-1").model_dump()] if missed else []
     assert commands_at(services, "storage-events") == expected
+
+
+def missed(services: Services, page_size: int) -> list[str]:
+    """Paths of the blobs that one tick asks a run for."""
+    start_missed_runs(services, page_size)
+    return [str(command["path"]) for command in commands_at(services, "storage-events")]
+
+
+class Zone:
+    """A drop zone in memory."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, datetime] = {}
+
+    def list_page(self, prefix: str, limit: int, cursor: str | None = None) -> tuple[Sequence[BlobInfo], str | None]:
+        paths = sorted(path for path in self.blobs if path > (cursor or ""))[:limit]
+        return [BlobInfo(path, "e", 1, self.blobs[path]) for path in paths], paths[-1] if len(paths) == limit else None
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_blob_is_found_whenever_it_comes_and_old_ones_are_not_asked_for_again(
+    services: Services, clock: ManualClock, seed: int
+) -> None:
+    rng, zone = random.Random(seed), Zone()
+    ports, page_size = replace(services, blobs=zone), rng.choice((1, 2, 5, 50))  # type: ignore[arg-type]
+    requested: Counter[str] = Counter()
+    for _ in range(120):
+        if rng.random() < 0.2:
+            zone.blobs[f"datasets/p{rng.randrange(3)}/{rng.random()}.jsonl"] = clock.now()
+        clock.advance(rng.choice((1, 60, 600)))
+        requested.update(missed(ports, page_size))
+    for _ in range(3 * (len(zone.blobs) // page_size + 1)):
+        clock.advance(700)
+        requested.update(missed(ports, page_size))
+    assert requested.keys() == zone.blobs.keys()
+    for _ in range(2 * (len(zone.blobs) // page_size + 1)):
+        clock.advance(60)
+        assert missed(ports, page_size) == []
+
+
+def test_a_blob_whose_run_may_have_expired_is_not_started_again(services: Services, clock: ManualClock) -> None:
+    zone = Zone()
+    zone.blobs = {f"datasets/shop/{days}.jsonl": clock.now() - timedelta(days=days) for days in (29, 31)}
+    config = replace(services.config, run_retention_days=30)
+    assert missed(replace(services, blobs=zone, config=config), 10) == ["datasets/shop/29.jsonl"]  # type: ignore[arg-type]
+
+
+def test_a_tick_reads_one_page_of_the_zone(services: Services, clock: ManualClock) -> None:
+    for n in range(9):
+        services.blobs.write(f"datasets/shop/train-{n}.jsonl", [b"x"])
+    clock.advance((datetime.now(UTC) - clock.now()).total_seconds() + 3600)
+    assert [len(missed(services, 4)) for _ in range(4)] == [4, 4, 1, 0]
+
+
+class Unreachable:
+    """A store in which no run of this blob can be looked for."""
+
+    def __init__(self, store: RunStore, run_id: str) -> None:
+        self.store, self.run_id = store, run_id
+
+    def get(self, partition: str, id: str) -> Stored | None:
+        if partition == self.run_id:
+            raise Transient("unanswered", "no answer")
+        return self.store.get(partition, id)
+
+    def batch(self, partition: str, writes: Sequence[Write]) -> None:
+        self.store.batch(partition, writes)
+
+
+def test_a_blob_that_could_not_be_looked_at_is_looked_at_by_the_next_scan(
+    services: Services, clock: ManualClock
+) -> None:
+    blobs = [services.blobs.write(f"datasets/shop/train-{n}.jsonl", [b"x"]) for n in range(3)]
+    clock.advance((datetime.now(UTC) - clock.now()).total_seconds() + 3600)
+    spoiled = Unreachable(services.store, paths.run_id_of_blob(blobs[0].path, blobs[0].etag))
+    assert missed(replace(services, store=spoiled), 1) == []  # type: ignore[arg-type]
+    clock.advance(3600)
+    assert [path for _ in range(3) for path in missed(services, 1)] == [blobs[1].path, blobs[2].path]
+    assert blobs[0].path in missed(services, 1)
+
+
+def test_a_cursor_that_the_store_does_not_take_begins_the_scan_again(services: Services, clock: ManualClock) -> None:
+    path = services.blobs.write("datasets/shop/train.jsonl", [b"x"]).path
+    clock.advance((datetime.now(UTC) - clock.now()).total_seconds() + 3600)
+    ticks.record_scan(services.store, ticks.DropZoneScan(clock.now(), cursor="spoiled"))
+
+    class Strict:
+        def list_page(
+            self, prefix: str, limit: int, cursor: str | None = None
+        ) -> tuple[Sequence[BlobInfo], str | None]:
+            if cursor:
+                raise InvalidInput("bad_cursor", "not one this store gave out", "cursor")
+            return services.blobs.list_page(prefix, limit)
+
+    assert missed(replace(services, blobs=Strict()), 10) == [path]  # type: ignore[arg-type]
 
 
 def test_a_blob_with_a_run_is_not_missed(services: Services, runner: Runner, clock: ManualClock) -> None:
     run = drop(services, runner)
     assert run is not None
     blob = BlobInfo(run.dataset.path, run.dataset.etag, 1, clock.now() - timedelta(minutes=3))
-    assert start_missed_runs(replace(services, blobs=DropZone(blob)), None).count == 0  # type: ignore[arg-type]
+    assert start_missed_runs(replace(services, blobs=DropZone(blob))).count == 0  # type: ignore[arg-type]
     other = replace(blob, etag="another version")
-    assert start_missed_runs(replace(services, blobs=DropZone(other)), None).count == 1  # type: ignore[arg-type]
+    assert start_missed_runs(replace(services, blobs=DropZone(other))).count == 1  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("status", sorted(NON_TERMINAL))
@@ -178,7 +277,7 @@ def endpoint(*deployments: str) -> EndpointView:
 
 
 class Deployments(Platform):
-    """The endpoint's deployments can be asked for one by one; `slow` deletions do not end, `broken` ones fail."""
+    """The endpoint's deployments can be requested one by one; `slow` deletions do not end, `broken` ones fail."""
 
     def __init__(self, view: EndpointView | None = None, *, slow: bool = False, broken: bool = False) -> None:
         super().__init__(view)
