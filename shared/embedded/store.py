@@ -57,6 +57,11 @@ _STEPS = (
         _index("settled"),
         _index("status"),
     ),
+    (
+        # What `budget` was called until 25 November 2026.
+        "UPDATE documents SET id = 'budget', type = 'budget',"
+        " body = json_set(body, '$.id', 'budget', '$.type', 'budget') WHERE type = 'ledger'",
+    ),
 )
 
 # Types are compared too, or the text '[1]' would equal a list and 1 equal true.

@@ -1,7 +1,7 @@
 """States that earlier versions of the program left, under this one: read, listed, continued and finished.
 
-`tests/golden/state/<commit>` was written by the code of that commit, driven by its own simulation: one run in each
-status that it could stop in, their events, claims and files, and a message on its way.
+`tests/golden/state/<commit>` was written by the code of that commit, driven by its own simulation (since `schema-1` by
+`save_state.py`): one run in each status that it could stop in, their events, claims and files, and a message.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from fastapi.testclient import TestClient
 
 from functions.http import create_api
 from functions.http.auth import LoopbackAuth
+from shared.domain.errors import PermanentFailure
 from shared.domain.events import EVENT_TYPES, parse_event
 from shared.domain.jobs import JobSpec
 from shared.domain.recipe import Tier
 from shared.domain.run import NON_TERMINAL, Run, Status
+from shared.records.budget import BUDGET, reserve
 from shared.records.outbox import OUTBOX
 from shared.steps.deploy_model import deployment_spec, model_spec
 from tests.paths import ROOT
@@ -127,6 +129,15 @@ def test_every_run_is_read_in_the_status_it_was_left_in(world: World) -> None:
             assert run.recipe.hyperparameters.quantization == "nf4"
         if run.training is not None:
             assert run.training.processed_tokens == 1000
+
+
+def test_what_a_project_has_reserved_in_the_month_still_counts(world: World) -> None:
+    accounts = world.documents(BUDGET)
+    assert len(accounts) == len({run.project for run in world.runs() if run.cost is not None}) >= 5
+    spent = [usd for account in accounts for usd in account["usd"].values()]
+    (run,) = [run for run in world.runs() if run.status is Status.TRAINING]
+    with pytest.raises(PermanentFailure, match="monthly_budget"):
+        reserve(world.store, run.evolve(id="run-another"), limit_usd=max(spent) / 2)
 
 
 def test_every_event_is_read_and_means_what_it_meant(world: World) -> None:
