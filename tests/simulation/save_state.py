@@ -44,7 +44,7 @@ def save(folder: Path, target: Path) -> None:
     writes = itertools.count()
     world = World(folder, "3", channel=False)
     moment = lambda: int(world.clock.now().timestamp()) * 10**9 + next(writes) * 1000  # noqa: E731
-    shared.embedded.blobs.time = SimpleNamespace(time_ns=moment, time=lambda: 0.0)  # type: ignore[attr-defined]
+    shared.embedded.blobs.time = SimpleNamespace(time_ns=moment, time=lambda: 0.0)  # type: ignore[assignment, attr-defined]
     shared.embedded.blobs._etag = lambda status: f"{status.st_mtime_ns:x}-{status.st_size:x}"
     Sku.price = lambda self, *, spot: 2.0  # type: ignore[method-assign]
     driver = Driver(world, random.Random(3))

@@ -10,7 +10,8 @@ from fastapi.testclient import TestClient
 from shared.domain.events import CancelRequested
 from shared.domain.run import Run, Status
 from shared.pipeline import BY_NAME
-from shared.ports import Services
+from shared.ports import Services, Write
+from shared.records import runs
 from shared.runner import Handled, Runner
 from shared.step_support.outcome import event_of
 from tests.unit.shared.support import drop, events_at, take
@@ -105,3 +106,14 @@ def test_another_machine_or_page_is_refused_where_no_authentication_is_configure
 def test_a_cancelled_run_is_terminal(client: TestClient, run: Run) -> None:
     assert not run.terminal
     assert run.evolve(status=Status.CANCELLED).terminal
+
+
+def test_a_run_that_cannot_be_read_is_named_in_the_list_and_refused_alone(
+    client: TestClient, services: Services, run: Run
+) -> None:
+    other = run.evolve(id="run-000000000001")
+    services.store.batch(other.id, [Write("create", runs.RUN, {**runs.document_of(other), "run": {}})])
+    listed = client.get("/api/runs").json()
+    assert ([one["id"] for one in listed["data"]], listed["unreadable"]) == ([run.id], [other.id])
+    answer = client.get(f"/api/runs/{other.id}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "unreadable_document")
