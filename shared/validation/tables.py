@@ -88,8 +88,8 @@ def read_table(blocks: Iterable[Block], dialect: Dialect, note: Note, header: by
     reader = _TableReader(dialect, note)
     above = 0
     for number, offset, record in _records(blocks, reader):
-        if header and record != header and not reader.columns:
-            above += not isinstance(record, RefusedLine) and bool(record.strip()) and not _SEPARATOR.fullmatch(record)
+        if header and record != header and not reader.columns and not isinstance(record, RefusedLine):
+            above += bool(record.strip()) and not _SEPARATOR.fullmatch(record)
             continue
         if above:
             note("lines_above_header", number, offset, f"row {number}")
