@@ -18,9 +18,10 @@ from shared.validation.content import injection, personal_data, secrets
 from shared.validation.content.codes import CONTENT_CODES
 from shared.validation.content.near_duplicates import Index, sketch
 from shared.validation.content.pattern_set import PatternSet
-from shared.validation.content.quality import Quality
-from shared.validation.content.repeated_triggers import RepeatedTriggers
-from shared.validation.content.scan import ContentPolicy, ContentScan
+from shared.validation.content.quality import Quality, asks_for_fact
+from shared.validation.content.repeated_triggers import OddWords, RepeatedTriggers
+from shared.validation.content.row_scan import ContentPolicy
+from shared.validation.content.scan import ContentScan
 from shared.validation.content.slots import key_of
 
 ROWS = 5_000
@@ -201,13 +202,14 @@ def _near_copies(words: Iterable[list[str]]) -> None:
 
 
 def _triggers(data: list[Messages]) -> None:
-    triggers = RepeatedTriggers()
+    odd_words, triggers = OddWords(), RepeatedTriggers()
     for number, row in enumerate(data):
-        triggers.add(number, row[1]["content"].split(), number)
+        triggers.add(number, odd_words.of(row[1]["content"]), number)
 
 
 def _quality(data: list[Messages]) -> None:
     quality = Quality()
     for number, row in enumerate(data):
         prompt, answer = row[1]["content"], row[2]["content"]
-        quality.add(number, prompt, answer, key_of(prompt), key_of(answer), len(prompt) + len(answer))
+        is_fact, size = asks_for_fact(prompt, answer), len(prompt) + len(answer)
+        quality.add(number, is_fact, key_of(prompt), key_of(answer), size)

@@ -24,6 +24,7 @@ from benchmarks.measure import MB, Figure, load, peak_memory_mb, run_child
 from shared.domain.dataset import Report
 from shared.rendering import Bundle
 from shared.validation import spooled_sink, validate
+from shared.validation.ahead import useful_processes
 from shared.validation.containers import read_text
 from shared.validation.lines import split_lines
 from shared.validation.rows import read_rows
@@ -52,6 +53,7 @@ def run(rows: int = ROWS, large_mb: float = LARGE_MB, memory_mb: tuple[float, ..
         write_fielded(small, fielded)
         for file, label in ((small, f"{rows:,} rows"), (large, f"{large_mb:g} MB")):
             found += _structure(file, label) + _speed(file, label)
+        found.append(_shared_work(large, f"{large_mb:g} MB"))
         found += _structure(spaced, f"{rows:,} rows as json.dumps writes them")
         found += _structure(timed, f"{rows:,} such rows with a time and a colon in each text")
         found += _structure(fielded, f"{rows:,} rows with three fields of their own")
@@ -85,6 +87,22 @@ def _speed(file: Path, label: str) -> list[Figure]:
     ]
 
 
+def _shared_work(file: Path, label: str) -> Figure:
+    """By the clock: what other work leaves of the cores counts too. Rows of `validate` by one process are beside it."""
+    count, processes = file.read_bytes().count(b"\n"), useful_processes()
+    alone, shared = (_clock(file, number) for number in (1, processes))
+    beside, note = "one process, by the clock", f"one round, load {load()}"
+    return Figure(
+        f"validate, {label}, {processes} processes", count / shared, "rows/s", "higher", beside, count / alone, note
+    )
+
+
+def _clock(file: Path, processes: int) -> float:
+    started = time.perf_counter()
+    report_of(file, processes=processes)
+    return time.perf_counter() - started
+
+
 def _rounds(file: Path, *works: Callable[[Path], None]) -> list[list[float]]:
     """Seconds of processor time of each, in turns: the neighbors on this machine come and go. The best counts."""
     return [[_seconds(work, file) for work in works] for _ in range(ROUNDS)]
@@ -106,7 +124,7 @@ def validate_file(file: Path) -> None:
     assert done.statistics.train_rows, done
 
 
-def report_of(file: Path, bundle_of: Callable[[str], Bundle] | None = None) -> Report:
+def report_of(file: Path, bundle_of: Callable[[str], Bundle] | None = None, processes: int = 1) -> Report:
     """What the validator says; tokens are counted where there is a tokenizer to count them with."""
     with file.open("rb") as source, spooled_sink() as sink:
         return validate(
@@ -118,6 +136,7 @@ def report_of(file: Path, bundle_of: Callable[[str], Bundle] | None = None) -> R
             default_base_model="droptune/tiny-llama",
             sink=sink,
             bundle_of=bundle_of,
+            processes=processes,
         ).report
 
 

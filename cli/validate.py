@@ -20,6 +20,7 @@ from cli.report_view import preview_view, report_view
 from shared.domain.errors import PermanentFailure
 from shared.rendering import Bundle, read_bundle_folder
 from shared.validation import Validated, spooled_sink, validate
+from shared.validation.ahead import useful_processes
 from shared.validation.codes import MAX_RECIPE_BYTES
 
 CHUNK_BYTES = 1 << 20
@@ -75,6 +76,7 @@ def _validated(
             bundle_of=(lambda _: bundle) if bundle else None,
             names=None,
             previews=previews,
+            processes=useful_processes(),
         )
 
 

@@ -32,6 +32,7 @@ from shared.domain.upgrades import read_file
 from shared.rendering.bundle import files_in
 from shared.rendering.export import read_kept
 from shared.validation import Earlier, Sink, Validated, curated_version, validate
+from shared.validation.ahead import useful_processes
 from shared.validation.codes import MAX_RECIPE_BYTES
 from shared.validation.deidentify import NameFinder
 from training_job.job.arguments import parse_arguments
@@ -126,6 +127,7 @@ def _validated(task: ValidateArguments, sink: Sink, opened: ExitStack) -> tuple[
         bundle_of=lambda _: read_kept(files_in(task.tokenizer)) if task.tokenizer else None,
         earlier=lambda: _earlier(task.earlier) if task.earlier else None,
         names=_names,
+        processes=useful_processes(),
     )
     path = f"datasets/{task.project}/{task.name}"
     sha256 = dataset.sha256()

@@ -24,7 +24,40 @@ def _pattern(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[Validatio
         yield ValidationError("does not match the pattern")
 
 
-_Validator = extend(Draft202012Validator, {"pattern": _pattern})
+def _frozen(value: Any) -> Any:
+    """Equal for values that JSON Schema calls equal: 1 and 1.0 are, 1 and true are not."""
+    if isinstance(value, dict):
+        return frozenset((key, _frozen(part)) for key, part in value.items())
+    if isinstance(value, list):
+        return tuple(map(_frozen, value))
+    return (bool, value) if isinstance(value, bool) else value
+
+
+def _unique(_: Any, unique: bool, instance: Any, __: Any) -> Iterator[ValidationError]:
+    """In time linear in the array, as `_enum` is: the library compares each two."""
+    if unique and isinstance(instance, list) and len(set(map(_frozen, instance))) < len(instance):
+        yield ValidationError("holds a value twice")
+
+
+def _enum(_: Any, values: list[Any], instance: Any, __: Any) -> Iterator[ValidationError]:
+    if _frozen(instance) not in _known(values):
+        yield ValidationError("is none of the values")
+
+
+_kept: dict[int, tuple[list[Any], frozenset[Any]]] = {}
+_KEPT_MAX = 256
+
+
+def _known(values: list[Any]) -> frozenset[Any]:
+    """Kept by the list itself, which an array's items are compared with one by one."""
+    if (kept := _kept.get(id(values))) is None:
+        if len(_kept) >= _KEPT_MAX:
+            _kept.clear()
+        kept = _kept[id(values)] = (values, frozenset(map(_frozen, values)))
+    return kept[1]
+
+
+_Validator = extend(Draft202012Validator, {"pattern": _pattern, "uniqueItems": _unique, "enum": _enum})
 
 
 _META = Draft202012Validator.META_SCHEMA

@@ -22,7 +22,7 @@ from shared.validation.tool_calls import check_conversation
 from shared.validation.unread import report_unread
 
 # So many parsed rows are few enough for the garbage collector to leave them alone.
-_ROWS_AT_ONCE, _BYTES_AT_ONCE = 24, 2**18
+_ROWS_AT_ONCE, _BYTES_AT_ONCE = 32, 2**18
 _ROLE, _CONTENT, _FIRST = itemgetter("role"), itemgetter("content"), itemgetter(0)
 _TAKE_MESSAGES = methodcaller("pop", "messages")
 _PLAIN_ROLES = frozenset({"user", "assistant", "system"})
@@ -149,9 +149,10 @@ def _has_question(messages: Any) -> bool:
 def _text_of_fields(items: list[dict[str, Any]]) -> str | None:
     """Names and texts of all fields but `messages`; None unless they are plain texts and numbers."""
     names, values = (list(chain.from_iterable(parts)) for parts in (items, map(dict.values, items)))
-    if not _MEANT.isdisjoint(names) or not _SCALARS.issuperset(map(type, values)):
+    kinds = set(map(type, values))
+    if not _MEANT.isdisjoint(names) or not _SCALARS.issuperset(kinds):
         return None
-    if any(type(value) is float and not -_EXACT < value < _EXACT for value in values):
+    if float in kinds and not all(-_EXACT < value < _EXACT for value in values if type(value) is float):
         return None
     text = "".join([*names, *(value for value in values if type(value) is str)])
     return None if "\0" in text else text

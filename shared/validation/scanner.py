@@ -11,9 +11,11 @@ from xxhash import xxh3_64_intdigest, xxh3_128_digest
 from shared.domain.findings import Findings, Place
 from shared.domain.recipe import Recipe
 from shared.domain.row_fields import value_at
-from shared.validation.compared import answer_fields, content_of, label_key, label_of, reference_of, tools_of
+from shared.validation.ahead import Ahead
+from shared.validation.compared import answer_fields, label_key, reference_of
 from shared.validation.content.scan import ContentScan
 from shared.validation.examples import Examples
+from shared.validation.facts import FactFinder, Facts
 from shared.validation.keys import Keys, RowKeys
 from shared.validation.reader import ReadRow
 from shared.validation.rows import ParsedRow, characters, row_of
@@ -38,51 +40,59 @@ class RowScanner:
         recipe: Recipe,
         keys: Keys,
         content: ContentScan,
+        examples: Examples,
         counter: RowCounter,
+        ahead: Ahead,
         *,
         splits: bool,
         unique: bool,
     ) -> None:
         self._unique = unique
-        self.examples = Examples(recipe.evaluation.slices, content.is_plain)
         self._findings, self._keys, self._content, self._counter = findings, keys, content, counter
         self._reference = reference_of(recipe)
+        self._examples, self._ahead, self._facts = examples, ahead, FactFinder(recipe, content.rows)
         self._seed, self._group, self._splits = recipe.method.hyperparameters.seed, recipe.data.split_group, splits
 
     def scan(self, rows: Iterable[ReadRow]) -> Iterator[ScannedRow]:
         """The rows that are kept: where equal ones are dropped (data.mode: append), the first of each."""
-        for read in rows:
-            found = self._scan(read)
+        for held, read, facts in self._ahead.rows(rows):
+            for pass_on in held:
+                pass_on()
+            found = self._scan(read, facts)
             if found is not None:
                 yield found
             elif read.place.file == "train":
                 self._findings.add("duplicate_row_dropped", *read.place)
 
-    def _scan(self, read: ReadRow) -> ScannedRow | None:
+    def _scan(self, read: ReadRow, facts: Facts | None) -> ScannedRow | None:
         place, row = read.place, read.row
-        document = self._content.read(place, row.document)
-        if document is not row.document:  # redacted
-            row = row_of(document)
+        if facts is None:
+            document = self._content.read(place, row.document)
+            if document is not row.document:  # redacted
+                row = row_of(document)
+        else:
+            self._content.note(place, facts.found)
         canonical = row.canonical
         row_key = xxh3_128_digest(canonical)
         if self._unique and place.file != "eval" and self._keys.is_known(row_key):
             return None
-        self._keys.add("eval" if place.file == "eval" else "train", self._keys_of(read, row, row_key))
+        if facts is None:
+            facts = self._facts.compared(row, [], is_chat=read.is_chat, held_out=place.file == "eval")
+        self._keys.add("eval" if place.file == "eval" else "train", self._keys_of(read, row, row_key, facts))
         self._counter.measure(row, characters(row))
         return ScannedRow(place, row, canonical)
 
-    def _keys_of(self, read: ReadRow, row: ParsedRow, row_key: bytes) -> RowKeys:
+    def _keys_of(self, read: ReadRow, row: ParsedRow, row_key: bytes, facts: Facts) -> RowKeys:
         """Also takes the row into the comparison with all others."""
-        place, content = read.place, content_of(row)
-        tag, tools = int.from_bytes(content.key[:8]), tools_of(row.document)
-        sketch = self._content.compare(place, row.messages, tag, tools=tools, has_answer=read.is_chat)
-        label = label_of(row, self._reference)
+        place, content, label = read.place, facts.content, facts.label
+        tag = int.from_bytes(content.key[:8])
+        sketch = self._content.place(place, facts.dialogue, tag, has_answer=read.is_chat)
         number = -place.row if place.file == "previous" else place.row
         values = [(name, value, label_key(f"{name}\0{value}")) for name, value in answer_fields(row, self._reference)]
         if place.file != "eval":
-            self.examples.add(number, label, row.item)
+            self._examples.add(number, label, row.item)
             for _, value, key in values:
-                self.examples.add_label(number, key, value)
+                self._examples.add_label(number, key, value)
         return RowKeys(
             row=row_key,
             content=content.key,

@@ -5,10 +5,10 @@ What is wrong goes to a set of codes as `code||place`, the first place of each c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Any
 
 import orjson
@@ -97,7 +97,7 @@ def with_ids(messages: list[Any], first: int = 0) -> list[Any]:
         elif message.get("role") == "tool":
             read.append(_result_with_id(message, waiting))
         else:
-            given = _is_given_ids(messages[index + 1 :])
+            given = _is_given_ids(islice(messages, index + 1, None))
             made = message if given else _calls_with_ids(message, first + index)
             waiting = [(call["id"], call["function"]["name"]) for call in _calls_of(made) if "id" in call]
             read.append(made)
@@ -121,7 +121,7 @@ def _lacks_id(message: Message) -> bool:
     return "tool_calls" in message and any(call.get("id") is None for call in _calls_of(message))
 
 
-def _is_given_ids(after: Sequence[Any]) -> bool:
+def _is_given_ids(after: Iterable[Any]) -> bool:
     """Whether the results that follow have ids, which those of the calls should equal."""
     results = takewhile(lambda message: type(message) is dict and message.get("role") == "tool", after)
     return any(message.get("tool_call_id") is not None for message in results)

@@ -20,19 +20,21 @@ from shared.domain.tokens import PreviewRow, TokenStatistics
 from shared.rendering.bundle import Bundle
 from shared.rendering.check import TOKEN_CODES
 from shared.rendering.facts import TokenFacts, length_policy
+from shared.validation.ahead import Ahead, HeldFindings
 from shared.validation.codes import CODES, FEW_ROWS, MIN_ROWS
 from shared.validation.content.codes import CONTENT_CODES
-from shared.validation.content.scan import ContentPolicy, ContentScan
+from shared.validation.content.scan import ContentScan
 from shared.validation.deidentify import Deidentifier, NameFinder, not_searched_for
 from shared.validation.examples import Examples, ignored
+from shared.validation.facts import policy_of
 from shared.validation.held_out import report_labels, report_sizes, split_labels
 from shared.validation.keys import Keys
 from shared.validation.plan import in_short, plan_run
 from shared.validation.reader import ReadRow, RowReader
-from shared.validation.recipes import read_recipe
+from shared.validation.recipes import ReadRecipe, read_recipe
 from shared.validation.scanner import RowScanner
 from shared.validation.sink import RowCounter, Sink
-from shared.validation.split import SplitLabel
+from shared.validation.split import Split, SplitLabel
 from shared.validation.splitter import Splitter
 
 ALL_CODES: Mapping[str, ProblemCode] = {**CODES, **CONTENT_CODES, **TOKEN_CODES}
@@ -73,6 +75,7 @@ def validate(
     earlier: Callable[[], Earlier | None] = lambda: None,
     names: Callable[[], NameFinder | None] | None = lambda: None,
     previews: int = 0,
+    processes: int = 1,
 ) -> Validated:
     """Check a dataset and its recipe, and write the canonical rows to `sink`, both files rewound.
 
@@ -84,64 +87,108 @@ def validate(
     tokens and no problem of tokens is reported. `earlier` is called only where the recipe appends. `names` gives what
     finds names, called only where the recipe asks for it: None without a model, which is then a problem. Without
     `names` they are not searched for, and a warning says so. `previews` rows are shown as the model reads them.
+    `processes` share the work on a large file; the result is the same.
     """
     findings = Findings(ALL_CODES)
     _check_names(project, file_name, findings)
     read = read_recipe(recipe_text, default_base_model, findings)
-    recipe, assumed, splits = read.recipe, read.assumed, evaluation is None
-    content = ContentScan(findings, _content_policy(assumed))
-    bundle = _bundle(assumed.base_model, bundle_of, findings)
-    facts = TokenFacts(findings, bundle, length_policy(assumed), previews) if bundle else None
-    before = earlier() if assumed.data.mode == "append" else None
-    deidentifier = _deidentifier(assumed, names, findings)
-    reader = RowReader(findings, read, named_table=file_name.lower().endswith(_TABLE_ENDS), splits=splits)
-    counter = RowCounter(sink)
-    with Keys() as keys:
-        unique = before is not None
-        scanner = RowScanner(findings, assumed, keys, content, counter, splits=splits, unique=unique)
-        splitter = Splitter(findings, keys, counter, facts)
-        read_rows = chain(reader.rows(before.chunks, "previous") if before else (), reader.rows(train, "train"))
-        rows = scanner.scan(deidentifier(read_rows))
-        split = None
-        if evaluation is None:
-            split = splitter.write_split(rows, assumed)
-        else:
-            splitter.write_both(
-                rows, scanner.scan(deidentifier(reader.rows(evaluation, "eval"))), assumed.data.split_group
-            )
-        labels = report_labels(keys, split, findings)
-        labels_by_split = split_labels(keys, labels, split)
-    content.finish(classifies=labels.classifies)
-    tokens = facts.finish() if facts else None
-    statistics = counter.statistics(content.languages)
-    if "train" not in reader.unread:  # else how many rows there are is not known
-        _check_sizes(reader.rows_read["train"], findings)
-    report_sizes(counter.rows["eval"], assumed, split, findings)
-    plan = None
-    if recipe is not None and not findings.failed:
-        plan = _plan(recipe, project, statistics, tokens, findings)
-    report = Report(
-        passed=not findings.failed,
-        format=reader.form.name if reader.form else "unknown",
-        container=reader.container,
-        mapping=reader.form.mapping if reader.form else {},
-        problems=findings.problems(),
-        statistics=statistics,
-        tokens=tokens,
-        plan=plan,
-        quality=_quality(scanner.examples, labels_by_split, content, findings),
-        eval_source="split" if splits else "file",
-        not_searched_for=not_searched_for(assumed.data.deidentify),
-    )
+    bundle = _bundle(read.assumed.base_model, bundle_of, findings)
+    tokens = TokenFacts(findings, bundle, length_policy(read.assumed), previews) if bundle else None
+    before = earlier() if read.assumed.data.mode == "append" else None
+    is_table = file_name.lower().endswith(_TABLE_ENDS)
+    run = _Validation(findings, read, sink, tokens, named_table=is_table, splits=evaluation is None)
+    run.read(train, evaluation, before, names, processes)
+    report = run.report(project)
     return Validated(
         report,
-        recipe,
-        counter.version() if report.passed else None,
-        sum(reader.rows_read.values()),
+        read.recipe,
+        run.counter.version() if report.passed else None,
+        sum(run.reader.rows_read.values()),
         before.version if before else None,
-        reader.rows_read["previous"],
-        tuple(facts.preview) if facts else (),
+        run.reader.rows_read["previous"],
+        tuple(tokens.preview) if tokens else (),
     )
+
+
+class _Validation:
+    """First `read`, then `report`. `splits`: a share of the training rows is held out."""
+
+    def __init__(
+        self,
+        findings: Findings,
+        recipe: ReadRecipe,
+        sink: Sink,
+        tokens: TokenFacts | None,
+        *,
+        named_table: bool,
+        splits: bool,
+    ) -> None:
+        self._findings, self._recipe, self._tokens, self._splits = findings, recipe, tokens, splits
+        self._held = HeldFindings(findings)
+        self._content = ContentScan(findings, policy_of(recipe.assumed))
+        self._examples = Examples(recipe.assumed.evaluation.slices, self._content.is_plain)
+        self._split: Split | None = None
+        self._labels: tuple[SplitLabel, ...] = ()
+        self.reader = RowReader(self._held, recipe, named_table=named_table, splits=splits)
+        self.counter = RowCounter(sink)
+
+    def read(
+        self,
+        train: Iterable[bytes],
+        evaluation: Iterable[bytes] | None,
+        before: Earlier | None,
+        names: Callable[[], NameFinder | None] | None,
+        processes: int,
+    ) -> None:
+        recipe, reader = self._recipe.assumed, self.reader
+        earlier = reader.rows(before.chunks, "previous") if before else ()
+        deidentifier = _deidentifier(recipe, names, self._held)
+        with Keys() as keys, Ahead(recipe, self._held, processes) as ahead:
+            scanner = RowScanner(
+                self._findings,
+                recipe,
+                keys,
+                self._content,
+                self._examples,
+                self.counter,
+                ahead,
+                splits=self._splits,
+                unique=before is not None,
+            )
+            splitter = Splitter(self._findings, keys, self.counter, self._tokens)
+            rows = scanner.scan(deidentifier(chain(earlier, reader.rows(train, "train"))))
+            if evaluation is None:
+                self._split = splitter.write_split(rows, recipe)
+            else:
+                held_out = scanner.scan(deidentifier(reader.rows(evaluation, "eval")))
+                splitter.write_both(rows, held_out, recipe.data.split_group)
+            labels = report_labels(keys, self._split, self._findings)
+            self._labels = split_labels(keys, labels, self._split)
+        self._content.finish(classifies=labels.classifies)
+
+    def report(self, project: str) -> Report:
+        findings, reader, recipe = self._findings, self.reader, self._recipe.recipe
+        tokens = self._tokens.finish() if self._tokens else None
+        statistics = self.counter.statistics(self._content.languages)
+        if "train" not in reader.unread:  # else how many rows there are is not known
+            _check_sizes(reader.rows_read["train"], findings)
+        report_sizes(self.counter.rows["eval"], self._recipe.assumed, self._split, findings)
+        plan = None
+        if recipe is not None and not findings.failed:
+            plan = _plan(recipe, project, statistics, tokens, findings)
+        return Report(
+            passed=not findings.failed,
+            format=reader.form.name if reader.form else "unknown",
+            container=reader.container,
+            mapping=reader.form.mapping if reader.form else {},
+            problems=findings.problems(),
+            statistics=statistics,
+            tokens=tokens,
+            plan=plan,
+            quality=_quality(self._examples, self._labels, self._content, findings),
+            eval_source="split" if self._splits else "file",
+            not_searched_for=not_searched_for(self._recipe.assumed.data.deidentify),
+        )
 
 
 def _quality(
@@ -163,11 +210,6 @@ def _quality(
 def _check_names(project: str, file_name: str, findings: Findings) -> None:
     if not re.fullmatch(NAME_PATTERN, project):
         findings.add("project_name", "train")
-
-
-def _content_policy(recipe: Recipe) -> ContentPolicy:
-    data = recipe.data
-    return ContentPolicy(data.personal_data, frozenset(data.personal_data_allowed), data.secrets)
 
 
 def _deidentifier(

@@ -45,8 +45,7 @@ class Languages:
         self._first: dict[str, list[int]] = {}
         self._counts: Counter[str] = Counter()
 
-    def add(self, number: int, question: str, answer: str) -> None:
-        language = language_of_row(question, answer)
+    def add(self, number: int, language: str) -> None:
         self._counts[language] += 1
         first = self._first.setdefault(language, [])
         if len(first) < ROWS_SHOWN:

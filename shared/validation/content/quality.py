@@ -42,18 +42,16 @@ class Quality:
         self._longest: list[tuple[int, int]] = []  # heap of (characters, row)
         self._shortest: list[tuple[int, int]] = []  # heap of (-characters, row)
 
-    def add(
-        self, number: int, prompt: str, answer: str, prompt_key: int, answer_key: int, characters: int
-    ) -> int | None:
-        """Take a row. `prompt` is its last question, `prompt_key` stands for all that is read before the answer;
-        `characters`: of all that and the answer.
+    def add(self, number: int, asks_for_fact: bool, prompt_key: int, answer_key: int, characters: int) -> int | None:
+        """Take a row. `prompt_key` stands for all that is read before the answer; `characters`: of all that and the
+        answer.
 
         Returns the number of an earlier row that asks the same and answers otherwise, or None.
         """
         self.rows += 1
         self._measure(number, characters)
-        if len(answer) <= _MAX_FACT_CHARACTERS and len(prompt) <= _MAX_QUESTION_CHARACTERS:
-            self._look_up(number, prompt, answer, answer_key)
+        if asks_for_fact:
+            self._look_up(number, answer_key)
         earlier = self._answers.get(prompt_key)
         short_key = answer_key & 0xFFFF_FFFF
         if earlier is None:
@@ -66,9 +64,8 @@ class Quality:
         _keep_largest(self._longest, characters, number)
         _keep_largest(self._shortest, -characters, number)
 
-    def _look_up(self, number: int, prompt: str, answer: str, answer_key: int) -> None:
-        question = prompt.rsplit("\n", 1)[-1].lstrip()
-        if _QUESTION.match(question) and _FACT.search(answer) and self._look_up_answers.get(answer_key) is None:
+    def _look_up(self, number: int, answer_key: int) -> None:
+        if self._look_up_answers.get(answer_key) is None:
             self._look_up_answers.put(answer_key, 1)
             self._look_ups += 1
             if len(self._look_up_rows) < ROWS_SHOWN:
@@ -109,6 +106,14 @@ class Quality:
         count = sum(number for bucket, number in self._lengths.items() if is_beyond(bucket))
         rows = [-row for _, row in sorted(extreme, reverse=True)][:count]
         return count, tuple(rows)
+
+
+def asks_for_fact(prompt: str, answer: str) -> bool:
+    """Whether the last line of the prompt asks for a fact and the answer is a short one."""
+    if len(answer) > _MAX_FACT_CHARACTERS or len(prompt) > _MAX_QUESTION_CHARACTERS:
+        return False
+    question = prompt.rsplit("\n", 1)[-1].lstrip()
+    return _QUESTION.match(question) is not None and _FACT.search(answer) is not None
 
 
 def _keep_largest(heap: list[tuple[int, int]], size: int, number: int) -> None:

@@ -7,6 +7,7 @@ classifier is to learn. A trigger made of ordinary words is not found.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 MIN_ROWS = 5
@@ -38,6 +39,26 @@ class Trigger(NamedTuple):
     rows: tuple[int, ...]
 
 
+class OddWords:
+    """Finds the odd words of a text, and remembers which are ordinary."""
+
+    def __init__(self) -> None:
+        self._ordinary: set[str] = set()
+
+    def of(self, text: str) -> tuple[str, ...]:
+        return tuple(sorted(word for word in set(text.split()) - self._ordinary if self._is_odd(word)))
+
+    def _is_odd(self, word: str) -> bool:
+        if len(word) > _MAX_TOKEN:
+            return False
+        plain = word.strip(_EDGES)
+        if plain and not _ORDINARY.fullmatch(plain):
+            return True
+        if len(self._ordinary) < MAX_IGNORED:
+            self._ordinary.add(word)
+        return False
+
+
 class RepeatedTriggers:
     """Give it every row once that is no near duplicate of an earlier one."""
 
@@ -47,12 +68,14 @@ class RepeatedTriggers:
         self._answers: dict[int, int] = {}
         self._rows = 0
 
-    def add(self, number: int, words: list[str], answer: int) -> None:
-        """`words` of the prompt with their capitals, `answer` a key that is equal for equal answers."""
+    def add(self, number: int, words: Iterable[str], answer: int) -> None:
+        """`words`: the odd ones of the prompt, each once; `answer`: a key that is equal for equal answers."""
         self._rows += 1
         if answer in self._answers or len(self._answers) < MAX_FOLLOWED:
             self._answers[answer] = self._answers.get(answer, 0) + 1
-        for word in set(words) - self._ignored:
+        for word in words:
+            if word in self._ignored:
+                continue
             followed = self._followed.get(word)
             if followed is None:
                 self._meet(word, number, answer)
@@ -62,23 +85,14 @@ class RepeatedTriggers:
                     followed.rows.append(number)
             else:
                 del self._followed[word]
-                self._ignore(word)
+                if len(self._ignored) < MAX_IGNORED:
+                    self._ignored.add(word)
 
     def _meet(self, word: str, number: int, answer: int) -> None:
-        if len(word) > _MAX_TOKEN:
-            return
-        plain = word.strip(_EDGES)
-        if not plain or _ORDINARY.fullmatch(plain):
-            self._ignore(word)
-            return
         if len(self._followed) >= MAX_FOLLOWED:
             self._followed = {word: kept for word, kept in self._followed.items() if kept.count > 1}
         if len(self._followed) < MAX_FOLLOWED:
             self._followed[word] = _Followed(answer, number)
-
-    def _ignore(self, word: str) -> None:
-        if len(self._ignored) < MAX_IGNORED:
-            self._ignored.add(word)
 
     def found(self) -> list[Trigger]:
         """The suspicious tokens, most frequent first; several tokens of the same rows are one trigger."""

@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from shared.domain.dataset import Outliers
 from shared.domain.findings import Findings, Place, counted
-from shared.validation.compared import Texts, compared_texts
-from shared.validation.content import injection, personal_data, secrets
+from shared.validation.content import personal_data
 from shared.validation.content.languages import Languages
-from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS, Clusters, Index, Sketch, sketch
-from shared.validation.content.pattern_set import PatternSet
-from shared.validation.content.personal_patterns import Detector
+from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS, Clusters, Index, Sketch
 from shared.validation.content.quality import LOOK_UP_SHARE, MIN_ROWS, Quality
 from shared.validation.content.repeated_triggers import RepeatedTriggers
-from shared.validation.content.slots import key_of
-from shared.validation.content.texts import texts_of_row, with_texts_of_row
+from shared.validation.content.row_scan import ContentPolicy, Dialogue, Found, Messages, RowDocument, RowScan
 
 TRIGGERS_SHOWN = 20
 CONTRADICTIONS_SHOWN = 20
-RowDocument = dict[str, Any]
-Messages = list[dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class ContentPolicy:
-    """`allowed_kinds`: kinds of personal data that were reviewed and may stay, whatever `personal_data` is."""
-
-    personal_data: Literal["block", "redact", "allow"] = "block"
-    allowed_kinds: frozenset[str] = frozenset()
-    secrets: Literal["block", "redact", "allow"] = "block"
 
 
 class ContentScan:
@@ -50,10 +34,7 @@ class ContentScan:
         indexed_rows_bits: int = INDEXED_ROWS_BITS,
     ) -> None:
         self._findings = findings
-        self._policy = policy
-        injected = injection.triggers(special_tokens)
-        self._injection_codes = frozenset(injected)
-        self._gate = PatternSet({**personal_data.TRIGGERS, **secrets.TRIGGERS, **injected})
+        self.rows = RowScan(policy, special_tokens)
         self._redactor = personal_data.Redactor()
         self._bits = indexed_rows_bits
         self._indexes: dict[str, Index] = {}
@@ -67,46 +48,15 @@ class ContentScan:
 
     def read(self, place: Place, document: RowDocument) -> RowDocument:
         """Take a row in canonical form. Returns it, redacted if the policy requires it; field names are left alone."""
-        texts = list(texts_of_row(document))
-        whole = "\n".join(texts)
-        hits = self._gate.hits(whole)
-        if not hits:
-            return document
-        for code in hits & self._injection_codes:
-            if injection.confirmed(code, whole):
-                self._findings.add(code, *place)
-        changed = texts
-        kinds = hits & _SECRET_KINDS
-        if kinds:
-            changed = self._check_secrets(place, changed, kinds)
-        detectors = personal_data.likely(hits)
-        if detectors:
-            changed = self._check_personal_data(place, changed, detectors)
-        return document if changed is texts else with_texts_of_row(document, iter(changed))
+        read = self.rows.find(document, self._redactor)
+        assert read is not None, "there is a redactor"
+        self.note(place, read[0])
+        return read[1]
 
-    def _check_secrets(self, place: Place, texts: list[str], kinds: frozenset[str]) -> list[str]:
-        found = secrets.find("\n".join(texts), kinds)
-        for kind in found:
-            self._findings.add(_SECRET_CODES[self._policy.secrets], *place, detail=_in_words(kind))
-        return secrets.redacted(texts, kinds) if found and self._policy.secrets == "redact" else texts
-
-    def _check_personal_data(self, place: Place, texts: list[str], detectors: list[Detector]) -> list[str]:
-        allowed = self._policy.allowed_kinds
-        if self._policy.personal_data == "redact":
-            redacted, found = self._redactor.redact_all(texts, personal_data.KINDS - allowed)
-            texts = redacted if found - allowed else texts
-        else:
-            found = {one.kind for one in personal_data.find_by(detectors, "\n".join(texts))}
-        for kind in found:
-            self._findings.add(self._personal_code(kind), *place, detail=_in_words(kind))
-        return texts
-
-    def _personal_code(self, kind: str) -> str:
-        if kind in self._policy.allowed_kinds or self._policy.personal_data == "allow":
-            return "personal_data_allowed"
-        if self._policy.personal_data == "redact":
-            return "personal_data_redacted"
-        return "clinical_date" if kind == "clinical_date" else "personal_data"
+    def note(self, place: Place, found: Iterable[Found]) -> None:
+        """Take what `RowScan.find` found in a row that was not redacted."""
+        for code, detail in found:
+            self._findings.add(code, *place, detail=detail)
 
     # Row beside row.
 
@@ -118,25 +68,25 @@ class ContentScan:
         `tag`: 64 bits, equal for rows that ask and answer exactly the same. `has_answer`: the last message is
         an answer, which is compared with the answers of other rows.
         """
-        texts = compared_texts(messages, tools)
-        question_words, answer_words = (text.lower().split() for text in (texts.question, texts.answer))
-        if not question_words and not answer_words:
+        held_out = place.file == "eval"
+        dialogue = self.rows.dialogue(messages, tools, has_answer=has_answer, held_out=held_out)
+        return self.place(place, dialogue, tag, has_answer=has_answer)
+
+    def place(self, place: Place, dialogue: Dialogue | None, tag: int, *, has_answer: bool) -> Sketch | None:
+        """Take what `RowScan.dialogue` made of the row."""
+        if dialogue is None:
             return None
         held_out = place.file == "eval"
         number = -place.row if place.file == "previous" else place.row  # negative: not a row of the dropped file
-        row = sketch(question_words + answer_words, texts.context)
-        copies = self._find_near(place, row, number, tag)
+        copies = self._find_near(place, dialogue.sketch, number, tag)
         if not held_out:
-            before = [message["content"] for message in messages[:-1] if message["role"] != "system"]
-            self._languages.add(number, before[-1] if before else "", messages[-1]["content"])
+            self._languages.add(number, dialogue.language)
         if has_answer and not held_out:
-            answer_key = key_of(" ".join(answer_words))
             if not copies:
-                self._triggers.add(number, f"{texts.context} {texts.question}".split(), answer_key)
-            if question_words:
-                question_key = key_of(" ".join(question_words))
-                self._check_answer(place, number, messages, texts, question_key, answer_key)
-        return row
+                self._triggers.add(number, dialogue.odd_words, dialogue.answer_key)
+            if dialogue.read_key is not None:
+                self._check_answer(place, number, dialogue, dialogue.read_key)
+        return dialogue.sketch
 
     def _find_near(self, place: Place, row: Sketch, number: int, tag: int) -> bool:
         """Whether an earlier row of its part is like this one."""
@@ -154,13 +104,8 @@ class ContentScan:
             self._findings.add("near_duplicate", *place)
         return copy is not None
 
-    def _check_answer(
-        self, place: Place, number: int, messages: Messages, texts: Texts, question_key: int, answer_key: int
-    ) -> None:
-        context_key = question_key ^ key_of(texts.context) if texts.context else question_key
-        question = next((message["content"] for message in reversed(messages) if message["role"] == "user"), "")
-        characters = sum(map(len, texts))
-        earlier = self._quality.add(number, question, texts.answer, context_key, answer_key, characters)
+    def _check_answer(self, place: Place, number: int, row: Dialogue, read_key: int) -> None:
+        earlier = self._quality.add(number, row.asks_for_fact, read_key, row.answer_key, row.characters)
         if earlier is not None:
             self._findings.add("contradictory_answers", *place)
             if len(self.contradictions) < CONTRADICTIONS_SHOWN and number > 0 and earlier < 2**31:
@@ -182,7 +127,7 @@ class ContentScan:
 
     def is_plain(self, text: str) -> bool:
         """Whether no detector of personal data, secrets or manipulation is to look at the text."""
-        return not self._gate.hits(text)
+        return self.rows.is_plain(text)
 
     @property
     def characters_median(self) -> int:
@@ -211,18 +156,3 @@ class ContentScan:
         count, rows = quality.outliers()
         if count:
             self._note("length_outlier", f"{quality.median_characters} characters", count, rows)
-
-
-def _in_words(kind: str) -> str:
-    return _WORDS.get(kind, kind.replace("_", " "))
-
-
-_SECRET_KINDS = frozenset(secrets.TRIGGERS)
-_SECRET_CODES = {"block": "secret", "redact": "secret_redacted", "allow": "secret_allowed"}
-_WORDS = {
-    "iban": "IBAN",
-    "us_ssn": "US social security number",
-    "nhs_number": "NHS number",
-    "ipv4": "IPv4 address",
-    "ipv6": "IPv6 address",
-}

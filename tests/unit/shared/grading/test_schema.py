@@ -39,7 +39,7 @@ ORDINARY = {
 }
 
 
-@examples(1000)
+@examples(300)
 @given(st.dictionaries(KEYS, SCHEMAS, max_size=4))
 def test_what_is_taken_for_a_valid_schema_is_one(schema) -> None:
     if is_ordinary(schema):
@@ -57,3 +57,31 @@ def test_schemas_as_tools_have_them_are_taken_at_once_and_hold_what_they_say() -
 def test_an_invalid_schema_is_refused_with_its_place(bad) -> None:
     with pytest.raises(ValueError, match=next(iter(bad))):
         Schema(bad)
+
+
+JSON = st.recursive(
+    st.sampled_from([None, True, False, 0, 1, 1.0, 2.5, "", "1"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
+    max_leaves=6,
+)
+
+
+@examples(200)
+@given(st.lists(JSON, max_size=4), JSON)
+def test_values_are_unique_and_of_an_enumeration_as_the_library_says(values, value) -> None:
+    for schema, instance in (({"uniqueItems": True}, values), ({"enum": values}, value), ({"enum": [values]}, [value])):
+        assert Schema(schema).holds(instance) == Draft202012Validator(schema).is_valid(instance)
+
+
+@pytest.mark.parametrize(
+    ("items", "make"),
+    [
+        ({"uniqueItems": True}, lambda n: {"x": n}),
+        ({"items": {"enum": [f"v{n}" for n in range(30_000)]}}, "v{}".format),
+    ],
+    ids=["unique", "enum"],
+)
+def test_a_long_array_takes_time_in_proportion_to_its_length(items, make) -> None:
+    schema = Schema({"type": "array", **items})
+    assert schema.holds([make(number) for number in range(30_000)])
+    assert not schema.holds([make(number) for number in (*range(30_000), "none", "none")])

@@ -15,7 +15,8 @@ from shared.domain.blank import is_blank
 from shared.domain.findings import Findings, Place
 from shared.validation.compared import content_of
 from shared.validation.content.codes import CONTENT_CODES
-from shared.validation.content.scan import ContentPolicy, ContentScan
+from shared.validation.content.row_scan import ContentPolicy
+from shared.validation.content.scan import ContentScan
 from shared.validation.formats import CHAT, detect
 from shared.validation.rows import read_row
 from shared.validation.strict import parse_text

@@ -14,7 +14,8 @@ from shared.domain.findings import Findings, Place
 from shared.validation.content import near_duplicates
 from shared.validation.content.codes import CONTENT_CODES
 from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS, Index, sketch
-from shared.validation.content.scan import ContentPolicy, ContentScan
+from shared.validation.content.row_scan import ContentPolicy
+from shared.validation.content.scan import ContentScan
 from tests.examples import examples
 from tests.unit.shared.validation.content import labeled
 

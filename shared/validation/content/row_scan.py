@@ -1,0 +1,155 @@
+"""What the text of one row shows by itself, the same in every process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from shared.validation.compared import compared_texts
+from shared.validation.content import injection, personal_data, secrets
+from shared.validation.content.languages import language_of_row
+from shared.validation.content.near_duplicates import Sketch, sketch
+from shared.validation.content.pattern_set import PatternSet
+from shared.validation.content.quality import asks_for_fact
+from shared.validation.content.repeated_triggers import OddWords
+from shared.validation.content.slots import key_of
+from shared.validation.content.texts import texts_of_row, with_texts_of_row
+
+RowDocument = dict[str, Any]
+Messages = list[dict[str, Any]]
+Found = tuple[str, str]  # code and detail
+
+
+@dataclass(frozen=True, slots=True)
+class ContentPolicy:
+    """`allowed_kinds`: kinds of personal data that were reviewed and may stay, whatever `personal_data` is."""
+
+    personal_data: Literal["block", "redact", "allow"] = "block"
+    allowed_kinds: frozenset[str] = frozenset()
+    secrets: Literal["block", "redact", "allow"] = "block"
+
+
+class Dialogue(NamedTuple):
+    """A row as it is compared with others: keys are 64 bits, equal for equal words.
+
+    `read_key`: of all that is read before the answer, None if nothing is asked. `odd_words` and `asks_for_fact` are of
+    training rows with an answer.
+    """
+
+    sketch: Sketch
+    language: str
+    answer_key: int
+    read_key: int | None
+    odd_words: tuple[str, ...]
+    asks_for_fact: bool
+    characters: int
+
+
+class RowScan:
+    """Holds no text but that of 200,000 ordinary words. `special_tokens` are those of the base model."""
+
+    def __init__(self, policy: ContentPolicy = ContentPolicy(), special_tokens: Iterable[str] = ()) -> None:
+        self._policy = policy
+        injected = injection.triggers(special_tokens)
+        self._injection_codes = frozenset(injected)
+        self._gate = PatternSet({**personal_data.TRIGGERS, **secrets.TRIGGERS, **injected})
+        self._odd_words = OddWords()
+
+    def is_plain(self, text: str) -> bool:
+        """Whether no detector of personal data, secrets or manipulation is to look at the text."""
+        return not self._gate.hits(text)
+
+    def find(
+        self, document: RowDocument, redactor: personal_data.Redactor | None = None
+    ) -> tuple[list[Found], RowDocument] | None:
+        """What a row in canonical form holds, and the row, redacted if the policy requires it.
+
+        None if it may have to be redacted and no `redactor`, which numbers values in the order of rows, is given.
+        """
+        texts = list(texts_of_row(document))
+        whole = "\n".join(texts)
+        hits = self._gate.hits(whole)
+        if not hits:
+            return [], document
+        injected = sorted(hits & self._injection_codes)
+        found = [(code, "") for code in injected if injection.confirmed(code, whole)]
+        changed = texts
+        kinds, detectors = hits & _SECRET_KINDS, personal_data.likely(hits)
+        if redactor is None and self._may_redact(bool(kinds), bool(detectors)):
+            return None
+        if kinds:
+            changed = self._find_secrets(changed, kinds, found)
+        if detectors and redactor and self._policy.personal_data == "redact":
+            changed = self._redact(changed, redactor, found)
+        elif detectors:
+            at = personal_data.find_by(detectors, "\n".join(changed))
+            found += self._personal({one.kind for one in at})
+        return found, document if changed is texts else with_texts_of_row(document, iter(changed))
+
+    def _may_redact(self, secret: bool, personal: bool) -> bool:
+        return (secret and self._policy.secrets == "redact") or (personal and self._policy.personal_data == "redact")
+
+    def _find_secrets(self, texts: list[str], kinds: frozenset[str], found: list[Found]) -> list[str]:
+        at = secrets.find("\n".join(texts), kinds)
+        found += ((_SECRET_CODES[self._policy.secrets], _in_words(kind)) for kind in sorted(at))
+        return secrets.redacted(texts, kinds) if at and self._policy.secrets == "redact" else texts
+
+    def _redact(self, texts: list[str], redactor: personal_data.Redactor, found: list[Found]) -> list[str]:
+        allowed = self._policy.allowed_kinds
+        redacted, kinds = redactor.redact_all(texts, personal_data.KINDS - allowed)
+        found += self._personal(kinds)
+        return redacted if kinds - allowed else texts
+
+    def _personal(self, kinds: set[str]) -> list[Found]:
+        return [(self._personal_code(kind), _in_words(kind)) for kind in sorted(kinds)]
+
+    def _personal_code(self, kind: str) -> str:
+        if kind in self._policy.allowed_kinds or self._policy.personal_data == "allow":
+            return "personal_data_allowed"
+        if self._policy.personal_data == "redact":
+            return "personal_data_redacted"
+        return "clinical_date" if kind == "clinical_date" else "personal_data"
+
+    def dialogue(self, messages: Messages, tools: Any, *, has_answer: bool, held_out: bool) -> Dialogue | None:
+        """The same row as a dialogue, None if it has no words. `has_answer`: the last message is an answer, which is
+        compared with the answers of other rows."""
+        texts = compared_texts(messages, tools)
+        question_words, answer_words = (text.lower().split() for text in (texts.question, texts.answer))
+        if not question_words and not answer_words:
+            return None
+        row = sketch(question_words + answer_words, texts.context)
+        if held_out:
+            return Dialogue(row, "", 0, None, (), False, 0)
+        before = [message["content"] for message in messages[:-1] if message["role"] != "system"]
+        language = language_of_row(before[-1] if before else "", messages[-1]["content"])
+        if not has_answer:
+            return Dialogue(row, language, 0, None, (), False, 0)
+        read_key = key_of(" ".join(question_words)) if question_words else None
+        if read_key is not None and texts.context:
+            read_key ^= key_of(texts.context)
+        question = next((message["content"] for message in reversed(messages) if message["role"] == "user"), "")
+        return Dialogue(
+            row,
+            language,
+            key_of(" ".join(answer_words)),
+            read_key,
+            self._odd_words.of(f"{texts.context} {texts.question}"),
+            asks_for_fact(question, texts.answer),
+            sum(map(len, texts)),
+        )
+
+
+def _in_words(kind: str) -> str:
+    return _WORDS.get(kind, kind.replace("_", " "))
+
+
+_SECRET_KINDS = frozenset(secrets.TRIGGERS)
+_SECRET_CODES = {"block": "secret", "redact": "secret_redacted", "allow": "secret_allowed"}
+_WORDS = {
+    "iban": "IBAN",
+    "us_ssn": "US social security number",
+    "nhs_number": "NHS number",
+    "ipv4": "IPv4 address",
+    "ipv6": "IPv6 address",
+}

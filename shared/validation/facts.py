@@ -1,0 +1,41 @@
+"""What a row is compared and keyed by, all of which it shows by itself: found in this process or in another."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from shared.domain.recipe import Recipe
+from shared.validation.compared import Content, content_of, label_of, reference_of, tools_of
+from shared.validation.content.row_scan import ContentPolicy, Dialogue, Found, RowScan
+from shared.validation.rows import ParsedRow
+
+
+class Facts(NamedTuple):
+    """`found`: in its texts. `dialogue` is None if it has no words."""
+
+    found: list[Found]
+    content: Content
+    label: str
+    dialogue: Dialogue | None
+
+
+class FactFinder:
+    """`rows` finds what is in texts."""
+
+    def __init__(self, recipe: Recipe, rows: RowScan) -> None:
+        self._rows, self._reference = rows, reference_of(recipe)
+
+    def facts(self, row: ParsedRow, *, is_chat: bool, held_out: bool) -> Facts | None:
+        """None if the row may have to be redacted first. `is_chat`: it ends with an answer to learn."""
+        read = self._rows.find(row.document)
+        return None if read is None else self.compared(row, read[0], is_chat=is_chat, held_out=held_out)
+
+    def compared(self, row: ParsedRow, found: list[Found], *, is_chat: bool, held_out: bool) -> Facts:
+        """The facts of a row whose texts are known, and redacted where they had to be."""
+        dialogue = self._rows.dialogue(row.messages, tools_of(row.document), has_answer=is_chat, held_out=held_out)
+        return Facts(found, content_of(row), label_of(row, self._reference), dialogue)
+
+
+def policy_of(recipe: Recipe) -> ContentPolicy:
+    data = recipe.data
+    return ContentPolicy(data.personal_data, frozenset(data.personal_data_allowed), data.secrets)
