@@ -32,6 +32,7 @@ from shared.validation.rows import read_rows
 ROWS, LARGE_MB, MEMORY_MB = 5000, 50, (10, 200)
 ROUNDS = 5
 CHUNK_BYTES = 2**20  # what the embedded blob store hands out
+ONE_PROCESS = "one process, by the clock"
 PARSER = "orjson.loads of each line"
 CHECKER = "datasets + cookbook checker"
 PLAIN_CHECKER = "json.loads + cookbook checker"
@@ -91,7 +92,7 @@ def _shared_work(file: Path, label: str) -> Figure:
     """By the clock: what other work leaves of the cores counts too. Rows of `validate` by one process are beside it."""
     count, processes = file.read_bytes().count(b"\n"), useful_processes()
     alone, shared = (_clock(file, number) for number in (1, processes))
-    beside, note = "one process, by the clock", f"one round, load {load()}"
+    beside, note = ONE_PROCESS, f"one round, load {load()}"
     return Figure(
         f"validate, {label}, {processes} processes", count / shared, "rows/s", "higher", beside, count / alone, note
     )

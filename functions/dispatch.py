@@ -13,7 +13,7 @@ from typing import Any
 import azure.functions as func
 import orjson
 
-from shared.domain.errors import DroptuneError, InvalidInput
+from shared.domain.errors import DroptuneError, InvalidInput, ascii_traceback
 from shared.domain.events import parse_event
 from shared.pipeline import BY_NAME, TOPIC, Stage
 from shared.ports import Message, Services
@@ -73,8 +73,8 @@ class Dispatcher:
         except Exception as error:
             if failed >= len(FAILED_WAITS_S):
                 raise
-            unforeseen = None if isinstance(error, DroptuneError) else error
-            log.warning("%s failed at %a, again later: %a", stage.name, message.message_id, error, exc_info=unforeseen)
+            trace = "" if isinstance(error, DroptuneError) else ascii_traceback(error)
+            log.warning("%s failed at %a, again later: %a%s", stage.name, message.message_id, error, trace)
             kept = {name: properties[name] for name in (RETRY, EARLY) if name in properties}
             kept |= {FAILED: str(failed + 1), FAILED_AT: stage.name}
             due = self.services.clock.now() + timedelta(seconds=FAILED_WAITS_S[failed])

@@ -11,6 +11,7 @@ DroptuneError
 
 from __future__ import annotations
 
+import traceback
 from enum import StrEnum
 from typing import Annotated, NamedTuple
 
@@ -82,6 +83,11 @@ class DroptuneError(Exception):
     def __init__(self, code: str, message: str, param: str | None = None) -> None:
         super().__init__(f"{code}: {message}")
         self.problem = Problem(code=code, message=message, param=param)
+
+
+def ascii_traceback(error: BaseException) -> str:
+    """A line break and the traceback, for a log: a message may hold half of a surrogate pair, which none can encode."""
+    return "\n" + "".join(traceback.format_exception(error)).encode("ascii", "backslashreplace").decode()
 
 
 class InvalidInput(DroptuneError):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from shared.domain.errors import DroptuneError
+from shared.domain.errors import DroptuneError, ascii_traceback
 
 log = logging.getLogger(__name__)
 
@@ -123,4 +123,5 @@ def _failed(summary: LoopResult[Result], loop: str, id: str, problem: str, error
     summary.failed[id] = problem
     # What is raised on purpose says what is wrong; anything else needs its traceback.
     unforeseen = error if error is not None and not isinstance(error, DroptuneError) else None
-    log.log(logging.ERROR if unforeseen else logging.WARNING, "%s: %a: %a", loop, id, problem, exc_info=unforeseen)
+    level, trace = (logging.ERROR, ascii_traceback(unforeseen)) if unforeseen else (logging.WARNING, "")
+    log.log(level, "%s: %a: %a%s", loop, id, problem, trace)

@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 
+from functions.dispatch import FAILED, FAILED_AT, FAILED_WAITS_S
 from shared.domain import events as e
 from shared.domain.commands import InspectJob
 from shared.domain.dataset import DatasetRef
@@ -259,7 +261,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def test_what_a_function_raises_is_a_failure_of_the_invocation(stand: Stand) -> None:
-    """The host abandons on a failure, and the message comes again."""
+    """The host abandons what fails after the waits between deliveries, and the message comes again."""
     job = "run-00000000feed-training-1"
     running = Run(
         id="run-00000000feed",
@@ -275,7 +277,9 @@ def test_what_a_function_raises_is_a_failure_of_the_invocation(stand: Stand) -> 
         jobs=(JobRef(name=job, kind=JobKind.TRAINING, attempt=1, submitted_at=NOW),),
     )
     stand.store.batch(running.id, [runs.creation(running)])
-    received = stand.sent(JOB_EVENTS, JOB_EVENTS, message_of(InspectJob(job=job, poll="1")))
+    last = {FAILED: str(len(FAILED_WAITS_S)), FAILED_AT: "inspect_job"}
+    message = replace(message_of(InspectJob(job=job, poll="1")), properties=last)
+    received = stand.sent(JOB_EVENTS, JOB_EVENTS, message)
     with pytest.raises(WorkerFailure, match="Transient"):  # Azure ML does not answer
         stand.worker.bring("inspect_job", received)
     stand.bus.complete(received)

@@ -78,7 +78,12 @@ def test_rendering_is_measured_beside_the_bare_tokenizer() -> None:
 def test_validation_is_measured_beside_a_parser_and_a_checker() -> None:
     rows = validation.run(rows=20, large_mb=0.1, memory_mb=(0.1,))
     assert_whole(rows)
-    assert {row.baseline for row in rows} == {validation.PARSER, validation.PLAIN_CHECKER, validation.CHECKER}
+    assert {row.baseline for row in rows} == {
+        validation.PARSER,
+        validation.PLAIN_CHECKER,
+        validation.CHECKER,
+        validation.ONE_PROCESS,
+    }
 
 
 def test_large_validation_is_measured_alone() -> None:
