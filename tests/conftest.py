@@ -57,7 +57,13 @@ _TOGETHER = (
 _FAST_FOLDERS = tuple(f"tests/unit/{name}/" for name in ("cli", "docs", "functions", "infra", "recipes", "shared"))
 # A test that takes one of these fixtures, or whose module has one of these names, has a process, a server or torch.
 _SLOW_FIXTURES = {"azure_ml_sdk", "emulator", "torch"}
-_SLOW_NAMES = {"subprocess", "azurite_url", "cosmos_url", "running"}
+_NOT_FAST = (
+    "tests/unit/functions/test_timers.py",  # each loop broken in each way
+    "tests/unit/shared/grading/test_sandbox.py",  # a confined process for each test
+    "tests/unit/shared/validation/test_containers.py",  # large files
+    "tests/unit/shared/validation/test_split.py",  # random files
+)
+_SLOW_NAMES = {"multiprocessing", "subprocess", "azurite_url", "cosmos_url", "running"}
 
 
 # Objects (700 by default). To look for garbage took a tenth of the time of the tests.
@@ -122,6 +128,7 @@ def _timeout_s(item: pytest.Item) -> float:
 def _is_fast(item: pytest.Function) -> bool:
     return (
         item.nodeid.startswith(_FAST_FOLDERS)
+        and not item.nodeid.startswith(_NOT_FAST)
         and _SLOW_FIXTURES.isdisjoint(item.fixturenames)
         and _SLOW_NAMES.isdisjoint(vars(item.module))
     )

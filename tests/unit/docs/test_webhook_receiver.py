@@ -27,7 +27,7 @@ def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     names: dict[str, type] = {"__name__": str}
     exec(compile(found[1], "connect-a-webhook.md", "exec"), names)
     server = ThreadingHTTPServer(("127.0.0.1", 0), names["Receiver"])
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()

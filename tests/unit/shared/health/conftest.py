@@ -89,7 +89,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, app: Path) -> Iterator[Callable[.
                 pass
 
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         servers.append(server)
         monkeypatch.setenv("AZURE_ML_URL", f"azureml+http://127.0.0.1:{server.server_port}/{WORKSPACE}")
 
