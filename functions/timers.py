@@ -46,8 +46,7 @@ def probe_deployments(stage: Stage, dispatcher: Dispatcher, timer: func.TimerReq
 
 def _probe(stage: Stage, runner: Runner, run: Run) -> None:
     draft = probe_deployment(run, runner.services)
-    if draft is not None:
-        runner.publish(run, _of_now(draft, runner), by=stage)
+    _publish(stage, runner, run, draft and _of_now(draft, runner))
 
 
 def retire_deployments(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) -> None:
@@ -87,11 +86,16 @@ def reconcile(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) ->
 def _start_next_evaluations(stage: Stage, runner: Runner) -> LoopResult[bool]:
     def start(run: Run) -> bool:
         draft = reconcile_step.next_evaluation(run, runner.services)
-        if draft is not None:
-            runner.publish(run, _of_now(draft, runner), by=stage)
-        return draft is not None
+        return _publish(stage, runner, run, draft and _of_now(draft, runner))
 
     return for_each("next evaluations", runs.next_in_turn(runner.services.store).values(), start, id_of=_id)
+
+
+def _publish(stage: Stage, runner: Runner, run: Run, draft: Draft | None) -> bool:
+    """Whether there was something to publish."""
+    if draft is not None:
+        runner.publish(run, draft, by=stage)
+    return draft is not None
 
 
 def _of_now(draft: Draft, runner: Runner) -> Draft:
@@ -103,10 +107,7 @@ def _publish_overdue(stage: Stage, runner: Runner, pauses: tuple[ticks.Pause, ..
     now = runner.services.clock.now()
 
     def publish(run: Run) -> bool:
-        draft = reconcile_step.overdue(run, now, pauses)
-        if draft is not None:
-            runner.publish(run, draft, by=stage)
-        return draft is not None
+        return _publish(stage, runner, run, reconcile_step.overdue(run, now, pauses))
 
     late = where(lambda run: reconcile_step.overdue(run, now, pauses), runs.unfinished(runner.services.store))
     return for_each("overdue", late, publish, id_of=_id)
