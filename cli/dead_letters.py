@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from cli.client import Api, find_url
 from cli.display import make_console
@@ -74,7 +73,7 @@ def release(partition: PartitionArgument, id: DocumentId = "run", as_json: AsJso
 def unreadable_table(found: Iterable[UnreadableDocument]) -> Table:
     table = make_table("document", "partition", "id", "why")
     for each in found:
-        table.add_row(*map(Text, (each.type, each.partition, each.id, each.problem)))
+        table.add_row(each.type, each.partition, each.id, each.problem)
     return table
 
 
@@ -86,7 +85,7 @@ def dead_letters_table(found: Iterable[EntityDeadLetters]) -> Table:
             why = ": ".join(part for part in (message.reason, message.description) if part)
             enqueued = f"{message.enqueued_at.astimezone():%Y-%m-%d %H:%M:%S}"
             cells = (each.entity, message.id, message.subject, str(message.delivery_count), enqueued, why)
-            table.add_row(*map(Text, cells))  # text of messages is no markup
+            table.add_row(*cells)
         if each.count > len(each.messages):
             table.add_row(each.entity, f"and {each.count - len(each.messages)} more")
     return table

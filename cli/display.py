@@ -19,8 +19,11 @@ PROGRESS_EVERY_S = 10.0
 
 
 def make_console() -> Console:
-    """As wide as the terminal; a pipe or a log has no width that a table should be squeezed into."""
-    return Console() if sys.stdout.isatty() else Console(width=160)
+    """As wide as the terminal; a pipe or a log has no width that a table should be squeezed into.
+
+    What it prints comes from files, rows and people: a `[` in it is no markup.
+    """
+    return Console(markup=False) if sys.stdout.isatty() else Console(width=160, markup=False)
 
 
 def show(console: Console, updates: Iterable[Update]) -> Run:

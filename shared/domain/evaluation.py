@@ -12,6 +12,10 @@ from shared.domain.model import Frozen, Measured
 from shared.domain.recipe import Gate
 
 MAX_DETAIL = 500  # characters of a text that is part of a run and of its events
+MAX_SLICES = 100  # the intervals of more slices, which share one confidence, are too wide to show anything
+MAX_SLICE_CHARACTERS = 200
+
+Text = Annotated[str, AfterValidator(lambda text: shortened(text, MAX_DETAIL))]
 
 
 class Score(Frozen):
@@ -39,8 +43,8 @@ class SliceScore(Frozen):
     slices (Bonferroni), so that many slices do not decline a good candidate by chance.
     """
 
-    field: str
-    value: str
+    field: Text
+    value: Text
     rows: int
     base: float
     candidate: float
@@ -74,7 +78,7 @@ class GradingError(Frozen):
     model: str
     grader: str
     code: str
-    message: Annotated[str, AfterValidator(lambda text: shortened(text, MAX_DETAIL))]
+    message: Text
     count: int
     rows: tuple[int, ...]
 
@@ -154,9 +158,9 @@ class EvaluationResult(Frozen):
 class GateCheck(Frozen):
     """One line of the verdict. One that does not apply is `skipped`: it neither passes nor blocks."""
 
-    name: Annotated[str, AfterValidator(lambda text: shortened(text, MAX_DETAIL))]
+    name: Text
     passed: bool
-    detail: Annotated[str, AfterValidator(lambda text: shortened(text, MAX_DETAIL))]
+    detail: Text
     skipped: bool = False
 
     @property

@@ -428,6 +428,15 @@ CODES: dict[str, ProblemCode] = {
         "The evaluation slices by {detail}, and held-out rows lack that field.",
         "Add the field to the rows (beside `messages`), or remove the slice.",
     ),
+    "slice_value": error(
+        "A row cannot be sorted into a slice of the evaluation: {detail}.",
+        "Write a short text, a number, true, false or null there, or leave out the field in evaluation.slices.",
+    ),
+    "too_many_slices": error(
+        "The evaluation would have more than 100 slices, most of them values of {detail}: no slice could be shown to "
+        "be worse.",
+        "Slice by fields with few values, such as a category: leave out this one in evaluation.slices.",
+    ),
     "split_group_field_missing": error(
         "Rows are held out by {detail}, and some lack that field.",
         "Add the field to the rows (beside `messages`), or leave out data.split_group.",

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from shared.domain.evaluation import MAX_SLICE_CHARACTERS, MAX_SLICES
 from shared.domain.findings import Findings, counted
 from shared.domain.recipe import Recipe
+from shared.domain.row_fields import value_at
 from shared.validation.keys import Keys
 from shared.validation.labels import LabelCount, Labels, find_labels, rank_of_label
 from shared.validation.split import Split, SplitLabel
@@ -11,6 +19,7 @@ from shared.validation.split import Split, SplitLabel
 MIN_ROWS_OF_LABELS = 50
 MAX_LABEL_SHARE = 0.9
 MIN_LABEL_ROWS = 5
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # Units are not as large as one likes.
 _USUAL_DEVIATION = 0.25
 
@@ -29,6 +38,30 @@ def report_sizes(held_out: int, recipe: Recipe, split: Split | None, findings: F
         findings.add("few_eval_rows", "eval", detail=f"{held_out} held-out rows, and the gate needs {needed}")
     if split and held_out:
         _report_split(split, recipe, findings)
+
+
+def why_no_slice(value: Any) -> str:
+    """What is wrong with a value that a row is to be sorted by; empty if nothing is."""
+    if isinstance(value, list | dict):
+        return "an object" if isinstance(value, dict) else "a list"
+    if isinstance(value, str) and len(value) > MAX_SLICE_CHARACTERS:
+        return f"a text of more than {MAX_SLICE_CHARACTERS} characters"
+    if isinstance(value, str) and _CONTROL.search(value):
+        return "a text of several lines, or with other control characters"
+    return ""
+
+
+def report_slices(held_out: Iterable[bytes], names: Iterable[str], findings: Findings) -> None:
+    """Whether the fields that the evaluation slices by have few enough values. `held_out`: rows in canonical form."""
+    found: dict[str, set[str]] = {name: set() for name in names}
+    for line in held_out if found else ():
+        item = orjson.loads(line)["item"]
+        for name, values in found.items():
+            if (value := value_at(item, name)) is not None:
+                values.add(str(value))
+        if sum(map(len, found.values())) > MAX_SLICES:
+            findings.add("too_many_slices", "recipe", detail=max(found, key=lambda name: len(found[name])))
+            return
 
 
 def _report_split(split: Split, recipe: Recipe, findings: Findings) -> None:

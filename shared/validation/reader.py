@@ -14,6 +14,7 @@ from shared.domain.row_fields import value_at
 from shared.grading import fields
 from shared.validation.fields import FieldNotes, labels_of, used_fields
 from shared.validation.formats import CHAT, Format, known_names
+from shared.validation.held_out import why_no_slice
 from shared.validation.intake import ExpectedRows, Intake, open_rows
 from shared.validation.lines import Unreadable
 from shared.validation.names import FewNames
@@ -132,8 +133,11 @@ class RowReader:
                     if row.item:
                         notes.add(number, row.item, row.messages, has_answer=is_chat)
                     for code, name in needed:
-                        if value_at(row.item, name, needed) is needed:
+                        value = value_at(row.item, name, needed)
+                        if value is needed:
                             add(code, file, number, offset, detail=name)
+                        elif code == "slice_field_missing" and (wrong := why_no_slice(value)):
+                            add("slice_value", file, number, offset, detail=f"{name} is {wrong}")
                     yield ReadRow(Place(file, number, offset), row, is_chat)
                 offset += len(line) + 1
                 number += 1

@@ -27,7 +27,7 @@ from shared.validation.content.scan import ContentScan
 from shared.validation.deidentify import Deidentifier, NameFinder, not_searched_for
 from shared.validation.examples import Examples, ignored
 from shared.validation.facts import policy_of
-from shared.validation.held_out import report_labels, report_sizes, split_labels
+from shared.validation.held_out import report_labels, report_sizes, report_slices, split_labels
 from shared.validation.keys import Keys
 from shared.validation.plan import in_short, plan_run
 from shared.validation.reader import ReadRow, RowReader
@@ -131,6 +131,7 @@ class _Validation:
         self._labels: tuple[SplitLabel, ...] = ()
         self.reader = RowReader(self._held, recipe, named_table=named_table, splits=splits)
         self.counter = RowCounter(sink)
+        self._held_out = sink.eval
 
     def read(
         self,
@@ -162,6 +163,8 @@ class _Validation:
             else:
                 held_out = scanner.scan(deidentifier(reader.rows(evaluation, "eval")))
                 splitter.write_both(rows, held_out, recipe.data.split_group)
+            report_slices(self._held_out, recipe.evaluation.slices, self._findings)
+            self._held_out.seek(0)
             labels = report_labels(keys, self._split, self._findings)
             self._labels = split_labels(keys, labels, self._split)
         self._content.finish(classifies=labels.classifies)

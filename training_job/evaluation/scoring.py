@@ -183,7 +183,7 @@ def slice_scores(
 ) -> tuple[SliceScore, ...]:
     """Mean scores by value of each field; rows without the field are in no slice of it."""
     cuts = []
-    for name in names:
+    for name in dict.fromkeys(names):
         values = slice_values(name, items)
         cuts += [
             (name, value, np.array([v == value for v in values]))

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
-from cli.display import show
+from cli.display import make_console, show
 from cli.follow import Update
+from cli.verdict import slice_table
+from cli.view import runs_table
 from shared.domain.run import Status
-from tests.unit.cli.fake_api import make_run
+from tests.unit.cli.fake_api import RESULT, make_run
 
 TRAINING = make_run(Status.RECEIVED, Status.VALIDATED, Status.TRAINING)
 
@@ -18,3 +21,18 @@ def test_a_terminal_gets_the_live_picture() -> None:
     assert run.status == Status.REJECTED
     assert isinstance(console.file, io.StringIO)
     assert "✘" in console.file.getvalue()
+
+
+@pytest.mark.parametrize("text", ["[/bold]", "[bold]", "[red]x", "[[", "\\["])
+def test_what_files_and_rows_are_called_is_no_markup(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    """Rich would leave it out, or raise an error in the middle of a list."""
+    run = TRAINING.model_copy(
+        update={"dataset": TRAINING.dataset.model_copy(update={"path": f"datasets/shop/{text.replace('/', '')}.jsonl"})}
+    )
+    [part] = RESULT.slices
+    console = make_console()
+    console.print(runs_table([run]))
+    console.print(slice_table(RESULT.model_copy(update={"slices": (part.model_copy(update={"value": text}),)})))
+    runs, slices = capsys.readouterr().out.split("slice", 1)
+    assert f"{text.replace('/', '')}.jsonl" in runs
+    assert f"family = {text}" in slices

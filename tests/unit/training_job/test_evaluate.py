@@ -229,13 +229,13 @@ def test_samples_show_what_got_worse_before_what_was_fixed() -> None:
     assert [sample.row for sample in samples] == [1, 2, 3, 4, 5, 6, 7, 8, 24, 25]
 
 
-def test_rows_without_the_field_are_in_no_slice() -> None:
+def test_rows_without_the_field_are_in_no_slice_and_a_field_named_twice_makes_its_slices_once() -> None:
     items = [{"answer": "x", "kind": "a"}, {"answer": "x", "kind": "b"}, {"answer": "x"}]
     models = {
         "base": scoring.grade_answers(EXACT, ["y", "x", "x"], items),
         "candidate": scoring.grade_answers(EXACT, ["x", "x", "y"], items),
     }
-    slices = scoring.slice_scores(("kind",), items, models, 0.95, seed=1)
+    slices = scoring.slice_scores(("kind", "kind"), items, models, 0.95, seed=1)
     assert [(s.value, s.rows, s.base, s.candidate, s.gain.mean) for s in slices] == [
         ("a", 1, 0, 1, 1),
         ("b", 1, 1, 1, 0),

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from shared.domain import evaluation, paths
-from shared.domain.errors import PermanentFailure
+from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.evaluation import EvaluationResult, Gain, GradingError, Score, SliceScore
 from shared.domain.events import (
     MAX_FAILED_CHECKS,
@@ -21,7 +21,9 @@ from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Deployment, Recipe
 from shared.domain.run import Run, Status
 from shared.ports import Services
+from shared.ports.document_rules import checked_bodies
 from shared.ports.message_rules import check
+from shared.records import runs
 from shared.records.blob_documents import write_model
 from shared.runner import Runner
 from shared.step_support.outcome import Outcome, event_of
@@ -99,25 +101,41 @@ def test_the_gate_decides_and_the_event_has_its_numbers(
     assert dict(outcome.changes) == (kept if attempt is None else {**kept, "attempt": attempt})
 
 
-@pytest.mark.parametrize("value", ["a note", "n" * 2500, "\0" * 2500, "ü" * 2500])
-def test_an_event_fits_into_a_message_however_many_slices_and_texts_an_evaluation_has(
-    run: Run, services: Services, value: str
-) -> None:
-    """A container image of one's own may write any report."""
+def sliced(value: str, count: int) -> EvaluationResult:
     worse = Gain(over="base", mean=-0.5, low=-0.6, high=-0.4)
     slices = [
         SliceScore(field="note", value=f"{value} {number}", rows=9, base=0.9, candidate=0.4, gain=worse)
-        for number in range(2500)
+        for number in range(count)
     ]
     error = GradingError(model="base", grader="g", code="c", message=value * 9, count=1, rows=(1,))
-    result = report(0.8, slices=slices, errors=(error,))
-    write_model(services.blobs, paths.run(run.id, "evaluation/report.json"), result)
+    return report(0.8, slices=slices, errors=(error,))
+
+
+@pytest.mark.parametrize(
+    ("value", "count"), [("a note", 1500), ("n" * 100_000, 250), ("\0" * 2500, 70), ("ü" * 2500, 200)]
+)
+def test_an_event_fits_into_a_message_and_a_run_into_a_document_whatever_an_evaluation_has(
+    run: Run, services: Services, value: str, count: int
+) -> None:
+    """A container image of one's own may write any report."""
+    write_model(services.blobs, paths.run(run.id, "evaluation/report.json"), sliced(value, count))
     outcome = applied(run, services, "automatic")
     [draft] = outcome.events
     assert isinstance(draft.data, EvaluationFailed)
-    assert (draft.data.checks, draft.data.failed_checks) == (2506, 2501)
+    assert (draft.data.checks, draft.data.failed_checks) == (count + 6, count + 1)
     assert len(draft.data.failed) == MAX_FAILED_CHECKS
     check(delivery(event_of(run, draft.data, run.updated_at), "https://example.com"))
+    checked_bodies([runs.creation(run.evolve(**outcome.changes))])
+
+
+@pytest.mark.parametrize("value", ["a note", "n" * 2500, "\0" * 2500, "ü" * 2500])
+def test_a_report_that_would_make_the_run_too_large_is_refused_before_it_is_stored(
+    run: Run, services: Services, value: str
+) -> None:
+    write_model(services.blobs, paths.run(run.id, "evaluation/report.json"), sliced(value, 5000))
+    with pytest.raises(PermanentFailure, match="evaluation_too_large") as refused:
+        applied(run, services, "automatic")
+    assert refused.value.failure_class is FailureClass.CODE
 
 
 @pytest.mark.parametrize("text", [None, b"{}", b"not json"], ids=["none", "other fields", "no JSON"])
