@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from pydantic import TypeAdapter
+
 from shared.domain.dataset import ProblemGroup
 
 ROWS_SHOWN = 20
@@ -24,17 +26,12 @@ class ProblemCode(NamedTuple):
     fix: str
 
 
-def error(message: str, fix: str) -> ProblemCode:
-    return ProblemCode("error", message, fix)
-
-
-def warning(message: str, fix: str) -> ProblemCode:
-    return ProblemCode("warning", message, fix)
+_CODES = TypeAdapter(dict[str, ProblemCode])
 
 
 def read_codes(file: Path) -> dict[str, ProblemCode]:
     """Those of a TOML file, which has a table for each: severity, message, fix."""
-    return {code: ProblemCode(**entry) for code, entry in tomllib.loads(file.read_text(encoding="utf-8")).items()}
+    return _CODES.validate_python(tomllib.loads(file.read_text(encoding="utf-8")))
 
 
 def counted(count: int, noun: str) -> str:

@@ -7,12 +7,14 @@ from datetime import timedelta
 
 import pytest
 
+from shared.domain.evaluation import MAX_SLICES
 from shared.domain.recipe import Data, Gate
 from shared.records.outbox import INBOX_TTL_S, SENT_TTL_S
 from shared.steps.advance_rollout import MIN_AS_EVALUATED, UNREACHABLE_ALLOWANCE, UNREACHABLE_WITH_TRAFFIC_ALLOWANCE
 from shared.steps.deploy_model import MAX_SERVED_TOKENS
 from shared.steps.probe_deployments import QUESTIONS
 from shared.steps.reconcile import OWNERLESS_CLAIM_AGE
+from shared.validation.codes import FEW_ROWS, MAX_DECOMPRESSED_BYTES, MAX_RATIO, MAX_ROW_BYTES, MIN_ROWS
 from shared.validation.split import MAX_GROWN_SHARE
 from tests.paths import ROOT
 
@@ -38,6 +40,13 @@ NUMBERS = (
     ("docs/how-to/ask-the-model.md", r"At most ([\d,]+) tokens of prompt and answer", MAX_SERVED_TOKENS),
     ("docs/how-to/data-retention.md", r"events of a run \| Cosmos DB \| (\d+) days", SENT_TTL_S / DAY_S),
     ("docs/how-to/data-retention.md", r"marks of handled events \| Cosmos DB \| (\d+) days", INBOX_TTL_S / DAY_S),
+    ("shared/validation/codes.toml", r"at least (\d+) rows", MIN_ROWS),
+    ("shared/validation/codes.toml", r"fewer than (\d+) teach", MIN_ROWS),
+    ("shared/validation/codes.toml", r"rows, fewer than (\d+)\.", FEW_ROWS),
+    ("shared/validation/codes.toml", r"more than (\d+) times its size", MAX_RATIO),
+    ("shared/validation/codes.toml", r"beyond (\d+) GiB", MAX_DECOMPRESSED_BYTES / 2**30),
+    ("shared/validation/codes.toml", r"longer than (\d+) MiB", MAX_ROW_BYTES / 2**20),
+    ("shared/validation/codes.toml", r"more than (\d+) slices", MAX_SLICES),
     ("docs/glossary.md", r"\| (\d+) questions that show", SUITE.read_bytes().count(b"\n")),
     (
         "docs/decisions/0006-a-requested-rollback-holds-the-endpoint.md",
