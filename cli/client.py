@@ -35,7 +35,6 @@ from shared.api.models import (
     RunReference,
 )
 from shared.domain.dataset import Report
-from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import Problem
 from shared.domain.run import Run
 from shared.health.checks import Check
@@ -98,12 +97,12 @@ class Api:
     def health(self) -> Health:
         return _read(Health, self._ask("GET", "/api/health"))
 
-    def runs(self, project: str | None = None, *, limit: int = 50) -> list[Run]:
+    def runs(self, project: str | None = None, *, limit: int = 50) -> RunPage:
         """The newest runs first."""
         query: dict[str, str | int] = {"limit": limit}
         if project is not None:
             query["project"] = project
-        return list(_read(RunPage, self._ask("GET", "/api/runs", params=query)).data)
+        return _read(RunPage, self._ask("GET", "/api/runs", params=query))
 
     def run(self, run_id: str) -> tuple[Run, str]:
         """The run and its etag."""
@@ -139,8 +138,8 @@ class Api:
         """The id of the new run."""
         return _read(RunReference, self._ask("POST", _path(run_id, "retry"))).id
 
-    def endpoints(self) -> list[EndpointRecord]:
-        return list(_read(EndpointList, self._ask("GET", "/api/endpoints")).data)
+    def endpoints(self) -> EndpointList:
+        return _read(EndpointList, self._ask("GET", "/api/endpoints"))
 
     def roll_back(self, endpoint: str, comment: str = "") -> RollbackAccepted:
         request = CommentRequest(comment=comment).model_dump()
@@ -166,10 +165,9 @@ class Api:
         """Of the entities that have any, and documents that cannot be read."""
         return _read(DeadLetterList, self._ask("GET", "/api/dead-letters"))
 
-    def release(self, partition: str, id: str) -> str:
-        """Where the document is kept from now on."""
+    def release(self, partition: str, id: str) -> Released:
         body = ReleaseRequest(partition=partition, id=id).model_dump()
-        return _read(Released, self._ask("POST", "/api/dead-letters/release", json=body)).path
+        return _read(Released, self._ask("POST", "/api/dead-letters/release", json=body))
 
     def replay(self, entity: str, message_id: str | None = None) -> int:
         """How many were sent again."""

@@ -61,13 +61,17 @@ def replay(
 
 @dlq.command()
 def release(partition: PartitionArgument, id: DocumentId = "run", as_json: AsJson = False, url: Url = None) -> None:
-    """Take a document that cannot be read out of the run store; it is kept in the container `quarantine`."""
+    """Take a document that cannot be read out of the run store; it is kept in the container `quarantine`.
+
+    A run keeps what can be read of it. One under way ends as failed, and gives back what it holds.
+    """
     with Api(find_url(url)) as api:
-        path = api.release(partition, id)
+        released = api.release(partition, id)
     if as_json:
-        print_json({"path": path})
+        print_json(released.model_dump())
         return
-    print(f"kept as {path}")
+    stays = f"; of run {released.run} what can be read stays: droptune watch {released.run}" if released.run else ""
+    print(f"kept as {released.path}{stays}")
 
 
 def unreadable_table(found: Iterable[UnreadableDocument]) -> Table:
@@ -86,6 +90,8 @@ def dead_letters_table(found: Iterable[EntityDeadLetters]) -> Table:
             enqueued = f"{message.enqueued_at.astimezone():%Y-%m-%d %H:%M:%S}"
             cells = (each.entity, message.id, message.subject, str(message.delivery_count), enqueued, why)
             table.add_row(*cells)
+        if each.problem:
+            table.add_row(each.entity, "", "", "", "", f"not looked at: {each.problem}")
         if each.count > len(each.messages):
             table.add_row(each.entity, f"and {each.count - len(each.messages)} more")
     return table

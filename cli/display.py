@@ -13,6 +13,7 @@ from rich.live import Live
 from cli.follow import Update
 from cli.plot import sparkline
 from cli.view import decision_view, live, progress_text, seconds, stage_detail
+from shared.api.models import UnreadableDocument
 from shared.domain.run import Run, Status
 
 PROGRESS_EVERY_S = 10.0
@@ -102,6 +103,13 @@ def show_json(updates: Iterable[Update]) -> Run:
 def _ended(last: Update | None) -> Run:
     assert last is not None, "follow() yields at least once"
     return last.run
+
+
+def report_unreadable(documents: Iterable[UnreadableDocument]) -> None:
+    """Name on stderr what a list leaves out, why, and what to do."""
+    for one in documents:
+        remedy = f"droptune dlq release {one.partition} --id {one.id}"
+        print(f"left out: {one.type} of {one.partition}: {one.problem}; repair it with: {remedy}", file=sys.stderr)
 
 
 def utf8_output() -> None:

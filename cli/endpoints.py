@@ -11,7 +11,7 @@ from rich.table import Table
 
 from cli.client import Api, find_url
 from cli.decisions import Comment
-from cli.display import make_console
+from cli.display import make_console, report_unreadable
 from cli.options import AsJson, Url, print_json
 from cli.tables import make_table
 from shared.domain.endpoint import EndpointRecord, PreviousDeployment
@@ -24,11 +24,12 @@ def endpoints(as_json: AsJson = False, url: Url = None) -> None:
     with Api(find_url(url)) as api:
         found = api.endpoints()
     if as_json:
-        print_json([endpoint.model_dump(mode="json") for endpoint in found])
-    elif found:
-        make_console().print(endpoints_table(found))
-    else:
+        print_json([endpoint.model_dump(mode="json") for endpoint in found.data])
+    elif found.data:
+        make_console().print(endpoints_table(found.data))
+    elif not found.unreadable:
         print("nothing is in production yet")
+    report_unreadable(found.unreadable)
 
 
 def rollback(endpoint: EndpointArgument, comment: Comment = "", as_json: AsJson = False, url: Url = None) -> None:

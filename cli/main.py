@@ -14,7 +14,7 @@ from cli.base_models import base_models
 from cli.client import Api, RequestRefused, Unreachable, find_url
 from cli.dead_letters import dlq
 from cli.decisions import approve, deny, retry
-from cli.display import make_console, show, show_json, utf8_output
+from cli.display import make_console, report_unreadable, show, show_json, utf8_output
 from cli.doctor import doctor
 from cli.endpoints import endpoints, rollback
 from cli.exit_codes import EXIT_BY_STATUS, EXIT_HELP, Exit
@@ -46,11 +46,12 @@ def runs(project: Project = None, as_json: AsJson = False, url: Url = None) -> N
     with Api(find_url(url)) as api:
         found = api.runs(project)
     if as_json:
-        print_json([run.model_dump(mode="json") for run in found])
-    elif found:
-        make_console().print(runs_table(found))
-    else:
+        print_json([run.model_dump(mode="json") for run in found.data])
+    elif found.data:
+        make_console().print(runs_table(found.data))
+    elif not found.unreadable:
         print("no runs yet")
+    report_unreadable(found.unreadable)
 
 
 @app.command(epilog=EXIT_HELP)
@@ -85,7 +86,7 @@ def drop(
     """Put FILE into a project's drop zone. A recipe (`recipe.yaml`) and held-out rows (`eval*`, `validation*`, `dev*`,
     `test*`) start no run; every other data file does."""
     with Api(find_url(url)) as api:
-        before = {run.id for run in api.runs(project)} if then_watch else set()
+        before = {run.id for run in api.runs(project).data} if then_watch else set()
         api.put_dataset(project, file.name, _chunks(file), file.stat().st_size)
         role = role_of(f"datasets/{project}/{file.name}")
         print(f"{file.name} is in the drop zone of {project}{_WITHOUT_RUN.get(role, '')}", file=sys.stderr)
@@ -134,7 +135,7 @@ def _next_run(api: Api, project: str, is_match: Callable[[str], bool]) -> str:
     """The newest run that `is_match` accepts; one may appear a little after its data was dropped."""
     until = time.monotonic() + NEW_RUN_WITHIN_S
     while True:
-        for run in api.runs(project, limit=10):
+        for run in api.runs(project, limit=10).data:
             if is_match(run.id):
                 return run.id
         if time.monotonic() > until:

@@ -28,8 +28,10 @@ from shared.ports.message_rules import check
 from shared.records import outbox, runs
 from shared.records.outbox import Outgoing
 from shared.records.release import release
+from shared.records.unreadable import quarantined, remove
 from shared.step_support.loops import LoopResult, for_each
 from shared.step_support.outcome import Draft, Outcome, event_of
+from shared.steps.fail_run import fail_run
 from shared.steps.receive_dataset import Reception
 
 log = logging.getLogger(__name__)
@@ -115,6 +117,29 @@ class Runner:
                 continue
             return handled
         raise Transient("store_contention", f"{MAX_CONFLICTS} conflicts on {event.run_id}", event.id)
+
+    def release_unreadable(self, partition: str, id: str, by: str) -> tuple[str, str | None] | None:
+        """Keep a document that cannot be read in quarantine, and take it out. Its blob's path, and the id of a run of
+        which stays what can be read; None if there is no such document.
+
+        A run under way ends as failed, and `reconcile` undoes its work. Raises InvalidInput `document_readable` if
+        nothing is wrong with it, StoreConflict if it was changed meanwhile.
+        """
+        found = quarantined(self.services.store, self.services.blobs, partition, id)
+        if found is None:
+            return None
+        stored, path = found
+        run = runs.salvaged(stored) if id == runs.RUN else None
+        if run is None:
+            remove(self.services.store, stored)
+            return path, None
+        message = f"the run's document did not fit this version; {by} released it, and it is kept as {path}"
+        problem = Problem(code="unreadable_document", message=message)
+        refused = StageRefused(stage="release", failure_class=FailureClass.CODE, problem=problem)
+        event = event_of(run, refused, self.services.clock.now())
+        outcome = Outcome(run.status, note=message) if run.terminal else fail_run(event, run, self.services)
+        self._apply(outcome, runs.StoredRun(run, stored.etag), event, outbox.inbox_mark("fail_run", event.id))
+        return path, run.id
 
     def publish(self, run: Run, draft: Draft, by: Stage | None = None) -> Event[EventData]:
         """Publish an event that changes no run. A repeat has the same id unless its key differs.

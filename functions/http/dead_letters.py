@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 from fastapi import APIRouter
 
 from functions.http.auth import Operator, Reader
-from functions.http.dependencies import CurrentServices
+from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError
+from functions.http.run_queries import documents
 from shared.api.models import (
     DeadLetter,
     DeadLetterList,
@@ -21,12 +23,10 @@ from shared.api.models import (
     ReleaseRequest,
     Replayed,
     ReplayRequest,
-    UnreadableDocument,
 )
-from shared.domain.errors import LockLost
+from shared.domain.errors import DroptuneError, LockLost
 from shared.pipeline import TOPOLOGY
 from shared.ports import DEAD_LETTERS, DeadLetters, EventBus, ReceivedMessage
-from shared.records.unreadable import release as release_document
 from shared.records.unreadable import unreadable
 
 router = APIRouter(prefix="/api/dead-letters", tags=["dead letters"])
@@ -39,17 +39,19 @@ WAIT_S = 1.0
 @router.get("")
 def list_dead_letters(_: Reader, services: CurrentServices) -> DeadLetterList:
     """The entities that have any, each with its count and the oldest; bodies stay on the bus."""
-    bus, entities = services.bus, TOPOLOGY.entities()
+    entities = TOPOLOGY.entities()
     # All at once: the first look at an entity of Service Bus opens a link, which takes the SDK half a second.
     with ThreadPoolExecutor(len(entities)) as pool:
-        counts = dict(zip(entities, pool.map(lambda entity: bus.depth(entity + DEAD_LETTERS), entities), strict=True))
-    found = tuple(map(UnreadableDocument.model_validate, islice(unreadable(services.store), SHOWN)))
-    data = tuple(_of(bus, entity, count) for entity, count in counts.items() if count)
-    return DeadLetterList(data=data, unreadable=found)
+        data = tuple(found for found in pool.map(partial(_of, services.bus), entities) if found.count or found.problem)
+    return DeadLetterList(data=data, unreadable=documents(islice(unreadable(services.store), SHOWN)))
 
 
-def _of(bus: DeadLetters, entity: str, count: int) -> EntityDeadLetters:
-    oldest = bus.peek(entity + DEAD_LETTERS, limit=SHOWN)
+def _of(bus: DeadLetters, entity: str) -> EntityDeadLetters:
+    try:
+        count = bus.depth(entity + DEAD_LETTERS)
+        oldest = bus.peek(entity + DEAD_LETTERS, limit=SHOWN) if count else []
+    except DroptuneError as error:
+        return EntityDeadLetters(entity=entity, count=0, problem=error.problem.message)
     return EntityDeadLetters(entity=entity, count=count, messages=tuple(map(_shown, oldest)))
 
 
@@ -65,15 +67,16 @@ def _shown(dead: ReceivedMessage) -> DeadLetter:
 
 
 @router.post("/release")
-def release(request: ReleaseRequest, _: Operator, services: CurrentServices) -> Released:
-    """Take a document that cannot be read out of the run store and keep it in the container `quarantine`.
+def release(request: ReleaseRequest, caller: Operator, runner: CurrentRunner) -> Released:
+    """Keep a document that cannot be read in the container `quarantine`, and take it out of the run store.
 
-    What a run held is given back within minutes. One that can be read is refused.
+    A run keeps those of its fields that can be read; one under way ends as `failed`. What it held is given back within
+    minutes. A document that can be read is refused.
     """
-    path = release_document(services.store, services.blobs, request.partition, request.id)
-    if path is None:
+    released = runner.release_unreadable(request.partition, request.id, caller.name)
+    if released is None:
         raise ApiError(404, "document_not_found", f"no document {request.id} of {request.partition}", "partition")
-    return Released(path=path)
+    return Released(path=released[0], run=released[1])
 
 
 @router.post("/replay")

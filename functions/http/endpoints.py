@@ -7,11 +7,13 @@ from fastapi import APIRouter
 from functions.http.auth import Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError
+from functions.http.run_queries import documents
 from shared.api.models import CommentRequest, EndpointList, RollbackAccepted
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.events import RollbackRequested
 from shared.ports import Services
 from shared.records.endpoints import all_records, read
+from shared.records.query import UnreadableEntry
 from shared.step_support.outcome import Draft
 
 router = APIRouter(prefix="/api/endpoints", tags=["endpoints"])
@@ -20,8 +22,9 @@ router = APIRouter(prefix="/api/endpoints", tags=["endpoints"])
 @router.get("")
 def list_endpoints(_: Reader, services: CurrentServices) -> EndpointList:
     """By name."""
-    records = sorted(all_records(services.store), key=lambda record: record.endpoint)
-    return EndpointList(data=tuple(records))
+    unreadable: list[UnreadableEntry] = []
+    records = sorted(all_records(services.store, unreadable), key=lambda record: record.endpoint)
+    return EndpointList(data=tuple(records), unreadable=documents(unreadable))
 
 
 @router.get("/{name}")

@@ -13,8 +13,8 @@ from functions.http import run_commands
 from functions.http.auth import Approver, Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError
-from functions.http.run_queries import find_run, metrics_of
-from shared.api.models import CommentRequest, EventList, Metrics, RunPage, RunReference, StartRunRequest
+from functions.http.run_queries import documents, find_run, metrics_of, run_not_found
+from shared.api.models import CloudEvent, CommentRequest, EventList, Metrics, RunPage, RunReference, StartRunRequest
 from shared.domain import paths
 from shared.domain.dataset import Report
 from shared.domain.drop_zone import starts_a_run
@@ -24,6 +24,7 @@ from shared.ports import Services
 from shared.records import outbox
 from shared.records import runs as records
 from shared.records.blob_documents import read_model
+from shared.records.query import UnreadableEntry
 from shared.step_support.outcome import Draft
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
@@ -42,7 +43,7 @@ def list_runs(
 ) -> RunPage:
     """Newest first."""
     page = records.page(services.store, project=project, status=status, limit=limit, after=after)
-    return RunPage(data=page.runs, unreadable=page.unreadable, next=page.next)
+    return RunPage(data=page.runs, unreadable=documents(page.unreadable), next=page.next)
 
 
 @router.post("", status_code=202)
@@ -80,8 +81,11 @@ async def get_run(
 @router.get("/{run_id}/events")
 def get_events(run_id: str, _: Reader, services: CurrentServices) -> EventList:
     """The facts published about the run, oldest first, as CloudEvents."""
-    find_run(services, run_id)
-    return EventList.model_validate({"data": outbox.events_of(services.store, run_id)})
+    if not records.exists(services.store, run_id):
+        raise run_not_found(run_id)
+    unreadable: list[UnreadableEntry] = []
+    data = outbox.events_of(services.store, run_id, CloudEvent.model_validate, unreadable)
+    return EventList(data=tuple(data), unreadable=documents(unreadable))
 
 
 @router.get("/{run_id}/metrics")

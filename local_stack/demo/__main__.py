@@ -108,7 +108,7 @@ def _await_run(api: Api, project: str, known: list[str]) -> str:
     """The id of the run a drop started."""
     until = time.monotonic() + RUN_WITHIN_S
     while time.monotonic() < until:
-        if new := [run.id for run in api.runs(project, limit=len(known) + 1) if run.id not in known]:
+        if new := [run.id for run in api.runs(project, limit=len(known) + 1).data if run.id not in known]:
             return new[0]
         time.sleep(0.2)
     raise DemoFailed(f"the drop started no run within {RUN_WITHIN_S:.0f} s")

@@ -47,6 +47,15 @@ class SchemaDocument(RootModel[dict[str, Any]]):
     """A JSON schema, draft 2020-12."""
 
 
+class UnreadableDocument(ApiModel):
+    """A document of the run store that this version cannot read. A list names it and holds the others."""
+
+    type: str
+    partition: str = Field(description="a run's id, or the name of a claim")
+    id: str
+    problem: str
+
+
 # Runs
 
 
@@ -69,9 +78,7 @@ class RunPage(ApiModel):
     """Newest first. `next` is the `after` of the following page, null at the end."""
 
     data: tuple[Run, ...]
-    unreadable: tuple[str, ...] = Field(
-        default=(), description="ids of runs of this page whose documents this version cannot read"
-    )
+    unreadable: tuple[UnreadableDocument, ...] = ()
     next: str | None
 
 
@@ -102,6 +109,7 @@ class EventList(ApiModel):
     """Oldest first."""
 
     data: tuple[CloudEvent, ...]
+    unreadable: tuple[UnreadableDocument, ...] = ()
 
 
 class Progress(ApiModel):
@@ -206,6 +214,7 @@ class EndpointList(ApiModel):
     """By name."""
 
     data: tuple[EndpointRecord, ...]
+    unreadable: tuple[UnreadableDocument, ...] = ()
 
 
 class RollbackAccepted(ApiModel):
@@ -277,20 +286,12 @@ class DeadLetter(ApiModel):
 
 
 class EntityDeadLetters(ApiModel):
-    """Those of one entity: how many, and the oldest."""
+    """Those of one entity: how many, and the oldest. `problem`: why they could not be looked at, else null."""
 
     entity: str
     count: int
     messages: tuple[DeadLetter, ...] = ()
-
-
-class UnreadableDocument(ApiModel):
-    """A document of the run store that this version cannot read."""
-
-    type: str
-    partition: str = Field(description="a run's id, or the name of a claim")
-    id: str
-    problem: str
+    problem: str | None = None
 
 
 class DeadLetterList(ApiModel):
@@ -308,9 +309,10 @@ class ReleaseRequest(ApiModel):
 
 
 class Released(ApiModel):
-    """Where the document is kept."""
+    """Where the document is kept. `run`: the run that stays, with what can be read of it; null for what is gone."""
 
     path: str
+    run: str | None = None
 
 
 class ReplayRequest(ApiModel):

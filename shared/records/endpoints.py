@@ -9,7 +9,7 @@ from shared.domain.errors import StoreConflict
 from shared.ports import Document, RunStore, Write
 from shared.records.claims import endpoint_claim
 from shared.records.document import head
-from shared.records.query import pages, readable
+from shared.records.query import UnreadableEntry, pages, readable
 
 RECORD = "endpoint"
 
@@ -51,8 +51,8 @@ def withdraw(store: RunStore, endpoint: str, run_id: str) -> None:
     write(store, record.model_copy(update={**before, "previous": None}), replacing=record)
 
 
-def all_records(store: RunStore) -> Iterator[EndpointRecord]:
-    return readable(pages(store, RECORD), record_of)
+def all_records(store: RunStore, unreadable: list[UnreadableEntry] | None = None) -> Iterator[EndpointRecord]:
+    return readable(pages(store, RECORD), record_of, unreadable)
 
 
 def record_of(document: Document) -> EndpointRecord:

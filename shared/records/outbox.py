@@ -6,9 +6,10 @@ and an event that is delivered again is recognized.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -17,7 +18,7 @@ from shared.domain.run import Run
 from shared.domain.upgrades import upgraded
 from shared.ports import Document, Message, RunStore, Write
 from shared.records.document import head
-from shared.records.query import pages, readable
+from shared.records.query import Content, UnreadableEntry, pages, readable
 
 INBOX, OUTBOX = "inbox", "outbox"
 INBOX_TTL_S = 14 * 24 * 3600
@@ -77,13 +78,23 @@ def mark_sent(store: RunStore, run_id: str, outgoing: Iterable[Outgoing]) -> Non
     store.batch(run_id, writes)
 
 
-def events_of(store: RunStore, run_id: str) -> list[dict[str, Any]]:
-    """CloudEvents of the facts stated about a run, oldest first."""
-    entries = [stored.document for stored in store.list_partition(run_id, OUTBOX)]
-    entries.sort(key=lambda entry: (entry["revision"], entry["created_at"]))
-    # A copy sent for another try has an id of its own; the fact was stated once.
-    bodies = [entry["body"] for entry in entries if entry["message_id"] == entry["body"].get("id")]
-    return [upgraded("event", body, body.get("schemaversion")) for body in bodies]
+def events_of(
+    store: RunStore,
+    run_id: str,
+    read: Callable[[dict[str, Any]], Content],
+    unreadable: list[UnreadableEntry] | None = None,
+) -> list[Content]:
+    """What `read` makes of the CloudEvents of the facts stated about a run, oldest first."""
+
+    def event_of(entry: Document) -> tuple[int, str, Content | None]:
+        body = entry["body"]
+        # A copy sent for another try has an id of its own; the fact was stated once.
+        is_fact = entry["message_id"] == body.get("id")
+        event = read(upgraded("event", body, body.get("schemaversion"))) if is_fact else None
+        return int(entry["revision"]), str(entry["created_at"]), event
+
+    entries = sorted(readable(store.list_partition(run_id, OUTBOX), event_of, unreadable), key=itemgetter(0, 1))
+    return [event for _, _, event in entries if event is not None]
 
 
 def inbox_mark(stage: str, event_id: str) -> str:

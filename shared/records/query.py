@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from shared.ports import Document, RunStore, Stored
 
@@ -26,14 +26,33 @@ def pages(
             return
 
 
-def readable(found: Iterable[Stored], read: Callable[[Document], Content]) -> Iterator[Content]:
-    """What `read` makes of each document. One that it cannot read is logged and left out; `doctor` names it."""
+class UnreadableEntry(NamedTuple):
+    """A document that this version cannot read."""
+
+    type: str
+    partition: str
+    id: str
+    problem: str
+
+
+def unreadable_as(stored: Stored, error: Exception) -> UnreadableEntry:
+    """Of the error its kind only: a message may quote the document, and documents may quote rows."""
+    kind = type(error.__cause__ or error).__name__
+    document_type, id = (str(stored.document.get(name)) for name in ("type", "id"))
+    return UnreadableEntry(document_type, stored.partition, id, f"{kind}: it does not fit this version")
+
+
+def readable(
+    found: Iterable[Stored], read: Callable[[Document], Content], unreadable: list[UnreadableEntry] | None = None
+) -> Iterator[Content]:
+    """What `read` makes of each document. One that it cannot read is logged, added to `unreadable` and left out."""
     for stored in found:
         try:
             content = read(stored.document)
         except Exception as error:
-            # The kind of error only: a message may quote the document, and documents may quote rows.
-            name, kind = stored.document.get("id"), type(error).__name__
-            log.error("document %a of %a cannot be read: %s", name, stored.partition, kind)
+            left_out = unreadable_as(stored, error)
+            log.error("document %a of %a cannot be read: %s", left_out.id, left_out.partition, left_out.problem)
+            if unreadable is not None:
+                unreadable.append(left_out)
             continue
         yield content

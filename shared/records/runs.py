@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -10,9 +11,9 @@ from pydantic import ValidationError
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.run import Run, Status
 from shared.domain.upgrades import upgraded
-from shared.ports import Document, RunStore, Write
+from shared.ports import Document, RunStore, Stored, Write
 from shared.records.document import head
-from shared.records.query import pages, readable
+from shared.records.query import UnreadableEntry, pages, readable
 
 RUN = "run"
 
@@ -27,10 +28,10 @@ class StoredRun:
 
 @dataclass(frozen=True, slots=True)
 class FoundRuns:
-    """Runs of a list, the ids of those among them whose documents cannot be read, and the cursor of the next page."""
+    """Runs of a list, those among them whose documents cannot be read, and the cursor of the next page."""
 
     runs: tuple[Run, ...]
-    unreadable: tuple[str, ...]
+    unreadable: tuple[UnreadableEntry, ...]
     next: str | None
 
 
@@ -61,6 +62,25 @@ def run_of(document: Document) -> Run:
         count = error.error_count() if isinstance(error, ValidationError) else "all"
         message = f"{count} fields of the stored run do not fit this version: `droptune dlq list` shows the way out"
         raise PermanentFailure(FailureClass.CODE, "unreadable_document", message, document.get("run_id")) from error
+
+
+def salvaged(stored: Stored) -> Run | None:
+    """The run with those of its fields that can be read; None if they do not name its data."""
+    document = stored.document
+    known = {name: document.get(name) for name in ("project", "status", "revision", "created_at")}
+    known |= {"updated_at": document.get("created_at"), "deadline_at": None, "attempt": 1, "fingerprint": ""}
+    content = document.get("run")
+    if not isinstance(content, dict):
+        return None
+    with suppress(Exception):
+        content = upgraded("run", content, document.get("schema_version"))
+    for _ in range(2):
+        try:
+            return Run.model_validate({**known, **content, "id": stored.partition}, extra="ignore")
+        except ValidationError as error:
+            wrong = {line["loc"][0] for line in error.errors() if line["loc"]}
+            content = {name: value for name, value in content.items() if name not in wrong}
+    return None
 
 
 def ttl_s(run: Run, retention_days: int) -> int | None:
@@ -127,9 +147,9 @@ def page(
     filters = {"project": project, "status": status.value if status else None}
     equals: dict[str, str | int] = {key: value for key, value in filters.items() if value is not None}
     found, cursor = store.query(RUN, equals, limit=limit, after=after)
-    read = tuple(readable(found, run_of))
-    unreadable = {stored.partition for stored in found} - {run.id for run in read}
-    return FoundRuns(read, tuple(sorted(unreadable)), cursor)
+    unreadable: list[UnreadableEntry] = []
+    read = tuple(readable(found, run_of, unreadable))
+    return FoundRuns(read, tuple(unreadable), cursor)
 
 
 def last_deployed(store: RunStore, project: str) -> Run | None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
-
-import orjson
+from typing import Any
 
 from shared.domain.errors import InvalidInput
 from shared.ports import BlobStore, RunStore, Stored, Write
 from shared.records import claims, endpoints, outbox, runs
-from shared.records.query import pages
+from shared.records.query import UnreadableEntry, pages, unreadable_as
 
 QUARANTINE = "quarantine"
 
@@ -30,45 +29,38 @@ _IN_USE: dict[str, dict[str, str | int]] = {
 }
 
 
-class UnreadableEntry(NamedTuple):
-    type: str
-    partition: str
-    id: str
-    problem: str
-
-
 def unreadable(store: RunStore) -> Iterator[UnreadableEntry]:
     """Of runs that are not finished, unsent entries, claims that are held and records of endpoints."""
     for type, fields in _IN_USE.items():
-        for stored in pages(store, type, fields):
-            problem = _problem_of(type, stored)
-            if problem is not None:
-                yield UnreadableEntry(type, stored.partition, str(stored.document.get("id")), problem)
+        yield from filter(None, map(_unreadable, pages(store, type, fields)))
 
 
-def release(store: RunStore, blobs: BlobStore, partition: str, id: str) -> str | None:
-    """Keep the document in quarantine and delete it; the blob's path, None if there is no such document.
+def quarantined(store: RunStore, blobs: BlobStore, partition: str, id: str) -> tuple[Stored, str] | None:
+    """The document and the path of its copy in quarantine; None if there is no such document.
 
-    What a released run held, `reconcile` gives back. Raises InvalidInput `document_readable` if nothing is wrong.
+    Raises InvalidInput `document_readable` if nothing is wrong with it.
     """
     stored = store.get(partition, id)
     if stored is None:
         return None
-    if _problem_of(str(stored.document.get("type")), stored) is None:
+    if _unreadable(stored) is None:
         raise InvalidInput("document_readable", f"document {id} of {partition} can be read: it is in use", "id")
-    body = orjson.dumps({"partition": partition, "document": stored.document})
+    body = json.dumps({"partition": partition, "document": stored.document}).encode()
     path = f"{QUARANTINE}/document-{hashlib.sha256(body).hexdigest()[:16]}.json"
     blobs.write(path, [body])
-    store.batch(partition, [Write("delete", id, etag=stored.etag)])
-    return path
+    return stored, path
 
 
-def _problem_of(type: str, stored: Stored) -> str | None:
-    """The kind of error only: a message may quote the document, and documents may quote rows."""
-    read = _READERS.get(type)
+def remove(store: RunStore, stored: Stored) -> None:
+    """Raises StoreConflict if it was changed meanwhile."""
+    store.batch(stored.partition, [Write("delete", str(stored.document["id"]), etag=stored.etag)])
+
+
+def _unreadable(stored: Stored) -> UnreadableEntry | None:
+    read = _READERS.get(str(stored.document.get("type")))
     try:
         if read is not None:
             read(stored.document)
     except Exception as error:
-        return f"{error.__class__.__name__}: it does not fit this version"
+        return unreadable_as(stored, error)
     return None

@@ -19,6 +19,8 @@ from shared.domain.graders import Citation
 from shared.domain.jobs import MetricPoint
 from shared.domain.recipe import Reinforcement, Supervised
 from shared.domain.run import Run, Status
+from shared.ports import Write
+from shared.records import runs
 from tests.browser import sample_runs
 from tests.browser.conftest import Browser, Stack
 from tests.browser.sample_runs import HOSTILE
@@ -125,6 +127,23 @@ def test_runs_are_listed_newest_first_and_filtered_and_the_filter_survives_a_rel
     browser.one("#project").send_keys("-no", Keys.ENTER)
     browser.shows("#no-runs", "No run matches the filter.")
     assert browser.console_messages() == []
+
+
+def test_a_run_that_cannot_be_read_is_listed_below_the_others_until_it_is_repaired(
+    browser: Browser, stack: Stack, claims: Run
+) -> None:
+    broken = sample_runs.write(stack.services, sample_runs.failed(1))
+    document = runs.document_of(broken)
+    spoiled = {**document, "run": {**document["run"], "cost": "much"}}
+    stack.services.store.batch(broken.id, [Write("replace", runs.RUN, spoiled)])
+    browser.open(stack.server.url)
+    browser.shows("#runs .unreadable", broken.id)
+    assert listed(browser) == ["claims deployed"]
+    assert f"droptune dlq release {broken.id}" in browser.one("#runs .unreadable").text
+    answer = httpx.post(f"{stack.server.url}/api/dead-letters/release", json={"partition": broken.id, "id": "run"})
+    assert answer.status_code == 200
+    browser.until(lambda: listed(browser) == ["claims deployed", "invoices failed"] or None)
+    assert browser.all("#runs .unreadable") == []
 
 
 def test_the_filter_knows_every_status(browser: Browser, stack: Stack) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -10,11 +12,17 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from shared.domain.errors import InvalidInput, StoreConflict
+from shared.domain.run import Status
 from shared.ports import RunStore, Stored, Write
 from shared.ports.document_rules import FILTERS
+from shared.records import runs
+from shared.records.unreadable import unreadable
+from shared.runner import Runner
 from tests.contract.backends import OpenStore, StoreBackend
 from tests.contract.threads import in_threads
 from tests.examples import examples
+from tests.fresh_process import fresh_process
+from tests.unit.shared.support import drop
 
 ChangeKind = Literal["replace", "delete"]
 
@@ -423,3 +431,28 @@ def test_batches_do_what_a_dictionary_would(open_store: OpenStore, batches: Any)
                     store.batch(partition, writes)
             found = store.list_partition(partition, "run")
             assert {one.document["id"]: one.document["n"] for one in found} == model
+
+
+def test_a_run_that_cannot_be_read_is_named_and_repaired_in_every_store(
+    stored: StoreBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fresh_process(tmp_path, monkeypatch) as embedded:
+        services = replace(embedded, store=stored.store)
+        made = [drop(services, Runner(services), f"datasets/{uuid.uuid4().hex}/train.jsonl") for _ in range(3)]
+        good, bad, gone = (run for run in made if run is not None)
+        for run, changes in ((bad, {"curated": 5}), (gone, {"dataset": None})):
+            document = runs.document_of(run)
+            spoiled = {**document, "run": {**document["run"], **changes}}
+            stored.store.batch(run.id, [Write("replace", runs.RUN, spoiled)])
+        mine = {run.id for run in (good, bad, gone)}
+        assert {one.partition for one in unreadable(stored.store)} & mine == {bad.id, gone.id}
+        for run, stays in ((bad, bad.id), (gone, None)):
+            released = Runner(services).release_unreadable(run.id, runs.RUN, "ada")
+            assert released is not None
+            assert released[1] == stays
+        assert {one.partition for one in unreadable(stored.store)} & mine == set()
+        assert runs.load(stored.store, gone.id) is None
+        repaired = runs.load(stored.store, bad.id)
+        assert repaired is not None
+        assert (repaired.status, repaired.dataset, repaired.revision) == (Status.FAILED, bad.dataset, bad.revision + 1)
+        assert runs.load(stored.store, good.id) == good

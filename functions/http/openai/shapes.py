@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -132,17 +132,20 @@ def _estimated_finish(run: Run, services: Services) -> int | None:
     return int(services.clock.now().timestamp() + progress.eta_s) if progress and progress.eta_s is not None else None
 
 
-def events_of(store: RunStore, run_id: str) -> Iterator[JobEvent]:
+def events_of(store: RunStore, run_id: str) -> Iterable[JobEvent]:
     """Newest first; none before the run exists."""
-    for fact in reversed(outbox.events_of(store, run_id)):
-        name = str(fact["type"]).removeprefix("droptune.").rsplit(".", 1)[0]
-        yield JobEvent(
-            id=fact["id"],
-            created_at=int(datetime.fromisoformat(fact["time"]).timestamp()),
-            level="error" if name in ERRORS else "warn" if name in WARNINGS or name.endswith("_due") else "info",
-            message=name.replace(".", " ").replace("_", " ").capitalize(),
-            data={"type": fact["type"], **fact["data"]},
-        )
+    return reversed(outbox.events_of(store, run_id, _job_event))
+
+
+def _job_event(fact: dict[str, Any]) -> JobEvent:
+    name = str(fact["type"]).removeprefix("droptune.").rsplit(".", 1)[0]
+    return JobEvent(
+        id=fact["id"],
+        created_at=int(datetime.fromisoformat(fact["time"]).timestamp()),
+        level="error" if name in ERRORS else "warn" if name in WARNINGS or name.endswith("_due") else "info",
+        message=name.replace(".", " ").replace("_", " ").capitalize(),
+        data={"type": fact["type"], **fact["data"]},
+    )
 
 
 def checkpoints_of(run: Run) -> list[Checkpoint]:

@@ -17,7 +17,7 @@ const PAGE = 20;
 const LONGEST_PAGE = 100;
 
 const at = (id) => document.getElementById(id);
-const list = { runs: [], next: null, loaded: false, drawn: null, stop: null };
+const list = { runs: [], unreadable: [], next: null, loaded: false, drawn: null, stop: null };
 let page = { id: null, stop: null };
 
 // One loop's life: polls while the page is shown, and shows when the API does not answer.
@@ -123,6 +123,7 @@ function drawList() {
     list.loaded,
     list.next,
     list.runs.map((run) => [run.id, run.revision]),
+    list.unreadable,
   ]);
   if (now === list.drawn) return;
   list.drawn = now;
@@ -155,6 +156,18 @@ function drawList() {
       ),
     );
   });
+  nodes.push(
+    ...list.unreadable.map((one) =>
+      h(
+        "li",
+        { class: "unreadable quiet" },
+        h("b", {}, one.partition),
+        ` cannot be shown. ${one.problem}. `,
+        h("code", {}, `droptune dlq release ${one.partition}`),
+        " repairs it.",
+      ),
+    ),
+  );
   const focused = document.activeElement?.dataset?.id;
   at("runs").replaceChildren(...nodes);
   if (focused)
@@ -167,8 +180,8 @@ function drawList() {
   );
   const filtered = project || status;
   emptyList(
-    list.runs.length || !list.loaded ? "" : filtered ? "No run matches the filter." : "No runs yet.",
-    Boolean(list.runs.length),
+    nodes.length || !list.loaded ? "" : filtered ? "No run matches the filter." : "No runs yet.",
+    Boolean(nodes.length),
   );
 }
 
@@ -192,12 +205,15 @@ async function ask(limit, after, signal) {
 // The newest page again; what was loaded beyond it stays below.
 async function refresh(signal) {
   const limit = Math.min(LONGEST_PAGE, Math.max(PAGE, list.runs.length));
-  const { data, next } = await ask(limit, null, signal);
+  const { data, unreadable, next } = await ask(limit, null, signal);
   if (signal.aborted) return LIST_EVERY_MS;
   const fresh = new Set(data.map((run) => run.id));
   const oldest = data.at(-1)?.created_at;
   const beyond = next ? list.runs.filter((run) => !fresh.has(run.id) && run.created_at <= oldest) : [];
   list.runs = [...data, ...beyond];
+  const seen = new Set([...fresh, ...unreadable.map((one) => one.partition)]);
+  const older = beyond.length ? list.unreadable.filter((one) => !seen.has(one.partition)) : [];
+  list.unreadable = [...unreadable, ...older];
   if (!beyond.length) list.next = next;
   list.loaded = true;
   drawList();
@@ -209,10 +225,11 @@ at("older").addEventListener("click", async () => {
   const { signal } = list.stop;
   at("older").disabled = true;
   try {
-    const { data, next } = await ask(PAGE, list.next, signal);
+    const { data, unreadable, next } = await ask(PAGE, list.next, signal);
     if (signal.aborted) return;
     const known = new Set(list.runs.map((run) => run.id));
     list.runs = [...list.runs, ...data.filter((run) => !known.has(run.id))];
+    list.unreadable = [...list.unreadable, ...unreadable];
     list.next = next;
     drawList();
   } catch (error) {
@@ -225,7 +242,7 @@ at("older").addEventListener("click", async () => {
 function startList() {
   list.stop?.abort();
   list.stop = new AbortController();
-  Object.assign(list, { runs: [], next: null, loaded: false, drawn: null });
+  Object.assign(list, { runs: [], unreadable: [], next: null, loaded: false, drawn: null });
   loop("list", list.stop.signal, () => refresh(list.stop.signal));
 }
 

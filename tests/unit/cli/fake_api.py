@@ -104,6 +104,7 @@ class FakeDroptune:
     endpoints: list[dict[str, Any]] = field(default_factory=list)
     dead: list[dict[str, Any]] = field(default_factory=list)
     unreadable: list[dict[str, Any]] = field(default_factory=list)
+    released: str | None = None
     checks: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -144,7 +145,8 @@ def make_app(fake: FakeDroptune) -> FastAPI:
     def runs(project: str | None = None) -> dict[str, Any]:
         run = fake.run
         matching = [run] if run and project in (None, run.project) else []
-        return {"data": [each.model_dump(mode="json") for each in matching], "next": None}
+        data = [each.model_dump(mode="json") for each in matching]
+        return {"data": data, "unreadable": fake.unreadable, "next": None}
 
     @app.get("/api/runs/{run_id}")
     def run(run_id: str, request: Request) -> Response:
@@ -176,7 +178,7 @@ def make_app(fake: FakeDroptune) -> FastAPI:
 
     @app.get("/api/endpoints")
     def endpoints() -> dict[str, Any]:
-        return {"data": fake.endpoints}
+        return {"data": fake.endpoints, "unreadable": fake.unreadable}
 
     @app.post("/api/endpoints/{name}/rollback")
     async def rollback(name: str, request: Request) -> Response:
@@ -196,7 +198,9 @@ def make_app(fake: FakeDroptune) -> FastAPI:
 
     @app.post("/api/dead-letters/release")
     async def release(request: Request) -> Response:
-        return fake.record_command("release", await request.json(), {"path": "quarantine/document-1.json"})
+        return fake.record_command(
+            "release", await request.json(), {"path": "quarantine/document-1.json", "run": fake.released}
+        )
 
     @app.post("/api/dead-letters/replay")
     async def replay(request: Request) -> Response:

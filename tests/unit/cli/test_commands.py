@@ -129,6 +129,29 @@ def test_documents_that_cannot_be_read_are_listed_and_released(
     assert droptune("dlq", "release", RUN_ID) == 0
     assert capsys.readouterr().out == "kept as quarantine/document-1.json\n"
     assert fake.commands == [("release", {"partition": RUN_ID, "id": "run"})]
+    fake.released = RUN_ID
+    assert droptune("dlq", "release", RUN_ID, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"path": "quarantine/document-1.json", "run": RUN_ID}
+    assert droptune("dlq", "release", RUN_ID) == 0
+    assert capsys.readouterr().out.endswith(f"; of run {RUN_ID} what can be read stays: droptune watch {RUN_ID}\n")
+
+
+@pytest.mark.parametrize("command", ["runs", "endpoints"])
+@pytest.mark.parametrize("as_json", [False, True], ids=["table", "json"])
+def test_a_list_names_what_it_leaves_out_why_and_what_to_do(
+    fake: FakeDroptune, droptune: Cli, capsys: Capture, command: str, as_json: bool
+) -> None:
+    fake.unreadable = [{"type": "run", "partition": "run-7", "id": "run", "problem": "KeyError: [red]"}]
+    assert droptune(command, *(["--json"] if as_json else [])) == 0
+    shown = capsys.readouterr()
+    assert shown.out == ("[]\n" if as_json else "")
+    assert shown.err == "left out: run of run-7: KeyError: [red]; repair it with: droptune dlq release run-7 --id run\n"
+
+
+def test_an_entity_that_was_not_looked_at_is_listed(fake: FakeDroptune, droptune: Cli, capsys: Capture) -> None:
+    fake.dead = [{"entity": "job-events", "count": 0, "messages": [], "problem": "no [job-events]"}]
+    assert droptune("dlq", "list") == 0
+    assert capsys.readouterr().out.split()[6:] == ["job-events", "not", "looked", "at:", "no", "[job-events]"]
 
 
 def test_a_replay_is_of_all_of_one_entity_or_of_one_message(fake: FakeDroptune, droptune: Cli, capsys: Capture) -> None:

@@ -56,7 +56,7 @@ def test_retry(droptune: Api, services: Services) -> None:
 
 def test_endpoints_and_rollback(droptune: Api, services: Services) -> None:
     record = in_production(services)
-    (shown,) = droptune.endpoints()
+    (shown,) = droptune.endpoints().data
     assert record.previous is not None
     assert shown.previous is not None
     assert (shown.champion, shown.previous.keep_until) == (record.champion, record.previous.keep_until)

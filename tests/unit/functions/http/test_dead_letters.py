@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
+import pytest
 from fastapi.testclient import TestClient
 
-from functions.http.auth import APPROVER, READER
-from shared.domain.run import Status
+from functions.http.auth import APPROVER, OPERATOR, READER
+from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.run import NON_TERMINAL, TERMINAL, Status
 from shared.pipeline import BY_NAME, TOPOLOGY
 from shared.ports import DEAD_LETTERS, Message, Services, Write
+from shared.records import claims
 from shared.runner import Handled, Runner
-from tests.unit.functions.http.support import asking_as, awaiting_approval
+from shared.steps.fail_run import NEXT_JOB
+from tests.unit.functions.http.support import RESOLVED, JobCurves, asking_as, awaiting_approval, enter
+from tests.unit.shared.steps.platform import Platform
 from tests.unit.shared.support import drop, events_at, take
 
 ENTITY = "pipeline/record_decision"
@@ -44,7 +51,7 @@ def test_a_dead_letter_is_seen_sent_again_and_then_handled_once(client: TestClie
 
     (found,) = client.get("/api/dead-letters").json()["data"]
     (shown,) = found.pop("messages")
-    assert found == {"entity": ENTITY, "count": 1}
+    assert found == {"entity": ENTITY, "count": 1, "problem": None}
     assert set(shown) == {"id", "subject", "reason", "description", "enqueued_at", "delivery_count"}
     assert shown["id"] == f"{run.id}.approval.granted.{run.revision}"
     assert shown["subject"] == "droptune.approval.granted.v1"
@@ -89,6 +96,23 @@ def test_one_message_is_sent_again_and_the_others_stay(client: TestClient, servi
     assert len(services.bus.receive(QUEUE + DEAD_LETTERS, max_messages=99, wait_s=0)) == 54, "none stays locked"
 
 
+def test_an_entity_that_cannot_be_looked_at_is_named_beside_the_others(
+    client: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a subscription that a new version has and the namespace has not yet."""
+    dead(services, "m1")
+    depth = services.bus.depth
+
+    def depth_but_one(entity: str) -> int:
+        if entity.startswith(ENTITY):
+            raise PermanentFailure(FailureClass.PLATFORM, "entity_not_found", f"no {ENTITY}")
+        return depth(entity)
+
+    monkeypatch.setattr(services.bus, "depth", depth_but_one)
+    found = {one["entity"]: (one["count"], one["problem"]) for one in client.get("/api/dead-letters").json()["data"]}
+    assert found == {QUEUE: (1, None), ENTITY: (0, f"no {ENTITY}")}
+
+
 def test_what_is_not_there_cannot_be_sent_again(client: TestClient, services: Services) -> None:
     dead(services, "m1")
     for order, code in (
@@ -111,10 +135,12 @@ def test_readers_see_and_operators_replay(client: TestClient, services: Services
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "role_needed")
 
 
-def spoil(services: Services, run_id: str) -> None:
+def spoil(services: Services, run_id: str, **fields: Any) -> None:
+    """Without `fields`: the whole run."""
     stored = services.store.get(run_id, "run")
     assert stored is not None
-    services.store.batch(run_id, [Write("replace", "run", {**stored.document, "run": {"of": "tomorrow"}})])
+    content = {**stored.document["run"], **fields} if fields else {"of": "tomorrow"}
+    services.store.batch(run_id, [Write("replace", "run", {**stored.document, "run": content})])
 
 
 def test_a_run_that_cannot_be_read_is_named_released_and_its_data_may_come_again(
@@ -130,7 +156,9 @@ def test_a_run_that_cannot_be_read_is_named_released_and_its_data_may_come_again
     assert (named["type"], named["partition"], named["id"]) == ("run", run.id, "run")
 
     order = {"partition": run.id, "id": "run"}
-    path = client.post("/api/dead-letters/release", json=order).json()["path"]
+    released = client.post("/api/dead-letters/release", json=order).json()
+    path = released["path"]
+    assert released["run"] is None, "nothing says which data it was about"
     kept = orjson.loads(b"".join(services.blobs.read(path)))
     assert (kept["partition"], kept["document"]["run"]) == (run.id, {"of": "tomorrow"})
     assert client.get("/api/dead-letters").json()["unreadable"] == []
@@ -142,3 +170,66 @@ def test_a_run_that_cannot_be_read_is_named_released_and_its_data_may_come_again
     assert client.get(f"/api/runs/{other.id}").status_code == 200
     with asking_as(client, "ada", READER, APPROVER):
         assert client.post("/api/dead-letters/release", json=order).status_code == 403
+
+
+@pytest.mark.parametrize("status", sorted(NON_TERMINAL - {Status.RECEIVED}))
+def test_a_released_run_under_way_ends_as_failed_says_so_and_gives_back_what_it_held(
+    client: TestClient, services: Services, curves: JobCurves, status: Status
+) -> None:
+    platform = Platform()
+    curves.platform = platform  # type: ignore[assignment]
+    run = drop(services, Runner(services))
+    assert run is not None
+    turn = claims.turn_claim("shop")
+    claims.take(services.store, turn, run.id, services.clock.now())
+    enter(services, run, status, recipe=RESOLVED, cancel_requested_by="ada")
+    spoil(services, run.id, curated={"rows": "all"})
+    take(services, "pipeline/notify")
+    with asking_as(client, "grace", OPERATOR):
+        released = client.post("/api/dead-letters/release", json={"partition": run.id, "id": "run"}).json()
+    assert released["run"] == run.id
+    shown = client.get(f"/api/runs/{run.id}").json()
+    assert (shown["status"], shown["error"]["failure_class"]) == ("failed", "code")
+    assert shown["error"]["problem"]["code"] == "unreadable_document"
+    assert f"grace released it, and it is kept as {released['path']}" in shown["error"]["problem"]["message"]
+    assert (shown["curated"], shown["recipe"]["endpoint"], shown["cancel_requested_by"]) == (None, "shop", "ada")
+    assert [line["status"] for line in shown["history"]] == ["received", status, "failed"]
+    assert [event.short_type() for event in events_at(services, "notify")] == ["run.failed"]
+    assert claims.read(services.store, turn) is None
+    assert bool(platform.cancelled) == (status in NEXT_JOB)
+    assert [claim for claim in claims.unsettled(services.store) if claim.kind == "dataset"] == []
+    kept = orjson.loads(b"".join(services.blobs.read(released["path"])))
+    assert kept["document"]["run"]["curated"] == {"rows": "all"}
+
+
+@pytest.mark.parametrize("status", sorted(TERMINAL))
+def test_a_released_run_that_is_over_stays_as_it_ended(client: TestClient, services: Services, status: Status) -> None:
+    run = drop(services, Runner(services))
+    assert run is not None
+    over = enter(services, run, status, recipe=RESOLVED)
+    spoil(services, run.id, verdict=5)
+    take(services, "pipeline/notify")
+    assert client.post("/api/dead-letters/release", json={"partition": run.id, "id": "run"}).json()["run"] == run.id
+    shown = client.get(f"/api/runs/{run.id}").json()
+    assert (shown["status"], shown["deadline_at"], shown["revision"]) == (status, None, over.revision + 1)
+    assert "kept as quarantine/document-" in shown["history"][-1]["note"]
+    assert events_at(services, "notify") == []
+
+
+def test_a_run_that_was_repaired_meanwhile_is_not_released(
+    client: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = awaiting_approval(services)
+    document = services.store.get(run.id, "run")
+    spoil(services, run.id, verdict=5)
+    write = services.blobs.write
+
+    def write_late(path: str, chunks: Any, **more: Any) -> Any:
+        assert document is not None
+        services.store.batch(run.id, [Write("replace", "run", document.document)])
+        return write(path, chunks, **more)
+
+    monkeypatch.setattr(services.blobs, "write", write_late)
+    answer = client.post("/api/dead-letters/release", json={"partition": run.id, "id": "run"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "store_conflict")
+    assert client.get(f"/api/runs/{run.id}").json()["status"] == "awaiting_approval"

@@ -7,18 +7,35 @@ from fastapi.testclient import TestClient
 
 from functions.http.auth import APPROVER, READER
 from shared.domain.events import RollbackRequested
-from shared.ports import Services
+from shared.ports import Services, Write
+from shared.records.endpoints import RECORD
 from tests.unit.functions.http.support import SettableClock, asking_as, in_production
 from tests.unit.shared.support import events_at
 
 
 def test_endpoints_are_listed_by_name(client: TestClient, services: Services) -> None:
-    assert client.get("/api/endpoints").json() == {"data": []}
+    assert client.get("/api/endpoints").json() == {"data": [], "unreadable": []}
     for name in ("shop", "bank"):
         in_production(services, name=name)
     data = client.get("/api/endpoints").json()["data"]
     assert [record["endpoint"] for record in data] == ["bank", "shop"]
     assert data[1]["previous"]["deployment"] == "d-old"
+
+
+@pytest.mark.parametrize("content", [None, {}, {"endpoint": "bank"}, "x", [1]])
+def test_an_endpoint_whose_record_cannot_be_read_is_named_beside_the_others(
+    client: TestClient, services: Services, content: object
+) -> None:
+    for name in ("shop", "bank"):
+        in_production(services, name=name)
+    stored = services.store.get("endpoint:bank", RECORD)
+    assert stored is not None
+    services.store.batch("endpoint:bank", [Write("replace", RECORD, {**stored.document, "record": content})])
+    listed = client.get("/api/endpoints").json()
+    assert [record["endpoint"] for record in listed["data"]] == ["shop"]
+    assert [(one["type"], one["partition"], one["id"]) for one in listed["unreadable"]] == [
+        ("endpoint", "endpoint:bank", "endpoint")
+    ]
 
 
 def test_an_endpoint_is_shown_with_its_previous_deployment(client: TestClient, services: Services) -> None:

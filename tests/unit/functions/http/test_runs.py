@@ -11,7 +11,7 @@ from shared.domain.events import CancelRequested
 from shared.domain.run import Run, Status
 from shared.pipeline import BY_NAME
 from shared.ports import Services, Write
-from shared.records import runs
+from shared.records import outbox, runs
 from shared.runner import Handled, Runner
 from shared.step_support.outcome import event_of
 from tests.unit.shared.support import drop, events_at, take
@@ -114,6 +114,27 @@ def test_a_run_that_cannot_be_read_is_named_in_the_list_and_refused_alone(
     other = run.evolve(id="run-000000000001")
     services.store.batch(other.id, [Write("create", runs.RUN, {**runs.document_of(other), "run": {}})])
     listed = client.get("/api/runs").json()
-    assert ([one["id"] for one in listed["data"]], listed["unreadable"]) == ([run.id], [other.id])
+    why = "ValidationError: it does not fit this version"
+    left_out = {"type": "run", "partition": other.id, "id": "run", "problem": why}
+    assert ([one["id"] for one in listed["data"]], listed["unreadable"]) == ([run.id], [left_out])
     answer = client.get(f"/api/runs/{other.id}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "unreadable_document")
+
+
+def test_the_events_of_a_run_are_there_though_it_or_one_of_them_cannot_be_read(
+    client: TestClient, services: Services, run: Run
+) -> None:
+    facts = client.get(f"/api/runs/{run.id}/events").json()
+    assert (len(facts["data"]), facts["unreadable"]) == (1, [])
+    [entry] = services.store.list_partition(run.id, outbox.OUTBOX)
+    body = {**entry.document["body"], "id": "e-9", "time": "soon"}
+    spoiled = {**entry.document, "id": "e-9", "message_id": "e-9", "body": body}
+    services.store.batch(run.id, [Write("create", "e-9", spoiled)])
+    services.store.batch(run.id, [Write("replace", runs.RUN, {**runs.document_of(run), "run": {}})])
+    answer = client.get(f"/api/runs/{run.id}/events").json()
+    assert answer["data"] == facts["data"]
+    assert [(each["type"], each["partition"], each["id"]) for each in answer["unreadable"]] == [
+        ("outbox", run.id, "e-9")
+    ]
+    missing = client.get("/api/runs/run-none/events")
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "run_not_found")

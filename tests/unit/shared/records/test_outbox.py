@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from shared.domain.errors import StoreConflict
 from shared.domain.run import Run
-from shared.ports import Message, Services
+from shared.ports import Message, Services, Write
 from shared.records import outbox
 from shared.records.outbox import Outgoing
+from shared.records.query import UnreadableEntry
 from shared.runner import Runner
 from tests.clock import ManualClock
 from tests.unit.shared.support import drop
@@ -54,12 +56,34 @@ def test_what_is_marked_as_sent_is_not_sent_again(services: Services, run: Run, 
 
 
 def test_the_events_of_a_run_are_its_facts_once_without_copies_and_deliveries(services: Services, run: Run) -> None:
-    [uploaded] = outbox.events_of(services.store, run.id)
+    [uploaded] = outbox.events_of(services.store, run.id, dict)
     copy = Message(f"{uploaded['id']}~1", "subject", b'{"id":"%s"}' % uploaded["id"].encode())
     delivery = Message("d-1", "subject", b'{"url":"https://example.com"}')
     for message in (copy, delivery):
         services.store.batch(run.id, [outbox.creation(Outgoing("q", message), run, services.clock.now())])
-    assert outbox.events_of(services.store, run.id) == [uploaded]
+    assert outbox.events_of(services.store, run.id, dict) == [uploaded]
+
+
+BROKEN: dict[str, Any] = {
+    "revision": "x",
+    "body": None,
+    "body of a number": 5,
+    "body without data": {"id": "e-9", "type": "t"},
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_an_entry_that_cannot_be_read_is_named_and_the_other_events_are_there(
+    services: Services, run: Run, name: str
+) -> None:
+    facts = outbox.events_of(services.store, run.id, dict)
+    message = Message("e-9", "subject", b'{"id":"e-9","type":"t","data":{}}')
+    document = outbox.creation(Outgoing("pipeline", message), run, services.clock.now()).document
+    assert document is not None
+    services.store.batch(run.id, [Write("create", "e-9", {**document, "id": "e-9", name.split()[0]: BROKEN[name]})])
+    unreadable: list[UnreadableEntry] = []
+    read = outbox.events_of(services.store, run.id, lambda event: {**event, "data": event["data"]}, unreadable)
+    assert (read, [(each.type, each.id) for each in unreadable]) == (facts, [("outbox", "e-9")])
 
 
 def test_an_event_is_handled_once_by_each_stage(services: Services, run: Run) -> None:

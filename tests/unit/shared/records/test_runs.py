@@ -8,8 +8,9 @@ import pytest
 
 from shared.domain.errors import PermanentFailure, StoreConflict
 from shared.domain.run import TERMINAL, Run, Status
-from shared.ports import Services, Write
+from shared.ports import Services, Stored, Write
 from shared.records import runs
+from shared.records.query import UnreadableEntry
 from shared.runner import Runner
 from tests.clock import ManualClock
 from tests.unit.shared.support import drop
@@ -100,11 +101,39 @@ def test_a_run_that_cannot_be_read_is_named_in_its_page_and_alone_fails(
     }
     services.store.batch(bad.id, [Write("replace", runs.RUN, spoiled)])
     page = runs.page(services.store, status=Status.TRAINING)
-    assert (page.runs, page.unreadable) == ((good,), (bad.id,))
+    [left_out] = page.unreadable
+    assert (page.runs, left_out) == ((good,), UnreadableEntry("run", bad.id, "run", left_out.problem))
+    assert left_out.problem.endswith("Error: it does not fit this version")
     assert list(runs.with_status(services.store, Status.TRAINING)) == [good]
     with pytest.raises(PermanentFailure) as caught:
         runs.load(services.store, bad.id)
     assert (caught.value.problem.code, caught.value.problem.param) == ("unreadable_document", bad.id)
+
+
+JUNK: list[object] = [None, 5, "x", [], [5], {"a": {}}, True, "2026-01-01T00:00:00"]
+
+
+@pytest.mark.parametrize("junk", JUNK)
+@pytest.mark.parametrize("name", Run.model_fields)
+def test_of_a_run_with_a_broken_field_all_others_are_read(
+    services: Services, template: Run, name: str, junk: object
+) -> None:
+    run = stored(services, template, 1, status=Status.TRAINING, parent_run=template.id, cancel_requested_by="ada")
+    document = runs.document_of(run)
+    broken = Stored({**document, "run": {**document["run"], name: junk}}, "1", run.id)
+    found = runs.salvaged(broken)
+    if name == "dataset":
+        assert found is None
+        return
+    assert found is not None
+    others = {field: value for field, value in dict(run).items() if field != name}
+    assert {field: value for field, value in dict(found).items() if field != name} == others
+
+
+@pytest.mark.parametrize("content", [None, 5, "x", [], {}, {"dataset": None}])
+def test_of_a_run_without_data_nothing_is_read(services: Services, template: Run, content: object) -> None:
+    document = {**runs.document_of(stored(services, template, 1)), "run": content}
+    assert runs.salvaged(Stored(document, "1", "run-000000000001")) is None
 
 
 def test_a_field_of_a_later_version_is_ignored_wherever_it_is(services: Services, template: Run) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from shared.domain.errors import InvalidInput
-from shared.ports import Services, Write
-from shared.records.unreadable import release, unreadable
+from shared.ports import Services, Stored, Write
+from shared.records.unreadable import quarantined, unreadable
+from shared.runner import Runner
 
 IN_USE = [
     ("run", {"finished": 0}),
@@ -24,14 +27,29 @@ def test_a_document_in_use_that_cannot_be_read_is_named_until_it_is_released(
     services.store.batch("p", [Write("create", "x", document)])
     [found] = unreadable(services.store)
     assert (found.type, found.partition, found.id) == (type, "p", "x")
-    path = release(services.store, services.blobs, "p", "x")
-    assert path is not None
-    assert services.blobs.info(path) is not None
+    kept = quarantined(services.store, services.blobs, "p", "x")
+    assert kept is not None
+    assert (kept[0].document, services.blobs.info(kept[1]) is not None) == (document, True)
+    assert Runner(services).release_unreadable("p", "x", "ada") == (kept[1], None)
     assert list(unreadable(services.store)) == []
-    assert release(services.store, services.blobs, "p", "x") is None
+    assert Runner(services).release_unreadable("p", "x", "ada") is None
+
+
+@pytest.mark.parametrize("odd", [2**70, "\udce9", "\0", {"a": [None]}])
+def test_whatever_a_document_holds_is_kept(services: Services, odd: object) -> None:
+    """A file of SQLite may hold what no version would write."""
+    stored = Stored({"id": "x", "type": "claim", "odd": odd}, "1", "p")
+    kept = quarantined(Holding(stored), services.blobs, "p", "x")  # type: ignore[arg-type]
+    assert kept is not None
+    assert json.loads(b"".join(services.blobs.read(kept[1])))["document"]["odd"] == odd
+
+
+class Holding:
+    def __init__(self, stored: Stored) -> None:
+        self.get = lambda partition, id: stored
 
 
 def test_a_document_of_another_kind_is_never_released(services: Services) -> None:
     services.store.batch("p", [Write("create", "x", {"id": "x", "type": "budget"})])
     with pytest.raises(InvalidInput, match="document_readable"):
-        release(services.store, services.blobs, "p", "x")
+        quarantined(services.store, services.blobs, "p", "x")
