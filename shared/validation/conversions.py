@@ -13,17 +13,18 @@ from shared.validation.strict import parse_text, what_was_lost
 
 Source = dict[str, Any]
 
-SYSTEM = ("system", "system_message", "system_prompt")
+# The last ones: Gemini, OpenAI's Responses, Cohere.
+SYSTEM = ("system", "system_message", "system_prompt", "system_instruction", "instructions", "preamble")
 TOOLS = ("tools", "functions")
 # What the answer is read from, beside the question: Alpaca has `input`, Dolly and SQuAD `context`.
 CONTEXT = ("context", "passage", "input")
 PROMPT_FIELDS = ("prompt", "question", "instruction", "query", "problem", "user", "input")
 ANSWER_FIELDS = ("completion", "response", "output", "solution", "answer", "target", "assistant")
 OUTPUTS = (("chosen", "rejected"), ("chosen_messages", "rejected_messages"), ("chosen_response", "rejected_response"))
-# ShareGPT, OASST, LangChain and Gemini, in small letters.
+# ShareGPT, OASST, LangChain, Cohere and Gemini, in small letters.
 _ROLES = {
     **dict.fromkeys(("human", "prompter", "user"), "user"),
-    **dict.fromkeys(("ai", "assistant", "bard", "bing", "bot", "chatgpt", "gpt", "model"), "assistant"),
+    **dict.fromkeys(("ai", "assistant", "bard", "bing", "bot", "chatbot", "chatgpt", "gpt", "model"), "assistant"),
     "system": "system",
     "developer": "developer",
 }
@@ -35,6 +36,16 @@ _RESULTS = frozenset({"observation", "function_response", "tool_response", "tool
 _CALL_TEXT = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 _RESULT_TEXT = re.compile(r"<tool_response>(.*?)</tool_response>", re.DOTALL)
 _BLOCK_KEYS = frozenset({"type", "text", "cache_control"})
+# What OASST, Cohere and Gemini call the content of a message.
+_CONTENT_KEYS = ("text", "message", "parts")
+# Calls and results among the parts of a message, with the keys of their id and of what they say: Anthropic, Bedrock,
+# Gemini.
+_CALL_PARTS = {"tool_use": ("id", "input"), "toolUse": ("toolUseId", "input"), "functionCall": ("id", "args")}
+_RESULT_PARTS = {
+    "tool_result": ("tool_use_id", "content"),
+    "toolResult": ("toolUseId", "content"),
+    "functionResponse": ("id", "response"),
+}
 # A dialogue as one text (Anthropic's hh-rlhf).
 _TRANSCRIPT = re.compile(r"\n\n(Human|Assistant):")
 _PYTHON_MAX = 2**16  # the parser of Python takes a hundred bytes for each character
@@ -66,9 +77,9 @@ def outputs_of(source: Source) -> tuple[str, str] | None:
 
 
 def pair(source: Source, prompt_field: str, answer_field: str) -> Source:
-    """A question and its answer, texts or dialogues. An answer that is a number or a boolean is text as JSON has it."""
+    """A question and its answer, texts or dialogues. An answer that is another value is text as JSON has it."""
     answer = source.pop(answer_field)
-    if type(answer) in (int, float, bool):
+    if type(answer) in (int, float, bool) or (type(answer) is dict and not _is_message(answer)):
         answer = orjson.dumps(answer).decode()
     messages = _prompt_turns(source, prompt_field) + _turns("assistant", answer_field, answer)
     return _dialogue(source, messages)
@@ -88,6 +99,8 @@ def sharegpt(source: Source) -> Source:
     turns = _parsed(source.pop("conversations"))
     if type(turns) is not list:
         raise Refused(wrong_type("conversations", turns, "a list of turns"))
+    if turns and all(type(turn) is str for turn in turns):  # UltraChat: the user speaks first
+        turns = [{"role": ("user", "assistant")[n % 2], "content": turn} for n, turn in enumerate(turns)]
     return _dialogue(source, _messages_of(turns))
 
 
@@ -227,11 +240,15 @@ def _turns(role: str, name: str, value: Any) -> list[Any]:
         if not all(type(turn) is dict for turn in value):
             raise Refused(wrong_type(name, value, "text or messages"))
         return _messages_of(value)
-    if type(value) is dict:
+    if type(value) is dict and _is_message(value):
         return _messages_of([value])
     if value is not None and type(value) is not str:
-        raise Refused(wrong_type(name, value))
+        raise Refused(wrong_type(name, value, "text or messages" if type(value) is dict else "text"))
     return [{"role": role, "content": value}]
+
+
+def _is_message(value: Source) -> bool:
+    return not value.keys().isdisjoint(("role", "from", "content"))
 
 
 def _dialogue(source: Source, messages: Any) -> Source:
@@ -258,7 +275,9 @@ def _system(source: Source) -> Any:
 
 
 def _checked_text(name: str, value: Any) -> str:
-    """A text, or those of Anthropic's and Bedrock's blocks, a line each."""
+    """A text, or those of Anthropic's, Bedrock's and Gemini's blocks, a line each."""
+    if type(value) is dict and value.keys() <= {"role", "parts"}:
+        value = value.get("parts")
     if type(value) is list and all(type(part) is dict and part.keys() <= _BLOCK_KEYS for part in value):
         value = "\n".join(part["text"] for part in value if type(part.get("text")) is str)
     if type(value) is not str:
@@ -275,7 +294,13 @@ def _tools(source: Source) -> Any:
         raise Refused("tools_twice")
     if functions:
         tools = functions
-    return [_tool(tool) for tool in tools] if type(tools) is list else tools
+    return [_tool(tool) for each in tools for tool in _declared(each)] if type(tools) is list else tools
+
+
+def _declared(tool: Any) -> list[Any]:
+    """Gemini has a list of functions in each tool."""
+    inner = tool.get("functionDeclarations", tool.get("function_declarations")) if type(tool) is dict else None
+    return inner if type(inner) is list and len(tool) == 1 else [tool]
 
 
 def _loaded_tools(text: str) -> Any:
@@ -291,10 +316,14 @@ def _loaded_tools(text: str) -> Any:
 
 
 def _tool(tool: Any) -> Any:
-    """OpenAI's older functions and the tools of its Responses have no `function` around name and parameters."""
-    if type(tool) is not dict or "function" in tool or tool.get("type", "function") != "function":
+    """OpenAI's older functions and the tools of its Responses have no `function` around name and parameters; Anthropic
+    calls these `input_schema`."""
+    if type(tool) is not dict or "function" in tool or tool.get("type", "function") not in ("function", "custom"):
         return tool
-    return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}
+    function = {name: value for name, value in tool.items() if name != "type"}
+    if "input_schema" in function and "parameters" not in function:
+        function["parameters"] = function.pop("input_schema")
+    return {"type": "function", "function": function}
 
 
 def _prompt_and_answer(messages: list[Any]) -> tuple[list[Any], list[Any]]:
@@ -307,7 +336,7 @@ def _prompt_and_answer(messages: list[Any]) -> tuple[list[Any], list[Any]]:
 def _messages_of(turns: list[Any]) -> list[Any]:
     """Turns of `from` and `value` as messages. Calls, which have no ids there, are answered in order."""
     if not any(type(turn) is dict and "from" in turn for turn in turns):
-        turns = [_with_role(turn) for turn in turns]
+        turns = [message for turn in turns for message in _unpacked(_with_role(turn))]
         if not _calls_are_text(turns):
             return turns
         turns = [{"from": turn.pop("role"), "value": turn.pop("content", None), **turn} for turn in turns]
@@ -361,9 +390,54 @@ def _role(name: Any) -> Any:
 
 
 def _with_role(message: Any) -> Any:
-    if type(message) is not dict or "role" not in message or (role := _role(message["role"])) == message["role"]:
+    if type(message) is not dict:
+        return message
+    if "content" not in message:
+        name = next((name for name in _CONTENT_KEYS if type(message.get(name)) in (str, list)), "content")
+        message = {"content" if key == name else key: value for key, value in message.items()}
+    if "role" not in message or (role := _role(message["role"])) == message["role"]:
         return message
     return {**message, "role": role}
+
+
+def _unpacked(message: Any) -> list[Any]:
+    """The messages of one with calls or results among its parts: a message for each result, then what else it says."""
+    parts = message.get("content") if type(message) is dict else None
+    if type(parts) is not list or not any(map(_tool_part, parts)):
+        return [message]
+    calls: list[Source] = []
+    results: list[Source] = []
+    for kind, part in filter(None, map(_tool_part, parts)):
+        identifier, content = (part.pop(name, None) for name in (_CALL_PARTS | _RESULT_PARTS)[kind])
+        if kind in _CALL_PARTS:
+            function = {"name": part.pop("name", None), "arguments": content}
+            calls.append(_joined(part, {"id": identifier, "type": "function", "function": function}))
+        else:
+            result = {"role": "tool", "tool_call_id": identifier, "content": "" if content is None else content}
+            results.append(_joined(part, result))
+    rest = {**message, "content": [part for part in parts if not _tool_part(part)] or None}
+    if calls:
+        rest = _joined(rest, {"tool_calls": calls})
+    elif rest["content"] is None:
+        beside = {key: value for key, value in rest.items() if key not in ("role", "content")}
+        return [*results[:-1], _joined(beside, results[-1])]
+    return [*results, rest]
+
+
+def _joined(beside: Source, made: Source) -> Source:
+    if beside.keys() & made.keys():
+        raise Refused("field_twice|a key of a message (beside its content and in a part of it)")
+    return {**beside, **made}
+
+
+def _tool_part(part: Any) -> tuple[str, Source] | None:
+    """A copy of the call or the result that a part is, with its kind."""
+    if type(part) is not dict:
+        return None
+    if part.get("type") in ("tool_use", "tool_result"):
+        return part["type"], {key: value for key, value in part.items() if key != "type"}
+    kind, inner = next(iter(part.items()), ("", None)) if len(part) == 1 else ("", None)
+    return (kind, {**inner}) if type(inner) is dict and (kind in _CALL_PARTS or kind in _RESULT_PARTS) else None
 
 
 def _message(turn: Source, message: Source) -> Source:

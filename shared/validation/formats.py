@@ -248,3 +248,12 @@ FORMATS = {form.name: form for form in (CHAT, PAIRS[0], ALPACA, SHAREGPT, TEXT, 
 KNOWN_NAMES = frozenset(name for form in (*FORMATS.values(), *PAIRS, CHOSEN_REJECTED) for name in form.mapping)
 # What a row may have beside its question and answer.
 BESIDE = frozenset({*SYSTEM, *CONTEXT, "history", "tools"}) - {"input"}
+
+NAME_COLUMNS = "Say what the fields are in data.columns, for example {frage: user, antwort: assistant}, or rename them."
+# Fields by which rows are known that hold no whole dialogue or several, with what makes rows of them.
+FOREIGN = {
+    "custom_id": "This is a file of an OpenAI batch: its requests have no answers, its responses no questions. Join "
+    "them by custom_id, with the answer as the last of the messages.",
+    "message_tree_id": "These are trees of OASST. Take the dialogue with the best answers of each: jq -c '{messages: "
+    "[.prompt | recurse(.replies | min_by(.rank // 0) // empty) | {role, content: .text}]}'.",
+}

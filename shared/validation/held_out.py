@@ -111,8 +111,11 @@ def report_labels(keys: Keys, split: Split | None, findings: Findings) -> Labels
     """What is wrong with labels, if rows have them. `split`: where the held-out rows are of the training file."""
     keys.take_labels_of_fields(rank_of_label)
     rows = keys.counts["train"]
-    labels = find_labels(keys.repeated_labels(), rows, share=0)
+    repeated = keys.repeated_labels()
+    labels = find_labels(repeated, rows, share=0)
     if not labels.classifies:
+        if len(repeated) == 1 and rows >= MIN_ROWS_OF_LABELS:
+            _report_imbalance(repeated[0].rows, rows, findings)
         return labels
     if split is not None and not split.classifies:  # it has seen which rows say nearly the same
         return Labels((), classifies=False)
@@ -126,13 +129,16 @@ def report_labels(keys: Keys, split: Split | None, findings: Findings) -> Labels
 
 
 def _report_balance(keys: Keys, labels: Labels, rows: int, findings: Findings) -> None:
-    most = labels.counts[0].rows
-    if most > MAX_LABEL_SHARE * rows:
-        findings.add_many("label_imbalance", "train", f"{100 * most // rows} %", most)
+    _report_imbalance(labels.counts[0].rows, rows, findings)
     given, rare = keys.count_labels(MIN_LABEL_ROWS)
     if rare:
         detail = f"{counted(rare, 'label')} of {given} occur in fewer than {MIN_LABEL_ROWS} rows"
         findings.add_many("rare_label", "train", detail, rare)
+
+
+def _report_imbalance(most: int, rows: int, findings: Findings) -> None:
+    if most > MAX_LABEL_SHARE * rows:
+        findings.add_many("label_imbalance", "train", f"{100 * most // rows} %", most)
 
 
 def _report_split_labels(split: Split, findings: Findings) -> None:

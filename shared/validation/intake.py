@@ -14,6 +14,7 @@ from shared.validation.conversions import Refused, Source
 from shared.validation.formats import BESIDE, KNOWN_NAMES, Format, chosen, detect, rename, renamed
 from shared.validation.json_values import holds_values, read_values
 from shared.validation.lines import UTF8_MARK, Block, RefusedLine, Unreadable, split_lines
+from shared.validation.marks import plain_name
 from shared.validation.names import shown
 from shared.validation.tables import HEADER_ROWS, Dialect, Note, columns_of, dialects, looks_like_table, read_table
 from shared.validation.workbooks import open_workbook
@@ -23,8 +24,8 @@ _SAMPLE_ROWS = 20
 _SAMPLE_BYTES = 2**20
 _NAMES_SHOWN = 20
 _AUTO = "auto"
-# What exports call the turns of a row (WildChat, old ShareGPT, LangSmith).
-_DIALOGUES = ("conversation", "items", "dialogue", "dialog", "turns")
+# What exports call the turns of a row (WildChat, old ShareGPT, LangSmith, Gemini, Cohere, UltraChat).
+_DIALOGUES = ("conversation", "items", "dialogue", "dialog", "turns", "contents", "chat_history", "data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +166,18 @@ def _form_of(sources: Sequence[Source], columns: dict[str, str], expected: Expec
 
 def _normalized(sources: Sequence[Source]) -> dict[str, str]:
     """`Prompt` -> `prompt`, and `conversation` of turns -> `conversations`, where no field has that name already."""
-    names = {name for source in sources for name in source}
-    normalized = {name: "_".join(name.casefold().split()) for name in names}
+    names = dict.fromkeys(name for source in sources for name in source)
+    normalized = {name: plain_name(name) for name in names}
     for name, known in normalized.items():
-        if known in _DIALOGUES and any(map(is_turn, _first_of(name, sources))):
+        if known in _DIALOGUES and _are_turns(_first_of(name, sources)):
             normalized[name] = "conversations"
             break
-    return {name: known for name, known in normalized.items() if known in KNOWN_NAMES and known not in names}
+    of_known = {known: name for name, known in reversed(normalized.items())}  # the first, where several mean the same
+    return {name: known for known, name in of_known.items() if known in KNOWN_NAMES and known not in names}
+
+
+def _are_turns(values: list[Any]) -> bool:
+    return any(map(is_turn, values)) or (len(values) > 1 and all(type(value) is str for value in values))
 
 
 def _first_of(name: str, sources: Sequence[Source]) -> list[Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 import orjson
 
 from shared.domain.blank import is_blank
-from shared.validation.names import wrong_type
+from shared.validation.marks import plain_name
+from shared.validation.names import shown, wrong_type
 from shared.validation.tool_calls import read_tool_calls, report, with_ids, without_functions
 from shared.validation.unread import Unread, report_unread
 
@@ -20,9 +22,12 @@ _PLAIN_ROLES = ("user", "assistant", "system")
 _KEYS = frozenset({"role", "content", "name", "tool_calls", "function_call"})
 _TOOL_KEYS = _KEYS | {"tool_call_id"}
 # Whether an answer is learned: OpenAI, axolotl, LLaMA-Factory, ms-swift and verl have a name each.
-_WEIGHTS = ("weight", "train", "training", "trainable", "loss", "loss_weight", "loss_scale")
+_WEIGHTS = ("weight", "train", "training", "trainable", "loss", "loss_weight", "loss_scale", "loss_mask")
 # Of models that reason before they answer; templates write it out or not, each in its own way.
 _REASONING = frozenset({"reasoning_content", "reasoning", "thinking", "thinking_blocks", "thought"})
+_REASONING_PARTS = ("thinking", "redacted_thinking", "reasoning")
+# What other names that say whether a message is learned have in them.
+_LEARNING = re.compile(r"(?:^|_)(?:loss|mask(?:ed)?|train(?:ed|able|ing)?|learn(?:ed|able)?)(?:_|$)")
 # Weights of parts of an answer (axolotl).
 _DETAILS = frozenset({"train_detail", "training_detail"})
 _PART_KEYS = frozenset({"type", "text", "value"})
@@ -160,7 +165,10 @@ def _joined(parts: list[Any], codes: set[str], unread: list[Unread], place: str)
         if is_blank(text):
             codes.add("missing_content")
         return text
-    codes.add("content_not_text")
+    thoughts = {kind for part in parts if type(part) is dict and (kind := part.get("type")) in _REASONING_PARTS}
+    codes.update(f"reasoning_not_read|{kind}" for kind in thoughts)
+    if not thoughts:
+        codes.add("content_not_text")
     return ""
 
 
@@ -200,6 +208,8 @@ def _read_other_keys(message: Message, keys: Iterable[str], codes: set[str], unr
             codes.add(f"reasoning_not_read|{key}")
         elif key in _DETAILS:
             codes.add("invalid_weight")
+        elif _LEARNING.search(plain_name(key)):
+            codes.add(f"weight_not_read|{shown(key)}")
         else:
             unread.append((place, key, message[key]))
 

@@ -13,7 +13,7 @@ from shared.domain.recipe import Recipe, Reinforcement
 from shared.domain.row_fields import value_at
 from shared.grading import fields
 from shared.validation.fields import FieldNotes, labels_of, used_fields
-from shared.validation.formats import CHAT, Format, known_names
+from shared.validation.formats import CHAT, FOREIGN, NAME_COLUMNS, Format, known_names
 from shared.validation.held_out import why_no_slice
 from shared.validation.intake import ExpectedRows, Intake, open_rows
 from shared.validation.lines import Unreadable
@@ -87,7 +87,8 @@ class RowReader:
                 self._findings.add("column_missing", file, detail=f"{name}; the fields found are {found}")
             return True
         if intake.form is None and intake.found:
-            self._findings.add("unknown_format", file, detail=found)
+            remedy = next((FOREIGN[name] for name in intake.found if name in FOREIGN), NAME_COLUMNS)
+            self._findings.add_many("unknown_format", file, found, 1, remedy=remedy)
             return True
         return False
 
@@ -120,6 +121,7 @@ class RowReader:
         evaluated = file == "eval" or self._splits
         fits = intake.form is None or self._fits_method(intake, file)
         needed = needed_fields(self._recipe, evaluated=evaluated, splits=self._splits) if fits else []
+        broken = 0
         for number, offset, lines in intake.blocks:
             self.rows_read[file] += len(lines)
             read = chain.from_iterable(read_rows(lines, form, self._used.names))
@@ -129,6 +131,7 @@ class RowReader:
                     name = few(detail) if code in ("ignored_field", "media_named") else detail
                     add(code, file, number, offset, detail=name, part=part)
                     self.rows_read[file] -= code == "blank_line"
+                    broken += code == "invalid_json"
                 if row is not None:
                     if row.item:
                         notes.add(number, row.item, row.messages, has_answer=is_chat)
@@ -141,6 +144,8 @@ class RowReader:
                     yield ReadRow(Place(file, number, offset), row, is_chat)
                 offset += len(line) + 1
                 number += 1
+        if broken and broken == self.rows_read[file]:
+            self.unread.add(file)
         notes.report(self._findings, file, intake.container)
 
 

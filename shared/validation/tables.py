@@ -19,6 +19,8 @@ csv.field_size_limit(MAX_ROW_BYTES)  # the process's; the default of 131,072 cha
 
 _SEPARATOR = re.compile(rb'"?sep=([^\w"\r\n ])"?\r?', re.IGNORECASE)  # what Excel writes and reads as a first line
 UNNAMED = "column_{}"
+# Western words have few letters beyond ASCII beside each other; those of other scripts have hardly any within it.
+_BEYOND_ASCII, _LONG_RUN = re.compile(rb"[\x80-\xff]+"), 4
 HEADER_ROWS = 10  # of which one may be the header, below a title
 _LINES_MAX = 10_000  # of one record; they are held apart until it has ended
 _TRIES = 8  # a file of nothing but odd quotation marks takes no longer than so many readings
@@ -121,7 +123,7 @@ class _TableReader:
         if not record.isascii():
             if _is_utf8(record):
                 self._is_utf8 = True
-            elif self._is_utf8:
+            elif self._is_utf8 or _is_other_script(record):
                 return RefusedLine("invalid_utf8", len(record))
             else:
                 self._note("windows_1252", number, offset)
@@ -135,6 +137,12 @@ class _TableReader:
         missing, extra = self.columns[len(cells) :], cells[len(self.columns) :]
         lacks = any(name != UNNAMED.format(len(cells) + n) for n, name in enumerate(missing, 1))
         return "csv_columns" if lacks or any(extra) else cells
+
+
+def _is_other_script(record: bytes) -> bool:
+    """Whether most letters beyond ASCII stand in long runs: words of Cyrillic, Chinese, Japanese or the like."""
+    runs = _BEYOND_ASCII.findall(record)
+    return 2 * sum(len(run) for run in runs if len(run) >= _LONG_RUN) > sum(map(len, runs))
 
 
 def _is_utf8(text: bytes) -> bool:

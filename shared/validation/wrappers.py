@@ -14,6 +14,7 @@ from shared.validation.codes import MAX_ROW_BYTES
 from shared.validation.conversions import SYSTEM, TOOLS, Source
 from shared.validation.json_values import read_values
 from shared.validation.lines import Block, Unreadable
+from shared.validation.marks import plain_name
 from shared.validation.names import shown
 
 _SPOOL_BYTES = 8 * 2**20
@@ -24,7 +25,10 @@ _STRING = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 _UNFINISHED = (b"{", b"[", b",", b":")
 _LIST = "a list of rows"  # stands in the object for each of them
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
-_TURNS: tuple[frozenset[str], ...] = (frozenset({"role", "content"}), frozenset({"from", "value"}))
+_TURNS = (
+    *(frozenset({"role", content}) for content in ("content", "text", "message", "parts")),
+    frozenset({"from", "value"}),
+)
 _TRAINED = ("train", "training")
 
 
@@ -89,7 +93,7 @@ def unwrap(
     if found is None:
         return None, _read(file, 0)
     rows, others = found
-    needed = tuple(name for name in others if name in (*SYSTEM, *TOOLS))
+    needed = tuple(name for name in others if plain_name(name) in (*SYSTEM, *TOOLS))
     blocks = read_values(_read(file, rows.start, rows.end), offset + rows.start)
     return Wrapped(rows.path, tuple(map(shown, others)), needed, blocks), iter(())
 

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from shared.validation.conversions import chosen_rejected
-from shared.validation.formats import detect
-from shared.validation.intake import open_rows
+from shared.validation.intake import ExpectedRows, open_rows
 from shared.validation.rows import read_row
 
 SYSTEM = {"role": "system", "content": "Be brief."}
@@ -40,7 +39,102 @@ def user(*lines: str) -> dict[str, str]:
     return {"role": "user", "content": "\n".join(lines)}
 
 
+LOOKED = {"id": "t1", "type": "function", "function": {"name": "look", "arguments": '{"hall":3}'}}
+CALLED = {"role": "assistant", "content": "I look.", "tool_calls": [LOOKED]}
+FOUND = {"role": "tool", "content": "on", "tool_call_id": "t1"}
+
+
+def shaped(role: str, content: str, *turns: Any) -> list[dict[str, Any]]:
+    """Turns under other keys."""
+    return [{role: first, content: second} for first, second in turns]
+
+
 ANSWERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
+    "Anthropic with a call": (
+        {
+            "system": "Be brief.",
+            "messages": shaped(
+                "role",
+                "content",
+                ("user", "Is it on?"),
+                (
+                    "assistant",
+                    [
+                        {"type": "text", "text": "I look."},
+                        {"type": "tool_use", "id": "t1", "name": "look", "input": {"hall": 3}},
+                    ],
+                ),
+                ("user", [{"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "on"}]}]),
+                ("assistant", [{"type": "text", "text": "yes"}]),
+            ),
+            "tools": [{"name": "look", "description": "d", "input_schema": {"type": "object"}}],
+        },
+        [SYSTEM, QUESTION, CALLED, FOUND, ANSWER],
+    ),
+    "Anthropic with a result and another question in one message": (
+        {
+            "messages": shaped(
+                "role",
+                "content",
+                ("user", "Is it on?"),
+                ("assistant", [{"type": "tool_use", "id": "t1", "name": "look", "input": {"hall": 3}}]),
+                ("user", [{"type": "tool_result", "tool_use_id": "t1"}, {"type": "text", "text": "Is it on?"}]),
+                ("assistant", "yes"),
+            ),
+            "tools": [TOOL],
+        },
+        [QUESTION, {**CALLED, "content": ""}, {**FOUND, "content": ""}, QUESTION, ANSWER],
+    ),
+    "Bedrock with a call": (
+        {
+            "messages": shaped(
+                "role",
+                "content",
+                ("user", [{"text": "Is it on?"}]),
+                (
+                    "assistant",
+                    [{"text": "I look."}, {"toolUse": {"toolUseId": "t1", "name": "look", "input": {"hall": 3}}}],
+                ),
+                ("user", [{"toolResult": {"toolUseId": "t1", "content": [{"text": "on"}]}}]),
+                ("assistant", [{"text": "yes"}]),
+            ),
+            "tools": [TOOL],
+        },
+        [QUESTION, CALLED, FOUND, ANSWER],
+    ),
+    "Gemini with a call": (
+        {
+            "systemInstruction": {"parts": [{"text": "Be brief."}]},
+            "contents": shaped(
+                "role",
+                "parts",
+                ("user", [{"text": "Is it on?"}]),
+                ("model", [{"functionCall": {"name": "look", "args": {"hall": 3}}}]),
+                ("user", [{"functionResponse": {"name": "look", "response": {"on": True}}}]),
+                ("model", [{"text": "yes"}]),
+            ),
+            "tools": [{"functionDeclarations": [TOOL]}],
+        },
+        [SYSTEM, QUESTION, called(2, '{"hall":3}'), {**result(2, 0, '{"on":true}'), "name": "look"}, ANSWER],
+    ),
+    "UltraChat": ({"data": ["Is it on?", "yes"]}, [QUESTION, ANSWER]),
+    "Cohere": (
+        {"preamble": "Be brief.", "chat_history": shaped("role", "message", ("USER", "Is it on?"), ("CHATBOT", "yes"))},
+        [SYSTEM, QUESTION, ANSWER],
+    ),
+    "OpenAI's Responses": (
+        {"instructions": "Be brief.", "input": "Is it on?", "output": "yes"},
+        [SYSTEM, QUESTION, ANSWER],
+    ),
+    "a system text of another spelling": (
+        {"systemPrompt": "Be brief.", "messages": [QUESTION, ANSWER]},
+        [SYSTEM, QUESTION, ANSWER],
+    ),
+    "texts of roles": ({"turns": shaped("role", "text", ("user", "Is it on?"), ("bot", "yes"))}, [QUESTION, ANSWER]),
+    "an answer that is an object": (
+        {"prompt": "Is it on?", "completion": {"on": True, "hall": 3}},
+        [QUESTION, {"role": "assistant", "content": '{"on":true,"hall":3}'}],
+    ),
     "Dolly": (
         {"instruction": "Is it on?", "context": "The press runs.", "response": "yes"},
         [user("Is it on?", "The press runs."), ANSWER],
@@ -183,7 +277,7 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
 
 
 def read(row: dict[str, Any], *, prompts: bool = False) -> tuple[dict[str, Any] | None, set[str]]:
-    form = detect([row], prompts=prompts)
+    form = open_rows([json.dumps(row).encode()], ExpectedRows(prompts=prompts)).form
     assert form is not None
     found, codes = read_row(json.dumps(row).encode(), form)
     return None if found is None else json.loads(found.canonical), set(codes)
@@ -342,6 +436,27 @@ evaluation: {graders: [{name: b, type: string_check, operation: like, reference:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "a question that is an object": (
+        {"prompt": {"a": 1}, "completion": "x"},
+        "data_type|prompt is an object, not text or messages",
+    ),
+    "a call by the user": (
+        {"messages": [{"role": "user", "content": ["q", {"type": "tool_use", "id": "1", "name": "look"}]}, ANSWER]},
+        "invalid_tool_calls||messages[0].tool_calls",
+    ),
+    "a call in the content and another beside it": (
+        {
+            "messages": [
+                QUESTION,
+                {"role": "assistant", "content": [{"type": "tool_use", "name": "look"}], "tool_calls": [LOOKED]},
+            ]
+        },
+        "field_twice|a key of a message (beside its content and in a part of it)",
+    ),
+    "a thought among the parts": (
+        {"messages": [QUESTION, {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm"}]}]},
+        "reasoning_not_read|thinking",
+    ),
     "a number as a question": ({"prompt": 1, "completion": "x"}, "data_type|prompt is a number, not text"),
     "a list of texts as an answer": (
         {"instruction": "x", "output": ["a"]},

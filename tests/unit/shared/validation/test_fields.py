@@ -300,13 +300,24 @@ def test_a_system_text_beside_the_dialogue_is_its_system_message(check, rows, na
 
 @pytest.mark.parametrize(
     "mark",
-    [{"train": False}, {"trainable": False}, {"loss_weight": 0}, {"weight": 0}, {"loss": False}, {"training": 0}],
+    [
+        *({"train": False}, {"trainable": False}, {"loss_weight": 0}, {"weight": 0}, {"loss": False}, {"training": 0}),
+        {"loss_mask": 0},
+    ],
 )
 def test_an_answer_that_is_not_to_be_learned_has_weight_0_whatever_its_mark_is_called(check, rows, mark) -> None:
     messages = [dialogue_of(1)[0], {**dialogue_of(1)[1], **mark}, *dialogue_of(2)]
     checked = check(rows(60, {"messages": messages}), rows(20, start=100))
     assert checked.codes == {}
     assert json.loads(checked.train.splitlines()[60])["messages"][1]["weight"] == 0
+
+
+@pytest.mark.parametrize("name", ["mask", "train_on", "lossMask ids", "is-trained", "masked", "learn"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_another_name_for_whether_a_message_is_learned_is_refused(check, rows, name, place) -> None:
+    messages = dialogue_of(1)
+    messages[place] = {**messages[place], name: 1}
+    assert check(rows(60, {"messages": messages}), rows(20, start=100)).codes == {"weight_not_read": (61,)}
 
 
 def test_older_functions_are_tools(check, rows) -> None:

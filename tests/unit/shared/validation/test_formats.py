@@ -201,10 +201,10 @@ def test_plain_text_is_trained_on_and_judged_by_questions(check, rows) -> None:
 
 BAD = {
     "no completion": ("prompt/completion", {"prompt": "x"}, "missing_field"),
-    "a completion that is an object": (
+    "a completion that is a list": (
         "prompt/completion",
-        {"prompt": "x", "completion": {"a": 1}},
-        "message_missing_key",
+        {"prompt": "x", "completion": ["a", 1]},
+        "data_type",
     ),
     "a pair of other names": ("prompt/completion", {"question": "x", "response": "y"}, "mixed_names"),
     "an empty completion": ("prompt/completion", {"prompt": "x", "completion": ""}, "missing_content"),
@@ -275,7 +275,9 @@ def test_the_recipe_names_the_format_where_the_guess_is_wrong(check) -> None:
     assert wrong.errors == ["mixed_formats"]
 
 
-TABLE = b"question;answer;fault\r\n" + b"".join(b'"a; ""b""\r\n%d";yes;\r\n' % number for number in range(300))
+TABLE = b"question;answer;fault\r\n" + b"".join(
+    b'"a; ""b""\r\n%d";%s;\r\n' % (number, (b"yes", b"no")[number % 2]) for number in range(300)
+)
 
 
 @pytest.mark.parametrize("data", [TABLE, TABLE.replace(b";", b","), b"\xef\xbb\xbf" + TABLE, gzip.compress(TABLE)])

@@ -74,6 +74,29 @@ def test_an_unknown_format_is_one_finding_with_the_fields_found_and_the_formats_
     assert "conversations" in problem.fix
 
 
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"custom_id": "a", "body": {"messages": [{"role": "user", "content": "q"}]}}, "by custom_id"),
+        ({"message_tree_id": "a", "prompt": {"role": "prompter", "text": "q", "replies": []}}, "recurse(.replies"),
+    ],
+)
+def test_rows_of_a_known_shape_that_is_not_read_say_how_to_convert_them(check, row, words) -> None:
+    (problem,) = check("\n".join([json.dumps(row)] * 60).encode()).result.report.problems
+    assert problem.code == "unknown_format"
+    assert words in problem.fix
+
+
+def test_of_two_spellings_of_one_field_the_first_is_read_and_the_other_reported(check) -> None:
+    data = b"".join(b'{"Prompt": "q%d", "PROMPT": "other", "Answer": "a%d"}\n' % (n, n) for n in range(60))
+    checked = check(data, recipe=b"evaluation: {gate: {min_rows: 2}}")
+    assert checked.errors == []
+    assert [message.message for message in checked.result.report.problems if message.code == "ignored_field"] == [
+        "Nothing reads the field PROMPT: it is neither learned nor used by a grader or a slice."
+    ]
+    assert b'"q1"' in checked.train + checked.eval
+
+
 COLUMNS = {
     "two columns": (renamed(frage="prompt", antwort="completion"), "{frage: user, antwort: assistant}"),
     "names of another format, the other way round": (

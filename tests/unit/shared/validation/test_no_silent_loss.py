@@ -15,7 +15,8 @@ from shared.domain.findings import Findings
 from shared.validation.codes import CODES
 from shared.validation.conversions import ANSWER_FIELDS, OUTPUTS, PROMPT_FIELDS
 from shared.validation.fields import SPECIAL, FieldNotes, UsedFields
-from shared.validation.formats import KNOWN_NAMES, detect
+from shared.validation.formats import KNOWN_NAMES
+from shared.validation.intake import ExpectedRows, open_rows
 from shared.validation.marks import MARKS
 from shared.validation.rows import read_row
 from tests.examples import examples
@@ -143,7 +144,48 @@ def whole(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "messages": [prompt, better], "chosen": [prompt, better], "rejected": [prompt, worse]}
 
 
+def part_of(
+    kind: str, identifier: str, key: str, content: st.SearchStrategy[Any], **own: st.SearchStrategy[Any]
+) -> st.SearchStrategy[dict[str, Any]]:
+    """A call or a result among the parts of a message, as Anthropic has it or, with capitals, Bedrock and Gemini."""
+    keys = extra("cache_control", "mood", "name", "id", "images", "type", "function")
+    flat = {"type": st.just(kind)} if kind.islower() else {}
+    value = obj(keys, **{**flat, identifier: st.just("c1"), key: content}, **own)
+    return value if flat else value.map(lambda inner: {kind: inner})
+
+
+def in_parts(
+    calls: st.SearchStrategy[Any], results: st.SearchStrategy[Any], key: str = "content"
+) -> st.SearchStrategy[list[dict[str, Any]]]:
+    text = PART if key == "content" else st.fixed_dictionaries({"text": TEXT})
+    return lists(
+        obj(MESSAGE_KEYS, role=st.just("user"), **{key: lists(text)}),
+        obj(MESSAGE_KEYS, role=st.just("assistant"), **{key: lists(text, calls) | lists(calls, text) | lists(calls)}),
+        obj(MESSAGE_KEYS, role=st.just("user"), **{key: lists(results) | lists(results, text)}),
+        obj(MESSAGE_KEYS, role=st.just("assistant"), **{key: lists(text)}),
+    )
+
+
+ARGUMENTS = st.fixed_dictionaries({"part": TEXT})
+FIND = st.just("find")
+ANTHROPIC = in_parts(
+    part_of("tool_use", "id", "input", ARGUMENTS, name=FIND),
+    part_of("tool_result", "tool_use_id", "content", TEXT | lists(PART)),
+)
+BEDROCK = in_parts(
+    part_of("toolUse", "toolUseId", "input", ARGUMENTS, name=FIND),
+    part_of("toolResult", "toolUseId", "content", lists(st.fixed_dictionaries({"json": VALUE}))),
+)
+GEMINI = in_parts(
+    part_of("functionCall", "id", "args", ARGUMENTS, name=FIND),
+    part_of("functionResponse", "id", "response", VALUE, name=FIND),
+    "parts",
+)
 ROWS = st.one_of(
+    of(messages=ANTHROPIC | BEDROCK),
+    of(contents=GEMINI),
+    of(chat_history=lists(*(obj(MESSAGE_KEYS, role=st.just(role), message=TEXT) for role in ("USER", "CHATBOT")))),
+    of(data=lists(TEXT, TEXT)),
     of(messages=DIALOGUE),
     of(messages=DIALOGUE, tools=lists(TOOL)),
     of(messages=st.lists(QUESTION, min_size=1, max_size=3), target=TEXT),
@@ -171,7 +213,7 @@ FIELDS = st.dictionaries(
     st.sampled_from(
         [
             *sorted({*KNOWN_NAMES, *SPECIAL, *MARKS} - {"messages", "conversations"}),
-            *("note", "id", "functions", "category", "item", "documents", "parallel_tool_calls"),
+            *("note", "id", "functions", "category", "item", "documents", "parallel_tool_calls", "systemPrompt"),
         ]
     ),
     VALUE | MAYBE,
@@ -211,11 +253,11 @@ def inner(path: str) -> str:
     return path.partition("[].")[2] or path
 
 
-@examples(800, suppress_health_check=[HealthCheck.too_slow])
+@examples(1000, suppress_health_check=[HealthCheck.too_slow])
 @given(ROWS, BESIDE, USED, st.booleans())
 def test_what_is_learned_kept_and_reported_is_the_row(row: Any, beside: Any, used: Any, prompts: Any) -> None:
     row = numbered({**beside, **row})
-    form = detect([row], prompts=prompts)
+    form = open_rows([json.dumps(row).encode()], ExpectedRows(prompts=prompts)).form
     assert form is not None
     read, codes = read_row(json.dumps(row).encode(), form, used)
     assert all(code.partition("|")[0] in CODES for code in codes)
@@ -228,6 +270,9 @@ def test_what_is_learned_kept_and_reported_is_the_row(row: Any, beside: Any, use
     for path, token in placed(row):
         holders = (f"{path}.", f"{inner(path)}.")
         named = any(holder.startswith((f"{name}.", f"{name}[")) for name in left_out for holder in holders)
+        # A key of a call or a result among the parts of a message is named at its place in the canonical form.
+        in_part = re.findall(r"\w+", path) if "].content[]" in path or "].parts[]" in path else []
+        named = named or any(name.rpartition(".")[2] in in_part for name in left_out)
         assert token in kept or named, (path, codes, row, document)
     findings = Findings(CODES)
     notes = FieldNotes(UsedFields(used))

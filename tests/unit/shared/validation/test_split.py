@@ -268,6 +268,13 @@ def test_free_answers_are_no_labels(check: Check) -> None:
     assert check(lines(train), lines(held_out)).codes == {}
 
 
+def test_one_answer_to_everything_is_reported_as_labels_out_of_balance(check: Check) -> None:
+    rows = [in_user(f"{note(random.Random(n))} {n}", "billing") for n in range(150)]
+    checked = check(lines(rows), recipe=b"evaluation: {gate: {min_rows: 2}}")
+    (problem,) = (one for one in checked.result.report.problems if one.code == "label_imbalance")
+    assert (problem.count, "100 %" in problem.message) == (150, True)
+
+
 def test_labels_out_of_balance_are_reported_with_their_share(check: Check) -> None:
     chance = random.Random(9)
     rows = [in_user(f"{note(chance)} {n}", "billing" if n % 50 else "fraud") for n in range(150)]

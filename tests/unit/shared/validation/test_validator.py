@@ -73,6 +73,12 @@ def test_fewer_than_ten_rows_are_refused_and_fewer_than_fifty_are_warned_about(c
     assert check(rows(50), few_eval).codes == {}
 
 
+def test_how_many_rows_there_are_is_not_said_of_a_file_in_which_no_line_is_json(check, rows) -> None:
+    objects = rows(60).replace(b"\n", b"")
+    assert check(objects, rows(20, start=100)).errors == ["invalid_json"]
+    assert check(rows(1, b"{"), rows(20, start=100)).errors == ["invalid_json", "too_few_rows"]
+
+
 def test_a_held_out_set_the_gate_can_never_accept_is_said_before_training(check, rows) -> None:
     checked = check(rows(60), rows(19, start=100))
     assert checked.codes == {"few_eval_rows": ()}
