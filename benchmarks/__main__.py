@@ -19,7 +19,7 @@ from rich.table import Table
 from benchmarks.measure import Figure, load, machine
 
 DEFAULT = ("transitions", "stores", "history", "latency", "service_bus", "validation", "content", "rendering", "stack")
-SLOW = ("training", "validation_large", "large_vocabulary", "names")
+SLOW = ("history_host", "training", "validation_large", "large_vocabulary", "names")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -36,7 +36,7 @@ def run(finished: Sequence[int] = FINISHED, repeats: int = REPEATS) -> list[Figu
         with closing(SqliteRunStore(path, SystemClock())) as store:
             before = 0
             for count in finished:
-                _fill(path, before, count)
+                fill(path, before, count)
                 before = count
                 for name, unit, value in _measured(store, repeats):
                     beside = rows.get(f"{name}, {finished[1]} finished")
@@ -53,7 +53,7 @@ def _measured(store: RunStore, repeats: int) -> Iterator[tuple[str, str, float]]
         "list": lambda: runs.page(store, limit=20),
         "list of a project": lambda: runs.page(store, project="p1", limit=20),
         "list of a status that none has": lambda: runs.page(store, status=Status.TRAINING, limit=20),
-        "one look of a long poll": lambda: runs.load(store, _id(0)),
+        "one look of a long poll": lambda: runs.load(store, id_of(0)),
     }
     for name, request in requests.items():
         yield name, "ms", _median(request, time.perf_counter, repeats)
@@ -77,8 +77,8 @@ def _median(call: Callable[[], object], clock: Callable[[], float], repeats: int
     return statistics.median(taken) * 1000
 
 
-def _fill(path: Path, first: int, last: int) -> None:
-    """Rows as the store would write them, in one transaction."""
+def fill(path: Path, first: int, last: int) -> None:
+    """Of finished runs, rows as the store would write them, in one transaction."""
     sql = "INSERT INTO documents (partition, id, type, created_at, etag, body) VALUES (?, ?, ?, ?, 'e', ?)"
     with closing(sqlite3.connect(path)) as connection, connection:
         for number in range(first, last):
@@ -92,7 +92,7 @@ def _documents(number: int) -> Iterator[tuple[str, Document]]:
     at = BEGAN + timedelta(seconds=number)
     dataset = DatasetRef(path=f"datasets/p{number % 10}/train.jsonl", etag="e", size_bytes=1, sha256=f"{number:064}")
     finished = Run(
-        id=_id(number),
+        id=id_of(number),
         project=f"p{number % 10}",
         status=Status.DECLINED,
         revision=1,
@@ -111,5 +111,5 @@ def _documents(number: int) -> Iterator[tuple[str, Document]]:
     yield name, {**head(claims.CLAIM), **stamp, "name": name, "kind": "dataset", "owner": finished.id, "settled": 1}
 
 
-def _id(number: int) -> str:
+def id_of(number: int) -> str:
     return f"run-{number:012}"

@@ -29,7 +29,7 @@ def run(settle_s: float = SETTLE_S, idle_s: float = IDLE_S, drops: int = DROPS) 
     with tempfile.TemporaryDirectory() as name:
         root = Path(name).resolve()
         started = time.monotonic()
-        with _stack(root):
+        with running(root):
             start_s = time.monotonic() - started
             time.sleep(settle_s)  # the host imports the Azure ML SDK once it is ready
             memory_mb, idle = _memory_mb(root), _busy_percent(root, idle_s)
@@ -52,7 +52,7 @@ def run(settle_s: float = SETTLE_S, idle_s: float = IDLE_S, drops: int = DROPS) 
 
 
 @contextmanager
-def _stack(root: Path) -> Iterator[None]:
+def running(root: Path) -> Iterator[None]:
     try:
         _command("up", root, "--port", "0")
         yield
@@ -73,12 +73,12 @@ def _memory_mb(root: Path) -> float:
 
 def _busy_percent(root: Path, seconds: float) -> float:
     processes = marked(root)
-    before, started = _processor_s(processes), time.monotonic()
+    before, started = processor_s(processes), time.monotonic()
     time.sleep(seconds)
-    return 100 * (_processor_s(processes) - before) / (time.monotonic() - started)
+    return 100 * (processor_s(processes) - before) / (time.monotonic() - started)
 
 
-def _processor_s(processes: list[psutil.Process]) -> float:
+def processor_s(processes: list[psutil.Process]) -> float:
     return float(sum(times.user + times.system for times in (process.cpu_times() for process in processes)))
 
 

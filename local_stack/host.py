@@ -17,6 +17,7 @@ from pathlib import Path
 
 from local_stack.drop_watcher import DropWatcher
 from local_stack.functions_host import Host, StartRefused, load_app
+from local_stack.worker import say_ready
 from shared.clients.azure_ml.connection import load_sdk
 from shared.domain.errors import DroptuneError
 from shared.embedded.clock import SystemClock
@@ -49,12 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
             blobs = build_blob_store(settings.blob_store_url)
             watcher = DropWatcher(blobs, bus, options.state / "drops.db", SystemClock())
         port = host.start()
-    except (StartRefused, DroptuneError) as refusal:
+    except (StartRefused, DroptuneError, OSError) as refusal:
         print(f"The host does not start:\n{refusal}", file=sys.stderr)
         return 1
     if watcher:
         watcher.start()
-    print(f"ready {port}", flush=True)
+    say_ready(port)
     # The SDK takes seconds to import. An instance in Azure is warm by the time a dataset is validated.
     threading.Thread(target=load_sdk, daemon=True).start()
 

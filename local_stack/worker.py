@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from abc import ABC, abstractmethod
 
+logger = logging.getLogger(__name__)
+
+AGAIN_AFTER_S = 1.0
+
 
 class Worker(ABC):
-    """A daemon thread. `_run` ends soon after `_stopping` is set."""
+    """A daemon thread. `_run` ends soon after `_stopping` is set; if it raises, as on a full disk, it is run again."""
 
     def __init__(self, name: str) -> None:
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+
+    def _work(self) -> None:
+        failed = True
+        while failed:
+            try:
+                failed = False
+                self._run()
+            except Exception:
+                logger.exception("%s failed and begins again", self._thread.name)
+                failed = not self._stopping.wait(AGAIN_AFTER_S)
 
     @abstractmethod
     def _run(self) -> None:
@@ -33,3 +48,16 @@ class Worker(ABC):
     def stop(self) -> None:
         self.request_stop()
         self._thread.join()
+
+
+def say_ready(port: int) -> None:
+    """Print `ready PORT`, as soon as the disk that the output goes to has room for it."""
+
+    def say() -> None:
+        while True:
+            try:
+                return print(f"ready {port}", flush=True)
+            except OSError:
+                time.sleep(AGAIN_AFTER_S)
+
+    threading.Thread(target=say, name="say-ready", daemon=True).start()

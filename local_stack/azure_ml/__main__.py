@@ -12,6 +12,7 @@ from local_stack.azure_ml.app import listen, serve
 from local_stack.azure_ml.config import EmulatorConfig, load_environments
 from local_stack.azure_ml.events import Emit
 from local_stack.azure_ml.tokens import load_secret
+from local_stack.worker import say_ready
 
 
 def bus_emitter(url: str) -> Emit:
@@ -60,7 +61,7 @@ def main() -> None:
         environments=load_environments(options.environments),
     )
     emit: Emit = bus_emitter(options.event_bus) if options.event_bus else (lambda _: None)
-    serve(config, listener, emit, lambda: print(f"ready {config.port}", flush=True))
+    serve(config, listener, emit, lambda: say_ready(config.port))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from local_stack.service_bus.amqp import Connection
 from local_stack.service_bus.broker import Broker
 from local_stack.service_bus.service import ServiceBus
 from local_stack.service_bus.store import BrokerStore
+from local_stack.worker import say_ready
 from shared.domain.topology import Topology
 from shared.embedded.clock import SystemClock
 from shared.ports import Clock
@@ -79,7 +80,7 @@ async def serve(topology: Topology, database: Path, port: int = 0) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    print(f"ready {await emulator.listen(port)}", flush=True)
+    say_ready(await emulator.listen(port))
     await stop.wait()
     emulator.close()
 

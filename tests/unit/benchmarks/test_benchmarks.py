@@ -12,6 +12,7 @@ from benchmarks import __main__ as command
 from benchmarks import (
     content,
     history,
+    history_host,
     large_vocabulary,
     latency,
     rendering,
@@ -54,6 +55,13 @@ def test_the_cost_of_history_is_measured_beside_a_short_one() -> None:
     rows = history.run(finished=(0, 2, 20), repeats=3)
     assert Counter(row.name.split(", ")[-1] for row in rows) == {"0 finished": 5, "2 finished": 5, "20 finished": 5}
     assert_whole([row for row in rows if row.name.endswith("20 finished")])
+
+
+@pytest.mark.slow
+def test_an_idle_host_is_measured_beside_how_many_runs_finished() -> None:
+    rows = history_host.run(finished=(0, 250), settle_s=0, idle_s=2, requests=2, polls=1)
+    assert Counter(row.name.split(", ")[-1] for row in rows) == {"0 finished": 16, "250 finished": 16}
+    assert_whole([row for row in rows if row.name.endswith("250 finished")])
 
 
 def test_latency_is_measured_in_one_process_and_across_two() -> None:

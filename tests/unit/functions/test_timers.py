@@ -22,6 +22,7 @@ from shared.domain.errors import Transient
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Deployment, Recipe, Retrain
 from shared.domain.run import RolloutRef, Run, Status
+from shared.embedded.store import SqliteRunStore
 from shared.pipeline import BY_NAME, STAGES
 from shared.ports import Services
 from shared.records import endpoints, ticks
@@ -79,6 +80,22 @@ def in_production(services: Services, run: Run, days: int | None = None) -> Endp
     )
     endpoints.write(services.store, record, replacing=None)
     return record
+
+
+def test_each_statement_of_a_tick_is_a_search_of_one_index(services: Services, run: Run) -> None:
+    in_production(services, run, days=7)
+    assert isinstance(services.store, SqliteRunStore)
+    statements: list[str] = []
+    with services.store._database.read() as connection:
+        connection.set_trace_callback(statements.append)
+        for stage in STAGES:
+            if stage.timer:
+                tick(services, stage.name)
+        connection.set_trace_callback(None)
+        reads = [sql for sql in statements if sql.lstrip().startswith("SELECT")]
+        plans = [[row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}")] for sql in reads]
+    assert len(reads) >= 10
+    assert [plan for plan in plans if len(plan) != 1 or not plan[0].startswith("SEARCH documents USING INDEX")] == []
 
 
 @pytest.mark.parametrize("status", [Status.DEPLOYING, Status.ROLLING_BACK])

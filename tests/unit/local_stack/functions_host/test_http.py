@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
@@ -99,6 +100,12 @@ def test_get_with_query_headers_and_cookies(client):
     assert answer.headers["etag"] == '"7"'
     assert dict(answer.cookies) == {"one": "1", "two": "2"}
     assert len(answer.headers.get_list("set-cookie")) == 2
+
+
+def test_an_answer_in_two_parts_does_not_wait_for_an_acknowledgement(start_host):
+    """Its head and its body: with Nagle's algorithm each request on a kept connection takes 40 ms longer."""
+    host, _ = start_host(asgi_app())
+    assert host._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_binary_body_both_ways(client):
