@@ -83,7 +83,7 @@ docs: setup ## write the generated pages of docs/reference anew
 	@$(RUN) -m docs.generator
 
 fuzz-api: setup ## over 3,000 requests to every route of the API, as its schema allows them
-	@FUZZ_EXAMPLES=100 $(RUN) -m pytest tests/unit/functions/http/test_fuzz.py
+	@FUZZ_EXAMPLES=100 $(RUN) -m pytest tests/unit/functions/http/test_http_fuzz.py
 
 bench: emulators ## the benchmarks
 	@$(RUN) -m benchmarks

@@ -1,36 +1,69 @@
-"""tests/unit mirrors the packages: the tests of a module are in the file of its name."""
+"""tests/unit mirrors the packages: the tests of a module are in the file of its name, and each file names a module."""
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
 
 from tests.paths import ROOT
 
-# What holds no more than declarations, checked by the tests of those who use it.
-WITHOUT_TESTS = {
-    "functions/http/dependencies.py",
-    "shared/step_support/commands.py",
-}
+PACKAGES = ("cli", "functions", "shared/records", "shared/step_support", "shared/steps")
+UNIT = Path("tests/unit")
+# A module that a suite of several modules tests, and the suite, which names it.
+IN_A_SUITE: dict[str, str] = {}
+BRANCHES = (
+    ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.Match, ast.BoolOp, ast.comprehension,
+)  # fmt: skip
 
 
 def modules(package: str) -> list[Path]:
-    found = (path.relative_to(ROOT) for path in (ROOT / package).rglob("*.py"))
-    return sorted(path for path in found if path.name not in ("__init__.py", "__main__.py"))
+    return sorted(path.relative_to(ROOT) for path in (ROOT / package).rglob("*.py"))
 
 
-def files_of_tests(module: Path) -> list[Path]:
-    """The file of the module, or the one of the package that it is a part of."""
-    folder = Path("tests/unit") / module.parent
-    return [folder / f"test_{module.name}", folder.parent / f"test_{module.parent.name}.py"]
+def has_logic(module: Path) -> bool:
+    """Whether it has more than declarations: a function with a branch or with more than three statements."""
+    tree = ast.parse((ROOT / module).read_text())
+    return any(
+        len([inner for inner in ast.walk(each) if isinstance(inner, ast.stmt)][1:]) > 3
+        or any(isinstance(inner, BRANCHES) for inner in ast.walk(each))
+        for each in ast.walk(tree)
+        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
 
 
-@pytest.mark.parametrize("package", ["functions", "shared/records", "shared/step_support", "shared/steps"])
-def test_each_module_has_a_test_file_of_its_name(package: str) -> None:
+def name_of(module: Path) -> str:
+    """What its tests call it: `__main__` is main, and the `__init__` of a package is the package."""
+    return module.parent.name if module.stem == "__init__" else module.stem.strip("_")
+
+
+def file_of_tests(module: Path) -> Path:
+    return UNIT / module.parent / f"test_{name_of(module)}.py"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_each_module_with_logic_has_a_test_file_of_its_name(package: str) -> None:
     found = modules(package)
     assert found
-    without = {
-        module.as_posix() for module in found if not any((ROOT / path).is_file() for path in files_of_tests(module))
-    }
-    assert without == {path for path in WITHOUT_TESTS if path.startswith(f"{package}/")}
+    without = {path.as_posix() for path in found if has_logic(path) and not (ROOT / file_of_tests(path)).is_file()}
+    assert without == {path for path in IN_A_SUITE if path.startswith(f"{package}/")}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_each_test_file_names_a_module_or_its_package(package: str) -> None:
+    """`test_module.py`, or `test_module_aspect.py` for one aspect of it."""
+    names = {(UNIT / path.parent, name_of(path)) for path in modules(package)}
+    names |= {(UNIT / path.parent, path.parent.name) for path in modules(package)}
+
+    def is_named(file: Path) -> bool:
+        words = file.stem.removeprefix("test_").split("_")
+        return any((file.parent, "_".join(words[:end])) in names for end in range(1, len(words) + 1))
+
+    files = (path.relative_to(ROOT) for path in (ROOT / UNIT / package).rglob("test_*.py"))
+    assert [file.as_posix() for file in sorted(files) if not is_named(file)] == []
+
+
+def test_a_suite_names_the_module_that_it_tests() -> None:
+    for module, suite in IN_A_SUITE.items():
+        assert module.removesuffix(".py").replace("/", ".") in (ROOT / suite).read_text(), suite

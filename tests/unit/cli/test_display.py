@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import pytest
 from rich.console import Console
@@ -10,7 +11,7 @@ from cli.follow import Update
 from cli.verdict import slice_table
 from cli.view import runs_table
 from shared.domain.run import Status
-from tests.unit.cli.fake_api import RESULT, make_run
+from tests.unit.cli.fake_api import RESULT, FakeDroptune, make_run
 
 TRAINING = make_run(Status.RECEIVED, Status.VALIDATED, Status.TRAINING)
 
@@ -36,3 +37,21 @@ def test_what_files_and_rows_are_called_is_no_markup(capsys: pytest.CaptureFixtu
     runs, slices = capsys.readouterr().out.split("slice", 1)
     assert f"{text.replace('/', '')}.jsonl" in runs
     assert f"family = {text}" in slices
+
+
+Cli = Callable[..., int]
+
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.mark.parametrize("command", ["runs", "endpoints"])
+@pytest.mark.parametrize("as_json", [False, True], ids=["table", "json"])
+def test_a_list_names_what_it_leaves_out_why_and_what_to_do(
+    fake: FakeDroptune, droptune: Cli, capsys: Capture, command: str, as_json: bool
+) -> None:
+    fake.unreadable = [{"type": "run", "partition": "run-7", "id": "run", "problem": "KeyError: [red]"}]
+    assert droptune(command, *(["--json"] if as_json else [])) == 0
+    shown = capsys.readouterr()
+    assert shown.out == ("[]\n" if as_json else "")
+    assert shown.err == "left out: run of run-7: KeyError: [red]; repair it with: droptune dlq release run-7 --id run\n"

@@ -9,8 +9,8 @@ import pytest
 
 from cli.exit_codes import Exit
 from cli.view import HAPPY_PATH
-from shared.domain.run import Decision, Status
-from tests.unit.cli.fake_api import BROKEN, COST, RESULT, RUN_ID, START, FakeDroptune, life, make_run
+from shared.domain.run import Status
+from tests.unit.cli.fake_api import RESULT, RUN_ID, FakeDroptune, life, make_run
 
 Cli = Callable[..., int]
 
@@ -32,45 +32,6 @@ def test_watch_tells_by_its_exit_code_how_the_run_ended(
 ) -> None:
     fake.states = life(*statuses)
     assert droptune("watch", RUN_ID) == code
-
-
-def test_watch_says_each_change_once_and_ends_with_the_verdict(
-    fake: FakeDroptune, droptune: Cli, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fake.states = life(*HAPPY_PATH, evaluation=RESULT, cost=COST)
-    assert droptune("watch", RUN_ID) == 0
-    output = capsys.readouterr().out
-    stages = [line.split()[2] for line in output.splitlines() if line.lstrip().startswith("+")]
-    assert stages == list(HAPPY_PATH)
-    assert "gain +0.800 [+0.700, +0.900] over base (95 % interval, 120 held-out rows)" in output
-    assert "family = hex nut" in output
-    assert "hex nut M3" in output, "the sample answer"
-    assert "estimated 0.0100 to 0.0200 USD" in output
-
-
-def test_watch_says_why_a_run_failed(fake: FakeDroptune, droptune: Cli, capsys: pytest.CaptureFixture[str]) -> None:
-    fake.states = life(Status.RECEIVED, Status.FAILED, error=BROKEN)
-    assert droptune("watch", RUN_ID) == 12
-    assert "quota: no_quota: no cores left (instance_type)" in capsys.readouterr().out
-
-
-def test_watch_shows_the_numbers_of_a_run_that_waits_and_how_to_decide(
-    fake: FakeDroptune, droptune: Cli, capsys: pytest.CaptureFixture[str]
-) -> None:
-    numbers = {"evaluation": RESULT}
-    waiting = make_run(*HAPPY_PATH[:4], Status.AWAITING_APPROVAL, **numbers)
-    decision = Decision(granted=False, by="ada", at=START, comment="it is too curt")
-    denied = make_run(*HAPPY_PATH[:4], Status.AWAITING_APPROVAL, Status.DECLINED, **numbers, decision=decision)
-    fake.states = [*life(*HAPPY_PATH[:4]), waiting, denied]
-    assert droptune("watch", RUN_ID) == 11
-    output = capsys.readouterr().out
-    before, after = output.split("the run waits for a decision; without one it is declined at 20")
-    assert "awaiting_approval" in before
-    assert "0.850 to 0.950" in before
-    assert "gain +0.800 [+0.700, +0.900] over base" in before
-    assert f"droptune approve {RUN_ID}    or    droptune deny {RUN_ID} -m WHY" in after
-    assert output.count("the run waits for a decision") == 1
-    assert "denied by ada: it is too curt" in after
 
 
 def test_watch_json_prints_one_object_per_change(
@@ -138,25 +99,6 @@ def test_drop_watch_follows_the_run_that_it_started(
     assert f"droptune report {RUN_ID}" in capsys.readouterr().out
 
 
-def test_report_shows_each_problem_with_its_fix(
-    fake: FakeDroptune, droptune: Cli, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
-    assert droptune("report", RUN_ID) == 0
-    output = capsys.readouterr().out
-    for part in (
-        "rejected",
-        "empty_answer",
-        "2 messages[1].content",
-        "5 ...",
-        "for: names of persons",
-        "fill the answers or delete the rows",
-    ):
-        assert part in output
-    assert droptune("report", RUN_ID, "--json") == 0
-    assert json.loads(capsys.readouterr().out)["problems"][0]["count"] == 3
-
-
 def test_cancel_asks_for_that_run(fake: FakeDroptune, droptune: Cli) -> None:
     assert droptune("cancel", RUN_ID) == 0
     assert fake.cancelled == [RUN_ID]
@@ -179,3 +121,41 @@ def test_a_stack_that_is_not_up_is_one_line(
     with socket.socket() as unused:  # bound, not listening: nothing answers there
         unused.bind(("127.0.0.1", 0))
         assert droptune("runs", "--url", f"http://127.0.0.1:{unused.getsockname()[1]}") == 2
+
+
+Capture = pytest.CaptureFixture[str]
+
+
+COMMANDS = (
+    ("approve", RUN_ID),
+    ("deny", RUN_ID),
+    ("retry", RUN_ID),
+    ("rollback", "shop"),
+    ("dlq", "replay", "job-events"),
+    ("dlq", "release", RUN_ID),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_refused_command_is_one_line_and_exit_code_1(
+    fake: FakeDroptune, droptune: Cli, capsys: Capture, command: tuple[str, ...]
+) -> None:
+    fake.refusal = (409, "cannot_be")
+    for arguments in (command, (*command, "--json")):
+        assert droptune(*arguments) == Exit.REFUSED.value == 1
+        output = capsys.readouterr()
+        assert (output.out, output.err) == ("", f"cannot_be: so it is ({RUN_ID})\n")
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, ("endpoints",), ("dlq", "list"), ("dlq", "replay")])
+def test_where_nothing_answers_the_exit_code_is_2(droptune: Cli, capsys: Capture, command: tuple[str, ...]) -> None:
+    with socket.socket() as unused:  # bound, not listening: nothing answers there
+        unused.bind(("127.0.0.1", 0))
+        assert droptune(*command, "--url", f"http://127.0.0.1:{unused.getsockname()[1]}") == Exit.UNREACHABLE.value == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["approve", "deny", "retry", "rollback"])
+def test_an_order_without_its_object_is_wrong_usage(fake: FakeDroptune, droptune: Cli, command: str) -> None:
+    assert droptune(command) == 2
+    assert fake.commands == []

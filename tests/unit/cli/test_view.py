@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -16,7 +17,7 @@ from shared.api.models import Progress
 from shared.domain.results import JobMetrics
 from shared.domain.run import Status
 from tests.paths import ROOT
-from tests.unit.cli.fake_api import RESULT, RUN_ID, START, make_run
+from tests.unit.cli.fake_api import RESULT, RUN_ID, START, FakeDroptune, make_run
 
 TRAINING = make_run(Status.RECEIVED, Status.VALIDATED, Status.TRAINING)
 
@@ -102,3 +103,15 @@ def test_the_dashboard_has_the_same_path_of_statuses() -> None:
     assert beside
     assert json.loads(path[1]) == list(HAPPY_PATH)
     assert json.loads(re.sub(r"(\w+):", r'"\1":', beside[1])) == DETOURS
+
+
+Cli = Callable[..., int]
+
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_the_list_of_runs_shows_which_one_waits(fake: FakeDroptune, droptune: Cli, capsys: Capture) -> None:
+    fake.states = [make_run(Status.EVALUATING, Status.AWAITING_APPROVAL)]
+    assert droptune("runs") == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:3] == [RUN_ID, "plant", "awaiting_approval"]

@@ -1,0 +1,62 @@
+"""endpoints, rollback: what is listed, sent and said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.unit.cli.fake_api import RUN_ID, START, FakeDroptune
+
+Cli = Callable[..., int]
+
+
+Capture = pytest.CaptureFixture[str]
+
+
+def endpoint(name: str = "shop", *, kept: bool = True) -> dict[str, Any]:
+    keep_until = START + timedelta(days=36500 if kept else -1)
+    return {
+        "endpoint": name,
+        "project": "plant",
+        "champion": RUN_ID,
+        "deployment": "d-new",
+        "model": "shop:2",
+        "scoring_uri": "http://127.0.0.1:1/",
+        "promoted_at": START.isoformat(),
+        "previous": {
+            "champion": "r-0",
+            "project": "plant",
+            "deployment": "d-old",
+            "model": "shop:1",
+            "keep_until": keep_until.isoformat(),
+            "a_field_of_a_newer_server": 1,
+        },
+    }
+
+
+def test_endpoints_are_listed_with_the_way_back(fake: FakeDroptune, droptune: Cli, capsys: Capture) -> None:
+    assert droptune("endpoints") == 0
+    assert capsys.readouterr().out == "nothing is in production yet\n"
+    fake.endpoints = [endpoint(), endpoint("bank", kept=False)]
+    assert droptune("endpoints") == 0
+    _, shop, bank = capsys.readouterr().out.splitlines()
+    assert shop.split()[:3] == ["shop", RUN_ID, "d-new"]
+    assert "d-old until 21" in shop
+    assert "d-old" not in bank, "its time is over"
+    assert droptune("endpoints", "--json") == 0
+    assert json.loads(capsys.readouterr().out)[0]["previous"]["deployment"] == "d-old"
+
+
+def test_a_rollback_says_from_where_to_where(fake: FakeDroptune, droptune: Cli, capsys: Capture) -> None:
+    assert droptune("rollback", "shop") == 0
+    assert (
+        capsys.readouterr().out == "rollback of shop requested: from d-new to d-old; see it with: droptune endpoints\n"
+    )
+    assert fake.commands == [("rollback shop", {"comment": ""})]
+    assert droptune("rollback", "shop", "--json", "-m", "wrong torque") == 0
+    assert fake.commands[1:] == [("rollback shop", {"comment": "wrong torque"})]
+    assert json.loads(capsys.readouterr().out) == {"endpoint": "shop", "from": "d-new", "to": "d-old"}

@@ -1,0 +1,52 @@
+"""What is shown of a run that has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from cli.view import HAPPY_PATH
+from shared.domain.run import Decision, Status
+from tests.unit.cli.fake_api import BROKEN, COST, RESULT, RUN_ID, START, FakeDroptune, life, make_run
+
+Cli = Callable[..., int]
+
+
+def test_watch_says_each_change_once_and_ends_with_the_verdict(
+    fake: FakeDroptune, droptune: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.states = life(*HAPPY_PATH, evaluation=RESULT, cost=COST)
+    assert droptune("watch", RUN_ID) == 0
+    output = capsys.readouterr().out
+    stages = [line.split()[2] for line in output.splitlines() if line.lstrip().startswith("+")]
+    assert stages == list(HAPPY_PATH)
+    assert "gain +0.800 [+0.700, +0.900] over base (95 % interval, 120 held-out rows)" in output
+    assert "family = hex nut" in output
+    assert "hex nut M3" in output, "the sample answer"
+    assert "estimated 0.0100 to 0.0200 USD" in output
+
+
+def test_watch_says_why_a_run_failed(fake: FakeDroptune, droptune: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.states = life(Status.RECEIVED, Status.FAILED, error=BROKEN)
+    assert droptune("watch", RUN_ID) == 12
+    assert "quota: no_quota: no cores left (instance_type)" in capsys.readouterr().out
+
+
+def test_watch_shows_the_numbers_of_a_run_that_waits_and_how_to_decide(
+    fake: FakeDroptune, droptune: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers = {"evaluation": RESULT}
+    waiting = make_run(*HAPPY_PATH[:4], Status.AWAITING_APPROVAL, **numbers)
+    decision = Decision(granted=False, by="ada", at=START, comment="it is too curt")
+    denied = make_run(*HAPPY_PATH[:4], Status.AWAITING_APPROVAL, Status.DECLINED, **numbers, decision=decision)
+    fake.states = [*life(*HAPPY_PATH[:4]), waiting, denied]
+    assert droptune("watch", RUN_ID) == 11
+    output = capsys.readouterr().out
+    before, after = output.split("the run waits for a decision; without one it is declined at 20")
+    assert "awaiting_approval" in before
+    assert "0.850 to 0.950" in before
+    assert "gain +0.800 [+0.700, +0.900] over base" in before
+    assert f"droptune approve {RUN_ID}    or    droptune deny {RUN_ID} -m WHY" in after
+    assert output.count("the run waits for a decision") == 1
+    assert "denied by ada: it is too curt" in after
