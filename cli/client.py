@@ -37,6 +37,7 @@ from shared.api.models import (
 from shared.domain.dataset import Report
 from shared.domain.errors import Problem
 from shared.domain.run import Run
+from shared.domain.urls import is_loopback
 from shared.health.checks import Check
 from shared.tls import tls_context
 
@@ -76,7 +77,7 @@ class Api:
     _http: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
-        loopback = urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
+        loopback = is_loopback(self.url)
         self._http = httpx.Client(
             base_url=self.url,
             transport=self.transport,

@@ -33,7 +33,7 @@ def follow(
 ) -> Iterator[Update]:
     """Yield at once, at every change and at least every `tick_s`; the last update is of a terminal run.
 
-    Raises Unreachable once nothing has answered for PATIENCE_S, RequestRefused if there is no such run.
+    Raises Unreachable once nothing has answered for UNREACHABLE_AFTER_S, RequestRefused if there is no such run.
     """
     run, etag = api.run(run_id)
     update = _with_metrics(api, Update(run))

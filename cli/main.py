@@ -133,11 +133,14 @@ def _watch(api: Api, run_id: str, as_json: bool) -> None:
 
 def _next_run(api: Api, project: str, is_match: Callable[[str], bool]) -> str:
     """The newest run that `is_match` accepts; one may appear a little after its data was dropped."""
-    until = time.monotonic() + NEW_RUN_WITHIN_S
+    until, waits = time.monotonic() + NEW_RUN_WITHIN_S, False
     while True:
         for run in api.runs(project, limit=10).data:
             if is_match(run.id):
                 return run.id
+        if not waits:
+            waits = True
+            print(f"waiting for a run of project {project}", file=sys.stderr)
         if time.monotonic() > until:
             print(f"no run of project {project} appeared in {NEW_RUN_WITHIN_S:.0f} s", file=sys.stderr)
             raise typer.Exit(Exit.REFUSED)

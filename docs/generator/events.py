@@ -16,6 +16,7 @@ def page() -> str:
     return markdown.page(
         "events.md",
         functions=[(f"`{s.name}`", s.description, _woken(s), _moves(s), _facts(s.publishes)) for s in STAGES],
+        elsewhere=_facts(tuple(cls for cls in EVENT_TYPES.values() if not any(cls in s.publishes for s in STAGES))),
         events=[_event(cls) for cls in EVENT_TYPES.values()],
     )
 

@@ -9,14 +9,15 @@ from typing import Annotated, Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBearer
 
 from functions.http.errors import ApiError
 from shared.domain.errors import InvalidInput
+from shared.domain.urls import LOOPBACK_HOSTS
 from shared.settings import load_settings
 
 READER, OPERATOR, APPROVER = "reader", "operator", "approver"
-LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,11 @@ def configured_authenticator() -> Authenticator:
     return make_authenticator(load_settings().api_auth_url)
 
 
-def authenticate(request: Request) -> Caller:
+# In the OpenAPI document alone, so that Swagger UI and generated clients send a token; the authenticator reads it.
+_BEARER = HTTPBearer(auto_error=False, description="On Azure, a Microsoft Entra ID token; on a laptop none.")
+
+
+def authenticate(request: Request, _: object = Security(_BEARER)) -> Caller:
     authenticator: Authenticator = request.app.state.authenticator()
     return authenticator(request)
 

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Literal, cast
-from urllib.parse import urlsplit
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
@@ -18,6 +17,7 @@ from azure.storage.blob import BlobBlock, BlobClient, BlobProperties, BlobServic
 
 from shared.clients.azure_errors import Meaning, failure, meaning
 from shared.domain.errors import BlobNotFound, InvalidInput
+from shared.domain.urls import is_loopback
 from shared.ports import BlobInfo
 from shared.ports.blob_paths import check_path, check_prefix, is_part
 
@@ -36,7 +36,6 @@ EMULATOR_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K
 _URL = re.compile(r"https://[a-z0-9]+\.blob\.core\.(?:windows\.net|usgovcloudapi\.net|chinacloudapi\.cn)/?")
 _EMULATOR_URL = re.compile(rf"blob\+(?P<endpoint>http://[^/]+/{EMULATOR_ACCOUNT})/?")
 _BAD_REQUEST = 400
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def make_client(url: str, identity_client_id: str | None = None) -> BlobServiceClient:
@@ -58,7 +57,7 @@ def make_client(url: str, identity_client_id: str | None = None) -> BlobServiceC
         credential = DefaultAzureCredential(managed_identity_client_id=identity_client_id)
         return BlobServiceClient(url, credential, **options)
     match = _EMULATOR_URL.fullmatch(url)
-    if match and urlsplit(match["endpoint"]).hostname in _LOOPBACK:
+    if match and is_loopback(match["endpoint"]):
         key = {"account_name": EMULATOR_ACCOUNT, "account_key": EMULATOR_KEY}
         return BlobServiceClient(match["endpoint"], key, **options)
     message = f"not a Blob Storage account, or not on this machine: {url}"

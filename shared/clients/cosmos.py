@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
-from urllib.parse import urlsplit
 
 from azure.core.exceptions import AzureError
 from azure.cosmos import ContainerProxy, CosmosClient
@@ -27,6 +26,7 @@ from azure.identity import DefaultAzureCredential
 
 from shared.clients.azure_errors import Meaning, failure, meaning
 from shared.domain.errors import InvalidInput, StoreConflict
+from shared.domain.urls import is_loopback
 from shared.ports import Stored, Write
 from shared.ports.document_rules import (
     FILTERS,
@@ -72,7 +72,6 @@ EMULATOR_KEY = "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPM
 _URL = re.compile(r"https://[a-z0-9-]+\.documents\.azure\.(?:com|us|cn)(?::443)?/(?P<database>[A-Za-z0-9_-]+)/?")
 _EMULATOR_URL = re.compile(r"cosmos\+(?P<endpoint>https?://[^/]+)/(?P<database>[A-Za-z0-9_-]+)/?")
 _TOO_LARGE = 413
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _PAGE = """
 SELECT * FROM c
@@ -103,7 +102,7 @@ def parse_url(url: str) -> Account:
     """
     if match := _URL.fullmatch(url):
         return Account(url[: match.start("database")], match["database"], emulator=False)
-    if (match := _EMULATOR_URL.fullmatch(url)) and urlsplit(match["endpoint"]).hostname in _LOOPBACK:
+    if (match := _EMULATOR_URL.fullmatch(url)) and is_loopback(match["endpoint"]):
         return Account(match["endpoint"] + "/", match["database"], emulator=True)
     raise InvalidInput("bad_run_store_url", f"not a Cosmos DB database, or not on this machine: {url}", "RUN_STORE_URL")
 

@@ -29,7 +29,6 @@ class FailureClass(StrEnum):
     CAPACITY = "capacity"
     PLATFORM = "platform"
     CODE = "code"
-    GATE = "gate"
 
 
 class RetryRule(NamedTuple):
@@ -48,7 +47,6 @@ RETRY_RULES = {
     FailureClass.RECIPE: RetryRule(1, 0),
     FailureClass.LICENSE: RetryRule(1, 0),
     FailureClass.BUDGET: RetryRule(1, 0),
-    FailureClass.GATE: RetryRule(1, 0),
     FailureClass.CODE: RetryRule(1, 0),
     FailureClass.QUOTA: RetryRule(3, 15),  # somebody may raise it
     FailureClass.CAPACITY: RetryRule(6, 2),

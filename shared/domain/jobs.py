@@ -20,7 +20,7 @@ class JobKind(StrEnum):
 
 
 class JobStatus(StrEnum):
-    """Folded from Azure ML's fourteen states; only the last three are final."""
+    """Merged from Azure ML's fourteen states; only the last three are final."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -141,6 +141,10 @@ class EndpointView(Frozen):
     scoring_uri: str
     traffic: dict[str, int]
     deployments: tuple[str, ...]
+
+
+SCORING_SCOPE = "https://ml.azure.com/.default"
+DEPLOYMENT_HEADER = "azureml-model-deployment"  # of a request: which one shall answer; of the answer: which one did
 
 
 def chat_url(scoring_uri: str) -> str:

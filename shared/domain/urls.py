@@ -1,4 +1,4 @@
-"""Which URLs a webhook may have, as far as their text shows."""
+"""Which URLs a webhook may have, as far as their text shows, and which are of this machine."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import urlsplit
 
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 _HOST_AND_PORT = re.compile(r"(?:\[(?P<ipv6>.+)\]|(?P<name>[^][:]+))(?::\d*)?")
 _LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
 _MAX_NAME_CHARACTERS = 253  # of the 255 octets of RFC 1035, two are no characters of the text
@@ -37,3 +38,8 @@ def _is_name(host: str) -> bool:
     if labels[-1].isdecimal():  # as in the URL standard, a name does not end in a number
         return bool(IPv4Address(name))
     return len(name) <= _MAX_NAME_CHARACTERS and all(map(_LABEL.fullmatch, labels))
+
+
+def is_loopback(url: str) -> bool:
+    """Whether it is of this machine: only there do clients speak to an emulator, with the keys that everybody knows."""
+    return urlsplit(url).hostname in LOOPBACK_HOSTS

@@ -104,7 +104,7 @@ def attempt(name: str, setting: str, request: Callable[[], str]) -> Check:
     """The call's own words if it succeeds, else what is wrong with the service behind the setting."""
     try:
         return Check(name=name, status=CheckStatus.OK, detail=request())
-    except Exception as error:  # a check that dies of the illness would be no check
+    except Exception as error:  # whatever fails is what the check reports
         return Check(name=name, status=CheckStatus.FIX, detail=_message_of(error), fix=_remedy(error, setting))
 
 

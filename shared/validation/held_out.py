@@ -85,9 +85,9 @@ def _why_not_the_share(split: Split, recipe: Recipe) -> str:
         if split.classifies and split.held_out > split.target:
             return (
                 f"Each of {len(split.labels)} labels has to be in both splits, and rows that stay together make up "
-                f"{split.units} groups, which cannot be parted"
+                f"{split.units} groups, which cannot be split"
             )
-        return f"Rows that stay together make up {split.units} groups, which cannot be parted"
+        return f"Rows that stay together make up {split.units} groups, which cannot be split"
     if split.target == split.requested:
         return ""
     needed = recipe.evaluation.gate.min_rows

@@ -52,7 +52,7 @@ class Labels:
     few: bool = False
 
     def may_share(self, label: LabelCount) -> bool:
-        """Whether both splits can have the label. Where phrases may be meant, near duplicates are not parted for it."""
+        """Whether both splits can have the label. Where phrases may be meant, near duplicates stay together."""
         return (label.units if self.classifies and not self.few else label.groups) > 1
 
 

@@ -18,8 +18,8 @@ from shared.validation.labels import MAX_LABELS, LabelCount, Labels, find_labels
 
 # Of all rows, the most that are held out so that the gate has as many as it needs: 20 of 50 rows.
 MAX_GROWN_SHARE = 0.4
-# Near duplicates and rows of one question are parted where they let less than half of the target rows be held out, or
-# more than twice as many.
+# Near duplicates and rows of one question are separated where they let less than half of the target rows be held out,
+# or more than twice as many.
 _TOLERANCE = 2
 # What a unit is taken apart into: near duplicates, then questions.
 _LEVELS = ("question", "own")
@@ -30,7 +30,7 @@ _TRIED_FOR_LABEL = 20
 # Units that are looked at for the last few rows.
 _TRIED = 1000
 
-# One row for each group and label; `pinned`: has to be learned. A unit may be parted into questions, these into groups.
+# One row for each group and label; `pinned`: has to be learned. A unit may be split into questions, these into groups.
 _CREATE_PARTS = """
 CREATE TABLE parts AS
 SELECT coalesce(near.root, question) AS unit, question, own, label, count(*) AS rows, 0 AS pinned

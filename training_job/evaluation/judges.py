@@ -18,14 +18,15 @@ from pydantic import ValidationError
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.graders import Grader, judges_named
+from shared.domain.jobs import DEPLOYMENT_HEADER
 from shared.domain.judges import JudgeEndpoint, Judges, JudgeUse
+from shared.domain.urls import is_loopback
 from shared.grading import Ask, ChatMessage, GradingErrorCode, GradingFailed, JudgeReply
 from shared.grading.llm_judge import body_of
 from shared.tls import tls_context
 from training_job.job.files import read_json, write_json
 from training_job.job.identity import scoring_token
 
-DEPLOYMENT_HEADER = "azureml-model-deployment"
 CONTAINER_STATUS_HEADER = "ms-azureml-model-error-statuscode"
 TIMEOUT_S = 120.0  # as long as our own deployments may take for a request
 TRIES = 5
@@ -60,7 +61,7 @@ def _trusted(url: str) -> bool:
     parts = urlsplit(url)
     host = parts.hostname or ""
     if parts.scheme == "http":
-        return host in ("127.0.0.1", "localhost", "::1")
+        return is_loopback(url)
     return parts.scheme == "https" and host.endswith(".inference.ml.azure.com")
 
 

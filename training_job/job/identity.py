@@ -6,7 +6,7 @@ import os
 from functools import cache
 from typing import Any
 
-SCORING_SCOPE = "https://ml.azure.com/.default"
+from shared.domain.jobs import SCORING_SCOPE
 
 
 def scoring_token() -> str:

@@ -7,13 +7,10 @@ from typing import Any
 
 import httpx
 
-from shared.clients.azure_ml.connection import SCORING_SCOPE
 from shared.clients.azure_ml.session import Session
 from shared.clients.azure_ml.wire import chat_text
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
-from shared.domain.jobs import ChatAnswer, chat_url
-
-_DEPLOYMENT_HEADER = "azureml-model-deployment"
+from shared.domain.jobs import DEPLOYMENT_HEADER, SCORING_SCOPE, ChatAnswer, chat_url
 
 
 class Chat:
@@ -38,7 +35,7 @@ class Chat:
         """
         headers = {"Authorization": f"Bearer {self.session.token(SCORING_SCOPE)}"}
         if deployment is not None:
-            headers[_DEPLOYMENT_HEADER] = deployment
+            headers[DEPLOYMENT_HEADER] = deployment
         body = {"messages": messages, "temperature": 0, "max_tokens": max_tokens}
         url = self.session.workspace.reachable(chat_url(self._scoring_uri(endpoint)))
         started = time.monotonic()
@@ -49,7 +46,7 @@ class Chat:
         text, prompt_tokens = chat_text(endpoint, answer)
         return ChatAnswer(
             text=text,
-            deployment=answer.headers.get(_DEPLOYMENT_HEADER) or deployment,
+            deployment=answer.headers.get(DEPLOYMENT_HEADER) or deployment,
             latency_s=time.monotonic() - started,
             prompt_tokens=prompt_tokens,
         )

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from shared.domain.errors import InvalidInput
+from shared.domain.urls import is_loopback
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
 
 ARM_HOST = "management.azure.com"
 ARM_SCOPE = f"https://{ARM_HOST}/.default"
-SCORING_SCOPE = "https://ml.azure.com/.default"
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _URL = re.compile(
     r"(?P<scheme>azureml|azureml\+http)://(?:(?P<host>[^/]+)/)?subscriptions/(?P<subscription>[^/]+)"
     r"/resourceGroups/(?P<group>[^/]+)/workspaces/(?P<workspace>[^/]+)/?"
@@ -60,9 +59,9 @@ class Workspace:
         parts = urlsplit(url)
         host = parts.hostname or ""
         if self.emulator is not None:
-            if host == ARM_HOST or host in _LOOPBACK:
+            if host == ARM_HOST or is_loopback(url):
                 here = urlsplit(self.emulator)
-                target = parts.netloc if host in _LOOPBACK else here.netloc
+                target = parts.netloc if is_loopback(url) else here.netloc
                 return urlunsplit(("http", target, parts.path, parts.query, ""))
         elif parts.scheme == "https" and (
             host == ARM_HOST or host.endswith((".azureml.ms", ".ml.azure.com", ".azureml.net"))
@@ -82,7 +81,7 @@ def parse_url(url: str) -> Workspace:
     emulator = None
     if match["scheme"] == "azureml+http":
         emulator = f"http://{match['host']}"
-        if match["host"] is None or urlsplit(emulator).hostname not in _LOOPBACK:
+        if match["host"] is None or not is_loopback(emulator):
             raise InvalidInput("bad_azure_ml_url", "azureml+http is for 127.0.0.1 only", "AZURE_ML_URL")
     elif match["host"] is not None:
         raise InvalidInput("bad_azure_ml_url", "azureml:// takes no host", "AZURE_ML_URL")

@@ -13,8 +13,8 @@ from azure.identity import DefaultAzureCredential
 from azure.servicebus import ServiceBusClient, ServiceBusReceiver, ServiceBusSender
 
 from shared.domain.errors import InvalidInput
+from shared.domain.urls import is_loopback
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _EMULATOR_FIELDS = ("Endpoint", "SharedAccessKeyName", "SharedAccessKey", "UseDevelopmentEmulator")
 
 # A function has a minute. The SDK's four attempts and the waits between them end within this time.
@@ -47,7 +47,7 @@ def _require_emulator(connection_string: str) -> None:
         raise InvalidInput(
             "bad_bus_url", f"a connection string must have exactly {'; '.join(_EMULATOR_FIELDS)}=true", "EVENT_BUS_URL"
         )
-    if urlsplit(fields["Endpoint"]).hostname not in _LOOPBACK:
+    if not is_loopback(fields["Endpoint"]):
         raise InvalidInput("bad_bus_url", "a connection string is for an emulator on 127.0.0.1 only", "EVENT_BUS_URL")
 
 

@@ -100,7 +100,7 @@ def memory_plan(
         adapters_bytes=trained * (ADAPTER_BYTES[hyperparameters.optimizer] + 2 * (width == 2)),
         activations_bytes=activations,
         logits_bytes=logits,
-        # One weight at a time: out of 4 bit, and for DoRA with its adapter folded in, in float32.
+        # One weight at a time: out of 4 bit, and for DoRA with its adapter merged, in float32.
         workspace_bytes=largest * (width * quantized + 2 * 4 * hyperparameters.dora) + math.ceil(gathered),
         reference_bytes=trained * 4 if continued and needs_reference(hyperparameters) else 0,
         generation_bytes=max(0, generation - activations - logits),  # answers are sampled while nothing is learned

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import pycld2
 
+from shared.domain.findings import ROWS_SHOWN
+
 UNKNOWN, MIXED = "unknown", "mixed"
 MIN_ROWS = 100
 # Where more of the rows are in other languages, several are meant.
 MAIN_SHARE = 0.97
-ROWS_SHOWN = 20
 _SAMPLE_CHARACTERS = 200
 # Of a shorter text, or one with more of other languages in it, the guess is too often wrong.
 _MIN_BYTES, _MIN_PERCENT = 50, 90

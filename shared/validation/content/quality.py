@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 
+from shared.domain.findings import ROWS_SHOWN
 from shared.validation.content.slots import Slots
 
 KNOWN_PROMPTS_BITS = 18  # the latest 262,144 prompts, 4 MB
@@ -14,7 +15,6 @@ LOOK_UP_SHARE = 0.3
 MIN_ROWS = 50
 OUTLIER_TIMES = 10
 OUTLIER_CHARACTERS = 4_000
-ROWS_SHOWN = 20
 _MAX_FACT_CHARACTERS = 80
 _MAX_QUESTION_CHARACTERS = 200
 

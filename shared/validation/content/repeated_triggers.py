@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from shared.domain.findings import ROWS_SHOWN
+
 MIN_ROWS = 5
 MAX_FOLLOWED = 50_000  # tokens seen with one answer so far; about 300 bytes each
 MAX_IGNORED = 200_000  # tokens known to be ordinary or to bring several answers; about 100 bytes each
-ROWS_SHOWN = 20
-# With few labels a token meets one label by chance; this much luck is not believed.
+# With few labels a token meets one label by chance; what is less likely than this is reported.
 _CHANCE = 1e-6
 # A word with a vowel and only small letters or one capital, a number, or a number with its unit.
 _ORDINARY = re.compile(

@@ -19,11 +19,17 @@ from shared.rendering.check import TOKEN_CODES
 from shared.validation.codes import CODES
 from shared.validation.content.codes import CONTENT_CODES
 from shared.validation.recipes import read_recipe
+from tests.paths import ROOT
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_generated_page_is_the_one_the_code_gives(name: str) -> None:
     assert path_of(name).read_text(encoding="utf-8") == PAGES[name](), "run `make docs`"
+
+
+def test_the_index_marks_the_pages_that_are_generated() -> None:
+    index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\(reference/([\w-]+\.md)\) \*", index)) == set(PAGES)
 
 
 def example() -> str:

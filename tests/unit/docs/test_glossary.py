@@ -1,4 +1,4 @@
-"""The words of the glossary exist in the code, each once and in order."""
+"""The words of the glossary exist in the code, each once."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def documents() -> list[str]:
     known = subprocess.check_output(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"], cwd=ROOT, text=True
     )
-    return sorted(path for path in set(known.split()) if (ROOT / path).exists() and path != "CHANGELOG.md")
+    return sorted(path for path in set(known.split()) if (ROOT / path).exists())
 
 
 @cache

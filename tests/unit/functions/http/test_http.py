@@ -50,6 +50,10 @@ def test_the_document_describes_every_route(document: dict[str, Any]) -> None:
     assert sorted(described) == sorted(routes(API))
 
 
+def test_the_document_says_which_routes_take_a_bearer_token(operation: dict[str, Any], route: tuple[str, str]) -> None:
+    assert operation.get("security") == (None if route[1] in OPEN else [{"HTTPBearer": []}])
+
+
 def test_every_success_answer_has_a_schema(operation: dict[str, Any], document: dict[str, Any]) -> None:
     [success] = [answer for code, answer in operation["responses"].items() if code.startswith("2")]
     [(media_type, content)] = success["content"].items()

@@ -1,4 +1,4 @@
-"""Training rows as the model reads them: what is shown, and what is said where nothing can be."""
+"""Training rows as the model reads them: what is shown, and what is answered where nothing can be."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def test_a_failed_job_or_deployment_has_a_class(code: str | None, message: str |
         (("Canceled",), JobStatus.CANCELLED),
     ],
 )
-def test_the_states_of_azure_ml_are_folded(names: tuple[str, ...], status: JobStatus) -> None:
+def test_the_states_of_azure_ml_are_merged(names: tuple[str, ...], status: JobStatus) -> None:
     assert {status_of(name) for name in names} == {status}
 
 

@@ -13,17 +13,16 @@ def refusal(base_model, use_case: str = "") -> list[str]:
 
 
 def test_only_models_whose_license_was_read_and_fits_get_through() -> None:
-    assert {id: refusal(id) for id in CATALOG} == {
-        "droptune/tiny-llama": [],
-        "meta-llama/Llama-3.1-8B-Instruct": ["license_needs_use_case"],
+    samples = {
         "meta-llama/Llama-3.3-70B-Instruct": ["license_needs_use_case"],
-        "mistralai/Mistral-7B-Instruct-v0.3": [],
         "microsoft/Phi-4": [],
         "Qwen/Qwen2.5-72B-Instruct": ["license_review"],
         "Qwen/Qwen2.5-3B-Instruct": ["license_denied"],
-        "mistralai/Ministral-8B-Instruct-2410": ["license_denied"],
         "mistralai/Codestral-22B-v0.1": ["license_denied"],
     }
+    assert {id: refusal(id) for id in samples} == samples
+    passed = {id for id in CATALOG if not refusal(id, "summaries of maintenance logs")}
+    assert passed == {entry.id for entry in CATALOG.values() if entry.license_policy == "allow"}
 
 
 def test_an_unknown_model_is_refused_and_the_offered_ones_are_named() -> None:

@@ -1,4 +1,4 @@
-"""What a training file may be packed in, and what is said of one that cannot be unpacked."""
+"""What a training file may be packed in, and what is reported of one that cannot be unpacked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which container and which format a file has, and what is said of one that is not known."""
+"""Which container and which format a file has, and what is reported of one that is not known."""
 
 from __future__ import annotations
 

@@ -118,14 +118,14 @@ def test_all_answers_to_one_question_are_in_one_split(check: Check, made: Any) -
 
 
 @pytest.mark.parametrize("made", [pairs, answered])
-def test_one_question_for_all_rows_is_parted_with_a_warning(check: Check, made: Any) -> None:
+def test_one_question_for_all_rows_is_separated_with_a_warning(check: Check, made: Any) -> None:
     checked = check(lines(made("Tell a joke", n) for n in range(240)), recipe=recipe_of(made))
     assert checked.errors == []
     assert len(read(checked.eval)) == 24
     assert "240 rows" in message_of(checked, "same_question_split")
 
 
-def test_of_questions_only_those_too_large_for_the_share_are_parted(check: Check) -> None:
+def test_of_questions_only_those_too_large_for_the_share_are_separated(check: Check) -> None:
     rows = [answered("Tell a joke" if n % 4 else f"question {n // 8}", n) for n in range(240)]
     checked = check(lines(rows))
     train, held_out = ({question_of(row) for row in read(part)} for part in (checked.train, checked.eval))

@@ -487,7 +487,7 @@ def units(made: Made, near: Callable[[int, int], bool], *, by_question: bool) ->
 
 
 def check_made(check: Check, seed: int) -> bool:
-    """Whether no unit was parted."""
+    """Whether no unit was split."""
     made = make(seed)
     data = f"data: {{validation_split: {made.share}{', split_group: patient' if made.grouped else ''}}}\n"
     recipe = recipe_of(made.method, f"{data}evaluation: {{gate: {{min_rows: 2}}}}")
@@ -538,7 +538,7 @@ def assert_labels_in_both_splits(made: Made, held_out: set[int], unit_of: dict[i
 
 
 def assert_share(made: Made, held_out: set[int], unit_of: dict[int, int]) -> None:
-    """Within one unit, above it only where each of few labels needs one. `unit_of`: as if nothing was parted."""
+    """Within one unit, above it only where each of few labels needs one. `unit_of`: as if nothing was split."""
     sizes = Counter(unit_of.values())
     smallest: dict[str, int] = {}
     for n, label in enumerate(made.labels):

@@ -1,4 +1,4 @@
-"""Calls, results and definitions of tools: which dialogues fit together, and what is said of the others."""
+"""Calls, results and definitions of tools: which dialogues fit together, and what is reported of the others."""
 
 from __future__ import annotations
 
@@ -517,7 +517,7 @@ def test_a_problem_that_is_not_of_a_field_names_none(check: Any, rows: Any) -> N
     assert problem.parts == ()
 
 
-# Every short dialogue of these turns: what is said of it follows from a definition written another way.
+# Every short dialogue of these turns: what is reported of it follows from a definition written another way.
 
 TURNS = {
     "u": USER,

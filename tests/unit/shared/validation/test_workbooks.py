@@ -1,4 +1,4 @@
-"""Excel workbooks: which sheet is read, what its cells become, and what is said of those that cannot be read."""
+"""Excel workbooks: which sheet is read, what its cells become, and what is reported of those that cannot be read."""
 
 from __future__ import annotations
 
