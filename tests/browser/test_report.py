@@ -147,6 +147,8 @@ def test_lengths_tokens_and_problems_are_drawn_where_a_report_has_them(
         browser.shows("#part-report .languages", f"Languages: {summary}.")
         codes = [each.text for each in browser.all("#part-report .problems code")]
         assert codes == [problem["code"] for problem in by_severity(report["problems"])]
+        places = [browser.one(css).location["y"] for css in (".tile", ".problems .bad", ".tokens", ".problems .warn")]
+        assert places == sorted(places), "errors stand right below what would be learned"
         assert {"row_dropped", "special_token_in_text", "missing_field", "invalid_json", "blank_line"} <= set(codes)
         broken = next(one for one in report["problems"] if one["code"] == "invalid_json")
         browser.shows("#part-report .problems", f"rows {broken['rows'][0]} (byte {broken['offsets'][0]:,})")
@@ -182,6 +184,7 @@ def mixed() -> dict[str, Any]:
     rows += [row(f"{same} {n}", "urgent") for n in range(4)]
     rows += [row("pain in the left arm since noon", label) for label in ("urgent", "routine")]
     rows += [row(note(1500), "routine"), rows[0]]
+    rows[1]["approved"], rows[2]["approved"] = True, False
     recipe = b"use_case: Sorts notes by urgency, for a nurse to check.\nevaluation: {slices: [intent]}"
     with spooled_sink() as sink:
         found = validate(
@@ -222,7 +225,13 @@ def test_what_is_learned_held_out_and_ignored_and_what_to_read_comes_first(
         for label in report["quality"]["labels"]:
             assert f"{label['value']}\n{label['train_rows']} + {label['eval_rows']}" in tables[0]
         read = [" ".join(each.text.split()) for each in browser.all("#part-report .to-read tr")]
-        for line in ("Same question, another answer", "Nearly the same text", "Far longer than the others"):
+        browser.shows("#part-report .body > p", "kinds of warning, listed below.")
+        for line in (
+            "May be marked as bad, and is learned 1 rows 3",
+            "Same question, another answer",
+            "Nearly the same text",
+            "Far longer than the others",
+        ):
             assert any(each.startswith(line) for each in read), read
         tops = [browser.one(css).location["y"] for css in (".tile", ".values", ".to-read", ".problems")]
         assert tops == sorted(tops)

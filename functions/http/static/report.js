@@ -3,7 +3,7 @@
 import { count, h, pair, svg, words } from "./dom.js";
 
 // Told in a sentence, so not as a figure of its own.
-const IN_WORDS = ["train_rows", "eval_rows", "messages_mean", "characters_mean", "characters_max"];
+const IN_WORDS = ["train_rows", "eval_rows", "messages_mean", "characters_mean", "characters_max", "extra_bytes_mean"];
 const TOKEN_FIGURES = [
   "rows",
   "tokens",
@@ -20,9 +20,12 @@ const TOKEN_FIGURES = [
 export function report({ run, report: found, preview, previewProblem }, onPreview) {
   const tokens = found.tokens;
   const rows = preview ?? found.preview;
+  const errors = found.problems.filter((group) => group.severity === "error");
+  const warnings = found.problems.filter((group) => group.severity !== "error");
   return [
-    verdict(found),
+    verdict(found, errors.length, warnings.length),
     atAGlance(found),
+    errors.length && problems(errors),
     quality(found),
     summary(found),
     mapping(found.mapping ?? {}),
@@ -31,7 +34,7 @@ export function report({ run, report: found, preview, previewProblem }, onPrevie
     languages(Object.entries(found.statistics.languages ?? {}).sort(([, one], [, other]) => other - one)),
     tokens && tokensPart(tokens),
     h("div", { class: "histograms" }, histograms(found.statistics)),
-    problems(found.problems),
+    warnings.length || !errors.length ? problems(warnings) : null,
     found.not_searched_for?.length &&
       h("p", { class: "quiet not-searched" }, `Personal data not searched for: ${found.not_searched_for.join(", ")}.`),
     (run.curated || rows?.length) && previewPart(rows, previewProblem, onPreview),
@@ -44,10 +47,10 @@ export function report({ run, report: found, preview, previewProblem }, onPrevie
   ].filter(Boolean);
 }
 
-function verdict({ passed, problems: found }) {
-  const errors = found.filter((group) => group.severity === "error").length;
-  const kinds = `${count(errors)} ${errors === 1 ? "kind" : "kinds"} of error`;
-  return h("p", {}, h("b", {}, passed ? "Passed." : "Rejected:"), passed ? null : ` ${kinds}, listed below. Nothing is trained.`);
+function verdict({ passed }, errors, warnings) {
+  const kinds = (many, of) => ` ${count(many)} ${many === 1 ? "kind" : "kinds"} of ${of}, listed below.`;
+  const below = passed ? warnings && kinds(warnings, "warning") : `${kinds(errors, "error")} Nothing is trained.`;
+  return h("p", {}, h("b", {}, passed ? "Passed." : "Rejected:"), below || null);
 }
 
 const LEARNED = {
@@ -89,6 +92,7 @@ function tile(kind, name, value, words) {
 
 // Codes of findings that a subject expert can assess, with the words for it.
 const TO_READ = [
+  ["marked_rows", "May be marked as bad, and is learned"],
   ["contradictory_answers", "Same question, another answer"],
   ["near_duplicate", "Nearly the same text"],
   ["duplicate_row", "Exact copies"],
@@ -188,7 +192,7 @@ function mapping(fields) {
     "dl",
     { class: "mapping" },
     h("dt", {}, "Fields read as"),
-    names.map(([name, part]) => h("dd", {}, h("code", {}, name), ` ${part}`)),
+    names.map(([name, part]) => h("dd", {}, h("code", {}, name), part === name ? null : ` ${part}`)),
   );
 }
 
@@ -276,8 +280,7 @@ function histogram(name, { edges, counts }) {
 
 function problems(found) {
   if (!found.length) return h("p", { class: "quiet" }, "No problems found.");
-  const sorted = [...found].sort((a, b) => (a.severity !== "error") - (b.severity !== "error") || b.count - a.count);
-  return h("ul", { class: "problems" }, sorted.map(problem));
+  return h("ul", { class: "problems" }, found.sort((a, b) => b.count - a.count).map(problem));
 }
 
 function problem(group) {
