@@ -72,7 +72,8 @@ class Drop:
             blobs=self.blobs, config=config, clock=clock, store=self.store, models=None
         )
         for other, text in others.items():
-            self.blobs.write(f"datasets/shop/{other.replace('_', '.')}", [text])
+            name_of = other if "." in other else other.replace("_", ".")
+            self.blobs.write(f"datasets/shop/{name_of}", [text])
         self.run = Run(
             id="run-0123456789ab",
             project="shop",
@@ -92,9 +93,11 @@ class Drop:
         digest = hashlib.sha256(text).hexdigest()
         return DatasetRef(path=path, etag=info.etag, size_bytes=info.size_bytes, sha256=digest)
 
-    def export_tokenizer(self, family: str) -> None:
+    def export_tokenizer(self, family: str, template: str = "") -> None:
         """Leave what the import of the default base model leaves."""
         source = families.write(family, self.folder / "base")
+        if template:
+            (source / "chat_template.jinja").write_text(template)
         for name, content in export_bundle(find_entry("droptune/tiny-llama"), source).items():
             self.blobs.write(f"models/droptune/tiny-llama/tokenizer/{name}", [content])
 
@@ -159,6 +162,65 @@ def drop(tmp_path: Path) -> Iterator[MakeDrop]:
 def whole_project() -> dict[str, bytes]:
     held_out, recipe = ((MANUFACTURING / name).read_bytes() for name in ("eval.jsonl", "recipe.yaml"))
     return {"eval_jsonl": held_out, "recipe_yaml": recipe}
+
+
+ROLES_AND_TEXTS = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' }}"
+    "{% if m.role == 'assistant' %}{% generation %}{{ (m.content or '') + '<|im_end|>' }}{% endgeneration %}"
+    "{% else %}{{ m.content + '<|im_end|>' }}{% endif %}{% endfor %}"
+)
+CALLING = families.message("assistant", "", tool_calls=[families.CALL])
+RESULT = families.message("tool", "There are twelve.", tool_call_id=families.CALL["id"])
+LEFT_OUT = {
+    "a call that ends the row": (
+        ROLES_AND_TEXTS,
+        [CALLING],
+        {"no_trainable_tokens", "template_leaves_out_tool_calls", "template_leaves_out_tools"},
+    ),
+    "a call and its result": (
+        ROLES_AND_TEXTS,
+        [CALLING, RESULT, families.message("assistant", "Twelve.")],
+        {"template_leaves_out_tool_calls", "template_leaves_out_tools"},
+    ),
+    "results": (
+        ROLES_AND_TEXTS.replace("{% else %}", "{% elif m.role != 'tool' %}"),
+        [CALLING, RESULT, families.message("assistant", "Twelve.")],
+        {"template_leaves_out_tool_calls", "template_leaves_out_tool_result", "template_leaves_out_tools"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("template", "after", "codes"), LEFT_OUT.values(), ids=LEFT_OUT)
+def test_what_the_template_of_the_base_model_leaves_out_is_reported_by_the_job(
+    drop: MakeDrop, template: str, after: list[Any], codes: set[str]
+) -> None:
+    dialogues = ([families.message("user", f"How many of bolt {n}?"), *after] for n in range(60))
+    rows = (json.dumps({"messages": messages, "tools": families.TOOLS}).encode() for messages in dialogues)
+    data = drop(b"\n".join(rows))
+    data.export_tokenizer("qwen", template)
+    assert data.validate() == 0
+    problems = {problem.code: problem for problem in data.outcome.report.problems}
+    assert {code for code in problems if code.startswith(("template_leaves", "no_trainable"))} == codes
+    assert problems["template_leaves_out_tool_calls"].severity == "error"
+    assert data.outcome.curated is None
+
+
+@pytest.mark.parametrize("recipe", ["recipe.yml", "Recipe.yaml", "RECIPE.YML"])
+@pytest.mark.parametrize("held_out", ["validation.jsonl", "Eval.jsonl", "test.jsonl", "dev-set.jsonl"])
+def test_the_job_reads_recipe_and_held_out_file_whatever_their_names(
+    drop: MakeDrop, recipe: str, held_out: str
+) -> None:
+    pairs = [
+        json.dumps({"prompt": f"part {n}?", "chosen": f"bolt {n}", "rejected": f"nut {n}"}).encode() for n in range(90)
+    ]
+    others = {recipe: b"method: {type: dpo}", held_out: b"\n".join(pairs[60:]), "evaluation_notes.txt": b"Notes."}
+    data = drop(b"\n".join(pairs[:60]), **others)
+    assert data.validate() == 0
+    outcome = data.outcome
+    assert [problem.message for problem in outcome.report.problems if problem.severity == "error"] == []
+    assert outcome.recipe is not None
+    assert (outcome.recipe.method.type, outcome.report.eval_source) == ("dpo", "file")
+    assert (outcome.report.statistics.train_rows, outcome.report.statistics.eval_rows) == (60, 30)
 
 
 APPEND = b"data: {mode: append}\n"
