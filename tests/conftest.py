@@ -51,6 +51,7 @@ _TOGETHER = (
         "tests/unit/training_job/evaluation/",
         "tests/unit/training_job/model/",
         "tests/unit/training_job/test_evaluate.py",
+        "tests/unit/training_job/test_selftest.py",
         "tests/unit/training_job/test_train.py",
     ),
 )

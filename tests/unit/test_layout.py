@@ -9,10 +9,12 @@ import pytest
 
 from tests.paths import ROOT
 
-PACKAGES = ("cli", "functions", "shared/records", "shared/step_support", "shared/steps")
+PACKAGES = ("cli", "functions", "shared/records", "shared/step_support", "shared/steps", "training_job")
 UNIT = Path("tests/unit")
 # A module that a suite of several modules tests, and the suite, which names it.
-IN_A_SUITE: dict[str, str] = {}
+IN_A_SUITE = {
+    "training_job/model/sharding.py": "tests/unit/training_job/job/test_processes.py",
+}
 BRANCHES = (
     ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.Match, ast.BoolOp, ast.comprehension,
 )  # fmt: skip

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from tests.judge_server import JudgeServer
 from tests.paths import ROOT
+from tests.unit.training_job.rows import pair, prompt
 from training_job.job.runtime import work_offline
 
 # Read by libraries when they are imported, so set before any test does.
@@ -281,3 +283,27 @@ def as_job(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[JudgeServer], 
 
     yield use
     identity._credential.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def pairs() -> list[dict[str, Any]]:
+    return [pair(n) for n in range(20)]
+
+
+@pytest.fixture(scope="session")
+def prompts() -> list[dict[str, Any]]:
+    return [prompt(n) for n in range(40)]
+
+
+@pytest.fixture(scope="module")
+def encoded_rows() -> list[Any]:
+    """Rows of 6 to 60 tokens; about a third of each is trained on."""
+    from training_job.data.chat_rows import IGNORED, Encoded
+
+    chance = random.Random(5)
+    made = []
+    for number in range(1, 12):
+        ids = [chance.randrange(3, 600) for _ in range(chance.randrange(6, 61))]
+        start = len(ids) * 2 // 3
+        made.append(Encoded(number, ids, [IGNORED] * start + ids[start:]))
+    return made

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import shutil
@@ -8,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,16 +67,6 @@ def test_only_the_best_and_the_last_checkpoints_are_kept(finished: Any) -> None:
     assert finished.result().metrics.best_step == 20
 
 
-@pytest.mark.parametrize("steps", [1, 7, 20, 600, 12_345])
-def test_checkpoints_and_evaluations_fall_on_log_lines(steps: int) -> None:
-    from training_job.methods.trainer import Intervals
-
-    every = Intervals.of(steps)
-    assert every.save % every.log == 0
-    assert steps / every.log <= 120
-    assert steps / every.save <= 10
-
-
 def test_a_run_killed_at_any_moment_continues_to_the_same_weights(
     finished: Any, bench: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,34 +109,6 @@ def test_a_run_killed_late_ends_as_if_it_had_not_been(
     assert (after.metrics.last_step, after.metrics.processed_tokens) == (20, before.metrics.processed_tokens)
     assert (after.metrics.train_loss, after.metrics.eval_loss) == (before.metrics.train_loss, before.metrics.eval_loss)
     assert (run.output / "model" / "manifest.json").exists()
-
-
-@pytest.mark.parametrize("difference", ["job", "data", "recipe", "torn", "unmarked"])
-def test_a_checkpoint_that_is_not_whole_or_not_ours_is_never_resumed(
-    difference: str, finished: Any, tmp_path: Path
-) -> None:
-    from training_job.job.checkpoints import MARK, Identity, newest_complete
-
-    folder = tmp_path / "checkpoints"
-    shutil.copytree(finished.output / "checkpoints", folder)
-    ours = json.loads((folder / "checkpoint-20" / MARK).read_text())["identity"]
-    assert newest_complete(folder, Identity(**ours)) == folder / "checkpoint-20"
-    expected = None
-    match difference:
-        case "job":
-            ours["job"] = "another"
-        case "data":
-            ours["data_sha256"] = "another"
-        case "recipe":
-            ours["recipe_sha256"] = "another"
-        case "torn":
-            (folder / "checkpoint-20" / "optimizer.pt").write_bytes(b"half")
-            expected = folder / "checkpoint-18"
-        case "unmarked":
-            (folder / "checkpoint-20" / MARK).unlink()
-            expected = folder / "checkpoint-18"
-    assert newest_complete(folder, Identity(**ours)) == expected
-    assert not (folder / "checkpoint-20").exists()
 
 
 FAILURES = {
@@ -238,45 +199,6 @@ def test_truncated_rows_are_trained_on_and_counted_in_the_manifest(
     assert manifest["metrics"]["truncated_rows"] == 2
 
 
-@pytest.mark.parametrize(
-    ("error", "failure_class", "code"),
-    [
-        (MemoryError(), FailureClass.CAPACITY, "out_of_memory"),
-        (OSError(28, "No space left on device"), FailureClass.CAPACITY, "disk_full"),
-        (PermissionError(13, "denied"), FailureClass.PLATFORM, "input_output"),
-        (ZeroDivisionError("x"), FailureClass.CODE, "unexpected"),
-    ],
-)
-def test_whatever_is_raised_becomes_a_class(
-    error: Exception, failure_class: FailureClass, code: str, tmp_path: Path
-) -> None:
-    from training_job.job.runtime import run_job
-
-    def work(_metrics: Any) -> None:
-        raise error
-
-    assert run_job("job", tmp_path, work) == exit_codes.BY_CLASS[failure_class]
-    result = json.loads((tmp_path / "result.json").read_text())
-    assert (result["failure_class"], result["problem"]["code"]) == (failure_class, code)
-
-
-def test_a_gpu_out_of_memory_is_a_matter_of_capacity() -> None:
-    import torch
-
-    from training_job.job.runtime import classify
-
-    assert classify(torch.cuda.OutOfMemoryError("CUDA out of memory")).failure_class is FailureClass.CAPACITY
-
-
-def test_an_old_result_does_not_outlive_the_start_of_the_next_attempt(tmp_path: Path) -> None:
-    from training_job.job.runtime import run_job
-
-    (tmp_path / "result.json").write_text("{}")
-    seen = []
-    run_job("job", tmp_path, lambda _metrics: seen.append((tmp_path / "result.json").exists()))
-    assert seen == [False]
-
-
 @pytest.mark.parametrize("module", ["train", "evaluate", "validate", "import_base", "selftest"])
 def test_help_and_bad_arguments_answer_without_torch(module: str) -> None:
     program = (
@@ -315,105 +237,6 @@ def test_a_base_model_for_gpus_fails_with_class_platform_where_there_is_none(
     assert "no CUDA device" in result.problem.message
 
 
-def test_the_self_test_refuses_a_library_that_computes_wrongly(monkeypatch: pytest.MonkeyPatch) -> None:
-    import bitsandbytes.functional as bnb
-
-    from training_job import selftest
-
-    assert selftest.main([]) == exit_codes.COMPLETED
-    right = bnb.dequantize_4bit
-    monkeypatch.setattr(bnb, "dequantize_4bit", lambda *given: right(*given) * 2)
-    assert selftest.main([]) == exit_codes.BY_CLASS[FailureClass.PLATFORM]
-
-
-class FakeMlflow(http.server.BaseHTTPRequestHandler):
-    """Takes log-batch calls; `status` says how it answers, `delay_s` how late."""
-
-    status, delay_s = 200, 0.0
-    batches: list[dict[str, Any]] = []
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        time.sleep(self.delay_s)
-        if self.path.endswith("/runs/log-batch"):
-            self.batches.append(json.loads(body))
-        self.send_response(self.status)
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-def until_mirrors_end() -> None:
-    """A mirror whose server is gone tries every point it has; while this test's settings hold, that is soon over."""
-    for thread in threading.enumerate():
-        if thread.name == "mlflow-mirror":
-            thread.join(60)
-            assert not thread.is_alive()
-
-
-@pytest.fixture
-def mlflow_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeMlflow]]:
-    handler = type("Handler", (FakeMlflow,), {"batches": []})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("MLFLOW_RUN_ID", "run-1")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    yield handler
-    server.shutdown()
-    server.server_close()
-    until_mirrors_end()
-
-
-def test_mlflow_gets_the_whole_curve(
-    mlflow_server: type[FakeMlflow], bench: Callable[..., Any], tmp_path: Path
-) -> None:
-    run = bench(tmp_path)
-    assert run.train() == 0
-    posted: dict[str, list[tuple[int, float]]] = {}
-    for batch in mlflow_server.batches:
-        assert batch["run_id"] == "run-1"
-        for metric in batch["metrics"]:
-            posted.setdefault(metric["key"], []).append((metric["step"], metric["value"]))
-    assert set(posted) == {
-        *("train_loss", "eval_loss", "learning_rate", "tokens_per_s", "eta_s", "grad_norm", "step_total"),
-        "peak_memory_bytes",
-    }
-    assert posted["train_loss"] == [(p["step"], p["loss"]) for p in run.metrics() if "loss" in p]
-
-
-@pytest.mark.parametrize(("status", "delay_s"), [(500, 0.0), (200, 30.0)], ids=["failing", "hanging"])
-def test_a_broken_mlflow_neither_stops_nor_slows_training(
-    mlflow_server: type[FakeMlflow], status: int, delay_s: float, tmp_path: Path
-) -> None:
-    from training_job.job.curve import Curve
-
-    mlflow_server.status, mlflow_server.delay_s = status, delay_s
-    curve = Curve(tmp_path)
-    started = time.monotonic()
-    for step in range(200):
-        curve.add({"step": step, "loss": 1.0})
-    assert time.monotonic() - started < 0.5
-    curve.close(timeout_s=0.2)
-    assert time.monotonic() - started < 1.5
-    assert len(curve.values("loss")) == 200
-
-
-def test_a_run_without_mlflow_server_completes(
-    monkeypatch: pytest.MonkeyPatch, bench: Callable[..., Any], tmp_path: Path
-) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    monkeypatch.setenv("MLFLOW_RUN_ID", "run-1")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    run = bench(tmp_path)
-    assert run.train() == 0
-    until_mirrors_end()
-    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
-
-
 def test_training_needs_no_network(monkeypatch: pytest.MonkeyPatch, bench: Any, tmp_path: Path) -> None:
     import socket
 
@@ -425,7 +248,6 @@ def test_training_needs_no_network(monkeypatch: pytest.MonkeyPatch, bench: Any, 
 
 
 def test_a_stopped_job_is_no_success(bench: Callable[..., Any], tmp_path: Path, resolved: Any) -> None:
-    import os
     import signal
 
     run = bench(tmp_path, recipe=resolved(n_epochs=25, total_steps=250))

@@ -15,24 +15,11 @@ from shared.domain.errors import FailureClass
 from shared.domain.planning.memory import memory_plan
 from shared.domain.recipe import ResolvedRecipe
 from shared.rendering.check import LengthPolicy
+from tests.unit.training_job.rows import pair
 from training_job.job import exit_codes
 
 DPO = {"method": {"type": "dpo"}}
 MEASURED = ("loss", "reward_accuracy", "reward_margin", "eval_loss", "eval_reward_accuracy", "tokens")
-
-
-def pair(n: int, chosen: str = "a bolt of {} mm", rejected: str = "ask a dealer about {}") -> dict[str, Any]:
-    return {
-        "input": {"messages": [{"role": "user", "content": f"What is part {n}?"}]},
-        "preferred_output": [{"role": "assistant", "content": chosen.format(n)}],
-        "non_preferred_output": [{"role": "assistant", "content": rejected.format(n)}],
-        "item": {"kind": "odd" if n % 2 else "even"},
-    }
-
-
-@pytest.fixture(scope="session")
-def pairs() -> list[dict[str, Any]]:
-    return [pair(n) for n in range(20)]
 
 
 @pytest.fixture(scope="session")
@@ -91,45 +78,6 @@ def test_a_dpo_run_killed_at_any_moment_continues_to_the_same_weights(
     resumed, straight = run.adapter(), compared.adapter()
     assert max((resumed[name] - straight[name]).abs().max().item() for name in straight) == 0.0
     assert run.curve(*MEASURED) == compared.curve(*MEASURED)
-
-
-def test_pairs_have_the_tokens_trl_would_make_up_to_the_end_of_the_answer(
-    tmp_path: Path, tokenizer: Any, bundle: Any, random_base: Path, pairs: list[Any], write_data: Any
-) -> None:
-    from datasets import Dataset
-    from trl.trainer.dpo_config import DPOConfig
-    from trl.trainer.dpo_trainer import DPOTrainer
-
-    from training_job.data.chat_rows import IGNORED
-    from training_job.data.pairs import encode_pairs
-
-    talk = {
-        **pairs[0],
-        "input": {
-            "messages": [
-                {"role": "system", "content": "You know parts."},
-                {"role": "user", "content": "Hello"},
-                {"role": "assistant", "content": "Which part?"},
-                {"role": "user", "content": "Part 7"},
-            ]
-        },
-    }
-    data = write_data(tmp_path / "d", [*pairs[:3], talk], pairs[:1])
-    read = encode_pairs(data / "train.jsonl", bundle, LengthPolicy(256, "reject")).rows
-    rows = [
-        {"prompt": one["input"]["messages"], "chosen": one["preferred_output"], "rejected": one["non_preferred_output"]}
-        for one in (*pairs[:3], talk)
-    ]
-    settings = DPOConfig(str(tmp_path), use_cpu=True, activation_checkpointing=False, max_length=None)
-    untrained = DPOTrainer.__new__(DPOTrainer)
-    made = DPOTrainer._prepare_dataset(untrained, Dataset.from_list(rows), tokenizer, settings, "train")
-    newline = tokenizer("\n")["input_ids"]
-    for ours, theirs in zip(read, made, strict=True):
-        for output, name in ((ours.chosen, "chosen_ids"), (ours.rejected, "rejected_ids")):
-            assert output.input_ids == theirs["prompt_ids"] + theirs[name]
-            learned = [label for label in output.labels if label != IGNORED]
-            assert learned + newline == theirs[name]  # what a template writes after an answer is never generated
-            assert learned[-1] == tokenizer.eos_token_id
 
 
 def test_a_batch_is_laid_out_as_trls_own(tokenizer: Any, tmp_path: Path, bundle: Any, pairs: list[Any]) -> None:
@@ -227,18 +175,6 @@ def test_an_adapter_of_another_shape_is_refused(compared: Any, dpo: Callable[...
     problem = run.result().problem
     assert (problem.code, problem.param) == ("adapter_differs", "method.continue_from")
     assert "r 4 and not 8" in problem.message
-
-
-def test_a_pair_goes_with_either_of_its_answers(tmp_path: Path, bundle: Any, write_data: Any, pairs: list[Any]) -> None:
-    from training_job.data.pairs import encode_pairs
-
-    long = pair(7, rejected="ask a dealer " * 60)
-    data = write_data(tmp_path / "d", [pairs[0], long, pairs[1]], pairs[:1])
-    dropped = encode_pairs(data / "train.jsonl", bundle, LengthPolicy(100, "drop"))
-    assert (len(dropped.rows), dropped.dropped, dropped.truncated) == (2, [2], [])
-    cut = encode_pairs(data / "train.jsonl", bundle, LengthPolicy(100, "truncate"))
-    assert (len(cut.rows), cut.dropped, cut.truncated) == (3, [], [2])
-    assert len(cut.rows[1].rejected.input_ids) == 100
 
 
 @pytest.mark.parametrize(

@@ -59,3 +59,13 @@ def test_plain_lora_leaves_the_base_as_it_is(random_base: Path, resolved: Any, t
 
 def test_every_option_is_in_one_of_the_runs_of_make_test() -> None:
     assert {option for name in TOGETHER for option in name.split(" + ")} == set(OPTIONS)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 20, 600, 12_345])
+def test_checkpoints_and_evaluations_fall_on_log_lines(steps: int) -> None:
+    from training_job.methods.trainer import Intervals
+
+    every = Intervals.of(steps)
+    assert every.save % every.log == 0
+    assert steps / every.log <= 120
+    assert steps / every.save <= 10

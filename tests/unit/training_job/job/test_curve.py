@@ -1,0 +1,102 @@
+"""The curve of a run: in its file, and mirrored to MLflow."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+class FakeMlflow(http.server.BaseHTTPRequestHandler):
+    """Takes log-batch calls; `status` says how it answers, `delay_s` how late."""
+
+    status, delay_s = 200, 0.0
+    batches: list[dict[str, Any]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(self.delay_s)
+        if self.path.endswith("/runs/log-batch"):
+            self.batches.append(json.loads(body))
+        self.send_response(self.status)
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def until_mirrors_end() -> None:
+    """A mirror whose server is gone tries every point it has; while this test's settings hold, that is soon over."""
+    for thread in threading.enumerate():
+        if thread.name == "mlflow-mirror":
+            thread.join(60)
+            assert not thread.is_alive()
+
+
+@pytest.fixture
+def mlflow_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeMlflow]]:
+    handler = type("Handler", (FakeMlflow,), {"batches": []})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("MLFLOW_RUN_ID", "run-1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    yield handler
+    server.shutdown()
+    server.server_close()
+    until_mirrors_end()
+
+
+def test_mlflow_gets_the_whole_curve(
+    mlflow_server: type[FakeMlflow], bench: Callable[..., Any], tmp_path: Path
+) -> None:
+    run = bench(tmp_path)
+    assert run.train() == 0
+    posted: dict[str, list[tuple[int, float]]] = {}
+    for batch in mlflow_server.batches:
+        assert batch["run_id"] == "run-1"
+        for metric in batch["metrics"]:
+            posted.setdefault(metric["key"], []).append((metric["step"], metric["value"]))
+    assert set(posted) == {
+        *("train_loss", "eval_loss", "learning_rate", "tokens_per_s", "eta_s", "grad_norm", "step_total"),
+        "peak_memory_bytes",
+    }
+    assert posted["train_loss"] == [(p["step"], p["loss"]) for p in run.metrics() if "loss" in p]
+
+
+@pytest.mark.parametrize(("status", "delay_s"), [(500, 0.0), (200, 30.0)], ids=["failing", "hanging"])
+def test_a_broken_mlflow_neither_stops_nor_slows_training(
+    mlflow_server: type[FakeMlflow], status: int, delay_s: float, tmp_path: Path
+) -> None:
+    from training_job.job.curve import Curve
+
+    mlflow_server.status, mlflow_server.delay_s = status, delay_s
+    curve = Curve(tmp_path)
+    started = time.monotonic()
+    for step in range(200):
+        curve.add({"step": step, "loss": 1.0})
+    assert time.monotonic() - started < 0.5
+    curve.close(timeout_s=0.2)
+    assert time.monotonic() - started < 1.5
+    assert len(curve.values("loss")) == 200
+
+
+def test_a_run_without_mlflow_server_completes(
+    monkeypatch: pytest.MonkeyPatch, bench: Callable[..., Any], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_RUN_ID", "run-1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    run = bench(tmp_path)
+    assert run.train() == 0
+    until_mirrors_end()
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"

@@ -1,0 +1,91 @@
+"""What is wrong with the folder of a base model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import save_file
+
+from tests.unit.training_job.imported import Change, file, refusal, run
+from tests.unit.training_job.tiny_folder import TINY, write_folder, zeros
+
+SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return write_folder(tmp_path / "asset" / "model")
+
+
+def settings(file: str, **values: object) -> Change:
+    def change(folder: Path) -> None:
+        body = json.loads((folder / file).read_text())
+        (folder / file).write_text(json.dumps({**body, **values}))
+
+    return change
+
+
+def cut_off(folder: Path) -> None:
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[:-1])
+
+
+@pytest.mark.parametrize(
+    ("change", "output"),
+    [
+        (file("pytorch_model.bin"), "pytorch_model.bin is no safetensors file"),
+        (file("training_args.PT"), "training_args.PT is no safetensors file"),
+        (file("modeling_llama.py"), "modeling_llama.py is code"),
+        (
+            settings("config.json", auto_map={"AutoModelForCausalLM": "modeling_x.X"}),
+            "config.json asks for code of its own (auto_map)",
+        ),
+        (
+            settings("tokenizer_config.json", auto_map={"AutoTokenizer": ["x.X", None]}),
+            "tokenizer_config.json asks for code of its own (auto_map)",
+        ),
+        (settings("config.json", hidden_size=64, head_dim=32), "hidden_size is 64, the catalog says 128"),
+        (settings("config.json", vocab_size=7), f"vocab_size is 7, the catalog says {TINY.dims.vocab}"),
+        (settings("config.json", num_key_value_heads=2), "num_key_value_heads is 2, the catalog says 4"),
+        (settings("config.json", tie_word_embeddings=False), "tie_word_embeddings is False, the catalog says True"),
+        (
+            settings("config.json", max_position_embeddings=2048),
+            "max_position_embeddings is 2048, the catalog says 4096",
+        ),
+        (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors cannot be read: FileNotFoundError"),
+        (cut_off, "model.safetensors cannot be read: SafetensorError"),
+        (
+            lambda folder: save_file({"weights": zeros(TINY.parameters - 128)}, folder / "model.safetensors"),
+            f"the weights are {TINY.parameters - 128} parameters, the catalog says {TINY.parameters}",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_folder_is_said_and_nothing_is_exported(base: Path, change: Change, output: str) -> None:
+    change(base)
+    assert refusal(base) == output
+
+
+def test_all_that_is_wrong_is_said_at_once(base: Path) -> None:
+    message = refusal(base, "microsoft/Phi-4")
+    assert message.count("the catalog says") == 11
+    assert "model_type is llama, the catalog says phi3" in message
+    assert f"the weights are {TINY.parameters} parameters, the catalog says 14659507200" in message
+
+
+def test_every_shard_of_the_index_counts_and_no_other_file(base: Path) -> None:
+    (base / "model.safetensors").unlink()
+    half = TINY.parameters // 2
+    for shard in SHARDS:
+        save_file({shard: zeros(half)}, base / shard)
+    save_file({"again": zeros(128)}, base / "consolidated.safetensors")
+    index = {"weight_map": {"a": SHARDS[0], "b": SHARDS[1], "c": SHARDS[0]}}
+    (base / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert run(base)[0] == 0
+    (base.parents[1] / "bundle" / "bundle.json").unlink()
+    (base / SHARDS[1]).unlink()
+    code, result = run(base)
+    assert code == 11
+    assert result.problem is not None
+    assert result.problem.message == f"{SHARDS[1]} cannot be read: FileNotFoundError"
