@@ -12,7 +12,7 @@ from rich.live import Live
 
 from cli.follow import Update
 from cli.plot import sparkline
-from cli.view import decision_view, live, progress_text, seconds, stage_detail
+from cli.view import attention_lines, decision_view, live, progress_text, seconds, stage_detail
 from shared.api.models import UnreadableDocument
 from shared.domain.run import Run, Status
 
@@ -42,7 +42,7 @@ def _show_live(console: Console, updates: Iterable[Update]) -> Run:
 
 def _show_plain(console: Console, updates: Iterable[Update]) -> Run:
     last: Update | None = None
-    shown, printed_at, reachable, step = 0, 0.0, True, -1
+    shown, printed_at, reachable, step, attention = 0, 0.0, True, -1, list[str]()
     for last in updates:
         for index in range(shown, len(last.run.history)):
             _plain(console, _history_line(last.run, index))
@@ -53,6 +53,9 @@ def _show_plain(console: Console, updates: Iterable[Update]) -> Run:
         elif last.progress and last.progress.step != step and time.monotonic() - printed_at >= PROGRESS_EVERY_S:
             printed_at, step = time.monotonic(), last.progress.step
             _plain(console, f"{'':>10}  {_progress_line(last)}")
+        if (lines := attention_lines(last.run)) != attention:
+            for line in (attention := lines) or ["no timer fails with this run any more"]:
+                _plain(console, f"{'':>10}  {line}")
         if reachable and not last.reachable:
             _plain(console, f"{'':>10}  the API does not answer; trying again...")
         reachable = last.reachable

@@ -115,9 +115,18 @@ def live(update: Update, now: datetime | None = None) -> Group:
         parts += [Text("training loss", style="bold"), Text("\n".join(curve), style="cyan")]
     if run.status == Status.AWAITING_APPROVAL:
         parts.append(decision_view(run))
+    parts += [Text(line, style="yellow") for line in attention_lines(run)]
     if not update.reachable:
         parts.append(Text("the API does not answer; trying again...", style="yellow"))
     return Group(*parts)
+
+
+def attention_lines(run: Run) -> list[str]:
+    """What timers fail at with the run now."""
+    return [
+        f"{one.timer} fails with this run at each tick since {one.since.astimezone():%Y-%m-%d %H:%M}: {one.problem}"
+        for one in run.attention
+    ]
 
 
 def decision_view(run: Run) -> Group:

@@ -6,10 +6,11 @@ They loop with `for_each` alone, so that one item, or one duty of `reconcile`, n
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 
 import azure.functions as func
 
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 # Of a duty, in which many items may wait for a slow service. Below functionTimeout in host.json.
 TASK_LIMIT_S = 480.0
+# At the end of what an item is called in a loop.
+_RUN_ID = re.compile(r"\brun-[0-9a-f]{12}$")
 
 
 def probe_deployments(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) -> None:
@@ -41,7 +44,7 @@ def probe_deployments(stage: Stage, dispatcher: Dispatcher, timer: func.TimerReq
     found = chain.from_iterable(
         runs.with_status(runner.services.store, status) for status in (Status.DEPLOYING, Status.ROLLING_BACK)
     )
-    _keep(stage, for_each(stage.name, found, partial(_probe, stage, runner), id_of=_id), runner.services)
+    _keep(stage, for_each(stage.name, found, partial(_probe, stage, runner), id_of=_id), runner)
 
 
 def _probe(stage: Stage, runner: Runner, run: Run) -> None:
@@ -52,7 +55,7 @@ def _probe(stage: Stage, runner: Runner, run: Run) -> None:
 def retire_deployments(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) -> None:
     runner = dispatcher.runner
     records = all_records(runner.services.store)
-    _keep(stage, for_each(stage.name, records, partial(_retire, stage, runner), id_of=_endpoint), runner.services)
+    _keep(stage, for_each(stage.name, records, partial(_retire, stage, runner), id_of=_endpoint), runner)
 
 
 def _retire(stage: Stage, runner: Runner, record: EndpointRecord) -> None:
@@ -80,7 +83,7 @@ def reconcile(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) ->
     if any(found.values()):
         log.info("reconcile found %s", found)
     failed = chain(done.failed.items(), *(summary.failed.items() for summary in done.results.values()))
-    _keep(stage, LoopResult(failed=dict(failed)), services)
+    _keep(stage, LoopResult(failed=dict(failed)), runner)
 
 
 def _start_next_evaluations(stage: Stage, runner: Runner) -> LoopResult[bool]:
@@ -117,7 +120,7 @@ def retrain(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) -> N
     """`receive_dataset` sees whether anything is new."""
     services = dispatcher.services
     records = all_records(services.store)
-    _keep(stage, for_each(stage.name, records, partial(_retrain, services), id_of=_endpoint), services)
+    _keep(stage, for_each(stage.name, records, partial(_retrain, services), id_of=_endpoint), dispatcher.runner)
 
 
 def _retrain(services: Services, record: EndpointRecord) -> None:
@@ -132,14 +135,23 @@ def _id(run: Run) -> str:
 
 
 def _endpoint(record: EndpointRecord) -> str:
-    return record.endpoint
+    return f"{record.endpoint} of {record.champion}"
 
 
-def _keep(stage: Stage, summary: LoopResult[object], services: Services) -> None:
-    """What failed, where `doctor` finds it. It is logged already, so a store that is away changes nothing."""
-    if not summary.failed:
-        return
+def _keep(stage: Stage, summary: LoopResult[object], runner: Runner) -> None:
+    """What failed, and does no more, where `doctor` finds it and on the runs it is about.
+
+    It is logged already, so a store that is away changes nothing.
+    """
+    services = runner.services
     try:
-        ticks.record_failures(services.store, stage.name, services.clock.now(), summary.failed)
+        before = ticks.failing(services.store, stage.name)
+        if not before and not summary.failed:
+            return
+        first = dict(islice(summary.failed.items(), ticks.MAX_NAMED))
+        both: dict[str, str | None] = {**dict.fromkeys(before), **first}
+        problems = {found[0]: both[id] for id in sorted(both, key=first.__contains__) if (found := _RUN_ID.search(id))}
+        noted = for_each("attention", problems, lambda id: runner.note_timer(id, stage.name, problems[id]))
+        ticks.record_failures(services.store, stage.name, services.clock.now(), summary.failed, *noted.failed)
     except Exception:
         log.exception("what %s failed at is not kept for doctor", stage.name)

@@ -21,7 +21,7 @@ from shared.domain.errors import (
     shortened,
 )
 from shared.domain.events import Event, EventData, StageRefused
-from shared.domain.run import Run, Status, Transition
+from shared.domain.run import Attention, Run, Status, Transition
 from shared.pipeline import BY_NAME, TOPIC, Stage, deadline
 from shared.ports import Message, Services, Write
 from shared.ports.message_rules import check
@@ -140,6 +140,22 @@ class Runner:
         outcome = Outcome(run.status, note=message) if run.terminal else fail_run(event, run, self.services)
         self._apply(outcome, runs.StoredRun(run, stored.etag), event, outbox.inbox_mark("fail_run", event.id))
         return path, run.id
+
+    def note_timer(self, run_id: str, timer: str, problem: str | None) -> None:
+        """State on a run what a timer fails at with it, or with None that it does not any more.
+
+        It is written when that begins and when it ends. The revision stays: events about the run stay true.
+        """
+        stored = runs.read(self.services.store, run_id)
+        if stored is None or (problem is not None) == any(one.timer == timer for one in stored.run.attention):
+            return
+        attention = [one for one in stored.run.attention if one.timer != timer]
+        if problem is not None:
+            short, since = shortened(problem, MAX_NOTE), self.services.clock.now()
+            attention.append(Attention(timer=timer, problem=short, since=since))
+        noted = stored.run.evolve(attention=tuple(attention))
+        days = self.services.config.run_retention_days
+        self.services.store.batch(run_id, [runs.replacement(noted, stored.etag, days)])
 
     def publish(self, run: Run, draft: Draft, by: Stage | None = None) -> Event[EventData]:
         """Publish an event that changes no run. A repeat has the same id unless its key differs.

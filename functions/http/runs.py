@@ -69,7 +69,7 @@ async def get_run(
     end = asyncio.get_running_loop().time() + wait_s
     while True:
         run = await run_in_threadpool(find_run, services, run_id)
-        etag = f'"{run.revision}"'
+        etag = f'"{"-".join([str(run.revision), *(one.timer for one in run.attention)])}"'
         if etag != if_none_match:
             response.headers["ETag"] = etag
             return run

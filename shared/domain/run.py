@@ -120,6 +120,14 @@ class RunError(Frozen):
     problem: Problem
 
 
+class Attention(Frozen):
+    """What a timer fails at with a run, at each of its ticks since then."""
+
+    timer: str
+    problem: str
+    since: datetime
+
+
 class Run(Frozen):
     """State of one run. Times are aware UTC; `revision` counts transitions; `deadline_at` is None at the end."""
 
@@ -151,6 +159,7 @@ class Run(Frozen):
     requested_by: str | None = Field(default=None, description="who asked over the API; None for a dropped blob")
     cancel_requested_by: str | None = None
     history: tuple[Transition, ...] = ()
+    attention: tuple[Attention, ...] = ()
 
     @property
     def terminal(self) -> bool:

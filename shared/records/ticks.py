@@ -88,14 +88,27 @@ def record_scan(store: RunStore, scan: DropZoneScan) -> None:
     _put(store, SCAN, SCAN, content)
 
 
-def record_failures(store: RunStore, timer: str, now: datetime, failed: Mapping[str, str]) -> None:
-    """Keep what a timer failed at for a day: problems by item, the first of them if there are many."""
+def failing(store: RunStore, timer: str) -> list[str]:
+    """Ids of items that the timer's last tick failed at."""
+    stored = store.get(timer, FAILED)
+    return list(stored.document.get("failing", ())) if stored else []
+
+
+def record_failures(store: RunStore, timer: str, now: datetime, failed: Mapping[str, str], *left: str) -> None:
+    """Keep what a timer failed at for a day: problems by item, the first of them if there are many.
+
+    `left`: ids of items that are to be among those of `failing` too.
+    """
     # What a file system calls text need not be any: JSON holds no half of a surrogate pair.
     named = {
         id.encode(errors="replace").decode(): problem[:MAX_CHARACTERS].encode(errors="replace").decode()
         for id, problem in list(failed.items())[:MAX_NAMED]
     }
     content = {"timer": timer, "at": now.isoformat(), "count": len(failed), "failed": named}
+    stored = store.get(timer, FAILED)
+    if not failed and stored:
+        content = {name: stored.document[name] for name in content}
+    content["failing"] = [*named, *left]
     _put(store, timer, FAILED, content, FAILED_TTL_S)
 
 

@@ -15,7 +15,7 @@ from shared.domain.run import Run, Status
 from shared.domain.topology import EVENT_ALLOWANCE, JOB_EVENTS, STORAGE_EVENTS
 from shared.ports import BlobInfo, Services
 from shared.records import claims, runs, ticks
-from shared.records.release import release_dataset
+from shared.records.release import RELEASING, release_dataset
 from shared.records.ticks import Pause
 from shared.step_support.commands import message_of
 from shared.step_support.loops import LoopResult, for_each, where
@@ -111,7 +111,8 @@ def overdue(run: Run, now: datetime, pauses: Iterable[Pause] = ()) -> Draft | No
 def release_claims(services: Services) -> LoopResult[bool]:
     """Undo what finished runs left behind, then give their claims back. One that fails stays for the next tick."""
     held = claims.unsettled(services.store)
-    return for_each("claims", held, partial(_release_if_finished, services), id_of=lambda claim: claim.name)
+    release = partial(_release_if_finished, services)
+    return for_each("claims", held, release, id_of=lambda claim: f"{claim.name} of {claim.owner}")
 
 
 def _release_if_finished(services: Services, claim: claims.Claim) -> bool:
@@ -131,6 +132,8 @@ def _release_if_finished(services: Services, claim: claims.Claim) -> bool:
         undo_work(run, services)
     if claim.kind == "dataset":
         release_dataset(services.store, run, services.clock.now(), services.config.run_retention_days)
+        if run.status in RELEASING:  # of a run that was repaired the name may not be known any more
+            claims.release(services.store, claim.name, run.id)
     elif run.status is Status.DEPLOYED or not _still_there(run, services):
         claims.release(services.store, claim.name, run.id)
     else:

@@ -21,6 +21,7 @@ from shared.domain.recipe import Reinforcement, Supervised
 from shared.domain.run import Run, Status
 from shared.ports import Write
 from shared.records import runs
+from shared.runner import Runner
 from tests.browser import sample_runs
 from tests.browser.conftest import Browser, Stack
 from tests.browser.sample_runs import HOSTILE
@@ -144,6 +145,15 @@ def test_a_run_that_cannot_be_read_is_listed_below_the_others_until_it_is_repair
     assert answer.status_code == 200
     browser.until(lambda: listed(browser) == ["claims deployed", "invoices failed"] or None)
     assert browser.all("#runs .unreadable") == []
+
+
+def test_what_a_timer_fails_at_stands_on_the_runs_page_until_it_works(browser: Browser, stack: Stack) -> None:
+    run, runner = training_run(stack), Runner(stack.services)
+    runner.note_timer(run.id, "probe_deployments", f"down: {HOSTILE}")
+    browser.open(run_url(stack, run))
+    browser.shows("#part-attention", f"down: {SHOWN_HOSTILE}")
+    runner.note_timer(run.id, "probe_deployments", None)
+    browser.until(lambda: not browser.driver.find_element(By.ID, "part-attention").is_displayed() or None)
 
 
 def test_the_filter_knows_every_status(browser: Browser, stack: Stack) -> None:

@@ -8,7 +8,7 @@ import { cost, raw, settings, source } from "./record.js";
 import { report } from "./report.js";
 import { rows, samples } from "./rows.js";
 import { training, trainingShown } from "./training.js";
-import { head, problem, timeline } from "./timeline.js";
+import { attention, head, problem, timeline } from "./timeline.js";
 
 // State: {run, metrics, metricsProblem, report, preview, previewProblem, samples, rows, cancelRequested, cancelProblem}
 export class RunPage {
@@ -31,6 +31,12 @@ export class RunPage {
         "What went wrong",
         (s) => s.run.error,
         (s) => problem(s.run.error),
+      ),
+      part(
+        "attention",
+        "What fails at each tick",
+        (s) => s.run.attention.length && s.run.attention,
+        (s) => attention(s.run.attention),
       ),
       part(
         "timeline",

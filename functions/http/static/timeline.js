@@ -84,6 +84,14 @@ export function problem({ failure_class: kind, problem: { code, message, param }
   ];
 }
 
+// What timers fail at with the run, at each of their ticks since then.
+export function attention(found) {
+  const pairs = found.map((one) =>
+    pair(words(one.timer), h("span", { class: "prose" }, "since ", clock(one.since), ": ", one.problem)),
+  );
+  return [h("dl", { class: "pairs" }, ...pairs)];
+}
+
 // History with what stays in one status as lines of one stage.
 function stages(run) {
   const found = [];

@@ -10,8 +10,8 @@ from cli.display import make_console, show
 from cli.follow import Update
 from cli.verdict import slice_table
 from cli.view import runs_table
-from shared.domain.run import Status
-from tests.unit.cli.fake_api import RESULT, FakeDroptune, make_run
+from shared.domain.run import Attention, Status
+from tests.unit.cli.fake_api import RESULT, START, FakeDroptune, make_run
 
 TRAINING = make_run(Status.RECEIVED, Status.VALIDATED, Status.TRAINING)
 
@@ -55,3 +55,22 @@ def test_a_list_names_what_it_leaves_out_why_and_what_to_do(
     shown = capsys.readouterr()
     assert shown.out == ("[]\n" if as_json else "")
     assert shown.err == "left out: run of run-7: KeyError: [red]; repair it with: droptune dlq release run-7 --id run\n"
+
+
+def test_what_a_timer_fails_at_is_one_line_when_it_begins_and_one_when_it_ends(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    attention = (Attention(timer="reconcile", problem="down: [503]", since=START),)
+    failing = TRAINING.model_copy(update={"attention": attention})
+    ended = make_run(Status.RECEIVED, Status.REJECTED)
+    show(make_console(), [Update(TRAINING), Update(failing), Update(failing), Update(TRAINING), Update(ended)])
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines() if "reconcile" in line or "any more" in line]
+    since = f"{START.astimezone():%Y-%m-%d %H:%M}"
+    assert lines == [
+        f"reconcile fails with this run at each tick since {since}: down: [503]",
+        "no timer fails with this run any more",
+    ]
+    console = Console(file=io.StringIO(), width=200, force_terminal=True, markup=False)
+    show(console, [Update(failing), Update(ended)])
+    assert isinstance(console.file, io.StringIO)
+    assert f"since {since}: down: [503]" in console.file.getvalue()

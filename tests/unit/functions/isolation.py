@@ -118,6 +118,10 @@ def claimed_at_its_end(services: Services, run: Run) -> None:
     claims.take(services.store, claims.endpoint_claim(run.project), run.id, services.clock.now())
 
 
+def waiting_for_turn(services: Services, run: Run) -> None:
+    planned(services, run, Status.TRAINED)
+
+
 def without_run(services: Services, run: Run) -> None:
     services.store.batch(run.id, [Write("delete", runs.RUN)])
 
@@ -146,6 +150,7 @@ LOOPS = {
     "silent jobs": Loop("reconcile", in_training, reported_at("job-events"), 3600),
     "missed blobs": Loop("reconcile", without_run, reported_at("storage-events"), 300),
     "overdue": Loop("reconcile", in_training, reported_at("pipeline/fail_run"), 30 * DAY),
+    "next evaluations": Loop("reconcile", waiting_for_turn, reported_at("pipeline/submit_evaluation"), 6),
     "claims": Loop("reconcile", claimed_at_its_end, freed, 6),
     "probes": Loop("probe_deployments", in_rollout, reported_at("pipeline/advance_rollout")),
     "retire": Loop("retire_deployments", in_production, deleted),
@@ -161,7 +166,8 @@ def populate(services: Services, loop: Loop, count: int) -> list[Run]:
         assert run is not None
         loop.prepare(services, run)
         found.append(run)
-    for entity in ("storage-events", "job-events", "deliveries", "pipeline/fail_run", "pipeline/advance_rollout"):
+    stages = ("fail_run", "advance_rollout", "submit_evaluation")
+    for entity in ("storage-events", "job-events", "deliveries", *(f"pipeline/{stage}" for stage in stages)):
         take(services, entity)
     return found
 

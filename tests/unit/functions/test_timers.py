@@ -25,7 +25,7 @@ from shared.domain.run import RolloutRef, Run, Status
 from shared.embedded.store import SqliteRunStore
 from shared.pipeline import BY_NAME, STAGES
 from shared.ports import Services
-from shared.records import endpoints, ticks
+from shared.records import claims, endpoints, runs, ticks
 from shared.runner import Runner
 from tests.clock import JUMPS, ManualClock
 from tests.fresh_process import fresh_process
@@ -279,7 +279,86 @@ def test_what_a_timer_failed_at_is_kept_with_the_items_name(sound: Services, clo
     tick(broken, loop.timer)
     [(timer, at, count, failed)] = ticks.failures(sound.store)
     assert (timer, at, count) == ("retire_deployments", clock.now().isoformat(), 1)
-    assert failed == {found[1].project: "down: 503"}
+    assert failed == {f"{found[1].project} of {found[1].id}": "down: 503"}
+
+
+STATED = [name for name in LOOPS if name != "missed blobs"]
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_what_a_timer_fails_at_stands_on_the_run_until_it_works(sound: Services, clock: ManualClock, name: str) -> None:
+    """The loop over blobs has no runs yet. Written once when it begins and once when it ends, not at each tick."""
+    loop = LOOPS[name]
+    found = populate(sound, loop, 3)
+    clock.advance(loop.later_s)
+    victim, port = found[1], "models" if name in ("claims", "probes", "retire") else "bus"
+    named = Cable(Cable(getattr(sound, port), victim.project, down), victim.id, down)
+    broken, begun = replace(sound, **{port: named}), clock.now()  # type: ignore[arg-type]
+    etags = set()
+    for _ in range(3):
+        tick(broken, loop.timer)
+        stored = runs.read(sound.store, victim.id)
+        assert stored is not None
+        [known] = stored.run.attention
+        etags.add(stored.etag)
+        assert (known.timer, known.problem, known.since) == (loop.timer, "down: 503", begun)
+        clock.advance(60)
+    assert len(etags) == 1
+    assert [run.attention for run in map(Runner(sound).load, (found[0].id, found[2].id)) if run] == [(), ()]
+    tick(sound, loop.timer)
+    assert Runner(sound).load(victim.id).attention == ()  # type: ignore[union-attr]
+    assert ticks.failing(sound.store, loop.timer) == []
+
+
+def test_a_run_with_two_claims_of_which_one_fails_is_not_said_to_work(sound: Services, clock: ManualClock) -> None:
+    loop = LOOPS["claims"]
+    found = populate(sound, loop, 1)
+    clock.advance(loop.later_s)
+    endpoint = claims.endpoint_claim(found[0].project)
+    broken = replace(sound, store=Cable(sound.store, f"'{endpoint}'", down))
+    for _ in range(2):
+        tick(broken, loop.timer)
+        clock.advance(60)
+        [known] = Runner(sound).load(found[0].id).attention  # type: ignore[union-attr]
+        assert known.problem == "down: 503"
+    assert [claim.kind for claim in claims.unsettled(sound.store)] == ["endpoint"]
+    tick(sound, loop.timer)
+    assert list(claims.unsettled(sound.store)) == []
+
+
+def test_of_many_that_fail_the_first_are_stated_and_all_are_cleared(sound: Services, clock: ManualClock) -> None:
+    """A platform that is down would cost a document for each run of all."""
+    loop = LOOPS["probes"]
+    found = populate(sound, loop, ticks.MAX_NAMED + 5)
+    tick(replace(sound, models=Unreachable()), loop.timer)
+    stated = [run.attention for run in map(Runner(sound).load, (one.id for one in found)) if run]
+    assert [len(known) for known in stated].count(1) == ticks.MAX_NAMED
+    [(_, _, count, _)] = ticks.failures(sound.store)
+    assert count == len(found)
+    tick(sound, loop.timer)
+    assert [run.attention for run in map(Runner(sound).load, (one.id for one in found)) if run] == [()] * len(found)
+    [(_, _, count, _)] = ticks.failures(sound.store)
+    assert count == len(found), "doctor names it for a day"
+
+
+def test_a_note_that_is_not_written_is_written_by_a_later_tick(sound: Services, clock: ManualClock) -> None:
+    loop = LOOPS["probes"]
+    found = populate(sound, loop, 2)
+    tick(replace(sound, models=Cable(sound.models, found[0].project, down)), loop.timer)
+
+    class ReadOnly:
+        def __init__(self, store: Any) -> None:
+            self.query, self.get = store.query, store.get
+
+        def batch(self, partition: str, writes: Any) -> None:
+            if partition == found[0].id:
+                down()
+            sound.store.batch(partition, writes)
+
+    tick(replace(sound, store=ReadOnly(sound.store)), loop.timer)  # type: ignore[arg-type]
+    assert Runner(sound).load(found[0].id).attention  # type: ignore[union-attr]
+    tick(sound, loop.timer)
+    assert Runner(sound).load(found[0].id).attention == ()  # type: ignore[union-attr]
 
 
 READS_THE_OUTSIDE = frozenset(

@@ -23,12 +23,12 @@ from shared.domain.events import (
 )
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Deployment, Recipe
-from shared.domain.run import NON_TERMINAL, Run, Status
+from shared.domain.run import NON_TERMINAL, Attention, Run, Status
 from shared.pipeline import BY_NAME, Stage, deadline
 from shared.ports import EventBus, Message, Services
 from shared.records import outbox
 from shared.records.outbox import Outgoing
-from shared.runner import EARLY, EARLY_WAITS_S, RETRY, Handled, Runner
+from shared.runner import EARLY, EARLY_WAITS_S, MAX_NOTE, RETRY, Handled, Runner
 from shared.step_support.outcome import Draft, Outcome, event_of
 from shared.steps.receive_dataset import Reception
 from tests.clock import ManualClock
@@ -457,3 +457,48 @@ def test_an_entry_that_cannot_be_read_stops_no_other(
     clock.advance(6)
     runner.publish_all_unsent()
     assert {"m-1", "m-3"} <= {received.message.id for received in take(services, "deliveries")}
+
+
+def test_what_a_timer_fails_at_changes_no_revision_and_stays_through_a_transition_until_it_works(
+    runner: Runner, services: Services, clock: ManualClock, run: Run, uploaded: Event[EventData]
+) -> None:
+    """Events about the run stay true: one that was under way is applied."""
+    runner.note_timer(run.id, "reconcile", "down: 503")
+    since = clock.now()
+    clock.advance(60)
+    runner.note_timer(run.id, "reconcile", "down: 504")
+    runner.note_timer(run.id, "probe_deployments", "x" * 10_000)
+    noted = runner.load(run.id)
+    assert noted is not None
+    assert noted.attention[0] == Attention(timer="reconcile", problem="down: 503", since=since)
+    assert [(one.timer, len(one.problem)) for one in noted.attention[1:]] == [("probe_deployments", MAX_NOTE)]
+    assert (noted.revision, noted.history, noted.updated_at) == (run.revision, run.history, run.updated_at)
+    assert runner.handle(validating(passes), uploaded) is Handled.APPLIED
+    runner.note_timer(run.id, "probe_deployments", None)
+    moved = runner.load(run.id)
+    assert moved is not None
+    assert (moved.status, moved.attention) == (Status.VALIDATED, noted.attention[:1])
+    for _ in range(2):
+        runner.note_timer(run.id, "reconcile", None)
+    runner.note_timer("run-none", "reconcile", "down")
+    ended = runner.load(run.id)
+    assert ended is not None
+    assert ended.attention == ()
+
+
+def test_a_transition_and_a_note_at_once_are_both_there(
+    runner: Runner, services: Services, run: Run, uploaded: Event[EventData]
+) -> None:
+    """The step's time is when the note comes: the conditional write fails and the event is handled again."""
+    steps = 0
+
+    def noted_meanwhile(event: Any, run: Run, services: Services) -> Outcome | None:
+        nonlocal steps
+        steps += 1
+        Runner(services).note_timer(run.id, "reconcile", "down: 503")
+        return passes(event, run, services)
+
+    assert runner.handle(validating(noted_meanwhile), uploaded) is Handled.APPLIED
+    moved = runner.load(run.id)
+    assert moved is not None
+    assert (steps, moved.status, len(moved.attention)) == (2, Status.VALIDATED, 1)

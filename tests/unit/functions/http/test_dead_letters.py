@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -16,6 +17,7 @@ from shared.ports import DEAD_LETTERS, Message, Services, Write
 from shared.records import claims
 from shared.runner import Handled, Runner
 from shared.steps.fail_run import NEXT_JOB
+from shared.steps.reconcile import release_claims
 from tests.unit.functions.http.support import RESOLVED, JobCurves, asking_as, awaiting_approval, enter
 from tests.unit.shared.steps.platform import Platform
 from tests.unit.shared.support import drop, events_at, take
@@ -183,7 +185,7 @@ def test_a_released_run_under_way_ends_as_failed_says_so_and_gives_back_what_it_
     turn = claims.turn_claim("shop")
     claims.take(services.store, turn, run.id, services.clock.now())
     enter(services, run, status, recipe=RESOLVED, cancel_requested_by="ada")
-    spoil(services, run.id, curated={"rows": "all"})
+    spoil(services, run.id, curated={"rows": "all"}, fingerprint=None)
     take(services, "pipeline/notify")
     with asking_as(client, "grace", OPERATOR):
         released = client.post("/api/dead-letters/release", json={"partition": run.id, "id": "run"}).json()
@@ -197,6 +199,7 @@ def test_a_released_run_under_way_ends_as_failed_says_so_and_gives_back_what_it_
     assert [event.short_type() for event in events_at(services, "notify")] == ["run.failed"]
     assert claims.read(services.store, turn) is None
     assert bool(platform.cancelled) == (status in NEXT_JOB)
+    release_claims(replace(services, launcher=platform, models=platform))  # type: ignore[arg-type]
     assert [claim for claim in claims.unsettled(services.store) if claim.kind == "dataset"] == []
     kept = orjson.loads(b"".join(services.blobs.read(released["path"])))
     assert kept["document"]["run"]["curated"] == {"rows": "all"}

@@ -138,3 +138,17 @@ def test_the_events_of_a_run_are_there_though_it_or_one_of_them_cannot_be_read(
     ]
     missing = client.get("/api/runs/run-none/events")
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "run_not_found")
+
+
+def test_who_waits_for_a_run_sees_that_a_timer_fails_with_it_and_that_it_does_not_any_more(
+    client: TestClient, services: Services, run: Run
+) -> None:
+    """The revision stays, the ETag does not."""
+    seen = [client.get(f"/api/runs/{run.id}")]
+    for problem in ("down: 503", None):
+        Runner(services).note_timer(run.id, "reconcile", problem)
+        etag = seen[-1].headers["etag"]
+        seen.append(client.get(f"/api/runs/{run.id}", params={"wait_s": 60}, headers={"if-none-match": etag}))
+    assert [answer.status_code for answer in seen] == [200, 200, 200]
+    assert [each["problem"] for each in seen[1].json()["attention"]] == ["down: 503"]
+    assert seen[2].json() == seen[0].json()

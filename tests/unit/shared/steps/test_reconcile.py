@@ -372,5 +372,5 @@ def test_the_turn_of_a_finished_run_is_given_back(
     assert run.recipe is not None
     name = claims.turn_claim(run.recipe.endpoint)
     claims.take(services.store, name, run.id, clock.now())
-    assert release_claims(services).results[name] is True
+    assert release_claims(services).results[f"{name} of {run.id}"] is True
     assert claims.read(services.store, name) is None
