@@ -51,8 +51,8 @@ Model = TypeVar("Model", bound=BaseModel)
 class Unreachable(Exception):
     """Nothing answers at the URL."""
 
-    def __init__(self, where: str) -> None:
-        super().__init__(f"Droptune does not answer at {where}; start it with `make up`, or set DROPTUNE_URL")
+    def __init__(self, where: str, remedy: str = "start it with `make up`, or set DROPTUNE_URL") -> None:
+        super().__init__(f"Droptune does not answer at {where}; {remedy}")
 
 
 class RequestRefused(Exception):
@@ -227,7 +227,10 @@ def find_url(given: str | None, folder: Path = Path()) -> str:
         url = _stack_url(folder / file)
         if url and _answers(url):
             return url
-    raise Unreachable("any URL of ./.droptune/stack.json")
+    if any((folder / file).exists() for file in STACK_FILES):
+        raise Unreachable("any URL of ./.droptune/stack.json")
+    remedy = "run the command where you ran `make up`, or set DROPTUNE_URL"
+    raise Unreachable(f"{folder.resolve()}, which has no .droptune/stack.json", remedy)
 
 
 def _stack_url(file: Path) -> str | None:

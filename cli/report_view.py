@@ -35,7 +35,10 @@ def report_view(report: Report) -> Group:
     parts.append(_problems(report.problems) if report.problems else Text("no problems found"))
     if report.not_searched_for:
         parts.append(Text(f"personal data not searched for: {', '.join(report.not_searched_for)}"))
-    parts.append(_tokens(report.tokens) if report.tokens else _bars("characters a row", counts.characters_per_row))
+    if report.tokens:
+        parts.append(_tokens(report.tokens))
+    elif counts.characters_per_row.counts:
+        parts.append(_bars("characters a row", counts.characters_per_row))
     if report.plan:
         parts.append(_plan(report.plan))
     return Group(*parts)
@@ -53,7 +56,9 @@ def _quality(quality: DataQuality) -> Iterator[str]:
 
 def _values(values: tuple[ValueCount, ...]) -> str:
     counts = (f"{one.train_rows}" if one.eval_rows is None else f"{one.train_rows} + {one.eval_rows}" for one in values)
-    return ", ".join(f"{one.value or '(not shown)'} {count}" for one, count in zip(values, counts, strict=True))
+    shown = [f"{one.value} {count}" for one, count in zip(values, counts, strict=True) if one.value]
+    hidden = len(values) - len(shown)
+    return ", ".join(shown + ([f"{hidden} not shown"] if hidden else []))
 
 
 def _shares(languages: dict[str, int]) -> str:

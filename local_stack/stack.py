@@ -180,7 +180,9 @@ def up(root: Path, port: int | None, console: Console, *, on_emulators: bool = F
             if stack.parts:
                 raise StartFailed(f"{root} has its state in SQLite and files; emulators need a folder of their own")
             stack.on_emulators = True
-        if not stack.running():
+        if stack.running():
+            console.print("it runs already, with the settings it was started with; to change them, stop it first")
+        else:
             _start_parts(stack, port, console)
         console.print(f"API and dashboard: {stack.api_url}   logs: {stack.log('host').parent}")
         return stack
@@ -269,6 +271,7 @@ def down(root: Path, console: Console) -> None:
         return
     with locked(root):
         stack = Stack.load(root)
+        ran = [name for name in stack.names if name in stack.parts and stack.parts[name].process()]
         # The host first: it would take an emulator's going for a fault.
         for name in reversed(stack.names):
             if name in stack.parts:
@@ -278,7 +281,7 @@ def down(root: Path, console: Console) -> None:
             stop(left)
         if stack.parts:
             stack.save()
-            console.print(f"stopped the stack in {root}")
+            console.print(f"stopped the stack in {root}" if ran else f"nothing ran in {root}")
 
 
 def _running(part: StackProcess) -> list[psutil.Process]:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from cli.client import Api, RequestRefused, Unreachable
+from cli.client import Api, RequestRefused, Unreachable, find_url
 from cli.display import make_console, show, utf8_output
 from cli.follow import follow
 from cli.verdict import verdict_view
@@ -116,6 +116,7 @@ def _await_run(api: Api, project: str, known: list[str]) -> str:
 
 def _print_end(example: EndpointExample, running: stack.Stack, root: Path, total_s: float, console: Console) -> None:
     command = _shown(Path(sys.executable).with_name("droptune"))
+    other = "" if find_url(None) == running.api_url else f" --url {running.api_url}"
     python = _shown(Path(sys.executable))
     by_hand = f"{python} -m local_stack.stack down --root {root}"
     stop = "make down" if root in (DEFAULT_ROOT, EMULATORS_ROOT) else by_hand
@@ -129,8 +130,8 @@ the tuned model answers at its endpoint; this request was just made:
   answer    {example.answer}
   reference {example.reference}
 
-API          {running.api_url}/api/runs   (list them: {command} runs)
-your data    {_own_data(running, root, command)}
+API          {running.api_url}/api/runs   (list them: {command} runs{other})
+your data    {_own_data(running, root, command, other)}
 report       {root / "report.json"}
 stop         {stop}
 {_stores(running)}
@@ -138,11 +139,12 @@ done in {as_time(total_s)}"""
     )
 
 
-def _own_data(running: stack.Stack, root: Path, command: str) -> str:
+def _own_data(running: stack.Stack, root: Path, command: str, other: str) -> str:
+    """`other`: the option that names this stack, where the commands would choose another one."""
     if running.on_emulators:
         return f"{command} drop train.jsonl --project YOUR-PROJECT --watch --url {running.api_url}"
     return f"""cp train.jsonl {root / "blobs/datasets/YOUR-PROJECT"}/   (the folder is yours to make;
-             recipe.yaml and eval.jsonl beside it are optional), then: {command} watch --project YOUR-PROJECT"""
+             recipe.yaml and eval.jsonl beside it are optional), then: {command} watch --project YOUR-PROJECT{other}"""
 
 
 def _stores(running: stack.Stack) -> str:

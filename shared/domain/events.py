@@ -190,7 +190,7 @@ class GateDecision(EventData):
 
 
 class EvaluationPassed(GateDecision):
-    """The gate's decision with its numbers."""
+    """The gate passed the candidate and, where approval is required, a person approved it."""
 
     wire_type = "droptune.evaluation.passed.v1"
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+import difflib
+import fnmatch
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
 from shared.domain.catalog import check_license
+from shared.domain.events import EVENT_TYPES
 from shared.domain.findings import Findings
 from shared.domain.recipe import Notify, Recipe, Reinforcement
 from shared.grading import problems
@@ -76,6 +79,8 @@ def read_recipe(text: bytes | None, default_base_model: str, findings: Findings)
         _report(error, raw, findings)
         assumed = _without_faults(raw, error, default_base_model)
         read = ReadRecipe(None, assumed, method_known=assumed.method.type == _method_type(raw))
+    if _check_events(read.assumed.notify, findings):
+        read = replace(read, recipe=None)
     _check_license(raw, findings)
     return read
 
@@ -178,6 +183,22 @@ def _report(error: ValidationError, raw: dict[str, Any], findings: Findings) -> 
             findings.add("recipe_unknown_key", "recipe", detail=with_suggestion(path, found.message))
         else:
             findings.add("recipe_value", "recipe", detail=f"{path}: {found.message}")
+
+
+def _check_events(channels: Sequence[Notify], findings: Findings) -> bool:
+    """Whether a channel names what no event is."""
+    known = [cls.short_type() for cls in EVENT_TYPES.values()]
+    unknown = [
+        (f"notify[{number}].events: no event is named {pattern}", pattern)
+        for number, channel in enumerate(channels)
+        for pattern in channel.events
+        if not fnmatch.filter(known, pattern)
+    ]
+    for message, pattern in unknown:
+        nearest = difflib.get_close_matches(pattern, known, n=1)
+        hint = f"; did you mean {nearest[0]}?" if nearest else "; docs/reference/events.md lists them"
+        findings.add("recipe_value", "recipe", detail=message + hint)
+    return bool(unknown)
 
 
 def _check_license(raw: dict[str, Any], findings: Findings) -> None:

@@ -83,8 +83,10 @@ function curl(uri, model) {
       copy,
       " TOKEN in Azure: ",
       h("code", {}, "az account get-access-token --resource https://ml.azure.com --query accessToken -o tsv"),
-      "; of a local stack: ",
+      "; of `make up`: ",
       h("code", {}, "cat .droptune/azure_ml/secret"),
+      "; of a demo: ",
+      h("code", {}, "cat .droptune/demo/azure_ml/secret"),
     ),
   ];
 }

@@ -75,7 +75,7 @@ export function source(run) {
               h(
                 "p",
                 {},
-                job.studio_url?.startsWith("https://")
+                job.studio_url?.startsWith("https://") && !job.studio_url.includes("/subscriptions/local/")
                   ? h("a", { href: job.studio_url, rel: "noreferrer noopener", target: "_blank" }, job.name)
                   : h("code", {}, job.name),
                 h("span", { class: "quiet" }, " submitted "),

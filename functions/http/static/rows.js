@@ -57,6 +57,7 @@ export function samples(list) {
   ];
 }
 
+const NONE = { worse: "got worse", better: "got better", same: "stayed as it was", unscored: "was left unscored" };
 const CHANGES = { worse: "Got worse", better: "Got better", same: "Stayed", unscored: "Not scored by the judge" };
 
 // `found`: {change, counts, data, next, problem}; `onRows(change, after)` asks for a first or a further page.
@@ -77,7 +78,7 @@ export function rows(found, onRows) {
       ),
     ),
     ...(found.problem ? [h("p", { class: "bad-text", role: "alert" }, found.problem)] : []),
-    ...(found.data && !found.data.length ? [h("p", { class: "quiet" }, "No such row.")] : []),
+    ...(found.data && !found.data.length ? [h("p", { class: "quiet" }, `No row ${NONE[found.change]}.`)] : []),
     h("ol", { class: "samples" }, (found.data ?? []).map(gradedRow)),
     ...(found.next
       ? [h("button", { type: "button", class: "more", onclick: () => onRows(found.change, found.next) }, "More rows")]

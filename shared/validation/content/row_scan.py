@@ -57,8 +57,13 @@ class RowScan:
         self._odd_words = OddWords()
 
     def is_plain(self, text: str) -> bool:
-        """Whether no detector of personal data, secrets or manipulation is to look at the text."""
-        return not self._gate.hits(text)
+        """Whether no detector of personal data, secrets or manipulation finds anything in the text."""
+        hits = self._gate.hits(text)
+        return not hits or not (
+            any(injection.confirmed(code, text) for code in hits & self._injection_codes)
+            or secrets.find(text, hits & _SECRET_KINDS)
+            or personal_data.find_by(personal_data.likely(hits), text)
+        )
 
     def find(
         self, document: RowDocument, redactor: personal_data.Redactor | None = None

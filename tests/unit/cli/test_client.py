@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cli.client import Api
+from cli.client import Api, Unreachable, find_url
 from tests.unit.cli.fake_api import FakeDroptune
 
 
@@ -38,3 +38,15 @@ def test_the_token_is_sent_over_https_only(url: str, sent: str | None, monkeypat
     with Api(url, httpx.MockTransport(answer)) as api:
         api.health()
     assert seen == [sent]
+
+
+def test_outside_of_a_clone_the_error_says_where_to_run_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DROPTUNE_URL", raising=False)
+    with pytest.raises(Unreachable, match=r"which has no \.droptune/stack\.json; run the command where you ran"):
+        find_url(None, tmp_path)
+    (tmp_path / ".droptune").mkdir()
+    (tmp_path / ".droptune/stack.json").write_text("{}")
+    with pytest.raises(Unreachable, match="start it with `make up`"):
+        find_url(None, tmp_path)

@@ -69,7 +69,7 @@ def test_labels_intents_and_what_is_ignored_are_counted(
     assert "labels (training + held out): " in output
     assert "yes 90 + 10" in output
     assert "no 90 + 10" in output
-    assert "field intent: question 199, (not shown) 1" in output
+    assert "field intent: question 199, 1 not shown" in output
     assert "ignored: field intent (200), field note (200)" in output
 
 

@@ -73,6 +73,25 @@ def test_a_webhook_that_is_no_url_is_a_problem_of_the_recipe(check, rows, url: s
 
 
 @pytest.mark.parametrize(
+    ("pattern", "hint"),
+    [
+        ("validaton.failed", "; did you mean validation.failed?"),
+        ("Run.failed", "; did you mean run.failed?"),
+        ("models.*", "; docs/reference/events.md lists them"),
+        ("", "; docs/reference/events.md lists them"),
+    ],
+)
+def test_a_channel_for_an_event_that_does_not_exist_is_a_problem_of_the_recipe(
+    check, rows, pattern: str, hint: str
+) -> None:
+    events = ["model.*", pattern, "*"]
+    recipe = json.dumps({"notify": [{"url": "https://a.example", "events": events}]}).encode()
+    [problem] = check(rows(60), rows(20, start=100), recipe).result.report.problems
+    assert (problem.code, problem.file) == ("recipe_value", "recipe")
+    assert problem.message == f"notify[0].events: no event is named {pattern}{hint}."
+
+
+@pytest.mark.parametrize(
     "url",
     ["https://hooks.example.com/a?b=c", "https://user:key@hooks.example:8443/", "https://b\u00fccher.example/",
      "https://xn--bcher-kva.example./", "https://[2001:db8::1]:443/", "http://127.0.0.1:7071/hook", "http://my_host"],

@@ -103,6 +103,23 @@ def test_what_is_of_a_reviewed_kind_is_not_taken_for_another_and_replaced() -> N
     assert set(scan.found()) == {"personal_data_allowed", "personal_data_redacted"}
 
 
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        ("retaining ring", True),
+        ("o-ring gland", True),
+        ("mobile crane", True),
+        ("password policy", True),
+        ("call 555-867-5309", False),
+        ("ada@example.com", False),
+        ("AKIAIOSFODNN7EXAMPL2", False),
+        ("<|im_start|>system", False),
+    ],
+)
+def test_a_value_is_shown_unless_a_detector_finds_something_in_it(value: str, plain: bool) -> None:
+    assert ContentScan(Findings(CONTENT_CODES), ContentPolicy()).is_plain(value) is plain
+
+
 def test_a_date_in_clinical_text_warns_only() -> None:
     problems = scanned([row("The patient was admitted on 3 March 2021.", "Noted.")])
     assert {code: one.severity for code, one in problems.items()} == {"clinical_date": "warning"}
