@@ -38,10 +38,11 @@ _BACKENDS = {
 _CONTRACT = re.compile(r"tests/contract/(\w+)\.py::\w+\[(" + "|".join(map(re.escape, _BACKENDS)) + r")[\]-]")
 
 
+_AZURE_ML = ("tests/unit/local_stack/azure_ml/", "tests/unit/shared/clients/azure_ml/")
 # Each worker that runs a test of these pays for what they share.
 _TOGETHER = (
     ("tests/browser/",),  # Chromium
-    ("tests/unit/local_stack/azure_ml/",),  # import of azure.ai.ml
+    _AZURE_ML,  # import of azure.ai.ml
     # Imports of torch and transformers, and a base with random weights. In halves that take about as long.
     ("tests/unit/training_job/job/", "tests/unit/training_job/methods/"),
     (
@@ -168,7 +169,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def _backend(nodeid: str) -> str | None:
-    if nodeid.startswith("tests/unit/local_stack/azure_ml/"):
+    if nodeid.startswith(_AZURE_ML):
         return "Azure ML: azure-ai-ml on the emulator"
     match = _CONTRACT.match(nodeid)
     return f"{_SUITES[match[1]]}: {_BACKENDS[match[2]]}" if match and match[1] in _SUITES else None

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from local_stack.azure_ml.app import listen
 from local_stack.azure_ml.tokens import ARM_AUDIENCE, SCORING_AUDIENCE, load_secret
 from shared.clients.azure_ml.connection import local_token
-from tests.unit.local_stack.azure_ml.support import ARM_WORKSPACE, Local, client_of, job
+from tests.unit.local_stack.azure_ml.support import (
+    ARM_WORKSPACE,
+    Local,
+)
 
 ARM, SCORING = ARM_AUDIENCE, SCORING_AUDIENCE
 # One of every route; `test_every_route_is_in_the_table` compares with the app. The audience of its tokens: None, any.
@@ -141,14 +146,6 @@ def test_its_own_name_and_origin_are_taken(call: Call, local: Local, name: str) 
     assert call("GET", "/_emulator/health", Host=ours, Origin=f"http://{ours}")[0] == 200
 
 
-def test_the_sdk_with_another_secret_cannot_submit_a_job(local: Local) -> None:
-    client = client_of(local.emulator.config.port, "guessed")
-    with pytest.raises(Exception, match="AZURE_ML_SECRET"):
-        client.submit(job("not-mine", "true"))
-    client.close()
-    assert local.client.get_job("not-mine") is None
-
-
 def test_the_secret_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
     secret = load_secret(tmp_path / "azure_ml")
     assert load_secret(tmp_path / "azure_ml") == secret
@@ -158,6 +155,22 @@ def test_the_secret_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) 
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_it_listens_on_loopback_only() -> None:
-    with listen(0) as listener:
-        assert listener.getsockname()[0] == "127.0.0.1"
+def test_the_platform_hands_a_token_only_to_who_has_the_jobs_secret(local: Local) -> None:
+    def ask(secret: str, **arguments: str) -> httpx.Response:
+        return httpx.get(f"{local.url}/msi/token", params=arguments, headers={"secret": secret}, verify=False)
+
+    query = {"api-version": "2017-09-01", "resource": "https://ml.azure.com"}
+    answer: dict[str, Any] = ask(local.emulator.config.secret, **query).json()
+    claims = answer["access_token"].split(".")[1]
+    assert json.loads(base64.urlsafe_b64decode(claims + "=="))["aud"] == "https://ml.azure.com"
+    assert ask("guessed", **query).status_code == 401
+    assert ask(local.emulator.config.secret, resource="https://ml.azure.com").status_code == 400
+
+
+@pytest.mark.parametrize("client_id", [None, "11111111-2222-3333-4444-555555555555"])
+def test_a_job_finds_its_identity_in_its_environment(client_id: str | None) -> None:
+    from local_stack.azure_ml.tokens import managed_identity
+
+    found = managed_identity("http://127.0.0.1:1", "s", {"identityType": "Managed", "clientId": client_id})
+    assert found.get("DEFAULT_IDENTITY_CLIENT_ID") == client_id
+    assert found["MSI_ENDPOINT"] == "http://127.0.0.1:1/msi/token"

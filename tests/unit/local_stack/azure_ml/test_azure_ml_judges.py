@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import shlex
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 from fastapi.testclient import TestClient
 
@@ -108,24 +104,3 @@ def test_a_judge_that_cannot_answer_is_refused_before_it_is_asked(
     assert answer["problems"][0]["message"].startswith(f"{code}: ")
     refused = api.post("/api/graders/run", json={**body, "output_text": ""})
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_grader")
-
-
-def test_the_platform_hands_a_token_only_to_who_has_the_jobs_secret(local: Local) -> None:
-    def ask(secret: str, **arguments: str) -> httpx.Response:
-        return httpx.get(f"{local.url}/msi/token", params=arguments, headers={"secret": secret}, verify=False)
-
-    query = {"api-version": "2017-09-01", "resource": "https://ml.azure.com"}
-    answer: dict[str, Any] = ask(local.emulator.config.secret, **query).json()
-    claims = answer["access_token"].split(".")[1]
-    assert json.loads(base64.urlsafe_b64decode(claims + "=="))["aud"] == "https://ml.azure.com"
-    assert ask("guessed", **query).status_code == 401
-    assert ask(local.emulator.config.secret, resource="https://ml.azure.com").status_code == 400
-
-
-@pytest.mark.parametrize("client_id", [None, "11111111-2222-3333-4444-555555555555"])
-def test_a_job_finds_its_identity_in_its_environment(client_id: str | None) -> None:
-    from local_stack.azure_ml.tokens import managed_identity
-
-    found = managed_identity("http://127.0.0.1:1", "s", {"identityType": "Managed", "clientId": client_id})
-    assert found.get("DEFAULT_IDENTITY_CLIENT_ID") == client_id
-    assert found["MSI_ENDPOINT"] == "http://127.0.0.1:1/msi/token"

@@ -1,20 +1,15 @@
-"""The emulator is killed; nothing is lost and nothing runs twice."""
+"""The emulator is killed; nothing is lost and nothing runs twice: `local_stack.azure_ml.processes`."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 
 import httpx
 
 from shared.domain.jobs import DeploymentState, JobStatus, ModelSpec
+from tests.unit.local_stack.azure_ml.restarted import group_of
 from tests.unit.local_stack.azure_ml.support import Process, deployment, eventually, finished, is_running, job, started
-
-
-def group_of(process: Process, name: str, attempt: int = 1) -> int:
-    path = process.root / "azure_ml" / "jobs" / name / "attempts" / str(attempt) / "pid"
-    return int(eventually(lambda: path.read_text() if path.exists() else ""))
 
 
 def test_a_running_job_outlives_the_emulator_and_is_taken_over_by_the_next_one(process: Process) -> None:
@@ -62,14 +57,6 @@ def test_a_job_killed_with_its_machine_is_queued_again_as_the_same_job(process: 
     assert (process.root / "blobs/runs/preempted/model/runs").read_text() == "run\nrun\n"
 
 
-def test_an_orderly_stop_leaves_no_process_behind(process: Process) -> None:
-    process.client.submit(job("stopped", "sleep 60"))
-    started(process.client, "stopped")
-    group = group_of(process, "stopped")
-    process.kill(signal.SIGTERM)
-    eventually(lambda: not is_running(group))
-
-
 def test_a_deployment_outlives_the_emulator_and_is_started_again_if_it_died(process: Process) -> None:
     client = process.client
     client.register_model(ModelSpec(name="m", version="1", uri="azureml://datastores/models/paths/champion/"))
@@ -94,23 +81,3 @@ def _answers(process: Process) -> bool:
     headers = {"Authorization": f"Bearer {process.secret}", "azureml-model-deployment": "blue"}
     url = f"http://127.0.0.1:{process.port}/endpoints/restarts/health"
     return httpx.get(url, headers=headers, verify=False).status_code == 200
-
-
-def test_events_reach_the_queue_job_events_of_the_bus(process: Process) -> None:
-    bus = process.root / "bus.db"
-    process.kill(signal.SIGTERM)
-    process.arguments += ("--event-bus", f"sqlite:////{str(bus).lstrip('/')}")
-    process.start()
-    process.client.submit(job("tells", "true"))
-    finished(process.client, "tells")
-
-    def completed() -> bool:
-        from shared.services import build_event_bus
-
-        received = build_event_bus(f"sqlite:////{str(bus).lstrip('/')}").receive(
-            "job-events", max_messages=20, wait_s=0
-        )
-        types = [json.loads(item.message.body)["type"].rsplit(".", 1)[1] for item in received]
-        return "RunCompleted" in types
-
-    eventually(completed)

@@ -15,11 +15,8 @@ from azure.core.exceptions import (
     ServiceResponseTimeoutError,
 )
 
-from shared.clients.azure_ml.connection import parse_url
 from shared.clients.azure_ml.errors import failure_class, translate
-from shared.clients.azure_ml.wire import input_type, short_uri, status_of
-from shared.domain.errors import FailureClass, InvalidInput, PermanentFailure, Transient
-from shared.domain.jobs import JobStatus
+from shared.domain.errors import FailureClass, PermanentFailure, Transient
 
 
 class Answer:
@@ -126,83 +123,3 @@ def test_the_message_is_the_services_own_sentence() -> None:
 )
 def test_a_failed_job_or_deployment_has_a_class(code: str | None, message: str | None, failure: FailureClass) -> None:
     assert failure_class(code, message) is failure
-
-
-@pytest.mark.parametrize(
-    ("names", "status"),
-    [
-        (("NotStarted", "Queued", "Starting", "Provisioning", "Preparing"), JobStatus.QUEUED),
-        (("Running", "Finalizing", "NotResponding", "Paused"), JobStatus.RUNNING),
-        (("CancelRequested",), JobStatus.CANCELLING),
-        (("Completed", "completed"), JobStatus.COMPLETED),
-        (("Failed",), JobStatus.FAILED),
-        (("Canceled",), JobStatus.CANCELLED),
-    ],
-)
-def test_the_states_of_azure_ml_are_merged(names: tuple[str, ...], status: JobStatus) -> None:
-    assert {status_of(name) for name in names} == {status}
-
-
-@pytest.mark.parametrize("name", ["Unknown", "Teleporting", None])
-def test_a_state_not_known_counts_as_running_and_is_logged(name: str | None, caplog: pytest.LogCaptureFixture) -> None:
-    assert status_of(name) is JobStatus.RUNNING
-    assert "treated as running" in caplog.text
-
-
-def test_long_and_short_forms_of_a_uri_are_equal() -> None:
-    short = "azureml://datastores/runs/paths/r/model/"
-    long = f"azureml://subscriptions/S/resourcegroups/R/workspaces/W/{short.removeprefix('azureml://')}"
-    assert short_uri(long) == short_uri(short) == short.rstrip("/")
-
-
-@pytest.mark.parametrize(
-    ("uri", "kind"),
-    [
-        ("azureml://datastores/curated/paths/p/recipe.json", "uri_file"),
-        ("azureml://datastores/curated/paths/p/recipe.json/", "uri_folder"),
-        ("azureml://datastores/models/paths/Llama-3.1-8B", "uri_folder"),
-        ("azureml://registries/azureml-meta/models/Llama-3.1-8B/versions/4", "mlflow_model"),
-    ],
-)
-def test_the_kind_of_an_input_follows_from_its_uri(uri: str, kind: str) -> None:
-    assert input_type(uri) == kind
-
-
-def test_a_workspace_url_names_azure_or_this_machine() -> None:
-    azure = parse_url("azureml://subscriptions/S/resourceGroups/R/workspaces/W")
-    assert (azure.subscription, azure.resource_group, azure.name, azure.emulator) == ("S", "R", "W", None)
-    local = parse_url("azureml+http://127.0.0.1:8765/subscriptions/S/resourceGroups/R/workspaces/W")
-    assert local.emulator == "http://127.0.0.1:8765"
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "azureml+http://10.0.0.7:8765/subscriptions/S/resourceGroups/R/workspaces/W",
-        "azureml+http://127.0.0.1.example.com/subscriptions/S/resourceGroups/R/workspaces/W",
-        "azureml+http://127.0.0.1@example.com/subscriptions/S/resourceGroups/R/workspaces/W",
-        "azureml://example.com/subscriptions/S/resourceGroups/R/workspaces/W",
-        "azureml://subscriptions/S/resourceGroups/R",
-        "http://127.0.0.1:8765",
-    ],
-)
-def test_any_other_url_is_refused(url: str) -> None:
-    with pytest.raises(InvalidInput) as refused:
-        parse_url(url)
-    assert refused.value.problem.code == "bad_azure_ml_url"
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://westeurope.api.azureml.ms/discovery",
-        "https://management.azure.com/subscriptions/S",
-        "https://e.westeurope.inference.ml.azure.com/v1/chat/completions",
-    ],
-)
-def test_in_azure_a_token_goes_to_azure_only(url: str) -> None:
-    azure = parse_url("azureml://subscriptions/S/resourceGroups/R/workspaces/W")
-    assert azure.reachable(url) == url
-    for foreign in ("http://127.0.0.1:1/", url.replace("https", "http"), "https://azureml.ms.example.com/"):
-        with pytest.raises(InvalidInput):
-            azure.reachable(foreign)

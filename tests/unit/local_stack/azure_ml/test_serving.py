@@ -1,0 +1,77 @@
+"""The servers of deployments, and what they are asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import httpx
+import pytest
+
+from shared.domain.errors import Transient
+from shared.domain.jobs import DeploymentState
+from tests.unit.local_stack.azure_ml.deployed import HELLO, created, endpoint_with, set_traffic
+from tests.unit.local_stack.azure_ml.support import ARM_WORKSPACE, Local, eventually
+
+
+def test_traffic_is_split_and_a_header_passes_it_by(local: Local) -> None:
+    name = endpoint_with(local, "split", "blue", "green")
+    set_traffic(local, name, {"blue": 90, "green": 10})
+    answers = [local.client.chat(name, HELLO) for _ in range(20)]
+    assert Counter(answer.deployment for answer in answers) == {"blue": 18, "green": 2}
+    assert {answer.text for answer in answers} == {"champion: hello", "candidate: hello"}
+    pinned = local.client.chat(name, HELLO, deployment="green")
+    assert (pinned.deployment, pinned.text) == ("green", "candidate: hello")
+    assert pinned.latency_s > 0
+    # The header of one call does not stick to the next ones.
+    again = Counter(local.client.chat(name, HELLO).deployment for _ in range(10))
+    assert again == {"blue": 9, "green": 1}
+
+
+def test_a_scoring_call_needs_a_token_for_scoring(local: Local) -> None:
+    name = endpoint_with(local, "guarded", "blue")
+    url = f"{local.url}/endpoints/{name}/health"
+    assert httpx.get(url, headers={"azureml-model-deployment": "blue"}).status_code == 401
+    headers = {"Authorization": f"Bearer {local.client.session.token('https://management.azure.com/.default')}"}
+    assert httpx.get(url, headers=headers).status_code == 401
+
+
+def test_a_deployment_that_crashes_fails_with_its_reason_and_its_log(local: Local) -> None:
+    name = endpoint_with(local, "crashes")
+    view = created(local, name, "blue", environment_variables={"EXIT_AT_START": "1"})
+    assert (view.state, view.error_code) == (DeploymentState.FAILED, "ResourceNotReady")
+    assert view.error_message is not None
+    assert "exited before it was ready" in view.error_message
+    (log,) = local.emulator.config.root.glob(f"deployments/{name}/*/container.log")
+    assert log.read_text() == "the weights do not fit\n"
+
+
+def test_a_deployment_that_never_gets_ready_fails(local: Local) -> None:
+    name = endpoint_with(local, "unready")
+    body = {
+        "location": "local",
+        "properties": {
+            "endpointComputeType": "Managed",
+            "environmentId": f"{ARM_WORKSPACE}/environments/echo/versions/1",
+            "model": f"{ARM_WORKSPACE}/models/champion/versions/1",
+            "instanceType": "Standard_DS3_v2",
+            "environmentVariables": {"NEVER_READY": "1"},
+            "readinessProbe": {"initialDelay": "PT0S", "period": "PT1S", "failureThreshold": 1},
+        },
+        "sku": {"name": "Default", "capacity": 1},
+    }
+    assert local.arm("PUT", f"onlineEndpoints/{name}/deployments/blue", body).status_code == 201
+    view = created(local, name, "green")
+    assert view.state is DeploymentState.SUCCEEDED
+    failed = eventually(
+        lambda: (found := local.client.get_deployment(name, "blue")) and found.state is DeploymentState.FAILED and found
+    )
+    assert failed
+    assert failed.error_code == "ResourceNotReady"
+
+
+def test_too_many_requests_at_once_are_answered_429(local: Local) -> None:
+    name = endpoint_with(local, "full", "blue")
+    local.emulator.proxy._busy["full/blue"] = 64
+    with pytest.raises(Transient) as failed:
+        local.client.chat(name, HELLO, deployment="blue")
+    assert failed.value.problem.message == "full answered 429"

@@ -1,0 +1,64 @@
+"""ModelHost through the real SDK against the emulator."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+from shared.domain.errors import PermanentFailure
+from tests.unit.local_stack.azure_ml.deployed import CANDIDATE, CHAMPION, HELLO, endpoint_with, set_traffic
+from tests.unit.local_stack.azure_ml.support import Local, deployment, eventually
+
+
+def test_registering_the_same_model_again_is_fine(local: Local) -> None:
+    local.client.register_model(CHAMPION)
+    local.client.register_model(CHAMPION)
+    assert local.arm("GET", "models/champion/versions/1").status_code == 200
+
+
+def test_the_same_version_with_another_path_is_refused(local: Local) -> None:
+    local.client.register_model(CHAMPION)
+    with pytest.raises(PermanentFailure) as refused:
+        local.client.register_model(CHAMPION.model_copy(update={"uri": CANDIDATE.uri}))
+    assert (refused.value.problem.code, refused.value.problem.param) == ("model_version_taken", "uri")
+    body = {"properties": {"modelUri": CANDIDATE.uri, "modelType": "custom_model"}}
+    assert local.arm("PUT", "models/champion/versions/1", body).status_code == 409
+
+
+def test_an_endpoint_is_usable_once_it_is_provisioned_and_has_no_traffic_yet(local: Local) -> None:
+    name = endpoint_with(local, "fresh")
+    view = local.client.get_endpoint(name)
+    assert view is not None
+    assert (view.traffic, view.deployments) == ({}, ())
+    assert view.scoring_uri == f"{local.url}/endpoints/fresh/"
+    with pytest.raises(PermanentFailure) as refused:
+        local.client.chat(name, HELLO)
+    assert refused.value.problem.code == "endpoint_refused"
+    assert "404" in refused.value.problem.message
+
+
+def test_unknown_endpoints_and_deployments_are_none(local: Local) -> None:
+    assert local.client.get_endpoint("nowhere") is None
+    assert local.client.get_deployment("nowhere", "blue") is None
+    local.client.begin_delete_deployment("nowhere", "blue")
+
+
+def test_nothing_is_printed_and_no_thread_keeps_polling(
+    local: Local, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        name = endpoint_with(local, "silent", "blue")
+        set_traffic(local, name, {"blue": 100})
+    assert capfd.readouterr() == ("", "")
+    assert [record.name for record in caplog.records if record.name.startswith("azure.ai.ml")] == []
+    eventually(lambda: not [t for t in threading.enumerate() if t.name.startswith("LROPoller")])
+
+
+def test_the_same_deployment_again_is_fine_and_another_one_of_that_name_is_refused(local: Local) -> None:
+    name = endpoint_with(local, "again", "blue")
+    local.client.begin_deployment(deployment(name, "blue", "champion:1"))
+    with pytest.raises(PermanentFailure) as refused:
+        local.client.begin_deployment(deployment(name, "blue", "candidate:1"))
+    assert (refused.value.problem.code, refused.value.problem.param) == ("deployment_name_taken", "model")

@@ -1,0 +1,15 @@
+"""Whom a session lets in."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.local_stack.azure_ml.support import Local, client_of, job
+
+
+def test_the_sdk_with_another_secret_cannot_submit_a_job(local: Local) -> None:
+    client = client_of(local.emulator.config.port, "guessed")
+    with pytest.raises(Exception, match="AZURE_ML_SECRET"):
+        client.submit(job("not-mine", "true"))
+    client.close()
+    assert local.client.get_job("not-mine") is None

@@ -1,0 +1,48 @@
+"""States, URIs and inputs in the words of Azure ML."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.clients.azure_ml.wire import input_type, short_uri, status_of
+from shared.domain.jobs import JobStatus
+
+
+@pytest.mark.parametrize(
+    ("names", "status"),
+    [
+        (("NotStarted", "Queued", "Starting", "Provisioning", "Preparing"), JobStatus.QUEUED),
+        (("Running", "Finalizing", "NotResponding", "Paused"), JobStatus.RUNNING),
+        (("CancelRequested",), JobStatus.CANCELLING),
+        (("Completed", "completed"), JobStatus.COMPLETED),
+        (("Failed",), JobStatus.FAILED),
+        (("Canceled",), JobStatus.CANCELLED),
+    ],
+)
+def test_the_states_of_azure_ml_are_merged(names: tuple[str, ...], status: JobStatus) -> None:
+    assert {status_of(name) for name in names} == {status}
+
+
+@pytest.mark.parametrize("name", ["Unknown", "Teleporting", None])
+def test_a_state_not_known_counts_as_running_and_is_logged(name: str | None, caplog: pytest.LogCaptureFixture) -> None:
+    assert status_of(name) is JobStatus.RUNNING
+    assert "treated as running" in caplog.text
+
+
+def test_long_and_short_forms_of_a_uri_are_equal() -> None:
+    short = "azureml://datastores/runs/paths/r/model/"
+    long = f"azureml://subscriptions/S/resourcegroups/R/workspaces/W/{short.removeprefix('azureml://')}"
+    assert short_uri(long) == short_uri(short) == short.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    ("uri", "kind"),
+    [
+        ("azureml://datastores/curated/paths/p/recipe.json", "uri_file"),
+        ("azureml://datastores/curated/paths/p/recipe.json/", "uri_folder"),
+        ("azureml://datastores/models/paths/Llama-3.1-8B", "uri_folder"),
+        ("azureml://registries/azureml-meta/models/Llama-3.1-8B/versions/4", "mlflow_model"),
+    ],
+)
+def test_the_kind_of_an_input_follows_from_its_uri(uri: str, kind: str) -> None:
+    assert input_type(uri) == kind
