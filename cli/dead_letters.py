@@ -12,7 +12,8 @@ from cli.client import Api, find_url
 from cli.display import make_console
 from cli.options import AsJson, Url, print_json
 from cli.tables import make_table
-from shared.api.models import EntityDeadLetters, UnreadableDocument
+from shared.api.models import EntityDeadLetters
+from shared.domain.errors import UnreadableDocument
 
 dlq = typer.Typer(help="Messages that failed too often, and another try for them.", no_args_is_help=True)
 

@@ -13,7 +13,7 @@ from rich.live import Live
 from cli.follow import Update
 from cli.plot import sparkline
 from cli.view import attention_lines, decision_view, live, progress_text, seconds, stage_detail
-from shared.api.models import UnreadableDocument
+from shared.domain.errors import UnreadableDocument
 from shared.domain.run import Run, Status
 
 PROGRESS_EVERY_S = 10.0

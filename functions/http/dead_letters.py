@@ -14,7 +14,6 @@ from fastapi import APIRouter
 from functions.http.auth import Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError
-from functions.http.run_queries import documents
 from shared.api.models import (
     DeadLetter,
     DeadLetterList,
@@ -43,7 +42,7 @@ def list_dead_letters(_: Reader, services: CurrentServices) -> DeadLetterList:
     # All at once: the first look at an entity of Service Bus opens a link, which takes the SDK half a second.
     with ThreadPoolExecutor(len(entities)) as pool:
         data = tuple(found for found in pool.map(partial(_of, services.bus), entities) if found.count or found.problem)
-    return DeadLetterList(data=data, unreadable=documents(islice(unreadable(services.store), SHOWN)))
+    return DeadLetterList(data=data, unreadable=tuple(islice(unreadable(services.store), SHOWN)))
 
 
 def _of(bus: DeadLetters, entity: str) -> EntityDeadLetters:

@@ -7,13 +7,12 @@ from fastapi import APIRouter
 from functions.http.auth import Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError
-from functions.http.run_queries import documents
 from shared.api.models import CommentRequest, EndpointList, RollbackAccepted
 from shared.domain.endpoint import EndpointRecord
+from shared.domain.errors import UnreadableDocument
 from shared.domain.events import RollbackRequested
 from shared.ports import Services
 from shared.records.endpoints import all_records, read
-from shared.records.query import UnreadableEntry
 from shared.step_support.outcome import Draft
 
 router = APIRouter(prefix="/api/endpoints", tags=["endpoints"])
@@ -22,9 +21,9 @@ router = APIRouter(prefix="/api/endpoints", tags=["endpoints"])
 @router.get("")
 def list_endpoints(_: Reader, services: CurrentServices) -> EndpointList:
     """By name."""
-    unreadable: list[UnreadableEntry] = []
+    unreadable: list[UnreadableDocument] = []
     records = sorted(all_records(services.store, unreadable), key=lambda record: record.endpoint)
-    return EndpointList(data=tuple(records), unreadable=documents(unreadable))
+    return EndpointList(data=tuple(records), unreadable=tuple(unreadable))
 
 
 @router.get("/{name}")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from math import isfinite
 
 from functions.http.errors import ApiError
-from shared.api.models import Metrics, Progress, UnreadableDocument
+from shared.api.models import Metrics, Progress
 from shared.domain.jobs import JobKind
 from shared.domain.run import JobRef, Run
 from shared.ports import JobLauncher, Services
 from shared.records import runs
-from shared.records.query import UnreadableEntry
 
 CURVES = ("train_loss", "eval_loss", "learning_rate", "tokens_per_s")
 CURVES_OF_METHOD = {
@@ -31,11 +29,6 @@ def find_run(services: Services, run_id: str) -> Run:
 
 def run_not_found(run_id: str) -> ApiError:
     return ApiError(404, "run_not_found", f"no run {run_id}", "run_id")
-
-
-def documents(unreadable: Iterable[UnreadableEntry]) -> tuple[UnreadableDocument, ...]:
-    """What a list leaves out, as its answer names it."""
-    return tuple(map(UnreadableDocument.model_validate, unreadable))
 
 
 def metrics_of(run: Run, launcher: JobLauncher) -> Metrics:

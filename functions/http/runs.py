@@ -13,18 +13,18 @@ from functions.http import run_commands
 from functions.http.auth import Approver, Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError
-from functions.http.run_queries import documents, find_run, metrics_of, run_not_found
+from functions.http.run_queries import find_run, metrics_of, run_not_found
 from shared.api.models import CloudEvent, CommentRequest, EventList, Metrics, RunPage, RunReference, StartRunRequest
 from shared.domain import paths
 from shared.domain.dataset import Report
 from shared.domain.drop_zone import starts_a_run
+from shared.domain.errors import UnreadableDocument
 from shared.domain.events import ApprovalDenied, ApprovalGranted
 from shared.domain.run import Run, Status
 from shared.ports import Services
 from shared.records import outbox
 from shared.records import runs as records
 from shared.records.blob_documents import read_model
-from shared.records.query import UnreadableEntry
 from shared.step_support.outcome import Draft
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
@@ -43,7 +43,7 @@ def list_runs(
 ) -> RunPage:
     """Newest first."""
     page = records.page(services.store, project=project, status=status, limit=limit, after=after)
-    return RunPage(data=page.runs, unreadable=documents(page.unreadable), next=page.next)
+    return RunPage(data=page.runs, unreadable=page.unreadable, next=page.next)
 
 
 @router.post("", status_code=202)
@@ -83,9 +83,9 @@ def get_events(run_id: str, _: Reader, services: CurrentServices) -> EventList:
     """The facts published about the run, oldest first, as CloudEvents."""
     if not records.exists(services.store, run_id):
         raise run_not_found(run_id)
-    unreadable: list[UnreadableEntry] = []
+    unreadable: list[UnreadableDocument] = []
     data = outbox.events_of(services.store, run_id, CloudEvent.model_validate, unreadable)
-    return EventList(data=tuple(data), unreadable=documents(unreadable))
+    return EventList(data=tuple(data), unreadable=tuple(unreadable))
 
 
 @router.get("/{run_id}/metrics")

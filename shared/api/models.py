@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from shared.domain.commands import MAX_KEY
 from shared.domain.endpoint import EndpointRecord
-from shared.domain.errors import Problem
+from shared.domain.errors import Problem, UnreadableDocument
 from shared.domain.evaluation import EvaluationResult, GradedRow, SampleAnswer, Verdict
 from shared.domain.jobs import JobStatus
 from shared.domain.model import Measured
@@ -45,15 +45,6 @@ class Health(ApiModel):
 
 class SchemaDocument(RootModel[dict[str, Any]]):
     """A JSON schema, draft 2020-12."""
-
-
-class UnreadableDocument(ApiModel):
-    """A document of the run store that this version cannot read. A list names it and holds the others."""
-
-    type: str
-    partition: str = Field(description="a run's id, or the name of a claim")
-    id: str
-    problem: str
 
 
 # Runs

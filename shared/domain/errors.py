@@ -15,7 +15,7 @@ import traceback
 from enum import StrEnum
 from typing import Annotated, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 class FailureClass(StrEnum):
@@ -60,6 +60,17 @@ MAX_CODE_CHARACTERS, MAX_MESSAGE_CHARACTERS = 200, 4000
 def shortened(text: str, characters: int = MAX_MESSAGE_CHARACTERS) -> str:
     """At most so many characters of it, the last a mark if some are left out."""
     return text if len(text) <= characters else text[: characters - 1] + "…"
+
+
+class UnreadableDocument(BaseModel):
+    """A document of the run store that this version cannot read. A list names it and holds the others."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str
+    partition: str = Field(description="a run's id, or the name of a claim")
+    id: str
+    problem: str
 
 
 class Problem(BaseModel):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shared.domain.endpoint import EndpointRecord
-from shared.domain.errors import StoreConflict
+from shared.domain.errors import StoreConflict, UnreadableDocument
 from shared.ports import Document, RunStore, Write
 from shared.records.claims import endpoint_claim
 from shared.records.document import head
-from shared.records.query import UnreadableEntry, pages, readable
+from shared.records.query import pages, readable
 
 RECORD = "endpoint"
 
@@ -51,7 +51,7 @@ def withdraw(store: RunStore, endpoint: str, run_id: str) -> None:
     write(store, record.model_copy(update={**before, "previous": None}), replacing=record)
 
 
-def all_records(store: RunStore, unreadable: list[UnreadableEntry] | None = None) -> Iterator[EndpointRecord]:
+def all_records(store: RunStore, unreadable: list[UnreadableDocument] | None = None) -> Iterator[EndpointRecord]:
     return readable(pages(store, RECORD), record_of, unreadable)
 
 

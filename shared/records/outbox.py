@@ -14,11 +14,12 @@ from typing import Any
 
 import orjson
 
+from shared.domain.errors import UnreadableDocument
 from shared.domain.run import Run
 from shared.domain.upgrades import upgraded
 from shared.ports import Document, Message, RunStore, Write
 from shared.records.document import head
-from shared.records.query import Content, UnreadableEntry, pages, readable
+from shared.records.query import Content, pages, readable
 
 INBOX, OUTBOX = "inbox", "outbox"
 INBOX_TTL_S = 14 * 24 * 3600
@@ -82,7 +83,7 @@ def events_of(
     store: RunStore,
     run_id: str,
     read: Callable[[dict[str, Any]], Content],
-    unreadable: list[UnreadableEntry] | None = None,
+    unreadable: list[UnreadableDocument] | None = None,
 ) -> list[Content]:
     """What `read` makes of the CloudEvents of the facts stated about a run, oldest first."""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
+from shared.domain.errors import UnreadableDocument
 from shared.ports import Document, RunStore, Stored
 
 log = logging.getLogger(__name__)
@@ -26,24 +27,15 @@ def pages(
             return
 
 
-class UnreadableEntry(NamedTuple):
-    """A document that this version cannot read."""
-
-    type: str
-    partition: str
-    id: str
-    problem: str
-
-
-def unreadable_as(stored: Stored, error: Exception) -> UnreadableEntry:
+def unreadable_as(stored: Stored, error: Exception) -> UnreadableDocument:
     """Of the error its kind only: a message may quote the document, and documents may quote rows."""
-    kind = type(error.__cause__ or error).__name__
-    document_type, id = (str(stored.document.get(name)) for name in ("type", "id"))
-    return UnreadableEntry(document_type, stored.partition, id, f"{kind}: it does not fit this version")
+    type_, id = (str(stored.document.get(name)) for name in ("type", "id"))
+    problem = f"{type(error.__cause__ or error).__name__}: it does not fit this version"
+    return UnreadableDocument(type=type_, partition=stored.partition, id=id, problem=problem)
 
 
 def readable(
-    found: Iterable[Stored], read: Callable[[Document], Content], unreadable: list[UnreadableEntry] | None = None
+    found: Iterable[Stored], read: Callable[[Document], Content], unreadable: list[UnreadableDocument] | None = None
 ) -> Iterator[Content]:
     """What `read` makes of each document. One that it cannot read is logged, added to `unreadable` and left out."""
     for stored in found:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.errors import FailureClass, PermanentFailure, UnreadableDocument
 from shared.domain.run import Run, Status
 from shared.domain.upgrades import upgraded
 from shared.ports import Document, RunStore, Stored, Write
 from shared.records.document import head
-from shared.records.query import UnreadableEntry, pages, readable
+from shared.records.query import pages, readable
 
 RUN = "run"
 
@@ -31,7 +31,7 @@ class FoundRuns:
     """Runs of a list, those among them whose documents cannot be read, and the cursor of the next page."""
 
     runs: tuple[Run, ...]
-    unreadable: tuple[UnreadableEntry, ...]
+    unreadable: tuple[UnreadableDocument, ...]
     next: str | None
 
 
@@ -150,7 +150,7 @@ def page(
     filters = {"project": project, "status": status.value if status else None}
     equals: dict[str, str | int] = {key: value for key, value in filters.items() if value is not None}
     found, cursor = store.query(RUN, equals, limit=limit, after=after)
-    unreadable: list[UnreadableEntry] = []
+    unreadable: list[UnreadableDocument] = []
     read = tuple(readable(found, run_of, unreadable))
     return FoundRuns(read, tuple(unreadable), cursor)
 

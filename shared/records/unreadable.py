@@ -7,10 +7,10 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from shared.domain.errors import InvalidInput
+from shared.domain.errors import InvalidInput, UnreadableDocument
 from shared.ports import BlobStore, RunStore, Stored, Write
 from shared.records import claims, endpoints, outbox, runs
-from shared.records.query import UnreadableEntry, pages, unreadable_as
+from shared.records.query import pages, unreadable_as
 
 QUARANTINE = "quarantine"
 
@@ -29,7 +29,7 @@ _IN_USE: dict[str, dict[str, str | int]] = {
 }
 
 
-def unreadable(store: RunStore) -> Iterator[UnreadableEntry]:
+def unreadable(store: RunStore) -> Iterator[UnreadableDocument]:
     """Of runs that are not finished, unsent entries, claims that are held and records of endpoints."""
     for type, fields in _IN_USE.items():
         yield from filter(None, map(_unreadable, pages(store, type, fields)))
@@ -56,7 +56,7 @@ def remove(store: RunStore, stored: Stored) -> None:
     store.batch(stored.partition, [Write("delete", str(stored.document["id"]), etag=stored.etag)])
 
 
-def _unreadable(stored: Stored) -> UnreadableEntry | None:
+def _unreadable(stored: Stored) -> UnreadableDocument | None:
     read = _READERS.get(str(stored.document.get("type")))
     try:
         if read is not None:

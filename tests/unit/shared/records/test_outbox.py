@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from shared.domain.errors import StoreConflict
+from shared.domain.errors import StoreConflict, UnreadableDocument
 from shared.domain.run import Run
 from shared.ports import Message, Services, Write
 from shared.records import outbox
 from shared.records.outbox import Outgoing
-from shared.records.query import UnreadableEntry
 from shared.runner import Runner
 from tests.clock import ManualClock
 from tests.unit.shared.support import drop
@@ -81,7 +80,7 @@ def test_an_entry_that_cannot_be_read_is_named_and_the_other_events_are_there(
     document = outbox.creation(Outgoing("pipeline", message), run, services.clock.now()).document
     assert document is not None
     services.store.batch(run.id, [Write("create", "e-9", {**document, "id": "e-9", name.split()[0]: BROKEN[name]})])
-    unreadable: list[UnreadableEntry] = []
+    unreadable: list[UnreadableDocument] = []
     read = outbox.events_of(services.store, run.id, lambda event: {**event, "data": event["data"]}, unreadable)
     assert (read, [(each.type, each.id) for each in unreadable]) == (facts, [("outbox", "e-9")])
 
