@@ -1,4 +1,7 @@
-"""A demo that does not succeed ends with a code other than 0 and leaves no server running, however it ends."""
+"""A demo that does not succeed ends with a code other than 0 and leaves no server running, however it ends.
+
+These are the tests of `local_stack.demo.cleanup`.
+"""
 
 from __future__ import annotations
 

@@ -9,10 +9,23 @@ import pytest
 
 from tests.paths import ROOT
 
-PACKAGES = ("cli", "functions", "shared/records", "shared/step_support", "shared/steps", "training_job")
+PACKAGES = ("cli", "functions", "shared/records", "shared/step_support", "shared/steps", "training_job", "local_stack")
 UNIT = Path("tests/unit")
 # A module that a suite of several modules tests, and the suite, which names it.
 IN_A_SUITE = {
+    "local_stack/azure_ml/processes.py": "tests/unit/local_stack/azure_ml/test_azure_ml_restart.py",
+    "local_stack/demo/cleanup.py": "tests/stack/test_demo_failures.py",
+    "local_stack/service_bus/__main__.py": "tests/unit/local_stack/service_bus/test_server.py",
+    "local_stack/service_bus/amqp.py": "tests/contract/test_event_bus.py",
+    "local_stack/service_bus/broker.py": "tests/contract/test_event_bus.py",
+    "local_stack/service_bus/messages.py": "tests/contract/test_event_bus.py",
+    "local_stack/service_bus/service.py": "tests/contract/test_event_bus.py",
+    "local_stack/service_bus/store.py": "tests/unit/local_stack/service_bus/test_server.py",
+    "local_stack/stack.py": "tests/stack/test_stack.py",
+    "local_stack/tiny_base/bank.py": "tests/unit/recipes/test_ready_recipes.py",
+    "local_stack/tiny_base/clinic.py": "tests/unit/recipes/test_ready_recipes.py",
+    "local_stack/tiny_base/part_codes.py": "tests/unit/recipes/test_manufacturing.py",
+    "local_stack/tiny_base/plant.py": "tests/unit/recipes/test_ready_recipes.py",
     "training_job/model/sharding.py": "tests/unit/training_job/job/test_processes.py",
 }
 BRANCHES = (
@@ -68,4 +81,6 @@ def test_each_test_file_names_a_module_or_its_package(package: str) -> None:
 
 def test_a_suite_names_the_module_that_it_tests() -> None:
     for module, suite in IN_A_SUITE.items():
-        assert module.removesuffix(".py").replace("/", ".") in (ROOT / suite).read_text(), suite
+        text = (ROOT / suite).read_text()
+        package, _, name = module.removesuffix(".py").replace("/", ".").rpartition(".")
+        assert f"{package}.{name}" in text or f"from {package} import {name}" in text, f"{suite} does not name {module}"

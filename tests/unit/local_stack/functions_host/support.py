@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import azure.functions as func
+
 from shared.domain.topology import Subscription, Topology
 from shared.ports import Message
 
@@ -35,3 +37,9 @@ def eventually(condition: Callable[[], Any], within_s: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come to pass"
         time.sleep(0.01)
+
+
+def queue_app(handler: Any) -> func.FunctionApp:
+    app = func.FunctionApp()
+    app.service_bus_queue_trigger(arg_name="msg", queue_name="%QUEUE%", connection="ServiceBusConnection")(handler)
+    return app

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
@@ -21,44 +20,13 @@ from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from shared.ports import ReceivedMessage
 from tests.clock import ManualClock
-from tests.unit.local_stack.functions_host.support import TOPOLOGY, eventually, host_json, message
-
-
-def queue_app(handler: Any) -> func.FunctionApp:
-    app = func.FunctionApp()
-    app.service_bus_queue_trigger(arg_name="msg", queue_name="%QUEUE%", connection="ServiceBusConnection")(handler)
-    return app
+from tests.unit.local_stack.functions_host.support import TOPOLOGY, eventually, host_json, message, queue_app
 
 
 def outcomes(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, bool]]:
     """Message, outcome and whether there is a traceback, of each invocation logged so far; sorted."""
     records = [vars(record) for record in caplog.records if hasattr(record, "outcome")]
     return sorted((one["message_id"], one["outcome"], bool(one["exc_info"])) for one in records)
-
-
-def test_a_message_arrives_as_azure_functions_own_type(start_host, bus):
-    seen: list[func.ServiceBusMessage] = []
-
-    def handle(msg: func.ServiceBusMessage) -> None:
-        seen.append(msg)
-
-    start_host(queue_app(handle), QUEUE="work")
-    before = datetime.now(UTC)
-    bus.send("work", [message("m-1", "droptune.dataset.uploaded.v1", tenant="härtig", attempt="1")])
-    eventually(lambda: bus.depth("work") == 0)
-
-    [msg] = seen
-    assert isinstance(msg, func.ServiceBusMessage)
-    assert msg.message_id == "m-1"
-    assert msg.subject == msg.label == "droptune.dataset.uploaded.v1"
-    assert msg.get_body() == b'{"id": "m-1"}'
-    assert msg.application_properties == {"tenant": "härtig", "attempt": "1"}
-    assert msg.delivery_count == 1
-    assert msg.lock_token
-    assert msg.enqueued_time_utc is not None
-    assert msg.locked_until is not None
-    assert before <= msg.enqueued_time_utc <= datetime.now(UTC)
-    assert msg.locked_until > msg.enqueued_time_utc
 
 
 def test_subscriptions_of_blueprints_sync_and_async(start_host, bus):
@@ -212,74 +180,3 @@ def test_a_bus_that_fails_for_a_moment_is_tried_again(tmp_path, caplog):
         run_one_message(handle, bus, host_json(tmp_path), tmp_path)
     assert seen == ["m"]
     assert "cannot receive from work" in caplog.text
-
-
-@pytest.mark.parametrize("kind", ["sync", "async"])
-def test_a_stop_waits_for_the_running_function(kind, start_host, bus):
-    begun, ended = threading.Event(), []
-
-    def handle(msg: func.ServiceBusMessage) -> None:
-        begun.set()
-        time.sleep(0.4)
-        ended.append(msg.message_id)
-
-    async def handle_async(msg: func.ServiceBusMessage) -> None:
-        begun.set()
-        await asyncio.sleep(0.4)
-        ended.append(msg.message_id)
-
-    host, _ = start_host(queue_app(handle if kind == "sync" else handle_async), QUEUE="work")
-    bus.send("work", [message("running")])
-    assert begun.wait(60)
-    assert host.stop()
-    assert ended == ["running"]
-    bus.send("work", [message("late")])
-    assert bus.depth("work") == 1  # the running one was completed, the late one not received
-
-
-def test_a_stop_gives_up_in_the_end_and_says_so(start_host, bus):
-    begun, end = threading.Event(), threading.Event()
-
-    def handle(msg: func.ServiceBusMessage) -> None:
-        begun.set()
-        end.wait(120)
-
-    host, _ = start_host(queue_app(handle), QUEUE="work")
-    bus.send("work", [message("stuck")])
-    assert begun.wait(60)
-    assert not host.stop(grace_s=0.3)
-    assert bus.depth("work") == 1
-    end.set()
-    eventually(lambda: bus.depth("work") == 0)
-
-
-def test_a_disabled_function_is_not_called_and_its_messages_wait(start_host, bus):
-    seen: list[str] = []
-    app = func.FunctionApp()
-
-    @app.service_bus_queue_trigger(arg_name="msg", queue_name="work", connection="C")
-    def paused(msg: func.ServiceBusMessage) -> None:
-        seen.append(msg.message_id)
-
-    @app.service_bus_topic_trigger(arg_name="msg", topic_name="pipeline", subscription_name="first", connection="C")
-    def runs(msg: func.ServiceBusMessage) -> None:
-        seen.append(msg.message_id)
-
-    start_host(app, **{"AzureWebJobs.paused.Disabled": "true", "AzureWebJobs.runs.Disabled": "false"})
-    bus.send("work", [message("waits")])
-    bus.send("pipeline", [message("comes")])
-    eventually(lambda: bus.depth("pipeline/first") == 0)
-    assert seen == ["comes"]
-    assert bus.depth("work") == 1
-
-
-def test_no_body_is_logged(start_host, bus, caplog):
-    def handle(msg: func.ServiceBusMessage) -> None:
-        raise ValueError("refused")
-
-    with caplog.at_level(logging.DEBUG):
-        start_host(queue_app(handle), QUEUE="work")
-        bus.send("work", [message("m")])
-        eventually(lambda: bus.depth("work") == 0)
-    assert "id=m outcome=abandoned" in caplog.text
-    assert '{"id"' not in caplog.text

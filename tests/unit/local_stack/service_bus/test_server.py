@@ -1,4 +1,5 @@
-"""The emulator of Service Bus as a process."""
+"""The emulator of Service Bus as a process (`local_stack.service_bus.__main__`), whose `local_stack.service_bus.store`
+survives it."""
 
 from __future__ import annotations
 

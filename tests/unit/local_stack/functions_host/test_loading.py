@@ -1,24 +1,14 @@
-"""What is refused at start, and the command itself as a process."""
+"""What is read of an app, and what is refused."""
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import azure.functions as func
-import httpx
 import pytest
 
 from local_stack.functions_host import Host, StartRefused, load_app
-from shared.embedded.blobs import FileBlobStore
-from tests.paths import ROOT
-from tests.unit.local_stack.functions_host.support import host_json
+from tests.unit.local_stack.functions_host.support import eventually, host_json, message
 
 
 def refused(app: func.FunctionApp, bus, config: Path, **environment: str) -> list[str]:
@@ -106,100 +96,21 @@ def test_an_app_that_cannot_be_imported(tmp_path, monkeypatch):
         load_app("app_that_is_not_there")
 
 
-def test_a_port_that_is_taken(bus, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        host = Host(
-            func.FunctionApp(),
-            bus,
-            host_json=host_json(tmp_path),
-            environment={},
-            state_folder=tmp_path,
-            port=port,
-        )
-        with pytest.raises(StartRefused, match=f"port {port} cannot be opened"):
-            host.start()
+def test_a_disabled_function_is_not_called_and_its_messages_wait(start_host, bus):
+    seen: list[str] = []
+    app = func.FunctionApp()
 
+    @app.service_bus_queue_trigger(arg_name="msg", queue_name="work", connection="C")
+    def paused(msg: func.ServiceBusMessage) -> None:
+        seen.append(msg.message_id)
 
-def test_an_app_whose_start_up_fails(start_host):
-    async def failing(scope, receive, send):
-        assert (await receive())["type"] == "lifespan.startup"
-        await send({"type": "lifespan.startup.failed", "message": "no database"})
+    @app.service_bus_topic_trigger(arg_name="msg", topic_name="pipeline", subscription_name="first", connection="C")
+    def runs(msg: func.ServiceBusMessage) -> None:
+        seen.append(msg.message_id)
 
-    with pytest.raises(StartRefused, match="start-up failed"):
-        start_host(func.AsgiFunctionApp(app=failing, http_auth_level=func.AuthLevel.ANONYMOUS))
-
-
-APP = """
-import json, time
-import azure.functions as func
-
-async def page(scope, receive, send):
-    if scope["type"] == "lifespan":
-        while True:
-            kind = (await receive())["type"]
-            await send({"type": kind + ".complete"})
-            if kind == "lifespan.shutdown":
-                return
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"served"})
-
-app = func.AsgiFunctionApp(app=page, http_auth_level=func.AuthLevel.ANONYMOUS)
-
-@app.service_bus_queue_trigger(arg_name="msg", queue_name="storage-events", connection="C")
-def take(msg: func.ServiceBusMessage) -> None:
-    print("taken", json.loads(msg.get_body())["subject"], flush=True)
-    time.sleep(0.7)
-    print("finished", flush=True)
-
-@app.timer_trigger(arg_name="timer", schedule="%RECONCILE_SCHEDULE%")
-def tick(timer: func.TimerRequest) -> None: ...
-"""
-
-
-@contextmanager
-def host_process(folder: Path, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    (folder / "small_app.py").write_text(APP)
-    host_json(folder)
-    command = [sys.executable, "-m", "local_stack.host", "--port", "0", "--app", "small_app", *arguments]
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"} | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def test_the_command_from_drop_to_clean_stop(tmp_path):
-    blobs = FileBlobStore(tmp_path / ".droptune" / "blobs")
-    with host_process(tmp_path, "--watch") as process:
-        assert process.stdout
-        assert process.stderr
-        word, port = process.stdout.readline().split()
-        assert word == "ready"
-        assert httpx.get(f"http://127.0.0.1:{port}/", timeout=60, verify=False).text == "served"
-        blobs.write("datasets/clinic/train.jsonl", [b"{}\n"])
-        taken = process.stdout.readline()
-        assert taken == "taken /blobServices/default/containers/datasets/blobs/clinic/train.jsonl\n"
-        process.send_signal(signal.SIGTERM)
-        assert process.stdout.read() == "finished\n"
-        log = process.stderr.read()
-        assert process.wait(60) == 0
-    assert "function=take" in log
-    assert "outcome=completed" in log
-    assert "Traceback" not in log
-
-
-def test_the_command_refuses_with_a_report(tmp_path):
-    with host_process(tmp_path, RECONCILE_SCHEDULE="hourly") as process:
-        out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (1, "")
-    assert "function tick: schedule 'hourly' is not NCRONTAB with six fields" in err
-    assert "Traceback" not in err
+    start_host(app, **{"AzureWebJobs.paused.Disabled": "true", "AzureWebJobs.runs.Disabled": "false"})
+    bus.send("work", [message("waits")])
+    bus.send("pipeline", [message("comes")])
+    eventually(lambda: bus.depth("pipeline/first") == 0)
+    assert seen == ["comes"]
+    assert bus.depth("work") == 1
