@@ -19,7 +19,7 @@ from shared.domain.recipe import Notify, Recipe, Reinforcement
 from shared.grading import problems
 from shared.validation.codes import MAX_RECIPE_BYTES
 from shared.validation.encodings import encoding_of
-from shared.validation.setting_errors import dotted, faulty, remove, setting_errors, with_suggestion
+from shared.validation.setting_errors import SettingError, dotted, faulty, remove, setting_errors, with_suggestion
 from shared.validation.suggestions import Location
 
 # Removing a faulty setting can make the section around it faulty, and so on up to the top.
@@ -67,16 +67,16 @@ def read_recipe(text: bytes | None, default_base_model: str, findings: Findings)
     No text means a recipe of defaults. The license gate is part of it.
     """
     try:
-        raw = _load(text or b"")
+        given = _load(text or b"")
     except _Unreadable as error:
         findings.add("recipe_yaml", "recipe", detail=_encodable(str(error)))
         return ReadRecipe(None, Recipe(base_model=default_base_model), method_known=False)
-    raw = {"base_model": default_base_model, **raw}
+    raw = {"base_model": default_base_model, **given}
     try:
         recipe = Recipe.model_validate(raw)
         read = ReadRecipe(_with_working_graders(recipe, findings), recipe)
     except ValidationError as error:
-        _report(error, raw, findings)
+        _report(setting_errors(error, given, Recipe, {"base_model": default_base_model}), findings)
         assumed = _without_faults(raw, error, default_base_model)
         read = ReadRecipe(None, assumed, method_known=assumed.method.type == _method_type(raw))
     if _check_events(read.assumed.notify, findings):
@@ -176,8 +176,8 @@ def _with_working_graders(recipe: Recipe, findings: Findings) -> Recipe | None:
     return None if found else recipe
 
 
-def _report(error: ValidationError, raw: dict[str, Any], findings: Findings) -> None:
-    for found in setting_errors(error, raw, Recipe):
+def _report(errors: list[SettingError], findings: Findings) -> None:
+    for found in errors:
         path = found.path or "recipe"
         if found.unknown:
             findings.add("recipe_unknown_key", "recipe", detail=with_suggestion(path, found.message))

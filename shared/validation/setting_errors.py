@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from shared.validation.suggestions import Location, has, suggest_setting, suggest_value
+from shared.validation.suggestions import Location, Names, has
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -30,25 +33,56 @@ class SettingError:
     unknown: bool = False
 
 
-def setting_errors(error: ValidationError, raw: Any, model: type[BaseModel]) -> list[SettingError]:
-    """Unknown settings first. `raw` is what `model` refused. Messages about one setting (`auto` or a number) are
-    joined; one that only follows from another is left out."""
+def setting_errors(
+    error: ValidationError, raw: Any, model: type[BaseModel], defaults: Mapping[str, Any] = MappingProxyType({})
+) -> list[SettingError]:
+    """Unknown settings first. `model` refused `raw` with the `defaults` it lacks. Messages about one setting (`auto` or
+    a number) are joined; one that only follows from another is left out."""
+    names = Names(raw, model)
+    problems = [(one, _place(one, raw)) for one in error.errors(include_url=False, include_input=False)]
+    misspelled = [where for one, place in problems for where in _misspelled_types(one, place, raw, names)]
+    if not misspelled:
+        return _errors(problems, raw, names)
+    raw = copy.deepcopy(raw)
+    for where in misspelled:
+        section = _value(raw, where[:-1])
+        section["type"] = section.pop(where[-1])
+    found = [SettingError(dotted(where), "did you mean type?", unknown=True) for where in misspelled]
+    try:
+        model.model_validate({**defaults, **raw})
+    except ValidationError as rest:
+        found += setting_errors(rest, raw, model, defaults)
+    return found
+
+
+def _misspelled_types(problem: ErrorDetails, place: Location, raw: Any, names: Names) -> Iterator[Location]:
+    """The `type` of a section under another name: what else is wrong with the section depends on it."""
+    if problem["type"] == "extra_forbidden":
+        candidates = [place]
+    elif problem["type"] == "union_tag_not_found":
+        candidates = [(*place[:-1], key) for key in _value(raw, place[:-1])]
+    else:
+        candidates = []
+    meant = (where for where in candidates if names.setting(where).meant == ((*where[:-1], "type"),))
+    yield from itertools.islice(meant, 1)
+
+
+def _errors(problems: list[tuple[ErrorDetails, Location]], raw: Any, names: Names) -> list[SettingError]:
     unknown: list[SettingError] = []
     misspelled: set[Location] = set()
     messages: dict[Location, list[str]] = {}
     suggestions: dict[Location, str] = {}
-    for problem in error.errors(include_url=False, include_input=False):
-        where = _place(problem, raw)
+    for problem, where in problems:
         if problem["type"] == "extra_forbidden":
-            meant = suggest_setting(where, raw, model)
-            unknown.append(SettingError(dotted(where), meant, unknown=True))
-            misspelled.add((*where[:-1], meant.removeprefix("did you mean ").removesuffix("?")))
+            suggestion = names.setting(where)
+            unknown.append(SettingError(dotted(where), suggestion.text, unknown=True))
+            misspelled.update(suggestion.meant)
         elif problem["type"] == "too_short" and problem["ctx"]["actual_length"] < _length(raw, where):
             continue  # the list is long enough: entries with errors of their own were left out
         else:
             messages.setdefault(where, []).append(_message(problem))
             if problem["type"] in _WRONG_VALUES:
-                suggestions[where] = suggest_value(where, raw, _value(raw, where), model)
+                suggestions[where] = names.value(where, _value(raw, where))
     for where in misspelled:
         messages.pop(where, None)  # "Field required", for it was given under another name
     return unknown + [

@@ -1,261 +1,243 @@
 """Names that a user most likely meant: the settings of the recipe and the values a setting accepts.
 
-Three sources, in this order: tables of names other tools use, the same name elsewhere in the recipe, and similar
-spelling, which is not asked for a name of the tables. No suggestion is made where none of them is convincing.
+A suggestion is accepted at its place, with the `type` that the recipe has. Kinds of evidence are asked in turn, the
+surest first and those of the same section before those of others; there is no suggestion where none is convincing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
-from functools import cache
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
+from rapidfuzz import process
+from rapidfuzz.distance import OSA, Prefix
 
 Location = tuple[int | str, ...]
 
-# Ratio of difflib: `time` and `tier` have 0.75 by chance, `confidense` and `confidence` 0.9. A setting of another
-# section must be closer, since many are compared.
-_SIMILAR = 0.76
-_SIMILAR_ELSEWHERE = 0.85
-
-# Ours -> names in Hugging Face transformers, TRL, PEFT, bitsandbytes, Axolotl, LLaMA-Factory, Unsloth, OpenAI or
-# British English. A name may stand in several rows: the first of ours that exists at the place is meant.
-_OTHER_NAMES = {
-    "n_epochs": "num_train_epochs num_epochs epochs epoch train_epochs max_epochs",
-    "batch_size": "per_device_train_batch_size per_gpu_train_batch_size per_device_batch_size train_batch_size "
-    "global_batch_size micro_batch_size gradient_accumulation_steps gradient_accumulation grad_accum bsz",
-    "learning_rate": "lr learning_rate_multiplier peak_lr max_lr",
-    "lora_rank": "r rank lora_r lora_dim peft_lora_r",
-    "lora_alpha": "alpha lora_scaling peft_lora_alpha",
-    "lora_dropout": "dropout peft_lora_dropout",
-    "rslora": "use_rslora peft_use_rslora rank_stabilized",
-    "dora": "use_dora peft_use_dora",
-    "quantization": "load_in_4bit load_in_8bit load_4bit load_8bit use_4bit bnb_4bit_quant_type use_qlora qlora "
-    "quantization_bit quantization_type quantization_method quantization_config double_quantization "
-    "bnb_4bit_use_double_quant quantisation quantize quant bits",
-    "optimizer": "optim optimiser optimizer_type",
-    "packing": "sample_packing neat_packing use_packing pack padding padding_free pad_to_sequence_len",
-    "max_length_tokens": "max_length max_seq_length max_seq_len max_sequence_length model_max_length sequence_len "
-    "seq_len seq_length sequence_length block_size cutoff_len context_length context_window max_prompt_length "
-    "max_model_len",
-    "seed": "random_seed random_state data_seed train_seed",
-    "beta": "kl_coef kl_coeff kl_beta kl_penalty kl_loss_coef dpo_beta pref_beta rl_beta",
-    "rollouts_per_prompt": "num_generations num_return_sequences num_rollouts num_samples_per_prompt group_size "
-    "rollouts",
-    "max_new_tokens": "max_completion_length max_completion_tokens max_tokens max_output_tokens max_response_length "
-    "response_length generation_max_length",
-    "temperature": "sampling_temperature",
-    "continue_from": "adapter_name_or_path lora_model_dir resume_lora_training init_from",
-    "type": "stage rl algorithm algo trainer trainer_type train_type training_type training_method "
-    "objective sft grpo orpo kto supervised dpo reinforcement preference",
-    "hyperparameters": "train training training_args training_arguments trainer_args train_config hparams hyperparams "
-    "lora peft peft_config lora_config adapter_config",
-    "base_model": "model model_id model_name model_path model_name_or_path pretrained_model_name_or_path "
-    "base_model_name_or_path pretrained_model base_model_id hf_model",
-    "data": "dataset datasets data_config train_dataset",
-    "evaluation": "eval evals evaluate eval_config",
-    "deployment": "deploy serving serve inference",
-    "budget": "compute resources limits",
-    "validation_split": "holdout val_size val_set_size val_split eval_size test_size test_split validation "
-    "validation_size validation_fraction validation_ratio validation_split_percentage eval_split split",
-    "max_general_regression": "general_suite",
-    "operation": "op",
-    "split_group": "group_by group_column group",
-    "personal_data": "pii",
-    "deidentify": "anonymize anonymise anonymization deidentification de_identify redact_names names",
-    "format": "type dataset_format dataset_type data_format formatting",
-    "columns": "field_mapping column_mapping dataset_text_field text_column prompt_column field_messages "
-    "field_instruction field_output message_property_mappings",
-    "over_length": "truncation truncation_mode truncate excess_length_strategy",
-    "graders": "reward_funcs reward_functions rewards reward_fn metrics metric compute_metrics grader testing_criteria",
-    "min_gain": "min_improvement",
-    "url": "webhook webhook_url",
-    "notify": "webhook webhooks webhook_url notifications callbacks",
-    "instance_type": "vm_size sku gpu gpu_type gpus num_gpus n_gpus machine_type instance accelerator node_type",
-    "nodes": "num_nodes nnodes n_nodes instance_count num_machines",
-    "endpoint": "endpoint_name",
-    "max_usd": "max_cost max_eur max_cost_usd max_budget cost_limit",
-    "deadline_hours": "timeout timeout_hours max_hours max_runtime max_time",
-    "tier": "spot low_priority use_spot priority",
-    "every_days": "schedule interval_days",
-}
-_SETTINGS_OF_OTHER_TOOLS: dict[str, tuple[str, ...]] = {
-    other: tuple(ours for ours, others in _OTHER_NAMES.items() if other in others.split())
-    for names in _OTHER_NAMES.values()
+_TABLES: dict[str, dict[str, str]] = tomllib.loads(
+    Path(__file__).with_name("other_tools.toml").read_text(encoding="utf-8")
+)
+_SETTINGS = {
+    other: [ours for ours, others in _TABLES["settings"].items() if other in others.split()]
+    for names in _TABLES["settings"].values()
     for other in names.split()
 }
-# Why there is no such setting -> its names in those tools.
-_WITHOUT_A_SETTING = {
-    "the number of steps follows from n_epochs, batch_size and the rows": "max_steps num_steps total_steps "
-    "max_train_steps",
-    "warm-up and decay of the learning rate are fixed for each method.type": "lr_scheduler_type lr_scheduler "
-    "lr_scheduler_kwargs scheduler warmup warmup_steps warmup_ratio num_warmup_steps cosine_min_lr_ratio",
-    "the number of steps decides how often, and the best checkpoint is kept": "eval_steps evaluation_strategy "
-    "eval_strategy evals_per_epoch eval_interval save_steps save_strategy saves_per_epoch save_total_limit "
-    "logging_steps logging_strategy logging_first_step load_best_model_at_end metric_for_best_model greater_is_better "
-    "early_stopping_patience",
-    "every linear layer gets a LoRA adapter, and the base stays as it is; quantization nf4 is QLoRA": "adapter "
-    "use_lora use_peft peft_type task_type finetuning_type finetune_type full_finetuning target_modules lora_target "
-    "lora_targets lora_target_modules lora_target_linear lora_modules_to_save modules_to_save lora_bias bias "
-    "lora_fan_in_fan_out layers_to_transform task_type additional_target unfrozen_parameters freeze_trainable_layers",
-    "it stays at the default of transformers and TRL": "weight_decay max_grad_norm gradient_clipping adam_beta1 "
-    "adam_beta2 adam_epsilon optim_args neftune_noise_alpha label_smoothing label_smoothing_factor loss_type "
-    "pref_loss top_p top_k scale_rewards num_iterations epsilon reward_weights use_vllm torch_compile "
-    "use_liger_kernel enable_liger_kernel dataloader_num_workers use_cache ld_alpha",
-    "the precision is the catalog's for the base model": "bf16 fp16 tf32 pure_bf16 torch_dtype dtype precision "
-    "mixed_precision bnb_4bit_compute_dtype compute_dtype",
-    "it is decided from the base model and the machine": "gradient_checkpointing use_gradient_checkpointing "
-    "activation_checkpointing flash_attention flash_attn use_flash_attention_2 attn_implementation sdp_attention "
-    "deepspeed fsdp fsdp_config sharding auto_find_batch_size device_map local_rank per_device_eval_batch_size "
-    "eval_batch_size",
-    "metrics and models are kept with the run": "report_to output_dir logging_dir overwrite_output_dir run_name "
-    "suffix wandb wandb_project wandb_entity mlflow_tracking_uri integrations push_to_hub hub_model_id hub_token "
-    "plot_loss",
-    "weights, tokenizer and chat template are those of the base model in the catalog": "chat_template template "
-    "conversation_template tokenizer tokenizer_type tokenizer_name model_type processor_type trust_remote_code "
-    "special_tokens eos_token pad_token use_fast_tokenizer revision model_revision",
-    "only answers are learned, without those of weight 0, and texts as a whole": "train_on_inputs train_on_prompt "
-    "train_on_responses_only assistant_only_loss completion_only_loss mask_history mask_prompt roles_to_train",
-    "the dataset is the file that is dropped beside recipe.yaml, the held-out rows are eval.jsonl": "dataset datasets "
-    "train_dataset dataset_name dataset_path dataset_dir data_path data_files path train_file train_data "
-    "training_file training_data eval_dataset eval_file test_file test_datasets validation_file validation_data",
-    "rows are shuffled by seed": "shuffle shuffle_dataset shuffle_data",
-    "an interrupted job resumes by itself": "resume_from_checkpoint auto_resume_from_checkpoints",
-}
-_REASONS = {other: reason for reason, names in _WITHOUT_A_SETTING.items() for other in names.split()}
-_VALUES_OF_OTHER_TOOLS: dict[str, tuple[str, ...]] = {
-    "sft": ("supervised",),
-    "preference": ("dpo",),
-    "grpo": ("reinforcement",),
-    "rft": ("reinforcement",),
-    "rlhf": ("reinforcement",),
-    "4bit": ("nf4",),
-    "int4": ("nf4",),
-    "qlora": ("nf4",),
-    "false": ("none", "padded", "automatic"),
-    "bf16": ("none",),
-    "16bit": ("none",),
-    "true": ("nf4", "packed", "required"),
-    "adam": ("adamw",),
-    "adamw_torch": ("adamw",),
-    "adamw_torch_fused": ("adamw",),
-    "adamw_8bit": ("paged_adamw_8bit",),
-    "adamw_bnb_8bit": ("paged_adamw_8bit",),
-    "messages": ("chat",),
-    "chatml": ("chat",),
-    "openai": ("chat",),
-    "instruction": ("alpaca",),
-    "skip": ("drop",),
-    "cut": ("truncate",),
-    "mask": ("redact",),
-    "anonymize": ("redact",),
-    "ignore": ("allow",),
-    "low_priority": ("spot",),
-    "on_demand": ("dedicated",),
-    "manual": ("required",),
-    "production": ("champion",),
-    "exact_match": ("string_check",),
-    "bleu": ("text_similarity",),
-    "rouge": ("text_similarity", "rouge_l"),
-    "llm_judge": ("score_model",),
-    "json": ("json_schema",),
-    "equals": ("eq",),
-    "contains": ("like",),
-    "icontains": ("ilike",),
-}
+_REASONS = {other: reason for reason, names in _TABLES["without"].items() for other in names.split()}
+_VALUES = {other: ours.split() for other, ours in _TABLES["values"].items()}
+_MOST_NAMED = 3
+_Evidence = Callable[[str, Iterable[str]], list[str]]  # those of the names that the key may stand for
 
 
-def suggest_setting(location: Location, raw: Any, model: type[BaseModel]) -> str:
-    """For a setting that `model` does not have, in words: "did you mean X?", "it belongs under X", why there is none;
-    or nothing."""
-    key = str(location[-1])
-    here = sorted({name for place in _schemas_at(model, location[:-1], raw) for name in place.get("properties", {})})
-    if near := _of_other_tools(key, here, _SETTINGS_OF_OTHER_TOOLS):
-        return f"did you mean {near}?"
-    elsewhere = () if any(isinstance(part, int) for part in location) else _settings(model)
-    if same := [setting for setting in elsewhere if setting.path[-1] == key]:
-        return _belongs(location, same)
-    around = [location[: i + 1] for i in range(len(location) - 1)]
-    names = sorted({setting.path[-1] for setting in elsewhere if setting.path not in around})
-    name = _of_other_tools(key, names, _SETTINGS_OF_OTHER_TOOLS)
-    if not name and (reason := _REASONS.get(_plain(key))):
-        return reason if "base_model" in names else ""
-    if not name and _plain(key) not in _SETTINGS_OF_OTHER_TOOLS:
-        if near := _similar(key, here, _SIMILAR):
-            return f"did you mean {near}?"
-        name = _similar(key, names, _SIMILAR_ELSEWHERE)
-    paths = dict.fromkeys(".".join(setting.path) for setting in elsewhere if setting.path[-1] == name)
-    return f"did you mean {' or '.join(paths)}?" if paths else ""
+class Suggestion(NamedTuple):
+    """`text`: "did you mean X?", "it belongs under X", why there is no such setting, or nothing. `meant`: the settings
+    it names, without those that the recipe has."""
 
-
-def suggest_value(location: Location, raw: Any, value: Any, model: type[BaseModel]) -> str:
-    """The same for a value that the setting at `location` does not accept."""
-    accepted = sorted({value for place in _schemas_at(model, location, raw) for value in _values(place)})
-    if not isinstance(value, str | bool):
-        return ""
-    near = _of_other_tools(str(value), accepted, _VALUES_OF_OTHER_TOOLS) or _similar(str(value), accepted, _SIMILAR)
-    return f"did you mean '{near}'?" if near else ""
+    text: str = ""
+    meant: tuple[Location, ...] = ()
 
 
 class _Setting(NamedTuple):
     path: tuple[str, ...]
     type: str  # of the section it belongs to, empty where a section has one shape
+    valid: bool  # with the types that the recipe has
 
 
-def _belongs(location: Location, same: Sequence[_Setting]) -> str:
-    """`same`: the settings of this name, all over the recipe."""
-    types = dict.fromkeys(setting.type for setting in same if setting.path == location)
-    if types:
-        return f"it is a setting of method.type {' and '.join(types)}"
-    sections = dict.fromkeys(".".join(setting.path[:-1]) for setting in same)
-    return f"it belongs under {' or '.join(section or 'the top level' for section in sections)}"
+class Names:
+    """What the names in a recipe that `model` refused may stand for. `raw` is the recipe as it was written."""
+
+    def __init__(self, raw: Any, model: type[BaseModel]) -> None:
+        self._raw = raw
+        self._schema = _schema(model)
+
+    def setting(self, where: Location) -> Suggestion:
+        """For a setting that does not exist at this place."""
+        section, key = where[:-1], _plain(str(where[-1]))
+        here = list(dict.fromkeys(name for place in self._at(section) for name in place.get("properties", {})))
+        in_list = any(isinstance(part, int) for part in where)
+        found = _same(key, here) or _of_tools(key, here)
+        if not found and not in_list and (known := self._known(key, section)).text:
+            return known
+        found = found or _whole_words(key, here) or _misspelled(key, here)
+        found = found or self._accepting(key, section, here) or _words(key, here)
+        if found or in_list:
+            return self._did_you_mean(section, [(*section, name) for name in found])
+        elsewhere = self._elsewhere(key, section, _same, _misspelled_elsewhere, _whole_words)
+        near = [] if elsewhere.text else _misspelled_elsewhere(key, {**_SETTINGS, **_REASONS})
+        return self.setting((*section, near[0])) if near and near[0] != key else elsewhere
+
+    def value(self, where: Location, value: Any) -> str:
+        """The same for a value that the setting at this place does not accept."""
+        accepted = list(dict.fromkeys(value for place in self._at(where) for value in _values(place)))
+        if not isinstance(value, str | bool):
+            return ""
+        key = _plain(str(value))
+        near = [ours for ours in _VALUES.get(key, ()) if ours in accepted] or _misspelled(key, accepted)
+        return f"did you mean '{near[0]}'?" if near else ""
+
+    def _known(self, key: str, section: Location) -> Suggestion:
+        """A name of another tool that is none of ours."""
+        if key in _REASONS:
+            return Suggestion(_REASONS[key])
+        ours = any(one.path[-1] == key for one in self._settings)
+        return Suggestion() if ours else self._elsewhere(key, section, _of_tools)
+
+    def _elsewhere(self, key: str, section: Location, *kinds: _Evidence) -> Suggestion:
+        """A setting of another section, or one that another `type` has."""
+        others = [one for one in self._settings if one.path != section[: len(one.path)]]
+        for evidence in kinds:
+            names = evidence(key, dict.fromkeys(one.path[-1] for one in others))
+            meant = [one for one in others if one.path[-1] in names]
+            valid = list(dict.fromkeys(one.path for one in meant if one.valid))
+            if types := dict.fromkeys(one.type for one in meant if not one.valid and one.path[:-1] == section):
+                name = "it" if evidence is _same else names[0]
+                or_of = "".join(f", or of {'.'.join(path[:-1])}" for path in valid)
+                return Suggestion(f"{name} is a setting of method.type {' and '.join(types)}{or_of}")
+            if valid and evidence is _same:
+                sections = (".".join(path[:-1]) or "the top level" for path in valid)
+                return Suggestion(f"it belongs under {' or '.join(sections)}")
+            if valid:
+                return self._did_you_mean(section, valid)
+            if meant:
+                types = dict.fromkeys(one.type for one in meant)
+                return Suggestion(f"{'.'.join(meant[0].path)} is a setting of method.type {' and '.join(types)}")
+        return Suggestion()
+
+    def _did_you_mean(self, section: Location, paths: Sequence[Location]) -> Suggestion:
+        if not paths:
+            return Suggestion()
+        missing = tuple(path for path in paths if not self._given(path))
+        shown = [_shown(path, section) for path in missing or paths]
+        listed = " or ".join([", ".join(shown[:-1]), shown[-1]] if shown[1:] else shown)
+        return Suggestion(f"did you mean {listed}{'' if missing else ', which is given too'}?", missing)
+
+    def _given(self, path: Location) -> bool:
+        raw = self._raw
+        for part in path:
+            if not has(raw, part):
+                return False
+            raw = raw[part]
+        return True
+
+    def _accepting(self, key: str, section: Location, names: Iterable[str]) -> list[str]:
+        """The settings that accept the key as a value: `packed`, `spot`."""
+        found = [name for name in names for place in self._at((*section, name)) if key in _values(place)]
+        return found if len(found) <= _MOST_NAMED else []
+
+    @cached_property
+    def _settings(self) -> list[_Setting]:
+        """Every setting that does not stand in a list."""
+        return list(self._inside(_shapes(self._schema, self._schema), (), self._raw, "", valid=True))
+
+    def _inside(
+        self, shapes: list[dict[str, Any]], path: tuple[str, ...], raw: Any, kind: str, *, valid: bool
+    ) -> Iterator[_Setting]:
+        chosen = _chosen(shapes, raw)
+        for shape in shapes:
+            of_type, possible = _type_of(shape) or kind, valid and shape in chosen
+            for name, setting in shape.get("properties", {}).items():
+                yield _Setting((*path, name), of_type, possible)
+                inner = raw[name] if has(raw, name) else None
+                yield from self._inside(_shapes(self._schema, setting), (*path, name), inner, of_type, valid=possible)
+
+    def _at(self, where: Location) -> list[dict[str, Any]]:
+        """The JSON schemas that may apply at a place; of the shapes of a section the one that its `type` chooses."""
+        raw = self._raw
+        nodes = _chosen(_shapes(self._schema, self._schema), raw)
+        for part in where:
+            raw = raw[part] if has(raw, part) else None
+            children = [child for node in nodes for child in _children(node, part)]
+            nodes = _chosen([shape for child in children for shape in _shapes(self._schema, child)], raw)
+        return nodes
+
+
+def _shown(path: Location, section: Location) -> str:
+    if path[:-1] == section:
+        return str(path[-1])
+    return ".".join(map(str, path)) if path[1:] else f"{path[0]} at the top level"
 
 
 def _plain(name: str) -> str:
     """`numTrainEpochs`, `num-train-epochs` and `num_train_epochs` are one name."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).replace("-", "_").replace(" ", "_").lower()
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[\W_]+", "_", name).strip("_").lower()
 
 
-def _of_other_tools(name: str, known: Sequence[str], table: dict[str, tuple[str, ...]]) -> str:
-    return next((ours for ours in table.get(_plain(name), ()) if ours in known), "")
+def _same(key: str, names: Iterable[str]) -> list[str]:
+    return [name for name in names if name.replace("_", "") == key.replace("_", "")]
 
 
-def _similar(name: str, known: Sequence[str], cutoff: float) -> str:
-    return next(iter(get_close_matches(_plain(name), known, n=1, cutoff=cutoff)), "")
+def _of_tools(key: str, names: Iterable[str]) -> list[str]:
+    return [ours for ours in _SETTINGS.get(key, ()) if ours in names][:1]
+
+
+def _misspelled(key: str, names: Iterable[str]) -> list[str]:
+    """One letter in four may be wrong, left out, added or swapped with the next."""
+    return _nearest(key, names, max(1, len(key) // 4)) if len(key) >= 3 else []
+
+
+def _misspelled_elsewhere(key: str, names: Iterable[str]) -> list[str]:
+    """More must be right, since many names are compared."""
+    return _nearest(key, names, len(key) // 6)
+
+
+def _nearest(key: str, names: Iterable[str], most: int) -> list[str]:
+    """Those at the smallest distance, in whatever order their words are."""
+    names, distances = list(names), dict[str, float]()
+    for spelled in (_joined, _in_order):
+        choices = {name: spelled(name) for name in names}
+        for _, distance, name in process.extract_iter(spelled(key), choices, scorer=OSA.distance, score_cutoff=most):
+            distances[name] = min(distance, distances.get(name, distance))
+    return [name for name in names if name in distances and distances[name] == min(distances.values())]
+
+
+def _joined(name: str) -> str:
+    return name.replace("_", "")
+
+
+def _in_order(name: str) -> str:
+    return "".join(sorted(name.split("_")))
+
+
+def _whole_words(key: str, names: Iterable[str]) -> list[str]:
+    """Names that have every word of the key: `lora`, `deadline`."""
+    found = [name for name in names if set(key.split("_")) <= set(name.split("_"))]
+    return found if len(found) <= _MOST_NAMED and len(key) >= 4 else []
+
+
+def _words(key: str, names: Iterable[str]) -> list[str]:
+    """Names that have every word of the key, in another form, and the fewest others: `max_len`. Or the key has every
+    word of the name."""
+    words = key.split("_")
+    others: dict[str, int] = {}
+    for name in names:
+        own = name.split("_")
+        if all(any(_alike(word, one, alone=len(words) == 1) for one in own) for word in words):
+            others[name] = abs(len(own) - len(words))
+        elif len(own) > 1 and set(own) < set(words):
+            others[name] = len(words) - len(own)
+    found = [name for name in others if others[name] == min(others.values())]
+    return found if len(found) <= _MOST_NAMED else []
+
+
+def _alike(word: str, own: str, *, alone: bool) -> bool:
+    """`len` and `length`, `maximum` and `max` (not where it is the only word: `database`), `policies` and `policy`."""
+    begin = Prefix.similarity(word, own)
+    return (
+        word == own
+        or (begin == len(word) and begin >= (4 if alone else 3))
+        or (begin == len(own) >= 3 and not alone)
+        or (begin >= 5 and max(len(word), len(own)) - begin <= 5)
+        or (len(word) >= 5 and OSA.distance(word, own) == 1)
+    )
 
 
 @cache
 def _schema(model: type[BaseModel]) -> dict[str, Any]:
     return model.model_json_schema()
-
-
-@cache
-def _settings(model: type[BaseModel]) -> tuple[_Setting, ...]:
-    """Every setting that does not stand in a list."""
-    schema = _schema(model)
-
-    def inside(node: dict[str, Any], path: tuple[str, ...], kind: str) -> Iterator[_Setting]:
-        for shape in _shapes(schema, node):
-            of_type = _type_of(shape) or kind
-            for name, setting in shape.get("properties", {}).items():
-                yield _Setting((*path, name), of_type)
-                yield from inside(setting, (*path, name), of_type)
-
-    return tuple(inside(schema, (), ""))
-
-
-def _schemas_at(model: type[BaseModel], location: Location, raw: Any) -> list[dict[str, Any]]:
-    """The JSON schemas that may apply at a place; of the shapes of a section the one that its `type` chooses."""
-    schema = _schema(model)
-    nodes = _chosen(_shapes(schema, schema), raw)
-    for part in location:
-        raw = raw[part] if has(raw, part) else None
-        children = [child for node in nodes for child in _children(node, part)]
-        nodes = _chosen([shape for child in children for shape in _shapes(schema, child)], raw)
-    return nodes
 
 
 def has(raw: Any, part: int | str) -> bool:
@@ -283,7 +265,10 @@ def _type_of(shape: dict[str, Any]) -> str:
 
 
 def _chosen(shapes: list[dict[str, Any]], raw: Any) -> list[dict[str, Any]]:
+    """Those of the `type` that `raw` has; without one, those where it may be left out."""
     kind = raw.get("type") if isinstance(raw, dict) else None
+    if kind is None:
+        return [shape for shape in shapes if "type" not in shape.get("required", ())] or shapes
     return [shape for shape in shapes if _type_of(shape) == kind] or shapes
 
 

@@ -13,7 +13,7 @@ from tests.paths import ROOT
 
 SOURCES = (".py", ".bicep", ".sh", ".yaml", ".yml", ".js", ".html", ".cjs", ".jinja", ".json", ".toml", "Dockerfile")
 NAME = re.compile(r"\b[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)+\b")
-OTHER_TOOLS = "shared/validation/suggestions.py"  # its tables are of names that are not ours
+OTHER_TOOLS = "shared/validation/other_tools.toml"  # its tables are of names that are not ours
 # Names of trl, bitsandbytes, vLLM and OpenAI that nothing here uses, a name made of `column_{}`, and a file that the
 # reader makes.
 ELSEWHERE = frozenset(

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from shared.domain.recipe import Recipe
 from shared.validation.setting_errors import setting_errors
 
+DEFAULTS = {"base_model": "droptune/tiny-llama"}
 # What was written (a place in the recipe and a key) -> the suggestion.
 MISSPELLED = {
     "method.hyperparameters.optimiser": "did you mean optimizer?",
@@ -32,7 +33,6 @@ MISSPELLED = {
     "method.hyperparameters.random_state": "did you mean seed?",
     "method.hyperparameters.beta": "it is a setting of method.type dpo and reinforcement",
     "method.hyperparamters": "did you mean hyperparameters?",
-    "method.typ": "did you mean type?",
     "num_train_epochs": "did you mean method.hyperparameters.n_epochs?",
     "lora_rank": "it belongs under method.hyperparameters",
     "hyperparameters": "it belongs under method",
@@ -53,16 +53,14 @@ MISSPELLED = {
     "retrain.schedule": "did you mean every_days?",
     "train": "did you mean method.hyperparameters?",
     "training_args": "did you mean method.hyperparameters?",
-    "dataset": "did you mean data?",
-    "datasets": "did you mean data?",
     "eval": "did you mean evaluation?",
     "val_size": "did you mean data.validation_split?",
     "stage": "did you mean method.type?",
     "rl": "did you mean method.type?",
     "neat_packing": "did you mean method.hyperparameters.packing?",
     "sample_packing": "did you mean method.hyperparameters.packing?",
-    "pref_beta": "did you mean method.hyperparameters.beta?",
-    "method.hyperparameters.kl_beta": "did you mean beta?",
+    "pref_beta": "method.hyperparameters.beta is a setting of method.type dpo and reinforcement",
+    "method.hyperparameters.kl_beta": "beta is a setting of method.type dpo and reinforcement",
     "seq_len": "did you mean method.hyperparameters.max_length_tokens?",
     "sequence_length": "did you mean method.hyperparameters.max_length_tokens?",
     "block_size": "did you mean method.hyperparameters.max_length_tokens?",
@@ -70,7 +68,6 @@ MISSPELLED = {
     "method.hyperparameters.max_prompt_length": "did you mean max_length_tokens?",
     "per_gpu_train_batch_size": "did you mean method.hyperparameters.batch_size?",
     "micro_batch_size": "did you mean method.hyperparameters.batch_size?",
-    "gradient_accumulation_steps": "did you mean method.hyperparameters.batch_size?",
     "pretrained_model_name_or_path": "did you mean base_model?",
     "model_name_or_path": "did you mean base_model?",
     "load_4bit": "did you mean method.hyperparameters.quantization?",
@@ -83,18 +80,16 @@ MISSPELLED = {
     "data.test_size": "did you mean validation_split?",
     "data.dataset_text_field": "did you mean columns?",
     "data.truncation_mode": "did you mean over_length?",
-    "method.stage": "did you mean type?",
-    "method.supervised": "did you mean type?",
-    "method.trainer": "did you mean type?",
     "method.lora": "did you mean hyperparameters?",
     "method.hyperparameters.lora_r": "did you mean lora_rank?",
     "method.hyperparameters.loraDim": "did you mean lora_rank?",
     "method.hyperparameters.use_rslora": "did you mean rslora?",
     "method.hyperparameters.num_epochs": "did you mean n_epochs?",
     "method.hyperparameters.learning_rate_multiplier": "did you mean learning_rate?",
-    "method.hyperparameters.max_completion_length": "did you mean max_new_tokens?",
+    "method.hyperparameters.max_completion_length": "max_new_tokens is a setting of method.type reinforcement, "
+    "or of evaluation",
     "lora_model_dir": "did you mean method.continue_from?",
-    "reward_funcs": "did you mean method.graders or evaluation.graders?",
+    "reward_funcs": "did you mean evaluation.graders?",
     "evaluation.metrics": "did you mean graders?",
     "evaluation.max_tokens": "did you mean max_new_tokens?",
     "deployment.endpoint_name": "did you mean endpoint?",
@@ -104,7 +99,9 @@ MISSPELLED = {
 }
 # Why there is no such setting -> what was written.
 WITHOUT_A_SETTING = {
-    "the dataset is the file that is dropped beside recipe.yaml, the held-out rows are eval.jsonl": (
+    "the dataset is the file beside recipe.yaml, the held-out rows are eval.jsonl; data says how rows are read": (
+        "dataset",
+        "datasets",
         "data.dataset",
         "data.path",
         "training_file",
@@ -118,6 +115,8 @@ WITHOUT_A_SETTING = {
         "method.hyperparameters.modules_to_save",
     ),
     "the number of steps follows from n_epochs, batch_size and the rows": ("max_steps",),
+    "batch_size is the rows of an optimizer step, whatever a machine holds at once": ("gradient_accumulation_steps",),
+    "method.type names it, and hyperparameters and graders stand under method": ("method.supervised", "dpo"),
     "rows are shuffled by seed": ("data.shuffle",),
     "warm-up and decay of the learning rate are fixed for each method.type": (
         "method.hyperparameters.warmup",
@@ -160,7 +159,6 @@ UNLIKE_ANY = (
     "budget.time",
     "deployment.autoscale",
     "evaluation.eval",
-    "method.hyperparameters.lora",
     "method.hyperparameters.answers_at_once",
     "name",
     "",
@@ -193,8 +191,8 @@ WRONG_VALUES = {
 
 def errors_of(raw: Any) -> list[tuple[str, str]]:
     with pytest.raises(ValidationError) as refused:
-        Recipe.model_validate({"base_model": "droptune/tiny-llama", **raw})
-    return [(error.path, error.message) for error in setting_errors(refused.value, raw, Recipe)]
+        Recipe.model_validate({**DEFAULTS, **raw})
+    return [(error.path, error.message) for error in setting_errors(refused.value, raw, Recipe, DEFAULTS)]
 
 
 def recipe_with(path: str) -> dict[str, Any]:
@@ -282,6 +280,51 @@ def test_a_list_and_a_mapping_are_named_as_yaml_names_them(text: str, path: str,
 
 def test_a_setting_under_another_name_is_not_missing_too() -> None:
     assert errors_of({"notify": [{"urll": "http://a"}]}) == [("notify[0].urll", "did you mean url?")]
+
+
+@pytest.mark.parametrize(
+    ("text", "errors"),
+    [
+        (
+            "evaluation: {graders: [{name: a, tpye: regex, patern: b}]}",
+            {"graders[0].tpye": "did you mean type?", "graders[0].patern": "did you mean pattern?"},
+        ),
+        (
+            "evaluation: {graders: [{name: a, Type: string_check}, {naem: b, kind: string_check}]}",
+            {
+                "graders[0].Type": "did you mean type?",
+                "graders[1].kind": "did you mean type?",
+                "graders[1].naem": "did you mean name?",
+            },
+        ),
+        (
+            "evaluation: {graders: [{name: a, type: multi, calculate_output: x, graders: {x: {typ: regex}}}]}",
+            {"graders[0].graders.x.typ": "did you mean type?", "graders[0].graders.x.pattern": "Field required"},
+        ),
+        ("evaluation: {graders: [{name: a, colour: regex}]}", {"graders[0].type": "Field required"}),
+    ],
+)
+def test_a_grader_whose_type_is_misspelled_is_checked_as_one_of_that_type(text: str, errors: dict[str, str]) -> None:
+    expected = {f"evaluation.{path}": message for path, message in errors.items()}
+    assert dict(errors_of(yaml.safe_load(text))) == expected
+
+
+def test_a_method_whose_type_is_misspelled_is_checked_as_one_of_that_type() -> None:
+    grader = {"name": "a", "type": "regex", "pattern": "b"}
+    raw = {"method": {"tpye": "reinforcement", "graders": [grader], "hyperparameters": {"max_tokens": 3}}}
+    assert errors_of(raw) == [
+        ("method.tpye", "did you mean type?"),
+        ("method.hyperparameters.max_tokens", "did you mean max_new_tokens?"),
+    ]
+    for key in ("stage", "trainer", "typ"):
+        assert errors_of({"method": {key: "dpo"}}) == [(f"method.{key}", "did you mean type?")]
+
+
+def test_a_setting_that_is_wrong_keeps_its_error_beside_one_with_nearly_its_name() -> None:
+    assert errors_of({"data": {"mod": "append", "mode": "add"}}) == [
+        ("data.mod", "did you mean mode, which is given too?"),
+        ("data.mode", "Input should be 'replace' or 'append'"),
+    ]
 
 
 def test_a_list_with_wrong_entries_is_not_too_short() -> None:
