@@ -43,10 +43,8 @@ def live(world: World, rng: random.Random, *, unanswered: float) -> Driver:
 def disturb(world: World, driver: Driver, rng: random.Random) -> None:
     runs = world.runs()
     match rng.choice(("cancel", "roll back", "again", "wait")):
-        case "cancel" if runs and rng.random() < 0.5:
-            run = rng.choice(runs)
-            if not run.terminal:
-                driver.cancel(run)
+        case "cancel" if rng.random() < 0.3 and (under_way := [run for run in runs if not run.terminal]):
+            driver.cancel(rng.choice(under_way))
         case "roll back":
             driver.roll_back(rng.choice(("shop", "plant")))
         case "again" if runs:
