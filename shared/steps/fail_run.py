@@ -31,7 +31,7 @@ def fail_run(event: Event[JobFailed | StageRefused | RunOverdue], run: Run, serv
             status=run.status,
             changes={"attempt": run.attempt + 1},
             events=(Draft(retry_due(failure_class=failure_class, problem=problem), delay=delay),),
-            note=f"{failure_class.value}: {problem.code}, again in {delay.total_seconds():g} s",
+            note=f"{failure_class.value}: {problem.code}, again in {delay.total_seconds():g} s: {problem.message}",
         )
     return Outcome(
         status=Status.FAILED,

@@ -19,15 +19,18 @@ def record_decision(
     event: Event[ApprovalGranted | ApprovalDenied | ApprovalExpired], run: Run, services: Services
 ) -> Outcome:
     decision = _decision(event)
+    # Also in the note: an approval that was about other numbers does not stay the run's decision.
+    comment = f": {decision.comment}" if decision.comment else ""
     if not decision.granted:
         declined = Draft(ModelDeclined(by=decision.by, comment=decision.comment))
         expired = isinstance(event.data, ApprovalExpired)
-        note = f"approval expired: {decision.comment}" if expired else f"declined by {decision.by}"
-        return Outcome(Status.DECLINED, {"decision": decision}, (declined,), note=note)
+        note = "approval expired" if expired else f"declined by {decision.by}"
+        return Outcome(Status.DECLINED, {"decision": decision}, (declined,), note=note + comment)
     assert run.evaluation is not None
     assert run.verdict is not None
     passed = Draft(EvaluationPassed.of(run.evaluation, run.verdict))
-    return Outcome(Status.APPROVED, {"decision": decision, "attempt": 1}, (passed,), note=f"approved by {decision.by}")
+    note = f"approved by {decision.by}{comment}"
+    return Outcome(Status.APPROVED, {"decision": decision, "attempt": 1}, (passed,), note=note)
 
 
 def _decision(event: Event[ApprovalGranted | ApprovalDenied | ApprovalExpired]) -> Decision:

@@ -197,7 +197,8 @@ def test_a_job_without_quota_is_submitted_again_and_an_approved_model_goes_live(
     assert statuses(run)[5:8] == ["evaluating", "awaiting_approval", "approved"]
     assert statuses(run)[-1] == "deployed"
     assert jobs_of(local, run) == {"training-1": "Failed", "training-2": "Completed", "evaluation-1": "Completed"}
-    assert notes(run)[:2] == ["quota: OutOfQuota, again in 7.5 s", "approved by local"]
+    assert notes(run)[0].startswith("quota: OutOfQuota, again in 7.5 s: ")
+    assert notes(run)[1] == "approved by local: good enough"
     assert run["error"] is None
     assert run["decision"]["granted"] is True
     assert run["decision"]["comment"] == "good enough"
@@ -222,7 +223,8 @@ def test_a_job_that_somebody_else_cancelled_is_submitted_again_and_a_cancel_stop
     run = futures_of[cancelled_by_others].result()
     assert statuses(run) == [*TO_EVALUATING[:3], "training", "training", "evaluating", "cancelling", "cancelled"]
     assert jobs_of(local, run) == {"training-1": "Canceled", "training-2": "Completed", "evaluation-1": "Canceled"}
-    assert notes(run) == ["platform: job_cancelled, again in 0.5 s", *["cancelled by local"] * 2]
+    assert notes(run)[0].startswith("platform: job_cancelled, again in 0.5 s: ")
+    assert notes(run)[1:] == ["cancelled by local"] * 2
     assert run["cancel_requested_by"] == "local"
     assert_nothing_is_left(local, run)
 
@@ -259,7 +261,7 @@ def test_a_job_that_vanished_is_submitted_again_and_a_cancel_takes_the_rollout_b
     assert statuses(run)[2:8] == ["training", "training", "training", "evaluating", "approved", "deploying"]
     assert statuses(run)[-2:] == ["rolling_back", "rolled_back"]
     assert jobs_of(local, run) == {"training-2": "Completed", "evaluation-1": "Completed"}
-    assert notes(run)[0] == "platform: job_vanished, again in 0.5 s"
+    assert notes(run)[0] == "platform: job_vanished, again in 0.5 s: the platform has no such job"
     assert notes(run)[-1] == "cancelled: cancelled by local"
     assert run["cancel_requested_by"] == "local"
     assert_nothing_is_left(local, run)
@@ -274,7 +276,7 @@ def test_a_job_whose_events_are_lost_is_found_by_a_poll_and_a_denied_model_is_de
     assert f"id={run['id']}-training-1.poll." in stack.Stack.load(local.root).log("host").read_text()
     assert run["decision"]["granted"] is False
     assert run["decision"]["comment"] == "not before the audit"
-    assert notes(run) == ["declined by local"]
+    assert notes(run) == ["declined by local: not before the audit"]
     until(lambda: [c.split(":")[0] for c in local.claims(owner=run["id"])] == ["dataset"], "only its data is claimed")
 
 

@@ -9,16 +9,18 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import Problem
-from shared.domain.events import DeploymentProbed, Event, ModelRolledBack, RollbackStarted
+from shared.domain.events import CancelRequested, DeploymentProbed, Event, ModelRolledBack, RollbackStarted
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Deployment, Recipe
 from shared.domain.run import RolloutRef, Run, Status
+from shared.pipeline import BY_NAME
 from shared.ports import Services
-from shared.records import endpoints
-from shared.runner import Runner
+from shared.records import endpoints, outbox
+from shared.runner import Handled, Runner
 from shared.step_support.outcome import Outcome, event_of
 from shared.steps.advance_rollout import UNREACHABLE_ALLOWANCE, advance_rollout
 from tests.clock import JUMPS
+from tests.unit.functions.http.support import enter
 from tests.unit.shared.support import drop
 
 NEW, OLD = "d-new", "d-old"
@@ -280,3 +282,46 @@ def test_a_failure_is_forgotten_after_a_sound_look_even_while_a_shift_is_waited_
 def test_a_probe_of_another_deployment_changes_nothing(run: Run, ports: Services, platform: Traffic) -> None:
     assert advance_rollout(probe(run, deployment="d-other"), run, ports) is None
     assert platform.requests == []
+
+
+@pytest.mark.parametrize(
+    ("stage", "data", "by", "reason"),
+    [
+        ("advance_rollout", {"answers_as_evaluated": 0}, None, "answers_changed: 0 of 5"),
+        ("advance_rollout", {"answers_unlike_base": 0}, None, "adapter_has_no_effect: 0 of 5"),
+        ("cancel_run", CancelRequested(by="ada"), "ada", "cancelled: cancelled by ada"),
+    ],
+    ids=["changed answers", "no effect", "a person"],
+)
+def test_why_a_rollout_was_taken_back_and_by_whom_outlives_the_traffics_return(
+    run: Run, ports: Services, stage: str, data: dict[str, int] | CancelRequested, by: str | None, reason: str
+) -> None:
+    """On the run, in its history and in its events, beside `the traffic is back`."""
+    runner = Runner(ports)
+    entered = enter(ports, run, Status.DEPLOYING, recipe=run.recipe, rollout=run.rollout)
+
+    def state(stage: str, data: dict[str, Any] | CancelRequested) -> Run:
+        now = runner.load(run.id)
+        assert now is not None
+        event = event_of(now, data, now.updated_at) if isinstance(data, CancelRequested) else probe(now, **data)
+        assert runner.handle(BY_NAME[stage], event) is Handled.APPLIED
+        moved = runner.load(run.id)
+        assert moved is not None
+        return moved
+
+    state("advance_rollout", {})
+    begun = state(stage, data)
+    back = state("advance_rollout", {"traffic": {OLD: 100}})
+    late = back.updated_at + timedelta(minutes=1)
+    ended = state("advance_rollout", {"traffic": {OLD: 100}, "time": late})
+    assert [line.status for line in ended.history[-3:]] == ["rolling_back", "rolling_back", "rolled_back"]
+    first, second, last = (line.note for line in ended.history[-3:])
+    assert (first == last, second) == (True, "the traffic is back")
+    assert first.startswith(reason)
+    assert begun.rollback is not None
+    assert begun.rollback == back.rollback == ended.rollback
+    assert (begun.rollback.by, ended.cancel_requested_by, begun.rollback.at) == (by, by, entered.updated_at)
+    facts = [fact for fact in outbox.events_of(ports.store, run.id, dict) if "roll" in fact["type"]]
+    assert [fact["type"] for fact in facts] == ["droptune.rollback.started.v1", "droptune.model.rolled_back.v1"]
+    assert [fact["data"]["by"] for fact in facts] == [by, by]
+    assert [fact["data"]["reason"] for fact in facts] == [begun.rollback.reason.model_dump(mode="json")] * 2

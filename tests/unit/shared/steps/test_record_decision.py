@@ -33,7 +33,7 @@ PASSED = EvaluationPassed.of(RESULT, VERDICT)
             ApprovalGranted(by="ada", comment="good"),
             Status.APPROVED,
             (True, "ada", "good"),
-            "approved by ada",
+            "approved by ada: good",
             PASSED,
         ),
         (
@@ -47,7 +47,7 @@ PASSED = EvaluationPassed.of(RESULT, VERDICT)
             ApprovalDenied(by="ada", comment="rude"),
             Status.DECLINED,
             (False, "ada", "rude"),
-            "declined by ada",
+            "declined by ada: rude",
             ModelDeclined(by="ada", comment="rude"),
         ),
         (
