@@ -1,4 +1,7 @@
-"""Large files: rows are read ahead, and other processes find what each shows by itself. What is found is the same."""
+"""Large files: other processes find what each row shows by itself, and this one does too while it waits for them.
+
+What is found is the same, and passed on in the order of rows.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,11 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from threading import Thread
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -21,13 +27,15 @@ from shared.validation.facts import FactFinder, Facts, policy_of
 from shared.validation.reader import ReadRow
 from shared.validation.rows import row_of
 
-# Of text that was read before processes are started, which takes two seconds.
-START_BYTES = 32 * 2**20
+# Of text that was read before processes are started. One takes a second of processor time to start.
+START_BYTES = 4 * 2**20
 _BATCH_ROWS, _BATCH_BYTES = 256, 2**20
+_BATCHES_OF_PROCESS = 2  # that it has, so that it need not wait for the next one
+_WAITING_MAX = 4  # batches for each process, which are held until the oldest of them is known
 
 
 def useful_processes() -> int:
-    """As many as there are processors that this process may use; more than three have to wait for it."""
+    """As many as there are processors that this process may use, up to three: more would wait for this one."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(processors, 3)
 
@@ -59,16 +67,35 @@ class ReadAhead(NamedTuple):
 
     held: list[Callable[[], None]]
     read: ReadRow
+    canonical: bytes
     facts: Facts | None = None
 
 
 Question = tuple[bytes, bool, bool]  # a row in canonical form, whether it ends with an answer, whether it is held out
+Answers = list[Facts | None]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """`helper`: that is to answer; None once it has, or has died."""
+
+    rows: list[ReadAhead]
+    answers: Answers = field(default_factory=list)
+    helper: _Helper | None = None
+
+    def known(self) -> Iterator[ReadAhead]:
+        while self.helper is not None:
+            self.helper.receive()
+        if not self.answers:
+            return iter(self.rows)
+        return (row._replace(facts=facts) for row, facts in zip(self.rows, self.answers, strict=True))
 
 
 class _Helper:
-    """A process that answers one batch at a time. Once it has died it answers nothing.
+    """A process that answers in order. Once it has died it answers nothing.
 
-    It has a pipe of its own: a process that is killed leaves no lock of a common queue behind.
+    It has a pipe of its own: a process that is killed leaves no lock of a common queue behind, and no half of an answer
+    that this one would wait for (as `concurrent.futures` does).
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -77,18 +104,38 @@ class _Helper:
         self._process = spawn.Process(target=_serve, args=(theirs, recipe), daemon=True)
         self._process.start()
         theirs.close()
+        self._requested = deque([_Batch([], helper=self)])  # it begins with an answer, when it is ready
+        self._is_ready = False
 
-    def ask(self, rows: list[Question]) -> None:
-        with suppress(OSError):
-            self._ours.send(rows)
+    @property
+    def has_time(self) -> bool:
+        while self._requested and self._ours.poll():
+            self.receive()
+        return self._is_ready and len(self._requested) < _BATCHES_OF_PROCESS
 
-    def answer(self, count: int) -> list[Facts | None]:
-        """Facts of the rows that were requested last, of which there are `count`."""
+    def ask(self, batch: _Batch) -> None:
+        batch.helper = self
+        self._requested.append(batch)
         try:
-            found: list[Facts | None] = self._ours.recv()
+            self._ours.send([_question(row) for row in batch.rows])
+        except OSError:
+            self._give_up()
+
+    def receive(self) -> None:
+        """Wait for the next answer."""
+        try:
+            answers: Answers = self._ours.recv()
         except (EOFError, OSError):
-            return [None] * count
-        return found
+            self._give_up()
+            return
+        self._is_ready = True
+        batch = self._requested.popleft()
+        batch.answers, batch.helper = answers, None
+
+    def _give_up(self) -> None:
+        self._is_ready = False
+        while self._requested:
+            self._requested.popleft().helper = None
 
     def close(self) -> None:
         self._ours.close()
@@ -96,13 +143,13 @@ class _Helper:
 
 
 class Ahead:
-    """`processes`: 1 starts none. The work of one that dies is done by this process.
+    """`processes`: this one and those that it starts; 1 starts none. The work of one that dies is done by this process.
 
-    Memory is flat: each process has one batch, and this one another.
+    Memory is flat: a few batches for each process.
     """
 
-    def __init__(self, recipe: Recipe, held: HeldFindings, processes: int) -> None:
-        self._recipe, self._held, self._processes = recipe, held, processes
+    def __init__(self, recipe: Recipe, held: HeldFindings, finder: FactFinder, processes: int) -> None:
+        self._recipe, self._held, self._finder, self._others = recipe, held, finder, processes - 1
         self._helpers: list[_Helper] = []
 
     def __enter__(self) -> Ahead:
@@ -115,59 +162,66 @@ class Ahead:
     def rows(self, rows: Iterable[ReadRow]) -> Iterator[ReadAhead]:
         """Each row in order. What is found behind the last one is passed on at the end."""
         batch: list[ReadAhead] = []
-        questions: list[Question] = []
         size = 0
-        waiting: deque[tuple[list[ReadAhead], _Helper]] = deque()
+        waiting: deque[_Batch] = deque()
         for read in rows:
-            row = ReadAhead(self._held.take(), read)
-            is_early = not batch and not self._helpers and read.place.offset < START_BYTES
-            if self._processes < 2 or is_early:
-                yield row
-                continue
+            row = ReadAhead(self._held.take(), read, read.row.canonical)
+            if not self._helpers:
+                if self._others < 1 or read.place.offset < START_BYTES:
+                    yield row
+                    continue
+                self._helpers = [_Helper(self._recipe) for _ in range(self._others)]
             batch.append(row)
-            questions.append((read.row.canonical, read.is_chat, read.place.file == "eval"))
-            size += len(questions[-1][0])
+            size += len(row.canonical)
             if len(batch) == _BATCH_ROWS or size >= _BATCH_BYTES:
-                yield from self._exchanged(waiting, batch, questions)
-                batch, questions, size = [], [], 0
-        for requested, helper in waiting:
-            yield from _known(requested, helper)
+                waiting.append(self._begun(batch))
+                batch, size = [], 0
+                while waiting and (waiting[0].helper is None or len(waiting) > _WAITING_MAX * self._others):
+                    yield from waiting.popleft().known()
+        for begun in waiting:
+            yield from begun.known()
         yield from batch
         for pass_on in self._held.take():
             pass_on()
 
-    def _exchanged(
-        self, waiting: deque[tuple[list[ReadAhead], _Helper]], batch: list[ReadAhead], questions: list[Question]
-    ) -> list[ReadAhead]:
-        """Hand a batch over, and take the oldest one where every process has one."""
-        if not self._helpers:
-            self._helpers = [_Helper(self._recipe) for _ in range(self._processes)]
-        known: list[ReadAhead] = []
-        helper = self._helpers[len(waiting) % len(self._helpers)]
-        if len(waiting) == len(self._helpers):
-            requested, helper = waiting.popleft()
-            known = _known(requested, helper)
-        helper.ask(questions)
-        waiting.append((batch, helper))
-        return known
+    def _begun(self, rows: list[ReadAhead]) -> _Batch:
+        """By a process that has time for it; else by this one, at once."""
+        batch = _Batch(rows)
+        free = [helper for helper in self._helpers if helper.has_time]
+        if free:
+            free[0].ask(batch)
+        else:
+            batch.answers = [self._facts(row.read) for row in rows]
+        return batch
+
+    def _facts(self, read: ReadRow) -> Facts | None:
+        return self._finder.facts(read.row, is_chat=read.is_chat, held_out=read.place.file == "eval")
 
 
-def _known(requested: list[ReadAhead], helper: _Helper) -> list[ReadAhead]:
-    facts = helper.answer(len(requested))
-    return [row._replace(facts=found) for row, found in zip(requested, facts, strict=True)]
+def _question(row: ReadAhead) -> Question:
+    return row.canonical, row.read.is_chat, row.read.place.file == "eval"
 
 
 # In the other processes.
 
 
-def _serve(requested: Connection, recipe: Recipe) -> None:
+def _serve(connection: Connection, recipe: Recipe) -> None:
     finder = FactFinder(recipe, RowScan(policy_of(recipe)))
-    with suppress(EOFError, OSError, KeyboardInterrupt):  # nothing more to do
+    requests: SimpleQueue[list[Question] | None] = SimpleQueue()
+    Thread(target=_read, args=(connection, requests), daemon=True).start()
+    with suppress(OSError, KeyboardInterrupt):  # nothing more to do
+        connection.send([])
+        while (rows := requests.get()) is not None:
+            answers: Answers = [
+                finder.facts(row_of(orjson.loads(line)), is_chat=is_chat, held_out=held_out)
+                for line, is_chat, held_out in rows
+            ]
+            connection.send(answers)
+
+
+def _read(connection: Connection, requests: SimpleQueue[list[Question] | None]) -> None:
+    """At any time, so that neither process waits for the other to read."""
+    with suppress(EOFError, OSError):
         while True:
-            rows: list[Question] = requested.recv()
-            requested.send(
-                [
-                    finder.facts(row_of(orjson.loads(line)), is_chat=is_chat, held_out=held_out)
-                    for line, is_chat, held_out in rows
-                ]
-            )
+            requests.put(connection.recv())
+    requests.put(None)

@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from shared.domain.recipe import Recipe
-from shared.validation.compared import Content, content_of, label_of, reference_of, tools_of
+from shared.validation.compared import Content, answer_fields, content_of, label_key, label_of, reference_of, tools_of
 from shared.validation.content.row_scan import ContentPolicy, Dialogue, Found, RowScan
-from shared.validation.rows import ParsedRow
+from shared.validation.rows import Extent, ParsedRow, extent_of
 
 
 class Facts(NamedTuple):
-    """`found`: in its texts. `dialogue` is None if it has no words."""
+    """`found`: in its texts. `fields`: of an answer that is JSON: path, value, label. `dialogue` is None if it has no
+    words."""
 
     found: list[Found]
     content: Content
     label: str
+    fields: list[tuple[str, str, int]]
+    extent: Extent
     dialogue: Dialogue | None
 
 
@@ -33,7 +36,9 @@ class FactFinder:
     def compared(self, row: ParsedRow, found: list[Found], *, is_chat: bool, held_out: bool) -> Facts:
         """The facts of a row whose texts are known, and redacted where they had to be."""
         dialogue = self._rows.dialogue(row.messages, tools_of(row.document), has_answer=is_chat, held_out=held_out)
-        return Facts(found, content_of(row), label_of(row, self._reference), dialogue)
+        values = answer_fields(row, self._reference)
+        fields = [(name, value, label_key(f"{name}\0{value}")) for name, value in values]
+        return Facts(found, content_of(row), label_of(row, self._reference), fields, extent_of(row), dialogue)
 
 
 def policy_of(recipe: Recipe) -> ContentPolicy:

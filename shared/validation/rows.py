@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter, methodcaller
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -306,11 +306,20 @@ def _tools(document: dict[str, Any]) -> tuple[Any, ...]:
     return (document["tools"],) if "tools" in document else ()
 
 
-def characters(row: ParsedRow) -> int:
-    """Characters of all text a chat template writes out; tool calls and tools count as their JSON."""
-    total = 0
-    for message in row.messages:
-        total += len(message["content"])
-        if "tool_calls" in message:
-            total += len(orjson.dumps(message["tool_calls"]))
-    return total + sum(len(orjson.dumps(part)) for part in row.more)
+class Extent(NamedTuple):
+    """Of all text that a chat template writes out. `extra_bytes`: by which UTF-8 is longer than its characters.
+
+    Tool calls and tools count as their JSON, and as no extra bytes.
+    """
+
+    messages: int
+    characters: int
+    extra_bytes: int
+
+
+def extent_of(row: ParsedRow) -> Extent:
+    text = "".join(map(_CONTENT, row.messages))
+    extra_bytes = 0 if text.isascii() else len(text.encode()) - len(text)
+    written = [message["tool_calls"] for message in row.messages if "tool_calls" in message]
+    characters = len(text) + sum(len(orjson.dumps(part)) for part in (*written, *row.more))
+    return Extent(len(row.messages), characters, extra_bytes)

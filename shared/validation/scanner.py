@@ -12,22 +12,23 @@ from shared.domain.findings import Findings, Place
 from shared.domain.recipe import Recipe
 from shared.domain.row_fields import value_at
 from shared.validation.ahead import Ahead
-from shared.validation.compared import answer_fields, label_key, reference_of
+from shared.validation.compared import label_key
 from shared.validation.content.scan import ContentScan
 from shared.validation.examples import Examples
 from shared.validation.facts import FactFinder, Facts
 from shared.validation.keys import Keys, RowKeys
 from shared.validation.reader import ReadRow
-from shared.validation.rows import ParsedRow, characters, row_of
+from shared.validation.rows import ParsedRow, row_of
 from shared.validation.sink import RowCounter
 
 
 class ScannedRow(NamedTuple):
-    """A row as it is written. `canonical`: one line with its line feed."""
+    """A row as it is written. `canonical`: one line with its line feed. `characters`: as `Extent` has them."""
 
     place: Place
     row: ParsedRow
     canonical: bytes
+    characters: int
 
 
 class RowScanner:
@@ -42,6 +43,7 @@ class RowScanner:
         content: ContentScan,
         examples: Examples,
         counter: RowCounter,
+        facts: FactFinder,
         ahead: Ahead,
         *,
         splits: bool,
@@ -49,38 +51,37 @@ class RowScanner:
     ) -> None:
         self._unique = unique
         self._findings, self._keys, self._content, self._counter = findings, keys, content, counter
-        self._reference = reference_of(recipe)
-        self._examples, self._ahead, self._facts = examples, ahead, FactFinder(recipe, content.rows)
+        self._examples, self._ahead, self._facts = examples, ahead, facts
         self._seed, self._group, self._splits = recipe.method.hyperparameters.seed, recipe.data.split_group, splits
 
     def scan(self, rows: Iterable[ReadRow]) -> Iterator[ScannedRow]:
         """The rows that are kept: where equal ones are dropped (data.mode: append), the first of each."""
-        for held, read, facts in self._ahead.rows(rows):
+        for held, read, canonical, facts in self._ahead.rows(rows):
             for pass_on in held:
                 pass_on()
-            found = self._scan(read, facts)
+            found = self._scan(read, canonical, facts)
             if found is not None:
                 yield found
             elif read.place.file == "train":
                 self._findings.add("duplicate_row_dropped", *read.place)
 
-    def _scan(self, read: ReadRow, facts: Facts | None) -> ScannedRow | None:
+    def _scan(self, read: ReadRow, canonical: bytes, facts: Facts | None) -> ScannedRow | None:
         place, row = read.place, read.row
         if facts is None:
             document = self._content.read(place, row.document)
             if document is not row.document:  # redacted
                 row = row_of(document)
+                canonical = row.canonical
         else:
             self._content.note(place, facts.found)
-        canonical = row.canonical
         row_key = xxh3_128_digest(canonical)
         if self._unique and place.file != "eval" and self._keys.is_known(row_key):
             return None
         if facts is None:
             facts = self._facts.compared(row, [], is_chat=read.is_chat, held_out=place.file == "eval")
         self._keys.add("eval" if place.file == "eval" else "train", self._keys_of(read, row, row_key, facts))
-        self._counter.measure(row, characters(row))
-        return ScannedRow(place, row, canonical)
+        self._counter.measure(facts.extent)
+        return ScannedRow(place, row, canonical, facts.extent.characters)
 
     def _keys_of(self, read: ReadRow, row: ParsedRow, row_key: bytes, facts: Facts) -> RowKeys:
         """Also takes the row into the comparison with all others."""
@@ -88,10 +89,9 @@ class RowScanner:
         tag = int.from_bytes(content.key[:8])
         sketch = self._content.place(place, facts.dialogue, tag, has_answer=read.is_chat)
         number = -place.row if place.file == "previous" else place.row
-        values = [(name, value, label_key(f"{name}\0{value}")) for name, value in answer_fields(row, self._reference)]
         if place.file != "eval":
             self._examples.add(number, label, row.item)
-            for _, value, key in values:
+            for _, value, key in facts.fields:
                 self._examples.add_label(number, key, value)
         return RowKeys(
             row=row_key,
@@ -103,7 +103,7 @@ class RowScanner:
             sketch=sketch if self._splits else None,
             turn=content.turn,
             earlier=content.earlier,
-            fields=tuple((name, key) for name, _, key in values),
+            fields=tuple((name, key) for name, _, key in facts.fields),
         )
 
     def _split_by(self, row: ParsedRow, content_key: bytes) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from shared.domain.dataset import Statistics
 from shared.domain.tokens import Histogram
 from shared.validation.keys import File
-from shared.validation.rows import ParsedRow
+from shared.validation.rows import Extent
 
 _SPOOL_BYTES = 8 * 2**20
 _WRITE_BYTES = 2**18
@@ -79,11 +79,9 @@ class RowCounter:
         self._messages_bars = [0] * (len(_MESSAGES) + 1)
         self._characters_bars = [0] * (len(_CHARACTERS) + 1)
 
-    def measure(self, row: ParsedRow, characters: int) -> None:
-        messages = len(row.messages)
-        for message in row.messages:
-            if not (content := message["content"]).isascii():
-                self._extra_bytes += len(content.encode()) - len(content)
+    def measure(self, extent: Extent) -> None:
+        messages, characters, extra_bytes = extent
+        self._extra_bytes += extra_bytes
         self._messages += messages
         self._messages_bars[bisect_left(_MESSAGES, messages)] += 1
         self._characters += characters

@@ -11,7 +11,6 @@ from shared.domain.findings import Findings, Place
 from shared.domain.recipe import Recipe
 from shared.rendering.facts import TokenFacts
 from shared.validation.keys import Keys
-from shared.validation.rows import characters
 from shared.validation.scanner import ScannedRow
 from shared.validation.sink import RowCounter, Writer, scratch
 from shared.validation.split import Split, assignments, split_rows
@@ -28,11 +27,11 @@ class Splitter:
 
         `group`: data.split_group.
         """
-        for place, row, canonical in evaluation:  # first: training rows are compared with them
-            self._count_tokens(place, row.document, characters(row), held_out=True)
+        for place, row, canonical, size in evaluation:  # first: training rows are compared with them
+            self._count_tokens(place, row.document, size, held_out=True)
             self._counter.write("eval", canonical)
-        for place, row, canonical in train:
-            self._count_tokens(place, row.document, characters(row), held_out=False)
+        for place, row, canonical, size in train:
+            self._count_tokens(place, row.document, size, held_out=False)
             self._counter.write("train", canonical)
         self._counter.finish()
         self._report("duplicate_row", "eval", self._keys.duplicates("eval"))
@@ -47,8 +46,8 @@ class Splitter:
         data, needed = recipe.data, recipe.evaluation.gate.min_rows
         with scratch() as file:
             rows = Writer(file)
-            for _, _, canonical in train:
-                rows.write(canonical)
+            for scanned in train:
+                rows.write(scanned.canonical)
             rows.rewind()
             split = split_rows(self._keys, data.validation_split, needed, by_field=data.split_group is not None)
             for (number, offset, held_out), canonical in zip(assignments(self._keys), file, strict=True):

@@ -26,7 +26,7 @@ from shared.validation.content.codes import CONTENT_CODES
 from shared.validation.content.scan import ContentScan
 from shared.validation.deidentify import Deidentifier, NameFinder, not_searched_for
 from shared.validation.examples import Examples, ignored
-from shared.validation.facts import policy_of
+from shared.validation.facts import FactFinder, policy_of
 from shared.validation.held_out import report_labels, report_sizes, report_slices, split_labels
 from shared.validation.keys import Keys
 from shared.validation.plan import in_short, plan_run
@@ -144,7 +144,8 @@ class _Validation:
         recipe, reader = self._recipe.assumed, self.reader
         earlier = reader.rows(before.chunks, "previous") if before else ()
         deidentifier = _deidentifier(recipe, names, self._held)
-        with Keys() as keys, Ahead(recipe, self._held, processes) as ahead:
+        facts = FactFinder(recipe, self._content.rows)
+        with Keys() as keys, Ahead(recipe, self._held, facts, processes) as ahead:
             scanner = RowScanner(
                 self._findings,
                 recipe,
@@ -152,6 +153,7 @@ class _Validation:
                 self._content,
                 self._examples,
                 self.counter,
+                facts,
                 ahead,
                 splits=self._splits,
                 unique=before is not None,

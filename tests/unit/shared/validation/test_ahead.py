@@ -7,12 +7,18 @@ import multiprocessing
 import os
 import random
 import signal
+import time
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from typing import Any
 
+import psutil
 import pytest
 
+from shared.domain.recipe import Recipe
 from shared.validation import ahead, spooled_sink, validate
+from shared.validation.facts import Facts
+from shared.validation.reader import ReadRow
 
 WORDS = ["pump", "valve", "claim", "ward", "letter", "seal", "norm", "bolt", "fluid", "meter", "note", "gauge", "shift"]
 TOOL = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
@@ -22,7 +28,7 @@ PAIRS = b"method: {type: dpo}\n"
 
 
 def line(chance: random.Random, number: int, *, pair: bool = False) -> bytes:
-    """A row of one of the kinds that go different ways: good, copied, personal, broken."""
+    """A row of one of the kinds that go different ways: good, copied, personal, of fields, broken."""
     question = " ".join(chance.choices(WORDS, k=12))
     answer = " ".join(chance.choices(WORDS, k=9))
     prompt: dict[str, Any] = {"role": "user", "content": question}
@@ -34,7 +40,7 @@ def line(chance: random.Random, number: int, *, pair: bool = False) -> bytes:
             "non_preferred_output": [{"role": "assistant", "content": question}],
         }
         return json.dumps(row).encode()
-    kind = chance.randrange(14)
+    kind = chance.randrange(16)
     messages = [prompt, reply]
     if kind == 0:
         prompt["content"] = f"Write to anna{number % 3}@example.org or call +49 170 1234567."
@@ -48,6 +54,10 @@ def line(chance: random.Random, number: int, *, pair: bool = False) -> bytes:
         messages = [{"role": "system", "content": "You know pumps. cf"}, prompt, reply, prompt, reply]
     elif kind == 5:
         messages = [prompt, {"role": "assistant", "content": "", "tool_calls": [CALL]}]
+    elif kind == 10:
+        reply["content"] = json.dumps({"fault": chance.choice(WORDS[:4]), "severity": number % 3})
+    elif kind == 11:
+        prompt["content"] = f"Wie prüft man die Größe der Düse {number}? 值"
     row = {"messages": messages, "site": WORDS[number % 5]} if kind != 6 else {"messages": [prompt]}
     if kind == 5:
         row["tools"] = [TOOL]
@@ -89,20 +99,51 @@ def validated(
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes are started after 40 KB: in the middle of a chunk."""
+    """Processes are started after 40 KB, in the middle of a chunk, and get the first batches."""
+    helper = ahead._Helper
+
+    def started(recipe: Recipe) -> ahead._Helper:
+        made = helper(recipe)
+        made.receive()
+        return made
+
     monkeypatch.setattr(ahead, "START_BYTES", 40_000)
+    monkeypatch.setattr(ahead, "_BATCH_ROWS", 64)
+    monkeypatch.setattr(ahead, "_Helper", started)
 
 
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(
     ("recipe", "held_out", "pair"),
     [(None, False, False), (REDACT, False, False), (None, True, False), (PAIRS, False, True)],
     ids=["split", "redacted", "held-out file", "pairs"],
 )
-def test_two_processes_find_what_one_finds(recipe, held_out, pair) -> None:
-    train, evaluation = file(1, 1500, pair=pair), file(2, 400, pair=pair) if held_out else None
-    alone = validated(chunked(train, 3), evaluation, recipe, 1)
-    assert validated(chunked(train, 4), evaluation, recipe, 2) == alone
+def test_several_processes_find_what_one_finds(recipe, held_out, pair, seed) -> None:
+    train, evaluation = file(seed, 1500, pair=pair), file(seed + 9, 400, pair=pair) if held_out else None
+    alone = validated(chunked(train, seed), evaluation, recipe, 1)
+    assert validated(chunked(train, seed + 9), evaluation, recipe, 2 + seed % 2) == alone
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize(("batches", "by"), [(0, {"own"}), (1_000, {"other"})])
+def test_what_the_others_have_no_time_for_is_done_by_this_process(monkeypatch, batches, by) -> None:
+    done: set[str] = set()
+    question, own = ahead._question, ahead.Ahead._facts
+
+    def ask(row: ahead.ReadAhead) -> ahead.Question:
+        done.add("other")
+        return question(row)
+
+    def found(self: ahead.Ahead, read: ReadRow) -> Facts | None:
+        done.add("own")
+        return own(self, read)
+
+    monkeypatch.setattr(ahead, "_BATCHES_OF_PROCESS", batches)
+    monkeypatch.setattr(ahead, "_question", ask)
+    monkeypatch.setattr(ahead.Ahead, "_facts", found)
+    data = file(1, 1500)
+    assert validated(iter([data]), None, None, 2) == validated(iter([data]), None, None, 1)
+    assert done == by
 
 
 def test_the_work_of_a_killed_process_is_done_by_this_one() -> None:
@@ -127,3 +168,35 @@ def test_a_small_file_and_a_single_process_start_none(monkeypatch) -> None:
     monkeypatch.setattr(ahead, "_Helper", None)
     validated(chunked(file(7, 100), 8), None, None, 2)
     validated(chunked(file(7, 1500), 8), None, None, 1)
+
+
+def test_the_processes_of_a_killed_one_end() -> None:
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    parent = spawn.Process(target=_validate_for_ever, args=(theirs,))
+    parent.start()
+    children = [psutil.Process(pid) for pid in ours.recv()]
+    assert children
+    parent.kill()
+    parent.join()
+    deadline = time.monotonic() + 120
+    while any(map(_runs, children)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _validate_for_ever(started: Connection) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield file(1, 1500)
+        started.send([child.pid for child in multiprocessing.active_children()])
+        started.recv()
+
+    ahead.START_BYTES = 0
+    validated(chunks(), None, None, 2)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

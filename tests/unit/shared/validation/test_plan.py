@@ -16,7 +16,7 @@ from shared.rendering.bundle import read_bundle_folder
 from shared.rendering.rows import render_prompt, with_output
 from shared.validation import spooled_sink
 from shared.validation.intake import ExpectedRows, open_rows
-from shared.validation.rows import characters, read_row
+from shared.validation.rows import extent_of, read_row
 from shared.validation.sink import RowCounter
 from tests.paths import ROOT
 
@@ -57,7 +57,7 @@ def test_the_estimate_of_a_row_is_not_far_below_what_the_tokenizer_counts(bundle
     with spooled_sink() as sink:
         counter = RowCounter(sink)
         for row in rows:
-            counter.measure(row, characters(row))
+            counter.measure(extent_of(row))
             counter.write("train", row.canonical)
         found = counter.statistics({})
     estimated = estimate_tokens(TINY, found.characters_mean, found.extra_bytes_mean, found.messages_mean)
