@@ -15,6 +15,7 @@ from shared.domain.findings import Findings
 from shared.validation.codes import CODES
 from shared.validation.conversions import ANSWER_FIELDS, OUTPUTS, PROMPT_FIELDS
 from shared.validation.fields import SPECIAL, FieldNotes, UsedFields
+from shared.validation.formats import BESIDE as READ_BESIDE
 from shared.validation.formats import KNOWN_NAMES
 from shared.validation.intake import ExpectedRows, open_rows
 from shared.validation.marks import MARKS
@@ -148,7 +149,7 @@ def part_of(
     kind: str, identifier: str, key: str, content: st.SearchStrategy[Any], **own: st.SearchStrategy[Any]
 ) -> st.SearchStrategy[dict[str, Any]]:
     """A call or a result among the parts of a message, as Anthropic has it or, with capitals, Bedrock and Gemini."""
-    keys = extra("cache_control", "mood", "name", "id", "images", "type", "function")
+    keys = extra("cache_control", "mood", "name", "id", "images", "function")
     flat = {"type": st.just(kind)} if kind.islower() else {}
     value = obj(keys, **{**flat, identifier: st.just("c1"), key: content}, **own)
     return value if flat else value.map(lambda inner: {kind: inner})
@@ -209,14 +210,16 @@ ROWS = st.one_of(
     of(messages=DIALOGUE, chosen=TEXT, rejected=TEXT),
     of(prompt=TEXT, chosen=TEXT, rejected=TEXT).map(whole),
 )
+# Every second name is one that formats read beside a question, so that each of them is often there.
 FIELDS = st.dictionaries(
-    st.sampled_from(
+    st.sampled_from(sorted(READ_BESIDE))
+    | st.sampled_from(
         [
             *sorted({*KNOWN_NAMES, *SPECIAL, *MARKS} - {"messages", "conversations"}),
             *("note", "id", "functions", "category", "item", "documents", "parallel_tool_calls", "systemPrompt"),
         ]
     ),
-    VALUE | MAYBE,
+    TEXT | VALUE | MAYBE,
     max_size=3,
 )
 ITEM = st.fixed_dictionaries(
