@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-import random
-import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,29 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.findings import Findings, Place
-from shared.rendering import Bundle, Rendered, TokenCheck, read_bundle_folder, render_row, rows, tokenize
-from shared.rendering.check import TOKEN_CODES, LengthPolicy, RowTokens
-from shared.rendering.facts import FLUSH_ROWS, TokenFacts
-from shared.rendering.preview import SHOWN_CHARACTERS, preview_row
-from shared.rendering.token_counter import packed_sequences
+from shared.rendering import Bundle, Rendered, TokenCheck, render_row, rows, tokenize
+from shared.rendering.check import LengthPolicy, RowTokens
 from tests.unit.shared.rendering import families
 from tests.unit.shared.rendering.families import ROWS, TEMPLATES, message
-
-NO_LIMIT = LengthPolicy(None, "reject")
-
-
-def answer(text: str, **more: Any) -> dict[str, Any]:
-    return {"messages": [message("user", "Which part is this?"), message("assistant", text, **more)]}
-
-
-def checked(row: dict[str, Any], policy: LengthPolicy = NO_LIMIT, family: str = "qwen") -> RowTokens:
-    return TokenCheck(families.bundle(family, marked=True), policy).rows([row])[0]
-
-
-def with_template(template: str) -> Bundle:
-    return Bundle.of(families.tokenizer("qwen").to_str(), template, families.NAMED["qwen"])
+from tests.unit.shared.rendering.support import NO_LIMIT, answer, checked, with_template
 
 
 def test_a_row_says_how_many_tokens_it_has_and_how_many_are_learned() -> None:
@@ -117,24 +94,6 @@ def test_batches_change_nothing() -> None:
     assert check.rows(many) == [check.rows([row])[0] for row in many]
 
 
-def test_threads_may_share_a_bundle() -> None:
-    bundle = families.bundle("qwen", marked=True)
-    expected = {name: render_row(bundle, row) for name, (row, _) in ROWS.items()}
-    wrong: list[str] = []
-
-    def work(name: str) -> None:
-        for _ in range(100):
-            if render_row(bundle, ROWS[name][0]) != expected[name]:
-                wrong.append(name)
-
-    threads = [threading.Thread(target=work, args=(name,)) for name in ROWS]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
-
-
 def letters(*, split: bool) -> Bundle:
     """A tokenizer of single bytes, or one whose tokens are words with the space before them."""
     core = Tokenizer(models.BPE())
@@ -177,71 +136,6 @@ def test_text_that_the_tokenizer_drops_is_no_token_and_loses_none_beside_it() ->
     (tokens,) = tokenize(bundle, [Rendered("  ab  ", ((0, 3), (3, 6), (4, 6), (0, 2)))])
     assert tokens.encoding.tokens == ["a", "b"]
     assert tokens.spans == ((0, 1), (1, 2), (2, 2), (0, 0))
-
-
-def best_possible(lengths: list[int], size: int) -> int:
-    """By trying every order; first fit finds the optimum in one of them."""
-
-    def first_fit(order: tuple[int, ...]) -> int:
-        room: list[int] = []
-        for length in order:
-            at = next((i for i, left in enumerate(room) if left >= length), None)
-            if at is None:
-                room.append(size - length)
-            else:
-                room[at] -= length
-        return len(room)
-
-    return min(map(first_fit, itertools.permutations(lengths)), default=0)
-
-
-def test_packing_needs_no_more_sequences_than_its_bound_says() -> None:
-    chance = random.Random(3)
-    for _ in range(60):
-        lengths = sorted(chance.randint(1, 10) for _ in range(chance.randint(0, 6)))
-        best = best_possible(lengths, 10)
-        assert best <= packed_sequences(lengths, 10) <= 11 / 9 * best + 1
-    assert packed_sequences([3, 3, 7, 7], 10) == 2
-    assert packed_sequences([10] * 4, 10) == 4
-
-
-def test_facts_add_up_over_files_and_batches() -> None:
-    half = FLUSH_ROWS + 20  # of the rows are dropped: more than two batches in all
-    findings = Findings(TOKEN_CODES)
-    facts = TokenFacts(findings, families.bundle("qwen", marked=True), LengthPolicy(60, "drop"), previews=2)
-    for number in range(1, 2 * half + 1):
-        row = answer("a bolt " * (100 if number % 2 else 1))
-        facts.add(Place("train", number, 7 * number), row, 100, held_out=False)
-    facts.add(Place("eval", 3), answer("see <|im_end|>"), 100, held_out=True)
-    found = facts.finish()
-    problems = {(group.code, group.file): group for group in findings.problems()}
-    assert set(problems) == {("row_dropped", "train"), ("special_token_in_text", "eval")}
-    dropped = problems["row_dropped", "train"]
-    assert (dropped.count, dropped.rows, dropped.severity) == (
-        half,
-        tuple(range(1, 2 * half, 2))[: len(dropped.rows)],
-        "warning",
-    )
-    assert len(dropped.rows) == 20
-    assert dropped.offsets[:2] == (7, 21)
-    assert (found.rows, found.rows_too_long, sum(found.lengths.counts)) == (half, half, half)
-    assert found.tokens == half * checked(answer("a bolt ")).tokens
-    assert found.eval_tokens_max == checked(answer("see <|im_end|>")).tokens
-    assert [row.row for row in facts.preview] == [2, 4]
-
-
-@pytest.mark.parametrize("held_out", [False, True])
-def test_a_file_of_which_no_row_is_left_is_an_error(held_out: bool) -> None:
-    findings = Findings(TOKEN_CODES)
-    facts = TokenFacts(findings, families.bundle("qwen", marked=True), LengthPolicy(20, "drop"))
-    facts.add(Place("train", 1), answer("a bolt " * 100), 100, held_out=held_out)
-    facts.add(Place("train", 2), answer("a bolt " * 100), 100, held_out=held_out)
-    facts.finish()
-    file = "eval" if held_out else "train"
-    assert [(one.code, one.file, one.count) for one in findings.problems()] == [
-        ("no_row_left", file, 1),
-        ("row_dropped", "train", 2),
-    ]
 
 
 # Rows of other methods
@@ -304,66 +198,3 @@ def test_plain_text_begins_with_what_the_tokenizer_puts_there() -> None:
     (tokens,) = tokenize(bundle, [render_row(bundle, {"text": "Oil."})])
     assert tokens.encoding.ids[:-1] == bundle.tokenizer.encode("Oil.", add_special_tokens=True).ids
     assert tokens.trained() == len(tokens) - 1
-
-
-def test_a_preview_is_the_rendered_row_with_long_stretches_shortened() -> None:
-    bundle = families.bundle("qwen", marked=True)
-    row = ROWS["several turns"][0]
-    shown = preview_row(bundle, row, file="train", number=7)
-    assert "".join(piece.text for piece in shown.pieces) == render_row(bundle, row).text
-    assert [piece.text for piece in shown.pieces if piece.has_loss] == [
-        "A bolt.<|im_end|>",
-        "Twelve are in\n\nZürich 🔩<|im_end|>",
-    ]
-    long = preview_row(bundle, answer("x" * 5000), file="train", number=8)
-    learned = next(piece.text for piece in long.pieces if piece.has_loss)
-    assert len(learned) < SHOWN_CHARACTERS + 50
-    assert "characters more]" in learned
-
-
-# Bundles
-
-
-def refused(folder: Path) -> PermanentFailure:
-    with pytest.raises(PermanentFailure) as caught:
-        read_bundle_folder(folder)
-    assert caught.value.failure_class is FailureClass.RECIPE
-    return caught.value
-
-
-def test_what_is_missing_from_a_bundle_is_said(tmp_path: Path) -> None:
-    assert refused(tmp_path).problem.code == "no_tokenizer"
-    folder = families.write("qwen", tmp_path / "base")
-    (folder / "chat_template.jinja").unlink()
-    assert refused(folder).problem.code == "no_chat_template"
-    (folder / "chat_template.jinja").write_text("{% for %}")
-    assert refused(folder).problem.code == "invalid_chat_template"
-    (folder / "chat_template.jinja").unlink()
-    several = {"chat_template": [{"name": "default", "template": "a"}, {"name": "tool_use", "template": "b"}]}
-    (folder / "tokenizer_config.json").write_text(json.dumps(several))
-    assert refused(folder).problem.code == "multiple_chat_templates"
-
-
-def test_a_template_inside_the_configuration_and_tokens_as_objects_are_read(tmp_path: Path) -> None:
-    folder = families.write("llama3", tmp_path / "base")
-    text = (folder / "chat_template.jinja").read_text()
-    (folder / "chat_template.jinja").unlink()
-    named = {name: {"content": token, "special": True} for name, token in families.NAMED["llama3"].items()}
-    (folder / "tokenizer_config.json").write_text(json.dumps({**named, "chat_template": text}))
-    assert read_bundle_folder(folder).sha256 == families.bundle("llama3", marked=True).sha256
-
-
-@pytest.mark.parametrize(
-    "template",
-    [
-        "{{ messages.append('x') }}",
-        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
-        "{{ cycler.__init__.__globals__ }}",
-        "{{ raise_exception.__globals__['json'] }}",
-        "{% set ns = namespace(__class__=1) %}",
-        "{% include 'x' %}",
-    ],
-)
-def test_a_template_reaches_nothing_outside_its_sandbox(template: str) -> None:
-    check = TokenCheck(with_template(template + "{% generation %}{% endgeneration %}"), NO_LIMIT)
-    assert check.rows([answer("A bolt.")])[0].codes == ("row_not_renderable",)

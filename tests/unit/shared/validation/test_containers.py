@@ -6,21 +6,16 @@ import gzip
 import io
 import json
 import random
-import sys
 import zipfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from shared.validation.codes import MAX_RATIO, RATIO_FROM_BYTES
 from shared.validation.containers import needs_job, read_text
+from tests.unit.shared.validation.columns_of import PAIRS, pa, parquet
 
-pa: Any = pytest.importorskip("pyarrow", reason="the validation job reads Parquet and Arrow with it")
-pq: Any = pytest.importorskip("pyarrow.parquet", reason="the validation job reads Parquet and Arrow with it")
-
-PAIRS = [{"prompt": f"question {n}", "completion": f"answer {n}"} for n in range(600)]
 LINES = b"\n".join(json.dumps(row).encode() for row in PAIRS)
 TABLE = "prompt,completion\n" + "\n".join(f"question {n},answer {n}" for n in range(600))
 
@@ -30,12 +25,6 @@ def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes
     with zipfile.ZipFile(packed, "w", method) as archive:
         for name, data in files.items():
             archive.writestr(name, data)
-    return packed.getvalue()
-
-
-def parquet(rows: list[dict[str, Any]]) -> bytes:
-    packed = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows), packed, row_group_size=100)
     return packed.getvalue()
 
 
@@ -111,40 +100,6 @@ def test_rows_that_repeat_each_other_may_shrink_to_a_part_in_300_and_are_unpacke
         size += len(piece)
         assert len(piece) <= 2**20
     assert 300 < size / len(packed) < MAX_RATIO
-
-
-def test_columns_that_json_has_not_are_texts_and_pictures_are_refused(check, rows) -> None:
-    dated = [{**row, "at": datetime(2026, 1, 2, tzinfo=UTC), "none": None} for row in PAIRS]
-    checked = check(parquet(dated), rows(20, start=1000))
-    assert checked.errors == []
-    assert json.loads(checked.train.splitlines()[0])["item"] == {"at": "2026-01-02T00:00:00+00:00", "none": None}
-    pictures = [{**row, "image": {"bytes": b"\x89PNG", "path": None}} for row in PAIRS]
-    assert check(parquet(pictures)).errors == ["media_not_read"]
-
-
-def test_messages_of_columns_have_every_key_and_those_that_are_null_lose_nothing(check, rows) -> None:
-    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    tool = {"type": "function", "function": {"name": "f"}}
-    rows_of_file = [
-        {
-            "messages": [
-                {"role": "user", "content": f"{n}"},
-                {"role": "assistant", "content": "", "tool_calls": [call]},
-            ],
-            "tools": [tool],
-        }
-        for n in range(60)
-    ]
-    checked = check(parquet(rows_of_file), rows(20, start=1000))
-    assert checked.errors == []
-    written = json.loads(checked.train.splitlines()[0])
-    assert written["messages"][0] == {"role": "user", "content": "0"}
-    assert written["messages"][1]["tool_calls"] == [call]
-
-
-def test_without_pyarrow_the_error_says_what_is_missing(check, monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert check(parquet(PAIRS)).errors == ["columns_need_job"]
 
 
 LIMIT = 10_000

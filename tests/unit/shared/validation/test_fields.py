@@ -12,7 +12,7 @@ from shared.domain.recipe import Recipe
 from shared.validation.codes import CODES
 from shared.validation.content.codes import CONTENT_CODES
 from shared.validation.fields import FieldNotes, UsedFields, used_fields
-from shared.validation.names import NAMES_MAX, OTHER_NAMES, shown
+from shared.validation.names import NAMES_MAX
 
 GRADER = "{name: g, type: string_check, reference: '{{item.%s}}'}"
 PYTHON = "{name: g, type: python, source: '%s'}"
@@ -325,28 +325,6 @@ def test_older_functions_are_tools(check, rows) -> None:
     checked = check(rows(60, {"messages": dialogue_of(5000), "functions": [function]}), rows(20, start=100))
     assert checked.codes == {}
     assert json.loads(checked.train.splitlines()[60])["tools"] == [{"type": "function", "function": function}]
-
-
-@pytest.mark.parametrize(
-    ("name", "is_shown"),
-    [
-        ("context", True),
-        ("Repair text", True),
-        ("größe_mm", True),
-        ("unit.price (EUR)", True),
-        ("問い", True),
-        ("patient 4711", False),
-        ("12345678", False),
-        ("What is the dose?", False),
-        ("The pump leaks at the flange since Monday", False),
-        ("jane@example.org", False),
-        ("<script>", False),
-        ("", False),
-    ],
-)
-def test_a_name_is_shown_only_if_it_can_be_no_text_of_a_row(name, is_shown) -> None:
-    assert (shown(name) == name) is is_shown
-    assert is_shown or shown(name) == OTHER_NAMES
 
 
 GRADES = {

@@ -10,7 +10,7 @@ import pytest
 
 from shared.validation.content.languages import MIXED, UNKNOWN, language_of_row
 from tests.paths import ROOT
-from tests.unit.shared.validation import test_public_files as public
+from tests.unit.shared.validation import test_validation_public_files as public
 from tests.unit.shared.validation.conftest import Check
 
 SENTENCES = {

@@ -1,0 +1,35 @@
+"""Rows and bundles as the tests of rendering have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.domain.errors import FailureClass, PermanentFailure
+from shared.rendering import Bundle, TokenCheck, read_bundle_folder
+from shared.rendering.check import LengthPolicy, RowTokens
+from tests.unit.shared.rendering import families
+from tests.unit.shared.rendering.families import message
+
+NO_LIMIT = LengthPolicy(None, "reject")
+
+
+def refused(folder: Path) -> PermanentFailure:
+    with pytest.raises(PermanentFailure) as caught:
+        read_bundle_folder(folder)
+    assert caught.value.failure_class is FailureClass.RECIPE
+    return caught.value
+
+
+def answer(text: str, **more: Any) -> dict[str, Any]:
+    return {"messages": [message("user", "Which part is this?"), message("assistant", text, **more)]}
+
+
+def with_template(template: str) -> Bundle:
+    return Bundle.of(families.tokenizer("qwen").to_str(), template, families.NAMED["qwen"])
+
+
+def checked(row: dict[str, Any], policy: LengthPolicy = NO_LIMIT, family: str = "qwen") -> RowTokens:
+    return TokenCheck(families.bundle(family, marked=True), policy).rows([row])[0]

@@ -1,0 +1,52 @@
+"""A tokenizer and its chat template, as files."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+from shared.rendering import read_bundle_folder, render_row
+from tests.unit.shared.rendering import families
+from tests.unit.shared.rendering.families import ROWS
+from tests.unit.shared.rendering.support import refused
+
+
+def test_threads_may_share_a_bundle() -> None:
+    bundle = families.bundle("qwen", marked=True)
+    expected = {name: render_row(bundle, row) for name, (row, _) in ROWS.items()}
+    wrong: list[str] = []
+
+    def work(name: str) -> None:
+        for _ in range(100):
+            if render_row(bundle, ROWS[name][0]) != expected[name]:
+                wrong.append(name)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ROWS]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_what_is_missing_from_a_bundle_is_said(tmp_path: Path) -> None:
+    assert refused(tmp_path).problem.code == "no_tokenizer"
+    folder = families.write("qwen", tmp_path / "base")
+    (folder / "chat_template.jinja").unlink()
+    assert refused(folder).problem.code == "no_chat_template"
+    (folder / "chat_template.jinja").write_text("{% for %}")
+    assert refused(folder).problem.code == "invalid_chat_template"
+    (folder / "chat_template.jinja").unlink()
+    several = {"chat_template": [{"name": "default", "template": "a"}, {"name": "tool_use", "template": "b"}]}
+    (folder / "tokenizer_config.json").write_text(json.dumps(several))
+    assert refused(folder).problem.code == "multiple_chat_templates"
+
+
+def test_a_template_inside_the_configuration_and_tokens_as_objects_are_read(tmp_path: Path) -> None:
+    folder = families.write("llama3", tmp_path / "base")
+    text = (folder / "chat_template.jinja").read_text()
+    (folder / "chat_template.jinja").unlink()
+    named = {name: {"content": token, "special": True} for name, token in families.NAMED["llama3"].items()}
+    (folder / "tokenizer_config.json").write_text(json.dumps({**named, "chat_template": text}))
+    assert read_bundle_folder(folder).sha256 == families.bundle("llama3", marked=True).sha256
