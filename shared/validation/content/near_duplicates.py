@@ -13,13 +13,12 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from functools import lru_cache
-from mmap import ACCESS_COPY, mmap
 from operator import add
 from typing import NamedTuple
 
 from rensa import RMinHash
 
-from shared.validation.content.slots import key_of
+from shared.validation.content.slots import key_of, zeros
 
 BANDS, ROWS_IN_BAND = 8, 5
 # Of rows with this Jaccard similarity of their word pairs, 96 % share a band; the signature then estimates it to
@@ -103,10 +102,10 @@ class Index:
         size = 1 << bits
         self._mask = size - 1
         self._count = 0
-        self._bands = [memoryview(_zeros(8 * size)).cast("Q") for _ in range(BANDS)]
-        self._low = _zeros(_PERMUTATIONS * size)
-        self._keys, self._tags = (memoryview(_zeros(8 * size)).cast("Q") for _ in range(2))
-        self._numbers, self._leaders = (memoryview(_zeros(8 * size)).cast("q") for _ in range(2))
+        self._bands = [memoryview(zeros(8 * size)).cast("Q") for _ in range(BANDS)]
+        self._low = zeros(_PERMUTATIONS * size)
+        self._keys, self._tags = (memoryview(zeros(8 * size)).cast("Q") for _ in range(2))
+        self._numbers, self._leaders = (memoryview(zeros(8 * size)).cast("q") for _ in range(2))
 
     def match(self, row: Sketch) -> Match | None:
         """An indexed row that says nearly the same. Of each band the latest row is looked at."""
@@ -132,11 +131,6 @@ class Index:
         self._numbers[place], self._leaders[place] = number, leader
         for band, value in zip(self._bands, row.bands, strict=True):
             band[value & self._mask] = value & 0xFFFF_FFFF_0000_0000 | (place + 1)
-
-
-def _zeros(size: int) -> mmap:
-    """Memory that the system gives when it is first written to: a bytearray is filled with zeros at once."""
-    return mmap(-1, size, access=ACCESS_COPY)
 
 
 class Clusters:

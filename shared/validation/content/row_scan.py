@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from shared.validation.compared import compared_texts
@@ -51,9 +52,7 @@ class RowScan:
 
     def __init__(self, policy: ContentPolicy = ContentPolicy(), special_tokens: Iterable[str] = ()) -> None:
         self._policy = policy
-        injected = injection.triggers(special_tokens)
-        self._injection_codes = frozenset(injected)
-        self._gate = PatternSet({**personal_data.TRIGGERS, **secrets.TRIGGERS, **injected})
+        self._gate = _gate(frozenset(special_tokens))
         self._odd_words = OddWords()
 
     def is_plain(self, text: str) -> bool:
@@ -77,7 +76,7 @@ class RowScan:
         hits = self._gate.hits(whole)
         if not hits:
             return [], document
-        injected = sorted(hits & self._injection_codes)
+        injected = sorted(hits & _INJECTION_CODES)
         found = [(code, "") for code in injected if injection.confirmed(code, whole)]
         changed = texts
         kinds, detectors = hits & _SECRET_KINDS, personal_data.likely(hits)
@@ -145,10 +144,17 @@ class RowScan:
         )
 
 
+@lru_cache(maxsize=8)
+def _gate(special_tokens: frozenset[str]) -> PatternSet:
+    """All triggers. Kept, for it takes milliseconds to compile, as long as a small file to read."""
+    return PatternSet({**personal_data.TRIGGERS, **secrets.TRIGGERS, **injection.triggers(special_tokens)})
+
+
 def _in_words(kind: str) -> str:
     return _WORDS.get(kind, kind.replace("_", " "))
 
 
+_INJECTION_CODES = frozenset(injection.triggers())
 _SECRET_KINDS = frozenset(secrets.TRIGGERS)
 _SECRET_CODES = {"block": "secret", "redact": "secret_redacted", "allow": "secret_allowed"}
 _WORDS = {

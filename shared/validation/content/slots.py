@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mmap import ACCESS_COPY, mmap
+
 from xxhash import xxh3_64_intdigest
 
 _ALL = (1 << 64) - 1
@@ -12,13 +14,16 @@ def key_of(text: str) -> int:
     return xxh3_64_intdigest(text.encode("utf-8", "replace"))
 
 
+def zeros(size: int) -> mmap:
+    """Memory that the system gives when it is first written to: a bytearray is filled with zeros at once."""
+    return mmap(-1, size, access=ACCESS_COPY)
+
+
 class Slots:
     """`2**bits` slots of 16 bytes. Of two keys that share a slot the newer stays: when it fills up, old ones go."""
 
     def __init__(self, bits: int) -> None:
-        # Zeroed memory that the system hands out only as it is written to.
-        self._keys = memoryview(bytearray(8 << bits)).cast("Q")
-        self._values = memoryview(bytearray(8 << bits)).cast("Q")
+        self._keys, self._values = (memoryview(zeros(8 << bits)).cast("Q") for _ in range(2))
         self._mask = (1 << bits) - 1
 
     def get(self, key: int) -> int | None:
