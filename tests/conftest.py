@@ -41,19 +41,21 @@ _CONTRACT = re.compile(r"tests/contract/(\w+)\.py::\w+\[(" + "|".join(map(re.esc
 _AZURE_ML = ("tests/unit/local_stack/azure_ml/", "tests/unit/shared/clients/azure_ml/")
 # Each worker that runs a test of these pays for what they share.
 _TOGETHER = (
-    ("tests/browser/",),  # Chromium
-    _AZURE_ML,  # import of azure.ai.ml
-    # Imports of torch and transformers, and a base with random weights. In halves that take about as long.
-    ("tests/unit/training_job/job/", "tests/unit/training_job/methods/"),
-    (
+    (  # import of azure.ai.ml, and Chromium
+        "tests/browser/",
+        "tests/image/",
+        "tests/unit/functions/http/test_base_models.py",
+        "tests/unit/functions/http/test_http_fuzz.py",
+        "tests/unit/infra/test_environments_hook.py",
+        *_AZURE_ML,
+        "tests/unit/shared/health/",
+    ),
+    (  # imports of torch and transformers, and a base with random weights
+        "tests/unit/benchmarks/test_gpu_benchmark.py",
+        "tests/unit/local_stack/tiny_base/",
         "tests/unit/shared/domain/planning/test_memory.py",
         "tests/unit/shared/rendering/",
-        "tests/unit/training_job/data/",
-        "tests/unit/training_job/evaluation/",
-        "tests/unit/training_job/model/",
-        "tests/unit/training_job/test_evaluate.py",
-        "tests/unit/training_job/test_selftest.py",
-        "tests/unit/training_job/test_train.py",
+        "tests/unit/training_job/",
     ),
 )
 _FAST_FOLDERS = tuple(f"tests/unit/{name}/" for name in ("cli", "docs", "functions", "infra", "recipes", "shared"))
@@ -69,6 +71,8 @@ _NOT_FAST = (
 _SLOW_NAMES = {"multiprocessing", "subprocess", "azurite_url", "cosmos_url", "running"}
 
 
+# Among tests of the whole stack, after the two files that take longest.
+_GROUPS_RANK = -500.0
 # Objects (700 by default). To look for garbage took a tenth of the time of the tests.
 _GARBAGE_AFTER = 50_000
 
@@ -119,7 +123,7 @@ def _file_of(item: pytest.Item) -> str:
 def _rank(item: pytest.Item, is_fast: bool) -> float:
     if item.get_closest_marker("stack"):
         return -_timeout_s(item)
-    return -1.0 if _group_of(item.nodeid) else 1.0 if is_fast else 0.0
+    return _GROUPS_RANK if _group_of(item.nodeid) else 1.0 if is_fast else 0.0
 
 
 def _timeout_s(item: pytest.Item) -> float:

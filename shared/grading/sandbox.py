@@ -123,4 +123,4 @@ class Sandbox:
         left = end - time.monotonic()
         if left <= 0 or not poll.poll(left * 1000):
             self.close()
-            raise GradingFailed(GradingErrorCode.UNRESPONSIVE, f"no score within {self._limit_s:.0f} s")
+            raise GradingFailed(GradingErrorCode.UNRESPONSIVE, f"no score within {self._limit_s:g} s")

@@ -54,6 +54,7 @@ FILES: dict[str, Callable[[], Iterable[bytes]]] = {
     "two million blank lines": lambda: repeat(b"\n" * 10_000, 200),
     "a gzip bomb of 1 GB": bomb,
     "a bomb of many members": lambda: repeat(gzip.compress(b" " * 10_000_000, compresslevel=9), 2000),
+    "ten thousand copies": lambda: repeat(COPY * 100, 100),
     "fifty thousand copies": lambda: repeat(COPY * 100, 500),
     "CSV with an open quotation of 100 MB": lambda: table([b'"'], repeat(b"x" * PIECE, 100)),
     "CSV with a quotation of a million lines": lambda: table([b'"'], repeat(b"x\n" * 1000, 3000)),

@@ -205,13 +205,14 @@ def test_labels_that_no_assignment_of_groups_puts_in_both_splits_are_an_error(ch
     assert check(lines(rows), recipe=BY_WARD).errors == ["label_in_one_split"]
 
 
+@pytest.mark.parametrize("seeds", [range(4), pytest.param(range(4, 12), marks=pytest.mark.slow)], ids=str)
 @pytest.mark.parametrize("shared", [("a", "ab", "bc", "c"), ("ad", "dc", "cb", "ba"), ("a", "ab", "bc", "cd", "d")])
 def test_a_group_with_the_last_rows_of_a_label_is_replaced_where_another_label_needs_it(
-    check: Check, shared: tuple[str, ...]
+    check: Check, shared: tuple[str, ...], seeds: range
 ) -> None:
     """With a and c held out in the outer groups, no group is left for b: one of the outer ones has to go back."""
     rows = in_groups(*[40] * len(shared), label=lambda group, n: shared[group][n % len(shared[group])])
-    for seed in range(12):
+    for seed in seeds:
         recipe = f"method: {{hyperparameters: {{seed: {seed}}}}}\ndata: {{split_group: ward}}"
         checked = check(lines(rows), recipe=recipe.encode())
         assert checked.errors == []
@@ -349,7 +350,7 @@ def test_each_of_many_classes_is_held_out(check: Check, classes: int, rows_a_cla
     assert len(read(checked.eval)) == held_out
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 10))])
 def test_a_class_that_is_not_held_out_is_counted(check: Check, seed: int) -> None:
     """Frequencies by rank: some classes have one row."""
     chance = random.Random(seed)
