@@ -50,7 +50,6 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--force-prefers-reduced-motion",  # an animation is drawn anew sixty times a second
     "--window-size=1280,1000",
 )
 WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"

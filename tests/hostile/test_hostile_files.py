@@ -153,11 +153,11 @@ BIG = {
     "messages up to the limit": ["message_missing_key", "too_few_rows"],
     "twenty rows up to the limit": ["unknown_format"],
     "two million blank lines": ["empty_dataset", "blank_line"],
-    "ten thousand copies": ["no_eval_rows", "duplicate_row"],
-    "fifty thousand copies": ["no_eval_rows", "duplicate_row"],
+    "ten thousand copies": ["no_eval_rows", "duplicate_row", "label_imbalance"],
+    "fifty thousand copies": ["no_eval_rows", "duplicate_row", "label_imbalance"],
     "a gzip bomb of 1 GB": ["decompression_bomb"],
     "a bomb of many members": ["decompression_bomb"],
-    "CSV with an open quotation of 100 MB": ["row_too_long"],
+    "CSV with an open quotation of 100 MB": ["row_too_long", "label_imbalance"],
     "CSV with a quotation of a million lines": ["invalid_csv", "csv_columns"],
 }
 
