@@ -135,7 +135,7 @@ TABLES: dict[str, tuple[bytes, dict[str, tuple[int, tuple[int, ...]]]]] = {
 
 @pytest.mark.parametrize(("line", "expected"), TABLES.values(), ids=TABLES.keys())
 def test_a_hostile_csv_record_is_reported_by_the_line_it_starts_on(line, expected) -> None:
-    table = b"prompt,completion\n" + b"".join(b'"p, %d",c\n' % number for number in range(60))
+    table = b"prompt,completion\n" + b"".join(b'"p, %d",c%d\n' % (number, number) for number in range(60))
     assert found(table + line, name="train.csv") == expected
 
 
