@@ -63,7 +63,7 @@ def test_a_grader_that_does_not_end_is_ended_and_the_next_answer_graded(source: 
     started = time.monotonic()
     with closing(Sandbox(source, limit_s=0.25)) as sandbox:
         for answer in ("x" * 200_000, "y"):
-            with pytest.raises(GradingFailed, match="no score within 0.25 s") as failed:
+            with pytest.raises(GradingFailed, match=r"no score within 0\.25 s") as failed:
                 sandbox.grade({"output_text": answer}, {})
             assert failed.value.code is GradingErrorCode.UNRESPONSIVE
     assert time.monotonic() - started < 120
