@@ -59,7 +59,7 @@ class RowScan:
         """Whether no detector of personal data, secrets or manipulation finds anything in the text."""
         hits = self._gate.hits(text)
         return not hits or not (
-            any(injection.confirmed(code, text) for code in hits & self._injection_codes)
+            any(injection.confirmed(code, text) for code in hits & _INJECTION_CODES)
             or secrets.find(text, hits & _SECRET_KINDS)
             or personal_data.find_by(personal_data.likely(hits), text)
         )
