@@ -237,7 +237,7 @@ def _history(source: Source) -> list[Any]:
 def _turns(role: str, name: str, value: Any) -> list[Any]:
     """A text as a turn; a list is a dialogue already, an object a turn."""
     if type(value) is list:
-        if not all(type(turn) is dict for turn in value):
+        if not all(type(turn) is dict for turn in value) or (value and not any(map(_is_message, value))):
             raise Refused(wrong_type(name, value, "text or messages"))
         return _messages_of(value)
     if type(value) is dict and _is_message(value):

@@ -169,15 +169,17 @@ def _normalized(sources: Sequence[Source]) -> dict[str, str]:
     names = dict.fromkeys(name for source in sources for name in source)
     normalized = {name: plain_name(name) for name in names}
     for name, known in normalized.items():
-        if known in _DIALOGUES and _are_turns(_first_of(name, sources)):
+        if known in _DIALOGUES and _are_turns(known, _first_of(name, sources)):
             normalized[name] = "conversations"
             break
     of_known = {known: name for name, known in reversed(normalized.items())}  # the first, where several mean the same
     return {name: known for known, name in of_known.items() if known in KNOWN_NAMES and known not in names}
 
 
-def _are_turns(values: list[Any]) -> bool:
-    return any(map(is_turn, values)) or (len(values) > 1 and all(type(value) is str for value in values))
+def _are_turns(field: str, values: list[Any]) -> bool:
+    """Texts are turns in UltraChat; the `turns` of MT-Bench are questions."""
+    texts = field == "data" and len(values) > 1 and all(type(value) is str for value in values)
+    return texts or any(map(is_turn, values))
 
 
 def _first_of(name: str, sources: Sequence[Source]) -> list[Any]:

@@ -38,7 +38,7 @@ _BAD_IF_TRUE = frozenset(
 _PRODIGY = "answer"  # accept, reject or ignore; with other values it is no mark
 # Of rows. The first are the names that trainers have for what is learned of a message.
 _LEARNED = frozenset(
-    {"train", "trainable", "loss_weight", "loss_scale", "sample_weight", "use_for_training", "is_train"}
+    {"train", "trainable", "loss_mask", "loss_weight", "loss_scale", "sample_weight", "use_for_training", "is_train"}
 )
 _WEIGHT = "weight"  # where it has other values than 0 and 1, it may be that of a part
 _LEARNED_MAYBE = frozenset({"training", "loss", "include", "included"})

@@ -24,8 +24,9 @@ _TOOL_KEYS = _KEYS | {"tool_call_id"}
 # Whether an answer is learned: OpenAI, axolotl, LLaMA-Factory, ms-swift and verl have a name each.
 _WEIGHTS = ("weight", "train", "training", "trainable", "loss", "loss_weight", "loss_scale", "loss_mask")
 # Of models that reason before they answer; templates write it out or not, each in its own way.
-_REASONING = frozenset({"reasoning_content", "reasoning", "thinking", "thinking_blocks", "thought"})
-_REASONING_PARTS = ("thinking", "redacted_thinking", "reasoning")
+_REASONING = frozenset(
+    {"reasoning_content", "reasoning", "thinking", "thinking_blocks", "redacted_thinking", "thought"}
+)
 # What other names that say whether a message is learned have in them.
 _LEARNING = re.compile(r"(?:^|_)(?:loss|mask(?:ed)?|train(?:ed|able|ing)?|learn(?:ed|able)?)(?:_|$)")
 # Weights of parts of an answer (axolotl).
@@ -165,10 +166,8 @@ def _joined(parts: list[Any], codes: set[str], unread: list[Unread], place: str)
         if is_blank(text):
             codes.add("missing_content")
         return text
-    thoughts = {kind for part in parts if type(part) is dict and (kind := part.get("type")) in _REASONING_PARTS}
-    codes.update(f"reasoning_not_read|{kind}" for kind in thoughts)
-    if not thoughts:
-        codes.add("content_not_text")
+    thoughts = any(type(part) is dict and _REASONING & {*part, part.get("type")} for part in parts)
+    codes.add("reasoning_not_read|a thought" if thoughts else "content_not_text")
     return ""
 
 

@@ -436,6 +436,19 @@ evaluation: {graders: [{name: b, type: string_check, operation: like, reference:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "a thought of Gemini": (
+        {
+            "contents": [
+                {"role": "user", "parts": [{"text": "q"}]},
+                {"role": "model", "parts": [{"text": "hm", "thought": True}, {"text": "yes"}]},
+            ]
+        },
+        "reasoning_not_read|a thought",
+    ),
+    "an answer that is a list of objects": (
+        {"prompt": "x", "completion": [{"a": 1}]},
+        "data_type|completion is a list, not text or messages",
+    ),
     "a question that is an object": (
         {"prompt": {"a": 1}, "completion": "x"},
         "data_type|prompt is an object, not text or messages",
@@ -455,7 +468,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a thought among the parts": (
         {"messages": [QUESTION, {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm"}]}]},
-        "reasoning_not_read|thinking",
+        "reasoning_not_read|a thought",
     ),
     "a number as a question": ({"prompt": 1, "completion": "x"}, "data_type|prompt is a number, not text"),
     "a list of texts as an answer": (

@@ -195,6 +195,9 @@ CASES = {
     "F10 an array in one line": Case(b"[" + b",".join(chat().splitlines()) + b"]"),
     "F11 other names": Case(pairs("query", "response")),
     "F11 OpenOrca": Case(pairs("question", "response", system_prompt="Be kind."), learned="Be kind."),
+    "MT-Bench, whose turns are all questions": Case(
+        rows(lambda n: {"question_id": n, "category": "writing", "turns": [q(n), "Shorter?"]}), ("unknown_format",)
+    ),
     "F11 MATH": Case(pairs("problem", "solution")),
     "F11 input and target": Case(pairs("input", "target")),
     "F11 Gemini": Case(
