@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 import socket
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +15,6 @@ from shared.clients import blob
 from shared.clients.blob import BLOCK_BYTES, CHUNK_BYTES, AzureBlobStore
 from shared.domain.errors import InvalidInput, PermanentFailure, StoreConflict, Transient
 from tests.emulator_servers import BLOB_CONTAINER, azurite_url
-from tests.paths import ROOT
 
 
 @pytest.fixture
@@ -168,19 +164,6 @@ def test_a_part_of_a_name_may_be_longer_than_a_file_name(blobs: AzureBlobStore, 
     written = blobs.write(long, [b"x"])
     assert content(blobs, long) == b"x"
     assert list(blobs.list(path)) == [written]
-
-
-def test_a_process_with_embedded_stores_imports_no_azure_sdk(tmp_path: Path) -> None:
-    code = """
-import sys
-import shared.services, shared.validation
-shared.services.build_run_store("sqlite:///" + sys.argv[1]).close()
-print([name for name in sys.modules if name.startswith("azure")])
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "state.db")], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "[]\n"
 
 
 def test_a_call_leaves_nothing_in_the_log(blobs: AzureBlobStore, caplog: pytest.LogCaptureFixture) -> None:

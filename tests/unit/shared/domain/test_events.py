@@ -1,0 +1,61 @@
+"""Events: what they may hold, and how they are sent and read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from shared.domain.errors import InvalidInput
+from shared.domain.events import EVENT_TYPES, Event, EventData, RunCancelled, parse_event
+
+
+@pytest.mark.parametrize("data", [{"bye": "ada"}, {}, {"by": 7}, {"by": "ada", "run_id": "run-1"}], ids=str)
+def test_an_event_with_a_wrong_or_missing_field_cannot_be_built(data: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        RunCancelled(**data)
+
+
+@pytest.mark.parametrize("cls", EVENT_TYPES.values(), ids=lambda cls: cls.__name__)
+def test_no_event_takes_a_field_it_does_not_have(cls: Any) -> None:
+    with pytest.raises(ValidationError, match="extra_forbidden"):
+        cls(no_such_field=1)
+
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+CANCELLED: Event[EventData] = Event(
+    data=RunCancelled(by="ada"), run_id="run-1", project="shop", attempt=1, revision=4, time=NOW
+)
+
+
+@pytest.mark.parametrize("key", ["", "7"])
+def test_an_event_comes_back_as_it_was_sent(key: str) -> None:
+    event = CANCELLED.model_copy(update={"key": key})
+    assert event.id == "run-1.run.cancelled.4" + (f".{key}" if key else "")
+    sent = event.to_cloudevent()
+    assert (sent["type"], sent["subject"], sent["source"]) == ("droptune.run.cancelled.v1", "run-1", "/projects/shop")
+    assert parse_event(sent) == event
+
+
+def test_a_field_that_a_later_version_added_is_ignored() -> None:
+    sent = CANCELLED.to_cloudevent()
+    assert parse_event({**sent, "added": 1, "data": {**sent["data"], "added": 2}}) == CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"type": "droptune.run.forgotten.v1"}, "unknown_event_type"),
+        ({"type": None}, "unknown_event_type"),
+        ({"data": {"by": 7}}, "malformed_event"),
+        ({"data": None}, "malformed_event"),
+        ({"revision": "many"}, "malformed_event"),
+        ({"time": "yesterday"}, "malformed_event"),
+    ],
+)
+def test_an_event_that_cannot_be_read_is_refused_by_name(changes: dict[str, Any], code: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        parse_event({**CANCELLED.to_cloudevent(), **changes})
+    assert refused.value.problem.code == code

@@ -1,0 +1,29 @@
+"""The base of all models."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from shared.domain.model import Frozen, Measured
+
+
+class One(Frozen):
+    value: Measured = None
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [(math.nan, None), (math.inf, None), (-math.inf, None), (0.0, 0.0), (1, 1.0), (None, None)]
+)
+def test_a_measured_number_that_json_does_not_have_is_null(given: Any, kept: float | None) -> None:
+    assert One(value=given).value == kept
+
+
+def test_a_model_cannot_be_changed_and_takes_no_other_field() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        One().value = 1.0  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="extra_forbidden"):
+        One(other=1)  # type: ignore[call-arg]
