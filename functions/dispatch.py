@@ -13,7 +13,7 @@ from typing import Any
 import azure.functions as func
 import orjson
 
-from shared.domain.errors import DroptuneError, InvalidInput, ascii_traceback
+from shared.domain.errors import DroptuneError, InvalidInput, LaterVersion, ascii_traceback
 from shared.domain.events import parse_event
 from shared.pipeline import BY_NAME, TOPIC, Stage
 from shared.ports import Message, Services
@@ -28,6 +28,7 @@ MAX_COUNT_DIGITS = 5
 # Properties of a message that failed at a function: how often, and at which.
 FAILED, FAILED_AT = "droptune.failed", "droptune.failed_at"
 FAILED_WAITS_S = (1, 5, 15, 60, 180, 300)
+LATER_VERSION_WAITS_S = (1, 5, 15, *[60] * 1440)  # for a host of that version; after a day it is a dead letter
 
 
 class Dispatcher:
@@ -71,13 +72,14 @@ class Dispatcher:
         try:
             work(message)
         except Exception as error:
-            if failed >= len(FAILED_WAITS_S):
+            waits_s = LATER_VERSION_WAITS_S if isinstance(error, LaterVersion) else FAILED_WAITS_S
+            if failed >= len(waits_s):
                 raise
             trace = "" if isinstance(error, DroptuneError) else ascii_traceback(error)
             log.warning("%s failed at %a, again later: %a%s", stage.name, message.message_id, error, trace)
             kept = {name: properties[name] for name in (RETRY, EARLY) if name in properties}
             kept |= {FAILED: str(failed + 1), FAILED_AT: stage.name}
-            due = self.services.clock.now() + timedelta(seconds=FAILED_WAITS_S[failed])
+            due = self.services.clock.now() + timedelta(seconds=waits_s[failed])
             copy = replace(as_message(message), properties=kept, scheduled_at=due)
             self.services.bus.send(stage.queue or TOPIC, [copy])
 

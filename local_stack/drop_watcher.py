@@ -31,7 +31,7 @@ class DropWatcher(Worker):
     Still means unchanged for `unchanged_s`: a plain `cp` may be in progress.
 
     What was posted is remembered in the SQLite file `memory`, written after the send: a crash in between
-    repeats an event, with the same id, and loses none.
+    repeats an event, with the same id, and loses none. Where a store or bus is away, it begins again.
     """
 
     def __init__(
@@ -55,10 +55,7 @@ class DropWatcher(Worker):
             posted: dict[str, str] = dict(memory.execute("SELECT path, etag FROM posted"))
             settling: dict[str, tuple[str, datetime]] = {}  # path -> etag, when first seen
             while not self._stopping.wait(self._poll_s):
-                try:
-                    self._poll(memory, posted, settling)
-                except Exception:  # a store or bus that is away: what was not posted is seen again
-                    logger.exception("the drop zone was not looked at, trying again")
+                self._poll(memory, posted, settling)
 
     def _poll(
         self, memory: sqlite3.Connection, posted: dict[str, str], settling: dict[str, tuple[str, datetime]]

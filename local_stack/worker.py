@@ -20,14 +20,13 @@ class Worker(ABC):
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
 
     def _work(self) -> None:
-        failed = True
-        while failed:
+        while True:
             try:
-                failed = False
-                self._run()
+                return self._run()
             except Exception:
                 logger.exception("%s failed and begins again", self._thread.name)
-                failed = not self._stopping.wait(AGAIN_AFTER_S)
+                if self._stopping.wait(AGAIN_AFTER_S):
+                    return None
 
     @abstractmethod
     def _run(self) -> None:
@@ -52,12 +51,9 @@ class Worker(ABC):
 
 def say_ready(port: int) -> None:
     """Print `ready PORT`, as soon as the disk that the output goes to has room for it."""
-
-    def say() -> None:
-        while True:
-            try:
-                return print(f"ready {port}", flush=True)
-            except OSError:
-                time.sleep(AGAIN_AFTER_S)
-
-    threading.Thread(target=say, name="say-ready", daemon=True).start()
+    try:
+        print(f"ready {port}", flush=True)
+    except OSError:
+        again = threading.Timer(AGAIN_AFTER_S, say_ready, [port])
+        again.daemon = True
+        again.start()

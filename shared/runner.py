@@ -138,7 +138,7 @@ class Runner:
         refused = StageRefused(stage="release", failure_class=FailureClass.CODE, problem=problem)
         event = event_of(run, refused, self.services.clock.now())
         outcome = Outcome(run.status, note=message) if run.terminal else fail_run(event, run, self.services)
-        self._apply(outcome, runs.StoredRun(run, stored.etag), event, outbox.inbox_mark("fail_run", event.id))
+        self._apply(outcome, runs.StoredRun(run, stored.etag, {}), event, outbox.inbox_mark("fail_run", event.id))
         return path, run.id
 
     def note_timer(self, run_id: str, timer: str, problem: str | None) -> None:
@@ -155,7 +155,7 @@ class Runner:
             attention.append(Attention(timer=timer, problem=short, since=since))
         noted = stored.run.evolve(attention=tuple(attention))
         days = self.services.config.run_retention_days
-        self.services.store.batch(run_id, [runs.replacement(noted, stored.etag, days)])
+        self.services.store.batch(run_id, [runs.replacement(noted, stored, days)])
 
     def publish(self, run: Run, draft: Draft, by: Stage | None = None) -> Event[EventData]:
         """Publish an event that changes no run. A repeat has the same id unless its key differs.
@@ -228,7 +228,7 @@ class Runner:
         writes = self._outbox(moved, _checked(outgoing))
         if outcome.status is not None or outcome.events:
             # Also where nothing changes: a refusal must not be stated about a run that moved on.
-            writes.insert(0, runs.replacement(moved, stored.etag, self.services.config.run_retention_days))
+            writes.insert(0, runs.replacement(moved, stored, self.services.config.run_retention_days))
         writes.append(outbox.mark_handled(mark))
         self.services.store.batch(run.id, writes)
         if outcome.status is not None:

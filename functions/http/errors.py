@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from functions.http.json_response import JsonResponse
 from shared.api.models import ErrorAnswer
-from shared.domain.errors import DroptuneError, InvalidInput, Problem, StoreConflict, Transient
+from shared.domain.errors import DroptuneError, InvalidInput, LaterVersion, Problem, StoreConflict, Transient
 from shared.validation.setting_errors import NOT_AN_OBJECT, dotted, location
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def install(api: FastAPI) -> None:
 
     @api.exception_handler(DroptuneError)
     def on_droptune_error(request: Request, error: DroptuneError) -> JsonResponse:
-        statuses = {InvalidInput: 400, StoreConflict: 409, Transient: 503}
+        statuses = {InvalidInput: 400, StoreConflict: 409, Transient: 503, LaterVersion: 503}
         status = next((status for kind, status in statuses.items() if isinstance(error, kind)), 500)
         log.error("%s %s: %s", request.method, request.url.path, error)
         return answer(request, status, error.problem)

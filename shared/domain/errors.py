@@ -3,6 +3,7 @@
 DroptuneError
 ├── InvalidInput      the caller's fault; becomes an answer or an outcome, never a retry
 ├── Transient         may work later; the runner schedules the event again
+├── LaterVersion      written by a later version of the program; left to hosts of that version
 ├── PermanentFailure  will not work; the runner states `stage.refused` with its class
 ├── StoreConflict     another writer was first; read again
 ├── LockLost          the lock of a message expired; the message is delivered again
@@ -105,6 +106,10 @@ class InvalidInput(DroptuneError):
 
 class Transient(DroptuneError):
     """A service did not answer as it should; the same call may work later."""
+
+
+class LaterVersion(DroptuneError):
+    """A later version of the program wrote it, in a form that this one does not know."""
 
 
 class PermanentFailure(DroptuneError):

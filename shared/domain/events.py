@@ -427,13 +427,13 @@ EVENT_TYPES: dict[str, type[EventData]] = {cls.wire_type: cls for cls in _concre
 def parse_event(body: dict[str, Any]) -> Event[EventData]:
     """The event in a CloudEvents envelope, of this version or an earlier one; fields it does not know are ignored.
 
-    Raises InvalidInput: `unknown_event_type`, `malformed_event`.
+    Raises InvalidInput: `unknown_event_type`, `malformed_event`. Raises LaterVersion.
     """
-    cls = EVENT_TYPES.get(str(body.get("type")))
-    if cls is None:
-        raise InvalidInput("unknown_event_type", f"no event of type {body.get('type')!r}", "type")
     try:
         body = upgraded("event", body, body.get("schemaversion"))
+        cls = EVENT_TYPES.get(str(body.get("type")))
+        if cls is None:
+            raise InvalidInput("unknown_event_type", f"no event of type {body.get('type')!r}", "type")
         data = dict(body.get("data", {}))
         key = data.pop("key", "")
         return Event.model_validate(

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from pydantic_core import from_json
 
+from shared.domain.errors import LaterVersion
+
 SCHEMA_VERSION = 1
 
 Content = dict[str, Any]
@@ -23,11 +25,13 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def upgraded(kind: str, content: Content, version: object) -> Content:
-    """`content` in the form of SCHEMA_VERSION. Kinds: `run`, `event`, and the models of files that jobs write.
+    """`content` in the form of SCHEMA_VERSION. Kinds: those of documents, `event`, and models of files that jobs write.
 
-    Content without a number has the form 0, or any later one that its kind gave no number: steps go by its shape. A
-    newer form is left as it is.
+    Content without a number has the form 0, or any later one that its kind gave no number: steps go by its shape.
+    Raises LaterVersion for a number that no step leads to: hosts of that version see to it.
     """
+    if isinstance(version, int) and version > len(_STEPS):
+        raise LaterVersion("later_version", f"{kind}: schema version {version} is for a host of a later version")
     steps = [by_kind[kind] for by_kind in _STEPS[version if isinstance(version, int) else 0 :] if kind in by_kind]
     if steps:
         content = deepcopy(content)
@@ -45,6 +49,17 @@ def read_file(model: type[Model], text: bytes) -> Model:
     if isinstance(content, dict):
         content = upgraded(model.__name__, content, None)
     return model.model_validate(content, extra="ignore")
+
+
+def with_unknown(stored: Any, read: Any, changed: Any) -> Any:
+    """`changed` with what `stored` content has beyond `read`; in a list only items that are unchanged keep it."""
+    if isinstance(stored, dict) and isinstance(read, dict) and isinstance(changed, dict):
+        unknown = {name: value for name, value in stored.items() if name not in read}
+        return unknown | {name: with_unknown(stored.get(name), read.get(name), changed[name]) for name in changed}
+    if isinstance(stored, list) and isinstance(read, list) and isinstance(changed, list):
+        kept = [with_unknown(s, r, c) if r == c else c for s, r, c in zip(stored, read, changed, strict=False)]
+        return kept + changed[len(kept) :]
+    return changed
 
 
 def _at(content: Any, path: str) -> Iterator[Content]:

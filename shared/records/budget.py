@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.domain.errors import FailureClass, PermanentFailure, StoreConflict, Transient
 from shared.domain.run import Run
+from shared.domain.upgrades import upgraded
 from shared.ports import RunStore, Write
 from shared.records.document import head
 
@@ -56,6 +57,7 @@ def _change(store: RunStore, name: str, change: Callable[[dict[str, float]], boo
     for _ in range(MAX_CONFLICTS):
         stored = store.get(name, BUDGET)
         document: dict[str, Any] = stored.document if stored else {**head(BUDGET), "usd": {}}
+        document = upgraded(BUDGET, document, document.get("schema_version"))
         if not change(document["usd"]):
             return
         try:

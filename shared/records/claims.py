@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.domain.errors import StoreConflict
+from shared.domain.upgrades import upgraded
 from shared.ports import Document, RunStore, Write
 from shared.records.document import head
 from shared.records.query import pages, readable
@@ -70,14 +71,14 @@ def unsettled(store: RunStore) -> Iterator[Claim]:
 def release(store: RunStore, name: str, run_id: str) -> None:
     """Give the claim back if this run holds it."""
     held = store.get(name, CLAIM)
-    if held is not None and held.document["owner"] == run_id:
+    if held is not None and claim_of(held.document).owner == run_id:
         _write(store, name, Write("delete", CLAIM, etag=held.etag))
 
 
 def settle(store: RunStore, name: str, run_id: str, ttl_s: int | None = None) -> None:
     """Keep the claim, for good without `ttl_s`, if this run holds it: it is not looked at again."""
     held = store.get(name, CLAIM)
-    if held is not None and held.document["owner"] == run_id and not held.document["settled"]:
+    if held is not None and claim_of(held.document).owner == run_id and not held.document["settled"]:
         _write(store, name, Write("replace", CLAIM, {**held.document, "settled": 1}, held.etag, ttl_s))
 
 
@@ -89,7 +90,8 @@ def _write(store: RunStore, name: str, write: Write) -> None:
 
 
 def claim_of(document: Document) -> Claim:
-    """The claim of a stored document. Raises an error if it is not a claim."""
+    """The claim of a stored document. Raises an error if it is not a claim, and LaterVersion."""
+    document = upgraded(CLAIM, document, document.get("schema_version"))
     name, kind, owner = (document[field] for field in ("name", "kind", "owner"))
     if not all(isinstance(text, str) for text in (name, kind, owner)):
         raise TypeError("name, kind and owner of a claim are texts")

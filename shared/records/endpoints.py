@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import StoreConflict, UnreadableDocument
+from shared.domain.upgrades import upgraded
 from shared.ports import Document, RunStore, Write
 from shared.records.claims import endpoint_claim
 from shared.records.document import head
@@ -56,5 +57,6 @@ def all_records(store: RunStore, unreadable: list[UnreadableDocument] | None = N
 
 
 def record_of(document: Document) -> EndpointRecord:
-    """The record of a stored document."""
-    return EndpointRecord.model_validate(document["record"], extra="ignore")
+    """The record of a stored document. Raises LaterVersion."""
+    content = upgraded(RECORD, document["record"], document.get("schema_version"))
+    return EndpointRecord.model_validate(content, extra="ignore")

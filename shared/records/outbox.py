@@ -122,7 +122,8 @@ def _is_old(entry: Document, before: datetime) -> bool:
 
 
 def outgoing_of(entry: Document) -> Outgoing:
-    """The message of a stored entry."""
+    """The message of a stored entry. Raises LaterVersion."""
+    entry = upgraded(OUTBOX, entry, entry.get("schema_version"))
     due = entry["scheduled_at"]
     message = Message(
         id=entry["message_id"],

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from shared.domain.errors import UnreadableDocument
+from shared.domain.errors import LaterVersion, UnreadableDocument
 from shared.ports import Document, RunStore, Stored
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,8 @@ def readable(
             content = read(stored.document)
         except Exception as error:
             left_out = unreadable_as(stored, error)
-            log.error("document %a of %a cannot be read: %s", left_out.id, left_out.partition, left_out.problem)
+            level = logging.DEBUG if isinstance(error, LaterVersion) else logging.ERROR
+            log.log(level, "document %a of %a cannot be read: %s", left_out.id, left_out.partition, left_out.problem)
             if unreadable is not None:
                 unreadable.append(left_out)
             continue

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from shared.domain.errors import FailureClass, PermanentFailure, UnreadableDocument
 from shared.domain.run import Run, Status
-from shared.domain.upgrades import upgraded
+from shared.domain.upgrades import upgraded, with_unknown
 from shared.ports import Document, RunStore, Stored, Write
 from shared.records.document import head
 from shared.records.query import pages, readable
@@ -20,10 +20,11 @@ RUN = "run"
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run with the etag of the version read."""
+    """A run with the etag of the version read, and the document: a later version may have put more into it."""
 
     run: Run
     etag: str
+    document: Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def document_of(run: Run) -> Document:
 def run_of(document: Document) -> Run:
     """The run of a document in that form or an earlier one.
 
-    Raises PermanentFailure `unreadable_document` (class code).
+    Raises PermanentFailure `unreadable_document` (class code), and LaterVersion.
     """
     try:
         content = upgraded("run", document["run"], document.get("schema_version"))
@@ -94,15 +95,18 @@ def creation(run: Run, retention_days: int = 0) -> Write:
     return Write("create", RUN, document_of(run), ttl_s=ttl_s(run, retention_days))
 
 
-def replacement(run: Run, etag: str, retention_days: int = 0) -> Write:
-    """The write that fails if the run is not in the version of this etag."""
-    return Write("replace", RUN, document_of(run), etag, ttl_s(run, retention_days))
+def replacement(run: Run, stored: StoredRun, retention_days: int = 0) -> Write:
+    """The write that fails if the run is not in the version that was read; it keeps fields that are not known here."""
+    document = document_of(run)
+    if stored.document.get("schema_version") == document["schema_version"]:
+        document = with_unknown(stored.document, document_of(stored.run), document)
+    return Write("replace", RUN, document, stored.etag, ttl_s(run, retention_days))
 
 
 def read(store: RunStore, run_id: str) -> StoredRun | None:
     """The run with its etag; None if there is no such run. Raises as `run_of`."""
     stored = store.get(run_id, RUN)
-    return StoredRun(run_of(stored.document), stored.etag) if stored else None
+    return StoredRun(run_of(stored.document), stored.etag, stored.document) if stored else None
 
 
 def load(store: RunStore, run_id: str) -> Run | None:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from shared.domain.errors import InvalidInput, UnreadableDocument
+from shared.domain.errors import InvalidInput, LaterVersion, UnreadableDocument
 from shared.ports import BlobStore, RunStore, Stored, Write
 from shared.records import claims, endpoints, outbox, runs
 from shared.records.query import pages, unreadable_as
@@ -57,10 +57,10 @@ def remove(store: RunStore, stored: Stored) -> None:
 
 
 def _unreadable(stored: Stored) -> UnreadableDocument | None:
-    read = _READERS.get(str(stored.document.get("type")))
     try:
-        if read is not None:
-            read(stored.document)
+        _READERS.get(str(stored.document.get("type")), dict)(stored.document)
+    except LaterVersion:
+        return None  # nothing is wrong with it
     except Exception as error:
         return unreadable_as(stored, error)
     return None

@@ -290,7 +290,7 @@ SAMPLES = (
 def write(services: Services, run: Run) -> Run:
     """Create the run, or replace it as the runner's next transition would."""
     known = runs.read(services.store, run.id)
-    services.store.batch(run.id, [runs.replacement(run, known.etag) if known else runs.creation(run)])
+    services.store.batch(run.id, [runs.replacement(run, known) if known else runs.creation(run)])
     return run
 
 

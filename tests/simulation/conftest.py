@@ -32,12 +32,12 @@ def make_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make
     def etag(status: os.stat_result) -> str:
         return f"{status.st_mtime_ns:x}-{status.st_size:x}"
 
-    def make(seed: Any, **options: Any) -> World:
+    def make(seed: Any, kind: type[World] = World, **options: Any) -> World:
         nonlocal writes
         writes = itertools.count()
         folder = tmp_path / str(len(worlds))
         folder.mkdir()
-        world = World(folder, str(seed), **options)
+        world = kind(folder, str(seed), **options)
         worlds.append(world)
         return world
 

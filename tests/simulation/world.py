@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from functions.stages import stage_functions
-from shared.domain.errors import LockLost, StoreConflict, Transient
+from shared.domain.errors import LaterVersion, LockLost, StoreConflict, Transient
 from shared.domain.run import Run
 from shared.domain.topology import JOB_EVENTS
 from shared.domain.upgrades import SCHEMA_VERSION
@@ -31,7 +31,7 @@ from tests.simulation.platform import Platform
 
 TIMERS = ("reconcile", "probe_deployments", "retire_deployments")
 # What a host may see a function raise: it abandons the message, and the message comes again.
-EXPECTED = (Transient, StoreConflict, LockLost)
+EXPECTED = (Transient, StoreConflict, LockLost, LaterVersion)
 
 Call = Callable[[], Any]
 Io = Callable[[str, Call], Any]

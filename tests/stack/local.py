@@ -80,18 +80,23 @@ class LocalStack:
         process = stack.Stack.load(self.root).parts[name].process()
         stop([process] if process else [])
 
-    def start_part(self, name: str, *options: str, module: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-        """A part of the stack as the test wants it: a later option wins; `module` with its own arguments instead."""
+    def start_part(
+        self, name: str, *options: str, module: Sequence[str] = (), code: Path = ROOT, log: str | None = None
+    ) -> subprocess.Popen[bytes]:
+        """A part of the stack as the test wants it: a later option wins; `module` with its own arguments instead.
+
+        `code` is the source tree it runs from, `log` the name of a log of its own.
+        """
         found = stack.Stack.load(self.root)
         python, minus_m, *command = found.command(name)
         command = [*module, *command[1:]] if module else command
-        with found.log(name).open("ab") as log:
+        with found.log(log or name).open("ab") as output:
             process = subprocess.Popen(
                 [python, minus_m, *command, *options],
-                cwd=ROOT,
+                cwd=code,
                 env={**found.environment(name), **self._environment},
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )

@@ -12,8 +12,11 @@ from tests.paths import ROOT
 from tests.stack import stub_jobs, stub_server
 
 
-def install(root: Path) -> None:
-    """Let the stack that is to be started in this folder have these images in place of the real ones."""
+def install(root: Path, *earlier: str) -> None:
+    """Let the stack that is to be started in this folder have these images in place of the real ones.
+
+    `earlier` are names of the training image in earlier versions.
+    """
     root.mkdir(parents=True)
     python = root / "python-of-the-stub-image"
     # The real command is `python -m training_job.train ...`: without its first word these are our options.
@@ -22,7 +25,7 @@ def install(root: Path) -> None:
     training, serving = ENVIRONMENTS
     variables = {"PYTHONPATH": str(ROOT)}
     images = {
-        training: {"python": str(python), "variables": variables},
+        **{name: {"python": str(python), "variables": variables} for name in (training, *earlier)},
         serving: {
             "serve": ["{python}", "-m", stub_server.__name__, "{model}", "{port}"],
             "variables": variables,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from azure.functions.servicebus import ServiceBusMessage  # the worker's own; `azure.functions` has an interface
 
-from functions.dispatch import FAILED, FAILED_AT, FAILED_WAITS_S, Dispatcher, as_message
-from shared.domain.errors import StoreConflict, Transient
+from functions.dispatch import FAILED, FAILED_AT, FAILED_WAITS_S, LATER_VERSION_WAITS_S, Dispatcher, as_message
+from shared.domain.errors import LaterVersion, StoreConflict, Transient
 from shared.domain.events import DatasetUploaded
 from shared.domain.run import Status
 from shared.embedded.bus import SqliteEventBus
@@ -159,6 +160,33 @@ def test_a_message_that_fails_waits_longer_each_time_before_the_host_gives_it_up
         except type(fault):
             break
     assert waits == [0, *FAILED_WAITS_S]
+
+
+@pytest.mark.parametrize("failed", [0, 6, 1000])
+def test_an_event_of_a_later_version_is_put_off_for_a_host_of_that_version_and_not_quarantined(
+    later: Services, failed: int
+) -> None:
+    assert isinstance(later.clock, ManualClock)
+    stage, dispatcher = BY_NAME["validate_dataset"], Dispatcher(lambda: later)
+    body = b'{"type": "droptune.dataset.split.v2", "schemaversion": 2, "id": "m-1"}'
+    properties = {FAILED: str(failed), FAILED_AT: stage.name} if failed else {}
+    later.bus.send(TOPIC, [Message("m-1", DatasetUploaded.wire_type, body, properties)])
+    [received] = take(later, f"{TOPIC}/{stage.name}")
+    dispatcher.attempt(stage, lambda message: dispatcher.handle(stage, message), brought(received))
+    later.clock.advance(1 if failed == 0 else 60)
+    [copy] = take(later, f"{TOPIC}/{stage.name}")
+    assert (copy.message.body, copy.message.properties[FAILED]) == (body, str(failed + 1))
+    assert list(later.blobs.list("quarantine/")) == []
+
+
+def test_an_event_of_a_later_version_that_no_host_took_for_a_day_becomes_a_dead_letter(later: Services) -> None:
+    def fails(_: object) -> None:
+        raise LaterVersion("later_version", "event: schema version 2")
+
+    properties = {FAILED: str(len(LATER_VERSION_WAITS_S)), FAILED_AT: "validate_dataset"}
+    assert timedelta(seconds=sum(LATER_VERSION_WAITS_S)) >= timedelta(days=1)
+    with pytest.raises(LaterVersion):
+        Dispatcher(lambda: later).attempt(BY_NAME["validate_dataset"], fails, message(b"{}", properties))
 
 
 def test_the_copy_for_one_function_is_nothing_to_the_others_of_the_topic(later: Services) -> None:

@@ -121,6 +121,15 @@ def test_a_run_that_cannot_be_read_is_named_in_the_list_and_refused_alone(
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "unreadable_document")
 
 
+def test_a_run_of_a_later_version_is_for_another_host_to_answer(
+    client: TestClient, services: Services, run: Run
+) -> None:
+    later = {**runs.document_of(run), "schema_version": 2}
+    services.store.batch(run.id, [Write("replace", runs.RUN, later)])
+    answer = client.get(f"/api/runs/{run.id}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "later_version")
+
+
 def test_the_events_of_a_run_are_there_though_it_or_one_of_them_cannot_be_read(
     client: TestClient, services: Services, run: Run
 ) -> None:

@@ -9,9 +9,10 @@ import pytest
 from pydantic import ValidationError
 
 from shared.domain.dataset import Report
+from shared.domain.errors import LaterVersion
 from shared.domain.results import JobResult
 from shared.domain.run import Run
-from shared.domain.upgrades import _STEPS, SCHEMA_VERSION, read_file, upgraded
+from shared.domain.upgrades import _STEPS, SCHEMA_VERSION, read_file, upgraded, with_unknown
 from shared.ports import Services
 from shared.records.runs import document_of, run_of
 from shared.runner import Runner
@@ -34,11 +35,33 @@ def test_an_upgrade_changes_nothing_that_it_is_given(kind: str, content: dict[st
     assert upgraded(kind, once, 0) == once  # content without a number may have the present form
 
 
-@pytest.mark.parametrize("version", [SCHEMA_VERSION, SCHEMA_VERSION + 1])
 @pytest.mark.parametrize("kind", KINDS)
-def test_content_of_this_form_or_a_newer_one_is_left_as_it_is(kind: str, version: int) -> None:
+def test_content_of_this_form_is_left_as_it_is_and_of_a_later_one_is_not_touched(kind: str) -> None:
     content = {"recipe": {"recipe": 1}, "data": {"trained_tokens": 1}, "jobs": [{"stage": "x"}], "trained_tokens": 1}
-    assert upgraded(kind, content, version) is content
+    assert upgraded(kind, content, SCHEMA_VERSION) is content
+    for later in (SCHEMA_VERSION + 1, 99):
+        with pytest.raises(LaterVersion, match=f"{kind}: schema version {later}"):
+            upgraded(kind, content, later)
+
+
+ITEM = {"a": 1, "new": 2}
+KEPT: list[tuple[Any, Any, Any, Any]] = [
+    ({"a": 1, "new": 2}, {"a": 1}, {"a": 3}, {"a": 3, "new": 2}),
+    ({"a": 1, "new": None}, {"a": 1}, {}, {"new": None}),
+    ({"a": {"b": 1, "new": 2}}, {"a": {"b": 1}}, {"a": {"b": 5, "c": 6}}, {"a": {"b": 5, "c": 6, "new": 2}}),
+    ({"a": {"b": 1, "new": 2}}, {"a": {"b": 1}}, {"a": None}, {"a": None}),
+    ({"shares": {"old": 9}}, {"shares": {"old": 9}}, {"shares": {"young": 9}}, {"shares": {"young": 9}}),
+    ([ITEM, ITEM], [{"a": 1}, {"a": 1}], [{"a": 1}, {"a": 1}, {"a": 2}], [ITEM, ITEM, {"a": 2}]),
+    ([ITEM, ITEM], [{"a": 1}, {"a": 1}], [{"a": 7}, {"a": 1}], [{"a": 7}, ITEM]),
+    ([ITEM, ITEM], [{"a": 1}, {"a": 1}], [], []),
+    (ITEM, None, {"a": 1}, {"a": 1}),
+    (None, None, [1], [1]),
+]
+
+
+@pytest.mark.parametrize(("stored", "read", "changed", "expected"), KEPT)
+def test_what_is_not_known_is_kept_where_its_place_is(stored: Any, read: Any, changed: Any, expected: Any) -> None:
+    assert with_unknown(stored, read, changed) == expected
 
 
 def test_a_run_of_this_version_survives_the_upgrade(services: Services, runner: Runner) -> None:

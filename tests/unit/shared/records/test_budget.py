@@ -7,9 +7,9 @@ import threading
 import pytest
 
 from shared.domain.cost import CostEstimate
-from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.errors import FailureClass, LaterVersion, PermanentFailure
 from shared.domain.run import Run
-from shared.ports import Services
+from shared.ports import Services, Write
 from shared.records.budget import BUDGET, reserve, settle
 from shared.runner import Runner
 from tests.unit.shared.support import drop
@@ -64,3 +64,12 @@ def test_runs_that_reserve_at_once_never_exceed_the_limit(services: Services, ru
     for thread in threads:
         thread.join()
     assert len(refused) == 3
+
+
+def test_an_account_of_a_later_version_is_not_written(services: Services, runner: Runner) -> None:
+    first, second = (run_costing(services, runner, n, 10) for n in (1, 2))
+    reserve(services.store, first, 100)
+    [stored] = services.store.query(BUDGET)[0]
+    services.store.batch(stored.partition, [Write("replace", BUDGET, {**stored.document, "schema_version": 2})])
+    with pytest.raises(LaterVersion, match="budget: schema version 2"):
+        reserve(services.store, second, 100)

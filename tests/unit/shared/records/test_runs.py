@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.errors import PermanentFailure, StoreConflict
-from shared.domain.run import TERMINAL, Run, Status
+from shared.domain.errors import FailureClass, LaterVersion, PermanentFailure, Problem, StoreConflict
+from shared.domain.run import TERMINAL, Run, RunError, Status
+from shared.domain.upgrades import SCHEMA_VERSION
 from shared.ports import Services, Stored, Write
 from shared.records import runs
 from shared.runner import Runner
@@ -50,9 +51,9 @@ def test_a_run_is_created_once_and_replaced_only_in_the_version_read(services: S
         services.store.batch(run.id, [runs.creation(run)])
     read = runs.read(services.store, run.id)
     assert read is not None
-    services.store.batch(run.id, [runs.replacement(run.evolve(revision=2), read.etag)])
+    services.store.batch(run.id, [runs.replacement(run.evolve(revision=2), read)])
     with pytest.raises(StoreConflict):
-        services.store.batch(run.id, [runs.replacement(run.evolve(revision=3), read.etag)])
+        services.store.batch(run.id, [runs.replacement(run.evolve(revision=3), read)])
     changed = runs.load(services.store, run.id)
     assert changed is not None
     assert changed.revision == 2
@@ -138,8 +139,36 @@ def test_of_a_run_without_data_nothing_is_read(services: Services, template: Run
 def test_a_field_of_a_later_version_is_ignored_wherever_it_is(services: Services, template: Run) -> None:
     run = stored(services, template, 1)
     document = runs.document_of(run)
-    later = {**document, "schema_version": 99, "more": 1, "run": _with_more(document["run"])}
-    assert runs.run_of(later) == run
+    assert runs.run_of({**document, "more": 1, "run": _with_more(document["run"])}) == run
+
+
+def test_a_field_of_a_later_version_stays_in_a_run_that_this_version_moves(services: Services, template: Run) -> None:
+    run = stored(services, template, 1)
+    later = {**runs.document_of(run), "more": 1}
+    later["run"] = _with_more(later["run"])
+    services.store.batch(run.id, [Write("replace", runs.RUN, later)])
+    read = runs.read(services.store, run.id)
+    assert read is not None
+    error = RunError(failure_class=FailureClass.CODE, problem=Problem(code="c", message="m"))
+    line = run.history[0].model_copy(update={"event_id": "another"})
+    changed = run.evolve(status=Status.FAILED, error=error, history=(*run.history, line))
+    services.store.batch(run.id, [runs.replacement(changed, read)])
+    kept = services.store.get(run.id, runs.RUN)
+    assert kept is not None
+    expected = runs.document_of(changed)
+    history = [_with_more(expected["run"]["history"][0]), *expected["run"]["history"][1:]]
+    content = {**later["run"], "status": "failed", "error": expected["run"]["error"], "history": history}
+    assert kept.document == {**expected, "more": 1, "run": content}
+
+
+@pytest.mark.parametrize("number", [SCHEMA_VERSION + 1, 99])
+def test_a_run_of_a_later_form_is_left_to_hosts_of_that_version(services: Services, template: Run, number: int) -> None:
+    run = stored(services, template, 1)
+    later = {**runs.document_of(run), "schema_version": number}
+    services.store.batch(run.id, [Write("replace", runs.RUN, later)])
+    with pytest.raises(LaterVersion, match=f"run: schema version {number}"):
+        runs.load(services.store, run.id)
+    assert [entry.partition for entry in runs.page(services.store).unreadable] == [run.id]
 
 
 def _with_more(content: object) -> object:

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from shared.domain.errors import InvalidInput
+from shared.domain.errors import InvalidInput, LaterVersion
 from shared.ports import Services, Stored, Write
-from shared.records.unreadable import quarantined, unreadable
+from shared.records.unreadable import _READERS, quarantined, unreadable
 from shared.runner import Runner
 
 IN_USE = [
@@ -33,6 +33,20 @@ def test_a_document_in_use_that_cannot_be_read_is_named_until_it_is_released(
     assert Runner(services).release_unreadable("p", "x", "ada") == (kept[1], None)
     assert list(unreadable(services.store)) == []
     assert Runner(services).release_unreadable("p", "x", "ada") is None
+
+
+@pytest.mark.parametrize(("type", "fields"), IN_USE)
+def test_a_document_of_a_later_version_is_left_to_it_and_is_not_released(
+    services: Services, type: str, fields: dict[str, int]
+) -> None:
+    document = {"id": "x", "type": type, "created_at": "2026-01-01T00:00:00+00:00", "schema_version": 2, **fields}
+    content: dict[str, object] = {"run": {}, "record": {}, "name": "n", "kind": "k", "owner": "o", "scheduled_at": None}
+    services.store.batch("p", [Write("create", "x", {**content, **document})])
+    assert list(unreadable(services.store)) == []
+    with pytest.raises(InvalidInput, match="document_readable"):
+        Runner(services).release_unreadable("p", "x", "ada")
+    with pytest.raises(LaterVersion, match=f"{type}: schema version 2"):
+        _READERS[type]({**content, **document})
 
 
 @pytest.mark.parametrize("odd", [2**70, "\udce9", "\0", {"a": [None]}])

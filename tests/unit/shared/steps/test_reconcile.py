@@ -34,7 +34,7 @@ def keep(run: Run, services: Services) -> Run:
     """Put the run in the place of what the store has of it."""
     stored = runs.read(services.store, run.id)
     assert stored is not None
-    services.store.batch(run.id, [runs.replacement(run, stored.etag)])
+    services.store.batch(run.id, [runs.replacement(run, stored)])
     return run
 
 

@@ -22,7 +22,7 @@ def live(ports: Services, champion: Run) -> Run:
     """The champion, whose run is over."""
     stored = runs.read(ports.store, champion.id)
     assert stored is not None
-    ports.store.batch(champion.id, [runs.replacement(champion.evolve(status=Status.DEPLOYED), stored.etag)])
+    ports.store.batch(champion.id, [runs.replacement(champion.evolve(status=Status.DEPLOYED), stored)])
     return champion
 
 
