@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 
 class PreviousDeployment(BaseModel):
@@ -16,7 +16,7 @@ class PreviousDeployment(BaseModel):
     project: str
     deployment: str
     model: str
-    keep_until: datetime
+    keep_until: AwareDatetime
 
 
 class EndpointRecord(BaseModel):
@@ -30,7 +30,7 @@ class EndpointRecord(BaseModel):
     deployment: str
     model: str
     scoring_uri: str
-    promoted_at: datetime
+    promoted_at: AwareDatetime
     previous: PreviousDeployment | None = None
 
     def as_previous(self, keep_until: datetime) -> PreviousDeployment:

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from shared.domain.cost import CostEstimate
@@ -58,7 +58,7 @@ class Transition(Frozen):
     """One line of history."""
 
     status: Status
-    at: datetime
+    at: AwareDatetime
     event_id: str = Field(description="the event that caused it")
     event_type: str
     note: str = ""
@@ -70,7 +70,7 @@ class JobRef(Frozen):
     name: str
     kind: JobKind
     attempt: int
-    submitted_at: datetime
+    submitted_at: AwareDatetime
     studio_url: str | None = None
 
 
@@ -84,9 +84,11 @@ class RolloutRef(Frozen):
     traffic: dict[str, int]
     step: int = Field(description="index of the next entry of recipe.deployment.rollout")
     scoring_uri: str | None = None
-    unreachable_since: datetime | None = Field(default=None, description="first of the probes without answer")
-    failing_since: datetime | None = Field(default=None, description="first of the probes that found it flaky or slow")
-    back_since: datetime | None = Field(default=None, description="when a rollback's traffic was first seen")
+    unreachable_since: AwareDatetime | None = Field(default=None, description="first of the probes without answer")
+    failing_since: AwareDatetime | None = Field(
+        default=None, description="first of the probes that found it flaky or slow"
+    )
+    back_since: AwareDatetime | None = Field(default=None, description="when a rollback's traffic was first seen")
 
 
 class ValidationSummary(Frozen):
@@ -101,7 +103,7 @@ class Decision(Frozen):
 
     granted: bool
     by: str
-    at: datetime
+    at: AwareDatetime
     comment: str = ""
 
 
@@ -110,7 +112,7 @@ class Rollback(Frozen):
 
     reason: Problem
     by: str | None = Field(description="the person who asked; None if the probes decided")
-    at: datetime
+    at: AwareDatetime
 
 
 class RunError(Frozen):
@@ -125,7 +127,7 @@ class Attention(Frozen):
 
     timer: str
     problem: str
-    since: datetime
+    since: AwareDatetime
 
 
 class Run(Frozen):
@@ -136,9 +138,9 @@ class Run(Frozen):
     status: Status
     revision: int
     attempt: int = Field(description="of the present stage, from 1")
-    created_at: datetime
-    updated_at: datetime
-    deadline_at: datetime | None
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+    deadline_at: AwareDatetime | None
     dataset: DatasetRef
     fingerprint: str = Field(description="hash of recipe (or default base model) and held-out set at receipt")
     duplicate_of: str | None = None

@@ -89,8 +89,8 @@ def events_of(
 
     def event_of(entry: Document) -> tuple[int, str, Content | None]:
         body = entry["body"]
-        # A copy sent for another try has an id of its own; the fact was stated once.
-        is_fact = entry["message_id"] == body.get("id")
+        # A delivery, `ID@CHANNEL`, and a copy sent for another try, `ID~2`, have ids of their own.
+        is_fact = {"@", "~"}.isdisjoint(entry["message_id"])
         event = read(upgraded("event", body, body.get("schemaversion"))) if is_fact else None
         return int(entry["revision"]), str(entry["created_at"]), event
 

@@ -130,10 +130,7 @@ def with_status(store: RunStore, status: Status) -> Iterator[Run]:
 
 def next_in_turn(store: RunStore) -> dict[str, Run]:
     """Of the runs that wait to be evaluated, the one that has waited longest, by endpoint."""
-    # By a number: a time without its zone cannot be compared with others.
-    waiting = sorted(
-        with_status(store, Status.TRAINED), key=lambda run: (run.updated_at.timestamp(), run.id), reverse=True
-    )
+    waiting = sorted(with_status(store, Status.TRAINED), key=lambda run: (run.updated_at, run.id), reverse=True)
     return {run.recipe.endpoint: run for run in waiting if run.recipe is not None}
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
-from contextlib import suppress
 from typing import Annotated
 
 import yaml
@@ -20,7 +20,6 @@ from functions.http.run_commands import cancel_run, start_run
 from shared.api.openai import CheckpointList, FineTuningJob, JobEventList, JobList
 from shared.domain import paths
 from shared.domain.drop_zone import RECIPE_NAME
-from shared.domain.errors import PermanentFailure
 from shared.domain.findings import Findings
 from shared.domain.recipe import Recipe
 from shared.ports import Services
@@ -28,6 +27,8 @@ from shared.records import api_objects, runs
 from shared.step_support.dataset_files import recipe_file
 from shared.validation.recipes import read_recipe
 from shared.validation.validator import ALL_CODES
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/fine_tuning/jobs")
 
@@ -140,9 +141,11 @@ def _shown(job: Job, services: Services) -> FineTuningJob:
 
 
 def _shown_unless_unreadable(job: Job, services: Services) -> FineTuningJob | None:
-    with suppress(PermanentFailure):  # its own address says so; a list shows the others
+    try:
         return _shown(job, services)
-    return None
+    except Exception as error:  # its own address says so; a list shows the others
+        log.error("job %a cannot be shown: %s", job.id, type(error).__name__)
+        return None
 
 
 def _find(job_id: str, services: Services) -> Job:

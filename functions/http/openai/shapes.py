@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from functions.http.run_queries import progress_of
 from shared.api.openai import Checkpoint, CheckpointMetrics, FineTuningJob, FineTuningStatus, JobEvent
@@ -48,7 +48,7 @@ class Job(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str
-    created_at: datetime
+    created_at: AwareDatetime
     model: str
     training_file: str
     validation_file: str | None

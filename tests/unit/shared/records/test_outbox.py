@@ -57,7 +57,7 @@ def test_what_is_marked_as_sent_is_not_sent_again(services: Services, run: Run, 
 def test_the_events_of_a_run_are_its_facts_once_without_copies_and_deliveries(services: Services, run: Run) -> None:
     [uploaded] = outbox.events_of(services.store, run.id, dict)
     copy = Message(f"{uploaded['id']}~1", "subject", b'{"id":"%s"}' % uploaded["id"].encode())
-    delivery = Message("d-1", "subject", b'{"url":"https://example.com"}')
+    delivery = Message("d-1@ab", "subject", b'{"url":"https://example.com"}')
     for message in (copy, delivery):
         services.store.batch(run.id, [outbox.creation(Outgoing("q", message), run, services.clock.now())])
     assert outbox.events_of(services.store, run.id, dict) == [uploaded]
