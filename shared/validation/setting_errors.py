@@ -40,31 +40,33 @@ def setting_errors(
     a number) are joined; one that only follows from another is left out."""
     names = Names(raw, model)
     problems = [(one, _place(one, raw)) for one in error.errors(include_url=False, include_input=False)]
-    misspelled = [where for one, place in problems for where in _misspelled_types(one, place, raw, names)]
-    if not misspelled:
+    corrected = copy.deepcopy(raw)
+    found = [wrong for one, place in problems for wrong in _wrong_type(one, place, corrected, names)]
+    if not found:
         return _errors(problems, raw, names)
-    raw = copy.deepcopy(raw)
-    for where in misspelled:
-        section = _value(raw, where[:-1])
-        section["type"] = section.pop(where[-1])
-    found = [SettingError(dotted(where), "did you mean type?", unknown=True) for where in misspelled]
     try:
-        model.model_validate({**defaults, **raw})
+        model.model_validate({**defaults, **corrected})
     except ValidationError as rest:
-        found += setting_errors(rest, raw, model, defaults)
-    return found
+        found += setting_errors(rest, corrected, model, defaults)
+    return sorted(found, key=lambda one: not one.unknown)
 
 
-def _misspelled_types(problem: ErrorDetails, place: Location, raw: Any, names: Names) -> Iterator[Location]:
-    """The `type` of a section under another name: what else is wrong with the section depends on it."""
-    if problem["type"] == "extra_forbidden":
-        candidates = [place]
-    elif problem["type"] == "union_tag_not_found":
-        candidates = [(*place[:-1], key) for key in _value(raw, place[:-1])]
-    else:
-        candidates = []
-    meant = (where for where in candidates if names.setting(where).meant == ((*where[:-1], "type"),))
-    yield from itertools.islice(meant, 1)
+def _wrong_type(problem: ErrorDetails, place: Location, raw: Any, names: Names) -> Iterator[SettingError]:
+    """The `type` of a section with a misspelled name or value. It is corrected in `raw`, for what else is wrong with
+    the section depends on it."""
+    section = _value(raw, place[:-1])
+    if problem["type"] in ("union_tag_invalid", "method_type"):
+        if near := names.value(place, section["type"]):
+            section["type"] = near
+            yield SettingError(dotted(place), _with_value(_message(problem), near))
+        return
+    candidates = {"extra_forbidden": place[-1:], "union_tag_not_found": tuple(section or ())}.get(problem["type"], ())
+    for key in candidates:
+        where = (*place[:-1], key)
+        if names.setting(where).meant == ((*place[:-1], "type"),):
+            section["type"] = section.pop(key)
+            yield SettingError(dotted(where), "did you mean type?", unknown=True)
+            return
 
 
 def _errors(problems: list[tuple[ErrorDetails, Location]], raw: Any, names: Names) -> list[SettingError]:
@@ -86,7 +88,7 @@ def _errors(problems: list[tuple[ErrorDetails, Location]], raw: Any, names: Name
     for where in misspelled:
         messages.pop(where, None)  # "Field required", for it was given under another name
     return unknown + [
-        SettingError(dotted(where), with_suggestion(", or ".join(dict.fromkeys(many)), suggestions.get(where, "")))
+        SettingError(dotted(where), _with_value(", or ".join(dict.fromkeys(many)), suggestions.get(where, "")))
         for where, many in messages.items()
     ]
 
@@ -125,6 +127,10 @@ def _message(problem: ErrorDetails) -> str:
     if problem["type"] == "tuple_type":
         return "Input should be a list"
     return problem["msg"].removeprefix("Value error, ").replace("Tuple should", "List should", 1).rstrip(".")
+
+
+def _with_value(message: str, near: str) -> str:
+    return with_suggestion(message, f"did you mean '{near}'?" if near else "")
 
 
 def with_suggestion(message: str, suggestion: str) -> str:

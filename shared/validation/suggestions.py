@@ -71,13 +71,10 @@ class Names:
         return self.setting((*section, near[0])) if near and near[0] != key else elsewhere
 
     def value(self, where: Location, value: Any) -> str:
-        """The same for a value that the setting at this place does not accept."""
+        """The value that is most likely meant by one that the setting at this place does not accept, or nothing."""
         accepted = list(dict.fromkeys(value for place in self._at(where) for value in _values(place)))
-        if not isinstance(value, str | bool):
-            return ""
-        key = _plain(str(value))
-        near = [ours for ours in _VALUES.get(key, ()) if ours in accepted] or _misspelled(key, accepted)
-        return f"did you mean '{near[0]}'?" if near else ""
+        key = _plain(str(value)) if isinstance(value, str | bool) else ""
+        return next(iter([ours for ours in _VALUES.get(key, ()) if ours in accepted] or _misspelled(key, accepted)), "")
 
     def _known(self, key: str, section: Location) -> Suggestion:
         """A name of another tool that is none of ours."""
@@ -185,27 +182,16 @@ def _misspelled_elsewhere(key: str, names: Iterable[str]) -> list[str]:
 
 
 def _nearest(key: str, names: Iterable[str], most: int) -> list[str]:
-    """Those at the smallest distance, in whatever order their words are."""
-    names, distances = list(names), dict[str, float]()
-    for spelled in (_joined, _in_order):
-        choices = {name: spelled(name) for name in names}
-        for _, distance, name in process.extract_iter(spelled(key), choices, scorer=OSA.distance, score_cutoff=most):
-            distances[name] = min(distance, distances.get(name, distance))
-    return [name for name in names if name in distances and distances[name] == min(distances.values())]
-
-
-def _joined(name: str) -> str:
-    return name.replace("_", "")
-
-
-def _in_order(name: str) -> str:
-    return "".join(sorted(name.split("_")))
+    """Those at the smallest distance."""
+    choices = {name: name.replace("_", "") for name in names}
+    found = process.extract(key.replace("_", ""), choices, scorer=OSA.distance, score_cutoff=most, limit=None)
+    return [name for _, distance, name in found if distance == found[0][1]]
 
 
 def _whole_words(key: str, names: Iterable[str]) -> list[str]:
     """Names that have every word of the key: `lora`, `deadline`."""
     found = [name for name in names if set(key.split("_")) <= set(name.split("_"))]
-    return found if len(found) <= _MOST_NAMED and len(key) >= 4 else []
+    return found if len(found) <= _MOST_NAMED else []
 
 
 def _words(key: str, names: Iterable[str]) -> list[str]:

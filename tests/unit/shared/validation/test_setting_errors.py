@@ -182,7 +182,7 @@ WRONG_VALUES = {
         "evaluation.graders[0].operation",
         "like",
     ),
-    "evaluation: {graders: [{name: a, type: multi, calculate_output: x, graders: {x: {type: regx}}}]}": (
+    "evaluation: {graders: [{name: a, type: multi, calculate_output: x, graders: {x: {type: regx, pattern: b}}}]}": (
         "evaluation.graders[0].graders.x.type",
         "regex",
     ),
@@ -318,6 +318,19 @@ def test_a_method_whose_type_is_misspelled_is_checked_as_one_of_that_type() -> N
     ]
     for key in ("stage", "trainer", "typ"):
         assert errors_of({"method": {key: "dpo"}}) == [(f"method.{key}", "did you mean type?")]
+
+
+def test_what_else_is_wrong_with_a_section_is_reported_beside_the_wrong_value_of_its_type() -> None:
+    wrong = "Input should be 'supervised', 'dpo' or 'reinforcement'"
+    assert errors_of({"method": {"type": "sft", "hyperparameters": {"lr": 1}}}) == [
+        ("method.hyperparameters.lr", "did you mean learning_rate?"),
+        ("method.type", f"{wrong} (did you mean 'supervised'?)"),
+    ]
+    assert errors_of({"method": {"type": "rlhf", "hyperparameters": {"beta": 0}}}) == [
+        ("method.type", f"{wrong} (did you mean 'reinforcement'?)"),
+        ("method.graders", "Field required"),
+    ]
+    assert errors_of({"method": {"type": "magic", "hyperparameters": {"lr": 1}}}) == [("method.type", wrong)]
 
 
 def test_a_setting_that_is_wrong_keeps_its_error_beside_one_with_nearly_its_name() -> None:
