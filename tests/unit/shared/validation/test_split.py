@@ -495,7 +495,11 @@ def check_made(check: Check, seed: int) -> bool:
     shuffled = made.rows.copy()
     random.Random(seed).shuffle(shuffled)
     checked, again = (check(lines(rows), recipe=recipe) for rows in (made.rows, shuffled))
-    assert checked.errors == again.errors == [], seed
+    assert checked.errors == again.errors, seed
+    if checked.errors:
+        assert checked.errors == ["label_in_one_split"], seed
+        assert cannot_be_in_both(made, units(made, lambda one, other: True, by_question=True)), seed
+        return True
     held_out = {row["item"]["n"] for row in read(checked.eval)}
     assert held_out == {row["item"]["n"] for row in read(again.eval)}, "another order, another split"
     near, question = (code not in checked.codes for code in ("near_duplicates_split", "same_question_split"))
@@ -508,6 +512,15 @@ def check_made(check: Check, seed: int) -> bool:
     assert not missing or f": {missing} label" in message_of(checked, "label_not_held_out")
     assert_share(made, held_out, units(made, lambda one, other: True, by_question=True))
     return near and question
+
+
+def cannot_be_in_both(made: Made, unit_of: dict[int, int]) -> bool:
+    """Whether all units of a label have to stay in training, each for another label that it alone has."""
+    units_of = defaultdict(set)
+    for n, label in enumerate(made.labels):
+        units_of[label].add(unit_of[n])
+    learned = {unit for found in units_of.values() if len(found) == 1 for unit in found}
+    return any(len(found) > 1 and found <= learned for found in units_of.values())
 
 
 def alike(*both: tuple[list[Row], Any]) -> bool:
@@ -553,7 +566,12 @@ def assert_share(made: Made, held_out: set[int], unit_of: dict[int, int]) -> Non
 
 @pytest.mark.parametrize(
     "seeds",
-    [range(10), *(pytest.param(range(part, part + 45), marks=pytest.mark.slow) for part in range(10, 1000, 45))],
+    # 1844: two labels of one patient each keep all patients of a third in training.
+    [
+        range(10),
+        range(1844, 1845),
+        *(pytest.param(range(part, part + 45), marks=pytest.mark.slow) for part in range(10, 1000, 45)),
+    ],
     ids=str,
 )
 def test_a_thousand_random_labeled_files_are_split_right(check: Check, seeds: range) -> None:
