@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -12,13 +15,16 @@ from azure.functions.servicebus import ServiceBusMessage  # the worker's own; `a
 from functions import queues
 from functions.dispatch import Dispatcher
 from shared.domain.commands import InspectJob, StartRun, to_cloudevent
+from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.run import Run
 from shared.pipeline import BY_NAME
 from shared.ports import Message, Services
 from shared.records import runs
 from shared.step_support.commands import message_of
+from shared.steps.notify import delivery
 from tests.azure_events import blob_created
 from tests.fresh_process import fresh_process
+from tests.unit.shared.steps.failed_run import failed
 from tests.unit.shared.support import ROW
 
 PATH = "datasets/shop/train.jsonl"
@@ -120,3 +126,45 @@ def test_a_look_at_a_job_of_no_run_of_ours_does_nothing(services: Services) -> N
     body = orjson.dumps(to_cloudevent(InspectJob(job="run-0123456789ab-training-1", poll="1")))
     deliver(services, "inspect_job", Message("m-1", "anything", body))
     assert quarantined(services) == []
+
+
+class Posts:
+    """Keeps the ids it is to post, but fails at one of them."""
+
+    def __init__(self, broken: str, fault: Exception | None) -> None:
+        self.broken, self.fault = broken, fault
+        self.posted: list[str] = []
+
+    def deliver(self, url: str, id: str, body: bytes) -> None:
+        if id == self.broken and self.fault is not None:
+            raise self.fault
+        self.posted.append(id)
+
+
+# What is wrong with one delivery: its body, or what posting it raises.
+BROKEN_DELIVERIES: dict[str, bytes | Exception] = {
+    "no JSON": b"\xff\xfe",
+    "a list": b"[]",
+    "no event": b'{"url": "https://example.com", "attempt": 1, "event": {}}',
+    "a large integer": b'{"url": "https://example.com", "attempt": 1, "event": {"id": 1%b}}' % (b"0" * 40),
+    "too large": b'{"url": "' + b"x" * 300_000 + b'"}',
+    "transient": Transient("webhook_down", "503"),
+    "permanent": PermanentFailure(FailureClass.PLATFORM, "webhook_gone", "410"),
+    "a bug": AttributeError("'NoneType' object has no attribute 'id'"),
+    "disk": OSError(5, "Input/output error"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_DELIVERIES)
+def test_one_delivery_broken_in_any_way_stops_no_other(services: Services, name: str) -> None:
+    how, ids = BROKEN_DELIVERIES[name], [f"e-{number}@a" for number in range(7)]
+    victim = random.Random(name).choice(ids)
+    posts = Posts(victim, how if isinstance(how, Exception) else None)
+    ports, stage = replace(services, notifier=posts), BY_NAME["deliver_notification"]
+    dispatcher = Dispatcher(lambda: ports)
+    work = partial(queues.deliver_notification, stage, dispatcher)
+    for id in ids:
+        body = how if id == victim and isinstance(how, bytes) else delivery(failed("run-1"), "https://example.com").body
+        brought = ServiceBusMessage(body=body, message_id=id, application_properties={}, user_properties={})
+        dispatcher.attempt(stage, work, brought)
+    assert posts.posted == [id for id in ids if id != victim]
