@@ -1,4 +1,4 @@
-"""What a BlobStore promises, whichever it is."""
+"""What a BlobStore promises, whichever it is, also by the rules of `shared.ports.blob_paths`."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.paths import ROOT
 
-PACKAGES = ("cli", "functions", "shared/records", "shared/step_support", "shared/steps", "training_job", "local_stack")
+PACKAGES = ("cli", "functions", "shared", "training_job", "local_stack")
 UNIT = Path("tests/unit")
 # A module that a suite of several modules tests, and the suite, which names it.
 IN_A_SUITE = {
@@ -26,6 +26,9 @@ IN_A_SUITE = {
     "local_stack/tiny_base/clinic.py": "tests/unit/recipes/test_ready_recipes.py",
     "local_stack/tiny_base/part_codes.py": "tests/unit/recipes/test_manufacturing.py",
     "local_stack/tiny_base/plant.py": "tests/unit/recipes/test_ready_recipes.py",
+    "shared/ports/blob_paths.py": "tests/contract/test_blob_store.py",
+    "shared/ports/document_rules.py": "tests/contract/test_run_store.py",
+    "shared/ports/message_rules.py": "tests/contract/test_event_bus.py",
     "training_job/model/sharding.py": "tests/unit/training_job/job/test_processes.py",
 }
 BRANCHES = (
