@@ -160,7 +160,8 @@ def _scan(data: list[Messages], policy: Any) -> None:
     for number, messages in enumerate(data, start=1):
         place = Place("train", number)
         document = scan.read(place, {"messages": messages, "item": {}})
-        scan.compare(place, document["messages"], number)
+        dialogue = scan.rows.dialogue(document["messages"], None, has_answer=True, held_out=False)
+        scan.place(place, dialogue, number, has_answer=True)
     scan.finish()
 
 

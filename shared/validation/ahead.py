@@ -11,11 +11,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, partialmethod
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from threading import Thread
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import orjson
@@ -47,14 +46,12 @@ class HeldFindings(Findings):
         self._findings = findings
         self._held: list[Callable[[], None]] = []
 
-    def add(self, *values: Any, **more: Any) -> None:
-        self._held.append(partial(self._findings.add, *values, **more))
+    def _hold(self, method: str, *values: Any, **more: Any) -> None:
+        self._held.append(partial(getattr(self._findings, method), *values, **more))
 
-    def add_many(self, *values: Any, **more: Any) -> None:
-        self._held.append(partial(self._findings.add_many, *values, **more))
-
-    def count(self, *values: Any, **more: Any) -> None:
-        self._held.append(partial(self._findings.count, *values, **more))
+    add = partialmethod(_hold, "add")
+    add_many = partialmethod(_hold, "add_many")
+    count = partialmethod(_hold, "count")
 
     def take(self) -> list[Callable[[], None]]:
         """What was held since this was last called."""
@@ -152,10 +149,7 @@ class Ahead:
         self._recipe, self._held, self._finder, self._others = recipe, held, finder, processes - 1
         self._helpers: list[_Helper] = []
 
-    def __enter__(self) -> Ahead:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def close(self) -> None:
         for helper in self._helpers:
             helper.close()
 

@@ -336,7 +336,7 @@ def _check_arguments(parameters: Any, call: Call, codes: set[str], place: str) -
             report(codes, "tool_schema_unreadable", place)
         elif not schema.holds(orjson.loads(arguments)):
             report(codes, "tool_arguments_violate_schema", place)
-    except GradingFailed:  # the schema goes round in circles
+    except GradingFailed:  # the schema goes round in circles, or takes too long
         report(codes, "tool_schema_unreadable", place)
 
 

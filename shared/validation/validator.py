@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 
@@ -145,7 +146,7 @@ class _Validation:
         earlier = reader.rows(before.chunks, "previous") if before else ()
         deidentifier = _deidentifier(recipe, names, self._held)
         facts = FactFinder(recipe, self._content.rows)
-        with Keys() as keys, Ahead(recipe, self._held, facts, processes) as ahead:
+        with Keys() as keys, closing(Ahead(recipe, self._held, facts, processes)) as ahead:
             scanner = RowScanner(
                 self._findings,
                 recipe,

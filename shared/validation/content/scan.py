@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from shared.domain.dataset import Outliers
 from shared.domain.findings import Findings, Place, counted
@@ -12,7 +11,7 @@ from shared.validation.content.languages import Languages
 from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS, Clusters, Index, Sketch
 from shared.validation.content.quality import LOOK_UP_SHARE, MIN_ROWS, Quality
 from shared.validation.content.repeated_triggers import RepeatedTriggers
-from shared.validation.content.row_scan import ContentPolicy, Dialogue, Found, Messages, RowDocument, RowScan
+from shared.validation.content.row_scan import ContentPolicy, Dialogue, Found, RowDocument, RowScan
 
 TRIGGERS_SHOWN = 20
 CONTRADICTIONS_SHOWN = 20
@@ -60,20 +59,11 @@ class ContentScan:
 
     # Row beside row.
 
-    def compare(
-        self, place: Place, messages: Messages, tag: int, *, tools: Any = None, has_answer: bool = True
-    ) -> Sketch | None:
-        """Take the same row as a dialogue. Returns its sketch, None if it has no words.
-
-        `tag`: 64 bits, equal for rows that ask and answer exactly the same. `has_answer`: the last message is
-        an answer, which is compared with the answers of other rows.
-        """
-        held_out = place.file == "eval"
-        dialogue = self.rows.dialogue(messages, tools, has_answer=has_answer, held_out=held_out)
-        return self.place(place, dialogue, tag, has_answer=has_answer)
-
     def place(self, place: Place, dialogue: Dialogue | None, tag: int, *, has_answer: bool) -> Sketch | None:
-        """Take what `RowScan.dialogue` made of the row."""
+        """Take what `RowScan.dialogue` made of the row. Returns its sketch.
+
+        `tag`: 64 bits, equal for rows that ask and answer exactly the same.
+        """
         if dialogue is None:
             return None
         held_out = place.file == "eval"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from shared.grading.errors import GradingFailed
 from shared.grading.schema import Schema, is_ordinary
 from tests.examples import examples
 
@@ -85,3 +88,39 @@ def test_a_long_array_takes_time_in_proportion_to_its_length(items, make) -> Non
     schema = Schema({"type": "array", **items})
     assert schema.holds([make(number) for number in range(30_000)])
     assert not schema.holds([make(number) for number in (*range(30_000), "none", "none")])
+
+
+def doubled(levels: int) -> dict[str, object]:
+    """Each level refers to the next one twice."""
+    below = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(levels)}
+    return {"$ref": "#/$defs/d0", "$defs": {**below, f"d{levels}": {"type": "integer"}}}
+
+
+def nested(levels: int, name: str, beside: dict[str, object]) -> dict[str, object]:
+    schema: dict[str, object] = {"type": "integer"}
+    for _ in range(levels):
+        schema = {name: [schema], **beside}
+    return schema
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        doubled(40),
+        nested(60, "anyOf", {"unevaluatedProperties": False}),
+        nested(60, "oneOf", {"unevaluatedItems": False}),
+    ],
+    ids=["references", "unevaluated properties", "unevaluated items"],
+)
+@pytest.mark.parametrize("value", [1, {"a": 1}, [1]])
+def test_a_schema_that_doubles_the_work_at_each_level_comes_to_an_end(schema, value) -> None:
+    with suppress(GradingFailed):
+        Schema(schema).holds(value)
+
+
+def test_what_takes_too_long_is_said_and_what_refers_often_is_not() -> None:
+    assert Schema(doubled(6)).holds(1)
+    many = Schema({"items": {"$ref": "#/$defs/a"}, "$defs": {"a": {"anyOf": [{"type": "integer"}]}}})
+    assert many.holds([1] * 20_000)
+    with pytest.raises(GradingFailed, match="the schema takes too long"):
+        Schema(doubled(40)).holds(1)

@@ -35,7 +35,8 @@ class Scan:
     def row(self, number: int, file: str, messages: list[dict[str, Any]], tag: int = 0, **item: Any) -> dict[str, Any]:
         place = Place(file, number)
         document = self._scan.read(place, {"messages": messages, "item": item})
-        self._scan.compare(place, document["messages"], tag or number)
+        dialogue = self._scan.rows.dialogue(document["messages"], None, has_answer=True, held_out=file == "eval")
+        self._scan.place(place, dialogue, tag or number, has_answer=True)
         return document
 
     def found(self) -> dict[str, ProblemGroup]:
