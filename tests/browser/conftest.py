@@ -170,7 +170,7 @@ class Browser:
         self.until(lambda: words in " ".join(each.text for each in self.all(css)), f"{words!r} in {css}")
 
     def until(self, condition: Callable[[], T | None], what: str = "") -> T:
-        wait = WebDriverWait(self.driver, 15, 0.05, ignored_exceptions=IGNORED)
+        wait = WebDriverWait(self.driver, 60, 0.05, ignored_exceptions=IGNORED)
         return wait.until(lambda _: condition() or False, f"never: {what}")
 
     def script(self, text: str, *arguments: Any) -> Any:

@@ -59,11 +59,12 @@ class Redactor:
     """Replaces values by placeholders such as `[EMAIL_3]`: the same value always by the same one.
 
     Values are numbered in the order they are first seen, so the same file gives the same text. Only digests are kept;
-    beyond `MAX_NUMBERED` values of a kind a placeholder has no number (`[EMAIL]`). Redacted text stays as it is when
+    beyond `most_numbered` values of a kind a placeholder has no number (`[EMAIL]`). Redacted text stays as it is when
     redacted again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_numbered: int = MAX_NUMBERED) -> None:
+        self._most_numbered = most_numbered
         self._numbers: dict[str, dict[bytes, int]] = {}
 
     def redact(self, text: str, kinds: Collection[str] = KINDS) -> str:
@@ -104,9 +105,8 @@ class Redactor:
         # Spaces, dashes and capitals do not make another value.
         plain = value.lower() if kind in ("email", "ipv6") else "".join(filter(str.isalnum, value)).lower()
         key = blake2b(plain.encode("utf-8", "replace"), digest_size=8).digest()
-        number = numbers.get(key)
-        if number is None:
-            if len(numbers) >= MAX_NUMBERED:
+        if (number := numbers.get(key)) is None:
+            if len(numbers) >= self._most_numbered:
                 return f"[{name}]"
             number = numbers[key] = len(numbers) + 1
         return f"[{name}_{number}]"
