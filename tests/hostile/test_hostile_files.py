@@ -83,7 +83,7 @@ FILES: dict[str, tuple[bytes, Findings]] = {
     "UTF-16 packed": (gzip.compress(PLAIN.decode().encode("utf-16"), mtime=0), {}),
     "packed twice": (gzip.compress(gzip.compress(PLAIN, mtime=0), mtime=0), NO_TEXT),
     "zeros": (b"\0" * 1000, NO_TEXT),
-    "old Macintosh line ends": (b"\r".join(GOOD), ONE_BAD_LINE),
+    "old Macintosh line ends": (b"\r".join(GOOD), {"invalid_json": (1, (1,))}),
     "one JSON list": (b"[" + b",".join(GOOD) + b"]", {}),
     "a pretty JSON list of numbers": (
         json.dumps([1, 2], indent=1).encode(),
@@ -158,7 +158,7 @@ BIG = {
     "a gzip bomb of 1 GB": ["decompression_bomb"],
     "a bomb of many members": ["decompression_bomb"],
     "CSV with an open quotation of 100 MB": ["row_too_long", "label_imbalance"],
-    "CSV with a quotation of a million lines": ["invalid_csv", "csv_columns"],
+    "CSV with a quotation of a million lines": ["invalid_csv", "csv_columns", "label_imbalance"],
 }
 
 
