@@ -8,14 +8,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial, partialmethod
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
@@ -39,30 +38,10 @@ def useful_processes() -> int:
     return min(processors, 3)
 
 
-class HeldFindings(Findings):
-    """Findings of rows that are read ahead, which are passed on in the order of rows."""
-
-    def __init__(self, findings: Findings) -> None:
-        self._findings = findings
-        self._held: list[Callable[[], None]] = []
-
-    def _hold(self, method: str, *values: Any, **more: Any) -> None:
-        self._held.append(partial(getattr(self._findings, method), *values, **more))
-
-    add = partialmethod(_hold, "add")
-    add_many = partialmethod(_hold, "add_many")
-    count = partialmethod(_hold, "count")
-
-    def take(self) -> list[Callable[[], None]]:
-        """What was held since this was last called."""
-        held, self._held = self._held, []
-        return held
-
-
 class ReadAhead(NamedTuple):
     """A row, what was found before it while reading, and what it shows by itself, None if that is not known yet."""
 
-    held: list[Callable[[], None]]
+    found: Findings | None
     read: ReadRow
     canonical: bytes
     facts: Facts | None = None
@@ -142,11 +121,15 @@ class _Helper:
 class Ahead:
     """`processes`: this one and those that it starts; 1 starts none. The work of one that dies is done by this process.
 
-    Memory is flat: a few batches for each process.
+    `reading`: what is found while rows are read, which is moved to `findings` in the order of rows. Memory is flat: a
+    few batches for each process.
     """
 
-    def __init__(self, recipe: Recipe, held: HeldFindings, finder: FactFinder, processes: int) -> None:
-        self._recipe, self._held, self._finder, self._others = recipe, held, finder, processes - 1
+    def __init__(
+        self, recipe: Recipe, reading: Findings, findings: Findings, finder: FactFinder, processes: int
+    ) -> None:
+        self._recipe, self._finder, self._others = recipe, finder, processes - 1
+        self._reading, self._findings = reading, findings
         self._helpers: list[_Helper] = []
 
     def close(self) -> None:
@@ -154,12 +137,22 @@ class Ahead:
             helper.close()
 
     def rows(self, rows: Iterable[ReadRow]) -> Iterator[ReadAhead]:
-        """Each row in order. What is found behind the last one is passed on at the end."""
+        """Each row in order, once what was found before it has been moved."""
+        for row in self._in_order(rows):
+            self._move(row.found)
+            yield row
+        self._move(self._reading.taken())
+
+    def _move(self, found: Findings | None) -> None:
+        if found is not None:
+            self._findings.merge(found)
+
+    def _in_order(self, rows: Iterable[ReadRow]) -> Iterator[ReadAhead]:
         batch: list[ReadAhead] = []
         size = 0
         waiting: deque[_Batch] = deque()
         for read in rows:
-            row = ReadAhead(self._held.take(), read, read.row.canonical)
+            row = ReadAhead(self._reading.taken(), read, read.row.canonical)
             if not self._helpers:
                 if self._others < 1 or read.place.offset < START_BYTES:
                     yield row
@@ -175,8 +168,6 @@ class Ahead:
         for begun in waiting:
             yield from begun.known()
         yield from batch
-        for pass_on in self._held.take():
-            pass_on()
 
     def _begun(self, rows: list[ReadAhead]) -> _Batch:
         """By a process that has time for it; else by this one, at once."""

@@ -56,9 +56,7 @@ class RowScanner:
 
     def scan(self, rows: Iterable[ReadRow]) -> Iterator[ScannedRow]:
         """The rows that are kept: where equal ones are dropped (data.mode: append), the first of each."""
-        for held, read, canonical, facts in self._ahead.rows(rows):
-            for pass_on in held:
-                pass_on()
+        for _, read, canonical, facts in self._ahead.rows(rows):
             found = self._scan(read, canonical, facts)
             if found is not None:
                 yield found

@@ -21,7 +21,7 @@ from shared.domain.tokens import PreviewRow, TokenStatistics
 from shared.rendering.bundle import Bundle
 from shared.rendering.check import TOKEN_CODES
 from shared.rendering.facts import TokenFacts, length_policy
-from shared.validation.ahead import Ahead, HeldFindings
+from shared.validation.ahead import Ahead
 from shared.validation.codes import CODES, FEW_ROWS, MIN_ROWS
 from shared.validation.content.codes import CONTENT_CODES
 from shared.validation.content.scan import ContentScan
@@ -125,12 +125,12 @@ class _Validation:
         splits: bool,
     ) -> None:
         self._findings, self._recipe, self._tokens, self._splits = findings, recipe, tokens, splits
-        self._held = HeldFindings(findings)
+        self._reading = findings.empty()
         self._content = ContentScan(findings, policy_of(recipe.assumed))
         self._examples = Examples(recipe.assumed.evaluation.slices, self._content.is_plain)
         self._split: Split | None = None
         self._labels: tuple[SplitLabel, ...] = ()
-        self.reader = RowReader(self._held, recipe, named_table=named_table, splits=splits)
+        self.reader = RowReader(self._reading, recipe, named_table=named_table, splits=splits)
         self.counter = RowCounter(sink)
         self._held_out = sink.eval
 
@@ -144,9 +144,9 @@ class _Validation:
     ) -> None:
         recipe, reader = self._recipe.assumed, self.reader
         earlier = reader.rows(before.chunks, "previous") if before else ()
-        deidentifier = _deidentifier(recipe, names, self._held)
+        deidentifier = _deidentifier(recipe, names, self._reading)
         facts = FactFinder(recipe, self._content.rows)
-        with Keys() as keys, closing(Ahead(recipe, self._held, facts, processes)) as ahead:
+        with Keys() as keys, closing(Ahead(recipe, self._reading, self._findings, facts, processes)) as ahead:
             scanner = RowScanner(
                 self._findings,
                 recipe,

@@ -148,7 +148,7 @@ BIG = {
     "a line of 100 MB": ["row_too_long", "too_few_rows"],
     "a row of 100 MB that is good JSON": ["row_too_long", "too_few_rows"],
     "empty lists up to the limit": ["data_type"],
-    "empty objects up to the limit": ["unknown_format"],
+    "empty objects up to the limit": ["missing_messages_list"],  # an object around its rows
     "keys up to the limit": ["unknown_format"],
     "messages up to the limit": ["message_missing_key", "too_few_rows"],
     "twenty rows up to the limit": ["unknown_format"],
