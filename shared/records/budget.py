@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from shared.domain.errors import FailureClass, PermanentFailure, StoreConflict, Transient
 from shared.domain.run import Run
 from shared.domain.upgrades import upgraded
-from shared.ports import RunStore, Write
+from shared.ports import Document, RunStore, Write
 from shared.records.document import head
 
 BUDGET = "budget"
 MAX_CONFLICTS = 8
+_ENTRIES = TypeAdapter(dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]])
 
 
 def account(project: str, month: datetime) -> str:
@@ -53,13 +56,20 @@ def settle(store: RunStore, run: Run) -> None:
 
 
 def _change(store: RunStore, name: str, change: Callable[[dict[str, float]], bool]) -> None:
-    """An etag loop on the one document of an account."""
+    """An etag loop on the one document of an account.
+
+    Raises Transient if that cannot be read: the same works once a person released the document.
+    """
     for _ in range(MAX_CONFLICTS):
         stored = store.get(name, BUDGET)
         document: dict[str, Any] = stored.document if stored else {**head(BUDGET), "usd": {}}
-        document = upgraded(BUDGET, document, document.get("schema_version"))
-        if not change(document["usd"]):
+        try:
+            entries = entries_of(document)
+        except ValidationError as error:
+            raise Transient("unreadable_document", f"the budget {name} does not fit this version", name) from error
+        if not change(entries):
             return
+        document = {**document, "usd": entries}
         try:
             store.batch(
                 name, [Write("replace" if stored else "create", BUDGET, document, stored.etag if stored else None)]
@@ -68,3 +78,8 @@ def _change(store: RunStore, name: str, change: Callable[[dict[str, float]], boo
             continue
         return
     raise Transient("budget_contention", f"{MAX_CONFLICTS} conflicts on {name}", name)
+
+
+def entries_of(document: Document) -> dict[str, float]:
+    """USD by run of a stored document. Raises ValidationError, and LaterVersion."""
+    return _ENTRIES.validate_python(upgraded(BUDGET, document, document.get("schema_version")).get("usd"), strict=True)

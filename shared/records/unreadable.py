@@ -9,7 +9,7 @@ from typing import Any
 
 from shared.domain.errors import InvalidInput, LaterVersion, UnreadableDocument
 from shared.ports import BlobStore, RunStore, Stored, Write
-from shared.records import claims, endpoints, outbox, runs
+from shared.records import budget, claims, endpoints, outbox, runs
 from shared.records.query import pages, unreadable_as
 
 QUARANTINE = "quarantine"
@@ -19,6 +19,7 @@ _READERS: dict[str, Callable[[dict[str, Any]], object]] = {
     outbox.OUTBOX: outbox.outgoing_of,
     claims.CLAIM: claims.claim_of,
     endpoints.RECORD: endpoints.record_of,
+    budget.BUDGET: budget.entries_of,
 }
 # What timers ask for. A finished run that cannot be read is met by whoever asks for it.
 _IN_USE: dict[str, dict[str, str | int]] = {
@@ -26,11 +27,12 @@ _IN_USE: dict[str, dict[str, str | int]] = {
     outbox.OUTBOX: {"sent": 0},
     claims.CLAIM: {"settled": 0},
     endpoints.RECORD: {},
+    budget.BUDGET: {},
 }
 
 
 def unreadable(store: RunStore) -> Iterator[UnreadableDocument]:
-    """Of runs that are not finished, unsent entries, claims that are held and records of endpoints."""
+    """Of runs that are not finished, unsent entries, claims that are held, records of endpoints, and budgets."""
     for type, fields in _IN_USE.items():
         yield from filter(None, map(_unreadable, pages(store, type, fields)))
 

@@ -7,10 +7,11 @@ import threading
 import pytest
 
 from shared.domain.cost import CostEstimate
-from shared.domain.errors import FailureClass, LaterVersion, PermanentFailure
+from shared.domain.errors import FailureClass, LaterVersion, PermanentFailure, Transient
 from shared.domain.run import Run
 from shared.ports import Services, Write
 from shared.records.budget import BUDGET, reserve, settle
+from shared.records.unreadable import unreadable
 from shared.runner import Runner
 from tests.unit.shared.support import drop
 
@@ -73,3 +74,24 @@ def test_an_account_of_a_later_version_is_not_written(services: Services, runner
     services.store.batch(stored.partition, [Write("replace", BUDGET, {**stored.document, "schema_version": 2})])
     with pytest.raises(LaterVersion, match="budget: schema version 2"):
         reserve(services.store, second, 100)
+
+
+@pytest.mark.parametrize(
+    "usd",
+    [None, [], "12", {"run-1": "12"}, {"run-1": None}, {"run-1": {}}, {"run-1": True}, {"run-1": -1}],
+    ids=str,
+)
+def test_a_run_waits_until_an_account_that_cannot_be_read_is_released(
+    services: Services, runner: Runner, usd: object
+) -> None:
+    run = run_costing(services, runner, 1, 60)
+    reserve(services.store, run, 100)
+    [stored] = services.store.query(BUDGET)[0]
+    services.store.batch(stored.partition, [Write("replace", BUDGET, {**stored.document, "usd": usd})])
+    for change in (lambda: reserve(services.store, run, 100), lambda: settle(services.store, run)):
+        with pytest.raises(Transient, match="unreadable_document"):
+            change()
+    assert [(found.type, found.partition) for found in unreadable(services.store)] == [(BUDGET, stored.partition)]
+    runner.release_unreadable(stored.partition, BUDGET, "ada")
+    reserve(services.store, run, 100)
+    assert list(unreadable(services.store)) == []

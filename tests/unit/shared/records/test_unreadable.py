@@ -16,6 +16,7 @@ IN_USE = [
     ("outbox", {"sent": 0}),
     ("claim", {"settled": 0}),
     ("endpoint", {}),
+    ("budget", {}),
 ]
 
 
@@ -40,7 +41,15 @@ def test_a_document_of_a_later_version_is_left_to_it_and_is_not_released(
     services: Services, type: str, fields: dict[str, int]
 ) -> None:
     document = {"id": "x", "type": type, "created_at": "2026-01-01T00:00:00+00:00", "schema_version": 2, **fields}
-    content: dict[str, object] = {"run": {}, "record": {}, "name": "n", "kind": "k", "owner": "o", "scheduled_at": None}
+    content: dict[str, object] = {
+        "run": {},
+        "record": {},
+        "name": "n",
+        "kind": "k",
+        "owner": "o",
+        "scheduled_at": None,
+        "usd": {},
+    }
     services.store.batch("p", [Write("create", "x", {**content, **document})])
     assert list(unreadable(services.store)) == []
     with pytest.raises(InvalidInput, match="document_readable"):
@@ -64,6 +73,6 @@ class Holding:
 
 
 def test_a_document_of_another_kind_is_never_released(services: Services) -> None:
-    services.store.batch("p", [Write("create", "x", {"id": "x", "type": "budget"})])
+    services.store.batch("p", [Write("create", "x", {"id": "x", "type": "inbox"})])
     with pytest.raises(InvalidInput, match="document_readable"):
         quarantined(services.store, services.blobs, "p", "x")
