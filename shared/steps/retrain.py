@@ -19,8 +19,7 @@ def retrain(record: EndpointRecord, champion: Run, services: Services) -> StartR
 
     `receive_dataset` ends that run `duplicate` where nothing it would learn from has changed.
     """
-    assert champion.recipe is not None
-    days = champion.recipe.requested.retrain.every_days
+    days = champion.recipe.requested.retrain.every_days if champion.recipe else None  # lost with a repaired run
     if days is None:
         return None
     periods = (services.clock.now() - record.promoted_at) // timedelta(days=days)

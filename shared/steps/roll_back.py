@@ -7,6 +7,7 @@ from datetime import timedelta
 from shared.domain.endpoint import EndpointRecord, PreviousDeployment
 from shared.domain.errors import Problem, Transient
 from shared.domain.events import Event, ModelRolledBack, RollbackRequested
+from shared.domain.recipe import Deployment
 from shared.domain.run import Rollback, Run, Status
 from shared.ports import Services
 from shared.records import claims, endpoints
@@ -40,13 +41,13 @@ def roll_back(event: Event[RollbackRequested], run: Run, services: Services) -> 
 
 def _swap(record: EndpointRecord, previous: PreviousDeployment, run: Run, services: Services) -> EndpointRecord:
     """The deployment that loses the traffic is kept too, so that the rollback can be reversed."""
-    assert run.recipe is not None
     traffic = {previous.deployment: 100}
     view = services.models.get_endpoint(record.endpoint)
     if view is None or view.traffic != traffic:
         services.models.begin_traffic(record.endpoint, traffic)
         raise Transient("traffic_shifting", f"{record.endpoint} is to answer with {previous.deployment}")
-    keep = timedelta(hours=run.recipe.requested.deployment.keep_previous_hours)
+    settings = run.recipe.requested.deployment if run.recipe else Deployment()  # lost in a repair
+    keep = timedelta(hours=settings.keep_previous_hours)
     swapped = record.model_copy(
         update={
             "champion": previous.champion,

@@ -68,3 +68,11 @@ def test_a_recipe_without_a_schedule_is_never_retrained(
     silent = champion.evolve(recipe=resolve(recipe, "shop", train_rows=100, characters_max=100))
     clock.advance(365 * 24 * 3600)
     assert retrain(record, silent, ports) is None
+
+
+def test_a_model_whose_run_lost_its_recipe_is_not_trained_again(
+    ports: Services, clock: ManualClock, live: Run, record: EndpointRecord
+) -> None:
+    clock.advance(7 * 24 * 3600)
+    assert retrain(record, live, ports) is not None
+    assert retrain(record, live.evolve(recipe=None), ports) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -39,6 +40,20 @@ def test_a_rollback_is_written_once_the_traffic_is_seen_and_can_be_reversed(
     assert swapped.previous is not None
     assert (swapped.champion, swapped.deployment, swapped.previous.deployment) == ("run-old", OLD, NEW)
     assert claims.read(ports.store, claims.endpoint_claim("shop")) is None
+
+
+def test_a_model_whose_run_lost_its_recipe_is_rolled_back_and_kept_for_a_day(
+    ports: Services, endpoint: Endpoint, champion: Run, record: EndpointRecord
+) -> None:
+    repaired = champion.evolve(recipe=None)
+    with pytest.raises(Transient, match="traffic_shifting"):
+        roll_back(rollback_requested(repaired), repaired, ports)
+    endpoint.settle()
+    assert facts_of(roll_back(rollback_requested(repaired), repaired, ports)) == [("model.rolled_back", {OLD: 100})]
+    swapped = endpoints.read(ports.store, "shop")
+    assert swapped is not None
+    assert swapped.previous is not None
+    assert swapped.previous.keep_until == ports.clock.now() + timedelta(days=1)
 
 
 def test_a_rollback_delivered_twice_goes_back_once(
