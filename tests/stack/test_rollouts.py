@@ -149,7 +149,8 @@ def test_of_two_runs_approved_for_one_endpoint_the_later_is_evaluated_again_agai
 ) -> None:
     assert first["champion"] is None
     assert 0.3 <= first["evaluation"]["candidate"]["mean"] <= 0.9
-    assert statuses(second)[2:9] == [
+    # `trained` is a wait for the turn at the endpoint, if another run is evaluated there at that moment.
+    assert [status for status in statuses(second) if status != "trained"][2:9] == [
         "training",
         "evaluating",
         "awaiting_approval",
