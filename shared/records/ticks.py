@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from shared.domain.errors import StoreConflict
-from shared.ports import RunStore, Write
-from shared.records.document import head
-from shared.records.query import pages, readable
+from shared.ports import Document, RunStore, Write
+from shared.records.document import head, time_of
+from shared.records.query import Content, pages, readable
 
 TICK, FAILED, SCAN = "reconcile-tick", "failed-tick", "drop-zone-scan"
 # A timer that fails again writes it again. What failed once a day ago is over.
@@ -36,17 +36,16 @@ class Ticks:
 
 
 def read(store: RunStore, now: datetime) -> Ticks:
-    """What is known of earlier ticks; nothing if that cannot be read."""
-    stored = store.get(TICK, TICK)
-    with suppress(KeyError, TypeError, ValueError):
-        if stored:
-            last = datetime.fromisoformat(stored.document["at"])
-            texts = stored.document.get("pauses", [])
-            pauses = [(datetime.fromisoformat(start), datetime.fromisoformat(end)) for start, end in texts]
-            if now - last > LONGEST_REGULAR:
-                pauses.append((last, now))
-            return Ticks(last, tuple(pauses[-MAX_PAUSES:]))
-    return Ticks()
+    """What is known of earlier ticks; nothing if that cannot be read, which is logged."""
+
+    def ticks_of(document: Document) -> Ticks:
+        last = time_of(document["at"])
+        pauses = [(time_of(start), time_of(end)) for start, end in document.get("pauses", [])]
+        if now - last > LONGEST_REGULAR:
+            pauses.append((last, now))
+        return Ticks(last, tuple(pauses[-MAX_PAUSES:]))
+
+    return _read(store, TICK, TICK, ticks_of) or Ticks()
 
 
 def record(store: RunStore, now: datetime, pauses: tuple[Pause, ...]) -> None:
@@ -72,14 +71,17 @@ class DropZoneScan:
 
 
 def scan(store: RunStore, now: datetime) -> DropZoneScan:
-    """Where the scan is; one that begins now before the first, or if that cannot be read."""
-    stored = store.get(SCAN, SCAN)
-    with suppress(KeyError, TypeError, ValueError):
-        if stored:
-            found = stored.document
-            since = datetime.fromisoformat(found["since"]) if found["since"] else None
-            return DropZoneScan(datetime.fromisoformat(found["began_at"]), since, found["cursor"], found["failed"])
-    return DropZoneScan(now)
+    """Where the scan is; one that begins now before the first, or if that cannot be read, which is logged."""
+    return _read(store, SCAN, SCAN, _scan_of) or DropZoneScan(now)
+
+
+def _scan_of(document: Document) -> DropZoneScan:
+    cursor, since = document["cursor"], document["since"]
+    if not isinstance(cursor, str | None):
+        raise TypeError("a cursor is a text")
+    return DropZoneScan(
+        time_of(document["began_at"]), None if since is None else time_of(since), cursor, bool(document["failed"])
+    )
 
 
 def record_scan(store: RunStore, scan: DropZoneScan) -> None:
@@ -90,8 +92,7 @@ def record_scan(store: RunStore, scan: DropZoneScan) -> None:
 
 def failing(store: RunStore, timer: str) -> list[str]:
     """Ids of items that the timer's last tick failed at."""
-    stored = store.get(timer, FAILED)
-    return list(stored.document.get("failing", ())) if stored else []
+    return _read(store, timer, FAILED, lambda document: [str(id) for id in document["failing"]]) or []
 
 
 def record_failures(store: RunStore, timer: str, now: datetime, failed: Mapping[str, str], *left: str) -> None:
@@ -107,7 +108,7 @@ def record_failures(store: RunStore, timer: str, now: datetime, failed: Mapping[
     content = {"timer": timer, "at": now.isoformat(), "count": len(failed), "failed": named}
     stored = store.get(timer, FAILED)
     if not failed and stored:
-        content = {name: stored.document[name] for name in content}
+        content = {name: stored.document.get(name, new) for name, new in content.items()}
     content["failing"] = [*named, *left]
     _put(store, timer, FAILED, content, FAILED_TTL_S)
 
@@ -115,6 +116,12 @@ def record_failures(store: RunStore, timer: str, now: datetime, failed: Mapping[
 def failures(store: RunStore) -> Iterator[tuple[str, str, int, dict[str, str]]]:
     """Timer, time, count and problems by item of each timer's last tick of the last day that failed at something."""
     return readable(pages(store, FAILED), lambda d: (d["timer"], d["at"], d["count"], dict(d["failed"])))
+
+
+def _read(store: RunStore, partition: str, id: str, read: Callable[[Document], Content]) -> Content | None:
+    """None too if it cannot be read: the tick writes it anew."""
+    stored = store.get(partition, id)
+    return next(readable([stored] if stored else [], read), None)
 
 
 def _put(store: RunStore, partition: str, id: str, content: dict[str, Any], ttl_s: int | None = None) -> None:
