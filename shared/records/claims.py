@@ -9,7 +9,7 @@ from datetime import datetime
 from shared.domain.errors import StoreConflict
 from shared.domain.upgrades import upgraded
 from shared.ports import Document, RunStore, Write
-from shared.records.document import head
+from shared.records.document import head, time_of
 from shared.records.query import pages, readable
 
 CLAIM = "claim"
@@ -95,4 +95,4 @@ def claim_of(document: Document) -> Claim:
     name, kind, owner = (document[field] for field in ("name", "kind", "owner"))
     if not all(isinstance(text, str) for text in (name, kind, owner)):
         raise TypeError("name, kind and owner of a claim are texts")
-    return Claim(name, kind, owner, datetime.fromisoformat(document["created_at"]))
+    return Claim(name, kind, owner, time_of(document["created_at"]))

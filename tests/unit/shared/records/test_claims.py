@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from shared.ports import Services
+import pytest
+
+from shared.ports import Services, Write
 from shared.records import claims
+from shared.records.unreadable import unreadable
+from shared.runner import Runner
 
 NAME = claims.endpoint_claim("shop")
 
@@ -31,3 +35,18 @@ def test_a_settled_claim_is_kept_and_not_released_again(services: Services) -> N
     claims.settle(services.store, NAME, "run-1")
     assert [claim.kind for claim in claims.unsettled(services.store)] == ["dataset"]
     assert claims.read(services.store, NAME) is not None
+
+
+@pytest.mark.parametrize("created_at", ["2026-01-01T00:00:00", "2026-01-01", "0001-01-01T00:00:00+00:00", "", "soon"])
+def test_a_claim_without_a_time_that_can_be_compared_is_unreadable_and_can_be_released(
+    services: Services, created_at: str
+) -> None:
+    claims.take(services.store, NAME, "run-1", services.clock.now())
+    stored = services.store.get(NAME, claims.CLAIM)
+    assert stored is not None
+    damaged = {**stored.document, "created_at": created_at}
+    services.store.batch(NAME, [Write("replace", claims.CLAIM, damaged)])
+    assert list(claims.unsettled(services.store)) == []
+    assert [found.partition for found in unreadable(services.store)] == [NAME]
+    assert Runner(services).release_unreadable(NAME, claims.CLAIM, "ada") is not None
+    assert claims.take(services.store, NAME, "run-2", services.clock.now()) == "run-2"
