@@ -84,7 +84,7 @@ def drop(
     url: Url = None,
 ) -> None:
     """Put FILE into a project's drop zone. A recipe (`recipe.yaml`) and held-out rows (`eval*`, `validation*`, `dev*`,
-    `test*`) start no run; every other data file does."""
+    `test*`, `holdout*`) start no run; every other data file does."""
     with Api(find_url(url)) as api:
         before = {run.id for run in api.runs(project).data} if then_watch else set()
         api.put_dataset(project, file.name, _chunks(file), file.stat().st_size)

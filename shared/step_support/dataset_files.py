@@ -15,7 +15,7 @@ from shared.validation.recipes import read_recipe
 from shared.validation.validator import ALL_CODES
 
 # What names of recipes and of held-out files begin with.
-_INITIALS = {Role.RECIPE: "rR", Role.HELD_OUT: "eEvVdDtT"}
+_INITIALS = {Role.RECIPE: "rR", Role.HELD_OUT: "eEvVdDtThH"}
 
 
 def recipe_files(dataset: str, services: Services) -> list[BlobInfo]:
@@ -32,7 +32,7 @@ def recipe_file(dataset: str, services: Services) -> BlobInfo | None:
 def held_out_files(dataset: str, services: Services) -> list[BlobInfo]:
     """The held-out sets beside the dataset, else the project's. The first is read, the others are named.
 
-    Names in `eval` come before those in `validation`, `dev` and `test`. A text file is one if it holds rows.
+    Names in `eval` come before those in `validation`, `dev`, `test` and `holdout`. A text file is one if it holds rows.
     """
     for folder in _folders(dataset):
         files = sorted(_files(folder, Role.HELD_OUT, services), key=lambda file: (_rank(file), file.path))

@@ -27,6 +27,12 @@ _MEDIA = _MANY_MEDIA | {"image", "image_path", "image_url", "audio", "video"}
 _PASSAGES = frozenset(
     {"context", "contexts", "passage", "passages", "document", "documents", "retrieved_context", "retrieved_documents"}
 )
+# Of models that reason before they answer; templates write it out or not, each in its own way.
+_REASONING = frozenset(
+    {"reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_blocks", "redacted_thinking"}
+    | {"thought", "thoughts", "complex_cot", "complex_co_t", "cot", "chain_of_thought", "tool_plan"}
+)
+_SWITCHES = frozenset({"on", "off", "yes", "no", "true", "false", "none", "minimal", "low", "medium", "high", "auto"})
 _CHOICES = frozenset({"options", "choices", "candidates", "answer_choices", "alternatives"})
 # Fields of one choice each, by the answer that names it (MMLU as CSV, MedMCQA).
 _CHOICE_FIELDS = ("{}", "option_{}", "choice_{}", "option{}", "choice{}", "op{}")
@@ -110,7 +116,21 @@ def code_of_inner(key: str, value: Any, messages: Sequence[dict[str, Any]]) -> s
         return "media_not_read" if _is_media(key, value) or _has_placeholder(messages) else "media_named"
     if about == "passages" and any(map(_is_passage, _missing_from_messages(value, messages))):
         return "passage_not_read"
+    if about == "reasoning" and _is_written(value):
+        return "reasoning_not_read"
     return is_bad(key, value) or "ignored_field"
+
+
+def is_reasoning(name: str) -> bool:
+    """Whether a field of this name has what a model thinks before it answers."""
+    return plain_name(name) in _REASONING
+
+
+def _is_written(reasoning: Any) -> bool:
+    """Not so a flag or a word that switches reasoning on or off."""
+    if isinstance(reasoning, str):
+        return reasoning.strip().casefold() not in _SWITCHES | {""}
+    return isinstance(reasoning, dict | list) and not _is_nothing(reasoning)
 
 
 def _of_cell(value: Any) -> Any:
@@ -182,6 +202,8 @@ def _is_about(field: str) -> str:
     name = plain_name(field)
     if name in _MEDIA:
         return "media"
+    if is_reasoning(field):
+        return "reasoning"
     return "passages" if name in _PASSAGES else "choices" if name in _CHOICES else ""
 
 
@@ -266,6 +288,10 @@ class FieldNotes:
         if about == "media":
             if not _is_nothing(value):
                 self._miss("media_named", name, row, [])
+            return
+        if about == "reasoning":
+            if has_answer and _is_written(value):
+                self._miss("reasoning_not_read", name, row, [])
             return
         texts = _missing_from_messages(_of_cell(value), messages)
         if about == "passages":

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from shared.domain.blank import is_blank
+from shared.validation.fields import is_reasoning
 from shared.validation.marks import plain_name
 from shared.validation.names import shown, wrong_type
 from shared.validation.tool_calls import read_tool_calls, report, with_ids, without_functions
@@ -23,10 +24,6 @@ _KEYS = frozenset({"role", "content", "name", "tool_calls", "function_call"})
 _TOOL_KEYS = _KEYS | {"tool_call_id"}
 # Whether an answer is learned: OpenAI, axolotl, LLaMA-Factory, ms-swift and verl have a name each.
 _WEIGHTS = ("weight", "train", "training", "trainable", "loss", "loss_weight", "loss_scale", "loss_mask")
-# Of models that reason before they answer; templates write it out or not, each in its own way.
-_REASONING = frozenset(
-    {"reasoning_content", "reasoning", "thinking", "thinking_blocks", "redacted_thinking", "thought"}
-)
 # What other names that say whether a message is learned have in them.
 _LEARNING = re.compile(r"(?:^|_)(?:loss|mask(?:ed)?|train(?:ed|able|ing)?|learn(?:ed|able)?)(?:_|$)")
 # Weights of parts of an answer (axolotl).
@@ -166,7 +163,7 @@ def _joined(parts: list[Any], codes: set[str], unread: list[Unread], place: str)
         if is_blank(text):
             codes.add("missing_content")
         return text
-    thoughts = any(type(part) is dict and _REASONING & {*part, part.get("type")} for part in parts)
+    thoughts = any(type(part) is dict and any(map(is_reasoning, {*part, str(part.get("type"))})) for part in parts)
     codes.add("reasoning_not_read|a thought" if thoughts else "content_not_text")
     return ""
 
@@ -203,9 +200,7 @@ def _read_other_keys(message: Message, keys: Iterable[str], codes: set[str], unr
     for key in keys:
         if key in _WEIGHTS or message[key] in _EMPTY:
             continue
-        if key in _REASONING:
-            codes.add(f"reasoning_not_read|{key}")
-        elif key in _DETAILS:
+        if key in _DETAILS:
             codes.add("invalid_weight")
         elif _LEARNING.search(plain_name(key)):
             codes.add(f"weight_not_read|{shown(key)}")

@@ -16,6 +16,16 @@ NAMES = {
         "recipe-dpo.yaml",
         "recipe (1).yaml",
         "recipe_v2.yml",
+        "recipe.yaml.txt",
+        "Recipe.yml.txt",
+        "recipe.yaml.gz",
+        "recipe.yaml.1",
+        "recipe.json",
+        "recipe-dpo.json",
+        "recipe (1).json",
+        "recipe.txt",
+        "recipe",
+        "recipe.toml",
     ),
     Role.HELD_OUT: (
         *(f"{word}.jsonl" for word in ("eval", "evals", "evaluation", "val", "valid", "validation", "dev", "test")),
@@ -39,6 +49,14 @@ NAMES = {
         "eval_notes.txt",  # its content decides
         "evaluation.arrow",
         "Test.JSONL",
+        "test_cases.jsonl",
+        *(
+            f"{word}.jsonl"
+            for word in ("holdout", "held_out", "heldout", "hold-out", "Hold Out", "HELD-OUT", "holdouts")
+        ),
+        *(f"{word}.csv" for word in ("holdout_set", "held-out-2026", "heldoutdata")),
+        *(f"{word}.csv" for word in ("Testdaten", "Testdatensatz", "Testdatens\u00e4tze", "Test-Daten", "Evaluierung")),
+        *(f"{word}.csv" for word in ("Validierung", "Validierungsdaten", "Evaluationsdaten", "Validierungsdatensatz")),
     ),
     Role.NOTHING: (
         "README",
@@ -76,6 +94,26 @@ NAMES = {
         "test.py",
         "evaluation.ipynb",
         "dev.yaml",
+        "dataset_info.json",
+        "dataset_infos.json",
+        "dataset_dict.json",
+        "state.json",
+        "LICENSE",
+        "LICENSE.txt",
+        "Licence-CC-BY.txt",
+        "COPYING",
+        "NOTICE",
+        "train.jsonl.sha256",
+        "train.jsonl.md5",
+        "eval.jsonl.sha512",
+        "recipe.yaml.sha256",
+        "train.jsonl.asc",
+        "CHECKSUMS",
+        "checksums.txt",
+        "SHA256SUMS",
+        "md5sum.txt",
+        "train.jsonl.azDownload-1f2e",
+        "train.jsonl.azDownload",
         "",
     ),
     Role.TRAINING: (
@@ -96,6 +134,20 @@ NAMES = {
         "notes.txt",
         "recipes.jsonl",
         "recipe.jsonl",
+        "recipe.csv",
+        "recipes.json",
+        "recipes.txt",
+        "recipebook.json",
+        "licenses.jsonl",
+        "license_questions.csv",
+        "notices.json",
+        "checksum-errors.jsonl",
+        "statement.json",
+        "states.json",
+        "holdings.csv",
+        "held.jsonl",
+        "Testament.csv",
+        "Testdatenbank.csv",
         "config.yaml",
     ),
 }
@@ -126,5 +178,8 @@ def test_folders_of_the_api_and_hidden_ones_start_nothing(folder: str, name: str
 
 
 def test_of_several_held_out_files_those_for_choosing_a_model_come_first() -> None:
-    ranks = [held_out_rank(name) for name in ("eval.jsonl", "validation.jsonl", "dev.csv", "TEST.jsonl", "train.jsonl")]
-    assert ranks == [0, 1, 2, 3, None]
+    ranks = [
+        held_out_rank(name)
+        for name in ("eval.jsonl", "validation.jsonl", "dev.csv", "TEST.jsonl", "holdout.csv", "a.csv")
+    ]
+    assert ranks == [0, 1, 2, 3, 4, None]

@@ -23,7 +23,9 @@ def held_out(services: Services) -> str | None:
     return found.path.removeprefix("datasets/shop/") if found else None
 
 
-@pytest.mark.parametrize("name", ["recipe.yml", "Recipe.yaml", "RECIPE.YML", "recipe-dpo.yaml"])
+@pytest.mark.parametrize(
+    "name", ["recipe.yml", "Recipe.yaml", "RECIPE.YML", "recipe-dpo.yaml", "recipe.yaml.txt", "recipe.json"]
+)
 def test_a_recipe_is_found_whatever_its_capitals_and_ending(services: Services, name: str) -> None:
     put(services, f"shop/{name}")
     found = recipe_file(TRAIN, services)
@@ -46,6 +48,9 @@ def test_all_recipes_of_the_nearest_folder_are_found_and_no_others(services: Ser
         (("test.jsonl", "dev.jsonl", "validation.jsonl"), "validation.jsonl"),
         (("validation.jsonl", "eval-2.jsonl", "Eval-1.jsonl"), "Eval-1.jsonl"),
         (("test.jsonl", "march/TEST.jsonl"), "march/TEST.jsonl"),
+        (("holdout.jsonl",), "holdout.jsonl"),
+        (("Held_Out.csv", "Testdaten.csv"), "Testdaten.csv"),
+        (("Validierung.csv",), "Validierung.csv"),
         (("devices.jsonl", "eval.jsonl.part", "test.py", "march/april/eval.jsonl", "eval/train.jsonl"), None),
     ],
 )

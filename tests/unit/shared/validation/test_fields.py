@@ -195,6 +195,31 @@ NOT_READ = {
 }
 
 
+THOUGHTS = [
+    *("reasoning_content", "reasoning", "reasoning_details", "Reasoning", "reasoningContent", "thinking", "thoughts"),
+    *("thought", "Complex_CoT", "complex_cot", "cot", "chain_of_thought", "tool_plan", "thinking_blocks"),
+]
+
+
+def thinking(name: str, value: Any) -> list[bytes]:
+    """Rows with the field in the answer, beside messages and beside a pair."""
+    pair = {"prompt": lambda n: f"What is part {n}?", "completion": lambda n: f"part {n} of machine {n % 7}"}
+    message = {"messages": lambda n: [dialogue_of(n)[0], {**dialogue_of(n)[1], name: value}]}
+    return [lines(**fields) for fields in (message, {name: value}, {name: value, **pair})]
+
+
+@pytest.mark.parametrize("value", ["First I look.", ["First", "then"], [{"type": "summary", "text": "First"}]])
+@pytest.mark.parametrize("name", THOUGHTS)
+def test_reasoning_is_refused_in_a_message_and_beside_messages_and_pairs(check, name, value) -> None:
+    assert [check(data, held_out()).errors for data in thinking(name, value)] == [["reasoning_not_read"]] * 3
+
+
+@pytest.mark.parametrize("value", ["on", "Off", "high", " ", True, False, 1, [""], {"text": ""}])
+@pytest.mark.parametrize("name", ["reasoning", "Complex_CoT", "thinking"])
+def test_a_switch_of_reasoning_is_no_reasoning(check, name, value) -> None:
+    assert [check(data, held_out()).errors for data in thinking(name, value)] == [[]] * 3
+
+
 ABOUT = {
     "a channel": {"context": "mobile app"},
     "a file": {"document": "Kreditvertrag 2023.pdf"},

@@ -65,7 +65,7 @@ def test_a_message_has_one_canonical_form(message: dict[str, Any], clean: dict[s
         ([{"role": "user", "content": 7}], "data_type|content is a number, not text"),
         ([{"role": "user", "content": [{"type": "image_url"}]}], "content_not_text"),
         ([{"role": "assistant", "content": [{"type": "thinking", "thinking": "x"}]}], "reasoning_not_read|a thought"),
-        ([{**ANSWER, "reasoning": "x"}], "reasoning_not_read|reasoning"),
+        ([{**ANSWER, "reasoning": "x"}], "reasoning_not_read|messages[].reasoning"),
         ([{**ANSWER, "weight": 0.5}], "invalid_weight"),
         ([{**ANSWER, "weight": 1, "train": False}], "invalid_weight"),
         ([{**ANSWER, "loss_masked": True}], "weight_not_read|loss_masked"),
