@@ -60,9 +60,9 @@ def mlflow_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeMlflow]]
 
 
 def test_mlflow_gets_the_whole_curve(
-    mlflow_server: type[FakeMlflow], bench: Callable[..., Any], tmp_path: Path
+    mlflow_server: type[FakeMlflow], bench: Callable[..., Any], resolved: Callable[..., Any], tmp_path: Path
 ) -> None:
-    run = bench(tmp_path)
+    run = bench(tmp_path, recipe=resolved(total_steps=6))
     assert run.train() == 0
     posted: dict[str, list[tuple[int, float]]] = {}
     for batch in mlflow_server.batches:
@@ -94,12 +94,12 @@ def test_a_broken_mlflow_neither_stops_nor_slows_training(
 
 
 def test_a_run_without_mlflow_server_completes(
-    monkeypatch: pytest.MonkeyPatch, bench: Callable[..., Any], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, bench: Callable[..., Any], resolved: Callable[..., Any], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_RUN_ID", "run-1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    run = bench(tmp_path)
+    run = bench(tmp_path, recipe=resolved(total_steps=6))
     assert run.train() == 0
     until_mirrors_end()
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"

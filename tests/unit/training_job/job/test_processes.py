@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from tests.unit.local_stack.azure_ml.golden import FOLDER
 from tests.unit.local_stack.azure_ml.support import Local, client_of, eventually
 from training_job.job import exit_codes
 
-STEPS = 22
+STEPS = 12
 BODY = (FOLDER / "training-phi-4-four-gpus.json").read_text()
 
 
@@ -56,7 +57,7 @@ def uneven(bench: Callable[..., Any], write_data: Any, some_rows: list[Any], res
     """A run whose last step of an epoch has one row, which only one of two processes can have."""
 
     def make(folder: Path, **hyperparameters: Any) -> Any:
-        data = write_data(folder / "data", some_rows + some_rows[:1], some_rows[:7])
+        data = write_data(folder / "data", some_rows[:21], some_rows[:7])
         return bench(folder, data=data, recipe=resolved(total_steps=STEPS, **hyperparameters))
 
     return make
@@ -104,13 +105,22 @@ def assert_learned_alike(run: Any, other: Any) -> None:
     assert largest_difference(run, other) < 1e-3
 
 
+@pytest.mark.parametrize("start", ["continued", pytest.param("anew", marks=pytest.mark.slow)])
 def test_two_processes_learn_what_one_does(
-    alone: Any, uneven: Callable[..., Any], train: Callable[..., Any], local: Local, tmp_path: Path
+    start: str, alone: Any, uneven: Callable[..., Any], train: Callable[..., Any], local: Local, tmp_path: Path
 ) -> None:
+    """Continued, they have the last steps left, of which the last is uneven."""
     run = uneven(tmp_path)
-    train("two-processes", run, processes=2)
-    assert ended(local, "two-processes") == "Completed"
+    if start == "continued":
+        shutil.copytree(alone.output, run.output)
+        shutil.rmtree(run.output / "model")
+        (run.output / "result.json").unlink()
+        shutil.rmtree(run.output / "checkpoints" / f"checkpoint-{STEPS}")
+    train(start, run, processes=2)
+    assert ended(local, start) == "Completed"
     assert_learned_alike(run, alone)
+    log = (local.emulator.config.root / f"jobs/{start}/user_logs/std_log.txt").read_text()
+    assert log.count("resuming from step") == (2 if start == "continued" else 0)
 
 
 @pytest.mark.slow
@@ -127,6 +137,8 @@ def test_two_machines_that_are_lost_go_on_from_their_checkpoint(
     assert_learned_alike(run, alone)
 
 
+# Of its two halves, test_runtime.py and the emulator's test_distributed.py have one each.
+@pytest.mark.slow
 def test_what_stops_another_than_the_first_process_is_the_result_of_the_job(
     bench: Callable[..., Any], train: Callable[..., Any], local: Local, tmp_path: Path
 ) -> None:
@@ -143,17 +155,19 @@ def test_what_stops_another_than_the_first_process_is_the_result_of_the_job(
     assert (result.problem.code, result.problem.message) == ("input_missing", "not found: nowhere")
 
 
+@pytest.mark.parametrize("starts", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_two_processes_that_each_keep_a_part_of_the_base_learn_what_one_does(
-    alone: Any, uneven: Callable[..., Any], train: Callable[..., Any], local: Local, tmp_path: Path
+    starts: int, alone: Any, uneven: Callable[..., Any], train: Callable[..., Any], local: Local, tmp_path: Path
 ) -> None:
-    run = uneven(tmp_path, sharding="full", gradient_checkpointing=True)
-    train("in-parts", run, processes=2)
-    eventually(lambda: list((run.output / "checkpoints").glob("checkpoint-*/complete.json")), within_s=120)
-    assert processes.send_signal(local.emulator.config.root / "jobs/in-parts/attempts/1", signal.SIGKILL)
-    assert ended(local, "in-parts") == "Completed"
+    run, name = uneven(tmp_path, sharding="full", gradient_checkpointing=True), f"in-parts-{starts}"
+    train(name, run, processes=2)
+    if starts == 2:
+        eventually(lambda: list((run.output / "checkpoints").glob("checkpoint-*/complete.json")), within_s=120)
+        assert processes.send_signal(local.emulator.config.root / f"jobs/{name}/attempts/1", signal.SIGKILL)
+    assert ended(local, name) == "Completed"
     assert_learned_alike(run, alone)
     assert run.result().metrics.merged_agreement == 1.0
-    log = (local.emulator.config.root / "jobs/in-parts/user_logs/std_log.txt").read_text()
+    log = (local.emulator.config.root / f"jobs/{name}/user_logs/std_log.txt").read_text()
     kept_bytes = re.findall(r"this process keeps (\d+) of (\d+) bytes of the frozen layers", log)
-    assert len(kept_bytes) == 4  # two processes, started twice
+    assert len(kept_bytes) == 2 * starts
     assert {int(kept) * 2 for kept, _ in kept_bytes} == {int(whole) for _, whole in kept_bytes}

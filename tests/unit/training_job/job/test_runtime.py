@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from shared.domain.errors import FailureClass
 from training_job.job import exit_codes
-from training_job.job.runtime import classify
+from training_job.job.runtime import classify, require, run_job
 
 
 def test_an_unforeseen_failure_says_where_but_quotes_no_data() -> None:
@@ -41,8 +42,6 @@ def test_a_job_imports_no_compiler(libraries: None) -> None:
 def test_whatever_is_raised_becomes_a_class(
     error: Exception, failure_class: FailureClass, code: str, tmp_path: Path
 ) -> None:
-    from training_job.job.runtime import run_job
-
     def work(_metrics: Any) -> None:
         raise error
 
@@ -54,15 +53,32 @@ def test_whatever_is_raised_becomes_a_class(
 def test_a_gpu_out_of_memory_is_a_matter_of_capacity() -> None:
     import torch
 
-    from training_job.job.runtime import classify
-
     assert classify(torch.cuda.OutOfMemoryError("CUDA out of memory")).failure_class is FailureClass.CAPACITY
 
 
 def test_an_old_result_does_not_outlive_the_start_of_the_next_attempt(tmp_path: Path) -> None:
-    from training_job.job.runtime import run_job
-
     (tmp_path / "result.json").write_text("{}")
     seen = []
     run_job("job", tmp_path, lambda _metrics: seen.append((tmp_path / "result.json").exists()))
     assert seen == [False]
+
+
+def test_of_several_processes_the_first_to_fail_writes_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    def fails(rank: int, work: Callable[[Any], None]) -> str:
+        monkeypatch.setenv("RANK", str(rank))
+        assert run_job("job", tmp_path, work) != 0
+        return str(json.loads((tmp_path / "result.json").read_text())["problem"]["message"])
+
+    found: list[str] = []
+
+    def of_the_first(_metrics: Any) -> None:
+        found.append(fails(1, lambda _: require(tmp_path / "nowhere")))
+        monkeypatch.setenv("RANK", "0")
+        raise ConnectionResetError("the other process is gone")
+
+    assert fails(0, of_the_first) == "not found: nowhere"
+    assert found == ["not found: nowhere"]
