@@ -199,7 +199,7 @@ def mixed() -> dict[str, Any]:
     return found.report.model_dump(mode="json")
 
 
-@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("width", [1280, pytest.param(400, marks=pytest.mark.slow)])
 def test_what_is_learned_held_out_and_ignored_and_what_to_read_comes_first(
     browser: Browser, stack: Stack, claims: Run, width: int
 ) -> None:

@@ -17,7 +17,7 @@ from tests.simulation.world import Call, Crash, World, undisturbed
 # Reading changes nothing: to die before or after it is to die between two of these.
 READS = ("store.get", "store.list_partition", "store.query", "blobs.info", "blobs.read", "blobs.list")
 # Every point, spread over this many tests of `make test`; each is one of these many lives.
-PARTS = 32
+PARTS = 64
 PART_IDS = [0, *(pytest.param(part, marks=pytest.mark.slow) for part in range(1, PARTS))]
 # The reference life makes fewer calls than this.
 MOST_CALLS = 250

@@ -177,8 +177,15 @@ def sound(services: Services, clock: ManualClock) -> Services:
     return replace(services, models=platform, launcher=platform)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("how", BREAKS)
-@pytest.mark.parametrize("name", LOOPS)
+def pairs_of_loop_and_break() -> list[Any]:
+    """All of them; `make test` has each loop and each break at least twice."""
+    number = range(max(len(LOOPS), len(BREAKS)))
+    often = {(list(LOOPS)[n % len(LOOPS)], list(BREAKS)[(n + more) % len(BREAKS)]) for n in number for more in (0, 1)}
+    every = [(name, how) for name in LOOPS for how in BREAKS]
+    return [pytest.param(*pair, marks=() if pair in often else pytest.mark.slow) for pair in every]
+
+
+@pytest.mark.parametrize(("name", "how"), pairs_of_loop_and_break())
 def test_one_item_broken_in_any_way_stops_no_other(sound: Services, clock: ManualClock, name: str, how: str) -> None:
     loop = LOOPS[name]
     found = populate(sound, loop, COUNT)

@@ -50,7 +50,7 @@ PACKED = {
 }
 
 
-@pytest.mark.parametrize("size", [1, 1000, 10**9])
+@pytest.mark.parametrize("size", [1, pytest.param(1000, marks=pytest.mark.slow), 10**9])
 @pytest.mark.parametrize("data", PACKED.values(), ids=PACKED)
 def test_the_rows_are_the_same_whatever_they_are_packed_in(check, rows, data, size) -> None:
     expected = check(LINES, rows(20, start=1000)).result.version
@@ -125,7 +125,7 @@ IN_JOB = {
 }
 
 
-@pytest.mark.parametrize("size", [1, 7, 10**9])
+@pytest.mark.parametrize("size", [1, pytest.param(7, marks=pytest.mark.slow), 10**9])
 @pytest.mark.parametrize(("data", "expected"), IN_JOB.values(), ids=IN_JOB)
 def test_a_file_needs_the_job_by_the_text_in_it(data: bytes, expected: bool, size: int) -> None:
     chunks = (data[start : start + size] for start in range(0, len(data), size))

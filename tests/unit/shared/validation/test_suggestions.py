@@ -297,7 +297,8 @@ def test_an_unrelated_word_gets_no_suggestion(path: str) -> None:
     assert set(answers.values()) == {""}
 
 
-@pytest.mark.parametrize("method", ["", "supervised", "dpo", "reinforcement"])
+# Without a method it is supervised.
+@pytest.mark.parametrize("method", ["", pytest.param("supervised", marks=pytest.mark.slow), "dpo", "reinforcement"])
 def test_who_follows_a_suggestion_finds_no_unknown_setting(method: str) -> None:
     """The names of all tools and of all settings, each in every section."""
     others = " ".join((*TABLES["settings"].values(), *TABLES["without"].values())).split()
