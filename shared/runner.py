@@ -31,7 +31,7 @@ from shared.records.release import release
 from shared.records.unreadable import quarantined, remove
 from shared.step_support.loops import LoopResult, for_each
 from shared.step_support.outcome import Draft, Outcome, event_of
-from shared.steps.fail_run import fail_run
+from shared.steps.fail_run import NEXT_JOB, fail_run, stop_unknown_jobs
 from shared.steps.receive_dataset import Reception
 
 log = logging.getLogger(__name__)
@@ -137,6 +137,8 @@ class Runner:
         problem = Problem(code="unreadable_document", message=message)
         refused = StageRefused(stage="release", failure_class=FailureClass.CODE, problem=problem)
         event = event_of(run, refused, self.services.clock.now())
+        if run.status in NEXT_JOB and not run.jobs:
+            stop_unknown_jobs(run, self.services)
         outcome = Outcome(run.status, note=message) if run.terminal else fail_run(event, run, self.services)
         self._apply(outcome, runs.StoredRun(run, stored.etag, {}), event, outbox.inbox_mark("fail_run", event.id))
         return path, run.id

@@ -66,13 +66,15 @@ def run_of(document: Document) -> Run:
 
 
 def salvaged(stored: Stored) -> Run | None:
-    """The run with those of its fields that can be read; None if they do not name its data."""
+    """The run with those of its fields that can be read; None if nothing says where it stood."""
     document = stored.document
     known = {name: document.get(name) for name in ("project", "status", "revision", "created_at")}
     known |= {"updated_at": document.get("created_at"), "deadline_at": None, "attempt": 1, "fingerprint": ""}
+    known |= {
+        "dataset": {"path": f"datasets/{document.get('project')}/unknown", "etag": "", "size_bytes": 0, "sha256": ""}
+    }
     content = document.get("run")
-    if not isinstance(content, dict):
-        return None
+    content = content if isinstance(content, dict) else {}
     with suppress(Exception):
         content = upgraded("run", content, document.get("schema_version"))
     for _ in range(2):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from itertools import product
 
 from shared.domain import paths
-from shared.domain.errors import FailureClass, PermanentFailure, Problem
+from shared.domain.errors import RETRY_RULES, FailureClass, PermanentFailure, Problem
 from shared.domain.events import Event, JobFailed, RunFailed, RunOverdue, StageRefused
-from shared.domain.jobs import JobKind
+from shared.domain.jobs import EndpointView, JobKind
 from shared.domain.run import Run, RunError, Status
 from shared.ports import Services
 from shared.records import endpoints
@@ -53,23 +54,39 @@ NEXT_JOB = {
 }
 
 
-def undo_work(run: Run, services: Services) -> None:
+def undo_work(run: Run, endpoint: str | None, services: Services) -> None:
     """Stop a finished run's jobs and take its deployment out of the endpoint. Repeating it is harmless.
 
     Done by `reconcile` while the run still holds its claims, after its end is written: before that, somebody
-    else may yet decide otherwise. Names are made of the run, so what a crash left unrecorded is found too.
+    else may yet decide otherwise. Names are made of the run's id, so what a crash left unrecorded is found too, and
+    what a repaired run does not know any more.
     """
     stop_jobs(run, services)
-    if run.recipe is None or run.verdict is None or not run.verdict.passed:
+    name, view = paths.deployment_name(run), services.models.get_endpoint(endpoint) if endpoint else None
+    if endpoint is None or view is None or name not in view.deployments:
         return
-    name, previous = paths.deployment_name(run), run.rollout.previous if run.rollout else {}
-    endpoint = services.models.get_endpoint(run.recipe.endpoint)
-    if endpoint is None or name not in endpoint.deployments:
-        return
-    if name in endpoint.traffic:
-        services.models.begin_traffic(run.recipe.endpoint, previous)
-    endpoints.withdraw(services.store, run.recipe.endpoint, run.id)
-    services.models.begin_delete_deployment(run.recipe.endpoint, name)
+    endpoints.withdraw(services.store, endpoint, run.id)
+    if name in view.traffic:
+        services.models.begin_traffic(endpoint, _traffic_before(run, view, services))
+    services.models.begin_delete_deployment(endpoint, name)
+
+
+def _traffic_before(run: Run, view: EndpointView, services: Services) -> dict[str, int]:
+    """If the run does not know it any more: all for the deployment on record, else for the largest of the others."""
+    if run.rollout is not None:
+        return run.rollout.previous
+    record = endpoints.read(services.store, view.name)
+    if record is not None and record.deployment in view.deployments:
+        return {record.deployment: 100}
+    others = {name: share for name, share in view.traffic.items() if name != paths.deployment_name(run)}
+    return {max(others, key=lambda name: others[name]): 100} if others else {}
+
+
+def stop_unknown_jobs(run: Run, services: Services) -> None:
+    """Stop every job that a run may have whose list of jobs was lost."""
+    attempts = range(1, 1 + max(run.attempt, *(rule.attempts for rule in RETRY_RULES.values())))
+    for kind, attempt in product(JobKind, attempts):
+        services.launcher.begin_cancel(paths.job_name(run.evolve(attempt=attempt), kind))
 
 
 def stop_jobs(run: Run, services: Services) -> None:

@@ -128,20 +128,21 @@ def _release_if_finished(services: Services, claim: claims.Claim) -> bool:
     if claim.kind == "turn":
         claims.release(services.store, claim.name, run.id)
         return True
+    endpoint = run.recipe.endpoint if run.recipe else None
+    if claim.kind == "endpoint":  # a run that was repaired may not know it any more
+        endpoint = claim.name.partition(":")[2]
     if run.status is not Status.DEPLOYED:
-        undo_work(run, services)
+        undo_work(run, endpoint, services)
     if claim.kind == "dataset":
         release_dataset(services.store, run, services.clock.now(), services.config.run_retention_days)
         if run.status in RELEASING:  # of a run that was repaired the name may not be known any more
             claims.release(services.store, claim.name, run.id)
-    elif run.status is Status.DEPLOYED or not _still_there(run, services):
+    elif run.status is Status.DEPLOYED or not _still_there(run, endpoint, services):
         claims.release(services.store, claim.name, run.id)
     else:
         return False  # the deletion takes a while; the claim keeps others away until it is gone
     return True
 
 
-def _still_there(run: Run, services: Services) -> bool:
-    if run.recipe is None:
-        return False
-    return services.models.get_deployment(run.recipe.endpoint, paths.deployment_name(run)) is not None
+def _still_there(run: Run, endpoint: str | None, services: Services) -> bool:
+    return bool(endpoint and services.models.get_deployment(endpoint, paths.deployment_name(run)))

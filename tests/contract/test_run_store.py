@@ -440,8 +440,11 @@ def test_a_run_that_cannot_be_read_is_named_and_repaired_in_every_store(
         services = replace(embedded, store=stored.store)
         made = [drop(services, Runner(services), f"datasets/{uuid.uuid4().hex}/train.jsonl") for _ in range(3)]
         good, bad, gone = (run for run in made if run is not None)
-        for run, changes in ((bad, {"curated": 5}), (gone, {"dataset": None})):
-            document = runs.document_of(run)
+        for run, changes, status in (
+            (bad, {"curated": 5, "status": "deploying"}, "deploying"),
+            (gone, {"status": 5}, "lost"),
+        ):
+            document = {**runs.document_of(run), "status": status}
             spoiled = {**document, "run": {**document["run"], **changes}}
             stored.store.batch(run.id, [Write("replace", runs.RUN, spoiled)])
         mine = {run.id for run in (good, bad, gone)}

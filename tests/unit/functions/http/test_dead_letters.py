@@ -160,12 +160,15 @@ def test_a_run_that_cannot_be_read_is_named_released_and_its_data_may_come_again
     order = {"partition": run.id, "id": "run"}
     released = client.post("/api/dead-letters/release", json=order).json()
     path = released["path"]
-    assert released["run"] is None, "nothing says which data it was about"
+    assert released["run"] == run.id
     kept = orjson.loads(b"".join(services.blobs.read(path)))
     assert (kept["partition"], kept["document"]["run"]) == (run.id, {"of": "tomorrow"})
     assert client.get("/api/dead-letters").json()["unreadable"] == []
-    assert client.get(f"/api/runs/{run.id}").status_code == 404
+    shown = client.get(f"/api/runs/{run.id}").json()
+    assert (shown["status"], shown["dataset"]["path"]) == ("failed", "datasets/shop/unknown")
     answer = client.post("/api/dead-letters/release", json=order)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "document_readable")
+    answer = client.post("/api/dead-letters/release", json={"partition": "run-none", "id": "run"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "document_not_found")
     answer = client.post("/api/dead-letters/release", json={"partition": other.id, "id": "run"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "document_readable")

@@ -122,18 +122,19 @@ def test_of_a_run_with_a_broken_field_all_others_are_read(
     document = runs.document_of(run)
     broken = Stored({**document, "run": {**document["run"], name: junk}}, "1", run.id)
     found = runs.salvaged(broken)
-    if name == "dataset":
-        assert found is None
-        return
     assert found is not None
     others = {field: value for field, value in dict(run).items() if field != name}
     assert {field: value for field, value in dict(found).items() if field != name} == others
 
 
 @pytest.mark.parametrize("content", [None, 5, "x", [], {}, {"dataset": None}])
-def test_of_a_run_without_data_nothing_is_read(services: Services, template: Run, content: object) -> None:
+def test_of_a_run_without_content_is_read_where_it_stood(services: Services, template: Run, content: object) -> None:
     document = {**runs.document_of(stored(services, template, 1)), "run": content}
-    assert runs.salvaged(Stored(document, "1", "run-000000000001")) is None
+    found = runs.salvaged(Stored(document, "1", "run-000000000001"))
+    assert found is not None
+    assert (found.id, found.project, found.status) == ("run-000000000001", "shop", Status.RECEIVED)
+    assert (found.dataset.path, found.jobs, found.recipe) == ("datasets/shop/unknown", (), None)
+    assert runs.salvaged(Stored({**document, "status": "lost"}, "1", "run-000000000001")) is None
 
 
 def test_a_field_of_a_later_version_is_ignored_wherever_it_is(services: Services, template: Run) -> None:

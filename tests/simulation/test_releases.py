@@ -1,0 +1,103 @@
+"""Documents that were damaged and are released: production goes on, and nothing of the run is left."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.domain import paths
+from shared.domain.run import Run, Status
+from shared.ports import Write
+from shared.records import claims, endpoints, runs
+from shared.runner import Runner
+from tests.simulation.conftest import MakeWorld
+from tests.simulation.driver import Driver, drop, prepare
+from tests.simulation.test_turns import until
+from tests.simulation.world import World
+
+UNDER_WAY = (Status.TRAINING, Status.EVALUATING, Status.DEPLOYING, Status.ROLLING_BACK)
+ODD = [5]
+# Each alone, then two at once, then all that a run has.
+LOST = [["rollout"], ["recipe"], ["verdict"], ["dataset"], ["status"], ["project"], ["jobs"], ["jobs", "attempt"]]
+
+
+def spoil(world: World, partition: str, id: str, **changes: Any) -> None:
+    """Change fields of a document."""
+    stored = world.store.get(partition, id)
+    assert stored is not None
+    world.store.batch(partition, [Write("replace", id, {**stored.document, **changes}, stored.etag)])
+
+
+def spoil_run(world: World, run: Run, *names: str) -> None:
+    """These fields of a run cannot be read any more."""
+    content = runs.document_of(world.run(run.id))["run"]
+    spoil(world, run.id, runs.RUN, run={**content, **dict.fromkeys(names, ODD)})
+
+
+def release(world: World, partition: str, id: str) -> str | None:
+    released = Runner(world.services()).release_unreadable(partition, id, "ada")
+    assert released is not None
+    return released[1]
+
+
+def with_champion(world: World, percent: int = 60) -> Driver:
+    prepare(world, "shop")
+    drop(world, "shop", percent)
+    driver = Driver(world, random.Random(1))
+    driver.settle()
+    return driver
+
+
+def share_of(world: World, run: Run) -> int:
+    return world.platform.endpoints["shop"].traffic.get(paths.deployment_name(run), 0)
+
+
+def candidate_in(driver: Driver, status: Status) -> Run:
+    """A better candidate in this status, which has traffic if it is being rolled out, and whose job is a long one."""
+    world = driver.world
+    drop(world, "shop", 90, 1)
+    run = until(driver, Status.DEPLOYING if status is Status.ROLLING_BACK else status)
+    if run.rollout is None:
+        assert run.job is not None
+        world.platform.jobs[run.job.name].ends_at += timedelta(hours=30)
+        return run
+    for _ in range(500):
+        if 0 < share_of(world, run) < 100:
+            break
+        driver.round()
+        world.advance(5)
+    assert 0 < share_of(world, run) < 100
+    if status is Status.ROLLING_BACK:
+        driver.cancel(run)
+        driver.drain()
+    assert world.run(run.id).status is status
+    return run
+
+
+@pytest.mark.parametrize("status", UNDER_WAY)
+@pytest.mark.parametrize("lost", [*LOST, list(Run.model_fields)], ids="+".join)
+def test_of_a_candidate_that_is_released_nothing_is_left_and_the_next_one_goes_live(
+    make_world: MakeWorld, lost: list[str], status: Status
+) -> None:
+    world = make_world(1)
+    driver = with_champion(world)
+    before = endpoints.read(world.store, "shop")
+    assert before is not None
+    run = candidate_in(driver, status)
+    spoil_run(world, run, *lost)
+    assert release(world, run.id, runs.RUN) == run.id
+    driver.settle()
+    assert world.run(run.id).status is Status.FAILED
+    assert world.platform.endpoints["shop"].traffic == {before.deployment: 100}
+    assert list(world.platform.endpoints["shop"].deployments) == [before.deployment]
+    assert endpoints.read(world.store, "shop") == before
+    assert [claim["name"] for claim in world.documents(claims.CLAIM) if claim["owner"] == run.id] == []
+    assert world.platform.live_jobs == []
+    assert (world.platform.broken, world.book.errors, world.dead_letters()) == ([], [], {})
+    drop(world, "shop", 95, 2)
+    driver.settle()
+    assert world.runs()[-1].status is Status.DEPLOYED
+    assert share_of(world, world.runs()[-1]) == 100
