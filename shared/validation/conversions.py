@@ -14,7 +14,7 @@ from shared.validation.strict import parse_text, what_was_lost
 Source = dict[str, Any]
 
 # The last ones: Gemini, OpenAI's Responses, Cohere.
-SYSTEM = ("system", "system_message", "system_prompt", "system_instruction", "instructions", "preamble")
+SYSTEM = ("system", "system_message", "system_prompt", "sys_prompt", "system_instruction", "instructions", "preamble")
 TOOLS = ("tools", "functions")
 # What the answer is read from, beside the question: Alpaca has `input`, Dolly and SQuAD `context`.
 CONTEXT = ("context", "passage", "input")

@@ -26,6 +26,8 @@ _MANY_MEDIA = frozenset({"images", "audios", "videos", "pixel_values"})
 _MEDIA = _MANY_MEDIA | {"image", "image_path", "image_url", "audio", "video"}
 _PASSAGES = frozenset(
     {"context", "contexts", "passage", "passages", "document", "documents", "retrieved_context", "retrieved_documents"}
+    | {"article", "articles", "chunk", "chunks", "excerpt", "excerpts", "input", "knowledge", "paragraph", "paragraphs"}
+    | {"retrieved_chunks", "search_results", "snippet", "snippets"}
 )
 # Of models that reason before they answer; templates write it out or not, each in its own way.
 _REASONING = frozenset(
@@ -53,6 +55,7 @@ _SENTENCE_ENDS = (".", "!", "?", "\u3002", "\uff01", "\uff1f", "\u0964")  # also
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 _TEXT_KEYS = frozenset({"text", "content", "page_content", "passage", "snippet", "body"})
 _WORD, _ANSWER_CHARACTERS = re.compile(r"\w+"), 5  # with the blanks around it
+_LONG_ANSWER = 20  # characters that no field has by chance
 _DIFFERENT_MAX, _REPEATED = 1_000, 5
 _SEARCHED_MAX = 2**28
 _LIST_AS_TEXT = re.compile(r"^\s*[\[{]|[\n;|]|\bB[).:]")
@@ -191,6 +194,19 @@ def _answers(found: _FieldText, answer: str) -> bool:
     return len(answer) >= _ANSWER_CHARACTERS and answer in _words(found.text)
 
 
+def _are_turns(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, dict) and {"role", "content"} <= one.keys() for one in value)
+
+
+def _is_needed(value: Any, messages: Sequence[dict[str, Any]]) -> bool:
+    """Whether a field of any name holds turns, or a text with a long answer in it, not that or the dialogue alone."""
+    if _are_turns(value):
+        return True
+    answer, question = messages[-1]["content"].strip(), messages[-2]["content"] if len(messages) > 1 else ""
+    texts = (found.text for found in _texts_in(value) if len(found.text) >= 2 * len(answer))
+    return len(answer) >= _LONG_ANSWER and any(answer in text and question not in text for text in texts)
+
+
 def _words(text: str) -> str:
     """Words in small letters with a blank around each."""
     return f" {' '.join(_WORD.findall(text.casefold()))} "
@@ -264,7 +280,10 @@ class FieldNotes:
                 continue
             for path, inner in _marks_in(name, value):
                 self._add_mark(row, path, inner, messages, has_answer=has_answer)
-            if about := _is_about(name):
+            about = _is_about(name)
+            if not about and has_answer and _is_needed(_of_cell(value), messages):
+                about = "passages"
+            if about:
                 self._add_missed(row, name, about, value, messages, has_answer=has_answer)
             if name not in self._counts and len(self._counts) >= NAMES_MAX:
                 name = OTHER_NAMES
@@ -296,7 +315,10 @@ class FieldNotes:
         texts = _missing_from_messages(_of_cell(value), messages)
         if about == "passages":
             answer = _words(messages[-1]["content"]) if has_answer else ""
-            if passages := [found for found in texts if _is_passage(found) or _answers(found, answer)]:
+            if _are_turns(turns := _of_cell(value)):
+                if _missing_from_messages([turn["content"] for turn in turns], messages):
+                    self._miss("passage_not_read", name, row, [])
+            elif passages := [found for found in texts if _is_passage(found) or _answers(found, answer)]:
                 self._miss("passage_not_read", name, row, passages)
         elif has_answer and _are_several(value, texts) and _names_a_choice(value, messages[-1]["content"].strip()):
             self._miss("choices_not_read", name, row, [])

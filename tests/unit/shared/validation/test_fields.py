@@ -220,6 +220,54 @@ def test_a_switch_of_reasoning_is_no_reasoning(check, name, value) -> None:
     assert [check(data, held_out()).errors for data in thinking(name, value)] == [[]] * 3
 
 
+EARLIER = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]
+LONG = "In the stock list of hall 3 stands: {}. It was counted on Monday."
+NEEDED = {
+    **{name: EARLIER for name in ("previous_messages", "conversation_history", "history", "earlier", "chatLog")},
+    "turns as JSON text": json.dumps(EARLIER),
+    **{name: LONG for name in ("input", "article", "Article", "chunk", "knowledge", "notes", "source_text")},
+    **{name: [LONG] for name in ("chunks", "passages", "snippets", "found")},
+    "hits": [{"id": 3, "body": LONG}],
+}
+NOT_NEEDED = {
+    "rendered": "User: What is part {n}?\nAssistant: {}. That is what was said in the end.",
+    "reference": "{}",
+    "draft": "Well, {}",
+    "another part": "In the stock list of hall 3 stands another part than the one asked for here.",
+    "said": [{"role": "user", "content": "What is part {n}?"}],
+    "objects": [{"role": "fitter", "name": "Ann"}],
+}
+
+
+def beside(name: str, value: Any) -> bytes:
+    def filled(number: int) -> Any:
+        answer = dialogue_of(number)[1]["content"]
+        return json.loads(json.dumps(value).replace("{n}", str(number)).replace("{}", answer))
+
+    fields: dict[str, Any] = {name: filled}
+    return lines(**fields)
+
+
+@pytest.mark.parametrize(("name", "value"), NEEDED.items(), ids=NEEDED)
+def test_earlier_turns_and_texts_with_the_answer_are_refused_under_any_name(check, name, value) -> None:
+    assert check(beside(name, value), held_out()).errors == ["passage_not_read"]
+
+
+@pytest.mark.parametrize(("name", "value"), NOT_NEEDED.items(), ids=NOT_NEEDED)
+def test_the_answer_or_the_dialogue_once_more_is_no_passage(check, name, value) -> None:
+    assert check(beside(name, value), held_out()).errors == []
+
+
+def test_a_system_prompt_by_its_short_name_is_read(check) -> None:
+    pair: dict[str, Any] = {
+        "prompt": lambda n: f"What is part {n}?",
+        "completion": lambda n: f"part {n} of machine {n % 7}",
+    }
+    checked = check(lines(sys_prompt="Be brief.", **pair), held_out())
+    assert checked.errors == []
+    assert json.loads(checked.train.splitlines()[0])["messages"][0] == {"role": "system", "content": "Be brief."}
+
+
 ABOUT = {
     "a channel": {"context": "mobile app"},
     "a file": {"document": "Kreditvertrag 2023.pdf"},
