@@ -50,6 +50,7 @@ _TOGETHER = (
         *_AZURE_ML,
         "tests/unit/shared/health/",
     ),
+    ("tests/unit/functions/http/openai/",),  # import of openai
     (  # imports of torch and transformers, and a base with random weights
         "tests/unit/benchmarks/test_gpu_benchmark.py",
         "tests/unit/local_stack/tiny_base/",

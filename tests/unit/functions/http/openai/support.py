@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import yaml
-from openai import OpenAI
-from openai.types.fine_tuning import FineTuningJob
 
 from shared.domain.commands import parse_request
 from shared.domain.run import Run
@@ -15,6 +13,11 @@ from shared.ports import Services
 from shared.runner import Runner
 from shared.steps.receive_dataset import receive_dataset
 from tests.unit.shared.support import take
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+    from openai.types.fine_tuning import FineTuningJob
+
 
 BASE = "droptune/tiny-llama"
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import openai
 import pytest
-from openai import OpenAI
 
 from shared.domain.drop_zone import starts_a_run
 from shared.ports import Services
 from tests.unit.shared.support import ROW, take
 
+if TYPE_CHECKING:
+    from openai import OpenAI
+
 
 def test_a_file_is_kept_listed_read_and_deleted(ai: OpenAI, services: Services) -> None:
+    import openai
+
     kept = ai.files.create(file=("my data.jsonl", ROW), purpose="fine-tune")
     assert (kept.object, kept.filename, kept.bytes, kept.purpose, kept.status) == (
         "file",
@@ -54,6 +57,8 @@ def test_an_upload_starts_no_run_and_is_no_dataset_that_was_missed(
     ],
 )
 def test_an_upload_for_something_else_is_refused(ai: OpenAI, parameters: dict[str, Any], code: str, param: str) -> None:
+    import openai
+
     with pytest.raises(openai.BadRequestError) as refused:
         ai.files.create(file=("train.jsonl", ROW), **parameters)
     assert (refused.value.code, refused.value.param, refused.value.type) == (code, param, "invalid_request_error")

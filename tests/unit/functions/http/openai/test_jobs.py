@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-import openai
 import pytest
-from openai import OpenAI
 
 from shared.domain.events import CancelRequested
 from shared.domain.run import Status
@@ -14,6 +13,9 @@ from shared.ports import Services
 from tests.unit.functions.http.openai.support import BASE, create, receive, recipe
 from tests.unit.functions.http.support import SettableClock, enter
 from tests.unit.shared.support import ROW, events_at
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 
 def test_a_job_is_a_run_of_the_project_its_suffix_names(
@@ -88,6 +90,8 @@ def test_an_order_that_was_lost_fails_instead_of_waiting_for_ever(
 
 
 def test_a_cancel_asks_and_an_end_stays_an_end(ai: OpenAI, training: str, services: Services) -> None:
+    import openai
+
     job = create(ai, training)
     with pytest.raises(openai.ConflictError) as early:
         ai.fine_tuning.jobs.cancel(job.id)
@@ -104,6 +108,8 @@ def test_a_cancel_asks_and_an_end_stays_an_end(ai: OpenAI, training: str, servic
 
 @pytest.mark.parametrize("job_id", ["ftjob-1", "run-000000000000"])
 def test_a_job_that_is_not_there_is_404(ai: OpenAI, job_id: str) -> None:
+    import openai
+
     with pytest.raises(openai.NotFoundError) as refused:
         ai.fine_tuning.jobs.retrieve(job_id)
     assert (refused.value.code, refused.value.param) == ("job_not_found", "job_id")

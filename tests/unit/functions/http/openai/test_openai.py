@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import openai
+from typing import TYPE_CHECKING
+
 import pytest
 from fastapi.testclient import TestClient
-from openai import OpenAI
 
 from tests.unit.functions.http.openai.support import create
 from tests.unit.functions.http.support import asking_as
 from tests.unit.shared.support import ROW
 
+if TYPE_CHECKING:
+    from openai import OpenAI
+
 
 def test_what_is_not_built_is_refused_not_ignored(ai: OpenAI, training: str) -> None:
+    import openai
+
     job = create(ai, training)
     with pytest.raises(openai.NotFoundError) as refused:
         ai.fine_tuning.jobs.pause(job.id)
@@ -20,6 +25,8 @@ def test_what_is_not_built_is_refused_not_ignored(ai: OpenAI, training: str) -> 
 
 
 def test_a_reader_may_look_and_not_order(ai: OpenAI, training: str, client: TestClient) -> None:
+    import openai
+
     with asking_as(client, "ada", "reader"):
         assert ai.files.retrieve(training).id == training
         for order in (

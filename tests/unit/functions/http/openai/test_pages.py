@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import openai
+from typing import TYPE_CHECKING
+
 import pytest
 from fastapi.testclient import TestClient
-from openai import OpenAI
 
 from tests.unit.functions.http.openai.support import create
 
+if TYPE_CHECKING:
+    from openai import OpenAI
+
 
 def test_jobs_are_listed_newest_first_in_pages_and_by_metadata(ai: OpenAI, training: str, client: TestClient) -> None:
+    import openai
+
     ids = [create(ai, training, metadata={"team": str(number % 2)}).id for number in range(3)][::-1]
     first = ai.fine_tuning.jobs.list(limit=2)
     assert ([job.id for job in first.data], first.has_more) == (ids[:2], True)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import openai
 import pytest
-from openai import OpenAI
 
 from shared.domain.catalog import find_entry
 from shared.ports import Services
 from tests.unit.functions.http.openai.support import BASE, create, receive, recipe
 from tests.unit.shared.support import ROW, take
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 
 def test_the_projects_recipe_decides_what_a_job_cannot_say(ai: OpenAI, training: str, services: Services) -> None:
@@ -28,6 +29,8 @@ def test_the_projects_recipe_decides_what_a_job_cannot_say(ai: OpenAI, training:
 
 
 def test_a_projects_recipe_that_cannot_be_read_is_said(ai: OpenAI, training: str, services: Services) -> None:
+    import openai
+
     services.blobs.write("datasets/claims/recipe.yaml", [b"color: red\n"])
     with pytest.raises(openai.BadRequestError) as refused:
         create(ai, training, suffix="claims")
@@ -78,6 +81,8 @@ def test_preferences_and_rewards_are_methods_too(ai: OpenAI, training: str, serv
 def test_what_a_job_cannot_have_is_refused_by_name(
     ai: OpenAI, training: str, services: Services, parameters: dict[str, Any], status: int, code: str, param: str
 ) -> None:
+    import openai
+
     with pytest.raises(openai.APIStatusError) as refused:
         ai.fine_tuning.jobs.create(**{"training_file": training, "model": BASE, **parameters})
     assert (refused.value.status_code, refused.value.code, refused.value.param) == (status, code, param)

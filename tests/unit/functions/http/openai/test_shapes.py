@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from openai import OpenAI
 
 from functions.http.openai.shapes import STATUS
 from shared.domain import paths
@@ -25,6 +24,10 @@ from shared.step_support.outcome import Draft
 from shared.validation.validator import ALL_CODES
 from tests.unit.functions.http.openai.support import BASE, create, receive
 from tests.unit.functions.http.support import JobCurves, SettableClock, enter
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
 
 ENDS: dict[Status, tuple[dict[str, Any], str, str | None, str | None]] = {
     Status.FAILED: (
