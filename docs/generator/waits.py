@@ -30,6 +30,7 @@ def page() -> str:
         stages=(*RETRY_OF_STAGE, *RETRY_OF_JOB),
         retry_wait_s=_base(),
         webhook_waits=deliver_notification.WAITS_S,
+        webhook_busy_wait=deliver_notification.BUSY_WAIT_S,
         webhook_answers=sorted(webhook.GONE),
         runner=runner,
         webhook=webhook,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+# The code of a Transient that says that nothing was sent: the receiver has enough calls in progress.
+BUSY = "webhook_busy"
+
 
 class Notifier(Protocol):
     """Delivery of one CloudEvent to one receiver."""

@@ -11,12 +11,14 @@ from pydantic import ValidationError
 
 from shared.domain.errors import InvalidInput, PermanentFailure, Transient
 from shared.ports import Message, Services
+from shared.ports.notifier import BUSY
 from shared.steps.notify import DELIVERIES, Delivery
 
 log = logging.getLogger(__name__)
 
 # Waits after the first, second... failed attempt: the schedule Standard Webhooks recommends.
 WAITS_S = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000)
+BUSY_WAIT_S = 5
 
 
 def deliver_notification(message: Message, services: Services) -> None:
@@ -33,13 +35,13 @@ def deliver_notification(message: Message, services: Services) -> None:
 
 
 def _schedule_next(message: Message, delivery: Delivery, error: Transient, services: Services) -> None:
-    attempt = delivery.attempt
-    if attempt > len(WAITS_S):
+    attempt, busy = delivery.attempt, error.problem.code == BUSY
+    if attempt > len(WAITS_S) and not busy:
         log.error("delivery %s given up after %d attempts: %s", message.id, attempt, error)
         return
-    due = services.clock.now() + timedelta(seconds=WAITS_S[attempt - 1])
+    due = services.clock.now() + timedelta(seconds=BUSY_WAIT_S if busy else WAITS_S[attempt - 1])
     log.warning("delivery %s failed (%s), again at %s", message.id, error, due.isoformat(timespec="seconds"))
-    body = delivery.model_copy(update={"attempt": attempt + 1}).model_dump_json().encode()
+    body = delivery.model_copy(update={"attempt": attempt + (not busy)}).model_dump_json().encode()
     services.bus.send(DELIVERIES, [replace(message, body=body, scheduled_at=due)])
 
 

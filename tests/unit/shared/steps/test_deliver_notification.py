@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from standardwebhooks import Webhook
 
 from shared.clients.webhook import WebhookNotifier
-from shared.domain.errors import InvalidInput
+from shared.domain.errors import InvalidInput, Transient
 from shared.ports import Message, Services
-from shared.steps.deliver_notification import WAITS_S, deliver_notification
+from shared.ports.notifier import BUSY
+from shared.steps.deliver_notification import BUSY_WAIT_S, WAITS_S, deliver_notification
 from shared.steps.notify import delivery
 from tests.clock import ManualClock
 from tests.receiver import Receiver
@@ -53,6 +55,25 @@ def test_a_receiver_that_is_down_is_tried_again_later_until_given_up(
         waits.append((queued.scheduled_at - before).total_seconds())
     assert waits == list(WAITS_S)
     assert len(receiver.got) == len(WAITS_S) + 1
+
+
+class Busy:
+    """A notifier whose receivers have enough calls in progress."""
+
+    def deliver(self, url: str, message_id: str, body: bytes) -> None:
+        raise Transient(BUSY, "enough")
+
+
+def test_a_receiver_that_is_busy_costs_no_attempt(services: Services, clock: ManualClock) -> None:
+    queued = delivery(failed("run-000000000000"), "https://a.example/")
+    for _ in range(len(WAITS_S) + 2):
+        before = clock.now()
+        deliver_notification(queued, replace(services, notifier=Busy()))
+        clock.advance(BUSY_WAIT_S)
+        (again,) = take(services, "deliveries")
+        assert again.message.scheduled_at == before + timedelta(seconds=BUSY_WAIT_S)
+        assert again.message.body == queued.body
+        queued = again.message
 
 
 def test_a_receiver_that_refuses_for_good_is_asked_once(services: Services, receiver: Receiver) -> None:
