@@ -393,8 +393,9 @@ def _with_role(message: Any) -> Any:
     if type(message) is not dict:
         return message
     if "content" not in message:
-        name = next((name for name in _CONTENT_KEYS if type(message.get(name)) in (str, list)), "content")
-        message = {"content" if key == name else key: value for key, value in message.items()}
+        name = next((name for name in _CONTENT_KEYS if type(message.get(name)) in (str, list)), None)
+        if name is not None:
+            message = {"content" if key == name else key: value for key, value in message.items()}
     if "role" not in message or (role := _role(message["role"])) == message["role"]:
         return message
     return {**message, "role": role}
