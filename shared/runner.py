@@ -20,7 +20,7 @@ from shared.domain.errors import (
     Transient,
     shortened,
 )
-from shared.domain.events import Event, EventData, StageRefused
+from shared.domain.events import Event, EventData, RunOverdue, StageRefused
 from shared.domain.run import Attention, Run, Status, Transition
 from shared.pipeline import BY_NAME, TOPIC, Stage, deadline
 from shared.ports import Message, Services, Write
@@ -224,7 +224,7 @@ class Runner:
         run = moved = stored.run
         if outcome.status is not None:
             changed = run.evolve(**outcome.changes, status=outcome.status, revision=run.revision + 1)
-            moved = self._entered(changed, event.id, event.wire_type, outcome.note)
+            moved = self._entered(changed, event.id, event.wire_type, outcome.note, run)
         outgoing = [self._outgoing(draft, moved) for draft in outcome.events]
         outgoing += [Outgoing(destination, message) for destination, message in outcome.messages]
         writes = self._outbox(moved, _checked(outgoing))
@@ -250,13 +250,15 @@ class Runner:
         if outcome.undo is not None and run is not None and not fits(stage, event, run):
             outcome.undo(run)
 
-    def _entered(self, run: Run, event_id: str, event_type: str, note: str) -> Run:
+    def _entered(self, run: Run, event_id: str, event_type: str, note: str, before: Run | None = None) -> Run:
         """The run with times, deadline and history for the status it has just entered."""
         now = self.services.clock.now()
         line = Transition(
             status=run.status, at=now, event_id=event_id, event_type=event_type, note=shortened(note, MAX_NOTE)
         )
         ends = None if run.terminal else now + deadline(run, run.status)
+        if ends and before and before.deadline_at and _same_step_of_rollout(before, run):
+            ends = min(ends, before.deadline_at)  # what probes note of a step must not make it last
         return run.evolve(updated_at=now, deadline_at=ends, history=(*run.history, line))
 
     def _outbox(self, run: Run, outgoing: list[Outgoing]) -> list[Write]:
@@ -285,6 +287,12 @@ class Runner:
         if run is not None and not run.terminal:
             refused = StageRefused(stage="publish", failure_class=FailureClass.CODE, problem=problem)
             self.publish(run, Draft(refused, key="unsendable"))
+
+
+def _same_step_of_rollout(before: Run, run: Run) -> bool:
+    if before.rollout is None or run.rollout is None:
+        return False
+    return (before.status, before.rollout.step) == (run.status, run.rollout.step)
 
 
 def _checked(outgoing: list[Outgoing]) -> list[Outgoing]:
@@ -317,6 +325,8 @@ def fits(stage: Stage, event: Event[EventData], run: Run) -> bool:
         return True  # it changes no run, and the event was true when it was published
     if run.status not in stage.before:
         return False
+    if isinstance(event.data, RunOverdue):  # probes may change the run while this is on its way
+        return event.data.deadline_at == run.deadline_at
     if not event.data.about_any_revision and (event.attempt, event.revision) != (run.attempt, run.revision):
         return False
     job = getattr(event.data, "job", None)

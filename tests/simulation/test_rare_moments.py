@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 
+from shared.domain.errors import Transient
 from shared.domain.run import Run, Status
 from shared.domain.topology import STORAGE_EVENTS
 from tests.azure_events import blob_created
@@ -256,3 +258,39 @@ def _overtaken(world: World, effect: str, status: Status) -> None:
     driver.settle()
     assert the_run(world).status is Status.CANCELLED
     assert problems(world) == []
+
+
+@pytest.mark.parametrize("is_applied", [True, False], ids=["the shift is applied", "the shift is never applied"])
+def test_a_rollout_ends_though_every_second_probe_is_unanswered(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, is_applied: bool
+) -> None:
+    """Each of these probes changes what the run says of the rollout, just before `reconcile` finds it overdue."""
+    world = make_world(1)
+    prepare(world, "shop")
+    drop(world, "shop", 80)
+    driver = Driver(world, random.Random(1))
+    until(driver, lambda: any(run.status is Status.DEPLOYING for run in world.runs()))
+    chat, silent = world.platform.chat, False
+
+    def answer(*arguments: Any, **options: Any) -> Any:
+        if silent:
+            raise Transient("endpoint_unreachable", "no answer")
+        return chat(*arguments, **options)
+
+    monkeypatch.setattr(world.platform, "chat", answer)
+    if not is_applied:
+        monkeypatch.setattr(world.platform, "begin_traffic", lambda endpoint, traffic: None)
+    for number in range(60):
+        if the_run(world).terminal:
+            break
+        silent = number % 2 == 1
+        world.tick("probe_deployments")
+        world.tick("reconcile")
+        driver.drain()
+        world.advance(300)
+    run = the_run(world)
+    if is_applied:
+        assert run.status is Status.DEPLOYED
+    else:
+        assert run.error is not None
+        assert (run.status, run.error.problem.code) == (Status.FAILED, "overdue")

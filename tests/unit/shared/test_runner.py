@@ -327,6 +327,16 @@ def test_a_stage_that_moves_no_run_cannot_publish_an_event_its_row_does_not_name
     assert len(take(services, "pipeline/fail_run")) == 1
 
 
+@pytest.mark.parametrize(("later_s", "handled"), [(0, Handled.APPLIED), (1, Handled.IGNORED)])
+def test_a_run_is_overdue_by_its_present_deadline_only_whatever_its_revision(
+    services: Services, runner: Runner, run: Run, later_s: int, handled: Handled
+) -> None:
+    assert run.deadline_at is not None
+    late = RunOverdue(status=run.status.value, deadline_at=run.deadline_at + timedelta(seconds=later_s))
+    event = event_of(run.evolve(revision=run.revision - 1), late, services.clock.now())
+    assert runner.handle(BY_NAME["fail_run"], event) is handled
+
+
 def test_a_run_cannot_be_created_in_a_status_that_receiving_does_not_name(
     services: Services, runner: Runner, run: Run
 ) -> None:
