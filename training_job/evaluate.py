@@ -97,16 +97,16 @@ def read_dialogues(held_out: Path, recipe: ResolvedRecipe) -> list[Row]:
     without_reference = [n for n, row in enumerate(rows, start=1) if reference_index(row) is None]
     if without_reference and not isinstance(recipe.requested.method, Reinforcement):
         raise chat_rows.data_failure("no_reference", "without an answer that is learned", without_reference, held_out)
-    # The reference needs the template, so an empty one stands for it here.
-    references = [None if n in without_reference else "" for n in range(1, len(rows) + 1)]
+    # The reference needs the template, so another text stands for it here.
+    references = [None if n in without_reference else "answer" for n in range(1, len(rows) + 1)]
     scoring.require_fields(recipe.requested.evaluation.graders, fields_of(rows, references))
     return rows
 
 
 def fields_of(rows: list[Row], references: list[str | None]) -> list[dict[str, Any]]:
-    """What graders read of each row: its own fields, and the reference as `answer` if no field has that name."""
+    """What graders read of each row: its own fields, and the reference as `answer`, whatever field has that name."""
     return [
-        ({} if reference is None else {"answer": reference}) | row.get("item", {})
+        row.get("item", {}) | ({} if reference is None else {"answer": reference})
         for row, reference in zip(rows, references, strict=True)
     ]
 
@@ -175,12 +175,13 @@ def write_report(
 ) -> None:
     """Grade all answers; write report.json last, after the rows and samples it sums up."""
     questions = outputs["candidate"].questions
+    own = [row.get("item", {}) for row in rows]  # a slice by `answer` is by the field
     items = fields_of(rows, [question.reference for question in questions])
     models = {
         name: scoring.grade_answers(settings.graders, one.answers.texts, items, panel) for name, one in outputs.items()
     }
     unscored = scoring.unscored_rows(models)
-    write_rows(output, settings, questions, items, models, unscored)
+    write_rows(output, settings, questions, own, models, unscored)
     samples = scoring.pick_samples(questions, models, leave_out=unscored)
     write_json(output / "samples.json", [sample.model_dump(mode="json") for sample in samples])
     generation = report.Generation(
@@ -190,7 +191,7 @@ def write_report(
     )
     judges = report.JudgeReport(panel.uses(), unscored)
     general = general_scores(suite, outputs, settings)
-    result = report.summarize(settings, items, models, generation, general, judges)
+    result = report.summarize(settings, own, models, generation, general, judges)
     write_json(output / "report.json", result.model_dump(mode="json"))
     print(", ".join(f"{name} {answers.scores.mean():.3f}" for name, answers in models.items()), flush=True)
 

@@ -15,3 +15,9 @@ def value_at(item: dict[str, Any], path: str, default: Any = None) -> Any:
             return default
         value = value[name]
     return value
+
+
+def is_missing(item: dict[str, Any], path: str) -> bool:
+    """Whether there is no value at a path, or one that says nothing: null or a blank text. An empty list is a value."""
+    value = value_at(item, path)
+    return value is None or (isinstance(value, str) and not value.strip())

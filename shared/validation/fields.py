@@ -64,10 +64,14 @@ _LABELS = (*LABEL_NAMES, "summary", *ANSWER_FIELDS)
 
 
 class UsedFields(NamedTuple):
-    """Row fields that graders, rewards, slices or the split read. `others`: a grader may read more, unknown which."""
+    """Row fields that graders, rewards, slices or the split read.
+
+    `others`: a grader may read more, unknown which, but not `replaced`.
+    """
 
     names: frozenset[str] = frozenset()
     others: bool = False
+    replaced: frozenset[str] = frozenset()
 
 
 def used_fields(recipe: Recipe) -> UsedFields:
@@ -77,8 +81,15 @@ def used_fields(recipe: Recipe) -> UsedFields:
         graders += recipe.method.graders
     read = read_fields(graders)
     group = {recipe.data.split_group} if recipe.data.split_group is not None else set()
-    paths = (read or fields(graders)) | set(recipe.evaluation.slices) | group
-    return UsedFields(frozenset(paths | {path.partition(".")[0] for path in paths}), read is None)
+    replaced = replaced_fields(recipe)
+    graded = {path for path in read or fields(graders) if path.partition(".")[0] not in replaced}
+    paths = graded | set(recipe.evaluation.slices) | group
+    return UsedFields(frozenset(paths | {path.partition(".")[0] for path in paths}), read is None, replaced)
+
+
+def replaced_fields(recipe: Recipe) -> frozenset[str]:
+    """The fields that graders never see: `item.answer` is the row's last message, which only a prompt lacks."""
+    return frozenset() if isinstance(recipe.method, Reinforcement) else frozenset({"answer"})
 
 
 def refusals(item: dict[str, Any], messages: list[dict[str, Any]], used: frozenset[str]) -> Iterator[str]:
@@ -336,7 +347,7 @@ class FieldNotes:
                 findings.add_many(marked.code, file, shown(name), marked.count, marked.rows, remedy=marked.remedy)
                 reported.add(name)
         for name, count in self._counts.items():
-            if not self._used.others and name not in reported:
+            if (not self._used.others or name in self._used.replaced) and name not in reported:
                 findings.count("ignored_field", file, shown(name), count)
 
     def _report_missed(self, code: str, name: str, findings: Findings, file: str) -> bool:

@@ -14,7 +14,7 @@ from shared.validation.conversions import Refused, Source
 from shared.validation.formats import BESIDE, KNOWN_NAMES, Format, chosen, detect, rename, renamed
 from shared.validation.json_values import holds_values, read_values
 from shared.validation.lines import UTF8_MARK, Block, RefusedLine, Unreadable, split_lines
-from shared.validation.marks import plain_name
+from shared.validation.marks import is_verdict, plain_name
 from shared.validation.names import shown
 from shared.validation.tables import HEADER_ROWS, Dialect, Note, columns_of, dialects, looks_like_table, read_table
 from shared.validation.workbooks import open_workbook
@@ -46,7 +46,7 @@ class Intake:
     """`form` is None if no row has a known shape, or if none is an object; iterating `blocks` may raise Unreadable.
 
     `missing`: columns that the recipe names and no row has. `found`: the fields of the first rows, as they may be
-    shown.
+    shown; `verdicts`: those that only accept or reject the row.
     """
 
     form: Format | None
@@ -54,6 +54,7 @@ class Intake:
     blocks: Iterator[Block]
     found: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    verdicts: frozenset[str] = frozenset()
 
 
 def open_rows(chunks: Iterable[bytes], expected: ExpectedRows = ExpectedRows(), note: Note = lambda *_: None) -> Intake:
@@ -132,7 +133,8 @@ def _intake(
     names = list(dict.fromkeys(name for source in sources for name in source))
     found = tuple(dict.fromkeys(map(shown, names[:_NAMES_SHOWN])))
     missing = tuple(name for name in expected.columns if sources and name not in names)
-    return Intake(_format(sources, expected), container, blocks, found, missing)
+    verdicts = frozenset(name for name in names if is_verdict(name, (source.get(name) for source in sources)))
+    return Intake(_format(sources, expected), container, blocks, found, missing, verdicts)
 
 
 def _format(sources: Sequence[Source], expected: ExpectedRows) -> Format | None:

@@ -115,6 +115,13 @@ def plain_name(name: str) -> str:
     return re.sub(r"[-\s]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())).casefold()
 
 
+def is_verdict(name: str, values: Iterable[Any]) -> bool:
+    """Whether a field is what Prodigy writes beside a row that was accepted, rejected or ignored."""
+    return plain_name(name) == _PRODIGY and all(
+        isinstance(value, str) and _plain(value) in _PRODIGY_WORDS for value in values
+    )
+
+
 class MarkMeaning(NamedTuple):
     """What a mark's values say. `of_answer`: of the answer, not of the row."""
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 from shared.domain.findings import Findings, Place
 from shared.domain.graders import Grader
 from shared.domain.recipe import Recipe, Reinforcement
-from shared.domain.row_fields import value_at
+from shared.domain.row_fields import is_missing, value_at
 from shared.grading import fields
-from shared.validation.fields import FieldNotes, labels_of, used_fields
+from shared.validation.fields import FieldNotes, labels_of, replaced_fields, used_fields
 from shared.validation.formats import CHAT, FOREIGN, NAME_COLUMNS, Format, known_names
 from shared.validation.held_out import why_no_slice
 from shared.validation.intake import ExpectedRows, Intake, open_rows
@@ -104,7 +104,11 @@ class RowReader:
 
     def _note_text(self, intake: Intake, file: str, *, evaluated: bool) -> None:
         """Plain text asks nothing; and with a label beside it, it may have been meant as a question."""
-        labels = labels_of(intake.found) if self._recipe.data.format == "auto" else []
+        labels = (
+            []
+            if self._recipe.data.format != "auto"
+            else labels_of(name for name in intake.found if name not in intake.verdicts)
+        )
         if labels:
             own = next((name for name, part in (intake.form or CHAT).mapping.items() if part == "text"), "text")
             remedy = f"data: {{columns: {{{own}: user, {labels[0]}: assistant}}}}"
@@ -121,6 +125,8 @@ class RowReader:
         evaluated = file == "eval" or self._splits
         fits = intake.form is None or self._fits_method(intake, file)
         needed = needed_fields(self._recipe, evaluated=evaluated, splits=self._splits) if fits else []
+        graded = (name for code, name in needed if code == "grader_field_missing")
+        unseen = {name for name in graded if name.partition(".")[0] in self._used.replaced}  # `item.answer.part`
         broken = 0
         for number, offset, lines in intake.blocks:
             self.rows_read[file] += len(lines)
@@ -136,10 +142,12 @@ class RowReader:
                     if row.item:
                         notes.add(number, row.item, row.messages, has_answer=is_chat)
                     for code, name in needed:
-                        value = value_at(row.item, name, needed)
-                        if value is needed:
+                        if code != "slice_field_missing":
+                            if name in unseen or is_missing(row.item, name):
+                                add(code, file, number, offset, detail=name)
+                        elif (value := value_at(row.item, name, needed)) is needed:
                             add(code, file, number, offset, detail=name)
-                        elif code == "slice_field_missing" and (wrong := why_no_slice(value)):
+                        elif wrong := why_no_slice(value):
                             add("slice_value", file, number, offset, detail=f"{name} is {wrong}")
                     yield ReadRow(Place(file, number, offset), row, is_chat)
                 offset += len(line) + 1
@@ -158,8 +166,7 @@ def needed_fields(recipe: Recipe, *, evaluated: bool, splits: bool) -> list[tupl
     if isinstance(recipe.method, Reinforcement):
         needed += _graded_fields(recipe.method.graders)
     if evaluated:
-        # A prompt has no answer; of another row `answer` is its own last message.
-        given = set() if isinstance(recipe.method, Reinforcement) else {"answer"}
+        given = replaced_fields(recipe)
         needed += [one for one in _graded_fields(recipe.evaluation.graders) if one[1] not in given]
         needed += [("slice_field_missing", name) for name in recipe.evaluation.slices]
     if splits and recipe.data.split_group is not None:

@@ -10,7 +10,7 @@ from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from shared.domain.findings import Findings, Place
 from shared.domain.recipe import Recipe
-from shared.domain.row_fields import value_at
+from shared.domain.row_fields import is_missing, value_at
 from shared.validation.ahead import Ahead
 from shared.validation.compared import label_key
 from shared.validation.content.scan import ContentScan
@@ -106,9 +106,7 @@ class RowScanner:
 
     def _split_by(self, row: ParsedRow, content_key: bytes) -> bytes:
         """The group. A row without one is of none: an error where rows are split, and nothing to compare elsewhere."""
-        value = None if self._group is None else value_at(row.item, self._group)
-        if type(value) is str:
-            value = value.strip()
-        if value is None or (value == "" and not self._splits):
+        if self._group is None or is_missing(row.item, self._group):
             return content_key
-        return value.encode() if type(value) is str else orjson.dumps(value)
+        value = value_at(row.item, self._group)
+        return value.strip().encode() if type(value) is str else orjson.dumps(value)

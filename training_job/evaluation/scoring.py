@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.evaluation import Gain, GraderScore, GradingError, SampleAnswer, Score, SliceScore
 from shared.domain.graders import Grader
-from shared.domain.row_fields import value_at
+from shared.domain.row_fields import is_missing, value_at
 from shared.grading import JUDGE_CODES, Ask, Engine, Grade, GradingErrorCode, fields
 from shared.grading.llm_judge import no_judge
 
@@ -47,10 +47,10 @@ class GradedAnswers:
 
 
 def require_fields(graders: Sequence[Grader], items: list[dict[str, Any]]) -> None:
-    """Raises PermanentFailure of class recipe when a grader names a field that a row does not have."""
+    """Raises PermanentFailure of class recipe when a grader names a field that a row does not have, or has empty."""
     needed = fields(graders)
     for number, item in enumerate(items, start=1):
-        missing = {path for path in needed if value_at(item, path, needed) is needed}
+        missing = {path for path in needed if is_missing(item, path)}
         if missing:
             raise PermanentFailure(
                 FailureClass.RECIPE,

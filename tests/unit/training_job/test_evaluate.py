@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from shared.domain.evaluation import EvaluationResult
+from training_job.evaluate import fields_of
 from training_job.job import exit_codes
 
 WITHOUT_SUITE = {"gate": {"max_general_regression": None}}
@@ -89,6 +90,31 @@ def test_an_evaluation_that_cannot_be_judged_says_why(
     assert exit_code in exit_codes.BY_CLASS.values()
     assert run.result(tmp_path / "e").problem.code == code
     assert not (tmp_path / "e" / "report.json").exists()
+
+
+@pytest.mark.parametrize("own", ["", " ", None, "draft", "accept", {"part": "x"}], ids=repr)
+def test_the_last_message_is_the_reference_whatever_the_field_answer_says(own: Any) -> None:
+    rows = [{"item": {"answer": own, "kind": "a"}}, {"item": {"answer": own}}, {}]
+    assert fields_of(rows, ["bolt", None, "nut"]) == [
+        {"answer": "bolt", "kind": "a"},
+        {"answer": own},  # a prompt
+        {"answer": "nut"},
+    ]
+    assert rows[0] == {"item": {"answer": own, "kind": "a"}}
+
+
+def test_a_slice_by_answer_is_by_the_field(
+    bench: Callable[..., Any], tmp_path: Path, write_data: Any, resolved: Any, some_rows: list[Any]
+) -> None:
+    held_out = [{**row, "item": {"answer": "draft"}} for row in some_rows[:2]]
+    settings = {"slices": ["answer"], "max_new_tokens": 2, **WITHOUT_SUITE}
+    run = bench(
+        tmp_path, data=write_data(tmp_path / "d", some_rows, held_out), recipe=resolved({"evaluation": settings})
+    )
+    assert run.evaluate("--candidate", str(run.base), output=tmp_path / "e") == 0
+    rows = [json.loads(line) for line in (tmp_path / "e" / "rows.jsonl").read_text().splitlines()]
+    assert [row["slices"] for row in rows] == [{"answer": "draft"}] * 2
+    assert "draft" not in [row["reference"] for row in rows]
 
 
 def test_kept_answers_are_not_generated_again_and_others_are(

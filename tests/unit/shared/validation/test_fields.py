@@ -428,6 +428,11 @@ def test_fields_of_very_many_names_are_few_findings(check) -> None:
     assert sum(count for _, _, count in found) == 200
 
 
+REFERENCE = {"name": "a", "type": "string_check", "reference": "{{item.answer}}"}
+NAMED = "def grade(sample, item):\n    return float(item['answer'] == item.get('answer'))"
+UNNAMED = "def grade(sample, item):\n    return float(len(item) > 1)"
+
+
 def test_used_fields_are_those_of_graders_rewards_slices_and_the_group() -> None:
     target = {"name": "t", "type": "string_check", "reference": "{{item.target}}"}
     recipe = Recipe.model_validate(
@@ -440,6 +445,42 @@ def test_used_fields_are_those_of_graders_rewards_slices_and_the_group() -> None
     )
     assert used_fields(recipe).names == {"target", "fault", "answer", "patient"}
     assert not used_fields(recipe).others
+
+
+# What the recipe says beside the base model, and whether a field `answer` beside an answer is used.
+RECIPES: dict[str, tuple[dict[str, Any], bool]] = {
+    "the default": ({}, False),
+    "a grader of its own": ({"evaluation": {"graders": [REFERENCE]}}, False),
+    "a part of the answer": (
+        {"evaluation": {"graders": [{**REFERENCE, "reference": "{{item.answer.part}}"}]}},
+        False,
+    ),
+    "Python": ({"evaluation": {"graders": [{"name": "p", "type": "python", "source": NAMED}]}}, False),
+    "Python that may read all": (
+        {"evaluation": {"graders": [{"name": "p", "type": "python", "source": UNNAMED}]}},
+        False,
+    ),
+    "pairs": ({"method": {"type": "dpo"}}, False),
+    "prompts": (
+        {
+            "method": {"type": "reinforcement", "graders": [REFERENCE]},
+            "evaluation": {"graders": [{**REFERENCE, "operation": "like"}]},
+        },
+        True,
+    ),
+    "a slice": ({"evaluation": {"slices": ["answer"]}}, True),
+    "the group": ({"data": {"split_group": "answer"}}, True),
+}
+
+
+@pytest.mark.parametrize(("settings", "is_used"), RECIPES.values(), ids=RECIPES)
+@pytest.mark.parametrize("value", ["draft", "B", {"part": "x"}, ["x"], 3, False, "  "], ids=repr)
+def test_graders_read_the_last_message_and_never_a_field_answer_beside_it(settings, is_used, value) -> None:
+    findings = Findings(CODES)
+    notes = FieldNotes(used_fields(Recipe.model_validate({"base_model": "x", **settings})))
+    notes.add(1, {"answer": value}, dialogue_of(1), has_answer=True)
+    notes.report(findings, "train")
+    assert [one.code for one in findings.problems()] == ([] if is_used else ["ignored_field"])
 
 
 def passages_in(messages: list[str], passages: list[str]) -> bool:

@@ -258,6 +258,24 @@ def test_texts_with_labels_are_told_how_to_be_questions_with_answers(check, rows
     assert read.result.report.format == "prompt_completion"
 
 
+# Beside a text: what is there, and what the model could answer with.
+PRODIGY: dict[str, tuple[dict[str, Any], str]] = {
+    "accepted": ({"answer": "accept"}, ""),
+    "rejected": ({"answer": "Reject"}, ""),
+    "with a label": ({"label": "leak", "answer": "accept"}, "{text: user, label: assistant}"),
+    "another answer": ({"answer": "accept the part"}, "{text: user, answer: assistant}"),
+    "no word": ({"answer": [1]}, "{text: user, answer: assistant}"),
+}
+
+
+@pytest.mark.parametrize(("beside", "columns"), PRODIGY.values(), ids=PRODIGY)
+def test_a_verdict_of_prodigy_beside_a_text_is_no_answer_to_learn(check, beside, columns) -> None:
+    checked = check(json_lines([{"text": f"The press {n} leaks.", **beside} for n in range(60)]))
+    found = next(one for one in checked.result.report.problems if one.severity == "error")
+    assert found.code == ("text_with_labels" if columns else "text_not_evaluable")
+    assert f"{{columns: {columns}}}" in found.fix or not columns
+
+
 def test_text_that_the_recipe_calls_text_is_not_asked_about(check, rows) -> None:
     data = json_lines([{"text": f"The press {n} leaks.", "label": "a"} for n in range(200)])
     checked = check(data, rows(20, start=100), b"data: {format: text}")

@@ -327,6 +327,15 @@ STATES: dict[str, tuple[str, list[Any], dict[str, int]]] = {
 }
 
 
+@pytest.mark.parametrize("form", ["messages", "prompt and completion"])
+@pytest.mark.parametrize("recipe", [None, b"evaluation: {graders: [{name: a, type: string_check}]}"])
+def test_answers_that_were_rejected_in_prodigy_are_refused_whatever_graders_read(check, form, recipe) -> None:
+    data = lines("answer", lambda n: "reject" if n < 4 else "accept", pair=form != "messages")
+    assert marked(check("\n".join(data).encode(), held_out(), recipe)) == [("unpaired_preference", 4)]
+    accepted = lines("answer", "accept", pair=form != "messages")
+    assert marked(check("\n".join(accepted).encode(), held_out(), recipe)) == [("ignored_field", 60)]
+
+
 @pytest.mark.parametrize(("name", "values", "expected"), STATES.values(), ids=STATES)
 def test_marks_of_other_kinds_and_fields_that_are_none(name, values, expected) -> None:
     assert found_in(values, name) == expected

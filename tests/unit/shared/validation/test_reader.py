@@ -64,6 +64,44 @@ def test_a_field_in_an_object_is_read_by_its_path_or_missing_by_name(check, reci
     assert is_there or "meta.machine" in checked.result.report.problems[0].message
 
 
+MISSING: dict[str, tuple[Any, bool]] = {
+    "null": (None, True),
+    "empty": ("", True),
+    "blank": (" \n", True),
+    "no-break space": ("\u00a0", True),
+    "false": (False, False),
+    "zero": (0, False),
+    "an empty list": ([], False),
+    "an empty object": ({}, False),
+    "a word": ("none", False),
+}
+
+
+@pytest.mark.parametrize("path", ["machine", "meta.machine"])
+@pytest.mark.parametrize(("reader", "code"), [READERS["a grader"], READERS["the split"]], ids=["grader", "split"])
+@pytest.mark.parametrize(("value", "is_missing"), MISSING.values(), ids=MISSING)
+def test_null_and_blank_texts_are_missing_where_a_grader_or_the_split_reads_them(
+    check, reader, code, path, value, is_missing
+) -> None:
+    def line(n: int) -> bytes:
+        row = json.loads(placed({"hall": 1}, n))
+        found = value if n % 2 else f"press {n}"
+        return json.dumps(
+            {**row, **({"machine": found} if path == "machine" else {"meta": {"machine": found}})}
+        ).encode()
+
+    checked = check(b"\n".join(map(line, range(60))), None, reader.replace(b"meta.machine", path.encode()))
+    assert {one.code: one.count for one in checked.result.report.problems if one.code == code} == (
+        {code: 30} if is_missing else {}
+    )
+
+
+def test_an_answer_is_a_text_of_which_no_grader_reads_a_part(check) -> None:
+    recipe = b'evaluation: {graders: [{name: a, type: string_check, reference: "{{item.answer.part}}"}]}'
+    data = b"\n".join(placed({"answer": {"part": "{}"}}, n) for n in range(60))
+    assert check(data, None, recipe).errors == ["grader_field_missing"]
+
+
 def test_rows_of_a_group_that_is_named_by_a_path_stay_together_and_a_slice_is_counted(check) -> None:
     recipe = b"data: {split_group: meta.machine}\nevaluation: {slices: [meta.machine], gate: {min_rows: 5}}"
     place: dict[str, Any] = {"meta": {"machine": "{}"}}

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from shared.domain.findings import Findings
+from shared.domain.recipe import Recipe
 from shared.validation.codes import CODES
 from shared.validation.conversions import ANSWER_FIELDS, OUTPUTS, PROMPT_FIELDS
-from shared.validation.fields import SPECIAL, FieldNotes, UsedFields
+from shared.validation.fields import SPECIAL, FieldNotes, used_fields
 from shared.validation.formats import BESIDE as READ_BESIDE
 from shared.validation.formats import KNOWN_NAMES
 from shared.validation.intake import ExpectedRows, open_rows
@@ -226,6 +227,7 @@ ITEM = st.fixed_dictionaries(
     {}, optional={"item": st.dictionaries(st.sampled_from(["note", "id", "category"]), VALUE, max_size=2)}
 )
 BESIDE = st.builds(with_own, FIELDS, ITEM)
+DEFAULT = used_fields(Recipe(base_model="droptune/tiny-llama"))
 USED = st.frozensets(
     st.sampled_from(["note", "context", "system", "label", "score", "prompt", "documents"]), max_size=2
 )
@@ -262,7 +264,8 @@ def test_what_is_learned_kept_and_reported_is_the_row(row: Any, beside: Any, use
     row = numbered({**beside, **row})
     form = open_rows([json.dumps(row).encode()], ExpectedRows(prompts=prompts)).form
     assert form is not None
-    read, codes = read_row(json.dumps(row).encode(), form, used)
+    read_by_recipe = DEFAULT._replace(names=DEFAULT.names | used)
+    read, codes = read_row(json.dumps(row).encode(), form, read_by_recipe.names)
     assert all(code.partition("|")[0] in CODES for code in codes)
     if read is None:
         assert codes  # refused, with a reason
@@ -278,7 +281,7 @@ def test_what_is_learned_kept_and_reported_is_the_row(row: Any, beside: Any, use
         named = named or any(name.rpartition(".")[2] in in_part for name in left_out)
         assert token in kept or named, (path, codes, row, document)
     findings = Findings(CODES)
-    notes = FieldNotes(UsedFields(used))
+    notes = FieldNotes(read_by_recipe)
     notes.add(1, read.item, read.messages, has_answer=form.kind == "chat")
     notes.report(findings, "train")
     named_fields = " ".join(problem.message for problem in findings.problems())

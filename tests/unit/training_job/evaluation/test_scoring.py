@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from shared.domain.errors import PermanentFailure
 from shared.domain.graders import StringCheck
 from training_job.evaluation import scoring
 
@@ -52,6 +55,15 @@ def test_samples_show_what_got_worse_before_what_was_fixed() -> None:
     questions = [Question(number, "?", [], "x") for number in range(1, 31)]
     samples = scoring.pick_samples(questions, models)
     assert [sample.row for sample in samples] == [1, 2, 3, 4, 5, 6, 7, 8, 24, 25]
+
+
+@pytest.mark.parametrize("item", [{}, {"answer": None}, {"answer": " "}], ids=repr)
+def test_a_grader_does_not_start_without_a_value_to_read(item: dict[str, Any]) -> None:
+    scoring.require_fields(EXACT, [{"answer": "x"}, {"answer": False}])
+    with pytest.raises(PermanentFailure) as failure:
+        scoring.require_fields(EXACT, [{"answer": "x"}, item])
+    assert failure.value.problem.code == "grader_field_missing"
+    assert "row 2" in str(failure.value)
 
 
 def test_rows_without_the_field_are_in_no_slice_and_a_field_named_twice_makes_its_slices_once() -> None:
