@@ -356,6 +356,9 @@ class Retrain(Frozen):
     )
 
 
+MAX_CHANNELS = 20  # an event is stored with its deliveries in one batch of at most 100 writes
+
+
 class Notify(Frozen):
     """One channel: a webhook and the facts it wants, as shell patterns (`*`, `run.*`)."""
 
@@ -378,7 +381,9 @@ class Recipe(Frozen):
     deployment: Deployment = Deployment()
     budget: Budget = Budget()
     use_case: str = Field(default="", description="what the model is for; the license gate reads it")
-    notify: tuple[Notify, ...] = Field(default=(), description="webhooks that are told about the project's runs")
+    notify: tuple[Notify, ...] = Field(
+        default=(), max_length=MAX_CHANNELS, description="webhooks that are told about the project's runs; at most 20"
+    )
     retrain: Retrain = Retrain()
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from shared.domain.catalog import check_license
 from shared.domain.events import EVENT_TYPES
 from shared.domain.findings import Findings
-from shared.domain.recipe import Notify, Recipe, Reinforcement
+from shared.domain.recipe import MAX_CHANNELS, Notify, Recipe, Reinforcement
 from shared.grading import problems
 from shared.validation.codes import MAX_RECIPE_BYTES
 from shared.validation.encodings import encoding_of
@@ -113,7 +113,8 @@ def read_channels(text: bytes) -> list[Notify]:
         channels = _load(text).get("notify")
     except _Unreadable:
         return []
-    return [channel for one in channels if (channel := _channel(one))] if isinstance(channels, list) else []
+    valid = [channel for one in channels if (channel := _channel(one))] if isinstance(channels, list) else []
+    return valid[:MAX_CHANNELS]
 
 
 def _channel(raw: object) -> Notify | None:

@@ -10,7 +10,7 @@ import pytest
 
 from shared.domain.cost import CostEstimate
 from shared.domain.events import TrainingStarted
-from shared.domain.recipe import DEFAULT_NOTIFY_EVENTS
+from shared.domain.recipe import DEFAULT_NOTIFY_EVENTS, MAX_CHANNELS
 from shared.pipeline import BY_NAME
 from shared.ports import Channel, Message, Services
 from shared.records import runs
@@ -37,6 +37,7 @@ def notified(with_channel: Services, event_of: Any) -> list[Message]:
 
 
 HOOK = "https://hooks.example/shop"
+HOOKS = [f"{HOOK}/{number}" for number in range(120)]
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,9 @@ HOOK = "https://hooks.example/shop"
         pytest.param(f"optimiser: 1\nnotify: [{{url: '{HOOK}', events: [model.*]}}]\n", [], id="other events"),
         pytest.param(f"optimiser: 1\nnotify: {{url: '{HOOK}'}}\n", [], id="no list"),
         pytest.param(f"notify: [{{url: '{HOOK}'}}\n", [], id="no YAML"),
+        pytest.param(
+            json.dumps({"notify": [{"url": url} for url in HOOKS]}), HOOKS[MAX_CHANNELS - 1 :: -1], id="too many"
+        ),
     ],
 )
 def test_a_rejected_run_is_told_to_the_valid_channels_of_its_recipe(

@@ -72,6 +72,15 @@ def test_a_webhook_that_is_no_url_is_a_problem_of_the_recipe(check, rows, url: s
     assert read_channels(recipe) == []
 
 
+@pytest.mark.parametrize("number", [20, 21, 120])
+def test_a_recipe_has_at_most_20_channels(check, rows, number: int) -> None:
+    recipe = json.dumps({"notify": [{"url": f"https://a.example/{n}"} for n in range(number)]}).encode()
+    problems = check(rows(60), rows(20, start=100), recipe).result.report.problems
+    assert [(p.code, p.message.split(":")[0]) for p in problems] == (
+        [("recipe_value", "notify")] if number > 20 else []
+    )
+
+
 @pytest.mark.parametrize(
     ("pattern", "hint"),
     [
