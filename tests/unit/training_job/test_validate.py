@@ -44,7 +44,7 @@ from training_job.validate import main
 
 MANUFACTURING = ROOT / "recipes" / "manufacturing"
 # Interpreter, imports, the tables of the content scan and the batches of rows that wait for another process take about
-# 135 MB, of 30,000 rows as of a million: two kilobytes kept of each row, 60 MB, break it.
+# 135 MB: two kilobytes kept of each row, 60 MB, break it.
 RSS_BOUND_MB = 160
 
 
