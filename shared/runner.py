@@ -25,7 +25,8 @@ from shared.domain.run import Attention, Run, Status, Transition
 from shared.pipeline import BY_NAME, TOPIC, Stage, deadline
 from shared.ports import Message, Services, Write
 from shared.ports.message_rules import check
-from shared.records import outbox, runs
+from shared.records import endpoints, outbox, runs
+from shared.records.claims import endpoint_claim
 from shared.records.outbox import Outgoing
 from shared.records.release import release
 from shared.records.unreadable import quarantined, remove
@@ -122,13 +123,18 @@ class Runner:
         """Keep a document that cannot be read in quarantine, and take it out. Its blob's path, and the id of a run of
         which stays what can be read; None if there is no such document.
 
-        A run under way ends as failed, and `reconcile` undoes its work. Raises InvalidInput `document_readable` if
-        nothing is wrong with it, StoreConflict if it was changed meanwhile.
+        A run under way ends as failed, and `reconcile` undoes its work; an endpoint's record keeps what can be read.
+        Raises InvalidInput `document_readable` if nothing is wrong with it, `production_unknown` as
+        `endpoints.repair`, StoreConflict if it was changed meanwhile.
         """
         found = quarantined(self.services.store, self.services.blobs, partition, id)
         if found is None:
             return None
         stored, path = found
+        if id == endpoints.RECORD:
+            view = self.services.models.get_endpoint(partition.removeprefix(endpoint_claim("")))
+            endpoints.repair(self.services.store, stored, view.scoring_uri if view else "")
+            return path, None
         run = runs.salvaged(stored) if id == runs.RUN else None
         if run is None:
             remove(self.services.store, stored)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from shared.domain.upgrades import SCHEMA_VERSION
 from shared.ports import Document
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def head(type: str, id: str | None = None) -> Document:
@@ -19,3 +24,16 @@ def time_of(text: str) -> datetime:
     if time.tzinfo is None or time.year < 2000:
         raise ValueError("not a time with a zone since 2000")
     return time
+
+
+def salvaged_as(model: type[Model], known: Document, content: object, **names: str) -> Model | None:
+    """`content` without the fields that cannot be read, `known` in their place and `names` in any case; None if even
+    that does not make a `model`."""
+    content = content if isinstance(content, dict) else {}
+    for _ in range(2):
+        try:
+            return model.model_validate({**known, **content, **names}, extra="ignore")
+        except ValidationError as error:
+            wrong = {line["loc"][0] for line in error.errors() if line["loc"]}
+            content = {name: value for name, value in content.items() if name not in wrong}
+    return None

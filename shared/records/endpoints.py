@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shared.domain.endpoint import EndpointRecord
-from shared.domain.errors import StoreConflict, UnreadableDocument
+from shared.domain.errors import InvalidInput, StoreConflict, UnreadableDocument
 from shared.domain.upgrades import upgraded
-from shared.ports import Document, RunStore, Write
+from shared.ports import Document, RunStore, Stored, Write
 from shared.records.claims import endpoint_claim
-from shared.records.document import head
+from shared.records.document import head, salvaged_as
 from shared.records.query import pages, readable
 
 RECORD = "endpoint"
@@ -29,15 +29,36 @@ def write(store: RunStore, record: EndpointRecord, *, replacing: EndpointRecord 
         return
     if found != replacing:
         raise StoreConflict(f"the record of {record.endpoint}")
+    _put(store, record, stored)
+
+
+def repair(store: RunStore, stored: Stored, scoring_uri: str) -> None:
+    """Write a record anew with those of its fields that can be read. What the previous deployment was may be lost.
+
+    Raises InvalidInput `production_unknown` if it does not say what is in production, StoreConflict if it was changed.
+    """
+    document, content = stored.document, stored.document.get("record")
+    endpoint, project = stored.partition.removeprefix(endpoint_claim("")), document.get("project")
+    version = str(content.get("champion")).removeprefix("run-") if isinstance(content, dict) else ""
+    known = {"project": project, "model": f"{project}:{version}", "scoring_uri": scoring_uri}
+    known["promoted_at"] = document.get("created_at")
+    record = salvaged_as(EndpointRecord, known, content, endpoint=endpoint)
+    if record is None:
+        message = f"nothing says which run of which project is in production at {endpoint}: write champion, deployment"
+        message += " and project into the document in the run store, as the endpoint's traffic has them"
+        raise InvalidInput("production_unknown", message, "id")
+    _put(store, record, stored)
+
+
+def _put(store: RunStore, record: EndpointRecord, stored: Stored | None) -> None:
     document = {
         **head(RECORD),
         "created_at": record.promoted_at.isoformat(),
         "project": record.project,
         "record": record.model_dump(mode="json"),
     }
-    store.batch(
-        partition, [Write("replace" if stored else "create", RECORD, document, stored.etag if stored else None)]
-    )
+    write = Write("replace" if stored else "create", RECORD, document, stored.etag if stored else None)
+    store.batch(endpoint_claim(record.endpoint), [write])
 
 
 def withdraw(store: RunStore, endpoint: str, run_id: str) -> None:

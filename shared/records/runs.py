@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -12,7 +13,7 @@ from shared.domain.errors import FailureClass, PermanentFailure, UnreadableDocum
 from shared.domain.run import Run, Status
 from shared.domain.upgrades import upgraded, with_unknown
 from shared.ports import Document, RunStore, Stored, Write
-from shared.records.document import head
+from shared.records.document import head, salvaged_as
 from shared.records.query import pages, readable
 
 RUN = "run"
@@ -73,17 +74,10 @@ def salvaged(stored: Stored) -> Run | None:
     known |= {
         "dataset": {"path": f"datasets/{document.get('project')}/unknown", "etag": "", "size_bytes": 0, "sha256": ""}
     }
-    content = document.get("run")
-    content = content if isinstance(content, dict) else {}
+    content: Any = document.get("run")
     with suppress(Exception):
         content = upgraded("run", content, document.get("schema_version"))
-    for _ in range(2):
-        try:
-            return Run.model_validate({**known, **content, "id": stored.partition}, extra="ignore")
-        except ValidationError as error:
-            wrong = {line["loc"][0] for line in error.errors() if line["loc"]}
-            content = {name: value for name, value in content.items() if name not in wrong}
-    return None
+    return salvaged_as(Run, known, content, id=stored.partition)
 
 
 def ttl_s(run: Run, retention_days: int) -> int | None:

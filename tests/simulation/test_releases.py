@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 
 from shared.domain import paths
+from shared.domain.endpoint import EndpointRecord
+from shared.domain.errors import InvalidInput
 from shared.domain.run import Run, Status
 from shared.ports import Write
 from shared.records import claims, endpoints, runs
 from shared.runner import Runner
 from tests.simulation.conftest import MakeWorld
 from tests.simulation.driver import Driver, drop, prepare
+from tests.simulation.invariants import problems
 from tests.simulation.test_turns import until
 from tests.simulation.world import World
 
@@ -101,3 +104,28 @@ def test_of_a_candidate_that_is_released_nothing_is_left_and_the_next_one_goes_l
     driver.settle()
     assert world.runs()[-1].status is Status.DEPLOYED
     assert share_of(world, world.runs()[-1]) == 100
+
+
+@pytest.mark.parametrize("lost", [name for name in EndpointRecord.model_fields if name != "previous"])
+@pytest.mark.parametrize("percent", [50, 95])
+def test_a_record_that_is_released_still_names_the_model_in_production(
+    make_world: MakeWorld, lost: str, percent: int
+) -> None:
+    world = make_world(1)
+    driver = with_champion(world, 90)
+    record = endpoints.read(world.store, "shop")
+    assert record is not None
+    partition = claims.endpoint_claim("shop")
+    spoil(world, partition, endpoints.RECORD, record={**record.model_dump(mode="json"), lost: ODD})
+    if lost in ("champion", "deployment"):
+        with pytest.raises(InvalidInput, match="production_unknown"):
+            release(world, partition, endpoints.RECORD)
+        return
+    release(world, partition, endpoints.RECORD)
+    assert endpoints.read(world.store, "shop") == record
+    drop(world, "shop", percent, 1)
+    driver.settle()
+    first, second = world.runs()
+    assert second.status is (Status.DEPLOYED if percent > 90 else Status.DECLINED)
+    assert share_of(world, second if percent > 90 else first) == 100
+    assert problems(world) == []
