@@ -226,7 +226,7 @@ FIELDS = st.dictionaries(
 ITEM = st.fixed_dictionaries(
     {}, optional={"item": st.dictionaries(st.sampled_from(["note", "id", "category"]), VALUE, max_size=2)}
 )
-BESIDE = st.builds(with_own, FIELDS, ITEM)
+BESIDE = st.builds(with_own, FIELDS | obj(FIELDS, answer=TEXT), ITEM)
 DEFAULT = used_fields(Recipe(base_model="droptune/tiny-llama"))
 USED = st.frozensets(
     st.sampled_from(["note", "context", "system", "label", "score", "prompt", "documents"]), max_size=2
