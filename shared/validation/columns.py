@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from typing import IO, Any
 
 import orjson
 
+from shared.validation.fields import MEDIA
 from shared.validation.lines import Unreadable
 
 _PARQUET, _ARROW_FILE, _ARROW_STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
 _ROWS_AT_ONCE = 256
+_NOT_UTF8 = b'{"\xff"}\n'  # stands for a row with bytes that are no text, and is refused as such
 
 
 def are_columns(head: bytes) -> bool:
@@ -20,9 +22,11 @@ def are_columns(head: bytes) -> bool:
 
 
 def read_columns(file: IO[bytes]) -> Iterator[bytes]:
-    """One JSON object a line, for a few rows at a time. Times are texts; bytes stand as their number.
+    """One JSON object a line, for a few rows at a time. Times are texts, and so are bytes; of images only their number.
 
-    Raises Unreadable (`invalid_columns`; `columns_need_job` where pyarrow is not installed).
+    Fields of structs that are null are left out: Arrow has every field in every row, whether a row had it or not.
+
+    Raises Unreadable (`invalid_columns`; `csv_header`; `columns_need_job` where pyarrow is not installed).
     """
     if find_spec("pyarrow") is None:
         raise Unreadable("columns_need_job")
@@ -30,6 +34,7 @@ def read_columns(file: IO[bytes]) -> Iterator[bytes]:
 
     try:
         for batch in _batches(file):
+            _refuse_same_names(batch.schema)
             yield b"".join(map(_line, batch.to_pylist()))
     except (pa.ArrowException, OSError, ValueError, OverflowError, orjson.JSONEncodeError) as error:
         raise Unreadable("invalid_columns") from error
@@ -54,9 +59,35 @@ def _batches(file: IO[bytes]) -> Iterator[Any]:
             yield batch.slice(start, _ROWS_AT_ONCE)
 
 
+def _refuse_same_names(fields: Iterable[Any]) -> None:
+    """`fields`: a schema's, or those below one. Of several with the same name only one would be read."""
+    import pyarrow as pa
+
+    names = [field.name for field in fields]
+    if len(set(names)) < len(names):
+        raise Unreadable("csv_header")
+    for field in fields:
+        kind = field.type.storage_type if isinstance(field.type, pa.BaseExtensionType) else field.type
+        _refuse_same_names([kind.field(number) for number in range(kind.num_fields)])
+
+
 def _line(row: dict[str, Any]) -> bytes:
-    return orjson.dumps(row, default=_text, option=orjson.OPT_APPEND_NEWLINE)
+    try:
+        plain = {name: _plain(value, name) for name, value in row.items()}
+    except UnicodeDecodeError:
+        return _NOT_UTF8
+    return orjson.dumps(plain, default=str, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _text(value: Any) -> str:
-    return f"{len(value)} bytes" if isinstance(value, bytes) else str(value)
+def _plain(value: Any, name: str) -> Any:
+    """A value as JSON has it. `name`: of the field it stands in; one of images holds bytes that are no text."""
+    if type(value) is str:
+        return value
+    if type(value) is dict:
+        is_media = name in MEDIA
+        return {key: _plain(one, name if is_media else key) for key, one in value.items() if one is not None}
+    if type(value) in (list, tuple):
+        return [_plain(one, name) for one in value]
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes" if name in MEDIA else value.decode()
+    return value

@@ -66,14 +66,18 @@ class Refused(Exception):
 
 
 def pair_of(source: Source) -> tuple[str | None, str | None]:
-    """Names of the prompt field and of the answer field."""
-    prompt_field = next((name for name in PROMPT_FIELDS if name in source), None)
-    return prompt_field, next((name for name in ANSWER_FIELDS if name in source), None)
+    """Names of the prompt field and of the answer field: the first that are not null, or the first."""
+    prompt_field, answer_field = (
+        max((name for name in names if name in source), key=lambda name: source[name] is not None, default=None)
+        for names in (PROMPT_FIELDS, ANSWER_FIELDS)
+    )
+    return prompt_field, answer_field
 
 
 def outputs_of(source: Source) -> tuple[str, str] | None:
     """Names of the two answers of a preference pair."""
-    return next((names for names in OUTPUTS if names[0] in source and names[1] in source), None)
+    both = (names for names in OUTPUTS if names[0] in source and names[1] in source)
+    return max(both, key=lambda names: all(source[name] is not None for name in names), default=None)
 
 
 def pair(source: Source, prompt_field: str, answer_field: str) -> Source:
@@ -152,7 +156,7 @@ def _prompt_beside(source: Source, before: list[Any], answers: tuple[list[Any], 
     A dialogue that ends with one of the answers asks what is before it (UltraFeedback). One that ends with another
     answer is not read, if the question is known without it.
     """
-    name = next((name for name in ("conversations", "messages") if name in source), None)
+    name = next((name for name in ("conversations", "messages") if source.get(name) is not None), None)
     beside, _ = pair_of(source)
     if name is not None:
         turns = _turns("user", name, whole := source.pop(name))

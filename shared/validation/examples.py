@@ -41,6 +41,7 @@ _IGNORED = {
     "row_truncated": "ends of rows that are too long",
     "duplicate_row_dropped": "copies of rows that are there already",
     "blank_line": "blank lines",
+    "header_repeated": "repeated headers",
 }
 
 

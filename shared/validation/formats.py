@@ -41,9 +41,14 @@ def detect(sources: Sequence[Source], *, prompts: bool = False) -> Format | None
 
 def chosen(name: str, sources: Sequence[Source]) -> Format:
     """The format a recipe names; which pair of fields a prompt/completion file has is still looked up."""
-    shapes = [shape_of(source, prompts=name == "reinforcement") for source in sources]
+    shapes = [shape_of(source, prompts=name == "reinforcement") for source in (*sources, *by_names(sources))]
     matching = [shape for shape in shapes if shape is not None and shape.name == name]
     return _of_fields(matching[0] if matching else FORMATS[name], sources)
+
+
+def by_names(sources: Sequence[Source]) -> list[Source]:
+    """Rows with the same fields, none of them null."""
+    return [dict.fromkeys(source, "") for source in sources]
 
 
 def renamed(form: Format, columns: dict[str, str]) -> Format:
@@ -73,11 +78,13 @@ def known_names(columns: Mapping[str, str]) -> dict[str, str]:
 
 
 def rename(source: Source, columns: dict[str, str]) -> Source:
-    """Raises Refused `column_taken` where a field has the known name already."""
+    """Raises Refused `column_taken` where a field has the known name already, and is not null."""
+    taken = {*columns.values()} - columns.keys()
     for own, known in columns.items():
-        if own in source and own != known and known in source and known not in columns:
+        if own in source and own != known and source.get(known) is not None and known in taken:
             raise Refused(f"column_taken|{known}")
-    return {columns.get(name, name): value for name, value in source.items()}
+    given = {name: value for name, value in source.items() if value is not None or name not in taken}
+    return {columns.get(name, name): value for name, value in given.items()}
 
 
 _KNOWN = re.compile(r"\w+")
@@ -93,7 +100,9 @@ def _of_fields(form: Format, sources: Sequence[Source]) -> Format:
 
 
 def shape_of(source: Source, *, prompts: bool = False) -> Format | None:
-    """The format a row looks like by its keys."""
+    """The format a row looks like by its keys. One with null is as if absent: data sets of several shapes in one
+    (Hugging Face) have the keys of all in every row."""
+    source = {name: value for name, value in source.items() if value is not None}
     if "preferred_output" in source or "non_preferred_output" in source:
         return PREFERENCE
     if conversions.outputs_of(source):
@@ -129,6 +138,8 @@ def _checked(name: str, convert: Callable[[Source], Source], *needed: str, promp
 
     def checked(source: Source) -> Source:
         missing = [field for field in needed if field not in source]
+        if not missing and all(source[field] is None for field in needed):
+            missing = [*needed]
         if missing:
             raise Refused(_why_missing(source, missing, name, needed, prompts=prompts))
         return convert(source)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, product
 from typing import Any, Literal
 
 import orjson
 
 from shared.validation.containers import HEAD_BYTES, START_BYTES, is_office, read_text, with_head
 from shared.validation.conversions import Refused, Source
-from shared.validation.formats import BESIDE, KNOWN_NAMES, Format, chosen, detect, rename, renamed
+from shared.validation.formats import BESIDE, KNOWN_NAMES, Format, by_names, chosen, detect, rename, renamed
 from shared.validation.json_values import holds_values, read_values
 from shared.validation.lines import UTF8_MARK, Block, RefusedLine, Unreadable, split_lines
 from shared.validation.marks import is_verdict, plain_name
@@ -140,15 +140,15 @@ def _intake(
 def _format(sources: Sequence[Source], expected: ExpectedRows) -> Format | None:
     """By the names as the recipe maps them; else, if no row is known by them, whatever their case and blanks.
 
-    What stands beside the question is known in any case.
+    What stands beside the question is known in any case. Fields that are null count only where no row is known else.
     """
     normalized = _normalized(sources)
-    for columns in (dict(expected.columns), normalized):
-        form = _form_of(sources, columns, expected)
+    for given, columns in product((sources, by_names(sources)), (dict(expected.columns), normalized)):
+        form = _form_of(given, columns, expected)
         if form is None:
             continue
         beside = {own: known for own, known in normalized.items() if known in BESIDE and known not in columns.values()}
-        wider = _form_of(sources, {**columns, **beside}, expected) if beside else None
+        wider = _form_of(given, {**columns, **beside}, expected) if beside else None
         if wider is not None:
             form, read = wider, {own: known for own, known in beside.items() if known in wider.mapping}
             columns = {**columns, **read}
@@ -186,7 +186,7 @@ def _are_turns(field: str, values: list[Any]) -> bool:
 
 def _first_of(name: str, sources: Sequence[Source]) -> list[Any]:
     """The first value of a field, if it is a list."""
-    value = next((source[name] for source in sources if name in source), None)
+    value = next((source[name] for source in sources if source.get(name) is not None), None)
     return value if type(value) is list else []
 
 

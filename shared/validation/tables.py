@@ -12,7 +12,7 @@ import orjson
 
 from shared.validation.codes import MAX_ROW_BYTES
 from shared.validation.formats import KNOWN_NAMES
-from shared.validation.lines import Block, RefusedLine, Unreadable
+from shared.validation.lines import UTF8_MARK, Block, RefusedLine, Unreadable
 
 DELIMITERS = ",;\t|"
 csv.field_size_limit(MAX_ROW_BYTES)  # the process's; the default of 131,072 characters is less than a row may have
@@ -85,25 +85,30 @@ def read_table(blocks: Iterable[Block], dialect: Dialect, note: Note, header: by
     """One block a record, numbered by the line it starts on. The first that is not blank names the columns, or `header`
     below lines that are noted and not read.
 
-    Empty cells are left out. Raises Unreadable `csv_header`.
+    Empty cells are left out, a record of nothing else is a blank line, and one that repeats the header is noted and
+    not read. Raises Unreadable `csv_header`.
     """
     reader = _TableReader(dialect, note)
     above = 0
     for number, offset, record in _records(blocks, reader):
         if header and record != header and not reader.columns and not isinstance(record, RefusedLine):
-            above += bool(record.strip()) and not _SEPARATOR.fullmatch(record)
+            above += not reader.is_blank(record) and not _SEPARATOR.fullmatch(record)
             continue
         if above:
             note("lines_above_header", number, offset, f"row {number}")
             above = 0
-        if isinstance(record, RefusedLine) or not record.strip():
-            if not reader.columns and isinstance(record, RefusedLine):
+        if not isinstance(record, RefusedLine) and reader.is_blank(record):
+            yield number, offset, [b""]
+        elif isinstance(record, RefusedLine):
+            if not reader.columns:
                 raise Unreadable("csv_header")
             yield number, offset, [record]
+        elif reader.columns and reader.repeats_header(record):
+            note("header_repeated", number, offset)
         elif reader.columns:
             yield number, offset, [reader.row(number, offset, record)]
         elif not _SEPARATOR.fullmatch(record):
-            reader.columns = columns_of(record, dialect)
+            reader.columns, reader.header = columns_of(record, dialect), record
             if not reader.columns:
                 raise Unreadable("csv_header")
 
@@ -114,7 +119,21 @@ class _TableReader:
     def __init__(self, dialect: Dialect, note: Note) -> None:
         self.dialect, self._note = dialect, note
         self.columns: list[str] = []
+        self.header = b""
         self._is_utf8 = False
+        self._of_blanks = f' \t\r\n"{dialect.delimiter}'.encode()
+
+    def is_blank(self, record: bytes) -> bool:
+        if record.strip(self._of_blanks):
+            return False
+        cells = _cells(record, self.dialect)
+        return not isinstance(cells, str) and not any(map(str.strip, cells))
+
+    def repeats_header(self, record: bytes) -> bool:
+        """Whether files were joined with the header of each. One may have other quotation marks, or a mark before."""
+        record = record.removeprefix(UTF8_MARK)
+        alike = record.translate(None, self._of_blanks) == self.header.translate(None, self._of_blanks)
+        return alike and columns_of(record, self.dialect) == self.columns
 
     def row(self, number: int, offset: int, record: bytes) -> bytes | RefusedLine:
         found = self.fitting(record)

@@ -65,7 +65,7 @@ def open_workbook(chunks: Iterable[bytes], note: Note, is_header: Callable[[list
     if place:
         note("lines_above_header", number, 0, f"row {number}")
     without_value = {row for row in found.without_value if row > number}
-    return Table(columns, _blocks(chain(first[place + 1 :], rows), columns, without_value))
+    return Table(columns, _blocks(chain(first[place:], rows), columns, without_value, note))
 
 
 def _stripped(header: list[str]) -> list[str]:
@@ -271,13 +271,20 @@ def _text(value: Any) -> str:
     return value.isoformat(" ") if type(value) is datetime else str(value)
 
 
-def _blocks(rows: Iterator[tuple[int, list[str]]], columns: list[str], without_value: set[int]) -> Iterator[Block]:
+def _blocks(
+    rows: Iterator[tuple[int, list[str]]], columns: list[str], without_value: set[int], note: Note
+) -> Iterator[Block]:
+    """`rows`: the header first. A row that repeats it is noted and not read."""
+    _, header = next(rows)
     offset = number = 0
     try:
         for number, cells in rows:
             if number in without_value:
                 line: bytes | RefusedLine = RefusedLine("cell_without_value", 0)
-            elif any(cells):
+            elif cells == header:
+                note("header_repeated", number, offset)
+                continue
+            elif any(map(str.strip, cells)):
                 line = _line(columns, cells)
             else:
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from typing import Any
 
 import pytest
@@ -288,3 +289,79 @@ def test_csv_is_read_with_line_breaks_and_quotes_in_cells_and_without_empty_ones
     row = json.loads(checked.train.split(b"\n")[0])
     assert row["messages"][0]["content"].replace(",", ";").startswith('a; "b"\r\n')
     assert row["item"] == {}
+
+
+PAIR = {"question": "What is 2 + 2?", "answer": "4"}
+UNIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "messages, no pair": ({"messages": [QUESTION, ANSWER], "chosen": None, "rejected": None}, CHAT),
+    "messages, no outputs": ({"messages": [QUESTION, ANSWER], "preferred_output": None, "input": None}, CHAT),
+    "messages, no conversations": ({"messages": [QUESTION, ANSWER], "conversations": None, "text": None}, CHAT),
+    "conversations, no messages": ({"messages": None, "conversations": TURNS}, CHAT),
+    "turns of another name, no messages": ({"messages": None, "conversation": TURNS}, CHAT),
+    "a pair, no messages": ({"messages": None, "prompt": "What is 2 + 2?", "completion": "4"}, CHAT),
+    "a pair, no other pair": ({"prompt": None, "completion": None, **PAIR}, CHAT),
+    "a pair, no other question": ({"prompt": None, **PAIR}, CHAT),
+    "a pair in capitals, no messages": ({"messages": None, "Prompt": "What is 2 + 2?", "Completion": "4"}, CHAT),
+    "Alpaca, no messages": ({"messages": None, "instruction": "What is 2 + 2?", "input": None, "output": "4"}, CHAT),
+    "outputs, no messages": (
+        {"messages": None, "conversations": None, "prompt": "What is 2 + 2?", "chosen": "4", "rejected": "5"},
+        PREFERENCE,
+    ),
+    "outputs of one name": (
+        {"chosen": None, "rejected": None, **PAIR, "chosen_response": "4", "rejected_response": "5"},
+        PREFERENCE,
+    ),
+}
+
+
+@pytest.mark.parametrize(("row", "canonical"), UNIONS.values(), ids=UNIONS)
+def test_fields_that_are_null_choose_no_format(check, row, canonical) -> None:
+    numbered = [json.loads(json.dumps(row).replace("2 + 2", f"2 + {n}")) for n in range(60)]
+    recipe = b"method: {type: dpo}" if canonical is PREFERENCE else None
+    checked = check(b"\n".join(json.dumps(one).encode() for one in numbered), recipe=recipe)
+    assert checked.errors == []
+    written = json.loads((checked.train + checked.eval).splitlines()[0])
+    assert set(written) == {*canonical, "item"}
+    said = json.dumps({**written, "item": {}})
+    assert re.sub(r"2 \+ \d+", "2 + 2", said) == json.dumps({**canonical, "item": {}})
+
+
+def test_a_row_of_another_format_whose_fields_are_null_is_said_to_be_one(check) -> None:
+    pair, dialogue = {"prompt": None, "completion": None}, {"messages": None}
+    for own, other in (
+        ({**dialogue, "prompt": "x", "completion": "y"}, {**pair, "messages": [QUESTION, ANSWER]}),
+        ({**pair, "messages": [QUESTION, ANSWER]}, {**dialogue, "prompt": "x", "completion": "y"}),
+    ):
+        lines = [json.dumps(other if n == 6 else {**own, "n": n}).encode() for n in range(60)]
+        assert check(b"\n".join(lines)).codes["mixed_formats"] == (7,)
+
+
+def test_a_column_may_get_the_name_of_one_that_is_null(check) -> None:
+    recipe = b"data: {columns: {frage: user, antwort: assistant}}"
+    row = {"frage": "x", "completion": None, "antwort": "y", "prompt": None, "messages": None}
+    checked = check(b"\n".join(json.dumps({**row, "frage": f"x {n}"}).encode() for n in range(60)), recipe=recipe)
+    assert checked.errors == []
+    assert json.loads((checked.train + checked.eval).splitlines()[0])["messages"][1]["content"] == "y"
+    taken = b"\n".join(json.dumps({**row, "prompt": "z"}).encode() for _ in range(60))
+    assert check(taken, recipe=recipe).errors == ["column_taken"]
+
+
+LACKING = {
+    "a completion": ({"prompt": "x", "completion": None}, "missing_content"),
+    "a question": ({"question": None, "answer": "x"}, "missing_content"),
+    "a rejected answer": ({"prompt": "x", "chosen": "x", "rejected": None}, "missing_output"),
+    "messages": ({"messages": None}, "missing_messages_list"),
+}
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["every row", "one row"])
+@pytest.mark.parametrize(("row", "code"), LACKING.values(), ids=LACKING)
+def test_a_null_that_the_format_needs_is_an_error_of_its_row(check, row, code, alone) -> None:
+    good = {name: value or ([QUESTION, ANSWER] if name == "messages" else "y") for name, value in row.items()}
+    if "chosen" in row:
+        good["rejected"] = "z"
+    lines = [json.dumps(row if alone or n == 6 else {**good, "n": n}).encode() for n in range(60)]
+    recipe = b"method: {type: dpo}" if "chosen" in row else None
+    problems = check(b"\n".join(lines), recipe=recipe).result.report.problems
+    (found,) = [problem for problem in problems if problem.code == code]
+    assert (found.count, found.rows[:1]) == ((60, (1,)) if alone else (1, (7,)))

@@ -105,7 +105,9 @@ def test_what_the_csv_module_writes_is_read_back(pairs, delimiter) -> None:
     writer = csv.writer(written, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerows([("prompt", "completion"), *pairs])
     expected = [
-        {name: cell for name, cell in zip(("prompt", "completion"), pair, strict=True) if cell} for pair in pairs
+        {name: cell for name, cell in zip(("prompt", "completion"), pair, strict=True) if cell}
+        for pair in pairs
+        if any(cell.strip(" \t\r\n") for cell in pair)
     ]
     assert [row for _, row in rows_of(written.getvalue(), delimiter)] == expected
 
@@ -163,3 +165,56 @@ def test_columns_that_come_again_are_numbered_unless_a_format_knows_them(check, 
     assert checked.errors == []
     assert [one.message.split()[4] for one in checked.result.report.problems] == ["Comment_2:"]
     assert check(b"prompt,completion,Prompt,prompt\n" + b"a,b,c,d\n" * 60, file_name="x.csv").errors == ["csv_header"]
+
+
+SEPARATORS = {
+    "separators only": ("prompt,completion", ",", ","),
+    "more than there are columns": ("prompt,completion", ",", ",,,,"),
+    "blanks between": ("prompt;completion", ";", " ; "),
+    "cells in quotation marks": ("prompt;completion", ";", '"";""'),
+    "tabs": ("prompt\tcompletion", "\t", "\t\t"),
+}
+
+
+@pytest.mark.parametrize(("header", "delimiter", "line"), SEPARATORS.values(), ids=SEPARATORS)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_record_without_a_value_is_a_blank_line(check, rows, header, delimiter, line, end) -> None:
+    pairs = numbered(60, f"question {{n}}{delimiter}answer {{n}}").split("\n")
+    text = end.join([header, *pairs[:3], line, *pairs[3:], line, line])
+    checked = check(text.encode(), rows(20, start=100), file_name="train.csv")
+    assert checked.codes == {"blank_line": (5, 63, 64)}
+    assert checked.result.report.statistics.train_rows == 60
+
+
+def test_lines_of_separators_above_the_header_are_no_text(check, rows) -> None:
+    checked = check(("," + "\nprompt,completion\n" + numbered(60)).encode(), rows(20, start=100))
+    assert checked.errors == []
+    assert "lines_above_header" not in checked.codes
+
+
+REPEATED = {
+    "the same line": ("prompt,completion", "prompt,completion"),
+    "with a mark": ("\ufeffprompt,completion", "\ufeffprompt,completion"),
+    "in quotation marks": ("prompt,completion", '"prompt","completion"'),
+    "with a mark and quotation marks": ("prompt,completion", '\ufeff"prompt","completion"'),
+    "with blanks": (" prompt , completion ", "prompt,completion"),
+    "with a column without a name": ("prompt,completion,", "prompt,completion,"),
+}
+
+
+@pytest.mark.parametrize(("header", "again"), REPEATED.values(), ids=REPEATED)
+def test_a_header_in_the_middle_is_named_and_not_read(check, rows, header, again) -> None:
+    pairs = numbered(60).split("\n")
+    checked = check("\n".join([header, *pairs[:30], again, *pairs[30:]]).encode(), rows(20, start=100))
+    assert checked.codes == {"header_repeated": (32,)}
+    assert checked.result.report.statistics.train_rows == 60
+
+
+@pytest.mark.parametrize(
+    "record", ["prompt,completions", "completion,prompt", "prompt completion,x", '"promptcompletion",y']
+)
+def test_a_record_that_is_only_like_the_header_is_a_row(check, rows, record) -> None:
+    text = f"prompt,completion\n{numbered(60)}\n{record}"
+    checked = check(text.encode(), rows(20, start=100))
+    assert "header_repeated" not in checked.codes
+    assert checked.result.report.statistics.train_rows == 61

@@ -240,3 +240,11 @@ def test_a_header_below_a_title_is_found_and_the_report_says_where(check, rows, 
 def test_without_a_known_header_the_first_row_names_the_columns(check) -> None:
     checked = check(workbook({"Data": [["Tickets"], ["frage", "antwort"], *PAIRS]}), file_name="data.xlsx")
     assert list(checked.codes) == ["unknown_format"]
+
+
+def test_a_header_in_the_middle_is_named_and_not_read_and_a_row_of_blanks_is_none(check, rows) -> None:
+    pieces = [["A title", None], HEADER, *PAIRS[:30], HEADER, [" ", "  "], *PAIRS[30:], HEADER]
+    checked = check(workbook({"Data": pieces}), rows(20, start=1000))
+    assert checked.errors == []
+    assert checked.codes["header_repeated"] == (33, 65)
+    assert checked.result.report.statistics.train_rows == 60
