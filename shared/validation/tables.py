@@ -97,7 +97,7 @@ def read_table(blocks: Iterable[Block], dialect: Dialect, note: Note, header: by
         if above:
             note("lines_above_header", number, offset, f"row {number}")
             above = 0
-        if not isinstance(record, RefusedLine) and reader.is_blank(record):
+        if not isinstance(record, RefusedLine) and reader.is_blank(record) and (reader.columns or not record.strip()):
             yield number, offset, [b""]
         elif isinstance(record, RefusedLine):
             if not reader.columns:
