@@ -243,7 +243,7 @@ def test_without_a_known_header_the_first_row_names_the_columns(check) -> None:
 
 
 def test_a_header_in_the_middle_is_named_and_not_read_and_a_row_of_blanks_is_none(check, rows) -> None:
-    pieces = [["A title", None], HEADER, *PAIRS[:30], HEADER, [" ", "  "], *PAIRS[30:], HEADER]
+    pieces: list[list[Any]] = [["A title", None], HEADER, *PAIRS[:30], HEADER, [" ", "  "], *PAIRS[30:], HEADER]
     checked = check(workbook({"Data": pieces}), rows(20, start=1000))
     assert checked.errors == []
     assert checked.codes["header_repeated"] == (33, 65)
