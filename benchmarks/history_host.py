@@ -22,6 +22,7 @@ from shared.domain.run import Run, Status
 from shared.embedded.clock import SystemClock
 from shared.embedded.store import SqliteRunStore
 from shared.records import runs
+from shared.tls import tls_context
 
 SETTLE_S, IDLE_S, REQUESTS, POLLS, WATCHERS = 20.0, 60.0, 200, 20, 20
 WAIT_S = 1.0
@@ -78,7 +79,7 @@ def _measured(root: Path, idle_s: float, requests: int, polls: int) -> Iterator[
     time.sleep(idle_s)
     yield "idle host, of one core", "%", 100 * (processor_s([host]) - before) / (time.monotonic() - began)
     yield "idle host, resident memory", "MB", host.memory_info().rss / 1e6
-    with httpx.Client(base_url=body["api_url"], trust_env=False, timeout=60) as client:
+    with httpx.Client(verify=tls_context(), base_url=body["api_url"], trust_env=False, timeout=60) as client:
         for name, path in _requests(client).items():
             taken = [_ms(client, path) for _ in range(requests)]
             yield f"GET {name}, p50", "ms", percentile(taken, 50)

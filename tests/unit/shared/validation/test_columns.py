@@ -136,8 +136,8 @@ ANSWER = {"role": "assistant", "content": "an answer"}
 
 def _called(n: int, arguments: Any, tool: dict[str, Any]) -> dict[str, Any]:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}
-    asked = [{"role": "user", "content": f"{n}"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
-    return {"messages": asked, "tools": [{"type": "function", "function": {"name": "f", "parameters": tool}}]}
+    messages = [{"role": "user", "content": f"{n}"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
+    return {"messages": messages, "tools": [{"type": "function", "function": {"name": "f", "parameters": tool}}]}
 
 
 def test_fields_that_only_other_rows_have_are_in_no_call_and_in_no_schema(check, rows) -> None:

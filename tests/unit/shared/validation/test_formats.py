@@ -322,8 +322,8 @@ def test_fields_that_are_null_choose_no_format(check, row, canonical) -> None:
     assert checked.errors == []
     written = json.loads((checked.train + checked.eval).splitlines()[0])
     assert set(written) == {*canonical, "item"}
-    said = json.dumps({**written, "item": {}})
-    assert re.sub(r"2 \+ \d+", "2 + 2", said) == json.dumps({**canonical, "item": {}})
+    answered = json.dumps({**written, "item": {}})
+    assert re.sub(r"2 \+ \d+", "2 + 2", answered) == json.dumps({**canonical, "item": {}})
 
 
 def test_a_row_of_another_format_whose_fields_are_null_is_said_to_be_one(check) -> None:
