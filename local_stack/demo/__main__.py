@@ -116,7 +116,7 @@ def _await_run(api: Api, project: str, known: list[str]) -> str:
 
 def _print_end(example: EndpointExample, running: stack.Stack, root: Path, total_s: float, console: Console) -> None:
     command = _shown(Path(sys.executable).with_name("droptune"))
-    other = "" if find_url(None) == running.api_url else f" --url {running.api_url}"
+    other = _url_option(running.api_url)
     python = _shown(Path(sys.executable))
     by_hand = f"{python} -m local_stack.stack down --root {root}"
     stop = "make down" if root in (DEFAULT_ROOT, EMULATORS_ROOT) else by_hand
@@ -137,6 +137,14 @@ stop         {stop}
 {_stores(running)}
 done in {as_time(total_s)}"""
     )
+
+
+def _url_option(api_url: str) -> str:
+    """What the commands need to find this stack: nothing where they choose it by themselves."""
+    try:
+        return "" if find_url(None) == api_url else f" --url {api_url}"
+    except Unreachable:  # the stack's folder is none of those that they look into
+        return f" --url {api_url}"
 
 
 def _own_data(running: stack.Stack, root: Path, command: str, other: str) -> str:
