@@ -15,7 +15,8 @@ import orjson
 
 from shared.domain.errors import DroptuneError, InvalidInput, LaterVersion, ascii_traceback
 from shared.domain.events import parse_event
-from shared.pipeline import BY_NAME, TOPIC, Stage
+from shared.domain.topology import TOPIC
+from shared.pipeline import BY_NAME, Stage
 from shared.ports import Message, Services
 from shared.records.unreadable import QUARANTINE
 from shared.runner import EARLY, RETRY, Handled, Runner

@@ -10,7 +10,8 @@ import azure.functions as func
 
 from functions import queues, timers
 from functions.dispatch import Dispatcher
-from shared.pipeline import STAGES, TOPIC, Stage
+from shared.domain.topology import TOPIC
+from shared.pipeline import STAGES, Stage
 from shared.ports import Services
 
 CONNECTION = "ServiceBusConnection"

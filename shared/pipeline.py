@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from shared.domain import events as e
 from shared.domain.run import NON_TERMINAL, Run, Status
-from shared.domain.topology import JOB_EVENTS, STORAGE_EVENTS, Subscription, Topology
+from shared.domain.topology import DELIVERIES, JOB_EVENTS, STORAGE_EVENTS, TOPIC, Subscription, Topology
 from shared.step_support.outcome import Step
 from shared.steps.advance_rollout import advance_rollout
 from shared.steps.apply_gate import apply_gate
@@ -15,15 +15,12 @@ from shared.steps.cancel_run import WITH_JOB, WITHOUT_JOB, cancel_run
 from shared.steps.conclude_validation import conclude_validation
 from shared.steps.deploy_model import deploy_model
 from shared.steps.fail_run import fail_run
-from shared.steps.notify import DELIVERIES, notify
+from shared.steps.notify import notify
 from shared.steps.record_decision import record_decision
 from shared.steps.roll_back import roll_back
 from shared.steps.submit_evaluation import submit_evaluation
 from shared.steps.submit_training import submit_training
 from shared.steps.validate_dataset import validate_dataset
-
-TOPIC = "pipeline"
-
 
 # None before: no run yet.
 Move = tuple[Status | None, Status]

@@ -22,7 +22,8 @@ from shared.domain.errors import (
 )
 from shared.domain.events import Event, EventData, RunOverdue, StageRefused
 from shared.domain.run import Attention, Run, Status, Transition
-from shared.pipeline import BY_NAME, TOPIC, Stage, deadline
+from shared.domain.topology import TOPIC
+from shared.pipeline import BY_NAME, Stage, deadline
 from shared.ports import Message, Services, Write
 from shared.ports.message_rules import check
 from shared.records import endpoints, outbox, runs
@@ -273,19 +274,25 @@ class Runner:
     def _publish(self, run_id: str, outgoing: list[Outgoing]) -> None:
         """Send, then mark as sent. A crash between the two sends again; inboxes know repeats.
 
-        What the bus will never take ends the run and is not tried again.
+        What the bus will never take ends the run and is not tried again. What it refuses otherwise, such as for a queue
+        that is missing, holds up nothing else: the first refusal is raised at the end.
         """
         if not outgoing:
             return
+        refused: dict[str, PermanentFailure] = {}
         for entry in outgoing:
             try:
                 self.services.bus.send(entry.destination, [entry.message])
             except InvalidInput as error:
                 self._state_unsendable(run_id, entry.message, error.problem)
+            except PermanentFailure as error:
+                refused[entry.message.id] = error
         try:
-            outbox.mark_sent(self.services.store, run_id, outgoing)
+            outbox.mark_sent(self.services.store, run_id, [one for one in outgoing if one.message.id not in refused])
         except StoreConflict:
             log.info("another handler published the outbox of %s too", run_id)
+        if refused:
+            raise next(iter(refused.values()))
 
     def _state_unsendable(self, run_id: str, message: Message, problem: Problem) -> None:
         log.error("%a can never be sent, and its run ends: %s", message.id, problem.message)

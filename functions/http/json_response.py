@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import orjson
 from fastapi.responses import JSONResponse
 
+from shared.domain.model import finite
+
 
 class JsonResponse(JSONResponse):
-    """Writes NaN and infinity as null, and a lone surrogate as `?`.
+    """Writes NaN and infinity as null, a lone surrogate as `?`, and any integer.
 
     JSON has no such numbers, and UTF-8 no such characters. A diverged training job logs the ones, and a request may
     hold the others as `\\ud800`, which an error then quotes. Starlette's own class raises on both.
@@ -19,7 +22,7 @@ class JsonResponse(JSONResponse):
         try:
             return orjson.dumps(content)
         except TypeError:
-            return orjson.dumps(_encodable(content))
+            return json.dumps(_encodable(content), ensure_ascii=False).encode()
 
 
 def _encodable(value: Any) -> Any:
@@ -29,4 +32,4 @@ def _encodable(value: Any) -> Any:
         return {_encodable(key): _encodable(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_encodable(each) for each in value]
-    return value
+    return finite(value)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from shared.pipeline import TOPIC, TOPOLOGY
+from shared.domain.topology import TOPIC
+from shared.pipeline import TOPOLOGY
 
 FILE = Path(__file__).parents[1] / "topology.json"
 

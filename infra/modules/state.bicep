@@ -64,10 +64,10 @@ resource runs 'Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers@202
           { path: '/partition/?' }
           { path: '/document/finished/?' }
           { path: '/document/project/?' }
-          { path: '/document/purpose/?' }
           { path: '/document/sent/?' }
           { path: '/document/settled/?' }
           { path: '/document/status/?' }
+          { path: '/document/tag/?' }
         ]
         excludedPaths: [{ path: '/*' }, { path: '/"_etag"/?' }]
         compositeIndexes: [
@@ -165,7 +165,7 @@ resource runs 'Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers@202
               order: 'ascending'
             }
             {
-              path: '/document/purpose'
+              path: '/document/tag'
               order: 'ascending'
             }
             {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from shared.api.models import ApiModel
-from shared.domain.errors import Problem
+from shared.domain.errors import Problem, UnreadableDocument
 from shared.domain.model import Measured
 
 FineTuningStatus = Literal["validating_files", "queued", "running", "succeeded", "failed", "cancelled"]
@@ -84,12 +84,13 @@ class Checkpoint(ApiModel):
 
 
 class _List(ApiModel):
-    """A page, newest first. `last_id` is the `after` of the following one."""
+    """A page, newest first. `last_id` is the `after` of the following one. `unreadable`, not of OpenAI: left out."""
 
     object: Literal["list"] = "list"
     first_id: str | None
     last_id: str | None
     has_more: bool
+    unreadable: tuple[UnreadableDocument, ...] = ()
 
 
 class FileList(_List):

@@ -6,7 +6,6 @@ Envelope: CloudEvents 1.0 structured JSON with the extensions `runid`, `attempt`
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import Field
@@ -15,7 +14,7 @@ from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, InvalidInput, Problem
 from shared.domain.evaluation import EvaluationResult, Gain, GateCheck, Score, Verdict
 from shared.domain.jobs import DeploymentState
-from shared.domain.model import Frozen
+from shared.domain.model import Frozen, UtcTime
 from shared.domain.upgrades import SCHEMA_VERSION, upgraded
 
 
@@ -46,7 +45,7 @@ class Event(Frozen, Generic[DataT]):
     project: str
     attempt: int
     revision: int = Field(description="the run's revision this event belongs to")
-    time: datetime
+    time: UtcTime
     key: str = Field(default="", max_length=MAX_NAME)
 
     def short_type(self) -> str:
@@ -227,7 +226,7 @@ class ApprovalExpired(EventData):
     """No decision was made in time."""
 
     wire_type = "droptune.approval.expired.v1"
-    deadline_at: datetime
+    deadline_at: UtcTime
 
 
 class ModelDeclined(EventData):
@@ -388,7 +387,7 @@ class RunOverdue(EventData):
 
     wire_type = "droptune.run.overdue.v1"
     status: str
-    deadline_at: datetime
+    deadline_at: UtcTime
 
 
 class RunFailed(EventData):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 
 class Frozen(BaseModel):
@@ -21,3 +22,11 @@ def finite(value: Any) -> Any:
 
 # A measured number that is NaN or infinite is null: JSON has no such numbers.
 Measured = Annotated[float | None, BeforeValidator(finite)]
+
+
+def utc(time: datetime) -> datetime:
+    """The time; one without a zone is of UTC."""
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+UtcTime = Annotated[datetime, AfterValidator(utc)]

@@ -62,6 +62,7 @@ _STEPS = (
         "UPDATE documents SET id = 'budget', type = 'budget',"
         " body = json_set(body, '$.id', 'budget', '$.type', 'budget') WHERE type = 'ledger'",
     ),
+    (_index("tag"),),
 )
 
 # Types are compared too, or the text '[1]' would equal a list and 1 equal true.

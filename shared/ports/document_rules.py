@@ -26,7 +26,7 @@ FILTERS: tuple[tuple[str, ...], ...] = (
     ("finished",),
     ("project",),
     ("project", "status"),
-    ("purpose",),
+    ("tag",),
     ("sent",),
     ("settled",),
     ("status",),

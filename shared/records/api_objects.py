@@ -2,47 +2,147 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+import json
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from shared.domain.errors import InvalidInput, StoreConflict
-from shared.ports import RunStore, Write
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from shared.domain.errors import (
+    FailureClass,
+    InvalidInput,
+    LaterVersion,
+    PermanentFailure,
+    StoreConflict,
+    UnreadableDocument,
+)
+from shared.domain.model import UtcTime
+from shared.domain.upgrades import upgraded
+from shared.ports import RunStore, Stored, Write
 from shared.ports.document_rules import cursor_of
 from shared.records.document import head
-from shared.records.query import Content, pages, readable
+from shared.records.query import pages, readable_stored
 
 
-def create(store: RunStore, type: str, id: str, content: dict[str, Any], created_at: datetime, **fields: str) -> None:
-    """`fields` are what `every` may filter by. Raises StoreConflict if the object exists."""
-    document = {**head(type), "created_at": created_at.isoformat(), "content": content, **fields}
-    store.batch(id, [Write("create", type, document)])
+class ApiObject(BaseModel):
+    """`kind` is the type of its document. Objects are never changed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: ClassVar[str]
+
+    id: str
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """What `every` finds it by without reading others."""
+        return ()
 
 
-def load(store: RunStore, type: str, id: str) -> dict[str, Any] | None:
-    """The content; None if there is no such object."""
-    stored = store.get(id, type)
-    return dict(stored.document["content"]) if stored else None
+class File(ApiObject):
+    """An uploaded file. `created_at` is in seconds since 1970."""
+
+    kind = "file"
+
+    bytes: int
+    created_at: int
+    filename: str
+
+
+def _with_hyperparameters(method: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(method.get(str(method.get("type")), {}).get("hyperparameters"), dict):
+        raise ValueError("a method has a type, and a block of that name with hyperparameters")
+    return method
+
+
+class Job(ApiObject):
+    """A fine-tuning job: what was asked for. How it stands is the run's to say; `id` is that of the run."""
+
+    kind = "fine_tuning_job"
+
+    created_at: UtcTime
+    model: str
+    training_file: str
+    validation_file: str | None
+    project: str
+    method: Annotated[dict[str, Any], AfterValidator(_with_hyperparameters)]
+    seed: int
+    metadata: dict[str, str] | None
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return tuple(map(tag_of, (self.metadata or {}).items()))
+
+
+Object = TypeVar("Object", bound=ApiObject)
+
+
+def tag_of(pair: tuple[str, str]) -> str:
+    return hashlib.sha256(json.dumps(pair).encode()).hexdigest()[:32]
+
+
+def create(store: RunStore, object: ApiObject, created_at: datetime) -> None:
+    """Raises StoreConflict if the object exists."""
+    content = {"created_at": created_at.isoformat(), "content": object.model_dump(mode="json")}
+    writes = [Write("create", object.kind, {**head(object.kind), **content})]
+    for tag in object.tags:
+        id = _tagged(object, tag)
+        writes.append(Write("create", id, {**head(_tagged(object), id), **content, "tag": tag}))
+    store.batch(object.id, writes)
+
+
+def load(store: RunStore, model: type[Object], id: str) -> Object | None:
+    """The object; None if there is none. Raises PermanentFailure `unreadable_document` (class code), LaterVersion."""
+    stored = store.get(id, model.kind)
+    try:
+        return object_of(stored, model) if stored else None
+    except LaterVersion:
+        raise
+    except Exception as error:  # not the error's own text: it may quote the document
+        message = f"the stored {model.kind} does not fit this version: `droptune dlq release {id} --id {model.kind}`"
+        raise PermanentFailure(FailureClass.CODE, "unreadable_document", message, id) from error
 
 
 def every(
-    store: RunStore, type: str, read: Callable[[Any], Content], after: str | None = None, **fields: str
-) -> Iterator[Content]:
-    """What `read` makes of the contents whose fields equal the given values, newest first, those behind one of an id.
+    store: RunStore,
+    model: type[Object],
+    unreadable: list[UnreadableDocument],
+    after: str | None = None,
+    tag: str | None = None,
+) -> Iterator[Object]:
+    """Objects, or those with a tag, newest first, those behind one of an id; what cannot be read is named.
 
     Raises InvalidInput `unknown_cursor` if no object has that id.
     """
     cursor = None
     if after is not None:
-        last = store.get(after, type)
+        last = store.get(after, model.kind)
         if last is None:
             raise InvalidInput("unknown_cursor", f"the list has no {after}", "after")
-        cursor = cursor_of(last.document["created_at"], type, after)
-    return readable(pages(store, type, {**fields}, cursor), lambda document: read(document["content"]))
+        cursor = cursor_of(last.document.get("created_at", ""), _tagged(model, tag) if tag else model.kind, after)
+    found = pages(store, _tagged(model), {"tag": tag}, cursor) if tag else pages(store, model.kind, None, cursor)
+    return readable_stored(found, partial(object_of, model=model), unreadable)
 
 
-def delete(store: RunStore, type: str, id: str) -> None:
-    """Absence is fine."""
+def object_of(stored: Stored, model: type[Object]) -> Object:
+    """The object in a document. Raises LaterVersion, and an error for what is no object of its id."""
+    document = upgraded(model.kind, stored.document, stored.document.get("schema_version"))
+    found = model.model_validate(document["content"])
+    if found.id != stored.partition:
+        raise ValueError("it has the id of another")
+    return found
+
+
+def delete(store: RunStore, model: type[ApiObject], id: str) -> None:
+    """Remove an object that has no tags. Absence is fine."""
     with suppress(StoreConflict):  # another process deleted it meanwhile
-        store.batch(id, [Write("delete", type)])
+        store.batch(id, [Write("delete", model.kind)])
+
+
+def _tagged(object: ApiObject | type[ApiObject], tag: str = "") -> str:
+    """The type of the documents that tags lead to, or the id of the one of a tag."""
+    return f"{object.kind}_tag.{tag}" if tag else f"{object.kind}_tag"

@@ -6,25 +6,34 @@ and an event that is delivered again is recognized.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from operator import itemgetter
 from typing import Any
 
 import orjson
+from pydantic import TypeAdapter
 
 from shared.domain.errors import UnreadableDocument
+from shared.domain.model import utc
 from shared.domain.run import Run
+from shared.domain.topology import DELIVERIES, JOB_EVENTS, STORAGE_EVENTS, TOPIC
 from shared.domain.upgrades import upgraded
-from shared.ports import Document, Message, RunStore, Write
+from shared.ports import Document, Message, RunStore, Stored, Write
+from shared.ports.document_rules import MAX_BATCH_WRITES
 from shared.records.document import head
-from shared.records.query import Content, pages, readable
+from shared.records.query import Content, pages, readable, readable_stored
 
 INBOX, OUTBOX = "inbox", "outbox"
 INBOX_TTL_S = 14 * 24 * 3600
 SENT_TTL_S = 30 * 24 * 3600
 CLOCKS_DIFFER = timedelta(minutes=1)
+_DESTINATIONS = frozenset({STORAGE_EVENTS, JOB_EVENTS, TOPIC, DELIVERIES})
+
+
+_MESSAGE = TypeAdapter(Message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +64,25 @@ def creation(outgoing: Outgoing, run: Run, now: datetime) -> Write:
 
 
 def unsent(store: RunStore, run_id: str, *, before: datetime) -> list[Outgoing]:
-    """A run's entries of before that time which are not marked as sent."""
+    """A run's entries of before that time which are not marked as sent: as many as can be marked at once."""
     waiting = (stored for stored in store.list_partition(run_id, OUTBOX) if not stored.document.get("sent"))
-    found = readable(waiting, lambda entry: outgoing_of(entry) if _is_old(entry, before) else None)
-    return [outgoing for outgoing in found if outgoing is not None]
+    return list(islice(_old(waiting, before), MAX_BATCH_WRITES))
 
 
 def runs_with_unsent(store: RunStore, *, before: datetime) -> set[str]:
     """Ids of all runs that have such entries."""
-    waiting = pages(store, OUTBOX, {"sent": 0})
-    found = readable(waiting, lambda entry: str(entry["run_id"]) if _is_old(entry, before) else None)
-    return {run_id for run_id in found if run_id is not None}
+    return {stored.partition for stored in pages(store, OUTBOX, {"sent": 0}) if any(_old([stored], before))}
+
+
+def _old(entries: Iterable[Stored], before: datetime) -> Iterator[Outgoing]:
+    """One of the future is old too: the clock was set back since. Those that cannot be read are left out."""
+
+    def read(stored: Stored) -> Outgoing | None:
+        created_at = utc(datetime.fromisoformat(stored.document["created_at"]))
+        is_old = created_at < before or created_at > before + CLOCKS_DIFFER
+        return outgoing_of(stored.document, stored.partition) if is_old else None
+
+    return filter(None, readable_stored(entries, read))
 
 
 def mark_sent(store: RunStore, run_id: str, outgoing: Iterable[Outgoing]) -> None:
@@ -73,7 +90,7 @@ def mark_sent(store: RunStore, run_id: str, outgoing: Iterable[Outgoing]) -> Non
     writes = []
     for one in outgoing:
         stored = store.get(run_id, _id(one.message))
-        if stored is not None and not stored.document["sent"]:
+        if stored is not None and not stored.document.get("sent"):
             sent = {**stored.document, "sent": 1}
             writes.append(Write("replace", _id(one.message), sent, stored.etag, SENT_TTL_S))
     store.batch(run_id, writes)
@@ -91,6 +108,8 @@ def events_of(
         body = entry["body"]
         # A delivery, `ID@CHANNEL`, and a copy sent for another try, `ID~2`, have ids of their own.
         is_fact = {"@", "~"}.isdisjoint(entry["message_id"])
+        if is_fact and body["id"] != entry["message_id"]:
+            raise ValueError("it is another event")
         event = read(upgraded("event", body, body.get("schemaversion"))) if is_fact else None
         return int(entry["revision"]), str(entry["created_at"]), event
 
@@ -115,21 +134,25 @@ def _id(message: Message) -> str:
     return f"{OUTBOX}.{message.id}"
 
 
-def _is_old(entry: Document, before: datetime) -> bool:
-    """One of the future is old too: the clock was set back since."""
-    created_at = datetime.fromisoformat(entry["created_at"])
-    return created_at < before or created_at > before + CLOCKS_DIFFER
+def outgoing_of(entry: Document, run_id: str) -> Outgoing:
+    """The message of an entry stored for that run.
 
-
-def outgoing_of(entry: Document) -> Outgoing:
-    """The message of a stored entry. Raises LaterVersion."""
+    Raises LaterVersion, and an error for what no version that shares its number has stored: it is never sent.
+    """
     entry = upgraded(OUTBOX, entry, entry.get("schema_version"))
-    due = entry["scheduled_at"]
-    message = Message(
-        id=entry["message_id"],
-        subject=entry["subject"],
-        body=orjson.dumps(entry["body"]),
-        properties=entry["properties"],
-        scheduled_at=datetime.fromisoformat(due) if due else None,
+    datetime.fromisoformat(entry["created_at"])
+    due, body = entry["scheduled_at"], entry["body"]
+    message = _MESSAGE.validate_python(
+        {
+            "id": entry["message_id"],
+            "subject": entry["subject"],
+            "body": orjson.dumps(body),
+            "properties": entry["properties"],
+            "scheduled_at": utc(datetime.fromisoformat(due)) if due else None,
+        },
     )
+    if entry["destination"] not in _DESTINATIONS or entry["id"] != _id(message):
+        raise ValueError("it goes to no queue or topic of this version, or is stored under another id")
+    if {entry["run_id"], body.get("event", body).get("runid", run_id)} != {run_id}:
+        raise ValueError("it is about another run")
     return Outgoing(entry["destination"], message)

@@ -37,10 +37,17 @@ def unreadable_as(stored: Stored, error: Exception) -> UnreadableDocument:
 def readable(
     found: Iterable[Stored], read: Callable[[Document], Content], unreadable: list[UnreadableDocument] | None = None
 ) -> Iterator[Content]:
+    """As `readable_stored`, for what a document says without its partition."""
+    return readable_stored(found, lambda stored: read(stored.document), unreadable)
+
+
+def readable_stored(
+    found: Iterable[Stored], read: Callable[[Stored], Content], unreadable: list[UnreadableDocument] | None = None
+) -> Iterator[Content]:
     """What `read` makes of each document. One that it cannot read is logged, added to `unreadable` and left out."""
     for stored in found:
         try:
-            content = read(stored.document)
+            content = read(stored)
         except Exception as error:
             left_out = unreadable_as(stored, error)
             level = logging.DEBUG if isinstance(error, LaterVersion) else logging.ERROR

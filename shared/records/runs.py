@@ -58,7 +58,10 @@ def run_of(document: Document) -> Run:
     """
     try:
         content = upgraded("run", document["run"], document.get("schema_version"))
-        return Run.model_validate(content, extra="ignore")
+        run = Run.model_validate(content, extra="ignore")
+        if document.get("run_id", run.id) != run.id:
+            raise ValueError("it is another run")
+        return run
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         # The error count only: a message may quote the document, and documents may quote rows.
         count = error.error_count() if isinstance(error, ValidationError) else "all"

@@ -5,23 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import partial
 
 from shared.domain.errors import InvalidInput, LaterVersion, UnreadableDocument
 from shared.ports import BlobStore, RunStore, Stored, Write
-from shared.records import budget, claims, endpoints, outbox, runs
+from shared.records import api_objects, budget, claims, endpoints, outbox, runs
 from shared.records.query import pages, unreadable_as
 
 QUARANTINE = "quarantine"
 
-_READERS: dict[str, Callable[[dict[str, Any]], object]] = {
-    runs.RUN: runs.run_of,
-    outbox.OUTBOX: outbox.outgoing_of,
-    claims.CLAIM: claims.claim_of,
-    endpoints.RECORD: endpoints.record_of,
-    budget.BUDGET: budget.entries_of,
+_READERS: dict[str, Callable[[Stored], object]] = {
+    runs.RUN: lambda stored: runs.run_of(stored.document),
+    outbox.OUTBOX: lambda stored: outbox.outgoing_of(stored.document, stored.partition),
+    claims.CLAIM: lambda stored: claims.claim_of(stored.document),
+    endpoints.RECORD: lambda stored: endpoints.record_of(stored.document),
+    budget.BUDGET: lambda stored: budget.entries_of(stored.document),
+    **{model.kind: partial(api_objects.object_of, model=model) for model in (api_objects.File, api_objects.Job)},
 }
-# What timers ask for. A finished run that cannot be read is met by whoever asks for it.
+# What timers ask for. Of others, such as a finished run, whoever asks for it is told.
 _IN_USE: dict[str, dict[str, str | int]] = {
     runs.RUN: {"finished": 0},
     outbox.OUTBOX: {"sent": 0},
@@ -60,7 +61,8 @@ def remove(store: RunStore, stored: Stored) -> None:
 
 def _unreadable(stored: Stored) -> UnreadableDocument | None:
     try:
-        _READERS.get(str(stored.document.get("type")), dict)(stored.document)
+        if read := _READERS.get(str(stored.document.get("type"))):
+            read(stored)
     except LaterVersion:
         return None  # nothing is wrong with it
     except Exception as error:

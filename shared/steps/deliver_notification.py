@@ -10,9 +10,10 @@ import orjson
 from pydantic import ValidationError
 
 from shared.domain.errors import InvalidInput, PermanentFailure, Transient
+from shared.domain.topology import DELIVERIES
 from shared.ports import Message, Services
 from shared.ports.notifier import BUSY
-from shared.steps.notify import DELIVERIES, Delivery
+from shared.steps.notify import Delivery
 
 log = logging.getLogger(__name__)
 

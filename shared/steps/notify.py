@@ -14,13 +14,11 @@ from shared.domain.events import Event, EventData
 from shared.domain.model import Frozen
 from shared.domain.recipe import Notify
 from shared.domain.run import Run
+from shared.domain.topology import DELIVERIES
 from shared.ports import Channel, Message, Services
 from shared.step_support.dataset_files import recipe_files
 from shared.step_support.outcome import Outcome
 from shared.validation.recipes import read_channels
-
-DELIVERIES = "deliveries"
-
 
 # "Required attributes" of CloudEvents 1.0, https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
 _REQUIRED = ("id", "source", "specversion", "type")

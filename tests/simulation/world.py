@@ -13,12 +13,12 @@ from typing import Any
 from functions.stages import stage_functions
 from shared.domain.errors import LaterVersion, LockLost, StoreConflict, Transient
 from shared.domain.run import Run
-from shared.domain.topology import JOB_EVENTS
+from shared.domain.topology import JOB_EVENTS, TOPIC
 from shared.domain.upgrades import SCHEMA_VERSION
 from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.store import SqliteRunStore
-from shared.pipeline import STAGES, TOPIC, TOPOLOGY
+from shared.pipeline import STAGES, TOPOLOGY
 from shared.ports import DEAD_LETTERS, Channel, Message, ReceivedMessage, Services
 from shared.records import runs
 from shared.records.outbox import OUTBOX

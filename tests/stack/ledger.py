@@ -8,9 +8,10 @@ from contextlib import closing
 from typing import Any
 
 from shared.domain.run import Run
+from shared.domain.topology import TOPIC
 from shared.embedded.clock import SystemClock
 from shared.embedded.store import SqliteRunStore
-from shared.pipeline import TOPIC, TOPOLOGY
+from shared.pipeline import TOPOLOGY
 from shared.records import runs
 from shared.records.outbox import OUTBOX
 from shared.records.query import pages

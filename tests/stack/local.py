@@ -20,10 +20,11 @@ from local_stack import stack
 from local_stack.azure_ml.config import arm_id
 from local_stack.azure_ml.tokens import load_secret
 from local_stack.processes import marked, stop
+from shared.domain.topology import TOPIC
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from shared.embedded.store import SqliteRunStore
-from shared.pipeline import TOPIC, TOPOLOGY
+from shared.pipeline import TOPOLOGY
 from shared.ports import Message
 from shared.records.claims import CLAIM
 from tests.paths import ROOT

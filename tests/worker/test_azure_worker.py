@@ -27,12 +27,12 @@ from shared.domain.errors import FailureClass, Problem
 from shared.domain.jobs import JobKind
 from shared.domain.paths import run_id_of_blob
 from shared.domain.run import JobRef, Run, Status
-from shared.domain.topology import JOB_EVENTS, STORAGE_EVENTS
+from shared.domain.topology import JOB_EVENTS, STORAGE_EVENTS, TOPIC
 from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from shared.embedded.store import SqliteRunStore
-from shared.pipeline import STAGES, TOPIC, TOPOLOGY, Stage
+from shared.pipeline import STAGES, TOPOLOGY, Stage
 from shared.ports import Message, ReceivedMessage
 from shared.records import runs
 from shared.step_support.commands import message_of

@@ -18,12 +18,13 @@ from functions.http.errors import ApiError
 from functions.http.openai.pages import page
 from shared.api.openai import FileDeleted, FileList, FileObject
 from shared.domain import paths
+from shared.domain.errors import UnreadableDocument
 from shared.ports import BlobStore, RunStore, Services
 from shared.records import api_objects
+from shared.records.api_objects import File
 
 router = APIRouter(prefix="/files")
 
-FILE = "file"
 FOLDER = f"{paths.DATASETS}/_files"
 PURPOSE = "fine-tune"
 FIELDS = {"file", "purpose"}
@@ -67,14 +68,16 @@ def list_files(
     order: Literal["desc"] = "desc",
 ) -> FileList:
     """Newest first; the store keeps no other order."""
-    filters = {"purpose": purpose} if purpose else {}
-    found = page(api_objects.every(services.store, FILE, FileObject.model_validate, after, **filters), limit)
-    return FileList(data=found.items, **found.fields())
+    unreadable: list[UnreadableDocument] = []
+    files = api_objects.every(services.store, File, unreadable, after)
+    found = page(files if purpose in (None, PURPOSE) else (), limit)
+    data = tuple(map(FileObject.model_validate, found.items))
+    return FileList(data=data, unreadable=tuple(unreadable), **found.fields())
 
 
 @router.get("/{file_id}")
 def get_file(file_id: str, _: Reader, services: CurrentServices) -> FileObject:
-    return find_file(services.store, file_id)
+    return FileObject.model_validate(find_file(services.store, file_id))
 
 
 @router.get("/{file_id}/content", response_class=StreamingResponse, responses={200: {"content": BYTES}})
@@ -87,24 +90,24 @@ def get_content(file_id: str, _: Reader, services: CurrentServices) -> Streaming
 def delete_file(file_id: str, _: Operator, services: CurrentServices) -> FileDeleted:
     """Jobs that were made of it have copies."""
     find_file(services.store, file_id)
-    api_objects.delete(services.store, FILE, file_id)
+    api_objects.delete(services.store, File, file_id)
     services.blobs.delete(_path(file_id))
     return FileDeleted(id=file_id)
 
 
-def find_file(store: RunStore, file_id: str, param: str = "file_id") -> FileObject:
-    """The file object. Raises ApiError 404."""
-    file = api_objects.load(store, FILE, file_id) if re.fullmatch("file-[0-9a-f]+", file_id) else None
+def find_file(store: RunStore, file_id: str, param: str = "file_id") -> File:
+    """The file. Raises ApiError 404."""
+    file = api_objects.load(store, File, file_id) if re.fullmatch("file-[0-9a-f]+", file_id) else None
     if file is None:
         raise ApiError(404, "file_not_found", f"no file {file_id}", param)
-    return FileObject.model_validate(file)
+    return file
 
 
 def content(blobs: BlobStore, file_id: str) -> Iterator[bytes]:
     return blobs.read(_path(file_id))
 
 
-def form_of(file: FileObject) -> str:
+def form_of(file: File) -> str:
     """`.jsonl`, `.jsonl.gz`, `.csv`."""
     found = FORM.search(file.filename.lower())
     return found.group() if found else ".jsonl"
@@ -114,9 +117,9 @@ def _keep(services: Services, name: str, upload: BinaryIO) -> FileObject:
     file_id = f"file-{uuid.uuid4().hex[:24]}"
     info = services.blobs.write(_path(file_id), iter(lambda: upload.read(CHUNK_BYTES), b""))
     now = services.clock.now()
-    file = FileObject(id=file_id, bytes=info.size_bytes, created_at=int(now.timestamp()), filename=name)
-    api_objects.create(services.store, FILE, file_id, file.model_dump(mode="json"), now, purpose=PURPOSE)
-    return file
+    file = File(id=file_id, bytes=info.size_bytes, created_at=int(now.timestamp()), filename=name)
+    api_objects.create(services.store, file, now)
+    return FileObject.model_validate(file)
 
 
 def _path(file_id: str) -> str:

@@ -15,15 +15,17 @@ from functions.http.errors import ApiError
 from functions.http.openai import files
 from functions.http.openai.pages import page
 from functions.http.openai.requests import JobRequest, recipe_of
-from functions.http.openai.shapes import Job, checkpoints_of, events_of, job_object
+from functions.http.openai.shapes import checkpoints_of, events_of, job_object
 from functions.http.run_commands import cancel_run, start_run
 from shared.api.openai import CheckpointList, FineTuningJob, JobEventList, JobList
 from shared.domain import paths
 from shared.domain.drop_zone import RECIPE_NAME
+from shared.domain.errors import Transient, UnreadableDocument
 from shared.domain.findings import Findings
 from shared.domain.recipe import Recipe
 from shared.ports import Services
 from shared.records import api_objects, runs
+from shared.records.api_objects import Job, tag_of
 from shared.step_support.dataset_files import recipe_file
 from shared.validation.recipes import read_recipe
 from shared.validation.validator import ALL_CODES
@@ -31,8 +33,6 @@ from shared.validation.validator import ALL_CODES
 log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/fine_tuning/jobs")
-
-JOB = "fine_tuning_job"
 
 PageLimit = Annotated[int, Query(ge=1, le=100)]
 
@@ -62,7 +62,7 @@ def create_job(request: JobRequest, caller: Operator, services: CurrentServices)
         seed=recipe.method.hyperparameters.seed,
         metadata=request.metadata,
     )
-    api_objects.create(store, JOB, job.id, job.model_dump(mode="json"), job.created_at)
+    api_objects.create(store, job, job.created_at)
     start_run(services.bus, info, key, caller)
     return job_object(job, None, services)
 
@@ -91,10 +91,12 @@ def list_jobs(
         for name, value in request.query_params.items()
         if name.startswith("metadata[")
     }
-    jobs = api_objects.every(services.store, JOB, Job.model_validate, after)
+    unreadable: list[UnreadableDocument] = []
+    tag = next(map(tag_of, metadata.items()), None)  # of what the first pair finds the others are looked at
+    jobs = api_objects.every(services.store, Job, unreadable, after, tag)
     found = page((job for job in jobs if metadata.items() <= (job.metadata or {}).items()), limit)
-    shown = [_shown_unless_unreadable(job, services) for job in found.items]
-    return JobList(data=tuple(filter(None, shown)), **found.fields())
+    shown = [_shown_unless_unreadable(job, services, unreadable) for job in found.items]
+    return JobList(data=tuple(filter(None, shown)), unreadable=tuple(unreadable), **found.fields())
 
 
 @router.get("/{job_id}")
@@ -122,8 +124,9 @@ def list_events(
 ) -> JobEventList:
     """Newest first; empty until the job's files are received."""
     _find(job_id, services)
-    found = page(events_of(services.store, job_id), limit, after)
-    return JobEventList(data=found.items, **found.fields())
+    unreadable: list[UnreadableDocument] = []
+    found = page(events_of(services.store, job_id, unreadable), limit, after)
+    return JobEventList(data=found.items, unreadable=tuple(unreadable), **found.fields())
 
 
 @router.get("/{job_id}/checkpoints")
@@ -140,17 +143,23 @@ def _shown(job: Job, services: Services) -> FineTuningJob:
     return job_object(job, runs.load(services.store, job.id), services)
 
 
-def _shown_unless_unreadable(job: Job, services: Services) -> FineTuningJob | None:
+def _shown_unless_unreadable(
+    job: Job, services: Services, unreadable: list[UnreadableDocument]
+) -> FineTuningJob | None:
     try:
         return _shown(job, services)
-    except Exception as error:  # its own address says so; a list shows the others
+    except Transient:
+        raise
+    except Exception as error:  # its run, or that run's report
         log.error("job %a cannot be shown: %s", job.id, type(error).__name__)
+        problem = f"{type(error.__cause__ or error).__name__}: it does not fit this version"
+        unreadable.append(UnreadableDocument(type=runs.RUN, partition=job.id, id=runs.RUN, problem=problem))
         return None
 
 
 def _find(job_id: str, services: Services) -> Job:
     """Raises ApiError 404."""
-    content = api_objects.load(services.store, JOB, job_id) if job_id.startswith("run-") else None
-    if content is None:
+    job = api_objects.load(services.store, Job, job_id) if job_id.startswith("run-") else None
+    if job is None:
         raise ApiError(404, "job_not_found", f"no fine-tuning job {job_id}", "job_id")
-    return Job.model_validate(content)
+    return job

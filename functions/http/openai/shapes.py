@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
-
 from functions.http.run_queries import progress_of
 from shared.api.openai import Checkpoint, CheckpointMetrics, FineTuningJob, FineTuningStatus, JobEvent
 from shared.domain import paths
 from shared.domain.dataset import Report
-from shared.domain.errors import Problem, Transient
+from shared.domain.errors import Problem, Transient, UnreadableDocument
+from shared.domain.model import utc
 from shared.domain.run import Run, Status
 from shared.ports import BlobStore, Clock, RunStore, Services
 from shared.records import outbox
+from shared.records.api_objects import Job
 from shared.records.blob_documents import read_model
 
 # A run's command waits on the bus for seconds; one that was lost is not found again, for its files start nothing.
@@ -40,22 +40,6 @@ WRONG_FILE = {
 }
 ERRORS = frozenset({"validation.failed", "evaluation.failed", "model.declined", "run.failed", "stage.refused"})
 WARNINGS = frozenset({"run.overdue", "run.cancelled", "rollback.started", "model.rolled_back", "job.failed"})
-
-
-class Job(BaseModel):
-    """What was asked for; how it stands is the run's to say. `id` is that of the run."""
-
-    model_config = ConfigDict(frozen=True)
-
-    id: str
-    created_at: AwareDatetime
-    model: str
-    training_file: str
-    validation_file: str | None
-    project: str
-    method: dict[str, Any]
-    seed: int
-    metadata: dict[str, str] | None
 
 
 def job_object(job: Job, run: Run | None, services: Services) -> FineTuningJob:
@@ -132,16 +116,16 @@ def _estimated_finish(run: Run, services: Services) -> int | None:
     return int(services.clock.now().timestamp() + progress.eta_s) if progress and progress.eta_s is not None else None
 
 
-def events_of(store: RunStore, run_id: str) -> Iterable[JobEvent]:
+def events_of(store: RunStore, run_id: str, unreadable: list[UnreadableDocument]) -> Iterable[JobEvent]:
     """Newest first; none before the run exists."""
-    return reversed(outbox.events_of(store, run_id, _job_event))
+    return reversed(outbox.events_of(store, run_id, _job_event, unreadable))
 
 
 def _job_event(fact: dict[str, Any]) -> JobEvent:
     name = str(fact["type"]).removeprefix("droptune.").rsplit(".", 1)[0]
     return JobEvent(
         id=fact["id"],
-        created_at=int(datetime.fromisoformat(fact["time"]).timestamp()),
+        created_at=int(utc(datetime.fromisoformat(fact["time"])).timestamp()),
         level="error" if name in ERRORS else "warn" if name in WARNINGS or name.endswith("_due") else "info",
         message=name.replace(".", " ").replace("_", " ").capitalize(),
         data={"type": fact["type"], **fact["data"]},

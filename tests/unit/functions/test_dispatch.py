@@ -15,8 +15,9 @@ from functions.dispatch import FAILED, FAILED_AT, FAILED_WAITS_S, LATER_VERSION_
 from shared.domain.errors import LaterVersion, StoreConflict, Transient
 from shared.domain.events import DatasetUploaded
 from shared.domain.run import Status
+from shared.domain.topology import TOPIC
 from shared.embedded.bus import SqliteEventBus
-from shared.pipeline import BY_NAME, TOPIC, TOPOLOGY
+from shared.pipeline import BY_NAME, TOPOLOGY
 from shared.ports import Message, ReceivedMessage, Services
 from shared.runner import EARLY, EARLY_WAITS_S, RETRY, Handled, Runner
 from tests.clock import ManualClock

@@ -6,7 +6,8 @@ from typing import Any
 
 from function_app import app
 from shared.domain.run import NON_TERMINAL, Status
-from shared.pipeline import STAGES, TOPIC, TOPOLOGY
+from shared.domain.topology import TOPIC
+from shared.pipeline import STAGES, TOPOLOGY
 
 
 def trigger_of(function: Any) -> Any:

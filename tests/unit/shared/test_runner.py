@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,10 +26,12 @@ from shared.domain.events import (
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Deployment, Recipe
 from shared.domain.run import NON_TERMINAL, Attention, Run, Status
-from shared.pipeline import BY_NAME, Stage, deadline
+from shared.embedded.bus import SqliteEventBus
+from shared.pipeline import BY_NAME, TOPOLOGY, Stage, deadline
 from shared.ports import EventBus, Message, Services
 from shared.records import outbox
 from shared.records.outbox import Outgoing
+from shared.records.unreadable import unreadable
 from shared.runner import EARLY, EARLY_WAITS_S, MAX_NOTE, RETRY, Handled, Runner
 from shared.step_support.outcome import Draft, Outcome, event_of
 from shared.steps.receive_dataset import Reception
@@ -434,7 +438,7 @@ def ends_for_a_fault_of_ours(services: Services, runner: Runner, run: Run) -> No
     assert outbox.unsent(services.store, run.id, before=services.clock.now() + timedelta(days=1)) == []
 
 
-@pytest.mark.parametrize("kind", UNSENDABLE)
+@pytest.mark.parametrize("kind", ["too large", "id too long"])
 def test_an_entry_that_can_never_be_sent_ends_its_run_is_gone_and_stops_no_other(
     services: Services, runner: Runner, run: Run, clock: ManualClock, kind: str
 ) -> None:
@@ -448,6 +452,89 @@ def test_an_entry_that_can_never_be_sent_ends_its_run_is_gone_and_stops_no_other
     assert {received.message.id for received in take(services, "deliveries")} == {"m-1", "m-2", "m-3", "m-4"}
     assert outbox.runs_with_unsent(services.store, before=clock.now()) == set()
     ends_for_a_fault_of_ours(services, runner, run)
+
+
+NEVER_SENT: dict[str, dict[str, Any]] = {
+    "no queue or topic": {"destination": "no-such-queue"},
+    "a subscription": {"destination": "pipeline/notify"},
+    "no destination": {"destination": None},
+    "a list": {"destination": ["deliveries"]},
+    "another run": {"run_id": "run-000000000001"},
+    "another run's event": {"destination": "pipeline", "body": {"runid": "run-000000000001"}},
+    "a delivery for another run": {"body": {"event": {"runid": "run-000000000001"}}},
+    "another run in both": {"run_id": "run-000000000001", "body": {"runid": "run-000000000001"}},
+    "another message": {"message_id": "m-1"},
+    "no properties": {"properties": None},
+    "a number as property": {"properties": {"n": 1}},
+    "a number as subject": {"subject": 5},
+    "no body": {"body": None},
+    "no time": {"created_at": "soon"},
+    "due at no time": {"scheduled_at": "soon"},
+}
+
+
+@pytest.mark.parametrize("name", NEVER_SENT)
+def test_an_entry_for_nobody_or_about_another_run_is_set_aside_and_not_tried_again(
+    services: Services, runner: Runner, run: Run, clock: ManualClock, name: str
+) -> None:
+    for id in ("m-1", "m-2", "m-3"):
+        write = outbox.creation(Outgoing("deliveries", Message(id, "a subject", b"{}")), run, clock.now())
+        assert write.document is not None
+        services.store.batch(
+            run.id, [replace(write, document={**write.document, **(NEVER_SENT[name] if id == "m-2" else {})})]
+        )
+    clock.advance(6)
+    topic = len(take(services, "pipeline/notify"))
+    assert runner.publish_all_unsent().failed == {}
+    assert {received.message.id for received in take(services, "deliveries")} == {"m-1", "m-3"}
+    assert (topic, take(services, "pipeline/notify")) == (1, [])
+    assert outbox.runs_with_unsent(services.store, before=clock.now()) == set()
+    assert [(one.type, one.partition, one.id) for one in unreadable(services.store)] == [
+        ("outbox", run.id, "outbox.m-2")
+    ]
+    assert runner.release_unreadable(run.id, "outbox.m-2", "ada") is not None
+    assert list(unreadable(services.store)) == []
+
+
+def test_an_entry_whose_times_have_no_zone_is_sent(
+    services: Services, runner: Runner, run: Run, clock: ManualClock
+) -> None:
+    write = outbox.creation(Outgoing("deliveries", Message("m", "a subject", b"{}")), run, clock.now())
+    naive = clock.now().replace(tzinfo=None).isoformat()
+    document = {**(write.document or {}), "created_at": naive, "scheduled_at": naive}
+    services.store.batch(run.id, [replace(write, document=document)])
+    clock.advance(6)
+    assert runner.publish_all_unsent().failed == {}
+    assert [received.message.id for received in take(services, "deliveries")] == ["m"]
+
+
+def test_a_queue_that_is_missing_holds_up_no_other_message_and_gets_its_own_once_it_is_there(
+    services: Services, runner: Runner, run: Run, clock: ManualClock, tmp_path: Path
+) -> None:
+    for id, destination in (("m-1", "deliveries"), ("m-2", "storage-events"), ("m-3", "deliveries")):
+        message = Message(id, "a subject", b"{}")
+        services.store.batch(run.id, [outbox.creation(Outgoing(destination, message), run, clock.now())])
+    clock.advance(6)
+    queues = tuple(queue for queue in TOPOLOGY.queues if queue != "deliveries")
+    with closing(SqliteEventBus(tmp_path / "less.db", replace(TOPOLOGY, queues=queues), clock)) as less:
+        [problem] = Runner(replace(services, bus=less)).publish_all_unsent().failed.values()
+        assert problem == "unknown_entity: the bus has no entity deliveries"
+        assert less.depth("storage-events") == 1
+    assert runner.publish_all_unsent().failed == {}
+    assert [received.message.id for received in take(services, "deliveries")] == ["m-1", "m-3"]
+    assert take(services, "storage-events") == []
+
+
+def test_more_entries_than_a_batch_can_mark_are_sent_in_turn(
+    services: Services, runner: Runner, run: Run, clock: ManualClock
+) -> None:
+    for number in range(130):
+        message = Message(f"m-{number}", "a subject", b"{}")
+        services.store.batch(run.id, [outbox.creation(Outgoing("deliveries", message), run, clock.now())])
+    clock.advance(6)
+    for _ in range(3):
+        assert runner.publish_all_unsent().failed == {}
+    assert services.bus.depth("deliveries") == 130
 
 
 @pytest.mark.parametrize(

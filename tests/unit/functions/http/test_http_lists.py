@@ -69,20 +69,19 @@ def some_jobs(client: TestClient, services: Services) -> list[Item]:
 
 
 class Listed(NamedTuple):
-    """`path`: with the victim's partition as `{}`. OpenAI's lists have no place for what is left out."""
+    """`path`: with the victim's partition as `{}`."""
 
     make: Callable[[TestClient, Services], list[Item]]
     path: str
     name: str
-    names_left_out: bool = True
 
 
 LISTS = {
     "runs": Listed(some_runs, "/api/runs", "id"),
     "endpoints": Listed(some_endpoints, "/api/endpoints", "endpoint"),
     "events": Listed(some_events, "/api/runs/{}/events", "id"),
-    "files": Listed(some_files, "/v1/files", "id", names_left_out=False),
-    "jobs": Listed(some_jobs, "/v1/fine_tuning/jobs", "id", names_left_out=False),
+    "files": Listed(some_files, "/v1/files", "id"),
+    "jobs": Listed(some_jobs, "/v1/fine_tuning/jobs", "id"),
 }
 
 
@@ -94,7 +93,31 @@ def deep(document: dict[str, Any]) -> dict[str, Any]:
     return {name: {"a": {"b": [value]}} if isinstance(value, dict) else value for name, value in document.items()}
 
 
+def inside(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The change to what the document holds."""
+    return lambda document: {
+        name: change(value) if isinstance(value, dict) else value for name, value in document.items()
+    }
+
+
+def of_another(document: dict[str, Any]) -> dict[str, Any]:
+    return {**document, "id": "run-000000000001"}
+
+
+def huge(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: huge(each) for name, each in value.items()}
+    return 2**70 if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 BREAKS: dict[str, Callable[[Any], Any]] = {
+    "emptied inside": inside(lambda content: {}),
+    "of other types inside": inside(lambda content: {name: [value] for name, value in content.items()}),
+    "nothing inside": inside(lambda content: dict.fromkeys(content)),
+    "more inside": inside(lambda content: {**content, "more": {"a": 1}}),
+    "huge numbers inside": inside(huge),
+    "with the id of another": inside(of_another),
+    "of a later version": lambda document: {**document, "schema_version": 99},
     "emptied": emptied,
     "of other types": of_other_types,
     "without time zones": without_time_zones,
@@ -122,6 +145,45 @@ def test_a_list_has_all_others_and_shows_or_names_the_one_that_is_broken(
     found = answer.json()
     shown = {item[listed.name] for item in found["data"]} & {item.name for item in items}
     assert {item.name for item in items} - {victim.name} <= shown
-    if listed.names_left_out:
-        left_out = [(one["partition"], one["id"]) for one in found["unreadable"]]
-        assert left_out == ([] if victim.name in shown else [(victim.partition, victim.id)])
+    left_out = [(one["partition"], one["id"]) for one in found["unreadable"]]
+    assert left_out == ([] if victim.name in shown else [(victim.partition, victim.id)])
+
+
+OPENAI_ROUTES = {
+    "files": (("GET", "/v1/files/{}"), ("GET", "/v1/files/{}/content"), ("DELETE", "/v1/files/{}")),
+    "jobs": (
+        ("GET", "/v1/fine_tuning/jobs/{}"),
+        ("GET", "/v1/fine_tuning/jobs/{}/events"),
+        ("GET", "/v1/fine_tuning/jobs/{}/checkpoints"),
+        ("POST", "/v1/fine_tuning/jobs/{}/cancel"),
+    ),
+}
+
+
+@pytest.mark.parametrize("how", BREAKS)
+@pytest.mark.parametrize("name", OPENAI_ROUTES)
+def test_an_object_of_openai_that_is_broken_is_shown_or_said_to_be_unreadable_and_can_be_released(
+    client: TestClient, services: Services, name: str, how: str
+) -> None:
+    victim, *_ = LISTS[name].make(client, services)
+    stored = services.store.get(victim.partition, victim.id)
+    assert stored is not None
+    kept = {field: stored.document[field] for field in ("id", "type", "created_at")}
+    services.store.batch(victim.partition, [Write("replace", victim.id, {**BREAKS[how](stored.document), **kept})])
+    answers = [client.request(method, path.format(victim.name)) for method, path in OPENAI_ROUTES[name]]
+    codes = {answer.json()["error"]["code"] if answer.status_code >= 500 else None for answer in answers}
+    assert codes in ({None}, {"unreadable_document"}, {"later_version"}), codes
+    release = client.post("/api/dead-letters/release", json={"partition": victim.partition, "id": victim.id})
+    if codes == {"unreadable_document"}:
+        assert release.status_code == 200
+        assert client.get(f"{LISTS[name].path}/{victim.name}").status_code == 404
+    else:
+        assert release.status_code in (400, 404)
+
+
+def test_a_job_whose_run_cannot_be_read_is_named_in_the_list(client: TestClient, services: Services) -> None:
+    first, *others = some_jobs(client, services)
+    services.store.batch(first.name, [Write("create", runs.RUN, {"id": runs.RUN, "type": runs.RUN, "run": [5]})])
+    answer = client.get("/v1/fine_tuning/jobs").json()
+    assert {job["id"] for job in answer["data"]} == {item.name for item in others}
+    assert [(one["type"], one["partition"], one["id"]) for one in answer["unreadable"]] == [("run", first.name, "run")]

@@ -14,8 +14,6 @@ from pydantic import BaseModel
 from functions.http import create_api
 from functions.http.auth import LoopbackAuth
 from functions.http.json_response import JsonResponse
-from functions.http.openai.jobs import JOB
-from functions.http.openai.shapes import Job
 from shared.domain import paths
 from shared.domain.dataset import Report, Statistics
 from shared.domain.evaluation import GradedRow
@@ -23,6 +21,7 @@ from shared.domain.jobs import JobKind, MetricPoint
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import Services
 from shared.records import api_objects
+from shared.records.api_objects import Job
 from shared.runner import Runner
 from tests.unit.functions.http.support import RESOLVED, JobCurves, enter
 from tests.unit.shared.support import RESULT, drop
@@ -67,7 +66,7 @@ def store_openai_job(services: Services, run: Run) -> None:
         seed=1,
         metadata=None,
     )
-    api_objects.create(services.store, JOB, job.id, job.model_dump(mode="json"), job.created_at)
+    api_objects.create(services.store, job, job.created_at)
 
 
 @pytest.mark.parametrize(

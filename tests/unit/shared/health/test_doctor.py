@@ -18,12 +18,13 @@ from functions.http import create_api
 from functions.http.auth import LoopbackAuth
 from shared.domain.catalog import CATALOG, SKUS
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.topology import TOPIC
 from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from shared.health.checks import Check, CheckStatus
 from shared.health.doctor import ROLES, attempt, examine
-from shared.pipeline import TOPIC, TOPOLOGY
+from shared.pipeline import TOPOLOGY
 from shared.ports import BlobInfo, Write
 from shared.records import ticks
 from shared.services import services

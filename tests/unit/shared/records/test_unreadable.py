@@ -43,6 +43,7 @@ def test_a_document_of_a_later_version_is_left_to_it_and_is_not_released(
     document = {"id": "x", "type": type, "created_at": "2026-01-01T00:00:00+00:00", "schema_version": 2, **fields}
     content: dict[str, object] = {
         "run": {},
+        "message_id": "m",
         "record": {},
         "name": "n",
         "kind": "k",
@@ -55,7 +56,7 @@ def test_a_document_of_a_later_version_is_left_to_it_and_is_not_released(
     with pytest.raises(InvalidInput, match="document_readable"):
         Runner(services).release_unreadable("p", "x", "ada")
     with pytest.raises(LaterVersion, match=f"{type}: schema version 2"):
-        _READERS[type]({**content, **document})
+        _READERS[type](Stored({**content, **document}, "1", "p"))
 
 
 @pytest.mark.parametrize("odd", [2**70, "\udce9", "\0", {"a": [None]}])
