@@ -109,7 +109,7 @@ class Dying:
         return call()
 
 
-@pytest.mark.parametrize("number", [SCHEMA_VERSION, NEXT])
+@pytest.mark.parametrize("number", [pytest.param(SCHEMA_VERSION, marks=pytest.mark.slow), NEXT])
 @pytest.mark.parametrize(
     ("seed", "projects"), [(0, 2), *(pytest.param(seed, 10, marks=pytest.mark.slow) for seed in range(1, 4))]
 )

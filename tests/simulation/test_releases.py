@@ -24,7 +24,10 @@ from tests.simulation.world import World
 UNDER_WAY = (Status.TRAINING, Status.EVALUATING, Status.DEPLOYING, Status.ROLLING_BACK)
 ODD = [5]
 # Each alone, then two at once, then all that a run has.
-LOST = [["rollout"], ["recipe"], ["verdict"], ["dataset"], ["status"], ["project"], ["jobs"], ["jobs", "attempt"]]
+LOST = [
+    *(["rollout"], ["recipe"], ["verdict"], ["dataset"], ["status"], ["project"], ["jobs"], ["jobs", "attempt"]),
+    list(Run.model_fields),
+]
 
 
 def spoil(world: World, partition: str, id: str, **changes: Any) -> None:
@@ -80,8 +83,17 @@ def candidate_in(driver: Driver, status: Status) -> Run:
     return run
 
 
-@pytest.mark.parametrize("status", UNDER_WAY)
-@pytest.mark.parametrize("lost", [*LOST, list(Run.model_fields)], ids="+".join)
+def combinations() -> list[Any]:
+    """Each loss in one status, and the other combinations where every test runs."""
+    found = []
+    for index, lost in enumerate(LOST):
+        for number, status in enumerate(UNDER_WAY):
+            marks = () if (index + number) % len(UNDER_WAY) == 0 else pytest.mark.slow
+            found.append(pytest.param(lost, status, id=f"{'+'.join(lost)}-{status}", marks=marks))
+    return found
+
+
+@pytest.mark.parametrize(("lost", "status"), combinations())
 def test_of_a_candidate_that_is_released_nothing_is_left_and_the_next_one_goes_live(
     make_world: MakeWorld, lost: list[str], status: Status
 ) -> None:
@@ -107,7 +119,7 @@ def test_of_a_candidate_that_is_released_nothing_is_left_and_the_next_one_goes_l
 
 
 @pytest.mark.parametrize("lost", [name for name in EndpointRecord.model_fields if name != "previous"])
-@pytest.mark.parametrize("percent", [50, 95])
+@pytest.mark.parametrize("percent", [pytest.param(50, marks=pytest.mark.slow), 95])
 def test_a_record_that_is_released_still_names_the_model_in_production(
     make_world: MakeWorld, lost: str, percent: int
 ) -> None:

@@ -64,18 +64,21 @@ def test_an_idle_host_is_measured_beside_how_many_runs_finished() -> None:
     assert_whole([row for row in rows if row.name.endswith("250 finished")])
 
 
+@pytest.mark.slow
 def test_latency_is_measured_in_one_process_and_across_two() -> None:
     rows = latency.run(messages=3)
     assert_whole(rows)
     assert Counter(row.name.split(", ")[1] for row in rows) == {"one process": 4, "two processes": 2}
 
 
+@pytest.mark.slow
 def test_service_bus_is_measured_beside_the_embedded_bus() -> None:
     rows = service_bus.run(messages=5, events=4)
     assert_whole(rows)
     assert [row.unit for row in rows] == ["1/s", "1/s", "1/s", "ms", "ms"]
 
 
+@pytest.mark.slow
 def test_rendering_is_measured_beside_the_bare_tokenizer() -> None:
     rows = rendering.run(size_mb=0.1, memory_mb=(0.1,))
     assert_whole(rows[:-1])
@@ -83,6 +86,7 @@ def test_rendering_is_measured_beside_the_bare_tokenizer() -> None:
     assert (rows[-1].unit, rows[-1].value > 0) == ("MB", True)
 
 
+@pytest.mark.slow
 def test_validation_is_measured_beside_a_parser_and_a_checker() -> None:
     rows = validation.run(rows=20, large_mb=0.1, memory_mb=(0.1,))
     assert_whole(rows)
@@ -98,6 +102,7 @@ def test_large_validation_is_measured_alone() -> None:
     assert [row.unit for row in validation_large.run(rows=20, memory_mb=0.1)] == ["s", "MB"]
 
 
+@pytest.mark.slow
 def test_a_large_vocabulary_is_measured_in_a_process_of_its_own() -> None:
     rows = large_vocabulary.run(vocabulary=400, rows=20, words=200)
     assert [row.unit for row in rows] == ["s", "s", "MB", "MB"]

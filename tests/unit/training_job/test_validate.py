@@ -582,7 +582,8 @@ def test_the_process_exits_with_the_class_of_its_failure(drop: MakeDrop) -> None
     assert "dataset_replaced" in done.stderr
 
 
-@pytest.mark.parametrize("rows", [15_000, pytest.param(30_000, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [15_000, 30_000])
 def test_memory_stays_flat_over_a_file_of_2_kb_a_row(rows: int, drop: MakeDrop) -> None:
     """Peak RSS of a process whose parent is small: a child is charged with what its parent had at the fork."""
     row = '{"messages": [{"role": "user", "content": "press %d %s"}, {"role": "assistant", "content": "bolt %d"}]}\n'

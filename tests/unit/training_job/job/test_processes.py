@@ -105,7 +105,8 @@ def assert_learned_alike(run: Any, other: Any) -> None:
     assert largest_difference(run, other) < 1e-3
 
 
-@pytest.mark.parametrize("start", ["continued", pytest.param("anew", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["continued", "anew"])
 def test_two_processes_learn_what_one_does(
     start: str, alone: Any, uneven: Callable[..., Any], train: Callable[..., Any], local: Local, tmp_path: Path
 ) -> None:
