@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -109,6 +109,9 @@ class Findings:
                 mine.rows += group.rows[:free]
                 mine.offsets += group.offsets[:free]
                 mine.parts += group.parts[:free]
+
+    def leave_out(self, codes: Container[str]) -> None:
+        self._groups = {key: group for key, group in self._groups.items() if key[0] not in codes}
 
     def explain(self, code: str, file: str, detail: str) -> None:
         """Give a group, if there is one, the detail that is known only at the end."""

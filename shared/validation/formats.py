@@ -39,11 +39,22 @@ def detect(sources: Sequence[Source], *, prompts: bool = False) -> Format | None
     return _of_fields(form, sources)
 
 
-def chosen(name: str, sources: Sequence[Source]) -> Format:
-    """The format a recipe names; which pair of fields a prompt/completion file has is still looked up."""
-    shapes = [shape_of(source, prompts=name == "reinforcement") for source in (*sources, *by_names(sources))]
+def chosen(name: str, sources: Sequence[Source]) -> Format | None:
+    """The format a recipe names, None if no row can be read so; which pair of fields a prompt/completion file has is
+    still looked up."""
+    rows = (*sources, *by_names(sources))
+    shapes = [shape_of(source, prompts=name == "reinforcement") for source in rows]
     matching = [shape for shape in shapes if shape is not None and shape.name == name]
-    return _of_fields(matching[0] if matching else FORMATS[name], sources)
+    form = matching[0] if matching else FORMATS[name]
+    return _of_fields(form, sources) if matching or any(_reads(form, source) for source in rows) else None
+
+
+def _reads(form: Format, source: Source) -> bool:
+    try:
+        form.convert({**source})
+    except Refused as refused:
+        return refused.code.partition("|")[0] not in ("mixed_formats", "missing_field", "mixed_names")
+    return form.name != "chat" or "messages" in source
 
 
 def by_names(sources: Sequence[Source]) -> list[Source]:

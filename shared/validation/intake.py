@@ -16,6 +16,7 @@ from shared.validation.json_values import holds_values, read_values
 from shared.validation.lines import UTF8_MARK, Block, RefusedLine, Unreadable, split_lines
 from shared.validation.marks import is_verdict, plain_name
 from shared.validation.names import shown
+from shared.validation.suggestions import nearest_name
 from shared.validation.tables import HEADER_ROWS, Dialect, Note, columns_of, dialects, looks_like_table, read_table
 from shared.validation.workbooks import open_workbook
 from shared.validation.wrappers import Wrapped, is_turn, may_be_wrapped, unwrap, with_first_line
@@ -46,7 +47,8 @@ class Intake:
     """`form` is None if no row has a known shape, or if none is an object; iterating `blocks` may raise Unreadable.
 
     `missing`: columns that the recipe names and no row has. `found`: the fields of the first rows, as they may be
-    shown; `verdicts`: those that only accept or reject the row.
+    shown; `verdicts`: those that only accept or reject the row; `misspelled`: the known names that others stand for.
+    `other`: the format of the rows, where the recipe names one that they have not.
     """
 
     form: Format | None
@@ -55,6 +57,8 @@ class Intake:
     found: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     verdicts: frozenset[str] = frozenset()
+    misspelled: Mapping[str, str] = field(default_factory=dict)
+    other: str = ""
 
 
 def open_rows(chunks: Iterable[bytes], expected: ExpectedRows = ExpectedRows(), note: Note = lambda *_: None) -> Intake:
@@ -134,7 +138,27 @@ def _intake(
     found = tuple(dict.fromkeys(map(shown, names[:_NAMES_SHOWN])))
     missing = tuple(name for name in expected.columns if sources and name not in names)
     verdicts = frozenset(name for name in names if is_verdict(name, (source.get(name) for source in sources)))
-    return Intake(_format(sources, expected), container, blocks, found, missing, verdicts)
+    form, misspelled = _format(sources, expected), {} if expected.columns else _misspelled(names)
+    if (
+        form
+        and misspelled
+        and _learned(form) != _learned(_format([rename(row, misspelled) for row in sources], expected))
+    ):
+        form = None
+    other = _format(sources, replace(expected, format=_AUTO)) if form is None else None
+    return Intake(form, container, blocks, found, missing, verdicts, misspelled, other.name if other else "")
+
+
+def _misspelled(names: Sequence[str]) -> dict[str, str]:
+    """Fields with what they most likely stand for, which no field is called."""
+    given = set(map(plain_name, names))
+    others = [name for name in names if plain_name(name) not in KNOWN_NAMES]
+    return {name: near for name in others if (near := nearest_name(name, KNOWN_NAMES - given))}
+
+
+def _learned(form: Format | None) -> set[str]:
+    """The fields that are the question and the answer."""
+    return {name for name, part in form.mapping.items() if part in ("user", "assistant")} if form else set()
 
 
 def _format(sources: Sequence[Source], expected: ExpectedRows) -> Format | None:

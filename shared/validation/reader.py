@@ -20,6 +20,7 @@ from shared.validation.lines import Unreadable
 from shared.validation.names import FewNames
 from shared.validation.recipes import ReadRecipe
 from shared.validation.rows import ParsedRow, read_rows
+from shared.validation.suggestions import hinted, nearest_name
 
 _ROWS_OF_KIND = {
     "chat": "questions with answers",
@@ -43,7 +44,7 @@ class RowReader:
     may be evaluated with."""
 
     def __init__(self, findings: Findings, recipe: ReadRecipe, *, named_table: bool, splits: bool) -> None:
-        self._findings, self._recipe, self._method_known = findings, recipe.assumed, recipe.method_known
+        self._findings, self._recipe, self._method_known = findings, recipe.assumed, recipe.knows("method", "type")
         self._named_table, self._splits = named_table, splits
         self._used = used_fields(self._recipe)
         self.rows_read = {"train": 0, "eval": 0, "previous": 0}  # blank lines not counted
@@ -84,10 +85,19 @@ class RowReader:
         own_format = file != "train" and len(intake.missing) == len(self._recipe.data.columns)
         if intake.missing and not own_format:
             for name in intake.missing:
-                self._findings.add("column_missing", file, detail=f"{name}; the fields found are {found}")
+                self._findings.add(
+                    "column_missing", "recipe", detail=f"{hinted(name, intake.found)}; the fields found are {found}"
+                )
+            return True
+        if intake.form is None and intake.found and self._recipe.data.format != "auto":
+            rows = f"of {intake.other}" if intake.other else f"of no known format; the fields found are {found}"
+            detail = f"{self._recipe.data.format}, and the rows have the shape {rows}"
+            self._findings.add("other_format", "recipe", detail=detail)
             return True
         if intake.form is None and intake.found:
+            names = " and ".join(f"{own} to {known}" for own, known in intake.misspelled.items())
             remedy = next((FOREIGN[name] for name in intake.found if name in FOREIGN), NAME_COLUMNS)
+            remedy = f"Rename {names}, if that is meant. {remedy}" if names else remedy
             self._findings.add_many("unknown_format", file, found, 1, remedy=remedy)
             return True
         return False
@@ -121,11 +131,15 @@ class RowReader:
         add = self._findings.add
         form = intake.form or CHAT
         is_chat = form.kind == "chat"
-        notes, few = FieldNotes(self._used), FewNames()
+        few = FewNames()
         evaluated = file == "eval" or self._splits
         fits = intake.form is None or self._fits_method(intake, file)
-        needed = needed_fields(self._recipe, evaluated=evaluated, splits=self._splits) if fits else []
-        graded = (name for code, name in needed if code == "grader_field_missing")
+        fields = needed_fields(self._recipe, evaluated=evaluated, splits=self._splits) if fits else []
+        others = [name for name in intake.found if name not in self._used.names]
+        meant = {name: nearest_name(name, others) for _, name in fields if name not in intake.found}
+        notes = FieldNotes(self._used._replace(names=self._used.names.union(meant.values())))
+        needed = [(code, hinted(name, others) if meant.get(name) else name, name) for code, name in fields]
+        graded = (name for code, _, name in needed if code == "grader_field_missing")
         unseen = {name for name in graded if name.partition(".")[0] in self._used.replaced}  # `item.answer.part`
         broken = 0
         for number, offset, lines in intake.blocks:
@@ -141,12 +155,12 @@ class RowReader:
                 if row is not None:
                     if row.item:
                         notes.add(number, row.item, row.messages, has_answer=is_chat)
-                    for code, name in needed:
+                    for code, words, name in needed:
                         if code != "slice_field_missing":
                             if name in unseen or is_missing(row.item, name):
-                                add(code, file, number, offset, detail=name)
+                                add(code, file, number, offset, detail=words)
                         elif (value := value_at(row.item, name, needed)) is needed:
-                            add(code, file, number, offset, detail=name)
+                            add(code, file, number, offset, detail=words)
                         elif wrong := why_no_slice(value):
                             add("slice_value", file, number, offset, detail=f"{name} is {wrong}")
                     yield ReadRow(Place(file, number, offset), row, is_chat)
@@ -154,7 +168,8 @@ class RowReader:
                 number += 1
         if broken and broken == self.rows_read[file]:
             self.unread.add(file)
-        notes.report(self._findings, file, intake.container)
+        if fits:
+            notes.report(self._findings, file, intake.container)
 
 
 def needed_fields(recipe: Recipe, *, evaluated: bool, splits: bool) -> list[tuple[str, str]]:

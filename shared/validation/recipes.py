@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import difflib
 import fnmatch
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
+from operator import eq
 from typing import Any
 
 import yaml
@@ -15,6 +17,7 @@ from pydantic import ValidationError
 from shared.domain.catalog import check_license
 from shared.domain.events import EVENT_TYPES
 from shared.domain.findings import Findings
+from shared.domain.graders import Grader
 from shared.domain.recipe import MAX_CHANNELS, Notify, Recipe, Reinforcement
 from shared.grading import problems
 from shared.validation.codes import MAX_RECIPE_BYTES
@@ -29,15 +32,18 @@ _OTHER_GRADER = {"name": "other", "type": "string_check", "reference": "other"} 
 
 @dataclass(frozen=True, slots=True)
 class ReadRecipe:
-    """`recipe` is None if it has problems. `assumed` is what the data is then checked by, so that no problem of the
-    data is reported that is only one of the recipe: all settings that are valid.
+    """`recipe` is None if it has problems. `assumed` is what the data is then checked by: all settings that are valid.
 
-    `method_known`: whether `assumed` has the method that the recipe names.
+    `unknown`: the other settings that were given, which `assumed` lacks or has by default; the empty path is all.
     """
 
     recipe: Recipe | None
     assumed: Recipe
-    method_known: bool = True
+    unknown: frozenset[Location] = frozenset()
+
+    def knows(self, *setting: str) -> bool:
+        """Whether `assumed` has it as the recipe means it, and all settings below."""
+        return not any(all(map(eq, where, setting)) for where in self.unknown)
 
 
 class _Unreadable(Exception):
@@ -45,20 +51,25 @@ class _Unreadable(Exception):
 
 
 class RecipeLoader(yaml.SafeLoader):
-    """Plain YAML that refuses a key given twice and aliases (a small file could grow without end)."""
+    """Plain YAML that refuses aliases (a small file could grow without end)."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise _Unreadable("aliases are not allowed")
         return super().compose_node(parent, index)
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise _Unreadable(f"line {node.start_mark.line + 1}: the key {key.value} is given twice")
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
-        return super().construct_mapping(node, deep)
+
+def keys_given_twice(node: yaml.Node | None, where: Location = ()) -> Iterator[tuple[Location, int]]:
+    """The path of each in a document, and the line where it is given again."""
+    seen: set[str] = set()
+    for number, pair in enumerate(node.value if isinstance(node, yaml.CollectionNode) else ()):
+        key, value = pair if isinstance(node, yaml.MappingNode) else (None, pair)
+        inside = (*where, key.value if isinstance(key, yaml.ScalarNode) else number)
+        if isinstance(key, yaml.ScalarNode):
+            if key.value in seen:
+                yield inside, key.start_mark.line + 1
+            seen.add(key.value)
+        yield from keys_given_twice(value, inside)
 
 
 def read_recipe(text: bytes | None, default_base_model: str, findings: Findings) -> ReadRecipe:
@@ -67,18 +78,27 @@ def read_recipe(text: bytes | None, default_base_model: str, findings: Findings)
     No text means a recipe of defaults. The license gate is part of it.
     """
     try:
-        given = _load(text or b"")
+        given, twice = _load(text or b"")
     except _Unreadable as error:
         findings.add("recipe_yaml", "recipe", detail=_encodable(str(error)))
-        return ReadRecipe(None, Recipe(base_model=default_base_model), method_known=False)
+        return ReadRecipe(None, Recipe(base_model=default_base_model), frozenset([()]))
+    for where, line in twice:
+        findings.add("recipe_value", "recipe", detail=f"{dotted(where)}: it is given twice, again in line {line}")
+    unknown = {where for where, _ in twice}
     raw = {"base_model": default_base_model, **given}
     try:
-        recipe = Recipe.model_validate(raw)
-        read = ReadRecipe(_with_working_graders(recipe, findings), recipe)
+        assumed = Recipe.model_validate(raw)
+        unknown |= _check_graders(assumed, findings)
     except ValidationError as error:
-        _report(setting_errors(error, given, Recipe, {"base_model": default_base_model}), findings)
+        errors = setting_errors(error, given, Recipe, {"base_model": default_base_model})
+        _report(errors, findings)
         assumed = _without_faults(raw, error, default_base_model)
-        read = ReadRecipe(None, assumed, method_known=assumed.method.type == _method_type(raw))
+        unknown.update(where for one in errors for where in one.settings)
+        if assumed.method.type != _method_type(raw):
+            unknown.add(("method",))
+        read = ReadRecipe(None, assumed, frozenset(unknown))
+    else:
+        read = ReadRecipe(None if unknown else assumed, assumed, frozenset(unknown))
     if _check_events(read.assumed.notify, findings):
         read = replace(read, recipe=None)
     _check_license(raw, findings)
@@ -110,7 +130,7 @@ def _method_type(raw: dict[str, Any]) -> Any:
 def read_channels(text: bytes) -> list[Notify]:
     """The valid channels of a recipe, whatever else is wrong with it: a rejected run is told to them too."""
     try:
-        channels = _load(text).get("notify")
+        channels = _load(text)[0].get("notify")
     except _Unreadable:
         return []
     valid = [channel for one in channels if (channel := _channel(one))] if isinstance(channels, list) else []
@@ -124,13 +144,15 @@ def _channel(raw: object) -> Notify | None:
         return None
 
 
-def _load(text: bytes) -> dict[str, Any]:
+def _load(text: bytes) -> tuple[dict[str, Any], list[tuple[Location, int]]]:
+    """The settings, of a key given twice the last, and what `keys_given_twice` says."""
     if len(text) > MAX_RECIPE_BYTES:
         raise _Unreadable(f"it is larger than {MAX_RECIPE_BYTES // 2**10} KiB")
     try:
-        # The loader is a SafeLoader: it builds plain values only.
         encoding, mark = encoding_of(text)
-        raw = yaml.load(text[mark:].decode(encoding or "utf-8-sig"), Loader=RecipeLoader)  # noqa: S506
+        loader = RecipeLoader(text[mark:].decode(encoding or "utf-8-sig"))
+        node = loader.get_single_node()
+        raw, twice = loader.construct_document(node) if node else None, list(keys_given_twice(node))
     except UnicodeDecodeError as error:
         raise _Unreadable("it is not UTF-8") from error
     except yaml.MarkedYAMLError as error:
@@ -139,13 +161,13 @@ def _load(text: bytes) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
         raise _Unreadable("it is not valid YAML") from error
     if raw is None:
-        return {}
+        return {}, []
     if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
         raise _Unreadable("it is not a mapping of settings")
     for where, string in _texts(raw, ()):
         if _encodable(string) != string:
             raise _Unreadable(f"{dotted(where)}: it has a lone surrogate, which UTF-8 cannot encode")
-    return raw
+    return raw, twice
 
 
 def _texts(value: Any, where: Location) -> Iterator[tuple[Location, str]]:
@@ -168,13 +190,15 @@ def _encodable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def _with_working_graders(recipe: Recipe, findings: Findings) -> Recipe | None:
-    found = problems(recipe.evaluation.graders, "evaluation.graders")
+def _check_graders(recipe: Recipe, findings: Findings) -> set[Location]:
+    """Where there are graders that do not work."""
+    graders: dict[Location, Sequence[Grader]] = {("evaluation", "graders"): recipe.evaluation.graders}
     if isinstance(recipe.method, Reinforcement):
-        found += problems(recipe.method.graders, "method.graders")
-    for setting, message in found:
+        graders["method", "graders"] = recipe.method.graders
+    found = {where: problems(some, dotted(where)) for where, some in graders.items()}
+    for setting, message in chain.from_iterable(found.values()):
         findings.add("recipe_value", "recipe", detail=f"{setting}: {message}")
-    return None if found else recipe
+    return {where for where in found if found[where]}
 
 
 def _report(errors: list[SettingError], findings: Findings) -> None:

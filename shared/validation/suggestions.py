@@ -93,10 +93,10 @@ class Names:
             if types := dict.fromkeys(one.type for one in meant if not one.valid and one.path[:-1] == section):
                 name = "it" if evidence is _same else names[0]
                 or_of = "".join(f", or of {'.'.join(path[:-1])}" for path in valid)
-                return Suggestion(f"{name} is a setting of method.type {' and '.join(types)}{or_of}")
+                return Suggestion(f"{name} is a setting of method.type {' and '.join(types)}{or_of}", tuple(valid))
             if valid and evidence is _same:
                 sections = (".".join(path[:-1]) or "the top level" for path in valid)
-                return Suggestion(f"it belongs under {' or '.join(sections)}")
+                return Suggestion(f"it belongs under {' or '.join(sections)}", tuple(valid))
             if valid:
                 return self._did_you_mean(section, valid)
             if meant:
@@ -161,6 +161,18 @@ def _shown(path: Location, section: Location) -> str:
 def _plain(name: str) -> str:
     """`numTrainEpochs`, `num-train-epochs` and `num_train_epochs` are one name."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[\W_]+", "_", name).strip("_").lower()
+
+
+def nearest_name(name: str, names: Iterable[str]) -> str:
+    """The one of a file's names that another name most likely stands for, or nothing."""
+    choices = {_plain(one): one for one in names}
+    found = _misspelled(_plain(name), choices)
+    return choices[found[0]] if len(found) == 1 else ""
+
+
+def hinted(name: str, names: Iterable[str]) -> str:
+    near = nearest_name(name, names)
+    return f"{name} (did you mean {near}?)" if near else name
 
 
 def _same(key: str, names: Iterable[str]) -> list[str]:

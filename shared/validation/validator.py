@@ -23,6 +23,7 @@ from shared.rendering.check import TOKEN_CODES
 from shared.rendering.facts import TokenFacts, length_policy
 from shared.validation.ahead import Ahead
 from shared.validation.codes import CODES, FEW_ROWS, MIN_ROWS
+from shared.validation.consequences import consequences
 from shared.validation.content.codes import CONTENT_CODES
 from shared.validation.content.scan import ContentScan
 from shared.validation.deidentify import Deidentifier, NameFinder, not_searched_for
@@ -93,7 +94,7 @@ def validate(
     findings = Findings(ALL_CODES)
     _check_names(project, file_name, findings)
     read = read_recipe(recipe_text, default_base_model, findings)
-    bundle = _bundle(read.assumed.base_model, bundle_of, findings)
+    bundle = _bundle(read.assumed.base_model, bundle_of, findings) if read.knows("base_model") else None
     tokens = TokenFacts(findings, bundle, length_policy(read.assumed), previews) if bundle else None
     before = earlier() if read.assumed.data.mode == "append" else None
     is_table = file_name.lower().endswith(_TABLE_ENDS)
@@ -179,6 +180,7 @@ class _Validation:
         if "train" not in reader.unread:  # else how many rows there are is not known
             _check_sizes(reader.rows_read["train"], findings)
         report_sizes(self.counter.rows["eval"], self._recipe.assumed, self._split, findings)
+        findings.leave_out(consequences(self._recipe))
         plan = None
         if recipe is not None and not findings.failed:
             plan = _plan(recipe, project, statistics, tokens, findings)

@@ -32,7 +32,7 @@ class Checked:
 Check = Callable[..., Checked]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def check() -> Check:
     def run(
         train: bytes | Iterable[bytes],

@@ -273,7 +273,7 @@ def test_the_recipe_names_the_format_where_the_guess_is_wrong(check) -> None:
     forced = check(data, None, b"data: {format: text}")
     assert (forced.result.report.format, forced.errors) == ("text", ["text_not_evaluable"])
     wrong = check(data, None, b"data: {format: chat}")
-    assert wrong.errors == ["mixed_formats"]
+    assert wrong.errors == ["other_format"]
 
 
 TABLE = b"question;answer;fault\r\n" + b"".join(

@@ -13,7 +13,7 @@ BAD_RECIPES = {
     "a list": (b"- a", ["recipe_yaml"]),
     "not UTF-8": (b"use_case: caf\xe9", ["recipe_yaml"]),
     "a number as key": (b"1: a", ["recipe_yaml"]),
-    "a key twice": (b"budget: {max_usd: 1, max_usd: 2}", ["recipe_yaml"]),
+    "a key twice": (b"budget: {max_usd: 1, max_usd: 2}", ["recipe_value"]),
     "an alias": (b"notify: &a []\ndata: *a", ["recipe_yaml"]),
     "a lone surrogate": (b'use_case: "\\ud800"', ["recipe_yaml"]),
     "a lone surrogate in a list": (b'evaluation: {slices: ["\\udfff"]}', ["recipe_yaml"]),
