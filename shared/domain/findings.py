@@ -115,9 +115,14 @@ class Findings:
 
     def explain(self, code: str, file: str, detail: str) -> None:
         """Give a group, if there is one, the detail that is known only at the end."""
-        group = self._groups.pop((code, file, ""), None)
-        if group:
-            self._groups[code, file, detail] = group
+        self.replace(code, file, "", (code, detail, ""))
+
+    def replace(self, code: str, file: str, detail: str, by: tuple[str, str, str] | None) -> None:
+        """Give a group, if there is one, another code, detail and remedy; None: forget it."""
+        group = self._groups.pop((code, file, detail), None)
+        if group and by:
+            group.remedy = by[2]
+            self._groups[by[0], file, by[1]] = group
 
     def counts(self, code: str) -> list[tuple[str, str, int]]:
         """File, detail and occurrences of each group with this code."""

@@ -141,15 +141,16 @@ def _text(message: Message) -> str:
 
 
 def label_of(row: ParsedRow, reference: Template | None = None) -> str:
-    """The answer that is evaluated, in lower case without blanks around words and without a last period.
+    """The answer that is evaluated, as it is written.
 
     That is the last that is learned, and of a prompt the `reference` that its grader reads. Empty of a long one.
     """
     text = _answer_of(row, reference)
-    return _normalized(text) if len(text) <= LABEL_CHARACTERS else ""
+    return text if len(text) <= LABEL_CHARACTERS else ""
 
 
-def _normalized(text: str) -> str:
+def plain_label(text: str) -> str:
+    """In lower case without blanks around words and without a last period."""
     return " ".join(text.lower().split()).rstrip(".")
 
 
@@ -181,7 +182,7 @@ def _short_values(value: dict[str, Any], at: str) -> Iterator[tuple[str, str]]:
     for name, inner in value.items():
         if type(inner) is dict and not at:
             yield from _short_values(inner, f"{name}.")
-        elif type(inner) in (str, int, bool) and len(text := _normalized(str(inner))) <= FIELD_CHARACTERS and text:
+        elif type(inner) in (str, int, bool) and 0 < len(plain_label(text := str(inner))) <= FIELD_CHARACTERS:
             yield f"{at}{name}", text
 
 
@@ -215,5 +216,5 @@ def _of_row(source: str) -> Template | None:
 
 
 def label_key(label: str) -> int:
-    """64 bits, signed as SQLite has it; 0 for no label."""
+    """64 bits of a plain label, signed as SQLite has it; 0 for none."""
     return xxh3_64_intdigest(label.encode()) - 2**63 if label else 0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
+from json import dumps
 from typing import Any
 
 from shared.domain.dataset import Category, Ignored, ValueCount
-from shared.domain.findings import Findings
+from shared.domain.findings import Findings, counted
 from shared.domain.row_fields import value_at
-from shared.validation.compared import label_key
+from shared.validation.compared import plain_label
 from shared.validation.names import OTHER_NAMES, shown
 from shared.validation.split import SplitLabel
 
@@ -25,7 +26,8 @@ _NAMES = frozenset(
     {"category", "class", "department", "difficulty", "domain", "intent", "kind", "label", "language", "priority"}
     | {"product", "severity", "source", "subject", "tag", "task", "topic", "type", "urgency"}
 )
-_LABELS = 2_000
+_LABELS, _SPELLINGS = 2_000, 8
+_NAMED = 5  # labels written in several ways
 
 
 # By the code that reports it. `{detail}` is the finding's.
@@ -77,14 +79,12 @@ class Examples:
         self._paths = [path for path in slices if "." in path]
         self._is_plain = is_plain
         self._rows = 0
-        self._labels: dict[int, _Value] = {}
+        self._labels: dict[int, dict[str, _Value]] = {}  # by how they are written
         self._fields: dict[str, dict[str, _Value] | None] = {}  # None: too many values
 
-    def add(self, number: int, label: str, item: dict[str, Any]) -> None:
+    def add(self, number: int, item: dict[str, Any]) -> None:
         """`number` is negative for a row that the dropped file does not hold."""
         self._rows += 1
-        if label:
-            self.add_label(number, label_key(label), label)
         for name, value in item.items():
             if (name in self._slices or name.lower() in _NAMES) and (type(value) is str or type(value) is bool):
                 self._add_value(name, str(value), number)
@@ -94,9 +94,11 @@ class Examples:
                 self._add_value(path, str(value), number)
 
     def add_label(self, number: int, key: int, text: str) -> None:
-        """`key`: of the label, by which it is counted."""
+        """`key`: of the label, by which it is counted; `text`: as it is written; `number`: 0 of a held-out row."""
         if key in self._labels or len(self._labels) < _LABELS:
-            self._labels.setdefault(key, _Value(text)).add(number)
+            written = self._labels.setdefault(key, {})
+            if text in written or len(written) < _SPELLINGS:
+                written.setdefault(text, _Value(text)).add(number)
 
     def _add_value(self, name: str, value: str, number: int) -> None:
         values = self._fields.setdefault(name, {})
@@ -111,11 +113,25 @@ class Examples:
         """Of the labels, most rows first, those that are shown."""
         found = []
         for label in list(labels)[:VALUES_SHOWN]:
-            value = self._labels.get(label.key, _Value(""))
-            text = self._text(value.text, label.train + label.held_out)
-            count = ValueCount(value=text, train_rows=label.train, eval_rows=label.held_out, rows=tuple(value.rows))
+            written = self._labels.get(label.key, {})
+            text = self._text(plain_label(next(iter(written), "")), label.train + label.held_out)
+            rows = sorted(row for value in written.values() for row in value.rows)[:ROWS_SHOWN]
+            count = ValueCount(value=text, train_rows=label.train, eval_rows=label.held_out, rows=tuple(rows))
             found.append(count)
         return tuple(found)
+
+    def report_spellings(self, labels: Iterable[SplitLabel], findings: Findings) -> None:
+        """Labels that are written in several ways: the rows of all but the most frequent one."""
+        found = [sorted(self._labels.get(one.key, {}).values(), key=lambda value: -value.count) for one in labels]
+        several = [written for written in found if len(written) > 1]
+        if not several:
+            return
+        named = [written for written in several if all(self._is_plain(value.text) for value in written)]
+        words = (" and ".join(f"{dumps(one.text)} ({one.count})" for one in written) for written in named[:_NAMED])
+        others = [value for written in several for value in written[1:]]
+        rows = sorted(row for value in others for row in value.rows)
+        detail = "; ".join(words) or counted(len(several), "label")
+        findings.add_many("label_spelling", "train", detail, sum(value.count for value in others), rows)
 
     def categories(self) -> tuple[Category, ...]:
         """Fields that sort the rows into few kinds, such as an intent."""

@@ -5,14 +5,24 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from shared.domain.recipe import Recipe
-from shared.validation.compared import Content, answer_fields, content_of, label_key, label_of, reference_of, tools_of
+from shared.validation.compared import (
+    Content,
+    answer_fields,
+    content_of,
+    label_key,
+    label_of,
+    plain_label,
+    reference_of,
+    tools_of,
+)
+from shared.validation.content.damage import DAMAGED, damage_of
 from shared.validation.content.row_scan import ContentPolicy, Dialogue, Found, RowScan
 from shared.validation.rows import Extent, ParsedRow, extent_of
 
 
 class Facts(NamedTuple):
-    """`found`: in its texts. `fields`: of an answer that is JSON: path, value, label. `dialogue` is None if it has no
-    words."""
+    """`found`: in its texts. `label`: as it is written. `fields`: of an answer that is JSON: path, value, label.
+    `dialogue` is None if it has no words."""
 
     found: list[Found]
     content: Content
@@ -37,8 +47,13 @@ class FactFinder:
         """The facts of a row whose texts are known, and redacted where they had to be."""
         dialogue = self._rows.dialogue(row.messages, tools_of(row.document), has_answer=is_chat, held_out=held_out)
         values = answer_fields(row, self._reference)
-        fields = [(name, value, label_key(f"{name}\0{value}")) for name, value in values]
-        return Facts(found, content_of(row), label_of(row, self._reference), fields, extent_of(row), dialogue)
+        fields = [(name, value, label_key(f"{name}\0{plain_label(value)}")) for name, value in values]
+        label = label_of(row, self._reference)
+        answers = [*row.messages, *row.document.get("non_preferred_output", ())]
+        if not is_chat and label and answers[-1]["role"] != "assistant":
+            answers.append({"role": "assistant", "content": label})  # a prompt's reference
+        found = found + [(DAMAGED, kind) for kind in sorted(set(damage_of(answers)))]
+        return Facts(found, content_of(row), label, fields, extent_of(row), dialogue)
 
 
 def policy_of(recipe: Recipe) -> ContentPolicy:

@@ -10,7 +10,8 @@ COVERAGE = 0.9
 # Rows for each different answer, on average. With fewer they are phrases that come twice, as of paraphrased questions.
 _ROWS_PER_LABEL = 3
 # So few are labels whatever the number of rows, and of more rows a tenth: a held-out share of the usual size holds one
-# row of each. More are labels where different questions have the same answer.
+# row of each. More are labels where different questions have the same answer. Of so few, with two rows each on average,
+# some may be given once: to learn a note for a label does no harm, a label that is never learned does.
 _ALWAYS_FEW, _FEW_SHARE = 20, 0.1
 MAX_LABELS = 10_000
 # What fields that hold a label are called, most likely ones first; the first are rather words than numbers.
@@ -68,4 +69,7 @@ def find_labels(repeated: list[LabelCount], rows: int, share: float) -> Labels:
     in_several_units = sum(label.rows for label in labels if label.units > 1)
     if often and 1 < len(repeated) <= MAX_LABELS and (covered if few else in_several_units) >= COVERAGE * rows:
         return Labels(labels, classifies=True, few=few)
+    once = rows - covered
+    if 1 < len(repeated) + once <= min(_ALWAYS_FEW, rows / 2):
+        return Labels(labels, classifies=True, few=once <= len(repeated))
     return Labels(tuple(label for label in labels if label.rows * share >= 1), classifies=False)

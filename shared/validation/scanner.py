@@ -12,7 +12,7 @@ from shared.domain.findings import Findings, Place
 from shared.domain.recipe import Recipe
 from shared.domain.row_fields import is_missing, value_at
 from shared.validation.ahead import Ahead
-from shared.validation.compared import label_key
+from shared.validation.compared import label_key, plain_label
 from shared.validation.content.scan import ContentScan
 from shared.validation.examples import Examples
 from shared.validation.facts import FactFinder, Facts
@@ -77,25 +77,28 @@ class RowScanner:
             return None
         if facts is None:
             facts = self._facts.compared(row, [], is_chat=read.is_chat, held_out=place.file == "eval")
+            self._content.note(place, facts.found)
         self._keys.add("eval" if place.file == "eval" else "train", self._keys_of(read, row, row_key, facts))
         self._counter.measure(facts.extent)
         return ScannedRow(place, row, canonical, facts.extent.characters)
 
     def _keys_of(self, read: ReadRow, row: ParsedRow, row_key: bytes, facts: Facts) -> RowKeys:
         """Also takes the row into the comparison with all others."""
-        place, content, label = read.place, facts.content, facts.label
+        place, content = read.place, facts.content
         tag = int.from_bytes(content.key[:8])
         sketch = self._content.place(place, facts.dialogue, tag, has_answer=read.is_chat)
         number = -place.row if place.file == "previous" else place.row
         if place.file != "eval":
-            self._examples.add(number, label, row.item)
-            for _, value, key in facts.fields:
-                self._examples.add_label(number, key, value)
+            self._examples.add(number, row.item)
+        label = label_key(plain_label(facts.label))
+        for value, key in ((facts.label, label), *((value, key) for _, value, key in facts.fields)):
+            if key:
+                self._examples.add_label(0 if place.file == "eval" else number, key, value)
         return RowKeys(
             row=row_key,
             content=content.key,
             split=xxh3_64_intdigest(self._split_by(row, content.key), self._seed),
-            label=label_key(label),
+            label=label,
             number=number,
             offset=place.offset,
             sketch=sketch if self._splits else None,

@@ -171,7 +171,8 @@ class _Validation:
             self._held_out.seek(0)
             labels = report_labels(keys, self._split, self._findings)
             self._labels = split_labels(keys, labels, self._split)
-        self._content.finish(classifies=labels.classifies)
+        self._examples.report_spellings(self._labels, self._findings)
+        self._content.finish(classifies=labels.classifies, few_labels=labels.few)
 
     def report(self, project: str) -> Report:
         findings, reader, recipe = self._findings, self.reader, self._recipe.recipe

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from shared.validation.compared import compared_texts
 from shared.validation.content import injection, personal_data, secrets
+from shared.validation.content.damage import DAMAGED, MOJIBAKE, MOJIBAKE_PATTERN
 from shared.validation.content.languages import language_of_row
 from shared.validation.content.near_duplicates import Sketch, sketch
 from shared.validation.content.pattern_set import PatternSet
@@ -78,6 +79,8 @@ class RowScan:
             return [], document
         injected = sorted(hits & _INJECTION_CODES)
         found = [(code, "") for code in injected if injection.confirmed(code, whole)]
+        if MOJIBAKE in hits:
+            found.append((DAMAGED, MOJIBAKE))
         changed = texts
         kinds, detectors = hits & _SECRET_KINDS, personal_data.likely(hits)
         if redactor is None and self._may_redact(bool(kinds), bool(detectors)):
@@ -147,7 +150,8 @@ class RowScan:
 @lru_cache(maxsize=8)
 def _gate(special_tokens: frozenset[str]) -> PatternSet:
     """All triggers. Kept, for it takes milliseconds to compile, as long as a small file to read."""
-    return PatternSet({**personal_data.TRIGGERS, **secrets.TRIGGERS, **injection.triggers(special_tokens)})
+    more = {**injection.triggers(special_tokens), MOJIBAKE: MOJIBAKE_PATTERN}
+    return PatternSet({**personal_data.TRIGGERS, **secrets.TRIGGERS, **more})
 
 
 def _in_words(kind: str) -> str:

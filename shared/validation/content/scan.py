@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from shared.domain.dataset import Outliers
 from shared.domain.findings import Findings, Place, counted
 from shared.validation.content import personal_data
+from shared.validation.content.damage import DAMAGED, finding_of
 from shared.validation.content.languages import Languages
 from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS, Clusters, Index, Sketch
 from shared.validation.content.quality import LOOK_UP_SHARE, MIN_ROWS, Quality
@@ -36,6 +38,7 @@ class ContentScan:
         self.rows = RowScan(policy, special_tokens)
         self._redactor = personal_data.Redactor()
         self._bits = indexed_rows_bits
+        self._rows: Counter[str] = Counter()  # by file
         self._indexes: dict[str, Index] = {}
         self._clusters: dict[str, Clusters] = {}
         self._triggers = RepeatedTriggers()
@@ -64,6 +67,7 @@ class ContentScan:
 
         `tag`: 64 bits, equal for rows that ask and answer exactly the same.
         """
+        self._rows[place.file] += 1
         if dialogue is None:
             return None
         held_out = place.file == "eval"
@@ -103,11 +107,14 @@ class ContentScan:
 
     # At the end.
 
-    def finish(self, *, classifies: bool = False) -> None:
-        """Note what only the rows as a whole show. `classifies`: the answers are labels."""
+    def finish(self, *, classifies: bool = False, few_labels: bool = False) -> None:
+        """Note what only the rows as a whole show. `classifies`: the answers are labels, `few_labels`: beyond doubt."""
         for file, clusters in self._clusters.items():
             detail = f"{counted(len(clusters), 'group')}, the largest of {clusters.largest} rows"
             self._findings.explain("near_duplicate", file, detail)
+        for file, kind, count in self._findings.counts(DAMAGED):
+            by = finding_of(kind, count, self._rows[file], labels=few_labels)
+            self._findings.replace(DAMAGED, file, kind, by)
         for one in self._triggers.found()[:TRIGGERS_SHOWN]:
             self._note("repeated_trigger", f"{one.row_count} rows", one.row_count, one.rows)
         for other in self._languages.other_languages():

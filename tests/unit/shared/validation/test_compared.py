@@ -15,6 +15,7 @@ from shared.validation.compared import (
     content_of,
     label_key,
     label_of,
+    plain_label,
     reference_of,
 )
 from shared.validation.rows import ParsedRow, row_of
@@ -65,7 +66,7 @@ def test_a_turn_inside_a_dialogue_is_that_of_a_row_that_ends_there() -> None:
     ],
 )
 def test_a_label_is_a_short_answer_whatever_its_case_and_blanks(answer: str, label: str) -> None:
-    assert label_of(row("q", answer)) == label
+    assert plain_label(label_of(row("q", answer))) == label
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_a_label_is_a_short_answer_whatever_its_case_and_blanks(answer: str, lab
     ],
 )
 def test_short_values_of_an_answer_that_is_json_are_its_fields(answer: str, fields: list[tuple[str, str]]) -> None:
-    assert answer_fields(row("q", answer)) == fields
+    assert [(name, plain_label(value)) for name, value in answer_fields(row("q", answer))] == fields
 
 
 def test_system_messages_results_and_tools_are_context_and_a_call_is_an_answer() -> None:
@@ -118,7 +119,7 @@ def test_the_label_of_a_prompt_is_what_its_answer_is_compared_with(grader: dict[
     )
     prompt = row_of({"messages": [{"role": "user", "content": "q"}], "item": {"answer": "Bolt"}})
     reference = reference_of(recipe)
-    assert (reference and label_of(prompt, reference)) == label
+    assert (reference and plain_label(label_of(prompt, reference))) == label
     assert reference_of(Recipe(base_model="droptune/tiny-llama")) is None
 
 

@@ -1,0 +1,144 @@
+"""Text that was destroyed on its way into the file: one finding a kind, with its share, and hardly a false one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+CODES = {"damaged_text", "damaged_file"}
+HELD_OUT = b"\n".join(
+    json.dumps({"prompt": f"Where is part {n}?", "completion": f"It is in hall {n * 7}."}).encode() for n in range(30)
+)
+
+
+def of_pair(question: str, answer: str) -> dict[str, Any]:
+    return {"prompt": question, "completion": answer}
+
+
+def of_turns(question: str, answer: str) -> dict[str, Any]:
+    texts = (question, answer, "Is that all?", f"That is all of {len(question)}: {hash(question) % 997}.")
+    return {"messages": [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(texts)]}
+
+
+def file_of(answer: str, count: int, rows: int = 100, form: Callable[[str, str], dict[str, Any]] = of_pair) -> bytes:
+    """Rows of which the first have this answer, `{q}` in which is the question."""
+    made = []
+    for n in range(rows):
+        question = f"What does part {n} of machine {n * 7919 % 997} do?"
+        made.append(form(question, answer.replace("{q}", question) if n < count else f"It turns wheel {n * 31}."))
+    return b"\n".join(json.dumps(row).encode() for row in made)
+
+
+def damage(checked: Any) -> list[tuple[str, int, tuple[int, ...]]]:
+    return [(one.code, one.count, one.rows[:2]) for one in checked.result.report.problems if one.code in CODES]
+
+
+# The answer, and the share of rows from which the file is refused.
+DAMAGED: dict[str, tuple[str, float]] = {
+    **{word: (word, 0.5) for word in ("NaN", "nan", "null", "NULL", "undefined", " NaT\n", "<NA>", "\\N")},
+    **{word: (word, 0.9) for word in ("None", "none", "N/A", "n/a", "NA")},
+    **{word: (word, 0.1) for word in ("#REF!", "#VALUE!", "#N/A", "#NAME?", "#DIV/0!", "#BEZUG!", "#####", "#NV")},
+    **{word: (word, 0.1) for word in ("[object Object]", "[object Object],[object Object]", "[object Promise]")},
+    **{word: (word, 0.5) for word in (".", "-", "...", "\u2026", " -- ", "\u201c\u201d", "- " * 200)},
+    "the question": ("{q}", 0.5),
+    "the question between blanks": (" {q}\n", 0.5),
+    "a full cell": ("The pump turns. " * 2047 + "The pump turns.", 0.1),
+    "a full cell of emoji": ("The pump is \U0001f527. " + "x" * (32_767 - 16), 0.1),
+    **{
+        text: (f"It is in {text.encode().decode(encoding)}, as the plan says.", 0.1)
+        for text, encoding in (
+            *((text, "cp1252") for text in ("caf\u00e9", "don\u2019t", "gr\u00f6\u00dfer", "\u20ac 5", "5 \u00b0C")),
+            *((text, "latin-1") for text in ("se\u00f1or", "\u00c9cole", "S\u00e3o", "\u041f\u043e\u043b")),
+            *((text, "mac-roman") for text in ("h\u00f4tel caf\u00e9", "we\u2019re", "\u00dcbergr\u00f6\u00dfe")),
+            ("\u4e2d\u6587\u5b57", "latin-1"),
+            ("\u017c\u00f3\u0142w", "cp1252"),
+            ("\U0001f600", "cp1252"),
+        )
+    },
+    "a lost character": ("It is a caf\ufffd.", 0.1),
+    "lost characters": ("\ufffd\ufffd\ufffd", 0.1),
+}
+
+
+@pytest.mark.parametrize(("answer", "limit"), DAMAGED.values(), ids=[str(number) for number in range(len(DAMAGED))])
+@pytest.mark.parametrize("form", [of_pair, of_turns])
+def test_destroyed_answers_are_one_finding_and_many_of_them_refuse_the_file(check, answer, limit, form) -> None:
+    few, many = (check(file_of(answer, count, form=form), HELD_OUT) for count in (5, round(100 * limit)))
+    assert damage(few) == [("damaged_text", 5, (1, 2))]
+    assert damage(many) == [("damaged_file", round(100 * limit), (1, 2))]
+    assert "(5 of 100 rows, 5.0%)" in next(one.message for one in few.result.report.problems if one.code in CODES)
+
+
+SOUND = {
+    "a sentence about them": "NaN is no number, null is no object, and #REF! is an error of Excel.",
+    "a list": "[]",
+    "an object": "{}",
+    "a comparison": "<",
+    "an operator": "+",
+    "an emoji": "\U0001f44d",
+    "a currency": "\u20ac",
+    "accents": "S\u00c3O, \u00c2ge, \u00e2ge, na\u00efve, \u00c9\u2013\u00c8, Gro\u00df\u2026, \u0141\u00f3d\u017a",
+    "a capital before a mark": "\u201cAMANH\u00c3\u201d, MANH\u00c3\u2026, \u00abROM\u00c2\u00bb",
+    "another script": "\u041f\u0440\u0438\u0432\u0435\u0442, \u4f60\u597d, \u0627\u0644\u0633",
+    "mathematics": "\u221a2, \u2202x, \u2030",
+    "a heading": "# Parts",
+    "a tag": "#pump",
+    "nothing, in a sentence": "None of them.",
+    "a long text": "x" * 32_766,
+    "a longer text": "x" * 32_768,
+}
+
+
+@pytest.mark.parametrize("answer", SOUND.values(), ids=SOUND)
+def test_sound_answers_are_not_reported(check, answer) -> None:
+    assert damage(check(file_of(answer, 60), HELD_OUT)) == []
+
+
+def test_a_few_answers_that_repeat_the_question_are_as_they_are_in_a_translation(check) -> None:
+    assert damage(check(file_of("{q}", 4), HELD_OUT)) == []
+
+
+@pytest.mark.parametrize("label", ["None", "N/A", "null", "undefined", "-"])
+@pytest.mark.parametrize("count", [4, 50, 95])
+def test_a_label_for_none_of_the_others_is_a_warning_at_most(check, label, count) -> None:
+    rows = [
+        {"prompt": f"Case {n}: {n * 7919}", "completion": label if n < count else ("pump", "valve")[n % 2]}
+        for n in range(100)
+    ]
+    checked = check(b"\n".join(json.dumps(row).encode() for row in rows))
+    assert damage(checked) == [("damaged_text", count, (1, 2))]
+    assert checked.errors == []
+
+
+def test_a_file_of_a_word_for_no_value_is_refused_whatever_else_is_in_it(check) -> None:
+    for count in (57, 60):
+        assert damage(check(file_of("NaN", count, rows=60), HELD_OUT)) == [("damaged_file", count, (1, 2))]
+
+
+def test_few_rows_never_refuse_a_file(check) -> None:
+    assert damage(check(file_of("#REF!", 4, rows=12), HELD_OUT)) == [("damaged_text", 4, (1, 2))]
+
+
+def test_both_answers_of_a_pair_and_the_reference_of_a_prompt_are_looked_at(check) -> None:
+    pairs = [
+        {"prompt": f"Why {n}?", "chosen": f"So {n}.", "rejected": "NaN" if n < 3 else f"No {n}."} for n in range(60)
+    ]
+    prompts = [{"prompt": f"How many are {n}?", "answer": "#N/A" if n < 3 else str(n * 7)} for n in range(60)]
+    grader = b"graders: [{name: same, type: string_check}]"
+    for rows, recipe in (
+        (pairs, b"method: {type: dpo}"),
+        (prompts, b"method: {type: reinforcement, %b}\nevaluation: {%b}" % (grader, grader)),
+    ):
+        assert damage(check(b"\n".join(json.dumps(row).encode() for row in rows), recipe=recipe)) == [
+            ("damaged_text", 3, (1, 2))
+        ]
+
+
+def test_the_rows_of_both_files_are_counted_apart(check) -> None:
+    held_out = file_of("[object Object]", 6, rows=30).replace(b"What does", b"Where does")
+    checked = check(file_of("[object Object]", 5), held_out)
+    found = [(one.code, one.file, one.count) for one in checked.result.report.problems if one.code in CODES]
+    assert found == [("damaged_file", "eval", 6), ("damaged_text", "train", 5)]
