@@ -25,7 +25,7 @@ def facts(answer: str, **data: Any) -> Facts | None:
 def test_a_row_has_its_label_its_fields_and_its_extent() -> None:
     plain = facts("  The Author. ")
     assert plain is not None
-    assert (plain.found, plain.label, plain.fields) == ([], "the author", [])
+    assert (plain.found, plain.label, plain.fields) == ([], "  The Author. ", [])
     assert (plain.extent.messages, plain.extent.characters) == (2, len("Who wrote it?  The Author. "))
     fields = facts('{"kind": "Bolt"}')
     assert fields is not None
