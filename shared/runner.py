@@ -147,7 +147,7 @@ class Runner:
         if run.status in NEXT_JOB and not run.jobs:
             stop_unknown_jobs(run, self.services)
         outcome = Outcome(run.status, note=message) if run.terminal else fail_run(event, run, self.services)
-        self._apply(outcome, runs.StoredRun(run, stored.etag, {}), event, outbox.inbox_mark("fail_run", event.id))
+        self._apply(outcome, runs.StoredRun(run, stored), event, outbox.inbox_mark("fail_run", event.id))
         return path, run.id
 
     def note_timer(self, run_id: str, timer: str, problem: str | None) -> None:

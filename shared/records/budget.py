@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from shared.domain.errors import FailureClass, PermanentFailure, StoreConflict, Transient
 from shared.domain.run import Run
 from shared.domain.upgrades import upgraded
-from shared.ports import Document, RunStore, Write
-from shared.records.document import head
+from shared.ports import Document, RunStore
+from shared.records.document import head, put
 
 BUDGET = "budget"
 MAX_CONFLICTS = 8
@@ -62,18 +62,14 @@ def _change(store: RunStore, name: str, change: Callable[[dict[str, float]], boo
     """
     for _ in range(MAX_CONFLICTS):
         stored = store.get(name, BUDGET)
-        document: dict[str, Any] = stored.document if stored else {**head(BUDGET), "usd": {}}
         try:
-            entries = entries_of(document)
+            entries = entries_of(stored.document) if stored else {}
         except ValidationError as error:
             raise Transient("unreadable_document", f"the budget {name} does not fit this version", name) from error
         if not change(entries):
             return
-        document = {**document, "usd": entries}
         try:
-            store.batch(
-                name, [Write("replace" if stored else "create", BUDGET, document, stored.etag if stored else None)]
-            )
+            store.batch(name, [put(BUDGET, {**head(BUDGET), "usd": entries}, stored)])
         except StoreConflict:
             continue
         return

@@ -9,7 +9,7 @@ from datetime import datetime
 from shared.domain.errors import StoreConflict
 from shared.domain.upgrades import upgraded
 from shared.ports import Document, RunStore, Write
-from shared.records.document import head, time_of
+from shared.records.document import head, put, time_of
 from shared.records.query import pages, readable
 
 CLAIM = "claim"
@@ -79,7 +79,7 @@ def settle(store: RunStore, name: str, run_id: str, ttl_s: int | None = None) ->
     """Keep the claim, for good without `ttl_s`, if this run holds it: it is not looked at again."""
     held = store.get(name, CLAIM)
     if held is not None and claim_of(held.document).owner == run_id and not held.document["settled"]:
-        _write(store, name, Write("replace", CLAIM, {**held.document, "settled": 1}, held.etag, ttl_s))
+        _write(store, name, put(CLAIM, {"settled": 1}, held, ttl_s=ttl_s))
 
 
 def _write(store: RunStore, name: str, write: Write) -> None:

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from shared.domain.upgrades import SCHEMA_VERSION
-from shared.ports import Document
+from shared.domain.upgrades import SCHEMA_VERSION, with_unknown
+from shared.ports import Document, Stored, Write
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -16,6 +16,22 @@ Model = TypeVar("Model", bound=BaseModel)
 def head(type: str, id: str | None = None) -> Document:
     """`id` is the type's name where a partition has one document of the type."""
     return {"id": id or type, "type": type, "schema_version": SCHEMA_VERSION}
+
+
+def put(
+    id: str, document: Document, stored: Stored | None, known: Document | None = None, *, ttl_s: int | None = None
+) -> Write:
+    """The write that creates a document, or puts it in the place of the one that was read.
+
+    It keeps the fields that a later version put into that: those that are not in `known`, which is what this version
+    would have stored; without `known` those that `document` does not name.
+    """
+    if stored is None:
+        return Write("create", id, document, ttl_s=ttl_s)
+    version = stored.document.get("schema_version")
+    if document.get("schema_version", version) == version:
+        document = with_unknown(stored.document, known or {}, document)
+    return Write("replace", id, document, stored.etag, ttl_s)
 
 
 def time_of(text: str) -> datetime:

@@ -9,7 +9,7 @@ from shared.domain.errors import InvalidInput, StoreConflict, UnreadableDocument
 from shared.domain.upgrades import upgraded
 from shared.ports import Document, RunStore, Stored, Write
 from shared.records.claims import endpoint_claim
-from shared.records.document import head, salvaged_as
+from shared.records.document import head, put, salvaged_as
 from shared.records.query import pages, readable
 
 RECORD = "endpoint"
@@ -29,7 +29,7 @@ def write(store: RunStore, record: EndpointRecord, *, replacing: EndpointRecord 
         return
     if found != replacing:
         raise StoreConflict(f"the record of {record.endpoint}")
-    _put(store, record, stored)
+    _put(store, record, stored, found)
 
 
 def repair(store: RunStore, stored: Stored, scoring_uri: str) -> None:
@@ -47,18 +47,22 @@ def repair(store: RunStore, stored: Stored, scoring_uri: str) -> None:
         message = f"nothing says which run of which project is in production at {endpoint}: write champion, deployment"
         message += " and project into the document in the run store, as the endpoint's traffic has them"
         raise InvalidInput("production_unknown", message, "id")
-    _put(store, record, stored)
+    _put(store, record, stored, record)
 
 
-def _put(store: RunStore, record: EndpointRecord, stored: Stored | None) -> None:
-    document = {
+def _put(store: RunStore, record: EndpointRecord, stored: Stored | None, found: EndpointRecord | None) -> None:
+    known = document_of(found) if found else None
+    store.batch(endpoint_claim(record.endpoint), [put(RECORD, document_of(record), stored, known)])
+
+
+def document_of(record: EndpointRecord) -> Document:
+    """The stored form. Top-level fields are copies that the store filters by."""
+    return {
         **head(RECORD),
         "created_at": record.promoted_at.isoformat(),
         "project": record.project,
         "record": record.model_dump(mode="json"),
     }
-    write = Write("replace" if stored else "create", RECORD, document, stored.etag if stored else None)
-    store.batch(endpoint_claim(record.endpoint), [write])
 
 
 def withdraw(store: RunStore, endpoint: str, run_id: str) -> None:

@@ -23,7 +23,7 @@ from shared.domain.topology import DELIVERIES, JOB_EVENTS, STORAGE_EVENTS, TOPIC
 from shared.domain.upgrades import upgraded
 from shared.ports import Document, Message, RunStore, Stored, Write
 from shared.ports.document_rules import MAX_BATCH_WRITES
-from shared.records.document import head
+from shared.records.document import head, put
 from shared.records.query import Content, pages, readable, readable_stored
 
 INBOX, OUTBOX = "inbox", "outbox"
@@ -91,8 +91,7 @@ def mark_sent(store: RunStore, run_id: str, outgoing: Iterable[Outgoing]) -> Non
     for one in outgoing:
         stored = store.get(run_id, _id(one.message))
         if stored is not None and not stored.document.get("sent"):
-            sent = {**stored.document, "sent": 1}
-            writes.append(Write("replace", _id(one.message), sent, stored.etag, SENT_TTL_S))
+            writes.append(put(_id(one.message), {"sent": 1}, stored, ttl_s=SENT_TTL_S))
     store.batch(run_id, writes)
 
 

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from shared.domain.errors import FailureClass, PermanentFailure, UnreadableDocument
 from shared.domain.run import Run, Status
-from shared.domain.upgrades import upgraded, with_unknown
+from shared.domain.upgrades import upgraded
 from shared.ports import Document, RunStore, Stored, Write
-from shared.records.document import head, salvaged_as
+from shared.records.document import head, put, salvaged_as
 from shared.records.query import pages, readable
 
 RUN = "run"
@@ -21,11 +21,10 @@ RUN = "run"
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run with the etag of the version read, and the document: a later version may have put more into it."""
+    """A run and the document that was read: a later version may have put more into it."""
 
     run: Run
-    etag: str
-    document: Document
+    stored: Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +93,15 @@ def creation(run: Run, retention_days: int = 0) -> Write:
     return Write("create", RUN, document_of(run), ttl_s=ttl_s(run, retention_days))
 
 
-def replacement(run: Run, stored: StoredRun, retention_days: int = 0) -> Write:
+def replacement(run: Run, read: StoredRun, retention_days: int = 0) -> Write:
     """The write that fails if the run is not in the version that was read; it keeps fields that are not known here."""
-    document = document_of(run)
-    if stored.document.get("schema_version") == document["schema_version"]:
-        document = with_unknown(stored.document, document_of(stored.run), document)
-    return Write("replace", RUN, document, stored.etag, ttl_s(run, retention_days))
+    return put(RUN, document_of(run), read.stored, document_of(read.run), ttl_s=ttl_s(run, retention_days))
 
 
 def read(store: RunStore, run_id: str) -> StoredRun | None:
-    """The run with its etag; None if there is no such run. Raises as `run_of`."""
+    """The run with its document; None if there is no such run. Raises as `run_of`."""
     stored = store.get(run_id, RUN)
-    return StoredRun(run_of(stored.document), stored.etag, stored.document) if stored else None
+    return StoredRun(run_of(stored.document), stored) if stored else None
 
 
 def load(store: RunStore, run_id: str) -> Run | None:

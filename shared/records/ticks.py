@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.domain.errors import StoreConflict
-from shared.ports import Document, RunStore, Write
-from shared.records.document import head, time_of
+from shared.ports import Document, RunStore
+from shared.records.document import head, put, time_of
 from shared.records.query import Content, pages, readable
 
 TICK, FAILED, SCAN = "reconcile-tick", "failed-tick", "drop-zone-scan"
@@ -125,8 +125,5 @@ def _read(store: RunStore, partition: str, id: str, read: Callable[[Document], C
 
 
 def _put(store: RunStore, partition: str, id: str, content: dict[str, Any], ttl_s: int | None = None) -> None:
-    stored = store.get(partition, id)
-    document = {**head(id), **content}
-    etag = stored.etag if stored else None
     with suppress(StoreConflict):  # another host's tick was first; both looked
-        store.batch(partition, [Write("replace" if stored else "create", id, document, etag, ttl_s)])
+        store.batch(partition, [put(id, {**head(id), **content}, store.get(partition, id), ttl_s=ttl_s)])
