@@ -17,13 +17,11 @@ import azure.functions as func
 from functions.dispatch import Dispatcher
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.run import Run, Status
-from shared.domain.topology import STORAGE_EVENTS
 from shared.pipeline import Stage
 from shared.ports import Services
 from shared.records import runs, ticks
 from shared.records.endpoints import all_records
 from shared.runner import Runner
-from shared.step_support.commands import message_of
 from shared.step_support.loops import LoopResult, for_each, where
 from shared.step_support.outcome import Draft
 from shared.steps import reconcile as reconcile_step
@@ -125,9 +123,8 @@ def retrain(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) -> N
 
 def _retrain(services: Services, record: EndpointRecord) -> None:
     champion = runs.load(services.store, record.champion)
-    command = retrain_step(record, champion, services) if champion else None
-    if command is not None:
-        services.bus.send(STORAGE_EVENTS, [message_of(command)])
+    if champion is not None:
+        retrain_step(record, champion, services)
 
 
 def _id(run: Run) -> str:

@@ -6,6 +6,7 @@ import os
 import stat
 import time
 import uuid
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
@@ -22,6 +23,9 @@ _NAME_BYTES, _PATH_BYTES = 255, 4096
 
 _TMP = ".tmp"
 _TMP_LIFETIME_S = 24 * 3600
+# Of the coarsest clock of a file system that is common: two seconds of FAT.
+_TICK_NS = 2_000_000_000
+_MAX_FOLDERS = 1000
 
 
 class FileBlobStore:
@@ -33,6 +37,7 @@ class FileBlobStore:
 
     def __init__(self, root: str | Path) -> None:
         self._root = Path(root).resolve()
+        self._folders: dict[str, tuple[tuple[int, int], Sequence[str]]] = {}
         (self._root / _TMP).mkdir(parents=True, exist_ok=True)
         self._remove_leftovers()
 
@@ -145,22 +150,42 @@ class FileBlobStore:
 
     def _walk(self, folder: str, start: str, after: str) -> Iterator[BlobInfo]:
         """Blobs below `folder` ("" is the root) in the order of their whole paths, those up to `after` left out."""
-        try:
-            with os.scandir(self._root / folder) as entries:
-                found = [one for one in entries if one.name.startswith(start) and is_part(one.name)]
-        except (FileNotFoundError, NotADirectoryError):
+        prefix = f"{folder}/" if folder else ""
+        if after > prefix and not after.startswith(prefix):
             return
-        # A folder sorts as the paths below it do: after `a-b` and `a.b`, before `a0`.
-        found.sort(key=lambda one: one.name + "/" if one.is_dir(follow_symlinks=False) else one.name)
-        for entry in found:
-            path = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.is_dir(follow_symlinks=False):
-                if f"{path}/" > after or after.startswith(f"{path}/"):
-                    yield from self._walk(path, "", after)
-            elif path > after and folder and entry.is_file(follow_symlinks=False):
-                info = self.info(path)  # None: deleted since the folder was read
+        names, rest = self._names(folder), after[len(prefix) :] if after.startswith(prefix) else ""
+        first = bisect_right(names, rest)
+        if first and names[first - 1].endswith("/") and rest.startswith(names[first - 1]):
+            first -= 1  # the folder that `after` lies in
+        for name in islice(names, max(first, bisect_left(names, start)), None):
+            if not name.startswith(start):
+                return
+            if name.endswith("/"):
+                yield from self._walk(prefix + name[:-1], "", after)
+            elif folder:
+                info = self.info(prefix + name)  # None: deleted since the folder was read
                 if info is not None:
                     yield info
+
+    def _names(self, folder: str) -> Sequence[str]:
+        """What is in a folder, folders with a slash, sorted as their paths are. It is read again when it has changed.
+
+        Within one tick of its file system's clock a folder may change without a new time: then it is not kept.
+        """
+        try:
+            status = os.stat(self._root / folder)
+            version = (status.st_mtime_ns, status.st_ino)
+            if (known := self._folders.get(folder)) and known[0] == version:
+                return known[1]
+            with os.scandir(self._root / folder) as entries:
+                names = sorted(filter(None, map(_name_of, entries)))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        if time.time_ns() - status.st_mtime_ns > _TICK_NS:
+            if len(self._folders) >= _MAX_FOLDERS:
+                self._folders.clear()
+            self._folders[folder] = version, names
+        return names
 
     def _remove_leftovers(self) -> None:
         """Remove what killed writers left, as long as no living writer can still be at it."""
@@ -170,6 +195,15 @@ class FileBlobStore:
                     file.unlink()
             except FileNotFoundError:
                 pass  # its writer finished, or another process was quicker
+
+
+def _name_of(entry: os.DirEntry[str]) -> str | None:
+    """A folder with a slash; None for what is no blob and holds none."""
+    if not is_part(entry.name):
+        return None
+    if entry.is_dir(follow_symlinks=False):
+        return f"{entry.name}/"
+    return entry.name if entry.is_file(follow_symlinks=False) else None
 
 
 def _etag(status: os.stat_result) -> str:

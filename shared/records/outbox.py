@@ -125,8 +125,8 @@ def handled(store: RunStore, run_id: str, mark: str) -> bool:
     return store.get(run_id, mark) is not None
 
 
-def mark_handled(mark: str) -> Write:
-    return Write("create", mark, head(INBOX, mark), ttl_s=INBOX_TTL_S)
+def mark_handled(mark: str, ttl_s: int = INBOX_TTL_S) -> Write:
+    return Write("create", mark, head(INBOX, mark), ttl_s=ttl_s)
 
 
 def _id(message: Message) -> str:

@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 from shared.domain import paths
 from shared.domain.commands import StartRun
 from shared.domain.drop_zone import starts_a_run
 from shared.domain.endpoint import EndpointRecord
+from shared.domain.errors import StoreConflict
 from shared.domain.run import Run
-from shared.domain.topology import EVENT_ALLOWANCE
+from shared.domain.topology import EVENT_ALLOWANCE, STORAGE_EVENTS
 from shared.ports import BlobInfo, Services
-from shared.records import runs
+from shared.records import outbox, runs
+from shared.step_support.commands import message_of
+
+# Before data that is on its way is looked for again.
+WAIT_S = 600
 
 
 def retrain(record: EndpointRecord, champion: Run, services: Services) -> StartRun | None:
-    """The command that starts a run, or None while it is not due, its run exists or the data is new.
+    """Send the command that starts a run, once in each period; None while it is not due or the data is new.
 
-    `receive_dataset` ends that run `duplicate` where nothing it would learn from has changed.
+    Only then is the project's folder listed, and what was seen is noted beside the champion's run. `receive_dataset`
+    ends the run `duplicate` where nothing it would learn from has changed.
     """
     days = champion.recipe.requested.retrain.every_days if champion.recipe else None  # lost with a repaired run
     if days is None:
         return None
     periods = (services.clock.now() - record.promoted_at) // timedelta(days=days)
-    newest = newest_dataset(record.project, services)
-    if periods < 1 or newest is None or _is_on_its_way(newest, services):
+    mark = outbox.inbox_mark("retrain", str(periods))
+    if periods < 1 or outbox.handled(services.store, champion.id, mark):
         return None
-    key = f"retrain-{record.champion}-{periods}"
-    command = StartRun(path=newest.path, etag=newest.etag, key=key, parent_run=record.champion)
-    return None if runs.exists(services.store, command.id) else command
+    newest = newest_dataset(record.project, services)
+    command = None
+    if newest is not None and not _is_on_its_way(newest, services):
+        key = f"retrain-{record.champion}-{periods}"
+        command = StartRun(path=newest.path, etag=newest.etag, key=key, parent_run=record.champion)
+        services.bus.send(STORAGE_EVENTS, [message_of(command)])
+    ttl_s = WAIT_S if command is None else int(timedelta(days=days).total_seconds()) + 1
+    with suppress(StoreConflict):  # another host looked too
+        services.store.batch(champion.id, [outbox.mark_handled(mark, ttl_s)])
+    return command
 
 
 def _is_on_its_way(newest: BlobInfo, services: Services) -> bool:

@@ -305,10 +305,10 @@ def test_what_a_timer_fails_at_stands_on_the_run_until_it_works(sound: Services,
     etags = set()
     for _ in range(3):
         tick(broken, loop.timer)
-        stored = runs.read(sound.store, victim.id)
-        assert stored is not None
-        [known] = stored.run.attention
-        etags.add(stored.etag)
+        found_run = runs.read(sound.store, victim.id)
+        assert found_run is not None
+        [known] = found_run.run.attention
+        etags.add(found_run.stored.etag)
         assert (known.timer, known.problem, known.since) == (loop.timer, "down: 503", begun)
         clock.advance(60)
     assert len(etags) == 1

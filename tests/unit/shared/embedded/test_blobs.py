@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import time
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -124,3 +127,54 @@ def test_what_killed_writers_left_is_removed_a_day_later(tmp_path: Path) -> None
     os.utime(old, (two_days_ago, two_days_ago))
     FileBlobStore(tmp_path)
     assert list((tmp_path / ".tmp").iterdir()) == [new]
+
+
+@pytest.mark.parametrize("others", [20, 2000])
+def test_a_page_of_a_folder_that_has_not_changed_reads_what_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    folder = tmp_path / "datasets" / "shop"
+    (folder / "sub").mkdir(parents=True)
+    for number in range(others):
+        (folder / f"{number:05}.jsonl").touch()
+    for each in (folder, folder.parent, folder / "sub"):
+        os.utime(each, (1, 1))
+    blobs, read = FileBlobStore(tmp_path), Counter[str]()
+    whole = [blob.path for blob in blobs.list("datasets/")]
+    scandir, info = os.scandir, blobs.info
+    monkeypatch.setattr(os, "scandir", lambda path: read.update(["folders"]) or scandir(path))
+    monkeypatch.setattr(blobs, "info", lambda path: read.update(["files"]) or info(path))
+    for begin in (0, others // 2, others - 10):
+        read.clear()
+        page, _ = blobs.list_page("datasets/", 10, whole[begin - 1] if begin else None)
+        assert [blob.path for blob in page] == whole[begin : begin + 10]
+        assert read == {"files": 10}
+    (folder / "00000.a").touch()
+    assert blobs.list_page("datasets/", 1)[0][0].path == "datasets/shop/00000.a"
+
+
+def test_pages_are_the_list_whatever_lies_where_and_whatever_the_cursor(tmp_path: Path) -> None:
+    names = ["a/b", "a/b-c/d", "a/b.c", "a/b/c", "a/b0", "a/c/d/e", "a0/b", "b/a", "b/b/b", "ab/c", "a/", "ä/ö", "a/b/"]
+    chance = random.Random(3)
+    for _ in range(50):
+        blobs = FileBlobStore(tmp_path / str(chance.random()))
+        for name in chance.sample(names, 8):
+            with suppress(InvalidInput):
+                blobs.write(f"{name}/x" if name.endswith("/") else name, [b""])
+        for prefix in ("", "a", "a/", "a/b", "a/b/", "b/"):
+            whole = [blob.path for blob in blobs.list(prefix)]
+            assert whole == sorted(path for path in whole if path.startswith(prefix))
+            for cursor in [*names, "", "zz"]:
+                page, _ = blobs.list_page(prefix, 100, cursor)
+                assert [blob.path for blob in page] == [path for path in whole if path > cursor]
+
+
+def test_a_folder_that_changes_again_within_a_tick_is_read_again(tmp_path: Path) -> None:
+    """As where a file system's clock stands still: the folder's time does not change."""
+    blobs, folder = FileBlobStore(tmp_path), tmp_path / "datasets"
+    folder.mkdir()
+    now = time.time()
+    for name in ("a", "b", "c"):
+        (folder / name).touch()
+        os.utime(folder, (now, now))
+        assert [blob.path for blob in blobs.list("datasets/")][-1] == f"datasets/{name}"

@@ -130,7 +130,7 @@ def test_a_document_of_any_kind_keeps_what_a_later_version_put_into_it(
 
 def with_more(document: dict[str, Any], chance: random.Random, content: str) -> dict[str, Any]:
     """The document with fields that this version does not know: on top, and anywhere below `content`."""
-    values = (None, 5, "x", [1, {"a": 2}], {"b": {"c": []}})
+    values: tuple[Any, ...] = (None, 5, "x", [1, {"a": 2}], {"b": {"c": []}})
     more = {f"later_{n}": chance.choice(values) for n in range(chance.randint(1, 3))}
     if not content:
         return {**document, **more}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -10,11 +11,12 @@ from shared.domain.endpoint import EndpointRecord
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
 from shared.domain.run import Run, Status
-from shared.ports import Services
+from shared.domain.topology import EVENT_ALLOWANCE
+from shared.ports import BlobInfo, Services
 from shared.records import runs
-from shared.steps.retrain import retrain
+from shared.steps.retrain import WAIT_S, retrain
 from tests.clock import ManualClock
-from tests.unit.shared.support import ROW
+from tests.unit.shared.support import ROW, take
 
 
 @pytest.fixture
@@ -33,9 +35,11 @@ def test_data_is_trained_on_again_when_its_time_has_come_and_once_a_period(
     clock.advance(7 * 24 * 3600)
     command = retrain(record, live, ports)
     assert command is not None
-    again = retrain(record, live, ports)
-    assert again == command, "the same command until its run exists"
-    clock.advance(7 * 24 * 3600)
+    assert [sent.message.id for sent in take(ports, "storage-events")] == [command.id]
+    assert retrain(record, live, ports) is None
+    clock.advance(7 * 24 * 3600 - 1)
+    assert retrain(record, live, ports) is None
+    clock.advance(1)
     later = retrain(record, live, ports)
     assert later is not None
     assert later.id != command.id
@@ -55,7 +59,7 @@ def test_data_whose_event_is_still_expected_is_left_to_it(
     clock.advance((dropped - clock.now()).total_seconds() + 119)
     assert clock.now() - record.promoted_at > timedelta(days=7)
     assert retrain(record, live, ports) is None
-    clock.advance(1)
+    clock.advance(WAIT_S)
     command = retrain(record, live, ports)
     assert command is not None
     assert command.path == "datasets/shop/more.jsonl"
@@ -76,3 +80,25 @@ def test_a_model_whose_run_lost_its_recipe_is_not_trained_again(
     clock.advance(7 * 24 * 3600)
     assert retrain(record, live, ports) is not None
     assert retrain(record, live.evolve(recipe=None), ports) is None
+
+
+@pytest.mark.parametrize("files", [1, 100])
+def test_the_folder_is_listed_once_in_a_period_however_many_files_it_has(
+    ports: Services, clock: ManualClock, live: Run, record: EndpointRecord, monkeypatch: pytest.MonkeyPatch, files: int
+) -> None:
+    for number in range(files):
+        ports.blobs.write(f"datasets/shop/more-{number}.jsonl", [ROW])
+    clock.advance(EVENT_ALLOWANCE.total_seconds() + 60)
+    listed: list[str] = []
+    list_blobs = ports.blobs.list
+
+    def counted(prefix: str) -> Iterator[BlobInfo]:
+        listed.append(prefix)
+        return list_blobs(prefix)
+
+    monkeypatch.setattr(ports.blobs, "list", counted)
+    for period in range(3):
+        for _ in range(50):
+            retrain(record, live, ports)
+        assert listed == ["datasets/shop/"] * period
+        clock.advance(7 * 24 * 3600)
