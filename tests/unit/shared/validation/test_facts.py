@@ -29,7 +29,7 @@ def test_a_row_has_its_label_its_fields_and_its_extent() -> None:
     assert (plain.extent.messages, plain.extent.characters) == (2, len("Who wrote it?  The Author. "))
     fields = facts('{"kind": "Bolt"}')
     assert fields is not None
-    assert [(name, value) for name, value, _ in fields.fields] == [("kind", "bolt")]
+    assert [(name, value) for name, value, _ in fields.fields] == [("kind", "Bolt")]
 
 
 @pytest.mark.parametrize(("personal_data", "is_left"), [("block", True), ("allow", True), ("redact", False)])
