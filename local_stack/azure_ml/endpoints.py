@@ -177,7 +177,9 @@ class EndpointsResource:
 def _refuse_if_busy(kind: str, name: str, resource: Document) -> None:
     state = resource["properties"]["provisioningState"]
     if state in IN_PROGRESS:
-        raise ArmError(409, "Conflict", f"{kind} '{name}' has another operation in progress ({state})")
+        # The sentence of the service, from github.com/Azure/azure-cli/issues/17075.
+        message = "Conflict of operation, another operation on same entity is already running in workspace"
+        raise ArmError(409, "Conflict", f"{message}: {kind} '{name}' ({state}).")
 
 
 def shown(resource: Document) -> Document:

@@ -77,9 +77,14 @@ BY_CODE: dict[str, Meaning] = {
     "ServerBusy": _M.RETRY,
     "OperationTimedOut": _M.UNKNOWN,
     "InternalError": _M.UNKNOWN,
+    "cosmos 403/3": _M.RETRY,  # the write region is another one now; the SDK learns of it
+    "cosmos 403/1008": _M.RETRY,  # the account in this region is being moved
     "cosmos 404/1002": _M.RETRY,  # the replica asked has not seen this session's last write yet
     "cosmos 404/1003": _M.PERMANENT,  # not the document but its database or container is absent
 }
+
+# Of a token from a clock that differs (learn.microsoft.com/azure/cosmos-db/troubleshoot-unauthorized).
+_NOT_NOW = "not valid at the current time"
 
 BY_STATUS: dict[int, Meaning] = {
     304: _M.CONFLICT,
@@ -88,6 +93,7 @@ BY_STATUS: dict[int, Meaning] = {
     409: _M.EXISTS,
     410: _M.RETRY,
     412: _M.CONFLICT,
+    424: _M.RETRY,  # a batch of which nothing was applied
     425: _M.RETRY,
     429: _M.RETRY,
     449: _M.RETRY,
@@ -106,6 +112,8 @@ def meaning(error: BaseException) -> Meaning:
     status = getattr(error, "status_code", None)
     if not status:
         return Meaning.RETRY if _name(type(error)).endswith("ClientAuthenticationError") else Meaning.UNKNOWN
+    if status == 401 and _NOT_NOW in str(error).lower():
+        return Meaning.RETRY
     known = BY_CODE.get(_code(error, status)) or BY_STATUS.get(status)
     return known or (Meaning.UNKNOWN if status >= 500 else Meaning.PERMANENT)
 

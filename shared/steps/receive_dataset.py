@@ -18,6 +18,9 @@ from shared.records import claims, runs
 from shared.step_support.dataset_files import held_out_file, recipe_files
 from shared.step_support.outcome import Draft
 
+# Times what a blob of some bytes waits.
+EMPTY_WAITS = 30
+
 
 @dataclass(frozen=True, slots=True)
 class Reception:
@@ -75,7 +78,10 @@ def settles_at(path: str, services: Services) -> datetime | None:
     info = services.blobs.info(path)
     if info is None:
         return None
-    now, debounce = services.clock.now(), timedelta(seconds=services.config.debounce_s)
+    # Uploads over SFTP and NFS begin with an event of no bytes (learn.microsoft.com/azure/storage/blobs/
+    # secure-file-transfer-protocol-support-how-to): the content may take minutes.
+    factor = 1 if info.size_bytes else EMPTY_WAITS
+    now, debounce = services.clock.now(), timedelta(seconds=services.config.debounce_s) * factor
     # One of a far future was written before the clock was set back.
     return info.modified_at + debounce if abs(now - info.modified_at) < debounce else None
 

@@ -18,6 +18,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -41,22 +42,31 @@ def nf4(compute_dtype: torch.dtype) -> BitsAndBytesConfig:
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Tokenizer of a local folder.
 
-    Raises PermanentFailure of class recipe when the base model has no chat template.
+    Raises PermanentFailure of class recipe: `no_chat_template`, and `token_without_embedding` for a token that the
+    model would fail at in the middle of training.
     """
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
         folder, local_files_only=True, trust_remote_code=False
     )
     if not tokenizer.chat_template:
         raise PermanentFailure(FailureClass.RECIPE, "no_chat_template", "the base model has no chat template")
+    highest, embedded = max(tokenizer.get_vocab().values()), _config_of(folder).get_text_config().vocab_size
+    if highest >= embedded:
+        message = f"the tokenizer of the base model has the token {highest}, the model embeds only {embedded}"
+        raise PermanentFailure(FailureClass.RECIPE, "token_without_embedding", message, "base_model")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
+def _config_of(folder: Path) -> PretrainedConfig:
+    config: PretrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    return config
+
+
 def context_tokens(folder: Path) -> int | None:
     """The longest row a model takes, where its configuration says so."""
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    length = getattr(config, "max_position_embeddings", None)
+    length = getattr(_config_of(folder), "max_position_embeddings", None)
     return int(length) if length else None
 
 

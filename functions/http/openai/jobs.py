@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import uuid
+from collections.abc import Iterable
+from datetime import timedelta
+from itertools import takewhile
 from typing import Annotated
 
 import yaml
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 
 from functions.http.auth import Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
@@ -20,10 +24,10 @@ from functions.http.run_commands import cancel_run, start_run
 from shared.api.openai import CheckpointList, FineTuningJob, JobEventList, JobList
 from shared.domain import paths
 from shared.domain.drop_zone import RECIPE_NAME
-from shared.domain.errors import Transient, UnreadableDocument
+from shared.domain.errors import StoreConflict, Transient, UnreadableDocument
 from shared.domain.findings import Findings
 from shared.domain.recipe import Recipe
-from shared.ports import Services
+from shared.ports import BlobInfo, BlobStore, Services
 from shared.records import api_objects, runs
 from shared.records.api_objects import Job, tag_of
 from shared.step_support.dataset_files import recipe_file
@@ -35,22 +39,34 @@ log = logging.getLogger(__name__)
 router = APIRouter(prefix="/fine_tuning/jobs")
 
 PageLimit = Annotated[int, Query(ge=1, le=100)]
+# openai-python: two retries within seconds, each after a wait for an answer of at most ten minutes.
+REPEATED_WITHIN = timedelta(minutes=30)
 
 
 @router.post("")
-def create_job(request: JobRequest, caller: Operator, services: CurrentServices) -> FineTuningJob:
-    """Every job is another run, also of the same file: creating one requests it."""
+def create_job(
+    request: JobRequest,
+    caller: Operator,
+    services: CurrentServices,
+    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+    x_stainless_retry_count: Annotated[str, Header(include_in_schema=False)] = "0",
+) -> FineTuningJob:
+    """Every job is another run, also of the same file, but for a request that is sent again: the same body with the
+    same `Idempotency-Key`, or what a client of OpenAI repeats by itself because it had no answer."""
     store, blobs = services.store, services.blobs
     training = files.find_file(store, request.training_file, "training_file")
     held_out = files.find_file(store, request.validation_file, "validation_file") if request.validation_file else None
-    key = uuid.uuid4().hex[:16]
+    digest = _sha256(caller.name, request.model_dump_json())
+    key = _sha256(digest, idempotency_key)[:16] if idempotency_key else uuid.uuid4().hex[:16]
+    if not idempotency_key and x_stainless_retry_count != "0":
+        key = _key_of_newest(digest, services) or key
     folder = f"{paths.DATASETS}/{request.project}/_jobs/{key}"
     recipe = recipe_of(request, _project_recipe(folder, services))
     text = yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=True), sort_keys=False)
-    blobs.write(f"{folder}/{RECIPE_NAME}", [text.encode()])
+    _write(blobs, f"{folder}/{RECIPE_NAME}", [text.encode()])
     if held_out:
-        blobs.write(f"{folder}/eval{files.form_of(held_out)}", files.content(blobs, held_out.id))
-    info = blobs.write(f"{folder}/train{files.form_of(training)}", files.content(blobs, training.id))
+        _write(blobs, f"{folder}/eval{files.form_of(held_out)}", files.content(blobs, held_out.id))
+    info = _write(blobs, f"{folder}/train{files.form_of(training)}", files.content(blobs, training.id))
     job = Job(
         id=paths.run_id_of_blob(info.path, info.etag, key),
         created_at=services.clock.now(),
@@ -61,10 +77,37 @@ def create_job(request: JobRequest, caller: Operator, services: CurrentServices)
         method=request.chosen.model_dump(exclude_none=True),
         seed=recipe.method.hyperparameters.seed,
         metadata=request.metadata,
+        key=key,
+        request_sha256=digest,
     )
-    api_objects.create(store, job, job.created_at)
+    try:
+        api_objects.create(store, job, job.created_at)
+    except StoreConflict:
+        job = _find(job.id, services)
     start_run(services.bus, info, key, caller)
-    return job_object(job, None, services)
+    return _shown(job, services)
+
+
+def _sha256(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+
+
+def _key_of_newest(request_sha256: str, services: Services) -> str | None:
+    """The key of the newest job of this request within `REPEATED_WITHIN`."""
+    since = services.clock.now() - REPEATED_WITHIN
+    recent = takewhile(lambda job: job.created_at >= since, api_objects.every(services.store, Job, []))
+    return next((job.key for job in recent if job.request_sha256 == request_sha256), None)
+
+
+def _write(blobs: BlobStore, path: str, chunks: Iterable[bytes]) -> BlobInfo:
+    """The blob, as the request before this one wrote it if there was one."""
+    try:
+        return blobs.write(path, chunks, if_absent=True)
+    except StoreConflict:
+        info = blobs.info(path)
+        if info is None:
+            raise
+        return info
 
 
 def _project_recipe(folder: str, services: Services) -> Recipe | None:

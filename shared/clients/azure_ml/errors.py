@@ -18,12 +18,18 @@ from shared.domain.errors import DroptuneError, FailureClass, PermanentFailure, 
 
 _TRANSIENT_STATUS = frozenset({408, 425, 429})
 
+# Words that a quota of compute is named with: other texts speak of the quota of a disk, of tokens or of requests.
+_COMPUTE = (
+    r"\b(v?CPUs?|cores?|VMs?|GPUs?|machines?|compute|famil(y|ies)|instances?|sku|subscription|region|Standard_\w+)\b"
+)
+
 # First match wins; tried on "CODE MESSAGE" without regard to case. Azure docs: "Troubleshoot online
 # endpoints" (deployment failures) and "Manage quotas"; the compute error codes are those of Azure VMs.
 CLASS_BY_TEXT: tuple[tuple[str, FailureClass], ...] = (
     (r"AllocationFailed|OutOfCapacity|OverconstrainedAllocation|SkuNotAvailable", FailureClass.CAPACITY),
     (r"(no|insufficient|not enough|lack of) (available )?capacity", FailureClass.CAPACITY),
-    (r"OutOfQuota|QuotaExceeded|InsufficientQuota|OutOfVmQuota|\bquota\b", FailureClass.QUOTA),
+    (r"\b(OutOfQuota|QuotaExceeded|InsufficientQuota|OutOfVmQuota)\b|not enough quota", FailureClass.QUOTA),
+    (rf"{_COMPUTE}[^.]*\bquota\b|(?<!disk )\bquota\b[^.]*{_COMPUTE}", FailureClass.QUOTA),
     (r"ResourceNotReady|ExecutionFailed|exited with|ScriptExecution", FailureClass.CODE),
     (r"Authorization|AccessDenied|Forbidden|ImageBuildFailure|BadArgument", FailureClass.PLATFORM),
 )
@@ -60,11 +66,19 @@ def _of_answer(error: HttpResponseError) -> DroptuneError | None:
         return PermanentFailure(known, f"azure_ml_{known.value}", message)
     if status is None:  # a token could not be had, or an answer could not be read
         return Transient("azure_ml_unreachable", message)
-    if status in _TRANSIENT_STATUS or status >= 500 or (status == 409 and "progress" in message):
+    if status in _TRANSIENT_STATUS or status >= 500 or (status == 409 and not _is_of_an_asset(code, message)):
         return Transient("azure_ml_busy", f"{status} {code}: {message}")
     if status in (401, 403) or isinstance(error, ClientAuthenticationError):
         return PermanentFailure(FailureClass.PLATFORM, "azure_ml_access_denied", message)
     return PermanentFailure(FailureClass.PLATFORM, "azure_ml_refused", f"{code}: {message}")
+
+
+def _is_of_an_asset(code: str, message: str) -> bool:
+    """A version of a model, an environment or data never changes. Any other conflict is with an operation under way,
+    in many wordings: "Conflict of operation, another operation on same entity is already running in workspace"."""
+    return (
+        code == "UserError" or re.search(r"immutable|cannot be (updated|changed)", message, re.IGNORECASE) is not None
+    )
 
 
 @contextmanager

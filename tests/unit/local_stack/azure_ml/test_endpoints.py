@@ -43,7 +43,7 @@ def test_a_change_during_a_change_is_worth_a_retry(local: Local) -> None:
         endpoint = emulator.endpoints.get("hasty")
         endpoint["properties"]["provisioningState"] = "Updating"
         emulator.store.put("endpoint", "hasty", endpoint)
-        with pytest.raises(ArmError, match="in progress") as refused:
+        with pytest.raises(ArmError, match="already running") as refused:
             emulator.endpoints.put(ARM_WORKSPACE, "hasty", {})
     assert (refused.value.status, refused.value.code) == (409, "Conflict")
 

@@ -42,7 +42,10 @@ def test_every_exception_class_of_the_installed_sdks_is_in_the_table() -> None:
 
 def test_every_code_in_the_table_is_one_the_services_send() -> None:
     sent = {code.value for code in StorageErrorCode} | {
-        f"cosmos 404/{code}" for code in vars(SubStatusCodes).values() if isinstance(code, int)
+        f"cosmos {status}/{code}"
+        for status in (403, 404)
+        for code in vars(SubStatusCodes).values()
+        if isinstance(code, int)
     }
     assert set(BY_CODE) <= sent
 
@@ -83,12 +86,20 @@ def batch_failed(status: int) -> CosmosBatchOperationError:
         (CosmosHttpResponseError(429, "too many requests"), Meaning.RETRY),
         (CosmosHttpResponseError(449, "retry with"), Meaning.RETRY),
         (CosmosHttpResponseError(413, "too large"), Meaning.PERMANENT),
+        (CosmosHttpResponseError(401, "The authorization token is not valid at the current time."), Meaning.RETRY),
+        (CosmosHttpResponseError(401, "The input authorization token can't serve the request."), Meaning.PERMANENT),
+        (CosmosHttpResponseError(403, "moving", sub_status=3), Meaning.RETRY),
+        (CosmosHttpResponseError(403, "moving", sub_status=1008), Meaning.RETRY),
+        (CosmosHttpResponseError(403, "blocked by a firewall"), Meaning.PERMANENT),
+        (CosmosHttpResponseError(403, "partition is full", sub_status=1014), Meaning.PERMANENT),
         (CosmosResourceNotFoundError(404, "nothing"), Meaning.ABSENT),
         (CosmosResourceNotFoundError(404, "not yet", sub_status=1002), Meaning.RETRY),
         (CosmosResourceNotFoundError(404, "no container", sub_status=1003), Meaning.PERMANENT),
         (batch_failed(409), Meaning.EXISTS),
         (batch_failed(412), Meaning.CONFLICT),
         (batch_failed(404), Meaning.ABSENT),
+        (batch_failed(424), Meaning.RETRY),
+        (batch_failed(429), Meaning.RETRY),
     ],
 )
 def test_a_failure_means_what_the_documentation_says(error: Exception, expected: Meaning) -> None:

@@ -161,3 +161,19 @@ def test_a_blob_is_waited_for_no_longer_although_the_clock_jumped(
     assert settles_at(info.path, debouncing) == info.modified_at + timedelta(seconds=10)
     clock.advance(jump_s)
     assert settles_at(info.path, debouncing) is None
+
+
+def test_a_blob_of_no_bytes_is_given_time_for_its_content_and_is_answered_if_none_comes(
+    services: Services, clock: ManualClock
+) -> None:
+    debouncing = replace(services, config=replace(services.config, debounce_s=10))
+    path = "datasets/shop/train.jsonl"
+    empty = services.blobs.write(path, [])
+    clock.advance((empty.modified_at - clock.now()).total_seconds() + 11)
+    assert settles_at(path, debouncing) == empty.modified_at + timedelta(seconds=300)
+    filled = services.blobs.write(path, [ROW])
+    clock.advance((filled.modified_at - clock.now()).total_seconds() + 11)
+    assert settles_at(path, debouncing) is None
+    empty = services.blobs.write(path, [])
+    clock.advance((empty.modified_at - clock.now()).total_seconds() + 301)
+    assert settles_at(path, debouncing) is None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shared.domain.errors import PermanentFailure
+from shared.domain.errors import FailureClass, PermanentFailure
 from shared.rendering.check import LengthPolicy
 
 
@@ -175,3 +177,23 @@ def test_the_merged_folder_is_plain_sixteen_bit_and_complete(finished: Any, rand
     ).state_dict()
     name = "model.layers.0.mlp.down_proj.weight"
     assert torch.equal(saved[name], merged[name].to(torch.bfloat16))
+
+
+@pytest.mark.parametrize("special", [True, False])
+def test_a_token_that_the_model_does_not_embed_is_refused_before_training(
+    random_base: Path, tmp_path: Path, special: bool
+) -> None:
+    from training_job.model.quantized import load_tokenizer
+
+    folder = Path(shutil.copytree(random_base, tmp_path / "base"))
+    tokenizer = load_tokenizer(folder)
+    size = json.loads((folder / "config.json").read_text())["vocab_size"]
+    missing = size - len(tokenizer)
+    tokenizer.add_tokens([f"<part{n}>" for n in range(missing)], special_tokens=special)
+    tokenizer.save_pretrained(folder)
+    assert len(load_tokenizer(folder)) == size
+    tokenizer.add_tokens(["<one more>"], special_tokens=special)
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(PermanentFailure, match=f"token {size}, the model embeds only {size}") as caught:
+        load_tokenizer(folder)
+    assert (caught.value.failure_class, caught.value.problem.code) == (FailureClass.RECIPE, "token_without_embedding")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import httpx2
 import pytest
+from fastapi.testclient import TestClient
 
+from shared.domain.errors import Transient
 from shared.domain.events import CancelRequested
 from shared.domain.run import Status
+from shared.domain.topology import STORAGE_EVENTS
 from shared.ports import Services
 from tests.unit.functions.http.openai.support import BASE, create, receive, recipe
 from tests.unit.functions.http.support import SettableClock, enter
-from tests.unit.shared.support import ROW, events_at
+from tests.unit.shared.support import ROW, events_at, take
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -113,3 +117,85 @@ def test_a_job_that_is_not_there_is_404(ai: OpenAI, job_id: str) -> None:
     with pytest.raises(openai.NotFoundError) as refused:
         ai.fine_tuning.jobs.retrieve(job_id)
     assert (refused.value.code, refused.value.param) == ("job_not_found", "job_id")
+
+
+class Unanswered:
+    """A transport that hands requests on, and loses the answer to the first that creates a job."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner, self.lost = inner, False
+
+    def handle_request(self, request: Any) -> Any:
+        answer = self.inner.handle_request(request)
+        if request.method == "POST" and request.url.path.endswith("/jobs") and not self.lost:
+            self.lost = True
+            raise httpx2.ReadError("lost")
+        return answer
+
+
+def test_a_request_that_a_client_repeats_for_want_of_an_answer_is_one_job(
+    ai: OpenAI, client: TestClient, training: str, services: Services
+) -> None:
+    earlier = create(ai, training, seed=1)
+    take(services, STORAGE_EVENTS)
+    transport: Any = Unanswered(client._transport)
+    client._transport = transport
+    job = create(ai.with_options(max_retries=2), training)
+    assert transport.lost
+    assert [entry.id for entry in ai.fine_tuning.jobs.list()] == [job.id, earlier.id]
+    assert {sent.message.id for sent in take(services, STORAGE_EVENTS)} == {job.id}
+
+
+def test_a_repeated_request_starts_the_run_that_the_first_one_could_not_start(
+    ai: OpenAI, training: str, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    send = services.bus.send
+
+    def busy_at_first(entity: str, messages: Any) -> None:
+        calls.append(entity)
+        if len(calls) == 1:
+            raise Transient("service_bus_busy", "later")
+        send(entity, messages)
+
+    monkeypatch.setattr(services.bus, "send", busy_at_first)
+    job = create(ai.with_options(max_retries=2), training)
+    assert calls == [STORAGE_EVENTS, STORAGE_EVENTS]
+    assert [entry.id for entry in ai.fine_tuning.jobs.list()] == [job.id]
+    assert receive(services).id == job.id
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_one"),
+    [
+        ({"key": "a"}, {"key": "a"}, True),
+        ({"key": "a"}, {"key": "b"}, False),
+        ({"key": "a"}, {}, False),
+        ({"key": "a"}, {"key": "a", "seed": 3}, False),
+        ({"key": "a"}, {"key": "a", "suffix": "claims"}, False),
+        ({}, {}, False),
+        ({}, {"retry": "1"}, True),
+        ({}, {"retry": "1", "seed": 3}, False),
+        ({}, {"retry": "1", "wait_s": 3600}, False),
+        ({"key": "a"}, {"retry": "1", "key": "b"}, False),
+    ],
+)
+def test_a_request_sent_again_is_the_same_job_and_another_one_is_not(
+    ai: OpenAI,
+    training: str,
+    clock: SettableClock,
+    first: dict[str, Any],
+    second: dict[str, Any],
+    is_one: bool,
+) -> None:
+    clock.moment = clock.now()
+
+    def create_with(key: str | None = None, retry: str = "0", wait_s: int = 0, **parameters: Any) -> str:
+        assert clock.moment is not None
+        clock.moment += timedelta(seconds=wait_s)
+        headers = {"x-stainless-retry-count": retry, **({"Idempotency-Key": key} if key else {})}
+        return create(ai, training, extra_headers=headers, **parameters).id
+
+    ids = [create_with(**first), create_with(**second)]
+    assert (ids[0] == ids[1]) is is_one
+    assert len(list(ai.fine_tuning.jobs.list())) == (1 if is_one else 2)

@@ -50,6 +50,18 @@ def answered(status: int, code: str = "UserError", message: str = "no", kind: An
         (answered(500), "azure_ml_busy"),
         (answered(503), "azure_ml_busy"),
         (answered(409, "Conflict", "another operation is in progress"), "azure_ml_busy"),
+        (answered(409, "Conflict", "Another operation is In Progress"), "azure_ml_busy"),
+        (
+            answered(
+                409, "Conflict", "Conflict of operation, another operation on same entity is already running in x."
+            ),
+            "azure_ml_busy",
+        ),
+        (
+            answered(409, "ResourceConflict", "There is already an active operation on deployment blue."),
+            "azure_ml_busy",
+        ),
+        (answered(409, "ConflictError", ""), "azure_ml_busy"),
     ],
 )
 def test_these_may_work_later(error: Exception, code: str) -> None:
@@ -79,6 +91,12 @@ def test_these_may_work_later(error: Exception, code: str) -> None:
             FailureClass.PLATFORM,
             "azure_ml_refused",
         ),
+        (
+            answered(409, "Conflict", "Asset paths cannot be updated for this version."),
+            FailureClass.PLATFORM,
+            "azure_ml_refused",
+        ),
+        (answered(409, "ImmutableAsset", "The asset is immutable."), FailureClass.PLATFORM, "azure_ml_refused"),
         (TypeError("unexpected keyword"), FailureClass.CODE, "azure_ml_invalid_request"),
     ],
 )
@@ -117,6 +135,14 @@ def test_the_message_is_the_services_own_sentence() -> None:
         ("ResourceNotReady", "User container has crashed or terminated", FailureClass.CODE),
         ("ImageBuildFailure", "x", FailureClass.PLATFORM),
         ("OutOfQuota", "x", FailureClass.QUOTA),
+        ("BadArgument", "Not enough quota available for Standard_NC24ads_A100_v4.", FailureClass.QUOTA),
+        (None, "The requested VM size would exceed the quota of this region.", FailureClass.QUOTA),
+        (None, "exceeding approved standardNCADSA100v4Family Cores Quota", FailureClass.QUOTA),
+        (None, "The vCPU quota is used up", FailureClass.QUOTA),
+        (None, "Model file exceeds disk quota of the image", FailureClass.PLATFORM),
+        ("UserError", "OSError: [Errno 122] Disk quota exceeded", FailureClass.PLATFORM),
+        (None, "The user's token quota is used up", FailureClass.PLATFORM),
+        (None, "DiskQuotaExceeded", FailureClass.PLATFORM),
         ("ServiceError", "not enough capacity in the region", FailureClass.CAPACITY),
         (None, None, FailureClass.PLATFORM),
     ],
