@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 # Of a duty, in which many items may wait for a slow service. Below functionTimeout in host.json.
 TASK_LIMIT_S = 480.0
+# The next tick may come in a second. A probe that takes longer goes on by itself, so that the others' do not wait.
+PROBE_WAIT_S = 1.0
 # At the end of what an item is called in a loop.
 _RUN_ID = re.compile(r"\brun-[0-9a-f]{12}$")
 
@@ -42,7 +44,8 @@ def probe_deployments(stage: Stage, dispatcher: Dispatcher, timer: func.TimerReq
     found = chain.from_iterable(
         runs.with_status(runner.services.store, status) for status in (Status.DEPLOYING, Status.ROLLING_BACK)
     )
-    _keep(stage, for_each(stage.name, found, partial(_probe, stage, runner), id_of=_id), runner)
+    probed = for_each(stage.name, found, partial(_probe, stage, runner), id_of=_id, wait_s=PROBE_WAIT_S)
+    _keep(stage, probed, runner)
 
 
 def _probe(stage: Stage, runner: Runner, run: Run) -> None:

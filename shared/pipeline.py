@@ -111,7 +111,7 @@ STAGES: tuple[Stage, ...] = (
         wakes=(e.TrainingCompleted, e.EvaluationDue, e.EvaluationRetryDue),
         moves=_from(Status.TRAINING, Status.EVALUATING, Status.TRAINED)
         | _from(Status.TRAINED, Status.EVALUATING)
-        | _from(Status.EVALUATING, Status.EVALUATING),
+        | _from(Status.EVALUATING, Status.EVALUATING, Status.TRAINED),
         publishes=(e.EvaluationStarted,),
         step=submit_evaluation,
     ),

@@ -41,6 +41,9 @@ class JobRole(StrEnum):
     IMPORT = "import"
 
 
+RUN_TAG = "droptune_run"  # of a job: the run it belongs to
+
+
 class JobSpec(Frozen):
     """One command job. `inputs` and `outputs` map a name to a URI; the command refers to `${{inputs.NAME}}`."""
 

@@ -56,9 +56,9 @@ def job_name(state: Run, kind: JobKind) -> str:
     return f"{state.id}-{kind}-{state.attempt}"
 
 
-def deployment_name(state: Run) -> str:
+def deployment_name(run_id: str) -> str:
     """A run has one deployment at most, whose name anyone can work out."""
-    return f"d-{state.id.removeprefix('run-')}"
+    return f"d-{run_id.removeprefix('run-')}"
 
 
 def model_version(state: Run) -> str:

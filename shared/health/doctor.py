@@ -80,7 +80,7 @@ def _set_aside(services: Services) -> Check:
     if not found:
         return Check(name="documents", status=CheckStatus.OK, detail="every document in use can be read")
     named = "; ".join(f"{one.type} {one.id} of {one.partition}: {one.problem}" for one in found)
-    fix = "go back to the version that wrote them, or `droptune dlq release PARTITION --id ID` repairs one"
+    fix = "run the version that wrote them, or `droptune dlq release PARTITION --id ID` repairs one or ends its run"
     return Check(name="documents", status=CheckStatus.FIX, detail=shortened(named, 1000), fix=fix)
 
 

@@ -22,7 +22,8 @@ class JobLauncher(Protocol):
     """Command jobs of the machine-learning platform."""
 
     def submit(self, spec: JobSpec) -> JobView:
-        """Submit once per name: the same spec again returns the same job.
+        """Submit once per name: the same spec again returns the same job, and so does that of another version or with
+        other settings for the same run, unless it reads or writes something else.
 
         Raises PermanentFailure (quota, platform, recipe...) if refused, Transient if unanswered.
         """
@@ -58,7 +59,7 @@ class ModelHost(Protocol):
     def get_endpoint(self, name: str) -> EndpointView | None: ...
 
     def begin_deployment(self, spec: DeploymentSpec) -> None:
-        """Start creating the deployment with no traffic; the same again is fine."""
+        """Start creating the deployment with no traffic; again is fine, unless it is one of another model."""
 
     def get_deployment(self, endpoint: str, name: str) -> DeploymentView | None: ...
 

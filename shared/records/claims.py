@@ -6,13 +6,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.domain.errors import StoreConflict
+from shared.domain.errors import LaterVersion, StoreConflict, Transient
 from shared.domain.upgrades import upgraded
-from shared.ports import Document, RunStore, Write
+from shared.ports import Document, RunStore, Stored, Write
 from shared.records.document import head, put, time_of
 from shared.records.query import pages, readable
 
 CLAIM = "claim"
+
+
+class UnreadableClaim(Transient):
+    """Nobody can tell who holds it until a person has released it."""
+
+    def __init__(self, name: str) -> None:
+        remedy = f"`droptune dlq release {name} --id {CLAIM}` takes it out"
+        super().__init__("unreadable_claim", f"claim {name} cannot be read: {remedy}", name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +47,7 @@ def turn_claim(endpoint: str) -> str:
 
 
 def take(store: RunStore, name: str, run_id: str, now: datetime) -> str:
-    """Claim `name` for a run; returns the owner, who may be another run."""
+    """Claim `name` for a run; returns the owner, who may be another run. Raises as `read`."""
     document = {
         **head(CLAIM),
         "name": name,
@@ -58,9 +66,14 @@ def take(store: RunStore, name: str, run_id: str, now: datetime) -> str:
 
 
 def read(store: RunStore, name: str) -> Claim | None:
-    """The claim of that name; None if nothing holds it."""
+    """The claim of that name; None if nothing holds it. Raises UnreadableClaim, and LaterVersion."""
     stored = store.get(name, CLAIM)
-    return claim_of(stored.document) if stored else None
+    try:
+        return claim_of(stored.document) if stored else None
+    except LaterVersion:
+        raise
+    except Exception as error:
+        raise UnreadableClaim(name) from error
 
 
 def unsettled(store: RunStore) -> Iterator[Claim]:
@@ -69,17 +82,21 @@ def unsettled(store: RunStore) -> Iterator[Claim]:
 
 
 def release(store: RunStore, name: str, run_id: str) -> None:
-    """Give the claim back if this run holds it."""
-    held = store.get(name, CLAIM)
-    if held is not None and claim_of(held.document).owner == run_id:
+    """Give the claim back if this run holds it, as far as it can be read."""
+    if (held := _held(store, name, run_id)) is not None:
         _write(store, name, Write("delete", CLAIM, etag=held.etag))
 
 
 def settle(store: RunStore, name: str, run_id: str, ttl_s: int | None = None) -> None:
     """Keep the claim, for good without `ttl_s`, if this run holds it: it is not looked at again."""
-    held = store.get(name, CLAIM)
-    if held is not None and claim_of(held.document).owner == run_id and not held.document["settled"]:
+    held = _held(store, name, run_id)
+    if held is not None and not held.document["settled"]:
         _write(store, name, put(CLAIM, {"settled": 1}, held, ttl_s=ttl_s))
+
+
+def _held(store: RunStore, name: str, run_id: str) -> Stored | None:
+    held = store.get(name, CLAIM)
+    return held if any(claim.owner == run_id for claim in readable([held] if held else [], claim_of)) else None
 
 
 def _write(store: RunStore, name: str, write: Write) -> None:

@@ -31,6 +31,8 @@ def unreadable_as(stored: Stored, error: Exception) -> UnreadableDocument:
     """Of the error its kind only: a message may quote the document, and documents may quote rows."""
     type_, id = (str(stored.document.get(name)) for name in ("type", "id"))
     problem = f"{type(error.__cause__ or error).__name__}: it does not fit this version"
+    if isinstance(error, LaterVersion):
+        problem = error.problem.message
     return UnreadableDocument(type=type_, partition=stored.partition, id=id, problem=problem)
 
 

@@ -1,4 +1,7 @@
-"""Documents in use that this version cannot read: every loop leaves them out, and a person releases them."""
+"""Documents in use that this version cannot read: every loop leaves them out, and a person releases them.
+
+Those of a later version too, if there is no host of that version any more.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from shared.domain.errors import InvalidInput, LaterVersion, UnreadableDocument
+from shared.domain.errors import InvalidInput, UnreadableDocument
 from shared.ports import BlobStore, RunStore, Stored, Write
 from shared.records import api_objects, budget, claims, endpoints, outbox, runs
 from shared.records.query import pages, unreadable_as
@@ -63,8 +66,6 @@ def _unreadable(stored: Stored) -> UnreadableDocument | None:
     try:
         if read := _READERS.get(str(stored.document.get("type"))):
             read(stored)
-    except LaterVersion:
-        return None  # nothing is wrong with it
     except Exception as error:
         return unreadable_as(stored, error)
     return None

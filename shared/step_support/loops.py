@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from shared.domain.errors import DroptuneError, ascii_traceback
 
@@ -23,8 +22,14 @@ AT_ONCE = 16
 LIMIT_S = 150.0
 _POLL_S = 0.5
 
-_left: set[tuple[str, str]] = set()
-"""What still runs although its time was over: (loop, id). It is not begun a second time beside itself."""
+_left: dict[tuple[str, str], tuple[Future[Any], float]] = {}
+"""By (loop, id): what its loop did not wait for, and when its time is over. It is not begun beside itself."""
+
+
+class _Begun(NamedTuple):
+    id: str
+    waited_until: float
+    ends: float
 
 
 @dataclass(slots=True)
@@ -47,24 +52,30 @@ def for_each(
     *,
     id_of: Callable[[Item], str] = str,
     limit_s: float = LIMIT_S,
+    wait_s: float | None = None,
     now: Callable[[], float] = time.monotonic,
 ) -> LoopResult[Result]:
     """Do `action` on each item, some at once, in threads; what one raises is logged with its id and counted.
 
-    An item that takes longer than `limit_s` is counted as failed and no longer waited for. Raises what iterating over
-    `items` raises, once those begun have ended; they keep what they did.
+    One is waited for `wait_s`, or else `limit_s`, and then goes on by itself: the next call with this `loop` counts
+    what it raised. It is counted as failed once it takes longer than `limit_s`. Raises what iterating over `items`
+    raises, once those begun have ended; they keep what they did.
     """
     summary: LoopResult[Result] = LoopResult()
-    running: dict[Future[Result], tuple[str, float]] = {}
+    _collect_left(summary, loop)
+    running: dict[Future[Result], _Begun] = {}
+    wait_s = limit_s if wait_s is None else wait_s
     try:
         for item in items:
             id = str(id_of(item))
             if (loop, id) in _left:
-                _failed(summary, loop, id, "it still runs since an earlier tick")
+                if now() >= _left[loop, id][1]:
+                    _failed(summary, loop, id, "it still runs since an earlier tick")
                 continue
             while len(running) >= AT_ONCE:
                 _collect(running, summary, loop, now)
-            running[_begin(loop, id, action, item)] = id, now() + limit_s
+            begun = now()
+            running[_begin(loop, id, action, item)] = _Begun(id, begun + wait_s, begun + limit_s)
     finally:
         while running:
             _collect(running, summary, loop, now)
@@ -97,29 +108,34 @@ def _begin(loop: str, id: str, action: Callable[[Item], Result], item: Item) -> 
 
 
 def _collect(
-    running: dict[Future[Result], tuple[str, float]], summary: LoopResult[Result], loop: str, now: Callable[[], float]
+    running: dict[Future[Result], _Begun], summary: LoopResult[Result], loop: str, now: Callable[[], float]
 ) -> None:
-    """Wait until one ends or its time is over."""
+    """Wait until one ends or is not to be waited for any longer."""
     ended, _ = wait(running, timeout=_POLL_S, return_when=FIRST_COMPLETED)
     for future in ended:
-        id, _ = running.pop(future)
+        id = running.pop(future).id
         try:
             summary.results[id] = future.result()
         except Exception as error:
             _failed(summary, loop, id, str(error), error)
-    for future, (id, ends) in list(running.items()):
-        if now() >= ends and not future.done():
+    for future, begun in list(running.items()):
+        if now() >= begun.waited_until and not future.done():
             del running[future]
-            _left.add((loop, id))
-            future.add_done_callback(partial(_ended, (loop, id)))
-            _failed(summary, loop, id, "it takes too long and is no longer waited for")
+            _left[loop, begun.id] = future, begun.ends
+            if begun.waited_until >= begun.ends:
+                _failed(summary, loop, begun.id, "it takes too long and is no longer waited for")
 
 
-def _ended(key: tuple[str, str], _: Future[Any]) -> None:
-    _left.discard(key)
+def _collect_left(summary: LoopResult[Any], loop: str) -> None:
+    """What an earlier call did not wait for and has ended since; its success was nobody's to wait for."""
+    for key, (future, _) in list(_left.items()):
+        if key[0] == loop and future.done():
+            del _left[key]
+            if (error := future.exception()) is not None:
+                _failed(summary, loop, key[1], str(error), error)
 
 
-def _failed(summary: LoopResult[Result], loop: str, id: str, problem: str, error: Exception | None = None) -> None:
+def _failed(summary: LoopResult[Result], loop: str, id: str, problem: str, error: BaseException | None = None) -> None:
     summary.failed[id] = problem
     # What is raised on purpose says what is wrong; anything else needs its traceback.
     unforeseen = error if error is not None and not isinstance(error, DroptuneError) else None

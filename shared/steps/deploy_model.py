@@ -36,7 +36,7 @@ def deployment_spec(run: Run, config: Config) -> DeploymentSpec:
     parts = {"TENSOR_PARALLEL_SIZE": str(gpus)} if gpus > 1 else {}
     return DeploymentSpec(
         endpoint=run.recipe.endpoint,
-        name=paths.deployment_name(run),
+        name=paths.deployment_name(run.id),
         model=f"{model.name}:{model.version}",
         environment=config.serving_environment,
         instance_type=run.recipe.serving_instance_type,

@@ -62,7 +62,7 @@ def undo_work(run: Run, endpoint: str | None, services: Services) -> None:
     what a repaired run does not know any more.
     """
     stop_jobs(run, services)
-    name, view = paths.deployment_name(run), services.models.get_endpoint(endpoint) if endpoint else None
+    name, view = paths.deployment_name(run.id), services.models.get_endpoint(endpoint) if endpoint else None
     if endpoint is None or view is None or name not in view.deployments:
         return
     endpoints.withdraw(services.store, endpoint, run.id)
@@ -78,7 +78,7 @@ def _traffic_before(run: Run, view: EndpointView, services: Services) -> dict[st
     record = endpoints.read(services.store, view.name)
     if record is not None and record.deployment in view.deployments:
         return {record.deployment: 100}
-    others = {name: share for name, share in view.traffic.items() if name != paths.deployment_name(run)}
+    others = {name: share for name, share in view.traffic.items() if name != paths.deployment_name(run.id)}
     return {max(others, key=lambda name: others[name]): 100} if others else {}
 
 

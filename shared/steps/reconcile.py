@@ -9,7 +9,7 @@ from functools import partial
 from shared.domain import paths
 from shared.domain.commands import InspectJob, StartRun
 from shared.domain.drop_zone import is_answered
-from shared.domain.errors import InvalidInput
+from shared.domain.errors import DroptuneError, InvalidInput
 from shared.domain.events import ApprovalExpired, EvaluationDue, RunOverdue
 from shared.domain.run import Run, Status
 from shared.domain.topology import EVENT_ALLOWANCE, JOB_EVENTS, STORAGE_EVENTS
@@ -30,6 +30,8 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 AFTER_PAUSE = timedelta(minutes=10)
 SCAN_PAGE = 2_000
 OWNERLESS_CLAIM_AGE = timedelta(minutes=15)
+# Longer than an update of the app lasts: after it a run that only a later version can read keeps nobody waiting.
+LATER_VERSION_CLAIM = timedelta(hours=1)
 
 
 def inspect_silent_jobs(services: Services, last: datetime | None) -> LoopResult[bool]:
@@ -85,9 +87,10 @@ def start_missed_runs(services: Services, page_size: int = SCAN_PAGE) -> LoopRes
 
 
 def next_evaluation(run: Run, services: Services) -> Draft | None:
-    """The event that it is the run's turn, if the turn at its endpoint is free."""
+    """The event that it is the run's turn, if the turn at its endpoint is free or its own already."""
     assert run.recipe is not None
-    if claims.read(services.store, claims.turn_claim(run.recipe.endpoint)) is not None:
+    held = claims.read(services.store, claims.turn_claim(run.recipe.endpoint))
+    if held is not None and held.owner != run.id:
         return None
     return Draft(EvaluationDue(endpoint=run.recipe.endpoint))
 
@@ -116,7 +119,13 @@ def release_claims(services: Services) -> LoopResult[bool]:
 
 
 def _release_if_finished(services: Services, claim: claims.Claim) -> bool:
-    run = runs.load(services.store, claim.owner)
+    try:
+        run = runs.load(services.store, claim.owner)
+    except DroptuneError as error:
+        if not _passes_on(claim, error, services):
+            raise
+        claims.release(services.store, claim.name, claim.owner)
+        return True
     if run is None:
         # A run whose creation follows its claim, or a rollback that a person asked for: both are done in minutes.
         expired = abs(services.clock.now() - claim.created_at) > OWNERLESS_CLAIM_AGE
@@ -137,12 +146,24 @@ def _release_if_finished(services: Services, claim: claims.Claim) -> bool:
         release_dataset(services.store, run, services.clock.now(), services.config.run_retention_days)
         if run.status in RELEASING:  # of a run that was repaired the name may not be known any more
             claims.release(services.store, claim.name, run.id)
-    elif run.status is Status.DEPLOYED or not _still_there(run, endpoint, services):
+    elif run.status is Status.DEPLOYED or not _still_there(run.id, endpoint, services):
         claims.release(services.store, claim.name, run.id)
     else:
         return False  # the deletion takes a while; the claim keeps others away until it is gone
     return True
 
 
-def _still_there(run: Run, endpoint: str | None, services: Services) -> bool:
-    return bool(endpoint and services.models.get_deployment(endpoint, paths.deployment_name(run)))
+def _passes_on(claim: claims.Claim, error: DroptuneError, services: Services) -> bool:
+    """Whether others get an endpoint or its turn from a run that cannot be read: not while its deployment is there.
+
+    If it can be read again, it is evaluated again where another was promoted meanwhile.
+    """
+    codes = {"unreadable_document"}
+    if services.clock.now() - claim.created_at > LATER_VERSION_CLAIM:  # else a host of that version is at work on it
+        codes.add("later_version")
+    passes = claim.kind in ("turn", "endpoint") and error.problem.code in codes
+    return passes and not _still_there(claim.owner, claim.name.partition(":")[2], services)
+
+
+def _still_there(run_id: str, endpoint: str | None, services: Services) -> bool:
+    return bool(endpoint and services.models.get_deployment(endpoint, paths.deployment_name(run_id)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from shared.domain import catalog as catalog
 from shared.domain import paths
 from shared.domain.cost import CostEstimate
-from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.errors import FailureClass, LaterVersion, PermanentFailure
 from shared.domain.events import (
     EvaluationDue,
     EvaluationRetryDue,
@@ -87,7 +87,10 @@ def evaluate_in_turn(event: Event[EventData], run: Run, services: Services) -> O
     """
     assert run.recipe is not None
     endpoint = run.recipe.endpoint
-    owner = _whose_turn(run, endpoint, services)
+    try:
+        owner = _whose_turn(run, endpoint, services)
+    except (claims.UnreadableClaim, LaterVersion) as error:  # once it is released, `reconcile` asks again
+        return Outcome(status=Status.TRAINED, note=f"waits for its turn at {endpoint}: {error.problem.message}")
     if owner != run.id:
         return Outcome(status=Status.TRAINED, note=f"waits for {owner} at {endpoint}")
     record = endpoints.read(services.store, endpoint)

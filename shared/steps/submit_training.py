@@ -5,7 +5,7 @@ from __future__ import annotations
 from shared.domain import catalog as catalog
 from shared.domain import paths
 from shared.domain.events import Event, TrainingRetryDue, TrainingStarted, ValidationPassed
-from shared.domain.jobs import JobKind, JobSpec, JobView
+from shared.domain.jobs import RUN_TAG, JobKind, JobSpec, JobView
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import Config, Services
 from shared.records import budget
@@ -53,7 +53,7 @@ def training_job(run: Run, config: Config) -> JobSpec:
 def job_tags(run: Run) -> dict[str, str]:
     """Lineage on every job."""
     assert run.curated is not None
-    return {"droptune_run": run.id, "project": run.project, "data_version": run.curated.version}
+    return {RUN_TAG: run.id, "project": run.project, "data_version": run.curated.version}
 
 
 def submit_training(event: Event[ValidationPassed | TrainingRetryDue], run: Run, services: Services) -> Outcome:

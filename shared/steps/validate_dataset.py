@@ -23,7 +23,7 @@ from shared.domain.events import (
     ValidationStarted,
 )
 from shared.domain.findings import Findings
-from shared.domain.jobs import JobKind, JobSpec
+from shared.domain.jobs import RUN_TAG, JobKind, JobSpec
 from shared.domain.recipe import Recipe, Tier
 from shared.domain.run import Run, RunChanges, Status, ValidationSummary
 from shared.ports import Services
@@ -139,7 +139,7 @@ def validation_job(run: Run, services: Services) -> JobSpec:
         instance_type=services.config.cpu_instance_type,
         tier=Tier.DEDICATED,
         timeout_s=VALIDATION_TIMEOUT_S,
-        tags={"droptune_run": run.id, "project": run.project},
+        tags={RUN_TAG: run.id, "project": run.project},
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import shared.embedded.blobs
+from functions import timers
 from shared.domain.catalog import Sku
 from shared.step_support import loops
 from tests.simulation.world import World
@@ -42,6 +43,7 @@ def make_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make
         return world
 
     monkeypatch.setattr(loops, "AT_ONCE", 1)  # one after the other, or a seed would live another life each time
+    monkeypatch.setattr(timers, "PROBE_WAIT_S", loops.LIMIT_S)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # nobody pulls the plug here
     monkeypatch.setattr(shared.embedded.blobs, "time", SimpleNamespace(time_ns=time_ns, time=lambda: 0.0))
     monkeypatch.setattr(shared.embedded.blobs, "_etag", etag)

@@ -93,6 +93,11 @@ class Endpoint:
     deployments: dict[str, Deployment] = field(default_factory=dict)
 
 
+def _work(spec: JobSpec) -> object:
+    """What hosts of two versions must agree on."""
+    return spec.inputs, spec.outputs, spec.tags["droptune_run"]
+
+
 class Platform:
     """JobLauncher and ModelHost. `find_run` reads a run, `emit` sends to the queue of job events."""
 
@@ -155,7 +160,7 @@ class Platform:
             starts = self.clock.now() + timedelta(seconds=rng.choice((1, 10, 90)))
             ends = starts + timedelta(seconds=rng.choice((5, 60, 900)))
             self.jobs[spec.name] = Job(spec, starts, ends, self._outcome(rng))
-        elif self.jobs[spec.name].spec != spec:
+        elif _work(self.jobs[spec.name].spec) != _work(spec):
             raise PermanentFailure(FailureClass.PLATFORM, "job_name_taken", f"job {spec.name} is another one")
         return self._view(self.jobs[spec.name])
 
@@ -205,7 +210,7 @@ class Platform:
         endpoint = self._endpoint(spec.endpoint)
         known = endpoint.deployments.get(spec.name)
         if known is not None:
-            if known.spec != spec:
+            if known.spec.model != spec.model:
                 raise PermanentFailure(FailureClass.PLATFORM, "deployment_name_taken", spec.name)
             if known.gone_at is not None:
                 raise Transient("azure_ml_busy", f"{spec.name} is being deleted: in progress")

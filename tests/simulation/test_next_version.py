@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -75,8 +76,10 @@ class TwoVersions(World):
         store, bus = self.store, self.bus
         if not self.next:
             self.store, self.bus = self.this_store, self.this_bus
+        # As between any two releases: the images have other versions.
+        images = {"training_environment": "training:next", "serving_environment": "serving:next"} if self.next else {}
         try:
-            return super().services(io)
+            return replace(super().services(io), config=replace(self.config, **images))
         finally:
             self.store, self.bus = store, bus
 

@@ -58,7 +58,7 @@ def with_champion(world: World, percent: int = 60) -> Driver:
 
 
 def share_of(world: World, run: Run) -> int:
-    return world.platform.endpoints["shop"].traffic.get(paths.deployment_name(run), 0)
+    return world.platform.endpoints["shop"].traffic.get(paths.deployment_name(run.id), 0)
 
 
 def candidate_in(driver: Driver, status: Status) -> Run:

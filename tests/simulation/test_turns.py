@@ -8,8 +8,11 @@ import pytest
 
 from shared.domain.jobs import JobKind
 from shared.domain.run import Run, Status
-from shared.records import claims
+from shared.ports import Write
+from shared.records import claims, runs
 from shared.records.outbox import OUTBOX
+from shared.records.unreadable import unreadable
+from shared.runner import Runner
 from tests.simulation.conftest import MakeWorld
 from tests.simulation.driver import Driver, drop, prepare
 from tests.simulation.invariants import problems
@@ -149,3 +152,59 @@ def test_a_candidate_approved_after_another_was_promoted_waits_for_its_turn_to_b
     assert problems(world) == []
     assert len(evaluations(world)) == 3
     assert world.store.get(claims.turn_claim("shop"), "claim") is None
+
+
+def damage(world: World, partition: str, id: str, **content: object) -> None:
+    stored = world.store.get(partition, id)
+    assert stored is not None
+    world.store.batch(partition, [Write("replace", id, {**stored.document, **content})])
+
+
+@pytest.mark.parametrize("status", [Status.EVALUATING, Status.APPROVED])
+@pytest.mark.parametrize("content", [{"run": {}}, {"run": None}, {"schema_version": 99}], ids=str)
+def test_a_run_that_cannot_be_read_has_its_turn_for_an_hour_at_most(
+    make_world: MakeWorld, status: Status, content: dict[str, object]
+) -> None:
+    world = make_world(1)
+    prepare(world, "shop")
+    drop_good(world, 3)
+    driver = Driver(world, random.Random(1))
+    first = until(driver, status)
+    find_run = world.platform.find_run
+    world.platform.find_run = lambda run_id: first if run_id == first.id else find_run(run_id)
+    damage(world, first.id, runs.RUN, **content)
+    others = [run_id for run_id in (document["run_id"] for document in world.documents(runs.RUN)) if run_id != first.id]
+    for _ in range(1000):
+        driver.round()
+        world.advance(driver.pause_s())
+    assert {world.run(run_id).status for run_id in others} == {Status.DEPLOYED}
+    assert [found.partition for found in unreadable(world.store)][-1] == first.id
+    Runner(world.services()).release_unreadable(first.id, runs.RUN, "ada")
+    driver.settle()
+    assert world.run(first.id).status is Status.FAILED
+    assert world.store.get(claims.turn_claim("shop"), claims.CLAIM) is None
+
+
+@pytest.mark.parametrize("content", [{"owner": None}, {"created_at": "soon"}, {"schema_version": 99}], ids=str)
+@pytest.mark.parametrize("status", [Status.TRAINING, Status.EVALUATING, Status.APPROVED])
+def test_runs_wait_for_a_turn_that_cannot_be_read_without_a_message_until_it_is_released(
+    make_world: MakeWorld, status: Status, content: dict[str, object]
+) -> None:
+    world = make_world(1)
+    prepare(world, "shop", rollout="[100]")
+    drop_good(world, 2)
+    driver = Driver(world, random.Random(1))
+    until(driver, status)
+    name = claims.turn_claim("shop")
+    claims.take(world.store, name, world.runs()[0].id, world.clock.now())
+    damage(world, name, claims.CLAIM, **content)
+    for _ in range(1000):
+        driver.round()
+        world.advance(driver.pause_s())
+    assert (world.dead_letters(), world.waiting()) == ({}, {})
+    first = min((run for run in world.runs() if run.status is Status.TRAINED), key=lambda run: run.updated_at)
+    assert [run.id for run in world.runs() if run.attention] == [first.id]
+    assert [found.partition for found in unreadable(world.store)] == [name]
+    Runner(world.services()).release_unreadable(name, claims.CLAIM, "ada")
+    driver.settle()
+    assert {run.status for run in world.runs()} == {Status.DEPLOYED}

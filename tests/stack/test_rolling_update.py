@@ -7,6 +7,7 @@ Beside this version: the oldest one with the same schema version, from the histo
 from __future__ import annotations
 
 import random
+import re
 import signal
 import subprocess
 import time
@@ -22,6 +23,8 @@ from local_stack.stack import Stack, tail
 from shared.domain.events import CancelRequested
 from shared.domain.run import Run
 from shared.embedded.clock import SystemClock
+from shared.pipeline import TOPIC
+from shared.records.outbox import OUTBOX
 from shared.step_support.outcome import event_of
 from tests.next_version import NextBus, NextStore
 from tests.paths import ROOT
@@ -35,6 +38,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 OLDEST = "4be6fad"
 OLDEST_TRAINING = "droptune-training:3"  # an environment that is registered stays
+REFUSED, TAKEN = "droptune.stage.refused.v1", re.compile(r"\bjob '?(run-[0-9a-f]{12}-[a-z]+-\d+)'? exists ")
 PROJECTS, KILLS, LONGEST_PAUSE_S = 10, 30, 5.0
 # How many runs of each project end how.
 ENDS = {"deployed": 2, "declined": 1, "rejected": 1, "cancelled": 1}
@@ -54,7 +58,7 @@ def source_of(commit: str, folder: Path) -> Path:
 @pytest.fixture
 def local(tmp_path: Path, receiver: Receiver) -> Iterator[LocalStack]:
     root = tmp_path / "stack"
-    stub_image.install(root, OLDEST_TRAINING)
+    stub_image.install(root, OLDEST_TRAINING, next_host.ENVIRONMENT)
     settings = {"JOB_POLL_S": "10", "RETRY_WAIT_S": "5", **ledger.webhook_settings(receiver)}
     running = LocalStack(root, settings)
     running.stop_part("azure_ml")
@@ -131,7 +135,11 @@ def test_nothing_is_lost_or_doubled_where_two_versions_share_a_state_and_are_kil
         print(tail(local.root / "logs" / "host-0.log"), tail(local.root / "logs" / "host-1.log"), sep="\n--\n")
     assert all(count > 50 for count in hosts.handled())
     assert _statuses(local) == {end: PROJECTS * count for end, count in ENDS.items()}
-    assert ledger.problems(local, receiver) == []
+    problems = ledger.problems(local, receiver)
+    if other == OLDEST:
+        problems = [problem for problem in problems if problem not in _left_by_refusals(local)]
+    assert problems == []
+    assert " refuses " not in (local.root / "logs" / "host-0.log").read_text(errors="replace")
     assert not list((local.root / "blobs" / "quarantine").glob("*"))
 
 
@@ -158,6 +166,18 @@ def _runs(local: LocalStack) -> list[Run]:
 
 def _statuses(local: LocalStack) -> dict[str, int]:
     return dict(Counter(run.status.value for run in _runs(local)))
+
+
+def _left_by_refusals(local: LocalStack) -> set[str]:
+    """What `ledger.problems` says of jobs that a host of OLDEST refused to share.
+
+    That version refuses the job that this one has submitted for the same attempt, as its image is another one. If its
+    refusal is handled before this version has noted the job, the job is cancelled and the attempt is made again.
+    """
+    events = [entry["body"] for entry in ledger.documents(local, OUTBOX) if entry["destination"] == TOPIC]
+    reasons = [event["data"]["problem"]["message"] for event in events if event["type"] == REFUSED]
+    names = [found[1] for reason in reasons if (found := TAKEN.search(reason))]
+    return {f"no run knows {name}, which is Canceled" for name in names}
 
 
 def _cancel(local: LocalStack) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from shared.clients.azure_ml.connection import load_sdk
 from shared.clients.azure_ml.errors import translated
 from shared.clients.azure_ml.session import Session
-from shared.clients.azure_ml.wire import deployment_difference, lowered, managed_deployment, name_version, short_uri
+from shared.clients.azure_ml.wire import lowered, managed_deployment, name_version, short_uri
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.jobs import DeploymentSpec, DeploymentState, DeploymentView, EndpointView, ModelSpec
 
@@ -74,14 +74,17 @@ class AzureMlEndpoints:
         )
 
     def begin_deployment(self, spec: DeploymentSpec) -> None:
-        """See ModelHost. PermanentFailure `deployment_name_taken` names the field that differs."""
+        """See ModelHost. PermanentFailure `deployment_name_taken` if it is one of another model.
+
+        One of the same model in another environment is what a host of another version has begun for the same run.
+        """
         known = self._get_deployment(spec.endpoint, spec.name)
         if known is None:
             with translated(f"endpoint {spec.endpoint}"):
                 self.session.ml.online_deployments.begin_create_or_update(managed_deployment(spec))
-        elif field := deployment_difference(spec, known):
-            message = f"deployment {spec.name} of {spec.endpoint} exists with another {field}"
-            raise PermanentFailure(FailureClass.PLATFORM, "deployment_name_taken", message, field)
+        elif (model := name_version(known.model)) != spec.model:
+            message = f"deployment {spec.name} of {spec.endpoint} exists with another model: {model}"
+            raise PermanentFailure(FailureClass.PLATFORM, "deployment_name_taken", message, "model")
 
     def get_deployment(self, endpoint: str, name: str) -> DeploymentView | None:
         """See ModelHost. The error is that of the operation that created it, where Azure still has it."""

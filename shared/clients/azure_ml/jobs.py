@@ -7,9 +7,9 @@ from typing import Any
 
 from shared.clients.azure_ml.errors import failure_class, translated
 from shared.clients.azure_ml.session import Session
-from shared.clients.azure_ml.wire import core_quota, job_difference, job_of, machine_size, status_of
+from shared.clients.azure_ml.wire import WHAT_IT_DOES, core_quota, job_difference, job_of, machine_size, status_of
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.jobs import CoreQuota, JobRole, JobSpec, JobStatus, JobView, MachineSize, MetricPoint
+from shared.domain.jobs import RUN_TAG, CoreQuota, JobRole, JobSpec, JobStatus, JobView, MachineSize, MetricPoint
 
 _METRICS_PER_PAGE = 1000
 
@@ -23,16 +23,27 @@ class AzureMlJobs:
     def submit(self, spec: JobSpec) -> JobView:
         """See JobLauncher. PermanentFailure `job_name_taken` names the field that differs."""
         known = self._get_job(spec.name)
-        if known is None:
-            known = self._create_job(spec)
-        elif field := job_difference(spec, known, self._client_ids[spec.role]):
+        return self._job_view(self._create_job(spec) if known is None else self._accepted(spec, known))
+
+    def _accepted(self, spec: JobSpec, known: Any) -> Any:
+        field, run = job_difference(spec, known, self._client_ids[spec.role]), spec.tags.get(RUN_TAG)
+        # A host of another version submits the same attempt of a run with an environment of its own.
+        same_attempt = run is not None and (known.tags or {}).get(RUN_TAG) == run
+        if field and not (same_attempt and field not in WHAT_IT_DOES):
             message = f"job {spec.name} exists with another {field}"
             raise PermanentFailure(FailureClass.PLATFORM, "job_name_taken", message, field)
-        return self._job_view(known)
+        return known
 
     def _create_job(self, spec: JobSpec) -> Any:
-        with translated("the workspace"):
-            created = self.session.ml.jobs.create_or_update(job_of(spec, self._experiment, self._client_ids[spec.role]))
+        try:
+            with translated("the workspace"):
+                job = job_of(spec, self._experiment, self._client_ids[spec.role])
+                created = self.session.ml.jobs.create_or_update(job)
+        except PermanentFailure:
+            known = self._get_job(spec.name)
+            if known is None:
+                raise
+            return self._accepted(spec, known)  # another host was faster
         # The service has been seen to accept without a word what it then did not do.
         if field := job_difference(spec, created, self._client_ids[spec.role]):
             self.begin_cancel(spec.name)

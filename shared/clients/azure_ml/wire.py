@@ -102,22 +102,28 @@ def job_of(spec: JobSpec, experiment: str, identity_client_id: str | None) -> An
     )
 
 
+WHAT_IT_DOES = ("inputs", "outputs", "identity_client_id")
+
+
 def job_difference(spec: JobSpec, job: Any, identity_client_id: str | None) -> str | None:
-    """The first field of the job that is not what the spec says; None if it is the same job."""
+    """The first field of the job that is not what the spec says; None if it is the same job.
+
+    First those of WHAT_IT_DOES.
+    """
     queue, limits, resources, identity = job.queue_settings, job.limits, job.resources, job.identity
     pairs = {
+        "inputs": (_expected_uris(spec.inputs), _uris(job.inputs, job.inputs or {})),
+        "outputs": (_expected_uris(spec.outputs), _uris(job.outputs, spec.outputs)),
+        "identity_client_id": (identity_client_id, getattr(identity, "client_id", None)),
         "command": (spec.command, job.command),
         "environment": (spec.environment, name_version(job.environment)),
-        "inputs": (_expected_uris(spec.inputs), _uris(job.inputs, spec.inputs)),
-        "outputs": (_expected_uris(spec.outputs), _uris(job.outputs, spec.outputs)),
         "instance_type": (spec.instance_type.lower(), lowered(resources and resources.instance_type)),
         "instances": (spec.instances, resources and resources.instance_count),
         "processes": (spec.processes, getattr(job.distribution, "process_count_per_instance", 1)),
         "tier": (_JOB_TIER[spec.tier], lowered(queue and queue.job_tier)),
         "timeout_s": (spec.timeout_s, limits and limits.timeout),
-        "identity_client_id": (identity_client_id, getattr(identity, "client_id", None)),
     }
-    return _first_difference(pairs)
+    return next((field for field, (expected, found) in pairs.items() if expected != found), None)
 
 
 def managed_deployment(spec: DeploymentSpec) -> Any:
@@ -138,22 +144,6 @@ def managed_deployment(spec: DeploymentSpec) -> Any:
         ),
         readiness_probe=ProbeSettings(**_READINESS),
     )
-
-
-def deployment_difference(spec: DeploymentSpec, deployment: Any) -> str | None:
-    """The first field of the deployment that is not what the spec says; None if it is the same."""
-    variables: Mapping[str, str] = deployment.environment_variables or {}
-    pairs = {
-        "model": (spec.model, name_version(deployment.model)),
-        "environment": (spec.environment, name_version(deployment.environment)),
-        "instance_type": (spec.instance_type.lower(), lowered(deployment.instance_type)),
-        # The service adds variables of its own; those asked for must be there.
-        "environment_variables": (
-            spec.environment_variables,
-            {key: variables.get(key) for key in spec.environment_variables},
-        ),
-    }
-    return _first_difference(pairs)
 
 
 def machine_size(size: Any) -> MachineSize:
@@ -184,10 +174,6 @@ def _fields(entity: Any) -> dict[str, Any]:
 def _family(name: str) -> str:
     """`standarddfamily`, of `standardDFamily` as sizes have it or of `Standard D Family Cluster Dedicated vCPUs`."""
     return _QUOTA_SUFFIX.sub("", name.lower()).replace(" ", "")
-
-
-def _first_difference(pairs: Mapping[str, tuple[Any, Any]]) -> str | None:
-    return next((field for field, (expected, found) in pairs.items() if expected != found), None)
 
 
 def _expected_uris(uris: Mapping[str, str]) -> dict[str, str]:

@@ -30,7 +30,7 @@ def test_names_of_a_run_are_its_own(services: Services, runner: Runner) -> None:
     run = drop(services, runner)
     assert run is not None
     assert paths.run_id_of_job(paths.job_name(run, JobKind.TRAINING)) == run.id
-    assert paths.deployment_name(run) == f"d-{paths.model_version(run)}"
+    assert paths.deployment_name(run.id) == f"d-{paths.model_version(run)}"
     assert f"run-{paths.model_version(run)}" == run.id
 
 

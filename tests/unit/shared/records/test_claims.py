@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
+from shared.domain.errors import LaterVersion
 from shared.ports import Services, Write
 from shared.records import claims
 from shared.records.unreadable import unreadable
@@ -47,6 +50,29 @@ def test_a_claim_without_a_time_that_can_be_compared_is_unreadable_and_can_be_re
     damaged = {**stored.document, "created_at": created_at}
     services.store.batch(NAME, [Write("replace", claims.CLAIM, damaged)])
     assert list(claims.unsettled(services.store)) == []
+    assert [found.partition for found in unreadable(services.store)] == [NAME]
+    assert Runner(services).release_unreadable(NAME, claims.CLAIM, "ada") is not None
+    assert claims.take(services.store, NAME, "run-2", services.clock.now()) == "run-2"
+
+
+@pytest.mark.parametrize("damage", [{"owner": 5}, {"kind": None}, {"created_at": "soon"}, {"schema_version": 99}])
+def test_a_claim_that_cannot_be_read_is_nobodys_to_give_back_and_says_what_takes_it_out(
+    services: Services, damage: dict[str, object]
+) -> None:
+    claims.take(services.store, NAME, "run-1", services.clock.now())
+    stored = services.store.get(NAME, claims.CLAIM)
+    assert stored is not None
+    services.store.batch(NAME, [Write("replace", claims.CLAIM, {**stored.document, **damage})])
+    claims.release(services.store, NAME, "run-1")
+    claims.settle(services.store, NAME, "run-1")
+    expected, match = (
+        (LaterVersion, "schema version 99")
+        if "schema_version" in damage
+        else (claims.UnreadableClaim, f"`droptune dlq release {NAME} --id claim`")
+    )
+    for call in (claims.read, partial(claims.take, run_id="run-1", now=services.clock.now())):
+        with pytest.raises(expected, match=match):
+            call(services.store, NAME)
     assert [found.partition for found in unreadable(services.store)] == [NAME]
     assert Runner(services).release_unreadable(NAME, claims.CLAIM, "ada") is not None
     assert claims.take(services.store, NAME, "run-2", services.clock.now()) == "run-2"

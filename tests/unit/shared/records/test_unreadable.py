@@ -37,10 +37,10 @@ def test_a_document_in_use_that_cannot_be_read_is_named_until_it_is_released(
 
 
 @pytest.mark.parametrize(("type", "fields"), IN_USE)
-def test_a_document_of_a_later_version_is_left_to_it_and_is_not_released(
+def test_a_document_of_a_later_version_is_named_with_its_number_and_can_be_released(
     services: Services, type: str, fields: dict[str, int]
 ) -> None:
-    document = {"id": "x", "type": type, "created_at": "2026-01-01T00:00:00+00:00", "schema_version": 2, **fields}
+    document = {"id": "x", "type": type, "created_at": "2026-01-01T00:00:00+00:00", "schema_version": 99, **fields}
     content: dict[str, object] = {
         "run": {},
         "message_id": "m",
@@ -52,11 +52,12 @@ def test_a_document_of_a_later_version_is_left_to_it_and_is_not_released(
         "usd": {},
     }
     services.store.batch("p", [Write("create", "x", {**content, **document})])
-    assert list(unreadable(services.store)) == []
-    with pytest.raises(InvalidInput, match="document_readable"):
-        Runner(services).release_unreadable("p", "x", "ada")
-    with pytest.raises(LaterVersion, match=f"{type}: schema version 2"):
+    with pytest.raises(LaterVersion, match=f"{type}: schema version 99"):
         _READERS[type](Stored({**content, **document}, "1", "p"))
+    [found] = unreadable(services.store)
+    assert (found.partition, found.problem) == ("p", f"{type}: schema version 99 is for a host of a later version")
+    assert Runner(services).release_unreadable("p", "x", "ada") is not None
+    assert list(unreadable(services.store)) == []
 
 
 @pytest.mark.parametrize("odd", [2**70, "\udce9", "\0", {"a": [None]}])

@@ -93,6 +93,47 @@ def test_items_that_hang_hold_nobody_up_and_are_not_begun_again_beside_themselve
     assert not for_each(hangs.loop, range(hanging), bool).failed
 
 
+SLOW = AT_ONCE + 2
+
+
+def test_a_slow_item_is_not_waited_for_and_what_it_raises_is_counted_by_the_next_tick() -> None:
+    over, clock = threading.Event(), [0.0]
+    others = [str(number) for number in range(SLOW, SLOW + AT_ONCE)]
+
+    def work(number: int) -> int:
+        if number < SLOW and not over.is_set():
+            over.wait()
+            raise Transient("slow_down", "429")
+        return number
+
+    def now() -> float:  # the time to wait is over at each look
+        clock[0] += 2.0
+        return clock[0]
+
+    def tick() -> LoopResult[int]:
+        return for_each("slow", range(SLOW + AT_ONCE), work, limit_s=1e6, wait_s=1.0, now=now)
+
+    def ended() -> None:
+        for thread in threading.enumerate():
+            if thread.name.startswith("slow ") and (over.is_set() or thread.name.split()[1] in others):
+                thread.join(LONG_S)
+
+    for _ in range(3):
+        summary = tick()
+        assert (summary.failed, summary.results.keys() & set(map(str, range(SLOW)))) == ({}, set())
+        ended()
+    assert sum(thread.name.startswith("slow ") for thread in threading.enumerate()) == SLOW
+    clock[0] += 1e6
+    assert tick().failed.keys() == set(map(str, range(SLOW)))
+    over.set()
+    ended()
+    after = tick()
+    assert set(after.failed.values()) == {"slow_down: 429"}
+    assert after.failed.keys() == set(map(str, range(SLOW)))
+    ended()
+    assert tick().failed == {}
+
+
 def test_a_list_that_breaks_off_is_an_error_of_the_loop_and_what_was_begun_ends() -> None:
     ended: list[int] = []
 

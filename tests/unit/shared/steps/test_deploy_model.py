@@ -67,7 +67,7 @@ def test_the_model_is_deployed_without_traffic_beside_what_the_endpoint_has(
 def test_an_own_deployment_that_a_crash_left_with_traffic_is_not_what_there_was_before(
     prepared: Run, services: Services
 ) -> None:
-    own = paths.deployment_name(prepared)
+    own = paths.deployment_name(prepared.id)
     outcome = deployed(prepared, services, Platform(serving(**{"old": 90, own: 10})))
     rollout = outcome.changes["rollout"]
     assert rollout is not None
@@ -139,4 +139,4 @@ def test_the_loser_of_a_race_deletes_its_deployment_unless_the_winner_made_the_s
     outcome.undo(prepared.evolve(**outcome.changes))
     assert platform.deleted == []
     outcome.undo(prepared)
-    assert platform.deleted == [paths.deployment_name(prepared)]
+    assert platform.deleted == [paths.deployment_name(prepared.id)]

@@ -13,7 +13,7 @@ import pytest
 
 from shared.domain import paths
 from shared.domain.commands import InspectJob, StartRun
-from shared.domain.errors import InvalidInput, Transient
+from shared.domain.errors import InvalidInput, StoreConflict, Transient
 from shared.domain.events import ApprovalExpired, EvaluationDue, EventData, RunOverdue
 from shared.domain.jobs import EndpointView, JobKind
 from shared.domain.run import NON_TERMINAL, JobRef, Run, Status
@@ -320,7 +320,7 @@ def test_the_claims_of_a_finished_run_are_given_back_and_those_of_others_stay(
 def test_what_a_run_left_at_the_endpoint_is_deleted_unless_it_is_in_production(
     prepared: Run, services: Services, status: Status
 ) -> None:
-    own = paths.deployment_name(claiming(prepared, status, services))
+    own = paths.deployment_name(claiming(prepared, status, services).id)
     platform = Deployments(endpoint("old", own))
     assert released(services, platform) == (2, [])
     # Once for each claim at most, as often as each finds it there.
@@ -332,7 +332,7 @@ def test_the_endpoint_stays_claimed_while_the_deployment_is_there(
     prepared: Run, services: Services, trouble: str
 ) -> None:
     run = claiming(prepared, Status.FAILED, services)
-    platform = Deployments(endpoint("old", paths.deployment_name(run)), **{trouble: True})
+    platform = Deployments(endpoint("old", paths.deployment_name(run.id)), **{trouble: True})
     assert released(services, platform)[1] == {"slow": ["endpoint"], "broken": ["dataset", "endpoint"]}[trouble]
     platform.slow = platform.broken = False
     assert released(services, platform)[1] == []
@@ -374,3 +374,62 @@ def test_the_turn_of_a_finished_run_is_given_back(
     claims.take(services.store, name, run.id, clock.now())
     assert release_claims(services).results[f"{name} of {run.id}"] is True
     assert claims.read(services.store, name) is None
+
+
+LATER, DAMAGED = {"schema_version": 99}, {"run": {"of": "tomorrow"}}
+
+
+@pytest.mark.parametrize(
+    ("damage", "age_min", "deployed", "passes"),
+    [
+        (DAMAGED, 0, False, True),
+        (DAMAGED, 10_000, True, False),
+        (LATER, 59, False, False),
+        (LATER, 61, False, True),
+        (LATER, 10_000, True, False),
+    ],
+)
+def test_a_run_that_cannot_be_read_keeps_others_from_an_endpoint_only_while_its_deployment_is_there(
+    prepared: Run,
+    services: Services,
+    clock: ManualClock,
+    damage: dict[str, object],
+    age_min: int,
+    deployed: bool,
+    passes: bool,
+) -> None:
+    names = [claims.turn_claim("shop"), claims.endpoint_claim("shop")]
+    for name in names:
+        claims.take(services.store, name, prepared.id, clock.now())
+    stored = services.store.get(prepared.id, runs.RUN)
+    assert stored is not None
+    services.store.batch(prepared.id, [Write("replace", runs.RUN, {**stored.document, **damage})])
+    clock.advance(60 * age_min)
+    _, left = released(services, Deployments(endpoint("old", *[paths.deployment_name(prepared.id)] * deployed)))
+    assert left == (["dataset"] if passes else ["dataset", "endpoint", "turn"])
+
+
+@pytest.mark.parametrize("error", [Transient("store_down", "503"), StoreConflict("a document")])
+def test_the_turn_of_a_run_stays_while_the_store_does_not_answer(
+    prepared: Run, services: Services, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    name = claims.turn_claim("shop")
+    claims.take(services.store, name, prepared.id, services.clock.now())
+
+    def get(partition: str, id: str) -> Stored | None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(services.store, "get", get)
+        assert f"{name} of {prepared.id}" in release_claims(services).failed
+    assert claims.read(services.store, name) is not None
+
+
+def test_a_run_that_waits_though_it_has_the_turn_is_asked_again(
+    prepared: Run, services: Services, clock: ManualClock
+) -> None:
+    run = keep(prepared.evolve(status=Status.TRAINED), services)
+    assert run.recipe is not None
+    claims.take(services.store, claims.turn_claim(run.recipe.endpoint), run.id, clock.now())
+    draft = next_evaluation(run, services)
+    assert draft is not None

@@ -56,9 +56,14 @@ def test_nothing_is_printed_and_no_thread_keeps_polling(
     eventually(lambda: not [t for t in threading.enumerate() if t.name.startswith("LROPoller")])
 
 
-def test_the_same_deployment_again_is_fine_and_another_one_of_that_name_is_refused(local: Local) -> None:
+def test_the_same_deployment_again_is_fine_also_from_another_version_and_one_of_another_model_is_refused(
+    local: Local,
+) -> None:
     name = endpoint_with(local, "again", "blue")
     local.client.begin_deployment(deployment(name, "blue", "champion:1"))
+    before = local.client.get_deployment(name, "blue")
+    local.client.begin_deployment(deployment(name, "blue", "champion:1", environment="droptune-serving:2"))
+    assert local.client.get_deployment(name, "blue") == before
     with pytest.raises(PermanentFailure) as refused:
         local.client.begin_deployment(deployment(name, "blue", "candidate:1"))
     assert (refused.value.problem.code, refused.value.problem.param) == ("deployment_name_taken", "model")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.jobs import JobStatus
+from shared.domain.jobs import RUN_TAG, JobStatus
 from shared.domain.recipe import Tier
 from tests.unit.local_stack.azure_ml.support import Local, finished, job
 
@@ -46,6 +46,52 @@ def test_a_taken_job_name_is_refused_and_the_changed_field_named(
     assert refused.value.problem.code == "job_name_taken"
     assert refused.value.problem.param == field
     assert refused.value.failure_class is FailureClass.PLATFORM
+
+
+OF_A_RUN = {"command": "true", "tags": {RUN_TAG: "run-1"}}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"environment": "droptune-serving:2"},
+        {"command": "true --with-an-option-of-the-next-version"},
+        {"instance_type": "Standard_NC40ads_H100_v5", "processes": 2, "tier": Tier.DEDICATED, "timeout_s": 601},
+    ],
+)
+@pytest.mark.parametrize("race", [False, True])
+def test_the_attempt_of_a_run_that_another_version_has_submitted_is_that_job(
+    local: Local, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], race: bool
+) -> None:
+    """In a race both hosts look before either submits, and the service refuses the second."""
+    first = local.client.submit(job("attempt", **OF_A_RUN))
+    if race:
+        look, answers = local.client._get_job, iter([None])
+        monkeypatch.setattr(local.client, "_get_job", lambda name: next(answers, None) or look(name))
+    second = local.client.submit(job("attempt", **{**OF_A_RUN, **changes}))
+    assert (second.name, second.studio_url) == (first.name, first.studio_url)
+    assert local.finish("attempt").status is JobStatus.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"inputs": {"data": "azureml://datastores/curated/paths/p/1/"}}, "inputs"),
+        (
+            {"environment": "droptune-serving:2", "outputs": {"model": "azureml://datastores/runs/paths/other/"}},
+            "outputs",
+        ),
+        ({"environment": "droptune-serving:2", "tags": {RUN_TAG: "run-2"}}, "environment"),
+        ({"environment": "droptune-serving:2", "tags": {}}, "environment"),
+    ],
+)
+def test_a_job_of_another_run_or_with_other_data_is_not_this_attempt(
+    local: Local, changes: dict[str, Any], field: str
+) -> None:
+    local.client.submit(job("attempt", **OF_A_RUN))
+    with pytest.raises(PermanentFailure) as refused:
+        local.client.submit(job("attempt", **{**OF_A_RUN, **changes}))
+    assert (refused.value.problem.code, refused.value.problem.param) == ("job_name_taken", field)
 
 
 def test_a_path_in_a_command_is_one_word_whatever_it_contains(local: Local) -> None:
