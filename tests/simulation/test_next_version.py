@@ -77,9 +77,10 @@ class TwoVersions(World):
         if not self.next:
             self.store, self.bus = self.this_store, self.this_bus
         # As between any two releases: the images have other versions.
-        images = {"training_environment": "training:next", "serving_environment": "serving:next"} if self.next else {}
+        name = "next" if self.next else "this"
+        config = replace(self.config, training_environment=f"training:{name}", serving_environment=f"serving:{name}")
         try:
-            return replace(super().services(io), config=replace(self.config, **images))
+            return replace(super().services(io), config=config)
         finally:
             self.store, self.bus = store, bus
 

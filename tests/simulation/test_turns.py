@@ -6,6 +6,8 @@ import random
 
 import pytest
 
+from shared.domain.errors import FailureClass, Problem
+from shared.domain.events import JobFailed
 from shared.domain.jobs import JobKind
 from shared.domain.run import Run, Status
 from shared.ports import Write
@@ -13,6 +15,7 @@ from shared.records import claims, runs
 from shared.records.outbox import OUTBOX
 from shared.records.unreadable import unreadable
 from shared.runner import Runner
+from shared.step_support.outcome import Draft
 from tests.simulation.conftest import MakeWorld
 from tests.simulation.driver import Driver, drop, prepare
 from tests.simulation.invariants import problems
@@ -208,3 +211,24 @@ def test_runs_wait_for_a_turn_that_cannot_be_read_without_a_message_until_it_is_
     Runner(world.services()).release_unreadable(name, claims.CLAIM, "ada")
     driver.settle()
     assert {run.status for run in world.runs()} == {Status.DEPLOYED}
+
+
+def test_an_attempt_after_the_turn_has_passed_on_waits_for_it_again(make_world: MakeWorld) -> None:
+    world = make_world(1)
+    prepare(world, "shop", rollout="[100]")
+    drop_good(world, 2)
+    driver = Driver(world, random.Random(1))
+    waiting = until(driver, Status.TRAINED)
+    (first,) = (run for run in world.runs() if run.id != waiting.id)
+    assert first.status is Status.EVALUATING
+    assert first.job is not None
+    turn, problem = claims.turn_claim("shop"), Problem(code="preempted", message="a spot machine was taken")
+    claims.release(world.store, turn, first.id)
+    claims.take(world.store, turn, waiting.id, world.clock.now())
+    failed = JobFailed(job=first.job.name, failure_class=FailureClass.PLATFORM, problem=problem)
+    world.publish(first, Draft(failed))
+    driver.settle()
+    assert problems(world) == []
+    assert Status.TRAINED in [line.status for line in world.run(first.id).history]
+    assert world.run(waiting.id).status is Status.DEPLOYED
+    assert world.dead_letters() == {}

@@ -19,6 +19,7 @@ from functions import timers
 from functions.dispatch import Dispatcher
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import Transient
+from shared.domain.jobs import EndpointView
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Deployment, Recipe, Retrain
 from shared.domain.run import RolloutRef, Run, Status
@@ -27,6 +28,7 @@ from shared.pipeline import BY_NAME, STAGES
 from shared.ports import Services
 from shared.records import claims, endpoints, runs, ticks
 from shared.runner import Runner
+from shared.step_support.loops import AT_ONCE, LIMIT_S
 from tests.clock import JUMPS, ManualClock
 from tests.fresh_process import fresh_process
 from tests.paths import ROOT
@@ -49,6 +51,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: ManualClock) -> Iterator[Services]:
+    monkeypatch.setattr(timers, "PROBE_WAIT_S", LIMIT_S)  # what a probe does is told by the same tick
     with fresh_process(tmp_path, monkeypatch) as found:
         yield replace(found, clock=clock, models=Unreachable(), launcher=Unreachable())
 
@@ -274,6 +277,44 @@ def test_an_approval_expires_once_when_the_clock_says_so_and_not_before(
         tick(services, "reconcile")
         ids |= {received.message.id for received in take(services, "pipeline/record_decision")}
     assert ids == {f"{run.id}.approval.expired.{waiting.revision}"}
+
+
+class Slow(Platform):
+    """Some endpoints answer only once it is over."""
+
+    def __init__(self, slow: set[str]) -> None:
+        super().__init__()
+        self.slow, self.over = slow, threading.Event()
+
+    def get_endpoint(self, name: str) -> EndpointView:
+        if name in self.slow:
+            self.over.wait()
+        return super().get_endpoint(name)
+
+
+@pytest.mark.parametrize("slow", [1, AT_ONCE, 2 * AT_ONCE + 1])
+def test_endpoints_that_answer_slowly_keep_no_other_from_being_probed_at_each_tick(
+    sound: Services, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, slow: int
+) -> None:
+    monkeypatch.setattr(timers, "PROBE_WAIT_S", 0.1)
+    found = populate(sound, LOOPS["probes"], slow + 5)
+    platform = Slow({run.project for run in found[:slow]})
+    services = replace(sound, models=platform)  # type: ignore[arg-type]
+
+    def probed(of: list[Run]) -> list[str]:
+        tick(services, "probe_deployments")
+        names = {f"probe_deployments {run.id}" for run in of}
+        for thread in threading.enumerate():
+            if thread.name in names:
+                thread.join(60)
+        return sorted(event.run_id for event in events_at(services, "advance_rollout"))
+
+    for _ in range(3):
+        assert probed(found[slow:]) == sorted(run.id for run in found[slow:])
+        clock.advance(60)
+    assert ticks.failing(sound.store, "probe_deployments") == []
+    platform.over.set()
+    assert {run.id for run in found[:slow]} <= set(probed(found) + probed(found))
 
 
 def down() -> None:

@@ -266,3 +266,14 @@ def test_what_timers_failed_at_and_documents_that_cannot_be_read_are_named(app: 
     assert checks["timers"].status is checks["documents"].status is CheckStatus.FIX
     assert "run-1 (it hangs)" in checks["timers"].detail
     assert "run run of run-2" in checks["documents"].detail
+
+
+def test_a_run_of_a_later_version_is_named_with_what_helps(app: Path) -> None:
+    later = {"id": "run", "type": "run", "finished": 0, "schema_version": 99, "run": {}}
+    services().store.batch("run-3", [Write("create", "run", later)])
+    found = next(check for check in examine() if check.name == "documents")
+    assert found.status is CheckStatus.FIX
+    assert found.detail == "run run of run-3: run: schema version 99 is for a host of a later version"
+    assert found.fix is not None
+    assert "run the version that wrote them" in found.fix
+    assert "`droptune dlq release PARTITION --id ID`" in found.fix

@@ -48,7 +48,7 @@ def test_a_taken_job_name_is_refused_and_the_changed_field_named(
     assert refused.value.failure_class is FailureClass.PLATFORM
 
 
-OF_A_RUN = {"command": "true", "tags": {RUN_TAG: "run-1"}}
+OF_A_RUN: dict[str, Any] = {"command": "true", "tags": {RUN_TAG: "run-1"}}
 
 
 @pytest.mark.parametrize(
