@@ -22,8 +22,8 @@ from local_stack.processes import free_port
 from local_stack.stack import Stack, tail
 from shared.domain.events import CancelRequested
 from shared.domain.run import Run
+from shared.domain.topology import TOPIC
 from shared.embedded.clock import SystemClock
-from shared.pipeline import TOPIC
 from shared.records.outbox import OUTBOX
 from shared.step_support.outcome import event_of
 from tests.next_version import NextBus, NextStore
