@@ -44,10 +44,10 @@ def probe_deployments(stage: Stage, dispatcher: Dispatcher, timer: func.TimerReq
     found = chain.from_iterable(
         runs.with_status(runner.services.store, status) for status in (Status.DEPLOYING, Status.ROLLING_BACK)
     )
-    probed: LoopResult[object] = for_each(
+    done: LoopResult[object] = for_each(
         stage.name, found, partial(_probe, stage, runner), id_of=_id, wait_s=PROBE_WAIT_S
     )
-    _keep(stage, probed, runner)
+    _keep(stage, done, runner)
 
 
 def _probe(stage: Stage, runner: Runner, run: Run) -> None:

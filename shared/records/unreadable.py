@@ -1,7 +1,4 @@
-"""Documents in use that this version cannot read: every loop leaves them out, and a person releases them.
-
-Those of a later version too, if there is no host of that version any more.
-"""
+"""Documents in use that this version cannot read, or only a later one: loops leave them out, a person releases them."""
 
 from __future__ import annotations
 

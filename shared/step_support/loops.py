@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from shared.domain.errors import DroptuneError, ascii_traceback
 
@@ -24,12 +24,6 @@ _POLL_S = 0.5
 
 _left: dict[tuple[str, str], tuple[Future[Any], float]] = {}
 """By (loop, id): what its loop did not wait for, and when its time is over. It is not begun beside itself."""
-
-
-class _Begun(NamedTuple):
-    id: str
-    waited_until: float
-    ends: float
 
 
 @dataclass(slots=True)
@@ -63,7 +57,7 @@ def for_each(
     """
     summary: LoopResult[Result] = LoopResult()
     _collect_left(summary, loop)
-    running: dict[Future[Result], _Begun] = {}
+    running: dict[Future[Result], tuple[str, float, float]] = {}
     wait_s = limit_s if wait_s is None else wait_s
     try:
         for item in items:
@@ -75,7 +69,7 @@ def for_each(
             while len(running) >= AT_ONCE:
                 _collect(running, summary, loop, now)
             begun = now()
-            running[_begin(loop, id, action, item)] = _Begun(id, begun + wait_s, begun + limit_s)
+            running[_begin(loop, id, action, item)] = id, begun + wait_s, begun + limit_s
     finally:
         while running:
             _collect(running, summary, loop, now)
@@ -108,22 +102,25 @@ def _begin(loop: str, id: str, action: Callable[[Item], Result], item: Item) -> 
 
 
 def _collect(
-    running: dict[Future[Result], _Begun], summary: LoopResult[Result], loop: str, now: Callable[[], float]
+    running: dict[Future[Result], tuple[str, float, float]],
+    summary: LoopResult[Result],
+    loop: str,
+    now: Callable[[], float],
 ) -> None:
     """Wait until one ends or is not to be waited for any longer."""
     ended, _ = wait(running, timeout=_POLL_S, return_when=FIRST_COMPLETED)
     for future in ended:
-        id = running.pop(future).id
+        id, *_ = running.pop(future)
         try:
             summary.results[id] = future.result()
         except Exception as error:
             _failed(summary, loop, id, str(error), error)
-    for future, begun in list(running.items()):
-        if now() >= begun.waited_until and not future.done():
+    for future, (id, waited_until, ends) in list(running.items()):
+        if now() >= waited_until and not future.done():
             del running[future]
-            _left[loop, begun.id] = future, begun.ends
-            if begun.waited_until >= begun.ends:
-                _failed(summary, loop, begun.id, "it takes too long and is no longer waited for")
+            _left[loop, id] = future, ends
+            if waited_until >= ends:
+                _failed(summary, loop, id, "it takes too long and is no longer waited for")
 
 
 def _collect_left(summary: LoopResult[Any], loop: str) -> None:

@@ -66,8 +66,8 @@ def test_the_attempt_of_a_run_that_another_version_has_submitted_is_that_job(
     """In a race both hosts look before either submits, and the service refuses the second."""
     first = local.client.submit(job("attempt", **OF_A_RUN))
     if race:
-        look, answers = local.client._get_job, iter([None])
-        monkeypatch.setattr(local.client, "_get_job", lambda name: next(answers, None) or look(name))
+        real, answers = local.client._get_job, iter([None])
+        monkeypatch.setattr(local.client, "_get_job", lambda name: next(answers, None) or real(name))
     second = local.client.submit(job("attempt", **{**OF_A_RUN, **changes}))
     assert (second.name, second.studio_url) == (first.name, first.studio_url)
     assert local.finish("attempt").status is JobStatus.COMPLETED
