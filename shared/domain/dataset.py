@@ -128,7 +128,7 @@ class Report(Frozen):
     format: str = Field(
         description="chat, prompt_completion, alpaca, sharegpt, text, preference, reinforcement or unknown"
     )
-    container: str = Field(default="jsonl", description="jsonl, json (an array), csv or xlsx")
+    container: str = Field(default="jsonl", description="jsonl, json (an array), csv, xlsx, parquet or arrow")
     mapping: dict[str, str] = Field(
         default_factory=dict, description="field of the file -> what it was read as; the other fields went to `item`"
     )

@@ -113,6 +113,11 @@ class Findings:
     def leave_out(self, codes: Container[str]) -> None:
         self._groups = {key: group for key, group in self._groups.items() if key[0] not in codes}
 
+    def leave_out_again(self, code: str, others: Container[str]) -> None:
+        """What this code names and one of the others too, of the same file."""
+        named = {key[1:] for key in self._groups if key[0] in others}
+        self._groups = {key: group for key, group in self._groups.items() if key[0] != code or key[1:] not in named}
+
     def explain(self, code: str, file: str, detail: str) -> None:
         """Give a group, if there is one, the detail that is known only at the end."""
         self.replace(code, file, "", (code, detail, ""))

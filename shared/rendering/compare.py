@@ -43,7 +43,10 @@ class Comparison:
         if found is None:
             if len(self._known) >= STRUCTURES_KEPT:
                 self._known.clear()
-            found = self._known[structure] = frozenset(self._codes_of(row, is_prompt))
+            found = frozenset(self._codes_of(row, is_prompt))
+            if "template_leaves_out_tools" in found:  # and their schemas with them
+                found -= {"template_leaves_out_tool_schemas"}
+            self._known[structure] = found
         lost = [message for message in row["messages"] if message["content"].strip() not in text]
         lost = [message for message in lost if f"template_leaves_out_{_part(message)}" not in found]
         return found.union(_lost_words(lost, text)) if lost else found
@@ -91,7 +94,18 @@ def _part(message: Row) -> str:
 
 def _structure(row: Row, is_prompt: bool) -> tuple[Any, ...]:
     ids: dict[str, int] = {}
-    return (is_prompt, len(row.get("tools") or ()), *(_structure_of(message, ids) for message in row["messages"]))
+    tools = tuple(_parts_of_tool(tool) for tool in row.get("tools") or ())
+    return (is_prompt, tools, *(_structure_of(message, ids) for message in row["messages"]))
+
+
+def _parts_of_tool(tool: Row) -> tuple[bool, bool, bool]:
+    """Whether it has a description, parameters, and descriptions of these."""
+    function = tool["function"]
+    parameters = function.get("parameters")
+    properties = parameters.get("properties") if isinstance(parameters, dict) else None
+    each = list(properties.values()) if isinstance(properties, dict) else []
+    described = any(isinstance(one, dict) and one.get("description") for one in each)
+    return bool(function.get("description")), bool(each), described
 
 
 def _structure_of(message: Row, ids: dict[str, int]) -> Any:
@@ -143,7 +157,10 @@ class _Marked:
 
     def row(self, row: Row) -> Row:
         messages = [self._message(message, index) for index, message in enumerate(row["messages"])]
-        return {"messages": messages, "tools": [self._tool() for _ in row.get("tools") or ()] or None}
+        return {
+            "messages": messages,
+            "tools": [self._tool(*_parts_of_tool(tool)) for tool in row.get("tools") or ()] or None,
+        }
 
     def _message(self, message: Row, index: int) -> Row:
         marked = {**message, "content": self._content(message, index)}
@@ -186,12 +203,16 @@ class _Marked:
         # Nine letters and digits, which is what Mistral's templates take.
         return self.ids.setdefault(identifier, f"call{len(self.ids):05d}")
 
-    def _tool(self) -> Row:
-        parameter = {"type": "string", "description": "a word"}
+    def _tool(self, described: bool, has_parameters: bool, described_inside: bool) -> Row:
+        """With a word for each part of its schema that the row's tool has not."""
+        schema = [
+            self.marker("tool_schemas", -1) if has else "word" for has in (described, has_parameters, described_inside)
+        ]
+        parameter = {"type": "string", "description": schema[2]}
         function = {
             "name": self.marker("tools", -1),
-            "description": "Looks it up",
-            "parameters": {"type": "object", "properties": {"word": parameter}, "required": ["word"]},
+            "description": schema[0],
+            "parameters": {"type": "object", "properties": {schema[1]: parameter}, "required": [schema[1]]},
         }
         return {"type": "function", "function": function}
 

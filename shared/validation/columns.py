@@ -11,14 +11,14 @@ import orjson
 from shared.validation.fields import MEDIA
 from shared.validation.lines import Unreadable
 
-_PARQUET, _ARROW_FILE, _ARROW_STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
+PARQUET, _ARROW_FILE, _ARROW_STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
 _ROWS_AT_ONCE = 256
 _NOT_UTF8 = b'{"\xff"}\n'  # stands for a row with bytes that are no text, and is refused as such
 
 
 def are_columns(head: bytes) -> bool:
     """Whether a file that begins so is Parquet, or Arrow as a file (Feather) or as a stream (Hugging Face datasets)."""
-    return head.startswith((_PARQUET, _ARROW_FILE, _ARROW_STREAM))
+    return head.startswith((PARQUET, _ARROW_FILE, _ARROW_STREAM))
 
 
 def read_columns(file: IO[bytes]) -> Iterator[bytes]:
@@ -46,7 +46,7 @@ def _batches(file: IO[bytes]) -> Iterator[Any]:
 
     head = file.read(len(_ARROW_FILE))
     file.seek(0)
-    if head.startswith(_PARQUET):
+    if head.startswith(PARQUET):
         yield from pq.ParquetFile(file).iter_batches(batch_size=_ROWS_AT_ONCE)
         return
     if head.startswith(_ARROW_FILE):

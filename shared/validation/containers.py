@@ -60,11 +60,15 @@ def read_text(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """
     text = with_head(_plain(with_head(chunks, _MAGIC_BYTES)), HEAD_BYTES)
     first = next(text, b"")
+    _refuse_tar(first)
     encoding, mark = encoding_of(first)
     if encoding:
-        yield from with_head(as_utf8(chain([first[mark:]], text), encoding), HEAD_BYTES)
-        return
-    _refuse_binary(first)
+        text = with_head(as_utf8(chain([first[mark:]], text), encoding), HEAD_BYTES)
+        first = next(text, b"")
+    else:
+        _refuse_binary(first)
+    if b"\r" in first[:-1] and b"\n" not in first:  # lines end as in old versions of macOS and Excel for it
+        first, text = first.replace(b"\r", b"\n"), (piece.replace(b"\r", b"\n") for piece in text)
     yield first
     yield from text
 
@@ -93,6 +97,11 @@ def needs_job(chunks: Iterable[bytes], limit_bytes: int) -> bool:
     except Unreadable:
         pass
     return False
+
+
+def _refuse_tar(first: bytes) -> None:
+    if first[257:262] == b"ustar":  # POSIX.1-1988, and GNU's
+        raise Unreadable("not_utf8", "a tar archive")
 
 
 def _refuse_binary(first: bytes) -> None:

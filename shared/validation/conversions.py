@@ -393,9 +393,25 @@ def _role(name: Any) -> Any:
     return _ROLES.get(name.casefold(), name) if type(name) is str else name
 
 
+def _of_langchain(message: Source) -> Source:
+    """LangChain's messages have a `type`, and other keys may stand in `data` or `kwargs`; its calls have `args`."""
+    inner = message.get("data", message.get("kwargs"))
+    found = {"type": message.get("type"), **inner} if type(inner) is dict else message
+    role = {**_ROLES, "tool": "tool"}.get(str(found.get("type")).casefold())
+    if role is None:
+        return message
+    calls = found.get("tool_calls")
+    if type(calls) is list and all(type(call) is dict and "args" in call for call in calls):
+        functions = [(call.get("id"), {"name": call.get("name"), "arguments": call["args"]}) for call in calls]
+        found["tool_calls"] = [{"id": identifier, "type": "function", "function": one} for identifier, one in functions]
+    return {"role": role, **{name: value for name, value in found.items() if name != "type"}}
+
+
 def _with_role(message: Any) -> Any:
     if type(message) is not dict:
         return message
+    if "role" not in message and "from" not in message:
+        message = _of_langchain(message)
     if "content" not in message:
         name = next((name for name in _CONTENT_KEYS if type(message.get(name)) in (str, list)), None)
         if name is not None:

@@ -34,6 +34,7 @@ _REASONING = frozenset(
     {"reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_blocks", "redacted_thinking"}
     | {"thought", "thoughts", "complex_cot", "complex_co_t", "cot", "chain_of_thought", "tool_plan"}
 )
+_OF_ANSWER = re.compile(r"^(?:chosen|rejected|preferred|answer|response)_|_(?:chosen|rejected|preferred)$")
 _SWITCHES = frozenset({"on", "off", "yes", "no", "true", "false", "none", "minimal", "low", "medium", "high", "auto"})
 _CHOICES = frozenset({"options", "choices", "candidates", "answer_choices", "alternatives"})
 # Fields of one choice each, by the answer that names it (MMLU as CSV, MedMCQA).
@@ -130,21 +131,27 @@ def code_of_inner(key: str, value: Any, messages: Sequence[dict[str, Any]]) -> s
         return "media_not_read" if _is_media(key, value) or _has_placeholder(messages) else "media_named"
     if about == "passages" and any(map(_is_passage, _missing_from_messages(value, messages))):
         return "passage_not_read"
-    if about == "reasoning" and _is_written(value):
+    if about == "reasoning" and _is_written(value, messages):
         return "reasoning_not_read"
     return is_bad(key, value) or "ignored_field"
 
 
+# What `code_of_inner` says of a key in some rows, and of others that it is ignored.
+REFUSED_KEYS = frozenset(
+    {"media_not_read", "media_named", "passage_not_read", "reasoning_not_read", "unpaired_preference"}
+)
+
+
 def is_reasoning(name: str) -> bool:
     """Whether a field of this name has what a model thinks before it answers."""
-    return plain_name(name) in _REASONING
+    return _OF_ANSWER.sub("", plain_name(name)) in _REASONING
 
 
-def _is_written(reasoning: Any) -> bool:
-    """Not so a flag or a word that switches reasoning on or off."""
-    if isinstance(reasoning, str):
-        return reasoning.strip().casefold() not in _SWITCHES | {""}
-    return isinstance(reasoning, dict | list) and not _is_nothing(reasoning)
+def _is_written(reasoning: Any, messages: Sequence[dict[str, Any]]) -> bool:
+    """Not so a flag or a word that switches reasoning on or off, nor what the messages have."""
+    if isinstance(reasoning, str) and reasoning.strip().casefold() in _SWITCHES | {""}:
+        return False
+    return isinstance(reasoning, str | dict | list) and bool(_missing_from_messages(_of_cell(reasoning), messages))
 
 
 def _of_cell(value: Any) -> Any:
@@ -276,10 +283,13 @@ def labels_of(names: Iterable[str]) -> list[str]:
 
 
 class FieldNotes:
-    """The fields of one file's rows that nothing reads, and what they say of the rows. Memory is flat."""
+    """The fields of one file's rows that nothing reads, and what they say of the rows. Memory is flat.
 
-    def __init__(self, used: UsedFields) -> None:
-        self._used = used
+    `learned`: the rows have answers to learn.
+    """
+
+    def __init__(self, used: UsedFields, *, learned: bool = True) -> None:
+        self._used, self._learned = used, learned
         self._counts: dict[str, int] = {}
         self._marks: dict[tuple[str, ...], Mark] = {}
         self._missed: dict[tuple[str, str], _Missed] = {}
@@ -320,7 +330,7 @@ class FieldNotes:
                 self._miss("media_named", name, row, [])
             return
         if about == "reasoning":
-            if has_answer and _is_written(value):
+            if self._learned and _is_written(value, messages):
                 self._miss("reasoning_not_read", name, row, [])
             return
         texts = _missing_from_messages(_of_cell(value), messages)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import orjson
 
+from shared.validation.columns import PARQUET, are_columns
 from shared.validation.containers import HEAD_BYTES, START_BYTES, is_office, read_text, with_head
 from shared.validation.conversions import Refused, Source
 from shared.validation.formats import BESIDE, KNOWN_NAMES, Format, by_names, chosen, detect, rename, renamed
@@ -17,7 +18,16 @@ from shared.validation.lines import UTF8_MARK, Block, RefusedLine, Unreadable, s
 from shared.validation.marks import is_verdict, plain_name
 from shared.validation.names import shown
 from shared.validation.suggestions import nearest_name
-from shared.validation.tables import HEADER_ROWS, Dialect, Note, columns_of, dialects, looks_like_table, read_table
+from shared.validation.tables import (
+    HEADER_ROWS,
+    Dialect,
+    Note,
+    columns_of,
+    dialects,
+    looks_like_table,
+    read_table,
+    records_of,
+)
 from shared.validation.workbooks import open_workbook
 from shared.validation.wrappers import Wrapped, is_turn, may_be_wrapped, unwrap, with_first_line
 
@@ -27,6 +37,7 @@ _NAMES_SHOWN = 20
 _AUTO = "auto"
 # What exports call the turns of a row (WildChat, old ShareGPT, LangSmith, Gemini, Cohere, UltraChat).
 _DIALOGUES = ("conversation", "items", "dialogue", "dialog", "turns", "contents", "chat_history", "data")
+Container = Literal["jsonl", "json", "csv", "xlsx", "parquet", "arrow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +63,7 @@ class Intake:
     """
 
     form: Format | None
-    container: Literal["jsonl", "json", "csv", "xlsx"]
+    container: Container
     blocks: Iterator[Block]
     found: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
@@ -103,7 +114,8 @@ def open_rows(chunks: Iterable[bytes], expected: ExpectedRows = ExpectedRows(), 
     if lines and not is_values and not any(map(_may_be_json, lines)):
         return Intake(None, "jsonl", _raising(Unreadable("no_rows")))
     sources = [source for line in lines if type(source := _loaded(line)) is dict]
-    return _intake("json" if is_values else "jsonl", sources, blocks, expected)
+    container: Container = "parquet" if start.startswith(PARQUET) else "arrow" if are_columns(start) else "jsonl"
+    return _intake("json" if is_values else container, sources, blocks, expected)
 
 
 def _of_wrapper(wrapped: Wrapped, expected: ExpectedRows, note: Note) -> Intake:
@@ -129,7 +141,7 @@ def _of_workbook(chunks: Iterator[bytes], expected: ExpectedRows, note: Note) ->
 
 
 def _intake(
-    container: Literal["jsonl", "json", "csv", "xlsx"],
+    container: Container,
     sources: Sequence[Source],
     blocks: Iterator[Block],
     expected: ExpectedRows,
@@ -219,13 +231,15 @@ def _table(lines: Sequence[bytes], expected: ExpectedRows) -> tuple[Dialect, byt
     if _may_be_json(lines[0]):
         return None
     found, header = dialects(lines)
-    for line in (header, *lines[1:HEADER_ROWS]):
-        for dialect in found:
+    rest = lines[1 if header == lines[0] else 2 : HEADER_ROWS]
+    records = [records_of([header, *rest], dialect) for dialect in found]
+    for row in zip(*records, strict=False):
+        for dialect, line in zip(found, row, strict=True):
             if _is_header(columns_of(line, dialect), expected):
                 return dialect, line
-    alike = [dialect for dialect in found if looks_like_table(lines, dialect)]
+    alike = [n for n, dialect in enumerate(found) if looks_like_table(records[n], dialect)]
     if alike or expected.table or len(found) == 1:
-        return (alike or found)[0], header
+        return found[n := (alike or [0])[0]], records[n][0]
     return None
 
 

@@ -135,7 +135,7 @@ def _read_content(message: Message, role: str, codes: set[str], unread: list[Unr
         return content
     if content is None:
         if role != "assistant" or not message.get("tool_calls"):
-            codes.add("missing_content")
+            codes.add("refusal_not_read" if message.get("refusal") else "missing_content")
     elif role == "tool" and not _is_of_parts(content):
         return orjson.dumps(content).decode()
     elif type(content) is list:
@@ -164,7 +164,8 @@ def _joined(parts: list[Any], codes: set[str], unread: list[Unread], place: str)
             codes.add("missing_content")
         return text
     thoughts = any(type(part) is dict and any(map(is_reasoning, {*part, str(part.get("type"))})) for part in parts)
-    codes.add("reasoning_not_read|a thought" if thoughts else "content_not_text")
+    refusals = any(type(part) is dict and part.get("type") == "refusal" for part in parts)
+    codes.add("reasoning_not_read|a thought" if thoughts else "refusal_not_read" if refusals else "content_not_text")
     return ""
 
 
@@ -198,7 +199,7 @@ def _read_extras(message: Message, role: str, clean: Message, codes: set[str]) -
 
 def _read_other_keys(message: Message, keys: Iterable[str], codes: set[str], unread: list[Unread], place: str) -> None:
     for key in keys:
-        if key in _WEIGHTS or message[key] in _EMPTY:
+        if key in _WEIGHTS or message[key] in _EMPTY or (key == "refusal" and message.get("content") is None):
             continue
         if key in _DETAILS:
             codes.add("invalid_weight")

@@ -137,7 +137,8 @@ class RowReader:
         fields = needed_fields(self._recipe, evaluated=evaluated, splits=self._splits) if fits else []
         others = [name for name in intake.found if name not in self._used.names]
         meant = {name: nearest_name(name, others) for _, name in fields if name not in intake.found}
-        notes = FieldNotes(self._used._replace(names=self._used.names.union(meant.values())))
+        used = self._used._replace(names=self._used.names.union(meant.values()))
+        notes = FieldNotes(used, learned=form.kind in ("chat", "preference"))
         needed = [(code, hinted(name, others) if meant.get(name) else name, name) for code, name in fields]
         graded = (name for code, _, name in needed if code == "grader_field_missing")
         unseen = {name for name in graded if name.partition(".")[0] in self._used.replaced}  # `item.answer.part`

@@ -65,7 +65,7 @@ def named(header: Sequence[str]) -> list[str]:
 
     Others that come again, such as the comments of Jira, are numbered.
     """
-    given = [cell.strip() for cell in header]
+    given = [" ".join(cell.split()) for cell in header]
     names: list[str] = []
     for number, name in enumerate(given, 1):
         again = given[: number - 1].count(name)
@@ -73,6 +73,15 @@ def named(header: Sequence[str]) -> list[str]:
             return []
         names.append(f"{name}_{again + 1}" if name and again else name or UNNAMED.format(number))
     return names if any(given) and len(set(names)) == len(names) else []
+
+
+def records_of(lines: Sequence[bytes], dialect: Dialect) -> list[bytes]:
+    """The lines, the first of which may go on over line breaks in quotation marks."""
+    for end in range(1, len(lines) + 1 if _is_open(lines[0], dialect, was_open=False) else 1):
+        record = b"\n".join(lines[:end])
+        if not isinstance(_cells(record, dialect), str):
+            return [record, *lines[end:]]
+    return [*lines]
 
 
 def looks_like_table(lines: Sequence[bytes], dialect: Dialect) -> bool:
@@ -89,9 +98,14 @@ def read_table(blocks: Iterable[Block], dialect: Dialect, note: Note, header: by
     not read. Raises Unreadable `csv_header`.
     """
     reader = _TableReader(dialect, note)
-    above = 0
+    above, names = 0, columns_of(header, dialect)
     for number, offset, record in _records(blocks, reader):
-        if header and record != header and not reader.columns and not isinstance(record, RefusedLine):
+        if (
+            names
+            and not reader.columns
+            and not isinstance(record, RefusedLine)
+            and columns_of(record, dialect) != names
+        ):
             above += not reader.is_blank(record) and not _SEPARATOR.fullmatch(record)
             continue
         if above:

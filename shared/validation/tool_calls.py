@@ -253,6 +253,7 @@ class _Turns:
 
     codes: set[str]
     waiting: dict[str, str | None] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)  # of the functions that are called
     passed: dict[str, str | None] = field(default_factory=dict)
     known: set[str] = field(default_factory=set)
     answered: set[str] = field(default_factory=set)
@@ -262,10 +263,13 @@ class _Turns:
         self.last = message["role"]
         if message["role"] == "tool":
             self._result(message["tool_call_id"], place)
+            if message.get("name") not in (None, "", self.names.get(message["tool_call_id"], message.get("name"))):
+                self._report("tool_result_name", place and f"{place}.name")
             return
         self.passed |= self.waiting
         self.waiting = {}
         for index, call in enumerate(message.get("tool_calls", ())):
+            self.names[call["id"]] = call["function"]["name"]
             self._call(call["id"], place and f"{place}.tool_calls[{index}].id")
 
     def _call(self, identifier: str, place: str | None) -> None:
@@ -357,10 +361,12 @@ def _is_bare(document: Any) -> bool:
 
 
 def _nullable(schema: Any) -> Any:
-    """`nullable` of OpenAPI 3.0 as JSON Schema says it."""
+    """`nullable` of OpenAPI 3.0, and Gemini's types in capitals, as JSON Schema says it."""
     if type(schema) is list:
         return [_nullable(one) for one in schema]
     if type(schema) is not dict:
         return schema
     made = {name: _nullable(value) for name, value in schema.items()}
+    if type(made.get("type")) is str:
+        made["type"] = made["type"].lower()
     return {"anyOf": [made, {"type": "null"}]} if schema.get("nullable") is True else made

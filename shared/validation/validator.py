@@ -29,6 +29,7 @@ from shared.validation.content.scan import ContentScan
 from shared.validation.deidentify import Deidentifier, NameFinder, not_searched_for
 from shared.validation.examples import Examples, ignored
 from shared.validation.facts import FactFinder, policy_of
+from shared.validation.fields import REFUSED_KEYS
 from shared.validation.held_out import report_labels, report_sizes, report_slices, split_labels
 from shared.validation.keys import Keys
 from shared.validation.plan import in_short, plan_run
@@ -182,6 +183,7 @@ class _Validation:
             _check_sizes(reader.rows_read["train"], findings)
         report_sizes(self.counter.rows["eval"], self._recipe.assumed, self._split, findings)
         findings.leave_out(consequences(self._recipe))
+        findings.leave_out_again("ignored_field", REFUSED_KEYS)
         plan = None
         if recipe is not None and not findings.failed:
             plan = _plan(recipe, project, statistics, tokens, findings)

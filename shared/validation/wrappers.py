@@ -29,6 +29,8 @@ _TURNS = (
     *(frozenset({"role", content}) for content in ("content", "text", "message", "parts")),
     frozenset({"from", "value"}),
 )
+# What pandas writes with orient columns, which is its default, or index.
+_NUMBERED = re.compile(rb'\s*\{\s*(?:"(?:[^"\\]|\\.)*"\s*:\s*\{\s*"\d+"\s*:|"\d+"\s*:\s*\{)')
 _TRAINED = ("train", "training")
 
 
@@ -80,7 +82,8 @@ def unwrap(
 ) -> tuple[Wrapped | None, Iterator[bytes]]:
     """The rows in the largest list of objects, or in `train`; None of a file that is something else, and its bytes.
 
-    `offset`: of the first chunk. `is_row` says whether a format is known. Raises Unreadable `json_array_cut`.
+    `offset`: of the first chunk. `is_row` says whether a format is known. Raises Unreadable `json_array_cut`, and
+    `table_by_columns` of an object that is no list of rows and no row.
     """
     file = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115  # what reads it closes it
     try:
@@ -105,7 +108,12 @@ def is_turn(value: Any) -> bool:
 
 def _rows_in(file: IO[bytes], is_row: Callable[[Source], bool]) -> tuple[_Span, list[str]] | None:
     """The list of rows, and what stands beside it."""
-    spans = [span for span in _spans(file) if _begins_with_object(file, span)]
+    every = _spans(file)
+    if every is None:
+        return None
+    spans = [span for span in every if _begins_with_object(file, span)]
+    if _is_by_columns(file, [] if spans else every):
+        raise Unreadable("table_by_columns")
     around = _around(file, spans) if spans else None
     if around is None:
         return None
@@ -117,6 +125,15 @@ def _rows_in(file: IO[bytes], is_row: Callable[[Source], bool]) -> tuple[_Span, 
     return rows, _others(around, rows.path)
 
 
+def _is_by_columns(file: IO[bytes], lists: list[_Span]) -> bool:
+    """Whether the object has a key for each row's number, at once or in each column, or is of columns, all `lists`."""
+    file.seek(0)
+    if _NUMBERED.match(file.read(_PIECE_BYTES)):
+        return True
+    around = _around(file, lists) if len(lists) > 1 else None
+    return around is not None and all(type(value) is list and value[:1] == [_LIST] for value in around.values())
+
+
 def _read(file: IO[bytes], start: int, end: int | None = None) -> Iterator[bytes]:
     with file:
         file.seek(start)
@@ -124,8 +141,8 @@ def _read(file: IO[bytes], start: int, end: int | None = None) -> Iterator[bytes
             yield piece
 
 
-def _spans(file: IO[bytes]) -> list[_Span]:
-    """Of the lists in the only object of a file; none if something else follows it, or if it does not end.
+def _spans(file: IO[bytes]) -> list[_Span] | None:
+    """Of the lists in the only object of a file; None if something else follows it, or if it does not end.
 
     Raises Unreadable `json_array_cut` if a list does not end.
     """
@@ -134,10 +151,10 @@ def _spans(file: IO[bytes]) -> list[_Span]:
     while piece := file.read(_PIECE_BYTES):
         scan.feed(piece)
         if scan.more:
-            return []
+            return None
     if scan.list_from >= 0:
         raise Unreadable("json_array_cut")
-    return scan.spans if scan.ended else []
+    return scan.spans if scan.ended else None
 
 
 class _Scan:

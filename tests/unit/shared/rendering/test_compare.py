@@ -268,6 +268,9 @@ CALLED = message("assistant", "", tool_calls=[CALL])
 TWO_CALLS = message("assistant", "", tool_calls=[call(1), call(2)])
 RESULT = message("tool", "12", tool_call_id="call00001")
 SHORT = {"messages": [USER, CALLED, RESULT, message("assistant", "12 are in stock.")], "tools": TOOLS}
+STOCK: Any = TOOLS[0]["function"]
+DESCRIPTION = "tools[0].function.name + tools[0].function.description"
+PARAMETERS = "tools[0].function.name + (tools[0].function.parameters | tojson)"
 SKIP = "{{- '<|im_start|>' + m.role"
 
 FAULTS: dict[str, tuple[Changes, Row, set[str]]] = {
@@ -292,6 +295,28 @@ FAULTS: dict[str, tuple[Changes, Row, set[str]]] = {
         changed(("(tools | tojson)", "(tools[0] | tojson)")),
         {"messages": [USER, ANSWER], "tools": [*TOOLS, ORDER]},
         left_out("tools"),
+    ),
+    "the names of tools alone": (
+        changed(("(tools | tojson)", "(tools | map(attribute='function.name') | list | tojson)")),
+        SHORT,
+        left_out("tool_schemas"),
+    ),
+    "tools without descriptions": (changed(("(tools | tojson)", f"({PARAMETERS})")), SHORT, left_out("tool_schemas")),
+    "tools without parameters": (changed(("(tools | tojson)", f"({DESCRIPTION})")), SHORT, left_out("tool_schemas")),
+    "tools without the descriptions of parameters": (
+        changed(("(tools | tojson)", f"({DESCRIPTION} + (tools[0].function.parameters.properties | list | tojson))")),
+        {**SHORT, "messages": [USER, ANSWER], "tools": [ORDER]},
+        left_out("tool_schemas"),
+    ),
+    "no descriptions, which the tools have not": (
+        changed(("(tools | tojson)", f"({PARAMETERS})")),
+        {**SHORT, "tools": [{"type": "function", "function": {**STOCK, "description": ""}}]},
+        set(),
+    ),
+    "no parameters, which the tools have not": (
+        changed(("(tools | tojson)", f"({DESCRIPTION})")),
+        {**SHORT, "tools": [{"type": "function", "function": {"name": "stock", "description": "x"}}]},
+        set(),
     ),
     "no calls": (changed(("m.tool_calls or []", "[]")), SHORT, left_out("tool_calls")),
     "the first of two calls": (

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import random
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,15 @@ from tests.unit.shared.validation.columns_of import PAIRS, pa, parquet
 
 LINES = b"\n".join(json.dumps(row).encode() for row in PAIRS)
 TABLE = "prompt,completion\n" + "\n".join(f"question {n},answer {n}" for n in range(600))
+
+
+def tar(data: bytes) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        info = tarfile.TarInfo("train.jsonl")
+        info.size = len(data)
+        archive.addfile(info, io.BytesIO(data))
+    return packed.getvalue()
 
 
 def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -50,6 +60,35 @@ PACKED = {
 }
 
 
+CARRIAGE_RETURNS = {
+    "JSON Lines": LINES,
+    "pretty objects": b"\n".join(json.dumps(row, indent=1).encode() for row in PAIRS),
+    "an array": json.dumps(PAIRS, indent=1).encode(),
+    "CSV": b"prompt,completion\n" + b"".join(f"{row['prompt']},{row['completion']}\n".encode() for row in PAIRS),
+    "CSV with quotes": b'"prompt";"completion"\n'
+    + b"".join(f'"{row["prompt"]}";"{row["completion"]}"\n'.encode() for row in PAIRS),
+}
+
+
+@pytest.mark.parametrize("size", [1, 4096, 10**9])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("data", CARRIAGE_RETURNS.values(), ids=CARRIAGE_RETURNS)
+def test_lines_may_end_with_carriage_returns_alone(check, rows, data: bytes, encoding: str, size: int) -> None:
+    expected = check(LINES, rows(20, start=1000)).result.version
+    written = data.replace(b"\n", b"\r").decode().encode(encoding)
+    checked = check([written[at : at + size] for at in range(0, len(written), size)], rows(20, start=1000))
+    assert (checked.errors, checked.result.version) == ([], expected)
+
+
+@pytest.mark.parametrize(
+    ("data", "container"),
+    [(LINES, "jsonl"), (parquet(PAIRS), "parquet"), (arrow(PAIRS, pa.ipc.new_file), "arrow"),
+     (arrow(PAIRS, pa.ipc.new_stream), "arrow"), (TABLE.encode(), "csv"), (json.dumps(PAIRS).encode(), "json")],
+)  # fmt: skip
+def test_a_report_says_what_the_rows_were_in(check, data: bytes, container: str) -> None:
+    assert check(data).result.report.container == container
+
+
 @pytest.mark.parametrize("size", [1, pytest.param(1000, marks=pytest.mark.slow), 10**9])
 @pytest.mark.parametrize("data", PACKED.values(), ids=PACKED)
 def test_the_rows_are_the_same_whatever_they_are_packed_in(check, rows, data, size) -> None:
@@ -68,6 +107,9 @@ DAMAGED = {
     ),
     "a zip of two files": (zipped({"train.jsonl": LINES, "eval.jsonl": LINES}), "zip_files", "holds 2 files"),
     "a zip of nothing": (zipped({}), "zip_files", "holds 0 files"),
+    "a tar archive": (tar(LINES), "not_utf8", "it is a tar archive"),
+    "a tar archive in gzip": (gzip.compress(tar(LINES)), "not_utf8", "it is a tar archive"),
+    "a tar archive in a zip": (zipped({"train.tar": tar(LINES)}), "not_utf8", "it is a tar archive"),
     "half a Parquet file": (parquet(PAIRS)[:-30], "invalid_columns", "damaged"),
     "the head of a Parquet file": (b"PAR1\x15\x04", "invalid_columns", "damaged"),
     "half an Arrow file": (arrow(PAIRS, pa.ipc.new_file)[:-300], "invalid_columns", "damaged"),

@@ -41,6 +41,7 @@ def user(*lines: str) -> dict[str, str]:
 
 LOOKED = {"id": "t1", "type": "function", "function": {"name": "look", "arguments": '{"hall":3}'}}
 CALLED = {"role": "assistant", "content": "I look.", "tool_calls": [LOOKED]}
+QUESTION_OF_LC = {"type": "human", "content": "Is it on?"}
 FOUND = {"role": "tool", "content": "on", "tool_call_id": "t1"}
 
 
@@ -50,6 +51,45 @@ def shaped(role: str, content: str, *turns: Any) -> list[dict[str, Any]]:
 
 
 ANSWERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
+    "LangChain": (
+        {"messages": shaped("type", "content", ("system", "Be brief."), ("human", "Is it on?"), ("ai", "yes"))},
+        [SYSTEM, QUESTION, ANSWER],
+    ),
+    "LangChain, messages_to_dict": (
+        {
+            "messages": [
+                {"type": "human", "data": {"content": "Is it on?", "type": "human", "id": None}},
+                {"type": "ai", "data": {"content": "yes", "additional_kwargs": {}}},
+            ]
+        },
+        [QUESTION, ANSWER],
+    ),
+    "LangChain, dumpd": (
+        {
+            "messages": [
+                {"lc": 1, "type": "constructor", "id": ["HumanMessage"], "kwargs": {**QUESTION_OF_LC}},
+                {"lc": 1, "type": "constructor", "id": ["AIMessage"], "kwargs": {"content": "yes", "type": "ai"}},
+            ]
+        },
+        [QUESTION, ANSWER],
+    ),
+    "LangChain with a call": (
+        {
+            "messages": [
+                QUESTION_OF_LC,
+                {
+                    "type": "ai",
+                    "content": "I look.",
+                    "invalid_tool_calls": [],
+                    "tool_calls": [{"name": "look", "args": {"hall": 3}, "id": "t1", "type": "tool_call"}],
+                },
+                {"type": "tool", "content": "on", "tool_call_id": "t1"},
+                {"type": "AI", "content": "yes"},
+            ],
+            "tools": [TOOL],
+        },
+        [QUESTION, CALLED, FOUND, ANSWER],
+    ),
     "Anthropic with a call": (
         {
             "system": "Be brief.",

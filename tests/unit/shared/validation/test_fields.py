@@ -205,19 +205,59 @@ def thinking(name: str, value: Any) -> list[bytes]:
     """Rows with the field in the answer, beside messages and beside a pair."""
     pair = {"prompt": lambda n: f"What is part {n}?", "completion": lambda n: f"part {n} of machine {n % 7}"}
     message = {"messages": lambda n: [dialogue_of(n)[0], {**dialogue_of(n)[1], name: value}]}
-    return [lines(**fields) for fields in (message, {name: value}, {name: value, **pair})]
+    two = {"prompt": pair["prompt"], "chosen": pair["completion"], "rejected": "I do not know.", name: value}
+    return [lines(**fields) for fields in (message, {name: value}, {name: value, **pair}, two)]
+
+
+def found_in(rows: list[bytes], check: Any) -> list[list[str]]:
+    *chats, pairs = [check(data, held_out()) for data in rows[:-1]] + [check(rows[-1], None, b"method: {type: dpo}")]
+    return [one.errors for one in (*chats, pairs)]
 
 
 @pytest.mark.parametrize("value", ["First I look.", ["First", "then"], [{"type": "summary", "text": "First"}]])
 @pytest.mark.parametrize("name", THOUGHTS)
 def test_reasoning_is_refused_in_a_message_and_beside_messages_and_pairs(check, name, value) -> None:
-    assert [check(data, held_out()).errors for data in thinking(name, value)] == [["reasoning_not_read"]] * 3
+    assert found_in(thinking(name, value), check) == [["reasoning_not_read"]] * 4
+
+
+@pytest.mark.parametrize("name", ["chosen_reasoning", "rejected_thinking", "reasoningRejected", "preferred_cot"])
+def test_reasoning_of_one_answer_of_a_pair_is_refused_by_its_name(check, name) -> None:
+    assert found_in(thinking(name, "First I look.")[-1:], check) == [["reasoning_not_read"]]
+
+
+REWARDED = b"""method:
+  type: reinforcement
+  graders: [{name: a, type: string_check, reference: "{{item.answer}}", operation: like}]
+"""
+
+
+@pytest.mark.parametrize(
+    "fields", [{"prompt": lambda n: f"Part {n}?", "answer": "x"}, {"text": lambda n: f"Part {n}."}]
+)
+def test_reasoning_beside_what_is_no_answer_is_named_as_ignored(check, fields) -> None:
+    others = (held_out(), None) if "text" in fields else (None, REWARDED)
+    checked = check(lines(**fields, reasoning="First I look."), *others)
+    assert (checked.errors, "ignored_field" in checked.codes) == ([], True)
+
+
+def test_reasoning_that_the_answer_has_too_is_named_as_ignored(check) -> None:
+    answers = lines(prompt=lambda n: f"{n}?", completion=lambda n: f"<think>I look.</think>It is {n}.", cot="I look.")
+    checked = check(answers, held_out())
+    assert (checked.errors, "ignored_field" in checked.codes) == ([], True)
+
+
+def test_a_key_that_marks_answers_as_bad_is_not_named_as_ignored_too(check) -> None:
+    def rated(n: int) -> list[dict[str, Any]]:
+        question, answer = dialogue_of(n)
+        return [question, {**answer, "feedback": ("thumbs_up", "thumbs_down")[n % 2]}]
+
+    assert list(check(lines(messages=rated), held_out()).codes) == ["unpaired_preference"]
 
 
 @pytest.mark.parametrize("value", ["on", "Off", "high", " ", True, False, 1, [""], {"text": ""}])
 @pytest.mark.parametrize("name", ["reasoning", "Complex_CoT", "thinking"])
 def test_a_switch_of_reasoning_is_no_reasoning(check, name, value) -> None:
-    assert [check(data, held_out()).errors for data in thinking(name, value)] == [[]] * 3
+    assert found_in(thinking(name, value), check) == [[]] * 4
 
 
 EARLIER = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]

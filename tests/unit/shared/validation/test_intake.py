@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -95,6 +96,80 @@ def test_of_two_spellings_of_one_field_the_first_is_read_and_the_other_reported(
         "Nothing reads the field PROMPT: it is neither learned nor used by a grader or a slice."
     ]
     assert b'"q1"' in checked.train + checked.eval
+
+
+QUESTIONS, REPLIES = [row["prompt"] for row in PAIRS], [row["completion"] for row in PAIRS]
+CELLS = [*map(list, zip(QUESTIONS, REPLIES, strict=True))]
+BY_COLUMNS: dict[str, Any] = {
+    "columns of numbered rows": {"prompt": dict(enumerate(QUESTIONS)), "completion": dict(enumerate(REPLIES))},
+    "numbered rows": dict(enumerate(PAIRS)),
+    "split": {"columns": ["prompt", "completion"], "index": [*range(60)], "data": CELLS},
+    "an index first": {"index": [*range(60)], "columns": ["a", "b"], "data": CELLS},
+    "lists": {"prompt": QUESTIONS, "completion": REPLIES},
+}
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("table", BY_COLUMNS.values(), ids=BY_COLUMNS)
+def test_a_table_that_is_one_object_is_one_finding(check, table, indent) -> None:
+    report = check(json.dumps(table, indent=indent).encode()).result.report
+    assert [(one.code, one.count) for one in report.problems] == [("table_by_columns", 1)]
+
+
+HEADERS = {
+    "of a column that is read": ('prompt,"completion\nas text"', "{completion as text: assistant}"),
+    "of the first column": ('"prompt\r\n(question)",completion', "{prompt (question): user}"),
+    "of a column that is not read": ('prompt,completion,"note\n\nof the editor"', "{}"),
+    "with other delimiters": ('prompt;completion;"a / b\nc"', "{}"),
+}
+
+
+@pytest.mark.parametrize("sep", ["", "sep=;\n"])
+@pytest.mark.parametrize(("header", "columns"), HEADERS.values(), ids=HEADERS)
+def test_a_header_may_have_line_breaks_in_quotes(check, rows, header: str, columns: str, sep: str) -> None:
+    delimiter = ";" if sep or ";" in header else ","
+    header = header.replace(",", delimiter) if sep else header
+    end = delimiter if header.count(delimiter) == 2 else ""  # an empty cell
+    data = sep + header + "".join(f"\n{row['prompt']}{delimiter}{row['completion']}{end}" for row in PAIRS)
+    checked = check(data.encode(), rows(20, start=100), f"data: {{columns: {columns}}}".encode())
+    assert (checked.errors, checked.result.report.container) == ([], "csv")
+    assert json.loads(checked.train.splitlines()[5])["messages"][1]["content"] == "answer 5"
+
+
+def test_a_header_with_a_line_break_that_no_format_knows_is_named_in_the_finding(check) -> None:
+    data = '"my\nprompt",reply\n' + "\n".join(f"{row['prompt']},{row['completion']}" for row in PAIRS)
+    (problem,) = check(data.encode()).result.report.problems
+    assert (problem.code, "are my prompt, reply." in problem.message) == ("unknown_format", True)
+
+
+KNOWN = [("prompt", "completion"), ("instruction", "output"), ("question", "answer"), ("chosen", "rejected")]
+SLIPS: dict[str, Callable[[str], str]] = {
+    "a letter left out": lambda name: name[:2] + name[3:],
+    "a letter twice": lambda name: name[:3] + name[2:],
+    "two letters swapped": lambda name: name[:2] + name[3] + name[2] + name[4:],
+    "another letter": lambda name: name[:3] + "x" + name[4:],
+    "capitals": lambda name: (name[:2] + name[3:]).title(),
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS.values(), ids=SLIPS)
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("names", KNOWN)
+def test_a_misspelled_field_is_one_finding_that_names_the_known_one(check, names, place, slip) -> None:
+    wrong = slip(names[place])
+    others = {"prompt": "question {}"} if "chosen" in names else {"input": "of hall {}"}
+    fields = {**others, **dict(zip(names, ("question {}", "answer {}"), strict=True))}
+    keys = {name: wrong if name == names[place] else name for name in fields}
+    rows = [{keys[name]: text.format(n) for name, text in fields.items()} for n in range(60)]
+    (problem,) = check(json_lines(rows)).result.report.problems
+    assert problem.code == "unknown_format"
+    assert problem.fix.startswith(f"Rename {wrong} to {names[place]}, if that is meant.")
+
+
+@pytest.mark.parametrize("extra", ["test", "score", "contextual", "prompts_file", "userid", "tool", "problems"])
+def test_a_field_whose_name_is_near_a_known_one_does_not_change_a_format_that_is_complete(check, rows, extra) -> None:
+    checked = check(json_lines([{**row, extra: "x"} for row in PAIRS]), rows(20, start=100))
+    assert (checked.errors, checked.result.report.format) == ([], "prompt_completion")
 
 
 COLUMNS = {

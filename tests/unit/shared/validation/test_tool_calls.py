@@ -383,6 +383,48 @@ def test_a_tool_with_two_definitions_is_named(again: Any, code: str) -> None:
     assert CODES[code].severity == ("warning" if code == "tool_defined_again" else "error")
 
 
+GEMINI = {
+    "type": "OBJECT",
+    "properties": {
+        "type": {"type": "STRING", "enum": ["BOLT", "NUT"]},
+        "sizes": {"type": "ARRAY", "items": {"type": "NUMBER"}},
+        "of": {
+            "type": "OBJECT",
+            "properties": {"hall": {"type": "INTEGER", "nullable": True}, "on": {"type": "BOOLEAN"}},
+        },
+    },
+    "required": ["type"],
+}
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [
+        ({"type": "BOLT", "sizes": [1.5], "of": {"hall": 3, "on": True}}, True),
+        ({"type": "BOLT", "of": {"hall": None}}, True),
+        ({"type": "bolt"}, False),
+        ({"sizes": [1]}, False),
+        ({"type": "NUT", "sizes": ["1"]}, False),
+        ({"type": "NUT", "of": {"hall": "3"}}, False),
+        ({"type": "NUT", "of": {"on": 1}}, False),
+    ],
+)
+def test_types_in_capitals_are_those_of_json_schema(value: Any, fits: bool) -> None:
+    tool = {"type": "function", "function": {"name": "find", "parameters": GEMINI}}
+    found = codes(USER, calls(call(arguments=value)), tools=[tool])
+    assert found == ([] if fits else [f"tool_arguments_violate_schema||{ARGUMENTS}"])
+
+
+NAMED_RESULTS = [("find", True), ("", True), (None, True), ("fnd", False), ("anything", False)]
+
+
+@pytest.mark.parametrize(("name", "fits"), NAMED_RESULTS)
+def test_a_result_has_the_name_of_the_function_that_was_called(name: str | None, fits: bool) -> None:
+    made = calls(call("a", "anything", {}), call())
+    found = codes(USER, made, result("a"), {**result(), "name": name}, ANSWER)
+    assert found == ([] if fits else ["tool_result_name||messages[3].name"])
+
+
 @pytest.mark.parametrize(
     ("schema", "value", "fits"),
     [

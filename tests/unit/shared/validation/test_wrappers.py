@@ -129,7 +129,10 @@ def test_a_wrapper_that_is_cut_off_is_one_finding(check, text) -> None:
 
 OTHER = {
     "a page on each line": (b'{"data": [{"prompt": "x"}]}\n' * 60, "unknown_format"),
-    "lists of lists": (json.dumps({"columns": ["prompt", "completion"], "data": [["q", "a"]] * 60}), "unknown_format"),
+    "lists of lists": (
+        json.dumps({"columns": ["prompt", "completion"], "data": [["q", "a"]] * 60}),
+        "table_by_columns",
+    ),
     "rows of no known format": (json.dumps({"issues": [{"key": "A-1", "fields": {}}] * 60}), "unknown_format"),
     "an object in which a bracket is missing": ('{"data": {"rows": [{"a": 1}], \n', "invalid_json"),
 }
