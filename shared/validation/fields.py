@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from string import ascii_uppercase
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from shared.domain.recipe import Recipe, Reinforcement
 from shared.grading import fields, read_fields
 from shared.validation.conversions import ANSWER_FIELDS
 from shared.validation.labels import LABEL_NAMES
-from shared.validation.marks import Mark, is_bad, meaning_of, plain_name
+from shared.validation.marks import Mark, graded_side, is_bad, meaning_of, number_of, plain_name
 from shared.validation.names import NAMES_MAX, OTHER_NAMES, shown
 from shared.validation.strict import parse_text
 
@@ -269,11 +269,15 @@ class _Missed:
 
 
 def _marks_in(name: str, value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The value by the field's name, and those of an object such as `metadata` by the names in it."""
+    """The value by the field's name, and those of an object such as `metadata`, or of several, by the names in it."""
+    if type(value) is str and value.startswith("["):
+        value = _of_cell(value)
     yield (name,), value
-    if type(value) is dict:
-        for key in islice(value, NAMES_MAX):
-            yield (name, key), value[key]
+    several = type(value) is list
+    parts = [one for one in (value[:NAMES_MAX] if several else (value,)) if type(one) is dict]
+    for key in dict.fromkeys(chain.from_iterable(islice(part, NAMES_MAX) for part in parts)):
+        values = [part[key] for part in parts if key in part]
+        yield (name, key), values if several else values[0]
 
 
 def labels_of(names: Iterable[str]) -> list[str]:
@@ -311,12 +315,14 @@ class FieldNotes:
             self._counts[name] = self._counts.get(name, 0) + 1
         if has_answer and (name := _named_choice(item, messages)):
             self._miss("choices_not_read", name, row, [])
+        if not has_answer and (name := _reversed_grade(item)):
+            self._miss("pair_scores_reversed", name, row, [])
 
     def _add_mark(
         self, row: int, path: tuple[str, ...], value: Any, messages: list[dict[str, Any]], *, has_answer: bool
     ) -> None:
         meaning = meaning_of(path[-1])
-        if meaning is None or (meaning.of_answer and not has_answer):
+        if meaning is None or value == [] or (meaning.of_answer and not has_answer):
             return
         if path in self._marks or len(self._marks) < NAMES_MAX:
             question = tuple(message["content"] for message in messages[:-1])
@@ -365,6 +371,19 @@ class FieldNotes:
         if missed.count:
             findings.add_many(code, file, shown(name), missed.count, missed.rows)
         return bool(missed.count)
+
+
+def _reversed_grade(item: dict[str, Any]) -> str:
+    """The field that grades the preferred answer of a pair lower than another field grades the other one."""
+    grades: dict[tuple[str, bool], tuple[str, float]] = {}
+    for path, value in chain.from_iterable(_marks_in(*field) for field in item.items()):
+        side, grade = graded_side("_".join(path)), number_of(value)
+        if side is not None and grade is not None:
+            grades[side] = ".".join(path), grade
+    pairs = (
+        (name, grade, grades.get((what, False))) for (what, is_better), (name, grade) in grades.items() if is_better
+    )
+    return next((name for name, grade, other in pairs if other and grade < other[1]), "")
 
 
 def _are_several(choices: Any, texts: list[_FieldText]) -> bool:

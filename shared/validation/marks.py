@@ -24,9 +24,10 @@ _CERTAIN = frozenset(
 )
 _GRADES = frozenset({"grade", "helpfulness", "quality", "rating", "reward", "score", "stars", "star", "likert"})
 _MAYBE = frozenset(
-    {"acceptable", "accepted", "approval", "approved", "checked", "confirmed", "correct", "correctness", "decision"}
-    | {"factual", "faithful", "feedback", "gold", "good", "grounded", "helpful", "keep", "label", "like", "liked", "ok"}
-    | {"pass", "passed", "preferred", "qa", "review", "reviewed", "right", "state", "status", "upvoted", "usable"}
+    {"acceptable", "accepted", "approval", "approved", "checked", "chosen", "confirmed", "correct", "correctness"}
+    | {"decision", "factual", "faithful", "feedback", "gold", "good", "grounded", "helpful", "keep", "label", "like"}
+    | {"liked", "ok", "pass", "passed", "preferred", "qa", "review", "reviewed", "right", "selected", "state", "status"}
+    | {"upvoted", "usable"}
     | {"valid", "validated", "verdict", "verified", "vote"}
 )
 _BUTTONS = frozenset({"feedback", "like", "rating", "vote"})  # -1 and 1, where there is no other value
@@ -49,6 +50,9 @@ _NOT_LEARNED = frozenset(
 _SPLITS = frozenset({"split", "data_split", "dataset_split", "partition", "subset", "set"})
 _HELD_OUT = frozenset({"test", "testing", "eval", "evaluation", "valid", "validation", "val", "dev", "holdout"})
 _TRAINED = frozenset({"train", "training"})
+
+# The two sides of a preference pair, in the names of their grades.
+_PREFERRED, _OTHER = frozenset({"chosen", "preferred", "winner"}), frozenset({"rejected", "loser"})
 
 # Words around those: `is_answer_correct`, `review_status`, `human_rating`. `correct_answer` is an answer.
 _THINGS = frozenset({"annotation", "answer", "completion", "output", "record", "response", "result", "row"})
@@ -101,6 +105,7 @@ _PRODIGY_WORDS = {"accept": "good", "reject": "bad", "ignore": "bad"}
 _OF_SCALE = re.compile(r"([-+]?\d+(?:\.\d+)?)\s*(?:/\s*\d+|out of \d+|of \d+|%|(?:stars?|points?)(?:\s|$)).*")
 _STARS = "★⭐"
 _CLASSES_MAX = 20  # different answers, so that a field may only repeat them
+_WORST = ("bad", "zero", "open", "other", "good")
 _QUESTIONS_MAX = 20_000  # that are compared; a question that is among them is known again in any later row
 _BOTH_SHARE = 0.1
 _SHOWN_MAX = 20
@@ -120,6 +125,22 @@ def is_verdict(name: str, values: Iterable[Any]) -> bool:
     return plain_name(name) == _PRODIGY and all(
         isinstance(value, str) and _plain(value) in _PRODIGY_WORDS for value in values
     )
+
+
+@lru_cache(maxsize=1024)
+def graded_side(field: str) -> tuple[str, bool] | None:
+    """What a field grades of a preference pair, such as `score_chosen`, and whether of the preferred answer."""
+    words = plain_name(field).replace("non_preferred", "rejected").split("_")
+    sides = [word for word in words if word in _PREFERRED | _OTHER]
+    if len(sides) != 1 or not any(word.removesuffix("s") in _GRADES for word in words):
+        return None
+    return "_".join(word for word in words if word not in sides), sides[0] in _PREFERRED
+
+
+def number_of(value: Any) -> float | None:
+    """A grade as a number, None if it is none."""
+    read = _plain(value)
+    return read if type(read) in (int, float) else None
 
 
 class MarkMeaning(NamedTuple):
@@ -152,6 +173,11 @@ def meaning_of(field: str) -> MarkMeaning | None:
 
 
 def _meaning(name: str) -> MarkMeaning | None:
+    """Of a name or its plural."""
+    return _meaning_of_one(name) or _meaning_of_one(name.removesuffix("s"))
+
+
+def _meaning_of_one(name: str) -> MarkMeaning | None:
     if name in _SPLITS:
         return MarkMeaning(False, is_split=True)
     if name == _WEIGHT:
@@ -191,19 +217,24 @@ class Mark:
 
     def __init__(self, path: Sequence[str], meaning: MarkMeaning) -> None:
         self._field, self._path, self._meaning = ".".join(path), "".join(map(_step, path)), meaning
-        self._counts = dict.fromkeys(("bad", "zero", "open", "good", "other"), 0)
+        self._counts = dict.fromkeys(_WORST, 0)
         self._first: dict[str, list[int]] = {"bad": [], "zero": [], "open": []}
         self._values: dict[str, dict[bytes, None]] = {"bad": {}, "zero": {}, "open": {}}  # as JSON
         self._answers: dict[str, set[int]] = {"bad": set(), "good": set()}
         self._questions: dict[int, int] = {}  # 1: with a good answer, 2: with a bad one
         self._highest = 0.0  # of grades
-        self._is_text = self._is_scale = False  # numbers as text, and such as 4/5
+        self._is_text = self._is_scale = False  # numbers as text, and such as 4/5 or in a list
         self._is_certain = False
         self._says_chosen = self._says_minus_one = False
 
     def add(self, row: int, value: Any, question: Any, answer: str) -> None:
-        """`question`: of any hashable kind, equal where the model reads the same before its answer."""
-        read = _plain(value)
+        """`question`: of any hashable kind, equal where the model reads the same before its answer.
+
+        Of a list, as of several raters, the worst counts.
+        """
+        several = type(value) is list
+        read = min(map(_plain, value if several else [value]), key=lambda one: _WORST.index(self._kind(one)))
+        self._is_scale |= several
         kind = self._kind(read)
         self._counts[kind] += 1
         if type(read) in (int, float):

@@ -15,7 +15,14 @@ from shared.validation.codes import CODES as CODES_OF_ROWS
 from shared.validation.fields import FieldNotes, UsedFields
 
 ROWS = 60
-CODES = {"unpaired_preference", "excluded_rows", "marked_rows", "rated_answers", "ignored_field"}
+CODES = {
+    "pair_scores_reversed",
+    "unpaired_preference",
+    "excluded_rows",
+    "marked_rows",
+    "rated_answers",
+    "ignored_field",
+}
 
 
 def question(number: int) -> str:
@@ -366,3 +373,90 @@ def test_a_mark_of_one_message_is_a_warning_with_its_path(check) -> None:
     checked = check("\n".join(map(json.dumps, data)).encode(), held_out())
     (found,) = [one for one in checked.result.report.problems if one.code == "marked_rows"]
     assert (found.count, "messages[].approved" in found.message, "keep the others." in found.fix) == (4, True, True)
+
+
+LISTS: dict[str, tuple[str, list[Any], dict[str, int]]] = {
+    "a word": ("labels", [["bad"]] * 4 + [["good"]] * 56, {"marked_rows": 4}),
+    "one of two words": ("labels", [["good", "bad"]] * 4 + [["good"]] * 56, {"marked_rows": 4}),
+    "a thumb": ("label", [["thumbs_down"]] * 4 + [["thumbs_up"]] * 56, {"unpaired_preference": 4}),
+    "a boolean": ("labels", [[False]] * 4 + [[True, True]] * 56, {"unpaired_preference": 4}),
+    "a button": ("ratings", [[-1]] * 4 + [[1]] * 56, {"unpaired_preference": 4}),
+    "votes of which one is against": ("votes", [[1, -1]] * 4 + [[1, 1]] * 56, {"unpaired_preference": 4}),
+    "grades of two raters": ("ratings", [[1, 5]] * 60, {"rated_answers": 60}),
+    "grades of one": ("scores", [[1 + n % 5] for n in range(60)], {"rated_answers": 60}),
+    "grades as text": ("ratings", [["4/5", "2/5"]] * 60, {"rated_answers": 60}),
+    "in a cell of a table": ("labels", ['["bad"]'] * 4 + ['["good"]'] * 56, {"marked_rows": 4}),
+    "of an object": ("meta", [{"labels": ["bad"]}] * 4 + [{"labels": []}] * 56, {"marked_rows": 4}),
+    "of annotations": ("annotations", [[{"rating": "bad"}]] * 4 + [[{"rating": "good"}]] * 56, {"marked_rows": 4}),
+    "Argilla": ("responses", [[{"status": "discarded"}]] * 4 + [[{"status": "submitted"}]] * 56, {"marked_rows": 4}),
+    "a plural": ("approvals", [False] * 4 + [True] * 56, {"marked_rows": 4}),
+    "a row": ("loss_mask", [[0]] * 4 + [[1]] * 56, {"excluded_rows": 4}),
+    # No marks.
+    "classes": ("labels", [["urgent"], ["routine", "new"]] * 30, {}),
+    "good": ("labels", [["good"], ["ok", "good"]] * 30, {}),
+    "ones": ("scores", [[1, 1]] * 60, {}),
+    "names": ("authors", [["bad", "wrong"]] * 60, {}),
+    "lists": ("labels", [[["bad"]]] * 60, {}),
+}
+
+
+@pytest.mark.parametrize(("name", "values", "expected"), LISTS.values(), ids=LISTS)
+def test_of_marks_in_a_list_the_worst_counts(name, values, expected) -> None:
+    assert found_in(values, name) == expected
+
+
+@pytest.mark.parametrize("name", ["chosen", "is_chosen", "selected", "Chosen"])
+@pytest.mark.parametrize("pair", [False, True])
+def test_answers_that_were_not_chosen_are_named(check, name, pair) -> None:
+    checked = check("\n".join(lines(name, lambda n: n > 3, pair=pair)).encode(), held_out())
+    assert (checked.errors, marked(checked)) == ([], [("marked_rows", 4)])
+    twice = lines(name, lambda n: n % 2 == 0, pair=pair, ask=lambda n: question(n // 2))
+    assert "unpaired_preference" in check("\n".join(twice).encode(), held_out()).errors
+
+
+# What grades the preferred answer and the other one.
+GRADED_PAIRS = [
+    *(("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"), ("chosenRating", "rejectedRating")),
+    *(("reward_preferred", "reward_non_preferred"), ("chosen_avg_rating", "rejected_avg_rating")),
+    *(("Score Chosen", "Score Rejected"), ("winner_score", "loser_score")),
+]
+
+
+def pairs_with(*grades: Callable[[int], dict[str, Any]]) -> bytes:
+    rows: list[dict[str, Any]] = [
+        {"prompt": question(n), "chosen": f"part {n}", "rejected": f"no {n}"} for n in range(60)
+    ]
+    return "\n".join(json.dumps({**row, **grade(n)}) for n, row in enumerate(rows) for grade in grades).encode()
+
+
+@pytest.mark.parametrize(("better", "worse"), GRADED_PAIRS)
+@pytest.mark.parametrize(("low", "high"), [(1, 5), ("1", "5"), (-0.5, 0.25), (0, 1), ("2/5", "4/5")])
+@pytest.mark.parametrize("inside", [False, True])
+def test_pairs_whose_grades_say_the_opposite_are_refused_with_the_number_of_them(
+    check, better, worse, low, high, inside
+) -> None:
+    def grades(n: int) -> dict[str, Any]:
+        found = {better: low if n < 4 else high, worse: high if n < 4 else low}
+        return {"metadata": found} if inside else found
+
+    checked = check(pairs_with(grades), recipe=b"method: {type: dpo}")
+    assert (checked.errors, marked(checked)[0]) == (["pair_scores_reversed"], ("pair_scores_reversed", 4))
+    (found,) = [one for one in checked.result.report.problems if one.code == "pair_scores_reversed"]
+    assert (better in found.message, found.rows) == (True, (1, 2, 3, 4))
+
+
+FINE_PAIRS: dict[str, dict[str, Any]] = {
+    "in order": {"score_chosen": 5, "score_rejected": 1},
+    "equal": {"score_chosen": 3, "score_rejected": 3},
+    "of one alone": {"score_chosen": 1},
+    "of another thing": {"chosen_rank": 1, "rejected_rank": 2},
+    "of two things": {"score_chosen": 1, "rating_rejected": 5},
+    "lengths": {"chosen_tokens": 5, "rejected_tokens": 9},
+    "words": {"chosen_quality": "high", "rejected_quality": "low"},
+}
+
+
+@pytest.mark.parametrize("grades", FINE_PAIRS.values(), ids=FINE_PAIRS)
+def test_other_fields_of_pairs_are_no_such_grades(check, grades) -> None:
+    checked = check(pairs_with(lambda n: grades), recipe=b"method: {type: dpo}")
+    assert (checked.errors, {code for code, _ in marked(checked)}) == ([], {"ignored_field"})
