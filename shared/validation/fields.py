@@ -17,7 +17,7 @@ from shared.domain.recipe import Recipe, Reinforcement
 from shared.grading import fields, read_fields
 from shared.validation.conversions import ANSWER_FIELDS
 from shared.validation.labels import LABEL_NAMES
-from shared.validation.marks import Mark, graded_side, is_bad, meaning_of, number_of, plain_name
+from shared.validation.marks import Mark, graded_output, is_bad, meaning_of, number_of, plain_name
 from shared.validation.names import NAMES_MAX, OTHER_NAMES, shown
 from shared.validation.strict import parse_text
 
@@ -377,9 +377,9 @@ def _reversed_grade(item: dict[str, Any]) -> str:
     """The field that grades the preferred answer of a pair lower than another field grades the other one."""
     grades: dict[tuple[str, bool], tuple[str, float]] = {}
     for path, value in chain.from_iterable(_marks_in(*field) for field in item.items()):
-        side, grade = graded_side("_".join(path)), number_of(value)
-        if side is not None and grade is not None:
-            grades[side] = ".".join(path), grade
+        output, grade = graded_output("_".join(path)), number_of(value)
+        if output is not None and grade is not None:
+            grades[output] = ".".join(path), grade
     pairs = (
         (name, grade, grades.get((what, False))) for (what, is_better), (name, grade) in grades.items() if is_better
     )

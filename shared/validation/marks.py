@@ -51,7 +51,7 @@ _SPLITS = frozenset({"split", "data_split", "dataset_split", "partition", "subse
 _HELD_OUT = frozenset({"test", "testing", "eval", "evaluation", "valid", "validation", "val", "dev", "holdout"})
 _TRAINED = frozenset({"train", "training"})
 
-# The two sides of a preference pair, in the names of their grades.
+# The two outputs of a preference pair, in the names of their grades.
 _PREFERRED, _OTHER = frozenset({"chosen", "preferred", "winner"}), frozenset({"rejected", "loser"})
 
 # Words around those: `is_answer_correct`, `review_status`, `human_rating`. `correct_answer` is an answer.
@@ -128,13 +128,13 @@ def is_verdict(name: str, values: Iterable[Any]) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def graded_side(field: str) -> tuple[str, bool] | None:
+def graded_output(field: str) -> tuple[str, bool] | None:
     """What a field grades of a preference pair, such as `score_chosen`, and whether of the preferred answer."""
     words = plain_name(field).replace("non_preferred", "rejected").split("_")
-    sides = [word for word in words if word in _PREFERRED | _OTHER]
-    if len(sides) != 1 or not any(word.removesuffix("s") in _GRADES for word in words):
+    found = [word for word in words if word in _PREFERRED | _OTHER]
+    if len(found) != 1 or not any(word.removesuffix("s") in _GRADES for word in words):
         return None
-    return "_".join(word for word in words if word not in sides), sides[0] in _PREFERRED
+    return "_".join(word for word in words if word not in found), found[0] in _PREFERRED
 
 
 def number_of(value: Any) -> float | None:
