@@ -18,7 +18,6 @@ from shared.api.models import (
     BaseModelDetail,
     BaseModelList,
     BaseModelSummary,
-    CommentRequest,
     DeadLetterList,
     Doctor,
     EndpointList,
@@ -26,9 +25,7 @@ from shared.api.models import (
     ImportStarted,
     Metrics,
     Released,
-    ReleaseRequest,
     Replayed,
-    ReplayRequest,
     RollbackAccepted,
     RunEvaluation,
     RunPage,
@@ -131,9 +128,7 @@ class Api:
 
     def decide(self, run_id: str, *, granted: bool, comment: str = "") -> None:
         """Approve or deny a run that waits for approval."""
-        self._ask(
-            "POST", _path(run_id, "approve" if granted else "deny"), json=CommentRequest(comment=comment).model_dump()
-        )
+        self._ask("POST", _path(run_id, "approve" if granted else "deny"), json={"comment": comment})
 
     def retry(self, run_id: str) -> str:
         """The id of the new run."""
@@ -143,10 +138,8 @@ class Api:
         return _read(EndpointList, self._ask("GET", "/api/endpoints"))
 
     def roll_back(self, endpoint: str, comment: str = "") -> RollbackAccepted:
-        request = CommentRequest(comment=comment).model_dump()
-        return _read(
-            RollbackAccepted, self._ask("POST", f"/api/endpoints/{quote(endpoint, safe='')}/rollback", json=request)
-        )
+        path = f"/api/endpoints/{quote(endpoint, safe='')}/rollback"
+        return _read(RollbackAccepted, self._ask("POST", path, json={"comment": comment}))
 
     def base_models(self) -> list[BaseModelSummary]:
         return list(_read(BaseModelList, self._ask("GET", "/api/base-models")).data)
@@ -167,12 +160,12 @@ class Api:
         return _read(DeadLetterList, self._ask("GET", "/api/dead-letters"))
 
     def release(self, partition: str, id: str) -> Released:
-        body = ReleaseRequest(partition=partition, id=id).model_dump()
+        body = {"partition": partition, "id": id}
         return _read(Released, self._ask("POST", "/api/dead-letters/release", json=body))
 
     def replay(self, entity: str, message_id: str | None = None) -> int:
         """How many were sent again."""
-        body = ReplayRequest(entity=entity, message_id=message_id).model_dump()
+        body = {"entity": entity, "message_id": message_id}
         return _read(Replayed, self._ask("POST", "/api/dead-letters/replay", json=body, timeout=None)).replayed
 
     def put_dataset(self, project: str, name: str, chunks: Iterator[bytes], size_bytes: int) -> None:

@@ -13,7 +13,8 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
 from functions.http.errors import ApiError
-from shared.domain.errors import InvalidInput
+from shared.domain.errors import InvalidInput, shortened
+from shared.domain.model import MAX_PERSON
 from shared.domain.urls import LOOPBACK_HOSTS
 from shared.settings import load_settings
 
@@ -77,7 +78,7 @@ class EntraAuth:
         if claims["tid"] != self._tenant:
             raise ApiError(401, "foreign_tenant", "the token is of another tenant", "authorization")
         name = claims.get("preferred_username") or claims.get("appid") or claims.get("sub", "unknown")
-        return Caller(str(name), frozenset(claims.get("roles", ())))
+        return Caller(shortened(str(name), MAX_PERSON), frozenset(claims.get("roles", ())))
 
 
 def make_authenticator(url: str) -> Authenticator:

@@ -12,10 +12,12 @@ from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import Problem, UnreadableDocument
 from shared.domain.evaluation import EvaluationResult, GradedRow, SampleAnswer, Verdict
 from shared.domain.jobs import JobStatus
-from shared.domain.model import Measured
+from shared.domain.model import MAX_COMMENT, Measured, UtcTime
 from shared.domain.run import Run
 from shared.domain.tokens import PreviewRow
 from shared.health.checks import Check
+
+MAX_NAME = 1024  # characters, as of a blob
 
 Change = Literal["worse", "better", "same", "unscored"]
 
@@ -53,7 +55,7 @@ class SchemaDocument(RootModel[dict[str, Any]]):
 class StartRunRequest(ApiModel):
     """Start a run for a blob that is already in the drop zone."""
 
-    dataset: str = Field(description="`<project>/<name>` in the drop zone")
+    dataset: str = Field(max_length=MAX_NAME, description="`<project>/<name>` in the drop zone")
     idempotency_key: str = Field(
         default="", max_length=MAX_KEY, description="another key for the same blob is another run"
     )
@@ -62,7 +64,7 @@ class StartRunRequest(ApiModel):
 class CommentRequest(ApiModel):
     """Why a person decides so; kept with the run."""
 
-    comment: str = Field(default="", max_length=2000)
+    comment: str = Field(default="", max_length=MAX_COMMENT)
 
 
 class RunPage(ApiModel):
@@ -87,7 +89,7 @@ class CloudEvent(ApiModel):
     type: str
     source: str
     subject: str
-    time: datetime
+    time: UtcTime
     datacontenttype: Literal["application/json"]
     schemaversion: int
     runid: str
@@ -295,8 +297,8 @@ class DeadLetterList(ApiModel):
 class ReleaseRequest(ApiModel):
     """Which document that cannot be read."""
 
-    partition: str
-    id: str
+    partition: str = Field(max_length=MAX_NAME)
+    id: str = Field(max_length=MAX_NAME)
 
 
 class Released(ApiModel):
@@ -309,8 +311,8 @@ class Released(ApiModel):
 class ReplayRequest(ApiModel):
     """Which dead letters: all of an entity, or one."""
 
-    entity: str = Field(description="`queue` or `topic/subscription`")
-    message_id: str | None = None
+    entity: str = Field(max_length=MAX_NAME, description="`queue` or `topic/subscription`")
+    message_id: str | None = Field(default=None, max_length=MAX_NAME)
 
 
 class Replayed(ApiModel):

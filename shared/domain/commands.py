@@ -10,12 +10,13 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.domain.errors import InvalidInput, shortened
+from shared.domain.model import MAX_PERSON
 from shared.domain.paths import DATASETS, run_id_of_blob
 
 C = TypeVar("C", bound=BaseModel)
 
 SOURCE = "/droptune"
-MAX_KEY, MAX_PERSON = 200, 1000  # characters
+MAX_KEY = 200  # characters
 _BLOBS_OF = "/blobServices/default/containers/"
 
 

@@ -14,7 +14,7 @@ from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, InvalidInput, Problem
 from shared.domain.evaluation import EvaluationResult, Gain, GateCheck, Score, Verdict
 from shared.domain.jobs import DeploymentState
-from shared.domain.model import Frozen, UtcTime
+from shared.domain.model import Comment, Frozen, Person, UtcTime
 from shared.domain.upgrades import SCHEMA_VERSION, upgraded
 
 
@@ -210,16 +210,16 @@ class ApprovalGranted(EventData):
     """A person approved the candidate."""
 
     wire_type = "droptune.approval.granted.v1"
-    by: str
-    comment: str = ""
+    by: Person
+    comment: Comment = ""
 
 
 class ApprovalDenied(EventData):
     """A person denied the candidate."""
 
     wire_type = "droptune.approval.denied.v1"
-    by: str
-    comment: str = ""
+    by: Person
+    comment: Comment = ""
 
 
 class ApprovalExpired(EventData):
@@ -233,8 +233,8 @@ class ModelDeclined(EventData):
     """What the gate had passed was declined: by a person, or because no decision was made in time."""
 
     wire_type = "droptune.model.declined.v1"
-    by: str
-    comment: str
+    by: Person
+    comment: Comment
 
 
 class DeploymentStarted(EventData):
@@ -292,7 +292,7 @@ class RollbackStarted(EventData):
     wire_type = "droptune.rollback.started.v1"
     endpoint: str
     reason: Problem
-    by: str | None = Field(default=None, description="the person who asked; None if the probes decided")
+    by: Person | None = Field(default=None, description="the person who asked; None if the probes decided")
 
 
 class ModelRolledBack(EventData):
@@ -302,7 +302,7 @@ class ModelRolledBack(EventData):
     endpoint: str
     traffic: dict[str, int]
     reason: Problem
-    by: str | None = Field(default=None, description="the person who asked; None if the probes decided")
+    by: Person | None = Field(default=None, description="the person who asked; None if the probes decided")
 
 
 class RollbackRequested(EventData):
@@ -312,8 +312,8 @@ class RollbackRequested(EventData):
     about_any_revision = True
     endpoint: str
     deployment: str = Field(description="the one to leave; a repeat finds it left")
-    by: str
-    comment: str = ""
+    by: Person
+    comment: Comment = ""
 
 
 class DeploymentRetired(EventData):
@@ -403,14 +403,14 @@ class CancelRequested(EventData):
 
     wire_type = "droptune.run.cancel_requested.v1"
     about_any_revision = True
-    by: str
+    by: Person
 
 
 class RunCancelled(EventData):
     """The run was stopped."""
 
     wire_type = "droptune.run.cancelled.v1"
-    by: str
+    by: Person
 
 
 def _concrete(cls: type[EventData]) -> Iterator[type[EventData]]:

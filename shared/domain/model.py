@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+
+from shared.domain.errors import shortened
+
+MAX_PERSON, MAX_COMMENT = 1000, 2000  # characters
 
 
 class Frozen(BaseModel):
@@ -30,3 +35,7 @@ def utc(time: datetime) -> datetime:
 
 
 UtcTime = Annotated[datetime, AfterValidator(utc)]
+
+# Of what is read: the API refuses longer ones.
+Person = Annotated[str, AfterValidator(partial(shortened, characters=MAX_PERSON))]
+Comment = Annotated[str, AfterValidator(partial(shortened, characters=MAX_COMMENT))]

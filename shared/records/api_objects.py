@@ -89,12 +89,11 @@ def tag_of(pair: tuple[str, str]) -> str:
 
 def create(store: RunStore, object: ApiObject, created_at: datetime) -> None:
     """Raises StoreConflict if the object exists."""
-    content = {"created_at": created_at.isoformat(), "content": object.model_dump(mode="json")}
-    writes = [Write("create", object.kind, {**head(object.kind), **content})]
-    for tag in object.tags:
-        id = _tagged(object, tag)
-        writes.append(Write("create", id, {**head(_tagged(object), id), **content, "tag": tag}))
-    store.batch(object.id, writes)
+    time = {"created_at": created_at.isoformat()}
+    document = {**head(object.kind), **time, "content": object.model_dump(mode="json")}
+    ids = {_tagged(object, tag): tag for tag in object.tags}
+    leads = [Write("create", id, {**head(_tagged(object), id), **time, "tag": tag}) for id, tag in ids.items()]
+    store.batch(object.id, [Write("create", object.kind, document), *leads])
 
 
 def load(store: RunStore, model: type[Object], id: str) -> Object | None:
@@ -127,6 +126,8 @@ def every(
             raise InvalidInput("unknown_cursor", f"the list has no {after}", "after")
         cursor = cursor_of(last.document.get("created_at", ""), _tagged(model, tag) if tag else model.kind, after)
     found = pages(store, _tagged(model), {"tag": tag}, cursor) if tag else pages(store, model.kind, None, cursor)
+    if tag:
+        found = filter(None, (store.get(lead.partition, model.kind) for lead in found))
     return readable_stored(found, partial(object_of, model=model), unreadable)
 
 

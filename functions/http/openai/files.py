@@ -29,6 +29,7 @@ FOLDER = f"{paths.DATASETS}/_files"
 PURPOSE = "fine-tune"
 FIELDS = {"file", "purpose"}
 CHUNK_BYTES = 1024 * 1024
+MAX_FILE_NAME = 255
 BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 # Its form is what the validator goes by; the rest of a name may be anything.
 FORM = re.compile(r"(\.[a-z0-9]+)?\.[a-z0-9]+$")
@@ -55,6 +56,8 @@ async def create_file(request: Request, _: Operator, services: CurrentServices) 
         upload = form.get("file")
         if not isinstance(upload, UploadFile):
             raise ApiError(400, "no_file", "send the file as a part of its own, with a name", "file")
+        if len(upload.filename or "") > MAX_FILE_NAME:
+            raise ApiError(400, "file_name", f"a file's name has at most {MAX_FILE_NAME} characters", "file")
         return await run_in_threadpool(_keep, services, upload.filename or "upload.jsonl", upload.file)
 
 

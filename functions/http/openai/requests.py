@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from functions.http.errors import ApiError
 from shared.domain.catalog import CATALOG, check_license
+from shared.domain.commands import MAX_KEY
 from shared.domain.planning.methods import default_learning_rate
 from shared.domain.recipe import AUTO, NAME_PATTERN, Auto, Recipe
 from shared.grading import problems
@@ -75,9 +76,9 @@ class MethodBlock(RequestPart):
 class JobRequest(RequestPart):
     """OpenAI's `fine_tuning.jobs.create`. `hyperparameters` is its older place for those of a supervised job."""
 
-    model: str
-    training_file: str
-    validation_file: str | None = None
+    model: str = Field(max_length=MAX_KEY)
+    training_file: str = Field(max_length=MAX_KEY)
+    validation_file: str | None = Field(default=None, max_length=MAX_KEY)
     method: MethodBlock | None = None
     hyperparameters: SupervisedHyperparameters | None = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from functions.http.auth import APPROVER, OPERATOR, READER, Caller, EntraAuth, LoopbackAuth, make_authenticator, may
 from functions.http.errors import ApiError
 from shared.domain.errors import InvalidInput
+from shared.domain.model import MAX_PERSON
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 TENANT = "11111111-2222-3333-4444-555555555555"
@@ -38,6 +39,10 @@ def request(authorization: str) -> Request:
 
 def test_a_good_token_names_the_caller_and_its_roles() -> None:
     assert ask(GOOD) == Caller("ada@contoso.example", frozenset({READER}))
+
+
+def test_a_name_is_as_long_as_one_in_an_event_may_be() -> None:
+    assert len(ask({**GOOD, "preferred_username": "x" * 100_000}).name) == MAX_PERSON
 
 
 def test_a_token_proves_a_name_whatever_its_case_and_loopback_proves_none() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -85,3 +86,53 @@ def test_a_run_is_in_the_document_and_no_two_models_share_a_name(document: dict[
     names = document["components"]["schemas"]
     assert {"Run", "Report", "Metrics", "EndpointRecord", "FineTuningJob"} <= set(names)
     assert [name for name in names if "__" in name or name.endswith(("-Input", "-Output"))] == []
+
+
+def texts_of(schema: dict[str, Any], document: dict[str, Any], name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Paths and schemas of all texts in it."""
+    if "$ref" in schema:
+        yield from texts_of(document["components"]["schemas"][schema["$ref"].split("/")[-1]], document, name)
+    for choice in schema.get("anyOf", ()):
+        yield from texts_of(choice, document, name)
+    if schema.get("type") == "string":
+        yield name, schema
+    inner = {**schema.get("properties", {}), "*": schema.get("additionalProperties"), "[]": schema.get("items")}
+    for key, value in inner.items():
+        if isinstance(value, dict):
+            yield from texts_of(value, document, f"{name}.{key}".lstrip("."))
+
+
+def json_bodies() -> dict[str, dict[str, Any]]:
+    operations = {
+        f"{method.upper()} {path}": operation.get("requestBody", {}).get("content", {})
+        for path, methods in API.openapi()["paths"].items()
+        for method, operation in methods.items()
+    }
+    bodies = {route: content.get("application/json") for route, content in operations.items()}
+    return {route: body["schema"] for route, body in bodies.items() if body}
+
+
+LIMITED = [
+    (route, name, text["maxLength"])
+    for route, schema in json_bodies().items()
+    for name, text in texts_of(schema, API.openapi())
+    if "maxLength" in text and not set(".*[") & set(name)
+]
+
+
+@pytest.mark.parametrize("route", json_bodies())
+def test_every_text_of_a_request_has_a_limit(document: dict[str, Any], route: str) -> None:
+    texts = dict(texts_of(json_bodies()[route], document))
+    bounds = {"maxLength", "enum", "const", "pattern"}
+    assert [name for name, text in texts.items() if not bounds & text.keys()] == []
+
+
+@pytest.mark.parametrize(("route", "name", "limit"), LIMITED)
+def test_a_text_beyond_its_limit_is_refused_by_name(client: TestClient, route: str, name: str, limit: int) -> None:
+    method, path = route.split(" ")
+    for length in (limit + 1, 1_000_000):
+        others: dict[str, Any] = {other: "x" for where, other, _ in LIMITED if where == route}
+        others |= {"graders": [{}]} if "graders" in path else {}
+        answer = client.request(method, path.replace("{", "").replace("}", ""), json={**others, name: "x" * length})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, name)
+        assert f"at most {limit}" in answer.json()["error"]["message"]

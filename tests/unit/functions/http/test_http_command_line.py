@@ -73,3 +73,15 @@ def test_dead_letters_and_replay(droptune: Api, services: Services) -> None:
         droptune.replay(QUEUE, "m2")
     assert droptune.replay(QUEUE, "m1") == 1
     assert droptune.dead_letters().data == ()
+
+
+def test_a_comment_that_is_too_long_is_refused_by_name(droptune: Api, services: Services) -> None:
+    run = awaiting_approval(services)
+    for send in (
+        lambda: droptune.decide(run.id, granted=True, comment="x" * 2001),
+        lambda: droptune.roll_back("shop", "x" * 2001),
+    ):
+        with pytest.raises(RequestRefused, match=r"at most 2000 characters \(comment\)") as refused:
+            send()
+        assert refused.value.status_code == 400
+    assert events_at(services, "record_decision") == []

@@ -96,17 +96,27 @@ def test_the_response_class_writes_null(number: float) -> None:
     assert JsonResponse({"a": [number, 1.5]}).body == b'{"a":[null,1.5]}'
 
 
+@pytest.mark.parametrize("value", ["\ud800", {"\ud800": 1}, ["\ud800", nan]], ids=["text", "name", "list"])
+def test_a_lone_surrogate_is_written_as_a_question_mark(value: Any) -> None:
+    assert JsonResponse({"a": value}).body.count(b"?") == 1
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**70), 10**300])
+def test_an_integer_of_any_size_is_written(number: int) -> None:
+    assert json.loads(bytes(JsonResponse({"a": [number, nan]}).body)) == {"a": [number, None]}
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [
         ("/api/runs", b'{"dataset": "\\ud800"}'),
-        ("/api/dead-letters/replay", b'{"entity": "job-events", "message_id": "\\ud800"}'),
+        ("/api/dead-letters/replay", b'{"entity": "\\ud800"}'),
+        ("/v1/fine_tuning/jobs", b'{"\\ud800": 1}'),
     ],
 )
-def test_a_lone_surrogate_of_a_request_may_be_quoted(client: TestClient, path: str, body: bytes) -> None:
+def test_a_lone_surrogate_of_a_request_is_refused(client: TestClient, path: str, body: bytes) -> None:
     answer = client.post(path, content=body, headers={"content-type": "application/json"})
-    assert answer.status_code in (400, 404)
-    assert "?" in answer.json()["error"]["param"] + answer.json()["error"]["message"]
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_request")
 
 
 def test_an_error_that_nobody_expected_is_answered_in_the_same_form() -> None:

@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from shared.domain.errors import InvalidInput
-from shared.domain.events import EVENT_TYPES, Event, EventData, RunCancelled, parse_event
+from shared.domain.events import EVENT_TYPES, Event, EventData, RunCancelled, RunOverdue, parse_event
+from shared.domain.model import MAX_COMMENT, MAX_PERSON
 
 
 @pytest.mark.parametrize("data", [{"bye": "ada"}, {}, {"by": 7}, {"by": "ada", "run_id": "run-1"}], ids=str)
@@ -59,3 +60,24 @@ def test_an_event_that_cannot_be_read_is_refused_by_name(changes: dict[str, Any]
     with pytest.raises(InvalidInput) as refused:
         parse_event({**CANCELLED.to_cloudevent(), **changes})
     assert refused.value.problem.code == code
+
+
+SAID = [(cls, name) for cls in EVENT_TYPES.values() for name in ("by", "comment") if name in cls.model_fields]
+
+
+@pytest.mark.parametrize(("cls", "name"), SAID)
+def test_what_a_person_says_in_an_event_is_cut(cls: type[EventData], name: str) -> None:
+    reason = {"code": "c", "message": "m"}
+    names = {"by": "ada", "comment": "", "endpoint": "e", "deployment": "d"}
+    fields: dict[str, Any] = {**names, "traffic": {}, "reason": reason}
+    data = {key: value for key, value in fields.items() if key in cls.model_fields} | {name: "x" * 1_000_000}
+    sent = {**CANCELLED.to_cloudevent(), "type": cls.wire_type, "data": data}
+    read = getattr(parse_event(sent).data, name)
+    assert (len(read), read[-2:]) == (MAX_PERSON if name == "by" else MAX_COMMENT, "x\N{HORIZONTAL ELLIPSIS}")
+
+
+def test_a_time_without_a_zone_is_of_utc() -> None:
+    naive = NOW.replace(tzinfo=None).isoformat()
+    overdue = {"type": RunOverdue.wire_type, "data": {"status": "training", "deadline_at": naive}}
+    event = parse_event({**CANCELLED.to_cloudevent(), **overdue, "time": naive})
+    assert (event.time, event.data) == (NOW, RunOverdue(status="training", deadline_at=NOW))

@@ -62,3 +62,13 @@ def test_an_upload_for_something_else_is_refused(ai: OpenAI, parameters: dict[st
     with pytest.raises(openai.BadRequestError) as refused:
         ai.files.create(file=("train.jsonl", ROW), **parameters)
     assert (refused.value.code, refused.value.param, refused.value.type) == (code, param, "invalid_request_error")
+
+
+def test_a_file_whose_name_is_too_long_is_refused_and_not_kept(ai: OpenAI, services: Services) -> None:
+    import openai
+
+    for length in (256, 1000):
+        with pytest.raises(openai.BadRequestError) as refused:
+            ai.files.create(file=("x" * length, ROW), purpose="fine-tune")
+        assert (refused.value.code, refused.value.param) == ("file_name", "file")
+    assert list(services.blobs.list("datasets/")) == []
