@@ -97,8 +97,8 @@ def test_the_response_class_writes_null(number: float) -> None:
 
 
 @pytest.mark.parametrize("value", ["\ud800", {"\ud800": 1}, ["\ud800", nan]], ids=["text", "name", "list"])
-def test_a_lone_surrogate_is_written_as_a_question_mark(value: Any) -> None:
-    assert JsonResponse({"a": value}).body.count(b"?") == 1
+def test_a_lone_surrogate_is_written_as_a_question_mark(value: object) -> None:
+    assert bytes(JsonResponse({"a": value}).body).count(b"?") == 1
 
 
 @pytest.mark.parametrize("number", [2**64, -(2**70), 10**300])
