@@ -174,7 +174,7 @@ def test_an_object_of_openai_that_is_broken_is_shown_or_said_to_be_unreadable_an
     codes = {answer.json()["error"]["code"] if answer.status_code >= 500 else None for answer in answers}
     assert codes in ({None}, {"unreadable_document"}, {"later_version"}), codes
     release = client.post("/api/dead-letters/release", json={"partition": victim.partition, "id": victim.id})
-    if codes == {"unreadable_document"}:
+    if codes != {None}:
         assert release.status_code == 200
         assert client.get(f"{LISTS[name].path}/{victim.name}").status_code == 404
     else:

@@ -62,10 +62,10 @@ def test_an_event_that_cannot_be_read_is_refused_by_name(changes: dict[str, Any]
     assert refused.value.problem.code == code
 
 
-SAID = [(cls, name) for cls in EVENT_TYPES.values() for name in ("by", "comment") if name in cls.model_fields]
+FROM_PEOPLE = [(cls, name) for cls in EVENT_TYPES.values() for name in ("by", "comment") if name in cls.model_fields]
 
 
-@pytest.mark.parametrize(("cls", "name"), SAID)
+@pytest.mark.parametrize(("cls", "name"), FROM_PEOPLE)
 def test_what_a_person_says_in_an_event_is_cut(cls: type[EventData], name: str) -> None:
     reason = {"code": "c", "message": "m"}
     names = {"by": "ada", "comment": "", "endpoint": "e", "deployment": "d"}
