@@ -85,7 +85,8 @@ docs: setup ## write the generated pages of docs/reference anew
 fuzz-api: setup ## over 3,000 requests to every route of the API, as its schema allows them
 	@FUZZ_EXAMPLES=100 $(RUN) -m pytest tests/unit/functions/http/test_http_fuzz.py
 
-bench: emulators ## the benchmarks
+bench: emulators setup-names ## the benchmarks, beside Presidio, datatrove and datasets
+	@$(UV) -r benchmarks/requirements.txt -c constraints.txt
 	@$(RUN) -m benchmarks
 
 bench-gpu: setup ## training on a CUDA device, beside TRL and Unsloth; exit code 3 without one

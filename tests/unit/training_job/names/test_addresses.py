@@ -40,9 +40,18 @@ WHOLE = (
     "Paseo de Evaristo Salom 17 Puerta 5 , Salamanca, 07131",
     "ul. Długa 8, 31-147 Kraków",
     "PSC 3124, Box 41\nAPO AE 09123",
+    "The Gables, 3 Church Lane, Little Snoring, Fakenham NR21 0HJ",
+    "RR 2, 4519 Sawmill Road, Antigonish, NS B2G 2L2",
+    "Bergmannstraße 102, Hinterhaus, 10961 Berlin",
+    "Storgata 5, 0155 Oslo",
+    "Prešernova cesta 14, 3000 Celje",
+    "Carrer de Balmes 211, 3r 2a, 08006 Barcelona",
+    "House 9, Road 27, Dhanmondi, Dhaka 1209",
+    "Plot 6, Admiralty Way, Lekki, Lagos 105102",
 )
 NONE = (
     "Section 12 Street lighting is out of scope.",
+    "Part 40 Spring Street Light, Item 7 Cross Hill Screw",
     "Run 14 Park brake tests and 3 Road noise tests.",
     "Order 12, 12345 Items",
     "Batch 12, 1000 Pumps",
@@ -58,6 +67,12 @@ NONE = (
 def test_an_address_is_found_whole_and_nothing_beside_it(address: str) -> None:
     text = f"we wrote to {address}, twice."
     assert [text[start:end] for start, end in addresses(text)] == [address]
+
+
+@pytest.mark.parametrize("town", ["80331 München", "8001 Zürich", "1052 Budapest", "60037 Frankfurt am Main"])
+def test_an_address_ends_with_its_sentence(town: str) -> None:
+    text = f"Send it to Hauptstraße 5, {town}. She moved there in May."
+    assert [text[start:end] for start, end in addresses(text)] == [f"Hauptstraße 5, {town}"]
 
 
 @pytest.mark.parametrize("text", NONE)

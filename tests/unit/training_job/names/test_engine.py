@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from benchmarks.names.labeled import labeled
+from benchmarks.names.labeled import Labeled, labeled, second_set
 from benchmarks.names.score import score
 from shared.validation.deidentify import NameFinder
 from training_job.names.engine import PIECE_CHARACTERS, load
@@ -26,15 +26,23 @@ def found_in(finder: NameFinder, *texts: str) -> list[list[tuple[str, str]]]:
     return [[(one.kind, text[one.start : one.end]) for one in many] for text, many in zip(texts, found, strict=True)]
 
 
-def test_recall_and_precision_of_each_type_on_the_half_that_no_rule_was_made_on(finder: NameFinder) -> None:
-    data = labeled("test")
-    found = [of_row[0] for of_row in finder.find([[one.text] for one in data])]
-    figures = score(data, found)
-    floors = {"person": (0.92, 0.90), "place": (0.80, 0.86), "postal_address": (0.90, 0.95)}
+FLOORS = {
+    "labeled": {"person": (0.92, 0.90), "place": (0.80, 0.86), "postal_address": (0.90, 0.95)},
+    "second_set": {"person": (0.82, 0.74), "place": (0.76, 0.70), "postal_address": (0.80, 0.95)},
+}
+
+
+@pytest.mark.parametrize(
+    ("data", "floors"), [(labeled("test"), FLOORS["labeled"]), (second_set("test"), FLOORS["second_set"])]
+)
+def test_recall_and_precision_of_each_type_on_the_half_that_no_rule_was_made_on(
+    data: list[Labeled], floors: dict[str, tuple[float, float]], finder: NameFinder
+) -> None:
+    figures = score(data, [of_row[0] for of_row in finder.find([[one.text] for one in data])])
     low = {
-        kind: one
-        for kind, one in figures.items()
-        if (one.recall, one.precision) < floors[kind] or one.precision < floors[kind][1]
+        kind: figures[kind]
+        for kind, (recall, precision) in floors.items()
+        if figures[kind].recall < recall or figures[kind].precision < precision
     }
     assert low == {}
 
@@ -54,6 +62,8 @@ def test_a_name_that_one_text_shows_is_found_in_all_texts_of_the_row(finder: Nam
         "Grant the user access, mark the box. Will return in August.",
         "Replaced the Siemens drive and the Grundfos pump.",
         "Atlas Copco and Endress Hauser quoted; Novo Nordisk did not.",
+        "MRN A-5519203, Holter and Lachman negative; Listeria is notifiable.",
+        "Thank You Very Much. TOLD TO CALL.",
         "Left Lower Lobe, Right Upper Quadrant, Grade II.",
     ],
 )
@@ -70,6 +80,11 @@ def test_eponyms_makers_drugs_and_months_are_no_names(text: str, finder: NameFin
         ("Tech: Ewatomi Makinde", [("person", "Ewatomi Makinde")]),
         ("The request of Nomathemba Juqula was denied.", [("person", "Nomathemba Juqula")]),
         ("Kind regards,\nPriya Raman", [("person", "Priya Raman")]),
+        ("The guy from Hilti, or the nurse, Maeve, taught her.", [("person", "Maeve")]),
+        ("Tech note: Okechukwu says it stops.", [("person", "Okechukwu")]),
+        ("Please tell Ngozika to wait.", [("person", "Ngozika")]),
+        ("Mr. J.-P. Vandenbroucke called.", [("person", "J.-P. Vandenbroucke")]),
+        ("Ms. Marguerite St. Clair is here.", [("person", "Marguerite St. Clair")]),
     ],
 )
 def test_a_title_a_label_or_a_signature_makes_a_word_a_name(

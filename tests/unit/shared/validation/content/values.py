@@ -96,7 +96,9 @@ def nhs_number(chance: random.Random) -> str:
 
 
 def spaced_nhs_number(chance: random.Random) -> str:
-    return grouped(nhs_number(chance), (3, 3, 4), chance.choice([" ", " ", "-"]))
+    """With hyphens only where it could be no number of North America, whose area and exchange begin with 2 to 9."""
+    number = nhs_number(chance)
+    return grouped(number, (3, 3, 4), chance.choice([" ", " ", "-" if number[3] in "01" else " "]))
 
 
 def north_american_phone(chance: random.Random) -> str:
