@@ -65,7 +65,9 @@ def _beside(
 ) -> list[Figure]:
     """Beside those that look for the kind; alone where none does."""
     note = f"{mine.marked} marked, {mine.found} found"
-    beside = [(name, scores[kind]) for name, (scores, _) in others if scores[kind].found] or [("", None)]
+    beside: list[tuple[str, KindScore | None]] = [
+        (name, scores[kind]) for name, (scores, _) in others if scores[kind].found
+    ]
     return [
         Figure(
             f"{label}, {kind}, {what}",
@@ -76,7 +78,7 @@ def _beside(
             getattr(theirs, what, None),
             f"{note}; {theirs.found} by the other" if theirs else note,
         )
-        for name, theirs in beside
+        for name, theirs in beside or [("", None)]
         for what in ("recall", "precision")
     ]
 
