@@ -15,6 +15,7 @@ from shared.pipeline import TOPOLOGY
 from shared.records import runs
 from shared.records.outbox import OUTBOX
 from shared.records.query import pages
+from shared.records.unreadable import QUARANTINE, unreadable
 from tests.receiver import Receiver
 from tests.simulation.invariants import history_problems
 from tests.stack.local import FINAL_JOB, LocalStack
@@ -55,11 +56,19 @@ def at_rest(local: LocalStack) -> bool:
 
 
 def problems(local: LocalStack, receiver: Receiver) -> list[str]:
-    """Everything that is lost or doubled, in words; `receiver` got every event."""
+    """Everything that is lost, doubled or set aside, in words; `receiver` got every event."""
     runs = all_runs(local)
     received = {str(json.loads(body)["id"]) for _, body in receiver.got}
     found = [problem for run in runs for problem in history_problems(run)]
-    return found + _jobs(local, runs) + _events(local, runs, received) + _deployments(local, runs)
+    return found + _jobs(local, runs) + _events(local, runs, received) + _deployments(local, runs) + _set_aside(local)
+
+
+def _set_aside(local: LocalStack) -> list[str]:
+    """Documents that cannot be read, and messages in quarantine."""
+    with closing(SqliteRunStore(local.root / "state.db", SystemClock())) as store:
+        named = [f"{one.type} {one.id} of {one.partition} is unreadable: {one.problem}" for one in unreadable(store)]
+    kept = (local.root / "blobs" / QUARANTINE).glob("*")
+    return [*named, *(f"{path.name} is in quarantine" for path in kept)]
 
 
 def _jobs(local: LocalStack, runs: list[Run]) -> list[str]:
