@@ -8,12 +8,13 @@ from docs.generator import markdown
 from shared import runner
 from shared.clients import webhook
 from shared.domain.errors import RETRY_RULES, FailureClass
+from shared.domain.planning import methods
 from shared.domain.run import NON_TERMINAL, Status
 from shared.pipeline import DEADLINES, QUEUE_ALLOWANCE
 from shared.records import outbox, ticks
 from shared.settings import Settings
 from shared.step_support.attempts import RETRY_OF_JOB, RETRY_OF_STAGE
-from shared.steps import advance_rollout, deliver_notification, deploy_model, probe_deployments, reconcile
+from shared.steps import advance_rollout, deliver_notification, probe_deployments, reconcile
 from training_job.evaluation import general
 
 FROM_RECIPE = {
@@ -40,7 +41,7 @@ def page() -> str:
         after_pause=reconcile.AFTER_PAUSE,
         longest_regular=ticks.LONGEST_REGULAR,
         claim_age=reconcile.OWNERLESS_CLAIM_AGE,
-        served_tokens=deploy_model.MAX_SERVED_TOKENS,
+        served_tokens=methods.MIN_SERVED_TOKENS,
         suite_tokens=general.MAX_NEW_TOKENS,
         time=time,
         numbers=numbers,

@@ -41,7 +41,7 @@ _TRANSFORMERS = (
 
 ENVIRONMENTS = {
     "droptune-training:4": Environment(variables=image.variables_of(image.TRAINING)),
-    "droptune-serving:2": Environment(serve=_TRANSFORMERS, any_model_name=True),
+    "droptune-serving:3": Environment(serve=_TRANSFORMERS, any_model_name=True),
 }
 
 

@@ -64,6 +64,9 @@ class BaseModelEntry(Frozen):
     tokens_per_character: float = Field(
         default=1.0, description="upper bound assumed when `max_length_tokens` is derived from characters"
     )
+    tool_parser: str | None = Field(
+        default=None, description="of vLLM, which reads tool calls out of answers; data with tools is refused without"
+    )
     accelerator: Literal["cpu", "gpu"] = "gpu"
     defaults: Defaults = Defaults()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -30,15 +30,17 @@ OF_TEMPLATE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class LengthPolicy:
-    """`limit`: most tokens a row may have, None for no limit."""
+    """`limit`: most tokens a row may have, `prompt_limit`: that the prompt of a held-out row may; None for no limit."""
 
     limit: int | None
     over_length: OverLength
+    prompt_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RowTokens:
-    """One row in tokens: all of them, those that are kept (0 where it is left out), those that loss falls on.
+    """One row in tokens: all of them, those that are kept (0 where it is left out), those that loss falls on, those
+    before the last of its answers.
 
     `codes` are keys of `TOKEN_CODES`. A row the template refuses has no tokens; `detail` says why.
     """
@@ -48,6 +50,7 @@ class RowTokens:
     trained: int = 0
     codes: tuple[str, ...] = ()
     detail: str = ""
+    prompt: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +131,8 @@ class TokenCheck:
         codes = self._compared(row, texts)
         if self._holds_special_token(row):
             codes.append("special_token_in_text")
-        if not codes:
-            return counted
-        return RowTokens(counted.tokens, counted.kept, counted.trained, (*counted.codes, *codes))
+        prompt = tokens[0].spans[-1][0] if tokens[0].spans else len(tokens[0])
+        return replace(counted, codes=(*counted.codes, *codes), prompt=prompt)
 
     def _compared(self, row: Row, texts: Readings) -> list[str]:
         if "text" in row:

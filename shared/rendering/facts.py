@@ -6,6 +6,7 @@ from collections import Counter
 
 from shared.domain.catalog import find_entry
 from shared.domain.findings import Findings, Place
+from shared.domain.planning.methods import served_tokens
 from shared.domain.recipe import AUTO, Recipe
 from shared.domain.tokens import PreviewRow, TokenStatistics
 from shared.rendering.bundle import Bundle
@@ -20,10 +21,12 @@ _LEFT_OUT = {"row_dropped", "truncated_to_nothing"}
 
 
 def length_policy(recipe: Recipe) -> LengthPolicy:
-    """The longest row a recipe allows: its own setting, else the base model's context."""
+    """The longest row a recipe allows: its own setting, else the base model's context; and the longest prompt that the
+    server takes with an answer."""
     requested = recipe.method.hyperparameters.max_length_tokens
     limit = find_entry(recipe.base_model).context_tokens if requested == AUTO else requested
-    return LengthPolicy(limit, recipe.data.over_length)
+    prompt_limit = served_tokens(recipe, limit) - recipe.evaluation.max_new_tokens
+    return LengthPolicy(limit, recipe.data.over_length, prompt_limit)
 
 
 class TokenFacts:
@@ -59,6 +62,7 @@ class TokenFacts:
 
     def _flush(self) -> None:
         batch, self._batch, self._characters = self._batch, [], 0
+        prompt_limit = self._check.policy.prompt_limit
         counted = self._check.rows([row for _, row, _ in batch])
         for (place, row, held_out), tokens in zip(batch, counted, strict=True):
             self._rows[place.file] += 1
@@ -73,6 +77,8 @@ class TokenFacts:
                 self._left_out.add(file_name)
             if held_out:
                 self._eval_longest = max(self._eval_longest, tokens.kept)
+                if prompt_limit is not None and tokens.prompt > prompt_limit:
+                    self._findings.add("prompt_too_long", *place, detail=f"{prompt_limit:,}")
             else:
                 self._counter.add(tokens)
             if tokens.kept and len(self.preview) < self._previews:

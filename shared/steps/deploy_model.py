@@ -9,6 +9,7 @@ from shared.domain import paths
 from shared.domain.errors import Transient
 from shared.domain.events import DeploymentRetryDue, DeploymentStarted, EvaluationPassed, Event
 from shared.domain.jobs import DeploymentSpec, ModelSpec
+from shared.domain.planning.methods import served_tokens
 from shared.domain.run import RolloutRef, Run, Status
 from shared.ports import Config, Services
 from shared.records import claims, endpoints
@@ -33,24 +34,22 @@ def deployment_spec(run: Run, config: Config) -> DeploymentSpec:
     model = model_spec(run)
     base = catalog.find_entry(run.recipe.requested.base_model)
     gpus = catalog.find_sku(run.recipe.serving_instance_type).gpus
-    parts = {"TENSOR_PARALLEL_SIZE": str(gpus)} if gpus > 1 else {}
+    longest = run.recipe.hyperparameters.max_length_tokens
+    variables = {
+        "SERVED_MODEL_NAME": run.project,
+        "MAX_MODEL_LEN": str(served_tokens(run.recipe.requested, longest)),
+        "TENSOR_PARALLEL_SIZE": str(gpus) if gpus > 1 else None,
+        "TOOL_CALL_PARSER": base.tool_parser,
+    }
     return DeploymentSpec(
         endpoint=run.recipe.endpoint,
         name=paths.deployment_name(run.id),
         model=f"{model.name}:{model.version}",
         environment=config.serving_environment,
         instance_type=run.recipe.serving_instance_type,
-        environment_variables={
-            "SERVED_MODEL_NAME": run.project,
-            "MAX_MODEL_LEN": str(min(base.context_tokens, MAX_SERVED_TOKENS)),
-            **parts,
-        },
+        environment_variables={name: value for name, value in variables.items() if value is not None},
         tags=job_tags(run),
     )
-
-
-# The KV cache of longer contexts would not leave room beside the weights on the SKUs the plan picks.
-MAX_SERVED_TOKENS = 8192
 
 
 def deploy_model(event: Event[EvaluationPassed | DeploymentRetryDue], run: Run, services: Services) -> Outcome:

@@ -15,12 +15,12 @@ split_group_field_missing """
 _SPLIT = """
 no_eval_rows few_eval_rows held_out_share near_duplicates_split same_question_split label_in_one_split
 label_not_held_out group_in_both_splits """
-_LENGTH = "too_many_tokens row_dropped row_truncated truncated_to_nothing no_row_left"
+_LENGTH = "too_many_tokens row_dropped row_truncated truncated_to_nothing no_row_left prompt_too_long"
 _LICENSE = "unknown_base_model license_denied license_review license_needs_use_case license_excluded_use"
 _PERSONAL = "personal_data personal_data_redacted personal_data_allowed clinical_date"
 
 DECIDED_BY = {
-    "base_model": _LICENSE,
+    "base_model": _LICENSE + " tools_not_served prompt_too_long",
     "use_case": _LICENSE,
     "method.type": _READING + _FIELDS,
     "method.graders": _FIELDS,
@@ -36,6 +36,7 @@ DECIDED_BY = {
     "data.validation_split": _SPLIT,
     "data.split_group": _FIELDS + _SPLIT,
     "evaluation.graders": _FIELDS + _SPLIT,
+    "evaluation.max_new_tokens": "prompt_too_long",
     "evaluation.slices": _FIELDS,
     "evaluation.gate.min_rows": _SPLIT,
 }

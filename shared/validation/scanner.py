@@ -8,11 +8,12 @@ from typing import NamedTuple
 import orjson
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
+from shared.domain.catalog import CATALOG
 from shared.domain.findings import Findings, Place
 from shared.domain.recipe import Recipe
 from shared.domain.row_fields import is_missing, value_at
 from shared.validation.ahead import Ahead
-from shared.validation.compared import label_key, plain_label
+from shared.validation.compared import label_key, plain_label, tools_of
 from shared.validation.content.scan import ContentScan
 from shared.validation.examples import Examples
 from shared.validation.facts import FactFinder, Facts
@@ -52,6 +53,8 @@ class RowScanner:
         self._unique = unique
         self._findings, self._keys, self._content, self._counter = findings, keys, content, counter
         self._examples, self._ahead, self._facts = examples, ahead, facts
+        base = CATALOG.get(recipe.base_model)
+        self._base_without_tools = base.id if base and base.tool_parser is None else None
         self._seed, self._group, self._splits = recipe.method.hyperparameters.seed, recipe.data.split_group, splits
 
     def scan(self, rows: Iterable[ReadRow]) -> Iterator[ScannedRow]:
@@ -80,6 +83,8 @@ class RowScanner:
             self._content.note(place, facts.found)
         self._keys.add("eval" if place.file == "eval" else "train", self._keys_of(read, row, row_key, facts))
         self._counter.measure(facts.extent)
+        if self._base_without_tools and tools_of(row.document):
+            self._findings.add("tools_not_served", *place, detail=self._base_without_tools)
         return ScannedRow(place, row, canonical, facts.extent.characters)
 
     def _keys_of(self, read: ReadRow, row: ParsedRow, row_key: bytes, facts: Facts) -> RowKeys:

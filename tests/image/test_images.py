@@ -184,27 +184,36 @@ def test_the_environments_are_the_ones_that_jobs_and_deployments_name(azure_ml_s
     }
 
 
-def serve(tmp_path: Path, model: Path) -> subprocess.CompletedProcess[str]:
+def serve(tmp_path: Path, model: Path, base: str = "phi-4") -> subprocess.CompletedProcess[str]:
     """Run the server's start script with a program in vLLM's place that prints its arguments."""
     program = tmp_path / "bin" / "vllm"
     program.parent.mkdir()
     program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     program.chmod(0o755)
-    golden = json.loads((GOLDEN / "deployment-phi-4.json").read_text())["body"]["properties"]["environmentVariables"]
+    golden = json.loads((GOLDEN / f"deployment-{base}.json").read_text())["body"]["properties"]["environmentVariables"]
     environ = {**golden, "AZUREML_MODEL_DIR": str(model), "PATH": f"{program.parent}:{os.environ['PATH']}"}
     return subprocess.run([SERVER.parent / "serve.sh"], env=environ, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("inside", ["", "merged"])
-def test_the_server_takes_model_name_and_length_from_the_deployment(tmp_path: Path, inside: str) -> None:
+@pytest.mark.parametrize(
+    ("inside", "base", "tools"),
+    [
+        ("", "phi-4", []),
+        ("merged", "mistral-7b", ["--enable-auto-tool-choice", "--tool-call-parser", "mistral"]),
+    ],
+)
+def test_the_server_takes_model_name_length_and_tool_parser_from_the_deployment(
+    tmp_path: Path, inside: str, base: str, tools: list[str]
+) -> None:
     folder = tmp_path / "models" / "plant 1" / inside
     folder.mkdir(parents=True)
     (folder / "config.json").touch()
-    started = serve(tmp_path, tmp_path / "models" / "plant 1")
+    started = serve(tmp_path, tmp_path / "models" / "plant 1", base)
     assert started.returncode == 0, started.stderr
     words = started.stdout.splitlines()
     assert (words[0], Path(words[1])) == ("serve", folder)
-    options = dict(zip(words[2::2], words[3::2], strict=True))
+    options = dict(zip(words[2:12:2], words[3:12:2], strict=True))
+    assert words[12:] == tools
     assert options == {
         "--host": "0.0.0.0",
         "--port": "8000",

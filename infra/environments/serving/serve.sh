@@ -9,8 +9,13 @@ if [ -z "$config" ]; then
     exit 1
 fi
 
+if [ -n "${TOOL_CALL_PARSER:-}" ]; then
+    set -- --enable-auto-tool-choice --tool-call-parser "$TOOL_CALL_PARSER"
+fi
+
 exec vllm serve "$(dirname "$config")" \
     --host 0.0.0.0 --port 8000 \
     --served-model-name "$SERVED_MODEL_NAME" \
     --max-model-len "$MAX_MODEL_LEN" \
-    --tensor-parallel-size "${TENSOR_PARALLEL_SIZE:-1}"
+    --tensor-parallel-size "${TENSOR_PARALLEL_SIZE:-1}" \
+    "$@"

@@ -23,6 +23,12 @@ _COMPUTE = (
     r"\b(v?CPUs?|cores?|VMs?|GPUs?|machines?|compute|famil(y|ies)|instances?|sku|subscription|region|Standard_\w+)\b"
 )
 
+# SIGKILL, of the kernel where memory is used up or of a machine that goes away, and SIGTERM, after which it goes away.
+_KILLED = (
+    r"\b(exit(ed|code)?|status|code)\b\W*((with|was|is|of|a|non-?zero|exit|status|code|value)\b\W*?)*(\b137|\b143|-9|-15)\b"
+    r"|SIGKILL|SIGTERM|OOM-?Killed"
+)
+
 # First match wins; tried on "CODE MESSAGE" without regard to case. Azure docs: "Troubleshoot online
 # endpoints" (deployment failures) and "Manage quotas"; the compute error codes are those of Azure VMs.
 CLASS_BY_TEXT: tuple[tuple[str, FailureClass], ...] = (
@@ -30,6 +36,9 @@ CLASS_BY_TEXT: tuple[tuple[str, FailureClass], ...] = (
     (r"(no|insufficient|not enough|lack of) (available )?capacity", FailureClass.CAPACITY),
     (r"\b(OutOfQuota|QuotaExceeded|InsufficientQuota|OutOfVmQuota)\b|not enough quota", FailureClass.QUOTA),
     (rf"{_COMPUTE}[^.]*\bquota\b|(?<!disk )\bquota\b[^.]*{_COMPUTE}", FailureClass.QUOTA),
+    # "Nodes of this job got pre-empted": MachineLearningNotebooks issue 1242.
+    (r"\bpre-?empt|\bevict", FailureClass.CAPACITY),
+    (_KILLED, FailureClass.PLATFORM),
     (r"ResourceNotReady|ExecutionFailed|exited with|ScriptExecution", FailureClass.CODE),
     (r"Authorization|AccessDenied|Forbidden|ImageBuildFailure|BadArgument", FailureClass.PLATFORM),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, TypeVar
 
-from shared.domain.catalog import BaseModelEntry
+from shared.domain.catalog import BaseModelEntry, find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import (
     AUTO,
@@ -22,6 +22,8 @@ from shared.domain.recipe import (
 
 T = TypeVar("T", int, float, bool, str)
 
+# Where the base model reads so much: those who ask may say more than any row does.
+MIN_SERVED_TOKENS = 8192
 PREFERENCE_BETA = 0.1
 ROLLOUTS = 8
 PADDED = "two answers of a pair, or the answers to a prompt, are compared row by row"
@@ -58,6 +60,12 @@ def answer_tokens(recipe: Recipe) -> tuple[int, str]:
     if given == AUTO:
         return recipe.evaluation.max_new_tokens, "what the evaluation allows an answer"
     return given, "set in the recipe"
+
+
+def served_tokens(recipe: Recipe, longest: int) -> int:
+    """Tokens of a prompt and its answer that the model is served with, where rows have at most `longest`."""
+    answer = max(recipe.evaluation.max_new_tokens, answer_tokens(recipe)[0])
+    return min(find_entry(recipe.base_model).context_tokens, max(MIN_SERVED_TOKENS, longest + answer))
 
 
 def of_method(

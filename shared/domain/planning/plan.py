@@ -22,6 +22,7 @@ from shared.domain.planning.methods import (
     pick,
     rows_per_step,
     sampling_widest,
+    served_tokens,
     work,
 )
 from shared.domain.recipe import AUTO, Recipe, ResolvedHyperparameters, ResolvedRecipe, Tier
@@ -109,7 +110,7 @@ def resolve(
     if recipe.budget.instance_type != AUTO:
         reasons["training_instance_type"] = "set in the recipe"
     _require_rows_for_all(recipe, sku, hyperparameters.batch_size)
-    tokens = min(entry.context_tokens, hyperparameters.max_length_tokens + recipe.evaluation.max_new_tokens)
+    tokens = served_tokens(recipe, hyperparameters.max_length_tokens)
     serving = _serving_sku(recipe, entry, tokens, skus, reasons)
     return ResolvedRecipe(
         requested=recipe,

@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 
 from shared.domain.evaluation import MAX_SLICES
+from shared.domain.planning.methods import MIN_SERVED_TOKENS
 from shared.domain.recipe import Data, Gate
 from shared.records.outbox import INBOX_TTL_S, SENT_TTL_S
 from shared.steps.advance_rollout import MIN_AS_EVALUATED, UNREACHABLE_ALLOWANCE, UNREACHABLE_WITH_TRAFFIC_ALLOWANCE
-from shared.steps.deploy_model import MAX_SERVED_TOKENS
 from shared.steps.probe_deployments import QUESTIONS
 from shared.steps.reconcile import OWNERLESS_CLAIM_AGE
 from shared.validation.codes import FEW_ROWS, MAX_DECOMPRESSED_BYTES, MAX_RATIO, MAX_ROW_BYTES, MIN_ROWS
@@ -37,7 +37,7 @@ NUMBERS = (
     ("docs/how-to/when-a-run-fails.md", r"fewer than (\w+) of five answers", MIN_AS_EVALUATED * QUESTIONS),
     ("docs/how-to/when-a-run-fails.md", r"answered for (\w+) minutes", UNREACHABLE_ALLOWANCE.total_seconds() / 60),
     ("docs/how-to/when-a-run-fails.md", r"or for (\w+) seconds", UNREACHABLE_WITH_TRAFFIC_ALLOWANCE.total_seconds()),
-    ("docs/how-to/ask-the-model.md", r"At most ([\d,]+) tokens of prompt and answer", MAX_SERVED_TOKENS),
+    ("docs/how-to/ask-the-model.md", r"([\d,]+) tokens of prompt and answer", MIN_SERVED_TOKENS),
     ("docs/how-to/data-retention.md", r"events of a run \| Cosmos DB \| (\d+) days", SENT_TTL_S / DAY_S),
     ("docs/how-to/data-retention.md", r"marks of handled events \| Cosmos DB \| (\d+) days", INBOX_TTL_S / DAY_S),
     ("shared/validation/codes.toml", r"at least (\d+) rows", MIN_ROWS),

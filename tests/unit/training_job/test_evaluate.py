@@ -68,7 +68,8 @@ def test_an_adapter_that_does_not_act_is_seen(bench: Callable[..., Any], tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("name", "code", "exit_code"), [("no_reference", "no_reference", 10), ("field", "grader_field_missing", 11)]
+    ("name", "code", "exit_code"),
+    [("no_reference", "no_reference", 10), ("field", "grader_field_missing", 11), ("long", "prompt_too_long", 10)],
 )
 def test_an_evaluation_that_cannot_be_judged_says_why(
     name: str,
@@ -81,7 +82,8 @@ def test_an_evaluation_that_cannot_be_judged_says_why(
     some_rows: list[Any],
 ) -> None:
     no_reference = {"messages": [{"role": "user", "content": "Part?"}]}
-    held_out = [*some_rows[:2], no_reference] if name == "no_reference" else some_rows[:2]
+    long = {"messages": [{"role": "user", "content": "part " * 4000}, {"role": "assistant", "content": "a bolt"}]}
+    held_out = [*some_rows[:2], *{"no_reference": [no_reference], "long": [long]}.get(name, [])]
     grader = {"name": "exact", "type": "string_check", "reference": "{{item.color}}"}
     graded = {"graders": [grader], "max_new_tokens": 2, **WITHOUT_SUITE} if name == "field" else {}
     data = write_data(tmp_path / "d", some_rows, held_out)

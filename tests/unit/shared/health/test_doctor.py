@@ -41,7 +41,7 @@ def test_the_embedded_default_with_its_base_model_has_nothing_to_fix(app: Path) 
     registry = [model for model, entry in CATALOG.items() if "registries" in (entry.asset or "")]
     machines = [sku.name for sku in SKUS if sku.gpus]
     skipped = {f"quota {name}" for name in machines}
-    skipped |= {f"image of {name}" for name in ("droptune-training:4", "droptune-serving:2")}
+    skipped |= {f"image of {name}" for name in ("droptune-training:4", "droptune-serving:3")}
     skipped |= {f"{what} {id}" for id in registry for what in ("base model", "template")}
     assert {name for name, check in checks.items() if check.status is SKIPPED} == skipped
     assert {name for name, check in checks.items() if check.status is OK} == {
@@ -57,7 +57,7 @@ def test_the_embedded_default_with_its_base_model_has_nothing_to_fix(app: Path) 
         f"base model {TINY}",
         f"template {TINY}",
         "environment droptune-training:4",
-        "environment droptune-serving:2",
+        "environment droptune-serving:3",
         "quota Standard_E4ds_v4",
         "quota Local_CPU",
         "clock",
@@ -134,7 +134,7 @@ def test_without_blobs_nothing_is_said_about_base_models(app: Path) -> None:
 
 def test_an_azure_ml_that_does_not_answer_is_said_of_all_that_it_has_and_no_clock(app: Path) -> None:
     checks = found()
-    environments = ("environment droptune-training:4", "environment droptune-serving:2")
+    environments = ("environment droptune-training:4", "environment droptune-serving:3")
     for name in ("Azure ML jobs", "Azure ML endpoints", "Azure ML workspace", *environments):
         assert checks[name].status is FIX
         assert checks[name].fix == "see that what AZURE_ML_URL names runs and can be reached from the app"

@@ -173,7 +173,7 @@ def test_a_prompt_is_counted_up_to_the_answer_and_is_not_cut() -> None:
     row: dict[str, Any] = {"messages": [message("user", "Which part?")], "item": {"target": "<|im_end|>"}}
     bundle = families.bundle("qwen", marked=True)
     text = bundle.template.render(row["messages"], None, ask=True)
-    assert checked(row) == RowTokens(counted(text), counted(text), 0)
+    assert checked(row) == RowTokens(counted(text), counted(text), 0, prompt=counted(text))
     assert checked(row, LengthPolicy(4, "truncate")).codes == ("too_many_tokens",)
     assert checked(row, LengthPolicy(4, "drop")).codes == ("row_dropped",)
 

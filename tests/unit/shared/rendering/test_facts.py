@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from shared.domain.findings import Findings, Place
@@ -48,3 +50,17 @@ def test_a_file_of_which_no_row_is_left_is_an_error(held_out: bool) -> None:
         ("no_row_left", file, 1),
         ("row_dropped", "train", 2),
     ]
+
+
+def test_a_held_out_row_whose_prompt_is_not_served_with_its_answer_is_named() -> None:
+    prompt = checked(answer("a bolt")).prompt
+    findings = Findings(TOKEN_CODES)
+    facts = TokenFacts(findings, families.bundle("qwen", marked=True), LengthPolicy(None, "truncate", prompt))
+    longer: dict[str, Any] = answer("a bolt")
+    longer["messages"][0]["content"] += " again"
+    for number, row in enumerate((answer("a bolt " * 99), longer, longer), start=1):
+        facts.add(Place("train", number), row, 100, held_out=number != 3)
+    facts.finish()
+    [found] = findings.problems()
+    assert (found.code, found.severity, found.rows) == ("prompt_too_long", "error", (2,))
+    assert f"more than {prompt} tokens" in found.message

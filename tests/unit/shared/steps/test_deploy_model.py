@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from shared.domain import paths
+from shared.domain.catalog import CATALOG, BaseModelEntry
 from shared.domain.endpoint import EndpointRecord
-from shared.domain.errors import Transient
+from shared.domain.errors import PermanentFailure, Transient
 from shared.domain.events import DeploymentStarted, EvaluationPassed, EvaluationStarted
 from shared.domain.jobs import EndpointView
 from shared.domain.planning.plan import resolve
@@ -16,6 +19,7 @@ from shared.domain.recipe import Recipe
 from shared.domain.run import Decision, Run, Status
 from shared.ports import Services
 from shared.records import claims, endpoints
+from shared.rendering.facts import length_policy
 from shared.step_support.outcome import Outcome, event_of
 from shared.steps.deploy_model import deploy_model, deployment_spec, model_spec
 from tests.unit.shared.steps.platform import Platform
@@ -117,17 +121,63 @@ def test_a_verdict_about_another_champion_is_made_again_and_the_endpoint_is_free
 @pytest.mark.parametrize(
     ("base_model", "expected"),
     [
-        ("droptune/tiny-llama", {"MAX_MODEL_LEN": "4096"}),
+        ("droptune/tiny-llama", {"MAX_MODEL_LEN": "4096", "TOOL_CALL_PARSER": "hermes"}),
         ("microsoft/Phi-4", {"MAX_MODEL_LEN": "8192"}),
-        ("meta-llama/Llama-3.3-70B-Instruct", {"MAX_MODEL_LEN": "8192", "TENSOR_PARALLEL_SIZE": "2"}),
+        (
+            "meta-llama/Llama-3.3-70B-Instruct",
+            {"MAX_MODEL_LEN": "8192", "TENSOR_PARALLEL_SIZE": "2", "TOOL_CALL_PARSER": "llama3_json"},
+        ),
     ],
 )
-def test_the_server_is_told_the_context_it_serves_and_the_gpus_it_shares(
+def test_the_server_is_told_the_tokens_it_serves_the_gpus_it_shares_and_the_calls_it_reads(
     prepared: Run, services: Services, base_model: str, expected: dict[str, str]
 ) -> None:
     recipe = resolve(Recipe(base_model=base_model), "shop", train_rows=100, characters_max=100)
     spec = deployment_spec(prepared.evolve(recipe=recipe), services.config)
     assert spec.environment_variables == {"SERVED_MODEL_NAME": "shop", **expected}
+
+
+OFFERED = [entry for entry in CATALOG.values() if entry.architecture]
+METHODS: list[dict[str, Any]] = [
+    {"type": "supervised"},
+    {"type": "dpo"},
+    {
+        "type": "reinforcement",
+        "graders": [{"name": "r", "type": "string_check", "reference": "x"}],
+        "hyperparameters": {"max_new_tokens": 2000},
+    },
+]
+
+
+@pytest.mark.parametrize("answer", [1, 256, 4096])
+@pytest.mark.parametrize("longest", [100, 3900, 5000, 8192, 12_000, 20_000, 131_072])
+@pytest.mark.parametrize("entry", OFFERED, ids=lambda entry: entry.id)
+def test_whatever_planning_lets_through_is_served_with_its_answer(
+    prepared: Run, services: Services, entry: BaseModelEntry, longest: int, answer: int
+) -> None:
+    longest = min(longest, entry.context_tokens)
+    for method, set_length in itertools.product(METHODS, (False, True)):
+        given = {**method.get("hyperparameters", {}), **({"max_length_tokens": longest} if set_length else {})}
+        requested = Recipe.model_validate(
+            {
+                "base_model": entry.id,
+                "method": {**method, "hyperparameters": given},
+                "evaluation": {"max_new_tokens": answer},
+            }
+        )
+        try:
+            recipe = resolve(requested, "shop", train_rows=100, characters_max=100, tokens_max=longest)
+        except PermanentFailure as refused:
+            assert refused.problem.code in ("exceeds_context", "does_not_fit")  # noqa: PT017
+            continue
+        variables = deployment_spec(prepared.evolve(recipe=recipe), services.config).environment_variables
+        policy, served = length_policy(requested), int(variables["MAX_MODEL_LEN"])
+        assert policy.prompt_limit is not None
+        # A held-out row with a longer prompt is refused by its number.
+        assert min(longest, policy.prompt_limit) + answer <= served <= entry.context_tokens
+        assert policy.prompt_limit >= min(longest, entry.context_tokens - answer)
+        sampled = given.get("max_new_tokens", 0)
+        assert recipe.hyperparameters.max_length_tokens + sampled <= served
 
 
 def test_the_loser_of_a_race_deletes_its_deployment_unless_the_winner_made_the_same(

@@ -145,6 +145,28 @@ def test_the_message_is_the_services_own_sentence() -> None:
         (None, "DiskQuotaExceeded", FailureClass.PLATFORM),
         ("ServiceError", "not enough capacity in the region", FailureClass.CAPACITY),
         (None, None, FailureClass.PLATFORM),
+        ("UserError", "PreemptionError: Nodes of this job got pre-empted.", FailureClass.CAPACITY),
+        ("ServiceError", "The node was preempted", FailureClass.CAPACITY),
+        ("UserError", "ExecutionFailed: the VM was evicted; process exited with exit code 143", FailureClass.CAPACITY),
+        ("ServiceError", "Eviction of the machine", FailureClass.CAPACITY),
+        *(
+            ("UserError", text, FailureClass.PLATFORM)
+            for code in (137, 143, -9, -15)
+            for text in (
+                f"Execution failed. User process exited with exit code {code}",
+                f"Execution failed. User process 'python' exited with status code {code}. Please check the log.",
+                f"ExecutionFailed: returned non-zero exit status {code}.",
+                f'{{"NonCompliant":"Process exited with code {code}"}} ScriptExecution',
+                f"ResourceNotReady: container exited: exitCode={code}",
+                f"exited with {code}",
+            )
+        ),
+        ("ResourceNotReady", "the container was OOMKilled", FailureClass.PLATFORM),
+        ("UserError", "ExecutionFailed: killed by SIGKILL", FailureClass.PLATFORM),
+        *(
+            ("UserError", f"Execution failed. User process exited with exit code {text}", FailureClass.CODE)
+            for text in ("1", "2", "12 after 137 rows", "13, 143 s", "1370", "-1", "-99", "9", "15", "1.137")
+        ),
     ],
 )
 def test_a_failed_job_or_deployment_has_a_class(code: str | None, message: str | None, failure: FailureClass) -> None:

@@ -27,7 +27,7 @@ def test_the_same_job_again_is_the_same_job_and_nothing_runs_twice(local: Local)
     ("changes", "field"),
     [
         ({"command": "false"}, "command"),
-        ({"environment": "droptune-serving:2"}, "environment"),
+        ({"environment": "droptune-serving:3"}, "environment"),
         ({"inputs": {"data": "azureml://datastores/curated/paths/p/2/"}}, "inputs"),
         ({"outputs": {"model": "azureml://datastores/runs/paths/elsewhere/"}}, "outputs"),
         ({"instance_type": "Standard_NC40ads_H100_v5"}, "instance_type"),
