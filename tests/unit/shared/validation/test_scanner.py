@@ -32,12 +32,12 @@ def test_rows_with_tools_are_refused_for_a_base_whose_tool_calls_the_server_cann
     tools = {"tools": [{"type": "function", "function": {"name": "find"}}]}
 
     def row(number: int) -> dict[str, Any]:
-        asked = {"messages": [*question, {"role": "user", "content": str(number)}]}
+        prompt = {"messages": [*question, {"role": "user", "content": str(number)}]}
         if form == "chat":
-            return {"messages": [*asked["messages"], answer], **(tools if number == 7 else {})}
+            return {"messages": [*prompt["messages"], answer], **(tools if number == 7 else {})}
         rejected = [{"role": "assistant", "content": "no"}]
         return {
-            "input": {**asked, **(tools if number == 7 else {})},
+            "input": {**prompt, **(tools if number == 7 else {})},
             "preferred_output": [answer],
             "non_preferred_output": rejected,
         }
