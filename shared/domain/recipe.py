@@ -187,6 +187,14 @@ class Deidentify(Frozen):
     )
 
 
+def _known_encoding(name: str) -> str:
+    try:
+        "".encode(name)
+    except LookupError:
+        raise ValueError(f"{name} is no encoding of text that Python knows") from None
+    return name
+
+
 Column = Literal["system", "context", "user", "assistant", "chosen", "rejected", "messages", "tools", "text"]
 
 
@@ -196,6 +204,11 @@ class Data(Frozen):
     format: Literal[
         "auto", "chat", "prompt_completion", "alpaca", "sharegpt", "text", "preference", "reinforcement"
     ] = Field(default=AUTO, description="auto: guessed from the first rows, and shown in the report")
+    encoding: Annotated[str, AfterValidator(_known_encoding)] | None = Field(
+        default=None,
+        description="of text files that are not UTF-8, by its name in Python, for example `cp1250`, `cp1254`, "
+        "`mac_roman`, `shift_jis` or `gb18030`; null: of a table it is guessed, and the report says so",
+    )
     columns: dict[str, Column] = Field(
         default={},
         description="fields of the file that have names of their own, and what each is, for example "

@@ -52,8 +52,9 @@ _PIECE_BYTES = 2**20
 _STEP_BYTES = 2**16
 
 
-def read_text(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def read_text(chunks: Iterable[bytes], named: str = "") -> Iterator[bytes]:
     """The bytes of the text in a file, as UTF-8. The first piece has at least `HEAD_BYTES`, if there are that many.
+    `named`: its encoding, if it is not Unicode.
 
     Raises Unreadable (`not_utf8`, `invalid_gzip`, `invalid_zip`, `zip_files`, `invalid_columns`,
     `columns_need_job`, `invalid_workbook`, `decompression_bomb`).
@@ -61,12 +62,12 @@ def read_text(chunks: Iterable[bytes]) -> Iterator[bytes]:
     text = with_head(_plain(with_head(chunks, _MAGIC_BYTES)), HEAD_BYTES)
     first = next(text, b"")
     _refuse_tar(first)
-    encoding, mark = encoding_of(first)
+    encoding, mark = encoding_of(first, named)
+    if encoding in ("", named):
+        _refuse_binary(first)
     if encoding:
         text = with_head(as_utf8(chain([first[mark:]], text), encoding), HEAD_BYTES)
         first = next(text, b"")
-    else:
-        _refuse_binary(first)
     if b"\r" in first[:-1] and b"\n" not in first:  # lines end as in old versions of macOS and Excel for it
         first, text = first.replace(b"\r", b"\n"), (piece.replace(b"\r", b"\n") for piece in text)
     yield first

@@ -44,13 +44,14 @@ Container = Literal["jsonl", "json", "csv", "xlsx", "parquet", "arrow"]
 class ExpectedRows:
     """What a recipe says of its rows. `format`: a name or `auto`. `columns`: field of the file -> its known name.
 
-    `prompts`: they are for reinforcement. `table`: the file is named as one.
+    `prompts`: they are for reinforcement. `table`: the file is named as one. `encoding`: where it is not Unicode.
     """
 
     format: str = _AUTO
     columns: Mapping[str, str] = field(default_factory=dict)
     prompts: bool = False
     table: bool = False
+    encoding: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def open_rows(chunks: Iterable[bytes], expected: ExpectedRows = ExpectedRows(), 
     start = next(source, b"")
     if is_office(start):
         return _of_workbook(chain([start], source), expected, note)
-    text = read_text(chain([start], source))
+    text = read_text(chain([start], source), expected.encoding)
     try:
         first = next(text, b"")
     except Unreadable as error:

@@ -76,7 +76,8 @@ class RowReader:
         if file == "previous":
             return ExpectedRows(prompts=prompts)
         data = self._recipe.data
-        return ExpectedRows(data.format, known_names(data.columns), prompts, self._named_table and file == "train")
+        is_table = self._named_table and file == "train"
+        return ExpectedRows(data.format, known_names(data.columns), prompts, is_table, data.encoding or "")
 
     def _is_unknown(self, intake: Intake, file: str) -> bool:
         """Whether no row would be read as its author meant it, which is then one finding."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import orjson
 
 from shared.validation.codes import MAX_ROW_BYTES
+from shared.validation.encodings import LEGACY, UNKNOWN, guessed
 from shared.validation.formats import KNOWN_NAMES
 from shared.validation.lines import UTF8_MARK, Block, RefusedLine, Unreadable
 
@@ -19,8 +20,8 @@ csv.field_size_limit(MAX_ROW_BYTES)  # the process's; the default of 131,072 cha
 
 _SEPARATOR = re.compile(rb'"?sep=([^\w"\r\n ])"?\r?', re.IGNORECASE)  # what Excel writes and reads as a first line
 UNNAMED = "column_{}"
-# Western words have few letters beyond ASCII beside each other; those of other scripts have hardly any within it.
-_BEYOND_ASCII, _LONG_RUN = re.compile(rb"[\x80-\xff]+"), 4
+# Of records that are not UTF-8, what their encoding is guessed from.
+_GUESS_BYTES, _GUESS_RECORDS = 4096, 1000
 HEADER_ROWS = 10  # of which one may be the header, below a title
 _LINES_MAX = 10_000  # of one record; they are held apart until it has ended
 _TRIES = 8  # a file of nothing but odd quotation marks takes no longer than so many readings
@@ -30,10 +31,12 @@ Note = Callable[..., None]
 
 
 class Dialect(NamedTuple):
-    """How cells are told apart. `spaced`: a blank may stand before a quotation mark."""
+    """How cells are told apart. `spaced`: a blank may stand before a quotation mark. `encoding`: where it is not UTF-8;
+    empty if it is not known yet."""
 
     delimiter: str
     spaced: bool = False
+    encoding: str = ""
 
 
 def dialects(lines: Sequence[bytes]) -> tuple[list[Dialect], bytes]:
@@ -46,7 +49,8 @@ def dialects(lines: Sequence[bytes]) -> tuple[list[Dialect], bytes]:
 
 def _dialect(delimiter: str, lines: Sequence[bytes]) -> Dialect:
     spaced = re.compile(re.escape(delimiter.encode()) + b' +"')
-    return Dialect(delimiter, any(spaced.search(line) for line in lines))
+    encoding = "" if _is_utf8(lines[0]) else guessed(_not_utf8(lines))[0]  # the names of columns
+    return Dialect(delimiter, any(spaced.search(line) for line in lines), encoding)
 
 
 def columns_of(line: bytes, dialect: Dialect) -> list[str]:
@@ -99,7 +103,7 @@ def read_table(blocks: Iterable[Block], dialect: Dialect, note: Note, header: by
     """
     reader = _TableReader(dialect, note)
     above, names = 0, columns_of(header, dialect)
-    for number, offset, record in _records(blocks, reader):
+    for number, offset, record in reader.decodable(_records(blocks, reader)):
         if (
             names
             and not reader.columns
@@ -128,14 +132,37 @@ def read_table(blocks: Iterable[Block], dialect: Dialect, note: Note, header: by
 
 
 class _TableReader:
-    """Records to rows. Text that is not UTF-8 is read as Windows-1252, Excel's, unless other records are UTF-8."""
+    """Records to rows. Of text that is not UTF-8 the encoding is guessed, unless as many records or more are UTF-8."""
 
     def __init__(self, dialect: Dialect, note: Note) -> None:
         self.dialect, self._note = dialect, note
         self.columns: list[str] = []
         self.header = b""
-        self._is_utf8 = False
+        self._guess: str | None = None  # in words
+        self._utf8_records = 0  # with other characters than those of ASCII
         self._of_blanks = f' \t\r\n"{dialect.delimiter}'.encode()
+
+    def decodable(self, records: Iterator[_Line]) -> Iterator[_Line]:
+        """The same; some are held where their encoding has to be guessed."""
+        for line in records:
+            held = [line]
+            if self._guess is None and not _is_utf8(line[2]):
+                size = len(line[2])
+                while size < _GUESS_BYTES and len(held) < _GUESS_RECORDS and (more := next(records, None)):
+                    held.append(more)
+                    size += 0 if _is_utf8(more[2]) else len(more[2])
+                self._guess_from([record for _, _, record in held if isinstance(record, bytes)])
+            elif self._guess is None and isinstance(line[2], bytes):
+                self._utf8_records += not line[2].isascii()
+            yield from held
+
+    def _guess_from(self, records: list[bytes]) -> None:
+        others = _not_utf8(records)
+        utf8 = self._utf8_records + sum(not one.isascii() for one in records) - len(others)
+        among = (self.dialect.encoding,) if self.dialect.encoding else LEGACY  # by the header
+        encoding, words = (UNKNOWN, "") if utf8 >= len(others) else guessed(others, among)
+        self.dialect = self.dialect._replace(encoding=encoding)
+        self._guess = f"{encoding}: {words}"
 
     def is_blank(self, record: bytes) -> bool:
         if record.strip(self._of_blanks):
@@ -153,13 +180,8 @@ class _TableReader:
         found = self.fitting(record)
         if isinstance(found, str):
             return RefusedLine(found, len(record))
-        if not record.isascii():
-            if _is_utf8(record):
-                self._is_utf8 = True
-            elif self._is_utf8 or _is_other_script(record):
-                return RefusedLine("invalid_utf8", len(record))
-            else:
-                self._note("windows_1252", number, offset)
+        if not _is_utf8(record):
+            self._note("encoding_guessed", number, offset, self._guess)
         return orjson.dumps({column: cell for column, cell in zip(self.columns, found, strict=False) if cell})
 
     def fitting(self, record: bytes) -> list[str] | str:
@@ -172,13 +194,13 @@ class _TableReader:
         return "csv_columns" if lacks or any(extra) else cells
 
 
-def _is_other_script(record: bytes) -> bool:
-    """Whether most letters beyond ASCII stand in long runs: words of Cyrillic, Chinese, Japanese or the like."""
-    runs = _BEYOND_ASCII.findall(record)
-    return 2 * sum(len(run) for run in runs if len(run) >= _LONG_RUN) > sum(map(len, runs))
+def _not_utf8(records: Iterable[bytes]) -> list[bytes]:
+    return [record for record in records if not _is_utf8(record)]
 
 
-def _is_utf8(text: bytes) -> bool:
+def _is_utf8(text: bytes | RefusedLine) -> bool:
+    if isinstance(text, RefusedLine):
+        return True
     try:
         text.decode()
     except UnicodeDecodeError:
@@ -189,7 +211,7 @@ def _is_utf8(text: bytes) -> bool:
 def _cells(record: bytes, dialect: Dialect) -> list[str] | str:
     """The record's cells, or the code of why there are none."""
     try:
-        text = record.decode() if _is_utf8(record) else record.decode("cp1252")
+        text = record.decode() if _is_utf8(record) else record.decode(dialect.encoding or "latin-1")
     except UnicodeDecodeError:
         return "invalid_utf8"
     try:

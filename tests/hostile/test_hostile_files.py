@@ -122,7 +122,7 @@ TABLES: dict[str, tuple[bytes, dict[str, tuple[int, tuple[int, ...]]]]] = {
     "a long record": (b"1,2,3", {"csv_columns": (1, (62,))}),
     "text behind a quotation": (b'"a"b,c', {"invalid_csv": (1, (62,))}),
     "a quotation without end": (b'"a,b', {"invalid_csv": (1, (62,))}),
-    "Latin-1": (b"caf\xe9,c", {"windows_1252": (1, (62,))}),
+    "Latin-1": (b"caf\xe9,c", {"encoding_guessed": (1, (62,))}),
     "a byte that Windows-1252 has not": (b"caf\x81,b", {"invalid_utf8": (1, (62,))}),
     "an odd quotation mark in a cell": (b'the 5" pipe,c', {}),
     "an extra cell without text": (b"1,c,", {}),

@@ -104,3 +104,169 @@ def test_utf_8_with_null_characters_is_not_taken_for_another_encoding(check, row
 def test_a_recipe_is_read_in_every_encoding_too(check, rows, name) -> None:
     recipe = "use_case: größer\ntypo: 1\n".encode(name)
     assert check(rows(60), rows(20, start=1000), recipe).codes == {"recipe_unknown_key": ()}
+
+
+# Tables in the encodings of Excel, editors and old systems: sentences, and what they are saved in.
+SAVED: dict[str, tuple[str, tuple[str, ...]]] = {
+    "Polish": (
+        "cp1250",
+        ("Prosz\u0119 wymieni\u0107 \u0142o\u017cysko pompy", "Czy mog\u0119 zmieni\u0107 has\u0142o?"),
+    ),
+    "Czech": (
+        "cp1250",
+        ("Kde je \u010derpadlo v hale \u010d\u00edslo t\u0159i?", "Pros\u00edm vym\u011b\u0148te lo\u017eisko"),
+    ),
+    "Hungarian": (
+        "cp1250",
+        (
+            "A szivatty\u00fa m\u0171k\u00f6dik a csarnokban",
+            "K\u00e9rj\u00fck cser\u00e9lje ki a csap\u00e1gyat \u0151szig",
+        ),
+    ),
+    "Turkish": (
+        "cp1254",
+        (
+            "L\u00fctfen vanay\u0131 kapat\u0131n te\u015fekk\u00fcrler",
+            "Pompa a\u011fa\u00e7lar\u0131n yan\u0131nda m\u0131?",
+        ),
+    ),
+    "German": (
+        "cp1252",
+        (
+            "Bitte die \u00d6ffnung pr\u00fcfen und schlie\u00dfen",
+            "Wo ist die gr\u00f6\u00dfte Pumpe \u00fcber dem Tank?",
+        ),
+    ),
+    "French": (
+        "cp1252",
+        (
+            "O\u00f9 est la pompe \u00e0 c\u00f4t\u00e9 du r\u00e9servoir ?",
+            "L\u2019ing\u00e9nieur a r\u00e9par\u00e9 la vanne",
+        ),
+    ),
+    "English": (
+        "cp1252",
+        ("The press doesn\u2019t start \u2013 why?", "Check the \u201cmain\u201d fuse of the caf\u00e9"),
+    ),
+    "German on a Mac": (
+        "mac_roman",
+        ("Bitte die \u00d6ffnung pr\u00fcfen und schlie\u00dfen", "Wo ist die gr\u00f6\u00dfte Pumpe?"),
+    ),
+    "French on a Mac": (
+        "mac_roman",
+        ("O\u00f9 est la pompe \u00e0 c\u00f4t\u00e9 du r\u00e9servoir ?", "Il a r\u00e9par\u00e9 la vanne"),
+    ),
+    "Russian": (
+        "cp1251",
+        (
+            "\u0413\u0434\u0435 \u043d\u0430\u0445\u043e\u0434\u0438\u0442\u0441\u044f \u043d\u0430\u0441\u043e\u0441?",
+            "\u0417\u0430\u043a\u0440\u043e\u0439\u0442\u0435 \u043a\u043b\u0430\u043f\u0430\u043d",
+        ),
+    ),
+    "Greek": (
+        "cp1253",
+        (
+            "\u03a0\u03bf\u03cd \u03b5\u03af\u03bd\u03b1\u03b9 \u03b7 \u03b1\u03bd\u03c4\u03bb\u03af\u03b1",
+            "\u0391\u03bb\u03bb\u03ac\u03be\u03c4\u03b5 \u03c4\u03bf",
+        ),
+    ),
+    "Japanese": (
+        "cp932",
+        (
+            "\u30dd\u30f3\u30d7\u306f\u3069\u3053\u3067\u3059\u304b",
+            "\u30d0\u30eb\u30d6\u3092\u9589\u3081\u3066\u304f\u3060\u3055\u3044",
+        ),
+    ),
+    "Japanese among English": (
+        "cp932",
+        ("Part 5 \u306e\u5834\u6240\u306f", "Hall 3 \u3067\u3059", "error 42 \u3092\u78ba\u8a8d"),
+    ),
+    "Chinese": (
+        "gb18030",
+        ("\u6cf5\u5728\u54ea\u91cc", "\u8bf7\u66f4\u6362\u8f74\u627f\u5e76\u5173\u95ed\u9600\u95e8"),
+    ),
+    "Korean": (
+        "cp949",
+        (
+            "\ud38c\ud504\ub294 \uc5b4\ub514\uc5d0 \uc788\uc2b5\ub2c8\uae4c",
+            "\ubc38\ube0c\ub97c \ub2eb\uc73c\uc2ed\uc2dc\uc624",
+        ),
+    ),
+    "Chinese of Taiwan": (
+        "big5",
+        ("\u6cf5\u5728\u54ea\u88e1", "\u8acb\u66f4\u63db\u8ef8\u627f\u4e26\u95dc\u9589\u95a5\u9580"),
+    ),
+}
+HEADERS = {"plain": "prompt,completion", "below a title": "Export of May,\nprompt,completion"}
+
+
+def saved(sentences: tuple[str, ...], plain: int = 0, header: str = "prompt,completion") -> str:
+    """A table of 60 rows, of which the first are ASCII."""
+    rows = [f"question {n},answer {n}" for n in range(plain)]
+    rows += [f"{n}: {sentences[n % len(sentences)]},{sentences[-1 - n % len(sentences)]} {n}" for n in range(plain, 60)]
+    return "\n".join([header, *rows])
+
+
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
+@pytest.mark.parametrize("plain", [0, 30])
+@pytest.mark.parametrize(("encoding", "sentences"), SAVED.values(), ids=SAVED)
+def test_the_encoding_of_a_table_is_guessed_and_the_report_says_which_it_is_with_words(
+    check, encoding, sentences, plain, header
+) -> None:
+    text = saved(sentences, plain, header)
+    checked, right = (check(text.encode(name), file_name="train.csv") for name in (encoding, "utf-8"))
+    assert (checked.train, checked.eval) == (right.train, right.eval)
+    (found,) = [one for one in checked.result.report.problems if one.code == "encoding_guessed"]
+    words = found.message.split(f"{encoding}: ")[1].rstrip(".")
+    assert (found.severity, found.count) == ("warning", sum(not line.isascii() for line in text.splitlines()))
+    assert words
+    assert all(word in text or set(word) <= set(text) for word in words.split(", "))
+    assert read(text.encode(encoding)) == read(text.encode(encoding), 100_000)
+
+
+@pytest.mark.parametrize("container", ["table", "JSON Lines"])
+@pytest.mark.parametrize(("encoding", "sentences"), SAVED.values(), ids=SAVED)
+def test_an_encoding_that_the_recipe_names_is_taken_for_all_text_without_a_finding(
+    check, encoding, sentences, container
+) -> None:
+    text = saved(sentences)
+    if container == "JSON Lines":
+        pairs = [line.split(",", 1) for line in text.splitlines()[1:]]
+        text = "\n".join(json.dumps({"prompt": a, "completion": b}, ensure_ascii=False) for a, b in pairs)
+    recipe = f"data: {{encoding: {encoding}}}".encode()
+    files = [(text.encode(name), recipe) for name in (encoding, "utf-8", "utf-8-sig", "utf-16")]
+    checked = [check(data, recipe=given, file_name="train") for data, given in files]
+    assert [one.codes.keys() & {"encoding_guessed", "invalid_utf8", "not_utf8"} for one in checked] == [set()] * 4
+    assert {(one.train, one.eval) for one in checked} == {(checked[1].train, checked[1].eval)}
+
+
+def test_rows_of_json_in_another_encoding_are_refused_with_the_setting_that_reads_them(check) -> None:
+    text = "\n".join(
+        json.dumps({"prompt": f"gr\u00f6\u00dfer {n}", "completion": "ja"}, ensure_ascii=False) for n in range(60)
+    )
+    (found,) = [one for one in check(text.encode("cp1252")).result.report.problems if one.code == "invalid_utf8"]
+    assert (found.count, "data.encoding" in found.fix) == (60, True)
+
+
+def test_names_of_columns_are_read_in_the_encoding_of_the_table(check) -> None:
+    text = saved(SAVED["Polish"][1], header="pytanie,odpowied\u017a")
+    recipe = "data: {columns: {pytanie: user, odpowied\u017a: assistant}}".encode()
+    assert check(text.encode("cp1250"), recipe=recipe, file_name="train.csv").errors == []
+
+
+def test_as_many_records_of_utf_8_as_others_are_no_table_of_another_encoding(check) -> None:
+    lines = [f"gr\u00f6\u00dfer {n},{n}".encode(("utf-8", "cp1252")[n % 2]) for n in range(60)]
+    checked = check(b"prompt,completion\n" + b"\n".join(lines), file_name="train.csv")
+    assert (checked.errors, len(checked.codes["invalid_utf8"])) == (["invalid_utf8"], 20)
+
+
+def test_bytes_of_no_encoding_are_refused(check) -> None:
+    lines = [b"caf\x81\x8d\xff%d,b" % n for n in range(60)]
+    recipe = b"data: {encoding: cp1250}"
+    data = b"prompt,completion\n" + b"\n".join(lines)
+    assert check(data, recipe=recipe, file_name="train.csv").errors == ["not_utf8"]
+
+
+@pytest.mark.parametrize("name", ["windows1250x", "rot13", "base64", "undefined", "''", "7"])
+def test_an_encoding_that_is_none_is_an_error_of_the_recipe(check, rows, name) -> None:
+    assert check(rows(60), rows(20, start=100), f"data: {{encoding: {name}}}".encode()).errors == ["recipe_value"]

@@ -61,24 +61,6 @@ def test_a_column_without_a_name_is_named_by_its_number_and_reported(check, rows
     assert [("column_1" in one.message, one.count) for one in ignored] == [(True, 60)]
 
 
-def test_windows_1252_is_read_with_a_warning(check, rows) -> None:
-    text = "prompt;completion\n" + numbered(60, "Größe {n}: „x“?;geprüft {n} €")
-    checked = check(text.encode("cp1252"), rows(20, start=100), file_name="train.csv")
-    assert checked.errors == []
-    (warned,) = [one for one in checked.result.report.problems if one.code == "windows_1252"]
-    assert warned.count == 60
-    assert json.loads(checked.train.splitlines()[3])["messages"][1]["content"] == "geprüft 3 €"
-
-
-OTHER_SCRIPTS = {"koi8-r": "Какая это деталь?;Болт", "cp1251": "Какая это деталь?;Болт", "gb18030": "这是什么零件;螺栓"}
-
-
-@pytest.mark.parametrize(("encoding", "text"), [*OTHER_SCRIPTS.items(), ("shift-jis", "これは何ですか;ボルトです")])
-def test_a_table_in_the_code_page_of_another_script_is_refused(check, encoding, text) -> None:
-    data = ("prompt;completion\n" + numbered(60, f"{{n}} {text} {{n}}")).encode(encoding)
-    assert check(data, file_name="train.csv").errors == ["invalid_utf8"]
-
-
 def test_a_record_that_is_no_utf_8_in_a_table_that_is_stays_an_error() -> None:
     table = "prompt,completion\nGröße,a\n".encode() + b"caf\xe9,b\nx,y"
     assert [row for _, row in rows_of(table)][1:] == ["invalid_utf8", {"prompt": "x", "completion": "y"}]

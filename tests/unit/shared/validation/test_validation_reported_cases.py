@@ -272,7 +272,9 @@ CASES = {
     "F17 a bad header": Case(b'"prompt,completion\nx,y\n', ("csv_header",), name="a.csv"),
     "F17 Latin-1": Case(chat().replace(b"torque", b"gr\xf6\xdfe"), ("invalid_utf8",)),
     "F17 Excel in Germany": Case(
-        table("prompt,completion", "Größe {n}?,geprüft {n}").encode("cp1252"), warnings=("windows_1252",), name="a.csv"
+        table("prompt,completion", "Größe {n}?,geprüft {n}").encode("cp1252"),
+        warnings=("encoding_guessed",),
+        name="a.csv",
     ),
     "F18 an index": Case(
         table(",prompt,completion", "{n},x{n},y{n}").encode(), warnings=("ignored_field",), name="a.csv"
