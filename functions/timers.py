@@ -90,11 +90,12 @@ def reconcile(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) ->
 
 
 def _start_next_evaluations(stage: Stage, runner: Runner) -> LoopResult[bool]:
-    def start(run: Run) -> bool:
-        draft = reconcile_step.next_evaluation(run, runner.services)
-        return _publish(stage, runner, run, draft and _of_now(draft, runner))
+    def start(waiting: list[Run]) -> bool:
+        found = reconcile_step.next_evaluation(waiting, runner.services)
+        return found is not None and _publish(stage, runner, found[0], _of_now(found[1], runner))
 
-    return for_each("next evaluations", runs.next_in_turn(runner.services.store).values(), start, id_of=_id)
+    waiting = runs.waiting(runner.services.store).values()
+    return for_each("next evaluations", waiting, start, id_of=lambda waiting: waiting[0].id)
 
 
 def _publish(stage: Stage, runner: Runner, run: Run, draft: Draft | None) -> bool:

@@ -6,21 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.domain.errors import LaterVersion, StoreConflict, Transient
+from shared.domain.errors import StoreConflict
 from shared.domain.upgrades import upgraded
 from shared.ports import Document, RunStore, Stored, Write
 from shared.records.document import head, put, time_of
-from shared.records.query import pages, readable
+from shared.records.query import pages, read_one, readable
 
 CLAIM = "claim"
-
-
-class UnreadableClaim(Transient):
-    """Nobody can tell who holds it until a person has released it."""
-
-    def __init__(self, name: str) -> None:
-        remedy = f"`droptune dlq release {name} --id {CLAIM}` takes it out"
-        super().__init__("unreadable_claim", f"claim {name} cannot be read: {remedy}", name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +58,8 @@ def take(store: RunStore, name: str, run_id: str, now: datetime) -> str:
 
 
 def read(store: RunStore, name: str) -> Claim | None:
-    """The claim of that name; None if nothing holds it. Raises UnreadableClaim, and LaterVersion."""
-    stored = store.get(name, CLAIM)
-    try:
-        return claim_of(stored.document) if stored else None
-    except LaterVersion:
-        raise
-    except Exception as error:
-        raise UnreadableClaim(name) from error
+    """The claim of that name; None if nothing holds it. Raises Unreadable, and LaterVersion."""
+    return read_one(store, name, CLAIM, claim_of)
 
 
 def unsettled(store: RunStore) -> Iterator[Claim]:

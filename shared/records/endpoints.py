@@ -10,14 +10,14 @@ from shared.domain.upgrades import upgraded
 from shared.ports import Document, RunStore, Stored, Write
 from shared.records.claims import endpoint_claim
 from shared.records.document import head, put, salvaged_as
-from shared.records.query import pages, readable
+from shared.records.query import pages, read_one, readable
 
 RECORD = "endpoint"
 
 
 def read(store: RunStore, endpoint: str) -> EndpointRecord | None:
-    stored = store.get(endpoint_claim(endpoint), RECORD)
-    return record_of(stored.document) if stored else None
+    """The record of that endpoint; None if nothing is in production. Raises Unreadable, and LaterVersion."""
+    return read_one(store, endpoint_claim(endpoint), RECORD, record_of)
 
 
 def write(store: RunStore, record: EndpointRecord, *, replacing: EndpointRecord | None) -> None:

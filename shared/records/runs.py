@@ -123,10 +123,13 @@ def with_status(store: RunStore, status: Status) -> Iterator[Run]:
     return readable(pages(store, RUN, {"status": status.value}), run_of)
 
 
-def next_in_turn(store: RunStore) -> dict[str, Run]:
-    """Of the runs that wait to be evaluated, the one that has waited longest, by endpoint."""
-    waiting = sorted(with_status(store, Status.TRAINED), key=lambda run: (run.updated_at, run.id), reverse=True)
-    return {run.recipe.endpoint: run for run in waiting if run.recipe is not None}
+def waiting(store: RunStore) -> dict[str, list[Run]]:
+    """The runs that wait to be evaluated, by endpoint, those that have waited longest first."""
+    found: dict[str, list[Run]] = {}
+    for run in sorted(with_status(store, Status.TRAINED), key=lambda run: (run.updated_at, run.id)):
+        if run.recipe is not None:
+            found.setdefault(run.recipe.endpoint, []).append(run)
+    return found
 
 
 def of_project(store: RunStore, project: str) -> Iterator[Run]:

@@ -14,7 +14,7 @@ from shared.domain.events import ApprovalExpired, EvaluationDue, RunOverdue
 from shared.domain.run import Run, Status
 from shared.domain.topology import EVENT_ALLOWANCE, JOB_EVENTS, STORAGE_EVENTS
 from shared.ports import BlobInfo, Services
-from shared.records import claims, runs, ticks
+from shared.records import claims, endpoints, runs, ticks
 from shared.records.release import RELEASING, release_dataset
 from shared.records.ticks import Pause
 from shared.step_support.commands import message_of
@@ -86,13 +86,17 @@ def start_missed_runs(services: Services, page_size: int = SCAN_PAGE) -> LoopRes
     return result
 
 
-def next_evaluation(run: Run, services: Services) -> Draft | None:
-    """The event that it is the run's turn, if the turn at its endpoint is free or its own already."""
-    assert run.recipe is not None
-    held = claims.read(services.store, claims.turn_claim(run.recipe.endpoint))
-    if held is not None and held.owner != run.id:
-        return None
-    return Draft(EvaluationDue(endpoint=run.recipe.endpoint))
+def next_evaluation(waiting: list[Run], services: Services) -> tuple[Run, Draft] | None:
+    """Of the runs that wait at one endpoint the one whose turn it is, with the event that says so.
+
+    It may have the turn already, if a handler died. None while the turn is that of a run that does not wait.
+    """
+    assert waiting[0].recipe is not None
+    endpoint = waiting[0].recipe.endpoint
+    held = claims.read(services.store, claims.turn_claim(endpoint))
+    endpoints.read(services.store, endpoint)  # raises what the evaluation would wait for
+    due = [run for run in waiting if held is None or held.owner == run.id]
+    return (due[0], Draft(EvaluationDue(endpoint=endpoint))) if due else None
 
 
 def overdue(run: Run, now: datetime, pauses: Iterable[Pause] = ()) -> Draft | None:

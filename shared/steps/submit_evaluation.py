@@ -20,6 +20,7 @@ from shared.domain.run import Run, Status
 from shared.ports import Config, Services
 from shared.records import claims, endpoints, runs
 from shared.records.blob_documents import read_model
+from shared.records.query import Unreadable
 from shared.step_support.attempts import next_attempt
 from shared.step_support.llm_judges import as_input, judges_of, tell_job
 from shared.step_support.outcome import Draft, Outcome
@@ -89,11 +90,11 @@ def evaluate_in_turn(event: Event[EventData], run: Run, services: Services) -> O
     endpoint = run.recipe.endpoint
     try:
         owner = _whose_turn(run, endpoint, services)
-    except (claims.UnreadableClaim, LaterVersion) as error:  # once it is released, `reconcile` asks again
+        record = endpoints.read(services.store, endpoint)
+    except (Unreadable, LaterVersion) as error:  # once it is released, `reconcile` asks again
         return Outcome(status=Status.TRAINED, note=f"waits for its turn at {endpoint}: {error.problem.message}")
     if owner != run.id:
         return Outcome(status=Status.TRAINED, note=f"waits for {owner} at {endpoint}")
-    record = endpoints.read(services.store, endpoint)
     return _evaluate(record.champion if record else None, event, run, services)
 
 
@@ -103,7 +104,7 @@ def _whose_turn(run: Run, endpoint: str, services: Services) -> str:
     held = claims.read(services.store, name)
     if held is not None:
         return held.owner
-    first = runs.next_in_turn(services.store).get(endpoint, run)
+    first = runs.waiting(services.store).get(endpoint, [run])[0]
     if first.id != run.id:
         return first.id
     return claims.take(services.store, name, run.id, services.clock.now())

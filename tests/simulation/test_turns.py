@@ -11,7 +11,7 @@ from shared.domain.events import JobFailed
 from shared.domain.jobs import JobKind
 from shared.domain.run import Run, Status
 from shared.ports import Write
-from shared.records import claims, runs
+from shared.records import claims, endpoints, runs
 from shared.records.outbox import OUTBOX
 from shared.records.unreadable import unreadable
 from shared.runner import Runner
@@ -190,7 +190,7 @@ def test_a_run_that_cannot_be_read_has_its_turn_for_an_hour_at_most(
 
 @pytest.mark.parametrize("content", [{"owner": None}, {"created_at": "soon"}, {"schema_version": 99}], ids=str)
 @pytest.mark.parametrize("status", [Status.TRAINING, Status.EVALUATING, Status.APPROVED])
-def test_runs_wait_for_a_turn_that_cannot_be_read_without_a_message_until_it_is_released(
+def test_runs_wait_without_a_message_for_a_turn_that_cannot_be_read_until_it_is_released(
     make_world: MakeWorld, status: Status, content: dict[str, object]
 ) -> None:
     world = make_world(1)
@@ -201,14 +201,41 @@ def test_runs_wait_for_a_turn_that_cannot_be_read_without_a_message_until_it_is_
     name = claims.turn_claim("shop")
     claims.take(world.store, name, world.runs()[0].id, world.clock.now())
     damage(world, name, claims.CLAIM, **content)
+    wait_and_release(driver, name, claims.CLAIM)
+
+
+@pytest.mark.parametrize("content", [{"promoted_at": "soon"}, {"previous": 5}, {"schema_version": 99}], ids=str)
+def test_runs_wait_without_a_message_for_a_record_of_production_that_cannot_be_read_until_it_is_repaired(
+    make_world: MakeWorld, content: dict[str, object]
+) -> None:
+    world = make_world(1)
+    prepare(world, "shop", rollout="[100]")
+    drop_good(world, 1)
+    driver = Driver(world, random.Random(1))
+    driver.settle()
+    for percent in (60, 70):
+        drop(world, "shop", percent)
+        world.advance(1)
+    until(driver, Status.TRAINING)
+    name = claims.endpoint_claim("shop")
+    stored = world.store.get(name, endpoints.RECORD)
+    assert stored is not None
+    if "schema_version" not in content:
+        content = {"record": {**stored.document["record"], **content}}
+    damage(world, name, endpoints.RECORD, **content)
+    wait_and_release(driver, name, endpoints.RECORD)
+
+
+def wait_and_release(driver: Driver, partition: str, id: str) -> None:
+    world = driver.world
     for _ in range(1000):
         driver.round()
         world.advance(driver.pause_s())
     assert (world.dead_letters(), world.waiting()) == ({}, {})
     first = min((run for run in world.runs() if run.status is Status.TRAINED), key=lambda run: run.updated_at)
     assert [run.id for run in world.runs() if run.attention] == [first.id]
-    assert [found.partition for found in unreadable(world.store)] == [name]
-    Runner(world.services()).release_unreadable(name, claims.CLAIM, "ada")
+    assert [found.partition for found in unreadable(world.store)] == [partition]
+    Runner(world.services()).release_unreadable(partition, id, "ada")
     driver.settle()
     assert {run.status for run in world.runs()} == {Status.DEPLOYED}
 

@@ -20,6 +20,7 @@ from shared.domain.run import NON_TERMINAL, JobRef, Run, Status
 from shared.ports import BlobInfo, RunStore, Services, Stored, Write
 from shared.records import claims, runs, ticks
 from shared.runner import Runner
+from shared.step_support.outcome import Draft
 from shared.steps.inspect_job import IN_FLIGHT
 from shared.steps.reconcile import inspect_silent_jobs, next_evaluation, overdue, release_claims, start_missed_runs
 from tests.clock import ManualClock
@@ -354,14 +355,14 @@ def test_the_run_that_has_waited_longest_is_evaluated_once_the_turn_is_free(
     assert first.recipe is not None
     later = first.evolve(id="run-later", updated_at=first.updated_at + timedelta(seconds=1))
     services.store.batch(later.id, [runs.creation(later)])
-    assert runs.next_in_turn(services.store) == {first.recipe.endpoint: first}
-    name = claims.turn_claim(first.recipe.endpoint)
-    claims.take(services.store, name, "run-other", clock.now())
-    assert next_evaluation(first, services) is None
-    claims.release(services.store, name, "run-other")
-    draft = next_evaluation(first, services)
-    assert draft is not None
-    assert draft.data == EvaluationDue(endpoint=first.recipe.endpoint)
+    waiting = [first, later]
+    assert runs.waiting(services.store) == {first.recipe.endpoint: waiting}
+    name, draft = claims.turn_claim(first.recipe.endpoint), Draft(EvaluationDue(endpoint=first.recipe.endpoint))
+    for owner, due in (("run-other", None), (later.id, (later, draft)), (first.id, (first, draft))):
+        claims.take(services.store, name, owner, clock.now())
+        assert next_evaluation(waiting, services) == due
+        claims.release(services.store, name, owner)
+    assert next_evaluation(waiting, services) == (first, draft)
 
 
 @pytest.mark.parametrize("status", sorted(set(Status) - NON_TERMINAL))
@@ -423,13 +424,3 @@ def test_the_turn_of_a_run_stays_while_the_store_does_not_answer(
         patched.setattr(services.store, "get", get)
         assert f"{name} of {prepared.id}" in release_claims(services).failed
     assert claims.read(services.store, name) is not None
-
-
-def test_a_run_that_waits_though_it_has_the_turn_is_asked_again(
-    prepared: Run, services: Services, clock: ManualClock
-) -> None:
-    run = keep(prepared.evolve(status=Status.TRAINED), services)
-    assert run.recipe is not None
-    claims.take(services.store, claims.turn_claim(run.recipe.endpoint), run.id, clock.now())
-    draft = next_evaluation(run, services)
-    assert draft is not None
