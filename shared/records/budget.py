@@ -13,7 +13,7 @@ from shared.domain.run import Run
 from shared.domain.upgrades import upgraded
 from shared.ports import Document, RunStore
 from shared.records.document import head, put
-from shared.records.query import Unreadable
+from shared.records.query import WaitsForRelease
 
 BUDGET = "budget"
 MAX_CONFLICTS = 8
@@ -66,7 +66,7 @@ def _change(store: RunStore, name: str, change: Callable[[dict[str, float]], boo
         try:
             entries = entries_of(stored.document) if stored else {}
         except ValidationError as error:
-            raise Unreadable(name, BUDGET) from error
+            raise WaitsForRelease(name, BUDGET) from error
         if not change(entries):
             return
         try:

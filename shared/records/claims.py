@@ -58,7 +58,7 @@ def take(store: RunStore, name: str, run_id: str, now: datetime) -> str:
 
 
 def read(store: RunStore, name: str) -> Claim | None:
-    """The claim of that name; None if nothing holds it. Raises Unreadable, and LaterVersion."""
+    """The claim of that name; None if nothing holds it. Raises WaitsForRelease, and LaterVersion."""
     return read_one(store, name, CLAIM, claim_of)
 
 

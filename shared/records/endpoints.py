@@ -16,7 +16,7 @@ RECORD = "endpoint"
 
 
 def read(store: RunStore, endpoint: str) -> EndpointRecord | None:
-    """The record of that endpoint; None if nothing is in production. Raises Unreadable, and LaterVersion."""
+    """The record of that endpoint; None if nothing is in production. Raises WaitsForRelease, and LaterVersion."""
     return read_one(store, endpoint_claim(endpoint), RECORD, record_of)
 
 

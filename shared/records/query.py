@@ -16,7 +16,7 @@ Content = TypeVar("Content")
 PAGE = 100
 
 
-class Unreadable(Transient):
+class WaitsForRelease(Transient):
     """A document that cannot be read: what needs it works once a person has released it."""
 
     def __init__(self, partition: str, id: str) -> None:
@@ -25,14 +25,14 @@ class Unreadable(Transient):
 
 
 def read_one(store: RunStore, partition: str, id: str, read: Callable[[Document], Content]) -> Content | None:
-    """What `read` makes of the document; None if there is none. Raises Unreadable, and LaterVersion."""
+    """What `read` makes of the document; None if there is none. Raises WaitsForRelease, and LaterVersion."""
     stored = store.get(partition, id)
     try:
         return read(stored.document) if stored else None
     except LaterVersion:
         raise
     except Exception as error:
-        raise Unreadable(partition, id) from error
+        raise WaitsForRelease(partition, id) from error
 
 
 def pages(

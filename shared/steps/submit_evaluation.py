@@ -20,7 +20,7 @@ from shared.domain.run import Run, Status
 from shared.ports import Config, Services
 from shared.records import claims, endpoints, runs
 from shared.records.blob_documents import read_model
-from shared.records.query import Unreadable
+from shared.records.query import WaitsForRelease
 from shared.step_support.attempts import next_attempt
 from shared.step_support.llm_judges import as_input, judges_of, tell_job
 from shared.step_support.outcome import Draft, Outcome
@@ -91,7 +91,7 @@ def evaluate_in_turn(event: Event[EventData], run: Run, services: Services) -> O
     try:
         owner = _whose_turn(run, endpoint, services)
         record = endpoints.read(services.store, endpoint)
-    except (Unreadable, LaterVersion) as error:  # once it is released, `reconcile` asks again
+    except (WaitsForRelease, LaterVersion) as error:  # once it is released, `reconcile` asks again
         return Outcome(status=Status.TRAINED, note=f"waits for its turn at {endpoint}: {error.problem.message}")
     if owner != run.id:
         return Outcome(status=Status.TRAINED, note=f"waits for {owner} at {endpoint}")

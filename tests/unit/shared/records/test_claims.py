@@ -9,7 +9,7 @@ import pytest
 from shared.domain.errors import LaterVersion
 from shared.ports import Services, Write
 from shared.records import claims
-from shared.records.query import Unreadable
+from shared.records.query import WaitsForRelease
 from shared.records.unreadable import unreadable
 from shared.runner import Runner
 
@@ -69,7 +69,7 @@ def test_a_claim_that_cannot_be_read_is_nobodys_to_give_back_and_says_what_takes
     expected, match = (
         (LaterVersion, "schema version 99")
         if "schema_version" in damage
-        else (Unreadable, f"`droptune dlq release {NAME} --id claim`")
+        else (WaitsForRelease, f"`droptune dlq release {NAME} --id claim`")
     )
     for call in (claims.read, partial(claims.take, run_id="run-1", now=services.clock.now())):
         with pytest.raises(expected, match=match):
