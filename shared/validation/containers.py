@@ -61,7 +61,8 @@ def read_text(chunks: Iterable[bytes], named: str = "") -> Iterator[bytes]:
     """
     text = with_head(_plain(with_head(chunks, _MAGIC_BYTES)), HEAD_BYTES)
     first = next(text, b"")
-    _refuse_tar(first)
+    if first[257:262] == b"ustar":  # POSIX.1-1988
+        raise Unreadable("not_utf8", "a tar archive")
     encoding, mark = encoding_of(first, named)
     if encoding in ("", named):
         _refuse_binary(first)
@@ -98,11 +99,6 @@ def needs_job(chunks: Iterable[bytes], limit_bytes: int) -> bool:
     except Unreadable:
         pass
     return False
-
-
-def _refuse_tar(first: bytes) -> None:
-    if first[257:262] == b"ustar":  # POSIX.1-1988, and GNU's
-        raise Unreadable("not_utf8", "a tar archive")
 
 
 def _refuse_binary(first: bytes) -> None:

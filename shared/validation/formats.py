@@ -213,23 +213,13 @@ PAIRS = tuple(_pair(prompt_field, answer_field) for prompt_field in PROMPT_FIELD
 ALPACA = Format(
     "alpaca",
     "chat",
-    {
-        **_BESIDE,
-        "instruction": "user",
-        **dict.fromkeys(CONTEXT, _BELOW),
-        "output": "assistant",
-        "tools": "tools",
-    },
+    {**_BESIDE, "instruction": "user", **dict.fromkeys(CONTEXT, _BELOW), "output": "assistant", "tools": "tools"},
     _checked("alpaca", _alpaca, "instruction", "output"),
 )
 SHAREGPT = Format(
     "sharegpt",
     "chat",
-    {
-        **dict.fromkeys(SYSTEM, "system"),
-        "conversations": "messages (human: user, gpt: assistant)",
-        "tools": "tools",
-    },
+    {**dict.fromkeys(SYSTEM, "system"), "conversations": "messages (human: user, gpt: assistant)", "tools": "tools"},
     _checked("sharegpt", conversions.sharegpt, "conversations"),
 )
 TEXT = Format("text", "text", {"text": "text"}, _checked("text", lambda source: source, "text"))

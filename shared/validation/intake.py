@@ -141,12 +141,7 @@ def _of_workbook(chunks: Iterator[bytes], expected: ExpectedRows, note: Note) ->
     return _intake("xlsx", [dict.fromkeys(columns)] if columns else [], blocks, expected)
 
 
-def _intake(
-    container: Container,
-    sources: Sequence[Source],
-    blocks: Iterator[Block],
-    expected: ExpectedRows,
-) -> Intake:
+def _intake(container: Container, sources: Sequence[Source], blocks: Iterator[Block], expected: ExpectedRows) -> Intake:
     names = list(dict.fromkeys(name for source in sources for name in source))
     found = tuple(dict.fromkeys(map(shown, names[:_NAMES_SHOWN])))
     missing = tuple(name for name in expected.columns if sources and name not in names)

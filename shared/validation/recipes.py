@@ -92,10 +92,8 @@ def read_recipe(text: bytes | None, default_base_model: str, findings: Findings)
     except ValidationError as error:
         errors = setting_errors(error, given, Recipe, {"base_model": default_base_model})
         _report(errors, findings)
-        assumed = _without_faults(raw, error, default_base_model)
-        unknown.update(where for one in errors for where in one.settings)
-        if assumed.method.type != _method_type(raw):
-            unknown.add(("method",))
+        assumed, removed = _without_faults(raw, error, default_base_model)
+        unknown |= removed.union(*(one.meant for one in errors))
         read = ReadRecipe(None, assumed, frozenset(unknown))
     else:
         read = ReadRecipe(None if unknown else assumed, assumed, frozenset(unknown))
@@ -105,26 +103,24 @@ def read_recipe(text: bytes | None, default_base_model: str, findings: Findings)
     return read
 
 
-def _without_faults(raw: dict[str, Any], error: ValidationError, default_base_model: str) -> Recipe:
-    """The recipe without the settings that are wrong."""
-    raw = copy.deepcopy(raw)
+def _without_faults(
+    raw: dict[str, Any], error: ValidationError, default_base_model: str
+) -> tuple[Recipe, set[Location]]:
+    """The recipe without the settings that are wrong, and these."""
+    raw, removed = copy.deepcopy(raw), set[Location]()
     for _ in range(_MAX_REPAIRS):
         for where in faulty(error, raw):
             if where:
                 remove(raw, where)
+                removed.add(where)
             else:  # the one check across sections: the evaluation has the graders of the method
                 section = raw.get("evaluation")
                 raw["evaluation"] = {**(section if isinstance(section, dict) else {}), "graders": [_OTHER_GRADER]}
         try:
-            return Recipe.model_validate({"base_model": default_base_model, **raw})
+            return Recipe.model_validate({"base_model": default_base_model, **raw}), removed
         except ValidationError as another:
             error = another
-    return Recipe(base_model=default_base_model)
-
-
-def _method_type(raw: dict[str, Any]) -> Any:
-    method = raw.get("method", {})
-    return method.get("type", "supervised") if isinstance(method, dict) else None
+    return Recipe(base_model=default_base_model), {()}
 
 
 def read_channels(text: bytes) -> list[Notify]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from shared.domain.blank import BLANK, is_blank
+from shared.validation.codes import CODES
 from shared.validation.conversions import SYSTEM, Refused
 from shared.validation.fields import MEDIA, refusals
 from shared.validation.formats import CHAT, Format
@@ -32,16 +33,7 @@ _EXACT = 2.0**63  # a larger float may have been an integer whose digits are los
 _MEANT = frozenset({"tools", "item", "functions", *SYSTEM, *MEDIA})
 _NOTHING: frozenset[str] = frozenset()
 _REJECTED = "non_preferred_output"
-_WARNINGS = {
-    "no_user_message",
-    "ignored_field",
-    "marked_rows",
-    "media_named",
-    "tools_missing",
-    "tool_call_id_reused",
-    "tool_schema_unreadable",
-    "tool_defined_again",
-}
+_WARNINGS = {name for name, code in CODES.items() if code.severity == "warning"}
 
 
 @dataclass(slots=True)  # not frozen, which takes three times as long to make

@@ -25,14 +25,13 @@ _ABOUT_TYPE = ("union_tag_invalid", "union_tag_not_found", "method_type")  # pyd
 class SettingError:
     """What is wrong with the setting at `path` (dotted, empty for the whole).
 
-    `unknown`: there is no such setting, and `message` is a suggestion or empty. `settings`: those whose values are not
-    known for it.
+    `unknown`: there is no such setting, and `message` is a suggestion or empty. `meant`: those it may stand for.
     """
 
     path: str
     message: str
     unknown: bool = False
-    settings: tuple[Location, ...] = ()
+    meant: tuple[Location, ...] = ()
 
 
 def setting_errors(
@@ -60,15 +59,14 @@ def _wrong_type(problem: ErrorDetails, place: Location, raw: Any, names: Names) 
     if problem["type"] in ("union_tag_invalid", "method_type"):
         if near := names.value(place, section["type"]):
             section["type"] = near
-            yield SettingError(dotted(place), _with_value(_message(problem), near), settings=(place,))
+            yield SettingError(dotted(place), _with_value(_message(problem), near))
         return
     candidates = {"extra_forbidden": place[-1:], "union_tag_not_found": tuple(section or ())}.get(problem["type"], ())
     for key in candidates:
         where = (*place[:-1], key)
         if names.setting(where).meant == ((*place[:-1], "type"),):
             section["type"] = section.pop(key)
-            meant = (*place[:-1], "type")
-            yield SettingError(dotted(where), "did you mean type?", unknown=True, settings=(meant,))
+            yield SettingError(dotted(where), "did you mean type?", unknown=True, meant=((*place[:-1], "type"),))
             return
 
 
@@ -80,7 +78,7 @@ def _errors(problems: list[tuple[ErrorDetails, Location]], raw: Any, names: Name
     for problem, where in problems:
         if problem["type"] == "extra_forbidden":
             suggestion = names.setting(where)
-            unknown.append(SettingError(dotted(where), suggestion.text, unknown=True, settings=suggestion.meant))
+            unknown.append(SettingError(dotted(where), suggestion.text, unknown=True, meant=suggestion.meant))
             misspelled.update(suggestion.meant)
         elif problem["type"] == "too_short" and problem["ctx"]["actual_length"] < _length(raw, where):
             continue  # the list is long enough: entries with errors of their own were left out
@@ -91,11 +89,7 @@ def _errors(problems: list[tuple[ErrorDetails, Location]], raw: Any, names: Name
     for where in misspelled:
         messages.pop(where, None)  # "Field required", for it was given under another name
     return unknown + [
-        SettingError(
-            dotted(where),
-            _with_value(", or ".join(dict.fromkeys(many)), suggestions.get(where, "")),
-            settings=(where,) if where else (),  # a check of the whole recipe: all of its settings are known
-        )
+        SettingError(dotted(where), _with_value(", or ".join(dict.fromkeys(many)), suggestions.get(where, "")))
         for where, many in messages.items()
     ]
 

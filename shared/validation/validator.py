@@ -93,7 +93,8 @@ def validate(
     `processes` share the work on a large file; the result is the same.
     """
     findings = Findings(ALL_CODES)
-    _check_names(project, file_name, findings)
+    if not re.fullmatch(NAME_PATTERN, project):
+        findings.add("project_name", "train")
     read = read_recipe(recipe_text, default_base_model, findings)
     bundle = _bundle(read.assumed.base_model, bundle_of, findings) if read.knows("base_model") else None
     tokens = TokenFacts(findings, bundle, length_policy(read.assumed), previews) if bundle else None
@@ -216,11 +217,6 @@ def _quality(
         long=long,
         short=short,
     )
-
-
-def _check_names(project: str, file_name: str, findings: Findings) -> None:
-    if not re.fullmatch(NAME_PATTERN, project):
-        findings.add("project_name", "train")
 
 
 def _deidentifier(
