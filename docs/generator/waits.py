@@ -7,6 +7,7 @@ from datetime import timedelta
 from docs.generator import markdown
 from shared import runner
 from shared.clients import webhook
+from shared.domain import jobs
 from shared.domain.errors import RETRY_RULES, FailureClass
 from shared.domain.planning import methods
 from shared.domain.run import NON_TERMINAL, Status
@@ -42,6 +43,8 @@ def page() -> str:
         longest_regular=ticks.LONGEST_REGULAR,
         claim_age=reconcile.OWNERLESS_CLAIM_AGE,
         served_tokens=methods.MIN_SERVED_TOKENS,
+        answer_timeout_s=jobs.answer_timeout_s,
+        request_timeout_s=jobs.REQUEST_TIMEOUT_S,
         suite_tokens=general.MAX_NEW_TOKENS,
         time=time,
         numbers=numbers,

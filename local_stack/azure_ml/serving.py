@@ -12,18 +12,20 @@ from pathlib import Path
 
 import httpx
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from local_stack.azure_ml import processes
 from local_stack.azure_ml.config import EmulatorConfig, Environment
 from local_stack.azure_ml.endpoints import EndpointsResource
 from local_stack.azure_ml.models import Models
+from local_stack.azure_ml.refusals import refusal
 from local_stack.azure_ml.store import Document, WorkspaceStore
 from local_stack.azure_ml.strict import ArmError, seconds
 from local_stack.processes import free_port
 from shared.tls import tls_context
 
 DEPLOYMENT_HEADER = "azureml-model-deployment"
+_CONTAINER_STATUS = "ms-azureml-model-error-statuscode"
 # Azure docs: defaults of a readiness probe, in seconds and tries.
 _PROBE_DEFAULTS = {"initialDelay": "PT10S", "period": "PT10S", "failureThreshold": 30}
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "host", "content-length", "authorization"}
@@ -123,8 +125,8 @@ class ServingRunner:
             self._fail(deployment, "its environment is gone")
             return
         notes = deployment["emulator"]
-        notes |= {"port": free_port(None), "launched": time.time()}
         model = self._models.folder(deployment["properties"]["model"], self._place(deployment))
+        notes |= {"port": free_port(None), "launched": time.time(), "folder": str(model)}
         fill = {"python": environment.python or sys.executable, "model": str(model), "port": notes["port"]}
         processes.launch(
             self._claim(deployment),
@@ -197,6 +199,9 @@ class Proxy:
         if self._busy[key] >= 2 * allowed * deployment["sku"]["capacity"]:
             raise ArmError(429, "TooManyRequests", f"deployment '{deployment['name']}' is busy")
         body = await request.body()
+        variables, folder = properties.get("environmentVariables") or {}, Path(deployment["emulator"].get("folder", ""))
+        if refused := refusal(body, variables, folder):
+            return JSONResponse(refused, 424, {_CONTAINER_STATUS: "400", DEPLOYMENT_HEADER: deployment["name"]})
         environment = self._config.environment_of(properties["environmentId"])
         outgoing = self._http.build_request(
             request.method,
@@ -222,7 +227,7 @@ class Proxy:
         headers[DEPLOYMENT_HEADER] = name
         status = answer.status_code
         if status >= 400:  # Azure docs: an error of the container is 424, its own status is in a header
-            headers["ms-azureml-model-error-statuscode"] = str(status)
+            headers[_CONTAINER_STATUS] = str(status)
             status = 424
 
         async def body() -> AsyncIterator[bytes]:

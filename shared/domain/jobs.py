@@ -146,6 +146,17 @@ class EndpointView(Frozen):
     deployments: tuple[str, ...]
 
 
+CONTAINER_REFUSED = "container_refused"
+REQUEST_TIMEOUT_S = 180  # Azure docs: the most that an endpoint allows; its default is 5
+# Of one request, on a machine that answers others beside it.
+LEAST_TOKENS_PER_S = 20.0
+
+
+def answer_timeout_s(max_tokens: int) -> float:
+    """How long an answer of so many tokens may take."""
+    return min(REQUEST_TIMEOUT_S, max(30.0, 10.0 + max_tokens / LEAST_TOKENS_PER_S))
+
+
 SCORING_SCOPE = "https://ml.azure.com/.default"
 DEPLOYMENT_HEADER = "azureml-model-deployment"  # of a request: which one shall answer; of the answer: which one did
 

@@ -76,9 +76,10 @@ class ModelHost(Protocol):
         *,
         deployment: str | None = None,
         max_tokens: int = 256,
-        timeout_s: float = 30.0,
+        timeout_s: float | None = None,
     ) -> ChatAnswer:
         """Greedy answer of the endpoint, or of one deployment past the traffic split.
 
-        Raises Transient if it does not answer in time or is busy.
+        `timeout_s` follows `max_tokens` by default. Raises Transient if it does not answer in time or is busy,
+        PermanentFailure `container_refused` if it never will.
         """

@@ -22,7 +22,7 @@ from shared.ports import BlobStore, Services
 from shared.step_support.outcome import Draft
 
 QUESTIONS = 5
-# No further question is asked of one deployment after this time; one alone may take 30 s more.
+# No further question is asked of one deployment after this time; one alone may take longer (`answer_timeout_s`).
 ANSWERS_S = 30.0
 
 

@@ -10,7 +10,7 @@ import httpx
 from shared.clients.azure_ml.session import Session
 from shared.clients.azure_ml.wire import chat_text
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
-from shared.domain.jobs import DEPLOYMENT_HEADER, SCORING_SCOPE, ChatAnswer, chat_url
+from shared.domain.jobs import DEPLOYMENT_HEADER, SCORING_SCOPE, ChatAnswer, answer_timeout_s, chat_url
 
 
 class Chat:
@@ -27,7 +27,7 @@ class Chat:
         *,
         deployment: str | None = None,
         max_tokens: int = 256,
-        timeout_s: float = 30.0,
+        timeout_s: float | None = None,
     ) -> ChatAnswer:
         """See ModelHost. No `model` in the body: the server has one, and is served under its own name.
 
@@ -40,7 +40,9 @@ class Chat:
         url = self.session.workspace.reachable(chat_url(self._scoring_uri(endpoint)))
         started = time.monotonic()
         try:
-            answer = self.session.http.post(url, json=body, headers=headers, timeout=timeout_s)
+            answer = self.session.http.post(
+                url, json=body, headers=headers, timeout=timeout_s or answer_timeout_s(max_tokens)
+            )
         except httpx.HTTPError as error:
             raise Transient("endpoint_unreachable", f"{endpoint}: {type(error).__name__}") from error
         text, prompt_tokens = chat_text(endpoint, answer)

@@ -12,7 +12,15 @@ from typing import Any
 import httpx
 
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
-from shared.domain.jobs import CoreQuota, DeploymentSpec, JobSpec, JobStatus, MachineSize
+from shared.domain.jobs import (
+    CONTAINER_REFUSED,
+    REQUEST_TIMEOUT_S,
+    CoreQuota,
+    DeploymentSpec,
+    JobSpec,
+    JobStatus,
+    MachineSize,
+)
 from shared.domain.recipe import Tier
 
 log = logging.getLogger(__name__)
@@ -36,8 +44,7 @@ _STATUS = {
     "canceled": JobStatus.CANCELLED,
 }
 # A chat answer may take as long as a caller waits; vLLM batches, so many requests may be under way.
-# Azure docs: request timeout at most 180 s, default 5 s; concurrency defaults to 1.
-REQUEST_TIMEOUT_MS = 120_000
+# Azure docs: concurrency defaults to 1.
 CONCURRENT_REQUESTS = 32
 # Azure docs: 408 took too long, 424 the container failed, 429 too busy; 502 to 504 come from the gateway.
 _TRANSIENT_ANSWERS = frozenset({408, 424, 429, 500, 502, 503, 504})
@@ -140,7 +147,7 @@ def managed_deployment(spec: DeploymentSpec) -> Any:
         environment_variables=dict(spec.environment_variables),
         tags=dict(spec.tags),
         request_settings=OnlineRequestSettings(
-            request_timeout_ms=REQUEST_TIMEOUT_MS, max_concurrent_requests_per_instance=CONCURRENT_REQUESTS
+            request_timeout_ms=REQUEST_TIMEOUT_S * 1000, max_concurrent_requests_per_instance=CONCURRENT_REQUESTS
         ),
         readiness_probe=ProbeSettings(**_READINESS),
     )
@@ -193,13 +200,23 @@ def name_version(reference: Any) -> str:
     return f"{parts[-3]}:{parts[-1]}" if len(parts) > 3 and parts[-2] == "versions" else text
 
 
+def _error_text(answer: httpx.Response) -> str:
+    with contextlib.suppress(ValueError, LookupError, TypeError):
+        return str(answer.json()["error"]["message"])[:1000]
+    return answer.text[:300]
+
+
 def chat_text(endpoint: str, answer: httpx.Response) -> tuple[str, int | None]:
     """The answer's text, and how many tokens the server counted in the prompt.
 
-    Raises Transient if the endpoint is busy or its container failed.
+    Raises Transient if the endpoint is busy or its container failed, PermanentFailure `container_refused` with the
+    container's own words for what it will never answer.
     """
+    inner = answer.headers.get("ms-azureml-model-error-statuscode", "")
+    if answer.status_code == 424 and re.fullmatch("4..", inner) and int(inner) not in _TRANSIENT_ANSWERS:
+        message = f"the container of {endpoint} answered {inner}: {_error_text(answer)}"
+        raise PermanentFailure(FailureClass.CODE, CONTAINER_REFUSED, message)
     if answer.status_code in _TRANSIENT_ANSWERS:
-        inner = answer.headers.get("ms-azureml-model-error-statuscode")
         message = f"{endpoint} answered {answer.status_code}" + (f" (container: {inner})" if inner else "")
         raise Transient("endpoint_busy", message)
     if answer.status_code != 200:

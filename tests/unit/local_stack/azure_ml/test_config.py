@@ -24,9 +24,9 @@ def test_a_file_adds_environments_and_changes_fields_of_those_there_are(tmp_path
 @pytest.mark.parametrize(
     ("arm_id", "is_known"),
     [
-        ("/subscriptions/s/workspaces/w/environments/droptune-serving/versions/2", True),
+        ("/subscriptions/s/workspaces/w/environments/droptune-serving/versions/3", True),
         ("/subscriptions/s/workspaces/w/environments/droptune-serving/versions/9", False),
-        ("/subscriptions/s/workspaces/w/models/droptune-serving/versions/2", False),
+        ("/subscriptions/s/workspaces/w/models/droptune-serving/versions/3", False),
         ("droptune-serving:3", False),
         (None, False),
     ],

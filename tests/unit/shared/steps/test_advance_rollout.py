@@ -112,6 +112,15 @@ def test_a_good_rollout_goes_by_its_steps_and_ends_promoted(run: Run, ports: Ser
     assert (record.champion, record.deployment) == (run.id, NEW)
 
 
+def test_what_the_container_refuses_is_not_waited_for(run: Run, ports: Services) -> None:
+    words = Problem(code="container_refused", message="the container of shop answered 400: too long")
+    for failed in (1, 5):
+        answered = {"answers_as_evaluated": 5 - failed, "answers_unlike_base": 5 - failed}
+        seen = probe(run, problem=words, answers_failed=failed, **answered)
+        back = after(run, advance_rollout(seen, run, ports))
+        assert (back.status, back.rollback_reason) == (Status.ROLLING_BACK, words)
+
+
 def test_a_shift_that_is_not_seen_yet_is_waited_for(run: Run, ports: Services, platform: Traffic) -> None:
     run = after(run, advance_rollout(probe(run), run, ports))
     assert advance_rollout(probe(run, traffic={OLD: 100}), run, ports) is None

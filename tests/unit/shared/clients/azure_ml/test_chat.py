@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import httpx
 import pytest
 
-from shared.domain.errors import Transient
+from shared.clients.azure_ml.chat import Chat
+from shared.clients.azure_ml.wire import chat_text
+from shared.domain.errors import PermanentFailure, Transient
+from shared.domain.jobs import answer_timeout_s
 from tests.unit.local_stack.azure_ml.deployed import HELLO, created, endpoint_with
 from tests.unit.local_stack.azure_ml.support import Local
 
@@ -26,6 +31,46 @@ def test_an_error_of_the_container_is_424_and_worth_a_retry(local: Local) -> Non
     with pytest.raises(Transient) as failed:
         local.client.chat(name, HELLO, deployment="blue")
     assert failed.value.problem.message == "sick answered 424 (container: 500)"
+
+
+@pytest.mark.parametrize("status", [408, 429, 503])
+def test_a_container_that_is_busy_is_worth_a_retry(status: int) -> None:
+    with pytest.raises(Transient):
+        chat_text("sick", container_answer(status))
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 422])
+@pytest.mark.parametrize(
+    ("body", "words"), [('{"error": {"message": "too long"}}', "too long"), ("no JSON", "no JSON")]
+)
+def test_what_the_container_refuses_is_final_and_keeps_its_words(status: int, body: str, words: str) -> None:
+    with pytest.raises(PermanentFailure) as failed:
+        chat_text("sick", container_answer(status, body))
+    assert failed.value.problem.message == f"the container of sick answered {status}: {words}"
+
+
+def container_answer(status: int, body: str = "") -> httpx.Response:
+    return httpx.Response(424, headers={"ms-azureml-model-error-statuscode": str(status)}, text=body)
+
+
+@pytest.mark.parametrize(("tokens", "seconds"), [(1, 30), (256, 30), (1000, 60), (4096, 180), (8192, 180)])
+def test_the_time_for_an_answer_follows_its_length_up_to_the_limit_of_an_endpoint(tokens: int, seconds: float) -> None:
+    assert answer_timeout_s(tokens) == seconds
+    timeouts = []
+
+    def post(request: httpx.Request) -> httpx.Response:
+        timeouts.append(request.extensions["timeout"]["read"])
+        return httpx.Response(200, json={"choices": [{"message": {"content": "yes"}}]})
+
+    session = SimpleNamespace(
+        token=lambda scope: "t",
+        http=httpx.Client(transport=httpx.MockTransport(post)),
+        workspace=SimpleNamespace(reachable=lambda url: url),
+    )
+    chat = Chat(session)  # type: ignore[arg-type]
+    chat._scoring_uris["e"] = "http://127.0.0.1:1/"
+    chat.chat("e", HELLO, max_tokens=tokens)
+    assert timeouts == [seconds]
 
 
 def test_a_chat_that_takes_too_long_is_worth_a_retry(local: Local) -> None:
