@@ -17,26 +17,14 @@ from shared.domain.recipe import Recipe, Reinforcement
 from shared.grading import fields, read_fields
 from shared.validation.conversions import ANSWER_FIELDS
 from shared.validation.labels import LABEL_NAMES
-from shared.validation.marks import Mark, graded_output, is_bad, meaning_of, number_of, plain_name
+from shared.validation.marks import WORDS, Mark, graded_output, is_bad, meaning_of, number_of, plain_name
 from shared.validation.names import NAMES_MAX, OTHER_NAMES, shown
 from shared.validation.strict import parse_text
 
-# Of `images` a trainer makes the placeholders itself (TRL); a path in `image` may also say what a row is about.
-_MANY_MEDIA = frozenset({"images", "audios", "videos", "pixel_values"})
-_MEDIA = _MANY_MEDIA | {"image", "image_path", "image_url", "audio", "video"}
-_PASSAGES = frozenset(
-    {"context", "contexts", "passage", "passages", "document", "documents", "retrieved_context", "retrieved_documents"}
-    | {"article", "articles", "chunk", "chunks", "excerpt", "excerpts", "input", "knowledge", "paragraph", "paragraphs"}
-    | {"retrieved_chunks", "search_results", "snippet", "snippets"}
-)
-# Of models that reason before they answer; templates write it out or not, each in its own way.
-_REASONING = frozenset(
-    {"reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_blocks", "redacted_thinking"}
-    | {"thought", "thoughts", "complex_cot", "complex_co_t", "cot", "chain_of_thought", "tool_plan"}
-)
+_FIELDS = WORDS["fields"]
+_MANY_MEDIA, _PASSAGES, _CHOICES = (_FIELDS[name] for name in ("many_media", "passages", "choices"))
+_MEDIA = _MANY_MEDIA | _FIELDS["one_medium"]
 _OF_ANSWER = re.compile(r"^(?:chosen|rejected|preferred|answer|response)_|_(?:chosen|rejected|preferred)$")
-_SWITCHES = frozenset({"on", "off", "yes", "no", "true", "false", "none", "minimal", "low", "medium", "high", "auto"})
-_CHOICES = frozenset({"options", "choices", "candidates", "answer_choices", "alternatives"})
 # Fields of one choice each, by the answer that names it (MMLU as CSV, MedMCQA).
 _CHOICE_FIELDS = ("{}", "option_{}", "choice_{}", "option{}", "choice{}", "op{}")
 _PLACEHOLDER = re.compile(r"<(image|audio|video)s?(_?\d+)?>|<\|(image|audio|video|vision)|\[(IMG|IMAGE|AUDIO|VIDEO)\]")
@@ -54,7 +42,6 @@ _EMPTY: tuple[Any, ...] = (None, "", [], {})
 _WORDS, _LETTERS, _SENTENCE_WORDS, _LONG = 8, 16, 3, 30
 _SENTENCE_ENDS = (".", "!", "?", "\u3002", "\uff01", "\uff1f", "\u0964")  # also of Chinese, Japanese and Hindi
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
-_TEXT_KEYS = frozenset({"text", "content", "page_content", "passage", "snippet", "body"})
 _WORD, _ANSWER_CHARACTERS = re.compile(r"\w+"), 5  # with the blanks around it
 _LONG_ANSWER = 20  # characters that no field has by chance
 _DIFFERENT_MAX, _REPEATED = 1_000, 5
@@ -144,12 +131,12 @@ REFUSED_KEYS = frozenset(
 
 def is_reasoning(name: str) -> bool:
     """Whether a field of this name has what a model thinks before it answers."""
-    return _OF_ANSWER.sub("", plain_name(name)) in _REASONING
+    return _OF_ANSWER.sub("", plain_name(name)) in _FIELDS["reasoning"]
 
 
 def _is_written(reasoning: Any, messages: Sequence[dict[str, Any]]) -> bool:
     """Not so a flag or a word that switches reasoning on or off, nor what the messages have."""
-    if isinstance(reasoning, str) and reasoning.strip().casefold() in _SWITCHES | {""}:
+    if isinstance(reasoning, str) and reasoning.strip().casefold() in _FIELDS["switches"] | {""}:
         return False
     return isinstance(reasoning, str | dict | list) and bool(_missing_from_messages(_of_cell(reasoning), messages))
 
@@ -172,7 +159,7 @@ class _FieldText(NamedTuple):
 def _texts_in(value: Any, key: str = "") -> Iterator[_FieldText]:
     """Every text of a JSON value, keys left out."""
     if isinstance(value, str):
-        yield _FieldText(value.strip(), key in _TEXT_KEYS)
+        yield _FieldText(value.strip(), key in _FIELDS["texts"])
     elif isinstance(value, list):
         for part in value:
             yield from _texts_in(part, key)

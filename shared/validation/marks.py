@@ -8,98 +8,33 @@ from __future__ import annotations
 
 import math
 import re
+import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 
 from shared.domain.findings import ROWS_SHOWN
 
-# Of answers: labels of KTO (TRL, LLaMA-Factory) and of feedback buttons. The first can mean nothing else.
-_CERTAIN = frozenset(
-    {"kto_tag", "thumb", "thumbs", "thumbs_up", "desirable", "is_desirable", "is_good"}
-    | {"bad_answer", "bad_response", "good_answer", "good_response", "is_bad", "thumbs_down", "undesirable"}
-)
-_GRADES = frozenset({"grade", "helpfulness", "quality", "rating", "reward", "score", "stars", "star", "likert"})
-_MAYBE = frozenset(
-    {"acceptable", "accepted", "approval", "approved", "checked", "chosen", "confirmed", "correct", "correctness"}
-    | {"decision", "factual", "faithful", "feedback", "gold", "good", "grounded", "helpful", "keep", "label", "like"}
-    | {"liked", "ok", "pass", "passed", "preferred", "qa", "review", "reviewed", "right", "selected", "state", "status"}
-    | {"upvoted", "usable"}
-    | {"valid", "validated", "verdict", "verified", "vote"}
-)
-_BUTTONS = frozenset({"feedback", "like", "rating", "vote"})  # -1 and 1, where there is no other value
-_BAD_IF_TRUE = frozenset(
-    {"bad", "bad_answer", "bad_response", "disliked", "downvoted", "flagged", "hallucinated", "hallucination", "is_bad"}
-    | {"incorrect", "invalid", "low_quality", "rejected", "spam", "thumbs_down", "toxic", "undesirable", "unsafe"}
-    | {"wrong"}
-)
+WORDS = {
+    table: {name: frozenset(words.split()) for name, words in names.items()}
+    for table, names in tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8")).items()
+}
+_MARKS = WORDS["marks"]
+_CERTAIN, _GRADES, _MAYBE, _BAD_IF_TRUE = (_MARKS[name] for name in ("certain", "grades", "maybe", "bad_if_true"))
+_LEARNED, _LEARNED_MAYBE, _NOT_LEARNED = (_MARKS[name] for name in ("learned", "learned_maybe", "not_learned"))
+_SPLITS, _THINGS, _VERBS, _GENERAL = (_MARKS[name] for name in ("splits", "things", "verbs", "general"))
+_AROUND = _THINGS | _VERBS | _MARKS["around"]
 _PRODIGY = "answer"  # accept, reject or ignore; with other values it is no mark
-# Of rows. The first are the names that trainers have for what is learned of a message.
-_LEARNED = frozenset(
-    {"train", "trainable", "loss_mask", "loss_weight", "loss_scale", "sample_weight", "use_for_training", "is_train"}
-)
 _WEIGHT = "weight"  # where it has other values than 0 and 1, it may be that of a part
-_LEARNED_MAYBE = frozenset({"training", "loss", "include", "included"})
-_NOT_LEARNED = frozenset(
-    {"deleted", "discard", "discarded", "draft", "exclude", "excluded", "held_out", "holdout", "ignore", "ignored"}
-    | {"is_excluded", "is_test", "needs_review", "outdated", "skip", "skipped"}
-)
-_SPLITS = frozenset({"split", "data_split", "dataset_split", "partition", "subset", "set"})
-_HELD_OUT = frozenset({"test", "testing", "eval", "evaluation", "valid", "validation", "val", "dev", "holdout"})
-_TRAINED = frozenset({"train", "training"})
-
+_OF_ROWS, _OF_ANSWERS = _LEARNED | _LEARNED_MAYBE | _NOT_LEARNED, _CERTAIN | _GRADES | _MAYBE | _BAD_IF_TRUE
+MARKS = _OF_ANSWERS | _OF_ROWS | _SPLITS | {_WEIGHT, _PRODIGY}
+_BAD_WORDS = _MARKS["bad_for_certain"] | _MARKS["bad"]
 # The two outputs of a preference pair, in the names of their grades.
 _PREFERRED, _OTHER = frozenset({"chosen", "preferred", "winner"}), frozenset({"rejected", "loser"})
-
-# Words around those: `is_answer_correct`, `review_status`, `human_rating`. `correct_answer` is an answer.
-_THINGS = frozenset({"annotation", "answer", "completion", "output", "record", "response", "result", "row"})
-_VERBS = frozenset({"has", "is", "was"})
-_AROUND = (
-    _THINGS
-    | _VERBS
-    | frozenset({"annotator", "expert", "final", "human", "judge", "labeler", "model", "moderation", "overall"})
-    | frozenset({"review", "reviewer", "sme", "user"})
-)
-
-MARKS = (
-    _CERTAIN
-    | _GRADES
-    | _MAYBE
-    | _BAD_IF_TRUE
-    | _LEARNED
-    | _LEARNED_MAYBE
-    | _NOT_LEARNED
-    | _SPLITS
-    | {_WEIGHT, _PRODIGY}
-)
-
-_BAD_FOR_CERTAIN = frozenset({"thumbsdown", "dislike", "disliked", "undesirable", "👎", "👎🏻"})
-_BAD_WORDS = _BAD_FOR_CERTAIN | frozenset(
-    {"bad", "declined", "denied", "disapproved", "discard", "discarded", "down", "downvote", "downvoted", "fail"}
-    | {"failed", "flagged", "hallucinated", "incorrect", "invalid", "needswork", "negative", "notapproved", "notok"}
-    | {"notreviewed", "notverified", "poor", "refused", "reject", "rejected", "unacceptable", "unapproved", "unhelpful"}
-    | {"unreviewed", "unsafe", "unverified", "unusable", "wrong", "❌", "✗", "✘", "⛔"}
-)
-_LOW_GRADES = frozenset({"low", "verylow", "lowest", "terrible", "awful", "worst", "insufficient"})
-_GOOD_WORDS = frozenset(
-    {"accept", "accepted", "approve", "approved", "checked", "confirmed", "correct", "final", "good", "gold", "like"}
-    | {"ok", "okay", "passed", "positive", "published", "reviewed", "submitted", "thumbsup", "up", "upvote", "valid"}
-    | {"validated", "verified", "👍", "✅", "✓", "✔"}
-)
-# Of what is not done: bad only where other rows have a word of those above.
-_OPEN_WORDS = frozenset(
-    {"draft", "ignore", "ignored", "inprogress", "inreview", "needsreview", "new", "open", "pending", "skip", "skipped"}
-    | {"todo", "toreview", "unlabeled"}
-)
-# What is said of approval alone, by fields that may also be of a case, a machine or a job.
-_GENERAL = frozenset({"decision", "state", "status"})
-_NOT_APPROVED = frozenset(
-    {"declined", "denied", "disapproved", "discard", "discarded", "flagged", "notapproved", "notreviewed"}
-    | {"notverified", "refused", "reject", "rejected", "unapproved", "unreviewed", "unverified"}
-)
 _YES, _NO = frozenset({"yes", "y", "t", "on"}), frozenset({"no", "n", "f", "off"})
 _PRODIGY_WORDS = {"accept": "good", "reject": "bad", "ignore": "bad"}
 _OF_SCALE = re.compile(r"([-+]?\d+(?:\.\d+)?)\s*(?:/\s*\d+|out of \d+|of \d+|%|(?:stars?|points?)(?:\s|$)).*")
@@ -182,16 +117,16 @@ def _meaning_of_one(name: str) -> MarkMeaning | None:
         return MarkMeaning(False, is_split=True)
     if name == _WEIGHT:
         return MarkMeaning(False, is_certain=True)
-    if name in _LEARNED | _LEARNED_MAYBE | _NOT_LEARNED:
+    if name in _OF_ROWS:
         return MarkMeaning(False, name in _LEARNED, name in _NOT_LEARNED, is_zero_one=name not in _LEARNED)
-    if name in _CERTAIN | _GRADES | _MAYBE | _BAD_IF_TRUE or name == _PRODIGY:
+    if name in _OF_ANSWERS or name == _PRODIGY:
         return MarkMeaning(
             True,
             name in _CERTAIN,
             name in _BAD_IF_TRUE,
             name in _GRADES,
             is_boolean_certain=name == "label",
-            is_button=name in _BUTTONS,
+            is_button=name in _MARKS["buttons"],
             is_prodigy=name == _PRODIGY,
             is_general=name in _GENERAL,
         )
@@ -270,24 +205,24 @@ class Mark:
     def _kind_of_word(self, text: str) -> str:
         meaning, word = self._meaning, _word(text)
         if meaning.is_split:
-            return "bad" if text in _HELD_OUT else "good" if text in _TRAINED else "other"
+            return "bad" if text in _MARKS["held_out"] else "good" if text in _MARKS["trained"] else "other"
         if meaning.is_prodigy:
             return _PRODIGY_WORDS.get(word, "other")
         if word in _YES | _NO and not meaning.is_general:
             return "bad" if (word in _YES) is meaning.is_bad_if_true else "good"
         if not meaning.of_answer:
             return "other"
-        if word in _OPEN_WORDS:
+        if word in _MARKS["open"]:
             return "open"
-        is_bad = word in (_NOT_APPROVED if meaning.is_general else _BAD_WORDS)
-        if is_bad or (meaning.is_grade and word in _LOW_GRADES):
+        is_bad = word in (_MARKS["not_approved"] if meaning.is_general else _BAD_WORDS)
+        if is_bad or (meaning.is_grade and word in _MARKS["low"]):
             return "bad"
-        return "good" if word in _GOOD_WORDS else "other"
+        return "good" if word in _MARKS["good"] else "other"
 
     def _says_for_certain(self, value: Any) -> bool:
         if isinstance(value, str):
             word = _word(value)
-            return word in _BAD_FOR_CERTAIN or (self._meaning.is_certain and word in _YES | _NO)
+            return word in _MARKS["bad_for_certain"] or (self._meaning.is_certain and word in _YES | _NO)
         return self._meaning.is_certain or (self._meaning.is_boolean_certain and isinstance(value, bool))
 
     def _compare(self, quality: str, question: int, answer: int) -> None:
