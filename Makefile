@@ -87,7 +87,7 @@ fuzz-api: setup ## over 3,000 requests to every route of the API, as its schema 
 
 bench: emulators setup-names ## the benchmarks, beside Presidio, datatrove and datasets
 	@$(UV) -r benchmarks/requirements.txt -c constraints.txt
-	@$(RUN) -m benchmarks
+	@$(RUN) -m benchmarks --json .droptune/bench.json
 
 bench-gpu: setup ## training on a CUDA device, beside TRL and Unsloth; exit code 3 without one
 	@$(RUN) -m benchmarks.gpu --json benchmarks/results/gpu.json
