@@ -86,7 +86,7 @@ fuzz-api: setup ## over 3,000 requests to every route of the API, as its schema 
 	@FUZZ_EXAMPLES=100 $(RUN) -m pytest tests/unit/functions/http/test_http_fuzz.py
 
 bench: emulators setup-names ## the benchmarks, beside Presidio, datatrove and datasets
-	@$(UV) -r benchmarks/requirements.txt -c constraints.txt
+	@$(UV) -r benchmarks/requirements.txt --override constraints.txt
 	@$(RUN) -m benchmarks --json .droptune/bench.json
 
 bench-gpu: setup ## training on a CUDA device, beside TRL and Unsloth; exit code 3 without one
