@@ -123,12 +123,18 @@ def sample_view(samples: tuple[SampleAnswer, ...]) -> Group:
     chosen = sorted(samples, key=lambda sample: sample.base == sample.candidate)[:SAMPLES_SHOWN]
     table = make_grid(2)
     for sample in chosen:
-        table.add_row(Text(f"row {sample.row}", style="bold"), Text(_short(sample.prompt), style="bold"))
+        table.add_row(Text(f"row {sample.row}", style="bold"), Text(_end(sample.prompt), style="bold"))
         table.add_row(Text("base", style="dim"), Text(_short(sample.base), style="dim"))
         table.add_row("tuned", Text(_short(sample.candidate), style="green"))
         table.add_row(Text("reference", style="dim"), Text(_short(sample.reference), style="dim"))
         table.add_row("", "")
     return Group(Text("held-out rows, before and after", style="bold"), table)
+
+
+def _end(conversation: str) -> str:
+    """Its last words are the question."""
+    line = " ".join(conversation.split())
+    return line if len(line) <= SAMPLE_CHARACTERS else f"...{line[3 - SAMPLE_CHARACTERS :]}"
 
 
 def _short(text: str) -> str:

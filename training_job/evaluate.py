@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from shared.domain.evaluation import GeneralScore
 from shared.domain.planning.methods import served_tokens
+from shared.domain.prompts import Row, as_dialogue, reference_index
 from shared.domain.recipe import Evaluation, Reinforcement, ResolvedRecipe
 from training_job.evaluation import report, scoring
 from training_job.evaluation.general import MAX_NEW_TOKENS, Suite, load_suite
@@ -33,7 +34,6 @@ from training_job.job.runtime import RunningMetrics, read_recipe, require, run_j
 from training_job.selftest import check_machine
 
 if TYPE_CHECKING:
-    from training_job.data.chat_rows import Row
     from training_job.evaluation.answers import Answers, Question
 
 
@@ -92,7 +92,6 @@ def read_dialogues(held_out: Path, recipe: ResolvedRecipe) -> list[Row]:
     """
     with importing():
         from training_job.data import chat_rows
-        from training_job.evaluation.answers import as_dialogue, reference_index
 
     rows = [as_dialogue(row) for row in chat_rows.read_rows(held_out, as_dialogue)]
     without_reference = [n for n, row in enumerate(rows, start=1) if reference_index(row) is None]

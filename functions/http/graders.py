@@ -22,6 +22,7 @@ from shared.api.models import (
 )
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.graders import Grader, PythonGrader, ScoreModel, judges_named, simple_graders
+from shared.domain.prompts import Prompt
 from shared.grading import ChatMessage, Engine, GradingErrorCode, GradingFailed, JudgeReply, fields, problems
 from shared.grading.llm_judge import AT_ONCE, MAX_REPLY_TOKENS
 from shared.ports import ModelHost
@@ -108,7 +109,7 @@ def _ask(
         judge = find_judge(endpoint, models, FailureClass.RECIPE)
         answer = models.chat(
             endpoint,
-            [dict(message) for message in messages],
+            Prompt([dict(message) for message in messages]),
             deployment=judge.deployment,
             max_tokens=MAX_REPLY_TOKENS,
             timeout_s=JUDGE_TIMEOUT_S,

@@ -35,7 +35,7 @@ class Environment:
 
 # float32 because a CPU has no fast bfloat16, and the evaluation job computes in float32 there too.
 _TRANSFORMERS = (
-    "{python}", "-m", "transformers.cli.transformers", "serve", "{model}",
+    "{python}", str(Path(__file__).with_name("chat_server.py")), "serve", "{model}",
     "--host", "127.0.0.1", "--port", "{port}", "--device", "cpu", "--dtype", "float32",
 )  # fmt: skip
 

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from local_stack.demo.prepare import DemoFailed
+from shared.domain.prompts import as_dialogue, prompt_of, reference_index
 from shared.tls import tls_context
 
 ANSWER_WITHIN_S = 60.0
@@ -42,10 +43,12 @@ def ask(scoring_uri: str, held_out: Path, secret_file: Path) -> EndpointExample:
     Raises DemoFailed if the endpoint does not answer, or not as a chat completion.
     """
     with held_out.open(encoding="utf-8") as rows:
-        *messages, reference = json.loads(next(rows))["messages"]
+        dialogue = as_dialogue(json.loads(next(rows)))
+    prompt, index = prompt_of(dialogue), reference_index(dialogue)
+    reference = "" if index is None else dialogue["messages"][index]["content"]
     url = f"{scoring_uri.rstrip('/').removesuffix('/score')}/v1/chat/completions"
     headers = {"Authorization": f"Bearer {secret_file.read_text()}"}
-    body = {"messages": messages, "max_tokens": 64, "temperature": 0}
+    body = {**prompt.body(), "max_tokens": 64, "temperature": 0}
     try:
         with httpx.Client(verify=tls_context(), timeout=ANSWER_WITHIN_S, trust_env=False) as client:
             answer = client.post(url, json=body, headers=headers)
@@ -53,4 +56,4 @@ def ask(scoring_uri: str, held_out: Path, secret_file: Path) -> EndpointExample:
         text = str(answer.json()["choices"][0]["message"]["content"])
     except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
         raise DemoFailed(f"the endpoint {url} does not answer as it should: {error!r}") from error
-    return EndpointExample(url, str(secret_file), body, messages[-1]["content"], reference["content"], text)
+    return EndpointExample(url, str(secret_file), body, prompt.conversation(), reference, text)

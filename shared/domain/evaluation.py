@@ -114,9 +114,9 @@ class RowScores(Frozen):
 class GradedRow(RowScores):
     """A line of `evaluation/rows.jsonl`: the row's score, score by grader and answer, each by model.
 
-    `prompt_tokens` is the length of the rendered prompt: a server with another template counts another one. `slices`
-    is the row's value of each slice field. A grader that failed on an answer has no score there. `reasons`: a judge's
-    own words, by model and grader.
+    `prompt` is the conversation to read, `prompt_tokens` its rendered length: a server with another template counts
+    another one. `slices` is the row's value of each slice field. A grader that failed on an answer has no score there.
+    `reasons`: a judge's own words, by model and grader.
     """
 
     prompt_tokens: int | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from shared.domain.jobs import (
     ChatAnswer,
@@ -16,6 +16,7 @@ from shared.domain.jobs import (
     MetricPoint,
     ModelSpec,
 )
+from shared.domain.prompts import Prompt
 
 
 class JobLauncher(Protocol):
@@ -72,13 +73,13 @@ class ModelHost(Protocol):
     def chat(
         self,
         endpoint: str,
-        messages: list[dict[str, Any]],
+        prompt: Prompt,
         *,
         deployment: str | None = None,
         max_tokens: int = 256,
         timeout_s: float | None = None,
     ) -> ChatAnswer:
-        """Greedy answer of the endpoint, or of one deployment past the traffic split.
+        """Greedy answer of the endpoint, or of one deployment past the traffic split, as the model wrote it.
 
         `timeout_s` follows `max_tokens` by default. Raises Transient if it does not answer in time or is busy,
         PermanentFailure `container_refused` if it never will.

@@ -12,9 +12,10 @@ from typing import Literal
 import orjson
 
 from shared.domain.findings import read_codes
+from shared.domain.prompts import Row, dialogues, is_prompt, prompt_of
 from shared.rendering.bundle import Bundle
-from shared.rendering.compare import Comparison, dialogues
-from shared.rendering.rows import Rendered, Row, Tokens, render_prompt, render_row, tokenize
+from shared.rendering.compare import Comparison
+from shared.rendering.rows import Rendered, Tokens, render_prompt, render_row, tokenize
 from shared.rendering.template import TemplateNotTrainable
 
 OverLength = Literal["reject", "drop", "truncate"]
@@ -156,13 +157,9 @@ class TokenCheck:
 
 def readings(bundle: Bundle, row: Row) -> Readings:
     """A canonical row of any kind as the texts that a trainer reads of it. Raises as `render_row` does."""
-    render = render_prompt if is_prompt(row) else render_row
-    return tuple(render(bundle, dialogue) for dialogue in dialogues(row))
-
-
-def is_prompt(row: Row) -> bool:
-    """Whether it is a prompt for reinforcement."""
-    return "messages" in row and row["messages"][-1]["role"] != "assistant"
+    if is_prompt(row):
+        return (render_prompt(bundle, prompt_of(row)),)
+    return tuple(render_row(bundle, dialogue) for dialogue in dialogues(row))
 
 
 def _pair(outputs: list[RowTokens]) -> RowTokens:

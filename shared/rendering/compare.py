@@ -17,8 +17,9 @@ from functools import cached_property
 from typing import Any
 
 from shared.domain.blank import is_blank
+from shared.domain.prompts import Row, prompt_before, prompt_of
 from shared.rendering.bundle import Bundle
-from shared.rendering.rows import OUTPUTS, Row, render_answers, render_prompt, with_output
+from shared.rendering.rows import render_answers, render_prompt
 from shared.rendering.template import Span
 
 _OF_ROLE = {"user": "user", "system": "system", "tool": "tool_result"}
@@ -77,11 +78,6 @@ class Comparison:
         if parts not in self._prompt_codes:
             self._prompt_codes[parts] = frozenset(_compare_prompt(self._bundle, marked, text, spans))
         return self._prompt_codes[parts]
-
-
-def dialogues(row: Row) -> list[Row]:
-    """The dialogues that are rendered of a row; a preference pair has two."""
-    return [with_output(row, output) for output in OUTPUTS] if "input" in row else [row]
 
 
 def _part(message: Row) -> str:
@@ -218,14 +214,14 @@ class _Marked:
 
 
 def _rendered(bundle: Bundle, marked: Row, is_prompt: bool) -> tuple[str, dict[int, Span]]:
-    return (render_prompt(bundle, marked).text, {}) if is_prompt else render_answers(bundle, marked)
+    return (render_prompt(bundle, prompt_of(marked)).text, {}) if is_prompt else render_answers(bundle, marked)
 
 
 def _compare_prompt(bundle: Bundle, marked: Row, text: str, spans: dict[int, Span]) -> Iterator[str]:
     """The text up to the last answer is the prompt of the tuned model."""
     last = max(spans)
     try:
-        prompt = render_prompt(bundle, {**marked, "messages": marked["messages"][:last]}).text
+        prompt = render_prompt(bundle, prompt_before(marked, last)).text
     except Exception:  # no prompt can be rendered, so nothing differs
         return
     if not text.startswith(prompt.rstrip()):

@@ -7,12 +7,12 @@ from collections import Counter
 from shared.domain.catalog import find_entry
 from shared.domain.findings import Findings, Place
 from shared.domain.planning.methods import served_tokens
+from shared.domain.prompts import Row
 from shared.domain.recipe import AUTO, Recipe
 from shared.domain.tokens import PreviewRow, TokenStatistics
 from shared.rendering.bundle import Bundle
 from shared.rendering.check import OF_TEMPLATE, LengthPolicy, TokenCheck
 from shared.rendering.preview import preview_row
-from shared.rendering.rows import Row
 from shared.rendering.token_counter import TokenCounter
 
 FLUSH_ROWS = 256

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from shared.domain.prompts import Row
 from shared.domain.tokens import Piece, PreviewRow
 from shared.rendering.bundle import Bundle
 from shared.rendering.check import readings
-from shared.rendering.rows import Row, tokenize
+from shared.rendering.rows import tokenize
 
 SHOWN_CHARACTERS = 1200
 

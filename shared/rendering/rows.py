@@ -15,13 +15,12 @@ from typing import Any
 import orjson
 from tokenizers import Encoding
 
+from shared.domain.prompts import Prompt, Row, learned_indices, tools_of
 from shared.rendering.bundle import Bundle
 from shared.rendering.template import Span, TemplateNotTrainable
 
-Row = dict[str, Any]
 # Tokens with their offsets take some 90 bytes each, so no more text than this is held as tokens at a time.
 BATCH_CHARACTERS = 2**18
-OUTPUTS = ("preferred_output", "non_preferred_output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +62,13 @@ def render_row(bundle: Bundle, row: Row) -> Rendered:
 
 def render_answers(bundle: Bundle, row: Row) -> tuple[str, dict[int, Span]]:
     """The text of a dialogue, and where each message lies that loss falls on, by its index; raises as `render_row`."""
-    messages, tools = normalized(row["messages"]), row.get("tools")
-    learned = [i for i, one in enumerate(row["messages"]) if one["role"] == "assistant" and one.get("weight", 1)]
-    return (_by_blocks if bundle.template.marked else _by_prefixes)(bundle, messages, tools, learned)
+    find = _by_blocks if bundle.template.marked else _by_prefixes
+    return find(bundle, normalized(row["messages"]), tools_of(row), learned_indices(row))
 
 
-def render_prompt(bundle: Bundle, row: Row) -> Rendered:
+def render_prompt(bundle: Bundle, prompt: Prompt) -> Rendered:
     """The text that asks for the next answer; raises whatever the template raises."""
-    return Rendered(bundle.template.render(normalized(row["messages"]), row.get("tools"), ask=True), ())
-
-
-def with_output(pair: Row, output: str) -> Row:
-    """The prompt of a preference pair with one of its outputs as a chat row; loss falls on that output alone."""
-    prompt = [{**one, "weight": 0} if one["role"] == "assistant" else one for one in pair["input"]["messages"]]
-    return {"messages": [*prompt, *pair[output]], "tools": pair["input"].get("tools")}
+    return Rendered(bundle.template.render(normalized(prompt.messages), prompt.tools, ask=True), ())
 
 
 def normalized(messages: Iterable[Row]) -> list[Row]:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from statistics import median
-from typing import Any
 
 from shared.domain import paths
 from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure, Problem, Transient
 from shared.domain.evaluation import GradedRow
 from shared.domain.events import DeploymentProbed
 from shared.domain.jobs import ChatAnswer, DeploymentState, EndpointView
+from shared.domain.prompts import Prompt, prompt_of
 from shared.domain.run import RolloutRef, Run, Status
 from shared.domain.upgrades import read_file
 from shared.ports import BlobStore, Services
@@ -30,7 +30,7 @@ ANSWERS_S = 30.0
 class Expected:
     """A held-out prompt with the answers stored at evaluation."""
 
-    messages: list[dict[str, Any]]
+    prompt: Prompt
     candidate: str
     base: str
     prompt_tokens: int | None
@@ -106,7 +106,7 @@ def _answers(
         if outcomes and time.monotonic() >= ends:
             break
         try:
-            answer = services.models.chat(rollout.endpoint, question.messages, deployment=deployment, max_tokens=limit)
+            answer = services.models.chat(rollout.endpoint, question.prompt, deployment=deployment, max_tokens=limit)
             outcomes.append(answer)
         except (Transient, PermanentFailure) as error:
             outcomes.append(error.problem)
@@ -156,18 +156,11 @@ def expected_answers(run: Run, blobs: BlobStore) -> list[Expected]:
 
 def _expected(row: GradedRow, rows: list[bytes]) -> Expected:
     return Expected(
-        messages=_prompt(json.loads(rows[row.row - 1])),
+        prompt=prompt_of(json.loads(rows[row.row - 1])),
         candidate=row.answers["candidate"],
         base=row.answers["base"],
         prompt_tokens=row.prompt_tokens,
     )
-
-
-def _prompt(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """The prompt: a dialogue up to its last answer, all of a prompt without one, the input of a preference pair."""
-    messages = row["input"]["messages"] if "input" in row else row["messages"]
-    prompt = messages[:-1] if messages[-1]["role"] == "assistant" else messages
-    return [{k: v for k, v in message.items() if k != "weight"} for message in prompt]
 
 
 def _lines(blobs: BlobStore, path: str) -> list[bytes]:

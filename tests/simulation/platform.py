@@ -31,6 +31,7 @@ from shared.domain.jobs import (
     MetricPoint,
     ModelSpec,
 )
+from shared.domain.prompts import Prompt
 from shared.domain.results import JobMetrics, JobResult
 from shared.domain.run import Run
 from shared.ports import BlobStore, Clock, Message
@@ -272,7 +273,7 @@ class Platform:
     def chat(
         self,
         endpoint: str,
-        messages: list[dict[str, Any]],
+        prompt: Prompt,
         *,
         deployment: str | None = None,
         max_tokens: int = 256,
@@ -283,7 +284,7 @@ class Platform:
         if found.silent_until is not None and self.clock.now() < found.silent_until:
             raise Transient("endpoint_busy", "503")
         run_id = "base" if found.outcome == "answers as base" else found.spec.tags["droptune_run"]
-        text = self._answers[run_id, orjson.dumps(messages)]
+        text = self._answers[run_id, orjson.dumps(prompt.messages)]
         return ChatAnswer(text=text, deployment=deployment, latency_s=0.1)
 
     # Inside

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import orjson
 
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.prompts import Row
 from shared.rendering import Bundle, TemplateNotTrainable, Tokens, render_row, tokenize
 from shared.rendering.check import LengthPolicy, Readings, apply_length_policy, readings
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 IGNORED = -100
 Item = TypeVar("Item")  # what a method makes of a row
-Row = dict[str, Any]
 Codes = dict[str, list[int]]  # code of `shared.rendering.check` -> row numbers
 
 

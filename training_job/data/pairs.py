@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.domain.prompts import OUTPUTS, Row
 from shared.rendering import Bundle, tokenize
 from shared.rendering.check import LengthPolicy, apply_length_policy
-from shared.rendering.rows import OUTPUTS
-from training_job.data.chat_rows import Codes, Encoded, EncodedFile, Row, encoded, encoded_file, read_all, read_rows
+from training_job.data.chat_rows import Codes, Encoded, EncodedFile, encoded, encoded_file, read_all, read_rows
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ import transformers
 
 from shared.domain.blank import is_blank
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.rendering import Bundle, normalized
-from shared.rendering.check import is_prompt
-from shared.rendering.rows import OUTPUTS, with_output
-from training_job.data.chat_rows import IGNORED, Row, bundle_of, encode_row
+from shared.domain.prompts import Row, prompt_of, reference_index, up_to_answer
+from shared.rendering import Bundle, tokenize
+from shared.rendering.rows import render_prompt
+from training_job.data.chat_rows import IGNORED, bundle_of, encode_row
 from training_job.job.files import write_json
 from training_job.model.generation import generate
 from training_job.model.quantized import load_model, load_tokenizer
@@ -32,7 +32,7 @@ BATCH_ROWS = 32
 
 @dataclass(frozen=True)
 class Question:
-    """A held-out row without its answer: last user message, prompt token ids `[length]`, expected answer if any."""
+    """A held-out row without its answer: conversation, prompt token ids `[length]`, expected answer if any."""
 
     number: int
     prompt: str
@@ -49,48 +49,25 @@ class Answers:
     seconds: float
 
 
-def as_dialogue(row: Row) -> Row:
-    """A canonical row as a dialogue to continue; a preference pair as its prompt and the preferred answer.
-
-    Raises KeyError for plain text, to which nothing can be answered.
-    """
-    if "input" in row:
-        return {**with_output(row, OUTPUTS[0]), "item": row.get("item", {})}
-    row["messages"][0]["role"]
-    return row
-
-
-def reference_index(row: Row) -> int | None:
-    """Index of the message that answers are compared with: the last that is learned. A prompt has none."""
-    if is_prompt(row):
-        return None
-    indices = [i for i, one in enumerate(row["messages"]) if one["role"] == "assistant" and one.get("weight", 1)]
-    return indices[-1] if indices else None
-
-
 def question(bundle: Bundle, row: Row, number: int) -> Question:
-    """The row up to the answer that is evaluated; a tool call's reference is the template's text of it.
+    """A dialogue up to the answer that is evaluated; a tool call's reference is the template's text of it.
 
     Raises PermanentFailure `no_reference` of class data if nothing is seen of that answer: silence would be right.
     """
-    index = reference_index(row)
-    before = row["messages"][:index]
-    prompt = bundle.template.render(normalized(before), row.get("tools"), ask=True)
-    ids = bundle.tokenizer.encode(prompt, add_special_tokens=False).ids
+    prompt, index = prompt_of(row), reference_index(row)
+    (tokens,) = tokenize(bundle, [render_prompt(bundle, prompt)])
     reference = None if index is None else _reference(bundle, row, index)
     if reference is not None and is_blank(reference):
         message = f"held-out row {number} has no answer to compare with, or the chat template does not write it"
         raise PermanentFailure(FailureClass.DATA, "no_reference", message, "eval.jsonl")
-    user_texts = [message.get("content") or "" for message in before if message["role"] == "user"]
-    return Question(number, user_texts[-1] if user_texts else "", list(ids), reference)
+    return Question(number, prompt.conversation(), list(tokens.encoding.ids), reference)
 
 
 def _reference(bundle: Bundle, row: Row, index: int) -> str:
     answer = row["messages"][index]
     if not answer.get("tool_calls"):
         return str(answer["content"])
-    context = [{**m, "weight": 0} if m["role"] == "assistant" else m for m in row["messages"][:index]]
-    labels = encode_row(bundle, {**row, "messages": [*context, answer]}).labels
+    labels = encode_row(bundle, up_to_answer(row, index)).labels
     trained = [label for label in labels if label != IGNORED]
     return str(bundle.tokenizer.decode(trained, skip_special_tokens=True))
 

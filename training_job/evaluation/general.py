@@ -17,8 +17,8 @@ from pydantic import TypeAdapter
 
 from shared.domain.evaluation import GeneralScore
 from shared.domain.graders import Grader
+from shared.domain.prompts import Row
 from shared.grading import Engine
-from training_job.data.chat_rows import Row
 from training_job.evaluation.scoring import Bootstrap, Scores
 
 SUITE_FILE = Path(__file__).with_name("general_suite.jsonl")
@@ -60,12 +60,8 @@ class Suite:
 def load_suite() -> Suite:
     lines = [orjson.loads(line) for line in SUITE_FILE.read_bytes().splitlines()]
     read = TypeAdapter(Grader).validate_python
-    # The last message stands for the answer: a question is a row up to there.
     return Suite(
-        rows=[
-            {"messages": [{"role": "user", "content": line["ask"]}, {"role": "assistant", "content": "-"}]}
-            for line in lines
-        ],
+        rows=[{"messages": [{"role": "user", "content": line["ask"]}]} for line in lines],
         parts=[line["part"] for line in lines],
         graders=[read({"name": "general", **line["grader"]}) for line in lines],
     )

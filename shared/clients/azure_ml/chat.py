@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import httpx
 
@@ -11,6 +10,7 @@ from shared.clients.azure_ml.session import Session
 from shared.clients.azure_ml.wire import chat_text
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.jobs import DEPLOYMENT_HEADER, SCORING_SCOPE, ChatAnswer, answer_timeout_s, chat_url
+from shared.domain.prompts import Prompt
 
 
 class Chat:
@@ -23,7 +23,7 @@ class Chat:
     def chat(
         self,
         endpoint: str,
-        messages: list[dict[str, Any]],
+        prompt: Prompt,
         *,
         deployment: str | None = None,
         max_tokens: int = 256,
@@ -36,7 +36,7 @@ class Chat:
         headers = {"Authorization": f"Bearer {self.session.token(SCORING_SCOPE)}"}
         if deployment is not None:
             headers[DEPLOYMENT_HEADER] = deployment
-        body = {"messages": messages, "temperature": 0, "max_tokens": max_tokens}
+        body = {**prompt.body(), "temperature": 0, "max_tokens": max_tokens}
         url = self.session.workspace.reachable(chat_url(self._scoring_uri(endpoint)))
         started = time.monotonic()
         try:

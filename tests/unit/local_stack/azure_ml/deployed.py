@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from shared.domain.jobs import DeploymentState, DeploymentView, ModelSpec
+from shared.domain.prompts import Prompt
 from tests.unit.local_stack.azure_ml.support import Local, deployment, eventually
 
 CHAMPION = ModelSpec(name="champion", version="1", uri="azureml://datastores/models/paths/champion/")
 CANDIDATE = ModelSpec(name="candidate", version="1", uri="azureml://datastores/models/paths/candidate/")
-HELLO = [{"role": "user", "content": "hello"}]
+HELLO = Prompt([{"role": "user", "content": "hello"}])
 
 
 def created(local: Local, endpoint: str, name: str, model: str = "champion:1", **changes: Any) -> DeploymentView:

@@ -8,6 +8,7 @@ import signal
 import httpx
 
 from shared.domain.jobs import DeploymentState, JobStatus, ModelSpec
+from tests.unit.local_stack.azure_ml.deployed import HELLO
 from tests.unit.local_stack.azure_ml.restarted import group_of
 from tests.unit.local_stack.azure_ml.support import Process, deployment, eventually, finished, is_running, job, started
 
@@ -69,8 +70,7 @@ def test_a_deployment_outlives_the_emulator_and_is_started_again_if_it_died(proc
     process.kill()
     assert is_running(first)
     process.start()
-    question = [{"role": "user", "content": "hello"}]
-    assert client.chat("restarts", question, deployment="blue").text == "champion: hello"
+    assert client.chat("restarts", HELLO, deployment="blue").text == "champion: hello"
     os.killpg(first, signal.SIGKILL)
     second = eventually(lambda: (folder / "attempts/2/pid").exists() and (folder / "attempts/2/pid").read_text())
     assert int(str(second)) != first

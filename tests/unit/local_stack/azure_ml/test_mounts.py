@@ -18,6 +18,7 @@ from local_stack.azure_ml.mounts import BlobCopies
 from shared.clients.blob import AzureBlobStore
 from shared.domain.errors import BlobNotFound, PermanentFailure
 from shared.domain.jobs import DeploymentState, JobStatus, ModelSpec
+from shared.domain.prompts import Prompt
 from shared.embedded.blobs import FileBlobStore
 from tests.emulator_servers import azurite_url
 from tests.unit.local_stack.azure_ml.support import ECHO, Local, client_of, deployment, eventually, job, started
@@ -173,7 +174,7 @@ def test_a_deployment_serves_the_blobs_of_its_model(local: Local, blobs: AzureBl
         return view is not None and view.state is DeploymentState.SUCCEEDED
 
     eventually(ready)
-    answer = local.client.chat("mounts", [{"role": "user", "content": "hello"}], deployment="blue")
+    answer = local.client.chat("mounts", Prompt([{"role": "user", "content": "hello"}]), deployment="blue")
     assert answer.text == "champion: hello"
     [file] = (local.emulator.config.root / "deployments").rglob("model.safetensors")
     assert file.read_bytes() == b"weights"

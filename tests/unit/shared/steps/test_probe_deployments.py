@@ -15,6 +15,7 @@ from shared.domain.errors import Transient
 from shared.domain.events import DeploymentProbed
 from shared.domain.jobs import ChatAnswer, DeploymentState, DeploymentView, EndpointView
 from shared.domain.planning.plan import resolve
+from shared.domain.prompts import Prompt, prompt_of
 from shared.domain.recipe import Recipe
 from shared.domain.run import RolloutRef, Run, Status
 from shared.ports import Services
@@ -34,6 +35,7 @@ class Models:
     def __init__(self) -> None:
         self.fails: dict[str, Transient] = {}
         self.requests: list[tuple[str | None, str]] = []
+        self.prompts: list[Prompt] = []
 
     def get_endpoint(self, name: str) -> EndpointView:
         return EndpointView(name=name, scoring_uri="http://x/", traffic={OLD: 90, NEW: 10}, deployments=(NEW, OLD))
@@ -42,10 +44,11 @@ class Models:
         return DeploymentView(name=name, state=DeploymentState.SUCCEEDED)
 
     def chat(
-        self, endpoint: str, messages: list[dict[str, Any]], *, deployment: str | None = None, max_tokens: int = 256
+        self, endpoint: str, prompt: Prompt, *, deployment: str | None = None, max_tokens: int = 256
     ) -> ChatAnswer:
-        question = messages[-1]["content"]
+        question = prompt.messages[-1]["content"]
         self.requests.append((deployment, question))
+        self.prompts.append(prompt)
         if deployment == NEW and question in self.fails:
             raise self.fails[question]
         return ChatAnswer(text=f"tuned {question}", deployment=deployment, latency_s=0.5)
@@ -152,17 +155,39 @@ def pair(question: str) -> dict[str, Any]:
 def prompt(question: str) -> dict[str, Any]:
     """Of reinforcement: it continues from an answer that is part of it."""
     messages = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "yes?"}]
-    return {"messages": [*messages, {"role": "user", "content": question}]}
+    return {"messages": [*messages, {"role": "user", "content": question}], "tools": TOOLS}
 
 
-@pytest.mark.parametrize("row_of", [pair, prompt])
-def test_pairs_and_prompts_are_asked_up_to_the_answer_that_is_wanted(
+def not_learned_after(question: str) -> dict[str, Any]:
+    messages = [("user", question), ("assistant", "right"), ("user", "Sure?")]
+    last = {"role": "assistant", "content": "no", "weight": 0}
+    return {"messages": [*({"role": role, "content": text} for role, text in messages), last], "tools": TOOLS}
+
+
+def pair_with_loop(question: str) -> dict[str, Any]:
+    """The question is the result of a tool that the preferred output called."""
+    call = {"id": "c1", "type": "function", "function": {"name": "stock", "arguments": "{}"}}
+    loop = [
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": question, "tool_call_id": "c1"},
+    ]
+    row = pair("In stock?")
+    return {**row, "input": {**row["input"], "tools": TOOLS}, "preferred_output": [*loop, *row["preferred_output"]]}
+
+
+TOOLS = [{"type": "function", "function": {"name": "stock", "description": "How many", "parameters": {}}}]
+
+
+@pytest.mark.parametrize("row_of", [pair, prompt, not_learned_after, pair_with_loop])
+def test_what_was_evaluated_is_asked_with_its_tools_up_to_the_answer_that_is_wanted(
     row_of: Callable[[str], dict[str, Any]], run: Run, ports: Services, models: Models
 ) -> None:
     assert run.curated is not None
     ports.blobs.write(paths.curated(run.curated, "eval.jsonl"), [_lines([row_of(f"q{n}") for n in range(1, 8)])])
     assert seen(probe_deployment(run, ports)) == {"requested": 5, "failed": 0, "as_evaluated": 5, "unlike_base": 5}
     assert models.requests == [(name, f"q{n}") for name in (NEW, OLD) for n in range(1, 6)]
+    assert models.prompts == [prompt_of(row_of(f"q{n}")) for n in range(1, 6)] * 2
+    assert [asked.tools for asked in models.prompts] == [None if row_of is pair else TOOLS] * 10
 
 
 @pytest.mark.parametrize("which", ["graded", "held out"])

@@ -11,9 +11,10 @@ import pytest
 
 from shared.domain.catalog import CATALOG, find_entry
 from shared.domain.planning.plan import estimate_tokens
+from shared.domain.prompts import prompt_of, with_output
 from shared.rendering import Bundle, render_row
 from shared.rendering.bundle import read_bundle_folder
-from shared.rendering.rows import render_prompt, with_output
+from shared.rendering.rows import render_prompt
 from shared.validation import spooled_sink
 from shared.validation.intake import ExpectedRows, open_rows
 from shared.validation.rows import extent_of, read_row
@@ -43,7 +44,7 @@ def tokens_of(bundle: Bundle, document: dict[str, Any]) -> int:
     elif document["messages"][-1]["role"] == "assistant":
         texts = [render_row(bundle, document).text]
     else:
-        texts = [render_prompt(bundle, document).text]
+        texts = [render_prompt(bundle, prompt_of(document)).text]
     return max(len(bundle.tokenizer.encode(text, add_special_tokens=False)) for text in texts)
 
 

@@ -97,9 +97,10 @@ def test_several_templates_are_refused_for_nothing_says_which_is_meant(tokenizer
     assert (caught.value.failure_class, caught.value.problem.code) == (FailureClass.RECIPE, "multiple_chat_templates")
 
 
-def test_a_tool_schema_is_part_of_the_prompt(bundle: Bundle) -> None:
+def test_a_tool_schema_is_part_of_the_prompt_as_a_server_writes_it(bundle: Bundle) -> None:
     text = bundle.tokenizer.decode(encode_row(bundle, DIALOGUES["tool call"][0]).input_ids)
-    assert json.dumps(TOOLS) in text
+    function = {"name": "stock", "description": None, "parameters": {"type": "object"}}
+    assert json.dumps([{"type": "function", "function": function}]) in text
 
 
 def refused(

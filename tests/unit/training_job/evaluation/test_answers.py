@@ -15,7 +15,7 @@ def test_the_reference_is_the_last_answer_and_the_prompt_stops_before_it(tokeniz
 
     turns = [("user", "Part?"), ("assistant", "a bolt"), ("user", "Size?"), ("assistant", "M5")]
     parsed = question(bundle, {"messages": [{"role": r, "content": c} for r, c in turns]}, 7)
-    assert (parsed.number, parsed.prompt, parsed.reference) == (7, "Size?", "M5")
+    assert (parsed.number, parsed.prompt, parsed.reference) == (7, "user: Part?\nassistant: a bolt\nuser: Size?", "M5")
     assert tokenizer.decode(parsed.ids).endswith("Size?<|im_end|>\n<|im_start|>assistant\n")
 
 
@@ -32,7 +32,7 @@ def test_a_prompt_of_several_turns_is_asked_to_its_end_and_has_no_reference(toke
 
     turns = [("user", "Part?"), ("assistant", "a bolt"), ("user", "Size?")]
     parsed = question(bundle, {"messages": [{"role": r, "content": c} for r, c in turns], "item": {"size": "M5"}}, 7)
-    assert (parsed.prompt, parsed.reference) == ("Size?", None)
+    assert (parsed.prompt, parsed.reference) == ("user: Part?\nassistant: a bolt\nuser: Size?", None)
     assert tokenizer.decode(parsed.ids).endswith("Size?<|im_end|>\n<|im_start|>assistant\n")
 
 

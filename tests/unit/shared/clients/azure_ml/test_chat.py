@@ -20,8 +20,8 @@ def test_a_chat_is_greedy_and_names_no_model(local: Local) -> None:
     headers = {**local.token, "azureml-model-deployment": "blue"}
     answer_of_blue = local.client.chat(name, HELLO, deployment="blue", max_tokens=7)
     assert answer_of_blue.text == "champion: hello"
-    answer = httpx.post(f"{local.url}/endpoints/greedy/v1/chat/completions", json={"messages": HELLO}, headers=headers)
-    assert answer.json()["asked"] == {"messages": HELLO}
+    answer = httpx.post(f"{local.url}/endpoints/greedy/v1/chat/completions", json=HELLO.body(), headers=headers)
+    assert answer.json()["asked"] == HELLO.body()
     assert answer.headers["azureml-model-deployment"] == "blue"
 
 

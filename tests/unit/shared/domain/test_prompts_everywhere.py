@@ -1,0 +1,207 @@
+"""The same row asks the same tokens wherever it is asked: by validation, training, evaluation, probe and server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ConfigDict
+
+from shared.domain.evaluation import GradedRow
+from shared.domain.prompts import as_dialogue
+from shared.rendering import Bundle, read_bundle_folder, tokenize
+from shared.rendering.check import LengthPolicy, readings
+from shared.steps.probe_deployments import _expected
+from shared.validation.intake import ExpectedRows, open_rows
+from shared.validation.rows import read_row
+from tests.unit.shared.rendering import families
+from tests.unit.shared.rendering.families import TOOLS, message
+from training_job.data.chat_rows import IGNORED, encode_file
+from training_job.data.pairs import encode_pairs
+from training_job.data.prompts import encode_prompts
+
+Row = dict[str, Any]
+ANSWER = message("assistant", "<think>Look it up.</think>A bolt, M5.")
+QUESTION = message("user", "Which part is this?")
+CALL = message("assistant", "I look.", tool_calls=[families.CALL])
+RESULT = message("tool", "12", tool_call_id="call00001", name="stock")
+# Other fields, in another order than a server has them.
+BARE_TOOL = {"function": {"strict": True, "parameters": {"type": "object"}, "name": "stock"}, "type": "function"}
+# What may stand before the answer that is asked for, and the tools.
+ASKED: dict[str, tuple[list[Row], list[Row] | None]] = {
+    "plain": ([QUESTION], None),
+    "no tools": ([QUESTION], []),
+    "tools": ([QUESTION], TOOLS),
+    "tools of few fields": ([QUESTION], [BARE_TOOL]),
+    "system": ([message("system", "Be brief."), QUESTION], None),
+    "developer": ([message("developer", "Be brief."), QUESTION], None),
+    "several turns": ([QUESTION, ANSWER, message("user", "In stock?")], None),
+    "an answer of weight 0": ([QUESTION, {**ANSWER, "weight": 0}, message("user", "Sure?", weight=None)], None),
+    "system, tools and turns": ([message("system", "Be brief."), QUESTION, ANSWER, message("user", "Sure?")], TOOLS),
+    "the result of a tool": ([message("system", "Be brief."), QUESTION, CALL, RESULT], TOOLS),
+    "a question after a tool": ([QUESTION, CALL, RESULT, ANSWER, message("user", "Sure?")], TOOLS),
+    "names": ([message("user", "Which part is this?", name="Ada")], None),
+}
+
+
+def chat(asked: list[Row], tools: list[Row] | None) -> Row:
+    return {"messages": [*asked, ANSWER], "tools": tools}
+
+
+def not_last_learned(asked: list[Row], tools: list[Row] | None) -> Row:
+    return {
+        "messages": [*asked, ANSWER, message("user", "Sure?"), message("assistant", "No.", weight=0)],
+        "tools": tools,
+    }
+
+
+def ends_with_call(asked: list[Row], tools: list[Row] | None) -> Row:
+    again = {**families.CALL, "id": "call00002"}
+    return {"messages": [*asked, message("assistant", None, tool_calls=[again])], "tools": tools or TOOLS}
+
+
+def pair(asked: list[Row], tools: list[Row] | None) -> Row:
+    other = message("assistant", "A nut.")
+    return {
+        "input": {"messages": asked, "tools": tools},
+        "preferred_output": [ANSWER],
+        "non_preferred_output": [other],
+    }
+
+
+def pair_with_loop(asked: list[Row], tools: list[Row] | None) -> Row:
+    call = message("assistant", "I look again.", tool_calls=[{**families.CALL, "id": "call00002"}])
+    loop = [call, {**RESULT, "tool_call_id": "call00002"}, ANSWER]
+    return {**pair(asked, tools or TOOLS), "preferred_output": loop}
+
+
+def prompt(asked: list[Row], tools: list[Row] | None) -> Row:
+    return {"messages": asked, "tools": tools, "answer": "bolt"}
+
+
+FORMS = (chat, not_last_learned, ends_with_call, pair, pair_with_loop, prompt)
+# Writes names, and of earlier answers no thoughts, as templates of models that reason do.
+CONTENT, ROLE = "{{ message['content'] }}", "message['role'] + '\\n'"
+REASONING = families.QWEN.replace(
+    CONTENT, "{{ message['content'].split('</think>')[-1] if not loop.last else message['content'] }}"
+).replace(ROLE, "message['role'] + (message.name or '') + '\\n'")
+
+
+@pytest.fixture(scope="module", params=[*families.TEMPLATES, "reasoning"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tokenizer as a base model's folder has it."""
+    from transformers import PreTrainedTokenizerFast
+
+    family = "qwen" if request.param == "reasoning" else request.param
+    text = families.template(family, marked=True)
+    if request.param == "reasoning":
+        text = REASONING.strip().replace("<<", "{%- generation -%}").replace(">>", "{%- endgeneration -%}")
+        assert text.count("</think>") == text.count("message.name") == 1
+    made = tmp_path_factory.mktemp(request.param)
+    named = families.NAMED[family]
+    core = families.tokenizer(family)
+    PreTrainedTokenizerFast(tokenizer_object=core, chat_template=text, **named).save_pretrained(made)
+    return made
+
+
+def canonical(row: Row) -> Row:
+    line = json.dumps(row).encode()
+    expected = ExpectedRows(prompts="answer" in row)
+    intake = open_rows([line + b"\n"], expected)
+    assert intake.form is not None
+    read, codes = read_row(line, intake.form)
+    assert read is not None, codes
+    return dict(json.loads(read.canonical))
+
+
+def before_last(ids: list[int], spans: list[tuple[int, int]]) -> list[int]:
+    return ids[: spans[-1][0]] if spans else ids
+
+
+def validated(bundle: Bundle, row: Row) -> list[int]:
+    """Up to the answer that is evaluated; of a pair the preferred side."""
+    (tokens,) = tokenize(bundle, [readings(bundle, row)[0]])
+    spans = [span for span in tokens.spans if span[0] < span[1]]
+    return before_last(list(tokens.encoding.ids), spans)
+
+
+def trained(bundle: Bundle, row: Row, file: Path) -> list[int]:
+    file.write_bytes(json.dumps(row).encode() + b"\n")
+    policy = LengthPolicy(None, "reject")
+    if "input" in row:
+        encoded = encode_pairs(file, bundle, policy).rows[0].chosen
+    elif row["messages"][-1]["role"] != "assistant":
+        return encode_prompts(file, bundle, policy).rows[0].ids
+    else:
+        encoded = encode_file(file, bundle, policy).rows[0]
+    learned = [label != IGNORED for label in encoded.labels]
+    starts = [(i, i + 1) for i, here in enumerate(learned) if here and (i == 0 or not learned[i - 1])]
+    return before_last(list(encoded.input_ids), starts)
+
+
+def evaluated(bundle: Bundle, row: Row) -> list[int]:
+    from training_job.evaluation.answers import question
+
+    return question(bundle, as_dialogue(row), 1).ids
+
+
+def request_of(row: Row) -> Row:
+    """What the probe sends, as it is on the wire."""
+    graded = GradedRow(row=1, scores={}, answers={"candidate": "a", "base": "b"})
+    return dict(json.loads(json.dumps(_expected(graded, [json.dumps(row).encode()]).prompt.body())))
+
+
+class Function(BaseModel):
+    """vLLM's FunctionDefinition."""
+
+    model_config = ConfigDict(extra="allow")
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class Tool(BaseModel):
+    """vLLM's ChatCompletionToolsParam."""
+
+    model_config = ConfigDict(extra="allow")
+    type: str = "function"
+    function: Function
+
+
+def as_local(body: Row) -> tuple[list[Row], Any]:
+    """What the server of the local stack gives to the template."""
+    from transformers.cli.serving.utils import Modality
+
+    from local_stack.azure_ml.chat_server import read_messages
+
+    return read_messages(body["messages"], Modality.LLM), body.get("tools")
+
+
+def as_vllm(body: Row) -> tuple[list[Row], Any]:
+    """What vLLM gives to it: tools read and dumped whole, arguments as objects."""
+    for call in [call for one in body["messages"] for call in one.get("tool_calls", ())]:
+        call["function"]["arguments"] = json.loads(call["function"]["arguments"])
+    tools = body.get("tools")
+    return body["messages"], tools and [Tool.model_validate(tool).model_dump() for tool in tools]
+
+
+def served(theirs: Any, row: Row) -> Iterator[list[int]]:
+    for read in (as_local, as_vllm):
+        messages, tools = read(request_of(row))
+        yield list(theirs.apply_chat_template(messages, tools=tools, add_generation_prompt=True, return_dict=False))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_row_asks_the_same_tokens_everywhere(folder: Path, form: Any, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    bundle, theirs = read_bundle_folder(folder), AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    for name, asked in ASKED.items():
+        row = canonical(form(*asked))
+        expected = evaluated(bundle, row)
+        assert validated(bundle, row) == expected, name
+        assert trained(bundle, row, tmp_path / "rows.jsonl") == expected, name
+        assert list(served(theirs, row)) == [expected, expected], name
