@@ -35,11 +35,11 @@ class Prompt:
 
     def conversation(self) -> str:
         """To be read by people: the text of a single message, else a line for each with who speaks."""
-        *before, last = [_said(message) for message in self.messages]
+        *before, last = [_text_of(message) for message in self.messages]
         if not before:
             return last
-        said = [*(shortened(text, SHOWN_BEFORE_LAST) for text in before), last]
-        return "\n".join(f"{message['role']}: {text}" for message, text in zip(self.messages, said, strict=True))
+        texts = [*(shortened(text, SHOWN_BEFORE_LAST) for text in before), last]
+        return "\n".join(f"{message['role']}: {text}" for message, text in zip(self.messages, texts, strict=True))
 
 
 def prompt_of(row: Row) -> Prompt:
@@ -127,7 +127,7 @@ def _tool(tool: Row) -> Row:
     return {"type": None, "function": None} | tool | {"function": function}
 
 
-def _said(message: Row) -> str:
+def _text_of(message: Row) -> str:
     calls = (call["function"] for call in message.get("tool_calls") or ())
     written = (f"{function['name']}({function['arguments']})" for function in calls)
     return "\n".join(text for text in (message.get("content"), *written) if text)

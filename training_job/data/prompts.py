@@ -12,7 +12,7 @@ from training_job.data.chat_rows import Codes, EncodedFile, encoded_file, read_a
 
 
 @dataclass(frozen=True)
-class Prompt:
+class EncodedPrompt:
     """A row without its answer: token ids `[length]`, up to the assistant's turn, and the fields graders read."""
 
     number: int
@@ -20,7 +20,7 @@ class Prompt:
     item: dict[str, Any]
 
 
-def encode_prompts(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedFile[Prompt]:
+def encode_prompts(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedFile[EncodedPrompt]:
     """Encode every prompt of a curated file. One that is too long is left out or refused: cut, it asks for less.
 
     Raises PermanentFailure of class data: `bad_row`, `row_not_renderable`, `row_too_long`, `no_rows`.
@@ -34,5 +34,5 @@ def encode_prompts(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedF
         for code in checked.codes:
             found.setdefault(code, []).append(number)
         if checked.kept:
-            prompts.append(Prompt(number, list(tokens.encoding.ids), row.get("item", {})))
+            prompts.append(EncodedPrompt(number, list(tokens.encoding.ids), row.get("item", {})))
     return encoded_file(prompts, found, policy, path)

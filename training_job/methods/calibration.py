@@ -16,7 +16,7 @@ from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.planning.methods import rows_per_step
 from shared.domain.recipe import Reinforcement, ResolvedReinforcement
 from shared.grading.calibration import calibrate
-from training_job.data.prompts import Prompt
+from training_job.data.prompts import EncodedPrompt
 from training_job.job.files import write_json
 from training_job.job.runtime import CALIBRATION_FILE
 from training_job.job.setup import Setup
@@ -37,7 +37,7 @@ class Calibrator(TrainerCallback):
     Writes `calibration.json`; raises PermanentFailure `reward_not_fit` of class recipe if there are problems.
     """
 
-    def __init__(self, trainer: Answering, rewards: Rewards, prompts: list[Prompt], setup: Setup) -> None:
+    def __init__(self, trainer: Answering, rewards: Rewards, prompts: list[EncodedPrompt], setup: Setup) -> None:
         self._trainer, self._rewards, self._prompts, self._setup = trainer, rewards, prompts, setup
 
     def on_train_begin(
@@ -64,7 +64,7 @@ class Calibrator(TrainerCallback):
         if found.problems:
             raise PermanentFailure(FailureClass.RECIPE, "reward_not_fit", "; ".join(found.problems), "method.graders")
 
-    def _sample(self, prompts: list[Prompt]) -> list[str]:
+    def _sample(self, prompts: list[EncodedPrompt]) -> list[str]:
         step = rows_per_step(self._setup.hyperparameters)
         batches = [prompts[start : start + step] for start in range(0, len(prompts), step)]
         return [text for batch in batches for text in self._trainer.answers([prompt.ids for prompt in batch])]

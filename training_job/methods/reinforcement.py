@@ -21,7 +21,7 @@ from shared.domain.recipe import Reinforcement, ResolvedRecipe, ResolvedReinforc
 from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
 from training_job.data.chat_rows import IGNORED, Encoded
-from training_job.data.prompts import Prompt, encode_prompts
+from training_job.data.prompts import EncodedPrompt, encode_prompts
 from training_job.job.setup import Setup
 from training_job.methods import EncodedData
 from training_job.methods.calibration import Calibrator
@@ -163,7 +163,7 @@ class SeededRepeats(RepeatSampler):
         self.generator.manual_seed(self.seed * 1_000_003 + epoch)
 
 
-def some(prompts: list[Prompt], most: int, seed: int) -> list[Prompt]:
+def some(prompts: list[EncodedPrompt], most: int, seed: int) -> list[EncodedPrompt]:
     """A seeded sample, in the file's order."""
     if len(prompts) <= most:
         return prompts
@@ -171,7 +171,7 @@ def some(prompts: list[Prompt], most: int, seed: int) -> list[Prompt]:
     return [prompts[i] for i in chosen]
 
 
-def as_dataset(prompts: list[Prompt], first: int) -> Dataset:
+def as_dataset(prompts: list[EncodedPrompt], first: int) -> Dataset:
     """A `datasets.Dataset` of token ids and the index of the row's fields, counted from `first`."""
     return Dataset.from_dict(
         {"prompt": [prompt.ids for prompt in prompts], "row": list(range(first, first + len(prompts)))}

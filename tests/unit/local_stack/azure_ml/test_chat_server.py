@@ -17,7 +17,7 @@ from local_stack.processes import free_port
 from local_stack.tiny_base.shipped import shipped_base
 from shared.domain.prompts import as_dialogue, prompt_of
 from shared.rendering import read_bundle_folder
-from tests.unit.shared.domain.test_prompts_everywhere import ASKED, FORMS, canonical
+from tests.unit.shared.domain.test_prompts_everywhere import CONTEXTS, FORMS, canonical
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -59,8 +59,8 @@ def test_it_counts_as_many_tokens_as_the_evaluation(server: str, base: Path, for
     from training_job.evaluation.answers import question
 
     bundle = read_bundle_folder(base)
-    for name, asked in ASKED.items():
-        row = canonical(form(*asked))
+    for name, context in CONTEXTS.items():
+        row = canonical(form(*context))
         body = {**prompt_of(row).body(), "max_tokens": 1, "temperature": 0}
         answer = httpx.post(server, json=body, timeout=120, trust_env=False)
         assert answer.status_code == 200, answer.text

@@ -15,19 +15,19 @@ from tests.paths import ROOT
 PACKAGES = ("cli", "functions", "shared", "training_job", "local_stack")
 
 
-def turns(*said: str) -> list[dict[str, Any]]:
+def turns(*messages: str) -> list[dict[str, Any]]:
     """`user: What?` each, of weight 0 after a minus."""
     roles = {"u": "user", "a": "assistant", "-": "assistant", "t": "tool", "s": "system"}
     weight = {"-": {"weight": 0}}
-    return [{"role": roles[one[0]], "content": one[1:], **weight.get(one[0], {})} for one in said]
+    return [{"role": roles[one[0]], "content": one[1:], **weight.get(one[0], {})} for one in messages]
 
 
-def pair(asked: list[Any], preferred: list[Any], **more: Any) -> dict[str, Any]:
-    return {"input": {"messages": asked, **more}, "preferred_output": preferred, "non_preferred_output": turns("ano")}
+def pair(prompt: list[Any], preferred: list[Any], **more: Any) -> dict[str, Any]:
+    return {"input": {"messages": prompt, **more}, "preferred_output": preferred, "non_preferred_output": turns("ano")}
 
 
 @pytest.mark.parametrize(
-    ("row", "asked", "reference"),
+    ("row", "context", "reference"),
     [
         ({"messages": turns("u1", "a2")}, "u1", "2"),
         ({"messages": turns("u1", "a2", "u3", "a4")}, "u1 a2 u3", "4"),
@@ -40,9 +40,9 @@ def pair(asked: list[Any], preferred: list[Any], **more: Any) -> dict[str, Any]:
         (pair(turns("u1"), turns("a2", "t3", "a4")), "u1 a2 t3", "4"),
     ],
 )
-def test_a_row_is_asked_up_to_its_last_learned_answer(row: Any, asked: str, reference: str | None) -> None:
+def test_a_row_is_asked_up_to_its_last_learned_answer(row: Any, context: str, reference: str | None) -> None:
     prompt = prompt_of(row)
-    assert " ".join(one["role"][0] + one["content"] for one in prompt.messages) == asked
+    assert " ".join(one["role"][0] + one["content"] for one in prompt.messages) == context
     dialogue = as_dialogue(row)
     index = reference_index(dialogue)
     assert (None if index is None else dialogue["messages"][index]["content"]) == reference
@@ -51,8 +51,8 @@ def test_a_row_is_asked_up_to_its_last_learned_answer(row: Any, asked: str, refe
 def test_a_request_names_tools_only_where_there_are_any_and_no_weight() -> None:
     tools = [{"type": "function", "function": {"name": "f", "description": "d", "parameters": {}}}]
     row = {"messages": turns("u1", "-2", "u3"), "tools": tools}
-    asked = [{"role": "user", "content": "1"}, {"role": "assistant", "content": "2"}, {"role": "user", "content": "3"}]
-    assert prompt_of(row).body() == {"messages": asked, "tools": tools, "tool_choice": "none"}
+    sent = [{"role": "user", "content": "1"}, {"role": "assistant", "content": "2"}, {"role": "user", "content": "3"}]
+    assert prompt_of(row).body() == {"messages": sent, "tools": tools, "tool_choice": "none"}
     rows: list[dict[str, Any]] = [{}, {"tools": None}, {"tools": []}]
     assert [prompt_of({"messages": turns("u1"), **row}).body() for row in rows] == [{"messages": turns("u1")}] * 3
     assert prompt_of(pair(turns("u1"), turns("a2"), tools=tools)).tools == tools
@@ -68,7 +68,7 @@ def test_tools_have_a_servers_fields_in_its_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "left"),
+    ("messages", "left"),
     [
         (("u1", "a2"), "u1 a2"),
         (("u1", "a2", "u3", "-4"), "u1 a2"),
@@ -77,8 +77,8 @@ def test_tools_have_a_servers_fields_in_its_order() -> None:
         (("u1", "-2"), "u1 a2"),
     ],
 )
-def test_what_follows_the_last_learned_answer_is_not_learned_with(said: tuple[str, ...], left: str) -> None:
-    [dialogue] = dialogues({"messages": turns(*said)})
+def test_what_follows_the_last_learned_answer_is_not_learned_with(messages: tuple[str, ...], left: str) -> None:
+    [dialogue] = dialogues({"messages": turns(*messages)})
     assert " ".join(one["role"][0] + one["content"] for one in dialogue["messages"]) == left
 
 

@@ -31,7 +31,7 @@ RESULT = message("tool", "12", tool_call_id="call00001", name="stock")
 # Other fields, in another order than a server has them.
 BARE_TOOL = {"function": {"strict": True, "parameters": {"type": "object"}, "name": "stock"}, "type": "function"}
 # What may stand before the answer that is asked for, and the tools.
-ASKED: dict[str, tuple[list[Row], list[Row] | None]] = {
+CONTEXTS: dict[str, tuple[list[Row], list[Row] | None]] = {
     "plain": ([QUESTION], None),
     "no tools": ([QUESTION], []),
     "tools": ([QUESTION], TOOLS),
@@ -47,39 +47,39 @@ ASKED: dict[str, tuple[list[Row], list[Row] | None]] = {
 }
 
 
-def chat(asked: list[Row], tools: list[Row] | None) -> Row:
-    return {"messages": [*asked, ANSWER], "tools": tools}
+def chat(context: list[Row], tools: list[Row] | None) -> Row:
+    return {"messages": [*context, ANSWER], "tools": tools}
 
 
-def not_last_learned(asked: list[Row], tools: list[Row] | None) -> Row:
+def not_last_learned(context: list[Row], tools: list[Row] | None) -> Row:
     return {
-        "messages": [*asked, ANSWER, message("user", "Sure?"), message("assistant", "No.", weight=0)],
+        "messages": [*context, ANSWER, message("user", "Sure?"), message("assistant", "No.", weight=0)],
         "tools": tools,
     }
 
 
-def ends_with_call(asked: list[Row], tools: list[Row] | None) -> Row:
+def ends_with_call(context: list[Row], tools: list[Row] | None) -> Row:
     again = {**families.CALL, "id": "call00002"}
-    return {"messages": [*asked, message("assistant", None, tool_calls=[again])], "tools": tools or TOOLS}
+    return {"messages": [*context, message("assistant", None, tool_calls=[again])], "tools": tools or TOOLS}
 
 
-def pair(asked: list[Row], tools: list[Row] | None) -> Row:
+def pair(context: list[Row], tools: list[Row] | None) -> Row:
     other = message("assistant", "A nut.")
     return {
-        "input": {"messages": asked, "tools": tools},
+        "input": {"messages": context, "tools": tools},
         "preferred_output": [ANSWER],
         "non_preferred_output": [other],
     }
 
 
-def pair_with_loop(asked: list[Row], tools: list[Row] | None) -> Row:
+def pair_with_loop(context: list[Row], tools: list[Row] | None) -> Row:
     call = message("assistant", "I look again.", tool_calls=[{**families.CALL, "id": "call00002"}])
     loop = [call, {**RESULT, "tool_call_id": "call00002"}, ANSWER]
-    return {**pair(asked, tools or TOOLS), "preferred_output": loop}
+    return {**pair(context, tools or TOOLS), "preferred_output": loop}
 
 
-def prompt(asked: list[Row], tools: list[Row] | None) -> Row:
-    return {"messages": asked, "tools": tools, "answer": "bolt"}
+def prompt(context: list[Row], tools: list[Row] | None) -> Row:
+    return {"messages": context, "tools": tools, "answer": "bolt"}
 
 
 FORMS = (chat, not_last_learned, ends_with_call, pair, pair_with_loop, prompt)
@@ -195,12 +195,12 @@ def served(theirs: Any, row: Row) -> Iterator[list[int]]:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_row_asks_the_same_tokens_everywhere(folder: Path, form: Any, tmp_path: Path) -> None:
+def test_a_row_asks_the_same_tokens_everywhere(folder: Path, form: Any, tmp_path: Path, torch: Any) -> None:
     from transformers import AutoTokenizer
 
     bundle, theirs = read_bundle_folder(folder), AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    for name, asked in ASKED.items():
-        row = canonical(form(*asked))
+    for name, context in CONTEXTS.items():
+        row = canonical(form(*context))
         expected = evaluated(bundle, row)
         assert validated(bundle, row) == expected, name
         assert trained(bundle, row, tmp_path / "rows.jsonl") == expected, name

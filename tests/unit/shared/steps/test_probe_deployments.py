@@ -187,7 +187,7 @@ def test_what_was_evaluated_is_asked_with_its_tools_up_to_the_answer_that_is_wan
     assert seen(probe_deployment(run, ports)) == {"requested": 5, "failed": 0, "as_evaluated": 5, "unlike_base": 5}
     assert models.requests == [(name, f"q{n}") for name in (NEW, OLD) for n in range(1, 6)]
     assert models.prompts == [prompt_of(row_of(f"q{n}")) for n in range(1, 6)] * 2
-    assert [asked.tools for asked in models.prompts] == [None if row_of is pair else TOOLS] * 10
+    assert [prompt.tools for prompt in models.prompts] == [None if row_of is pair else TOOLS] * 10
 
 
 @pytest.mark.parametrize("which", ["graded", "held out"])
