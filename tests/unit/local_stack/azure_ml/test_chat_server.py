@@ -31,9 +31,8 @@ def base() -> Path:
 def server(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Its URL."""
     port = free_port(None)
-    command = [
-        part.format(python=sys.executable, model=base, port=port) for part in ENVIRONMENTS["droptune-serving:2"].serve
-    ]
+    _, serving = ENVIRONMENTS.values()
+    command = [part.format(python=sys.executable, model=base, port=port) for part in serving.serve]
     log = tmp_path_factory.mktemp("server") / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=log.parent)
