@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.domain.errors import PermanentFailure
+from shared.domain.prompts import Prompt, prompt_before
 from shared.rendering import Bundle, read_bundle_folder, tokenize
 from shared.rendering.rows import render_prompt
 
@@ -24,11 +25,11 @@ def refusal(body: bytes, variables: Mapping[str, str], model: Path) -> dict[str,
     """
     try:
         fields = json.loads(body)
-        tools, prompt = fields.get("tools"), {"messages": fields["messages"], "tools": fields.get("tools")}
+        prompt = prompt_before(fields, None)
         answer = int(fields.get("max_completion_tokens") or fields.get("max_tokens") or 0)
     except (ValueError, LookupError, TypeError, AttributeError):
         return None  # the server says what is wrong with it
-    if tools and fields.get("tool_choice", "auto") == "auto" and "TOOL_CALL_PARSER" not in variables:
+    if prompt.tools and fields.get("tool_choice", "auto") == "auto" and "TOOL_CALL_PARSER" not in variables:
         return _error('"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set')
     bundle, served = _bundle(model), variables.get("MAX_MODEL_LEN")
     if bundle is None or served is None:
@@ -45,7 +46,7 @@ def refusal(body: bytes, variables: Mapping[str, str], model: Path) -> dict[str,
     )
 
 
-def _tokens(bundle: Bundle, prompt: dict[str, Any]) -> int:
+def _tokens(bundle: Bundle, prompt: Prompt) -> int:
     try:
         (tokens,) = tokenize(bundle, [render_prompt(bundle, prompt)])
     except Exception:  # a template may raise anything, and the server says so

@@ -10,6 +10,7 @@ import pytest
 
 from local_stack.azure_ml.refusals import refusal
 from shared.domain.errors import PermanentFailure
+from shared.domain.prompts import prompt_of
 from shared.rendering import read_bundle_folder, tokenize
 from shared.rendering.rows import render_prompt
 from tests.paths import ROOT
@@ -20,15 +21,15 @@ TINY = ROOT / "local_stack" / "tiny_base" / "weights"
 TOOLS = [{"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}]
 
 
-def length(messages: list[dict[str, str]], tools: Any = None) -> int:
+def length(tools: Any = None) -> int:
     bundle = read_bundle_folder(TINY)
-    (tokens,) = tokenize(bundle, [render_prompt(bundle, {"messages": messages, "tools": tools})])
+    (tokens,) = tokenize(bundle, [render_prompt(bundle, prompt_of({**HELLO.body(), "tools": tools}))])
     return len(tokens)
 
 
 def refused(served: int | None, **fields: Any) -> dict[str, Any] | None:
     variables = {} if served is None else {"MAX_MODEL_LEN": str(served), "TOOL_CALL_PARSER": "hermes"}
-    found = refusal(json.dumps({"messages": HELLO, **fields}).encode(), variables, TINY)
+    found = refusal(json.dumps({**HELLO.body(), **fields}).encode(), variables, TINY)
     return None if found is None else dict(found["error"])
 
 
@@ -38,12 +39,12 @@ def refused(served: int | None, **fields: Any) -> dict[str, Any] | None:
 def test_a_prompt_that_leaves_no_room_for_its_answer_is_refused_from_one_token_on(
     name: str, tools: Any, answer: int
 ) -> None:
-    fits = length(HELLO, tools) + answer
+    fits = length(tools) + answer
     assert refused(fits, tools=tools, **{name: answer}) is None
     error = refused(fits - 1, tools=tools, **{name: answer})
     assert error is not None
     assert (error["type"], error["param"], error["code"]) == ("BadRequestError", "input_tokens", 400)
-    prompt = length(HELLO, tools)
+    prompt = length(tools)
     assert error["message"].startswith(
         f"This model's maximum context length is {fits - 1} tokens. However, you requested {answer} output tokens and "
         f"your prompt contains at least {prompt} input tokens, for a total of at least {fits} tokens."
