@@ -75,11 +75,9 @@ class AzureBlobStore:
         self._service = make_client(url, identity_client_id)
 
     def close(self) -> None:
-        """Release connections."""
         self._service.close()
 
     def info(self, path: str) -> BlobInfo | None:
-        """Metadata, or None if absent."""
         with _translated(path):
             try:
                 found = self._blob(path).get_blob_properties()
@@ -90,11 +88,7 @@ class AzureBlobStore:
         return _info(path, found.etag, found.size, found.last_modified)
 
     def read(self, path: str, *, etag: str | None = None) -> Iterator[bytes]:
-        """Stream the content in chunks of at most 4 MiB.
-
-        Raises BlobNotFound if absent; StoreConflict if `etag` is given and the blob has another, or if the blob is
-        replaced while it is read: the SDK asks for every further range with the etag of the first.
-        """
+        """In chunks of at most 4 MiB; the SDK asks for every further range with the etag of the first."""
         condition: dict[str, Any] = {}
         if etag is not None:
             condition = {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}
@@ -103,10 +97,9 @@ class AzureBlobStore:
         return _stream(path, chunks)
 
     def write(self, path: str, chunks: Iterable[bytes], *, if_absent: bool = False) -> BlobInfo:
-        """Replace the blob atomically: in one request, or in blocks that become the blob when all are there.
+        """In one request, or in blocks that become the blob when all are there.
 
-        Raises StoreConflict if `if_absent` and the blob exists, or if another writer has replaced the blob while
-        its blocks were sent: the service drops the blocks of all others then.
+        StoreConflict too if another writer has replaced the blob meanwhile: the service drops the blocks of all others.
         """
         blob = self._blob(path)
         condition: dict[str, Any] = {"match_condition": MatchConditions.IfMissing} if if_absent else {}
@@ -128,15 +121,12 @@ class AzureBlobStore:
         return _info(path, str(written["etag"]), size, cast(datetime, written["last_modified"]))
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
-        """Blobs whose path starts with `prefix`, ordered by path; a name that is not a path of ours is left out."""
+        """A name that is not a path of ours is left out."""
         check_prefix(prefix)
         return self._list(prefix)
 
     def list_page(self, prefix: str, limit: int, cursor: str | None = None) -> tuple[Sequence[BlobInfo], str | None]:
-        """Up to `limit` (1 to 5,000) of the same in one request, and the cursor of the page behind them.
-
-        Raises InvalidInput `bad_cursor` for one that the service does not take.
-        """
+        """In one request."""
         check_prefix(prefix)
         container, _, start = prefix.partition("/")
         found = self._service.get_container_client(container).list_blobs(start or None, results_per_page=limit)
@@ -151,7 +141,6 @@ class AzureBlobStore:
         return [info for info in page if info is not None], pages.continuation_token or None  # type: ignore[attr-defined]
 
     def delete(self, path: str) -> None:
-        """Remove the blob; absence is fine."""
         with _translated(path):
             try:
                 self._blob(path).delete_blob()

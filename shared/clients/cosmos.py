@@ -17,11 +17,7 @@ from typing import Any
 
 from azure.core.exceptions import AzureError
 from azure.cosmos import ContainerProxy, CosmosClient
-from azure.cosmos.exceptions import (
-    CosmosBatchOperationError,
-    CosmosHttpResponseError,
-    CosmosResourceNotFoundError,
-)
+from azure.cosmos.exceptions import CosmosBatchOperationError, CosmosHttpResponseError, CosmosResourceNotFoundError
 from azure.identity import DefaultAzureCredential
 
 from shared.clients.azure_errors import Meaning, failure, meaning
@@ -150,7 +146,6 @@ class CosmosRunStore:
             client.close()
 
     def get(self, partition: str, id: str) -> Stored | None:
-        """Point read; None if absent or expired."""
         if not is_id(id):
             return None
         with _translated(f"document {partition}/{id}"):
@@ -162,10 +157,6 @@ class CosmosRunStore:
                 raise
 
     def batch(self, partition: str, writes: Sequence[Write]) -> None:
-        """Apply all writes in order, or none.
-
-        Raises StoreConflict if a precondition does not hold; InvalidInput for what Cosmos DB would refuse.
-        """
         checked_bodies(writes)
         if not writes:
             return
@@ -185,25 +176,14 @@ class CosmosRunStore:
                 raise
 
     def list_partition(self, partition: str, type: str) -> list[Stored]:
-        """All documents of one type in a partition, ordered by id."""
         values = {"partition": partition, "type": type}
         with _translated(f"partition {partition}"):
             found = self._container().query_items(_LIST, parameters=_parameters(values), partition_key=partition)
             return [_stored(item) for item in found]
 
     def query(
-        self,
-        type: str,
-        equals: dict[str, str | int] | None = None,
-        *,
-        limit: int = 100,
-        after: str | None = None,
+        self, type: str, equals: dict[str, str | int] | None = None, *, limit: int = 100, after: str | None = None
     ) -> tuple[list[Stored], str | None]:
-        """A page of the documents of a type, newest `created_at` first, then by id.
-
-        A document without `created_at` comes last. Raises InvalidInput for a cursor that is not ours, a `limit`
-        outside 1..1000 or fields without an index.
-        """
         equals = equals or {}
         fields = check_query(equals, limit)
         values: dict[str, str | int] = {"type": type, **equals}

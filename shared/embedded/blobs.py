@@ -42,7 +42,6 @@ class FileBlobStore:
         self._remove_leftovers()
 
     def info(self, path: str) -> BlobInfo | None:
-        """Metadata, or None if absent."""
         file = self._file(path)
         try:
             return _info(path, file.stat())
@@ -50,11 +49,7 @@ class FileBlobStore:
             return None
 
     def read(self, path: str, *, etag: str | None = None) -> Iterator[bytes]:
-        """Stream the content in chunks of 1 MiB.
-
-        Raises BlobNotFound if absent; StoreConflict if `etag` is given and the blob has another, or if
-        another process writes into the file while it is read.
-        """
+        """In chunks of 1 MiB. StoreConflict too if another process writes into the file while it is read."""
         found = self.info(path)
         if found is None:
             raise BlobNotFound(path)
@@ -63,11 +58,7 @@ class FileBlobStore:
         return self._stream(path, etag)
 
     def write(self, path: str, chunks: Iterable[bytes], *, if_absent: bool = False) -> BlobInfo:
-        """Replace the blob atomically.
-
-        Raises StoreConflict if `if_absent` and the blob exists, InvalidInput if the name is that of a
-        folder or lies below another blob.
-        """
+        """InvalidInput if the name is that of a folder or lies below another blob."""
         file = self._file(path)
         tmp = self._root / _TMP / uuid.uuid4().hex
         try:
@@ -97,11 +88,11 @@ class FileBlobStore:
         return info
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
-        """Blobs whose path starts with `prefix`, ordered by path; hidden files and links are left out."""
+        """Hidden files and links are left out."""
         return self._list(prefix, "")
 
     def list_page(self, prefix: str, limit: int, cursor: str | None = None) -> tuple[Sequence[BlobInfo], str | None]:
-        """Up to `limit` of the same, and the cursor of the page behind them: the last one's path."""
+        """The cursor is the path of the last one."""
         page = list(islice(self._list(prefix, cursor or ""), limit))
         return page, page[-1].path if len(page) == limit else None
 
@@ -112,7 +103,6 @@ class FileBlobStore:
         return self._walk(folder, start, after)
 
     def delete(self, path: str) -> None:
-        """Remove the blob; absence is fine."""
         file = self._file(path)
         if self.info(path) is not None:
             file.unlink(missing_ok=True)

@@ -78,19 +78,14 @@ class SqliteEventBus:
         }
 
     def close(self) -> None:
-        """Release the file; a waiting `receive` returns nothing. Locks stay until they expire."""
+        """Locks stay until they expire."""
         with self._database.lock:
             self._database.close()
             for arrived in self._arrived.values():
                 arrived.notify_all()
 
     def send(self, destination: str, messages: Sequence[Message]) -> None:
-        """Store all messages or none; on return they survive the death of this process.
-
-        A topic's message is copied to each subscription that wants its subject, and dropped if none does.
-        Raises PermanentFailure if there is no such queue or topic, InvalidInput for a message that
-        Service Bus would refuse, Transient if the file cannot be written.
-        """
+        """Of the messages all are stored or none. One that no subscription of its topic wants is dropped."""
         routes = self._routes(destination)
         now = self._now()
         rows = [
@@ -110,11 +105,7 @@ class SqliteEventBus:
                 self._arrived[entity].notify_all()
 
     def receive(self, entity: str, *, max_messages: int, wait_s: float) -> list[ReceivedMessage]:
-        """Lock up to `max_messages` in the order of their sequence numbers.
-
-        Waits up to `wait_s` (real seconds, whatever the clock) for the first one; an empty list if none
-        came. Raises PermanentFailure if there is no such entity.
-        """
+        """Waits real seconds, whatever the clock."""
         self._require(entity)
         arrived = self._arrived[entity]
         deadline = time.monotonic() + wait_s
@@ -132,10 +123,6 @@ class SqliteEventBus:
                     return []
 
     def peek(self, entity: str, *, limit: int) -> list[ReceivedMessage]:
-        """Up to `limit` messages in the order of their sequence numbers, locked ones too; locks none.
-
-        Raises PermanentFailure if there is no such entity.
-        """
         self._require(entity)
         with self._database.lock:
             self._bring_up_to_date(entity)
@@ -148,22 +135,16 @@ class SqliteEventBus:
         return [_message_of(entity, "", now, *row) for row in rows]
 
     def complete(self, received: ReceivedMessage) -> None:
-        """Remove the message. Raises LockLost if the lock has expired."""
         with self._database.write() as connection:
             self._require_lock(connection, received)
             connection.execute("DELETE FROM messages WHERE sequence = ?", (received.sequence_number,))
 
     def abandon(self, received: ReceivedMessage) -> None:
-        """Unlock at once; at the maximum delivery count the message is dead-lettered. Raises LockLost."""
         with self._database.write() as connection:
             self._require_lock(connection, received)
             self._unlock(connection, received.entity, received.sequence_number, received.delivery_count)
 
     def dead_letter(self, received: ReceivedMessage, reason: str, description: str) -> None:
-        """Move the message to the dead-letter queue. Raises LockLost.
-
-        Raises InvalidInput if it comes from a dead-letter queue: those have none of their own.
-        """
         if received.entity.endswith(DEAD_LETTERS):
             raise already_dead_lettered(received.message)
         with self._database.write() as connection:
@@ -171,10 +152,6 @@ class SqliteEventBus:
             self._move_to_dead_letters(connection, received.entity, received.sequence_number, reason, description)
 
     def renew_lock(self, received: ReceivedMessage) -> ReceivedMessage:
-        """Lock for the full duration from now; returns the message with its new `locked_until`.
-
-        Raises LockLost.
-        """
         with self._database.write() as connection:
             self._require_lock(connection, received)
             locked_until = self._lock_end()
@@ -184,7 +161,6 @@ class SqliteEventBus:
         return replace(received, locked_until=from_microseconds(locked_until))
 
     def depth(self, entity: str) -> int:
-        """Messages at rest in an entity: active, locked and scheduled. PermanentFailure if there is none."""
         self._require(entity)
         with self._database.lock:
             self._bring_up_to_date(entity)

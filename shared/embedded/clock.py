@@ -12,7 +12,6 @@ class SystemClock:
     """The operating system's time."""
 
     def now(self) -> datetime:
-        """Current time, timezone-aware UTC."""
         return datetime.now(UTC)
 
 

@@ -33,10 +33,10 @@ def _field(name: str) -> str:
     return f"json_extract(body, '$.{name}')"
 
 
-def _index(*names: str) -> str:
-    fields = [_field(name) for name in names]
+def _index(names: str) -> str:
+    fields = list(map(_field, names.split()))
     return (
-        f"CREATE INDEX documents_by_{'_'.join(names)} ON documents"
+        f"CREATE INDEX documents_by_{names.replace(' ', '_')} ON documents"
         f" (type, {', '.join(fields)}, created_at DESC, id, partition)"
         f" WHERE {' AND '.join(f'{field} IS NOT NULL' for field in fields)}"
     )
@@ -48,15 +48,7 @@ _STEPS = (
         "CREATE INDEX documents_by_type ON documents (type, created_at DESC, id, partition)",
         "CREATE INDEX documents_by_expiry ON documents (expires_at) WHERE expires_at IS NOT NULL",
     ),
-    (
-        _index("finished"),
-        _index("project"),
-        _index("project", "status"),
-        _index("purpose"),
-        _index("sent"),
-        _index("settled"),
-        _index("status"),
-    ),
+    tuple(map(_index, ("finished", "project", "project status", "purpose", "sent", "settled", "status"))),
     (
         # What `budget` was called until 25 November 2026.
         "UPDATE documents SET id = 'budget', type = 'budget',"
@@ -98,11 +90,9 @@ class SqliteRunStore:
         self._clock = clock
 
     def close(self) -> None:
-        """Release the file."""
         self._database.close()
 
     def get(self, partition: str, id: str) -> Stored | None:
-        """Point read; None if absent or expired."""
         with self._database.read() as connection:
             row = connection.execute(
                 "SELECT body, etag, partition FROM documents"
@@ -112,11 +102,6 @@ class SqliteRunStore:
         return None if row is None else _stored(*row)
 
     def batch(self, partition: str, writes: Sequence[Write]) -> None:
-        """Apply all writes in order, or none.
-
-        Raises StoreConflict if a precondition does not hold; InvalidInput for what Cosmos DB would
-        refuse: more than 100 writes, more than 2 MB, an id with one of `/ \\ ? #`, a reserved field.
-        """
         bodies = checked_bodies(writes)
         now = self._now()
         with self._database.write() as connection:
@@ -126,7 +111,6 @@ class SqliteRunStore:
                     raise StoreConflict(f"document {partition}/{write.id}")
 
     def list_partition(self, partition: str, type: str) -> list[Stored]:
-        """All documents of one type in a partition, ordered by id."""
         with self._database.read() as connection:
             rows = connection.execute(
                 "SELECT body, etag, partition FROM documents"
@@ -136,19 +120,8 @@ class SqliteRunStore:
         return [_stored(*row) for row in rows]
 
     def query(
-        self,
-        type: str,
-        equals: dict[str, str | int] | None = None,
-        *,
-        limit: int = 100,
-        after: str | None = None,
+        self, type: str, equals: dict[str, str | int] | None = None, *, limit: int = 100, after: str | None = None
     ) -> tuple[list[Stored], str | None]:
-        """A page of the documents of a type, newest `created_at` first, then by id.
-
-        A document without `created_at` comes last. The cursor names the last document of the page, so
-        documents written meanwhile neither repeat nor hide another. Raises InvalidInput for a cursor
-        that is not ours, a `limit` outside 1..1000 or fields without an index.
-        """
         sql, values = query_of(type, equals or {}, limit, after)
         with self._database.read() as connection:
             rows = connection.execute(sql, {**values, "now": self._now()}).fetchall()

@@ -41,7 +41,10 @@ class Publisher(Protocol):
     """Sends to queues and topics: all that steps and the runner need."""
 
     def send(self, destination: str, messages: Sequence[Message]) -> None:
-        """Durably accept messages for a queue or a topic; raises Transient if not accepted."""
+        """Durably accept messages for a queue or a topic; raises Transient if not accepted.
+
+        A topic copies a message to each subscription that wants its subject.
+        """
 
 
 class DeadLetters(Protocol):
@@ -61,7 +64,7 @@ class DeadLetters(Protocol):
         """Messages at rest in an entity: active, locked and scheduled."""
 
     def receive(self, entity: str, *, max_messages: int, wait_s: float) -> list[ReceivedMessage]:
-        """Lock up to `max_messages`, perhaps fewer than there are; waits up to `wait_s` for the first one."""
+        """Lock up to `max_messages` in their order, perhaps fewer; waits up to `wait_s` for the first one."""
 
     def complete(self, received: ReceivedMessage) -> None:
         """Remove the message. Raises LockLost if the lock has expired."""
@@ -82,7 +85,7 @@ class EventBus(Publisher, DeadLetters, Protocol):
         """Release files and connections; a waiting `receive` returns nothing."""
 
     def dead_letter(self, received: ReceivedMessage, reason: str, description: str) -> None:
-        """Move the message to the dead-letter queue. Raises LockLost."""
+        """Move the message to the dead-letter queue. Raises LockLost, and InvalidInput if it comes from one."""
 
     def renew_lock(self, received: ReceivedMessage) -> ReceivedMessage:
-        """Extend the lock; returns the message with its new `locked_until`. Raises LockLost."""
+        """Lock for the full duration from now; returns the message with its new `locked_until`. Raises LockLost."""

@@ -48,7 +48,7 @@ class RunStore(Protocol):
         """Point read; None if absent or expired."""
 
     def batch(self, partition: str, writes: Sequence[Write]) -> None:
-        """Apply all writes or none (at most 100).
+        """Apply all writes in order, or none (at most 100).
 
         Raises StoreConflict if one create finds its id taken, or a replace or delete finds
         another etag or nothing.
@@ -58,14 +58,11 @@ class RunStore(Protocol):
         """All documents of one type in a partition, ordered by id."""
 
     def query(
-        self,
-        type: str,
-        equals: dict[str, str | int] | None = None,
-        *,
-        limit: int = 100,
-        after: str | None = None,
+        self, type: str, equals: dict[str, str | int] | None = None, *, limit: int = 100, after: str | None = None
     ) -> tuple[list[Stored], str | None]:
         """Documents of a type over all partitions whose top-level fields equal the given values.
 
-        Ordered by `created_at` descending, then id. Returns a page and the cursor of the next (None at the end).
+        Ordered by `created_at` descending, those without one last, then id. Returns a page and the cursor of the next
+        (None at the end): documents written meanwhile neither repeat nor hide another. Raises InvalidInput for a cursor
+        that is not ours, a `limit` outside 1..1000 or fields without an index.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -36,11 +36,6 @@ class ApiObject(BaseModel):
     kind: ClassVar[str]
 
     id: str
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """What `every` finds it by without reading others."""
-        return ()
 
 
 class File(ApiObject):
@@ -75,10 +70,6 @@ class Job(ApiObject):
     key: str = ""  # the last part of the folder of its data
     request_sha256: str = ""  # of who asked and for what: a request sent again has the same
 
-    @property
-    def tags(self) -> tuple[str, ...]:
-        return tuple(map(tag_of, (self.metadata or {}).items()))
-
 
 Object = TypeVar("Object", bound=ApiObject)
 
@@ -87,11 +78,11 @@ def tag_of(pair: tuple[str, str]) -> str:
     return hashlib.sha256(json.dumps(pair).encode()).hexdigest()[:32]
 
 
-def create(store: RunStore, object: ApiObject, created_at: datetime) -> None:
-    """Raises StoreConflict if the object exists."""
+def create(store: RunStore, object: ApiObject, created_at: datetime, tags: Iterable[str] = ()) -> None:
+    """By a tag `every` finds it without reading others. Raises StoreConflict if the object exists."""
     time = {"created_at": created_at.isoformat()}
     document = {**head(object.kind), **time, "content": object.model_dump(mode="json")}
-    ids = {_tagged(object, tag): tag for tag in object.tags}
+    ids = {_tagged(object, tag): tag for tag in tags}
     leads = [Write("create", id, {**head(_tagged(object), id), **time, "tag": tag}) for id, tag in ids.items()]
     store.batch(object.id, [Write("create", object.kind, document), *leads])
 

@@ -141,15 +141,9 @@ def outgoing_of(entry: Document, run_id: str) -> Outgoing:
     entry = upgraded(OUTBOX, entry, entry.get("schema_version"))
     datetime.fromisoformat(entry["created_at"])
     due, body = entry["scheduled_at"], entry["body"]
-    message = _MESSAGE.validate_python(
-        {
-            "id": entry["message_id"],
-            "subject": entry["subject"],
-            "body": orjson.dumps(body),
-            "properties": entry["properties"],
-            "scheduled_at": utc(datetime.fromisoformat(due)) if due else None,
-        },
-    )
+    fields = {"id": entry["message_id"], "subject": entry["subject"], "properties": entry["properties"]}
+    fields |= {"body": orjson.dumps(body), "scheduled_at": utc(datetime.fromisoformat(due)) if due else None}
+    message = _MESSAGE.validate_python(fields)
     if entry["destination"] not in _DESTINATIONS or entry["id"] != _id(message):
         raise ValueError("it goes to no queue or topic of this version, or is stored under another id")
     if {entry["run_id"], body.get("event", body).get("runid", run_id)} != {run_id}:

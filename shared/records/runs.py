@@ -132,11 +132,6 @@ def waiting(store: RunStore) -> dict[str, list[Run]]:
     return found
 
 
-def of_project(store: RunStore, project: str) -> Iterator[Run]:
-    """Newest first."""
-    return readable(pages(store, RUN, {"project": project}), run_of)
-
-
 def page(
     store: RunStore,
     *,

@@ -83,7 +83,7 @@ def test_the_demo_ends_deployed_and_says_what_it_used(demo: Demo) -> None:
 def test_the_run_is_in_cosmos_db_and_its_model_in_blob_storage_and_nowhere_else(demo: Demo) -> None:
     run_id, stores = demo.read("report.json")["run"], demo.stores()
     with closing(CosmosRunStore(stores["RUN_STORE_URL"])) as store:
-        found = list(runs.of_project(store, "manufacturing"))
+        found = runs.page(store, project="manufacturing").runs
     assert [(run.id, run.status) for run in found] == [(run_id, "deployed")]
     with closing(AzureBlobStore(stores["BLOB_STORE_URL"])) as blobs:
         assert blobs.info(f"runs/{run_id}/model/merged/model.safetensors")

@@ -27,9 +27,10 @@ from shared.domain.drop_zone import RECIPE_NAME
 from shared.domain.errors import StoreConflict, Transient, UnreadableDocument
 from shared.domain.findings import Findings
 from shared.domain.recipe import Recipe
-from shared.ports import BlobInfo, BlobStore, Services
+from shared.ports import BlobInfo, BlobStore, Services, Stored
 from shared.records import api_objects, runs
 from shared.records.api_objects import Job, tag_of
+from shared.records.query import unreadable_as
 from shared.step_support.dataset_files import recipe_file
 from shared.validation.recipes import read_recipe
 from shared.validation.validator import ALL_CODES
@@ -81,7 +82,7 @@ def create_job(
         request_sha256=digest,
     )
     try:
-        api_objects.create(store, job, job.created_at)
+        api_objects.create(store, job, job.created_at, map(tag_of, (job.metadata or {}).items()))
     except StoreConflict:
         job = _find(job.id, services)
     start_run(services.bus, info, key, caller)
@@ -195,8 +196,7 @@ def _shown_unless_unreadable(
         raise
     except Exception as error:  # its run, or that run's report
         log.error("job %a cannot be shown: %s", job.id, type(error).__name__)
-        problem = f"{type(error.__cause__ or error).__name__}: it does not fit this version"
-        unreadable.append(UnreadableDocument(type=runs.RUN, partition=job.id, id=runs.RUN, problem=problem))
+        unreadable.append(unreadable_as(Stored({"type": runs.RUN, "id": runs.RUN}, "", job.id), error))
         return None
 
 

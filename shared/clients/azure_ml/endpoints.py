@@ -60,7 +60,6 @@ class AzureMlEndpoints:
         return state == "succeeded"
 
     def get_endpoint(self, name: str) -> EndpointView | None:
-        """See ModelHost."""
         endpoint = self._get_endpoint(name)
         if endpoint is None:
             return None
@@ -116,7 +115,6 @@ class AzureMlEndpoints:
             self.session.ml.online_endpoints.begin_create_or_update(known)
 
     def begin_delete_deployment(self, endpoint: str, name: str) -> None:
-        """See ModelHost."""
         self.session.if_found(lambda: self.session.ml.online_deployments.begin_delete(name, endpoint))
 
     def _get_endpoint(self, name: str) -> Any | None:

@@ -57,7 +57,6 @@ class AzureMlJobs:
         return None if job is None else self._job_view(job)
 
     def begin_cancel(self, name: str) -> None:
-        """See JobLauncher."""
         try:
             self.session.if_found(lambda: self.session.ml.jobs.begin_cancel(name, polling=False))
         except PermanentFailure:
@@ -84,18 +83,15 @@ class AzureMlJobs:
             arguments["page_token"] = token
 
     def environment_image(self, environment: str) -> str | None:
-        """See JobLauncher."""
         name, version = environment.split(":")
         registered = self.session.if_found(lambda: self.session.ml.environments.get(name, version))
         return (registered.image or "") if registered is not None else None
 
     def machine_sizes(self) -> list[MachineSize]:
-        """See JobLauncher."""
         with translated("the workspace"):
             return [machine_size(size) for size in self.session.ml.compute.list_sizes()]
 
     def core_quotas(self) -> list[CoreQuota]:
-        """See JobLauncher."""
         with translated("the workspace"):
             quotas = [core_quota(usage) for usage in self.session.ml.compute.list_usage()]
         return [quota for quota in quotas if quota is not None]

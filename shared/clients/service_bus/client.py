@@ -60,7 +60,7 @@ class ServiceBusEventBus:
         self._closed = threading.Event()
 
     def close(self) -> None:
-        """Close all connections; a waiting `receive` returns nothing. Locks stay until they expire."""
+        """Locks stay until they expire."""
         self._closed.set()
         links: list[SdkLink[Any]] = [*self._senders.values(), *self._receivers.values()]
         with ThreadPoolExecutor(len(links)) as pool:  # the SDK sleeps up to a second for each
@@ -68,11 +68,10 @@ class ServiceBusEventBus:
                 closing.result()
 
     def send(self, destination: str, messages: Sequence[Message]) -> None:
-        """Durably accept messages for a queue or a topic, in one batch if they fit into one.
+        """In one batch if they fit into one.
 
-        Of several batches the first may have been accepted when a later one fails, and where an answer was lost
-        the SDK sends again: a message may be there twice, under its one id. Raises PermanentFailure if there is
-        no such queue or topic, InvalidInput for a message that Service Bus refuses, Transient else.
+        Of several batches the first may have been accepted when a later one fails, and where an answer was lost the SDK
+        sends again: a message may be there twice, under its one id.
         """
         link = self._known(self._senders, destination)
         for message in messages:
@@ -107,19 +106,15 @@ class ServiceBusEventBus:
                 return [self._hold(entity, one) for one in found]
 
     def peek(self, entity: str, *, limit: int) -> list[ReceivedMessage]:
-        """Up to `limit` messages in the order of their sequence numbers, locked ones too; locks none."""
         return [_seen(entity, one) for one in self._browse(entity, limit)]
 
     def complete(self, received: ReceivedMessage) -> None:
-        """Remove the message. Raises LockLost."""
         self._settle(received, lambda receiver, message: receiver.complete_message(message))
 
     def abandon(self, received: ReceivedMessage) -> None:
-        """Unlock at once; at the maximum delivery count the message is dead-lettered. Raises LockLost."""
         self._settle(received, lambda receiver, message: receiver.abandon_message(message))
 
     def dead_letter(self, received: ReceivedMessage, reason: str, description: str) -> None:
-        """Move the message to the dead-letter queue. Raises LockLost, or InvalidInput if it comes from one."""
         if received.entity.endswith(DEAD_LETTERS):
             raise already_dead_lettered(received.message)
         self._settle(
@@ -130,7 +125,6 @@ class ServiceBusEventBus:
         )
 
     def renew_lock(self, received: ReceivedMessage) -> ReceivedMessage:
-        """Lock for the full duration from now; returns the message with its new `locked_until`. Raises LockLost."""
         message = self._held_message(received)
         with translated(received.entity, received.message.id), self._receivers[received.entity].use() as receiver:
             locked_until = receiver.renew_message_lock(message, timeout=TIMEOUT_S)

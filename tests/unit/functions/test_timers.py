@@ -414,7 +414,6 @@ READS_THE_OUTSIDE = frozenset(
     {
         "unfinished",
         "with_status",
-        "of_project",
         "all_records",
         "unsettled",
         "runs_with_unsent",

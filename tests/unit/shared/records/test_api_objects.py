@@ -19,7 +19,7 @@ def file(number: int) -> File:
     return File(id=f"file-{number:03}", bytes=1, created_at=number, filename="train.jsonl")
 
 
-def job(number: int, now: Any, **metadata: str) -> Job:
+def job(number: int, now: Any) -> Job:
     return Job(
         id=f"run-{number:012x}",
         created_at=now + timedelta(seconds=number),
@@ -29,7 +29,7 @@ def job(number: int, now: Any, **metadata: str) -> Job:
         project="shop",
         method={"type": "supervised", "supervised": {"hyperparameters": {}}},
         seed=1,
-        metadata=metadata or None,
+        metadata=None,
     )
 
 
@@ -72,10 +72,11 @@ def test_a_list_goes_on_behind_an_object_without_reading_those_before_it(service
 def test_jobs_are_found_by_metadata_without_reading_others(services: Services, others: int) -> None:
     now, found = services.clock.now(), []
     for number in range(others):
-        api_objects.create(services.store, job(number, now, team="b", case=str(number)), now)
+        tags = map(tag_of, (("team", "b"), ("case", str(number))))
+        api_objects.create(services.store, job(number, now), now, tags)
     for number in range(others, others + 3):
-        found.append(job(number, now, team="a"))
-        api_objects.create(services.store, found[-1], found[-1].created_at)
+        found.append(job(number, now))
+        api_objects.create(services.store, found[-1], found[-1].created_at, [tag_of(("team", "a"))])
     read: Counter[str] = Counter()
     query = services.store.query
 

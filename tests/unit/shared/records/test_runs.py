@@ -64,7 +64,7 @@ def test_runs_are_found_by_status_and_by_whether_they_have_ended(services: Servi
     deployed = stored(services, template, 2, status=Status.DEPLOYED)
     assert list(runs.with_status(services.store, Status.TRAINING)) == [training]
     assert list(runs.unfinished(services.store)) == [training, template]
-    assert list(runs.of_project(services.store, "shop")) == [deployed, training]
+    assert runs.page(services.store, project="shop").runs == (deployed, training)
 
 
 def test_a_page_is_filtered_and_leads_to_the_next(services: Services, template: Run) -> None:
