@@ -20,6 +20,7 @@ logger = logging.getLogger("local_stack.drop_watcher")
 
 CONTAINER = "datasets"
 QUEUE = "storage-events"
+_CORE_SHARE = 0.05  # at most, however many files there are
 _EVENT_TYPE = "Microsoft.Storage.BlobCreated"
 _ACCOUNT = "/subscriptions/local/resourceGroups/local/providers/Microsoft.Storage/storageAccounts/local"
 _ACCOUNT_URL = "https://local.blob.core.windows.net"
@@ -54,8 +55,11 @@ class DropWatcher(Worker):
             memory.execute("CREATE TABLE IF NOT EXISTS posted (path TEXT PRIMARY KEY, etag TEXT NOT NULL)")
             posted: dict[str, str] = dict(memory.execute("SELECT path, etag FROM posted"))
             settling: dict[str, tuple[str, datetime]] = {}  # path -> etag, when first seen
-            while not self._stopping.wait(self._poll_s):
+            pause_s = self._poll_s
+            while not self._stopping.wait(pause_s):
+                began = time.thread_time()
                 self._poll(memory, posted, settling)
+                pause_s = max(self._poll_s, (time.thread_time() - began) / _CORE_SHARE)
 
     def _poll(
         self, memory: sqlite3.Connection, posted: dict[str, str], settling: dict[str, tuple[str, datetime]]

@@ -41,11 +41,7 @@ def _find_record(name: str, services: Services) -> EndpointRecord:
 
 @router.post("/{name}/rollback", status_code=202)
 def roll_back(
-    name: str,
-    caller: Operator,
-    services: CurrentServices,
-    runner: CurrentRunner,
-    request: CommentRequest | None = None,
+    name: str, caller: Operator, services: CurrentServices, runner: CurrentRunner, request: CommentRequest | None = None
 ) -> RollbackAccepted:
     """Request a rollback to the previous deployment. It stays reversible: what is left now becomes the previous one."""
     record = _find_record(name, services)
