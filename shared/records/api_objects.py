@@ -12,14 +12,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from shared.domain.errors import (
-    FailureClass,
-    InvalidInput,
-    LaterVersion,
-    PermanentFailure,
-    StoreConflict,
-    UnreadableDocument,
-)
+from shared.domain.errors import FailureClass, InvalidInput, PermanentFailure, StoreConflict, UnreadableDocument
 from shared.domain.model import UtcTime
 from shared.domain.upgrades import upgraded
 from shared.ports import RunStore, Stored, Write
@@ -92,9 +85,7 @@ def load(store: RunStore, model: type[Object], id: str) -> Object | None:
     stored = store.get(id, model.kind)
     try:
         return object_of(stored, model) if stored else None
-    except LaterVersion:
-        raise
-    except Exception as error:  # not the error's own text: it may quote the document
+    except (LookupError, TypeError, AttributeError, ValueError) as error:  # its own text may quote the document
         message = f"the stored {model.kind} does not fit this version: `droptune dlq release {id} --id {model.kind}`"
         raise PermanentFailure(FailureClass.CODE, "unreadable_document", message, id) from error
 

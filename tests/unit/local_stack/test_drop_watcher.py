@@ -205,21 +205,21 @@ def test_a_drop_waits_no_longer_although_the_clock_jumped(watch: Watch, drop_zon
 
 
 def test_a_zone_that_takes_long_to_look_at_is_looked_at_less_often(tmp_path: Path) -> None:
-    looks: list[float] = []
+    polls: list[float] = []
 
     class Large(FileBlobStore):
         def list(self, prefix: str) -> Iterator[BlobInfo]:
-            looks.append(time.monotonic())
+            polls.append(time.monotonic())
             began = time.thread_time()
             while time.thread_time() - began < 0.02:
                 pass
-            looks.append(time.monotonic())
+            polls.append(time.monotonic())
             return super().list(prefix)
 
     with closing(SqliteEventBus(tmp_path / "bus.db", TOPOLOGY, ManualClock())) as bus:
         watcher = DropWatcher(Large(tmp_path / "blobs"), bus, tmp_path / "drops.db", ManualClock(), poll_s=0.01)
         watcher.start()
-        eventually(lambda: len(looks) >= 6)
+        eventually(lambda: len(polls) >= 6)
         watcher.stop()
-    pauses = [begins - ended for ended, begins in zip(looks[1::2], looks[2::2], strict=False)]
+    pauses = [begins - ended for ended, begins in zip(polls[1::2], polls[2::2], strict=False)]
     assert min(pauses) >= 0.02 / 0.05

@@ -91,7 +91,7 @@ def test_a_file_of_the_first_version_gets_its_indexes_and_keeps_its_documents(tm
     store.batch("run-1", [Write("create", "later", {"type": "history"})])
     store.close()
     with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (4,)
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from shared.domain.errors import PermanentFailure, UnreadableDocument
 from shared.embedded.store import SqliteRunStore, query_of
-from shared.ports import Write
+from shared.ports import Services, Write
 from shared.ports.document_rules import FILTERS, cursor_of
+from shared.records import api_objects
+from shared.records.api_objects import File
+from shared.runner import Runner
 from tests.clock import ManualClock
 from tests.unit.shared.embedded.support import accepted_before_kill, open_store
 
@@ -64,3 +69,23 @@ def test_rows_that_expired_go_a_few_with_each_batch(tmp_path: Path) -> None:
         counts.append(left())
     assert counts == [400, 200, 0]
     store.close()
+
+
+@pytest.mark.parametrize("body", ["[]", "5", "null", '"x"', '{"a": ' + "1" * 5000 + "}", "[" * 900 + "]" * 900])
+def test_a_body_that_is_no_object_is_named_beside_the_others_and_can_be_released(services: Services, body: str) -> None:
+    """SQLite takes no text that is not JSON there: an index reads it."""
+    for id in ("file-1", "file-2", "file-3"):
+        made = File(id=id, bytes=1, created_at=1, filename="a")
+        api_objects.create(services.store, made, services.clock.now())
+    assert isinstance(services.store, SqliteRunStore)
+    with services.store._database.write() as connection:
+        connection.execute("UPDATE documents SET body = ? WHERE partition = 'file-2'", (body,))
+    unreadable: list[UnreadableDocument] = []
+    assert {found.id for found in api_objects.every(services.store, File, unreadable)} == {"file-1", "file-3"}
+    assert [(one.type, one.partition, one.id) for one in unreadable] == [("file", "file-2", "file")]
+    with pytest.raises(PermanentFailure, match="unreadable_document"):
+        api_objects.load(services.store, File, "file-2")
+    released = Runner(services).release_unreadable("file-2", "file", "ada")
+    assert released is not None
+    assert json.loads(b"".join(services.blobs.read(released[0])))["document"]["text"] == body
+    assert api_objects.load(services.store, File, "file-2") is None

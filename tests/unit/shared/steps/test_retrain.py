@@ -102,3 +102,22 @@ def test_the_folder_is_listed_once_in_a_period_however_many_files_it_has(
             retrain(record, live, ports)
         assert listed == ["datasets/shop/"] * period
         clock.advance(7 * 24 * 3600)
+
+
+def test_data_that_is_on_its_way_is_looked_for_again_after_a_while(
+    ports: Services, clock: ManualClock, champion: Run, record: EndpointRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock.advance(7 * 24 * 3600)
+    listed: list[str] = []
+    list_blobs = ports.blobs.list
+
+    def counted(prefix: str) -> Iterator[BlobInfo]:
+        listed.append(prefix)
+        return list_blobs(prefix)
+
+    monkeypatch.setattr(ports.blobs, "list", counted)
+    for count in range(1, 4):
+        for _ in range(20):
+            assert retrain(record, champion, ports) is None
+        assert len(listed) == count
+        clock.advance(WAIT_S)
