@@ -232,8 +232,8 @@ def _held_out_loss(trainer: Any, held_out_rows: Any) -> float:
     """
     import torch
 
-    if hasattr(trainer, "held_out_loss"):
-        loss: float = trainer.held_out_loss()
+    if hasattr(trainer, "loss_of"):
+        loss: float = trainer.loss_of(held_out_rows.rows)
         return loss
     total = tokens = 0.0
     with torch.no_grad():

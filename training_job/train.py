@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.paths import run_id_of_job
 from shared.domain.recipe import Reinforcement, ResolvedRecipe
 from shared.rendering.check import LengthPolicy
 from training_job.evaluation.judges import Panel, read_judges
@@ -29,13 +30,16 @@ from training_job.job.files import model_folder, sha256_of, write_json
 from training_job.job.libraries import importing
 from training_job.job.limits import length_limit, total_steps
 from training_job.job.processes import init_process_group, is_main_process
-from training_job.job.runtime import RunningMetrics, read_recipe, require, run_job, work_offline
+from training_job.job.runtime import RunningMetrics, classify, read_recipe, require, run_job, work_offline
 from training_job.job.setup import Setup
 from training_job.selftest import check_machine
 
 if TYPE_CHECKING:
     from shared.rendering import Bundle
     from training_job.methods import EncodedData, TuningMethod
+
+# After any other failure the state of the run may be its cause, and nothing goes on from its checkpoints.
+CONTINUED = (FailureClass.PLATFORM, FailureClass.CAPACITY)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,18 +83,26 @@ def train(task: TrainArguments, metrics: RunningMetrics) -> None:
     require_start(recipe, task.continue_from)
     print(f"{task.job_name}: recipe {recipe.model_dump_json()}", flush=True)
     check_machine(recipe)
+    metrics.continue_time(task.output)
     prepared = prepare(task, recipe, metrics)
 
     with importing():
         from training_job.methods.fit import Fit
 
     curve = Curve(task.output)
+    fit = Fit(prepared.setup, prepared.method, prepared.data, metrics, curve, prepared.identity)
     try:
-        Fit(prepared.setup, prepared.method, prepared.data, metrics, curve, prepared.identity).run()
+        fit.run()
+        if is_main_process():
+            write_model(task, prepared, metrics, fit.probe_loss)
+    except Exception as error:
+        failure = classify(error)
+        if failure.failure_class not in CONTINUED:
+            checkpoints.withdraw(task.output / "checkpoints")
+        raise failure from error
     finally:
+        metrics.keep_time(task.output)
         curve.close()
-    if is_main_process():
-        write_model(task, prepared, metrics)
 
 
 @dataclass(frozen=True)
@@ -132,19 +144,22 @@ def prepare(task: TrainArguments, recipe: ResolvedRecipe, metrics: RunningMetric
         task.continue_from,
         panel_of(recipe, task.judges),
     )
-    identity = checkpoints.Identity(task.job_name, sha256_of(*task.rows), recipe_sha256(recipe))
+    run = run_id_of_job(task.job_name) or task.job_name
+    identity = checkpoints.Identity(run, sha256_of(*task.rows), recipe_sha256(recipe))
     return Prepared(setup, method, data, bundle, data_manifest, identity)
 
 
-def write_model(task: TrainArguments, prepared: Prepared, metrics: RunningMetrics) -> None:
+def write_model(task: TrainArguments, prepared: Prepared, metrics: RunningMetrics, trained_loss: float | None) -> None:
     """Merge, check the merged model, and write the manifest last: its presence says that the folder is whole."""
     from training_job.model import artifacts
     from training_job.model.manifest import model_manifest
 
     artifacts.merge(prepared.setup)
-    check = artifacts.check_merge(prepared.setup, prepared.data.probe)
+    check = artifacts.check_merge(prepared.setup, prepared.data.probe, trained_loss)
     metrics.merged_agreement = check.agreement if check else None
-    manifest = model_manifest(prepared.setup, prepared.identity, prepared.bundle, prepared.data_manifest, metrics)
+    manifest = model_manifest(
+        task.job_name, prepared.setup, prepared.identity, prepared.bundle, prepared.data_manifest, metrics
+    )
     manifest |= artifacts.checks(task.output / "model" / "adapter", check)
     write_json(task.output / "model" / "manifest.json", manifest)
 

@@ -1,49 +1,76 @@
-"""Checkpoints that count only when whole, and only for the job they belong to.
+"""Checkpoints that count only when whole, and only for the run, data and recipe they belong to.
 
-The trainer writes many files; `complete.json` is written last and lists them with their sizes. What a kill
-or a torn upload left is removed, never resumed from.
+The trainer writes many files; `complete.json` is written last and lists them with their hashes. What a kill left
+half-written is removed. What no longer is as it was written is set aside, and the next older checkpoint is used.
 """
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 
-from training_job.job.files import write_json
+from training_job.job.files import sha256_of, write_json
 
 MARK = "complete.json"
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a checkpoint must agree on to be continued."""
+    """What a checkpoint must agree on to be continued. Attempts of a run agree: another one goes on."""
 
-    job: str
+    run: str
     data_sha256: str
     recipe_sha256: str
 
 
-def mark_complete(checkpoint: Path, identity: Identity, micro_batch_size: int) -> None:
-    """Declare a checkpoint whole, written with micro batches of so many rows."""
-    mark = {"identity": identity.__dict__, "micro_batch_size": micro_batch_size, "sizes": _sizes(checkpoint)}
-    write_json(checkpoint / MARK, mark)
+class UnreadableCheckpoint(Exception):
+    """The checkpoint at this path cannot be loaded, or was damaged while the job ran."""
 
 
-def newest_complete(folder: Path, identity: Identity, *, delete_others: bool = True) -> Path | None:
-    """The newest whole checkpoint of this very job; `delete_others` deletes those that are not whole or another's."""
-    found = sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True)
-    good = [checkpoint for checkpoint in found if _is_complete(checkpoint, identity)]
-    for checkpoint in set(found) - set(good) if delete_others else ():
-        shutil.rmtree(checkpoint)
+def mark_complete(checkpoint: Path, identity: Identity, micro_batch_size: int, probe_loss: float | None = None) -> None:
+    """Declare a checkpoint whole, written with micro batches of so many rows, and with this loss on the rows probed."""
+    facts = {"step": step_of(checkpoint), "micro_batch_size": micro_batch_size, "probe_loss": probe_loss}
+    write_json(checkpoint / MARK, {"identity": asdict(identity), **facts, "sha256": hashes(checkpoint)})
+
+
+def newest_complete(folder: Path, identity: Identity) -> Path | None:
+    """The newest whole checkpoint of this very run. Deletes those without a mark, and sets others aside."""
+    good = []
+    for checkpoint in sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True):
+        if is_whole(checkpoint, identity):
+            good.append(checkpoint)
+        elif (checkpoint / MARK).exists():
+            set_aside(checkpoint)
+        else:
+            shutil.rmtree(checkpoint)
     return good[0] if good else None
 
 
-def micro_batch_size_of(checkpoint: Path) -> int:
-    """Rows of its micro batches: less than planned where memory had run out."""
-    return int(orjson.loads((checkpoint / MARK).read_bytes())["micro_batch_size"])
+def set_aside(checkpoint: Path) -> None:
+    """Keep a checkpoint for people to look at, under a name from which nothing is resumed."""
+    print(f"{checkpoint.name} is damaged, or of other data or another recipe; it is set aside", flush=True)
+    aside = checkpoint.with_name(f"set-aside-{step_of(checkpoint)}")
+    shutil.rmtree(aside, ignore_errors=True)
+    checkpoint.rename(aside)
+
+
+def withdraw(folder: Path) -> None:
+    """Nothing goes on from these checkpoints any more: the run failed because of its own state."""
+    for mark in folder.glob(f"checkpoint-*/{MARK}"):
+        mark.unlink(missing_ok=True)
+
+
+def mark_of(checkpoint: Path) -> dict[str, Any]:
+    """What its completion mark says; empty if that is no longer readable."""
+    try:
+        mark = orjson.loads((checkpoint / MARK).read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    return mark if isinstance(mark, dict) else {}
 
 
 def step_of(checkpoint: Path) -> int:
@@ -51,14 +78,16 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def _is_complete(checkpoint: Path, identity: Identity) -> bool:
+def is_whole(checkpoint: Path, identity: Identity) -> bool:
+    """Whether each file is as it was when the checkpoint of this step was completed."""
     try:
-        mark = orjson.loads((checkpoint / MARK).read_bytes())
-    except (OSError, orjson.JSONDecodeError):
+        expected = {"identity": asdict(identity), "step": step_of(checkpoint), "sha256": hashes(checkpoint)}
+    except OSError:
         return False
-    return bool((mark["identity"], mark["sizes"]) == (identity.__dict__, _sizes(checkpoint)))
+    return expected.items() <= mark_of(checkpoint).items()
 
 
-def _sizes(checkpoint: Path) -> dict[str, int]:
-    files = (path for path in sorted(checkpoint.rglob("*")) if path.is_file())
-    return {path.relative_to(checkpoint).as_posix(): path.stat().st_size for path in files if MARK not in path.name}
+def hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 by path of every file of a folder but its mark."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and MARK not in path.name)
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}

@@ -12,6 +12,8 @@ import orjson
 
 from shared.domain.errors import FailureClass, PermanentFailure
 
+ADAPTER_FILE = "adapter_model.safetensors"  # PEFT's name for it
+
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON so that a reader sees the old file, the new one, or none; never half of one."""

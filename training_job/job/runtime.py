@@ -11,29 +11,48 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from pydantic import ConfigDict, ValidationError
+import orjson
+from pydantic import ConfigDict, PrivateAttr, ValidationError
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedRecipe
 from shared.domain.results import JobMetrics, JobResult
 from shared.domain.upgrades import read_file
 from training_job.job import exit_codes
-from training_job.job.files import write_json
+from training_job.job.files import read_json, write_json
 from training_job.job.processes import is_distributed, is_main_process
 
 RESULT_FILE = "result.json"
 CALIBRATION_FILE = "calibration.json"
+SPENT_FILE = "spent.json"  # seconds of all attempts of a training run, whose machines are paid for by the second
 
 
 class RunningMetrics(JobMetrics):
     """The metrics while the job runs; they become part of its result, whichever way the job ends."""
 
     model_config = ConfigDict(frozen=False)
+    _started: float = PrivateAttr(default_factory=time.monotonic)
+    _earlier_s: float = PrivateAttr(0.0)
+
+    def continue_time(self, output: Path) -> None:
+        """Count on from what earlier attempts of the run have kept."""
+        with suppress(orjson.JSONDecodeError, TypeError, KeyError):
+            self._earlier_s = float((read_json(output / SPENT_FILE) or {"seconds": 0.0})["seconds"])
+
+    def count_time(self) -> float:
+        """Seconds of this job and of earlier attempts."""
+        self.seconds = round(self._earlier_s + time.monotonic() - self._started, 3)
+        return self.seconds
+
+    def keep_time(self, output: Path) -> None:
+        """The next attempt counts on from here."""
+        if is_main_process():
+            write_json(output / SPENT_FILE, {"seconds": self.count_time()})
 
 
 class Interrupted(BaseException):
@@ -52,7 +71,7 @@ def run_job(name: str, output: Path, work: Callable[[RunningMetrics], None]) -> 
     output.mkdir(parents=True, exist_ok=True)
     if is_main_process():  # an earlier attempt's verdict must not outlive a kill of this one
         (output / RESULT_FILE).unlink(missing_ok=True)
-    metrics, started = RunningMetrics(), time.monotonic()
+    metrics = RunningMetrics()
     failure: PermanentFailure | None = None
     code = exit_codes.COMPLETED
     try:
@@ -64,7 +83,7 @@ def run_job(name: str, output: Path, work: Callable[[RunningMetrics], None]) -> 
     except Exception as error:
         failure = classify(error)
         code = exit_codes.BY_CLASS[failure.failure_class]
-    metrics.seconds = round(time.monotonic() - started, 3)
+    metrics.count_time()
     result = JobResult(
         job=name,
         status="failed" if failure else "completed",

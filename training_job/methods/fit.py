@@ -10,14 +10,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from transformers import TrainerState
+from transformers import Trainer, TrainerState
 
 from shared.domain.catalog import find_entry, find_sku
+from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.planning.memory import memory_plan
 from shared.domain.planning.methods import rows_per_step
+from training_job.data.chat_rows import Encoded
 from training_job.job import checkpoints
 from training_job.job.curve import Curve
 from training_job.job.diagnosis import memory
+from training_job.job.files import ADAPTER_FILE, sha256_of, write_json
 from training_job.job.limits import TimeLimit
 from training_job.job.processes import is_main_process
 from training_job.job.runtime import RunningMetrics
@@ -25,7 +28,9 @@ from training_job.job.setup import Setup
 from training_job.methods import EncodedData, TuningMethod
 from training_job.methods.trainer import model_of
 from training_job.methods.watch import Watch, measured_peak_bytes, start_measuring
-from training_job.model.artifacts import free_memory
+from training_job.model.artifacts import free_memory, require_same_loss
+
+FIXED_TEXT = "What is the capital of France? The capital of France is Paris. 0 1 2 3 4 5 6 7 8 9"
 
 
 @dataclass
@@ -38,21 +43,22 @@ class Fit:
     metrics: RunningMetrics
     curve: Curve
     identity: checkpoints.Identity
+    probe_loss: float | None = None  # of the model that was saved, as training had it in memory
 
     def run(self) -> None:
         """Train to the end.
 
         Where memory runs out, training resumes from the last checkpoint with half the micro batch and the same batch;
-        a job that is started again begins with what the checkpoint was written with.
-        Of several processes one alone may run out, so there the job ends with class capacity instead.
+        a job that is started again begins with what the checkpoint was written with. A checkpoint that cannot be
+        loaded is set aside, and the one before it is used.
+        Of several processes one alone may fail so, so there the job ends, with class capacity or platform instead.
         """
         planned = self.setup.micro_batch_size
         while True:
-            resume = checkpoints.newest_complete(
-                self.setup.output / "checkpoints", self.identity, delete_others=is_main_process()
-            )
+            resume = self._newest()
             if resume:
-                self._use(min(self.setup.micro_batch_size, checkpoints.micro_batch_size_of(resume)))
+                written_with = int(checkpoints.mark_of(resume)["micro_batch_size"])
+                self._use(min(self.setup.micro_batch_size, written_with))
             self.metrics.micro_batch_size = self.setup.micro_batch_size
             try:
                 self._train(resume)
@@ -60,13 +66,26 @@ class Fit:
             except torch.OutOfMemoryError:
                 if self.setup.micro_batch_size == 1 or torch.distributed.is_initialized():
                     raise
-            smaller = halved(rows_per_step(self.setup.hyperparameters), self.setup.micro_batch_size)
-            print(
-                f"out of memory: micro batches of {smaller} rows instead of {self.setup.micro_batch_size}", flush=True
-            )
-            self._use(smaller)
+                smaller = halved(rows_per_step(self.setup.hyperparameters), self.setup.micro_batch_size)
+                had = self.setup.micro_batch_size
+                print(f"out of memory: micro batches of {smaller} rows instead of {had}", flush=True)
+                self._use(smaller)
+            except checkpoints.UnreadableCheckpoint as error:
+                if is_main_process():
+                    checkpoints.set_aside(error.args[0])
+                if torch.distributed.is_initialized():
+                    message = f"{error}; another attempt goes on from the one before it"
+                    raise PermanentFailure(FailureClass.PLATFORM, "checkpoint_unreadable", message) from error
             free_memory()
         self._report_smaller(planned)
+
+    def _newest(self) -> Path | None:
+        """The checkpoint to go on from; of several processes the first decides, for it alone moves files."""
+        folder = self.setup.output / "checkpoints"
+        found = [checkpoints.newest_complete(folder, self.identity) if is_main_process() else None]
+        if torch.distributed.is_initialized():
+            torch.distributed.broadcast_object_list(found)
+        return found[0]
 
     def _use(self, micro_batch_size: int) -> None:
         self.setup = replace(self.setup, micro_batch_size=micro_batch_size)
@@ -84,20 +103,58 @@ class Fit:
         self.curve.rewind(checkpoints.step_of(resume) if resume else 0)
         start_measuring()
         trainer = self.method.build(self.setup, self.data)
-        limit = TimeLimit.of(self.setup.recipe)
-        trainer.add_callback(Watch(self.curve, self.metrics, self.identity, self.method.MEASURES, limit))
+        limit, measures = TimeLimit.of(self.setup.recipe), self.method.MEASURES
+        watch = Watch(self.curve, self.metrics, self.identity, measures, limit, lambda: self._loss(trainer), resume)
+        trainer.add_callback(watch)
         if resume:
             print(f"resuming from step {checkpoints.step_of(resume)}", flush=True)
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        elif self.setup.continue_from:
+            recorded = checkpoints.mark_of(self.setup.continue_from).get("fixed_loss")
+            require_same_loss("at the start", recorded, self._fixed_loss(trainer))
+        try:
+            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        except (PermanentFailure, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            if resume and not watch.began:
+                raise checkpoints.UnreadableCheckpoint(resume) from error
+            self._require_whole(trainer.state)
+            raise
         self.metrics.measured_peak_bytes = measured_peak_bytes()
         self.metrics.predicted_peak_bytes = predicted_peak_bytes(self.setup)
-        close_metrics(self.metrics, self.curve, trainer.state, self.method)
+        self.probe_loss = self._loss(trainer)
+        fixed_loss = self._fixed_loss(trainer)
+        close_metrics(self.metrics, self.curve, trainer.state, self.method, watch.lost_best)
         if is_main_process():
-            folder = self.setup.output / "model" / "adapter"
-            shutil.rmtree(self.setup.output / "model", ignore_errors=True)
-            # "default": not the frozen copy that it was compared with
-            model_of(trainer).save_pretrained(str(folder), selected_adapters=["default"])
-            self.setup.tokenizer.save_pretrained(folder)
+            self._save(trainer, fixed_loss)
+
+    def _loss(self, trainer: Trainer) -> float | None:
+        return self.method.probe_loss(trainer, self.data.probe) if self.data.probe else None
+
+    def _fixed_loss(self, trainer: Trainer) -> float:
+        """Loss of a text that is the same in every run, by which a run that continues knows its adapter again."""
+        ids = self.setup.tokenizer(FIXED_TEXT, add_special_tokens=False)["input_ids"]
+        return self.method.probe_loss(trainer, [Encoded(0, ids, ids)])
+
+    def _require_whole(self, state: TrainerState) -> Path | None:
+        """The best checkpoint. Raises UnreadableCheckpoint if it was damaged since."""
+        best = Path(state.best_model_checkpoint) if state.best_model_checkpoint else None
+        if best and not checkpoints.is_whole(best, self.identity):
+            raise checkpoints.UnreadableCheckpoint(best)
+        return best
+
+    def _save(self, trainer: Trainer, fixed_loss: float) -> None:
+        """Save the adapter. Raises PermanentFailure `saved_differs` unless its bytes are the best checkpoint's."""
+        folder = self.setup.output / "model" / "adapter"
+        shutil.rmtree(folder.parent, ignore_errors=True)
+        # "default": not the frozen copy that it was compared with
+        model_of(trainer).save_pretrained(str(folder), selected_adapters=["default"])
+        best = self._require_whole(trainer.state)
+        if best and sha256_of(folder / ADAPTER_FILE) != sha256_of(best / ADAPTER_FILE):
+            message = f"the saved adapter is not that of {best.name}, which was measured"
+            raise PermanentFailure(FailureClass.CODE, "saved_differs", message)
+        self.setup.tokenizer.save_pretrained(folder)
+        write_json(folder / checkpoints.MARK, {"fixed_loss": fixed_loss, "sha256": checkpoints.hashes(folder)})
 
 
 def halved(batch: int, micro_batch: int) -> int:
@@ -117,8 +174,13 @@ def predicted_peak_bytes(setup: Setup) -> int:
     return plan.total_bytes - plan.runtime_bytes
 
 
-def close_metrics(metrics: RunningMetrics, curve: Curve, state: TrainerState, method: TuningMethod) -> None:
-    """Fill in the figures of the whole run. One resumed at its very end trains no step, so they come from the curve."""
+def close_metrics(
+    metrics: RunningMetrics, curve: Curve, state: TrainerState, method: TuningMethod, lost_best: int | None = None
+) -> None:
+    """Fill in the figures of the whole run. One resumed at its very end trains no step, so they come from the curve.
+
+    `lost_best`: the step of a best checkpoint that is no longer there.
+    """
     metrics.last_step = state.global_step
     metrics.best_step = state.best_global_step
     if state.global_step < metrics.total_steps and metrics.stopped is None:
@@ -131,5 +193,8 @@ def close_metrics(metrics: RunningMetrics, curve: Curve, state: TrainerState, me
     eval_losses = {point["step"]: point["eval_loss"] for point in points if point.get("eval_loss") is not None}
     metrics.eval_loss = eval_losses.get(metrics.best_step, curve.values("eval_loss")[-1])
     metrics.processed_tokens = max(metrics.processed_tokens, int(curve.values("tokens")[-1]))
-    sentences = method.diagnose(points, metrics.stopped, metrics.best_step)
+    sentences = method.diagnose(points, metrics.stopped, None if lost_best else metrics.best_step)
+    if lost_best:
+        lost = f"The best checkpoint, of step {lost_best}, was lost; the model is that of step {metrics.best_step}."
+        sentences = (lost, *sentences)
     metrics.diagnosis = (*sentences, *memory(metrics.predicted_peak_bytes, metrics.measured_peak_bytes))

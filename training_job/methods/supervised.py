@@ -6,6 +6,7 @@ Import only where torch may be loaded.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -34,7 +35,7 @@ from training_job.model.quantized import share_adapter_inputs
 CHUNKED = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=LOGITS_CHUNK_TOKENS, chunking_method=None)
 
 PROBED_ROWS = 8
-__all__ = ["MEASURES", "build", "diagnose", "read"]
+__all__ = ["MEASURES", "build", "diagnose", "probe_loss", "read"]
 MEASURES: dict[str, str] = {}
 
 
@@ -58,6 +59,11 @@ def build(setup: Setup, data: EncodedData) -> SupervisedTrainer:
     settings = common_settings(setup) | {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1}
     trainer = SupervisedTrainer(setup, model, data, TrainingArguments(**settings))
     return finished(trainer)
+
+
+def probe_loss(trainer: Trainer, rows: Sequence[Encoded]) -> float:
+    """Loss of some rows; the model has no output layer of its own."""
+    return cast(SupervisedTrainer, trainer).loss_of(list(rows))
 
 
 class SupervisedTrainer(Trainer):
@@ -150,20 +156,20 @@ class SupervisedTrainer(Trainer):
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """The loss of the held-out rows; that of transformers is a mean over batches, however many tokens they have."""
-        metrics = {f"{metric_key_prefix}_loss": self.held_out_loss()}
+        metrics = {f"{metric_key_prefix}_loss": self.loss_of(self._held_out)}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def held_out_loss(self) -> float:
-        """Per trained token, of all processes; summed in float32."""
+    def loss_of(self, rows: list[Encoded]) -> float:
+        """Per trained token of the rows, of all processes; summed in float32."""
         model = model_of(self)
         model.eval()
         total = torch.zeros(1, device=self.args.device)
-        for batch in self._micro_batches(self._held_out):
+        for batch in self._micro_batches(rows):
             total += self._float32_loss(model, batch)
         summed = float(self.accelerator.gather(total).sum())
-        return summed / max(1, trained_tokens(self._held_out))
+        return summed / max(1, trained_tokens(rows))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """transformers counts the whole run as one epoch."""

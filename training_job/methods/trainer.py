@@ -6,6 +6,7 @@ Import only where torch may be loaded.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -13,8 +14,10 @@ import torch
 from peft import PeftModel
 from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback, Trainer, set_seed
 
+from training_job.data.chat_rows import Encoded
 from training_job.job.setup import Setup
 from training_job.model import quantized
+from training_job.model.artifacts import loss_of
 
 AnyTrainer = TypeVar("AnyTrainer", bound=Trainer)
 LOG_LINES, CHECKPOINTS = 60, 10
@@ -73,6 +76,12 @@ def model_of(trainer: Trainer) -> PeftModel:
     """The trainer's model; its type says that it may be None."""
     assert trainer.model is not None
     return cast(PeftModel, trainer.model)
+
+
+def probe_loss(trainer: Trainer, rows: Sequence[Encoded]) -> float:
+    """Loss of some rows under the model as training computes with it."""
+    with trainer.compute_loss_context_manager():
+        return loss_of(model_of(trainer), rows)
 
 
 def common_settings(setup: Setup) -> dict[str, Any]:

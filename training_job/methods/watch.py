@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from training_job.job import checkpoints
 from training_job.job.curve import Curve
 from training_job.job.limits import TimeLimit
 from training_job.job.runtime import RunningMetrics
+from training_job.model.artifacts import require_same_loss
 from training_job.model.quantized import adapters_to_float32, keep_training_kernel
 
 FIRST_STEPS = 10
@@ -32,31 +33,38 @@ class Watch(TrainerCallback):
         identity: checkpoints.Identity,
         measures: Mapping[str, str],
         limit: TimeLimit,
+        measure: Callable[[], float | None] = lambda: None,
+        resume: Path | None = None,
     ) -> None:
         self._curve, self._metrics, self._identity, self._measures = curve, metrics, identity, measures
-        self._limit = limit
+        self._limit, self._measure, self._resume = limit, measure, resume
+        self.began = False
+        self.lost_best: int | None = None
         self._session = _Speed(0, 0)
         self._window = _Speed(0, 0)
-        self._spent_before = 0.0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        # A checkpoint, if any, has been loaded by now; it may have been written under another mount point.
-        if state.best_model_checkpoint and args.output_dir:
-            state.best_model_checkpoint = str(Path(args.output_dir) / Path(state.best_model_checkpoint).name)
+        assert args.output_dir is not None
+        self.began = True  # a checkpoint, if any, has been loaded by now
+        self._find_best(Path(args.output_dir), state, args.metric_for_best_model or "eval_loss")
         adapters_to_float32(kwargs["model"])
         keep_training_kernel(kwargs["model"])
+        if self._resume:
+            recorded = checkpoints.mark_of(self._resume).get("probe_loss")
+            require_same_loss(f"after resuming from {self._resume.name}", recorded, self._measure())
         self._session = _Speed(state.global_step, int(state.num_input_tokens_seen))
         self._window = self._session
-        self._spent_before = (self._curve.values("elapsed_s") or [0.0])[-1]
+        self._keep_time()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._metrics.last_step = state.global_step
         self._metrics.processed_tokens = int(state.num_input_tokens_seen)
         if state.global_step == state.max_steps:
             control.should_log = True  # the curve ends with the last step also where the interval does not divide it
-        if state.global_step < state.max_steps and any_rank(self._elapsed_s() > self._limit.seconds, args.device):
+        late = self._metrics.count_time() > self._limit.seconds
+        if state.global_step < state.max_steps and any_rank(late, args.device):
             self._metrics.stopped = self._limit.kind
             control.should_log = control.should_evaluate = control.should_save = control.should_training_stop = True
 
@@ -77,6 +85,7 @@ class Watch(TrainerCallback):
             self._metrics.train_loss = logs["loss"]
             point = self._point(state, logs) | self._measured(logs)
             self._curve.add(point)
+            self._keep_time()
             print("step {step}/{total_steps} loss {loss:.4f} eta {eta_s:.0f} s".format(**point), flush=True)
             if (
                 "reward" not in self._measures.values()
@@ -88,13 +97,24 @@ class Watch(TrainerCallback):
         if torch.distributed.is_initialized():  # each process writes its generators' state into the checkpoint
             torch.distributed.barrier()
         assert self._metrics.micro_batch_size is not None
+        probe_loss = self._measure()
         if state.is_world_process_zero:
             checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            checkpoints.mark_complete(checkpoint, self._identity, self._metrics.micro_batch_size)
+            checkpoints.mark_complete(checkpoint, self._identity, self._metrics.micro_batch_size, probe_loss)
 
-    def _elapsed_s(self) -> float:
-        """Seconds of training in this process and those it continues."""
-        return self._spent_before + self._session.seconds()
+    def _find_best(self, folder: Path, state: TrainerState, measure: str) -> None:
+        """It may have been written under another mount point. If it was lost, the one resumed from is the best."""
+        if state.best_global_step is None:
+            return
+        if not (folder / f"checkpoint-{state.best_global_step}").is_dir():
+            self.lost_best, state.best_global_step = state.best_global_step, state.global_step
+            measured = {line["step"]: line[measure] for line in state.log_history if measure in line}
+            state.best_metric = measured.get(state.global_step)
+        best = folder / f"checkpoint-{state.best_global_step}"
+        state.best_model_checkpoint = str(best) if best.is_dir() else None
+
+    def _keep_time(self) -> None:
+        self._metrics.keep_time(self._curve.path.parent)
 
     def _measured(self, logs: dict[str, Any], prefix: str = "") -> dict[str, float]:
         """What the method watches beside the loss, if finite; the last values go into the result."""
@@ -117,7 +137,7 @@ class Watch(TrainerCallback):
             "tokens": tokens,
             "tokens_per_s": tokens_per_s,
             "eta_s": self._session.eta_s(step, state.max_steps),
-            "elapsed_s": round(self._elapsed_s(), 3),
+            "elapsed_s": self._metrics.count_time(),
             "peak_memory_bytes": peak_memory_bytes(),
         }
 

@@ -54,21 +54,35 @@ def merge(setup: Setup) -> None:
     quantized.save_merged(merged, setup.tokenizer, model / "merged")
 
 
-def check_merge(setup: Setup, probe: Sequence[Encoded]) -> MergeCheck | None:
-    """Compare the adapter on its base with the merged folder on the same rows; None without rows.
+def require_same_loss(when: str, recorded: float | None, found: float | None) -> None:
+    """Stop where the model in memory is not the one that was measured; a loss that is not known is not compared.
 
-    Raises PermanentFailure `merge_differs` of class code.
+    Raises PermanentFailure `loss_differs` of class code.
+    """
+    if recorded is None or found is None or abs(found - recorded) <= LOSS_TOLERANCE * max(1.0, abs(recorded)):
+        return
+    message = f"the loss on the rows probed is {found:.4f} {when}; training recorded {recorded:.4f}"
+    raise PermanentFailure(FailureClass.CODE, "loss_differs", message)
+
+
+def check_merge(setup: Setup, probe: Sequence[Encoded], trained_loss: float | None = None) -> MergeCheck | None:
+    """Compare the saved adapter on its base with the merged folder, and with training, on the same rows.
+
+    `trained_loss`: of the model in training's memory. None without rows.
+    Raises PermanentFailure `loss_differs` or `merge_differs` of class code.
     """
     if not probe:
         return None
     free_memory()
     base = quantized.load_model(setup.base_model, setup.dtype, quantize=setup.quantize, spread=True)
-    adapter = PeftModel.from_pretrained(base, setup.output / "model" / "adapter")
-    adapter_loss, adapter_answers = loss_and_answers(adapter, setup, probe)
+    adapter = quantized.attach(base, setup.output / "model" / "adapter")
+    prompts = [prompt_of(row) for row in probe]
+    adapter_loss, adapter_answers = loss_of(adapter, probe), answers_to(prompts, adapter, setup)
+    require_same_loss("with the saved adapter", trained_loss, adapter_loss)
     del adapter, base
     free_memory()
     merged = quantized.load_model(setup.output / "model" / "merged", setup.dtype, spread=True)
-    merged_loss, merged_answers = loss_and_answers(merged, setup, probe)
+    merged_loss, merged_answers = loss_of(merged, probe), answers_to(prompts, merged, setup)
     same = sum(a == b for a, b in zip(adapter_answers, merged_answers, strict=True)) / len(probe)
     check = MergeCheck(len(probe), adapter_loss, merged_loss, same)
     if not merged_loss <= adapter_loss + LOSS_TOLERANCE * max(1.0, adapter_loss):
@@ -76,10 +90,8 @@ def check_merge(setup: Setup, probe: Sequence[Encoded]) -> MergeCheck | None:
     return check
 
 
-def loss_and_answers(
-    model: PreTrainedModel | PeftModel, setup: Setup, probe: Sequence[Encoded]
-) -> tuple[float, list[list[int]]]:
-    """Loss over the rows' answers, and greedy answers to what comes before the last one."""
+def loss_of(model: PreTrainedModel | PeftModel, probe: Sequence[Encoded]) -> float:
+    """Loss over the rows' answers, in nats per token."""
     model.eval()
     total = tokens = 0.0
     with torch.inference_mode():
@@ -88,7 +100,7 @@ def loss_and_answers(
             counted = int((labels[:, 1:] != IGNORED).sum())
             loss = model(input_ids=torch.tensor([row.input_ids], device=model.device), labels=labels).loss
             total, tokens = total + float(loss) * counted, tokens + counted
-    return total / max(tokens, 1), answers_to([prompt_of(row) for row in probe], model, setup)
+    return total / max(tokens, 1)
 
 
 def answers_to(

@@ -9,21 +9,20 @@ from shared.domain.catalog import find_entry
 from shared.domain.results import JobMetrics
 from shared.rendering import Bundle
 from training_job.job.checkpoints import Identity
-from training_job.job.files import read_json, sha256_of
+from training_job.job.files import ADAPTER_FILE, read_json, sha256_of
 from training_job.job.runtime import CALIBRATION_FILE
 from training_job.job.setup import Setup
 
-ADAPTER_FILE = "adapter_model.safetensors"
 LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "tokenizers", "datasets")
 
 
 def model_manifest(
-    setup: Setup, identity: Identity, bundle: Bundle, data_manifest: dict[str, Any], metrics: JobMetrics
+    job: str, setup: Setup, identity: Identity, bundle: Bundle, data_manifest: dict[str, Any], metrics: JobMetrics
 ) -> dict[str, Any]:
     """Where a model comes from, and the figures of its training; `seconds` are not known before the job ends."""
     recipe = setup.recipe
     return {
-        "job": identity.job,
+        "job": job,
         "base_model": recipe.requested.base_model,
         "license": find_entry(recipe.requested.base_model).license,
         "continued_from": lineage(setup),

@@ -5,14 +5,19 @@ Import only where torch may be loaded.
 
 from __future__ import annotations
 
+import re
+import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
 from bitsandbytes.nn.modules import Linear4bit
-from peft import LoraConfig, PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -25,8 +30,15 @@ from transformers import (
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedHyperparameters
+from training_job.job.checkpoints import hashes, mark_of
+from training_job.job.files import ADAPTER_FILE
 
 TINY_PARAMETERS = 50_000_000
+# Fields of an adapter's configuration that say where it comes from or how it starts, and one the recipe may change.
+OF_NO_EFFECT = {
+    *("auto_mapping", "base_model_name_or_path", "inference_mode", "peft_version", "revision", "target_modules"),
+    *("init_lora_weights", "lora_dropout"),
+}
 
 
 def nf4(compute_dtype: torch.dtype) -> BitsAndBytesConfig:
@@ -158,24 +170,54 @@ def lora(hyperparameters: ResolvedHyperparameters) -> LoraConfig:
     )
 
 
+def attach(base: PreTrainedModel, adapter: Path, *, trainable: bool = False) -> PeftModel:
+    """The saved adapter on its base, each tensor of the file in its place: PEFT only warns of what fits nowhere.
+
+    Raises PermanentFailure `adapter_differs`.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            model = PeftModel.from_pretrained(base, adapter, is_trainable=trainable)
+        saved, loaded = load_file(adapter / ADAPTER_FILE), get_peft_model_state_dict(model)
+    except (RuntimeError, ValueError, TypeError, KeyError, SafetensorError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise PermanentFailure(FailureClass.CODE, "adapter_differs", f"not loaded: {type(error).__name__}") from error
+    wrong = sorted(saved.keys() ^ loaded.keys())
+    wrong += [each for each in saved.keys() & loaded.keys() if not torch.equal(saved[each], loaded[each].cpu())]
+    if wrong:
+        message = f"{len(wrong)} tensors are not those of the model, as {wrong[0]}"
+        raise PermanentFailure(FailureClass.CODE, "adapter_differs", message)
+    return model
+
+
 def load_adapter(base: PreTrainedModel, adapter: Path, hyperparameters: ResolvedHyperparameters) -> PeftModel:
     """An adapter trained before, to be trained on.
 
-    Raises PermanentFailure `adapter_differs` of class recipe unless it has the shape the recipe asks for.
+    Raises PermanentFailure `adapter_differs` of class recipe unless it has the shape the recipe asks for, on every
+    linear layer, and is what was saved.
     """
-    model = PeftModel.from_pretrained(base, adapter, is_trainable=True)
-    found, expected = model.peft_config["default"], lora(hyperparameters)
-    differing = [
-        name
-        for name in ("r", "lora_alpha", "use_rslora", "use_dora")
-        if getattr(found, name) != getattr(expected, name)
-    ]
-    if differing:
-        has = ", ".join(f"{name} {getattr(found, name)} and not {getattr(expected, name)}" for name in differing)
-        raise PermanentFailure(
-            FailureClass.RECIPE, "adapter_differs", f"the adapter to continue from has {has}", "method.continue_from"
-        )
+    recorded = mark_of(adapter).get("sha256")
+    try:
+        if recorded is not None and recorded != hashes(adapter):
+            raise PermanentFailure(FailureClass.CODE, "adapter_differs", "its files are not those that were saved")
+        model = attach(base, adapter, trainable=True)
+    except PermanentFailure as error:
+        raise _cannot_start(error.problem.message) from error
+    found, expected = asdict(model.peft_config["default"]), asdict(lora(hyperparameters))
+    different = [name for name in expected.keys() - OF_NO_EFFECT if found.get(name) != expected[name]]
+    problems = [f"{name} {found.get(name)} and not {expected[name]}" for name in sorted(different)]
+    layers = (name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear))
+    bare = [name for name in layers if not re.search(r"\.base_layer$|\.lora_|lm_head$", name)]
+    problems += [f"no weights for {len(bare)} linear layers, as {bare[0]}"] if bare else []
+    if problems:
+        raise _cannot_start(f"it has {', '.join(problems)}")
     return model
+
+
+def _cannot_start(why: str) -> PermanentFailure:
+    message = f"the adapter to continue from does not fit: {why}"
+    return PermanentFailure(FailureClass.RECIPE, "adapter_differs", message, "method.continue_from")
 
 
 def trained_base(base: Path, dtype: torch.dtype, *, quantize: bool) -> PreTrainedModel:
@@ -187,7 +229,7 @@ def trained_base(base: Path, dtype: torch.dtype, *, quantize: bool) -> PreTraine
 def merge_adapter(base: Path, adapter: Path, dtype: torch.dtype, *, quantize: bool) -> PreTrainedModel:
     """The adapter merged into the base it was trained on."""
     model = trained_base(base, dtype, quantize=quantize)
-    merged: PreTrainedModel = PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
+    merged: PreTrainedModel = attach(model, adapter).merge_and_unload(safe_merge=True)
     return merged
 
 

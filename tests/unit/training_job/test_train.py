@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -110,6 +112,71 @@ def test_a_run_killed_late_ends_as_if_it_had_not_been(
     assert (after.metrics.last_step, after.metrics.processed_tokens) == (20, before.metrics.processed_tokens)
     assert (after.metrics.train_loss, after.metrics.eval_loss) == (before.metrics.train_loss, before.metrics.eval_loss)
     assert (run.output / "model" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
+def test_a_run_interrupted_five_times_over_three_attempts_ends_with_the_same_weights_in_the_same_budget(
+    seed: int, finished: Any, bench: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training_job.job import checkpoints
+    from training_job.methods.supervised import SupervisedTrainer
+
+    chance, step_once, mark = random.Random(seed), SupervisedTrainer.training_step, checkpoints.mark_complete
+    stops = [(chance.choice(["in a step", "in a checkpoint"]), chance.randrange(3, 19)) for _ in range(5)]
+
+    def stop_if_due(where: str, step: int) -> None:
+        if stops and where == stops[0][0] and step >= stops[0][1]:
+            stops.pop(0)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def training_step(self: Any, *inputs: Any) -> Any:
+        stop_if_due("in a step", self.state.global_step)
+        return step_once(self, *inputs)
+
+    def mark_complete(checkpoint: Path, *facts: Any) -> None:
+        stop_if_due("in a checkpoint", checkpoints.step_of(checkpoint))
+        mark(checkpoint, *facts)
+
+    monkeypatch.setattr(SupervisedTrainer, "training_step", training_step)
+    monkeypatch.setattr(checkpoints, "mark_complete", mark_complete)
+    run, codes, seconds = bench(tmp_path), [], []
+    for attempt in (1, 1, 2, 2, 3, 3):
+        began = time.monotonic()
+        codes.append(run.train(job=f"run-1-training-{attempt}"))
+        seconds.append(time.monotonic() - began)
+    assert codes == [143, 143, 143, 143, 143, 0]
+    mine, straight = adapter_of(run), adapter_of(finished)
+    assert all((mine[name] == straight[name]).all() for name in straight)
+    expected, found = finished.result().metrics, run.result().metrics
+    assert (found.best_step, found.eval_loss) == (expected.best_step, expected.eval_loss)
+    assert found.processed_tokens == expected.processed_tokens
+    assert sum(seconds) * 0.5 < found.seconds <= sum(seconds)
+
+
+@pytest.mark.parametrize("failure_class", [FailureClass.CODE, FailureClass.PLATFORM])
+def test_nothing_goes_on_from_a_run_that_failed_because_of_its_own_state(
+    failure_class: FailureClass,
+    finished: Any,
+    bench: Callable[..., Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from training_job.model import artifacts
+
+    run = bench(tmp_path)
+    shutil.copytree(finished.output, run.output)
+
+    def fail(*_: Any) -> None:
+        raise OSError("the mount is gone") if failure_class is FailureClass.PLATFORM else KeyError("weights")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(artifacts, "merge", fail)
+        assert run.train() == exit_codes.BY_CLASS[failure_class]
+    capsys.readouterr()
+    assert run.train(job="run-1-training-2") == 0
+    first = "step 1/20" if failure_class is FailureClass.CODE else "resuming from step 20"
+    assert first in capsys.readouterr().out
 
 
 FAILURES = {
@@ -253,8 +320,6 @@ def test_training_needs_no_network(monkeypatch: pytest.MonkeyPatch, bench: Any, 
 
 
 def test_a_stopped_job_is_no_success(bench: Callable[..., Any], tmp_path: Path, resolved: Any) -> None:
-    import signal
-
     run = bench(tmp_path, recipe=resolved(n_epochs=25, total_steps=250))
 
     def stop_once_it_trains() -> None:

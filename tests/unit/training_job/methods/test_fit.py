@@ -167,6 +167,134 @@ def test_an_early_stopped_run_that_was_killed_afterwards_keeps_its_best_checkpoi
     assert largest_difference(run.output / "model/adapter", overfitted.output / "model/adapter") == 0.0
 
 
+def resumable(run: Any, other: Any, *, without: int) -> Any:
+    """A copy of a run, killed before it saved its model and the checkpoint of step `without`."""
+    shutil.copytree(run.output, other.output)
+    shutil.rmtree(other.output / "model")
+    shutil.rmtree(other.output / "checkpoints" / f"checkpoint-{without}", ignore_errors=True)
+    return other
+
+
+@pytest.mark.parametrize("file", ["adapter_model.safetensors", "optimizer.pt", "trainer_state.json"])
+def test_zeros_in_the_newest_checkpoint_do_not_change_what_is_learned(
+    file: str, finished: Any, bench: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = resumable(finished, bench(tmp_path), without=0)
+    damaged = run.output / "checkpoints/checkpoint-20" / file
+    content = damaged.read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little") if file.endswith("safetensors") else 0
+    damaged.write_bytes(content[:header] + bytes(len(content) - header))
+    assert run.train() == 0
+    assert "resuming from step 18" in capsys.readouterr().out
+    assert largest_difference(run.output / "model/adapter", finished.output / "model/adapter") == 0.0
+    assert run.result().metrics.eval_loss == finished.result().metrics.eval_loss
+
+
+def test_a_checkpoint_that_cannot_be_loaded_is_set_aside_and_the_one_before_it_used(
+    finished: Any, bench: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from training_job.job import checkpoints
+
+    run = resumable(finished, bench(tmp_path), without=0)
+    newest = run.output / "checkpoints/checkpoint-20"
+    identity = checkpoints.Identity(**checkpoints.mark_of(newest)["identity"])
+    (newest / "optimizer.pt").write_bytes(b"whole, and of no use to this version of the library")
+    checkpoints.mark_complete(newest, identity, 4)
+    assert run.train() == 0
+    output = capsys.readouterr().out
+    assert output.index("resuming from step 20") < output.index("resuming from step 18")
+    assert (newest.parent / "set-aside-20").exists()
+    assert largest_difference(run.output / "model/adapter", finished.output / "model/adapter") == 0.0
+
+
+def test_a_lost_best_checkpoint_is_not_what_the_records_name(
+    overfitted: Any, bench: Callable[..., Any], tmp_path: Path
+) -> None:
+    before = overfitted.result().metrics
+    run = bench(tmp_path, data=overfitted.data)
+    run.recipe = overfitted.recipe
+    resumable(overfitted, run, without=before.best_step)
+    assert run.train() == 0
+    result = run.result()
+    eval_loss = {point["step"]: point["eval_loss"] for point in run.metrics() if "eval_loss" in point}
+    step = min((step for step in eval_loss if step >= before.last_step), key=lambda step: eval_loss[step])
+    assert (result.metrics.best_step, result.metrics.eval_loss) == (step, eval_loss[step])
+    assert step > before.best_step
+    assert eval_loss[step] > before.eval_loss
+    lost = f"The best checkpoint, of step {before.best_step}, was lost; the model is that of step {step}."
+    assert result.metrics.diagnosis[0] == lost
+    assert not any("lowest at step" in sentence for sentence in result.metrics.diagnosis)
+    assert json.loads((run.output / "model/manifest.json").read_text())["metrics"]["best_step"] == step
+    delivered = run.output / "checkpoints" / f"checkpoint-{step}"
+    assert largest_difference(run.output / "model/adapter", delivered) == 0.0
+
+
+@pytest.mark.parametrize("damage", ["zeros", "torn"])
+def test_a_best_checkpoint_damaged_while_the_run_goes_on_is_not_delivered(
+    damage: str, finished: Any, bench: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training_job.job import checkpoints
+
+    mark = checkpoints.mark_complete
+
+    def mark_and_damage(checkpoint: Path, *facts: Any) -> None:
+        mark(checkpoint, *facts)
+        weights, aside = checkpoint / "adapter_model.safetensors", checkpoint.with_name("set-aside-20")
+        if checkpoints.step_of(checkpoint) == 20 and not aside.exists():
+            kept = 8 + int.from_bytes(weights.read_bytes()[:8], "little")
+            size = weights.stat().st_size
+            weights.write_bytes(weights.read_bytes()[:kept] + bytes(size - kept if damage == "zeros" else 0))
+
+    monkeypatch.setattr(checkpoints, "mark_complete", mark_and_damage)
+    run = bench(tmp_path)
+    assert run.train() == 0
+    assert (run.output / "checkpoints/set-aside-20").exists()
+    assert largest_difference(run.output / "model/adapter", finished.output / "model/adapter") == 0.0
+    assert run.result().metrics.eval_loss == finished.result().metrics.eval_loss
+
+
+def test_a_run_resumed_on_another_base_ends_with_a_code(
+    finished: Any, endless_base: Path, bench: Callable[..., Any], tmp_path: Path
+) -> None:
+    """The checkpoint is whole; what it is loaded into is not what it was trained on."""
+    from safetensors.torch import load_file, save_file
+
+    base = tmp_path / "base"
+    shutil.copytree(finished.base, base)
+    weights = load_file(base / "model.safetensors")
+    weights["model.embed_tokens.weight"] = weights["model.embed_tokens.weight"].flip(0).contiguous()
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    run = resumable(finished, bench(tmp_path, base=base), without=20)
+    assert run.train() == exit_codes.BY_CLASS[FailureClass.CODE]
+    assert run.result().problem.code == "loss_differs"
+    assert not (run.output / "model").exists()
+    assert not list(run.output.glob("checkpoints/*/complete.json")), "nothing goes on from here"
+
+
+def test_another_attempt_goes_on_from_the_checkpoint_of_the_one_before(
+    finished: Any, bench: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = resumable(finished, bench(tmp_path), without=20)
+    earlier_s = json.loads((run.output / "spent.json").read_text())["seconds"]
+    assert run.train(job="run-1-training-2") == 0
+    assert "resuming from step 18" in capsys.readouterr().out
+    assert largest_difference(run.output / "model/adapter", finished.output / "model/adapter") == 0.0
+    assert run.result().metrics.seconds > earlier_s == pytest.approx(finished.result().metrics.seconds, abs=60)
+    assert json.loads((run.output / "model/manifest.json").read_text())["job"] == "run-1-training-2"
+
+
+def test_the_deadline_counts_over_all_attempts_also_where_no_checkpoint_is_left(
+    bench: Callable[..., Any], resolved: Any, tmp_path: Path
+) -> None:
+    run = bench(tmp_path, recipe=resolved({"budget": {"deadline_hours": 10}}, n_epochs=25, total_steps=250))
+    run.output.mkdir()
+    (run.output / "spent.json").write_text('{"seconds": 36000}')
+    assert run.train(job="run-1-training-3") == 0
+    result = run.result()
+    assert (result.metrics.stopped, result.metrics.last_step) == ("deadline", 1)
+    assert 36000 < result.metrics.seconds < 36000 + 600
+
+
 def test_a_deadline_ends_training_with_a_checkpoint_and_a_model(
     bench: Callable[..., Any], resolved: Any, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,18 @@ def test_a_run_that_continues_is_resumed_to_the_same_weights(
     weights, expected = killed.adapter(), straight.adapter()
     assert max((weights[name] - expected[name]).abs().max().item() for name in expected) == 0.0
     assert killed.curve(*MEASURED) == straight.curve(*MEASURED)
+
+
+def test_an_adapter_that_starts_with_another_loss_than_it_was_saved_with_is_refused(
+    compared: Any, dpo: Callable[..., Any], tmp_path: Path
+) -> None:
+    adapter = tmp_path / "adapter"
+    shutil.copytree(compared.output / "model" / "adapter", adapter)
+    mark = json.loads((adapter / "complete.json").read_text())
+    (adapter / "complete.json").write_text(json.dumps(mark | {"fixed_loss": mark["fixed_loss"] * 0.85}))
+    run = dpo(tmp_path, continued_from="run-0123456789ab")
+    assert run.train("--continue-from", str(adapter)) == exit_codes.BY_CLASS[FailureClass.CODE]
+    assert run.result().problem.code == "loss_differs"
 
 
 @pytest.mark.parametrize("given", [True, False], ids=["an adapter nobody asked for", "no adapter where one is due"])

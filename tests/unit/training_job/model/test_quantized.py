@@ -159,8 +159,6 @@ def test_the_merged_model_answers_as_the_adapter_on_the_dequantized_base(finishe
 
 
 def test_the_merged_folder_is_plain_sixteen_bit_and_complete(finished: Any, random_base: Path) -> None:
-    import json
-
     import torch
     from safetensors.torch import load_file
 
@@ -197,3 +195,92 @@ def test_a_token_that_the_model_does_not_embed_is_refused_before_training(
     with pytest.raises(PermanentFailure, match=f"token {size}, the model embeds only {size}") as caught:
         load_tokenizer(folder)
     assert (caught.value.failure_class, caught.value.problem.code) == (FailureClass.RECIPE, "token_without_embedding")
+
+
+def change_weights(adapter: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    from safetensors.torch import load_file, save_file
+
+    file = adapter / "adapter_model.safetensors"
+    save_file(change(load_file(file)), file, metadata={"format": "pt"})
+
+
+def change_config(adapter: Path, **fields: Any) -> None:
+    file = adapter / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+
+UNFIT: dict[str, Callable[[Path], object]] = {
+    "keys renamed": lambda adapter: change_weights(
+        adapter, lambda saved: {name.replace("model.model.", "model.language_model."): saved[name] for name in saved}
+    ),
+    "a layer missing": lambda adapter: change_weights(
+        adapter, lambda saved: {name: saved[name] for name in saved if ".layers.1." not in name}
+    ),
+    "a layer too many": lambda adapter: change_weights(
+        adapter, lambda saved: saved | {name.replace(".layers.1.", ".layers.2."): saved[name].clone() for name in saved}
+    ),
+    "one half of a layer missing": lambda adapter: change_weights(
+        adapter, lambda saved: {name: saved[name] for name in saved if "layers.0.self_attn.q_proj.lora_B" not in name}
+    ),
+    "another shape": lambda adapter: change_weights(
+        adapter, lambda saved: {name: saved[name].repeat(2, 2) for name in saved}
+    ),
+    "no weight a number": lambda adapter: change_weights(
+        adapter, lambda saved: {name: saved[name] * float("nan") for name in saved}
+    ),
+    "no weights": lambda adapter: (adapter / "adapter_model.safetensors").write_bytes(b""),
+    "fewer targets": lambda adapter: (
+        change_config(adapter, target_modules=["q_proj", "v_proj"]),
+        change_weights(
+            adapter, lambda saved: {name: saved[name] for name in saved if "q_proj" in name or "v_proj" in name}
+        ),
+    ),
+    "fewer layers": lambda adapter: (
+        change_config(adapter, layers_to_transform=[0]),
+        change_weights(adapter, lambda saved: {name: saved[name] for name in saved if ".layers.0." in name}),
+    ),
+    "another scale of some layers": lambda adapter: change_config(adapter, alpha_pattern={"q_proj": 64}),
+    "another kind": lambda adapter: change_config(adapter, bias="lora_only"),
+    "another scale": lambda adapter: change_config(adapter, lora_alpha=9),
+}
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["as it was saved", "saved by an older version"])
+@pytest.mark.parametrize("fault", ["none", *UNFIT])
+def test_an_adapter_that_does_not_fit_is_not_trained_on(
+    fault: str, marked: bool, finished: Any, resolved: Any, random_base: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    from training_job.model.quantized import load_adapter, load_model
+
+    adapter = tmp_path / "adapter"
+    shutil.copytree(finished.output / "model" / "adapter", adapter)
+    if not marked:
+        (adapter / "complete.json").unlink()
+    base, settings = load_model(random_base, torch.float32), resolved(lora_dropout=0.5).hyperparameters
+    if fault == "none":
+        load_adapter(base, adapter, settings)
+        return
+    UNFIT[fault](adapter)
+    with pytest.raises(PermanentFailure) as caught:
+        load_adapter(base, adapter, settings)
+    problem = caught.value.problem
+    assert (caught.value.failure_class, problem.code) == (FailureClass.RECIPE, "adapter_differs")
+    assert problem.param == "method.continue_from"
+    assert ("its files are not those that were saved" in problem.message) == marked
+
+
+@pytest.mark.parametrize("fault", ["keys renamed", "a layer missing", "no weights"])
+def test_an_adapter_that_does_not_fit_is_not_merged(
+    fault: str, finished: Any, random_base: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    from training_job.model.quantized import merge_adapter
+
+    shutil.copytree(finished.output / "model" / "adapter", tmp_path / "adapter")
+    UNFIT[fault](tmp_path / "adapter")
+    with pytest.raises(PermanentFailure) as caught:
+        merge_adapter(random_base, tmp_path / "adapter", torch.float32, quantize=False)
+    assert (caught.value.failure_class, caught.value.problem.code) == (FailureClass.CODE, "adapter_differs")

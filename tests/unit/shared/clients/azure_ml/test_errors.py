@@ -132,6 +132,13 @@ def test_the_message_is_the_services_own_sentence() -> None:
     ("code", "message", "failure"),
     [
         ("UserError", "Execution failed. User process exited with status code 3.", FailureClass.CODE),
+        ("UserError", "Execution failed. User process exited with exit code 137", FailureClass.PLATFORM),
+        ("ServiceError", "Execution failed. User process exited with status code 143.", FailureClass.PLATFORM),
+        ("ExecutionFailed", "Process exited with code -9", FailureClass.PLATFORM),
+        ("ExecutionFailed", "Process exited with code 1370", FailureClass.CODE),
+        ("PreemptionError", "Nodes of this job got pre-empted", FailureClass.CAPACITY),
+        ("ExecutionFailed", "Job was preempted; user process exited with code 143", FailureClass.CAPACITY),
+        ("UserError", "The node was evicted. User process exited with code 137", FailureClass.CAPACITY),
         ("ResourceNotReady", "User container has crashed or terminated", FailureClass.CODE),
         ("ImageBuildFailure", "x", FailureClass.PLATFORM),
         ("OutOfQuota", "x", FailureClass.QUOTA),
