@@ -96,7 +96,7 @@ def test_a_run_killed_at_any_moment_continues_to_the_same_weights(
     assert curves[0] == curves[1]
 
 
-@pytest.mark.parametrize("step", [18, 20], ids=["late", "after the last step"])
+@pytest.mark.parametrize("step", [pytest.param(18, marks=pytest.mark.slow), 20], ids=["late", "after the last step"])
 def test_a_run_killed_late_ends_as_if_it_had_not_been(
     step: int, finished: Any, bench: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -114,7 +114,8 @@ def test_a_run_killed_late_ends_as_if_it_had_not_been(
     assert (run.output / "model" / "manifest.json").exists()
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
 def test_a_run_interrupted_five_times_over_three_attempts_ends_with_the_same_weights_in_the_same_budget(
     seed: int, finished: Any, bench: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,19 +154,20 @@ def test_a_run_interrupted_five_times_over_three_attempts_ends_with_the_same_wei
     assert sum(seconds) * 0.5 < found.seconds <= sum(seconds)
 
 
-@pytest.mark.parametrize("failure_class", [FailureClass.CODE, FailureClass.PLATFORM])
+@pytest.mark.parametrize(
+    "failure_class", [FailureClass.CODE, pytest.param(FailureClass.PLATFORM, marks=pytest.mark.slow)]
+)
 def test_nothing_goes_on_from_a_run_that_failed_because_of_its_own_state(
     failure_class: FailureClass,
-    finished: Any,
     bench: Callable[..., Any],
+    resolved: Any,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from training_job.model import artifacts
 
-    run = bench(tmp_path)
-    shutil.copytree(finished.output, run.output)
+    run = bench(tmp_path, recipe=resolved(total_steps=4, n_epochs=1, quantization="none"))
 
     def fail(*_: Any) -> None:
         raise OSError("the mount is gone") if failure_class is FailureClass.PLATFORM else KeyError("weights")
@@ -175,7 +177,7 @@ def test_nothing_goes_on_from_a_run_that_failed_because_of_its_own_state(
         assert run.train() == exit_codes.BY_CLASS[failure_class]
     capsys.readouterr()
     assert run.train(job="run-1-training-2") == 0
-    first = "step 1/20" if failure_class is FailureClass.CODE else "resuming from step 20"
+    first = "step 1/4" if failure_class is FailureClass.CODE else "resuming from step 4"
     assert first in capsys.readouterr().out
 
 
