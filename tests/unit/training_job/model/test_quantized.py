@@ -209,6 +209,11 @@ def change_config(adapter: Path, **fields: Any) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | fields))
 
 
+def keep_only(adapter: Path, parts: tuple[str, ...], **fields: Any) -> None:
+    change_config(adapter, **fields)
+    change_weights(adapter, lambda saved: {name: saved[name] for name in saved if any(part in name for part in parts)})
+
+
 UNFIT: dict[str, Callable[[Path], object]] = {
     "keys renamed": lambda adapter: change_weights(
         adapter, lambda saved: {name.replace("model.model.", "model.language_model."): saved[name] for name in saved}
@@ -229,16 +234,8 @@ UNFIT: dict[str, Callable[[Path], object]] = {
         adapter, lambda saved: {name: saved[name] * float("nan") for name in saved}
     ),
     "no weights": lambda adapter: (adapter / "adapter_model.safetensors").write_bytes(b""),
-    "fewer targets": lambda adapter: (
-        change_config(adapter, target_modules=["q_proj", "v_proj"]),
-        change_weights(
-            adapter, lambda saved: {name: saved[name] for name in saved if "q_proj" in name or "v_proj" in name}
-        ),
-    ),
-    "fewer layers": lambda adapter: (
-        change_config(adapter, layers_to_transform=[0]),
-        change_weights(adapter, lambda saved: {name: saved[name] for name in saved if ".layers.0." in name}),
-    ),
+    "fewer targets": lambda adapter: keep_only(adapter, ("q_proj", "v_proj"), target_modules=["q_proj", "v_proj"]),
+    "fewer layers": lambda adapter: keep_only(adapter, (".layers.0.",), layers_to_transform=[0]),
     "another scale of some layers": lambda adapter: change_config(adapter, alpha_pattern={"q_proj": 64}),
     "another kind": lambda adapter: change_config(adapter, bias="lora_only"),
     "another scale": lambda adapter: change_config(adapter, lora_alpha=9),
