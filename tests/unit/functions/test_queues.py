@@ -18,8 +18,9 @@ from shared.domain.commands import InspectJob, StartRun, to_cloudevent
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.run import Run
 from shared.pipeline import BY_NAME
-from shared.ports import Message, Services
-from shared.records import runs
+from shared.ports import Message, Services, Write
+from shared.records import claims, runs
+from shared.runner import Runner
 from shared.step_support.commands import message_of
 from shared.steps.notify import delivery
 from tests.azure_events import blob_created
@@ -68,6 +69,23 @@ def test_the_history_of_a_run_that_was_asked_for_names_the_command(services: Ser
     [line] = run.history
     assert (run.id, line.event_id, line.event_type) == (command.id, command.id, "droptune.run.start.v1")
     assert run.requested_by == "ada"
+
+
+def test_a_dropped_blob_waits_while_the_claim_on_its_data_cannot_be_read(services: Services) -> None:
+    event = blob_created(PATH, services.blobs.write(PATH, [ROW]).etag)
+    deliver(services, "receive_dataset", event)
+    (claim,) = claims.unsettled(services.store)
+    stored = services.store.get(claim.name, claims.CLAIM)
+    assert stored is not None
+    services.store.batch(claim.name, [Write("replace", claims.CLAIM, {**stored.document, "owner": 5})])
+    copy = "datasets/shop/again.jsonl"
+    again = blob_created(copy, services.blobs.write(copy, [ROW]).etag)
+    deliver(services, "receive_dataset", again)
+    [waiting] = services.bus.peek("storage-events", limit=10)
+    assert waiting.message.id == again.id
+    assert Runner(services).release_unreadable(claim.name, claims.CLAIM, "ada") is not None
+    deliver(services, "receive_dataset", again)
+    assert len(list(runs.unfinished(services.store))) == 2
 
 
 @pytest.mark.parametrize(
