@@ -21,7 +21,7 @@ _STRUCTURE = frozenset('{[",;\t|\n')  # rows of any format have one of these
 _CONTROLS = frozenset(map(chr, range(32))) - set("\t\n\r\f")
 _ZERO_SHARE = 4
 _DAMAGED = "damaged or cut off text in {}"
-# What Excel and editors write where they do not write Unicode. The first is the most frequent by far.
+# What Excel and editors write where they do not write Unicode: of Latin letters, the most frequent first, and others.
 UNKNOWN = "ascii"
 LEGACY = ("cp1252", "cp1250", "cp1254", "mac_roman", "cp1251", "cp1253", "cp932", "gb18030", "cp949", "big5")
 # Languages of Latin letters with the encodings that have all of them.
@@ -30,7 +30,6 @@ _LATIN: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("bs", "cs", "hr", "hu", "pl", "ro", "sk", "sl", "sq"), ("cp1250",)),
     **dict.fromkeys(("da", "de", "en", "es", "fr", "it", "nl", "nn", "no", "pt", "sv"), ("cp1252", "mac_roman")),
 }
-_LATIN_NAMES = ("cp1252", "cp1250", "cp1254", "mac_roman")
 _JAPANESE, _HIRAGANA = "cp932", re.compile("[\u3041-\u3096]")
 _LEAST = 8  # bytes beyond ASCII; fewer are a few accents and dashes
 # Of disorder: twice the default, for rows are no prose; and what it counts that an encoding is not of the language.
@@ -88,15 +87,13 @@ def _likeliest(sample: bytes, among: Sequence[str]) -> str:
     best = found.best()
     if any(one.encoding == _JAPANESE and len(_HIRAGANA.findall(str(one))) >= _LEAST for one in found):
         return _JAPANESE
-    if best is None or best.encoding not in _LATIN_NAMES:
+    if best is None or best.encoding not in LEGACY[:4]:
         return best.encoding if best else ""
-    likely: list[tuple[float, int]] = []
-    for one in found:
-        fitting = _LATIN.get(language_of(str(one)), ())
-        likely += [
-            (one.chaos + (0 if name in fitting else _OTHER_LANGUAGE), among.index(name))
-            for name in one.could_be_from_charset
-        ]
+    likely = (
+        (one.chaos + _OTHER_LANGUAGE * (name not in _LATIN.get(language_of(str(one)), ())), among.index(name))
+        for one in found
+        for name in one.could_be_from_charset
+    )
     return among[min(likely)[1]]
 
 

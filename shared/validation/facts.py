@@ -5,16 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from shared.domain.recipe import Recipe
-from shared.validation.compared import (
-    Content,
-    answer_fields,
-    content_of,
-    label_key,
-    label_of,
-    plain_label,
-    reference_of,
-    tools_of,
-)
+from shared.validation import compared
 from shared.validation.content.damage import DAMAGED, damage_of
 from shared.validation.content.row_scan import ContentPolicy, Dialogue, Found, RowScan
 from shared.validation.rows import Extent, ParsedRow, extent_of
@@ -25,7 +16,7 @@ class Facts(NamedTuple):
     `dialogue` is None if it has no words."""
 
     found: list[Found]
-    content: Content
+    content: compared.Content
     label: str
     fields: list[tuple[str, str, int]]
     extent: Extent
@@ -36,7 +27,7 @@ class FactFinder:
     """`rows` finds what is in texts."""
 
     def __init__(self, recipe: Recipe, rows: RowScan) -> None:
-        self._rows, self._reference = rows, reference_of(recipe)
+        self._rows, self._reference = rows, compared.reference_of(recipe)
 
     def facts(self, row: ParsedRow, *, is_chat: bool, held_out: bool) -> Facts | None:
         """None if the row may have to be redacted first. `is_chat`: it ends with an answer to learn."""
@@ -45,15 +36,19 @@ class FactFinder:
 
     def compared(self, row: ParsedRow, found: list[Found], *, is_chat: bool, held_out: bool) -> Facts:
         """The facts of a row whose texts are known, and redacted where they had to be."""
-        dialogue = self._rows.dialogue(row.messages, tools_of(row.document), has_answer=is_chat, held_out=held_out)
-        values = answer_fields(row, self._reference)
-        fields = [(name, value, label_key(f"{name}\0{plain_label(value)}")) for name, value in values]
-        label = label_of(row, self._reference)
+        dialogue = self._rows.dialogue(
+            row.messages, compared.tools_of(row.document), has_answer=is_chat, held_out=held_out
+        )
+        values = compared.answer_fields(row, self._reference)
+        fields = [(name, value, compared.label_key(f"{name}\0{compared.plain_label(value)}")) for name, value in values]
+        label = compared.label_of(row, self._reference)
         answers = [*row.messages, *row.document.get("non_preferred_output", ())]
         if not is_chat and label and answers[-1]["role"] != "assistant":
             answers.append({"role": "assistant", "content": label})  # a prompt's reference
-        found = found + [(DAMAGED, kind) for kind in sorted(set(damage_of(answers)))]
-        return Facts(found, content_of(row), label, fields, extent_of(row), dialogue)
+        for kind, number in sorted(dict(reversed([*damage_of(answers)])).items()):
+            part = f"messages[{number}].content" if "messages" in row.document and number < len(row.messages) else ""
+            found = [*found, (DAMAGED, kind, part)]
+        return Facts(found, compared.content_of(row), label, fields, extent_of(row), dialogue)
 
 
 def policy_of(recipe: Recipe) -> ContentPolicy:

@@ -17,7 +17,7 @@ from shared.domain.recipe import Recipe, Reinforcement
 from shared.grading import fields, read_fields
 from shared.validation.conversions import ANSWER_FIELDS
 from shared.validation.labels import LABEL_NAMES
-from shared.validation.marks import WORDS, Mark, graded_output, is_bad, meaning_of, number_of, plain_name
+from shared.validation.marks import WORDS, Mark, grade_of, is_bad, meaning_of, plain_name
 from shared.validation.names import NAMES_MAX, OTHER_NAMES, shown
 from shared.validation.strict import parse_text
 
@@ -362,15 +362,12 @@ class FieldNotes:
 
 def _reversed_grade(item: dict[str, Any]) -> str:
     """The field that grades the preferred answer of a pair lower than another field grades the other one."""
-    grades: dict[tuple[str, bool], tuple[str, float]] = {}
+    grades: dict[tuple[str, bool], tuple[float, str]] = {}
     for path, value in chain.from_iterable(_marks_in(*field) for field in item.items()):
-        output, grade = graded_output("_".join(path)), number_of(value)
-        if output is not None and grade is not None:
-            grades[output] = ".".join(path), grade
-    pairs = (
-        (name, grade, grades.get((what, False))) for (what, is_better), (name, grade) in grades.items() if is_better
-    )
-    return next((name for name, grade, other in pairs if other and grade < other[1]), "")
+        if (found := grade_of("_".join(path), value)) is not None:
+            grades[found[:2]] = found[2], ".".join(path)
+    pairs = ((grade, grades.get((what, False))) for (what, is_preferred), grade in grades.items() if is_preferred)
+    return next((grade[1] for grade, other in pairs if other and grade[0] < other[0]), "")
 
 
 def _are_several(choices: Any, texts: list[_FieldText]) -> bool:

@@ -62,20 +62,17 @@ def is_verdict(name: str, values: Iterable[Any]) -> bool:
     )
 
 
-@lru_cache(maxsize=1024)
-def graded_output(field: str) -> tuple[str, bool] | None:
-    """What a field grades of a preference pair, such as `score_chosen`, and whether of the preferred answer."""
+def grade_of(field: str, value: Any) -> tuple[str, bool, float] | None:
+    """What a field such as `score_chosen` grades of a pair, whether of the preferred answer, and the grade."""
     words = plain_name(field).replace("non_preferred", "rejected").split("_")
-    found = [word for word in words if word in _PREFERRED | _OTHER]
-    if len(found) != 1 or not any(word.removesuffix("s") in _GRADES for word in words):
+    found, grade = [word for word in words if word in _PREFERRED | _OTHER], _plain(value)
+    if (
+        len(found) != 1
+        or type(grade) not in (int, float)
+        or _GRADES.isdisjoint(word.removesuffix("s") for word in words)
+    ):
         return None
-    return "_".join(word for word in words if word not in found), found[0] in _PREFERRED
-
-
-def number_of(value: Any) -> float | None:
-    """A grade as a number, None if it is none."""
-    read = _plain(value)
-    return read if type(read) in (int, float) else None
+    return "_".join(word for word in words if word not in found), found[0] in _PREFERRED, grade
 
 
 class MarkMeaning(NamedTuple):
@@ -109,10 +106,6 @@ def meaning_of(field: str) -> MarkMeaning | None:
 
 def _meaning(name: str) -> MarkMeaning | None:
     """Of a name or its plural."""
-    return _meaning_of_one(name) or _meaning_of_one(name.removesuffix("s"))
-
-
-def _meaning_of_one(name: str) -> MarkMeaning | None:
     if name in _SPLITS:
         return MarkMeaning(False, is_split=True)
     if name == _WEIGHT:
@@ -130,7 +123,7 @@ def _meaning_of_one(name: str) -> MarkMeaning | None:
             is_prodigy=name == _PRODIGY,
             is_general=name in _GENERAL,
         )
-    return None
+    return _meaning(name[:-1]) if name.endswith("s") else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,33 +38,28 @@ class Kind(NamedTuple):
     may_be_label: bool = False  # never an error where the answers are labels
 
 
-_AT_SOURCE = "Correct it at its source and export the file again, or remove the rows"
+_EXPORT = "Correct it at its source and export the file again, or remove the rows"
+_UTF8 = "Save the source as UTF-8 again; where � stands, the character is lost"
 KINDS = {
-    "no_value": Kind("Answers are a word for no value, such as NaN, null or undefined", _AT_SOURCE, 0.5, 0, True),
+    "no_value": Kind("Answers are a word for no value, such as NaN, null or undefined", _EXPORT, 0.5, 0, True),
     "none": Kind("Answers are None, N/A or the like", "If no answer was known, remove the rows", 0.9, 0, True),
-    "error": Kind("Answers are an error of a program, such as #REF!, #N/A or [object Object]", _AT_SOURCE, 0.1),
+    "error": Kind("Answers are an error of a program, such as #REF!, #N/A or [object Object]", _EXPORT, 0.1),
     "punctuation": Kind("Answers are nothing but punctuation", "Write the answer, or remove the rows", 0.5, 0, True),
     "question": Kind("Answers repeat the question word for word", "See whether two columns are the same", 0.5, 0.05),
-    "cell_limit": Kind(
-        f"Texts have {_CELL:,} characters, at which Excel cuts a cell", "Export the file without Excel", 0.1
-    ),
-    MOJIBAKE: Kind(
-        "Texts were decoded wrongly: they have signs such as Ã©, â€™ or �",
-        "Save the source as UTF-8 again; where � stands, the character is lost",
-        0.1,
-    ),
+    "cell_limit": Kind("Texts have 32,767 characters, where Excel cuts a cell", "Export the file without Excel", 0.1),
+    MOJIBAKE: Kind("Texts were decoded wrongly: they have signs such as Ã©, â€™ or �", _UTF8, 0.1),
 }
 
 
-def damage_of(messages: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """The kinds of damage, but mojibake, that messages show: of the assistant's, and of all that fill a cell."""
+def damage_of(messages: Sequence[dict[str, Any]]) -> Iterator[tuple[str, int]]:
+    """Kinds of damage, but mojibake, with the message that shows them: the assistant's, and all that fill a cell."""
     before = ""
-    for message in messages:
+    for number, message in enumerate(messages):
         text = message["content"]
         if message["role"] == "assistant" and text and (kind := _of_answer(text, before)):
-            yield kind
+            yield kind, number
         if len(text) > _CELL // 2 and len(text.encode("utf-16-le", "surrogatepass")) == 2 * _CELL:
-            yield "cell_limit"
+            yield "cell_limit", number
         before = text if message["role"] == "user" else ""
 
 

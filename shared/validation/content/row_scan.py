@@ -20,7 +20,7 @@ from shared.validation.content.texts import texts_of_row, with_texts_of_row
 
 RowDocument = dict[str, Any]
 Messages = list[dict[str, Any]]
-Found = tuple[str, str]  # code and detail
+Found = tuple[str, ...]  # code and detail, and the field where it is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class RowScan:
         if not hits:
             return [], document
         injected = sorted(hits & _INJECTION_CODES)
-        found = [(code, "") for code in injected if injection.confirmed(code, whole)]
+        found: list[Found] = [(code, "") for code in injected if injection.confirmed(code, whole)]
         if MOJIBAKE in hits:
             found.append((DAMAGED, MOJIBAKE))
         changed = texts

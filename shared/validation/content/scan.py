@@ -57,8 +57,8 @@ class ContentScan:
 
     def note(self, place: Place, found: Iterable[Found]) -> None:
         """Take what `RowScan.find` found in a row that was not redacted."""
-        for code, detail in found:
-            self._findings.add(code, *place, detail=detail)
+        for code, detail, *part in found:
+            self._findings.add(code, *place, detail=detail, part="".join(part))
 
     # Row beside row.
 

@@ -137,6 +137,17 @@ def test_both_answers_of_a_pair_and_the_reference_of_a_prompt_are_looked_at(chec
         ]
 
 
+def test_the_finding_names_the_message_of_each_row(check) -> None:
+    def form(question: str, answer: str) -> dict[str, Any]:
+        turns = of_turns(question, answer)["messages"]
+        return {"messages": turns if "1 of" in question else turns[2:] + turns[:2]}
+
+    (found,) = [
+        one for one in check(file_of("NaN", 3, form=form), HELD_OUT).result.report.problems if one.code in CODES
+    ]
+    assert found.parts == ("messages[3].content", "messages[1].content", "messages[3].content")
+
+
 def test_the_rows_of_both_files_are_counted_apart(check) -> None:
     held_out = file_of("[object Object]", 6, rows=30).replace(b"What does", b"Where does")
     checked = check(file_of("[object Object]", 5), held_out)
