@@ -88,10 +88,12 @@ def score_table(run: Run, result: EvaluationResult) -> Table:
 
 
 def gain_line(run: Run, result: EvaluationResult) -> str:
-    """`gain +0.506 [+0.430, +0.580] over base (95 % interval, 120 held-out rows)`."""
+    """`gain +0.506 [+0.430, +0.580] over base (95 % interval, 120 held-out rows)`, and how many answers were cut."""
     confidence = run.recipe.requested.evaluation.gate.confidence if run.recipe else 0.95
     gains = "; ".join(f"{g.mean:+.3f} [{g.low:+.3f}, {g.high:+.3f}] over {g.over}" for g in result.gains)
-    return f"gain {gains} ({confidence * 100:g} % interval, {result.candidate.rows} held-out rows)"
+    cut = ", ".join(f"{name} {share * 100:.3g} %" for name, share in result.answers_at_limit.items() if share)
+    limit = f"\nanswers cut at evaluation.max_new_tokens: {cut}" if cut else ""
+    return f"gain {gains} ({confidence * 100:g} % interval, {result.candidate.rows} held-out rows){limit}"
 
 
 def slice_table(result: EvaluationResult) -> Table:

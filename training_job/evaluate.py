@@ -199,6 +199,7 @@ def write_report(
     write_json(output / "samples.json", [sample.model_dump(mode="json") for sample in samples])
     generation = report.Generation(
         tokens={name: one.answers.tokens for name, one in outputs.items()},
+        at_limit={name: one.answers.at_limit for name, one in outputs.items()},
         seconds={name: one.answers.seconds for name, one in outputs.items()},
         templates={name: one.template_sha256 for name, one in outputs.items()},
     )

@@ -177,6 +177,7 @@ def evaluated(project: str, *, better: bool = True) -> dict[str, Any]:
         template_sha256="b" * 64,
         base_template_sha256="b" * 64,
         tokens_per_answer={"base": 84.2, "champion": 31.7, "candidate": 29.4},
+        answers_at_limit={"base": 0.125, "champion": 0.0, "candidate": 0.005},
         seconds_per_answer={"base": 1.91, "champion": 0.74, "candidate": 0.69},
     )
     recipe = planned(project)["recipe"]

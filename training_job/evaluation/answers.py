@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from shared.rendering import Bundle, tokenize
 from shared.rendering.rows import render_prompt
 from training_job.data.chat_rows import IGNORED, bundle_of, encode_row
 from training_job.job.files import write_json
-from training_job.model.generation import generate
+from training_job.model.generation import end_ids, generate
 from training_job.model.quantized import load_model, load_tokenizer
 
 if TYPE_CHECKING:
@@ -42,10 +42,14 @@ class Question:
 
 @dataclass(frozen=True)
 class Answers:
-    """One model's answers, in the order of the questions; `seconds` for all of them, in batches."""
+    """One model's answers, in the order of the questions; `seconds` for all of them, in batches.
+
+    `at_limit`: as long as an answer may be, without an end of its own.
+    """
 
     texts: list[str]
     tokens: list[int]
+    at_limit: list[bool]
     seconds: float
 
 
@@ -101,7 +105,15 @@ class TextGenerator:
 
     def _key(self, questions: list[Question], max_new_tokens: int) -> str:
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-        settings = [max_new_tokens, str(self._dtype), BATCH_ROWS, torch.__version__, transformers.__version__, device]
+        settings = [
+            [one.name for one in fields(Answers)],
+            max_new_tokens,
+            str(self._dtype),
+            BATCH_ROWS,
+            torch.__version__,
+            transformers.__version__,
+            device,
+        ]
         content = [self._model_sha256, [one.ids for one in questions], settings]
         return hashlib.sha256(orjson.dumps(content)).hexdigest()
 
@@ -123,13 +135,14 @@ class TextGenerator:
     def _generate(self, questions: list[Question], max_new_tokens: int, progress: Callable[[int], None]) -> Answers:
         model = self._model
         order = sorted(range(len(questions)), key=lambda i: len(questions[i].ids))
-        texts, tokens = [""] * len(questions), [0] * len(questions)
+        texts, tokens, at_limit = [""] * len(questions), [0] * len(questions), [False] * len(questions)
+        ends = end_ids(model, self.tokenizer)
         started = time.monotonic()
         for start in range(0, len(order), BATCH_ROWS):
             batch = order[start : start + BATCH_ROWS]
             generated = generate(model, self.tokenizer, [questions[i].ids for i in batch], max_new_tokens)
             for i, ids in zip(batch, generated, strict=True):
                 texts[i] = str(self.tokenizer.decode(ids, skip_special_tokens=True))
-                tokens[i] = len(ids)
+                tokens[i], at_limit[i] = len(ids), ids[-1] not in ends
             progress(start + len(batch))
-        return Answers(texts, tokens, time.monotonic() - started)
+        return Answers(texts, tokens, at_limit, time.monotonic() - started)

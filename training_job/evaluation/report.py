@@ -21,9 +21,11 @@ BOOTSTRAP_SEED = 20_240_229
 
 @dataclass(frozen=True)
 class Generation:
-    """By model: tokens of each answer `[rows]`, seconds for all of them, and the hash of its chat template."""
+    """By model: tokens of each answer and whether it was cut there `[rows]`, seconds for all of them, and the hash of
+    its chat template."""
 
     tokens: dict[str, list[int]]
+    at_limit: dict[str, list[bool]]
     seconds: dict[str, float]
     templates: dict[str, str]
 
@@ -71,6 +73,7 @@ def summarize(
         template_sha256=generation.templates["candidate"],
         base_template_sha256=generation.templates["base"],
         tokens_per_answer={name: float(np.mean(tokens)) for name, tokens in generation.tokens.items()},
+        answers_at_limit={name: float(np.mean(cut)) for name, cut in generation.at_limit.items()},
         seconds_per_answer={name: seconds / rows for name, seconds in generation.seconds.items()},
     )
 

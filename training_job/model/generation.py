@@ -29,12 +29,13 @@ def generate(
         top_k=None,
         pad_token_id=tokenizer.pad_token_id,
     )
-    ends = _end_ids(model, tokenizer)
+    ends = end_ids(model, tokenizer)
     width = padded["input_ids"].shape[1]
     return [_until_end(row[width:].tolist(), ends) for row in output]
 
 
-def _end_ids(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+def end_ids(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Tokens that an answer ends with, unless it is as long as it may be."""
     configured = model.generation_config.eos_token_id
     ends = configured if isinstance(configured, list) else [configured]
     return {end for end in [*ends, tokenizer.eos_token_id] if end is not None}

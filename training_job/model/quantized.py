@@ -30,6 +30,7 @@ from transformers import (
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedHyperparameters
+from shared.rendering import read_bundle_folder
 from training_job.job.checkpoints import hashes, mark_of
 from training_job.job.files import ADAPTER_FILE
 
@@ -104,10 +105,25 @@ def load_model(
         **options,
     )
     use_one_thread_if_tiny(model)
+    stop_at_turn_ends(model, folder)
     if quantize:
         require_quantized(model)
         keep_training_kernel(model)
     return model
+
+
+def stop_at_turn_ends(model: PreTrainedModel, folder: Path) -> None:
+    """Let generation stop where answers end in training, also if the base ends nothing but documents there.
+
+    It is saved with the merged model, whose generation configuration the server follows.
+    """
+    settings = model.generation_config
+    assert settings is not None
+    known = settings.eos_token_id if isinstance(settings.eos_token_id, list) else [settings.eos_token_id]
+    ends = [end for end in known if end is not None]
+    missing = [end for end in read_bundle_folder(folder).turn_ends if end not in ends]
+    if missing:
+        settings.eos_token_id = [*ends, *missing]
 
 
 def use_one_thread_if_tiny(model: PreTrainedModel) -> None:

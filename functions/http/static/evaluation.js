@@ -39,6 +39,7 @@ export function evaluation(run) {
   const numbers = shown.flatMap((key) => [result[key].low, result[key].high]);
   const [from, to] = [Math.min(0, ...numbers), Math.max(1, ...numbers)];
   const which = { base: run.recipe?.requested.base_model, champion: run.champion };
+  const share = (value) => (value === undefined ? "" : `${Math.round(value * 100)} %`);
   const cell = (value, digits) => (value === undefined ? "" : value.toFixed(digits));
   const scores = h(
     "table",
@@ -55,8 +56,8 @@ export function evaluation(run) {
       h(
         "tr",
         {},
-        ["model", "score", "interval", "", "tokens / answer", "s / answer"].map((name, i) =>
-          h("th", { scope: "col", class: [1, 2, 4, 5].includes(i) ? "number" : "" }, name),
+        ["model", "score", "interval", "", "tokens / answer", "cut", "s / answer"].map((name, i) =>
+          h("th", { scope: "col", class: [1, 2, 4, 5, 6].includes(i) ? "number" : "" }, name),
         ),
       ),
     ),
@@ -72,6 +73,7 @@ export function evaluation(run) {
           h("td", { class: "number" }, `${result[key].low.toFixed(3)} to ${result[key].high.toFixed(3)}`),
           h("td", { class: "drawn" }, interval(result[key], key, from, to)),
           h("td", { class: "number" }, cell(result.tokens_per_answer[key], 1)),
+          h("td", { class: "number" }, share(result.answers_at_limit[key])),
           h("td", { class: "number" }, cell(result.seconds_per_answer[key], 3)),
         ),
       ),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from cli.verdict import gain_line
 from cli.view import HAPPY_PATH
 from shared.domain.run import Decision, Status
 from tests.unit.cli.fake_api import BROKEN, COST, RESULT, RUN_ID, START, FakeDroptune, life, make_run
@@ -25,6 +26,20 @@ def test_watch_says_each_change_once_and_ends_with_the_verdict(
     assert "family = hex nut" in output
     assert "hex nut M3" in output, "the sample answer"
     assert "estimated 0.0100 to 0.0200 USD" in output
+
+
+@pytest.mark.parametrize(
+    ("shares", "line"),
+    [
+        ({"base": 1.0, "candidate": 0.125}, "answers cut at evaluation.max_new_tokens: base 100 %, candidate 12.5 %"),
+        ({"base": 0.0, "candidate": 0.004}, "answers cut at evaluation.max_new_tokens: candidate 0.4 %"),
+        ({"base": 0.0, "candidate": 0.0}, ""),
+        ({}, ""),
+    ],
+)
+def test_answers_that_were_cut_are_counted_where_there_are_some(shares: dict[str, float], line: str) -> None:
+    result = RESULT.model_copy(update={"answers_at_limit": shares})
+    assert "".join(gain_line(make_run(*HAPPY_PATH), result).split("\n")[1:]) == line
 
 
 def test_watch_says_why_a_run_failed(fake: FakeDroptune, droptune: Cli, capsys: pytest.CaptureFixture[str]) -> None:

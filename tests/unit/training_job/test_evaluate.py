@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -158,3 +159,46 @@ def test_the_general_suite_is_asked_and_does_not_apply_to_a_base_that_knows_noth
     assert checks["general:ability"].skipped
     assert checks["general:refusal"].skipped
     assert run.result(tmp_path / "e").metrics.last_step == 2 * (6 + 52)
+
+
+@pytest.fixture(scope="session")
+def other_end(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained model as a base that ends documents with another token than its template ends turns with."""
+    folder = tmp_path_factory.mktemp("end") / "model"
+    shutil.copytree(finished.output / "model" / "merged", folder)
+    for name, value in (("config", 0), ("generation_config", 0), ("tokenizer_config", "<|endoftext|>")):
+        path = folder / f"{name}.json"
+        settings = json.loads(path.read_text())
+        path.write_text(json.dumps(settings | {"eos_token" if name == "tokenizer_config" else "eos_token_id": value}))
+    return folder
+
+
+def test_right_answers_score_as_right_where_turns_end_with_no_end_token_of_the_base(
+    other_end: Path, bench: Callable[..., Any], tmp_path: Path, resolved: Any, write_data: Any, some_rows: list[Any]
+) -> None:
+    import torch
+
+    from training_job.evaluation.answers import TextGenerator
+
+    listed = tmp_path / "listed"  # the same, but its configuration lists both tokens
+    shutil.copytree(other_end, listed)
+    (listed / "generation_config.json").write_text('{"eos_token_id": [0, 2], "pad_token_id": 0}')
+    generator = TextGenerator(listed, torch.float32, None)
+    right = generator.answers(generator.questions(some_rows[:8]), 40, lambda _: None)
+    assert max(right.tokens) < 40
+    held_out = [
+        {**row, "messages": [row["messages"][0], {"role": "assistant", "content": text}]}
+        for row, text in zip(some_rows, right.texts, strict=False)
+    ]
+    recipe = resolved({"evaluation": {"max_new_tokens": 40, **WITHOUT_SUITE}})
+    run = bench(tmp_path, data=write_data(tmp_path / "d", some_rows, held_out), recipe=recipe)
+    assert run.evaluate("--candidate", str(other_end), output=tmp_path / "e") == 0
+    report = report_of(tmp_path / "e")
+    assert (report.candidate.mean, report.answers_at_limit["candidate"]) == (1.0, 0.0)
+    assert report.tokens_per_answer["candidate"] == sum(right.tokens) / 8
+
+
+def test_answers_that_are_cut_are_counted(endless_base: Path, bench: Any, tmp_path: Path, resolved: Any) -> None:
+    run = bench(tmp_path, recipe=resolved(RECIPE))
+    assert run.evaluate("--candidate", str(endless_base), output=tmp_path / "e") == 0
+    assert report_of(tmp_path / "e").answers_at_limit["candidate"] == 1.0

@@ -6,10 +6,12 @@ import json
 import threading
 from pathlib import Path
 
-from shared.rendering import read_bundle_folder, render_row
+import pytest
+
+from shared.rendering import Bundle, read_bundle_folder, render_row
 from tests.unit.shared.rendering import families
 from tests.unit.shared.rendering.families import ROWS
-from tests.unit.shared.rendering.support import refused
+from tests.unit.shared.rendering.support import refused, with_template
 
 
 def test_threads_may_share_a_bundle() -> None:
@@ -50,3 +52,20 @@ def test_a_template_inside_the_configuration_and_tokens_as_objects_are_read(tmp_
     named = {name: {"content": token, "special": True} for name, token in families.NAMED["llama3"].items()}
     (folder / "tokenizer_config.json").write_text(json.dumps({**named, "chat_template": text}))
     assert read_bundle_folder(folder).sha256 == families.bundle("llama3", marked=True).sha256
+
+
+@pytest.mark.parametrize("marked", [False, True])
+@pytest.mark.parametrize("eos", ["<|endoftext|>", None])
+@pytest.mark.parametrize("family", families.TEMPLATES)
+def test_the_tokens_that_end_an_answer_follow_from_the_template_whatever_ends_a_document(
+    family: str, eos: str | None, marked: bool
+) -> None:
+    of_family = families.bundle(family, marked=marked)
+    named = families.NAMED[family] | ({"eos_token": eos} if eos and family == "qwen" else {})
+    bundle = Bundle.of(of_family.tokenizer.to_str(), of_family.template.text, named)
+    assert bundle.turn_ends == (bundle.tokenizer.token_to_id(families.END[family]),)
+
+
+@pytest.mark.parametrize("template", ["{{ messages[1]['content'] }}", "{{ raise_exception('no') }}"])
+def test_a_template_may_end_answers_with_no_token(template: str) -> None:
+    assert with_template(template).turn_ends == ()

@@ -29,7 +29,12 @@ def models(draw: np.random.Generator, chances: dict[str, Any]) -> dict[str, scor
 def verdict(draw: np.random.Generator, **chances: Any) -> Verdict:
     items = [{"region": SLICES[n % 4]} for n in range(ROWS)]
     names = list(chances)
-    measured = report.Generation({n: [1] * ROWS for n in names}, dict.fromkeys(names, 1.0), dict.fromkeys(names, "t"))
+    measured = report.Generation(
+        {n: [1] * ROWS for n in names},
+        {n: [False, True] * (ROWS // 2) for n in names},
+        dict.fromkeys(names, 1.0),
+        dict.fromkeys(names, "t"),
+    )
     settings = Evaluation(slices=("region",), gate=Gate(confidence=0.95))
     return gate_verdict(report.summarize(settings, items, models(draw, chances), measured, ()), settings.gate)
 
@@ -60,10 +65,25 @@ def test_identical_models_are_seldom_called_better(quality: float, draws: int) -
 def test_the_very_same_answers_are_never_called_better() -> None:
     drawn = models(np.random.default_rng(1), {"base": 0.5})
     both = {"base": drawn["base"], "candidate": drawn["base"]}
-    measured = report.Generation({n: [1] * ROWS for n in both}, dict.fromkeys(both, 1.0), dict.fromkeys(both, "t"))
+    measured = report.Generation(
+        {n: [1] * ROWS for n in both},
+        {n: [False, True] * (ROWS // 2) for n in both},
+        dict.fromkeys(both, 1.0),
+        dict.fromkeys(both, "t"),
+    )
     settings = Evaluation()
     found = gate_verdict(report.summarize(settings, [{}] * ROWS, both, measured, ()), settings.gate)
     assert failed(found) == {"gain_over_base", "adapter_has_effect"}
+
+
+def test_the_share_of_answers_that_were_cut_is_that_of_all_rows_by_model() -> None:
+    drawn = models(np.random.default_rng(1), {"base": 0.5, "candidate": 0.5})
+    cut = {"base": [True] * ROWS, "candidate": [n < ROWS // 4 for n in range(ROWS)]}
+    measured = report.Generation(
+        {n: [1] * ROWS for n in drawn}, cut, dict.fromkeys(drawn, 1.0), dict.fromkeys(drawn, "t")
+    )
+    found = report.summarize(Evaluation(), [{}] * ROWS, drawn, measured, ())
+    assert found.answers_at_limit == {"base": 1.0, "candidate": ROWS // 4 / ROWS}
 
 
 def test_a_planted_gain_is_found_and_passes_the_whole_gate(draws: int) -> None:
