@@ -31,6 +31,7 @@ from transformers import (
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedHyperparameters
 from shared.rendering import read_bundle_folder
+from shared.rendering.bundle import TOKENIZER
 from training_job.job.checkpoints import hashes, mark_of
 from training_job.job.files import ADAPTER_FILE
 
@@ -121,8 +122,8 @@ def stop_at_turn_ends(model: PreTrainedModel, folder: Path) -> None:
     assert settings is not None
     known = settings.eos_token_id if isinstance(settings.eos_token_id, list) else [settings.eos_token_id]
     ends = [end for end in known if end is not None]
-    missing = [end for end in read_bundle_folder(folder).turn_ends if end not in ends]
-    if missing:
+    written = read_bundle_folder(folder).turn_ends if (folder / TOKENIZER).is_file() else ()
+    if missing := [end for end in written if end not in ends]:
         settings.eos_token_id = [*ends, *missing]
 
 
