@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     from shared.rendering import Bundle
     from training_job.methods import EncodedData, TuningMethod
 
-# After any other failure the state of the run may be its cause, and nothing goes on from its checkpoints.
-CONTINUED = (FailureClass.PLATFORM, FailureClass.CAPACITY)
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainArguments:
@@ -97,11 +94,14 @@ def train(task: TrainArguments, metrics: RunningMetrics) -> None:
             write_model(task, prepared, metrics, fit.probe_loss)
     except Exception as error:
         failure = classify(error)
-        if failure.failure_class not in CONTINUED:
+        if failure.failure_class not in (
+            FailureClass.PLATFORM,
+            FailureClass.CAPACITY,
+        ):  # its own state may be the cause
             checkpoints.withdraw(task.output / "checkpoints")
         raise failure from error
     finally:
-        metrics.keep_time(task.output)
+        metrics.keep_time()
         curve.close()
 
 

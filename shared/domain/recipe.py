@@ -328,11 +328,12 @@ class Budget(Frozen):
 
     max_usd: Annotated[float, Field(gt=0)] = Field(
         default=50.0,
-        description="a run whose low estimate is above it is refused; training ends at nine tenths of it. Evaluation, "
-        "the endpoint and another attempt are not counted",
+        description="a run whose low estimate is above it is refused; training ends at nine tenths of it, over all "
+        "its attempts. Evaluation and the endpoint are not counted",
     )
     deadline_hours: Annotated[float, Field(gt=0, le=168)] = Field(
-        default=12.0, description="longest time of the training job, and of the evaluation job again"
+        default=12.0,
+        description="longest time of the training job over all its attempts, and of the evaluation job again",
     )
     tier: Tier = Field(default=Tier.SPOT, description="spot machines are cheaper and may be taken away")
     instance_type: str = Field(

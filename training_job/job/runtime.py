@@ -38,21 +38,23 @@ class RunningMetrics(JobMetrics):
     model_config = ConfigDict(frozen=False)
     _started: float = PrivateAttr(default_factory=time.monotonic)
     _earlier_s: float = PrivateAttr(0.0)
+    _kept: Path | None = PrivateAttr(None)
 
     def continue_time(self, output: Path) -> None:
         """Count on from what earlier attempts of the run have kept."""
+        self._kept = output / SPENT_FILE
         with suppress(orjson.JSONDecodeError, TypeError, KeyError):
-            self._earlier_s = float((read_json(output / SPENT_FILE) or {"seconds": 0.0})["seconds"])
+            self._earlier_s = float((read_json(self._kept) or {"seconds": 0.0})["seconds"])
 
     def count_time(self) -> float:
         """Seconds of this job and of earlier attempts."""
         self.seconds = round(self._earlier_s + time.monotonic() - self._started, 3)
         return self.seconds
 
-    def keep_time(self, output: Path) -> None:
+    def keep_time(self) -> None:
         """The next attempt counts on from here."""
-        if is_main_process():
-            write_json(output / SPENT_FILE, {"seconds": self.count_time()})
+        if self._kept and is_main_process():
+            write_json(self._kept, {"seconds": self.count_time()})
 
 
 class Interrupted(BaseException):

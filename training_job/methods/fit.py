@@ -57,8 +57,7 @@ class Fit:
         while True:
             resume = self._newest()
             if resume:
-                written_with = int(checkpoints.mark_of(resume)["micro_batch_size"])
-                self._use(min(self.setup.micro_batch_size, written_with))
+                self._use(min(self.setup.micro_batch_size, checkpoints.mark_of(resume)["micro_batch_size"]))
             self.metrics.micro_batch_size = self.setup.micro_batch_size
             try:
                 self._train(resume)

@@ -56,7 +56,7 @@ class Watch(TrainerCallback):
             require_same_loss(f"after resuming from {self._resume.name}", recorded, self._measure())
         self._session = _Speed(state.global_step, int(state.num_input_tokens_seen))
         self._window = self._session
-        self._keep_time()
+        self._metrics.keep_time()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._metrics.last_step = state.global_step
@@ -85,7 +85,7 @@ class Watch(TrainerCallback):
             self._metrics.train_loss = logs["loss"]
             point = self._point(state, logs) | self._measured(logs)
             self._curve.add(point)
-            self._keep_time()
+            self._metrics.keep_time()
             print("step {step}/{total_steps} loss {loss:.4f} eta {eta_s:.0f} s".format(**point), flush=True)
             if (
                 "reward" not in self._measures.values()
@@ -112,9 +112,6 @@ class Watch(TrainerCallback):
             state.best_metric = measured.get(state.global_step)
         best = folder / f"checkpoint-{state.best_global_step}"
         state.best_model_checkpoint = str(best) if best.is_dir() else None
-
-    def _keep_time(self) -> None:
-        self._metrics.keep_time(self._curve.path.parent)
 
     def _measured(self, logs: dict[str, Any], prefix: str = "") -> dict[str, float]:
         """What the method watches beside the loss, if finite; the last values go into the result."""
