@@ -30,7 +30,9 @@ Measured = Annotated[float | None, BeforeValidator(finite)]
 
 
 def utc(time: datetime) -> datetime:
-    """The time; one without a zone is of UTC."""
+    """The time; one without a zone is of UTC. Raises ValueError for one that may have no counterpart in UTC."""
+    if not 1 < time.year < 9999:
+        raise ValueError("no clock shows that time")
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 

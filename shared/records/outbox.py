@@ -139,13 +139,12 @@ def outgoing_of(entry: Document, run_id: str) -> Outgoing:
     Raises LaterVersion, and an error for what no version that shares its number has stored: it is never sent.
     """
     entry = upgraded(OUTBOX, entry, entry.get("schema_version"))
-    datetime.fromisoformat(entry["created_at"])
+    utc(datetime.fromisoformat(entry["created_at"]))
     due, body = entry["scheduled_at"], entry["body"]
     fields = {"id": entry["message_id"], "subject": entry["subject"], "properties": entry["properties"]}
     fields |= {"body": orjson.dumps(body), "scheduled_at": utc(datetime.fromisoformat(due)) if due else None}
     message = _MESSAGE.validate_python(fields)
-    if entry["destination"] not in _DESTINATIONS or entry["id"] != _id(message):
-        raise ValueError("it goes to no queue or topic of this version, or is stored under another id")
-    if {entry["run_id"], body.get("event", body).get("runid", run_id)} != {run_id}:
-        raise ValueError("it is about another run")
+    about = {entry["run_id"], body.get("event", body).get("runid", run_id)}
+    if entry["destination"] not in _DESTINATIONS or entry["id"] != _id(message) or about != {run_id}:
+        raise ValueError("it goes to no queue or topic of this version, has another id or is about another run")
     return Outgoing(entry["destination"], message)

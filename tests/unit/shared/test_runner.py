@@ -470,6 +470,9 @@ NEVER_SENT: dict[str, dict[str, Any]] = {
     "no body": {"body": None},
     "no time": {"created_at": "soon"},
     "due at no time": {"scheduled_at": "soon"},
+    "due before the first year of UTC": {"scheduled_at": "0001-01-01T00:00:00+14:00"},
+    "due after the last": {"scheduled_at": "9999-12-31T23:59:59-14:00"},
+    "from before the first year of UTC": {"created_at": "0001-01-01T00:00:00+14:00"},
 }
 
 

@@ -81,3 +81,9 @@ def test_a_time_without_a_zone_is_of_utc() -> None:
     overdue = {"type": RunOverdue.wire_type, "data": {"status": "training", "deadline_at": naive}}
     event = parse_event({**CANCELLED.to_cloudevent(), **overdue, "time": naive})
     assert (event.time, event.data) == (NOW, RunOverdue(status="training", deadline_at=NOW))
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "soon", None])
+def test_a_time_that_no_clock_shows_is_malformed(time: str | None) -> None:
+    with pytest.raises(InvalidInput, match="malformed_event"):
+        parse_event({**CANCELLED.to_cloudevent(), "time": time})
