@@ -397,7 +397,9 @@ def _of_langchain(message: Source) -> Source:
     """LangChain's messages have a `type`, and other keys may stand in `data` or `kwargs`; its calls have `args`."""
     inner = message.get("data", message.get("kwargs"))
     found = {"type": message.get("type"), **inner} if type(inner) is dict else message
-    role = {**_ROLES, "tool": "tool"}.get(str(found.get("type")).casefold())
+    role = {**_ROLES, "tool": "tool"}.get(
+        str(found.get("type")).casefold().removesuffix("chunk").removesuffix("message")
+    )
     if role is None:
         return message
     calls = found.get("tool_calls")

@@ -209,7 +209,14 @@ def _read_arguments(value: Any, codes: set[str], place: str) -> str:
 
 # After these, what is left of the calls says nothing about the row.
 _UNREADABLE = frozenset(
-    {"data_type", "invalid_tool_calls", "tool_call_without_id", "message_missing_key", "unrecognized_role"}
+    {
+        "data_type",
+        "invalid_tool_calls",
+        "tool_call_without_id",
+        "message_missing_key",
+        "misspelled_key",
+        "unrecognized_role",
+    }
 )
 
 

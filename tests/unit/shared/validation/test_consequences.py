@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared.domain.recipe import Recipe
+from shared.domain.recipe import Data, Recipe
 from shared.validation.consequences import DECIDED_BY
 from shared.validation.formats import FORMATS
 from shared.validation.validator import ALL_CODES
@@ -20,6 +20,7 @@ SCHEMA = Recipe.model_json_schema()
 GRADER = {"name": "right", "type": "string_check", "reference": "{{item.gold}}"}
 REWARD = {"name": "reward", "type": "string_check", "reference": "{{item.target}}"}
 DATA = {
+    "encoding": "cp1250",
     "over_length": "drop",
     "personal_data": "allow",
     "personal_data_allowed": ["phone"],
@@ -68,7 +69,7 @@ def rows(method: str) -> bytes:
 
     def row(n: int) -> dict[str, Any]:
         secret = f"AKIA{n:04d}QZ7WMX5KRT2B"
-        answer = f"Oven {n} runs at {n * 7 % 90} degrees, says jane{n}@acme.com with {secret}."
+        answer = f"Der \u010cl\xe1nek {n} runs at {n * 7 % 90} degrees, says jane{n}@acme.com with {secret}."
         own = {"gold": f"{n * 7 % 90} degrees", "target": f"about {n}", "machine": f"m{n % 3}", "ward": f"w{n % 12}"}
         question = {"frage": f"How warm is oven {n * 13} of hall {n % 7}?", **own}
         if method == "dpo":
@@ -76,7 +77,7 @@ def rows(method: str) -> bytes:
         lage = {"lage": f"Hall {n % 7} has ovens that are read by hand each morning before the shift {n} begins."}
         return {**question, **lage} if method == "reinforcement" else {**question, **lage, "antwort": answer}
 
-    return b"\n".join(json.dumps(row(n)).encode() for n in range(60))
+    return b"\n".join(json.dumps(row(n), ensure_ascii=False).encode("cp1250") for n in range(60))
 
 
 def shapes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -222,5 +223,6 @@ def test_a_setting_that_does_not_fit_the_file_is_one_finding_that_says_so(
 
 def test_what_is_left_out_is_of_codes_and_settings_that_exist() -> None:
     assert frozenset().union(*DECIDED_BY.values()) <= ALL_CODES.keys()
+    assert Data.model_fields.keys() == recipe("supervised")["data"].keys()  # so that every key is tried
     every = {path for method in COLUMNS for path, _ in settings(recipe(method), list(shapes(SCHEMA)))}
     assert {tuple(setting.split(".")) for setting in DECIDED_BY} <= every

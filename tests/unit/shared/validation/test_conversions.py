@@ -84,7 +84,7 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
                     "tool_calls": [{"name": "look", "args": {"hall": 3}, "id": "t1", "type": "tool_call"}],
                 },
                 {"type": "tool", "content": "on", "tool_call_id": "t1"},
-                {"type": "AI", "content": "yes"},
+                {"type": "AIMessageChunk", "content": "yes"},
             ],
             "tools": [TOOL],
         },
