@@ -96,8 +96,7 @@ def _structure(row: Row, is_prompt: bool) -> tuple[Any, ...]:
 
 def _parts_of_tool(tool: Row) -> tuple[bool, bool, bool]:
     """Whether it has a description, parameters, and descriptions of these."""
-    function = tool["function"]
-    parameters = function.get("parameters")
+    function, parameters = tool["function"], tool["function"].get("parameters")
     properties = parameters.get("properties") if isinstance(parameters, dict) else None
     each = list(properties.values()) if isinstance(properties, dict) else []
     described = any(isinstance(one, dict) and one.get("description") for one in each)
@@ -155,7 +154,7 @@ class _Marked:
         messages = [self._message(message, index) for index, message in enumerate(row["messages"])]
         return {
             "messages": messages,
-            "tools": [self._tool(*_parts_of_tool(tool)) for tool in row.get("tools") or ()] or None,
+            "tools": [self._tool(_parts_of_tool(tool)) for tool in row.get("tools") or ()] or None,
         }
 
     def _message(self, message: Row, index: int) -> Row:
@@ -199,11 +198,9 @@ class _Marked:
         # Nine letters and digits, which is what Mistral's templates take.
         return self.ids.setdefault(identifier, f"call{len(self.ids):05d}")
 
-    def _tool(self, described: bool, has_parameters: bool, described_inside: bool) -> Row:
-        """With a word for each part of its schema that the row's tool has not."""
-        schema = [
-            self.marker("tool_schemas", -1) if has else "word" for has in (described, has_parameters, described_inside)
-        ]
+    def _tool(self, parts: tuple[bool, bool, bool]) -> Row:
+        """With a word for each part that the row's tool has not."""
+        schema = [self.marker("tool_schemas", -1) if has else "word" for has in parts]
         parameter = {"type": "string", "description": schema[2]}
         function = {
             "name": self.marker("tools", -1),

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from shared.validation.names import wrong_type
+from shared.validation.names import EMPTY, wrong_type
 from shared.validation.strict import parse_text, what_was_lost
 
 Source = dict[str, Any]
@@ -49,7 +49,6 @@ _RESULT_PARTS = {
 # A dialogue as one text (Anthropic's hh-rlhf).
 _TRANSCRIPT = re.compile(r"\n\n(Human|Assistant):")
 _PYTHON_MAX = 2**16  # the parser of Python takes a hundred bytes for each character
-_NOTHING: tuple[Any, ...] = (None, "", [], {})
 _TWICE = {
     "role": "the speaker of a turn (from and role)",
     "content": "the text of a turn (value and content)",
@@ -470,9 +469,9 @@ def _message(turn: Source, message: Source) -> Source:
         other = rest.pop(name, None)
         if name == "role" and type(other) is str:
             other = _role(other)
-        if value in _NOTHING:
-            message[name] = other if other not in _NOTHING else value
-        elif other not in _NOTHING and other != value and name in _TWICE:
+        if value in EMPTY:
+            message[name] = other if other not in EMPTY else value
+        elif other not in EMPTY and other != value and name in _TWICE:
             raise Refused(f"field_twice|{_TWICE[name]}")
     return {**message, **rest}
 

@@ -18,7 +18,7 @@ from shared.grading import fields, read_fields
 from shared.validation.conversions import ANSWER_FIELDS
 from shared.validation.labels import LABEL_NAMES
 from shared.validation.marks import WORDS, Mark, grade_of, is_bad, meaning_of, plain_name
-from shared.validation.names import NAMES_MAX, OTHER_NAMES, shown
+from shared.validation.names import EMPTY, NAMES_MAX, OTHER_NAMES, shown
 from shared.validation.strict import parse_text
 
 _FIELDS = WORDS["fields"]
@@ -37,7 +37,6 @@ def _spelled(names: Iterable[str]) -> frozenset[str]:
 MEDIA = _spelled(_MEDIA)
 SPECIAL = MEDIA | _PASSAGES | _CHOICES
 
-_EMPTY: tuple[Any, ...] = (None, "", [], {})
 # Of a passage: words or, in scripts without blanks, letters. A title, a file name or a channel has fewer.
 _WORDS, _LETTERS, _SENTENCE_WORDS, _LONG = 8, 16, 3, 30
 _SENTENCE_ENDS = (".", "!", "?", "\u3002", "\uff01", "\uff1f", "\u0964")  # also of Chinese, Japanese and Hindi
@@ -112,7 +111,7 @@ def code_of_inner(key: str, value: Any, messages: Sequence[dict[str, Any]]) -> s
     Judged by the row alone: a passage is one even if many rows share it.
     """
     about = _is_about(key)
-    if value in _EMPTY:
+    if value in EMPTY:
         return ""
     if about == "media" and not _is_nothing(value):
         return "media_not_read" if _is_media(key, value) or _has_placeholder(messages) else "media_named"
@@ -288,7 +287,7 @@ class FieldNotes:
     def add(self, row: int, item: dict[str, Any], messages: list[dict[str, Any]], *, has_answer: bool) -> None:
         """`messages`: what the model reads or learns of the row. `has_answer`: the last is an answer to learn."""
         for name, value in item.items():
-            if name in self._used.names or value in _EMPTY:
+            if name in self._used.names or value in EMPTY:
                 continue
             for path, inner in _marks_in(name, value):
                 self._add_mark(row, path, inner, messages, has_answer=has_answer)

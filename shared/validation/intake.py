@@ -94,7 +94,8 @@ def open_rows(chunks: Iterable[bytes], expected: ExpectedRows = ExpectedRows(), 
     first = next(text)
     if may_be_wrapped(first):
         try:
-            wrapped, text = unwrap(chain([first], text), marked, lambda row: _is_known(row, expected))
+            any_format = replace(expected, format=_AUTO)
+            wrapped, text = unwrap(chain([first], text), marked, lambda row: _format([row], any_format) is not None)
         except Unreadable as error:
             return Intake(None, "json", _raising(error))
         if wrapped is not None:
@@ -127,10 +128,6 @@ def _of_wrapper(wrapped: Wrapped, expected: ExpectedRows, note: Note) -> Intake:
     head, rest = _peeked(wrapped.blocks)
     sources = [source for line in _first_lines(head) if type(source := _loaded(line)) is dict]
     return _intake("json", sources, _rejoined(head, rest), expected)
-
-
-def _is_known(source: Source, expected: ExpectedRows) -> bool:
-    return _format([source], replace(expected, format=_AUTO)) is not None
 
 
 def _of_workbook(chunks: Iterator[bytes], expected: ExpectedRows, note: Note) -> Intake:

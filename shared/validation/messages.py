@@ -11,7 +11,7 @@ import orjson
 from shared.domain.blank import is_blank
 from shared.validation.fields import is_reasoning
 from shared.validation.marks import plain_name
-from shared.validation.names import shown, wrong_type
+from shared.validation.names import EMPTY, shown, wrong_type
 from shared.validation.suggestions import nearest_name
 from shared.validation.tool_calls import read_tool_calls, report, with_ids, without_functions
 from shared.validation.unread import Unread, report_unread
@@ -31,10 +31,9 @@ _LEARNING = re.compile(r"(?:^|_)(?:loss|mask(?:ed)?|train(?:ed|able|ing)?|learn(
 _DETAILS = frozenset({"train_detail", "training_detail"})
 _PART_KEYS = frozenset({"type", "text", "value"})
 _WEIGHT_OF_OTHER_ROLE = "ignored_field|weight of a message that is not the assistant's"
-_EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 
-_SPEAKERS, _TEXTS = ("role", "from"), ("content", "value", "text")  # keys of who speaks and of what is said
+_ROLE_KEYS, _TEXT_KEYS = ("role", "from"), ("content", "value", "text")
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
 
@@ -127,8 +126,8 @@ def _read_message(message: Any, codes: set[str], unread: list[Unread], place: st
 def _misspelled_key(message: Message) -> str:
     """The code of a key that stands for one which the message lacks, empty if there is none."""
     lacks_content = message.get("content") is None and not message.get("tool_calls")
-    names = (*(() if "role" in message else _SPEAKERS), *(_TEXTS if lacks_content else ()))
-    others = message.keys() - {*_TOOL_KEYS, *_SPEAKERS, *_TEXTS} if names else ()
+    names = (*(() if "role" in message else _ROLE_KEYS), *(_TEXT_KEYS if lacks_content else ()))
+    others = message.keys() - {*_TOOL_KEYS, *_ROLE_KEYS, *_TEXT_KEYS} if names else ()
     near = ((key, nearest_name(key, names)) for key in sorted(others))
     return next((f"misspelled_key|{key}, and not {known}" for key, known in near if known), "")
 
@@ -187,7 +186,7 @@ def _check_parts(parts: list[Any], codes: set[str], unread: list[Unread], place:
     for part in parts:
         if type(part) is dict and not part.keys() <= {"type", "text"}:
             unread += ((place, key, part[key]) for key in part.keys() - _PART_KEYS)
-            if part.get("value", part.get("text")) not in (*_EMPTY, part.get("text", part.get("value"))):
+            if part.get("value", part.get("text")) not in (*EMPTY, part.get("text", part.get("value"))):
                 codes.add("field_twice|the text of a part of content (text and value)")
 
 
@@ -213,7 +212,7 @@ def _read_extras(message: Message, role: str, clean: Message, codes: set[str]) -
 
 def _read_other_keys(message: Message, keys: Iterable[str], codes: set[str], unread: list[Unread], place: str) -> None:
     for key in keys:
-        if key in _WEIGHTS or message[key] in _EMPTY or (key == "refusal" and message.get("content") is None):
+        if key in _WEIGHTS or message[key] in EMPTY or (key == "refusal" and message.get("content") is None):
             continue
         if key in _DETAILS:
             codes.add("invalid_weight")

@@ -7,6 +7,7 @@ from typing import Any
 
 OTHER_NAMES = "fields whose names are not shown"
 NAMES_MAX = 32  # of one file and kind of finding; the others are counted together
+EMPTY: tuple[Any, ...] = (None, "", [], {})  # values that say nothing
 _CHARACTERS = 40
 _NAME = re.compile(r"[^\W\d][\w./()-]*(?: \(?[^\W\d][\w./()-]*){0,3}")
 _JSON_KINDS = {

@@ -20,7 +20,7 @@ from shared.validation.lines import Unreadable
 from shared.validation.names import FewNames
 from shared.validation.recipes import ReadRecipe
 from shared.validation.rows import ParsedRow, read_rows
-from shared.validation.suggestions import hinted, nearest_name
+from shared.validation.suggestions import nearest_name
 
 _ROWS_OF_KIND = {
     "chat": "questions with answers",
@@ -86,9 +86,8 @@ class RowReader:
         own_format = file != "train" and len(intake.missing) == len(self._recipe.data.columns)
         if intake.missing and not own_format:
             for name in intake.missing:
-                self._findings.add(
-                    "column_missing", "recipe", detail=f"{hinted(name, intake.found)}; the fields found are {found}"
-                )
+                detail = f"{_hinted(name, nearest_name(name, intake.found))}; the fields found are {found}"
+                self._findings.add("column_missing", "recipe", detail=detail)
             return True
         if intake.form is None and intake.found and self._recipe.data.format != "auto":
             rows = f"of {intake.other}" if intake.other else f"of no known format; the fields found are {found}"
@@ -140,7 +139,7 @@ class RowReader:
         meant = {name: nearest_name(name, others) for _, name in fields if name not in intake.found}
         used = self._used._replace(names=self._used.names.union(meant.values()))
         notes = FieldNotes(used, learned=form.kind in ("chat", "preference"))
-        needed = [(code, hinted(name, others) if meant.get(name) else name, name) for code, name in fields]
+        needed = [(code, _hinted(name, meant.get(name, "")), name) for code, name in fields]
         graded = (name for code, _, name in needed if code == "grader_field_missing")
         unseen = {name for name in graded if name.partition(".")[0] in self._used.replaced}  # `item.answer.part`
         broken = 0
@@ -172,6 +171,10 @@ class RowReader:
             self.unread.add(file)
         if fits:
             notes.report(self._findings, file, intake.container)
+
+
+def _hinted(name: str, near: str) -> str:
+    return f"{name} (did you mean {near}?)" if near else name
 
 
 def needed_fields(recipe: Recipe, *, evaluated: bool, splits: bool) -> list[tuple[str, str]]:

@@ -170,11 +170,6 @@ def nearest_name(name: str, names: Iterable[str]) -> str:
     return choices[found[0]] if len(found) == 1 else ""
 
 
-def hinted(name: str, names: Iterable[str]) -> str:
-    near = nearest_name(name, names)
-    return f"{name} (did you mean {near}?)" if near else name
-
-
 def _same(key: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name.replace("_", "") == key.replace("_", "")]
 

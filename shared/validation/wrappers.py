@@ -15,7 +15,7 @@ from shared.validation.conversions import SYSTEM, TOOLS, Source
 from shared.validation.json_values import read_values
 from shared.validation.lines import Block, Unreadable
 from shared.validation.marks import plain_name
-from shared.validation.names import shown
+from shared.validation.names import EMPTY, shown
 
 _SPOOL_BYTES = 8 * 2**20
 _PIECE_BYTES = 2**20
@@ -24,7 +24,6 @@ _MARK = re.compile(rb'["{}\[\]]')
 _STRING = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 _UNFINISHED = (b"{", b"[", b",", b":")
 _LIST = "a list of rows"  # stands in the object for each of them
-_EMPTY: tuple[Any, ...] = (None, "", [], {})
 _TURNS = (
     *(frozenset({"role", content}) for content in ("content", "text", "message", "parts")),
     frozenset({"from", "value"}),
@@ -261,7 +260,7 @@ def _others(around: dict[str, Any], path: str) -> list[str]:
     """Names beside the list, at each object on the way to it, of what is not empty."""
     names, at = [], ""
     for part in path.split("."):
-        names += [f"{at}{name}" for name, value in around.items() if name != part and value not in _EMPTY]
+        names += [f"{at}{name}" for name, value in around.items() if name != part and value not in EMPTY]
         around, at = around.get(part, {}), f"{at}{part}."
         if type(around) is not dict:
             break
