@@ -23,8 +23,7 @@ class JobLauncher(Protocol):
     """Command jobs of the machine-learning platform."""
 
     def submit(self, spec: JobSpec) -> JobView:
-        """Submit once per name: the same spec again returns the same job, and so does that of another version or with
-        other settings for the same run, unless it reads or writes something else.
+        """Submit once per name: the same spec again returns the same job, as does that of another version for the run.
 
         Raises PermanentFailure (quota, platform, recipe...) if refused, Transient if unanswered.
         """

@@ -40,16 +40,10 @@ def turn_claim(endpoint: str) -> str:
 
 def take(store: RunStore, name: str, run_id: str, now: datetime) -> str:
     """Claim `name` for a run; returns the owner, who may be another run. Raises as `read`."""
-    document = {
-        **head(CLAIM),
-        "name": name,
-        "kind": name.split(":", 1)[0],
-        "owner": run_id,
-        "settled": 0,
-        "created_at": now.isoformat(),
-    }
+    kind, created_at = name.split(":", 1)[0], now.isoformat()
+    document = {"name": name, "kind": kind, "owner": run_id, "settled": 0, "created_at": created_at}
     try:
-        store.batch(name, [Write("create", CLAIM, document)])
+        store.batch(name, [Write("create", CLAIM, {**head(CLAIM), **document})])
     except StoreConflict:
         held = read(store, name)
         # None: released between the two calls.

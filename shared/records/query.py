@@ -49,9 +49,8 @@ def pages(
 def unreadable_as(stored: Stored, error: Exception) -> UnreadableDocument:
     """Of the error its kind only: a message may quote the document, and documents may quote rows."""
     type_, id = (str(stored.document.get(name)) for name in ("type", "id"))
-    problem = f"{type(error.__cause__ or error).__name__}: it does not fit this version"
-    if isinstance(error, LaterVersion):
-        problem = error.problem.message
+    kind = f"{type(error.__cause__ or error).__name__}: it does not fit this version"
+    problem = error.problem.message if isinstance(error, LaterVersion) else kind
     return UnreadableDocument(type=type_, partition=stored.partition, id=id, problem=problem)
 
 

@@ -22,6 +22,7 @@ AT_ONCE = 16
 LIMIT_S = 150.0
 _POLL_S = 0.5
 
+_Running = dict[Future[Any], tuple[str, float, float]]  # id, how long it is waited for, when its time is over
 _left: dict[tuple[str, str], tuple[Future[Any], float]] = {}
 """By (loop, id): what its loop did not wait for, and when its time is over. It is not begun beside itself."""
 
@@ -57,7 +58,7 @@ def for_each(
     """
     summary: LoopResult[Result] = LoopResult()
     _collect_left(summary, loop)
-    running: dict[Future[Result], tuple[str, float, float]] = {}
+    running: _Running = {}
     wait_s = limit_s if wait_s is None else wait_s
     try:
         for item in items:
@@ -101,12 +102,7 @@ def _begin(loop: str, id: str, action: Callable[[Item], Result], item: Item) -> 
     return future
 
 
-def _collect(
-    running: dict[Future[Result], tuple[str, float, float]],
-    summary: LoopResult[Result],
-    loop: str,
-    now: Callable[[], float],
-) -> None:
+def _collect(running: _Running, summary: LoopResult[Any], loop: str, now: Callable[[], float]) -> None:
     """Wait until one ends or is not to be waited for any longer."""
     ended, _ = wait(running, timeout=_POLL_S, return_when=FIRST_COMPLETED)
     for future in ended:

@@ -46,7 +46,9 @@ def probe_deployment(run: Run, services: Services, answers_s: float = ANSWERS_S)
     if endpoint is None or view is None:
         if run.status is Status.ROLLING_BACK:
             return _probed(rollout, DeploymentState.FAILED, {} if endpoint is None else endpoint.traffic)
-        return _probed(rollout, DeploymentState.FAILED, {}, problem=_vanished(rollout))
+        message = "the platform has no such deployment"
+        vanished = Problem(code="deployment_vanished", message=message, param=rollout.deployment)
+        return _probed(rollout, DeploymentState.FAILED, {}, vanished)
     if run.status is Status.ROLLING_BACK:
         return _probed(rollout, view.state, endpoint.traffic)
     match view.state:
@@ -165,10 +167,6 @@ def _expected(row: GradedRow, rows: list[bytes]) -> Expected:
 
 def _lines(blobs: BlobStore, path: str) -> list[bytes]:
     return b"".join(blobs.read(path)).split(b"\n")[:-1]
-
-
-def _vanished(rollout: RolloutRef) -> Problem:
-    return Problem(code="deployment_vanished", message="the platform has no such deployment", param=rollout.deployment)
 
 
 def _probed(

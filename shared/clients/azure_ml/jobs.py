@@ -7,11 +7,12 @@ from typing import Any
 
 from shared.clients.azure_ml.errors import failure_class, translated
 from shared.clients.azure_ml.session import Session
-from shared.clients.azure_ml.wire import WHAT_IT_DOES, core_quota, job_difference, job_of, machine_size, status_of
+from shared.clients.azure_ml.wire import core_quota, job_difference, job_of, machine_size, status_of
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.jobs import RUN_TAG, CoreQuota, JobRole, JobSpec, JobStatus, JobView, MachineSize, MetricPoint
 
 _METRICS_PER_PAGE = 1000
+_WHAT_IT_DOES = ("inputs", "outputs", "identity_client_id")
 
 
 class AzureMlJobs:
@@ -29,7 +30,7 @@ class AzureMlJobs:
         field, run = job_difference(spec, known, self._client_ids[spec.role]), spec.tags.get(RUN_TAG)
         # A host of another version submits the same attempt of a run with an environment of its own.
         same_attempt = run is not None and (known.tags or {}).get(RUN_TAG) == run
-        if field and not (same_attempt and field not in WHAT_IT_DOES):
+        if field and not (same_attempt and field not in _WHAT_IT_DOES):
             message = f"job {spec.name} exists with another {field}"
             raise PermanentFailure(FailureClass.PLATFORM, "job_name_taken", message, field)
         return known

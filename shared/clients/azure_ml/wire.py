@@ -109,14 +109,8 @@ def job_of(spec: JobSpec, experiment: str, identity_client_id: str | None) -> An
     )
 
 
-WHAT_IT_DOES = ("inputs", "outputs", "identity_client_id")
-
-
 def job_difference(spec: JobSpec, job: Any, identity_client_id: str | None) -> str | None:
-    """The first field of the job that is not what the spec says; None if it is the same job.
-
-    First those of WHAT_IT_DOES.
-    """
+    """The first field of the job that is not what the spec says, those of what it does first; None if it is the same."""
     queue, limits, resources, identity = job.queue_settings, job.limits, job.resources, job.identity
     pairs = {
         "inputs": (_expected_uris(spec.inputs), _uris(job.inputs, job.inputs or {})),
