@@ -110,7 +110,7 @@ def job_of(spec: JobSpec, experiment: str, identity_client_id: str | None) -> An
 
 
 def job_difference(spec: JobSpec, job: Any, identity_client_id: str | None) -> str | None:
-    """The first field of the job that is not what the spec says, those of what it does first; None if it is the same."""
+    """The first field of the job that is not what the spec says, of what it does first; None if it is the same job."""
     queue, limits, resources, identity = job.queue_settings, job.limits, job.resources, job.identity
     pairs = {
         "inputs": (_expected_uris(spec.inputs), _uris(job.inputs, job.inputs or {})),
