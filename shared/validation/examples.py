@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from json import dumps
 from typing import Any
+
+from orjson import dumps
 
 from shared.domain.dataset import Category, Ignored, ValueCount
 from shared.domain.findings import Findings, counted
@@ -122,12 +123,14 @@ class Examples:
 
     def report_spellings(self, labels: Iterable[SplitLabel], findings: Findings) -> None:
         """Labels that are written in several ways: the rows of all but the most frequent one."""
-        found = [sorted(self._labels.get(one.key, {}).values(), key=lambda value: -value.count) for one in labels]
-        several = [written for written in found if len(written) > 1]
+        found = (self._labels.get(one.key, {}).values() for one in labels)
+        several = [sorted(one, key=lambda value: (-value.count, value.text)) for one in found if len(one) > 1]
         if not several:
             return
         named = [written for written in several if all(self._is_plain(value.text) for value in written)]
-        words = (" and ".join(f"{dumps(one.text)} ({one.count})" for one in written) for written in named[:_NAMED])
+        words = (
+            " and ".join(f"{dumps(one.text).decode()} ({one.count})" for one in written) for written in named[:_NAMED]
+        )
         others = [value for written in several for value in written[1:]]
         rows = sorted(row for value in others for row in value.rows)
         detail = "; ".join(words) or counted(len(several), "label")

@@ -180,6 +180,8 @@ SPELLINGS: dict[str, tuple[tuple[str, str], bool]] = {
     "capitals": (("urgent", "Urgent"), True),
     "a blank": (("urgent", "urgent "), True),
     "both": (("urgent", " URGENT"), True),
+    "other letters": (("größer", " GRÖSSER"), False),
+    "capitals and blanks": (("größer", " Größer"), True),
     "blanks between words": (("very urgent", "very  urgent"), True),
     "a period": (("urgent", "urgent."), True),
     "another word": (("urgent", "urgently"), False),
@@ -204,7 +206,7 @@ def test_a_label_that_is_written_in_two_ways_is_named_with_both_and_their_rows(
     found = [one for one in checked.result.report.problems if one.code == "label_spelling"]
     assert [(one.severity, one.count) for one in found] == ([("warning", 6)] if alike else [])
     if alike:
-        assert f"{json.dumps(both[0])} (30) and {json.dumps(both[1])} (6)." in found[0].message
+        assert f'"{both[0]}" (30) and "{both[1]}" (6).' in found[0].message
         assert found[0].rows == ((11, 12, 13) if held_out else (31, 32, 33))
 
 
