@@ -7,6 +7,7 @@ from collections import Counter
 from contextlib import closing
 from typing import Any
 
+from shared.domain.errors import LaterVersion
 from shared.domain.run import Run
 from shared.domain.topology import TOPIC
 from shared.embedded.clock import SystemClock
@@ -64,10 +65,11 @@ def problems(local: LocalStack, receiver: Receiver) -> list[str]:
 
 
 def _set_aside(local: LocalStack) -> list[str]:
-    """Documents that cannot be read, and messages in quarantine."""
+    """Documents that no version can read, and messages in quarantine."""
     with closing(SqliteRunStore(local.root / "state.db", SystemClock())) as store:
-        named = [f"{one.type} {one.id} of {one.partition} is unreadable: {one.problem}" for one in unreadable(store)]
+        found = [one for one in unreadable(store) if not one.problem.startswith(LaterVersion.__name__)]
     kept = (local.root / "blobs" / QUARANTINE).glob("*")
+    named = (f"{one.type} {one.id} of {one.partition} is unreadable: {one.problem}" for one in found)
     return [*named, *(f"{path.name} is in quarantine" for path in kept)]
 
 
