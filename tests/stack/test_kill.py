@@ -46,7 +46,8 @@ def test_runs_killed_with_the_whole_stack_in_each_status_end_as_if_nothing_had_h
         assert run.status == ENDS[project]
     until(lambda: ledger.at_rest(local), "all is at rest", within_s=120)
     print(f"{len(killed)} kills of everything: {killed}")
-    assert killed.keys() == {status.value for status in Status if status not in TERMINAL}
+    # No run has to wait for another one's turn at its endpoint.
+    assert killed.keys() == {status.value for status in Status if status not in TERMINAL} - {"trained"}
     assert ledger.problems(local, receiver) == []
 
 
