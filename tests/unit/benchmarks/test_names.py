@@ -1,0 +1,53 @@
+"""The labeled sets and the score of `benchmarks.names`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from benchmarks.names.labeled import KINDS, Labeled, labeled, second_set
+from benchmarks.names.score import KindScore, score
+from shared.validation.content import checksums
+
+TEXT = Labeled("Ann Lee of Bath, 2 Elm Row, Bath", (("person", 0, 7), ("place", 11, 15), ("postal_address", 17, 32)))
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ([], KindScore(1, 0, 0, 0)),
+        ([("person", 0, 7)], KindScore(1, 1, 1, 1)),
+        ([("person", 0, 3), ("person", 4, 7)], KindScore(1, 1, 2, 1)),
+        ([("person", 0, 3)], KindScore(1, 0, 1, 1)),
+        ([("person", 0, 7), ("person", 11, 15)], KindScore(1, 1, 2, 0.5)),
+    ],
+)
+def test_a_person_counts_as_found_where_each_letter_is(found: list[tuple[str, int, int]], expected: KindScore) -> None:
+    assert score([TEXT], [found])["person"] == expected
+
+
+def test_a_place_within_an_address_is_right() -> None:
+    assert score([TEXT], [[("place", 11, 15), ("place", 28, 32)]])["place"] == KindScore(1, 1, 2, 1)
+
+
+def test_only_kinds_that_are_marked_have_a_score() -> None:
+    assert [*score([TEXT], [[("email", 0, 7)]])] == ["person", "place", "postal_address"]
+
+
+def test_halves_share_no_text_and_each_kind_is_marked() -> None:
+    tuning, test = second_set("tuning"), second_set("test")
+    assert not {one.text for one in [*tuning, *labeled("tuning")]} & {one.text for one in [*test, *labeled("test")]}
+    assert {kind for one in test for kind, _, _ in one.spans} == set(KINDS.values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_valid"),
+    [("payment_card", checksums.luhn), ("iban", checksums.iban), ("nhs_number", checksums.nhs_number)],
+)
+def test_marked_numbers_pass_their_check_digit(kind: str, is_valid: Callable[[str], bool]) -> None:
+    data = [*second_set("tuning"), *second_set("test")]
+    values = [
+        "".join(filter(str.isalnum, text[at:end])) for text, spans in data for one, at, end in spans if one == kind
+    ]
+    assert (len(values) >= 8, [value for value in values if not is_valid(value)]) == (True, [])
