@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 
-from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.errors import RETRY_RULES, FailureClass, PermanentFailure
 from shared.domain.paths import run_id_of_job
 from shared.domain.recipe import Reinforcement, ResolvedRecipe
 from shared.rendering.check import LengthPolicy
@@ -94,10 +94,7 @@ def train(task: TrainArguments, metrics: RunningMetrics) -> None:
             write_model(task, prepared, metrics, fit.probe_loss)
     except Exception as error:
         failure = classify(error)
-        if failure.failure_class not in (
-            FailureClass.PLATFORM,
-            FailureClass.CAPACITY,
-        ):  # its own state may be the cause
+        if RETRY_RULES[failure.failure_class].attempts == 1:  # the run's own state may be the cause
             checkpoints.withdraw(task.output / "checkpoints")
         raise failure from error
     finally:
@@ -157,10 +154,8 @@ def write_model(task: TrainArguments, prepared: Prepared, metrics: RunningMetric
     artifacts.merge(prepared.setup)
     check = artifacts.check_merge(prepared.setup, prepared.data.probe, trained_loss)
     metrics.merged_agreement = check.agreement if check else None
-    manifest = model_manifest(
-        task.job_name, prepared.setup, prepared.identity, prepared.bundle, prepared.data_manifest, metrics
-    )
-    manifest |= artifacts.checks(task.output / "model" / "adapter", check)
+    manifest = model_manifest(prepared.setup, prepared.identity, prepared.bundle, prepared.data_manifest, metrics)
+    manifest |= {"job": task.job_name} | artifacts.checks(task.output / "model" / "adapter", check)
     write_json(task.output / "model" / "manifest.json", manifest)
 
 

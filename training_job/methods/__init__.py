@@ -58,9 +58,6 @@ class TuningMethod(Protocol):
     def build(self, setup: Setup, data: EncodedData) -> Trainer:
         """A trainer that is ready for `train`, its adapters in float32."""
 
-    def probe_loss(self, trainer: Trainer, rows: Sequence[Encoded]) -> float:
-        """Loss per token of some rows under the trainer's model as it stands; draws no random numbers."""
-
 
 def method_of(recipe: ResolvedRecipe) -> TuningMethod:
     """The module of the recipe's method; imports torch."""

@@ -26,7 +26,7 @@ from training_job.job.processes import is_main_process
 from training_job.job.runtime import RunningMetrics
 from training_job.job.setup import Setup
 from training_job.methods import EncodedData, TuningMethod
-from training_job.methods.trainer import model_of
+from training_job.methods.trainer import model_of, probe_loss
 from training_job.methods.watch import Watch, measured_peak_bytes, start_measuring
 from training_job.model.artifacts import free_memory, require_same_loss
 
@@ -128,12 +128,12 @@ class Fit:
             self._save(trainer, fixed_loss)
 
     def _loss(self, trainer: Trainer) -> float | None:
-        return self.method.probe_loss(trainer, self.data.probe) if self.data.probe else None
+        return probe_loss(trainer, self.data.probe) if self.data.probe else None
 
     def _fixed_loss(self, trainer: Trainer) -> float:
         """Loss of a text that is the same in every run, by which a run that continues knows its adapter again."""
         ids = self.setup.tokenizer(FIXED_TEXT, add_special_tokens=False)["input_ids"]
-        return self.method.probe_loss(trainer, [Encoded(0, ids, ids)])
+        return probe_loss(trainer, [Encoded(0, ids, ids)])
 
     def _require_whole(self, state: TrainerState) -> Path | None:
         """The best checkpoint. Raises UnreadableCheckpoint if it was damaged since."""

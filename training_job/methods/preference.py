@@ -26,12 +26,11 @@ from training_job.data.pairs import Pair, encode_pairs
 from training_job.job import diagnosis as loss_diagnosis
 from training_job.job.setup import Setup
 from training_job.methods import EncodedData
-from training_job.methods.trainer import adapted, common_settings, finished, model_of, no_model_card, probe_loss
+from training_job.methods.trainer import adapted, common_settings, finished, model_of, no_model_card
 from training_job.model.quantized import share_adapter_inputs
 
 PROBED_ROWS = 8
 NO_BETTER_THAN_CHANCE = 0.55
-__all__ = ["MEASURES", "build", "diagnose", "probe_loss", "read"]
 MEASURES = {"rewards/accuracies": "reward_accuracy", "rewards/margins": "reward_margin"}
 
 

@@ -27,7 +27,7 @@ from training_job.methods import EncodedData
 from training_job.methods.calibration import Calibrator
 from training_job.methods.reward_watch import RewardWatch, diagnose
 from training_job.methods.rewards import Rewards
-from training_job.methods.trainer import adapted, common_settings, finished, no_model_card, probe_loss
+from training_job.methods.trainer import adapted, common_settings, finished, no_model_card
 
 MEASURES = {
     "reward": "reward",
@@ -42,7 +42,7 @@ MEASURES = {
 }
 # Training measures rewards of a sample of held-out prompts; the evaluation job grades all of them.
 WATCHED_PROMPTS, PROBED_PROMPTS = 64, 8
-__all__ = ["MEASURES", "build", "diagnose", "probe_loss", "read"]
+__all__ = ["MEASURES", "build", "diagnose", "read"]
 
 
 def read(

@@ -6,7 +6,6 @@ Import only where torch may be loaded.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -35,7 +34,7 @@ from training_job.model.quantized import share_adapter_inputs
 CHUNKED = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=LOGITS_CHUNK_TOKENS, chunking_method=None)
 
 PROBED_ROWS = 8
-__all__ = ["MEASURES", "build", "diagnose", "probe_loss", "read"]
+__all__ = ["MEASURES", "build", "diagnose", "read"]
 MEASURES: dict[str, str] = {}
 
 
@@ -59,11 +58,6 @@ def build(setup: Setup, data: EncodedData) -> SupervisedTrainer:
     settings = common_settings(setup) | {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1}
     trainer = SupervisedTrainer(setup, model, data, TrainingArguments(**settings))
     return finished(trainer)
-
-
-def probe_loss(trainer: Trainer, rows: Sequence[Encoded]) -> float:
-    """Loss of some rows; the model has no output layer of its own."""
-    return cast(SupervisedTrainer, trainer).loss_of(list(rows))
 
 
 class SupervisedTrainer(Trainer):

@@ -17,12 +17,11 @@ LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate
 
 
 def model_manifest(
-    job: str, setup: Setup, identity: Identity, bundle: Bundle, data_manifest: dict[str, Any], metrics: JobMetrics
+    setup: Setup, identity: Identity, bundle: Bundle, data_manifest: dict[str, Any], metrics: JobMetrics
 ) -> dict[str, Any]:
     """Where a model comes from, and the figures of its training; `seconds` are not known before the job ends."""
     recipe = setup.recipe
     return {
-        "job": job,
         "base_model": recipe.requested.base_model,
         "license": find_entry(recipe.requested.base_model).license,
         "continued_from": lineage(setup),

@@ -105,23 +105,53 @@ def assert_learned_alike(run: Any, other: Any) -> None:
     assert largest_difference(run, other) < 1e-3
 
 
+def left_by(other: Any, run: Any) -> None:
+    """What a job leaves that was killed after its last checkpoint."""
+    shutil.copytree(other.output, run.output)
+    shutil.rmtree(run.output / "model")
+    (run.output / "result.json").unlink()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("start", ["continued", "anew"])
+def test_two_processes_that_cannot_load_a_checkpoint_end_and_the_next_attempt_uses_the_one_before(
+    alone: Any, uneven: Callable[..., Any], train: Callable[..., Any], local: Local, tmp_path: Path
+) -> None:
+    from training_job.job import checkpoints
+
+    run = uneven(tmp_path)
+    left_by(alone, run)
+    newest = run.output / "checkpoints" / f"checkpoint-{STEPS}"
+    identity = checkpoints.Identity(**checkpoints.mark_of(newest)["identity"])
+    (newest / "optimizer.pt").write_bytes(b"whole, and of no use to this version of the library")
+    checkpoints.mark_complete(newest, identity, 4)
+    train("unreadable-1", run, processes=2)
+    assert ended(local, "unreadable-1") == "Failed"
+    result = run.result()
+    assert (result.failure_class, result.problem.code) == (FailureClass.PLATFORM, "checkpoint_unreadable")
+    train("unreadable-2", run, processes=2)
+    assert ended(local, "unreadable-2") == "Completed"
+    assert_learned_alike(run, alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["continued", "anew", "damaged"])
 def test_two_processes_learn_what_one_does(
     start: str, alone: Any, uneven: Callable[..., Any], train: Callable[..., Any], local: Local, tmp_path: Path
 ) -> None:
     """Continued, they have the last steps left, of which the last is uneven."""
     run = uneven(tmp_path)
+    newest = run.output / "checkpoints" / f"checkpoint-{STEPS}"
+    if start != "anew":
+        left_by(alone, run)
     if start == "continued":
-        shutil.copytree(alone.output, run.output)
-        shutil.rmtree(run.output / "model")
-        (run.output / "result.json").unlink()
-        shutil.rmtree(run.output / "checkpoints" / f"checkpoint-{STEPS}")
+        shutil.rmtree(newest)
+    if start == "damaged":
+        (newest / "optimizer.pt").write_bytes(bytes((newest / "optimizer.pt").stat().st_size))
     train(start, run, processes=2)
     assert ended(local, start) == "Completed"
     assert_learned_alike(run, alone)
     log = (local.emulator.config.root / f"jobs/{start}/user_logs/std_log.txt").read_text()
-    assert log.count("resuming from step") == (2 if start == "continued" else 0)
+    assert log.count("resuming from step") == (0 if start == "anew" else 2)
 
 
 @pytest.mark.slow
