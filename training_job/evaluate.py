@@ -132,29 +132,22 @@ def generate_all(
     """All answers of one model, with its own tokenizer and template."""
     import torch
 
+    from training_job.data.chat_rows import data_failure
     from training_job.evaluation.answers import TextGenerator
 
     generator = TextGenerator(folder, getattr(torch, recipe.hyperparameters.compute_dtype), task.answers)
     questions = generator.questions(rows)
-    _require_servable(questions, recipe, task)
+    served = served_tokens(recipe.requested, recipe.hyperparameters.max_length_tokens)
+    limit = served - recipe.requested.evaluation.max_new_tokens
+    if long := [question.number for question in questions if len(question.ids) > limit]:
+        what = f"whose prompt and answer may be longer than the {served} tokens that are served"
+        raise data_failure("prompt_too_long", what, long, task.data / "eval.jsonl")
     answers = generator.answers(questions, recipe.requested.evaluation.max_new_tokens, progress)
     general: list[str] = []
     if suite:
         of_suite = generator.questions(suite.rows)
         general = generator.answers(of_suite, MAX_NEW_TOKENS, lambda n: progress(len(questions) + n)).texts
     return ModelOutputs(questions, answers, general, generator.bundle.template_sha256)
-
-
-def _require_servable(questions: list[Question], recipe: ResolvedRecipe, task: EvaluateArguments) -> None:
-    """Raises PermanentFailure `prompt_too_long` of class data for what the server would refuse: validation finds it
-    only where the tokenizer is at hand."""
-    from training_job.data.chat_rows import data_failure
-
-    served = served_tokens(recipe.requested, recipe.hyperparameters.max_length_tokens)
-    limit = served - recipe.requested.evaluation.max_new_tokens
-    if long := [question.number for question in questions if len(question.ids) > limit]:
-        what = f"with a prompt of more than {limit} tokens, which with an answer is more than the {served} served"
-        raise data_failure("prompt_too_long", what, long, task.data / "eval.jsonl")
 
 
 class AnsweringProgress:

@@ -133,11 +133,10 @@ class EvaluationResult(Frozen):
 
     `answers_differ` is the share of rows on which base and candidate answer differently: 0 means the
     adapter does not act. `template_sha256` is the chat template's of the candidate, `base_template_sha256` that of the
-    model it was tuned from. `answers_at_limit` is the share of answers that were cut at `evaluation.max_new_tokens`:
-    more than a few mean that it is too low, or that the model does not end. `seconds_per_answer` is measured in
-    batches: a measure of cost, not of one request's wait. An answer that a grader could not grade counts as 0 and is in
-    `errors`; `unscored` rows, for which a judge gave no score for some model, are left out of everything here, for all
-    models.
+    model it was tuned from. `answers_at_limit`: share of those cut at `evaluation.max_new_tokens`, which is too low, or
+    they do not end. `seconds_per_answer` is measured in batches: a measure of cost, not of one request's wait. An
+    answer that a grader could not grade counts as 0 and is in `errors`; `unscored` rows, for which a judge gave no
+    score for some model, are left out of everything here, for all models.
     """
 
     base: Score

@@ -146,15 +146,12 @@ class EndpointView(Frozen):
     deployments: tuple[str, ...]
 
 
-CONTAINER_REFUSED = "container_refused"
 REQUEST_TIMEOUT_S = 180  # Azure docs: the most that an endpoint allows; its default is 5
-# Of one request, on a machine that answers others beside it.
-LEAST_TOKENS_PER_S = 20.0
 
 
 def answer_timeout_s(max_tokens: int) -> float:
-    """How long an answer of so many tokens may take."""
-    return min(REQUEST_TIMEOUT_S, max(30.0, 10.0 + max_tokens / LEAST_TOKENS_PER_S))
+    """How long an answer may take, at 20 tokens a second on a machine that answers others beside it."""
+    return min(REQUEST_TIMEOUT_S, max(30.0, 10.0 + max_tokens / 20))
 
 
 SCORING_SCOPE = "https://ml.azure.com/.default"

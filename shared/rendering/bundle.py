@@ -67,24 +67,12 @@ class Bundle:
         return (*self._eos, *(token.content for token in added if token.special))
 
     @cached_property
-    def turn_ends(self) -> tuple[int, ...]:
-        """Ids of the tokens that the template ends an answer with, of text or of a call: what is learned last.
-
-        Not every base model lists them among those that its generation stops at.
-        """
-        call = {"id": "abcdefghi", "type": "function", "function": {"name": "f", "arguments": {}}}
-        answers = ({"content": "a"}, {"content": "", "tool_calls": [call]})
-        found = {self._end_of({"role": "assistant", **answer}) for answer in answers}
-        ids = (self.tokenizer.token_to_id(token) for token in sorted(found))
-        return tuple(end for end in ids if end is not None)
-
-    def _end_of(self, answer: dict[str, Any]) -> str:
-        """The token at the end of a text that ends with an answer, empty if there is none."""
-        try:
-            text = self.template.render([{"role": "user", "content": "a"}, answer], None).rstrip()
-        except Exception:  # a template may raise anything, at a call above all
-            return ""
-        return max((token for token in {*self.special_tokens, *self._eos} if text.endswith(token)), key=len, default="")
+    def turn_end(self) -> int | None:
+        """Id of the token that the template ends an answer with, if any: not every base stops there by itself."""
+        messages = [{"role": role, "content": "a"} for role in ("user", "assistant")]
+        text = self.template.render(messages, None).rstrip()
+        ends = [token for token in {*self.special_tokens, *self._eos} if text.endswith(token)]
+        return self.tokenizer.token_to_id(max(ends, key=len)) if ends else None
 
     @property
     def _eos(self) -> tuple[str, ...]:

@@ -40,10 +40,10 @@ class LengthPolicy:
 
 @dataclass(frozen=True, slots=True)
 class RowTokens:
-    """One row in tokens: all of them, those that are kept (0 where it is left out), those that loss falls on, those
-    before the last of its answers.
+    """One row in tokens: all of them, those that are kept (0 where it is left out), those that loss falls on.
 
-    `codes` are keys of `TOKEN_CODES`. A row the template refuses has no tokens; `detail` says why.
+    `prompt`: those before its last answer. `codes` are keys of `TOKEN_CODES`. A row the template refuses has no tokens;
+    `detail` says why.
     """
 
     tokens: int = 0

@@ -21,8 +21,7 @@ _LEFT_OUT = {"row_dropped", "truncated_to_nothing"}
 
 
 def length_policy(recipe: Recipe) -> LengthPolicy:
-    """The longest row a recipe allows: its own setting, else the base model's context; and the longest prompt that the
-    server takes with an answer."""
+    """The longest row a recipe allows, by itself or by the base model, and the longest prompt that is then served."""
     requested = recipe.method.hyperparameters.max_length_tokens
     limit = find_entry(recipe.base_model).context_tokens if requested == AUTO else requested
     prompt_limit = served_tokens(recipe, limit) - recipe.evaluation.max_new_tokens

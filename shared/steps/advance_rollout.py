@@ -16,7 +16,7 @@ from shared.domain.events import (
     RollbackStarted,
     TrafficShifted,
 )
-from shared.domain.jobs import CONTAINER_REFUSED, DeploymentState
+from shared.domain.jobs import DeploymentState
 from shared.domain.run import Rollback, RolloutRef, Run, RunChanges, Status
 from shared.ports import Services
 from shared.records import endpoints
@@ -93,7 +93,7 @@ def begin_rollback(event: Event[EventData], run: Run, reason: Problem, by: str |
 def _fault(event: Event[DeploymentProbed]) -> Problem | None:
     """What is wrong, the cause before its consequences: another template changes the answers too."""
     problem = event.data.problem
-    if problem is not None and (not event.data.answers_failed or problem.code == CONTAINER_REFUSED):
+    if problem is not None and (not event.data.answers_failed or problem.code == "container_refused"):
         return problem
     answered = event.data.answers_requested - event.data.answers_failed
     if event.data.problem is not None and answered == 0:

@@ -34,10 +34,10 @@ def deployment_spec(run: Run, config: Config) -> DeploymentSpec:
     model = model_spec(run)
     base = catalog.find_entry(run.recipe.requested.base_model)
     gpus = catalog.find_sku(run.recipe.serving_instance_type).gpus
-    longest = run.recipe.hyperparameters.max_length_tokens
+    tokens = served_tokens(run.recipe.requested, run.recipe.hyperparameters.max_length_tokens)
     variables = {
         "SERVED_MODEL_NAME": run.project,
-        "MAX_MODEL_LEN": str(served_tokens(run.recipe.requested, longest)),
+        "MAX_MODEL_LEN": str(tokens),
         "TENSOR_PARALLEL_SIZE": str(gpus) if gpus > 1 else None,
         "TOOL_CALL_PARSER": base.tool_parser,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,10 +42,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answers:
-    """One model's answers, in the order of the questions; `seconds` for all of them, in batches.
-
-    `at_limit`: as long as an answer may be, without an end of its own.
-    """
+    """One model's answers, in the order of the questions, which were cut `at_limit`; `seconds` for all, in batches."""
 
     texts: list[str]
     tokens: list[int]
@@ -105,15 +102,8 @@ class TextGenerator:
 
     def _key(self, questions: list[Question], max_new_tokens: int) -> str:
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-        settings = [
-            [one.name for one in fields(Answers)],
-            max_new_tokens,
-            str(self._dtype),
-            BATCH_ROWS,
-            torch.__version__,
-            transformers.__version__,
-            device,
-        ]
+        settings = [[*Answers.__annotations__], max_new_tokens, str(self._dtype), BATCH_ROWS, device]
+        settings += [torch.__version__, transformers.__version__]
         content = [self._model_sha256, [one.ids for one in questions], settings]
         return hashlib.sha256(orjson.dumps(content)).hexdigest()
 

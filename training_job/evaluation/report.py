@@ -21,8 +21,7 @@ BOOTSTRAP_SEED = 20_240_229
 
 @dataclass(frozen=True)
 class Generation:
-    """By model: tokens of each answer and whether it was cut there `[rows]`, seconds for all of them, and the hash of
-    its chat template."""
+    """By model: tokens of each answer, whether it was cut `[rows]`, seconds for all, and the chat template's hash."""
 
     tokens: dict[str, list[int]]
     at_limit: dict[str, list[bool]]

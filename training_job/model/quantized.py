@@ -106,25 +106,21 @@ def load_model(
         **options,
     )
     use_one_thread_if_tiny(model)
-    stop_at_turn_ends(model, folder)
+    stop_at_turn_end(model, folder)
     if quantize:
         require_quantized(model)
         keep_training_kernel(model)
     return model
 
 
-def stop_at_turn_ends(model: PreTrainedModel, folder: Path) -> None:
-    """Let generation stop where answers end in training, also if the base ends nothing but documents there.
-
-    It is saved with the merged model, whose generation configuration the server follows.
-    """
+def stop_at_turn_end(model: PreTrainedModel, folder: Path) -> None:
+    """Let generation stop where answers end in training; the setting is saved with the model, for the server."""
     settings = model.generation_config
+    end = read_bundle_folder(folder).turn_end if (folder / TOKENIZER).is_file() else None
     assert settings is not None
     known = settings.eos_token_id if isinstance(settings.eos_token_id, list) else [settings.eos_token_id]
-    ends = [end for end in known if end is not None]
-    written = read_bundle_folder(folder).turn_ends if (folder / TOKENIZER).is_file() else ()
-    if missing := [end for end in written if end not in ends]:
-        settings.eos_token_id = [*ends, *missing]
+    if end is not None and end not in known:
+        settings.eos_token_id = [*(one for one in known if one is not None), end]
 
 
 def use_one_thread_if_tiny(model: PreTrainedModel) -> None:

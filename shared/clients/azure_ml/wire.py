@@ -12,15 +12,7 @@ from typing import Any
 import httpx
 
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
-from shared.domain.jobs import (
-    CONTAINER_REFUSED,
-    REQUEST_TIMEOUT_S,
-    CoreQuota,
-    DeploymentSpec,
-    JobSpec,
-    JobStatus,
-    MachineSize,
-)
+from shared.domain.jobs import REQUEST_TIMEOUT_S, CoreQuota, DeploymentSpec, JobSpec, JobStatus, MachineSize
 from shared.domain.recipe import Tier
 
 log = logging.getLogger(__name__)
@@ -194,22 +186,15 @@ def name_version(reference: Any) -> str:
     return f"{parts[-3]}:{parts[-1]}" if len(parts) > 3 and parts[-2] == "versions" else text
 
 
-def _error_text(answer: httpx.Response) -> str:
-    with contextlib.suppress(ValueError, LookupError, TypeError):
-        return str(answer.json()["error"]["message"])[:1000]
-    return answer.text[:300]
-
-
 def chat_text(endpoint: str, answer: httpx.Response) -> tuple[str, int | None]:
     """The answer's text, and how many tokens the server counted in the prompt.
 
-    Raises Transient if the endpoint is busy or its container failed, PermanentFailure `container_refused` with the
-    container's own words for what it will never answer.
+    Raises Transient if the endpoint is busy or its container failed, PermanentFailure `container_refused` in its words.
     """
     inner = answer.headers.get("ms-azureml-model-error-statuscode", "")
     if answer.status_code == 424 and re.fullmatch("4..", inner) and int(inner) not in _TRANSIENT_ANSWERS:
-        message = f"the container of {endpoint} answered {inner}: {_error_text(answer)}"
-        raise PermanentFailure(FailureClass.CODE, CONTAINER_REFUSED, message)
+        message = f"the container of {endpoint} answered {inner}: {answer.text[:1000]}"
+        raise PermanentFailure(FailureClass.CODE, "container_refused", message)
     if answer.status_code in _TRANSIENT_ANSWERS:
         message = f"{endpoint} answered {answer.status_code}" + (f" (container: {inner})" if inner else "")
         raise Transient("endpoint_busy", message)

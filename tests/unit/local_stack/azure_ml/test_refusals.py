@@ -43,7 +43,7 @@ def test_a_prompt_that_leaves_no_room_for_its_answer_is_refused_from_one_token_o
     assert refused(fits, tools=tools, **{name: answer}) is None
     error = refused(fits - 1, tools=tools, **{name: answer})
     assert error is not None
-    assert (error["type"], error["param"], error["code"]) == ("BadRequestError", "input_tokens", 400)
+    assert (error["type"], error["code"]) == ("BadRequestError", 400)
     prompt = length(tools)
     assert error["message"].startswith(
         f"This model's maximum context length is {fits - 1} tokens. However, you requested {answer} output tokens and "
@@ -80,6 +80,5 @@ def test_the_endpoint_answers_a_refusal_as_the_containers_own_which_is_final(loc
         local.client.chat(name, HELLO, deployment="blue", max_tokens=64)
     problem = failed.value.problem
     assert problem.code == "container_refused"
-    assert problem.message.startswith(
-        "the container of strict answered 400: This model's maximum context length is 64 tokens."
-    )
+    assert problem.message.startswith("the container of strict answered 400: ")
+    assert "This model's maximum context length is 64 tokens." in problem.message
