@@ -154,9 +154,8 @@ def test_a_run_interrupted_five_times_over_three_attempts_ends_with_the_same_wei
     assert sum(seconds) * 0.5 < found.seconds <= sum(seconds)
 
 
-@pytest.mark.parametrize(
-    "failure_class", [FailureClass.CODE, pytest.param(FailureClass.PLATFORM, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("failure_class", [FailureClass.CODE, FailureClass.PLATFORM])
 def test_nothing_goes_on_from_a_run_that_failed_because_of_its_own_state(
     failure_class: FailureClass,
     bench: Callable[..., Any],

@@ -242,7 +242,10 @@ UNFIT: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("marked", [True, False], ids=["as it was saved", "saved by an older version"])
+@pytest.mark.parametrize(
+    "marked",
+    [pytest.param(True, marks=pytest.mark.slow, id="as it was saved"), pytest.param(False, id="by an older version")],
+)
 @pytest.mark.parametrize("fault", ["none", *UNFIT])
 def test_an_adapter_that_does_not_fit_is_not_trained_on(
     fault: str, marked: bool, finished: Any, resolved: Any, random_base: Path, tmp_path: Path
