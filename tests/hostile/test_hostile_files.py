@@ -149,7 +149,7 @@ BIG = {
     "a row of 100 MB that is good JSON": ["row_too_long", "too_few_rows"],
     "empty lists up to the limit": ["data_type"],
     "empty objects up to the limit": ["missing_messages_list"],  # an object around its rows
-    "keys up to the limit": ["unknown_format"],
+    "keys up to the limit": ["table_by_columns"],
     "messages up to the limit": ["message_missing_key", "too_few_rows"],
     "twenty rows up to the limit": ["unknown_format"],
     "two million blank lines": ["empty_dataset", "blank_line"],

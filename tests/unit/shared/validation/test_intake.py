@@ -93,7 +93,7 @@ def test_of_two_spellings_of_one_field_the_first_is_read_and_the_other_reported(
     checked = check(data, recipe=b"evaluation: {gate: {min_rows: 2}}")
     assert checked.errors == []
     assert [message.message for message in checked.result.report.problems if message.code == "ignored_field"] == [
-        "Nothing reads the field PROMPT: it is neither learned nor used by a grader or a slice."
+        "Nothing reads PROMPT: neither learned nor used by a grader or a slice."
     ]
     assert b'"q1"' in checked.train + checked.eval
 

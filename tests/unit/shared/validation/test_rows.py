@@ -150,8 +150,8 @@ def test_a_key_nobody_reads_is_a_warning_and_left_out(check, rows) -> None:
     assert checked.codes == {"ignored_field": (61,)}
     named = {problem.message.split(":")[0] for problem in checked.result.report.problems}
     assert named == {
-        "Nothing reads the field messages[].mood",
-        "Nothing reads the field weight of a message that is not the assistant's",
+        "Nothing reads messages[].mood",
+        "Nothing reads weight of a message that is not the assistant's",
     }
     assert b"mood" not in checked.train
     assert checked.result.report.passed
