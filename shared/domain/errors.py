@@ -3,6 +3,7 @@
 DroptuneError
 ├── InvalidInput      the caller's fault; becomes an answer or an outcome, never a retry
 ├── Transient         may work later; the runner schedules the event again
+│   └── WaitsForRelease    a document that cannot be read; may work once a person has released it
 ├── LaterVersion      written by a later version of the program; left to hosts of that version
 ├── PermanentFailure  will not work; the runner states `stage.refused` with its class
 ├── StoreConflict     another writer was first; read again
@@ -106,6 +107,14 @@ class InvalidInput(DroptuneError):
 
 class Transient(DroptuneError):
     """A service did not answer as it should; the same call may work later."""
+
+
+class WaitsForRelease(Transient):
+    """A document that cannot be read: what needs it works once a person has released it."""
+
+    def __init__(self, partition: str, id: str) -> None:
+        remedy = f"`droptune dlq release {partition} --id {id}` repairs it or takes it out"
+        super().__init__("unreadable_document", f"{id} of {partition} cannot be read: {remedy}", partition)
 
 
 class LaterVersion(DroptuneError):

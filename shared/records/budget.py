@@ -8,12 +8,11 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from shared.domain.errors import FailureClass, PermanentFailure, StoreConflict, Transient
+from shared.domain.errors import FailureClass, PermanentFailure, StoreConflict, Transient, WaitsForRelease
 from shared.domain.run import Run
 from shared.domain.upgrades import upgraded
 from shared.ports import Document, RunStore
 from shared.records.document import head, put
-from shared.records.query import WaitsForRelease
 
 BUDGET = "budget"
 MAX_CONFLICTS = 8

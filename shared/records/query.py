@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from shared.domain.errors import LaterVersion, Transient, UnreadableDocument
+from shared.domain.errors import LaterVersion, UnreadableDocument, WaitsForRelease
 from shared.ports import Document, RunStore, Stored
 
 log = logging.getLogger(__name__)
@@ -14,14 +14,6 @@ log = logging.getLogger(__name__)
 Content = TypeVar("Content")
 
 PAGE = 100
-
-
-class WaitsForRelease(Transient):
-    """A document that cannot be read: what needs it works once a person has released it."""
-
-    def __init__(self, partition: str, id: str) -> None:
-        remedy = f"`droptune dlq release {partition} --id {id}` repairs it or takes it out"
-        super().__init__("unreadable_document", f"{id} of {partition} cannot be read: {remedy}", partition)
 
 
 def read_one(store: RunStore, partition: str, id: str, read: Callable[[Document], Content]) -> Content | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from shared.domain import catalog as catalog
 from shared.domain import paths
 from shared.domain.cost import CostEstimate
-from shared.domain.errors import FailureClass, LaterVersion, PermanentFailure
+from shared.domain.errors import FailureClass, LaterVersion, PermanentFailure, WaitsForRelease
 from shared.domain.events import (
     EvaluationDue,
     EvaluationRetryDue,
@@ -20,7 +20,6 @@ from shared.domain.run import Run, Status
 from shared.ports import Config, Services
 from shared.records import claims, endpoints, runs
 from shared.records.blob_documents import read_model
-from shared.records.query import WaitsForRelease
 from shared.step_support.attempts import next_attempt
 from shared.step_support.llm_judges import as_input, judges_of, tell_job
 from shared.step_support.outcome import Draft, Outcome

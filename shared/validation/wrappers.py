@@ -129,7 +129,8 @@ def _is_by_columns(file: IO[bytes], lists: list[_Span]) -> bool:
     file.seek(0)
     if _NUMBERED.match(file.read(_PIECE_BYTES)):
         return True
-    around = _around(file, lists) if len(lists) > 1 else None
+    has_cells = all(span.end - span.start > len("[]") for span in lists)
+    around = _around(file, lists) if len(lists) > 1 and has_cells else None
     return around is not None and all(type(value) is list and value[:1] == [_LIST] for value in around.values())
 
 

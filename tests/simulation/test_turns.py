@@ -163,8 +163,16 @@ def damage(world: World, partition: str, id: str, **content: object) -> None:
     world.store.batch(partition, [Write("replace", id, {**stored.document, **content})])
 
 
-@pytest.mark.parametrize("status", [Status.EVALUATING, Status.APPROVED])
-@pytest.mark.parametrize("content", [{"run": {}}, {"run": None}, {"schema_version": 99}], ids=str)
+@pytest.mark.parametrize("status", [Status.EVALUATING, pytest.param(Status.APPROVED, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"schema_version": 99},
+        pytest.param({"run": {}}, marks=pytest.mark.slow),
+        pytest.param({"run": None}, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 def test_a_run_that_cannot_be_read_has_its_turn_for_an_hour_at_most(
     make_world: MakeWorld, status: Status, content: dict[str, object]
 ) -> None:
@@ -188,8 +196,19 @@ def test_a_run_that_cannot_be_read_has_its_turn_for_an_hour_at_most(
     assert world.store.get(claims.turn_claim("shop"), claims.CLAIM) is None
 
 
-@pytest.mark.parametrize("content", [{"owner": None}, {"created_at": "soon"}, {"schema_version": 99}], ids=str)
-@pytest.mark.parametrize("status", [Status.TRAINING, Status.EVALUATING, Status.APPROVED])
+@pytest.mark.parametrize(
+    ("status", "content"),
+    [
+        (Status.EVALUATING, {"owner": None}),
+        *(
+            pytest.param(status, content, marks=pytest.mark.slow)
+            for status in (Status.TRAINING, Status.EVALUATING, Status.APPROVED)
+            for content in ({"owner": None}, {"created_at": "soon"}, {"schema_version": 99})
+            if (status, content) != (Status.EVALUATING, {"owner": None})
+        ),
+    ],
+    ids=str,
+)
 def test_runs_wait_without_a_message_for_a_turn_that_cannot_be_read_until_it_is_released(
     make_world: MakeWorld, status: Status, content: dict[str, object]
 ) -> None:
@@ -204,7 +223,14 @@ def test_runs_wait_without_a_message_for_a_turn_that_cannot_be_read_until_it_is_
     wait_and_release(driver, name, claims.CLAIM)
 
 
-@pytest.mark.parametrize("content", [{"promoted_at": "soon"}, {"previous": 5}, {"schema_version": 99}], ids=str)
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"previous": 5},
+        *(pytest.param(odd, marks=pytest.mark.slow) for odd in ({"promoted_at": "soon"}, {"schema_version": 99})),
+    ],
+    ids=str,
+)
 def test_runs_wait_without_a_message_for_a_record_of_production_that_cannot_be_read_until_it_is_repaired(
     make_world: MakeWorld, content: dict[str, object]
 ) -> None:

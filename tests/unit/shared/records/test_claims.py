@@ -6,10 +6,9 @@ from functools import partial
 
 import pytest
 
-from shared.domain.errors import LaterVersion
+from shared.domain.errors import LaterVersion, WaitsForRelease
 from shared.ports import Services, Write
 from shared.records import claims
-from shared.records.query import WaitsForRelease
 from shared.records.unreadable import unreadable
 from shared.runner import Runner
 

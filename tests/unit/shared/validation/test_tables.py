@@ -145,7 +145,7 @@ def test_columns_that_come_again_are_numbered_unless_a_format_knows_them(check, 
     recipe = b"data: {columns: {Summary: user, Comment: assistant}}"
     checked = check(data.encode(), rows(20, start=1000), recipe, file_name="jira.csv")
     assert checked.errors == []
-    assert [one.message.split()[4] for one in checked.result.report.problems] == ["Comment_2:"]
+    assert [one.message.split()[2] for one in checked.result.report.problems] == ["Comment_2:"]
     assert check(b"prompt,completion,Prompt,prompt\n" + b"a,b,c,d\n" * 60, file_name="x.csv").errors == ["csv_header"]
 
 
