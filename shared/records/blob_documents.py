@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure
+from shared.domain.errors import BlobNotFound, FailureClass, LaterVersion, PermanentFailure
 from shared.domain.upgrades import read_file
 from shared.ports import BlobStore
 
@@ -25,14 +25,14 @@ def read_model(blobs: BlobStore, path: str, model: type[Model]) -> Model | None:
         return None
     try:
         return read_file(model, text)
-    except ValidationError as error:
+    except LaterVersion:
+        raise
+    except Exception as error:  # also what an upgrade of it stumbles over
         # The error count only: a message may quote the document, and documents may quote rows.
-        raise PermanentFailure(
-            FailureClass.CODE,
-            "unreadable_document",
-            f"{PurePosixPath(path).name} has {error.error_count()} fields that do not fit {model.__name__}",
-            path,
-        ) from error
+        what = f"{error.error_count()} fields" if isinstance(error, ValidationError) else "a form"
+        fault = "do not fit" if isinstance(error, ValidationError) else "does not fit"
+        message = f"{PurePosixPath(path).name} has {what} that {fault} {model.__name__}"
+        raise PermanentFailure(FailureClass.CODE, "unreadable_document", message, path) from error
 
 
 def write_model(blobs: BlobStore, path: str, document: BaseModel) -> None:

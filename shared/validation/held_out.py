@@ -13,7 +13,7 @@ from shared.domain.findings import Findings, counted
 from shared.domain.recipe import Recipe
 from shared.domain.row_fields import value_at
 from shared.validation.keys import Keys
-from shared.validation.labels import LabelCount, Labels, find_labels, rank_of_label
+from shared.validation.labels import COVERAGE, LabelCount, Labels, find_labels, rank_of_label
 from shared.validation.split import Split, SplitLabel
 
 MIN_ROWS_OF_LABELS = 50
@@ -154,7 +154,8 @@ def _report_file_labels(keys: Keys, labels: Labels, findings: Findings) -> None:
     rows, held_out = keys.counts["eval"], keys.held_out_labels()
     known = sum(held_out.get(label.key, 0) for label in labels.counts)
     repeated = [LabelCount(key, count, count, count) for key, count in held_out.items() if count > 1]
-    if 2 * known < rows and not (labels.few and find_labels(repeated, rows, share=0).few):
+    are_labels = find_labels(repeated, rows, share=0).few or (repeated and max(held_out.values()) >= COVERAGE * rows)
+    if 2 * known < rows and not (labels.few and are_labels):
         return
     missing = sum(label.key not in held_out for label in labels.counts)
     if missing:

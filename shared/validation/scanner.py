@@ -117,4 +117,6 @@ class RowScanner:
         if self._group is None or is_missing(row.item, self._group):
             return content_key
         value = value_at(row.item, self._group)
-        return value.strip().encode() if type(value) is str else orjson.dumps(value)
+        text = value.strip() if type(value) is str else orjson.dumps(value).decode()
+        # A column of whole numbers with an empty cell is one of floats in pandas: 5 and 5.0 are one group.
+        return (text.removesuffix(".0") if text[:1].isdigit() else text).encode()

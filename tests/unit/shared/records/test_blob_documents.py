@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
+import pytest
+from pydantic import BaseModel
+
+from shared.domain.dataset import CuratedVersion, ValidationOutcome
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
+from shared.domain.evaluation import EvaluationResult
+from shared.domain.results import JobResult
 from shared.ports import Services
 from shared.records.blob_documents import read_model, write_model
 
@@ -24,3 +30,19 @@ def test_what_does_not_fit_is_a_failure_of_code_and_is_not_quoted(services: Serv
         read_model(services.blobs, PATH, Problem)
     assert failed.value.failure_class is FailureClass.CODE
     assert "secret" not in str(failed.value)
+
+
+ODD_VALUES: list[object] = [None, 5, "x", [1], [[]], [{"field": "x"}], {}, {"x": []}, [{"champion": None}]]
+MODELS = [JobResult, EvaluationResult, CuratedVersion, ValidationOutcome]
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("value", ODD_VALUES, ids=str)
+def test_whatever_stands_in_a_field_the_document_is_read_or_unreadable(
+    services: Services, model: type[BaseModel], value: object
+) -> None:
+    names = [*model.model_fields, "holdout", "group", "eval_source"]
+    for name in names:
+        services.blobs.write(PATH, [json.dumps({**{key: {} for key in names}, name: value}).encode()])
+        with pytest.raises(PermanentFailure, match="unreadable_document"):
+            read_model(services.blobs, PATH, model)

@@ -259,7 +259,9 @@ def test_a_held_out_file_with_other_labels_is_an_error_and_one_without_labels_as
     train = [in_user(f"{note(chance)} {n}", ("yes", "no")[n % 2]) for n in range(90)]
     others = [in_user(f"{note(chance)} h{n}", ("true", "false")[n % 2]) for n in range(30)]
     free = [in_user(f"{note(chance)} h{n}", f"part {n}") for n in range(30)]
+    one = [in_user(f"{note(chance)} h{n}", "often") for n in range(30)]
     assert check(lines(train), lines(others)).errors == ["label_in_one_split"]
+    assert check(lines(train), lines(one)).errors == ["label_in_one_split"]
     assert check(lines(train), lines(free)).codes == {}
 
 
@@ -286,7 +288,7 @@ def test_labels_out_of_balance_are_reported_with_their_share(check: Check) -> No
     assert answers(checked.eval)["fraud"] == 1
 
 
-@pytest.mark.parametrize("group", [{"patient": "p1"}, {"patient": " p1 "}, {"patient": 7}, {"patient": "7"}])
+@pytest.mark.parametrize("group", [{"patient": one} for one in ("p1", " p1 ", 7, "7", 7.0, "7.0")])
 def test_a_group_in_both_files_is_an_error(check: Check, group: Row) -> None:
     recipe = b"data: {split_group: patient}"
     train = [{**row, "patient": f"a{n}"} for n, row in enumerate(questions(60))]
