@@ -6,6 +6,7 @@ half-written is removed. What no longer is as it was written is set aside, and t
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,7 +41,8 @@ def mark_complete(checkpoint: Path, identity: Identity, micro_batch_size: int, p
 def newest_complete(folder: Path, identity: Identity) -> Path | None:
     """The newest whole checkpoint of this very run. Deletes those without a mark, and sets others aside."""
     good = []
-    for checkpoint in sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True):
+    named = [path for path in folder.glob("checkpoint-*") if path.is_dir() and re.fullmatch(r".*-[1-9]\d*", path.name)]
+    for checkpoint in sorted(named, key=step_of, reverse=True):
         if is_whole(checkpoint, identity):
             good.append(checkpoint)
         elif (checkpoint / MARK).exists():
@@ -84,7 +86,10 @@ def is_whole(checkpoint: Path, identity: Identity) -> bool:
         expected = {"identity": asdict(identity), "step": step_of(checkpoint), "sha256": hashes(checkpoint)}
     except OSError:
         return False
-    return expected.items() <= mark_of(checkpoint).items()
+    mark = mark_of(checkpoint)
+    size, loss = mark.get("micro_batch_size"), mark.get("probe_loss")
+    can_be_used = type(size) is int and size > 0 and (loss is None or type(loss) is float)
+    return can_be_used and expected.items() <= mark.items()
 
 
 def hashes(folder: Path) -> dict[str, str]:

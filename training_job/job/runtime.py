@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-import orjson
 from pydantic import ConfigDict, PrivateAttr, ValidationError
 
 from shared.domain.errors import FailureClass, PermanentFailure
@@ -43,8 +42,8 @@ class RunningMetrics(JobMetrics):
     def continue_time(self, output: Path) -> None:
         """Count on from what earlier attempts of the run have kept."""
         self._kept = output / SPENT_FILE
-        with suppress(orjson.JSONDecodeError, TypeError, KeyError):
-            self._earlier_s = float((read_json(self._kept) or {"seconds": 0.0})["seconds"])
+        with suppress(ValueError, TypeError, KeyError):
+            self._earlier_s = max(0.0, float((read_json(self._kept) or {"seconds": 0.0})["seconds"]))
 
     def count_time(self) -> float:
         """Seconds of this job and of earlier attempts."""

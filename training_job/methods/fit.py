@@ -30,6 +30,8 @@ from training_job.methods.trainer import model_of, probe_loss
 from training_job.methods.watch import Watch, measured_peak_bytes, start_measuring
 from training_job.model.artifacts import free_memory, require_same_loss
 
+# Of one attempt. Where more are damaged, so is what they are written to.
+MOST_DAMAGED = 3
 FIXED_TEXT = "What is the capital of France? The capital of France is Paris. 0 1 2 3 4 5 6 7 8 9"
 
 
@@ -53,7 +55,7 @@ class Fit:
         loaded is set aside, and the one before it is used.
         Of several processes one alone may fail so, so there the job ends, with class capacity or platform instead.
         """
-        planned = self.setup.micro_batch_size
+        planned, damaged = self.setup.micro_batch_size, 0
         while True:
             resume = self._newest()
             if resume:
@@ -72,7 +74,8 @@ class Fit:
             except checkpoints.UnreadableCheckpoint as error:
                 if is_main_process():
                     checkpoints.set_aside(error.args[0])
-                if torch.distributed.is_initialized():
+                damaged += 1
+                if torch.distributed.is_initialized() or damaged > MOST_DAMAGED:
                     message = f"{error}; another attempt goes on from the one before it"
                     raise PermanentFailure(FailureClass.PLATFORM, "checkpoint_unreadable", message) from error
             free_memory()
@@ -117,7 +120,9 @@ class Fit:
         except Exception as error:
             if resume and not watch.began:
                 raise checkpoints.UnreadableCheckpoint(resume) from error
-            self._require_whole(trainer.state)
+            best = trainer.state.best_model_checkpoint
+            if best and checkpoints.mark_of(Path(best)):  # not the one whose saving failed, on a full disk say
+                self._require_whole(trainer.state)
             raise
         self.metrics.measured_peak_bytes = measured_peak_bytes()
         self.metrics.predicted_peak_bytes = predicted_peak_bytes(self.setup)
@@ -185,12 +190,14 @@ def close_metrics(
     if state.global_step < metrics.total_steps and metrics.stopped is None:
         metrics.stopped = "early"
     points = curve.points()
+    # The state is part of the checkpoints, and so are its hashes; the curve is a file of its own, which may be lost.
+    measured = [*points, *state.log_history]
+    eval_losses = {point["step"]: point["eval_loss"] for point in measured if point.get("eval_loss") is not None}
+    metrics.eval_loss = eval_losses.get(metrics.best_step, next(reversed(eval_losses.values()), None))
     if not points:
         return
     losses = curve.values("loss")
     metrics.first_train_loss, metrics.train_loss = losses[0], losses[-1]
-    eval_losses = {point["step"]: point["eval_loss"] for point in points if point.get("eval_loss") is not None}
-    metrics.eval_loss = eval_losses.get(metrics.best_step, curve.values("eval_loss")[-1])
     metrics.processed_tokens = max(metrics.processed_tokens, int(curve.values("tokens")[-1]))
     sentences = method.diagnose(points, metrics.stopped, None if lost_best else metrics.best_step)
     if lost_best:

@@ -32,7 +32,7 @@ from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedHyperparameters
 from shared.rendering import read_bundle_folder
 from shared.rendering.bundle import TOKENIZER
-from training_job.job.checkpoints import hashes, mark_of
+from training_job.job.checkpoints import MARK, hashes, mark_of
 from training_job.job.files import ADAPTER_FILE
 
 TINY_PARAMETERS = 50_000_000
@@ -210,9 +210,8 @@ def load_adapter(base: PreTrainedModel, adapter: Path, hyperparameters: Resolved
     Raises PermanentFailure `adapter_differs` of class recipe unless it has the shape the recipe asks for, on every
     linear layer, and is what was saved.
     """
-    recorded = mark_of(adapter).get("sha256")
     try:
-        if recorded is not None and recorded != hashes(adapter):
+        if (adapter / MARK).exists() and mark_of(adapter).get("sha256") != hashes(adapter):
             raise PermanentFailure(FailureClass.CODE, "adapter_differs", "its files are not those that were saved")
         model = attach(base, adapter, trainable=True)
     except PermanentFailure as error:

@@ -85,9 +85,10 @@ def _of_answer(error: HttpResponseError) -> DroptuneError | None:
 def _is_of_an_asset(code: str, message: str) -> bool:
     """A version of a model, an environment or data never changes. Any other conflict is with an operation under way,
     in many wordings: "Conflict of operation, another operation on same entity is already running in workspace"."""
-    return (
-        code == "UserError" or re.search(r"immutable|cannot be (updated|changed)", message, re.IGNORECASE) is not None
-    )
+    if re.search(r"\boperation\b", message, re.IGNORECASE):
+        return False
+    is_fixed = re.search(r"immutable|cannot be (updated|changed)", f"{code} {message}", re.IGNORECASE)
+    return code == "UserError" or is_fixed is not None
 
 
 @contextmanager

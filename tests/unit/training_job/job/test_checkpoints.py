@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,14 @@ def header_bytes(weights: Path) -> int:
     return 8 + int.from_bytes(weights.read_bytes()[:8], "little")
 
 
+ODD_FACTS: dict[str, list[object]] = {"micro_batch_size": [None, "4", 0, 1.5], "probe_loss": ["x", [], True]}
+
+
+def change_mark(name: str, value: object, checkpoint: Path, _: Path) -> None:
+    mark = json.loads((checkpoint / MARK).read_text())
+    (checkpoint / MARK).write_text(json.dumps({**mark, name: value}))
+
+
 DAMAGES: dict[str, Callable[[Path, Path], object]] = {
     "zeros in the adapter": lambda here, _: zero(
         here / "adapter_model.safetensors", header_bytes(here / "adapter_model.safetensors")
@@ -37,6 +46,11 @@ DAMAGES: dict[str, Callable[[Path, Path], object]] = {
     "an older file": lambda here, older: shutil.copy(older / "adapter_model.safetensors", here),
     "all of an older one": lambda here, older: shutil.copytree(older, here, dirs_exist_ok=True),
     "a mark that is no object": lambda here, _: (here / MARK).write_text("[]"),
+    **{
+        f"{name} {value!r} in the mark": partial(change_mark, name, value)
+        for name, values in ODD_FACTS.items()
+        for value in values
+    },
     "another file as the mark": lambda here, _: shutil.copy(here / "trainer_state.json", here / MARK),
 }
 
@@ -55,6 +69,19 @@ def test_a_checkpoint_that_is_not_as_it_was_written_is_never_resumed(
     assert newest_complete(folder, ours) == folder / "checkpoint-18"
     assert not (folder / "checkpoint-20").exists()
     assert (folder / "set-aside-20").exists() == (damage != "unmarked")
+
+
+@pytest.mark.parametrize("name", ["checkpoint-20.partial", "checkpoint-old", "checkpoint-", "checkpoint-020"])
+def test_what_is_no_checkpoint_is_left_alone(name: str, finished: Any, tmp_path: Path) -> None:
+    from training_job.job.checkpoints import Identity, newest_complete
+
+    folder = tmp_path / "checkpoints"
+    shutil.copytree(finished.output / "checkpoints", folder)
+    ours = Identity(**json.loads((folder / "checkpoint-20" / MARK).read_text())["identity"])
+    (folder / name).mkdir()
+    (folder / "checkpoint-30").write_text("a file")
+    assert newest_complete(folder, ours) == folder / "checkpoint-20"
+    assert (folder / name).is_dir()
 
 
 @pytest.mark.parametrize("difference", ["run", "data_sha256", "recipe_sha256"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Callable
@@ -235,6 +236,38 @@ def test_a_lost_best_checkpoint_is_not_what_the_records_name(
     assert largest_difference(run.output / "model/adapter", delivered) == 0.0
 
 
+def test_a_full_disk_while_a_checkpoint_is_saved_ends_the_attempt_and_is_no_damage(
+    finished: Any, bench: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import Trainer
+
+    calls = []
+
+    def full(self: Trainer, output_dir: str) -> None:
+        calls.append(output_dir)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run = resumable(finished, bench(tmp_path), without=20)
+    monkeypatch.setattr(Trainer, "_save_optimizer_and_scheduler", full)
+    assert run.train() != 0
+    assert len(calls) == 1
+    assert not list((run.output / "checkpoints").glob("set-aside-*"))
+    assert run.result().problem.code == "disk_full"
+
+
+def test_the_measured_loss_is_that_of_the_best_checkpoint_though_the_curve_is_lost(
+    overfitted: Any, bench: Callable[..., Any], tmp_path: Path
+) -> None:
+    before = overfitted.result().metrics
+    run = bench(tmp_path, data=overfitted.data)
+    run.recipe = overfitted.recipe
+    resumable(overfitted, run, without=0)
+    (run.output / "metrics.jsonl").write_text("")
+    assert run.train() == 0
+    after = run.result().metrics
+    assert (after.best_step, after.eval_loss) == (before.best_step, before.eval_loss)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", ["zeros", "torn"])
 def test_a_best_checkpoint_damaged_while_the_run_goes_on_is_not_delivered(
@@ -354,7 +387,7 @@ def test_a_peak_more_than_a_tenth_off_the_plan_is_said(
     from training_job.methods.fit import close_metrics
 
     shutil.copy(finished.output / "metrics.jsonl", tmp_path)
-    ended = SimpleNamespace(global_step=20, best_global_step=20)
+    ended = SimpleNamespace(global_step=20, best_global_step=20, log_history=[])
     metrics = RunningMetrics(total_steps=20, predicted_peak_bytes=20_000_000_000, measured_peak_bytes=measured)
     close_metrics(metrics, Curve(tmp_path), ended, supervised)  # type: ignore[arg-type]
     assert tuple(line for line in metrics.diagnosis if "GPU" in line) == lines

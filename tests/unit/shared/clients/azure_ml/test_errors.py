@@ -62,6 +62,7 @@ def answered(status: int, code: str = "UserError", message: str = "no", kind: An
             "azure_ml_busy",
         ),
         (answered(409, "ConflictError", ""), "azure_ml_busy"),
+        (answered(409, "UserError", "There is already an active operation on endpoint shop."), "azure_ml_busy"),
     ],
 )
 def test_these_may_work_later(error: Exception, code: str) -> None:
@@ -96,7 +97,7 @@ def test_these_may_work_later(error: Exception, code: str) -> None:
             FailureClass.PLATFORM,
             "azure_ml_refused",
         ),
-        (answered(409, "ImmutableAsset", "The asset is immutable."), FailureClass.PLATFORM, "azure_ml_refused"),
+        (answered(409, "ImmutableAsset", "Version 3 exists."), FailureClass.PLATFORM, "azure_ml_refused"),
         (TypeError("unexpected keyword"), FailureClass.CODE, "azure_ml_invalid_request"),
     ],
 )
