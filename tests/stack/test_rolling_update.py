@@ -172,12 +172,13 @@ def _left_by_refusals(local: LocalStack) -> set[str]:
     """What `ledger.problems` says of jobs that a host of OLDEST refused to share.
 
     That version refuses the job that this one has submitted for the same attempt, as its image is another one. If its
-    refusal is handled before this version has noted the job, the job is cancelled and the attempt is made again.
+    refusal is handled before this version has noted the job, the job is cancelled, unless it is done by then, and the
+    attempt is made again.
     """
     events = [entry["body"] for entry in ledger.documents(local, OUTBOX) if entry["destination"] == TOPIC]
     reasons = [event["data"]["problem"]["message"] for event in events if event["type"] == REFUSED]
     names = [found[1] for reason in reasons if (found := TAKEN.search(reason))]
-    return {f"no run knows {name}, which is Canceled" for name in names}
+    return {f"no run knows {name}, which is {state}" for name in names for state in ("Canceled", "Completed")}
 
 
 def _cancel(local: LocalStack) -> None:
