@@ -19,10 +19,8 @@ def refusal(body: bytes, variables: Mapping[str, str], model: Path) -> dict[str,
     """The error of status 400 that a chat request to a deployment with these variables gets; None if it is served."""
     try:
         fields = json.loads(body)
-        prompt, answer = (
-            prompt_before(fields, None),
-            int(fields.get("max_completion_tokens") or fields.get("max_tokens") or 0),
-        )
+        prompt = prompt_before(fields, None)
+        answer = int(fields.get("max_completion_tokens") or fields.get("max_tokens") or 0)
         if prompt.tools and fields.get("tool_choice", "auto") == "auto" and "TOOL_CALL_PARSER" not in variables:
             return _error('"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set')
         served = int(variables["MAX_MODEL_LEN"])

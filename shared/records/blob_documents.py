@@ -29,9 +29,9 @@ def read_model(blobs: BlobStore, path: str, model: type[Model]) -> Model | None:
         raise
     except Exception as error:  # also what an upgrade of it stumbles over
         # The error count only: a message may quote the document, and documents may quote rows.
-        what = f"{error.error_count()} fields" if isinstance(error, ValidationError) else "a form"
-        fault = "do not fit" if isinstance(error, ValidationError) else "does not fit"
-        message = f"{PurePosixPath(path).name} has {what} that {fault} {model.__name__}"
+        count = error.error_count() if isinstance(error, ValidationError) else None
+        what = "a form that does not" if count is None else f"{count} fields that do not"
+        message = f"{PurePosixPath(path).name} has {what} fit {model.__name__}"
         raise PermanentFailure(FailureClass.CODE, "unreadable_document", message, path) from error
 
 

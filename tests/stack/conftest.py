@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.receiver import Receiver
+from tests.stack.local import LocalStack
 
 
 @pytest.fixture(scope="module")
@@ -13,3 +14,11 @@ def receiver() -> Iterator[Receiver]:
     server = Receiver()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """A stack with the settings of a laptop, for the tests of one file; those that need others have their own."""
+    running = LocalStack(tmp_path_factory.mktemp("local") / "stack")
+    yield running
+    running.down()

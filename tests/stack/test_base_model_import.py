@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,6 @@ from tests.stack.local import LocalStack
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
 TINY = "droptune/tiny-llama"
-
-
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    running = LocalStack(tmp_path_factory.mktemp("import") / "stack")
-    yield running
-    running.down()
 
 
 def droptune(local: LocalStack, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +15,6 @@ if TYPE_CHECKING:  # half a second, in each worker that collects this file
     from openai.types.fine_tuning import FineTuningJob
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    running = LocalStack(tmp_path_factory.mktemp("openai") / "stack")
-    yield running
-    running.down()
 
 
 def test_a_job_goes_from_files_to_an_answering_model(local: LocalStack, tmp_path: Path) -> None:

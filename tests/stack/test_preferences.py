@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -21,13 +20,6 @@ PAIRS = {
         "hyperparameters": {"n_epochs": 2, "batch_size": 8, "learning_rate": 0.0005},
     },
 }
-
-
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    running = LocalStack(tmp_path_factory.mktemp("preferences") / "stack")
-    yield running
-    running.down()
 
 
 def pair(line: bytes) -> bytes:

@@ -6,7 +6,7 @@ What is asked of them is the same in training, evaluation and behind the endpoin
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,13 +23,6 @@ LOOP = [
     {"role": "assistant", "content": "", "tool_calls": [CALL]},
     {"role": "tool", "content": "12 in stock", "tool_call_id": "call00001", "name": "stock"},
 ]
-
-
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    running = LocalStack(tmp_path_factory.mktemp("prompts") / "stack")
-    yield running
-    running.down()
 
 
 def with_tools(row: Row, number: int) -> Row:

@@ -41,7 +41,11 @@ def mark_complete(checkpoint: Path, identity: Identity, micro_batch_size: int, p
 def newest_complete(folder: Path, identity: Identity) -> Path | None:
     """The newest whole checkpoint of this very run. Deletes those without a mark, and sets others aside."""
     good = []
-    named = [path for path in folder.glob("checkpoint-*") if path.is_dir() and re.fullmatch(r".*-[1-9]\d*", path.name)]
+    named = [
+        path
+        for path in folder.glob("checkpoint-*")
+        if path.is_dir() and re.fullmatch(r"checkpoint-[1-9]\d*", path.name)
+    ]
     for checkpoint in sorted(named, key=step_of, reverse=True):
         if is_whole(checkpoint, identity):
             good.append(checkpoint)

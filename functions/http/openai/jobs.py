@@ -58,9 +58,7 @@ def create_job(
     training = files.find_file(store, request.training_file, "training_file")
     held_out = files.find_file(store, request.validation_file, "validation_file") if request.validation_file else None
     digest = _sha256(caller.name, request.model_dump_json())
-    key = _sha256(digest, idempotency_key)[:16] if idempotency_key else uuid.uuid4().hex[:16]
-    if not idempotency_key and x_stainless_retry_count != "0":
-        key = _key_of_newest(digest, services) or key
+    key = _key_of(digest, idempotency_key, services, is_repeated=x_stainless_retry_count != "0")
     folder = f"{paths.DATASETS}/{request.project}/_jobs/{key}"
     recipe = recipe_of(request, _project_recipe(folder, services))
     text = yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=True), sort_keys=False)
@@ -91,6 +89,13 @@ def create_job(
 
 def _sha256(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+
+
+def _key_of(request_sha256: str, idempotency_key: str | None, services: Services, *, is_repeated: bool) -> str:
+    """The same for what is one job: it names the folder of the job's data, and the run."""
+    if idempotency_key:
+        return _sha256(request_sha256, idempotency_key)[:16]
+    return (is_repeated and _key_of_newest(request_sha256, services)) or uuid.uuid4().hex[:16]
 
 
 def _key_of_newest(request_sha256: str, services: Services) -> str | None:

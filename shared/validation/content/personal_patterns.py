@@ -271,11 +271,11 @@ _PASSPORT = re.compile(
     re.A,
 )
 # Britain's has a form of its own: name, date of birth (a woman's month plus 50), initials, check letters.
-_BRITISH_LICENCE = r"\b[A-Z][A-Z9]{4}\d[0156]\d[0-3]\d\d[A-Z][A-Z9]\d[A-Z]{2}\b"
-_LICENCE_TRIGGER = rf"(?i:driv(ing|er'?s?).licen|\bdl ?(#|:|no|num))|{_BRITISH_LICENCE}"
-_LICENCE = re.compile(
+_BRITISH_LICENSE = r"\b[A-Z][A-Z9]{4}\d[0156]\d[0-3]\d\d[A-Z][A-Z9]\d[A-Z]{2}\b"
+_LICENSE_TRIGGER = rf"(?i:driv(ing|er'?s?).licen|\bdl ?(#|:|no|num))|{_BRITISH_LICENSE}"
+_LICENSE = re.compile(
     rf"\b(?i:(?:driv(?:er'?s?|ing) licen[cs]e|dl(?= ?(?:#|:|no\b|num))){_NUMBER_WORD})[ ,:#=.]{{1,4}}(?:is )?"
-    rf"((?=(?:[A-Z -]*\d){{4}})[A-Z0-9]{{4,18}}(?:[ -](?=[A-Z]*\d)[A-Z0-9]{{2,6}}){{0,4}})(?!\w)|({_BRITISH_LICENCE})",
+    rf"((?=(?:[A-Z -]*\d){{4}})[A-Z0-9]{{4,18}}(?:[ -](?=[A-Z]*\d)[A-Z0-9]{{2,6}}){{0,4}})(?!\w)|({_BRITISH_LICENSE})",
     re.A,
 )
 
@@ -428,7 +428,7 @@ DETECTORS = (
         "payment_card", "CARD", r"\d{13}|\d{4}[^\d\n]\d{4}[^\d\n]\d{4}|\d{4}[^\d\n]\d{6}[^\d\n]\d{4}", _payment_cards
     ),
     Detector("passport", "PASSPORT", r"(?i)passport|reisepass", _labeled(_PASSPORT)),
-    Detector("driving_license", "LICENCE", _LICENCE_TRIGGER, _labeled(_LICENCE)),
+    Detector("driving_license", "LICENCE", _LICENSE_TRIGGER, _labeled(_LICENSE)),
     Detector(
         "medical_record_number",
         "MRN",

@@ -28,6 +28,20 @@ def live(ports: Services, champion: Run) -> Run:
     return champion
 
 
+@pytest.fixture
+def listed(ports: Services, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What blobs are listed below, as they are."""
+    found: list[str] = []
+    list_blobs = ports.blobs.list
+
+    def counted(prefix: str) -> Iterator[BlobInfo]:
+        found.append(prefix)
+        return list_blobs(prefix)
+
+    monkeypatch.setattr(ports.blobs, "list", counted)
+    return found
+
+
 def test_data_is_trained_on_again_when_its_time_has_come_and_once_a_period(
     ports: Services, clock: ManualClock, live: Run, record: EndpointRecord
 ) -> None:
@@ -84,19 +98,11 @@ def test_a_model_whose_run_lost_its_recipe_is_not_trained_again(
 
 @pytest.mark.parametrize("files", [1, 100])
 def test_the_folder_is_listed_once_in_a_period_however_many_files_it_has(
-    ports: Services, clock: ManualClock, live: Run, record: EndpointRecord, monkeypatch: pytest.MonkeyPatch, files: int
+    ports: Services, clock: ManualClock, live: Run, record: EndpointRecord, listed: list[str], files: int
 ) -> None:
     for number in range(files):
         ports.blobs.write(f"datasets/shop/more-{number}.jsonl", [ROW])
     clock.advance(EVENT_ALLOWANCE.total_seconds() + 60)
-    listed: list[str] = []
-    list_blobs = ports.blobs.list
-
-    def counted(prefix: str) -> Iterator[BlobInfo]:
-        listed.append(prefix)
-        return list_blobs(prefix)
-
-    monkeypatch.setattr(ports.blobs, "list", counted)
     for period in range(3):
         for _ in range(50):
             retrain(record, live, ports)
@@ -105,17 +111,9 @@ def test_the_folder_is_listed_once_in_a_period_however_many_files_it_has(
 
 
 def test_data_that_is_on_its_way_is_looked_for_again_after_a_while(
-    ports: Services, clock: ManualClock, champion: Run, record: EndpointRecord, monkeypatch: pytest.MonkeyPatch
+    ports: Services, clock: ManualClock, champion: Run, record: EndpointRecord, listed: list[str]
 ) -> None:
     clock.advance(7 * 24 * 3600)
-    listed: list[str] = []
-    list_blobs = ports.blobs.list
-
-    def counted(prefix: str) -> Iterator[BlobInfo]:
-        listed.append(prefix)
-        return list_blobs(prefix)
-
-    monkeypatch.setattr(ports.blobs, "list", counted)
     for count in range(1, 4):
         for _ in range(20):
             assert retrain(record, champion, ports) is None
