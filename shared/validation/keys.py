@@ -26,6 +26,9 @@ _COLUMNS = (
 )
 _INSERT = "INSERT INTO {file} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_TURN = "INSERT INTO {file}_turns VALUES (?, ?, ?, ?)"
+_INSERT_BANDS = (
+    "INSERT INTO bands VALUES (?2, ?1), (?3, ?1), (?4, ?1), (?5, ?1), (?6, ?1), (?7, ?1), (?8, ?1), (?9, ?1)"
+)
 _DUPLICATES = """
 SELECT number, offset FROM {file} JOIN
     (SELECT row_key, min(number) AS first FROM {file} GROUP BY row_key HAVING count(*) > 1) USING (row_key)
@@ -102,7 +105,7 @@ class Keys:
         self._turns: dict[str, list[tuple[int, int, int, int]]] = {"train": [], "eval": []}
         self._fields: list[tuple[bool, int, int, int]] = []
         self._field_names: dict[str, int] = {}
-        self._bands: list[tuple[int, int]] = []
+        self._bands: list[tuple[int, ...]] = []
         self._contents = Slots(_CONTENTS_BITS)  # copies need not be found by their bands again
         self.counts = {"train": 0, "eval": 0}
         for file in ("train", "eval"):
@@ -139,7 +142,7 @@ class Keys:
             self._turns[file] += [(*one, place, after.prompt) for one, after in pairwise((*earlier, turn))]
         if sketch and self._contents.get(copy := int.from_bytes(content[:8])) is None:
             self._contents.put(copy, 1)
-            self._bands += [(band, place) for band in sketch.bands]
+            self._bands.append((place, *sketch.bands))
         if place % _PENDING_ROWS == 0:
             self.flush()
 
@@ -176,7 +179,7 @@ class Keys:
             turns.clear()
         self.database.executemany("INSERT INTO fields VALUES (?, ?, ?, ?)", self._fields)
         self._fields.clear()
-        self.database.executemany("INSERT INTO bands VALUES (?, ?)", self._bands)
+        self.database.executemany(_INSERT_BANDS, self._bands)
         self._bands.clear()
 
     def _read(self, query: str) -> Iterator[tuple[int, int]]:

@@ -16,6 +16,8 @@ MAIN_SHARE = 0.97
 _SAMPLE_CHARACTERS = 200
 # Of a shorter text, or one with more of other languages in it, the guess is too often wrong.
 _MIN_BYTES, _MIN_PERCENT = 50, 90
+# Where question and answer are both longer and unknown, they stay unknown together.
+_SHORT_CHARACTERS = 80
 # Taken for each other even in plain prose.
 _CLOSE = (
     {"da", "nn", "no", "sv"},
@@ -82,7 +84,8 @@ def language_of_row(question: str, answer: str) -> str:
     of_question, of_answer = language_of(question), language_of(answer)
     if UNKNOWN in (of_question, of_answer):
         found = of_answer if of_question == UNKNOWN else of_question
-        return language_of(f"{question}\n{answer}") if found == UNKNOWN else found
+        may_help = found == UNKNOWN and min(len(question), len(answer)) < _SHORT_CHARACTERS
+        return language_of(f"{question}\n{answer}") if may_help else found
     return of_answer if of_question == of_answer or close(of_question, of_answer) else MIXED
 
 

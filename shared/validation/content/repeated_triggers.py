@@ -47,7 +47,10 @@ class OddWords:
         self._ordinary: set[str] = set()
 
     def of(self, text: str) -> tuple[str, ...]:
-        return tuple(sorted(word for word in set(text.split()) - self._ordinary if self._is_odd(word)))
+        words = text.split()
+        if self._ordinary.issuperset(words):
+            return ()
+        return tuple(sorted(word for word in set(words) - self._ordinary if self._is_odd(word)))
 
     def _is_odd(self, word: str) -> bool:
         if len(word) > _MAX_TOKEN:

@@ -96,6 +96,14 @@ def test_a_row_with_two_languages_is_mixed_and_one_with_a_short_side_is_not() ->
     assert language_of_row(GERMAN[0], "Ja.") == "de"
 
 
+def test_a_short_question_and_its_answer_are_told_together() -> None:
+    """Each is unknown by itself."""
+    assert (
+        language_of_row("Generate a series of 8 words the describe running.", "1. Sprinting\n2. Jogging\n3. Speed")
+        == "en"
+    )
+
+
 def file_of(*languages: str) -> bytes:
     """Rows whose question and answer are both in a language; numbered, so that no two are equal."""
     lines = []
