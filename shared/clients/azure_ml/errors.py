@@ -22,31 +22,40 @@ _TRANSIENT_STATUS = frozenset({408, 425, 429})
 _COMPUTE = (
     r"\b(v?CPUs?|cores?|VMs?|GPUs?|machines?|compute|famil(y|ies)|instances?|sku|subscription|region|Standard_\w+)\b"
 )
+_MACHINE = r"\b(nodes?|jobs?|VMs?|machines?|Azure)\b"
+_NO_COMPUTE = r"(disk|storage|files?|inodes?|memory|tokens?|requests?|rate|api)"
+_OTHER_QUOTA = rf"\b{_NO_COMPUTE}\W+quota\b|\bquota (of|for|on) (the )?{_NO_COMPUTE}\b"
 
 # SIGKILL, of the kernel where memory is used up or of a machine that goes away, and SIGTERM, after which it goes away.
-_KILLED = (
-    r"\b(exit(ed|code)?|status|code)\b\W*((with|was|is|of|a|non-?zero|exit|status|code|value)\b\W*?)*(\b137|\b143|-9|-15)\b"
-    r"|SIGKILL|SIGTERM|OOM-?Killed"
-)
+_SIGNALS = r"(137|143|-9|-15)\b"
+_WITH = r"\b\W*((with|was|is|of|a|non-?zero|exit|status|code|value)\b\W*?)*"
+_KILLED = rf"\b(exit(ed|code)?|status|code){_WITH}(?<!\w){_SIGNALS}|SIGKILL|SIGTERM|OOM-?Killed"
+_EXITED = rf"\bexit(ed|code)?{_WITH}(?<![\w-])(?!{_SIGNALS})-?[1-9]\d*\b"
+
+# What a job printed itself follows, in words of any kind.
+_TRACEBACK = "Traceback (most recent call last)"
 
 # First match wins; tried on "CODE MESSAGE" without regard to case. Azure docs: "Troubleshoot online
 # endpoints" (deployment failures) and "Manage quotas"; the compute error codes are those of Azure VMs.
 CLASS_BY_TEXT: tuple[tuple[str, FailureClass], ...] = (
+    (_EXITED, FailureClass.CODE),  # by itself: it had its machine, whatever its own words say
     (r"AllocationFailed|OutOfCapacity|OverconstrainedAllocation|SkuNotAvailable", FailureClass.CAPACITY),
     (r"(no|insufficient|not enough|lack of) (available )?capacity", FailureClass.CAPACITY),
     (r"\b(OutOfQuota|QuotaExceeded|InsufficientQuota|OutOfVmQuota)\b|not enough quota", FailureClass.QUOTA),
-    (rf"{_COMPUTE}[^.]*\bquota\b|(?<!disk )\bquota\b[^.]*{_COMPUTE}", FailureClass.QUOTA),
+    (rf"{_COMPUTE}[^.]*\bquota\b|\bquota\b[^.]*{_COMPUTE}", FailureClass.QUOTA),
     # "Nodes of this job got pre-empted": MachineLearningNotebooks issue 1242.
-    (r"\bpre-?empt|\bevict", FailureClass.CAPACITY),
+    (rf"\bpre-?emption ?(error|warning)|{_MACHINE}[^.]*\b(pre-?empt|evict)", FailureClass.CAPACITY),
+    (rf"\b(pre-?empt|evict)\w* (of|by|on) [^.]*{_MACHINE}", FailureClass.CAPACITY),
     (_KILLED, FailureClass.PLATFORM),
-    (r"ResourceNotReady|ExecutionFailed|exited with|ScriptExecution", FailureClass.CODE),
+    (rf"ResourceNotReady|ExecutionFailed|exited with|ScriptExecution|{re.escape(_TRACEBACK)}", FailureClass.CODE),
     (r"Authorization|AccessDenied|Forbidden|ImageBuildFailure|BadArgument", FailureClass.PLATFORM),
 )
 
 
 def failure_class(code: str | None, message: str | None) -> FailureClass:
     """The class of a failure Azure ML reports for a job, a deployment or a request; `platform` if unknown."""
-    text = f"{code or ''} {message or ''}"
+    before, of_python, _ = (message or "").partition(_TRACEBACK)
+    text = re.sub(_OTHER_QUOTA, "", f"{code or ''} {before}{of_python}", flags=re.IGNORECASE)
     for pattern, found in CLASS_BY_TEXT:
         if re.search(pattern, text, re.IGNORECASE):
             return found

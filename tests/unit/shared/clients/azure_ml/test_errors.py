@@ -179,3 +179,63 @@ def test_the_message_is_the_services_own_sentence() -> None:
 )
 def test_a_failed_job_or_deployment_has_a_class(code: str | None, message: str | None, failure: FailureClass) -> None:
     assert failure_class(code, message) is failure
+
+
+def test_words_of_a_job_itself_are_no_cause_of_the_platform() -> None:
+    python = "Traceback (most recent call last):\n  File 'train.py', line 3\nRuntimeError: "
+    exited = "Execution failed. User process 'python' exited with status code 1. Please check log file 'std_log.txt'. "
+    words = (
+        "preemption of this node is off",
+        "the machine was evicted from the pool",
+        "nodes of this job got pre-empted",
+        "job preempted by the scheduler",
+        "vCPU quota exceeded",
+        "not enough quota for the VM family",
+        "QuotaExceeded",
+        "no capacity left in the buffer",
+        "AllocationFailed in the arena",
+        "process exited with code 137",
+        "killed by SIGKILL",
+        "AccessDenied",
+    )
+    expected = {exited + text: FailureClass.CODE for text in words}
+    expected |= {f"{code}: {python}{text}": FailureClass.CODE for code in ("UserError", "Error") for text in words}
+    expected |= dict.fromkeys(
+        (
+            "Token quota exceeded for instance",
+            "The instance has used its tokens quota",
+            "the quota of tokens per minute of this instance",
+            "request quota of the region is used up",
+            "Rate quota: subscription",
+            "quota for the API of this region",
+            "Storage quota of the subscription",
+            "KV cache preemption: sequence group 3 is recomputed",
+            "keys are evicted from the cache",
+            "the cache evicts 12 entries",
+        ),
+        FailureClass.PLATFORM,
+    )
+    reason = "Check if the run has failed or restarted. Reason: Received pre-emption warning signal."
+    expected |= dict.fromkeys(
+        (
+            f"AzureMLCompute job failed. PreemptionError: Nodes of this job got pre-empted. {reason}",
+            reason,
+            "Job was preempted",
+            "The spot VM has been evicted by Azure",
+            "Preempted by Azure",
+            f"The node was evicted. {python}KeyboardInterrupt",
+            f"AllocationFailed: no machine. {python}x",
+        ),
+        FailureClass.CAPACITY,
+    )
+    expected |= dict.fromkeys(
+        (
+            "The instance type exceeds the quota of the subscription",
+            f"OutOfQuota: x. {python}preempted",
+            "Family quota of tokens and cores: not enough quota",
+        ),
+        FailureClass.QUOTA,
+    )
+    assert len(expected) >= 50
+    found = {text: failure_class(None, text) for text in expected}
+    assert {text: found[text] for text in expected if found[text] is not expected[text]} == {}
