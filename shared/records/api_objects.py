@@ -60,8 +60,6 @@ class Job(ApiObject):
     method: Annotated[dict[str, Any], AfterValidator(_with_hyperparameters)]
     seed: int
     metadata: dict[str, str] | None
-    key: str = ""  # the last part of the folder of its data
-    request_sha256: str = ""  # of who asked and for what: a request sent again has the same
 
 
 Object = TypeVar("Object", bound=ApiObject)

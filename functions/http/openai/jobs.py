@@ -7,7 +7,6 @@ import logging
 import uuid
 from collections.abc import Iterable
 from datetime import timedelta
-from itertools import takewhile
 from typing import Annotated
 
 import yaml
@@ -28,7 +27,7 @@ from shared.domain.errors import StoreConflict, Transient, UnreadableDocument
 from shared.domain.findings import Findings
 from shared.domain.recipe import Recipe
 from shared.ports import BlobInfo, BlobStore, Services, Stored
-from shared.records import api_objects, runs
+from shared.records import api_objects, claims, runs
 from shared.records.api_objects import Job, tag_of
 from shared.records.query import unreadable_as
 from shared.step_support.dataset_files import recipe_file
@@ -76,8 +75,6 @@ def create_job(
         method=request.chosen.model_dump(exclude_none=True),
         seed=recipe.method.hyperparameters.seed,
         metadata=request.metadata,
-        key=key,
-        request_sha256=digest,
     )
     try:
         api_objects.create(store, job, job.created_at, map(tag_of, (job.metadata or {}).items()))
@@ -95,14 +92,29 @@ def _key_of(request_sha256: str, idempotency_key: str | None, services: Services
     """The same for what is one job: it names the folder of the job's data, and the run."""
     if idempotency_key:
         return _sha256(request_sha256, idempotency_key)[:16]
-    return (is_repeated and _key_of_newest(request_sha256, services)) or uuid.uuid4().hex[:16]
+    name = f"request:{request_sha256}"
+    held = claims.read(services.store, name)
+    is_known = held is not None and services.clock.now() - held.created_at <= REPEATED_WITHIN
+    if held and is_known and (is_repeated or _is_original(held.owner, services)):
+        return held.owner
+    if held:
+        claims.release(services.store, name, held.owner)
+    key = _claimed(name, uuid.uuid4().hex[:16], services)
+    if not is_repeated:
+        _is_original(key, services)
+    return key
 
 
-def _key_of_newest(request_sha256: str, services: Services) -> str | None:
-    """The key of the newest job of this request within `REPEATED_WITHIN`."""
-    since = services.clock.now() - REPEATED_WITHIN
-    recent = takewhile(lambda job: job.created_at >= since, api_objects.every(services.store, Job, []))
-    return next((job.key for job in recent if job.request_sha256 == request_sha256), None)
+def _is_original(key: str, services: Services) -> bool:
+    """Whether this is the first request of its key that repeats no other; it may come later than its repetition."""
+    this = uuid.uuid4().hex
+    return _claimed(f"original:{key}", this, services) == this
+
+
+def _claimed(name: str, owner: str, services: Services) -> str:
+    owner = claims.take(services.store, name, owner, services.clock.now())
+    claims.settle(services.store, name, owner, ttl_s=int(REPEATED_WITHIN.total_seconds()))
+    return owner
 
 
 def _write(blobs: BlobStore, path: str, chunks: Iterable[bytes]) -> BlobInfo:

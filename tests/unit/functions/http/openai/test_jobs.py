@@ -14,6 +14,7 @@ from shared.domain.events import CancelRequested
 from shared.domain.run import Status
 from shared.domain.topology import STORAGE_EVENTS
 from shared.ports import Services
+from shared.records import claims
 from tests.unit.functions.http.openai.support import BASE, create, receive, recipe
 from tests.unit.functions.http.support import SettableClock, enter
 from tests.unit.shared.support import ROW, events_at, take
@@ -178,6 +179,9 @@ def test_a_repeated_request_starts_the_run_that_the_first_one_could_not_start(
         ({}, {"retry": "1", "seed": 3}, False),
         ({}, {"retry": "1", "wait_s": 3600}, False),
         ({"key": "a"}, {"retry": "1", "key": "b"}, False),
+        ({"retry": "1"}, {}, True),
+        ({"retry": "1"}, {"retry": "2"}, True),
+        ({"retry": "1"}, {"wait_s": 3600}, False),
     ],
 )
 def test_a_request_sent_again_is_the_same_job_and_another_one_is_not(
@@ -199,3 +203,42 @@ def test_a_request_sent_again_is_the_same_job_and_another_one_is_not(
     ids = [create_with(**first), create_with(**second)]
     assert (ids[0] == ids[1]) is is_one
     assert len(list(ai.fine_tuning.jobs.list())) == (1 if is_one else 2)
+
+
+@pytest.mark.parametrize("retries", [("0", "1", "2"), ("2", "1", "0"), ("1", "2")])
+def test_requests_repeated_while_the_first_is_at_work_are_one_job(
+    ai: OpenAI, training: str, services: Services, monkeypatch: pytest.MonkeyPatch, retries: tuple[str, ...]
+) -> None:
+    """Each comes when the one before is about to write the job's files, which may take a client's patience."""
+    write, ids, left = services.blobs.write, [], list(retries)
+
+    def send() -> None:
+        ids.append(create(ai, training, extra_headers={"x-stainless-retry-count": left.pop(0)}).id)
+
+    def write_late(path: str, *arguments: Any, **options: Any) -> Any:
+        if left and "/_jobs/" in path:
+            send()
+        return write(path, *arguments, **options)
+
+    monkeypatch.setattr(services.blobs, "write", write_late)
+    send()
+    assert (len(ids), len(set(ids))) == (len(retries), 1)
+    assert [job.id for job in ai.fine_tuning.jobs.list()] == ids[:1]
+    monkeypatch.undo()
+    assert (create(ai, training).id in ids) is ("0" not in retries)
+
+
+def test_of_two_requests_that_claim_at_once_one_wins(
+    ai: OpenAI, training: str, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, ids = claims.read, []
+
+    def read_late(store: Any, name: str) -> Any:
+        held = read(store, name)
+        if name.startswith("request:") and not ids:
+            ids.append("")
+            ids[0] = create(ai, training, extra_headers={"x-stainless-retry-count": "1"}).id
+        return held
+
+    monkeypatch.setattr(claims, "read", read_late)
+    assert create(ai, training).id == ids[0]
