@@ -210,7 +210,8 @@ def test_requests_repeated_while_the_first_is_at_work_are_one_job(
     ai: OpenAI, training: str, services: Services, monkeypatch: pytest.MonkeyPatch, retries: tuple[str, ...]
 ) -> None:
     """Each comes when the one before is about to write the job's files, which may take a client's patience."""
-    write, ids, left = services.blobs.write, [], list(retries)
+    write, left = services.blobs.write, list(retries)
+    ids: list[str] = []
 
     def send() -> None:
         ids.append(create(ai, training, extra_headers={"x-stainless-retry-count": left.pop(0)}).id)
@@ -231,7 +232,8 @@ def test_requests_repeated_while_the_first_is_at_work_are_one_job(
 def test_of_two_requests_that_claim_at_once_one_wins(
     ai: OpenAI, training: str, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, ids = claims.read, []
+    read = claims.read
+    ids: list[str] = []
 
     def read_late(store: Any, name: str) -> Any:
         held = read(store, name)
