@@ -16,7 +16,7 @@ RECIPE ?= manufacturing
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docs emulators setup-names demo demo-emulators up down test test-fast test-all check fuzz-api bench bench-gpu clean
+.PHONY: help setup docs emulators setup-names demo demo-emulators up down test test-fast test-ci test-all check fuzz-api bench bench-gpu clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,10 +57,13 @@ down: ## stop the local stack and the demos'
 		$(RUN) -m local_stack.stack down --root $$root || exit 1; done; fi
 
 test-fast: setup ## the unit tests without processes, servers and torch: less than a minute
-	@$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "fast and not slow" tests/unit
+	@$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "fast and not slow and not ci" tests/unit
 
 test: emulators ## every behavior at least once: some minutes
-	@$(PYTEST) -m "not slow"
+	@$(PYTEST) -m "not slow and not ci"
+
+test-ci: emulators ## what CI runs after `make test`: every case of the tables, and tests of some seconds
+	@$(PYTEST) -m "ci and not slow"
 
 test-all: emulators ## every test, every seed and every rare combination
 	@ALL_EXAMPLES=1 $(PYTEST)

@@ -15,6 +15,8 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
+from tests.examples import spread
+
 # A deadline of an example is a matter of what else the machine does.
 settings.register_profile("without deadline", deadline=None)
 settings.load_profile("without deadline")
@@ -108,6 +110,7 @@ def _group_of(nodeid: str) -> str | None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is fast, and put files that take long first: with several workers, the short ones fill the end."""
+    _leave_cases_to_ci(items)
     ranks: dict[str, float] = {}
     for item in items:
         is_fast = isinstance(item, pytest.Function) and _is_fast(item)
@@ -115,6 +118,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.fast)
         ranks[_file_of(item)] = min(_rank(item, is_fast), ranks.get(_file_of(item), 1.0))
     items.sort(key=lambda item: ranks[_file_of(item)])
+
+
+def _leave_cases_to_ci(items: list[pytest.Item]) -> None:
+    """Of a test with `few_cases(n)`, `make test` runs n cases, evenly spaced, the first and the last among them."""
+    tables = defaultdict(list)
+    for item in items:
+        if (few := item.get_closest_marker("few_cases")) and not item.get_closest_marker("slow"):
+            tables[item.nodeid.partition("[")[0], few.args[0]].append(item)
+    for (_, number), cases in tables.items():
+        kept = spread(number, len(cases))
+        for index, case in enumerate(cases):
+            if index not in kept:
+                case.add_marker(pytest.mark.ci)
 
 
 def _file_of(item: pytest.Item) -> str:

@@ -49,6 +49,7 @@ def found(data: bytes, **options: str) -> dict[str, tuple[int, tuple[int, ...]]]
     return {problem.code: (problem.count, problem.rows) for problem in report(data, **options).problems}
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("line", "code"), LINES.values(), ids=LINES.keys())
 def test_a_hostile_line_is_reported_by_code_row_and_offset_and_nothing_else_is(line, code) -> None:
     before = b"\n".join(GOOD[:30]) + b"\n"
@@ -56,6 +57,7 @@ def test_a_hostile_line_is_reported_by_code_row_and_offset_and_nothing_else_is(l
     assert (problem.code, problem.count, problem.rows, problem.offsets) == (code, 1, (31,), (len(before),))
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("line", "code"), LINES.values(), ids=LINES.keys())
 def test_so_it_is_in_a_packed_file_with_other_line_ends_a_mark_and_no_last_line_feed(line, code) -> None:
     text = MARK + b"\r\n".join([*GOOD, line])
@@ -112,6 +114,7 @@ FILES: dict[str, tuple[bytes, Findings]] = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("data", "expected"), FILES.values(), ids=FILES.keys())
 def test_a_file_that_is_no_dataset_has_exactly_these_codes(data, expected) -> None:
     assert found(data) == expected
@@ -133,6 +136,7 @@ TABLES: dict[str, tuple[bytes, dict[str, tuple[int, tuple[int, ...]]]]] = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("line", "expected"), TABLES.values(), ids=TABLES.keys())
 def test_a_hostile_csv_record_is_reported_by_the_line_it_starts_on(line, expected) -> None:
     table = b"prompt,completion\n" + b"".join(b'"p, %d",c%d\n' % (number, number) for number in range(60))
@@ -173,6 +177,7 @@ COPIES = {"ten thousand copies": 10_000, "fifty thousand copies": 50_000}
 LARGE = [pytest.param(name, id=name, marks=() if name in OFTEN else pytest.mark.slow) for name in BIG]
 
 
+@pytest.mark.few_cases(2)
 @pytest.mark.parametrize("name", LARGE)
 def test_a_large_hostile_file_has_its_codes_and_stays_within_the_memory(name: str) -> None:
     command = [sys.executable, "-m", "tests.hostile.big", name]

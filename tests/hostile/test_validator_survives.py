@@ -93,6 +93,7 @@ def test_nesting_beyond_the_parsers_depth_is_a_bad_row(depth) -> None:
     assert "invalid_json" in codes(report([deep]))
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(
     "recipe",
     [
@@ -126,6 +127,7 @@ def test_the_report_never_quotes_a_row(bad) -> None:
     assert SECRET not in report([bad, row(SECRET)], [row(SECRET)]).model_dump_json()
 
 
+@pytest.mark.ci
 def test_memory_does_not_grow_with_the_file() -> None:
     def rows(count: int) -> Iterator[bytes]:
         for n in range(count):

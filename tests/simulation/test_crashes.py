@@ -124,6 +124,7 @@ def test_a_death_at_any_call_changes_nothing_about_the_end(
     assert found == []
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("part", PART_IDS)
 def test_a_death_at_any_call_and_a_cancel_leave_nothing_behind(
     part: int, make_world: MakeWorld, reference: Counting

@@ -148,6 +148,7 @@ def test_every_event_is_read_and_means_what_it_meant(world: World) -> None:
     }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("path", ["", "/events", "/report", "/metrics"])
 def test_the_api_answers_every_run_and_lists_them_all(world: World, client: TestClient, path: str) -> None:
     listed = client.get("/api/runs?limit=100").json()

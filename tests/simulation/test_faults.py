@@ -56,6 +56,7 @@ def disturb(world: World, driver: Driver, rng: random.Random) -> None:
             world.advance(rng.choice((90, 3600, 26 * 3600)))
 
 
+@pytest.mark.few_cases(1)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_whatever_fails_every_run_comes_to_an_end_that_holds(
     seed: int, make_world: MakeWorld, rng: random.Random

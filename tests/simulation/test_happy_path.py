@@ -30,6 +30,7 @@ def live(world: World, rng: random.Random) -> None:
     driver.settle()
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_run_ends_as_its_data_says(seed: int, make_world: MakeWorld, rng: random.Random) -> None:
     world = make_world(seed, inline_bytes=rng.choice((20_000_000, 100)))

@@ -113,6 +113,7 @@ class Dying:
         return call()
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("number", [pytest.param(SCHEMA_VERSION, marks=pytest.mark.slow), NEXT])
 @pytest.mark.parametrize(
     ("seed", "projects"), [(0, 2), *(pytest.param(seed, 10, marks=pytest.mark.slow) for seed in range(1, 4))]

@@ -142,6 +142,7 @@ def _is_there(world: World, status: Status, step: int) -> bool:
     return any(r.status is status and (r.rollout is None or r.rollout.step == step) for r in world.runs())
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("status", ENTITY_BEFORE, ids=str)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_two_handlers_of_the_same_event_move_the_run_once(
@@ -157,6 +158,7 @@ def test_two_handlers_of_the_same_event_move_the_run_once(
     assert problems(world) == []
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("status", ENTITY_BEFORE, ids=str)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_cancel_against_the_next_step_leaves_one_end_and_nothing_behind(

@@ -142,6 +142,7 @@ def _at_the_end(world: World) -> bool:
     return bool(world.documents("endpoint")) and not the_run(world).terminal
 
 
+@pytest.mark.ci
 def test_data_claimed_by_a_run_that_never_came_to_be_can_be_dropped_again(make_world: MakeWorld) -> None:
     world = make_world(1)
     driver = started(world)
@@ -156,6 +157,7 @@ def test_data_claimed_by_a_run_that_never_came_to_be_can_be_dropped_again(make_w
     assert problems(world) == []
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("phase_s", [0, 13, 30, 59])
 def test_a_job_whose_event_is_lost_is_found_by_a_reconcile_that_ticks_once_a_minute(
     make_world: MakeWorld, phase_s: int
@@ -205,6 +207,7 @@ def test_a_rollback_goes_back_to_the_previous_model_and_a_second_one_forth_again
         assert problems(world) == []
 
 
+@pytest.mark.ci
 def test_a_rollback_and_a_rollout_of_the_same_moment_both_come_to_rest(make_world: MakeWorld) -> None:
     """The rollback's claim belongs to a run that has ended; a tick must not take it away in the middle."""
     for seed in range(6):

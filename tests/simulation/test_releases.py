@@ -93,6 +93,7 @@ def combinations() -> list[Any]:
     return found
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("lost", "status"), combinations())
 def test_of_a_candidate_that_is_released_nothing_is_left_and_the_next_one_goes_live(
     make_world: MakeWorld, lost: list[str], status: Status
@@ -118,6 +119,7 @@ def test_of_a_candidate_that_is_released_nothing_is_left_and_the_next_one_goes_l
     assert share_of(world, world.runs()[-1]) == 100
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("lost", [name for name in EndpointRecord.model_fields if name != "previous"])
 @pytest.mark.parametrize("percent", [pytest.param(50, marks=pytest.mark.slow), 95])
 def test_a_record_that_is_released_still_names_the_model_in_production(

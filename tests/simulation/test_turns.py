@@ -163,6 +163,7 @@ def damage(world: World, partition: str, id: str, **content: object) -> None:
     world.store.batch(partition, [Write("replace", id, {**stored.document, **content})])
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("status", [Status.EVALUATING, pytest.param(Status.APPROVED, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "content",
@@ -196,6 +197,7 @@ def test_a_run_that_cannot_be_read_has_its_turn_for_an_hour_at_most(
     assert world.store.get(claims.turn_claim("shop"), claims.CLAIM) is None
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("status", "content"),
     [
@@ -223,6 +225,7 @@ def test_runs_wait_without_a_message_for_a_turn_that_cannot_be_read_until_it_is_
     wait_and_release(driver, name, claims.CLAIM)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "content",
     [

@@ -33,6 +33,7 @@ def import_check(local: LocalStack) -> tuple[str, str]:
     return check["status"], check["fix"]
 
 
+@pytest.mark.ci
 def test_an_import_leaves_the_bundle_that_the_stack_placed(local: LocalStack) -> None:
     placed = bundle(local)
     assert sorted(placed) == ["bundle.json", "chat_template.jinja", "tokenizer.json", "tokenizer_config.json"]

@@ -48,6 +48,7 @@ def uploaded(services: Services, properties: dict[Any, Any] | None) -> ServiceBu
     return message(received.message.body, properties)
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(
     "properties",
     [
@@ -131,6 +132,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("name", ["validate_dataset", "inspect_job"])
 @pytest.mark.parametrize("fault", FAULTS, ids=repr)
 def test_a_message_that_fails_waits_longer_each_time_before_the_host_gives_it_up(

@@ -42,6 +42,7 @@ def test_every_rule_has_a_change_that_breaks_it() -> None:
     assert {path.stem for path in FIXTURES.glob("*.yaml")} == set(RULES)
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("rule", "change"), CHANGES)
 def test_this_change_breaks_this_rule_and_no_other(
     rule: str, change: dict[str, Any], copy: Path, real: bicep.Infra

@@ -10,6 +10,7 @@ import pytest
 from local_stack import emulators
 
 
+@pytest.mark.ci
 def test_packages_that_npm_cannot_reach_are_not_installed_and_the_reason_is_npms(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

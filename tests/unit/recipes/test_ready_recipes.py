@@ -34,6 +34,7 @@ def test_the_committed_files_are_what_the_generator_writes(name: str, tmp_path: 
         assert (RECIPES / name / file).read_bytes() == (tmp_path / file).read_bytes(), file
 
 
+@pytest.mark.few_cases(3)
 @EACH_DROP
 def test_the_data_passes_the_validator_without_a_problem(part: Path) -> None:
     files = ["train.jsonl", "recipe.yaml"]

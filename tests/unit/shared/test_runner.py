@@ -476,6 +476,7 @@ NEVER_SENT: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("name", NEVER_SENT)
 def test_an_entry_for_nobody_or_about_another_run_is_set_aside_and_not_tried_again(
     services: Services, runner: Runner, run: Run, clock: ManualClock, name: str
@@ -540,6 +541,7 @@ def test_more_entries_than_a_batch_can_mark_are_sent_in_turn(
     assert services.bus.depth("deliveries") == 130
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(
     "broken", [{"run_id": None}, {"created_at": "soon"}, {"created_at": "2026-01-01"}, {"body": {}}]
 )

@@ -70,6 +70,7 @@ def test_only_the_best_and_the_last_checkpoints_are_kept(finished: Any) -> None:
     assert finished.result().metrics.best_step == 20
 
 
+@pytest.mark.ci
 def test_a_run_killed_at_any_moment_continues_to_the_same_weights(
     finished: Any, bench: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

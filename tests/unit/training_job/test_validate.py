@@ -206,6 +206,7 @@ def test_what_the_template_of_the_base_model_leaves_out_is_reported_by_the_job(
     assert data.outcome.curated is None
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("recipe", ["recipe.yml", "Recipe.yaml", "RECIPE.YML"])
 @pytest.mark.parametrize("held_out", ["validation.jsonl", "Eval.jsonl", "test.jsonl", "dev-set.jsonl"])
 def test_the_job_reads_recipe_and_held_out_file_whatever_their_names(
@@ -235,6 +236,7 @@ def appended(drop: MakeDrop, recipe: bytes = APPEND) -> tuple[Drop, CuratedVersi
     return dropped, first
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("case", ["split", "held out", "gzip", "counted in tokens", "appended"])
 def test_the_job_makes_the_version_that_the_function_makes_of_the_same_bytes(case: str, drop: MakeDrop) -> None:
     match case:

@@ -177,6 +177,7 @@ def test_a_run_that_cannot_be_read_is_named_released_and_its_data_may_come_again
         assert client.post("/api/dead-letters/release", json=order).status_code == 403
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("status", sorted(NON_TERMINAL - {Status.RECEIVED}))
 def test_a_released_run_under_way_ends_as_failed_says_so_and_gives_back_what_it_held(
     client: TestClient, services: Services, curves: JobCurves, status: Status

@@ -72,6 +72,7 @@ def test_every_error_answer_has_the_same_schema(operation: dict[str, Any]) -> No
     assert "422" not in operation["responses"], "a request that is not valid is answered with 400"
 
 
+@pytest.mark.few_cases(3)
 def test_a_caller_without_a_role_is_refused_before_a_service_is_built(route: tuple[str, str]) -> None:
     method, path = route
     with TestClient(API) as client:
@@ -127,6 +128,7 @@ def test_every_text_of_a_request_has_a_limit(document: dict[str, Any], route: st
     assert [name for name, text in texts.items() if not bounds & text.keys()] == []
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("route", "name", "limit"), LIMITED)
 def test_a_text_beyond_its_limit_is_refused_by_name(client: TestClient, route: str, name: str, limit: int) -> None:
     method, path = route.split(" ")

@@ -89,6 +89,7 @@ def known(tmp_path_factory: pytest.TempPathFactory, azure_ml_sdk: ModuleType) ->
         built.notifier.close()  # type: ignore[attr-defined]
 
 
+@pytest.mark.few_cases(8)
 @pytest.mark.parametrize("route", routes(API))
 def test_no_request_breaks_the_app_or_its_schema(
     route: str, operations: dict[str, Any], known: dict[str, list[str]]

@@ -127,6 +127,7 @@ BREAKS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("how", BREAKS)
 @pytest.mark.parametrize("name", LISTS)
 def test_a_list_has_all_others_and_shows_or_names_the_one_that_is_broken(
@@ -160,6 +161,7 @@ OPENAI_ROUTES = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("how", BREAKS)
 @pytest.mark.parametrize("name", OPENAI_ROUTES)
 def test_an_object_of_openai_that_is_broken_is_shown_or_said_to_be_unreadable_and_can_be_released(

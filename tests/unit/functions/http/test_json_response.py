@@ -69,6 +69,7 @@ def store_openai_job(services: Services, run: Run) -> None:
     api_objects.create(services.store, job, job.created_at)
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(
     ("path", "place"),
     [
@@ -129,6 +130,7 @@ def test_an_error_that_nobody_expected_is_answered_in_the_same_form() -> None:
     assert "secret" not in answer.text
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("part", ["", "/events", "/evaluation"])
 def test_what_is_stored_with_the_run_stays_readable(client: TestClient, run: Run, part: str) -> None:
     answer = client.get(f"/api/runs/{run.id}{part}", params={"wait_s": 0.1}, headers={"if-none-match": '"0"'})

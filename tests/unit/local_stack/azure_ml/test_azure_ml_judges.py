@@ -57,6 +57,7 @@ def judge(local: Local) -> JudgeEndpoint:
     return find_judge("bench", local.client, FailureClass.RECIPE)
 
 
+@pytest.mark.ci
 def test_a_job_asks_the_judge_that_was_found_for_it(judge: JudgeEndpoint, local: Local) -> None:
     assert (judge.endpoint, judge.deployment, judge.model) == ("bench", "blue", "judge:1")
     file = local.blobs / "runs" / "judges.json"

@@ -21,6 +21,7 @@ print(client.get_run(run).data.params, client.get_run(run).info.status)
 """
 
 
+@pytest.mark.ci
 def test_metrics_logged_by_mlflow_are_read_back_in_order(local: Local) -> None:
     local.client.submit(job("logs-metrics", LOG_METRICS))
     assert local.finish("logs-metrics").error_message is None

@@ -77,6 +77,7 @@ def app_paths(local: Local) -> set[str]:
     return {str(route.path).partition("/{")[0] or "/" for route in routes}  # type: ignore[attr-defined]
 
 
+@pytest.mark.few_cases(3)
 @ANY_ROUTE
 @pytest.mark.parametrize(
     "authorization", ["", "Bearer", "Bearer local", "Bearer a.b.c", "Basic {secret}", "Bearer {secret}x", "{secret}"]
@@ -125,6 +126,7 @@ HOSTS = [
 ]
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("method", "path"), [*((m, p) for m, p, _ in ROUTES), ("GET", "/msi/token")])
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_name_that_resolves_to_this_machine_is_refused(
@@ -134,6 +136,7 @@ def test_a_name_that_resolves_to_this_machine_is_refused(
     assert call(method, path, Host=named) == (403, "HostNotAllowed")
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("method", "path"), [*((m, p) for m, p, _ in ROUTES), ("GET", "/msi/token")])
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1", "http://localhost"])
 def test_a_page_of_another_site_is_refused(call: Call, method: str, path: str, origin: str) -> None:

@@ -102,6 +102,7 @@ def test_a_document_without_id_and_time_comes_back_without_them_and_last_in_the_
     assert [one.document for one in store.query(kind, {"project": "p"})[0]] == [bare]
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("fields", FILTERS)
 def test_each_query_needs_its_own_index_of_the_infrastructure(fields: tuple[str, ...]) -> None:
     """The server refuses an ORDER BY that no composite index serves, as Cosmos DB does."""

@@ -153,6 +153,7 @@ NAMES = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("role", "name"), [(role, name) for role, names in NAMES.items() for name in names])
 def test_a_name_in_a_project_has_this_role(role: Role, name: str) -> None:
     for folder in ("shop", "shop/march", "Shop/March 2026"):
@@ -160,6 +161,7 @@ def test_a_name_in_a_project_has_this_role(role: Role, name: str) -> None:
         assert starts_a_run(f"datasets/{folder}/{name}") == (role is Role.TRAINING)
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("name", [name for role in NAMES if role is not Role.NOTHING for name in NAMES[role]])
 def test_in_the_root_of_the_container_every_file_of_a_dataset_is_misplaced_and_gets_an_answer(name: str) -> None:
     assert role_of(f"datasets/{name}") is Role.MISPLACED

@@ -157,6 +157,7 @@ def decisions(path: Path) -> Iterator[tuple[str, int]]:
         yield from ((what, getattr(node, "lineno", 0)) for what, is_it in FOUND_BY.items() if is_it(node))
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("package", PACKAGES)
 def test_nothing_else_decides_what_is_asked(package: str) -> None:
     found = []

@@ -194,6 +194,7 @@ def served(theirs: Any, row: Row) -> Iterator[list[int]]:
         yield list(theirs.apply_chat_template(messages, tools=tools, add_generation_prompt=True, return_dict=False))
 
 
+@pytest.mark.few_cases(4)
 @pytest.mark.parametrize("form", FORMS)
 def test_a_row_asks_the_same_tokens_everywhere(folder: Path, form: Any, tmp_path: Path, torch: Any) -> None:
     from transformers import AutoTokenizer

@@ -16,6 +16,7 @@ from tests.paths import ROOT
 from tests.unit.shared.grading.support import python
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(
     "body",
     [
@@ -47,6 +48,7 @@ def test_a_grader_reaches_no_network_even_by_system_call(grade: Any) -> None:
         pass
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("module", MODULES)
 def test_every_documented_module_can_be_imported(module: str, score: Any) -> None:
     assert module in (ROOT / "docs" / "reference" / "graders.md").read_text(encoding="utf-8")

@@ -24,6 +24,7 @@ def test_an_answer_that_is_not_json_is_none_to_a_python_grader(score: Any) -> No
     assert score(python(source), "text") == 1
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(
     ("body", "code", "message"),
     [

@@ -103,6 +103,7 @@ def nested(levels: int, name: str, beside: dict[str, object]) -> dict[str, objec
     return schema
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(
     "schema",
     [

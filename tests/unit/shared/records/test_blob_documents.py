@@ -36,6 +36,7 @@ ODD_VALUES: list[object] = [None, 5, "x", [1], [[]], [{"field": "x"}], {}, {"x":
 MODELS = [JobResult, EvaluationResult, CuratedVersion, ValidationOutcome]
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("value", ODD_VALUES, ids=str)
 def test_whatever_stands_in_a_field_the_document_is_read_or_unreadable(

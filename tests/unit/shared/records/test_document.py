@@ -103,6 +103,7 @@ KINDS = (
 )
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.type)
 def test_a_document_of_any_kind_keeps_what_a_later_version_put_into_it(

@@ -113,6 +113,7 @@ def test_a_run_that_cannot_be_read_is_named_in_its_page_and_alone_fails(
 JUNK: list[object] = [None, 5, "x", [], [5], {"a": {}}, True, "2026-01-01T00:00:00"]
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("junk", JUNK)
 @pytest.mark.parametrize("name", Run.model_fields)
 def test_of_a_run_with_a_broken_field_all_others_are_read(
@@ -189,6 +190,7 @@ def test_of_the_newest_deployed_run_no_older_one_takes_the_place(services: Servi
         runs.last_deployed(services.store, "shop")
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("status", Status)
 def test_what_ended_and_deployed_nothing_is_kept_for_the_days_of_the_policy(
     services: Services, clock: ManualClock, template: Run, status: Status

@@ -54,6 +54,7 @@ TICK_CHANGES = [
 ]
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("change", TICK_CHANGES, ids=str)
 def test_ticks_that_cannot_be_read_are_logged_and_begin_anew(
     services: Services, caplog: pytest.LogCaptureFixture, change: dict[str, Any]
@@ -75,6 +76,7 @@ SCAN_CHANGES = [
 ]
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("change", SCAN_CHANGES, ids=str)
 def test_a_scan_that_cannot_be_read_is_logged_and_begins_anew(
     services: Services, caplog: pytest.LogCaptureFixture, change: dict[str, Any]

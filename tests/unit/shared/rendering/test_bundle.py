@@ -54,6 +54,7 @@ def test_a_template_inside_the_configuration_and_tokens_as_objects_are_read(tmp_
     assert read_bundle_folder(folder).sha256 == families.bundle("llama3", marked=True).sha256
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("marked", [False, True])
 @pytest.mark.parametrize("eos", ["<|endoftext|>", None])
 @pytest.mark.parametrize("family", families.TEMPLATES)

@@ -162,6 +162,7 @@ LEFT_OUT_BY_FAMILY = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("family", TEMPLATES)
 def test_of_many_rows_of_every_kind_only_what_a_family_leaves_out_is_found(family: str) -> None:
     assert found_by_kind(families.bundle(family, marked=True)) == LEFT_OUT_BY_FAMILY[family]
@@ -221,6 +222,7 @@ def real(name: str) -> Bundle:
     return Bundle.of(core.to_str(), text, {"bos_token": "<s>", "eos_token": "</s>"})
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("name", REAL)
 def test_of_a_real_template_exactly_what_it_leaves_out_is_found(name: str) -> None:
     assert found_by_kind(real(name), each=12) == REAL[name]
@@ -389,11 +391,13 @@ FAULTS: dict[str, tuple[Changes, Row, set[str]]] = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("changes", "row", "expected"), FAULTS.values(), ids=FAULTS)
 def test_what_a_template_leaves_out_is_named(changes: Changes, row: Row, expected: set[str]) -> None:
     assert codes(made(*changes), row) == [expected]
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(
     "form",
     [

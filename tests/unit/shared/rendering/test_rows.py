@@ -127,6 +127,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return folders
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("family", "name"), CASES)
 def test_transformers_makes_the_same_tokens_and_the_same_mask(saved: dict[str, Path], family: str, name: str) -> None:
     from transformers import AutoTokenizer

@@ -99,6 +99,7 @@ def test_an_event_with_the_required_attributes_is_delivered(services: Services, 
     assert [json.loads(body) for _, body in receiver.got] == [VALID]
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("event", NO_CLOUDEVENTS, ids=json.dumps)
 def test_what_is_no_cloudevent_is_refused_and_not_sent(
     services: Services, receiver: Receiver, event: dict[str, object]

@@ -149,6 +149,7 @@ METHODS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("answer", [1, 256, 4096])
 @pytest.mark.parametrize("longest", [100, 3900, 5000, 8192, 12_000, 20_000, 131_072])
 @pytest.mark.parametrize("entry", OFFERED, ids=lambda entry: entry.id)

@@ -53,6 +53,7 @@ def failed(run: Run, services: Services, data: JobFailed | StageRefused) -> Outc
     return fail_run(event_of(run, data, run.updated_at), run, ports)
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("failure_class", RETRIED)
 @pytest.mark.parametrize("what", [*RETRY_OF_STAGE, *RETRY_OF_JOB])
 def test_each_retry_leaves_its_cause_on_the_run_and_in_an_event(

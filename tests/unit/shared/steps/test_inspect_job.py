@@ -101,6 +101,7 @@ EVICTED = {"failure_class": CAPACITY, "error_code": "evicted", "error_message": 
 TIMED_OUT = {"error_code": "timeout", "error_message": "time limit reached"}
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("kind", JobKind)
 @pytest.mark.parametrize(
     ("at_platform", "result", "expected"),
@@ -165,6 +166,7 @@ def test_nothing_is_said_while_a_job_goes_on(
     assert seen(with_job(run), services, view(status), result) is None
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("at_platform", [None, *map(view, (COMPLETED, FAILED, CANCELLED))], ids=str)
 @pytest.mark.parametrize("result", [None, completed(), failed()], ids=["no result", "completed", "failed"])
 @pytest.mark.parametrize("attempt", [1, 2])
@@ -180,6 +182,7 @@ def test_a_job_that_is_being_stopped_has_not_stopped(run: Run, services: Service
     assert seen(with_job(run, status=Status.CANCELLING), services, view(status), None) is None
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("status", sorted(set(Status) - {*STATUS.values(), Status.CANCELLING}))
 def test_a_job_of_a_run_that_waits_for_none_is_not_asked_for(run: Run, services: Services, status: Status) -> None:
     assert seen(with_job(run, status=status), services, view(FAILED), failed()) is None

@@ -190,6 +190,7 @@ def test_what_was_evaluated_is_asked_with_its_tools_up_to_the_answer_that_is_wan
     assert [prompt.tools for prompt in models.prompts] == [None if row_of is pair else TOOLS] * 10
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("which", ["graded", "held out"])
 @pytest.mark.parametrize(
     "text",

@@ -72,6 +72,7 @@ def test_a_silent_job_is_looked_at_once_in_each_period(
     assert commands_at(services, "job-events") == expected
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("status", sorted(Status))
 def test_only_jobs_of_runs_that_wait_for_one_are_looked_at(
     training: Run, services: Services, clock: ManualClock, status: Status
@@ -145,6 +146,7 @@ class Zone:
         return [BlobInfo(path, "e", 1, self.blobs[path]) for path in paths], paths[-1] if len(paths) == limit else None
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("seed", range(8))
 def test_every_blob_is_found_whenever_it_comes_and_old_ones_are_not_asked_for_again(
     services: Services, clock: ManualClock, seed: int
@@ -308,6 +310,7 @@ def claiming(run: Run, status: Status, services: Services) -> Run:
     return keep(run.evolve(status=status, verdict=VERDICT), services)
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("status", sorted(Status))
 def test_the_claims_of_a_finished_run_are_given_back_and_those_of_others_stay(
     prepared: Run, services: Services, status: Status
@@ -365,6 +368,7 @@ def test_the_run_that_has_waited_longest_is_evaluated_once_the_turn_is_free(
     assert next_evaluation(waiting, services) == (first, draft)
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("status", sorted(set(Status) - NON_TERMINAL))
 def test_the_turn_of_a_finished_run_is_given_back(
     prepared: Run, services: Services, clock: ManualClock, status: Status

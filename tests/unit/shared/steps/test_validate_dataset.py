@@ -49,6 +49,7 @@ FILES = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("train", "held_out", "jobs"), FILES.values(), ids=FILES)
 def test_columns_and_much_text_are_validated_by_a_job_whatever_the_size_of_the_file(
     services: Services, runner: Runner, train: bytes, held_out: bytes | None, jobs: int
@@ -78,6 +79,7 @@ FOLDERS = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("train", [ROW, ROW * 60], ids=["rejected", "read to its end"])
 @pytest.mark.parametrize(("names", "message"), FOLDERS.values(), ids=FOLDERS)
 def test_held_out_files_that_are_not_read_are_named(

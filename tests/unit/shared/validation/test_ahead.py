@@ -123,6 +123,7 @@ WAYS = {
 OFTEN = {("split", 1), ("redacted", 0), ("pairs", 0)}
 
 
+@pytest.mark.few_cases(1)
 @pytest.mark.parametrize(
     ("way", "seed"),
     [
@@ -139,6 +140,7 @@ def test_several_processes_find_what_one_finds(way, seed) -> None:
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.few_cases(1)
 @pytest.mark.parametrize(("batches", "by"), [(0, {"own"}), (1_000, {"other"})])
 def test_what_the_others_have_no_time_for_is_done_by_this_process(monkeypatch, batches, by) -> None:
     done: set[str] = set()
@@ -160,6 +162,7 @@ def test_what_the_others_have_no_time_for_is_done_by_this_process(monkeypatch, b
     assert done == by
 
 
+@pytest.mark.ci
 def test_the_work_of_a_killed_process_is_done_by_this_one() -> None:
     train = file(5, 4000)
     killed: list[int] = []

@@ -70,6 +70,7 @@ CARRIAGE_RETURNS = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("size", [1, 4096, 10**9])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("data", CARRIAGE_RETURNS.values(), ids=CARRIAGE_RETURNS)
@@ -80,6 +81,7 @@ def test_lines_may_end_with_carriage_returns_alone(check, rows, data: bytes, enc
     assert (checked.errors, checked.result.version) == ([], expected)
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(
     ("data", "container"),
     [(LINES, "jsonl"), (parquet(PAIRS), "parquet"), (arrow(PAIRS, pa.ipc.new_file), "arrow"),
@@ -89,6 +91,7 @@ def test_a_report_says_what_the_rows_were_in(check, data: bytes, container: str)
     assert check(data).result.report.container == container
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("size", [1, pytest.param(1000, marks=pytest.mark.slow), 10**9])
 @pytest.mark.parametrize("data", PACKED.values(), ids=PACKED)
 def test_the_rows_are_the_same_whatever_they_are_packed_in(check, rows, data, size) -> None:

@@ -323,6 +323,7 @@ def read(row: dict[str, Any], *, prompts: bool = False) -> tuple[dict[str, Any] 
     return None if found is None else json.loads(found.canonical), set(codes)
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("row", "messages"), ANSWERS.values(), ids=ANSWERS)
 def test_a_row_becomes_a_dialogue_with_all_that_the_model_should_read(row, messages) -> None:
     document, codes = read(row)
@@ -695,6 +696,7 @@ ROLES = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("keys", [("role", "content"), ("from", "value")])
 @pytest.mark.parametrize("field", ["messages", "conversations", "conversation", "items", "dialog", "Dialogue", "turns"])
 def test_roles_are_known_by_the_words_of_other_exports_and_turns_by_their_field(check, rows, keys, field) -> None:

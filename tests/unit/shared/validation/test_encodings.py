@@ -38,6 +38,7 @@ def read(data: bytes, size: int = 1001) -> list[Any]:
     return [json.loads(line) for _, _, lines in intake.blocks for line in lines if isinstance(line, bytes)]
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("mark", ["\ufeff", ""], ids=["with a mark", "without a mark"])
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("text", CONTAINERS.values(), ids=CONTAINERS)
@@ -207,6 +208,7 @@ def saved(sentences: tuple[str, ...], plain: int = 0, header: str = "prompt,comp
     return "\n".join([header, *rows])
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
 @pytest.mark.parametrize("plain", [0, 30])
 @pytest.mark.parametrize(("encoding", "sentences"), SAVED.values(), ids=SAVED)
@@ -224,6 +226,7 @@ def test_the_encoding_of_a_table_is_guessed_and_the_report_says_which_it_is_with
     assert read(text.encode(encoding)) == read(text.encode(encoding), 100_000)
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("container", ["table", "JSON Lines"])
 @pytest.mark.parametrize(("encoding", "sentences"), SAVED.values(), ids=SAVED)
 def test_an_encoding_that_the_recipe_names_is_taken_for_all_text_without_a_finding(

@@ -81,6 +81,7 @@ IGNORED = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("fields", IGNORED.values(), ids=IGNORED)
 def test_a_field_that_nothing_reads_is_one_warning_with_its_name_and_its_rows(check, fields) -> None:
     name = next(iter(fields))
@@ -96,6 +97,7 @@ def test_an_empty_field_loses_nothing_and_is_not_reported(check) -> None:
     assert problems(checked) == []
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(
     "recipe",
     [
@@ -214,6 +216,7 @@ def found_in(rows: list[bytes], check: Any) -> list[list[str]]:
     return [one.errors for one in (*chats, pairs)]
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("value", ["First I look.", ["First", "then"], [{"type": "summary", "text": "First"}]])
 @pytest.mark.parametrize("name", THOUGHTS)
 def test_reasoning_is_refused_in_a_message_and_beside_messages_and_pairs(check, name, value) -> None:
@@ -254,6 +257,7 @@ def test_a_key_that_marks_answers_as_bad_is_not_named_as_ignored_too(check) -> N
     assert list(check(lines(messages=rated), held_out()).codes) == ["unpaired_preference"]
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("value", ["on", "Off", "high", " ", True, False, 1, [""], {"text": ""}])
 @pytest.mark.parametrize("name", ["reasoning", "Complex_CoT", "thinking"])
 def test_a_switch_of_reasoning_is_no_reasoning(check, name, value) -> None:
@@ -288,6 +292,7 @@ def beside(name: str, value: Any) -> bytes:
     return lines(**fields)
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("name", "value"), NEEDED.items(), ids=NEEDED)
 def test_earlier_turns_and_texts_with_the_answer_are_refused_under_any_name(check, name, value) -> None:
     assert check(beside(name, value), held_out()).errors == ["passage_not_read"]
@@ -337,6 +342,7 @@ def test_a_long_text_is_a_passage_even_if_all_rows_share_it(check) -> None:
     assert checked.errors == ["passage_not_read"]
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("value", [False, 0, [None], [""], "", "false", {"path": None}, [[]]])
 @pytest.mark.parametrize("name", ["image", "images", "video", "audio"])
 def test_no_picture_is_no_picture(check, name, value) -> None:
@@ -344,6 +350,7 @@ def test_no_picture_is_no_picture(check, name, value) -> None:
     assert {code for code, _, _ in problems(checked)} <= {"ignored_field"}
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("value", ["part.png", "https://example.org/part.png", True])
 @pytest.mark.parametrize("name", ["image", "image_path", "Image", "video"])
 def test_a_picture_that_no_text_refers_to_is_a_warning_that_says_how_to_decide(check, name, value) -> None:
@@ -365,6 +372,7 @@ LETTERS = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("fields", LETTERS.values(), ids=LETTERS)
 @pytest.mark.parametrize("in_question", [False, True])
 def test_choices_that_an_answer_names_must_be_in_the_question(check, fields, in_question) -> None:
@@ -377,6 +385,7 @@ def test_choices_that_an_answer_names_must_be_in_the_question(check, fields, in_
     assert set(checked.errors) == (set() if in_question else {"choices_not_read"})
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("fields", "code"), NOT_READ.values(), ids=NOT_READ)
 def test_a_field_that_changes_what_is_learned_and_is_not_read_is_refused(check, rows, fields, code) -> None:
     row = {"messages": dialogue_of(5000), **fields}
@@ -386,6 +395,7 @@ def test_a_field_that_changes_what_is_learned_and_is_not_read_is_refused(check, 
 SYSTEM_TEXT = "Answer in German only."
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("name", ["system", "system_message", "system_prompt"])
 @pytest.mark.parametrize(
     "row",

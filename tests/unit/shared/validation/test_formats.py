@@ -314,6 +314,7 @@ UNIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("row", "canonical"), UNIONS.values(), ids=UNIONS)
 def test_fields_that_are_null_choose_no_format(check, row, canonical) -> None:
     numbered = [json.loads(json.dumps(row).replace("2 + 2", f"2 + {n}")) for n in range(60)]

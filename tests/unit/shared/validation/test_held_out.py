@@ -44,6 +44,7 @@ def lines(count: int, **fields: Any) -> bytes:
     return b"\n".join(made)
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("value", "why"), VALUES.values(), ids=VALUES)
 @pytest.mark.parametrize("field", ["kind", "meta.kind"])
 def test_a_row_whose_value_names_no_slice_is_found(check, rows, field: str, value: Any, why: str | None) -> None:

@@ -33,6 +33,7 @@ CONTAINERS = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("name", ["train.json", "train.jsonl", "TRAIN.JSON", "train.ndjson", "train.txt", "data"])
 @pytest.mark.parametrize("data", CONTAINERS.values(), ids=CONTAINERS)
 def test_json_is_read_by_its_content_with_the_same_version_whatever_its_name(check, rows, data, name) -> None:
@@ -152,6 +153,7 @@ SLIPS: dict[str, Callable[[str], str]] = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("slip", SLIPS.values(), ids=SLIPS)
 @pytest.mark.parametrize("place", [0, 1])
 @pytest.mark.parametrize("names", KNOWN)
@@ -318,6 +320,7 @@ LABELED = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("row", "names", "columns"), LABELED.values(), ids=LABELED)
 def test_texts_with_labels_are_told_how_to_be_questions_with_answers(check, rows, row, names, columns) -> None:
     text = next(name for name in row if name.lower() == "text")

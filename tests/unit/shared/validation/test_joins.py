@@ -103,6 +103,7 @@ def question_of(row: Row) -> str:
     return json.dumps([messages[:-1] if messages[-1]["role"] == "assistant" else messages, document.get("tools")])
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(
     "made",
     [pairs, openai_pairs, answered, answered_after_a_turn, answered_with_tools, answered_in_system, prompts],
@@ -163,6 +164,7 @@ def case_of(row: Row) -> str:
     return str(next(message["content"] for message in messages if message["role"] == "user").split()[1])
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("made", "method"), DIALOGUES.values(), ids=DIALOGUES.keys())
 def test_a_dialogue_that_is_written_out_turn_by_turn_is_in_one_split(check: Check, made: Any, method: Any) -> None:
     rows = [row for case in range(100) for row in made(case, 4)]

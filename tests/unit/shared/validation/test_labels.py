@@ -82,6 +82,7 @@ SHAPES: dict[str, Callable[[int, str], str]] = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_the_label_in_a_json_answer_is_held_out_by_its_share(check, shape) -> None:
     weights = (300, 60, 24)
@@ -157,6 +158,7 @@ def labeled(chance: random.Random) -> tuple[list[dict[str, Any]], bytes]:
     return rows, f"data: {{{data}}}\nevaluation: {{slices: [label_number], gate: {{min_rows: {gate}}}}}".encode()
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "seeds", [range(25), *(pytest.param(range(n, n + 100), marks=pytest.mark.slow) for n in range(25, 1000, 100))]
 )
@@ -189,6 +191,7 @@ SPELLINGS: dict[str, tuple[tuple[str, str], bool]] = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("answer", ANSWERS)
 @pytest.mark.parametrize(("both", "alike"), SPELLINGS.values(), ids=SPELLINGS)
 @pytest.mark.parametrize("held_out", [False, True])

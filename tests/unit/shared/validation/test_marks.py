@@ -74,6 +74,7 @@ CERTAIN: dict[str, tuple[str, Any, int]] = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("name", "value", "bad"), CERTAIN.values(), ids=CERTAIN)
 @pytest.mark.parametrize("pair", [False, True])
 def test_answers_that_are_marked_as_bad_are_refused_with_the_number_of_them(check, name, value, bad, pair) -> None:
@@ -106,6 +107,7 @@ MAYBE: dict[str, tuple[str, Any, int]] = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("name", "value", "bad"), MAYBE.values(), ids=MAYBE)
 def test_what_may_be_a_property_of_the_case_is_a_warning_that_says_how_to_decide(check, name, value, bad) -> None:
     checked = check("\n".join(lines(name, value)).encode(), held_out())
@@ -219,6 +221,7 @@ REMEDIES: dict[str, tuple[str, Any, str]] = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("name", "value", "command"), REMEDIES.values(), ids=REMEDIES)
 def test_the_remedy_keeps_the_other_rows_by_the_fields_own_name_and_values(check, name, value, command) -> None:
     data = lines(name, value)
@@ -285,6 +288,7 @@ NOT_APPROVED += [
 ]
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("name", APPROVALS)
 @pytest.mark.parametrize("nested", [False, True])
 def test_every_mark_of_approval_is_a_warning_whatever_its_name_and_values(name, nested) -> None:
@@ -405,6 +409,7 @@ def test_of_marks_in_a_list_the_worst_counts(name, values, expected) -> None:
     assert found_in(values, name) == expected
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("name", ["chosen", "is_chosen", "selected", "Chosen"])
 @pytest.mark.parametrize("pair", [False, True])
 def test_answers_that_were_not_chosen_are_named(check, name, pair) -> None:
@@ -429,6 +434,7 @@ def pairs_with(*grades: Callable[[int], dict[str, Any]]) -> bytes:
     return "\n".join(json.dumps({**row, **grade(n)}) for n, row in enumerate(rows) for grade in grades).encode()
 
 
+@pytest.mark.few_cases(6)
 @pytest.mark.parametrize(("better", "worse"), GRADED_PAIRS)
 @pytest.mark.parametrize(("low", "high"), [(1, 5), ("1", "5"), (-0.5, 0.25), (0, 1), ("2/5", "4/5")])
 @pytest.mark.parametrize("inside", [False, True])

@@ -48,6 +48,7 @@ def tokens_of(bundle: Bundle, document: dict[str, Any]) -> int:
     return max(len(bundle.tokenizer.encode(text, add_special_tokens=False)) for text in texts)
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("path", [pytest.param(path, id=f"{path.parent.name}-{path.stem}") for path in FILES])
 def test_the_estimate_of_a_row_is_not_far_below_what_the_tokenizer_counts(bundle: Bundle, path: Path) -> None:
     intake = open_rows([path.read_bytes()], ExpectedRows())

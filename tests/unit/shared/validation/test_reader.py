@@ -54,6 +54,7 @@ def placed(place: dict[str, Any], number: int) -> bytes:
     return json.dumps({"messages": messages, **json.loads(text)}).encode()
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("recipe", "code"), READERS.values(), ids=READERS)
 @pytest.mark.parametrize(("place", "is_there"), PLACES.values(), ids=PLACES)
 def test_a_field_in_an_object_is_read_by_its_path_or_missing_by_name(check, recipe, code, place, is_there) -> None:
@@ -77,6 +78,7 @@ MISSING: dict[str, tuple[Any, bool]] = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("path", ["machine", "meta.machine"])
 @pytest.mark.parametrize(("reader", "code"), [READERS["a grader"], READERS["the split"]], ids=["grader", "split"])
 @pytest.mark.parametrize(("value", "is_missing"), MISSING.values(), ids=MISSING)

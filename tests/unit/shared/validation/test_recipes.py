@@ -40,6 +40,7 @@ BAD_RECIPES = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("recipe", "codes"), BAD_RECIPES.values(), ids=BAD_RECIPES.keys())
 def test_a_recipe_problem_has_its_own_code(check, rows, recipe, codes) -> None:
     checked = check(rows(60), rows(20, start=100), recipe)
@@ -63,6 +64,7 @@ def test_a_lone_surrogate_is_a_problem_of_its_setting(check, rows, recipe, path)
     report.model_dump_json().encode()  # can be stored
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("url", NO_WEB_URLS)
 def test_a_webhook_that_is_no_url_is_a_problem_of_the_recipe(check, rows, url: str) -> None:
     recipe = json.dumps({"notify": [{"url": url}]}).encode()
@@ -168,6 +170,7 @@ ONE_MISTAKE = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("recipe", "row", "code"), ONE_MISTAKE.values(), ids=ONE_MISTAKE)
 def test_one_mistake_in_the_recipe_is_one_error_and_the_rest_of_it_holds(check, recipe, row, code) -> None:
     lines = (json.dumps({**row, "prompt": f"{row['prompt']} {number}"}) for number in range(300))

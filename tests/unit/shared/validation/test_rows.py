@@ -65,6 +65,7 @@ BAD_ROWS = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("bad", "code"), BAD_ROWS.values(), ids=BAD_ROWS.keys())
 def test_a_bad_row_is_reported_by_code_and_line_and_nothing_else_is(check, rows, bad, code) -> None:
     checked = check(rows(60, bad))

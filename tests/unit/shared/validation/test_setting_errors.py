@@ -203,6 +203,7 @@ def recipe_with(path: str) -> dict[str, Any]:
     return raw
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("path", "suggestion"), MISSPELLED.items())
 def test_an_unknown_setting_gets_the_right_suggestion(path: str, suggestion: str) -> None:
     assert errors_of(recipe_with(path)) == [(path, suggestion)]
@@ -346,6 +347,7 @@ def test_a_list_with_wrong_entries_is_not_too_short() -> None:
     assert (path, message[:31]) == ("evaluation.graders", "List should have at least 1 ite")
 
 
+@pytest.mark.ci
 def test_thousands_of_unknown_settings_are_answered_at_once() -> None:
     start = time.process_time()
     assert len(errors_of({f"setting_{number}": 1 for number in range(5000)})) == 5000

@@ -69,6 +69,7 @@ CARRIERS: tuple[Callable[[str, str], Row], ...] = (
 )
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_the_split_is_decided_by_what_the_model_reads_wherever_it_stands(check: Check, carrier: Any) -> None:
     chance = random.Random(1)
@@ -105,6 +106,7 @@ COPIES: dict[str, Callable[[Row], Row]] = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("carrier", CARRIERS)
 @pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES.keys())
 def test_a_copy_of_a_held_out_row_is_found_wherever_its_text_stands(check: Check, carrier: Any, copy: Any) -> None:
@@ -323,6 +325,7 @@ def filled(value: Any, text: str) -> Any:
     return value.format(text)
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("grader", "fields"), GRADED.values(), ids=GRADED.keys())
 @pytest.mark.parametrize(("every", "fraud"), [(20, 1), (50, 1), (4, 5)])
 def test_the_label_of_a_prompt_is_the_reference_of_its_grader(
@@ -338,6 +341,7 @@ def test_the_label_of_a_prompt_is_the_reference_of_its_grader(
     assert (held_out[True], held_out[True] + held_out[False]) == (fraud, 20)
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(
     ("classes", "rows_a_class", "held_out"),
     [(77, 5, 77), (77, 8, 77), (40, 9, 40), (25, 8, 25), (77, 3, 77), (30, 10, 30)],
@@ -641,6 +645,7 @@ def check_shape(shape: Shape, place: Any, seed: int, needed: int = 20) -> None:
     assert found.target == found.requested or found.target <= 0.4 * shape.rows
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("place", PLACED.values(), ids=PLACED)
 def test_of_groups_and_labels_in_any_proportion_the_share_is_held_out_within_one_group(place: Any) -> None:
     for seed in range(10):

@@ -155,6 +155,7 @@ def call_of(arguments: str) -> dict[str, Any]:
     return {"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("holder", HOLDERS)
 @pytest.mark.parametrize("depth", [1, 100, 240, 250, 253, 254, 255, 300, 900, 1023, 1024, 3000])
 @pytest.mark.parametrize("ends", ["[]", "{}"])

@@ -126,6 +126,7 @@ def distance(one: str, other: str) -> int:
     return int(OSA.distance(*(re.sub(r"[\W_]", "", name).lower() for name in (one, other))))
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_every_misspelled_key_of_every_section_gets_the_key(mutation: str) -> None:
     wrong_answers = []
@@ -265,6 +266,7 @@ ORDER_OF_EVIDENCE = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("path", "expected"), ORDER_OF_EVIDENCE.items())
 @pytest.mark.parametrize("method", [{}, {"type": "supervised"}], ids=["no type", "type supervised"])
 def test_the_surest_evidence_decides(path: str, expected: str, method: dict[str, str]) -> None:
@@ -290,6 +292,7 @@ tunnel color owner author title version description comment note tags label team
 foo bar baz test tmp x page user region zone tenant subscription time"""
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("path", sorted({one.path for one in SECTIONS if "[" not in one.path}))
 def test_an_unrelated_word_gets_no_suggestion(path: str) -> None:
     answers = unknown_in(at(path, dict.fromkeys(UNRELATED.split(), 1)))

@@ -45,6 +45,7 @@ EXPORTS = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("name", ["train.csv", "TRAIN.CSV", "train.tsv", "train.txt", "train"])
 @pytest.mark.parametrize("text", EXPORTS.values(), ids=EXPORTS)
 def test_a_table_is_read_as_programs_export_it_whatever_its_name(check, rows, text, name) -> None:

@@ -75,6 +75,7 @@ EXPECTED: dict[str, tuple[str, list[str]]] = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.skipif(not OTHERS.is_dir(), reason="the public files are not beside the repository")
 @pytest.mark.parametrize("path", [pytest.param(OTHERS / name, id=name) for name in EXPECTED])
 def test_public_arrays_are_read_as_what_they_are(check, path) -> None:

@@ -315,6 +315,7 @@ CASES = {
 }
 
 
+@pytest.mark.few_cases(12)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_reported_input_has_its_answer(check, case: Case) -> None:
     recipe = f"{case.recipe}\n".encode() if case.recipe else None
@@ -348,6 +349,7 @@ def triage(carrier: str, shares: tuple[int, ...] = (200, 200, 200)) -> bytes:
     return b"".join(json.dumps(row(n, label)).encode() + b"\n" for n, label in enumerate(labels))
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("recipe", [None, b"data: {split_group: id}"])
 @pytest.mark.parametrize("shares", [(200, 200, 200), (540, 42, 18)])
 @pytest.mark.parametrize("carrier", ["system", "developer", "tool", "context"])

@@ -26,6 +26,7 @@ def test_canonical_rows_read_again_give_the_same_version(check, rows) -> None:
     assert (again.train, again.eval) == (first.train, first.eval)
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(
     "form",
     [

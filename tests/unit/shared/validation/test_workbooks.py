@@ -47,6 +47,7 @@ READ = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("size", [1, 10**9])
 @pytest.mark.parametrize("data", READ.values(), ids=READ)
 def test_a_workbook_has_the_rows_of_the_same_json(check, rows, data, size) -> None:
@@ -84,6 +85,7 @@ CELLS: dict[str, tuple[Any, str]] = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("value", "text"), CELLS.values(), ids=CELLS)
 def test_a_cell_is_learned_as_the_text_that_a_person_reads(check, rows, value, text) -> None:
     checked = check(workbook({"Data": [*GOOD, ["what?", value]]}), rows(20, start=1000))
@@ -185,6 +187,7 @@ REFUSED: dict[str, tuple[bytes, str, str]] = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("size", [7, 10**9])
 @pytest.mark.parametrize(("data", "code", "words"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_read_is_one_error_that_says_what_it_is(check, rows, data, code, words, size) -> None:
@@ -193,6 +196,7 @@ def test_what_cannot_be_read_is_one_error_that_says_what_it_is(check, rows, data
     assert [(one.code, words in one.message) for one in errors] == [(code, True)]
 
 
+@pytest.mark.ci
 def test_a_workbook_that_grows_without_end_is_refused_whatever_size_it_says_it_has(check) -> None:
     data = bytearray(workbook({"A": GOOD}, xl__media__picture=" " * 200_000_000))
     assert check(bytes(data)).errors == ["decompression_bomb"]

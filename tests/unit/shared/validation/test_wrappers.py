@@ -62,6 +62,7 @@ def read(data: bytes, size: int = 10**9) -> tuple[list[Any], list[tuple[Any, ...
     return [json.loads(line) for line, _ in rows if isinstance(line, bytes)], notes
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("indent", [None, 1], ids=["on one line", "pretty"])
 @pytest.mark.parametrize(("document", "note_text"), WRAPPED.values(), ids=WRAPPED)
 def test_the_rows_in_an_object_are_read_and_what_is_beside_them_is_named(document, note_text, indent) -> None:

@@ -170,6 +170,7 @@ CHAT = "Supervised_Fine_Tuning_Text-GSM8K_chat_train.jsonl"
 TOOL_CALLS = "Supervised_Fine_Tuning_Tool-Calling_stock_toolcall_training.jsonl"
 
 
+@pytest.mark.few_cases(1)
 @pytest.mark.parametrize("name", [CHAT, TOOL_CALLS])
 def test_public_files_train(
     name: str, tmp_path: Path, bench: Callable[..., Any], write_data: Any, resolved: Any

@@ -55,6 +55,7 @@ DAMAGES: dict[str, Callable[[Path, Path], object]] = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_checkpoint_that_is_not_as_it_was_written_is_never_resumed(
     damage: str, finished: Any, tmp_path: Path

@@ -58,6 +58,7 @@ def damage(chance: random.Random, checkpoint: Path, older: Path) -> None:
                     shutil.copy(older / path.name, path)
 
 
+@pytest.mark.few_cases(1)
 @pytest.mark.parametrize("seed", TRIALS)
 def test_a_run_with_damaged_checkpoints_ends_with_the_same_model_or_says_why_not(
     seed: int, moments: dict[int, Any], tmp_path: Path

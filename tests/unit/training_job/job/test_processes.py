@@ -186,6 +186,7 @@ def test_what_stops_another_than_the_first_process_is_the_result_of_the_job(
     assert (result.problem.code, result.problem.message) == ("input_missing", "not found: nowhere")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("starts", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_two_processes_that_each_keep_a_part_of_the_base_learn_what_one_does(
     starts: int, alone: Any, uneven: Callable[..., Any], train: Callable[..., Any], local: Local, tmp_path: Path

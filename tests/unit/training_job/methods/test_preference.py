@@ -226,6 +226,7 @@ def test_the_held_out_pairs_are_asked_and_their_preferred_answer_is_the_referenc
     assert rows[2]["reference"] == "a bolt of 2 mm"
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("quantization", ["nf4", pytest.param("none", marks=pytest.mark.slow)])
 def test_pairs_are_learned_from_in_bfloat16_as_on_a_gpu(
     quantization: str, dpo: Callable[..., Any], tmp_path: Path

@@ -110,6 +110,7 @@ def test_held_out_prompts_are_asked_without_an_answer_of_their_own(rewarded: Any
     assert set(rows[0]["scores"]) == {"base", "candidate"}
 
 
+@pytest.mark.ci
 def test_without_a_reference_the_loss_has_no_divergence_and_with_one_it_does(
     rewarded: Any, grpo: Callable[..., Any], tmp_path: Path
 ) -> None:

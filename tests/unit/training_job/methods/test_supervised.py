@@ -46,6 +46,7 @@ def difference(left: dict[str, Any], right: dict[str, Any]) -> float:
     return max(float((left[n] - right[n]).abs().max() / right[n].abs().max()) for n in right)
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("quantization", ["nf4", "none"])
 @pytest.mark.parametrize("micro_batch_size", [2, 11])
 def test_packed_rows_have_the_loss_and_gradients_of_padded_ones(

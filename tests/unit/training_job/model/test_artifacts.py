@@ -81,6 +81,7 @@ def test_losses_are_the_same_within_a_tenth(recorded: float | None, found: float
     assert (caught.value.failure_class, caught.value.problem.code) == (FailureClass.CODE, "loss_differs")
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("tokens", "batches"), [(36, [4]), (35, [3, 1]), (20, [2, 2]), (1, [1, 1, 1, 1])])
 def test_prompts_are_answered_together_as_far_as_memory_allows_and_as_if_alone(
     tokens: int, batches: list[int], finished: Any, tokenizer: Any, resolved: Any

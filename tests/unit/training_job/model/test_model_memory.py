@@ -84,6 +84,7 @@ SETTINGS = [
 ]
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("kind", "dtype_name", "quantization", "checkpointing"), SETTINGS)
 def test_the_planned_peak_is_that_of_a_real_step(
     kind: str, dtype_name: str, quantization: str, checkpointing: bool, tmp_path: Path
@@ -117,6 +118,7 @@ def test_the_planned_peak_is_that_of_a_real_step(
     assert 0.98 <= planned / peak_per_step(model, dtype) <= 1.10
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("quantize", [True, False])
 def test_adapters_that_share_their_input_get_the_same_gradients_to_the_bit_in_less_memory(
     quantize: bool, tmp_path: Path

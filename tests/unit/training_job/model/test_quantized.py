@@ -242,6 +242,7 @@ UNFIT: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(
     "marked",
     [pytest.param(True, marks=pytest.mark.slow, id="as it was saved"), pytest.param(False, id="by an older version")],

@@ -63,6 +63,7 @@ NONE = (
 )
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("address", WHOLE)
 def test_an_address_is_found_whole_and_nothing_beside_it(address: str) -> None:
     text = f"we wrote to {address}, twice."
@@ -92,6 +93,7 @@ def test_addresses_of_the_labeled_set_are_found() -> None:
     assert (found / total >= 0.9, right / seen >= 0.95) == (True, True)
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("part", ["12 High ", "A, ", "1 A Street, ", "Am Am Am 1, ", "Flat 1, ", "P.O. "])
 def test_time_is_linear_in_a_hostile_text(part: str) -> None:
     def seconds(times: int) -> float:

@@ -166,6 +166,7 @@ def test_a_repeated_request_starts_the_run_that_the_first_one_could_not_start(
     assert receive(services).id == job.id
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(
     ("first", "second", "is_one"),
     [

@@ -57,6 +57,7 @@ def test_preferences_and_rewards_are_methods_too(ai: OpenAI, training: str, serv
     assert recipe(services, receive(services))["method"]["graders"] == [grader]
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(
     ("parameters", "status", "code", "param"),
     [

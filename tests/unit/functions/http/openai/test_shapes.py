@@ -69,6 +69,7 @@ def write_report(services: Services, run: Run) -> None:
     write_model(services.blobs, paths.report(run.id), report)
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("status", sorted(TERMINAL))
 def test_every_end_is_an_end_there(
     ai: OpenAI, training: str, services: Services, clock: SettableClock, status: Status
@@ -87,6 +88,7 @@ def test_every_end_is_an_end_there(
     assert (job.error.code if job.error else None, job.error.param if job.error else None) == (code, param)
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("status", [status for status in Status if status not in TERMINAL])
 def test_what_goes_on_is_validating_queued_or_running(
     ai: OpenAI, training: str, services: Services, status: Status

@@ -63,6 +63,7 @@ DAMAGED: dict[str, tuple[str, float]] = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(("answer", "limit"), DAMAGED.values(), ids=[str(number) for number in range(len(DAMAGED))])
 @pytest.mark.parametrize("form", [of_pair, of_turns])
 def test_destroyed_answers_are_one_finding_and_many_of_them_refuse_the_file(check, answer, limit, form) -> None:
@@ -92,6 +93,7 @@ SOUND = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("answer", SOUND.values(), ids=SOUND)
 def test_sound_answers_are_not_reported(check, answer) -> None:
     assert damage(check(file_of(answer, 60), HELD_OUT)) == []
@@ -101,6 +103,7 @@ def test_a_few_answers_that_repeat_the_question_are_as_they_are_in_a_translation
     assert damage(check(file_of("{q}", 4), HELD_OUT)) == []
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("label", ["None", "N/A", "null", "undefined", "-"])
 @pytest.mark.parametrize("count", [4, 50, 95])
 def test_a_label_for_none_of_the_others_is_a_warning_at_most(check, label, count) -> None:

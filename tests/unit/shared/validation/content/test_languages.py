@@ -143,6 +143,7 @@ def test_a_language_close_to_the_main_one_is_not_reported(check: Check) -> None:
     assert other_languages(check(file_of(*languages))) == {message: (98,)}
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in public.FILES])
 def test_no_public_file_has_rows_of_another_language(check: Check, path: Path) -> None:
     kind = next(
@@ -153,6 +154,7 @@ def test_no_public_file_has_rows_of_another_language(check: Check, path: Path) -
     assert sum(checked.result.report.statistics.languages.values()) == len(path.read_bytes().splitlines())
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("path", sorted(ROOT.glob("recipes/**/train.jsonl")), ids=lambda path: path.parent.name)
 def test_no_ready_recipe_has_rows_of_another_language(check: Check, path: Path) -> None:
     checked = check(path.read_bytes(), recipe=(path.parent / "recipe.yaml").read_bytes())

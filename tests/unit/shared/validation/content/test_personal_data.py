@@ -30,6 +30,7 @@ def score() -> dict[str, tuple[int, float, float]]:
     }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("kind", sorted(personal_data.KINDS))
 def test_each_kind_is_found_and_little_else(kind: str, score: dict[str, tuple[int, float, float]]) -> None:
     count, recall, precision = score[kind]

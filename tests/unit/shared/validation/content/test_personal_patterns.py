@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 
 from shared.validation.content import personal_data
@@ -21,6 +22,7 @@ def test_no_detector_finds_what_its_trigger_does_not_let_through(text: str) -> N
             assert list(detector.find(text)) == []
 
 
+@pytest.mark.ci
 def test_the_detectors_that_are_likely_find_what_all_of_them_would() -> None:
     texts = [sample.text for sample in labeled.samples(SEED, SAMPLES)]
     assert [find(text) for text in texts] == [find_by(DETECTORS, text) for text in texts]

@@ -72,6 +72,7 @@ def test_a_row_without_anything_comes_back_as_it_is() -> None:
     assert scan.found() == {}
 
 
+@pytest.mark.few_cases(2)
 @pytest.mark.parametrize(
     "piece",
     [
