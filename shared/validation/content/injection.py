@@ -10,26 +10,8 @@ from collections.abc import Iterable
 
 import re2
 
-# What chat templates of the common model families put around turns. A text that holds them can close its own turn.
-CONTROL_TOKENS = (
-    "[INST]",
-    "[/INST]",
-    "<<SYS>>",
-    "<</SYS>>",
-    "<s>",
-    "</s>",
-    "<bos>",
-    "<eos>",
-    "<pad>",
-    "<unk>",
-    "<start_of_turn>",
-    "<end_of_turn>",
-    "[TOOL_CALLS]",
-    "[AVAILABLE_TOOLS]",
-    "[TOOL_RESULTS]",
-    "<tool_call>",
-    "</tool_call>",
-)
+from shared.validation.content.pattern_set import PATTERNS
+
 _CONTROL = r"<\|[A-Za-z0-9_:-]{1,60}\|>|<｜[^｜\n]{1,40}｜>"  # noqa: RUF001
 
 # Zero-width characters inside Latin text, characters that turn the writing direction, and invisible tag characters.
@@ -62,7 +44,7 @@ _OVERRIDE = (
 
 def triggers(special_tokens: Iterable[str] = ()) -> dict[str, str]:
     """Code -> RE2 pattern. `special_tokens` are those of the base model, beside the common ones."""
-    tokens = [re2.escape(token) for token in {*CONTROL_TOKENS, *special_tokens} if token]
+    tokens = [re2.escape(token) for token in {*PATTERNS["injection"]["control_tokens"], *special_tokens} if token]
     return {
         "hidden_characters": _HIDDEN,
         "homoglyphs": _HOMOGLYPH,

@@ -15,7 +15,7 @@ import phonenumbers
 import re2
 
 from shared.validation.content import checksums
-from shared.validation.content.pattern_set import PatternSet
+from shared.validation.content.pattern_set import PATTERNS, PatternSet
 
 Span = tuple[int, int]
 
@@ -308,63 +308,10 @@ _BIRTH_DATE = re.compile(
     rf"[ :=(-]{{1,4}}(?P<date>{_DATE})(?!\w)",
     re.I | re.A,
 )
-# Words of notes and letters of a clinic; those after them are used of contracts and in the news as well.
-_CLINICAL = (
-    r"patients?",
-    r"diagnos[a-z]+",
-    r"surg[a-z]+",
-    r"clinic[a-z]*",
-    r"biops[a-z]+|[a-z]{3,}(?:ectomy|ostomy|opathy|itis|[cklnx]a?emia)",
-    r"[a-z]*(?:colon|sigmoid|gastr|duoden|bronch|arthr|lapar|cyst|hyster|laryng|end)oscop(?:y|ies|ic|ically)",
-    r"vaccinat[a-z]+|immuni[sz]ed",
-    r"tsh|hba1c|h(?:a)?emoglobin|creatinine|egfr|inr|ecg|ekg|mrn",
-    r"carcinoma",
-    r"chemo[a-z]*",
-    r"oncolog[a-z]+",
-    r"symptom[a-z]*",
-    r"mg",
-    r"oedema|edema",
-    r"lungs?",
-    r"underwent",
-    r"mri|ct|x-?ray",
-    r"medication",
-)
-_ALSO_CLINICAL = (
-    r"admi(?:tted|ssion)",
-    r"discharged?",
-    r"ward",
-    r"hospital",
-    r"prescri[a-z]+",
-    r"dr",
-    r"gp",
-    r"pain",
-    r"referr[a-z]+",
-    r"scan",
-    r"therap[a-z]+",
-)
-_NOT_CLINICAL = (
-    r"agreements?|contract(?:s|ual|ors?)?",
-    r"part(?:y|ies)",
-    r"clauses?|article \d|section \d",
-    r"here(?:by|to|in|under|of)|there(?:of|under)|pursuant",
-    r"shall",
-    r"liabilit(?:y|ies)|obligations?|indemn[a-z]+",
-    r"tenants?|landlords?|less(?:ee|or)s?|lease",
-    r"buyers?|sellers?|purchasers?|suppliers?|shareholders?",
-    r"borrowers?|lenders?|loans?|debts?|bankrupt(?:cy)?",
-    r"warrant(?:y|ies)|covenants?|terminat(?:ion|ed|es?)",
-    r"arbitration|jurisdiction|plaintiffs?|defendants?|court|jury|verdict|lawsuit",
-    r"prosecut[a-z]+|convict(?:ed|ion)|sentenced|arrest(?:ed|s)?|murder|trial",
-    r"police|sheriff|officers?|investigators",
-    r"said|told|tweeted|announced",
-    r"reporters?|cnn|bbc|reuters|newspaper|daily mail|spokes(?:man|woman|person)",
-    r"according to",
-    r"president|senator|minister|mayor|officials|government|congress",
-    r"fans|season|match|film|album|championship",
-)
+_DATES = PATTERNS["dates"]
 _CLINICAL_WORDS, _CLINICAL_ALONE, _OTHER_WORDS = (
     PatternSet({word: rf"(?i)\b(?:{word})\b" for word in words})
-    for words in (_CLINICAL + _ALSO_CLINICAL, _CLINICAL, _NOT_CLINICAL)
+    for words in (_DATES["clinical"] + _DATES["also_clinical"], _DATES["clinical"], _DATES["not_clinical"])
 )
 _BUSINESS_WORD = re2.compile(
     r"(?i)\b(?:invoice|contract|order(?:ed)?|inspection|maintenance|replaced|deliver(?:y|ed)|warranty|expires?|shipped"

@@ -7,25 +7,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from typing import Any
 
-from detect_secrets.plugins.aws import AWSKeyDetector
-from detect_secrets.plugins.azure_storage_key import AzureStorageKeyDetector
 from detect_secrets.plugins.base import RegexBasedDetector
-from detect_secrets.plugins.basic_auth import BasicAuthDetector
-from detect_secrets.plugins.github_token import GitHubTokenDetector
-from detect_secrets.plugins.gitlab_token import GitLabTokenDetector
-from detect_secrets.plugins.jwt import JwtTokenDetector
-from detect_secrets.plugins.npm import NpmDetector
-from detect_secrets.plugins.openai import OpenAIDetector
-from detect_secrets.plugins.private_key import PrivateKeyDetector
-from detect_secrets.plugins.pypi_token import PypiTokenDetector
-from detect_secrets.plugins.sendgrid import SendGridDetector
-from detect_secrets.plugins.slack import SlackDetector
-from detect_secrets.plugins.square_oauth import SquareOAuthDetector
-from detect_secrets.plugins.stripe import StripeDetector
-from detect_secrets.plugins.telegram_token import TelegramBotTokenDetector
-from detect_secrets.plugins.twilio import TwilioKeyDetector
+
+from shared.validation.content.pattern_set import PATTERNS
 
 # Some patterns of the plugins take quadratic time on a long line, so they never see one.
 _WINDOW = 4096
@@ -33,84 +21,17 @@ _OVERLAP = 512
 _PLACEHOLDER = "[SECRET]"
 
 
-class AzureCredentialDetector(RegexBasedDetector):
-    """Signatures of shared access, access keys of namespaces, client secrets of Entra ID."""
-
-    secret_type = "Azure credential"  # noqa: S105
-    denylist = (
-        re.compile(r"[?&;]sig=([A-Za-z0-9%/+]{40,120}(?:=|%3[dD])?)"),
-        re.compile(r"SharedAccessKey=([A-Za-z0-9+/]{40,90}={0,2})", re.I),
-        re.compile(r"(?<![\w~.-])([\w~.]{3}\dQ~[\w~.-]{31,34})(?![\w~.-])", re.A),
-    )
+def _plugin(plugin: str = "", forms: Sequence[str] = (), **_: str) -> Any:
+    """One of the library, or of our own forms."""
+    module, name = plugin.rpartition(".")[::2]
+    if plugin:
+        return getattr(import_module(f"detect_secrets.plugins.{module}"), name)()
+    own = {"secret_type": "Secret", "denylist": tuple(map(re.compile, forms))}
+    return type("OwnForms", (RegexBasedDetector,), own)()
 
 
-class ConnectionStringDetector(RegexBasedDetector):
-    """A password between the semicolons of a database's connection string."""
-
-    secret_type = "Connection string"  # noqa: S105
-    denylist = (
-        re.compile(
-            r"(?:Server|Data Source|Host|User Id|Uid|Database)=[^\n]{1,300}?;\s?(?:Password|Pwd)=([^;\s\"']{4,128})",
-            re.I,
-        ),
-    )
-
-
-class VendorKeyDetector(RegexBasedDetector):
-    """Keys of Hugging Face, Google and Anthropic."""
-
-    secret_type = "Vendor key"  # noqa: S105
-    denylist = (
-        re.compile(r"\b(hf_[A-Za-z0-9]{30,40})\b"),
-        re.compile(r"\b(AIza[0-9A-Za-z_-]{35})(?![\w-])"),
-        re.compile(r"\b(sk-ant-[A-Za-z0-9_-]{40,120})"),
-    )
-
-
-_PLUGINS = {
-    "aws_key": AWSKeyDetector(),
-    "azure_storage_key": AzureStorageKeyDetector(),
-    "azure_credential": AzureCredentialDetector(),
-    "password_in_url": BasicAuthDetector(),
-    "connection_string": ConnectionStringDetector(),
-    "github_token": GitHubTokenDetector(),
-    "gitlab_token": GitLabTokenDetector(),
-    "json_web_token": JwtTokenDetector(),
-    "npm_token": NpmDetector(),
-    "openai_key": OpenAIDetector(),
-    "private_key": PrivateKeyDetector(),
-    "pypi_token": PypiTokenDetector(),
-    "sendgrid_key": SendGridDetector(),
-    "slack_token": SlackDetector(),
-    "square_token": SquareOAuthDetector(),
-    "stripe_key": StripeDetector(),
-    "telegram_token": TelegramBotTokenDetector(),
-    "twilio_key": TwilioKeyDetector(),
-    "vendor_key": VendorKeyDetector(),
-}
-
-# RE2 patterns that match wherever a plugin can: all plugins on every row would cost more than the rest of the scan.
-TRIGGERS = {
-    "aws_key": r"A3T|ABIA|ACCA|AKIA|ASIA|(?i:aws)[^\n]*['\"]",
-    "azure_storage_key": r"AccountKey=",
-    "azure_credential": r"[?&;]sig=|(?i:SharedAccessKey=)|\dQ~",
-    "password_in_url": r"://[^\s]+:[^\s]+@",
-    "connection_string": r"(?i)(password|pwd)=",
-    "github_token": r"gh[pousr]_",
-    "gitlab_token": r"gl[a-z]+-|GR1348941",
-    "json_web_token": r"eyJ[A-Za-z0-9=_-]+\.",
-    "npm_token": r"_authToken=",
-    "openai_key": r"T3BlbkFJ",
-    "private_key": r"PRIVATE KEY|PuTTY-User-Key|ENCRYPTED PRIVATE",
-    "pypi_token": r"pypi-Ag",
-    "sendgrid_key": r"SG\.[a-zA-Z0-9_-]{22}",
-    "slack_token": r"(?i)xox[a-z]-|hooks\.slack",
-    "square_token": r"sq0csp-",
-    "stripe_key": r"[rs]k_live_",
-    "telegram_token": r"\d{8}:[0-9A-Za-z_-]{20}",
-    "twilio_key": r"(AC|SK)[a-z0-9]{32}",
-    "vendor_key": r"hf_[A-Za-z0-9]{20}|AIza|sk-ant-",
-}
+_PLUGINS = {kind: _plugin(**one) for kind, one in PATTERNS["secrets"].items()}
+TRIGGERS: dict[str, str] = {kind: one["trigger"] for kind, one in PATTERNS["secrets"].items()}  # RE2 patterns
 
 
 def find(text: str, kinds: frozenset[str] = frozenset(TRIGGERS)) -> Counter[str]:
