@@ -139,20 +139,9 @@ class AcronymExpansion(Spec):
 
 
 REFUSALS = (
-    "i can't",
-    "i cannot",
-    "i can not",
-    "i won't",
-    "i will not",
-    "i'm not able to",
-    "i am not able to",
-    "i'm unable to",
-    "i am unable to",
-    "unable to help",
-    "i must decline",
-    "i'm sorry, but",
-    "i am sorry, but",
-)
+    "i can't", "i cannot", "i can not", "i won't", "i will not", "i'm not able to", "i am not able to",
+    "i'm unable to", "i am unable to", "unable to help", "i must decline", "i'm sorry, but", "i am sorry, but",
+)  # fmt: skip
 
 
 class RefusalGrader(Spec):
