@@ -6,7 +6,9 @@ Named by their full names, so that the SDK of a service that is not used is not 
 
 from __future__ import annotations
 
+import tomllib
 from enum import StrEnum
+from pathlib import Path
 
 from shared.domain.errors import DroptuneError, FailureClass, PermanentFailure, StoreConflict, Transient
 
@@ -23,85 +25,12 @@ class Meaning(StrEnum):
     BY_ANSWER = "by answer"  # the service answered: BY_CODE and BY_STATUS decide
 
 
-_M = Meaning
-BY_CLASS: dict[str, Meaning] = {
-    "azure.core.exceptions.AzureError": _M.UNKNOWN,
-    "azure.core.exceptions.ServiceRequestError": _M.RETRY,  # it never reached the service
-    "azure.core.exceptions.ServiceRequestTimeoutError": _M.RETRY,
-    "azure.core.exceptions.ServiceResponseError": _M.UNKNOWN,  # it was sent, the answer was lost
-    "azure.core.exceptions.ServiceResponseTimeoutError": _M.UNKNOWN,
-    "azure.core.exceptions.HttpResponseError": _M.BY_ANSWER,
-    "azure.core.exceptions.ODataV4Error": _M.BY_ANSWER,
-    "azure.core.exceptions.ResourceExistsError": _M.BY_ANSWER,
-    "azure.core.exceptions.ResourceModifiedError": _M.BY_ANSWER,
-    "azure.core.exceptions.ResourceNotFoundError": _M.BY_ANSWER,
-    "azure.core.exceptions.ResourceNotModifiedError": _M.BY_ANSWER,
-    "azure.core.exceptions.TooManyRedirectsError": _M.PERMANENT,
-    # Without a status no token could be had, which passes; with one the service has refused it.
-    "azure.core.exceptions.ClientAuthenticationError": _M.BY_ANSWER,
-    "azure.core.exceptions.DecodeError": _M.UNKNOWN,  # the answer could not be read
-    "azure.core.exceptions.IncompleteReadError": _M.UNKNOWN,
-    "azure.core.exceptions.StreamConsumedError": _M.PERMANENT,
-    "azure.core.exceptions.StreamClosedError": _M.PERMANENT,
-    "azure.core.exceptions.ResponseNotReadError": _M.PERMANENT,
-    "azure.core.exceptions.SerializationError": _M.PERMANENT,
-    "azure.core.exceptions.DeserializationError": _M.UNKNOWN,
-    "azure.cosmos.exceptions.CosmosHttpResponseError": _M.BY_ANSWER,
-    "azure.cosmos.exceptions.CosmosResourceNotFoundError": _M.BY_ANSWER,
-    "azure.cosmos.exceptions.CosmosResourceExistsError": _M.BY_ANSWER,
-    "azure.cosmos.exceptions.CosmosAccessConditionFailedError": _M.BY_ANSWER,
-    "azure.cosmos.exceptions.CosmosBatchOperationError": _M.BY_ANSWER,
-    "azure.cosmos.exceptions.CosmosClientTimeoutError": _M.UNKNOWN,
-    "azure.storage.blob._shared.response_handlers.PartialBatchErrorException": _M.UNKNOWN,
-}
-
-# Blob Storage: `x-ms-error-code` (REST documentation, "Blob service error codes" and "Common REST API
-# error codes"). Cosmos DB: 404 with `x-ms-substatus` (SDK source, azure.cosmos.http_constants.SubStatusCodes).
-BY_CODE: dict[str, Meaning] = {
-    "BlobNotFound": _M.ABSENT,
-    "BlobAlreadyExists": _M.EXISTS,
-    "ConditionNotMet": _M.CONFLICT,
-    "TargetConditionNotMet": _M.CONFLICT,
-    "InvalidBlockList": _M.CONFLICT,  # another writer's commit has dropped the blocks staged by this one
-    "LeaseIdMissing": _M.CONFLICT,
-    "ContainerNotFound": _M.PERMANENT,  # a container is part of the infrastructure
-    "ResourceNotFound": _M.ABSENT,
-    "ContainerBeingDeleted": _M.RETRY,
-    "ContainerDisabled": _M.PERMANENT,
-    "AccountBeingCreated": _M.RETRY,
-    "AccountIsDisabled": _M.PERMANENT,
-    "BlobArchived": _M.PERMANENT,
-    "BlobBeingRehydrated": _M.RETRY,
-    "SnapshotsPresent": _M.PERMANENT,
-    "Md5Mismatch": _M.RETRY,  # damaged on the way and refused by the service
-    "ServerBusy": _M.RETRY,
-    "OperationTimedOut": _M.UNKNOWN,
-    "InternalError": _M.UNKNOWN,
-    "cosmos 403/3": _M.RETRY,  # the write region is another one now; the SDK learns of it
-    "cosmos 403/1008": _M.RETRY,  # the account in this region is being moved
-    "cosmos 404/1002": _M.RETRY,  # the replica asked has not seen this session's last write yet
-    "cosmos 404/1003": _M.PERMANENT,  # not the document but its database or container is absent
-}
-
+_TABLES: dict[str, dict[str, str]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+BY_CLASS, BY_CODE, BY_STATUS = (
+    {name: Meaning(value) for name, value in _TABLES[table].items()} for table in ("class", "code", "status")
+)
 # Of a token from a clock that differs (learn.microsoft.com/azure/cosmos-db/troubleshoot-unauthorized).
 _NOT_NOW = "not valid at the current time"
-
-BY_STATUS: dict[int, Meaning] = {
-    304: _M.CONFLICT,
-    404: _M.ABSENT,
-    408: _M.UNKNOWN,
-    409: _M.EXISTS,
-    410: _M.RETRY,
-    412: _M.CONFLICT,
-    424: _M.RETRY,  # a batch of which nothing was applied
-    425: _M.RETRY,
-    429: _M.RETRY,
-    449: _M.RETRY,
-    500: _M.UNKNOWN,
-    502: _M.UNKNOWN,
-    503: _M.RETRY,
-    504: _M.UNKNOWN,
-}
 
 
 def meaning(error: BaseException) -> Meaning:
@@ -114,7 +43,7 @@ def meaning(error: BaseException) -> Meaning:
         return Meaning.RETRY if _name(type(error)).endswith("ClientAuthenticationError") else Meaning.UNKNOWN
     if status == 401 and _NOT_NOW in str(error).lower():
         return Meaning.RETRY
-    known = BY_CODE.get(_code(error, status)) or BY_STATUS.get(status)
+    known = BY_CODE.get(_code(error, status)) or BY_STATUS.get(str(status))
     return known or (Meaning.UNKNOWN if status >= 500 else Meaning.PERMANENT)
 
 
