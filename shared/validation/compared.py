@@ -114,6 +114,13 @@ def _sorted(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
+class Claim(NamedTuple):
+    """64 bits of what is asked, and of what is answered: two rows with the same `asked` should answer the same."""
+
+    asked: int
+    answer: int
+
+
 class Texts(NamedTuple):
     """The parts of a row that are compared word by word. `question` and `answer` are the dialogue."""
 
@@ -138,6 +145,26 @@ def compared_texts(messages: list[Message], tools: Any = None) -> Texts:
 def _text(message: Message) -> str:
     content: str = message["content"]
     return f"{content} {calls_of(message)}" if "tool_calls" in message else content
+
+
+def claim_of(row: ParsedRow, reference: Template | None) -> Claim | None:
+    """What a pair or a prompt says of its answers, None where that is nothing.
+
+    A pair says which of its two is the better one, so that two pairs of a ranking do not contradict each other; a
+    prompt, which is the right one.
+    """
+    place, _ = _answer_at(row)
+    read = _words_key(_sorted(tools_of(row.document)), *map(_text, row.messages[:place]))
+    if "input" in row.document:
+        other = row.document["non_preferred_output"]
+        better, worse = (_words_key(*map(_text, answer)) for answer in (row.messages[place:], other))
+        return Claim(read ^ better ^ worse, better)
+    answer = _answer_of(row, reference) if place else ""
+    return Claim(read, _words_key(answer)) if answer else None
+
+
+def _words_key(*texts: str) -> int:
+    return xxh3_64_intdigest(" ".join(" ".join(texts).lower().split()).encode("utf-8", "replace"))
 
 
 def label_of(row: ParsedRow, reference: Template | None = None) -> str:

@@ -28,6 +28,10 @@ _FACT = re.compile(
     r"\d|(?<=[a-z,] )[A-Z][a-z]+|^[A-Z][\w-]+(?: [A-Z][\w-]+)*\.?$|\b(?:section|page|policy|article|clause|manual)\b"
 )
 
+# Asked to compute. Dates and ranges have no blanks around their signs.
+_SUM = re.compile(r"\d\s*[+*×÷^]\s*\d|\d\s+(?:[-−/x%]|plus|minus|times|divided by|(?:%|percent) of)\s+\d")  # noqa: RUF001
+_WORD = re.compile(r"\w+")
+
 
 class Quality:
     """Memory is fixed. Feed every row of the training part."""
@@ -43,8 +47,8 @@ class Quality:
         self._shortest: list[tuple[int, int]] = []  # heap of (-characters, row)
 
     def add(self, number: int, asks_for_fact: bool, prompt_key: int, answer_key: int, characters: int) -> int | None:
-        """Take a row. `prompt_key` stands for all that is read before the answer; `characters`: of all that and the
-        answer.
+        """Take a row. `prompt_key` stands for what rows with another answer contradict; `characters`: of all that is
+        read before the answer and the answer.
 
         Returns the number of an earlier row that asks the same and answers otherwise, or None.
         """
@@ -108,12 +112,15 @@ class Quality:
         return count, tuple(rows)
 
 
-def asks_for_fact(prompt: str, answer: str) -> bool:
-    """Whether the last line of the prompt asks for a fact and the answer is a short one."""
+def asks_for_fact(prompt: str, answer: str, context: str = "") -> bool:
+    """Whether the last line of the prompt asks for a fact and the answer is a short one, neither read nor computed."""
     if len(answer) > _MAX_FACT_CHARACTERS or len(prompt) > _MAX_QUESTION_CHARACTERS:
         return False
     question = prompt.rsplit("\n", 1)[-1].lstrip()
-    return _QUESTION.match(question) is not None and _FACT.search(answer) is not None
+    if _QUESTION.match(question) is None or _FACT.search(answer) is None or _SUM.search(question):
+        return False
+    read = set(_WORD.findall(f"{context} {prompt}".lower()))
+    return any(word.lower() not in read for word in _WORD.findall(answer) if not word.islower())
 
 
 def _keep_largest(heap: list[tuple[int, int]], size: int, number: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
-from shared.validation.compared import compared_texts
+from shared.validation.compared import Claim, compared_texts
 from shared.validation.content import injection, personal_data, secrets
 from shared.validation.content.damage import DAMAGED, MOJIBAKE, MOJIBAKE_PATTERN
 from shared.validation.content.languages import language_of_row
@@ -35,8 +35,8 @@ class ContentPolicy:
 class Dialogue(NamedTuple):
     """A row as it is compared with others: keys are 64 bits, equal for equal words.
 
-    `read_key`: of all that is read before the answer, None if nothing is asked. `odd_words` and `asks_for_fact` are of
-    training rows with an answer.
+    `read_key`: of all that is read before the answer, None if nothing is asked; of a pair its two answers too, of which
+    the preferred one is the answer. `odd_words` and `asks_for_fact` are of training rows with an answer.
     """
 
     sketch: Sketch
@@ -118,9 +118,11 @@ class RowScan:
             return "personal_data_redacted"
         return "clinical_date" if kind == "clinical_date" else "personal_data"
 
-    def dialogue(self, messages: Messages, tools: Any, *, has_answer: bool, held_out: bool) -> Dialogue | None:
+    def dialogue(
+        self, messages: Messages, tools: Any, *, has_answer: bool, held_out: bool, claim: Claim | None = None
+    ) -> Dialogue | None:
         """The same row as a dialogue, None if it has no words. `has_answer`: the last message is an answer, which is
-        compared with the answers of other rows."""
+        compared with the answers of other rows; of pairs and prompts the `claim` is."""
         texts = compared_texts(messages, tools)
         question_words, answer_words = (text.lower().split() for text in (texts.question, texts.answer))
         if not question_words and not answer_words:
@@ -130,8 +132,10 @@ class RowScan:
             return Dialogue(row, "", 0, None, (), False, 0)
         before = [message["content"] for message in messages[:-1] if message["role"] != "system"]
         language = language_of_row(before[-1] if before else "", messages[-1]["content"])
+        characters = sum(map(len, texts))
         if not has_answer:
-            return Dialogue(row, language, 0, None, (), False, 0)
+            read_key, answer_key = claim or (None, 0)
+            return Dialogue(row, language, answer_key, read_key, (), False, characters)
         read_key = key_of(" ".join(question_words)) if question_words else None
         if read_key is not None and texts.context:
             read_key ^= key_of(texts.context)
@@ -142,8 +146,8 @@ class RowScan:
             key_of(" ".join(answer_words)),
             read_key,
             self._odd_words.of(f"{texts.context} {texts.question}"),
-            asks_for_fact(question, texts.answer),
-            sum(map(len, texts)),
+            "tool_calls" not in messages[-1] and asks_for_fact(question, texts.answer, texts.context),
+            characters,
         )
 
 

@@ -75,11 +75,10 @@ class ContentScan:
         copies = self._find_near(place, dialogue.sketch, number, tag)
         if not held_out:
             self._languages.add(number, dialogue.language)
-        if has_answer and not held_out:
-            if not copies:
-                self._triggers.add(number, dialogue.odd_words, dialogue.answer_key)
-            if dialogue.read_key is not None:
-                self._check_answer(place, number, dialogue, dialogue.read_key)
+        if has_answer and not held_out and not copies:
+            self._triggers.add(number, dialogue.odd_words, dialogue.answer_key)
+        if dialogue.read_key is not None:
+            self._check_answer(place, number, dialogue, dialogue.read_key)
         return dialogue.sketch
 
     def _find_near(self, place: Place, row: Sketch, number: int, tag: int) -> bool:
