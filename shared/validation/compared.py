@@ -114,10 +114,10 @@ def _sorted(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
-class Claim(NamedTuple):
-    """64 bits of what is asked, and of what is answered: two rows with the same `asked` should answer the same."""
+class Statement(NamedTuple):
+    """64 bits of what is read, and of what is answered: two rows with the same `question` should answer the same."""
 
-    asked: int
+    question: int
     answer: int
 
 
@@ -147,7 +147,7 @@ def _text(message: Message) -> str:
     return f"{content} {calls_of(message)}" if "tool_calls" in message else content
 
 
-def claim_of(row: ParsedRow, reference: Template | None) -> Claim | None:
+def statement_of(row: ParsedRow, reference: Template | None) -> Statement | None:
     """What a pair or a prompt says of its answers, None where that is nothing.
 
     A pair says which of its two is the better one, so that two pairs of a ranking do not contradict each other; a
@@ -158,9 +158,9 @@ def claim_of(row: ParsedRow, reference: Template | None) -> Claim | None:
     if "input" in row.document:
         other = row.document["non_preferred_output"]
         better, worse = (_words_key(*map(_text, answer)) for answer in (row.messages[place:], other))
-        return Claim(read ^ better ^ worse, better)
+        return Statement(read ^ better ^ worse, better)
     answer = _answer_of(row, reference) if place else ""
-    return Claim(read, _words_key(answer)) if answer else None
+    return Statement(read, _words_key(answer)) if answer else None
 
 
 def _words_key(*texts: str) -> int:

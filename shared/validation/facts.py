@@ -36,9 +36,9 @@ class FactFinder:
 
     def compared(self, row: ParsedRow, found: list[Found], *, is_chat: bool, held_out: bool) -> Facts:
         """The facts of a row whose texts are known, and redacted where they had to be."""
-        claim = None if is_chat or held_out else compared.claim_of(row, self._reference)
+        statement = None if is_chat or held_out else compared.statement_of(row, self._reference)
         dialogue = self._rows.dialogue(
-            row.messages, compared.tools_of(row.document), has_answer=is_chat, held_out=held_out, claim=claim
+            row.messages, compared.tools_of(row.document), has_answer=is_chat, held_out=held_out, statement=statement
         )
         values = compared.answer_fields(row, self._reference)
         fields = [(name, value, compared.label_key(f"{name}\0{compared.plain_label(value)}")) for name, value in values]

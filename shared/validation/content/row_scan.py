@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
-from shared.validation.compared import Claim, compared_texts
+from shared.validation.compared import Statement, compared_texts
 from shared.validation.content import injection, personal_data, secrets
 from shared.validation.content.damage import DAMAGED, MOJIBAKE, MOJIBAKE_PATTERN
 from shared.validation.content.languages import language_of_row
@@ -119,10 +119,10 @@ class RowScan:
         return "clinical_date" if kind == "clinical_date" else "personal_data"
 
     def dialogue(
-        self, messages: Messages, tools: Any, *, has_answer: bool, held_out: bool, claim: Claim | None = None
+        self, messages: Messages, tools: Any, *, has_answer: bool, held_out: bool, statement: Statement | None = None
     ) -> Dialogue | None:
         """The same row as a dialogue, None if it has no words. `has_answer`: the last message is an answer, which is
-        compared with the answers of other rows; of pairs and prompts the `claim` is."""
+        compared with the answers of other rows; of pairs and prompts the `statement` is."""
         texts = compared_texts(messages, tools)
         question_words, answer_words = (text.lower().split() for text in (texts.question, texts.answer))
         if not question_words and not answer_words:
@@ -134,7 +134,7 @@ class RowScan:
         language = language_of_row(before[-1] if before else "", messages[-1]["content"])
         characters = sum(map(len, texts))
         if not has_answer:
-            read_key, answer_key = claim or (None, 0)
+            read_key, answer_key = statement or (None, 0)
             return Dialogue(row, language, answer_key, read_key, (), False, characters)
         read_key = key_of(" ".join(question_words)) if question_words else None
         if read_key is not None and texts.context:

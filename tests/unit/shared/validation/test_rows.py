@@ -290,9 +290,9 @@ def outputs(preferred: Any, other: Any) -> set[str]:
 
 
 def test_outputs_that_differ_only_in_how_they_are_written_are_found() -> None:
-    said = {pair: outputs(*([{"role": "assistant", "content": text}] for text in pair)) for pair in [*ALIKE, *UNLIKE]}
-    assert [pair for pair in ALIKE if said[pair] != {"alike_outputs"}] == []
-    assert [pair for pair in UNLIKE if said[pair]] == []
+    codes = {pair: outputs(*([{"role": "assistant", "content": text}] for text in pair)) for pair in [*ALIKE, *UNLIKE]}
+    assert [pair for pair in ALIKE if codes[pair] != {"alike_outputs"}] == []
+    assert [pair for pair in UNLIKE if codes[pair]] == []
 
 
 def test_outputs_that_call_otherwise_are_not_alike_and_those_with_other_ids_are() -> None:
