@@ -26,7 +26,7 @@ from shared.domain.topology import TOPIC
 from shared.pipeline import BY_NAME, Stage, deadline
 from shared.ports import Message, Services, Write
 from shared.ports.message_rules import check
-from shared.records import endpoints, outbox, runs
+from shared.records import budget, endpoints, outbox, runs
 from shared.records.claims import endpoint_claim
 from shared.records.outbox import Outgoing
 from shared.records.release import release
@@ -124,7 +124,8 @@ class Runner:
         """Keep a document that cannot be read in quarantine, and take it out. Its blob's path, and the id of a run of
         which stays what can be read; None if there is no such document.
 
-        A run under way ends as failed, and `reconcile` undoes its work; an endpoint's record keeps what can be read.
+        A run under way ends as failed, and `reconcile` undoes its work. An endpoint's record and a month's spending
+        keep what can be read.
         Raises InvalidInput `document_readable` if nothing is wrong with it, `production_unknown` as
         `endpoints.repair`, StoreConflict if it was changed meanwhile.
         """
@@ -132,6 +133,9 @@ class Runner:
         if found is None:
             return None
         stored, path = found
+        if id == budget.BUDGET:
+            budget.repair(self.services.store, stored)
+            return path, None
         if id == endpoints.RECORD:
             view = self.services.models.get_endpoint(partition.removeprefix(endpoint_claim("")))
             endpoints.repair(self.services.store, stored, view.scoring_uri if view else "")

@@ -42,7 +42,8 @@ def list_dead_letters(_: Reader, services: CurrentServices) -> DeadLetterList:
     # All at once: the first look at an entity of Service Bus opens a link, which takes the SDK half a second.
     with ThreadPoolExecutor(len(entities)) as pool:
         data = tuple(found for found in pool.map(partial(_of, services.bus), entities) if found.count or found.problem)
-    return DeadLetterList(data=data, unreadable=tuple(islice(unreadable(services.store), SHOWN)))
+    named = islice(unreadable(services.store, services.clock.now()), SHOWN)
+    return DeadLetterList(data=data, unreadable=tuple(named))
 
 
 def _of(bus: DeadLetters, entity: str) -> EntityDeadLetters:

@@ -9,10 +9,12 @@ from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError
 from shared.api.models import CommentRequest, EndpointList, RollbackAccepted
 from shared.domain.endpoint import EndpointRecord
-from shared.domain.errors import UnreadableDocument
+from shared.domain.errors import PermanentFailure, UnreadableDocument
 from shared.domain.events import RollbackRequested
+from shared.domain.run import Run
 from shared.ports import Services
 from shared.records.endpoints import all_records, read
+from shared.runner import Runner
 from shared.step_support.outcome import Draft
 
 router = APIRouter(prefix="/api/endpoints", tags=["endpoints"])
@@ -48,12 +50,22 @@ def roll_back(
     now = services.clock.now()
     if record.previous is None or now >= record.previous.keep_until:
         raise ApiError(409, "nothing_to_roll_back_to", f"{name} keeps no previous deployment", name)
-    champion = runner.load(record.champion)
-    if champion is None:
-        raise ApiError(404, "run_not_found", f"no run {record.champion}, whose model is in production", name)
+    run = _readable_run(runner, record.champion, record.previous.champion)
     data = RollbackRequested(
         endpoint=name, deployment=record.deployment, by=caller.name, comment=request.comment if request else ""
     )
     # Back and forth and back again are three requests; a double click is one.
-    runner.publish(champion, Draft(data, key=f"{record.deployment}.{int(now.timestamp())}"))
+    runner.publish(run, Draft(data, key=f"{record.deployment}.{int(now.timestamp())}"))
     return RollbackAccepted(endpoint=name, from_=record.deployment, to=record.previous.deployment)
+
+
+def _readable_run(runner: Runner, champion: str, previous: str) -> Run:
+    """The run in production, or the one before it if its document is damaged: what is asked for is about both."""
+    try:
+        run = runner.load(champion)
+    except PermanentFailure:
+        run = None
+    run = run or runner.load(previous) or runner.load(champion)
+    if run is None:
+        raise ApiError(404, "run_not_found", f"no run {champion}, whose model is in production", champion)
+    return run

@@ -51,6 +51,8 @@ def install(api: FastAPI) -> None:
     def on_droptune_error(request: Request, error: DroptuneError) -> JsonResponse:
         statuses = {InvalidInput: 400, StoreConflict: 409, Transient: 503, LaterVersion: 503}
         status = next((status for kind, status in statuses.items() if isinstance(error, kind)), 500)
+        if error.problem.code == "unreadable_document":  # its message says what makes it readable
+            status = 409
         log.error("%s %s: %s", request.method, request.url.path, error)
         return answer(request, status, error.problem)
 

@@ -21,6 +21,7 @@ from shared.domain.errors import BlobNotFound
 from shared.domain.evaluation import GradedRow, RowScores, SampleAnswer
 from shared.domain.upgrades import read_file
 from shared.ports import BlobStore
+from shared.records.blob_documents import reading
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
 
@@ -54,12 +55,14 @@ def get_rows(
     blob = services.blobs.info(path)
     if blob is None:
         raise ApiError(404, "no_evaluation", "the rows of this evaluation are not there", run_id)
-    # mypy does not see that an object of a Protocol has a hash.
-    every = row_places(services.blobs, path, blob.etag)  # type: ignore[arg-type]
-    page = [place for place in every if change in (None, place.change) and place.row > after][: limit + 1]
+    with reading(path, GradedRow):
+        # mypy does not see that an object of a Protocol has a hash.
+        every = row_places(services.blobs, path, blob.etag)  # type: ignore[arg-type]
+        page = [place for place in every if change in (None, place.change) and place.row > after][: limit + 1]
+        data = _read(services.blobs, path, blob.etag, page[:limit])
     counts = Counter(place.change for place in every)
     return EvaluationRows(
-        data=_read(services.blobs, path, blob.etag, page[:limit]),
+        data=data,
         counts={kind: counts[kind] for kind in get_args(Change)},
         next=page[limit - 1].row if len(page) > limit else None,
     )
@@ -106,8 +109,10 @@ def _read(blobs: BlobStore, path: str, etag: str, places: Sequence[RowPlace]) ->
 
 
 def _samples(blobs: BlobStore, run_id: str) -> tuple[SampleAnswer, ...]:
+    path = paths.run(run_id, "evaluation/samples.json")
     try:
-        text = b"".join(blobs.read(paths.run(run_id, "evaluation/samples.json")))
+        text = b"".join(blobs.read(path))
     except BlobNotFound:
         return ()
-    return tuple(SampleAnswer.model_validate(sample) for sample in orjson.loads(text))
+    with reading(path, SampleAnswer):
+        return tuple(map(SampleAnswer.model_validate, orjson.loads(text)))

@@ -23,6 +23,7 @@ from shared.domain.dataset import CuratedVersion
 from shared.domain.errors import BlobNotFound
 from shared.domain.tokens import PreviewRow
 from shared.ports import BlobStore
+from shared.records.blob_documents import reading
 from shared.rendering import Bundle
 from shared.rendering.preview import preview_row
 
@@ -42,7 +43,8 @@ def get_preview(
     if bundle is None:
         raise ApiError(404, "no_tokenizer", f"the tokenizer of {base_model} is not here", base_model)
     try:
-        read = list(itertools.islice(_rows(services.blobs, run.curated), rows))
+        with reading(paths.curated(run.curated, "train.jsonl"), PreviewRow):
+            read = list(itertools.islice(_rows(services.blobs, run.curated), rows))
     except BlobNotFound as error:
         raise ApiError(404, "no_preview", "the curated data is no longer there", run_id) from error
     return Preview(data=tuple(_shown(bundle, row, number) for number, row in enumerate(read, start=1)))

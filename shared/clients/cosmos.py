@@ -31,6 +31,7 @@ from shared.ports.document_rules import (
     checked_bodies,
     cursor_of,
     is_id,
+    known_as,
     read_cursor,
 )
 
@@ -244,7 +245,7 @@ def _operation(partition: str, write: Write) -> tuple[Any, ...]:
 
 
 def _stored(item: dict[str, Any]) -> Stored:
-    return Stored(item["document"], item["_etag"], item["partition"])
+    return Stored(known_as(item["id"], item["type"], item["document"]), item["_etag"], item["partition"])
 
 
 def _parameters(values: dict[str, Any]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from shared.domain.errors import StoreConflict
 from shared.embedded.clock import to_microseconds
 from shared.embedded.sqlite import Database
 from shared.ports import Clock, Stored, Write
-from shared.ports.document_rules import check_query, checked_bodies, cursor_of, read_cursor
+from shared.ports.document_rules import check_query, checked_bodies, cursor_of, known_as, read_cursor
 
 _TABLE = """
 CREATE TABLE documents (
@@ -178,11 +178,8 @@ def _apply(connection: sqlite3.Connection, partition: str, write: Write, body: s
 
 
 def _stored(body: str, etag: str, partition: str, id: str, type: str) -> Stored:
-    """What a hand or a disk made of a body may be no object: whoever reads it finds nothing known in it."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
         document = None
-    if not isinstance(document, dict):
-        document = {"id": id, "type": type, "text": body}
-    return Stored(document, etag, partition)
+    return Stored(known_as(id, type, document if isinstance(document, dict) else body), etag, partition)

@@ -49,6 +49,14 @@ def checked_bodies(writes: Sequence[Write]) -> list[str]:
     return bodies
 
 
+def known_as(id: str, type: str, content: object) -> Document:
+    """What is stored, which a hand or a disk may have made no object, or one of another type: it stays what it was."""
+    document = content if isinstance(content, dict) else {"text": content}
+    if document.get("id", id) != id or document.get("type") != type:
+        document = {**document, "id": id, "type": type}
+    return document
+
+
 def check_query(fields: Iterable[str], limit: int) -> tuple[str, ...]:
     """The fields in the order of their index.
 

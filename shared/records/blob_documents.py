@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from shared.domain.errors import BlobNotFound, FailureClass, LaterVersion, PermanentFailure
+from shared.domain.errors import BlobNotFound, DroptuneError, FailureClass, PermanentFailure
 from shared.domain.upgrades import read_file
 from shared.ports import BlobStore
 
@@ -23,9 +25,16 @@ def read_model(blobs: BlobStore, path: str, model: type[Model]) -> Model | None:
         text = b"".join(blobs.read(path))
     except BlobNotFound:
         return None
-    try:
+    with reading(path, model):
         return read_file(model, text)
-    except LaterVersion:
+
+
+@contextmanager
+def reading(path: str, model: type[BaseModel]) -> Iterator[None]:
+    """Of what a file holds, whatever that is. Raises PermanentFailure `unreadable_document` (class code)."""
+    try:
+        yield
+    except DroptuneError:
         raise
     except Exception as error:  # also what an upgrade of it stumbles over
         # The error count only: a message may quote the document, and documents may quote rows.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
+from collections import ChainMap
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -11,8 +13,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 from shared.domain.errors import FailureClass, PermanentFailure, StoreConflict, Transient, WaitsForRelease
 from shared.domain.run import Run
 from shared.domain.upgrades import upgraded
-from shared.ports import Document, RunStore
+from shared.ports import Document, RunStore, Stored
 from shared.records.document import head, put
+from shared.records.query import pages
 
 BUDGET = "budget"
 MAX_CONFLICTS = 8
@@ -69,11 +72,39 @@ def _change(store: RunStore, name: str, change: Callable[[dict[str, float]], boo
         if not change(entries):
             return
         try:
-            store.batch(name, [put(BUDGET, {**head(BUDGET), "usd": entries}, stored)])
+            _put(store, name, entries, stored)
         except StoreConflict:
             continue
         return
     raise Transient("budget_contention", f"{MAX_CONFLICTS} conflicts on {name}", name)
+
+
+def repair(store: RunStore, stored: Stored) -> None:
+    """Write an account anew with its entries. One that cannot be read counts as nothing until its run settles it.
+
+    Raises StoreConflict if it was changed.
+    """
+
+    def read(entry: dict[str, object]) -> dict[str, float]:
+        try:
+            return _ENTRIES.validate_python(entry, strict=True)
+        except ValidationError:
+            return dict.fromkeys(entry, 0.0)
+
+    found = stored.document.get("usd")
+    usd = [read({run: usd}) for run, usd in found.items()] if isinstance(found, dict) else []
+    _put(store, stored.partition, dict(ChainMap(*usd)), stored)
+
+
+def accounts(store: RunStore, now: datetime) -> Iterator[Stored]:
+    """Those of this month and the one before it, whose runs may still end, read or not."""
+    since = f"{now - timedelta(days=31):%Y-%m}"
+    return takewhile(lambda stored: stored.partition[-len(since) :] >= since, pages(store, BUDGET))
+
+
+def _put(store: RunStore, name: str, entries: dict[str, float], stored: Stored | None) -> None:
+    """The newest month's accounts are found first."""
+    store.batch(name, [put(BUDGET, {**head(BUDGET), "created_at": name[-len("2026-01") :], "usd": entries}, stored)])
 
 
 def entries_of(document: Document) -> dict[str, float]:

@@ -64,8 +64,10 @@ def run_of(document: Document) -> Run:
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         # The error count only: a message may quote the document, and documents may quote rows.
         count = error.error_count() if isinstance(error, ValidationError) else "all"
-        message = f"{count} fields of the stored run do not fit this version: `droptune dlq list` shows the way out"
-        raise PermanentFailure(FailureClass.CODE, "unreadable_document", message, document.get("run_id")) from error
+        run_id = str(document.get("run_id", "RUN"))
+        remedy = f"`droptune dlq release {run_id} --id run` keeps what can be read of it"
+        message = f"{count} fields of the stored run do not fit this version: {remedy}"
+        raise PermanentFailure(FailureClass.CODE, "unreadable_document", message, run_id) from error
 
 
 def salvaged(stored: Stored) -> Run | None:

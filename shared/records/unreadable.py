@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from functools import partial
+from itertools import chain
 
 from shared.domain.errors import InvalidInput, UnreadableDocument
 from shared.ports import BlobStore, RunStore, Stored, Write
@@ -28,14 +30,23 @@ _IN_USE: dict[str, dict[str, str | int]] = {
     outbox.OUTBOX: {"sent": 0},
     claims.CLAIM: {"settled": 0},
     endpoints.RECORD: {},
-    budget.BUDGET: {},
 }
 
 
-def unreadable(store: RunStore) -> Iterator[UnreadableDocument]:
-    """Of runs that are not finished, unsent entries, claims that are held, records of endpoints, and budgets."""
+def unreadable(store: RunStore, now: datetime) -> Iterator[UnreadableDocument]:
+    """Of runs that are not finished or are in production, unsent entries, claims that are held, records of endpoints,
+    and budgets of this month and the one before it."""
     for type, fields in _IN_USE.items():
         yield from filter(None, map(_unreadable, pages(store, type, fields)))
+    yield from filter(None, map(_unreadable, chain(_in_production(store), budget.accounts(store, now))))
+
+
+def _in_production(store: RunStore) -> Iterator[Stored]:
+    """Documents of runs, finished ones."""
+    records = endpoints.all_records(store)
+    champions = {one.champion for record in records for one in (record, record.previous) if one is not None}
+    found = filter(None, (store.get(champion, runs.RUN) for champion in sorted(champions)))
+    return (stored for stored in found if stored.document.get("finished") != 0)
 
 
 def quarantined(store: RunStore, blobs: BlobStore, partition: str, id: str) -> tuple[Stored, str] | None:

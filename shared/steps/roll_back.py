@@ -31,9 +31,11 @@ def roll_back(event: Event[RollbackRequested], run: Run, services: Services) -> 
     message = f"{by} gave the traffic back to {record.deployment}" + (f": {comment}" if comment else "")
     reason = Problem(code="requested", message=message)
     fact = ModelRolledBack(endpoint=endpoint, traffic={record.deployment: 100}, reason=reason, by=by)
+    rollback = Rollback(reason=reason, by=by, at=event.time)
     return Outcome(
         status=Status.DEPLOYED,
-        changes={"rollback": Rollback(reason=reason, by=by, at=event.time)},
+        # The run that gets the traffic tells of it where the document of the other cannot be read.
+        changes={"rollback": rollback} if run.id == record.previous.champion else {},
         events=(Draft(fact, key=event.key),),
         note=f"{reason.code}: {reason.message}",
     )

@@ -450,12 +450,12 @@ def test_a_run_that_cannot_be_read_is_named_and_repaired_in_every_store(
             spoiled = {**document, "run": {**document["run"], **changes}}
             stored.store.batch(run.id, [Write("replace", runs.RUN, spoiled)])
         mine = {run.id for run in (good, bad, gone)}
-        assert {one.partition for one in unreadable(stored.store)} & mine == {bad.id, gone.id}
+        assert {one.partition for one in unreadable(stored.store, embedded.clock.now())} & mine == {bad.id, gone.id}
         for run, stays in ((bad, bad.id), (gone, None)):
             released = Runner(services).release_unreadable(run.id, runs.RUN, "ada")
             assert released is not None
             assert released[1] == stays
-        assert {one.partition for one in unreadable(stored.store)} & mine == set()
+        assert {one.partition for one in unreadable(stored.store, embedded.clock.now())} & mine == set()
         assert runs.load(stored.store, gone.id) is None
         repaired = runs.load(stored.store, bad.id)
         assert repaired is not None

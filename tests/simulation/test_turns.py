@@ -190,7 +190,7 @@ def test_a_run_that_cannot_be_read_has_its_turn_for_an_hour_at_most(
         driver.round()
         world.advance(driver.pause_s())
     assert {world.run(run_id).status for run_id in others} == {Status.DEPLOYED}
-    assert [found.partition for found in unreadable(world.store)][-1] == first.id
+    assert [found.partition for found in unreadable(world.store, world.clock.now())][-1] == first.id
     Runner(world.services()).release_unreadable(first.id, runs.RUN, "ada")
     driver.settle()
     assert world.run(first.id).status is Status.FAILED
@@ -263,7 +263,7 @@ def wait_and_release(driver: Driver, partition: str, id: str) -> None:
     assert (world.dead_letters(), world.waiting()) == ({}, {})
     first = min((run for run in world.runs() if run.status is Status.TRAINED), key=lambda run: run.updated_at)
     assert [run.id for run in world.runs() if run.attention] == [first.id]
-    assert [found.partition for found in unreadable(world.store)] == [partition]
+    assert [found.partition for found in unreadable(world.store, world.clock.now())] == [partition]
     Runner(world.services()).release_unreadable(partition, id, "ada")
     driver.settle()
     assert {run.status for run in world.runs()} <= {Status.DEPLOYED, Status.DECLINED}

@@ -66,8 +66,9 @@ def problems(local: LocalStack, receiver: Receiver) -> list[str]:
 
 def _set_aside(local: LocalStack) -> list[str]:
     """Documents that no version can read, and messages in quarantine."""
-    with closing(SqliteRunStore(local.root / "state.db", SystemClock())) as store:
-        found = [one for one in unreadable(store) if not one.problem.startswith(LaterVersion.__name__)]
+    clock = SystemClock()
+    with closing(SqliteRunStore(local.root / "state.db", clock)) as store:
+        found = [one for one in unreadable(store, clock.now()) if not one.problem.startswith(LaterVersion.__name__)]
     kept = (local.root / "blobs" / QUARANTINE).glob("*")
     named = (f"{one.type} {one.id} of {one.partition} is unreadable: {one.problem}" for one in found)
     return [*named, *(f"{path.name} is in quarantine" for path in kept)]

@@ -493,11 +493,11 @@ def test_an_entry_for_nobody_or_about_another_run_is_set_aside_and_not_tried_aga
     assert {received.message.id for received in take(services, "deliveries")} == {"m-1", "m-3"}
     assert (topic, take(services, "pipeline/notify")) == (1, [])
     assert outbox.runs_with_unsent(services.store, before=clock.now()) == set()
-    assert [(one.type, one.partition, one.id) for one in unreadable(services.store)] == [
+    assert [(one.type, one.partition, one.id) for one in unreadable(services.store, services.clock.now())] == [
         ("outbox", run.id, "outbox.m-2")
     ]
     assert runner.release_unreadable(run.id, "outbox.m-2", "ada") is not None
-    assert list(unreadable(services.store)) == []
+    assert list(unreadable(services.store, services.clock.now())) == []
 
 
 def test_an_entry_whose_times_have_no_zone_is_sent(

@@ -152,7 +152,7 @@ def test_a_run_that_cannot_be_read_is_named_released_and_its_data_may_come_again
     assert other is not None
     spoil(services, run.id)
     answer = client.get(f"/api/runs/{run.id}")
-    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "unreadable_document")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "unreadable_document")
     assert [each["id"] for each in client.get("/api/runs").json()["data"]] == [other.id]
     (named,) = client.get("/api/dead-letters").json()["unreadable"]
     assert (named["type"], named["partition"], named["id"]) == ("run", run.id, "run")

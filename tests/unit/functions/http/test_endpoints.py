@@ -8,9 +8,11 @@ from fastapi.testclient import TestClient
 from functions.http.auth import APPROVER, READER
 from shared.domain.events import RollbackRequested
 from shared.ports import Services, Write
+from shared.records import endpoints, runs
 from shared.records.endpoints import RECORD
+from shared.runner import Runner
 from tests.unit.functions.http.support import SettableClock, asking_as, in_production
-from tests.unit.shared.support import events_at
+from tests.unit.shared.support import drop, events_at
 
 
 def test_endpoints_are_listed_by_name(client: TestClient, services: Services) -> None:
@@ -55,6 +57,33 @@ def test_a_rollback_orders_the_previous_deployment_back(client: TestClient, serv
     assert isinstance(event.data, RollbackRequested)
     expected = RollbackRequested(endpoint="shop", deployment="d-new", by="ada", comment="wrong torque")
     assert (event.run_id, event.data) == (record.champion, expected)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["previous run readable", "no readable run"])
+def test_a_rollback_does_not_wait_for_the_repair_of_the_run_in_production_which_is_named(
+    client: TestClient, services: Services, kept: bool
+) -> None:
+    record = in_production(services)
+    assert record.previous is not None
+    old = drop(services, Runner(services), text=b"old")
+    assert old is not None
+    if kept:
+        previous = record.previous.model_copy(update={"champion": old.id})
+        endpoints.write(services.store, record.model_copy(update={"previous": previous}), replacing=record)
+    stored = services.store.get(record.champion, runs.RUN)
+    assert stored is not None
+    services.store.batch(record.champion, [Write("replace", runs.RUN, {**stored.document, "run": {}})])
+    [named] = client.get("/api/dead-letters").json()["unreadable"]
+    assert (named["partition"], named["id"]) == (record.champion, runs.RUN)
+    answer = client.post("/api/endpoints/shop/rollback")
+    if kept:
+        assert answer.status_code == 202
+        [event] = events_at(services, "roll_back")
+        assert event.run_id == old.id
+    else:
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"], error["param"]) == (409, "unreadable_document", record.champion)
+        assert f"droptune dlq release {record.champion} --id run" in error["message"]
 
 
 def test_a_later_order_is_another_event(client: TestClient, services: Services, clock: SettableClock) -> None:

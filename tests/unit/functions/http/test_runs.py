@@ -118,7 +118,7 @@ def test_a_run_that_cannot_be_read_is_named_in_the_list_and_refused_alone(
     left_out = {"type": "run", "partition": other.id, "id": "run", "problem": why}
     assert ([one["id"] for one in listed["data"]], listed["unreadable"]) == ([run.id], [left_out])
     answer = client.get(f"/api/runs/{other.id}")
-    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "unreadable_document")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "unreadable_document")
 
 
 def test_a_run_of_a_later_version_is_for_another_host_to_answer(

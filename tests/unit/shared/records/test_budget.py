@@ -87,11 +87,18 @@ def test_a_run_waits_until_an_account_that_cannot_be_read_is_released(
     run = run_costing(services, runner, 1, 60)
     reserve(services.store, run, 100)
     [stored] = services.store.query(BUDGET)[0]
-    services.store.batch(stored.partition, [Write("replace", BUDGET, {**stored.document, "usd": usd})])
+    spoiled = usd | {"run-2": 30.0} if isinstance(usd, dict) else usd
+    services.store.batch(stored.partition, [Write("replace", BUDGET, {**stored.document, "usd": spoiled})])
     for change in (lambda: reserve(services.store, run, 100), lambda: settle(services.store, run)):
         with pytest.raises(Transient, match="unreadable_document"):
             change()
-    assert [(found.type, found.partition) for found in unreadable(services.store)] == [(BUDGET, stored.partition)]
+    assert [(found.type, found.partition) for found in unreadable(services.store, services.clock.now())] == [
+        (BUDGET, stored.partition)
+    ]
     runner.release_unreadable(stored.partition, BUDGET, "ada")
+    kept = services.store.get(stored.partition, BUDGET)
+    assert kept is not None
+    assert kept.document["usd"] == ({"run-1": 0.0, "run-2": 30.0} if isinstance(usd, dict) else {})
+    settle(services.store, run)
     reserve(services.store, run, 100)
-    assert list(unreadable(services.store)) == []
+    assert list(unreadable(services.store, services.clock.now())) == []

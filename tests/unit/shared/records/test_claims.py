@@ -50,7 +50,7 @@ def test_a_claim_without_a_time_that_can_be_compared_is_unreadable_and_can_be_re
     damaged = {**stored.document, "created_at": created_at}
     services.store.batch(NAME, [Write("replace", claims.CLAIM, damaged)])
     assert list(claims.unsettled(services.store)) == []
-    assert [found.partition for found in unreadable(services.store)] == [NAME]
+    assert [found.partition for found in unreadable(services.store, services.clock.now())] == [NAME]
     assert Runner(services).release_unreadable(NAME, claims.CLAIM, "ada") is not None
     assert claims.take(services.store, NAME, "run-2", services.clock.now()) == "run-2"
 
@@ -73,6 +73,6 @@ def test_a_claim_that_cannot_be_read_is_nobodys_to_give_back_and_says_what_takes
     for call in (claims.read, partial(claims.take, run_id="run-1", now=services.clock.now())):
         with pytest.raises(expected, match=match):
             call(services.store, NAME)
-    assert [found.partition for found in unreadable(services.store)] == [NAME]
+    assert [found.partition for found in unreadable(services.store, services.clock.now())] == [NAME]
     assert Runner(services).release_unreadable(NAME, claims.CLAIM, "ada") is not None
     assert claims.take(services.store, NAME, "run-2", services.clock.now()) == "run-2"

@@ -26,13 +26,13 @@ def test_a_document_in_use_that_cannot_be_read_is_named_until_it_is_released(
 ) -> None:
     document = {"id": "x", "type": type, "created_at": "2026-01-01T00:00:00+00:00", **fields}
     services.store.batch("p", [Write("create", "x", document)])
-    [found] = unreadable(services.store)
+    [found] = unreadable(services.store, services.clock.now())
     assert (found.type, found.partition, found.id) == (type, "p", "x")
     kept = quarantined(services.store, services.blobs, "p", "x")
     assert kept is not None
     assert (kept[0].document, services.blobs.info(kept[1]) is not None) == (document, True)
     assert Runner(services).release_unreadable("p", "x", "ada") == (kept[1], None)
-    assert list(unreadable(services.store)) == []
+    assert list(unreadable(services.store, services.clock.now())) == []
     assert Runner(services).release_unreadable("p", "x", "ada") is None
 
 
@@ -54,10 +54,10 @@ def test_a_document_of_a_later_version_is_named_with_its_number_and_can_be_relea
     services.store.batch("p", [Write("create", "x", {**content, **document})])
     with pytest.raises(LaterVersion, match=f"{type}: schema version 99"):
         _READERS[type](Stored({**content, **document}, "1", "p"))
-    [found] = unreadable(services.store)
+    [found] = unreadable(services.store, services.clock.now())
     assert (found.partition, found.problem) == ("p", f"{type}: schema version 99 is for a host of a later version")
     assert Runner(services).release_unreadable("p", "x", "ada") is not None
-    assert list(unreadable(services.store)) == []
+    assert list(unreadable(services.store, services.clock.now())) == []
 
 
 @pytest.mark.parametrize("odd", [2**70, "\udce9", "\0", {"a": [None]}])

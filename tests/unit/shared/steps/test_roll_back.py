@@ -90,6 +90,20 @@ def test_the_run_and_the_event_keep_who_asked_for_a_rollback_and_why(
     assert outcome.note == f"requested: {message}"
 
 
+def test_the_run_that_gets_the_traffic_tells_of_it_where_that_in_production_cannot(
+    ports: Services, endpoint: Endpoint, champion: Run, record: EndpointRecord
+) -> None:
+    """And is not said to have been rolled back itself."""
+    old = champion.evolve(id="run-old")
+    with pytest.raises(Transient, match="traffic_shifting"):
+        roll_back(rollback_requested(old), old, ports)
+    endpoint.settle()
+    outcome = roll_back(rollback_requested(old), old, ports)
+    assert outcome is not None
+    assert (facts_of(outcome), outcome.changes) == ([("model.rolled_back", {OLD: 100})], {})
+    assert outcome.note == f"requested: ada gave the traffic back to {OLD}"
+
+
 def test_a_rollback_of_what_is_not_in_production_does_nothing(
     ports: Services, endpoint: Endpoint, champion: Run, record: EndpointRecord
 ) -> None:
