@@ -43,8 +43,8 @@ class Event(Frozen, Generic[DataT]):
     data: DataT
     run_id: str = Field(max_length=MAX_NAME)
     project: str
-    attempt: int
-    revision: int = Field(description="the run's revision this event belongs to")
+    attempt: int = Field(lt=2**31)
+    revision: int = Field(lt=2**31, description="the run's revision this event belongs to")
     time: UtcTime
     key: str = Field(default="", max_length=MAX_NAME)
 

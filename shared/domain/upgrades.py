@@ -28,13 +28,16 @@ def upgraded(kind: str, content: Content, version: object) -> Content:
     """`content` in the form of SCHEMA_VERSION. Kinds: those of documents, `event`, and models of files that jobs write.
 
     Content without a number has the form 0, or any later one that its kind gave no number: steps go by its shape.
-    Raises LaterVersion for a number that no step leads to: hosts of that version see to it.
+    Raises LaterVersion for a number that no step leads to: hosts of that version see to it. Raises ValueError for
+    content that is nested deeper than it can be copied.
     """
     if isinstance(version, int) and version > len(_STEPS):
         raise LaterVersion("later_version", f"{kind}: schema version {version} is for a host of a later version")
     steps = [by_kind[kind] for by_kind in _STEPS[version if isinstance(version, int) else 0 :] if kind in by_kind]
-    if steps:
-        content = deepcopy(content)
+    try:
+        content = deepcopy(content) if steps else content
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     for step in steps:
         step(content)
     return content

@@ -8,16 +8,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from azure.functions.servicebus import ServiceBusMessage  # the worker's own; `azure.functions` has an interface
 
 from functions.dispatch import FAILED, FAILED_AT, FAILED_WAITS_S, LATER_VERSION_WAITS_S, Dispatcher, as_message
+from functions.stages import stage_functions
+from shared.domain.commands import StartRun
 from shared.domain.errors import LaterVersion, StoreConflict, Transient
 from shared.domain.events import DatasetUploaded
 from shared.domain.run import Status
 from shared.domain.topology import TOPIC
 from shared.embedded.bus import SqliteEventBus
-from shared.pipeline import BY_NAME, TOPOLOGY
+from shared.pipeline import BY_NAME, STAGES, TOPOLOGY
 from shared.ports import Message, ReceivedMessage, Services
 from shared.runner import EARLY, EARLY_WAITS_S, RETRY, Handled, Runner
 from tests.clock import ManualClock
@@ -228,3 +231,63 @@ def test_properties_that_are_not_ours_keep_no_message_from_its_function(
     calls: list[object] = []
     Dispatcher(lambda: services).attempt(BY_NAME["validate_dataset"], calls.append, message(b"{}", properties))
     assert len(calls) == 1
+
+
+def intake(run_id: str, wire_type: str) -> Iterator[tuple[str, bytes]]:
+    """Bodies that are no event, or one of a field that no version would write."""
+    deep, event = "[" * 900 + "]" * 900, {
+        "type": wire_type, "runid": run_id, "attempt": 1, "revision": 1, "time": "2026-01-01T00:00:00Z",
+        "source": "/projects/shop", "subject": "/blobServices/default/containers/datasets/blobs/shop/none.jsonl",
+        "data": {"by": "ada", "url": "https://example.com", "attempt": 1, "event": {"id": "e", "type": "t"}},
+    }  # fmt: skip
+    text = orjson.dumps({**event, "schemaversion": 1}).decode()[1:-1]
+    data = orjson.dumps(event["data"]).decode()[1:-1]
+    yield from {
+        "empty": b"", "no JSON": b"{", "NaN": b'{"revision": NaN}', "invalid UTF-8": b'{"type": "\xff\xfe"}',
+        "a list": b"[]", "null": b"null", "a text": b'"x"', "deep alone": deep.encode(), "large": b"x" * 300_000,
+        "large list": b'{"data": [' + b"1," * 150_000 + b"1]}",
+    }.items()  # fmt: skip
+    for name, value in {
+        "deep": deep, "60 digits": "1" * 60, "60 digits as text": f'"{"1" * 60}"', "19 digits": "9" * 19,
+        "negative": "-1", "infinite": "1e999", "half a pair": '"\\ud800"', "NUL": '"a\\u0000b"', "null": "null",
+        "large": f'"{"x" * 300_000}"', "an object": "{}", "a list": "[]", "a slash": '"a/b"', "no time": '"soon"',
+        "the last year": '"9999-12-31T23:59:59-14:00"', "true": "true",
+    }.items():  # fmt: skip
+        for field in (
+            "type",
+            "runid",
+            "attempt",
+            "revision",
+            "time",
+            "source",
+            "schemaversion",
+            "id",
+            "extra",
+            "subject",
+        ):
+            # Of duplicate keys the last one counts.
+            yield f"{name} as {field}", f'{{{text}, "{field}": {value}}}'.encode()
+        for field in ("by", "key", "extra", "url", "event", "attempt", "job", "report", "deployment"):
+            yield f"{name} in data.{field}", f'{{{text}, "data": {{{data}, "{field}": {value}}}}}'.encode()
+
+
+BY_MESSAGE = [stage.name for stage in STAGES if not stage.timer]
+OFTEN = ["notify", "receive_dataset"]
+
+
+@pytest.mark.parametrize("names", [OFTEN, pytest.param(BY_MESSAGE, marks=pytest.mark.slow)], ids=["some", "every"])
+def test_whatever_comes_over_the_bus_is_handled_or_kept_in_quarantine(
+    services: Services, caplog: pytest.LogCaptureFixture, names: list[str]
+) -> None:
+    """No function raised."""
+    run = drop(services, Runner(services))
+    assert run is not None
+    functions, wrong = stage_functions(lambda: services), []
+    for stage in map(BY_NAME.__getitem__, names):
+        wire_type = stage.wakes[0].wire_type if stage.wakes else StartRun.wire_type
+        for name, body in intake(run.id, wire_type):
+            caplog.clear()
+            functions[stage.name](message(body, {}))
+            failed = [each.getMessage()[:300] for each in caplog.records if "failed at" in each.getMessage()]
+            wrong += [f"{stage.name}: {name}: {each}" for each in failed if "later_version" not in each]
+    assert wrong == []
