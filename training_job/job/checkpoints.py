@@ -1,7 +1,9 @@
 """Checkpoints that count only when whole, and only for the run, data and recipe they belong to.
 
-The trainer writes many files; `complete.json` is written last and lists them with their hashes. What a kill left
-half-written is removed. What no longer is as it was written is set aside, and the next older checkpoint is used.
+The trainer writes many files; `complete.json` is written last and lists them with their hashes. Only then is an older
+checkpoint deleted. What a kill left half-written is removed. What no longer is as it was written is set aside, and the
+next older checkpoint is used. What cannot be read, because of the disk or of memory, stays: the job fails with OSError
+or MemoryError, and another attempt reads it again.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from training_job.job.files import sha256_of, write_json
+from training_job.job.files import sha256_of, sync, write_json
 
 MARK = "complete.json"
 
@@ -36,17 +38,30 @@ def mark_complete(checkpoint: Path, identity: Identity, micro_batch_size: int, p
     """Declare a checkpoint whole, written with micro batches of so many rows, and with this loss on the rows probed."""
     facts = {"step": step_of(checkpoint), "micro_batch_size": micro_batch_size, "probe_loss": probe_loss}
     write_json(checkpoint / MARK, {"identity": asdict(identity), **facts, "sha256": hashes(checkpoint)})
+    sync(*checkpoint.rglob("*"), checkpoint, checkpoint.parent)
+
+
+def keep_two(newest: Path, best_step: int | None) -> None:
+    """Delete all checkpoints but the newest, which is complete, and the best; if that is the newest, the one before."""
+    older = sorted((path for path in _all(newest.parent) if step_of(path) < step_of(newest)), key=step_of)
+    kept = [path for path in older if step_of(path) == best_step] or older[-1:]
+    for checkpoint in set(older).difference(kept):
+        (checkpoint / MARK).unlink(missing_ok=True)  # first: half of a checkpoint is not to look like a damaged one
+        shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+def _all(folder: Path) -> list[Path]:
+    found = (path for path in folder.glob("checkpoint-*") if path.is_dir())
+    return [path for path in found if re.fullmatch(r"checkpoint-[1-9]\d*", path.name)]
 
 
 def newest_complete(folder: Path, identity: Identity) -> Path | None:
-    """The newest whole checkpoint of this very run. Deletes those without a mark, and sets others aside."""
+    """The newest whole checkpoint of this very run. Deletes those without a mark, and sets others aside.
+
+    Raises OSError or MemoryError if one cannot be read.
+    """
     good = []
-    named = [
-        path
-        for path in folder.glob("checkpoint-*")
-        if path.is_dir() and re.fullmatch(r"checkpoint-[1-9]\d*", path.name)
-    ]
-    for checkpoint in sorted(named, key=step_of, reverse=True):
+    for checkpoint in sorted(_all(folder), key=step_of, reverse=True):
         if is_whole(checkpoint, identity):
             good.append(checkpoint)
         elif (checkpoint / MARK).exists():
@@ -71,10 +86,10 @@ def withdraw(folder: Path) -> None:
 
 
 def mark_of(checkpoint: Path) -> dict[str, Any]:
-    """What its completion mark says; empty if that is no longer readable."""
+    """What its completion mark says; empty if there is none, or something else in its place."""
     try:
         mark = orjson.loads((checkpoint / MARK).read_bytes())
-    except (OSError, orjson.JSONDecodeError):
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, orjson.JSONDecodeError):
         return {}
     return mark if isinstance(mark, dict) else {}
 
@@ -86,10 +101,7 @@ def step_of(checkpoint: Path) -> int:
 
 def is_whole(checkpoint: Path, identity: Identity) -> bool:
     """Whether each file is as it was when the checkpoint of this step was completed."""
-    try:
-        expected = {"identity": asdict(identity), "step": step_of(checkpoint), "sha256": hashes(checkpoint)}
-    except OSError:
-        return False
+    expected = {"identity": asdict(identity), "step": step_of(checkpoint), "sha256": hashes(checkpoint)}
     mark = mark_of(checkpoint)
     size, loss = mark.get("micro_batch_size"), mark.get("probe_loss")
     can_be_used = type(size) is int and size > 0 and (loss is None or type(loss) is float)

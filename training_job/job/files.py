@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import errno
 import hashlib
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,19 @@ def write_json(path: Path, content: Any) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+
+
+def sync(*paths: Path) -> None:
+    """Wait until files and folders are on the disk."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if not path.is_dir() or error.errno != errno.EINVAL:  # what some network file systems say to a folder
+                raise
+        finally:
+            os.close(descriptor)
 
 
 def read_json(path: Path) -> Any:
@@ -82,6 +98,7 @@ def model_folder(asset: Path) -> Path:
     if config == tokenizer == weights:
         return weights
     together = Path(tempfile.mkdtemp(prefix="base-model-"))
+    atexit.register(shutil.rmtree, together, ignore_errors=True)
     parts = [*tokenizer.iterdir(), config / "config.json", *weights.iterdir()]
     for name, file in {file.name: file for file in parts if file.is_file()}.items():
         (together / name).symlink_to(file.resolve())

@@ -107,10 +107,12 @@ def classify(error: Exception) -> PermanentFailure:
         return error
     traceback.print_tb(error.__traceback__)  # without the message: a library may quote the data it was given
     kind, text = type(error).__name__, str(error)[:500]
-    if kind == "OutOfMemoryError" or isinstance(error, MemoryError):
+    if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or "DefaultCPUAllocator" in text:
         return PermanentFailure(FailureClass.CAPACITY, "out_of_memory", text or kind)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return PermanentFailure(FailureClass.CAPACITY, "disk_full", text)
+    if kind in ("AcceleratorError", "DistBackendError", "DistNetworkError") and "device-side assert" not in text:
+        return PermanentFailure(FailureClass.PLATFORM, "accelerator", text)
     if isinstance(error, OSError):
         return PermanentFailure(FailureClass.PLATFORM, "input_output", f"{kind}: {text}")
     last = traceback.extract_tb(error.__traceback__)[-1:]

@@ -23,7 +23,7 @@ from training_job.job.diagnosis import memory
 from training_job.job.files import ADAPTER_FILE, sha256_of, write_json
 from training_job.job.limits import TimeLimit
 from training_job.job.processes import is_main_process
-from training_job.job.runtime import RunningMetrics
+from training_job.job.runtime import RunningMetrics, classify
 from training_job.job.setup import Setup
 from training_job.methods import EncodedData, TuningMethod
 from training_job.methods.trainer import model_of, probe_loss
@@ -118,7 +118,7 @@ class Fit:
         except (PermanentFailure, torch.OutOfMemoryError):
             raise
         except Exception as error:
-            if resume and not watch.began:
+            if resume and not watch.began and classify(error).failure_class is FailureClass.CODE:
                 raise checkpoints.UnreadableCheckpoint(resume) from error
             best = trainer.state.best_model_checkpoint
             if best and checkpoints.mark_of(Path(best)):  # not the one whose saving failed, on a full disk say

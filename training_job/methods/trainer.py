@@ -108,7 +108,7 @@ def common_settings(setup: Setup) -> dict[str, Any]:
         "eval_strategy": "steps",
         "eval_steps": intervals.save,
         "save_steps": intervals.save,
-        "save_total_limit": 2,  # the best and the last
+        "save_total_limit": None,  # transformers deletes before the new one is complete: `Watch.on_save` does it
         "load_best_model_at_end": True,
         "metric_for_best_model": "eval_loss",
         "greater_is_better": False,

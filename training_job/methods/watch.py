@@ -101,6 +101,7 @@ class Watch(TrainerCallback):
         if state.is_world_process_zero:
             checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             checkpoints.mark_complete(checkpoint, self._identity, self._metrics.micro_batch_size, probe_loss)
+            checkpoints.keep_two(checkpoint, state.best_global_step)
 
     def _find_best(self, folder: Path, state: TrainerState, measure: str) -> None:
         """It may have been written under another mount point. If it was lost, the one resumed from is the best."""

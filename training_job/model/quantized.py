@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from bitsandbytes.nn.modules import Linear4bit
-from peft import LoraConfig, PeftModel, get_peft_model_state_dict
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -34,12 +34,13 @@ from shared.rendering import read_bundle_folder
 from shared.rendering.bundle import TOKENIZER
 from training_job.job.checkpoints import MARK, hashes, mark_of
 from training_job.job.files import ADAPTER_FILE
+from training_job.job.runtime import classify
 
 TINY_PARAMETERS = 50_000_000
-# Fields of an adapter's configuration that say where it comes from or how it starts, and one the recipe may change.
+# Fields of an adapter's configuration that say where it comes from or how it starts.
 OF_NO_EFFECT = {
     *("auto_mapping", "base_model_name_or_path", "inference_mode", "peft_version", "revision", "target_modules"),
-    *("init_lora_weights", "lora_dropout"),
+    "init_lora_weights",
 }
 
 
@@ -183,24 +184,30 @@ def lora(hyperparameters: ResolvedHyperparameters) -> LoraConfig:
     )
 
 
-def attach(base: PreTrainedModel, adapter: Path, *, trainable: bool = False) -> PeftModel:
+def attach(base: PreTrainedModel, adapter: Path, train_with: ResolvedHyperparameters | None = None) -> PeftModel:
     """The saved adapter on its base, each tensor of the file in its place: PEFT only warns of what fits nowhere.
 
+    `train_with`: the adapter is to be trained on, with the dropout of these. It has no weights, so it may change.
     Raises PermanentFailure `adapter_differs`.
     """
     try:
+        config = PeftConfig.from_pretrained(str(adapter))
+        if train_with:
+            config.lora_dropout = train_with.lora_dropout
         with warnings.catch_warnings(action="ignore", category=UserWarning):
-            model = PeftModel.from_pretrained(base, adapter, is_trainable=trainable)
-        saved, loaded = load_file(adapter / ADAPTER_FILE), get_peft_model_state_dict(model)
+            model = PeftModel.from_pretrained(base, adapter, is_trainable=bool(train_with), config=config)
+            saved, loaded = load_file(adapter / ADAPTER_FILE), get_peft_model_state_dict(model)
     except (RuntimeError, ValueError, TypeError, KeyError, SafetensorError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
+        if classify(error).failure_class is not FailureClass.CODE:
             raise
         raise PermanentFailure(FailureClass.CODE, "adapter_differs", f"not loaded: {type(error).__name__}") from error
     wrong = sorted(saved.keys() ^ loaded.keys())
     wrong += [each for each in saved.keys() & loaded.keys() if not torch.equal(saved[each], loaded[each].cpu())]
-    if wrong:
-        message = f"{len(wrong)} tensors are not those of the model, as {wrong[0]}"
-        raise PermanentFailure(FailureClass.CODE, "adapter_differs", message)
+    odd = [name for name, tensor in saved.items() if not tensor.isfinite().all()]
+    for names, what in ((odd, "hold NaN or infinity"), (wrong, "are not those of the model")):
+        if names:
+            message = f"{len(names)} tensors {what}, as {names[0]}"
+            raise PermanentFailure(FailureClass.CODE, "adapter_differs", message)
     return model
 
 
@@ -211,9 +218,8 @@ def load_adapter(base: PreTrainedModel, adapter: Path, hyperparameters: Resolved
     linear layer, and is what was saved.
     """
     try:
-        if (adapter / MARK).exists() and mark_of(adapter).get("sha256") != hashes(adapter):
-            raise PermanentFailure(FailureClass.CODE, "adapter_differs", "its files are not those that were saved")
-        model = attach(base, adapter, trainable=True)
+        require_as_saved(adapter)
+        model = attach(base, adapter, train_with=hyperparameters)
     except PermanentFailure as error:
         raise _cannot_start(error.problem.message) from error
     found, expected = asdict(model.peft_config["default"]), asdict(lora(hyperparameters))
@@ -222,9 +228,26 @@ def load_adapter(base: PreTrainedModel, adapter: Path, hyperparameters: Resolved
     layers = (name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear))
     bare = [name for name in layers if not re.search(r"\.base_layer$|\.lora_|lm_head$", name)]
     problems += [f"no weights for {len(bare)} linear layers, as {bare[0]}"] if bare else []
+    adapted = ((name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer))
+    others = [n for n, m in adapted if n.endswith("lm_head") or not isinstance(m.get_base_layer(), torch.nn.Linear)]
+    problems += [f"weights for {len(others)} layers that a run does not train, as {others[0]}"] if others else []
     if problems:
         raise _cannot_start(f"it has {', '.join(problems)}")
     return model
+
+
+def require_as_saved(adapter: Path) -> None:
+    """Raises PermanentFailure `adapter_differs` unless the completion mark says so of each file."""
+    mark, found = mark_of(adapter), hashes(adapter)
+    saved = mark.get("sha256")
+    if not isinstance(saved, dict) or type(mark.get("fixed_loss")) is not float:
+        message = f"{MARK} is missing, or does not tell what was saved and its loss"
+    elif saved == found:
+        return
+    else:
+        wrong = sorted(name for name in saved.keys() | found.keys() if saved.get(name) != found.get(name))
+        message = f"its files are not those that were saved: {', '.join(wrong)}"
+    raise PermanentFailure(FailureClass.CODE, "adapter_differs", message)
 
 
 def _cannot_start(why: str) -> PermanentFailure:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +14,10 @@ from typing import Any
 import pytest
 
 MARK = "complete.json"
+DISK_OR_MEMORY = (
+    *(OSError(number, errno.errorcode[number]) for number in (errno.EIO, errno.EINTR, errno.ENOSPC, errno.EACCES)),
+    MemoryError(),
+)
 
 
 def zero(path: Path, keep: int = 0) -> None:
@@ -32,6 +38,11 @@ def change_mark(name: str, value: object, checkpoint: Path, _: Path) -> None:
     (checkpoint / MARK).write_text(json.dumps({**mark, name: value}))
 
 
+def put_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 DAMAGES: dict[str, Callable[[Path, Path], object]] = {
     "zeros in the adapter": lambda here, _: zero(
         here / "adapter_model.safetensors", header_bytes(here / "adapter_model.safetensors")
@@ -45,6 +56,7 @@ DAMAGES: dict[str, Callable[[Path, Path], object]] = {
     "a file more": lambda here, _: (here / "model.safetensors").write_bytes(b"x"),
     "an older file": lambda here, older: shutil.copy(older / "adapter_model.safetensors", here),
     "all of an older one": lambda here, older: shutil.copytree(older, here, dirs_exist_ok=True),
+    "a folder as the mark": lambda here, _: put_folder(here / MARK),
     "a mark that is no object": lambda here, _: (here / MARK).write_text("[]"),
     **{
         f"{name} {value!r} in the mark": partial(change_mark, name, value)
@@ -96,3 +108,106 @@ def test_a_checkpoint_of_another_run_data_or_recipe_is_never_resumed(
     ours = json.loads((folder / "checkpoint-20" / MARK).read_text())["identity"]
     assert newest_complete(folder, Identity(**ours | {difference: "another"})) is None
     assert not list(folder.glob("checkpoint-*"))
+
+
+@pytest.mark.few_cases(3)
+@pytest.mark.parametrize("place", ["hashes", "mark"])
+@pytest.mark.parametrize("error", DISK_OR_MEMORY, ids=repr)
+def test_a_checkpoint_that_could_not_be_read_is_not_said_to_be_damaged(
+    error: Exception, place: str, finished: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training_job.job import checkpoints
+
+    def fail(*_: Any) -> Any:
+        raise error
+
+    folder = finished.output / "checkpoints"
+    ours = checkpoints.Identity(**json.loads((folder / "checkpoint-20" / MARK).read_text())["identity"])
+    if place == "hashes":
+        monkeypatch.setattr(checkpoints, "sha256_of", fail)
+    else:
+        monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(type(error)):
+        checkpoints.newest_complete(folder, ours)
+    monkeypatch.undo()
+    assert checkpoints.newest_complete(folder, ours) == folder / "checkpoint-20"
+
+
+class Killed(BaseException):
+    """Nothing in between takes it for an error."""
+
+
+class Operations:
+    """Counts what changes files, and ends the process's work before the one of this number."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        import peft.peft_model
+        import torch
+
+        self.names: list[str] = []
+        self.last: int | None = None
+        places = [(torch, "save"), (peft.peft_model, "safe_save_file"), (os, "mkdir"), (os, "rmdir")]
+        for place, name in [*places, *((os, name) for name in ("fsync", "replace", "unlink"))]:
+            patch.setattr(place, name, partial(self.call, name, getattr(place, name)))
+
+    def call(self, name: str, operation: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        if len(self.names) == self.last:
+            raise Killed
+        self.names.append(name)
+        return operation(*arguments, **named)
+
+
+def test_a_kill_at_any_point_of_saving_loses_neither_the_newest_nor_the_best_checkpoint(
+    bench: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Step 10 is the best. At the save of step 30 the one of 20 must stay until that of 30 is complete."""
+    from transformers import TrainerState
+    from transformers.trainer_callback import ExportableState
+
+    from training_job.job import checkpoints
+    from training_job.job.curve import Curve
+    from training_job.job.limits import TimeLimit
+    from training_job.job.runtime import RunningMetrics
+    from training_job.methods.watch import Watch
+
+    trainer, ours = bench(tmp_path).trainer(), checkpoints.Identity("run", "data", "recipe")
+    trainer.create_optimizer_and_scheduler(40)
+    callbacks: list[Any] = [*trainer.callback_handler.callbacks, trainer.control]
+    stateful: list[Any] = [one for one in callbacks if isinstance(one, ExportableState)]
+    trainer.state = TrainerState(stateful_callbacks=stateful)
+    watch = Watch(Curve(tmp_path), RunningMetrics(micro_batch_size=4), ours, {}, TimeLimit(60, "deadline"))
+    folder, kept, problems = Path(trainer.args.output_dir), tmp_path / "kept", []
+
+    def save(step: int) -> None:
+        trainer.state.global_step, trainer.state.best_global_step = step, 10
+        trainer._save_checkpoint(trainer.model, None)
+        watch.on_save(trainer.args, trainer.state, trainer.control)
+
+    save(10)
+    save(20)
+    shutil.copytree(folder, kept)
+    operations = Operations(monkeypatch)
+    save(30)
+    names = list(operations.names)
+    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint-10", "checkpoint-30"]
+    assert {"save", "safe_save_file"} <= set(names)
+    deleting, files = names.index("unlink"), sum(1 for _ in (folder / "checkpoint-30").iterdir())
+    assert names[names.index("replace") + 1 : deleting] == ["fsync"] * (files + 2), "it is on the disk before"
+    assert set(names[deleting:]) == {"unlink", "rmdir"}
+    for last in range(len(names)):
+        operations.last = None
+        shutil.rmtree(folder)
+        shutil.copytree(kept, folder)
+        operations.names, operations.last = [], last
+        with pytest.raises(Killed):
+            save(30)
+        operations.last = None
+        found = checkpoints.newest_complete(folder, ours)
+        marked = "replace" in names[:last]
+        if found != folder / f"checkpoint-{30 if marked else 20}" or not checkpoints.is_whole(
+            folder / "checkpoint-10", ours
+        ):
+            problems.append(f"before {names[last]}, operation {last}: {found}")
+        if list(folder.glob("set-aside-*")):
+            problems.append(f"before {names[last]}, operation {last}: set aside")
+    assert problems == []

@@ -36,6 +36,7 @@ def test_a_job_imports_no_compiler(libraries: None) -> None:
         (MemoryError(), FailureClass.CAPACITY, "out_of_memory"),
         (OSError(28, "No space left on device"), FailureClass.CAPACITY, "disk_full"),
         (PermissionError(13, "denied"), FailureClass.PLATFORM, "input_output"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), FailureClass.CAPACITY, "out_of_memory"),
         (ZeroDivisionError("x"), FailureClass.CODE, "unexpected"),
     ],
 )
@@ -54,6 +55,17 @@ def test_a_gpu_out_of_memory_is_a_matter_of_capacity() -> None:
     import torch
 
     assert classify(torch.cuda.OutOfMemoryError("CUDA out of memory")).failure_class is FailureClass.CAPACITY
+
+
+def test_an_accelerator_or_network_that_fails_is_the_platforms_and_an_index_beyond_a_table_is_not() -> None:
+    import torch
+
+    for error, expected in (
+        (torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered"), FailureClass.PLATFORM),
+        (torch.distributed.DistBackendError("NCCL error: remote process exited"), FailureClass.PLATFORM),
+        (torch.AcceleratorError("CUDA error: device-side assert triggered"), FailureClass.CODE),
+    ):
+        assert classify(error).failure_class is expected
 
 
 def test_an_old_result_does_not_outlive_the_start_of_the_next_attempt(tmp_path: Path) -> None:

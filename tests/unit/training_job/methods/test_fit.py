@@ -214,6 +214,39 @@ def test_a_checkpoint_that_cannot_be_loaded_is_set_aside_and_the_one_before_it_u
     assert largest_difference(run.output / "model/adapter", finished.output / "model/adapter") == 0.0
 
 
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.EIO, "Input/output error"), "input_output"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                (InterruptedError(errno.EINTR, "Interrupted system call"), "input_output"),
+                (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
+                (MemoryError(), "out_of_memory"),
+                (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out_of_memory"),
+            )
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_disk_or_memory_that_fails_while_a_checkpoint_is_loaded_is_no_damage(
+    error: Exception, code: str, finished: Any, bench: Callable[..., Any], tmp_path: Path, monkeypatch: Any
+) -> None:
+    import torch
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    run = resumable(finished, bench(tmp_path), without=0)
+    monkeypatch.setattr(torch, "load", fail)
+    assert run.train() in (13, 14)
+    assert run.result().problem.code == code
+    found = sorted(path.name for path in (run.output / "checkpoints").glob("*/complete.json"))
+    assert len(found) == 2, "both are as they were"
+    assert not list((run.output / "checkpoints").glob("set-aside-*"))
+
+
 def test_a_lost_best_checkpoint_is_not_what_the_records_name(
     overfitted: Any, bench: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -12,6 +12,10 @@ import pytest
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.rendering.check import LengthPolicy
+from tests.paths import ROOT
+
+TINY_BASE = ROOT / "local_stack" / "tiny_base" / "weights"
+HEAD = "base_model.model.lm_head"
 
 
 @pytest.fixture
@@ -214,6 +218,16 @@ def keep_only(adapter: Path, parts: tuple[str, ...], **fields: Any) -> None:
     change_weights(adapter, lambda saved: {name: saved[name] for name in saved if any(part in name for part in parts)})
 
 
+def adapt_head(adapter: Path) -> None:
+    import torch
+
+    size = json.loads((TINY_BASE / "config.json").read_text())
+    parts = {"A": torch.zeros(4, size["hidden_size"]), "B": torch.zeros(size["vocab_size"], 4)}
+    change_weights(adapter, lambda saved: saved | {f"{HEAD}.lora_{name}.weight": parts[name] for name in parts})
+    targets = json.loads((adapter / "adapter_config.json").read_text())["target_modules"]
+    change_config(adapter, target_modules=[*targets, "lm_head"])
+
+
 UNFIT: dict[str, Callable[[Path], object]] = {
     "keys renamed": lambda adapter: change_weights(
         adapter, lambda saved: {name.replace("model.model.", "model.language_model."): saved[name] for name in saved}
@@ -233,6 +247,10 @@ UNFIT: dict[str, Callable[[Path], object]] = {
     "no weight a number": lambda adapter: change_weights(
         adapter, lambda saved: {name: saved[name] * float("nan") for name in saved}
     ),
+    "infinity for a number": lambda adapter: change_weights(
+        adapter, lambda saved: {name: saved[name] + float("inf") for name in saved}
+    ),
+    "a layer that no run trains": adapt_head,
     "no weights": lambda adapter: (adapter / "adapter_model.safetensors").write_bytes(b""),
     "fewer targets": lambda adapter: keep_only(adapter, ("q_proj", "v_proj"), target_modules=["q_proj", "v_proj"]),
     "fewer layers": lambda adapter: keep_only(adapter, (".layers.0.",), layers_to_transform=[0]),
@@ -242,34 +260,112 @@ UNFIT: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.few_cases(3)
-@pytest.mark.parametrize(
-    "marked",
-    [pytest.param(True, marks=pytest.mark.slow, id="as it was saved"), pytest.param(False, id="by an older version")],
-)
-@pytest.mark.parametrize("fault", ["none", *UNFIT])
-def test_an_adapter_that_does_not_fit_is_not_trained_on(
-    fault: str, marked: bool, finished: Any, resolved: Any, random_base: Path, tmp_path: Path
+def mark(adapter: Path, **fields: Any) -> None:
+    from training_job.job.checkpoints import hashes
+
+    facts = {"fixed_loss": 1.0, "sha256": hashes(adapter), **fields}
+    (adapter / "complete.json").write_text(json.dumps(facts))
+
+
+@pytest.mark.few_cases(4)
+@pytest.mark.parametrize("fault", UNFIT)
+def test_an_adapter_that_does_not_fit_is_not_trained_on_though_its_mark_agrees(
+    fault: str, finished: Any, resolved: Any, random_base: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    from training_job.model.quantized import load_adapter, load_model, require_as_saved
+
+    adapter = tmp_path / "adapter"
+    shutil.copytree(finished.output / "model" / "adapter", adapter)
+    UNFIT[fault](adapter)
+    with pytest.raises(PermanentFailure, match="its files are not those that were saved: adapter_"):
+        require_as_saved(adapter)
+    mark(adapter)
+    with pytest.raises(PermanentFailure) as caught:
+        load_adapter(load_model(random_base, torch.float32), adapter, resolved().hyperparameters)
+    problem = caught.value.problem
+    assert (caught.value.failure_class, problem.code) == (FailureClass.RECIPE, "adapter_differs")
+    assert problem.param == "method.continue_from"
+    assert ("NaN or infinity" in problem.message) == ("number" in fault)
+
+
+def put_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+ODD_MARKS: dict[str, Callable[[Path], object]] = {
+    "none": lambda adapter: (adapter / "complete.json").unlink(),
+    "empty": lambda adapter: (adapter / "complete.json").write_bytes(b""),
+    "zeros": lambda adapter: (adapter / "complete.json").write_bytes(bytes(300)),
+    "no object": lambda adapter: (adapter / "complete.json").write_text("[]"),
+    "a folder": lambda adapter: put_folder(adapter / "complete.json"),
+    "no hashes": lambda adapter: mark(adapter, sha256=None),
+    "a list of hashes": lambda adapter: mark(adapter, sha256=[]),
+    "no loss": lambda adapter: mark(adapter, fixed_loss=None),
+    "a loss that was NaN": lambda adapter: mark(adapter, fixed_loss=float("nan")),
+    "a loss that is a text": lambda adapter: mark(adapter, fixed_loss="1.0"),
+    "a hash less": lambda adapter: mark(adapter, sha256={}),
+    "of a file that is not there": lambda adapter: (adapter / "adapter_config.json").unlink(),
+    "without a file that is there": lambda adapter: (adapter / "more.txt").write_text("more"),
+}
+
+
+def test_an_adapter_without_a_mark_that_tells_what_was_saved_is_not_trained_on(
+    finished: Any, resolved: Any, tmp_path: Path
+) -> None:
+    from training_job.model.quantized import load_adapter
+
+    found: list[str] = []
+    for number, (name, change) in enumerate(ODD_MARKS.items()):
+        adapter = tmp_path / str(number)
+        shutil.copytree(finished.output / "model" / "adapter", adapter)
+        change(adapter)
+        try:
+            load_adapter(None, adapter, resolved().hyperparameters)  # type: ignore[arg-type]
+        except PermanentFailure as error:
+            if (error.failure_class, error.problem.param) == (FailureClass.RECIPE, "method.continue_from"):
+                continue
+        except Exception as error:
+            name += f": {error!r}"
+        found.append(name)
+    assert found == []
+
+
+def test_an_adapter_to_continue_from_has_the_dropout_of_the_recipe(
+    finished: Any, resolved: Any, random_base: Path, tmp_path: Path
 ) -> None:
     import torch
 
     from training_job.model.quantized import load_adapter, load_model
 
-    adapter = tmp_path / "adapter"
-    shutil.copytree(finished.output / "model" / "adapter", adapter)
-    if not marked:
-        (adapter / "complete.json").unlink()
-    base, settings = load_model(random_base, torch.float32), resolved(lora_dropout=0.5).hyperparameters
-    if fault == "none":
-        load_adapter(base, adapter, settings)
-        return
-    UNFIT[fault](adapter)
-    with pytest.raises(PermanentFailure) as caught:
-        load_adapter(base, adapter, settings)
-    problem = caught.value.problem
-    assert (caught.value.failure_class, problem.code) == (FailureClass.RECIPE, "adapter_differs")
-    assert problem.param == "method.continue_from"
-    assert ("its files are not those that were saved" in problem.message) == marked
+    adapter = finished.output / "model" / "adapter"
+    model = load_adapter(load_model(random_base, torch.float32), adapter, resolved(lora_dropout=0.5).hyperparameters)
+    dropouts = [module for name, module in model.named_modules() if name.endswith("lora_dropout.default")]
+    assert len(dropouts) == 14
+    assert {getattr(module, "p", 0.0) for module in dropouts} == {0.5}
+    model.save_pretrained(str(tmp_path))
+    assert json.loads((tmp_path / "adapter_config.json").read_text())["lora_dropout"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(5, "EIO"), InterruptedError(4, "EINTR"), OSError(28, "ENOSPC"), MemoryError()], ids=repr
+)
+def test_an_adapter_that_could_not_be_read_is_not_said_to_differ(
+    error: Exception, finished: Any, resolved: Any, random_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from training_job.model import quantized
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    base, adapter = quantized.load_model(random_base, torch.float32), finished.output / "model" / "adapter"
+    monkeypatch.setattr(quantized, "load_file", fail)
+    with pytest.raises(type(error)):
+        quantized.load_adapter(base, adapter, resolved().hyperparameters)
 
 
 @pytest.mark.parametrize("fault", ["keys renamed", "a layer missing", "no weights"])
