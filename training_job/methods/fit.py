@@ -106,13 +106,11 @@ class Fit:
         start_measuring()
         trainer = self.method.build(self.setup, self.data)
         limit, measures = TimeLimit.of(self.setup.recipe), self.method.MEASURES
-        watch = Watch(self.curve, self.metrics, self.identity, measures, limit, lambda: self._loss(trainer), resume)
+        measure, check = (lambda: self._loss(trainer)), (lambda: self._require_same_start(trainer, resume))
+        watch = Watch(self.curve, self.metrics, self.identity, measures, limit, measure, check)
         trainer.add_callback(watch)
         if resume:
             print(f"resuming from step {checkpoints.step_of(resume)}", flush=True)
-        elif self.setup.continue_from:
-            recorded = checkpoints.mark_of(self.setup.continue_from).get("fixed_loss")
-            require_same_loss("at the start", recorded, self._fixed_loss(trainer))
         try:
             trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         except (PermanentFailure, torch.OutOfMemoryError):
@@ -131,6 +129,14 @@ class Fit:
         close_metrics(self.metrics, self.curve, trainer.state, self.method, watch.lost_best)
         if is_main_process():
             self._save(trainer, fixed_loss)
+
+    def _require_same_start(self, trainer: Trainer, resume: Path | None) -> None:
+        if resume:
+            recorded = checkpoints.mark_of(resume).get("probe_loss")
+            require_same_loss(f"after resuming from {resume.name}", recorded, self._loss(trainer))
+        elif adapter := self.setup.continue_from:
+            recorded = checkpoints.mark_of(adapter).get("fixed_loss")
+            require_same_loss("at the start", recorded, self._fixed_loss(trainer))
 
     def _loss(self, trainer: Trainer) -> float | None:
         return probe_loss(trainer, self.data.probe) if self.data.probe else None

@@ -17,7 +17,6 @@ from training_job.job import checkpoints
 from training_job.job.curve import Curve
 from training_job.job.limits import TimeLimit
 from training_job.job.runtime import RunningMetrics
-from training_job.model.artifacts import require_same_loss
 from training_job.model.quantized import adapters_to_float32, keep_training_kernel
 
 FIRST_STEPS = 10
@@ -34,10 +33,12 @@ class Watch(TrainerCallback):
         measures: Mapping[str, str],
         limit: TimeLimit,
         measure: Callable[[], float | None] = lambda: None,
-        resume: Path | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
+        """`measure`: the loss of the rows probed. `check` raises where the model that training begins with is wrong."""
+
         self._curve, self._metrics, self._identity, self._measures = curve, metrics, identity, measures
-        self._limit, self._measure, self._resume = limit, measure, resume
+        self._limit, self._measure, self._check = limit, measure, check
         self.began = False
         self.lost_best: int | None = None
         self._session = _Speed(0, 0)
@@ -51,9 +52,7 @@ class Watch(TrainerCallback):
         self._find_best(Path(args.output_dir), state, args.metric_for_best_model or "eval_loss")
         adapters_to_float32(kwargs["model"])
         keep_training_kernel(kwargs["model"])
-        if self._resume:
-            recorded = checkpoints.mark_of(self._resume).get("probe_loss")
-            require_same_loss(f"after resuming from {self._resume.name}", recorded, self._measure())
+        self._check()  # now: accelerate has prepared the model, which else would compute without autocast
         self._session = _Speed(state.global_step, int(state.num_input_tokens_seen))
         self._window = self._session
         self._metrics.keep_time()

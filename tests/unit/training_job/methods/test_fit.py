@@ -247,6 +247,16 @@ def test_a_disk_or_memory_that_fails_while_a_checkpoint_is_loaded_is_no_damage(
     assert not list((run.output / "checkpoints").glob("set-aside-*"))
 
 
+@pytest.mark.ci
+def test_a_run_in_bfloat16_continues_from_an_adapter(
+    finished: Any, bench: Callable[..., Any], resolved: Any, tmp_path: Path
+) -> None:
+    recipe = resolved(compute_dtype="bfloat16", continued_from="run-0", total_steps=2, n_epochs=1)
+    run = bench(tmp_path, recipe=recipe)
+    assert run.train("--continue-from", str(finished.output / "model" / "adapter")) == 0
+    assert run.result().metrics.first_train_loss < finished.result().metrics.first_train_loss - 1
+
+
 def test_a_lost_best_checkpoint_is_not_what_the_records_name(
     overfitted: Any, bench: Callable[..., Any], tmp_path: Path
 ) -> None:
