@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import codecs
 import re
+import tomllib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from operator import itemgetter
+from pathlib import Path
 
+from shared.validation.content.languages import UNKNOWN as LANGUAGE_UNKNOWN
 from shared.validation.content.languages import language_of
 from shared.validation.lines import Unreadable
 
@@ -21,20 +27,24 @@ _STRUCTURE = frozenset('{[",;\t|\n')  # rows of any format have one of these
 _CONTROLS = frozenset(map(chr, range(32))) - set("\t\n\r\f")
 _ZERO_SHARE = 4
 _DAMAGED = "damaged or cut off text in {}"
-# What Excel and editors write where they do not write Unicode: of Latin letters, the most frequent first, and others.
-UNKNOWN = "ascii"
-LEGACY = ("cp1252", "cp1250", "cp1254", "mac_roman", "cp1251", "cp1253", "cp932", "gb18030", "cp949", "big5")
-# Languages of Latin letters with the encodings that have all of them.
-_LATIN: dict[str, tuple[str, ...]] = {
-    "tr": ("cp1254",),
-    **dict.fromkeys(("bs", "cs", "hr", "hu", "pl", "ro", "sk", "sl", "sq"), ("cp1250",)),
-    **dict.fromkeys(("da", "de", "en", "es", "fr", "it", "nl", "nn", "no", "pt", "sv"), ("cp1252", "mac_roman")),
+_TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+UNKNOWN, LEGACY = "ascii", tuple(_TABLES["legacy"].split())
+_LATIN = {code: letters for codes, letters in _TABLES["latin"].items() for code in codes.split()}
+_SCRIPTS = {int(block): frequent for block, frequent in _TABLES["scripts"].items()}
+# Of encodings with two bytes a character, the first bytes of frequent ones, and the least second byte.
+_TWO_BYTES = {
+    "cp932": ({*range(0x81, 0x84), *range(0x88, 0x98)}, 0x40),
+    "cp949": ({0xA1, 0xA3, *range(0xB0, 0xC9)}, 0xA1),
+    "euc_jp": ({0xA1, 0xA3, 0xA4, 0xA5, *range(0xB0, 0xD0)}, 0xA1),
+    "gb18030": ({0xA1, 0xA3, *range(0xB0, 0xD8)}, 0xA1),
+    "big5": ({*range(0xA1, 0xC7)}, 0x40),
 }
-_JAPANESE, _HIRAGANA = "cp932", re.compile("[\u3041-\u3096]")
-_LEAST = 8  # bytes beyond ASCII; fewer are a few accents and dashes
-# Of disorder: twice the default, for rows are no prose; and what it counts that an encoding is not of the language.
-_THRESHOLD, _OTHER_LANGUAGE = 0.4, 0.05
+_SIGNS = frozenset("«»“”„‘’–—…€£©®™°§±×÷µ½¼¾²³·•¿¡ªº№\xa0")  # noqa: RUF001
+_IN_WORDS, _OPENING, _BETWEEN = frozenset("’·\xa0"), frozenset("„«“‘¿¡•§±×÷"), frozenset("–—")  # noqa: RUF001
+_KANA, _LATIN_END = frozenset(map(chr, range(0x3041, 0x3100))), "\u0250"
+_LATER, _LESS_FREQUENT, _OTHER_LANGUAGE, _RARE, _WRONG = 0.002, 0.01, 0.05, 0.3, 0.5
 _WORDS_SHOWN, _WORD_CHARACTERS, _CHARACTERS_SHOWN = 3, 20, 12
+_TOKEN = re.compile(r"[^\x00-/:-@\[-`{-\x7f]+")  # between blanks and the signs of ASCII
 
 
 def encoding_of(head: bytes, named: str = "") -> tuple[str, int]:
@@ -58,43 +68,69 @@ def encoding_of(head: bytes, named: str = "") -> tuple[str, int]:
     return "" if is_utf8 else named, 0
 
 
-def guessed(lines: Sequence[bytes], among: Sequence[str] = LEGACY) -> tuple[str, str]:
-    """The likeliest encoding of lines that are not UTF-8 (`UNKNOWN` if there is none), and some of their words.
+@lru_cache(maxsize=4)
+def guessed(sample: bytes, among: Sequence[str] = LEGACY) -> tuple[str, str]:
+    """The likeliest encoding of text that is not UTF-8 (`UNKNOWN` if there is none), and words with its letters.
 
-    Where several are as likely, it is the first of `among`. Words with a capital may be names: characters are shown.
+    A word for each of the most frequent characters beyond ASCII: wrong ones stand in them too. Words with a capital may
+    be names: if there are no others, characters are shown.
     """
-    sample, name = b"\n".join(lines), among[0]
-    if len(among) > 1 and sum(byte > 127 for byte in sample) >= _LEAST:
-        name = _likeliest(sample, among) or name
-    try:
-        text = sample.decode(name)
-    except UnicodeDecodeError:
+    read = ((place, name, _decoded(sample, name)) for place, name in enumerate(among))
+    costs = ((_cost(text, name) + place * _LATER, text, name) for place, name, text in read if text)
+    cost, text, name = min(costs, key=itemgetter(0), default=(1.0, "", UNKNOWN))
+    if len(among) > 1 and cost > _WRONG:
         return UNKNOWN, ""
-    words = (word for word in re.findall(r"\w+", text) if word.islower() and not word.isascii())
-    shown = list(dict.fromkeys(word for word in words if len(word) <= _WORD_CHARACTERS))[:_WORDS_SHOWN]
-    characters = "".join(dict.fromkeys(character for character in text if not character.isascii()))
-    return name, ", ".join(shown) or characters[:_CHARACTERS_SHOWN]
+    characters = [character for character, _ in Counter(text).most_common() if not character.isascii()]
+    words = [word for word in _TOKEN.findall(text) if word.islower() and len(word) <= _WORD_CHARACTERS]
+    shown = [word for character in characters for word in words if character in word]
+    return name, ", ".join([*dict.fromkeys(shown)][:_WORDS_SHOWN]) or "".join(characters[:_CHARACTERS_SHOWN])
 
 
-def _likeliest(sample: bytes, among: Sequence[str]) -> str:
-    """By the disorder of the text, of Latin letters in an encoding of its language; empty if there is none.
+def _decoded(sample: bytes, name: str) -> str:
+    try:
+        return sample.decode(name)
+    except UnicodeDecodeError:
+        return ""
 
-    Hiragana, which other encodings hardly have by chance, is Japanese, however few words there are.
-    """
-    from charset_normalizer import from_bytes
 
-    found = from_bytes(sample, cp_isolation=[*among], threshold=_THRESHOLD)
-    best = found.best()
-    if any(one.encoding == _JAPANESE and len(_HIRAGANA.findall(str(one))) >= _LEAST for one in found):
-        return _JAPANESE
-    if best is None or best.encoding not in LEGACY[:4]:
-        return best.encoding if best else ""
-    likely = (
-        (one.chaos + _OTHER_LANGUAGE * (name not in _LATIN.get(language_of(str(one)), ())), among.index(name))
-        for one in found
-        for name in one.could_be_from_charset
+def _cost(text: str, name: str) -> float:
+    """The share of characters beyond ASCII that no one language of the encoding has, or not at such a place."""
+    letters, cost = Counter[str](), 0.0
+    places = Counter(zip(f" {text}", text, f"{text[1:]} ", strict=False))
+    count_by_place = {place: count for place, count in places.items() if not place[1].isascii()}
+    for (before, one, after), count in count_by_place.items():
+        if _is_misplaced(before, one, after):
+            cost += count
+        elif one < _LATIN_END and one.isalpha():
+            letters.update(dict.fromkeys(one.lower(), count))
+        elif one not in _SIGNS:
+            cost += count * _rarity(one, name)
+    of_language = language_of(text) if letters else ""
+    strange = (
+        sum(count * (known.find(one) * _LESS_FREQUENT if one in known else 1) for one, count in letters.items())
+        + letters.total() * _OTHER_LANGUAGE * (of_language not in (code, LANGUAGE_UNKNOWN))
+        for code, known in _LATIN.items()
     )
-    return among[min(likely)[1]]
+    return (cost + min(strange)) / max(1, sum(count_by_place.values()))
+
+
+def _is_misplaced(before: str, one: str, after: str) -> bool:
+    if one in _SIGNS:
+        if one in _BETWEEN:
+            return before.isalpha() != after.isalpha()
+        return before.isalpha() and (one in _OPENING or (after.isalpha() and one not in _IN_WORDS))
+    if one in "ςσ":
+        return (one == "ς") == after.isalpha()
+    beside_latin = any(other.isalpha() and other < _LATIN_END for other in (before, after))
+    return (one.isupper() and before.islower()) or (one >= _LATIN_END and beside_latin)
+
+
+def _rarity(one: str, name: str) -> float:
+    if name in _TWO_BYTES:
+        (first, least), raw = _TWO_BYTES[name], one.encode(name)
+        return 0 if one in _KANA else _RARE / 2 if raw[0] in first and raw[-1] >= least else 1
+    frequent = _SCRIPTS.get(ord(one) >> 8) if one.isprintable() else None
+    return 1 if frequent is None else _RARE * (one.lower() not in frequent)
 
 
 def _begun(head: bytes, name: str) -> str:

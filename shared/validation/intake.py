@@ -27,6 +27,7 @@ from shared.validation.tables import (
     looks_like_table,
     read_table,
     records_of,
+    settled,
 )
 from shared.validation.workbooks import open_workbook
 from shared.validation.wrappers import Wrapped, is_turn, may_be_wrapped, unwrap, with_first_line
@@ -111,6 +112,8 @@ def open_rows(chunks: Iterable[bytes], expected: ExpectedRows = ExpectedRows(), 
     table = None if is_values or not lines else _table(lines, expected)
     if table is not None:
         dialect, header = table
+        if dialect.words:  # of the header, which is not UTF-8
+            note("encoding_guessed", None, 0, f"{dialect.encoding}: {dialect.words}")
         table_blocks = read_table(blocks, dialect, note, header)
         return _intake("csv", [dict.fromkeys(columns_of(header, dialect))], table_blocks, expected)
     if lines and not is_values and not any(map(_may_be_json, lines)):
@@ -223,16 +226,16 @@ def _table(lines: Sequence[bytes], expected: ExpectedRows) -> tuple[Dialect, byt
     """How the file is a table, and its header; None if it is no table."""
     if _may_be_json(lines[0]):
         return None
-    found, header = dialects(lines)
+    found, header = dialects(lines, expected.columns)
     rest = lines[1 if header == lines[0] else 2 : HEADER_ROWS]
     records = [records_of([header, *rest], dialect) for dialect in found]
     for row in zip(*records, strict=False):
         for dialect, line in zip(found, row, strict=True):
             if _is_header(columns_of(line, dialect), expected):
-                return dialect, line
+                return settled(dialect, line), line
     alike = [n for n, dialect in enumerate(found) if looks_like_table(records[n], dialect)]
     if alike or expected.table or len(found) == 1:
-        return found[n := (alike or [0])[0]], records[n][0]
+        return settled(found[n := (alike or [0])[0]], records[n][0]), records[n][0]
     return None
 
 

@@ -32,25 +32,34 @@ Note = Callable[..., None]
 
 class Dialect(NamedTuple):
     """How cells are told apart. `spaced`: a blank may stand before a quotation mark. `encoding`: where it is not UTF-8;
-    empty if it is not known yet."""
+    empty if it is not known yet. `words`: what shows that it is this encoding."""
 
     delimiter: str
     spaced: bool = False
     encoding: str = ""
+    words: str = ""
 
 
-def dialects(lines: Sequence[bytes]) -> tuple[list[Dialect], bytes]:
-    """The dialects that a file may have, and its header: the first line, or the second if the first says `sep=`."""
-    named = _SEPARATOR.fullmatch(lines[0])
-    if named and len(lines) > 1:
-        return [_dialect(named[1].decode("latin-1"), lines)], lines[1]
-    return [_dialect(delimiter, lines) for delimiter in DELIMITERS], lines[0]
+def dialects(lines: Sequence[bytes], names: Iterable[str] = ()) -> tuple[list[Dialect], bytes]:
+    """The dialects that a file may have, and its header: the first line, or the second if the first says `sep=`.
+
+    An encoding in which the lines have one of these names of columns is likelier than others.
+    """
+    named = _SEPARATOR.fullmatch(lines[0]) if len(lines) > 1 else None
+    delimiters, header = ([named[1].decode("latin-1")], lines[1]) if named else (DELIMITERS, lines[0])
+    others, encoding = b"\n".join(_not_utf8(lines)), ("", "")
+    if others:
+        own = [name for name in names if not name.isascii()]
+        among = tuple(one for one in LEGACY if any(name in others.decode(one, "replace") for name in own))
+        encoding = guessed(others, among or LEGACY)
+    spaced = (re.compile(re.escape(delimiter.encode()) + b' +"') for delimiter in delimiters)
+    found = [any(map(pattern.search, lines)) for pattern in spaced]
+    return [Dialect(one, is_spaced, *encoding) for one, is_spaced in zip(delimiters, found, strict=True)], header
 
 
-def _dialect(delimiter: str, lines: Sequence[bytes]) -> Dialect:
-    spaced = re.compile(re.escape(delimiter.encode()) + b' +"')
-    encoding = "" if _is_utf8(lines[0]) else guessed(_not_utf8(lines))[0]  # the names of columns
-    return Dialect(delimiter, any(spaced.search(line) for line in lines), encoding)
+def settled(dialect: Dialect, header: bytes) -> Dialect:
+    """Without the encoding where the header does not show it: more records may."""
+    return dialect._replace(encoding="", words="") if _is_utf8(header) else dialect
 
 
 def columns_of(line: bytes, dialect: Dialect) -> list[str]:
@@ -160,9 +169,9 @@ class _TableReader:
         others = _not_utf8(records)
         utf8 = self._utf8_records + sum(not one.isascii() for one in records) - len(others)
         among = (self.dialect.encoding,) if self.dialect.encoding else LEGACY  # by the header
-        encoding, words = (UNKNOWN, "") if utf8 >= len(others) else guessed(others, among)
+        encoding, words = (UNKNOWN, "") if utf8 >= len(others) else guessed(b"\n".join(others), among)
         self.dialect = self.dialect._replace(encoding=encoding)
-        self._guess = f"{encoding}: {words}"
+        self._guess = f"{encoding}: {self.dialect.words or words}"
 
     def is_blank(self, record: bytes) -> bool:
         if record.strip(self._of_blanks):

@@ -6,10 +6,12 @@ import gzip
 import io
 import json
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shared.validation.encodings import LEGACY, guessed
 from shared.validation.intake import open_rows
 
 ROWS: list[dict[str, Any]] = [{"prompt": f"Wie groß ist Teil {n}? 部品 🔩", "completion": f"{n} mm"} for n in range(60)]
@@ -107,102 +109,26 @@ def test_a_recipe_is_read_in_every_encoding_too(check, rows, name) -> None:
     assert check(rows(60), rows(20, start=1000), recipe).codes == {"recipe_unknown_key": ()}
 
 
-# Tables in the encodings of Excel, editors and old systems: sentences, and what they are saved in.
-SAVED: dict[str, tuple[str, tuple[str, ...]]] = {
-    "Polish": (
-        "cp1250",
-        ("Prosz\u0119 wymieni\u0107 \u0142o\u017cysko pompy", "Czy mog\u0119 zmieni\u0107 has\u0142o?"),
-    ),
-    "Czech": (
-        "cp1250",
-        ("Kde je \u010derpadlo v hale \u010d\u00edslo t\u0159i?", "Pros\u00edm vym\u011b\u0148te lo\u017eisko"),
-    ),
-    "Hungarian": (
-        "cp1250",
-        (
-            "A szivatty\u00fa m\u0171k\u00f6dik a csarnokban",
-            "K\u00e9rj\u00fck cser\u00e9lje ki a csap\u00e1gyat \u0151szig",
-        ),
-    ),
-    "Turkish": (
-        "cp1254",
-        (
-            "L\u00fctfen vanay\u0131 kapat\u0131n te\u015fekk\u00fcrler",
-            "Pompa a\u011fa\u00e7lar\u0131n yan\u0131nda m\u0131?",
-        ),
-    ),
-    "German": (
-        "cp1252",
-        (
-            "Bitte die \u00d6ffnung pr\u00fcfen und schlie\u00dfen",
-            "Wo ist die gr\u00f6\u00dfte Pumpe \u00fcber dem Tank?",
-        ),
-    ),
-    "French": (
-        "cp1252",
-        (
-            "O\u00f9 est la pompe \u00e0 c\u00f4t\u00e9 du r\u00e9servoir ?",
-            "L\u2019ing\u00e9nieur a r\u00e9par\u00e9 la vanne",
-        ),
-    ),
-    "English": (
-        "cp1252",
-        ("The press doesn\u2019t start \u2013 why?", "Check the \u201cmain\u201d fuse of the caf\u00e9"),
-    ),
-    "German on a Mac": (
-        "mac_roman",
-        ("Bitte die \u00d6ffnung pr\u00fcfen und schlie\u00dfen", "Wo ist die gr\u00f6\u00dfte Pumpe?"),
-    ),
-    "French on a Mac": (
-        "mac_roman",
-        ("O\u00f9 est la pompe \u00e0 c\u00f4t\u00e9 du r\u00e9servoir ?", "Il a r\u00e9par\u00e9 la vanne"),
-    ),
-    "Russian": (
-        "cp1251",
-        (
-            "\u0413\u0434\u0435 \u043d\u0430\u0445\u043e\u0434\u0438\u0442\u0441\u044f \u043d\u0430\u0441\u043e\u0441?",
-            "\u0417\u0430\u043a\u0440\u043e\u0439\u0442\u0435 \u043a\u043b\u0430\u043f\u0430\u043d",
-        ),
-    ),
-    "Greek": (
-        "cp1253",
-        (
-            "\u03a0\u03bf\u03cd \u03b5\u03af\u03bd\u03b1\u03b9 \u03b7 \u03b1\u03bd\u03c4\u03bb\u03af\u03b1",
-            "\u0391\u03bb\u03bb\u03ac\u03be\u03c4\u03b5 \u03c4\u03bf",
-        ),
-    ),
-    "Japanese": (
-        "cp932",
-        (
-            "\u30dd\u30f3\u30d7\u306f\u3069\u3053\u3067\u3059\u304b",
-            "\u30d0\u30eb\u30d6\u3092\u9589\u3081\u3066\u304f\u3060\u3055\u3044",
-        ),
-    ),
-    "Japanese among English": (
-        "cp932",
-        ("Part 5 \u306e\u5834\u6240\u306f", "Hall 3 \u3067\u3059", "error 42 \u3092\u78ba\u8a8d"),
-    ),
-    "Chinese": (
-        "gb18030",
-        ("\u6cf5\u5728\u54ea\u91cc", "\u8bf7\u66f4\u6362\u8f74\u627f\u5e76\u5173\u95ed\u9600\u95e8"),
-    ),
-    "Korean": (
-        "cp949",
-        (
-            "\ud38c\ud504\ub294 \uc5b4\ub514\uc5d0 \uc788\uc2b5\ub2c8\uae4c",
-            "\ubc38\ube0c\ub97c \ub2eb\uc73c\uc2ed\uc2dc\uc624",
-        ),
-    ),
-    "Chinese of Taiwan": (
-        "big5",
-        ("\u6cf5\u5728\u54ea\u88e1", "\u8acb\u66f4\u63db\u8ef8\u627f\u4e26\u95dc\u9589\u95a5\u9580"),
-    ),
+# Languages, the encodings that their text is saved in, and sentences.
+LANGUAGES = {
+    name: (encodings.split(), tuple(sentences))
+    for name, encodings, *sentences in (
+        line.split("|") for line in Path(__file__).with_name("languages.txt").read_text("utf-8").splitlines()
+    )
 }
+SAVED = {
+    name: (LANGUAGES[name][0][at], LANGUAGES[name][1])
+    for name, at in {
+        "Polish": 0, "Turkish": 0, "Finnish": 0, "English": 0, "French": 1, "Russian": 1, "Japanese among English": 0,
+        "Chinese": 0,
+    }.items()
+}  # fmt: skip
 HEADERS = {"plain": "prompt,completion", "below a title": "Export of May,\nprompt,completion"}
 
 
 def saved(sentences: tuple[str, ...], plain: int = 0, header: str = "prompt,completion") -> str:
     """A table of 60 rows, of which the first are ASCII."""
+    sentences = tuple(one.replace(",", "") for one in sentences)
     rows = [f"question {n},answer {n}" for n in range(plain)]
     rows += [f"{n}: {sentences[n % len(sentences)]},{sentences[-1 - n % len(sentences)]} {n}" for n in range(plain, 60)]
     return "\n".join([header, *rows])
@@ -224,6 +150,54 @@ def test_the_encoding_of_a_table_is_guessed_and_the_report_says_which_it_is_with
     assert words
     assert all(word in text or set(word) <= set(text) for word in words.split(", "))
     assert read(text.encode(encoding)) == read(text.encode(encoding), 100_000)
+
+
+def test_text_of_every_language_is_read_right_in_each_encoding_that_it_is_saved_in_long_or_short() -> None:
+    wrong = []
+    for language, (encodings, sentences) in LANGUAGES.items():
+        for encoding in encodings:
+            for text in ("\n".join(sentences), "\n".join(f"{n}: {one}," for n in range(9) for one in sentences)):
+                found, words = guessed(text.encode(encoding))
+                if text.encode(encoding).decode(found) != text or not set(words) <= {*text, *", "}:
+                    wrong.append((language, encoding, found, words))
+    assert wrong == []
+    assert {one for encodings, _ in LANGUAGES.values() for one in encodings} == {*LEGACY}
+
+
+def test_the_words_shown_are_those_in_which_a_wrong_guess_would_be_seen() -> None:
+    text = "kylm\xe4 \xe4\xe4ni, t\xf6iss\xe4"  # Finnish, of which Mac Roman makes signs within words
+    assert guessed(text.encode("cp1252"), ("mac_roman",)) == (
+        "mac_roman",
+        "kylm\u2030, \u2030\u2030ni, t\u02c6iss\u2030",
+    )
+
+
+def test_bytes_that_are_text_in_no_encoding_are_not_guessed() -> None:
+    assert guessed(b"\xe2y\x8ax\xfcy\xcd \xfax\xb7b\xc8b\x98 \xc0b\xcfa\x92x\xf8") == ("ascii", "")
+
+
+HEADED = {
+    "alone": "{}",
+    "below a title": "\u041e\u0442\u0447\u0451\u0442 \u0437\u0430 \u043c\u0430\u0439;\n{}",
+    "below sep=": "sep=;\n{}",
+}
+
+
+@pytest.mark.few_cases(3)
+@pytest.mark.parametrize("above", HEADED.values(), ids=HEADED)
+@pytest.mark.parametrize("encoding", ["cp1251", "koi8_r", "cp866"])
+def test_a_header_that_is_not_utf_8_above_rows_of_ascii_is_read_and_reported(check, above, encoding) -> None:
+    question, answer = "\u0432\u043e\u043f\u0440\u043e\u0441", "\u043e\u0442\u0432\u0435\u0442"
+    text = above.format(f"{question};{answer}\n") + "\n".join(f"Where is pump {n}?;In hall {n % 9}" for n in range(60))
+    checked = [
+        check(text.encode(encoding), recipe=f"data: {{columns: {columns}}}".encode(), file_name="train.csv")
+        for columns in (f"{{{question}: user, {answer}: assistant}}", f"{{{question}: user, otvet: assistant}}")
+    ]
+    assert [list(dict.fromkeys(one.errors)) for one in checked] == [[], ["column_missing"]]
+    for one in checked:
+        (found,) = [problem for problem in one.result.report.problems if problem.code == "encoding_guessed"]
+        assert f"{encoding}: " in found.message
+        assert question in found.message
 
 
 @pytest.mark.few_cases(3)
