@@ -197,7 +197,7 @@ def _parts(data: list[Messages]) -> dict[str, Callable[[], object]]:
 def _near_copies(words: Iterable[list[str]]) -> None:
     index = Index()
     for number, row in enumerate(words, start=1):
-        drawn = sketch(row)
+        drawn = sketch(row, 0)
         if index.match(drawn) is None:
             index.add(drawn, number, number)
 

@@ -45,13 +45,13 @@ class Sketch(NamedTuple):
     low: bytes
 
 
-def sketch(words: list[str], context: str = "") -> Sketch:
-    """`words` of the dialogue in lower case; `context`: what else the model reads, system messages and the like.
+def sketch(words: list[str], key: int, context: str = "") -> Sketch:
+    """`words` of the dialogue in lower case, and their `key`; `context`: what else the model reads, system messages and
+    the like.
 
     Pairs of neighboring words are compared, so order counts.
     """
-    dialogue = _signature(words)
-    whole, key = dialogue, key_of(" ".join(words))
+    whole = dialogue = _signature(words)
     if context:
         around, context_key = _of_context(context)
         whole = tuple(map(min, dialogue, around))  # the signature of a union

@@ -127,7 +127,8 @@ class RowScan:
         question_words, answer_words = (text.lower().split() for text in (texts.question, texts.answer))
         if not question_words and not answer_words:
             return None
-        row = sketch(question_words + answer_words, texts.context)
+        question_key, answer_key = (key_of(" ".join(words)) for words in (question_words, answer_words))
+        row = sketch(question_words + answer_words, question_key >> 1 ^ answer_key, texts.context)
         if held_out:
             return Dialogue(row, "", 0, None, (), False, 0)
         before = [message["content"] for message in messages[:-1] if message["role"] != "system"]
@@ -136,14 +137,14 @@ class RowScan:
         if not has_answer:
             read_key, answer_key = statement or (None, 0)
             return Dialogue(row, language, answer_key, read_key, (), False, characters)
-        read_key = key_of(" ".join(question_words)) if question_words else None
+        read_key = question_key if question_words else None
         if read_key is not None and texts.context:
             read_key ^= key_of(texts.context)
         question = next((message["content"] for message in reversed(messages) if message["role"] == "user"), "")
         return Dialogue(
             row,
             language,
-            key_of(" ".join(answer_words)),
+            answer_key,
             read_key,
             self._odd_words.of(f"{texts.context} {texts.question}"),
             "tool_calls" not in messages[-1] and asks_for_fact(question, texts.answer, texts.context),

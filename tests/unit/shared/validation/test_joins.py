@@ -265,7 +265,7 @@ def test_a_row_that_is_like_two_others_groups_them() -> None:
     rows: list[RowKeys] = []
     for case in itertools.count():
         words = [f"w{case}x{n}" for n in range(80)]
-        first, second, both = sketch(words[:70]), sketch(words[10:]), sketch(words[10:70])
+        first, second, both = sketch(words[:70], 1), sketch(words[10:], 2), sketch(words[10:70], 3)
         if similar(first.low, both.low) and similar(second.low, both.low) and not similar(first.low, second.low):
             rows += [row(len(rows) + more, each) for more, each in enumerate((first, second, both), start=1)]
         if len(rows) == 300:

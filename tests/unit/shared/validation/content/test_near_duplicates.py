@@ -45,7 +45,7 @@ def test_most_pairs_above_the_threshold_are_found_and_few_far_below() -> None:
     chance, index = random.Random(5), Index(bits=12)
     rows = [[f"w{chance.randrange(5000)}" for _ in range(80)] for _ in range(300)]
     for number, words in enumerate(rows, start=1):
-        index.add(sketch(words), number, number)
+        index.add(sketch(words, number), number, number)
 
     def share_found(changed: int) -> float:
         hits = 0
@@ -53,7 +53,7 @@ def test_most_pairs_above_the_threshold_are_found_and_few_far_below() -> None:
             copy = list(words)
             for at in chance.sample(range(80), changed):
                 copy[at] = f"x{chance.random()}"
-            hits += index.match(sketch(copy)) is not None
+            hits += index.match(sketch(copy, 0)) is not None
         return hits / len(rows)
 
     assert share_found(1) >= 0.99  # similarity 0.95
@@ -62,7 +62,7 @@ def test_most_pairs_above_the_threshold_are_found_and_few_far_below() -> None:
 
 def test_an_index_forgets_the_oldest_rows_and_does_not_grow() -> None:
     chance, index = random.Random(6), Index(bits=6)
-    rows = [sketch(prose(chance, 40).split()) for _ in range(200)]
+    rows = [sketch(prose(chance, 40).split(), 0) for _ in range(200)]
     for number, one in enumerate(rows, start=1):
         index.add(one, number, number)
     assert index.match(rows[0]) is None
