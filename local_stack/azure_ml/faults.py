@@ -6,26 +6,16 @@ from local_stack.azure_ml.store import Document, WorkspaceStore
 from local_stack.azure_ml.strict import user_error
 
 # Azure docs: what a job or a deployment says when the subscription or the region has no machine for it.
+_FAILURE: Document = {"kind": "job_failure"}
 _PRESETS: dict[str, Document] = {
-    "quota": {
-        "kind": "job_failure",
-        "code": "OutOfQuota",
-        "message": "Not enough quota available for the requested instance type.",
-    },
-    "capacity": {
-        "kind": "job_failure",
-        "code": "AllocationFailed",
-        "message": "The region has no capacity for the requested instance type.",
-    },
-    "job_failure": {"kind": "job_failure", "code": "UserError", "message": "A fault was injected."},
+    "quota": _FAILURE
+    | {"code": "OutOfQuota", "message": "Not enough quota available for the requested instance type."},
+    "capacity": _FAILURE
+    | {"code": "AllocationFailed", "message": "The region has no capacity for the requested instance type."},
+    "job_failure": _FAILURE | {"code": "UserError", "message": "A fault was injected."},
     "drop_events": {"kind": "drop_events"},
     "vanish": {"kind": "vanish"},
-    "refuse": {
-        "kind": "refuse",
-        "status": 503,
-        "code": "ServiceUnavailable",
-        "message": "A fault was injected.",
-    },
+    "refuse": {"kind": "refuse", "status": 503, "code": "ServiceUnavailable", "message": "A fault was injected."},
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -78,12 +78,14 @@ class BaseModelEntry(Frozen):
         return self.architecture
 
 
+_CATALOG: dict[str, Any] = tomllib.loads(Path(__file__).with_name("catalog.toml").read_text(encoding="utf-8"))
+
+
 def _entries() -> Iterator[BaseModelEntry]:
-    """Those of `catalog.toml`. Raises ValidationError for a key that is missing, unknown or wrong."""
-    document = tomllib.loads(Path(__file__).with_name("catalog.toml").read_text(encoding="utf-8"))
-    for entry in document["model"]:
+    """Raises ValidationError for a key that is missing, unknown or wrong."""
+    for entry in _CATALOG["model"]:
         if (license_text := entry.pop("obligations_of", None)) is not None:
-            entry["obligations"] = document["obligations"][license_text]
+            entry["obligations"] = _CATALOG["obligations"][license_text]
         if "asset" in entry:
             entry["tokenizer"] = f"models/{entry['id']}/tokenizer/"
         yield BaseModelEntry.model_validate(entry)
@@ -162,23 +164,8 @@ class Sku(Frozen):
         return self.usd_per_hour_spot if spot and self.usd_per_hour_spot is not None else self.usd_per_hour
 
 
-def _sku(name: str, gpu: str, gpus: int, memory_gib: int, usd: float, flops: float, **rest: object) -> Sku:
-    fields = {"name": name, "gpu": gpu, "gpus": gpus, "memory_bytes": memory_gib * GIB}
-    return Sku.model_validate({**fields, "usd_per_hour": usd, "peak_flops": flops, **rest})
-
-
-# The T4 has no bfloat16, so it neither trains nor serves what was evaluated in bfloat16; listed to say so.
-SKUS: tuple[Sku, ...] = (
-    _sku("Local_CPU", "none", 0, 8, 0.0, 1e11, usd_per_hour_spot=0.0),
-    _sku("Standard_NC4as_T4_v3", "T4", 1, 16, 0.53, 65e12, bfloat16=False),
-    _sku("Standard_NC16as_T4_v3", "T4", 1, 16, 1.20, 65e12, bfloat16=False),
-    _sku("Standard_NC24ads_A100_v4", "A100", 1, 80, 3.67, 312e12, usd_per_hour_spot=0.60),
-    _sku("Standard_NC48ads_A100_v4", "A100", 2, 80, 7.35, 312e12),
-    _sku("Standard_NC96ads_A100_v4", "A100", 4, 80, 14.69, 312e12),
-    _sku("Standard_NC40ads_H100_v5", "H100 NVL", 1, 94, 6.98, 835e12, usd_per_hour_spot=1.60),
-    _sku("Standard_NC80adis_H100_v5", "H100 NVL", 2, 94, 13.96, 835e12),
-    _sku("Standard_ND96amsr_A100_v4", "A100", 8, 80, 32.77, 312e12),
-    _sku("Standard_ND96isr_H100_v5", "H100", 8, 80, 98.32, 989e12),
+SKUS: tuple[Sku, ...] = tuple(
+    Sku.model_validate({"memory_bytes": machine.pop("memory_gib") * GIB, **machine}) for machine in _CATALOG["machine"]
 )
 
 

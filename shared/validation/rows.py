@@ -20,7 +20,7 @@ from shared.validation.formats import CHAT, Format
 from shared.validation.lines import RefusedLine
 from shared.validation.messages import Message, read_messages, read_tools
 from shared.validation.names import shown, wrong_type
-from shared.validation.strict import escapes_colon, holds_nul, what_was_lost, why_unreadable
+from shared.validation.strict import escapes_colon, what_was_lost, why_unreadable
 from shared.validation.tool_calls import check_conversation
 from shared.validation.unread import report_unread
 
@@ -164,8 +164,7 @@ def _read_any(line: bytes, source: dict[str, Any], form: Format, used: frozenset
         written = orjson.dumps(source)
     except orjson.JSONEncodeError:  # nested deeper than the encoder goes
         return None, ("invalid_json",)
-    code = "null_character" if holds_nul(written) else what_was_lost(line, written)
-    if code:
+    if code := what_was_lost(line, written):
         return None, (code,)
     codes: set[str] = set()
     kept = _kept(source, form.mapping, used)

@@ -39,17 +39,14 @@ def why_unreadable(line: bytes) -> str:
     return "null_character" if b"\0" in line else "invalid_json"
 
 
-def holds_nul(written: bytes) -> bool:
-    """Whether text of a document, as the encoder wrote it, holds a NUL character."""
-    return _holds(written, b"\\", b"\\u0000") and _NUL.search(written) is not None
-
-
 def what_was_lost(line: bytes, written: bytes) -> str | None:
-    """The code of what the parser dropped silently: one of two equal keys, or digits of a long integer.
+    """The code of what the parser dropped silently: one of two equal keys, or digits of a long integer; or of a NUL.
 
     `written` is what the encoder made of the document that `line` was parsed to. Where both are equal, nothing
     was lost. An integer beyond 64 bits becomes a float so large that it is written with an exponent.
     """
+    if _holds(written, b"\\", b"\\u0000") and _NUL.search(written) is not None:
+        return "null_character"
     if written == line:
         return None
     if _holds(written, b"+", b"e+"):

@@ -15,7 +15,7 @@ import orjson
 
 from shared.grading.errors import GradingFailed
 from shared.grading.schema import Schema
-from shared.validation.strict import holds_nul, parse_text, what_was_lost
+from shared.validation.strict import parse_text, what_was_lost
 from shared.validation.unread import Unread
 
 Message = dict[str, Any]
@@ -72,7 +72,7 @@ def _loaded(function: Any, codes: set[str]) -> Any:
     except orjson.JSONDecodeError:
         return function
     written = orjson.dumps(loaded)
-    if lost := "null_character" if holds_nul(written) else what_was_lost(function.encode(), written):
+    if lost := what_was_lost(function.encode(), written):
         codes.add(lost)
     return loaded
 
@@ -196,8 +196,7 @@ def _read_arguments(value: Any, codes: set[str], place: str) -> str:
             break
         if type(parsed) is dict:
             written = orjson.dumps(parsed)
-            lost = "null_character" if holds_nul(written) else what_was_lost(text.encode(), written)
-            if lost:
+            if lost := what_was_lost(text.encode(), written):
                 report(codes, lost, place)
             return text
         text = parsed
@@ -208,15 +207,8 @@ def _read_arguments(value: Any, codes: set[str], place: str) -> str:
 # The dialogue.
 
 # After these, what is left of the calls says nothing about the row.
-_UNREADABLE = frozenset(
-    {
-        "data_type",
-        "invalid_tool_calls",
-        "tool_call_without_id",
-        "message_missing_key",
-        "misspelled_key",
-        "unrecognized_role",
-    }
+_UNREADABLE = frozenset({"data_type", "invalid_tool_calls", "tool_call_without_id"}) | frozenset(
+    {"message_missing_key", "misspelled_key", "unrecognized_role"}
 )
 
 

@@ -16,22 +16,13 @@ from training_job.job.files import append_line, read_lines, write_lines
 from training_job.job.processes import is_main_process
 
 METRICS_FILE = "metrics.jsonl"
-MLFLOW_NAMES = {
-    "loss": "train_loss",
-    "eval_loss": "eval_loss",
-    "learning_rate": "learning_rate",
-    "tokens_per_s": "tokens_per_s",
-    "eta_s": "eta_s",
-    "grad_norm": "grad_norm",
-    "peak_memory_bytes": "peak_memory_bytes",
-    "total_steps": "step_total",
-    **{
-        name: name
-        for kind in ("", "eval_")
-        for name in map(kind.__add__, ("reward", "reward_spread", "reward_gap", "reward_accuracy", "reward_margin"))
-    },
-    **{name: name for name in ("share_equal_groups", "reward_errors", "answer_tokens", "kl")},
-}
+_REWARDS = ("reward", "reward_spread", "reward_gap", "reward_accuracy", "reward_margin")
+_SAME = (
+    *("eval_loss", "learning_rate", "tokens_per_s", "eta_s", "grad_norm", "peak_memory_bytes"),
+    *(f"{kind}{name}" for kind in ("", "eval_") for name in _REWARDS),
+    *("share_equal_groups", "reward_errors", "answer_tokens", "kl"),
+)
+MLFLOW_NAMES = {"loss": "train_loss", "total_steps": "step_total"} | {name: name for name in _SAME}
 
 
 class Curve:

@@ -22,17 +22,14 @@ from shared.records.blob_documents import read_model
 RECEIVED_WITHIN = timedelta(hours=1)
 
 VALIDATING: FineTuningStatus = "validating_files"
+FAILED: FineTuningStatus = "failed"
 STATUS: dict[Status, FineTuningStatus] = {
     Status.RECEIVED: VALIDATING,
     Status.VALIDATING: VALIDATING,
     Status.VALIDATED: "queued",
     Status.DEPLOYED: "succeeded",
     Status.CANCELLED: "cancelled",
-    Status.REJECTED: "failed",
-    Status.DECLINED: "failed",
-    Status.ROLLED_BACK: "failed",
-    Status.FAILED: "failed",
-    Status.DUPLICATE: "failed",
+    **dict.fromkeys((Status.REJECTED, Status.DECLINED, Status.ROLLED_BACK, Status.FAILED, Status.DUPLICATE), FAILED),
 }
 WRONG_FILE = {
     "train": ("invalid_training_file", "training_file"),

@@ -21,15 +21,8 @@ log = logging.getLogger(__name__)
 _JOB_TIER = {Tier.SPOT: "spot", Tier.DEDICATED: "standard"}
 # SDK source (RunHistoryConstants): the fourteen states. Paused and NotResponding may still resume.
 _STATUS = {
-    "notstarted": JobStatus.QUEUED,
-    "queued": JobStatus.QUEUED,
-    "starting": JobStatus.QUEUED,
-    "provisioning": JobStatus.QUEUED,
-    "preparing": JobStatus.QUEUED,
-    "running": JobStatus.RUNNING,
-    "finalizing": JobStatus.RUNNING,
-    "notresponding": JobStatus.RUNNING,
-    "paused": JobStatus.RUNNING,
+    **dict.fromkeys(("notstarted", "queued", "starting", "provisioning", "preparing"), JobStatus.QUEUED),
+    **dict.fromkeys(("running", "finalizing", "notresponding", "paused"), JobStatus.RUNNING),
     "cancelrequested": JobStatus.CANCELLING,
     "completed": JobStatus.COMPLETED,
     "failed": JobStatus.FAILED,
