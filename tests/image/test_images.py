@@ -86,7 +86,7 @@ def test_every_file_an_image_copies_exists() -> None:
     assert [str(path) for path in found if not path.exists()] == []
 
 
-@pytest.mark.few_cases(3)
+@pytest.mark.few_cases(2)
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 def test_an_entry_point_starts_in_any_folder_with_what_the_image_holds(
     laid_out: Path, tmp_path: Path, entry_point: str

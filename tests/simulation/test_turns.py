@@ -48,6 +48,7 @@ def evaluations(world: World) -> list[str]:
     return [run_id for _, run_id in sorted(jobs)]
 
 
+@pytest.mark.ci
 def test_as_many_good_runs_as_there_are_cost_one_evaluation_each_in_the_order_they_were_trained(
     make_world: MakeWorld,
 ) -> None:

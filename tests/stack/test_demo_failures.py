@@ -63,6 +63,7 @@ def failure(process: subprocess.Popen[str]) -> str:
     return output.splitlines()[-1]
 
 
+@pytest.mark.ci
 def test_a_part_that_does_not_start(root: Path, recipe: Path) -> None:
     output, _ = (process := demo(root, recipe, JOB_POLL_S="often")).communicate()
     assert process.returncode == 1
@@ -82,6 +83,7 @@ def test_a_model_that_its_gate_declines(root: Path, recipe: Path) -> None:
     assert json.loads((root / "report.json").read_text())["passed"] is False
 
 
+@pytest.mark.ci
 def test_a_demo_that_takes_too_long(root: Path, recipe: Path) -> None:
     assert failure(demo(root, recipe, "--timeout-s", "5")).startswith("the demo failed: not done after 5 s, the limit")
 

@@ -110,6 +110,7 @@ def test_a_stack_on_files_is_not_started_on_emulators(root: Path) -> None:
     assert refused.stderr == f"{root} has its state in SQLite and files; emulators need a folder of their own\n"
 
 
+@pytest.mark.ci
 def test_a_part_that_does_not_start_is_told_with_its_log(root: Path) -> None:
     (root / "azure_ml").write_text("a file where a folder must be")
     failed = run_stack("up", root)

@@ -13,6 +13,7 @@ from benchmarks import gpu
 from shared.domain.catalog import find_entry
 
 
+@pytest.mark.ci
 def test_without_a_cuda_device_nothing_is_measured_and_the_exit_code_says_so(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -101,6 +101,7 @@ def test_an_imported_base_model_has_its_bundle_and_shows_it(
     assert found[TINY.id] == manifest.sha256
 
 
+@pytest.mark.ci
 def test_what_the_job_has_against_a_folder_is_what_the_user_reads(
     services: Services, base: Path, droptune: Callable[..., tuple[int, str]]
 ) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 
 import httpx
+import pytest
 
 from shared.domain.jobs import DeploymentState, JobStatus, ModelSpec
 from tests.unit.local_stack.azure_ml.deployed import HELLO
@@ -31,6 +32,7 @@ def test_a_running_job_outlives_the_emulator_and_is_taken_over_by_the_next_one(p
     assert (process.root / "blobs/runs/outlives/model/runs").read_text() == "run\n"
 
 
+@pytest.mark.ci
 def test_a_job_that_ended_while_the_emulator_was_down_keeps_its_exit_code(process: Process) -> None:
     process.client.submit(job("ends-alone", "while [ ! -e ${{outputs.model}}/go ]; do sleep 0.05; done"))
     started(process.client, "ends-alone")
@@ -42,6 +44,7 @@ def test_a_job_that_ended_while_the_emulator_was_down_keeps_its_exit_code(proces
     assert finished(process.client, "ends-alone").status is JobStatus.COMPLETED
 
 
+@pytest.mark.ci
 def test_a_job_killed_with_its_machine_is_queued_again_as_the_same_job(process: Process) -> None:
     script = "echo run >> ${{outputs.model}}/runs; if [ $(wc -l < ${{outputs.model}}/runs) = 1 ]; then sleep 60; fi"
     process.client.submit(job("preempted", script))
@@ -58,6 +61,7 @@ def test_a_job_killed_with_its_machine_is_queued_again_as_the_same_job(process: 
     assert (process.root / "blobs/runs/preempted/model/runs").read_text() == "run\nrun\n"
 
 
+@pytest.mark.ci
 def test_a_deployment_outlives_the_emulator_and_is_started_again_if_it_died(process: Process) -> None:
     client = process.client
     client.register_model(ModelSpec(name="m", version="1", uri="azureml://datastores/models/paths/champion/"))

@@ -130,6 +130,7 @@ def test_a_message_is_handled_although_the_disk_is_full_when_it_comes_while_it_i
         assert process.returncode == 0
 
 
+@pytest.mark.ci
 def test_a_host_that_cannot_write_a_line_serves_http_messages_and_timers(bus: SqliteEventBus, tmp_path: Path) -> None:
     port = free_port(None)
     bus.send(QUEUE, [message("first")])

@@ -106,6 +106,7 @@ def test_a_migrated_file_has_the_tables_of_a_new_one(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
+@pytest.mark.ci
 def test_processes_that_migrate_the_file_together_agree(tmp_path: Path) -> None:
     first_version(tmp_path / "state.db")
     work = "store().close()"

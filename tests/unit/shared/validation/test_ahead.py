@@ -140,7 +140,7 @@ def test_several_processes_find_what_one_finds(way, seed) -> None:
     assert multiprocessing.active_children() == []
 
 
-@pytest.mark.few_cases(1)
+@pytest.mark.ci
 @pytest.mark.parametrize(("batches", "by"), [(0, {"own"}), (1_000, {"other"})])
 def test_what_the_others_have_no_time_for_is_done_by_this_process(monkeypatch, batches, by) -> None:
     done: set[str] = set()

@@ -59,6 +59,7 @@ def mlflow_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeMlflow]]
     until_mirrors_end()
 
 
+@pytest.mark.ci
 def test_mlflow_gets_the_whole_curve(
     mlflow_server: type[FakeMlflow], bench: Callable[..., Any], resolved: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -34,7 +34,7 @@ JUDGE = {
 }
 
 
-@pytest.mark.few_cases(1)
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("graders", "evaluation_graders"),
     [([JUDGE], EVALUATION_GRADERS), pytest.param(GRADERS, [JUDGE], marks=pytest.mark.slow)],

@@ -74,6 +74,7 @@ def test_a_run_out_of_memory_goes_on_with_smaller_micro_batches_and_the_same_bat
     assert result.metrics.predicted_peak_bytes < straight.metrics.predicted_peak_bytes
 
 
+@pytest.mark.ci
 def test_a_job_started_again_remembers_that_memory_ran_out(
     run_out_of_memory: Callable[..., None],
     bench: Callable[..., Any],

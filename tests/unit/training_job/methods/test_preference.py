@@ -117,6 +117,7 @@ def test_adapters_are_in_float32_and_the_base_keeps_its_training_kernel(
     assert not any(m.support_avx512bf16_for_cpu for m in quantized)
 
 
+@pytest.mark.ci
 def test_a_run_that_continues_is_compared_with_the_adapter_it_started_from(
     compared: Any, dpo: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -101,6 +101,7 @@ def test_a_batch_of_more_prompts_than_there_are_is_refused(grpo: Callable[..., A
     assert run.result().problem.code == "batch_beyond_data"
 
 
+@pytest.mark.ci
 def test_held_out_prompts_are_asked_without_an_answer_of_their_own(rewarded: Any, tmp_path: Path) -> None:
     merged = str(rewarded.output / "model" / "merged")
     assert rewarded.evaluate("--candidate", merged, output=tmp_path / "e") == 0
