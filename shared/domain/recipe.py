@@ -244,8 +244,8 @@ class Data(Frozen):
     )
     split_group: str | None = Field(
         default=None,
-        description="row field, or one in an object as `meta.patient`; rows that share its value are all held out or "
-        "all trained on. Where each group is larger than validation_split, the smallest is held out",
+        description="row field, or one in an object as `meta.patient`; rows that share its value, in any case, are all "
+        "held out or all trained on. Where each group is larger than validation_split, the smallest is held out",
     )
 
 

@@ -48,6 +48,7 @@ _RESULT_PARTS = {
 }
 # A dialogue as one text (Anthropic's hh-rlhf).
 _TRANSCRIPT = re.compile(r"\n\n(Human|Assistant):")
+_WORD = re.compile(r"\s*[^\s{\[]")  # else an object or a list
 _PYTHON_MAX = 2**16  # the parser of Python takes a hundred bytes for each character
 _TWICE = {
     "role": "the speaker of a turn (from and role)",
@@ -73,6 +74,31 @@ def pair_of(source: Source) -> tuple[str | None, str | None]:
     return prompt_field, answer_field
 
 
+def refuse_several(source: Source, *fields: str | None) -> None:
+    """Raises Refused `ambiguous_field` where other fields could be the question or the answer too, and say something
+    else. `fields`: those that are read as such."""
+    found = []
+    for use, names in (("what the model reads", PROMPT_FIELDS), ("what it learns", ANSWER_FIELDS)):
+        own = next((field for field in fields if field in names and source.get(field) is not None), None)
+        others = [
+            name
+            for name, value in source.items()
+            if own not in (None, name) and name.strip().lower() in names and _may_be(own, name, value, source[own])
+        ]
+        if others:
+            found.append(f"{use} ({', '.join([own, *sorted(others)])})")
+    if found:
+        raise Refused(f"ambiguous_field|{' and '.join(found)}")
+
+
+def _may_be(own: str, name: str, value: Any, read: Any) -> bool:
+    """Whether a field says what another one, that is read, does not. `input` is read too, below the question; a `user`
+    may be a person."""
+    if (name in CONTEXT and own != "user") or (own in PROMPT_FIELDS and type(value) not in (str, list)):
+        return False
+    return value not in EMPTY and str(value).strip() not in ("", str(read).strip())
+
+
 def outputs_of(source: Source) -> tuple[str, str] | None:
     """Names of the two answers of a preference pair."""
     both = (names for names in OUTPUTS if names[0] in source and names[1] in source)
@@ -82,6 +108,8 @@ def outputs_of(source: Source) -> tuple[str, str] | None:
 def pair(source: Source, prompt_field: str, answer_field: str) -> Source:
     """A question and its answer, texts or dialogues. An answer that is another value is text as JSON has it."""
     answer = source.pop(answer_field)
+    if type(answer) is dict and answer.keys() == {"text", "answer_start"}:  # SQuAD
+        answer = answer["text"][0] if type(answer["text"]) is list and len(answer["text"]) == 1 else answer["text"]
     if type(answer) in (int, float, bool) or (type(answer) is dict and not _is_message(answer)):
         answer = orjson.dumps(answer).decode()
     messages = _prompt_turns(source, prompt_field) + _turns("assistant", answer_field, answer)
@@ -95,6 +123,8 @@ def prompt(source: Source, prompt_field: str) -> Source:
 
 def chat(source: Source) -> Source:
     messages = _parsed(source.get("messages"))
+    if type(messages) is str:
+        raise Refused(wrong_type("messages", messages, "a list of turns or its JSON"))
     return _dialogue(source, _messages_of(messages) if type(messages) is list else messages)
 
 
@@ -127,6 +157,7 @@ def preference(source: Source) -> Source:
 
 def chosen_rejected(source: Source) -> Source:
     names = outputs_of(source)
+    refuse_several(source, pair_of(source)[0])
     if names is None:
         raise Refused(f"missing_field|{', '.join(name for name in OUTPUTS[0] if name not in source)}")
     (before, preferred), (before_other, other) = (
@@ -163,7 +194,8 @@ def _prompt_beside(source: Source, before: list[Any], answers: tuple[list[Any], 
         if _same(answer, answers[0]) or _same(answer, answers[1]):
             turns = prompt_turns
         elif answer and (beside or _same(prompt_turns, before)):
-            _leave_out(source, name, whole)
+            source[name] = whole
+            leave_out(source, name)
             turns = []
         if beside and turns and _contains(turns, _turns("user", beside, source[beside])):
             del source[beside]
@@ -172,10 +204,10 @@ def _prompt_beside(source: Source, before: list[Any], answers: tuple[list[Any], 
     return _prompt_turns(source, beside) if beside else []
 
 
-def _leave_out(source: Source, name: str, value: Any) -> None:
+def leave_out(source: Source, name: str) -> None:
     """Keep in `item` what has the name of a field that is read."""
     item = source.get("item", {})
-    source["item"] = {**(item if type(item) is dict else {"item": item}), name: value}
+    source["item"] = {**(item if type(item) is dict else {"item": item}), name: source.pop(name)}
 
 
 def _same(turns: list[Any], others: list[Any]) -> bool:
@@ -197,6 +229,7 @@ def _as_key(turn: Any) -> bytes:
 
 def _question(source: Source, messages: Any, question: Source) -> Source:
     """`input` of a preference pair, with the system text and the tools in it or beside it."""
+    _leave_out_words(source)
     beside = {name: source.pop(name) for name in (*SYSTEM, *TOOLS) if name in source}
     for name, value in beside.items():
         if value and question.get(name) and (name in TOOLS or value != question[name]):
@@ -256,6 +289,7 @@ def _is_message(value: Source) -> bool:
 
 def _dialogue(source: Source, messages: Any) -> Source:
     """The row with `messages`, the system text beside them at their start, and tools in one form."""
+    _leave_out_words(source)
     tools = _tools(source)
     system = _system(source)
     if type(messages) is list and system is not None:
@@ -286,6 +320,16 @@ def _checked_text(name: str, value: Any) -> str:
     if type(value) is not str:
         raise Refused(wrong_type(name, value))
     return value
+
+
+def _leave_out_words(source: Source) -> None:
+    """Those of fields that are called as tools are: the tools of a workshop, the functions of a part."""
+    for name in [name for name in TOOLS if name in source]:
+        value = source[name]
+        listed = _loaded(value) if type(value) is str else value
+        words = listed if type(listed) is list else [value]
+        if words and all(word is not None and _WORD.match(str(word)) for word in words):
+            leave_out(source, name)
 
 
 def _tools(source: Source) -> Any:

@@ -15,7 +15,7 @@ from shared.domain.findings import ROWS_SHOWN, Findings
 from shared.domain.graders import Grader
 from shared.domain.recipe import Recipe, Reinforcement
 from shared.grading import fields, read_fields
-from shared.validation.conversions import ANSWER_FIELDS
+from shared.validation.conversions import ANSWER_FIELDS, TOOLS
 from shared.validation.labels import LABEL_NAMES
 from shared.validation.marks import WORDS, Mark, grade_of, is_bad, meaning_of, plain_name
 from shared.validation.names import EMPTY, NAMES_MAX, OTHER_NAMES, shown
@@ -292,7 +292,7 @@ class FieldNotes:
             for path, inner in _marks_in(name, value):
                 self._add_mark(row, path, inner, messages, has_answer=has_answer)
             about = _is_about(name)
-            if not about and has_answer and _is_needed(_of_cell(value), messages):
+            if not about and has_answer and name not in ANSWER_FIELDS and _is_needed(_of_cell(value), messages):
                 about = "passages"
             if about:
                 self._add_missed(row, name, about, value, messages, has_answer=has_answer)
@@ -350,7 +350,8 @@ class FieldNotes:
                 reported.add(name)
         for name, count in self._counts.items():
             if (not self._used.others or name in self._used.replaced) and name not in reported:
-                findings.count("ignored_field", file, shown(name), count)
+                words = " (words, and no list of tools)" if name in TOOLS else ""
+                findings.count("ignored_field", file, shown(name) + words, count)
 
     def _report_missed(self, code: str, name: str, findings: Findings, file: str) -> bool:
         missed = self._missed[code, name]

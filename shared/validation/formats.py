@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 from shared.validation import conversions
 from shared.validation.conversions import ANSWER_FIELDS, CONTEXT, OUTPUTS, PROMPT_FIELDS, SYSTEM, Refused, Source
+from shared.validation.names import EMPTY
 
 
 class Format(NamedTuple):
@@ -62,17 +65,19 @@ def by_names(sources: Sequence[Source]) -> list[Source]:
     return [dict.fromkeys(source, "") for source in sources]
 
 
-def renamed(form: Format, columns: dict[str, str]) -> Format:
-    """The same format for rows whose fields have other names. `columns`: field of the file -> its known name."""
+def renamed(form: Format, columns: dict[str, str], meant: Collection[str] = ()) -> Format:
+    """The same format for rows whose fields have other names. `columns`: field of the file -> its known name;
+    `meant`: the known names that the recipe gives."""
     if not columns:
         return form
 
     names = {known: own for own, known in columns.items()}
 
     def convert(source: Source) -> Source:
-        known = rename(source, columns)
+        known = rename(source, columns, meant)
         try:
-            return form.convert(known)
+            made = form.convert(known)
+            return {names[name] if name in _BACK and name in meant else name: value for name, value in made.items()}
         except Refused as refused:
             code, _, detail = refused.code.partition("|")
             raise Refused(f"{code}|{_KNOWN.sub(lambda name: names.get(name[0], name[0]), detail)}") from refused
@@ -88,17 +93,34 @@ def known_names(columns: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def rename(source: Source, columns: dict[str, str]) -> Source:
-    """Raises Refused `column_taken` where a field has the known name already, and is not null."""
-    taken = {*columns.values()} - columns.keys()
-    for own, known in columns.items():
-        if own in source and own != known and source.get(known) is not None and known in taken:
+def rename(source: Source, columns: dict[str, str], meant: Collection[str] = ()) -> Source:
+    """The row with known names. Where the recipe says what is asked or answered, other fields that could be that are
+    not read. Raises Refused `column_taken` where two fields that say something get one name."""
+    if others := _others(frozenset(meant)):
+        source = {**source}
+        for name in [name for name in source if columns.get(name) not in meant and name.strip().lower() in others]:
+            conversions.leave_out(source, name)
+    given: Source = {}
+    for name, value in source.items():
+        known = columns.get(name, name)
+        if given.get(known) not in EMPTY and value not in EMPTY:
             raise Refused(f"column_taken|{known}")
-    given = {name: value for name, value in source.items() if value is not None or name not in taken}
-    return {columns.get(name, name): value for name, value in given.items()}
+        if value not in EMPTY or known not in given:
+            given[known] = value
+    return given
+
+
+@cache
+def _others(meant: frozenset[str]) -> frozenset[str]:
+    asked, answered = (meant & {names[0]} for names in (PROMPT_FIELDS, ANSWER_FIELDS))
+    whole = ("messages", "conversations", *PREFERENCE.mapping, *chain(*OUTPUTS)) if asked and answered else ()
+    names = {*(PROMPT_FIELDS if asked else ()), *(ANSWER_FIELDS if answered else ()), *whole}
+    return frozenset(names - {*SYSTEM, *CONTEXT, "tools"})
 
 
 _KNOWN = re.compile(r"\w+")
+# What a column that is not read is no longer called.
+_BACK = frozenset({PROMPT_FIELDS[0], ANSWER_FIELDS[0], CONTEXT[0], *OUTPUTS[0]})
 
 
 def _shape_key(form: Format) -> tuple[str, ...]:
@@ -153,6 +175,7 @@ def _checked(name: str, convert: Callable[[Source], Source], *needed: str, promp
             missing = [*needed]
         if missing:
             raise Refused(_why_missing(source, missing, name, needed, prompts=prompts))
+        conversions.refuse_several(source, *needed)
         return convert(source)
 
     return checked
@@ -268,4 +291,6 @@ FOREIGN = {
     "them by custom_id, with the answer as the last of the messages.",
     "message_tree_id": "These are trees of OASST. Take the dialogue with the best answers of each: jq -c '{messages: "
     "[.prompt | recurse(.replies | min_by(.rank // 0) // empty) | {role, content: .text}]}'.",
+    "better_response_id": "These are pairs of answers. Name the better one: jq -c '. + {chosen: "
+    '.["response_\\(.better_response_id)"], rejected: .["response_\\(1 - .better_response_id)"]}\'.',
 }

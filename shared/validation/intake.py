@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, product
 from typing import Any, Literal
@@ -161,7 +162,9 @@ def _misspelled(names: Sequence[str]) -> dict[str, str]:
     """Fields with what they most likely stand for, which no field is called."""
     given = set(map(plain_name, names))
     others = [name for name in names if plain_name(name) not in KNOWN_NAMES]
-    return {name: near for name in others if (near := nearest_name(name, KNOWN_NAMES - given))}
+    found = {name: near for name in others if (near := nearest_name(name, KNOWN_NAMES - given))}
+    times = Counter(found.values())  # response_0 and response_1 are not both `response`
+    return {name: near for name, near in found.items() if times[near] == 1}
 
 
 def _learned(form: Format | None) -> set[str]:
@@ -174,23 +177,28 @@ def _format(sources: Sequence[Source], expected: ExpectedRows) -> Format | None:
 
     What stands beside the question is known in any case. Fields that are null count only where no row is known else.
     """
-    normalized = _normalized(sources)
-    for given, columns in product((sources, by_names(sources)), (dict(expected.columns), normalized)):
-        form = _form_of(given, columns, expected)
+    fields = set(chain.from_iterable(sources))
+    meant = {known for own, known in expected.columns.items() if own in fields}
+    normalized = {own: known for own, known in _normalized(sources).items() if known not in meant}
+    named = (dict(expected.columns), {**normalized, **expected.columns})
+    for given, columns in product((sources, by_names(sources)), named):
+        form = _form_of(given, columns, expected, meant)
         if form is None:
             continue
         beside = {own: known for own, known in normalized.items() if known in BESIDE and known not in columns.values()}
-        wider = _form_of(given, {**columns, **beside}, expected) if beside else None
+        wider = _form_of(given, {**columns, **beside}, expected, meant) if beside else None
         if wider is not None:
             form, read = wider, {own: known for own, known in beside.items() if known in wider.mapping}
             columns = {**columns, **read}
-        return renamed(form, columns)
+        return renamed(form, columns, meant)
     return None
 
 
-def _form_of(sources: Sequence[Source], columns: dict[str, str], expected: ExpectedRows) -> Format | None:
+def _form_of(
+    sources: Sequence[Source], columns: dict[str, str], expected: ExpectedRows, meant: Collection[str]
+) -> Format | None:
     try:
-        known = [rename(source, columns) for source in sources]
+        known = [rename(source, columns, meant) for source in sources]
     except Refused:
         known = list(sources)
     if expected.format != _AUTO:

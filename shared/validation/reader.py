@@ -96,8 +96,9 @@ class RowReader:
             return True
         if intake.form is None and intake.found:
             names = " and ".join(f"{own} to {known}" for own, known in intake.misspelled.items())
-            remedy = next((FOREIGN[name] for name in intake.found if name in FOREIGN), NAME_COLUMNS)
-            remedy = f"Rename {names}, if that is meant. {remedy}" if names else remedy
+            remedy = next((FOREIGN[name] for name in intake.found if name in FOREIGN), "")
+            if not remedy:
+                remedy = f"Rename {names}, if that is meant. {NAME_COLUMNS}" if names else NAME_COLUMNS
             self._findings.add_many("unknown_format", file, found, 1, remedy=remedy)
             return True
         return False

@@ -14,7 +14,7 @@ import orjson
 
 from shared.domain.blank import BLANK, is_blank
 from shared.validation.codes import CODES
-from shared.validation.conversions import SYSTEM, Refused
+from shared.validation.conversions import ANSWER_FIELDS, CONTEXT, PROMPT_FIELDS, SYSTEM, Refused
 from shared.validation.fields import MEDIA, refusals
 from shared.validation.formats import CHAT, Format
 from shared.validation.lines import RefusedLine
@@ -34,6 +34,7 @@ _SCALARS = frozenset({str, int, float, bool, type(None)})
 _EXACT = 2.0**63  # a larger float may have been an integer whose digits are lost
 _MEANT = frozenset({"tools", "item", "functions", *SYSTEM, *MEDIA})
 _NOTHING: frozenset[str] = frozenset()
+_MAY_BE_READ = frozenset({*PROMPT_FIELDS, *ANSWER_FIELDS}) - {*CONTEXT}
 _REJECTED = "non_preferred_output"
 # Between digits, and as an operator, a mark tells one answer from another: 3.5 and 35, a != b and a == b.
 _ENDS = ".,;:!?…。，！？"  # noqa: RUF001
@@ -168,8 +169,9 @@ def _read_any(line: bytes, source: dict[str, Any], form: Format, used: frozenset
         return None, (code,)
     codes: set[str] = set()
     kept = _kept(source, form.mapping, used)
+    graded = {name: source.pop(name) for name in _MAY_BE_READ & used & source.keys() - form.mapping.keys()}
     try:
-        row = _READERS[form.kind](form.convert(source), codes)
+        row = _READERS[form.kind]({**form.convert(source), **graded}, codes)
     except Refused as refused:
         return None, (refused.code,)
     row.item.update((name, value) for name, value in kept.items() if name not in row.item)

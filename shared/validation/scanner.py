@@ -117,6 +117,6 @@ class RowScanner:
         if self._group is None or is_missing(row.item, self._group):
             return content_key
         value = value_at(row.item, self._group)
-        text = value.strip() if type(value) is str else orjson.dumps(value).decode()
-        # A column of whole numbers with an empty cell is one of floats in pandas: 5 and 5.0 are one group.
+        text = " ".join(value.split()).casefold() if type(value) is str else orjson.dumps(value).decode()
+        # P5 and p5 are one group. So are 5 and 5.0: a column of whole numbers with an empty cell has floats in pandas.
         return (text.removesuffix(".0") if text[:1].isdigit() else text).encode()

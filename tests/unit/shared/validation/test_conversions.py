@@ -744,3 +744,48 @@ def test_preference_pairs_that_are_transcripts_are_read_as_dialogues() -> None:
     assert read is not None
     assert [one["content"] for one in read.messages] == ["Hello", "Yes?", "Is it\n\nred?", "It is."]
     assert read.document["non_preferred_output"] == [{"role": "assistant", "content": "Who knows."}]
+
+
+WORDS: list[Any] = [
+    *(
+        "hammer, wrench",
+        "hammer",
+        "3",
+        3,
+        True,
+        2.5,
+        ["cooling"],
+        ["cooling", 3],
+        '["hammer", "wrench"]',
+        "Zange; Hammer",
+    ),
+]
+NO_WORDS: list[Any] = ['[{"name": ', "{", [{"name": "look"}, "x"], ["{'name': 'look'}"], {"look": {}}, [["look"]]]
+
+
+def test_fields_called_as_tools_are_that_hold_words_are_kept_and_other_values_are_refused() -> None:
+    wrong = []
+    for name, value in itertools.product(("tools", "functions"), [*WORDS, *NO_WORDS]):
+        for row in (
+            {"prompt": "Is it on?", "completion": "yes", name: value},
+            {"messages": [QUESTION, ANSWER], name: value},
+            {"prompt": "Is it on?", "chosen": "yes", "rejected": "no", name: value},
+        ):
+            document, codes = read(row)
+            expected = ({name: value}, set()) if value in WORDS else (None, {"invalid_tools"})
+            if (document and document["item"], codes) != expected:
+                wrong.append((row, document, codes))
+    assert wrong == []
+    both, _ = read({"messages": [QUESTION, ANSWER], "tools": [TOOL], "functions": ["cooling"]})
+    assert both is not None
+    assert (both["tools"][0]["function"]["name"], both["item"]) == ("look", {"functions": ["cooling"]})
+
+
+def test_an_answer_of_squad_is_its_text_and_one_of_several_is_refused() -> None:
+    one, _ = read({"question": "Is it on?", "answer": {"text": ["yes"], "answer_start": [3]}})
+    assert one is not None
+    assert one["messages"] == [QUESTION, ANSWER]
+    for texts in ([], ["yes", "it is"], [["yes"]]):
+        document, codes = read({"question": "Is it on?", "answer": {"text": texts, "answer_start": []}})
+        assert document is None
+        assert {code.partition("|")[0] for code in codes} <= {"data_type", "example_missing_assistant_message"}

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from shared.validation.formats import Format, detect
+from shared.validation.formats import Format, detect, known_names
+from shared.validation.intake import ExpectedRows, open_rows
 from shared.validation.rows import read_row
 
 QUESTION, ANSWER = {"role": "user", "content": "What is 2 + 2?"}, {"role": "assistant", "content": "4"}
@@ -343,8 +344,99 @@ def test_a_column_may_get_the_name_of_one_that_is_null(check) -> None:
     checked = check(b"\n".join(json.dumps({**row, "frage": f"x {n}"}).encode() for n in range(60)), recipe=recipe)
     assert checked.errors == []
     assert json.loads((checked.train + checked.eval).splitlines()[0])["messages"][1]["content"] == "y"
-    taken = b"\n".join(json.dumps({**row, "prompt": "z"}).encode() for _ in range(60))
-    assert check(taken, recipe=recipe).errors == ["column_taken"]
+
+
+Q, A, B = "Is it on?", "It runs.", "It stands."
+# A row, data.columns, and the question and answer that are read; or what is said of fields that could be either.
+CHOICES: list[tuple[dict[str, Any], dict[str, str], tuple[str, ...]]] = [
+    ({"question": Q, "answer": A, "output": B}, {}, ("what it learns (output, answer)",)),
+    ({"problem": Q, "solution": A, "response": B}, {}, ("what it learns (response, solution)",)),
+    ({"question": Q, "Answer": A, "output": B}, {}, ("what it learns (output, Answer)",)),
+    ({"Question": Q, "Answer": A, "OUTPUT": B}, {}, ("what it learns (OUTPUT, Answer)",)),
+    ({"instruction": Q, "input": "x", "output": A, "target": B}, {}, ("what it learns (output, target)",)),
+    ({"instruction": Q, "output": A, "answer": 4}, {}, ("what it learns (output, answer)",)),
+    ({"input": Q, "output": A, "target": {"on": 1}}, {}, ("what it learns (output, target)",)),
+    ({"user": Q, "input": B, "response": A}, {}, ("what the model reads (user, input)",)),
+    ({"prompt": Q, "user": B, "response": A}, {}, ("what the model reads (prompt, user)",)),
+    ({"prompt": Q, "PROMPT": B, "response": A}, {}, ("what the model reads (prompt, PROMPT)",)),
+    ({"instruction": B, "question": Q, "answer": A}, {}, ("what the model reads (question, instruction)",)),
+    ({"instruction": B, "query": Q, "output": A}, {}, ("what the model reads (instruction, query)",)),
+    ({"question": B, "prompt": Q, "chosen": A, "rejected": B}, {}, ("what the model reads (prompt, question)",)),
+    (
+        {"prompt": Q, "query": B, "answer": A, "target": B},
+        {},
+        ("what the model reads (prompt, query) and what it learns (answer, target)",),
+    ),
+    # Certain from the row.
+    ({"question": Q, "answer": f" {A}\n", "output": A}, {}, (Q, A)),
+    ({"question": Q, "answer": A, "output": None}, {}, (Q, A)),
+    ({"question": Q, "output": A, "answer": " ", "target": []}, {}, (Q, A)),
+    ({"prompt": Q, "user": 17, "response": A}, {}, (Q, A)),
+    ({"prompt": Q, "user": {"id": "u1"}, "response": A}, {}, (Q, A)),
+    ({"instruction": Q, "input": "now", "output": A}, {}, (f"{Q}\nnow", A)),
+    ({"question": Q, "input": "now", "answer": A}, {}, (f"{Q}\nnow", A)),
+    ({"instruction": Q, "context": "now", "response": A}, {}, (f"{Q}\nnow", A)),
+    ({"question": Q, "answers": {"text": [A], "answer_start": [3]}}, {"answers": "assistant"}, (Q, A)),
+    # Said by the recipe.
+    ({"question": Q, "answer": A, "output": B}, {"answer": "assistant"}, (Q, A)),
+    ({"question": Q, "answer": A, "completion": B}, {"answer": "assistant"}, (Q, A)),
+    ({"question": Q, "Answer": A, "OUTPUT": B}, {"Answer": "assistant"}, (Q, A)),
+    ({"problem": Q, "solution": A, "response": B}, {"solution": "assistant"}, (Q, A)),
+    ({"problem": Q, "solution": f"{Q} {A} {A} {A}", "answer": A}, {"answer": "assistant"}, (Q, A)),
+    ({"user": "Ann", "input": Q, "response": A}, {"input": "user"}, (Q, A)),
+    ({"user": Q, "input": "now", "response": A}, {"user": "user"}, (f"{Q}\nnow", A)),
+    ({"prompt": B, "question": Q, "answer": A}, {"question": "user"}, (Q, A)),
+    ({"prompt": Q, "question": "now", "answer": A}, {"question": "context"}, (f"{Q}\nnow", A)),
+    ({"instruction": B, "output": B, "q": Q, "a": A}, {"q": "user", "a": "assistant"}, (Q, A)),
+    ({"conversations": TURNS, "q": Q, "a": A}, {"q": "user", "a": "assistant"}, (Q, A)),
+    ({"prompt": B, "chosen": B, "rejected": A, "q": Q, "a": A}, {"q": "user", "a": "assistant"}, (Q, A)),
+    ({"frage": Q, "Answer": A}, {"frage": "user"}, (Q, A)),
+    ({"a": Q, "b": "", "answer": A}, {"a": "user", "b": "user"}, (Q, A)),
+    ({"a": Q, "b": B, "answer": A}, {"a": "user", "b": "user"}, ("prompt",)),
+    ({"q": Q, "system": B, "rule": A, "answer": A}, {"q": "user", "rule": "system"}, ("system",)),
+]
+
+
+def chosen_of(row: dict[str, Any], columns: dict[str, str]) -> tuple[str, ...]:
+    line = json.dumps(row).encode()
+    form = open_rows([line], ExpectedRows(columns=known_names(columns))).form
+    assert form is not None
+    read, codes = read_row(line, form)
+    if read is None:
+        (code,) = codes
+        name, _, detail = code.partition("|")
+        return (detail,) if name in ("ambiguous_field", "column_taken") else (code,)
+    return tuple(message["content"] for message in read.document["messages"])
+
+
+def test_of_fields_that_could_be_one_part_that_is_read_which_is_certain_or_the_recipe_names() -> None:
+    wrong = [(row, columns, found) for row, columns, _ in CHOICES if (found := chosen_of(row, columns)) != _]
+    assert wrong == []
+
+
+def test_each_column_that_a_finding_names_can_be_chosen_in_the_recipe_which_ends_it(check) -> None:
+    wrong = []
+    for row, columns, expected in [choice for choice in CHOICES if choice[2][0].startswith("what") and not choice[1]]:
+        for part, names in re.findall(r"what (?:it|the model) (learns|reads) \((.*?)\)", expected[0]):
+            for name in names.split(", "):
+                chosen = {**columns, name: "assistant" if part == "learns" else "user"}
+                line = json.dumps(row).encode()
+                form = open_rows([line], ExpectedRows(columns=known_names(chosen))).form
+                assert form is not None
+                left = [code for code in read_row(line, form)[1] if f"({names})" in code]
+                if left or form.mapping.get(name) not in ("user", "assistant", "input, as user"):
+                    wrong.append((row, chosen, left))
+    assert wrong == []
+
+
+def test_a_field_that_a_grader_or_a_slice_reads_is_no_answer_to_learn() -> None:
+    line = json.dumps({"prompt": Q, "completion": A, "target": B}).encode()
+    form = open_rows([line]).form
+    assert form is not None
+    read, codes = read_row(line, form, frozenset({"target"}))
+    assert not codes
+    assert read is not None
+    assert (read.messages[-1]["content"], read.item) == (A, {"target": B})
 
 
 LACKING = {

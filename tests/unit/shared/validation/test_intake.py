@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from shared.validation.intake import ExpectedRows, open_rows
+from shared.validation.rows import read_row
+
 PAIRS = [{"prompt": f"question {n}", "completion": f"answer {n}"} for n in range(60)]
 
 
@@ -89,14 +92,17 @@ def test_rows_of_a_known_shape_that_is_not_read_say_how_to_convert_them(check, r
     assert words in problem.fix
 
 
-def test_of_two_spellings_of_one_field_the_first_is_read_and_the_other_reported(check) -> None:
-    data = b"".join(b'{"Prompt": "q%d", "PROMPT": "other", "Answer": "a%d"}\n' % (n, n) for n in range(60))
-    checked = check(data, recipe=b"evaluation: {gate: {min_rows: 2}}")
+@pytest.mark.parametrize("columns", ["{PROMPT: user}", "{Prompt: user}"])
+def test_of_two_spellings_of_one_field_the_recipe_names_one_and_the_other_is_reported(check, columns) -> None:
+    data = b"".join(b'{"Prompt": "Q%d", "PROMPT": "q%d", "Answer": "a%d"}\n' % (n, n, n) for n in range(60))
+    assert check(data).errors == ["ambiguous_field"]
+    checked = check(data, recipe=b"evaluation: {gate: {min_rows: 2}}\ndata: {columns: %s}" % columns.encode())
     assert checked.errors == []
+    other = "Prompt" if "PROMPT" in columns else "PROMPT"
     assert [message.message for message in checked.result.report.problems if message.code == "ignored_field"] == [
-        "Nothing reads PROMPT: neither learned nor used by a grader or a slice."
+        f"Nothing reads {other}: neither learned nor used by a grader or a slice."
     ]
-    assert b'"q1"' in checked.train + checked.eval
+    assert (b'"Q1"}' if other == "PROMPT" else b'"q1"}') in checked.train + checked.eval
 
 
 QUESTIONS, REPLIES = [row["prompt"] for row in PAIRS], [row["completion"] for row in PAIRS]
@@ -218,6 +224,34 @@ def test_a_system_column_beside_messages_is_read_though_the_messages_are_plain(c
     assert checked.result.report.mapping["rule"] == "system"
 
 
+TEXTS_OF_MESSAGES = {
+    "JSON": (json.dumps([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]), ""),
+    "JSON of turns": (json.dumps([{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]), ""),
+    "JSON, pretty": (
+        json.dumps([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], indent=1),
+        "",
+    ),
+    "Python": (str([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]), "data_type"),
+    "prose": ("Is it on? It is.", "data_type"),
+    "one message": (json.dumps({"role": "user", "content": "q"}), "data_type"),
+    "cut JSON": ('[{"role": "user"', "data_type"),
+    "a transcript": ("User: q\nAssistant: a", "data_type"),
+}
+
+
+def test_a_text_column_of_messages_is_read_if_it_is_their_json_and_is_else_named() -> None:
+    wrong = []
+    for kind, (text, expected) in TEXTS_OF_MESSAGES.items():
+        for name, columns in (("dialog", {"dialog": "messages"}), ("messages", {})):
+            form = open_rows([json.dumps({name: text}).encode()], ExpectedRows(columns=columns)).form
+            assert form is not None
+            row, codes = read_row(json.dumps({name: text}).encode(), form)
+            detail = f"data_type|{name} is text, not a list of turns or its JSON"
+            if (row is None) != bool(expected) or set(codes) != {"data_type": {detail}, "": set()}[expected]:
+                wrong.append((kind, name, codes))
+    assert wrong == []
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
@@ -239,11 +273,13 @@ def test_a_column_that_no_row_has_is_one_finding(check) -> None:
 
 
 def test_a_column_that_is_given_a_name_that_is_taken_is_refused(check, rows) -> None:
-    data = [{**row, "frage": "x"} for row in PAIRS]
-    checked = check(json_lines(data), rows(20, start=100), b"data: {columns: {frage: user}}")
+    data = [{**row, "system": "y", "rule": "x"} for row in PAIRS]
+    checked = check(json_lines(data), rows(20, start=100), b"data: {columns: {rule: system}}")
     assert checked.errors == ["column_taken"]
     (problem,) = [one for one in checked.result.report.problems if one.severity == "error"]
-    assert problem.message.endswith("already: prompt.")
+    assert problem.message.endswith("already: system.")
+    mended = check(json_lines(data), rows(20, start=100), b"data: {columns: {rule: system, system: context}}")
+    assert mended.errors == []
 
 
 @pytest.mark.parametrize("names", [("Prompt", "Completion"), ("PROMPT", "Response"), (" question ", "Answer")])

@@ -85,6 +85,22 @@ def test_rows_of_a_group_are_all_held_out_or_all_trained_on(check, rows) -> None
     }
 
 
+def test_groups_that_differ_in_case_or_blanks_alone_are_one(check, rows) -> None:
+    spellings = ("ward {}", "Ward {}", " WARD  {} ", "ward\t{}")
+    data = b"".join(
+        rows(1, start=4 * n + i, ward=text.format(n)) for n in range(30) for i, text in enumerate(spellings)
+    )
+    checked = check(data, recipe=b"data: {split_group: ward}")
+    splits = [
+        {" ".join(json.loads(line)["item"]["ward"].split()).casefold() for line in part.splitlines()}
+        for part in (checked.train, checked.eval)
+    ]
+    assert splits[1]
+    assert not splits[0] & splits[1]
+    both = check(rows(60, ward="P5"), rows(20, start=100, ward="p5"), b"data: {split_group: ward}")
+    assert both.errors == ["group_in_both_splits"]
+
+
 def test_a_row_without_the_group_is_an_error(check, rows) -> None:
     data = rows(300, patient="p1") + rows(1, start=900)
     assert check(data, recipe=b"data: {split_group: patient}").codes == {"split_group_field_missing": (301,)}
