@@ -78,23 +78,21 @@ def refuse_several(source: Source, *fields: str | None) -> None:
     """Raises Refused `ambiguous_field` where other fields could be the question or the answer too, and say something
     else. `fields`: those that are read as such."""
     found = []
-    for use, names in (("what the model reads", PROMPT_FIELDS), ("what it learns", ANSWER_FIELDS)):
-        own = next((field for field in fields if field in names and source.get(field) is not None), None)
-        others = [
-            name
-            for name, value in source.items()
-            if own not in (None, name) and name.strip().lower() in names and _may_be(own, name, value, source[own])
-        ]
-        if others:
-            found.append(f"{use} ({', '.join([own, *sorted(others)])})")
+    for own in fields:
+        names = ANSWER_FIELDS if own in ANSWER_FIELDS else PROMPT_FIELDS
+        if own in names and source[own] is not None:
+            others = [name for name in source if name.strip().lower() in names and _differs(own, name, source)]
+            use = "what it learns" if names is ANSWER_FIELDS else "what the model reads"
+            found += [f"{use} ({', '.join([own, *sorted(others)])})"] if others else []
     if found:
         raise Refused(f"ambiguous_field|{' and '.join(found)}")
 
 
-def _may_be(own: str, name: str, value: Any, read: Any) -> bool:
+def _differs(own: str, name: str, source: Source) -> bool:
     """Whether a field says what another one, that is read, does not. `input` is read too, below the question; a `user`
     may be a person."""
-    if (name in CONTEXT and own != "user") or (own in PROMPT_FIELDS and type(value) not in (str, list)):
+    read, value = source[own], source[name]
+    if own in PROMPT_FIELDS and ((name in CONTEXT and own != "user") or not {type(read), type(value)} <= {str, list}):
         return False
     return value not in EMPTY and str(value).strip() not in ("", str(read).strip())
 
