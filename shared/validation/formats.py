@@ -94,7 +94,7 @@ def known_names(columns: Mapping[str, str]) -> dict[str, str]:
 
 
 def rename(source: Source, columns: dict[str, str], meant: Collection[str] = ()) -> Source:
-    """The row with known names. Where the recipe says what is asked or answered, other fields that could be that are
+    """The row with known names. Where the recipe names the question or the answer, other fields that could be it are
     not read. Raises Refused `column_taken` where two fields that say something get one name."""
     if others := _others(frozenset(meant)):
         source = {**source}
@@ -112,10 +112,9 @@ def rename(source: Source, columns: dict[str, str], meant: Collection[str] = ())
 
 @cache
 def _others(meant: frozenset[str]) -> frozenset[str]:
-    asked, answered = (meant & {names[0]} for names in (PROMPT_FIELDS, ANSWER_FIELDS))
-    whole = ("messages", "conversations", *PREFERENCE.mapping, *chain(*OUTPUTS)) if asked and answered else ()
-    names = {*(PROMPT_FIELDS if asked else ()), *(ANSWER_FIELDS if answered else ()), *whole}
-    return frozenset(names - {*SYSTEM, *CONTEXT, "tools"})
+    parts = [names for names in (PROMPT_FIELDS, ANSWER_FIELDS) if names[0] in meant]
+    whole = ("messages", "conversations", *PREFERENCE.mapping, *chain(*OUTPUTS)) if len(parts) == 2 else ()
+    return frozenset({*chain(*parts), *whole} - {*SYSTEM, *CONTEXT, "tools"})
 
 
 _KNOWN = re.compile(r"\w+")

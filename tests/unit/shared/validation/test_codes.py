@@ -247,8 +247,8 @@ OWN = (
 )
 
 
-@pytest.mark.parametrize("mend", ["field", "reference"])
-def test_a_reference_that_the_recipe_does_not_name_is_given_by_the_row_or_the_recipe(check, mend: str) -> None:
+@pytest.mark.parametrize("change", ["field", "reference"])
+def test_a_reference_that_the_recipe_does_not_name_is_given_by_the_row_or_the_recipe(check, change: str) -> None:
     def file(**more: Any) -> bytes:
         return b"\n".join(
             json.dumps({"prompt": f"Which part is {n * n}?", "target": f"part {n}", **more}).encode() for n in range(60)
@@ -257,7 +257,7 @@ def test_a_reference_that_the_recipe_does_not_name_is_given_by_the_row_or_the_re
     before = check(file(), recipe=REWARD)
     (problem,) = [one for one in before.result.report.problems if one.code == "grader_field_missing"]
     assert "`reference`, which is {{item.answer}} where the recipe gives none" in problem.fix
-    after = check(file(answer="x"), recipe=REWARD) if mend == "field" else check(file(), recipe=REWARD + OWN)
+    after = check(file(answer="x"), recipe=REWARD) if change == "field" else check(file(), recipe=REWARD + OWN)
     assert after.errors == []
 
 

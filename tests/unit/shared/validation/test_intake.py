@@ -278,8 +278,8 @@ def test_a_column_that_is_given_a_name_that_is_taken_is_refused(check, rows) -> 
     assert checked.errors == ["column_taken"]
     (problem,) = [one for one in checked.result.report.problems if one.severity == "error"]
     assert problem.message.endswith("already: system.")
-    mended = check(json_lines(data), rows(20, start=100), b"data: {columns: {rule: system, system: context}}")
-    assert mended.errors == []
+    corrected = check(json_lines(data), rows(20, start=100), b"data: {columns: {rule: system, system: context}}")
+    assert corrected.errors == []
 
 
 @pytest.mark.parametrize("names", [("Prompt", "Completion"), ("PROMPT", "Response"), (" question ", "Answer")])
