@@ -17,7 +17,7 @@ from cli.display import make_console
 from cli.exit_codes import Exit
 from cli.options import AsJson
 from cli.report_view import preview_view, report_view
-from shared.domain.errors import PermanentFailure
+from shared.domain.catalog import find_entry
 from shared.rendering import Bundle, read_bundle_folder
 from shared.validation import Validated, spooled_sink, validate
 from shared.validation.ahead import useful_processes
@@ -50,9 +50,8 @@ def validate_file(
     if preview and tokenizer is None:
         raise typer.BadParameter("a preview needs --tokenizer")
     files = [file, *([held_out] if held_out else [])]
-    bundle = _bundle(tokenizer) if tokenizer else None
     with _progress(files) as advance:
-        validated = _validated(file, held_out, recipe, bundle, preview, advance)
+        validated = _validated(file, held_out, recipe, tokenizer, preview, advance)
     if as_json:
         print(json.dumps(_document(validated), indent=2))
     else:
@@ -62,8 +61,12 @@ def validate_file(
 
 
 def _validated(
-    file: Path, held_out: Path | None, recipe: Path | None, bundle: Bundle | None, previews: int, advance: Advance
+    file: Path, held_out: Path | None, recipe: Path | None, tokenizer: Path | None, previews: int, advance: Advance
 ) -> Validated:
+    def bundle_of(base_model: str) -> Bundle | None:
+        arguments = find_entry(base_model).template_arguments
+        return read_bundle_folder(tokenizer, arguments) if tokenizer else None
+
     with spooled_sink() as sink:
         return validate(
             _chunks(file, advance),
@@ -73,7 +76,7 @@ def _validated(
             file_name=file.name,
             default_base_model=DEFAULT_BASE_MODEL,
             sink=sink,
-            bundle_of=(lambda _: bundle) if bundle else None,
+            bundle_of=bundle_of if tokenizer else None,
             names=None,
             previews=previews,
             processes=useful_processes(),
@@ -91,14 +94,6 @@ def _head(path: Path, count: int) -> bytes:
     """The validator refuses a longer recipe, so no more of it is read."""
     with path.open("rb") as file:
         return file.read(count)
-
-
-def _bundle(folder: Path) -> Bundle:
-    try:
-        return read_bundle_folder(folder)
-    except PermanentFailure as error:
-        print(f"{folder}: {error.problem.message}", file=sys.stderr)
-        raise typer.Exit(Exit.REFUSED) from error
 
 
 def _document(validated: Validated) -> dict[str, Any]:

@@ -63,13 +63,13 @@ def base_bundle(base_model: str, blobs: BlobStore) -> Bundle | None:
     """
     files = bundle_files(find_entry(base_model), blobs)
     folder = _folder_of(files)
-    return _bundle(cast(Hashable, blobs), tuple(files.items()), folder) if folder else None
+    return _bundle(cast(Hashable, blobs), tuple(files.items()), folder, base_model) if folder else None
 
 
 @lru_cache(maxsize=2)
-def _bundle(blobs: Any, files: tuple[tuple[str, str], ...], folder: str) -> Bundle:
+def _bundle(blobs: Any, files: tuple[tuple[str, str], ...], folder: str, base_model: str) -> Bundle:
     """By store, path and etag of its files: a tokenizer of a hundred thousand words takes a second to load."""
-    return read_kept(lambda name: read_file(blobs, f"{folder}{name}"))
+    return read_kept(lambda name: read_file(blobs, f"{folder}{name}"), find_entry(base_model).template_arguments)
 
 
 def _etags(blobs: BlobStore, paths: list[str]) -> dict[str, str]:

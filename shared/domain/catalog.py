@@ -7,9 +7,9 @@ mirror of the retail catalog, read in 2026; spot prices are the upper end of the
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,7 @@ from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.model import Frozen
 
 GIB = 2**30
+TemplateArguments = Mapping[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], bool | int | str]
 
 
 class Architecture(Frozen):
@@ -66,6 +67,9 @@ class BaseModelEntry(Frozen):
     )
     tool_parser: str | None = Field(
         default=None, description="of vLLM, which reads tool calls out of answers; data with tools is refused without"
+    )
+    template_arguments: TemplateArguments = Field(
+        default={}, description="what its chat template is told where a request says nothing, as `enable_thinking`"
     )
     accelerator: Literal["cpu", "gpu"] = "gpu"
     defaults: Defaults = Defaults()

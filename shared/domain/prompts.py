@@ -2,7 +2,7 @@
 
 Nothing else builds one (a test looks for it), so what is measured is what is trained on and what is served. Rows are
 canonical ones, as the validator writes them. Chat templates get no argument beside messages and tools: each decides by
-its own defaults, here as on the server.
+its own defaults, here as on the server, and the catalog's `template_arguments` are written into the template.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def _imported(entry: BaseModelEntry, folder: str | None, blobs: BlobStore, *, ne
     if folder is None:
         return Check(name=name, status=CheckStatus.OK, detail=f"imported from {entry.asset}")
     try:
-        own = read_bundle(lambda file: read_file(blobs, f"{folder}{file}"))
+        own = read_bundle(lambda file: read_file(blobs, f"{folder}{file}"), entry.template_arguments)
     except PermanentFailure:
         return Check(name=name, status=CheckStatus.SKIPPED, detail="the base model is not here to compare with")
     if own.sha256 != bundle.sha256:

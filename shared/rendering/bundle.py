@@ -6,6 +6,7 @@ A model's own folder is one as well: it holds the same three files.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,13 +16,15 @@ from typing import Any
 
 import jinja2
 import orjson
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 
 from shared.domain.blank import BLANK
+from shared.domain.catalog import TemplateArguments
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.rendering.template import ChatTemplate, Span
 
 TOKENIZER, CONFIG, TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
+SAMPLE = "zqaqz"  # no word of any template, and nothing that one trims or escapes
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
@@ -35,19 +38,26 @@ class Bundle:
 
     @classmethod
     def of(cls, tokenizer_json: str, template: str, named_tokens: Mapping[str, str]) -> Bundle:
-        """From the texts. Raises PermanentFailure of class recipe: `no_chat_template`, `invalid_chat_template`."""
+        """From the texts; the token that ends a turn becomes a special one, so that no answer is shown with it.
+
+        Raises PermanentFailure of class recipe: `no_chat_template`, `invalid_chat_template`, `no_pad_token`.
+        """
         tokenizer = Tokenizer.from_str(tokenizer_json)
         tokenizer.no_truncation()
         tokenizer.no_padding()
         named = {name: named_tokens[name] for name in NAMED if named_tokens.get(name)}
         if "eos_token" in named:
             named.setdefault("pad_token", named["eos_token"])  # the trainer pads with it, and saves it so
+        if "pad_token" not in named:
+            raise _refusal("no_pad_token", "the tokenizer of the base model names neither an eos_token nor a pad_token")
         if not template:
             raise _refusal("no_chat_template", "the base model has no chat template")
         try:
-            return cls(tokenizer, ChatTemplate(template, named), named)
+            bundle = cls(tokenizer, ChatTemplate(template, named), named)
         except jinja2.TemplateError as error:
             raise _refusal("invalid_chat_template", f"the chat template cannot be read: {error}") from error
+        leave_out(tokenizer, bundle.turn_end)
+        return bundle
 
     @cached_property
     def special_tokens(self) -> tuple[str, ...]:
@@ -69,10 +79,16 @@ class Bundle:
     @cached_property
     def turn_end(self) -> int | None:
         """Id of the token that the template ends an answer with, if any: not every base stops there by itself."""
-        messages = [{"role": role, "content": "a"} for role in ("user", "assistant")]
-        text = self.template.render(messages, None).rstrip()
+        text = self.dialogue("user", "assistant").rstrip()
         ends = [token for token in {*self.special_tokens, *self._eos} if text.endswith(token)]
         return self.tokenizer.token_to_id(max(ends, key=len)) if ends else None
+
+    def dialogue(self, *roles: str, ask: bool = False) -> str:
+        """A dialogue in which each says `SAMPLE`; empty if the template refuses it."""
+        try:
+            return self.template.render([{"role": role, "content": SAMPLE} for role in roles], None, ask=ask)
+        except Exception:  # a template may raise anything
+            return ""
 
     @property
     def _eos(self) -> tuple[str, ...]:
@@ -108,22 +124,35 @@ class Bundle:
         return hashlib.sha256(self.template.text.encode()).hexdigest()
 
 
-def read_bundle(read: Callable[[str], bytes | None]) -> Bundle:
-    """The bundle whose files `read` gives by name, None for one that is not there.
+def read_bundle(read: Callable[[str], bytes | None], arguments: TemplateArguments = {}) -> Bundle:  # noqa: B006
+    """The bundle whose files `read` gives by name, None for one that is not there; `arguments` of its chat template.
 
-    Raises PermanentFailure of class recipe: `no_tokenizer`, `no_chat_template`, `invalid_chat_template`,
-    `multiple_chat_templates`.
+    Raises PermanentFailure of class recipe: `no_tokenizer`, `multiple_chat_templates`, and as `Bundle.of`.
     """
     tokenizer, config = read(TOKENIZER), orjson.loads(read(CONFIG) or b"{}")
     if tokenizer is None:
         raise _refusal("no_tokenizer", f"the tokenizer bundle has no {TOKENIZER}")
     named = {name: _content(config.get(name)) for name in NAMED}
-    return Bundle.of(tokenizer.decode(), _template(read(TEMPLATE), config), named)
+    return Bundle.of(tokenizer.decode(), with_arguments(_template(read(TEMPLATE), config), arguments), named)
 
 
-def read_bundle_folder(folder: Path) -> Bundle:
+def read_bundle_folder(folder: Path, arguments: TemplateArguments = {}) -> Bundle:  # noqa: B006
     """The bundle in a folder; see `read_bundle`."""
-    return read_bundle(files_in(folder))
+    return read_bundle(files_in(folder), arguments)
+
+
+def with_arguments(template: str, arguments: TemplateArguments) -> str:
+    """The template with these values where a request gives none: it is saved with the model, so all ask alike."""
+    values = ((name, json.dumps(value)) for name, value in sorted(arguments.items()))
+    lines = "".join(f"{{% set {name} = {name} if {name} is defined else {value} %}}\n" for name, value in values)
+    return template if not template or template.startswith(lines) else lines + template
+
+
+def leave_out(tokenizer: Tokenizer, id: int | None) -> None:
+    """Make a token a special one, which decoding leaves out."""
+    if id is not None and (token := tokenizer.get_added_tokens_decoder().get(id)):
+        options = {name: getattr(token, name) for name in ("single_word", "lstrip", "rstrip", "normalized")}
+        tokenizer.add_special_tokens([AddedToken(token.content, special=True, **options)])
 
 
 def files_in(folder: Path) -> Callable[[str], bytes | None]:

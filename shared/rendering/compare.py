@@ -18,7 +18,7 @@ from typing import Any
 
 from shared.domain.blank import is_blank
 from shared.domain.prompts import Row, prompt_before, prompt_of
-from shared.rendering.bundle import Bundle
+from shared.rendering.bundle import SAMPLE, Bundle
 from shared.rendering.rows import render_answers, render_prompt
 from shared.rendering.template import Span
 
@@ -66,8 +66,14 @@ class Comparison:
                 yield f"template_leaves_out_{part}"
         if any(not text[start:end].rstrip().endswith(self._bundle.end_tokens) for start, end in spans.values()):
             yield "template_without_end_token"
+        if not self._asks_as_it_writes:
+            yield "template_prompt_differs"
         if spans and self._bundle.template.marked:
             yield from self._compare_prompt(marked, text, spans)
+
+    @cached_property
+    def _asks_as_it_writes(self) -> bool:
+        return _asks_as_it_writes(self._bundle)
 
     def _compare_prompt(self, marked: Row, text: str, spans: dict[int, Span]) -> frozenset[str]:
         """Dialogues of the same parts are opened alike, however many turns they have: that spares a rendering."""
@@ -221,9 +227,18 @@ def _compare_prompt(bundle: Bundle, marked: Row, text: str, spans: dict[int, Spa
         prompt = render_prompt(bundle, prompt_before(marked, last)).text
     except Exception:  # no prompt can be rendered, so nothing differs
         return
-    if not text.startswith(prompt.rstrip()):
-        opened = prompt.startswith(text[: spans[last][0]].rstrip())
-        yield "template_answer_opening_differs" if opened else "template_prompt_differs"
+    before, prompt = text[: spans[last][0]].rstrip(), prompt.rstrip()
+    if len(prompt) < len(before) or not text.startswith(prompt):
+        yield "template_answer_opening_differs" if prompt.startswith(before) else "template_prompt_differs"
+
+
+def _asks_as_it_writes(bundle: Bundle) -> bool:
+    """Whether a template on which being asked has no effect opens answers all the same, and only those that follow."""
+    prompt, answered = bundle.dialogue("user", ask=True), bundle.dialogue("user", "assistant")
+    if len(prompt) > len(bundle.dialogue("user")) or not answered.startswith(prompt.rstrip()):
+        return True
+    opening = answered[len(prompt.rstrip()) :].partition(SAMPLE)[0]
+    return not opening.strip() and bundle.dialogue("user", "assistant", "user").startswith(answered.rstrip())
 
 
 # Words.

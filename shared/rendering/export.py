@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.domain.catalog import BaseModelEntry
+from shared.domain.catalog import BaseModelEntry, TemplateArguments
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.upgrades import read_file
 from shared.rendering.bundle import CONFIG, TEMPLATE, TOKENIZER, Bundle, read_bundle
@@ -32,6 +32,7 @@ class BundleManifest(BaseModel):
     sha256: str
     template_sha256: str
     special_tokens: tuple[str, ...]
+    template_arguments: TemplateArguments = {}
     files: dict[str, str] = Field(description="SHA-256 of each file by its name")
 
 
@@ -42,7 +43,7 @@ def export_bundle(entry: BaseModelEntry, folder: Path) -> dict[str, bytes]:
     """
     names = (TOKENIZER, CONFIG, TEMPLATE)
     files = {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
-    bundle = read_bundle(files.get)
+    bundle = read_bundle(files.get, entry.template_arguments)
     manifest = BundleManifest(
         base_model=entry.id,
         asset=entry.asset,
@@ -51,6 +52,7 @@ def export_bundle(entry: BaseModelEntry, folder: Path) -> dict[str, bytes]:
         sha256=bundle.sha256,
         template_sha256=bundle.template_sha256,
         special_tokens=bundle.special_tokens,
+        template_arguments=entry.template_arguments,
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
     return {**files, MANIFEST: manifest.model_dump_json(indent=2).encode()}
@@ -70,12 +72,12 @@ def read_exported(read: Callable[[str], bytes | None]) -> Bundle | None:
             again = f"import {manifest.base_model} again"
             message = f"{name} of the tokenizer bundle is not the one that was exported: {again}"
             raise PermanentFailure(FailureClass.RECIPE, "tokenizer_damaged", message, "base_model")
-    return read_bundle(files.get)
+    return read_bundle(files.get, manifest.template_arguments)
 
 
-def read_kept(read: Callable[[str], bytes | None]) -> Bundle:
+def read_kept(read: Callable[[str], bytes | None], arguments: TemplateArguments) -> Bundle:
     """An exported bundle, or the model's own folder where nothing was exported. Raises as both readers do."""
-    return read_exported(read) or read_bundle(read)
+    return read_exported(read) or read_bundle(read, arguments)
 
 
 def read_manifest(content: bytes | None) -> BundleManifest | None:

@@ -84,11 +84,16 @@ def _normalized(message: Row) -> Row:
 
 
 def _with_object_arguments(call: Row) -> Row:
+    """In vLLM's order, which reads messages by the types of the package `openai`: templates may write a call whole."""
     function = dict(call["function"])
     if isinstance(function.get("arguments"), str):
         with contextlib.suppress(orjson.JSONDecodeError):
             function["arguments"] = orjson.loads(function["arguments"])
-    return {**call, "function": function}
+    return _in_order({**call, "function": _in_order(function, "arguments", "name")}, "id", "function", "type")
+
+
+def _in_order(fields: Row, *names: str) -> Row:
+    return {name: fields[name] for name in names if name in fields}
 
 
 def _by_blocks(bundle: Bundle, messages: list[Row], tools: Any, learned: list[int]) -> tuple[str, dict[int, Span]]:

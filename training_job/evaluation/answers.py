@@ -15,6 +15,7 @@ import torch
 import transformers
 
 from shared.domain.blank import is_blank
+from shared.domain.catalog import TemplateArguments
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.prompts import Row, prompt_of, reference_index, up_to_answer
 from shared.rendering import Bundle, tokenize
@@ -80,9 +81,15 @@ class TextGenerator:
     prompts' token ids, the settings, the library versions and the device.
     """
 
-    def __init__(self, folder: Path, dtype: torch.dtype, kept: Path | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        dtype: torch.dtype,
+        kept: Path | None,
+        arguments: TemplateArguments = {},  # noqa: B006
+    ) -> None:
         self._folder, self._dtype, self._kept = folder, dtype, kept
-        self.tokenizer = load_tokenizer(folder)
+        self.tokenizer = load_tokenizer(folder, arguments)
         self.bundle = bundle_of(self.tokenizer)
 
     def questions(self, rows: list[Row]) -> list[Question]:

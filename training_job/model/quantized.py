@@ -28,10 +28,11 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from shared.domain.catalog import TemplateArguments
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedHyperparameters
 from shared.rendering import read_bundle_folder
-from shared.rendering.bundle import TOKENIZER
+from shared.rendering.bundle import TOKENIZER, leave_out
 from training_job.job.checkpoints import MARK, hashes, mark_of
 from training_job.job.files import ADAPTER_FILE
 from training_job.job.runtime import classify
@@ -54,17 +55,19 @@ def nf4(compute_dtype: torch.dtype) -> BitsAndBytesConfig:
     )
 
 
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """Tokenizer of a local folder.
+def load_tokenizer(folder: Path, arguments: TemplateArguments = {}) -> PreTrainedTokenizerBase:  # noqa: B006
+    """Tokenizer of a local folder, as it is saved with the tuned model: its chat template has these arguments, and the
+    token that ends a turn is a special one.
 
-    Raises PermanentFailure of class recipe: `no_chat_template`, and `token_without_embedding` for a token that the
-    model would fail at in the middle of training.
+    Raises PermanentFailure of class recipe: as `read_bundle`, and `token_without_embedding` for a token that the model
+    would fail at in the middle of training.
     """
+    bundle = read_bundle_folder(folder, arguments)
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
         folder, local_files_only=True, trust_remote_code=False
     )
-    if not tokenizer.chat_template:
-        raise PermanentFailure(FailureClass.RECIPE, "no_chat_template", "the base model has no chat template")
+    tokenizer.chat_template = bundle.template.text
+    leave_out(tokenizer.backend_tokenizer, bundle.turn_end)
     highest, embedded = max(tokenizer.get_vocab().values()), _config_of(folder).get_text_config().vocab_size
     if highest >= embedded:
         message = f"the tokenizer of the base model has the token {highest}, the model embeds only {embedded}"

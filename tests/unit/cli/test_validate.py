@@ -170,4 +170,4 @@ def test_a_folder_without_a_tokenizer_is_said(
     droptune: Cli, capsys: pytest.CaptureFixture[str], good: Path, tmp_path: Path
 ) -> None:
     assert droptune("validate", str(good), "--tokenizer", str(tmp_path)) == 1
-    assert "the tokenizer bundle has no tokenizer.json" in capsys.readouterr().err
+    assert "the tokenizer bundle has no tokenizer.json" in capsys.readouterr().out

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ConfigDict
+from openai.types.chat import ChatCompletionMessageFunctionToolCallParam
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from shared.domain.evaluation import GradedRow
-from shared.domain.prompts import as_dialogue
+from shared.domain.prompts import as_dialogue, prompt_of
 from shared.rendering import Bundle, read_bundle_folder, tokenize
 from shared.rendering.check import LengthPolicy, readings
+from shared.rendering.rows import render_prompt
 from shared.steps.probe_deployments import _expected
 from shared.validation.intake import ExpectedRows, open_rows
 from shared.validation.rows import read_row
@@ -90,10 +92,17 @@ REASONING = families.QWEN.replace(
 ).replace(ROLE, "message['role'] + (message.name or '') + '\\n'")
 
 
+# What each template here reads of its arguments.
+READS = "{%- if enable_thinking is defined and not enable_thinking %}{{ 'Do not think.' }}{% endif -%}"
+ARGUMENTS = {"enable_thinking": False}
+
+
 @pytest.fixture(scope="module", params=[*families.TEMPLATES, "reasoning"])
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tokenizer as a base model's folder has it."""
+def folders(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, torch: Any) -> tuple[Path, Path]:
+    """A tokenizer as a base model's folder has it, and as the tuned model is saved with it."""
     from transformers import PreTrainedTokenizerFast
+
+    from training_job.model.quantized import load_tokenizer
 
     family = "qwen" if request.param == "reasoning" else request.param
     text = families.template(family, marked=True)
@@ -103,8 +112,10 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     made = tmp_path_factory.mktemp(request.param)
     named = families.NAMED[family]
     core = families.tokenizer(family)
-    PreTrainedTokenizerFast(tokenizer_object=core, chat_template=text, **named).save_pretrained(made)
-    return made
+    PreTrainedTokenizerFast(tokenizer_object=core, chat_template=READS + text, **named).save_pretrained(made)
+    (made / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": 1000}))
+    load_tokenizer(made, ARGUMENTS).save_pretrained(made / "tuned")
+    return made, made / "tuned"
 
 
 def canonical(row: Row) -> Row:
@@ -181,9 +192,12 @@ def as_local(body: Row) -> tuple[list[Row], Any]:
 
 
 def as_vllm(body: Row) -> tuple[list[Row], Any]:
-    """What vLLM gives to it: tools read and dumped whole, arguments as objects."""
-    for call in [call for one in body["messages"] for call in one.get("tool_calls", ())]:
-        call["function"]["arguments"] = json.loads(call["function"]["arguments"])
+    """What vLLM gives to it: tools read and dumped whole, calls in the order of their type, arguments as objects."""
+    calls = TypeAdapter(list[ChatCompletionMessageFunctionToolCallParam])
+    for one in [one for one in body["messages"] if "tool_calls" in one]:
+        one["tool_calls"] = calls.validate_python(one["tool_calls"])
+        for call in one["tool_calls"]:
+            call["function"]["arguments"] = json.loads(call["function"]["arguments"])
     tools = body.get("tools")
     return body["messages"], tools and [Tool.model_validate(tool).model_dump() for tool in tools]
 
@@ -196,10 +210,15 @@ def served(theirs: Any, row: Row) -> Iterator[list[int]]:
 
 @pytest.mark.few_cases(4)
 @pytest.mark.parametrize("form", FORMS)
-def test_a_row_asks_the_same_tokens_everywhere(folder: Path, form: Any, tmp_path: Path, torch: Any) -> None:
+def test_a_row_asks_the_same_tokens_everywhere(folders: tuple[Path, Path], form: Any, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
-    bundle, theirs = read_bundle_folder(folder), AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    base, tuned = folders
+    bundle, theirs = read_bundle_folder(base, ARGUMENTS), AutoTokenizer.from_pretrained(tuned, local_files_only=True)
+    assert read_bundle_folder(tuned).sha256 == bundle.sha256
+    assert "Do not think." in render_prompt(bundle, prompt_of(canonical(form(*CONTEXTS["plain"])))).text
+    asked = theirs.apply_chat_template([QUESTION], tokenize=False, enable_thinking=True)
+    assert "Do not think." not in asked
     for name, context in CONTEXTS.items():
         row = canonical(form(*context))
         expected = evaluated(bundle, row)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.rendering import Bundle, read_bundle_folder, render_row
+from shared.rendering import Bundle, ChatTemplate, read_bundle_folder, render_row
+from shared.rendering.bundle import with_arguments
 from tests.unit.shared.rendering import families
 from tests.unit.shared.rendering.families import ROWS
 from tests.unit.shared.rendering.support import refused, with_template
@@ -65,6 +66,41 @@ def test_the_token_that_ends_an_answer_follows_from_the_template_whatever_ends_a
     named = families.NAMED[family] | ({"eos_token": eos} if eos and family == "qwen" else {})
     bundle = Bundle.of(of_family.tokenizer.to_str(), of_family.template.text, named)
     assert bundle.turn_end == bundle.tokenizer.token_to_id(families.END[family])
+
+
+def test_no_answer_is_shown_with_the_token_that_ends_it_whatever_the_tokenizer_calls_it() -> None:
+    for family, end in families.END.items():
+        document = json.loads(families.tokenizer(family).to_str())
+        for token in document["added_tokens"]:
+            token["special"] = token["special"] and token["content"] != end
+        named = {**families.NAMED[family], "eos_token": "<s>", "pad_token": "<s>"}
+        text = families.template(family, marked=True).replace("eos_token", f"'{end}'")
+        bundle = Bundle.of(json.dumps(document), text, named)
+        assert bundle.turn_end is not None, family
+        ids = bundle.tokenizer.encode(f"A bolt.{end}", add_special_tokens=False).ids
+        assert (ids[-1], bundle.tokenizer.decode(ids)) == (bundle.turn_end, "A bolt."), family
+        marked = Bundle.of(families.tokenizer(family).to_str(), text, named)
+        assert bundle.sha256 == marked.sha256, family
+
+
+def test_a_base_without_a_token_to_pad_with_is_refused(tmp_path: Path) -> None:
+    folder = families.write("qwen", tmp_path / "base")
+    for named in ({}, {"bos_token": "<|im_start|>"}, {"eos_token": "", "pad_token": None}):
+        (folder / "tokenizer_config.json").write_text(json.dumps(named))
+        assert refused(folder).problem.code == "no_pad_token"
+    for name in ("eos_token", "pad_token"):
+        (folder / "tokenizer_config.json").write_text(json.dumps({name: "<|im_end|>"}))
+        assert read_bundle_folder(folder).named_tokens["pad_token"] == "<|im_end|>"
+
+
+def test_a_template_has_its_arguments_where_a_request_gives_none() -> None:
+    text = "\n{{ thinks }}{% for m in messages %}{{ level + m.content + (note or '') }}{% endfor %}"
+    arguments: dict[str, bool | int | str] = {"thinks": False, "level": 'é"\\n{{%}', "note": "3"}
+    written = with_arguments(text, arguments)
+    assert written == with_arguments(written, arguments)
+    assert with_arguments(text, {}) == text
+    rendered = ChatTemplate(written, {}).render([{"role": "user", "content": "a"}])
+    assert rendered == '\nFalseé"\\n{{%}a3'
 
 
 def test_a_template_may_end_answers_with_no_token() -> None:

@@ -350,7 +350,7 @@ FAULTS: dict[str, tuple[Changes, Row, set[str]]] = {
     "an answer outside the block": (
         changed(("{%- generation -%}\n{{- m.content or '' -}}", "{{- m.content or '' -}}{%- generation -%}")),
         {"messages": [USER, ANSWER]},
-        left_out("answer") | {"no_trainable_tokens"},
+        left_out("answer") | {"no_trainable_tokens", "template_prompt_differs"},
     ),
     "an answer that is cut": (
         changed(("m.content or ''", "m.content[:13]")),
@@ -459,7 +459,7 @@ def test_an_answer_of_which_nothing_is_seen_is_not_learned() -> None:
 
 
 def test_plain_text_without_an_end_token_is_named() -> None:
-    bundle = Bundle.of(families.tokenizer("qwen").to_str(), WHOLE, {})
+    bundle = Bundle.of(families.tokenizer("qwen").to_str(), WHOLE, {"pad_token": "<|endoftext|>"})
     assert codes(bundle, {"text": "Oil.", "item": {}}) == [{"template_without_end_token"}]
 
 
@@ -468,6 +468,32 @@ def test_many_blanks_are_judged_in_no_time() -> None:
     core.add_special_tokens(["\n\n", "\n\n\n"])
     bundle = Bundle.of(core.to_str(), WHOLE.strip(), families.NAMED["qwen"])
     assert codes(bundle, {"messages": [USER, message("assistant", "\n" * 5000 + "x")]}) == [set()]
+
+
+HEADER, IF_ASKED = "{{ '<|im_start|>assistant\\n' }}", "{%- if add_generation_prompt %}"
+OPENED = f"{IF_ASKED}{HEADER}{{% endif -%}}"
+UNLESS_ANSWERED = "{%- if messages[-1].role != 'assistant' %}"
+
+
+def test_a_template_that_opens_answers_otherwise_than_it_writes_them_is_refused() -> None:
+    forms: dict[str, tuple[Changes, bool]] = {
+        "asked": ((), True),
+        "wherever none follows": (((IF_ASKED, UNLESS_ANSWERED),), True),
+        "no header at all": (((OPENED, ""), ("+ '\\n' -}}", "+ '\\n' if m.role != 'assistant' else '' -}}")), True),
+        "never": (((OPENED, ""),), False),
+        "always": (((OPENED, HEADER),), False),
+        "if not asked": (((IF_ASKED, "{%- if not add_generation_prompt %}"),), False),
+    }
+    bare: Changes = (("{%- generation -%}", ""), ("{%- endgeneration -%}", ""))
+    rows: list[Row] = [{"messages": [USER, ANSWER]}, {"messages": [USER]}, {"messages": [SYSTEM, USER, ANSWER]}]
+    found = {
+        (name, len(more), n): "template_prompt_differs" in one
+        for name, (changes, _) in forms.items()
+        for more in ((), bare)
+        for n, one in enumerate(codes(made(*changes, *more), *rows))
+    }
+    wrong = {key: is_found for key, is_found in found.items() if is_found is forms[key[0]][1]}
+    assert wrong == {}
 
 
 # What is said of a refusal.

@@ -55,7 +55,7 @@ DIALOGUES: dict[str, tuple[dict[str, Any], list[str]]] = {
             "tools": TOOLS,
         },
         [
-            '<tool_call>{"name": "stock", "arguments": {"part": "A4"}}</tool_call><|im_end|>',
+            '<tool_call>{"arguments": {"part": "A4"}, "name": "stock"}</tool_call><|im_end|>',
             "Twelve.<|im_end|>",
         ],
     ),

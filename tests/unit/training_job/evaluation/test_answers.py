@@ -72,7 +72,7 @@ def test_a_call_with_text_beside_it_is_judged_whole(bundle: Any) -> None:
         {"role": "assistant", "content": "I look.", "tool_calls": [call]},
     ]
     reference = question(bundle, {"messages": messages}, 1).reference
-    assert reference == 'I look.<tool_call>{"name": "stock", "arguments": {"part": "A4"}}</tool_call>'
+    assert reference == 'I look.<tool_call>{"arguments": {"part": "A4"}, "name": "stock"}</tool_call>'
 
 
 def test_a_tool_call_is_judged_by_the_text_the_template_makes_of_it(bundle: Any) -> None:
@@ -84,4 +84,4 @@ def test_a_tool_call_is_judged_by_the_text_the_template_makes_of_it(bundle: Any)
         {"role": "assistant", "content": None, "tool_calls": [call]},
     ]
     reference = question(bundle, {"messages": messages, "tools": []}, 1).reference
-    assert reference == '<tool_call>{"name": "stock", "arguments": {"part": "A4"}}</tool_call>'
+    assert reference == '<tool_call>{"arguments": {"part": "A4"}, "name": "stock"}</tool_call>'
