@@ -217,8 +217,8 @@ def test_a_row_asks_the_same_tokens_everywhere(folders: tuple[Path, Path], form:
     bundle, theirs = read_bundle_folder(base, ARGUMENTS), AutoTokenizer.from_pretrained(tuned, local_files_only=True)
     assert read_bundle_folder(tuned).sha256 == bundle.sha256
     assert "Do not think." in render_prompt(bundle, prompt_of(canonical(form(*CONTEXTS["plain"])))).text
-    asked = theirs.apply_chat_template([QUESTION], tokenize=False, enable_thinking=True)
-    assert "Do not think." not in asked
+    other = theirs.apply_chat_template([QUESTION], tokenize=False, enable_thinking=True)
+    assert "Do not think." not in other
     for name, context in CONTEXTS.items():
         row = canonical(form(*context))
         expected = evaluated(bundle, row)
