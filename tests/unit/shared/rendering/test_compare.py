@@ -470,19 +470,19 @@ def test_many_blanks_are_judged_in_no_time() -> None:
     assert codes(bundle, {"messages": [USER, message("assistant", "\n" * 5000 + "x")]}) == [set()]
 
 
-HEADER, IF_ASKED = "{{ '<|im_start|>assistant\\n' }}", "{%- if add_generation_prompt %}"
-OPENED = f"{IF_ASKED}{HEADER}{{% endif -%}}"
+HEADER, IF_REQUESTED = "{{ '<|im_start|>assistant\\n' }}", "{%- if add_generation_prompt %}"
+OPENED = f"{IF_REQUESTED}{HEADER}{{% endif -%}}"
 UNLESS_ANSWERED = "{%- if messages[-1].role != 'assistant' %}"
 
 
 def test_a_template_that_opens_answers_otherwise_than_it_writes_them_is_refused() -> None:
     forms: dict[str, tuple[Changes, bool]] = {
         "asked": ((), True),
-        "wherever none follows": (((IF_ASKED, UNLESS_ANSWERED),), True),
+        "wherever none follows": (((IF_REQUESTED, UNLESS_ANSWERED),), True),
         "no header at all": (((OPENED, ""), ("+ '\\n' -}}", "+ '\\n' if m.role != 'assistant' else '' -}}")), True),
         "never": (((OPENED, ""),), False),
         "always": (((OPENED, HEADER),), False),
-        "if not asked": (((IF_ASKED, "{%- if not add_generation_prompt %}"),), False),
+        "if not asked": (((IF_REQUESTED, "{%- if not add_generation_prompt %}"),), False),
     }
     bare: Changes = (("{%- generation -%}", ""), ("{%- endgeneration -%}", ""))
     rows: list[Row] = [{"messages": [USER, ANSWER]}, {"messages": [USER]}, {"messages": [SYSTEM, USER, ANSWER]}]
