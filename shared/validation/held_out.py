@@ -24,18 +24,23 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _USUAL_DEVIATION = 0.25
 
 
-def report_sizes(held_out: int, recipe: Recipe, split: Split | None, findings: Findings) -> None:
+def report_sizes(held_out: int, copies: int, recipe: Recipe, split: Split | None, findings: Findings) -> None:
     """Whether so many held-out rows suffice. Only where nothing else forbids the run: what is refused is not counted.
 
-    `split`: where the rows were chosen from the training rows.
+    `copies`: of these, that say what another one does. `split`: where the rows were chosen from the training rows.
     """
     if findings.failed:
         return
     needed = recipe.evaluation.gate.min_rows
     if not held_out:
         findings.add("no_eval_rows", "eval")
-    elif held_out < needed:
-        findings.add("few_eval_rows", "eval", detail=f"{held_out} held-out rows, and the gate needs {needed}")
+    elif held_out - copies < needed:
+        rows = f"{held_out} held-out rows" + (f", {held_out - copies} without copies" if copies else "")
+        detail = f"{rows}, and the gate needs {needed}"
+        if copies:  # the same finding, with the rows of that one
+            findings.replace("duplicate_row", "eval", "", ("few_eval_rows", detail, ""))
+        if not findings.counts("few_eval_rows"):
+            findings.add("few_eval_rows", "eval", detail=detail)
     if split and held_out:
         _report_split(split, recipe, findings)
 

@@ -33,6 +33,7 @@ _DUPLICATES = """
 SELECT number, offset FROM {file} JOIN
     (SELECT row_key, min(number) AS first FROM {file} GROUP BY row_key HAVING count(*) > 1) USING (row_key)
 WHERE number > first ORDER BY number"""
+_EVAL_COPIES = "SELECT count(*) - count(DISTINCT content_key) FROM eval"
 _OVERLAPPING = """
 SELECT place FROM train WHERE content_key IN (SELECT content_key FROM eval)
     OR answer IN (SELECT answer FROM eval WHERE answer <> 0)
@@ -189,6 +190,11 @@ class Keys:
     def duplicates(self, file: File) -> Iterator[tuple[int, int]]:
         """Line number and offset of each row that equals an earlier one of its file."""
         return self._read(_DUPLICATES.format(file=file))
+
+    def eval_copies(self) -> int:
+        """Rows of the held-out file that ask and answer what another one does, but one of each."""
+        self.flush()
+        return int(self.database.execute(_EVAL_COPIES).fetchone()[0])
 
     def overlaps(self) -> Iterator[tuple[int, int]]:
         """Line number and offset of each training row that asks and answers what a held-out row does, in any turn."""

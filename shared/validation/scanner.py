@@ -14,6 +14,7 @@ from shared.domain.recipe import Recipe
 from shared.domain.row_fields import is_missing, value_at
 from shared.validation.ahead import Ahead
 from shared.validation.compared import label_key, plain_label, tools_of
+from shared.validation.content.eval_kinds import kind_of
 from shared.validation.content.scan import ContentScan
 from shared.validation.examples import Examples
 from shared.validation.facts import FactFinder, Facts
@@ -92,6 +93,9 @@ class RowScanner:
         place, content = read.place, facts.content
         tag = int.from_bytes(content.key[:8])
         sketch = self._content.place(place, facts.dialogue, tag, has_answer=read.is_chat)
+        if facts.dialogue and not self._splits and "text" not in row.document:
+            kind = kind_of(facts.dialogue.language, row.messages, tools_of(row.document))
+            self._content.kinds["eval" if place.file == "eval" else "train"][kind] += 1
         number = -place.row if place.file == "previous" else place.row
         if place.file != "eval":
             self._examples.add(number, row.item)

@@ -132,6 +132,7 @@ class _Validation:
         self._content = ContentScan(findings, policy_of(recipe.assumed))
         self._examples = Examples(recipe.assumed.evaluation.slices, self._content.is_plain)
         self._split: Split | None = None
+        self._eval_copies = 0
         self._labels: tuple[SplitLabel, ...] = ()
         self.reader = RowReader(self._reading, recipe, named_table=named_table, splits=splits)
         self.counter = RowCounter(sink)
@@ -169,6 +170,7 @@ class _Validation:
             else:
                 held_out = scanner.scan(deidentifier(reader.rows(evaluation, "eval")))
                 splitter.write_both(rows, held_out, recipe.data.split_group)
+            self._eval_copies = keys.eval_copies()
             report_slices(self._held_out, recipe.evaluation.slices, self._findings)
             self._held_out.seek(0)
             labels = report_labels(keys, self._split, self._findings)
@@ -182,7 +184,7 @@ class _Validation:
         statistics = self.counter.statistics(self._content.languages)
         if "train" not in reader.unread:  # else how many rows there are is not known
             _check_sizes(reader.rows_read["train"], findings)
-        report_sizes(self.counter.rows["eval"], self._recipe.assumed, self._split, findings)
+        report_sizes(self.counter.rows["eval"], self._eval_copies, self._recipe.assumed, self._split, findings)
         findings.leave_out(consequences(self._recipe))
         findings.leave_out_again("ignored_field", REFUSED_KEYS)
         plan = None

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from shared.validation.compared import Statement, compared_texts
 from shared.validation.content import injection, personal_data, secrets
-from shared.validation.content.damage import DAMAGED, MOJIBAKE, MOJIBAKE_PATTERN
+from shared.validation.content.damage import CODED, DAMAGED, MOJIBAKE, MOJIBAKE_PATTERN, cut_end, is_coded
 from shared.validation.content.languages import language_of_row
 from shared.validation.content.near_duplicates import Sketch, sketch
 from shared.validation.content.pattern_set import PatternSet
@@ -36,7 +36,8 @@ class Dialogue(NamedTuple):
     """A row as it is compared with others: keys are 64 bits, equal for equal words.
 
     `read_key`: of all that is read before the answer, None if nothing is asked; of a pair its two answers too, of which
-    the preferred one is the answer. `odd_words` and `asks_for_fact` are of training rows with an answer.
+    the preferred one is the answer. `odd_words` and `asks_for_fact` are of training rows with an answer. `length` and
+    `end`: of the answer in characters, and by `cut_end`.
     """
 
     sketch: Sketch
@@ -46,6 +47,8 @@ class Dialogue(NamedTuple):
     odd_words: tuple[str, ...]
     asks_for_fact: bool
     characters: int
+    length: int = 0
+    end: str = ""
 
 
 class RowScan:
@@ -79,8 +82,8 @@ class RowScan:
             return [], document
         injected = sorted(hits & _INJECTION_CODES)
         found: list[Found] = [(code, "") for code in injected if injection.confirmed(code, whole)]
-        if MOJIBAKE in hits:
-            found.append((DAMAGED, MOJIBAKE))
+        damaged = (kind for kind in sorted(hits & _DAMAGE) if kind == MOJIBAKE or any(is_coded(kind, t) for t in texts))
+        found += ((DAMAGED, kind) for kind in damaged)
         changed = texts
         kinds, detectors = hits & _SECRET_KINDS, personal_data.likely(hits)
         if redactor is None and self._may_redact(bool(kinds), bool(detectors)):
@@ -129,14 +132,14 @@ class RowScan:
             return None
         question_key, answer_key = (key_of(" ".join(words)) for words in (question_words, answer_words))
         row = sketch(question_words + answer_words, question_key >> 1 ^ answer_key, texts.context)
-        if held_out:
-            return Dialogue(row, "", 0, None, (), False, 0)
         before = [message["content"] for message in messages[:-1] if message["role"] != "system"]
         language = language_of_row(before[-1] if before else "", messages[-1]["content"])
         characters = sum(map(len, texts))
-        if not has_answer:
+        answer = messages[-1]["content"] if messages[-1]["role"] == "assistant" and before else ""
+        length, end = len(answer), cut_end(answer)
+        if held_out or not has_answer:
             read_key, answer_key = statement or (None, 0)
-            return Dialogue(row, language, answer_key, read_key, (), False, characters)
+            return Dialogue(row, language, answer_key, read_key, (), False, characters, length, end)
         read_key = question_key if question_words else None
         if read_key is not None and texts.context:
             read_key ^= key_of(texts.context)
@@ -149,13 +152,15 @@ class RowScan:
             self._odd_words.of(f"{texts.context} {texts.question}"),
             "tool_calls" not in messages[-1] and asks_for_fact(question, texts.answer, texts.context),
             characters,
+            length,
+            end,
         )
 
 
 @lru_cache(maxsize=8)
 def _gate(special_tokens: frozenset[str]) -> PatternSet:
     """All triggers. Kept, for it takes milliseconds to compile, as long as a small file to read."""
-    more = {**injection.triggers(special_tokens), MOJIBAKE: MOJIBAKE_PATTERN}
+    more = {**injection.triggers(special_tokens), **CODED, MOJIBAKE: MOJIBAKE_PATTERN}
     return PatternSet({**personal_data.TRIGGERS, **secrets.TRIGGERS, **more})
 
 
@@ -165,6 +170,7 @@ def _in_words(kind: str) -> str:
 
 _INJECTION_CODES = frozenset(injection.triggers())
 _SECRET_KINDS = frozenset(secrets.TRIGGERS)
+_DAMAGE = frozenset((*CODED, MOJIBAKE))
 _SECRET_CODES = {"block": "secret", "redact": "secret_redacted", "allow": "secret_allowed"}
 _WORDS = {
     "iban": "IBAN",

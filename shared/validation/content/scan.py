@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from shared.domain.dataset import Outliers
 from shared.domain.findings import Findings, Place, counted
 from shared.validation.content import personal_data
-from shared.validation.content.damage import DAMAGED, finding_of
+from shared.validation.content.damage import DAMAGED, CutAnswers, finding_of
+from shared.validation.content.eval_kinds import RowKind, differences
 from shared.validation.content.languages import Languages
 from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS, Clusters, Index, Sketch
 from shared.validation.content.quality import LOOK_UP_SHARE, MIN_ROWS, Quality
@@ -43,6 +44,8 @@ class ContentScan:
         self._clusters: dict[str, Clusters] = {}
         self._triggers = RepeatedTriggers()
         self._quality = Quality()
+        self._cut = CutAnswers()
+        self.kinds = {"train": Counter[RowKind](), "eval": Counter[RowKind]()}
         self._languages = Languages()
         self.contradictions: list[tuple[int, int]] = []  # rows that ask the same and answer otherwise
 
@@ -77,6 +80,10 @@ class ContentScan:
             self._languages.add(number, dialogue.language)
         if has_answer and not held_out and not copies:
             self._triggers.add(number, dialogue.odd_words, dialogue.answer_key)
+        if dialogue.length and not held_out:
+            self._cut.lengths[dialogue.length] += 1
+            if dialogue.end:
+                self._cut.add(number, dialogue.length, dialogue.end)
         if dialogue.read_key is not None:
             self._check_answer(place, number, dialogue, dialogue.read_key)
         return dialogue.sketch
@@ -114,6 +121,11 @@ class ContentScan:
         for file, kind, count in self._findings.counts(DAMAGED):
             by = finding_of(kind, count, self._rows[file], labels=few_labels)
             self._findings.replace(DAMAGED, file, kind, by)
+        for kind, count, rows in self._cut.found():
+            if by := finding_of(kind, count, self._rows["train"] + self._rows["previous"], labels=few_labels):
+                self._findings.add_many(by[0], "train", by[1], count, (row for row in rows if row > 0), remedy=by[2])
+        if differing := list(differences(*self.kinds.values())):
+            self._findings.add("eval_differs", "eval", detail="; ".join(differing))
         for one in self._triggers.found()[:TRIGGERS_SHOWN]:
             self._note("repeated_trigger", f"{one.row_count} rows", one.row_count, one.rows)
         for other in self._languages.other_languages():

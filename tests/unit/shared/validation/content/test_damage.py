@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from shared.validation.content.damage import CODED, CutAnswers, cut_end, is_coded
+from shared.validation.content.pattern_set import PatternSet
+from tests.unit.shared.validation.content.scanned import WORDS
 
 CODES = {"damaged_text", "damaged_file"}
 HELD_OUT = b"\n".join(
@@ -156,3 +161,185 @@ def test_the_rows_of_both_files_are_counted_apart(check) -> None:
     checked = check(file_of("[object Object]", 5), held_out)
     found = [(one.code, one.file, one.count) for one in checked.result.report.problems if one.code in CODES]
     assert found == [("damaged_file", "eval", 6), ("damaged_text", "train", 5)]
+
+
+# Prose whose encoding was not undone, and text that shows such signs on purpose.
+CODED_PROSE = {
+    "escapes": [
+        "Gr\\u00fc\\u00dfe aus M\\u00fcnchen",
+        "The pump \\u2013 and only it \\u2013 is on.",
+        "\\u201cHello\\u201d, she said",
+        "Dear Ann,\\nThe pump is on.\\nRegards",
+        "First.\\n\\nSecond.",
+        "first line\\nsecond line\\nthird line",
+        'He said \\"yes\\" and left.',
+        "Line one.\\r\\nLine two.",
+        "Line one_x000D_\nLine two",
+        "\\u4f60\\u597d\\u4e16\\u754c",
+        '"Dear Ann,\\nThe pump is on."',
+        "M\\xc3\\xbcller",
+        "Steps:\\n1. Open\\n2. Close",
+        "- a\\n- b",
+        "caf\\u00e9",
+        "It is on.\\n",
+        "Line one.\\tLine two.\\nEnd",
+    ],
+    "entities": [
+        "Tom &amp; Jerry",
+        "don&#39;t do that",
+        "&quot;Yes&quot;, he said.",
+        "R&amp;D",
+        "a &lt; b &gt; c",
+        "caf&eacute;",
+        "Gr&ouml;&szlig;e",
+        "it&rsquo;s",
+        "one&nbsp;two",
+        "it&#x27;s",
+        "&lt;p&gt;Hello&lt;/p&gt;",
+        "5 &deg;C",
+    ],
+    "transfer": [
+        "Gr=C3=BC=C3=9Fe",
+        "it=E2=80=99s on",
+        "M=FCller",
+        "=?UTF-8?Q?Hallo?=",
+        "Dear%20customer",
+        "M%C3%BCnchen ist sch%C3%B6n",
+        "Dear%20customer%2C%20thank%20you.",
+    ],
+}
+MEANT = [
+    'print("a\\nb")\n',
+    "```python\nprint('Hello.\\nWorld')\n```",
+    'printf("Hello!\\nBye %d\\n", 3);',
+    "Use `\\n` to break lines and `\\u00fc` for \xfc.",
+    "Use \\n to break a line.",
+    're.sub(r"\\n+", "\\n", text)',
+    "[^\\r\\n]+",
+    "[\\u00c0-\\u017f]+",
+    '{"text": "Dear Ann,\\nThe pump is on.", "name": "M\\u00fcller"}',
+    '["a\\nB"]',
+    "$\\nabla f = \\nu$",
+    "f(x,\\nu) \\neq \\nabla g",
+    "a\\neq b and a\\neq c",
+    "Run .\\node.exe or C:\\new\\table",
+    "cd C:\\Users\\ann\\notes",
+    "\\frac{1}{2}\\n",
+    "\\text{a} \\to \\theta",
+    "\\begin{align}a&=b\\\\c&=d\\end{align}",
+    "<p>Tom &amp; Jerry</p>",
+    '<a href="?a=1&amp;b=2">x</a>',
+    "Write &amp; for an ampersand in HTML.",
+    "The HTML entity &eacute; is \xe9.",
+    "`&amp;` is it",
+    "x = a & b; y = &z;",
+    "int *p = &amp[0];",
+    "a=20; b=3D",
+    "x=E9\ny=FC12",
+    "color=#FFaa00",
+    "https://example.org/a%20b?q=M%C3%BCnchen",
+    "See https://example.org/M%C3%BCnchen now",
+    "GET /search?q=a%20b",
+    "100%20 of",
+    "LaTeX: \\newline, \\nonumber",
+    "s = 'a.\\nB'",
+    "echo -e 'Hello.\\nWorld'",
+    "console.log('a.\\nB')",
+    'const s = "M\\u00fcller";',
+    "The regex \\d+\\n matches",
+    "sed 's/a/\\n/'",
+    "SELECT 'a\\nB'",
+    "C:\\nginx\\conf",
+    "Path: D:\\data\\new\\x.txt",
+    "a.\\nabla",
+    '`He said \\"x\\"`',
+    'path=\\"C:\\\\x\\"',
+    'The string "\\u00e9" is \xe9',
+    'std::cout << "Done.\\n" << x;',
+    "df['a'] = df.a.str.replace('\\n', ' ')",
+    'f"Name: {x}\\nAge: {y}"',
+    "'''a.\\nB'''",
+    's = """He said \\"yes\\".\\nB"""',
+    "$$\\n$$",
+    "The command \\noindent sets it",
+    "Matrix \\\\ \\hline a & b \\\\",
+    "tail -n1 a\\ b",
+    "Write \\u00e9 in JSON for \xe9.",
+    "{'a': 'b.\\nC'}",
+    "```\nTom &amp; Jerry =C3=BC \\u00fc.\\nX\n```",
+    "x &lt;- 5 in an XML file",
+]
+
+
+def test_prose_with_signs_of_an_encoding_is_told_from_code_markup_and_mathematics() -> None:
+    triggers = PatternSet(CODED)
+    coded = [(kind, text) for kind, texts in CODED_PROSE.items() for text in texts]
+    assert [one for one in coded if one[0] not in triggers.hits(f"Why?\n{one[1]}\nSo.") or not is_coded(*one)] == []
+    assert [(kind, text) for text in MEANT for kind in CODED if is_coded(kind, text)] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"), [("escapes", "json.loads"), ("entities", "html.unescape"), ("transfer", "quopri")]
+)
+def test_many_coded_answers_are_one_warning_with_a_remedy(check, kind, word) -> None:
+    checked = check(file_of(CODED_PROSE[kind][0] + " {q}", 40), HELD_OUT)
+    assert damage(checked) == [("damaged_text", 40, (1, 2))]
+    (found,) = [one for one in checked.result.report.problems if one.code in CODES]
+    assert word in found.fix
+    assert "(40 of 100 rows, 40.0%)" in found.message
+
+
+def prose(chance: random.Random, least: int, most: int) -> str:
+    return " ".join(chance.choices(WORDS, k=chance.randrange(least, most))) + "."
+
+
+def shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+HAN = "\u7684\u4e00\u662f\u4e0d\u4e86"
+# What is found of 150 answers.
+ENDS: dict[str, tuple[Callable[[random.Random, int], str], str | None]] = {
+    **{str(n): (lambda chance, _, n=n: prose(chance, n // 16, n // 2)[:n], f"cut:{n}") for n in (50, 140, 255, 1024)},
+    "4096": (lambda chance, _: prose(chance, 300, 1500)[:4096], "cut:4096"),
+    "without blanks at the end": (lambda chance, _: prose(chance, 10, 99)[:255].strip(), "cut:255"),
+    "Chinese": (lambda chance, _: "".join(chance.choices(HAN, k=chance.randrange(40, 250)))[:128], "cut:128"),
+    "pandas": (lambda chance, _: shortened(prose(chance, 4, 25), 50), "cut:50"),
+    "one ellipsis each": (lambda chance, _: prose(chance, 4, 30)[:-1] + "...", "ellipsis"),
+    "of one sign": (lambda chance, _: prose(chance, 4, 30)[:-1] + "\u2026", "ellipsis"),
+    "no periods": (lambda chance, _: prose(chance, 4, 60)[:-1], None),
+    "periods": (lambda chance, _: prose(chance, 4, 60), None),
+    "a template": (lambda chance, n: f"The part {n:04} of the machine is in hall {n % 90 + 10} of plant north", None),
+    "numbers": (lambda chance, n: f"The order of the customer has the id {chance.getrandbits(128):032x}", None),
+    "hashes": (lambda chance, n: f"{chance.getrandbits(256):064x}", None),
+    "JSON": (lambda chance, n: json.dumps({"part": n % 90 + 10, "says": "x" * 100}), None),
+    "code": (lambda chance, n: "def part(x):\n    return x + " + "yz" * chance.randrange(9, 30), None),
+    "grids": (lambda chance, n: " ".join(chance.choices("ABCD", k=64)), None),
+    "labels": (lambda chance, n: chance.choice(("pump", "valve")), None),
+    "an ellipsis alone": (lambda chance, n: "\u2026", None),
+}  # fmt: skip
+
+
+def test_answers_cut_at_a_length_are_told_from_answers_that_have_one() -> None:
+    wrong = []
+    for name, (answer, kind) in ENDS.items():
+        chance, cut = random.Random(7), CutAnswers()
+        answers = [answer(chance, number) for number in range(1, 151)]
+        for number, text in enumerate(answers, start=1):
+            cut.lengths[len(text)] += 1
+            if end := cut_end(text):
+                cut.add(number, len(text), end)
+        found = [(one, count > 20, len(rows)) for one, count, rows in cut.found()]
+        if found != ([(kind, True, 5)] if kind else []):
+            wrong.append((name, found))
+    assert wrong == []
+
+
+def test_cut_answers_of_questions_and_of_pairs_are_one_warning(check) -> None:
+    chance = random.Random(3)
+    cut = [{"prompt": f"Why {n}?", "completion": prose(chance, 20, 90)[:255]} for n in range(90)]
+    pairs = [{"prompt": f"Why {n}?", "chosen": row["completion"], "rejected": "So."} for n, row in enumerate(cut)]
+    for rows, recipe in ((cut, None), (pairs, b"method: {type: dpo}")):
+        checked = check(b"\n".join(json.dumps(row).encode() for row in rows), None, recipe)
+        found = [one for one in checked.result.report.problems if one.code in CODES]
+        assert [one.message.startswith("Answers end after 255 characters") for one in found] == [True]
