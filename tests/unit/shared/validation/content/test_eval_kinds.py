@@ -15,7 +15,8 @@ TOOL = {"type": "function", "function": {"name": "find", "parameters": {}}}
 def row(number: int, answer: str = ANSWER, system: str = "", earlier: int = 0) -> list[dict[str, Any]]:
     turns = [("system", system)] if system else []
     turns += [("user", f"Is it on, {number}?"), ("assistant", "It is.")] * earlier
-    turns += [("user", f"How do I treat machine {number} in hall {number * 7}?"), ("assistant", answer.replace("{}", str(number)))]
+    turns += [("user", f"How do I treat machine {number} in hall {number * 7}?")]
+    turns += [("assistant", answer.replace("{}", str(number)))]
     return [{"role": role, "content": content} for role, content in turns]
 
 
