@@ -293,6 +293,10 @@ def prose(chance: random.Random, least: int, most: int) -> str:
     return " ".join(chance.choices(WORDS, k=chance.randrange(least, most))) + "."
 
 
+def cut_at(length: int) -> Callable[[random.Random, int], str]:
+    return lambda chance, _: prose(chance, length // 16, length // 2)[:length]
+
+
 def shortened(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 3] + "..."
 
@@ -300,7 +304,7 @@ def shortened(text: str, length: int) -> str:
 HAN = "\u7684\u4e00\u662f\u4e0d\u4e86"
 # What is found of 150 answers.
 ENDS: dict[str, tuple[Callable[[random.Random, int], str], str | None]] = {
-    **{str(n): (lambda chance, _, n=n: prose(chance, n // 16, n // 2)[:n], f"cut:{n}") for n in (50, 140, 255, 1024)},
+    **{str(length): (cut_at(length), f"cut:{length}") for length in (50, 140, 255, 1024)},
     "4096": (lambda chance, _: prose(chance, 300, 1500)[:4096], "cut:4096"),
     "without blanks at the end": (lambda chance, _: prose(chance, 10, 99)[:255].strip(), "cut:255"),
     "Chinese": (lambda chance, _: "".join(chance.choices(HAN, k=chance.randrange(40, 250)))[:128], "cut:128"),
