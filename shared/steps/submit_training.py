@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from shared.domain import catalog as catalog
 from shared.domain import paths
+from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.events import Event, TrainingRetryDue, TrainingStarted, ValidationPassed
 from shared.domain.jobs import RUN_TAG, JobKind, JobSpec, JobView
+from shared.domain.planning.time_limit import TimeLimit
+from shared.domain.results import SpentTime
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import Config, Services
 from shared.records import budget
-from shared.records.blob_documents import write_model
+from shared.records.blob_documents import read_model, write_model
 from shared.step_support.attempts import next_attempt
 from shared.step_support.continue_from import with_start
 from shared.step_support.llm_judges import as_input, judges_of, tell_job
 from shared.step_support.outcome import Draft, Outcome
 
 
-def training_job(run: Run, config: Config) -> JobSpec:
-    """The job of this run's present attempt; equal runs give equal specs."""
+def training_job(run: Run, config: Config, spent_s: float = 0.0) -> JobSpec:
+    """The job of this run's present attempt, which may take what time and money earlier ones have left.
+
+    Raises PermanentFailure `time_spent` of class budget if that is nothing.
+    """
     assert run.recipe is not None
     assert run.curated is not None
     base = catalog.find_entry(run.recipe.requested.base_model)
-    name = paths.job_name(run, JobKind.TRAINING)
+    name, limit = paths.job_name(run, JobKind.TRAINING), TimeLimit.of(run.recipe)
+    if spent_s + 1 > limit.seconds:
+        message = f"earlier attempts trained for {spent_s:.0f} s, allowed are {limit.seconds:.0f} s in all"
+        param = "budget.deadline_hours" if limit.kind == "deadline" else "budget.max_usd"
+        raise PermanentFailure(FailureClass.BUDGET, "time_spent", message, param)
     command = (
         f"python -m training_job.train --job-name {name} --data ${{{{inputs.data}}}} "
         "--base-model ${{inputs.base_model}} --recipe ${{inputs.recipe}} --output ${{outputs.run}}"
@@ -45,7 +55,7 @@ def training_job(run: Run, config: Config) -> JobSpec:
         instances=run.recipe.requested.budget.nodes,
         processes=max(1, catalog.find_sku(run.recipe.training_instance_type).gpus),
         tier=run.recipe.requested.budget.tier,
-        timeout_s=int(run.recipe.requested.budget.deadline_hours * 3600),
+        timeout_s=int(limit.seconds - spent_s),
         tags=job_tags(run),
     )
 
@@ -61,9 +71,10 @@ def submit_training(event: Event[ValidationPassed | TrainingRetryDue], run: Run,
     recipe = with_start(run.recipe, services.store)
     run = run.evolve(attempt=next_attempt(event, run, JobKind.TRAINING), recipe=recipe)
     assert run.cost is not None
+    spent = read_model(services.blobs, paths.run(run.id, "spent.json"), SpentTime)
+    spec = training_job(run, services.config, spent.seconds if spent else 0.0)
     budget.reserve(services.store, run, services.config.project_monthly_usd)
     write_model(services.blobs, paths.recipe(run.id), recipe)
-    spec = training_job(run, services.config)
     tell_job(judges_of(recipe.requested, rewards=True), spec.name, run, services)
     reference = submitted(services.launcher.submit(spec), JobKind.TRAINING, run, services)
     return Outcome(

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import replace
 
-from shared.domain.catalog import find_sku
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.planning.methods import rows_per_step
-from shared.domain.recipe import ResolvedHyperparameters, ResolvedRecipe, ResolvedReinforcement, Tier
+from shared.domain.planning.time_limit import TimeLimit
+from shared.domain.recipe import ResolvedHyperparameters, ResolvedRecipe, ResolvedReinforcement
 
-FINISH_SHARE = 0.1  # kept for the last checkpoint, merging and comparing; the platform stops the job at the deadline
+FINISH_SHARE = 0.1  # kept for the last checkpoint, merging and comparing; the platform stops the job at the limit
 
 
-@dataclass(frozen=True)
-class TimeLimit:
-    """Seconds of training, over all restarts, and which of the recipe's two limits they come from."""
-
-    seconds: float
-    kind: Literal["deadline", "budget"]
-
-    @classmethod
-    def of(cls, recipe: ResolvedRecipe) -> TimeLimit:
-        """The earlier of deadline and budget; a machine that costs nothing has no budget."""
-        budget, sku = recipe.requested.budget, find_sku(recipe.training_instance_type)
-        price, share = sku.price(spot=budget.tier == Tier.SPOT), 1 - FINISH_SHARE
-        deadline = cls(budget.deadline_hours * 3600 * share, "deadline")
-        if not price:
-            return deadline
-        affordable = budget.max_usd / (price * budget.nodes) * 3600 * share
-        return min(deadline, cls(affordable, "budget"), key=lambda limit: limit.seconds)
+def training_limit(recipe: ResolvedRecipe) -> TimeLimit:
+    """When training ends by itself."""
+    whole = TimeLimit.of(recipe)
+    return replace(whole, seconds=whole.seconds * (1 - FINISH_SHARE))
 
 
 def length_limit(hyperparameters: ResolvedHyperparameters, context: int | None) -> int:

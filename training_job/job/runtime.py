@@ -20,15 +20,15 @@ from pydantic import ConfigDict, PrivateAttr, ValidationError
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedRecipe
-from shared.domain.results import JobMetrics, JobResult
+from shared.domain.results import JobMetrics, JobResult, SpentTime
 from shared.domain.upgrades import read_file
 from training_job.job import exit_codes
-from training_job.job.files import read_json, write_json
+from training_job.job.files import write_json
 from training_job.job.processes import is_distributed, is_main_process
 
 RESULT_FILE = "result.json"
 CALIBRATION_FILE = "calibration.json"
-SPENT_FILE = "spent.json"  # seconds of all attempts of a training run, whose machines are paid for by the second
+SPENT_FILE = "spent.json"
 
 
 class RunningMetrics(JobMetrics):
@@ -42,8 +42,8 @@ class RunningMetrics(JobMetrics):
     def continue_time(self, output: Path) -> None:
         """Count on from what earlier attempts of the run have kept."""
         self._kept = output / SPENT_FILE
-        with suppress(ValueError, TypeError, KeyError):
-            self._earlier_s = max(0.0, float((read_json(self._kept) or {"seconds": 0.0})["seconds"]))
+        with suppress(FileNotFoundError, ValueError):
+            self._earlier_s = SpentTime.model_validate_json(self._kept.read_bytes()).seconds
 
     def count_time(self) -> float:
         """Seconds of this job and of earlier attempts."""
@@ -53,7 +53,7 @@ class RunningMetrics(JobMetrics):
     def keep_time(self) -> None:
         """The next attempt counts on from here."""
         if self._kept and is_main_process():
-            write_json(self._kept, {"seconds": self.count_time()})
+            write_json(self._kept, SpentTime(seconds=self.count_time()).model_dump())
 
 
 class Interrupted(BaseException):

@@ -13,9 +13,9 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.planning.time_limit import TimeLimit
 from training_job.job import checkpoints
 from training_job.job.curve import Curve
-from training_job.job.limits import TimeLimit
 from training_job.job.runtime import RunningMetrics
 from training_job.model.quantized import adapters_to_float32, keep_training_kernel
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -72,6 +73,7 @@ def test_each_submission_has_the_first_attempt_that_is_free(
     [
         ({"budget": {"nodes": 2, "tier": "dedicated", "deadline_hours": 1.5}}, {"instances": 2, "timeout_s": 5400}),
         ({"budget": {"tier": "spot", "deadline_hours": 2}}, {"instances": 1, "tier": "spot", "timeout_s": 7200}),
+        ({"base_model": "microsoft/Phi-4", "budget": {"tier": "dedicated", "max_usd": 14}}, {"timeout_s": 13732}),
     ],
 )
 def test_the_job_has_what_the_recipe_says(
@@ -83,6 +85,29 @@ def test_the_job_has_what_the_recipe_says(
     spec = training_job(prepared.evolve(recipe=recipe), services.config)
     assert {name: getattr(spec, name) for name in expected} == expected
     assert spec.tags == {"droptune_run": prepared.id, "project": "shop", "data_version": CURATED.version}
+
+
+@pytest.mark.parametrize(
+    ("spent_s", "left_s"),
+    [(0, 7200), (0.6, 7199), (2000.4, 5199), (7198.5, 1), (7199.5, None), (7200, None), (9e9, None)],
+)
+def test_another_attempt_may_take_the_time_that_is_left(
+    prepared: Run, services: Services, spent_s: float, left_s: int | None
+) -> None:
+    assert prepared.recipe is not None
+    requested = Recipe.model_validate({"base_model": "droptune/tiny-llama", "budget": {"deadline_hours": 2}})
+    run = prepared.evolve(recipe=resolve(requested, "shop", train_rows=100, characters_max=100))
+    services.blobs.write(paths.run(run.id, "spent.json"), [json.dumps({"seconds": spent_s}).encode()])
+    platform = Platform()
+    if left_s is None:
+        with pytest.raises(PermanentFailure) as refused:
+            submitted(run, services, platform, RETRY, 2)
+        problem = refused.value.problem
+        assert (problem.code, problem.param) == ("time_spent", "budget.deadline_hours")
+        assert refused.value.failure_class is FailureClass.BUDGET
+    else:
+        submitted(run, services, platform, RETRY, 2)
+    assert [spec.timeout_s for spec in platform.jobs] == ([left_s] if left_s else [])
 
 
 def test_what_the_month_cannot_pay_is_refused_before_a_job_is_submitted(prepared: Run, services: Services) -> None:
