@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from infra.gate.bicep import BicepFile, Expr, Infra, Resource, line, text
@@ -12,30 +14,7 @@ from infra.gate.finding import Violations, at, rule
 ASSIGNMENT = "Microsoft.Authorization/roleAssignments"
 DEFINITION = "Microsoft.Authorization/roleDefinitions"
 BLOB_DATA_CONTRIBUTOR = "ba92f5b4-2d11-453d-a403-e96b0029c9fe"
-# Built-in roles by their ids, and whom they may be given to: the beginning of the principal's parameter.
-ROLES = {
-    "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": ("Storage Blob Data Owner", {"control"}),
-    "974c5e8b-45b9-4653-ba55-5f855dd0fb88": ("Storage Queue Data Contributor", {"control"}),
-    "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": ("Storage Table Data Contributor", {"control"}),
-    BLOB_DATA_CONTRIBUTOR: (
-        "Storage Blob Data Contributor",
-        {"control", "job", "importer", "events", "deployer"},
-    ),
-    "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1": ("Storage Blob Data Reader", {"control", "job", "serve"}),
-    "69a216fc-b8fb-44d8-bc22-1f3c2cd27a39": ("Azure Service Bus Data Sender", {"control", "events"}),
-    "4f6d3b9b-027b-4f4c-9142-0e5a2a2247e0": ("Azure Service Bus Data Receiver", {"control"}),
-    "7f951dda-4ed3-4680-a7ca-43fe172d538d": ("AcrPull", {"job", "importer", "serve"}),
-    "8311e382-0749-4cb8-b61a-304f252e45ec": ("AcrPush", {"deployer"}),
-    "4633458b-17de-408a-b874-0445c86b69e6": ("Key Vault Secrets User", {"control"}),
-    "3913510d-42f4-4e42-8a64-420c390055eb": ("Monitoring Metrics Publisher", {"control"}),
-    "f1a07417-d97a-45cb-824c-7a7467783830": ("Managed Identity Operator", {"control"}),
-    "b556d68e-0be0-4f35-a333-ad7ee1ce17ea": ("Azure AI Enterprise Network Connection Approver", {"workspace"}),
-}
-FORBIDDEN = {
-    "8e3af657-a8ff-443c-a75c-2fe8c4bcb635": "Owner",
-    "b24988ac-6180-42a0-ab88-20f7382dd24c": "Contributor",
-    "18d7d88d-d35e-4fb5-a5c3-7773c20a72d9": "User Access Administrator",
-}
+ROLES: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_name("roles.toml").read_text(encoding="utf-8"))
 COSMOS_DATA_CONTRIBUTOR = "/sqlRoleDefinitions/00000000-0000-0000-0000-000000000002"
 _ROLE = re.compile(r"subscriptionResourceId\('Microsoft\.Authorization/roleDefinitions', (\w+)\)")
 _PRINCIPAL = re.compile(r"([a-z]+)(?:PrincipalId|\.properties\.principalId)")
@@ -47,12 +26,13 @@ _SECRET = re.compile(r"secret|password|connectionString|accountKey|sasToken", re
 def roles_are_allowed(infra: Infra) -> Violations:
     for file, assignment in _assignments(infra):
         for role in _roles(file, assignment):
-            if role in FORBIDDEN:
-                yield at(assignment), f"{assignment.symbol}: never {FORBIDDEN[role]}"
-            elif role not in ROLES:
+            known = ROLES.get(role)
+            if known is None:
                 yield at(assignment), f"{assignment.symbol}: role {role} is not in the allow-list"
-            elif (holder := _holder(assignment)) not in ROLES[role][1]:
-                yield at(assignment), f"{assignment.symbol}: {ROLES[role][0]} is not for {holder}"
+            elif not known["to"]:
+                yield at(assignment), f"{assignment.symbol}: never {known['name']}"
+            elif (holder := _holder(assignment)) not in known["to"]:
+                yield at(assignment), f"{assignment.symbol}: {known['name']} is not for {holder}"
 
 
 @rule("roles-end-at-a-resource")

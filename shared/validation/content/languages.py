@@ -91,10 +91,11 @@ def language_of_row(question: str, answer: str) -> str:
 
 def language_of(text: str) -> str:
     """ISO 639 code, or `unknown` of a short text or one in which no language prevails."""
-    if len(text.encode()) < _MIN_BYTES:
+    encoded = text.encode()
+    if len(encoded) < _MIN_BYTES:
         return UNKNOWN
     try:
-        sure, size_bytes, languages = pycld2.detect(text, isPlainText=True)
+        sure, size_bytes, languages = pycld2.detect(encoded, isPlainText=True)
     except pycld2.error:  # control characters, and code points that stand for none
         text = "".join(character if character.isprintable() else " " for character in text)
         sure, size_bytes, languages = pycld2.detect(text, isPlainText=True)
