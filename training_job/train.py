@@ -33,6 +33,7 @@ from training_job.job.limits import length_limit, total_steps
 from training_job.job.processes import init_process_group, is_main_process
 from training_job.job.runtime import RunningMetrics, classify, read_recipe, require, run_job, work_offline
 from training_job.job.setup import Setup
+from training_job.model.base_folder import content_sha256
 from training_job.selftest import check_machine
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def prepare(task: TrainArguments, recipe: ResolvedRecipe, metrics: RunningMetric
         panel_of(recipe, task.judges),
     )
     run = run_id_of_job(task.job_name) or task.job_name
-    identity = checkpoints.Identity(run, sha256_of(*task.rows), recipe_sha256(recipe))
+    identity = checkpoints.Identity(run, sha256_of(*task.rows), recipe_sha256(recipe), content_sha256(task.base_model))
     return Prepared(setup, method, data, bundle, data_manifest, identity)
 
 

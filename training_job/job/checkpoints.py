@@ -1,4 +1,4 @@
-"""Checkpoints that count only when whole, and only for the run, data and recipe they belong to.
+"""Checkpoints that count only when whole, and only for the run, data, recipe and base they belong to.
 
 The trainer writes many files; `complete.json` is written last and lists them with their hashes. Only then is an older
 checkpoint deleted. What a kill left half-written is removed. What no longer is as it was written is set aside, and the
@@ -28,6 +28,7 @@ class Identity:
     run: str
     data_sha256: str
     recipe_sha256: str
+    base_sha256: str
 
 
 class UnreadableCheckpoint(Exception):

@@ -5,6 +5,7 @@ Without torch: of the weights only the headers are read.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from shared.domain.catalog import Architecture, BaseModelEntry
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 # Formats whose reading runs what they hold (pickle), or that no loader of ours takes.
 PICKLED = frozenset({".bin", ".ckpt", ".h5", ".joblib", ".msgpack", ".pickle", ".pkl", ".pt", ".pth"})
+LOADED = frozenset({".jinja", ".json", ".safetensors"})
+PARTS, PART_BYTES = 256, 4096  # of a file: each matrix of a model of 7 billion parameters holds several
 # Field of Architecture -> key of config.json.
 _KEYS = {
     "model_type": "model_type",
@@ -38,6 +41,19 @@ def objections(entry: BaseModelEntry, folder: Path) -> Iterator[str]:
     yield from _code(folder, config)
     yield from _differences(entry, config)
     yield from _weights(entry, folder)
+
+
+def content_sha256(folder: Path) -> str:
+    """Hash of the files that a base model is loaded from, of large ones in parts: other weights differ in each."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.iterdir() if path.suffix in LOADED):
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}\n".encode())
+        with path.open("rb") as file:
+            for start in range(0, size, max(PART_BYTES, size // PARTS)):
+                file.seek(start)
+                digest.update(file.read(PART_BYTES))
+    return digest.hexdigest()
 
 
 def _code(folder: Path, config: dict[str, Any]) -> Iterator[str]:

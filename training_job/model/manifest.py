@@ -23,6 +23,7 @@ def model_manifest(
     recipe = setup.recipe
     return {
         "base_model": recipe.requested.base_model,
+        "base_sha256": identity.base_sha256,
         "license": find_entry(recipe.requested.base_model).license,
         "continued_from": lineage(setup),
         "data_version": data_manifest["version"],

@@ -97,15 +97,17 @@ def test_what_is_no_checkpoint_is_left_alone(name: str, finished: Any, tmp_path:
     assert (folder / name).is_dir()
 
 
-@pytest.mark.parametrize("difference", ["run", "data_sha256", "recipe_sha256"])
-def test_a_checkpoint_of_another_run_data_or_recipe_is_never_resumed(
+@pytest.mark.parametrize("difference", ["run", "data_sha256", "recipe_sha256", "base_sha256"])
+def test_a_checkpoint_of_another_run_data_recipe_or_base_is_never_resumed(
     difference: str, finished: Any, tmp_path: Path
 ) -> None:
     from training_job.job.checkpoints import Identity, newest_complete
+    from training_job.model.base_folder import content_sha256
 
     folder = tmp_path / "checkpoints"
     shutil.copytree(finished.output / "checkpoints", folder)
     ours = json.loads((folder / "checkpoint-20" / MARK).read_text())["identity"]
+    assert ours["base_sha256"] == content_sha256(finished.base)
     assert newest_complete(folder, Identity(**ours | {difference: "another"})) is None
     assert not list(folder.glob("checkpoint-*"))
 
@@ -170,7 +172,7 @@ def test_a_kill_at_any_point_of_saving_loses_neither_the_newest_nor_the_best_che
     from training_job.job.runtime import RunningMetrics
     from training_job.methods.watch import Watch
 
-    trainer, ours = bench(tmp_path).trainer(), checkpoints.Identity("run", "data", "recipe")
+    trainer, ours = bench(tmp_path).trainer(), checkpoints.Identity("run", "data", "recipe", "base")
     trainer.create_optimizer_and_scheduler(40)
     callbacks: list[Any] = [*trainer.callback_handler.callbacks, trainer.control]
     stateful: list[Any] = [one for one in callbacks if isinstance(one, ExportableState)]

@@ -10,6 +10,7 @@ from safetensors.numpy import save_file
 
 from tests.unit.training_job.imported import Change, file, refusal, run
 from tests.unit.training_job.tiny_folder import TINY, write_folder, zeros
+from training_job.model.base_folder import content_sha256
 
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 
@@ -89,3 +90,38 @@ def test_every_shard_of_the_index_counts_and_no_other_file(base: Path) -> None:
     assert code == 11
     assert result.problem is not None
     assert result.problem.message == f"{SHARDS[1]} cannot be read: FileNotFoundError"
+
+
+def other_weights(count: int, of: int) -> Change:
+    """The same header and length; `count` bytes are others in the matrix number `of` of ten."""
+
+    def change(folder: Path) -> None:
+        path = folder / "model.safetensors"
+        body = bytearray(path.read_bytes())
+        start = len(body) * of // 10
+        body[start : start + count] = bytes(255 - byte for byte in body[start : start + count])
+        path.write_bytes(body)
+
+    return change
+
+
+def test_a_base_with_other_content_under_the_same_name_has_another_hash(base: Path) -> None:
+    of_it = content_sha256(base)
+    (base / "README.md").write_text("News.")
+    assert content_sha256(base) == of_it
+    changes: dict[str, Change] = {
+        **{f"matrix {n}": other_weights(TINY.parameters * 2 // 10, n) for n in range(10)},
+        "the header": lambda folder: save_file({"other": zeros(TINY.parameters)}, folder / "model.safetensors"),
+        "settings": settings("config.json", rope_theta=1e6),
+        "tokens that end": lambda folder: (folder / "generation_config.json").write_text('{"eos_token_id": 2}'),
+        "template": lambda folder: (folder / "chat_template.jinja").write_text("{{ messages }}"),
+        "cut off": cut_off,
+    }
+    same = []
+    for name, change in changes.items():
+        write_folder(base)
+        change(base)
+        same += [name] if content_sha256(base) == of_it else []
+        (base / "generation_config.json").unlink(missing_ok=True)
+    write_folder(base)
+    assert (same, content_sha256(base)) == ([], of_it)

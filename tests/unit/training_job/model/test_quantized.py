@@ -118,7 +118,11 @@ def test_adapters_are_trained_in_float32_even_if_they_were_not(
             parameter.data = parameter.data.to(torch.bfloat16)
     trainer.add_callback(
         Watch(
-            Curve(tmp_path), RunningMetrics(micro_batch_size=4), Identity("j", "d", "r"), {}, TimeLimit(60, "deadline")
+            Curve(tmp_path),
+            RunningMetrics(micro_batch_size=4),
+            Identity("j", "d", "r", "b"),
+            {},
+            TimeLimit(60, "deadline"),
         )
     )
     trainer.train(resume_from_checkpoint=str(finished.output / "checkpoints" / "checkpoint-18") if resumed else None)
