@@ -6,6 +6,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from shared.domain.events import parse_event
 from shared.domain.topology import TOPIC
 from shared.pipeline import BY_NAME, Stage
 from shared.ports import Message, Services
+from shared.records import outbox
 from shared.records.unreadable import QUARANTINE
 from shared.runner import EARLY, RETRY, Handled, Runner
 
@@ -28,6 +30,9 @@ MAX_LEGIBLE_CHARACTERS = 100
 MAX_COUNT_DIGITS = 5
 # Properties of a message that failed at a function: how often, and at which.
 FAILED, FAILED_AT = "droptune.failed", "droptune.failed_at"
+REPLAYED = "droptune.replayed"  # of a dead letter that a person sent again
+# An event's or a command's id up to the run's revision: what follows differs from tick to tick, and from try to try.
+_FACT = re.compile(r"(run-[0-9a-f]{12})[a-z0-9._-]*?\.[0-9]+(?![0-9a-z_-])")
 FAILED_WAITS_S = (1, 5, 15, 60, 180, 300)
 LATER_VERSION_WAITS_S = (1, 5, 15, *[60] * 1440)  # for a host of that version; after a day it is a dead letter
 
@@ -76,13 +81,26 @@ class Dispatcher:
             waits_s = LATER_VERSION_WAITS_S if isinstance(error, LaterVersion) else FAILED_WAITS_S
             if failed >= len(waits_s):
                 raise
+            fact = _FACT.match(message.message_id or "")  # timers state the same at each tick: one dead letter shows it
+            mark = outbox.inbox_mark(f"failed-{stage.name}", fact[0]) if fact else ""
+            if fact and REPLAYED not in properties and self._is_marked(fact[1], mark):
+                log.warning("%s fails at %a as before: %a", stage.name, message.message_id, error)
+                return
             trace = "" if isinstance(error, DroptuneError) else ascii_traceback(error)
             log.warning("%s failed at %a, again later: %a%s", stage.name, message.message_id, error, trace)
-            kept = {name: properties[name] for name in (RETRY, EARLY) if name in properties}
+            kept = {name: properties[name] for name in (RETRY, EARLY, REPLAYED) if name in properties}
             kept |= {FAILED: str(failed + 1), FAILED_AT: stage.name}
             due = self.services.clock.now() + timedelta(seconds=waits_s[failed])
             copy = replace(as_message(message), properties=kept, scheduled_at=due)
             self.services.bus.send(stage.queue or TOPIC, [copy])
+            if fact and failed + 1 == len(waits_s):
+                with suppress(Exception):  # it is marked, or the store is what fails
+                    self.services.store.batch(fact[1], [outbox.mark_handled(mark)])
+
+    def _is_marked(self, run_id: str, mark: str) -> bool:
+        with suppress(Exception):  # the store may be what fails
+            return outbox.handled(self.services.store, run_id, mark)
+        return False
 
     def quarantine(self, message: func.ServiceBusMessage, error: InvalidInput) -> None:
         """Keep what cannot be read and never will be: a redelivery would fail the same way."""

@@ -6,6 +6,7 @@ Rule 3 of docs/explanation/design-rules.md.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 
 MAX_CONFLICTS = 8
 MAX_NOTE = 500  # characters
+MAX_RUN_BYTES = 1_500_000  # of one under way: the batch that ends it has to fit too
 RETRY = "retry"
 EARLY = "early"
 # An event from the future: the store it was written to is ahead of the one read here. Then `reconcile`'s turn.
@@ -126,28 +128,34 @@ class Runner:
 
         A run under way ends as failed, and `reconcile` undoes its work. An endpoint's record and a month's spending
         keep what can be read.
-        Raises InvalidInput `document_readable` if nothing is wrong with it, `production_unknown` as
+        Raises InvalidInput `document_readable` and `later_version` as `quarantined`, `production_unknown` as
         `endpoints.repair`, StoreConflict if it was changed meanwhile.
         """
         found = quarantined(self.services.store, self.services.blobs, partition, id)
         if found is None:
             return None
         stored, path = found
+        store, now, days = self.services.store, self.services.clock.now(), self.services.config.run_retention_days
         if id == budget.BUDGET:
-            budget.repair(self.services.store, stored)
+            budget.repair(store, stored)
             return path, None
         if id == endpoints.RECORD:
-            view = self.services.models.get_endpoint(partition.removeprefix(endpoint_claim("")))
-            endpoints.repair(self.services.store, stored, view.scoring_uri if view else "")
+            name = partition.removeprefix(endpoint_claim(""))
+            endpoints.repair(store, stored, self.services.models.get_endpoint(name))
             return path, None
-        run = runs.salvaged(stored) if id == runs.RUN else None
-        if run is None:
-            remove(self.services.store, stored)
+        if id != runs.RUN:
+            remove(store, stored, id)
             return path, None
+        with suppress(PermanentFailure):  # its copies alone are damaged
+            whole = runs.run_of(stored.document)
+            store.batch(partition, [runs.replacement(whole, runs.StoredRun(whole, stored), days)])
+            return path, whole.id
+        in_production = any(record.champion == partition for record in endpoints.all_records(store))
+        run = runs.salvaged(stored, Status.DEPLOYED if in_production else Status.RECEIVED, now)
         message = f"the run's document did not fit this version; {by} released it, and it is kept as {path}"
         problem = Problem(code="unreadable_document", message=message)
         refused = StageRefused(stage="release", failure_class=FailureClass.CODE, problem=problem)
-        event = event_of(run, refused, self.services.clock.now())
+        event = event_of(run, refused, now)
         if run.status in NEXT_JOB and not run.jobs:
             stop_unknown_jobs(run, self.services)
         outcome = Outcome(run.status, note=message) if run.terminal else fail_run(event, run, self.services)
@@ -207,6 +215,8 @@ class Runner:
             return None, Handled.RETRIED
         except PermanentFailure as error:
             return _refusal(stage, event, error.failure_class, error.problem), Handled.REFUSED
+        except InvalidInput as error:  # what the run holds is of a right type and still nothing that can be used
+            return _refusal(stage, event, FailureClass.CODE, error.problem), Handled.REFUSED
         if outcome is None:
             return None, Handled.IGNORED
         _require_declared(stage, run.status, outcome.status, outcome.events)
@@ -236,6 +246,8 @@ class Runner:
         if outcome.status is not None:
             changed = run.evolve(**outcome.changes, status=outcome.status, revision=run.revision + 1)
             moved = self._entered(changed, event.id, event.wire_type, outcome.note, run)
+            if not moved.terminal and len(moved.model_dump_json().encode()) > MAX_RUN_BYTES:
+                raise InvalidInput("run_too_large", f"with what it found the run has more than {MAX_RUN_BYTES} bytes")
         outgoing = [self._outgoing(draft, moved) for draft in outcome.events]
         outgoing += [Outgoing(destination, message) for destination, message in outcome.messages]
         writes = self._outbox(moved, _checked(outgoing))

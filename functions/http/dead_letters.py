@@ -11,6 +11,7 @@ from itertools import islice
 
 from fastapi import APIRouter
 
+from functions.dispatch import REPLAYED
 from functions.http.auth import Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError
@@ -118,8 +119,8 @@ def _locked(bus: DeadLetters, dead_letters: str) -> Iterator[ReceivedMessage]:
 def _send_again(bus: EventBus, entity: str, dead: ReceivedMessage) -> None:
     # A queue's name has no slash; of `topic/subscription` only the topic can be sent to.
     destination = entity.split("/")[0]
-    # Without properties: what others added may be why it failed, and our own counts begin anew.
-    bus.send(destination, [replace(dead.message, properties={}, scheduled_at=None)])
+    # Without its properties: what others added may be why it failed, and our own counts begin anew.
+    bus.send(destination, [replace(dead.message, properties={REPLAYED: "1"}, scheduled_at=None)])
     with suppress(LockLost):  # it was sent; a dead letter that stays is a repeat
         bus.complete(dead)
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from shared.domain.errors import shortened
 from shared.domain.judges import JudgeUse
-from shared.domain.model import Frozen, Measured
+from shared.domain.model import FirstItems, Frozen, Measured, Text
 from shared.domain.recipe import Gate
 
-MAX_DETAIL = 500  # characters of a text that is part of a run and of its events
 MAX_SLICES = 100  # the intervals of more slices, which share one confidence, are too wide to show anything
 MAX_SLICE_CHARACTERS = 200
-
-Text = Annotated[str, AfterValidator(lambda text: shortened(text, MAX_DETAIL))]
+MAX_CHECKED = 10_000  # what the gate reads is refused, never cut; `apply_gate` refuses less by its bytes
 
 
 class Score(Frozen):
@@ -55,7 +52,7 @@ class SliceScore(Frozen):
 class GraderScore(Frozen):
     """One grader's mean score by model; a part of a multi grader is named `multi.part`."""
 
-    name: str
+    name: Text
     base: Score
     candidate: Score
     champion: Score | None = None
@@ -75,12 +72,12 @@ class GeneralScore(Frozen):
 class GradingError(Frozen):
     """Answers of one model that one grader could not grade. `rows`: the first of them."""
 
-    model: str
-    grader: str
-    code: str
+    model: Text
+    grader: Text
+    code: Text
     message: Text
     count: int
-    rows: tuple[int, ...]
+    rows: Annotated[tuple[int, ...], FirstItems]
 
 
 class SampleAnswer(Frozen):
@@ -142,19 +139,19 @@ class EvaluationResult(Frozen):
     base: Score
     candidate: Score
     champion: Score | None = None
-    gains: tuple[Gain, ...]
-    graders: tuple[GraderScore, ...] = ()
-    slices: tuple[SliceScore, ...] = ()
-    general: tuple[GeneralScore, ...] = ()
-    errors: tuple[GradingError, ...] = ()
-    judges: tuple[JudgeUse, ...] = ()
+    gains: tuple[Gain, ...] = Field(max_length=MAX_CHECKED)
+    graders: tuple[GraderScore, ...] = Field(default=(), max_length=MAX_CHECKED)
+    slices: tuple[SliceScore, ...] = Field(default=(), max_length=MAX_CHECKED)
+    general: tuple[GeneralScore, ...] = Field(default=(), max_length=MAX_CHECKED)
+    errors: Annotated[tuple[GradingError, ...], FirstItems] = ()
+    judges: Annotated[tuple[JudgeUse, ...], FirstItems] = ()
     unscored: int = 0
     answers_differ: float
-    template_sha256: str
-    base_template_sha256: str
-    tokens_per_answer: dict[str, float] = Field(default_factory=dict)
-    answers_at_limit: dict[str, float] = Field(default_factory=dict)
-    seconds_per_answer: dict[str, float] = Field(default_factory=dict)
+    template_sha256: Text
+    base_template_sha256: Text
+    tokens_per_answer: Annotated[dict[Text, float], FirstItems] = Field(default_factory=dict)
+    answers_at_limit: Annotated[dict[Text, float], FirstItems] = Field(default_factory=dict)
+    seconds_per_answer: Annotated[dict[Text, float], FirstItems] = Field(default_factory=dict)
 
 
 class GateCheck(Frozen):

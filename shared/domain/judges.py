@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.domain.model import Frozen
+from shared.domain.model import Frozen, Text
 
 
 class JudgeEndpoint(Frozen):
@@ -26,8 +26,8 @@ class Judges(Frozen):
 class JudgeUse(Frozen):
     """How an evaluation used one judge. `requests` counts retries too; `cached`: replies of earlier ones."""
 
-    endpoint: str
-    deployment: str
-    model: str
+    endpoint: Text
+    deployment: Text
+    model: Text
     requests: int
     cached: int

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 from shared.domain.errors import shortened
 
-MAX_PERSON, MAX_COMMENT = 1000, 2000  # characters
+MAX_PERSON, MAX_COMMENT, MAX_TEXT = 1000, 2000, 500  # characters
+MAX_ITEMS = 100
 
 
 class Frozen(BaseModel):
@@ -37,6 +39,12 @@ def utc(time: datetime) -> datetime:
 
 
 UtcTime = Annotated[datetime, AfterValidator(utc)]
+
+# Of what jobs write, which becomes a part of the run and of its events.
+Text = Annotated[str, AfterValidator(partial(shortened, characters=MAX_TEXT))]
+FirstItems = AfterValidator(
+    lambda items: type(items)(islice(items.items() if isinstance(items, dict) else items, MAX_ITEMS))
+)
 
 # Of what is read: the API refuses longer ones.
 Person = Annotated[str, AfterValidator(partial(shortened, characters=MAX_PERSON))]

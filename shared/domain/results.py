@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from shared.domain.errors import FailureClass, Problem
-from shared.domain.model import Frozen, Measured, finite
+from shared.domain.model import FirstItems, Frozen, Measured, Text, finite
 
 
 class JobMetrics(Frozen):
@@ -26,7 +26,7 @@ class JobMetrics(Frozen):
     first_train_loss: Measured = Field(default=None, description="of the first log line")
     train_loss: Measured = Field(default=None, description="of the last log line, in nats per trained token")
     eval_loss: Measured = Field(default=None, description="of the held-out rows, in nats per trained token")
-    measures: dict[str, float] = Field(
+    measures: Annotated[dict[Text, float], FirstItems] = Field(
         default_factory=dict,
         description="last finite values of what the method measures beside the loss, as `eval_reward`",
     )
@@ -40,7 +40,7 @@ class JobMetrics(Frozen):
     merged_agreement: Measured = Field(
         default=None, description="share of probed rows that merged model and adapter answer alike, word for word"
     )
-    diagnosis: tuple[str, ...] = Field(default=(), description="the curve in plain words")
+    diagnosis: Annotated[tuple[Text, ...], FirstItems] = Field(default=(), description="the curve in plain words")
 
     @field_validator("measures", mode="before")
     @classmethod
@@ -60,7 +60,7 @@ class SpentTime(Frozen):
 class JobResult(Frozen):
     """The end of one job. A killed job leaves none; an interrupted one is `failed`, never `completed`."""
 
-    job: str
+    job: Text
     status: Literal["completed", "failed"]
     failure_class: FailureClass | None = None
     problem: Problem | None = None

@@ -82,7 +82,7 @@ class RolloutRef(Frozen):
     model: str
     previous: dict[str, int] = Field(description="traffic before the rollout began")
     traffic: dict[str, int]
-    step: int = Field(description="index of the next entry of recipe.deployment.rollout")
+    step: int = Field(ge=0, description="index of the next entry of recipe.deployment.rollout")
     scoring_uri: str | None = None
     unreachable_since: AwareDatetime | None = Field(default=None, description="first of the probes without answer")
     failing_since: AwareDatetime | None = Field(
@@ -136,8 +136,8 @@ class Run(Frozen):
     id: str
     project: str
     status: Status
-    revision: int
-    attempt: int = Field(description="of the present stage, from 1")
+    revision: int = Field(ge=0)
+    attempt: int = Field(ge=1, description="of the present stage, from 1")
     created_at: AwareDatetime
     updated_at: AwareDatetime
     deadline_at: AwareDatetime | None

@@ -8,9 +8,9 @@ from datetime import datetime
 
 from shared.domain.errors import StoreConflict
 from shared.domain.upgrades import upgraded
-from shared.ports import Document, RunStore, Stored, Write
+from shared.ports import RunStore, Stored, Write
 from shared.records.document import head, put, time_of
-from shared.records.query import pages, read_one, readable
+from shared.records.query import pages, read_one, readable_stored
 
 CLAIM = "claim"
 
@@ -58,7 +58,7 @@ def read(store: RunStore, name: str) -> Claim | None:
 
 def unsettled(store: RunStore) -> Iterator[Claim]:
     """Every claim that a finished run may have left behind."""
-    return readable(pages(store, CLAIM, {"settled": 0}), claim_of)
+    return readable_stored(pages(store, CLAIM, {"settled": 0}), claim_of)
 
 
 def release(store: RunStore, name: str, run_id: str) -> None:
@@ -76,7 +76,7 @@ def settle(store: RunStore, name: str, run_id: str, ttl_s: int | None = None) ->
 
 def _held(store: RunStore, name: str, run_id: str) -> Stored | None:
     held = store.get(name, CLAIM)
-    return held if any(claim.owner == run_id for claim in readable([held] if held else [], claim_of)) else None
+    return held if any(claim.owner == run_id for claim in readable_stored([held] if held else [], claim_of)) else None
 
 
 def _write(store: RunStore, name: str, write: Write) -> None:
@@ -86,10 +86,12 @@ def _write(store: RunStore, name: str, write: Write) -> None:
         return  # another process released it meanwhile
 
 
-def claim_of(document: Document) -> Claim:
-    """The claim of a stored document. Raises an error if it is not a claim, and LaterVersion."""
-    document = upgraded(CLAIM, document, document.get("schema_version"))
+def claim_of(stored: Stored) -> Claim:
+    """The claim in a document. Raises LaterVersion, and an error for what is no claim of its name."""
+    document = upgraded(CLAIM, stored.document, stored.document.get("schema_version"))
     name, kind, owner = (document[field] for field in ("name", "kind", "owner"))
     if not all(isinstance(text, str) for text in (name, kind, owner)):
         raise TypeError("name, kind and owner of a claim are texts")
+    if (name, kind) != (stored.partition, stored.partition.partition(":")[0]):
+        raise ValueError("it is of another name")
     return Claim(name, kind, owner, time_of(document["created_at"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from datetime import datetime
 from typing import TypeVar
 
@@ -42,14 +43,14 @@ def time_of(text: str) -> datetime:
     return time
 
 
-def salvaged_as(model: type[Model], known: Document, content: object, **names: str) -> Model | None:
-    """`content` without the fields that cannot be read, `known` in their place and `names` in any case; None if even
-    that does not make a `model`."""
-    content = content if isinstance(content, dict) else {}
-    for _ in range(2):
+def salvaged_as(model: type[Model], *contents: object, **names: str) -> Model | None:
+    """A `model` of `names` and of the fields of the first of `contents` in which each can be read; None if one has no
+    such field."""
+    layers = [dict(content) if isinstance(content, dict) else {} for content in contents]
+    for _ in range(len(layers) + 1):
         try:
-            return model.model_validate({**known, **content, **names}, extra="ignore")
+            return model.model_validate({**ChainMap(*layers), **names}, extra="ignore")
         except ValidationError as error:
-            wrong = {line["loc"][0] for line in error.errors() if line["loc"]}
-            content = {name: value for name, value in content.items() if name not in wrong}
+            for name in {line["loc"][0] for line in error.errors() if line["loc"]}:
+                next((layer for layer in layers if name in layer), {}).pop(name, None)
     return None

@@ -6,13 +6,16 @@ from collections.abc import Iterator
 
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import InvalidInput, StoreConflict, UnreadableDocument
+from shared.domain.jobs import EndpointView
 from shared.domain.upgrades import upgraded
 from shared.ports import Document, RunStore, Stored, Write
 from shared.records.claims import endpoint_claim
 from shared.records.document import head, put, salvaged_as
-from shared.records.query import pages, read_one, readable
+from shared.records.query import pages, read_one, readable_stored
+from shared.records.runs import RUN
 
 RECORD = "endpoint"
+_OF_A_RUN = {"project": "project", "created_at": "promoted_at"}
 
 
 def read(store: RunStore, endpoint: str) -> EndpointRecord | None:
@@ -24,7 +27,7 @@ def write(store: RunStore, record: EndpointRecord, *, replacing: EndpointRecord 
     """Put a record in the place of the one that was read. Raises StoreConflict if that is another by now."""
     partition = endpoint_claim(record.endpoint)
     stored = store.get(partition, RECORD)
-    found = record_of(stored.document) if stored else None
+    found = record_of(stored) if stored else None
     if found == record:
         return
     if found != replacing:
@@ -32,22 +35,28 @@ def write(store: RunStore, record: EndpointRecord, *, replacing: EndpointRecord 
     _put(store, record, stored, found)
 
 
-def repair(store: RunStore, stored: Stored, scoring_uri: str) -> None:
-    """Write a record anew with those of its fields that can be read. What the previous deployment was may be lost.
+def repair(store: RunStore, stored: Stored, view: EndpointView | None) -> None:
+    """Write a record anew with those of its fields that can be read, and what the endpoint shows in place of others.
+    What the previous deployment was may be lost.
 
-    Raises InvalidInput `production_unknown` if it does not say what is in production, StoreConflict if it was changed.
+    Raises InvalidInput `production_unknown` if neither says what is in production, StoreConflict if it was changed.
     """
-    document, content = stored.document, stored.document.get("record")
-    endpoint, project = stored.partition.removeprefix(endpoint_claim("")), document.get("project")
-    version = str(content.get("champion")).removeprefix("run-") if isinstance(content, dict) else ""
-    known = {"project": project, "model": f"{project}:{version}", "scoring_uri": scoring_uri}
-    known["promoted_at"] = document.get("created_at")
-    record = salvaged_as(EndpointRecord, known, content, endpoint=endpoint)
+    document, endpoint = stored.document, stored.partition.removeprefix(endpoint_claim(""))
+    copies = {"project": document.get("project"), "promoted_at": document.get("created_at")}
+    seen: Document = {"model": "", "scoring_uri": view.scoring_uri if view else ""}
+    if view is not None and len(view.traffic) == 1:  # else a candidate is being rolled out
+        [deployment] = view.traffic
+        champion = f"run-{deployment.removeprefix('d-')}"
+        run = store.get(champion, RUN)
+        seen |= {"deployment": deployment, "champion": champion}
+        seen |= {new: run.document.get(old) for old, new in _OF_A_RUN.items()} if run else {}
+    record = salvaged_as(EndpointRecord, document.get("record"), copies, seen, endpoint=endpoint)
     if record is None:
         message = f"nothing says which run of which project is in production at {endpoint}: write champion, deployment"
         message += " and project into the document in the run store, as the endpoint's traffic has them"
         raise InvalidInput("production_unknown", message, "id")
-    _put(store, record, stored, record)
+    model = record.model or f"{record.project}:{record.champion.removeprefix('run-')}"
+    _put(store, record.model_copy(update={"model": model}), stored, record)
 
 
 def _put(store: RunStore, record: EndpointRecord, stored: Stored | None, found: EndpointRecord | None) -> None:
@@ -78,10 +87,13 @@ def withdraw(store: RunStore, endpoint: str, run_id: str) -> None:
 
 
 def all_records(store: RunStore, unreadable: list[UnreadableDocument] | None = None) -> Iterator[EndpointRecord]:
-    return readable(pages(store, RECORD), record_of, unreadable)
+    return readable_stored(pages(store, RECORD), record_of, unreadable)
 
 
-def record_of(document: Document) -> EndpointRecord:
-    """The record of a stored document. Raises LaterVersion."""
-    content = upgraded(RECORD, document["record"], document.get("schema_version"))
-    return EndpointRecord.model_validate(content, extra="ignore")
+def record_of(stored: Stored) -> EndpointRecord:
+    """The record in a document. Raises LaterVersion, and an error for what is no record of its endpoint."""
+    content = upgraded(RECORD, stored.document["record"], stored.document.get("schema_version"))
+    record = EndpointRecord.model_validate(content, extra="ignore")
+    if stored.partition != endpoint_claim(record.endpoint):
+        raise ValueError("it is of another endpoint")
+    return record

@@ -16,11 +16,11 @@ Content = TypeVar("Content")
 PAGE = 100
 
 
-def read_one(store: RunStore, partition: str, id: str, read: Callable[[Document], Content]) -> Content | None:
+def read_one(store: RunStore, partition: str, id: str, read: Callable[[Stored], Content]) -> Content | None:
     """What `read` makes of the document; None if there is none. Raises WaitsForRelease, and LaterVersion."""
     stored = store.get(partition, id)
     try:
-        return read(stored.document) if stored else None
+        return read(stored) if stored else None
     except LaterVersion:
         raise
     except Exception as error:
@@ -38,11 +38,12 @@ def pages(
             return
 
 
-def unreadable_as(stored: Stored, error: Exception) -> UnreadableDocument:
+def unreadable_as(stored: Stored, error: Exception, kind: str = "") -> UnreadableDocument:
     """Of the error its kind only: a message may quote the document, and documents may quote rows."""
-    type_, id = (str(stored.document.get(name)) for name in ("type", "id"))
-    kind = f"{type(error.__cause__ or error).__name__}: it does not fit this version"
-    problem = error.problem.message if isinstance(error, LaterVersion) else kind
+    type_ = kind or str(stored.document.get("type"))
+    id = str(stored.document.get("id", type_))
+    fault = f"{type(error.__cause__ or error).__name__}: it does not fit this version"
+    problem = error.problem.message if isinstance(error, LaterVersion) else fault
     return UnreadableDocument(type=type_, partition=stored.partition, id=id, problem=problem)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,6 +18,8 @@ from shared.records.document import head, put, salvaged_as
 from shared.records.query import pages, readable
 
 RUN = "run"
+_QUERIED = ("project", "status", "finished")
+_UNKNOWN_REVISION = 10_000  # above any that events were sent of
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,8 @@ def run_of(document: Document) -> Run:
         run = Run.model_validate(content, extra="ignore")
         if document.get("run_id", run.id) != run.id:
             raise ValueError("it is another run")
+        if run.deadline_at is None and not run.terminal:
+            raise ValueError("nothing would end it")
         return run
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         # The error count only: a message may quote the document, and documents may quote rows.
@@ -70,18 +75,26 @@ def run_of(document: Document) -> Run:
         raise PermanentFailure(FailureClass.CODE, "unreadable_document", message, run_id) from error
 
 
-def salvaged(stored: Stored) -> Run | None:
-    """The run with those of its fields that can be read; None if nothing says where it stood."""
+def require_copies(stored: Stored) -> None:
+    """Raises as `run_of`, and ValueError for a copy that is not as in the run: queries do not find it."""
+    copies = document_of(run_of(stored.document))
+    if stored.partition != copies["run_id"] or any(stored.document.get(name) != copies[name] for name in _QUERIED):
+        raise ValueError("it lies elsewhere, or a copy that queries go by is another")
+
+
+def salvaged(stored: Stored, status: Status, now: datetime) -> Run:
+    """The run with those of its fields that can be read; `status` and `now` where nothing says how far it was."""
     document = stored.document
-    known = {name: document.get(name) for name in ("project", "status", "revision", "created_at")}
-    known |= {"updated_at": document.get("created_at"), "deadline_at": None, "attempt": 1, "fingerprint": ""}
-    known |= {
-        "dataset": {"path": f"datasets/{document.get('project')}/unknown", "etag": "", "size_bytes": 0, "sha256": ""}
-    }
     content: Any = document.get("run")
     with suppress(Exception):
         content = upgraded("run", content, document.get("schema_version"))
-    return salvaged_as(Run, known, content, id=stored.partition)
+    copies = {name: document.get(name) for name in ("project", "status", "revision", "created_at")}
+    dataset = {"path": f"datasets/{document.get('project')}/unknown", "etag": "", "size_bytes": 0, "sha256": ""}
+    unknown = {"project": "unknown", "status": status, "revision": _UNKNOWN_REVISION, "created_at": now}
+    unknown |= {"updated_at": now, "deadline_at": None, "attempt": 1, "fingerprint": "", "dataset": dataset}
+    found = salvaged_as(Run, content, copies, unknown, id=stored.partition)
+    assert found is not None
+    return found
 
 
 def ttl_s(run: Run, retention_days: int) -> int | None:

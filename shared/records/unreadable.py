@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from itertools import chain
 
-from shared.domain.errors import InvalidInput, UnreadableDocument
+from shared.domain.errors import InvalidInput, LaterVersion, UnreadableDocument
 from shared.ports import BlobStore, RunStore, Stored, Write
 from shared.records import api_objects, budget, claims, endpoints, outbox, runs
 from shared.records.query import pages, unreadable_as
@@ -17,10 +17,10 @@ from shared.records.query import pages, unreadable_as
 QUARANTINE = "quarantine"
 
 _READERS: dict[str, Callable[[Stored], object]] = {
-    runs.RUN: lambda stored: runs.run_of(stored.document),
+    runs.RUN: runs.require_copies,
     outbox.OUTBOX: lambda stored: outbox.outgoing_of(stored.document, stored.partition),
-    claims.CLAIM: lambda stored: claims.claim_of(stored.document),
-    endpoints.RECORD: lambda stored: endpoints.record_of(stored.document),
+    claims.CLAIM: claims.claim_of,
+    endpoints.RECORD: endpoints.record_of,
     budget.BUDGET: lambda stored: budget.entries_of(stored.document),
     **{model.kind: partial(api_objects.object_of, model=model) for model in (api_objects.File, api_objects.Job)},
 }
@@ -36,44 +36,51 @@ _IN_USE: dict[str, dict[str, str | int]] = {
 def unreadable(store: RunStore, now: datetime) -> Iterator[UnreadableDocument]:
     """Of runs that are not finished or are in production, unsent entries, claims that are held, records of endpoints,
     and budgets of this month and the one before it."""
-    for type, fields in _IN_USE.items():
-        yield from filter(None, map(_unreadable, pages(store, type, fields)))
-    yield from filter(None, map(_unreadable, chain(_in_production(store), budget.accounts(store, now))))
+    found = ((type, stored) for type, fields in _IN_USE.items() for stored in pages(store, type, fields))
+    others = ((runs.RUN, _other_runs(store)), (budget.BUDGET, budget.accounts(store, now)))
+    for type, stored in chain(found, ((type, stored) for type, some in others for stored in some)):
+        if (fault := _fault(stored, type)) is not None:
+            yield unreadable_as(stored, fault, type)
 
 
-def _in_production(store: RunStore) -> Iterator[Stored]:
-    """Documents of runs, finished ones."""
+def _other_runs(store: RunStore) -> Iterator[Stored]:
+    """Documents of runs in production, and of those under way whose copy of `finished` is damaged: they hold claims."""
     records = endpoints.all_records(store)
-    champions = {one.champion for record in records for one in (record, record.previous) if one is not None}
-    found = filter(None, (store.get(champion, runs.RUN) for champion in sorted(champions)))
+    ids = {one.champion for record in records for one in (record, record.previous) if one is not None}
+    ids |= {claim.owner for claim in claims.unsettled(store)}
+    found = filter(None, (store.get(id, runs.RUN) for id in sorted(ids)))
     return (stored for stored in found if stored.document.get("finished") != 0)
 
 
 def quarantined(store: RunStore, blobs: BlobStore, partition: str, id: str) -> tuple[Stored, str] | None:
     """The document and the path of its copy in quarantine; None if there is no such document.
 
-    Raises InvalidInput `document_readable` if nothing is wrong with it.
+    Raises InvalidInput `document_readable` if nothing is wrong with it, `later_version` if hosts of that read it.
     """
     stored = store.get(partition, id)
     if stored is None:
         return None
-    if _unreadable(stored) is None:
+    fault = _fault(stored, id.partition(".")[0])
+    if fault is None:
         raise InvalidInput("document_readable", f"document {id} of {partition} can be read: it is in use", "id")
+    if isinstance(fault, LaterVersion):
+        raise InvalidInput("later_version", f"{fault.problem.message}, which alone can release it", "id")
     body = json.dumps({"partition": partition, "document": stored.document}).encode()
     path = f"{QUARANTINE}/document-{hashlib.sha256(body).hexdigest()[:16]}.json"
     blobs.write(path, [body])
     return stored, path
 
 
-def remove(store: RunStore, stored: Stored) -> None:
+def remove(store: RunStore, stored: Stored, id: str) -> None:
     """Raises StoreConflict if it was changed meanwhile."""
-    store.batch(stored.partition, [Write("delete", str(stored.document["id"]), etag=stored.etag)])
+    store.batch(stored.partition, [Write("delete", id, etag=stored.etag)])
 
 
-def _unreadable(stored: Stored) -> UnreadableDocument | None:
+def _fault(stored: Stored, type: str) -> Exception | None:
+    """What its reader raises. `type` is that of its id, whatever it says of itself."""
     try:
-        if read := _READERS.get(str(stored.document.get("type"))):
+        if read := _READERS.get(type):
             read(stored)
     except Exception as error:
-        return unreadable_as(stored, error)
+        return error
     return None

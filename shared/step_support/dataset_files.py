@@ -73,7 +73,7 @@ def _in_a_project(path: str) -> str:
 
 def _folders(dataset: str) -> list[str]:
     """The dataset's own and its project's, which mostly are one. None in the container's root."""
-    _, *folders, _ = dataset.split("/")
+    folders = dataset.split("/")[1:-1]
     if not folders:
         return []
     project = f"{dataset.split('/')[0]}/{folders[0]}"

@@ -6,7 +6,7 @@ import logging
 from itertools import product
 
 from shared.domain import paths
-from shared.domain.errors import RETRY_RULES, FailureClass, PermanentFailure, Problem
+from shared.domain.errors import RETRY_RULES, FailureClass, LaterVersion, Problem, Transient, ascii_traceback
 from shared.domain.events import Event, JobFailed, RunFailed, RunOverdue, StageRefused
 from shared.domain.jobs import EndpointView, JobKind
 from shared.domain.run import Run, RunError, Status
@@ -21,10 +21,7 @@ log = logging.getLogger(__name__)
 
 def fail_run(event: Event[JobFailed | StageRefused | RunOverdue], run: Run, services: Services) -> Outcome:
     failure_class, problem = _reason(event)
-    try:
-        stop_jobs(run, services)
-    except PermanentFailure as error:
-        log.error("could not stop the jobs of %s: %s", run.id, error)
+    stop_jobs(run, services)
     retry = retry_after(event.data, run, services.config.retry_wait_s)
     if retry is not None:
         retry_due, delay = retry
@@ -73,8 +70,9 @@ def undo_work(run: Run, endpoint: str | None, services: Services) -> None:
 
 def _traffic_before(run: Run, view: EndpointView, services: Services) -> dict[str, int]:
     """If the run does not know it any more: all for the deployment on record, else for the largest of the others."""
-    if run.rollout is not None:
-        return run.rollout.previous
+    previous = run.rollout.previous if run.rollout else {}
+    if previous.keys() <= set(view.deployments) and sum(previous.values()) == 100:
+        return previous
     record = endpoints.read(services.store, view.name)
     if record is not None and record.deployment in view.deployments:
         return {record.deployment: 100}
@@ -90,13 +88,22 @@ def stop_unknown_jobs(run: Run, services: Services) -> None:
 
 
 def stop_jobs(run: Run, services: Services) -> None:
-    if run.job is not None:
-        services.launcher.begin_cancel(run.job.name)
-    for kind in NEXT_JOB.get(run.status, ()):
-        if run.status is Status.RECEIVED and not needs_validation_job(run, services):
-            continue  # the function validates it
-        attempt = 1 + max((job.attempt for job in run.jobs if job.kind is kind), default=0)
-        services.launcher.begin_cancel(paths.job_name(run.evolve(attempt=max(attempt, run.attempt)), kind))
+    """A run ends, and its deployment goes, also where a damaged field or the platform keeps a job from being stopped.
+
+    Raises what may work later.
+    """
+    try:
+        if run.job is not None:
+            services.launcher.begin_cancel(run.job.name)
+        for kind in NEXT_JOB.get(run.status, ()):
+            if run.status is Status.RECEIVED and not needs_validation_job(run, services):
+                continue  # the function validates it
+            attempt = 1 + max((job.attempt for job in run.jobs if job.kind is kind), default=0)
+            services.launcher.begin_cancel(paths.job_name(run.evolve(attempt=max(attempt, run.attempt)), kind))
+    except (Transient, LaterVersion):
+        raise
+    except Exception as error:
+        log.error("could not stop the jobs of %s: %s%s", run.id, error, ascii_traceback(error))
 
 
 def _reason(event: Event[JobFailed | StageRefused | RunOverdue]) -> tuple[FailureClass, Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from datetime import timedelta
 from typing import Any
@@ -10,10 +11,10 @@ import pytest
 
 from shared.domain import paths
 from shared.domain.endpoint import EndpointRecord
-from shared.domain.errors import InvalidInput
 from shared.domain.run import Run, Status
 from shared.ports import Write
 from shared.records import claims, endpoints, runs
+from shared.records.unreadable import unreadable
 from shared.runner import Runner
 from tests.simulation.conftest import MakeWorld
 from tests.simulation.driver import Driver, drop, prepare
@@ -35,6 +36,14 @@ def spoil(world: World, partition: str, id: str, **changes: Any) -> None:
     stored = world.store.get(partition, id)
     assert stored is not None
     world.store.batch(partition, [Write("replace", id, {**stored.document, **changes}, stored.etag)])
+
+
+def write_raw(world: World, partition: str, id: str, content: dict[str, Any]) -> None:
+    """As a hand or a disk leaves it: the store's own columns stay."""
+    with world.store._database.write() as connection:
+        connection.execute(
+            "UPDATE documents SET body = ? WHERE partition = ? AND id = ?", (json.dumps(content), partition, id)
+        )
 
 
 def spoil_run(world: World, run: Run, *names: str) -> None:
@@ -119,6 +128,69 @@ def test_of_a_candidate_that_is_released_nothing_is_left_and_the_next_one_goes_l
     assert share_of(world, world.runs()[-1]) == 100
 
 
+@pytest.mark.parametrize(
+    "status", [Status.DEPLOYING, *(pytest.param(s, marks=pytest.mark.slow) for s in UNDER_WAY[:2])]
+)
+@pytest.mark.parametrize(
+    "content", [{}, pytest.param({"id": "run", "type": "run", "run": "x", "finished": 0}, marks=pytest.mark.slow)]
+)
+def test_of_a_run_of_which_nothing_is_left_nothing_else_is_left_either(
+    make_world: MakeWorld, status: Status, content: dict[str, Any]
+) -> None:
+    world = make_world(1)
+    driver = with_champion(world)
+    before = endpoints.read(world.store, "shop")
+    assert before is not None
+    run = candidate_in(driver, status)
+    write_raw(world, run.id, runs.RUN, content)
+    assert run.id in {one.partition for one in unreadable(world.store, world.clock.now()) if one.id == runs.RUN}
+    assert release(world, run.id, runs.RUN) == run.id
+    driver.settle()
+    assert world.run(run.id).status is Status.FAILED
+    assert world.platform.endpoints["shop"].traffic == {before.deployment: 100}
+    assert list(world.platform.endpoints["shop"].deployments) == [before.deployment]
+    assert (world.platform.live_jobs, world.book.errors, world.dead_letters()) == ([], [], {})
+    drop(world, "shop", 95, 2)
+    driver.settle()
+    assert endpoints.read(world.store, "shop") != before
+
+
+def test_of_the_run_in_production_and_its_record_what_is_lost_is_taken_from_each_other(make_world: MakeWorld) -> None:
+    world = make_world(1)
+    driver = with_champion(world)
+    record = endpoints.read(world.store, "shop")
+    assert record is not None
+    partition = claims.endpoint_claim("shop")
+    write_raw(world, partition, endpoints.RECORD, {})
+    assert [(one.partition, one.id) for one in unreadable(world.store, world.clock.now())] == [
+        (partition, endpoints.RECORD)
+    ]
+    release(world, partition, endpoints.RECORD)
+    repaired = endpoints.read(world.store, "shop")
+    assert repaired is not None
+    assert repaired.model_copy(update={"promoted_at": record.promoted_at}) == record
+    write_raw(world, record.champion, runs.RUN, {})
+    release(world, record.champion, runs.RUN)
+    driver.settle()
+    assert world.run(record.champion).status is Status.DEPLOYED
+    assert world.platform.endpoints["shop"].traffic == {record.deployment: 100}
+
+
+@pytest.mark.parametrize("damage", [{"finished": 1}, {"finished": None}, {"status": "lost"}, {"project": "other"}])
+def test_a_run_of_which_a_copy_is_damaged_is_named_and_goes_on_once_it_is_released(
+    make_world: MakeWorld, damage: dict[str, Any]
+) -> None:
+    world = make_world(1)
+    driver = with_champion(world)
+    run = candidate_in(driver, Status.TRAINING)
+    spoil(world, run.id, runs.RUN, **damage)
+    assert [one.partition for one in unreadable(world.store, world.clock.now())] == [run.id]
+    release(world, run.id, runs.RUN)
+    assert list(unreadable(world.store, world.clock.now())) == []
+    driver.settle()
+    assert world.run(run.id).status is Status.DEPLOYED
+
+
 @pytest.mark.few_cases(3)
 @pytest.mark.parametrize("lost", [name for name in EndpointRecord.model_fields if name != "previous"])
 @pytest.mark.parametrize("percent", [pytest.param(50, marks=pytest.mark.slow), 95])
@@ -131,10 +203,6 @@ def test_a_record_that_is_released_still_names_the_model_in_production(
     assert record is not None
     partition = claims.endpoint_claim("shop")
     spoil(world, partition, endpoints.RECORD, record={**record.model_dump(mode="json"), lost: ODD})
-    if lost in ("champion", "deployment"):
-        with pytest.raises(InvalidInput, match="production_unknown"):
-            release(world, partition, endpoints.RECORD)
-        return
     release(world, partition, endpoints.RECORD)
     assert endpoints.read(world.store, "shop") == record
     drop(world, "shop", percent, 1)

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from shared.domain.errors import FailureClass, Problem
+from shared.domain.errors import FailureClass, InvalidInput, Problem
 from shared.domain.events import JobFailed
 from shared.domain.jobs import JobKind
 from shared.domain.run import Run, Status
@@ -192,6 +192,10 @@ def test_a_run_that_cannot_be_read_has_its_turn_for_an_hour_at_most(
         world.advance(driver.pause_s())
     assert {world.run(run_id).status for run_id in others} == {Status.DEPLOYED}
     assert [found.partition for found in unreadable(world.store, world.clock.now())][-1] == first.id
+    if "schema_version" in content:
+        with pytest.raises(InvalidInput, match="later_version"):
+            Runner(world.services()).release_unreadable(first.id, runs.RUN, "ada")
+        return
     Runner(world.services()).release_unreadable(first.id, runs.RUN, "ada")
     driver.settle()
     assert world.run(first.id).status is Status.FAILED
@@ -265,7 +269,13 @@ def wait_and_release(driver: Driver, partition: str, id: str) -> None:
     first = min((run for run in world.runs() if run.status is Status.TRAINED), key=lambda run: run.updated_at)
     assert [run.id for run in world.runs() if run.attention] == [first.id]
     assert [found.partition for found in unreadable(world.store, world.clock.now())] == [partition]
-    Runner(world.services()).release_unreadable(partition, id, "ada")
+    stored = world.store.get(partition, id)
+    if stored is not None and stored.document["schema_version"] == 99:
+        with pytest.raises(InvalidInput, match="later_version"):
+            Runner(world.services()).release_unreadable(partition, id, "ada")
+        damage(world, partition, id, schema_version=1)  # a host of that version gave it back
+    else:
+        Runner(world.services()).release_unreadable(partition, id, "ada")
     driver.settle()
     assert {run.status for run in world.runs()} <= {Status.DEPLOYED, Status.DECLINED}
 

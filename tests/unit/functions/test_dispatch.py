@@ -12,7 +12,15 @@ import orjson
 import pytest
 from azure.functions.servicebus import ServiceBusMessage  # the worker's own; `azure.functions` has an interface
 
-from functions.dispatch import FAILED, FAILED_AT, FAILED_WAITS_S, LATER_VERSION_WAITS_S, Dispatcher, as_message
+from functions.dispatch import (
+    FAILED,
+    FAILED_AT,
+    FAILED_WAITS_S,
+    LATER_VERSION_WAITS_S,
+    REPLAYED,
+    Dispatcher,
+    as_message,
+)
 from functions.stages import stage_functions
 from shared.domain.commands import StartRun
 from shared.domain.errors import LaterVersion, StoreConflict, Transient
@@ -166,6 +174,30 @@ def test_a_message_that_fails_waits_longer_each_time_before_the_host_gives_it_up
         except type(fault):
             break
     assert waits == [0, *FAILED_WAITS_S]
+
+
+def test_of_what_timers_state_at_each_tick_one_message_becomes_a_dead_letter(later: Services) -> None:
+    stage, last = BY_NAME["advance_rollout"], str(len(FAILED_WAITS_S))
+    entity = f"{TOPIC}/{stage.name}"
+
+    def fails(_: object) -> None:
+        raise ValueError("a bug")
+
+    def waits(tick: int, properties: dict[Any, Any]) -> bool:
+        """Whether it comes again later."""
+        id = f"run-0123456789ab.deployment.probed.6.{tick}"
+        sent = Message(id, stage.wakes[0].wire_type, b"{}", properties)
+        now = later.clock.now()
+        Dispatcher(lambda: later).attempt(stage, fails, brought(ReceivedMessage(sent, entity, "", now, 1, 1, now)))
+        later.clock.advance(300)  # type: ignore[attr-defined]
+        return bool(take(later, entity))
+
+    failed = [{FAILED: str(number), FAILED_AT: stage.name} for number in range(len(FAILED_WAITS_S))]
+    assert [waits(1, {}), waits(2, {}), *(waits(1, properties) for properties in failed)] == [True] * 8
+    assert [waits(2, failed[1]), waits(3, {})] == [False, False]
+    assert waits(1, {REPLAYED: "1"})
+    with pytest.raises(ValueError, match="a bug"):
+        waits(1, {FAILED: last})
 
 
 @pytest.mark.parametrize("failed", [0, 6, 1000])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from shared.domain.errors import RETRY_RULES, FailureClass, PermanentFailure, Transient
+from shared.domain.errors import RETRY_RULES, FailureClass, InvalidInput, PermanentFailure, Transient
 from shared.domain.events import (
     CancelRequested,
     Event,
@@ -418,13 +418,24 @@ def test_what_a_bus_never_takes_is_refused_before_anything_is_written_and_its_ef
     ends_for_a_fault_of_ours(services, runner, run)
 
 
-def test_a_run_too_large_for_the_store_ends_with_the_run_as_it_was(
-    services: Services, runner: Runner, run: Run, uploaded: Event[EventData]
+@pytest.mark.parametrize("characters", [1_600_000, 2_090_000, 3_000_000])
+def test_a_run_too_large_for_the_store_or_nearly_so_ends_with_the_run_as_it_was(
+    services: Services, runner: Runner, run: Run, uploaded: Event[EventData], characters: int
 ) -> None:
     def grows(event: Event[EventData], state: Run, ports: Services) -> Outcome:
-        return Outcome(status=Status.VALIDATED, changes={"cancel_requested_by": "x" * 3_000_000})
+        return Outcome(status=Status.VALIDATED, changes={"cancel_requested_by": "x" * characters})
 
     assert runner.handle(validating(grows), uploaded) is Handled.REFUSED
+    ends_for_a_fault_of_ours(services, runner, run)
+
+
+def test_what_a_run_holds_and_nothing_can_use_is_a_refusal_and_ends_it(
+    services: Services, runner: Runner, run: Run, uploaded: Event[EventData]
+) -> None:
+    def reads(event: Event[EventData], state: Run, ports: Services) -> Outcome:
+        raise InvalidInput("bad_blob_path", "datasets/../x")
+
+    assert runner.handle(validating(reads), uploaded) is Handled.REFUSED
     ends_for_a_fault_of_ours(services, runner, run)
 
 

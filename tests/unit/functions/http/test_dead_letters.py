@@ -9,6 +9,7 @@ import orjson
 import pytest
 from fastapi.testclient import TestClient
 
+from functions.dispatch import REPLAYED
 from functions.http.auth import APPROVER, OPERATOR, READER
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.run import NON_TERMINAL, TERMINAL, Status
@@ -86,7 +87,7 @@ def test_at_most_twenty_are_shown_and_all_are_counted_and_sent_again(client: Tes
     assert [received.message.id for received in again] == ids
     assert {received.delivery_count for received in again} == {1}
     # Without what others added, which may be why it failed, and without our own counts.
-    assert again[0].message == Message("m000", "Polled", b"{}")
+    assert again[0].message == Message("m000", "Polled", b"{}", {REPLAYED: "1"})
 
 
 def test_one_message_is_sent_again_and_the_others_stay(client: TestClient, services: Services) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import pytest
-from pydantic import ValidationError
+from annotated_types import MaxLen
+from pydantic import AfterValidator, BaseModel, ValidationError
 
 from shared.domain.errors import FailureClass, Problem
+from shared.domain.evaluation import EvaluationResult
+from shared.domain.model import MAX_ITEMS, MAX_TEXT
 from shared.domain.results import JobMetrics, JobResult
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -40,3 +45,33 @@ def test_a_failed_job_and_no_other_says_why(fields: dict[str, Any], is_valid: bo
     else:
         with pytest.raises(ValidationError):
             JobResult(job="j", finished_at=NOW, **fields)
+
+
+def uncapped(annotation: Any, metadata: Iterable[Any], where: str) -> Iterator[str]:
+    """The texts, lists and maps of a model that have no limit."""
+    if get_origin(annotation) is Annotated:
+        annotation, *more = get_args(annotation)
+        metadata = [*metadata, *more]
+    limited = any(isinstance(one, AfterValidator | MaxLen) for one in metadata)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        for name, field in annotation.model_fields.items():
+            yield from uncapped(field.annotation, field.metadata, f"{where}.{name}")
+    elif get_origin(annotation) in (Union, UnionType):
+        for part in get_args(annotation):
+            yield from uncapped(part, metadata, where)
+    elif annotation is str or get_origin(annotation) in (tuple, list, dict):
+        if not limited:
+            yield where
+        for part in get_args(annotation):
+            yield from uncapped(part, (), f"{where}[]")
+
+
+def test_every_text_list_and_map_of_a_job_that_becomes_a_part_of_the_run_has_a_limit() -> None:
+    assert [*uncapped(JobResult, (), "result"), *uncapped(EvaluationResult, (), "evaluation")] == []
+    assert list(uncapped(dict[str, tuple[str, ...]], (), "x")) == ["x", "x[]", "x[]", "x[][]"]
+
+
+def test_of_what_a_job_says_too_much_of_the_first_is_kept() -> None:
+    metrics = JobMetrics(diagnosis=("x" * 10_000,) * 1000, measures={f"{n:05}" + "x" * 900: 1.0 for n in range(1000)})
+    assert (len(metrics.diagnosis), len(metrics.measures)) == (MAX_ITEMS, MAX_ITEMS)
+    assert len(metrics.model_dump_json()) < 2.2 * MAX_ITEMS * MAX_TEXT

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from shared.domain.errors import LaterVersion, WaitsForRelease
+from shared.domain.errors import InvalidInput, LaterVersion, WaitsForRelease
 from shared.ports import Services, Write
 from shared.records import claims
 from shared.records.unreadable import unreadable
@@ -55,7 +55,10 @@ def test_a_claim_without_a_time_that_can_be_compared_is_unreadable_and_can_be_re
     assert claims.take(services.store, NAME, "run-2", services.clock.now()) == "run-2"
 
 
-@pytest.mark.parametrize("damage", [{"owner": 5}, {"kind": None}, {"created_at": "soon"}, {"schema_version": 99}])
+@pytest.mark.parametrize(
+    "damage",
+    [{"owner": 5}, {"kind": None}, {"kind": "turn"}, {"name": "other"}, {"created_at": "soon"}, {"schema_version": 99}],
+)
 def test_a_claim_that_cannot_be_read_is_nobodys_to_give_back_and_says_what_takes_it_out(
     services: Services, damage: dict[str, object]
 ) -> None:
@@ -74,5 +77,9 @@ def test_a_claim_that_cannot_be_read_is_nobodys_to_give_back_and_says_what_takes
         with pytest.raises(expected, match=match):
             call(services.store, NAME)
     assert [found.partition for found in unreadable(services.store, services.clock.now())] == [NAME]
+    if expected is LaterVersion:
+        with pytest.raises(InvalidInput, match="later_version"):
+            Runner(services).release_unreadable(NAME, claims.CLAIM, "ada")
+        return
     assert Runner(services).release_unreadable(NAME, claims.CLAIM, "ada") is not None
     assert claims.take(services.store, NAME, "run-2", services.clock.now()) == "run-2"

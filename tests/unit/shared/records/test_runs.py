@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -122,8 +123,7 @@ def test_of_a_run_with_a_broken_field_all_others_are_read(
     run = stored(services, template, 1, status=Status.TRAINING, parent_run=template.id, cancel_requested_by="ada")
     document = runs.document_of(run)
     broken = Stored({**document, "run": {**document["run"], name: junk}}, "1", run.id)
-    found = runs.salvaged(broken)
-    assert found is not None
+    found = runs.salvaged(broken, Status.RECEIVED, services.clock.now())
     others = {field: value for field, value in dict(run).items() if field != name}
     assert {field: value for field, value in dict(found).items() if field != name} == others
 
@@ -131,11 +131,17 @@ def test_of_a_run_with_a_broken_field_all_others_are_read(
 @pytest.mark.parametrize("content", [None, 5, "x", [], {}, {"dataset": None}])
 def test_of_a_run_without_content_is_read_where_it_stood(services: Services, template: Run, content: object) -> None:
     document = {**runs.document_of(stored(services, template, 1)), "run": content}
-    found = runs.salvaged(Stored(document, "1", "run-000000000001"))
-    assert found is not None
+    found = runs.salvaged(Stored(document, "1", "run-000000000001"), Status.FAILED, services.clock.now())
     assert (found.id, found.project, found.status) == ("run-000000000001", "shop", Status.RECEIVED)
     assert (found.dataset.path, found.jobs, found.recipe) == ("datasets/shop/unknown", (), None)
-    assert runs.salvaged(Stored({**document, "status": "lost"}, "1", "run-000000000001")) is None
+
+
+@pytest.mark.parametrize("document", [{}, {"status": "lost", "run": {"status": 5}, "revision": -1, "created_at": 7}])
+def test_a_run_of_which_nothing_can_be_read_stands_where_the_caller_says(
+    services: Services, document: dict[str, Any]
+) -> None:
+    found = runs.salvaged(Stored(document, "1", "run-1"), Status.DEPLOYED, services.clock.now())
+    assert (found.id, found.status, found.revision) == ("run-1", Status.DEPLOYED, 10_000)
 
 
 def test_a_field_of_a_later_version_is_ignored_wherever_it_is(services: Services, template: Run) -> None:
