@@ -51,12 +51,6 @@ class JobMetrics(Frozen):
         return {name: value for name, value in measures.items() if finite(value) is not None}
 
 
-class SpentTime(Frozen):
-    """`spent.json`: the time of all attempts of a training so far, whose machines are paid for by the second."""
-
-    seconds: float = Field(ge=0, allow_inf_nan=False)
-
-
 class JobResult(Frozen):
     """The end of one job. A killed job leaves none; an interrupted one is `failed`, never `completed`."""
 

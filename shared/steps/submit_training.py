@@ -8,7 +8,7 @@ from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.events import Event, TrainingRetryDue, TrainingStarted, ValidationPassed
 from shared.domain.jobs import RUN_TAG, JobKind, JobSpec, JobView
 from shared.domain.planning.time_limit import TimeLimit
-from shared.domain.results import SpentTime
+from shared.domain.results import JobMetrics
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import Config, Services
 from shared.records import budget
@@ -71,7 +71,7 @@ def submit_training(event: Event[ValidationPassed | TrainingRetryDue], run: Run,
     recipe = with_start(run.recipe, services.store)
     run = run.evolve(attempt=next_attempt(event, run, JobKind.TRAINING), recipe=recipe)
     assert run.cost is not None
-    spent = read_model(services.blobs, paths.run(run.id, "spent.json"), SpentTime)
+    spent = read_model(services.blobs, paths.run(run.id, "spent.json"), JobMetrics)
     spec = training_job(run, services.config, spent.seconds if spent else 0.0)
     budget.reserve(services.store, run, services.config.project_monthly_usd)
     write_model(services.blobs, paths.recipe(run.id), recipe)

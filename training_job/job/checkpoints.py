@@ -2,8 +2,7 @@
 
 The trainer writes many files; `complete.json` is written last and lists them with their hashes. Only then is an older
 checkpoint deleted. What a kill left half-written is removed. What no longer is as it was written is set aside, and the
-next older checkpoint is used. What cannot be read, because of the disk or of memory, stays: the job fails with OSError
-or MemoryError, and another attempt reads it again.
+next older checkpoint is used. What cannot be read, because of the disk or of memory, stays for another attempt.
 """
 
 from __future__ import annotations
@@ -39,30 +38,28 @@ def mark_complete(checkpoint: Path, identity: Identity, micro_batch_size: int, p
     """Declare a checkpoint whole, written with micro batches of so many rows, and with this loss on the rows probed."""
     facts = {"step": step_of(checkpoint), "micro_batch_size": micro_batch_size, "probe_loss": probe_loss}
     write_json(checkpoint / MARK, {"identity": asdict(identity), **facts, "sha256": hashes(checkpoint)})
-    sync(*checkpoint.rglob("*"), checkpoint, checkpoint.parent)
+    sync(*checkpoint.iterdir())
 
 
 def keep_two(newest: Path, best_step: int | None) -> None:
     """Delete all checkpoints but the newest, which is complete, and the best; if that is the newest, the one before."""
-    older = sorted((path for path in _all(newest.parent) if step_of(path) < step_of(newest)), key=step_of)
+    older = [path for path in by_step(newest.parent) if step_of(path) < step_of(newest)]
     kept = [path for path in older if step_of(path) == best_step] or older[-1:]
     for checkpoint in set(older).difference(kept):
         (checkpoint / MARK).unlink(missing_ok=True)  # first: half of a checkpoint is not to look like a damaged one
         shutil.rmtree(checkpoint, ignore_errors=True)
 
 
-def _all(folder: Path) -> list[Path]:
+def by_step(folder: Path) -> list[Path]:
+    """All checkpoints, the oldest first."""
     found = (path for path in folder.glob("checkpoint-*") if path.is_dir())
-    return [path for path in found if re.fullmatch(r"checkpoint-[1-9]\d*", path.name)]
+    return sorted((path for path in found if re.fullmatch(r"checkpoint-[1-9]\d*", path.name)), key=step_of)
 
 
 def newest_complete(folder: Path, identity: Identity) -> Path | None:
-    """The newest whole checkpoint of this very run. Deletes those without a mark, and sets others aside.
-
-    Raises OSError or MemoryError if one cannot be read.
-    """
+    """The newest whole checkpoint of this very run. Deletes those without a mark, and sets others aside."""
     good = []
-    for checkpoint in sorted(_all(folder), key=step_of, reverse=True):
+    for checkpoint in reversed(by_step(folder)):
         if is_whole(checkpoint, identity):
             good.append(checkpoint)
         elif (checkpoint / MARK).exists():

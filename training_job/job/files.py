@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import errno
 import hashlib
 import os
 import shutil
@@ -29,17 +28,11 @@ def write_json(path: Path, content: Any) -> None:
     partial.replace(path)
 
 
-def sync(*paths: Path) -> None:
-    """Wait until files and folders are on the disk."""
-    for path in paths:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            if not path.is_dir() or error.errno != errno.EINVAL:  # what some network file systems say to a folder
-                raise
-        finally:
-            os.close(descriptor)
+def sync(*files: Path) -> None:
+    """Wait until they are on the disk."""
+    for path in files:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def read_json(path: Path) -> Any:

@@ -1,22 +1,14 @@
-"""What limits a run: the recipe's time and money, the length of rows, the number of steps."""
+"""What limits a run: the length of rows, the number of steps, the time kept for its end."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.planning.methods import rows_per_step
-from shared.domain.planning.time_limit import TimeLimit
-from shared.domain.recipe import ResolvedHyperparameters, ResolvedRecipe, ResolvedReinforcement
+from shared.domain.recipe import ResolvedHyperparameters, ResolvedReinforcement
 
 FINISH_SHARE = 0.1  # kept for the last checkpoint, merging and comparing; the platform stops the job at the limit
-
-
-def training_limit(recipe: ResolvedRecipe) -> TimeLimit:
-    """When training ends by itself."""
-    whole = TimeLimit.of(recipe)
-    return replace(whole, seconds=whole.seconds * (1 - FINISH_SHARE))
 
 
 def length_limit(hyperparameters: ResolvedHyperparameters, context: int | None) -> int:

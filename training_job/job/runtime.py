@@ -20,7 +20,7 @@ from pydantic import ConfigDict, PrivateAttr, ValidationError
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedRecipe
-from shared.domain.results import JobMetrics, JobResult, SpentTime
+from shared.domain.results import JobMetrics, JobResult
 from shared.domain.upgrades import read_file
 from training_job.job import exit_codes
 from training_job.job.files import write_json
@@ -28,7 +28,7 @@ from training_job.job.processes import is_distributed, is_main_process
 
 RESULT_FILE = "result.json"
 CALIBRATION_FILE = "calibration.json"
-SPENT_FILE = "spent.json"
+SPENT_FILE = "spent.json"  # seconds of all attempts of a training run, whose machines are paid for by the second
 
 
 class RunningMetrics(JobMetrics):
@@ -43,7 +43,7 @@ class RunningMetrics(JobMetrics):
         """Count on from what earlier attempts of the run have kept."""
         self._kept = output / SPENT_FILE
         with suppress(FileNotFoundError, ValueError):
-            self._earlier_s = SpentTime.model_validate_json(self._kept.read_bytes()).seconds
+            self._earlier_s = JobMetrics.model_validate_json(self._kept.read_bytes()).seconds
 
     def count_time(self) -> float:
         """Seconds of this job and of earlier attempts."""
@@ -53,7 +53,7 @@ class RunningMetrics(JobMetrics):
     def keep_time(self) -> None:
         """The next attempt counts on from here."""
         if self._kept and is_main_process():
-            write_json(self._kept, SpentTime(seconds=self.count_time()).model_dump())
+            write_json(self._kept, {"seconds": self.count_time()})
 
 
 class Interrupted(BaseException):

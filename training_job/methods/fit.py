@@ -16,12 +16,13 @@ from shared.domain.catalog import find_entry, find_sku
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.planning.memory import memory_plan
 from shared.domain.planning.methods import rows_per_step
+from shared.domain.planning.time_limit import TimeLimit
 from training_job.data.chat_rows import Encoded
 from training_job.job import checkpoints
 from training_job.job.curve import Curve
 from training_job.job.diagnosis import memory
 from training_job.job.files import ADAPTER_FILE, sha256_of, write_json
-from training_job.job.limits import training_limit
+from training_job.job.limits import FINISH_SHARE
 from training_job.job.processes import is_main_process
 from training_job.job.runtime import RunningMetrics, classify
 from training_job.job.setup import Setup
@@ -105,7 +106,7 @@ class Fit:
         self.curve.rewind(checkpoints.step_of(resume) if resume else 0)
         start_measuring()
         trainer = self.method.build(self.setup, self.data)
-        limit, measures = training_limit(self.setup.recipe), self.method.MEASURES
+        limit, measures = TimeLimit.of(self.setup.recipe, 1 - FINISH_SHARE), self.method.MEASURES
         measure, check = (lambda: self._loss(trainer)), (lambda: self._require_same_start(trainer, resume))
         watch = Watch(self.curve, self.metrics, self.identity, measures, limit, measure, check)
         trainer.add_callback(watch)

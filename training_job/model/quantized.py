@@ -206,11 +206,10 @@ def attach(base: PreTrainedModel, adapter: Path, train_with: ResolvedHyperparame
         raise PermanentFailure(FailureClass.CODE, "adapter_differs", f"not loaded: {type(error).__name__}") from error
     wrong = sorted(saved.keys() ^ loaded.keys())
     wrong += [each for each in saved.keys() & loaded.keys() if not torch.equal(saved[each], loaded[each].cpu())]
-    odd = [name for name, tensor in saved.items() if not tensor.isfinite().all()]
-    for names, what in ((odd, "hold NaN or infinity"), (wrong, "are not those of the model")):
-        if names:
-            message = f"{len(names)} tensors {what}, as {names[0]}"
-            raise PermanentFailure(FailureClass.CODE, "adapter_differs", message)
+    wrong += [name for name, tensor in saved.items() if not tensor.isfinite().all()]
+    if wrong:
+        message = f"{len(wrong)} tensors are not those of the model, or hold NaN or infinity, as {wrong[0]}"
+        raise PermanentFailure(FailureClass.CODE, "adapter_differs", message)
     return model
 
 
@@ -240,17 +239,13 @@ def load_adapter(base: PreTrainedModel, adapter: Path, hyperparameters: Resolved
 
 
 def require_as_saved(adapter: Path) -> None:
-    """Raises PermanentFailure `adapter_differs` unless the completion mark says so of each file."""
+    """Raises PermanentFailure `adapter_differs` unless the completion mark names each file as it is, and a loss."""
     mark, found = mark_of(adapter), hashes(adapter)
-    saved = mark.get("sha256")
-    if not isinstance(saved, dict) or type(mark.get("fixed_loss")) is not float:
-        message = f"{MARK} is missing, or does not tell what was saved and its loss"
-    elif saved == found:
-        return
-    else:
-        wrong = sorted(name for name in saved.keys() | found.keys() if saved.get(name) != found.get(name))
-        message = f"its files are not those that were saved: {', '.join(wrong)}"
-    raise PermanentFailure(FailureClass.CODE, "adapter_differs", message)
+    saved = mark["sha256"] if isinstance(mark.get("sha256"), dict) else {}
+    wrong = sorted(name for name in saved.keys() | found.keys() if saved.get(name) != found.get(name))
+    if wrong or type(mark.get("fixed_loss")) is not float:
+        message = f"not as {MARK} says, which may be missing or without a loss: {', '.join(wrong)}"
+        raise PermanentFailure(FailureClass.CODE, "adapter_differs", message)
 
 
 def _cannot_start(why: str) -> PermanentFailure:

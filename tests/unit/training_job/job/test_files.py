@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from shared.domain.errors import PermanentFailure
+from tests.paths import ROOT
 from training_job.job.files import model_folder
 
 
@@ -40,6 +44,21 @@ def test_parts_that_a_registry_model_keeps_apart_are_brought_together(
         "tokenizer.json": tokenizer,
         "config.json": config,
     }
+
+
+@pytest.mark.slow
+def test_the_folder_of_such_parts_is_gone_with_the_process(tmp_path: Path) -> None:
+    (tmp_path / "temporary").mkdir()
+    for place in ("data/model/config.json", "data/model/model.safetensors", "data/tokenizer/tokenizer.json"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text("{}")
+    code = "import sys, pathlib, training_job.job.files as f; print(f.model_folder(pathlib.Path(sys.argv[1])))"
+    environ = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
+    command = [sys.executable, "-c", code, str(tmp_path / "data")]
+    made = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True).stdout
+    assert Path(made.strip()).parent == tmp_path / "temporary"
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert (tmp_path / "data/model/model.safetensors").exists()
 
 
 def test_a_base_without_a_model_is_named(tmp_path: Path) -> None:

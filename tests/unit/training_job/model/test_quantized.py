@@ -283,7 +283,7 @@ def test_an_adapter_that_does_not_fit_is_not_trained_on_though_its_mark_agrees(
     adapter = tmp_path / "adapter"
     shutil.copytree(finished.output / "model" / "adapter", adapter)
     UNFIT[fault](adapter)
-    with pytest.raises(PermanentFailure, match="its files are not those that were saved: adapter_"):
+    with pytest.raises(PermanentFailure, match=r"not as complete.json says, .*: adapter_"):
         require_as_saved(adapter)
     mark(adapter)
     with pytest.raises(PermanentFailure) as caught:
@@ -291,7 +291,6 @@ def test_an_adapter_that_does_not_fit_is_not_trained_on_though_its_mark_agrees(
     problem = caught.value.problem
     assert (caught.value.failure_class, problem.code) == (FailureClass.RECIPE, "adapter_differs")
     assert problem.param == "method.continue_from"
-    assert ("NaN or infinity" in problem.message) == ("number" in fault)
 
 
 def put_folder(path: Path) -> None:

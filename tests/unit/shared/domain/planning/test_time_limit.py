@@ -26,4 +26,6 @@ def test_the_limit_is_the_deadline_or_what_the_budget_buys_whichever_is_earlier(
 ) -> None:
     requested = Recipe.model_validate({"base_model": "droptune/tiny-llama", "budget": budget})
     recipe = resolve(requested, "shop", train_rows=100, characters_max=100)
-    assert TimeLimit.of(recipe.model_copy(update={"training_instance_type": instance_type})) == expected
+    recipe = recipe.model_copy(update={"training_instance_type": instance_type})
+    assert TimeLimit.of(recipe) == expected
+    assert TimeLimit.of(recipe, 0.9) == TimeLimit(expected.seconds * 0.9, expected.kind)
