@@ -114,11 +114,8 @@ def _sorted(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
-class Statement(NamedTuple):
-    """64 bits of what is read, and of what is answered: two rows with the same `question` should answer the same."""
-
-    question: int
-    answer: int
+# 64 bits of what is read, and of what is answered: two rows with the same first ones should have the same second ones.
+Statement = tuple[int, int]
 
 
 class Texts(NamedTuple):
@@ -148,19 +145,16 @@ def _text(message: Message) -> str:
 
 
 def statement_of(row: ParsedRow, reference: Template | None) -> Statement | None:
-    """What a pair or a prompt says of its answers, None where that is nothing.
-
-    A pair says which of its two is the better one, so that two pairs of a ranking do not contradict each other; a
-    prompt, which is the right one.
-    """
+    """Of a pair, which answer is better, so that two of a ranking do not contradict; of a prompt, which is right.
+    None without a reference."""
     place, _ = _answer_at(row)
     read = _words_key(_sorted(tools_of(row.document)), *map(_text, row.messages[:place]))
     if "input" in row.document:
         other = row.document["non_preferred_output"]
         better, worse = (_words_key(*map(_text, answer)) for answer in (row.messages[place:], other))
-        return Statement(read ^ better ^ worse, better)
+        return read ^ better ^ worse, better
     answer = _answer_of(row, reference) if place else ""
-    return Statement(read, _words_key(answer)) if answer else None
+    return (read, _words_key(answer)) if answer else None
 
 
 def _words_key(*texts: str) -> int:

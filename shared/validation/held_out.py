@@ -36,11 +36,10 @@ def report_sizes(held_out: int, copies: int, recipe: Recipe, split: Split | None
         findings.add("no_eval_rows", "eval")
     elif held_out - copies < needed:
         rows = f"{held_out} held-out rows" + (f", {held_out - copies} without copies" if copies else "")
-        detail = f"{rows}, and the gate needs {needed}"
-        if copies:  # the same finding, with the rows of that one
-            findings.replace("duplicate_row", "eval", "", ("few_eval_rows", detail, ""))
-        if not findings.counts("few_eval_rows"):
-            findings.add("few_eval_rows", "eval", detail=detail)
+        found = ("few_eval_rows", f"{rows}, and the gate needs {needed}", "")
+        findings.replace("duplicate_row", "eval", "", found if copies else None)  # one finding, with these rows
+        if not findings.counts(found[0]):
+            findings.add(found[0], "eval", detail=found[1])
     if split and held_out:
         _report_split(split, recipe, findings)
 

@@ -44,19 +44,13 @@ def differences(train: Counter[RowKind], held_out: Counter[RowKind]) -> Iterator
     mains = [_main_language(part) for part in parts]
     if all(mains) and not close(*mains):
         yield f"most training rows in {mains[0]} and most held-out rows in {mains[1]}"
-    sizes = [_median_size(part) for part in parts]
+    sizes = [median_low([kind.size for kind in part.elements() if kind.size] or [0]) for part in parts]
     if all(sizes) and max(sizes) >= max(MIN_CHARACTERS, MIN_TIMES * min(sizes)):
         yield f"a median answer of {sizes[0]} characters in training and of {sizes[1]} held out"
 
 
 def _main_language(part: Counter[RowKind]) -> str:
     """That of most rows whose language is known; empty if there is none, or too few are known."""
-    known = Counter[str]()
-    for kind, count in part.items():
-        known[kind.language] += count * (kind.language not in (MIXED, UNKNOWN))
-    ((language, count),) = known.most_common(1)
+    known = Counter(kind.language for kind in part.elements() if kind.language not in (MIXED, UNKNOWN))
+    language, count = next(iter(known.most_common(1)), ("", 0))
     return language if count >= MIN_ROWS and count > known.total() / 2 else ""
-
-
-def _median_size(part: Counter[RowKind]) -> int:
-    return median_low([kind.size for kind in part.elements() if kind.size] or [0])
