@@ -6,7 +6,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 # What a person, NTP after a long sleep or a restored machine does to a clock.
-JUMPS = [-24 * 3600, -3600, 3600, 24 * 3600]
+JUMPS = [-200 * 24 * 3600, -3600, 3600, 200 * 24 * 3600]
 
 
 class ManualClock:

@@ -378,7 +378,7 @@ class JobRunner:
     def _stop_job(self, job: Document) -> None:
         """SIGTERM once, SIGKILL after the grace period, Canceled when the group is gone."""
         claim = self._claim(job)
-        waited_s = time.time() - job["history"][-1]["at"]
+        waited_s = processes.seconds_since(job["history"][-1]["at"])
         if claim in self._launched and processes.starting(claim, job["history"][-1]["at"]):
             return
         if not processes.members(claim):

@@ -75,9 +75,14 @@ def kill_children() -> None:
     _children.clear()
 
 
+def seconds_since(moment: float) -> float:
+    """Of Unix time. After the clock was set back it may lie ahead, as far as the clock was wrong."""
+    return abs(time.time() - moment)
+
+
 def starting(claim: Path, launched_at: float) -> bool:
     """Whether a leader that was launched (Unix time) has had no time yet to say so."""
-    return leader(claim) is None and time.time() - launched_at < LAUNCH_WITHIN_S
+    return leader(claim) is None and seconds_since(launched_at) < LAUNCH_WITHIN_S
 
 
 def leader(claim: Path) -> int | None:

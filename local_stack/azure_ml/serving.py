@@ -151,7 +151,7 @@ class ServingRunner:
 
     def _running(self, deployment: Document) -> bool:
         """A server that was only just launched counts, so that a restart happens at most once a second."""
-        just_launched = time.time() - deployment["emulator"].get("launched", 0.0) < 1.0
+        just_launched = processes.seconds_since(deployment["emulator"].get("launched", 0.0)) < 1.0
         return just_launched or processes.is_running(self._claim(deployment))
 
     def _ready(self, deployment: Document) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import InvalidInput, StoreConflict, UnreadableDocument
@@ -11,6 +12,7 @@ from shared.domain.upgrades import upgraded
 from shared.ports import Document, RunStore, Stored, Write
 from shared.records.claims import endpoint_claim
 from shared.records.document import head, put, salvaged_as
+from shared.records.outbox import CLOCKS_DIFFER
 from shared.records.query import pages, read_one, readable_stored
 from shared.records.runs import RUN
 
@@ -72,6 +74,21 @@ def document_of(record: EndpointRecord) -> Document:
         "project": record.project,
         "record": record.model_dump(mode="json"),
     }
+
+
+def as_of(store: RunStore, record: EndpointRecord, now: datetime) -> EndpointRecord:
+    """The record; one of the future, from before the clock was set back, is written anew as if promoted now.
+
+    Raises StoreConflict if it was replaced since it was read.
+    """
+    if record.promoted_at - now <= CLOCKS_DIFFER:
+        return record
+    previous = record.previous
+    if previous is not None:
+        previous = previous.model_copy(update={"keep_until": now + (previous.keep_until - record.promoted_at)})
+    dated = record.model_copy(update={"promoted_at": now, "previous": previous})
+    write(store, dated, replacing=record)
+    return dated
 
 
 def withdraw(store: RunStore, endpoint: str, run_id: str) -> None:

@@ -24,7 +24,7 @@ MAX_CHARACTERS = 300
 
 
 Pause = tuple[datetime, datetime]
-"""Between these two ticks nothing was handled, or the clock jumped."""
+"""Between these two ticks nothing was handled, or the clock jumped; backwards if the second is the earlier one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def read(store: RunStore, now: datetime) -> Ticks:
     def ticks_of(document: Document) -> Ticks:
         last = time_of(document["at"])
         pauses = [(time_of(start), time_of(end)) for start, end in document.get("pauses", [])]
-        if now - last > LONGEST_REGULAR:
+        if abs(now - last) > LONGEST_REGULAR:
             pauses.append((last, now))
         return Ticks(last, tuple(pauses[-MAX_PAUSES:]))
 

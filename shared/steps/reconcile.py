@@ -103,10 +103,14 @@ def overdue(run: Run, now: datetime, pauses: Iterable[Pause] = ()) -> Draft | No
     """The event that a run's status lasts too long; an approval that was not decided on in time has expired.
 
     A deadline that passed while nothing was handled, or in a jump of the clock, says nothing about the run: it gets
-    some minutes from then on. A pause that ends in the future was a jump that was undone.
+    some minutes from then on. A pause that ends in the future was a jump that was undone. A status that began in the
+    future lasts from when the clock was set back.
     """
     if run.deadline_at is None:
         return None
+    set_back = [end for start, end in pauses if end < start]
+    if now < run.updated_at and set_back:
+        now = run.updated_at + (now - set_back[-1])
     resumed = [end + AFTER_PAUSE for start, end in pauses if start < run.deadline_at <= end <= now]
     if now < max([run.deadline_at, *resumed]):
         return None
@@ -163,7 +167,9 @@ def _passes_on(claim: claims.Claim, error: DroptuneError, services: Services) ->
     If it can be read again, it is evaluated again where another was promoted meanwhile.
     """
     codes = {"unreadable_document"}
-    if services.clock.now() - claim.created_at > LATER_VERSION_CLAIM:  # else a host of that version is at work on it
+    if (
+        abs(services.clock.now() - claim.created_at) > LATER_VERSION_CLAIM
+    ):  # else a host of that version is at work on it
         codes.add("later_version")
     passes = claim.kind in ("turn", "endpoint") and error.problem.code in codes
     return passes and not _still_there(claim.owner, claim.name.partition(":")[2], services)

@@ -19,13 +19,15 @@ def retire_deployments(record: EndpointRecord, services: Services, publish: Call
     Nothing is touched while a rollout holds the endpoint. Azure refuses to delete what has traffic. Raises
     StoreConflict if the record was replaced since it was read, Transient `not_retired` if a deletion failed.
     """
+    now = services.clock.now()
+    record = endpoints.as_of(services.store, record, now)
     view = services.models.get_endpoint(record.endpoint)
     # In this order: a rollout that begins after the endpoint was read is not among what was seen.
     if view is None or claims.read(services.store, claims.endpoint_claim(record.endpoint)) is not None:
         return
     kept = {record.deployment, *view.traffic}
     reason = "left over"
-    if record.previous is not None and services.clock.now() < record.previous.keep_until:
+    if record.previous is not None and now < record.previous.keep_until:
         kept.add(record.previous.deployment)
     elif record.previous is not None:
         endpoints.write(services.store, record.model_copy(update={"previous": None}), replacing=record)

@@ -13,7 +13,7 @@ from shared.domain.errors import StoreConflict
 from shared.domain.run import Run
 from shared.domain.topology import EVENT_ALLOWANCE, STORAGE_EVENTS
 from shared.ports import BlobInfo, Services
-from shared.records import outbox, runs
+from shared.records import endpoints, outbox, runs
 from shared.step_support.commands import message_of
 
 # Before data that is on its way is looked for again.
@@ -29,7 +29,8 @@ def retrain(record: EndpointRecord, champion: Run, services: Services) -> StartR
     days = champion.recipe.requested.retrain.every_days if champion.recipe else None  # lost with a repaired run
     if days is None:
         return None
-    periods = (services.clock.now() - record.promoted_at) // timedelta(days=days)
+    now = services.clock.now()
+    periods = (now - endpoints.as_of(services.store, record, now).promoted_at) // timedelta(days=days)
     mark = outbox.inbox_mark("retrain", str(periods))
     if periods < 1 or outbox.handled(services.store, champion.id, mark):
         return None

@@ -270,6 +270,20 @@ def test_a_jump_forward_that_was_undone_is_no_pause(prepared: Run) -> None:
     assert overdue(run, deadline, [(prepared.created_at, deadline + timedelta(days=1))]) is not None
 
 
+@pytest.mark.parametrize("status", [Status.RECEIVED, Status.AWAITING_APPROVAL])
+def test_a_status_that_began_in_the_future_lasts_from_when_the_clock_was_set_back(
+    prepared: Run, status: Status
+) -> None:
+    ahead, right = prepared.created_at + timedelta(days=200), prepared.created_at
+    run = prepared.evolve(status=status, updated_at=ahead, deadline_at=ahead + timedelta(hours=2))
+    pauses = [(right - timedelta(hours=9), right - timedelta(hours=8)), (ahead + timedelta(minutes=1), right)]
+    assert overdue(run, right + timedelta(minutes=119), pauses) is None
+    draft = overdue(run, right + timedelta(hours=2), pauses)
+    assert draft is not None
+    assert draft.data.model_dump()["deadline_at"] == run.deadline_at
+    assert overdue(run, right + timedelta(hours=2)) is None  # nothing says when the clock was set back
+
+
 def test_a_finished_run_is_never_overdue(prepared: Run) -> None:
     run = prepared.evolve(status=Status.FAILED, deadline_at=None)
     assert overdue(run, prepared.created_at + timedelta(days=999)) is None
@@ -391,6 +405,7 @@ LATER, DAMAGED = {"schema_version": 99}, {"run": {"of": "tomorrow"}}
         (DAMAGED, 10_000, True, False),
         (LATER, 59, False, False),
         (LATER, 61, False, True),
+        (LATER, -200 * 24 * 60, False, True),
         (LATER, 10_000, True, False),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from shared.domain.endpoint import EndpointRecord
 from shared.ports import Services
 from shared.records import claims, endpoints
@@ -37,3 +39,16 @@ def test_nothing_is_retired_while_a_rollout_holds_the_endpoint(
     endpoint.deployments.append("d-being-rolled-out")
     claims.take(ports.store, claims.endpoint_claim("shop"), "run-other", ports.clock.now())
     assert retired(record, ports) == []
+
+
+@pytest.mark.parametrize("ahead_days", [1, 200])
+def test_a_previous_deployment_is_kept_no_longer_although_the_clock_that_dated_it_was_set_back(
+    ports: Services, endpoint: Endpoint, clock: ManualClock, record: EndpointRecord, ahead_days: int
+) -> None:
+    clock.advance(-ahead_days * 24 * 3600)
+    assert retired(record, ports) == []
+    clock.advance(23 * 3600)
+    for left in endpoints.all_records(ports.store):
+        assert retired(left, ports) == []
+    clock.advance(2 * 3600)
+    assert [retired(left, ports) for left in endpoints.all_records(ports.store)] == [[OLD]]

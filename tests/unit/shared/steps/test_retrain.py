@@ -13,7 +13,7 @@ from shared.domain.recipe import Recipe
 from shared.domain.run import Run, Status
 from shared.domain.topology import EVENT_ALLOWANCE
 from shared.ports import BlobInfo, Services
-from shared.records import runs
+from shared.records import endpoints, runs
 from shared.steps.retrain import WAIT_S, retrain
 from tests.clock import ManualClock
 from tests.unit.shared.support import ROW, take
@@ -119,3 +119,16 @@ def test_data_that_is_on_its_way_is_looked_for_again_after_a_while(
             assert retrain(record, champion, ports) is None
         assert len(listed) == count
         clock.advance(WAIT_S)
+
+
+@pytest.mark.parametrize("ahead_days", [8, 200])
+def test_the_schedule_goes_on_within_a_period_although_the_clock_that_dated_the_promotion_was_set_back(
+    ports: Services, clock: ManualClock, live: Run, record: EndpointRecord, ahead_days: int
+) -> None:
+    clock.advance(-ahead_days * 24 * 3600)
+    assert retrain(record, live, ports) is None
+    [dated] = endpoints.all_records(ports.store)
+    clock.advance(7 * 24 * 3600 - 1)
+    assert retrain(dated, live, ports) is None
+    clock.advance(1)
+    assert retrain(dated, live, ports) is not None
