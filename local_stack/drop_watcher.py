@@ -65,6 +65,7 @@ class DropWatcher(Worker):
         self, memory: sqlite3.Connection, posted: dict[str, str], settling: dict[str, tuple[str, datetime]]
     ) -> None:
         found = {blob.path: blob for blob in self._blobs.list(f"{CONTAINER}/") if not _hidden(blob.path)}
+        failed: Exception | None = None
         # A blob that is gone may come back with the same bytes, and that is a new drop.
         for path in posted.keys() - found.keys():
             memory.execute("DELETE FROM posted WHERE path = ?", (path,))
@@ -80,11 +81,17 @@ class DropWatcher(Worker):
             if etag != blob.etag or now < since:  # also after the clock was set back
                 settling[path] = (blob.etag, now)  # new, or a copy still in progress
             elif now - since >= self._unchanged_for:
-                self._bus.send(QUEUE, [blob_created(blob)])
+                try:
+                    self._bus.send(QUEUE, [blob_created(blob)])
+                except Exception as error:  # the others come first
+                    failed = error
+                    continue
                 memory.execute("INSERT OR REPLACE INTO posted VALUES (?, ?)", (path, blob.etag))
                 posted[path] = blob.etag
                 del settling[path]
                 logger.info("posted path=%s bytes=%d", path, blob.size_bytes)
+        if failed is not None:
+            raise failed
 
 
 def blob_created(blob: BlobInfo) -> Message:

@@ -8,6 +8,7 @@ import time
 import uuid
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -88,7 +89,7 @@ class FileBlobStore:
         return info
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
-        """Hidden files and links are left out."""
+        """Hidden files, links and what may not be read are left out."""
         return self._list(prefix, "")
 
     def list_page(self, prefix: str, limit: int, cursor: str | None = None) -> tuple[Sequence[BlobInfo], str | None]:
@@ -153,9 +154,12 @@ class FileBlobStore:
             if name.endswith("/"):
                 yield from self._walk(prefix + name[:-1], "", after)
             elif folder:
-                info = self.info(prefix + name)  # None: deleted since the folder was read
-                if info is not None:
-                    yield info
+                with suppress(
+                    FileNotFoundError, NotADirectoryError, PermissionError
+                ):  # deleted since the folder was read
+                    # Of its own name only: to resolve the way to it would cost four times as much for each of many.
+                    if info := _info(prefix + name, os.lstat(f"{self._root}/{prefix}{name}")):
+                        yield info
 
     def _names(self, folder: str) -> Sequence[str]:
         """What is in a folder, folders with a slash, sorted as their paths are. It is read again when it has changed.
@@ -169,7 +173,7 @@ class FileBlobStore:
                 return known[1]
             with os.scandir(self._root / folder) as entries:
                 names = sorted(filter(None, map(_name_of, entries)))
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
             return []
         if time.time_ns() - status.st_mtime_ns > _TICK_NS:
             if len(self._folders) >= _MAX_FOLDERS:

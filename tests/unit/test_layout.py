@@ -13,7 +13,6 @@ PACKAGES = ("cli", "functions", "shared", "training_job", "local_stack")
 UNIT = Path("tests/unit")
 # A module that a suite of several modules tests, and the suite, which names it.
 IN_A_SUITE = {
-    "local_stack/azure_ml/processes.py": "tests/unit/local_stack/azure_ml/test_azure_ml_restart.py",
     "local_stack/demo/cleanup.py": "tests/stack/test_demo_failures.py",
     "local_stack/service_bus/__main__.py": "tests/unit/local_stack/service_bus/test_server.py",
     "local_stack/service_bus/amqp.py": "tests/contract/test_event_bus.py",

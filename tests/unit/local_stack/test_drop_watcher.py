@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 from local_stack.drop_watcher import DropWatcher
+from shared.domain.errors import InvalidInput
 from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
@@ -193,6 +196,48 @@ def test_an_event_that_could_not_be_sent_is_sent_later(
     watch.pass_time()  # it begins again, and sees the file as new
     assert "drop-watcher failed and begins again" in caplog.text
     assert len(watch.events()) == 1
+
+
+BROKEN: dict[str, Exception | None] = {
+    "refused": InvalidInput("message_too_large", "300000 bytes"),
+    "a bug": AttributeError("'NoneType' object has no attribute 'id'"),
+    "may not be read": None,
+    "of a folder that may not be read": None,
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_one_drop_broken_in_any_way_stops_no_other(
+    watch: Watch, drop_zone: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    files = [drop_zone.parent / f"project{number}" / "train.jsonl" for number in range(7)]
+    victim = random.Random(how).choice(files[:-1])
+
+    class Refusing:
+        def send(self, destination: str, messages: Sequence[Message]) -> None:
+            if (fault := BROKEN[how]) is not None and victim.parent.name.encode() in messages[0].body:
+                raise fault
+            watch.bus.send(destination, messages)
+
+    def denied(call: Any, path: Path) -> Any:
+        def checked(name: Any) -> Any:
+            if str(name) == str(path):
+                raise PermissionError(13, "Permission denied")
+            return call(name)
+
+        return checked
+
+    for file in files:
+        file.parent.mkdir()
+        file.write_text("{}\n")
+    if how == "may not be read":
+        monkeypatch.setattr(os, "lstat", denied(os.lstat, victim))
+    elif how == "of a folder that may not be read":
+        monkeypatch.setattr(os, "scandir", denied(os.scandir, victim.parent))
+    watch.start(Refusing())
+    watch.pass_time()
+    subjects = {event["subject"].rpartition("/blobs/")[2] for event in watch.events()}
+    assert subjects == {f"{file.parent.name}/train.jsonl" for file in files if file != victim}
 
 
 @pytest.mark.parametrize("jump_s", JUMPS)

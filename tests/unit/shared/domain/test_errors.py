@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
+
+import orjson
 
 from shared.domain import errors
+from shared.domain.errors import FailureClass, Problem
+from shared.domain.events import Event, JobFailed
+from shared.ports import Message
+from shared.ports.message_rules import check
 
 
 def test_the_drawing_shows_every_error_class_and_no_other() -> None:
@@ -19,3 +26,18 @@ def test_the_drawing_shows_every_error_class_and_no_other() -> None:
 
 def test_every_failure_class_has_a_retry_rule() -> None:
     assert errors.RETRY_RULES.keys() == set(errors.FailureClass)
+
+
+def test_a_problem_of_any_length_fits_into_an_event() -> None:
+    long = "ß" * 10**6
+    problem = Problem(code=long, message=long, param=long)
+    event: Event[JobFailed] = Event(
+        data=JobFailed(job="job", failure_class=FailureClass.CODE, problem=problem),
+        run_id="run-1",
+        project="shop",
+        attempt=1,
+        revision=1,
+        time=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    check(Message(event.id, event.wire_type, orjson.dumps(event.to_cloudevent())))
+    assert problem.message.endswith("ß…")
