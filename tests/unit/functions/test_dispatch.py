@@ -24,7 +24,7 @@ from functions.dispatch import (
 from functions.stages import stage_functions
 from shared.domain.commands import StartRun
 from shared.domain.errors import LaterVersion, StoreConflict, Transient
-from shared.domain.events import DatasetUploaded
+from shared.domain.events import CancelRequested, DatasetUploaded
 from shared.domain.run import Status
 from shared.domain.topology import TOPIC
 from shared.embedded.bus import SqliteEventBus
@@ -274,6 +274,8 @@ def intake(run_id: str, wire_type: str) -> Iterator[tuple[str, bytes]]:
     }  # fmt: skip
     text = orjson.dumps({**event, "schemaversion": 1}).decode()[1:-1]
     data = orjson.dumps(event["data"]).decode()[1:-1]
+    later = {**event, "revision": 9, "attempt": "1" * 60}
+    yield "60 digits in an event of the future", orjson.dumps(later)
     yield from {
         "empty": b"", "no JSON": b"{", "NaN": b'{"revision": NaN}', "invalid UTF-8": b'{"type": "\xff\xfe"}',
         "a list": b"[]", "null": b"null", "a text": b'"x"', "deep alone": deep.encode(), "large": b"x" * 300_000,
@@ -304,7 +306,7 @@ def intake(run_id: str, wire_type: str) -> Iterator[tuple[str, bytes]]:
 
 
 BY_MESSAGE = [stage.name for stage in STAGES if not stage.timer]
-OFTEN = ["notify", "receive_dataset"]
+OFTEN = ["notify", "cancel_run"]
 
 
 @pytest.mark.parametrize("names", [OFTEN, pytest.param(BY_MESSAGE, marks=pytest.mark.slow)], ids=["some", "every"])
@@ -316,7 +318,8 @@ def test_whatever_comes_over_the_bus_is_handled_or_kept_in_quarantine(
     assert run is not None
     functions, wrong = stage_functions(lambda: services), []
     for stage in map(BY_NAME.__getitem__, names):
-        wire_type = stage.wakes[0].wire_type if stage.wakes else StartRun.wire_type
+        types = [cls.wire_type for cls in stage.wakes] or [StartRun.wire_type]
+        wire_type = CancelRequested.wire_type if CancelRequested in stage.wakes else types[0]
         for name, body in intake(run.id, wire_type):
             caplog.clear()
             functions[stage.name](message(body, {}))

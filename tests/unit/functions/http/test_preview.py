@@ -117,3 +117,14 @@ def test_no_more_than_fifty_rows_are_shown(client: TestClient, services: Service
     run = curated(services, [ROWS["several turns"][0]])
     answer = client.get(f"/api/runs/{run.id}/preview?rows={rows}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_request")
+
+
+def test_rows_that_cannot_be_read_are_no_error_of_the_server(
+    client: TestClient, services: Services, tmp_path: Path
+) -> None:
+    run = curated(services, [row for row, _ in ROWS.values()])
+    place(services, "models/tiny-llama/", families.write("qwen", tmp_path / "base"))
+    assert run.curated is not None
+    services.blobs.write(paths.curated(run.curated, "train.jsonl"), [b'{"messages": '])
+    answer = client.get(f"/api/runs/{run.id}/preview")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "unreadable_document")

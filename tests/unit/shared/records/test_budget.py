@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
+from itertools import product
 
 import pytest
 
@@ -10,7 +12,7 @@ from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, LaterVersion, PermanentFailure, Transient
 from shared.domain.run import Run
 from shared.ports import Services, Write
-from shared.records.budget import BUDGET, reserve, settle
+from shared.records.budget import BUDGET, accounts, reserve, settle
 from shared.records.unreadable import unreadable
 from shared.runner import Runner
 from tests.unit.shared.support import drop
@@ -74,6 +76,17 @@ def test_an_account_of_a_later_version_is_not_written(services: Services, runner
     services.store.batch(stored.partition, [Write("replace", BUDGET, {**stored.document, "schema_version": 2})])
     with pytest.raises(LaterVersion, match="budget: schema version 2"):
         reserve(services.store, second, 100)
+
+
+def test_accounts_of_this_month_and_the_one_before_are_looked_at_however_many_there_are(
+    services: Services, runner: Runner
+) -> None:
+    run, now = run_costing(services, runner, 1, 1), services.clock.now()
+    months = [now.replace(day=15) - timedelta(days=30 * number) for number in range(40)]
+    for project, month in product(("bank", "shop"), months):
+        reserve(services.store, run.evolve(project=project, created_at=month), 100)
+    found = [stored.partition for stored in accounts(services.store, now.replace(day=15))]
+    assert sorted(found) == [f"budget:{p}:{month:%Y-%m}" for p in ("bank", "shop") for month in reversed(months[:2])]
 
 
 @pytest.mark.parametrize(
