@@ -18,7 +18,7 @@ from typing import Annotated
 
 from shared.domain.catalog import BaseModelEntry, find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.rendering import export_bundle, read_exported
+from shared.rendering import export_bundle, read_bundle
 from shared.rendering.export import MANIFEST
 from training_job.job.arguments import parse_arguments
 from training_job.job.files import model_folder
@@ -57,9 +57,7 @@ def import_base(task: ImportArguments) -> None:
 
 
 def _check_vocabulary(entry: BaseModelEntry, files: dict[str, bytes]) -> None:
-    bundle = read_exported(files.get)
-    assert bundle is not None
-    highest = max(bundle.tokenizer.get_vocab(with_added_tokens=True).values())
+    highest = max(read_bundle(files.get).tokenizer.get_vocab(with_added_tokens=True).values())
     if highest >= entry.dims.vocab:
         message = f"the tokenizer has the token {highest}, the model only {entry.dims.vocab}"
         raise PermanentFailure(FailureClass.RECIPE, "base_model_unfit", message, entry.id)

@@ -26,11 +26,9 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel
 
-from shared.domain.catalog import find_entry
 from shared.domain.dataset import CuratedVersion, DatasetRef, ValidationOutcome
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.upgrades import read_file
-from shared.rendering import Bundle
 from shared.rendering.bundle import files_in
 from shared.rendering.export import read_kept
 from shared.validation import Earlier, Sink, Validated, curated_version, validate
@@ -115,10 +113,6 @@ def _workplace(task: ValidateArguments) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _bundle(tokenizer: Path, base_model: str) -> Bundle:
-    return read_kept(files_in(tokenizer), find_entry(base_model).template_arguments)
-
-
 def _validated(task: ValidateArguments, sink: Sink, opened: ExitStack) -> tuple[Validated, DatasetRef]:
     progress = ReadingProgress(sum(path.stat().st_size for path in task.files()))
     dataset, *rest = (Reading(opened.enter_context(path.open("rb")), progress) for path in task.files())
@@ -130,7 +124,7 @@ def _validated(task: ValidateArguments, sink: Sink, opened: ExitStack) -> tuple[
         file_name=task.name,
         default_base_model=task.default_base_model,
         sink=sink,
-        bundle_of=lambda base_model: _bundle(task.tokenizer, base_model) if task.tokenizer else None,
+        bundle_of=lambda base: read_kept(files_in(task.tokenizer), base) if task.tokenizer else None,
         earlier=lambda: _earlier(task.earlier) if task.earlier else None,
         names=_names,
         processes=useful_processes(),

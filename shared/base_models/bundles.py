@@ -69,7 +69,7 @@ def base_bundle(base_model: str, blobs: BlobStore) -> Bundle | None:
 @lru_cache(maxsize=2)
 def _bundle(blobs: Any, files: tuple[tuple[str, str], ...], folder: str, base_model: str) -> Bundle:
     """By store, path and etag of its files: a tokenizer of a hundred thousand words takes a second to load."""
-    return read_kept(lambda name: read_file(blobs, f"{folder}{name}"), find_entry(base_model).template_arguments)
+    return read_kept(lambda name: read_file(blobs, f"{folder}{name}"), base_model)
 
 
 def _etags(blobs: BlobStore, paths: list[str]) -> dict[str, str]:

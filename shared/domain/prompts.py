@@ -53,8 +53,18 @@ def prompt_of(row: Row) -> Prompt:
 
 def prompt_before(dialogue: Row, index: int | None) -> Prompt:
     """What asks for the message of this index; None for the message after the last."""
-    kept = ({k: v for k, v in one.items() if k != "weight" and v is not None} for one in dialogue["messages"][:index])
-    return Prompt(list(kept), tools_of(dialogue))
+    return Prompt([message_of(one) for one in dialogue["messages"][:index]], tools_of(dialogue))
+
+
+def message_of(message: Row) -> Row:
+    """Without weight and empty keys; its calls in vLLM's order, that of the types of the package `openai`."""
+    kept = {key: value for key, value in message.items() if key != "weight" and value is not None}
+    return kept | {"tool_calls": [_call(call) for call in kept["tool_calls"]]} if kept.get("tool_calls") else kept
+
+
+def _call(call: Row) -> Row:
+    function = {key: call["function"].get(key) for key in ("arguments", "name")}
+    return {"id": call.get("id"), "function": function, "type": "function"}
 
 
 def is_prompt(row: Row) -> bool:

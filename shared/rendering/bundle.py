@@ -16,7 +16,7 @@ from typing import Any
 
 import jinja2
 import orjson
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import Tokenizer
 
 from shared.domain.blank import BLANK
 from shared.domain.catalog import TemplateArguments
@@ -151,8 +151,8 @@ def with_arguments(template: str, arguments: TemplateArguments) -> str:
 def leave_out(tokenizer: Tokenizer, id: int | None) -> None:
     """Make a token a special one, which decoding leaves out."""
     if id is not None and (token := tokenizer.get_added_tokens_decoder().get(id)):
-        options = {name: getattr(token, name) for name in ("single_word", "lstrip", "rstrip", "normalized")}
-        tokenizer.add_special_tokens([AddedToken(token.content, special=True, **options)])
+        token.special = True
+        tokenizer.add_special_tokens([token])
 
 
 def files_in(folder: Path) -> Callable[[str], bytes | None]:

@@ -73,7 +73,13 @@ class Comparison:
 
     @cached_property
     def _asks_as_it_writes(self) -> bool:
-        return _asks_as_it_writes(self._bundle)
+        """Whether a template on which being asked has no effect opens answers all the same, and only such as follow."""
+        dialogue = self._bundle.dialogue
+        prompt, answered = dialogue("user", ask=True).rstrip(), dialogue("user", "assistant").rstrip()
+        if len(prompt) > len(dialogue("user").rstrip()) or not answered.startswith(prompt):
+            return True
+        opening = answered.removeprefix(prompt).partition(SAMPLE)[0]
+        return not opening.strip() and dialogue("user", "assistant", "user").startswith(answered)
 
     def _compare_prompt(self, marked: Row, text: str, spans: dict[int, Span]) -> frozenset[str]:
         """Dialogues of the same parts are opened alike, however many turns they have: that spares a rendering."""
@@ -230,15 +236,6 @@ def _compare_prompt(bundle: Bundle, marked: Row, text: str, spans: dict[int, Spa
     before, prompt = text[: spans[last][0]].rstrip(), prompt.rstrip()
     if len(prompt) < len(before) or not text.startswith(prompt):
         yield "template_answer_opening_differs" if prompt.startswith(before) else "template_prompt_differs"
-
-
-def _asks_as_it_writes(bundle: Bundle) -> bool:
-    """Whether a template on which being asked has no effect opens answers all the same, and only those that follow."""
-    prompt, answered = bundle.dialogue("user", ask=True), bundle.dialogue("user", "assistant")
-    if len(prompt) > len(bundle.dialogue("user")) or not answered.startswith(prompt.rstrip()):
-        return True
-    opening = answered[len(prompt.rstrip()) :].partition(SAMPLE)[0]
-    return not opening.strip() and bundle.dialogue("user", "assistant", "user").startswith(answered.rstrip())
 
 
 # Words.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.domain.catalog import BaseModelEntry, TemplateArguments
+from shared.domain.catalog import BaseModelEntry, TemplateArguments, find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.upgrades import read_file
 from shared.rendering.bundle import CONFIG, TEMPLATE, TOKENIZER, Bundle, read_bundle
@@ -75,9 +75,9 @@ def read_exported(read: Callable[[str], bytes | None]) -> Bundle | None:
     return read_bundle(files.get, manifest.template_arguments)
 
 
-def read_kept(read: Callable[[str], bytes | None], arguments: TemplateArguments) -> Bundle:
+def read_kept(read: Callable[[str], bytes | None], base_model: str) -> Bundle:
     """An exported bundle, or the model's own folder where nothing was exported. Raises as both readers do."""
-    return read_exported(read) or read_bundle(read, arguments)
+    return read_exported(read) or read_bundle(read, find_entry(base_model).template_arguments)
 
 
 def read_manifest(content: bytes | None) -> BundleManifest | None:

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 from tokenizers import Encoding
 
-from shared.domain.prompts import Prompt, Row, learned_indices, tools_of
+from shared.domain.prompts import Prompt, Row, learned_indices, message_of, tools_of
 from shared.rendering.bundle import Bundle
 from shared.rendering.template import Span, TemplateNotTrainable
 
@@ -73,27 +73,13 @@ def render_prompt(bundle: Bundle, prompt: Prompt) -> Rendered:
 
 def normalized(messages: Iterable[Row]) -> list[Row]:
     """Messages as chat templates expect them: no weight, no empty key, tool arguments as objects."""
-    return [_normalized(message) for message in messages]
-
-
-def _normalized(message: Row) -> Row:
-    kept = {key: value for key, value in message.items() if key != "weight" and value is not None}
-    if kept.get("tool_calls"):
-        kept["tool_calls"] = [_with_object_arguments(call) for call in kept["tool_calls"]]
-    return kept
-
-
-def _with_object_arguments(call: Row) -> Row:
-    """In vLLM's order, which reads messages by the types of the package `openai`: templates may write a call whole."""
-    function = dict(call["function"])
-    if isinstance(function.get("arguments"), str):
-        with contextlib.suppress(orjson.JSONDecodeError):
-            function["arguments"] = orjson.loads(function["arguments"])
-    return _in_order({**call, "function": _in_order(function, "arguments", "name")}, "id", "function", "type")
-
-
-def _in_order(fields: Row, *names: str) -> Row:
-    return {name: fields[name] for name in names if name in fields}
+    found = [message_of(message) for message in messages]
+    for call in [call for message in found for call in message.get("tool_calls", ())]:
+        function = call["function"]
+        if isinstance(function["arguments"], str):
+            with contextlib.suppress(orjson.JSONDecodeError):
+                function["arguments"] = orjson.loads(function["arguments"])
+    return found
 
 
 def _by_blocks(bundle: Bundle, messages: list[Row], tools: Any, learned: list[int]) -> tuple[str, dict[int, Span]]:

@@ -45,15 +45,8 @@ class EncodedFile(Generic[Item]):
 
 
 def bundle_of(tokenizer: PreTrainedTokenizerBase) -> Bundle:
-    """What the validator reads from files, of the tokenizer that is trained and saved with.
-
-    Raises PermanentFailure of class recipe, see `Bundle.of`.
-    """
-    template = tokenizer.chat_template
-    if template is not None and not isinstance(template, str):
-        message = "the base model has several chat templates; keep the one to tune with"
-        raise PermanentFailure(FailureClass.RECIPE, "multiple_chat_templates", message, "base_model")
-    return Bundle.of(tokenizer.backend_tokenizer.to_str(), template or "", tokenizer.special_tokens_map)
+    """What the validator reads from files, of the tokenizer that is trained and saved with; see `load_tokenizer`."""
+    return Bundle.of(tokenizer.backend_tokenizer.to_str(), str(tokenizer.chat_template), tokenizer.special_tokens_map)
 
 
 def _probe(row: Row) -> object:

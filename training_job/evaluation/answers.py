@@ -81,13 +81,7 @@ class TextGenerator:
     prompts' token ids, the settings, the library versions and the device.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        dtype: torch.dtype,
-        kept: Path | None,
-        arguments: TemplateArguments = {},  # noqa: B006
-    ) -> None:
+    def __init__(self, folder: Path, dtype: torch.dtype, kept: Path | None, arguments: TemplateArguments) -> None:
         self._folder, self._dtype, self._kept = folder, dtype, kept
         self.tokenizer = load_tokenizer(folder, arguments)
         self.bundle = bundle_of(self.tokenizer)

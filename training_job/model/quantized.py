@@ -56,8 +56,7 @@ def nf4(compute_dtype: torch.dtype) -> BitsAndBytesConfig:
 
 
 def load_tokenizer(folder: Path, arguments: TemplateArguments = {}) -> PreTrainedTokenizerBase:  # noqa: B006
-    """Tokenizer of a local folder, as it is saved with the tuned model: its chat template has these arguments, and the
-    token that ends a turn is a special one.
+    """Tokenizer of a local folder, as it is saved with the tuned model; its chat template has these arguments.
 
     Raises PermanentFailure of class recipe: as `read_bundle`, and `token_without_embedding` for a token that the model
     would fail at in the middle of training.

@@ -183,7 +183,7 @@ def test_right_answers_score_as_right_where_turns_end_with_no_end_token_of_the_b
     listed = tmp_path / "listed"  # the same, but its configuration lists both tokens
     shutil.copytree(other_end, listed)
     (listed / "generation_config.json").write_text('{"eos_token_id": [0, 2], "pad_token_id": 0}')
-    generator = TextGenerator(listed, torch.float32, None)
+    generator = TextGenerator(listed, torch.float32, None, {})
     right = generator.answers(generator.questions(some_rows[:8]), 40, lambda _: None)
     assert max(right.tokens) < 40
     held_out = [
