@@ -157,12 +157,7 @@ def leave_out(tokenizer: Tokenizer, id: int | None) -> None:
 
 def files_in(folder: Path) -> Callable[[str], bytes | None]:
     """Reads a folder's files by name; None for one that is not there."""
-
-    def read(name: str) -> bytes | None:
-        path = folder / name
-        return path.read_bytes() if path.is_file() else None
-
-    return read
+    return lambda name: (folder / name).read_bytes() if (folder / name).is_file() else None
 
 
 def _content(token: Any) -> str:

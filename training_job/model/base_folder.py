@@ -6,7 +6,6 @@ Without torch: of the weights only the headers are read.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from shared.domain.catalog import Architecture, BaseModelEntry
+from training_job.job.files import read_json
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 # Formats whose reading runs what they hold (pickle), or that no loader of ours takes.
@@ -37,8 +37,8 @@ _KEYS = {
 
 def objections(entry: BaseModelEntry, folder: Path) -> Iterator[str]:
     """Everything against this folder as the base model of the entry, in plain words."""
-    config = _json(folder / "config.json")
-    yield from _code(folder, config)
+    config = read_json(folder / "config.json") or {}
+    yield from _code(folder)
     yield from _differences(entry, config)
     yield from _weights(entry, folder)
 
@@ -56,15 +56,15 @@ def content_sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _code(folder: Path, config: dict[str, Any]) -> Iterator[str]:
+def _code(folder: Path) -> Iterator[str]:
     """Files of the folder itself: a loader looks into no folder below it."""
     for file in sorted(folder.iterdir()):
         if file.suffix.lower() in PICKLED:
             yield f"{file.name} is no safetensors file"
         elif file.suffix == ".py":
             yield f"{file.name} is code"
-    for name, settings in (("config.json", config), ("tokenizer_config.json", _json(folder / "tokenizer_config.json"))):
-        if settings.get("auto_map"):
+    for name in ("config.json", "tokenizer_config.json"):
+        if (read_json(folder / name) or {}).get("auto_map"):
             yield f"{name} asks for code of its own (auto_map)"
 
 
@@ -88,7 +88,7 @@ def _head_dim(config: dict[str, Any]) -> int | None:
 
 def _weights(entry: BaseModelEntry, folder: Path) -> Iterator[str]:
     """Every shard must be there and as long as its header says; together they hold the catalog's parameters."""
-    names = sorted(set(_json(folder / INDEX).get("weight_map", {}).values())) or [WEIGHTS]
+    names = sorted(set((read_json(folder / INDEX) or {}).get("weight_map", {}).values())) or [WEIGHTS]
     parameters, whole = 0, True
     for name in names:
         try:
@@ -103,8 +103,3 @@ def _weights(entry: BaseModelEntry, folder: Path) -> Iterator[str]:
 def _parameters(file: Path) -> int:
     with safe_open(file, framework="numpy") as tensors:
         return sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
-
-
-def _json(file: Path) -> dict[str, Any]:
-    """Empty if there is no such file."""
-    return dict(json.loads(file.read_bytes())) if file.is_file() else {}

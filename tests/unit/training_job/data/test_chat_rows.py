@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ from shared.domain.errors import FailureClass, PermanentFailure
 from shared.rendering import Bundle, TemplateNotTrainable, read_bundle_folder
 from shared.rendering.check import LengthPolicy
 from tests.paths import ROOT
-from training_job.data.chat_rows import IGNORED, Encoded, bundle_of, encode_file, encode_row
+from training_job.data.chat_rows import IGNORED, Encoded, encode_file, encode_row
 
 TOOLS = [{"type": "function", "function": {"name": "stock", "parameters": {"type": "object"}}}]
 CALL = {"id": "call_1", "type": "function", "function": {"name": "stock", "arguments": '{"part": "A4"}'}}
@@ -87,14 +86,6 @@ def test_a_template_that_rewrites_earlier_messages_is_refused(bundle: Bundle) ->
     other = with_template(bundle, "{{ messages | length }}{% for m in messages %}{{ m['content'] }}{% endfor %}")
     with pytest.raises(TemplateNotTrainable, match="rewrites earlier messages"):
         encode_row(other, DIALOGUES["several turns"][0])
-
-
-def test_several_templates_are_refused_for_nothing_says_which_is_meant(tokenizer: Any) -> None:
-    other = copy.deepcopy(tokenizer)
-    other.chat_template = {"default": "a", "tool_use": "b"}
-    with pytest.raises(PermanentFailure) as caught:
-        bundle_of(other)
-    assert (caught.value.failure_class, caught.value.problem.code) == (FailureClass.RECIPE, "multiple_chat_templates")
 
 
 def test_a_tool_schema_is_part_of_the_prompt_as_a_server_writes_it(bundle: Bundle) -> None:
