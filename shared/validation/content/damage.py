@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 DAMAGED, MOJIBAKE = "damaged_text", "mojibake"
 MIN_ROWS = 5  # of fewer rows the file is never refused, whatever their share
 _MIN_CUT = 40  # characters; shorter answers have one length by chance, as labels and codes do
-_ELLIPSES = ("...", "…")
 _CELL = 32_767  # UTF-16 code units that a cell of Excel holds (Microsoft, "Excel specifications and limits")
 _WORDS = {
     **dict.fromkeys(("NaN", "nan", "NAN", "null", "NULL", "undefined", "<NA>", "NaT", "\\N", "nil"), "no_value"),
@@ -123,9 +122,10 @@ def is_coded(kind: str, text: str) -> bool:
 
 def cut_end(answer: str) -> str:
     """The end of an answer that may have been cut: in or after a word, after a comma, or marked so. Empty of others."""
-    end = answer[-40:]
-    if not end.endswith(_ELLIPSES) and (not (end[-1:].isalpha() or end[-1:] in " ,") or end[-1:].isupper()):
+    last = answer[-1:]
+    if not (last.isalpha() or last in " ,…" or answer[-3:] == "...") or last.isupper():
         return ""
+    end = answer[-40:]
     return end if len(end) > 3 and (" " in end or not end.isascii()) else ""
 
 
@@ -135,15 +135,16 @@ class CutAnswers:
     def __init__(self) -> None:
         self.lengths: Counter[int] = Counter()  # of all answers
         self._cut: Counter[int] = Counter()  # 0: those that end in an ellipsis
-        self._first: dict[int, list[tuple[int, str]]] = {}
+        self._first: defaultdict[int, list[tuple[int, str]]] = defaultdict(list)
 
     def add(self, number: int, length: int, end: str) -> None:
         """Take an answer of which `cut_end` gives an end. `length`: in characters."""
-        for group in (length, 0) if end.endswith(_ELLIPSES) else (length,):
-            self._cut[group] += 1
-            first = self._first.setdefault(group, [])
-            if len(first) < MIN_ROWS:
-                first.append((number, end))
+        self._cut[length] += 1
+        first = self._first[length]
+        if len(first) < MIN_ROWS:
+            first.append((number, end))
+        if end[-1] in ".…" and length:
+            self.add(number, 0, end)
 
     def found(self) -> Iterator[tuple[str, int, list[int]]]:
         """Kinds of damage, how many answers have it, and some of their rows: lengths at which far more answers end, and
