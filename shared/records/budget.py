@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from itertools import takewhile
@@ -84,16 +83,13 @@ def repair(store: RunStore, stored: Stored) -> None:
 
     Raises StoreConflict if it was changed.
     """
-
-    def read(entry: dict[str, object]) -> dict[str, float]:
-        try:
-            return _ENTRIES.validate_python(entry, strict=True)
-        except ValidationError:
-            return dict.fromkeys(entry, 0.0)
-
     found = stored.document.get("usd")
-    usd = [read({run: usd}) for run, usd in found.items()] if isinstance(found, dict) else []
-    _put(store, stored.partition, dict(ChainMap(*usd)), stored)
+    entries = found if isinstance(found, dict) else {}
+    try:
+        _ENTRIES.validate_python(entries, strict=True)
+    except ValidationError as error:
+        entries = entries | {str(line["loc"][0]): 0.0 for line in error.errors()}
+    _put(store, stored.partition, entries, stored)
 
 
 def accounts(store: RunStore, now: datetime) -> Iterator[Stored]:
