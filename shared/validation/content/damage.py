@@ -1,4 +1,6 @@
-"""Text that was destroyed on its way into the file: no values, wrong decoding, escapes, cut cells and answers."""
+"""Text that was destroyed on its way into the file: no values, wrong decoding, escapes, cut cells and answers.
+
+So too what a template has left to be filled in."""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-DAMAGED, MOJIBAKE = "damaged_text", "mojibake"
+from shared.validation.content.pattern_set import PATTERNS, PatternSet
+
+DAMAGED, MOJIBAKE, UNFILLED = "damaged_text", "mojibake", "unfilled"
 MIN_ROWS = 5  # of fewer rows the file is never refused, whatever their share
 _MIN_CUT = 40  # characters; shorter answers have one length by chance, as labels and codes do
 _CELL = 32_767  # UTF-16 code units that a cell of Excel holds (Microsoft, "Excel specifications and limits")
@@ -21,7 +25,7 @@ _PUNCTUATION = " \t\r\n.,;:!?…-–—_'\"“”‘’*•·´`~/\\|#"  # noqa:
 # UTF-8 that was read as Windows-1252: accents, quotation marks and emoji; letters of Central Europe, words of other
 # alphabets and of East Asia; as Mac Roman; what no reader could decode. Signs that may follow a capital do not count.
 _LAST_BYTE = "[\x80-\xbf" + "".join(bytes([byte]).decode("cp1252", "ignore") for byte in range(0x80, 0xA0)) + "]"
-MOJIBAKE_PATTERN = "|".join(
+_MOJIBAKE = "|".join(
     (
         "Ã[\x80-\x9f¡-¶¸-º¼-¿€‚ƒ„†‡ˆ‰Š‹ŒŽ–˜™š›œžŸ]|Â[\xa0-º¼-¿]|â[€‚„†]|ðŸ",  # noqa: RUF001
         f"[ÄÅ][‚›¼º„‡™…Ÿ±°¡¾]|(?:[Ä-ß]{_LAST_BYTE}){{2}}|(?:[à-ï]{_LAST_BYTE}{{2}}){{2}}",  # noqa: RUF001
@@ -59,6 +63,11 @@ _QUOTED = re.compile(
 _STRING = re.compile(r'\s*"((?:[^"\\]|\\.)+)"\s*', re.DOTALL)  # JSON in JSON
 
 
+_PLACES = re.compile("|".join(PATTERNS[UNFILLED]["places"]))
+_CODE = PatternSet({pattern: pattern for pattern in PATTERNS[UNFILLED]["code"]})
+TRIGGERS = {**CODED, MOJIBAKE: _MOJIBAKE, UNFILLED: "|".join(PATTERNS[UNFILLED]["trigger"])}
+
+
 class Kind(NamedTuple):
     """`least` and `refused`: shares of rows from which it is reported, and from which the file is refused."""
 
@@ -73,6 +82,7 @@ _EXPORT = "Correct it at its source and export the file again, or remove the row
 _UTF8 = "Save the source as UTF-8 again; where � stands, the character is lost"
 _DECODE = "Decode them once more ({}) where they come from, and export the file again"
 _CUT = "Export the whole answers, or remove the rows; nothing is needed if they are meant to end so"
+_FILL = "Fill it in where the rows are made, or remove them; nothing is needed if the model is to write such places"
 _NEVER = 2
 KINDS = {
     "no_value": Kind("Answers are a word for no value, such as NaN, null or undefined", _EXPORT, 0.5, 0, True),
@@ -88,6 +98,7 @@ KINDS = {
     ),
     "cut": Kind("Answers end after {} characters, within a sentence", _CUT, _NEVER, 0.01),
     "ellipsis": Kind("Answers end in an ellipsis, as what a program cut does", _CUT, _NEVER, 0.3),
+    UNFILLED: Kind("Questions or answers hold a place that nothing filled in, such as {}", _FILL, _NEVER, 0.05),
     MOJIBAKE: Kind("Texts were decoded wrongly: they have signs such as Ã©, â€™ or �", _UTF8, 0.1),
 }
 
@@ -111,6 +122,14 @@ def _of_answer(answer: str, question: str) -> str:
     if len(text) < 200 and (word := _WORDS.get(text) or (_ERROR.fullmatch(text) and "error")):
         return word
     return "question" if question and text == question.strip() else ""
+
+
+def unfilled(document: dict[str, Any]) -> str:
+    """The first place in a dialogue or a pair that was to be filled in, empty if there is none."""
+    messages = [*document.get("input", document).get("messages", ()), *document.get("preferred_output", ())]
+    text = "\n".join(message["content"] for message in messages if message["role"] != "tool")
+    found = None if _CODE.hits(text) else _PLACES.search(text)
+    return found[0] if found else ""
 
 
 def is_coded(kind: str, text: str) -> bool:
@@ -166,7 +185,7 @@ def finding_of(kind: str, count: int, rows: int, *, labels: bool) -> tuple[str, 
     """
     kind, _, more = kind.partition(":")
     found, share = KINDS[kind], count / rows if rows else 1
-    if share < found.least:
+    if share < found.least or (kind == UNFILLED and count < MIN_ROWS):
         return None
     refused = count >= MIN_ROWS and share >= found.refused and not (labels and found.may_be_label)
     detail = f"{found.words.format(more)} ({count} of {rows} rows, {share:.1%})"

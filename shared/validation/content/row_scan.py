@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from shared.validation.compared import Statement, compared_texts
 from shared.validation.content import injection, personal_data, secrets
-from shared.validation.content.damage import CODED, DAMAGED, MOJIBAKE, MOJIBAKE_PATTERN, cut_end, is_coded
+from shared.validation.content.damage import CODED, DAMAGED, MOJIBAKE, TRIGGERS, UNFILLED, cut_end, is_coded, unfilled
 from shared.validation.content.languages import language_of_row
 from shared.validation.content.near_duplicates import Sketch, sketch
 from shared.validation.content.pattern_set import PatternSet
@@ -84,6 +84,8 @@ class RowScan:
         found: list[Found] = [(code, "") for code in injected if injection.confirmed(code, whole)]
         damaged = (kind for kind in sorted(hits & _DAMAGE) if kind == MOJIBAKE or any(is_coded(kind, t) for t in texts))
         found += ((DAMAGED, kind) for kind in damaged)
+        if UNFILLED in hits and (place := unfilled(document)):
+            found.append((DAMAGED, f"{UNFILLED}:{place}"))
         changed = texts
         kinds, detectors = hits & _SECRET_KINDS, personal_data.likely(hits)
         if redactor is None and self._may_redact(bool(kinds), bool(detectors)):
@@ -160,7 +162,7 @@ class RowScan:
 @lru_cache(maxsize=8)
 def _gate(special_tokens: frozenset[str]) -> PatternSet:
     """All triggers. Kept, for it takes milliseconds to compile, as long as a small file to read."""
-    more = {**injection.triggers(special_tokens), **CODED, MOJIBAKE: MOJIBAKE_PATTERN}
+    more = {**injection.triggers(special_tokens), **TRIGGERS}
     return PatternSet({**personal_data.TRIGGERS, **secrets.TRIGGERS, **more})
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from shared.domain.dataset import Outliers
 from shared.domain.findings import Findings, Place, counted
 from shared.validation.content import personal_data
-from shared.validation.content.damage import DAMAGED, CutAnswers, finding_of
+from shared.validation.content.damage import DAMAGED, UNFILLED, CutAnswers, finding_of
 from shared.validation.content.eval_kinds import RowKind, differences
 from shared.validation.content.languages import Languages
 from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS, Clusters, Index, Sketch
@@ -40,6 +40,7 @@ class ContentScan:
         self._redactor = personal_data.Redactor()
         self._bits = indexed_rows_bits
         self._rows: Counter[str] = Counter()  # by file
+        self._unfilled: dict[str, str] = {}  # the first place of a file that nothing filled in
         self._indexes: dict[str, Index] = {}
         self._clusters: dict[str, Clusters] = {}
         self._triggers = RepeatedTriggers()
@@ -61,7 +62,10 @@ class ContentScan:
     def note(self, place: Place, found: Iterable[Found]) -> None:
         """Take what `RowScan.find` found in a row that was not redacted."""
         for code, detail, *part in found:
-            self._findings.add(code, *place, detail=detail, part="".join(part))
+            kind, _, unfilled = detail.partition(":") if code == DAMAGED else (detail, "", "")
+            if unfilled:
+                self._unfilled.setdefault(place.file, unfilled)
+            self._findings.add(code, *place, detail=kind, part="".join(part))
 
     # Row beside row.
 
@@ -119,7 +123,8 @@ class ContentScan:
             detail = f"{counted(len(clusters), 'group')}, the largest of {clusters.largest} rows"
             self._findings.explain("near_duplicate", file, detail)
         for file, kind, count in self._findings.counts(DAMAGED):
-            by = finding_of(kind, count, self._rows[file], labels=few_labels)
+            more = f":{self._unfilled[file]}" if kind == UNFILLED else ""
+            by = finding_of(kind + more, count, self._rows[file], labels=few_labels)
             self._findings.replace(DAMAGED, file, kind, by)
         for kind, count, rows in self._cut.found():
             if by := finding_of(kind, count, self._rows["train"] + self._rows["previous"], labels=few_labels):

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from shared.validation.content.damage import CODED, CutAnswers, cut_end, is_coded
+from shared.validation.content.damage import CODED, CutAnswers, cut_end, is_coded, unfilled
 from shared.validation.content.pattern_set import PatternSet
+from shared.validation.content.row_scan import RowScan
 from tests.unit.shared.validation.content.scanned import WORDS
 
 CODES = {"damaged_text", "damaged_file"}
@@ -347,3 +348,139 @@ def test_cut_answers_of_questions_and_of_pairs_are_one_warning(check) -> None:
         checked = check(b"\n".join(json.dumps(row).encode() for row in rows), None, recipe)
         found = [one for one in checked.result.report.problems if one.code in CODES]
         assert [one.message.startswith("Answers end after 255 characters") for one in found] == [True]
+
+
+UNFILLED = [
+    "{\u0438\u043c\u044f_\u043a\u043b\u0438\u0435\u043d\u0442\u0430}, it is on.",
+    "Dear {first name},",
+    "Dear [Recipient's Name],",
+    "[Company Name] writes to you.",
+    "Use {placeholder} or {{template}}.",
+    "Your order(s), {customer_name}.",
+    "Answer by the text.\n{context}\nQuestion: {question}",
+    "Context: {context}",
+    "Hello {customer_name}, thanks.",
+    "Dear {{ name }}, your order",
+    "{{customer.name}}: hi",
+    "Sincerely,\n[Your Name]",
+    "[YOUR NAME]",
+    "Regards, [Insert name here]",
+    "<INSERT DATE> is the date",
+    "<your name>",
+    "The part %s is broken.",
+    "Order %(order)s came",
+    "We shipped %d boxes",
+    "Mit freundlichen Grüßen\n[Ihr Name]",
+    "The user ({user_name}) asked",
+    'Summarize: "{text}"',
+    "{instruction}",
+    "Name: {name}",
+    "%s",
+    "Text:{document}.",
+]
+FILLED = [
+    'Console.WriteLine($"Hello {name}");',
+    'println!("Hello {name}");',
+    'puts "Hello #{name}"',
+    "@book{knuth, title = {The Art}, year = {MCMLXVIII}}",
+    "{{citation needed}} {{ .Values.name }}",
+    "In a template {name} stands for the name.",
+    "[Company Name](https://example.com)",
+    "MATCH (n {name}) RETURN n",
+    "It is a [NAME] of [DATE], says [PERSON_1].",
+    "{return value}; {int count};",
+    'print(f"Hello {name}")',
+    "Use ```\n{name}\n```",
+    '{"name": "x", "b": {"c": 1}}',
+    "\\frac{alpha}{beta}",
+    "$x^{max}_{min}$",
+    "\\begin{align} x \\end{align}",
+    "$\\{abc\\}$",
+    "In Jinja write {{ name }}.",
+    "{% for x in y %}{{ x.name }}{% endfor %}",
+    'Use printf("%s", name);',
+    "GET /users/{user_id}/orders",
+    "It rose by 50% since",
+    "100%safe",
+    "the date %d.%m.%Y",
+    "strftime %d",
+    "[your profile](https://x)",
+    "Press [Insert key] now",
+    "press [Enter]",
+    "[1] see",
+    "const a = `${name}`;",
+    "<div>{name}</div>",
+    "logging.info('%s took %d', a, b)",
+    "SELECT * FROM x WHERE id = %s",
+    'name: "{{ item }}"',
+    "Ansible: {{ item }}",
+    "Replace the placeholder {name} by Ann.",
+    "body {color: red}",
+    "if (x) {return}",
+    "[NAME_1] called",
+    "[REDACTED] called",
+    "<PERSON> called",
+    "{a, b, c}",
+    "the set {x}",
+    "`{name}`",
+    '"Hello %s" % name',
+    '"Hello {}".format(name)',
+    "x := {foo}",
+    "public void set() { get; }",
+    "<b>bold</b>",
+    "f'{value:.2f}'",
+    "Write {{name}} in a Vue template",
+    "C: %d prints ints; use printf",
+    "\\text{if } x",
+    "\\sqrt[3]{abc}",
+    '{"q": "{name}"}',
+    "Helm: {{ .Values.image }}",
+    "{{ .Values.image }}",
+    "image: {{ image.name }}",
+    "dict {key: value}",
+    "echo ${HOME} {name}",
+    "[your name](mailto:x)",
+    "width: calc(100% - 2px)",
+]
+
+
+def filled_of(question: str, answer: str) -> str:
+    """What is found of a row, by all that looks at one."""
+    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    scan = RowScan().find({"messages": messages, "item": {}})
+    assert scan is not None
+    return "".join(detail.partition(":")[2] for code, detail, *_ in scan[0] if detail.startswith("unfilled"))
+
+
+def test_places_that_nothing_filled_in_are_found_in_questions_and_answers_and_not_in_code() -> None:
+    plain = "It stands in hall 3."
+    missed = [text for text in UNFILLED if not filled_of(text, plain) or not filled_of(plain, text)]
+    wrong = [text for text in FILLED if filled_of(text, plain) or filled_of(plain, text)]
+    fenced = [text for text in UNFILLED if filled_of("Which code?", f"```\n{text}\n```")]
+    assert (missed, wrong, fenced) == ([], [], [])
+
+
+@pytest.mark.parametrize(("count", "rows", "found"), [(60, 100, 1), (5, 100, 1), (4, 60, 0), (10, 300, 0)])
+def test_places_that_nothing_filled_in_are_one_warning_with_an_example_where_many_rows_have_them(
+    check, count, rows, found
+) -> None:
+    places = ("{context}", "{customer_name}", "[Your Name]")
+    data = b"\n".join(
+        file_of(f"As {places[n % 3]} says, it is {n * n}.", rows=1, count=1).replace(b"part 0", b"part %d" % n)
+        if n < count
+        else json.dumps(of_pair(f"What does part {n} do?", f"It turns wheel {n * 31}.")).encode()
+        for n in range(rows)
+    )
+    checked = check(data, HELD_OUT)
+    damaged = [one for one in checked.result.report.problems if one.code in CODES]
+    assert [(one.code, one.count, one.rows[0]) for one in damaged] == [("damaged_text", count, 1)] * found
+    assert all(f"such as {{context}} ({count} of {rows} rows" in one.message for one in damaged)
+
+
+def test_a_pair_and_a_prompt_are_looked_at_for_places_that_nothing_filled_in() -> None:
+    prompt = [{"role": "user", "content": "Use {context}."}]
+    answer = [{"role": "assistant", "content": "Hello {name}."}]
+    result = {"role": "tool", "tool_call_id": "1", "content": "{name}"}
+    assert unfilled({"input": {"messages": prompt}, "preferred_output": answer}) == "{context}"
+    assert unfilled({"input": {"messages": []}, "preferred_output": answer}) == "{name}"
+    assert unfilled({"messages": [result]}) == unfilled({"text": "{name}"}) == ""
