@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from shared.validation.marks import is_verdict
 from shared.validation.names import EMPTY, wrong_type
 from shared.validation.strict import parse_text, what_was_lost
 
@@ -90,11 +91,16 @@ def refuse_several(source: Source, *fields: str | None) -> None:
 
 def _differs(own: str, name: str, source: Source) -> bool:
     """Whether a field says what another one, that is read, does not. `input` is read too, below the question; a `user`
-    may be a person."""
+    may be a person, and an `answer` what Prodigy writes of a row."""
     read, value = source[own], source[name]
-    if own in PROMPT_FIELDS and ((name in CONTEXT and own != "user") or not {type(read), type(value)} <= {str, list}):
+    if value in EMPTY or is_verdict(name, [value]):
         return False
-    return value not in EMPTY and str(value).strip() not in ("", str(read).strip())
+    if own in ANSWER_FIELDS:
+        return str(value).strip() not in ("", str(read).strip())
+    if (name in CONTEXT and own != "user") or not {type(read), type(value)} <= {str, list}:
+        return False
+    said = read if type(read) is str else "\n".join(str(turn.get("content")) for turn in read if type(turn) is dict)
+    return type(value) is list or value.strip() not in said
 
 
 def outputs_of(source: Source) -> tuple[str, str] | None:
