@@ -100,7 +100,7 @@ def _differs(own: str, name: str, source: Source) -> bool:
     if (name in CONTEXT and own != "user") or not {type(read), type(value)} <= {str, list}:
         return False
     said = read if type(read) is str else "\n".join(str(turn.get("content")) for turn in read if type(turn) is dict)
-    return type(value) is list or value.strip() not in said
+    return value != read if type(value) is list else value.strip() not in said
 
 
 def outputs_of(source: Source) -> tuple[str, str] | None:
