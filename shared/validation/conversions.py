@@ -99,8 +99,8 @@ def _differs(own: str, name: str, source: Source) -> bool:
         return str(value).strip() not in ("", str(read).strip())
     if (name in CONTEXT and own != "user") or not {type(read), type(value)} <= {str, list}:
         return False
-    said = read if type(read) is str else "\n".join(str(turn.get("content")) for turn in read if type(turn) is dict)
-    return value != read if type(value) is list else value.strip() not in said
+    text = read if type(read) is str else "\n".join(str(turn.get("content")) for turn in read if type(turn) is dict)
+    return value != read if type(value) is list else value.strip() not in text
 
 
 def outputs_of(source: Source) -> tuple[str, str] | None:
@@ -340,7 +340,7 @@ def _tools(source: Source) -> Any:
     """`tools` as a list, which may be written as JSON text, or OpenAI's older `functions`."""
     tools, functions = source.pop("tools", None), source.pop("functions", None)
     if type(tools) is str:
-        tools = _loaded_tools(tools)
+        tools = _parsed(tools) if tools.strip() else None
     if tools and functions:
         raise Refused("tools_twice")
     if functions:
@@ -352,18 +352,6 @@ def _declared(tool: Any) -> list[Any]:
     """Gemini has a list of functions in each tool."""
     inner = tool.get("functionDeclarations", tool.get("function_declarations")) if type(tool) is dict else None
     return inner if type(inner) is list and len(tool) == 1 else [tool]
-
-
-def _loaded_tools(text: str) -> Any:
-    if "\\u0000" in text:
-        raise Refused("null_character")
-    try:
-        tools = parse_text(text) if text.strip() else None
-    except orjson.JSONDecodeError as error:
-        raise Refused("invalid_tools") from error
-    if tools and (code := what_was_lost(text.encode(), orjson.dumps(tools))):
-        raise Refused(code)
-    return tools
 
 
 def _tool(tool: Any) -> Any:
@@ -607,7 +595,7 @@ def _values(value: Any, count: int) -> list[Any]:
 
 
 def _loaded(text: Any) -> Any:
-    if type(text) is not str or "\\u0000" in text:
+    if type(text) is not str:
         return None
     try:
         return parse_text(text)

@@ -204,9 +204,7 @@ _BESIDE = {**dict.fromkeys(SYSTEM, "system"), "history": "user and assistant, in
 _BELOW = "user, on a line below"
 
 
-def _pair(prompt_field: str, answer_field: str) -> Format:
-    name = "prompt_completion"
-
+def _pair(prompt_field: str, answer_field: str, name: str = "prompt_completion") -> Format:
     def convert(source: Source) -> Source:
         return conversions.pair(source, prompt_field, answer_field)
 
@@ -226,18 +224,9 @@ def _prompt(prompt_field: str) -> Format:
     return Format(name, "reinforcement", mapping, _checked(name, convert, prompt_field, prompts=True))
 
 
-def _alpaca(source: Source) -> Source:
-    return conversions.pair(source, "instruction", "output")
-
-
 CHAT = Format("chat", "chat", {**dict.fromkeys(SYSTEM, "system"), "messages": "messages", "tools": "tools"}, _chat)
 PAIRS = tuple(_pair(prompt_field, answer_field) for prompt_field in PROMPT_FIELDS for answer_field in ANSWER_FIELDS)
-ALPACA = Format(
-    "alpaca",
-    "chat",
-    {**_BESIDE, "instruction": "user", **dict.fromkeys(CONTEXT, _BELOW), "output": "assistant", "tools": "tools"},
-    _checked("alpaca", _alpaca, "instruction", "output"),
-)
+ALPACA = _pair("instruction", "output", "alpaca")
 SHAREGPT = Format(
     "sharegpt",
     "chat",
@@ -272,12 +261,8 @@ CHOSEN_REJECTED = Format(
     },
     _checked("preference", conversions.chosen_rejected),
 )
-REINFORCEMENT = Format(
-    "reinforcement",
-    "reinforcement",
-    {**dict.fromkeys(SYSTEM, "system"), "messages": "messages", "tools": "tools"},
-    _checked("reinforcement", conversions.chat, "messages", prompts=True),
-)
+_ASK = _checked("reinforcement", conversions.chat, "messages", prompts=True)
+REINFORCEMENT = CHAT._replace(name="reinforcement", kind="reinforcement", convert=_ASK)
 FORMATS = {form.name: form for form in (CHAT, PAIRS[0], ALPACA, SHAREGPT, TEXT, PREFERENCE, REINFORCEMENT)}
 KNOWN_NAMES = frozenset(name for form in (*FORMATS.values(), *PAIRS, CHOSEN_REJECTED) for name in form.mapping)
 # What a row may have beside its question and answer.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, product
 from typing import Any, Literal
@@ -181,29 +181,27 @@ def _format(sources: Sequence[Source], expected: ExpectedRows) -> Format | None:
     meant = {known for own, known in expected.columns.items() if own in fields}
     normalized = {own: known for own, known in _normalized(sources).items() if known not in meant}
     named = (dict(expected.columns), {**normalized, **expected.columns})
+
+    def form_of(given: Sequence[Source], columns: dict[str, str]) -> Format | None:
+        try:
+            known = [rename(source, columns, meant) for source in given]
+        except Refused:
+            known = list(given)
+        if expected.format != _AUTO:
+            return chosen(expected.format, known)
+        return detect(known, prompts=expected.prompts)
+
     for given, columns in product((sources, by_names(sources)), named):
-        form = _form_of(given, columns, expected, meant)
+        form = form_of(given, columns)
         if form is None:
             continue
         beside = {own: known for own, known in normalized.items() if known in BESIDE and known not in columns.values()}
-        wider = _form_of(given, {**columns, **beside}, expected, meant) if beside else None
+        wider = form_of(given, {**columns, **beside}) if beside else None
         if wider is not None:
             form, read = wider, {own: known for own, known in beside.items() if known in wider.mapping}
             columns = {**columns, **read}
         return renamed(form, columns, meant)
     return None
-
-
-def _form_of(
-    sources: Sequence[Source], columns: dict[str, str], expected: ExpectedRows, meant: Collection[str]
-) -> Format | None:
-    try:
-        known = [rename(source, columns, meant) for source in sources]
-    except Refused:
-        known = list(sources)
-    if expected.format != _AUTO:
-        return chosen(expected.format, known)
-    return detect(known, prompts=expected.prompts)
 
 
 def _normalized(sources: Sequence[Source]) -> dict[str, str]:
