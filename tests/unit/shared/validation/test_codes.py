@@ -241,6 +241,30 @@ def test_two_fields_near_one_name_are_not_both_to_be_renamed_to_it(check) -> Non
     assert (problem.code, "Rename" in problem.fix, "data.columns" in problem.fix) == ("unknown_format", False, True)
 
 
+MIXED = {
+    "two pairs of names": [("question", "answer"), ("prompt", "response")],
+    "two names of answers": [("question", "output"), ("question", "answer")],
+    "an empty column": [("question", "answer")],
+}
+
+
+@pytest.mark.parametrize("names", MIXED.values(), ids=MIXED)
+def test_a_table_that_names_its_parts_in_several_ways_is_read_if_the_recipe_names_all(check, names) -> None:
+    columns = {name: part for pair in names for name, part in zip(pair, ("user", "assistant"), strict=True)}
+    header = dict.fromkeys(["output", *columns], "")
+    rows = [header | dict(zip(names[n * len(names) // 60], (f"q {n}", f"a {n}"), strict=True)) for n in range(60)]
+    data = "\n".join([",".join(header), *(",".join(row.values()) for row in rows)]).encode()
+    recipe = f"evaluation: {{gate: {{min_rows: 2}}}}\ndata: {{columns: {json.dumps(columns)}}}".encode()
+    before, after = (
+        check(data, recipe=one, file_name="train.csv") for one in (b"evaluation: {gate: {min_rows: 2}}", recipe)
+    )
+    assert before.errors == ["mixed_names"]
+    assert "name each column in data.columns" in before.result.report.problems[0].fix
+    assert after.errors == []
+    learned = (after.train + after.eval).decode()
+    assert all(f'"a {n}"' in learned and f'"q {n}"' in learned for n in range(60))
+
+
 REWARD = b"method: {type: reinforcement, graders: [{name: a, type: string_check, reference: '{{item.target}}'}]}\n"
 OWN = (
     b"evaluation: {graders: [{name: b, type: text_similarity, evaluation_metric: bleu, reference: '{{item.target}}'}]}"
