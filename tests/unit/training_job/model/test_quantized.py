@@ -226,8 +226,10 @@ def adapt_head(adapter: Path) -> None:
     import torch
 
     size = json.loads((TINY_BASE / "config.json").read_text())
-    parts = {"A": torch.zeros(4, size["hidden_size"]), "B": torch.zeros(size["vocab_size"], 4)}
-    change_weights(adapter, lambda saved: saved | {f"{HEAD}.lora_{name}.weight": parts[name] for name in parts})
+    hidden, vocabulary = size["hidden_size"], size["vocab_size"]
+    shapes = {"lora_A": (4, hidden), "lora_B": (vocabulary, 4), "base_layer": (vocabulary, hidden)}
+    parts = {f"{HEAD}.{name}.weight": torch.zeros(shape) for name, shape in shapes.items()}
+    change_weights(adapter, lambda saved: saved | parts)
     targets = json.loads((adapter / "adapter_config.json").read_text())["target_modules"]
     change_config(adapter, target_modules=[*targets, "lm_head"])
 
@@ -353,7 +355,9 @@ def test_an_adapter_to_continue_from_has_the_dropout_of_the_recipe(
 
 
 @pytest.mark.parametrize(
-    "error", [OSError(5, "EIO"), InterruptedError(4, "EINTR"), OSError(28, "ENOSPC"), MemoryError()], ids=repr
+    "error",
+    [OSError(5, "EIO"), OSError(28, "ENOSPC"), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate")],
+    ids=repr,
 )
 def test_an_adapter_that_could_not_be_read_is_not_said_to_differ(
     error: Exception, finished: Any, resolved: Any, random_base: Path, monkeypatch: pytest.MonkeyPatch
