@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 MAX_CONFLICTS = 8
 MAX_NOTE = 500  # characters
-MAX_RUN_BYTES = 1_500_000  # of one under way: the batch that ends it has to fit too
+MAX_RUN_BYTES = 1_000_000  # the batch that fails it has to fit too; 100 slices and 16 graders take a tenth of it
 RETRY = "retry"
 EARLY = "early"
 # An event from the future: the store it was written to is ahead of the one read here. Then `reconcile`'s turn.
@@ -147,7 +147,7 @@ class Runner:
             remove(store, stored, id)
             return path, None
         with suppress(PermanentFailure):  # its copies alone are damaged
-            whole = runs.run_of(stored.document)
+            whole = runs.run_of(stored)
             store.batch(partition, [runs.replacement(whole, runs.StoredRun(whole, stored), days)])
             return path, whole.id
         in_production = any(record.champion == partition for record in endpoints.all_records(store))
@@ -246,8 +246,9 @@ class Runner:
         if outcome.status is not None:
             changed = run.evolve(**outcome.changes, status=outcome.status, revision=run.revision + 1)
             moved = self._entered(changed, event.id, event.wire_type, outcome.note, run)
-            if not moved.terminal and len(moved.model_dump_json().encode()) > MAX_RUN_BYTES:
-                raise InvalidInput("run_too_large", f"with what it found the run has more than {MAX_RUN_BYTES} bytes")
+            if moved.status is not Status.FAILED and len(moved.model_dump_json().encode()) > MAX_RUN_BYTES:
+                message = f"the run would have more than {MAX_RUN_BYTES} bytes: an evaluation needs fewer slices"
+                raise InvalidInput("run_too_large", message)
         outgoing = [self._outgoing(draft, moved) for draft in outcome.events]
         outgoing += [Outgoing(destination, message) for destination, message in outcome.messages]
         writes = self._outbox(moved, _checked(outgoing))

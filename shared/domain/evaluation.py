@@ -12,7 +12,7 @@ from shared.domain.recipe import Gate
 
 MAX_SLICES = 100  # the intervals of more slices, which share one confidence, are too wide to show anything
 MAX_SLICE_CHARACTERS = 200
-MAX_CHECKED = 10_000  # what the gate reads is refused, never cut; `apply_gate` refuses less by its bytes
+MAX_CHECKED = 10_000  # what the gate reads is refused, never cut; the runner refuses less by its bytes
 
 
 class Score(Frozen):

@@ -18,7 +18,7 @@ from shared.domain.upgrades import upgraded
 from shared.ports import RunStore, Stored, Write
 from shared.ports.document_rules import cursor_of
 from shared.records.document import head
-from shared.records.query import pages, readable_stored
+from shared.records.query import pages, readable
 
 
 class ApiObject(BaseModel):
@@ -108,7 +108,7 @@ def every(
     found = pages(store, _tagged(model), {"tag": tag}, cursor) if tag else pages(store, model.kind, None, cursor)
     if tag:
         found = filter(None, (store.get(lead.partition, model.kind) for lead in found))
-    return readable_stored(found, partial(object_of, model=model), unreadable)
+    return readable(found, partial(object_of, model=model), unreadable)
 
 
 def object_of(stored: Stored, model: type[Object]) -> Object:

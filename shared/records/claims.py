@@ -10,7 +10,7 @@ from shared.domain.errors import StoreConflict
 from shared.domain.upgrades import upgraded
 from shared.ports import RunStore, Stored, Write
 from shared.records.document import head, put, time_of
-from shared.records.query import pages, read_one, readable_stored
+from shared.records.query import pages, read_one, readable
 
 CLAIM = "claim"
 
@@ -58,7 +58,7 @@ def read(store: RunStore, name: str) -> Claim | None:
 
 def unsettled(store: RunStore) -> Iterator[Claim]:
     """Every claim that a finished run may have left behind."""
-    return readable_stored(pages(store, CLAIM, {"settled": 0}), claim_of)
+    return readable(pages(store, CLAIM, {"settled": 0}), claim_of)
 
 
 def release(store: RunStore, name: str, run_id: str) -> None:
@@ -76,7 +76,7 @@ def settle(store: RunStore, name: str, run_id: str, ttl_s: int | None = None) ->
 
 def _held(store: RunStore, name: str, run_id: str) -> Stored | None:
     held = store.get(name, CLAIM)
-    return held if any(claim.owner == run_id for claim in readable_stored([held] if held else [], claim_of)) else None
+    return held if any(claim.owner == run_id for claim in readable([held] if held else [], claim_of)) else None
 
 
 def _write(store: RunStore, name: str, write: Write) -> None:

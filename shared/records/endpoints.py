@@ -13,11 +13,10 @@ from shared.ports import Document, RunStore, Stored, Write
 from shared.records.claims import endpoint_claim
 from shared.records.document import head, put, salvaged_as
 from shared.records.outbox import CLOCKS_DIFFER
-from shared.records.query import pages, read_one, readable_stored
+from shared.records.query import pages, read_one, readable
 from shared.records.runs import RUN
 
 RECORD = "endpoint"
-_OF_A_RUN = {"project": "project", "created_at": "promoted_at"}
 
 
 def read(store: RunStore, endpoint: str) -> EndpointRecord | None:
@@ -50,8 +49,9 @@ def repair(store: RunStore, stored: Stored, view: EndpointView | None) -> None:
         [deployment] = view.traffic
         champion = f"run-{deployment.removeprefix('d-')}"
         run = store.get(champion, RUN)
-        seen |= {"deployment": deployment, "champion": champion}
-        seen |= {new: run.document.get(old) for old, new in _OF_A_RUN.items()} if run else {}
+        of_run = run.document if run else {}
+        seen |= {"deployment": deployment, "champion": champion, "project": of_run.get("project")}
+        seen["promoted_at"] = of_run.get("created_at")
     record = salvaged_as(EndpointRecord, document.get("record"), copies, seen, endpoint=endpoint)
     if record is None:
         message = f"nothing says which run of which project is in production at {endpoint}: write champion, deployment"
@@ -104,7 +104,7 @@ def withdraw(store: RunStore, endpoint: str, run_id: str) -> None:
 
 
 def all_records(store: RunStore, unreadable: list[UnreadableDocument] | None = None) -> Iterator[EndpointRecord]:
-    return readable_stored(pages(store, RECORD), record_of, unreadable)
+    return readable(pages(store, RECORD), record_of, unreadable)
 
 
 def record_of(stored: Stored) -> EndpointRecord:

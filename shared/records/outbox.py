@@ -24,7 +24,7 @@ from shared.domain.upgrades import upgraded
 from shared.ports import Document, Message, RunStore, Stored, Write
 from shared.ports.document_rules import MAX_BATCH_WRITES
 from shared.records.document import head, put
-from shared.records.query import Content, pages, readable, readable_stored
+from shared.records.query import Content, pages, readable
 
 INBOX, OUTBOX = "inbox", "outbox"
 INBOX_TTL_S = 14 * 24 * 3600
@@ -82,7 +82,7 @@ def _old(entries: Iterable[Stored], before: datetime) -> Iterator[Outgoing]:
         is_old = created_at < before or created_at > before + CLOCKS_DIFFER
         return outgoing_of(stored.document, stored.partition) if is_old else None
 
-    return filter(None, readable_stored(entries, read))
+    return filter(None, readable(entries, read))
 
 
 def mark_sent(store: RunStore, run_id: str, outgoing: Iterable[Outgoing]) -> None:
@@ -103,8 +103,8 @@ def events_of(
 ) -> list[Content]:
     """What `read` makes of the CloudEvents of the facts stated about a run, oldest first."""
 
-    def event_of(entry: Document) -> tuple[int, str, Content | None]:
-        body = entry["body"]
+    def event_of(stored: Stored) -> tuple[int, str, Content | None]:
+        entry, body = stored.document, stored.document["body"]
         # A delivery, `ID@CHANNEL`, and a copy sent for another try, `ID~2`, have ids of their own.
         is_fact = {"@", "~"}.isdisjoint(entry["message_id"])
         if is_fact and body["id"] != entry["message_id"]:

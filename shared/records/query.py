@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from shared.domain.errors import LaterVersion, UnreadableDocument, WaitsForRelease
-from shared.ports import Document, RunStore, Stored
+from shared.ports import RunStore, Stored
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +48,6 @@ def unreadable_as(stored: Stored, error: Exception, kind: str = "") -> Unreadabl
 
 
 def readable(
-    found: Iterable[Stored], read: Callable[[Document], Content], unreadable: list[UnreadableDocument] | None = None
-) -> Iterator[Content]:
-    """As `readable_stored`, for what a document says without its partition."""
-    return readable_stored(found, lambda stored: read(stored.document), unreadable)
-
-
-def readable_stored(
     found: Iterable[Stored], read: Callable[[Stored], Content], unreadable: list[UnreadableDocument] | None = None
 ) -> Iterator[Content]:
     """What `read` makes of each document. One that it cannot read is logged, added to `unreadable` and left out."""

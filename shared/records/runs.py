@@ -53,15 +53,16 @@ def document_of(run: Run) -> Document:
     }
 
 
-def run_of(document: Document) -> Run:
+def run_of(stored: Stored) -> Run:
     """The run of a document in that form or an earlier one.
 
     Raises PermanentFailure `unreadable_document` (class code), and LaterVersion.
     """
+    document = stored.document
     try:
         content = upgraded("run", document["run"], document.get("schema_version"))
         run = Run.model_validate(content, extra="ignore")
-        if document.get("run_id", run.id) != run.id:
+        if {document.get("run_id", run.id), stored.partition} != {run.id}:
             raise ValueError("it is another run")
         if run.deadline_at is None and not run.terminal:
             raise ValueError("nothing would end it")
@@ -77,9 +78,9 @@ def run_of(document: Document) -> Run:
 
 def require_copies(stored: Stored) -> None:
     """Raises as `run_of`, and ValueError for a copy that is not as in the run: queries do not find it."""
-    copies = document_of(run_of(stored.document))
-    if stored.partition != copies["run_id"] or any(stored.document.get(name) != copies[name] for name in _QUERIED):
-        raise ValueError("it lies elsewhere, or a copy that queries go by is another")
+    copies = document_of(run_of(stored))
+    if any(stored.document.get(name) != copies[name] for name in _QUERIED):
+        raise ValueError("a copy that queries go by is another")
 
 
 def salvaged(stored: Stored, status: Status, now: datetime) -> Run:
@@ -116,7 +117,7 @@ def replacement(run: Run, read: StoredRun, retention_days: int = 0) -> Write:
 def read(store: RunStore, run_id: str) -> StoredRun | None:
     """The run with its document; None if there is no such run. Raises as `run_of`."""
     stored = store.get(run_id, RUN)
-    return StoredRun(run_of(stored.document), stored) if stored else None
+    return StoredRun(run_of(stored), stored) if stored else None
 
 
 def load(store: RunStore, run_id: str) -> Run | None:
@@ -167,4 +168,4 @@ def page(
 def last_deployed(store: RunStore, project: str) -> Run | None:
     """The project's newest run in status `deployed`; None if there is no such run. Raises as `run_of`."""
     found, _ = store.query(RUN, {"project": project, "status": Status.DEPLOYED.value}, limit=1)
-    return run_of(found[0].document) if found else None
+    return run_of(found[0]) if found else None

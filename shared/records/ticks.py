@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.domain.errors import StoreConflict
-from shared.ports import Document, RunStore
+from shared.ports import Document, RunStore, Stored
 from shared.records.document import head, put, time_of
 from shared.records.query import Content, pages, readable
 
@@ -115,13 +115,18 @@ def record_failures(store: RunStore, timer: str, now: datetime, failed: Mapping[
 
 def failures(store: RunStore) -> Iterator[tuple[str, str, int, dict[str, str]]]:
     """Timer, time, count and problems by item of each timer's last tick of the last day that failed at something."""
-    return readable(pages(store, FAILED), lambda d: (d["timer"], d["at"], d["count"], dict(d["failed"])))
+
+    def failure_of(stored: Stored) -> tuple[str, str, int, dict[str, str]]:
+        timer, at, count, failed = (stored.document[name] for name in ("timer", "at", "count", "failed"))
+        return timer, at, count, dict(failed)
+
+    return readable(pages(store, FAILED), failure_of)
 
 
 def _read(store: RunStore, partition: str, id: str, read: Callable[[Document], Content]) -> Content | None:
     """None too if it cannot be read: the tick writes it anew."""
     stored = store.get(partition, id)
-    return next(readable([stored] if stored else [], read), None)
+    return next(readable([stored] if stored else [], lambda stored: read(stored.document)), None)
 
 
 def _put(store: RunStore, partition: str, id: str, content: dict[str, Any], ttl_s: int | None = None) -> None:

@@ -12,19 +12,12 @@ from shared.records import claims
 from shared.records.blob_documents import read_model
 from shared.step_support.outcome import Draft, Outcome
 
-# Of the report, which is part of the run: 100 slices and 16 graders take a fourth of it.
-MAX_REPORT_BYTES = 256 * 1024
-
 
 def apply_gate(event: Event[EvaluationCompleted], run: Run, services: Services) -> Outcome:
     assert run.recipe is not None
     result = read_model(services.blobs, paths.run(run.id, "evaluation/report.json"), EvaluationResult)
     if result is None:
         raise PermanentFailure(FailureClass.CODE, "no_evaluation", "the evaluation job wrote no report")
-    size = len(result.model_dump_json())
-    if size > MAX_REPORT_BYTES:  # of a container image of one's own, or of rows validated by an earlier version
-        message = f"the evaluation's report has {size} bytes, at most {MAX_REPORT_BYTES}: it needs fewer slices"
-        raise PermanentFailure(FailureClass.CODE, "evaluation_too_large", message)
     verdict = evaluation.gate_verdict(result, run.recipe.requested.evaluation.gate)
     changes = RunChanges(evaluation=result, verdict=verdict)
     if not verdict.passed:

@@ -88,10 +88,7 @@ def stop_unknown_jobs(run: Run, services: Services) -> None:
 
 
 def stop_jobs(run: Run, services: Services) -> None:
-    """A run ends, and its deployment goes, also where a damaged field or the platform keeps a job from being stopped.
-
-    Raises what may work later.
-    """
+    """As far as its fields and the platform let that be: its end must not need them. Raises what may work later."""
     try:
         if run.job is not None:
             services.launcher.begin_cancel(run.job.name)

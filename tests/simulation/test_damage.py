@@ -14,7 +14,7 @@ import pytest
 
 from shared.domain.errors import PermanentFailure
 from shared.domain.run import NON_TERMINAL, Run, Status
-from shared.ports import DEAD_LETTERS, Write
+from shared.ports import DEAD_LETTERS, Stored, Write
 from shared.records import runs
 from shared.records.query import pages, readable
 from shared.records.unreadable import unreadable
@@ -84,11 +84,11 @@ class Vandal:
     def _see(self, partition: str, document: dict[str, Any]) -> None:
         if partition in self.done:
             with suppress(PermanentFailure):
-                known, seen = self.intact[partition], runs.run_of(document)
+                known, seen = self.intact[partition], runs.run_of(Stored(document, "", partition))
                 curated = known.curated or seen.curated
                 self.intact[partition] = seen.evolve(id=known.id, dataset=known.dataset, curated=curated)
             return
-        self.intact[partition] = run = runs.run_of(document)
+        self.intact[partition] = run = runs.run_of(Stored(document, "", partition))
         if document["status"] != self.status or not is_candidate(run):
             return
         if self.known is None:

@@ -186,7 +186,7 @@ class World:
         return [stored.document for stored in page]
 
     def runs(self) -> list[Run]:
-        found = [runs.run_of(document) for document in self.documents(runs.RUN)]
+        found = list(map(runs.run_of, self.store.query(runs.RUN, limit=1000)[0]))
         return sorted(found, key=lambda run: (run.created_at, run.dataset.path, run.id))
 
     @property

@@ -13,6 +13,7 @@ from shared.domain.topology import TOPIC
 from shared.embedded.clock import SystemClock
 from shared.embedded.store import SqliteRunStore
 from shared.pipeline import TOPOLOGY
+from shared.ports import Stored
 from shared.records import runs
 from shared.records.outbox import OUTBOX
 from shared.records.query import pages
@@ -36,7 +37,8 @@ def documents(local: LocalStack, type: str, **equals: str | int) -> list[dict[st
 
 
 def all_runs(local: LocalStack) -> list[Run]:
-    return [runs.run_of(document) for document in documents(local, runs.RUN)]
+    found = documents(local, runs.RUN)
+    return [runs.run_of(Stored(document, "", document["run_id"])) for document in found]
 
 
 def depths(local: LocalStack, suffix: str = "") -> dict[str, int]:

@@ -13,7 +13,7 @@ from shared.domain.errors import LaterVersion
 from shared.domain.results import JobResult
 from shared.domain.run import Run
 from shared.domain.upgrades import _STEPS, SCHEMA_VERSION, read_file, upgraded, with_unknown
-from shared.ports import Services
+from shared.ports import Services, Stored
 from shared.records.runs import document_of, run_of
 from shared.runner import Runner
 from tests.unit.shared.support import drop
@@ -67,7 +67,7 @@ def test_what_is_not_known_is_kept_where_its_place_is(stored: Any, read: Any, ch
 def test_a_run_of_this_version_survives_the_upgrade(services: Services, runner: Runner) -> None:
     run = drop(services, runner, "datasets/shop/train.jsonl")
     assert isinstance(run, Run)
-    assert run_of({**document_of(run), "schema_version": 0}) == run
+    assert run_of(Stored({**document_of(run), "schema_version": 0}, "1", run.id)) == run
 
 
 def test_what_a_job_of_an_earlier_version_counted_is_kept() -> None:

@@ -37,7 +37,7 @@ def stored(services: Services, template: Run, number: int, **changes: object) ->
 def test_a_run_comes_back_as_it_was_written(services: Services, template: Run) -> None:
     run = stored(services, template, 1, status=Status.TRAINING, parent_run=template.id)
     assert runs.load(services.store, run.id) == run
-    assert runs.run_of(runs.document_of(run)) == run
+    assert runs.run_of(Stored(runs.document_of(run), "1", run.id)) == run
 
 
 def test_a_run_that_is_not_there_is_none(services: Services, template: Run) -> None:
@@ -147,7 +147,7 @@ def test_a_run_of_which_nothing_can_be_read_stands_where_the_caller_says(
 def test_a_field_of_a_later_version_is_ignored_wherever_it_is(services: Services, template: Run) -> None:
     run = stored(services, template, 1)
     document = runs.document_of(run)
-    assert runs.run_of({**document, "more": 1, "run": _with_more(document["run"])}) == run
+    assert runs.run_of(Stored({**document, "more": 1, "run": _with_more(document["run"])}, "1", run.id)) == run
 
 
 def test_a_field_of_a_later_version_stays_in_a_run_that_this_version_moves(services: Services, template: Run) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from shared.domain import evaluation, paths
-from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.errors import PermanentFailure
 from shared.domain.evaluation import EvaluationResult, Gain, GradingError, Score, SliceScore
 from shared.domain.events import (
     MAX_FAILED_CHECKS,
@@ -126,16 +126,6 @@ def test_an_event_fits_into_a_message_and_a_run_into_a_document_whatever_an_eval
     assert len(draft.data.failed) == MAX_FAILED_CHECKS
     check(delivery(event_of(run, draft.data, run.updated_at), "https://example.com"))
     checked_bodies([runs.creation(run.evolve(**outcome.changes))])
-
-
-@pytest.mark.parametrize("value", ["a note", "n" * 2500, "\0" * 2500, "ü" * 2500])
-def test_a_report_that_would_make_the_run_too_large_is_refused_before_it_is_stored(
-    run: Run, services: Services, value: str
-) -> None:
-    write_model(services.blobs, paths.run(run.id, "evaluation/report.json"), sliced(value, 5000))
-    with pytest.raises(PermanentFailure, match="evaluation_too_large") as refused:
-        applied(run, services, "automatic")
-    assert refused.value.failure_class is FailureClass.CODE
 
 
 @pytest.mark.parametrize("text", [None, b"{}", b"not json"], ids=["none", "other fields", "no JSON"])
