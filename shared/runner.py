@@ -150,8 +150,8 @@ class Runner:
             whole = runs.run_of(stored)
             store.batch(partition, [runs.replacement(whole, runs.StoredRun(whole, stored), days)])
             return path, whole.id
-        in_production = any(record.champion == partition for record in endpoints.all_records(store))
-        run = runs.salvaged(stored, Status.DEPLOYED if in_production else Status.RECEIVED, now)
+        status = Status.DEPLOYED if partition in endpoints.in_production(store) else Status.RECEIVED
+        run = runs.salvaged(stored, status, now)
         message = f"the run's document did not fit this version; {by} released it, and it is kept as {path}"
         problem = Problem(code="unreadable_document", message=message)
         refused = StageRefused(stage="release", failure_class=FailureClass.CODE, problem=problem)

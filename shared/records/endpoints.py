@@ -107,6 +107,12 @@ def all_records(store: RunStore, unreadable: list[UnreadableDocument] | None = N
     return readable(pages(store, RECORD), record_of, unreadable)
 
 
+def in_production(store: RunStore) -> set[str]:
+    """Runs of the deployments on record, and of the ones before those."""
+    pairs = ((record, record.previous) for record in all_records(store))
+    return {one.champion for pair in pairs for one in pair if one is not None}
+
+
 def record_of(stored: Stored) -> EndpointRecord:
     """The record in a document. Raises LaterVersion, and an error for what is no record of its endpoint."""
     content = upgraded(RECORD, stored.document["record"], stored.document.get("schema_version"))

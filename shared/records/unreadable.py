@@ -45,9 +45,7 @@ def unreadable(store: RunStore, now: datetime) -> Iterator[UnreadableDocument]:
 
 def _other_runs(store: RunStore) -> Iterator[Stored]:
     """Documents of runs in production, and of those under way whose copy of `finished` is damaged: they hold claims."""
-    records = endpoints.all_records(store)
-    ids = {one.champion for record in records for one in (record, record.previous) if one is not None}
-    ids |= {claim.owner for claim in claims.unsettled(store)}
+    ids = endpoints.in_production(store) | {claim.owner for claim in claims.unsettled(store)}
     found = filter(None, (store.get(id, runs.RUN) for id in sorted(ids)))
     return (stored for stored in found if stored.document.get("finished") != 0)
 

@@ -176,6 +176,21 @@ def test_of_the_run_in_production_and_its_record_what_is_lost_is_taken_from_each
     assert world.platform.endpoints["shop"].traffic == {record.deployment: 100}
 
 
+@pytest.mark.slow
+def test_the_run_before_the_one_in_production_stays_deployed_too(make_world: MakeWorld) -> None:
+    world = make_world(1)
+    driver = with_champion(world)
+    drop(world, "shop", 90, 1)
+    driver.settle()
+    first, second = world.runs()
+    for run in (first, second):
+        write_raw(world, run.id, runs.RUN, {})
+        release(world, run.id, runs.RUN)
+    driver.settle()
+    assert [run.status for run in (world.run(first.id), world.run(second.id))] == [Status.DEPLOYED, Status.DEPLOYED]
+    assert world.platform.endpoints["shop"].traffic == {paths.deployment_name(second.id): 100}
+
+
 @pytest.mark.parametrize("damage", [{"finished": 1}, {"finished": None}, {"status": "lost"}, {"project": "other"}])
 def test_a_run_of_which_a_copy_is_damaged_is_named_and_goes_on_once_it_is_released(
     make_world: MakeWorld, damage: dict[str, Any]
