@@ -151,7 +151,7 @@ LINES: dict[str, tuple[bytes, str]] = {
     "arguments that are no JSON": (called(arguments="{x}"), "tool_arguments_not_json"),
     "arguments with NaN": (called(arguments='{"x": NaN}'), "tool_arguments_not_json"),
     "a call without a name": (called(name=None), "invalid_tool_calls"),
-    "tools as a number": (chat(USER, ANSWER, tools=5), "invalid_tools"),
+    "tools of nothing known": (chat(USER, ANSWER, tools={"a": 1}), "invalid_tools"),
     "a tool that is a list": (chat(USER, ANSWER, tools=[[]]), "invalid_tools"),
     "a tool of an unknown type": (
         chat(USER, ANSWER, tools=[{"type": "x", "function": {"name": "f"}}]),
