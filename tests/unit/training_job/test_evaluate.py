@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shared.domain.catalog import CATALOG, find_entry
 from shared.domain.evaluation import EvaluationResult
 from training_job.evaluate import fields_of
 from training_job.job import exit_codes
@@ -202,3 +203,26 @@ def test_answers_that_are_cut_are_counted(endless_base: Path, bench: Any, tmp_pa
     run = bench(tmp_path, recipe=resolved(RECIPE))
     assert run.evaluate("--candidate", str(endless_base), output=tmp_path / "e") == 0
     assert report_of(tmp_path / "e").answers_at_limit["candidate"] == 1.0
+
+
+def test_training_and_evaluation_read_the_base_with_the_arguments_of_the_catalog(
+    random_base: Path, bench: Callable[..., Any], tmp_path: Path, resolved: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training_job.data.chat_rows import bundle_of
+    from training_job.job.runtime import RunningMetrics, read_recipe
+    from training_job.model.quantized import load_tokenizer
+    from training_job.train import TrainArguments, prepare
+
+    arguments = {"enable_thinking": False}
+    entry = find_entry("droptune/tiny-llama").model_copy(update={"template_arguments": arguments})
+    monkeypatch.setitem(CATALOG, entry.id, entry)
+    run = bench(tmp_path, recipe=resolved({"evaluation": {"max_new_tokens": 1, **WITHOUT_SUITE}}))
+    task = TrainArguments(job_name="j", data=run.data, base_model=run.base, recipe=run.recipe, output=run.output)
+    prepared = prepare(task, read_recipe(run.recipe), RunningMetrics())
+    tuned = Path(shutil.copytree(random_base, tmp_path / "tuned"))
+    prepared.setup.tokenizer.save_pretrained(tuned)
+    expected = bundle_of(load_tokenizer(random_base, arguments)).template_sha256
+    assert prepared.bundle.template_sha256 == expected != bundle_of(load_tokenizer(random_base)).template_sha256
+    assert run.evaluate("--candidate", str(tuned), output=tmp_path / "e") == 0
+    report = report_of(tmp_path / "e")
+    assert report.template_sha256 == report.base_template_sha256 == expected

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from shared.base_models.bundles import bundle_files, bundle_manifest, exported_bundle
-from shared.domain.catalog import find_entry
+from shared.base_models.bundles import base_bundle, bundle_files, bundle_manifest, exported_bundle
+from shared.domain.catalog import CATALOG, find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.embedded.blobs import FileBlobStore
-from shared.rendering import export_bundle
+from shared.rendering import export_bundle, read_bundle_folder
 from tests.unit.shared.rendering import families
 
 LLAMA = find_entry("meta-llama/Llama-3.1-8B-Instruct")
@@ -71,3 +71,20 @@ def test_a_bundle_whose_files_are_not_those_exported_is_refused(
     assert caught.value.failure_class is FailureClass.RECIPE
     assert caught.value.problem.code == "tokenizer_damaged"
     assert name in caught.value.problem.message
+
+
+def test_a_base_is_read_with_the_arguments_of_the_catalog_exported_or_not(
+    folder: Path, blobs: FileBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = find_entry("droptune/tiny-llama").model_copy(update={"template_arguments": {"enable_thinking": False}})
+    monkeypatch.setitem(CATALOG, entry.id, entry)
+    expected = read_bundle_folder(folder, entry.template_arguments).sha256
+    assert expected != read_bundle_folder(folder).sha256
+    for place, files in (("models/tiny-llama/", {}), (entry.tokenizer, export_bundle(entry, folder))):
+        for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+            blobs.write(f"{place}{name}", [(folder / name).read_bytes()])
+        for name, content in files.items():
+            blobs.write(f"{place}{name}", [content])
+        found = base_bundle(entry.id, blobs)
+        assert found is not None
+        assert found.sha256 == expected, place

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.rendering import read_bundle_folder
 from shared.rendering.check import LengthPolicy
 from tests.paths import ROOT
 
@@ -203,6 +204,30 @@ def test_a_token_that_the_model_does_not_embed_is_refused_before_training(
     with pytest.raises(PermanentFailure, match=f"token {size}, the model embeds only {size}") as caught:
         load_tokenizer(folder)
     assert (caught.value.failure_class, caught.value.problem.code) == (FailureClass.RECIPE, "token_without_embedding")
+
+
+def test_the_token_that_ends_a_turn_is_saved_as_one_that_no_answer_is_shown_with(
+    random_base: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    from training_job.data.chat_rows import bundle_of
+    from training_job.model.quantized import load_tokenizer
+
+    folder = Path(shutil.copytree(random_base, tmp_path / "base"))
+    document = json.loads((folder / "tokenizer.json").read_text())
+    for token in document["added_tokens"]:
+        token["special"] = token["special"] and token["content"] != "<|im_end|>"
+    (folder / "tokenizer.json").write_text(json.dumps(document))
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**config, "eos_token": config["pad_token"]}))
+    ids = [5, 6, AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids("<|im_end|>")]
+    assert AutoTokenizer.from_pretrained(folder).decode(ids, skip_special_tokens=True).endswith("<|im_end|>")
+    loaded = load_tokenizer(folder)
+    loaded.save_pretrained(tmp_path / "saved")
+    for tokenizer in (loaded, AutoTokenizer.from_pretrained(tmp_path / "saved")):
+        assert tokenizer.decode(ids, skip_special_tokens=True) == tokenizer.decode(ids[:2])
+    assert bundle_of(loaded).sha256 == read_bundle_folder(folder).sha256
 
 
 def change_weights(adapter: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
