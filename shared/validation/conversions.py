@@ -21,6 +21,15 @@ TOOLS = ("tools", "functions")
 CONTEXT = ("context", "passage", "input")
 PROMPT_FIELDS = ("prompt", "question", "instruction", "query", "problem", "user", "input")
 ANSWER_FIELDS = ("completion", "response", "output", "solution", "answer", "target", "assistant")
+_SPELLED = {
+    names: frozenset(
+        f"{before}{word}{after}"
+        for name in names
+        for word in (name, name.capitalize(), name.upper())
+        for before, after in (("", ""), (" ", ""), ("", " "), (" ", " "))
+    )
+    for names in (PROMPT_FIELDS, ANSWER_FIELDS)
+}
 OUTPUTS = (("chosen", "rejected"), ("chosen_messages", "rejected_messages"), ("chosen_response", "rejected_response"))
 # ShareGPT, OASST, LangChain, Cohere and Gemini, in small letters.
 _ROLES = {
@@ -82,7 +91,7 @@ def refuse_several(source: Source, *fields: str | None) -> None:
     for own in fields:
         names = ANSWER_FIELDS if own in ANSWER_FIELDS else PROMPT_FIELDS
         if own in names and source[own] is not None:
-            others = [name for name in source if name.strip().lower() in names and _differs(own, name, source)]
+            others = [name for name in source.keys() & _SPELLED[names] if name != own and _differs(own, name, source)]
             use = "what it learns" if names is ANSWER_FIELDS else "what the model reads"
             found += [f"{use} ({', '.join([own, *sorted(others)])})"] if others else []
     if found:
@@ -93,11 +102,11 @@ def _differs(own: str, name: str, source: Source) -> bool:
     """Whether a field says what another one, that is read, does not. `input` is read too, below the question; a `user`
     may be a person, and an `answer` what Prodigy writes of a row."""
     read, value = source[own], source[name]
-    if value in EMPTY or is_verdict(name, [value]):
-        return False
     if own in ANSWER_FIELDS:
-        return str(value).strip() not in ("", str(read).strip())
-    if (name in CONTEXT and own != "user") or not {type(read), type(value)} <= {str, list}:
+        return (
+            value not in EMPTY and str(value).strip() not in ("", str(read).strip()) and not is_verdict(name, [value])
+        )
+    if value in EMPTY or (name in CONTEXT and own != "user") or not {type(read), type(value)} <= {str, list}:
         return False
     text = read if type(read) is str else "\n".join(str(turn.get("content")) for turn in read if type(turn) is dict)
     return value != read if type(value) is list else value.strip() not in text

@@ -353,6 +353,7 @@ CHOICES: list[tuple[dict[str, Any], dict[str, str], tuple[str, ...]]] = [
     ({"problem": Q, "solution": A, "response": B}, {}, ("what it learns (response, solution)",)),
     ({"question": Q, "Answer": A, "output": B}, {}, ("what it learns (output, Answer)",)),
     ({"Question": Q, "Answer": A, "OUTPUT": B}, {}, ("what it learns (OUTPUT, Answer)",)),
+    ({"question": Q, " answer": A, " output": B}, {}, ("what it learns ( output,  answer)",)),
     ({"instruction": Q, "input": "x", "output": A, "target": B}, {}, ("what it learns (output, target)",)),
     ({"instruction": Q, "output": A, "answer": 4}, {}, ("what it learns (output, answer)",)),
     ({"input": Q, "output": A, "target": {"on": 1}}, {}, ("what it learns (output, target)",)),
