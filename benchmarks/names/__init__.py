@@ -1,4 +1,4 @@
-"""Personal data by type, names and addresses among them, on two labeled sets, beside Presidio's defaults.
+"""Personal data by type, names and addresses among them, on labeled sets, beside Presidio's defaults.
 
 What is not installed is left out; `make bench` installs it. Presidio's own default model, en_core_web_lg, is published
 on GitHub only: it gets the model that ours has. Texts a second are those of one core, with everything each looks for.
@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from benchmarks.measure import Figure, load
-from benchmarks.names.labeled import Labeled, free_texts, labeled, second_set
+from benchmarks.names.labeled import Labeled, dates, free_texts, labeled, second_set
 from benchmarks.names.score import KindScore, score
 from shared.validation.content import personal_data
 from shared.validation.deidentify import ROWS_AT_A_TIME
@@ -50,6 +50,7 @@ def run() -> list[Figure]:
         "its free texts": free_texts("test"),
         "second set": second_set("test"),
         "its two halves": [*second_set("tuning"), *second_set("test")],
+        "clinical dates": dates("test"),
     }
     finders = _finders()
     return [figure for name, data in sets.items() for figure in _compared(name, data, finders)]

@@ -309,15 +309,10 @@ _BIRTH_DATE = re.compile(
     re.I | re.A,
 )
 _DATES = PATTERNS["dates"]
-_CLINICAL_WORDS, _CLINICAL_ALONE, _OTHER_WORDS = (
-    PatternSet({word: rf"(?i)\b(?:{word})\b" for word in words})
-    for words in (_DATES["clinical"] + _DATES["also_clinical"], _DATES["clinical"], _DATES["not_clinical"])
+_CLINICAL_WORDS, _CLINICAL_ALONE, _OTHER_WORDS, _BUSINESS_WORDS = (
+    PatternSet({word: rf"(?i)\b(?:{word})\b" for name in names for word in _DATES[name]})
+    for names in (("clinical", "also_clinical"), ("clinical",), ("not_clinical",), ("business",))
 )
-_BUSINESS_WORD = re2.compile(
-    r"(?i)\b(?:invoice|contract|order(?:ed)?|inspection|maintenance|replaced|deliver(?:y|ed)|warranty|expires?|shipped"
-    r"|shutdown|commissioned)\b"
-)
-_MANY_CLINICAL_WORDS = 4
 _SENTENCE = 160  # characters looked at on each side
 _SENTENCE_ENDS = (". ", "! ", "? ", "\n")
 
@@ -330,26 +325,26 @@ def _birth_dates(text: str) -> Iterator[Span]:
 
 
 def _clinical_dates(text: str) -> Iterator[Span]:
-    """Full dates in a sentence with a word of the clinic, and those of a text with several such words; of clinical text
-    only."""
-    words = len(_CLINICAL_WORDS.hits(text))
-    if not _is_clinical(text, words):
+    """Full dates beside words of the clinic, more than of trade and machines; of clinical text only."""
+    if not _is_clinical(text, len(_CLINICAL_WORDS.hits(text))):
         return
     for start, end in _matches(_DATE_CANDIDATE, _ANY_DATE, text):
-        sentence = _sentence(text, start, end)
-        if _CLINICAL_WORDS.hits(sentence) or (words >= _MANY_CLINICAL_WORDS and not _BUSINESS_WORD.search(sentence)):
+        sentence, around = _sentence(text, start, end), text[max(0, start - _SENTENCE) : end + _SENTENCE]
+        words, others = len(_CLINICAL_WORDS.hits(sentence)), len(_BUSINESS_WORDS.hits(sentence))
+        if words > others or (not others and _is_clinical(around, len(_CLINICAL_WORDS.hits(around)))):
             yield start, end
 
 
 def _is_clinical(text: str, words: int) -> bool:
     """Whether words of the clinic, `words` different ones, outnumber those of contracts and news.
 
-    Where each of them may be of a contract ("discharged", "admission"), it takes two, and twice as many as the others.
+    Where each of them may be of a contract ("discharged", "admission"), it takes more than twice as many, and two where
+    words of trade or machines stand beside them.
     """
     if not words:
         return False
     others = len(_OTHER_WORDS.hits(text))
-    return words > others if _CLINICAL_ALONE.hits(text) else words > max(1, 2 * others)
+    return words > others if _CLINICAL_ALONE.hits(text) else words > 2 * others + bool(_BUSINESS_WORDS.hits(text))
 
 
 def _sentence(text: str, start: int, end: int) -> str:

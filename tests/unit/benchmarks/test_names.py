@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmarks.names.labeled import KINDS, Labeled, labeled, second_set
+from benchmarks.names.labeled import KINDS, Labeled, dates, labeled, second_set
 from benchmarks.names.score import KindScore, score
 from shared.validation.content import checksums
+from shared.validation.content.personal_data import find
 
 TEXT = Labeled("Ann Lee of Bath, 2 Elm Row, Bath", (("person", 0, 7), ("place", 11, 15), ("postal_address", 17, 32)))
 
@@ -51,3 +52,16 @@ def test_marked_numbers_pass_their_check_digit(kind: str, is_valid: Callable[[st
         "".join(filter(str.isalnum, text[at:end])) for text, spans in data for one, at, end in spans if one == kind
     ]
     assert (len(values) >= 8, [value for value in values if not is_valid(value)]) == (True, [])
+
+
+DATES = {"second set": ([*second_set("tuning"), *second_set("test")], 1.0, 1.0), "read": (dates("tuning"), 0.9, 0.95)}
+
+
+@pytest.mark.parametrize(("data", "recall", "precision"), DATES.values(), ids=DATES)
+def test_dates_of_the_clinic_are_found_and_hardly_any_other(
+    data: list[Labeled], recall: float, precision: float
+) -> None:
+    kinds = ("date_of_birth", "clinical_date")
+    found = [[("date", one.start, one.end) for one in find(text) if one.kind in kinds] for text, _ in data]
+    scored = score(data, found)["date"]
+    assert (scored.recall >= recall, scored.precision >= precision, scored.found > 10) == (True, True, True), scored
