@@ -114,8 +114,8 @@ class Findings:
         self._groups = {key: group for key, group in self._groups.items() if key[0] not in codes}
 
     def leave_out_again(self, code: str, others: Container[str]) -> None:
-        """What this code names and one of the others too, of the same file."""
-        named = {key[1:] for key in self._groups if key[0] in others}
+        """What this code names and one of the others too, alone or with more, of the same file."""
+        named = {(file, one) for code, file, detail in self._groups if code in others for one in detail.split(" and ")}
         self._groups = {key: group for key, group in self._groups.items() if key[0] != code or key[1:] not in named}
 
     def explain(self, code: str, file: str, detail: str) -> None:
@@ -132,6 +132,10 @@ class Findings:
     def counts(self, code: str) -> list[tuple[str, str, int]]:
         """File, detail and occurrences of each group with this code."""
         return [(file, detail, group.count) for (one, file, detail), group in self._groups.items() if one == code]
+
+    @property
+    def codes(self) -> frozenset[str]:
+        return frozenset(code for code, _, _ in self._groups)
 
     @property
     def failed(self) -> bool:

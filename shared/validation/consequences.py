@@ -1,8 +1,9 @@
-"""Findings that a setting decides on: where the recipe gives it wrongly, they may only follow from that."""
+"""Findings that only follow from another one, or from a setting that the recipe gives wrongly."""
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 from shared.validation.recipes import ReadRecipe
@@ -12,6 +13,12 @@ DECIDED_BY = {
     setting: frozenset(code for group in groups.split() for code in _TABLES["groups"][group].split())
     for setting, groups in _TABLES["settings"].items()
 }
+_FOLLOW = {code: frozenset(others.split()) for code, others in _TABLES["follow"].items()}
+
+
+def followers(codes: Iterable[str]) -> frozenset[str]:
+    """The codes of findings that only follow from these."""
+    return frozenset().union(*(_FOLLOW.get(code, ()) for code in codes))
 
 
 def consequences(recipe: ReadRecipe) -> frozenset[str]:

@@ -44,7 +44,8 @@ class FactFinder:
         fields = [(name, value, compared.label_key(f"{name}\0{compared.plain_label(value)}")) for name, value in values]
         label = compared.label_of(row, self._reference)
         answers = [*row.messages, *row.document.get("non_preferred_output", ())]
-        if not is_chat and label and answers[-1]["role"] != "assistant":
+        missing = not label.strip() or (label == "null" and None in row.item.values())  # reported as a grader's field
+        if not is_chat and not missing and answers[-1]["role"] != "assistant":
             answers.append({"role": "assistant", "content": label})  # a prompt's reference
         for kind, number in sorted(dict(reversed([*damage_of(answers)])).items()):
             part = f"messages[{number}].content" if "messages" in row.document and number < len(row.messages) else ""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, islice
-from string import ascii_uppercase
+from string import ascii_uppercase, digits
 from typing import Any, NamedTuple
 
 import orjson
@@ -282,7 +282,7 @@ class FieldNotes:
         self._used, self._learned = used, learned
         self._counts: dict[str, int] = {}
         self._marks: dict[tuple[str, ...], Mark] = {}
-        self._missed: dict[tuple[str, str], _Missed] = {}
+        self._missed: dict[tuple[str, tuple[str, ...]], _Missed] = {}
 
     def add(self, row: int, item: dict[str, Any], messages: list[dict[str, Any]], *, has_answer: bool) -> None:
         """`messages`: what the model reads or learns of the row. `has_answer`: the last is an answer to learn."""
@@ -299,10 +299,10 @@ class FieldNotes:
             if name not in self._counts and len(self._counts) >= NAMES_MAX:
                 name = OTHER_NAMES
             self._counts[name] = self._counts.get(name, 0) + 1
-        if has_answer and (name := _named_choice(item, messages)):
-            self._miss("choices_not_read", name, row, [])
-        if not has_answer and (name := _reversed_grade(item)):
-            self._miss("pair_scores_reversed", name, row, [])
+        if has_answer and (names := _named_choice(item, messages)):
+            self._miss("choices_not_read", names, row, [])
+        if not has_answer and (names := _reversed_grade(item)):
+            self._miss("pair_scores_reversed", names, row, [])
 
     def _add_mark(
         self, row: int, path: tuple[str, ...], value: Any, messages: list[dict[str, Any]], *, has_answer: bool
@@ -319,30 +319,31 @@ class FieldNotes:
     ) -> None:
         if about == "media":
             if not _is_nothing(value):
-                self._miss("media_named", name, row, [])
+                self._miss("media_named", (name,), row, [])
             return
         if about == "reasoning":
             if self._learned and _is_written(value, messages):
-                self._miss("reasoning_not_read", name, row, [])
+                self._miss("reasoning_not_read", (name,), row, [])
             return
         texts = _missing_from_messages(_of_cell(value), messages)
         if about == "passages":
             answer = _words(messages[-1]["content"]) if has_answer else ""
             if _are_turns(turns := _of_cell(value)):
                 if _missing_from_messages([turn["content"] for turn in turns], messages):
-                    self._miss("passage_not_read", name, row, [])
+                    self._miss("passage_not_read", (name,), row, [])
             elif passages := [found for found in texts if _is_passage(found) or _answers(found, answer)]:
-                self._miss("passage_not_read", name, row, passages)
+                self._miss("passage_not_read", (name,), row, passages)
         elif has_answer and _are_several(value, texts) and _names_a_choice(value, messages[-1]["content"].strip()):
-            self._miss("choices_not_read", name, row, [])
+            self._miss("choices_not_read", (name,), row, [])
 
-    def _miss(self, code: str, name: str, row: int, texts: list[_FieldText]) -> None:
-        if (code, name) in self._missed or len(self._missed) < NAMES_MAX:
-            self._missed.setdefault((code, name), _Missed()).add(row, texts)
+    def _miss(self, code: str, names: tuple[str, ...], row: int, texts: list[_FieldText]) -> None:
+        if (code, names) in self._missed or len(self._missed) < NAMES_MAX:
+            self._missed.setdefault((code, names), _Missed()).add(row, texts)
 
     def report(self, findings: Findings, file: str, container: str = "jsonl") -> None:
-        """One finding for each field."""
-        reported = {name for code, name in self._missed if self._report_missed(code, name, findings, file)}
+        """One finding for each field, or for fields that belong together."""
+        found = [names for code, names in self._missed if self._report_missed(code, names, findings, file)]
+        reported = {*chain.from_iterable(found)}
         for path, mark in self._marks.items():
             marked, name = mark.finding(container, file), ".".join(path)
             if marked is not None:
@@ -353,21 +354,21 @@ class FieldNotes:
                 words = " (words, and no list of tools)" if name in TOOLS else ""
                 findings.count("ignored_field", file, shown(name) + words, count)
 
-    def _report_missed(self, code: str, name: str, findings: Findings, file: str) -> bool:
-        missed = self._missed[code, name]
+    def _report_missed(self, code: str, names: tuple[str, ...], findings: Findings, file: str) -> bool:
+        missed = self._missed[code, names]
         if missed.count:
-            findings.add_many(code, file, shown(name), missed.count, missed.rows)
+            findings.add_many(code, file, ", ".join(dict.fromkeys(map(shown, names))), missed.count, missed.rows)
         return bool(missed.count)
 
 
-def _reversed_grade(item: dict[str, Any]) -> str:
-    """The field that grades the preferred answer of a pair lower than another field grades the other one."""
+def _reversed_grade(item: dict[str, Any]) -> tuple[str, ...]:
+    """The field that grades the preferred answer of a pair lower than another field grades the other one, and that."""
     grades: dict[tuple[str, bool], tuple[float, str]] = {}
     for path, value in chain.from_iterable(_marks_in(*field) for field in item.items()):
         if (found := grade_of("_".join(path), value)) is not None:
             grades[found[:2]] = found[2], ".".join(path)
     pairs = ((grade, grades.get((what, False))) for (what, is_preferred), grade in grades.items() if is_preferred)
-    return next((grade[1] for grade, other in pairs if other and grade[0] < other[0]), "")
+    return next(((grade[1], other[1]) for grade, other in pairs if other and grade[0] < other[0]), ())
 
 
 def _are_several(choices: Any, texts: list[_FieldText]) -> bool:
@@ -387,23 +388,19 @@ def _names_a_choice(choices: Any, answer: str) -> bool:
     return isinstance(choices, str) and answer.strip("().:").upper() in tuple("ABCDEFGH")
 
 
-def _named_choice(item: dict[str, Any], messages: list[dict[str, Any]]) -> str:
-    """The field that holds the choice which the answer names, if no message has its text and it is one of several."""
+def _named_choice(item: dict[str, Any], messages: list[dict[str, Any]]) -> tuple[str, ...]:
+    """The fields that hold the choices of which the answer names one, if no message has its text."""
     answer = messages[-1]["content"].strip()
     if len(answer) != 1 or not answer.isalnum():
-        return ""
-    first, second = ("1", "2") if answer.isdigit() else ("A", "B")
-    other = first if answer.upper() == second else second
+        return ()
+    signs = digits if answer.isdigit() else ascii_uppercase
     for form in _CHOICE_FIELDS:
         for case in (str.upper, str.lower):
-            name = form.format(case(answer))
-            if (
-                _is_text(item.get(name))
-                and _is_text(item.get(form.format(case(other))))
-                and _missing_from_messages(item[name], messages)
-            ):
-                return name
-    return ""
+            names = tuple(name for sign in signs if _is_text(item.get(name := form.format(case(sign)))))
+            own = form.format(case(answer))
+            if own in names and len(names) > 1 and _missing_from_messages(item[own], messages):
+                return names
+    return ()
 
 
 def _is_text(value: Any) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from shared.domain.catalog import CATALOG
-from shared.domain.dataset import DataQuality, Plan, Report, Statistics
+from shared.domain.dataset import DataQuality, Ignored, Plan, Report, Statistics
 from shared.domain.errors import PermanentFailure
 from shared.domain.findings import Findings, ProblemCode
 from shared.domain.planning.plan import check_budget
@@ -23,7 +23,7 @@ from shared.rendering.check import TOKEN_CODES
 from shared.rendering.facts import TokenFacts, length_policy
 from shared.validation.ahead import Ahead
 from shared.validation.codes import CODES, FEW_ROWS, MIN_ROWS
-from shared.validation.consequences import consequences
+from shared.validation.consequences import consequences, followers
 from shared.validation.content.codes import CONTENT_CODES
 from shared.validation.content.scan import ContentScan
 from shared.validation.deidentify import Deidentifier, NameFinder, not_searched_for
@@ -185,8 +185,9 @@ class _Validation:
         if "train" not in reader.unread:  # else how many rows there are is not known
             _check_sizes(reader.rows_read["train"], findings)
         report_sizes(self.counter.rows["eval"], self._eval_copies, self._recipe.assumed, self._split, findings)
-        findings.leave_out(consequences(self._recipe))
-        findings.leave_out_again("ignored_field", REFUSED_KEYS)
+        unread = ignored(findings)
+        findings.leave_out_again("ignored_field", {*REFUSED_KEYS, "text_with_labels", "labels_not_learned"})
+        findings.leave_out(consequences(self._recipe) | followers(findings.codes))
         plan = None
         if recipe is not None and not findings.failed:
             plan = _plan(recipe, project, statistics, tokens, findings)
@@ -199,18 +200,18 @@ class _Validation:
             statistics=statistics,
             tokens=tokens,
             plan=plan,
-            quality=_quality(self._examples, self._labels, self._content, findings),
+            quality=_quality(self._examples, self._labels, self._content, unread),
             eval_source="split" if self._splits else "file",
             not_searched_for=not_searched_for(self._recipe.assumed.data.deidentify),
         )
 
 
 def _quality(
-    examples: Examples, labels_by_split: tuple[SplitLabel, ...], content: ContentScan, findings: Findings
+    examples: Examples, labels_by_split: tuple[SplitLabel, ...], content: ContentScan, unread: tuple[Ignored, ...]
 ) -> DataQuality:
     long, short = content.outliers
     return DataQuality(
-        ignored=ignored(findings),
+        ignored=unread,
         labels=examples.labels(labels_by_split),
         labels_count=len(labels_by_split),
         categories=examples.categories(),

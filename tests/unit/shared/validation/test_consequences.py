@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shared.domain.recipe import Data, Recipe
-from shared.validation.consequences import DECIDED_BY
+from shared.validation.consequences import DECIDED_BY, followers
 from shared.validation.formats import FORMATS
 from shared.validation.validator import ALL_CODES
 from tests.unit.shared.validation.conftest import Check
@@ -221,6 +221,91 @@ def test_a_setting_that_does_not_fit_the_file_is_one_finding_that_says_so(
     new = [message for message in found if message not in right]
     assert len(new) == 1, new
     assert says in new[0]
+
+
+WORDS = [
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "epsilon",
+    "zeta",
+    "eta",
+    "theta",
+    "iota",
+    "kappa",
+    "lambda",
+    "mu",
+    "nu",
+    "xi",
+    "omicron",
+    "pi",
+    "rho",
+    "sigma",
+    "tau",
+    "upsilon",
+]
+
+
+def question(n: int) -> str:
+    return f"Say {WORDS[n % 20]} {WORDS[(n * 7 + 3) % 20]} {WORDS[(n * 5 + n // 20) % 20]} in {n * n} ways of {n % 7}?"
+
+
+REWARDED = b"""method: {type: reinforcement, graders: [{name: r, type: string_check, reference: '{{item.answer}}'}]}
+evaluation: {graders: [{name: s, type: string_check, operation: like, reference: '{{item.answer}}'}]}"""
+PAIR = {"chosen": "a long answer", "rejected": "no"}
+# What a row has beside the question, rows, the recipe, a held-out file, and the one finding that the mistake is.
+MISTAKES: dict[str, tuple[Any, int, bytes, bool, str]] = {
+    "choices in columns": (
+        lambda n: {**{s: f"{s} is {n}" for s in "ABCD"}, "answer": "ABCD"[n % 4]}, 60, b"", False, "choices_not_read"),
+    "choices of which two are answers": (
+        lambda n: {**{f"option_{s}": f"{s} is {n}" for s in "abcd"}, "answer": "AB"[n % 2]}, 60, b"", False,
+        "choices_not_read"),
+    "numbered choices": (
+        lambda n: {**{f"choice{s}": f"{s} is {n}" for s in "0123"}, "answer": "0123"[n % 4]}, 60, b"", False,
+        "choices_not_read"),
+    "labels of one group each": (
+        lambda n: {"completion": ["ok", "bad"][n // 30], "line": f"g{n // 30}"}, 60, b"data: {split_group: line}",
+        False, "no_eval_rows"),
+    "grades the other way": (
+        lambda n: {**PAIR, "chosen": f"yes {n}", "chosen_score": 1, "rejected_score": 5}, 60, b"method: {type: dpo}",
+        False, "pair_scores_reversed"),
+    "few rows": (lambda n: {"completion": f"{n} of {n * 7}"}, 22, b"", False, "few_eval_rows"),
+    "references that are no value": (lambda n: {"answer": "nan"}, 60, REWARDED, False, "damaged_file"),
+    "references that are null": (lambda n: {"answer": None}, 60, REWARDED, False, "grader_field_missing"),
+    "references that are blank": (lambda n: {"answer": " "}, 60, REWARDED, False, "grader_field_missing"),
+    "labels in other words": (lambda n: {"completion": ["ok", "bad"][n % 2]}, 60, b"", True, "label_in_one_split"),
+}  # fmt: skip
+
+
+def test_one_mistake_in_the_rows_is_one_finding(check: Check) -> None:
+    several = {}
+    for name, (more, count, recipe, has_file, code) in MISTAKES.items():
+        data = b"\n".join(json.dumps({"prompt": question(n), **more(n)}).encode() for n in range(count))
+        held_out = [{"prompt": question(n), "completion": ["ok", "no"][n % 2]} for n in range(300, 340)]
+        evaluation = b"\n".join(json.dumps(one).encode() for one in held_out) if has_file else None
+        problems = check(data, evaluation, recipe).result.report.problems
+        found = [one.code for one in problems if "near_duplicate" not in one.code]
+        if found != [code]:
+            several[name] = found
+    assert several == {}
+
+
+@pytest.mark.parametrize("with_file", [False, True])
+def test_labels_beside_texts_are_one_finding(check: Check, with_file: bool) -> None:
+    data = b"\n".join(json.dumps({"text": question(n), "label": ["ok", "bad"][n % 2]}).encode() for n in range(60))
+    questions = b"\n".join(
+        json.dumps({"prompt": question(n), "completion": f"{n} {n}"}).encode() for n in range(300, 340)
+    )
+    found = check(data, questions if with_file else None).codes
+    assert [code for code in found if "near_dup" not in code] == [
+        "labels_not_learned" if with_file else "text_with_labels"
+    ]
+
+
+def test_what_follows_is_of_codes_that_exist_and_has_no_cause_among_them() -> None:
+    assert followers(ALL_CODES) <= ALL_CODES.keys()
+    assert followers(followers(ALL_CODES)) == frozenset()
 
 
 def test_what_is_left_out_is_of_codes_and_settings_that_exist() -> None:

@@ -74,7 +74,6 @@ IGNORED = {
     },
     "one word of context": {"context": "billing"},
     "a passage that a message holds": {"context": lambda n: f"What is part {n}?"},
-    "a label beside plain text": {"label": False, "text": lambda n: f"Chapter {n}. Pump {n} holds oil."},
     "a score of one": {"score": 1},
     "the weight of a part": {"weight": 12.5},
     "a train that is no mark": {"train": "ICE 5"},
