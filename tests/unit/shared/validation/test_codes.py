@@ -265,6 +265,45 @@ def test_a_table_that_names_its_parts_in_several_ways_is_read_if_the_recipe_name
     assert all(f'"a {n}"' in learned and f'"q {n}"' in learned for n in range(60))
 
 
+GATE = "evaluation: {gate: {min_rows: 2}}\n"
+# Code, words of its remedy, fields beside a pair, and the recipe before and after.
+SETTINGS: list[tuple[str, str, Row, str, str]] = [
+    (
+        "personal_data",
+        "data.personal_data: redact",
+        {"completion": "Mail ann.lee@firma.de."},
+        "",
+        "data: {personal_data: redact}",
+    ),
+    ("secret", "data.secrets: redact", {"completion": "key AKIAQ6W4N3RXT7L2PZ5M"}, "", "data: {secrets: redact}"),
+    ("split_group_field_missing", "leave out data.split_group", {}, "data: {split_group: ward}", ""),
+    ("column_missing", "leave it out of data.columns", {}, "data: {columns: {frage: user}}", ""),
+    ("other_format", "leave it out", {}, "data: {format: preference}", ""),
+    ("method_data_mismatch", "dpo for preference pairs", {"chosen": "a", "rejected": "b"}, "", "method: {type: dpo}"),
+    ("ambiguous_field", "in data.columns", {"output": "x"}, "", "data: {columns: {completion: assistant}}"),
+    (
+        "ignored_field",
+        "beside a question that is no message, context",
+        {"note": "x"},
+        "",
+        "data: {columns: {note: context}}",
+    ),
+    ("ignored_field", "named in data.columns as system", {"note": "x"}, "", "data: {columns: {note: system}}"),
+]
+
+
+@pytest.mark.slow
+def test_each_remedy_that_is_a_setting_ends_its_finding(check) -> None:
+    wrong = []
+    for code, words, more, before, after in SETTINGS:
+        rows = [{"prompt": f"q {n * n}", "completion": f"a {n}", **more} for n in range(60)]
+        data = "\n".join(map(json.dumps, rows)).encode()
+        found, left = (check(data, recipe=(GATE + recipe).encode()).codes for recipe in (before, after))
+        if code not in found or code in left or words not in ALL_CODES[code].fix:
+            wrong.append((code, words, list(found), list(left)))
+    assert wrong == []
+
+
 REWARD = b"method: {type: reinforcement, graders: [{name: a, type: string_check, reference: '{{item.target}}'}]}\n"
 OWN = (
     b"evaluation: {graders: [{name: b, type: text_similarity, evaluation_metric: bleu, reference: '{{item.target}}'}]}"
