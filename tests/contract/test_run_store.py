@@ -22,6 +22,7 @@ from tests.contract.backends import OpenStore, StoreBackend
 from tests.contract.threads import in_threads
 from tests.examples import examples
 from tests.fresh_process import fresh_process
+from tests.unit.shared.steps.platform import Platform
 from tests.unit.shared.support import drop
 
 ChangeKind = Literal["replace", "delete"]
@@ -439,7 +440,7 @@ def test_a_run_that_cannot_be_read_is_named_and_repaired_in_every_store(
     stored: StoreBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with fresh_process(tmp_path, monkeypatch) as embedded:
-        services = replace(embedded, store=stored.store)
+        services = replace(embedded, store=stored.store, launcher=Platform())
         made = [drop(services, Runner(services), f"datasets/{uuid.uuid4().hex}/train.jsonl") for _ in range(3)]
         good, bad, gone = (run for run in made if run is not None)
         for run, changes, status in (
@@ -451,12 +452,14 @@ def test_a_run_that_cannot_be_read_is_named_and_repaired_in_every_store(
             stored.store.batch(run.id, [Write("replace", runs.RUN, spoiled)])
         mine = {run.id for run in (good, bad, gone)}
         assert {one.partition for one in unreadable(stored.store, embedded.clock.now())} & mine == {bad.id, gone.id}
-        for run, stays in ((bad, bad.id), (gone, None)):
+        for run in (bad, gone):
             released = Runner(services).release_unreadable(run.id, runs.RUN, "ada")
             assert released is not None
-            assert released[1] == stays
+            assert released[1] == run.id
         assert {one.partition for one in unreadable(stored.store, embedded.clock.now())} & mine == set()
-        assert runs.load(stored.store, gone.id) is None
+        ended = runs.load(stored.store, gone.id)
+        assert ended is not None
+        assert ended.status is Status.FAILED
         repaired = runs.load(stored.store, bad.id)
         assert repaired is not None
         assert (repaired.status, repaired.dataset, repaired.revision) == (Status.FAILED, bad.dataset, bad.revision + 1)
