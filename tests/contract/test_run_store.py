@@ -440,7 +440,7 @@ def test_a_run_that_cannot_be_read_is_named_and_repaired_in_every_store(
     stored: StoreBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with fresh_process(tmp_path, monkeypatch) as embedded:
-        services = replace(embedded, store=stored.store, launcher=Platform())
+        services = replace(embedded, store=stored.store, launcher=Platform())  # type: ignore[arg-type]
         made = [drop(services, Runner(services), f"datasets/{uuid.uuid4().hex}/train.jsonl") for _ in range(3)]
         good, bad, gone = (run for run in made if run is not None)
         for run, changes, status in (
