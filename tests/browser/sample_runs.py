@@ -81,7 +81,7 @@ def new_run(
         "attempt": 1,
         "created_at": began,
         "updated_at": history[-1].at,
-        "deadline_at": None,
+        "deadline_at": began + timedelta(days=1),
         "dataset": DatasetRef(
             path=f"datasets/{project}/train.jsonl", etag="e-1", size_bytes=4_812_330, sha256=f"{number:064x}"
         ),

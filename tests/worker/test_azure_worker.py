@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -271,7 +271,7 @@ def test_what_a_function_raises_is_a_failure_of_the_invocation(stand: Stand) -> 
         attempt=1,
         created_at=NOW,
         updated_at=NOW,
-        deadline_at=None,
+        deadline_at=NOW + timedelta(days=1),
         dataset=DatasetRef(path="datasets/plant/train.jsonl", etag="e", size_bytes=1, sha256="0" * 64),
         fingerprint="f",
         jobs=(JobRef(name=job, kind=JobKind.TRAINING, attempt=1, submitted_at=NOW),),

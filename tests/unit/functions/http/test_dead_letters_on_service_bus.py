@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
+from functions.dispatch import REPLAYED
 from local_stack.service_bus.server import running
 from shared.embedded.clock import SystemClock
 from shared.pipeline import TOPOLOGY
@@ -66,7 +67,8 @@ def test_dead_letters_are_listed_and_sent_again(client: TestClient, services: Se
     order = {"entity": SUBSCRIPTION}
     assert client.post("/api/dead-letters/replay", json=order).json() == {"entity": SUBSCRIPTION, "replayed": 1}
     [again] = bus.receive(SUBSCRIPTION, max_messages=1, wait_s=60)
-    assert again.message == Message("granted", SUBJECT, b"{}")  # without properties, which may be what failed
+    # Without the properties that it had, which may be what failed.
+    assert again.message == Message("granted", SUBJECT, b"{}", {REPLAYED: "1"})
     assert received(bus, "pipeline/notify") == ["granted"], "a topic's copy reaches every subscription"
     assert client.get("/api/dead-letters").json() == {"data": [], "unreadable": []}
     assert bus.depth(SUBSCRIPTION + DEAD_LETTERS) == 0

@@ -98,7 +98,7 @@ def test_the_label_in_a_json_answer_is_held_out_by_its_share(check, shape) -> No
         assert counts == [("urgent", 270, 30), ("routine", 54, 6), ("discharge", 22, 2)]
 
 
-def test_the_label_of_json_in_two_files_is_compared_and_a_rare_one_is_named(check) -> None:
+def test_the_label_of_json_in_two_files_is_compared(check) -> None:
     def lines(first: int, labels: list[str]) -> bytes:
         rows = (
             {"prompt": f"Case {n} {n * 7919}?", "completion": json.dumps(json_answer(n, label))}
@@ -108,7 +108,6 @@ def test_the_label_of_json_in_two_files_is_compared_and_a_rare_one_is_named(chec
 
     checked = check(lines(0, [*TRIAGE[:2]] * 50), lines(500, ["urgent", "observe"] * 15))
     assert checked.errors == ["label_in_one_split"]
-    assert "label_not_held_out" in checked.codes
 
 
 NO_LABELS: dict[str, Callable[[int], str]] = {

@@ -99,7 +99,7 @@ def test_merged_cells_count_for_each_of_their_rows_and_empty_ones_are_left_out(c
     )
     merged = '<mergeCells count="2"><mergeCell ref="C2:C31"/><mergeCell ref="A1:A1048576"/></mergeCells>'
     checked = check(workbook({"Data": sheet + merged}), rows(20, start=1000))
-    assert checked.codes == {}
+    assert checked.codes == {"eval_differs": ()}, "half of the rows have system text, and no held-out row"
     has_system = [json.loads(line)["messages"][0]["role"] == "system" for line in checked.train.splitlines()]
     assert has_system == [True] * 30 + [False] * 30
 

@@ -337,8 +337,8 @@ def test_a_best_checkpoint_damaged_while_the_run_goes_on_is_not_delivered(
     assert run.result().metrics.eval_loss == finished.result().metrics.eval_loss
 
 
-def test_a_run_resumed_on_another_base_ends_with_a_code(
-    finished: Any, endless_base: Path, bench: Callable[..., Any], tmp_path: Path
+def test_a_run_on_another_base_does_not_go_on_from_the_checkpoint(
+    finished: Any, bench: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The checkpoint is whole; what it is loaded into is not what it was trained on."""
     from safetensors.torch import load_file, save_file
@@ -349,10 +349,9 @@ def test_a_run_resumed_on_another_base_ends_with_a_code(
     weights["model.embed_tokens.weight"] = weights["model.embed_tokens.weight"].flip(0).contiguous()
     save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
     run = resumable(finished, bench(tmp_path, base=base), without=20)
-    assert run.train() == exit_codes.BY_CLASS[FailureClass.CODE]
-    assert run.result().problem.code == "loss_differs"
-    assert not (run.output / "model").exists()
-    assert not list(run.output.glob("checkpoints/*/complete.json")), "nothing goes on from here"
+    assert run.train() == 0
+    assert "resuming from step" not in capsys.readouterr().out
+    assert largest_difference(run.output / "model/adapter", finished.output / "model/adapter") > 0.0
 
 
 def test_another_attempt_goes_on_from_the_checkpoint_of_the_one_before(
