@@ -177,7 +177,7 @@ COPIES = {"ten thousand copies": 10_000, "fifty thousand copies": 50_000}
 LARGE = [pytest.param(name, id=name, marks=() if name in OFTEN else pytest.mark.slow) for name in BIG]
 
 
-@pytest.mark.few_cases(2)
+@pytest.mark.few_cases(1)
 @pytest.mark.parametrize("name", LARGE)
 def test_a_large_hostile_file_has_its_codes_and_stays_within_the_memory(name: str) -> None:
     command = [sys.executable, "-m", "tests.hostile.big", name]

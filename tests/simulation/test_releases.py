@@ -102,7 +102,7 @@ def combinations() -> list[Any]:
     return found
 
 
-@pytest.mark.few_cases(3)
+@pytest.mark.few_cases(1)
 @pytest.mark.parametrize(("lost", "status"), combinations())
 def test_of_a_candidate_that_is_released_nothing_is_left_and_the_next_one_goes_live(
     make_world: MakeWorld, lost: list[str], status: Status
@@ -191,6 +191,7 @@ def test_the_run_before_the_one_in_production_stays_deployed_too(make_world: Mak
     assert world.platform.endpoints["shop"].traffic == {paths.deployment_name(second.id): 100}
 
 
+@pytest.mark.few_cases(1)
 @pytest.mark.parametrize("damage", [{"finished": 1}, {"finished": None}, {"status": "lost"}, {"project": "other"}])
 def test_a_run_of_which_a_copy_is_damaged_is_named_and_goes_on_once_it_is_released(
     make_world: MakeWorld, damage: dict[str, Any]
@@ -206,7 +207,7 @@ def test_a_run_of_which_a_copy_is_damaged_is_named_and_goes_on_once_it_is_releas
     assert world.run(run.id).status is Status.DEPLOYED
 
 
-@pytest.mark.few_cases(3)
+@pytest.mark.few_cases(1)
 @pytest.mark.parametrize("lost", [name for name in EndpointRecord.model_fields if name != "previous"])
 @pytest.mark.parametrize("percent", [pytest.param(50, marks=pytest.mark.slow), 95])
 def test_a_record_that_is_released_still_names_the_model_in_production(

@@ -88,7 +88,7 @@ def test_a_demo_that_takes_too_long(root: Path, recipe: Path) -> None:
     assert failure(demo(root, recipe, "--timeout-s", "5")).startswith("the demo failed: not done after 5 s, the limit")
 
 
-@pytest.mark.few_cases(3)
+@pytest.mark.few_cases(1)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_signal_while_the_stack_starts(root: Path, recipe: Path, number: signal.Signals) -> None:
     process = demo(root, recipe)

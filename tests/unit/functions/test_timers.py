@@ -231,6 +231,7 @@ def test_one_item_that_hangs_delays_no_other(sound: Services, clock: ManualClock
     assert not ticking.is_alive()
 
 
+@pytest.mark.few_cases(12)
 @pytest.mark.parametrize("jump_s", JUMPS)
 @pytest.mark.parametrize("name", LOOPS)
 def test_what_is_due_is_done_no_later_although_the_clock_jumped(

@@ -659,6 +659,7 @@ def test_of_many_groups_and_labels_in_any_proportion_the_share_is_held_out_withi
         check_shape(shapes(seed), place, seed)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("rows", [2000, 5000])
 def test_five_hundred_labels_in_two_hundred_groups_do_not_hold_out_half_the_rows(check: Check, rows: int) -> None:
     made = [

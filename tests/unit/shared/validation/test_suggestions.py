@@ -301,6 +301,7 @@ def test_an_unrelated_word_gets_no_suggestion(path: str) -> None:
 
 
 # Without a method it is supervised.
+@pytest.mark.few_cases(1)
 @pytest.mark.parametrize("method", ["", pytest.param("supervised", marks=pytest.mark.slow), "dpo", "reinforcement"])
 def test_who_follows_a_suggestion_finds_no_unknown_setting(method: str) -> None:
     """The names of all tools and of all settings, each in every section."""

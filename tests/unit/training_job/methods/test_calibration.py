@@ -78,6 +78,7 @@ UNFIT = {
 }
 
 
+@pytest.mark.few_cases(1)
 @pytest.mark.parametrize("name", UNFIT)
 def test_a_reward_that_is_not_fit_is_refused_before_the_first_step(
     name: str, grpo: Callable[..., Any], tmp_path: Path

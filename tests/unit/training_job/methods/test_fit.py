@@ -47,6 +47,7 @@ def run_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return arrange
 
 
+@pytest.mark.ci
 def test_a_run_out_of_memory_goes_on_with_smaller_micro_batches_and_the_same_batch(
     run_out_of_memory: Callable[..., None],
     finished: Any,

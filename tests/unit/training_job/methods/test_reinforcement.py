@@ -63,6 +63,7 @@ def test_the_order_of_prompts_is_a_matter_of_seed_and_epoch_alone() -> None:
     assert sorted(order(1, 1)) == sorted([*range(40), *range(40)])
 
 
+@pytest.mark.few_cases(1)
 @pytest.mark.parametrize("at_once", [1, 4, 16])
 def test_answers_are_sampled_in_parts_and_come_in_the_order_of_their_prompts(
     at_once: int, grpo: Callable[..., Any], tmp_path: Path

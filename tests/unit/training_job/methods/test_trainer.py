@@ -27,7 +27,7 @@ TOGETHER: dict[str, dict[str, Any]] = {
 EACH = [*TOGETHER, *(pytest.param(name, marks=pytest.mark.slow) for name in OPTIONS)]
 
 
-@pytest.mark.few_cases(2)
+@pytest.mark.few_cases(1)
 @pytest.mark.filterwarnings("ignore:Paged optimizers are not supported on CPU:UserWarning")
 @pytest.mark.parametrize("name", EACH)
 def test_a_run_with_the_option_ends_with_a_model(

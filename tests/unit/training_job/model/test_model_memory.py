@@ -84,7 +84,7 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.few_cases(3)
+@pytest.mark.ci
 @pytest.mark.parametrize(("kind", "dtype_name", "quantization", "checkpointing"), SETTINGS)
 def test_the_planned_peak_is_that_of_a_real_step(
     kind: str, dtype_name: str, quantization: str, checkpointing: bool, tmp_path: Path

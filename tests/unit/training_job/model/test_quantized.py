@@ -101,6 +101,7 @@ def test_adapters_are_float32_after_building(
     assert adapter_types(trainer_of(run, tokenizer).model) == {torch.float32}
 
 
+@pytest.mark.few_cases(1)
 @pytest.mark.parametrize("resumed", [True, False])
 def test_adapters_are_trained_in_float32_even_if_they_were_not(
     resumed: bool, finished: Any, tokenizer: Any, bench: Callable[..., Any], tmp_path: Path

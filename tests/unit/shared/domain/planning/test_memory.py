@@ -45,6 +45,7 @@ def adapters(tuned) -> dict[str, tuple[int, int]]:
 
 
 # peft 0.21 asks transformers 5 for an attribute under its old name.
+@pytest.mark.ci
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 @pytest.mark.parametrize("entry", OFFERED, ids=lambda entry: entry.id)
 def test_adapters_land_on_the_modules_and_have_the_parameters_that_the_plan_counts(entry, torch) -> None:

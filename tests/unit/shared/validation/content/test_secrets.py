@@ -67,6 +67,7 @@ def test_a_secret_across_a_window_is_found() -> None:
     assert secrets.find(text) == {"github_token": 1}
 
 
+@pytest.mark.ci
 def test_a_hostile_line_takes_time_in_proportion_to_its_length() -> None:
     line = "sk-" * 40_000 + "T3Blbk" + "FJ"
     started = time.thread_time()
