@@ -30,6 +30,7 @@ _DAMAGED = "damaged or cut off text in {}"
 _TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 UNKNOWN, LEGACY = "ascii", tuple(_TABLES["legacy"].split())
 _LATIN = {code: letters for codes, letters in _TABLES["latin"].items() for code in codes.split()}
+_WINDOWS = "cp1252"  # the most common one
 _SCRIPTS = {int(block): frequent for block, frequent in _TABLES["scripts"].items()}
 # Of encodings with two bytes a character, the first bytes of frequent ones, and the least second byte.
 _TWO_BYTES = {
@@ -39,10 +40,11 @@ _TWO_BYTES = {
     "gb18030": ({0xA1, 0xA3, *range(0xB0, 0xD8)}, 0xA1),
     "big5": ({*range(0xA1, 0xC7)}, 0x40),
 }
-_SIGNS = frozenset("«»“”„‘’–—…€£©®™°§±×÷µ½¼¾²³·•¿¡ªº№\xa0")  # noqa: RUF001
-_IN_WORDS, _OPENING, _BETWEEN = frozenset("’·\xa0"), frozenset("„«“‘¿¡•§±×÷"), frozenset("–—")  # noqa: RUF001
+_SIGNS = frozenset("«»“”„‘’–—…€£¥¢©®™°§±×÷µ½¼¾¹²³·•¿¡ªº№\xa0")  # noqa: RUF001
+_OPERATORS, _BEFORE_WORDS = frozenset("±×÷·¬"), frozenset("ØÅ¶†‡‰„‚ƒ")  # noqa: RUF001
+_IN_WORDS, _OPENING, _BETWEEN = frozenset("’·\xa0"), frozenset("„«‘¿¡•§±×÷"), frozenset("–—")  # noqa: RUF001
 _KANA, _LATIN_END = frozenset(map(chr, range(0x3041, 0x3100))), "\u0250"
-_LATER, _LESS_FREQUENT, _OTHER_LANGUAGE, _RARE, _WRONG = 0.002, 0.01, 0.05, 0.3, 0.5
+_LATER, _LESS_COMMON, _LESS_FREQUENT, _OTHER_LANGUAGE, _RARE, _WRONG = 0.002, 0.05, 0.01, 0.15, 0.3, 0.5
 _WORDS_SHOWN, _WORD_CHARACTERS, _CHARACTERS_SHOWN = 3, 20, 12
 _TOKEN = re.compile(r"[^\x00-/:-@\[-`{-\x7f]+")  # between blanks and the signs of ASCII
 
@@ -76,11 +78,18 @@ def guessed(sample: bytes, among: Sequence[str] = LEGACY) -> tuple[str, str]:
     be names: if there are no others, characters are shown.
     """
     read = ((place, name, _decoded(sample, name)) for place, name in enumerate(among))
-    costs = ((_cost(text, name) + place * _LATER, text, name) for place, name, text in read if text)
+    common = among.index(_WINDOWS) if _WINDOWS in among else len(among)
+    costs = (
+        (_cost(text, name) + place * _LATER + (place > common) * _LESS_COMMON, text, name)
+        for place, name, text in read
+        if text
+    )
     cost, text, name = min(costs, key=itemgetter(0), default=(1.0, "", UNKNOWN))
-    if len(among) > 1 and cost > _WRONG:
+    count_by_character = Counter(character for character in text if not character.isascii())
+    # One character may be anything, unless the most common encoding has it.
+    if len(among) > 1 and (cost > _WRONG or (name != _WINDOWS and count_by_character.total() == 1)):
         return UNKNOWN, ""
-    characters = [character for character, _ in Counter(text).most_common() if not character.isascii()]
+    characters = [character for character, _ in count_by_character.most_common()]
     words = [word for word in _TOKEN.findall(text) if word.islower() and len(word) <= _WORD_CHARACTERS]
     shown = [word for character in characters for word in words if character in word]
     return name, ", ".join([*dict.fromkeys(shown)][:_WORDS_SHOWN]) or "".join(characters[:_CHARACTERS_SHOWN])
@@ -99,12 +108,17 @@ def _cost(text: str, name: str) -> float:
     places = Counter(zip(f" {text}", text, f"{text[1:]} ", strict=False))
     count_by_place = {place: count for place, count in places.items() if not place[1].isascii()}
     for (before, one, after), count in count_by_place.items():
+        if name == _WINDOWS and (one in _OPERATORS or (one in _BEFORE_WORDS and not before.isalpha())):
+            continue
         if _is_misplaced(before, one, after):
             cost += count
+        elif one in _SIGNS:
+            continue
         elif one < _LATIN_END and one.isalpha():
             letters.update(dict.fromkeys(one.lower(), count))
-        elif one not in _SIGNS:
-            cost += count * _rarity(one, name)
+        else:
+            is_alone = not before.isalpha() and not after.isalpha()
+            cost += count * (_rarity(one, name) + is_alone * _OTHER_LANGUAGE)
     of_language = language_of(text) if letters else ""
     strange = (
         sum(count * (known.find(one) * _LESS_FREQUENT if one in known else 1) for one, count in letters.items())

@@ -164,6 +164,27 @@ def test_text_of_every_language_is_read_right_in_each_encoding_that_it_is_saved_
     assert {one for encodings, _ in LANGUAGES.values() for one in encodings} == {*LEGACY}
 
 
+# What English text of Excel on Windows has beside ASCII.
+SIGNS_OF_WINDOWS = Path(__file__).with_name("signs.txt").read_text("utf-8").splitlines()
+
+
+def test_signs_in_text_that_else_is_ascii_are_those_of_windows_in_one_row_and_in_many() -> None:
+    texts = [text for one in SIGNS_OF_WINDOWS for text in (one, "\n".join(f"{n}: Item {n}, {one}" for n in range(20)))]
+    assert [text for text in texts if text.encode("cp1252").decode(guessed(text.encode("cp1252"))[0]) != text] == []
+
+
+@pytest.mark.few_cases(1)
+@pytest.mark.parametrize("first", SIGNS_OF_WINDOWS[::6])
+def test_so_are_any_of_them_together(first) -> None:
+    for other in SIGNS_OF_WINDOWS:
+        text = f"{first} and {other}".encode("cp1252")
+        assert text.decode(guessed(text)[0]) == text.decode("cp1252")
+
+
+def test_one_character_that_windows_has_not_is_not_guessed() -> None:
+    assert guessed(b"caf\x81") == ("ascii", "")
+
+
 def test_the_words_shown_are_those_in_which_a_wrong_guess_would_be_seen() -> None:
     text = "kylm\xe4 \xe4\xe4ni, t\xf6iss\xe4"  # Finnish, of which Mac Roman makes signs within words
     assert guessed(text.encode("cp1252"), ("mac_roman",)) == (
