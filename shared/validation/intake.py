@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, product
 from typing import Any, Literal
@@ -147,7 +147,8 @@ def _intake(container: Container, sources: Sequence[Source], blocks: Iterator[Bl
     found = tuple(dict.fromkeys(map(shown, names[:_NAMES_SHOWN])))
     missing = tuple(name for name in expected.columns if sources and name not in names)
     verdicts = frozenset(name for name in names if is_verdict(name, (source.get(name) for source in sources)))
-    form, misspelled = _format(sources, expected), {} if expected.columns else _misspelled(names)
+    form = _format(sources, expected)
+    misspelled = {} if expected.columns else _misspelled(names, form.mapping if form else ())
     if (
         form
         and misspelled
@@ -158,10 +159,10 @@ def _intake(container: Container, sources: Sequence[Source], blocks: Iterator[Bl
     return Intake(form, container, blocks, found, missing, verdicts, misspelled, other.name if other else "")
 
 
-def _misspelled(names: Sequence[str]) -> dict[str, str]:
-    """Fields with what they most likely stand for, which no field is called."""
+def _misspelled(names: Sequence[str], read: Collection[str]) -> dict[str, str]:
+    """Fields that are not read, with what they most likely stand for, which no field is called."""
     given = set(map(plain_name, names))
-    others = [name for name in names if plain_name(name) not in KNOWN_NAMES]
+    others = [name for name in names if name not in read and plain_name(name) not in KNOWN_NAMES]
     found = {name: near for name in others if (near := nearest_name(name, KNOWN_NAMES - given))}
     times = Counter(found.values())  # response_0 and response_1 are not both `response`
     return {name: near for name, near in found.items() if times[near] == 1}

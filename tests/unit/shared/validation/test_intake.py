@@ -394,3 +394,12 @@ def test_text_that_the_recipe_calls_text_is_not_asked_about(check, rows) -> None
     data = json_lines([{"text": f"The press {n} leaks.", "label": "a"} for n in range(200)])
     checked = check(data, rows(20, start=100), b"data: {format: text}")
     assert "labels_not_learned" not in checked.codes
+
+
+@pytest.mark.parametrize("beside", [{}, {"problem": None}, {"question": None, "answer": None}])
+@pytest.mark.parametrize("prompts", [False, True])
+def test_a_field_that_holds_the_dialogue_is_not_taken_for_a_misspelled_one(beside, prompts) -> None:
+    turns = [{"role": "user", "parts": [{"text": "q"}]}, {"role": "model", "parts": [{"text": "a"}]}]
+    form = open_rows([json.dumps({"contents": turns, **beside}).encode()], ExpectedRows(prompts=prompts)).form
+    assert form is not None
+    assert form.name == "sharegpt"

@@ -91,6 +91,16 @@ def test_what_is_wrong_with_messages_is_one_code(messages: Any, code: str) -> No
 
 
 TOOL = {"type": "function", "function": {"name": "find"}}
+CALL = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize("content", [{}, {"content": None}, {"content": ""}, {"content": "x"}])
+@pytest.mark.parametrize("key", ["refusal", "mood"])
+def test_a_key_beside_calls_is_named_whatever_the_content(content: Any, key: str) -> None:
+    codes: set[str] = set()
+    read_messages([USER, {"role": "assistant", **content, "tool_calls": [CALL], key: "No."}], codes)
+    assert codes == {f"ignored_field|messages[].{key}"}
+
 
 
 @pytest.mark.parametrize(
