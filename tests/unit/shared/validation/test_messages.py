@@ -102,7 +102,6 @@ def test_a_key_beside_calls_is_named_whatever_the_content(content: Any, key: str
     assert codes == {f"ignored_field|messages[].{key}"}
 
 
-
 @pytest.mark.parametrize(
     ("tools", "read", "codes"),
     [
