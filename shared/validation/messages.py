@@ -211,9 +211,9 @@ def _read_extras(message: Message, role: str, clean: Message, codes: set[str]) -
 
 
 def _read_other_keys(message: Message, keys: Iterable[str], codes: set[str], unread: list[Unread], place: str) -> None:
-    is_said = message.get("content") is not None or message.get("tool_calls")
+    has_content = message.get("content") is not None or message.get("tool_calls")
     for key in keys:
-        if key in _WEIGHTS or message[key] in EMPTY or (key == "refusal" and not is_said):
+        if key in _WEIGHTS or message[key] in EMPTY or (key == "refusal" and not has_content):
             continue
         if key in _DETAILS:
             codes.add("invalid_weight")
