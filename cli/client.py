@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -87,9 +85,7 @@ class Api:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._http.close()
 
     def health(self) -> Health:
@@ -168,10 +164,10 @@ class Api:
         body = {"entity": entity, "message_id": message_id}
         return _read(Replayed, self._ask("POST", "/api/dead-letters/replay", json=body, timeout=None)).replayed
 
-    def put_dataset(self, project: str, name: str, chunks: Iterator[bytes], size_bytes: int) -> None:
+    def put_dataset(self, project: str, name: str, file: BinaryIO) -> None:
         """Put a file into the project's drop zone."""
         path = f"/api/datasets/{quote(project, safe='')}/{quote(name, safe='')}"
-        self._ask("PUT", path, content=chunks, headers={"Content-Length": str(size_bytes)}, timeout=None)
+        self._ask("PUT", path, content=file, timeout=None)
 
     def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
         try:

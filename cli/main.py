@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +27,6 @@ from cli.verdict import verdict_view
 from cli.view import runs_table
 from shared.domain.drop_zone import Role, role_of
 
-CHUNK_BYTES = 1 << 20
 NEW_RUN_WITHIN_S = 60.0
 
 app = typer.Typer(
@@ -87,7 +86,8 @@ def drop(
     `test*`, `holdout*`) start no run; every other data file does."""
     with Api(find_url(url)) as api:
         before = {run.id for run in api.runs(project).data} if then_watch else set()
-        api.put_dataset(project, file.name, _chunks(file), file.stat().st_size)
+        with file.open("rb") as content:
+            api.put_dataset(project, file.name, content)
         role = role_of(f"datasets/{project}/{file.name}")
         print(f"{file.name} is in the drop zone of {project}{_WITHOUT_RUN.get(role, '')}", file=sys.stderr)
         if then_watch and role not in _WITHOUT_RUN:
@@ -145,12 +145,6 @@ def _next_run(api: Api, project: str, is_match: Callable[[str], bool]) -> str:
             print(f"no run of project {project} appeared in {NEW_RUN_WITHIN_S:.0f} s", file=sys.stderr)
             raise typer.Exit(Exit.REFUSED)
         time.sleep(0.5)
-
-
-def _chunks(file: Path) -> Iterator[bytes]:
-    with file.open("rb") as stream:
-        while chunk := stream.read(CHUNK_BYTES):
-            yield chunk
 
 
 def main() -> None:

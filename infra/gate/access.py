@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from infra.gate.bicep import BicepFile, Expr, Infra, Resource, line, text
+from infra.gate.bicep import BicepFile, Expr, Infra, Resource, line, source, text
 from infra.gate.finding import Violations, at, rule
 
 ASSIGNMENT = "Microsoft.Authorization/roleAssignments"
@@ -83,9 +83,9 @@ def models_are_the_importers(infra: Infra) -> Violations:
 def cosmos_role_ends_at_the_database(infra: Infra) -> Violations:
     for assignment in infra.of_type("Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments"):
         definition, scope = assignment.get("properties.roleDefinitionId"), assignment.get("properties.scope")
-        if not _text(definition).endswith(f"{COSMOS_DATA_CONTRIBUTOR}'"):
+        if not source(definition).endswith(f"{COSMOS_DATA_CONTRIBUTOR}'"):
             yield at(assignment), f"{assignment.symbol}: only Cosmos DB Built-in Data Contributor"
-        if "/dbs/" not in _text(scope):
+        if "/dbs/" not in source(scope):
             yield at(assignment), f"{assignment.symbol}: scope must be a database"
 
 
@@ -100,7 +100,7 @@ def no_secrets_in_the_template(infra: Infra) -> Violations:
             if parameter.secure and not parameter.required:
                 yield f"{file.name}:{parameter.line}", f"{parameter.name} is secure and has a default"
         for name, value in file.outputs.items():
-            if _SECRET.search(name) or _SECRET.search(_text(value)):
+            if _SECRET.search(name) or _SECRET.search(source(value)):
                 yield file.name, f"output {name} would be kept in the deployment's history"
         for node in file.nodes:
             if node.type == "call_expression" and text(node.named_children[0]).startswith("list"):
@@ -118,7 +118,7 @@ def _assignments(infra: Infra) -> Iterator[tuple[BicepFile, Resource]]:
 
 def _reads_quotas(file: BicepFile, assignment: Resource) -> bool:
     """Whether the role given is one of this file that reads quotas and nothing else."""
-    definition = _text(assignment.get("properties.roleDefinitionId")).removesuffix(".id")
+    definition = source(assignment.get("properties.roleDefinitionId")).removesuffix(".id")
     actions = [
         str(action)
         for role in file.resources
@@ -131,19 +131,15 @@ def _reads_quotas(file: BicepFile, assignment: Resource) -> bool:
 
 def _roles(file: BicepFile, assignment: Resource) -> list[str]:
     """Ids of the roles given: one, or those the assignment loops over; none for a role of this file."""
-    definition = _text(assignment.get("properties.roleDefinitionId"))
+    definition = source(assignment.get("properties.roleDefinitionId"))
     if definition.removesuffix(".id") in {r.symbol for r in file.resources if r.type == DEFINITION}:
         return []
     found = _ROLE.fullmatch(definition)
     name = found[1] if found else definition
     value = file.variables.get(name, file.variables.get(assignment.loop or "", name))
-    return [str(role) for role in value] if isinstance(value, list) else [_text(value)]
+    return [str(role) for role in value] if isinstance(value, list) else [source(value)]
 
 
 def _holder(assignment: Resource) -> str:
-    found = _PRINCIPAL.fullmatch(_text(assignment.get("properties.principalId")))
+    found = _PRINCIPAL.fullmatch(source(assignment.get("properties.principalId")))
     return found[1] if found else "unknown"
-
-
-def _text(value: Any) -> str:
-    return value.text if isinstance(value, Expr) else str(value)

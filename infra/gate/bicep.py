@@ -119,7 +119,7 @@ def literal(node: Node) -> Any:
     match node.type:
         case "object":
             pairs = [child.named_children for child in children if child.type == "object_property"]
-            return {_key(pair[0]): literal(pair[1]) for pair in pairs if len(pair) > 1}
+            return {source(literal(pair[0])): literal(pair[1]) for pair in pairs if len(pair) > 1}
         case "array":
             return [literal(child) for child in children]
         case "string" if not any(child.type == "interpolation" for child in walk(node)):
@@ -135,8 +135,8 @@ def literal(node: Node) -> Any:
     return Expr(text(node))
 
 
-def _key(node: Node) -> str:
-    value = literal(node) if node.type == "string" else text(node)
+def source(value: Any) -> str:
+    """A value of a body as text."""
     return value.text if isinstance(value, Expr) else str(value)
 
 

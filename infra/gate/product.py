@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import yaml
 
-from infra.gate.bicep import Expr, Infra, Resource
+from infra.gate.bicep import Expr, Infra, Resource, source
 from infra.gate.finding import Violations, at, rule
 from infra.gate.topology import rendered
 from shared.domain import paths
@@ -105,7 +103,7 @@ def azd_finds_the_app(infra: Infra) -> Violations:
         name
         for site in infra.of_type("Microsoft.Web/sites")
         for name in services
-        if f"'azd-service-name': '{name}'" in _text(site.body.get("tags"))
+        if f"'azd-service-name': '{name}'" in source(site.body.get("tags"))
     }
     for name in sorted(services.keys() - tagged):
         yield "modules/app.bicep", f"no site is tagged as service {name}"
@@ -113,8 +111,4 @@ def azd_finds_the_app(infra: Infra) -> Violations:
 
 def _subscriptions(infra: Infra, queue: str) -> list[Resource]:
     place = "properties.deliveryWithResourceIdentity.destination.properties.resourceId"
-    return [s for s in infra.of_type(EVENT_SUBSCRIPTION) if _text(s.get(place)).endswith(f"/queues/{queue}'")]
-
-
-def _text(value: Any) -> str:
-    return value.text if isinstance(value, Expr) else str(value)
+    return [s for s in infra.of_type(EVENT_SUBSCRIPTION) if source(s.get(place)).endswith(f"/queues/{queue}'")]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from infra.gate.bicep import Expr, Infra
+from infra.gate.bicep import Expr, Infra, source
 from infra.gate.finding import Violations, at, rule
 
 # Left out of the dev shape. Nothing else may be conditional: checkov and this gate check what is there.
@@ -90,7 +88,7 @@ def alarms(infra: Infra) -> Violations:
 def logged(infra: Infra) -> Violations:
     for file in infra.files.values():
         logs = [r for r in file.resources if r.type == "Microsoft.Insights/diagnosticSettings"]
-        scopes = {_text(r.body.get("scope")) for r in logs if r.get("properties.workspaceId") == Expr("logsId")}
+        scopes = {source(r.body.get("scope")) for r in logs if r.get("properties.workspaceId") == Expr("logsId")}
         for resource in file.resources:
             if resource.type in WATCHED and not resource.existing and resource.symbol not in scopes:
                 yield at(resource), f"{resource.symbol} sends no logs"
@@ -115,7 +113,3 @@ def callers_are_known(infra: Infra) -> Violations:
             yield at(resource), "unauthenticated callers must get 401"
         if [path for path in checks.get("excludedPaths", []) if path.startswith(("/api/", "/v1")) and path != HEALTH]:
             yield at(resource), "no path with data may be excluded"
-
-
-def _text(value: Any) -> str:
-    return value.text if isinstance(value, Expr) else str(value)

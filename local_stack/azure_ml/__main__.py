@@ -38,7 +38,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
     parser.add_argument("--event-bus", metavar="URL", help="events go to its queue job-events")
-    parser.add_argument("--strict", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--slots", type=int, default=1, help="jobs that run at once")
     parser.add_argument("--environments", type=Path, metavar="FILE.json", help="more environments")
     return parser.parse_args(arguments)
@@ -55,7 +54,6 @@ def main() -> None:
         blob_root=options.blob_root.resolve(),
         port=listener.getsockname()[1],
         blob_store=options.blob_store,
-        strict=options.strict,
         slots=options.slots,
         secret=load_secret(options.root),
         environments=load_environments(options.environments),

@@ -9,9 +9,8 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
@@ -28,7 +27,7 @@ from local_stack.azure_ml.config import LOCATION, EmulatorConfig, arm_id, operat
 from local_stack.azure_ml.endpoints import EndpointsResource, shown
 from local_stack.azure_ml.faults import Faults
 from local_stack.azure_ml.jobs import JobRunner, JobsResource
-from local_stack.azure_ml.mlflow import Mlflow, MlflowError
+from local_stack.azure_ml.mlflow import Mlflow
 from local_stack.azure_ml.models import Models
 from local_stack.azure_ml.mounts import make_mounts
 from local_stack.azure_ml.serving import Proxy, ServingRunner
@@ -236,7 +235,8 @@ class RequestCheck:
             try:
                 self._check(request)
             except ArmError as refusal:
-                await _arm_error_response(refusal)(scope, receive, send)
+                answer = await _arm_error(request, refusal)
+                await answer(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -293,7 +293,7 @@ def build_app(config: EmulatorConfig, emit: events.Emit, on_ready: Callable[[], 
         Route("/mlflow/{rest:path}", mlflow, methods=_ALL_METHODS),
         Route("/{rest:path}", control_plane, methods=_ALL_METHODS),
     ]
-    handlers: dict[Any, Any] = {ArmError: _arm_error, MlflowError: _mlflow_error}
+    handlers: dict[Any, Any] = {ArmError: _arm_error}
     checked = [Middleware(RequestCheck, config=config)]
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers, middleware=checked)
     app.state.emulator = emulator
@@ -335,16 +335,8 @@ async def _json(request: Request) -> Document:
 
 
 async def _arm_error(_: Request, error: ArmError) -> Response:
-    return _arm_error_response(error)
-
-
-def _arm_error_response(error: ArmError) -> Response:
     body: Document = {"code": error.code, "message": error.message, "target": None, "details": []}
     return JSONResponse({"error": body}, error.status)
-
-
-async def _mlflow_error(_: Request, error: MlflowError) -> Response:
-    return JSONResponse({"error_code": error.code, "message": error.message}, error.status)
 
 
 def listen(port: int) -> socket.socket:
@@ -360,28 +352,5 @@ def listen(port: int) -> socket.socket:
 def serve(config: EmulatorConfig, listener: socket.socket, emit: events.Emit, on_ready: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT."""
     app = build_app(config, emit, on_ready)
-    uvicorn.Server(_uvicorn_config(app)).run(sockets=[listener])
-
-
-def _uvicorn_config(app: Starlette) -> uvicorn.Config:
-    return uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
-
-
-@contextmanager
-def running(config: EmulatorConfig, emit: events.Emit) -> Iterator[AzureMlEmulator]:
-    """The emulator in a thread of this process, on a free port; for tests."""
-    listener = listen(0)
-    config = replace(config, port=listener.getsockname()[1])
-    ready = threading.Event()
-    app = build_app(config, emit, ready.set)
-    server = uvicorn.Server(_uvicorn_config(app))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    if not ready.wait(10):
-        raise RuntimeError("the emulator did not start")
-    try:
-        yield app.state.emulator
-    finally:
-        server.should_exit = True
-        thread.join(15)
-        listener.close()
+    options = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    uvicorn.Server(options).run(sockets=[listener])

@@ -85,7 +85,6 @@ class EmulatorConfig:
     blob_root: Path
     port: int
     blob_store: str | None = None
-    strict: bool = True
     slots: int = 1
     tick_s: float = 0.05
     stop_grace_s: float = 5.0
@@ -106,7 +105,7 @@ class EmulatorConfig:
 
 
 def experiment_id(name: str) -> str:
-    """The experiment's GUID; events and MLflow name an experiment by it."""
+    """The experiment's GUID; events name an experiment by it."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"experiment:{name}"))
 
 

@@ -33,8 +33,7 @@ class EndpointsResource:
 
     def put(self, workspace: str, name: str, body: Document) -> tuple[int, Document]:
         check_name("endpoint", name, ENDPOINT_NAME)
-        if self._config.strict:
-            check_keys("endpoint", body)
+        check_keys("endpoint", body)
         properties = body.get("properties") or {}
         with self._store.transaction():
             known = self._store.get("endpoint", name)
@@ -70,8 +69,7 @@ class EndpointsResource:
 
     def put_deployment(self, workspace: str, endpoint: str, name: str, body: Document) -> tuple[int, Document]:
         check_name("deployment", name, ENDPOINT_NAME)
-        if self._config.strict:
-            check_keys("deployment", body)
+        check_keys("deployment", body)
         with self._store.transaction():
             self.get(endpoint)
             known = self._store.get("deployment", f"{endpoint}/{name}")

@@ -42,8 +42,7 @@ class JobsResource:
     def put(self, workspace: str, name: str, body: Document) -> tuple[int, Document]:
         """Create once: the same body again is 200 and runs nothing, a changed immutable field is refused."""
         check_name("job", name, JOB_NAME)
-        if self._config.strict:
-            check_keys("job", body)
+        check_keys("job", body)
         properties = body.get("properties") or {}
         with self._store.transaction():
             job = self._store.get("job", name)

@@ -16,8 +16,7 @@ class Models:
         self._config, self._store, self._mounts = config, store, mounts
 
     def put(self, workspace: str, name: str, version: str, body: Document) -> tuple[int, Document]:
-        if self._config.strict:
-            check_keys("model", body)
+        check_keys("model", body)
         properties = body.get("properties") or {}
         if not properties.get("modelUri"):
             raise user_error("a model needs a modelUri")

@@ -87,15 +87,6 @@ class WorkspaceStore:
         rows = self._execute(statement, run, key, after, limit)
         return [(row[0], {"key": key, "value": row[1], "step": row[2], "timestamp": row[3]}) for row in rows]
 
-    def latest_metrics(self, run: str) -> list[Document]:
-        statement = (
-            "select key, value, step, at from metrics where id in"
-            " (select max(id) from metrics where run = ? group by key)"
-        )
-        return [
-            dict(zip(("key", "value", "step", "timestamp"), row, strict=True)) for row in self._execute(statement, run)
-        ]
-
     def add_event(self, event: Document) -> None:
         self._execute("insert into outbox (event) values (?)", json.dumps(event))
 

@@ -26,12 +26,13 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from functions.http import create_api
 from functions.http.auth import Authenticator, LoopbackAuth
-from local_stack.azure_ml.app import AzureMlEmulator, listen, running
+from local_stack.azure_ml.app import AzureMlEmulator, listen
 from local_stack.azure_ml.config import EmulatorConfig, load_environments
 from shared import services as composition
 from shared import settings
 from shared.domain.run import Run
 from shared.ports import Services
+from tests.azure_ml_emulator import running
 from tests.browser import sample_runs
 from tests.unit.functions.http.support import JobCurves
 

@@ -9,12 +9,12 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from local_stack.service_bus.server import running
 from shared.clients.service_bus.client import ServiceBusEventBus
 from shared.ports import DEAD_LETTERS
 from tests.clock import ManualClock
 from tests.contract.backends import BusBackend, OpenBus
 from tests.contract.topology import TOPOLOGY
+from tests.service_bus_emulator import running
 
 MAX_MESSAGE_BYTES = 256 * 1024
 # The SDK needs a moment to ask; a look at an empty queue takes 0.2 s whatever it is told.

@@ -129,21 +129,13 @@ class PromptTrainer(GRPOTrainer):
         )
 
     def _generate_single_turn(
-        self,
-        prompt_ids: list[list[int]],
-        images: Any,
-        multimodal_fields: Any,
-        num_generations: int,
-        *more: Any,
-        **named: Any,
+        self, prompt_ids: list[list[int]], *more: Any, **named: Any
     ) -> tuple[list[list[int]], None]:
         """Answers to all prompts of a step, sampled in parts that fit the memory."""
         answers: list[list[int]] = []
         for start in range(0, len(prompt_ids), self.at_once):
             part = prompt_ids[start : start + self.at_once]
-            generated = super()._generate_single_turn(  # type: ignore[no-untyped-call]
-                part, images, multimodal_fields, num_generations, *more, **named
-            )
+            generated = super()._generate_single_turn(part, *more, **named)  # type: ignore[no-untyped-call]
             answers += generated[0]
         return answers, None
 

@@ -16,13 +16,14 @@ from fastapi.testclient import TestClient
 from cli.main import main
 from functions.http import create_api
 from functions.http.auth import LoopbackAuth
-from local_stack.azure_ml.app import listen, running
+from local_stack.azure_ml.app import listen
 from local_stack.azure_ml.config import EmulatorConfig
 from shared.base_models.bundles import bundle_manifest
 from shared.base_models.import_job import import_job, start_import
 from shared.domain.catalog import CATALOG, find_entry
 from shared.ports import Services
 from shared.settings import Settings
+from tests.azure_ml_emulator import running
 from tests.unit.functions.http.support import asking_as
 from tests.unit.training_job.tiny_folder import write_folder
 

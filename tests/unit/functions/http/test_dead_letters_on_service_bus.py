@@ -8,10 +8,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from functions.dispatch import REPLAYED
-from local_stack.service_bus.server import running
 from shared.embedded.clock import SystemClock
 from shared.pipeline import TOPOLOGY
 from shared.ports import DEAD_LETTERS, EventBus, Message, Services
+from tests.service_bus_emulator import running
 
 QUEUE = "job-events"
 SUBSCRIPTION = "pipeline/record_decision"

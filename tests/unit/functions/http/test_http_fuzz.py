@@ -27,11 +27,11 @@ from schemathesis.specs.openapi.checks import (
 
 from functions.http import create_api
 from functions.http.auth import APPROVER, OPERATOR, READER, Caller
-from local_stack.azure_ml.app import running
 from local_stack.azure_ml.config import EmulatorConfig
 from shared.domain.jobs import MetricPoint
 from shared.services import build_services
 from shared.settings import Settings
+from tests.azure_ml_emulator import running
 from tests.browser import sample_runs
 from tests.unit.functions.http.support import JobCurves, awaiting_approval, in_production, routes
 

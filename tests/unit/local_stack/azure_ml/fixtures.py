@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from local_stack.azure_ml.app import running
 from local_stack.azure_ml.config import EmulatorConfig, Environment, load_environments
+from tests.azure_ml_emulator import running
 from tests.unit.local_stack.azure_ml.support import ECHO, Local, client_of
 
 

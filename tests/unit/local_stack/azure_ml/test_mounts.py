@@ -12,7 +12,6 @@ import pytest
 
 from local_stack import emulators
 from local_stack.azure_ml import processes
-from local_stack.azure_ml.app import running
 from local_stack.azure_ml.config import EmulatorConfig, Environment, load_environments
 from local_stack.azure_ml.mounts import BlobCopies
 from shared.clients.blob import AzureBlobStore
@@ -20,6 +19,7 @@ from shared.domain.errors import BlobNotFound, PermanentFailure
 from shared.domain.jobs import DeploymentState, JobStatus, ModelSpec
 from shared.domain.prompts import Prompt
 from shared.embedded.blobs import FileBlobStore
+from tests.azure_ml_emulator import running
 from tests.emulator_servers import azurite_url
 from tests.unit.local_stack.azure_ml.support import ECHO, Local, client_of, deployment, eventually, job, started
 

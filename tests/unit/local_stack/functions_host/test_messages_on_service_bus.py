@@ -16,10 +16,10 @@ import azure.functions as func
 import pytest
 
 from local_stack.functions_host import Host
-from local_stack.service_bus.server import Running, running
 from shared.clients.service_bus.client import ServiceBusEventBus
 from shared.embedded.clock import SystemClock
 from shared.ports import ReceivedMessage
+from tests.service_bus_emulator import Running, running
 from tests.unit.local_stack.functions_host.support import TOPOLOGY, eventually, host_json, message
 
 # Renewed at half of it, in real time: a machine may stall as long as the other half.

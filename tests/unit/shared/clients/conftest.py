@@ -6,10 +6,10 @@ from contextlib import closing
 
 import pytest
 
-from local_stack.service_bus.server import Running, running
 from shared.clients.service_bus.client import ServiceBusEventBus
 from shared.domain.topology import Subscription, Topology
 from shared.embedded.clock import SystemClock
+from tests.service_bus_emulator import Running, running
 
 TOPOLOGY = Topology(queues=("orders",), topics={"facts": (Subscription("all", None),)}, lock_duration_s=300.0)
 

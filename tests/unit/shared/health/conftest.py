@@ -13,10 +13,10 @@ from types import ModuleType
 
 import pytest
 
-from local_stack.azure_ml.app import running
 from local_stack.azure_ml.config import EmulatorConfig
 from shared import services as composition
 from shared import settings
+from tests.azure_ml_emulator import running
 
 WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from local_stack.azure_ml.app import running
 from local_stack.azure_ml.config import EmulatorConfig, Machine
 from shared.clients.azure_ml.wire import core_quota
 from shared.domain.catalog import find_sku
@@ -20,6 +19,7 @@ from shared.health.checks import Check, CheckStatus
 from shared.health.quota import endpoint_cores, quota_checks
 from shared.services import build_config
 from shared.settings import Settings
+from tests.azure_ml_emulator import running
 from tests.unit.local_stack.azure_ml.support import client_of
 
 OK, FIX, SKIPPED = CheckStatus.OK, CheckStatus.FIX, CheckStatus.SKIPPED

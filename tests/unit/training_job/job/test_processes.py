@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from local_stack.azure_ml import processes
-from local_stack.azure_ml.app import running
 from local_stack.azure_ml.config import EmulatorConfig
 from shared.domain.errors import FailureClass
+from tests.azure_ml_emulator import running
 from tests.unit.local_stack.azure_ml.golden import FOLDER
 from tests.unit.local_stack.azure_ml.support import Local, client_of, eventually
 from training_job.job import exit_codes

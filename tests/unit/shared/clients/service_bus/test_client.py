@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from local_stack.service_bus.server import Running
 from shared.clients.service_bus.client import ServiceBusEventBus
 from shared.domain.errors import InvalidInput, LockLost, PermanentFailure, Transient
 from shared.domain.topology import Topology
 from shared.ports import Message, ReceivedMessage
 from tests.contract.threads import until_in
+from tests.service_bus_emulator import Running
 from tests.unit.shared.clients.conftest import TOPOLOGY
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")

@@ -1,0 +1,72 @@
+"""The Service Bus emulator in a thread of the test's process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from local_stack.emulators import service_bus_url
+from local_stack.service_bus.server import ServiceBusEmulator
+from shared.domain.topology import Topology
+from shared.ports import Clock
+
+T = TypeVar("T")
+
+
+class Running:
+    """An emulator in a thread of this process: a test may empty it, cut it off, let it fail."""
+
+    def __init__(self, emulator: ServiceBusEmulator, loop: asyncio.AbstractEventLoop, port: int) -> None:
+        self._emulator, self._loop = emulator, loop
+        self.url = service_bus_url(port)
+
+    def catch_up(self) -> None:
+        """On return everything has happened that fell due since the test moved the clock."""
+        self._do(lambda: None)
+
+    def clear(self) -> None:
+        """Remove every message, and every failure that was asked for."""
+        self._do(self._emulator.service.clear)
+
+    def fail_next(self, entity: str, condition: str, times: int = 1) -> None:
+        self._do(lambda: self._emulator.service.fail_next(entity, condition, times))
+
+    def drop_connections(self) -> None:
+        """As a network does: no frame says good-bye."""
+        self._do(self._emulator.service.drop_connections)
+
+    def _do(self, action: Callable[[], T]) -> T:
+        async def on_loop() -> T:
+            result = action()
+            self._emulator.service.tick()
+            return result
+
+        return asyncio.run_coroutine_threadsafe(on_loop(), self._loop).result(timeout=10)
+
+
+@contextmanager
+def running(topology: Topology, database: Path, clock: Clock) -> Iterator[Running]:
+    """An emulator of these entities, while the block runs."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="service-bus-emulator", daemon=True)
+    thread.start()
+    try:
+        emulator = ServiceBusEmulator(topology, database, clock)
+        port = asyncio.run_coroutine_threadsafe(emulator.listen(), loop).result(timeout=10)
+        try:
+            yield Running(emulator, loop, port)
+        finally:
+
+            async def end() -> None:
+                emulator.close()
+                await asyncio.sleep(0.05)  # lets the aborted connections report their end
+
+            asyncio.run_coroutine_threadsafe(end(), loop).result(timeout=10)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
