@@ -42,7 +42,7 @@ def _ended(job: JobRef, view: JobView, run: Run, services: Services) -> Draft:
     result = read_model(services.blobs, paths.run(run.id, RESULTS[job.kind]), JobResult)
     if result is not None and result.job != job.name:
         result = None  # an earlier attempt's
-    if result is not None and result.status == "failed" and view.status is not JobStatus.CANCELLED:
+    if result is not None and result.status == "failed" and not _knows_better(view, result):
         assert result.failure_class is not None
         assert result.problem is not None
         return Draft(JobFailed(job=job.name, failure_class=result.failure_class, problem=result.problem))
@@ -67,6 +67,14 @@ def _ended(job: JobRef, view: JobView, run: Run, services: Services) -> Draft:
             seconds=result.metrics.seconds,
         )
     )
+
+
+def _knows_better(view: JobView, result: JobResult) -> bool:
+    """A job that was told to stop cannot say why; its exit with 143 may look like a fault of its own."""
+    if view.status is JobStatus.CANCELLED:
+        return True
+    interrupted = result.problem is not None and result.problem.code == "interrupted"
+    return interrupted and view.failure_class not in (None, FailureClass.PLATFORM, FailureClass.CODE)
 
 
 # Beside what the job wrote.

@@ -29,8 +29,18 @@ _OTHER_QUOTA = rf"\b{_NO_COMPUTE}\W+quota\b|\bquota (of|for|on) (the )?{_NO_COMP
 # SIGKILL, of the kernel where memory is used up or of a machine that goes away, and SIGTERM, after which it goes away.
 _SIGNALS = r"(137|143|-9|-15)\b"
 _WITH = r"\b\W*((with|was|is|of|a|non-?zero|exit|status|code|value)\b\W*?)*"
-_KILLED = rf"\b(exit(ed|code)?|status|code){_WITH}(?<!\w){_SIGNALS}|SIGKILL|SIGTERM|OOM-?Killed"
-_EXITED = rf"\bexit(ed|code)?{_WITH}(?<![\w-])(?!{_SIGNALS})-?[1-9]\d*\b"
+_EXIT = r"exit(ed|[_ ]?(code|status)(e?s)?)?"  # also the keys `exit_code` and `exit_codes`
+_KILLED = rf"\b({_EXIT}|status|code){_WITH}(?<!\w){_SIGNALS}|SIGKILL|SIGTERM|OOM-?Killed"
+_EXITED = rf"\b{_EXIT}{_WITH}(?<![\w-])(?!{_SIGNALS})-?[1-9]\d*\b"
+_TIME = r"(time-?out limit|time limit|run(ning)? ?(duration|time)|limit of [\d.]+ ?s(ec\w*)?\b)"
+_TIME_LIMIT = rf"\bJob(TimedOut|Timeout|MaxRunDuration)|\bjob\b[^.]*\b(exceed|reach|longer than|hit)[^.]*\b{_TIME}"
+
+# Texts of conflicts (409).
+_UNDER_WAY = (
+    r"\b(another|active|pending) operation|operation\b[^.]*\b(progress|running|pending)|transition|try again|retry"
+    r"|(state|status)( is|:|=)? \W?\w+ing\b|\b(?!provisioning)\w+ing\W+state\b|\bbeing (creat|updat|delet)ed\b"
+)
+_FIXED = r"immutable|cannot be (updated|changed)|different (properties|content)|already (exists|taken|in use)|is taken"
 
 # What a job printed itself follows, in words of any kind.
 _TRACEBACK = "Traceback (most recent call last)"
@@ -39,6 +49,7 @@ _TRACEBACK = "Traceback (most recent call last)"
 # endpoints" (deployment failures) and "Manage quotas"; the compute error codes are those of Azure VMs.
 CLASS_BY_TEXT: tuple[tuple[str, FailureClass], ...] = (
     (_EXITED, FailureClass.CODE),  # by itself: it had its machine, whatever its own words say
+    (_TIME_LIMIT, FailureClass.BUDGET),  # it had the time that was planned for it
     (r"AllocationFailed|OutOfCapacity|OverconstrainedAllocation|SkuNotAvailable", FailureClass.CAPACITY),
     (r"(no|insufficient|not enough|lack of) (available )?capacity", FailureClass.CAPACITY),
     (r"\b(OutOfQuota|QuotaExceeded|InsufficientQuota|OutOfVmQuota)\b|not enough quota", FailureClass.QUOTA),
@@ -84,20 +95,19 @@ def _of_answer(error: HttpResponseError) -> DroptuneError | None:
         return PermanentFailure(known, f"azure_ml_{known.value}", message)
     if status is None:  # a token could not be had, or an answer could not be read
         return Transient("azure_ml_unreachable", message)
-    if status in _TRANSIENT_STATUS or status >= 500 or (status == 409 and not _is_of_an_asset(code, message)):
+    if status in _TRANSIENT_STATUS or status >= 500 or (status == 409 and not _is_final(code, message)):
         return Transient("azure_ml_busy", f"{status} {code}: {message}")
     if status in (401, 403) or isinstance(error, ClientAuthenticationError):
         return PermanentFailure(FailureClass.PLATFORM, "azure_ml_access_denied", message)
     return PermanentFailure(FailureClass.PLATFORM, "azure_ml_refused", f"{code}: {message}")
 
 
-def _is_of_an_asset(code: str, message: str) -> bool:
-    """A version of a model, an environment or data never changes. Any other conflict is with an operation under way,
+def _is_final(code: str, message: str) -> bool:
+    """Of a conflict: a version of a model, an environment or data never changes. Any other is with what is under way,
     in many wordings: "Conflict of operation, another operation on same entity is already running in workspace"."""
-    if re.search(r"\boperation\b", message, re.IGNORECASE):
+    if re.search(_UNDER_WAY, message, re.IGNORECASE):
         return False
-    is_fixed = re.search(r"immutable|cannot be (updated|changed)", f"{code} {message}", re.IGNORECASE)
-    return code == "UserError" or is_fixed is not None
+    return code == "UserError" or re.search(_FIXED, f"{code} {message}", re.IGNORECASE) is not None
 
 
 @contextmanager

@@ -91,14 +91,20 @@ def failure(failure_class: FailureClass, code: str) -> tuple[FailureClass, str]:
     return failure_class, code
 
 
-PLATFORM, CODE, DATA, CAPACITY = (
+BUDGET, PLATFORM, CODE, DATA, CAPACITY = (
+    FailureClass.BUDGET,
     FailureClass.PLATFORM,
     FailureClass.CODE,
     FailureClass.DATA,
     FailureClass.CAPACITY,
 )
 EVICTED = {"failure_class": CAPACITY, "error_code": "evicted", "error_message": "the spot machine was taken back"}
-TIMED_OUT = {"error_code": "timeout", "error_message": "time limit reached"}
+EXITED = {"failure_class": CODE, "error_code": "UserError", "error_message": "ExecutionFailed"}
+TIMED_OUT = {"failure_class": BUDGET, "error_code": "timeout", "error_message": "time limit reached"}
+
+INTERRUPTED = failed().model_copy(
+    update={"failure_class": PLATFORM, "problem": Problem(code="interrupted", message="stopped by SIGTERM")}
+)
 
 
 @pytest.mark.few_cases(3)
@@ -117,10 +123,15 @@ TIMED_OUT = {"error_code": "timeout", "error_message": "time limit reached"}
         pytest.param(view(FAILED, **EVICTED), failed("earlier"), (CAPACITY, "evicted"), id="failed, earlier result"),
         pytest.param(view(FAILED, **EVICTED), completed(), (CAPACITY, "evicted"), id="failed after its result"),
         pytest.param(view(FAILED), None, (PLATFORM, "job_failed"), id="failed, no reason"),
+        pytest.param(view(FAILED, **EVICTED), INTERRUPTED, (CAPACITY, "evicted"), id="evicted with a warning"),
+        pytest.param(view(FAILED, **TIMED_OUT), INTERRUPTED, (BUDGET, "timeout"), id="stopped by its time limit"),
+        pytest.param(view(FAILED, **EXITED), INTERRUPTED, (PLATFORM, "interrupted"), id="interrupted, exit code 143"),
+        pytest.param(view(FAILED), INTERRUPTED, (PLATFORM, "interrupted"), id="interrupted, no reason"),
+        pytest.param(view(COMPLETED), INTERRUPTED, (PLATFORM, "interrupted"), id="completed though interrupted"),
         pytest.param(view(CANCELLED), None, (PLATFORM, "job_cancelled"), id="cancelled by somebody"),
         pytest.param(view(CANCELLED), failed(), (PLATFORM, "job_cancelled"), id="cancelled, interrupted result"),
         pytest.param(view(CANCELLED), completed(), (PLATFORM, "job_cancelled"), id="cancelled after its result"),
-        pytest.param(view(CANCELLED, **TIMED_OUT), None, (PLATFORM, "timeout"), id="cancelled by its time limit"),
+        pytest.param(view(CANCELLED, **TIMED_OUT), None, (BUDGET, "timeout"), id="cancelled by its time limit"),
     ],
 )
 def test_a_job_that_ended_without_its_result_failed(

@@ -62,7 +62,20 @@ def answered(status: int, code: str = "UserError", message: str = "no", kind: An
             "azure_ml_busy",
         ),
         (answered(409, "ConflictError", ""), "azure_ml_busy"),
-        (answered(409, "UserError", "There is already an active operation on endpoint shop."), "azure_ml_busy"),
+        *(
+            (answered(409, code, text), "azure_ml_busy")
+            for code in ("UserError", "Conflict", "ResourceConflict")
+            for text in (
+                "There is already an active operation on endpoint shop.",
+                "Endpoint is in state Updating",
+                "Endpoint shop has the status: 'Creating'",
+                "provisioningState is Deleting",
+                "The deployment is in Updating state and its traffic cannot be updated.",
+                "Another deployment is being updated",
+                "Deployment blue is in a transitional state",
+                "The endpoint is busy, try again later",
+            )
+        ),
     ],
 )
 def test_these_may_work_later(error: Exception, code: str) -> None:
@@ -98,6 +111,17 @@ def test_these_may_work_later(error: Exception, code: str) -> None:
             "azure_ml_refused",
         ),
         (answered(409, "ImmutableAsset", "Version 3 exists."), FailureClass.PLATFORM, "azure_ml_refused"),
+        *(
+            (answered(409, code, text), FailureClass.PLATFORM, "azure_ml_refused")
+            for code in ("UserError", "Conflict")
+            for text in (
+                "Model shop:run1 already exists with different properties",
+                "Model version 1 is immutable; operation UpdateModel is not permitted",
+                "Field type is immutable; its provisioning state is Succeeded",
+                "The endpoint name is already taken in region eastus",
+                "An endpoint of this name already exists in the region. Operation",
+            )
+        ),
         (TypeError("unexpected keyword"), FailureClass.CODE, "azure_ml_invalid_request"),
     ],
 )
@@ -167,7 +191,30 @@ def test_the_message_is_the_services_own_sentence() -> None:
                 f'{{"NonCompliant":"Process exited with code {code}"}} ScriptExecution',
                 f"ResourceNotReady: container exited: exitCode={code}",
                 f"exited with {code}",
+                f'ExecutionFailed: [{{"exit_code":{code},"error_message":"Killed"}}]',
+                f"ExecutionFailed: [REDACTED] exit codes: {code}",
+                f"ExecutionFailed: [REDACTED]\n\texit_codes: {code}\n\tReachable: Some(true)",
+                f"ExecutionFailed: exit_status={code}",
             )
+        ),
+        *(
+            ("UserError", f"ExecutionFailed: {key}: {code}", FailureClass.CODE)
+            for key in ("exit_code", "exit_codes", "exit codes", '"exit_code"')
+            for code in (1, 1370, -1, 12)
+        ),
+        *(
+            (code, text, FailureClass.BUDGET)
+            for code in ("UserError", "JobTimedOut", "JobTimeout")
+            for text in (
+                "Job failed because it exceeded the max run duration timeout of 3600 seconds",
+                "The job has reached the timeout limit",
+                "the job ran longer than its limit of 12.5 s",
+                "Job hit its time limit. User process exited with status code 143",
+            )
+        ),
+        *(
+            (None, text, FailureClass.PLATFORM)
+            for text in ("Job failed: pulling its image exceeded the timeout", "The job reached the limit of 20 nodes")
         ),
         ("ResourceNotReady", "the container was OOMKilled", FailureClass.PLATFORM),
         ("UserError", "ExecutionFailed: killed by SIGKILL", FailureClass.PLATFORM),
