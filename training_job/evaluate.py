@@ -23,12 +23,12 @@ from shared.domain.evaluation import GeneralScore
 from shared.domain.planning.methods import served_tokens
 from shared.domain.prompts import Row, as_dialogue, reference_index
 from shared.domain.recipe import Evaluation, Reinforcement, ResolvedRecipe
+from shared.domain.results import CURVE_FILE
 from training_job.evaluation import report, scoring
 from training_job.evaluation.general import MAX_NEW_TOKENS, Suite, load_suite
 from training_job.evaluation.judges import Panel, read_judges
 from training_job.evaluation.scoring import GradedAnswers
 from training_job.job.arguments import parse_arguments
-from training_job.job.curve import METRICS_FILE
 from training_job.job.files import append_line, model_folder, write_json, write_lines
 from training_job.job.libraries import importing
 from training_job.job.runtime import RunningMetrics, read_recipe, require, run_job, work_offline
@@ -157,7 +157,7 @@ class AnsweringProgress:
     """Reports how many rows are answered, over all models."""
 
     def __init__(self, output: Path, metrics: RunningMetrics) -> None:
-        self._path, self._metrics, self._since = output / METRICS_FILE, metrics, time.monotonic()
+        self._path, self._metrics, self._since = output / CURVE_FILE, metrics, time.monotonic()
         self._path.unlink(missing_ok=True)
 
     def of(self, model: str) -> Callable[[int], None]:

@@ -189,7 +189,9 @@ def require_same_reading(data_manifest: dict[str, Any], bundle: Bundle) -> None:
 
 
 def recipe_sha256(recipe: ResolvedRecipe) -> str:
-    return hashlib.sha256(recipe.model_dump_json().encode()).hexdigest()
+    """Hash of what training depends on; a field that a later version adds, with its default, changes nothing."""
+    parts: Any = {"requested": {"method", "data"}, "hyperparameters": True, "continued_from": True}
+    return hashlib.sha256(recipe.model_dump_json(include=parts, exclude_defaults=True).encode()).hexdigest()
 
 
 if __name__ == "__main__":

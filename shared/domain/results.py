@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -9,6 +10,16 @@ from pydantic import Field, field_validator, model_validator
 
 from shared.domain.errors import FailureClass, Problem
 from shared.domain.model import FirstItems, Frozen, Measured, Text, finite
+
+# Seconds of all attempts of a training run, whose machines are paid for by the second; each point of the curve has them
+# as well, for a kill may cut one of the files short where a mount replaces none at once.
+SPENT_FILE, CURVE_FILE = "spent.json", "metrics.jsonl"
+_SECONDS = re.compile(rb'"(?:seconds|elapsed_s)"\s*:\s*(\d+(?:\.\d+)?(?:e\+?\d+)?)')
+
+
+def seconds_spent(*files: bytes) -> float:
+    """The most that one of these files says, whole or cut; 0 if none says anything."""
+    return max((float(found) for file in files for found in _SECONDS.findall(file)), default=0.0)
 
 
 class JobMetrics(Frozen):

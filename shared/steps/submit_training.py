@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
+
 from shared.domain import catalog as catalog
 from shared.domain import paths
-from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure
 from shared.domain.events import Event, TrainingRetryDue, TrainingStarted, ValidationPassed
 from shared.domain.jobs import RUN_TAG, JobKind, JobSpec, JobView
 from shared.domain.planning.time_limit import TimeLimit
-from shared.domain.results import JobMetrics
+from shared.domain.results import CURVE_FILE, SPENT_FILE, seconds_spent
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import Config, Services
 from shared.records import budget
-from shared.records.blob_documents import read_model, write_model
+from shared.records.blob_documents import write_model
 from shared.step_support.attempts import next_attempt
 from shared.step_support.continue_from import with_start
 from shared.step_support.llm_judges import as_input, judges_of, tell_job
@@ -66,13 +69,18 @@ def job_tags(run: Run) -> dict[str, str]:
     return {RUN_TAG: run.id, "project": run.project, "data_version": run.curated.version}
 
 
+def _time_kept(run: Run, services: Services) -> Iterator[bytes]:
+    for name in (SPENT_FILE, CURVE_FILE):
+        with suppress(BlobNotFound):
+            yield b"".join(services.blobs.read(paths.run(run.id, name)))
+
+
 def submit_training(event: Event[ValidationPassed | TrainingRetryDue], run: Run, services: Services) -> Outcome:
     assert run.recipe is not None
     recipe = with_start(run.recipe, services.store)
     run = run.evolve(attempt=next_attempt(event, run, JobKind.TRAINING), recipe=recipe)
     assert run.cost is not None
-    spent = read_model(services.blobs, paths.run(run.id, "spent.json"), JobMetrics)
-    spec = training_job(run, services.config, spent.seconds if spent else 0.0)
+    spec = training_job(run, services.config, seconds_spent(*_time_kept(run, services)))
     budget.reserve(services.store, run, services.config.project_monthly_usd)
     write_model(services.blobs, paths.recipe(run.id), recipe)
     tell_job(judges_of(recipe.requested, rewards=True), spec.name, run, services)

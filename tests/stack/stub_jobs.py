@@ -19,10 +19,10 @@ import yaml
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.evaluation import EvaluationResult, Gain, GradedRow, Score
+from shared.domain.results import CURVE_FILE
 from tests.stack import stub_server
 from training_job import evaluate, train, validate
 from training_job.job.arguments import parse_arguments
-from training_job.job.curve import METRICS_FILE
 from training_job.job.files import write_json, write_lines
 from training_job.job.runtime import RunningMetrics, read_recipe, run_job
 
@@ -59,7 +59,7 @@ def train_stub(options: list[str]) -> int:
             raise PermanentFailure(FailureClass.DATA, "broken", "the test wants it so")
         steps = range(1, STEPS + 1)
         write_lines(
-            task.output / METRICS_FILE, [{"step": step, "total_steps": STEPS, "loss": 1 / step} for step in steps]
+            task.output / CURVE_FILE, [{"step": step, "total_steps": STEPS, "loss": 1 / step} for step in steps]
         )
         metrics.last_step = metrics.total_steps = STEPS
         merged = task.output / "model" / "merged"

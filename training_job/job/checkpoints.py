@@ -107,6 +107,7 @@ def is_whole(checkpoint: Path, identity: Identity) -> bool:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 by path of every file of a folder but its mark."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and MARK not in path.name)
-    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
+    """SHA-256 by path of every file of a folder but its mark and hidden ones, which mounts leave and no loader reads."""
+    files = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if MARK not in path.name}
+    seen = {name: path for name, path in files.items() if not any(part.startswith(".") for part in name.parts)}
+    return {name.as_posix(): sha256_of(path) for name, path in seen.items() if path.is_file()}

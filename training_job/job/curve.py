@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from shared.domain.results import CURVE_FILE
 from training_job.job.files import append_line, read_lines, write_lines
 from training_job.job.processes import is_main_process
 
-METRICS_FILE = "metrics.jsonl"
 _REWARDS = ("reward", "reward_spread", "reward_gap", "reward_accuracy", "reward_margin")
 _SAME = (
     *("eval_loss", "learning_rate", "tokens_per_s", "eta_s", "grad_norm", "peak_memory_bytes"),
@@ -29,7 +29,7 @@ class Curve:
     """Appends points to the file and passes them on to MLflow."""
 
     def __init__(self, output: Path) -> None:
-        self.path = output / METRICS_FILE
+        self.path = output / CURVE_FILE
         self._writes = is_main_process()
         self._mirror = MlflowMirror.from_environment() if self._writes else None
 
@@ -49,7 +49,7 @@ class Curve:
 
     def points(self) -> list[dict[str, Any]]:
         """All points, in order of time."""
-        return read_lines(self.path)
+        return [point for point in read_lines(self.path) if _is_point(point)]
 
     def values(self, key: str) -> list[float]:
         """All values of one key, in order of time."""
@@ -59,6 +59,10 @@ class Curve:
         """Give MLflow a moment to take the last points."""
         if self._mirror:
             self._mirror.close(timeout_s)
+
+
+def _is_point(line: dict[str, Any]) -> bool:
+    return type(line.get("step")) is int and all(type(value) in (int, float, type(None)) for value in line.values())
 
 
 class MlflowMirror:
@@ -92,7 +96,7 @@ class MlflowMirror:
             return
         self._thread.join(timeout_s)
         if self._thread.is_alive() or self.failures:
-            print(f"mlflow: {self.failures} posts failed; the curve is whole in {METRICS_FILE}", flush=True)
+            print(f"mlflow: {self.failures} posts failed; the curve is whole in {CURVE_FILE}", flush=True)
 
     def _work(self) -> None:
         # Read by mlflow: fail within seconds instead of its default of minutes.

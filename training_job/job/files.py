@@ -47,7 +47,7 @@ def append_line(path: Path, content: dict[str, Any]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """All whole lines of a JSONL file; a line torn by a kill is left out. No file, no lines."""
+    """All objects of a JSONL file; a line torn by a kill is left out. No file, no lines."""
     if not path.exists():
         return []
     lines = []
@@ -56,7 +56,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
             lines.append(orjson.loads(raw))
         except orjson.JSONDecodeError:
             continue
-    return lines
+    return [line for line in lines if isinstance(line, dict)]
 
 
 def sha256_of(*paths: Path) -> str:

@@ -11,7 +11,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -20,7 +20,7 @@ from pydantic import ConfigDict, PrivateAttr, ValidationError
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedRecipe
-from shared.domain.results import JobMetrics, JobResult
+from shared.domain.results import CURVE_FILE, SPENT_FILE, JobMetrics, JobResult, seconds_spent
 from shared.domain.upgrades import read_file
 from training_job.job import exit_codes
 from training_job.job.files import write_json
@@ -28,7 +28,6 @@ from training_job.job.processes import is_distributed, is_main_process
 
 RESULT_FILE = "result.json"
 CALIBRATION_FILE = "calibration.json"
-SPENT_FILE = "spent.json"  # seconds of all attempts of a training run, whose machines are paid for by the second
 
 
 class RunningMetrics(JobMetrics):
@@ -42,8 +41,8 @@ class RunningMetrics(JobMetrics):
     def continue_time(self, output: Path) -> None:
         """Count on from what earlier attempts of the run have kept."""
         self._kept = output / SPENT_FILE
-        with suppress(FileNotFoundError, ValueError):
-            self._earlier_s = JobMetrics.model_validate_json(self._kept.read_bytes()).seconds
+        files = [path for path in (self._kept, output / CURVE_FILE) if path.is_file()]
+        self._earlier_s = seconds_spent(*(path.read_bytes() for path in files))
 
     def count_time(self) -> float:
         """Seconds of this job and of earlier attempts."""

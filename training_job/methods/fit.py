@@ -201,11 +201,11 @@ def close_metrics(
     measured = [*points, *state.log_history]
     eval_losses = {point["step"]: point["eval_loss"] for point in measured if point.get("eval_loss") is not None}
     metrics.eval_loss = eval_losses.get(metrics.best_step, next(reversed(eval_losses.values()), None))
-    if not points:
-        return
     losses = curve.values("loss")
+    if not losses:
+        return
     metrics.first_train_loss, metrics.train_loss = losses[0], losses[-1]
-    metrics.processed_tokens = max(metrics.processed_tokens, int(curve.values("tokens")[-1]))
+    metrics.processed_tokens = max(metrics.processed_tokens, *map(int, curve.values("tokens")[-1:]), 0)
     sentences = method.diagnose(points, metrics.stopped, None if lost_best else metrics.best_step)
     if lost_best:
         lost = f"The best checkpoint, of step {lost_best}, was lost; the model is that of step {metrics.best_step}."

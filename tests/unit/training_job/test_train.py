@@ -269,6 +269,23 @@ def test_truncated_rows_are_trained_on_and_counted_in_the_manifest(
     assert manifest["metrics"]["truncated_rows"] == 2
 
 
+def test_a_recipe_is_the_same_to_training_whatever_it_says_of_other_things(resolved: Callable[..., Any]) -> None:
+    from training_job.train import recipe_sha256
+
+    recipe = resolved()
+    same = [
+        recipe.model_copy(update={"reasons": {"seed": "other words"}, "serving_instance_type": "Standard_other"}),
+        resolved({"budget": {"deadline_hours": 7}, "use_case": "x", "deployment": {"approval_hours": 2}}),
+        type(recipe).model_validate_json(recipe.model_dump_json(exclude_defaults=True)),  # as before a field was added
+    ]
+    changes = {"seed": 8, "lora_dropout": 0.1, "learning_rate": 1e-5, "packing": "padded", "dora": True}
+    others = [resolved(**{name: value}) for name, value in changes.items()]
+    others += [resolved({"data": {"over_length": "drop"}}), resolved(continued_from="run-2")]
+    others += [resolved({"method": {"type": "dpo"}})]
+    assert {recipe_sha256(one) for one in same} == {recipe_sha256(recipe)}
+    assert len({recipe_sha256(one) for one in (recipe, *others)}) == len(others) + 1
+
+
 def test_help_and_bad_arguments_answer_without_torch() -> None:
     """`validate` has a stricter test of its own."""
     program = (

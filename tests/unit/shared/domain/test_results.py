@@ -15,10 +15,31 @@ from pydantic import AfterValidator, BaseModel, ValidationError
 from shared.domain.errors import FailureClass, Problem
 from shared.domain.evaluation import EvaluationResult
 from shared.domain.model import MAX_ITEMS, MAX_TEXT
-from shared.domain.results import JobMetrics, JobResult
+from shared.domain.results import JobMetrics, JobResult, seconds_spent
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PROBLEM = Problem(code="x", message="y")
+
+
+@pytest.mark.parametrize(
+    ("spent", "curve", "expected"),
+    [
+        ('{"seconds": 12.5}', "", 12.5),
+        ('{\n  "seconds": 1200\n}', '{"elapsed_s":7.25}\n', 1200),
+        ("", '{"elapsed_s":7.25}\n{"step":2,"elapsed_s":9.5}\n{"elapsed', 9.5),
+        ("null", '{"elapsed_s":7.25}', 7.25),
+        ('{"seconds": ', '{"elapsed_s":7}', 7),
+        ('{"seconds": 12', '{"elapsed_s":1234.5}', 1234.5),
+        ('{"seconds": -3}', "", 0),
+        ('{"seconds": null}', "\0\0", 0),
+        ('{"seconds": 1e+3}', "", 1000),
+        ("", "", 0),
+    ],
+)
+def test_the_time_of_all_attempts_is_the_most_that_is_left_of_either_file(
+    spent: str, curve: str, expected: float
+) -> None:
+    assert seconds_spent(spent.encode(), curve.encode()) == expected
 
 
 def test_measures_that_are_no_numbers_of_json_are_left_out() -> None:

@@ -87,17 +87,21 @@ def test_the_job_has_what_the_recipe_says(
     assert spec.tags == {"droptune_run": prepared.id, "project": "shop", "data_version": CURATED.version}
 
 
+@pytest.mark.few_cases(3)
+@pytest.mark.parametrize("kept_in", ["metrics.jsonl", "spent.json"])
 @pytest.mark.parametrize(
     ("spent_s", "left_s"),
     [(0, 7200), (0.6, 7199), (2000.4, 5199), (7198.5, 1), (7199.5, None), (7200, None), (9e9, None)],
 )
 def test_another_attempt_may_take_the_time_that_is_left(
-    prepared: Run, services: Services, spent_s: float, left_s: int | None
+    prepared: Run, services: Services, kept_in: str, spent_s: float, left_s: int | None
 ) -> None:
     assert prepared.recipe is not None
     requested = Recipe.model_validate({"base_model": "droptune/tiny-llama", "budget": {"deadline_hours": 2}})
     run = prepared.evolve(recipe=resolve(requested, "shop", train_rows=100, characters_max=100))
-    services.blobs.write(paths.run(run.id, "spent.json"), [json.dumps({"seconds": spent_s}).encode()])
+    services.blobs.write(paths.run(run.id, "spent.json"), [b'{"seconds"'])  # cut by a kill
+    key = "seconds" if kept_in == "spent.json" else "elapsed_s"
+    services.blobs.write(paths.run(run.id, kept_in), [json.dumps({key: spent_s}).encode()])
     platform = Platform()
     if left_s is None:
         with pytest.raises(PermanentFailure) as refused:

@@ -94,6 +94,19 @@ def test_a_broken_mlflow_neither_stops_nor_slows_training(
     assert mlflow_server.batches == [] or not hangs
 
 
+def test_lines_of_the_file_that_are_no_points_are_passed_over(tmp_path: Path) -> None:
+    from training_job.job.curve import Curve
+
+    no_points = ["null", "7", "[]", '"x"', "{}", '{"loss": 1}', '{"step": "3"}', '{"step": 2, "loss": "x"}', '{"step"']
+    curve = Curve(tmp_path)
+    curve.add({"step": 1, "loss": 2.0})
+    curve.path.write_text("\n".join([*no_points, '{"step": 2, "loss": 1.5, "kl": null}', ""]) + curve.path.read_text())
+    curve.rewind(1)
+    assert curve.path.read_text() == '{"step":1,"loss":2.0}\n'
+    curve.path.write_text("\n".join(no_points))
+    assert (curve.points(), curve.values("loss")) == ([], [])
+
+
 def test_a_run_without_mlflow_server_completes(
     monkeypatch: pytest.MonkeyPatch, bench: Callable[..., Any], resolved: Callable[..., Any], tmp_path: Path
 ) -> None:
