@@ -42,9 +42,7 @@ def _ended(job: JobRef, view: JobView, run: Run, services: Services) -> Draft:
     result = read_model(services.blobs, paths.run(run.id, RESULTS[job.kind]), JobResult)
     if result is not None and result.job != job.name:
         result = None  # an earlier attempt's
-    if result is not None and result.status == "failed" and not _knows_better(view, result):
-        assert result.failure_class is not None
-        assert result.problem is not None
+    if result is not None and result.failure_class and result.problem and not _knows_better(view, result.problem):
         return Draft(JobFailed(job=job.name, failure_class=result.failure_class, problem=result.problem))
     if view.status is JobStatus.CANCELLED and view.error_code is None:
         return _failed(job.name, FailureClass.PLATFORM, "job_cancelled", "somebody else cancelled the job")
@@ -69,12 +67,10 @@ def _ended(job: JobRef, view: JobView, run: Run, services: Services) -> Draft:
     )
 
 
-def _knows_better(view: JobView, result: JobResult) -> bool:
+def _knows_better(view: JobView, problem: Problem) -> bool:
     """A job that was told to stop cannot say why; its exit with 143 may look like a fault of its own."""
-    if view.status is JobStatus.CANCELLED:
-        return True
-    interrupted = result.problem is not None and result.problem.code == "interrupted"
-    return interrupted and view.failure_class not in (None, FailureClass.PLATFORM, FailureClass.CODE)
+    known = view.failure_class not in (None, FailureClass.PLATFORM, FailureClass.CODE)
+    return view.status is JobStatus.CANCELLED or (known and problem.code == "interrupted")
 
 
 # Beside what the job wrote.

@@ -107,7 +107,6 @@ def is_whole(checkpoint: Path, identity: Identity) -> bool:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 by path of every file of a folder but its mark and hidden ones, which mounts leave and no loader reads."""
-    files = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if MARK not in path.name}
-    seen = {name: path for name, path in files.items() if not any(part.startswith(".") for part in name.parts)}
-    return {name.as_posix(): sha256_of(path) for name, path in seen.items() if path.is_file()}
+    """SHA-256 by path of the files of a folder but its mark, and hidden ones, which only mounts leave."""
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {name: sha256_of(path) for name, path in files.items() if MARK not in path.name and "/." not in f"/{name}"}
