@@ -19,10 +19,8 @@ from functions.http.run_queries import find_run
 from shared.api.models import Preview
 from shared.base_models.bundles import base_bundle
 from shared.domain import paths
-from shared.domain.dataset import CuratedVersion
 from shared.domain.errors import BlobNotFound
 from shared.domain.tokens import PreviewRow
-from shared.ports import BlobStore
 from shared.records.blob_documents import reading
 from shared.rendering import Bundle
 from shared.rendering.preview import preview_row
@@ -44,7 +42,8 @@ def get_preview(
         raise ApiError(404, "no_tokenizer", f"the tokenizer of {base_model} is not here", base_model)
     try:
         with reading(paths.curated(run.curated, "train.jsonl"), PreviewRow):
-            read = list(itertools.islice(_rows(services.blobs, run.curated), rows))
+            lines = _lines(services.blobs.read(paths.curated(run.curated, "train.jsonl")))
+            read = list(map(orjson.loads, itertools.islice(lines, rows)))
     except BlobNotFound as error:
         raise ApiError(404, "no_preview", "the curated data is no longer there", run_id) from error
     return Preview(data=tuple(_shown(bundle, row, number) for number, row in enumerate(read, start=1)))
@@ -56,10 +55,6 @@ def _shown(bundle: Bundle, row: dict[str, Any], number: int) -> PreviewRow:
     except Exception as error:  # a template may raise anything, and may quote the row while doing so
         message = f"the base model's chat template does not take row {number}: {bundle.template.words_of(error)}"
         raise ApiError(409, "row_not_renderable", message, str(number)) from error
-
-
-def _rows(blobs: BlobStore, version: CuratedVersion) -> Iterator[dict[str, Any]]:
-    yield from map(orjson.loads, _lines(blobs.read(paths.curated(version, "train.jsonl"))))
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
+from pathlib import PurePath
 
 from fastapi import Response
 
@@ -33,11 +34,7 @@ class StaticFile:
 def read_files(folder: Traversable) -> dict[str, StaticFile]:
     """The folder's files of a known type, by name."""
     names = sorted(each.name for each in folder.iterdir())
-    return {name: _read(folder / name, suffix) for name in names if (suffix := _suffix(name)) in TYPES}
-
-
-def _suffix(name: str) -> str:
-    return f".{name.rsplit('.', 1)[-1]}"
+    return {name: _read(folder / name, suffix) for name in names if (suffix := PurePath(name).suffix) in TYPES}
 
 
 def _read(file: Traversable, suffix: str) -> StaticFile:

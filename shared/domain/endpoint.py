@@ -34,10 +34,4 @@ class EndpointRecord(BaseModel):
     previous: PreviousDeployment | None = None
 
     def as_previous(self, keep_until: datetime) -> PreviousDeployment:
-        return PreviousDeployment(
-            champion=self.champion,
-            project=self.project,
-            deployment=self.deployment,
-            model=self.model,
-            keep_until=keep_until,
-        )
+        return PreviousDeployment.model_validate({**dict(self), "keep_until": keep_until}, extra="ignore")

@@ -51,16 +51,28 @@ def examine(build: Callable[[], Services] = services) -> list[Check]:
 
 
 def _run_check(settings: Settings, services: Services) -> Iterator[Check]:
-    yield attempt("run store", "RUN_STORE_URL", lambda: _read_store(services))
+    yield attempt(
+        "run store", "RUN_STORE_URL", lambda: services.store.get("doctor", "doctor"), "a point read is answered"
+    )
     yield _set_aside(services)
     yield _timers(services)
     yield attempt("event bus", "EVENT_BUS_URL", lambda: _peek_all(services))
     blobs = attempt("blobs", "BLOB_STORE_URL", lambda: _list_blobs(services))
     yield blobs
-    yield attempt("Azure ML jobs", "AZURE_ML_URL", lambda: _ask_for_job(services))
-    yield attempt("Azure ML endpoints", "AZURE_ML_URL", lambda: _ask_for_endpoint(services))
+    yield attempt("Azure ML jobs", "AZURE_ML_URL", lambda: services.launcher.get_job(NO_JOB), "jobs can be asked for")
+    yield attempt(
+        "Azure ML endpoints",
+        "AZURE_ML_URL",
+        lambda: services.models.get_endpoint(NO_ENDPOINT),
+        "endpoints can be asked for",
+    )
     # The only call that fails if the workspace itself is missing: for the others that is one 404 more.
-    yield attempt("Azure ML workspace", "AZURE_ML_URL", lambda: _ask_for_curve(services))
+    yield attempt(
+        "Azure ML workspace",
+        "AZURE_ML_URL",
+        lambda: services.launcher.metric_history(NO_JOB, "train_loss"),
+        "the workspace exists and its metrics can be asked for",
+    )
     if blobs.status is CheckStatus.OK:
         yield from base_model_checks(services.blobs, settings.default_base_model)
     else:
@@ -100,10 +112,11 @@ def _timers(services: Services) -> Check:
     return Check(name="timers", status=CheckStatus.FIX, detail=shortened(named, 1000), fix=fix)
 
 
-def attempt(name: str, setting: str, request: Callable[[], str]) -> Check:
-    """The call's own words if it succeeds, else what is wrong with the service behind the setting."""
+def attempt(name: str, setting: str, request: Callable[[], object], answer: str = "") -> Check:
+    """`answer`, or the call's own words, if it succeeds, else what is wrong with the service behind the setting."""
     try:
-        return Check(name=name, status=CheckStatus.OK, detail=request())
+        found = request()
+        return Check(name=name, status=CheckStatus.OK, detail=answer or str(found))
     except Exception as error:  # whatever fails is what the check reports
         return Check(name=name, status=CheckStatus.FIX, detail=_message_of(error), fix=_remedy(error, setting))
 
@@ -138,11 +151,6 @@ def _denied(error: BaseException) -> bool:
     return False
 
 
-def _read_store(services: Services) -> str:
-    services.store.get("doctor", "doctor")
-    return "a point read is answered"
-
-
 def _peek_all(services: Services) -> str:
     """Stops where nothing answers; continues where an entity is missing, so that all are named at once."""
     entities, wrong = TOPOLOGY.entities(), {}
@@ -162,21 +170,6 @@ def _list_blobs(services: Services) -> str:
     for container in containers:
         next(iter(services.blobs.list(f"{container}/")), None)
     return f"{', '.join(containers)} can be listed"
-
-
-def _ask_for_job(services: Services) -> str:
-    services.launcher.get_job(NO_JOB)
-    return "jobs can be asked for"
-
-
-def _ask_for_endpoint(services: Services) -> str:
-    services.models.get_endpoint(NO_ENDPOINT)
-    return "endpoints can be asked for"
-
-
-def _ask_for_curve(services: Services) -> str:
-    services.launcher.metric_history(NO_JOB, "train_loss")
-    return "the workspace exists and its metrics can be asked for"
 
 
 def _environment(environment: str, services: Services) -> Iterator[Check]:

@@ -50,15 +50,8 @@ def _swap(record: EndpointRecord, previous: PreviousDeployment, run: Run, servic
         raise Transient("traffic_shifting", f"{record.endpoint} is to answer with {previous.deployment}")
     settings = run.recipe.requested.deployment if run.recipe else Deployment()  # lost in a repair
     keep = timedelta(hours=settings.keep_previous_hours)
-    swapped = record.model_copy(
-        update={
-            "champion": previous.champion,
-            "project": previous.project,
-            "deployment": previous.deployment,
-            "model": previous.model,
-            "promoted_at": services.clock.now(),
-            "previous": record.as_previous(services.clock.now() + keep),
-        }
-    )
+    now = services.clock.now()
+    dates = {"promoted_at": now, "previous": record.as_previous(now + keep)}
+    swapped = record.model_copy(update=previous.model_dump(exclude={"keep_until"}) | dates)
     endpoints.write(services.store, swapped, replacing=record)
     return swapped

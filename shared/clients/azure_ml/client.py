@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from azure.core.credentials import TokenCredential
+
 from shared.clients.azure_ml.chat import Chat
-from shared.clients.azure_ml.connection import Credential
 from shared.clients.azure_ml.endpoints import AzureMlEndpoints
 from shared.clients.azure_ml.jobs import AzureMlJobs
 from shared.clients.azure_ml.session import Session
@@ -20,7 +21,7 @@ class AzureMLClient(AzureMlJobs, AzureMlEndpoints, Chat):
     def __init__(
         self,
         url: str,
-        credential: Credential | None = None,
+        credential: TokenCredential | None = None,
         *,
         identity_client_id: str | None = None,
         job_client_id: str | None = None,

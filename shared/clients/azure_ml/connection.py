@@ -11,7 +11,7 @@ import re
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from shared.domain.errors import InvalidInput
@@ -19,6 +19,7 @@ from shared.domain.urls import is_loopback
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
+    from azure.core.credentials import TokenCredential
 
 ARM_HOST = "management.azure.com"
 ARM_SCOPE = f"https://{ARM_HOST}/.default"
@@ -26,13 +27,6 @@ _URL = re.compile(
     r"(?P<scheme>azureml|azureml\+http)://(?:(?P<host>[^/]+)/)?subscriptions/(?P<subscription>[^/]+)"
     r"/resourceGroups/(?P<group>[^/]+)/workspaces/(?P<workspace>[^/]+)/?"
 )
-
-
-class Credential(Protocol):
-    """What azure-identity's credentials offer."""
-
-    def get_token(self, *scopes: str, **options: Any) -> Any:
-        """An object with `token` and `expires_on` (Unix time in seconds)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +111,13 @@ def _encoded(part: bytes) -> str:
     return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
 
 
-def default_credential(workspace: Workspace, client_id: str | None, emulator_secret: str | None) -> Credential:
+def default_credential(workspace: Workspace, client_id: str | None, emulator_secret: str | None) -> TokenCredential:
     """The identity of this process; for the emulator one made from its secret."""
     if workspace.emulator is not None:
         return LocalCredential(emulator_secret or "")
     from azure.identity import DefaultAzureCredential
 
-    credential: Credential = DefaultAzureCredential(managed_identity_client_id=client_id)
+    credential: TokenCredential = DefaultAzureCredential(managed_identity_client_id=client_id)
     return credential
 
 
@@ -136,7 +130,7 @@ def load_sdk() -> None:
         import azure.ai.ml.entities  # noqa: F401
 
 
-def make_ml_client(url: str, credential: Credential) -> MLClient:
+def make_ml_client(url: str, credential: TokenCredential) -> MLClient:
     """The SDK's client for a workspace URL. The only code that knows of the emulator.
 
     SDK source: keyword arguments of MLClient reach every generated client, so `transport` and the retry

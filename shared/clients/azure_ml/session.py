@@ -7,16 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError
 
-from shared.clients.azure_ml.connection import (
-    ARM_SCOPE,
-    Credential,
-    Workspace,
-    default_credential,
-    make_ml_client,
-    parse_url,
-)
+from shared.clients.azure_ml.connection import ARM_SCOPE, Workspace, default_credential, make_ml_client, parse_url
 from shared.clients.azure_ml.errors import translate, translated
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.tls import tls_context
@@ -36,7 +30,7 @@ class Session:
     def __init__(
         self,
         url: str,
-        credential: Credential | None = None,
+        credential: TokenCredential | None = None,
         *,
         identity_client_id: str | None = None,
         emulator_secret: str | None = None,
@@ -49,7 +43,7 @@ class Session:
         self._identity_client_id = identity_client_id
         self._emulator_secret = emulator_secret
         self._lock = threading.RLock()
-        self._credential: Credential | None = None
+        self._credential: TokenCredential | None = None
         self._client: MLClient | None = None
         self._data_plane_url: str | None = None
 
@@ -64,7 +58,7 @@ class Session:
                 self._client = make_ml_client(self._url, self._identity())
             return self._client
 
-    def _identity(self) -> Credential:
+    def _identity(self) -> TokenCredential:
         with self._lock:
             if self._credential is None:
                 self._credential = self._given_credential or default_credential(

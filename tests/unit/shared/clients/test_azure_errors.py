@@ -37,7 +37,7 @@ def exception_classes(*modules: types.ModuleType) -> set[str]:
 def test_every_exception_class_of_the_installed_sdks_is_in_the_table() -> None:
     installed = exception_classes(azure.core.exceptions, azure.cosmos.exceptions, azure.storage.blob)
     assert len(installed) >= 27
-    assert installed == set(BY_CLASS)
+    assert installed == {name for name in BY_CLASS if not name.startswith("azure.servicebus.")}
 
 
 def test_every_code_in_the_table_is_one_the_services_send() -> None:
