@@ -85,7 +85,7 @@ class Api:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._http.close()
 
     def health(self) -> Health:

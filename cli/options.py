@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import typer
 
 Url = Annotated[
-    str | None,
-    typer.Option("--url", help="URL of the API; else DROPTUNE_URL, else that of ./.droptune/stack.json"),
+    str | None, typer.Option("--url", help="URL of the API; else DROPTUNE_URL, else that of ./.droptune/stack.json")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="for scripts")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="run id")]

@@ -161,13 +161,7 @@ STAGES: tuple[Stage, ...] = (
         wakes=(e.JobFailed, e.StageRefused, e.RunOverdue),
         moves=frozenset((status, Status.FAILED) for status in NON_TERMINAL)
         | frozenset((status, status) for status in RETRIED),
-        publishes=(
-            e.RunFailed,
-            e.ValidationRetryDue,
-            e.TrainingRetryDue,
-            e.EvaluationRetryDue,
-            e.DeploymentRetryDue,
-        ),
+        publishes=(e.RunFailed, e.ValidationRetryDue, e.TrainingRetryDue, e.EvaluationRetryDue, e.DeploymentRetryDue),
         step=fail_run,
     ),
     Stage(
@@ -227,8 +221,7 @@ TOPOLOGY = Topology(
     topics={
         TOPIC: tuple(
             Subscription(
-                stage.name,
-                None if stage.name == "notify" else frozenset(cls.wire_type for cls in stage.wakes),
+                stage.name, None if stage.name == "notify" else frozenset(cls.wire_type for cls in stage.wakes)
             )
             for stage in STAGES
             if stage.wakes

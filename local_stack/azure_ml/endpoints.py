@@ -8,14 +8,7 @@ from local_stack.azure_ml import events
 from local_stack.azure_ml.config import LOCATION, EmulatorConfig, arm_id, operation_url, system_data
 from local_stack.azure_ml.models import Models
 from local_stack.azure_ml.store import Document, WorkspaceStore
-from local_stack.azure_ml.strict import (
-    ENDPOINT_NAME,
-    ArmError,
-    check_keys,
-    check_name,
-    check_traffic,
-    user_error,
-)
+from local_stack.azure_ml.strict import ENDPOINT_NAME, ArmError, check_keys, check_name, check_traffic, user_error
 
 IN_PROGRESS = ("Creating", "Updating", "Deleting")
 _TYPE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints"

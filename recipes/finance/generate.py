@@ -65,11 +65,7 @@ def letter(case: Denial, old_rules: dict[str, str], closing: str) -> str:
 
 def on_file(rng: random.Random, case: Denial) -> str:
     """A letter as it was sent: most are older than the renumbering, and most end in the old tone."""
-    return letter(
-        case,
-        OLD_RULES if rng.random() < OLD_SHARE else {},
-        FORMAL if rng.random() < OLD_SHARE else PLAIN,
-    )
+    return letter(case, OLD_RULES if rng.random() < OLD_SHARE else {}, FORMAL if rng.random() < OLD_SHARE else PLAIN)
 
 
 def audit(case: Audit) -> Row:

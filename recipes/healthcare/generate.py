@@ -47,11 +47,7 @@ def _row(rng: random.Random, case: Case, age: str, layout: str) -> dict[str, Any
     return {
         "messages": [{"role": "user", "content": note}, {"role": "assistant", "content": answer}],
         "complaint": COMPLAINTS[complaint],
-        "acronyms": {
-            complaint: COMPLAINTS[complaint],
-            history: HISTORIES[history],
-            finding: FINDINGS[finding],
-        },
+        "acronyms": {complaint: COMPLAINTS[complaint], history: HISTORIES[history], finding: FINDINGS[finding]},
         "triage": label,
     }
 

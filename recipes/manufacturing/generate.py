@@ -45,10 +45,7 @@ def make_rows(seed: int, count: int) -> list[dict[str, object]]:
 def _row(code: str, question: str) -> dict[str, object]:
     family, material, *_ = code.split("-")
     return {
-        "messages": [
-            {"role": "user", "content": question},
-            {"role": "assistant", "content": meaning(code)},
-        ],
+        "messages": [{"role": "user", "content": question}, {"role": "assistant", "content": meaning(code)}],
         "code": code,
         "family": FAMILIES[family],
         "material": MATERIALS[material],

@@ -45,10 +45,7 @@ def import_job(entry: BaseModelEntry, attempt: int, config: Config) -> JobSpec:
         ),
         environment=config.training_environment,
         inputs={"base_model": entry.asset},
-        outputs={
-            "bundle": datastore_uri(entry.tokenizer.rstrip("/")),
-            "result": datastore_uri(_result_folder(entry)),
-        },
+        outputs={"bundle": datastore_uri(entry.tokenizer.rstrip("/")), "result": datastore_uri(_result_folder(entry))},
         instance_type=config.cpu_instance_type,
         tier=Tier.DEDICATED,
         timeout_s=TIMEOUT_S,

@@ -52,8 +52,7 @@ class Statistics(Frozen):
     messages_per_row: Histogram = Histogram()
     characters_per_row: Histogram = Histogram()
     languages: dict[str, int] = Field(
-        default_factory=dict,
-        description="training rows by ISO 639 code, mixed or unknown",
+        default_factory=dict, description="training rows by ISO 639 code, mixed or unknown"
     )
 
 

@@ -27,8 +27,7 @@ class Hyperparameters(Frozen):
     """LoRA and QLoRA settings every method has; `auto` is resolved from the data and the base model."""
 
     n_epochs: Annotated[int, Field(ge=1, le=25)] | Auto = Field(
-        default=AUTO,
-        description="passes over the rows; auto: 3 for most sizes. Raise it for small, exact tasks",
+        default=AUTO, description="passes over the rows; auto: 3 for most sizes. Raise it for small, exact tasks"
     )
     batch_size: Annotated[int, Field(ge=1, le=1024)] | Auto = Field(
         default=AUTO, description="rows per optimizer step; auto: by the number of rows"
@@ -215,8 +214,7 @@ class Data(Frozen):
         "`{query: user, response: assistant}`",
     )
     over_length: Literal["reject", "drop", "truncate"] = Field(
-        default="reject",
-        description="rows beyond max_length_tokens: refuse the data, leave them out, or cut them",
+        default="reject", description="rows beyond max_length_tokens: refuse the data, leave them out, or cut them"
     )
     personal_data: Literal["block", "redact", "allow"] = Field(
         default="block",

@@ -54,7 +54,7 @@ class Engine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *raised: object) -> None:
         for _, compiled in self._graders:
             compiled.close()
 

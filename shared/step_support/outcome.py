@@ -35,13 +35,7 @@ class Draft:
 def event_of(run: Run, data: Fact, time: datetime, key: str = "") -> Event[Fact]:
     """The event about `run` at its present revision."""
     return Event(
-        data=data,
-        run_id=run.id,
-        project=run.project,
-        attempt=run.attempt,
-        revision=run.revision,
-        time=time,
-        key=key,
+        data=data, run_id=run.id, project=run.project, attempt=run.attempt, revision=run.revision, time=time, key=key
     )
 
 

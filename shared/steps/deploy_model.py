@@ -78,12 +78,7 @@ def deploy_model(event: Event[EvaluationPassed | DeploymentRetryDue], run: Run, 
         status=Status.DEPLOYING,
         changes={
             "rollout": RolloutRef(
-                endpoint=endpoint,
-                deployment=spec.name,
-                model=spec.model,
-                previous=previous,
-                traffic=previous,
-                step=0,
+                endpoint=endpoint, deployment=spec.name, model=spec.model, previous=previous, traffic=previous, step=0
             )
         },
         events=(Draft(DeploymentStarted(endpoint=endpoint, deployment=spec.name, model=spec.model)),),

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from shared.domain import paths
 from shared.domain.errors import FailureClass, Problem
-from shared.domain.events import (
-    EvaluationCompleted,
-    JobFailed,
-    JobStopped,
-    TrainingCompleted,
-    ValidationCompleted,
-)
+from shared.domain.events import EvaluationCompleted, JobFailed, JobStopped, TrainingCompleted, ValidationCompleted
 from shared.domain.jobs import JobKind, JobStatus, JobView
 from shared.domain.results import JobResult
 from shared.domain.run import JobRef, Run, Status

@@ -102,11 +102,7 @@ def _undo(job: str, run: Run, services: Services) -> None:
 def submitted(view: JobView, kind: JobKind, run: Run, services: Services) -> JobRef:
     """The run's reference to a job it has just submitted."""
     return JobRef(
-        name=view.name,
-        kind=kind,
-        attempt=run.attempt,
-        submitted_at=services.clock.now(),
-        studio_url=view.studio_url,
+        name=view.name, kind=kind, attempt=run.attempt, submitted_at=services.clock.now(), studio_url=view.studio_url
     )
 
 

@@ -179,9 +179,7 @@ def refuse_lost_run(step: int, loss: float) -> None:
         )
     if loss == 0 and step <= FIRST_STEPS:
         raise PermanentFailure(
-            FailureClass.CODE,
-            "loss_is_zero",
-            f"the loss is exactly 0 at step {step}: no token is learned from",
+            FailureClass.CODE, "loss_is_zero", f"the loss is exactly 0 at step {step}: no token is learned from"
         )
 
 

@@ -315,11 +315,7 @@ def _explain_fit(sku: Sku, chosen: ResolvedHyperparameters, needed: int, reasons
 
 
 def _serving_sku(
-    recipe: Recipe,
-    entry: BaseModelEntry,
-    tokens: int,
-    skus: tuple[Sku, ...],
-    reasons: dict[str, str],
+    recipe: Recipe, entry: BaseModelEntry, tokens: int, skus: tuple[Sku, ...], reasons: dict[str, str]
 ) -> Sku:
     needed = serving_bytes(entry, tokens)
     requested = recipe.deployment.instance_type
@@ -328,8 +324,7 @@ def _serving_sku(
         reasons["serving_instance_type"] = "set in the recipe"
     else:
         usable = sorted(
-            (sku for sku in skus if sku.online_endpoint and can_train(entry, sku)),
-            key=lambda sku: sku.usd_per_hour,
+            (sku for sku in skus if sku.online_endpoint and can_train(entry, sku)), key=lambda sku: sku.usd_per_hour
         )
         reasons["serving_instance_type"] = (
             f"cheapest that holds the 16-bit model and {SERVING_REQUESTS} requests of {tokens} tokens, "
