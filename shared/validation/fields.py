@@ -19,6 +19,7 @@ from shared.validation.conversions import ANSWER_FIELDS, TOOLS
 from shared.validation.labels import LABEL_NAMES
 from shared.validation.marks import WORDS, Mark, grade_of, is_bad, meaning_of, plain_name
 from shared.validation.names import EMPTY, NAMES_MAX, OTHER_NAMES, shown
+from shared.validation.same_questions import SameQuestions
 from shared.validation.strict import parse_text
 
 _FIELDS = WORDS["fields"]
@@ -26,7 +27,7 @@ _MANY_MEDIA, _PASSAGES, _CHOICES = (_FIELDS[name] for name in ("many_media", "pa
 _MEDIA = _MANY_MEDIA | _FIELDS["one_medium"]
 _OF_ANSWER = re.compile(r"^(?:chosen|rejected|preferred|answer|response)_|_(?:chosen|rejected|preferred)$")
 # Fields of one choice each, by the answer that names it (MMLU as CSV, MedMCQA).
-_CHOICE_FIELDS = ("{}", "option_{}", "choice_{}", "option{}", "choice{}", "op{}")
+_CHOICE_FIELD = re.compile(r"((?:op|opt|option|choice|ans|answer|alternative)?_?)([a-z\d])")
 _PLACEHOLDER = re.compile(r"<(image|audio|video)s?(_?\d+)?>|<\|(image|audio|video|vision)|\[(IMG|IMAGE|AUDIO|VIDEO)\]")
 
 
@@ -42,12 +43,15 @@ _WORDS, _LETTERS, _SENTENCE_WORDS, _LONG = 8, 16, 3, 30
 _SENTENCE_ENDS = (".", "!", "?", "\u3002", "\uff01", "\uff1f", "\u0964")  # also of Chinese, Japanese and Hindi
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 _WORD, _ANSWER_CHARACTERS = re.compile(r"\w+"), 5  # with the blanks around it
+_NAMED_CHARACTERS = 60  # of an answer that names a choice
 _LONG_ANSWER = 20  # characters that no field has by chance
 _DIFFERENT_MAX, _REPEATED = 1_000, 5
 _SEARCHED_MAX = 2**28
 _LIST_AS_TEXT = re.compile(r"^\s*[\[{]|[\n;|]|\bB[).:]")
 # What is beside a text that is to be sorted.
 _LABELS = (*LABEL_NAMES, "summary", *ANSWER_FIELDS)
+_NOT_ASKED_ABOUT = _spelled((*_LABELS, *_FIELDS["reasons"], *_FIELDS["reasoning"]))
+_INTO = "Put it into the question"
 
 
 class UsedFields(NamedTuple):
@@ -283,6 +287,7 @@ class FieldNotes:
         self._counts: dict[str, int] = {}
         self._marks: dict[tuple[str, ...], Mark] = {}
         self._missed: dict[tuple[str, tuple[str, ...]], _Missed] = {}
+        self._same = SameQuestions()
 
     def add(self, row: int, item: dict[str, Any], messages: list[dict[str, Any]], *, has_answer: bool) -> None:
         """`messages`: what the model reads or learns of the row. `has_answer`: the last is an answer to learn."""
@@ -299,6 +304,9 @@ class FieldNotes:
             if name not in self._counts and len(self._counts) >= NAMES_MAX:
                 name = OTHER_NAMES
             self._counts[name] = self._counts.get(name, 0) + 1
+        if not self._same.are_many and (len(messages) > 1 or messages[0]["role"] == "user"):
+            unread = {name: item[name] for name in item.keys() - self._used.names - _NOT_ASKED_ABOUT}
+            self._same.add(row, unread, messages, str([item.get(name) for name in self._used.names]))
         if has_answer and (names := _named_choice(item, messages)):
             self._miss("choices_not_read", names, row, [])
         if not has_answer and (names := _reversed_grade(item)):
@@ -340,10 +348,16 @@ class FieldNotes:
         if (code, names) in self._missed or len(self._missed) < NAMES_MAX:
             self._missed.setdefault((code, names), _Missed()).add(row, texts)
 
-    def report(self, findings: Findings, file: str, container: str = "jsonl") -> None:
-        """One finding for each field, or for fields that belong together."""
-        found = [names for code, names in self._missed if self._report_missed(code, names, findings, file)]
-        reported = {*chain.from_iterable(found)}
+    def report(self, findings: Findings, file: str, container: str = "jsonl", mapping: Iterable[str] = ()) -> None:
+        """One finding for each field, or for fields that belong together. `mapping`: what the format reads."""
+        name = self._same.field({*chain(*(names for code, names in self._missed if code != "passage_not_read"))})
+        missed = [key for key in self._missed if key[1] != (name,)]
+        found = [names for code, names in missed if self._report_missed(code, names, findings, file)]
+        reported = {*chain.from_iterable(found), name}
+        if name:
+            can_be_named = name == shown(name) and not {"context", "messages", "conversations"}.intersection(mapping)
+            remedy = f"Say so in the recipe: data: {{columns: {{{name}: context}}}}" if can_be_named else _INTO
+            findings.add_many("case_not_read", file, shown(name), self._same.count, self._same.rows, remedy=remedy)
         for path, mark in self._marks.items():
             marked, name = mark.finding(container, file), ".".join(path)
             if marked is not None:
@@ -378,28 +392,36 @@ def _are_several(choices: Any, texts: list[_FieldText]) -> bool:
 
 def _names_a_choice(choices: Any, answer: str) -> bool:
     """Whether an answer is the letter, number or key of a choice. The text of one can be learned without the others."""
+    signs = _signs_of(answer)
     if isinstance(choices, dict):
         labels = choices.get("label")  # CommonsenseQA, ARC: lists of labels and texts
-        return answer in choices or (isinstance(labels, list) and answer in labels)
-    if isinstance(choices, list):
-        letter = answer.strip("().:").upper()
-        named = any(isinstance(one, dict) and answer in one.values() for one in choices)
-        return named or letter in ascii_uppercase[: len(choices)] or letter in map(str, range(len(choices) + 1))
-    return isinstance(choices, str) and answer.strip("().:").upper() in tuple("ABCDEFGH")
+        return not {answer, *signs}.isdisjoint([*choices, *(labels if isinstance(labels, list) else [])])
+    if isinstance(choices, list) and answer not in choices:
+        keys = {value for one in choices if isinstance(one, dict) for value in map(str, one.values())}
+        known = {*keys, *ascii_uppercase[: len(choices)], *map(str, range(len(choices) + 1))}
+        return answer in keys or (bool(signs) and known.issuperset(signs))
+    return isinstance(choices, str) and bool(signs) and set("ABCDEFGH").issuperset(signs)
+
+
+def _signs_of(answer: str) -> list[str]:
+    """The letters and digits in an answer that has nothing else but words such as `the answer is`."""
+    words = _WORD.findall(answer) if len(answer) <= _NAMED_CHARACTERS else []
+    signs = [word.upper() for word in words if word.casefold() not in _FIELDS["naming"]]
+    return signs if all(len(sign) == 1 for sign in signs) else []
 
 
 def _named_choice(item: dict[str, Any], messages: list[dict[str, Any]]) -> tuple[str, ...]:
     """The fields that hold the choices of which the answer names one, if no message has its text."""
-    answer = messages[-1]["content"].strip()
-    if len(answer) != 1 or not answer.isalnum():
-        return ()
-    signs = digits if answer.isdigit() else ascii_uppercase
-    for form in _CHOICE_FIELDS:
-        for case in (str.upper, str.lower):
-            names = tuple(name for sign in signs if _is_text(item.get(name := form.format(case(sign)))))
-            own = form.format(case(answer))
-            if own in names and len(names) > 1 and _missing_from_messages(item[own], messages):
-                return names
+    names: dict[str, dict[str, str]] = {}
+    signs = _signs_of(messages[-1]["content"])
+    for name in item if signs else ():
+        if (found := _CHOICE_FIELD.fullmatch(plain_name(name))) and _is_text(item[name]):
+            names.setdefault(found[1], {})[found[2].upper()] = name
+    for kind, several in names.items():
+        counted = [*several.values()] if kind and signs[0] in digits[: len(several) + 1] else []  # from 0 or 1: MedMCQA
+        own = [several[sign] for sign in signs if sign in several] or counted
+        if own and len(several) > 1 and _missing_from_messages([item[name] for name in own], messages):
+            return tuple(several.values())
     return ()
 
 

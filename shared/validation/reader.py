@@ -171,7 +171,7 @@ class RowReader:
         if broken and broken == self.rows_read[file]:
             self.unread.add(file)
         if fits:
-            notes.report(self._findings, file, intake.container)
+            notes.report(self._findings, file, intake.container, form.mapping)
 
 
 def _hinted(name: str, near: str) -> str:

@@ -368,7 +368,14 @@ LETTERS = {
     "a cell of a table": {"options": lambda n: f"['bolt {n}', 'nut {n}']"},
     "a cell with letters": {"options": lambda n: f"A) bolt {n} B) nut {n}"},
     "upper case": {"Options": lambda n: {"A": f"bolt {n}", "B": f"nut {n}"}},
+    "titled columns": {"Option A": lambda n: f"bolt {n}", "Option B": lambda n: f"nut {n}"},
+    "joined columns": {"OptA": lambda n: f"bolt {n}", "OptB": lambda n: f"nut {n}"},
+    "MedMCQA": {"opa": lambda n: f"bolt {n}", "opb": lambda n: f"nut {n}"},
 }
+NAMED = [
+    *("A.", "(A)", "A)", "**A**", "Answer: A", "The correct answer is A.", "The answer is (A).", "Option A"),
+    *("A is correct.", "Die richtige Antwort ist A.", "La réponse est A", "\\boxed{A}", "a", "A, B", "A and B"),
+]
 
 
 @pytest.mark.few_cases(3)
@@ -389,6 +396,23 @@ def test_choices_that_an_answer_names_must_be_in_the_question(check, fields, in_
 def test_a_field_that_changes_what_is_learned_and_is_not_read_is_refused(check, rows, fields, code) -> None:
     row = {"messages": dialogue_of(5000), **fields}
     assert check(rows(60, row), rows(20, start=100)).codes == {code: (61,)}
+
+
+@pytest.mark.few_cases(3)
+@pytest.mark.parametrize("answer", NAMED)
+@pytest.mark.parametrize("fields", LETTERS.values(), ids=LETTERS)
+def test_words_around_the_letter_change_nothing(check, fields, answer) -> None:
+    data = lines(question=lambda n: f"What holds part {n}?", answer=answer, **fields)
+    assert check(data, held_out()).errors == ["choices_not_read"]
+
+
+@pytest.mark.few_cases(1)
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("name", ["op{}", "option_{}", "Choice {}"])
+def test_choices_may_be_counted_as_in_medmcqa(check, name, first) -> None:
+    fields = {name.format(sign): lambda n, sign=sign: f"bolt {sign} of press {n}" for sign in "abcd"}
+    data = lines(question=lambda n: f"What holds part {n}?", cop=lambda n: n % 4 + first, **fields)
+    assert check(data, held_out(), b"data: {columns: {cop: assistant}}").errors == ["choices_not_read"]
 
 
 SYSTEM_TEXT = "Answer in German only."
@@ -453,6 +477,8 @@ GRADES = {
     "a field of the grade's name": {"A": "first shift"},
     "options of an order": {"options": "express"},
     "settings": {"options": {"express": True, "gift": "no"}},
+    "the texts of choices": {"options": ["A", "B", "not graded"]},
+    "other columns": {"shift_a": "first shift", "shift_b": "second shift"},
 }
 
 
