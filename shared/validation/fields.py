@@ -17,7 +17,7 @@ from shared.domain.recipe import Recipe, Reinforcement
 from shared.grading import fields, read_fields
 from shared.validation.conversions import ANSWER_FIELDS, TOOLS
 from shared.validation.labels import LABEL_NAMES
-from shared.validation.marks import WORDS, Mark, grade_of, is_bad, meaning_of, plain_name
+from shared.validation.marks import WORDS, Mark, grade_of, is_bad, mark_of, plain_name
 from shared.validation.names import EMPTY, NAMES_MAX, OTHER_NAMES, shown
 from shared.validation.same_questions import SameQuestions
 from shared.validation.strict import parse_text
@@ -48,6 +48,9 @@ _LONG_ANSWER = 20  # characters that no field has by chance
 _DIFFERENT_MAX, _REPEATED = 1_000, 5
 _SEARCHED_MAX = 2**28
 _LIST_AS_TEXT = re.compile(r"^\s*[\[{]|[\n;|]|\bB[).:]")
+_CORRECTED = re.compile(
+    rf"correction|(?:correct(?:ed)?|edited|expected|fixed|ideal|improved|revised)_(?:{'|'.join(ANSWER_FIELDS)})"
+)
 # What is beside a text that is to be sorted.
 _LABELS = (*LABEL_NAMES, "summary", *ANSWER_FIELDS)
 _NOT_ASKED_ABOUT = _spelled((*_LABELS, *_FIELDS["reasons"], *_FIELDS["reasoning"]))
@@ -123,7 +126,8 @@ def code_of_inner(key: str, value: Any, messages: Sequence[dict[str, Any]]) -> s
         return "passage_not_read"
     if about == "reasoning" and _is_written(value, messages):
         return "reasoning_not_read"
-    return is_bad(key, value) or "ignored_field"
+    marks = (is_bad(*one) for one in _marks_in(key, value))
+    return next(filter(None, marks), "ignored_field")
 
 
 # What `code_of_inner` says of a key in some rows, and of others that it is ignored.
@@ -259,7 +263,10 @@ class _Missed:
 
 
 def _marks_in(name: str, value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The value by the field's name, and those of an object such as `metadata`, or of several, by the names in it."""
+    """The value by the field's name, and those of an object such as `metadata`, or of several, by the names in it.
+
+    A name such as `value` says nothing by itself.
+    """
     if type(value) is str and value.startswith("["):
         value = _of_cell(value)
     yield (name,), value
@@ -299,6 +306,9 @@ class FieldNotes:
             about = _is_about(name)
             if not about and has_answer and name not in ANSWER_FIELDS and _is_needed(_of_cell(value), messages):
                 about = "passages"
+            is_other_answer = has_answer and _CORRECTED.fullmatch(plain_name(name)) and _is_text(value)
+            if is_other_answer and value.strip() not in messages[-1]["content"]:
+                self._miss("ambiguous_field", (name,), row, [])
             if about:
                 self._add_missed(row, name, about, value, messages, has_answer=has_answer)
             if name not in self._counts and len(self._counts) >= NAMES_MAX:
@@ -315,7 +325,7 @@ class FieldNotes:
     def _add_mark(
         self, row: int, path: tuple[str, ...], value: Any, messages: list[dict[str, Any]], *, has_answer: bool
     ) -> None:
-        meaning = meaning_of(path[-1])
+        meaning = mark_of(path)
         if meaning is None or value == [] or (meaning.of_answer and not has_answer):
             return
         if path in self._marks or len(self._marks) < NAMES_MAX:
@@ -371,7 +381,9 @@ class FieldNotes:
     def _report_missed(self, code: str, names: tuple[str, ...], findings: Findings, file: str) -> bool:
         missed = self._missed[code, names]
         if missed.count:
-            findings.add_many(code, file, ", ".join(dict.fromkeys(map(shown, names))), missed.count, missed.rows)
+            others = ", ".join(dict.fromkeys(map(shown, names)))
+            detail = f"the answer, such as {others}" if code == "ambiguous_field" else others
+            findings.add_many(code, file, detail, missed.count, missed.rows)
         return bool(missed.count)
 
 

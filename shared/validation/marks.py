@@ -104,6 +104,12 @@ def meaning_of(field: str) -> MarkMeaning | None:
     return last._replace(is_boolean_certain=False) if last is not None and None not in meanings else None
 
 
+def mark_of(path: Sequence[str]) -> MarkMeaning | None:
+    """What the last name says, or the one before where it says nothing: `feedback.type`, `scores.value`."""
+    found = meaning_of(path[-1])
+    return meaning_of(path[0]) if found is None and plain_name(path[-1]) in _MARKS["no_names"] else found
+
+
 def _meaning(name: str) -> MarkMeaning | None:
     """Of a name or its plural."""
     if name in _SPLITS:
@@ -321,12 +327,12 @@ def _plain(value: Any) -> Any:
         return float(scale[1]) if scale else word
 
 
-def is_bad(field: str, value: Any) -> str:
+def is_bad(path: Sequence[str], value: Any) -> str:
     """The code of a mark of one message, empty if it says nothing bad."""
-    meaning = meaning_of(field)
+    meaning = mark_of(path)
     if meaning is None:
         return ""
-    mark = Mark((field,), meaning)
+    mark = Mark(path, meaning)
     mark.add(0, value, None, "")
     found = mark.finding("", "")
     return found.code if found is not None and found.code != "rated_answers" else ""

@@ -331,7 +331,7 @@ STATES: dict[str, tuple[str, list[Any], dict[str, int]]] = {
     "HTTP": ("status", [200, 404] * 30, {}),
     "an answer": ("answer", ["no", "yes"] * 30, {}),
     "words of another answer": ("answer", ["accept"] * 30 + ["reject the claim"] * 30, {}),
-    "the right answer": ("correct_answer", ["no", "yes"] * 30, {}),
+    "the right answer": ("correct_answer", ["no", "yes"] * 30, {"ambiguous_field": 60}),
     "a review": ("review", [f"The press is good, {n}" for n in range(60)], {}),
     "a country": ("country", ["no", "de"] * 30, {}),
     "an expert": ("reviewer", ["ada", "no"] * 30, {}),
@@ -379,6 +379,38 @@ def test_a_mark_of_one_message_is_a_warning_with_its_path(check) -> None:
     assert (found.count, "messages[].approved" in found.message, "keep the others." in found.fix) == (4, True, True)
 
 
+OF_MESSAGES = {
+    "a thumb": {"feedback": {"rating": "thumbs_down"}},
+    "a button": {"metadata": {"rating": -1}},
+    "a reaction": {"reaction": "\U0001f44e"},
+    "a list": {"annotations": [{"thumbs_up": False}]},
+    "a word": {"user_feedback": {"type": "thumbs_down"}},
+}
+
+
+@pytest.mark.parametrize("fields", OF_MESSAGES.values(), ids=OF_MESSAGES)
+def test_a_bad_mark_in_an_object_of_a_message_refuses_its_row(check, fields) -> None:
+    data = [json.loads(line) for line in lines("id", 1)]
+    data[4]["messages"][1].update(fields)
+    assert check("\n".join(map(json.dumps, data)).encode(), held_out()).codes["unpaired_preference"] == (5,)
+
+
+CORRECTED = ["expected_output", "corrected_answer", "Corrected Answer", "correction", "revisedResponse", "ideal_answer"]
+
+
+@pytest.mark.parametrize("name", CORRECTED)
+@pytest.mark.parametrize("pair", [False, True])
+def test_a_corrected_answer_that_is_not_the_learned_one_is_refused(check, name, pair) -> None:
+    corrected = lines(name, lambda n: f"part {n} of machine {n % 7}" if n > 4 else "part 0 of press 5", pair=pair)
+    (found,) = [one for one in check("\n".join(corrected).encode()).result.report.problems if one.severity == "error"]
+    assert (found.code, found.count, f"such as {name}," in found.message) == ("ambiguous_field", 5, True)
+
+
+@pytest.mark.parametrize("name", ["reference_answer", "correct_date", "expected_cost"])
+def test_what_is_said_beside_the_answer_is_no_correction_of_it(check, name) -> None:
+    assert check("\n".join(lines(name, "part 0 of press 5")).encode()).errors == []
+
+
 LISTS: dict[str, tuple[str, list[Any], dict[str, int]]] = {
     "a word": ("labels", [["bad"]] * 4 + [["good"]] * 56, {"marked_rows": 4}),
     "one of two words": ("labels", [["good", "bad"]] * 4 + [["good"]] * 56, {"marked_rows": 4}),
@@ -393,10 +425,21 @@ LISTS: dict[str, tuple[str, list[Any], dict[str, int]]] = {
     "of an object": ("meta", [{"labels": ["bad"]}] * 4 + [{"labels": []}] * 56, {"marked_rows": 4}),
     "of annotations": ("annotations", [[{"rating": "bad"}]] * 4 + [[{"rating": "good"}]] * 56, {"marked_rows": 4}),
     "Argilla": ("responses", [[{"status": "discarded"}]] * 4 + [[{"status": "submitted"}]] * 56, {"marked_rows": 4}),
+    "feedback of a type": (
+        "user_feedback",
+        [{"type": "negative"}] * 4 + [{"type": "positive"}] * 56,
+        {"marked_rows": 4},
+    ),
+    "Langfuse": ("scores", [[{"name": "user-feedback", "value": n > 3}] for n in range(60)], {"marked_rows": 4}),
+    "a reaction": ("reaction", ["\U0001f44e"] * 4 + ["\U0001f44d"] * 56, {"unpaired_preference": 4}),
+    "a test": ("test_result", ["fail"] * 4 + ["pass"] * 56, {"marked_rows": 4}),
+    "tests": ("tests_passed", [False] * 4 + [True] * 56, {"marked_rows": 4}),
+    "a letter": ("accurate", ["N"] * 4 + ["Y"] * 56, {"marked_rows": 4}),
     "a plural": ("approvals", [False] * 4 + [True] * 56, {"marked_rows": 4}),
     "a row": ("loss_mask", [[0]] * 4 + [[1]] * 56, {"excluded_rows": 4}),
     # No marks.
     "classes": ("labels", [["urgent"], ["routine", "new"]] * 30, {}),
+    "a type": ("device", [{"type": "negative"}] * 4 + [{"type": "positive"}] * 56, {}),
     "good": ("labels", [["good"], ["ok", "good"]] * 30, {}),
     "ones": ("scores", [[1, 1]] * 60, {}),
     "names": ("authors", [["bad", "wrong"]] * 60, {}),
