@@ -372,7 +372,7 @@ LETTERS = {
     "joined columns": {"OptA": lambda n: f"bolt {n}", "OptB": lambda n: f"nut {n}"},
     "MedMCQA": {"opa": lambda n: f"bolt {n}", "opb": lambda n: f"nut {n}"},
 }
-NAMED = [
+IN_WORDS = [
     *("A.", "(A)", "A)", "**A**", "Answer: A", "The correct answer is A.", "The answer is (A).", "Option A"),
     *("A is correct.", "Die richtige Antwort ist A.", "La réponse est A", "\\boxed{A}", "a", "A, B", "A and B"),
 ]
@@ -399,7 +399,7 @@ def test_a_field_that_changes_what_is_learned_and_is_not_read_is_refused(check, 
 
 
 @pytest.mark.few_cases(3)
-@pytest.mark.parametrize("answer", NAMED)
+@pytest.mark.parametrize("answer", IN_WORDS)
 @pytest.mark.parametrize("fields", LETTERS.values(), ids=LETTERS)
 def test_words_around_the_letter_change_nothing(check, fields, answer) -> None:
     data = lines(question=lambda n: f"What holds part {n}?", answer=answer, **fields)
@@ -410,7 +410,7 @@ def test_words_around_the_letter_change_nothing(check, fields, answer) -> None:
 @pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize("name", ["op{}", "option_{}", "Choice {}"])
 def test_choices_may_be_counted_as_in_medmcqa(check, name, first) -> None:
-    fields = {name.format(sign): lambda n, sign=sign: f"bolt {sign} of press {n}" for sign in "abcd"}
+    fields: dict[str, Any] = {name.format(sign): lambda n, sign=sign: f"bolt {sign} of press {n}" for sign in "abcd"}
     data = lines(question=lambda n: f"What holds part {n}?", cop=lambda n: n % 4 + first, **fields)
     assert check(data, held_out(), b"data: {columns: {cop: assistant}}").errors == ["choices_not_read"]
 
