@@ -53,7 +53,7 @@ _CORRECTED = re.compile(
 )
 # What is beside a text that is to be sorted.
 _LABELS = (*LABEL_NAMES, "summary", *ANSWER_FIELDS)
-_NOT_ASKED_ABOUT = _spelled((*_LABELS, *_FIELDS["reasons"], *_FIELDS["reasoning"]))
+_NO_CASE = _spelled((*_LABELS, *_FIELDS["reasons"], *_FIELDS["reasoning"]))
 _INTO = "Put it into the question"
 
 
@@ -315,7 +315,7 @@ class FieldNotes:
                 name = OTHER_NAMES
             self._counts[name] = self._counts.get(name, 0) + 1
         if not self._same.are_many and (len(messages) > 1 or messages[0]["role"] == "user"):
-            unread = {name: item[name] for name in item.keys() - self._used.names - _NOT_ASKED_ABOUT}
+            unread = {name: item[name] for name in item.keys() - self._used.names - _NO_CASE}
             self._same.add(row, unread, messages, str([item.get(name) for name in self._used.names]))
         if has_answer and (names := _named_choice(item, messages)):
             self._miss("choices_not_read", names, row, [])

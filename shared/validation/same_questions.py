@@ -26,7 +26,7 @@ class SameQuestions:
         return len(self._questions) > _QUESTIONS_MAX
 
     def add(self, row: int, unread: dict[str, Any], messages: list[dict[str, Any]], reference: str) -> None:
-        """`unread`: fields that may be what is asked about. `reference`: to a prompt, which has no answer."""
+        """`unread`: fields that may be what rows ask about. `reference`: to a prompt, which has no answer."""
         self.count += 1
         self.rows += [row] if self.count <= ROWS_SHOWN else []
         is_answered = messages[-1]["role"] == "assistant"
@@ -42,8 +42,8 @@ class SameQuestions:
 
     def field(self, but: Collection[str]) -> str:
         """The field of the longest texts, which differ where few questions have several answers; empty for none."""
-        asked = len(self._questions)
-        if asked * _ROWS_PER_QUESTION > self.count or len(self._answered) < _ANSWERS_PER_QUESTION * asked:
+        questions = len(self._questions)
+        if questions * _ROWS_PER_QUESTION > self.count or len(self._answered) < _ANSWERS_PER_QUESTION * questions:
             return ""
         least = _HALF * min(self.count, _DIFFERENT_MAX)
         several = {name: texts for name, texts in self._texts.items() if name not in but and len(texts) >= least}

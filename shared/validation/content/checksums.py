@@ -19,6 +19,8 @@ def luhn(number: str) -> bool:
 def card_issuer(number: str) -> bool:
     """Whether a card scheme issues numbers of this start and length (ISO/IEC 7812 ranges of the large schemes)."""
     length, two, four = len(number), int(number[:2]), int(number[:4])
+    if length == 13 and ean(number):  # printed on any product; cards with 13 digits are hardly issued
+        return False
     if number[0] == "4":
         return length in (13, 16, 19)
     if 51 <= two <= 55 or 2221 <= four <= 2720:
@@ -30,6 +32,12 @@ def card_issuer(number: str) -> bool:
     if four == 6011 or two == 65 or 644 <= four // 10 <= 649 or 3528 <= four <= 3589 or two == 62:
         return 16 <= length <= 19
     return two in (50, 56, 57, 58, 63, 67) and length >= 13
+
+
+def ean(number: str) -> bool:
+    """GS1 General Specifications, 7.9: every other digit before the last counts three times."""
+    values = [int(digit) for digit in reversed(number)]
+    return (sum(values[::2]) + 3 * sum(values[1::2])) % 10 == 0
 
 
 def iban(number: str) -> bool:

@@ -38,9 +38,10 @@ _LOOK_BACK = 48
 _OTHER_NUMBER = re.compile(
     r"(?:\b(?:part|spare|order|invoice|ticket|serial|sku|p/?n|s/?n|(?-i:PO|WO|SO)|lot|batch|item|model|catalog(?:ue)?"
     r"|article|asset|isbn|tracking|reference|ref|version|firmware|driver|build|release|revision|rev|software|section"
-    r"|table|figure|chapter|page|commit|kernel|drawing|dwg|barcode|ean|upc|imei|offset|latitude|longitude|docket|counter|meter|reading)\b"
+    r"|table|figure|chapter|page|commit|kernel|drawing|dwg|barcode|ean|gtin|upc|imei|offset|latitude|longitude|docket|counter|meter|reading)\b"
     r"(?: ?(?:no|nr|num)\b\.)?[^\n.!?]{0,12}"
-    r"|\bv)$",
+    r"|\b(?:bearing|belt|bolt|bosch|brake|cable|fag|festo|filter|gasket|hose|injector|motor|nut|pump|relay|ring|screw|seal|sensor"
+    r"|siemens|skf|spring|switch|valve|washer)s?\b[ :#(]{1,3}|\bv)$",
     re.I,
 )
 
@@ -83,11 +84,11 @@ _CARD = re.compile(
 
 
 def _payment_cards(text: str) -> Iterator[Span]:
-    def accept(value: str) -> bool:
-        number = _digits(value)
-        return checksums.card_issuer(number) and checksums.luhn(number)
-
-    return _spans(_CARD, text, accept)
+    for match in _CARD.finditer(text):
+        number = _digits(match[0])
+        is_other = len(number) < 16 and _names_something_else(text, match.start())
+        if checksums.card_issuer(number) and checksums.luhn(number) and not is_other:
+            yield match.span()
 
 
 _IBAN_HEAD = re.compile(r"(?<![A-Za-z0-9])(?:" + "|".join(checksums.IBAN_LENGTHS) + r")\d\d(?=[ -]?[A-Z0-9])", re.A)
@@ -151,7 +152,9 @@ _INTERNATIONAL = re.compile(rf"(?<![\w+.])(?:\+|00(?=[1-9]))\d(?:[ \u00a0.()/-]{
 _NORTH_AMERICAN = re.compile(
     r"(?<![\w.+-])(?:1[ .-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])[2-9]\d\d[ .-]\d{4}(?![\w])(?![.-]\d)", re.A
 )
-_LEADING_ZERO = re.compile(rf"(?<![\w.+/:-])\(?0\d{{1,4}}\)?(?:[ \u00a0./-]{{1,3}}\d{{2,8}}){{1,5}}{_END}", re.A)
+_LEADING_ZERO = re.compile(
+    rf"(?<![\w.+/:-])(?<!\d )(?<!\b[A-Z] )\(?0\d{{1,4}}\)?(?:[ \u00a0./-]{{1,3}}\d{{2,8}}){{1,5}}{_END}", re.A
+)
 _PREFIX = r"\+\d|\b00[1-9]"
 _INTERNATIONAL_START = re2.compile(_PREFIX)
 _NORTH_AMERICAN_START = re2.compile(r"(?:1[ .-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])[2-9]\d\d[ .-]\d{4}")

@@ -6,7 +6,7 @@ import random
 
 from hypothesis import given
 from hypothesis import strategies as st
-from stdnum import luhn
+from stdnum import ean, luhn
 from stdnum.gb import nhs
 from stdnum.iso7064 import mod_97_10
 
@@ -17,6 +17,7 @@ from tests.unit.shared.validation.content.values import iban_number
 @given(st.text("0123456789", min_size=10, max_size=10), st.text("0123456789", min_size=13, max_size=19))
 def test_check_digits_agree_with_an_independent_library(ten: str, card: str) -> None:
     assert checksums.luhn(card) == luhn.is_valid(card)
+    assert checksums.ean(card[:13]) == ean.is_valid(card[:13])
     if len(set(ten)) > 1:
         assert checksums.nhs_number(ten) == nhs.is_valid(ten)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
+from stdnum import ean
 
 from shared.validation.content import personal_data
 from shared.validation.content.personal_data import find, find_by
@@ -26,3 +30,47 @@ def test_no_detector_finds_what_its_trigger_does_not_let_through(text: str) -> N
 def test_the_detectors_that_are_likely_find_what_all_of_them_would() -> None:
     texts = [sample.text for sample in labeled.samples(SEED, SAMPLES)]
     assert [find(text) for text in texts] == [find_by(DETECTORS, text) for text in texts]
+
+
+def digits(chance: random.Random, count: int) -> str:
+    return "".join(chance.choices("0123456789", k=count))
+
+
+def product_number(chance: random.Random, start: str) -> str:
+    number = start + digits(chance, 12 - len(start))
+    return number + ean.calc_check_digit(number)
+
+
+# Numbers of products and parts, and in how many of a thousand they may be taken for personal data.
+PRODUCTS: dict[str, tuple[Callable[[random.Random], str], int]] = {
+    "an EAN of Germany": (lambda one: f"The pump has the EAN {product_number(one, '40')} on it.", 0),
+    "an EAN alone": (lambda one: product_number(one, "4"), 0),
+    "an EAN of Britain": (lambda one: f"{product_number(one, '50')} is blue", 0),
+    "a GTIN of 14 digits": (lambda one: f"GTIN 3{product_number(one, '6')}", 0),
+    "a part of Bosch": (lambda one: f"Bosch 0 {digits(one, 3)} {digits(one, 3)} {digits(one, 3)} injector", 0),
+    "the same without its first blank": (lambda one: f"Bosch 0{digits(one, 3)} {digits(one, 3)} {digits(one, 3)}", 0),
+    "a part of a truck": (lambda one: f"A {digits(one, 3)} {digits(one, 3)} {digits(one, 2)} {digits(one, 2)}", 0),
+    "a seal": (lambda one: f"Order seal {digits(one, 3)}-{digits(one, 3)}-{digits(one, 4)} today", 0),
+    "a valve": (lambda one: f"Replace the valve 0{digits(one, 2)} {digits(one, 3)} {digits(one, 4)}", 0),
+}
+
+
+@pytest.mark.few_cases(3)
+@pytest.mark.parametrize(("make", "most"), PRODUCTS.values(), ids=PRODUCTS)
+def test_numbers_of_products_are_hardly_taken_for_personal_data(make, most) -> None:
+    chance = random.Random(11)
+    texts = [make(chance) for _ in range(1000)]
+    assert sum(any(True for one in DETECTORS for _ in one.find(text)) for text in texts) <= most
+
+
+LABELED = [
+    "Call 0445 110 3690",
+    "Call the pump room on 0445 110 3690",
+    "Phone of Bosch: 030 1234567",
+    "Tel. 030 1234567",
+]
+
+
+@pytest.mark.parametrize("text", LABELED)
+def test_a_label_makes_it_a_telephone_number(text) -> None:
+    assert [one.kind for one in DETECTORS for _ in one.find(text)] == ["phone"]
