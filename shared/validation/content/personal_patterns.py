@@ -41,7 +41,7 @@ _OTHER_NUMBER = re.compile(
     r"|table|figure|chapter|page|commit|kernel|drawing|dwg|barcode|ean|gtin|upc|imei|offset|latitude|longitude|docket|counter|meter|reading)\b"
     r"(?: ?(?:no|nr|num)\b\.)?[^\n.!?]{0,12}"
     r"|\b(?:bearing|belt|bolt|bosch|brake|cable|fag|festo|filter|gasket|hose|injector|motor|nut|pump|relay|ring|screw|seal|sensor"
-    r"|siemens|skf|spring|switch|valve|washer)s?\b[ :#(]{1,3}|\bv)$",
+    r"|siemens|skf|spring|switch|valve|washer)s?\b[ #]{1,2}|\bv)$",
     re.I,
 )
 

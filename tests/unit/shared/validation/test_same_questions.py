@@ -41,7 +41,7 @@ def label(number: int) -> str:
     return LABELS[number % 7 > 2]
 
 
-def asked(question: str, answer: Any) -> Any:
+def question_of(question: str, answer: Any) -> Any:
     return lambda n: [{"role": "user", "content": question}, {"role": "assistant", "content": answer(n)}]
 
 
@@ -55,7 +55,7 @@ PAIRS: dict[str, tuple[str, dict[str, Any]]] = {
     "as a list": ("lines", {"lines": lambda n: [note(n), "end"], "question": "Triage?", "answer": label}),
 }
 PREFERENCE = {"note": note, "prompt": "Summarize.", "chosen": note, "rejected": lambda n: f"No {note(n)}"}
-MESSAGES = {"note": note, "messages": asked("What is the triage?", label)}
+MESSAGES = {"note": note, "messages": question_of("What is the triage?", label)}
 
 
 @pytest.mark.parametrize(("field", "fields"), PAIRS.values(), ids=PAIRS)
