@@ -59,7 +59,7 @@ down: ## stop the local stack and the demos'
 test-fast: setup ## the unit tests without processes, servers and torch: less than a minute
 	@$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "fast and not slow and not ci" tests/unit
 
-test: emulators ## every behavior at least once: some minutes
+test: emulators ## the tests of some minutes, with some cases of each large table
 	@$(PYTEST) -m "not slow and not ci"
 
 test-ci: emulators ## what CI runs after `make test`: every case of the tables, and tests of some seconds

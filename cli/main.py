@@ -107,7 +107,7 @@ def report(run: RunId, as_json: AsJson = False, url: Url = None) -> None:
 
 @app.command()
 def cancel(run: RunId, url: Url = None) -> None:
-    """Cancel a run: its job is stopped, its endpoint stays as it is."""
+    """Cancel a run: its job is stopped. A rollout under way is rolled back; otherwise its endpoint stays as it is."""
     with Api(find_url(url)) as api:
         api.cancel(run)
     print(f"run {run} is being cancelled; follow it with: droptune watch {run}")

@@ -100,7 +100,7 @@ def get_report(run_id: str, _: Reader, services: CurrentServices) -> Report:
     find_run(services, run_id)
     report = read_model(services.blobs, paths.report(run_id), Report)
     if report is None:
-        raise ApiError(404, "no_report", "the run has not been validated yet", run_id)
+        raise ApiError(404, "no_report", "the run has no report: it is not validated", run_id)
     return report
 
 

@@ -152,7 +152,6 @@ def test_blobs_are_listed_in_the_order_of_their_whole_paths(blobs: BlobStore, fo
     assert listed == [blobs.info(one.path) for one in listed]
 
 
-@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
 def test_pages_hold_every_blob_once_in_order_though_others_come_and_go(
     blobs: BlobStore, folder: str, limit: int

@@ -192,7 +192,6 @@ def test_ids_of_claims_are_fine(store: RunStore, partition: str) -> None:
         assert read(store, partition, id).document["id"] == id
 
 
-@pytest.mark.few_cases(3)
 @pytest.mark.parametrize(
     ("write", "error"),
     [
@@ -297,7 +296,6 @@ def test_a_query_filters_on_equal_fields_of_equal_type(store: RunStore, partitio
     assert len(ids({})) == len(documents)
 
 
-@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("fields", FILTERS)
 def test_pages_of_each_filter_hold_what_fits_it_once_and_in_order(
     store: RunStore, partition: str, kind: str, fields: tuple[str, ...]

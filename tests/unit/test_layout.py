@@ -86,3 +86,14 @@ def test_a_suite_names_the_module_that_it_tests() -> None:
         text = (ROOT / suite).read_text()
         package, _, name = module.removesuffix(".py").replace("/", ".").rpartition(".")
         assert f"{package}.{name}" in text or f"from {package} import {name}" in text, f"{suite} does not name {module}"
+
+
+def test_the_app_imports_functions_and_services_and_the_recipes_nothing_of_ours() -> None:
+    """Modules outside of a package, which the import contracts do not see."""
+    files = {"function_app.py": {"functions", "shared"}} | {f"{path}": set() for path in ROOT.glob("recipes/**/*.py")}
+    ours = {path.name for path in ROOT.iterdir() if (path / "__init__.py").is_file()} | {"tests", "torch"}
+    for file, allowed in files.items():
+        found = list(ast.walk(ast.parse((ROOT / file).read_text())))
+        names = {one.name for node in found if isinstance(node, ast.Import) for one in node.names}
+        names |= {node.module or "" for node in found if isinstance(node, ast.ImportFrom)}
+        assert {name.partition(".")[0] for name in names} & ours == allowed, file

@@ -80,11 +80,13 @@ def list_files(
 
 @router.get("/{file_id}")
 def get_file(file_id: str, _: Reader, services: CurrentServices) -> FileObject:
+    """An uploaded file: name, size and purpose."""
     return FileObject.model_validate(find_file(services.store, file_id))
 
 
 @router.get("/{file_id}/content", response_class=StreamingResponse, responses={200: {"content": BYTES}})
 def get_content(file_id: str, _: Reader, services: CurrentServices) -> StreamingResponse:
+    """The bytes of an uploaded file."""
     find_file(services.store, file_id)
     return StreamingResponse(content(services.blobs, file_id), media_type="application/octet-stream")
 

@@ -162,6 +162,7 @@ def list_jobs(
 
 @router.get("/{job_id}")
 def get_job(job_id: str, _: Reader, services: CurrentServices) -> FineTuningJob:
+    """A job, with the status of its run in OpenAI's words."""
     return _shown(_find(job_id, services), services)
 
 
@@ -194,6 +195,7 @@ def list_events(
 def list_checkpoints(
     job_id: str, _: Reader, services: CurrentServices, limit: PageLimit = 10, after: str | None = None
 ) -> CheckpointList:
+    """The checkpoints of a job's training, newest first."""
     _find(job_id, services)
     run = runs.load(services.store, job_id)
     found = page(checkpoints_of(run) if run else (), limit, after)
