@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
+from itertools import chain, cycle
 from typing import Any
 
 import orjson
 
-from shared.validation.marks import is_verdict
+from shared.validation.marks import is_verdict, plain_name
 from shared.validation.names import EMPTY, wrong_type
 from shared.validation.strict import parse_text, what_was_lost
 
@@ -21,15 +22,8 @@ TOOLS = ("tools", "functions")
 CONTEXT = ("context", "passage", "input")
 PROMPT_FIELDS = ("prompt", "question", "instruction", "query", "problem", "user", "input")
 ANSWER_FIELDS = ("completion", "response", "output", "solution", "answer", "target", "assistant")
-_SPELLED = {
-    names: frozenset(
-        f"{before}{word}{after}"
-        for name in names
-        for word in (name, name.capitalize(), name.upper())
-        for before, after in (("", ""), (" ", ""), ("", " "), (" ", " "))
-    )
-    for names in (PROMPT_FIELDS, ANSWER_FIELDS)
-}
+# Turns before the question.
+HISTORY = ("history", "chat_history", "conversation_history", "dialogue_history", "message_history")
 OUTPUTS = (("chosen", "rejected"), ("chosen_messages", "rejected_messages"), ("chosen_response", "rejected_response"))
 # ShareGPT, OASST, LangChain, Cohere and Gemini, in small letters.
 _ROLES = {
@@ -56,6 +50,11 @@ _RESULT_PARTS = {
     "toolResult": ("toolUseId", "content"),
     "functionResponse": ("id", "response"),
 }
+# What stands before an answer where a dialogue is one text: ChatML, Llama, Gemma, Phi; Guanaco, LangChain, Vicuna.
+AS_TEXT = re.compile(
+    r"(?m)<\|?(im_start|start_header_id|start_of_turn|assistant)\|?>|\[/INST\]|\bASSISTANT:"
+    r"|(^|###)[ *]*(?i:agent|ai|assistant|(chat)?bot|(chat)?gpt|response)[ *]*:"
+)
 # A dialogue as one text (Anthropic's hh-rlhf).
 _TRANSCRIPT = re.compile(r"\n\n(Human|Assistant):")
 _WORD = re.compile(r"\s*[^\s{\[]")  # else an object or a list
@@ -91,7 +90,7 @@ def refuse_several(source: Source, *fields: str | None) -> None:
     for own in fields:
         names = ANSWER_FIELDS if own in ANSWER_FIELDS else PROMPT_FIELDS
         if own in names and source[own] is not None:
-            others = [name for name in source.keys() & _SPELLED[names] if name != own and _differs(own, name, source)]
+            others = [name for name in {*source} - {own} if plain_name(name) in names and _differs(own, name, source)]
             use = "what it learns" if names is ANSWER_FIELDS else "what the model reads"
             found += [f"{use} ({', '.join([own, *sorted(others)])})"] if others else []
     if found:
@@ -122,15 +121,22 @@ def pair(source: Source, prompt_field: str, answer_field: str) -> Source:
     """A question and its answer, texts or dialogues. An answer that is another value is text as JSON has it."""
     answer = source.pop(answer_field)
     if type(answer) is dict and answer.keys() == {"text", "answer_start"}:  # SQuAD
-        answer = answer["text"][0] if type(answer["text"]) is list and len(answer["text"]) == 1 else answer["text"]
+        answer = answer["text"]
+    if type(answer) is list and len(answer) == 1 and type(answer[0]) is not dict:  # doccano
+        answer = answer[0]
     if type(answer) in (int, float, bool) or (type(answer) is dict and not _is_message(answer)):
         answer = orjson.dumps(answer).decode()
-    messages = _prompt_turns(source, prompt_field) + _turns("assistant", answer_field, answer)
-    return _dialogue(source, messages)
+    text = orjson.dumps(answer).decode() if type(answer) is list else answer
+    found = _loaded(text) if any(map(source.get, TOOLS)) else None
+    are_calls = all(map(_is_call, found if type(found) is list else [found]))  # xLAM
+    turns = [_calls({}, text, 0)] if are_calls else _turns("assistant", answer_field, answer)
+    return _dialogue(source, _prompt_turns(source, prompt_field) + turns)
 
 
 def prompt(source: Source, prompt_field: str) -> Source:
-    """A question; what answers it stays a field for graders."""
+    """A question; what answers it, also as a dialogue, stays a field for graders."""
+    if "messages" in source:
+        leave_out(source, "messages")
     return _dialogue(source, _prompt_turns(source, prompt_field))
 
 
@@ -145,8 +151,8 @@ def sharegpt(source: Source) -> Source:
     turns = _parsed(source.pop("conversations"))
     if type(turns) is not list:
         raise Refused(wrong_type("conversations", turns, "a list of turns"))
-    if turns and all(type(turn) is str for turn in turns):  # UltraChat: the user speaks first
-        turns = [{"role": ("user", "assistant")[n % 2], "content": turn} for n, turn in enumerate(turns)]
+    if turns and all(type(turn) is str for turn in turns):  # UltraChat
+        turns = [{"role": role, "content": turn} for role, turn in zip(cycle(("user", "assistant")), turns)]
     return _dialogue(source, _messages_of(turns))
 
 
@@ -273,14 +279,20 @@ def _context(name: str, value: Any) -> str:
 
 
 def _history(source: Source) -> list[Any]:
-    history = source.pop("history", None) or []
-    if type(history) is not list or not all(type(turn) is list and len(turn) == 2 for turn in history):
-        raise Refused(wrong_type("history", history, "a list of [question, answer]"))
-    return [
-        turn
-        for question, answer in history
-        for turn in (*_turns("user", "history", question), *_turns("assistant", "history", answer))
-    ]
+    """Messages, or pairs of a question and its answer. Text that is no dialogue stays a field (a patient's history)."""
+    turns: list[Any] = []
+    for name in [name for name in HISTORY if name in source]:
+        value = _parsed(source[name]) or []
+        if type(value) is str and not AS_TEXT.search(value):
+            continue
+        if type(value) is not list:
+            raise Refused(wrong_type(name, value, "a list of turns or of [question, answer]"))
+        del source[name]
+        are_pairs = all(type(one) is list and len(one) == 2 for one in value)
+        parts = zip(cycle(("user", "assistant")), chain.from_iterable(value)) if are_pairs else [("user", value)]
+        for role, text in parts:
+            turns += _turns(role, name, text)
+    return turns
 
 
 def _turns(role: str, name: str, value: Any) -> list[Any]:
@@ -365,12 +377,13 @@ def _declared(tool: Any) -> list[Any]:
 
 def _tool(tool: Any) -> Any:
     """OpenAI's older functions and the tools of its Responses have no `function` around name and parameters; Anthropic
-    calls these `input_schema`."""
+    calls these `input_schema`, MCP `inputSchema`."""
     if type(tool) is not dict or "function" in tool or tool.get("type", "function") not in ("function", "custom"):
         return tool
     function = {name: value for name, value in tool.items() if name != "type"}
-    if "input_schema" in function and "parameters" not in function:
-        function["parameters"] = function.pop("input_schema")
+    for name in ("input_schema", "inputSchema"):
+        if name in function and "parameters" not in function:
+            function["parameters"] = function.pop(name)
     return {"type": "function", "function": function}
 
 

@@ -36,7 +36,6 @@ def _spelled(names: Iterable[str]) -> frozenset[str]:
 
 
 MEDIA = _spelled(_MEDIA)
-SPECIAL = MEDIA | _PASSAGES | _CHOICES
 
 # Of a passage: words or, in scripts without blanks, letters. A title, a file name or a channel has fewer.
 _WORDS, _LETTERS, _SENTENCE_WORDS, _LONG = 8, 16, 3, 30
@@ -319,7 +318,7 @@ class FieldNotes:
             self._same.add(row, unread, messages, str([item.get(name) for name in self._used.names]))
         if has_answer and (names := _named_choice(item, messages)):
             self._miss("choices_not_read", names, row, [])
-        if not has_answer and (names := _reversed_grade(item)):
+        if self._learned and not has_answer and (names := _reversed_grade(item)):
             self._miss("pair_scores_reversed", names, row, [])
 
     def _add_mark(
@@ -388,9 +387,13 @@ class FieldNotes:
 
 
 def _reversed_grade(item: dict[str, Any]) -> tuple[str, ...]:
-    """The field that grades the preferred answer of a pair lower than another field grades the other one, and that."""
+    """The field that calls the other answer of a pair better, or that grades the preferred one lower than another field
+    grades the other one, and that."""
     grades: dict[tuple[str, bool], tuple[float, str]] = {}
     for path, value in chain.from_iterable(_marks_in(*field) for field in item.items()):
+        name = plain_name(path[-1])
+        if any(name in names and str(value).casefold() in values.split() for values, names in WORDS["second"].items()):
+            return (".".join(path),)
         if (found := grade_of("_".join(path), value)) is not None:
             grades[found[:2]] = found[2], ".".join(path)
     pairs = ((grade, grades.get((what, False))) for (what, is_preferred), grade in grades.items() if is_preferred)

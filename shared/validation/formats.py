@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -140,12 +140,14 @@ def shape_of(source: Source, *, prompts: bool = False) -> Format | None:
     if conversions.outputs_of(source):
         return CHOSEN_REJECTED
     if "messages" in source:
-        return REINFORCEMENT if _lacks_answer(source, prompts=prompts) else CHAT
+        return _of_messages(source, prompts=prompts)
     if "conversations" in source:
         return SHAREGPT
     prompt_field, answer_field = conversions.pair_of(source)
     if prompts and prompt_field:
         return _prompt(prompt_field)
+    if "tools" in source and "answers" in source:  # xLAM: calls
+        answer_field = answer_field or "answers"
     if "instruction" in source and "output" in source:
         return ALPACA
     if prompt_field and answer_field:
@@ -153,16 +155,19 @@ def shape_of(source: Source, *, prompts: bool = False) -> Format | None:
     return TEXT if "text" in source else None
 
 
-def _lacks_answer(source: Source, *, prompts: bool) -> bool:
-    """A question without an answer and, unless all rows are `prompts`, with fields for a grader and no turn before."""
-    messages = source["messages"]
+def _of_messages(source: Source, *, prompts: bool) -> Format:
+    """A question is half of a pair beside a text, else a prompt if all rows are `prompts` or there are fields for a
+    grader. Where all are prompts, one may stand beside a whole dialogue (OpenR1)."""
+    messages, (prompt_field, answer_field) = source["messages"], conversions.pair_of(source)
     if type(messages) is not list or not all(type(message) is dict for message in messages):
-        return False
+        return CHAT
     roles = [message.get("role") for message in messages]
-    if prompts:
-        return roles[-1:] != ["assistant"]
+    if prompts and roles[-1:] == ["assistant"]:
+        return CHAT if prompt_field in (None, "input", "user") else _prompt(prompt_field)
+    if roles[-1:] == ["user"] and answer_field and type(source[answer_field]) is str and not prompts:
+        return _pair("messages", answer_field)
     fields = source.keys() - {"messages", "tools", "item", *SYSTEM} or source.get("item")
-    return bool(fields) and roles[-1:] == ["user"] and "assistant" not in roles
+    return REINFORCEMENT if prompts or (fields and roles[-1:] == ["user"] and "assistant" not in roles) else CHAT
 
 
 def _checked(name: str, convert: Callable[[Source], Source], *needed: str, prompts: bool = False) -> Any:
@@ -200,25 +205,19 @@ def _chat(source: Source) -> Source:
     return conversions.chat(source)
 
 
-_BESIDE = {**dict.fromkeys(SYSTEM, "system"), "history": "user and assistant, in turns"}
+_BESIDE = {**dict.fromkeys(SYSTEM, "system"), **dict.fromkeys(conversions.HISTORY, "user and assistant, in turns")}
 _BELOW = "user, on a line below"
 
 
 def _pair(prompt_field: str, answer_field: str, name: str = "prompt_completion") -> Format:
-    def convert(source: Source) -> Source:
-        return conversions.pair(source, prompt_field, answer_field)
-
+    convert = partial(conversions.pair, prompt_field=prompt_field, answer_field=answer_field)
     context = {field: _BELOW for field in CONTEXT if field not in (prompt_field, answer_field)}
     mapping = {**_BESIDE, prompt_field: "user", **context, answer_field: "assistant", "tools": "tools"}
     return Format(name, "chat", mapping, _checked(name, convert, prompt_field, answer_field))
 
 
 def _prompt(prompt_field: str) -> Format:
-    name = "reinforcement"
-
-    def convert(source: Source) -> Source:
-        return conversions.prompt(source, prompt_field)
-
+    name, convert = "reinforcement", partial(conversions.prompt, prompt_field=prompt_field)
     context = {field: _BELOW for field in CONTEXT if field != prompt_field}
     mapping = {**_BESIDE, prompt_field: "user", **context, "tools": "tools"}
     return Format(name, "reinforcement", mapping, _checked(name, convert, prompt_field, prompts=True))
@@ -227,54 +226,55 @@ def _prompt(prompt_field: str) -> Format:
 CHAT = Format("chat", "chat", {**dict.fromkeys(SYSTEM, "system"), "messages": "messages", "tools": "tools"}, _chat)
 PAIRS = tuple(_pair(prompt_field, answer_field) for prompt_field in PROMPT_FIELDS for answer_field in ANSWER_FIELDS)
 ALPACA = _pair("instruction", "output", "alpaca")
-SHAREGPT = Format(
-    "sharegpt",
-    "chat",
-    {**dict.fromkeys(SYSTEM, "system"), "conversations": "messages (human: user, gpt: assistant)", "tools": "tools"},
-    _checked("sharegpt", conversions.sharegpt, "conversations"),
-)
+_TURNS = {
+    **dict.fromkeys(SYSTEM, "system"),
+    "conversations": "messages (human: user, gpt: assistant)",
+    "tools": "tools",
+}
+SHAREGPT = Format("sharegpt", "chat", _TURNS, _checked("sharegpt", conversions.sharegpt, "conversations"))
 TEXT = Format("text", "text", {"text": "text"}, _checked("text", lambda source: source, "text"))
-PREFERENCE = Format(
-    "preference",
-    "preference",
-    {
-        **dict.fromkeys(SYSTEM, "input, as system"),
-        "input": "input",
-        "preferred_output": "preferred_output",
-        "non_preferred_output": "non_preferred_output",
-        "tools": "input, as tools",
-    },
-    _checked("preference", conversions.preference, "input", "preferred_output", "non_preferred_output"),
-)
+_PAIR = ("input", "preferred_output", "non_preferred_output")
+_BEFORE = {**dict.fromkeys(SYSTEM, "input, as system"), "tools": "input, as tools"}
+_PAIRED = _checked("preference", conversions.preference, *_PAIR)
+PREFERENCE = Format("preference", "preference", {**_BEFORE, **{name: name for name in _PAIR}}, _PAIRED)
 CHOSEN_REJECTED = Format(
     "preference",
     "preference",
     {
-        **dict.fromkeys(SYSTEM, "input, as system"),
+        **_BEFORE,
         "conversations": "input",
         "messages": "input",
         **dict.fromkeys(PROMPT_FIELDS, "input, as user"),
         **dict.fromkeys(CONTEXT, "input, as user, on a line below"),
         **dict.fromkeys((better for better, _ in OUTPUTS), "preferred_output"),
         **dict.fromkeys((worse for _, worse in OUTPUTS), "non_preferred_output"),
-        "tools": "input, as tools",
     },
-    _checked("preference", conversions.chosen_rejected),
+    conversions.chosen_rejected,
 )
 _ASK = _checked("reinforcement", conversions.chat, "messages", prompts=True)
 REINFORCEMENT = CHAT._replace(name="reinforcement", kind="reinforcement", convert=_ASK)
 FORMATS = {form.name: form for form in (CHAT, PAIRS[0], ALPACA, SHAREGPT, TEXT, PREFERENCE, REINFORCEMENT)}
 KNOWN_NAMES = frozenset(name for form in (*FORMATS.values(), *PAIRS, CHOSEN_REJECTED) for name in form.mapping)
 # What a row may have beside its question and answer.
-BESIDE = frozenset({*SYSTEM, *CONTEXT, "history", "tools"}) - {"input"}
+BESIDE = frozenset({*SYSTEM, *CONTEXT, *conversions.HISTORY, "tools"}) - {"input"}
 
 NAME_COLUMNS = "Say what the fields are in data.columns, for example {frage: user, antwort: assistant}, or rename them."
+_BETTER = (
+    "These are pairs of answers. Name the better one: jq -c '(if {0} then [.{2}, .{3}] elif {1} then [.{3}, .{2}] else "
+    "empty end) as [$x, $y] | {{system, prompt: .{4}, chosen: $x, rejected: $y}}'."
+)
+_ORDERS = {
+    "better_response_id": ".better_response_id==0 .better_response_id==1 response_0 response_1 prompt",
+    "winner": '(.winner|test("a$";"i")) (.winner|test("b$";"i")) response_a response_b prompt',
+    "winner_model_a": ".winner_model_a==1 .winner_model_b==1 response_a response_b prompt",
+    "overall_preference": ".overall_preference<0 .overall_preference>0 response1 response2 context",
+    "human_ref_A": ".labels==1 .labels==0 human_ref_A human_ref_B history",
+}
 # Fields by which rows are known that hold no whole dialogue or several, with what makes rows of them.
 FOREIGN = {
     "custom_id": "This is a file of an OpenAI batch: its requests have no answers, its responses no questions. Join "
     "them by custom_id, with the answer as the last of the messages.",
     "message_tree_id": "These are trees of OASST. Take the dialogue with the best answers of each: jq -c '{messages: "
     "[.prompt | recurse(.replies | min_by(.rank // 0) // empty) | {role, content: .text}]}'.",
-    "better_response_id": "These are pairs of answers. Name the better one: jq -c '. + {chosen: "
-    '.["response_\\(.better_response_id)"], rejected: .["response_\\(1 - .better_response_id)"]}\'.',
+    **{name: _BETTER.format(*order.split()) for name, order in _ORDERS.items()},
 }

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, product
 from typing import Any, Literal
 
 import orjson
 
+from shared.validation import tables
 from shared.validation.columns import PARQUET, are_columns
 from shared.validation.containers import HEAD_BYTES, START_BYTES, is_office, read_text, with_head
-from shared.validation.conversions import Refused, Source
-from shared.validation.formats import BESIDE, KNOWN_NAMES, Format, by_names, chosen, detect, rename, renamed
+from shared.validation.conversions import AS_TEXT, Refused, Source
+from shared.validation.formats import BESIDE, CHAT, KNOWN_NAMES, Format, by_names, chosen, detect, rename, renamed
 from shared.validation.json_values import holds_values, read_values
 from shared.validation.lines import UTF8_MARK, Block, RefusedLine, Unreadable, split_lines
 from shared.validation.marks import is_verdict, plain_name
 from shared.validation.names import shown
 from shared.validation.suggestions import nearest_name
-from shared.validation.tables import (
-    HEADER_ROWS,
-    Dialect,
-    Note,
-    columns_of,
-    dialects,
-    looks_like_table,
-    read_table,
-    records_of,
-    settled,
-)
+from shared.validation.tables import Note
 from shared.validation.workbooks import open_workbook
 from shared.validation.wrappers import Wrapped, is_turn, may_be_wrapped, unwrap, with_first_line
 
@@ -62,7 +53,7 @@ class Intake:
 
     `missing`: columns that the recipe names and no row has. `found`: the fields of the first rows, as they may be
     shown; `verdicts`: those that only accept or reject the row; `misspelled`: the known names that others stand for.
-    `other`: the format of the rows, where the recipe names one that they have not.
+    `other`: the format of the rows, where the recipe names one that they have not, or they are dialogues as text.
     """
 
     form: Format | None
@@ -115,8 +106,8 @@ def open_rows(chunks: Iterable[bytes], expected: ExpectedRows = ExpectedRows(), 
         dialect, header = table
         if dialect.words:  # of the header, which is not UTF-8
             note("encoding_guessed", None, 0, f"{dialect.encoding}: {dialect.words}")
-        table_blocks = read_table(blocks, dialect, note, header)
-        return _intake("csv", [dict.fromkeys(columns_of(header, dialect))], table_blocks, expected)
+        table_blocks = tables.read_table(blocks, dialect, note, header)
+        return _intake("csv", [dict.fromkeys(tables.columns_of(header, dialect))], table_blocks, expected)
     if lines and not is_values and not any(map(_may_be_json, lines)):
         return Intake(None, "jsonl", _raising(Unreadable("no_rows")))
     sources = [source for line in lines if type(source := _loaded(line)) is dict]
@@ -147,30 +138,32 @@ def _intake(container: Container, sources: Sequence[Source], blocks: Iterator[Bl
     found = tuple(dict.fromkeys(map(shown, names[:_NAMES_SHOWN])))
     missing = tuple(name for name in expected.columns if sources and name not in names)
     verdicts = frozenset(name for name in names if is_verdict(name, (source.get(name) for source in sources)))
-    form = _format(sources, expected)
-    misspelled = {} if expected.columns else _misspelled(names, form.mapping if form else ())
-    if (
-        form
-        and misspelled
-        and _learned(form) != _learned(_format([rename(row, misspelled) for row in sources], expected))
-    ):
-        form = None
+    form, misspelled = _format(sources, expected), {} if expected.columns else _misspelled(names, sources)
+    question = _question(form)
+    if form and misspelled and (form.kind == "text" or question in ("input", "user")):  # which may be beside a question
+        form = form if question == _question(_format([rename(row, misspelled) for row in sources], expected)) else None
     other = _format(sources, replace(expected, format=_AUTO)) if form is None else None
+    own = next(iter(form.mapping)) if form is not None and form.kind == "text" else ""
+    if 2 * sum(AS_TEXT.search(str(source.get(own))) is not None for source in sources) > len(sources):
+        other = CHAT
     return Intake(form, container, blocks, found, missing, verdicts, misspelled, other.name if other else "")
 
 
-def _misspelled(names: Sequence[str], read: Collection[str]) -> dict[str, str]:
-    """Fields that are not read, with what they most likely stand for, which no field is called."""
-    given = set(map(plain_name, names))
-    others = [name for name in names if name not in read and plain_name(name) not in KNOWN_NAMES]
-    found = {name: near for name in others if (near := nearest_name(name, KNOWN_NAMES - given))}
+def _misspelled(names: Sequence[str], sources: Sequence[Source]) -> dict[str, str]:
+    """Fields with what they most likely stand for, which no field is called. One of more words (`prompt_id`) stands for
+    no other, and a text or a number for no dialogue."""
+    known = KNOWN_NAMES - set(map(plain_name, names))
+    texts = known - {"messages", "conversations"}
+    others = {name: _first_of(name, sources) for name in names if plain_name(name) not in KNOWN_NAMES}
+    near = {name: nearest_name(name, texts if type(one) in (int, str) else known) for name, one in others.items()}
+    found = {name: meant for name, meant in near.items() if meant and plain_name(name).count("_") <= meant.count("_")}
     times = Counter(found.values())  # response_0 and response_1 are not both `response`
-    return {name: near for name, near in found.items() if times[near] == 1}
+    return {name: meant for name, meant in found.items() if times[meant] == 1}
 
 
-def _learned(form: Format | None) -> set[str]:
-    """The fields that are the question and the answer."""
-    return {name for name, part in form.mapping.items() if part in ("user", "assistant")} if form else set()
+def _question(form: Format | None) -> str:
+    """The plain name of the field that is the question, empty if none is."""
+    return next((plain_name(name) for name, part in form.mapping.items() if part == "user"), "") if form else ""
 
 
 def _format(sources: Sequence[Source], expected: ExpectedRows) -> Format | None:
@@ -210,7 +203,7 @@ def _normalized(sources: Sequence[Source]) -> dict[str, str]:
     names = dict.fromkeys(name for source in sources for name in source)
     normalized = {name: plain_name(name) for name in names}
     for name, known in normalized.items():
-        if known in _DIALOGUES and _are_turns(known, _first_of(name, sources)):
+        if known in _DIALOGUES and type(value := _first_of(name, sources)) is list and _are_turns(known, value):
             normalized[name] = "conversations"
             break
     of_known = {known: name for name, known in reversed(normalized.items())}  # the first, where several mean the same
@@ -223,26 +216,24 @@ def _are_turns(field: str, values: list[Any]) -> bool:
     return texts or any(map(is_turn, values))
 
 
-def _first_of(name: str, sources: Sequence[Source]) -> list[Any]:
-    """The first value of a field, if it is a list."""
-    value = next((source[name] for source in sources if source.get(name) is not None), None)
-    return value if type(value) is list else []
+def _first_of(name: str, sources: Sequence[Source]) -> Any:
+    return next((source[name] for source in sources if source.get(name) is not None), None)
 
 
-def _table(lines: Sequence[bytes], expected: ExpectedRows) -> tuple[Dialect, bytes] | None:
+def _table(lines: Sequence[bytes], expected: ExpectedRows) -> tuple[tables.Dialect, bytes] | None:
     """How the file is a table, and its header; None if it is no table."""
     if _may_be_json(lines[0]):
         return None
-    found, header = dialects(lines, expected.columns)
-    rest = lines[1 if header == lines[0] else 2 : HEADER_ROWS]
-    records = [records_of([header, *rest], dialect) for dialect in found]
+    found, header = tables.dialects(lines, expected.columns)
+    rest = lines[1 if header == lines[0] else 2 : tables.HEADER_ROWS]
+    records = [tables.records_of([header, *rest], dialect) for dialect in found]
     for row in zip(*records, strict=False):
         for dialect, line in zip(found, row, strict=True):
-            if _is_header(columns_of(line, dialect), expected):
-                return settled(dialect, line), line
-    alike = [n for n, dialect in enumerate(found) if looks_like_table(records[n], dialect)]
+            if _is_header(tables.columns_of(line, dialect), expected):
+                return tables.settled(dialect, line), line
+    alike = [n for n, dialect in enumerate(found) if tables.looks_like_table(records[n], dialect)]
     if alike or expected.table or len(found) == 1:
-        return settled(found[n := (alike or [0])[0]], records[n][0]), records[n][0]
+        return tables.settled(found[n := (alike or [0])[0]], records[n][0]), records[n][0]
     return None
 
 

@@ -50,6 +50,7 @@ _GOOD_SHARE = 0.8
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
+@lru_cache(maxsize=1024)
 def plain_name(name: str) -> str:
     """`isCorrect`, `Is-Correct` and `is correct` are one name."""
     return re.sub(r"[-\s]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())).casefold()

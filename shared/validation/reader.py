@@ -77,7 +77,8 @@ class RowReader:
             return ExpectedRows(prompts=prompts)
         data = self._recipe.data
         is_table = self._named_table and file == "train"
-        return ExpectedRows(data.format, known_names(data.columns), prompts, is_table, data.encoding or "")
+        named = "auto" if (data.format, file) == ("text", "eval") else data.format  # text is evaluated by questions
+        return ExpectedRows(named, known_names(data.columns), prompts, is_table, data.encoding or "")
 
     def _is_unknown(self, intake: Intake, file: str) -> bool:
         """Whether no row would be read as its author meant it, which is then one finding."""
@@ -96,9 +97,8 @@ class RowReader:
             return True
         if intake.form is None and intake.found:
             names = " and ".join(f"{own} to {known}" for own, known in intake.misspelled.items())
-            remedy = next((FOREIGN[name] for name in intake.found if name in FOREIGN), "")
-            if not remedy:
-                remedy = f"Rename {names}, if that is meant. {NAME_COLUMNS}" if names else NAME_COLUMNS
+            near = f"Rename {names}, if that is meant. {NAME_COLUMNS}" if names else NAME_COLUMNS
+            remedy = next((FOREIGN[name] for name in intake.found if name in FOREIGN), near)
             self._findings.add_many("unknown_format", file, found, 1, remedy=remedy)
             return True
         return False
@@ -115,12 +115,11 @@ class RowReader:
 
     def _note_text(self, intake: Intake, file: str, *, evaluated: bool) -> None:
         """Plain text asks nothing; and with a label beside it, it may have been meant as a question."""
-        labels = (
-            []
-            if self._recipe.data.format != "auto"
-            else labels_of(name for name in intake.found if name not in intake.verdicts)
-        )
-        if labels:
+        is_auto = self._recipe.data.format == "auto"
+        labels = labels_of(name for name in intake.found if is_auto and name not in intake.verdicts)
+        if intake.other and is_auto:
+            self._findings.add("chat_as_text", file)
+        elif labels:
             own = next((name for name, part in (intake.form or CHAT).mapping.items() if part == "text"), "text")
             remedy = f"data: {{columns: {{{own}: user, {labels[0]}: assistant}}}}"
             code = "text_with_labels" if evaluated else "labels_not_learned"

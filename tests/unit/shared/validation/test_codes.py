@@ -324,12 +324,29 @@ def test_a_reference_that_the_recipe_does_not_name_is_given_by_the_row_or_the_re
     assert after.errors == []
 
 
-@pytest.mark.slow
+# The field by which they are known, and a row in which the second answer is the better one.
+ORDERED: dict[str, Row] = {
+    "better_response_id": {"prompt": "q", "response_0": "x", "response_1": "y", "better_response_id": 1},
+    "winner": {"prompt": "q", "response_a": "x", "response_b": "y", "winner": "model_b"},
+    "winner_model_a": {"prompt": "q", "response_a": "x", "response_b": "y", "winner_model_a": 0, "winner_model_b": 1},
+    "overall_preference": {
+        "context": [{"role": "user", "content": "q"}],
+        "response1": "x",
+        "response2": "y",
+        "overall_preference": 2,
+    },
+    "human_ref_A": {"history": "q", "human_ref_A": "x", "human_ref_B": "y", "labels": 0},
+}
+TIE = {"winner": "tie", "winner_model_b": 0, "overall_preference": 0, "better_response_id": -1, "labels": None}
+
+
 @pytest.mark.skipif(shutil.which("jq") is None, reason="the command of the remedy is for it")
-def test_the_command_for_pairs_with_the_number_of_the_better_answer_makes_pairs() -> None:
-    row = {"prompt": "q", "response_0": "x", "response_1": "y", "better_response_id": 1}
-    command = FOREIGN["better_response_id"].partition("jq -c '")[2].rpartition("'")[0]
-    made = subprocess.run(["jq", "-c", command], input=json.dumps(row).encode(), stdout=subprocess.PIPE, check=True)
-    pair = json.loads(made.stdout)
-    assert (pair["chosen"], pair["rejected"]) == ("y", "x")
-    assert codes_of(pair) == set()
+def test_the_command_for_answers_in_no_order_makes_pairs_of_those_that_differ() -> None:
+    for name, row in ORDERED.items():
+        assert codes_of(row) == {"unknown_format"}
+        command = FOREIGN[name].partition("jq -c '")[2].rpartition("'")[0]
+        data = json.dumps(row) + json.dumps({**row, **{field: TIE[field] for field in TIE.keys() & row.keys()}})
+        made = subprocess.run(["jq", "-c", command], input=data.encode(), stdout=subprocess.PIPE, check=True)
+        pair = json.loads(made.stdout)
+        assert (pair["chosen"], pair["rejected"]) == ("y", "x")
+        assert codes_of(pair) == set()

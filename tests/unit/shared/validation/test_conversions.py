@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.validation.conversions import chosen_rejected
+from shared.validation.conversions import HISTORY, chosen_rejected
 from shared.validation.intake import ExpectedRows, open_rows
 from shared.validation.rows import read_row
 
@@ -309,6 +309,13 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
         },
         [QUESTION, ANSWER],
     ),
+    "messages and their answer": ({"messages": [SYSTEM, QUESTION], "response": "yes"}, [SYSTEM, QUESTION, ANSWER]),
+    "several turns and their answer": (
+        {"messages": [QUESTION, ANSWER, QUESTION], "output": "yes"},
+        [QUESTION, ANSWER, QUESTION, ANSWER],
+    ),
+    "a label in a list (doccano)": ({"question": "Is it on?", "answer": ["yes"]}, [QUESTION, ANSWER]),
+    "a number in a list": ({"question": "Is it on?", "answer": [4]}, [QUESTION, {**ANSWER, "content": "4"}]),
     "ShareGPT with a blank list of tools": (
         {"conversations": [*FIRST_TURNS, {"from": "gpt", "value": "yes"}], "tools": " "},
         [QUESTION, ANSWER],
@@ -429,6 +436,70 @@ def test_system_text_and_tools_in_the_input_of_a_pair_are_learned(name, beside) 
     assert row["input"] == {"messages": [SYSTEM, QUESTION], "tools": [{"type": "function", "function": TOOL}]}
 
 
+CALLS_BESIDE: dict[str, Any] = {
+    "xLAM": {"query": "Is it on?", "answers": f"[{CALL}]", "tools": json.dumps([TOOL])},
+    "a list": {"query": "Is it on?", "answers": [json.loads(CALL)], "tools": [TOOL]},
+    "of another name": {"question": "Is it on?", "answer": f"[{CALL}]", "functions": [TOOL]},
+    "one call": {"prompt": "Is it on?", "completion": json.loads(CALL), "tools": [TOOL]},
+    "one call as text": {"prompt": "Is it on?", "completion": CALL, "tools": [TOOL]},
+    "below messages": {"messages": [QUESTION], "response": f"[{CALL}]", "tools": [TOOL]},
+}
+
+
+@pytest.mark.parametrize("row", CALLS_BESIDE.values(), ids=CALLS_BESIDE)
+def test_calls_beside_a_question_with_tools_are_learned_as_calls(row) -> None:
+    document, codes = read(row)
+    assert codes == set()
+    assert document is not None
+    assert document["messages"] == [QUESTION, called(0, '{"hall":3}')]
+
+
+def test_json_beside_a_question_without_tools_is_learned_as_text() -> None:
+    document, _ = read({"prompt": "Is it on?", "completion": f"[{CALL}]"})
+    assert document is not None
+    assert document["messages"][-1] == {"role": "assistant", "content": f"[{CALL}]"}
+
+
+@pytest.mark.parametrize("name", ["parameters", "input_schema", "inputSchema"])
+def test_arguments_are_compared_with_the_schema_whatever_its_name(name) -> None:
+    schema = {"type": "object", "properties": {"hall": {"type": "string"}}}
+    _, codes = read({"messages": [QUESTION, called(1, '{"hall":3}')], "tools": [{"name": "look", name: schema}]})
+    assert [code.partition("|")[0] for code in codes] == ["tool_arguments_violate_schema"]
+
+
+HISTORIES: dict[str, Any] = {
+    "pairs": [["Is it on?", "yes"]],
+    "pairs as text": '[["Is it on?", "yes"]]',
+    "messages": [QUESTION, ANSWER],
+    "messages of LangChain": [QUESTION_OF_LC, {"type": "ai", "content": "yes"}],
+    "turns": [*FIRST_TURNS, {"from": "gpt", "value": "yes"}],
+}
+
+
+@pytest.mark.few_cases(3)
+@pytest.mark.parametrize("name", HISTORY)
+@pytest.mark.parametrize("history", HISTORIES.values(), ids=HISTORIES)
+def test_turns_before_the_question_are_read_in_every_form_and_under_every_name(name, history) -> None:
+    document, codes = read({name: history, "question": "Is it on?", "answer": "yes"})
+    assert codes == set()
+    assert document is not None
+    assert (document["messages"], document["item"]) == ([QUESTION, ANSWER, QUESTION, ANSWER], {})
+
+
+@pytest.mark.parametrize("name", HISTORY)
+def test_a_history_that_is_a_transcript_is_refused_and_other_text_is_kept(name) -> None:
+    pair = {"question": "Is it on?", "answer": "yes"}
+    for text in ("Human: Is it on?\nAI: yes", "### Human: Is it on?### Assistant: yes", "<|im_start|>user\nIs it on?"):
+        document, (code,) = read({name: text, **pair})
+        assert (document, code.split("|")[1].split()[0]) == (None, name)
+    document, codes = read({name: "diabetes type 2", **pair})
+    assert document is not None
+    assert (document["messages"], document["item"], codes) == ([QUESTION, ANSWER], {name: "diabetes type 2"}, set())
+    document, codes = read({name: None, **pair})
+    assert document is not None
+    assert (document["item"], codes) == ({}, set())
+
+
 PROMPTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "GSM8K": ({"question": "Is it on?", "answer": "yes"}, {"messages": [QUESTION], "item": {"answer": "yes"}}),
     "TRL": (
@@ -437,6 +508,10 @@ PROMPTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "TRL, a text": ({"prompt": "Is it on?", "solution": "1"}, {"messages": [QUESTION], "item": {"solution": "1"}}),
     "a pair": ({"prompt": "Is it on?", "completion": "yes"}, {"messages": [QUESTION], "item": {"completion": "yes"}}),
+    "beside a dialogue (OpenR1)": (
+        {"problem": "Is it on?", "solution": "yes", "messages": [QUESTION, ANSWER]},
+        {"messages": [QUESTION], "item": {"solution": "yes", "messages": [QUESTION, ANSWER]}},
+    ),
     "with a passage": (
         {"question": "Is it on?", "context": "The press runs.", "answer": "yes"},
         {"messages": [user("Is it on?", "The press runs.")], "item": {"answer": "yes"}},
@@ -512,8 +587,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "reasoning_not_read|a thought",
     ),
     "a number as a question": ({"prompt": 1, "completion": "x"}, "data_type|prompt is a number, not text"),
+    "no call beside tools": ({"query": "x", "answers": "[]", "tools": [TOOL]}, "invalid_tool_calls"),
     "a list of texts as an answer": (
-        {"instruction": "x", "output": ["a"]},
+        {"instruction": "x", "output": ["a", "b"]},
         "data_type|output is a list, not text or messages",
     ),
     "an object as context": (

@@ -180,6 +180,69 @@ def test_a_field_whose_name_is_near_a_known_one_does_not_change_a_format_that_is
     assert (checked.errors, checked.result.report.format) == ([], "prompt_completion")
 
 
+# Fields of logs whose names are near known ones.
+NEAR = {
+    **dict.fromkeys(("conversation_id", "message_id", "prompt_id", "response_id", "completionId"), 7),
+    "message": "ok",
+    "resolution": "1080p",
+    "responder": "Ann",
+    "Complexion": "a",
+}
+COMPLETE = [("question", "answer"), ("instruction", "output"), ("user", "assistant"), ("input", "output")]
+
+
+@pytest.mark.few_cases(3)
+@pytest.mark.parametrize("prompts", [False, True])
+@pytest.mark.parametrize("names", COMPLETE)
+@pytest.mark.parametrize(("extra", "value"), NEAR.items())
+def test_no_field_of_a_log_changes_a_format_that_is_complete(names, extra, value, prompts) -> None:
+    row = {extra: value, **dict(zip(names, ("Is it on?", "yes"), strict=True))}
+    intake = open_rows([json.dumps(row).encode()], ExpectedRows(prompts=prompts))
+    assert intake.form is not None
+    assert (
+        intake.form.mapping == {names[0]: "user"} if prompts else dict(zip(names, ("user", "assistant"), strict=True))
+    )
+
+
+def test_a_name_is_not_said_to_stand_for_a_dialogue_that_its_values_cannot_be() -> None:
+    for value, expected in (("ok", {}), (7, {}), ([{"role": "user"}], {"message": "messages"})):
+        row = {"message": value, "conversation_id": 7, "antwort": "x"}
+        assert open_rows([json_lines([row, row])]).misspelled == expected
+
+
+def test_reasoning_beside_a_pair_is_named_as_such(check) -> None:
+    data = [{"Question": row["prompt"], "Complex_CoT": "Hm, so.", "Response": row["completion"]} for row in PAIRS]
+    assert check(json_lines(data)).errors == ["reasoning_not_read"]
+
+
+CHATS = {
+    "Guanaco": "### Human: Is {n} on?### Assistant: yes",
+    "Alpaca": "### Instruction:\nIs {n} on?\n\n### Response:\nyes",
+    "ChatML": "<|im_start|>user\nIs {n} on?<|im_end|>\n<|im_start|>assistant\nyes<|im_end|>",
+    "Llama 2": "<s>[INST] Is {n} on? [/INST] yes </s>",
+    "Llama 3": "<|start_header_id|>user<|end_header_id|>\n\nIs {n} on?<|eot_id|>",
+    "Vicuna": "A chat. USER: Is {n} on? ASSISTANT: yes",
+    "LangChain": "Human: Is {n} on?\nAI: yes",
+}
+
+
+@pytest.mark.few_cases(3)
+@pytest.mark.parametrize("evaluated", [False, True])
+@pytest.mark.parametrize("text", CHATS.values(), ids=CHATS)
+def test_texts_with_the_markers_of_a_chat_are_one_finding_that_names_them(check, rows, text, evaluated) -> None:
+    data = json_lines([{"text": text.format(n=n)} for n in range(60)])
+    checked = check(data, rows(20, start=100) if evaluated else None)
+    assert list(checked.codes) == ["chat_as_text"]
+    assert "messages" in checked.result.report.problems[0].fix
+
+
+def test_texts_that_are_meant_as_they_are_or_only_quote_a_marker_are_no_chat(check, rows) -> None:
+    chats, held_out = json_lines([{"text": CHATS["Guanaco"].format(n=n)} for n in range(60)]), rows(20, start=100)
+    assert check(chats, held_out, b"data: {format: text}").errors == []
+    texts = [f"Ask the assistant: hall {n} is open. {'[/INST]' * (n % 3 == 0)}" for n in range(60)]
+    assert "chat_as_text" not in check(json_lines([{"text": text} for text in texts]), held_out).codes
+
+
 COLUMNS = {
     "two columns": (renamed(frage="prompt", antwort="completion"), "{frage: user, antwort: assistant}"),
     "names of another format, the other way round": (

@@ -15,11 +15,11 @@ from shared.domain.findings import Findings
 from shared.domain.recipe import Recipe
 from shared.validation.codes import CODES
 from shared.validation.conversions import ANSWER_FIELDS, OUTPUTS, PROMPT_FIELDS
-from shared.validation.fields import SPECIAL, FieldNotes, used_fields
+from shared.validation.fields import MEDIA, FieldNotes, used_fields
 from shared.validation.formats import BESIDE as READ_BESIDE
 from shared.validation.formats import KNOWN_NAMES
 from shared.validation.intake import ExpectedRows, open_rows
-from shared.validation.marks import MARKS
+from shared.validation.marks import MARKS, WORDS
 from shared.validation.rows import read_row
 from tests.examples import examples
 
@@ -216,7 +216,10 @@ FIELDS = st.dictionaries(
     st.sampled_from(sorted(READ_BESIDE))
     | st.sampled_from(
         [
-            *sorted({*KNOWN_NAMES, *SPECIAL, *MARKS} - {"messages", "conversations"}),
+            *sorted(
+                {*KNOWN_NAMES, *MEDIA, *WORDS["fields"]["passages"], *WORDS["fields"]["choices"], *MARKS}
+                - {"messages", "conversations"}
+            ),
             *("note", "id", "functions", "category", "item", "documents", "parallel_tool_calls", "systemPrompt"),
         ]
     ),

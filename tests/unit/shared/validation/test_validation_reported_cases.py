@@ -284,7 +284,7 @@ CASES = {
     "F18 bars": Case(table("prompt|completion", "x{n}|y{n}").encode(), name="a.csv"),
     "F18 blanks before quotation marks": Case(table('"prompt", "completion"', '"x{n}", "y{n}"').encode(), name="a.csv"),
     "F19 a number": Case(rows(lambda n: {"prompt": q(n), "completion": n % 3}), learned='"content":"'),
-    "F19 a list": Case(rows(lambda n: {"instruction": q(n), "output": [a(n)]}), ("data_type",)),
+    "F19 a list": Case(rows(lambda n: {"instruction": q(n), "output": [a(n), q(n)]}), ("data_type",)),
     "F19 a mark between files": Case(
         chat() + b"\xef\xbb\xbf" + pairs("x", "y"), ("byte_order_mark", "missing_messages_list")
     ),
